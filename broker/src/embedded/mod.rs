@@ -1,0 +1,242 @@
+//! The embedded broker: durable queues in one directory, for one process.
+//!
+//! # How it works
+//! All queues share one append-only log. One thread, the writer, writes it: it takes everything that has come up since it last
+//! looked, writes that as one batch, and syncs the file where somebody published, so that all publishes which wait share one
+//! `fdatasync`. Acknowledgements and marks of deliveries ride along; they are written before their callers go on, so a
+//! crash of the process loses none, and they are synced with the next message or after
+//! [`EmbeddedSettings::sync_after`], so a power failure may undo the last ones. Messages are also kept in memory: the log is read
+//! only when the broker is opened.
+//!
+//! A message is handed to a consumer after it is confirmed and after the mark of its delivery is written. So
+//! [`Delivery::redeliveries`](crate::Delivery) counts every time that a consumer may have seen the message, whatever
+//! became of the process.
+//!
+//! # The files
+//! ```text
+//! lock                        locked by the process that has the broker open; holds its process id
+//! 00000000000000000007.log    segments, numbered without gaps; the last one is written to
+//! 00000000000000000008.log
+//! 00000000000000000009.new    a segment that is being made; deleted on opening
+//! ```
+//! All numbers are little-endian, checksums are CRC-32 (IEEE). A segment is a header of 64 bytes and batches without gaps;
+//! behind the last batch of the last segment there may be zeros, written ahead so that syncing is fast.
+//! ```text
+//! segment   0  "wasmillq"        batch   0  B7 57 4D 01
+//!           8  version (u32)             4  checksum of bytes 8–23 and of log id, segment and offset (u32)
+//!          12  checksum (u32)            8  checksum of the records (u32)
+//!          16  log id (16 bytes)        12  length of the records (u32)
+//!          32  number (u64)             16  offset up to which the segment was synced then (u64)
+//!          40  length of the            24  records
+//!              segment before (u64)
+//! ```
+//! Records are [postcard](https://postcard.jamesmunns.com/wire-format) values of `format::Record`; behind a message's
+//! come its headers, its reply address and its body, raw. A batch is there as a whole or not at all. The first record of each
+//! segment is a table of the queues, so a log is complete from any segment on.
+//!
+//! # After a crash
+//! What a crash leaves is a prefix of what was written, or, where the power failed, holes in what was not synced. Reading
+//! stops at the first batch that is not whole. In the last segment that is a write which was cut short, never confirmed, and is cut
+//! off; unless a batch behind it says that the place was synced before, which makes it damage. Damage is reported and nothing is
+//! changed: dropping messages is for people to decide. Damage in the last write before the power failed cannot be told from
+//! a write that was cut short.
+//!
+//! # How the disk is given back
+//! Only the oldest segment is ever deleted, once no message in it is alive. So an acknowledgement, which stands behind its
+//! message, can never be lost before the message is. Where a message stays alive for long, what is alive in the oldest segment
+//! is written once more at the log's end, as soon as the log is longer than twice what is alive and three segments.
+//!
+//! # When writing fails
+//! The log is cut back to what is known to be good, publishes are answered with [`Error::Unavailable`], and whatever was only to be
+//! noted is kept and written later. Consuming goes on, as that is what makes room on a full disk.
+
+mod alive;
+mod consumer;
+mod disk;
+mod format;
+mod log;
+mod parts;
+mod queue;
+mod recovery;
+mod replies;
+mod settings;
+mod shared;
+mod state;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::fs::{self, File, TryLockError};
+use std::io::Write as _;
+use std::num::NonZeroU16;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use self::consumer::{EmbeddedDeliveries, EmbeddedSettle, Inbox};
+use self::disk::{Disk, FileSystem};
+use self::format::Batch;
+use self::log::Log;
+use self::recovery::recover;
+use self::replies::Replies;
+use self::shared::Shared;
+use self::state::{State, Waiting};
+use self::writer::Writer;
+use crate::port::{Broker, Consumption, Depth, Error, Message, PendingReply, QueueName, ReplyTo, Result};
+
+pub use recovery::OpenError;
+pub use settings::EmbeddedSettings;
+
+/// The embedded broker. Closed when it is dropped; [`EmbeddedBroker::close`] does so without blocking.
+pub struct EmbeddedBroker {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl EmbeddedBroker {
+    /// Opens the broker in `dir`, which is made where it does not exist. Reads all that is kept there, so it may take a
+    /// second for each gigabyte.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the directory is in use, or damaged, or cannot be read or written.
+    pub fn open(dir: &Path, settings: EmbeddedSettings) -> Result<Self, OpenError> {
+        Self::open_on(dir, settings, Box::new(FileSystem))
+    }
+
+    fn open_on(dir: &Path, settings: EmbeddedSettings, disk: Box<dyn Disk>) -> Result<Self, OpenError> {
+        let settings = settings.checked();
+        fs::create_dir_all(dir).map_err(OpenError::io(dir))?;
+        let lock = lock(dir)?;
+        let (log, state) = if let Some(found) = recover(dir)? {
+            let mut state = State::new(settings.clone(), found.first_segment);
+            state.restore(found.next_queue, found.next_message, found.queues, found.entries);
+            (Log::resume(dir, disk, &settings, found.end), state)
+        } else {
+            let state = State::new(settings.clone(), 1);
+            let mut table = Batch::new();
+            table.add(&state.table());
+            (Log::begin(dir, disk, &settings, &mut table), state)
+        };
+        let log = log.map_err(OpenError::io(dir))?;
+        let shared = Shared::new(state, Replies::new(settings.replies));
+        let writer = Writer::new(Arc::clone(&shared), settings, log, lock);
+        let thread = std::thread::Builder::new().name("queue-writer".into());
+        let writer = thread.spawn(move || writer.run()).map_err(OpenError::io(dir))?;
+        Ok(Self { shared, writer: Mutex::new(Some(writer)) })
+    }
+
+    /// Takes nothing new, ends all consumers, writes what was taken, and lets go of the directory. What is not acked stays.
+    pub async fn close(&self) {
+        self.shared.close();
+        self.shared.wait_ended().await;
+    }
+}
+
+impl Drop for EmbeddedBroker {
+    fn drop(&mut self) {
+        self.shared.close();
+        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            // A panic of the writer has been reported by the panic hook; there is nothing to add.
+            let _ = writer.join();
+        }
+    }
+}
+
+/// Locks the directory for this process.
+fn lock(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join("lock");
+    let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+    let mut file = open.map_err(OpenError::io(&path))?;
+    match try_lock_patiently(&file) {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let by = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+            return Err(OpenError::InUse { dir: dir.to_owned(), by });
+        }
+        Err(TryLockError::Error(error)) => return Err(OpenError::Io { path, error }),
+    }
+    // Only for people: nothing depends on it, so a full disk is no reason to refuse.
+    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    Ok(file)
+}
+
+/// Tries for a moment: a child that this process is just starting holds a copy of every open file, and with it a lock that was
+/// let go meanwhile, until it runs its own program.
+fn try_lock_patiently(file: &File) -> Result<(), TryLockError> {
+    const TRIES: u32 = 30;
+    const PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+    for _ in 1..TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            other => return other,
+        }
+    }
+    file.try_lock()
+}
+
+/// Waits for the writer's answer.
+async fn answer(waiting: Waiting) -> Result<()> {
+    waiting.await.unwrap_or_else(|_| Err(Error::Unavailable("the broker is closed".into())))
+}
+
+#[async_trait]
+impl Broker for EmbeddedBroker {
+    async fn declare(&self, queue: &QueueName) -> Result<()> {
+        match self.shared.order(|state| state.declare(queue))? {
+            None => Ok(()),
+            Some(waiting) => answer(waiting).await,
+        }
+    }
+
+    async fn delete(&self, queue: &QueueName) -> Result<()> {
+        match self.shared.order(|state| state.delete(queue))? {
+            None => Ok(()),
+            Some((gone, waiting)) => {
+                // The messages are given back outside the lock.
+                drop(gone);
+                answer(waiting).await
+            }
+        }
+    }
+
+    async fn publish(&self, queue: &QueueName, message: Message) -> Result<()> {
+        let waiting = self.shared.order(|state| state.publish(queue, message))?;
+        answer(waiting).await
+    }
+
+    async fn request(&self, queue: &QueueName, mut message: Message) -> Result<PendingReply> {
+        let (to, pending) = self.shared.replies.expect()?;
+        message.reply_to = Some(to);
+        self.publish(queue, message).await?;
+        Ok(pending)
+    }
+
+    async fn reply(&self, to: &ReplyTo, body: Bytes) -> Result<()> {
+        self.shared.replies.deliver(to, body);
+        Ok(())
+    }
+
+    async fn consume(&self, queue: &QueueName, prefetch: NonZeroU16) -> Result<Consumption> {
+        let inbox = Arc::new(Inbox::new());
+        let id = self.shared.order(|state| state.add_consumer(queue, prefetch.get(), &inbox))?;
+        let shared = Arc::clone(&self.shared);
+        let settle = Arc::new(EmbeddedSettle { shared: Arc::clone(&shared), id, inbox: Arc::clone(&inbox) });
+        Ok(Consumption { deliveries: Box::new(EmbeddedDeliveries { shared, id, inbox }), settle })
+    }
+
+    async fn depth(&self, queue: &QueueName) -> Result<Depth> {
+        self.shared.lock().depth(queue)
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueName>> {
+        self.shared.lock().queue_names()
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.shared.lock().health()
+    }
+}

@@ -1,0 +1,391 @@
+//! Everything that is known: the queues, what is alive in which segment, and what the writer is to do next.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::alive::Alive;
+use super::consumer::{ConsumerId, Inbox};
+use super::format::Record;
+use super::parts::{Entry, HandOut, Move, Parcel, Publish, Waiter, weight};
+use super::queue::Queue;
+use super::settings::EmbeddedSettings;
+use crate::port::{Depth, Error, Message, QueueName, Result, Tag};
+
+/// Who waits for what: the other end of a [`Waiter`].
+pub(super) type Waiting = oneshot::Receiver<Result<()>>;
+
+/// The state behind the broker's one lock. Nothing in here waits or does I/O.
+pub(super) struct State {
+    settings: EmbeddedSettings,
+    queues: HashMap<u64, Queue>,
+    names: HashMap<QueueName, u64>,
+    next_queue: u64,
+    next_message: u64,
+    next_consumer: u64,
+    /// The weight of all messages, those that wait for their confirm included.
+    bytes: u64,
+    alive: Alive,
+    /// Queues that may have something to hand out.
+    listed: Vec<u64>,
+    orders: Orders,
+    /// The writer sleeps, and must be woken for work.
+    pub(super) writer_sleeps: bool,
+    /// Nothing new is taken any more; what was taken is still written.
+    pub(super) closing: bool,
+    /// Why the last write failed, until one works again.
+    pub(super) failing: Option<String>,
+}
+
+/// What the writer is to do next.
+#[derive(Default)]
+struct Orders {
+    publishes: VecDeque<Publish>,
+    acked: Vec<u64>,
+    changes: Vec<Record>,
+    on_written: Vec<Waiter>,
+    on_synced: Vec<Waiter>,
+}
+
+/// What the writer does in one go.
+#[derive(Default)]
+pub(super) struct Work {
+    pub(super) publishes: Vec<Publish>,
+    pub(super) moves: Vec<Move>,
+    pub(super) acked: Vec<u64>,
+    pub(super) delivered: Vec<u64>,
+    pub(super) changes: Vec<Record>,
+    /// Messages to be handed to consumers once it is written that they were.
+    pub(super) hand_outs: Vec<HandOut>,
+    pub(super) on_written: Vec<Waiter>,
+    pub(super) on_synced: Vec<Waiter>,
+}
+
+impl State {
+    /// With no queues. `first_segment` is the oldest one of the log.
+    pub(super) fn new(settings: EmbeddedSettings, first_segment: u64) -> Self {
+        Self {
+            settings,
+            queues: HashMap::new(),
+            names: HashMap::new(),
+            next_queue: 1,
+            next_message: 1,
+            next_consumer: 1,
+            bytes: 0,
+            alive: Alive::since(first_segment),
+            listed: Vec::new(),
+            orders: Orders::default(),
+            writer_sleeps: false,
+            closing: false,
+            failing: None,
+        }
+    }
+
+    /// Takes over what the log holds.
+    pub(super) fn restore(
+        &mut self,
+        next_queue: u64,
+        next_message: u64,
+        queues: impl IntoIterator<Item = (u64, QueueName)>,
+        entries: impl IntoIterator<Item = (u64, Entry)>,
+    ) {
+        (self.next_queue, self.next_message) = (next_queue, next_message);
+        for (id, name) in queues {
+            self.names.insert(name.clone(), id);
+            self.queues.insert(id, Queue::new(name));
+        }
+        for (queue, entry) in entries {
+            let Some(queue) = self.queues.get_mut(&queue) else { continue };
+            self.alive.add(entry.home, entry.weight);
+            self.bytes += entry.weight;
+            queue.messages += 1;
+            queue.bytes += entry.weight;
+            queue.push(entry);
+        }
+    }
+
+    /// What each segment begins with.
+    pub(super) fn table(&self) -> Record {
+        let queues = self.queues.iter().map(|(id, queue)| (*id, queue.name.clone())).collect();
+        Record::Table { next_message: self.next_message, next_queue: self.next_queue, queues }
+    }
+
+    fn refuse_if_closed(&self) -> Result<()> {
+        if self.closing { Err(Error::Unavailable("the broker is closed".into())) } else { Ok(()) }
+    }
+
+    /// Whether writing works, as far as is known.
+    pub(super) fn health(&self) -> Result<()> {
+        self.refuse_if_closed()?;
+        self.failing.clone().map_or(Ok(()), |why| Err(Error::Unavailable(why)))
+    }
+
+    fn id_of(&self, name: &QueueName) -> Result<u64> {
+        self.names.get(name).copied().ok_or_else(|| Error::NoQueue(name.clone()))
+    }
+
+    /// Makes a queue; `None` where it is there already.
+    pub(super) fn declare(&mut self, name: &QueueName) -> Result<Option<Waiting>> {
+        self.refuse_if_closed()?;
+        if self.names.contains_key(name) {
+            return Ok(None);
+        }
+        self.health()?;
+        if self.queues.len() >= self.settings.queues {
+            return Err(Error::Rejected(format!("there are {} queues already, which is the limit", self.queues.len())));
+        }
+        let queue = self.next_queue;
+        self.next_queue += 1;
+        self.names.insert(name.clone(), queue);
+        self.queues.insert(queue, Queue::new(name.clone()));
+        Ok(Some(self.change(Record::Declared { queue, name: name.clone() })))
+    }
+
+    /// Deletes a queue, and gives it; `None` where there is none.
+    pub(super) fn delete(&mut self, name: &QueueName) -> Result<Option<(Queue, Waiting)>> {
+        self.health()?;
+        let Some(queue) = self.names.remove(name) else { return Ok(None) };
+        let Some(gone) = self.queues.remove(&queue) else { return Ok(None) };
+        gone.end_consumers();
+        for entry in gone.entries() {
+            self.alive.remove(entry.home, entry.weight);
+        }
+        self.bytes -= gone.bytes;
+        Ok(Some((gone, self.change(Record::Deleted { queue }))))
+    }
+
+    fn change(&mut self, record: Record) -> Waiting {
+        let (waiter, waiting) = oneshot::channel();
+        self.orders.changes.push(record);
+        self.orders.on_synced.push(waiter);
+        waiting
+    }
+
+    /// Takes a message, to be written next.
+    pub(super) fn publish(&mut self, name: &QueueName, message: Message) -> Result<Waiting> {
+        self.refuse_if_closed()?;
+        let id = self.id_of(name)?;
+        let weight = weight(&message);
+        let limit = self.settings.message_bytes.min(self.settings.queue_bytes).min(self.settings.total_bytes);
+        if weight > limit {
+            return Err(Error::Rejected(format!("it takes {weight} bytes; the limit is {limit}")));
+        }
+        let Some(queue) = self.queues.get_mut(&id) else { return Err(Error::NoQueue(name.clone())) };
+        let full = queue.messages >= self.settings.queue_messages
+            || queue.bytes + weight > self.settings.queue_bytes
+            || self.bytes + weight > self.settings.total_bytes;
+        if full {
+            return Err(Error::Full(name.clone()));
+        }
+        queue.messages += 1;
+        queue.bytes += weight;
+        self.bytes += weight;
+        let number = self.next_message;
+        self.next_message += 1;
+        let (done, waiting) = oneshot::channel();
+        let parcel = Parcel { number, queue: id, message: Arc::new(message) };
+        self.orders.publishes.push_back(Publish { parcel, weight, done });
+        Ok(waiting)
+    }
+
+    /// Puts messages that were written to `segment` into their queues.
+    pub(super) fn commit(&mut self, publishes: &[Publish], segment: u64) {
+        for Publish { parcel, weight, .. } in publishes {
+            let Some(queue) = self.queues.get_mut(&parcel.queue) else { continue };
+            self.alive.add(segment, *weight);
+            let message = Arc::clone(&parcel.message);
+            queue.push(Entry { number: parcel.number, home: segment, weight: *weight, deliveries: 0, message });
+            list(&mut self.listed, parcel.queue, queue);
+        }
+    }
+
+    /// Gives up messages that could not be written.
+    pub(super) fn abandon(&mut self, publishes: &[Publish]) {
+        for Publish { parcel, weight, .. } in publishes {
+            self.leave(parcel.queue, *weight);
+        }
+    }
+
+    /// A message is in no queue any more.
+    fn leave(&mut self, queue: u64, weight: u64) {
+        // A queue that was deleted took the weight of its messages with it.
+        if let Some(queue) = self.queues.get_mut(&queue) {
+            queue.messages -= 1;
+            queue.bytes -= weight;
+            self.bytes -= weight;
+        }
+    }
+
+    pub(super) fn add_consumer(&mut self, name: &QueueName, prefetch: u16, inbox: &Arc<Inbox>) -> Result<ConsumerId> {
+        self.refuse_if_closed()?;
+        let id = ConsumerId { queue: self.id_of(name)?, consumer: self.next_consumer };
+        self.next_consumer += 1;
+        self.with_queue(id.queue, |queue| queue.add_consumer(id.consumer, prefetch, Arc::clone(inbox)));
+        Ok(id)
+    }
+
+    pub(super) fn stop_flow(&mut self, id: ConsumerId) {
+        self.with_queue(id.queue, |queue| queue.stop_flow(id.consumer));
+    }
+
+    pub(super) fn remove_consumer(&mut self, id: ConsumerId) {
+        self.with_queue(id.queue, |queue| queue.remove_consumer(id.consumer));
+    }
+
+    /// Does something with a queue after which it may have something to hand out.
+    fn with_queue(&mut self, id: u64, act: impl FnOnce(&mut Queue)) {
+        if let Some(queue) = self.queues.get_mut(&id) {
+            act(queue);
+            list(&mut self.listed, id, queue);
+        }
+    }
+
+    /// Takes messages out of their queue for good. Gives them, and what is to be waited for where there are any.
+    pub(super) fn ack(&mut self, id: ConsumerId, tags: &[Tag]) -> Result<(Vec<Entry>, Option<Waiting>)> {
+        self.refuse_if_closed()?;
+        let mut gone = Vec::new();
+        self.with_queue(id.queue, |queue| gone = queue.take_from(id.consumer, tags));
+        if gone.is_empty() {
+            return Ok((gone, None));
+        }
+        for entry in &gone {
+            self.alive.remove(entry.home, entry.weight);
+            self.leave(id.queue, entry.weight);
+        }
+        let (waiter, waiting) = oneshot::channel();
+        self.orders.acked.extend(gone.iter().map(|entry| entry.number));
+        self.orders.on_written.push(waiter);
+        Ok((gone, Some(waiting)))
+    }
+
+    /// Puts messages back at the front of their queue.
+    pub(super) fn release(&mut self, id: ConsumerId, tags: &[Tag]) {
+        self.with_queue(id.queue, |queue| {
+            let entries = queue.take_from(id.consumer, tags);
+            queue.put_back(entries);
+        });
+    }
+
+    pub(super) fn depth(&self, name: &QueueName) -> Result<Depth> {
+        self.refuse_if_closed()?;
+        let id = self.id_of(name)?;
+        Ok(self.queues.get(&id).map(Queue::depth).unwrap_or_default())
+    }
+
+    pub(super) fn queue_names(&self) -> Result<Vec<QueueName>> {
+        self.refuse_if_closed()?;
+        let mut names: Vec<QueueName> = self.names.keys().cloned().collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Whether the writer has anything to do.
+    pub(super) fn has_work(&self) -> bool {
+        let Orders { publishes, acked, changes, on_written, on_synced } = &self.orders;
+        !(publishes.is_empty()
+            && acked.is_empty()
+            && changes.is_empty()
+            && on_written.is_empty()
+            && on_synced.is_empty()
+            && self.listed.is_empty())
+    }
+
+    /// Takes what the writer is to do next: everything, but no more messages than make a batch.
+    pub(super) fn take_work(&mut self) -> Work {
+        let mut work = Work {
+            publishes: self.take_publishes(),
+            acked: std::mem::take(&mut self.orders.acked),
+            changes: std::mem::take(&mut self.orders.changes),
+            on_written: std::mem::take(&mut self.orders.on_written),
+            on_synced: std::mem::take(&mut self.orders.on_synced),
+            ..Work::default()
+        };
+        if !self.closing {
+            for id in std::mem::take(&mut self.listed) {
+                let Some(queue) = self.queues.get_mut(&id) else { continue };
+                queue.listed = false;
+                queue.hand_out(id, &mut work.delivered, &mut work.hand_outs);
+            }
+        }
+        self.listed.clear();
+        work
+    }
+
+    fn take_publishes(&mut self) -> Vec<Publish> {
+        let mut room = self.settings.batch_bytes;
+        let fitting = self.orders.publishes.iter().take_while(|publish| {
+            let fits = room >= publish.weight;
+            room = room.saturating_sub(publish.weight);
+            fits
+        });
+        // A message that is larger than a batch goes alone.
+        let count = fitting.count().max(1).min(self.orders.publishes.len());
+        if count == self.orders.publishes.len() {
+            return std::mem::take(&mut self.orders.publishes).into();
+        }
+        self.orders.publishes.drain(..count).collect()
+    }
+
+    /// Drops every order: whoever waits for one learns that the broker is gone.
+    pub(super) fn drop_orders(&mut self) {
+        self.orders = Orders::default();
+    }
+
+    pub(super) fn end_consumers(&self) {
+        for queue in self.queues.values() {
+            queue.end_consumers();
+        }
+    }
+
+    /// What is alive in the log.
+    pub(super) fn alive(&mut self) -> &mut Alive {
+        &mut self.alive
+    }
+
+    /// The messages that are alive in `segment`: queue and number of each.
+    pub(super) fn alive_in(&self, segment: u64) -> Vec<(u64, u64)> {
+        let of = |(id, queue): (&u64, &Queue)| {
+            let id = *id;
+            let there = queue.entries().filter(|entry| entry.home == segment);
+            there.map(|entry| (id, entry.number)).collect::<Vec<_>>()
+        };
+        self.queues.iter().flat_map(of).collect()
+    }
+
+    /// Takes from `candidates` what is still alive in `segment`, up to the settings' bytes, to be written once more.
+    pub(super) fn take_moves(&mut self, segment: u64, candidates: &mut Vec<(u64, u64)>) -> Vec<Move> {
+        let mut moves = Vec::new();
+        let mut bytes = 0;
+        while bytes < self.settings.compact_bytes {
+            let Some((queue, number)) = candidates.pop() else { break };
+            let Some(entry) = self.queues.get_mut(&queue).and_then(|q| q.find(number)) else { continue };
+            if entry.home == segment {
+                bytes += entry.weight;
+                let parcel = Parcel { number, queue, message: Arc::clone(&entry.message) };
+                moves.push(Move { parcel, deliveries: entry.deliveries });
+            }
+        }
+        moves
+    }
+
+    /// Notes that messages have been written once more, to `segment`.
+    pub(super) fn moved(&mut self, moves: &[Move], segment: u64) {
+        for Move { parcel, .. } in moves {
+            let found = self.queues.get_mut(&parcel.queue).and_then(|queue| queue.find(parcel.number));
+            if let Some(entry) = found {
+                let (from, weight) = (std::mem::replace(&mut entry.home, segment), entry.weight);
+                self.alive.remove(from, weight);
+                self.alive.add(segment, weight);
+            }
+        }
+    }
+}
+
+/// Puts a queue on the list of those that may have something to hand out.
+fn list(listed: &mut Vec<u64>, id: u64, queue: &mut Queue) {
+    if !queue.listed && queue.can_hand_out() {
+        queue.listed = true;
+        listed.push(id);
+    }
+}

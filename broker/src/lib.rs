@@ -1,0 +1,13 @@
+//! Carries frames from whoever accepts events to the hosts: the port [`Broker`] and its backends, and the
+//! [`FramePublisher`] that fills frames.
+//!
+//! Every backend passes the same suite, `conformance::suite` (behind the feature `conformance`).
+
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+pub mod embedded;
+mod port;
+mod publisher;
+
+pub use port::*;
+pub use publisher::{FramePublisher, PublisherSettings};

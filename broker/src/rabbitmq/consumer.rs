@@ -1,0 +1,179 @@
+//! The consumers' side.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Channel, Consumer};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+use super::backoff::Backoff;
+use super::control;
+use super::holding::{Holding, Settler};
+use super::link::{Link, Session};
+use super::wire::Fault;
+use crate::port::{Consumption, Deliveries, Delivery, QueueName, Result};
+
+/// The waits between two trials to consume over a connection that is there.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// What a consumer consumes, and how.
+struct Plan {
+    link: Link,
+    queue: QueueName,
+    /// What RabbitMQ calls the queue.
+    name: ShortString,
+    prefetch: NonZeroU16,
+    holding: Arc<Holding>,
+}
+
+/// A consumer over one channel.
+struct Attached {
+    channel: Arc<Channel>,
+    consumer: Consumer,
+}
+
+/// Begins to consume.
+pub(super) async fn consume(
+    link: &Link,
+    queue: &QueueName,
+    name: ShortString,
+    prefetch: NonZeroU16,
+    patience: Duration,
+) -> Result<(Consumption, Arc<Holding>)> {
+    let session = link.session(patience).await?;
+    let holding = Arc::new(Holding::default());
+    let plan = Plan { link: link.clone(), queue: queue.clone(), name, prefetch, holding: Arc::clone(&holding) };
+    let attached = plan.attach(&session).await.map_err(|fault| control::error(fault, queue))?;
+    let feed = Feed { plan: Arc::new(plan), source: Source::Attached(attached) };
+    let settle = Arc::new(Settler(Arc::clone(&holding)));
+    Ok((Consumption { deliveries: Box::new(feed), settle }, holding))
+}
+
+impl Plan {
+    async fn attach(&self, session: &Session) -> std::result::Result<Attached, Fault> {
+        let channel = session.channel().await.map_err(Fault::Passing)?;
+        let set_up = async {
+            channel.basic_qos(self.prefetch.get(), BasicQosOptions::default()).await?;
+            let (tag, options) = (ShortString::default(), BasicConsumeOptions::default());
+            channel.basic_consume(self.name.clone(), tag, options, FieldTable::default()).await
+        };
+        let patience = session.patience();
+        match timeout(patience, set_up).await {
+            Ok(Ok(consumer)) => {
+                let channel = Arc::new(channel);
+                if !self.holding.move_to(Arc::clone(&channel)) {
+                    return Err(Fault::Passing("nobody can settle any more".into()));
+                }
+                Ok(Attached { channel, consumer })
+            }
+            Ok(Err(error)) => Err(Fault::from(&error)),
+            Err(_) => Err(Fault::Passing(format!("RabbitMQ did not let consume within {patience:?}"))),
+        }
+    }
+
+    /// Consumes again after the channel or the connection was lost, or RabbitMQ has cancelled the consumer. `None` where there
+    /// is nothing to consume any more.
+    async fn attach_again(self: Arc<Self>) -> Option<Attached> {
+        let mut retry = Backoff::new(RETRY.0, RETRY.1);
+        while !self.holding.is_over() {
+            let session = self.link.lasting_session().await?;
+            match self.attach(&session).await {
+                Ok(attached) => {
+                    debug!(queue = %self.queue, "consuming again");
+                    return Some(attached);
+                }
+                Err(Fault::NoQueue) => {
+                    info!(queue = %self.queue, "the queue is gone, and its consumer with it");
+                    return None;
+                }
+                Err(Fault::Passing(reason)) => debug!(queue = %self.queue, reason, "cannot consume yet"),
+                Err(fault) => warn!(queue = %self.queue, ?fault, "RabbitMQ does not let consume; trying on"),
+            }
+            retry.wait().await;
+        }
+        None
+    }
+}
+
+/// Where deliveries come from.
+enum Source {
+    Attached(Attached),
+    Attaching(JoinHandle<Option<Attached>>),
+    Ended,
+}
+
+/// A consumer's first half. It outlives channels and connections.
+struct Feed {
+    plan: Arc<Plan>,
+    source: Source,
+}
+
+#[async_trait]
+impl Deliveries for Feed {
+    async fn next(&mut self) -> Option<Delivery> {
+        loop {
+            match &mut self.source {
+                Source::Attached(attached) => match attached.consumer.next().await {
+                    Some(Ok(delivery)) if !self.plan.holding.is_over() => {
+                        return Some(self.plan.holding.take(delivery));
+                    }
+                    lost => {
+                        if let Some(Err(error)) = lost {
+                            debug!(queue = %self.plan.queue, %error, "the channel to consume on was lost");
+                        }
+                        self.plan.holding.lose();
+                        let again = Arc::clone(&self.plan).attach_again();
+                        self.source = Source::Attaching(tokio::spawn(again));
+                    }
+                },
+                Source::Attaching(attaching) => {
+                    let attached = attaching.await.ok().flatten();
+                    self.source = attached.map_or(Source::Ended, Source::Attached);
+                }
+                Source::Ended => return None,
+            }
+        }
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        match std::mem::replace(&mut self.source, Source::Ended) {
+            Source::Attached(attached) if !self.plan.holding.is_over() => {
+                tokio::spawn(detach(attached));
+            }
+            Source::Attaching(attaching) => {
+                attaching.abort();
+                tokio::spawn(async move {
+                    // It may have been there first.
+                    if let Ok(Some(attached)) = attaching.await {
+                        detach(attached).await;
+                    }
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Stops the flow; what was on its way and nobody has seen goes back. The channel stays for what is held.
+async fn detach(attached: Attached) {
+    let Attached { channel, mut consumer } = attached;
+    // Once this is answered nothing more is on its way, and the consumer ends after what has come.
+    if let Err(error) = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await {
+        debug!(%error, "the channel was lost before its consumer was cancelled");
+        return;
+    }
+    let mut unseen = Vec::new();
+    while let Some(Ok(delivery)) = consumer.next().await {
+        unseen.push(delivery.delivery_tag);
+    }
+    Holding::put_back(&channel, unseen.into_iter());
+}

@@ -1,0 +1,131 @@
+//! Operations that are answered one by one: declaring, deleting, depths, pings.
+
+use std::time::Duration;
+
+use lapin::options::{BasicQosOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{Channel, Queue};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::link::Link;
+use super::settings::{QueueKind, RabbitSettings};
+use super::wire::Fault;
+use crate::port::{Error, QueueName, Result};
+
+/// After so many deliveries RabbitMQ would drop a message from a quorum queue. Hosts deal with such messages long before, and
+/// none may be lost, so it is as good as never. It cannot be left out: RabbitMQ 4 would take 20, and one before 4 would put
+/// what is handed back at the queue's end. Nor can it be -1, which is "never" to RabbitMQ 4 and 0 to those before it.
+const DELIVERY_LIMIT: i32 = i32::MAX;
+
+/// One channel for operations, made anew where one of them ended it. They take turns.
+pub(super) struct Control {
+    link: Link,
+    channel: Mutex<Option<Channel>>,
+    patience: Duration,
+    arguments: FieldTable,
+}
+
+impl Control {
+    pub(super) fn new(link: Link, settings: &RabbitSettings) -> Self {
+        let patience = settings.operation_timeout;
+        Self { link, channel: Mutex::default(), patience, arguments: arguments(settings) }
+    }
+
+    /// Makes sure that a queue exists; `name` is what RabbitMQ calls it.
+    pub(super) async fn declare(&self, queue: &QueueName, name: ShortString) -> Result<()> {
+        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        let arguments = self.arguments.clone();
+        let declared = async |channel: &Channel| channel.queue_declare(name, options, arguments).await;
+        match self.call(declared).await? {
+            Ok(_) => Ok(()),
+            // What is in it does not survive: it is not ours.
+            Err(Fault::Differs(reason))
+                if ["'durable'", "'exclusive'", "'auto_delete'"].iter().any(|a| reason.contains(a)) =>
+            {
+                Err(Error::Rejected(format!("queue {queue} exists and does not keep messages safe: {reason}")))
+            }
+            Err(Fault::Differs(reason)) => {
+                warn!(%queue, reason, "the queue exists with other arguments and is used as it is");
+                Ok(())
+            }
+            Err(fault) => Err(error(fault, queue)),
+        }
+    }
+
+    /// Deletes a queue with what it holds.
+    pub(super) async fn delete(&self, queue: &QueueName, name: ShortString) -> Result<()> {
+        let deleted = async |channel: &Channel| channel.queue_delete(name, QueueDeleteOptions::default()).await;
+        match self.call(deleted).await? {
+            Ok(_) | Err(Fault::NoQueue) => Ok(()),
+            Err(fault) => Err(error(fault, queue)),
+        }
+    }
+
+    /// How many messages of a queue nobody holds.
+    pub(super) async fn ready(&self, queue: &QueueName, name: ShortString) -> Result<u64> {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let looked = async |channel: &Channel| channel.queue_declare(name, options, FieldTable::default()).await;
+        let found: Queue = self.call(looked).await?.map_err(|fault| error(fault, queue))?;
+        Ok(found.message_count().into())
+    }
+
+    /// Whether RabbitMQ answers.
+    pub(super) async fn ping(&self) -> Result<()> {
+        // It needs no permission and changes nothing: nobody consumes on this channel.
+        let asked = async |channel: &Channel| channel.basic_qos(1, BasicQosOptions::default()).await;
+        self.call(asked).await?.map_err(|fault| Error::Unavailable(format!("RabbitMQ refuses a ping: {fault:?}")))
+    }
+
+    /// Does an operation on the channel. The outer error is of the way there, the inner one is RabbitMQ's answer.
+    async fn call<T>(
+        &self,
+        operation: impl AsyncFnOnce(&Channel) -> lapin::Result<T>,
+    ) -> Result<std::result::Result<T, Fault>> {
+        let answered = async {
+            let mut kept = self.channel.lock().await;
+            let channel = match kept.take() {
+                Some(channel) if channel.status().connected() => channel,
+                _ => self.link.session(self.patience).await?.channel().await.map_err(Error::Unavailable)?,
+            };
+            // Whoever is dropped or gives up waiting here leaves no channel behind with an answer under way.
+            let result = operation(&channel).await;
+            if result.is_ok() {
+                *kept = Some(channel);
+            }
+            Ok(result.map_err(|error| Fault::from(&error)))
+        };
+        let too_late = || Error::Unavailable(format!("RabbitMQ did not answer within {:?}", self.patience));
+        timeout(self.patience, answered).await.unwrap_or_else(|_| Err(too_late()))
+    }
+}
+
+/// What an operation's caller hears of a fault.
+pub(super) fn error(fault: Fault, queue: &QueueName) -> Error {
+    match fault {
+        Fault::NoQueue => Error::NoQueue(queue.clone()),
+        Fault::Differs(reason) | Fault::Refused(reason) => Error::Rejected(reason),
+        Fault::Passing(reason) => Error::Unavailable(reason),
+    }
+}
+
+/// What queues are declared with.
+fn arguments(settings: &RabbitSettings) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    let mut set = |name: &str, value| {
+        arguments.insert(ShortString::from(name), value);
+    };
+    match settings.queue_kind {
+        QueueKind::Quorum => {
+            set("x-queue-type", AMQPValue::LongString("quorum".into()));
+            set("x-delivery-limit", AMQPValue::LongInt(DELIVERY_LIMIT));
+        }
+        QueueKind::Classic => set("x-queue-type", AMQPValue::LongString("classic".into())),
+    }
+    if let Some(messages) = settings.queue_messages {
+        set("x-max-length", AMQPValue::LongLongInt(i64::try_from(messages).unwrap_or(i64::MAX)));
+        set("x-overflow", AMQPValue::LongString("reject-publish".into()));
+    }
+    arguments
+}

@@ -1,0 +1,24 @@
+//! The suite that every backend passes.
+
+use std::sync::Arc;
+
+use super::support::Scope;
+use crate::conformance::{QUEUE_MESSAGES, Redeliveries, suite};
+use crate::port::Broker;
+use crate::rabbitmq::{QueueKind, RabbitSettings};
+
+async fn run(queue_kind: QueueKind, redeliveries: Redeliveries) {
+    let settings = RabbitSettings { queue_kind, queue_messages: Some(QUEUE_MESSAGES), ..RabbitSettings::default() };
+    let scope = Scope::new(settings);
+    suite(|| async { Arc::clone(&scope.broker) as Arc<dyn Broker> }, redeliveries).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rabbitmq_with_quorum_queues_conforms() {
+    run(QueueKind::Quorum, Redeliveries::Counted).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rabbitmq_with_classic_queues_conforms() {
+    run(QueueKind::Classic, Redeliveries::Marked).await;
+}

@@ -1,0 +1,116 @@
+//! A RabbitMQ that is short of memory, takes only small messages, and speaks TLS.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+use super::node::Node;
+use super::support::{Scope, becomes, in_time, next, numbered, text};
+use crate::port::{Broker, Error, Message};
+use crate::rabbitmq::{RabbitBroker, RabbitSettings};
+
+const CONFIGURATION: &str = "
+log.console = false
+max_message_size = 100000
+listeners.ssl.1 = 127.0.0.1:{tls}
+ssl_options.cacertfile = {directory}/ca.pem
+ssl_options.certfile = {directory}/server.pem
+ssl_options.keyfile = {directory}/server.key
+ssl_options.verify = verify_none
+ssl_options.fail_if_no_peer_cert = false
+";
+
+/// A certificate for `localhost`, and who has signed it.
+fn certificates(directory: &Path) {
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    std::fs::write(directory.join("ca.pem"), authority.pem()).unwrap();
+    std::fs::write(directory.join("server.pem"), server.pem()).unwrap();
+    std::fs::write(directory.join("server.key"), key.serialize_pem()).unwrap();
+}
+
+/// One node for all of it: starting one takes seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn shortages_limits_and_tls() {
+    let node = tokio::task::spawn_blocking(|| Node::start(CONFIGURATION, certificates)).await.unwrap();
+    message_that_only_rabbitmq_finds_too_large(&node).await;
+    tls(&node).await;
+    shortage_of_memory(&node).await;
+}
+
+async fn message_that_only_rabbitmq_finds_too_large(node: &Node) {
+    let scope = Scope::by(&node.address(), &node.address(), RabbitSettings { lanes: 1, ..RabbitSettings::default() });
+    let queue = scope.queue().await;
+    let publishes = (0..100).map(|number| {
+        let length = if number == 50 { 100_001 } else { number };
+        scope.broker.publish(&queue, Message::new(vec![0; length]))
+    });
+    // It ends the channel of all, and only it is refused.
+    for (number, result) in in_time(join_all(publishes)).await.into_iter().enumerate() {
+        let refused = matches!(&result, Err(Error::Rejected(reason)) if reason.contains("100000"));
+        assert!(if number == 50 { refused } else { result.is_ok() }, "{number}: {result:?}");
+    }
+    // The next one is refused before it ends a channel.
+    let again = in_time(scope.broker.publish(&queue, Message::new(vec![0; 100_001]))).await;
+    assert!(matches!(&again, Err(Error::Rejected(reason)) if reason.contains("at most 100000")), "{again:?}");
+    in_time(scope.broker.publish(&queue, Message::new(vec![0; 100_000]))).await.unwrap();
+}
+
+async fn tls(node: &Node) {
+    let settings = RabbitSettings {
+        ca_file: Some(node.file("ca.pem")),
+        operation_timeout: Duration::from_secs(3),
+        ..RabbitSettings::default()
+    };
+    let address = format!("amqps://guest:guest@localhost:{}", node.tls_port());
+    let scope = Scope::by(&address, &node.address(), settings.clone());
+    let queue = scope.queue().await;
+    scope.publish(&queue, numbered(0..3)).await;
+    let (mut deliveries, settle) = scope.consume(&queue, 3).await;
+    for body in numbered(0..3) {
+        let delivery = next(&mut deliveries).await;
+        assert_eq!(text(&delivery), body);
+        settle.ack(&[delivery.tag]).await.unwrap();
+    }
+    // Whom nobody vouches for is not talked to, nor who is called otherwise.
+    let strangers = tempfile::tempdir().unwrap();
+    certificates(strangers.path());
+    let strange = RabbitSettings { ca_file: Some(strangers.path().join("ca.pem")), ..settings.clone() };
+    let elsewhere = format!("amqps://guest:guest@127.0.0.1:{}", node.tls_port());
+    for (address, settings) in [(&address, strange), (&elsewhere, settings)] {
+        let ping = in_time(RabbitBroker::connect(address, settings).unwrap().ping()).await;
+        assert!(matches!(&ping, Err(Error::Unavailable(reason)) if reason.contains("certificate")), "{ping:?}");
+    }
+}
+
+async fn shortage_of_memory(node: &Node) {
+    let settings = RabbitSettings { publish_timeout: Duration::from_secs(1), ..RabbitSettings::default() };
+    let scope = Scope::by(&node.address(), &node.address(), settings);
+    let queue = scope.queue().await;
+    scope.publish(&queue, numbered(0..20)).await;
+    let (mut deliveries, settle) = scope.consume(&queue, 5).await;
+    node.control(&["set_vm_memory_high_watermark", "absolute", "1024"]);
+    becomes(async || {
+        let begun = Instant::now();
+        let published = scope.broker.publish(&queue, Message::new("blocked")).await;
+        let told = matches!(&published, Err(Error::Unavailable(reason)) if reason.contains("takes no messages"));
+        told && begun.elapsed() < Duration::from_millis(100)
+    })
+    .await;
+    // Those who consume are not affected, nor those who ask.
+    for body in numbered(0..20) {
+        let delivery = next(&mut deliveries).await;
+        assert_eq!(text(&delivery), body);
+        settle.ack(&[delivery.tag]).await.unwrap();
+    }
+    in_time(scope.broker.ping()).await.unwrap();
+    in_time(scope.broker.depth(&queue)).await.unwrap();
+    node.control(&["set_vm_memory_high_watermark", "0.9"]);
+    becomes(async || scope.broker.publish(&queue, Message::new("after")).await.is_ok()).await;
+    while text(&next(&mut deliveries).await) != "after" {}
+}

@@ -1,0 +1,101 @@
+//! A TCP proxy that loses connections, and one that goes silent.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// Between a broker and its RabbitMQ. It ends with its last handle.
+#[derive(Clone)]
+pub(super) struct Proxy {
+    address: SocketAddr,
+    state: Arc<watch::Sender<State>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct State {
+    /// How often all connections were cut.
+    cuts: u64,
+    /// Connections are accepted, and nothing is carried.
+    silent: bool,
+}
+
+impl Proxy {
+    /// A proxy to the RabbitMQ at a URL.
+    pub(super) async fn to(url: &str) -> Self {
+        let upstream = authority(url).to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (state, watched) = watch::channel(State::default());
+        let mut last_handle = watched.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    accepted = listener.accept() => {
+                        let (client, _) = accepted.unwrap();
+                        tokio::spawn(carry(client, upstream.clone(), watched.clone()));
+                    }
+                    _ = last_handle.wait_for(|_| false) => return,
+                }
+            }
+        });
+        Self { address, state: Arc::new(state) }
+    }
+
+    /// The URL with the proxy in the place of the RabbitMQ.
+    pub(super) fn instead_of(&self, url: &str) -> String {
+        url.replacen(authority(url), &self.address.to_string(), 1)
+    }
+
+    /// Cuts all connections. New ones are carried.
+    pub(super) fn cut(&self) {
+        self.state.send_modify(|state| state.cuts += 1);
+    }
+
+    /// Goes silent, or speaks again: what was held back meanwhile is carried then.
+    pub(super) fn silence(&self, silent: bool) {
+        self.state.send_modify(|state| state.silent = silent);
+    }
+}
+
+/// `host:port` of a URL that names both.
+fn authority(url: &str) -> &str {
+    let authority = url.split_once("://").unwrap().1.split(['/', '?']).next().unwrap();
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+}
+
+async fn carry(client: TcpStream, upstream: String, mut state: watch::Receiver<State>) {
+    let begun = state.borrow().cuts;
+    let both = {
+        let mut state = state.clone();
+        async move {
+            if state.wait_for(|state| !state.silent).await.is_err() {
+                return;
+            }
+            let Ok(server) = TcpStream::connect(upstream).await else { return };
+            let (from_client, to_client) = client.into_split();
+            let (from_server, to_server) = server.into_split();
+            tokio::select! {
+                () = pass(from_client, to_server, state.clone()) => {}
+                () = pass(from_server, to_client, state) => {}
+            }
+        }
+    };
+    tokio::select! {
+        () = both => {}
+        _ = state.wait_for(|state| state.cuts != begun) => {}
+    }
+}
+
+/// Carries bytes one way until it ends.
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch::Receiver<State>) {
+    let mut buffer = vec![0; 16 << 10];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        if state.wait_for(|state| !state.silent).await.is_err() || to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Publishing.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use super::support::{Scope, address, in_time, next, numbered, text};
+use crate::port::{Broker, Error, Message, QueueName};
+use crate::rabbitmq::{RabbitBroker, RabbitSettings};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_under_way_are_all_resolved() {
+    let scope = Scope::new(RabbitSettings { lane_window: 300, ..RabbitSettings::default() });
+    let mut queues = Vec::new();
+    for _ in 0..6 {
+        queues.push(scope.queue().await);
+    }
+    let publishers = (0..64).map(|publisher| {
+        let (broker, queues) = (Arc::clone(&scope.broker), queues.clone());
+        tokio::spawn(async move {
+            let publishes = (0..50).map(|number| {
+                let queue = &queues[(publisher + number) % queues.len()];
+                broker.publish(queue, Message::new(format!("{publisher} {number}")))
+            });
+            join_all(publishes).await.into_iter().for_each(Result::unwrap);
+        })
+    });
+    in_time(join_all(publishers)).await.into_iter().for_each(Result::unwrap);
+    let mut seen = HashSet::new();
+    for queue in &queues {
+        let ready = scope.broker.depth(queue).await.unwrap().ready;
+        let (mut deliveries, _settle) = scope.consume(queue, 1_000).await;
+        for _ in 0..ready {
+            let delivery = next(&mut deliveries).await;
+            assert!(seen.insert(text(&delivery)), "{} came twice", text(&delivery));
+        }
+    }
+    assert_eq!(seen.len(), 64 * 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_without_a_queue_are_told_from_those_around_them() {
+    // All on one channel, where their returns and confirms come one after the other.
+    let scope = Scope::new(RabbitSettings { lanes: 1, ..RabbitSettings::default() });
+    let there = scope.queue().await;
+    let missing: QueueName = "missing".parse().unwrap();
+    for round in 0..10 {
+        let publishes = (0..200).map(|number| {
+            let (scope, there, missing) = (&scope, &there, &missing);
+            async move {
+                let is_there = (number * 7 + round) % 3 != 0;
+                let queue = if is_there { there } else { missing };
+                let result = scope.broker.publish(queue, Message::new(number.to_string())).await;
+                match (is_there, result) {
+                    (true, Ok(())) => 1,
+                    (false, Err(Error::NoQueue(queue))) if queue == *missing => 0,
+                    (is_there, result) => panic!("there: {is_there}, result: {result:?}"),
+                }
+            }
+        });
+        let taken: u64 = in_time(join_all(publishes)).await.into_iter().sum();
+        scope.depth_becomes(&there, taken, 0).await;
+        // Nothing of this round is left for the next.
+        in_time(scope.broker.delete(&there)).await.unwrap();
+        in_time(scope.broker.declare(&there)).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_large_a_message_is_refused() {
+    let scope = Scope::new(RabbitSettings { message_bytes: 1_000, ..RabbitSettings::default() });
+    let queue = scope.queue().await;
+    in_time(scope.broker.publish(&queue, Message::new(vec![0; 1_000]))).await.unwrap();
+    let too_large = in_time(scope.broker.publish(&queue, Message::new(vec![0; 1_001]))).await;
+    assert!(matches!(too_large, Err(Error::Rejected(_))), "{too_large:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_wait_is_bounded() {
+    // Nothing is taken, so that all of it waits.
+    let refused = async |settings, reason: &str| {
+        let settings = RabbitSettings { lanes: 1, publish_timeout: Duration::from_secs(1), ..settings };
+        let broker = RabbitBroker::connect(&nowhere(), settings).unwrap();
+        let queue: QueueName = "queue".parse().unwrap();
+        let publishes = (0..20).map(|_| broker.publish(&queue, Message::new(vec![0; 1_000])));
+        let errors = in_time(join_all(publishes)).await.into_iter().map(|result| result.unwrap_err().to_string());
+        errors.filter(|error| error.contains(reason)).count()
+    };
+    let few = RabbitSettings { lane_backlog: 3, ..RabbitSettings::default() };
+    assert_eq!(refused(few, "too many messages").await, 17);
+    let short = RabbitSettings { publish_bytes: 5_999, ..RabbitSettings::default() };
+    assert_eq!(refused(short, "too many bytes").await, 15);
+}
+
+/// Nothing listens on a port that was free a moment ago.
+fn nowhere() -> String {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    format!("amqp://127.0.0.1:{port}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rabbitmq_that_is_not_there_is_waited_for_once() {
+    let settings = RabbitSettings { publish_timeout: Duration::from_millis(400), ..RabbitSettings::default() };
+    let broker = RabbitBroker::connect(&nowhere(), settings).unwrap();
+    let queue: QueueName = "queue".parse().unwrap();
+    let begun = Instant::now();
+    let error = in_time(broker.publish(&queue, Message::new("x"))).await.unwrap_err();
+    assert!(matches!(&error, Error::Unavailable(reason) if reason.contains("refused")), "{error}");
+    assert!(begun.elapsed() >= Duration::from_millis(300));
+    let begun = Instant::now();
+    for _ in 0..100 {
+        assert!(matches!(broker.publish(&queue, Message::new("x")).await, Err(Error::Unavailable(_))));
+    }
+    assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
+    assert!(matches!(broker.ping().await, Err(Error::Unavailable(reason)) if reason.contains("refused")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_told() {
+    let (scheme, rest) = address().split_once("://").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let host = rest.rsplit_once('@').map_or(rest.as_str(), |(_, host)| host);
+    let settings = RabbitSettings { operation_timeout: Duration::from_secs(2), ..RabbitSettings::default() };
+    let broker = RabbitBroker::connect(&format!("{scheme}://guest:wrong@{host}"), settings).unwrap();
+    let declared = in_time(broker.declare(&"queue".parse().unwrap())).await;
+    assert!(matches!(&declared, Err(Error::Unavailable(reason)) if reason.contains("ACCESS_REFUSED")), "{declared:?}");
+}

@@ -1,0 +1,185 @@
+//! Speaks to a gateway, and turns its problem documents into failures that say what to do.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+
+use crate::args::Remote;
+use crate::exit::{Failure, Result};
+
+/// What may stand in a path segment as it is.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_').remove(b'~').remove(b':');
+
+/// How long to wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long to wait for an answer; the compilation of a large component takes a good part of it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A gateway and who we are to it.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    remote: Remote,
+}
+
+/// What is sent.
+pub(crate) struct Request<'a> {
+    method: Method,
+    path: String,
+    query: Vec<(&'a str, String)>,
+    body: Option<(String, Bytes)>,
+    timeout: Duration,
+}
+
+/// What came back, short of an error.
+pub(crate) struct Answer {
+    /// The status: 2xx.
+    pub(crate) status: StatusCode,
+    /// The document; null where there is none.
+    pub(crate) body: Value,
+}
+
+impl<'a> Request<'a> {
+    /// A request of `method` to the path made of `segments`, each percent-encoded.
+    pub(crate) fn new(method: Method, segments: &[&str]) -> Self {
+        let path = segments.iter().map(|s| format!("/{}", utf8_percent_encode(s, SEGMENT))).collect();
+        Self { method, path, query: Vec::new(), body: None, timeout: ANSWER_TIMEOUT }
+    }
+
+    /// A GET.
+    pub(crate) fn get(segments: &[&str]) -> Self {
+        Self::new(Method::GET, segments)
+    }
+
+    /// Adds a query parameter where there is a value.
+    pub(crate) fn query(mut self, name: &'a str, value: Option<impl ToString>) -> Self {
+        self.query.extend(value.map(|value| (name, value.to_string())));
+        self
+    }
+
+    /// Sends a JSON document.
+    pub(crate) fn json(self, body: &Value) -> Self {
+        self.body("application/json", body.to_string())
+    }
+
+    /// Sends bytes of some media type.
+    pub(crate) fn body(mut self, content_type: &str, body: impl Into<Bytes>) -> Self {
+        self.body = Some((content_type.to_owned(), body.into()));
+        self
+    }
+
+    /// Waits this much longer for the answer.
+    pub(crate) fn patience(mut self, longer: Duration) -> Self {
+        self.timeout += longer;
+        self
+    }
+}
+
+impl Client {
+    /// A client of the server that the command line names.
+    pub(crate) fn new(remote: Remote) -> Result<Self> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(concat!("wasmill/", env!("CARGO_PKG_VERSION")))
+            // The server is the one that was named: no proxy, no redirect to another.
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(anyhow::Error::from)?;
+        Ok(Self { http, remote })
+    }
+
+    /// Whether answers are to be printed as JSON.
+    pub(crate) fn prints_json(&self) -> bool {
+        self.remote.json
+    }
+
+    /// Sends a request.
+    pub(crate) async fn send(&self, request: Request<'_>) -> Result<Answer> {
+        let url = format!("{}{}", self.remote.url.trim_end_matches('/'), request.path);
+        let mut http = self.http.request(request.method, &url).query(&request.query).timeout(request.timeout);
+        if let Some(key) = &self.remote.key {
+            http = http.bearer_auth(key);
+        }
+        if let Some(tenant) = &self.remote.tenant {
+            http = http.header("wasmill-tenant", tenant.as_str());
+        }
+        if let Some((content_type, body)) = request.body {
+            http = http.header(reqwest::header::CONTENT_TYPE, content_type).body(body);
+        }
+        let response = http.send().await.map_err(|e| self.unreachable(&e))?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(|e| self.unreachable(&e))?;
+        let document: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if status.is_success() {
+            return Ok(Answer { status, body: document });
+        }
+        let text = problem_text(status, &document);
+        Err(match status {
+            StatusCode::NOT_FOUND => Failure::NotFound(text),
+            StatusCode::UNAUTHORIZED => Failure::Denied(format!("{text}; give an API key by --key or WASMILL_KEY")),
+            StatusCode::FORBIDDEN => Failure::Denied(text),
+            StatusCode::SERVICE_UNAVAILABLE => Failure::Unreachable(text),
+            _ => Failure::Failed(anyhow::Error::msg(text)),
+        })
+    }
+
+    /// The document that a GET answers.
+    pub(crate) async fn get(&self, segments: &[&str]) -> Result<Value> {
+        Ok(self.send(Request::get(segments)).await?.body)
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        let url = &self.remote.url;
+        let cause = std::iter::successors(std::error::Error::source(error), |e| e.source()).last();
+        let why = cause.map_or_else(|| error.to_string(), ToString::to_string);
+        Failure::Unreachable(if error.is_timeout() {
+            format!("{url} did not answer in time")
+        } else if error.is_connect() {
+            format!(
+                "nothing answers at {url} ({why}); is `wasmill dev` running? Another address goes by --url or WASMILL_URL"
+            )
+        } else {
+            format!("{url}: {why}")
+        })
+    }
+}
+
+/// What a problem document (RFC 9457) says, on as many lines as it has errors.
+fn problem_text(status: StatusCode, problem: &Value) -> String {
+    let title = problem["title"].as_str().unwrap_or(status.canonical_reason().unwrap_or("error"));
+    let mut text = match problem["detail"].as_str() {
+        Some(detail) => format!("{title}: {detail}"),
+        None => format!("{title} ({})", status.as_u16()),
+    };
+    for error in problem["errors"].as_array().into_iter().flatten() {
+        let pointer = error["pointer"].as_str().unwrap_or_default();
+        let detail = error["detail"].as_str().unwrap_or_default();
+        text.push_str(&format!("\n  at '{pointer}': {detail}"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn problems_are_readable() {
+        let problem = json!({"title": "Schema violation", "detail": "not valid", "errors": [{"pointer": "/a", "detail": "too small"}]});
+        assert_eq!(
+            problem_text(StatusCode::BAD_REQUEST, &problem),
+            "Schema violation: not valid\n  at '/a': too small"
+        );
+        assert_eq!(problem_text(StatusCode::BAD_GATEWAY, &Value::Null), "Bad Gateway (502)");
+    }
+
+    #[test]
+    fn segments_are_encoded() {
+        assert_eq!(Request::get(&["v1", "schemas", "a/b c"]).path, "/v1/schemas/a%2Fb%20c");
+    }
+}

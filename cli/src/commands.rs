@@ -1,0 +1,9 @@
+//! The client verbs: each sends requests to a gateway and prints the answers.
+
+pub(crate) mod deploy;
+pub(crate) mod executions;
+pub(crate) mod functions;
+pub(crate) mod invoke;
+pub(crate) mod keys;
+pub(crate) mod logs;
+pub(crate) mod schemas;

@@ -1,0 +1,62 @@
+//! `wasmill deploy`.
+
+use std::path::Path;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::args::{Deploy, Remote};
+use crate::client::{Answer, Client, Request};
+use crate::exit::{Failure, Result};
+use crate::output::{self, Progress};
+use crate::project::Project;
+
+pub(crate) async fn run(args: Deploy, remote: Remote) -> Result {
+    let client = Client::new(remote)?;
+    let project = read(&args.path)?;
+    let progress = Progress::start(format!("deploying {}", project.manifest.name));
+    let answer = deploy(&client, &project).await?;
+    drop(progress);
+    if client.prints_json() {
+        output::json(&answer.body);
+    } else {
+        output::line(summary(&answer, &project));
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Project> {
+    Project::read(path).map_err(Failure::Failed)
+}
+
+/// Uploads the artifact, unless the server has it, and makes the manifest's version current.
+pub(crate) async fn deploy(client: &Client, project: &Project) -> Result<Answer> {
+    let digest = project.digest.to_string();
+    match client.send(Request::new(Method::HEAD, &["v1", "artifacts", &digest])).await {
+        Ok(_) => {}
+        Err(Failure::NotFound(_)) => {
+            let upload =
+                Request::new(Method::POST, &["v1", "artifacts"]).body("application/wasm", project.component.clone());
+            client.send(upload).await?;
+        }
+        Err(failure) => return Err(failure),
+    }
+    let manifest = serde_json::to_value(&project.manifest).map_err(anyhow::Error::from)?;
+    let request = Request::new(Method::PUT, &["v1", "functions", &project.manifest.name])
+        .json(&json!({"manifest": manifest, "digest": digest}));
+    client.send(request).await
+}
+
+/// One line that says what is live now.
+pub(crate) fn summary(answer: &Answer, project: &Project) -> String {
+    let name = &project.manifest.name;
+    let version = &answer.body["version"];
+    let digest = output::short_digest(&Value::String(project.digest.to_string()));
+    if answer.status == StatusCode::CREATED {
+        let triggers: Vec<&str> = project.manifest.triggers.iter().map(|t| t.event.as_str()).collect();
+        let on = if triggers.is_empty() { "nothing: invoke it by name".into() } else { triggers.join(", ") };
+        format!("{name} version {version} is live ({digest}, {} bytes), on {on}", project.component.len())
+    } else {
+        format!("{name} version {version} is unchanged ({digest})")
+    }
+}

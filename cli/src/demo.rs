@@ -1,0 +1,179 @@
+//! `wasmill demo`: the main job, once, on real functions and events, with everything that became of them.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use wasmill_domain::{ExecutionId, State};
+
+use crate::args::{Demo, Remote};
+use crate::client::{Client, Request};
+use crate::commands::{deploy, executions, logs};
+use crate::exit::{Failure, Result};
+use crate::output::{self, Progress, line};
+use crate::project::{self, Project};
+use crate::wiring::{Options, System};
+
+/// How long the executions may take altogether.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often to look whether they are done.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// What became of one event file.
+struct Posted {
+    file: PathBuf,
+    /// The ids of its executions, or what the gateway said against it.
+    answer: Result<Vec<ExecutionId>, String>,
+}
+
+pub(crate) async fn run(args: Demo, json: bool) -> Result {
+    let manifests = project::find_manifests(&args.functions)?;
+    if manifests.is_empty() {
+        return Err(Failure::NotFound(format!(
+            "no functions in '{}': run this at wasmill's root or give --functions",
+            args.functions.display()
+        )));
+    }
+    let data = tempfile::tempdir().context("a temporary folder")?;
+    let listen = ([127, 0, 0, 1], 0).into();
+    let system =
+        System::open(&Options { listen, data: data.path().to_owned(), retention: Duration::from_secs(86_400) }).await?;
+    let url = format!("http://{}", system.address()?);
+    let client = Client::new(Remote { url, key: None, tenant: None, json })?;
+    let shutdown = CancellationToken::new();
+    let serving = tokio::spawn(system.run(shutdown.clone()));
+    let shown = show(&client, &manifests).await;
+    shutdown.cancel();
+    serving.await.context("the system ended badly")??;
+    shown
+}
+
+async fn show(client: &Client, manifests: &[PathBuf]) -> Result {
+    let quiet = client.prints_json();
+    let say = |text: String| {
+        if !quiet {
+            line(text);
+        }
+    };
+    say("wasmill demo: gateway, host and scheduler in this process, on SQLite and the embedded queue\n".into());
+    for manifest in manifests {
+        let project = Project::read(manifest)?;
+        let progress = Progress::start(format!("compiling {}", project.manifest.name));
+        let answer = deploy::deploy(client, &project).await?;
+        drop(progress);
+        say(deploy::summary(&answer, &project));
+    }
+    let mut posted = Vec::new();
+    for manifest in manifests {
+        for file in event_files(manifest)? {
+            posted.push(post(client, file).await?);
+        }
+    }
+    say(String::new());
+    for Posted { file, answer } in &posted {
+        match answer {
+            Ok(ids) => say(format!("POST {}: 202, {} execution(s)", file.display(), ids.len())),
+            Err(problem) => say(format!("POST {}: 400 {problem}", file.display())),
+        }
+    }
+    let ids = posted.iter().filter_map(|p| p.answer.as_ref().ok()).flatten().copied().collect();
+    let documents = wait_for_all(client, ids).await?;
+    report(client, &documents, &posted).await
+}
+
+/// The event files of a function, sorted.
+fn event_files(manifest: &Path) -> Result<Vec<PathBuf>> {
+    let folder = manifest.with_file_name("events");
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let entries = std::fs::read_dir(&folder)
+        .and_then(|entries| entries.map(|e| e.map(|e| e.path())).collect::<std::io::Result<Vec<_>>>());
+    let mut files = entries.with_context(|| format!("folder '{}'", folder.display()))?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
+    files.sort();
+    Ok(files)
+}
+
+/// Posts one event file. A file called `invalid…` must be refused, every other one accepted.
+async fn post(client: &Client, file: PathBuf) -> Result<Posted> {
+    let event = std::fs::read(&file).with_context(|| format!("'{}'", file.display()))?;
+    let request = Request::new(Method::POST, &["v1", "events"]).body("application/cloudevents+json", event);
+    let must_be_refused = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("invalid"));
+    let answer = match client.send(request).await {
+        Ok(answer) if !must_be_refused => {
+            let ids = answer.body["executions"].as_array().into_iter().flatten();
+            let parsed: Option<Vec<ExecutionId>> = ids.map(|e| e["id"].as_str()?.parse().ok()).collect();
+            Ok(parsed.ok_or_else(|| anyhow!("the answer to '{}' has no execution ids", file.display()))?)
+        }
+        Ok(_) => return Err(anyhow!("'{}' was accepted, though it is invalid", file.display()).into()),
+        Err(Failure::Failed(problem)) if must_be_refused => Err(problem.to_string()),
+        Err(failure) => return Err(failure),
+    };
+    Ok(Posted { file, answer })
+}
+
+/// Waits until the executions have ended, and those that their emitted events led to.
+async fn wait_for_all(client: &Client, mut waiting: Vec<ExecutionId>) -> Result<Vec<Value>> {
+    let _progress = Progress::start("running");
+    let started = Instant::now();
+    let mut ended = Vec::new();
+    while let Some(id) = waiting.pop() {
+        let document = loop {
+            let document = match executions::document(client, id).await {
+                // The row is written behind the 202.
+                Err(Failure::NotFound(_)) => Value::Null,
+                other => other?,
+            };
+            if document["state"].as_str().and_then(|s| s.parse::<State>().ok()).is_some_and(State::is_terminal) {
+                break document;
+            }
+            if started.elapsed() > PATIENCE {
+                return Err(
+                    anyhow!("execution {id} has not ended within {PATIENCE:?}: it is {}", document["state"]).into()
+                );
+            }
+            tokio::time::sleep(INTERVAL).await;
+        };
+        let children = document["children"].as_array().into_iter().flatten();
+        waiting.extend(children.filter_map(|child| child.as_str()?.parse::<ExecutionId>().ok()));
+        ended.push(document);
+    }
+    ended.sort_by_key(|document| document["id"].as_str().unwrap_or_default().to_owned());
+    Ok(ended)
+}
+
+async fn report(client: &Client, documents: &[Value], posted: &[Posted]) -> Result {
+    let mut with_logs = Vec::new();
+    for document in documents {
+        let id = document["id"].as_str().unwrap_or_default().parse().map_err(anyhow::Error::msg)?;
+        with_logs.push((document, logs::fetch(client, id).await?));
+    }
+    if client.prints_json() {
+        let executions: Vec<Value> =
+            with_logs.iter().map(|(document, logs)| json!({"execution": document, "logs": logs})).collect();
+        let refused = posted.iter().filter_map(|p| Some(json!({"file": p.file, "problem": p.answer.as_ref().err()?})));
+        output::json(&json!({"executions": executions, "refused": refused.collect::<Vec<_>>()}));
+        return Ok(());
+    }
+    for (document, logs) in &with_logs {
+        line("");
+        executions::print(document);
+        logs.iter().for_each(|entry| line(format!("  log        {}", logs::text(entry))));
+    }
+    let succeeded = documents.iter().filter(|document| document["state"] == "succeeded").count();
+    let refused = posted.iter().filter(|p| p.answer.is_err()).count();
+    line(format!(
+        "\n{} executions: {succeeded} succeeded, {} did not; {refused} invalid event(s) refused.",
+        documents.len(),
+        documents.len() - succeeded
+    ));
+    line(
+        "Go on with `wasmill dev functions`, then from another shell: `wasmill functions list`, `wasmill executions list`.",
+    );
+    Ok(())
+}

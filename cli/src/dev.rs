@@ -1,0 +1,46 @@
+//! `wasmill dev`: the whole system in one process, and a watched folder of functions.
+
+mod watch;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{Dev, Remote};
+use crate::client::Client;
+use crate::exit::Result;
+use crate::output::line;
+use crate::wiring::{self, Options, System};
+
+pub(crate) async fn run(args: Dev, remote: Remote) -> Result {
+    let shutdown = wiring::shutdown_on_signal()?;
+    let options = Options { listen: args.listen, data: args.data.clone(), retention: args.retention.0 };
+    let system = System::open(&options).await?;
+    let url = format!("http://{}", system.address()?);
+    let first_key = system.first_key().await?;
+    line(format!("wasmill {} is at {url}", env!("CARGO_PKG_VERSION")));
+    line(format!("  events    POST {url}/v1/events/TYPE"));
+    line(format!("  API       {url}/openapi.json"));
+    line(format!("  data      {} (SQLite, embedded queue)", args.data.display()));
+    if let Some(key) = &first_key {
+        line(format!("  API key   {}  (an operator's; not shown again)", key.reveal()));
+    }
+    let key = first_key.map(|key| key.reveal().to_owned()).or(remote.key.clone());
+    let watcher = args.dir.map(|dir| {
+        line(format!("  watching  {}", dir.display()));
+        let remote = Remote { url, key, ..remote };
+        Client::new(remote).map(|client| watch::Watcher::new(dir, client))
+    });
+    line("stop with Ctrl-C; a second Ctrl-C stops at once");
+    let watching = watcher.transpose()?.map(|watcher| tokio::spawn(watcher.run(shutdown.clone())));
+    let served = system.run(shutdown.clone()).await;
+    stop_watching(watching, &shutdown).await;
+    served
+}
+
+async fn stop_watching(watching: Option<tokio::task::JoinHandle<()>>, shutdown: &CancellationToken) {
+    shutdown.cancel();
+    if let Some(task) = watching
+        && let Err(error) = task.await
+    {
+        tracing::error!(%error, "the watcher ended badly");
+    }
+}

@@ -1,0 +1,61 @@
+//! What the process says when it ends.
+
+use std::process::ExitCode;
+
+/// Why a verb did not do what was asked. Each has its own exit code, listed in `wasmill --help`.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// 1: it was tried and did not work.
+    #[error("{0:#}")]
+    Failed(anyhow::Error),
+    /// 3: what was named does not exist.
+    #[error("{0}")]
+    NotFound(String),
+    /// 4: the server cannot be reached or is not ready.
+    #[error("{0}")]
+    Unreachable(String),
+    /// 5: the function ran and did not succeed.
+    #[error("{0}")]
+    Unsuccessful(String),
+    /// 6: a key is missing, unknown or not allowed to do this.
+    #[error("{0}")]
+    Denied(String),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Failure {
+    /// The same failure with `what` before its text.
+    pub(crate) fn about(self, what: impl std::fmt::Display) -> Self {
+        match self {
+            Self::Failed(error) => Self::Failed(anyhow::anyhow!("{what}: {error:#}")),
+            Self::NotFound(text) => Self::NotFound(format!("{what}: {text}")),
+            Self::Unreachable(text) => Self::Unreachable(format!("{what}: {text}")),
+            Self::Unsuccessful(text) => Self::Unsuccessful(format!("{what}: {text}")),
+            Self::Denied(text) => Self::Denied(format!("{what}: {text}")),
+        }
+    }
+}
+
+/// The result of a verb.
+pub(crate) type Result<T = (), E = Failure> = std::result::Result<T, E>;
+
+/// Shows a failure on standard error and turns it into the exit code.
+pub(crate) fn report(result: Result) -> ExitCode {
+    let Err(failure) = result else { return ExitCode::SUCCESS };
+    #[expect(clippy::print_stderr, reason = "this is where errors are shown")]
+    {
+        eprintln!("error: {failure}");
+    }
+    ExitCode::from(match failure {
+        Failure::Failed(_) => 1,
+        Failure::NotFound(_) => 3,
+        Failure::Unreachable(_) => 4,
+        Failure::Unsuccessful(_) => 5,
+        Failure::Denied(_) => 6,
+    })
+}

@@ -1,0 +1,111 @@
+//! Names of interfaces, and which kind of component an exported one makes.
+
+use crate::inspect::Kind;
+
+/// The name of an interface, taken apart: `wasi:cli/run@0.2.0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Interface<'a> {
+    /// `wasi:cli`.
+    pub(crate) package: &'a str,
+    /// `run`.
+    pub(crate) name: &'a str,
+    /// `0.2.0`.
+    version: Option<&'a str>,
+}
+
+/// The exports that make a component's kind, the first one found deciding: package, interface, version track, kind.
+const WORLDS: [(&str, &str, u64, u64, Kind); 3] = [
+    ("wasmill:function", "handler", 0, 1, Kind::Function),
+    ("wasi:http", "incoming-handler", 0, 2, Kind::Http),
+    ("wasi:cli", "run", 0, 2, Kind::Command),
+];
+
+impl<'a> Interface<'a> {
+    /// `None` for a name of another form: a function's, a module's.
+    pub(crate) fn parse(text: &'a str) -> Option<Self> {
+        let (path, version) = match text.split_once('@') {
+            Some((path, version)) => (path, Some(version)),
+            None => (text, None),
+        };
+        let (package, name) = path.rsplit_once('/')?;
+        package.contains(':').then_some(Self { package, name, version })
+    }
+
+    /// Whether the version is a release `major.minor.*`, as wasmtime compares versions below 1.0.
+    pub(crate) fn is_on_track(&self, major: u64, minor: u64) -> bool {
+        let Some(version) = self.version else { return false };
+        let release = version.split('+').next().unwrap_or_default();
+        let mut parts = release.split('.').map(str::parse::<u64>);
+        let mut next = || parts.next().and_then(Result::ok);
+        next() == Some(major) && next() == Some(minor) && next().is_some() && parts.next().is_none()
+    }
+}
+
+/// The kind that these exports make.
+pub(crate) fn kind_of(exports: &[String]) -> Option<Kind> {
+    let found = WORLDS.iter().find(|(package, name, major, minor, _)| {
+        let is_it = |i: Interface<'_>| i.package == *package && i.name == *name && i.is_on_track(*major, *minor);
+        exports.iter().filter_map(|export| Interface::parse(export)).any(is_it)
+    });
+    found.map(|(.., kind)| *kind)
+}
+
+/// What is to be said of exports that make no kind: a wrong version of a known one, or the list of what there is.
+pub(crate) fn describe_unknown(exports: &[String]) -> String {
+    let other_version = exports.iter().filter_map(|export| Interface::parse(export)).find_map(|export| {
+        let known = WORLDS.iter().find(|(package, name, ..)| export.package == *package && export.name == *name);
+        known.map(|(package, name, major, minor, _)| {
+            let version = export.version.unwrap_or("no version");
+            format!("it exports {package}/{name} in {}, and {major}.{minor} is what is known here", shown(version))
+        })
+    });
+    if let Some(said) = other_version {
+        return said;
+    }
+    if exports.is_empty() {
+        return "it exports nothing".into();
+    }
+    const SHOWN: usize = 8;
+    let names: Vec<String> = exports.iter().take(SHOWN).map(|name| format!("'{}'", shown(name))).collect();
+    match exports.len().saturating_sub(SHOWN) {
+        0 => format!("it exports {}", names.join(", ")),
+        more => format!("it exports {} and {more} more", names.join(", ")),
+    }
+}
+
+/// A name out of a component, at most as long as a reader needs.
+pub(crate) fn shown(name: &str) -> String {
+    const LONGEST: usize = 120;
+    match name.char_indices().nth(LONGEST) {
+        Some((cut, _)) => format!("{}…", &name[..cut]),
+        None => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(exports: &[&str]) -> Option<Kind> {
+        kind_of(&exports.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn kinds_by_export() {
+        assert_eq!(kind(&["wasmill:function/handler@0.1.0"]), Some(Kind::Function));
+        assert_eq!(kind(&["memory", "wasmill:function/handler@0.1.9"]), Some(Kind::Function));
+        assert_eq!(kind(&["wasi:http/incoming-handler@0.2.3"]), Some(Kind::Http));
+        assert_eq!(kind(&["wasi:cli/run@0.2.0", "wasmill:function/handler@0.1.0"]), Some(Kind::Function));
+        assert_eq!(kind(&["wasi:cli/run@0.2.6"]), Some(Kind::Command));
+        for unknown in ["wasmill:function/handler@0.2.0", "wasmill:function/handler", "wasi:cli/run@0.2", "run", ""] {
+            assert_eq!(kind(&[unknown]), None, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn long_names_are_cut_between_characters() {
+        let name = "ü".repeat(500);
+        assert_eq!(shown(&name).chars().count(), 121);
+        assert_eq!(shown("short"), "short");
+    }
+}

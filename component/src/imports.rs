@@ -1,0 +1,185 @@
+//! Which imports a host has, and what to say of one that it does not have.
+
+use std::fmt;
+
+use crate::exports::{Interface, shown};
+
+/// A package that the host links, on one version track: with semantic versions, 0.2.0 to 0.2.999 are one.
+struct Package {
+    name: &'static str,
+    major: u64,
+    minor: u64,
+    interfaces: &'static [&'static str],
+}
+
+/// Everything that the host links. A test of the host holds this against its linker.
+const PROVIDED: [Package; 7] = [
+    Package { name: "wasmill:function", major: 0, minor: 1, interfaces: &["context", "log", "types"] },
+    Package {
+        name: "wasi:cli",
+        major: 0,
+        minor: 2,
+        interfaces: &[
+            "environment",
+            "exit",
+            "stderr",
+            "stdin",
+            "stdout",
+            "terminal-input",
+            "terminal-output",
+            "terminal-stderr",
+            "terminal-stdin",
+            "terminal-stdout",
+        ],
+    },
+    Package { name: "wasi:clocks", major: 0, minor: 2, interfaces: &["monotonic-clock", "wall-clock"] },
+    Package { name: "wasi:filesystem", major: 0, minor: 2, interfaces: &["preopens", "types"] },
+    Package { name: "wasi:io", major: 0, minor: 2, interfaces: &["error", "poll", "streams"] },
+    Package { name: "wasi:random", major: 0, minor: 2, interfaces: &["insecure", "insecure-seed", "random"] },
+    Package {
+        name: "wasi:sockets",
+        major: 0,
+        minor: 2,
+        interfaces: &[
+            "instance-network",
+            "ip-name-lookup",
+            "network",
+            "tcp",
+            "tcp-create-socket",
+            "udp",
+            "udp-create-socket",
+        ],
+    },
+];
+
+/// Packages that exist and that the host does not link. Their absence is a decision, not a riddle.
+const NOT_PROVIDED: [(&str, &str); 5] = [
+    ("wasi:http", "outgoing HTTP is not granted to functions by this version of wasmill"),
+    ("wasi:config", "settings are passed by the manifest's [env] in this version of wasmill"),
+    ("wasi:keyvalue", "this version of wasmill keeps no state for functions"),
+    ("wasi:logging", "use wasmill:function/log, or write to standard output"),
+    ("wasi:tls", "functions have no network in this version of wasmill"),
+];
+
+/// An import that the host does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingImport {
+    /// Its name, as the component writes it.
+    pub name: String,
+    /// What the host has instead, or why it has nothing.
+    pub hint: String,
+}
+
+impl fmt::Display for MissingImport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}' ({})", shown(&self.name), self.hint)
+    }
+}
+
+/// Every interface that the host links, with the version track: `wasi:cli/exit@0.2`.
+pub fn provided_interfaces() -> impl Iterator<Item = String> {
+    PROVIDED.iter().flat_map(|package| {
+        package.interfaces.iter().map(|name| format!("{}/{name}@{}", package.name, package.track()))
+    })
+}
+
+/// Finds what of `imports` the host does not have.
+pub(crate) fn missing(imports: &[String]) -> Vec<MissingImport> {
+    let missing = imports.iter().filter_map(|name| why_missing(name).map(|hint| (name, hint)));
+    missing.map(|(name, hint)| MissingImport { name: name.clone(), hint }).collect()
+}
+
+/// `None` for an import that the host has.
+fn why_missing(name: &str) -> Option<String> {
+    let Some(wanted) = Interface::parse(name) else {
+        return Some(
+            "only interfaces such as 'wasi:cli/exit@0.2.0' can be imported, no bare functions, modules or components"
+                .into(),
+        );
+    };
+    let Some(package) = PROVIDED.iter().find(|package| package.name == wanted.package) else {
+        return Some(why_package_missing(&wanted));
+    };
+    if !package.interfaces.contains(&wanted.name) {
+        let near = nearest(wanted.name, package.interfaces.iter().copied());
+        let has = package.interfaces.join(", ");
+        return Some(match near {
+            Some(near) => format!("unknown; did you mean '{}/{near}'?", package.name),
+            None => format!("unknown; the host's {} has {has}", package.name),
+        });
+    }
+    (!wanted.is_on_track(package.major, package.minor))
+        .then(|| format!("the host has {}/{} on version {}", package.name, wanted.name, package.track()))
+}
+
+fn why_package_missing(wanted: &Interface<'_>) -> String {
+    if let Some((_, why)) = NOT_PROVIDED.iter().find(|(name, _)| *name == wanted.package) {
+        return (*why).into();
+    }
+    let all: Vec<String> = provided_interfaces().collect();
+    let full = format!("{}/{}", wanted.package, wanted.name);
+    let without_version = all.iter().filter_map(|name| name.split('@').next());
+    match nearest(&full, without_version) {
+        Some(near) => format!("unknown; did you mean '{near}'?"),
+        None => "unknown; a function can import wasmill:function and WASI 0.2 without http".into(),
+    }
+}
+
+/// The candidate that a slip of the keyboard may have meant.
+fn nearest<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // The distance costs the product of both lengths, and a name may be as long as its component.
+    if wanted.len() > 100 {
+        return None;
+    }
+    let bound = (wanted.len() / 4).max(2);
+    candidates
+        .map(|candidate| (strsim::damerau_levenshtein(wanted, candidate), candidate))
+        .filter(|(distance, _)| *distance <= bound)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+impl Package {
+    fn track(&self) -> String {
+        format!("{}.{}", self.major, self.minor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_host_has() {
+        for name in [
+            "wasi:cli/exit@0.2.0",
+            "wasi:io/streams@0.2.12",
+            "wasi:clocks/wall-clock@0.2.99",
+            "wasmill:function/log@0.1.0",
+            "wasmill:function/types@0.1.7",
+        ] {
+            assert_eq!(why_missing(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn near_misses_are_named() {
+        for (name, word) in [
+            ("wasi:clocks/monotonic-clock@0.3.0", "on version 0.2"),
+            ("wasi:clocks/monotonic-clock@0.2.0-rc-2023-11-10", "on version 0.2"),
+            ("wasi:clocks/monotonic-clock", "on version 0.2"),
+            ("wasi:clocks/monotonic-clok@0.2.0", "did you mean 'wasi:clocks/monotonic-clock'?"),
+            ("wasi:clocks/timezone@0.2.0", "wasi:clocks has monotonic-clock, wall-clock"),
+            ("wasi:http/outgoing-handler@0.2.0", "not granted"),
+            ("wasi:keyvalue/store@0.2.0-draft", "no state"),
+            ("wasmil:function/log@0.1.0", "did you mean 'wasmill:function/log'?"),
+            ("wasmill:function/log@0.2.0", "on version 0.1"),
+            ("foo:bar/baz", "unknown; a function can import"),
+            ("print", "no bare functions"),
+            (&"x".repeat(10_000), "no bare functions"),
+        ] {
+            let why = why_missing(name).unwrap_or_default();
+            assert!(why.contains(word), "{name}: {why}");
+        }
+    }
+}

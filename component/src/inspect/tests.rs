@@ -1,0 +1,129 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const HELLO: &[u8] = include_bytes!("../../../functions/hello/hello.wasm");
+
+fn wat(text: &str) -> Vec<u8> {
+    wat::parse_str(text).unwrap()
+}
+
+fn error(bytes: &[u8]) -> String {
+    inspect(bytes).unwrap_err().to_string()
+}
+
+#[test]
+fn a_real_function() {
+    let inspection = inspect(HELLO).unwrap();
+    assert_eq!(inspection.kind, Kind::Function);
+    assert_eq!(inspection.digest, Digest::of(HELLO));
+    assert_eq!(inspection.size, HELLO.len() as u64);
+    assert_eq!(inspection.exports, ["wasmill:function/handler@0.1.0"]);
+    assert!(inspection.imports.iter().any(|name| name == "wasmill:function/log@0.1.0"), "{:?}", inspection.imports);
+    inspection.require_function().unwrap();
+    inspection.require_imports().unwrap();
+}
+
+#[test]
+fn other_kinds_are_recognised_and_refused() {
+    let exporting = |name: &str| wat(&format!(r#"(component (instance $i) (export "{name}" (instance $i)))"#));
+    let http = inspect(&exporting("wasi:http/incoming-handler@0.2.4")).unwrap();
+    assert_eq!(http.kind, Kind::Http);
+    assert!(http.require_function().unwrap_err().to_string().contains("recognised but not run"));
+    assert_eq!(inspect(&exporting("wasi:cli/run@0.2.0")).unwrap().kind, Kind::Command);
+
+    let core = inspect(&wat(r#"(module (import "env" "now" (func)) (export "f" (func 0)))"#)).unwrap();
+    assert_eq!(
+        (core.kind, &*core.imports, &*core.exports),
+        (Kind::CoreModule, &["env.now".into()][..], &["f".into()][..])
+    );
+    let refused = core.require_function().unwrap_err().to_string();
+    assert!(refused.contains("core module") && refused.contains("wasm-tools component new"), "{refused}");
+}
+
+#[test]
+fn an_unknown_kind_lists_its_exports() {
+    assert!(error(&wat("(component)")).contains("but it exports nothing"));
+    let said = error(&wat(r#"(component (instance $i) (export "acme:shop/cart" (instance $i)))"#));
+    assert!(said.contains("but it exports 'acme:shop/cart'"), "{said}");
+    let said = error(&wat(r#"(component (instance $i) (export "wasmill:function/handler@0.2.0" (instance $i)))"#));
+    assert!(said.contains("in 0.2.0, and 0.1 is what is known here"), "{said}");
+}
+
+#[test]
+fn exports_of_inner_components_do_not_count() {
+    let nested = wat(r#"(component
+        (component (instance $i) (export "wasmill:function/handler@0.1.0" (instance $i)))
+        (core module (func (export "inner"))))"#);
+    assert!(error(&nested).contains("it exports nothing"));
+}
+
+#[test]
+fn a_missing_import_is_named() {
+    let bytes = wat(r#"(component
+        (import "wasi:http/outgoing-handler@0.2.0" (instance))
+        (import "wasi:cli/exit@0.2.0" (instance))
+        (import "acme:shop/cart" (instance))
+        (instance $i) (export "wasmill:function/handler@0.1.0" (instance $i)))"#);
+    let said = inspect(&bytes).unwrap().require_imports().unwrap_err().to_string();
+    assert!(said.contains("'wasi:http/outgoing-handler@0.2.0' (outgoing HTTP is not granted"), "{said}");
+    assert!(said.contains("'acme:shop/cart' (unknown") && !said.contains("exit"), "{said}");
+}
+
+#[test]
+fn what_is_not_wasm_is_named() {
+    assert!(error(b"").contains("empty"));
+    assert!(error(b"(component)").contains("WAT"));
+    assert!(error(b"\x7fELF").contains("ELF"));
+}
+
+#[test]
+fn a_cut_is_called_a_cut_with_its_place() {
+    // Every place in the first sections, and then one in 101: each cut is validated anew.
+    for at in (1..600).chain((600..HELLO.len()).step_by(101)) {
+        match inspect(&HELLO[..at]) {
+            Err(InspectError::Truncated { at: said, missing }) => assert!(said == at as u64 && missing >= 1, "{at}"),
+            // Between two sections nothing shows that one is missing but what the rest lacks.
+            Ok(_) | Err(InspectError::UnknownKind(_)) => {
+                assert!(Parser::new(0).parse_all(&HELLO[..at]).all(|payload| payload.is_ok()), "{at}");
+            }
+            Err(other) => panic!("at {at}: {other}"),
+        }
+    }
+}
+
+#[test]
+fn features_that_hosts_lack_are_refused() {
+    let said = error(&wat(r#"(module (memory 1 1 shared))"#));
+    assert!(said.contains("not valid WebAssembly") && said.contains("threads"), "{said}");
+    let said = error(b"\0asm\x07\0\x01\0");
+    assert!(said.contains("binary version"), "{said}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_get_an_answer(bytes in proptest::collection::vec(any::<u8>(), 0..400), as_wasm in any::<bool>()) {
+        let header = b"\0asm\x0d\0\x01\0";
+        let bytes = if as_wasm { [header.as_slice(), &bytes].concat() } else { bytes };
+        let _ = inspect(&bytes).map(|inspection| inspection.require_imports());
+    }
+
+    #[test]
+    fn damaged_components_get_an_answer(
+        flips in proptest::collection::vec((any::<prop::sample::Index>(), 0u8..8), 1..6),
+        cut in proptest::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut bytes = HELLO.to_vec();
+        for (at, bit) in flips {
+            *at.get_mut(&mut bytes) ^= 1 << bit;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        if let Ok(inspection) = inspect(&bytes) {
+            let _ = inspection.require_imports();
+        }
+    }
+}

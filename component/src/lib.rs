@@ -1,0 +1,14 @@
+//! What a `.wasm` is: whether it is valid, of which kind, what it exports and what it asks its host for.
+//!
+//! Everything here reads bytes and nothing runs them: wasmtime lives in the host. What only a compiler can tell (whether
+//! the types of imports and exports fit) is behind the trait [`Preflight`], which the host implements.
+
+mod exports;
+mod format;
+mod imports;
+mod inspect;
+mod preflight;
+
+pub use imports::{MissingImport, provided_interfaces};
+pub use inspect::{FEATURES, InspectError, Inspection, Kind, Unrunnable, inspect};
+pub use preflight::{Preflight, PreflightError};

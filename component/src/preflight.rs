@@ -1,0 +1,52 @@
+//! The last word before a deploy: whether a host could run this.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use wasmill_domain::{Digest, Manifest};
+
+use crate::inspect::{InspectError, Unrunnable};
+
+/// Checks an artifact and its manifest the way a host will use them: read, compile, link, compare the limits.
+#[async_trait]
+pub trait Preflight: Send + Sync + 'static {
+    /// Says whether this version could run. `digest` is that of `bytes`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, said to the one who deploys; or [`PreflightError::Unavailable`].
+    async fn check(&self, digest: Digest, bytes: Bytes, manifest: &Manifest) -> Result<(), PreflightError>;
+}
+
+/// Why a version cannot be deployed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PreflightError {
+    /// It is not a component that anybody could run.
+    #[error(transparent)]
+    Component(#[from] InspectError),
+    /// It is a component, but not one that this version of wasmill can run.
+    #[error(transparent)]
+    Unrunnable(#[from] Unrunnable),
+    /// It is valid and does not compile.
+    #[error("the component does not compile: {0}")]
+    Compile(String),
+    /// An import or the handler does not have the type that it should have.
+    #[error("the component does not fit its host: {0}")]
+    Mismatch(String),
+    /// The manifest asks for what no host here can give, or less than the component needs.
+    #[error("{key}: {message}")]
+    Manifest {
+        /// The manifest's dotted key.
+        key: String,
+        /// What is wrong with its value.
+        message: String,
+    },
+    /// Nothing is known to be wrong: the check itself could not be made. Try again later.
+    #[error("the check could not be made: {0}")]
+    Unavailable(String),
+}
+
+impl PreflightError {
+    /// Whether the same artifact and manifest may pass later.
+    pub fn may_pass_later(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}

@@ -1,0 +1,68 @@
+//! What users have defined: functions, schemas, keys, as one snapshot of one revision.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::key::KeyDefinition;
+use crate::manifest::Manifest;
+use crate::names::{EventType, FunctionName, TenantName};
+use crate::timestamp::Timestamp;
+
+/// Counts the changes of all definitions; each change makes it larger by one. 0 is the empty system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Revision(pub i64);
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Everything that is defined at one revision.
+#[derive(Clone, Debug, Default)]
+pub struct Definitions {
+    /// The revision.
+    pub revision: Revision,
+    /// Every function, at its current version.
+    pub functions: Vec<FunctionDefinition>,
+    /// The schema of each event type that has one.
+    pub schemas: Vec<SchemaDefinition>,
+    /// The API keys.
+    pub keys: Vec<KeyDefinition>,
+}
+
+/// A function at its current version.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FunctionDefinition {
+    /// The tenant.
+    pub tenant: TenantName,
+    /// The name.
+    pub name: FunctionName,
+    /// The version's number: 1 for the first deploy.
+    pub version: u32,
+    /// The version's artifact.
+    pub digest: Digest,
+    /// The version's manifest, schemas inlined.
+    pub manifest: Arc<Manifest>,
+    /// When this version was deployed.
+    pub deployed_at: Timestamp,
+}
+
+/// The schema of an event type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SchemaDefinition {
+    /// The tenant.
+    pub tenant: TenantName,
+    /// The event type.
+    pub event_type: EventType,
+    /// Counts the schema's changes, from 1.
+    pub version: u32,
+    /// The JSON Schema.
+    pub schema: Arc<serde_json::Value>,
+    /// When this version was put.
+    pub updated_at: Timestamp,
+}

@@ -1,0 +1,107 @@
+//! API keys.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::digest::Digest;
+use crate::names::TenantName;
+use crate::timestamp::Timestamp;
+
+/// A key as its owner holds it: `wm_` and 43 characters that stand for 32 random bytes. Only its digest is stored, so it
+/// can be shown once only.
+pub struct ApiKey(String);
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyRole {
+    /// Everything, in every tenant, keys included.
+    Operator,
+    /// Everything in one tenant but its keys.
+    Tenant,
+}
+
+/// A key as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyDefinition {
+    /// Names the key where it is listed and deleted.
+    pub id: Uuid,
+    /// The tenant that it acts for.
+    pub tenant: TenantName,
+    /// What it may do.
+    pub role: KeyRole,
+    /// Its owner's note.
+    pub label: String,
+    /// The SHA-256 of the key's text. The key has 256 random bits, so a slow hash would add nothing.
+    pub hash: Digest,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+impl ApiKey {
+    /// A new key.
+    ///
+    /// # Errors
+    /// Where the operating system has no random bytes to give.
+    pub fn generate() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(format!("wm_{}", URL_SAFE_NO_PAD.encode(bytes))))
+    }
+
+    /// The key's text, for its owner's eyes.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// What is stored of the key whose text is `text`.
+    pub fn hash_of(text: &str) -> Digest {
+        Digest::of(text.as_bytes())
+    }
+}
+
+impl KeyRole {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Tenant => "tenant",
+        }
+    }
+}
+
+impl fmt::Display for KeyRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for KeyRole {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "operator" => Ok(Self::Operator),
+            "tenant" => Ok(Self::Tenant),
+            _ => Err(format!("'{text}' is not a role: operator or tenant")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_differ_and_hash_alike() {
+        let (a, b) = (ApiKey::generate().unwrap(), ApiKey::generate().unwrap());
+        assert_ne!(a.reveal(), b.reveal());
+        assert_eq!(a.reveal().len(), 46);
+        assert_eq!(ApiKey::hash_of(a.reveal()), ApiKey::hash_of(a.reveal()));
+    }
+}

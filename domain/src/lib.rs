@@ -1,0 +1,35 @@
+//! What wasmill is about, with nothing of how it runs: names, events, executions and the moves between their states,
+//! the manifest, the frame that crosses the broker, and the registry that says which functions an event reaches.
+//!
+//! Pure: no clock but [`Timestamp::now`], no I/O, no async runtime. Every other crate may import this one; it imports
+//! none of them.
+
+pub mod definition;
+pub mod digest;
+pub mod event;
+pub mod execution;
+pub mod frame;
+pub mod key;
+pub mod manifest;
+pub mod names;
+pub mod registry;
+pub mod retry;
+pub mod schema;
+pub mod state;
+pub mod timestamp;
+pub mod trace;
+pub mod units;
+
+pub use definition::{Definitions, FunctionDefinition, Revision, SchemaDefinition};
+pub use digest::Digest;
+pub use event::Event;
+pub use execution::{AttemptReport, Dispatch, ExecutionId, LogLevel, LogLine, LogSource, Outcome, Output};
+pub use frame::Frame;
+pub use key::{ApiKey, KeyDefinition, KeyRole};
+pub use manifest::Manifest;
+pub use names::{EventPattern, EventType, FunctionName, TenantName};
+pub use registry::Registry;
+pub use retry::RetryPolicy;
+pub use state::{Move, State};
+pub use timestamp::Timestamp;
+pub use trace::TraceContext;

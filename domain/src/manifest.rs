@@ -1,0 +1,286 @@
+//! The function manifest, `wasmill.toml`: <../../docs/manifest.md> tells users of it.
+
+mod key_hint;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{EventPattern, FunctionName};
+use crate::retry::RetryPolicy;
+use crate::units::{ByteSize, Span};
+
+/// What a function is called, what starts it, and within which limits it runs.
+///
+/// As a file it is TOML, and `schema` names a file; as part of the API it is JSON, and `schema` holds the schema itself.
+/// A version keeps its manifest for ever.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The function's name.
+    pub name: FunctionName,
+    /// One line for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// The component's file, relative to the manifest. The server does not look at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
+    /// The command that builds the component, run in the manifest's folder. The server does not look at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
+    /// What starts the function.
+    #[serde(default, rename = "trigger", skip_serializing_if = "Vec::is_empty")]
+    pub triggers: Vec<Trigger>,
+    /// What an attempt may use.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What follows a failed attempt.
+    #[serde(default)]
+    pub retry: RetryPolicy,
+    /// How long instances live.
+    #[serde(default)]
+    pub instances: Instances,
+    /// The guest's environment variables; it sees no others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+}
+
+/// Starts the function on events.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trigger {
+    /// The event type or pattern.
+    pub event: EventPattern,
+    /// What the data must satisfy: a file's name in a manifest file, the JSON Schema itself in the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<serde_json::Value>,
+}
+
+/// What one attempt may use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Units of fuel, about one a wasm instruction: 1,000 to 10^15.
+    pub fuel: u64,
+    /// Linear memory, all memories of the component together: 64 KiB to 4 GiB.
+    pub memory: ByteSize,
+    /// Time on the wall clock: 1 ms to 15 min. (RabbitMQ takes a message back after 30 min without an ack.)
+    pub timeout: Span,
+    /// How many executions one host runs at once: 1 to 1,024.
+    pub concurrency: u32,
+    /// Log text kept: up to 16 MiB.
+    pub log_bytes: ByteSize,
+    /// The result's size: up to 64 MiB.
+    pub output_bytes: ByteSize,
+    /// How many events may be emitted: up to 1,000. Their data counts towards `output_bytes`.
+    pub emitted_events: u32,
+    /// How many calls of host functions the guest may make: 100 to 10^9.
+    pub host_calls: u64,
+}
+
+/// How long instances live.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Instances {
+    /// How many executions of the same version one instance serves, one after the other: 1 to 1,000,000. With 1, the
+    /// default, each gets a fresh one. More is for guests that start slowly and keep no state that matters.
+    pub reuse: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            fuel: 1_000_000_000,
+            memory: ByteSize(64 << 20),
+            timeout: Span(std::time::Duration::from_secs(30)),
+            concurrency: 16,
+            log_bytes: ByteSize(64 << 10),
+            output_bytes: ByteSize(1 << 20),
+            emitted_events: 100,
+            host_calls: 100_000,
+        }
+    }
+}
+
+impl Default for Instances {
+    fn default() -> Self {
+        Self { reuse: 1 }
+    }
+}
+
+/// What is wrong with a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It is not TOML or JSON, or a key is unknown or of the wrong type. The text names line and key.
+    #[error("{0}")]
+    Syntax(String),
+    /// A value is out of its bounds.
+    #[error("{key}: {message}")]
+    Value {
+        /// The dotted key.
+        key: String,
+        /// What would be right.
+        message: String,
+    },
+}
+
+impl Manifest {
+    /// Reads a manifest file.
+    ///
+    /// # Errors
+    /// Where it is not TOML, a key is unknown (the nearest known one is named) or a value is out of bounds.
+    pub fn from_toml(text: &str) -> Result<Self, Error> {
+        let manifest: Self =
+            toml::from_str(text).map_err(|e| Error::Syntax(key_hint::with_hint(e.to_string().trim_end())))?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// Reads a manifest in its API form. Schemas must be inlined.
+    ///
+    /// # Errors
+    /// As [`Manifest::from_toml`], and where a schema is still the name of a file.
+    pub fn from_json(value: serde_json::Value) -> Result<Self, Error> {
+        let manifest: Self =
+            serde_json::from_value(value).map_err(|e| Error::Syntax(key_hint::with_hint(&e.to_string())))?;
+        manifest.check()?;
+        for (i, trigger) in manifest.triggers.iter().enumerate() {
+            if trigger.schema.as_ref().is_some_and(|schema| !schema.is_object() && !schema.is_boolean()) {
+                return Err(out_of_bounds(
+                    &format!("trigger[{i}].schema"),
+                    "must be a JSON Schema: an object or a boolean, not the name of a file",
+                ));
+            }
+        }
+        Ok(manifest)
+    }
+
+    /// Checks every value against its bounds.
+    fn check(&self) -> Result<(), Error> {
+        let within = |key: &str, ok: bool, message: &str| if ok { Ok(()) } else { Err(out_of_bounds(key, message)) };
+        let limits = &self.limits;
+        within("description", self.description.len() <= 1024, "must be at most 1,024 bytes long")?;
+        within("trigger", self.triggers.len() <= 64, "a function has at most 64 triggers")?;
+        within("limits.fuel", (1_000..=1_000_000_000_000_000).contains(&limits.fuel), "must be 1,000 to 10^15")?;
+        within("limits.memory", (64 << 10..=4 << 30).contains(&limits.memory.0), "must be 64KiB to 4GiB")?;
+        let timeout = limits.timeout.0.as_millis();
+        within("limits.timeout", (1..=900_000).contains(&timeout), "must be 1ms to 15m")?;
+        within("limits.concurrency", (1..=1024).contains(&limits.concurrency), "must be 1 to 1,024")?;
+        within("limits.log_bytes", limits.log_bytes.0 <= 16 << 20, "must be at most 16MiB")?;
+        within("limits.output_bytes", limits.output_bytes.0 <= 64 << 20, "must be at most 64MiB")?;
+        within("limits.emitted_events", limits.emitted_events <= 1000, "must be at most 1,000")?;
+        within("limits.host_calls", (100..=1_000_000_000).contains(&limits.host_calls), "must be 100 to 10^9")?;
+        within("retry.max_attempts", (1..=100).contains(&self.retry.max_attempts), "must be 1 to 100")?;
+        within("retry.jitter", (0.0..=1.0).contains(&self.retry.jitter), "must be 0 to 1")?;
+        within("retry.max_delay", self.retry.max_delay.0 <= crate::retry::MAX_ADVISED_DELAY, "must be at most 1d")?;
+        let never = [crate::execution::Outcome::Success, crate::execution::Outcome::Cancelled];
+        within(
+            "retry.on",
+            !self.retry.on.iter().any(|o| never.contains(o)),
+            "'success' and 'cancelled' are not retried",
+        )?;
+        within("instances.reuse", (1..=1_000_000).contains(&self.instances.reuse), "must be 1 to 1,000,000")?;
+        self.check_env()
+    }
+
+    fn check_env(&self) -> Result<(), Error> {
+        for (name, value) in &self.env {
+            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+                return Err(out_of_bounds(
+                    &format!("env.{name}"),
+                    "a name must not be empty or hold '=', and nothing may hold NUL",
+                ));
+            }
+        }
+        let total: usize = self.env.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if total > 64 << 10 {
+            Err(out_of_bounds("env", "names and values must be at most 64KiB together"))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn out_of_bounds(key: &str, message: &str) -> Error {
+    Error::Value { key: key.to_owned(), message: message.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_smallest_manifest() {
+        let manifest = Manifest::from_toml("name = 'hello'").unwrap();
+        assert_eq!(manifest.limits, Limits::default());
+        assert_eq!(manifest.retry.max_attempts, 3);
+    }
+
+    #[test]
+    fn everything() {
+        let text = r#"
+            name = "order-total"
+            component = "order-total.wasm"
+            [[trigger]]
+            event = "order.*"
+            schema = "order.schema.json"
+            [limits]
+            fuel = 5_000_000
+            memory = "32MiB"
+            timeout = "250ms"
+            [retry]
+            max_attempts = 5
+            backoff = "fixed"
+            on = ["error", "trap"]
+            [instances]
+            reuse = 10
+            [env]
+            GREETING = "Hi"
+        "#;
+        let manifest = Manifest::from_toml(text).unwrap();
+        assert_eq!(manifest.limits.memory, ByteSize(32 << 20));
+        assert_eq!(manifest.instances.reuse, 10);
+        let json = serde_json::to_value(&manifest).unwrap();
+        assert!(Manifest::from_json(json.clone()).unwrap_err().to_string().contains("trigger[0].schema"));
+        assert_eq!(serde_json::from_value::<Manifest>(json).unwrap(), manifest);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_neighbour() {
+        let error = Manifest::from_toml("name = 'x'\n[limits]\nfule = 3").unwrap_err().to_string();
+        assert!(
+            error.contains("fule") && error.contains("did you mean 'fuel'?") && error.contains("line 3"),
+            "{error}"
+        );
+        let error = Manifest::from_json(serde_json::json!({"name": "x", "trigers": []})).unwrap_err().to_string();
+        assert!(error.contains("did you mean 'trigger'?"), "{error}");
+    }
+
+    #[test]
+    fn values_out_of_bounds_are_named() {
+        for (toml, key) in [
+            ("[limits]\ntimeout = '16m'", "limits.timeout"),
+            ("[limits]\nconcurrency = 0", "limits.concurrency"),
+            ("[retry]\nmax_attempts = 0", "retry.max_attempts"),
+            ("[retry]\non = ['success']", "retry.on"),
+            ("[env]\n\"A=B\" = 'x'", "env.A=B"),
+        ] {
+            let error = Manifest::from_toml(&format!("name = 'x'\n{toml}")).unwrap_err();
+            assert!(matches!(&error, Error::Value { key: named, .. } if named == key), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_refused_or_read(text in "\\PC{0,200}") {
+            let _ = Manifest::from_toml(&text);
+        }
+
+        #[test]
+        fn any_keys_are_refused_or_read(keys in proptest::collection::vec(("[a-z_]{1,12}", "[0-9a-z\"'\\[\\]{}]{0,12}"), 0..6)) {
+            let text: String = keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+            let _ = Manifest::from_toml(&format!("name = 'x'\n{text}"));
+        }
+    }
+}

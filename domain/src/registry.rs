@@ -1,0 +1,366 @@
+//! What is defined, indexed for the way of an event: which functions a type reaches, and by which schemas it is
+//! checked.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::definition::{Definitions, FunctionDefinition, Revision, SchemaDefinition};
+use crate::digest::Digest;
+use crate::key::KeyDefinition;
+use crate::names::{EventPattern, EventType, FunctionName, TenantName};
+use crate::schema::{CompileError, Schema, Violation};
+
+/// One revision's definitions, indexed. Never changes: a new revision is a new registry.
+#[derive(Debug, Default)]
+pub struct Registry {
+    revision: Revision,
+    tenants: HashMap<TenantName, Tenant>,
+    keys: HashMap<Digest, KeyDefinition>,
+}
+
+#[derive(Debug, Default)]
+struct Tenant {
+    functions: HashMap<FunctionName, Arc<FunctionDefinition>>,
+    exact: HashMap<EventType, Vec<Subscription>>,
+    patterns: Vec<(EventPattern, Subscription)>,
+    schemas: HashMap<EventType, TypeSchema>,
+}
+
+#[derive(Debug)]
+struct TypeSchema {
+    definition: Arc<SchemaDefinition>,
+    compiled: Result<Arc<Schema>, CompileError>,
+}
+
+/// A function that a type reaches.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// The function.
+    pub function: Arc<FunctionDefinition>,
+    /// The schema of the trigger that matched.
+    pub schema: Option<Result<Arc<Schema>, CompileError>>,
+}
+
+/// Where an event of some type goes.
+#[derive(Debug, Default)]
+pub struct Route {
+    /// The functions, each once, by name.
+    pub functions: Vec<Arc<FunctionDefinition>>,
+    checks: Vec<Check>,
+}
+
+#[derive(Debug)]
+struct Check {
+    owner: String,
+    schema: Result<Arc<Schema>, CompileError>,
+}
+
+/// Why an event's data is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Whose schema it does not satisfy: "event type order.created" or "function order-total".
+    pub owner: String,
+    /// What is wrong with it; at least one.
+    pub violations: Vec<Violation>,
+}
+
+impl Registry {
+    /// Indexes `definitions`, taking over from `previous` every schema that has not changed, so that each is compiled
+    /// once.
+    pub fn build(definitions: Definitions, previous: &Self) -> Self {
+        let mut compiled = previous.compiled_schemas();
+        let mut compile = |source: &Value| -> Result<Arc<Schema>, CompileError> {
+            let digest = Digest::of(source.to_string().as_bytes());
+            if let Some(schema) = compiled.get(&digest) {
+                return Ok(Arc::clone(schema));
+            }
+            let schema = Arc::new(Schema::compile(Arc::new(source.clone()))?);
+            compiled.insert(digest, Arc::clone(&schema));
+            Ok(schema)
+        };
+        let mut tenants: HashMap<TenantName, Tenant> = HashMap::new();
+        for function in definitions.functions {
+            let function = Arc::new(function);
+            let tenant = tenants.entry(function.tenant.clone()).or_default();
+            for trigger in &function.manifest.triggers {
+                let schema = trigger.schema.as_ref().map(&mut compile);
+                tenant.subscribe(&trigger.event, Subscription { function: Arc::clone(&function), schema });
+            }
+            tenant.functions.insert(function.name.clone(), function);
+        }
+        for schema in definitions.schemas {
+            let compiled = compile(&schema.schema);
+            let tenant = tenants.entry(schema.tenant.clone()).or_default();
+            let event_type = schema.event_type.clone();
+            tenant.schemas.insert(event_type, TypeSchema { definition: Arc::new(schema), compiled });
+        }
+        let keys = definitions.keys.into_iter().map(|key| (key.hash, key)).collect();
+        Self { revision: definitions.revision, tenants, keys }
+    }
+
+    /// The revision that is indexed.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The function called `name`.
+    pub fn function(&self, tenant: &TenantName, name: &str) -> Option<&Arc<FunctionDefinition>> {
+        self.tenants.get(tenant)?.functions.get(name)
+    }
+
+    /// Every function of every tenant, in no order.
+    pub fn functions(&self) -> impl Iterator<Item = &Arc<FunctionDefinition>> {
+        self.tenants.values().flat_map(|tenant| tenant.functions.values())
+    }
+
+    /// The functions of one tenant, by name.
+    pub fn functions_of(&self, tenant: &TenantName) -> Vec<&Arc<FunctionDefinition>> {
+        let mut functions: Vec<_> = self.tenants.get(tenant).into_iter().flat_map(|t| t.functions.values()).collect();
+        functions.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        functions
+    }
+
+    /// What a tenant's functions listen to, sorted, each once.
+    pub fn event_types_of(&self, tenant: &TenantName) -> Vec<&str> {
+        let Some(tenant) = self.tenants.get(tenant) else { return Vec::new() };
+        let mut types: Vec<&str> =
+            tenant.exact.keys().map(EventType::as_str).chain(tenant.patterns.iter().map(|(p, _)| p.as_str())).collect();
+        types.sort_unstable();
+        types.dedup();
+        types
+    }
+
+    /// The schemas of a tenant's event types, by type.
+    pub fn schemas_of(&self, tenant: &TenantName) -> Vec<&Arc<SchemaDefinition>> {
+        let schemas = self.tenants.get(tenant).into_iter().flat_map(|t| t.schemas.values());
+        let mut definitions: Vec<_> = schemas.map(|schema| &schema.definition).collect();
+        definitions.sort_unstable_by(|a, b| a.event_type.cmp(&b.event_type));
+        definitions
+    }
+
+    /// The schema of an event type.
+    pub fn schema(&self, tenant: &TenantName, event_type: &str) -> Option<&Arc<SchemaDefinition>> {
+        Some(&self.tenants.get(tenant)?.schemas.get(event_type)?.definition)
+    }
+
+    /// The key whose text is `text`.
+    pub fn key(&self, text: &str) -> Option<&KeyDefinition> {
+        self.keys.get(&crate::key::ApiKey::hash_of(text))
+    }
+
+    /// Whether any key exists; from the first one on, every request needs one.
+    pub fn has_keys(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
+    /// Every key, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = &KeyDefinition> {
+        self.keys.values()
+    }
+
+    /// Where events of `event_type` go. No functions: nobody listens.
+    pub fn route(&self, tenant: &TenantName, event_type: &EventType) -> Route {
+        let mut route = Route::default();
+        let Some(tenant) = self.tenants.get(tenant) else { return route };
+        route.add_type_schema(tenant, event_type);
+        for subscription in tenant.subscriptions(event_type) {
+            route.add(subscription);
+        }
+        route.functions.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        route
+    }
+
+    /// Where an event of `event_type` goes that is sent to the function called `name` and to no other, whether or not
+    /// it subscribes to the type. Checked are the type's schema and those of the function's triggers that match. `None`
+    /// where there is no such function.
+    pub fn route_to(&self, tenant: &TenantName, name: &str, event_type: &EventType) -> Option<Route> {
+        let tenant = self.tenants.get(tenant)?;
+        let function = tenant.functions.get(name)?;
+        let mut route = Route { functions: vec![Arc::clone(function)], checks: Vec::new() };
+        route.add_type_schema(tenant, event_type);
+        for subscription in tenant.subscriptions(event_type).filter(|s| Arc::ptr_eq(&s.function, function)) {
+            route.add(subscription);
+        }
+        Some(route)
+    }
+
+    fn compiled_schemas(&self) -> HashMap<Digest, Arc<Schema>> {
+        let triggers = self.tenants.values().flat_map(|tenant| {
+            let exact = tenant.exact.values().flatten();
+            exact.chain(tenant.patterns.iter().map(|(_, s)| s)).filter_map(|s| s.schema.as_ref())
+        });
+        let types = self.tenants.values().flat_map(|tenant| tenant.schemas.values().map(|schema| &schema.compiled));
+        let schemas = triggers.chain(types).filter_map(|schema| schema.as_ref().ok());
+        schemas.map(|schema| (Digest::of(schema.source().to_string().as_bytes()), Arc::clone(schema))).collect()
+    }
+}
+
+impl Tenant {
+    fn subscribe(&mut self, pattern: &EventPattern, subscription: Subscription) {
+        // A pattern without a wildcard is an event type: looked up rather than tried.
+        match pattern.parse::<EventType>() {
+            Ok(event_type) => self.exact.entry(event_type).or_default().push(subscription),
+            Err(_) => self.patterns.push((pattern.clone(), subscription)),
+        }
+    }
+
+    fn subscriptions(&self, event_type: &EventType) -> impl Iterator<Item = &Subscription> {
+        let patterns = self.patterns.iter().filter(|(pattern, _)| pattern.matches(event_type)).map(|(_, s)| s);
+        self.exact.get(event_type).into_iter().flatten().chain(patterns)
+    }
+}
+
+impl Route {
+    fn add_type_schema(&mut self, tenant: &Tenant, event_type: &EventType) {
+        if let Some(schema) = tenant.schemas.get(event_type) {
+            self.checks.push(Check { owner: format!("event type {event_type}"), schema: schema.compiled.clone() });
+        }
+    }
+
+    fn add(&mut self, subscription: &Subscription) {
+        if !self.functions.iter().any(|known| Arc::ptr_eq(known, &subscription.function)) {
+            self.functions.push(Arc::clone(&subscription.function));
+        }
+        if let Some(schema) = &subscription.schema {
+            self.checks
+                .push(Check { owner: format!("function {}", subscription.function.name), schema: schema.clone() });
+        }
+    }
+
+    /// Whether the data is checked at all.
+    pub fn is_checked(&self) -> bool {
+        !self.checks.is_empty()
+    }
+
+    /// Checks an event's data against every schema on the way: the type's, and each matching trigger's. An event goes
+    /// to all of its functions or to none.
+    ///
+    /// # Errors
+    /// The first schema that is not satisfied, and why.
+    pub fn check(&self, data: &Value) -> Result<(), Refusal> {
+        for Check { owner, schema } in &self.checks {
+            let violations = match schema {
+                Ok(schema) => match schema.validate(data) {
+                    Ok(()) => continue,
+                    Err(violations) => violations,
+                },
+                // Checked when it was uploaded, so an older wasmill took it: refuse rather than let unchecked data in.
+                Err(broken) => vec![Violation {
+                    pointer: String::new(),
+                    message: format!("the schema cannot be used any more: {broken}"),
+                    schema_pointer: broken.pointer.clone(),
+                }],
+            };
+            return Err(Refusal { owner: owner.clone(), violations });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::SchemaDefinition;
+    use crate::manifest::Manifest;
+    use crate::timestamp::Timestamp;
+    use serde_json::json;
+
+    fn function(name: &str, triggers: &Value) -> FunctionDefinition {
+        let manifest = Manifest::from_json(json!({"name": name, "trigger": triggers})).unwrap();
+        FunctionDefinition {
+            tenant: TenantName::default(),
+            name: manifest.name.clone(),
+            version: 1,
+            digest: Digest::of(name.as_bytes()),
+            manifest: Arc::new(manifest),
+            deployed_at: Timestamp::now(),
+        }
+    }
+
+    fn registry(functions: Vec<FunctionDefinition>, schemas: Vec<SchemaDefinition>, previous: &Registry) -> Registry {
+        Registry::build(Definitions { revision: Revision(1), functions, schemas, keys: vec![] }, previous)
+    }
+
+    fn names(route: &Route) -> Vec<&str> {
+        route.functions.iter().map(|f| f.name.as_str()).collect()
+    }
+
+    #[test]
+    fn an_event_reaches_each_function_once() {
+        let both = function("both", &json!([{"event": "order.created"}, {"event": "order.*"}]));
+        let exact = function("exact", &json!([{"event": "order.created"}]));
+        let registry = registry(vec![exact, both], vec![], &Registry::default());
+        let tenant = TenantName::default();
+        let route = |event_type: &str| registry.route(&tenant, &event_type.parse().unwrap());
+        assert_eq!(names(&route("order.created")), ["both", "exact"]);
+        assert_eq!(names(&route("order.paid")), ["both"]);
+        assert!(route("invoice.paid").functions.is_empty());
+        assert_eq!(registry.event_types_of(&tenant), ["order.*", "order.created"]);
+        assert!(registry.route(&"other".parse().unwrap(), &"order.created".parse().unwrap()).functions.is_empty());
+    }
+
+    #[test]
+    fn every_schema_on_the_way_must_be_satisfied() {
+        let total = function("total", &json!([{"event": "order.created", "schema": {"required": ["total"]}}]));
+        let schema = SchemaDefinition {
+            tenant: TenantName::default(),
+            event_type: "order.created".parse().unwrap(),
+            version: 1,
+            schema: Arc::new(json!({"type": "object"})),
+            updated_at: Timestamp::now(),
+        };
+        let registry = registry(vec![total], vec![schema], &Registry::default());
+        let route = registry.route(&TenantName::default(), &"order.created".parse().unwrap());
+        assert!(route.check(&json!({"total": 1})).is_ok());
+        assert_eq!(route.check(&json!(1)).unwrap_err().owner, "event type order.created");
+        assert_eq!(route.check(&json!({})).unwrap_err().owner, "function total");
+    }
+
+    #[test]
+    fn an_event_may_be_sent_to_one_function() {
+        let total = function("total", &json!([{"event": "order.*", "schema": {"required": ["total"]}}]));
+        let other = function("other", &json!([{"event": "order.created", "schema": {"required": ["other"]}}]));
+        let registry = registry(vec![total, other], vec![], &Registry::default());
+        let route = |name: &str, event_type: &str| {
+            registry.route_to(&TenantName::default(), name, &event_type.parse().unwrap())
+        };
+        let subscribed = route("total", "order.created").unwrap();
+        assert_eq!(names(&subscribed), ["total"]);
+        assert!(subscribed.check(&json!({"total": 1})).is_ok());
+        assert!(subscribed.check(&json!({"other": 1})).is_err());
+        let unsubscribed = route("total", "invoice.paid").unwrap();
+        assert_eq!(names(&unsubscribed), ["total"]);
+        assert!(!unsubscribed.is_checked());
+        assert!(route("none", "order.created").is_none());
+    }
+
+    #[test]
+    fn schemas_are_listed() {
+        let schema = |event_type: &str| SchemaDefinition {
+            tenant: TenantName::default(),
+            event_type: event_type.parse().unwrap(),
+            version: 1,
+            schema: Arc::new(json!(true)),
+            updated_at: Timestamp::now(),
+        };
+        let registry = registry(vec![], vec![schema("b"), schema("a")], &Registry::default());
+        let listed = registry.schemas_of(&TenantName::default());
+        assert_eq!(listed.iter().map(|s| s.event_type.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(registry.schema(&TenantName::default(), "b").unwrap().version, 1);
+        assert!(registry.schema(&TenantName::default(), "c").is_none());
+    }
+
+    #[test]
+    fn an_unchanged_schema_is_compiled_once() {
+        let total = || function("total", &json!([{"event": "a", "schema": {"required": ["total"]}}]));
+        let first = registry(vec![total()], vec![], &Registry::default());
+        let second = registry(vec![total(), function("new", &json!([{"event": "a"}]))], vec![], &first);
+        let schema = |registry: &Registry| {
+            let route = registry.route(&TenantName::default(), &"a".parse().unwrap());
+            Arc::clone(route.checks[0].schema.as_ref().unwrap())
+        };
+        assert!(Arc::ptr_eq(&schema(&first), &schema(&second)));
+    }
+}

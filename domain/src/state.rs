@@ -1,0 +1,213 @@
+//! The states of an execution and the moves between them: the one table.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Where an execution stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Due later: delayed, or waiting for its next attempt.
+    Scheduled,
+    /// On its way to a host.
+    Queued,
+    /// A host runs it.
+    Running,
+    /// Held by an operator.
+    Suspended,
+    /// Done.
+    Succeeded,
+    /// Given up; it keeps its event and can be replayed.
+    Failed,
+    /// Called off.
+    Cancelled,
+}
+
+/// What can happen to an execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Move {
+    /// Its due time has come.
+    Promote,
+    /// A host begins an attempt. Legal while running too: the message comes again when its host died.
+    Start,
+    /// An attempt succeeded.
+    Succeed,
+    /// An attempt failed for good.
+    Fail,
+    /// An attempt failed and another one is due later.
+    Retry,
+    /// An operator holds it.
+    Suspend,
+    /// An operator lets it go on.
+    Resume,
+    /// It is called off.
+    Cancel,
+    /// A failed one is run again.
+    Replay,
+}
+
+/// A move that the table does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an execution that is {from} cannot {what}")]
+pub struct IllegalMove {
+    /// The state it is in.
+    pub from: State,
+    /// What was asked.
+    pub what: Move,
+}
+
+/// Every legal move: from, what happens, to. Whatever is not here cannot happen. `docs/states.md` draws it and is tested
+/// against it.
+pub const MOVES: [(State, Move, State); 18] = [
+    (State::Scheduled, Move::Promote, State::Queued),
+    (State::Scheduled, Move::Suspend, State::Suspended),
+    (State::Scheduled, Move::Cancel, State::Cancelled),
+    (State::Queued, Move::Start, State::Running),
+    (State::Queued, Move::Succeed, State::Succeeded),
+    (State::Queued, Move::Fail, State::Failed),
+    (State::Queued, Move::Retry, State::Scheduled),
+    (State::Queued, Move::Suspend, State::Suspended),
+    (State::Queued, Move::Cancel, State::Cancelled),
+    (State::Running, Move::Start, State::Running),
+    (State::Running, Move::Succeed, State::Succeeded),
+    (State::Running, Move::Fail, State::Failed),
+    (State::Running, Move::Retry, State::Scheduled),
+    (State::Running, Move::Cancel, State::Cancelled),
+    (State::Suspended, Move::Resume, State::Queued),
+    (State::Suspended, Move::Cancel, State::Cancelled),
+    (State::Failed, Move::Replay, State::Queued),
+    (State::Cancelled, Move::Replay, State::Queued),
+];
+
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Scheduled, Self::Queued, Self::Running, Self::Suspended, Self::Succeeded, Self::Failed, Self::Cancelled];
+
+    /// The state after `what`.
+    ///
+    /// # Errors
+    /// Where the table does not have the move.
+    pub fn after(self, what: Move) -> Result<Self, IllegalMove> {
+        let found = MOVES.iter().find(|(from, by, _)| *from == self && *by == what);
+        found.map(|(_, _, to)| *to).ok_or(IllegalMove { from: self, what })
+    }
+
+    /// Whether nothing more happens unless an operator asks for it.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+
+    /// The word for it everywhere: code, API, tables, docs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Suspended => "suspended",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl Move {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Promote,
+        Self::Start,
+        Self::Succeed,
+        Self::Fail,
+        Self::Retry,
+        Self::Suspend,
+        Self::Resume,
+        Self::Cancel,
+        Self::Replay,
+    ];
+
+    /// The states from which it is legal.
+    pub fn sources(self) -> impl Iterator<Item = State> {
+        MOVES.into_iter().filter(move |(_, by, _)| *by == self).map(|(from, _, _)| from)
+    }
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Promote => "promote",
+            Self::Start => "start",
+            Self::Succeed => "succeed",
+            Self::Fail => "fail",
+            Self::Retry => "retry",
+            Self::Suspend => "suspend",
+            Self::Resume => "resume",
+            Self::Cancel => "cancel",
+            Self::Replay => "replay",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Display for Move {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for State {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or_else(|| format!("'{text}' is not a state: one of {}", Self::ALL.map(Self::as_str).join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_a_function() {
+        for (i, (from, what, _)) in MOVES.iter().enumerate() {
+            assert!(!MOVES[i + 1..].iter().any(|(f, w, _)| f == from && w == what), "{from} {what} stands twice");
+        }
+    }
+
+    #[test]
+    fn what_ended_moves_only_by_replay() {
+        for (from, what, _) in MOVES {
+            assert!(!from.is_terminal() || what == Move::Replay, "{from} {what}");
+        }
+        assert!(State::Succeeded.after(Move::Replay).is_err());
+    }
+
+    #[test]
+    fn every_state_can_be_reached_and_named() {
+        for state in State::ALL {
+            assert!(state == State::Queued || MOVES.iter().any(|(from, _, to)| *to == state && *from != state));
+            assert_eq!(state.as_str().parse(), Ok(state));
+        }
+    }
+
+    /// The diagram in the docs is the table.
+    #[test]
+    fn the_diagram_shows_the_table() {
+        let drawn = include_str!("../../docs/states.md");
+        let mut edges: Vec<&str> =
+            drawn.lines().map(str::trim).filter(|line| line.contains(" --> ") && !line.contains("[*]")).collect();
+        let mut table: Vec<String> = MOVES.iter().map(|(from, what, to)| format!("{from} --> {to} : {what}")).collect();
+        edges.sort_unstable();
+        table.sort_unstable();
+        assert_eq!(edges, table);
+    }
+}

@@ -1,0 +1,92 @@
+//! What the handlers share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use wasmill_broker::FramePublisher;
+use wasmill_component::Preflight;
+use wasmill_domain::Revision;
+use wasmill_store::{RegistryWatch, Store};
+
+use crate::GatewayParts;
+use crate::error::{Error, Result};
+use crate::rows::RowWriter;
+use crate::settings::GatewaySettings;
+
+/// How long a change may take to reach this gateway's own registry before the answer goes out without it.
+const REACH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The state of a gateway.
+pub(crate) struct App {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) registry: RegistryWatch,
+    pub(crate) publisher: FramePublisher,
+    pub(crate) preflight: Arc<dyn Preflight>,
+    pub(crate) settings: GatewaySettings,
+    pub(crate) rows: RowWriter,
+    /// Ends what waits.
+    pub(crate) shutdown: CancellationToken,
+    ingest: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+    body_bytes: Arc<Semaphore>,
+    checks: Arc<Semaphore>,
+}
+
+/// As the handlers get it.
+pub(crate) type Shared = Arc<App>;
+
+impl App {
+    pub(crate) fn new(parts: GatewayParts, shutdown: CancellationToken) -> Shared {
+        let GatewayParts { store, registry, publisher, preflight, settings } = parts;
+        let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
+        Arc::new(Self {
+            rows: RowWriter::start(Arc::clone(&store), &settings),
+            ingest: semaphore(settings.max_in_flight),
+            waiting: semaphore(settings.max_waiting),
+            body_bytes: semaphore(settings.max_in_flight_bytes),
+            checks: semaphore(settings.max_checks),
+            store,
+            registry,
+            publisher,
+            preflight,
+            settings,
+            shutdown,
+        })
+    }
+
+    /// Room for one ingest request, until the permit is dropped.
+    pub(crate) fn admit(&self) -> Result<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.ingest).try_acquire_owned();
+        permit.map_err(|_| Error::Overloaded("too many events are being accepted at once"))
+    }
+
+    /// Room for one synchronous invocation, until the permit is dropped.
+    pub(crate) fn admit_waiting(&self) -> Result<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.waiting).try_acquire_owned();
+        permit.map_err(|_| Error::Overloaded("too many synchronous invocations are waiting at once"))
+    }
+
+    /// Room for a body of `bytes`, until the permit is dropped.
+    pub(crate) fn admit_bytes(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.body_bytes).try_acquire_many_owned(permits);
+        permit.map_err(|_| Error::Overloaded("the bodies of all requests together are too large"))
+    }
+
+    /// Room for one artifact in memory, until the permit is dropped. Waits for it, within reason.
+    pub(crate) async fn admit_check(&self) -> Result<OwnedSemaphorePermit> {
+        let permit = tokio::time::timeout(self.settings.body_timeout, Arc::clone(&self.checks).acquire_owned()).await;
+        permit.ok().and_then(Result::ok).ok_or(Error::Overloaded("too many artifacts are being checked at once"))
+    }
+
+    /// Waits until this gateway's registry has a change that was made. The change stands even if that takes too long.
+    pub(crate) async fn reach(&self, revision: Revision) {
+        match tokio::time::timeout(REACH_TIMEOUT, self.registry.reach(revision)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%revision, %error, "a change is made but not yet in use here"),
+            Err(_) => tracing::warn!(%revision, "a change is made but not yet in use here: it takes too long"),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Artifacts: the `.wasm` files, by the digest of their bytes.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use bytes::Bytes;
+use http::StatusCode;
+use wasmill_component::{Inspection, inspect};
+use wasmill_domain::Digest;
+
+use crate::app::Shared;
+use crate::auth::Caller;
+use crate::body::{self, media_type};
+use crate::documents::functions::ArtifactDocument;
+use crate::error::{Error, Result};
+use crate::extract::Segment;
+
+const ACCEPTED: &[&str] = &["application/wasm", "application/octet-stream"];
+
+/// Upload an artifact
+///
+/// Keeps a `.wasm` for deploys to name by its digest. Artifacts that no version names are deleted after a while.
+#[utoipa::path(post, path = "/v1/artifacts", tag = "artifacts", operation_id = "upload_artifact",
+    request_body(content((serde_json::Value = "application/wasm"), (serde_json::Value = "application/octet-stream")),
+        description = "The bytes of a WebAssembly component"),
+    responses(
+        (status = 200, description = "It was here already", body = ArtifactDocument),
+        (status = 201, description = "It is here now", body = ArtifactDocument),
+        (status = 400, description = "The body breaks off"),
+        (status = 413, description = "The artifact is too large"),
+        (status = 415, description = "Not declared as WebAssembly"),
+        (status = 422, description = "Not WebAssembly, or damaged")))]
+pub(crate) async fn upload(
+    State(app): State<Shared>,
+    _caller: Caller,
+    request: Request,
+) -> Result<(StatusCode, Json<ArtifactDocument>)> {
+    let (parts, body) = request.into_parts();
+    if !media_type(&parts.headers)?.is_some_and(|media_type| ACCEPTED.contains(&media_type.as_str())) {
+        return Err(Error::MediaType("send the .wasm with 'Content-Type: application/wasm'".into(), ACCEPTED));
+    }
+    let held = body::read(&app, &parts.headers, body, app.settings.max_artifact_bytes).await?;
+    let _room = app.admit_check().await?;
+    let inspection = inspect_artifact(held.bytes.clone()).await?;
+    let known = app.store.artifact(inspection.digest).await?.is_some();
+    if !known {
+        app.store.put_artifact(inspection.digest, held.bytes.clone()).await?;
+    }
+    let status = if known { StatusCode::OK } else { StatusCode::CREATED };
+    Ok((status, Json(inspection.into())))
+}
+
+/// Show an artifact
+///
+/// What it is, not its bytes. HEAD tells whether it is here.
+#[utoipa::path(get, path = "/v1/artifacts/{digest}", tag = "artifacts", operation_id = "show_artifact",
+    params(("digest" = String, Path, description = "`sha256:` and 64 hex digits")),
+    responses(
+        (status = 200, description = "The artifact", body = ArtifactDocument),
+        (status = 404, description = "It is not here")))]
+pub(crate) async fn show(
+    State(app): State<Shared>,
+    _caller: Caller,
+    Segment(digest): Segment<Digest>,
+) -> Result<Json<ArtifactDocument>> {
+    let _room = app.admit_check().await?;
+    let artifact = app.store.artifact(digest).await?;
+    let bytes = artifact.ok_or_else(|| Error::NotFound(format!("the artifact {digest} is not here")))?;
+    Ok(Json(inspect_artifact(bytes).await?.into()))
+}
+
+/// Reads and validates an artifact, away from the threads that serve requests: it takes a second for the largest.
+pub(crate) async fn inspect_artifact(bytes: Bytes) -> Result<Inspection> {
+    let inspected = tokio::task::spawn_blocking(move || inspect(&bytes)).await;
+    let inspected = inspected.map_err(|e| Error::Internal(format!("the inspection of an artifact: {e}")))?;
+    inspected.map_err(|error| Error::Component(error.to_string()))
+}

@@ -1,0 +1,94 @@
+//! Reads request bodies: bounded in length, in time, and in what all of them hold together.
+
+use axum::body::{Body, HttpBody as _};
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use tokio::sync::OwnedSemaphorePermit;
+use wasmill_domain::event::is_json_media_type;
+
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::problem::Fault;
+
+const JSON_ONLY: &[&str] = &["application/json"];
+
+/// A body, and its share of what all bodies may hold.
+pub(crate) struct Held {
+    pub(crate) bytes: Bytes,
+    _share: OwnedSemaphorePermit,
+}
+
+/// Reads a body of at most `limit` bytes.
+///
+/// # Errors
+/// Where it is longer, takes too long, breaks off or comes compressed, and where other bodies leave no room for it.
+pub(crate) async fn read(app: &App, headers: &HeaderMap, body: Body, limit: usize) -> Result<Held> {
+    if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        return Err(Error::MediaType("compressed bodies are not taken: send it without Content-Encoding".into(), &[]));
+    }
+    let announced = body.size_hint();
+    if announced.lower() > limit as u64 {
+        return Err(too_large(limit));
+    }
+    let reserve = announced.exact().map_or(limit, |bytes| usize::try_from(bytes).unwrap_or(limit));
+    let share = app.admit_bytes(reserve)?;
+    let patience = app.settings.body_timeout;
+    let collected = tokio::time::timeout(patience, Limited::new(body, limit).collect()).await;
+    match collected.map_err(|_| Error::Timeout(patience))? {
+        Ok(collected) => Ok(Held { bytes: collected.to_bytes(), _share: share }),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large(limit)),
+        Err(_) => Err(Error::BadRequest("the body breaks off".into())),
+    }
+}
+
+fn too_large(limit: usize) -> Error {
+    Error::TooLarge(format!("the body is longer than the {limit} bytes that are taken here"))
+}
+
+/// The media type of a body without its parameters, in lower case; `None` where the header is absent.
+///
+/// # Errors
+/// Where the header is not text.
+pub(crate) fn media_type(headers: &HeaderMap) -> Result<Option<String>> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| Error::BadRequest("the header Content-Type is not ASCII".into()))?;
+    Ok(Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()))
+}
+
+/// Whether a body may be JSON although nothing says so: nothing was said, or what `curl -d` says by itself.
+pub(crate) fn is_unnamed(media_type: Option<&str>) -> bool {
+    matches!(media_type, None | Some("" | "application/x-www-form-urlencoded"))
+}
+
+/// Reads a JSON document of at most `limit` bytes.
+///
+/// # Errors
+/// As [`read`], and where it is not JSON or not the document that is asked for.
+pub(crate) async fn document<T: DeserializeOwned>(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+) -> Result<T> {
+    let media_type = media_type(headers)?;
+    if !is_unnamed(media_type.as_deref()) && !media_type.as_deref().is_some_and(is_json_media_type) {
+        return Err(Error::MediaType("a JSON document is expected here".into(), JSON_ONLY));
+    }
+    let held = read(app, headers, body, limit).await?;
+    serde_json::from_slice(&held.bytes).map_err(|error| Error::BadDocument(not_json("", "the document", &error)))
+}
+
+/// The fault of a text that is not JSON, or not of the shape that is asked for.
+pub(crate) fn not_json(pointer: &str, what: &str, error: &serde_json::Error) -> Fault {
+    // Line 0 is how serde_json says that the place is not known.
+    let known = error.line() > 0;
+    let number = |number: usize| known.then(|| u32::try_from(number).unwrap_or(u32::MAX));
+    Fault {
+        line: number(error.line()),
+        column: number(error.column()),
+        ..Fault::at(pointer, format!("{what} cannot be read as JSON: {error}"))
+    }
+}

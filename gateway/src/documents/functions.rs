@@ -1,0 +1,258 @@
+//! Functions, their versions and artifacts.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use wasmill_broker::Depth;
+use wasmill_component::{Inspection, Kind};
+use wasmill_domain::manifest::{Manifest, Trigger};
+use wasmill_domain::units::Span;
+use wasmill_domain::{Digest, EventType, FunctionDefinition, FunctionName, Timestamp};
+use wasmill_store::Version;
+
+/// A function to be deployed.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Deploy {
+    /// The manifest: the keys of `wasmill.toml`, with schemas in place of their files' names.
+    #[schema(value_type = Object)]
+    pub(crate) manifest: serde_json::Value,
+    /// The artifact, which must have been uploaded: `sha256:` and 64 hex digits.
+    #[schema(value_type = String)]
+    pub(crate) digest: Digest,
+}
+
+/// What a deploy or a rollback came to.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Deployed {
+    /// The function.
+    pub(crate) name: String,
+    /// The version that runs now.
+    pub(crate) version: u32,
+    /// Its artifact.
+    #[schema(value_type = String)]
+    pub(crate) digest: Digest,
+    /// Whether this changed anything.
+    pub(crate) changed: bool,
+    /// The revision of all definitions that has it.
+    pub(crate) revision: i64,
+}
+
+/// Where to roll back to.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rollback {
+    /// The version; left out, the one before the current.
+    #[serde(default)]
+    #[schema(minimum = 1)]
+    pub(crate) to: Option<u32>,
+}
+
+/// Which functions to list.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListFunctions {
+    /// `next` of the page before.
+    #[param(value_type = Option<String>)]
+    pub(crate) cursor: Option<FunctionName>,
+    /// How many at most: 1 to 500. Default: 500.
+    #[param(minimum = 1, maximum = 500, default = 500)]
+    pub(crate) limit: Option<u32>,
+}
+
+/// Which versions to list.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListVersions {
+    /// `next` of the page before.
+    pub(crate) cursor: Option<u32>,
+    /// How many at most: 1 to 500. Default: 500.
+    #[param(minimum = 1, maximum = 500, default = 500)]
+    pub(crate) limit: Option<u32>,
+}
+
+/// How to invoke.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct InvokeFunction {
+    /// How long to wait for the end, up to `15m`. Default: `30s`.
+    #[param(value_type = Option<String>, example = "30s")]
+    pub(crate) wait: Option<Span>,
+    /// The event's type. Default: the header ce-type, or else the first type that the function listens to by its full
+    /// name, or else `wasmill.invoke`.
+    #[serde(rename = "type")]
+    #[param(value_type = Option<String>)]
+    pub(crate) event_type: Option<EventType>,
+}
+
+/// A page of functions.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct FunctionPage {
+    /// The functions, by name.
+    pub(crate) functions: Vec<FunctionSummary>,
+    /// The cursor of the next page; null on the last.
+    #[schema(value_type = Option<String>, required = true)]
+    pub(crate) next: Option<FunctionName>,
+}
+
+/// A function as it is listed.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct FunctionSummary {
+    /// Its name.
+    name: String,
+    /// One line for people.
+    description: String,
+    /// The version that runs.
+    version: u32,
+    /// The version's artifact.
+    #[schema(value_type = String)]
+    digest: Digest,
+    /// What starts it.
+    triggers: Vec<TriggerDocument>,
+    /// When this version was deployed.
+    #[schema(value_type = String, format = DateTime)]
+    deployed_at: Timestamp,
+}
+
+/// What starts a function.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Trigger)]
+pub(crate) struct TriggerDocument {
+    /// The event type or pattern.
+    event: String,
+    /// Whether the trigger checks the data against a schema of its own.
+    checked: bool,
+}
+
+/// A function with all that is known of it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Function)]
+pub(crate) struct FunctionDocument {
+    #[serde(flatten)]
+    pub(crate) summary: FunctionSummary,
+    /// The manifest of the version that runs, every default filled in.
+    #[schema(value_type = Object)]
+    pub(crate) manifest: std::sync::Arc<Manifest>,
+    /// Its newest versions, the newest first; at most 20.
+    pub(crate) versions: Vec<VersionSummary>,
+    /// Its queue; null while the broker cannot be asked.
+    #[schema(required = true)]
+    pub(crate) queue: Option<Queue>,
+}
+
+/// What waits for a function: messages, each with up to 64 executions.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Queue {
+    /// Messages that wait.
+    ready: u64,
+    /// Messages that hosts hold.
+    unacked: u64,
+}
+
+/// A page of versions.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct VersionPage {
+    /// The versions, the newest first.
+    pub(crate) versions: Vec<VersionDocument>,
+    /// The cursor of the next page; null on the last.
+    #[schema(required = true)]
+    pub(crate) next: Option<u32>,
+}
+
+/// A version of a function.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct VersionSummary {
+    /// Its number, from 1.
+    version: u32,
+    /// Its artifact.
+    #[schema(value_type = String)]
+    digest: Digest,
+    /// The artifact's size in bytes.
+    size: u64,
+    /// When it was deployed first.
+    #[schema(value_type = String, format = DateTime)]
+    deployed_at: Timestamp,
+    /// Whether it is the one that runs.
+    current: bool,
+}
+
+/// A version of a function with its manifest.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Version)]
+pub(crate) struct VersionDocument {
+    #[serde(flatten)]
+    summary: VersionSummary,
+    /// Its manifest, every default filled in.
+    #[schema(value_type = Object)]
+    manifest: Manifest,
+}
+
+/// What a `.wasm` is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Artifact)]
+pub(crate) struct ArtifactDocument {
+    /// The SHA-256 of its bytes: `sha256:` and 64 hex digits.
+    #[schema(value_type = String)]
+    digest: Digest,
+    /// Its size in bytes.
+    size: u64,
+    /// What it is for: `function`, `http`, `command` or `core_module`. Only functions can be deployed for now.
+    #[schema(value_type = String)]
+    kind: Kind,
+    /// What it asks its host for.
+    imports: Vec<String>,
+    /// What it offers.
+    exports: Vec<String>,
+}
+
+impl From<&FunctionDefinition> for FunctionSummary {
+    fn from(function: &FunctionDefinition) -> Self {
+        Self {
+            name: function.name.to_string(),
+            description: function.manifest.description.clone(),
+            version: function.version,
+            digest: function.digest,
+            triggers: function.manifest.triggers.iter().map(TriggerDocument::from).collect(),
+            deployed_at: function.deployed_at,
+        }
+    }
+}
+
+impl From<&Trigger> for TriggerDocument {
+    fn from(trigger: &Trigger) -> Self {
+        Self { event: trigger.event.to_string(), checked: trigger.schema.is_some() }
+    }
+}
+
+impl From<Depth> for Queue {
+    fn from(depth: Depth) -> Self {
+        Self { ready: depth.ready, unacked: depth.unacked }
+    }
+}
+
+impl From<&Version> for VersionSummary {
+    fn from(version: &Version) -> Self {
+        Self {
+            version: version.number,
+            digest: version.digest,
+            size: version.size,
+            deployed_at: version.deployed_at,
+            current: version.current,
+        }
+    }
+}
+
+impl From<Version> for VersionDocument {
+    fn from(version: Version) -> Self {
+        Self { summary: (&version).into(), manifest: version.manifest }
+    }
+}
+
+impl From<Inspection> for ArtifactDocument {
+    fn from(inspection: Inspection) -> Self {
+        let Inspection { kind, digest, size, imports, exports } = inspection;
+        Self { digest, size, kind, imports, exports }
+    }
+}

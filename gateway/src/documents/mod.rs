@@ -1,0 +1,7 @@
+//! The documents of the API: what handlers take and answer, with their places in the OpenAPI description.
+
+pub(crate) mod events;
+pub(crate) mod executions;
+pub(crate) mod functions;
+pub(crate) mod keys;
+pub(crate) mod schemas;

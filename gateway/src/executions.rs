@@ -1,0 +1,172 @@
+//! What became of events: executions, their events, results and logs.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderValue};
+use wasmill_domain::ExecutionId;
+use wasmill_store::{ExecutionDetail, ExecutionQuery};
+
+use crate::app::{App, Shared};
+use crate::auth::Caller;
+use crate::documents::executions::{
+    ExecutionDocument, ExecutionPage, ListExecutions, ListLogs, LogCursor, LogDocument, LogPage, SummaryDocument,
+};
+use crate::error::{Error, Result};
+use crate::extract::{Params, Segment};
+use crate::ingest::cloudevents::{STRUCTURED, write_binary};
+use crate::page;
+
+/// How long a look at an execution waits for rows that are written behind the answer to its event.
+const ROW_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The most lines in one page of a log.
+const MAX_LINES: u32 = 1_000;
+
+/// List executions
+///
+/// The newest first. All conditions hold together.
+#[utoipa::path(get, path = "/v1/executions", tag = "executions", params(ListExecutions),
+    responses((status = 200, description = "A page of executions", body = ExecutionPage)))]
+pub(crate) async fn list(
+    State(app): State<Shared>,
+    caller: Caller,
+    Params(query): Params<ListExecutions>,
+) -> Result<Json<ExecutionPage>> {
+    let limit = page::limit(query.limit, 50, page::MAX_PAGE)?;
+    let query = ExecutionQuery {
+        tenant: caller.tenant,
+        function: query.function,
+        state: query.state,
+        outcome: query.outcome,
+        event_type: query.event_type,
+        event_id: query.event_id,
+        since: query.since,
+        until: query.until,
+        before: query.cursor,
+        // One more than is shown says whether there is another page.
+        limit: limit + 1,
+    };
+    let (executions, next) = page::cut(app.store.executions(&query).await?, limit, |execution| execution.id);
+    Ok(Json(ExecutionPage { executions: executions.into_iter().map(SummaryDocument::from).collect(), next }))
+}
+
+/// Show an execution
+///
+/// With its event, its result and its attempts: outcome, fuel, memory and time of each.
+#[utoipa::path(get, path = "/v1/executions/{id}", tag = "executions",
+    params(("id" = uuid::Uuid, Path, description = "The execution's id")),
+    responses(
+        (status = 200, description = "The execution", body = ExecutionDocument),
+        (status = 404, description = "No such execution in this tenant")))]
+pub(crate) async fn show(
+    State(app): State<Shared>,
+    caller: Caller,
+    Segment(id): Segment<ExecutionId>,
+) -> Result<Json<ExecutionDocument>> {
+    Ok(Json(find(&app, &caller, id).await?.into()))
+}
+
+/// Get the event of an execution
+///
+/// As a CloudEvent in binary mode, so that the body is the data byte for byte; in structured mode with
+/// `Accept: application/cloudevents+json`.
+#[utoipa::path(get, path = "/v1/executions/{id}/event", tag = "executions",
+    params(("id" = uuid::Uuid, Path, description = "The execution's id")),
+    responses(
+        (status = 200, description = "The event", content(
+            (serde_json::Value = "application/cloudevents+json"), (serde_json::Value = "*/*"))),
+        (status = 404, description = "No such execution in this tenant")))]
+pub(crate) async fn event(
+    State(app): State<Shared>,
+    caller: Caller,
+    Segment(id): Segment<ExecutionId>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let event = find(&app, &caller, id).await?.event;
+    let structured =
+        headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|text| text.contains(STRUCTURED));
+    Ok(if structured {
+        ([(CONTENT_TYPE, STRUCTURED)], event.to_json()).into_response()
+    } else {
+        let (headers, body) = write_binary(&event);
+        // Made by hand: a conversion would add a content type where the event has none.
+        let mut response = Response::new(Body::from(body));
+        *response.headers_mut() = headers;
+        response.headers_mut().extend(inert());
+        response
+    })
+}
+
+/// Get the result of an execution
+///
+/// The bytes as the function returned them.
+#[utoipa::path(get, path = "/v1/executions/{id}/result", tag = "executions",
+    params(("id" = uuid::Uuid, Path, description = "The execution's id")),
+    responses(
+        (status = 200, description = "The result, of the media type that the function gave it",
+            content((serde_json::Value = "*/*"))),
+        (status = 404, description = "No such execution in this tenant, or it has no result (yet)")))]
+pub(crate) async fn result(
+    State(app): State<Shared>,
+    caller: Caller,
+    Segment(id): Segment<ExecutionId>,
+) -> Result<Response> {
+    let detail = find(&app, &caller, id).await?;
+    let state = detail.summary.state;
+    let output = detail.output.ok_or_else(|| Error::NotFound(format!("the execution is {state} and has no result")))?;
+    let octets = HeaderValue::from_static("application/octet-stream");
+    let content_type = HeaderValue::try_from(output.content_type).unwrap_or(octets);
+    Ok((inert(), [(CONTENT_TYPE, content_type)], output.data).into_response())
+}
+
+/// Get the log of an execution
+///
+/// Of every attempt, in order.
+#[utoipa::path(get, path = "/v1/executions/{id}/logs", tag = "executions",
+    params(("id" = uuid::Uuid, Path, description = "The execution's id"), ListLogs),
+    responses(
+        (status = 200, description = "A page of the log", body = LogPage),
+        (status = 404, description = "No such execution in this tenant")))]
+pub(crate) async fn logs(
+    State(app): State<Shared>,
+    caller: Caller,
+    Segment(id): Segment<ExecutionId>,
+    Params(query): Params<ListLogs>,
+) -> Result<Json<LogPage>> {
+    let limit = page::limit(query.limit, MAX_LINES, MAX_LINES)?;
+    let after = query.cursor.map(|cursor| cursor.0);
+    let lines = app.store.logs(&caller.tenant, id, after, limit + 1).await?;
+    if lines.is_empty() {
+        // No lines, or no execution?
+        find(&app, &caller, id).await?;
+    }
+    let position = |entry: &wasmill_store::LogEntry| {
+        LogCursor(wasmill_store::LogPosition { attempt: entry.attempt, seq: entry.line.seq })
+    };
+    let (lines, next) = page::cut(lines, limit, position);
+    Ok(Json(LogPage { logs: lines.into_iter().map(LogDocument::from).collect(), next }))
+}
+
+/// Finds an execution of the caller's tenant. Where its event was accepted here a moment ago, its row may still be on
+/// its way: that is waited for.
+async fn find(app: &App, caller: &Caller, id: ExecutionId) -> Result<ExecutionDetail> {
+    let mut found = app.store.execution(&caller.tenant, id).await?;
+    if found.is_none() && app.rows.settle(ROW_PATIENCE).await {
+        found = app.store.execution(&caller.tenant, id).await?;
+    }
+    found.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))
+}
+
+/// Headers that keep a browser from running what a sender or a guest wrote.
+fn inert() -> [(http::HeaderName, HeaderValue); 3] {
+    [
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox")),
+        (CONTENT_DISPOSITION, HeaderValue::from_static("attachment")),
+    ]
+}

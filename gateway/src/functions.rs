@@ -1,0 +1,243 @@
+//! Functions: deploy, show, roll back, delete.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use http::StatusCode;
+use wasmill_broker::QueueName;
+use wasmill_component::PreflightError;
+use wasmill_domain::schema::Schema;
+use wasmill_domain::{Digest, FunctionName, Manifest, Timestamp, manifest};
+use wasmill_store::{Change, Version};
+
+use crate::app::{App, Shared};
+use crate::artifacts::inspect_artifact;
+use crate::auth::Caller;
+use crate::body;
+use crate::documents::functions::{
+    Deploy, Deployed, FunctionDocument, FunctionPage, FunctionSummary, ListFunctions, ListVersions, Rollback,
+    VersionDocument, VersionPage, VersionSummary,
+};
+use crate::error::{Error, Result};
+use crate::extract::{Params, Segment};
+use crate::page::{self, MAX_PAGE};
+use crate::problem::Fault;
+
+/// How many versions a function's own document shows.
+const SHOWN_VERSIONS: usize = 20;
+
+/// List functions
+#[utoipa::path(get, path = "/v1/functions", tag = "functions", params(ListFunctions), operation_id = "list_functions",
+    responses((status = 200, description = "A page of functions", body = FunctionPage)))]
+pub(crate) async fn list(caller: Caller, Params(query): Params<ListFunctions>) -> Result<Json<FunctionPage>> {
+    let limit = page::limit(query.limit, MAX_PAGE, MAX_PAGE)?;
+    let functions = caller.registry.functions_of(&caller.tenant);
+    let after = functions.into_iter().filter(|f| query.cursor.as_ref().is_none_or(|cursor| f.name > *cursor));
+    let (functions, next) = page::cut(after, limit, |function| function.name.clone());
+    Ok(Json(FunctionPage { functions: functions.into_iter().map(|f| f.as_ref().into()).collect(), next }))
+}
+
+/// Show a function
+///
+/// With its manifest, its newest versions and what waits in its queue.
+#[utoipa::path(get, path = "/v1/functions/{name}", tag = "functions", operation_id = "show_function",
+    params(("name" = String, Path, description = "The function's name")),
+    responses(
+        (status = 200, description = "The function", body = FunctionDocument),
+        (status = 404, description = "No such function")))]
+pub(crate) async fn show(
+    State(app): State<Shared>,
+    caller: Caller,
+    Segment(name): Segment<FunctionName>,
+) -> Result<Json<FunctionDocument>> {
+    let function = caller.registry.function(&caller.tenant, &name).ok_or_else(|| unknown(&name))?;
+    let versions = app.store.versions(&caller.tenant, &name).await?;
+    let depth = app.publisher.broker().depth(&QueueName::of_function(&caller.tenant, &name)).await;
+    Ok(Json(FunctionDocument {
+        summary: FunctionSummary::from(function.as_ref()),
+        manifest: Arc::clone(&function.manifest),
+        versions: versions.iter().take(SHOWN_VERSIONS).map(VersionSummary::from).collect(),
+        queue: depth.ok().map(Into::into),
+    }))
+}
+
+/// List the versions of a function
+#[utoipa::path(get, path = "/v1/functions/{name}/versions", tag = "functions", operation_id = "list_versions",
+    params(("name" = String, Path, description = "The function's name"), ListVersions),
+    responses(
+        (status = 200, description = "A page of versions, the newest first", body = VersionPage),
+        (status = 404, description = "No such function")))]
+pub(crate) async fn versions(
+    State(app): State<Shared>,
+    caller: Caller,
+    Segment(name): Segment<FunctionName>,
+    Params(query): Params<ListVersions>,
+) -> Result<Json<VersionPage>> {
+    let limit = page::limit(query.limit, MAX_PAGE, MAX_PAGE)?;
+    let versions = app.store.versions(&caller.tenant, &name).await?;
+    if versions.is_empty() {
+        return Err(unknown(&name));
+    }
+    let after = versions.into_iter().filter(|v| query.cursor.is_none_or(|cursor| v.number < cursor));
+    let (versions, next) = page::cut(after, limit, |version: &Version| version.number);
+    Ok(Json(VersionPage { versions: versions.into_iter().map(VersionDocument::from).collect(), next }))
+}
+
+/// Deploy a function
+///
+/// Checks that the component can run with this manifest, keeps both as a new version and makes it current. The same
+/// artifact and manifest as the current version's change nothing.
+#[utoipa::path(put, path = "/v1/functions/{name}", tag = "functions", operation_id = "deploy_function",
+    params(("name" = String, Path, description = "The function's name, the same as in the manifest")),
+    request_body = Deploy,
+    responses(
+        (status = 200, description = "Nothing changed", body = Deployed),
+        (status = 201, description = "A new version is live", body = Deployed),
+        (status = 400, description = "Not the document of a deploy"),
+        (status = 409, description = "It does not fit what is there"),
+        (status = 413, description = "The document is too large"),
+        (status = 415, description = "Not JSON"),
+        (status = 422, description = "Manifest, schema or component cannot be used, or the artifact was not uploaded")))]
+pub(crate) async fn deploy(
+    State(app): State<Shared>,
+    caller: Caller,
+    Segment(name): Segment<FunctionName>,
+    request: Request,
+) -> Result<(StatusCode, Json<Deployed>)> {
+    let (parts, body) = request.into_parts();
+    let Deploy { manifest, digest } =
+        body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?;
+    let manifest = read_manifest(manifest, &name).await?;
+    preflight(&app, digest, &manifest).await?;
+    let tenant = caller.tenant;
+    // Before anybody can route events to it. A broker that is away is no obstacle: whoever publishes or consumes
+    // declares too.
+    if let Err(error) = app.publisher.broker().declare(&QueueName::of_function(&tenant, &name)).await {
+        tracing::warn!(%tenant, function = %name, %error, "the function's queue is not declared yet");
+    }
+    let change = Change::Deploy { tenant: tenant.clone(), digest, manifest, at: Timestamp::now() };
+    let changed = app.store.define(&change).await?;
+    app.reach(changed.revision).await;
+    tracing::info!(%tenant, function = %name, version = changed.version, changed = changed.changed, "deployed");
+    let status = if changed.changed { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((
+        status,
+        Json(Deployed {
+            name: name.to_string(),
+            version: changed.version,
+            digest,
+            changed: changed.changed,
+            revision: changed.revision.0,
+        }),
+    ))
+}
+
+/// Roll a function back
+///
+/// Makes an older version current again, at once. The versions after it stay and can be gone back to.
+#[utoipa::path(post, path = "/v1/functions/{name}/rollback", tag = "functions", operation_id = "roll_back_function",
+    params(("name" = String, Path, description = "The function's name")),
+    request_body(content = Rollback, description = "Where to; no body at all means the version before the current"),
+    responses(
+        (status = 200, description = "The older version is live", body = Deployed),
+        (status = 400, description = "Not the document of a rollback"),
+        (status = 404, description = "No such function, or no such version to go back to"),
+        (status = 413, description = "The document is too large"),
+        (status = 415, description = "Not JSON")))]
+pub(crate) async fn rollback(
+    State(app): State<Shared>,
+    caller: Caller,
+    Segment(name): Segment<FunctionName>,
+    request: Request,
+) -> Result<Json<Deployed>> {
+    let (parts, body) = request.into_parts();
+    let nothing = axum::body::HttpBody::size_hint(&body).exact() == Some(0);
+    let Rollback { to } = if nothing {
+        Rollback::default()
+    } else {
+        body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?
+    };
+    let tenant = caller.tenant;
+    let change = Change::Rollback { tenant: tenant.clone(), function: name.clone(), to };
+    let changed = app.store.define(&change).await?;
+    app.reach(changed.revision).await;
+    let versions = app.store.versions(&tenant, &name).await?;
+    let live = versions.into_iter().find(|version| version.number == changed.version);
+    let live = live.ok_or_else(|| Error::NotFound(format!("function '{name}' was deleted in the same moment")))?;
+    tracing::info!(%tenant, function = %name, version = live.number, "rolled back");
+    Ok(Json(Deployed {
+        name: name.to_string(),
+        version: live.number,
+        digest: live.digest,
+        changed: changed.changed,
+        revision: changed.revision.0,
+    }))
+}
+
+/// Delete a function
+///
+/// With its versions and triggers. Its executions stay; those that still wait are cancelled by the hosts.
+#[utoipa::path(delete, path = "/v1/functions/{name}", tag = "functions", operation_id = "delete_function",
+    params(("name" = String, Path, description = "The function's name")),
+    responses((status = 204, description = "It is gone"), (status = 404, description = "No such function")))]
+pub(crate) async fn delete(
+    State(app): State<Shared>,
+    caller: Caller,
+    Segment(name): Segment<FunctionName>,
+) -> Result<StatusCode> {
+    let tenant = caller.tenant;
+    // The queue stays: another gateway may still publish to it for a moment, and what it holds must come to its end.
+    let change = Change::DeleteFunction { tenant: tenant.clone(), function: name.clone() };
+    let changed = app.store.define(&change).await?;
+    app.reach(changed.revision).await;
+    tracing::info!(%tenant, function = %name, "deleted");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn unknown(name: &FunctionName) -> Error {
+    Error::NotFound(format!("there is no function '{name}'"))
+}
+
+/// Reads a manifest and compiles its schemas.
+async fn read_manifest(document: serde_json::Value, name: &FunctionName) -> Result<Manifest> {
+    let manifest = Manifest::from_json(document)?;
+    if manifest.name != *name {
+        let detail = format!("the manifest's name is '{}', but the path says '{name}'", manifest.name);
+        return Err(Error::Manifest(Fault::at("/manifest/name", detail)));
+    }
+    // The patterns of a large schema take a while to compile.
+    let check = tokio::task::spawn_blocking(move || check_schemas(&manifest).map(|()| manifest));
+    check.await.unwrap_or_else(|e| Err(Error::Internal(format!("the check of a manifest: {e}"))))
+}
+
+fn check_schemas(manifest: &Manifest) -> Result<()> {
+    for (i, trigger) in manifest.triggers.iter().enumerate() {
+        let Some(schema) = &trigger.schema else { continue };
+        Schema::compile(Arc::new(schema.clone())).map_err(|error| {
+            let pointer = format!("/manifest/trigger/{i}/schema{}", error.pointer);
+            Error::Schema(Fault::at(pointer, format!("trigger[{i}].schema: {}", error.message)))
+        })?;
+    }
+    Ok(())
+}
+
+/// Makes sure that a host could run this version.
+async fn preflight(app: &App, digest: Digest, manifest: &Manifest) -> Result<()> {
+    let _room = app.admit_check().await?;
+    let artifact = app.store.artifact(digest).await?;
+    let bytes = artifact.ok_or_else(|| {
+        Error::Unprocessable(format!("the artifact {digest} is not here: upload it by POST /v1/artifacts first"))
+    })?;
+    let inspection = inspect_artifact(bytes.clone()).await?;
+    let runnable = inspection.require_function().and_then(|()| inspection.require_imports());
+    runnable.map_err(|error| Error::Component(error.to_string()))?;
+    app.preflight.check(digest, bytes, manifest).await.map_err(|error| match error {
+        PreflightError::Unavailable(cause) => {
+            tracing::warn!(cause, "a component could not be checked");
+            Error::Unavailable("the component could not be checked now")
+        }
+        PreflightError::Manifest { key, message } => manifest::Error::Value { key, message }.into(),
+        error => Error::Component(error.to_string()),
+    })
+}

@@ -1,0 +1,65 @@
+//! Whether the gateway lives, and whether it can do its work.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::Shared;
+use crate::error::{Error, Result};
+
+/// How long a part may take to answer before it counts as away.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// That the process lives.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Alive {
+    /// Always `ok`.
+    status: &'static str,
+    /// The version of wasmill.
+    version: &'static str,
+}
+
+/// Whether events are accepted, and how.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Ready {
+    /// `ok`, or `degraded` while database or broker is away: events are accepted still, other requests may not work.
+    status: &'static str,
+    /// `ok` or `away`.
+    store: &'static str,
+    /// `ok` or `away`.
+    broker: &'static str,
+    /// Rows of waiting executions that could not be written since the start. They are made when the executions run.
+    rows_dropped: u64,
+}
+
+/// Tell whether the process lives
+#[utoipa::path(get, path = "/healthz", tag = "service",
+    responses((status = 200, description = "It lives", body = Alive)))]
+pub(crate) async fn alive() -> Json<Alive> {
+    Json(Alive { status: "ok", version: env!("CARGO_PKG_VERSION") })
+}
+
+/// Tell whether events are accepted
+///
+/// They are while database or broker answers: either can stand in for the other.
+#[utoipa::path(get, path = "/readyz", tag = "service",
+    responses((status = 200, description = "Events are accepted", body = Ready)))]
+pub(crate) async fn ready(State(app): State<Shared>) -> Result<Json<Ready>> {
+    let store = async { tokio::time::timeout(PATIENCE, app.store.ping()).await.is_ok_and(|pong| pong.is_ok()) };
+    let broker =
+        async { tokio::time::timeout(PATIENCE, app.publisher.broker().ping()).await.is_ok_and(|pong| pong.is_ok()) };
+    let (store, broker) = tokio::join!(store, broker);
+    if !store && !broker {
+        return Err(Error::Unavailable("neither the database nor the broker answers"));
+    }
+    let word = |answers: bool| if answers { "ok" } else { "away" };
+    Ok(Json(Ready {
+        status: if store && broker { "ok" } else { "degraded" },
+        store: word(store),
+        broker: word(broker),
+        rows_dropped: app.rows.dropped(),
+    }))
+}

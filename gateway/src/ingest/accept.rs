@@ -1,0 +1,117 @@
+//! Accepts checked events: publishes their executions, and falls back to the store's outbox where the broker is away.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, stream};
+use wasmill_broker::Error as BrokerError;
+use wasmill_domain::{Dispatch, Event, ExecutionId, FunctionDefinition, TenantName, Timestamp, TraceContext};
+use wasmill_store::Publication;
+
+use crate::app::App;
+use crate::error::{Error, Result};
+
+/// An event that may be accepted: checked, and with somewhere to go.
+pub(crate) struct Checked {
+    pub(crate) event: Arc<Event>,
+    pub(crate) functions: Vec<Arc<FunctionDefinition>>,
+    pub(crate) trace: TraceContext,
+}
+
+impl Checked {
+    /// The executions that it leads to, one for each function.
+    pub(crate) fn mint(&self, tenant: &TenantName) -> impl Iterator<Item = Dispatch> {
+        let now = Timestamp::now();
+        self.functions.iter().map(move |function| Dispatch {
+            tenant: tenant.clone(),
+            function: function.name.clone(),
+            execution: ExecutionId::new(),
+            attempt: 1,
+            max_attempts: function.manifest.retry.max_attempts,
+            accepted_at: now,
+            queued_at: now,
+            trace: self.trace.clone(),
+            parent: None,
+            event: Arc::clone(&self.event),
+        })
+    }
+}
+
+/// Publishes executions, all or none as far as that can be had: what the broker does not take goes into the store's
+/// outbox, unless it took nothing because queues are full.
+///
+/// # Errors
+/// [`Error::QueueFull`] and [`Error::Unavailable`]: nothing was accepted. The latter's text says where that is not
+/// sure.
+pub(crate) async fn accept(app: &Arc<App>, dispatches: Vec<Dispatch>) -> Result<()> {
+    let mut failed = None;
+    if let [dispatch] = dispatches.as_slice() {
+        // One execution is published whether or not the client stays to hear of it.
+        match publish(app, dispatch.clone()).await {
+            Ok(()) => {
+                app.rows.write(dispatch.clone());
+                return Ok(());
+            }
+            Err(error) => failed = Some(error),
+        }
+    }
+    // What is begun must be brought to its end even if the client goes away now.
+    let app = Arc::clone(app);
+    let rest = tokio::spawn(async move {
+        let outcomes = match failed {
+            Some(error) => vec![Err(error)],
+            None => publish_all(&app, &dispatches).await,
+        };
+        finish(&app, dispatches, outcomes).await
+    });
+    rest.await.unwrap_or_else(|e| Err(Error::Internal(format!("the task that accepts events: {e}"))))
+}
+
+async fn publish_all(app: &App, dispatches: &[Dispatch]) -> Vec<Result<(), BrokerError>> {
+    let publishing = stream::iter(dispatches.iter().cloned()).map(|dispatch| publish(app, dispatch));
+    publishing.buffered(app.settings.publish_concurrency.max(1)).collect().await
+}
+
+/// Brings a publication to its end, whatever became of its parts.
+async fn finish(app: &App, dispatches: Vec<Dispatch>, outcomes: Vec<Result<(), BrokerError>>) -> Result<()> {
+    let any_accepted = outcomes.iter().any(std::result::Result::is_ok);
+    let mut rest = Vec::new();
+    let mut refusal = None;
+    for (dispatch, outcome) in dispatches.into_iter().zip(outcomes) {
+        match outcome {
+            Ok(()) => app.rows.write(dispatch),
+            Err(error) => {
+                // "Unavailable" decides: where one queue is full and another away, the outbox takes both.
+                if refusal.is_none() || matches!(error, BrokerError::Unavailable(_)) {
+                    refusal = Some((dispatch.function.clone(), error));
+                }
+                rest.push(dispatch);
+            }
+        }
+    }
+    match refusal {
+        Some((function, BrokerError::Full(_))) if !any_accepted => return Err(Error::QueueFull(function.to_string())),
+        Some((_, BrokerError::Rejected(why))) if !any_accepted => return Err(Error::TooLarge(why)),
+        Some((function, error)) => {
+            tracing::debug!(%function, %error, executions = rest.len(), "accepted into the outbox");
+        }
+        None => return Ok(()),
+    }
+    match app.store.enqueue(&rest, Publication::Pending).await {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            tracing::warn!(%error, any_accepted, "neither broker nor store takes events");
+            Err(Error::Unavailable(if any_accepted {
+                "broker and database went away while the event was being accepted: some functions may have it"
+            } else {
+                "neither the broker nor the database is available now; nothing was accepted"
+            }))
+        }
+    }
+}
+
+/// Publishes one execution. Takes no longer than the setting says.
+async fn publish(app: &App, dispatch: Dispatch) -> Result<(), BrokerError> {
+    let patience = app.settings.publish_timeout;
+    let late = |_| BrokerError::Unavailable(format!("no confirm within {patience:?}"));
+    tokio::time::timeout(patience, app.publisher.publish(dispatch)).await.map_err(late)?
+}

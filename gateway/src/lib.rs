@@ -1,0 +1,75 @@
+//! The gateway: takes events in over HTTP, checks them, hands them to the broker, and serves the API by which
+//! everything is managed. axum is used nowhere else in wasmill.
+//!
+//! Where to look: the way in is [`ingest`], a synchronous call [`invoke`]; the rest of the API has a module for each of
+//! its nouns, and its documents stand in [`documents`]. Who may do what is in [`auth`], what can go wrong in [`error`]
+//! and [`problem`], what is bounded in [`settings`].
+
+mod app;
+mod artifacts;
+mod auth;
+mod body;
+mod documents;
+mod error;
+mod executions;
+mod extract;
+mod functions;
+mod health;
+mod ingest;
+mod invoke;
+mod keys;
+mod openapi;
+mod page;
+mod problem;
+mod routes;
+mod rows;
+mod schemas;
+mod server;
+mod settings;
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use wasmill_broker::FramePublisher;
+use wasmill_component::Preflight;
+use wasmill_store::{RegistryWatch, Store};
+
+pub use settings::GatewaySettings;
+
+/// What a gateway is made of.
+pub struct GatewayParts {
+    /// Where definitions and history are kept.
+    pub store: Arc<dyn Store>,
+    /// What is defined, kept up to date.
+    pub registry: RegistryWatch,
+    /// Where events go.
+    pub publisher: FramePublisher,
+    /// The last word before a deploy.
+    pub preflight: Arc<dyn Preflight>,
+    /// Bounds.
+    pub settings: GatewaySettings,
+}
+
+/// Serves HTTP/1.1 on `listener` until `shutdown`, then lets requests finish for as long as the settings say.
+///
+/// # Errors
+/// None for now; a listener that fails is tried again.
+pub async fn serve(listener: TcpListener, parts: GatewayParts, shutdown: CancellationToken) -> std::io::Result<()> {
+    let app = app::App::new(parts, shutdown.clone());
+    server::run(listener, routes::router(Arc::clone(&app)), &app.settings, shutdown).await;
+    if !app.rows.settle(app.settings.drain_timeout).await {
+        tracing::warn!("rows of accepted executions are left unwritten; they are made when the executions run");
+    }
+    Ok(())
+}
+
+/// The service alone, to be called without a socket. Needs a tokio runtime.
+pub fn router(parts: GatewayParts) -> axum::Router {
+    routes::router(app::App::new(parts, CancellationToken::new()))
+}
+
+/// The OpenAPI description of the API, as `GET /openapi.json` serves it.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    routes::described().1
+}

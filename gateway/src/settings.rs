@@ -1,0 +1,82 @@
+//! The gateway's bounds.
+
+use std::time::Duration;
+
+/// What the gateway takes on at most, and whom it lets in. Every field has a default that suits one machine.
+#[derive(Clone, Debug)]
+pub struct GatewaySettings {
+    /// Whether every request needs an API key even while none exists. Set it when listening beyond loopback. Default:
+    /// no; from the first key on, keys are needed whatever this says.
+    pub require_key: bool,
+    /// The longest body with a single event, and the longest event in a batch, in bytes. Default: 1 MiB.
+    pub max_event_bytes: usize,
+    /// The longest body with a batch of events, in bytes. Default: 8 MiB.
+    pub max_batch_bytes: usize,
+    /// The most events in a batch. Default: 1,000.
+    pub max_batch_events: usize,
+    /// The most executions that one request may lead to: events of a batch times the functions they reach. Default:
+    /// 10,000.
+    pub max_request_executions: usize,
+    /// The longest artifact, in bytes. Default: 64 MiB.
+    pub max_artifact_bytes: usize,
+    /// The longest other document (a manifest with its schemas, a key), in bytes. Default: 4 MiB.
+    pub max_document_bytes: usize,
+    /// Ingest requests at work at the same time; further ones get 503. Default: 4,096.
+    pub max_in_flight: usize,
+    /// Bytes of request bodies held at the same time, of every route together; further ones get 503. Default: 256 MiB.
+    pub max_in_flight_bytes: usize,
+    /// Synchronous invocations that wait at the same time; further ones get 503. Default: 1,024.
+    pub max_waiting: usize,
+    /// Artifacts held in memory to be checked at the same time; further uploads and deploys wait for their turn, and get 503
+    /// after `body_timeout`. Default: 4.
+    pub max_checks: usize,
+    /// Executions of one request that are published at the same time. Default: 256, which fills four frames.
+    pub publish_concurrency: usize,
+    /// How long the broker may take to confirm before the store's outbox is used. Default: 10 s.
+    pub publish_timeout: Duration,
+    /// Open connections; further ones wait in the listener's backlog. Default: 8,192.
+    pub max_connections: usize,
+    /// How long a client may take to send a request's head, the pause since the request before included. Default: 30 s.
+    pub header_timeout: Duration,
+    /// How long a client may take to send a request's body. Default: 30 s.
+    pub body_timeout: Duration,
+    /// How long requests may go on after shutdown began. Default: 10 s.
+    pub drain_timeout: Duration,
+    /// Rows of accepted executions that wait to be written behind the answer; further ones are dropped and counted, and
+    /// come into being when a host takes them. Default: 16,384.
+    pub row_buffer: usize,
+    /// Bytes of event data that those rows may hold. Default: 64 MiB.
+    pub row_buffer_bytes: usize,
+    /// Rows written in one transaction. Default: 500.
+    pub row_batch: usize,
+    /// How long rows wait for company. Default: 10 ms.
+    pub row_linger: Duration,
+}
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        Self {
+            require_key: false,
+            max_event_bytes: 1 << 20,
+            max_batch_bytes: 8 << 20,
+            max_batch_events: 1_000,
+            max_request_executions: 10_000,
+            max_artifact_bytes: 64 << 20,
+            max_document_bytes: 4 << 20,
+            max_in_flight: 4_096,
+            max_in_flight_bytes: 256 << 20,
+            max_waiting: 1_024,
+            max_checks: 4,
+            publish_concurrency: 256,
+            publish_timeout: Duration::from_secs(10),
+            max_connections: 8_192,
+            header_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(10),
+            row_buffer: 16_384,
+            row_buffer_bytes: 64 << 20,
+            row_batch: 500,
+            row_linger: Duration::from_millis(10),
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! A gateway of one's own, and what tests ask of it.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
+use wasmill_broker::{Broker, FramePublisher, PublisherSettings, QueueName};
+use wasmill_component::{Preflight, PreflightError};
+use wasmill_domain::{
+    AttemptReport, Digest, Dispatch, ExecutionId, Frame, LogLevel, LogLine, LogSource, Manifest, Outcome, Output,
+    TenantName, Timestamp,
+};
+use wasmill_gateway::{GatewayParts, GatewaySettings};
+use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
+use wasmill_store::{Finished, Ledger as _, RegistryWatch, Store};
+
+/// Longer than anything takes; what is waited for either comes or is lost.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running gateway.
+pub(crate) struct Gateway {
+    pub(crate) url: String,
+    pub(crate) address: std::net::SocketAddr,
+    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) broker: Arc<EmbeddedBroker>,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) served: JoinHandle<std::io::Result<()>>,
+    http: reqwest::Client,
+    _dir: tempfile::TempDir,
+}
+
+/// An answer, read.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) bytes: Bytes,
+}
+
+/// Refuses what the manifest's description says; the real one, with an engine in it, is the host's.
+struct DescriptionDecides;
+
+#[async_trait]
+impl Preflight for DescriptionDecides {
+    async fn check(&self, digest: Digest, bytes: Bytes, manifest: &Manifest) -> Result<(), PreflightError> {
+        assert_eq!(Digest::of(&bytes), digest);
+        match manifest.description.as_str() {
+            "mismatch" => Err(PreflightError::Mismatch("'handle' is not a function of an event".into())),
+            "memory" => Err(PreflightError::Manifest {
+                key: "limits.memory".into(),
+                message: "the component starts with more".into(),
+            }),
+            "panic" => panic!("secret cause"),
+            "away" => Err(PreflightError::Unavailable("secret cause".into())),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Gateway {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(GatewaySettings::default(), EmbeddedSettings::default()).await
+    }
+
+    pub(crate) async fn start_with(settings: GatewaySettings, broker: EmbeddedSettings) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("db"), SqliteSettings::default()).await.unwrap();
+        let store = Arc::new(store);
+        let shared: Arc<dyn Store> = Arc::clone(&store) as _;
+        let broker = Arc::new(EmbeddedBroker::open(&dir.path().join("queue"), broker).unwrap());
+        let registry = RegistryWatch::start(Arc::clone(&shared), Duration::from_millis(200)).await.unwrap();
+        let parts = GatewayParts {
+            store: shared,
+            registry,
+            publisher: FramePublisher::new(Arc::clone(&broker) as _, PublisherSettings::default()),
+            preflight: Arc::new(DescriptionDecides),
+            settings,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let served = tokio::spawn(wasmill_gateway::serve(listener, parts, shutdown.clone()));
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { url: format!("http://{address}"), address, store, broker, shutdown, served, http, _dir: dir }
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url)).timeout(PATIENCE)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        send(self.request(Method::GET, path)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        send(self.request(Method::DELETE, path)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        send(self.request(Method::POST, path).json(body)).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
+        send(self.request(Method::PUT, path).json(body)).await
+    }
+
+    /// Sends a body of some media type.
+    pub(crate) async fn post_as(&self, path: &str, content_type: &str, body: impl Into<reqwest::Body>) -> Answer {
+        send(self.request(Method::POST, path).header("content-type", content_type).body(body)).await
+    }
+
+    /// Uploads a component, different for each `variant`, and gives its digest.
+    pub(crate) async fn upload(&self, variant: u32) -> String {
+        let answer = self.post_as("/v1/artifacts", "application/wasm", component(variant)).await;
+        assert!(answer.status.is_success(), "{answer:?}");
+        answer.json()["digest"].as_str().unwrap().to_owned()
+    }
+
+    /// Deploys a function with these triggers.
+    pub(crate) async fn deploy(&self, name: &str, triggers: Value) {
+        let digest = self.upload(1).await;
+        let deploy = json!({"digest": digest, "manifest": {"name": name, "trigger": triggers}});
+        let answer = self.put(&format!("/v1/functions/{name}"), &deploy).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    }
+
+    /// Takes `count` executions off a function's queue.
+    pub(crate) async fn take(&self, function: &str, count: usize) -> Vec<Dispatch> {
+        let queue = QueueName::of_function(&TenantName::default(), &function.parse().unwrap());
+        let mut consumption = self.broker.consume(&queue, NonZeroU16::new(64).unwrap()).await.unwrap();
+        let mut taken = Vec::new();
+        while taken.len() < count {
+            let next = tokio::time::timeout(PATIENCE, consumption.deliveries.next()).await;
+            let delivery = next.expect("nothing comes").unwrap();
+            taken.extend(Frame::decode(&delivery.message.body).unwrap().into_dispatches());
+            consumption.settle.ack(&[delivery.tag]).await.unwrap();
+        }
+        assert_eq!(taken.len(), count);
+        taken
+    }
+
+    /// How many messages wait for a function.
+    pub(crate) async fn waiting(&self, function: &str) -> u64 {
+        let queue = QueueName::of_function(&TenantName::default(), &function.parse().unwrap());
+        self.broker.depth(&queue).await.unwrap().ready
+    }
+
+    /// Starts what stands in for a host: takes a function's executions, records an end for each, replies.
+    pub(crate) async fn work(&self, function: &str, end: fn(Dispatch) -> Finished) {
+        let queue = QueueName::of_function(&TenantName::default(), &function.parse().unwrap());
+        let mut consumption = self.broker.consume(&queue, NonZeroU16::new(64).unwrap()).await.unwrap();
+        let (store, broker) = (Arc::clone(&self.store), Arc::clone(&self.broker));
+        tokio::spawn(async move {
+            while let Some(delivery) = consumption.deliveries.next().await {
+                let dispatches = Frame::decode(&delivery.message.body).unwrap().into_dispatches();
+                let ends: Vec<Finished> = dispatches.into_iter().map(end).collect();
+                store.record(&ends).await.unwrap();
+                consumption.settle.ack(&[delivery.tag]).await.unwrap();
+                if let Some(to) = &delivery.message.reply_to {
+                    broker.reply(to, Bytes::new()).await.unwrap();
+                }
+            }
+        });
+    }
+
+    /// Waits until an execution's document satisfies `done`, and gives it.
+    pub(crate) async fn execution_until(&self, id: &str, done: impl Fn(&Value) -> bool) -> Value {
+        let looking = async {
+            loop {
+                let answer = self.get(&format!("/v1/executions/{id}")).await;
+                if answer.status.is_success() && done(&answer.json()) {
+                    return answer.json();
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, looking).await.expect("the execution does not get there")
+    }
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    /// Makes sure that this is the problem called `kind`, and gives its document.
+    #[track_caller]
+    pub(crate) fn problem(&self, status: u16, kind: &str) -> Value {
+        let document = self.json();
+        assert_eq!(document["type"], format!("/problems/{kind}"), "{document}");
+        assert_eq!(self.status, status, "{document}");
+        document
+    }
+
+    /// The ids of the executions that an event led to.
+    #[track_caller]
+    pub(crate) fn executions(&self) -> Vec<String> {
+        assert_eq!(self.status, StatusCode::ACCEPTED, "{self:?}");
+        let document = self.json();
+        document["executions"].as_array().unwrap().iter().map(|e| e["id"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// Sends a request. Whatever is refused must be refused by a problem document.
+pub(crate) async fn send(request: RequestBuilder) -> Answer {
+    let response = request.send().await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    let answer = Answer { status, headers, bytes: response.bytes().await.unwrap() };
+    if status.as_u16() >= 400 && !answer.bytes.is_empty() {
+        assert_eq!(answer.headers["content-type"], "application/problem+json", "{answer:?}");
+        let document = answer.json();
+        assert_eq!(document["status"], status.as_u16(), "{document}");
+        for member in ["type", "title", "detail"] {
+            assert!(document[member].as_str().is_some_and(|text| !text.is_empty()), "{document}");
+        }
+        assert_eq!(matches!(status.as_u16(), 429 | 503), answer.headers.contains_key("retry-after"), "{answer:?}");
+        assert_eq!(status == 401, answer.headers.contains_key("www-authenticate"), "{answer:?}");
+    }
+    answer
+}
+
+/// The smallest component that says it is a function.
+pub(crate) fn component(variant: u32) -> Vec<u8> {
+    let text = format!(
+        r#"(component (core module (func (drop (i32.const {variant}))))
+            (instance $i) (export "wasmill:function/handler@0.1.0" (instance $i)))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+/// A successful end that gives the event's data back and logs a line.
+pub(crate) fn success(dispatch: Dispatch) -> Finished {
+    let event = &dispatch.event;
+    let output = Output {
+        content_type: event.datacontenttype.clone().unwrap_or_else(|| "application/json".into()),
+        data: event.data.clone().unwrap_or_default(),
+    };
+    let line = |seq: u32, message: &str, fields: Option<&str>| LogLine {
+        seq,
+        at: Timestamp::now(),
+        level: LogLevel::Info,
+        source: LogSource::Log,
+        message: message.into(),
+        fields: fields.map(str::to_owned),
+    };
+    let logs = vec![line(0, "begun", None), line(1, "done", Some(r#"{"took":"long"}"#))];
+    Finished { report: report(&dispatch, Outcome::Success, Some(output)), logs, ..finished(dispatch) }
+}
+
+/// A trap.
+pub(crate) fn trap(dispatch: Dispatch) -> Finished {
+    Finished { report: report(&dispatch, Outcome::Trap, None), ..finished(dispatch) }
+}
+
+/// A first attempt that failed, to be followed by another in an hour.
+pub(crate) fn retry_later(dispatch: Dispatch) -> Finished {
+    let retry_at = Some(Timestamp::now().plus(Duration::from_secs(3600)));
+    Finished { report: report(&dispatch, Outcome::Error, None), retry_at, ..finished(dispatch) }
+}
+
+fn finished(dispatch: Dispatch) -> Finished {
+    let report = report(&dispatch, Outcome::Error, None);
+    Finished { dispatch, report, retry_at: None, logs: Vec::new(), emitted: Vec::new() }
+}
+
+fn report(dispatch: &Dispatch, outcome: Outcome, output: Option<Output>) -> AttemptReport {
+    let failed = outcome != Outcome::Success;
+    AttemptReport {
+        version: Some(Digest::of(&component(1))),
+        host: "test".into(),
+        outcome,
+        message: failed.then(|| "it did not work".into()),
+        backtrace: (outcome == Outcome::Trap).then(|| "0: handle\n1: main".into()),
+        output,
+        started_at: dispatch.queued_at,
+        finished_at: Timestamp::now(),
+        queue_wait: Duration::from_micros(1500),
+        run_time: Duration::from_micros(250),
+        fuel_used: 12_345,
+        peak_memory: 131_072,
+        log_lines_dropped: 0,
+        span: dispatch.trace.child(),
+    }
+}
+
+/// The id in a text.
+pub(crate) fn id(text: &str) -> ExecutionId {
+    text.parse().unwrap()
+}

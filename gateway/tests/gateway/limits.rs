@@ -1,0 +1,185 @@
+//! What is too much.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use wasmill_broker::embedded::EmbeddedSettings;
+use wasmill_gateway::GatewaySettings;
+
+use crate::harness::{Gateway, PATIENCE, send};
+
+async fn gateway(settings: GatewaySettings, broker: EmbeddedSettings) -> Gateway {
+    let gateway = Gateway::start_with(settings, broker).await;
+    gateway.deploy("total", json!([{"event": "order.created"}])).await;
+    gateway
+}
+
+async fn bounded(settings: GatewaySettings) -> Gateway {
+    gateway(settings, EmbeddedSettings::default()).await
+}
+
+/// A request that is begun and never finished.
+async fn stalled(gateway: &Gateway, length: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let head = format!(
+        "POST /v1/events/order.created HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\nx"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+/// Asks until the answer is `kind`: what was begun on another connection takes effect in its own time.
+async fn until_refused(gateway: &Gateway, kind: &str) {
+    let asking = async {
+        loop {
+            let answer = gateway.post_as("/v1/events/order.created", "text/plain", "0123456789").await;
+            if answer.status == 503 {
+                return answer.problem(503, kind);
+            }
+            assert_eq!(answer.status, 202, "{answer:?}");
+        }
+    };
+    let problem = tokio::time::timeout(PATIENCE, asking).await.expect("it is never refused");
+    assert!(problem["detail"].as_str().unwrap().contains("nothing was accepted"), "{problem}");
+}
+
+#[tokio::test]
+async fn a_body_may_be_as_long_as_the_setting_says() {
+    let gateway = bounded(GatewaySettings { max_event_bytes: 1000, ..GatewaySettings::default() }).await;
+    let path = "/v1/events/order.created";
+    assert_eq!(gateway.post_as(path, "text/plain", "x".repeat(1000)).await.status, 202);
+    let problem = gateway.post_as(path, "text/plain", "x".repeat(1001)).await.problem(413, "too-large");
+    assert!(problem["detail"].as_str().unwrap().contains("1000 bytes"), "{problem}");
+    // Without a length given ahead.
+    let chunks = futures_util::stream::iter((0..20).map(|_| Ok::<_, std::io::Error>("x".repeat(100))));
+    let answer = gateway.post_as(path, "text/plain", reqwest::Body::wrap_stream(chunks)).await;
+    answer.problem(413, "too-large");
+}
+
+#[tokio::test]
+async fn a_batch_is_bounded_in_every_way() {
+    let settings = GatewaySettings {
+        max_batch_events: 3,
+        max_event_bytes: 200,
+        max_batch_bytes: 2000,
+        max_request_executions: 4,
+        ..GatewaySettings::default()
+    };
+    let gateway = bounded(settings).await;
+    let event =
+        |data: &str| json!({"specversion": "1.0", "id": "1", "source": "/s", "type": "order.created", "data": data});
+    let post = async |events: Vec<serde_json::Value>| {
+        gateway.post_as("/v1/events", "application/cloudevents-batch+json", json!(events).to_string()).await
+    };
+    assert_eq!(post(vec![event(""); 3]).await.status, 202);
+    post(vec![event(""); 4]).await.problem(413, "too-large");
+    post(vec![event(&"x".repeat(300))]).await.problem(413, "too-large");
+    post(vec![event(&"x".repeat(3000))]).await.problem(413, "too-large");
+    gateway.deploy("audit", json!([{"event": "order.created"}])).await;
+    assert_eq!(post(vec![event(""); 2]).await.status, 202);
+    post(vec![event(""); 3]).await.problem(413, "too-large");
+}
+
+#[tokio::test]
+async fn requests_at_work_are_bounded() {
+    let gateway = bounded(GatewaySettings { max_in_flight: 1, ..GatewaySettings::default() }).await;
+    let stalled = stalled(&gateway, 10).await;
+    until_refused(&gateway, "overloaded").await;
+    // The rest of the API goes on, and so do events once there is room.
+    assert_eq!(gateway.get("/v1/functions").await.status, 200);
+    drop(stalled);
+    let accepted = async {
+        while gateway.post_as("/v1/events/order.created", "text/plain", "x").await.status != 202 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, accepted).await.unwrap();
+}
+
+#[tokio::test]
+async fn bytes_at_work_are_bounded() {
+    let settings = GatewaySettings { max_in_flight_bytes: 2_000, ..GatewaySettings::default() };
+    let gateway = bounded(settings).await;
+    let _stalled = stalled(&gateway, 1_995).await;
+    until_refused(&gateway, "overloaded").await;
+}
+
+#[tokio::test]
+async fn a_slow_body_is_given_up() {
+    let settings = GatewaySettings { body_timeout: Duration::from_millis(50), ..GatewaySettings::default() };
+    let gateway = bounded(settings).await;
+    let mut stalled = stalled(&gateway, 10).await;
+    let mut text = vec![0; 4096];
+    let read = tokio::time::timeout(PATIENCE, stalled.read(&mut text)).await.unwrap().unwrap();
+    let text = String::from_utf8_lossy(&text[..read]);
+    assert!(text.starts_with("HTTP/1.1 408") && text.contains("/problems/timeout"), "{text}");
+}
+
+#[tokio::test]
+async fn a_slow_head_is_given_up() {
+    let settings = GatewaySettings { header_timeout: Duration::from_millis(50), ..GatewaySettings::default() };
+    let gateway = bounded(settings).await;
+    let mut slow = TcpStream::connect(gateway.address).await.unwrap();
+    slow.write_all(b"POST /v1/events HTTP/1.1\r\nHost: loc").await.unwrap();
+    let mut text = Vec::new();
+    tokio::time::timeout(PATIENCE, slow.read_to_end(&mut text)).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn connections_are_bounded() {
+    let settings = GatewaySettings { max_connections: 1, ..GatewaySettings::default() };
+    let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
+    let mut first = TcpStream::connect(gateway.address).await.unwrap();
+    let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    first.write_all(request).await.unwrap();
+    let mut text = vec![0; 4096];
+    assert_ne!(first.read(&mut text).await.unwrap(), 0);
+    let mut second = TcpStream::connect(gateway.address).await.unwrap();
+    second.write_all(request).await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(100), second.read(&mut text)).await;
+    assert!(early.is_err(), "it was answered while the first was open");
+    drop(first);
+    assert_ne!(tokio::time::timeout(PATIENCE, second.read(&mut text)).await.unwrap().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_full_queue_is_said_so() {
+    let gateway =
+        gateway(GatewaySettings::default(), EmbeddedSettings { queue_messages: 2, ..EmbeddedSettings::default() })
+            .await;
+    for _ in 0..2 {
+        assert_eq!(gateway.post("/v1/events/order.created", &json!(1)).await.status, 202);
+    }
+    let problem = gateway.post("/v1/events/order.created", &json!(1)).await.problem(429, "queue-full");
+    assert!(problem["detail"].as_str().unwrap().contains("function total"), "{problem}");
+    gateway.post("/v1/functions/total/invoke", &json!(1)).await.problem(429, "queue-full");
+
+    // Where another function takes the event, the full one gets it by way of the outbox: no event is half accepted.
+    gateway.deploy("audit", json!([{"event": "order.created"}])).await;
+    let answer = gateway.post("/v1/events/order.created", &json!(2)).await;
+    let ids = answer.executions();
+    assert_eq!(gateway.take("audit", 1).await[0].execution.to_string(), ids[0]);
+    let outbox =
+        wasmill_store::Agenda::outbox(gateway.store.as_ref(), wasmill_domain::Timestamp::now(), 10).await.unwrap();
+    assert_eq!(outbox.iter().map(|d| d.execution.to_string()).collect::<Vec<_>>(), ids[1..]);
+}
+
+#[tokio::test]
+async fn paths_and_methods_that_do_not_exist() {
+    let gateway = Gateway::start().await;
+    gateway.get("/").await.problem(404, "not-found");
+    gateway.get("/v1/nothing").await.problem(404, "not-found");
+    let answer = gateway.delete("/v1/events").await;
+    answer.problem(405, "method-not-allowed");
+    assert_eq!(answer.headers["allow"], "POST");
+    let answer = send(gateway.request(Method::PATCH, "/v1/functions/x")).await;
+    answer.problem(405, "method-not-allowed");
+    let allowed = answer.headers["allow"].to_str().unwrap();
+    assert!(["GET", "PUT", "DELETE"].iter().all(|method| allowed.contains(method)), "{allowed}");
+    gateway.get("/problems/nothing").await.problem(404, "not-found");
+    let explained = gateway.get("/problems/not-found").await.json();
+    assert_eq!((&explained["type"], &explained["status"]), (&json!("/problems/not-found"), &json!(404)));
+}

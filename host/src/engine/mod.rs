@@ -1,0 +1,169 @@
+//! What runs functions: wasmtime, the threads that guests run on, and everything kept between two attempts.
+
+mod config;
+mod guests;
+mod memory;
+mod ticker;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+use wasmill_component::PreflightError;
+use wasmill_domain::{Digest, Manifest};
+
+use self::guests::GuestThreads;
+pub(crate) use self::memory::default_budget as default_memory_budget;
+use self::ticker::Ticker;
+use crate::fairness::Fairness;
+use crate::instance::{Instance, Room};
+use crate::prepare::{Prepared, Versions};
+use crate::reuse::WarmPool;
+use crate::settings::{EngineSettings, GuestSettings};
+
+/// Why an engine cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// wasmtime refuses this machine or these settings.
+    #[error("WebAssembly cannot be run here: {0}")]
+    Wasmtime(String),
+    /// A thread cannot be started.
+    #[error("a thread cannot be started: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Compiles functions and runs them. One for a process.
+pub struct Engine {
+    // The threads end first: guests on them use the rest.
+    guests: GuestThreads,
+    warm: Arc<WarmPool>,
+    versions: Arc<Versions>,
+    fairness: Fairness,
+    slots: Arc<Semaphore>,
+    total_slots: u32,
+    /// Memory that is not promised to any instance, in MiB.
+    memory: Arc<Semaphore>,
+    total_memory: u32,
+    pooled: bool,
+    guest_settings: GuestSettings,
+    ticker: Ticker,
+}
+
+impl Engine {
+    /// Starts the threads and makes the pool.
+    ///
+    /// # Errors
+    /// Where the machine does not allow it.
+    pub fn new(settings: EngineSettings) -> Result<Arc<Self>, StartError> {
+        let wasmtime_error = |e: wasmtime::Error| StartError::Wasmtime(format!("{e:#}"));
+        let config::Sized { wasmtime, slots, pooled } = config::build(&settings).map_err(wasmtime_error)?;
+        let tables_per_slot = config::TABLES_PER_SLOT;
+        let versions = Versions::new(wasmtime.clone(), tables_per_slot, &settings).map_err(wasmtime_error)?;
+        let total_memory = u32::try_from(settings.memory >> 20).unwrap_or(u32::MAX).max(1);
+        let guests = GuestThreads::start(settings.threads.max(1), settings.niceness)?;
+        let warm = Arc::new(WarmPool::new(settings.warm_instances, settings.warm_idle));
+        guests.spawn(expire_warm(Arc::downgrade(&warm), settings.warm_idle));
+        Ok(Arc::new(Self {
+            guests,
+            warm,
+            versions,
+            fairness: Fairness::new(settings.threads.max(1), settings.slice),
+            slots: Arc::new(Semaphore::new(slots as usize)),
+            total_slots: slots,
+            memory: Arc::new(Semaphore::new(total_memory as usize)),
+            total_memory,
+            pooled,
+            guest_settings: settings.guest,
+            ticker: Ticker::start(settings.tick, move || wasmtime.increment_epoch())?,
+        }))
+    }
+
+    /// Runs a future on the threads of guests, which is where [`Engine::run`] belongs.
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.guests.spawn(future)
+    }
+
+    /// Gets a version ready: from memory, from disk, or compiled from the artifact, which `fetch` gets.
+    ///
+    /// # Errors
+    /// Where it cannot be compiled or linked, and what `fetch` says.
+    pub async fn prepare(
+        &self,
+        digest: Digest,
+        fetch: impl Future<Output = Result<bytes::Bytes, PreflightError>>,
+    ) -> Result<Arc<Prepared>, PreflightError> {
+        self.versions.prepare(digest, fetch).await
+    }
+
+    /// A version that is ready and in memory.
+    pub fn ready(&self, digest: Digest) -> Option<Arc<Prepared>> {
+        self.versions.ready(digest)
+    }
+
+    /// How many instances there can be at once.
+    pub fn slots(&self) -> usize {
+        self.total_slots as usize
+    }
+
+    /// Whether instances come from a pool; without one they start more slowly.
+    pub fn is_pooled(&self) -> bool {
+        self.pooled
+    }
+
+    /// How many warm instances wait for an execution.
+    pub fn warm_instances(&self) -> usize {
+        self.warm.len()
+    }
+
+    /// Linear memory that all instances together may have, in bytes.
+    pub fn memory(&self) -> u64 {
+        u64::from(self.total_memory) << 20
+    }
+
+    /// Makes a fresh instance, when there is room for it.
+    pub(crate) async fn instance(&self, prepared: &Arc<Prepared>, manifest: &Manifest) -> Instance {
+        let slots = self.take(&self.slots, prepared.slots().min(self.total_slots)).await;
+        let mib = u32::try_from(manifest.limits.memory.0.div_ceil(1 << 20)).unwrap_or(u32::MAX);
+        let memory = self.take(&self.memory, mib.clamp(1, self.total_memory)).await;
+        Instance::new(Arc::clone(prepared), manifest, &self.guest_settings, Room { _slots: slots, _memory: memory })
+    }
+
+    async fn take(&self, of: &Arc<Semaphore>, count: u32) -> Option<OwnedSemaphorePermit> {
+        if let Ok(taken) = Arc::clone(of).try_acquire_many_owned(count) {
+            return Some(taken);
+        }
+        // Instances that only wait make room for one that works.
+        self.warm.clear();
+        // Never closed.
+        Arc::clone(of).acquire_many_owned(count).await.ok()
+    }
+
+    pub(crate) fn warm(&self) -> &WarmPool {
+        &self.warm
+    }
+
+    pub(crate) fn ticker(&self) -> &Ticker {
+        &self.ticker
+    }
+
+    pub(crate) fn fairness(&self) -> &Fairness {
+        &self.fairness
+    }
+}
+
+/// Drops warm instances that nobody needed, as long as there is a pool.
+async fn expire_warm(warm: std::sync::Weak<WarmPool>, idle: Duration) {
+    let pause = (idle / 4).max(Duration::from_millis(10));
+    loop {
+        tokio::time::sleep(pause).await;
+        match warm.upgrade() {
+            Some(warm) => warm.expire(),
+            None => return,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Turns for guests that compute long, so that short ones always find a thread.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::PollSemaphore;
+
+/// Decides who may be on a thread. A guest that has computed longer than the slice is a long one. Long ones need a permit
+/// whenever they are on a thread, and there is one permit fewer than threads. They get permits in the order of asking, for one
+/// tick at a time.
+#[derive(Clone)]
+pub(crate) struct Fairness {
+    long: Arc<Semaphore>,
+    slice: Duration,
+}
+
+/// A guest's future that keeps to the rule.
+pub(crate) struct Fair<F> {
+    guest: F,
+    long: PollSemaphore,
+    slice: Duration,
+    computed: Duration,
+}
+
+impl Fairness {
+    /// For so many threads.
+    pub(crate) fn new(threads: usize, slice: Duration) -> Self {
+        Self { long: Arc::new(Semaphore::new(threads.saturating_sub(1).max(1))), slice }
+    }
+
+    /// Lets `guest` run by the rule. It must be pending at least once a tick, which wasmtime's epochs see to.
+    pub(crate) fn apply<F: Future + Unpin>(&self, guest: F) -> Fair<F> {
+        Fair { guest, long: PollSemaphore::new(Arc::clone(&self.long)), slice: self.slice, computed: Duration::ZERO }
+    }
+}
+
+impl<F: Future + Unpin> Future for Fair<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = &mut *self;
+        // Given back at the end of every poll: between two polls the guest is on no thread, whether it was interrupted
+        // or waits for something.
+        let _permit = if this.computed > this.slice { ready!(this.long.poll_acquire(cx)) } else { None };
+        let start = Instant::now();
+        let result = Pin::new(&mut this.guest).poll(cx);
+        this.computed += start.elapsed();
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Computes for `ticks` times 2 ms, and is interrupted in between.
+    async fn compute(ticks: usize, at_once: &AtomicUsize, most: &AtomicUsize) {
+        for tick in 0..ticks {
+            let now = at_once.fetch_add(1, Ordering::SeqCst) + 1;
+            // In its first tick a guest is not a long one yet.
+            if tick > 0 {
+                most.fetch_max(now, Ordering::SeqCst);
+            }
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_millis(2) {
+                std::hint::spin_loop();
+            }
+            at_once.fetch_sub(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+    async fn long_guests_leave_a_thread_free() {
+        static AT_ONCE: AtomicUsize = AtomicUsize::new(0);
+        static MOST: AtomicUsize = AtomicUsize::new(0);
+        let fairness = Fairness::new(3, Duration::ZERO);
+        let guests: Vec<_> = (0..8)
+            .map(|_| {
+                let fairness = fairness.clone();
+                tokio::spawn(async move { fairness.apply(std::pin::pin!(compute(10, &AT_ONCE, &MOST))).await })
+            })
+            .collect();
+        for guest in guests {
+            guest.await.unwrap();
+        }
+        // A first tick that runs beside two others is seen by them: it counts, and is on the third thread.
+        assert!((1..=3).contains(&MOST.load(Ordering::SeqCst)));
+        assert_eq!(fairness.long.available_permits(), 2);
+    }
+
+    #[test]
+    fn long_guests_take_turns_in_the_order_of_asking() {
+        let fairness = Fairness::new(1, Duration::ZERO);
+        let polled = std::cell::RefCell::new(String::new());
+        let guest = |name: char| {
+            let polled = &polled;
+            std::future::poll_fn(move |_| -> Poll<()> {
+                polled.borrow_mut().push(name);
+                Poll::Pending
+            })
+        };
+        let mut guests: Vec<_> = ['a', 'b', 'c'].map(|name| fairness.apply(guest(name))).into_iter().collect();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut poll = |which: usize| {
+            let _ = Pin::new(&mut guests[which]).poll(&mut cx);
+        };
+        (0..3).for_each(&mut poll);
+        let busy = Arc::clone(&fairness.long).try_acquire_owned().unwrap();
+        for waits in [1, 2, 0] {
+            poll(waits);
+        }
+        drop(busy);
+        for turn in [0, 2, 1, 0, 2, 0] {
+            poll(turn);
+        }
+        assert_eq!(*polled.borrow(), "abcbca");
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_waits_holds_no_permit() {
+        let fairness = Fairness::new(2, Duration::ZERO);
+        let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+        let waiting = std::pin::pin!(async {
+            compute(2, &AtomicUsize::new(0), &AtomicUsize::new(0)).await;
+            receiver.await.unwrap();
+        });
+        let other = std::pin::pin!(async {
+            compute(5, &AtomicUsize::new(0), &AtomicUsize::new(0)).await;
+            sender.send(()).unwrap();
+        });
+        tokio::join!(fairness.apply(waiting), fairness.apply(other));
+    }
+}

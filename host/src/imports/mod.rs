@@ -1,0 +1,90 @@
+//! What guests may call.
+
+mod context;
+mod log;
+pub(crate) mod wasi;
+
+use wasmtime::component::{HasSelf, Linker};
+
+use crate::bindings::Function;
+use crate::guest::Guest;
+
+/// Everything that a component can import.
+pub(crate) fn linker(wasmtime: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = Linker::new(wasmtime);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    Function::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
+    Ok(linker)
+}
+
+impl crate::bindings::wasmill::function::types::Host for Guest {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use wasmtime::component::Component;
+
+    /// Something out of each interface: a function's name, or a resource's behind a '+'.
+    const SAMPLES: [(&str, &str); 27] = [
+        ("wasi:cli/environment@0.2", "get-environment"),
+        ("wasi:cli/exit@0.2", "exit"),
+        ("wasi:cli/stderr@0.2", "get-stderr"),
+        ("wasi:cli/stdin@0.2", "get-stdin"),
+        ("wasi:cli/stdout@0.2", "get-stdout"),
+        ("wasi:cli/terminal-input@0.2", "+terminal-input"),
+        ("wasi:cli/terminal-output@0.2", "+terminal-output"),
+        ("wasi:cli/terminal-stderr@0.2", "get-terminal-stderr"),
+        ("wasi:cli/terminal-stdin@0.2", "get-terminal-stdin"),
+        ("wasi:cli/terminal-stdout@0.2", "get-terminal-stdout"),
+        ("wasi:clocks/monotonic-clock@0.2", "now"),
+        ("wasi:clocks/wall-clock@0.2", "now"),
+        ("wasi:filesystem/preopens@0.2", "get-directories"),
+        ("wasi:filesystem/types@0.2", "+descriptor"),
+        ("wasi:io/error@0.2", "+error"),
+        ("wasi:io/poll@0.2", "+pollable"),
+        ("wasi:io/streams@0.2", "+output-stream"),
+        ("wasi:random/insecure@0.2", "get-insecure-random-u64"),
+        ("wasi:random/insecure-seed@0.2", "insecure-seed"),
+        ("wasi:random/random@0.2", "get-random-u64"),
+        ("wasi:sockets/instance-network@0.2", "instance-network"),
+        ("wasi:sockets/ip-name-lookup@0.2", "resolve-addresses"),
+        ("wasi:sockets/network@0.2", "+network"),
+        ("wasi:sockets/tcp@0.2", "+tcp-socket"),
+        ("wasi:sockets/tcp-create-socket@0.2", "create-tcp-socket"),
+        ("wasi:sockets/udp@0.2", "+udp-socket"),
+        ("wasi:sockets/udp-create-socket@0.2", "create-udp-socket"),
+    ];
+
+    /// What becomes of a component that imports a function of a type that it does not have, or a resource.
+    fn link(interface: &str, sample: &str) -> Result<(), String> {
+        let wasmtime = wasmtime::Engine::default();
+        let linker = super::linker(&wasmtime).unwrap();
+        let item = match sample.strip_prefix('+') {
+            Some(resource) => format!(r#"(export "{resource}" (type (sub resource)))"#),
+            None => format!(r#"(export "{sample}" (func (param "unlikely" f32)))"#),
+        };
+        let text = format!(r#"(component (import "{interface}.0" (instance {item})))"#);
+        let component = Component::new(&wasmtime, wat::parse_str(text).unwrap()).unwrap();
+        linker.instantiate_pre(&component).map(drop).map_err(|error| format!("{error:#}"))
+    }
+
+    /// `wasmill-component` tells users what there is to import; this is what there is.
+    #[test]
+    fn everything_that_is_said_to_be_provided_is() {
+        let own = [("wasmill:function/context@0.1", "current"), ("wasmill:function/log@0.1", "log")];
+        let samples = SAMPLES.into_iter().chain(own);
+        let known: BTreeSet<_> = samples.clone().map(|(name, _)| name.to_owned()).collect();
+        let said: BTreeSet<_> = wasmill_component::provided_interfaces().collect();
+        let types_only: Vec<&str> = said.difference(&known).map(String::as_str).collect();
+        assert_eq!((types_only, known.difference(&said).count()), (vec!["wasmill:function/types@0.1"], 0));
+        for (interface, sample) in samples {
+            match link(interface, sample) {
+                Ok(()) => assert!(sample.starts_with('+'), "{interface}"),
+                Err(error) => assert!(!error.contains("missing"), "{interface}: {error}"),
+            }
+        }
+        assert!(link("wasi:http/types@0.2", "no-such").unwrap_err().contains("missing"));
+        assert!(link("wasi:http/types@0.2", "+fields").is_err());
+    }
+}

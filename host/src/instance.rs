@@ -1,0 +1,145 @@
+//! One instance of a function: its store, and the way into it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::OwnedSemaphorePermit;
+use wasmill_domain::{Event, Manifest};
+use wasmtime::{CallHook, Store, StoreContextMut, UpdateDeadline};
+
+use crate::bindings::Function;
+use crate::bindings::exports::wasmill::function::handler as guest_types;
+use crate::guest::{CurrentExecution, Guest};
+use crate::prepare::Prepared;
+use crate::settings::GuestSettings;
+
+/// What a guest returned.
+pub(crate) type Returned = Result<guest_types::Output, guest_types::Failure>;
+
+/// The attempt's time is over.
+#[derive(Debug, thiserror::Error)]
+#[error("the time limit was reached")]
+pub(crate) struct DeadlinePassed;
+
+/// The guest has called the host as often as it may.
+#[derive(Debug, thiserror::Error)]
+#[error("the limit on calls of host functions was reached")]
+pub(crate) struct TooManyHostCalls;
+
+/// An instance, made when it is called first.
+pub(crate) struct Instance {
+    // Dropped before the room that it takes is given to somebody else.
+    store: Store<Guest>,
+    function: Option<Function>,
+    prepared: Arc<Prepared>,
+    served: u32,
+    _room: Room,
+}
+
+/// What of the engine's an instance takes, given back when it is gone.
+pub(crate) struct Room {
+    pub(crate) _slots: Option<OwnedSemaphorePermit>,
+    pub(crate) _memory: Option<OwnedSemaphorePermit>,
+}
+
+impl Instance {
+    /// A fresh one.
+    pub(crate) fn new(prepared: Arc<Prepared>, manifest: &Manifest, settings: &GuestSettings, room: Room) -> Self {
+        let wasmtime = prepared.function().engine();
+        let mut store = Store::new(wasmtime, Guest::new(manifest, settings));
+        store.limiter(|guest| &mut guest.limiter);
+        store.set_max_component_handles(settings.handles);
+        store.call_hook(limit_host_calls);
+        // Says that calls need a stack of their own, on which they can be interrupted; what happens is the next line's.
+        store.epoch_deadline_async_yield_and_update(1);
+        store.epoch_deadline_callback(at_each_tick);
+        Self { store, function: None, prepared, served: 0, _room: room }
+    }
+
+    /// Begins an attempt: gives the guest its budgets.
+    pub(crate) fn begin(
+        &mut self,
+        manifest: &Manifest,
+        deadline: Instant,
+        execution: CurrentExecution,
+    ) -> wasmtime::Result<()> {
+        self.served += 1;
+        self.store.data_mut().begin(manifest, deadline, execution);
+        self.store.set_fuel(manifest.limits.fuel)?;
+        self.store.set_epoch_deadline(1);
+        // What the guest may hand over in one call: its result is the largest.
+        let events = manifest.limits.emitted_events as usize * EVENT_ALLOWANCE;
+        self.store.set_hostcall_fuel(manifest.limits.output_bytes.as_usize().saturating_add(events + CALL_ALLOWANCE));
+        Ok(())
+    }
+
+    /// Makes the instance: runs what the guest runs at its start, and finds `handle` with the contract's types.
+    pub(crate) async fn instantiate(&mut self) -> wasmtime::Result<()> {
+        if self.function.is_none() {
+            self.function = Some(self.prepared.function().instantiate_async(&mut self.store).await?);
+        }
+        Ok(())
+    }
+
+    /// Calls the guest.
+    pub(crate) async fn call(&mut self, event: &Event) -> wasmtime::Result<Returned> {
+        self.instantiate().await?;
+        let Some(function) = &self.function else { wasmtime::bail!("there is no instance") };
+        let attributes: Vec<(&str, String)> =
+            event.extensions.iter().map(|(name, value)| (name.as_str(), value.to_string())).collect();
+        let extensions: Vec<(&str, &str)> = attributes.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let event = guest_types::Event {
+            id: &event.id,
+            source: &event.source,
+            type_: &event.event_type,
+            subject: event.subject.as_deref(),
+            time: event.time.as_deref(),
+            dataschema: event.dataschema.as_deref(),
+            extensions: &extensions,
+            datacontenttype: event.datacontenttype.as_deref(),
+            data: event.data.as_deref(),
+        };
+        function.wasmill_function_handler().call_handle(&mut self.store, event).await
+    }
+
+    /// How many attempts it was used for.
+    pub(crate) fn served(&self) -> u32 {
+        self.served
+    }
+
+    /// What is known of the guest.
+    pub(crate) fn guest(&self) -> &Guest {
+        self.store.data()
+    }
+
+    /// The fuel that is left.
+    pub(crate) fn fuel_left(&self) -> u64 {
+        // An error would mean that fuel is not counted, and it always is.
+        self.store.get_fuel().unwrap_or(0)
+    }
+}
+
+/// Bytes that a guest may hand over in one call besides a result: a log line and its fields, say.
+const CALL_ALLOWANCE: usize = 1 << 20;
+
+/// Bytes for the attributes of one emitted event.
+const EVENT_ALLOWANCE: usize = 1 << 10;
+
+/// Ends an attempt that called the host too often. (Counting is done where the calls arrive: wasmtime calls this for its own
+/// built-in functions as well, such as copying memory.)
+fn limit_host_calls(mut store: StoreContextMut<'_, Guest>, hook: CallHook) -> wasmtime::Result<()> {
+    if matches!(hook, CallHook::ReturningFromHost) && store.data_mut().calls.exceeded() {
+        return Err(TooManyHostCalls.into());
+    }
+    Ok(())
+}
+
+/// Lets others have the thread, unless the guest's time is over. (A guest that waits inside a host call is not here; a timer
+/// ends that.)
+#[expect(clippy::needless_pass_by_value, reason = "what wasmtime calls")]
+fn at_each_tick(store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
+    if Instant::now() >= store.data().deadline {
+        return Err(DeadlinePassed.into());
+    }
+    Ok(UpdateDeadline::Yield(1))
+}

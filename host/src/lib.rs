@@ -1,0 +1,33 @@
+//! Runs functions. wasmtime lives here and nowhere else.
+//!
+//! [`Engine`] compiles components and makes single attempts, [`Engine::run`], under every limit there is; it knows nothing of
+//! stores and brokers. [`run`](fn@run) is a host's work: it takes frames off the queues, lets the engine make the attempts, has the
+//! ends recorded and acknowledges what is recorded.
+
+mod backoff;
+mod bindings;
+mod emit;
+mod engine;
+mod fairness;
+mod guest;
+mod imports;
+mod instance;
+mod limits;
+mod log;
+mod outbox;
+mod outcome;
+mod preflight;
+mod prepare;
+mod recorder;
+mod reuse;
+mod run;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+pub use engine::{Engine, StartError};
+pub use prepare::Prepared;
+pub use run::{Attempt, Emitted, Invocation};
+pub use settings::{EngineSettings, GuestSettings, HostSettings, RecorderSettings};
+pub use worker::{Broken, HostParts, run};

@@ -1,0 +1,163 @@
+//! What an instance may take of memory and tables, and how much it took.
+
+use wasmtime::ResourceLimiter;
+
+use crate::settings::GuestSettings;
+
+/// Counts the memory and the table elements of one store.
+pub(crate) struct Limiter {
+    memory_limit: usize,
+    memory: usize,
+    peak: usize,
+    /// What the last growth added; taken back if it fails after all.
+    last_growth: usize,
+    table_limit: usize,
+    elements: usize,
+    denied: Option<Denied>,
+    core_instances: usize,
+    memories: usize,
+    tables: usize,
+}
+
+/// What was asked for and not given. The guest may have lived with it; if it trapped, this is the likely reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// So many bytes of memory in all.
+    Memory(usize),
+    /// So many table elements in all.
+    TableElements(usize),
+}
+
+impl Limiter {
+    /// For a new store of a guest that may have `memory` bytes.
+    pub(crate) fn new(memory: usize, settings: &GuestSettings) -> Self {
+        Self {
+            memory_limit: memory,
+            memory: 0,
+            peak: 0,
+            last_growth: 0,
+            table_limit: settings.table_elements,
+            elements: 0,
+            denied: None,
+            core_instances: settings.core_instances as usize,
+            memories: settings.memories as usize,
+            tables: settings.tables as usize,
+        }
+    }
+
+    /// Begins an attempt in a store that may hold memory from the one before.
+    pub(crate) fn begin(&mut self, memory: usize) {
+        self.memory_limit = memory;
+        self.peak = self.memory;
+        self.denied = None;
+    }
+
+    /// The most memory that was held in this attempt, in bytes.
+    pub(crate) fn peak(&self) -> u64 {
+        self.peak as u64
+    }
+
+    /// What was denied in this attempt; the last, if more than once.
+    pub(crate) fn denied(&self) -> Option<Denied> {
+        self.denied
+    }
+
+    /// The limit on memory, in bytes.
+    pub(crate) fn memory_limit(&self) -> usize {
+        self.memory_limit
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let growth = desired.saturating_sub(current);
+        let total = self.memory.saturating_add(growth);
+        if total > self.memory_limit || maximum.is_some_and(|maximum| desired > maximum) {
+            self.denied = Some(Denied::Memory(total));
+            self.last_growth = 0;
+            return Ok(false);
+        }
+        self.memory = total;
+        self.peak = self.peak.max(total);
+        self.last_growth = growth;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        tracing::debug!(error = format!("{error:#}"), "a guest's memory could not grow");
+        self.denied = Some(Denied::Memory(self.memory));
+        self.memory -= std::mem::take(&mut self.last_growth);
+        Ok(())
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.elements.saturating_add(desired.saturating_sub(current));
+        if total > self.table_limit || maximum.is_some_and(|maximum| desired > maximum) {
+            self.denied = Some(Denied::TableElements(total));
+            return Ok(false);
+        }
+        self.elements = total;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        self.core_instances
+    }
+
+    fn tables(&self) -> usize {
+        self.tables
+    }
+
+    fn memories(&self) -> usize {
+        self.memories
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: usize = 64 << 10;
+
+    fn limiter(pages: usize) -> Limiter {
+        Limiter::new(pages * PAGE, &GuestSettings::default())
+    }
+
+    #[test]
+    fn all_memories_count_together() {
+        let mut limiter = limiter(3);
+        assert!(limiter.memory_growing(0, 2 * PAGE, None).unwrap());
+        assert!(limiter.memory_growing(0, PAGE, None).unwrap());
+        assert!(!limiter.memory_growing(PAGE, 2 * PAGE, None).unwrap());
+        assert_eq!(limiter.denied(), Some(Denied::Memory(4 * PAGE)));
+        assert_eq!(limiter.peak(), 3 * PAGE as u64);
+    }
+
+    #[test]
+    fn the_next_attempt_starts_with_what_is_held() {
+        let mut limiter = limiter(3);
+        assert!(limiter.memory_growing(0, 2 * PAGE, None).unwrap());
+        assert!(!limiter.memory_growing(0, 2 * PAGE, None).unwrap());
+        limiter.begin(4 * PAGE);
+        assert_eq!((limiter.denied(), limiter.peak()), (None, 2 * PAGE as u64));
+        assert!(limiter.memory_growing(0, 2 * PAGE, None).unwrap());
+    }
+
+    #[test]
+    fn growth_that_fails_is_taken_back() {
+        let mut limiter = limiter(3);
+        assert!(limiter.memory_growing(0, 2 * PAGE, None).unwrap());
+        assert!(limiter.memory_growing(2 * PAGE, 3 * PAGE, None).unwrap());
+        limiter.memory_grow_failed(wasmtime::format_err!("no")).unwrap();
+        assert!(limiter.memory_growing(2 * PAGE, 3 * PAGE, None).unwrap());
+        assert!(!limiter.memory_growing(0, usize::MAX, None).unwrap());
+    }
+
+    #[test]
+    fn table_elements_count_together() {
+        let mut limiter = limiter(1);
+        assert!(limiter.table_growing(0, 60_000, None).unwrap());
+        assert!(!limiter.table_growing(0, 60_000, None).unwrap());
+        assert_eq!(limiter.denied(), Some(Denied::TableElements(120_000)));
+    }
+}

@@ -1,0 +1,98 @@
+//! What the gateway asks before a deploy.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use wasmill_component::{Preflight, PreflightError, inspect};
+use wasmill_domain::units::ByteSize;
+use wasmill_domain::{Digest, ExecutionId, Manifest, TenantName, Timestamp, TraceContext};
+use wasmtime::WasmBacktrace;
+
+use crate::engine::Engine;
+use crate::guest::CurrentExecution;
+use crate::outcome::Reason;
+use crate::prepare::{Prepared, sentence};
+
+#[async_trait]
+impl Preflight for Engine {
+    async fn check(&self, digest: Digest, bytes: Bytes, manifest: &Manifest) -> Result<(), PreflightError> {
+        let to_inspect = bytes.clone();
+        // Validation of a large component takes a while.
+        let inspection = tokio::task::spawn_blocking(move || inspect(&to_inspect)).await;
+        let inspection =
+            inspection.map_err(|e| PreflightError::Unavailable(format!("the inspection broke down: {e}")))??;
+        if inspection.digest != digest {
+            let message = format!("the bytes are {}, not {digest}", inspection.digest);
+            return Err(PreflightError::Mismatch(message));
+        }
+        inspection.require_function()?;
+        inspection.require_imports()?;
+        // What is compiled now need not be when the first event comes.
+        let prepared = self.prepare(digest, async { Ok(bytes) }).await?;
+        let (needed, limit) = (prepared.smallest_memory(), manifest.limits.memory);
+        if needed > limit.0 {
+            return Err(PreflightError::Manifest {
+                key: "limits.memory".into(),
+                message: format!("is {limit}, and the component begins with {}", ByteSize(needed)),
+            });
+        }
+        if limit.0 > self.memory() {
+            return Err(PreflightError::Manifest {
+                key: "limits.memory".into(),
+                message: format!("is {limit}, and a host has {} for all of its functions", ByteSize(self.memory())),
+            });
+        }
+        if prepared.slots() as usize > self.slots() {
+            return Err(PreflightError::Mismatch("it has more memories or tables than the host has room for".into()));
+        }
+        self.try_start(&prepared, manifest).await
+    }
+}
+
+impl Engine {
+    /// Makes an instance under the manifest's limits, and calls nothing: only then are the types of `handle` compared with the
+    /// contract's, and a guest that traps at its start would trap at every event.
+    async fn try_start(&self, prepared: &Arc<Prepared>, manifest: &Manifest) -> Result<(), PreflightError> {
+        let mut instance = self.instance(prepared, manifest).await;
+        let deadline = Instant::now() + manifest.limits.timeout.0;
+        instance
+            .begin(manifest, deadline, nobody(prepared, manifest))
+            .map_err(|e| PreflightError::Mismatch(sentence(&e)))?;
+        let ticking = self.ticker().running();
+        let (fairness, limits) = (self.fairness().clone(), manifest.limits.clone());
+        let trial = self.spawn(async move {
+            let started = {
+                let starting = std::pin::pin!(instance.instantiate());
+                tokio::time::timeout_at(deadline.into(), fairness.apply(starting)).await
+            };
+            let started = started.map_err(|_| Reason::timed_out(limits.timeout.0).message)?;
+            started.map_err(|error| match error.is::<WasmBacktrace>() {
+                true => Reason::of(&error, instance.guest(), &limits).message,
+                false => format!("its handle does not have the contract's types: {}", sentence(&error)),
+            })
+        });
+        let started = trial.await;
+        drop(ticking);
+        match started {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(why)) => Err(PreflightError::Mismatch(format!("no instance of it can be made: {why}"))),
+            Err(error) => Err(PreflightError::Unavailable(format!("the trial broke down: {error}"))),
+        }
+    }
+}
+
+/// The execution that a guest sees which asks before there is one.
+fn nobody(prepared: &Prepared, manifest: &Manifest) -> CurrentExecution {
+    CurrentExecution {
+        id: ExecutionId(uuid::Uuid::nil()),
+        tenant: TenantName::default(),
+        function: manifest.name.clone(),
+        version: prepared.digest(),
+        attempt: 0,
+        max_attempts: 0,
+        deadline: Timestamp::now().plus(manifest.limits.timeout.0),
+        span: TraceContext::new_root(),
+    }
+}

@@ -1,0 +1,220 @@
+//! Versions made ready to run: compiled, linked, and kept in memory and on disk.
+
+mod disk;
+mod memory;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+use wasmill_component::PreflightError;
+use wasmill_domain::Digest;
+use wasmtime::component::{Component, Linker};
+
+use self::disk::Disk;
+use self::memory::Memory;
+use crate::bindings::FunctionPre;
+use crate::guest::Guest;
+use crate::settings::EngineSettings;
+
+/// A compiled component, linked with everything that it imports: an instance is made from it in microseconds.
+pub struct Prepared {
+    digest: Digest,
+    function: FunctionPre<Guest>,
+    size: u64,
+    slots: u32,
+    smallest_memory: u64,
+}
+
+impl Prepared {
+    /// The artifact that it was compiled from.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The size of its machine code and data, in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// How many of the engine's slots an instance takes.
+    pub(crate) fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    /// The memory that an instance begins with, at least, in bytes.
+    pub(crate) fn smallest_memory(&self) -> u64 {
+        self.smallest_memory
+    }
+
+    pub(crate) fn function(&self) -> &FunctionPre<Guest> {
+        &self.function
+    }
+}
+
+/// Every version that was used lately, ready to run.
+pub(crate) struct Versions {
+    wasmtime: wasmtime::Engine,
+    linker: Linker<Guest>,
+    tables_per_slot: u32,
+    memory: Mutex<Memory>,
+    disk: Option<Disk>,
+    compilations: Semaphore,
+    /// Who prepares a version holds its lock, so that it is compiled once.
+    under_way: Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+impl Versions {
+    pub(crate) fn new(
+        wasmtime: wasmtime::Engine,
+        tables_per_slot: u32,
+        settings: &EngineSettings,
+    ) -> wasmtime::Result<Arc<Self>> {
+        let linker = crate::imports::linker(&wasmtime)?;
+        let disk = settings.cache_dir.as_deref().and_then(|dir| open_disk(dir, &wasmtime, settings.cache_disk_bytes));
+        Ok(Arc::new(Self {
+            wasmtime,
+            linker,
+            tables_per_slot,
+            memory: Mutex::new(Memory::new(settings.cache_components, settings.cache_memory_bytes)),
+            disk,
+            compilations: Semaphore::new(settings.compilations.max(1)),
+            under_way: Mutex::new(HashMap::new()),
+        }))
+    }
+
+    /// The version, if it is in memory.
+    pub(crate) fn ready(&self, digest: Digest) -> Option<Arc<Prepared>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).get(digest)
+    }
+
+    /// The version, from memory, from disk, or compiled from the artifact, which `fetch` gets.
+    pub(crate) async fn prepare(
+        self: &Arc<Self>,
+        digest: Digest,
+        fetch: impl Future<Output = Result<Bytes, PreflightError>>,
+    ) -> Result<Arc<Prepared>, PreflightError> {
+        if let Some(prepared) = self.ready(digest) {
+            return Ok(prepared);
+        }
+        let lock = self.lock_of(digest);
+        let _under_way = lock.lock().await;
+        if let Some(prepared) = self.ready(digest) {
+            return Ok(prepared);
+        }
+        let component = match self.blocking(move |this| Ok(this.load_from_disk(digest))).await? {
+            Some(component) => component,
+            None => {
+                let artifact = fetch.await?;
+                // Never closed.
+                let _permit = self.compilations.acquire().await;
+                self.blocking(move |this| this.compile(digest, &artifact)).await?
+            }
+        };
+        let prepared = Arc::new(self.link(digest, &component)?);
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(&prepared));
+        Ok(prepared)
+    }
+
+    fn lock_of(&self, digest: Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.retain(|_, lock| lock.strong_count() > 0);
+        if let Some(lock) = under_way.get(&digest).and_then(Weak::upgrade) {
+            return lock;
+        }
+        let lock = Arc::new(tokio::sync::Mutex::new(()));
+        under_way.insert(digest, Arc::downgrade(&lock));
+        lock
+    }
+
+    /// Runs what takes long or reads files on a thread of its own.
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, PreflightError> + Send + 'static,
+    ) -> Result<T, PreflightError> {
+        let this = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || work(&this)).await;
+        done.map_err(|e| PreflightError::Compile(format!("the compiler broke down: {e}")))?
+    }
+
+    fn load_from_disk(&self, digest: Digest) -> Option<Component> {
+        self.disk.as_ref()?.load(&self.wasmtime, digest)
+    }
+
+    fn compile(&self, digest: Digest, artifact: &[u8]) -> Result<Component, PreflightError> {
+        if Digest::of(artifact) != digest {
+            return Err(PreflightError::Unavailable(format!("what is kept as the artifact {digest} is damaged")));
+        }
+        let component = Component::new(&self.wasmtime, artifact).map_err(|e| PreflightError::Compile(sentence(&e)))?;
+        let Some(disk) = &self.disk else { return Ok(component) };
+        let stored = component.serialize().map_err(std::io::Error::other).and_then(|bytes| disk.store(digest, &bytes));
+        if let Err(error) = stored {
+            tracing::warn!(%error, "a compiled component cannot be kept on disk; it will be compiled again");
+            return Ok(component);
+        }
+        // From the file, its pages are shared and need not be held.
+        Ok(self.load_from_disk(digest).unwrap_or(component))
+    }
+
+    fn link(&self, digest: Digest, component: &Component) -> Result<Prepared, PreflightError> {
+        let function = self
+            .linker
+            .instantiate_pre(component)
+            .and_then(FunctionPre::new)
+            .map_err(|e| PreflightError::Mismatch(sentence(&e)))?;
+        let image = component.image_range();
+        // Known for every component that imports no modules, and imports are interfaces only.
+        let needs = component.resources_required();
+        let (memories, tables, pages) = needs.map_or((1, 1, 0), |needs| {
+            (needs.num_memories, needs.num_tables, needs.max_initial_memory_size.unwrap_or(0))
+        });
+        Ok(Prepared {
+            digest,
+            function,
+            size: (image.end.addr() - image.start.addr()) as u64,
+            slots: memories.max(tables.div_ceil(self.tables_per_slot)).max(1),
+            smallest_memory: pages.saturating_mul(64 << 10),
+        })
+    }
+}
+
+fn open_disk(dir: &Path, wasmtime: &wasmtime::Engine, most_bytes: u64) -> Option<Disk> {
+    match Disk::open(dir, identity(wasmtime), most_bytes) {
+        Ok(disk) => Some(disk),
+        Err(error) => {
+            tracing::warn!(%error, dir = %dir.display(), "compiled components are not kept on disk");
+            None
+        }
+    }
+}
+
+/// Stands for everything about an engine that decides whether it can load what another one compiled.
+fn identity(wasmtime: &wasmtime::Engine) -> Digest {
+    use std::hash::{Hash as _, Hasher};
+
+    /// Collects what is hashed: the hash that counts is made of it afterwards.
+    #[derive(Default)]
+    struct Collect(Vec<u8>);
+
+    impl Hasher for Collect {
+        fn finish(&self) -> u64 {
+            0
+        }
+
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.extend_from_slice(bytes);
+        }
+    }
+
+    let mut collected = Collect::default();
+    wasmtime.precompile_compatibility_hash().hash(&mut collected);
+    Digest::of(&collected.0)
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn sentence(error: &wasmtime::Error) -> String {
+    format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
+}

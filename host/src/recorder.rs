@@ -1,0 +1,178 @@
+//! Commits the ends of attempts, many at once: whatever came while the last commit was made is the next one.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use wasmill_domain::Outcome;
+use wasmill_store::{Error, Finished, Store};
+
+use crate::backoff::Backoff;
+use crate::outbox::Outbox;
+use crate::settings::RecorderSettings;
+
+/// Where ends of attempts go. They are held in memory until the store has them, for as long as it takes; as room is limited,
+/// whoever hands over waits.
+#[derive(Clone)]
+pub(crate) struct Recorder {
+    entries: mpsc::Sender<Entry>,
+    room: Arc<Semaphore>,
+    room_kib: u32,
+}
+
+/// An end on its way.
+struct Entry {
+    finished: Finished,
+    done: oneshot::Sender<()>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// Tells when an end is committed.
+pub(crate) struct Committed(oneshot::Receiver<()>);
+
+impl Committed {
+    /// Waits until the end is committed, or turned out to be a later one than that which stands; either way there is no
+    /// more to do. `false` where the recorder ended before that.
+    pub(crate) async fn wait(self) -> bool {
+        self.0.await.is_ok()
+    }
+}
+
+impl Recorder {
+    /// The recorder, and what it does, which ends when the last clone is dropped and everything is committed.
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        outbox: Outbox,
+        settings: &RecorderSettings,
+    ) -> (Self, impl Future<Output = ()> + Send + use<>) {
+        let (entries, receiver) = mpsc::channel(settings.waiting.max(1));
+        let room_kib = kib(settings.waiting_bytes);
+        let recorder = Self { entries, room: Arc::new(Semaphore::new(room_kib as usize)), room_kib };
+        let work = Work { store, outbox, settings: settings.clone() };
+        (recorder, work.run(receiver))
+    }
+
+    /// Hands an end over. Returns when there is room for it.
+    pub(crate) async fn record(&self, finished: Finished) -> Committed {
+        let weight = kib(weight(&finished)).min(self.room_kib);
+        // Never closed.
+        let room = Arc::clone(&self.room).acquire_many_owned(weight).await.ok();
+        let (done, committed) = oneshot::channel();
+        // Where the recorder is gone, `committed` says so.
+        let _ = self.entries.send(Entry { finished, done, _room: room }).await;
+        Committed(committed)
+    }
+}
+
+struct Work {
+    store: Arc<dyn Store>,
+    outbox: Outbox,
+    settings: RecorderSettings,
+}
+
+impl Work {
+    async fn run(self, mut receiver: mpsc::Receiver<Entry>) {
+        let mut entries = Vec::new();
+        while receiver.recv_many(&mut entries, self.settings.batch.max(1)).await > 0 {
+            let (mut finished, mut waiting) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
+            for entry in entries.drain(..) {
+                finished.push(entry.finished);
+                waiting.push((entry.done, entry._room));
+            }
+            let stands = self.commit(&mut finished).await;
+            for (finished, stands) in finished.into_iter().zip(stands) {
+                if stands {
+                    self.outbox.publish(finished.emitted);
+                }
+            }
+            for (done, _room) in waiting {
+                // Whoever waited may be gone.
+                let _ = done.send(());
+            }
+        }
+    }
+
+    /// Commits all, whatever it takes; says which stand.
+    async fn commit(&self, finished: &mut [Finished]) -> Vec<bool> {
+        // Ranges still to be committed, the first one last.
+        let mut ranges = Vec::new();
+        ranges.push(0..finished.len());
+        let mut stands = Vec::with_capacity(finished.len());
+        while let Some(range) = ranges.pop() {
+            let batch = &mut finished[range.clone()];
+            match self.try_commit(batch).await {
+                Ok(result) => stands.extend(result),
+                Err(why) if range.len() > 1 => {
+                    tracing::warn!(%why, size = range.len(), "the store refuses a batch: looking for the one it means");
+                    let middle = range.start + range.len() / 2;
+                    ranges.push(middle..range.end);
+                    ranges.push(range.start..middle);
+                }
+                Err(why) => stands.push(self.commit_without_content(&mut batch[0], &why).await),
+            }
+        }
+        stands
+    }
+
+    /// Commits a batch, however long the store is away.
+    ///
+    /// # Errors
+    /// Where the store refuses the data.
+    async fn try_commit(&self, batch: &[Finished]) -> Result<Vec<bool>, Error> {
+        let mut backoff = Backoff::new(self.settings.max_pause);
+        let mut is_away = false;
+        loop {
+            match self.store.record(batch).await {
+                Ok(stands) => {
+                    if is_away {
+                        tracing::info!("the store is back: outcomes are committed again");
+                    }
+                    return Ok(stands);
+                }
+                Err(Error::Unavailable(why)) => {
+                    if !is_away {
+                        tracing::warn!(why, "outcomes cannot be committed and are held");
+                    }
+                    is_away = true;
+                    backoff.pause().await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// What the store refuses is most likely something that the guest made: the end is recorded without it.
+    async fn commit_without_content(&self, finished: &mut Finished, why: &Error) -> bool {
+        let report = &mut finished.report;
+        let message = format!("ended with {}, and what it left cannot be stored: {why}", report.outcome);
+        tracing::warn!(execution = %finished.dispatch.execution, message);
+        report.outcome = Outcome::Trap;
+        report.message = Some(message);
+        report.backtrace = None;
+        report.output = None;
+        finished.logs.clear();
+        finished.emitted.clear();
+        finished.retry_at = None;
+        match self.try_commit(std::slice::from_ref(finished)).await {
+            Ok(stands) => stands.first().copied().unwrap_or(false),
+            Err(error) => {
+                // The event itself, then. Trying for ever would hold up everybody.
+                tracing::error!(execution = %finished.dispatch.execution, %error, "an outcome cannot be stored and is lost");
+                false
+            }
+        }
+    }
+}
+
+/// What an end takes of memory, about.
+fn weight(finished: &Finished) -> usize {
+    let logs: usize =
+        finished.logs.iter().map(|line| 96 + line.message.len() + line.fields.as_ref().map_or(0, String::len)).sum();
+    let data = |dispatch: &wasmill_domain::Dispatch| dispatch.event.data.as_ref().map_or(0, bytes::Bytes::len);
+    let emitted: usize = finished.emitted.iter().map(|dispatch| 512 + data(dispatch)).sum();
+    let output = finished.report.output.as_ref().map_or(0, |output| output.data.len());
+    1024 + data(&finished.dispatch) + output + logs + emitted
+}
+
+fn kib(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(1024).max(1)).unwrap_or(u32::MAX)
+}

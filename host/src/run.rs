@@ -1,0 +1,229 @@
+//! One attempt, from its event to its end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::time::error::Elapsed;
+use wasmill_domain::event::is_media_type;
+use wasmill_domain::retry::MAX_ADVISED_DELAY;
+use wasmill_domain::{AttemptReport, Dispatch, LogLine, Manifest, Outcome, Output, Timestamp, TraceContext};
+
+use crate::bindings::exports::wasmill::function::handler::Failure;
+use crate::engine::Engine;
+use crate::guest::CurrentExecution;
+use crate::instance::{Instance, Returned};
+use crate::outcome::{Reason, too_much_output};
+use crate::prepare::Prepared;
+use crate::reuse::Owner;
+
+/// An attempt to be made.
+pub struct Invocation<'a> {
+    /// The version that is to run.
+    pub prepared: &'a Arc<Prepared>,
+    /// Its manifest.
+    pub manifest: &'a Arc<Manifest>,
+    /// The event and everything around it.
+    pub dispatch: &'a Dispatch,
+    /// What the host is called.
+    pub host: &'a str,
+}
+
+/// An attempt that was made.
+#[derive(Debug)]
+pub struct Attempt {
+    /// What it did and cost.
+    pub report: AttemptReport,
+    /// The log.
+    pub logs: Vec<LogLine>,
+    /// The events to be published if the success commits; of a success only.
+    pub emitted: Vec<Emitted>,
+    /// The pause that the guest asked for before the next attempt.
+    pub retry_after: Option<Duration>,
+}
+
+/// An event as a guest emitted it, unchecked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Emitted {
+    /// The type.
+    pub event_type: String,
+    /// The source, where given.
+    pub source: Option<String>,
+    /// The subject, where given.
+    pub subject: Option<String>,
+    /// Extension attributes.
+    pub extensions: Vec<(String, String)>,
+    /// The data's media type, where given.
+    pub datacontenttype: Option<String>,
+    /// The data, where given.
+    pub data: Option<Bytes>,
+}
+
+/// What is left of an attempt when the guest is done.
+#[derive(Default)]
+struct End {
+    output: Option<Output>,
+    emitted: Vec<Emitted>,
+    retry_after: Option<Duration>,
+    reason: Option<Reason>,
+}
+
+impl Engine {
+    /// Makes an attempt: in a fresh instance, or in a warm one of the same owner's where the manifest allows it. It never
+    /// fails; whatever goes wrong is the attempt's end. Dropping the future calls the attempt off and leaves nothing behind.
+    ///
+    /// To be awaited on the engine's own runtime, see [`Engine::spawn`].
+    pub async fn run(&self, invocation: Invocation<'_>) -> Attempt {
+        let Invocation { prepared, manifest, dispatch, host } = invocation;
+        let owner = (manifest.instances.reuse > 1).then(|| Owner {
+            tenant: dispatch.tenant.clone(),
+            function: dispatch.function.clone(),
+            digest: prepared.digest(),
+            manifest: Arc::clone(manifest),
+        });
+        let warm = owner.as_ref().and_then(|owner| self.warm().take(owner));
+        let mut instance = match warm {
+            Some(instance) => instance,
+            None => self.instance(prepared, manifest).await,
+        };
+
+        let span = dispatch.trace.child();
+        let started_at = Timestamp::now();
+        let start = Instant::now();
+        let returned = self.call(&mut instance, &invocation, start, started_at, &span).await;
+        let run_time = start.elapsed();
+
+        let returned_cleanly = matches!(returned, Ok(Ok(_)));
+        let mut end = End::of(returned, &instance, manifest);
+        let (logs, log_lines_dropped) = instance.guest().log.finish();
+        if let Some(reason) = &mut end.reason {
+            reason.add_last_words(&logs);
+        }
+        let (outcome, message, backtrace) = match end.reason {
+            None => (Outcome::Success, None, None),
+            Some(reason) => (reason.outcome, Some(reason.message), reason.backtrace),
+        };
+        let report = AttemptReport {
+            version: Some(prepared.digest()),
+            host: host.to_owned(),
+            outcome,
+            message,
+            backtrace,
+            output: end.output,
+            started_at,
+            finished_at: started_at.plus(run_time),
+            queue_wait: started_at.since(dispatch.queued_at),
+            run_time,
+            fuel_used: manifest.limits.fuel.saturating_sub(instance.fuel_left()),
+            peak_memory: instance.guest().limiter.peak(),
+            log_lines_dropped,
+            span,
+        };
+        if let Some(owner) = owner
+            && returned_cleanly
+            && outcome != Outcome::Trap
+            && instance.served() < manifest.instances.reuse
+        {
+            self.warm().put(owner, instance);
+        }
+        Attempt { report, logs, emitted: end.emitted, retry_after: end.retry_after }
+    }
+
+    /// Calls the guest, until it returns, traps, or its time is over.
+    async fn call(
+        &self,
+        instance: &mut Instance,
+        invocation: &Invocation<'_>,
+        start: Instant,
+        started_at: Timestamp,
+        span: &TraceContext,
+    ) -> Result<wasmtime::Result<Returned>, Elapsed> {
+        let Invocation { prepared, manifest, dispatch, .. } = invocation;
+        let timeout = manifest.limits.timeout.0;
+        let deadline = start + timeout;
+        let execution = CurrentExecution {
+            id: dispatch.execution,
+            tenant: dispatch.tenant.clone(),
+            function: dispatch.function.clone(),
+            version: prepared.digest(),
+            attempt: dispatch.attempt,
+            max_attempts: dispatch.max_attempts,
+            deadline: started_at.plus(timeout),
+            span: span.clone(),
+        };
+        let begun = instance.begin(manifest, deadline, execution);
+        let _running = self.ticker().running();
+        let call = std::pin::pin!(async {
+            begun?;
+            instance.call(&dispatch.event).await
+        });
+        tokio::time::timeout_at(deadline.into(), self.fairness().apply(call)).await
+    }
+}
+
+impl End {
+    fn of(returned: Result<wasmtime::Result<Returned>, Elapsed>, instance: &Instance, manifest: &Manifest) -> Self {
+        let because = |reason| Self { reason: Some(reason), ..Self::default() };
+        match returned {
+            Err(_) => because(Reason::timed_out(manifest.limits.timeout.0)),
+            Ok(Err(error)) => because(Reason::of(&error, instance.guest(), &manifest.limits)),
+            Ok(Ok(Err(Failure::Reject(reason)))) => {
+                because(Reason { outcome: Outcome::Rejected, message: shortened(reason), backtrace: None })
+            }
+            Ok(Ok(Err(Failure::Retry(advice)))) => Self {
+                retry_after: advice.delay_ms.map(|ms| Duration::from_millis(ms).min(MAX_ADVISED_DELAY)),
+                ..because(Reason { outcome: Outcome::Error, message: shortened(advice.reason), backtrace: None })
+            },
+            Ok(Ok(Ok(output))) => Self::of_output(output, manifest).unwrap_or_else(because),
+        }
+    }
+
+    /// Checks a result against the limits. One that breaks them breaks the contract: the attempt trapped.
+    fn of_output(
+        output: crate::bindings::exports::wasmill::function::handler::Output,
+        manifest: &Manifest,
+    ) -> Result<Self, Reason> {
+        let limits = &manifest.limits;
+        let emitted_bytes: usize = output.emit.iter().map(|event| event.data.as_ref().map_or(0, Vec::len)).sum();
+        let bytes = (output.data.len() + emitted_bytes) as u64;
+        if bytes > limits.output_bytes.0 {
+            return Err(Reason::trap(too_much_output(Some(bytes), limits)));
+        }
+        if output.emit.len() > limits.emitted_events as usize {
+            let count = output.emit.len();
+            let most = limits.emitted_events;
+            return Err(Reason::trap(format!("emitted {count} events; the limit is {most} (limits.emitted_events)")));
+        }
+        let content_type = output.content_type.unwrap_or_else(|| "application/json".into());
+        if !is_media_type(&content_type) {
+            let shown: String = content_type.chars().take(80).collect();
+            return Err(Reason::trap(format!("returned the content type '{shown}', which is no media type")));
+        }
+        let emitted = output.emit.into_iter().map(|event| Emitted {
+            event_type: event.type_,
+            source: event.source,
+            subject: event.subject,
+            extensions: event.extensions,
+            datacontenttype: event.datacontenttype,
+            data: event.data.map(Bytes::from),
+        });
+        Ok(Self {
+            emitted: emitted.collect(),
+            output: Some(Output { content_type, data: output.data.into() }),
+            ..Self::default()
+        })
+    }
+}
+
+/// The longest reason that is kept, in bytes.
+const LONGEST_REASON: usize = 4 << 10;
+
+/// A reason out of a guest, at most as long as is kept.
+fn shortened(mut reason: String) -> String {
+    if reason.len() > LONGEST_REASON {
+        let end = (0..=LONGEST_REASON).rev().find(|&end| reason.is_char_boundary(end)).unwrap_or(0);
+        reason.truncate(end);
+        reason.push('…');
+    }
+    reason
+}

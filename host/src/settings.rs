@@ -1,0 +1,164 @@
+//! Everything about a host that can be set, with the defaults written down.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How functions are compiled and run.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// Threads that run guests. Default: one for each core.
+    pub threads: usize,
+    /// How much less important than other threads the system is to take them, as `nice` counts: 0 to 19. The threads that
+    /// talk to the world are then not kept waiting by guests that compute. Default: 5.
+    pub niceness: i32,
+    /// Instances that can exist at once, running or warm. Each takes 8 GiB of address space, which costs nothing until it
+    /// is used. Where address space is limited, there are fewer. Default: 320, for 256 executions and 64 warm ones.
+    pub slots: u32,
+    /// Linear memory that all instances together may come to hold, in bytes. Each takes its function's `limits.memory` of it for
+    /// as long as it exists, used or not, so that no number of guests can bring the host down; executions wait where
+    /// it is short. Default: three quarters of the machine's memory, or of the control group's limit.
+    pub memory: u64,
+    /// Linear memory, and as much for tables, that stays resident in a slot when its instance is gone, so that the next
+    /// one meets no page faults. Slots that were never in use at the same time hold none. Default: 1 MiB.
+    pub keep_resident: usize,
+    /// The guest's call stack. Default: 1 MiB.
+    pub wasm_stack: usize,
+    /// How often a running guest is looked at: the grain of time-outs and of the turns that guests take. Default: 1 ms.
+    pub tick: Duration,
+    /// How long a guest may compute before it counts as a long one; long ones leave one thread free. Default: 10 ms.
+    pub slice: Duration,
+    /// Where compiled components are kept between runs. Default: nowhere.
+    pub cache_dir: Option<PathBuf>,
+    /// How much is kept there; what was not used for longest is deleted first. Default: 4 GiB.
+    pub cache_disk_bytes: u64,
+    /// How many compiled components are kept in memory. Default: 512.
+    pub cache_components: usize,
+    /// How large they may be together. Default: 1 GiB.
+    pub cache_memory_bytes: u64,
+    /// How many components are compiled at once. Default: 2.
+    pub compilations: usize,
+    /// Warm instances kept, of all functions with `instances.reuse` above 1. Default: 64.
+    pub warm_instances: usize,
+    /// How long a warm instance waits for its next execution. Default: 30 s.
+    pub warm_idle: Duration,
+    /// What the manifest does not limit.
+    pub guest: GuestSettings,
+}
+
+/// The same limits for every guest.
+#[derive(Clone, Debug)]
+pub struct GuestSettings {
+    /// Core instances that make up one component. Default: 64.
+    pub core_instances: u32,
+    /// Linear memories of one component. Default: 8.
+    pub memories: u32,
+    /// Tables of one component. Default: 32.
+    pub tables: u32,
+    /// Elements of all of its tables together. Default: 100,000.
+    pub table_elements: usize,
+    /// Host resources (streams, timers, …) that it holds at once. Default: 1,024.
+    pub resources: usize,
+    /// Component-model handles that it holds at once. Default: 10,000.
+    pub handles: usize,
+    /// Random bytes that it gets with one call. Default: 1 MiB.
+    pub random_bytes: u64,
+}
+
+/// How a host works.
+#[derive(Clone, Debug)]
+pub struct HostSettings {
+    /// What the host is called in attempts. Default: the machine's name and the process id.
+    pub name: String,
+    /// Executions that are in the host's hands at once, all functions together: running, or ended and waiting for room
+    /// at the recorder. At most as many as the engine has slots. Default: 256.
+    pub in_flight: usize,
+    /// Bytes of frames that the host has taken and not yet acknowledged. A single larger frame is still taken, alone.
+    /// Default: 256 MiB.
+    pub held_bytes: usize,
+    /// How often a message may be delivered before it is taken apart, or parked if there is one execution in it.
+    /// Default: 3.
+    pub redelivery_limit: u32,
+    /// How long executions may go on after the host was told to stop. Default: 30 s.
+    pub grace: Duration,
+    /// Executions that run longer than this are announced as running. Default: 250 ms.
+    pub announce_after: Duration,
+    /// How often queues of deleted functions are looked at. Default: 60 s.
+    pub orphan_interval: Duration,
+    /// How outcomes are committed.
+    pub recorder: RecorderSettings,
+}
+
+/// How outcomes are committed.
+#[derive(Clone, Debug)]
+pub struct RecorderSettings {
+    /// Ends of attempts in one transaction. Default: 256.
+    pub batch: usize,
+    /// Ends of attempts that wait for their transaction; then hosts wait. Default: 1,024.
+    pub waiting: usize,
+    /// Bytes of results and logs that wait. A single larger one still gets in, alone. Default: 256 MiB.
+    pub waiting_bytes: usize,
+    /// Emitted executions that wait to be published; the scheduler publishes what does not fit. Default: 4,096.
+    pub outbox: usize,
+    /// The longest pause between two tries while the store or the broker is away. Default: 2 s.
+    pub max_pause: Duration,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self {
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            niceness: 5,
+            slots: 320,
+            memory: crate::engine::default_memory_budget(),
+            keep_resident: 1 << 20,
+            wasm_stack: 1 << 20,
+            tick: Duration::from_millis(1),
+            slice: Duration::from_millis(10),
+            cache_dir: None,
+            cache_disk_bytes: 4 << 30,
+            cache_components: 512,
+            cache_memory_bytes: 1 << 30,
+            compilations: 2,
+            warm_instances: 64,
+            warm_idle: Duration::from_secs(30),
+            guest: GuestSettings::default(),
+        }
+    }
+}
+
+impl Default for GuestSettings {
+    fn default() -> Self {
+        Self {
+            core_instances: 64,
+            memories: 8,
+            tables: 32,
+            table_elements: 100_000,
+            resources: 1_024,
+            handles: 10_000,
+            random_bytes: 1 << 20,
+        }
+    }
+}
+
+impl Default for HostSettings {
+    fn default() -> Self {
+        let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let machine = Some(machine.trim()).filter(|name| !name.is_empty()).unwrap_or("host");
+        Self {
+            name: format!("{machine}-{}", std::process::id()),
+            in_flight: 256,
+            held_bytes: 256 << 20,
+            redelivery_limit: 3,
+            grace: Duration::from_secs(30),
+            announce_after: Duration::from_millis(250),
+            orphan_interval: Duration::from_secs(60),
+            recorder: RecorderSettings::default(),
+        }
+    }
+}
+
+impl Default for RecorderSettings {
+    fn default() -> Self {
+        Self { batch: 256, waiting: 1_024, waiting_bytes: 256 << 20, outbox: 4_096, max_pause: Duration::from_secs(2) }
+    }
+}

@@ -1,0 +1,126 @@
+//! One execution's turn: the attempt, what follows from its end, and the record of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmill_domain::{AttemptReport, Digest, Dispatch, FunctionDefinition, LogLine, Outcome, Timestamp};
+use wasmill_store::Finished;
+
+use super::Host;
+use super::version::Version;
+use crate::emit;
+use crate::recorder::Committed;
+use crate::run::{Attempt, Invocation};
+
+/// Makes an attempt and hands its end to the recorder. To be awaited on the threads of guests.
+pub(super) async fn make(host: &Arc<Host>, version: &Version, dispatch: Dispatch) -> Committed {
+    let finished = match version {
+        Version::Ready(definition) => match prepare_and_run(host, definition, &dispatch).await {
+            Ok(attempt) => conclude(host, definition, dispatch, attempt),
+            Err(reason) => not_run(host, dispatch, Outcome::Trap, Some(definition.digest), reason),
+        },
+        Version::Broken(definition, reason) => {
+            let reason = format!("version {} cannot be run: {reason}", definition.version);
+            not_run(host, dispatch, Outcome::Trap, Some(definition.digest), reason)
+        }
+        Version::Deleted => {
+            let reason = format!("the function '{}' was deleted", dispatch.function);
+            not_run(host, dispatch, Outcome::Cancelled, None, reason)
+        }
+    };
+    host.recorder.record(finished).await
+}
+
+/// The record of an execution that no version was tried for.
+pub(super) fn not_run(
+    host: &Host,
+    dispatch: Dispatch,
+    outcome: Outcome,
+    version: Option<Digest>,
+    reason: String,
+) -> Finished {
+    let now = Timestamp::now();
+    let report = AttemptReport {
+        version,
+        host: host.settings.name.clone(),
+        outcome,
+        message: Some(reason),
+        backtrace: None,
+        output: None,
+        started_at: now,
+        finished_at: now,
+        queue_wait: now.since(dispatch.queued_at),
+        run_time: Duration::ZERO,
+        fuel_used: 0,
+        peak_memory: 0,
+        log_lines_dropped: 0,
+        span: dispatch.trace.child(),
+    };
+    Finished { dispatch, report, retry_at: None, logs: Vec::new(), emitted: Vec::new() }
+}
+
+/// # Errors
+/// Where the version, which was ready before, is not any more.
+async fn prepare_and_run(
+    host: &Arc<Host>,
+    definition: &Arc<FunctionDefinition>,
+    dispatch: &Dispatch,
+) -> Result<Attempt, String> {
+    let mut backoff = crate::backoff::Backoff::new(host.settings.recorder.max_pause);
+    let prepared = loop {
+        match host.prepare(definition.digest).await {
+            Ok(prepared) => break prepared,
+            // It fell out of the cache, and the store is away: so is everything else that could be done meanwhile.
+            Err(error) if error.may_pass_later() => backoff.pause().await,
+            Err(error) => return Err(format!("version {} cannot be run any more: {error}", definition.version)),
+        }
+    };
+    let _running = host.running.begin(dispatch, definition.digest);
+    let manifest = &definition.manifest;
+    let invocation = Invocation { prepared: &prepared, manifest, dispatch, host: &host.settings.name };
+    Ok(host.engine.run(invocation).await)
+}
+
+/// What follows from an attempt: the executions that it emits, or another attempt, or nothing.
+fn conclude(host: &Host, definition: &FunctionDefinition, dispatch: Dispatch, attempt: Attempt) -> Finished {
+    let Attempt { mut report, mut logs, emitted, retry_after } = attempt;
+    let mut routed = Vec::new();
+    if !emitted.is_empty() {
+        match emit::route(&host.registry.current(), &dispatch, &report.span, emitted) {
+            Ok(emit::Routed { dispatches, unheard }) => {
+                emit::note_unheard(&unheard, &mut logs);
+                routed = dispatches;
+            }
+            Err(message) => {
+                report.outcome = Outcome::Trap;
+                report.message = Some(message);
+                report.output = None;
+            }
+        }
+    }
+    let policy = &definition.manifest.retry;
+    let delay = policy.next_delay(report.outcome, dispatch.attempt, dispatch.max_attempts, retry_after, random());
+    let retry_at = delay.map(|delay| report.finished_at.plus(delay));
+    trace(&dispatch, &report, &logs);
+    Finished { dispatch, report, retry_at, logs, emitted: routed }
+}
+
+fn trace(dispatch: &Dispatch, report: &AttemptReport, logs: &[LogLine]) {
+    tracing::debug!(
+        execution = %dispatch.execution,
+        function = %dispatch.function,
+        attempt = dispatch.attempt,
+        outcome = %report.outcome,
+        run_time = ?report.run_time,
+        fuel = report.fuel_used,
+        log_lines = logs.len(),
+        "attempt"
+    );
+}
+
+/// A number from 0 to 1.
+fn random() -> f64 {
+    // Version 4 UUIDs come from a fast generator; 53 bits of one are what a float holds.
+    let (bits, _) = uuid::Uuid::new_v4().as_u64_pair();
+    (bits >> 16) as f64 / (1_u64 << 48) as f64
+}

@@ -1,0 +1,174 @@
+//! One message off a queue, until it can be acknowledged.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
+use wasmill_broker::{Delivery, Error, Message, QueueName};
+use wasmill_domain::{Dispatch, Frame, Outcome};
+
+use super::attempt::{make, not_run};
+use super::version::Version;
+use super::{Host, Key};
+use crate::backoff::Backoff;
+use crate::recorder::Committed;
+
+/// What is to become of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// Everything in it is committed, or lives on in other messages.
+    Ack,
+    /// Something went wrong that was not the message's fault, or of which nobody knows: another try.
+    Release,
+}
+
+/// Does what a message asks for.
+pub(super) async fn work(
+    host: Arc<Host>,
+    key: Key,
+    version: Version,
+    slots: Arc<Semaphore>,
+    delivery: Delivery,
+) -> Settled {
+    let Delivery { redeliveries, message, .. } = delivery;
+    let dispatches = match Frame::decode(&message.body) {
+        Ok(frame) => frame.into_dispatches(),
+        Err(error) => return set_aside(&host, &key, message, &error.to_string()).await,
+    };
+    let first = &dispatches[0];
+    if (&first.tenant, &first.function) != (&key.0, &key.1) {
+        let why = format!("a frame for {}/{}", first.tenant, first.function);
+        return set_aside(&host, &key, message, &why).await;
+    }
+    let dispatches = if redeliveries == 0 { dispatches } else { still_open(&host, dispatches).await };
+    let settled = if dispatches.is_empty() {
+        Settled::Ack
+    } else if redeliveries < host.settings.redelivery_limit.max(1) {
+        run_all(&host, version, slots, dispatches).await
+    } else if dispatches.len() > 1 {
+        split(&host, &key, &message, dispatches).await
+    } else {
+        park(&host, dispatches, redeliveries).await
+    };
+    if settled == Settled::Ack
+        && let Some(reply_to) = &message.reply_to
+        && let Err(error) = host.broker().reply(reply_to, Bytes::new()).await
+    {
+        tracing::debug!(%error, "a reply got lost");
+    }
+    settled
+}
+
+/// Those whose outcome is not committed. Asked of a message that was delivered before: an earlier delivery may have got far.
+async fn still_open(host: &Host, dispatches: Vec<Dispatch>) -> Vec<Dispatch> {
+    let attempts: Vec<_> = dispatches.iter().map(|dispatch| (dispatch.execution, dispatch.attempt)).collect();
+    let mut backoff = Backoff::new(host.settings.recorder.max_pause);
+    let open = loop {
+        match host.store.unfinished(&attempts).await {
+            Ok(open) => break open,
+            Err(error) => {
+                tracing::debug!(%error, "the store cannot say what is left of a message");
+                backoff.pause().await;
+            }
+        }
+    };
+    dispatches.into_iter().zip(open).filter_map(|(dispatch, open)| open.then_some(dispatch)).collect()
+}
+
+/// Runs all of them, as many at once as the function and the host allow, and waits until each end is committed.
+async fn run_all(host: &Arc<Host>, version: Version, slots: Arc<Semaphore>, dispatches: Vec<Dispatch>) -> Settled {
+    let on_guest_threads = run_each(Arc::clone(host), version, slots, dispatches);
+    // One task crosses over to the threads of guests for the whole frame; it makes the others there.
+    match AbortOnDropHandle::new(host.engine.spawn(on_guest_threads)).await {
+        Ok(settled) => settled,
+        Err(error) => {
+            tracing::error!(%error, "the host broke down over a frame");
+            Settled::Release
+        }
+    }
+}
+
+async fn run_each(host: Arc<Host>, version: Version, slots: Arc<Semaphore>, dispatches: Vec<Dispatch>) -> Settled {
+    let mut attempts = JoinSet::new();
+    for dispatch in dispatches {
+        // Never closed.
+        let slot = Arc::clone(&slots).acquire_owned().await;
+        let place = host.admission.acquire(&dispatch.tenant, &dispatch.function).await;
+        let (host, version) = (Arc::clone(&host), version.clone());
+        attempts.spawn(async move {
+            let committed = make(&host, &version, dispatch).await;
+            // The recorder has it: somebody else may run while it is committed.
+            drop((slot, place));
+            Committed::wait(committed).await
+        });
+    }
+    let mut settled = Settled::Ack;
+    while let Some(ended) = attempts.join_next().await {
+        match ended {
+            Ok(true) => {}
+            // The recorder is gone: the host ends.
+            Ok(false) => settled = Settled::Release,
+            Err(error) => {
+                tracing::error!(%error, "the host broke down over an execution");
+                settled = Settled::Release;
+            }
+        }
+    }
+    settled
+}
+
+/// A message that is delivered again and again, as nobody lived to record an end: each execution gets a message of its own,
+/// so that the one at fault is found.
+async fn split(host: &Host, key: &Key, message: &Message, dispatches: Vec<Dispatch>) -> Settled {
+    tracing::warn!(tenant = %key.0, function = %key.1, size = dispatches.len(), "a frame fails again and again: taken apart");
+    let queue = QueueName::of_function(&key.0, &key.1);
+    for dispatch in dispatches {
+        let body = Frame::single(dispatch).encode();
+        publish(host, &queue, Message { body: body.into(), headers: message.headers.clone(), reply_to: None }).await;
+    }
+    Settled::Ack
+}
+
+/// An execution whose message is delivered again and again is given up.
+async fn park(host: &Host, dispatches: Vec<Dispatch>, redeliveries: u32) -> Settled {
+    for dispatch in dispatches {
+        tracing::error!(execution = %dispatch.execution, function = %dispatch.function, redeliveries, "poisoned");
+        let reason = format!(
+            "its message was delivered {} times, and no host lived to record an end: it may bring hosts down",
+            redeliveries.saturating_add(1)
+        );
+        let finished = not_run(host, dispatch, Outcome::Poisoned, None, reason);
+        if !host.recorder.record(finished).await.wait().await {
+            return Settled::Release;
+        }
+    }
+    Settled::Ack
+}
+
+/// Keeps a message that cannot be read where somebody can look at it.
+async fn set_aside(host: &Host, key: &Key, message: Message, why: &str) -> Settled {
+    tracing::error!(tenant = %key.0, function = %key.1, why, "a message cannot be read and is set aside");
+    let mut message = Message { reply_to: None, ..message };
+    message.headers.push(("wasmill-unreadable".into(), why.to_owned()));
+    message.headers.push(("wasmill-queue".into(), QueueName::of_function(&key.0, &key.1).to_string()));
+    publish(host, &QueueName::unreadable(), message).await;
+    Settled::Ack
+}
+
+/// Publishes, whatever it takes: the message that this one is made of is acknowledged afterwards.
+async fn publish(host: &Host, queue: &QueueName, message: Message) {
+    let mut backoff = Backoff::new(host.settings.recorder.max_pause);
+    loop {
+        let result = match host.broker().publish(queue, message.clone()).await {
+            Err(Error::NoQueue(_)) => host.broker().declare(queue).await,
+            Ok(()) => return,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = result {
+            tracing::warn!(%queue, %error, "a message cannot be moved yet");
+            backoff.pause().await;
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! A host at work: a worker for each function's queue, and what they share.
+
+mod admission;
+mod attempt;
+mod frame;
+mod queue;
+mod running;
+mod version;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use wasmill_broker::{Broker, FramePublisher, QueueName};
+use wasmill_component::PreflightError;
+use wasmill_domain::{Digest, FunctionName, TenantName};
+use wasmill_store::{RegistryWatch, Store};
+
+use self::admission::Admission;
+use self::queue::QueueWorker;
+use self::running::Running;
+use crate::engine::Engine;
+use crate::outbox::Outbox;
+use crate::prepare::Prepared;
+use crate::recorder::Recorder;
+use crate::settings::HostSettings;
+
+/// What a host is made of.
+pub struct HostParts {
+    /// Where artifacts come from and outcomes go.
+    pub store: Arc<dyn Store>,
+    /// What is defined.
+    pub registry: RegistryWatch,
+    /// Where frames come from, and emitted executions go.
+    pub publisher: FramePublisher,
+    /// What runs functions.
+    pub engine: Arc<Engine>,
+    /// How it works.
+    pub settings: HostSettings,
+}
+
+/// A part of the host broke down, which is a mistake in wasmill. What it had in hand is delivered again.
+#[derive(Debug, thiserror::Error)]
+#[error("a part of the host broke down: {0}")]
+pub struct Broken(String);
+
+/// What the workers share.
+struct Host {
+    store: Arc<dyn Store>,
+    registry: RegistryWatch,
+    publisher: FramePublisher,
+    engine: Arc<Engine>,
+    settings: HostSettings,
+    recorder: Recorder,
+    admission: Admission,
+    running: Arc<Running>,
+    /// Room for frames in hand, in KiB.
+    held: Arc<Semaphore>,
+    /// The runtime that talks to the store and to the broker. Guests run on another.
+    io: Handle,
+    /// Take nothing more.
+    stop: CancellationToken,
+    /// Let go of what still runs.
+    cut: CancellationToken,
+}
+
+/// Names a worker.
+type Key = (TenantName, FunctionName);
+
+/// Works until `shutdown`: takes frames off the queue of every function, makes the attempts, has the ends recorded. Then it takes
+/// nothing more, lets what runs come to its end for as long as the settings' `grace`, gives the rest back, and returns.
+///
+/// # Errors
+/// Where one of its own parts panics.
+pub async fn run(parts: HostParts, shutdown: CancellationToken) -> Result<(), Broken> {
+    let HostParts { store, registry, publisher, engine, settings } = parts;
+    let (outbox, publishing) = Outbox::new(Arc::clone(&store), publisher.clone(), settings.recorder.outbox);
+    let (recorder, recording) = Recorder::new(Arc::clone(&store), outbox, &settings.recorder);
+    let mut background = JoinSet::new();
+    background.spawn(recording);
+    background.spawn(publishing);
+
+    let running = Arc::new(Running::default());
+    let announcing =
+        running::announce(Arc::clone(&running), Arc::clone(&store), settings.announce_after, settings.name.clone());
+    let announcing = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(announcing));
+
+    let host = Arc::new(Host {
+        admission: Admission::new(settings.in_flight.clamp(1, engine.slots())),
+        held: Arc::new(Semaphore::new(kib(settings.held_bytes) as usize)),
+        store,
+        registry,
+        publisher,
+        engine,
+        recorder,
+        running,
+        io: Handle::current(),
+        stop: shutdown,
+        cut: CancellationToken::new(),
+        settings,
+    });
+    tracing::info!(host = host.settings.name, slots = host.engine.slots(), "the host takes work");
+    let mut workers = JoinSet::new();
+    let mut result = supervise(&host, &mut workers).await;
+    host.stop.cancel();
+
+    let grace = host.settings.grace;
+    if tokio::time::timeout(grace, finish(&mut workers, &mut result)).await.is_err() {
+        tracing::warn!(?grace, "executions that still run are given back to the queue");
+        host.cut.cancel();
+        finish(&mut workers, &mut result).await;
+    }
+    // With the last recorder, recording ends, and with it publishing.
+    drop((announcing, host));
+    if tokio::time::timeout(grace, finish(&mut background, &mut result)).await.is_err() {
+        tracing::warn!("outcomes could not be committed in time; their executions are delivered again");
+    }
+    result
+}
+
+/// Waits for tasks, and keeps the first panic.
+async fn finish<T: 'static>(tasks: &mut JoinSet<T>, result: &mut Result<(), Broken>) {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended
+            && error.is_panic()
+            && result.is_ok()
+        {
+            *result = Err(Broken(error.to_string()));
+        }
+    }
+}
+
+/// Keeps a worker for each function, and for each queue that is left of a deleted one, until the host is to stop.
+async fn supervise(host: &Arc<Host>, workers: &mut JoinSet<Key>) -> Result<(), Broken> {
+    let mut registry = host.registry.subscribe();
+    let mut orphans = tokio::time::interval(host.settings.orphan_interval);
+    orphans.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut at_work: HashSet<Key> = HashSet::new();
+    loop {
+        let defined: Vec<Key> =
+            registry.borrow_and_update().functions().map(|f| (f.tenant.clone(), f.name.clone())).collect();
+        start_workers(host, workers, &mut at_work, defined);
+        tokio::select! {
+            () = host.stop.cancelled() => return Ok(()),
+            // An error would mean that the watch is gone, and the host holds it.
+            _ = registry.changed() => {}
+            _ = orphans.tick() => {
+                let orphaned = orphaned(host, &at_work).await;
+                start_workers(host, workers, &mut at_work, orphaned);
+            }
+            Some(ended) = workers.join_next() => match ended {
+                Ok(key) => {
+                    at_work.remove(&key);
+                }
+                Err(error) => return Err(Broken(error.to_string())),
+            }
+        }
+    }
+}
+
+fn start_workers(host: &Arc<Host>, workers: &mut JoinSet<Key>, at_work: &mut HashSet<Key>, wanted: Vec<Key>) {
+    for key in wanted {
+        if at_work.insert(key.clone()) {
+            workers.spawn(QueueWorker::new(Arc::clone(host), key).run());
+        }
+    }
+}
+
+/// Queues that hold something for functions that nobody works for: deleted ones. Their executions are to be cancelled.
+async fn orphaned(host: &Host, at_work: &HashSet<Key>) -> Vec<Key> {
+    let broker = host.publisher.broker();
+    let queues = match broker.queues().await {
+        Ok(queues) => queues,
+        Err(error) => {
+            tracing::debug!(%error, "the queues are not known");
+            return Vec::new();
+        }
+    };
+    let mut orphaned = Vec::new();
+    for queue in queues {
+        if let Some(key) = key_of(&queue)
+            && !at_work.contains(&key)
+            && broker.depth(&queue).await.is_ok_and(|depth| depth.ready > 0)
+        {
+            orphaned.push(key);
+        }
+    }
+    orphaned
+}
+
+/// The function that a queue belongs to.
+fn key_of(queue: &QueueName) -> Option<Key> {
+    let (tenant, function) = queue.as_str().strip_prefix("wasmill.")?.split_once('.')?;
+    Some((tenant.parse().ok()?, function.parse().ok()?))
+}
+
+impl Host {
+    fn broker(&self) -> &Arc<dyn Broker> {
+        self.publisher.broker()
+    }
+
+    /// A version, ready to run. May be awaited on any thread.
+    async fn prepare(self: &Arc<Self>, digest: Digest) -> Result<Arc<Prepared>, PreflightError> {
+        if let Some(prepared) = self.engine.ready(digest) {
+            return Ok(prepared);
+        }
+        let host = Arc::clone(self);
+        let preparing = self.io.spawn(async move {
+            let fetch = async { fetch(&host.store, digest).await };
+            host.engine.prepare(digest, fetch).await
+        });
+        preparing.await.map_err(|e| PreflightError::Unavailable(e.to_string()))?
+    }
+}
+
+async fn fetch(store: &Arc<dyn Store>, digest: Digest) -> Result<Bytes, PreflightError> {
+    match store.artifact(digest).await {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err(PreflightError::Mismatch(format!("the store has no artifact {digest}"))),
+        Err(error) => Err(PreflightError::Unavailable(error.to_string())),
+    }
+}
+
+/// Bytes as a number of permits, at least one.
+fn kib(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(1024).max(1)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

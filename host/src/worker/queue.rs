@@ -1,0 +1,270 @@
+//! The worker of one queue: takes messages off it as fast as the function's concurrency allows.
+
+use std::collections::HashMap;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::task::AbortOnDropHandle;
+use wasmill_broker::{Consumption, Deliveries, Delivery, QueueName, Settle, Tag};
+
+use super::frame::{Settled, work};
+use super::version::{Version, follow};
+use super::{Host, Key, kib};
+use crate::backoff::Backoff;
+
+/// How often the worker of a deleted function looks whether its queue is empty.
+const EMPTY_CHECK: Duration = Duration::from_secs(1);
+
+/// How many messages of a deleted function's queue are taken at once.
+const DELETED_CONCURRENCY: u16 = 16;
+
+/// How long acknowledgements may take when the host ends.
+const ACK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many acknowledgements go to the broker together.
+const ACK_BATCH: usize = 256;
+
+/// The worker of one function's queue.
+pub(super) struct QueueWorker {
+    host: Arc<Host>,
+    key: Key,
+    queue: QueueName,
+    version: watch::Receiver<Option<Version>>,
+    _follow: AbortOnDropHandle<()>,
+    /// Messages in hand.
+    frames: JoinSet<Settled>,
+    held: HashMap<Id, Held>,
+    /// What sends acknowledgements, for each consumer there was and still is something in hand of.
+    acking: JoinSet<()>,
+}
+
+/// A message in hand.
+struct Held {
+    tag: Tag,
+    consumer: Arc<Consumer>,
+}
+
+/// Where the messages of one consumer are settled. Acknowledgements go together.
+struct Consumer {
+    settle: Arc<dyn Settle>,
+    acks: mpsc::Sender<Tag>,
+}
+
+/// Why a consumer was given up.
+enum Ended {
+    /// The host is to stop.
+    Stop,
+    /// It must be made anew: the broker ended it, or the concurrency is another.
+    Again,
+    /// The function is deleted and its queue empty.
+    Empty,
+}
+
+impl QueueWorker {
+    pub(super) fn new(host: Arc<Host>, key: Key) -> Self {
+        let (sender, version) = watch::channel(None);
+        let follow = AbortOnDropHandle::new(tokio::spawn(follow(Arc::clone(&host), key.clone(), sender)));
+        let queue = QueueName::of_function(&key.0, &key.1);
+        Self {
+            host,
+            key,
+            queue,
+            version,
+            _follow: follow,
+            frames: JoinSet::new(),
+            held: HashMap::new(),
+            acking: JoinSet::new(),
+        }
+    }
+
+    /// Works until the host is to stop, or the function is deleted and nothing is left of it. Gives its name back.
+    pub(super) async fn run(mut self) -> Key {
+        let stop = self.host.stop.clone();
+        tokio::select! {
+            () = stop.cancelled() => return self.key,
+            // The sender lives as long as this.
+            _ = self.version.wait_for(Option::is_some) => {}
+        }
+        let mut backoff = Backoff::new(self.host.settings.recorder.max_pause);
+        loop {
+            let concurrency = self.concurrency();
+            let consumption = tokio::select! {
+                () = stop.cancelled() => break,
+                consumption = consume(&self.host, &self.queue, concurrency) => consumption,
+            };
+            let Some(consumption) = consumption else {
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = backoff.pause() => continue,
+                }
+            };
+            backoff = Backoff::new(self.host.settings.recorder.max_pause);
+            match self.take(consumption, concurrency).await {
+                Ended::Again => {}
+                Ended::Stop | Ended::Empty => break,
+            }
+        }
+        self.finish().await;
+        self.key
+    }
+
+    fn current(&self) -> Version {
+        self.version.borrow().clone().unwrap_or(Version::Deleted)
+    }
+
+    fn concurrency(&self) -> NonZeroU16 {
+        let wanted =
+            self.current().definition().map_or(u32::from(DELETED_CONCURRENCY), |d| d.manifest.limits.concurrency);
+        u16::try_from(wanted).ok().and_then(NonZeroU16::new).unwrap_or(NonZeroU16::MAX)
+    }
+
+    /// Takes messages until there is a reason to stop.
+    async fn take(&mut self, consumption: Consumption, concurrency: NonZeroU16) -> Ended {
+        let Consumption { mut deliveries, settle } = consumption;
+        let (acks, receiver) = mpsc::channel(usize::from(concurrency.get()));
+        while self.acking.try_join_next().is_some() {}
+        self.acking.spawn(acknowledge(Arc::clone(&settle), receiver));
+        let consumer = Arc::new(Consumer { settle, acks });
+        let slots = Arc::new(Semaphore::new(usize::from(concurrency.get())));
+        let stop = self.host.stop.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ended::Stop,
+                Some(ended) = self.frames.join_next_with_id() => self.settle(ended).await,
+                Ok(()) = self.version.changed() => if self.concurrency() != concurrency {
+                    return Ended::Again;
+                },
+                delivery = next(&slots, &mut *deliveries) => match delivery {
+                    Some(delivery) => self.begin(delivery, &slots, &consumer).await,
+                    None => return Ended::Again,
+                },
+                () = tokio::time::sleep(EMPTY_CHECK), if matches!(self.current(), Version::Deleted) => {
+                    if self.frames.is_empty() && self.is_empty().await {
+                        return Ended::Empty;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn is_empty(&self) -> bool {
+        self.host.broker().depth(&self.queue).await.is_ok_and(|depth| depth.ready == 0)
+    }
+
+    /// Begins with a message, when there is room for it.
+    async fn begin(&mut self, delivery: Delivery, slots: &Arc<Semaphore>, consumer: &Arc<Consumer>) {
+        let most = kib(self.host.settings.held_bytes);
+        let weight = kib(delivery.message.body.len()).min(most);
+        let (tag, held) = (delivery.tag, Arc::clone(&self.host.held));
+        let stop = self.host.stop.clone();
+        let room = tokio::select! {
+            () = stop.cancelled() => None,
+            // Never closed.
+            room = held.acquire_many_owned(weight) => room.ok(),
+        };
+        let Some(room) = room else {
+            consumer.release(&[tag]).await;
+            return;
+        };
+        let working = work(Arc::clone(&self.host), self.key.clone(), self.current(), Arc::clone(slots), delivery);
+        let frame = self.frames.spawn(async move {
+            let settled = working.await;
+            drop(room);
+            settled
+        });
+        self.held.insert(frame.id(), Held { tag, consumer: Arc::clone(consumer) });
+    }
+
+    /// Does with a message what has turned out to be right.
+    async fn settle(&mut self, ended: Result<(Id, Settled), JoinError>) {
+        let (id, settled) = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                if error.is_panic() {
+                    tracing::error!(queue = %self.queue, %error, "the host broke down over a message");
+                }
+                (error.id(), Settled::Release)
+            }
+        };
+        let Some(Held { tag, consumer }) = self.held.remove(&id) else { return };
+        match settled {
+            Settled::Ack => consumer.ack(tag).await,
+            Settled::Release => consumer.release(&[tag]).await,
+        }
+    }
+
+    /// Lets what is in hand come to its end, or gives it back when the host says so.
+    async fn finish(&mut self) {
+        let cut = self.host.cut.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = cut.cancelled() => break,
+                ended = self.frames.join_next_with_id() => match ended {
+                    Some(ended) => self.settle(ended).await,
+                    None => break,
+                },
+            }
+        }
+        self.frames.shutdown().await;
+        for (_, Held { tag, consumer }) in self.held.drain() {
+            consumer.release(&[tag]).await;
+        }
+        // Nothing holds a consumer any more, so these end.
+        let acked = async { while self.acking.join_next().await.is_some() {} };
+        if tokio::time::timeout(ACK_PATIENCE, acked).await.is_err() {
+            tracing::warn!(queue = %self.queue, "the broker does not take acknowledgements: work is delivered again");
+        }
+    }
+}
+
+/// The next message, once the function has room for one more execution.
+async fn next(slots: &Semaphore, deliveries: &mut dyn Deliveries) -> Option<Delivery> {
+    // Never closed. Given back at once: the execution takes its own.
+    drop(slots.acquire().await);
+    deliveries.next().await
+}
+
+/// Begins to consume; `None` where that is not possible now.
+async fn consume(host: &Host, queue: &QueueName, concurrency: NonZeroU16) -> Option<Consumption> {
+    let consumption = async {
+        host.broker().declare(queue).await?;
+        host.broker().consume(queue, concurrency).await
+    };
+    match consumption.await {
+        Ok(consumption) => Some(consumption),
+        Err(error) => {
+            tracing::warn!(%queue, %error, "the queue cannot be consumed yet");
+            None
+        }
+    }
+}
+
+impl Consumer {
+    async fn ack(&self, tag: Tag) {
+        // The task ends after this only.
+        let _ = self.acks.send(tag).await;
+    }
+
+    async fn release(&self, tags: &[Tag]) {
+        if let Err(error) = self.settle.release(tags).await {
+            tracing::debug!(%error, "messages could not be given back; the broker will see that nobody holds them");
+        }
+    }
+}
+
+/// Acknowledges what has come while the last acknowledgement was under way.
+async fn acknowledge(settle: Arc<dyn Settle>, mut acks: mpsc::Receiver<Tag>) {
+    let mut tags = Vec::new();
+    while acks.recv_many(&mut tags, ACK_BATCH).await > 0 {
+        if let Err(error) = settle.ack(&tags).await {
+            // They are delivered again, and found to be done.
+            tracing::debug!(%error, "acknowledgements got lost");
+        }
+        tags.clear();
+    }
+}

@@ -1,0 +1,169 @@
+//! Stores that are away, messages that are damaged or come again, executions that bring hosts down.
+
+use std::num::NonZeroU16;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use wasmill_broker::{Broker as _, Message, QueueName};
+use wasmill_domain::{Outcome, State, TenantName, Timestamp};
+use wasmill_store::{Finished, Ledger as _};
+
+use super::{HELLO, PATIENCE, System, dispatch, only_attempt, queue};
+use crate::{HostSettings, RecorderSettings};
+
+const ADA: &str = r#"{"name": "Ada"}"#;
+
+fn impatient() -> HostSettings {
+    let recorder = RecorderSettings { max_pause: Duration::from_millis(20), ..RecorderSettings::default() };
+    HostSettings { recorder, ..HostSettings::default() }
+}
+
+#[tokio::test]
+async fn while_the_store_is_away_everything_is_held() {
+    let system = System::new().await;
+    system.deploy(HELLO, "name = 'hello'\n[limits]\nconcurrency = 4").await;
+    let host = system.start_with(impatient());
+    let first = system.publish("hello", "greeting.requested", ADA).await;
+    system.ended(first).await;
+
+    system.store.set_away(true);
+    let ids = join_all((0..200).map(|_| system.publish("hello", "greeting.requested", ADA))).await;
+    let tries = system.store.records.load(Ordering::SeqCst);
+    let tried = async {
+        while system.store.records.load(Ordering::SeqCst) < tries + 3 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, tried).await.expect("the recorder goes on trying");
+    let depth = system.depth("hello").await;
+    assert!(depth.unacked > 0 && depth.unacked <= 4, "{depth:?}");
+    for id in &ids {
+        assert!(system.store.inner().execution(&TenantName::default(), *id).await.unwrap().is_none());
+    }
+
+    system.store.set_away(false);
+    for id in ids {
+        let detail = system.ended(id).await;
+        assert_eq!(detail.summary.state, State::Succeeded);
+        only_attempt(&detail);
+    }
+    system.drained("hello").await;
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn one_that_the_store_refuses_does_not_hold_up_the_others() {
+    let system = System::new().await;
+    system.deploy(HELLO, "name = 'hello'").await;
+    let bad = dispatch("hello", "greeting.requested", ADA);
+    let bad_id = bad.execution;
+    system.store.refuse_content_of(bad_id);
+    let good: Vec<_> = (0..40).map(|_| dispatch("hello", "greeting.requested", ADA)).collect();
+    let good_ids: Vec<_> = good.iter().map(|dispatch| dispatch.execution).collect();
+    // All in the queue before the host starts, so that they are committed together.
+    join_all(good.into_iter().chain([bad]).map(|dispatch| system.publisher.publish(dispatch))).await;
+    let host = system.start();
+    for id in good_ids {
+        assert_eq!(system.ended(id).await.summary.state, State::Succeeded);
+    }
+    let detail = system.ended(bad_id).await;
+    assert_eq!((detail.summary.state, detail.summary.outcome), (State::Failed, Some(Outcome::Trap)));
+    let message = detail.summary.message.unwrap();
+    assert!(message.contains("cannot be stored") && message.contains("refused by the test"), "{message}");
+    system.drained("hello").await;
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn an_unreadable_message_is_set_aside() {
+    let system = System::new().await;
+    system.deploy(HELLO, "name = 'hello'").await;
+    let host = system.start();
+    system.broker.declare(&queue("hello")).await.unwrap();
+    system.broker.publish(&queue("hello"), Message::new("nonsense")).await.unwrap();
+    // A frame of another function is none of this one's.
+    let stray = wasmill_domain::Frame::single(dispatch("other", "greeting.requested", ADA)).encode();
+    system.broker.publish(&queue("hello"), Message::new(stray.clone())).await.unwrap();
+    let good = system.publish("hello", "greeting.requested", ADA).await;
+    assert_eq!(system.ended(good).await.summary.state, State::Succeeded);
+    system.drained("hello").await;
+
+    let mut aside = system.broker.consume(&QueueName::unreadable(), NonZeroU16::new(2).unwrap()).await.unwrap();
+    let mut bodies = Vec::new();
+    for _ in 0..2 {
+        let delivery = aside.deliveries.next().await.unwrap();
+        let from = ("wasmill-queue".to_owned(), queue("hello").to_string());
+        assert!(delivery.message.headers.contains(&from), "{:?}", delivery.message.headers);
+        bodies.push(delivery.message.body);
+    }
+    bodies.sort();
+    assert_eq!(bodies, [bytes::Bytes::from(stray), "nonsense".into()]);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_frame_that_comes_again_runs_only_what_is_left() {
+    let system = System::new().await;
+    system.deploy(HELLO, "name = 'hello'").await;
+    let (done, open) = (dispatch("hello", "greeting.requested", ADA), dispatch("hello", "greeting.requested", ADA));
+    let (done_id, open_id) = (done.execution, open.execution);
+    let now = Timestamp::now();
+    let report = wasmill_domain::AttemptReport {
+        version: None,
+        host: "a-host-that-died".into(),
+        outcome: Outcome::Rejected,
+        message: None,
+        backtrace: None,
+        output: None,
+        started_at: now,
+        finished_at: now,
+        queue_wait: Duration::ZERO,
+        run_time: Duration::ZERO,
+        fuel_used: 0,
+        peak_memory: 0,
+        log_lines_dropped: 0,
+        span: done.trace.child(),
+    };
+    let finished = Finished { dispatch: done.clone(), report, retry_at: None, logs: Vec::new(), emitted: Vec::new() };
+    assert_eq!(system.store.record(&[finished]).await.unwrap(), [true]);
+    system.publish_redelivered("hello", vec![done, open], 1).await;
+
+    let host = system.start();
+    assert_eq!(only_attempt(&system.ended(open_id).await).host, "test-host");
+    system.drained("hello").await;
+    assert_eq!(only_attempt(&system.ended(done_id).await).host, "a-host-that-died");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_frame_that_comes_too_often_is_taken_apart() {
+    let system = System::new().await;
+    system.deploy(HELLO, "name = 'hello'").await;
+    let dispatches: Vec<_> = (0..3).map(|_| dispatch("hello", "greeting.requested", ADA)).collect();
+    let ids: Vec<_> = dispatches.iter().map(|dispatch| dispatch.execution).collect();
+    system.publish_redelivered("hello", dispatches, 3).await;
+    let host = system.start();
+    for id in ids {
+        let detail = system.ended(id).await;
+        assert_eq!(detail.summary.state, State::Succeeded);
+        only_attempt(&detail);
+    }
+    system.drained("hello").await;
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_single_execution_that_comes_too_often_is_parked() {
+    let system = System::new().await;
+    system.deploy(HELLO, "name = 'hello'").await;
+    let poison = dispatch("hello", "greeting.requested", ADA);
+    let id = poison.execution;
+    system.publish_redelivered("hello", vec![poison], 3).await;
+    let host = system.start();
+    let detail = system.ended(id).await;
+    assert_eq!((detail.summary.state, detail.summary.outcome), (State::Failed, Some(Outcome::Poisoned)));
+    assert!(detail.summary.message.unwrap().contains("delivered 4 times"));
+    system.drained("hello").await;
+    host.stop().await;
+}

@@ -1,0 +1,183 @@
+//! A host at work, with the real store, the real broker and real functions.
+
+mod faults;
+mod flow;
+mod proxy;
+mod stopping;
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
+use wasmill_broker::{Broker, Depth, FramePublisher, Message, PublisherSettings, QueueName};
+use wasmill_domain::{
+    AttemptReport, Digest, Dispatch, Event, ExecutionId, Frame, FunctionName, Manifest, TenantName, Timestamp,
+    TraceContext,
+};
+use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
+use wasmill_store::{Change, ExecutionDetail, RegistryWatch, Store};
+
+use self::proxy::Proxy;
+use crate::{Broken, Engine, EngineSettings, HostParts, HostSettings, run};
+
+const HELLO: &[u8] = include_bytes!("../../../../functions/hello/hello.wasm");
+const HOSTILE: &[u8] = include_bytes!("../../../../functions/hostile/hostile.wasm");
+const FLAKY: &[u8] = include_bytes!("../../../../functions/flaky/flaky.wasm");
+const ORDER_TOTAL: &[u8] = include_bytes!("../../../../functions/order-total/order-total.wasm");
+const ORDER_AUDIT: &[u8] = include_bytes!("../../../../functions/order-audit/order-audit.wasm");
+
+/// Far more than anything takes, so that a mistake ends a test.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Everything around a host.
+struct System {
+    _dir: tempfile::TempDir,
+    /// The store, which may be away.
+    store: Arc<Proxy>,
+    broker: Arc<EmbeddedBroker>,
+    registry: RegistryWatch,
+    publisher: FramePublisher,
+    engine: Arc<Engine>,
+}
+
+/// A host that works.
+struct Working {
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), Broken>>,
+}
+
+impl System {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("store.sqlite"), SqliteSettings::default()).await.unwrap();
+        let store = Arc::new(Proxy::new(Arc::new(store)));
+        let broker = Arc::new(EmbeddedBroker::open(&dir.path().join("queue"), EmbeddedSettings::default()).unwrap());
+        let of_registry = Arc::clone(&store) as Arc<dyn Store>;
+        let registry = RegistryWatch::start(of_registry, Duration::from_millis(20)).await.unwrap();
+        let publisher = FramePublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
+        let engine = Engine::new(EngineSettings { slots: 32, threads: 2, ..EngineSettings::default() }).unwrap();
+        Self { _dir: dir, store, broker, registry, publisher, engine }
+    }
+
+    fn start(&self) -> Working {
+        self.start_with(HostSettings::default())
+    }
+
+    fn start_with(&self, settings: HostSettings) -> Working {
+        let parts = HostParts {
+            store: Arc::clone(&self.store) as _,
+            registry: self.registry.clone(),
+            publisher: self.publisher.clone(),
+            engine: Arc::clone(&self.engine),
+            settings: HostSettings { name: "test-host".into(), ..settings },
+        };
+        let stop = CancellationToken::new();
+        Working { task: tokio::spawn(run(parts, stop.clone())), stop }
+    }
+
+    async fn deploy(&self, component: &[u8], manifest: &str) {
+        let manifest = Manifest::from_toml(manifest).unwrap();
+        let digest = Digest::of(component);
+        self.store.inner().put_artifact(digest, Bytes::copy_from_slice(component)).await.unwrap();
+        let tenant = TenantName::default();
+        self.define(Change::Deploy { tenant, digest, manifest, at: Timestamp::now() }).await;
+    }
+
+    async fn define(&self, change: Change) {
+        let changed = self.store.inner().define(&change).await.unwrap();
+        self.registry.reach(changed.revision).await.unwrap();
+    }
+
+    /// Publishes, and gives the execution's id.
+    async fn publish(&self, function: &str, event_type: &str, data: &str) -> ExecutionId {
+        let dispatch = dispatch(function, event_type, data);
+        let id = dispatch.execution;
+        self.publisher.publish(dispatch).await.unwrap();
+        id
+    }
+
+    /// The execution, once `is` holds of it.
+    async fn execution(&self, id: ExecutionId, is: impl Fn(&ExecutionDetail) -> bool) -> ExecutionDetail {
+        let waiting = async {
+            loop {
+                let detail = self.store.inner().execution(&TenantName::default(), id).await.unwrap();
+                if let Some(detail) = detail.filter(&is) {
+                    return detail;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.expect("the execution gets there in time")
+    }
+
+    async fn ended(&self, id: ExecutionId) -> ExecutionDetail {
+        self.execution(id, |detail| detail.summary.state.is_terminal()).await
+    }
+
+    async fn depth(&self, function: &str) -> Depth {
+        self.broker.depth(&queue(function)).await.unwrap()
+    }
+
+    /// Waits until the queue is empty and nothing of it is in hand.
+    async fn drained(&self, function: &str) {
+        let waiting = async {
+            while self.depth(function).await != Depth::default() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.expect("the queue is empty in time");
+    }
+
+    /// Puts one message on the queue, and delivers it `times` times to nobody who cares.
+    async fn publish_redelivered(&self, function: &str, dispatches: Vec<Dispatch>, times: u32) {
+        let queue = queue(function);
+        self.broker.declare(&queue).await.unwrap();
+        let body = Frame::new(dispatches).unwrap().encode();
+        self.broker.publish(&queue, Message::new(body)).await.unwrap();
+        for redeliveries in 0..times {
+            let mut consumption = self.broker.consume(&queue, NonZeroU16::MIN).await.unwrap();
+            let delivery = consumption.deliveries.next().await.unwrap();
+            assert_eq!(delivery.redeliveries, redeliveries);
+            consumption.settle.release(&[delivery.tag]).await.unwrap();
+        }
+    }
+}
+
+impl Working {
+    async fn stop(self) {
+        self.stop.cancel();
+        tokio::time::timeout(PATIENCE, self.task).await.expect("the host ends in time").unwrap().unwrap();
+    }
+}
+
+fn queue(function: &str) -> QueueName {
+    QueueName::of_function(&TenantName::default(), &name(function))
+}
+
+fn name(function: &str) -> FunctionName {
+    function.parse().unwrap()
+}
+
+fn dispatch(function: &str, event_type: &str, data: &str) -> Dispatch {
+    Dispatch {
+        tenant: TenantName::default(),
+        function: name(function),
+        execution: ExecutionId::new(),
+        attempt: 1,
+        max_attempts: 3,
+        accepted_at: Timestamp::now(),
+        queued_at: Timestamp::now(),
+        trace: TraceContext::new_root(),
+        parent: None,
+        event: Arc::new(Event::new("event-1", "/tests", event_type.parse().unwrap(), data.to_owned())),
+    }
+}
+
+fn only_attempt(detail: &ExecutionDetail) -> &AttemptReport {
+    assert_eq!(detail.attempts.len(), 1, "{detail:?}");
+    &detail.attempts[0].1
+}

@@ -1,0 +1,151 @@
+//! A store in between that can be told to be away, or to refuse what has to do with some execution.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use wasmill_domain::{
+    Definitions, Digest, Dispatch, ExecutionId, FunctionName, Move, Revision, State, TenantName, Timestamp,
+};
+use wasmill_store::{
+    Agenda, Catalog, Change, Changed, Error, ExecutionDetail, ExecutionQuery, ExecutionSummary, Finished, Ledger,
+    LogEntry, LogPosition, Publication, Result, Started, Store, Term, Version,
+};
+
+pub(super) struct Proxy {
+    inner: Arc<dyn Store>,
+    away: AtomicBool,
+    /// Executions whose results and logs are refused.
+    refused: Mutex<HashSet<ExecutionId>>,
+    /// Calls of `record`, refused ones included.
+    pub(super) records: AtomicUsize,
+}
+
+impl Proxy {
+    pub(super) fn new(inner: Arc<dyn Store>) -> Self {
+        Self { inner, away: AtomicBool::new(false), refused: Mutex::default(), records: AtomicUsize::new(0) }
+    }
+
+    /// The store itself, which is never away.
+    pub(super) fn inner(&self) -> &Arc<dyn Store> {
+        &self.inner
+    }
+
+    pub(super) fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::SeqCst);
+    }
+
+    pub(super) fn refuse_content_of(&self, id: ExecutionId) {
+        self.refused.lock().unwrap().insert(id);
+    }
+
+    fn there(&self) -> Result<&Arc<dyn Store>> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(Error::Unavailable("cut off by the test".into()));
+        }
+        Ok(&self.inner)
+    }
+}
+
+#[async_trait]
+impl Catalog for Proxy {
+    async fn definitions(&self, known: Revision) -> Result<Option<Definitions>> {
+        self.there()?.definitions(known).await
+    }
+
+    async fn define(&self, change: &Change) -> Result<Changed> {
+        self.there()?.define(change).await
+    }
+
+    async fn versions(&self, tenant: &TenantName, function: &FunctionName) -> Result<Vec<Version>> {
+        self.there()?.versions(tenant, function).await
+    }
+
+    async fn put_artifact(&self, digest: Digest, bytes: Bytes) -> Result<()> {
+        self.there()?.put_artifact(digest, bytes).await
+    }
+
+    async fn artifact(&self, digest: Digest) -> Result<Option<Bytes>> {
+        self.there()?.artifact(digest).await
+    }
+}
+
+#[async_trait]
+impl Ledger for Proxy {
+    async fn ping(&self) -> Result<()> {
+        self.there()?.ping().await
+    }
+
+    async fn enqueue(&self, dispatches: &[Dispatch], publication: Publication) -> Result<()> {
+        self.there()?.enqueue(dispatches, publication).await
+    }
+
+    async fn start(&self, attempts: &[Started]) -> Result<()> {
+        self.there()?.start(attempts).await
+    }
+
+    async fn unfinished(&self, attempts: &[(ExecutionId, u32)]) -> Result<Vec<bool>> {
+        self.there()?.unfinished(attempts).await
+    }
+
+    async fn record(&self, finished: &[Finished]) -> Result<Vec<bool>> {
+        self.records.fetch_add(1, Ordering::SeqCst);
+        let inner = self.there()?;
+        {
+            let refused = self.refused.lock().unwrap();
+            let has_content = |f: &Finished| f.report.output.is_some() || !f.logs.is_empty();
+            if finished.iter().any(|f| refused.contains(&f.dispatch.execution) && has_content(f)) {
+                return Err(Error::Rejected("refused by the test".into()));
+            }
+        }
+        inner.record(finished).await
+    }
+
+    async fn move_execution(&self, tenant: &TenantName, id: ExecutionId, what: Move, at: Timestamp) -> Result<State> {
+        self.there()?.move_execution(tenant, id, what, at).await
+    }
+
+    async fn executions(&self, query: &ExecutionQuery) -> Result<Vec<ExecutionSummary>> {
+        self.there()?.executions(query).await
+    }
+
+    async fn execution(&self, tenant: &TenantName, id: ExecutionId) -> Result<Option<ExecutionDetail>> {
+        self.there()?.execution(tenant, id).await
+    }
+
+    async fn logs(
+        &self,
+        tenant: &TenantName,
+        id: ExecutionId,
+        after: Option<LogPosition>,
+        limit: u32,
+    ) -> Result<Vec<LogEntry>> {
+        self.there()?.logs(tenant, id, after, limit).await
+    }
+}
+
+#[async_trait]
+impl Agenda for Proxy {
+    async fn promote_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Dispatch>> {
+        self.there()?.promote_due(now, limit).await
+    }
+
+    async fn outbox(&self, before: Timestamp, limit: u32) -> Result<Vec<Dispatch>> {
+        self.there()?.outbox(before, limit).await
+    }
+
+    async fn published(&self, entries: &[(ExecutionId, u32)]) -> Result<()> {
+        self.there()?.published(entries).await
+    }
+
+    async fn lease(&self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Term>> {
+        self.there()?.lease(name, holder, ttl).await
+    }
+
+    async fn prune(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        self.there()?.prune(before, limit).await
+    }
+}

@@ -1,0 +1,196 @@
+-- The first schema. Its PostgreSQL sibling has the same tables and columns; what differs is the types and that history is
+-- partitioned by day there.
+--
+-- Types: an id is the 16 bytes of a UUID and a digest the 32 bytes of a SHA-256; a time is in microseconds since 1970, a
+-- duration (`_ns`) in nanoseconds. Words (states, outcomes, levels, …) are those of the domain, and CHECKs refuse all others.
+
+------------------------------------------------------------------------------------------------------------------------
+-- What users define. Every change raises the one revision, in its own transaction.
+
+CREATE TABLE revision (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    revision INTEGER NOT NULL CHECK (revision >= 0)
+) STRICT;
+
+INSERT INTO revision (only_row, revision) VALUES (1, 0);
+
+-- Content-addressed. `put_at` is renewed when the same bytes are put again, so that a deploy's artifact is never pruned
+-- between its upload and the version that will name it.
+CREATE TABLE artifacts (
+    digest BLOB PRIMARY KEY CHECK (length(digest) = 32),
+    put_at INTEGER NOT NULL,
+    bytes BLOB NOT NULL
+) STRICT;
+
+-- A rollback moves `current_version`, and nothing else.
+CREATE TABLE functions (
+    tenant TEXT NOT NULL,
+    name TEXT NOT NULL,
+    current_version INTEGER NOT NULL,
+    PRIMARY KEY (tenant, name),
+    FOREIGN KEY (tenant, name, current_version) REFERENCES versions (tenant, function, number) DEFERRABLE INITIALLY DEFERRED
+) STRICT, WITHOUT ROWID;
+
+-- `manifest` is the manifest's JSON without its triggers, which have rows of their own.
+CREATE TABLE versions (
+    tenant TEXT NOT NULL,
+    function TEXT NOT NULL,
+    number INTEGER NOT NULL CHECK (number >= 1),
+    digest BLOB NOT NULL REFERENCES artifacts (digest),
+    manifest TEXT NOT NULL,
+    deployed_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, function, number),
+    FOREIGN KEY (tenant, function) REFERENCES functions (tenant, name) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+
+CREATE INDEX versions_by_digest ON versions (digest);
+
+-- The triggers of a version in the manifest's order. `schema` is a JSON Schema's text.
+CREATE TABLE triggers (
+    tenant TEXT NOT NULL,
+    function TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    place INTEGER NOT NULL CHECK (place >= 0),
+    event TEXT NOT NULL,
+    schema TEXT,
+    PRIMARY KEY (tenant, function, version, place),
+    FOREIGN KEY (tenant, function, version) REFERENCES versions (tenant, function, number) ON DELETE CASCADE
+) STRICT;
+
+-- The schema of an event type.
+CREATE TABLE schemas (
+    tenant TEXT NOT NULL,
+    event_type TEXT NOT NULL,
+    version INTEGER NOT NULL CHECK (version >= 1),
+    schema TEXT NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, event_type)
+) STRICT;
+
+CREATE TABLE api_keys (
+    id BLOB PRIMARY KEY CHECK (length(id) = 16),
+    tenant TEXT NOT NULL,
+    role TEXT NOT NULL CHECK (role IN ('operator', 'tenant')),
+    label TEXT NOT NULL,
+    hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),
+    created_at INTEGER NOT NULL
+) STRICT;
+
+------------------------------------------------------------------------------------------------------------------------
+-- What became of events. These tables have no foreign keys: an execution outlives its function, and its parts are written
+-- and pruned together with it, in one transaction (in PostgreSQL, with the day's partition).
+
+-- The row that moves from state to state. It is kept narrow, because each move rewrites it: the event is in `events`, results
+-- are in `attempts`. What lists show and filter of the event is repeated here.
+CREATE TABLE executions (
+    id BLOB PRIMARY KEY CHECK (length(id) = 16),
+    tenant TEXT NOT NULL,
+    function TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (
+        state IN ('scheduled', 'queued', 'running', 'suspended', 'succeeded', 'failed', 'cancelled')
+    ),
+    -- The attempt that it is at, and how many there are at most.
+    attempt INTEGER NOT NULL CHECK (attempt >= 0),
+    max_attempts INTEGER NOT NULL CHECK (max_attempts >= 0),
+    -- The last attempt that began: which version ran, where, how it ended and why.
+    version BLOB CHECK (length(version) = 32),
+    host TEXT,
+    outcome TEXT CHECK (
+        outcome IN (
+            'success', 'rejected', 'error', 'trap', 'out_of_fuel', 'out_of_memory', 'timed_out', 'cancelled', 'poisoned'
+        )
+    ),
+    message TEXT,
+    event_type TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    event_source TEXT NOT NULL,
+    -- The execution that emitted the event.
+    parent BLOB CHECK (length(parent) = 16),
+    -- The W3C trace context that attempts are children of.
+    traceparent TEXT NOT NULL,
+    tracestate TEXT,
+    trace_id TEXT NOT NULL GENERATED ALWAYS AS (substr(traceparent, 4, 32)) VIRTUAL,
+    accepted_at INTEGER NOT NULL,
+    queued_at INTEGER NOT NULL,
+    due_at INTEGER,
+    started_at INTEGER,
+    finished_at INTEGER,
+    CHECK ((state = 'scheduled') = (due_at IS NOT NULL)),
+    CHECK (state NOT IN ('succeeded', 'failed', 'cancelled') OR finished_at IS NOT NULL)
+) STRICT, WITHOUT ROWID;
+
+-- Lists are by id, which is by time: each of these is read from its end.
+CREATE INDEX executions_by_tenant ON executions (tenant, id);
+CREATE INDEX executions_by_function ON executions (tenant, function, id);
+CREATE INDEX executions_by_state ON executions (tenant, state, id);
+CREATE INDEX executions_due ON executions (due_at) WHERE state = 'scheduled';
+CREATE INDEX executions_by_parent ON executions (parent, id) WHERE parent IS NOT NULL;
+
+-- The event of an execution, once, in the JSON format of CloudEvents 1.0.
+CREATE TABLE events (
+    execution_id BLOB PRIMARY KEY CHECK (length(execution_id) = 16),
+    event TEXT NOT NULL
+) STRICT;
+
+-- Attempts that have ended, each with its own span. Only a success has `output`.
+CREATE TABLE attempts (
+    execution_id BLOB NOT NULL CHECK (length(execution_id) = 16),
+    attempt INTEGER NOT NULL CHECK (attempt >= 0),
+    version BLOB CHECK (length(version) = 32),
+    host TEXT NOT NULL,
+    outcome TEXT NOT NULL CHECK (
+        outcome IN (
+            'success', 'rejected', 'error', 'trap', 'out_of_fuel', 'out_of_memory', 'timed_out', 'cancelled', 'poisoned'
+        )
+    ),
+    message TEXT,
+    backtrace TEXT,
+    started_at INTEGER NOT NULL,
+    finished_at INTEGER NOT NULL,
+    queue_wait_ns INTEGER NOT NULL,
+    run_time_ns INTEGER NOT NULL,
+    fuel_used INTEGER NOT NULL,
+    peak_memory INTEGER NOT NULL,
+    log_lines_dropped INTEGER NOT NULL,
+    traceparent TEXT NOT NULL,
+    tracestate TEXT,
+    content_type TEXT,
+    output BLOB,
+    PRIMARY KEY (execution_id, attempt),
+    CHECK ((content_type IS NULL) = (output IS NULL))
+) STRICT;
+
+-- `fields` is a JSON object's text.
+CREATE TABLE logs (
+    execution_id BLOB NOT NULL CHECK (length(execution_id) = 16),
+    attempt INTEGER NOT NULL CHECK (attempt >= 0),
+    seq INTEGER NOT NULL CHECK (seq >= 0),
+    at INTEGER NOT NULL,
+    level TEXT NOT NULL CHECK (level IN ('trace', 'debug', 'info', 'warn', 'error')),
+    source TEXT NOT NULL CHECK (source IN ('log', 'stdout', 'stderr', 'host')),
+    message TEXT NOT NULL,
+    fields TEXT,
+    PRIMARY KEY (execution_id, attempt, seq)
+) STRICT, WITHOUT ROWID;
+
+------------------------------------------------------------------------------------------------------------------------
+-- What is still to be done.
+
+-- Attempts that nobody has confirmed to be in their queue. An entry counts as long as its execution is queued or running at
+-- the same attempt; others are swept out when they are come upon.
+CREATE TABLE outbox (
+    execution_id BLOB NOT NULL CHECK (length(execution_id) = 16),
+    attempt INTEGER NOT NULL CHECK (attempt >= 0),
+    made_at INTEGER NOT NULL,
+    PRIMARY KEY (execution_id, attempt)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX outbox_by_age ON outbox (made_at, execution_id, attempt);
+
+-- Who leads. A new holder raises the term.
+CREATE TABLE leases (
+    name TEXT PRIMARY KEY,
+    holder TEXT NOT NULL,
+    term INTEGER NOT NULL CHECK (term >= 1),
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,60 @@
+//! The scheduler's settings.
+
+use std::time::Duration;
+
+use crate::Error;
+
+/// How a scheduler works. Every bound has its default here.
+#[derive(Clone, Debug)]
+pub struct SchedulerSettings {
+    /// Names this process among the schedulers. Default: a random UUID.
+    pub holder: String,
+    /// How often it looks for what is due. Default: 200 ms, so a retry is at most that late.
+    pub interval: Duration,
+    /// How long a lease lasts. A leader that dies is replaced after this at the latest. Default: 4 s.
+    pub lease: Duration,
+    /// How old an outbox entry must be to be swept: whoever made it publishes it at once as a rule. Default: 2 s.
+    pub grace: Duration,
+    /// How many executions are taken at a time. Default: 500.
+    pub batch: u32,
+    /// How long ended executions are kept; `None` keeps them for ever. Default: 7 days.
+    pub retention: Option<Duration>,
+    /// How often old history is looked for. Default: 1 min.
+    pub prune_interval: Duration,
+    /// How many executions are deleted in one transaction. Default: 500.
+    pub prune_batch: u32,
+    /// The longest pause between tries while the store is away. Default: 5 s.
+    pub max_backoff: Duration,
+}
+
+impl Default for SchedulerSettings {
+    fn default() -> Self {
+        Self {
+            holder: uuid::Uuid::now_v7().to_string(),
+            interval: Duration::from_millis(200),
+            lease: Duration::from_secs(4),
+            grace: Duration::from_secs(2),
+            batch: 500,
+            retention: Some(Duration::from_secs(7 * 86_400)),
+            prune_interval: Duration::from_secs(60),
+            prune_batch: 500,
+            max_backoff: Duration::from_secs(5),
+        }
+    }
+}
+
+impl SchedulerSettings {
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let wrong = |key, message| Err(Error::Setting { key, message });
+        if self.batch == 0 || self.prune_batch == 0 {
+            return wrong("batch, prune_batch", "must be at least 1");
+        }
+        if self.interval.is_zero() {
+            return wrong("interval", "must be longer than nothing");
+        }
+        if self.lease < self.interval * 4 {
+            return wrong("lease", "must be at least four intervals, or it runs out between two renewals");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,156 @@
+//! What happens while the store or the broker is away, or will not take something.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
+use wasmill_broker::{Broker, FramePublisher, PublisherSettings};
+use wasmill_domain::{Dispatch, Event, Outcome, State, TenantName, Timestamp};
+use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
+use wasmill_store::{Agenda as _, Ledger as _, Publication, Store};
+
+use super::restart::Restart;
+use super::{PATIENCE, dispatch, dispatch_to, next_frame, queue, settings, until};
+use crate::{SchedulerParts, SchedulerSettings, run};
+
+async fn open_store(dir: &Path) -> Arc<SqliteStore> {
+    Arc::new(SqliteStore::open(&dir.join("db.sqlite"), SqliteSettings::default()).await.unwrap())
+}
+
+fn open_broker(dir: &Path, settings: EmbeddedSettings) -> Arc<EmbeddedBroker> {
+    Arc::new(EmbeddedBroker::open(&dir.join("queue"), settings).unwrap())
+}
+
+fn parts(store: Arc<dyn Store>, broker: Arc<dyn Broker>, settings: SchedulerSettings) -> SchedulerParts {
+    SchedulerParts { store, publisher: FramePublisher::new(broker, PublisherSettings::default()), settings }
+}
+
+/// Tries often, so that an outage is met many times over.
+fn impatient() -> SchedulerSettings {
+    SchedulerSettings { max_backoff: Duration::from_millis(20), ..settings() }
+}
+
+async fn is_empty(store: &SqliteStore) -> bool {
+    store.outbox(Timestamp::from_micros(i64::MAX), 1).await.unwrap().is_empty()
+}
+
+#[tokio::test]
+async fn a_store_may_be_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = open_store(dir.path()).await;
+    let accepted = dispatch();
+    first.enqueue(std::slice::from_ref(&accepted), Publication::Pending).await.unwrap();
+    first.close().await;
+    let store = Arc::new(Restart::<dyn Store>::new(first));
+    let broker = open_broker(dir.path(), EmbeddedSettings::default());
+    let shutdown = CancellationToken::new();
+    let all = parts(Arc::clone(&store) as _, Arc::clone(&broker) as _, impatient());
+    let running = tokio::spawn(run(all, shutdown.clone()));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    store.replace(open_store(dir.path()).await);
+    assert_eq!(next_frame(&*broker, "total").await[0].execution, accepted.execution);
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_broker_may_be_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_store(dir.path()).await;
+    let first = open_broker(dir.path(), EmbeddedSettings::default());
+    first.close().await;
+    let broker = Arc::new(Restart::<dyn Broker>::new(Arc::clone(&first) as _));
+    let all: Vec<Dispatch> = (0..5).map(|_| dispatch()).collect();
+    store.enqueue(&all, Publication::Pending).await.unwrap();
+    let shutdown = CancellationToken::new();
+    let running =
+        tokio::spawn(run(parts(Arc::clone(&store) as _, Arc::clone(&broker) as _, impatient()), shutdown.clone()));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!is_empty(&store).await, "nothing is taken out that is not confirmed");
+    drop(first);
+    let elsewhere = dir.path().join("elsewhere");
+    let second = open_broker(&elsewhere, EmbeddedSettings::default());
+    broker.replace(Arc::clone(&second) as _);
+    until(async || is_empty(&store).await).await;
+    assert_eq!(next_frame(&*second, "total").await[0].execution, all[0].execution);
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_broker_that_hangs_does_not_keep_a_leader() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_store(dir.path()).await;
+    let broker = Arc::new(Restart::<dyn Broker>::new(open_broker(dir.path(), EmbeddedSettings::default())));
+    broker.hang();
+    store.enqueue(&[dispatch()], Publication::Pending).await.unwrap();
+    let shutdown = CancellationToken::new();
+    let for_ever = SchedulerSettings { lease: Duration::from_secs(86_400), ..settings() };
+    let all = parts(Arc::clone(&store) as _, Arc::clone(&broker) as _, for_ever);
+    let running = tokio::spawn(run(all, shutdown.clone()));
+    let lease = async || store.lease("scheduler", "another", Duration::ZERO).await.unwrap();
+    until(async || lease().await.is_none()).await;
+    shutdown.cancel();
+    tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap().unwrap();
+    assert!(lease().await.is_some());
+    assert!(!is_empty(&store).await);
+}
+
+#[tokio::test]
+async fn a_full_queue_delays_only_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_store(dir.path()).await;
+    let broker = open_broker(dir.path(), EmbeddedSettings { queue_messages: 1, ..EmbeddedSettings::default() });
+    let publisher = FramePublisher::new(Arc::clone(&broker) as Arc<dyn Broker>, PublisherSettings::default());
+    let stuck: Vec<Dispatch> = (0..9).map(|_| dispatch_to("stuck")).collect();
+    publisher.publish(stuck[0].clone()).await.unwrap();
+    // The older entries are those of the queue that is full, and more of them than one batch has.
+    store.enqueue(&stuck[1..], Publication::Pending).await.unwrap();
+    let free = dispatch();
+    store.enqueue(std::slice::from_ref(&free), Publication::Pending).await.unwrap();
+    let shutdown = CancellationToken::new();
+    let narrow = SchedulerSettings { batch: 2, ..settings() };
+    let running = tokio::spawn(run(parts(Arc::clone(&store) as _, Arc::clone(&broker) as _, narrow), shutdown.clone()));
+    assert_eq!(next_frame(&*broker, "total").await[0].execution, free.execution);
+    let mut taken = 0;
+    while taken < stuck.len() {
+        taken += next_frame(&*broker, "stuck").await.len();
+    }
+    until(async || is_empty(&store).await).await;
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_can_never_be_sent_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_store(dir.path()).await;
+    let broker = open_broker(dir.path(), EmbeddedSettings { message_bytes: 100 << 10, ..EmbeddedSettings::default() });
+    let mut large = dispatch();
+    let data = Bytes::from(format!("\"{}\"", "x".repeat(200 << 10)));
+    large.event = Arc::new(Event { data: Some(data), ..Event::clone(&large.event) });
+    // They would share a frame.
+    let all = [dispatch(), large.clone(), dispatch()];
+    store.enqueue(&all, Publication::Pending).await.unwrap();
+    let shutdown = CancellationToken::new();
+    let running =
+        tokio::spawn(run(parts(Arc::clone(&store) as _, Arc::clone(&broker) as _, settings()), shutdown.clone()));
+    until(async || is_empty(&store).await).await;
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+    let summary = store.execution(&TenantName::default(), large.execution).await.unwrap().unwrap().summary;
+    assert_eq!((summary.state, summary.outcome), (State::Failed, Some(Outcome::Rejected)));
+    assert!(summary.message.as_deref().is_some_and(|text| text.contains("could not be sent")), "{summary:?}");
+    for other in [&all[0], &all[2]] {
+        let summary = store.execution(&TenantName::default(), other.execution).await.unwrap().unwrap().summary;
+        assert_eq!(summary.state, State::Queued);
+    }
+    let mut sent = Vec::new();
+    while broker.depth(&queue("total")).await.unwrap().ready > 0 {
+        sent.extend(next_frame(&*broker, "total").await.into_iter().map(|dispatch| dispatch.execution));
+    }
+    assert_eq!(sent, [all[0].execution, all[2].execution]);
+}

@@ -1,0 +1,151 @@
+//! A store and a broker that can be taken away and brought back: the real ones, closed and opened again on the same files.
+
+use std::num::NonZeroU16;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use wasmill_broker::{Broker, Consumption, Depth, Message, PendingReply, QueueName, ReplyTo};
+use wasmill_domain::{
+    Definitions, Digest, Dispatch, ExecutionId, FunctionName, Move, Revision, State, TenantName, Timestamp,
+};
+use wasmill_store::{
+    Agenda, Catalog, Change, Changed, ExecutionDetail, ExecutionQuery, ExecutionSummary, Finished, Ledger, LogEntry,
+    LogPosition, Publication, Result, Started, Store, Term, Version,
+};
+
+/// Passes every call on to the one that is there now.
+pub(super) struct Restart<T: ?Sized> {
+    now: RwLock<Arc<T>>,
+    hangs: AtomicBool,
+}
+
+impl<T: ?Sized> Restart<T> {
+    pub(super) fn new(first: Arc<T>) -> Self {
+        Self { now: RwLock::new(first), hangs: AtomicBool::new(false) }
+    }
+
+    /// From now on no publish is answered, as where a network drops everything.
+    pub(super) fn hang(&self) {
+        self.hangs.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn replace(&self, next: Arc<T>) {
+        *self.now.write().unwrap() = next;
+    }
+
+    fn now(&self) -> Arc<T> {
+        Arc::clone(&self.now.read().unwrap())
+    }
+}
+
+#[async_trait]
+impl Catalog for Restart<dyn Store> {
+    async fn definitions(&self, known: Revision) -> Result<Option<Definitions>> {
+        self.now().definitions(known).await
+    }
+    async fn define(&self, change: &Change) -> Result<Changed> {
+        self.now().define(change).await
+    }
+    async fn versions(&self, tenant: &TenantName, function: &FunctionName) -> Result<Vec<Version>> {
+        self.now().versions(tenant, function).await
+    }
+    async fn put_artifact(&self, digest: Digest, bytes: Bytes) -> Result<()> {
+        self.now().put_artifact(digest, bytes).await
+    }
+    async fn artifact(&self, digest: Digest) -> Result<Option<Bytes>> {
+        self.now().artifact(digest).await
+    }
+}
+
+#[async_trait]
+impl Ledger for Restart<dyn Store> {
+    async fn ping(&self) -> Result<()> {
+        self.now().ping().await
+    }
+    async fn enqueue(&self, dispatches: &[Dispatch], publication: Publication) -> Result<()> {
+        self.now().enqueue(dispatches, publication).await
+    }
+    async fn start(&self, attempts: &[Started]) -> Result<()> {
+        self.now().start(attempts).await
+    }
+    async fn unfinished(&self, attempts: &[(ExecutionId, u32)]) -> Result<Vec<bool>> {
+        self.now().unfinished(attempts).await
+    }
+    async fn record(&self, finished: &[Finished]) -> Result<Vec<bool>> {
+        self.now().record(finished).await
+    }
+    async fn move_execution(&self, tenant: &TenantName, id: ExecutionId, what: Move, at: Timestamp) -> Result<State> {
+        self.now().move_execution(tenant, id, what, at).await
+    }
+    async fn executions(&self, query: &ExecutionQuery) -> Result<Vec<ExecutionSummary>> {
+        self.now().executions(query).await
+    }
+    async fn execution(&self, tenant: &TenantName, id: ExecutionId) -> Result<Option<ExecutionDetail>> {
+        self.now().execution(tenant, id).await
+    }
+    async fn logs(
+        &self,
+        tenant: &TenantName,
+        id: ExecutionId,
+        after: Option<LogPosition>,
+        limit: u32,
+    ) -> Result<Vec<LogEntry>> {
+        self.now().logs(tenant, id, after, limit).await
+    }
+}
+
+#[async_trait]
+impl Agenda for Restart<dyn Store> {
+    async fn promote_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Dispatch>> {
+        self.now().promote_due(now, limit).await
+    }
+    async fn outbox(&self, before: Timestamp, limit: u32) -> Result<Vec<Dispatch>> {
+        self.now().outbox(before, limit).await
+    }
+    async fn published(&self, entries: &[(ExecutionId, u32)]) -> Result<()> {
+        self.now().published(entries).await
+    }
+    async fn lease(&self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Term>> {
+        self.now().lease(name, holder, ttl).await
+    }
+    async fn prune(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        self.now().prune(before, limit).await
+    }
+}
+
+#[async_trait]
+impl Broker for Restart<dyn Broker> {
+    async fn declare(&self, queue: &QueueName) -> wasmill_broker::Result<()> {
+        self.now().declare(queue).await
+    }
+    async fn delete(&self, queue: &QueueName) -> wasmill_broker::Result<()> {
+        self.now().delete(queue).await
+    }
+    async fn publish(&self, queue: &QueueName, message: Message) -> wasmill_broker::Result<()> {
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        self.now().publish(queue, message).await
+    }
+    async fn request(&self, queue: &QueueName, message: Message) -> wasmill_broker::Result<PendingReply> {
+        self.now().request(queue, message).await
+    }
+    async fn reply(&self, to: &ReplyTo, body: Bytes) -> wasmill_broker::Result<()> {
+        self.now().reply(to, body).await
+    }
+    async fn consume(&self, queue: &QueueName, prefetch: NonZeroU16) -> wasmill_broker::Result<Consumption> {
+        self.now().consume(queue, prefetch).await
+    }
+    async fn depth(&self, queue: &QueueName) -> wasmill_broker::Result<Depth> {
+        self.now().depth(queue).await
+    }
+    async fn queues(&self) -> wasmill_broker::Result<Vec<QueueName>> {
+        self.now().queues().await
+    }
+    async fn ping(&self) -> wasmill_broker::Result<()> {
+        self.now().ping().await
+    }
+}

@@ -1,0 +1,64 @@
+//! What every backend must do: each sentence of the port's documentation, tried. A backend runs all of it by
+//! `suite!(factory)`, where `factory()` gives a [`Fresh`] store.
+
+pub(crate) mod agenda;
+pub(crate) mod catalog;
+pub(crate) mod fencing;
+pub(crate) mod history;
+pub(crate) mod model;
+pub(crate) mod moves;
+pub(crate) mod sample;
+pub(crate) mod versions;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use crate::port::Store;
+
+/// An empty store, and what it needs to live: a temporary folder, a schema.
+pub(crate) struct Fresh {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) _keep: Box<dyn Any + Send>,
+}
+
+/// Makes a test of each function of the suite.
+macro_rules! suite {
+    ($fresh:path) => {
+        crate::conformance::suite! { @tests $fresh;
+            versions: an_empty_store_is_at_revision_zero, a_deploy_is_defined, the_same_deploy_changes_nothing,
+                another_deploy_is_another_version, a_deploy_needs_its_artifact, a_rollback_moves_a_pointer,
+                a_function_is_deleted_with_its_versions, functions_of_tenants_are_apart;
+            catalog: schemas_count_their_changes, keys_are_kept, the_last_operator_stays, artifacts_are_kept_by_content,
+                changes_at_once_have_revisions_of_their_own, a_refused_change_leaves_no_trace, any_text_is_kept;
+            history: it_answers, an_accepted_execution_is_queued, what_is_there_is_left_as_it_is, a_start_is_news,
+                a_result_is_kept_with_all_that_belongs_to_it, a_retry_is_scheduled, emitted_events_follow_a_success_only,
+                filters_hold_together, pages_follow_each_other, times_bound_the_list, logs_are_in_order, any_text_round_trips,
+                large_values_are_kept;
+            fencing: each_outcome_makes_its_move, the_first_outcome_stands, a_row_is_made_where_there_is_none,
+                of_two_in_one_batch_the_first_stands, an_older_attempt_loses, what_is_unfinished_is_told_in_order,
+                a_start_that_is_forbidden_is_left_out, writers_at_once_have_one_winner, a_large_batch_is_one,
+                a_refused_batch_changes_nothing;
+            moves: the_table_is_obeyed, a_suspended_execution_waits, a_replay_begins_the_next_attempt,
+                a_cancelled_attempt_cannot_end, other_tenants_cannot_move_it;
+            agenda: what_is_due_is_promoted, the_outbox_is_in_order, what_went_on_leaves_the_outbox,
+                an_unreadable_event_is_given_up, a_lease_has_one_holder, a_lease_runs_out, leases_are_taken_by_one,
+                what_ended_is_pruned, pruning_is_bounded, unnamed_artifacts_are_pruned;
+        }
+
+        #[test]
+        fn any_sequence_of_operations_agrees_with_the_model() {
+            crate::conformance::model::agrees(|| $fresh());
+        }
+    };
+    (@tests $fresh:path; $($group:ident: $($name:ident),+;)+) => {
+        $($(
+            #[tokio::test]
+            async fn $name() {
+                let fresh = $fresh().await;
+                crate::conformance::$group::$name(std::sync::Arc::clone(&fresh.store)).await;
+            }
+        )+)+
+    };
+}
+
+pub(crate) use suite;

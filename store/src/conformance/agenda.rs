@@ -1,0 +1,208 @@
+//! Due times, the outbox, leases and retention.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use wasmill_domain::{Digest, Dispatch, Event, ExecutionId, Move, Outcome, State, Timestamp};
+
+use super::sample::{
+    at_attempt, deploy, dispatch, dispatches, event, execution_in, finished, line, listed, name, now, outbox, retried,
+    soon, state_of, tenant,
+};
+use crate::port::{Change, ExecutionQuery, Finished, Publication, Store, Term};
+
+fn ids(dispatches: &[Dispatch]) -> Vec<ExecutionId> {
+    dispatches.iter().map(|dispatch| dispatch.execution).collect()
+}
+
+pub(crate) async fn what_is_due_is_promoted(store: Arc<dyn Store>) {
+    let start = now();
+    let at = |second: u64| start.plus(Duration::from_secs(second));
+    let all = dispatches(4);
+    let due = [at(3), at(1), at(2), at(9)];
+    let batch: Vec<Finished> = all.iter().zip(due).map(|(dispatch, due)| retried(dispatch, due)).collect();
+    store.record(&batch).await.unwrap();
+    assert!(store.promote_due(start, 10).await.unwrap().is_empty());
+    let first = store.promote_due(at(3), 2).await.unwrap();
+    assert_eq!(ids(&first), [all[1].execution, all[2].execution], "those due first, up to the limit");
+    let expected = Dispatch { attempt: 2, queued_at: at(3), ..all[1].clone() };
+    assert_eq!(first[0], expected);
+    assert_eq!(ids(&store.promote_due(at(3), 2).await.unwrap()), [all[0].execution]);
+    assert!(store.promote_due(at(8), 2).await.unwrap().is_empty());
+    for dispatch in &all[..3] {
+        assert_eq!(state_of(&*store, dispatch).await, (State::Queued, 2));
+    }
+    assert_eq!(state_of(&*store, &all[3]).await, (State::Scheduled, 2));
+    // They are in the outbox until somebody has published them.
+    let entries: BTreeSet<_> = outbox(&*store).await.into_iter().collect();
+    assert_eq!(entries, all[..3].iter().map(|dispatch| (dispatch.execution, 2)).collect());
+    assert!(store.outbox(soon(), 10).await.unwrap().contains(&expected));
+}
+
+pub(crate) async fn the_outbox_is_in_order(store: Arc<dyn Store>) {
+    let all = dispatches(5);
+    let before = now().minus(Duration::from_secs(1));
+    store.enqueue(&all[..1], Publication::Confirmed).await.unwrap();
+    for dispatch in &all[1..] {
+        store.enqueue(std::slice::from_ref(dispatch), Publication::Pending).await.unwrap();
+        // The next one is made at a later microsecond.
+        let made = now();
+        while now() == made {}
+    }
+    assert!(store.outbox(before, 10).await.unwrap().is_empty(), "none was made before");
+    assert_eq!(store.outbox(soon(), 10).await.unwrap(), all[1..]);
+    assert_eq!(store.outbox(soon(), 2).await.unwrap(), all[1..3]);
+    let entries = [(all[1].execution, 1), (all[3].execution, 1), (all[4].execution, 9), (ExecutionId::new(), 1)];
+    store.published(&entries).await.unwrap();
+    store.published(&entries).await.unwrap();
+    store.published(&[]).await.unwrap();
+    assert_eq!(store.outbox(soon(), 10).await.unwrap(), [all[2].clone(), all[4].clone()]);
+}
+
+pub(crate) async fn what_went_on_leaves_the_outbox(store: Arc<dyn Store>) {
+    let all = dispatches(5);
+    store.enqueue(&all, Publication::Pending).await.unwrap();
+    store.start(&[super::sample::started(&all[0])]).await.unwrap();
+    store.record(&[finished(&all[1], Outcome::Success), retried(&all[2], soon())]).await.unwrap();
+    store.move_execution(&tenant(), all[3].execution, Move::Cancel, now()).await.unwrap();
+    // Those in the way do not make the page shorter.
+    let open = BTreeSet::from([(all[0].execution, 1), (all[4].execution, 1)]);
+    let page: BTreeSet<_> =
+        store.outbox(soon(), 2).await.unwrap().iter().map(|dispatch| (dispatch.execution, dispatch.attempt)).collect();
+    assert_eq!(page, open);
+    assert_eq!(outbox(&*store).await.into_iter().collect::<BTreeSet<_>>(), open);
+}
+
+pub(crate) async fn an_unreadable_event_is_given_up(store: Arc<dyn Store>) {
+    // CloudEvents has no empty subject; nobody should send one, and if somebody does it blocks nobody else.
+    let odd = || Dispatch { event: Arc::new(Event { subject: Some(String::new()), ..event() }), ..dispatch("total") };
+    let good = dispatch("total");
+    let accepted = store.enqueue(&[odd(), good.clone()], Publication::Pending).await;
+    if accepted.is_ok() {
+        assert_eq!(outbox(&*store).await, [(good.execution, 1)]);
+        let failed = ExecutionQuery { state: Some(State::Failed), ..ExecutionQuery::all_of(tenant(), 10) };
+        let summary = store.executions(&failed).await.unwrap().remove(0);
+        assert!(summary.message.as_deref().is_some_and(|text| text.contains("event")), "{summary:?}");
+        store.record(&[retried(&odd(), now()), retried(&good, now())]).await.unwrap();
+        assert_eq!(ids(&store.promote_due(soon(), 10).await.unwrap()), [good.execution]);
+        assert_eq!(outbox(&*store).await, [(good.execution, 2)]);
+        assert_eq!(listed(&*store, &failed).await.len(), 2);
+    }
+}
+
+pub(crate) async fn a_lease_has_one_holder(store: Arc<dyn Store>) {
+    let ttl = Duration::from_secs(60);
+    let first = store.lease("leader", "a", ttl).await.unwrap().unwrap();
+    assert_eq!(store.lease("leader", "a", ttl).await.unwrap(), Some(first), "renewed");
+    assert_eq!(store.lease("leader", "b", ttl).await.unwrap(), None);
+    assert!(store.lease("other", "b", ttl).await.unwrap().is_some());
+    // Renewed for no time at all, it is free.
+    assert_eq!(store.lease("leader", "a", Duration::ZERO).await.unwrap(), Some(first));
+    let second = store.lease("leader", "b", ttl).await.unwrap().unwrap();
+    assert!(second > first);
+    assert_eq!(store.lease("leader", "a", ttl).await.unwrap(), None);
+    assert!(store.lease("longest", "a", Duration::MAX).await.unwrap().is_some());
+    assert_eq!(store.lease("longest", "b", ttl).await.unwrap(), None);
+}
+
+pub(crate) async fn a_lease_runs_out(store: Arc<dyn Store>) {
+    let ttl = Duration::from_millis(100);
+    let asked = Instant::now();
+    let first = store.lease("leader", "a", ttl).await.unwrap().unwrap();
+    let second = loop {
+        if let Some(term) = store.lease("leader", "b", Duration::from_secs(60)).await.unwrap() {
+            break term;
+        }
+        assert!(asked.elapsed() < Duration::from_secs(30), "it never ran out");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    // The database's clock may have a coarser grain than this one.
+    assert!(second > first && asked.elapsed() >= ttl - Duration::from_millis(2));
+    assert_eq!(store.lease("leader", "a", ttl).await.unwrap(), None);
+}
+
+pub(crate) async fn leases_are_taken_by_one(store: Arc<dyn Store>) {
+    let contenders: Vec<_> = (0..8)
+        .map(|i| {
+            let store = Arc::clone(&store);
+            tokio::spawn(
+                async move { store.lease("leader", &format!("host-{i}"), Duration::from_secs(60)).await.unwrap() },
+            )
+        })
+        .collect();
+    let mut terms: Vec<Term> = Vec::new();
+    for contender in contenders {
+        terms.extend(contender.await.unwrap());
+    }
+    assert_eq!(terms.len(), 1);
+}
+
+/// An execution that was accepted at `at`.
+fn accepted_at(at: Timestamp) -> Dispatch {
+    Dispatch { execution: crate::convert::first_id_at(at), accepted_at: at, ..dispatch("total") }
+}
+
+/// The end of an attempt at `at`.
+fn ended_at(dispatch: &Dispatch, at: Timestamp) -> Finished {
+    let mut entry = Finished { logs: vec![line(0, "a")], ..finished(dispatch, Outcome::Success) };
+    entry.report.started_at = dispatch.accepted_at;
+    entry.report.finished_at = at;
+    entry
+}
+
+pub(crate) async fn what_ended_is_pruned(store: Arc<dyn Store>) {
+    let hour = |hours: u64| Timestamp::from_micros(1_700_000_000_000_000).plus(Duration::from_secs(hours * 3600));
+    let [old, long, open, waiting] = [hour(0), hour(1), hour(2), hour(3)].map(accepted_at);
+    let batch = [
+        ended_at(&old, hour(1)),
+        ended_at(&long, hour(20)),
+        Finished { retry_at: Some(hour(9)), ..ended_at(&waiting, hour(4)) },
+    ];
+    store.record(&batch).await.unwrap();
+    store.enqueue(std::slice::from_ref(&open), Publication::Pending).await.unwrap();
+    assert_eq!(store.prune(hour(1), 10).await.unwrap(), 0, "none ended before");
+    assert_eq!(store.prune(hour(10), 10).await.unwrap(), 1);
+    assert_eq!(store.prune(hour(10), 10).await.unwrap(), 0);
+    assert_eq!(store.execution(&tenant(), old.execution).await.unwrap(), None);
+    assert!(store.logs(&tenant(), old.execution, None, 10).await.unwrap().is_empty());
+    assert_eq!(listed(&*store, &ExecutionQuery::all_of(tenant(), 10)).await.len(), 3);
+    assert_eq!(outbox(&*store).await, [(open.execution, 1)]);
+    // Nothing of it is left in the way of the same execution, should it come again.
+    assert_eq!(store.record(&[ended_at(&old, hour(1))]).await.unwrap(), [true]);
+    assert_eq!(store.logs(&tenant(), old.execution, None, 10).await.unwrap().len(), 1);
+}
+
+pub(crate) async fn pruning_is_bounded(store: Arc<dyn Store>) {
+    let hour = |hours: u64| Timestamp::from_micros(1_700_000_000_000_000).plus(Duration::from_secs(hours * 3600));
+    let batch: Vec<Finished> = (0..10).map(|i| ended_at(&accepted_at(hour(i)), hour(i + 1))).collect();
+    store.record(&batch).await.unwrap();
+    assert_eq!(store.prune(hour(100), 4).await.unwrap(), 4);
+    assert_eq!(listed(&*store, &ExecutionQuery::all_of(tenant(), 10)).await.len(), 6);
+    assert_eq!(store.prune(hour(100), 4).await.unwrap(), 4);
+    assert_eq!(store.prune(hour(100), 4).await.unwrap(), 2);
+    assert_eq!(store.prune(hour(100), 4).await.unwrap(), 0);
+}
+
+pub(crate) async fn unnamed_artifacts_are_pruned(store: Arc<dyn Store>) {
+    deploy(&*store, serde_json::json!({"name": "total"}), b"first").await;
+    deploy(&*store, serde_json::json!({"name": "total"}), b"second").await;
+    let unnamed = Digest::of(b"unnamed");
+    store.put_artifact(unnamed, Bytes::from_static(b"unnamed")).await.unwrap();
+    store.prune(now().minus(Duration::from_secs(3600)), 10).await.unwrap();
+    assert!(store.artifact(unnamed).await.unwrap().is_some(), "it is not old enough");
+    store.prune(soon(), 10).await.unwrap();
+    assert!(store.artifact(unnamed).await.unwrap().is_none());
+    for named in [b"first".as_slice(), b"second"] {
+        assert!(store.artifact(Digest::of(named)).await.unwrap().is_some());
+    }
+    store.define(&Change::DeleteFunction { tenant: tenant(), function: name("total") }).await.unwrap();
+    store.prune(soon(), 1).await.unwrap();
+    store.prune(soon(), 1).await.unwrap();
+    assert!(store.artifact(Digest::of(b"first")).await.unwrap().is_none());
+    assert!(store.artifact(Digest::of(b"second")).await.unwrap().is_none());
+    // History needs no artifact.
+    let done = execution_in(&*store, State::Succeeded).await;
+    assert_eq!(state_of(&*store, &at_attempt(&done, 1)).await, (State::Succeeded, 1));
+}

@@ -1,0 +1,311 @@
+//! Random sequences of operations, on a store and on a small model of it that is built on the domain's table of moves. Both must
+//! come to the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use wasmill_domain::{Dispatch, ExecutionId, Move, Outcome, State, Timestamp};
+
+use super::Fresh;
+use super::sample::{at_attempt, dispatch, finished, soon, started, tenant};
+use crate::port::{Error, ExecutionQuery, Finished, Publication, Store};
+
+/// How many executions there are at the beginning; emitted events add to them.
+const ROOTS: usize = 5;
+
+/// One of the executions, taken modulo their number, and how far off its current attempt a report is.
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    who: usize,
+    off: i8,
+}
+
+#[derive(Clone, Debug)]
+enum End {
+    Final(Outcome),
+    Emitting(u8),
+    Retry { after: u8 },
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Enqueue { who: Vec<usize>, pending: bool },
+    Start(Vec<Target>),
+    Record(Vec<(Target, End)>),
+    Promote { passed: u8, limit: u8 },
+    Operate { who: usize, what: Move },
+    Published(Vec<Target>),
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    state: State,
+    attempt: u32,
+    max_attempts: u32,
+    due: Option<Timestamp>,
+    attempts: Vec<(u32, Outcome)>,
+    children: BTreeSet<ExecutionId>,
+}
+
+/// What the port's documentation says, in memory.
+struct Model {
+    executions: Vec<Dispatch>,
+    rows: BTreeMap<ExecutionId, Row>,
+    outbox: BTreeSet<(ExecutionId, u32)>,
+    /// Counts due times up, so that no two are the same.
+    clock: Timestamp,
+}
+
+impl Model {
+    fn new() -> Self {
+        Self {
+            executions: (0..ROOTS).map(|_| dispatch("total")).collect(),
+            rows: BTreeMap::new(),
+            outbox: BTreeSet::new(),
+            clock: Timestamp::from_micros(1_800_000_000_000_000),
+        }
+    }
+
+    fn tick(&mut self, seconds: u8) -> Timestamp {
+        self.clock = self.clock.plus(Duration::from_micros(1));
+        self.clock.plus(Duration::from_secs(seconds.into()))
+    }
+
+    /// The dispatch that a target means.
+    fn aim(&self, target: Target) -> Dispatch {
+        let dispatch = &self.executions[target.who % self.executions.len()];
+        let attempt = self.rows.get(&dispatch.execution).map_or(1, |row| row.attempt);
+        at_attempt(dispatch, attempt.saturating_add_signed(target.off.into()).max(1))
+    }
+
+    /// Whether `attempt` may make `what` now, and where it leads.
+    fn passes(&self, id: ExecutionId, attempt: u32, what: Move) -> Option<State> {
+        match self.rows.get(&id) {
+            None => State::Queued.after(what).ok(),
+            Some(row) if row.attempt == attempt => row.state.after(what).ok(),
+            Some(_) => None,
+        }
+    }
+
+    fn is_open(&self, id: ExecutionId, attempt: u32) -> bool {
+        self.passes(id, attempt, Move::Succeed).is_some()
+    }
+
+    fn row(&mut self, dispatch: &Dispatch) -> &mut Row {
+        self.rows.entry(dispatch.execution).or_insert_with(|| Row {
+            state: State::Queued,
+            attempt: dispatch.attempt,
+            max_attempts: dispatch.max_attempts,
+            due: None,
+            attempts: vec![],
+            children: BTreeSet::new(),
+        })
+    }
+
+    fn enqueue(&mut self, dispatch: &Dispatch, pending: bool) {
+        self.row(dispatch);
+        if pending && self.is_open(dispatch.execution, dispatch.attempt) {
+            self.outbox.insert((dispatch.execution, dispatch.attempt));
+        }
+    }
+
+    fn start(&mut self, dispatch: &Dispatch) {
+        if let Some(state) = self.passes(dispatch.execution, dispatch.attempt, Move::Start) {
+            self.row(dispatch).state = state;
+        }
+    }
+
+    fn record(&mut self, entry: &Finished) -> bool {
+        let Finished { dispatch, report, retry_at, emitted, .. } = entry;
+        let what = if retry_at.is_some() { Move::Retry } else { report.outcome.final_move() };
+        let Some(state) = self.passes(dispatch.execution, dispatch.attempt, what) else { return false };
+        let row = self.row(dispatch);
+        row.state = state;
+        row.due = *retry_at;
+        row.attempts.push((dispatch.attempt, report.outcome));
+        if what == Move::Retry {
+            row.attempt += 1;
+        }
+        if what == Move::Succeed {
+            row.children.extend(emitted.iter().map(|child| child.execution));
+            for child in emitted {
+                self.enqueue(child, true);
+                self.executions.push(child.clone());
+            }
+        }
+        true
+    }
+
+    fn promote(&mut self, now: Timestamp, limit: usize) -> Vec<(ExecutionId, u32)> {
+        let mut due: Vec<(Timestamp, ExecutionId)> =
+            self.rows.iter().filter_map(|(id, row)| Some((row.due?, *id))).filter(|(due, _)| *due <= now).collect();
+        due.sort_unstable();
+        due.truncate(limit);
+        let mut promoted = Vec::new();
+        for (_, id) in due {
+            let Some(row) = self.rows.get_mut(&id) else { continue };
+            row.state = row.state.after(Move::Promote).expect("what is due is scheduled");
+            row.due = None;
+            promoted.push((id, row.attempt));
+        }
+        self.outbox.extend(&promoted);
+        promoted
+    }
+
+    /// `None` where there is no such execution; an error where it cannot make the move.
+    fn operate(&mut self, id: ExecutionId, what: Move) -> Option<Result<State, ()>> {
+        let row = self.rows.get_mut(&id)?;
+        let operators = [Move::Suspend, Move::Resume, Move::Cancel, Move::Replay];
+        let Some(state) = row.state.after(what).ok().filter(|_| operators.contains(&what)) else {
+            return Some(Err(()));
+        };
+        row.state = state;
+        row.due = None;
+        if what == Move::Replay {
+            row.attempt += 1;
+            row.max_attempts += 1;
+        }
+        if state == State::Queued {
+            self.outbox.insert((id, row.attempt));
+        }
+        Some(Ok(state))
+    }
+}
+
+fn end() -> impl Strategy<Value = End> {
+    prop_oneof![
+        3 => (0u8..3).prop_map(End::Emitting),
+        2 => proptest::sample::select(Outcome::ALL.to_vec()).prop_map(End::Final),
+        3 => (0u8..20).prop_map(|after| End::Retry { after }),
+    ]
+}
+
+fn target() -> impl Strategy<Value = Target> {
+    (0usize..64, prop_oneof![8 => Just(0i8), 1 => Just(-1i8), 1 => Just(1i8)])
+        .prop_map(|(who, off)| Target { who, off })
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        2 => (prop::collection::vec(0usize..64, 1..4), any::<bool>()).prop_map(|(who, pending)| Op::Enqueue { who, pending }),
+        3 => prop::collection::vec(target(), 1..4).prop_map(Op::Start),
+        5 => prop::collection::vec((target(), end()), 1..6).prop_map(Op::Record),
+        3 => (0u8..20, 0u8..4).prop_map(|(passed, limit)| Op::Promote { passed, limit }),
+        4 => (0usize..64, proptest::sample::select(Move::ALL.to_vec())).prop_map(|(who, what)| Op::Operate { who, what }),
+        2 => prop::collection::vec(target(), 1..4).prop_map(Op::Published),
+    ]
+}
+
+/// What is handed to `record` for an end.
+fn entry(model: &mut Model, target: Target, end: &End) -> Finished {
+    let dispatch = model.aim(target);
+    match end {
+        End::Final(outcome) => finished(&dispatch, *outcome),
+        End::Retry { after } => Finished { retry_at: Some(model.tick(*after)), ..finished(&dispatch, Outcome::Error) },
+        End::Emitting(children) => {
+            let child = || Dispatch { parent: Some(dispatch.execution), ..super::sample::dispatch("mail") };
+            Finished { emitted: (0..*children).map(|_| child()).collect(), ..finished(&dispatch, Outcome::Success) }
+        }
+    }
+}
+
+/// Does one operation on both and compares what they answer.
+async fn apply(model: &mut Model, store: &dyn Store, op: &Op) {
+    match op {
+        Op::Enqueue { who, pending } => {
+            let all: Vec<Dispatch> = who.iter().map(|who| model.aim(Target { who: *who, off: 0 })).collect();
+            let publication = if *pending { Publication::Pending } else { Publication::Confirmed };
+            store.enqueue(&all, publication).await.unwrap();
+            all.iter().for_each(|dispatch| model.enqueue(dispatch, *pending));
+        }
+        Op::Start(targets) => {
+            let all: Vec<Dispatch> = targets.iter().map(|target| model.aim(*target)).collect();
+            store.start(&all.iter().map(started).collect::<Vec<_>>()).await.unwrap();
+            all.iter().for_each(|dispatch| model.start(dispatch));
+        }
+        Op::Record(ends) => {
+            let batch: Vec<Finished> = ends.iter().map(|(target, end)| entry(model, *target, end)).collect();
+            let expected: Vec<bool> = batch.iter().map(|entry| model.record(entry)).collect();
+            assert_eq!(store.record(&batch).await.unwrap(), expected);
+        }
+        Op::Promote { passed, limit } => {
+            let now = model.tick(*passed);
+            let expected = model.promote(now, (*limit).into());
+            let promoted = store.promote_due(now, (*limit).into()).await.unwrap();
+            assert_eq!(promoted.iter().map(|d| (d.execution, d.attempt)).collect::<Vec<_>>(), expected);
+        }
+        Op::Operate { who, what } => {
+            let id = model.aim(Target { who: *who, off: 0 }).execution;
+            let moved = store.move_execution(&tenant(), id, *what, model.clock).await;
+            match model.operate(id, *what) {
+                Some(Ok(state)) => assert_eq!(moved.unwrap(), state),
+                Some(Err(())) => assert!(matches!(moved, Err(Error::Conflict(_))), "{moved:?}"),
+                None => assert!(matches!(moved, Err(Error::NotFound(_))), "{moved:?}"),
+            }
+        }
+        Op::Published(targets) => {
+            let entries: Vec<_> =
+                targets.iter().map(|target| model.aim(*target)).map(|d| (d.execution, d.attempt)).collect();
+            store.published(&entries).await.unwrap();
+            for entry in &entries {
+                model.outbox.remove(entry);
+            }
+        }
+    }
+}
+
+/// Compares everything that can be seen of both.
+async fn compare(model: &mut Model, store: &dyn Store) {
+    let listed = store.executions(&ExecutionQuery::all_of(tenant(), 10_000)).await.unwrap();
+    let seen: Vec<_> = listed.iter().rev().map(|s| (s.id, s.state, s.attempt, s.max_attempts, s.due_at)).collect();
+    let rows = model.rows.iter().map(|(id, row)| (*id, row.state, row.attempt, row.max_attempts, row.due));
+    assert_eq!(seen, rows.collect::<Vec<_>>());
+    let open: BTreeSet<_> = model.outbox.iter().copied().filter(|(id, attempt)| model.is_open(*id, *attempt)).collect();
+    model.outbox = open;
+    let outbox = store.outbox(soon().max(model.clock.plus(Duration::from_secs(3600))), 10_000).await.unwrap();
+    assert_eq!(outbox.iter().map(|d| (d.execution, d.attempt)).collect::<BTreeSet<_>>(), model.outbox);
+    let asked: Vec<(ExecutionId, u32)> = [-1, 0, 1]
+        .into_iter()
+        .flat_map(|off| (0..model.executions.len()).map(move |who| Target { who, off }))
+        .map(|target| model.aim(target))
+        .map(|dispatch| (dispatch.execution, dispatch.attempt))
+        .collect();
+    let expected: Vec<bool> = asked.iter().map(|(id, attempt)| model.is_open(*id, *attempt)).collect();
+    assert_eq!(store.unfinished(&asked).await.unwrap(), expected);
+}
+
+/// Compares what each execution left behind.
+async fn compare_details(model: &Model, store: &dyn Store) {
+    for (id, row) in &model.rows {
+        let detail = store.execution(&tenant(), *id).await.unwrap().unwrap();
+        let attempts: Vec<_> = detail.attempts.iter().map(|(number, report)| (*number, report.outcome)).collect();
+        assert_eq!(attempts, row.attempts);
+        assert_eq!(detail.children.iter().copied().collect::<BTreeSet<_>>(), row.children);
+        assert_eq!(detail.output.is_some(), row.state == State::Succeeded);
+    }
+}
+
+/// Runs random sequences of operations on a fresh store each.
+pub(crate) fn agrees<F: Future<Output = Fresh>>(fresh: impl Fn() -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
+    let sequences = prop::collection::vec(op(), 1..40);
+    let outcome = runner.run(&sequences, |ops| {
+        runtime.block_on(async {
+            let fresh = fresh().await;
+            let mut model = Model::new();
+            for op in &ops {
+                apply(&mut model, &*fresh.store, op).await;
+                compare(&mut model, &*fresh.store).await;
+            }
+            compare_details(&model, &*fresh.store).await;
+        });
+        Ok(())
+    });
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
+}

@@ -1,0 +1,98 @@
+//! What operators do with executions.
+
+use std::sync::Arc;
+
+use wasmill_domain::{ExecutionId, Move, Outcome, State};
+
+use super::sample::{at_attempt, execution_in, finished, now, outbox, retried, soon, state_of, tenant};
+use crate::port::{Error, Publication, Store};
+
+const OF_OPERATORS: [Move; 4] = [Move::Suspend, Move::Resume, Move::Cancel, Move::Replay];
+
+pub(crate) async fn the_table_is_obeyed(store: Arc<dyn Store>) {
+    for state in State::ALL {
+        for what in Move::ALL {
+            let execution = execution_in(&*store, state).await;
+            let before = store.execution(&tenant(), execution.execution).await.unwrap().unwrap();
+            let moved = store.move_execution(&tenant(), execution.execution, what, now()).await;
+            match state.after(what) {
+                Ok(expected) if OF_OPERATORS.contains(&what) => {
+                    assert_eq!(moved.unwrap(), expected, "{state} {what}");
+                    assert_eq!(state_of(&*store, &execution).await.0, expected, "{state} {what}");
+                    let entry = outbox(&*store).await.iter().any(|(id, _)| *id == execution.execution);
+                    assert_eq!(entry, expected == State::Queued, "{state} {what}");
+                }
+                _ => {
+                    assert!(matches!(moved, Err(Error::Conflict(_))), "{state} {what}: {moved:?}");
+                    let after = store.execution(&tenant(), execution.execution).await.unwrap().unwrap();
+                    assert_eq!(after, before, "{state} {what}");
+                }
+            }
+        }
+    }
+}
+
+pub(crate) async fn a_suspended_execution_waits(store: Arc<dyn Store>) {
+    let dispatch = super::sample::dispatch("total");
+    store.enqueue(std::slice::from_ref(&dispatch), Publication::Pending).await.unwrap();
+    store.move_execution(&tenant(), dispatch.execution, Move::Suspend, now()).await.unwrap();
+    assert!(outbox(&*store).await.is_empty());
+    // Its message may be on its way already: what comes of it does not stand.
+    assert_eq!(store.record(&[finished(&dispatch, Outcome::Success)]).await.unwrap(), [false]);
+    store.move_execution(&tenant(), dispatch.execution, Move::Resume, now()).await.unwrap();
+    assert_eq!(outbox(&*store).await, [(dispatch.execution, 1)]);
+    store.published(&[(dispatch.execution, 1)]).await.unwrap();
+    assert_eq!(store.record(&[finished(&dispatch, Outcome::Success)]).await.unwrap(), [true]);
+
+    let scheduled = execution_in(&*store, State::Scheduled).await;
+    store.move_execution(&tenant(), scheduled.execution, Move::Suspend, now()).await.unwrap();
+    assert!(store.promote_due(soon().plus(std::time::Duration::from_secs(3600)), 10).await.unwrap().is_empty());
+    assert_eq!(store.execution(&tenant(), scheduled.execution).await.unwrap().unwrap().summary.due_at, None);
+    store.move_execution(&tenant(), scheduled.execution, Move::Resume, now()).await.unwrap();
+    assert_eq!(outbox(&*store).await, [(scheduled.execution, scheduled.attempt)]);
+}
+
+pub(crate) async fn a_replay_begins_the_next_attempt(store: Arc<dyn Store>) {
+    let failed = execution_in(&*store, State::Failed).await;
+    let at = now();
+    store.move_execution(&tenant(), failed.execution, Move::Replay, at).await.unwrap();
+    let summary = store.execution(&tenant(), failed.execution).await.unwrap().unwrap().summary;
+    assert_eq!((summary.state, summary.attempt, summary.max_attempts), (State::Queued, 2, 4));
+    let expected = wasmill_domain::Dispatch { attempt: 2, max_attempts: 4, queued_at: at, ..failed.clone() };
+    assert_eq!(store.outbox(soon(), 10).await.unwrap(), [expected]);
+    assert_eq!(store.record(&[finished(&failed, Outcome::Success)]).await.unwrap(), [false], "of the attempt before");
+    let second = at_attempt(&failed, 2);
+    assert_eq!(store.record(&[finished(&second, Outcome::Success)]).await.unwrap(), [true]);
+    let seen = store.execution(&tenant(), failed.execution).await.unwrap().unwrap();
+    assert_eq!((seen.summary.state, seen.attempts.len()), (State::Succeeded, 2));
+    assert!(seen.output.is_some());
+
+    let cancelled = execution_in(&*store, State::Cancelled).await;
+    store.move_execution(&tenant(), cancelled.execution, Move::Replay, now()).await.unwrap();
+    assert_eq!(state_of(&*store, &cancelled).await, (State::Queued, 2));
+}
+
+pub(crate) async fn a_cancelled_attempt_cannot_end(store: Arc<dyn Store>) {
+    let running = execution_in(&*store, State::Running).await;
+    let at = now();
+    store.move_execution(&tenant(), running.execution, Move::Cancel, at).await.unwrap();
+    let summary = store.execution(&tenant(), running.execution).await.unwrap().unwrap().summary;
+    assert_eq!((summary.outcome, summary.finished_at), (Some(Outcome::Cancelled), Some(at)));
+    let late = [finished(&running, Outcome::Success), retried(&running, now())];
+    assert_eq!(store.record(&late).await.unwrap(), [false, false]);
+    // One that waits for its next attempt keeps the outcome of the last one.
+    let scheduled = execution_in(&*store, State::Scheduled).await;
+    store.move_execution(&tenant(), scheduled.execution, Move::Cancel, at).await.unwrap();
+    let summary = store.execution(&tenant(), scheduled.execution).await.unwrap().unwrap().summary;
+    assert_eq!((summary.state, summary.outcome, summary.due_at), (State::Cancelled, Some(Outcome::Error), None));
+    assert!(store.promote_due(soon(), 10).await.unwrap().is_empty());
+}
+
+pub(crate) async fn other_tenants_cannot_move_it(store: Arc<dyn Store>) {
+    let queued = execution_in(&*store, State::Queued).await;
+    let moved = store.move_execution(&"other".parse().unwrap(), queued.execution, Move::Cancel, now()).await;
+    assert!(matches!(moved, Err(Error::NotFound(_))));
+    let moved = store.move_execution(&tenant(), ExecutionId::new(), Move::Cancel, now()).await;
+    assert!(matches!(moved, Err(Error::NotFound(_))));
+    assert_eq!(state_of(&*store, &queued).await, (State::Queued, 1));
+}

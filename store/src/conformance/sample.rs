@@ -1,0 +1,163 @@
+//! Data for the tests: plain values with every optional part filled in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use wasmill_domain::event::Attribute;
+use wasmill_domain::{
+    AttemptReport, Digest, Dispatch, Event, ExecutionId, FunctionName, LogLevel, LogLine, LogSource, Manifest, Outcome,
+    Output, State, TenantName, Timestamp, TraceContext,
+};
+
+use crate::port::{Change, Changed, ExecutionQuery, Finished, Publication, Started, Store};
+
+/// Some time, in whole microseconds. Later than everything that was done so far, where that matters.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// A time that is later than every entry made so far.
+pub(crate) fn soon() -> Timestamp {
+    now().plus(Duration::from_secs(60))
+}
+
+pub(crate) fn tenant() -> TenantName {
+    TenantName::default()
+}
+
+pub(crate) fn name(text: &str) -> FunctionName {
+    text.parse().unwrap()
+}
+
+pub(crate) fn event() -> Event {
+    let mut event =
+        Event::new("event-1", "/shop", "order.created".parse().unwrap(), r#"{"total": 12.50, "text": "ü\u0000"}"#);
+    event.subject = Some("order 7".into());
+    event.time = Some("2026-11-22T03:30:00.5+01:00".into());
+    event.dataschema = Some("https://example.com/order.json".into());
+    event.extensions.insert("number".into(), Attribute::Integer(-7));
+    event.extensions.insert("flag".into(), Attribute::Boolean(true));
+    event.extensions.insert("text".into(), Attribute::String("a b".into()));
+    event
+}
+
+/// The first attempt at a new execution.
+pub(crate) fn dispatch(function: &str) -> Dispatch {
+    let mut trace = TraceContext::new_root();
+    trace.tracestate = Some("vendor=1".into());
+    Dispatch {
+        tenant: tenant(),
+        function: name(function),
+        execution: ExecutionId::new(),
+        attempt: 1,
+        max_attempts: 3,
+        accepted_at: now(),
+        queued_at: now(),
+        trace,
+        parent: None,
+        event: Arc::new(event()),
+    }
+}
+
+/// As many new executions.
+pub(crate) fn dispatches(count: usize) -> Vec<Dispatch> {
+    (0..count).map(|_| dispatch("total")).collect()
+}
+
+/// The same execution at another attempt.
+pub(crate) fn at_attempt(dispatch: &Dispatch, attempt: u32) -> Dispatch {
+    Dispatch { attempt, ..dispatch.clone() }
+}
+
+pub(crate) fn started(dispatch: &Dispatch) -> Started {
+    Started { dispatch: dispatch.clone(), version: Digest::of(b"version"), host: "host-1".into(), at: now() }
+}
+
+pub(crate) fn report(outcome: Outcome) -> AttemptReport {
+    let failed = outcome != Outcome::Success;
+    AttemptReport {
+        version: Some(Digest::of(b"version")),
+        host: "host-1".into(),
+        outcome,
+        message: failed.then(|| format!("it was {outcome}")),
+        backtrace: failed.then(|| "0: main\n1: start".into()),
+        output: (!failed)
+            .then(|| Output { content_type: "application/json".into(), data: Bytes::from_static(b"{\"ok\":1}") }),
+        started_at: now(),
+        finished_at: now().plus(Duration::from_micros(5)),
+        queue_wait: Duration::from_nanos(1_234_567),
+        run_time: Duration::from_nanos(7_654_321),
+        fuel_used: 123_456,
+        peak_memory: 1 << 20,
+        log_lines_dropped: 3,
+        span: TraceContext::new_root(),
+    }
+}
+
+pub(crate) fn finished(dispatch: &Dispatch, outcome: Outcome) -> Finished {
+    Finished { dispatch: dispatch.clone(), report: report(outcome), retry_at: None, logs: vec![], emitted: vec![] }
+}
+
+pub(crate) fn retried(dispatch: &Dispatch, retry_at: Timestamp) -> Finished {
+    Finished { retry_at: Some(retry_at), ..finished(dispatch, Outcome::Error) }
+}
+
+pub(crate) fn line(seq: u32, message: &str) -> LogLine {
+    LogLine {
+        seq,
+        at: now(),
+        level: LogLevel::Info,
+        source: LogSource::Log,
+        message: message.into(),
+        fields: Some(r#"{"a":1}"#.into()),
+    }
+}
+
+/// Deploys a function whose artifact is `bytes`.
+pub(crate) async fn deploy(store: &dyn Store, manifest: serde_json::Value, bytes: &'static [u8]) -> Changed {
+    let digest = Digest::of(bytes);
+    store.put_artifact(digest, Bytes::from_static(bytes)).await.unwrap();
+    let manifest = Manifest::from_json(manifest).unwrap();
+    store.define(&Change::Deploy { tenant: tenant(), digest, manifest, at: now() }).await.unwrap()
+}
+
+/// An execution that is in `state`, and the attempt that it is at.
+pub(crate) async fn execution_in(store: &dyn Store, state: State) -> Dispatch {
+    use wasmill_domain::Move;
+    let dispatch = dispatch("total");
+    store.enqueue(std::slice::from_ref(&dispatch), Publication::Confirmed).await.unwrap();
+    let operate = async |what| {
+        store.move_execution(&tenant(), dispatch.execution, what, now()).await.unwrap();
+    };
+    let record = async |entry: Finished| assert_eq!(store.record(&[entry]).await.unwrap(), [true]);
+    match state {
+        State::Queued => {}
+        State::Scheduled => record(retried(&dispatch, soon())).await,
+        State::Running => store.start(&[started(&dispatch)]).await.unwrap(),
+        State::Suspended => operate(Move::Suspend).await,
+        State::Succeeded => record(finished(&dispatch, Outcome::Success)).await,
+        State::Failed => record(finished(&dispatch, Outcome::Trap)).await,
+        State::Cancelled => operate(Move::Cancel).await,
+    }
+    let (is, attempt) = state_of(store, &dispatch).await;
+    assert_eq!(is, state);
+    at_attempt(&dispatch, attempt)
+}
+
+/// The state and the attempt that an execution is at.
+pub(crate) async fn state_of(store: &dyn Store, dispatch: &Dispatch) -> (State, u32) {
+    let detail = store.execution(&dispatch.tenant, dispatch.execution).await.unwrap().unwrap();
+    (detail.summary.state, detail.summary.attempt)
+}
+
+/// Every entry of the outbox.
+pub(crate) async fn outbox(store: &dyn Store) -> Vec<(ExecutionId, u32)> {
+    let entries = store.outbox(soon(), 10_000).await.unwrap();
+    entries.iter().map(|dispatch| (dispatch.execution, dispatch.attempt)).collect()
+}
+
+/// The ids of the executions that a query lists.
+pub(crate) async fn listed(store: &dyn Store, query: &ExecutionQuery) -> Vec<ExecutionId> {
+    store.executions(query).await.unwrap().iter().map(|summary| summary.id).collect()
+}

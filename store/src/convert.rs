@@ -1,0 +1,141 @@
+//! Domain values as columns hold them, and back. The same for every database.
+
+use std::fmt::Display;
+use std::str::FromStr;
+use std::time::Duration;
+
+use uuid::Uuid;
+use wasmill_domain::manifest::Trigger;
+use wasmill_domain::{Digest, Event, ExecutionId, Manifest, Timestamp, TraceContext};
+
+use crate::port::{Error, Result};
+
+/// Something in the database that wasmill did not write, or not this version of it.
+fn unreadable(column: &str, why: impl Display) -> Error {
+    Error::Rejected(format!("what is stored in '{column}' cannot be read: {why}"))
+}
+
+/// A word or a name.
+pub(crate) fn word<T: FromStr<Err: Display>>(column: &str, text: &str) -> Result<T> {
+    text.parse().map_err(|e| unreadable(column, e))
+}
+
+/// A digest.
+pub(crate) fn digest(column: &str, bytes: &[u8]) -> Result<Digest> {
+    Digest::from_slice(bytes).ok_or_else(|| unreadable(column, "a digest has 32 bytes"))
+}
+
+/// A count that the domain keeps in 32 bits.
+pub(crate) fn count(column: &str, number: i64) -> Result<u32> {
+    u32::try_from(number).map_err(|e| unreadable(column, e))
+}
+
+/// A measure that the domain keeps in 64 bits without a sign.
+pub(crate) fn measure(column: &str, number: i64) -> Result<u64> {
+    u64::try_from(number).map_err(|e| unreadable(column, e))
+}
+
+/// A measure as a column holds it. Nothing that is measured comes near the largest value: it is kept rather than refused.
+pub(crate) fn from_measure(measure: u64) -> i64 {
+    i64::try_from(measure).unwrap_or(i64::MAX)
+}
+
+/// A duration from its nanoseconds.
+pub(crate) fn duration(column: &str, nanos: i64) -> Result<Duration> {
+    measure(column, nanos).map(Duration::from_nanos)
+}
+
+/// A duration's nanoseconds; 292 years at most.
+pub(crate) fn from_duration(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// A trace context from its two headers.
+pub(crate) fn trace(traceparent: &str, tracestate: Option<&str>) -> Result<TraceContext> {
+    TraceContext::parse(traceparent, tracestate).ok_or_else(|| unreadable("traceparent", format!("'{traceparent}'")))
+}
+
+/// An event from its JSON format.
+pub(crate) fn event(json: &str) -> Result<Event> {
+    Event::from_json(json.as_bytes()).map_err(|e| unreadable("event", e))
+}
+
+/// An event's JSON format.
+pub(crate) fn from_event(event: &Event) -> Result<String> {
+    String::from_utf8(event.to_json()).map_err(|e| Error::Rejected(format!("an event that is not UTF-8: {e}")))
+}
+
+/// JSON of any kind.
+pub(crate) fn json<T: serde::de::DeserializeOwned>(column: &str, text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|e| unreadable(column, e))
+}
+
+/// A manifest as rows hold it: its triggers apart from the rest, each a pattern and a schema's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ManifestRows {
+    pub(crate) manifest: String,
+    pub(crate) triggers: Vec<(String, Option<String>)>,
+}
+
+impl ManifestRows {
+    pub(crate) fn of(manifest: &Manifest) -> Result<Self> {
+        let refused = |e: serde_json::Error| Error::Rejected(format!("a manifest that is not JSON: {e}"));
+        let rest = Manifest { triggers: Vec::new(), ..manifest.clone() };
+        let trigger = |t: &Trigger| (t.event.to_string(), t.schema.as_ref().map(ToString::to_string));
+        Ok(Self {
+            manifest: serde_json::to_string(&rest).map_err(refused)?,
+            triggers: manifest.triggers.iter().map(trigger).collect(),
+        })
+    }
+
+    pub(crate) fn into_manifest(self) -> Result<Manifest> {
+        let mut manifest: Manifest = json("manifest", &self.manifest)?;
+        for (event, schema) in self.triggers {
+            let schema = schema.map(|text| json("schema", &text)).transpose()?;
+            manifest.triggers.push(Trigger { event: word("event", &event)?, schema });
+        }
+        Ok(manifest)
+    }
+}
+
+/// The smallest id that can be made at `time`: ids begin with the milliseconds since 1970, so this turns a time into a place in
+/// the order of ids.
+pub(crate) fn first_id_at(time: Timestamp) -> ExecutionId {
+    const MILLIS: u32 = 48;
+    let millis = u128::from(time.as_millis()) & ((1 << MILLIS) - 1);
+    ExecutionId(Uuid::from_u128(millis << (128 - MILLIS)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmill_domain::State;
+
+    #[test]
+    fn a_manifest_is_put_together_again() {
+        let manifest = Manifest::from_json(serde_json::json!({
+            "name": "total", "env": {"A": "1"},
+            "trigger": [{"event": "order.*", "schema": {"type": "object"}}, {"event": "b"}, {"event": "c", "schema": true}],
+        }))
+        .unwrap();
+        let rows = ManifestRows::of(&manifest).unwrap();
+        assert!(!rows.manifest.contains("order"), "{}", rows.manifest);
+        assert_eq!(rows.triggers.len(), 3);
+        assert_eq!(rows.into_manifest().unwrap(), manifest);
+    }
+
+    #[test]
+    fn ids_are_ordered_by_time() {
+        let before = first_id_at(Timestamp::now());
+        let id = ExecutionId::new();
+        let after = first_id_at(Timestamp::now().plus(Duration::from_millis(1)));
+        assert!(before <= id && id < after);
+        assert_eq!(first_id_at(Timestamp::from_micros(-1)).0, Uuid::nil());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let error = word::<State>("state", "lost").unwrap_err().to_string();
+        assert!(error.contains("'state'") && error.contains("lost"), "{error}");
+    }
+}

@@ -1,0 +1,165 @@
+//! The fence: which of the reports that come in stand, and what they make of their executions. Decided here, over what the
+//! database has, by the domain's table of moves; a backend reads the standings, asks, and writes the changes, all in one
+//! transaction.
+
+use std::collections::HashMap;
+
+use wasmill_domain::{Digest, Dispatch, ExecutionId, Move, Outcome, State, Timestamp};
+
+use crate::port::{Finished, Started};
+
+/// Where an execution stands: all of its row that the fence looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) state: State,
+    pub(crate) attempt: u32,
+}
+
+/// What a row becomes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Change<'a> {
+    /// What the row is made from where there is none.
+    pub(crate) dispatch: &'a Dispatch,
+    /// Whether there is none.
+    pub(crate) is_new: bool,
+    pub(crate) state: State,
+    pub(crate) attempt: u32,
+    pub(crate) version: Option<Digest>,
+    pub(crate) host: Option<&'a str>,
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) message: Option<&'a str>,
+    pub(crate) due_at: Option<Timestamp>,
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) finished_at: Option<Timestamp>,
+}
+
+impl<'a> Change<'a> {
+    /// A row for an execution that was accepted and has not begun.
+    pub(crate) fn accepted(dispatch: &'a Dispatch) -> Self {
+        Self {
+            dispatch,
+            is_new: true,
+            state: State::Queued,
+            attempt: dispatch.attempt,
+            version: None,
+            host: None,
+            outcome: None,
+            message: None,
+            due_at: None,
+            started_at: None,
+            finished_at: None,
+        }
+    }
+}
+
+/// What is known of the executions at hand; those without a row are not in it.
+pub(crate) type Standings = HashMap<ExecutionId, Standing>;
+
+/// Whether an outcome of this attempt would stand now.
+pub(crate) fn is_open(standing: Option<Standing>, attempt: u32) -> bool {
+    standing.is_none_or(|row| row.attempt == attempt && row.state.after(Move::Succeed).is_ok())
+}
+
+/// The state that `what` leads to from where the execution stands, if the fence lets attempt `attempt` make it. An execution
+/// without a row is queued.
+fn passed(standing: Option<Standing>, attempt: u32, what: Move) -> Option<State> {
+    let row = standing.unwrap_or(Standing { state: State::Queued, attempt });
+    if row.attempt == attempt { row.state.after(what).ok() } else { None }
+}
+
+/// What each report changes, in order; `None` for one that does not stand. `standings` is brought up to date, so that of two
+/// reports of one attempt the first stands.
+pub(crate) fn finish<'a>(finished: &'a [Finished], standings: &mut Standings) -> Vec<Option<Change<'a>>> {
+    finished.iter().map(|entry| finish_one(entry, standings)).collect()
+}
+
+fn finish_one<'a>(finished: &'a Finished, standings: &mut Standings) -> Option<Change<'a>> {
+    let Finished { dispatch, report, .. } = finished;
+    let standing = standings.get(&dispatch.execution).copied();
+    let what = final_move(finished);
+    let state = passed(standing, dispatch.attempt, what)?;
+    let attempt = if what == Move::Retry { dispatch.attempt.saturating_add(1) } else { dispatch.attempt };
+    standings.insert(dispatch.execution, Standing { state, attempt });
+    Some(Change {
+        dispatch,
+        is_new: standing.is_none(),
+        state,
+        attempt,
+        version: report.version,
+        host: Some(&report.host),
+        outcome: Some(report.outcome),
+        message: report.message.as_deref(),
+        due_at: finished.retry_at,
+        started_at: Some(report.started_at),
+        finished_at: Some(report.finished_at),
+    })
+}
+
+/// The move that a report makes where it stands.
+fn final_move(finished: &Finished) -> Move {
+    if finished.retry_at.is_some() { Move::Retry } else { finished.report.outcome.final_move() }
+}
+
+/// The executions that a report that stands leads to: those of a success.
+pub(crate) fn children(finished: &Finished) -> &[Dispatch] {
+    if final_move(finished) == Move::Succeed { &finished.emitted } else { &[] }
+}
+
+/// What the beginnings of attempts change: for each execution the last one that stands.
+pub(crate) fn start<'a>(started: &'a [Started], standings: &mut Standings) -> Vec<Change<'a>> {
+    let mut changes: Vec<Change<'a>> = Vec::with_capacity(started.len());
+    let mut places: HashMap<ExecutionId, usize> = HashMap::new();
+    for entry in started {
+        let Some(mut change) = start_one(entry, standings) else { continue };
+        match places.get(&change.dispatch.execution) {
+            Some(&place) => {
+                change.is_new = changes[place].is_new;
+                changes[place] = change;
+            }
+            None => {
+                places.insert(change.dispatch.execution, changes.len());
+                changes.push(change);
+            }
+        }
+    }
+    changes
+}
+
+fn start_one<'a>(started: &'a Started, standings: &mut Standings) -> Option<Change<'a>> {
+    let Started { dispatch, version, host, at } = started;
+    let standing = standings.get(&dispatch.execution).copied();
+    let state = passed(standing, dispatch.attempt, Move::Start)?;
+    standings.insert(dispatch.execution, Standing { state, attempt: dispatch.attempt });
+    Some(Change {
+        is_new: standing.is_none(),
+        state,
+        version: Some(*version),
+        host: Some(host),
+        started_at: Some(*at),
+        ..Change::accepted(dispatch)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_is_open_where_its_outcome_would_stand() {
+        for state in State::ALL {
+            let standing = Some(Standing { state, attempt: 2 });
+            assert_eq!(is_open(standing, 2), matches!(state, State::Queued | State::Running), "{state}");
+            assert!(!is_open(standing, 1) && !is_open(standing, 3), "{state}");
+        }
+        assert!(is_open(None, 7));
+    }
+
+    #[test]
+    fn every_end_of_an_attempt_is_possible_from_the_same_states() {
+        for what in [Move::Fail, Move::Cancel, Move::Retry] {
+            for open in Move::Succeed.sources() {
+                assert!(open.after(what).is_ok(), "{open} {what}");
+            }
+        }
+    }
+}

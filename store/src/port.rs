@@ -1,0 +1,376 @@
+//! The port: what a store can do, in terms of the domain only.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use uuid::Uuid;
+use wasmill_domain::{
+    AttemptReport, Definitions, Digest, Dispatch, Event, EventType, ExecutionId, FunctionName, KeyDefinition, LogLine,
+    Manifest, Move, Outcome, Output, Revision, State, TenantName, Timestamp,
+};
+
+/// Why a store did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database cannot be reached or cannot work now. The same call may succeed later.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// What was asked for does not exist.
+    #[error("{0} not found")]
+    NotFound(String),
+    /// What was asked for does not fit what is there.
+    #[error("{0}")]
+    Conflict(String),
+    /// The data itself cannot be stored: trying again will not help.
+    #[error("the store refuses the data: {0}")]
+    Rejected(String),
+}
+
+/// The result of a verb of the port.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// All that is kept. One object, shared by every part of a process.
+pub trait Store: Catalog + Ledger + Agenda {}
+
+impl<T: Catalog + Ledger + Agenda> Store for T {}
+
+/// What users define. Every change raises the revision by one, in the transaction that makes it.
+#[async_trait]
+pub trait Catalog: Send + Sync + 'static {
+    /// Everything that is defined, or `None` where the revision is still `known`.
+    async fn definitions(&self, known: Revision) -> Result<Option<Definitions>>;
+
+    /// Makes one change. A change that alters nothing (the same artifact and manifest deployed again, the same schema
+    /// put again) keeps the revision and says so.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a function, version, schema, key or artifact that is not there; [`Error::Conflict`] for the
+    /// last operator key's deletion while others exist and for a first key that is not an operator's.
+    async fn define(&self, change: &Change) -> Result<Changed>;
+
+    /// Every version of a function, the newest first. Empty where there is no such function.
+    async fn versions(&self, tenant: &TenantName, function: &FunctionName) -> Result<Vec<Version>>;
+
+    /// Keeps an artifact; the same bytes again change nothing.
+    async fn put_artifact(&self, digest: Digest, bytes: Bytes) -> Result<()>;
+
+    /// An artifact's bytes.
+    async fn artifact(&self, digest: Digest) -> Result<Option<Bytes>>;
+}
+
+/// What became of events.
+#[async_trait]
+pub trait Ledger: Send + Sync + 'static {
+    /// Whether the database answers.
+    async fn ping(&self) -> Result<()>;
+
+    /// Adds rows for executions that were accepted, in state `queued`. One that is there already (its outcome may be
+    /// faster than this call) is left as it is. With [`Publication::Pending`] each is put in the outbox as well, in the same
+    /// transaction.
+    async fn enqueue(&self, dispatches: &[Dispatch], publication: Publication) -> Result<()>;
+
+    /// Notes that attempts have begun. Whatever the state machine or the fence forbids is silently left out, as this is
+    /// news for operators and decides nothing.
+    async fn start(&self, attempts: &[Started]) -> Result<()>;
+
+    /// Which of these attempts still have no committed outcome and could have one, in the order asked: what a host asks about
+    /// a message that is delivered again. `true` where there is no row yet; `false` as well where the execution is suspended or
+    /// was cancelled, because nothing that came of it would stand.
+    async fn unfinished(&self, attempts: &[(ExecutionId, u32)]) -> Result<Vec<bool>>;
+
+    /// Commits the ends of attempts, all in one transaction, and says for each whether it stands. It stands if the
+    /// execution is `queued` or `running` and at this attempt (the fence); one that has no row yet gets it. With it are committed
+    /// the attempt, its log lines, and the executions of emitted events together with their outbox entries. One that does not
+    /// stand changes nothing at all.
+    async fn record(&self, finished: &[Finished]) -> Result<Vec<bool>>;
+
+    /// Makes an operator's move with one execution (suspend, resume, cancel, replay), and gives its new state. Resume and
+    /// replay put it in the outbox; a replay begins the next attempt and raises the number of attempts by the same.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Conflict`] where the table of moves does not have it, or where the move is not an operator's.
+    async fn move_execution(&self, tenant: &TenantName, id: ExecutionId, what: Move, at: Timestamp) -> Result<State>;
+
+    /// Executions, the newest first.
+    async fn executions(&self, query: &ExecutionQuery) -> Result<Vec<ExecutionSummary>>;
+
+    /// One execution with its event, result and attempts.
+    async fn execution(&self, tenant: &TenantName, id: ExecutionId) -> Result<Option<ExecutionDetail>>;
+
+    /// Log lines of an execution by attempt and place, after `after` where given, at most `limit`.
+    async fn logs(
+        &self,
+        tenant: &TenantName,
+        id: ExecutionId,
+        after: Option<LogPosition>,
+        limit: u32,
+    ) -> Result<Vec<LogEntry>>;
+}
+
+/// What is still to be done.
+#[async_trait]
+pub trait Agenda: Send + Sync + 'static {
+    /// Moves up to `limit` scheduled executions that are due to `queued`, into the outbox, and gives them to be published.
+    async fn promote_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Dispatch>>;
+
+    /// Up to `limit` outbox entries that were made before `before`, the oldest first.
+    async fn outbox(&self, before: Timestamp, limit: u32) -> Result<Vec<Dispatch>>;
+
+    /// Takes entries out of the outbox: the broker has confirmed them.
+    async fn published(&self, entries: &[(ExecutionId, u32)]) -> Result<()>;
+
+    /// Takes or renews the lease called `name` for `holder` until `ttl` from now by the database's clock, and gives its
+    /// term; `None` while somebody else holds it. A new holder has a higher term.
+    async fn lease(&self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Term>>;
+
+    /// Deletes up to `limit` executions that ended before `before`, with their attempts and logs, and artifacts that no version
+    /// names and that are older than `before`. Gives the number of executions deleted.
+    async fn prune(&self, before: Timestamp, limit: u32) -> Result<u64>;
+}
+
+/// A change of what is defined.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "changes are rare and there is one at a time")]
+pub enum Change {
+    /// A new version of a function, made current. Its artifact must have been put.
+    Deploy {
+        /// The tenant.
+        tenant: TenantName,
+        /// The artifact.
+        digest: Digest,
+        /// The manifest, which names the function.
+        manifest: Manifest,
+        /// When.
+        at: Timestamp,
+    },
+    /// Makes an older version current again: the given one, or the one before the current.
+    Rollback {
+        /// The tenant.
+        tenant: TenantName,
+        /// The function.
+        function: FunctionName,
+        /// The version's number.
+        to: Option<u32>,
+    },
+    /// Deletes a function with its versions and triggers; its executions stay.
+    DeleteFunction {
+        /// The tenant.
+        tenant: TenantName,
+        /// The function.
+        function: FunctionName,
+    },
+    /// Sets the schema of an event type.
+    PutSchema {
+        /// The tenant.
+        tenant: TenantName,
+        /// The event type.
+        event_type: EventType,
+        /// The JSON Schema, which compiles.
+        schema: serde_json::Value,
+        /// When.
+        at: Timestamp,
+    },
+    /// Deletes the schema of an event type.
+    DeleteSchema {
+        /// The tenant.
+        tenant: TenantName,
+        /// The event type.
+        event_type: EventType,
+    },
+    /// Adds an API key.
+    PutKey(KeyDefinition),
+    /// Deletes an API key.
+    DeleteKey {
+        /// The key's id.
+        id: Uuid,
+    },
+}
+
+/// What a change came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The revision that has it.
+    pub revision: Revision,
+    /// The current version of the function, or the schema's version; 0 for keys and deletions.
+    pub version: u32,
+    /// Whether anything changed.
+    pub changed: bool,
+}
+
+/// A version of a function.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Version {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Its artifact.
+    pub digest: Digest,
+    /// The artifact's size in bytes.
+    pub size: u64,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// When it was deployed first.
+    pub deployed_at: Timestamp,
+    /// Whether it is the one that runs.
+    pub current: bool,
+}
+
+/// How an accepted execution reaches its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publication {
+    /// The broker has confirmed it.
+    Confirmed,
+    /// It has not been published: the outbox must.
+    Pending,
+}
+
+/// An attempt that has begun.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// What was dispatched; the row is made from it where there is none.
+    pub dispatch: Dispatch,
+    /// The version that runs.
+    pub version: Digest,
+    /// The host that runs it.
+    pub host: String,
+    /// When it began.
+    pub at: Timestamp,
+}
+
+/// The end of an attempt.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// What was dispatched; the row is made from it where there is none.
+    pub dispatch: Dispatch,
+    /// What happened.
+    pub report: AttemptReport,
+    /// When the next attempt is due, where one follows: the execution is `scheduled` then. Otherwise the outcome's final
+    /// move is made.
+    pub retry_at: Option<Timestamp>,
+    /// The log, in order.
+    pub logs: Vec<LogLine>,
+    /// The executions that emitted events lead to; stored only with a success.
+    pub emitted: Vec<Dispatch>,
+}
+
+/// Which executions to list. All conditions hold together.
+#[derive(Clone, Debug)]
+pub struct ExecutionQuery {
+    /// Of this tenant.
+    pub tenant: TenantName,
+    /// Of this function.
+    pub function: Option<FunctionName>,
+    /// In this state.
+    pub state: Option<State>,
+    /// With this outcome of the last attempt.
+    pub outcome: Option<Outcome>,
+    /// Of this event type.
+    pub event_type: Option<EventType>,
+    /// Of the event with this CloudEvents id.
+    pub event_id: Option<String>,
+    /// Accepted at or after. An id and its acceptance are taken to be of the same minute, as both are made by the process that
+    /// accepts: a store may look no further than that.
+    pub since: Option<Timestamp>,
+    /// Accepted before.
+    pub until: Option<Timestamp>,
+    /// Older than this one: the last of the page before (keyset paging; the order is that of the ids).
+    pub before: Option<ExecutionId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+impl ExecutionQuery {
+    /// All of a tenant's executions, up to `limit`.
+    pub fn all_of(tenant: TenantName, limit: u32) -> Self {
+        Self {
+            tenant,
+            function: None,
+            state: None,
+            outcome: None,
+            event_type: None,
+            event_id: None,
+            since: None,
+            until: None,
+            before: None,
+            limit,
+        }
+    }
+}
+
+/// An execution as it is listed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExecutionSummary {
+    /// Its id.
+    pub id: ExecutionId,
+    /// The tenant.
+    pub tenant: TenantName,
+    /// The function.
+    pub function: FunctionName,
+    /// Where it stands.
+    pub state: State,
+    /// The attempt it is at; the first is 1.
+    pub attempt: u32,
+    /// How many there are at most.
+    pub max_attempts: u32,
+    /// The version that ran last.
+    pub version: Option<Digest>,
+    /// How the last attempt ended.
+    pub outcome: Option<Outcome>,
+    /// Why it did not succeed.
+    pub message: Option<String>,
+    /// The event's type.
+    pub event_type: EventType,
+    /// The event's id.
+    pub event_id: String,
+    /// The event's source.
+    pub event_source: String,
+    /// The execution that emitted the event.
+    pub parent: Option<ExecutionId>,
+    /// The trace it belongs to: 32 hex digits.
+    pub trace_id: String,
+    /// When the event was accepted.
+    pub accepted_at: Timestamp,
+    /// When it is due, while it is scheduled.
+    pub due_at: Option<Timestamp>,
+    /// When the last attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// An execution with all that is known of it but its log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExecutionDetail {
+    /// What lists show.
+    pub summary: ExecutionSummary,
+    /// The event.
+    pub event: Event,
+    /// The result, once it succeeded.
+    pub output: Option<Output>,
+    /// Its finished attempts, the first one first. `output` is left out of each.
+    pub attempts: Vec<(u32, AttemptReport)>,
+    /// The executions that its emitted events led to.
+    pub children: Vec<ExecutionId>,
+}
+
+/// A line's place in an execution's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogPosition {
+    /// The attempt.
+    pub attempt: u32,
+    /// The line's place in it.
+    pub seq: u32,
+}
+
+/// A line of an execution's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// The attempt that wrote it.
+    pub attempt: u32,
+    /// The line.
+    pub line: LogLine,
+}
+
+/// Counts the holders of a lease, so that a late writer of an older term can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Term(pub i64);

@@ -1,0 +1,176 @@
+//! What users define.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use sqlx::postgres::PgRow;
+use wasmill_domain::{
+    Definitions, Digest, FunctionDefinition, FunctionName, KeyDefinition, Revision, SchemaDefinition, TenantName, Timestamp,
+};
+
+use super::columns::get;
+use super::error::Result;
+use super::queries::{count, text, time, word};
+use super::session::Session;
+use super::{PostgresStore, change};
+use crate::convert::{self, ManifestRows};
+use crate::port::{self, Catalog, Change, Changed, Error, Version};
+
+/// The triggers of each version, in order, by tenant, function and number.
+type Triggers = HashMap<(String, String, i64), Vec<(String, Option<String>)>>;
+
+#[async_trait]
+impl Catalog for PostgresStore {
+    async fn definitions(&self, known: Revision) -> port::Result<Option<Definitions>> {
+        self.inner.read(|session| Box::pin(definitions(session, known))).await
+    }
+
+    async fn define(&self, change: &Change) -> port::Result<Changed> {
+        self.inner.write(|session| Box::pin(change::make(session, change))).await
+    }
+
+    async fn versions(&self, tenant: &TenantName, function: &FunctionName) -> port::Result<Vec<Version>> {
+        self.inner.read(|session| Box::pin(versions(session, tenant, function))).await
+    }
+
+    async fn put_artifact(&self, digest: Digest, bytes: Bytes) -> port::Result<()> {
+        if Digest::of(&bytes) != digest {
+            return Err(Error::Rejected(format!("these bytes are not those of artifact {digest}")));
+        }
+        self.inner.write(|session| Box::pin(put_artifact(session, digest, &bytes))).await
+    }
+
+    async fn artifact(&self, digest: Digest) -> port::Result<Option<Bytes>> {
+        self.inner.read(|session| Box::pin(artifact(session, digest))).await
+    }
+}
+
+async fn put_artifact(session: &mut Session<'_>, digest: Digest, bytes: &[u8]) -> Result<()> {
+    let put = sqlx::query(
+        "INSERT INTO artifacts AS a (digest, put_at, bytes) VALUES ($1, $2, $3) \
+         ON CONFLICT (digest) DO UPDATE SET put_at = greatest(a.put_at, excluded.put_at)",
+    );
+    let put = put.bind(digest.as_bytes().as_slice()).bind(Timestamp::now().as_micros()).bind(bytes);
+    session.execute(put).await.map(drop)
+}
+
+async fn artifact(session: &mut Session<'_>, digest: Digest) -> Result<Option<Bytes>> {
+    let one = sqlx::query("SELECT bytes FROM artifacts WHERE digest = $1").bind(digest.as_bytes().as_slice());
+    let row = session.row_if_any(one).await?;
+    row.map(|row| get::<Vec<u8>>(&row, "bytes").map(Bytes::from)).transpose()
+}
+
+/// The current revision.
+pub(super) async fn revision(session: &mut Session<'_>) -> Result<Revision> {
+    let row = session.row(sqlx::query("SELECT revision FROM revision")).await?;
+    get(&row, "revision").map(Revision)
+}
+
+async fn definitions(session: &mut Session<'_>, known: Revision) -> Result<Option<Definitions>> {
+    let revision = revision(session).await?;
+    // Asked every second or so by every process, and mostly answered by this.
+    if revision == known {
+        return Ok(None);
+    }
+    let triggers = sqlx::query(
+        "SELECT t.tenant, t.function, t.version, t.event, t.schema FROM functions f JOIN triggers t \
+         ON t.tenant = f.tenant AND t.function = f.name AND t.version = f.current_version \
+         ORDER BY t.tenant, t.function, t.version, t.place",
+    );
+    let mut triggers = by_version(&session.rows(triggers).await?)?;
+    let functions = sqlx::query(
+        "SELECT v.tenant, v.function, v.number, v.digest, v.manifest, v.deployed_at FROM functions f JOIN versions v \
+         ON v.tenant = f.tenant AND v.function = f.name AND v.number = f.current_version ORDER BY v.tenant, v.function",
+    );
+    let functions = session.rows(functions).await?;
+    let schemas =
+        sqlx::query("SELECT tenant, event_type, version, schema, updated_at FROM schemas ORDER BY tenant, event_type");
+    let schemas = session.rows(schemas).await?;
+    let keys = sqlx::query("SELECT id, tenant, role, label, hash, created_at FROM api_keys ORDER BY id");
+    let keys = session.rows(keys).await?;
+    Ok(Some(Definitions {
+        revision,
+        functions: functions.iter().map(|row| function(row, &mut triggers)).collect::<Result<_>>()?,
+        schemas: schemas.iter().map(schema).collect::<Result<_>>()?,
+        keys: keys.iter().map(key).collect::<Result<_>>()?,
+    }))
+}
+
+fn by_version(rows: &[PgRow]) -> Result<Triggers> {
+    let mut triggers = Triggers::new();
+    for row in rows {
+        let version = (get(row, "tenant")?, get(row, "function")?, get(row, "version")?);
+        triggers.entry(version).or_default().push((get(row, "event")?, get(row, "schema")?));
+    }
+    Ok(triggers)
+}
+
+fn manifest_rows(row: &PgRow, triggers: &mut Triggers) -> Result<ManifestRows> {
+    let version = (get(row, "tenant")?, get(row, "function")?, get(row, "number")?);
+    Ok(ManifestRows { manifest: get(row, "manifest")?, triggers: triggers.remove(&version).unwrap_or_default() })
+}
+
+/// A digest's column.
+pub(super) fn digest(row: &PgRow, column: &str) -> Result<Digest> {
+    Ok(convert::digest(column, get(row, column)?)?)
+}
+
+fn function(row: &PgRow, triggers: &mut Triggers) -> Result<FunctionDefinition> {
+    Ok(FunctionDefinition {
+        tenant: word(row, "tenant")?,
+        name: word(row, "function")?,
+        version: count(row, "number")?,
+        digest: digest(row, "digest")?,
+        manifest: Arc::new(manifest_rows(row, triggers)?.into_manifest()?),
+        deployed_at: time(row, "deployed_at")?,
+    })
+}
+
+fn schema(row: &PgRow) -> Result<SchemaDefinition> {
+    Ok(SchemaDefinition {
+        tenant: word(row, "tenant")?,
+        event_type: word(row, "event_type")?,
+        version: count(row, "version")?,
+        schema: Arc::new(convert::json("schema", get(row, "schema")?)?),
+        updated_at: time(row, "updated_at")?,
+    })
+}
+
+fn key(row: &PgRow) -> Result<KeyDefinition> {
+    Ok(KeyDefinition {
+        id: get(row, "id")?,
+        tenant: word(row, "tenant")?,
+        role: word(row, "role")?,
+        label: text(row, "label")?,
+        hash: digest(row, "hash")?,
+        created_at: time(row, "created_at")?,
+    })
+}
+
+async fn versions(session: &mut Session<'_>, tenant: &TenantName, function: &FunctionName) -> Result<Vec<Version>> {
+    let triggers = sqlx::query(
+        "SELECT tenant, function, version, event, schema FROM triggers WHERE tenant = $1 AND function = $2 ORDER BY version, place",
+    );
+    let triggers = session.rows(triggers.bind(tenant.as_str()).bind(function.as_str())).await?;
+    let mut triggers = by_version(&triggers)?;
+    let versions = sqlx::query(
+        "SELECT v.tenant, v.function, v.number, v.digest, v.manifest, v.deployed_at, length(a.bytes)::bigint AS size, \
+         v.number = f.current_version AS current FROM versions v JOIN artifacts a ON a.digest = v.digest \
+         JOIN functions f ON f.tenant = v.tenant AND f.name = v.function \
+         WHERE v.tenant = $1 AND v.function = $2 ORDER BY v.number DESC",
+    );
+    let rows = session.rows(versions.bind(tenant.as_str()).bind(function.as_str())).await?;
+    let version = |row: &PgRow| {
+        Ok(Version {
+            number: count(row, "number")?,
+            digest: digest(row, "digest")?,
+            size: convert::measure("size", get(row, "size")?)?,
+            manifest: manifest_rows(row, &mut triggers)?.into_manifest()?,
+            deployed_at: time(row, "deployed_at")?,
+            current: get(row, "current")?,
+        })
+    };
+    rows.iter().map(version).collect()
+}

@@ -1,0 +1,220 @@
+//! Changes of what is defined, each within the transaction that is given.
+
+use uuid::Uuid;
+use wasmill_domain::{
+    Digest, EventType, FunctionName, KeyDefinition, KeyRole, Manifest, Revision, TenantName, Timestamp,
+};
+
+use super::catalog::digest as digest_of;
+use super::columns::get;
+use super::error::Result;
+use super::listen::CHANNEL;
+use super::session::Session;
+use super::text;
+use crate::convert::{self, ManifestRows};
+use crate::port::{Change, Changed, Error};
+
+/// What became of a change: the version to tell, and whether there was anything to do.
+struct Made {
+    version: u32,
+    changed: bool,
+}
+
+const GONE: Made = Made { version: 0, changed: true };
+
+/// Makes a change. It holds the revision from the beginning, so that no other change is made meanwhile.
+pub(super) async fn make(session: &mut Session<'_>, change: &Change) -> Result<Changed> {
+    let row = session.row(sqlx::query("SELECT revision FROM revision FOR UPDATE")).await?;
+    let revision: i64 = get(&row, "revision")?;
+    let made = match change {
+        Change::Deploy { tenant, digest, manifest, at } => deploy(session, tenant, *digest, manifest, *at).await?,
+        Change::Rollback { tenant, function, to } => rollback(session, tenant, function, *to).await?,
+        Change::DeleteFunction { tenant, function } => delete_function(session, tenant, function).await?,
+        Change::PutSchema { tenant, event_type, schema, at } => {
+            put_schema(session, tenant, event_type, schema, *at).await?
+        }
+        Change::DeleteSchema { tenant, event_type } => delete_schema(session, tenant, event_type).await?,
+        Change::PutKey(key) => put_key(session, key).await?,
+        Change::DeleteKey { id } => delete_key(session, *id).await?,
+    };
+    let revision = revision + i64::from(made.changed);
+    if made.changed {
+        session.execute(sqlx::query("UPDATE revision SET revision = $1").bind(revision)).await?;
+        // Heard by those who listen once this is committed.
+        let notify = sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(revision.to_string());
+        session.execute(notify).await?;
+    }
+    Ok(Changed { revision: Revision(revision), version: made.version, changed: made.changed })
+}
+
+async fn current_version(
+    session: &mut Session<'_>,
+    tenant: &TenantName,
+    function: &FunctionName,
+) -> Result<Option<i64>> {
+    let current = sqlx::query("SELECT current_version FROM functions WHERE tenant = $1 AND name = $2");
+    let row = session.row_if_any(current.bind(tenant.as_str()).bind(function.as_str())).await?;
+    row.map(|row| get(&row, "current_version")).transpose()
+}
+
+async fn deploy(
+    session: &mut Session<'_>,
+    tenant: &TenantName,
+    digest: Digest,
+    manifest: &Manifest,
+    at: Timestamp,
+) -> Result<Made> {
+    let function = &manifest.name;
+    let artifact = sqlx::query("SELECT FROM artifacts WHERE digest = $1").bind(digest.as_bytes().as_slice());
+    if session.row_if_any(artifact).await?.is_none() {
+        return Err(Error::NotFound(format!("artifact {digest}")).into());
+    }
+    let rows = ManifestRows::of(manifest)?;
+    if let Some(current) = current_version(session, tenant, function).await?
+        && stored(session, tenant, function, current).await? == (digest, rows.clone())
+    {
+        return Ok(Made { version: convert::count("current_version", current)?, changed: false });
+    }
+    // Versions are only ever deleted all together, so the largest number is the last one given.
+    let next =
+        sqlx::query("SELECT coalesce(max(number), 0) + 1 AS number FROM versions WHERE tenant = $1 AND function = $2");
+    let number: i64 = get(&session.row(next.bind(tenant.as_str()).bind(function.as_str())).await?, "number")?;
+    let point = sqlx::query(
+        "INSERT INTO functions (tenant, name, current_version) VALUES ($1, $2, $3) \
+         ON CONFLICT (tenant, name) DO UPDATE SET current_version = excluded.current_version",
+    );
+    session.execute(point.bind(tenant.as_str()).bind(function.as_str()).bind(number)).await?;
+    let version = sqlx::query(
+        "INSERT INTO versions (tenant, function, number, digest, manifest, deployed_at) VALUES ($1, $2, $3, $4, $5, $6)",
+    );
+    let version = version.bind(tenant.as_str()).bind(function.as_str()).bind(number);
+    let version = version.bind(digest.as_bytes().as_slice()).bind(rows.manifest).bind(at.as_micros());
+    session.execute(version).await?;
+    for (place, (event, schema)) in (0_i64..).zip(rows.triggers) {
+        let trigger = sqlx::query(
+            "INSERT INTO triggers (tenant, function, version, place, event, schema) VALUES ($1, $2, $3, $4, $5, $6)",
+        );
+        let trigger = trigger.bind(tenant.as_str()).bind(function.as_str()).bind(number);
+        session.execute(trigger.bind(place).bind(event).bind(schema)).await?;
+    }
+    Ok(Made { version: convert::count("number", number)?, changed: true })
+}
+
+/// A version as its rows have it.
+async fn stored(
+    session: &mut Session<'_>,
+    tenant: &TenantName,
+    function: &FunctionName,
+    number: i64,
+) -> Result<(Digest, ManifestRows)> {
+    let version =
+        sqlx::query("SELECT digest, manifest FROM versions WHERE tenant = $1 AND function = $2 AND number = $3");
+    let row = session.row(version.bind(tenant.as_str()).bind(function.as_str()).bind(number)).await?;
+    let triggers = sqlx::query(
+        "SELECT event, schema FROM triggers WHERE tenant = $1 AND function = $2 AND version = $3 ORDER BY place",
+    );
+    let rows = session.rows(triggers.bind(tenant.as_str()).bind(function.as_str()).bind(number)).await?;
+    let triggers = rows.iter().map(|row| Ok((get(row, "event")?, get(row, "schema")?))).collect::<Result<_>>()?;
+    Ok((digest_of(&row, "digest")?, ManifestRows { manifest: get(&row, "manifest")?, triggers }))
+}
+
+async fn rollback(
+    session: &mut Session<'_>,
+    tenant: &TenantName,
+    function: &FunctionName,
+    to: Option<u32>,
+) -> Result<Made> {
+    let Some(current) = current_version(session, tenant, function).await? else {
+        return Err(Error::NotFound(format!("function {function}")).into());
+    };
+    let target = sqlx::query(
+        "SELECT max(number) AS number FROM versions WHERE tenant = $1 AND function = $2 \
+         AND CASE WHEN $3::bigint IS NULL THEN number < $4 ELSE number = $3 END",
+    );
+    let target = target.bind(tenant.as_str()).bind(function.as_str()).bind(to.map(i64::from)).bind(current);
+    let Some(number) = get::<Option<i64>>(&session.row(target).await?, "number")? else {
+        return Err(Error::NotFound(match to {
+            Some(to) => format!("version {to} of function {function}"),
+            None => format!("a version of function {function} before version {current}"),
+        })
+        .into());
+    };
+    let point = sqlx::query("UPDATE functions SET current_version = $1 WHERE tenant = $2 AND name = $3");
+    session.execute(point.bind(number).bind(tenant.as_str()).bind(function.as_str())).await?;
+    Ok(Made { version: convert::count("number", number)?, changed: number != current })
+}
+
+async fn delete_function(session: &mut Session<'_>, tenant: &TenantName, function: &FunctionName) -> Result<Made> {
+    // Versions and triggers go with it, by their foreign keys.
+    let delete = sqlx::query("DELETE FROM functions WHERE tenant = $1 AND name = $2");
+    match session.execute(delete.bind(tenant.as_str()).bind(function.as_str())).await? {
+        0 => Err(Error::NotFound(format!("function {function}")).into()),
+        _ => Ok(GONE),
+    }
+}
+
+async fn put_schema(
+    session: &mut Session<'_>,
+    tenant: &TenantName,
+    event_type: &EventType,
+    schema: &serde_json::Value,
+    at: Timestamp,
+) -> Result<Made> {
+    let put = sqlx::query(
+        "INSERT INTO schemas AS s (tenant, event_type, version, schema, updated_at) VALUES ($1, $2, 1, $3, $4) \
+         ON CONFLICT (tenant, event_type) DO UPDATE SET \
+         version = s.version + 1, schema = excluded.schema, updated_at = excluded.updated_at WHERE s.schema <> excluded.schema",
+    );
+    let put = put.bind(tenant.as_str()).bind(event_type.as_str()).bind(schema.to_string()).bind(at.as_micros());
+    let changed = session.execute(put).await? > 0;
+    let version = sqlx::query("SELECT version FROM schemas WHERE tenant = $1 AND event_type = $2");
+    let row = session.row(version.bind(tenant.as_str()).bind(event_type.as_str())).await?;
+    Ok(Made { version: convert::count("version", get(&row, "version")?)?, changed })
+}
+
+async fn delete_schema(session: &mut Session<'_>, tenant: &TenantName, event_type: &EventType) -> Result<Made> {
+    let delete = sqlx::query("DELETE FROM schemas WHERE tenant = $1 AND event_type = $2");
+    match session.execute(delete.bind(tenant.as_str()).bind(event_type.as_str())).await? {
+        0 => Err(Error::NotFound(format!("a schema of event type {event_type}")).into()),
+        _ => Ok(GONE),
+    }
+}
+
+/// How many keys there are, and how many of them are operators'.
+async fn count_keys(session: &mut Session<'_>) -> Result<(i64, i64)> {
+    let count = "SELECT count(*) AS keys, count(*) FILTER (WHERE role = 'operator') AS operators FROM api_keys";
+    let row = session.row(sqlx::query(count)).await?;
+    Ok((get(&row, "keys")?, get(&row, "operators")?))
+}
+
+async fn put_key(session: &mut Session<'_>, key: &KeyDefinition) -> Result<Made> {
+    if key.role != KeyRole::Operator && count_keys(session).await?.0 == 0 {
+        return Err(Error::Conflict(
+            "the first key must be an operator's: from then on only an operator's key can make others".into(),
+        )
+        .into());
+    }
+    let insert = sqlx::query(
+        "INSERT INTO api_keys (id, tenant, role, label, hash, created_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+    );
+    let insert = insert.bind(key.id).bind(key.tenant.as_str()).bind(key.role.as_str()).bind(text::stored(&key.label));
+    match session.execute(insert.bind(key.hash.as_bytes().as_slice()).bind(key.created_at.as_micros())).await? {
+        0 => Err(Error::Conflict(format!("key {} is there already", key.id)).into()),
+        _ => Ok(GONE),
+    }
+}
+
+async fn delete_key(session: &mut Session<'_>, id: Uuid) -> Result<Made> {
+    let row = session.row_if_any(sqlx::query("SELECT role FROM api_keys WHERE id = $1").bind(id)).await?;
+    let Some(row) = row else { return Err(Error::NotFound(format!("key {id}")).into()) };
+    let role: &str = get(&row, "role")?;
+    let (keys, operators) = count_keys(session).await?;
+    if role == KeyRole::Operator.as_str() && operators == 1 && keys > 1 {
+        return Err(Error::Conflict(
+            "this is the last operator's key: delete the tenants' keys first, or make another operator's key".into(),
+        )
+        .into());
+    }
+    session.execute(sqlx::query("DELETE FROM api_keys WHERE id = $1").bind(id)).await?;
+    Ok(GONE)
+}

@@ -1,0 +1,242 @@
+//! The rows of executions and what belongs to them, written many at a time.
+
+use std::collections::HashMap;
+
+use wasmill_domain::{Dispatch, ExecutionId, LogLine, Timestamp};
+
+use super::columns::{Columns, get, id_of, pieces};
+use super::error::Result;
+use super::session::Session;
+use super::text::stored;
+use crate::convert;
+use crate::fence::{Change, Standing, Standings};
+use crate::port::Finished;
+
+/// The fence, in one statement for a whole batch: a row that is there is changed if its attempt and its state allow it, in one step
+/// with looking; a row that is not there is made; and where another transaction has the row, this waits for what it makes of it. A
+/// retry names the next attempt already. It tells which rows it has written, and whether they are new.
+const REPORT: &str = "INSERT INTO executions AS e (id, tenant, function, state, attempt, max_attempts, version, host, outcome, message, \
+     event_type, event_id, event_source, parent, traceparent, tracestate, accepted_at, queued_at, due_at, started_at, finished_at) \
+     SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) \
+     ON CONFLICT (id) DO UPDATE SET writes = e.writes + 1, state = excluded.state, attempt = excluded.attempt, \
+     version = coalesce(excluded.version, e.version), host = excluded.host, outcome = excluded.outcome, \
+     message = excluded.message, due_at = excluded.due_at, started_at = excluded.started_at, finished_at = excluded.finished_at \
+     WHERE e.attempt = excluded.attempt - (excluded.state = 'scheduled')::int \
+     AND (e.state IN ('queued', 'running') OR excluded.state = 'cancelled' AND e.state IN ('scheduled', 'suspended')) \
+     RETURNING id, writes = 1 AS is_new";
+
+/// The rows that are not there yet.
+const ACCEPT: &str = "INSERT INTO executions (id, tenant, function, state, attempt, max_attempts, version, host, outcome, message, \
+     event_type, event_id, event_source, parent, traceparent, tracestate, accepted_at, queued_at, due_at, started_at, finished_at) \
+     SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) \
+     ON CONFLICT DO NOTHING RETURNING id, true AS is_new";
+
+const INSERT_EVENTS: &str =
+    "INSERT INTO events (execution_id, event) SELECT * FROM unnest($1, $2) ON CONFLICT DO NOTHING";
+
+const INSERT_ATTEMPTS: &str = "INSERT INTO attempts (execution_id, attempt, version, host, outcome, message, backtrace, started_at, \
+     finished_at, queue_wait_ns, run_time_ns, fuel_used, peak_memory, log_lines_dropped, traceparent, tracestate, content_type, output) \
+     SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
+
+// Two lines in one place are a host's mistake; it costs the second line rather than the commit.
+const INSERT_LOGS: &str = "INSERT INTO logs (execution_id, attempt, seq, at, level, source, message, fields) \
+     SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
+
+/// Entries of rows that were made just now.
+const INSERT_OUTBOX: &str =
+    "INSERT INTO outbox (execution_id, attempt, made_at) SELECT *, $3 FROM unnest($1, $2) ON CONFLICT DO NOTHING";
+
+/// Entries of rows that were there before, if a host could still run them.
+const INSERT_OUTBOX_IF_OPEN: &str = "INSERT INTO outbox (execution_id, attempt, made_at) SELECT new.id, new.attempt, $3 \
+     FROM unnest($1, $2) AS new (id, attempt) JOIN executions e ON e.id = new.id AND e.attempt = new.attempt \
+     AND e.state IN ('queued', 'running') WHERE e.id = ANY($1) ORDER BY 1, 2 ON CONFLICT DO NOTHING";
+
+/// About what a row takes beside its texts of any length, in bytes.
+const ROW_BYTES: usize = 512;
+
+/// Where executions stand; those without a row are left out.
+pub(super) async fn standings(session: &mut Session<'_>, ids: &[ExecutionId]) -> Result<Standings> {
+    let mut standings = Standings::with_capacity(ids.len());
+    for piece in pieces(ids, |_| size_of::<ExecutionId>()) {
+        let columns = Columns::default().add(piece.iter().map(|id| id.0))?;
+        let rows = session.rows(columns.of("SELECT id, state, attempt FROM executions WHERE id = ANY($1)")).await?;
+        for row in &rows {
+            let state = convert::word("state", get(row, "state")?)?;
+            let attempt = convert::count("attempt", get(row, "attempt")?)?;
+            standings.insert(id_of(row, "id")?, Standing { state, attempt });
+        }
+    }
+    Ok(standings)
+}
+
+/// What became of the rows that were to be written: whether each that was written is new. Those that were not are left out.
+pub(super) type Written = HashMap<ExecutionId, bool>;
+
+/// Writes what reports make of their executions, where the fence lets them. No two may be of one execution, and they must be in
+/// the order of their ids.
+pub(super) async fn report(session: &mut Session<'_>, changes: &[Change<'_>]) -> Result<Written> {
+    write(session, REPORT, changes).await
+}
+
+/// Writes rows of accepted executions that have none.
+pub(super) async fn accept(session: &mut Session<'_>, changes: &[Change<'_>]) -> Result<Written> {
+    write(session, ACCEPT, changes).await
+}
+
+async fn write(session: &mut Session<'_>, sql: &'static str, changes: &[Change<'_>]) -> Result<Written> {
+    let mut written = Written::with_capacity(changes.len());
+    for piece in pieces(changes, |change| ROW_BYTES + change.message.map_or(0, str::len)) {
+        for row in &session.rows(executions(piece)?.of(sql)).await? {
+            written.insert(id_of(row, "id")?, get(row, "is_new")?);
+        }
+    }
+    let new: Vec<&Dispatch> =
+        changes.iter().map(|change| change.dispatch).filter(|d| written.get(&d.execution) == Some(&true)).collect();
+    insert_events(session, &new).await?;
+    Ok(written)
+}
+
+/// The columns of rows of executions.
+fn executions(changes: &[Change<'_>]) -> Result<Columns> {
+    let dispatches = || changes.iter().map(|change| change.dispatch);
+    let events = || dispatches().map(|dispatch| &*dispatch.event);
+    Columns::default()
+        .add(dispatches().map(|d| d.execution.0))?
+        .add(dispatches().map(|d| d.tenant.as_str()))?
+        .add(dispatches().map(|d| d.function.as_str()))?
+        .add(changes.iter().map(|change| change.state.as_str()))?
+        .add(changes.iter().map(|change| i64::from(change.attempt)))?
+        .add(dispatches().map(|d| i64::from(d.max_attempts)))?
+        .add(changes.iter().map(|change| change.version.as_ref().map(|digest| digest.as_bytes().as_slice())))?
+        .add(changes.iter().map(|change| change.host.map(stored)))?
+        .add(changes.iter().map(|change| change.outcome.map(|outcome| outcome.as_str())))?
+        .add(changes.iter().map(|change| change.message.map(stored)))?
+        .add(events().map(|event| event.event_type.as_str()))?
+        .add(events().map(|event| stored(&event.id)))?
+        .add(events().map(|event| stored(&event.source)))?
+        .add(dispatches().map(|d| d.parent.map(|parent| parent.0)))?
+        .add(dispatches().map(|d| d.trace.to_string()))?
+        .add(dispatches().map(|d| d.trace.tracestate.as_deref().map(stored)))?
+        .add(dispatches().map(|d| d.accepted_at.as_micros()))?
+        .add(dispatches().map(|d| d.queued_at.as_micros()))?
+        .add(changes.iter().map(|change| change.due_at.map(Timestamp::as_micros)))?
+        .add(changes.iter().map(|change| change.started_at.map(Timestamp::as_micros)))?
+        .add(changes.iter().map(|change| change.finished_at.map(Timestamp::as_micros)))
+}
+
+async fn insert_events(session: &mut Session<'_>, dispatches: &[&Dispatch]) -> Result<()> {
+    let size = |dispatch: &&Dispatch| ROW_BYTES + dispatch.event.data.as_ref().map_or(0, |data| data.len() * 4 / 3);
+    for piece in pieces(dispatches, size) {
+        let events: Vec<String> =
+            piece.iter().map(|dispatch| convert::from_event(&dispatch.event)).collect::<crate::Result<_>>()?;
+        let columns = Columns::default().add(piece.iter().map(|d| d.execution.0))?.add(events.iter())?;
+        session.execute(columns.of(INSERT_EVENTS)).await?;
+    }
+    Ok(())
+}
+
+/// Writes the attempts that ended and their log lines.
+pub(super) async fn insert_attempts(session: &mut Session<'_>, finished: &[&Finished]) -> Result<()> {
+    let size = |entry: &&Finished| {
+        let report = &entry.report;
+        let texts = report.message.as_ref().map_or(0, String::len) + report.backtrace.as_ref().map_or(0, String::len);
+        ROW_BYTES + texts + report.output.as_ref().map_or(0, |output| output.data.len())
+    };
+    for piece in pieces(finished, size) {
+        session.execute(attempts(piece)?.of(INSERT_ATTEMPTS)).await?;
+    }
+    let lines: Vec<(&Dispatch, &LogLine)> =
+        finished.iter().flat_map(|entry| entry.logs.iter().map(|line| (&entry.dispatch, line))).collect();
+    let size = |(_, line): &(&Dispatch, &LogLine)| ROW_BYTES / 4 + line.message.len() + line.fields.as_ref().map_or(0, String::len);
+    for piece in pieces(&lines, size) {
+        session.execute(logs(piece)?.of(INSERT_LOGS)).await?;
+    }
+    Ok(())
+}
+
+fn attempts(finished: &[&Finished]) -> Result<Columns> {
+    let reports = || finished.iter().map(|entry| &entry.report);
+    let outputs = || reports().map(|report| report.output.as_ref());
+    Columns::default()
+        .add(finished.iter().map(|entry| entry.dispatch.execution.0))?
+        .add(finished.iter().map(|entry| i64::from(entry.dispatch.attempt)))?
+        .add(reports().map(|r| r.version.as_ref().map(|digest| digest.as_bytes().as_slice())))?
+        .add(reports().map(|r| stored(&r.host)))?
+        .add(reports().map(|r| r.outcome.as_str()))?
+        .add(reports().map(|r| r.message.as_deref().map(stored)))?
+        .add(reports().map(|r| r.backtrace.as_deref().map(stored)))?
+        .add(reports().map(|r| r.started_at.as_micros()))?
+        .add(reports().map(|r| r.finished_at.as_micros()))?
+        .add(reports().map(|r| convert::from_duration(r.queue_wait)))?
+        .add(reports().map(|r| convert::from_duration(r.run_time)))?
+        .add(reports().map(|r| convert::from_measure(r.fuel_used)))?
+        .add(reports().map(|r| convert::from_measure(r.peak_memory)))?
+        .add(reports().map(|r| convert::from_measure(r.log_lines_dropped)))?
+        .add(reports().map(|r| r.span.to_string()))?
+        .add(reports().map(|r| r.span.tracestate.as_deref().map(stored)))?
+        .add(outputs().map(|output| output.map(|o| stored(&o.content_type))))?
+        .add(outputs().map(|output| output.map(|o| o.data.as_ref())))
+}
+
+fn logs(lines: &[(&Dispatch, &LogLine)]) -> Result<Columns> {
+    Columns::default()
+        .add(lines.iter().map(|(dispatch, _)| dispatch.execution.0))?
+        .add(lines.iter().map(|(dispatch, _)| i64::from(dispatch.attempt)))?
+        .add(lines.iter().map(|(_, line)| i64::from(line.seq)))?
+        .add(lines.iter().map(|(_, line)| line.at.as_micros()))?
+        .add(lines.iter().map(|(_, line)| line.level.as_str()))?
+        .add(lines.iter().map(|(_, line)| line.source.as_str()))?
+        .add(lines.iter().map(|(_, line)| stored(&line.message)))?
+        .add(lines.iter().map(|(_, line)| line.fields.as_deref().map(stored)))
+}
+
+/// An attempt in the outbox.
+pub(super) type Entry = (ExecutionId, u32);
+
+/// Two columns: ids and attempts.
+pub(super) fn entries(entries: &[Entry]) -> Result<Columns> {
+    Columns::default()
+        .add(entries.iter().map(|(id, _)| id.0))?
+        .add(entries.iter().map(|(_, attempt)| i64::from(*attempt)))
+}
+
+/// Puts attempts in the outbox that are queued for sure.
+pub(super) async fn insert_outbox(session: &mut Session<'_>, queued: &[Entry], made_at: Timestamp) -> Result<()> {
+    for piece in pieces(queued, |_| size_of::<Entry>()) {
+        session.execute(entries(piece)?.of(INSERT_OUTBOX).bind(made_at.as_micros())).await?;
+    }
+    Ok(())
+}
+
+/// Puts attempts in the outbox, those that a host could still run.
+pub(super) async fn insert_outbox_if_open(session: &mut Session<'_>, any: &[Entry], made_at: Timestamp) -> Result<()> {
+    for piece in pieces(any, |_| size_of::<Entry>()) {
+        session.execute(entries(piece)?.of(INSERT_OUTBOX_IF_OPEN).bind(made_at.as_micros())).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmill_domain::{Move, State};
+
+    use super::*;
+
+    /// What the statement says is what the domain's table says.
+    #[test]
+    fn the_fence_is_the_table_of_moves() {
+        let states = |wanted: &dyn Fn(&State) -> bool| {
+            let words: Vec<String> =
+                [State::Queued, State::Running, State::Scheduled, State::Suspended].iter().filter(|s| wanted(s)).map(|s| format!("'{s}'")).collect();
+            format!("({})", words.join(", "))
+        };
+        let may = |state: &State, what: Move| state.after(what).is_ok();
+        for what in [Move::Start, Move::Succeed, Move::Fail, Move::Retry] {
+            assert!(what.sources().all(|state| !state.is_terminal()));
+            assert!(REPORT.contains(&format!("e.state IN {} OR", states(&|state| may(state, what)))), "{what}");
+        }
+        assert!(Move::Cancel.sources().all(|state| !state.is_terminal()));
+        let others = states(&|state| may(state, Move::Cancel) && !may(state, Move::Fail));
+        assert!(REPORT.contains(&format!("excluded.state = 'cancelled' AND e.state IN {others})")));
+    }
+}

@@ -1,0 +1,203 @@
+//! What became of events: the verbs that write. Those that only read are in `queries`.
+
+use async_trait::async_trait;
+use wasmill_domain::{Dispatch, ExecutionId, Move, State, TenantName, Timestamp};
+
+use super::columns::get;
+use super::error::Result;
+use super::history::{self, Entry};
+use super::partitions::share_old_days;
+use super::session::Session;
+use super::{PostgresStore, queries};
+use crate::fence::{self, Change, Standings};
+use crate::port::{
+    self, Error, ExecutionDetail, ExecutionQuery, ExecutionSummary, Finished, Ledger, LogEntry, LogPosition, Publication,
+    Started,
+};
+use crate::convert;
+
+#[async_trait]
+impl Ledger for PostgresStore {
+    async fn ping(&self) -> port::Result<()> {
+        self.inner.read(|_| Box::pin(async { Ok(()) })).await
+    }
+
+    async fn enqueue(&self, dispatches: &[Dispatch], publication: Publication) -> port::Result<()> {
+        if dispatches.is_empty() {
+            return Ok(());
+        }
+        self.inner.keep_ahead();
+        let all: Vec<&Dispatch> = dispatches.iter().collect();
+        self.inner.write(|session| Box::pin(enqueue(session, &all, publication))).await
+    }
+
+    async fn start(&self, attempts: &[Started]) -> port::Result<()> {
+        if attempts.is_empty() {
+            return Ok(());
+        }
+        self.inner.keep_ahead();
+        self.inner.write(|session| Box::pin(start(session, attempts))).await
+    }
+
+    async fn unfinished(&self, attempts: &[(ExecutionId, u32)]) -> port::Result<Vec<bool>> {
+        let ids: Vec<ExecutionId> = attempts.iter().map(|(id, _)| *id).collect();
+        let standings = self.inner.read(|session| Box::pin(history::standings(session, &ids))).await?;
+        let is_open = |(id, attempt): &Entry| fence::is_open(standings.get(id).copied(), *attempt);
+        Ok(attempts.iter().map(is_open).collect())
+    }
+
+    async fn record(&self, finished: &[Finished]) -> port::Result<Vec<bool>> {
+        if finished.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.inner.keep_ahead();
+        self.inner.write(|session| Box::pin(record(session, finished))).await
+    }
+
+    async fn move_execution(&self, tenant: &TenantName, id: ExecutionId, what: Move, at: Timestamp) -> port::Result<State> {
+        self.inner.write(|session| Box::pin(move_execution(session, tenant, id, what, at))).await
+    }
+
+    async fn executions(&self, query: &ExecutionQuery) -> port::Result<Vec<ExecutionSummary>> {
+        self.inner.read(|session| Box::pin(queries::executions(session, query))).await
+    }
+
+    async fn execution(&self, tenant: &TenantName, id: ExecutionId) -> port::Result<Option<ExecutionDetail>> {
+        self.inner.read(|session| Box::pin(queries::execution(session, tenant, id))).await
+    }
+
+    async fn logs(
+        &self,
+        tenant: &TenantName,
+        id: ExecutionId,
+        after: Option<LogPosition>,
+        limit: u32,
+    ) -> port::Result<Vec<LogEntry>> {
+        self.inner.read(|session| Box::pin(queries::logs(session, tenant, id, after, limit))).await
+    }
+}
+
+/// Items in rounds: each round has no execution twice and is in the order of ids; what is of one execution keeps its order.
+fn rounds<T>(items: &[T], id: impl Fn(&T) -> ExecutionId) -> Vec<Vec<usize>> {
+    let mut places: Vec<usize> = (0..items.len()).collect();
+    places.sort_by_key(|&place| id(&items[place]));
+    let mut rounds: Vec<Vec<usize>> = Vec::with_capacity(1);
+    let (mut last, mut round) = (None, 0);
+    for place in places {
+        let this = id(&items[place]);
+        round = if last == Some(this) { round + 1 } else { 0 };
+        last = Some(this);
+        if rounds.len() == round {
+            rounds.push(Vec::with_capacity(if round == 0 { items.len() } else { 1 }));
+        }
+        rounds[round].push(place);
+    }
+    rounds
+}
+
+async fn enqueue(session: &mut Session<'_>, dispatches: &[&Dispatch], publication: Publication) -> Result<()> {
+    share_old_days(session, dispatches.iter().map(|dispatch| dispatch.execution)).await?;
+    let rounds = rounds(dispatches, |dispatch| dispatch.execution);
+    let first = rounds.first().map_or(&[] as &[usize], Vec::as_slice);
+    let changes: Vec<Change<'_>> = first.iter().map(|&place| Change::accepted(dispatches[place])).collect();
+    let written = history::accept(session, &changes).await?;
+    if publication == Publication::Confirmed {
+        return Ok(());
+    }
+    let entry = |&place: &usize| (dispatches[place].execution, dispatches[place].attempt);
+    let (new, others): (Vec<Entry>, Vec<Entry>) = first.iter().map(entry).partition(|(id, _)| written.contains_key(id));
+    let others: Vec<Entry> = others.into_iter().chain(rounds.iter().skip(1).flatten().map(entry)).collect();
+    let now = Timestamp::now();
+    history::insert_outbox(session, &new, now).await?;
+    history::insert_outbox_if_open(session, &others, now).await
+}
+
+async fn start(session: &mut Session<'_>, attempts: &[Started]) -> Result<()> {
+    share_old_days(session, attempts.iter().map(|entry| entry.dispatch.execution)).await?;
+    for round in rounds(attempts, |entry| entry.dispatch.execution) {
+        // What each would make of an execution that lets it; whether it does, the database finds.
+        let change = |place: usize| fence::start(&attempts[place..=place], &mut Standings::new());
+        let changes: Vec<Change<'_>> = round.into_iter().flat_map(change).collect();
+        history::report(session, &changes).await?;
+    }
+    Ok(())
+}
+
+async fn record(session: &mut Session<'_>, finished: &[Finished]) -> Result<Vec<bool>> {
+    share_old_days(session, finished.iter().map(|entry| entry.dispatch.execution)).await?;
+    let mut stands = vec![false; finished.len()];
+    let mut winners: Vec<&Finished> = Vec::with_capacity(finished.len());
+    for round in rounds(finished, |entry| entry.dispatch.execution) {
+        let change = |place: usize| fence::finish(&finished[place..=place], &mut Standings::new());
+        let changes: Vec<Change<'_>> = round.iter().flat_map(|&place| change(place)).flatten().collect();
+        let written = history::report(session, &changes).await?;
+        for place in round {
+            stands[place] = written.contains_key(&finished[place].dispatch.execution);
+            if stands[place] {
+                winners.push(&finished[place]);
+            }
+        }
+    }
+    history::insert_attempts(session, &winners).await?;
+    let children: Vec<&Dispatch> = winners.iter().flat_map(|entry| fence::children(entry)).collect();
+    if !children.is_empty() {
+        enqueue(session, &children, Publication::Pending).await?;
+    }
+    Ok(stands)
+}
+
+async fn move_execution(
+    session: &mut Session<'_>,
+    tenant: &TenantName,
+    id: ExecutionId,
+    what: Move,
+    at: Timestamp,
+) -> Result<State> {
+    share_old_days(session, std::iter::once(id)).await?;
+    let row = session
+        .row_if_any(
+            sqlx::query("SELECT state, attempt FROM executions WHERE id = $1 AND tenant = $2 FOR UPDATE")
+                .bind(id.0)
+                .bind(tenant.as_str()),
+        )
+        .await?
+        .ok_or_else(|| Error::NotFound(format!("execution {id}")))?;
+    let from: State = convert::word("state", get(&row, "state")?)?;
+    let attempt = convert::count("attempt", get(&row, "attempt")?)?;
+    let sql = match what {
+        Move::Suspend => "UPDATE executions SET state = $2, due_at = NULL WHERE id = $1",
+        Move::Resume => "UPDATE executions SET state = $2, queued_at = $3 WHERE id = $1",
+        // An attempt that runs is called off with it; one that ended before keeps its outcome.
+        Move::Cancel => {
+            "UPDATE executions SET outcome = CASE state WHEN 'running' THEN 'cancelled' ELSE outcome END, \
+             message = CASE state WHEN 'running' THEN 'cancelled by an operator' ELSE message END, \
+             state = $2, due_at = NULL, finished_at = $3 WHERE id = $1"
+        }
+        Move::Replay => {
+            "UPDATE executions SET state = $2, attempt = attempt + 1, max_attempts = max_attempts + 1, queued_at = $3 \
+             WHERE id = $1"
+        }
+        _ => return Err(Error::Conflict(format!("'{what}' is not an operator's move")).into()),
+    };
+    let to = from.after(what).map_err(|e| Error::Conflict(e.to_string()))?;
+    let change = sqlx::query(sql).bind(id.0).bind(to.as_str());
+    session.execute(if what == Move::Suspend { change } else { change.bind(at.as_micros()) }).await?;
+    if to == State::Queued {
+        let attempt = if what == Move::Replay { attempt.saturating_add(1) } else { attempt };
+        history::insert_outbox(session, &[(id, attempt)], at).await?;
+    }
+    Ok(to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_has_each_execution_once_and_in_order() {
+        let ids: Vec<ExecutionId> = (0..3).map(|_| ExecutionId::new()).collect();
+        let batch = [ids[2], ids[0], ids[2], ids[1], ids[2], ids[0]];
+        assert_eq!(rounds(&batch, |id| *id), [vec![1, 3, 0], vec![5, 2], vec![4]]);
+        assert!(rounds(&[] as &[ExecutionId], |id| *id).is_empty());
+    }
+}

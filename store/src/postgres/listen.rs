@@ -1,0 +1,136 @@
+//! Hears of changes of the definitions when they are committed, instead of asking again and again.
+//!
+//! Listening needs a session of its own. It is an addition: whoever relies on it asks now and then all the same, as nothing is
+//! heard while the connection is away.
+
+use std::str::FromStr as _;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Executor as _};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use wasmill_domain::Revision;
+
+use super::{Inner, PostgresSettings, PostgresStore, catalog};
+use crate::port::{Error, Result};
+
+/// Each change of the definitions is told here; the text is its revision.
+pub(super) const CHANNEL: &str = "wasmill_revision";
+
+/// A connection on which nothing was heard for this long is asked whether it is there still.
+const SILENCE: Duration = Duration::from_secs(15);
+
+/// The pauses between two tries to connect: the first, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// Where and until when there is listening.
+pub(super) struct Listening {
+    options: Option<PgConnectOptions>,
+    patience: Duration,
+    is_closed: watch::Sender<bool>,
+}
+
+impl Listening {
+    pub(super) fn new(url: &str, settings: &PostgresSettings) -> Result<Self> {
+        let url = match &settings.listen_url {
+            Some(url) => Some(url.as_str()),
+            None => (!settings.transaction_pooler).then_some(url),
+        };
+        let options = url.map(PgConnectOptions::from_str).transpose();
+        let options =
+            options.map_err(|e| Error::Unavailable(format!("the URL to listen at cannot be used: {e}")))?;
+        Ok(Self {
+            options: options.map(|options| options.application_name("wasmill-listen").disable_statement_logging()),
+            patience: settings.connect_timeout,
+            is_closed: watch::Sender::new(false),
+        })
+    }
+
+    pub(super) fn close(&self) {
+        self.is_closed.send_replace(true);
+    }
+}
+
+impl PostgresStore {
+    /// Listens for changes of the definitions: the receiver has the latest revision that was heard of, and 0 before the first. `None`
+    /// where it cannot be listened, which is behind a pooler without [`PostgresSettings::listen_url`].
+    ///
+    /// A task with a connection of its own does it, through outages, until the receiver and its clones are dropped or the store is
+    /// closed. What happened during an outage is heard of after it.
+    pub fn listen(&self) -> Option<watch::Receiver<Revision>> {
+        let listening = &self.inner.listening;
+        let options = listening.options.clone()?;
+        let (sender, receiver) = watch::channel(Revision::default());
+        let listener = Listener { options, patience: listening.patience, store: Arc::downgrade(&self.inner), sender };
+        let mut is_closed = listening.is_closed.subscribe();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = listener.listen() => {}
+                () = listener.sender.closed() => {}
+                _ = is_closed.wait_for(|is_closed| *is_closed) => {}
+            }
+        });
+        Some(receiver)
+    }
+}
+
+struct Listener {
+    options: PgConnectOptions,
+    patience: Duration,
+    store: Weak<Inner>,
+    sender: watch::Sender<Revision>,
+}
+
+impl Listener {
+    /// Ends with the store.
+    async fn listen(&self) {
+        let mut pause = PAUSES.0;
+        while self.store.strong_count() > 0 {
+            let mut has_heard = false;
+            if let Err(why) = self.session(&mut has_heard).await {
+                tracing::info!(%why, "changes of the definitions are not heard of now: they are asked for");
+            }
+            pause = if has_heard { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
+            sleep(pause).await;
+        }
+    }
+
+    /// Connects and listens until the connection fails or the store is gone.
+    async fn session(&self, has_heard: &mut bool) -> Result<()> {
+        let failed = |e: sqlx::Error| Error::Unavailable(e.to_string());
+        let silent = |_| Error::Unavailable(format!("no answer within {:?}", self.patience));
+        let connect = async {
+            let pool = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
+            let pool = pool.acquire_timeout(self.patience).connect_with(self.options.clone()).await?;
+            let mut listener = PgListener::connect_with(&pool).await?;
+            listener.eager_reconnect(false);
+            listener.listen(CHANNEL).await?;
+            Ok(listener)
+        };
+        let mut listener = timeout(self.patience, connect).await.map_err(silent)?.map_err(failed)?;
+        // Only now is nothing missed any more.
+        while self.tell().await? {
+            *has_heard = true;
+            match timeout(SILENCE, listener.try_recv()).await {
+                Ok(Ok(Some(_))) => {}
+                Ok(Ok(None)) => return Err(Error::Unavailable("the connection was cut".into())),
+                Ok(Err(error)) => return Err(failed(error)),
+                Err(_) => {
+                    let alive = timeout(self.patience, (&mut listener).execute("SELECT 1"));
+                    alive.await.map_err(silent)?.map_err(failed)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the revision that the store is at; false if the store is gone.
+    async fn tell(&self) -> Result<bool> {
+        let Some(store) = self.store.upgrade() else { return Ok(false) };
+        let revision = store.read(|session| Box::pin(catalog::revision(session))).await?;
+        self.sender.send_if_modified(|known| std::mem::replace(known, revision) != revision);
+        Ok(true)
+    }
+}

@@ -1,0 +1,220 @@
+//! What is read of executions.
+
+use std::fmt::Display;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::PgRow;
+use sqlx::{Postgres, QueryBuilder};
+use uuid::Uuid;
+use wasmill_domain::{AttemptReport, Digest, Dispatch, ExecutionId, LogLine, Output, State, TenantName, Timestamp};
+
+use super::columns::{get, id_of};
+use super::error::Result;
+use super::session::Session;
+use super::text::{loaded, stored};
+use crate::convert;
+use crate::port::{ExecutionDetail, ExecutionQuery, ExecutionSummary, LogEntry, LogPosition};
+
+const SUMMARY_COLUMNS: &str = "id, tenant, function, state, attempt, max_attempts, version, outcome, message, event_type, event_id, \
+                               event_source, parent, substr(traceparent, 4, 32) AS trace_id, accepted_at, due_at, started_at, \
+                               finished_at";
+
+/// An id is made when its event is accepted, by the same process: the two times differ by no more than this. It lets a
+/// time's bound leave out the other days.
+const ID_SLACK: Duration = Duration::from_secs(60);
+
+/// The most children of one execution that are listed. (An attempt emits at most 1,000 events.)
+const MAX_CHILDREN: i64 = 10_000;
+
+/// A time's column.
+pub(super) fn time(row: &PgRow, column: &str) -> Result<Timestamp> {
+    get(row, column).map(Timestamp::from_micros)
+}
+
+fn time_if_any(row: &PgRow, column: &str) -> Result<Option<Timestamp>> {
+    Ok(get::<Option<i64>>(row, column)?.map(Timestamp::from_micros))
+}
+
+fn digest_if_any(row: &PgRow, column: &str) -> Result<Option<Digest>> {
+    Ok(get::<Option<&[u8]>>(row, column)?.map(|bytes| convert::digest(column, bytes)).transpose()?)
+}
+
+/// A column that holds a word or a name.
+pub(super) fn word<T: FromStr<Err: Display>>(row: &PgRow, column: &str) -> Result<T> {
+    Ok(convert::word(column, get(row, column)?)?)
+}
+
+/// A column that holds any text.
+pub(super) fn text(row: &PgRow, column: &str) -> Result<String> {
+    get(row, column).map(loaded)
+}
+
+fn text_if_any(row: &PgRow, column: &str) -> Result<Option<String>> {
+    Ok(get::<Option<&str>>(row, column)?.map(loaded))
+}
+
+/// A column that holds a number of 32 bits.
+pub(super) fn count(row: &PgRow, column: &str) -> Result<u32> {
+    Ok(convert::count(column, get(row, column)?)?)
+}
+
+pub(super) async fn executions(session: &mut Session<'_>, query: &ExecutionQuery) -> Result<Vec<ExecutionSummary>> {
+    let mut sql = QueryBuilder::<Postgres>::new(format!("SELECT {SUMMARY_COLUMNS} FROM executions WHERE tenant = "));
+    sql.push_bind(query.tenant.as_str());
+    let words = [
+        ("function", query.function.as_deref()),
+        ("state", query.state.map(State::as_str)),
+        ("outcome", query.outcome.map(|outcome| outcome.as_str())),
+        ("event_type", query.event_type.as_deref()),
+        ("event_id", query.event_id.as_deref()),
+    ];
+    for (column, wanted) in words {
+        if let Some(wanted) = wanted {
+            sql.push(format_args!(" AND {column} = ")).push_bind(stored(wanted));
+        }
+    }
+    if let Some(since) = query.since {
+        sql.push(" AND accepted_at >= ").push_bind(since.as_micros());
+        sql.push(" AND id >= ").push_bind(convert::first_id_at(since.minus(ID_SLACK)).0);
+    }
+    if let Some(until) = query.until {
+        sql.push(" AND accepted_at < ").push_bind(until.as_micros());
+        sql.push(" AND id < ").push_bind(convert::first_id_at(until.plus(ID_SLACK)).0);
+    }
+    if let Some(before) = query.before {
+        sql.push(" AND id < ").push_bind(before.0);
+    }
+    sql.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(query.limit));
+    session.rows_once(sql.build()).await?.iter().map(summary).collect()
+}
+
+fn summary(row: &PgRow) -> Result<ExecutionSummary> {
+    Ok(ExecutionSummary {
+        id: id_of(row, "id")?,
+        tenant: word(row, "tenant")?,
+        function: word(row, "function")?,
+        state: word(row, "state")?,
+        attempt: count(row, "attempt")?,
+        max_attempts: count(row, "max_attempts")?,
+        version: digest_if_any(row, "version")?,
+        outcome: get::<Option<&str>>(row, "outcome")?.map(|text| convert::word("outcome", text)).transpose()?,
+        message: text_if_any(row, "message")?,
+        event_type: word(row, "event_type")?,
+        event_id: text(row, "event_id")?,
+        event_source: text(row, "event_source")?,
+        parent: get::<Option<Uuid>>(row, "parent")?.map(ExecutionId),
+        trace_id: get(row, "trace_id")?,
+        accepted_at: time(row, "accepted_at")?,
+        due_at: time_if_any(row, "due_at")?,
+        started_at: time_if_any(row, "started_at")?,
+        finished_at: time_if_any(row, "finished_at")?,
+    })
+}
+
+pub(super) async fn execution(
+    session: &mut Session<'_>,
+    tenant: &TenantName,
+    id: ExecutionId,
+) -> Result<Option<ExecutionDetail>> {
+    let sql = format!(
+        "SELECT {SUMMARY_COLUMNS}, event FROM executions JOIN events ON execution_id = id WHERE id = $1 AND tenant = $2"
+    );
+    let one = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.0).bind(tenant.as_str());
+    let Some(row) = session.row_if_any(one).await? else { return Ok(None) };
+    let summary = summary(&row)?;
+    let event = convert::event(get(&row, "event")?)?;
+    let attempts = sqlx::query(
+        "SELECT attempt, version, host, outcome, message, backtrace, started_at, finished_at, queue_wait_ns, run_time_ns, \
+         fuel_used, peak_memory, log_lines_dropped, traceparent, tracestate, content_type, \
+         CASE WHEN attempt = $2 THEN output END AS output FROM attempts WHERE execution_id = $1 ORDER BY attempt",
+    );
+    // Only the output of the last attempt is asked for, and only where it is the result.
+    let last = (summary.state == State::Succeeded).then_some(i64::from(summary.attempt));
+    let attempts = session.rows(attempts.bind(id.0).bind(last)).await?;
+    let children = sqlx::query("SELECT id FROM executions WHERE parent = $1 ORDER BY id LIMIT $2");
+    let children = session.rows(children.bind(id.0).bind(MAX_CHILDREN)).await?;
+    Ok(Some(ExecutionDetail {
+        summary,
+        event,
+        output: attempts.last().map(output).transpose()?.flatten(),
+        attempts: attempts.iter().map(attempt).collect::<Result<_>>()?,
+        children: children.iter().map(|row| id_of(row, "id")).collect::<Result<_>>()?,
+    }))
+}
+
+fn output(row: &PgRow) -> Result<Option<Output>> {
+    let Some(data) = get::<Option<Vec<u8>>>(row, "output")? else { return Ok(None) };
+    Ok(Some(Output { content_type: text(row, "content_type")?, data: data.into() }))
+}
+
+fn attempt(row: &PgRow) -> Result<(u32, AttemptReport)> {
+    let measure = |column: &str| -> Result<u64> { Ok(convert::measure(column, get(row, column)?)?) };
+    let duration = |column: &str| -> Result<Duration> { Ok(convert::duration(column, get(row, column)?)?) };
+    let tracestate = text_if_any(row, "tracestate")?;
+    let report = AttemptReport {
+        version: digest_if_any(row, "version")?,
+        host: text(row, "host")?,
+        outcome: word(row, "outcome")?,
+        message: text_if_any(row, "message")?,
+        backtrace: text_if_any(row, "backtrace")?,
+        output: None,
+        started_at: time(row, "started_at")?,
+        finished_at: time(row, "finished_at")?,
+        queue_wait: duration("queue_wait_ns")?,
+        run_time: duration("run_time_ns")?,
+        fuel_used: measure("fuel_used")?,
+        peak_memory: measure("peak_memory")?,
+        log_lines_dropped: measure("log_lines_dropped")?,
+        span: convert::trace(get(row, "traceparent")?, tracestate.as_deref())?,
+    };
+    Ok((count(row, "attempt")?, report))
+}
+
+pub(super) async fn logs(
+    session: &mut Session<'_>,
+    tenant: &TenantName,
+    id: ExecutionId,
+    after: Option<LogPosition>,
+    limit: u32,
+) -> Result<Vec<LogEntry>> {
+    // Before the first place there is none: every attempt and seq is larger.
+    let (attempt, seq) = after.map_or((-1, -1), |position| (i64::from(position.attempt), i64::from(position.seq)));
+    let lines = sqlx::query(
+        "SELECT l.attempt, l.seq, l.at, l.level, l.source, l.message, l.fields FROM executions e \
+         JOIN logs l ON l.execution_id = e.id AND (l.attempt, l.seq) > ($3, $4) \
+         WHERE e.id = $1 AND e.tenant = $2 AND l.execution_id = $1 ORDER BY l.attempt, l.seq LIMIT $5",
+    );
+    let lines = lines.bind(id.0).bind(tenant.as_str()).bind(attempt).bind(seq).bind(i64::from(limit));
+    session.rows(lines).await?.iter().map(log_entry).collect()
+}
+
+fn log_entry(row: &PgRow) -> Result<LogEntry> {
+    let line = LogLine {
+        seq: count(row, "seq")?,
+        at: time(row, "at")?,
+        level: word(row, "level")?,
+        source: word(row, "source")?,
+        message: text(row, "message")?,
+        fields: text_if_any(row, "fields")?,
+    };
+    Ok(LogEntry { attempt: count(row, "attempt")?, line })
+}
+
+/// What is sent to a host, from a row of `executions` joined with its event.
+pub(super) fn dispatch(row: &PgRow) -> Result<Dispatch> {
+    let tracestate = text_if_any(row, "tracestate")?;
+    Ok(Dispatch {
+        tenant: word(row, "tenant")?,
+        function: word(row, "function")?,
+        execution: id_of(row, "id")?,
+        attempt: count(row, "attempt")?,
+        max_attempts: count(row, "max_attempts")?,
+        accepted_at: time(row, "accepted_at")?,
+        queued_at: time(row, "queued_at")?,
+        trace: convert::trace(get(row, "traceparent")?, tracestate.as_deref())?,
+        parent: get::<Option<Uuid>>(row, "parent")?.map(ExecutionId),
+        event: Arc::new(convert::event(get(row, "event")?)?),
+    })
+}

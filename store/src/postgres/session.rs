@@ -1,0 +1,239 @@
+//! Connections and transactions.
+//!
+//! Everything happens in transactions that begin and end within one call, and nothing that belongs to a session is relied
+//! upon: so a pooler may stand between that gives each transaction another session. The pool here is a small one of our own,
+//! because sqlx's goes on connecting until its time is up where the server refuses, asks every connection whether it lives when
+//! it is put back, and waits for ever for a peer that has gone silent.
+
+use std::str::FromStr as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Postgres};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+use super::{PostgresSettings, millis, nagle};
+use super::error::{Fault, Result, closed};
+use crate::port::Error;
+
+/// Every statement of this backend fits.
+const CACHED_STATEMENTS: usize = 128;
+
+/// What a transaction is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// It writes. Each of its statements sees what was committed before it.
+    Write,
+    /// It reads. All of its statements see the same.
+    Read,
+}
+
+/// The connections of this process.
+pub(super) struct Pool {
+    options: PgConnectOptions,
+    settings: PostgresSettings,
+    seats: Semaphore,
+    /// What is connected and not in use; that of the last use is at the end.
+    idle: Mutex<Vec<Idle>>,
+    /// What every transaction sets for itself.
+    prelude: String,
+}
+
+struct Live {
+    connection: PgConnection,
+    made: Instant,
+}
+
+struct Idle {
+    live: Live,
+    since: Instant,
+}
+
+impl Pool {
+    /// A pool that has no connection yet.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where the URL is none.
+    pub(super) fn new(url: &str, settings: &PostgresSettings) -> Result<Self, Error> {
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|e| Error::Unavailable(format!("the URL of PostgreSQL cannot be used: {e}")))?
+            .statement_cache_capacity(CACHED_STATEMENTS)
+            .disable_statement_logging();
+        let named = options.get_application_name().is_some();
+        let options = if named { options } else { options.application_name("wasmill") };
+        // The server gives up as well, so that no lock outlives the one who waits for it.
+        let limit = millis(settings.call_timeout);
+        let limits = [("statement_timeout", limit), ("idle_in_transaction_session_timeout", limit)];
+        let (options, prelude) = if settings.transaction_pooler {
+            // A pooler refuses what it cannot keep for a client, such as how floating-point numbers are written.
+            let set = |(name, limit)| format!("; SET LOCAL {name} = {limit}");
+            (options.extra_float_digits(None), limits.map(set).concat())
+        } else {
+            (options.options(limits), String::new())
+        };
+        let seats = usize::try_from(settings.connections.max(1)).unwrap_or(1).min(Semaphore::MAX_PERMITS);
+        let (seats, idle) = (Semaphore::new(seats), Mutex::new(Vec::new()));
+        Ok(Self { options, settings: settings.clone(), seats, idle, prelude })
+    }
+
+    /// Has every transaction from now on set a parameter for itself.
+    pub(super) fn always_set(&mut self, parameter: &str, value: &str) {
+        self.prelude.push_str("; SET LOCAL ");
+        self.prelude.push_str(parameter);
+        self.prelude.push_str(" = ");
+        self.prelude.push_str(value);
+    }
+
+    /// The database as people name it; without the password.
+    pub(super) fn server(&self) -> String {
+        let database = self.options.get_database().unwrap_or(self.options.get_username());
+        format!("'{database}' at {}:{}", self.options.get_host(), self.options.get_port())
+    }
+
+    /// Begins a transaction once there is a connection for it.
+    pub(super) async fn begin(&self, access: Access) -> Result<Session<'_>> {
+        let seat = self.seats.acquire().await.map_err(|_| closed())?;
+        while let Some(mut live) = self.take_idle() {
+            match self.open(&mut live, access).await {
+                Ok(()) => return Ok(Session { live, pool: self, _seat: seat }),
+                // It was cut since it was used. Nothing has begun on it, and another one will do.
+                Err(fault) if fault.is_loss() => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        let mut live = self.connect().await?;
+        self.open(&mut live, access).await?;
+        Ok(Session { live, pool: self, _seat: seat })
+    }
+
+    async fn open(&self, live: &mut Live, access: Access) -> Result<()> {
+        let kind = match access {
+            Access::Write => "READ COMMITTED READ WRITE",
+            Access::Read => "REPEATABLE READ READ ONLY",
+        };
+        let begin = format!("BEGIN ISOLATION LEVEL {kind}{}", self.prelude);
+        live.connection.execute(AssertSqlSafe(begin)).await?;
+        Ok(())
+    }
+
+    async fn connect(&self) -> Result<Live> {
+        let patience = self.settings.connect_timeout;
+        match timeout(patience, self.options.connect()).await {
+            Ok(connection) => {
+                let connection = connection?;
+                nagle::send_at_once(self.options.get_port());
+                Ok(Live { connection, made: Instant::now() })
+            }
+            Err(_) => Err(Error::Unavailable(format!("{} does not answer within {patience:?}", self.server())).into()),
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        // Nothing that holds the lock panics.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_idle(&self) -> Option<Live> {
+        let (idle_timeout, max_lifetime) = (self.settings.idle_timeout, self.settings.max_lifetime);
+        let mut idle = self.idle();
+        idle.retain(|one| one.since.elapsed() < idle_timeout && one.live.made.elapsed() < max_lifetime);
+        idle.pop().map(|one| one.live)
+    }
+
+    fn put_back(&self, mut live: Live) {
+        // A large result or artifact leaves no large buffer behind.
+        live.connection.shrink_buffers();
+        if !self.seats.is_closed() {
+            self.idle().push(Idle { live, since: Instant::now() });
+        }
+    }
+
+    /// Drops what is idle: it is suspected to be as dead as a connection in use was.
+    pub(super) fn forget_idle(&self) {
+        self.idle().clear();
+    }
+
+    /// Takes leave of the server; no further transaction begins.
+    pub(super) async fn close(&self) {
+        self.seats.close();
+        let idle = std::mem::take(&mut *self.idle());
+        for one in idle {
+            // Fails where the server has gone already.
+            let _ = timeout(self.settings.connect_timeout, one.live.connection.close()).await;
+        }
+    }
+}
+
+/// A transaction. Dropped without [`Session::end`] (because the caller was dropped, or the database went silent), its
+/// connection is cut: the server rolls back then, and no doubt about its state is left for the next one.
+pub(super) struct Session<'a> {
+    live: Live,
+    pool: &'a Pool,
+    _seat: SemaphorePermit<'a>,
+}
+
+/// A statement with its parameters.
+pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
+
+impl Session<'_> {
+    /// Prepared statements belong to a session: behind a pooler, each is sent anew.
+    fn ready<'q>(&self, statement: Statement<'q>) -> Statement<'q> {
+        statement.persistent(!self.pool.settings.transaction_pooler)
+    }
+
+    /// Runs a statement and gives how many rows it changed.
+    pub(super) async fn execute(&mut self, statement: Statement<'_>) -> Result<u64> {
+        let statement = self.ready(statement);
+        Ok(statement.execute(&mut self.live.connection).await?.rows_affected())
+    }
+
+    /// The rows that a statement gives.
+    pub(super) async fn rows(&mut self, statement: Statement<'_>) -> Result<Vec<PgRow>> {
+        let statement = self.ready(statement);
+        Ok(statement.fetch_all(&mut self.live.connection).await?)
+    }
+
+    /// The rows of a statement that is not prepared for another time: because there will be none, or because the best way to
+    /// them depends on the parameters.
+    pub(super) async fn rows_once(&mut self, statement: Statement<'_>) -> Result<Vec<PgRow>> {
+        Ok(statement.persistent(false).fetch_all(&mut self.live.connection).await?)
+    }
+
+    /// The row that a statement gives, if any.
+    pub(super) async fn row_if_any(&mut self, statement: Statement<'_>) -> Result<Option<PgRow>> {
+        let statement = self.ready(statement);
+        Ok(statement.fetch_optional(&mut self.live.connection).await?)
+    }
+
+    /// The row that a statement gives.
+    pub(super) async fn row(&mut self, statement: Statement<'_>) -> Result<PgRow> {
+        self.row_if_any(statement).await?.ok_or(Fault::Sql(sqlx::Error::RowNotFound))
+    }
+
+    /// Runs some SQL without parameters: one or several statements, from this crate.
+    pub(super) async fn run(&mut self, sql: String) -> Result<()> {
+        self.live.connection.execute(AssertSqlSafe(sql)).await?;
+        Ok(())
+    }
+
+    /// Commits if `result` is a success and rolls back otherwise.
+    pub(super) async fn end<T>(mut self, result: Result<T>) -> Result<T> {
+        let last = match &result {
+            Ok(_) => "COMMIT",
+            // The connection may be in any state.
+            Err(fault) if fault.is_loss() => return result,
+            Err(_) => "ROLLBACK",
+        };
+        let ended = self.live.connection.execute(last).await;
+        match (ended, &result) {
+            (Ok(_), _) => self.pool.put_back(self.live),
+            (Err(error), Ok(_)) => return Err(error.into()),
+            // What went wrong first is the better news.
+            (Err(_), Err(_)) => {}
+        }
+        result
+    }
+}

@@ -1,0 +1,53 @@
+//! The port's suite on PostgreSQL, and what is PostgreSQL's own.
+//!
+//! The server is the one of `DATABASE_URL`, by default that of this machine; each test has a schema of its own in it. Tests that
+//! stop the server, or want one with TLS, start a private one.
+
+mod concurrency;
+mod errors;
+mod listen;
+mod migration;
+mod outage;
+mod partitions;
+mod pooler;
+mod proxy;
+mod schema;
+mod server;
+mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{PostgresSettings, PostgresStore};
+use crate::conformance::Fresh;
+use schema::Schema;
+
+/// How long tests wait for what must happen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What tests use: fewer partitions to make.
+fn settings() -> PostgresSettings {
+    PostgresSettings { days_ahead: 1, ..PostgresSettings::default() }
+}
+
+async fn connect(schema: &Schema) -> PostgresStore {
+    PostgresStore::connect(&schema.url(), settings()).await.unwrap()
+}
+
+async fn fresh() -> Fresh {
+    let schema = Schema::make().await;
+    Fresh { store: Arc::new(connect(&schema).await), _keep: Box::new(schema) }
+}
+
+crate::conformance::suite!(fresh);
+
+/// Waits until `done` says so.
+async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !done().await {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}

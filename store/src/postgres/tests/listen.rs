@@ -1,0 +1,79 @@
+//! Changes of the definitions are heard of.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use wasmill_domain::Revision;
+
+use super::server::Server;
+use super::{PATIENCE, PostgresSettings, PostgresStore, Schema, connect, settings};
+use crate::conformance::sample::{now, tenant};
+use crate::port::{Catalog as _, Change};
+use crate::{RegistryWatch, Store};
+
+async fn put_schema(store: &PostgresStore, event_type: &str) -> Revision {
+    let event_type = event_type.parse().unwrap();
+    let change = Change::PutSchema { tenant: tenant(), event_type, schema: serde_json::json!({}), at: now() };
+    store.define(&change).await.unwrap().revision
+}
+
+#[tokio::test]
+async fn a_change_is_heard_by_every_process() {
+    let schema = Schema::make().await;
+    let (here, there) = (connect(&schema).await, connect(&schema).await);
+    let mut heard = there.listen().unwrap();
+    for event_type in ["a", "b", "c"] {
+        let revision = put_schema(&here, event_type).await;
+        timeout(PATIENCE, heard.wait_for(|heard| *heard == revision)).await.unwrap().unwrap();
+    }
+    there.close().await;
+    assert!(timeout(PATIENCE, heard.changed()).await.unwrap().is_err(), "listening ends with the store");
+}
+
+/// How a process wires it: the registry is there long before the next time it would have asked.
+#[tokio::test]
+async fn the_registry_follows_at_once() {
+    let schema = Schema::make().await;
+    let (here, there) = (connect(&schema).await, connect(&schema).await);
+    let mut heard = there.listen().unwrap();
+    let store: Arc<dyn Store> = Arc::new(there);
+    let registry = RegistryWatch::start(store, Duration::from_secs(3600)).await.unwrap();
+    let follower = registry.clone();
+    tokio::spawn(async move {
+        while heard.changed().await.is_ok() {
+            let revision = *heard.borrow_and_update();
+            follower.reach(revision).await.unwrap();
+        }
+    });
+    let revision = put_schema(&here, "a").await;
+    super::until("the registry follows", async || registry.current().revision() == revision).await;
+}
+
+#[tokio::test]
+async fn behind_a_pooler_it_needs_a_way_of_its_own() {
+    let schema = Schema::make().await;
+    let pooled = PostgresSettings { transaction_pooler: true, ..settings() };
+    assert!(PostgresStore::connect(&schema.url(), pooled.clone()).await.unwrap().listen().is_none());
+    let with_url = PostgresSettings { listen_url: Some(super::schema::server()), ..pooled };
+    let store = PostgresStore::connect(&schema.url(), with_url).await.unwrap();
+    let mut heard = store.listen().unwrap();
+    let revision = put_schema(&store, "a").await;
+    timeout(PATIENCE, heard.wait_for(|heard| *heard == revision)).await.unwrap().unwrap();
+}
+
+/// What happened while nobody could listen is heard of afterwards.
+#[tokio::test]
+async fn listening_goes_on_after_a_restart() {
+    let mut server = Server::start(&[]);
+    let store = PostgresStore::connect(&server.url(), settings()).await.unwrap();
+    let mut heard = store.listen().unwrap();
+    let first = put_schema(&store, "a").await;
+    timeout(PATIENCE, heard.wait_for(|heard| *heard == first)).await.unwrap().unwrap();
+    server.crash();
+    server.start_again();
+    let second = put_schema(&store, "b").await;
+    timeout(PATIENCE, heard.wait_for(|heard| *heard == second)).await.unwrap().unwrap();
+    let third = put_schema(&store, "c").await;
+    timeout(PATIENCE, heard.wait_for(|heard| *heard == third)).await.unwrap().unwrap();
+}

@@ -1,0 +1,104 @@
+//! The schema is brought up to date by one of many, and never by guess.
+
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Executor as _, Row as _};
+
+use super::schema::{Schema, database};
+use super::{PostgresStore, connect, settings};
+use crate::port::{Error, Ledger as _};
+
+async fn count(stranger: &mut PgConnection, sql: &str) -> i64 {
+    sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(stranger).await.unwrap()
+}
+
+#[tokio::test]
+async fn ten_processes_start_at_once() {
+    let schema = Schema::make().await;
+    let starts: Vec<_> = (0..10)
+        .map(|_| {
+            let url = schema.url();
+            tokio::spawn(async move { PostgresStore::connect(&url, settings()).await })
+        })
+        .collect();
+    for start in starts {
+        start.await.unwrap().unwrap().ping().await.unwrap();
+    }
+    let mut stranger = schema.stranger().await;
+    let migrations = std::fs::read_dir("../migrations/postgres").unwrap().count() as i64;
+    assert_eq!(count(&mut stranger, "SELECT count(*) FROM _sqlx_migrations WHERE success").await, migrations);
+    assert_eq!(count(&mut stranger, "SELECT count(*) FROM revision").await, 1);
+    // Today, tomorrow, and the default.
+    let partitions = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'executions'::regclass";
+    assert_eq!(count(&mut stranger, partitions).await, 3);
+}
+
+#[tokio::test]
+async fn a_schema_that_is_not_known_is_left_alone() {
+    let schema = Schema::make().await;
+    connect(&schema).await.close().await;
+    let mut stranger = schema.stranger().await;
+    for (change, complaint) in [
+        ("INSERT INTO _sqlx_migrations VALUES (9999, 'later', now(), true, '', 0)", "of a newer wasmill (step 9999"),
+        ("DELETE FROM _sqlx_migrations WHERE version = 9999; UPDATE _sqlx_migrations SET checksum = 'x'", "differs"),
+    ] {
+        stranger.execute(AssertSqlSafe(change.to_owned())).await.unwrap();
+        let error = PostgresStore::connect(&schema.url(), settings()).await.err().unwrap().to_string();
+        assert!(error.contains(complaint), "{error}");
+    }
+}
+
+/// The migrations of both databases make the same tables with the same columns, but for what is said at the top of PostgreSQL's.
+#[tokio::test]
+async fn both_databases_have_the_same_tables() {
+    let schema = Schema::make().await;
+    connect(&schema).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    crate::sqlite::SqliteStore::open(&path, crate::sqlite::SqliteSettings::default()).await.unwrap().close().await;
+    let sqlite = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+    let mut sqlite = sqlx::ConnectOptions::connect(&sqlite).await.unwrap();
+    let here = sqlx::query(
+        "SELECT table_name::text, column_name::text FROM information_schema.columns WHERE table_schema = current_schema() \
+         AND table_name !~ '_(d[0-9]{8}|rest)$' AND table_name <> '_sqlx_migrations' \
+         AND (table_name, column_name) <> ('executions', 'writes') ORDER BY 1, 2",
+    );
+    let there = sqlx::query(
+        "SELECT m.name, c.name FROM sqlite_schema m JOIN pragma_table_xinfo(m.name) c WHERE m.type = 'table' \
+         AND m.name NOT LIKE 'sqlite_%' AND m.name <> '_sqlx_migrations' AND c.name <> 'trace_id' ORDER BY 1, 2",
+    );
+    let here = here.fetch_all(&mut schema.stranger().await).await.unwrap();
+    let there = there.fetch_all(&mut sqlite).await.unwrap();
+    let here: Vec<(String, String)> = here.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let there: Vec<(String, String)> = there.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(here, there);
+    assert!(here.len() > 60, "{here:?}");
+}
+
+#[tokio::test]
+async fn a_database_that_will_not_do_is_refused() {
+    let refused = async |url: &str| match PostgresStore::connect(url, settings()).await {
+        Err(Error::Unavailable(why)) => why,
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("{url} is fine"),
+    };
+    let why = refused("not a url").await;
+    assert!(why.contains("URL"), "{why}");
+    let why = refused(&database("no_such_database")).await;
+    assert!(why.contains("no_such_database") && why.contains("3D000"), "{why}");
+    // The password is nobody's business.
+    let why = refused("postgres://user:secret@127.0.0.1:1/database").await;
+    assert!(why.contains("'database' at 127.0.0.1:1") && !why.contains("secret"), "{why}");
+}
+
+#[tokio::test]
+async fn text_of_any_kind_needs_utf_8() {
+    let name = format!("wasmill_latin_{}", uuid::Uuid::new_v4().simple());
+    let schema = Schema::make().await;
+    let mut stranger = schema.stranger().await;
+    let create = format!("CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+    stranger.execute(AssertSqlSafe(create)).await.unwrap();
+    let refused = PostgresStore::connect(&database(&name), settings()).await;
+    stranger.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await.unwrap();
+    let error = refused.err().unwrap().to_string();
+    assert!(error.contains("LATIN1") && error.contains("ENCODING 'UTF8'"), "{error}");
+}

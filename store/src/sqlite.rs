@@ -1,0 +1,88 @@
+//! The store in one SQLite file: what `wasmill dev` uses, and a small installation needs no more.
+//!
+//! One connection writes, and each of its transactions carries many rows; a few others read beside it, which the write-ahead
+//! log allows. Other processes may have the same file open: they take turns.
+
+mod agenda;
+mod bulk;
+mod catalog;
+mod change;
+mod connection;
+mod error;
+mod history;
+mod ledger;
+mod queries;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::SqlitePool;
+
+use crate::port::Result;
+use connection::Writer;
+
+/// How a [`SqliteStore`] works.
+#[derive(Clone, Debug)]
+pub struct SqliteSettings {
+    /// What a commit waits for. Default: [`Synchronous::Full`].
+    pub synchronous: Synchronous,
+    /// How many connections read: 1 or more. Default: 4.
+    pub readers: u32,
+    /// How long to wait while another process writes, and how long a call waits for its turn in this one; then the store is not
+    /// available. Default: 10 s.
+    pub busy_timeout: Duration,
+    /// Memory for the writer's page cache, in bytes; each reader has a quarter of it. Default: 16 MiB.
+    pub cache_bytes: u32,
+    /// The write-ahead log is moved into the database when it is this long, in bytes. Longer is faster and takes more room and a
+    /// longer pause each time. Default: 16 MiB.
+    pub wal_bytes: u32,
+}
+
+/// What a commit waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Synchronous {
+    /// Until the disk has it: what is recorded survives a power failure.
+    Full,
+    /// Until the operating system has it: what is recorded survives a crash of the process; the last commits may be lost with
+    /// the power, never the database's consistency.
+    Normal,
+}
+
+impl Default for SqliteSettings {
+    fn default() -> Self {
+        Self {
+            synchronous: Synchronous::Full,
+            readers: 4,
+            busy_timeout: Duration::from_secs(10),
+            cache_bytes: 16 << 20,
+            wal_bytes: 16 << 20,
+        }
+    }
+}
+
+/// A store in a file.
+pub struct SqliteStore {
+    writer: Writer,
+    readers: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the file, makes it where there is none, and brings its schema up to date. The folder must exist.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unavailable`] where the file cannot be opened, is not a database, or was written by a newer wasmill.
+    pub async fn open(path: &Path, settings: SqliteSettings) -> Result<Self> {
+        let writer = Writer::open(path, &settings).await?;
+        let readers = connection::readers(path, &settings);
+        Ok(Self { writer, readers })
+    }
+
+    /// Closes the file. What was committed is in it whether or not this is called; calls made later fail.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}

@@ -1,0 +1,225 @@
+//! What is still to be done.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use wasmill_domain::{Dispatch, ExecutionId, Timestamp};
+
+use super::bulk::{Bulk, Values};
+use super::history::{id_bytes, id_of};
+use super::{SqliteStore, error, history, queries};
+use crate::convert;
+use crate::port::{Agenda, Result, Term};
+
+static PROMOTE: Bulk = Bulk::new(
+    "UPDATE executions SET state = 'queued', due_at = NULL, queued_at = new.column2 FROM (",
+    2,
+    ") AS new WHERE id = new.column1 AND state = 'scheduled'",
+);
+
+static PUBLISHED: Bulk = Bulk::new("DELETE FROM outbox WHERE (execution_id, attempt) IN (", 2, ")");
+
+/// An entry is looked at again here: the execution may have been resumed since it was found to be of no use.
+static SWEEP: Bulk = Bulk::new(
+    "DELETE FROM outbox WHERE (execution_id, attempt) IN (",
+    2,
+    ") AND NOT EXISTS (SELECT 1 FROM executions e WHERE e.id = execution_id AND e.attempt = outbox.attempt \
+     AND e.state IN ('queued', 'running'))",
+);
+
+/// What an execution ends as whose event cannot be read back. It could never run, and whoever reads it would stumble over it
+/// for ever.
+static GIVE_UP: Bulk = Bulk::new(
+    "UPDATE executions SET state = 'failed', outcome = 'rejected', message = new.column2, due_at = NULL, \
+     finished_at = new.column3 FROM (",
+    3,
+    ") AS new WHERE id = new.column1 AND state IN ('queued', 'running')",
+);
+
+/// Every table with rows of an execution.
+static DELETE_EXECUTIONS: [Bulk; 5] = [
+    Bulk::new("DELETE FROM executions WHERE id IN (", 1, ")"),
+    Bulk::new("DELETE FROM events WHERE execution_id IN (", 1, ")"),
+    Bulk::new("DELETE FROM attempts WHERE execution_id IN (", 1, ")"),
+    Bulk::new("DELETE FROM logs WHERE execution_id IN (", 1, ")"),
+    Bulk::new("DELETE FROM outbox WHERE execution_id IN (", 1, ")"),
+];
+
+#[async_trait]
+impl Agenda for SqliteStore {
+    async fn promote_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Dispatch>> {
+        // Asked several times a second, and mostly in vain: that must not take the writer's turn.
+        let due = "SELECT EXISTS (SELECT 1 FROM executions WHERE state = 'scheduled' AND due_at <= ?)";
+        let due: bool =
+            sqlx::query_scalar(due).bind(now.as_micros()).fetch_one(&self.readers).await.map_err(error::of)?;
+        if !due {
+            return Ok(Vec::new());
+        }
+        let mut transaction = self.writer.begin().await?;
+        let result = promote_due(&mut transaction, now, limit).await;
+        transaction.end(result).await
+    }
+
+    async fn outbox(&self, before: Timestamp, limit: u32) -> Result<Vec<Dispatch>> {
+        loop {
+            let page = outbox_page(&self.readers, before, limit).await?;
+            if page.stale.is_empty() && page.unreadable.is_empty() {
+                return Ok(page.dispatches);
+            }
+            // Takes out what would be in the way each time, and looks again: others may have their place.
+            let mut transaction = self.writer.begin().await?;
+            let result = clear(&mut transaction, &page).await;
+            transaction.end(result).await?;
+        }
+    }
+
+    async fn published(&self, entries: &[(ExecutionId, u32)]) -> Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = self.writer.begin().await?;
+        let result = PUBLISHED.execute(&mut transaction, entries, bind_entry).await;
+        transaction.end(result).await
+    }
+
+    async fn lease(&self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Term>> {
+        let mut transaction = self.writer.begin().await?;
+        // No lease is for longer, and the sum of it and the clock stays a number that SQLite keeps exactly.
+        let ttl = ttl.min(Duration::from_secs(365 * 24 * 3600));
+        let term = sqlx::query_scalar(
+            "WITH clock (now) AS (SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000) \
+             INSERT INTO leases (name, holder, term, expires_at) SELECT ?1, ?2, 1, now + ?3 FROM clock WHERE true \
+             ON CONFLICT (name) DO UPDATE SET \
+             term = term + (holder <> excluded.holder), holder = excluded.holder, expires_at = excluded.expires_at \
+             WHERE holder = excluded.holder OR expires_at <= excluded.expires_at - ?3 RETURNING term",
+        )
+        .bind(name)
+        .bind(holder)
+        .bind(Timestamp::default().plus(ttl).as_micros())
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(error::of);
+        Ok(transaction.end(term).await?.map(Term))
+    }
+
+    async fn prune(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        let mut transaction = self.writer.begin().await?;
+        let result = prune(&mut transaction, before, limit).await;
+        transaction.end(result).await
+    }
+}
+
+fn bind_entry((id, attempt): &(ExecutionId, u32), values: &mut Values) -> Result<(), sqlx::error::BoxDynError> {
+    values.push(id_bytes(id))?.push(i64::from(*attempt)).map(drop)
+}
+
+/// What came out of rows that are to be sent.
+#[derive(Default)]
+struct Page {
+    dispatches: Vec<Dispatch>,
+    /// Entries whose execution has gone on without them.
+    stale: Vec<(ExecutionId, u32)>,
+    unreadable: Vec<(ExecutionId, String)>,
+}
+
+impl Page {
+    fn add(&mut self, row: &SqliteRow) -> Result<()> {
+        match queries::dispatch(row) {
+            Ok(dispatch) => self.dispatches.push(dispatch),
+            Err(why) => self.unreadable.push((id_of(row, "id")?, why.to_string())),
+        }
+        Ok(())
+    }
+}
+
+async fn promote_due(connection: &mut SqliteConnection, now: Timestamp, limit: u32) -> Result<Vec<Dispatch>> {
+    let rows = sqlx::query(
+        "SELECT id, tenant, function, attempt, max_attempts, accepted_at, queued_at, traceparent, tracestate, parent, event \
+         FROM executions JOIN events ON execution_id = id WHERE state = 'scheduled' AND due_at <= ? ORDER BY due_at LIMIT ?",
+    )
+    .bind(now.as_micros())
+    .bind(i64::from(limit))
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(error::of)?;
+    let ids: Vec<ExecutionId> = rows.iter().map(|row| id_of(row, "id")).collect::<Result<_>>()?;
+    let bind = |id: &ExecutionId, values: &mut Values| values.push(id_bytes(id))?.push(now.as_micros()).map(drop);
+    PROMOTE.execute(connection, &ids, bind).await?;
+    let mut page = Page::default();
+    for row in &rows {
+        page.add(row)?;
+    }
+    for dispatch in &mut page.dispatches {
+        dispatch.queued_at = now;
+    }
+    let entries: Vec<(ExecutionId, u32)> = page.dispatches.iter().map(|d| (d.execution, d.attempt)).collect();
+    history::insert_outbox(connection, &entries, now).await?;
+    clear(connection, &page).await?;
+    Ok(page.dispatches)
+}
+
+async fn outbox_page(readers: &sqlx::SqlitePool, before: Timestamp, limit: u32) -> Result<Page> {
+    let rows = sqlx::query(
+        "SELECT o.execution_id, o.attempt, e.id, e.tenant, e.function, e.max_attempts, e.accepted_at, e.queued_at, \
+         e.traceparent, e.tracestate, e.parent, v.event FROM outbox o \
+         LEFT JOIN executions e ON e.id = o.execution_id AND e.attempt = o.attempt AND e.state IN ('queued', 'running') \
+         LEFT JOIN events v ON v.execution_id = e.id \
+         WHERE o.made_at < ? ORDER BY o.made_at, o.execution_id, o.attempt LIMIT ?",
+    )
+    .bind(before.as_micros())
+    .bind(i64::from(limit))
+    .fetch_all(readers)
+    .await
+    .map_err(error::of)?;
+    let mut page = Page::default();
+    for row in &rows {
+        if queries::get::<Option<&[u8]>>(row, "id")?.is_some() {
+            page.add(row)?;
+        } else {
+            let attempt = convert::count("attempt", queries::get(row, "attempt")?)?;
+            page.stale.push((id_of(row, "execution_id")?, attempt));
+        }
+    }
+    Ok(page)
+}
+
+async fn clear(connection: &mut SqliteConnection, page: &Page) -> Result<()> {
+    for (id, why) in &page.unreadable {
+        tracing::error!(execution = %id, why, "an execution cannot be read back: given up");
+    }
+    let now = Timestamp::now().as_micros();
+    let bind = |(id, why): &(ExecutionId, String), values: &mut Values| {
+        values.push(id_bytes(id))?.push(why.as_str())?.push(now).map(drop)
+    };
+    GIVE_UP.execute(connection, &page.unreadable, bind).await?;
+    SWEEP.execute(connection, &page.stale, bind_entry).await
+}
+
+async fn prune(connection: &mut SqliteConnection, before: Timestamp, limit: u32) -> Result<u64> {
+    // What ended before was accepted before, and ids are made at acceptance: only the old end of the table is read.
+    let rows = sqlx::query(
+        "SELECT id FROM executions WHERE id < ?1 AND state IN ('succeeded', 'failed', 'cancelled') AND finished_at < ?2 \
+         ORDER BY id LIMIT ?3",
+    )
+    .bind(id_bytes(&convert::first_id_at(before)).to_vec())
+    .bind(before.as_micros())
+    .bind(i64::from(limit))
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(error::of)?;
+    let ids: Vec<ExecutionId> = rows.iter().map(|row| id_of(row, "id")).collect::<Result<_>>()?;
+    for delete in &DELETE_EXECUTIONS {
+        delete.execute(connection, &ids, |id, values| values.push(id_bytes(id)).map(drop)).await?;
+    }
+    sqlx::query(
+        "DELETE FROM artifacts WHERE digest IN (SELECT digest FROM artifacts a WHERE put_at < ?1 \
+         AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.digest = a.digest) LIMIT ?2)",
+    )
+    .bind(before.as_micros())
+    .bind(i64::from(limit))
+    .execute(connection)
+    .await
+    .map_err(error::of)?;
+    Ok(ids.len() as u64)
+}

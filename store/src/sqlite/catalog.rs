@@ -1,0 +1,194 @@
+//! What users define.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use wasmill_domain::{
+    Definitions, Digest, FunctionDefinition, FunctionName, KeyDefinition, Revision, SchemaDefinition, TenantName,
+    Timestamp,
+};
+
+use super::queries::{get, time, word};
+use super::{SqliteStore, change, error};
+use crate::convert::{self, ManifestRows};
+use crate::port::{Catalog, Change, Changed, Error, Result, Version};
+
+/// The triggers of each version, in order, by tenant, function and number.
+type Triggers = HashMap<(String, String, i64), Vec<(String, Option<String>)>>;
+
+#[async_trait]
+impl Catalog for SqliteStore {
+    async fn definitions(&self, known: Revision) -> Result<Option<Definitions>> {
+        // Asked every second or so by every process, and mostly answered by this.
+        let revision: i64 =
+            sqlx::query_scalar("SELECT revision FROM revision").fetch_one(&self.readers).await.map_err(error::of)?;
+        if Revision(revision) == known {
+            return Ok(None);
+        }
+        // One snapshot, so that the revision is that of what is read with it.
+        let mut snapshot = self.readers.begin().await.map_err(error::of)?;
+        definitions(&mut snapshot).await.map(Some)
+    }
+
+    async fn define(&self, change: &Change) -> Result<Changed> {
+        let mut transaction = self.writer.begin().await?;
+        let result = change::make(&mut transaction, change).await;
+        transaction.end(result).await
+    }
+
+    async fn versions(&self, tenant: &TenantName, function: &FunctionName) -> Result<Vec<Version>> {
+        let mut snapshot = self.readers.begin().await.map_err(error::of)?;
+        versions(&mut snapshot, tenant, function).await
+    }
+
+    async fn put_artifact(&self, digest: Digest, bytes: Bytes) -> Result<()> {
+        if Digest::of(&bytes) != digest {
+            return Err(Error::Rejected(format!("these bytes are not those of artifact {digest}")));
+        }
+        let mut transaction = self.writer.begin().await?;
+        let result = sqlx::query(
+            "INSERT INTO artifacts (digest, put_at, bytes) VALUES (?, ?, ?) \
+             ON CONFLICT (digest) DO UPDATE SET put_at = max(put_at, excluded.put_at)",
+        )
+        .bind(digest.as_bytes().as_slice())
+        .bind(Timestamp::now().as_micros())
+        .bind(Vec::from(bytes))
+        .execute(&mut *transaction)
+        .await
+        .map(drop)
+        .map_err(error::of);
+        transaction.end(result).await
+    }
+
+    async fn artifact(&self, digest: Digest) -> Result<Option<Bytes>> {
+        let bytes: Option<Vec<u8>> = sqlx::query_scalar("SELECT bytes FROM artifacts WHERE digest = ?")
+            .bind(digest.as_bytes().as_slice())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(error::of)?;
+        Ok(bytes.map(Bytes::from))
+    }
+}
+
+async fn definitions(connection: &mut SqliteConnection) -> Result<Definitions> {
+    let revision: i64 =
+        sqlx::query_scalar("SELECT revision FROM revision").fetch_one(&mut *connection).await.map_err(error::of)?;
+    let triggers = sqlx::query(
+        "SELECT t.tenant, t.function, t.version, t.event, t.schema FROM functions f JOIN triggers t \
+         ON t.tenant = f.tenant AND t.function = f.name AND t.version = f.current_version \
+         ORDER BY t.tenant, t.function, t.version, t.place",
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(error::of)?;
+    let mut triggers = by_version(&triggers)?;
+    let functions = sqlx::query(
+        "SELECT v.tenant, v.function, v.number, v.digest, v.manifest, v.deployed_at FROM functions f JOIN versions v \
+         ON v.tenant = f.tenant AND v.function = f.name AND v.number = f.current_version ORDER BY v.tenant, v.function",
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(error::of)?;
+    let schemas =
+        sqlx::query("SELECT tenant, event_type, version, schema, updated_at FROM schemas ORDER BY tenant, event_type")
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(error::of)?;
+    let keys = sqlx::query("SELECT id, tenant, role, label, hash, created_at FROM api_keys ORDER BY id")
+        .fetch_all(connection)
+        .await
+        .map_err(error::of)?;
+    Ok(Definitions {
+        revision: Revision(revision),
+        functions: functions.iter().map(|row| function(row, &mut triggers)).collect::<Result<_>>()?,
+        schemas: schemas.iter().map(schema).collect::<Result<_>>()?,
+        keys: keys.iter().map(key).collect::<Result<_>>()?,
+    })
+}
+
+fn by_version(rows: &[SqliteRow]) -> Result<Triggers> {
+    let mut triggers = Triggers::new();
+    for row in rows {
+        let version = (get(row, "tenant")?, get(row, "function")?, get(row, "version")?);
+        triggers.entry(version).or_default().push((get(row, "event")?, get(row, "schema")?));
+    }
+    Ok(triggers)
+}
+
+fn manifest_rows(row: &SqliteRow, triggers: &mut Triggers) -> Result<ManifestRows> {
+    let version = (get(row, "tenant")?, get(row, "function")?, get(row, "number")?);
+    Ok(ManifestRows { manifest: get(row, "manifest")?, triggers: triggers.remove(&version).unwrap_or_default() })
+}
+
+fn function(row: &SqliteRow, triggers: &mut Triggers) -> Result<FunctionDefinition> {
+    Ok(FunctionDefinition {
+        tenant: word(row, "tenant")?,
+        name: word(row, "function")?,
+        version: convert::count("number", get(row, "number")?)?,
+        digest: convert::digest("digest", get(row, "digest")?)?,
+        manifest: Arc::new(manifest_rows(row, triggers)?.into_manifest()?),
+        deployed_at: time(row, "deployed_at")?,
+    })
+}
+
+fn schema(row: &SqliteRow) -> Result<SchemaDefinition> {
+    Ok(SchemaDefinition {
+        tenant: word(row, "tenant")?,
+        event_type: word(row, "event_type")?,
+        version: convert::count("version", get(row, "version")?)?,
+        schema: Arc::new(convert::json("schema", get(row, "schema")?)?),
+        updated_at: time(row, "updated_at")?,
+    })
+}
+
+fn key(row: &SqliteRow) -> Result<KeyDefinition> {
+    Ok(KeyDefinition {
+        id: get(row, "id")?,
+        tenant: word(row, "tenant")?,
+        role: word(row, "role")?,
+        label: get(row, "label")?,
+        hash: convert::digest("hash", get(row, "hash")?)?,
+        created_at: time(row, "created_at")?,
+    })
+}
+
+async fn versions(
+    connection: &mut SqliteConnection,
+    tenant: &TenantName,
+    function: &FunctionName,
+) -> Result<Vec<Version>> {
+    let triggers = sqlx::query(
+        "SELECT tenant, function, version, event, schema FROM triggers WHERE tenant = ? AND function = ? ORDER BY version, place",
+    )
+    .bind(tenant.as_str())
+    .bind(function.as_str())
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(error::of)?;
+    let mut triggers = by_version(&triggers)?;
+    let rows = sqlx::query(
+        "SELECT v.tenant, v.function, v.number, v.digest, v.manifest, v.deployed_at, length(a.bytes) AS size, \
+         v.number = f.current_version AS current FROM versions v JOIN artifacts a ON a.digest = v.digest \
+         JOIN functions f ON f.tenant = v.tenant AND f.name = v.function \
+         WHERE v.tenant = ? AND v.function = ? ORDER BY v.number DESC",
+    )
+    .bind(tenant.as_str())
+    .bind(function.as_str())
+    .fetch_all(connection)
+    .await
+    .map_err(error::of)?;
+    let version = |row: &SqliteRow| {
+        Ok(Version {
+            number: convert::count("number", get(row, "number")?)?,
+            digest: convert::digest("digest", get(row, "digest")?)?,
+            size: convert::measure("size", get(row, "size")?)?,
+            manifest: manifest_rows(row, &mut triggers)?.into_manifest()?,
+            deployed_at: time(row, "deployed_at")?,
+            current: get(row, "current")?,
+        })
+    };
+    rows.iter().map(version).collect()
+}

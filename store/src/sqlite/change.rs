@@ -1,0 +1,253 @@
+//! Changes of what is defined, each within the transaction that is given.
+
+use sqlx::Sqlite;
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteConnection};
+use uuid::Uuid;
+use wasmill_domain::{
+    Digest, EventType, FunctionName, KeyDefinition, KeyRole, Manifest, Revision, TenantName, Timestamp,
+};
+
+use super::error;
+use crate::convert::{self, ManifestRows};
+use crate::port::{Change, Changed, Error, Result};
+
+/// What became of a change: the version to tell, and whether there was anything to do.
+struct Made {
+    version: u32,
+    changed: bool,
+}
+
+const GONE: Made = Made { version: 0, changed: true };
+
+pub(super) async fn make(connection: &mut SqliteConnection, change: &Change) -> Result<Changed> {
+    let made = match change {
+        Change::Deploy { tenant, digest, manifest, at } => deploy(connection, tenant, *digest, manifest, *at).await?,
+        Change::Rollback { tenant, function, to } => rollback(connection, tenant, function, *to).await?,
+        Change::DeleteFunction { tenant, function } => delete_function(connection, tenant, function).await?,
+        Change::PutSchema { tenant, event_type, schema, at } => {
+            put_schema(connection, tenant, event_type, schema, *at).await?
+        }
+        Change::DeleteSchema { tenant, event_type } => delete_schema(connection, tenant, event_type).await?,
+        Change::PutKey(key) => put_key(connection, key).await?,
+        Change::DeleteKey { id } => delete_key(connection, *id).await?,
+    };
+    let revision: i64 = sqlx::query_scalar("UPDATE revision SET revision = revision + ? RETURNING revision")
+        .bind(i64::from(made.changed))
+        .fetch_one(connection)
+        .await
+        .map_err(error::of)?;
+    Ok(Changed { revision: Revision(revision), version: made.version, changed: made.changed })
+}
+
+/// Runs a statement and gives how many rows it changed.
+async fn run(connection: &mut SqliteConnection, query: Query<'_, Sqlite, SqliteArguments>) -> Result<u64> {
+    query.execute(connection).await.map(|done| done.rows_affected()).map_err(error::of)
+}
+
+async fn current_version(
+    connection: &mut SqliteConnection,
+    tenant: &TenantName,
+    function: &FunctionName,
+) -> Result<Option<i64>> {
+    sqlx::query_scalar("SELECT current_version FROM functions WHERE tenant = ? AND name = ?")
+        .bind(tenant.as_str())
+        .bind(function.as_str())
+        .fetch_optional(connection)
+        .await
+        .map_err(error::of)
+}
+
+async fn deploy(
+    connection: &mut SqliteConnection,
+    tenant: &TenantName,
+    digest: Digest,
+    manifest: &Manifest,
+    at: Timestamp,
+) -> Result<Made> {
+    let function = &manifest.name;
+    let known: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM artifacts WHERE digest = ?)")
+        .bind(digest.as_bytes().as_slice())
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(error::of)?;
+    if !known {
+        return Err(Error::NotFound(format!("artifact {digest}")));
+    }
+    let rows = ManifestRows::of(manifest)?;
+    if let Some(current) = current_version(connection, tenant, function).await?
+        && stored(connection, tenant, function, current).await? == (digest, rows.clone())
+    {
+        return Ok(Made { version: convert::count("current_version", current)?, changed: false });
+    }
+    // Versions are only ever deleted all together, so the largest number is the last one given.
+    let number: i64 =
+        sqlx::query_scalar("SELECT coalesce(max(number), 0) + 1 FROM versions WHERE tenant = ? AND function = ?")
+            .bind(tenant.as_str())
+            .bind(function.as_str())
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(error::of)?;
+    let point = sqlx::query(
+        "INSERT INTO functions (tenant, name, current_version) VALUES (?, ?, ?) \
+         ON CONFLICT (tenant, name) DO UPDATE SET current_version = excluded.current_version",
+    );
+    run(connection, point.bind(tenant.as_str()).bind(function.as_str()).bind(number)).await?;
+    let version = sqlx::query(
+        "INSERT INTO versions (tenant, function, number, digest, manifest, deployed_at) VALUES (?, ?, ?, ?, ?, ?)",
+    );
+    let version = version.bind(tenant.as_str()).bind(function.as_str()).bind(number);
+    let version = version.bind(digest.as_bytes().as_slice()).bind(rows.manifest).bind(at.as_micros());
+    run(connection, version).await?;
+    for (place, (event, schema)) in (0_i64..).zip(rows.triggers) {
+        let trigger = sqlx::query(
+            "INSERT INTO triggers (tenant, function, version, place, event, schema) VALUES (?, ?, ?, ?, ?, ?)",
+        );
+        let trigger = trigger.bind(tenant.as_str()).bind(function.as_str()).bind(number);
+        run(connection, trigger.bind(place).bind(event).bind(schema)).await?;
+    }
+    Ok(Made { version: convert::count("number", number)?, changed: true })
+}
+
+/// A version as its rows have it.
+async fn stored(
+    connection: &mut SqliteConnection,
+    tenant: &TenantName,
+    function: &FunctionName,
+    number: i64,
+) -> Result<(Digest, ManifestRows)> {
+    let (digest, manifest): (Vec<u8>, String) =
+        sqlx::query_as("SELECT digest, manifest FROM versions WHERE tenant = ? AND function = ? AND number = ?")
+            .bind(tenant.as_str())
+            .bind(function.as_str())
+            .bind(number)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(error::of)?;
+    let triggers = sqlx::query_as(
+        "SELECT event, schema FROM triggers WHERE tenant = ? AND function = ? AND version = ? ORDER BY place",
+    )
+    .bind(tenant.as_str())
+    .bind(function.as_str())
+    .bind(number)
+    .fetch_all(connection)
+    .await
+    .map_err(error::of)?;
+    Ok((convert::digest("digest", &digest)?, ManifestRows { manifest, triggers }))
+}
+
+async fn rollback(
+    connection: &mut SqliteConnection,
+    tenant: &TenantName,
+    function: &FunctionName,
+    to: Option<u32>,
+) -> Result<Made> {
+    let Some(current) = current_version(connection, tenant, function).await? else {
+        return Err(Error::NotFound(format!("function {function}")));
+    };
+    let number: Option<i64> = sqlx::query_scalar(
+        "SELECT max(number) FROM versions WHERE tenant = ?1 AND function = ?2 AND iif(?3 IS NULL, number < ?4, number = ?3)",
+    )
+    .bind(tenant.as_str())
+    .bind(function.as_str())
+    .bind(to.map(i64::from))
+    .bind(current)
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(error::of)?;
+    let Some(number) = number else {
+        return Err(Error::NotFound(match to {
+            Some(to) => format!("version {to} of function {function}"),
+            None => format!("a version of function {function} before version {current}"),
+        }));
+    };
+    let point = sqlx::query("UPDATE functions SET current_version = ? WHERE tenant = ? AND name = ?");
+    run(connection, point.bind(number).bind(tenant.as_str()).bind(function.as_str())).await?;
+    Ok(Made { version: convert::count("number", number)?, changed: number != current })
+}
+
+async fn delete_function(
+    connection: &mut SqliteConnection,
+    tenant: &TenantName,
+    function: &FunctionName,
+) -> Result<Made> {
+    // Versions and triggers go with it, by their foreign keys.
+    let delete = sqlx::query("DELETE FROM functions WHERE tenant = ? AND name = ?");
+    match run(connection, delete.bind(tenant.as_str()).bind(function.as_str())).await? {
+        0 => Err(Error::NotFound(format!("function {function}"))),
+        _ => Ok(GONE),
+    }
+}
+
+async fn put_schema(
+    connection: &mut SqliteConnection,
+    tenant: &TenantName,
+    event_type: &EventType,
+    schema: &serde_json::Value,
+    at: Timestamp,
+) -> Result<Made> {
+    let put = sqlx::query(
+        "INSERT INTO schemas (tenant, event_type, version, schema, updated_at) VALUES (?1, ?2, 1, ?3, ?4) \
+         ON CONFLICT (tenant, event_type) DO UPDATE SET \
+         version = version + 1, schema = excluded.schema, updated_at = excluded.updated_at WHERE schema <> excluded.schema",
+    );
+    let put = put.bind(tenant.as_str()).bind(event_type.as_str()).bind(schema.to_string()).bind(at.as_micros());
+    let changed = run(connection, put).await? > 0;
+    let version: i64 = sqlx::query_scalar("SELECT version FROM schemas WHERE tenant = ? AND event_type = ?")
+        .bind(tenant.as_str())
+        .bind(event_type.as_str())
+        .fetch_one(connection)
+        .await
+        .map_err(error::of)?;
+    Ok(Made { version: convert::count("version", version)?, changed })
+}
+
+async fn delete_schema(connection: &mut SqliteConnection, tenant: &TenantName, event_type: &EventType) -> Result<Made> {
+    let delete = sqlx::query("DELETE FROM schemas WHERE tenant = ? AND event_type = ?");
+    match run(connection, delete.bind(tenant.as_str()).bind(event_type.as_str())).await? {
+        0 => Err(Error::NotFound(format!("a schema of event type {event_type}"))),
+        _ => Ok(GONE),
+    }
+}
+
+/// How many keys there are, and how many of them are operators'.
+async fn count_keys(connection: &mut SqliteConnection) -> Result<(i64, i64)> {
+    sqlx::query_as("SELECT count(*), count(*) FILTER (WHERE role = 'operator') FROM api_keys")
+        .fetch_one(connection)
+        .await
+        .map_err(error::of)
+}
+
+async fn put_key(connection: &mut SqliteConnection, key: &KeyDefinition) -> Result<Made> {
+    if key.role != KeyRole::Operator && count_keys(connection).await?.0 == 0 {
+        return Err(Error::Conflict(
+            "the first key must be an operator's: from then on only an operator's key can make others".into(),
+        ));
+    }
+    let insert = sqlx::query(
+        "INSERT INTO api_keys (id, tenant, role, label, hash, created_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+    );
+    let insert = insert.bind(key.id.as_bytes().as_slice()).bind(key.tenant.as_str()).bind(key.role.as_str());
+    let insert = insert.bind(key.label.as_str()).bind(key.hash.as_bytes().as_slice()).bind(key.created_at.as_micros());
+    match run(connection, insert).await? {
+        0 => Err(Error::Conflict(format!("key {} is there already", key.id))),
+        _ => Ok(GONE),
+    }
+}
+
+async fn delete_key(connection: &mut SqliteConnection, id: Uuid) -> Result<Made> {
+    let role: Option<String> = sqlx::query_scalar("SELECT role FROM api_keys WHERE id = ?")
+        .bind(id.as_bytes().as_slice())
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(error::of)?;
+    let Some(role) = role else { return Err(Error::NotFound(format!("key {id}"))) };
+    let (keys, operators) = count_keys(connection).await?;
+    if role == KeyRole::Operator.as_str() && operators == 1 && keys > 1 {
+        return Err(Error::Conflict(
+            "this is the last operator's key: delete the tenants' keys first, or make another operator's key".into(),
+        ));
+    }
+    run(connection, sqlx::query("DELETE FROM api_keys WHERE id = ?").bind(id.as_bytes().as_slice())).await?;
+    Ok(GONE)
+}

@@ -1,0 +1,66 @@
+//! What SQLite's errors mean to callers.
+
+use std::path::Path;
+
+use sqlx::migrate::MigrateError;
+
+use crate::port::Error;
+
+/// A statement's error.
+///
+/// Only what is surely the data's fault is refused. Everything else counts as "not now": a caller then keeps what it has and
+/// tries again, so that nothing is lost over a full disk or a mistake in this file.
+#[expect(clippy::needless_pass_by_value, reason = "made for `map_err`, which gives the error away")]
+pub(super) fn of(error: sqlx::Error) -> Error {
+    match &error {
+        sqlx::Error::Database(inner) => match result_code(inner.as_ref()) {
+            // SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH
+            Some(18..=20) => Error::Rejected(inner.message().to_owned()),
+            // SQLITE_BUSY, SQLITE_LOCKED
+            Some(5 | 6) => Error::Unavailable(format!("another process keeps the database locked ({inner})")),
+            // SQLITE_FULL
+            Some(13) => Error::Unavailable(format!("the disk is full ({inner})")),
+            _ => Error::Unavailable(inner.to_string()),
+        },
+        sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => {
+            Error::Rejected(error.to_string())
+        }
+        sqlx::Error::PoolTimedOut => Error::Unavailable("too many calls read at once".into()),
+        sqlx::Error::PoolClosed => closed(),
+        _ => Error::Unavailable(error.to_string()),
+    }
+}
+
+/// SQLite's primary result code: an extended one has it in its lowest byte.
+fn result_code(error: &dyn sqlx::error::DatabaseError) -> Option<i64> {
+    Some(error.code()?.parse::<i64>().ok()? & 0xff)
+}
+
+/// Whether a lock stood in the way.
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(inner) if matches!(result_code(inner.as_ref()), Some(5 | 6)))
+}
+
+/// The store was closed.
+pub(super) fn closed() -> Error {
+    Error::Unavailable("it was closed".into())
+}
+
+/// An error at opening the file.
+pub(super) fn at_open(path: &Path, error: &sqlx::Error) -> Error {
+    Error::Unavailable(format!("cannot open the database {}: {error}", path.display()))
+}
+
+/// An error at bringing the schema up to date.
+pub(super) fn at_migration(path: &Path, error: &MigrateError) -> Error {
+    let why = match error {
+        MigrateError::VersionMissing(version) => {
+            format!("its schema is of a newer wasmill (step {version} is not known here): run that one")
+        }
+        MigrateError::VersionMismatch(version) => {
+            format!("its schema differs from this wasmill's at step {version}: it was made by an unreleased one")
+        }
+        other => other.to_string(),
+    };
+    Error::Unavailable(format!("cannot use the database {}: {why}", path.display()))
+}

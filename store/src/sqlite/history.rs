@@ -1,0 +1,188 @@
+//! The rows of executions and what belongs to them, written many at a time.
+
+use sqlx::error::BoxDynError;
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Row as _, sqlite::SqliteRow};
+use wasmill_domain::{Dispatch, ExecutionId, LogLine, Outcome, Timestamp};
+
+use super::bulk::{Bulk, Values};
+use super::error;
+use crate::convert;
+use crate::fence::{Change, Standing, Standings};
+use crate::port::{Finished, Result};
+
+static STANDINGS: Bulk = Bulk::new("SELECT id, state, attempt FROM executions WHERE id IN (", 1, ")");
+
+static INSERT_EXECUTIONS: Bulk = Bulk::new(
+    "INSERT INTO executions (id, tenant, function, state, attempt, max_attempts, version, host, outcome, message, event_type, \
+     event_id, event_source, parent, traceparent, tracestate, accepted_at, queued_at, due_at, started_at, finished_at)",
+    21,
+    "ON CONFLICT DO NOTHING",
+);
+
+static INSERT_EVENTS: Bulk = Bulk::new("INSERT INTO events (execution_id, event)", 2, "ON CONFLICT DO NOTHING");
+
+static UPDATE_EXECUTIONS: Bulk = Bulk::new(
+    "UPDATE executions SET state = new.column2, attempt = new.column3, version = coalesce(new.column4, version), \
+     host = new.column5, outcome = new.column6, message = new.column7, due_at = new.column8, started_at = new.column9, \
+     finished_at = new.column10 FROM (",
+    10,
+    ") AS new WHERE executions.id = new.column1",
+);
+
+static INSERT_ATTEMPTS: Bulk = Bulk::new(
+    "INSERT INTO attempts (execution_id, attempt, version, host, outcome, message, backtrace, started_at, finished_at, \
+     queue_wait_ns, run_time_ns, fuel_used, peak_memory, log_lines_dropped, traceparent, tracestate, content_type, output)",
+    18,
+    "",
+);
+
+// Two lines in one place are a host's mistake; it costs the second line rather than the commit.
+static INSERT_LOGS: Bulk = Bulk::new(
+    "INSERT INTO logs (execution_id, attempt, seq, at, level, source, message, fields)",
+    8,
+    "ON CONFLICT DO NOTHING",
+);
+
+// Only what a host could still run belongs there.
+static INSERT_OUTBOX: Bulk = Bulk::new(
+    "INSERT INTO outbox (execution_id, attempt, made_at) SELECT new.column1, new.column2, new.column3 FROM (",
+    3,
+    ") AS new JOIN executions e ON e.id = new.column1 AND e.attempt = new.column2 AND e.state IN ('queued', 'running') \
+     WHERE true ON CONFLICT DO NOTHING",
+);
+
+/// An id as a column holds it.
+pub(super) fn id_bytes(id: &ExecutionId) -> &[u8] {
+    id.0.as_bytes()
+}
+
+/// An id from its column.
+pub(super) fn id_of(row: &SqliteRow, column: &str) -> Result<ExecutionId> {
+    row.try_get(column).map(ExecutionId).map_err(error::of)
+}
+
+/// Where executions stand; those without a row are left out.
+pub(super) async fn standings(connection: &mut SqliteConnection, ids: &[ExecutionId]) -> Result<Standings> {
+    let rows = STANDINGS.fetch(connection, ids, |id, values| values.push(id_bytes(id)).map(drop)).await?;
+    let mut standings = Standings::with_capacity(rows.len());
+    for row in &rows {
+        let state = convert::word("state", row.try_get("state").map_err(error::of)?)?;
+        let attempt = convert::count("attempt", row.try_get("attempt").map_err(error::of)?)?;
+        standings.insert(id_of(row, "id")?, Standing { state, attempt });
+    }
+    Ok(standings)
+}
+
+/// Writes changes: rows that are new with their events, and what changes in those that are there. One that is new but there
+/// nevertheless is left as it is.
+pub(super) async fn apply(connection: &mut SqliteConnection, changes: &[Change<'_>]) -> Result<()> {
+    let (new, known): (Vec<&Change<'_>>, Vec<&Change<'_>>) = changes.iter().partition(|change| change.is_new);
+    UPDATE_EXECUTIONS.execute(connection, &known, |change, values| bind_update(change, values)).await?;
+    INSERT_EXECUTIONS.execute(connection, &new, |change, values| bind_insert(change, values)).await?;
+    INSERT_EVENTS.execute(connection, &new, |change, values| bind_event(change.dispatch, values)).await
+}
+
+fn bind_update(change: &Change<'_>, values: &mut Values) -> Result<(), BoxDynError> {
+    values
+        .push(id_bytes(&change.dispatch.execution))?
+        .push(change.state.as_str())?
+        .push(i64::from(change.attempt))?
+        .push(change.version.as_ref().map(|digest| digest.as_bytes().as_slice()))?
+        .push(change.host)?
+        .push(change.outcome.map(Outcome::as_str))?
+        .push(change.message)?
+        .push(change.due_at.map(Timestamp::as_micros))?
+        .push(change.started_at.map(Timestamp::as_micros))?
+        .push(change.finished_at.map(Timestamp::as_micros))?;
+    Ok(())
+}
+
+fn bind_insert(change: &Change<'_>, values: &mut Values) -> Result<(), BoxDynError> {
+    let dispatch = change.dispatch;
+    values
+        .push(id_bytes(&dispatch.execution))?
+        .push(dispatch.tenant.as_str())?
+        .push(dispatch.function.as_str())?
+        .push(change.state.as_str())?
+        .push(i64::from(change.attempt))?
+        .push(i64::from(dispatch.max_attempts))?
+        .push(change.version.as_ref().map(|digest| digest.as_bytes().as_slice()))?
+        .push(change.host)?
+        .push(change.outcome.map(Outcome::as_str))?
+        .push(change.message)?
+        .push(dispatch.event.event_type.as_str())?
+        .push(dispatch.event.id.as_str())?
+        .push(dispatch.event.source.as_str())?
+        .push(dispatch.parent.as_ref().map(id_bytes))?
+        .push(dispatch.trace.to_string())?
+        .push(dispatch.trace.tracestate.as_deref())?
+        .push(dispatch.accepted_at.as_micros())?
+        .push(dispatch.queued_at.as_micros())?
+        .push(change.due_at.map(Timestamp::as_micros))?
+        .push(change.started_at.map(Timestamp::as_micros))?
+        .push(change.finished_at.map(Timestamp::as_micros))?;
+    Ok(())
+}
+
+fn bind_event(dispatch: &Dispatch, values: &mut Values) -> Result<(), BoxDynError> {
+    values.push(id_bytes(&dispatch.execution))?.push(convert::from_event(&dispatch.event)?)?;
+    Ok(())
+}
+
+/// Writes the attempts that ended and their log lines.
+pub(super) async fn insert_attempts(connection: &mut SqliteConnection, finished: &[&Finished]) -> Result<()> {
+    INSERT_ATTEMPTS.execute(connection, finished, |entry, values| bind_attempt(entry, values)).await?;
+    let lines: Vec<(&Dispatch, &LogLine)> =
+        finished.iter().flat_map(|entry| entry.logs.iter().map(|line| (&entry.dispatch, line))).collect();
+    INSERT_LOGS.execute(connection, &lines, |(dispatch, line), values| bind_log(dispatch, line, values)).await
+}
+
+fn bind_attempt(finished: &Finished, values: &mut Values) -> Result<(), BoxDynError> {
+    let Finished { dispatch, report, .. } = finished;
+    values
+        .push(id_bytes(&dispatch.execution))?
+        .push(i64::from(dispatch.attempt))?
+        .push(report.version.as_ref().map(|digest| digest.as_bytes().as_slice()))?
+        .push(report.host.as_str())?
+        .push(report.outcome.as_str())?
+        .push(report.message.as_deref())?
+        .push(report.backtrace.as_deref())?
+        .push(report.started_at.as_micros())?
+        .push(report.finished_at.as_micros())?
+        .push(convert::from_duration(report.queue_wait))?
+        .push(convert::from_duration(report.run_time))?
+        .push(convert::from_measure(report.fuel_used))?
+        .push(convert::from_measure(report.peak_memory))?
+        .push(convert::from_measure(report.log_lines_dropped))?
+        .push(report.span.to_string())?
+        .push(report.span.tracestate.as_deref())?
+        .push(report.output.as_ref().map(|output| output.content_type.as_str()))?
+        .push(report.output.as_ref().map(|output| output.data.as_ref()))?;
+    Ok(())
+}
+
+fn bind_log(dispatch: &Dispatch, line: &LogLine, values: &mut Values) -> Result<(), BoxDynError> {
+    values
+        .push(id_bytes(&dispatch.execution))?
+        .push(i64::from(dispatch.attempt))?
+        .push(i64::from(line.seq))?
+        .push(line.at.as_micros())?
+        .push(line.level.as_str())?
+        .push(line.source.as_str())?
+        .push(line.message.as_str())?
+        .push(line.fields.as_deref())?;
+    Ok(())
+}
+
+/// Puts attempts in the outbox.
+pub(super) async fn insert_outbox(
+    connection: &mut SqliteConnection,
+    entries: &[(ExecutionId, u32)],
+    made_at: Timestamp,
+) -> Result<()> {
+    let bind = |(id, attempt): &(ExecutionId, u32), values: &mut Values| {
+        values.push(id_bytes(id))?.push(i64::from(*attempt))?.push(made_at.as_micros()).map(drop)
+    };
+    INSERT_OUTBOX.execute(connection, entries, bind).await
+}

@@ -1,0 +1,240 @@
+//! What is read of executions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{Decode, QueryBuilder, Row as _, Sqlite, Type};
+use wasmill_domain::{
+    AttemptReport, Digest, Dispatch, ExecutionId, LogLine, Outcome, Output, State, TenantName, Timestamp,
+};
+
+use super::error;
+use super::history::{id_bytes, id_of};
+use crate::convert;
+use crate::port::{ExecutionDetail, ExecutionQuery, ExecutionSummary, LogEntry, LogPosition, Result};
+
+const SUMMARY_COLUMNS: &str = "id, tenant, function, state, attempt, max_attempts, version, outcome, message, event_type, event_id, \
+                               event_source, parent, trace_id, accepted_at, due_at, started_at, finished_at";
+
+/// An id is made when its event is accepted, by the same process: the two times differ by no more than this. It lets a
+/// time's bound cut the index short.
+const ID_SLACK: Duration = Duration::from_secs(60);
+
+/// The most children of one execution that are listed. (An attempt emits at most 1,000 events.)
+const MAX_CHILDREN: i64 = 10_000;
+
+/// A column's value.
+pub(super) fn get<'r, T: Decode<'r, Sqlite> + Type<Sqlite>>(row: &'r SqliteRow, column: &str) -> Result<T> {
+    row.try_get(column).map_err(error::of)
+}
+
+/// A time's column.
+pub(super) fn time(row: &SqliteRow, column: &str) -> Result<Timestamp> {
+    get(row, column).map(Timestamp::from_micros)
+}
+
+fn time_opt(row: &SqliteRow, column: &str) -> Result<Option<Timestamp>> {
+    Ok(get::<Option<i64>>(row, column)?.map(Timestamp::from_micros))
+}
+
+fn digest_opt(row: &SqliteRow, column: &str) -> Result<Option<Digest>> {
+    get::<Option<&[u8]>>(row, column)?.map(|bytes| convert::digest(column, bytes)).transpose()
+}
+
+/// A column that holds a word or a name.
+pub(super) fn word<T: std::str::FromStr<Err: std::fmt::Display>>(row: &SqliteRow, column: &str) -> Result<T> {
+    convert::word(column, get(row, column)?)
+}
+
+pub(super) async fn executions(
+    connection: &mut SqliteConnection,
+    query: &ExecutionQuery,
+) -> Result<Vec<ExecutionSummary>> {
+    let mut sql = QueryBuilder::<Sqlite>::new(format!("SELECT {SUMMARY_COLUMNS} FROM executions WHERE tenant = "));
+    sql.push_bind(query.tenant.as_str());
+    let words = [
+        ("function", query.function.as_deref()),
+        ("state", query.state.map(State::as_str)),
+        ("outcome", query.outcome.map(Outcome::as_str)),
+        ("event_type", query.event_type.as_deref()),
+        ("event_id", query.event_id.as_deref()),
+    ];
+    for (column, wanted) in words {
+        if let Some(wanted) = wanted {
+            sql.push(format_args!(" AND {column} = ")).push_bind(wanted);
+        }
+    }
+    if let Some(since) = query.since {
+        sql.push(" AND accepted_at >= ").push_bind(since.as_micros());
+        sql.push(" AND id >= ").push_bind(first_id(since.minus(ID_SLACK)));
+    }
+    if let Some(until) = query.until {
+        sql.push(" AND accepted_at < ").push_bind(until.as_micros());
+        sql.push(" AND id < ").push_bind(first_id(until.plus(ID_SLACK)));
+    }
+    if let Some(before) = query.before {
+        sql.push(" AND id < ").push_bind(id_bytes(&before).to_vec());
+    }
+    sql.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(query.limit));
+    let rows = sql.build().fetch_all(connection).await.map_err(error::of)?;
+    rows.iter().map(summary).collect()
+}
+
+fn first_id(time: Timestamp) -> Vec<u8> {
+    id_bytes(&convert::first_id_at(time)).to_vec()
+}
+
+fn summary(row: &SqliteRow) -> Result<ExecutionSummary> {
+    Ok(ExecutionSummary {
+        id: id_of(row, "id")?,
+        tenant: word(row, "tenant")?,
+        function: word(row, "function")?,
+        state: word(row, "state")?,
+        attempt: convert::count("attempt", get(row, "attempt")?)?,
+        max_attempts: convert::count("max_attempts", get(row, "max_attempts")?)?,
+        version: digest_opt(row, "version")?,
+        outcome: get::<Option<&str>>(row, "outcome")?.map(|text| convert::word("outcome", text)).transpose()?,
+        message: get(row, "message")?,
+        event_type: word(row, "event_type")?,
+        event_id: get(row, "event_id")?,
+        event_source: get(row, "event_source")?,
+        parent: get::<Option<uuid::Uuid>>(row, "parent")?.map(ExecutionId),
+        trace_id: get(row, "trace_id")?,
+        accepted_at: time(row, "accepted_at")?,
+        due_at: time_opt(row, "due_at")?,
+        started_at: time_opt(row, "started_at")?,
+        finished_at: time_opt(row, "finished_at")?,
+    })
+}
+
+pub(super) async fn execution(
+    connection: &mut SqliteConnection,
+    tenant: &TenantName,
+    id: ExecutionId,
+) -> Result<Option<ExecutionDetail>> {
+    let sql = format!(
+        "SELECT {SUMMARY_COLUMNS}, event FROM executions JOIN events ON execution_id = id WHERE id = ? AND tenant = ?"
+    );
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(id_bytes(&id))
+        .bind(tenant.as_str())
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(error::of)?;
+    let Some(row) = row else { return Ok(None) };
+    let summary = summary(&row)?;
+    let event = convert::event(get(&row, "event")?)?;
+    let output = if summary.state == State::Succeeded { output(connection, id, summary.attempt).await? } else { None };
+    let attempts = sqlx::query(
+        "SELECT attempt, version, host, outcome, message, backtrace, started_at, finished_at, queue_wait_ns, run_time_ns, \
+         fuel_used, peak_memory, log_lines_dropped, traceparent, tracestate FROM attempts WHERE execution_id = ? ORDER BY attempt",
+    )
+    .bind(id_bytes(&id))
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(error::of)?;
+    let children = sqlx::query("SELECT id FROM executions WHERE parent = ? ORDER BY id LIMIT ?")
+        .bind(id_bytes(&id))
+        .bind(MAX_CHILDREN)
+        .fetch_all(connection)
+        .await
+        .map_err(error::of)?;
+    Ok(Some(ExecutionDetail {
+        summary,
+        event,
+        output,
+        attempts: attempts.iter().map(attempt).collect::<Result<_>>()?,
+        children: children.iter().map(|row| id_of(row, "id")).collect::<Result<_>>()?,
+    }))
+}
+
+async fn output(connection: &mut SqliteConnection, id: ExecutionId, attempt: u32) -> Result<Option<Output>> {
+    let row = sqlx::query(
+        "SELECT content_type, output FROM attempts WHERE execution_id = ? AND attempt = ? AND output IS NOT NULL",
+    )
+    .bind(id_bytes(&id))
+    .bind(i64::from(attempt))
+    .fetch_optional(connection)
+    .await
+    .map_err(error::of)?;
+    let output = |row: SqliteRow| {
+        let data: Vec<u8> = get(&row, "output")?;
+        Ok(Output { content_type: get(&row, "content_type")?, data: data.into() })
+    };
+    row.map(output).transpose()
+}
+
+fn attempt(row: &SqliteRow) -> Result<(u32, AttemptReport)> {
+    let measure = |column: &str| convert::measure(column, get(row, column)?);
+    let duration = |column: &str| convert::duration(column, get(row, column)?);
+    let report = AttemptReport {
+        version: digest_opt(row, "version")?,
+        host: get(row, "host")?,
+        outcome: word(row, "outcome")?,
+        message: get(row, "message")?,
+        backtrace: get(row, "backtrace")?,
+        output: None,
+        started_at: time(row, "started_at")?,
+        finished_at: time(row, "finished_at")?,
+        queue_wait: duration("queue_wait_ns")?,
+        run_time: duration("run_time_ns")?,
+        fuel_used: measure("fuel_used")?,
+        peak_memory: measure("peak_memory")?,
+        log_lines_dropped: measure("log_lines_dropped")?,
+        span: convert::trace(get(row, "traceparent")?, get(row, "tracestate")?)?,
+    };
+    Ok((convert::count("attempt", get(row, "attempt")?)?, report))
+}
+
+pub(super) async fn logs(
+    connection: &mut SqliteConnection,
+    tenant: &TenantName,
+    id: ExecutionId,
+    after: Option<LogPosition>,
+    limit: u32,
+) -> Result<Vec<LogEntry>> {
+    // Before the first place there is none: every attempt and seq is larger.
+    let (attempt, seq) = after.map_or((-1, -1), |position| (i64::from(position.attempt), i64::from(position.seq)));
+    let rows = sqlx::query(
+        "SELECT l.attempt, l.seq, l.at, l.level, l.source, l.message, l.fields FROM executions e \
+         JOIN logs l ON l.execution_id = e.id AND (l.attempt, l.seq) > (?3, ?4) \
+         WHERE e.id = ?1 AND e.tenant = ?2 ORDER BY l.attempt, l.seq LIMIT ?5",
+    )
+    .bind(id_bytes(&id))
+    .bind(tenant.as_str())
+    .bind(attempt)
+    .bind(seq)
+    .bind(i64::from(limit))
+    .fetch_all(connection)
+    .await
+    .map_err(error::of)?;
+    let entry = |row: &SqliteRow| {
+        let line = LogLine {
+            seq: convert::count("seq", get(row, "seq")?)?,
+            at: time(row, "at")?,
+            level: word(row, "level")?,
+            source: word(row, "source")?,
+            message: get(row, "message")?,
+            fields: get(row, "fields")?,
+        };
+        Ok(LogEntry { attempt: convert::count("attempt", get(row, "attempt")?)?, line })
+    };
+    rows.iter().map(entry).collect()
+}
+
+/// What is sent to a host, from a row of `executions` joined with its event.
+pub(super) fn dispatch(row: &SqliteRow) -> Result<Dispatch> {
+    Ok(Dispatch {
+        tenant: word(row, "tenant")?,
+        function: word(row, "function")?,
+        execution: id_of(row, "id")?,
+        attempt: convert::count("attempt", get(row, "attempt")?)?,
+        max_attempts: convert::count("max_attempts", get(row, "max_attempts")?)?,
+        accepted_at: time(row, "accepted_at")?,
+        queued_at: time(row, "queued_at")?,
+        trace: convert::trace(get(row, "traceparent")?, get(row, "tracestate")?)?,
+        parent: get::<Option<uuid::Uuid>>(row, "parent")?.map(ExecutionId),
+        event: Arc::new(convert::event(get(row, "event")?)?),
+    })
+}

@@ -1,0 +1,173 @@
+//! The tables refuse what the domain does not have, and the queries use the indexes.
+
+use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
+use wasmill_domain::{KeyRole, LogLevel, LogSource, Move, Outcome, State};
+
+use super::{file_in, open, stranger};
+
+const EXECUTION: &str = "INSERT INTO executions (id, tenant, function, state, attempt, max_attempts, outcome, event_type, event_id, \
+                         event_source, traceparent, accepted_at, queued_at, due_at, finished_at) VALUES (randomblob(16), 't', 'f', \
+                         {state}, 1, 3, {outcome}, 'a', '1', '/', '00-', 0, 0, {due}, {finished})";
+
+async fn accepts(connection: &mut SqliteConnection, sql: &str) -> bool {
+    match sqlx::query(AssertSqlSafe(sql)).execute(connection).await {
+        Ok(_) => true,
+        Err(error) => {
+            let error = error.to_string();
+            assert!(error.contains("constraint failed") || error.contains("cannot store"), "{sql}: {error}");
+            false
+        }
+    }
+}
+
+fn quoted(word: &str) -> String {
+    format!("'{word}'")
+}
+
+fn execution(state: &str, outcome: &str, due: &str, finished: &str) -> String {
+    let sql = EXECUTION.replace("{state}", state).replace("{outcome}", outcome);
+    sql.replace("{due}", due).replace("{finished}", finished)
+}
+
+#[tokio::test]
+async fn words_are_those_of_the_domain() {
+    let folder = tempfile::tempdir().unwrap();
+    let _store = open(&file_in(&folder)).await;
+    let db = &mut stranger(&file_in(&folder)).await;
+    for state in State::ALL {
+        let due = if state == State::Scheduled { "1" } else { "NULL" };
+        assert!(accepts(db, &execution(&quoted(state.as_str()), "NULL", due, "1")).await, "{state}");
+    }
+    for outcome in Outcome::ALL {
+        assert!(accepts(db, &execution("'failed'", &quoted(outcome.as_str()), "NULL", "1")).await, "{outcome}");
+        let attempt = format!(
+            "INSERT INTO attempts VALUES (randomblob(16), 1, NULL, 'h', '{outcome}', NULL, NULL, 0, 0, 0, 0, 0, 0, 0, '', NULL, NULL, NULL)"
+        );
+        assert!(accepts(db, &attempt).await, "{outcome}");
+        assert!(!accepts(db, &attempt.replace(outcome.as_str(), "odd")).await);
+    }
+    let log = |level: &str, source: &str| {
+        format!("INSERT INTO logs VALUES (randomblob(16), 1, 0, 0, '{level}', '{source}', '', NULL)")
+    };
+    for level in LogLevel::ALL {
+        assert!(accepts(db, &log(level.as_str(), "log")).await, "{level}");
+    }
+    for source in LogSource::ALL {
+        assert!(accepts(db, &log("info", source.as_str())).await, "{}", source.as_str());
+    }
+    let key =
+        |role: &str| format!("INSERT INTO api_keys VALUES (randomblob(16), 't', '{role}', '', randomblob(32), 0)");
+    for role in [KeyRole::Operator, KeyRole::Tenant] {
+        assert!(accepts(db, &key(role.as_str())).await, "{role}");
+    }
+    for refused in [
+        execution("'odd'", "NULL", "NULL", "1"),
+        execution("NULL", "NULL", "NULL", "1"),
+        execution("'failed'", "'odd'", "NULL", "1"),
+        log("odd", "log"),
+        log("info", "odd"),
+        key("odd"),
+    ] {
+        assert!(!accepts(db, &refused).await, "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_make_no_sense_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let _store = open(&file_in(&folder)).await;
+    let db = &mut stranger(&file_in(&folder)).await;
+    for refused in [
+        execution("'scheduled'", "NULL", "NULL", "NULL"),
+        execution("'queued'", "NULL", "1", "NULL"),
+        execution("'succeeded'", "'success'", "NULL", "NULL"),
+        execution("'queued'", "NULL", "NULL", "'noon'"),
+        execution("'queued'", "NULL", "NULL", "NULL").replace("randomblob(16)", "randomblob(15)"),
+        "INSERT INTO revision VALUES (2, 1)".into(),
+        "INSERT INTO artifacts VALUES (randomblob(31), 0, x'')".into(),
+        "INSERT INTO functions VALUES ('t', 'f', 1)".into(),
+        "INSERT INTO triggers VALUES ('t', 'f', 1, 0, 'a', NULL)".into(),
+        "INSERT INTO leases VALUES ('l', 'h', 0, 0)".into(),
+    ] {
+        assert!(!accepts(db, &refused).await, "{refused}");
+    }
+}
+
+/// The statements name the states from which an outcome can be recorded, because they cannot ask the domain.
+#[test]
+fn the_open_states_are_those_of_the_table() {
+    let open: Vec<String> = Move::Succeed.sources().map(|state| quoted(state.as_str())).collect();
+    assert_eq!(open.join(", "), "'queued', 'running'");
+    assert_eq!(Move::Promote.sources().collect::<Vec<_>>(), [State::Scheduled]);
+    assert_eq!(State::Scheduled.after(Move::Promote), Ok(State::Queued));
+    for open in Move::Succeed.sources() {
+        assert_eq!(open.after(Move::Fail), Ok(State::Failed));
+    }
+    let ended: Vec<State> = State::ALL.into_iter().filter(|state| state.is_terminal()).collect();
+    assert_eq!(ended, [State::Succeeded, State::Failed, State::Cancelled]);
+}
+
+/// How SQLite would run a query.
+async fn plan(db: &mut SqliteConnection, sql: &str) -> String {
+    let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"))).fetch_all(db).await.unwrap();
+    rows.iter().map(|row| row.get::<String, _>("detail")).collect::<Vec<_>>().join("; ")
+}
+
+#[tokio::test]
+async fn queries_use_their_indexes() {
+    let folder = tempfile::tempdir().unwrap();
+    let _store = open(&file_in(&folder)).await;
+    let db = &mut stranger(&file_in(&folder)).await;
+    let page = "AND id < x'00' ORDER BY id DESC LIMIT 10";
+    for (sql, index) in [
+        (format!("SELECT * FROM executions WHERE tenant = 't' {page}"), "executions_by_tenant"),
+        (format!("SELECT * FROM executions WHERE tenant = 't' AND event_id = 'e' {page}"), "executions_by_tenant"),
+        (format!("SELECT * FROM executions WHERE tenant = 't' AND function = 'f' {page}"), "executions_by_function"),
+        (format!("SELECT * FROM executions WHERE tenant = 't' AND state = 'failed' {page}"), "executions_by_state"),
+        ("SELECT id FROM executions WHERE parent = x'00' ORDER BY id LIMIT 10".into(), "executions_by_parent"),
+        ("SELECT * FROM executions WHERE state = 'scheduled' AND due_at <= 1 ORDER BY due_at LIMIT 9".into(), "executions_due"),
+        ("SELECT * FROM outbox WHERE made_at < 1 ORDER BY made_at, execution_id, attempt LIMIT 9".into(), "outbox_by_age"),
+        ("SELECT id FROM executions WHERE id < x'00' AND state IN ('failed') AND finished_at < 9 ORDER BY id LIMIT 9".into(), "PRIMARY KEY"),
+        ("DELETE FROM logs WHERE execution_id IN (VALUES (x'00'))".into(), "PRIMARY KEY"),
+        ("DELETE FROM outbox WHERE (execution_id, attempt) IN (VALUES (x'00', 1))".into(), "PRIMARY KEY"),
+    ] {
+        let plan = plan(db, &sql).await;
+        assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{sql}: {plan}");
+        assert!(!plan.contains("SCAN executions") && !plan.contains("SCAN logs"), "{sql}: {plan}");
+    }
+}
+
+#[tokio::test]
+async fn bringing_the_schema_up_to_date_twice_is_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file_in(&folder);
+    let read = async || {
+        let db = &mut stranger(&path).await;
+        let schema: Vec<(String, Option<String>)> =
+            sqlx::query_as("SELECT name, sql FROM sqlite_schema ORDER BY name").fetch_all(&mut *db).await.unwrap();
+        let steps: Vec<(i64, Vec<u8>)> =
+            sqlx::query_as("SELECT version, checksum FROM _sqlx_migrations").fetch_all(db).await.unwrap();
+        (schema, steps)
+    };
+    open(&path).await.close().await;
+    let first = read().await;
+    assert!(first.0.iter().any(|(name, _)| name == "executions"));
+    open(&path).await.close().await;
+    assert_eq!(read().await, first);
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file_in(&folder);
+    open(&path).await.close().await;
+    let mut db = stranger(&path).await;
+    sqlx::query("INSERT INTO _sqlx_migrations VALUES (9999, 'later', '', TRUE, x'00', 0)")
+        .execute(&mut db)
+        .await
+        .unwrap();
+    db.close().await.unwrap();
+    let Err(error) = super::SqliteStore::open(&path, super::settings()).await else { panic!("it was opened") };
+    let error = error.to_string();
+    assert!(error.contains("newer wasmill") && error.contains("store.db"), "{error}");
+}

@@ -1,0 +1,101 @@
+//! [`RegistryWatch`], over a real store that really goes away.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio::time::timeout;
+use wasmill_domain::Revision;
+
+use super::{file_in, open, stranger};
+use crate::conformance::sample::{now, tenant};
+use crate::port::{Change, Error, Store};
+use crate::watch::RegistryWatch;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const OFTEN: Duration = Duration::from_millis(5);
+const NEVER: Duration = Duration::from_secs(3600);
+
+async fn store() -> (Arc<dyn Store>, PathBuf, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file_in(&folder);
+    (Arc::new(open(&path).await), path, folder)
+}
+
+async fn put_schema(store: &dyn Store, event_type: &str) -> Revision {
+    let (event_type, schema) = (event_type.parse().unwrap(), serde_json::json!({}));
+    store.define(&Change::PutSchema { tenant: tenant(), event_type, schema, at: now() }).await.unwrap().revision
+}
+
+/// Takes away what every question for the definitions begins with, or gives it back.
+async fn rename_table(path: &std::path::Path, from: &'static str, to: &'static str) {
+    let rename = sqlx::AssertSqlSafe(format!("ALTER TABLE {from} RENAME TO {to}"));
+    sqlx::query(rename).execute(&mut stranger(path).await).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_change_reaches_a_subscriber() {
+    let (store, _, _folder) = store().await;
+    put_schema(&*store, "a").await;
+    let watch = RegistryWatch::start(Arc::clone(&store), OFTEN).await.unwrap();
+    assert_eq!(watch.current().revision(), Revision(1), "what was there is known at once");
+    let mut news = watch.subscribe();
+    put_schema(&*store, "b").await;
+    timeout(PATIENCE, news.changed()).await.unwrap().unwrap();
+    assert_eq!(news.borrow_and_update().revision(), Revision(2));
+    assert_eq!(watch.current().revision(), Revision(2));
+    assert!(!news.has_changed().unwrap(), "nothing new is told without a change");
+}
+
+#[tokio::test]
+async fn an_outage_is_survived() {
+    let (store, path, _folder) = store().await;
+    let watch = RegistryWatch::start(Arc::clone(&store), OFTEN).await.unwrap();
+    let mut news = watch.subscribe();
+    rename_table(&path, "revision", "away").await;
+    let away = watch.reach(Revision(1)).await.unwrap_err();
+    assert!(matches!(away, Error::Unavailable(_)), "{away}");
+    // Long enough for the task to meet the outage many times over; the test holds if it does not, too.
+    tokio::time::sleep(OFTEN * 20).await;
+    assert_eq!(watch.current().revision(), Revision(0));
+    rename_table(&path, "away", "revision").await;
+    put_schema(&*store, "a").await;
+    timeout(PATIENCE, news.changed()).await.unwrap().unwrap();
+    assert_eq!(watch.current().revision(), Revision(1));
+}
+
+#[tokio::test]
+async fn a_revision_is_reached_at_once() {
+    let (store, _, _folder) = store().await;
+    let watch = RegistryWatch::start(Arc::clone(&store), NEVER).await.unwrap();
+    let revision = put_schema(&*store, "a").await;
+    assert_eq!(watch.current().revision(), Revision(0));
+    timeout(PATIENCE, watch.reach(revision)).await.unwrap().unwrap();
+    assert_eq!(watch.current().revision(), revision);
+    watch.reach(Revision(0)).await.unwrap();
+    let asked = Instant::now();
+    let unknown = watch.reach(Revision(99)).await.unwrap_err();
+    assert!(unknown.to_string().contains("revision 99"), "{unknown}");
+    assert!(asked.elapsed() < PATIENCE);
+}
+
+#[tokio::test]
+async fn it_ends_with_its_last_clone() {
+    let (store, _, _folder) = store().await;
+    let watch = RegistryWatch::start(Arc::clone(&store), NEVER).await.unwrap();
+    let mut news = watch.subscribe();
+    let clone = watch.clone();
+    drop(watch);
+    assert!(news.has_changed().is_ok(), "a clone is left");
+    drop(clone);
+    assert!(timeout(PATIENCE, news.changed()).await.unwrap().is_err());
+    assert_eq!(Arc::strong_count(&store), 1);
+}
+
+#[tokio::test]
+async fn it_begins_with_what_is_defined_or_not_at_all() {
+    let (store, path, _folder) = store().await;
+    rename_table(&path, "revision", "away").await;
+    assert!(RegistryWatch::start(store, OFTEN).await.is_err());
+}

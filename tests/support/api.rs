@@ -1,0 +1,97 @@
+//! The HTTP API as a test speaks it.
+
+use reqwest::{RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+
+use super::eventually;
+
+/// A gateway.
+#[derive(Clone)]
+pub(crate) struct Api {
+    http: reqwest::Client,
+    url: String,
+}
+
+impl Api {
+    pub(crate) fn new(url: &str) -> Self {
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        Self { http, url: url.to_owned() }
+    }
+
+    /// A request to a path.
+    pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {
+        let method = method.parse().expect("a method");
+        self.http.request(method, format!("{}{path}", self.url))
+    }
+
+    /// Posts an event in the plain form, and gives the answer whatever it is.
+    pub(crate) async fn post_plain(&self, event_type: &str, data: &Value) -> Response {
+        let request = self.request("POST", &format!("/v1/events/{event_type}")).json(data);
+        request.send().await.expect("the gateway answers")
+    }
+
+    /// Posts an event that must be accepted, and gives the ids of its executions.
+    pub(crate) async fn accepted(&self, event_type: &str, data: &Value) -> Vec<String> {
+        let response = self.post_plain(event_type, data).await;
+        let status = response.status();
+        let document: Value = response.json().await.expect("JSON");
+        assert_eq!(status, StatusCode::ACCEPTED, "{document}");
+        execution_ids(&document)
+    }
+
+    /// A document that must be there.
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let response = self.request("GET", path).send().await.expect("the gateway answers");
+        let status = response.status();
+        let document: Value = response.json().await.expect("JSON");
+        assert!(status.is_success(), "{path}: {status} {document}");
+        document
+    }
+
+    /// An execution's document once it has ended.
+    pub(crate) async fn ended(&self, id: &str) -> Value {
+        eventually(&format!("execution {id} ends"), async || {
+            let response = self.request("GET", &format!("/v1/executions/{id}")).send().await.ok()?;
+            // The row is written behind the 202.
+            if response.status() == StatusCode::NOT_FOUND {
+                return None;
+            }
+            let document: Value = response.json().await.ok()?;
+            matches!(document["state"].as_str()?, "succeeded" | "failed" | "cancelled").then_some(document)
+        })
+        .await
+    }
+
+    /// Posts an event for one function and awaits its end.
+    pub(crate) async fn run(&self, event_type: &str, data: &Value) -> Value {
+        let ids = self.accepted(event_type, data).await;
+        assert_eq!(ids.len(), 1, "{ids:?}");
+        self.ended(&ids[0]).await
+    }
+
+    /// An execution's log lines.
+    pub(crate) async fn logs(&self, id: &str) -> Vec<Value> {
+        let document = self.get(&format!("/v1/executions/{id}/logs")).await;
+        document["logs"].as_array().expect("a list").clone()
+    }
+
+    /// All executions of a function, page by page.
+    pub(crate) async fn executions_of(&self, function: &str) -> Vec<Value> {
+        let mut all: Vec<Value> = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page = self.get(&format!("/v1/executions?function={function}&limit=500{cursor}")).await;
+            all.extend(page["executions"].as_array().expect("a list").iter().cloned());
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return all,
+            }
+        }
+    }
+}
+
+/// The execution ids of a 202's document.
+pub(crate) fn execution_ids(document: &Value) -> Vec<String> {
+    let executions = document["executions"].as_array().expect("a list of executions");
+    executions.iter().map(|e| e["id"].as_str().expect("an id").to_owned()).collect()
+}

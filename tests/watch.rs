@@ -1,0 +1,46 @@
+//! `wasmill dev DIR`: a change is live, a bad one is reported while the old one keeps serving, and nothing loops.
+
+use serde_json::json;
+
+use super::cli::copy_function;
+use super::support::Dev;
+
+#[tokio::test]
+async fn changes_are_deployed_and_bad_ones_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let function = dir.path().join("hello");
+    std::fs::create_dir(&function).unwrap();
+    copy_function("hello", &function);
+    let mut dev = Dev::start_with(&[dir.path().to_str().unwrap()]);
+    let api = dev.api();
+    dev.await_line(|line| line.contains("✓ hello version 1 is live"));
+    assert_eq!(api.run("greeting.requested", &json!({"name": "x"})).await["state"], "succeeded");
+
+    let manifest_file = function.join("wasmill.toml");
+    let manifest = std::fs::read_to_string(&manifest_file).unwrap();
+    let component = std::fs::read(function.join("hello.wasm")).unwrap();
+    std::fs::write(&manifest_file, format!("{manifest}\n# a comment changes nothing\n")).unwrap();
+    std::fs::write(&manifest_file, manifest.replacen("name =", "descriptoin = 'x'\nname =", 1)).unwrap();
+    let report = dev.await_line(|line| line.starts_with('✗') || line.starts_with('✓'));
+    assert!(report.contains("wasmill.toml"), "{report}");
+    let hint = dev.await_line(|line| line.contains("did you mean") || line.starts_with('✓'));
+    assert!(hint.contains("description"), "{hint}");
+
+    std::fs::write(&manifest_file, &manifest).unwrap();
+    std::fs::write(function.join("hello.wasm"), b"not wasm at all").unwrap();
+    let report = dev.await_line(|line| line.starts_with('✗') || line.starts_with('✓'));
+    assert!(report.starts_with('✗'), "{report}");
+    assert_eq!(api.run("greeting.requested", &json!({"name": "y"})).await["state"], "succeeded");
+
+    // The old bytes again are no change; the next report is of the change after them.
+    std::fs::write(function.join("hello.wasm"), &component).unwrap();
+    std::fs::write(&manifest_file, manifest.replacen("description = \"", "description = \"Changed: ", 1)).unwrap();
+    let report = dev.await_line(|line| line.starts_with('✗') || line.starts_with('✓'));
+    assert!(report.contains("hello version 2 is live"), "{report}");
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_reported() {
+    let mut dev = Dev::start_with(&["no-such-folder"]);
+    dev.await_line(|line| line.starts_with('✗') && line.contains("no-such-folder"));
+}
