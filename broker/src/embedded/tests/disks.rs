@@ -156,6 +156,10 @@ struct Journal {
     /// What stood where something was written, the oldest first.
     unsynced: Vec<Overwritten>,
     syncs: u64,
+    /// How many acts there were.
+    acts: u64,
+    /// The act at which the power fails.
+    fails_at: Option<u64>,
     off: bool,
 }
 
@@ -175,6 +179,16 @@ struct PoweredFile {
 const SECTOR: usize = 64;
 
 impl Powered {
+    /// A disk whose power fails at its act number `at`.
+    pub(super) fn until(at: u64) -> Self {
+        Self { journal: Arc::new(Mutex::new(Journal { fails_at: Some(at), ..Journal::default() })) }
+    }
+
+    /// Whether it still has power.
+    pub(super) fn is_on(&self) -> bool {
+        !self.journal.lock().unwrap().off
+    }
+
     /// Cuts the power: for each sector that is not synced, `keeps` says whether it is on the disk.
     pub(super) fn cut(&self, mut keeps: impl FnMut() -> bool) {
         let mut journal = self.journal.lock().unwrap();
@@ -195,7 +209,9 @@ impl Powered {
     }
 
     fn journal(&self) -> io::Result<std::sync::MutexGuard<'_, Journal>> {
-        let journal = self.journal.lock().unwrap();
+        let mut journal = self.journal.lock().unwrap();
+        journal.off |= journal.fails_at == Some(journal.acts);
+        journal.acts += 1;
         if journal.off { Err(io::Error::other("the power is off")) } else { Ok(journal) }
     }
 

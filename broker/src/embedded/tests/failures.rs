@@ -5,13 +5,18 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::disks::{Act, Faulty, Powered};
+use super::disks::{Act, Faulty, Powered, Unsynced};
 use super::{consume, contents, next, open, open_on, publish, queue, small, text, until};
 use crate::embedded::{EmbeddedBroker, EmbeddedSettings};
 use crate::port::{Broker, Error, Message, Result};
 
 fn quick() -> EmbeddedSettings {
     EmbeddedSettings { retry_after: Duration::from_millis(5), sync_after: Duration::from_millis(5), ..small() }
+}
+
+/// A compaction takes several commits.
+fn compacting() -> EmbeddedSettings {
+    EmbeddedSettings { compact_bytes: 700, ..small() }
 }
 
 /// Whatever fails: publishing is refused and nothing of it is kept, consuming goes on, and all is well afterwards.
@@ -115,17 +120,17 @@ struct Known {
     seen: BTreeSet<u32>,
 }
 
-/// A little of everything, with segments begun, moved and dropped: publishes, consumes and acks, until something fails.
+/// A little of everything, with segments begun, compacted and dropped: publishes, consumes and acks, until something fails.
 async fn work(broker: &EmbeddedBroker, lives: impl Fn() -> bool, known: &mut Known) -> Result<()> {
     let (busy, paused) = (&queue("busy"), &queue("paused"));
     broker.declare(busy).await?;
     broker.declare(paused).await?;
     let mut consumption = consume(broker, busy, 16).await;
-    for number in 0..60_u32 {
-        let to = if number % 10 == 0 { paused } else { busy };
+    for number in 0..120_u32 {
+        let to = if number % 20 == 0 { paused } else { busy };
         broker.publish(to, Message::new(format!("{number:0300}"))).await?;
         known.confirmed.insert(number);
-        if number % 10 == 0 {
+        if number % 20 == 0 {
             continue;
         }
         let delivery = next(&mut consumption).await;
@@ -134,10 +139,10 @@ async fn work(broker: &EmbeddedBroker, lives: impl Fn() -> bool, known: &mut Kno
             known.seen.insert(number);
         }
         let mut tag = delivery.tag;
-        match number % 7 {
+        match number % 14 {
             // Kept in hand for the rest of the run; the consumer has room for all of them.
             3 => continue,
-            5 => {
+            5 | 12 => {
                 consumption.settle.release(&[tag]).await?;
                 let again = next(&mut consumption).await;
                 assert_eq!((again.redeliveries, again.message.body), (1, delivery.message.body));
@@ -154,7 +159,7 @@ async fn work(broker: &EmbeddedBroker, lives: impl Fn() -> bool, known: &mut Kno
 
 /// What is in the log must be what was known.
 async fn check(dir: &Path, known: &Known, acks_last: bool, case: &str) {
-    let broker = match EmbeddedBroker::open(dir, small()) {
+    let broker = match EmbeddedBroker::open_on(dir, small(), Box::new(Unsynced)) {
         Ok(broker) => broker,
         Err(error) => panic!("{case}: {error}"),
     };
@@ -180,6 +185,14 @@ async fn check(dir: &Path, known: &Known, acks_last: bool, case: &str) {
     }
 }
 
+/// Whether `work` was long enough: the first message that it publishes waits to its end, so that only a compaction takes the
+/// first segment away.
+fn was_compacted(dir: &Path) -> bool {
+    let mut names: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.retain(|name| Path::new(name).extension().is_some_and(|extension| extension == "log"));
+    !names.is_empty() && !names.contains(&"00000000000000000001.log".into())
+}
+
 /// The process dies at each single act that it asks of the disk, in the middle of a write too.
 #[tokio::test]
 async fn a_death_at_any_act_loses_nothing() {
@@ -188,42 +201,44 @@ async fn a_death_at_any_act_loses_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let disk = Faulty::new(move |_, number| number >= at);
         let mut known = Known::default();
-        if let Ok(broker) = EmbeddedBroker::open_on(dir.path(), small(), Box::new(disk.clone())) {
+        let mut done = false;
+        if let Ok(broker) = EmbeddedBroker::open_on(dir.path(), compacting(), Box::new(disk.clone())) {
             // Messages that come out after its death are seen by nobody.
-            let done = work(&broker, || disk.acts() <= at, &mut known).await.is_ok();
-            drop(broker);
-            if done && disk.acts() <= at {
-                assert!(at > 200, "only {at} acts");
-                break;
-            }
+            done = work(&broker, || disk.acts() <= at, &mut known).await.is_ok() && disk.acts() <= at;
         }
         check(dir.path(), &known, true, &format!("dead at act {at}")).await;
+        if done {
+            assert!(was_compacted(dir.path()), "{at} acts without a compaction");
+            break;
+        }
         at += 1;
     }
 }
 
-/// The power fails at some moment, and what was not synced is on the disk in part, in any part.
+/// The power fails at each single act, and what was not synced is on the disk in part, in any part.
 #[tokio::test]
 async fn a_power_failure_loses_nothing_confirmed() {
-    for seed in 0..60_u64 {
+    let mut at = 0;
+    loop {
         let dir = tempfile::tempdir().unwrap();
-        let disk = Powered::default();
-        let settings = EmbeddedSettings { compact_bytes: 700, ..small() };
-        let broker = open_on(dir.path(), settings, disk.clone());
+        let disk = Powered::until(at);
         let mut known = Known::default();
-        let mut random = seed;
-        let mut toss = move || {
+        let mut done = false;
+        if let Ok(broker) = EmbeddedBroker::open_on(dir.path(), compacting(), Box::new(disk.clone())) {
+            done = work(&broker, || true, &mut known).await.is_ok() && disk.is_on();
+        }
+        let mut random = at;
+        disk.cut(|| {
             // Knuth's linear congruential generator: the same for everybody, which is what matters.
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            random >> 33
-        };
-        let patience = Duration::from_micros(500 * (seed + 1));
-        let working = tokio::time::timeout(patience, work(&broker, || true, &mut known));
-        let _ = working.await;
-        let share = seed % 4;
-        disk.cut(|| toss() % 3 < share);
-        drop(broker);
-        check(dir.path(), &known, false, &format!("seed {seed}")).await;
+            (random >> 33) % 3 < at % 4
+        });
+        check(dir.path(), &known, false, &format!("power cut at act {at}")).await;
+        if done {
+            assert!(was_compacted(dir.path()), "{at} acts without a compaction");
+            break;
+        }
+        at += 1;
     }
 }
 
