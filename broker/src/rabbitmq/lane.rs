@@ -96,7 +96,11 @@ impl Lane {
                 }
                 reply = replies.next() => match reply {
                     Some(Ok(reply)) => self.replied(reply),
-                    _ => return,
+                    Some(Err(error)) => {
+                        self.channel_lost(&error);
+                        return;
+                    }
+                    None => return,
                 },
                 job = self.jobs.recv(), if self.unconfirmed.len() < self.window => match job {
                     Some(job) => self.send(&mut flight, job).await,

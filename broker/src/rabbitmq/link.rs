@@ -85,8 +85,8 @@ impl Link {
             }
         });
         let tried = tried.await;
-        let too_late = || last.unwrap_or_else(|| format!("RabbitMQ did not answer within {patience:?}"));
-        tried.unwrap_or_else(|_| Err(Fault::Passing(too_late())))
+        let silent = || format!("RabbitMQ did not answer within {patience:?}");
+        tried.unwrap_or_else(|_| Err(Fault::Passing(self.obstacle().or(last).unwrap_or_else(silent))))
     }
 
     /// The connection, awaited for `patience` where there is none yet.
@@ -108,14 +108,18 @@ impl Link {
                 }
             }
         });
-        let decided = match decided.await {
-            Ok(decided) => decided,
-            Err(_) => Err(match &*self.status.borrow() {
-                Status::Down { reason, .. } => down(reason),
-                _ => format!("no connection to RabbitMQ within {patience:?}"),
-            }),
-        };
-        decided.map_err(Fault::Passing)
+        let decided = decided.await;
+        let late = || format!("no connection to RabbitMQ within {patience:?}");
+        decided.unwrap_or_else(|_| Err(self.obstacle().unwrap_or_else(late))).map_err(Fault::Passing)
+    }
+
+    /// Why there is no connection at present.
+    fn obstacle(&self) -> Option<String> {
+        match &*self.status.borrow() {
+            Status::Down { reason, .. } => Some(down(reason)),
+            Status::Up(_) => None,
+            Status::Closed => Some(CLOSED.into()),
+        }
     }
 
     /// The connection, awaited for as long as it takes; `None` once the link is closed.

@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
@@ -17,7 +18,7 @@ use super::backoff::Backoff;
 use super::control::Control;
 use super::known::Known;
 use super::lanes::Lanes;
-use super::link::{Link, RETRY, Session};
+use super::link::{Link, Session};
 use super::wire::{self, Fault};
 use crate::port::{Error, Message, QueueName, Result};
 
@@ -32,6 +33,9 @@ const SEGMENT_BYTES: i64 = 2 << 20;
 
 /// How many names are on their way at a time.
 const PREFETCH: u16 = 1_000;
+
+/// The waits between two trials to read, where there is no stream yet or it cannot be read.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
 
 /// The stream of names.
 pub(super) struct Register {
@@ -97,19 +101,15 @@ impl Register {
         self.control.declare_with(&self.name, self.route.clone(), arguments).await
     }
 
-    /// Reads the names of others for as long as the link lasts.
+    /// Reads the names of others for as long as the link lasts. It waits for the stream to be there: who writes to it makes it.
     pub(super) async fn read(self: Arc<Self>, link: Link) {
         let mut retry = Backoff::new(RETRY.0, RETRY.1);
         while let Some(session) = link.lasting_session().await {
             match session.during(self.read_over(&session)).await {
-                Some(Err(Fault::NoQueue)) => {
-                    if let Err(error) = self.declare().await {
-                        warn!(%error, "other processes' queues are not known");
-                    }
-                }
+                // Whatever was in it must be written again.
+                Some(Err(Fault::NoQueue)) => self.lock().clear(),
                 Some(Err(fault)) => debug!(%fault, "other processes' queues are not known for now"),
-                Some(Ok(())) => retry.reset(),
-                None => {}
+                Some(Ok(())) | None => retry.reset(),
             }
             retry.wait().await;
         }

@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 
 use super::support::{Scope, becomes, in_time, next, numbered, text};
 use crate::port::{Broker, Error, Message};
-use crate::rabbitmq::testing::Node;
+use crate::rabbitmq::testing::{Node, Vhost};
 use crate::rabbitmq::{RabbitBroker, RabbitSettings};
 
 const CONFIGURATION: &str = "
@@ -32,6 +32,24 @@ fn certificates(directory: &Path) {
     std::fs::write(directory.join("ca.pem"), authority.pem()).unwrap();
     std::fs::write(directory.join("server.pem"), server.pem()).unwrap();
     std::fs::write(directory.join("server.key"), key.serialize_pem()).unwrap();
+}
+
+/// What tests of other crates use.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_virtual_host_of_its_own() {
+    let vhost = tokio::task::spawn_blocking(Vhost::make).await.unwrap();
+    let broker = RabbitBroker::connect(vhost.url(), RabbitSettings::default()).unwrap();
+    let queue = "queue".parse().unwrap();
+    in_time(broker.declare(&queue)).await.unwrap();
+    in_time(broker.publish(&queue, Message::new("x"))).await.unwrap();
+    let elsewhere = Scope::new(RabbitSettings::default());
+    assert!(matches!(in_time(elsewhere.broker.depth(&queue)).await, Err(Error::NoQueue(_))));
+    let url = vhost.url().to_owned();
+    tokio::task::spawn_blocking(|| drop(vhost)).await.unwrap();
+    // It is gone.
+    let settings = RabbitSettings { operation_timeout: Duration::from_millis(500), ..RabbitSettings::default() };
+    let ping = in_time(RabbitBroker::connect(&url, settings).unwrap().ping()).await;
+    assert!(matches!(&ping, Err(Error::Unavailable(reason)) if reason.contains("not found")), "{ping:?}");
 }
 
 /// One node for all of it: starting one takes seconds.
