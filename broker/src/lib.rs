@@ -8,6 +8,7 @@ pub mod conformance;
 pub mod embedded;
 mod port;
 mod publisher;
+pub mod rabbitmq;
 
 pub use port::*;
 pub use publisher::{FramePublisher, PublisherSettings};

@@ -182,7 +182,7 @@ pub trait Settle: Send + Sync {
     /// These are done: they leave the queue.
     async fn ack(&self, tags: &[Tag]) -> Result<()>;
 
-    /// These go back to the front of the queue and are delivered again.
+    /// These go back to the front of the queue and are delivered again. Where some went back before them, those may come first.
     async fn release(&self, tags: &[Tag]) -> Result<()>;
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{consume, depth_becomes, in_time, next, numbered, publish, queue, silence, take, text};
+use super::{Redeliveries, consume, depth_becomes, in_time, next, numbered, publish, queue, silence, take, text};
 use crate::port::{Broker, Error, Tag};
 
 pub(super) async fn a_consumer_may_come_first(broker: Arc<dyn Broker>) {
@@ -43,7 +43,7 @@ pub(super) async fn what_is_acked_is_gone(broker: Arc<dyn Broker>) {
     silence(&mut deliveries).await;
 }
 
-pub(super) async fn what_is_released_comes_first_and_is_counted(broker: Arc<dyn Broker>) {
+pub(super) async fn what_is_released_comes_first_and_is_counted(broker: Arc<dyn Broker>, known: Redeliveries) {
     let queue = queue(&broker).await;
     publish(&broker, &queue, numbered(0..6)).await;
     let (mut deliveries, settle) = consume(&broker, &queue, 3).await;
@@ -54,7 +54,7 @@ pub(super) async fn what_is_released_comes_first_and_is_counted(broker: Arc<dyn 
     assert_eq!((text(&second).as_str(), second.redeliveries), ("1", 1));
     settle.release(&[first.tag]).await.unwrap();
     let again = next(&mut deliveries).await;
-    assert_eq!((text(&again).as_str(), again.redeliveries), ("0", 2));
+    assert_eq!((text(&again).as_str(), again.redeliveries), ("0", known.after(2)));
     settle.ack(&[again.tag, second.tag]).await.unwrap();
     settle.ack(&tags[2..]).await.unwrap();
     for body in ["3", "4", "5"] {
@@ -128,8 +128,12 @@ pub(super) async fn dropping_the_deliveries_keeps_what_is_held(broker: Arc<dyn B
     settle.ack(&tags[..1]).await.unwrap();
     settle.release(&tags[1..]).await.unwrap();
     depth_becomes(&broker, &queue, 5, 0).await;
+    // What was put back comes first, in one order or another.
     let (mut deliveries, _settle) = consume(&broker, &queue, 10).await;
-    assert_eq!(take(&mut deliveries, 5).await.0, numbered(1..6));
+    let mut put_back = take(&mut deliveries, 3).await.0;
+    put_back.sort_unstable();
+    assert_eq!(put_back, numbered(1..4));
+    assert_eq!(take(&mut deliveries, 2).await.0, numbered(4..6));
 }
 
 pub(super) async fn a_dropped_next_loses_nothing(broker: Arc<dyn Broker>) {

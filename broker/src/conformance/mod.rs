@@ -25,12 +25,31 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long nothing must happen where nothing may. A broker that keeps its promises never fails by it, however slow.
 const SILENCE: Duration = Duration::from_millis(150);
 
+/// What a broker knows of the deliveries of a message before the one at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redeliveries {
+    /// How many there were, as the port wants it.
+    Counted,
+    /// Only whether there was any: 1 stands for one and more. Classic queues of RabbitMQ know no better.
+    Marked,
+}
+
+impl Redeliveries {
+    /// What [`Delivery::redeliveries`] is after so many deliveries.
+    fn after(self, deliveries: u32) -> u32 {
+        match self {
+            Self::Counted => deliveries,
+            Self::Marked => deliveries.min(1),
+        }
+    }
+}
+
 /// Runs every test. `factory` gives a broker whose queues are full at [`QUEUE_MESSAGES`]; it may be the same one each time,
-/// as the tests use queues of their own.
+/// as the tests use queues of their own. `redeliveries` is what it knows of these.
 ///
 /// # Panics
 /// Where the broker does not do what the port says.
-pub async fn suite<F, Fut>(factory: F)
+pub async fn suite<F, Fut>(factory: F, redeliveries: Redeliveries)
 where
     F: Fn() -> Fut,
     Fut: Future<Output = Arc<dyn Broker>>,
@@ -47,7 +66,7 @@ where
     consuming::a_consumer_may_come_first(factory().await).await;
     consuming::no_more_than_the_prefetch_is_in_hand(factory().await).await;
     consuming::what_is_acked_is_gone(factory().await).await;
-    consuming::what_is_released_comes_first_and_is_counted(factory().await).await;
+    consuming::what_is_released_comes_first_and_is_counted(factory().await, redeliveries).await;
     consuming::unknown_tags_are_ignored(factory().await).await;
     consuming::consumers_share_a_queue(factory().await).await;
     consuming::dropping_the_settler_puts_back(factory().await).await;

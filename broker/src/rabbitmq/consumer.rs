@@ -10,18 +10,14 @@ use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::backoff::Backoff;
 use super::control;
 use super::holding::{Holding, Settler};
-use super::link::{Link, Session};
+use super::link::{Link, RETRY, Session};
 use super::wire::Fault;
 use crate::port::{Consumption, Deliveries, Delivery, QueueName, Result};
-
-/// The waits between two trials to consume over a connection that is there.
-const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 /// What a consumer consumes, and how.
 struct Plan {
@@ -35,6 +31,7 @@ struct Plan {
 
 /// A consumer over one channel.
 struct Attached {
+    session: Arc<Session>,
     channel: Arc<Channel>,
     consumer: Consumer,
 }
@@ -47,35 +44,30 @@ pub(super) async fn consume(
     prefetch: NonZeroU16,
     patience: Duration,
 ) -> Result<(Consumption, Arc<Holding>)> {
-    let session = link.session(patience).await?;
     let holding = Arc::new(Holding::default());
     let plan = Plan { link: link.clone(), queue: queue.clone(), name, prefetch, holding: Arc::clone(&holding) };
-    let attached = plan.attach(&session).await.map_err(|fault| control::error(fault, queue))?;
+    let attached =
+        link.work(patience, |session| plan.attach(session)).await.map_err(|fault| control::error(fault, queue))?;
     let feed = Feed { plan: Arc::new(plan), source: Source::Attached(attached) };
     let settle = Arc::new(Settler(Arc::clone(&holding)));
     Ok((Consumption { deliveries: Box::new(feed), settle }, holding))
 }
 
 impl Plan {
-    async fn attach(&self, session: &Session) -> std::result::Result<Attached, Fault> {
-        let channel = session.channel().await.map_err(Fault::Passing)?;
-        let set_up = async {
+    async fn attach(&self, session: Arc<Session>) -> std::result::Result<Attached, Fault> {
+        let opening = async {
+            let channel = session.open().await?;
             channel.basic_qos(self.prefetch.get(), BasicQosOptions::default()).await?;
             let (tag, options) = (ShortString::default(), BasicConsumeOptions::default());
-            channel.basic_consume(self.name.clone(), tag, options, FieldTable::default()).await
+            let consumer = channel.basic_consume(self.name.clone(), tag, options, FieldTable::default()).await?;
+            Ok((channel, consumer))
         };
-        let patience = session.patience();
-        match timeout(patience, set_up).await {
-            Ok(Ok(consumer)) => {
-                let channel = Arc::new(channel);
-                if !self.holding.move_to(Arc::clone(&channel)) {
-                    return Err(Fault::Passing("nobody can settle any more".into()));
-                }
-                Ok(Attached { channel, consumer })
-            }
-            Ok(Err(error)) => Err(Fault::from(&error)),
-            Err(_) => Err(Fault::Passing(format!("RabbitMQ did not let consume within {patience:?}"))),
+        let (channel, consumer) = session.set_up(opening).await?;
+        let channel = Arc::new(channel);
+        if !self.holding.move_to(Arc::clone(&channel)) {
+            return Err(Fault::Passing("nobody can settle any more".into()));
         }
+        Ok(Attached { session, channel, consumer })
     }
 
     /// Consumes again after the channel or the connection was lost, or RabbitMQ has cancelled the consumer. `None` where there
@@ -84,17 +76,18 @@ impl Plan {
         let mut retry = Backoff::new(RETRY.0, RETRY.1);
         while !self.holding.is_over() {
             let session = self.link.lasting_session().await?;
-            match self.attach(&session).await {
-                Ok(attached) => {
+            match session.during(self.attach(Arc::clone(&session))).await {
+                Some(Ok(attached)) => {
                     debug!(queue = %self.queue, "consuming again");
                     return Some(attached);
                 }
-                Err(Fault::NoQueue) => {
+                Some(Err(Fault::NoQueue)) => {
                     info!(queue = %self.queue, "the queue is gone, and its consumer with it");
                     return None;
                 }
-                Err(Fault::Passing(reason)) => debug!(queue = %self.queue, reason, "cannot consume yet"),
-                Err(fault) => warn!(queue = %self.queue, ?fault, "RabbitMQ does not let consume; trying on"),
+                Some(Err(Fault::Passing(reason))) => debug!(queue = %self.queue, reason, "cannot consume yet"),
+                Some(Err(fault)) => warn!(queue = %self.queue, %fault, "RabbitMQ does not let consume; trying on"),
+                None => {}
             }
             retry.wait().await;
         }
@@ -120,7 +113,7 @@ impl Deliveries for Feed {
     async fn next(&mut self) -> Option<Delivery> {
         loop {
             match &mut self.source {
-                Source::Attached(attached) => match attached.consumer.next().await {
+                Source::Attached(attached) => match attached.session.during(attached.consumer.next()).await.flatten() {
                     Some(Ok(delivery)) if !self.plan.holding.is_over() => {
                         return Some(self.plan.holding.take(delivery));
                     }
@@ -165,7 +158,7 @@ impl Drop for Feed {
 
 /// Stops the flow; what was on its way and nobody has seen goes back. The channel stays for what is held.
 async fn detach(attached: Attached) {
-    let Attached { channel, mut consumer } = attached;
+    let Attached { channel, mut consumer, .. } = attached;
     // Once this is answered nothing more is on its way, and the consumer ends after what has come.
     if let Err(error) = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await {
         debug!(%error, "the channel was lost before its consumer was cancelled");

@@ -1,15 +1,15 @@
 //! Operations that are answered one by one: declaring, deleting, depths, pings.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::options::{BasicQosOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Queue};
 use tokio::sync::Mutex;
-use tokio::time::timeout;
 use tracing::warn;
 
-use super::link::Link;
+use super::link::{Link, Session};
 use super::settings::{QueueKind, RabbitSettings};
 use super::wire::Fault;
 use crate::port::{Error, QueueName, Result};
@@ -22,7 +22,8 @@ const DELIVERY_LIMIT: i32 = i32::MAX;
 /// One channel for operations, made anew where one of them ended it. They take turns.
 pub(super) struct Control {
     link: Link,
-    channel: Mutex<Option<Channel>>,
+    /// The channel, and the connection that it is of.
+    channel: Mutex<Option<(Arc<Session>, Channel)>>,
     patience: Duration,
     arguments: FieldTable,
 }
@@ -35,10 +36,16 @@ impl Control {
 
     /// Makes sure that a queue exists; `name` is what RabbitMQ calls it.
     pub(super) async fn declare(&self, queue: &QueueName, name: ShortString) -> Result<()> {
+        self.declare_with(queue, name, self.arguments.clone()).await
+    }
+
+    /// Makes sure that a queue exists, with other arguments than functions' queues have.
+    pub(super) async fn declare_with(&self, queue: &QueueName, name: ShortString, arguments: FieldTable) -> Result<()> {
         let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-        let arguments = self.arguments.clone();
-        let declared = async |channel: &Channel| channel.queue_declare(name, options, arguments).await;
-        match self.call(declared).await? {
+        let (name, arguments) = (&name, &arguments);
+        let declared =
+            |channel: Channel| async move { channel.queue_declare(name.clone(), options, arguments.clone()).await };
+        match self.call(declared).await {
             Ok(_) => Ok(()),
             // What is in it does not survive: it is not ours.
             Err(Fault::Differs(reason))
@@ -56,8 +63,10 @@ impl Control {
 
     /// Deletes a queue with what it holds.
     pub(super) async fn delete(&self, queue: &QueueName, name: ShortString) -> Result<()> {
-        let deleted = async |channel: &Channel| channel.queue_delete(name, QueueDeleteOptions::default()).await;
-        match self.call(deleted).await? {
+        let name = &name;
+        let deleted =
+            |channel: Channel| async move { channel.queue_delete(name.clone(), QueueDeleteOptions::default()).await };
+        match self.call(deleted).await {
             Ok(_) | Err(Fault::NoQueue) => Ok(()),
             Err(fault) => Err(error(fault, queue)),
         }
@@ -65,39 +74,39 @@ impl Control {
 
     /// How many messages of a queue nobody holds.
     pub(super) async fn ready(&self, queue: &QueueName, name: ShortString) -> Result<u64> {
+        let name = &name;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let looked = async |channel: &Channel| channel.queue_declare(name, options, FieldTable::default()).await;
-        let found: Queue = self.call(looked).await?.map_err(|fault| error(fault, queue))?;
+        let looked =
+            |channel: Channel| async move { channel.queue_declare(name.clone(), options, FieldTable::default()).await };
+        let found: Queue = self.call(looked).await.map_err(|fault| error(fault, queue))?;
         Ok(found.message_count().into())
     }
 
     /// Whether RabbitMQ answers.
     pub(super) async fn ping(&self) -> Result<()> {
         // It needs no permission and changes nothing: nobody consumes on this channel.
-        let asked = async |channel: &Channel| channel.basic_qos(1, BasicQosOptions::default()).await;
-        self.call(asked).await?.map_err(|fault| Error::Unavailable(format!("RabbitMQ refuses a ping: {fault:?}")))
+        let asked = |channel: Channel| async move { channel.basic_qos(1, BasicQosOptions::default()).await };
+        self.call(asked).await.map_err(|fault| Error::Unavailable(format!("RabbitMQ does not answer a ping: {fault}")))
     }
 
-    /// Does an operation on the channel. The outer error is of the way there, the inner one is RabbitMQ's answer.
-    async fn call<T>(
+    /// Does an operation on the channel.
+    async fn call<T, O: Future<Output = lapin::Result<T>>>(
         &self,
-        operation: impl AsyncFnOnce(&Channel) -> lapin::Result<T>,
-    ) -> Result<std::result::Result<T, Fault>> {
-        let answered = async {
+        operation: impl Fn(Channel) -> O,
+    ) -> std::result::Result<T, Fault> {
+        let operation = &operation;
+        let called = |session: Arc<Session>| async move {
             let mut kept = self.channel.lock().await;
             let channel = match kept.take() {
-                Some(channel) if channel.status().connected() => channel,
-                _ => self.link.session(self.patience).await?.channel().await.map_err(Error::Unavailable)?,
+                Some((of, channel)) if Arc::ptr_eq(&of, &session) && channel.status().connected() => channel,
+                _ => session.set_up(session.open()).await?,
             };
             // Whoever is dropped or gives up waiting here leaves no channel behind with an answer under way.
-            let result = operation(&channel).await;
-            if result.is_ok() {
-                *kept = Some(channel);
-            }
-            Ok(result.map_err(|error| Fault::from(&error)))
+            let answer = operation(channel.clone()).await.map_err(|error| Fault::from(&error))?;
+            *kept = Some((session, channel));
+            Ok(answer)
         };
-        let too_late = || Error::Unavailable(format!("RabbitMQ did not answer within {:?}", self.patience));
-        timeout(self.patience, answered).await.unwrap_or_else(|_| Err(too_late()))
+        self.link.work(self.patience, called).await
     }
 }
 

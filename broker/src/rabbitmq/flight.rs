@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -12,44 +12,41 @@ use futures_util::stream::FuturesUnordered;
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Confirmation, Consumer};
-use tokio::time::timeout;
 
 use super::lanes::Job;
 use super::link::Session;
+use super::wire::Fault;
 
 /// What became of a message, by its number.
 pub(super) type Landed = (u64, lapin::Result<Confirmation>);
+
+/// Where replies come to, and what goes where a request's reply address is to be: RabbitMQ puts in that of the channel.
+pub(super) const DIRECT_REPLY: &str = "amq.rabbitmq.reply-to";
 
 type Confirming = Pin<Box<dyn Future<Output = Landed> + Send>>;
 
 /// A channel with publishes under way on it.
 pub(super) struct Flight {
     channel: Arc<Channel>,
-    /// Where replies come out.
-    pub(super) replies: Consumer,
-    pub(super) under_way: UnderWay,
+    under_way: FuturesUnordered<Confirming>,
     /// Messages that RabbitMQ sent back because there is no queue for them, and whose confirms are still to come.
     returned: HashSet<u64>,
 }
 
 impl Flight {
-    /// Opens a channel that confirms, and that replies come to.
-    pub(super) async fn begin(session: &Session) -> Result<Self, String> {
-        let channel = session.channel().await?;
-        let set_up = async {
+    /// Opens a channel that confirms, and that replies come to: they come out of the second.
+    pub(super) async fn begin(session: &Session) -> Result<(Self, Consumer), Fault> {
+        let opening = async {
+            let channel = session.open().await?;
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
             let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
-            let replies = "amq.rabbitmq.reply-to".into();
-            channel.basic_consume(replies, ShortString::default(), options, FieldTable::default()).await
+            let (tag, arguments) = (ShortString::default(), FieldTable::default());
+            let replies = channel.basic_consume(DIRECT_REPLY.into(), tag, options, arguments).await?;
+            Ok((channel, replies))
         };
-        match timeout(session.patience(), set_up).await {
-            Ok(Ok(replies)) => {
-                let channel = Arc::new(channel);
-                Ok(Self { channel, replies, under_way: UnderWay::default(), returned: HashSet::new() })
-            }
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("the channel was not ready within {:?}", session.patience())),
-        }
+        let (channel, replies) = session.set_up(opening).await?;
+        let flight = Self { channel: Arc::new(channel), under_way: FuturesUnordered::new(), returned: HashSet::new() };
+        Ok((flight, replies))
     }
 
     /// Sends a message: when this returns, it is behind those sent before. Its number must be its message id where it must
@@ -69,50 +66,54 @@ impl Flight {
         // The first poll numbers the message for its confirm and queues its bytes. lapin does these two one after the other:
         // nobody else may publish on this channel in between, or confirms would be taken for each other's.
         match std::future::poll_fn(|context| Poll::Ready(confirming.as_mut().poll(context))).await {
-            Poll::Ready(landed) => self.under_way.0.push(Box::pin(std::future::ready(landed))),
-            Poll::Pending => self.under_way.0.push(confirming),
+            Poll::Ready(landed) => self.under_way.push(Box::pin(std::future::ready(landed))),
+            Poll::Pending => self.under_way.push(confirming),
         }
     }
 
-    /// Remembers the message that came back with a confirm.
-    pub(super) fn note_returned(&mut self, confirmation: &lapin::Result<Confirmation>) {
-        if let Ok(Confirmation::Ack(Some(message)) | Confirmation::Nack(Some(message))) = confirmation {
-            let number: Option<u64> = message.properties.message_id().as_ref().and_then(|id| id.as_str().parse().ok());
-            self.returned.extend(number);
-        }
-    }
-
-    /// Whether a message that has landed had come back.
-    pub(super) fn was_returned(&mut self, number: u64) -> bool {
-        self.returned.remove(&number)
-    }
-}
-
-/// Messages whose confirms are awaited.
-#[derive(Default)]
-pub(super) struct UnderWay(FuturesUnordered<Confirming>);
-
-impl UnderWay {
-    /// What has come of the messages under way, at least one; never where there is none.
+    /// What RabbitMQ has said of the messages under way, about at least one; never where there is none.
+    ///
+    /// lapin gives a returned message to whichever confirm it completes next, often another one's; it completes that one not
+    /// later than the returned message's own, or together with it. So nobody may believe a confirm before all those that lapin
+    /// works at in one go are through.
     pub(super) async fn landed(&mut self) -> Vec<Landed> {
-        if self.0.is_empty() {
-            std::future::pending::<()>().await;
+        let Some(first) = self.under_way.next().await else { return std::future::pending().await };
+        let mut landed = vec![first];
+        let mut known = 0;
+        while known < landed.len() {
+            known = landed.len();
+            self.let_lapin_finish();
+            self.drain(&mut landed);
         }
-        let mut landed: Vec<Landed> = self.0.next().await.into_iter().collect();
-        self.drain(&mut landed);
+        for (_, confirmation) in &landed {
+            if let Ok(Confirmation::Ack(Some(message)) | Confirmation::Nack(Some(message))) = confirmation {
+                let number = message.properties.message_id().as_ref().and_then(|id| id.as_str().parse::<u64>().ok());
+                self.returned.extend(number);
+            }
+        }
         landed
     }
 
+    /// Whether a message that has landed came back, as there is no queue for it.
+    pub(super) fn was_returned(&mut self, number: u64) -> bool {
+        self.returned.remove(&number)
+    }
+
+    /// Waits until lapin is not in the midst of completing confirms, which takes no longer than a glance: it holds a lock
+    /// meanwhile, and this needs the same one.
+    fn let_lapin_finish(&self) {
+        let looked = pin!(self.channel.wait_for_confirms()).poll(&mut Context::from_waker(Waker::noop()));
+        // That all are confirmed, or not, is of no interest: none is ever dropped unseen.
+        drop(looked);
+    }
+
     /// Takes everything that has landed already.
-    ///
-    /// lapin gives a returned message to whichever confirm it completes next, often another one's; it completes that one not
-    /// later than the returned message's own. So one who has seen a confirm knows of its return once nothing ready is left.
     fn drain(&mut self, landed: &mut Vec<Landed>) {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         let mut context = Context::from_waker(&waker);
         loop {
-            match self.0.poll_next_unpin(&mut context) {
+            match self.under_way.poll_next_unpin(&mut context) {
                 Poll::Ready(Some(one)) => landed.push(one),
                 Poll::Ready(None) => return,
                 // A set that was polled for long wakes its poller and takes a break before it is through.

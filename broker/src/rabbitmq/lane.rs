@@ -6,28 +6,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::Confirmation;
 use lapin::message::Delivery;
+use lapin::{Confirmation, Consumer};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use super::backoff::Backoff;
-use super::flight::{Flight, Landed};
+use super::flight::{DIRECT_REPLY, Flight, Landed};
 use super::lanes::Job;
-use super::link::{Link, Session};
+use super::link::{Link, RETRY, Session};
 use super::replies::Replies;
 use super::settings::RabbitSettings;
 use super::wire::{Fault, size_limit};
 use crate::port::{Error, Result};
 
-/// The waits between two trials to get a channel over a connection that is there.
-const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
-
 /// How many jobs are sent before confirms are looked at again.
 const AT_A_TIME: usize = 64;
-
-/// What goes where a request's reply address is to be: RabbitMQ puts in that of the channel.
-const DIRECT_REPLY: &str = "amq.rabbitmq.reply-to";
 
 /// The task's state. A job is in `unconfirmed` from when it is sent first until it is confirmed or refused; whatever happens
 /// to channels and connections meanwhile, what is in it is sent again over the next one, in order.
@@ -70,9 +64,12 @@ impl Lane {
     pub(super) async fn run(mut self) {
         while let Some(session) = self.link.lasting_session().await {
             self.drop_given_up();
-            match Flight::begin(&session).await {
-                Ok(flight) => self.fly(flight, &session).await,
-                Err(reason) => debug!(reason, "no channel to publish on"),
+            match session.during(Flight::begin(&session)).await {
+                Some(Ok((flight, replies))) => {
+                    session.during(self.fly(flight, replies, &session)).await;
+                }
+                Some(Err(reason)) => debug!(%reason, "no channel to publish on"),
+                None => {}
             }
             // The addresses of their replies went with the channel. Those that are sent again get new ones.
             let Self { replies, unconfirmed, .. } = &mut self;
@@ -82,7 +79,7 @@ impl Lane {
     }
 
     /// Publishes over one channel until it is no more.
-    async fn fly(&mut self, mut flight: Flight, session: &Session) {
+    async fn fly(&mut self, mut flight: Flight, mut replies: Consumer, session: &Session) {
         for (number, job) in &self.unconfirmed {
             flight.send(*number, job).await;
         }
@@ -91,15 +88,19 @@ impl Lane {
         loop {
             tokio::select! {
                 biased;
-                landed = flight.under_way.landed() => {
+                landed = flight.landed() => {
                     if let Err(error) = self.settle(&mut flight, landed) {
                         self.channel_lost(&error);
                         return;
                     }
                 }
-                reply = flight.replies.next() => match reply {
+                reply = replies.next() => match reply {
                     Some(Ok(reply)) => self.replied(reply),
-                    _ => return,
+                    Some(Err(error)) => {
+                        self.channel_lost(&error);
+                        return;
+                    }
+                    None => return,
                 },
                 job = self.jobs.recv(), if self.unconfirmed.len() < self.window => match job {
                     Some(job) => self.send(&mut flight, job).await,
@@ -165,9 +166,6 @@ impl Lane {
     /// # Errors
     /// The channel's end. What it leaves unconfirmed is still there to be sent again.
     fn settle(&mut self, flight: &mut Flight, landed: Vec<Landed>) -> std::result::Result<(), lapin::Error> {
-        for (_, confirmation) in &landed {
-            flight.note_returned(confirmation);
-        }
         let mut end = Ok(());
         for (number, confirmation) in landed {
             let confirmed = match confirmation {

@@ -11,10 +11,16 @@ use tracing::{debug, info, warn};
 
 use super::backoff::Backoff;
 use super::target::{Dialled, Socket, Target};
+use super::wire::Fault;
 use crate::port::{Error, Result};
 
 /// How often a connection is looked at, besides its events.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// The waits between two trials over a connection that is there.
+pub(super) const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+const CLOSED: &str = "the broker is closed";
 
 /// How long a farewell may take.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -40,6 +46,8 @@ pub(super) struct Session {
     /// Since when RabbitMQ takes no messages, and why.
     blocked: Mutex<Option<(Instant, String)>>,
     given_up: Notify,
+    /// Whether it is no more.
+    over: watch::Sender<bool>,
     patience: Duration,
 }
 
@@ -52,31 +60,65 @@ impl Link {
         Self { status }
     }
 
+    /// Does something over the connection, and again where it is lost meanwhile or the fault may pass, for `patience` together.
+    /// `work` must do no harm when it is done twice.
+    ///
+    /// # Errors
+    /// What RabbitMQ has against it; what stood in the way last where time ran out, and at once where there has been no
+    /// connection for so long.
+    pub(super) async fn work<T, W: Future<Output = Result<T, Fault>>>(
+        &self,
+        patience: Duration,
+        work: impl Fn(Arc<Session>) -> W,
+    ) -> Result<T, Fault> {
+        let mut last = None;
+        let tried = timeout(patience, async {
+            let mut retry = Backoff::new(RETRY.0, RETRY.1);
+            loop {
+                let session = self.session(patience).await?;
+                match session.during(work(Arc::clone(&session))).await {
+                    Some(Err(Fault::Passing(reason))) => last = Some(reason),
+                    Some(done) => return done,
+                    None => {}
+                }
+                retry.wait().await;
+            }
+        });
+        let tried = tried.await;
+        let silent = || format!("RabbitMQ did not answer within {patience:?}");
+        tried.unwrap_or_else(|_| Err(Fault::Passing(self.obstacle().or(last).unwrap_or_else(silent))))
+    }
+
     /// The connection, awaited for `patience` where there is none yet.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] after that, and at once where there has been none for so long.
-    pub(super) async fn session(&self, patience: Duration) -> Result<Arc<Session>> {
+    /// Why there is none, after that, and at once where there has been none for so long.
+    pub(super) async fn session(&self, patience: Duration) -> Result<Arc<Session>, Fault> {
         let mut status = self.status.clone();
-        let decided = async {
+        let decided = timeout(patience, async {
             loop {
                 match &*status.borrow_and_update() {
                     Status::Up(session) => return Ok(Arc::clone(session)),
                     Status::Down { since, reason } if since.elapsed() >= patience => return Err(down(reason)),
                     Status::Down { .. } => {}
-                    Status::Closed => return Err(closed()),
+                    Status::Closed => return Err(CLOSED.into()),
                 }
                 if status.changed().await.is_err() {
-                    return Err(closed());
+                    return Err(CLOSED.into());
                 }
             }
-        };
-        match timeout(patience, decided).await {
-            Ok(decided) => decided,
-            Err(_) => Err(match &*self.status.borrow() {
-                Status::Down { reason, .. } => down(reason),
-                _ => Error::Unavailable("RabbitMQ did not answer in time".into()),
-            }),
+        });
+        let decided = decided.await;
+        let late = || format!("no connection to RabbitMQ within {patience:?}");
+        decided.unwrap_or_else(|_| Err(self.obstacle().unwrap_or_else(late))).map_err(Fault::Passing)
+    }
+
+    /// Why there is no connection at present.
+    fn obstacle(&self) -> Option<String> {
+        match &*self.status.borrow() {
+            Status::Down { reason, .. } => Some(down(reason)),
+            Status::Up(_) => None,
+            Status::Closed => Some(CLOSED.into()),
         }
     }
 
@@ -93,7 +135,7 @@ impl Link {
     /// [`Error::Unavailable`], with the reason.
     pub(super) fn takes_messages(&self, patience: Duration) -> Result<()> {
         match &*self.status.borrow() {
-            Status::Down { since, reason } if since.elapsed() >= patience => Err(down(reason)),
+            Status::Down { since, reason } if since.elapsed() >= patience => Err(Error::Unavailable(down(reason))),
             Status::Down { .. } => Ok(()),
             Status::Up(session) => match &*session.lock_blocked() {
                 Some((since, reason)) if since.elapsed() >= patience => {
@@ -113,33 +155,42 @@ impl Link {
     }
 }
 
-fn down(reason: &str) -> Error {
-    Error::Unavailable(format!("no connection to RabbitMQ: {reason}"))
+fn down(reason: &str) -> String {
+    format!("no connection to RabbitMQ: {reason}")
 }
 
 pub(super) fn closed() -> Error {
-    Error::Unavailable("the broker is closed".into())
+    Error::Unavailable(CLOSED.into())
 }
 
 impl Session {
-    /// A new channel.
+    /// Opens a channel, as a part of what is [`Session::set_up`].
+    pub(super) async fn open(&self) -> lapin::Result<Channel> {
+        self.connection.create_channel().await
+    }
+
+    /// Opens a channel, and does what is to be done on it before it is of use.
     ///
     /// # Errors
-    /// What went wrong. A connection that does not open channels in time is given up.
-    pub(super) async fn channel(&self) -> Result<Channel, String> {
-        match timeout(self.patience, self.connection.create_channel()).await {
-            Ok(Ok(channel)) => Ok(channel),
-            Ok(Err(error)) => Err(error.to_string()),
+    /// What went wrong. A connection that does not do so much in time is given up.
+    pub(super) async fn set_up<T>(&self, opening: impl Future<Output = lapin::Result<T>>) -> Result<T, Fault> {
+        match timeout(self.patience, opening).await {
+            Ok(opened) => opened.map_err(|error| Fault::from(&error)),
             Err(_) => {
                 self.given_up.notify_one();
-                Err(format!("no channel within {:?}", self.patience))
+                Err(Fault::Passing(format!("RabbitMQ had no channel ready within {:?}", self.patience)))
             }
         }
     }
 
-    /// How long an answer is awaited.
-    pub(super) fn patience(&self) -> Duration {
-        self.patience
+    /// What comes of `work`; `None` where the connection is lost first. lapin leaves some who wait for an answer waiting then.
+    pub(super) async fn during<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut over = self.over.subscribe();
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            _ = over.wait_for(|over| *over) => None,
+        }
     }
 
     /// Whether RabbitMQ takes no messages over this connection at present.
@@ -154,6 +205,12 @@ impl Session {
     fn lock_blocked(&self) -> std::sync::MutexGuard<'_, Option<(Instant, String)>> {
         // Nothing panics while it is locked.
         self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the connection whatever state lapin believes it to be in, its thread, and whoever waits for anything on it.
+    fn end(&self) {
+        self.socket.cut();
+        self.over.send_replace(true);
     }
 
     /// Waits until the connection is no more, and says why.
@@ -210,6 +267,7 @@ async fn supervise(
                     socket,
                     blocked: Mutex::new(None),
                     given_up: Notify::new(),
+                    over: watch::Sender::new(false),
                     patience: settings.operation_timeout,
                 });
                 status.send_replace(Status::Up(Arc::clone(&session)));
@@ -218,12 +276,11 @@ async fn supervise(
                     () = told_to_close(&mut closing) => {
                         let farewell = session.connection.close(200, "closed".into());
                         let _ = timeout(FAREWELL, farewell).await;
-                        session.socket.cut();
+                        session.end();
                         break;
                     }
                 };
-                // Whatever state lapin believes the connection to be in, this ends its thread and whoever waits on it.
-                session.socket.cut();
+                session.end();
                 warn!(role, reason, "lost the connection to RabbitMQ; making another one");
                 status.send_replace(Status::Down { since: Instant::now(), reason: reason.into() });
                 warned = true;

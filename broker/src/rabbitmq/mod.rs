@@ -1,32 +1,52 @@
 //! The broker for many processes: RabbitMQ, 3.10 to 4.x.
 //!
-//! Two connections, as RabbitMQ stops reading from those that publish when it is short of memory or disk:
-//! - one publishes, over a few channels ([`lanes`]) on each of which hundreds of messages await their confirms at a time;
-//! - one consumes, each consumer over a channel of its own ([`consumer`]), and asks and orders ([`control`]).
+//! # One message
+//! [`Broker::publish`] puts it into a **lane** ([`lanes`]), always the same one for a queue, so that the order is kept. The
+//! lane's task ([`lane`]) sends it over the lane's channel ([`flight`]), persistent and `mandatory`, without awaiting those
+//! before it; hundreds await their confirms at a time. The confirm ends the publish. It stays in the lane's hands until then: when
+//! the channel or the connection is lost, what is unconfirmed is sent again over the next, in order. A publish that is not
+//! confirmed in time ends with [`Error::Unavailable`], and its message may be there or not.
 //!
-//! Each is made again whenever it is lost ([`link`]), for ever. What was published and not confirmed is then sent again, and
-//! consumers go on with their prefetch; what they held has other tags when it comes again.
+//! A **consumer** ([`consumer`]) has a channel of its own, whose prefetch is the consumer's. What comes is handed out under a tag
+//! that counts the channels too ([`holding`]), so that a tag of a lost channel is told from those of the next. Many tags that are
+//! acknowledged at once become few words to RabbitMQ: one for all those without a gap before them. When the channel is lost the
+//! consumer attaches anew, with its prefetch, for as long as the queue exists.
 //!
-//! Every queue is durable and every message persistent. A function's queue is a quorum queue, or a classic one by setting.
+//! A **request** is a publish with a reply address: RabbitMQ's direct reply-to, which is the lane's own channel ([`replies`]).
+//!
+//! # Connections
+//! There are two ([`link`]), as RabbitMQ stops reading from those that publish when it is short of memory or disk: one publishes,
+//! one consumes and asks ([`control`]). Each is made again whenever it is lost, for ever, with growing waits; heartbeats tell one
+//! that is silent from one that is idle. A publish while RabbitMQ takes none waits for its time, and once that has gone on for as
+//! long it fails at once.
+//!
+//! # Queues
+//! Every queue is durable and takes so many messages, then refuses. A function's queue is a quorum queue, or a classic one by
+//! setting. A quorum queue counts deliveries, and never drops a message for their number: what to do about a message that kills
+//! hosts is the hosts' business. Their names are written into a stream ([`register`]), so that [`Broker::queues`] knows those that
+//! other processes have declared.
 
 mod backoff;
 mod consumer;
 mod control;
 mod flight;
 mod holding;
+mod known;
 mod lane;
 mod lanes;
 mod link;
+mod register;
 mod replies;
 mod settings;
 mod target;
+#[cfg(any(test, feature = "conformance"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-use std::collections::HashMap;
 use std::num::NonZeroU16;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -38,9 +58,10 @@ pub use self::settings::{QueueKind, RabbitSettings};
 pub use self::target::SetupError;
 
 use self::control::Control;
-use self::holding::Holding;
+use self::known::Known;
 use self::lanes::Lanes;
 use self::link::Link;
+use self::register::Register;
 use self::target::Target;
 use crate::port::{Broker, Consumption, Depth, Error, Message, PendingReply, QueueName, ReplyTo, Result};
 
@@ -48,15 +69,17 @@ use crate::port::{Broker, Consumption, Depth, Error, Message, PendingReply, Queu
 ///
 /// What AMQP does not say:
 /// - [`Depth::unacked`] counts what the consumers of this very broker hold, not those of other processes;
-/// - [`Broker::queues`] names those that this very broker has declared, published to or consumed from and that were there.
+/// - [`Broker::queues`] hears of other processes' queues a moment after they were declared, and may name some that are gone: what is
+///   done with them then says [`Error::NoQueue`].
 pub struct RabbitBroker {
     publishing: Link,
     consuming: Link,
     lanes: Lanes,
-    control: Control,
+    control: Arc<Control>,
     /// Apart from the other operations, so that a slow one does not make RabbitMQ look dead.
     pinger: Control,
-    queues: Mutex<HashMap<QueueName, Vec<Weak<Holding>>>>,
+    known: Arc<Known>,
+    register: Arc<Register>,
     prefix: String,
     patience: Duration,
     closing: watch::Sender<bool>,
@@ -68,18 +91,24 @@ impl RabbitBroker {
     /// what is wrong where it takes longer. Needs a Tokio runtime around it.
     ///
     /// # Errors
-    /// Where the address or the file of certificates is no good.
+    /// Where the address, the prefix of queues' names or the file of certificates is no good.
     pub fn connect(address: &str, settings: RabbitSettings) -> std::result::Result<Self, SetupError> {
         let target = Arc::new(Target::new(address, settings.checked())?);
         let (closing, told) = watch::channel(false);
         let publishing = Link::start(Arc::clone(&target), "publishing", told.clone());
         let consuming = Link::start(Arc::clone(&target), "consuming", told);
         let settings = &target.settings;
+        let control = Arc::new(Control::new(consuming.clone(), settings));
+        let known = Arc::new(Known::default());
+        let register = Register::new(Arc::clone(&control), Arc::clone(&known), &settings.queue_prefix);
+        let register = Arc::new(register.map_err(|error| SetupError::Prefix(error.to_string()))?);
+        tokio::spawn(Arc::clone(&register).read(consuming.clone()));
         Ok(Self {
             lanes: Lanes::start(publishing.clone(), settings),
-            control: Control::new(consuming.clone(), settings),
+            control,
             pinger: Control::new(consuming.clone(), settings),
-            queues: Mutex::default(),
+            known,
+            register,
             prefix: settings.queue_prefix.clone(),
             patience: settings.operation_timeout,
             publishing,
@@ -100,35 +129,19 @@ impl RabbitBroker {
         wire::short(&format!("{}{queue}", self.prefix))
     }
 
-    fn know(&self, queue: &QueueName) {
-        let mut queues = self.lock_queues();
-        if !queues.contains_key(queue) {
-            queues.insert(queue.clone(), Vec::new());
+    /// Takes note that a queue was not found.
+    fn noted<T>(&self, queue: &QueueName, result: Result<T>) -> Result<T> {
+        if let Err(Error::NoQueue(_)) = &result {
+            self.known.remove_unless_consumed(queue);
+            self.register.forget(queue);
         }
-    }
-
-    /// A publish found no such queue. It may have been declared again since, and there may be consumers of it.
-    fn forget_unless_consumed(&self, queue: &QueueName) {
-        let mut queues = self.lock_queues();
-        if queues.get(queue).is_some_and(|consumers| consumers.iter().all(|holding| holding.strong_count() == 0)) {
-            queues.remove(queue);
-        }
-    }
-
-    fn lock_queues(&self) -> MutexGuard<'_, HashMap<QueueName, Vec<Weak<Holding>>>> {
-        // Nothing panics while it is locked.
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+        result
     }
 
     async fn send(&self, queue: &QueueName, message: Message, reply: Option<oneshot::Sender<Bytes>>) -> Result<()> {
         let properties = wire::properties(&message)?;
-        let result = self.lanes.publish(Some(queue.clone()), self.name(queue)?, properties, message.body, reply).await;
-        match result {
-            Ok(()) => self.know(queue),
-            Err(Error::NoQueue(_)) => self.forget_unless_consumed(queue),
-            Err(_) => {}
-        }
-        result
+        let sent = self.lanes.publish(Some(queue.clone()), self.name(queue)?, properties, message.body, reply).await;
+        self.noted(queue, sent)
     }
 }
 
@@ -136,13 +149,15 @@ impl RabbitBroker {
 impl Broker for RabbitBroker {
     async fn declare(&self, queue: &QueueName) -> Result<()> {
         self.control.declare(queue, self.name(queue)?).await?;
-        self.know(queue);
+        self.known.add(queue);
+        self.register.write(queue, &self.lanes).await;
         Ok(())
     }
 
     async fn delete(&self, queue: &QueueName) -> Result<()> {
         self.control.delete(queue, self.name(queue)?).await?;
-        self.lock_queues().remove(queue);
+        self.known.remove(queue);
+        self.register.forget(queue);
         Ok(())
     }
 
@@ -162,29 +177,23 @@ impl Broker for RabbitBroker {
     }
 
     async fn consume(&self, queue: &QueueName, prefetch: NonZeroU16) -> Result<Consumption> {
-        let (consumption, holding) =
-            consumer::consume(&self.consuming, queue, self.name(queue)?, prefetch, self.patience).await?;
-        let mut queues = self.lock_queues();
-        let consumers = queues.entry(queue.clone()).or_default();
-        consumers.retain(|holding| holding.strong_count() > 0);
-        consumers.push(Arc::downgrade(&holding));
+        let consumed = consumer::consume(&self.consuming, queue, self.name(queue)?, prefetch, self.patience).await;
+        let (consumption, holding) = self.noted(queue, consumed)?;
+        self.known.add_consumer(queue, &holding);
         Ok(consumption)
     }
 
     async fn depth(&self, queue: &QueueName) -> Result<Depth> {
-        let ready = self.control.ready(queue, self.name(queue)?).await?;
-        let held = |consumers: &Vec<Weak<Holding>>| {
-            consumers.iter().filter_map(Weak::upgrade).map(|holding| holding.count()).sum()
-        };
-        Ok(Depth { ready, unacked: self.lock_queues().get(queue).map_or(0, held) })
+        let ready = self.control.ready(queue, self.name(queue)?).await;
+        Ok(Depth { ready: self.noted(queue, ready)?, unacked: self.known.held(queue) })
     }
 
     async fn queues(&self) -> Result<Vec<QueueName>> {
-        Ok(self.lock_queues().keys().cloned().collect())
+        Ok(self.known.names())
     }
 
     async fn ping(&self) -> Result<()> {
-        self.publishing.session(self.patience).await?;
+        self.publishing.session(self.patience).await.map_err(|fault| Error::Unavailable(fault.to_string()))?;
         self.pinger.ping().await
     }
 }

@@ -25,8 +25,8 @@ pub struct RabbitSettings {
     pub ca_file: Option<PathBuf>,
     /// What kind of queue is declared. Default: quorum.
     pub queue_kind: QueueKind,
-    /// How many messages a queue takes; RabbitMQ refuses further ones, and counts a little late. Default: 1,000,000. `None`
-    /// leaves it to the policies of the RabbitMQ.
+    /// How many messages a queue takes; RabbitMQ refuses further ones, and counts a little late. A quorum queue that was full takes
+    /// again when a fifth is gone. Default: 1,000,000. `None` leaves it to the policies of the RabbitMQ.
     pub queue_messages: Option<u64>,
     /// Put in front of every queue's name on the RabbitMQ, where several installations share a virtual host. Default: empty.
     pub queue_prefix: String,

@@ -57,7 +57,7 @@ pub(super) fn received(delivery: AmqpDelivery) -> (Message, u32) {
     if let Some(content_type) = properties.content_type() {
         headers.push((CONTENT_TYPE.to_owned(), content_type.to_string()));
     }
-    for (name, value) in properties.headers().iter().flat_map(|headers| headers.inner()) {
+    for (name, value) in properties.headers().iter().flat_map(FieldTable::inner) {
         if COUNTS.contains(&name.as_str()) {
             redeliveries = redeliveries.max(count(value));
         } else if let Some(text) = text(value) {
@@ -102,15 +102,19 @@ fn text(value: &AMQPValue) -> Option<String> {
 }
 
 /// What RabbitMQ has against an operation on a queue.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
     /// There is no such queue.
+    #[error("there is no such queue")]
     NoQueue,
     /// A queue of this name exists, and it is not as it was to be declared.
+    #[error("{0}")]
     Differs(String),
-    /// A message is too large, or an argument is wrong: it will not do later either.
+    /// A message is too large, an argument is wrong, or it is not permitted: it will not do later either.
+    #[error("{0}")]
     Refused(String),
     /// Anything that may pass.
+    #[error("{0}")]
     Passing(String),
 }
 
@@ -124,9 +128,12 @@ impl From<&lapin::Error> for Fault {
             AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) if text.contains("inequivalent arg") => {
                 Self::Differs(text)
             }
-            AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::CONTENTTOOLARGE) => {
-                Self::Refused(text)
-            }
+            AMQPErrorKind::Soft(
+                AMQPSoftError::PRECONDITIONFAILED
+                | AMQPSoftError::CONTENTTOOLARGE
+                | AMQPSoftError::ACCESSREFUSED
+                | AMQPSoftError::RESOURCELOCKED,
+            ) => Self::Refused(text),
             _ => Self::Passing(text),
         }
     }

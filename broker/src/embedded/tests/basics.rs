@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{consume, contents, copy_of, in_time, next, open, publish, queue, settled, shared, small, text, until};
-use crate::conformance::{QUEUE_MESSAGES, suite};
+use crate::conformance::{QUEUE_MESSAGES, Redeliveries, suite};
 use crate::embedded::{EmbeddedBroker, EmbeddedSettings, OpenError};
 use crate::port::{Broker, Error, Message};
 
@@ -12,19 +12,19 @@ use crate::port::{Broker, Error, Message};
 async fn conforms() {
     let dir = tempfile::tempdir().unwrap();
     let count = AtomicU32::new(0);
-    suite(|| {
+    let factory = || {
         let dir = dir.path().join(count.fetch_add(1, Ordering::Relaxed).to_string());
         let settings = EmbeddedSettings { queue_messages: QUEUE_MESSAGES, ..EmbeddedSettings::default() };
         async move { shared(EmbeddedBroker::open(&dir, settings).unwrap()) }
-    })
-    .await;
+    };
+    suite(factory, Redeliveries::Counted).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn conforms_with_small_segments() {
     let dir = tempfile::tempdir().unwrap();
     let broker = shared(open(dir.path(), EmbeddedSettings { queue_messages: QUEUE_MESSAGES, ..small() }));
-    suite(|| std::future::ready(Arc::clone(&broker))).await;
+    suite(|| std::future::ready(Arc::clone(&broker)), Redeliveries::Counted).await;
 }
 
 #[tokio::test]

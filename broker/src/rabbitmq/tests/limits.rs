@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-use super::node::Node;
 use super::support::{Scope, becomes, in_time, next, numbered, text};
 use crate::port::{Broker, Error, Message};
+use crate::rabbitmq::testing::{Node, Vhost};
 use crate::rabbitmq::{RabbitBroker, RabbitSettings};
 
 const CONFIGURATION: &str = "
@@ -34,6 +34,24 @@ fn certificates(directory: &Path) {
     std::fs::write(directory.join("server.key"), key.serialize_pem()).unwrap();
 }
 
+/// What tests of other crates use.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_virtual_host_of_its_own() {
+    let vhost = tokio::task::spawn_blocking(Vhost::make).await.unwrap();
+    let broker = RabbitBroker::connect(vhost.url(), RabbitSettings::default()).unwrap();
+    let queue = "queue".parse().unwrap();
+    in_time(broker.declare(&queue)).await.unwrap();
+    in_time(broker.publish(&queue, Message::new("x"))).await.unwrap();
+    let elsewhere = Scope::new(RabbitSettings::default());
+    assert!(matches!(in_time(elsewhere.broker.depth(&queue)).await, Err(Error::NoQueue(_))));
+    let url = vhost.url().to_owned();
+    tokio::task::spawn_blocking(|| drop(vhost)).await.unwrap();
+    // It is gone.
+    let settings = RabbitSettings { operation_timeout: Duration::from_millis(500), ..RabbitSettings::default() };
+    let ping = in_time(RabbitBroker::connect(&url, settings).unwrap().ping()).await;
+    assert!(matches!(&ping, Err(Error::Unavailable(reason)) if reason.contains("not found")), "{ping:?}");
+}
+
 /// One node for all of it: starting one takes seconds.
 #[tokio::test(flavor = "multi_thread")]
 async fn shortages_limits_and_tls() {
@@ -41,6 +59,7 @@ async fn shortages_limits_and_tls() {
     message_that_only_rabbitmq_finds_too_large(&node).await;
     tls(&node).await;
     shortage_of_memory(&node).await;
+    acknowledgement_that_takes_too_long(&node).await;
 }
 
 async fn message_that_only_rabbitmq_finds_too_large(node: &Node) {
@@ -110,7 +129,34 @@ async fn shortage_of_memory(node: &Node) {
     }
     in_time(scope.broker.ping()).await.unwrap();
     in_time(scope.broker.depth(&queue)).await.unwrap();
+    // Who is patient gets through in the end.
+    let patient = RabbitSettings { publish_timeout: Duration::from_secs(60), ..RabbitSettings::default() };
+    let patient = scope.other_with(patient);
+    let mut published = std::pin::pin!(patient.publish(&queue, Message::new("patient")));
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut published).await.is_err());
     node.control(&["set_vm_memory_high_watermark", "0.9"]);
+    in_time(published).await.unwrap();
     becomes(async || scope.broker.publish(&queue, Message::new("after")).await.is_ok()).await;
     while text(&next(&mut deliveries).await) != "after" {}
+}
+
+/// RabbitMQ ends a channel on which a message is not acknowledged for too long. The consumer goes on over the next one.
+async fn acknowledgement_that_takes_too_long(node: &Node) {
+    let settings = "application:set_env(rabbit, consumer_timeout, 1000), \
+                    application:set_env(rabbit, channel_tick_interval, 200).";
+    node.control(&["eval", settings]);
+    let scope = Scope::by(&node.address(), &node.address(), RabbitSettings::default());
+    let queue = scope.queue().await;
+    scope.publish(&queue, numbered(0..2)).await;
+    let (mut deliveries, settle) = scope.consume(&queue, 1).await;
+    let late = next(&mut deliveries).await;
+    let again = next(&mut deliveries).await;
+    assert_eq!((text(&again).as_str(), again.redeliveries), ("0", 1));
+    settle.ack(&[late.tag]).await.unwrap();
+    scope.depth_becomes(&queue, 1, 1).await;
+    settle.ack(&[again.tag]).await.unwrap();
+    let next = next(&mut deliveries).await;
+    assert_eq!((text(&next).as_str(), next.redeliveries), ("1", 0));
+    settle.ack(&[next.tag]).await.unwrap();
+    scope.depth_becomes(&queue, 0, 0).await;
 }

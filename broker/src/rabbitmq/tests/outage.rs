@@ -1,15 +1,14 @@
 //! Connections that are lost, and ones that go silent.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::proxy::Proxy;
-use super::support::{Scope, address, becomes, in_time, next, numbered, text};
+use super::support::{Scope, becomes, in_time, next, numbered, text};
 use crate::port::{Broker, Error, Message};
 use crate::rabbitmq::RabbitSettings;
+use crate::rabbitmq::testing::{Proxy, address};
 
 /// Settings that notice an outage and its end soon.
 fn alert() -> RabbitSettings {
@@ -82,15 +81,16 @@ async fn what_is_unconfirmed_when_the_connection_is_cut_is_sent_again() {
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     };
     let (sent, ()) = in_time(async { tokio::join!(all, stopping) }).await;
-    // Each is there, maybe twice, and a publisher's own come in order but for what was sent again.
+    // Each is there, maybe more than once, and a publisher's own come in order but for what came before.
     let (mut deliveries, settle) = scope.consume(&queue, 500).await;
-    let mut missing: HashMap<usize, Vec<bool>> =
-        sent.iter().enumerate().map(|(publisher, sent)| (publisher, vec![true; *sent])).collect();
-    while missing.values().flatten().any(|missing| *missing) {
+    let mut seen = vec![0; sent.len()];
+    while seen != sent {
         let delivery = next(&mut deliveries).await;
         let body = text(&delivery);
         let (publisher, number) = body.split_once(' ').unwrap();
-        missing.get_mut(&publisher.parse().unwrap()).unwrap()[number.parse::<usize>().unwrap()] = false;
+        let (seen, number) = (&mut seen[publisher.parse::<usize>().unwrap()], number.parse::<usize>().unwrap());
+        assert!(number <= *seen, "{body} came before what was published before it");
+        *seen = (*seen).max(number + 1);
         settle.ack(&[delivery.tag]).await.unwrap();
     }
 }
@@ -197,7 +197,8 @@ async fn silence_is_noticed_and_outlived() {
     })
     .await;
     // It tries to connect meanwhile, and leaves nothing behind that waits for an answer.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    let accepted = proxy.accepted();
+    becomes(async || proxy.accepted() >= accepted + 4).await;
     settle.ack(&[held.tag]).await.unwrap();
     proxy.silence(false);
     becomes(async || scope.broker.publish(&queue, Message::new("after")).await.is_ok()).await;
@@ -230,8 +231,8 @@ async fn trials_to_connect_leave_no_threads_behind() {
     in_time(scope.broker.ping()).await.unwrap();
     assert_eq!(io_threads(), 2);
     proxy.silence(true);
-    let begun = Instant::now();
-    becomes(async || scope.broker.ping().await.is_err() && begun.elapsed() > Duration::from_secs(6)).await;
+    let accepted = proxy.accepted();
+    becomes(async || proxy.accepted() >= accepted + 20).await;
     // One each may be trying just now, and one each be ending.
     assert!(io_threads() <= 4, "{} threads", io_threads());
     proxy.silence(false);

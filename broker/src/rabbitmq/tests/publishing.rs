@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use lapin::types::{AMQPValue, FieldTable};
 
-use super::support::{Scope, address, in_time, next, numbered, text};
+use super::support::{Scope, becomes, in_time, next, text};
 use crate::port::{Broker, Error, Message, QueueName};
-use crate::rabbitmq::{RabbitBroker, RabbitSettings};
+use crate::rabbitmq::testing::{Proxy, address};
+use crate::rabbitmq::{QueueKind, RabbitBroker, RabbitSettings};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hundreds_under_way_are_all_resolved() {
@@ -38,6 +40,76 @@ async fn hundreds_under_way_are_all_resolved() {
         }
     }
     assert_eq!(seen.len(), 64 * 50);
+}
+
+/// None of them may wait for the confirm of another.
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_await_their_confirms_at_a_time() {
+    let proxy = Proxy::to(&address()).await;
+    let settings = RabbitSettings { publish_timeout: Duration::from_secs(60), ..RabbitSettings::default() };
+    let scope = Scope::by(&proxy.instead_of(&address()), &address(), settings);
+    let queue = scope.queue().await;
+    scope.publish(&queue, ["0".to_owned()]).await;
+    proxy.mute(true);
+    let publishes = (1..=800).map(|number| scope.broker.publish(&queue, Message::new(number.to_string())));
+    let mut publishes = std::pin::pin!(join_all(publishes));
+    // All are there, and nobody has been told so.
+    let direct = scope.other();
+    let arrived = becomes(async || direct.depth(&queue).await.unwrap().ready == 801);
+    tokio::select! {
+        biased;
+        confirmed = &mut publishes => panic!("confirmed while no confirm was let through: {confirmed:?}"),
+        () = arrived => {}
+    }
+    proxy.mute(false);
+    in_time(publishes).await.into_iter().for_each(Result::unwrap);
+    let (mut deliveries, _settle) = scope.consume(&queue, 801).await;
+    for number in 0..=800 {
+        assert_eq!(text(&next(&mut deliveries).await), number.to_string());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queues_are_what_the_settings_say() {
+    let declare = async |scope: &Scope, queue: &QueueName, kind: &str, limit: i64| {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));
+        if kind == "quorum" {
+            // RabbitMQ 4 would drop a message at its 20th delivery.
+            arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(i32::MAX));
+        }
+        arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(limit));
+        arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+        scope.declare_raw(queue, arguments).await
+    };
+    for (queue_kind, right, wrong) in
+        [(QueueKind::Quorum, "quorum", "classic"), (QueueKind::Classic, "classic", "quorum")]
+    {
+        let settings = RabbitSettings { queue_kind, queue_messages: Some(77), ..RabbitSettings::default() };
+        let scope = Scope::new(settings);
+        let queue = scope.queue().await;
+        in_time(declare(&scope, &queue, right, 77)).await.unwrap();
+        let refused = in_time(declare(&scope, &queue, right, 78)).await.unwrap_err();
+        assert!(refused.to_string().contains("x-max-length"), "{refused}");
+        in_time(declare(&scope, &queue, wrong, 77)).await.unwrap_err();
+    }
+}
+
+/// Somebody deletes a queue behind the back of those who use it. Nothing is taken for published that is not, and once the
+/// queue is declared again all is as before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_queue_is_missed_and_can_be_declared_again() {
+    let scope = Scope::new(RabbitSettings::default());
+    let queue = scope.queue().await;
+    let (mut deliveries, _settle) = scope.consume(&queue, 2).await;
+    in_time(scope.other().delete(&queue)).await.unwrap();
+    let missed = in_time(scope.broker.publish(&queue, Message::new("lost"))).await;
+    assert!(matches!(&missed, Err(Error::NoQueue(name)) if *name == queue), "{missed:?}");
+    assert!(in_time(deliveries.next()).await.is_none());
+    in_time(scope.broker.declare(&queue)).await.unwrap();
+    let (mut deliveries, _settle) = scope.consume(&queue, 2).await;
+    scope.publish(&queue, ["found".to_owned()]).await;
+    assert_eq!(text(&next(&mut deliveries).await), "found");
 }
 
 #[tokio::test(flavor = "multi_thread")]

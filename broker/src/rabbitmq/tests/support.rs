@@ -10,15 +10,11 @@ use lapin::{Channel, Connection, ConnectionProperties};
 use uuid::Uuid;
 
 use crate::port::{Broker, Consumption, Deliveries, Delivery, Depth, Message, QueueName, Settle};
+use crate::rabbitmq::testing::address;
 use crate::rabbitmq::{RabbitBroker, RabbitSettings};
 
 /// How long anything may take before a test gives up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(90);
-
-/// Where the RabbitMQ for tests is.
-pub(super) fn address() -> String {
-    std::env::var("AMQP_URL").unwrap_or_else(|_| "amqp://guest:guest@127.0.0.1:5672/%2f".into())
-}
 
 /// A broker whose queues are its own. They are deleted with it.
 pub(super) struct Scope {
@@ -67,6 +63,15 @@ impl Scope {
         Foreign { queue, name, channel, _connection: connection }
     }
 
+    /// Declares a queue with other arguments than ours.
+    pub(super) async fn declare_raw(&self, queue: &QueueName, arguments: FieldTable) -> lapin::Result<()> {
+        let connection = Connection::connect(&self.direct, ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        let name = format!("{}{queue}", self.settings.queue_prefix);
+        channel.queue_declare(name.into(), options, arguments).await.map(drop)
+    }
+
     pub(super) async fn queue(&self) -> QueueName {
         let queue: QueueName = Uuid::new_v4().to_string().parse().unwrap();
         in_time(self.broker.declare(&queue)).await.unwrap();
@@ -111,7 +116,9 @@ impl Drop for Scope {
         let (direct, settings) = (self.direct.clone(), self.settings.clone());
         let delete = async move {
             let broker = RabbitBroker::connect(&direct, settings).unwrap();
-            for queue in queues.await.unwrap() {
+            // The list of them is a queue too.
+            let list = "wasmill.queues".parse().unwrap();
+            for queue in queues.await.unwrap().into_iter().chain([list]) {
                 broker.delete(&queue).await.unwrap();
             }
             broker.close().await;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -10,9 +11,10 @@ use tokio::sync::watch;
 
 /// Between a broker and its RabbitMQ. It ends with its last handle.
 #[derive(Clone)]
-pub(super) struct Proxy {
+pub struct Proxy {
     address: SocketAddr,
     state: Arc<watch::Sender<State>>,
+    accepted: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -21,43 +23,61 @@ struct State {
     cuts: u64,
     /// Connections are accepted, and nothing is carried.
     silent: bool,
+    /// What RabbitMQ says is held back; what it is told is carried.
+    mute: bool,
 }
 
 impl Proxy {
-    /// A proxy to the RabbitMQ at a URL.
-    pub(super) async fn to(url: &str) -> Self {
+    /// A proxy to the RabbitMQ at a URL that names its port.
+    ///
+    /// # Panics
+    /// Where the URL is none, or no port can be had.
+    pub async fn to(url: &str) -> Self {
         let upstream = authority(url).to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (state, watched) = watch::channel(State::default());
         let mut last_handle = watched.clone();
+        let accepted = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&accepted);
         tokio::spawn(async move {
             loop {
                 tokio::select! {
-                    accepted = listener.accept() => {
-                        let (client, _) = accepted.unwrap();
+                    connection = listener.accept() => {
+                        let (client, _) = connection.unwrap();
+                        counter.fetch_add(1, Ordering::Relaxed);
                         tokio::spawn(carry(client, upstream.clone(), watched.clone()));
                     }
                     _ = last_handle.wait_for(|_| false) => return,
                 }
             }
         });
-        Self { address, state: Arc::new(state) }
+        Self { address, state: Arc::new(state), accepted }
+    }
+
+    /// How many connections it has accepted.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
     }
 
     /// The URL with the proxy in the place of the RabbitMQ.
-    pub(super) fn instead_of(&self, url: &str) -> String {
+    pub fn instead_of(&self, url: &str) -> String {
         url.replacen(authority(url), &self.address.to_string(), 1)
     }
 
     /// Cuts all connections. New ones are carried.
-    pub(super) fn cut(&self) {
+    pub fn cut(&self) {
         self.state.send_modify(|state| state.cuts += 1);
     }
 
     /// Goes silent, or speaks again: what was held back meanwhile is carried then.
-    pub(super) fn silence(&self, silent: bool) {
+    pub fn silence(&self, silent: bool) {
         self.state.send_modify(|state| state.silent = silent);
+    }
+
+    /// Holds back what RabbitMQ says, or lets it through again with what was held back. What it is told is carried.
+    pub fn mute(&self, mute: bool) {
+        self.state.send_modify(|state| state.mute = mute);
     }
 }
 
@@ -79,8 +99,8 @@ async fn carry(client: TcpStream, upstream: String, mut state: watch::Receiver<S
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
             tokio::select! {
-                () = pass(from_client, to_server, state.clone()) => {}
-                () = pass(from_server, to_client, state) => {}
+                () = pass(from_client, to_server, state.clone(), |state| !state.silent) => {}
+                () = pass(from_server, to_client, state, |state| !state.silent && !state.mute) => {}
             }
         }
     };
@@ -90,11 +110,16 @@ async fn carry(client: TcpStream, upstream: String, mut state: watch::Receiver<S
     }
 }
 
-/// Carries bytes one way until it ends.
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch::Receiver<State>) {
+/// Carries bytes one way until it ends, while it may.
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut state: watch::Receiver<State>,
+    may: impl Fn(&State) -> bool,
+) {
     let mut buffer = vec![0; 16 << 10];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        if state.wait_for(|state| !state.silent).await.is_err() || to.write_all(&buffer[..length]).await.is_err() {
+        if state.wait_for(|state| may(state)).await.is_err() || to.write_all(&buffer[..length]).await.is_err() {
             return;
         }
     }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::node::Node;
 use super::support::{Scope, becomes, in_time, text};
 use crate::port::{Broker, Error, Message, QueueName};
+use crate::rabbitmq::testing::Node;
 use crate::rabbitmq::{RabbitBroker, RabbitSettings};
 
 /// Publishes until told to stop, some at a time; each message again until it is confirmed. Returns how many.
@@ -20,7 +20,10 @@ async fn publish(broker: Arc<RabbitBroker>, queue: QueueName, publisher: usize, 
                 number += 1;
                 load.confirmed.fetch_add(1, Ordering::Relaxed);
             }
-            Err(Error::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(Error::Unavailable(_)) => {
+                load.refused.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
             Err(error) => panic!("{error}"),
         }
     }
@@ -32,6 +35,8 @@ struct Load {
     stop: AtomicBool,
     confirmed: AtomicUsize,
     acked: AtomicUsize,
+    /// How often somebody was told that RabbitMQ is away.
+    refused: AtomicUsize,
 }
 
 impl Load {
@@ -76,7 +81,8 @@ async fn nothing_confirmed_is_lost_when_rabbitmq_goes_and_comes_back() {
     });
     load.goes_on().await;
     node.stop();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let refused = load.refused.load(Ordering::Relaxed);
+    becomes(async || load.refused.load(Ordering::Relaxed) > refused + 16).await;
     node = tokio::task::spawn_blocking(|| started_again(node)).await.unwrap();
     load.goes_on().await;
     node.kill();

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running node. It ends with this, with all its processes.
-pub(super) struct Node {
+pub struct Node {
     directory: TempDir,
     scripts: PathBuf,
     ports: [u16; 4],
@@ -23,9 +23,12 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Starts a node. `configuration` is its `rabbitmq.conf`; in it `{directory}` is the node's directory, which `prepare` fills,
-    /// and `{tls}` a port for TLS.
-    pub(super) fn start(configuration: &str, prepare: impl FnOnce(&Path)) -> Self {
+    /// Starts a node and waits until it listens, which takes some seconds; it blocks. `configuration` is its `rabbitmq.conf`; in it
+    /// `{directory}` is the node's directory, which `prepare` fills, and `{tls}` a port for TLS.
+    ///
+    /// # Panics
+    /// Where RabbitMQ is not installed (`RABBITMQ_HOME` says where, if not where packages put it), or does not start.
+    pub fn start(configuration: &str, prepare: impl FnOnce(&Path)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let ports = free_ports();
         prepare(directory.path());
@@ -42,43 +45,59 @@ impl Node {
             .stderr(Stdio::null())
             .spawn()
             .expect("epmd, which comes with Erlang, cannot be started");
-        let scripts = scripts();
+        let scripts = scripts()
+            .expect("RabbitMQ is not installed; say where it is by RABBITMQ_HOME, the directory that has its sbin");
         let server = launch(&scripts, directory.path(), ports);
         let mut node = Self { directory, scripts, ports, port_mapper, server };
         node.await_port();
         node
     }
 
-    pub(super) fn address(&self) -> String {
+    /// Its URL, with the virtual host `/`.
+    pub fn address(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}", self.ports[0])
     }
 
-    pub(super) fn tls_port(&self) -> u16 {
+    /// The port that its configuration knows as `{tls}`.
+    pub fn tls_port(&self) -> u16 {
         self.ports[3]
     }
 
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    /// A file in its directory.
+    pub fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// Stops it as an operator would.
-    pub(super) fn stop(&mut self) {
+    /// Stops it as an operator would, and waits until it has.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub fn stop(&mut self) {
         self.end(Signal::TERM);
     }
 
     /// Stops it as a power failure would.
-    pub(super) fn kill(&mut self) {
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub fn kill(&mut self) {
         self.end(Signal::KILL);
     }
 
-    /// Starts it again, with what it had stored.
-    pub(super) fn start_again(&mut self) {
+    /// Starts it again, with what it had stored, and waits until it listens.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub fn start_again(&mut self) {
         self.server = launch(&self.scripts, self.directory.path(), self.ports);
         self.await_port();
     }
 
-    /// Runs `rabbitmqctl`.
-    pub(super) fn control(&self, arguments: &[&str]) {
+    /// Runs `rabbitmqctl` on it.
+    ///
+    /// # Panics
+    /// Where that fails.
+    pub fn control(&self, arguments: &[&str]) {
         let program = self.scripts.join("rabbitmqctl");
         let output = command(&program, self.directory.path(), self.ports).args(arguments).output().unwrap();
         assert!(output.status.success(), "rabbitmqctl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -136,6 +155,7 @@ fn command(program: &Path, directory: &Path, [port, distribution, mapper, _]: [u
     let mut command = Command::new(program);
     command
         .env("HOME", directory)
+        .env("ERL_CRASH_DUMP", directory.join("crash"))
         .env("RABBITMQ_NODENAME", format!("wasmill-test-{port}@localhost"))
         .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
         .env("RABBITMQ_NODE_PORT", port.to_string())
@@ -153,14 +173,13 @@ fn command(program: &Path, directory: &Path, [port, distribution, mapper, _]: [u
 }
 
 /// Where RabbitMQ's own scripts are; those in the path want to be another user.
-fn scripts() -> PathBuf {
+pub(super) fn scripts() -> Option<PathBuf> {
     if let Some(home) = std::env::var_os("RABBITMQ_HOME") {
-        return Path::new(&home).join("sbin");
+        return Some(Path::new(&home).join("sbin"));
     }
     let installed = ["/usr/lib/rabbitmq/lib", "/opt"].iter().filter_map(|parent| fs::read_dir(parent).ok()).flatten();
     let scripts = installed.filter_map(|entry| Some(entry.ok()?.path().join("sbin")));
-    let found = scripts.filter(|scripts| scripts.join("rabbitmq-server").is_file()).max();
-    found.expect("RabbitMQ is not installed; say where it is by RABBITMQ_HOME, the directory that has its sbin")
+    scripts.filter(|scripts| scripts.join("rabbitmq-server").is_file()).max()
 }
 
 /// Ports that nobody listens on. They are held until all are found, so that they differ.
