@@ -29,7 +29,8 @@ const OUTBOX: &str = "SELECT o.execution_id, o.attempt, e.id, e.tenant, e.functi
      LEFT JOIN executions e ON e.id = o.execution_id AND e.attempt = o.attempt AND e.state IN ('queued', 'running') \
      LEFT JOIN events v ON v.execution_id = e.id ORDER BY o.made_at, o.execution_id, o.attempt";
 
-const PUBLISHED: &str = "DELETE FROM outbox o USING unnest($1, $2) AS gone (id, attempt) WHERE o.execution_id = gone.id AND o.attempt = gone.attempt";
+const PUBLISHED: &str = "DELETE FROM outbox o USING unnest($1, $2) AS gone (id, attempt) \
+     WHERE o.execution_id = gone.id AND o.attempt = gone.attempt";
 
 /// What an execution ends as whose event cannot be read back. It could never run, and whoever reads it would stumble over it
 /// for ever.
@@ -45,6 +46,8 @@ const LEASE: &str = "INSERT INTO leases AS l (name, holder, term, expires_at) \
 #[async_trait]
 impl Agenda for PostgresStore {
     async fn promote_due(&self, now: Timestamp, limit: u32) -> port::Result<Vec<Dispatch>> {
+        // Asked all the time, also where nobody writes for days: so the first who does finds a partition.
+        self.inner.keep_ahead();
         self.inner.write(|session| Box::pin(promote_due(session, now, limit))).await
     }
 

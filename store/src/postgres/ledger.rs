@@ -134,6 +134,7 @@ pub(super) async fn record(session: &mut Session<'_>, finished: &[Finished]) -> 
     let mut stands = vec![false; finished.len()];
     let mut winners: Vec<&Finished> = Vec::with_capacity(finished.len());
     for round in rounds(finished, |entry| entry.dispatch.execution) {
+        // What each would make of an execution that lets it; whether it does, the database finds.
         let change = |place: usize| fence::finish(&finished[place..=place], &mut Standings::new());
         let changes: Vec<Change<'_>> = round.iter().flat_map(|&place| change(place)).flatten().collect();
         let written = history::report(session, &changes).await?;

@@ -149,7 +149,7 @@ impl Upkeep {
 }
 
 impl Inner {
-    /// Sees to the days ahead beside everything else, where it is time. Cheap: called by everybody who writes.
+    /// Sees to the days ahead beside everything else, where it is time. Cheap: called by everybody who writes and by schedulers.
     pub(super) fn keep_ahead(self: &Arc<Self>) {
         if self.upkeep.is_due(self.last_day_ahead()) {
             let inner = Arc::clone(self);

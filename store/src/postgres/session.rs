@@ -204,8 +204,7 @@ impl Session<'_> {
         Ok(statement.fetch_all(&mut self.live.connection).await?)
     }
 
-    /// The rows of a statement that is not prepared for another time: because there will be none, or because the best way to
-    /// them depends on the parameters.
+    /// The rows of a statement that is not prepared for another time, because it was put together for this one.
     pub(super) async fn rows_once(&mut self, statement: Statement<'_>) -> Result<Vec<PgRow>> {
         Ok(statement.persistent(false).fetch_all(&mut self.live.connection).await?)
     }
@@ -236,7 +235,8 @@ impl Session<'_> {
     /// Holds some of wasmill's locks until the transaction's end, together with others who do the same. Callers give them in order,
     /// so that two who share locks with one who holds one alone cannot wait in a circle.
     pub(super) async fn lock_shared(&mut self, numbers: &[i64]) -> Result<()> {
-        let lock = "SELECT pg_advisory_xact_lock_shared(hashtextextended('wasmill ' || current_schema(), number)) FROM unnest($1) number";
+        let lock = "SELECT pg_advisory_xact_lock_shared(hashtextextended('wasmill ' || current_schema(), number)) \
+                    FROM unnest($1) AS number";
         self.execute(sqlx::query(lock).bind(numbers)).await.map(drop)
     }
 
