@@ -10,6 +10,7 @@
 mod convert;
 mod fence;
 mod port;
+pub mod postgres;
 pub mod sqlite;
 mod watch;
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::watch;
 use uuid::Uuid;
 use wasmill_domain::{
     AttemptReport, Definitions, Digest, Dispatch, Event, EventType, ExecutionId, FunctionName, KeyDefinition, LogLine,
@@ -40,6 +41,14 @@ impl<T: Catalog + Ledger + Agenda> Store for T {}
 pub trait Catalog: Send + Sync + 'static {
     /// Everything that is defined, or `None` where the revision is still `known`.
     async fn definitions(&self, known: Revision) -> Result<Option<Definitions>>;
+
+    /// Hears of changes when they are committed, by whichever process: the receiver has the latest revision that was heard of, and
+    /// 0 before the first. An addition to asking for the [`Catalog::definitions`] again and again, as nothing is heard while the
+    /// database is away; `None` where asking is all there is. Each call listens anew until its receiver is dropped. To be called
+    /// within a tokio runtime.
+    fn changes(&self) -> Option<watch::Receiver<Revision>> {
+        None
+    }
 
     /// Makes one change. A change that alters nothing (the same artifact and manifest deployed again, the same schema
     /// put again) keeps the revision and says so.

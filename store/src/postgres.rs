@@ -22,6 +22,8 @@ mod retention;
 mod session;
 mod text;
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -1,10 +1,11 @@
-//! Follows the definitions, so that every process knows of a change within a second.
+//! Follows the definitions, so that every process knows of a change within a second: at once where the store tells of changes
+//! ([`crate::Catalog::changes`]), otherwise, and while it cannot, by asking again and again.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use wasmill_domain::{Registry, Revision};
 
 use crate::port::{Error, Result, Store};
@@ -18,8 +19,8 @@ const REACH_TRIES: u32 = 20;
 /// The pause between two of its tries.
 const REACH_PAUSE: Duration = Duration::from_millis(50);
 
-/// The registry of the store's current revision, kept current by asking the store for a new one again and again. Clones
-/// share one registry; asking ends when the last of them is dropped.
+/// The registry of the store's current revision, kept current. Clones share one registry; following ends when the last of
+/// them is dropped.
 #[derive(Clone)]
 pub struct RegistryWatch {
     shared: Arc<Shared>,
@@ -35,7 +36,7 @@ struct Shared {
 }
 
 impl RegistryWatch {
-    /// Loads the definitions and follows them from then on, asking every `interval`. While the store is away the last registry
+    /// Loads the definitions and follows them from then on, asking every `interval`, and whenever the store tells of a change. While the store is away the last registry
     /// stays; the outage is logged once, and so is its end.
     ///
     /// # Errors
@@ -91,10 +92,16 @@ impl Shared {
 }
 
 async fn follow(shared: Arc<Shared>, interval: Duration, mut ended: mpsc::Receiver<()>) {
+    let mut heard = shared.store.changes();
     let mut pause = interval;
     let mut is_away = false;
-    // `recv` gives something only once there is no watch left.
-    while timeout(pause, ended.recv()).await.is_err() {
+    loop {
+        tokio::select! {
+            // Gives something only once there is no watch left.
+            _ = ended.recv() => return,
+            () = change(&mut heard) => {}
+            () = sleep(pause) => {}
+        }
         match shared.refresh().await {
             Ok(()) => {
                 if is_away {
@@ -111,6 +118,17 @@ async fn follow(shared: Arc<Shared>, interval: Duration, mut ended: mpsc::Receiv
             }
         }
     }
+}
+
+/// Waits until a change is heard of; for ever where none can be.
+async fn change(heard: &mut Option<watch::Receiver<Revision>>) {
+    if let Some(receiver) = heard {
+        if receiver.changed().await.is_ok() {
+            return;
+        }
+        *heard = None;
+    }
+    std::future::pending::<()>().await;
 }
 
 impl Shared {

@@ -29,8 +29,8 @@ const OUTBOX: &str = "SELECT o.execution_id, o.attempt, e.id, e.tenant, e.functi
      LEFT JOIN executions e ON e.id = o.execution_id AND e.attempt = o.attempt AND e.state IN ('queued', 'running') \
      LEFT JOIN events v ON v.execution_id = e.id ORDER BY o.made_at, o.execution_id, o.attempt";
 
-const PUBLISHED: &str =
-    "DELETE FROM outbox o USING unnest($1, $2) AS gone (id, attempt) WHERE o.execution_id = gone.id AND o.attempt = gone.attempt";
+const PUBLISHED: &str = "DELETE FROM outbox o USING unnest($1, $2) AS gone (id, attempt) \
+     WHERE o.execution_id = gone.id AND o.attempt = gone.attempt";
 
 /// What an execution ends as whose event cannot be read back. It could never run, and whoever reads it would stumble over it
 /// for ever.
@@ -46,6 +46,8 @@ const LEASE: &str = "INSERT INTO leases AS l (name, holder, term, expires_at) \
 #[async_trait]
 impl Agenda for PostgresStore {
     async fn promote_due(&self, now: Timestamp, limit: u32) -> port::Result<Vec<Dispatch>> {
+        // Asked all the time, also where nobody writes for days: so the first who does finds a partition.
+        self.inner.keep_ahead();
         self.inner.write(|session| Box::pin(promote_due(session, now, limit))).await
     }
 
@@ -146,9 +148,8 @@ async fn sweep(session: &mut Session<'_>, stale: &[Entry]) -> Result<()> {
     let hold = Columns::default().add(ids.iter().map(|id| id.0))?;
     session.execute(hold.of("SELECT FROM executions WHERE id = ANY($1) ORDER BY id FOR SHARE")).await?;
     let standings = history::standings(session, &ids.into_iter().collect::<Vec<_>>()).await?;
-    let is_stale = |(id, attempt): &&Entry| {
-        standings.get(id).is_none_or(|standing| !fence::is_open(Some(*standing), *attempt))
-    };
+    let is_stale =
+        |(id, attempt): &&Entry| standings.get(id).is_none_or(|standing| !fence::is_open(Some(*standing), *attempt));
     let stale: Vec<Entry> = stale.iter().filter(is_stale).copied().collect();
     delete_entries(session, &stale).await
 }

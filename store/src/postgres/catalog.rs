@@ -6,8 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use sqlx::postgres::PgRow;
+use tokio::sync::watch;
 use wasmill_domain::{
-    Definitions, Digest, FunctionDefinition, FunctionName, KeyDefinition, Revision, SchemaDefinition, TenantName, Timestamp,
+    Definitions, Digest, FunctionDefinition, FunctionName, KeyDefinition, Revision, SchemaDefinition, TenantName,
+    Timestamp,
 };
 
 use super::columns::get;
@@ -25,6 +27,10 @@ type Triggers = HashMap<(String, String, i64), Vec<(String, Option<String>)>>;
 impl Catalog for PostgresStore {
     async fn definitions(&self, known: Revision) -> port::Result<Option<Definitions>> {
         self.inner.read(|session| Box::pin(definitions(session, known))).await
+    }
+
+    fn changes(&self) -> Option<watch::Receiver<Revision>> {
+        self.inner.listen()
     }
 
     async fn define(&self, change: &Change) -> port::Result<Changed> {

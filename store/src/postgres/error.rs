@@ -53,6 +53,13 @@ impl Fault {
         }
     }
 
+    /// Whether the session was refused for what it asks to have set: by a pooler, which cannot keep it.
+    pub(super) fn is_refused_parameter(&self) -> bool {
+        // protocol_violation
+        let Self::Sql(sqlx::Error::Database(inner)) = self else { return false };
+        self.code() == Some("08P01") && inner.message().contains("startup parameter")
+    }
+
     /// Whether a lock was not to be had in the time that was set.
     pub(super) fn is_lock_timeout(&self) -> bool {
         // lock_not_available

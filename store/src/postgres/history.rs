@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use wasmill_domain::{Dispatch, ExecutionId, LogLine, Timestamp};
+use wasmill_domain::{Dispatch, ExecutionId, LogLine, Outcome, Timestamp};
 
 use super::columns::{Columns, get, id_of, pieces};
 use super::error::Result;
@@ -109,7 +109,7 @@ fn executions(changes: &[Change<'_>]) -> Result<Columns> {
         .add(dispatches().map(|d| i64::from(d.max_attempts)))?
         .add(changes.iter().map(|change| change.version.as_ref().map(|digest| digest.as_bytes().as_slice())))?
         .add(changes.iter().map(|change| change.host.map(stored)))?
-        .add(changes.iter().map(|change| change.outcome.map(|outcome| outcome.as_str())))?
+        .add(changes.iter().map(|change| change.outcome.map(Outcome::as_str)))?
         .add(changes.iter().map(|change| change.message.map(stored)))?
         .add(events().map(|event| event.event_type.as_str()))?
         .add(events().map(|event| stored(&event.id)))?
@@ -147,7 +147,9 @@ pub(super) async fn insert_attempts(session: &mut Session<'_>, finished: &[&Fini
     }
     let lines: Vec<(&Dispatch, &LogLine)> =
         finished.iter().flat_map(|entry| entry.logs.iter().map(|line| (&entry.dispatch, line))).collect();
-    let size = |(_, line): &(&Dispatch, &LogLine)| ROW_BYTES / 4 + line.message.len() + line.fields.as_ref().map_or(0, String::len);
+    let size = |(_, line): &(&Dispatch, &LogLine)| {
+        ROW_BYTES / 4 + line.message.len() + line.fields.as_ref().map_or(0, String::len)
+    };
     for piece in pieces(&lines, size) {
         session.execute(logs(piece)?.of(INSERT_LOGS)).await?;
     }
@@ -226,8 +228,11 @@ mod tests {
     #[test]
     fn the_fence_is_the_table_of_moves() {
         let states = |wanted: &dyn Fn(&State) -> bool| {
-            let words: Vec<String> =
-                [State::Queued, State::Running, State::Scheduled, State::Suspended].iter().filter(|s| wanted(s)).map(|s| format!("'{s}'")).collect();
+            let words: Vec<String> = [State::Queued, State::Running, State::Scheduled, State::Suspended]
+                .iter()
+                .filter(|s| wanted(s))
+                .map(|s| format!("'{s}'"))
+                .collect();
             format!("({})", words.join(", "))
         };
         let may = |state: &State, what: Move| state.after(what).is_ok();

@@ -9,12 +9,12 @@ use super::history::{self, Entry};
 use super::partitions::share_old_days;
 use super::session::Session;
 use super::{PostgresStore, queries};
+use crate::convert;
 use crate::fence::{self, Change, Standings};
 use crate::port::{
-    self, Error, ExecutionDetail, ExecutionQuery, ExecutionSummary, Finished, Ledger, LogEntry, LogPosition, Publication,
-    Started,
+    self, Error, ExecutionDetail, ExecutionQuery, ExecutionSummary, Finished, Ledger, LogEntry, LogPosition,
+    Publication, Started,
 };
-use crate::convert;
 
 #[async_trait]
 impl Ledger for PostgresStore {
@@ -54,7 +54,13 @@ impl Ledger for PostgresStore {
         self.inner.write(|session| Box::pin(record(session, finished))).await
     }
 
-    async fn move_execution(&self, tenant: &TenantName, id: ExecutionId, what: Move, at: Timestamp) -> port::Result<State> {
+    async fn move_execution(
+        &self,
+        tenant: &TenantName,
+        id: ExecutionId,
+        what: Move,
+        at: Timestamp,
+    ) -> port::Result<State> {
         self.inner.write(|session| Box::pin(move_execution(session, tenant, id, what, at))).await
     }
 
@@ -123,11 +129,12 @@ async fn start(session: &mut Session<'_>, attempts: &[Started]) -> Result<()> {
     Ok(())
 }
 
-async fn record(session: &mut Session<'_>, finished: &[Finished]) -> Result<Vec<bool>> {
+pub(super) async fn record(session: &mut Session<'_>, finished: &[Finished]) -> Result<Vec<bool>> {
     share_old_days(session, finished.iter().map(|entry| entry.dispatch.execution)).await?;
     let mut stands = vec![false; finished.len()];
     let mut winners: Vec<&Finished> = Vec::with_capacity(finished.len());
     for round in rounds(finished, |entry| entry.dispatch.execution) {
+        // What each would make of an execution that lets it; whether it does, the database finds.
         let change = |place: usize| fence::finish(&finished[place..=place], &mut Standings::new());
         let changes: Vec<Change<'_>> = round.iter().flat_map(|&place| change(place)).flatten().collect();
         let written = history::report(session, &changes).await?;
@@ -146,7 +153,7 @@ async fn record(session: &mut Session<'_>, finished: &[Finished]) -> Result<Vec<
     Ok(stands)
 }
 
-async fn move_execution(
+pub(super) async fn move_execution(
     session: &mut Session<'_>,
     tenant: &TenantName,
     id: ExecutionId,

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use wasmill_domain::Revision;
 
-use super::{Inner, PostgresSettings, PostgresStore, catalog};
+use super::{Inner, PostgresSettings, catalog};
 use crate::port::{Error, Result};
 
 /// Each change of the definitions is told here; the text is its revision.
@@ -39,8 +39,7 @@ impl Listening {
             None => (!settings.transaction_pooler).then_some(url),
         };
         let options = url.map(PgConnectOptions::from_str).transpose();
-        let options =
-            options.map_err(|e| Error::Unavailable(format!("the URL to listen at cannot be used: {e}")))?;
+        let options = options.map_err(|e| Error::Unavailable(format!("the URL to listen at cannot be used: {e}")))?;
         Ok(Self {
             options: options.map(|options| options.application_name("wasmill-listen").disable_statement_logging()),
             patience: settings.connect_timeout,
@@ -53,18 +52,17 @@ impl Listening {
     }
 }
 
-impl PostgresStore {
-    /// Listens for changes of the definitions: the receiver has the latest revision that was heard of, and 0 before the first. `None`
-    /// where it cannot be listened, which is behind a pooler without [`PostgresSettings::listen_url`].
+impl Inner {
+    /// Listens for changes of the definitions; `None` where there is no way to, which is behind a pooler without
+    /// [`PostgresSettings::listen_url`].
     ///
     /// A task with a connection of its own does it, through outages, until the receiver and its clones are dropped or the store is
     /// closed. What happened during an outage is heard of after it.
-    pub fn listen(&self) -> Option<watch::Receiver<Revision>> {
-        let listening = &self.inner.listening;
-        let options = listening.options.clone()?;
+    pub(super) fn listen(self: &Arc<Self>) -> Option<watch::Receiver<Revision>> {
+        let options = self.listening.options.clone()?;
         let (sender, receiver) = watch::channel(Revision::default());
-        let listener = Listener { options, patience: listening.patience, store: Arc::downgrade(&self.inner), sender };
-        let mut is_closed = listening.is_closed.subscribe();
+        let listener = Listener { options, patience: self.listening.patience, store: Arc::downgrade(self), sender };
+        let mut is_closed = self.listening.is_closed.subscribe();
         tokio::spawn(async move {
             tokio::select! {
                 () = listener.listen() => {}

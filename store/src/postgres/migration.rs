@@ -10,17 +10,14 @@ use sqlx::migrate::{Migration, Migrator};
 
 use super::columns::get;
 use super::error::Result;
-use super::session::{Access, Pool, Session};
+use super::session::{Access, POOLER, Pool, Session};
 use super::{PostgresSettings, millis, repeat};
 use crate::port::Error;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
 
-/// Advisory locks of wasmill are numbered in this class: ASCII "wasm".
-pub(super) const LOCKS: i32 = 0x7761_736d;
-
-/// The number of the one that is held while the schema changes. Those of days are smaller.
-const SCHEMA_LOCK: i32 = i32::MAX;
+/// The number of the lock that is held while the schema changes. Those of days are from 0.
+const SCHEMA_LOCK: i64 = -1;
 
 /// The oldest server that has everything that is used here.
 const OLDEST: i64 = 14;
@@ -33,7 +30,7 @@ const HISTORY: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (version bigi
 pub(super) async fn bring_up_to_date(pool: &mut Pool, settings: &PostgresSettings) -> Result<(), Error> {
     let limit = settings.upkeep_timeout;
     let prepared = tokio::time::timeout(limit, async {
-        if repeat(pool, Access::Read, |session| Box::pin(check_server(session))).await? {
+        if repeat(pool, Access::Read, |session| Box::pin(check_server(session, millis(settings.call_timeout)))).await? {
             // What is recorded must outlive the server, whatever its other users may want. (Stronger settings are kept.)
             pool.always_set("synchronous_commit", "on");
         }
@@ -46,16 +43,20 @@ pub(super) async fn bring_up_to_date(pool: &mut Pool, settings: &PostgresSetting
 }
 
 /// Refuses a server that cannot do what is asked of it; tells whether it forgets commits when it crashes.
-async fn check_server(session: &mut Session<'_>) -> Result<bool> {
+async fn check_server(session: &mut Session<'_>, call_timeout: i32) -> Result<bool> {
     let row = session
         .row(sqlx::query(
             "SELECT current_setting('server_version_num')::bigint / 10000 AS version, \
-             current_setting('server_encoding') AS encoding, current_setting('synchronous_commit') AS synchronous_commit",
+             current_setting('server_encoding') AS encoding, current_setting('synchronous_commit') AS synchronous_commit, \
+             setting::bigint AS statement_timeout FROM pg_settings WHERE name = 'statement_timeout'",
         ))
         .await?;
     let version: i64 = get(&row, "version")?;
     if version < OLDEST {
-        return Err(Error::Unavailable(format!("it is of PostgreSQL {version}, and {OLDEST} is the oldest that will do")).into());
+        return Err(Error::Unavailable(format!(
+            "it is of PostgreSQL {version}, and {OLDEST} is the oldest that will do"
+        ))
+        .into());
     }
     let encoding: &str = get(&row, "encoding")?;
     if encoding != "UTF8" {
@@ -64,13 +65,16 @@ async fn check_server(session: &mut Session<'_>) -> Result<bool> {
         ))
         .into());
     }
+    if get::<i64>(&row, "statement_timeout")? != i64::from(call_timeout) {
+        return Err(Error::Unavailable(POOLER.into()).into());
+    }
     Ok(get::<&str>(&row, "synchronous_commit")? == "off")
 }
 
 async fn migrate(session: &mut Session<'_>, limit: Duration) -> Result<()> {
     session.run(format!("SET LOCAL statement_timeout = {}", millis(limit))).await?;
     // Others wait here, and then find all of it done.
-    session.execute(sqlx::query("SELECT pg_advisory_xact_lock($1, $2)").bind(LOCKS).bind(SCHEMA_LOCK)).await?;
+    session.lock(SCHEMA_LOCK).await?;
     session.run(HISTORY.into()).await?;
     let rows = session.rows(sqlx::query("SELECT version, checksum FROM _sqlx_migrations ORDER BY version")).await?;
     let mut applied = HashMap::with_capacity(rows.len());
@@ -78,7 +82,9 @@ async fn migrate(session: &mut Session<'_>, limit: Duration) -> Result<()> {
         applied.insert(get::<i64>(row, "version")?, get::<Vec<u8>>(row, "checksum")?);
     }
     if let Some(version) = applied.keys().find(|version| !MIGRATIONS.version_exists(**version)) {
-        return Err(refused(format!("its schema is of a newer wasmill (step {version} is not known here): run that one")));
+        return Err(refused(format!(
+            "its schema is of a newer wasmill (step {version} is not known here): run that one"
+        )));
     }
     for migration in MIGRATIONS.iter() {
         match applied.get(&migration.version) {

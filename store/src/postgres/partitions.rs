@@ -14,7 +14,6 @@ use wasmill_domain::{ExecutionId, Timestamp};
 
 use super::columns::get;
 use super::error::{Fault, Result};
-use super::migration::LOCKS;
 use super::session::{Access, Session};
 use super::{Inner, millis};
 use crate::convert;
@@ -84,9 +83,9 @@ impl Day {
         self < Self::today().plus(-1)
     }
 
-    fn lock(self) -> i32 {
-        // Less than DAY_LOCKS.
-        (self.0 % DAY_LOCKS) as i32
+    /// The number of its lock.
+    fn lock(self) -> i64 {
+        self.0 % DAY_LOCKS
     }
 }
 
@@ -150,7 +149,7 @@ impl Upkeep {
 }
 
 impl Inner {
-    /// Sees to the days ahead beside everything else, where it is time. Cheap: called by everybody who writes.
+    /// Sees to the days ahead beside everything else, where it is time. Cheap: called by everybody who writes and by schedulers.
     pub(super) fn keep_ahead(self: &Arc<Self>) {
         if self.upkeep.is_due(self.last_day_ahead()) {
             let inner = Arc::clone(self);
@@ -171,9 +170,10 @@ impl Inner {
 
     /// Makes the partitions of today and the days ahead, where they are missing.
     async fn make_partitions(&self) -> port::Result<()> {
-        let (today, last) = (Day::today(), self.last_day_ahead());
-        let mut day = today;
-        while day <= last {
+        let last = self.last_day_ahead();
+        let made = self.read(|session| Box::pin(days(session))).await?;
+        let wanted = (0..).map(|ahead| Day::today().plus(ahead)).take_while(|day| *day <= last);
+        for day in wanted.filter(|day| !made.contains(day)) {
             let limit = self.settings.call_timeout;
             match self.transact(Access::Write, limit, |session| Box::pin(self.make_day(session, day))).await {
                 Err(fault) if fault.is_check_violation() => {
@@ -181,7 +181,6 @@ impl Inner {
                 }
                 other => other.map_err(Fault::into_error)?,
             }
-            day = day.plus(1);
         }
         self.upkeep.has_covered(last);
         Ok(())
@@ -230,22 +229,19 @@ pub(super) async fn days(session: &mut Session<'_>) -> Result<Vec<Day>> {
 
 /// Holds the lock of a day alone, until the transaction's end: nobody writes to it, if it is old.
 pub(super) async fn own_day(session: &mut Session<'_>, day: Day) -> Result<()> {
-    let lock = sqlx::query("SELECT pg_advisory_xact_lock($1, $2)").bind(LOCKS).bind(day.lock());
-    session.execute(lock).await.map(drop)
+    session.lock(day.lock()).await
 }
 
 /// Holds the locks of old days with others who write to them, until the transaction's end. Before anything is written to a day
 /// that somebody might be about to drop; nearly all batches have none.
 pub(super) async fn share_old_days(session: &mut Session<'_>, ids: impl Iterator<Item = ExecutionId>) -> Result<()> {
-    let mut locks: Vec<i32> = ids.map(Day::of_id).filter(|day| day.is_old()).map(Day::lock).collect();
+    let mut locks: Vec<i64> = ids.map(Day::of_id).filter(|day| day.is_old()).map(Day::lock).collect();
     if locks.is_empty() {
         return Ok(());
     }
-    // In one order, so that two who share locks with one who owns one cannot wait in a circle.
     locks.sort_unstable();
     locks.dedup();
-    let share = sqlx::query("SELECT pg_advisory_xact_lock_shared($1, day) FROM unnest($2) AS day");
-    session.execute(share.bind(LOCKS).bind(locks)).await.map(drop)
+    session.lock_shared(&locks).await
 }
 
 #[cfg(test)]

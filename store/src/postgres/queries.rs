@@ -8,7 +8,9 @@ use std::time::Duration;
 use sqlx::postgres::PgRow;
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
-use wasmill_domain::{AttemptReport, Digest, Dispatch, ExecutionId, LogLine, Output, State, TenantName, Timestamp};
+use wasmill_domain::{
+    AttemptReport, Digest, Dispatch, ExecutionId, LogLine, Outcome, Output, State, TenantName, Timestamp,
+};
 
 use super::columns::{get, id_of};
 use super::error::Result;
@@ -23,7 +25,7 @@ const SUMMARY_COLUMNS: &str = "id, tenant, function, state, attempt, max_attempt
 
 /// An id is made when its event is accepted, by the same process: the two times differ by no more than this. It lets a
 /// time's bound leave out the other days.
-const ID_SLACK: Duration = Duration::from_secs(60);
+pub(super) const ID_SLACK: Duration = Duration::from_secs(60);
 
 /// The most children of one execution that are listed. (An attempt emits at most 1,000 events.)
 const MAX_CHILDREN: i64 = 10_000;
@@ -66,7 +68,7 @@ pub(super) async fn executions(session: &mut Session<'_>, query: &ExecutionQuery
     let words = [
         ("function", query.function.as_deref()),
         ("state", query.state.map(State::as_str)),
-        ("outcome", query.outcome.map(|outcome| outcome.as_str())),
+        ("outcome", query.outcome.map(Outcome::as_str)),
         ("event_type", query.event_type.as_deref()),
         ("event_id", query.event_id.as_deref()),
     ];

@@ -84,7 +84,8 @@ impl Inner {
     async fn count_if_old(&self, session: &mut Session<'_>, day: Day, before: Timestamp) -> Result<Option<u64>> {
         let table = format!("executions_{}", day.suffix());
         // Found in an index, and mostly the answer where a day has to stay.
-        let open = format!("SELECT 1 FROM {table} WHERE state IN ('scheduled', 'queued', 'running', 'suspended') LIMIT 1");
+        let open =
+            format!("SELECT 1 FROM {table} WHERE state IN ('scheduled', 'queued', 'running', 'suspended') LIMIT 1");
         if !session.rows_once(sqlx::query(AssertSqlSafe(open))).await?.is_empty() {
             return Ok(None);
         }
@@ -129,7 +130,8 @@ async fn delete_rows(session: &mut Session<'_>, before: Timestamp, but_for: Opti
 async fn delete_artifacts(session: &mut Session<'_>, before: Timestamp, limit: u64) -> Result<()> {
     let unnamed = "SELECT digest FROM artifacts a WHERE put_at < $1 \
          AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.digest = a.digest) LIMIT $2";
-    let bind = |sql: String| sqlx::query(AssertSqlSafe(sql)).bind(before.as_micros()).bind(convert::from_measure(limit));
+    let bind =
+        |sql: String| sqlx::query(AssertSqlSafe(sql)).bind(before.as_micros()).bind(convert::from_measure(limit));
     if session.rows(bind(unnamed.into())).await?.is_empty() {
         return Ok(());
     }

@@ -15,12 +15,16 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, P
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use super::{PostgresSettings, millis, nagle};
 use super::error::{Fault, Result, closed};
+use super::{PostgresSettings, millis, nagle};
 use crate::port::Error;
 
 /// Every statement of this backend fits.
 const CACHED_STATEMENTS: usize = 128;
+
+/// What is said where a session does not have the limits that it was asked to begin with.
+pub(super) const POOLER: &str =
+    "a pooler stands between that gives each transaction another session: the setting `transaction_pooler` must say so";
 
 /// What a transaction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +46,8 @@ pub(super) struct Pool {
     prelude: String,
 }
 
-struct Live {
-    connection: PgConnection,
+pub(super) struct Live {
+    pub(super) connection: PgConnection,
     made: Instant,
 }
 
@@ -72,7 +76,8 @@ impl Pool {
             let set = |(name, limit)| format!("; SET LOCAL {name} = {limit}");
             (options.extra_float_digits(None), limits.map(set).concat())
         } else {
-            (options.options(limits), String::new())
+            // A plan that is made once for any ids goes through the partitions of every day.
+            (options.options(limits).options([("plan_cache_mode", "force_custom_plan")]), String::new())
         };
         let seats = usize::try_from(settings.connections.max(1)).unwrap_or(1).min(Semaphore::MAX_PERMITS);
         let (seats, idle) = (Semaphore::new(seats), Mutex::new(Vec::new()));
@@ -122,10 +127,13 @@ impl Pool {
     async fn connect(&self) -> Result<Live> {
         let patience = self.settings.connect_timeout;
         match timeout(patience, self.options.connect()).await {
-            Ok(connection) => {
-                let connection = connection?;
+            Ok(Ok(connection)) => {
                 nagle::send_at_once(self.options.get_port());
                 Ok(Live { connection, made: Instant::now() })
+            }
+            Ok(Err(error)) => {
+                let fault = Fault::from(error);
+                Err(if fault.is_refused_parameter() { Error::Unavailable(POOLER.into()).into() } else { fault })
             }
             Err(_) => Err(Error::Unavailable(format!("{} does not answer within {patience:?}", self.server())).into()),
         }
@@ -136,7 +144,7 @@ impl Pool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take_idle(&self) -> Option<Live> {
+    pub(super) fn take_idle(&self) -> Option<Live> {
         let (idle_timeout, max_lifetime) = (self.settings.idle_timeout, self.settings.max_lifetime);
         let mut idle = self.idle();
         idle.retain(|one| one.since.elapsed() < idle_timeout && one.live.made.elapsed() < max_lifetime);
@@ -196,8 +204,7 @@ impl Session<'_> {
         Ok(statement.fetch_all(&mut self.live.connection).await?)
     }
 
-    /// The rows of a statement that is not prepared for another time: because there will be none, or because the best way to
-    /// them depends on the parameters.
+    /// The rows of a statement that is not prepared for another time, because it was put together for this one.
     pub(super) async fn rows_once(&mut self, statement: Statement<'_>) -> Result<Vec<PgRow>> {
         Ok(statement.persistent(false).fetch_all(&mut self.live.connection).await?)
     }
@@ -217,6 +224,20 @@ impl Session<'_> {
     pub(super) async fn run(&mut self, sql: String) -> Result<()> {
         self.live.connection.execute(AssertSqlSafe(sql)).await?;
         Ok(())
+    }
+
+    /// Holds one of wasmill's locks alone until the transaction's end.
+    pub(super) async fn lock(&mut self, number: i64) -> Result<()> {
+        let lock = "SELECT pg_advisory_xact_lock(hashtextextended('wasmill ' || current_schema(), $1))";
+        self.execute(sqlx::query(lock).bind(number)).await.map(drop)
+    }
+
+    /// Holds some of wasmill's locks until the transaction's end, together with others who do the same. Callers give them in order,
+    /// so that two who share locks with one who holds one alone cannot wait in a circle.
+    pub(super) async fn lock_shared(&mut self, numbers: &[i64]) -> Result<()> {
+        let lock = "SELECT pg_advisory_xact_lock_shared(hashtextextended('wasmill ' || current_schema(), number)) \
+                    FROM unnest($1) AS number";
+        self.execute(sqlx::query(lock).bind(numbers)).await.map(drop)
     }
 
     /// Commits if `result` is a success and rolls back otherwise.

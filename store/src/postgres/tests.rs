@@ -1,7 +1,7 @@
 //! The port's suite on PostgreSQL, and what is PostgreSQL's own.
 //!
-//! The server is the one of `DATABASE_URL`, by default that of this machine; each test has a schema of its own in it. Tests that
-//! stop the server, or want one with TLS, start a private one.
+//! Each test has a schema of its own on the server that all share. Tests that stop the server, or want one with TLS, start a
+//! private one.
 
 mod concurrency;
 mod errors;
@@ -9,10 +9,9 @@ mod listen;
 mod migration;
 mod outage;
 mod partitions;
+mod plans;
 mod pooler;
-mod proxy;
-mod schema;
-mod server;
+mod tables;
 mod tls;
 
 use std::sync::Arc;
@@ -20,9 +19,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::testing::Schema;
 use super::{PostgresSettings, PostgresStore};
 use crate::conformance::Fresh;
-use schema::Schema;
 
 /// How long tests wait for what must happen.
 const PATIENCE: Duration = Duration::from_secs(60);

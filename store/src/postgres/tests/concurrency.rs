@@ -11,17 +11,17 @@ use wasmill_domain::{Dispatch, ExecutionId, Move, Outcome, State};
 
 use super::super::agenda;
 use super::{PostgresSettings, PostgresStore, Schema, connect, settings};
-use crate::conformance::sample::{dispatch, dispatches, finished, line, now, outbox, retried, soon, started, state_of, tenant};
+use crate::conformance::sample::{dispatch, dispatches, finished, line, now, outbox, retried, soon, started, tenant};
 use crate::port::{Agenda as _, ExecutionQuery, Finished, Ledger as _, Publication};
 
 /// What one host makes of a batch: a result, a log and a child for each, all marked with its name.
 fn ends(batch: &[Dispatch], host: &str) -> Vec<Finished> {
-    let end = |dispatch: &Dispatch| {
-        let child = Dispatch { parent: Some(dispatch.execution), ..dispatch("mail") };
+    let end = |parent: &Dispatch| {
+        let child = Dispatch { parent: Some(parent.execution), ..dispatch("mail") };
         let mut entry = Finished {
             logs: vec![line(0, host), line(1, host)],
             emitted: vec![child],
-            ..finished(dispatch, Outcome::Success)
+            ..finished(parent, Outcome::Success)
         };
         entry.report.host = host.into();
         entry
@@ -58,7 +58,8 @@ async fn of_many_hosts_one_wins() {
                         store.start(&batch.iter().map(started).collect::<Vec<_>>()).await.unwrap();
                     }
                     let stands = store.record(&ends).await.unwrap();
-                    let won: Vec<Finished> = ends.into_iter().zip(stands).filter(|(_, won)| *won).map(|(end, _)| end).collect();
+                    let won: Vec<Finished> =
+                        ends.into_iter().zip(stands).filter(|(_, won)| *won).map(|(end, _)| end).collect();
                     (name, won)
                 })
             })

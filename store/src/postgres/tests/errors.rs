@@ -35,7 +35,9 @@ async fn only_the_datas_fault_is_refused() {
         let ended = session.end::<()>(Err(fault)).await.map_err(Fault::into_error);
         match ended.unwrap_err() {
             Error::Rejected(why) if refused => assert!(why.contains("it went wrong"), "{why}"),
-            Error::Unavailable(why) if !refused => assert!(why.contains("it went wrong") && why.contains(code), "{why}"),
+            Error::Unavailable(why) if !refused => {
+                assert!(why.contains("it went wrong") && why.contains(code), "{why}");
+            }
             other => panic!("{code}: {other:?}"),
         }
         store.ping().await.unwrap();

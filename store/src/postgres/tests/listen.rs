@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use wasmill_domain::Revision;
 
-use super::server::Server;
+use super::super::testing::{PgBouncer, Server, shared_server};
 use super::{PATIENCE, PostgresSettings, PostgresStore, Schema, connect, settings};
 use crate::conformance::sample::{now, tenant};
 use crate::port::{Catalog as _, Change};
@@ -22,7 +22,7 @@ async fn put_schema(store: &PostgresStore, event_type: &str) -> Revision {
 async fn a_change_is_heard_by_every_process() {
     let schema = Schema::make().await;
     let (here, there) = (connect(&schema).await, connect(&schema).await);
-    let mut heard = there.listen().unwrap();
+    let mut heard = there.changes().unwrap();
     for event_type in ["a", "b", "c"] {
         let revision = put_schema(&here, event_type).await;
         timeout(PATIENCE, heard.wait_for(|heard| *heard == revision)).await.unwrap().unwrap();
@@ -31,21 +31,13 @@ async fn a_change_is_heard_by_every_process() {
     assert!(timeout(PATIENCE, heard.changed()).await.unwrap().is_err(), "listening ends with the store");
 }
 
-/// How a process wires it: the registry is there long before the next time it would have asked.
+/// The registry is there long before the next time it would have asked.
 #[tokio::test]
 async fn the_registry_follows_at_once() {
     let schema = Schema::make().await;
     let (here, there) = (connect(&schema).await, connect(&schema).await);
-    let mut heard = there.listen().unwrap();
     let store: Arc<dyn Store> = Arc::new(there);
     let registry = RegistryWatch::start(store, Duration::from_secs(3600)).await.unwrap();
-    let follower = registry.clone();
-    tokio::spawn(async move {
-        while heard.changed().await.is_ok() {
-            let revision = *heard.borrow_and_update();
-            follower.reach(revision).await.unwrap();
-        }
-    });
     let revision = put_schema(&here, "a").await;
     super::until("the registry follows", async || registry.current().revision() == revision).await;
 }
@@ -53,11 +45,12 @@ async fn the_registry_follows_at_once() {
 #[tokio::test]
 async fn behind_a_pooler_it_needs_a_way_of_its_own() {
     let schema = Schema::make().await;
+    let bouncer = PgBouncer::before(&schema);
     let pooled = PostgresSettings { transaction_pooler: true, ..settings() };
-    assert!(PostgresStore::connect(&schema.url(), pooled.clone()).await.unwrap().listen().is_none());
-    let with_url = PostgresSettings { listen_url: Some(super::schema::server()), ..pooled };
-    let store = PostgresStore::connect(&schema.url(), with_url).await.unwrap();
-    let mut heard = store.listen().unwrap();
+    assert!(PostgresStore::connect(&bouncer.url(), pooled.clone()).await.unwrap().changes().is_none());
+    let with_url = PostgresSettings { listen_url: Some(shared_server()), ..pooled };
+    let store = PostgresStore::connect(&bouncer.url(), with_url).await.unwrap();
+    let mut heard = store.changes().unwrap();
     let revision = put_schema(&store, "a").await;
     timeout(PATIENCE, heard.wait_for(|heard| *heard == revision)).await.unwrap().unwrap();
 }
@@ -67,10 +60,10 @@ async fn behind_a_pooler_it_needs_a_way_of_its_own() {
 async fn listening_goes_on_after_a_restart() {
     let mut server = Server::start(&[]);
     let store = PostgresStore::connect(&server.url(), settings()).await.unwrap();
-    let mut heard = store.listen().unwrap();
+    let mut heard = store.changes().unwrap();
     let first = put_schema(&store, "a").await;
     timeout(PATIENCE, heard.wait_for(|heard| *heard == first)).await.unwrap().unwrap();
-    server.crash();
+    server.kill();
     server.start_again();
     let second = put_schema(&store, "b").await;
     timeout(PATIENCE, heard.wait_for(|heard| *heard == second)).await.unwrap().unwrap();

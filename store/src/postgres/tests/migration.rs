@@ -3,9 +3,18 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 
-use super::schema::{Schema, database};
-use super::{PostgresStore, connect, settings};
+use super::super::testing::shared_server;
+use super::{PostgresStore, Schema, connect, settings};
 use crate::port::{Error, Ledger as _};
+
+/// Another database of the server that tests share.
+fn database(name: &str) -> String {
+    let server = shared_server();
+    let (base, query) =
+        server.split_once('?').map_or((server.as_str(), String::new()), |(base, query)| (base, format!("?{query}")));
+    let (base, _) = base.rsplit_once('/').unwrap();
+    format!("{base}/{name}{query}")
+}
 
 async fn count(stranger: &mut PgConnection, sql: &str) -> i64 {
     sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(stranger).await.unwrap()

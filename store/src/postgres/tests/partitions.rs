@@ -177,13 +177,13 @@ async fn yesterday_and_today_go_row_by_row() {
 #[tokio::test]
 async fn looking_at_an_old_day_holds_up_nobody_else() {
     let schema = Schema::make().await;
-    let settings = PostgresSettings { call_timeout: Duration::from_secs(2), ..settings() };
-    let store = PostgresStore::connect(&schema.url(), settings).await.unwrap();
+    let hasty = PostgresSettings { call_timeout: Duration::from_secs(2), ..settings() };
+    let (store, other) = (PostgresStore::connect(&schema.url(), hasty).await.unwrap(), connect(&schema).await);
     let day = old_day();
     make(&store, day).await;
     let old = accepted_at(day.start().plus(HOUR));
     store.enqueue(std::slice::from_ref(&old), Publication::Confirmed).await.unwrap();
-    let mut looker = store.inner.pool.begin(super::super::session::Access::Write).await.unwrap();
+    let mut looker = other.inner.pool.begin(super::super::session::Access::Write).await.unwrap();
     partitions::own_day(&mut looker, day).await.unwrap();
     // More than looking does: not even this is felt.
     looker.run(format!("LOCK TABLE executions_{} IN SHARE MODE", day.suffix())).await.unwrap();

@@ -1,13 +1,13 @@
 //! Encryption, by the URL's word.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::server::Server;
+use super::super::testing::{Server, give_away};
 use super::{PostgresStore, settings};
 use crate::port::{Error, Ledger as _};
 
@@ -23,11 +23,6 @@ fn certificate(folder: &Path) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
-/// A port that nobody listens at, as far as one can know.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 async fn error(url: &str) -> String {
     match PostgresStore::connect(url, settings()).await {
         Err(Error::Unavailable(why)) => why,
@@ -41,20 +36,14 @@ async fn a_certificate_is_checked() {
     let (ours, others) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     certificate(ours.path());
     certificate(others.path());
-    let port = free_port().to_string();
     let file = |folder: &TempDir, name: &str| folder.path().join(name).display().to_string();
-    let server = {
-        let (certificate, key) = (file(&ours, "server.crt"), file(&ours, "server.key"));
-        for path in [ours.path().to_path_buf(), certificate.clone().into(), key.clone().into()] {
-            if let Some((uid, gid)) = Server::user() {
-                chown(&path, Some(uid), Some(gid)).unwrap();
-            }
-        }
-        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
-        let options = ["ssl=on".into(), format!("ssl_cert_file={certificate}"), format!("ssl_key_file={key}")];
-        let options: Vec<String> = options.into_iter().chain(["listen_addresses=localhost".into(), format!("port={port}")]).collect();
-        Server::start(&options.iter().map(String::as_str).collect::<Vec<_>>())
-    };
+    let (certificate, key) = (file(&ours, "server.crt"), file(&ours, "server.key"));
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    for path in [ours.path(), certificate.as_ref(), key.as_ref()] {
+        give_away(path);
+    }
+    let server = Server::start(&["ssl=on", &format!("ssl_cert_file={certificate}"), &format!("ssl_key_file={key}")]);
+    let port = server.address().rsplit_once(':').unwrap().1.to_owned();
     let url = |host: &str, parameters: &str| format!("postgres://postgres@{host}:{port}/postgres?{parameters}");
     let trusted = |folder: &TempDir| format!("sslmode=verify-full&sslrootcert={}", file(folder, "server.crt"));
     for parameters in ["sslmode=require".to_owned(), trusted(&ours)] {
@@ -70,12 +59,10 @@ async fn a_certificate_is_checked() {
     assert!(why.contains("certificate"), "{why}");
     let why = error(&url("127.0.0.1", &trusted(&ours))).await;
     assert!(why.contains("certificate"), "{why}");
-    drop(server);
 }
 
 #[tokio::test]
 async fn encryption_that_is_asked_for_is_not_done_without() {
-    // On a socket of the same machine there is none.
     let server = Server::start(&[]);
     let why = error(&format!("{}?sslmode=require", server.url())).await;
     assert!(why.contains("TLS"), "{why}");

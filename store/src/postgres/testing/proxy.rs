@@ -7,9 +7,9 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// What the proxy does to connections.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mood {
+/// What a [`Proxy`] does to connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
     /// It carries.
     Fine,
     /// It carries nothing, new connections included.
@@ -18,14 +18,15 @@ pub(super) enum Mood {
     Forgetful,
 }
 
-pub(super) struct Proxy {
+/// A proxy on a port of its own, for as long as the runtime lives.
+pub struct Proxy {
     address: SocketAddr,
     mood: watch::Sender<Mood>,
 }
 
 impl Proxy {
-    /// A proxy in front of `server`, host and port.
-    pub(super) async fn before(server: String) -> Self {
+    /// A proxy in front of `server` (`host:port`), in good mood.
+    pub async fn before(server: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (mood, watched) = watch::channel(Mood::Fine);
@@ -38,12 +39,13 @@ impl Proxy {
         Self { address, mood }
     }
 
-    /// Host and port.
-    pub(super) fn address(&self) -> String {
+    /// Where it listens: host and port.
+    pub fn address(&self) -> String {
         self.address.to_string()
     }
 
-    pub(super) fn be(&self, mood: Mood) {
+    /// Changes what it does, to the connections that it has as well.
+    pub fn be(&self, mood: Mood) {
         self.mood.send_replace(mood);
     }
 }

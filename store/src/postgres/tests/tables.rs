@@ -1,0 +1,109 @@
+//! The tables refuse what the domain does not have.
+
+use sqlx::error::DatabaseError;
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Row as _};
+use wasmill_domain::{KeyRole, LogLevel, LogSource, Outcome, State};
+
+use super::{Schema, connect};
+
+const EXECUTION: &str = "INSERT INTO executions (id, tenant, function, state, attempt, max_attempts, outcome, event_type, event_id, \
+                         event_source, traceparent, accepted_at, queued_at, due_at, finished_at) VALUES (gen_random_uuid(), 't', \
+                         'f', {state}, 1, 3, {outcome}, 'a', '1', '/', '00-', 0, 0, {due}, {finished})";
+
+async fn accepts(db: &mut PgConnection, sql: &str) -> bool {
+    match sqlx::query(AssertSqlSafe(sql)).execute(db).await {
+        Ok(_) => true,
+        Err(error) => {
+            let code = error.as_database_error().and_then(DatabaseError::code).unwrap_or_default();
+            // Integrity constraint violations.
+            assert!(code.starts_with("23"), "{sql}: {error}");
+            false
+        }
+    }
+}
+
+fn execution(state: &str, outcome: &str, due: &str, finished: &str) -> String {
+    let sql = EXECUTION.replace("{state}", state).replace("{outcome}", outcome);
+    sql.replace("{due}", due).replace("{finished}", finished)
+}
+
+fn attempt(outcome: &str) -> String {
+    format!(
+        "INSERT INTO attempts (execution_id, attempt, host, outcome, started_at, finished_at, queue_wait_ns, run_time_ns, fuel_used, \
+         peak_memory, log_lines_dropped, traceparent) VALUES (gen_random_uuid(), 1, 'h', '{outcome}', 0, 0, 0, 0, 0, 0, 0, '')"
+    )
+}
+
+fn log(level: &str, source: &str) -> String {
+    format!("INSERT INTO logs VALUES (gen_random_uuid(), 1, 0, 0, '{level}', '{source}', '', NULL)")
+}
+
+fn key(role: &str) -> String {
+    format!(
+        "INSERT INTO api_keys VALUES (gen_random_uuid(), 't', '{role}', '', sha256(gen_random_uuid()::text::bytea), 0)"
+    )
+}
+
+#[tokio::test]
+async fn words_are_those_of_the_domain() {
+    let schema = Schema::make().await;
+    connect(&schema).await;
+    let db = &mut schema.stranger().await;
+    for state in State::ALL {
+        let due = if state == State::Scheduled { "1" } else { "NULL" };
+        assert!(accepts(db, &execution(&format!("'{state}'"), "NULL", due, "1")).await, "{state}");
+    }
+    for outcome in Outcome::ALL {
+        assert!(accepts(db, &execution("'failed'", &format!("'{outcome}'"), "NULL", "1")).await, "{outcome}");
+        assert!(accepts(db, &attempt(outcome.as_str())).await, "{outcome}");
+    }
+    for level in LogLevel::ALL {
+        assert!(accepts(db, &log(level.as_str(), "log")).await, "{level}");
+    }
+    for source in LogSource::ALL {
+        assert!(accepts(db, &log("info", source.as_str())).await, "{}", source.as_str());
+    }
+    for role in [KeyRole::Operator, KeyRole::Tenant] {
+        assert!(accepts(db, &key(role.as_str())).await, "{role}");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_make_no_sense_are_refused() {
+    let schema = Schema::make().await;
+    connect(&schema).await;
+    let db = &mut schema.stranger().await;
+    for refused in [
+        execution("'odd'", "NULL", "NULL", "1"),
+        execution("NULL", "NULL", "NULL", "1"),
+        execution("'failed'", "'odd'", "NULL", "1"),
+        execution("'scheduled'", "NULL", "NULL", "NULL"),
+        execution("'queued'", "NULL", "1", "NULL"),
+        execution("'succeeded'", "'success'", "NULL", "NULL"),
+        attempt("odd"),
+        log("odd", "log"),
+        log("info", "odd"),
+        key("odd"),
+        "INSERT INTO revision VALUES (2, 1)".into(),
+        "INSERT INTO artifacts VALUES ('31 bytes are not enough', 0, '')".into(),
+        "INSERT INTO functions VALUES ('t', 'f', 1)".into(),
+        "INSERT INTO triggers VALUES ('t', 'f', 1, 0, 'a', NULL)".into(),
+        "INSERT INTO leases VALUES ('l', 'h', 0, 0)".into(),
+    ] {
+        assert!(!accepts(db, &refused).await, "{refused}");
+    }
+}
+
+/// A day's partition refuses what the table does.
+#[tokio::test]
+async fn partitions_have_the_checks_of_their_tables() {
+    let schema = Schema::make().await;
+    connect(&schema).await;
+    let checks = "SELECT r.relname::text AS name, count(c.oid) AS checks FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent \
+                  JOIN pg_class r ON r.oid = i.inhrelid LEFT JOIN pg_constraint c ON c.conrelid = r.oid AND c.contype = 'c' \
+                  WHERE p.relnamespace = current_schema()::regnamespace AND p.relkind = 'p' GROUP BY 1 \
+                  HAVING count(c.oid) <> (SELECT count(*) FROM pg_constraint o WHERE o.conrelid = min(p.oid) AND o.contype = 'c')";
+    let differing = sqlx::query(checks).fetch_all(&mut schema.stranger().await).await.unwrap();
+    assert!(differing.is_empty(), "{:?}", differing.iter().map(|row| row.get::<String, _>("name")).collect::<Vec<_>>());
+}
