@@ -18,8 +18,9 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
 ];
 
 /// Libraries that are spoken to from one crate only.
-const LIVES_IN: [(&str, &str); 6] = [
+const LIVES_IN: [(&str, &str); 7] = [
     ("sqlx", "store"),
+    ("lapin", "broker"),
     ("wasmtime", "host"),
     ("wasmtime-wasi", "host"),
     ("axum", "gateway"),

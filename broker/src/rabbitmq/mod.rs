@@ -1,29 +1,29 @@
 //! The broker for many processes: RabbitMQ, 3.10 to 4.x.
 //!
 //! # One message
-//! [`Broker::publish`] puts it into a **lane** ([`lanes`]), always the same one for a queue, so that the order is kept. The
-//! lane's task ([`lane`]) sends it over the lane's channel ([`flight`]), persistent and `mandatory`, without awaiting those
+//! [`Broker::publish`] puts it into a **lane** (`lanes`), always the same one for a queue, so that the order is kept. The
+//! lane's task (`lane`) sends it over the lane's channel (`flight`), persistent and `mandatory`, without awaiting those
 //! before it; hundreds await their confirms at a time. The confirm ends the publish. It stays in the lane's hands until then: when
 //! the channel or the connection is lost, what is unconfirmed is sent again over the next, in order. A publish that is not
 //! confirmed in time ends with [`Error::Unavailable`], and its message may be there or not.
 //!
-//! A **consumer** ([`consumer`]) has a channel of its own, whose prefetch is the consumer's. What comes is handed out under a tag
-//! that counts the channels too ([`holding`]), so that a tag of a lost channel is told from those of the next. Many tags that are
+//! A **consumer** (`consumer`) has a channel of its own, whose prefetch is the consumer's. What comes is handed out under a tag
+//! that counts the channels too (`holding`), so that a tag of a lost channel is told from those of the next. Many tags that are
 //! acknowledged at once become few words to RabbitMQ: one for all those without a gap before them. When the channel is lost the
 //! consumer attaches anew, with its prefetch, for as long as the queue exists.
 //!
-//! A **request** is a publish with a reply address: RabbitMQ's direct reply-to, which is the lane's own channel ([`replies`]).
+//! A **request** is a publish with a reply address: RabbitMQ's direct reply-to, which is the lane's own channel (`replies`).
 //!
 //! # Connections
-//! There are two ([`link`]), as RabbitMQ stops reading from those that publish when it is short of memory or disk: one publishes,
-//! one consumes and asks ([`control`]). Each is made again whenever it is lost, for ever, with growing waits; heartbeats tell one
+//! There are two (`link`), as RabbitMQ stops reading from those that publish when it is short of memory or disk: one publishes,
+//! one consumes and asks (`control`). Each is made again whenever it is lost, for ever, with growing waits; heartbeats tell one
 //! that is silent from one that is idle. A publish while RabbitMQ takes none waits for its time, and once that has gone on for as
 //! long it fails at once.
 //!
 //! # Queues
 //! Every queue is durable and takes so many messages, then refuses. A function's queue is a quorum queue, or a classic one by
 //! setting. A quorum queue counts deliveries, and never drops a message for their number: what to do about a message that kills
-//! hosts is the hosts' business. Their names are written into a stream ([`register`]), so that [`Broker::queues`] knows those that
+//! hosts is the hosts' business. Their names are written into a stream (`register`), so that [`Broker::queues`] knows those that
 //! other processes have declared.
 
 mod backoff;
