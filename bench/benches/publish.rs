@@ -14,7 +14,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tokio::runtime::Runtime;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{Broker, Consumption, FramePublisher, Message, PublisherSettings, QueueName, Tag};
-use wasmill_domain::{Dispatch, Event, ExecutionId, Frame, TenantName, Timestamp, TraceContext};
+use wasmill_domain::{Dispatch, Event, ExecutionId, Frame, Revision, TenantName, Timestamp, TraceContext};
 
 const TASKS: u64 = 64;
 const PREFETCH: u16 = 512;
@@ -173,6 +173,7 @@ fn dispatch() -> Dispatch {
         queued_at: Timestamp::now(),
         trace: TraceContext::new_root(),
         parent: None,
+        revision: Revision(0),
         event: Arc::new(event),
     }
 }

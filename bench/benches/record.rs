@@ -11,8 +11,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, Event, ExecutionId, LogLevel, LogLine, LogSource, Outcome, Output, TenantName,
-    Timestamp, TraceContext,
+    AttemptReport, Digest, Dispatch, Event, ExecutionId, LogLevel, LogLine, LogSource, Outcome, Output, Revision,
+    TenantName, Timestamp, TraceContext,
 };
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore, Synchronous};
 use wasmill_store::{Finished, Ledger as _, Publication, Started};
@@ -41,6 +41,7 @@ fn dispatch(event: &Arc<Event>) -> Dispatch {
         queued_at: Timestamp::now(),
         trace: TraceContext::new_root(),
         parent: None,
+        revision: Revision(0),
         event: Arc::clone(event),
     }
 }

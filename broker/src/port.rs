@@ -151,9 +151,6 @@ pub trait Broker: Send + Sync + 'static {
     /// How many messages a queue holds.
     async fn depth(&self, queue: &QueueName) -> Result<Depth>;
 
-    /// Every queue there is.
-    async fn queues(&self) -> Result<Vec<QueueName>>;
-
     /// Whether the broker answers.
     async fn ping(&self) -> Result<()>;
 }

@@ -33,6 +33,8 @@ pub struct Definitions {
     pub schemas: Vec<SchemaDefinition>,
     /// The API keys.
     pub keys: Vec<KeyDefinition>,
+    /// Functions that were deleted, while their queues may still hold something.
+    pub deleted: Vec<(TenantName, FunctionName)>,
 }
 
 /// A function at its current version.

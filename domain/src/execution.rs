@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::definition::Revision;
 use crate::digest::Digest;
 use crate::event::Event;
 use crate::names::{FunctionName, TenantName};
@@ -149,6 +150,9 @@ pub struct Dispatch {
     pub trace: TraceContext,
     /// The execution that emitted the event, where one did.
     pub parent: Option<ExecutionId>,
+    /// The revision of the definitions by which it was decided that the function runs: no host runs it by an earlier one. 0, where
+    /// nobody knows any more (a retry, what was in the outbox), is no condition.
+    pub revision: Revision,
     /// The event; shared by the executions that it fans out to.
     pub event: Arc<Event>,
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::definition::Revision;
 use crate::event::Event;
 use crate::execution::{Dispatch, ExecutionId};
 use crate::names::{FunctionName, TenantName};
@@ -61,6 +62,7 @@ struct WireDispatch {
     queued_at: Timestamp,
     trace: TraceContext,
     parent: Option<ExecutionId>,
+    revision: Revision,
     event: Arc<Event>,
 }
 
@@ -129,6 +131,7 @@ impl From<&Dispatch> for WireDispatch {
             queued_at: dispatch.queued_at,
             trace: dispatch.trace.clone(),
             parent: dispatch.parent,
+            revision: dispatch.revision,
             event: Arc::clone(&dispatch.event),
         }
     }
@@ -146,6 +149,7 @@ impl WireDispatch {
             queued_at: self.queued_at,
             trace: self.trace,
             parent: self.parent,
+            revision: self.revision,
             event: self.event,
         }
     }
@@ -167,6 +171,7 @@ mod tests {
             queued_at: Timestamp::now(),
             trace: TraceContext::new_root(),
             parent: Some(ExecutionId::new()),
+            revision: Revision(7),
             event: Arc::new(Event::new("1", "/test", "greeting".parse().unwrap(), data)),
         }
     }

@@ -10,6 +10,7 @@ pub mod event;
 pub mod execution;
 pub mod frame;
 pub mod key;
+pub mod key_hint;
 pub mod manifest;
 pub mod names;
 pub mod registry;
@@ -27,7 +28,7 @@ pub use execution::{AttemptReport, Dispatch, ExecutionId, LogLevel, LogLine, Log
 pub use frame::Frame;
 pub use key::{ApiKey, KeyDefinition, KeyRole};
 pub use manifest::Manifest;
-pub use names::{EventPattern, EventType, FunctionName, TenantName};
+pub use names::{EventPattern, EventType, FunctionName, HostLabel, TenantName};
 pub use registry::Registry;
 pub use retry::RetryPolicy;
 pub use state::{Move, State};

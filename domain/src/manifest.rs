@@ -1,12 +1,11 @@
 //! The function manifest, `wasmill.toml`: <../../docs/manifest.md> tells users of it.
 
-mod key_hint;
-
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::{EventPattern, FunctionName};
+use crate::key_hint::with_hint;
+use crate::names::{EventPattern, FunctionName, HostLabel};
 use crate::retry::RetryPolicy;
 use crate::units::{ByteSize, Span};
 
@@ -31,6 +30,9 @@ pub struct Manifest {
     /// What starts the function.
     #[serde(default, rename = "trigger", skip_serializing_if = "Vec::is_empty")]
     pub triggers: Vec<Trigger>,
+    /// Labels that a host must have, all of them, to run the function; none lets every host. At most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs_on: Vec<HostLabel>,
     /// What an attempt may use.
     #[serde(default)]
     pub limits: Limits,
@@ -130,8 +132,7 @@ impl Manifest {
     /// # Errors
     /// Where it is not TOML, a key is unknown (the nearest known one is named) or a value is out of bounds.
     pub fn from_toml(text: &str) -> Result<Self, Error> {
-        let manifest: Self =
-            toml::from_str(text).map_err(|e| Error::Syntax(key_hint::with_hint(e.to_string().trim_end())))?;
+        let manifest: Self = toml::from_str(text).map_err(|e| Error::Syntax(with_hint(e.to_string().trim_end())))?;
         manifest.check()?;
         Ok(manifest)
     }
@@ -141,8 +142,7 @@ impl Manifest {
     /// # Errors
     /// As [`Manifest::from_toml`], and where a schema is still the name of a file.
     pub fn from_json(value: serde_json::Value) -> Result<Self, Error> {
-        let manifest: Self =
-            serde_json::from_value(value).map_err(|e| Error::Syntax(key_hint::with_hint(&e.to_string())))?;
+        let manifest: Self = serde_json::from_value(value).map_err(|e| Error::Syntax(with_hint(&e.to_string())))?;
         manifest.check()?;
         for (i, trigger) in manifest.triggers.iter().enumerate() {
             if trigger.schema.as_ref().is_some_and(|schema| !schema.is_object() && !schema.is_boolean()) {
@@ -160,6 +160,7 @@ impl Manifest {
         let within = |key: &str, ok: bool, message: &str| if ok { Ok(()) } else { Err(out_of_bounds(key, message)) };
         let limits = &self.limits;
         within("description", self.description.len() <= 1024, "must be at most 1,024 bytes long")?;
+        within("runs_on", self.runs_on.len() <= 16, "a function asks for at most 16 labels")?;
         within("trigger", self.triggers.len() <= 64, "a function has at most 64 triggers")?;
         within("limits.fuel", (1_000..=1_000_000_000_000_000).contains(&limits.fuel), "must be 1,000 to 10^15")?;
         within("limits.memory", (64 << 10..=4 << 30).contains(&limits.memory.0), "must be 64KiB to 4GiB")?;
@@ -222,6 +223,7 @@ mod tests {
         let text = r#"
             name = "order-total"
             component = "order-total.wasm"
+            runs_on = ["gpu"]
             [[trigger]]
             event = "order.*"
             schema = "order.schema.json"
@@ -261,6 +263,7 @@ mod tests {
     fn values_out_of_bounds_are_named() {
         for (toml, key) in [
             ("[limits]\ntimeout = '16m'", "limits.timeout"),
+            (&format!("runs_on = [{}]", "'a',".repeat(17)), "runs_on"),
             ("[limits]\nconcurrency = 0", "limits.concurrency"),
             ("[retry]\nmax_attempts = 0", "retry.max_attempts"),
             ("[retry]\non = ['success']", "retry.on"),

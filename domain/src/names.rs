@@ -100,6 +100,14 @@ name!(
 );
 
 name!(
+    /// What a host offers and a function may ask for, for example `gpu` or `eu-west`.
+    HostLabel,
+    "a host's label",
+    "1 to 63 lower-case letters, digits and hyphens, a letter first",
+    is_label
+);
+
+name!(
     /// The `type` attribute of an event, for example `order.created`. CloudEvents allows any text; wasmill asks for what
     /// fits in a URL path and in a pattern.
     EventType,

@@ -18,6 +18,7 @@ pub struct Registry {
     revision: Revision,
     tenants: HashMap<TenantName, Tenant>,
     keys: HashMap<Digest, KeyDefinition>,
+    deleted: Vec<(TenantName, FunctionName)>,
 }
 
 #[derive(Debug, Default)]
@@ -97,7 +98,7 @@ impl Registry {
             tenant.schemas.insert(event_type, TypeSchema { definition: Arc::new(schema), compiled });
         }
         let keys = definitions.keys.into_iter().map(|key| (key.hash, key)).collect();
-        Self { revision: definitions.revision, tenants, keys }
+        Self { revision: definitions.revision, tenants, keys, deleted: definitions.deleted }
     }
 
     /// The revision that is indexed.
@@ -113,6 +114,11 @@ impl Registry {
     /// Every function of every tenant, in no order.
     pub fn functions(&self) -> impl Iterator<Item = &Arc<FunctionDefinition>> {
         self.tenants.values().flat_map(|tenant| tenant.functions.values())
+    }
+
+    /// Functions that were deleted, while their queues may still hold something.
+    pub fn deleted(&self) -> &[(TenantName, FunctionName)] {
+        &self.deleted
     }
 
     /// The functions of one tenant, by name.
@@ -280,7 +286,7 @@ mod tests {
     }
 
     fn registry(functions: Vec<FunctionDefinition>, schemas: Vec<SchemaDefinition>, previous: &Registry) -> Registry {
-        Registry::build(Definitions { revision: Revision(1), functions, schemas, keys: vec![] }, previous)
+        Registry::build(Definitions { revision: Revision(1), functions, schemas, ..Definitions::default() }, previous)
     }
 
     fn names(route: &Route) -> Vec<&str> {

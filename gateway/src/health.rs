@@ -44,10 +44,13 @@ pub(crate) async fn alive() -> Json<Alive> {
 
 /// Tell whether events are accepted
 ///
-/// They are while database or broker answers: either can stand in for the other.
+/// They are while database or broker answers, as either can stand in for the other, and until the process is told to stop.
 #[utoipa::path(get, path = "/readyz", tag = "service",
     responses((status = 200, description = "Events are accepted", body = Ready)))]
 pub(crate) async fn ready(State(app): State<Shared>) -> Result<Json<Ready>> {
+    if app.shutdown.is_cancelled() {
+        return Err(Error::Unavailable("this gateway is shutting down"));
+    }
     let store = async { tokio::time::timeout(PATIENCE, app.store.ping()).await.is_ok_and(|pong| pong.is_ok()) };
     let broker =
         async { tokio::time::timeout(PATIENCE, app.publisher.broker().ping()).await.is_ok_and(|pong| pong.is_ok()) };

@@ -20,6 +20,7 @@ mod invoke;
 mod keys;
 mod openapi;
 mod page;
+mod probes;
 mod problem;
 mod routes;
 mod rows;
@@ -35,6 +36,7 @@ use wasmill_broker::FramePublisher;
 use wasmill_component::Preflight;
 use wasmill_store::{RegistryWatch, Store};
 
+pub use probes::{Part, Readiness, serve_probes};
 pub use settings::GatewaySettings;
 
 /// What a gateway is made of.

@@ -54,6 +54,7 @@ pub(crate) fn route(
             queued_at: now,
             trace: span.clone(),
             parent: Some(parent.execution),
+            revision: registry.revision(),
             event: Arc::clone(&event),
         }));
     }
@@ -168,6 +169,7 @@ mod tests {
             queued_at: Timestamp::now(),
             trace: TraceContext::new_root(),
             parent: None,
+            revision: Revision(0),
             event: Arc::new(Event::new("1", "/s", "shop.opened".parse().unwrap(), "{}")),
         }
     }

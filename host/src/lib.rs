@@ -30,4 +30,4 @@ pub use engine::{Engine, StartError};
 pub use prepare::Prepared;
 pub use run::{Attempt, Emitted, Invocation};
 pub use settings::{EngineSettings, GuestSettings, HostSettings, RecorderSettings};
-pub use worker::{Broken, HostParts, run};
+pub use worker::{Broken, HostParts, HostStatus, run};

@@ -1,7 +1,10 @@
 //! Everything about a host that can be set, with the defaults written down.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use wasmill_domain::HostLabel;
 
 /// How functions are compiled and run.
 #[derive(Clone, Debug)]
@@ -69,21 +72,25 @@ pub struct GuestSettings {
 pub struct HostSettings {
     /// What the host is called in attempts. Default: the machine's name and the process id.
     pub name: String,
+    /// The labels that functions may ask for with `runs_on`; `None` runs every function, whatever it asks for. Default:
+    /// `None`, which suits a process that is the only host.
+    pub labels: Option<BTreeSet<HostLabel>>,
     /// Executions that are in the host's hands at once, all functions together: running, or ended and waiting for room
     /// at the recorder. At most as many as the engine has slots. Default: 256.
     pub in_flight: usize,
     /// Bytes of frames that the host has taken and not yet acknowledged. A single larger frame is still taken, alone.
     /// Default: 256 MiB.
     pub held_bytes: usize,
-    /// How often a message may be delivered before it is taken apart, or parked if there is one execution in it.
-    /// Default: 3.
+    /// How often a message may be delivered again before it is taken apart, or parked if there is one execution in it. A lost
+    /// connection counts too, so it is more than the bad luck that an innocent message may have. Default: 5.
     pub redelivery_limit: u32,
     /// How long executions may go on after the host was told to stop. Default: 30 s.
     pub grace: Duration,
     /// Executions that run longer than this are announced as running. Default: 250 ms.
     pub announce_after: Duration,
-    /// How often queues of deleted functions are looked at. Default: 60 s.
-    pub orphan_interval: Duration,
+    /// How long the queue of a deleted function must be empty before it is deleted too. It leaves gateways that have not heard of
+    /// the deletion the time to do so. Default: 60 s.
+    pub cleanup_after: Duration,
     /// How outcomes are committed.
     pub recorder: RecorderSettings,
 }
@@ -146,12 +153,13 @@ impl Default for HostSettings {
         let machine = Some(machine.trim()).filter(|name| !name.is_empty()).unwrap_or("host");
         Self {
             name: format!("{machine}-{}", std::process::id()),
+            labels: None,
             in_flight: 256,
             held_bytes: 256 << 20,
-            redelivery_limit: 3,
+            redelivery_limit: 5,
             grace: Duration::from_secs(30),
             announce_after: Duration::from_millis(250),
-            orphan_interval: Duration::from_secs(60),
+            cleanup_after: Duration::from_secs(60),
             recorder: RecorderSettings::default(),
         }
     }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rustix::process::{Resource, Rlimit, setrlimit};
-use wasmill_domain::{Digest, Dispatch, Event, ExecutionId, Manifest, Outcome, TenantName, Timestamp, TraceContext};
+use wasmill_domain::{
+    Digest, Dispatch, Event, ExecutionId, Manifest, Outcome, Revision, TenantName, Timestamp, TraceContext,
+};
 use wasmill_host::{Engine, EngineSettings, Invocation};
 
 const HELLO: &[u8] = include_bytes!("../../functions/hello/hello.wasm");
@@ -57,6 +59,7 @@ fn run((gib, pooled, least, most): (u64, bool, usize, usize)) {
             queued_at: Timestamp::now(),
             trace: TraceContext::new_root(),
             parent: None,
+            revision: Revision(0),
             event: Arc::new(event),
         };
         let runner = Arc::clone(&engine);

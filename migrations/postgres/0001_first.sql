@@ -59,6 +59,12 @@ CREATE TABLE triggers (
     FOREIGN KEY (tenant, function, version) REFERENCES versions (tenant, function, number) ON DELETE CASCADE
 );
 
+CREATE TABLE deleted_functions (
+    tenant text NOT NULL,
+    name text NOT NULL,
+    PRIMARY KEY (tenant, name)
+);
+
 CREATE TABLE schemas (
     tenant text NOT NULL,
     event_type text NOT NULL,

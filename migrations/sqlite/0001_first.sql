@@ -57,6 +57,13 @@ CREATE TABLE triggers (
     FOREIGN KEY (tenant, function, version) REFERENCES versions (tenant, function, number) ON DELETE CASCADE
 ) STRICT;
 
+-- Functions that do not exist any more, while their queues may hold something.
+CREATE TABLE deleted_functions (
+    tenant TEXT NOT NULL,
+    name TEXT NOT NULL,
+    PRIMARY KEY (tenant, name)
+) STRICT, WITHOUT ROWID;
+
 -- The schema of an event type.
 CREATE TABLE schemas (
     tenant TEXT NOT NULL,

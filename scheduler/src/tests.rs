@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{Broker, FramePublisher, PublisherSettings, QueueName};
 use wasmill_domain::{
-    AttemptReport, Dispatch, Event, ExecutionId, Frame, Outcome, State, TenantName, Timestamp, TraceContext,
+    AttemptReport, Dispatch, Event, ExecutionId, Frame, Outcome, Revision, State, TenantName, Timestamp, TraceContext,
 };
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{Agenda as _, ExecutionQuery, Finished, Ledger as _, Publication, Store};
@@ -94,6 +94,7 @@ fn dispatch_to(function: &str) -> Dispatch {
         queued_at: Timestamp::now(),
         trace: TraceContext::new_root(),
         parent: None,
+        revision: Revision(0),
         event: Arc::new(Event::new("1", "/tests", "order.created".parse().unwrap(), "{}")),
     }
 }

@@ -27,7 +27,7 @@ macro_rules! suite {
         crate::conformance::suite! { @tests $fresh;
             versions: an_empty_store_is_at_revision_zero, a_deploy_is_defined, the_same_deploy_changes_nothing,
                 another_deploy_is_another_version, a_deploy_needs_its_artifact, a_rollback_moves_a_pointer,
-                a_function_is_deleted_with_its_versions, functions_of_tenants_are_apart;
+                a_function_is_deleted_with_its_versions, a_deleted_function_is_forgotten_once, functions_of_tenants_are_apart;
             catalog: schemas_count_their_changes, keys_are_kept, the_last_operator_stays, artifacts_are_kept_by_content,
                 changes_at_once_have_revisions_of_their_own, a_refused_change_leaves_no_trace, any_text_is_kept;
             history: it_answers, an_accepted_execution_is_queued, what_is_there_is_left_as_it_is, a_start_is_news,

@@ -162,8 +162,16 @@ pub enum Change {
         /// The version's number.
         to: Option<u32>,
     },
-    /// Deletes a function with its versions and triggers; its executions stay.
+    /// Deletes a function with its versions and triggers; its executions stay. It is among [`Definitions::deleted`] from then on.
     DeleteFunction {
+        /// The tenant.
+        tenant: TenantName,
+        /// The function.
+        function: FunctionName,
+    },
+    /// Forgets that a function was deleted: nothing is left of its queue. One that is not among [`Definitions::deleted`] any more
+    /// changes nothing.
+    ForgetFunction {
         /// The tenant.
         tenant: TenantName,
         /// The function.

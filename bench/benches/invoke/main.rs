@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use wasmill_domain::{Digest, Dispatch, Event, ExecutionId, Manifest, Outcome, TenantName, Timestamp, TraceContext};
+use wasmill_domain::{
+    Digest, Dispatch, Event, ExecutionId, Manifest, Outcome, Revision, TenantName, Timestamp, TraceContext,
+};
 use wasmill_host::{Engine, EngineSettings, Invocation, Prepared};
 
 /// A real function: parses JSON, reads its environment, logs a line, writes JSON.
@@ -44,6 +46,7 @@ async fn invoke(engine: Arc<Engine>, prepared: Arc<Prepared>, manifest: Arc<Mani
         queued_at: Timestamp::now(),
         trace: TraceContext::new_root(),
         parent: None,
+        revision: Revision(0),
         event,
     };
     for _ in 0..count {

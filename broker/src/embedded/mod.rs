@@ -232,10 +232,6 @@ impl Broker for EmbeddedBroker {
         self.shared.lock().depth(queue)
     }
 
-    async fn queues(&self) -> Result<Vec<QueueName>> {
-        self.shared.lock().queue_names()
-    }
-
     async fn ping(&self) -> Result<()> {
         self.shared.lock().health()
     }

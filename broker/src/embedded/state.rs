@@ -273,6 +273,7 @@ impl State {
         Ok(self.queues.get(&id).map(Queue::depth).unwrap_or_default())
     }
 
+    #[cfg(test)]
     pub(super) fn queue_names(&self) -> Result<Vec<QueueName>> {
         self.refuse_if_closed()?;
         let mut names: Vec<QueueName> = self.names.keys().cloned().collect();

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use wasmill_domain::frame::{MAX_DISPATCHES, SOFT_MAX_BYTES};
-use wasmill_domain::{Event, ExecutionId, TenantName, TraceContext};
+use wasmill_domain::{Event, ExecutionId, Revision, TenantName, TraceContext};
 
 use super::*;
 use crate::embedded::{EmbeddedBroker, EmbeddedSettings};
@@ -81,10 +81,6 @@ impl Broker for Gate {
         self.broker.depth(queue).await
     }
 
-    async fn queues(&self) -> Result<Vec<QueueName>> {
-        self.broker.queues().await
-    }
-
     async fn ping(&self) -> Result<()> {
         self.broker.ping().await
     }
@@ -127,6 +123,7 @@ fn dispatch(id: usize, length: usize) -> Dispatch {
         queued_at: Timestamp::from_micros(1),
         trace: TraceContext::new_root(),
         parent: None,
+        revision: Revision(0),
         event: Arc::new(Event::new(id.to_string(), "/test", "greeting".parse().unwrap(), vec![b'x'; length])),
     }
 }

@@ -23,8 +23,7 @@
 //! # Queues
 //! Every queue is durable and takes so many messages, then refuses. A function's queue is a quorum queue, or a classic one by
 //! setting. A quorum queue counts deliveries, and never drops a message for their number: what to do about a message that kills
-//! hosts is the hosts' business. Their names are written into a stream (`register`), so that [`Broker::queues`] knows those that
-//! other processes have declared.
+//! hosts is the hosts' business.
 
 mod backoff;
 mod consumer;
@@ -35,7 +34,6 @@ mod known;
 mod lane;
 mod lanes;
 mod link;
-mod register;
 mod replies;
 mod settings;
 mod target;
@@ -61,25 +59,21 @@ use self::control::Control;
 use self::known::Known;
 use self::lanes::Lanes;
 use self::link::Link;
-use self::register::Register;
 use self::target::Target;
 use crate::port::{Broker, Consumption, Depth, Error, Message, PendingReply, QueueName, ReplyTo, Result};
 
 /// A RabbitMQ as a [`Broker`]. When it is dropped its connections end, and consumers with them.
 ///
-/// What AMQP does not say:
-/// - [`Depth::unacked`] counts what the consumers of this very broker hold, not those of other processes;
-/// - [`Broker::queues`] hears of other processes' queues a moment after they were declared, and may name some that are gone: what is
-///   done with them then says [`Error::NoQueue`].
+/// As AMQP does not say how many messages are held, [`Depth::unacked`] counts what the consumers of this very broker hold, not those
+/// of other processes.
 pub struct RabbitBroker {
     publishing: Link,
     consuming: Link,
     lanes: Lanes,
-    control: Arc<Control>,
+    control: Control,
     /// Apart from the other operations, so that a slow one does not make RabbitMQ look dead.
     pinger: Control,
-    known: Arc<Known>,
-    register: Arc<Register>,
+    known: Known,
     prefix: String,
     patience: Duration,
     closing: watch::Sender<bool>,
@@ -98,17 +92,11 @@ impl RabbitBroker {
         let publishing = Link::start(Arc::clone(&target), "publishing", told.clone());
         let consuming = Link::start(Arc::clone(&target), "consuming", told);
         let settings = &target.settings;
-        let control = Arc::new(Control::new(consuming.clone(), settings));
-        let known = Arc::new(Known::default());
-        let register = Register::new(Arc::clone(&control), Arc::clone(&known), &settings.queue_prefix);
-        let register = Arc::new(register.map_err(|error| SetupError::Prefix(error.to_string()))?);
-        tokio::spawn(Arc::clone(&register).read(consuming.clone()));
         Ok(Self {
             lanes: Lanes::start(publishing.clone(), settings),
-            control,
+            control: Control::new(consuming.clone(), settings),
             pinger: Control::new(consuming.clone(), settings),
-            known,
-            register,
+            known: Known::default(),
             prefix: settings.queue_prefix.clone(),
             patience: settings.operation_timeout,
             publishing,
@@ -133,7 +121,6 @@ impl RabbitBroker {
     fn noted<T>(&self, queue: &QueueName, result: Result<T>) -> Result<T> {
         if let Err(Error::NoQueue(_)) = &result {
             self.known.remove_unless_consumed(queue);
-            self.register.forget(queue);
         }
         result
     }
@@ -150,14 +137,12 @@ impl Broker for RabbitBroker {
     async fn declare(&self, queue: &QueueName) -> Result<()> {
         self.control.declare(queue, self.name(queue)?).await?;
         self.known.add(queue);
-        self.register.write(queue, &self.lanes).await;
         Ok(())
     }
 
     async fn delete(&self, queue: &QueueName) -> Result<()> {
         self.control.delete(queue, self.name(queue)?).await?;
         self.known.remove(queue);
-        self.register.forget(queue);
         Ok(())
     }
 
@@ -186,10 +171,6 @@ impl Broker for RabbitBroker {
     async fn depth(&self, queue: &QueueName) -> Result<Depth> {
         let ready = self.control.ready(queue, self.name(queue)?).await;
         Ok(Depth { ready: self.noted(queue, ready)?, unacked: self.known.held(queue) })
-    }
-
-    async fn queues(&self) -> Result<Vec<QueueName>> {
-        Ok(self.known.names())
     }
 
     async fn ping(&self) -> Result<()> {

@@ -30,9 +30,6 @@ pub enum SetupError {
         /// What is wrong with it.
         reason: String,
     },
-    /// What is put in front of queues' names is too long.
-    #[error("the prefix of queues' names cannot be used: {0}")]
-    Prefix(String),
     /// The system has no certificates to trust, and no file of them was given.
     #[error("the system's certificates cannot be used: {0}; give a file of certificates, or install the system's")]
     SystemCertificates(String),

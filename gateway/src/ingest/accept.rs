@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
 use wasmill_broker::Error as BrokerError;
-use wasmill_domain::{Dispatch, Event, ExecutionId, FunctionDefinition, TenantName, Timestamp, TraceContext};
+use wasmill_domain::{Dispatch, Event, ExecutionId, FunctionDefinition, Revision, TenantName, Timestamp, TraceContext};
 use wasmill_store::Publication;
 
 use crate::app::App;
@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 pub(crate) struct Checked {
     pub(crate) event: Arc<Event>,
     pub(crate) functions: Vec<Arc<FunctionDefinition>>,
+    /// The definitions' revision that says so.
+    pub(crate) revision: Revision,
     pub(crate) trace: TraceContext,
 }
 
@@ -31,6 +33,7 @@ impl Checked {
             queued_at: now,
             trace: self.trace.clone(),
             parent: None,
+            revision: self.revision,
             event: Arc::clone(&self.event),
         })
     }

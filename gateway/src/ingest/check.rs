@@ -101,7 +101,7 @@ impl Incoming {
         }
         check_data(&event, &route, place)?;
         let trace = self.trace_of(&event);
-        Ok(Checked { event: Arc::new(event), functions: route.functions, trace })
+        Ok(Checked { event: Arc::new(event), functions: route.functions, revision: self.registry.revision(), trace })
     }
 
     fn unknown_type(&self, event: &Event, place: &Place) -> Error {

@@ -11,7 +11,7 @@ mod versions;
 use std::sync::Arc;
 
 use wasmill_domain::{
-    Digest, Dispatch, Event, ExecutionId, FunctionName, Manifest, TenantName, Timestamp, TraceContext,
+    Digest, Dispatch, Event, ExecutionId, FunctionName, Manifest, Revision, TenantName, Timestamp, TraceContext,
 };
 
 use crate::{Attempt, Engine, EngineSettings, Invocation, Prepared};
@@ -37,6 +37,7 @@ fn dispatch(event: Event) -> Dispatch {
         queued_at: Timestamp::now(),
         trace: TraceContext::new_root(),
         parent: None,
+        revision: Revision(0),
         event: Arc::new(event),
     }
 }

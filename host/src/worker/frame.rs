@@ -10,7 +10,7 @@ use wasmill_broker::{Delivery, Error, Message, QueueName};
 use wasmill_domain::{Dispatch, Frame, Outcome};
 
 use super::attempt::{make, not_run};
-use super::version::Version;
+use super::version::{Version, Versions, version_at};
 use super::{Host, Key};
 use crate::backoff::Backoff;
 use crate::recorder::Committed;
@@ -28,7 +28,7 @@ pub(super) enum Settled {
 pub(super) async fn work(
     host: Arc<Host>,
     key: Key,
-    version: Version,
+    mut versions: Versions,
     slots: Arc<Semaphore>,
     delivery: Delivery,
 ) -> Settled {
@@ -46,6 +46,8 @@ pub(super) async fn work(
     let settled = if dispatches.is_empty() {
         Settled::Ack
     } else if redeliveries < host.settings.redelivery_limit.max(1) {
+        let revision = dispatches.iter().map(|dispatch| dispatch.revision).max().unwrap_or_default();
+        let version = version_at(&host, &mut versions, revision).await;
         run_all(&host, version, slots, dispatches).await
     } else if dispatches.len() > 1 {
         split(&host, &key, &message, dispatches).await

@@ -5,6 +5,7 @@ mod attempt;
 mod frame;
 mod queue;
 mod running;
+mod status;
 mod version;
 
 use std::collections::HashSet;
@@ -15,14 +16,15 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use wasmill_broker::{Broker, FramePublisher, QueueName};
+use wasmill_broker::{Broker, FramePublisher};
 use wasmill_component::PreflightError;
-use wasmill_domain::{Digest, FunctionName, TenantName};
+use wasmill_domain::{Digest, FunctionDefinition, FunctionName, Registry, TenantName};
 use wasmill_store::{RegistryWatch, Store};
 
 use self::admission::Admission;
 use self::queue::QueueWorker;
 use self::running::Running;
+pub use self::status::HostStatus;
 use crate::engine::Engine;
 use crate::outbox::Outbox;
 use crate::prepare::Prepared;
@@ -41,6 +43,8 @@ pub struct HostParts {
     pub engine: Arc<Engine>,
     /// How it works.
     pub settings: HostSettings,
+    /// What it tells of itself meanwhile.
+    pub status: HostStatus,
 }
 
 /// A part of the host broke down, which is a mistake in wasmill. What it had in hand is delivered again.
@@ -55,6 +59,7 @@ struct Host {
     publisher: FramePublisher,
     engine: Arc<Engine>,
     settings: HostSettings,
+    status: HostStatus,
     recorder: Recorder,
     admission: Admission,
     running: Arc<Running>,
@@ -77,7 +82,7 @@ type Key = (TenantName, FunctionName);
 /// # Errors
 /// Where one of its own parts panics.
 pub async fn run(parts: HostParts, shutdown: CancellationToken) -> Result<(), Broken> {
-    let HostParts { store, registry, publisher, engine, settings } = parts;
+    let HostParts { store, registry, publisher, engine, settings, status } = parts;
     let (outbox, publishing) = Outbox::new(Arc::clone(&store), publisher.clone(), settings.recorder.outbox);
     let (recorder, recording) = Recorder::new(Arc::clone(&store), outbox, &settings.recorder);
     let mut background = JoinSet::new();
@@ -102,11 +107,13 @@ pub async fn run(parts: HostParts, shutdown: CancellationToken) -> Result<(), Br
         stop: shutdown,
         cut: CancellationToken::new(),
         settings,
+        status: status.clone(),
     });
     tracing::info!(host = host.settings.name, slots = host.engine.slots(), "the host takes work");
     let mut workers = JoinSet::new();
     let mut result = supervise(&host, &mut workers).await;
     host.stop.cancel();
+    status.drain();
 
     let grace = host.settings.grace;
     if tokio::time::timeout(grace, finish(&mut workers, &mut result)).await.is_err() {
@@ -134,24 +141,19 @@ async fn finish<T: 'static>(tasks: &mut JoinSet<T>, result: &mut Result<(), Brok
     }
 }
 
-/// Keeps a worker for each function, and for each queue that is left of a deleted one, until the host is to stop.
+/// Keeps a worker for each function that this host may run, and for each queue that is left of a deleted one, until the host is
+/// to stop.
 async fn supervise(host: &Arc<Host>, workers: &mut JoinSet<Key>) -> Result<(), Broken> {
     let mut registry = host.registry.subscribe();
-    let mut orphans = tokio::time::interval(host.settings.orphan_interval);
-    orphans.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut at_work: HashSet<Key> = HashSet::new();
     loop {
-        let defined: Vec<Key> =
-            registry.borrow_and_update().functions().map(|f| (f.tenant.clone(), f.name.clone())).collect();
-        start_workers(host, workers, &mut at_work, defined);
+        let wanted = host.wanted(&registry.borrow_and_update());
+        start_workers(host, workers, &mut at_work, wanted);
+        host.status.set_workers(at_work.len());
         tokio::select! {
             () = host.stop.cancelled() => return Ok(()),
             // An error would mean that the watch is gone, and the host holds it.
             _ = registry.changed() => {}
-            _ = orphans.tick() => {
-                let orphaned = orphaned(host, &at_work).await;
-                start_workers(host, workers, &mut at_work, orphaned);
-            }
             Some(ended) = workers.join_next() => match ended {
                 Ok(key) => {
                     at_work.remove(&key);
@@ -170,37 +172,24 @@ fn start_workers(host: &Arc<Host>, workers: &mut JoinSet<Key>, at_work: &mut Has
     }
 }
 
-/// Queues that hold something for functions that nobody works for: deleted ones. Their executions are to be cancelled.
-async fn orphaned(host: &Host, at_work: &HashSet<Key>) -> Vec<Key> {
-    let broker = host.publisher.broker();
-    let queues = match broker.queues().await {
-        Ok(queues) => queues,
-        Err(error) => {
-            tracing::debug!(%error, "the queues are not known");
-            return Vec::new();
-        }
-    };
-    let mut orphaned = Vec::new();
-    for queue in queues {
-        if let Some(key) = key_of(&queue)
-            && !at_work.contains(&key)
-            && broker.depth(&queue).await.is_ok_and(|depth| depth.ready > 0)
-        {
-            orphaned.push(key);
-        }
-    }
-    orphaned
-}
-
-/// The function that a queue belongs to.
-fn key_of(queue: &QueueName) -> Option<Key> {
-    let (tenant, function) = queue.as_str().strip_prefix("wasmill.")?.split_once('.')?;
-    Some((tenant.parse().ok()?, function.parse().ok()?))
-}
-
 impl Host {
     fn broker(&self) -> &Arc<dyn Broker> {
         self.publisher.broker()
+    }
+
+    /// What this host is to work for.
+    fn wanted(&self, registry: &Registry) -> Vec<Key> {
+        let functions = registry.functions().filter(|function| self.may_run(function));
+        let functions = functions.map(|function| (function.tenant.clone(), function.name.clone()));
+        functions.chain(registry.deleted().iter().cloned()).collect()
+    }
+
+    /// Whether this host has every label that the function asks for.
+    fn may_run(&self, function: &FunctionDefinition) -> bool {
+        match &self.settings.labels {
+            Some(labels) => function.manifest.runs_on.iter().all(|label| labels.contains(label)),
+            None => true,
+        }
     }
 
     /// A version, ready to run. May be awaited on any thread.

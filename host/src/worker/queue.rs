@@ -1,17 +1,19 @@
 //! The worker of one queue: takes messages off it as fast as the function's concurrency allows.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::task::AbortOnDropHandle;
 use wasmill_broker::{Consumption, Deliveries, Delivery, QueueName, Settle, Tag};
+use wasmill_store::Change;
 
 use super::frame::{Settled, work};
-use super::version::{Version, follow};
+use super::version::{Version, Versions, follow};
 use super::{Host, Key, kib};
 use crate::backoff::Backoff;
 
@@ -32,7 +34,7 @@ pub(super) struct QueueWorker {
     host: Arc<Host>,
     key: Key,
     queue: QueueName,
-    version: watch::Receiver<Option<Version>>,
+    versions: Versions,
     _follow: AbortOnDropHandle<()>,
     /// Messages in hand.
     frames: JoinSet<Settled>,
@@ -59,20 +61,22 @@ enum Ended {
     Stop,
     /// It must be made anew: the broker ended it, or the concurrency is another.
     Again,
-    /// The function is deleted and its queue empty.
+    /// The function is deleted and its queue has been empty for a while.
     Empty,
+    /// The function's current version asks for a label that this host does not have.
+    Elsewhere,
 }
 
 impl QueueWorker {
     pub(super) fn new(host: Arc<Host>, key: Key) -> Self {
-        let (sender, version) = watch::channel(None);
+        let (sender, versions) = watch::channel(None);
         let follow = AbortOnDropHandle::new(tokio::spawn(follow(Arc::clone(&host), key.clone(), sender)));
         let queue = QueueName::of_function(&key.0, &key.1);
         Self {
             host,
             key,
             queue,
-            version,
+            versions,
             _follow: follow,
             frames: JoinSet::new(),
             held: HashMap::new(),
@@ -80,39 +84,90 @@ impl QueueWorker {
         }
     }
 
-    /// Works until the host is to stop, or the function is deleted and nothing is left of it. Gives its name back.
+    /// Works until the host is to stop, the function is deleted and nothing is left of it, or it is for other hosts. Gives its name
+    /// back.
     pub(super) async fn run(mut self) -> Key {
         let stop = self.host.stop.clone();
         tokio::select! {
             () = stop.cancelled() => return self.key,
             // The sender lives as long as this.
-            _ = self.version.wait_for(Option::is_some) => {}
+            _ = self.versions.wait_for(Option::is_some) => {}
         }
         let mut backoff = Backoff::new(self.host.settings.recorder.max_pause);
-        loop {
+        while self.is_for_here() {
             let concurrency = self.concurrency();
             let consumption = tokio::select! {
                 () = stop.cancelled() => break,
-                consumption = consume(&self.host, &self.queue, concurrency) => consumption,
+                consumption = self.consume(concurrency) => consumption,
             };
-            let Some(consumption) = consumption else {
-                tokio::select! {
-                    () = stop.cancelled() => break,
-                    () = backoff.pause() => continue,
+            let consumption = match consumption {
+                Ok(consumption) => consumption,
+                Err(error) => {
+                    tracing::warn!(queue = %self.queue, %error, "the queue cannot be consumed yet");
+                    tokio::select! {
+                        () = stop.cancelled() => break,
+                        () = backoff.pause() => continue,
+                    }
                 }
             };
             backoff = Backoff::new(self.host.settings.recorder.max_pause);
             match self.take(consumption, concurrency).await {
                 Ended::Again => {}
-                Ended::Stop | Ended::Empty => break,
+                Ended::Empty => {
+                    self.clear_away().await;
+                    break;
+                }
+                Ended::Stop | Ended::Elsewhere => break,
             }
         }
         self.finish().await;
         self.key
     }
 
+    async fn consume(&self, concurrency: NonZeroU16) -> wasmill_broker::Result<Consumption> {
+        self.host.broker().declare(&self.queue).await?;
+        self.host.broker().consume(&self.queue, concurrency).await
+    }
+
+    /// Deletes what is left of a deleted function: its queue, and the memory of it.
+    async fn clear_away(&self) {
+        let mut backoff = Backoff::new(self.host.settings.recorder.max_pause);
+        // It may have been deployed again just now.
+        while self.is_deleted() {
+            match self.try_to_clear_away().await {
+                Ok(()) => {
+                    tracing::info!(queue = %self.queue, "the queue of a deleted function is deleted");
+                    return;
+                }
+                Err(error) => tracing::debug!(queue = %self.queue, %error, "an empty queue is left for now"),
+            }
+            tokio::select! {
+                () = self.host.stop.cancelled() => return,
+                () = backoff.pause() => {}
+            }
+        }
+    }
+
+    async fn try_to_clear_away(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self.host.broker().delete(&self.queue).await?;
+        let (tenant, function) = self.key.clone();
+        let changed = self.host.store.define(&Change::ForgetFunction { tenant, function }).await?;
+        // Or this worker would be begun again.
+        self.host.registry.reach(changed.revision).await?;
+        Ok(())
+    }
+
+    fn is_deleted(&self) -> bool {
+        matches!(self.current(), Version::Deleted)
+    }
+
     fn current(&self) -> Version {
-        self.version.borrow().clone().unwrap_or(Version::Deleted)
+        self.versions.borrow().as_ref().map_or(Version::Deleted, |current| current.version.clone())
+    }
+
+    /// What is left of a deleted function any host may clear away.
+    fn is_for_here(&self) -> bool {
+        self.current().definition().is_none_or(|definition| self.host.may_run(definition))
     }
 
     fn concurrency(&self) -> NonZeroU16 {
@@ -124,26 +179,35 @@ impl QueueWorker {
     /// Takes messages until there is a reason to stop.
     async fn take(&mut self, consumption: Consumption, concurrency: NonZeroU16) -> Ended {
         let Consumption { mut deliveries, settle } = consumption;
+        let _consuming = self.host.status.consume();
         let (acks, receiver) = mpsc::channel(usize::from(concurrency.get()));
         while self.acking.try_join_next().is_some() {}
         self.acking.spawn(acknowledge(Arc::clone(&settle), receiver));
         let consumer = Arc::new(Consumer { settle, acks });
         let slots = Arc::new(Semaphore::new(usize::from(concurrency.get())));
         let stop = self.host.stop.clone();
+        let mut empty_since = None;
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ended::Stop,
                 Some(ended) = self.frames.join_next_with_id() => self.settle(ended).await,
-                Ok(()) = self.version.changed() => if self.concurrency() != concurrency {
-                    return Ended::Again;
-                },
+                Ok(()) = self.versions.changed() => {
+                    if !self.is_for_here() {
+                        return Ended::Elsewhere;
+                    }
+                    if self.concurrency() != concurrency {
+                        return Ended::Again;
+                    }
+                }
                 delivery = next(&slots, &mut *deliveries) => match delivery {
                     Some(delivery) => self.begin(delivery, &slots, &consumer).await,
                     None => return Ended::Again,
                 },
-                () = tokio::time::sleep(EMPTY_CHECK), if matches!(self.current(), Version::Deleted) => {
-                    if self.frames.is_empty() && self.is_empty().await {
+                () = tokio::time::sleep(EMPTY_CHECK), if self.is_deleted() => {
+                    if !self.frames.is_empty() || !self.is_empty().await {
+                        empty_since = None;
+                    } else if empty_since.get_or_insert_with(Instant::now).elapsed() >= self.host.settings.cleanup_after {
                         return Ended::Empty;
                     }
                 }
@@ -170,7 +234,8 @@ impl QueueWorker {
             consumer.release(&[tag]).await;
             return;
         };
-        let working = work(Arc::clone(&self.host), self.key.clone(), self.current(), Arc::clone(slots), delivery);
+        let working =
+            work(Arc::clone(&self.host), self.key.clone(), self.versions.clone(), Arc::clone(slots), delivery);
         let frame = self.frames.spawn(async move {
             let settled = working.await;
             drop(room);
@@ -227,21 +292,6 @@ async fn next(slots: &Semaphore, deliveries: &mut dyn Deliveries) -> Option<Deli
     // Never closed. Given back at once: the execution takes its own.
     drop(slots.acquire().await);
     deliveries.next().await
-}
-
-/// Begins to consume; `None` where that is not possible now.
-async fn consume(host: &Host, queue: &QueueName, concurrency: NonZeroU16) -> Option<Consumption> {
-    let consumption = async {
-        host.broker().declare(queue).await?;
-        host.broker().consume(queue, concurrency).await
-    };
-    match consumption.await {
-        Ok(consumption) => Some(consumption),
-        Err(error) => {
-            tracing::warn!(%queue, %error, "the queue cannot be consumed yet");
-            None
-        }
-    }
 }
 
 impl Consumer {

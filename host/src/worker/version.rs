@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use wasmill_domain::{FunctionDefinition, Registry};
+use wasmill_domain::{FunctionDefinition, Registry, Revision};
 
 use super::{Host, Key};
 use crate::backoff::Backoff;
@@ -29,38 +29,87 @@ impl Version {
     }
 }
 
-/// Keeps `current` at the function's current version, for ever. What `current` holds until the first version is ready is
-/// `None`.
-pub(super) async fn follow(host: Arc<Host>, key: Key, current: watch::Sender<Option<Version>>) {
+/// A function's version, and the revision of the definitions that says so.
+#[derive(Clone, Debug)]
+pub(super) struct Current {
+    pub(super) revision: Revision,
+    pub(super) version: Version,
+}
+
+/// Where a function's version is found; `None` until the first one is ready.
+pub(super) type Versions = watch::Receiver<Option<Current>>;
+
+/// Keeps `current` at the function's current version, for ever.
+pub(super) async fn follow(host: Arc<Host>, key: Key, current: watch::Sender<Option<Current>>) {
     let mut registry = host.registry.subscribe();
     loop {
-        let wanted = wanted(&registry.borrow_and_update(), &key);
-        let is_current = current.borrow().as_ref().is_some_and(|version| same(version.definition(), wanted.as_ref()));
-        if !is_current {
-            let mut making = std::pin::pin!(make_ready(&host, &key, wanted.clone()));
-            let version = loop {
-                tokio::select! {
-                    version = &mut making => break Some(version),
-                    changed = registry.changed() => {
-                        if changed.is_err() {
-                            return;
-                        }
-                        // Most changes are of other functions.
-                        if !same(wanted.as_ref(), self::wanted(&registry.borrow_and_update(), &key).as_ref()) {
-                            break None;
+        let (mut revision, wanted) = look(&mut registry, &key);
+        let known = current.borrow().clone().filter(|known| same(known.version.definition(), wanted.as_ref()));
+        let version = match known {
+            Some(known) => Some(known.version),
+            None => {
+                let mut making = std::pin::pin!(make_ready(&host, &key, wanted.clone()));
+                loop {
+                    tokio::select! {
+                        version = &mut making => break Some(version),
+                        changed = registry.changed() => {
+                            if changed.is_err() {
+                                return;
+                            }
+                            // Most changes are of other functions.
+                            let (newer, other) = look(&mut registry, &key);
+                            if !same(wanted.as_ref(), other.as_ref()) {
+                                break None;
+                            }
+                            revision = newer;
                         }
                     }
                 }
-            };
-            match version {
-                Some(version) => current.send_replace(Some(version)),
-                None => continue,
-            };
-        }
+            }
+        };
+        let Some(version) = version else { continue };
+        current.send_replace(Some(Current { revision, version }));
         if registry.changed().await.is_err() {
             return;
         }
     }
+}
+
+/// The version that runs what was decided by `revision`: one of that revision or a later one, once it is ready. It is waited for as
+/// long as the store is away. A store that is there and does not know the revision was set back: then nobody will ever know it.
+pub(super) async fn version_at(host: &Host, versions: &mut Versions, revision: Revision) -> Version {
+    let is_there = |current: &Option<Current>| current.as_ref().is_some_and(|current| current.revision >= revision);
+    if !is_there(&versions.borrow()) {
+        if reach(host, revision).await {
+            // The sender lives as long as the worker.
+            let _ = versions.wait_for(is_there).await;
+        } else {
+            tracing::warn!(%revision, "an event knows of definitions that the store does not: it runs by older ones");
+        }
+    }
+    versions.borrow().as_ref().map_or(Version::Deleted, |current| current.version.clone())
+}
+
+/// Waits until the registry is of `revision` or a later one; false if the store does not know it.
+async fn reach(host: &Host, revision: Revision) -> bool {
+    let mut backoff = Backoff::new(host.settings.recorder.max_pause);
+    let mut unknown = 0;
+    loop {
+        let Err(error) = host.registry.reach(revision).await else { return true };
+        tracing::debug!(%revision, %error, "the definitions are behind");
+        // Once may be the very moment in which the store came back.
+        unknown += u32::from(host.store.ping().await.is_ok());
+        if unknown > 1 {
+            return false;
+        }
+        backoff.pause().await;
+    }
+}
+
+/// The registry's revision, and what it says of a function.
+fn look(registry: &mut watch::Receiver<Arc<Registry>>, key: &Key) -> (Revision, Option<Arc<FunctionDefinition>>) {
+    let registry = registry.borrow_and_update();
+    (registry.revision(), wanted(&registry, key))
 }
 
 /// Whether two definitions make no difference to a host.

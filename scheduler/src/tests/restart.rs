@@ -142,9 +142,6 @@ impl Broker for Restart<dyn Broker> {
     async fn depth(&self, queue: &QueueName) -> wasmill_broker::Result<Depth> {
         self.now().depth(queue).await
     }
-    async fn queues(&self) -> wasmill_broker::Result<Vec<QueueName>> {
-        self.now().queues().await
-    }
     async fn ping(&self) -> wasmill_broker::Result<()> {
         self.now().ping().await
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use wasmill_domain::event::Attribute;
 use wasmill_domain::{
     AttemptReport, Digest, Dispatch, Event, ExecutionId, FunctionName, LogLevel, LogLine, LogSource, Manifest, Outcome,
-    Output, State, TenantName, Timestamp, TraceContext,
+    Output, Revision, State, TenantName, Timestamp, TraceContext,
 };
 
 use crate::port::{Change, Changed, ExecutionQuery, Finished, Publication, Started, Store};
@@ -56,6 +56,7 @@ pub(crate) fn dispatch(function: &str) -> Dispatch {
         queued_at: now(),
         trace,
         parent: None,
+        revision: Revision(0),
         event: Arc::new(event()),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::json;
-use wasmill_domain::{Digest, FunctionDefinition, Manifest, Revision, State, TenantName};
+use wasmill_domain::{Digest, FunctionDefinition, FunctionName, Manifest, Revision, State, TenantName};
 
 use super::sample::{deploy, execution_in, name, now, state_of, tenant};
 use crate::port::{Change, Changed, Error, Store};
@@ -22,6 +22,10 @@ fn manifest() -> serde_json::Value {
 
 async fn functions(store: &dyn Store) -> Vec<FunctionDefinition> {
     store.definitions(Revision(-1)).await.unwrap().unwrap().functions
+}
+
+async fn deleted_functions(store: &dyn Store) -> Vec<(TenantName, FunctionName)> {
+    store.definitions(Revision(-1)).await.unwrap().unwrap().deleted
 }
 
 async fn rollback(store: &dyn Store, function: &str, to: Option<u32>) -> Result<Changed, Error> {
@@ -127,10 +131,26 @@ pub(crate) async fn a_function_is_deleted_with_its_versions(store: Arc<dyn Store
     assert!(functions(&*store).await.is_empty());
     assert!(store.versions(&tenant(), &name("total")).await.unwrap().is_empty());
     assert_eq!(state_of(&*store, &execution).await.0, State::Succeeded);
+    assert_eq!(deleted_functions(&*store).await, [(tenant(), name("total"))]);
     // No trigger of the deleted ones comes back.
     let fresh = deploy(&*store, json!({"name": "total"}), b"one").await;
     assert_eq!(fresh.version, 1);
     assert!(functions(&*store).await[0].manifest.triggers.is_empty());
+    assert_eq!(deleted_functions(&*store).await, []);
+}
+
+pub(crate) async fn a_deleted_function_is_forgotten_once(store: Arc<dyn Store>) {
+    deploy(&*store, manifest(), b"one").await;
+    store.define(&Change::DeleteFunction { tenant: tenant(), function: name("total") }).await.unwrap();
+    let forget = Change::ForgetFunction { tenant: tenant(), function: name("total") };
+    let forgotten = store.define(&forget).await.unwrap();
+    assert_eq!(forgotten, Changed { revision: Revision(3), version: 0, changed: true });
+    assert_eq!(deleted_functions(&*store).await, []);
+    assert!(!store.define(&forget).await.unwrap().changed);
+    // One that exists is not touched.
+    deploy(&*store, manifest(), b"one").await;
+    assert!(!store.define(&forget).await.unwrap().changed);
+    assert_eq!(functions(&*store).await.len(), 1);
 }
 
 pub(crate) async fn functions_of_tenants_are_apart(store: Arc<dyn Store>) {

@@ -96,11 +96,13 @@ async fn definitions(session: &mut Session<'_>, known: Revision) -> Result<Optio
     let schemas = session.rows(schemas).await?;
     let keys = sqlx::query("SELECT id, tenant, role, label, hash, created_at FROM api_keys ORDER BY id");
     let keys = session.rows(keys).await?;
+    let deleted = session.rows(sqlx::query("SELECT tenant, name FROM deleted_functions ORDER BY tenant, name")).await?;
     Ok(Some(Definitions {
         revision,
         functions: functions.iter().map(|row| function(row, &mut triggers)).collect::<Result<_>>()?,
         schemas: schemas.iter().map(schema).collect::<Result<_>>()?,
         keys: keys.iter().map(key).collect::<Result<_>>()?,
+        deleted: deleted.iter().map(|row| Ok((word(row, "tenant")?, word(row, "name")?))).collect::<Result<_>>()?,
     }))
 }
 

@@ -30,6 +30,7 @@ pub(super) async fn make(session: &mut Session<'_>, change: &Change) -> Result<C
         Change::Deploy { tenant, digest, manifest, at } => deploy(session, tenant, *digest, manifest, *at).await?,
         Change::Rollback { tenant, function, to } => rollback(session, tenant, function, *to).await?,
         Change::DeleteFunction { tenant, function } => delete_function(session, tenant, function).await?,
+        Change::ForgetFunction { tenant, function } => forget_function(session, tenant, function).await?,
         Change::PutSchema { tenant, event_type, schema, at } => {
             put_schema(session, tenant, event_type, schema, *at).await?
         }
@@ -84,6 +85,7 @@ async fn deploy(
          ON CONFLICT (tenant, name) DO UPDATE SET current_version = excluded.current_version",
     );
     session.execute(point.bind(tenant.as_str()).bind(function.as_str()).bind(number)).await?;
+    forget_function(session, tenant, function).await?;
     let version = sqlx::query(
         "INSERT INTO versions (tenant, function, number, digest, manifest, deployed_at) VALUES ($1, $2, $3, $4, $5, $6)",
     );
@@ -147,10 +149,18 @@ async fn rollback(
 async fn delete_function(session: &mut Session<'_>, tenant: &TenantName, function: &FunctionName) -> Result<Made> {
     // Versions and triggers go with it, by their foreign keys.
     let delete = sqlx::query("DELETE FROM functions WHERE tenant = $1 AND name = $2");
-    match session.execute(delete.bind(tenant.as_str()).bind(function.as_str())).await? {
-        0 => Err(Error::NotFound(format!("function {function}")).into()),
-        _ => Ok(GONE),
+    if session.execute(delete.bind(tenant.as_str()).bind(function.as_str())).await? == 0 {
+        return Err(Error::NotFound(format!("function {function}")).into());
     }
+    let note = sqlx::query("INSERT INTO deleted_functions (tenant, name) VALUES ($1, $2)");
+    session.execute(note.bind(tenant.as_str()).bind(function.as_str())).await?;
+    Ok(GONE)
+}
+
+async fn forget_function(session: &mut Session<'_>, tenant: &TenantName, function: &FunctionName) -> Result<Made> {
+    let forget = sqlx::query("DELETE FROM deleted_functions WHERE tenant = $1 AND name = $2");
+    let forgotten = session.execute(forget.bind(tenant.as_str()).bind(function.as_str())).await?;
+    Ok(Made { version: 0, changed: forgotten > 0 })
 }
 
 async fn put_schema(

@@ -9,7 +9,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, ExecutionId, LogLine, Outcome, Output, State, TenantName, Timestamp,
+    AttemptReport, Digest, Dispatch, ExecutionId, LogLine, Outcome, Output, Revision, State, TenantName, Timestamp,
 };
 
 use super::columns::{get, id_of};
@@ -217,6 +217,7 @@ pub(super) fn dispatch(row: &PgRow) -> Result<Dispatch> {
         queued_at: time(row, "queued_at")?,
         trace: convert::trace(get(row, "traceparent")?, tracestate.as_deref())?,
         parent: get::<Option<Uuid>>(row, "parent")?.map(ExecutionId),
+        revision: Revision(0),
         event: Arc::new(convert::event(get(row, "event")?)?),
     })
 }

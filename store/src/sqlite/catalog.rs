@@ -98,6 +98,10 @@ async fn definitions(connection: &mut SqliteConnection) -> Result<Definitions> {
             .await
             .map_err(error::of)?;
     let keys = sqlx::query("SELECT id, tenant, role, label, hash, created_at FROM api_keys ORDER BY id")
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(error::of)?;
+    let deleted = sqlx::query("SELECT tenant, name FROM deleted_functions ORDER BY tenant, name")
         .fetch_all(connection)
         .await
         .map_err(error::of)?;
@@ -106,6 +110,7 @@ async fn definitions(connection: &mut SqliteConnection) -> Result<Definitions> {
         functions: functions.iter().map(|row| function(row, &mut triggers)).collect::<Result<_>>()?,
         schemas: schemas.iter().map(schema).collect::<Result<_>>()?,
         keys: keys.iter().map(key).collect::<Result<_>>()?,
+        deleted: deleted.iter().map(|row| Ok((word(row, "tenant")?, word(row, "name")?))).collect::<Result<_>>()?,
     })
 }
 

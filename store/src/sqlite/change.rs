@@ -25,6 +25,7 @@ pub(super) async fn make(connection: &mut SqliteConnection, change: &Change) -> 
         Change::Deploy { tenant, digest, manifest, at } => deploy(connection, tenant, *digest, manifest, *at).await?,
         Change::Rollback { tenant, function, to } => rollback(connection, tenant, function, *to).await?,
         Change::DeleteFunction { tenant, function } => delete_function(connection, tenant, function).await?,
+        Change::ForgetFunction { tenant, function } => forget_function(connection, tenant, function).await?,
         Change::PutSchema { tenant, event_type, schema, at } => {
             put_schema(connection, tenant, event_type, schema, *at).await?
         }
@@ -93,6 +94,7 @@ async fn deploy(
          ON CONFLICT (tenant, name) DO UPDATE SET current_version = excluded.current_version",
     );
     run(connection, point.bind(tenant.as_str()).bind(function.as_str()).bind(number)).await?;
+    forget_function(connection, tenant, function).await?;
     let version = sqlx::query(
         "INSERT INTO versions (tenant, function, number, digest, manifest, deployed_at) VALUES (?, ?, ?, ?, ?, ?)",
     );
@@ -173,10 +175,22 @@ async fn delete_function(
 ) -> Result<Made> {
     // Versions and triggers go with it, by their foreign keys.
     let delete = sqlx::query("DELETE FROM functions WHERE tenant = ? AND name = ?");
-    match run(connection, delete.bind(tenant.as_str()).bind(function.as_str())).await? {
-        0 => Err(Error::NotFound(format!("function {function}"))),
-        _ => Ok(GONE),
+    if run(connection, delete.bind(tenant.as_str()).bind(function.as_str())).await? == 0 {
+        return Err(Error::NotFound(format!("function {function}")));
     }
+    let note = sqlx::query("INSERT INTO deleted_functions (tenant, name) VALUES (?, ?)");
+    run(connection, note.bind(tenant.as_str()).bind(function.as_str())).await?;
+    Ok(GONE)
+}
+
+async fn forget_function(
+    connection: &mut SqliteConnection,
+    tenant: &TenantName,
+    function: &FunctionName,
+) -> Result<Made> {
+    let forget = sqlx::query("DELETE FROM deleted_functions WHERE tenant = ? AND name = ?");
+    let forgotten = run(connection, forget.bind(tenant.as_str()).bind(function.as_str())).await?;
+    Ok(Made { version: 0, changed: forgotten > 0 })
 }
 
 async fn put_schema(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Decode, QueryBuilder, Row as _, Sqlite, Type};
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, ExecutionId, LogLine, Outcome, Output, State, TenantName, Timestamp,
+    AttemptReport, Digest, Dispatch, ExecutionId, LogLine, Outcome, Output, Revision, State, TenantName, Timestamp,
 };
 
 use super::error;
@@ -235,6 +235,7 @@ pub(super) fn dispatch(row: &SqliteRow) -> Result<Dispatch> {
         queued_at: time(row, "queued_at")?,
         trace: convert::trace(get(row, "traceparent")?, get(row, "tracestate")?)?,
         parent: get::<Option<uuid::Uuid>>(row, "parent")?.map(ExecutionId),
+        revision: Revision(0),
         event: Arc::new(convert::event(get(row, "event")?)?),
     })
 }

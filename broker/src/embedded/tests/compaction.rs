@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{consume, contents, copy_of, disk_use, next, open, publish, queue, settled, small, until};
+use super::{consume, contents, copy_of, disk_use, next, open, publish, queue, queues, settled, small, until};
 use crate::embedded::{EmbeddedBroker, EmbeddedSettings};
 use crate::port::{Broker, Consumption, QueueName};
 
@@ -109,5 +109,5 @@ async fn many_queues_do_not_keep_the_writer_busy() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(disk_use(dir.path()), length, "the log changes although nothing happens");
     drop(broker);
-    assert_eq!(open(dir.path(), small()).queues().await.unwrap().len(), 200);
+    assert_eq!(queues(&open(dir.path(), small())).len(), 200);
 }

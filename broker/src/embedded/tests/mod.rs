@@ -39,6 +39,11 @@ fn open_on(dir: &Path, settings: EmbeddedSettings, disk: impl Disk + 'static) ->
     EmbeddedBroker::open_on(dir, settings, Box::new(disk)).unwrap()
 }
 
+/// Every queue there is.
+fn queues(broker: &EmbeddedBroker) -> Vec<QueueName> {
+    broker.shared.lock().queue_names().unwrap()
+}
+
 async fn publish(broker: &EmbeddedBroker, to: &QueueName, body: &str) {
     broker.publish(to, Message::new(body.to_owned())).await.unwrap();
 }

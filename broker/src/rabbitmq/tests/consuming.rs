@@ -2,13 +2,12 @@
 
 use std::collections::HashSet;
 use std::num::NonZeroU16;
-use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
 
-use super::support::{Scope, becomes, in_time, next, numbered, text};
-use crate::port::{Broker, Error, QueueName, Tag};
+use super::support::{Scope, in_time, next, numbered, text};
+use crate::port::{Broker, Error, Tag};
 use crate::rabbitmq::{QueueKind, RabbitBroker, RabbitSettings};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,44 +102,6 @@ async fn a_message_that_is_handed_back_often_is_kept_and_counted() {
         assert_eq!((text(&delivery).as_str(), delivery.redeliveries), ("0", times));
         settle.release(&[delivery.tag]).await.unwrap();
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn queues_of_other_processes_are_known() {
-    let scope = Scope::new(RabbitSettings::default());
-    let (one, two) = (scope.queue().await, scope.queue().await);
-    // One that is there already, and one that comes when they have gone who declared.
-    let beside = scope.other();
-    let knows = async |broker: &RabbitBroker, queues: &[&QueueName]| {
-        let known = broker.queues().await.unwrap();
-        queues.iter().all(|queue| known.contains(queue))
-    };
-    becomes(async || knows(&beside, &[&one, &two]).await).await;
-    in_time(scope.broker.close()).await;
-    let three = QueueName::from_str("three").unwrap();
-    in_time(beside.declare(&three)).await.unwrap();
-    in_time(beside.delete(&two)).await.unwrap();
-    in_time(beside.close()).await;
-    let later = scope.other();
-    becomes(async || knows(&later, &[&one, &three]).await).await;
-    // One that is gone is forgotten when that is seen.
-    assert!(matches!(in_time(later.depth(&two)).await, Err(Error::NoQueue(_))));
-    assert!(!knows(&later, &[&two]).await);
-    for queue in [one, three] {
-        in_time(later.delete(&queue)).await.unwrap();
-        assert!(!knows(&later, &[&queue]).await);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_list_of_queues_is_made_anew() {
-    let scope = Scope::new(RabbitSettings::default());
-    let queue = scope.queue().await;
-    in_time(scope.broker.delete(&"wasmill.queues".parse().unwrap())).await.unwrap();
-    let another = scope.queue().await;
-    let other = scope.other();
-    becomes(async || other.queues().await.unwrap().contains(&another)).await;
-    assert!(scope.broker.queues().await.unwrap().contains(&queue));
 }
 
 #[tokio::test(flavor = "multi_thread")]

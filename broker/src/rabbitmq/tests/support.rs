@@ -112,13 +112,11 @@ impl Foreign {
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        let queues = self.broker.queues();
+        let queues = self.broker.known.names();
         let (direct, settings) = (self.direct.clone(), self.settings.clone());
         let delete = async move {
             let broker = RabbitBroker::connect(&direct, settings).unwrap();
-            // The list of them is a queue too.
-            let list = "wasmill.queues".parse().unwrap();
-            for queue in queues.await.unwrap().into_iter().chain([list]) {
+            for queue in queues {
                 broker.delete(&queue).await.unwrap();
             }
             broker.close().await;

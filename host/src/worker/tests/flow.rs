@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::Value;
+use wasmill_broker::{Broker as _, Error};
 use wasmill_domain::{LogSource, Outcome, State, TenantName, Timestamp};
 use wasmill_store::{Agenda as _, Change, Ledger as _};
 
-use super::{FLAKY, HELLO, HOSTILE, ORDER_AUDIT, ORDER_TOTAL, PATIENCE, System, dispatch, name, only_attempt};
+use super::{FLAKY, HELLO, HOSTILE, ORDER_AUDIT, ORDER_TOTAL, PATIENCE, System, dispatch, name, only_attempt, queue};
 use crate::HostSettings;
 
 #[tokio::test]
@@ -199,13 +200,11 @@ async fn what_is_left_of_a_deleted_function_is_cancelled() {
     let before = system.publish("hello", "greeting.requested", "{}").await;
     let delete = || Change::DeleteFunction { tenant: TenantName::default(), function: name("hello") };
     system.define(delete()).await;
-    // Found among the queues, as nothing else tells of it.
-    let host =
-        system.start_with(HostSettings { orphan_interval: Duration::from_millis(20), ..HostSettings::default() });
+    let host = system.start();
     let detail = system.ended(before).await;
     assert_eq!((detail.summary.state, detail.summary.outcome), (State::Cancelled, Some(Outcome::Cancelled)));
     assert_eq!(detail.summary.message.as_deref(), Some("the function 'hello' was deleted"));
-    // What comes late is found as well, also when the worker has ended meanwhile.
+    // What comes late is found as well.
     let late = system.publish("hello", "greeting.requested", "{}").await;
     assert_eq!(system.ended(late).await.summary.state, State::Cancelled);
     // Deployed again, it runs.
@@ -218,6 +217,30 @@ async fn what_is_left_of_a_deleted_function_is_cancelled() {
         }
         assert!(tokio::time::Instant::now() < deadline);
     }
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn the_queue_of_a_deleted_function_goes_when_it_is_empty() {
+    let system = System::new().await;
+    system.deploy(HELLO, "name = 'hello'").await;
+    let waiting = system.publish("hello", "greeting.requested", "{}").await;
+    system.define(Change::DeleteFunction { tenant: TenantName::default(), function: name("hello") }).await;
+    let host = system.start_with(HostSettings { cleanup_after: Duration::ZERO, ..HostSettings::default() });
+    assert_eq!(system.ended(waiting).await.summary.state, State::Cancelled);
+    let gone = async {
+        while !matches!(system.broker.depth(&queue("hello")).await, Err(Error::NoQueue(_))) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        while !system.registry.current().deleted().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("queue and memory go in time");
+    // Deployed again, it has a queue again.
+    system.deploy(HELLO, "name = 'hello'").await;
+    let id = system.publish("hello", "greeting.requested", r#"{"name": "Ada"}"#).await;
+    assert_eq!(system.ended(id).await.summary.state, State::Succeeded);
     host.stop().await;
 }
 

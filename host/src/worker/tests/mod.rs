@@ -2,6 +2,7 @@
 
 mod faults;
 mod flow;
+mod labels;
 mod proxy;
 mod stopping;
 
@@ -15,14 +16,14 @@ use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{Broker, Depth, FramePublisher, Message, PublisherSettings, QueueName};
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, Event, ExecutionId, Frame, FunctionName, Manifest, TenantName, Timestamp,
-    TraceContext,
+    AttemptReport, Digest, Dispatch, Event, ExecutionId, Frame, FunctionName, Manifest, Revision, TenantName,
+    Timestamp, TraceContext,
 };
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{Change, ExecutionDetail, RegistryWatch, Store};
 
 use self::proxy::Proxy;
-use crate::{Broken, Engine, EngineSettings, HostParts, HostSettings, run};
+use crate::{Broken, Engine, EngineSettings, HostParts, HostSettings, HostStatus, run};
 
 const HELLO: &[u8] = include_bytes!("../../../../functions/hello/hello.wasm");
 const HOSTILE: &[u8] = include_bytes!("../../../../functions/hostile/hostile.wasm");
@@ -48,6 +49,7 @@ struct System {
 struct Working {
     stop: CancellationToken,
     task: JoinHandle<Result<(), Broken>>,
+    status: HostStatus,
 }
 
 impl System {
@@ -74,9 +76,10 @@ impl System {
             publisher: self.publisher.clone(),
             engine: Arc::clone(&self.engine),
             settings: HostSettings { name: "test-host".into(), ..settings },
+            status: HostStatus::default(),
         };
-        let stop = CancellationToken::new();
-        Working { task: tokio::spawn(run(parts, stop.clone())), stop }
+        let (stop, status) = (CancellationToken::new(), parts.status.clone());
+        Working { task: tokio::spawn(run(parts, stop.clone())), stop, status }
     }
 
     async fn deploy(&self, component: &[u8], manifest: &str) {
@@ -173,6 +176,7 @@ fn dispatch(function: &str, event_type: &str, data: &str) -> Dispatch {
         queued_at: Timestamp::now(),
         trace: TraceContext::new_root(),
         parent: None,
+        revision: Revision(0),
         event: Arc::new(Event::new("event-1", "/tests", event_type.parse().unwrap(), data.to_owned())),
     }
 }

@@ -1,0 +1,67 @@
+//! `/healthz` and `/readyz` for roles that serve nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::health;
+use crate::server;
+use crate::settings::GatewaySettings;
+
+/// How long all parts together may take to say how they are.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A part of a process: what it is called, and what is wrong with it if anything is.
+pub type Part = (&'static str, Result<(), String>);
+
+/// What knows whether a process can do its work.
+#[async_trait]
+pub trait Readiness: Send + Sync + 'static {
+    /// How each part is now.
+    async fn parts(&self) -> Vec<Part>;
+}
+
+/// Serves `GET /healthz` (200 while the process lives) and `GET /readyz` (200 while every part is right, else 503 and what is wrong)
+/// on `listener` until `shutdown`.
+pub async fn serve_probes(listener: TcpListener, readiness: Arc<dyn Readiness>, shutdown: CancellationToken) {
+    let router = Router::new().route("/healthz", get(health::alive)).route("/readyz", get(ready)).with_state(readiness);
+    // A probe is answered at once or not at all: the smallest of a gateway's bounds are more than enough.
+    let settings = GatewaySettings { max_connections: 64, drain_timeout: Duration::ZERO, ..GatewaySettings::default() };
+    server::run(listener, router, &settings, shutdown).await;
+}
+
+async fn ready(State(readiness): State<Arc<dyn Readiness>>) -> Response {
+    let parts = match tokio::time::timeout(PATIENCE, readiness.parts()).await {
+        Ok(parts) => parts,
+        Err(_) => vec![("process", Err(format!("its parts have not answered within {PATIENCE:?}")))],
+    };
+    let wrong: Vec<String> =
+        parts.iter().filter_map(|(name, state)| Some(format!("{name}: {}", state.as_ref().err()?))).collect();
+    let parts: Map<String, Value> = parts
+        .into_iter()
+        .map(|(name, state)| (name.to_owned(), state.err().unwrap_or_else(|| "ok".into()).into()))
+        .collect();
+    if wrong.is_empty() {
+        return Json(json!({"status": "ok", "parts": parts})).into_response();
+    }
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    // RFC 9457.
+    let problem = json!({
+        "type": "about:blank",
+        "title": "Service Unavailable",
+        "status": status.as_u16(),
+        "detail": wrong.join("; "),
+        "parts": parts,
+    });
+    (status, [(CONTENT_TYPE, "application/problem+json")], problem.to_string()).into_response()
+}

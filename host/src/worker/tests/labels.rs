@@ -1,0 +1,65 @@
+//! Functions that ask for hosts with certain labels.
+
+use std::time::Duration;
+
+use wasmill_broker::Depth;
+use wasmill_domain::State;
+
+use super::{HELLO, PATIENCE, System, Working};
+use crate::HostSettings;
+
+const EVENT: &str = r#"{"name": "Ada"}"#;
+
+fn with_labels(labels: &[&str]) -> HostSettings {
+    HostSettings {
+        labels: Some(labels.iter().map(|label| label.parse().unwrap()).collect()),
+        ..HostSettings::default()
+    }
+}
+
+impl Working {
+    async fn consumes(&self, count: usize) {
+        let waiting = async {
+            while (self.status.has_begun(), self.status.functions(), self.status.consuming()) != (true, count, count) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.expect("it consumes what it should in time");
+    }
+}
+
+#[tokio::test]
+async fn a_function_runs_where_every_label_is() {
+    let system = System::new().await;
+    system.deploy(HELLO, "name = 'hello'\nruns_on = ['gpu', 'eu']").await;
+    system.deploy(HELLO, "name = 'anywhere'").await;
+    let elsewhere = system.start_with(with_labels(&["gpu", "us"]));
+    elsewhere.consumes(1).await;
+    let waits = system.publish("hello", "greeting.requested", EVENT).await;
+    let runs = system.publish("anywhere", "greeting.requested", EVENT).await;
+    system.ended(runs).await;
+    assert_eq!(system.depth("hello").await, Depth { ready: 1, unacked: 0 });
+
+    let here = system.start_with(with_labels(&["eu", "gpu", "large"]));
+    assert_eq!(system.ended(waits).await.summary.state, State::Succeeded);
+    here.stop().await;
+    elsewhere.stop().await;
+}
+
+#[tokio::test]
+async fn a_version_may_move_to_other_hosts_and_back() {
+    let system = System::new().await;
+    system.deploy(HELLO, "name = 'hello'").await;
+    let host = system.start_with(with_labels(&["small"]));
+    host.consumes(1).await;
+    system.deploy(HELLO, "name = 'hello'\nruns_on = ['large']").await;
+    host.consumes(0).await;
+    let id = system.publish("hello", "greeting.requested", EVENT).await;
+    assert_eq!(system.depth("hello").await, Depth { ready: 1, unacked: 0 });
+    system.deploy(HELLO, "name = 'hello'\nruns_on = ['small']").await;
+    assert_eq!(system.ended(id).await.summary.state, State::Succeeded);
+    assert!(!host.status.is_draining());
+    let status = host.status.clone();
+    host.stop().await;
+    assert!(status.is_draining() && status.consuming() == 0);
+}
