@@ -28,12 +28,26 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) remote: Remote,
 
-    /// What to log on standard error: a level, or a filter such as `warn,wasmill_host=debug`
-    #[arg(long, global = true, env = "WASMILL_LOG", default_value = "warn", value_name = "FILTER")]
-    pub(crate) log: String,
+    /// What to log on standard error: a level, or a filter such as `warn,wasmill_host=debug`. Default: warn; info for gateway,
+    /// host and scheduler
+    #[arg(long, global = true, env = "WASMILL_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+
+    /// How to write the log
+    #[arg(long, global = true, env = "WASMILL_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub(crate) log_format: LogFormat,
 
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON document a line
+    Json,
 }
 
 /// Which server the client verbs speak to, and how they answer.
@@ -62,6 +76,14 @@ pub(crate) enum Command {
     Dev(Dev),
     /// Run the sample functions on their sample events and show what became of them
     Demo(Demo),
+    /// Serve HTTP for a pool that shares PostgreSQL and RabbitMQ
+    Gateway(Role),
+    /// Run functions for a pool that shares PostgreSQL and RabbitMQ
+    Host(Role),
+    /// See to retries, the outbox and retention for a pool that shares PostgreSQL and RabbitMQ
+    Scheduler(Role),
+    /// Bring a PostgreSQL database up to date; every role does so too when it starts
+    Migrate(Migrate),
     /// Deploy the function in a folder
     Deploy(Deploy),
     /// List, show, roll back and delete functions
@@ -77,6 +99,8 @@ pub(crate) enum Command {
     Logs(Logs),
     /// Run a function on one event and wait for its result
     Invoke(Invoke),
+    /// Tell whether the gateway, host or scheduler at --url can do its work; exit code 4 if it cannot
+    Ready,
     /// Create, list and delete API keys
     #[command(subcommand)]
     Keys(Keys),
@@ -104,6 +128,23 @@ pub(crate) struct Dev {
     /// How long ended executions are kept
     #[arg(long, env = "WASMILL_RETENTION", default_value = "7d", value_name = "DURATION")]
     pub(crate) retention: Span,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Role {
+    /// The configuration file (TOML); each of its keys can be set by a variable too, such as WASMILL_HOST_GRACE for host.grace
+    #[arg(long, env = "WASMILL_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Migrate {
+    #[command(flatten)]
+    pub(crate) role: Role,
+
+    /// Make an operator's API key and print it, if there is no key yet
+    #[arg(long)]
+    pub(crate) first_key: bool,
 }
 
 #[derive(clap::Args)]

@@ -6,4 +6,5 @@ pub(crate) mod functions;
 pub(crate) mod invoke;
 pub(crate) mod keys;
 pub(crate) mod logs;
+pub(crate) mod ready;
 pub(crate) mod schemas;

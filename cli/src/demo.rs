@@ -15,7 +15,7 @@ use crate::commands::{deploy, executions, logs};
 use crate::exit::{Failure, Result};
 use crate::output::{self, Progress, line};
 use crate::project::{self, Project};
-use crate::wiring::{Options, System};
+use crate::wiring::embedded::{Options, System};
 
 /// How long the executions may take altogether.
 const PATIENCE: Duration = Duration::from_secs(120);

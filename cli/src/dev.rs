@@ -8,10 +8,11 @@ use crate::args::{Dev, Remote};
 use crate::client::Client;
 use crate::exit::Result;
 use crate::output::line;
-use crate::wiring::{self, Options, System};
+use crate::wiring::embedded::{Options, System};
+use crate::wiring::shutdown_on_signal;
 
 pub(crate) async fn run(args: Dev, remote: Remote) -> Result {
-    let shutdown = wiring::shutdown_on_signal()?;
+    let shutdown = shutdown_on_signal()?;
     let options = Options { listen: args.listen, data: args.data.clone(), retention: args.retention.0 };
     let system = System::open(&options).await?;
     let url = format!("http://{}", system.address()?);

@@ -3,31 +3,44 @@
 mod args;
 mod client;
 mod commands;
+mod config;
 mod demo;
 mod dev;
 mod exit;
 mod output;
 mod project;
+mod roles;
 mod wiring;
 
 use std::process::ExitCode;
 
 use args::{Args, Command};
 use clap::Parser as _;
+use wiring::Run;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let filter = args.log.clone();
+    let is_service = matches!(args.command, Command::Gateway(_) | Command::Host(_) | Command::Scheduler(_));
+    // What lapin calls an error is told as a warning by whoever connects again.
+    let filter = if is_service { "info,lapin=off,sqlx=warn" } else { "warn" };
+    let filter = args.log.unwrap_or_else(|| filter.to_owned());
+    let run = Run { filter, format: args.log_format };
+    let remote = args.remote;
     let result = match args.command {
-        Command::Dev(dev) => wiring::with_runtime(&filter, dev::run(dev, args.remote)),
-        Command::Demo(demo) => wiring::with_runtime(&filter, demo::run(demo, args.remote.json)),
-        Command::Deploy(deploy) => wiring::with_runtime(&filter, commands::deploy::run(deploy, args.remote)),
-        Command::Functions(verb) => wiring::with_runtime(&filter, commands::functions::run(verb, args.remote)),
-        Command::Schemas(verb) => wiring::with_runtime(&filter, commands::schemas::run(verb, args.remote)),
-        Command::Executions(verb) => wiring::with_runtime(&filter, commands::executions::run(verb, args.remote)),
-        Command::Logs(logs) => wiring::with_runtime(&filter, commands::logs::run(logs, args.remote)),
-        Command::Invoke(invoke) => wiring::with_runtime(&filter, commands::invoke::run(invoke, args.remote)),
-        Command::Keys(verb) => wiring::with_runtime(&filter, commands::keys::run(verb, args.remote)),
+        Command::Dev(dev) => run.with(dev::run(dev, remote)),
+        Command::Demo(demo) => run.with(demo::run(demo, remote.json)),
+        Command::Gateway(role) => run.with(roles::gateway(role)),
+        Command::Host(role) => run.with(roles::host(role)),
+        Command::Scheduler(role) => run.with(roles::scheduler(role)),
+        Command::Migrate(migrate) => run.with(roles::migrate(migrate)),
+        Command::Deploy(deploy) => run.with(commands::deploy::run(deploy, remote)),
+        Command::Functions(verb) => run.with(commands::functions::run(verb, remote)),
+        Command::Schemas(verb) => run.with(commands::schemas::run(verb, remote)),
+        Command::Executions(verb) => run.with(commands::executions::run(verb, remote)),
+        Command::Logs(logs) => run.with(commands::logs::run(logs, remote)),
+        Command::Invoke(invoke) => run.with(commands::invoke::run(invoke, remote)),
+        Command::Ready => run.with(commands::ready::run(remote)),
+        Command::Keys(verb) => run.with(commands::keys::run(verb, remote)),
     };
     exit::report(result)
 }

@@ -1,167 +1,79 @@
-//! The one place that chooses backends and puts the parts of a process together.
+//! The one place that chooses backends and puts the parts of a process together: [`embedded`] for `wasmill dev`, [`pool`] for
+//! the roles that share PostgreSQL and RabbitMQ.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
+pub(crate) mod embedded;
+pub(crate) mod pool;
+
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
-use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
-use wasmill_broker::{FramePublisher, PublisherSettings};
-use wasmill_domain::{ApiKey, KeyDefinition, KeyRole, TenantName, Timestamp};
-use wasmill_gateway::{GatewayParts, GatewaySettings};
-use wasmill_host::{Engine, EngineSettings, HostParts, HostSettings};
-use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
-use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
-use wasmill_store::{Change, RegistryWatch, Store};
+use wasmill_domain::{ApiKey, KeyDefinition, KeyRole, Revision, TenantName, Timestamp};
+use wasmill_store::{Change, Store};
 
-use crate::exit::{Failure, Result};
+use crate::args::LogFormat;
+use crate::exit::Result;
 
 /// How often a process asks whether definitions have changed.
 const REGISTRY_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Runs `future` on a new runtime, with logs that pass `filter` on standard error.
-pub(crate) fn with_runtime(filter: &str, future: impl Future<Output = Result>) -> Result {
-    let filter = EnvFilter::try_new(filter).with_context(|| format!("--log '{filter}'"))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot start")?;
-    runtime.block_on(future)
+/// How a verb is run.
+pub(crate) struct Run {
+    /// Which logs are written, on standard error.
+    pub(crate) filter: String,
+    /// How.
+    pub(crate) format: LogFormat,
 }
 
-/// What the embedded system is made with.
-pub(crate) struct Options {
-    /// Where to listen.
-    pub(crate) listen: SocketAddr,
-    /// The folder of everything that is kept.
-    pub(crate) data: PathBuf,
-    /// How long ended executions are kept.
-    pub(crate) retention: Duration,
-}
-
-/// Gateway, host and scheduler in one process, on SQLite and the embedded queue.
-pub(crate) struct System {
-    listener: TcpListener,
-    store: Arc<dyn Store>,
-    broker: Arc<EmbeddedBroker>,
-    publisher: FramePublisher,
-    registry: RegistryWatch,
-    engine: Arc<Engine>,
-    retention: Duration,
-}
-
-impl System {
-    /// Opens what is kept and begins to listen; nothing is served yet.
-    pub(crate) async fn open(options: &Options) -> Result<Self> {
-        let Options { listen, data, retention } = options;
-        let listener = TcpListener::bind(listen).await.with_context(|| {
-            format!("cannot listen on {listen}: is another `wasmill dev` running? --listen takes another address")
-        })?;
-        std::fs::create_dir_all(data).with_context(|| format!("the data folder '{}'", data.display()))?;
-        let broker = EmbeddedBroker::open(&data.join("queue"), EmbeddedSettings::default())
-            .with_context(|| format!("the queue in '{}'", data.display()))?;
-        let database = data.join("wasmill.sqlite");
-        let store = SqliteStore::open(&database, SqliteSettings::default())
-            .await
-            .with_context(|| format!("the database '{}'", database.display()))?;
-        let engine =
-            Engine::new(EngineSettings { cache_dir: Some(data.join("compiled")), ..EngineSettings::default() })
-                .context("the WebAssembly engine cannot start")?;
-        let (store, broker): (Arc<dyn Store>, _) = (Arc::new(store), Arc::new(broker));
-        let registry = RegistryWatch::start(Arc::clone(&store), REGISTRY_INTERVAL).await.context("the definitions")?;
-        let publisher = FramePublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
-        Ok(Self { listener, store, broker, publisher, registry, engine, retention: *retention })
-    }
-
-    /// Where it listens.
-    pub(crate) fn address(&self) -> Result<SocketAddr> {
-        Ok(self.listener.local_addr().context("the listener has no address")?)
-    }
-
-    /// Whether every request needs an API key.
-    pub(crate) fn requires_key(&self) -> Result<bool> {
-        Ok(self.registry.current().has_keys() || !self.address()?.ip().is_loopback())
-    }
-
-    /// Makes the first key where one is needed and none exists; its text is seen this once.
-    pub(crate) async fn first_key(&self) -> Result<Option<ApiKey>> {
-        if self.registry.current().has_keys() || !self.requires_key()? {
-            return Ok(None);
+impl Run {
+    /// Runs `verb` on a new runtime.
+    pub(crate) fn with(self, verb: impl Future<Output = Result>) -> Result {
+        let filter = EnvFilter::try_new(&self.filter).with_context(|| format!("--log '{}'", self.filter))?;
+        let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let logs = logs.with_ansi(std::io::stderr().is_terminal());
+        match self.format {
+            LogFormat::Text => logs.init(),
+            LogFormat::Json => logs.json().init(),
         }
-        let key = ApiKey::generate().context("no random bytes for an API key")?;
-        let definition = KeyDefinition {
-            id: uuid::Uuid::now_v7(),
-            tenant: TenantName::default(),
-            role: KeyRole::Operator,
-            label: "first key, made at start".into(),
-            hash: ApiKey::hash_of(key.reveal()),
-            created_at: Timestamp::now(),
-        };
-        let changed = self.store.define(&Change::PutKey(definition)).await.context("the first API key")?;
-        self.registry.reach(changed.revision).await.context("the first API key")?;
-        Ok(Some(key))
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot start")?;
+        runtime.block_on(verb)
     }
+}
 
-    /// Serves until `shutdown`, then lets every part finish what it has begun. A part that ends before that takes
-    /// the others with it.
-    pub(crate) async fn run(self, shutdown: CancellationToken) -> Result {
-        let gateway = GatewayParts {
-            store: Arc::clone(&self.store),
-            registry: self.registry.clone(),
-            publisher: self.publisher.clone(),
-            preflight: Arc::clone(&self.engine) as _,
-            settings: GatewaySettings { require_key: self.requires_key()?, ..GatewaySettings::default() },
-        };
-        let host = HostParts {
-            store: Arc::clone(&self.store),
-            registry: self.registry.clone(),
-            publisher: self.publisher.clone(),
-            engine: Arc::clone(&self.engine),
-            settings: HostSettings::default(),
-        };
-        let scheduler = SchedulerParts {
-            store: Arc::clone(&self.store),
-            publisher: self.publisher.clone(),
-            settings: SchedulerSettings { retention: Some(self.retention), ..SchedulerSettings::default() },
-        };
-        let mut parts = JoinSet::new();
-        let stop = shutdown.clone();
-        parts.spawn(async move { wasmill_gateway::serve(self.listener, gateway, stop).await.context("the gateway") });
-        let stop = shutdown.clone();
-        parts.spawn(async move { wasmill_host::run(host, stop).await.context("the host") });
-        let stop = shutdown.clone();
-        parts.spawn(async move { wasmill_scheduler::run(scheduler, stop).await.context("the scheduler") });
-        let mut first_error = None;
-        while let Some(ended) = parts.join_next().await {
-            let result = ended.context("a part of the system panicked").and_then(|result| result);
-            first_error = first_error.or(result.err());
-            shutdown.cancel();
-        }
-        self.broker.close().await;
-        first_error.map_or(Ok(()), |error| Err(Failure::Failed(error)))
-    }
+/// Makes an operator's key; its text is seen this once.
+async fn make_first_key(store: &dyn Store) -> Result<(ApiKey, Revision)> {
+    let key = ApiKey::generate().context("no random bytes for an API key")?;
+    let definition = KeyDefinition {
+        id: uuid::Uuid::now_v7(),
+        tenant: TenantName::default(),
+        role: KeyRole::Operator,
+        label: "the first key".into(),
+        hash: ApiKey::hash_of(key.reveal()),
+        created_at: Timestamp::now(),
+    };
+    let changed = store.define(&Change::PutKey(definition)).await.context("the first API key")?;
+    Ok((key, changed.revision))
 }
 
 /// A token that the first SIGINT or SIGTERM cancels; the second one ends the process.
 pub(crate) fn shutdown_on_signal() -> Result<CancellationToken> {
-    use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
     let mut terminate = signal(SignalKind::terminate()).context("signals")?;
     let token = CancellationToken::new();
     let stop = token.clone();
     tokio::spawn(async move {
         for first in [true, false] {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
+            let signal = tokio::select! {
+                _ = interrupt.recv() => SignalKind::interrupt(),
+                _ = terminate.recv() => SignalKind::terminate(),
+            };
             if !first {
-                // 128 + SIGINT, as shells count.
-                std::process::exit(130);
+                // As shells count.
+                std::process::exit(128 + signal.as_raw_value());
             }
             stop.cancel();
         }

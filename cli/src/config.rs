@@ -1,0 +1,245 @@
+//! The configuration of the roles that share RabbitMQ and PostgreSQL: <../../docs/configuration.md> tells operators of it.
+
+mod load;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use wasmill_domain::HostLabel;
+use wasmill_domain::units::{ByteSize, Span};
+
+pub(crate) use load::load;
+
+/// Everything that a gateway, host or scheduler can be told. Every role reads the same file and takes what it needs.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) database: Database,
+    pub(crate) broker: Broker,
+    pub(crate) gateway: Gateway,
+    pub(crate) host: Host,
+    pub(crate) engine: Engine,
+    pub(crate) scheduler: Scheduler,
+}
+
+/// Where definitions and history are kept.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Database {
+    /// `postgres://user:password@host:5432/database`.
+    pub(crate) url: Option<String>,
+    /// Where to LISTEN, past a pooler. Default: `url`, unless `transaction_pooler`.
+    pub(crate) listen_url: Option<String>,
+    /// Whether a pooler in transaction mode stands between.
+    pub(crate) transaction_pooler: bool,
+    /// Connections of each process: 2 to 1,000.
+    pub(crate) connections: u32,
+    /// How long a new connection may take.
+    pub(crate) connect_timeout: Span,
+    /// How long a call may take.
+    pub(crate) call_timeout: Span,
+}
+
+/// Where frames go.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Broker {
+    /// `amqp://user:password@host:5672/vhost`, or `amqps://…` for TLS.
+    pub(crate) url: Option<String>,
+    /// Certificates to trust, in PEM. Default: the system's.
+    pub(crate) ca_file: Option<PathBuf>,
+    /// What kind of queue new functions get.
+    pub(crate) queue_kind: QueueKind,
+    /// Messages that a queue takes before events for it are refused with 429: 1 to 10^9. A message holds up to 64 events.
+    pub(crate) queue_messages: u64,
+    /// Put before every queue's name, where installations share a virtual host.
+    pub(crate) queue_prefix: String,
+    /// How often a connection shows that it is alive: 1 s to 1 h.
+    pub(crate) heartbeat: Span,
+}
+
+/// What kind of queue functions get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum QueueKind {
+    /// Replicated; counts deliveries.
+    Quorum,
+    /// On one node.
+    Classic,
+}
+
+/// The gateway's.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Gateway {
+    /// Where to serve HTTP.
+    pub(crate) listen: SocketAddr,
+    /// The longest body with one event: 1 KiB to 64 MiB.
+    pub(crate) max_event_bytes: ByteSize,
+    /// The longest body with a batch of events: 1 KiB to 1 GiB.
+    pub(crate) max_batch_bytes: ByteSize,
+    /// Ingest requests at work at the same time: 1 to 1,000,000.
+    pub(crate) max_in_flight: usize,
+    /// How long the broker may take to confirm before the database's outbox is used.
+    pub(crate) publish_timeout: Span,
+    /// How long requests may go on after SIGTERM.
+    pub(crate) grace: Span,
+}
+
+/// The host's.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Host {
+    /// What it is called in attempts. Default: the machine's name and the process id.
+    pub(crate) name: Option<String>,
+    /// What functions may ask for with `runs_on`.
+    pub(crate) labels: BTreeSet<HostLabel>,
+    /// Where to serve `/healthz` and `/readyz`. Default: nowhere.
+    pub(crate) listen: Option<SocketAddr>,
+    /// Executions in hand at once: 1 to 4,096.
+    pub(crate) in_flight: usize,
+    /// How long executions may go on after SIGTERM.
+    pub(crate) grace: Span,
+    /// How long the queue of a deleted function must be empty before it is deleted too.
+    pub(crate) cleanup_after: Span,
+}
+
+/// The WebAssembly engine's, in hosts and (to check what is deployed) in gateways.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Engine {
+    /// Threads that run guests: 1 to 1,024. Default: one for each core.
+    pub(crate) threads: Option<usize>,
+    /// The folder of compiled components. Default: none is kept on disk.
+    pub(crate) cache_dir: Option<PathBuf>,
+}
+
+/// The scheduler's.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Scheduler {
+    /// Where to serve `/healthz` and `/readyz`. Default: nowhere.
+    pub(crate) listen: Option<SocketAddr>,
+    /// How often to look for what is due: 10 ms to 1 min.
+    pub(crate) interval: Span,
+    /// How long a leader that is gone keeps the others waiting: 1 s to 10 min.
+    pub(crate) lease: Span,
+    /// How long ended executions are kept: 1 min or longer.
+    pub(crate) retention: Span,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            url: None,
+            listen_url: None,
+            transaction_pooler: false,
+            connections: 8,
+            connect_timeout: Span(Duration::from_secs(5)),
+            call_timeout: Span(Duration::from_secs(10)),
+        }
+    }
+}
+
+impl Default for Broker {
+    fn default() -> Self {
+        Self {
+            url: None,
+            ca_file: None,
+            queue_kind: QueueKind::Quorum,
+            queue_messages: 1_000_000,
+            queue_prefix: String::new(),
+            heartbeat: Span(Duration::from_secs(5)),
+        }
+    }
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            listen: ([127, 0, 0, 1], 7070).into(),
+            max_event_bytes: ByteSize(1 << 20),
+            max_batch_bytes: ByteSize(8 << 20),
+            max_in_flight: 4_096,
+            publish_timeout: Span(Duration::from_secs(5)),
+            grace: Span(Duration::from_secs(10)),
+        }
+    }
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self {
+            name: None,
+            labels: BTreeSet::new(),
+            listen: None,
+            in_flight: 256,
+            grace: Span(Duration::from_secs(30)),
+            cleanup_after: Span(Duration::from_secs(60)),
+        }
+    }
+}
+
+impl Default for Scheduler {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            interval: Span(Duration::from_millis(200)),
+            lease: Span(Duration::from_secs(4)),
+            retention: Span(Duration::from_secs(7 * 86_400)),
+        }
+    }
+}
+
+/// A value that is out of its bounds.
+#[derive(Debug, thiserror::Error)]
+#[error("{key}: must be {must}")]
+struct OutOfBounds {
+    key: &'static str,
+    must: &'static str,
+}
+
+impl Config {
+    /// Checks every value against its bounds.
+    fn check(&self) -> Result<(), OutOfBounds> {
+        let within = |key, ok: bool, must| if ok { Ok(()) } else { Err(OutOfBounds { key, must }) };
+        let second = Duration::from_secs(1);
+        let (database, broker, gateway) = (&self.database, &self.broker, &self.gateway);
+        within("database.url", is_url(database.url.as_deref(), &["postgres", "postgresql"]), "a postgres:// URL")?;
+        let listen_url = database.listen_url.as_deref();
+        within("database.listen_url", is_url(listen_url, &["postgres", "postgresql"]), "a postgres:// URL")?;
+        within("database.connections", (2..=1_000).contains(&database.connections), "2 to 1,000")?;
+        within("database.connect_timeout", !database.connect_timeout.0.is_zero(), "longer than nothing")?;
+        within("database.call_timeout", !database.call_timeout.0.is_zero(), "longer than nothing")?;
+        within("broker.url", is_url(broker.url.as_deref(), &["amqp", "amqps"]), "an amqp:// or amqps:// URL")?;
+        within("broker.queue_messages", (1..=1_000_000_000).contains(&broker.queue_messages), "1 to 10^9")?;
+        let fits = broker.queue_prefix.len() <= 64 && broker.queue_prefix.bytes().all(|b| b.is_ascii_graphic());
+        within("broker.queue_prefix", fits, "at most 64 visible ASCII characters")?;
+        within("broker.heartbeat", (second..=second * 3_600).contains(&broker.heartbeat.0), "1s to 1h")?;
+        let event = 1 << 10..=64 << 20;
+        within("gateway.max_event_bytes", event.contains(&gateway.max_event_bytes.0), "1KiB to 64MiB")?;
+        let batch = 1 << 10..=1 << 30;
+        within("gateway.max_batch_bytes", batch.contains(&gateway.max_batch_bytes.0), "1KiB to 1GiB")?;
+        within("gateway.max_in_flight", (1..=1_000_000).contains(&gateway.max_in_flight), "1 to 1,000,000")?;
+        within("gateway.publish_timeout", !gateway.publish_timeout.0.is_zero(), "longer than nothing")?;
+        within("host.in_flight", (1..=4_096).contains(&self.host.in_flight), "1 to 4,096")?;
+        within("host.name", self.host.name.as_ref().is_none_or(|n| (1..=255).contains(&n.len())), "1 to 255 bytes")?;
+        within("engine.threads", self.engine.threads.is_none_or(|n| (1..=1_024).contains(&n)), "1 to 1,024")?;
+        let scheduler = &self.scheduler;
+        let interval = Duration::from_millis(10)..=second * 60;
+        within("scheduler.interval", interval.contains(&scheduler.interval.0), "10ms to 1m")?;
+        within("scheduler.lease", (second..=second * 600).contains(&scheduler.lease.0), "1s to 10m")?;
+        within("scheduler.lease", scheduler.lease.0 >= scheduler.interval.0 * 4, "at least four scheduler.interval")?;
+        within("scheduler.retention", scheduler.retention.0 >= second * 60, "1m or longer")
+    }
+}
+
+/// Whether `text`, where it is given, is a URL of one of the schemes. What it leads to is found out when it is used.
+fn is_url(text: Option<&str>, schemes: &[&str]) -> bool {
+    text.is_none_or(|text| {
+        text.split_once("://").is_some_and(|(scheme, rest)| schemes.contains(&scheme) && !rest.is_empty())
+    })
+}

@@ -1,0 +1,160 @@
+//! From a file and the environment to a [`Config`].
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow};
+use toml::{Table, Value};
+use wasmill_domain::key_hint::with_hint;
+
+use super::Config;
+
+/// What every variable for a key begins with; the section and the key follow, as in `WASMILL_GATEWAY_LISTEN`.
+const PREFIX: &str = "WASMILL_";
+
+/// The sections, as a variable names them.
+const SECTIONS: [&str; 6] = ["database", "broker", "gateway", "host", "engine", "scheduler"];
+
+/// Variables that others know too, and the keys that they stand for. Ours come before them.
+const WELL_KNOWN: [(&str, &str, &str); 2] = [("DATABASE_URL", "database", "url"), ("AMQP_URL", "broker", "url")];
+
+/// Reads `file`, where there is one, and puts what the environment says in its place.
+///
+/// # Errors
+/// Where the file cannot be read or is not TOML, a key is unknown or its value is no good: the text names file, line and key, or the
+/// variable.
+pub(crate) fn load(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> anyhow::Result<Config> {
+    let mut table = Table::new();
+    if let Some(file) = file {
+        let text = std::fs::read_to_string(file).with_context(|| format!("'{}'", file.display()))?;
+        // Read as what it is to be, for the sake of the line in the error.
+        let alone: Config = toml::from_str(&text)
+            .map_err(|e| anyhow!("'{}': {}", file.display(), with_hint(e.to_string().trim_end())))?;
+        alone.check().map_err(|e| anyhow!("'{}': {e}", file.display()))?;
+        table = toml::from_str(&text).with_context(|| format!("'{}'", file.display()))?;
+    }
+    let mut variables: Vec<(String, String)> = environment.into_iter().filter(|(_, text)| !text.is_empty()).collect();
+    // Ours come last and so replace the well-known ones.
+    variables.sort_by_key(|(name, _)| (name.starts_with(PREFIX), name.clone()));
+    let mut set_by = BTreeMap::new();
+    for (name, text) in variables {
+        let Some((section, key)) = key_of(&name) else { continue };
+        set_by.insert(format!("{section}.{key}"), name.clone());
+        if let Value::Table(keys) = table.entry(section).or_insert_with(|| Value::Table(Table::new())) {
+            keys.insert(key, value_of(&text));
+        }
+        read(&table).map_err(|e| anyhow!("environment variable {name}: {e}"))?;
+    }
+    let config = read(&table).map_err(|e| anyhow!(e))?;
+    config.check().map_err(|e| match set_by.get(e.key) {
+        Some(name) => anyhow!("environment variable {name}: {e}"),
+        None => anyhow!(e),
+    })?;
+    Ok(config)
+}
+
+fn read(table: &Table) -> Result<Config, String> {
+    table.clone().try_into().map_err(|e: toml::de::Error| with_hint(e.to_string().trim_end()))
+}
+
+/// Section and key that a variable stands for.
+fn key_of(name: &str) -> Option<(String, String)> {
+    if let Some((_, section, key)) = WELL_KNOWN.iter().find(|(known, _, _)| *known == name) {
+        return Some(((*section).to_owned(), (*key).to_owned()));
+    }
+    let name = name.strip_prefix(PREFIX)?.to_ascii_lowercase();
+    let section = SECTIONS.iter().find(|section| name.starts_with(&format!("{section}_")))?;
+    Some(((*section).to_owned(), name[section.len() + 1..].to_owned()))
+}
+
+/// A value as TOML writes it, where the quotes around a text may be left out.
+fn value_of(text: &str) -> Value {
+    let parsed = toml::from_str::<Table>(&format!("value = {text}")).ok().and_then(|mut table| table.remove("value"));
+    // A date is meant as a text, if anybody ever writes one.
+    parsed.filter(|value| !matches!(value, Value::Datetime(_))).unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn from_file(text: &str, environment: &[(&str, &str)]) -> anyhow::Result<Config> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        load(Some(file.path()), environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    fn error(text: &str, environment: &[(&str, &str)]) -> String {
+        format!("{:#}", from_file(text, environment).unwrap_err())
+    }
+
+    #[test]
+    fn nothing_gives_the_defaults() {
+        assert_eq!(load(None, []).unwrap(), Config::default());
+        assert_eq!(from_file("", &[("WASMILL_LOG", "debug"), ("HOME", "/")]).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn the_environment_comes_before_the_file_and_ours_before_the_well_known() {
+        let file = "[database]\nurl = 'postgres://file'\n[host]\nname = 'one'\ngrace = '5s'\n";
+        assert_eq!(from_file(file, &[]).unwrap().database.url.as_deref(), Some("postgres://file"));
+        let known = ("DATABASE_URL", "postgres://known");
+        assert_eq!(from_file(file, &[known]).unwrap().database.url.as_deref(), Some("postgres://known"));
+        let config = from_file(
+            file,
+            &[
+                ("WASMILL_DATABASE_URL", "postgres://ours"),
+                known,
+                ("AMQP_URL", "amqps://rabbit"),
+                ("WASMILL_HOST_GRACE", "7s"),
+                ("WASMILL_HOST_LABELS", "['gpu', 'eu']"),
+                ("WASMILL_ENGINE_THREADS", "3"),
+                ("WASMILL_DATABASE_TRANSACTION_POOLER", "true"),
+                ("WASMILL_GATEWAY_MAX_EVENT_BYTES", "64KiB"),
+                ("WASMILL_GATEWAY_LISTEN", "0.0.0.0:80"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(config.database.url.as_deref(), Some("postgres://ours"));
+        assert_eq!(config.broker.url.as_deref(), Some("amqps://rabbit"));
+        assert_eq!((config.host.name.as_deref(), config.host.grace.0), (Some("one"), Duration::from_secs(7)));
+        assert_eq!(config.host.labels.iter().map(wasmill_domain::HostLabel::as_str).collect::<Vec<_>>(), ["eu", "gpu"]);
+        assert_eq!((config.engine.threads, config.database.transaction_pooler), (Some(3), true));
+        assert_eq!(config.gateway.max_event_bytes.0, 64 << 10);
+        assert_eq!(config.gateway.listen.port(), 80);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (file, environment, expected) in [
+            ("[gateway]\nlistn = 'x'", None, &["listn", "did you mean 'listen'?", "line 2"][..]),
+            ("[gatway]", None, &["gatway", "did you mean 'gateway'?"]),
+            ("[host]\ngrace = 5", None, &["grace", "line 2"]),
+            ("[host]\nlabels = ['A']", None, &["labels", "a host's label"]),
+            ("[scheduler]\nlease = '100ms'", None, &["scheduler.lease", "1s to 10m"]),
+            ("[broker]\nurl = 'http://x'", None, &["broker.url", "amqp://"]),
+            ("[", None, &["line 1"]),
+            ("", Some(("WASMILL_HOST_GRACE", "soon")), &["WASMILL_HOST_GRACE", "'soon' is not a duration"]),
+            ("", Some(("WASMILL_HOST_GRASE", "1s")), &["WASMILL_HOST_GRASE", "did you mean 'grace'?"]),
+            ("", Some(("WASMILL_DATABASE_CONNECTIONS", "1")), &["WASMILL_DATABASE_CONNECTIONS", "2 to 1,000"]),
+            ("", Some(("DATABASE_URL", "mysql://x")), &["DATABASE_URL", "database.url", "postgres://"]),
+        ] {
+            let error = error(file, environment.as_slice());
+            for part in expected {
+                assert!(error.contains(part), "{file:?} {environment:?}: {error:?} lacks {part:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = load(Some(Path::new("no/such/file.toml")), []).unwrap_err();
+        assert!(format!("{error:#}").contains("no/such/file.toml"), "{error:#}");
+    }
+}

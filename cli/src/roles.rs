@@ -1,0 +1,47 @@
+//! `wasmill gateway`, `host`, `scheduler` and `migrate`: the roles of a pool, each a process of its own.
+
+use crate::args::{Migrate, Role};
+use crate::config::{self, Config};
+use crate::exit::Result;
+use crate::output::line;
+use crate::wiring::pool::{self, Pool};
+use crate::wiring::shutdown_on_signal;
+
+pub(crate) async fn gateway(role: Role) -> Result {
+    let shutdown = shutdown_on_signal()?;
+    match Pool::open(configuration(&role)?, "gateway", &shutdown).await? {
+        Some(pool) => pool.gateway(shutdown).await,
+        None => Ok(()),
+    }
+}
+
+pub(crate) async fn host(role: Role) -> Result {
+    let shutdown = shutdown_on_signal()?;
+    match Pool::open(configuration(&role)?, "host", &shutdown).await? {
+        Some(pool) => pool.host(shutdown).await,
+        None => Ok(()),
+    }
+}
+
+pub(crate) async fn scheduler(role: Role) -> Result {
+    let shutdown = shutdown_on_signal()?;
+    match Pool::open(configuration(&role)?, "scheduler", &shutdown).await? {
+        Some(pool) => pool.scheduler(shutdown).await,
+        None => Ok(()),
+    }
+}
+
+pub(crate) async fn migrate(args: Migrate) -> Result {
+    let key = pool::migrate(&configuration(&args.role)?, args.first_key).await?;
+    line("the database is up to date");
+    match key {
+        Some(key) => line(format!("API key  {}  (an operator's; not shown again)", key.reveal())),
+        None if args.first_key => line("there are API keys already; none was made"),
+        None => {}
+    }
+    Ok(())
+}
+
+fn configuration(role: &Role) -> anyhow::Result<Config> {
+    config::load(role.config.as_deref(), std::env::vars())
+}

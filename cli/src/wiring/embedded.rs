@@ -1,0 +1,127 @@
+//! Gateway, host and scheduler in one process, on SQLite and the embedded queue.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
+use wasmill_broker::{FramePublisher, PublisherSettings};
+use wasmill_domain::ApiKey;
+use wasmill_gateway::{GatewayParts, GatewaySettings};
+use wasmill_host::{Engine, EngineSettings, HostParts, HostSettings, HostStatus};
+use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
+use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
+use wasmill_store::{RegistryWatch, Store};
+
+use super::{REGISTRY_INTERVAL, make_first_key};
+use crate::exit::{Failure, Result};
+
+/// What the embedded system is made with.
+pub(crate) struct Options {
+    /// Where to listen.
+    pub(crate) listen: SocketAddr,
+    /// The folder of everything that is kept.
+    pub(crate) data: PathBuf,
+    /// How long ended executions are kept.
+    pub(crate) retention: Duration,
+}
+
+/// Gateway, host and scheduler in one process, on SQLite and the embedded queue.
+pub(crate) struct System {
+    listener: TcpListener,
+    store: Arc<dyn Store>,
+    broker: Arc<EmbeddedBroker>,
+    publisher: FramePublisher,
+    registry: RegistryWatch,
+    engine: Arc<Engine>,
+    retention: Duration,
+}
+
+impl System {
+    /// Opens what is kept and begins to listen; nothing is served yet.
+    pub(crate) async fn open(options: &Options) -> Result<Self> {
+        let Options { listen, data, retention } = options;
+        let listener = TcpListener::bind(listen).await.with_context(|| {
+            format!("cannot listen on {listen}: is another `wasmill dev` running? --listen takes another address")
+        })?;
+        std::fs::create_dir_all(data).with_context(|| format!("the data folder '{}'", data.display()))?;
+        let broker = EmbeddedBroker::open(&data.join("queue"), EmbeddedSettings::default())
+            .with_context(|| format!("the queue in '{}'", data.display()))?;
+        let database = data.join("wasmill.sqlite");
+        let store = SqliteStore::open(&database, SqliteSettings::default())
+            .await
+            .with_context(|| format!("the database '{}'", database.display()))?;
+        let engine =
+            Engine::new(EngineSettings { cache_dir: Some(data.join("compiled")), ..EngineSettings::default() })
+                .context("the WebAssembly engine cannot start")?;
+        let (store, broker): (Arc<dyn Store>, _) = (Arc::new(store), Arc::new(broker));
+        let registry = RegistryWatch::start(Arc::clone(&store), REGISTRY_INTERVAL).await.context("the definitions")?;
+        let publisher = FramePublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
+        Ok(Self { listener, store, broker, publisher, registry, engine, retention: *retention })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> Result<SocketAddr> {
+        Ok(self.listener.local_addr().context("the listener has no address")?)
+    }
+
+    /// Whether every request needs an API key.
+    pub(crate) fn requires_key(&self) -> Result<bool> {
+        Ok(self.registry.current().has_keys() || !self.address()?.ip().is_loopback())
+    }
+
+    /// Makes the first key where one is needed and none exists; its text is seen this once.
+    pub(crate) async fn first_key(&self) -> Result<Option<ApiKey>> {
+        if self.registry.current().has_keys() || !self.requires_key()? {
+            return Ok(None);
+        }
+        let (key, revision) = make_first_key(&*self.store).await?;
+        self.registry.reach(revision).await.context("the first API key")?;
+        Ok(Some(key))
+    }
+
+    /// Serves until `shutdown`, then lets every part finish what it has begun. A part that ends before that takes
+    /// the others with it.
+    pub(crate) async fn run(self, shutdown: CancellationToken) -> Result {
+        let gateway = GatewayParts {
+            store: Arc::clone(&self.store),
+            registry: self.registry.clone(),
+            publisher: self.publisher.clone(),
+            preflight: Arc::clone(&self.engine) as _,
+            settings: GatewaySettings { require_key: self.requires_key()?, ..GatewaySettings::default() },
+        };
+        let host = HostParts {
+            store: Arc::clone(&self.store),
+            registry: self.registry.clone(),
+            publisher: self.publisher.clone(),
+            engine: Arc::clone(&self.engine),
+            settings: HostSettings::default(),
+            status: HostStatus::default(),
+        };
+        let scheduler = SchedulerParts {
+            store: Arc::clone(&self.store),
+            publisher: self.publisher.clone(),
+            settings: SchedulerSettings { retention: Some(self.retention), ..SchedulerSettings::default() },
+        };
+        let mut parts = JoinSet::new();
+        let stop = shutdown.clone();
+        parts.spawn(async move { wasmill_gateway::serve(self.listener, gateway, stop).await.context("the gateway") });
+        let stop = shutdown.clone();
+        parts.spawn(async move { wasmill_host::run(host, stop).await.context("the host") });
+        let stop = shutdown.clone();
+        parts.spawn(async move { wasmill_scheduler::run(scheduler, stop).await.context("the scheduler") });
+        let mut first_error = None;
+        while let Some(ended) = parts.join_next().await {
+            let result = ended.context("a part of the system panicked").and_then(|result| result);
+            first_error = first_error.or(result.err());
+            shutdown.cancel();
+        }
+        self.broker.close().await;
+        first_error.map_or(Ok(()), |error| Err(Failure::Failed(error)))
+    }
+}

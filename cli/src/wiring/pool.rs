@@ -1,0 +1,275 @@
+//! Roles that share a PostgreSQL and a RabbitMQ with any number of others.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use async_trait::async_trait;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use wasmill_broker::rabbitmq::{QueueKind, RabbitBroker, RabbitSettings};
+use wasmill_broker::{Broker, FramePublisher, PublisherSettings};
+use wasmill_domain::ApiKey;
+use wasmill_gateway::{GatewayParts, GatewaySettings, Part, Readiness};
+use wasmill_host::{Engine, EngineSettings, HostParts, HostSettings, HostStatus};
+use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
+use wasmill_store::postgres::{PostgresSettings, PostgresStore};
+use wasmill_store::{Error as StoreError, RegistryWatch, Store};
+
+use super::{REGISTRY_INTERVAL, make_first_key};
+use crate::config::{self, Config};
+use crate::exit::Result;
+
+/// The longest pause between two tries while a backend is not there yet.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What every role has of the pool.
+pub(crate) struct Pool {
+    config: Config,
+    store: PostgresStore,
+    broker: Arc<RabbitBroker>,
+    publisher: FramePublisher,
+    registry: RegistryWatch,
+}
+
+impl Pool {
+    /// Connects to both backends as `role`, however long that takes; `None` where `shutdown` comes first.
+    ///
+    /// # Errors
+    /// Where a URL is missing or no good, which trying again would not change.
+    pub(crate) async fn open(config: Config, role: &str, shutdown: &CancellationToken) -> Result<Option<Self>> {
+        let address = config.broker.url.as_deref();
+        let address = address.ok_or_else(|| anyhow!("broker.url is missing: set it in the file, or AMQP_URL"))?;
+        let broker = RabbitBroker::connect(address, rabbit_settings(&config, role)).context("broker.url")?;
+        let opening = async {
+            let store = patiently("the database", || open_store(&config)).await?;
+            let registry = patiently("the definitions", || watch(&store)).await?;
+            anyhow::Ok((store, registry))
+        };
+        let (store, registry) = tokio::select! {
+            opened = opening => opened?,
+            () = shutdown.cancelled() => return Ok(None),
+        };
+        let broker = Arc::new(broker);
+        let publisher = FramePublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
+        Ok(Some(Self { config, store, broker, publisher, registry }))
+    }
+
+    /// Serves HTTP until `shutdown`, then lets requests finish.
+    pub(crate) async fn gateway(self, shutdown: CancellationToken) -> Result {
+        let gateway = &self.config.gateway;
+        let listener = listen("gateway.listen", gateway.listen).await?;
+        let settings = GatewaySettings {
+            require_key: !gateway.listen.ip().is_loopback(),
+            max_event_bytes: gateway.max_event_bytes.as_usize(),
+            max_batch_bytes: gateway.max_batch_bytes.as_usize(),
+            max_in_flight: gateway.max_in_flight,
+            publish_timeout: gateway.publish_timeout.0,
+            drain_timeout: gateway.grace.0,
+            ..GatewaySettings::default()
+        };
+        if settings.require_key && !self.registry.current().has_keys() {
+            tracing::warn!("there is no API key, so every request is refused: `wasmill migrate --first-key` makes one");
+        }
+        let parts = GatewayParts {
+            store: self.store(),
+            registry: self.registry.clone(),
+            publisher: self.publisher.clone(),
+            preflight: self.engine()?,
+            settings,
+        };
+        tracing::info!(address = %listener.local_addr().context("gateway.listen")?, "the gateway serves");
+        let served = wasmill_gateway::serve(listener, parts, shutdown).await.context("the gateway");
+        self.close().await;
+        Ok(served?)
+    }
+
+    /// Runs functions until `shutdown`, then lets what runs finish, or gives it back.
+    pub(crate) async fn host(self, shutdown: CancellationToken) -> Result {
+        let host = &self.config.host;
+        let status = HostStatus::default();
+        let mut settings = HostSettings {
+            labels: Some(host.labels.clone()),
+            in_flight: host.in_flight,
+            grace: host.grace.0,
+            cleanup_after: host.cleanup_after.0,
+            ..HostSettings::default()
+        };
+        if let Some(name) = &host.name {
+            settings.name.clone_from(name);
+        }
+        let parts = HostParts {
+            store: self.store(),
+            registry: self.registry.clone(),
+            publisher: self.publisher.clone(),
+            engine: self.engine()?,
+            settings,
+            status: status.clone(),
+        };
+        let probes = self.probes("host.listen", host.listen, Role::Host(status), &shutdown).await?;
+        let worked = wasmill_host::run(parts, shutdown).await.context("the host");
+        probes.cancel();
+        self.close().await;
+        Ok(worked?)
+    }
+
+    /// Sees to what is due until `shutdown`.
+    pub(crate) async fn scheduler(self, shutdown: CancellationToken) -> Result {
+        let scheduler = &self.config.scheduler;
+        let settings = SchedulerSettings {
+            interval: scheduler.interval.0,
+            lease: scheduler.lease.0,
+            retention: Some(scheduler.retention.0),
+            ..SchedulerSettings::default()
+        };
+        let parts = SchedulerParts { store: self.store(), publisher: self.publisher.clone(), settings };
+        let probes = self.probes("scheduler.listen", scheduler.listen, Role::Scheduler, &shutdown).await?;
+        tracing::info!("the scheduler works");
+        let worked = wasmill_scheduler::run(parts, shutdown).await.context("the scheduler");
+        probes.cancel();
+        self.close().await;
+        Ok(worked?)
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::new(self.store.clone())
+    }
+
+    fn engine(&self) -> Result<Arc<Engine>> {
+        let defaults = EngineSettings::default();
+        let settings = EngineSettings {
+            threads: self.config.engine.threads.unwrap_or(defaults.threads),
+            slots: defaults.slots.max(u32::try_from(self.config.host.in_flight).unwrap_or(u32::MAX)),
+            cache_dir: self.config.engine.cache_dir.clone(),
+            ..defaults
+        };
+        Ok(Engine::new(settings).context("the WebAssembly engine cannot start")?)
+    }
+
+    /// Serves probes where the configuration says so, until the token is cancelled.
+    async fn probes(
+        &self,
+        key: &str,
+        address: Option<SocketAddr>,
+        role: Role,
+        shutdown: &CancellationToken,
+    ) -> Result<CancellationToken> {
+        let stop = CancellationToken::new();
+        let Some(address) = address else { return Ok(stop) };
+        let listener = listen(key, address).await?;
+        let readiness = PoolReadiness {
+            store: self.store(),
+            broker: Arc::clone(&self.broker) as _,
+            role,
+            shutdown: shutdown.clone(),
+        };
+        tokio::spawn(wasmill_gateway::serve_probes(listener, Arc::new(readiness), stop.clone()));
+        Ok(stop)
+    }
+
+    async fn close(self) {
+        self.broker.close().await;
+        self.store.close().await;
+    }
+}
+
+/// Brings the schema up to date; makes an operator's key too if `with_key` and there is none.
+pub(crate) async fn migrate(config: &Config, with_key: bool) -> Result<Option<ApiKey>> {
+    let store = open_store(config).await.map_err(|e| anyhow!(e))?;
+    let registry = watch(&store).await.context("the definitions")?;
+    if !with_key || registry.current().has_keys() {
+        return Ok(None);
+    }
+    Ok(Some(make_first_key(&store).await?.0))
+}
+
+async fn open_store(config: &Config) -> Result<PostgresStore, StoreError> {
+    let config::Database { url, listen_url, transaction_pooler, connections, connect_timeout, call_timeout } =
+        &config.database;
+    let Some(url) = url else {
+        return Err(StoreError::Rejected("database.url is missing: set it in the file, or DATABASE_URL".into()));
+    };
+    let settings = PostgresSettings {
+        connections: *connections,
+        connect_timeout: connect_timeout.0,
+        call_timeout: call_timeout.0,
+        transaction_pooler: *transaction_pooler,
+        listen_url: listen_url.clone(),
+        ..PostgresSettings::default()
+    };
+    PostgresStore::connect(url, settings).await
+}
+
+async fn watch(store: &PostgresStore) -> Result<RegistryWatch, StoreError> {
+    RegistryWatch::start(Arc::new(store.clone()), REGISTRY_INTERVAL).await
+}
+
+fn rabbit_settings(config: &Config, role: &str) -> RabbitSettings {
+    let config::Broker { url: _, ca_file, queue_kind, queue_messages, queue_prefix, heartbeat } = &config.broker;
+    RabbitSettings {
+        name: format!("wasmill {role} {}", HostSettings::default().name),
+        ca_file: ca_file.clone(),
+        queue_kind: match queue_kind {
+            config::QueueKind::Quorum => QueueKind::Quorum,
+            config::QueueKind::Classic => QueueKind::Classic,
+        },
+        queue_messages: Some(*queue_messages),
+        queue_prefix: queue_prefix.clone(),
+        heartbeat: heartbeat.0,
+        ..RabbitSettings::default()
+    }
+}
+
+/// Tries until it works or cannot work.
+async fn patiently<T, F>(what: &str, mut work: impl FnMut() -> F) -> anyhow::Result<T>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let mut pause = Duration::from_millis(100);
+    loop {
+        match work().await {
+            Err(error @ StoreError::Unavailable(_)) => {
+                tracing::warn!(%error, "waiting for {what}");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            other => return other.with_context(|| what.to_owned()),
+        }
+    }
+}
+
+async fn listen(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{key}: cannot listen on {address}"))
+}
+
+/// What a process is there for, beyond its backends.
+enum Role {
+    Host(HostStatus),
+    Scheduler,
+}
+
+struct PoolReadiness {
+    store: Arc<dyn Store>,
+    broker: Arc<dyn Broker>,
+    role: Role,
+    shutdown: CancellationToken,
+}
+
+#[async_trait]
+impl Readiness for PoolReadiness {
+    async fn parts(&self) -> Vec<Part> {
+        let (store, broker) = tokio::join!(self.store.ping(), self.broker.ping());
+        let mut parts =
+            vec![("database", store.map_err(|e| e.to_string())), ("broker", broker.map_err(|e| e.to_string()))];
+        let running = if self.shutdown.is_cancelled() { Err("it is shutting down".to_owned()) } else { Ok(()) };
+        parts.push(("process", running));
+        if let Role::Host(status) = &self.role {
+            let (functions, consuming) = (status.functions(), status.consuming());
+            let all = status.has_begun() && functions == consuming;
+            let consumers = if all { Ok(()) } else { Err(format!("{consuming} of {functions} queues are consumed")) };
+            parts.push(("consumers", consumers));
+        }
+        parts
+    }
+}
