@@ -30,6 +30,8 @@ async fn tenants_do_not_see_each_other() {
     dev.cli_ok(&["--key", &acme, "executions", "show", id]);
     dev.cli_fails(3, &["--key", &operator, "executions", "show", id]);
     dev.cli_ok(&["--key", &operator, "--tenant", "acme", "executions", "show", id]);
+    let document = dev.api().with_key(&operator, "acme").get(&format!("/v1/executions/{id}")).await;
+    assert_eq!(document["tenant"], "acme");
 }
 
 #[test]

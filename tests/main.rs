@@ -9,6 +9,7 @@ mod crash;
 mod demo;
 mod hostile;
 mod keys;
+mod pool;
 mod retries;
 mod support;
 mod watch;

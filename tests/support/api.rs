@@ -1,5 +1,6 @@
 //! The HTTP API as a test speaks it.
 
+use reqwest::header::HeaderMap;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
@@ -16,6 +17,15 @@ impl Api {
     pub(crate) fn new(url: &str) -> Self {
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
         Self { http, url: url.to_owned() }
+    }
+
+    /// The same gateway, spoken to with an operator's key for some tenant.
+    pub(crate) fn with_key(&self, key: &str, tenant: &str) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", format!("Bearer {key}").parse().expect("a key is a header's value"));
+        headers.insert("wasmill-tenant", tenant.parse().expect("a name is a header's value"));
+        let http = reqwest::Client::builder().no_proxy().default_headers(headers).build().expect("a client");
+        Self { http, url: self.url.clone() }
     }
 
     /// A request to a path.
@@ -60,6 +70,13 @@ impl Api {
             matches!(document["state"].as_str()?, "succeeded" | "failed" | "cancelled").then_some(document)
         })
         .await
+    }
+
+    /// An execution's state; nothing before its row is written.
+    pub(crate) async fn state_of(&self, id: &str) -> Option<String> {
+        let response = self.request("GET", &format!("/v1/executions/{id}")).send().await.ok()?;
+        let document: Value = response.json().await.ok()?;
+        document["state"].as_str().map(str::to_owned)
     }
 
     /// Posts an event for one function and awaits its end.

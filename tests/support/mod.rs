@@ -1,6 +1,9 @@
 //! What the end-to-end tests share: a `wasmill dev` process of their own, its command line, and its API.
 
 pub(crate) mod api;
+pub(crate) mod backends;
+pub(crate) mod load;
+pub(crate) mod pool;
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -18,7 +21,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The top folder of the project.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("cli/ lies in the project").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the project").to_owned()
 }
 
 /// A sample function's folder.
@@ -28,7 +31,10 @@ pub(crate) fn sample(name: &str) -> PathBuf {
 
 /// A command of the binary under test, with nothing of the developer's own settings.
 pub(crate) fn wasmill() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wasmill"));
+    // Cargo tells the tests of its package; the benchmarks, which share this module, have it beside them.
+    let binary = option_env!("CARGO_BIN_EXE_wasmill").map(PathBuf::from);
+    let binary = binary.or_else(|| Some(std::env::current_exe().ok()?.with_file_name("wasmill")));
+    let mut command = Command::new(binary.expect("a program knows its own path"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WASMILL_")) {
         command.env_remove(name);
     }

@@ -1,0 +1,8 @@
+//! Gateways, hosts and schedulers as processes that share a real PostgreSQL and a real RabbitMQ.
+
+mod chaos;
+mod leaders;
+mod outages;
+mod roles;
+mod rolling;
+mod signals;

@@ -1,0 +1,89 @@
+//! PostgreSQL and RabbitMQ for pools: those of this machine, with a schema and queues apart, or servers of a test's own.
+
+use uuid::Uuid;
+use wasmill_broker::rabbitmq::testing::{self, Node};
+use wasmill_broker::rabbitmq::{RabbitBroker, RabbitSettings};
+use wasmill_broker::{Broker as _, QueueName};
+use wasmill_domain::TenantName;
+use wasmill_store::postgres::testing::{Schema, Server};
+
+use super::pool::Backends;
+use super::root;
+
+/// The servers of this machine. The test's schema and queues are taken away when this is dropped.
+pub(crate) struct Shared {
+    _schema: Schema,
+    backends: Backends,
+}
+
+impl Shared {
+    pub(crate) async fn new() -> Self {
+        let schema = Schema::make().await;
+        let backends = Backends {
+            database: schema.url(),
+            broker: testing::address(),
+            prefix: format!("wasmill-test.{}.", Uuid::new_v4()),
+        };
+        Self { _schema: schema, backends }
+    }
+
+    pub(crate) fn backends(&self) -> &Backends {
+        &self.backends
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let backends = self.backends.clone();
+        let delete = async move {
+            let broker = backends.broker_client();
+            for queue in sample_queues() {
+                broker.delete(&queue).await.expect("the queue can be deleted");
+            }
+            broker.close().await;
+        };
+        // The test's own runtime is busy with this very drop. A test that has failed already says why itself.
+        std::thread::scope(|scope| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            scope.spawn(move || runtime.block_on(delete)).join().ok();
+        });
+    }
+}
+
+impl Backends {
+    /// A client of the broker that sees the pool's queues.
+    pub(crate) fn broker_client(&self) -> RabbitBroker {
+        let settings = RabbitSettings { queue_prefix: self.prefix.clone(), ..RabbitSettings::default() };
+        RabbitBroker::connect(&self.broker, settings).expect("the URL is right")
+    }
+}
+
+/// The queue of a function of the default tenant.
+pub(crate) fn queue_of(function: &str) -> QueueName {
+    QueueName::of_function(&TenantName::default(), &function.parse().expect("a function's name"))
+}
+
+fn sample_queues() -> impl Iterator<Item = QueueName> {
+    let folders = std::fs::read_dir(root().join("functions")).expect("the samples are there");
+    let names = folders.filter_map(|folder| folder.ok()?.file_name().into_string().ok());
+    let queues = names.filter_map(|name| Some(QueueName::of_function(&TenantName::default(), &name.parse().ok()?)));
+    queues.chain([QueueName::unreadable()])
+}
+
+/// Servers of the test's own, which it may stop.
+pub(crate) struct Private {
+    pub(crate) postgres: Server,
+    pub(crate) rabbit: Node,
+}
+
+impl Private {
+    /// Starts both.
+    pub(crate) fn start() -> Self {
+        Self { postgres: Server::start(&[]), rabbit: Node::start("", |_| {}) }
+    }
+
+    /// The pool's way to both.
+    pub(crate) fn backends(&self) -> Backends {
+        Backends { database: self.postgres.url(), broker: self.rabbit.address(), prefix: String::new() }
+    }
+}
