@@ -16,5 +16,5 @@ COPY --from=build /out/wasmill /usr/local/bin/wasmill
 COPY --from=build --chown=65532:65532 /out/cache /var/cache/wasmill
 ENV WASMILL_ENGINE_CACHE_DIR=/var/cache/wasmill \
     WASMILL_LOG_FORMAT=json
-USER nonroot
+USER 65532
 ENTRYPOINT ["/usr/local/bin/wasmill"]

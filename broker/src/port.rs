@@ -17,6 +17,9 @@ pub enum Error {
     /// It cannot be reached or cannot work now. The same call may succeed later.
     #[error("the broker is not available: {0}")]
     Unavailable(String),
+    /// It went away, or became slow, while the message was on its way: it has been taken or not.
+    #[error("the broker has not confirmed the message: {0}")]
+    Unconfirmed(String),
     /// The queue is full. The message was not taken; try again later.
     #[error("queue {0} is full")]
     Full(QueueName),
@@ -135,7 +138,7 @@ pub trait Broker: Send + Sync + 'static {
     /// Where several calls are under way at once, their messages stand in the order in which the futures were first polled.
     ///
     /// # Errors
-    /// [`Error::Full`], [`Error::NoQueue`], [`Error::Unavailable`]. After the last the message may or may not have been taken.
+    /// [`Error::Full`], [`Error::NoQueue`], [`Error::Unavailable`], [`Error::Unconfirmed`]. Only after the last may the message have been taken.
     async fn publish(&self, queue: &QueueName, message: Message) -> Result<()>;
 
     /// Publishes a message and awaits the one reply to it. The first future ends when the message is confirmed, as with

@@ -20,7 +20,7 @@ use crate::documents::executions::ExecutionDocument;
 use crate::documents::functions::InvokeFunction;
 use crate::error::{Error, Result};
 use crate::extract::{Params, Segment};
-use crate::ingest::accept::Checked;
+use crate::ingest::accept::{Checked, MAYBE, NOTHING};
 use crate::ingest::check::{Form, Incoming};
 use crate::ingest::cloudevents::{BATCH, Mode, STRUCTURED};
 use crate::problem::Fault;
@@ -153,7 +153,8 @@ fn form_of(headers: &HeaderMap, function: &FunctionDefinition, wanted: Option<&E
 /// Publishes an execution whose end is awaited. `None` where the broker is away and the outbox took it.
 async fn publish(app: &App, dispatch: &Dispatch) -> Result<Option<PendingReply>> {
     let patience = app.settings.publish_timeout;
-    let late = |_| BrokerError::Unavailable(format!("no confirm within {patience:?}"));
+    // It may go on without us.
+    let late = |_| BrokerError::Unconfirmed(format!("no confirm within {patience:?}"));
     let request = app.publisher.request(dispatch.clone());
     match tokio::time::timeout(patience, request).await.map_err(late).flatten() {
         Ok(reply) => {
@@ -164,9 +165,10 @@ async fn publish(app: &App, dispatch: &Dispatch) -> Result<Option<PendingReply>>
         Err(BrokerError::Rejected(why)) => Err(Error::TooLarge(why)),
         Err(error) => {
             tracing::debug!(function = %dispatch.function, %error, "accepted into the outbox");
+            let is_unknown = matches!(error, BrokerError::Unconfirmed(_));
             app.store.enqueue(std::slice::from_ref(dispatch), Publication::Pending).await.map_err(|error| {
                 tracing::warn!(%error, "neither broker nor store takes events");
-                Error::Unavailable("neither the broker nor the database is available now; nothing was accepted")
+                Error::Unavailable(if is_unknown { MAYBE } else { NOTHING })
             })?;
             Ok(None)
         }

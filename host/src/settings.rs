@@ -28,7 +28,7 @@ pub struct EngineSettings {
     pub wasm_stack: usize,
     /// How often a running guest is looked at: the grain of time-outs and of the turns that guests take. Default: 1 ms.
     pub tick: Duration,
-    /// How long a guest may compute before it counts as a long one; long ones leave one thread free. Default: 10 ms.
+    /// How long a guest may compute before it counts as a long one; long ones leave one thread free. Default: 4 ms.
     pub slice: Duration,
     /// Where compiled components are kept between runs. Default: nowhere.
     pub cache_dir: Option<PathBuf>,
@@ -120,7 +120,7 @@ impl Default for EngineSettings {
             keep_resident: 1 << 20,
             wasm_stack: 1 << 20,
             tick: Duration::from_millis(1),
-            slice: Duration::from_millis(10),
+            slice: Duration::from_millis(4),
             cache_dir: None,
             cache_disk_bytes: 4 << 30,
             cache_components: 512,

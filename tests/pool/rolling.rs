@@ -15,6 +15,9 @@ use crate::support::pool::Process;
 /// How many versions follow each other, one a second.
 const VERSIONS: usize = 30;
 
+/// A gateway that was not told of a deploy itself may accept events by the version before for so long.
+const EVERYWHERE_WITHIN: Duration = Duration::from_secs(1);
+
 /// A version greets by its number.
 fn manifest(version: usize) -> String {
     format!("name = 'hello'\n[[trigger]]\nevent = 'greeting.requested'\n[env]\nGREETING = '{version}'\n")
@@ -64,7 +67,7 @@ async fn every_event_meets_a_version_that_was_current() {
         let started_at = time(&execution["attempts"][0]["started_at"]);
         let over = answered.get(version + 1);
         assert!(
-            asked[version] <= started_at && over.is_none_or(|over| accepted_at <= *over),
+            asked[version] <= started_at && over.is_none_or(|over| accepted_at <= over.plus(EVERYWHERE_WITHIN)),
             "version {version}, asked for at {}, over at {over:?}: {execution}",
             asked[version]
         );

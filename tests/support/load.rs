@@ -136,7 +136,11 @@ async fn post_until_enough(mut gateways: Vec<Api>, seen: Arc<Seen>) {
                 let text = response.text().await;
                 assert!(matches!(status.as_u16(), 429 | 503), "{status}: {text:?}");
                 // It says itself when some of it may have been accepted.
-                count(if text.is_ok_and(|text| text.contains("may have it")) { &seen.cut_off } else { &seen.refused });
+                count(if text.is_ok_and(|text| text.contains("may have been")) {
+                    &seen.cut_off
+                } else {
+                    &seen.refused
+                });
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             Err(_) => {

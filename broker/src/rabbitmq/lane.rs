@@ -129,6 +129,8 @@ impl Lane {
     }
 
     async fn send_one(&mut self, flight: &mut Flight, mut job: Job) {
+        // In this order: whoever has given up before the second line reads the first one's mark, if it is sent nevertheless.
+        job.sent.store(true, Ordering::SeqCst);
         if job.done.is_closed() {
             return;
         }
@@ -182,7 +184,7 @@ impl Lane {
                 Some(queue) if was_returned => Err(Error::NoQueue(queue)),
                 _ if confirmed => Ok(()),
                 Some(queue) if self.queues_are_bounded => Err(Error::Full(queue)),
-                _ => Err(Error::Unavailable("RabbitMQ could not take the message".into())),
+                _ => Err(Error::Unconfirmed("RabbitMQ could not take the message".into())),
             };
             if result.is_err() {
                 self.replies.forget(number);

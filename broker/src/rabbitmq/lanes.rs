@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,6 +28,8 @@ pub(super) struct Job {
     pub(super) reply: Option<oneshot::Sender<Bytes>>,
     /// Who awaits its confirm. Where it is closed, nobody does any more.
     pub(super) done: oneshot::Sender<Result<()>>,
+    /// Set before it is sent the first time, so that whoever gives up knows whether it may have been taken.
+    pub(super) sent: Arc<AtomicBool>,
     /// The bytes that it takes of what all may take together.
     _room: OwnedSemaphorePermit,
 }
@@ -75,23 +77,30 @@ impl Lanes {
         let room = Arc::clone(&self.room).try_acquire_many_owned(body.len() as u32);
         let room =
             room.map_err(|_| Error::Unavailable("too many bytes are on their way to RabbitMQ already".into()))?;
-        let (done, confirmed) = oneshot::channel();
+        let (done, mut confirmed) = oneshot::channel();
+        let sent = Arc::new(AtomicBool::new(false));
         let lane = &self.lanes[self.lane_of(&route)];
-        let job = Job { queue, route, properties, body, reply, done, _room: room };
+        let job = Job { queue, route, properties, body, reply, done, sent: Arc::clone(&sent), _room: room };
         lane.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 Error::Unavailable("too many messages are on their way to RabbitMQ already".into())
             }
             mpsc::error::TrySendError::Closed(_) => closed(),
         })?;
-        match timeout(self.patience, confirmed).await {
-            Ok(Ok(result)) => result,
-            // The lane has ended.
-            Ok(Err(_)) => Err(closed()),
+        let outcome = match timeout(self.patience, &mut confirmed).await {
+            // An error: the lane has ended.
+            Ok(outcome) => outcome.unwrap_or_else(|_| Err(closed())),
             Err(_) => {
-                let reason = format!("RabbitMQ did not confirm the message within {:?}", self.patience);
-                Err(self.link.takes_messages(Duration::ZERO).err().unwrap_or(Error::Unavailable(reason)))
+                // From now on it is not sent any more. It may have been confirmed this very moment.
+                confirmed.close();
+                let late = || Error::Unavailable(format!("no confirm within {:?}", self.patience));
+                let away = || self.link.takes_messages(Duration::ZERO).err().unwrap_or_else(late);
+                confirmed.try_recv().unwrap_or_else(|_| Err(away()))
             }
+        };
+        match outcome {
+            Err(Error::Unavailable(why)) if sent.load(Ordering::SeqCst) => Err(Error::Unconfirmed(why)),
+            outcome => outcome,
         }
     }
 

@@ -5,7 +5,8 @@
 //! lane's task (`lane`) sends it over the lane's channel (`flight`), persistent and `mandatory`, without awaiting those
 //! before it; hundreds await their confirms at a time. The confirm ends the publish. It stays in the lane's hands until then: when
 //! the channel or the connection is lost, what is unconfirmed is sent again over the next, in order. A publish that is not
-//! confirmed in time ends with [`Error::Unavailable`], and its message may be there or not.
+//! confirmed in time ends with [`Error::Unconfirmed`], and its message may be there or not; with [`Error::Unavailable`] where it was
+//! never sent.
 //!
 //! A **consumer** (`consumer`) has a channel of its own, whose prefetch is the consumer's. What comes is handed out under a tag
 //! that counts the channels too (`holding`), so that a tag of a lost channel is told from those of the next. Many tags that are

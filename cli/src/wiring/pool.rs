@@ -65,7 +65,8 @@ impl Pool {
             max_event_bytes: gateway.max_event_bytes.as_usize(),
             max_batch_bytes: gateway.max_batch_bytes.as_usize(),
             max_in_flight: gateway.max_in_flight,
-            publish_timeout: gateway.publish_timeout.0,
+            // Longer than the broker's own, which knows whether the event may have been taken.
+            publish_timeout: gateway.publish_timeout.0 * 2,
             drain_timeout: gateway.grace.0,
             ..GatewaySettings::default()
         };
@@ -217,6 +218,7 @@ fn rabbit_settings(config: &Config, role: &str) -> RabbitSettings {
         queue_messages: Some(*queue_messages),
         queue_prefix: queue_prefix.clone(),
         heartbeat: heartbeat.0,
+        publish_timeout: config.gateway.publish_timeout.0,
         ..RabbitSettings::default()
     }
 }

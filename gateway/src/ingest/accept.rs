@@ -10,6 +10,12 @@ use wasmill_store::Publication;
 use crate::app::App;
 use crate::error::{Error, Result};
 
+/// What is answered where neither broker nor database took an event.
+pub(crate) const NOTHING: &str = "neither the broker nor the database is available now; nothing was accepted";
+
+/// What is answered where nobody knows.
+pub(crate) const MAYBE: &str = "broker and database went away while the event was being accepted: it may have been, for some of its functions or all";
+
 /// An event that may be accepted: checked, and with somewhere to go.
 pub(crate) struct Checked {
     pub(crate) event: Arc<Event>,
@@ -77,14 +83,15 @@ async fn publish_all(app: &App, dispatches: &[Dispatch]) -> Vec<Result<(), Broke
 /// Brings a publication to its end, whatever became of its parts.
 async fn finish(app: &App, dispatches: Vec<Dispatch>, outcomes: Vec<Result<(), BrokerError>>) -> Result<()> {
     let any_accepted = outcomes.iter().any(std::result::Result::is_ok);
+    let any_unknown = outcomes.iter().any(|outcome| matches!(outcome, Err(BrokerError::Unconfirmed(_))));
     let mut rest = Vec::new();
     let mut refusal = None;
     for (dispatch, outcome) in dispatches.into_iter().zip(outcomes) {
         match outcome {
             Ok(()) => app.rows.write(dispatch),
             Err(error) => {
-                // "Unavailable" decides: where one queue is full and another away, the outbox takes both.
-                if refusal.is_none() || matches!(error, BrokerError::Unavailable(_)) {
+                // A broker that is away decides: where one queue is full and another away, the outbox takes both.
+                if refusal.is_none() || matches!(error, BrokerError::Unavailable(_) | BrokerError::Unconfirmed(_)) {
                     refusal = Some((dispatch.function.clone(), error));
                 }
                 rest.push(dispatch);
@@ -102,12 +109,8 @@ async fn finish(app: &App, dispatches: Vec<Dispatch>, outcomes: Vec<Result<(), B
     match app.store.enqueue(&rest, Publication::Pending).await {
         Ok(()) => Ok(()),
         Err(error) => {
-            tracing::warn!(%error, any_accepted, "neither broker nor store takes events");
-            Err(Error::Unavailable(if any_accepted {
-                "broker and database went away while the event was being accepted: some functions may have it"
-            } else {
-                "neither the broker nor the database is available now; nothing was accepted"
-            }))
+            tracing::warn!(%error, any_accepted, any_unknown, "neither broker nor store takes events");
+            Err(Error::Unavailable(if any_accepted || any_unknown { MAYBE } else { NOTHING }))
         }
     }
 }
@@ -115,6 +118,7 @@ async fn finish(app: &App, dispatches: Vec<Dispatch>, outcomes: Vec<Result<(), B
 /// Publishes one execution. Takes no longer than the setting says.
 async fn publish(app: &App, dispatch: Dispatch) -> Result<(), BrokerError> {
     let patience = app.settings.publish_timeout;
-    let late = |_| BrokerError::Unavailable(format!("no confirm within {patience:?}"));
+    // It goes on without us.
+    let late = |_| BrokerError::Unconfirmed(format!("no confirm within {patience:?}"));
     tokio::time::timeout(patience, app.publisher.publish(dispatch)).await.map_err(late)?
 }

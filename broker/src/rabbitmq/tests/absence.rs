@@ -20,7 +20,7 @@ async fn publish(broker: Arc<RabbitBroker>, queue: QueueName, publisher: usize, 
                 number += 1;
                 load.confirmed.fetch_add(1, Ordering::Relaxed);
             }
-            Err(Error::Unavailable(_)) => {
+            Err(Error::Unavailable(_) | Error::Unconfirmed(_)) => {
                 load.refused.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }

@@ -117,7 +117,7 @@ async fn shortage_of_memory(node: &Node) {
     becomes(async || {
         let begun = Instant::now();
         let published = scope.broker.publish(&queue, Message::new("blocked")).await;
-        let told = matches!(&published, Err(Error::Unavailable(reason)) if reason.contains("takes no messages"));
+        let told = matches!(&published, Err(Error::Unavailable(reason) | Error::Unconfirmed(reason)) if reason.contains("takes no messages"));
         told && begun.elapsed() < Duration::from_millis(100)
     })
     .await;

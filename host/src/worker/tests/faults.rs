@@ -12,6 +12,9 @@ use wasmill_store::{Finished, Ledger as _};
 use super::{HELLO, PATIENCE, System, dispatch, only_attempt, queue};
 use crate::{HostSettings, RecorderSettings};
 
+/// How often a message may come again.
+const LIMIT: u32 = 5;
+
 const ADA: &str = r#"{"name": "Ada"}"#;
 
 fn impatient() -> HostSettings {
@@ -142,7 +145,7 @@ async fn a_frame_that_comes_too_often_is_taken_apart() {
     system.deploy(HELLO, "name = 'hello'").await;
     let dispatches: Vec<_> = (0..3).map(|_| dispatch("hello", "greeting.requested", ADA)).collect();
     let ids: Vec<_> = dispatches.iter().map(|dispatch| dispatch.execution).collect();
-    system.publish_redelivered("hello", dispatches, 3).await;
+    system.publish_redelivered("hello", dispatches, LIMIT).await;
     let host = system.start();
     for id in ids {
         let detail = system.ended(id).await;
@@ -159,11 +162,11 @@ async fn a_single_execution_that_comes_too_often_is_parked() {
     system.deploy(HELLO, "name = 'hello'").await;
     let poison = dispatch("hello", "greeting.requested", ADA);
     let id = poison.execution;
-    system.publish_redelivered("hello", vec![poison], 3).await;
+    system.publish_redelivered("hello", vec![poison], LIMIT).await;
     let host = system.start();
     let detail = system.ended(id).await;
     assert_eq!((detail.summary.state, detail.summary.outcome), (State::Failed, Some(Outcome::Poisoned)));
-    assert!(detail.summary.message.unwrap().contains("delivered 4 times"));
+    assert!(detail.summary.message.unwrap().contains("delivered 6 times"));
     system.drained("hello").await;
     host.stop().await;
 }
