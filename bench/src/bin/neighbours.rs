@@ -6,8 +6,9 @@
 //! recorded result is back), first alone, then with each hostile guest kept in flight, and prints a table. Only the ratios of one
 //! run mean anything.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -31,6 +32,8 @@ const KINDS: [&str; 10] = [
 
 struct Server {
     child: Child,
+    /// Kept open: the server ends when nobody reads any more.
+    _stdout: BufReader<ChildStdout>,
     url: String,
     _data: tempfile::TempDir,
 }
@@ -82,7 +85,6 @@ async fn main() -> Result<()> {
 }
 
 fn start(binary: &PathBuf) -> Result<Server> {
-    use std::io::BufRead as _;
     let data = tempfile::tempdir()?;
     let mut child = Command::new(binary)
         .args(["dev", "--listen", "127.0.0.1:0", "--data"])
@@ -90,9 +92,11 @@ fn start(binary: &PathBuf) -> Result<Server> {
         .stdout(Stdio::piped())
         .spawn()?;
     let stdout = child.stdout.take().context("standard output is piped")?;
-    let first = std::io::BufReader::new(stdout).lines().next().context("the server says where it is")??;
+    let mut stdout = BufReader::new(stdout);
+    let mut first = String::new();
+    stdout.read_line(&mut first)?;
     let url = first.split_whitespace().last().context("the line ends with the URL")?.to_owned();
-    Ok(Server { child, url, _data: data })
+    Ok(Server { child, _stdout: stdout, url, _data: data })
 }
 
 /// Invokes `hello` at the fixed rate, and gives the sorted latencies in microseconds.
