@@ -1,15 +1,14 @@
 //! Writes the rows of accepted executions behind the answer, in batches.
 //!
 //! The broker has the events already, so nothing is lost where a row cannot be written: whoever runs the execution
-//! makes the row then. These writes only make executions visible while they wait, so they come a little later: most executions
-//! have ended by then, and their row is written once instead of twice.
+//! makes the row then. These writes only make executions visible while they wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, timeout_at};
 use wasmill_domain::Dispatch;
 use wasmill_store::{Publication, Store};
 
@@ -30,8 +29,7 @@ struct Counters {
 }
 
 enum Entry {
-    /// A row, and when it was given.
-    Row(Dispatch, Instant),
+    Row(Dispatch),
     /// Answered when everything before it is written or dropped.
     Barrier(oneshot::Sender<()>),
 }
@@ -41,8 +39,8 @@ impl RowWriter {
     pub(crate) fn start(store: Arc<dyn Store>, settings: &GatewaySettings) -> Self {
         let (sender, receiver) = mpsc::channel(settings.row_buffer.max(1));
         let counters = Arc::new(Counters::default());
-        let (batch, delay) = (settings.row_batch.max(1), settings.row_delay);
-        tokio::spawn(Task { store, receiver, counters: Arc::clone(&counters), batch, delay }.run());
+        let (batch, linger) = (settings.row_batch.max(1), settings.row_linger);
+        tokio::spawn(Task { store, receiver, counters: Arc::clone(&counters), batch, linger }.run());
         Self { sender, counters, max_bytes: settings.row_buffer_bytes }
     }
 
@@ -50,9 +48,7 @@ impl RowWriter {
     pub(crate) fn write(&self, dispatch: Dispatch) {
         let bytes = size(&dispatch);
         let held = self.counters.held_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if held.saturating_add(bytes) > self.max_bytes
-            || self.sender.try_send(Entry::Row(dispatch, Instant::now())).is_err()
-        {
+        if held.saturating_add(bytes) > self.max_bytes || self.sender.try_send(Entry::Row(dispatch)).is_err() {
             self.counters.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
             self.counters.drop_rows(1);
         }
@@ -82,15 +78,20 @@ struct Task {
     receiver: mpsc::Receiver<Entry>,
     counters: Arc<Counters>,
     batch: usize,
-    delay: Duration,
+    linger: Duration,
 }
 
 impl Task {
     async fn run(mut self) {
         let mut entries = Vec::with_capacity(self.batch);
         while self.receiver.recv_many(&mut entries, self.batch).await > 0 {
-            if let Some(Entry::Row(_, given)) = entries.last() {
-                sleep_until(*given + self.delay).await;
+            let deadline = Instant::now() + self.linger;
+            while entries.len() < self.batch && !entries.iter().any(|entry| matches!(entry, Entry::Barrier(_))) {
+                let room = self.batch - entries.len();
+                match timeout_at(deadline, self.receiver.recv_many(&mut entries, room)).await {
+                    Ok(1..) => {}
+                    Ok(0) | Err(_) => break,
+                }
             }
             self.flush(&mut entries).await;
         }
@@ -100,29 +101,19 @@ impl Task {
         let (mut rows, mut barriers) = (Vec::with_capacity(entries.len()), Vec::new());
         for entry in entries.drain(..) {
             match entry {
-                Entry::Row(dispatch, _) => rows.push(dispatch),
+                Entry::Row(dispatch) => rows.push(dispatch),
                 Entry::Barrier(done) => barriers.push(done),
             }
         }
         if !rows.is_empty() {
-            let (count, bytes) = (rows.len() as u64, rows.iter().map(size).sum());
-            let written = self.write(rows).await;
-            self.counters.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.note(count, written);
+            let written = self.store.enqueue(&rows, Publication::Confirmed).await;
+            self.counters.held_bytes.fetch_sub(rows.iter().map(size).sum(), Ordering::Relaxed);
+            self.note(rows.len() as u64, written);
         }
         for done in barriers {
             // Whoever waited may have given up.
             let _ = done.send(());
         }
-    }
-
-    /// Writes the rows of executions that have not ended.
-    async fn write(&self, rows: Vec<Dispatch>) -> wasmill_store::Result<()> {
-        let attempts: Vec<_> = rows.iter().map(|row| (row.execution, row.attempt)).collect();
-        let open = self.store.unfinished(&attempts).await?;
-        let open: Vec<Dispatch> =
-            rows.into_iter().zip(open).filter_map(|(row, is_open)| is_open.then_some(row)).collect();
-        if open.is_empty() { Ok(()) } else { self.store.enqueue(&open, Publication::Confirmed).await }
     }
 
     /// Counts what was not written, and logs the beginning and the end of an outage once each.

@@ -49,8 +49,8 @@ pub struct GatewaySettings {
     pub row_buffer_bytes: usize,
     /// Rows written in one transaction. Default: 500.
     pub row_batch: usize,
-    /// How long a row waits before it is written: executions that have ended by then need none. Default: 100 ms.
-    pub row_delay: Duration,
+    /// How long rows wait for company. Default: 10 ms.
+    pub row_linger: Duration,
 }
 
 impl Default for GatewaySettings {
@@ -76,7 +76,7 @@ impl Default for GatewaySettings {
             row_buffer: 16_384,
             row_buffer_bytes: 64 << 20,
             row_batch: 500,
-            row_delay: Duration::from_millis(100),
+            row_linger: Duration::from_millis(10),
         }
     }
 }
