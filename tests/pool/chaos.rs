@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
-use wasmill_broker::rabbitmq::testing::Proxy as RabbitProxy;
 use wasmill_broker::{Broker as _, Depth};
-use wasmill_store::postgres::testing::{Mood, Proxy as PostgresProxy, address_of, url_at};
+use wasmill_store::postgres::testing::Mood;
 
 use crate::support::backends::{Private, queue_of};
 use crate::support::load::{Load, wait_until_quiet};
-use crate::support::pool::{Backends, Process};
+use crate::support::pool::Process;
 
 /// How many orders are accepted; each leads to two executions, and one of these to a third.
 const ORDERS: usize = 20_000;
@@ -23,14 +22,7 @@ const SILENCE: Duration = Duration::from_secs(12);
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_thousand_orders_through_every_failure() {
     let mut servers = Private::start();
-    let direct = servers.backends();
-    let to_postgres = PostgresProxy::before(address_of(&direct.database)).await;
-    let to_rabbit = RabbitProxy::to(&direct.broker).await;
-    let backends = Backends {
-        database: url_at(&to_postgres.address(), &direct.database),
-        broker: to_rabbit.instead_of(&direct.broker),
-        ..direct.clone()
-    };
+    let (backends, to_postgres, to_rabbit) = servers.behind_proxies().await;
     let mut gateways = ["gateway"; 2].map(|role| Process::start(role, &backends, &[]));
     let mut hosts = ["host"; 3].map(|role| Process::start(role, &backends, &[]));
     let mut schedulers = ["scheduler"; 2].map(|role| Process::start(role, &backends, &[]));
@@ -92,7 +84,7 @@ async fn twenty_thousand_orders_through_every_failure() {
         host.signal(Signal::TERM);
         assert_eq!(host.exit_code().await, Some(0));
     }
-    let broker = direct.broker_client();
+    let broker = servers.backends().broker_client();
     for function in ["order-total", "order-audit"] {
         assert_eq!(broker.depth(&queue_of(function)).await.unwrap(), Depth::default(), "{function}");
     }

@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use serde_json::json;
-use wasmill_broker::rabbitmq::testing::Proxy as RabbitProxy;
-use wasmill_store::postgres::testing::{Mood, Proxy as PostgresProxy, address_of, url_at};
+use wasmill_store::postgres::testing::Mood;
 
 use crate::support::api::Api;
 use crate::support::backends::Private;
@@ -104,14 +103,7 @@ async fn each_backend_may_stop_and_both() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_backend_may_fall_silent() {
     let servers = Private::start();
-    let direct = servers.backends();
-    let to_postgres = PostgresProxy::before(address_of(&direct.database)).await;
-    let to_rabbit = RabbitProxy::to(&direct.broker).await;
-    let backends = Backends {
-        database: url_at(&to_postgres.address(), &direct.database),
-        broker: to_rabbit.instead_of(&direct.broker),
-        ..direct
-    };
+    let (backends, to_postgres, to_rabbit) = servers.behind_proxies().await;
     let pool = Pool::start(&backends).await;
 
     survives(&pool, true, async || {

@@ -1,11 +1,11 @@
 //! PostgreSQL and RabbitMQ for pools: those of this machine, with a schema and queues apart, or servers of a test's own.
 
 use uuid::Uuid;
-use wasmill_broker::rabbitmq::testing::{self, Node};
+use wasmill_broker::rabbitmq::testing::{self, Node, Proxy as RabbitProxy};
 use wasmill_broker::rabbitmq::{RabbitBroker, RabbitSettings};
 use wasmill_broker::{Broker as _, QueueName};
 use wasmill_domain::TenantName;
-use wasmill_store::postgres::testing::{Schema, Server};
+use wasmill_store::postgres::testing::{Proxy as PostgresProxy, Schema, Server, address_of, url_at};
 
 use super::pool::Backends;
 use super::root;
@@ -80,6 +80,19 @@ impl Private {
     /// Starts both.
     pub(crate) fn start() -> Self {
         Self { postgres: Server::start(&[]), rabbit: Node::start("", |_| {}) }
+    }
+
+    /// The pool's way to both through proxies, which can fall silent.
+    pub(crate) async fn behind_proxies(&self) -> (Backends, PostgresProxy, RabbitProxy) {
+        let direct = self.backends();
+        let to_postgres = PostgresProxy::before(address_of(&direct.database)).await;
+        let to_rabbit = RabbitProxy::to(&direct.broker).await;
+        let backends = Backends {
+            database: url_at(&to_postgres.address(), &direct.database),
+            broker: to_rabbit.instead_of(&direct.broker),
+            ..direct
+        };
+        (backends, to_postgres, to_rabbit)
     }
 
     /// The pool's way to both.
