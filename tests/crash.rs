@@ -1,7 +1,7 @@
 //! kill -9 in the middle of the work: nothing that was accepted is lost, and nothing is recorded twice.
 
 use super::support::Dev;
-use super::support::load::{Load, wait_until_quiet};
+use super::support::load::Load;
 
 /// How many events are accepted.
 const EVENTS: usize = 20_000;
@@ -22,7 +22,7 @@ async fn three_kills_in_twenty_thousand_events() {
     let report = load.finish().await;
     assert!(report.cut_off > 0, "the kills hit requests under way");
     assert!(report.accepted.len() >= EVENTS);
-    wait_until_quiet(&api).await;
+    api.quiet(&["order-total", "order-audit"]).await;
     report.check(&api).await;
     assert!(dev.terminate());
 }

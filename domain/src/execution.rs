@@ -27,6 +27,12 @@ impl ExecutionId {
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
+
+    /// When it was made, to the millisecond; of an id that is no UUIDv7, some time.
+    pub fn made_at(&self) -> Timestamp {
+        // RFC 9562: the first 48 bits. As microseconds they do not overflow 63 bits.
+        Timestamp::from_micros((self.0.as_u128() >> 80) as i64 * 1_000)
+    }
 }
 
 impl Default for ExecutionId {
@@ -195,7 +201,7 @@ pub struct AttemptReport {
     pub peak_memory: u64,
     /// How many log lines were dropped at the limit.
     pub log_lines_dropped: u64,
-    /// The attempt's own span.
+    /// The attempt's own span: a child of its dispatch's, with the same `tracestate`.
     pub span: TraceContext,
 }
 

@@ -8,21 +8,29 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue};
-use wasmill_domain::ExecutionId;
+use tokio::time::Instant;
+use wasmill_domain::{ExecutionId, Timestamp};
 use wasmill_store::{ExecutionDetail, ExecutionQuery};
 
 use crate::app::{App, Shared};
 use crate::auth::Caller;
 use crate::documents::executions::{
     ExecutionDocument, ExecutionPage, ListExecutions, ListLogs, LogCursor, LogDocument, LogPage, SummaryDocument,
+    just_accepted,
 };
 use crate::error::{Error, Result};
 use crate::extract::{Params, Segment};
 use crate::ingest::cloudevents::{STRUCTURED, write_binary};
 use crate::page;
 
-/// How long a look at an execution waits for rows that are written behind the answer to its event.
+/// How long a list waits for rows that are written behind the answers to their events.
 const ROW_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long beyond `row_delay` another gateway may take to write a row.
+const ROW_SLACK: Duration = Duration::from_millis(500);
+
+/// The pause between two looks for the row of an execution that was accepted a moment ago.
+const ROW_PAUSE: Duration = Duration::from_millis(25);
 
 /// The most lines in one page of a log.
 const MAX_LINES: u32 = 1_000;
@@ -38,6 +46,8 @@ pub(crate) async fn list(
     Params(query): Params<ListExecutions>,
 ) -> Result<Json<ExecutionPage>> {
     let limit = page::limit(query.limit, 50, page::MAX_PAGE)?;
+    // What this gateway has accepted is listed.
+    app.rows.flush(ROW_PATIENCE).await;
     let query = ExecutionQuery {
         tenant: caller.tenant,
         function: query.function,
@@ -152,14 +162,24 @@ pub(crate) async fn logs(
     Ok(Json(LogPage { logs: lines.into_iter().map(LogDocument::from).collect(), next }))
 }
 
-/// Finds an execution of the caller's tenant. Where its event was accepted here a moment ago, its row may still be on
-/// its way: that is waited for.
+/// Finds an execution of the caller's tenant. Where its event was accepted a moment ago, its row may still be on its way: what
+/// is known here is told then, and a row that another gateway is to write is waited for.
 async fn find(app: &App, caller: &Caller, id: ExecutionId) -> Result<ExecutionDetail> {
-    let mut found = app.store.execution(&caller.tenant, id).await?;
-    if found.is_none() && app.rows.settle(ROW_PATIENCE).await {
-        found = app.store.execution(&caller.tenant, id).await?;
+    let pending = app.rows.pending(id).filter(|dispatch| dispatch.tenant == caller.tenant);
+    let age = Timestamp::now().since(id.made_at());
+    let until = Instant::now() + (app.settings.row_delay + ROW_SLACK).saturating_sub(age);
+    loop {
+        if let Some(found) = app.store.execution(&caller.tenant, id).await? {
+            return Ok(found);
+        }
+        if let Some(dispatch) = pending {
+            return Ok(just_accepted(dispatch));
+        }
+        if Instant::now() >= until {
+            return Err(Error::NotFound(format!("there is no execution {id}")));
+        }
+        tokio::time::sleep(ROW_PAUSE).await;
     }
-    found.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))
 }
 
 /// Headers that keep a browser from running what a sender or a guest wrote.

@@ -16,7 +16,7 @@ use wasmill_store::{ExecutionDetail, Publication};
 use crate::app::{App, Shared};
 use crate::auth::Caller;
 use crate::body::{self, Held, media_type};
-use crate::documents::executions::ExecutionDocument;
+use crate::documents::executions::{ExecutionDocument, just_accepted};
 use crate::documents::functions::InvokeFunction;
 use crate::error::{Error, Result};
 use crate::extract::{Params, Segment};
@@ -80,7 +80,7 @@ pub(crate) async fn invoke(
     Ok(match end_of(&app, &dispatch, reply, deadline).await {
         Some(detail) if detail.summary.state.is_terminal() => Json(ExecutionDocument::from(detail)).into_response(),
         detail => {
-            let document = detail.map_or_else(|| dispatch.into(), ExecutionDocument::from);
+            let document = ExecutionDocument::from(detail.unwrap_or_else(|| just_accepted(dispatch)));
             (StatusCode::ACCEPTED, [(LOCATION, location)], Json(document)).into_response()
         }
     })

@@ -60,7 +60,7 @@ pub struct GatewayParts {
 pub async fn serve(listener: TcpListener, parts: GatewayParts, shutdown: CancellationToken) -> std::io::Result<()> {
     let app = app::App::new(parts, shutdown.clone());
     server::run(listener, routes::router(Arc::clone(&app)), &app.settings, shutdown).await;
-    if !app.rows.settle(app.settings.drain_timeout).await {
+    if !app.rows.flush(app.settings.drain_timeout).await {
         tracing::warn!("rows of accepted executions are left unwritten; they are made when the executions run");
     }
     Ok(())

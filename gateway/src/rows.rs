@@ -1,138 +1,193 @@
 //! Writes the rows of accepted executions behind the answer, in batches.
 //!
 //! The broker has the events already, so nothing is lost where a row cannot be written: whoever runs the execution
-//! makes the row then. These writes only make executions visible while they wait.
+//! makes the row then. These writes only make executions visible while they wait, so each is put off for a moment: an
+//! execution that has ended by then has its row, written once and by its host. Whoever asks this gateway meanwhile is told
+//! from memory, or has the writes made first.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
-use wasmill_domain::Dispatch;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use wasmill_domain::{Dispatch, ExecutionId, Timestamp};
 use wasmill_store::{Publication, Store};
 
 use crate::settings::GatewaySettings;
 
-/// The sending half of the writer, whose task ends with it.
+/// The part that the handlers hold of the writer, whose task ends with it.
 pub(crate) struct RowWriter {
-    sender: mpsc::Sender<Entry>,
-    counters: Arc<Counters>,
+    shared: Arc<Shared>,
+    /// Closed when this is dropped.
+    _alive: watch::Sender<()>,
+}
+
+struct Shared {
+    rows: Mutex<Rows>,
+    /// Something changed that the task should look at.
+    news: Notify,
+    /// How many batches are written or dropped.
+    batches: watch::Sender<u64>,
+    max_rows: usize,
     max_bytes: usize,
 }
 
 #[derive(Default)]
-struct Counters {
-    held_bytes: AtomicUsize,
-    dropped: AtomicU64,
-    store_is_away: AtomicBool,
-}
-
-enum Entry {
-    Row(Dispatch),
-    /// Answered when everything before it is written or dropped.
-    Barrier(oneshot::Sender<()>),
+struct Rows {
+    /// What waits and what is being written, by id, which is nearly the order of acceptance.
+    pending: BTreeMap<ExecutionId, Dispatch>,
+    bytes: usize,
+    dropped: u64,
+    /// Somebody waits for everything up to this one.
+    wanted: Option<ExecutionId>,
 }
 
 impl RowWriter {
     /// Starts the task that writes.
     pub(crate) fn start(store: Arc<dyn Store>, settings: &GatewaySettings) -> Self {
-        let (sender, receiver) = mpsc::channel(settings.row_buffer.max(1));
-        let counters = Arc::new(Counters::default());
-        let (batch, linger) = (settings.row_batch.max(1), settings.row_linger);
-        tokio::spawn(Task { store, receiver, counters: Arc::clone(&counters), batch, linger }.run());
-        Self { sender, counters, max_bytes: settings.row_buffer_bytes }
+        let shared = Arc::new(Shared {
+            rows: Mutex::default(),
+            news: Notify::new(),
+            batches: watch::Sender::new(0),
+            max_rows: settings.row_buffer.max(1),
+            max_bytes: settings.row_buffer_bytes,
+        });
+        let (alive, handle) = watch::channel(());
+        let (batch, delay) = (settings.row_batch.max(1), settings.row_delay);
+        tokio::spawn(Task { store, shared: Arc::clone(&shared), batch, delay, store_is_away: false }.run(handle));
+        Self { shared, _alive: alive }
     }
 
     /// Has the row of an accepted execution written; drops it where too many wait.
     pub(crate) fn write(&self, dispatch: Dispatch) {
         let bytes = size(&dispatch);
-        let held = self.counters.held_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if held.saturating_add(bytes) > self.max_bytes || self.sender.try_send(Entry::Row(dispatch)).is_err() {
-            self.counters.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.counters.drop_rows(1);
+        let mut rows = self.shared.lock();
+        if rows.pending.len() >= self.shared.max_rows || rows.bytes.saturating_add(bytes) > self.shared.max_bytes {
+            rows.dropped += 1;
+            return;
+        }
+        rows.bytes += bytes;
+        let was_idle = rows.pending.is_empty();
+        rows.pending.insert(dispatch.execution, dispatch);
+        drop(rows);
+        if was_idle {
+            self.shared.news.notify_one();
         }
     }
 
+    /// An execution whose row may not be written yet.
+    pub(crate) fn pending(&self, id: ExecutionId) -> Option<Dispatch> {
+        self.shared.lock().pending.get(&id).cloned()
+    }
+
     /// Waits until every row given before is written or dropped, at most for `patience`. Says whether it came to that.
-    pub(crate) async fn settle(&self, patience: Duration) -> bool {
-        let (done, wait) = oneshot::channel();
-        let settled = async { self.sender.send(Entry::Barrier(done)).await.is_ok() && wait.await.is_ok() };
-        tokio::time::timeout(patience, settled).await.unwrap_or(false)
+    pub(crate) async fn flush(&self, patience: Duration) -> bool {
+        let mut batches = self.shared.batches.subscribe();
+        let last = {
+            let mut rows = self.shared.lock();
+            let Some(last) = rows.pending.last_key_value().map(|(id, _)| *id) else { return true };
+            rows.wanted = rows.wanted.max(Some(last));
+            last
+        };
+        self.shared.news.notify_one();
+        let is_done = || self.shared.lock().pending.first_key_value().is_none_or(|(first, _)| *first > last);
+        // The sender is at hand.
+        tokio::time::timeout(patience, batches.wait_for(|_| is_done())).await.is_ok()
     }
 
     /// How many rows were dropped since the start.
     pub(crate) fn dropped(&self) -> u64 {
-        self.counters.dropped.load(Ordering::Relaxed)
+        self.shared.lock().dropped
     }
 }
 
-impl Counters {
-    fn drop_rows(&self, rows: u64) {
-        self.dropped.fetch_add(rows, Ordering::Relaxed);
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Rows> {
+        // Never held across an await, and nothing panics while it is held.
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 struct Task {
     store: Arc<dyn Store>,
-    receiver: mpsc::Receiver<Entry>,
-    counters: Arc<Counters>,
+    shared: Arc<Shared>,
     batch: usize,
-    linger: Duration,
+    delay: Duration,
+    store_is_away: bool,
 }
 
 impl Task {
-    async fn run(mut self) {
-        let mut entries = Vec::with_capacity(self.batch);
-        while self.receiver.recv_many(&mut entries, self.batch).await > 0 {
-            let deadline = Instant::now() + self.linger;
-            while entries.len() < self.batch && !entries.iter().any(|entry| matches!(entry, Entry::Barrier(_))) {
-                let room = self.batch - entries.len();
-                match timeout_at(deadline, self.receiver.recv_many(&mut entries, room)).await {
-                    Ok(1..) => {}
-                    Ok(0) | Err(_) => break,
+    async fn run(mut self, mut alive: watch::Receiver<()>) {
+        loop {
+            let pause = match self.take() {
+                Next::Write(batch) => {
+                    let begun = Instant::now();
+                    self.write(batch).await;
+                    // Nobody waits for these, and somebody may for what else the database does.
+                    if self.shared.lock().wanted.is_some() { Duration::ZERO } else { begun.elapsed() * 2 }
                 }
+                Next::Pause(pause) => pause,
+            };
+            tokio::select! {
+                () = self.shared.news.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+                // Nothing is ever sent: the writer is gone.
+                _ = alive.changed() => return,
             }
-            self.flush(&mut entries).await;
         }
     }
 
-    async fn flush(&self, entries: &mut Vec<Entry>) {
-        let (mut rows, mut barriers) = (Vec::with_capacity(entries.len()), Vec::new());
-        for entry in entries.drain(..) {
-            match entry {
-                Entry::Row(dispatch) => rows.push(dispatch),
-                Entry::Barrier(done) => barriers.push(done),
-            }
+    /// What is to be written now: what is old enough or asked for.
+    fn take(&self) -> Next {
+        let now = Timestamp::now();
+        let mut rows = self.shared.lock();
+        let wanted = rows.wanted;
+        let waits = |dispatch: &Dispatch| self.delay.saturating_sub(now.since(dispatch.accepted_at));
+        let is_due = |(id, dispatch): &(&ExecutionId, &Dispatch)| Some(**id) <= wanted || waits(dispatch).is_zero();
+        let batch: Vec<Dispatch> =
+            rows.pending.iter().take_while(is_due).take(self.batch).map(|(_, dispatch)| dispatch.clone()).collect();
+        if !batch.is_empty() {
+            return Next::Write(batch);
         }
-        if !rows.is_empty() {
-            let written = self.store.enqueue(&rows, Publication::Confirmed).await;
-            self.counters.held_bytes.fetch_sub(rows.iter().map(size).sum(), Ordering::Relaxed);
-            self.note(rows.len() as u64, written);
-        }
-        for done in barriers {
-            // Whoever waited may have given up.
-            let _ = done.send(());
-        }
+        rows.wanted = None;
+        // Not for each row's sake: those that fall due in the meantime make a batch.
+        let first = rows.pending.first_key_value().map(|(_, dispatch)| waits(dispatch).max(self.delay / 8));
+        Next::Pause(first.unwrap_or(Duration::MAX))
     }
 
-    /// Counts what was not written, and logs the beginning and the end of an outage once each.
-    fn note(&self, rows: u64, written: wasmill_store::Result<()>) {
-        let away = written.is_err();
-        let was_away = self.counters.store_is_away.swap(away, Ordering::Relaxed);
+    async fn write(&mut self, batch: Vec<Dispatch>) {
+        let written = self.store.enqueue(&batch, Publication::Confirmed).await;
+        let mut rows = self.shared.lock();
+        for dispatch in &batch {
+            rows.pending.remove(&dispatch.execution);
+            rows.bytes -= size(dispatch);
+        }
+        if written.is_err() {
+            rows.dropped += batch.len() as u64;
+        }
+        let dropped = rows.dropped;
+        drop(rows);
+        self.shared.batches.send_modify(|batches| *batches += 1);
+        self.note(written, dropped);
+    }
+
+    /// Logs the beginning and the end of an outage once each.
+    fn note(&mut self, written: wasmill_store::Result<()>, dropped: u64) {
+        let was_away = std::mem::replace(&mut self.store_is_away, written.is_err());
         match written {
-            Ok(()) if was_away => {
-                tracing::info!(dropped = self.counters.dropped.load(Ordering::Relaxed), "the store takes rows again");
+            Ok(()) if was_away => tracing::info!(dropped, "the store takes rows again"),
+            Err(error) if !was_away => {
+                tracing::warn!(%error, "the store takes no rows; executions show up once a host runs them");
             }
-            Ok(()) => {}
-            Err(error) => {
-                self.counters.drop_rows(rows);
-                if !was_away {
-                    tracing::warn!(%error, "the store takes no rows; executions show up once a host runs them");
-                }
-            }
+            _ => {}
         }
     }
+}
+
+enum Next {
+    Write(Vec<Dispatch>),
+    Pause(Duration),
 }
 
 /// About what a row holds in memory beyond itself. Executions of one event share it, so this is an upper bound.

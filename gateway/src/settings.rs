@@ -43,14 +43,15 @@ pub struct GatewaySettings {
     /// How long requests may go on after shutdown began. Default: 10 s.
     pub drain_timeout: Duration,
     /// Rows of accepted executions that wait to be written behind the answer; further ones are dropped and counted, and
-    /// come into being when a host takes them. Default: 16,384.
+    /// come into being when a host takes them. Default: 32,768.
     pub row_buffer: usize,
     /// Bytes of event data that those rows may hold. Default: 64 MiB.
     pub row_buffer_bytes: usize,
-    /// Rows written in one transaction. Default: 500.
+    /// Rows written in one transaction. Default: 200.
     pub row_batch: usize,
-    /// How long rows wait for company. Default: 10 ms.
-    pub row_linger: Duration,
+    /// How old an accepted execution is before its row is written, if no host has written it by then. Until then only this
+    /// gateway knows that it waits. Default: 1 s.
+    pub row_delay: Duration,
 }
 
 impl Default for GatewaySettings {
@@ -73,10 +74,10 @@ impl Default for GatewaySettings {
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
-            row_buffer: 16_384,
+            row_buffer: 32_768,
             row_buffer_bytes: 64 << 20,
-            row_batch: 500,
-            row_linger: Duration::from_millis(10),
+            row_batch: 200,
+            row_delay: Duration::from_secs(1),
         }
     }
 }

@@ -1,40 +1,87 @@
 //! Turns for guests that compute long, so that short ones always find a thread.
 
 use std::future::Future;
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::PollSemaphore;
 
-/// Decides who may be on a thread. A guest that has computed longer than the slice is a long one. Long ones need a permit
-/// whenever they are on a thread, and there is one permit fewer than threads. They get permits in the order of asking, for one
-/// tick at a time.
+/// Decides who may be on a thread. A guest that has computed longer than the slice is a long one, and so is from its beginning
+/// one that usually does. Long ones need a permit whenever they are on a thread, and there is one permit fewer than threads. They
+/// get permits in the order of asking, for one tick at a time.
 #[derive(Clone)]
 pub(crate) struct Fairness {
     long: Arc<Semaphore>,
     slice: Duration,
+    habits: Habits,
 }
+
+/// How long guests compute as a rule, in nanoseconds. Two that share a place by chance are taken for one.
+#[derive(Clone)]
+struct Habits {
+    places: Arc<[AtomicU64]>,
+    hasher: RandomState,
+}
+
+/// How many habits are kept.
+const HABITS: usize = 4096;
 
 /// A guest's future that keeps to the rule.
 pub(crate) struct Fair<F> {
     guest: F,
     long: PollSemaphore,
+    is_long: bool,
     slice: Duration,
     computed: Duration,
+    habits: Habits,
+    place: usize,
 }
 
 impl Fairness {
     /// For so many threads.
     pub(crate) fn new(threads: usize, slice: Duration) -> Self {
-        Self { long: Arc::new(Semaphore::new(threads.saturating_sub(1).max(1))), slice }
+        let places = std::iter::repeat_with(AtomicU64::default).take(HABITS).collect();
+        let habits = Habits { places, hasher: RandomState::new() };
+        Self { long: Arc::new(Semaphore::new(threads.saturating_sub(1).max(1))), slice, habits }
     }
 
-    /// Lets `guest` run by the rule. It must be pending at least once a tick, which wasmtime's epochs see to.
-    pub(crate) fn apply<F: Future + Unpin>(&self, guest: F) -> Fair<F> {
-        Fair { guest, long: PollSemaphore::new(Arc::clone(&self.long)), slice: self.slice, computed: Duration::ZERO }
+    /// Lets `guest` run by the rule. It must be pending at least once a tick, which wasmtime's epochs see to. Guests of the same
+    /// `kind` are expected to compute as long as each other.
+    pub(crate) fn apply<F: Future + Unpin>(&self, kind: impl Hash, guest: F) -> Fair<F> {
+        let place = self.habits.place(kind);
+        Fair {
+            guest,
+            long: PollSemaphore::new(Arc::clone(&self.long)),
+            is_long: self.habits.usual(place) > self.slice,
+            slice: self.slice,
+            computed: Duration::ZERO,
+            habits: self.habits.clone(),
+            place,
+        }
+    }
+}
+
+impl Habits {
+    fn place(&self, kind: impl Hash) -> usize {
+        // The remainder is smaller than the number of places.
+        (self.hasher.hash_one(kind) % HABITS as u64) as usize
+    }
+
+    fn usual(&self, place: usize) -> Duration {
+        Duration::from_nanos(self.places[place].load(Ordering::Relaxed))
+    }
+
+    /// Moves the habit a quarter of the way to what was seen. That another thread may do so at the same time is of no
+    /// consequence.
+    fn note(&self, place: usize, seen: Duration) {
+        let usual = self.places[place].load(Ordering::Relaxed);
+        let seen = u64::try_from(seen.as_nanos()).unwrap_or(u64::MAX);
+        self.places[place].store(usual - usual / 4 + seen / 4, Ordering::Relaxed);
     }
 }
 
@@ -45,11 +92,18 @@ impl<F: Future + Unpin> Future for Fair<F> {
         let this = &mut *self;
         // Given back at the end of every poll: between two polls the guest is on no thread, whether it was interrupted
         // or waits for something.
-        let _permit = if this.computed > this.slice { ready!(this.long.poll_acquire(cx)) } else { None };
+        let _permit = if this.is_long { ready!(this.long.poll_acquire(cx)) } else { None };
         let start = Instant::now();
         let result = Pin::new(&mut this.guest).poll(cx);
         this.computed += start.elapsed();
+        this.is_long |= this.computed > this.slice;
         result
+    }
+}
+
+impl<F> Drop for Fair<F> {
+    fn drop(&mut self) {
+        self.habits.note(self.place, self.computed);
     }
 }
 
@@ -84,7 +138,7 @@ mod tests {
         let guests: Vec<_> = (0..8)
             .map(|_| {
                 let fairness = fairness.clone();
-                tokio::spawn(async move { fairness.apply(std::pin::pin!(compute(10, &AT_ONCE, &MOST))).await })
+                tokio::spawn(async move { fairness.apply((), std::pin::pin!(compute(10, &AT_ONCE, &MOST))).await })
             })
             .collect();
         for guest in guests {
@@ -106,7 +160,7 @@ mod tests {
                 Poll::Pending
             })
         };
-        let mut guests: Vec<_> = ['a', 'b', 'c'].map(|name| fairness.apply(guest(name))).into_iter().collect();
+        let mut guests: Vec<_> = ['a', 'b', 'c'].map(|name| fairness.apply(name, guest(name))).into_iter().collect();
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut poll = |which: usize| {
             let _ = Pin::new(&mut guests[which]).poll(&mut cx);
@@ -124,6 +178,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_was_long_is_long_from_the_beginning() {
+        let fairness = Fairness::new(2, Duration::from_millis(3));
+        let run = async |ticks| {
+            let (at_once, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            fairness.apply("guest", std::pin::pin!(compute(ticks, &at_once, &most))).await;
+        };
+        let is_long = || fairness.apply("guest", std::future::ready(())).is_long;
+        run(20).await;
+        assert!(is_long());
+        // What was only asked about counts as well: it computed nothing, over and over.
+        while is_long() {}
+        run(1).await;
+        assert!(!is_long());
+    }
+
+    #[tokio::test]
     async fn a_guest_that_waits_holds_no_permit() {
         let fairness = Fairness::new(2, Duration::ZERO);
         let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
@@ -135,6 +205,6 @@ mod tests {
             compute(5, &AtomicUsize::new(0), &AtomicUsize::new(0)).await;
             sender.send(()).unwrap();
         });
-        tokio::join!(fairness.apply(waiting), fairness.apply(other));
+        tokio::join!(fairness.apply(1, waiting), fairness.apply(2, other));
     }
 }

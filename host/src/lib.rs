@@ -4,6 +4,7 @@
 //! stores and brokers. [`run`](fn@run) is a host's work: it takes frames off the queues, lets the engine make the attempts, has the
 //! ends recorded and acknowledges what is recorded.
 
+mod admission;
 mod backoff;
 mod bindings;
 mod emit;
@@ -24,6 +25,7 @@ mod run;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod worker;
 
 pub use engine::{Engine, StartError};

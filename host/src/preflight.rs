@@ -61,11 +61,11 @@ impl Engine {
             .begin(manifest, deadline, nobody(prepared, manifest))
             .map_err(|e| PreflightError::Mismatch(sentence(&e)))?;
         let ticking = self.ticker().running();
-        let (fairness, limits) = (self.fairness().clone(), manifest.limits.clone());
+        let (fairness, limits, kind) = (self.fairness().clone(), manifest.limits.clone(), prepared.digest());
         let trial = self.spawn(async move {
             let started = {
                 let starting = std::pin::pin!(instance.instantiate());
-                tokio::time::timeout_at(deadline.into(), fairness.apply(starting)).await
+                tokio::time::timeout_at(deadline.into(), fairness.apply(kind, starting)).await
             };
             let started = started.map_err(|_| Reason::timed_out(limits.timeout.0).message)?;
             started.map_err(|error| match error.is::<WasmBacktrace>() {

@@ -151,13 +151,14 @@ impl Engine {
             deadline: started_at.plus(timeout),
             span: span.clone(),
         };
+        let kind = (&dispatch.tenant, &dispatch.function, prepared.digest());
         let begun = instance.begin(manifest, deadline, execution);
         let _running = self.ticker().running();
         let call = std::pin::pin!(async {
             begun?;
             instance.call(&dispatch.event).await
         });
-        tokio::time::timeout_at(deadline.into(), self.fairness().apply(call)).await
+        tokio::time::timeout_at(deadline.into(), self.fairness().apply(kind, call)).await
     }
 }
 

@@ -12,7 +12,7 @@ pub struct EngineSettings {
     /// Threads that run guests. Default: one for each core.
     pub threads: usize,
     /// How much less important than other threads the system is to take them, as `nice` counts: 0 to 19. The threads that
-    /// talk to the world are then not kept waiting by guests that compute. Default: 5.
+    /// talk to the world are then not kept waiting by guests that compute. Default: 10.
     pub niceness: i32,
     /// Instances that can exist at once, running or warm. Each takes 8 GiB of address space, which costs nothing until it
     /// is used. Where address space is limited, there are fewer. Default: 320, for 256 executions and 64 warm ones.
@@ -100,6 +100,11 @@ pub struct HostSettings {
 pub struct RecorderSettings {
     /// Ends of attempts in one transaction. Default: 256.
     pub batch: usize,
+    /// Bytes of events, results and logs in one transaction, about: it is full with the first end that reaches it. The one of
+    /// functions that have little to record is bounded by `waiting_bytes` alone. Default: 1 MiB.
+    pub batch_bytes: usize,
+    /// Transactions at once, but for one more of functions that have little to record. Default: 2.
+    pub commits: usize,
     /// Ends of attempts that wait for their transaction; then hosts wait. Default: 1,024.
     pub waiting: usize,
     /// Bytes of results and logs that wait. A single larger one still gets in, alone. Default: 256 MiB.
@@ -114,7 +119,7 @@ impl Default for EngineSettings {
     fn default() -> Self {
         Self {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            niceness: 5,
+            niceness: 10,
             slots: 320,
             memory: crate::engine::default_memory_budget(),
             keep_resident: 1 << 20,
@@ -167,6 +172,14 @@ impl Default for HostSettings {
 
 impl Default for RecorderSettings {
     fn default() -> Self {
-        Self { batch: 256, waiting: 1_024, waiting_bytes: 256 << 20, outbox: 4_096, max_pause: Duration::from_secs(2) }
+        Self {
+            batch: 256,
+            batch_bytes: 1 << 20,
+            commits: 2,
+            waiting: 1_024,
+            waiting_bytes: 256 << 20,
+            outbox: 4_096,
+            max_pause: Duration::from_secs(2),
+        }
     }
 }

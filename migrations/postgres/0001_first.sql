@@ -1,5 +1,5 @@
 -- The first schema. Its SQLite sibling has the same tables and columns, and tells what they are for; here is what differs:
--- the types, the indexes, `executions.writes`, no stored trace id, and that history is partitioned by day.
+-- the types, the indexes, no stored trace id, and that history is partitioned by day.
 --
 -- Types: an id is a uuid and a digest the 32 bytes of a SHA-256; a time is in microseconds since 1970, a duration (`_ns`) in
 -- nanoseconds, as everywhere in wasmill. Words (states, outcomes, levels, …) are those of the domain, and CHECKs refuse
@@ -84,7 +84,7 @@ CREATE TABLE api_keys (
 );
 
 ------------------------------------------------------------------------------------------------------------------------
--- What became of events: four tables, each partitioned by the day that is in the execution's id. A day has a partition of
+-- What became of events: two tables, each partitioned by the day that is in the execution's id. A day has a partition of
 -- each (`executions_d20261122`, …), made ahead and dropped when all in it is old. Whatever has no day of its own is in
 -- `…_rest`, so that no row is ever refused.
 
@@ -98,9 +98,11 @@ CREATE TABLE executions (
     finished_at bigint,
     attempt bigint NOT NULL CHECK (attempt >= 0),
     max_attempts bigint NOT NULL CHECK (max_attempts >= 0),
-    -- How often reports have written the row. 1 tells the writer that it has just made it and that its event is still to be
-    -- stored.
-    writes bigint NOT NULL DEFAULT 1,
+    queue_wait_ns bigint,
+    run_time_ns bigint,
+    fuel_used bigint,
+    peak_memory bigint,
+    log_lines_dropped bigint,
     parent uuid,
     tenant text NOT NULL,
     function text NOT NULL,
@@ -121,8 +123,16 @@ CREATE TABLE executions (
     -- The trace's id is in it: 32 digits from the 4th character.
     traceparent text NOT NULL,
     tracestate text,
+    span text,
+    backtrace text,
+    content_type text,
+    logs text,
+    event text NOT NULL,
+    output bytea,
     CHECK ((state = 'scheduled') = (due_at IS NOT NULL)),
-    CHECK (state NOT IN ('succeeded', 'failed', 'cancelled') OR finished_at IS NOT NULL)
+    CHECK (state NOT IN ('succeeded', 'failed', 'cancelled') OR finished_at IS NOT NULL),
+    CHECK ((span IS NULL) = (run_time_ns IS NULL)),
+    CHECK ((content_type IS NULL) = (output IS NULL))
 ) PARTITION BY RANGE (id);
 
 CREATE INDEX executions_by_tenant ON executions (tenant, id);
@@ -131,11 +141,6 @@ CREATE INDEX executions_by_function ON executions (tenant, function, id);
 CREATE INDEX executions_by_state ON executions (tenant, state, id) WHERE state <> 'succeeded';
 CREATE INDEX executions_due ON executions (due_at) WHERE state = 'scheduled';
 CREATE INDEX executions_by_parent ON executions (parent, id) WHERE parent IS NOT NULL;
-
-CREATE TABLE events (
-    execution_id uuid PRIMARY KEY,
-    event text NOT NULL
-) PARTITION BY RANGE (execution_id);
 
 CREATE TABLE attempts (
     execution_id uuid NOT NULL,
@@ -155,31 +160,15 @@ CREATE TABLE attempts (
         )
     ),
     message text,
+    span text NOT NULL,
     backtrace text,
-    traceparent text NOT NULL,
-    tracestate text,
-    content_type text,
-    output bytea,
-    PRIMARY KEY (execution_id, attempt),
-    CHECK ((content_type IS NULL) = (output IS NULL))
+    logs text,
+    PRIMARY KEY (execution_id, attempt)
 ) PARTITION BY RANGE (execution_id);
 
-CREATE TABLE logs (
-    execution_id uuid NOT NULL,
-    attempt bigint NOT NULL CHECK (attempt >= 0),
-    seq bigint NOT NULL CHECK (seq >= 0),
-    at bigint NOT NULL,
-    level text NOT NULL CHECK (level IN ('trace', 'debug', 'info', 'warn', 'error')),
-    source text NOT NULL CHECK (source IN ('log', 'stdout', 'stderr', 'host')),
-    message text NOT NULL,
-    fields text,
-    PRIMARY KEY (execution_id, attempt, seq)
-) PARTITION BY RANGE (execution_id);
-
-CREATE TABLE executions_rest PARTITION OF executions DEFAULT;
-CREATE TABLE events_rest PARTITION OF events DEFAULT;
-CREATE TABLE attempts_rest PARTITION OF attempts DEFAULT;
-CREATE TABLE logs_rest PARTITION OF logs DEFAULT;
+-- A row's texts stay in it as long as they fit into a page: compressed or set apart, each would cost more than the rest of the row.
+CREATE TABLE executions_rest PARTITION OF executions DEFAULT WITH (toast_tuple_target = 8160);
+CREATE TABLE attempts_rest PARTITION OF attempts DEFAULT WITH (toast_tuple_target = 8160);
 
 ------------------------------------------------------------------------------------------------------------------------
 -- What is still to be done.

@@ -87,18 +87,30 @@ CREATE TABLE api_keys (
 -- What became of events. These tables have no foreign keys: an execution outlives its function, and its parts are written
 -- and pruned together with it, in one transaction (in PostgreSQL, with the day's partition).
 
--- The row that moves from state to state. It is kept narrow, because each move rewrites it: the event is in `events`, results
--- are in `attempts`. What lists show and filter of the event is repeated here.
+-- All of an execution that most have: its event and its one attempt. So the usual life of an event is one row, written once.
 CREATE TABLE executions (
     id BLOB PRIMARY KEY CHECK (length(id) = 16),
+    accepted_at INTEGER NOT NULL,
+    queued_at INTEGER NOT NULL,
+    due_at INTEGER,
+    started_at INTEGER,
+    finished_at INTEGER,
+    -- The attempt that it is at, and how many there are at most.
+    attempt INTEGER NOT NULL CHECK (attempt >= 0),
+    max_attempts INTEGER NOT NULL CHECK (max_attempts >= 0),
+    -- What the attempt cost that ended the execution.
+    queue_wait_ns INTEGER,
+    run_time_ns INTEGER,
+    fuel_used INTEGER,
+    peak_memory INTEGER,
+    log_lines_dropped INTEGER,
+    -- The execution that emitted the event.
+    parent BLOB CHECK (length(parent) = 16),
     tenant TEXT NOT NULL,
     function TEXT NOT NULL,
     state TEXT NOT NULL CHECK (
         state IN ('scheduled', 'queued', 'running', 'suspended', 'succeeded', 'failed', 'cancelled')
     ),
-    -- The attempt that it is at, and how many there are at most.
-    attempt INTEGER NOT NULL CHECK (attempt >= 0),
-    max_attempts INTEGER NOT NULL CHECK (max_attempts >= 0),
     -- The last attempt that began: which version ran, where, how it ended and why.
     version BLOB CHECK (length(version) = 32),
     host TEXT,
@@ -108,23 +120,27 @@ CREATE TABLE executions (
         )
     ),
     message TEXT,
+    -- What lists show and filter of the event.
     event_type TEXT NOT NULL,
     event_id TEXT NOT NULL,
     event_source TEXT NOT NULL,
-    -- The execution that emitted the event.
-    parent BLOB CHECK (length(parent) = 16),
     -- The W3C trace context that attempts are children of.
     traceparent TEXT NOT NULL,
     tracestate TEXT,
     trace_id TEXT NOT NULL GENERATED ALWAYS AS (substr(traceparent, 4, 32)) VIRTUAL,
-    accepted_at INTEGER NOT NULL,
-    queued_at INTEGER NOT NULL,
-    due_at INTEGER,
-    started_at INTEGER,
-    finished_at INTEGER,
+    -- More of the attempt that ended the execution: its own traceparent, and its log as a JSON array. Only a success has `output`.
+    span TEXT,
+    backtrace TEXT,
+    content_type TEXT,
+    logs TEXT,
+    -- The event in the JSON format of CloudEvents 1.0.
+    event TEXT NOT NULL,
+    output BLOB,
     CHECK ((state = 'scheduled') = (due_at IS NOT NULL)),
-    CHECK (state NOT IN ('succeeded', 'failed', 'cancelled') OR finished_at IS NOT NULL)
-) STRICT, WITHOUT ROWID;
+    CHECK (state NOT IN ('succeeded', 'failed', 'cancelled') OR finished_at IS NOT NULL),
+    CHECK ((span IS NULL) = (run_time_ns IS NULL)),
+    CHECK ((content_type IS NULL) = (output IS NULL))
+) STRICT;
 
 -- Lists are by id, which is by time: each of these is read from its end.
 CREATE INDEX executions_by_tenant ON executions (tenant, id);
@@ -133,16 +149,17 @@ CREATE INDEX executions_by_state ON executions (tenant, state, id);
 CREATE INDEX executions_due ON executions (due_at) WHERE state = 'scheduled';
 CREATE INDEX executions_by_parent ON executions (parent, id) WHERE parent IS NOT NULL;
 
--- The event of an execution, once, in the JSON format of CloudEvents 1.0.
-CREATE TABLE events (
-    execution_id BLOB PRIMARY KEY CHECK (length(execution_id) = 16),
-    event TEXT NOT NULL
-) STRICT;
-
--- Attempts that have ended, each with its own span. Only a success has `output`.
+-- Attempts that ended and were not, or are not any more, the last: those that another followed.
 CREATE TABLE attempts (
     execution_id BLOB NOT NULL CHECK (length(execution_id) = 16),
     attempt INTEGER NOT NULL CHECK (attempt >= 0),
+    started_at INTEGER NOT NULL,
+    finished_at INTEGER NOT NULL,
+    queue_wait_ns INTEGER NOT NULL,
+    run_time_ns INTEGER NOT NULL,
+    fuel_used INTEGER NOT NULL,
+    peak_memory INTEGER NOT NULL,
+    log_lines_dropped INTEGER NOT NULL,
     version BLOB CHECK (length(version) = 32),
     host TEXT NOT NULL,
     outcome TEXT NOT NULL CHECK (
@@ -151,34 +168,11 @@ CREATE TABLE attempts (
         )
     ),
     message TEXT,
+    span TEXT NOT NULL,
     backtrace TEXT,
-    started_at INTEGER NOT NULL,
-    finished_at INTEGER NOT NULL,
-    queue_wait_ns INTEGER NOT NULL,
-    run_time_ns INTEGER NOT NULL,
-    fuel_used INTEGER NOT NULL,
-    peak_memory INTEGER NOT NULL,
-    log_lines_dropped INTEGER NOT NULL,
-    traceparent TEXT NOT NULL,
-    tracestate TEXT,
-    content_type TEXT,
-    output BLOB,
-    PRIMARY KEY (execution_id, attempt),
-    CHECK ((content_type IS NULL) = (output IS NULL))
+    logs TEXT,
+    PRIMARY KEY (execution_id, attempt)
 ) STRICT;
-
--- `fields` is a JSON object's text.
-CREATE TABLE logs (
-    execution_id BLOB NOT NULL CHECK (length(execution_id) = 16),
-    attempt INTEGER NOT NULL CHECK (attempt >= 0),
-    seq INTEGER NOT NULL CHECK (seq >= 0),
-    at INTEGER NOT NULL,
-    level TEXT NOT NULL CHECK (level IN ('trace', 'debug', 'info', 'warn', 'error')),
-    source TEXT NOT NULL CHECK (source IN ('log', 'stdout', 'stderr', 'host')),
-    message TEXT NOT NULL,
-    fields TEXT,
-    PRIMARY KEY (execution_id, attempt, seq)
-) STRICT, WITHOUT ROWID;
 
 ------------------------------------------------------------------------------------------------------------------------
 -- What is still to be done.

@@ -1,14 +1,16 @@
 //! Domain values as columns hold them, and back. The same for every database.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wasmill_domain::manifest::Trigger;
-use wasmill_domain::{Digest, Event, ExecutionId, Manifest, Timestamp, TraceContext};
+use wasmill_domain::{Digest, Event, ExecutionId, LogLine, Manifest, Timestamp, TraceContext};
 
-use crate::port::{Error, Result};
+use crate::port::{Error, LogEntry, LogPosition, Result};
 
 /// Something in the database that wasmill did not write, or not this version of it.
 fn unreadable(column: &str, why: impl Display) -> Error {
@@ -63,6 +65,68 @@ pub(crate) fn event(json: &str) -> Result<Event> {
 /// An event's JSON format.
 pub(crate) fn from_event(event: &Event) -> Result<String> {
     String::from_utf8(event.to_json()).map_err(|e| Error::Rejected(format!("an event that is not UTF-8: {e}")))
+}
+
+/// A line of a log as it is kept.
+#[derive(Serialize, Deserialize)]
+struct StoredLine<'a> {
+    seq: u32,
+    at: i64,
+    level: &'a str,
+    source: &'a str,
+    #[serde(borrow)]
+    message: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    fields: Option<Cow<'a, str>>,
+}
+
+/// An attempt's log as a column holds it: a JSON array; `None` without lines.
+pub(crate) fn from_logs(lines: &[LogLine]) -> Result<Option<String>> {
+    if lines.is_empty() {
+        return Ok(None);
+    }
+    let stored = lines.iter().map(|line| StoredLine {
+        seq: line.seq,
+        at: line.at.as_micros(),
+        level: line.level.as_str(),
+        source: line.source.as_str(),
+        message: line.message.as_str().into(),
+        fields: line.fields.as_deref().map(Cow::from),
+    });
+    let stored: Vec<StoredLine<'_>> = stored.collect();
+    serde_json::to_string(&stored).map(Some).map_err(|e| Error::Rejected(format!("a log that is not JSON: {e}")))
+}
+
+/// The lines of an attempt's log, in order.
+pub(crate) fn logs(column: Option<&str>) -> Result<Vec<LogLine>> {
+    let Some(text) = column else { return Ok(Vec::new()) };
+    let stored: Vec<StoredLine<'_>> = serde_json::from_str(text).map_err(|e| unreadable("logs", e))?;
+    let line = |line: StoredLine<'_>| {
+        Ok(LogLine {
+            seq: line.seq,
+            at: Timestamp::from_micros(line.at),
+            level: word("level", line.level)?,
+            source: word("source", line.source)?,
+            message: line.message.into_owned(),
+            fields: line.fields.map(Cow::into_owned),
+        })
+    };
+    stored.into_iter().map(line).collect()
+}
+
+/// A page of a log: the lines of an attempt after a place, as many as are still wanted.
+pub(crate) fn add_to_page(
+    page: &mut Vec<LogEntry>,
+    attempt: u32,
+    column: Option<&str>,
+    after: Option<LogPosition>,
+    limit: usize,
+) -> Result<()> {
+    let entries = logs(column)?.into_iter().map(|line| LogEntry { attempt, line });
+    let is_after = |entry: &LogEntry| after.is_none_or(|after| LogPosition { attempt, seq: entry.line.seq } > after);
+    let wanted = limit.saturating_sub(page.len());
+    page.extend(entries.filter(is_after).take(wanted));
+    Ok(())
 }
 
 /// JSON of any kind.

@@ -31,6 +31,8 @@ pub(crate) struct Change<'a> {
     pub(crate) due_at: Option<Timestamp>,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) finished_at: Option<Timestamp>,
+    /// The attempt that ends the execution: the row keeps all of it.
+    pub(crate) last: Option<&'a Finished>,
 }
 
 impl<'a> Change<'a> {
@@ -48,6 +50,7 @@ impl<'a> Change<'a> {
             due_at: None,
             started_at: None,
             finished_at: None,
+            last: None,
         }
     }
 }
@@ -92,12 +95,18 @@ fn finish_one<'a>(finished: &'a Finished, standings: &mut Standings) -> Option<C
         due_at: finished.retry_at,
         started_at: Some(report.started_at),
         finished_at: Some(report.finished_at),
+        last: (what != Move::Retry).then_some(finished),
     })
 }
 
 /// The move that a report makes where it stands.
 fn final_move(finished: &Finished) -> Move {
     if finished.retry_at.is_some() { Move::Retry } else { finished.report.outcome.final_move() }
+}
+
+/// Whether another attempt follows: it has a row of its own then, as the execution's is the last one's.
+pub(crate) fn is_followed(finished: &Finished) -> bool {
+    final_move(finished) == Move::Retry
 }
 
 /// The executions that a report that stands leads to: those of a success.

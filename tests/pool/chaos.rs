@@ -7,7 +7,7 @@ use wasmill_broker::{Broker as _, Depth};
 use wasmill_store::postgres::testing::Mood;
 
 use crate::support::backends::{Private, queue_of};
-use crate::support::load::{Load, wait_until_quiet};
+use crate::support::load::Load;
 use crate::support::pool::Process;
 
 /// How many orders are accepted; each leads to two executions, and one of these to a third.
@@ -76,7 +76,7 @@ async fn twenty_thousand_orders_through_every_failure() {
     assert!(report.accepted.len() >= ORDERS);
     assert!(report.cut_off > 0, "the troubles hit requests under way");
     let api = gateways[0].api();
-    wait_until_quiet(&api).await;
+    api.quiet(&["order-total", "order-audit"]).await;
     report.check(&api).await;
 
     // What a host still holds would come back when it ends.

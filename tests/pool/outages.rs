@@ -9,7 +9,7 @@ use wasmill_store::postgres::testing::Mood;
 use crate::support::api::Api;
 use crate::support::backends::Private;
 use crate::support::eventually;
-use crate::support::load::{Load, wait_until_quiet};
+use crate::support::load::Load;
 use crate::support::pool::{Backends, Process};
 
 /// How long a backend is away. Longer than any time limit of a connection.
@@ -58,7 +58,7 @@ async fn survives(pool: &Pool, accepts: bool, outage: impl AsyncFnOnce()) {
     }
     load.reaches(load.accepted() + 500).await;
     let report = load.stop().await;
-    wait_until_quiet(&api).await;
+    api.quiet(&["order-total", "order-audit"]).await;
     report.check(&api).await;
 }
 

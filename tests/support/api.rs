@@ -92,6 +92,26 @@ impl Api {
         document["logs"].as_array().expect("a list").clone()
     }
 
+    /// Waits until no execution is on its way any more and the queues of these functions hold nothing.
+    pub(crate) async fn quiet(&self, functions: &[&str]) {
+        eventually("every execution ends", async || {
+            for state in ["queued", "running", "scheduled"] {
+                let page = self.get(&format!("/v1/executions?state={state}&limit=1")).await;
+                if !page["executions"].as_array()?.is_empty() {
+                    return None;
+                }
+            }
+            for function in functions {
+                let queue = self.get(&format!("/v1/functions/{function}")).await["queue"].take();
+                if queue["ready"] != 0 || queue["unacked"] != 0 {
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
+    }
+
     /// All executions of a function, page by page.
     pub(crate) async fn executions_of(&self, function: &str) -> Vec<Value> {
         let mut all: Vec<Value> = Vec::new();

@@ -152,26 +152,6 @@ async fn post_until_enough(mut gateways: Vec<Api>, seen: Arc<Seen>) {
     }
 }
 
-/// Waits until no execution is on its way any more and no queue holds anything.
-pub(crate) async fn wait_until_quiet(api: &Api) {
-    eventually("every execution ends", async || {
-        for state in ["queued", "running", "scheduled"] {
-            let page = api.get(&format!("/v1/executions?state={state}&limit=1")).await;
-            if !page["executions"].as_array()?.is_empty() {
-                return None;
-            }
-        }
-        for function in ["order-total", "order-audit"] {
-            let queue = api.get(&format!("/v1/functions/{function}")).await["queue"].take();
-            if queue["ready"] != 0 || queue["unacked"] != 0 {
-                return None;
-            }
-        }
-        Some(())
-    })
-    .await;
-}
-
 impl Report {
     /// Asserts that every accepted order's executions of order-total and order-audit have succeeded, each once, that no order was
     /// taken twice, and that each emission led to one execution.

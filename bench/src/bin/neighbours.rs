@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 const RATE: u32 = 100;
-const SECONDS: u32 = 10;
+const SECONDS: u32 = 20;
 const HOSTILE_IN_FLIGHT: usize = 4;
 const KINDS: [&str; 10] = [
     "spin",

@@ -281,32 +281,30 @@ impl From<ExecutionDetail> for ExecutionDocument {
     }
 }
 
-/// An execution that was just accepted, before the store has it.
-impl From<Dispatch> for ExecutionDocument {
-    fn from(dispatch: Dispatch) -> Self {
-        let event = std::sync::Arc::unwrap_or_clone(dispatch.event);
-        let summary = SummaryDocument {
-            id: dispatch.execution.0,
-            tenant: dispatch.tenant.to_string(),
-            function: dispatch.function.to_string(),
-            state: State::Queued,
-            outcome: None,
-            message: None,
-            attempt: dispatch.attempt,
-            max_attempts: dispatch.max_attempts,
-            version: None,
-            event_type: event.event_type.to_string(),
-            event_id: event.id.clone(),
-            event_source: event.source.clone(),
-            parent: dispatch.parent,
-            trace_id: dispatch.trace.trace_id(),
-            accepted_at: dispatch.accepted_at,
-            due_at: None,
-            started_at: None,
-            finished_at: None,
-        };
-        Self { summary, event, result: None, attempts: Vec::new(), children: Vec::new() }
-    }
+/// What is known of an execution that was just accepted, before the store has it.
+pub(crate) fn just_accepted(dispatch: Dispatch) -> ExecutionDetail {
+    let event = std::sync::Arc::unwrap_or_clone(dispatch.event);
+    let summary = ExecutionSummary {
+        id: dispatch.execution,
+        tenant: dispatch.tenant,
+        function: dispatch.function,
+        state: State::Queued,
+        outcome: None,
+        message: None,
+        attempt: dispatch.attempt,
+        max_attempts: dispatch.max_attempts,
+        version: None,
+        event_type: event.event_type.clone(),
+        event_id: event.id.clone(),
+        event_source: event.source.clone(),
+        parent: dispatch.parent,
+        trace_id: dispatch.trace.trace_id(),
+        accepted_at: dispatch.accepted_at,
+        due_at: None,
+        started_at: None,
+        finished_at: None,
+    };
+    ExecutionDetail { summary, event, output: None, attempts: Vec::new(), children: Vec::new() }
 }
 
 impl AttemptDocument {

@@ -1,6 +1,12 @@
 //! What became of events.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use wasmill_broker::embedded::EmbeddedSettings;
+use wasmill_domain::{ExecutionId, TenantName};
+use wasmill_gateway::GatewaySettings;
+use wasmill_store::{Ledger as _, Publication};
 
 use crate::harness::{Gateway, success, trap};
 
@@ -142,4 +148,57 @@ async fn an_answered_id_is_found_at_once() {
         let id = gateway.post("/v1/events/a", &json!(1)).await.executions().remove(0);
         assert_eq!(gateway.get(&format!("/v1/executions/{id}")).await.status, 200);
     }
+}
+
+/// A gateway that leaves it to hosts to write rows, for as long as nobody asks.
+async fn patient() -> Gateway {
+    let settings = GatewaySettings { row_delay: Duration::from_secs(3600), ..GatewaySettings::default() };
+    let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
+    gateway.deploy("total", json!([{"event": "a"}])).await;
+    gateway
+}
+
+#[tokio::test]
+async fn an_execution_is_told_from_memory_until_its_host_writes_the_row() {
+    let gateway = patient().await;
+    let id = gateway.post("/v1/events/a", &json!({"n": 1})).await.executions().remove(0);
+    let path = format!("/v1/executions/{id}");
+    let queued = gateway.get(&path).await.json();
+    assert_eq!((&queued["state"], &queued["event"]["data"]), (&json!("queued"), &json!({"n": 1})));
+    assert_eq!(gateway.get(&format!("{path}/event")).await.json(), json!({"n": 1}));
+    assert_eq!(gateway.get(&format!("{path}/logs")).await.json()["logs"], json!([]));
+    let row = gateway.store.execution(&TenantName::default(), id.parse().unwrap()).await.unwrap();
+    assert_eq!(row, None, "nobody has written it");
+
+    gateway.work("total", success).await;
+    let ended = gateway.execution_until(&id, |e| e["state"] != "queued").await;
+    assert_eq!((&ended["state"], &ended["accepted_at"]), (&json!("succeeded"), &queued["accepted_at"]));
+    // Its own row, written now, changes nothing.
+    assert_eq!(gateway.get("/v1/executions").await.json()["executions"][0]["state"], "succeeded");
+}
+
+#[tokio::test]
+async fn a_list_has_what_was_just_accepted() {
+    let gateway = patient().await;
+    for number in 1..=3 {
+        gateway.post("/v1/events/a", &json!(1)).await.executions();
+        let page = gateway.get("/v1/executions?state=queued").await.json();
+        assert_eq!(page["executions"].as_array().unwrap().len(), number);
+    }
+}
+
+/// A row that another gateway is about to write is waited for.
+#[tokio::test]
+async fn what_another_gateway_accepted_a_moment_ago_is_found() {
+    let gateway = patient().await;
+    gateway.post("/v1/events/a", &json!(1)).await.executions();
+    let mut dispatch = gateway.take("total", 1).await.remove(0);
+    dispatch.execution = ExecutionId::new();
+    let path = format!("/v1/executions/{}", dispatch.execution);
+    let (asked, written) = tokio::join!(
+        gateway.get(&path),
+        gateway.store.enqueue(std::slice::from_ref(&dispatch), Publication::Confirmed)
+    );
+    written.unwrap();
+    assert_eq!(asked.json()["state"], "queued");
 }

@@ -110,6 +110,12 @@ impl Engine {
         self.total_slots as usize
     }
 
+    /// How many slots nobody has.
+    #[cfg(test)]
+    pub(crate) fn free_slots(&self) -> usize {
+        self.slots.available_permits()
+    }
+
     /// Whether instances come from a pool; without one they start more slowly.
     pub fn is_pooled(&self) -> bool {
         self.pooled

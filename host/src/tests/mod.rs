@@ -9,10 +9,13 @@ mod running;
 mod versions;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmill_domain::{
-    Digest, Dispatch, Event, ExecutionId, FunctionName, Manifest, Revision, TenantName, Timestamp, TraceContext,
+    AttemptReport, Digest, Dispatch, Event, ExecutionId, FunctionName, Manifest, Outcome, Revision, TenantName,
+    Timestamp, TraceContext,
 };
+use wasmill_store::Finished;
 
 use crate::{Attempt, Engine, EngineSettings, Invocation, Prepared};
 
@@ -26,7 +29,7 @@ fn manifest(sections: &str) -> Arc<Manifest> {
     Arc::new(Manifest::from_toml(&format!("name = 'test'\n{sections}")).unwrap())
 }
 
-fn dispatch(event: Event) -> Dispatch {
+pub(crate) fn dispatch(event: Event) -> Dispatch {
     Dispatch {
         tenant: TenantName::default(),
         function: "test".parse().unwrap(),
@@ -42,8 +45,30 @@ fn dispatch(event: Event) -> Dispatch {
     }
 }
 
-fn event(event_type: &str, data: &str) -> Event {
+pub(crate) fn event(event_type: &str, data: &str) -> Event {
     Event::new("event-1", "/tests", event_type.parse().unwrap(), data.to_owned())
+}
+
+/// The end of an attempt that cost nothing.
+pub(crate) fn ended(dispatch: Dispatch, outcome: Outcome) -> Finished {
+    let now = Timestamp::now();
+    let report = AttemptReport {
+        version: None,
+        host: "test".into(),
+        outcome,
+        message: None,
+        backtrace: None,
+        output: None,
+        started_at: now,
+        finished_at: now,
+        queue_wait: Duration::ZERO,
+        run_time: Duration::ZERO,
+        fuel_used: 0,
+        peak_memory: 0,
+        log_lines_dropped: 0,
+        span: dispatch.trace.child(),
+    };
+    Finished { dispatch, report, retry_at: None, logs: Vec::new(), emitted: Vec::new() }
 }
 
 async fn prepare(engine: &Engine, component: &[u8]) -> Arc<Prepared> {

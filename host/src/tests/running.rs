@@ -83,7 +83,9 @@ async fn an_attempt_that_is_dropped_leaves_nothing_behind() {
                 crate::Invocation { prepared: &spin, manifest: &manifest, dispatch: &dispatch, host: "test" };
             runner.run(invocation).await
         });
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        while engine.free_slots() == engine.slots() {
+            tokio::task::yield_now().await;
+        }
         attempt.abort();
         assert!(attempt.await.unwrap_err().is_cancelled());
     }

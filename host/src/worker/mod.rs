@@ -1,6 +1,5 @@
 //! A host at work: a worker for each function's queue, and what they share.
 
-mod admission;
 mod attempt;
 mod frame;
 mod queue;
@@ -21,10 +20,10 @@ use wasmill_component::PreflightError;
 use wasmill_domain::{Digest, FunctionDefinition, FunctionName, Registry, TenantName};
 use wasmill_store::{RegistryWatch, Store};
 
-use self::admission::Admission;
 use self::queue::QueueWorker;
 use self::running::Running;
 pub use self::status::HostStatus;
+use crate::admission::Admission;
 use crate::engine::Engine;
 use crate::outbox::Outbox;
 use crate::prepare::Prepared;

@@ -75,7 +75,7 @@ pub(crate) fn started(dispatch: &Dispatch) -> Started {
     Started { dispatch: dispatch.clone(), version: Digest::of(b"version"), host: "host-1".into(), at: now() }
 }
 
-pub(crate) fn report(outcome: Outcome) -> AttemptReport {
+fn report(dispatch: &Dispatch, outcome: Outcome) -> AttemptReport {
     let failed = outcome != Outcome::Success;
     AttemptReport {
         version: Some(Digest::of(b"version")),
@@ -92,12 +92,13 @@ pub(crate) fn report(outcome: Outcome) -> AttemptReport {
         fuel_used: 123_456,
         peak_memory: 1 << 20,
         log_lines_dropped: 3,
-        span: TraceContext::new_root(),
+        span: dispatch.trace.child(),
     }
 }
 
 pub(crate) fn finished(dispatch: &Dispatch, outcome: Outcome) -> Finished {
-    Finished { dispatch: dispatch.clone(), report: report(outcome), retry_at: None, logs: vec![], emitted: vec![] }
+    let report = report(dispatch, outcome);
+    Finished { dispatch: dispatch.clone(), report, retry_at: None, logs: vec![], emitted: vec![] }
 }
 
 pub(crate) fn retried(dispatch: &Dispatch, retry_at: Timestamp) -> Finished {

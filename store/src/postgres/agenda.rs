@@ -20,14 +20,12 @@ const PROMOTE: &str = "WITH due AS MATERIALIZED (SELECT id, due_at FROM executio
      ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED), \
      moved AS (UPDATE executions e SET state = 'queued', due_at = NULL, queued_at = $1 FROM due WHERE e.id = due.id \
      RETURNING e.id, e.tenant, e.function, e.attempt, e.max_attempts, e.accepted_at, e.queued_at, e.traceparent, e.tracestate, \
-     e.parent, due.due_at) \
-     SELECT moved.*, event FROM moved JOIN events ON execution_id = id ORDER BY moved.due_at";
+     e.parent, e.event, due.due_at) SELECT * FROM moved ORDER BY due_at";
 
 const OUTBOX: &str = "SELECT o.execution_id, o.attempt, e.id, e.tenant, e.function, e.max_attempts, e.accepted_at, e.queued_at, \
-     e.traceparent, e.tracestate, e.parent, v.event FROM \
+     e.traceparent, e.tracestate, e.parent, e.event FROM \
      (SELECT * FROM outbox WHERE made_at < $1 ORDER BY made_at, execution_id, attempt LIMIT $2) o \
-     LEFT JOIN executions e ON e.id = o.execution_id AND e.attempt = o.attempt AND e.state IN ('queued', 'running') \
-     LEFT JOIN events v ON v.execution_id = e.id ORDER BY o.made_at, o.execution_id, o.attempt";
+     LEFT JOIN executions e ON e.id = o.execution_id AND e.attempt = o.attempt AND e.state IN ('queued', 'running') ORDER BY o.made_at, o.execution_id, o.attempt";
 
 const PUBLISHED: &str = "DELETE FROM outbox o USING unnest($1, $2) AS gone (id, attempt) \
      WHERE o.execution_id = gone.id AND o.attempt = gone.attempt";

@@ -1,8 +1,8 @@
 //! The rows of executions and what belongs to them, written many at a time.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
-use wasmill_domain::{Dispatch, ExecutionId, LogLine, Outcome, Timestamp};
+use wasmill_domain::{ExecutionId, LogLine, Outcome, Timestamp};
 
 use super::columns::{Columns, get, id_of, pieces};
 use super::error::Result;
@@ -12,35 +12,49 @@ use crate::convert;
 use crate::fence::{Change, Standing, Standings};
 use crate::port::Finished;
 
+/// The columns of `executions` that a batch brings, in the order of its parameters, and the rows that these make.
+macro_rules! rows {
+    () => {
+        "(id, tenant, function, state, attempt, max_attempts, version, host, outcome, message, event_type, event_id, event_source, \
+         parent, traceparent, tracestate, accepted_at, queued_at, due_at, started_at, finished_at, queue_wait_ns, run_time_ns, \
+         fuel_used, peak_memory, log_lines_dropped, span, backtrace, logs, content_type, output, event) \
+         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, \
+         $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)"
+    };
+}
+
 /// The fence, in one statement for a whole batch: a row that is there is changed if its attempt and its state allow it, in one step
 /// with looking; a row that is not there is made; and where another transaction has the row, this waits for what it makes of it. A
-/// retry names the next attempt already. It tells which rows it has written, and whether they are new.
-const REPORT: &str = "INSERT INTO executions AS e (id, tenant, function, state, attempt, max_attempts, version, host, outcome, message, \
-     event_type, event_id, event_source, parent, traceparent, tracestate, accepted_at, queued_at, due_at, started_at, finished_at) \
-     SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) \
-     ON CONFLICT (id) DO UPDATE SET writes = e.writes + 1, state = excluded.state, attempt = excluded.attempt, \
+/// retry names the next attempt already. It tells which rows it has written.
+const REPORT: &str = concat!(
+    "INSERT INTO executions AS e ",
+    rows!(),
+    " ON CONFLICT (id) DO UPDATE SET state = excluded.state, attempt = excluded.attempt, \
      version = coalesce(excluded.version, e.version), host = excluded.host, outcome = excluded.outcome, \
-     message = excluded.message, due_at = excluded.due_at, started_at = excluded.started_at, finished_at = excluded.finished_at \
+     message = excluded.message, due_at = excluded.due_at, started_at = excluded.started_at, finished_at = excluded.finished_at, \
+     queue_wait_ns = excluded.queue_wait_ns, run_time_ns = excluded.run_time_ns, fuel_used = excluded.fuel_used, \
+     peak_memory = excluded.peak_memory, log_lines_dropped = excluded.log_lines_dropped, span = excluded.span, \
+     backtrace = excluded.backtrace, logs = excluded.logs, content_type = excluded.content_type, output = excluded.output \
      WHERE e.attempt = excluded.attempt - (excluded.state = 'scheduled')::int \
      AND (e.state IN ('queued', 'running') OR excluded.state = 'cancelled' AND e.state IN ('scheduled', 'suspended')) \
-     RETURNING id, writes = 1 AS is_new";
+     RETURNING id"
+);
 
 /// The rows that are not there yet.
-const ACCEPT: &str = "INSERT INTO executions (id, tenant, function, state, attempt, max_attempts, version, host, outcome, message, \
-     event_type, event_id, event_source, parent, traceparent, tracestate, accepted_at, queued_at, due_at, started_at, finished_at) \
-     SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) \
-     ON CONFLICT DO NOTHING RETURNING id, true AS is_new";
+const ACCEPT: &str = concat!("INSERT INTO executions ", rows!(), " ON CONFLICT DO NOTHING RETURNING id");
 
-const INSERT_EVENTS: &str =
-    "INSERT INTO events (execution_id, event) SELECT * FROM unnest($1, $2) ON CONFLICT DO NOTHING";
+const INSERT_ATTEMPTS: &str = "INSERT INTO attempts (execution_id, attempt, version, host, outcome, message, started_at, finished_at, \
+     queue_wait_ns, run_time_ns, fuel_used, peak_memory, log_lines_dropped, span, backtrace, logs) \
+     SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
 
-const INSERT_ATTEMPTS: &str = "INSERT INTO attempts (execution_id, attempt, version, host, outcome, message, backtrace, started_at, \
-     finished_at, queue_wait_ns, run_time_ns, fuel_used, peak_memory, log_lines_dropped, traceparent, tracestate, content_type, output) \
-     SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
-
-// Two lines in one place are a host's mistake; it costs the second line rather than the commit.
-const INSERT_LOGS: &str = "INSERT INTO logs (execution_id, attempt, seq, at, level, source, message, fields) \
-     SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
+/// Sets the last attempt of an execution apart, because another will follow it.
+const SET_APART: &str = "WITH last AS (UPDATE executions e SET queue_wait_ns = NULL, run_time_ns = NULL, fuel_used = NULL, \
+     peak_memory = NULL, log_lines_dropped = NULL, span = NULL, backtrace = NULL, logs = NULL FROM executions old \
+     WHERE e.id = $1 AND old.id = $1 AND e.run_time_ns IS NOT NULL RETURNING old.*) \
+     INSERT INTO attempts (execution_id, attempt, version, host, outcome, message, started_at, finished_at, \
+     queue_wait_ns, run_time_ns, fuel_used, peak_memory, log_lines_dropped, span, backtrace, logs) \
+     SELECT id, attempt, version, host, outcome, message, started_at, finished_at, queue_wait_ns, run_time_ns, fuel_used, \
+     peak_memory, log_lines_dropped, span, backtrace, logs FROM last";
 
 /// Entries of rows that were made just now.
 const INSERT_OUTBOX: &str =
@@ -52,7 +66,10 @@ const INSERT_OUTBOX_IF_OPEN: &str = "INSERT INTO outbox (execution_id, attempt, 
      AND e.state IN ('queued', 'running') WHERE e.id = ANY($1) ORDER BY 1, 2 ON CONFLICT DO NOTHING";
 
 /// About what a row takes beside its texts of any length, in bytes.
-const ROW_BYTES: usize = 512;
+const ROW_BYTES: usize = 768;
+
+/// About what a line of a log takes beside its texts, in bytes.
+const LINE_BYTES: usize = 96;
 
 /// Where executions stand; those without a row are left out.
 pub(super) async fn standings(session: &mut Session<'_>, ids: &[ExecutionId]) -> Result<Standings> {
@@ -69,8 +86,8 @@ pub(super) async fn standings(session: &mut Session<'_>, ids: &[ExecutionId]) ->
     Ok(standings)
 }
 
-/// What became of the rows that were to be written: whether each that was written is new. Those that were not are left out.
-pub(super) type Written = HashMap<ExecutionId, bool>;
+/// The rows that were written.
+pub(super) type Written = HashSet<ExecutionId>;
 
 /// Writes what reports make of their executions, where the fence lets them. No two may be of one execution, and they must be in
 /// the order of their ids.
@@ -85,21 +102,36 @@ pub(super) async fn accept(session: &mut Session<'_>, changes: &[Change<'_>]) ->
 
 async fn write(session: &mut Session<'_>, sql: &'static str, changes: &[Change<'_>]) -> Result<Written> {
     let mut written = Written::with_capacity(changes.len());
-    for piece in pieces(changes, |change| ROW_BYTES + change.message.map_or(0, str::len)) {
+    for piece in pieces(changes, row_size) {
         for row in &session.rows(executions(piece)?.of(sql)).await? {
-            written.insert(id_of(row, "id")?, get(row, "is_new")?);
+            written.insert(id_of(row, "id")?);
         }
     }
-    let new: Vec<&Dispatch> =
-        changes.iter().map(|change| change.dispatch).filter(|d| written.get(&d.execution) == Some(&true)).collect();
-    insert_events(session, &new).await?;
     Ok(written)
+}
+
+/// About what a row takes, in bytes.
+fn row_size(change: &Change<'_>) -> usize {
+    let data = change.dispatch.event.data.as_ref().map_or(0, |data| data.len() * 4 / 3);
+    let output = change.last.and_then(|last| last.report.output.as_ref()).map_or(0, |output| output.data.len());
+    ROW_BYTES + data + output + change.message.map_or(0, str::len) + change.last.map_or(0, rest_size)
+}
+
+/// About what the log and the backtrace of an attempt take, in bytes.
+fn rest_size(finished: &Finished) -> usize {
+    let line = |line: &LogLine| LINE_BYTES + line.message.len() + line.fields.as_ref().map_or(0, String::len);
+    finished.logs.iter().map(line).sum::<usize>() + finished.report.backtrace.as_ref().map_or(0, String::len)
 }
 
 /// The columns of rows of executions.
 fn executions(changes: &[Change<'_>]) -> Result<Columns> {
     let dispatches = || changes.iter().map(|change| change.dispatch);
     let events = || dispatches().map(|dispatch| &*dispatch.event);
+    let reports = || changes.iter().map(|change| change.last.map(|last| &last.report));
+    let outputs = || reports().map(|report| report.and_then(|r| r.output.as_ref()));
+    let logs = changes.iter().map(|change| change.last.map_or(Ok(None), |last| convert::from_logs(&last.logs)));
+    let logs: Vec<Option<String>> = logs.collect::<crate::Result<_>>()?;
+    let json: Vec<String> = events().map(convert::from_event).collect::<crate::Result<_>>()?;
     Columns::default()
         .add(dispatches().map(|d| d.execution.0))?
         .add(dispatches().map(|d| d.tenant.as_str()))?
@@ -121,44 +153,33 @@ fn executions(changes: &[Change<'_>]) -> Result<Columns> {
         .add(dispatches().map(|d| d.queued_at.as_micros()))?
         .add(changes.iter().map(|change| change.due_at.map(Timestamp::as_micros)))?
         .add(changes.iter().map(|change| change.started_at.map(Timestamp::as_micros)))?
-        .add(changes.iter().map(|change| change.finished_at.map(Timestamp::as_micros)))
+        .add(changes.iter().map(|change| change.finished_at.map(Timestamp::as_micros)))?
+        .add(reports().map(|report| report.map(|r| convert::from_duration(r.queue_wait))))?
+        .add(reports().map(|report| report.map(|r| convert::from_duration(r.run_time))))?
+        .add(reports().map(|report| report.map(|r| convert::from_measure(r.fuel_used))))?
+        .add(reports().map(|report| report.map(|r| convert::from_measure(r.peak_memory))))?
+        .add(reports().map(|report| report.map(|r| convert::from_measure(r.log_lines_dropped))))?
+        .add(reports().map(|report| report.map(|r| r.span.to_string())))?
+        .add(reports().map(|report| report.and_then(|r| r.backtrace.as_deref().map(stored))))?
+        .add(logs.iter().map(Option::as_deref))?
+        .add(outputs().map(|output| output.map(|o| stored(&o.content_type))))?
+        .add(outputs().map(|output| output.map(|o| o.data.as_ref())))?
+        .add(json.iter())
 }
 
-async fn insert_events(session: &mut Session<'_>, dispatches: &[&Dispatch]) -> Result<()> {
-    let size = |dispatch: &&Dispatch| ROW_BYTES + dispatch.event.data.as_ref().map_or(0, |data| data.len() * 4 / 3);
-    for piece in pieces(dispatches, size) {
-        let events: Vec<String> =
-            piece.iter().map(|dispatch| convert::from_event(&dispatch.event)).collect::<crate::Result<_>>()?;
-        let columns = Columns::default().add(piece.iter().map(|d| d.execution.0))?.add(events.iter())?;
-        session.execute(columns.of(INSERT_EVENTS)).await?;
-    }
-    Ok(())
-}
-
-/// Writes the attempts that ended and their log lines.
+/// Writes attempts that ended and that another follows.
 pub(super) async fn insert_attempts(session: &mut Session<'_>, finished: &[&Finished]) -> Result<()> {
-    let size = |entry: &&Finished| {
-        let report = &entry.report;
-        let texts = report.message.as_ref().map_or(0, String::len) + report.backtrace.as_ref().map_or(0, String::len);
-        ROW_BYTES + texts + report.output.as_ref().map_or(0, |output| output.data.len())
-    };
+    let size = |entry: &&Finished| ROW_BYTES + entry.report.message.as_ref().map_or(0, String::len) + rest_size(entry);
     for piece in pieces(finished, size) {
         session.execute(attempts(piece)?.of(INSERT_ATTEMPTS)).await?;
-    }
-    let lines: Vec<(&Dispatch, &LogLine)> =
-        finished.iter().flat_map(|entry| entry.logs.iter().map(|line| (&entry.dispatch, line))).collect();
-    let size = |(_, line): &(&Dispatch, &LogLine)| {
-        ROW_BYTES / 4 + line.message.len() + line.fields.as_ref().map_or(0, String::len)
-    };
-    for piece in pieces(&lines, size) {
-        session.execute(logs(piece)?.of(INSERT_LOGS)).await?;
     }
     Ok(())
 }
 
 fn attempts(finished: &[&Finished]) -> Result<Columns> {
     let reports = || finished.iter().map(|entry| &entry.report);
-    let outputs = || reports().map(|report| report.output.as_ref());
+    let logs = finished.iter().map(|entry| convert::from_logs(&entry.logs));
+    let logs: Vec<Option<String>> = logs.collect::<crate::Result<_>>()?;
     Columns::default()
         .add(finished.iter().map(|entry| entry.dispatch.execution.0))?
         .add(finished.iter().map(|entry| i64::from(entry.dispatch.attempt)))?
@@ -166,7 +187,6 @@ fn attempts(finished: &[&Finished]) -> Result<Columns> {
         .add(reports().map(|r| stored(&r.host)))?
         .add(reports().map(|r| r.outcome.as_str()))?
         .add(reports().map(|r| r.message.as_deref().map(stored)))?
-        .add(reports().map(|r| r.backtrace.as_deref().map(stored)))?
         .add(reports().map(|r| r.started_at.as_micros()))?
         .add(reports().map(|r| r.finished_at.as_micros()))?
         .add(reports().map(|r| convert::from_duration(r.queue_wait)))?
@@ -175,21 +195,13 @@ fn attempts(finished: &[&Finished]) -> Result<Columns> {
         .add(reports().map(|r| convert::from_measure(r.peak_memory)))?
         .add(reports().map(|r| convert::from_measure(r.log_lines_dropped)))?
         .add(reports().map(|r| r.span.to_string()))?
-        .add(reports().map(|r| r.span.tracestate.as_deref().map(stored)))?
-        .add(outputs().map(|output| output.map(|o| stored(&o.content_type))))?
-        .add(outputs().map(|output| output.map(|o| o.data.as_ref())))
+        .add(reports().map(|r| r.backtrace.as_deref().map(stored)))?
+        .add(logs.iter().map(Option::as_deref))
 }
 
-fn logs(lines: &[(&Dispatch, &LogLine)]) -> Result<Columns> {
-    Columns::default()
-        .add(lines.iter().map(|(dispatch, _)| dispatch.execution.0))?
-        .add(lines.iter().map(|(dispatch, _)| i64::from(dispatch.attempt)))?
-        .add(lines.iter().map(|(_, line)| i64::from(line.seq)))?
-        .add(lines.iter().map(|(_, line)| line.at.as_micros()))?
-        .add(lines.iter().map(|(_, line)| line.level.as_str()))?
-        .add(lines.iter().map(|(_, line)| line.source.as_str()))?
-        .add(lines.iter().map(|(_, line)| stored(&line.message)))?
-        .add(lines.iter().map(|(_, line)| line.fields.as_deref().map(stored)))
+/// Gives the last attempt of an execution a row of its own, if it has ended: another will follow.
+pub(super) async fn set_apart(session: &mut Session<'_>, id: ExecutionId) -> Result<()> {
+    session.execute(sqlx::query(SET_APART).bind(id.0)).await.map(drop)
 }
 
 /// An attempt in the outbox.

@@ -103,7 +103,15 @@ fn rounds<T>(items: &[T], id: impl Fn(&T) -> ExecutionId) -> Vec<Vec<usize>> {
 
 async fn enqueue(session: &mut Session<'_>, dispatches: &[&Dispatch], publication: Publication) -> Result<()> {
     share_old_days(session, dispatches.iter().map(|dispatch| dispatch.execution)).await?;
-    let rounds = rounds(dispatches, |dispatch| dispatch.execution);
+    let mut rounds = rounds(dispatches, |dispatch| dispatch.execution);
+    if publication == Publication::Confirmed
+        && let Some(first) = rounds.first_mut()
+    {
+        // Most have ended by now: to look is cheaper than to send what is there.
+        let ids: Vec<ExecutionId> = first.iter().map(|&place| dispatches[place].execution).collect();
+        let known = history::standings(session, &ids).await?;
+        first.retain(|&place| !known.contains_key(&dispatches[place].execution));
+    }
     let first = rounds.first().map_or(&[] as &[usize], Vec::as_slice);
     let changes: Vec<Change<'_>> = first.iter().map(|&place| Change::accepted(dispatches[place])).collect();
     let written = history::accept(session, &changes).await?;
@@ -111,7 +119,7 @@ async fn enqueue(session: &mut Session<'_>, dispatches: &[&Dispatch], publicatio
         return Ok(());
     }
     let entry = |&place: &usize| (dispatches[place].execution, dispatches[place].attempt);
-    let (new, others): (Vec<Entry>, Vec<Entry>) = first.iter().map(entry).partition(|(id, _)| written.contains_key(id));
+    let (new, others): (Vec<Entry>, Vec<Entry>) = first.iter().map(entry).partition(|(id, _)| written.contains(id));
     let others: Vec<Entry> = others.into_iter().chain(rounds.iter().skip(1).flatten().map(entry)).collect();
     let now = Timestamp::now();
     history::insert_outbox(session, &new, now).await?;
@@ -139,13 +147,14 @@ pub(super) async fn record(session: &mut Session<'_>, finished: &[Finished]) -> 
         let changes: Vec<Change<'_>> = round.iter().flat_map(|&place| change(place)).flatten().collect();
         let written = history::report(session, &changes).await?;
         for place in round {
-            stands[place] = written.contains_key(&finished[place].dispatch.execution);
+            stands[place] = written.contains(&finished[place].dispatch.execution);
             if stands[place] {
                 winners.push(&finished[place]);
             }
         }
     }
-    history::insert_attempts(session, &winners).await?;
+    let followed: Vec<&Finished> = winners.iter().copied().filter(|entry| fence::is_followed(entry)).collect();
+    history::insert_attempts(session, &followed).await?;
     let children: Vec<&Dispatch> = winners.iter().flat_map(|entry| fence::children(entry)).collect();
     if !children.is_empty() {
         enqueue(session, &children, Publication::Pending).await?;
@@ -187,6 +196,9 @@ pub(super) async fn move_execution(
         _ => return Err(Error::Conflict(format!("'{what}' is not an operator's move")).into()),
     };
     let to = from.after(what).map_err(|e| Error::Conflict(e.to_string()))?;
+    if what == Move::Replay {
+        history::set_apart(session, id).await?;
+    }
     let change = sqlx::query(sql).bind(id.0).bind(to.as_str());
     session.execute(if what == Move::Suspend { change } else { change.bind(at.as_micros()) }).await?;
     if to == State::Queued {

@@ -1,6 +1,6 @@
 //! The days of history.
 //!
-//! An execution's id begins with the time of its acceptance, so each day is a range of ids. The four tables of history have a
+//! An execution's id begins with the time of its acceptance, so each day is a range of ids. The tables of history have a
 //! partition for each day, made a few days ahead by whoever writes; rows of all other days are in the default partitions.
 //!
 //! A day is dropped as a whole once all in it is old. To look at a day for some seconds and then drop it without locking anybody
@@ -20,8 +20,7 @@ use crate::convert;
 use crate::port;
 
 /// The tables of history, each with the column that its days are told by. Everybody locks them in this order.
-pub(super) const TABLES: [(&str, &str); 4] =
-    [("executions", "id"), ("events", "execution_id"), ("attempts", "execution_id"), ("logs", "execution_id")];
+pub(super) const TABLES: [(&str, &str); 2] = [("executions", "id"), ("attempts", "execution_id")];
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -198,7 +197,7 @@ impl Inner {
             // In two steps, because `CREATE TABLE … PARTITION OF` would lock everybody out of the table.
             session
                 .run(format!(
-                    "CREATE TABLE {table}_{suffix} (LIKE {table} INCLUDING ALL); \
+                    "CREATE TABLE {table}_{suffix} (LIKE {table} INCLUDING ALL) WITH (toast_tuple_target = 8160); \
                      ALTER TABLE {table} ATTACH PARTITION {table}_{suffix} FOR VALUES FROM ('{from}') TO ('{to}')"
                 ))
                 .await?;

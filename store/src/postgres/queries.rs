@@ -9,7 +9,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, ExecutionId, LogLine, Outcome, Output, Revision, State, TenantName, Timestamp,
+    AttemptReport, Digest, Dispatch, ExecutionId, Outcome, Output, Revision, State, TenantName, Timestamp,
 };
 
 use super::columns::{get, id_of};
@@ -22,6 +22,10 @@ use crate::port::{ExecutionDetail, ExecutionQuery, ExecutionSummary, LogEntry, L
 const SUMMARY_COLUMNS: &str = "id, tenant, function, state, attempt, max_attempts, version, outcome, message, event_type, event_id, \
                                event_source, parent, substr(traceparent, 4, 32) AS trace_id, accepted_at, due_at, started_at, \
                                finished_at";
+
+/// The columns that an attempt has beside those of its execution's summary.
+const LAST_COLUMNS: &str =
+    "host, queue_wait_ns, run_time_ns, fuel_used, peak_memory, log_lines_dropped, span, backtrace";
 
 /// An id is made when its event is accepted, by the same process: the two times differ by no more than this. It lets a
 /// time's bound leave out the other days.
@@ -121,27 +125,31 @@ pub(super) async fn execution(
     id: ExecutionId,
 ) -> Result<Option<ExecutionDetail>> {
     let sql = format!(
-        "SELECT {SUMMARY_COLUMNS}, event FROM executions JOIN events ON execution_id = id WHERE id = $1 AND tenant = $2"
+        "SELECT {SUMMARY_COLUMNS}, {LAST_COLUMNS}, tracestate, content_type, output, event FROM executions \
+         WHERE id = $1 AND tenant = $2"
     );
     let one = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.0).bind(tenant.as_str());
     let Some(row) = session.row_if_any(one).await? else { return Ok(None) };
-    let summary = summary(&row)?;
-    let event = convert::event(get(&row, "event")?)?;
-    let attempts = sqlx::query(
-        "SELECT attempt, version, host, outcome, message, backtrace, started_at, finished_at, queue_wait_ns, run_time_ns, \
-         fuel_used, peak_memory, log_lines_dropped, traceparent, tracestate, content_type, \
-         CASE WHEN attempt = $2 THEN output END AS output FROM attempts WHERE execution_id = $1 ORDER BY attempt",
-    );
-    // Only the output of the last attempt is asked for, and only where it is the result.
-    let last = (summary.state == State::Succeeded).then_some(i64::from(summary.attempt));
-    let attempts = session.rows(attempts.bind(id.0).bind(last)).await?;
+    let mut attempts = Vec::new();
+    if count(&row, "attempt")? > 1 {
+        let earlier = format!(
+            "SELECT attempt, version, outcome, message, started_at, finished_at, {LAST_COLUMNS}, $2::text AS tracestate \
+             FROM attempts WHERE execution_id = $1 ORDER BY attempt"
+        );
+        let earlier =
+            sqlx::query(sqlx::AssertSqlSafe(earlier)).bind(id.0).bind(get::<Option<&str>>(&row, "tracestate")?);
+        attempts = session.rows(earlier).await?.iter().map(attempt).collect::<Result<_>>()?;
+    }
+    if get::<Option<&str>>(&row, "span")?.is_some() {
+        attempts.push(attempt(&row)?);
+    }
     let children = sqlx::query("SELECT id FROM executions WHERE parent = $1 ORDER BY id LIMIT $2");
     let children = session.rows(children.bind(id.0).bind(MAX_CHILDREN)).await?;
     Ok(Some(ExecutionDetail {
-        summary,
-        event,
-        output: attempts.last().map(output).transpose()?.flatten(),
-        attempts: attempts.iter().map(attempt).collect::<Result<_>>()?,
+        summary: summary(&row)?,
+        event: convert::event(get(&row, "event")?)?,
+        output: output(&row)?,
+        attempts,
         children: children.iter().map(|row| id_of(row, "id")).collect::<Result<_>>()?,
     }))
 }
@@ -169,7 +177,7 @@ fn attempt(row: &PgRow) -> Result<(u32, AttemptReport)> {
         fuel_used: measure("fuel_used")?,
         peak_memory: measure("peak_memory")?,
         log_lines_dropped: measure("log_lines_dropped")?,
-        span: convert::trace(get(row, "traceparent")?, tracestate.as_deref())?,
+        span: convert::trace(get(row, "span")?, tracestate.as_deref())?,
     };
     Ok((count(row, "attempt")?, report))
 }
@@ -181,27 +189,18 @@ pub(super) async fn logs(
     after: Option<LogPosition>,
     limit: u32,
 ) -> Result<Vec<LogEntry>> {
-    // Before the first place there is none: every attempt and seq is larger.
-    let (attempt, seq) = after.map_or((-1, -1), |position| (i64::from(position.attempt), i64::from(position.seq)));
-    let lines = sqlx::query(
-        "SELECT l.attempt, l.seq, l.at, l.level, l.source, l.message, l.fields FROM executions e \
-         JOIN logs l ON l.execution_id = e.id AND (l.attempt, l.seq) > ($3, $4) \
-         WHERE e.id = $1 AND e.tenant = $2 AND l.execution_id = $1 ORDER BY l.attempt, l.seq LIMIT $5",
+    let first = after.map_or(0, |position| i64::from(position.attempt));
+    let logs = sqlx::query(
+        "SELECT a.attempt, a.logs FROM attempts a JOIN executions e ON e.id = $1 AND e.tenant = $2 \
+         WHERE a.execution_id = $1 AND a.attempt >= $3 AND a.logs IS NOT NULL \
+         UNION ALL SELECT attempt, logs FROM executions WHERE id = $1 AND tenant = $2 AND attempt >= $3 AND logs IS NOT NULL \
+         ORDER BY attempt",
     );
-    let lines = lines.bind(id.0).bind(tenant.as_str()).bind(attempt).bind(seq).bind(i64::from(limit));
-    session.rows(lines).await?.iter().map(log_entry).collect()
-}
-
-fn log_entry(row: &PgRow) -> Result<LogEntry> {
-    let line = LogLine {
-        seq: count(row, "seq")?,
-        at: time(row, "at")?,
-        level: word(row, "level")?,
-        source: word(row, "source")?,
-        message: text(row, "message")?,
-        fields: text_if_any(row, "fields")?,
-    };
-    Ok(LogEntry { attempt: count(row, "attempt")?, line })
+    let mut page = Vec::new();
+    for row in &session.rows(logs.bind(id.0).bind(tenant.as_str()).bind(first)).await? {
+        convert::add_to_page(&mut page, count(row, "attempt")?, get(row, "logs")?, after, limit as usize)?;
+    }
+    Ok(page)
 }
 
 /// What is sent to a host, from a row of `executions` joined with its event.

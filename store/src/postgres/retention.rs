@@ -23,11 +23,9 @@ const OLD: &str = "SELECT id FROM executions WHERE id < $1 AND (id < $2 OR id >=
      AND state IN ('succeeded', 'failed', 'cancelled') AND finished_at < $4 ORDER BY id LIMIT $5 FOR UPDATE SKIP LOCKED";
 
 /// Every table with rows of an execution.
-const DELETE: [&str; 5] = [
+const DELETE: [&str; 3] = [
     "DELETE FROM executions WHERE id = ANY($1)",
-    "DELETE FROM events WHERE execution_id = ANY($1)",
     "DELETE FROM attempts WHERE execution_id = ANY($1)",
-    "DELETE FROM logs WHERE execution_id = ANY($1)",
     "DELETE FROM outbox WHERE execution_id = ANY($1)",
 ];
 

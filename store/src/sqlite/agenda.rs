@@ -38,11 +38,9 @@ static GIVE_UP: Bulk = Bulk::new(
 );
 
 /// Every table with rows of an execution.
-static DELETE_EXECUTIONS: [Bulk; 5] = [
+static DELETE_EXECUTIONS: [Bulk; 3] = [
     Bulk::new("DELETE FROM executions WHERE id IN (", 1, ")"),
-    Bulk::new("DELETE FROM events WHERE execution_id IN (", 1, ")"),
     Bulk::new("DELETE FROM attempts WHERE execution_id IN (", 1, ")"),
-    Bulk::new("DELETE FROM logs WHERE execution_id IN (", 1, ")"),
     Bulk::new("DELETE FROM outbox WHERE execution_id IN (", 1, ")"),
 ];
 
@@ -136,7 +134,7 @@ impl Page {
 async fn promote_due(connection: &mut SqliteConnection, now: Timestamp, limit: u32) -> Result<Vec<Dispatch>> {
     let rows = sqlx::query(
         "SELECT id, tenant, function, attempt, max_attempts, accepted_at, queued_at, traceparent, tracestate, parent, event \
-         FROM executions JOIN events ON execution_id = id WHERE state = 'scheduled' AND due_at <= ? ORDER BY due_at LIMIT ?",
+         FROM executions WHERE state = 'scheduled' AND due_at <= ? ORDER BY due_at LIMIT ?",
     )
     .bind(now.as_micros())
     .bind(i64::from(limit))
@@ -162,9 +160,8 @@ async fn promote_due(connection: &mut SqliteConnection, now: Timestamp, limit: u
 async fn outbox_page(readers: &sqlx::SqlitePool, before: Timestamp, limit: u32) -> Result<Page> {
     let rows = sqlx::query(
         "SELECT o.execution_id, o.attempt, e.id, e.tenant, e.function, e.max_attempts, e.accepted_at, e.queued_at, \
-         e.traceparent, e.tracestate, e.parent, v.event FROM outbox o \
+         e.traceparent, e.tracestate, e.parent, e.event FROM outbox o \
          LEFT JOIN executions e ON e.id = o.execution_id AND e.attempt = o.attempt AND e.state IN ('queued', 'running') \
-         LEFT JOIN events v ON v.execution_id = e.id \
          WHERE o.made_at < ? ORDER BY o.made_at, o.execution_id, o.attempt LIMIT ?",
     )
     .bind(before.as_micros())

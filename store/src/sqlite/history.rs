@@ -3,7 +3,7 @@
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Row as _, sqlite::SqliteRow};
-use wasmill_domain::{Dispatch, ExecutionId, LogLine, Outcome, Timestamp};
+use wasmill_domain::{ExecutionId, Outcome, Timestamp};
 
 use super::bulk::{Bulk, Values};
 use super::error;
@@ -14,35 +14,39 @@ use crate::port::{Finished, Result};
 static STANDINGS: Bulk = Bulk::new("SELECT id, state, attempt FROM executions WHERE id IN (", 1, ")");
 
 static INSERT_EXECUTIONS: Bulk = Bulk::new(
-    "INSERT INTO executions (id, tenant, function, state, attempt, max_attempts, version, host, outcome, message, event_type, \
-     event_id, event_source, parent, traceparent, tracestate, accepted_at, queued_at, due_at, started_at, finished_at)",
-    21,
+    "INSERT INTO executions (id, state, attempt, version, host, outcome, message, due_at, started_at, finished_at, queue_wait_ns, \
+     run_time_ns, fuel_used, peak_memory, log_lines_dropped, span, backtrace, logs, content_type, output, tenant, function, \
+     max_attempts, event_type, event_id, event_source, parent, traceparent, tracestate, accepted_at, queued_at, event)",
+    32,
     "ON CONFLICT DO NOTHING",
 );
-
-static INSERT_EVENTS: Bulk = Bulk::new("INSERT INTO events (execution_id, event)", 2, "ON CONFLICT DO NOTHING");
 
 static UPDATE_EXECUTIONS: Bulk = Bulk::new(
     "UPDATE executions SET state = new.column2, attempt = new.column3, version = coalesce(new.column4, version), \
      host = new.column5, outcome = new.column6, message = new.column7, due_at = new.column8, started_at = new.column9, \
-     finished_at = new.column10 FROM (",
-    10,
+     finished_at = new.column10, queue_wait_ns = new.column11, run_time_ns = new.column12, fuel_used = new.column13, \
+     peak_memory = new.column14, log_lines_dropped = new.column15, span = new.column16, backtrace = new.column17, \
+     logs = new.column18, content_type = new.column19, output = new.column20 FROM (",
+    20,
     ") AS new WHERE executions.id = new.column1",
 );
 
 static INSERT_ATTEMPTS: Bulk = Bulk::new(
-    "INSERT INTO attempts (execution_id, attempt, version, host, outcome, message, backtrace, started_at, finished_at, \
-     queue_wait_ns, run_time_ns, fuel_used, peak_memory, log_lines_dropped, traceparent, tracestate, content_type, output)",
-    18,
+    "INSERT INTO attempts (execution_id, attempt, version, host, outcome, message, started_at, finished_at, \
+     queue_wait_ns, run_time_ns, fuel_used, peak_memory, log_lines_dropped, span, backtrace, logs)",
+    16,
     "",
 );
 
-// Two lines in one place are a host's mistake; it costs the second line rather than the commit.
-static INSERT_LOGS: Bulk = Bulk::new(
-    "INSERT INTO logs (execution_id, attempt, seq, at, level, source, message, fields)",
-    8,
-    "ON CONFLICT DO NOTHING",
-);
+/// Sets the last attempt of an execution apart, if it has ended, because another will follow it.
+const SET_APART: [&str; 2] = [
+    "INSERT INTO attempts (execution_id, attempt, version, host, outcome, message, started_at, finished_at, queue_wait_ns, \
+     run_time_ns, fuel_used, peak_memory, log_lines_dropped, span, backtrace, logs) \
+     SELECT id, attempt, version, host, outcome, message, started_at, finished_at, queue_wait_ns, run_time_ns, fuel_used, \
+     peak_memory, log_lines_dropped, span, backtrace, logs FROM executions WHERE id = ? AND run_time_ns IS NOT NULL",
+    "UPDATE executions SET queue_wait_ns = NULL, run_time_ns = NULL, fuel_used = NULL, peak_memory = NULL, \
+     log_lines_dropped = NULL, span = NULL, backtrace = NULL, logs = NULL WHERE id = ?",
+];
 
 // Only what a host could still run belongs there.
 static INSERT_OUTBOX: Bulk = Bulk::new(
@@ -74,16 +78,17 @@ pub(super) async fn standings(connection: &mut SqliteConnection, ids: &[Executio
     Ok(standings)
 }
 
-/// Writes changes: rows that are new with their events, and what changes in those that are there. One that is new but there
-/// nevertheless is left as it is.
+/// Writes changes: rows that are new, and what changes in those that are there. One that is new but there nevertheless is left
+/// as it is.
 pub(super) async fn apply(connection: &mut SqliteConnection, changes: &[Change<'_>]) -> Result<()> {
     let (new, known): (Vec<&Change<'_>>, Vec<&Change<'_>>) = changes.iter().partition(|change| change.is_new);
-    UPDATE_EXECUTIONS.execute(connection, &known, |change, values| bind_update(change, values)).await?;
-    INSERT_EXECUTIONS.execute(connection, &new, |change, values| bind_insert(change, values)).await?;
-    INSERT_EVENTS.execute(connection, &new, |change, values| bind_event(change.dispatch, values)).await
+    UPDATE_EXECUTIONS.execute(connection, &known, |change, values| bind_change(change, values)).await?;
+    INSERT_EXECUTIONS.execute(connection, &new, |change, values| bind_insert(change, values)).await
 }
 
-fn bind_update(change: &Change<'_>, values: &mut Values) -> Result<(), BoxDynError> {
+fn bind_change(change: &Change<'_>, values: &mut Values) -> Result<(), BoxDynError> {
+    let report = change.last.map(|last| &last.report);
+    let output = report.and_then(|report| report.output.as_ref());
     values
         .push(id_bytes(&change.dispatch.execution))?
         .push(change.state.as_str())?
@@ -94,23 +99,27 @@ fn bind_update(change: &Change<'_>, values: &mut Values) -> Result<(), BoxDynErr
         .push(change.message)?
         .push(change.due_at.map(Timestamp::as_micros))?
         .push(change.started_at.map(Timestamp::as_micros))?
-        .push(change.finished_at.map(Timestamp::as_micros))?;
+        .push(change.finished_at.map(Timestamp::as_micros))?
+        .push(report.map(|r| convert::from_duration(r.queue_wait)))?
+        .push(report.map(|r| convert::from_duration(r.run_time)))?
+        .push(report.map(|r| convert::from_measure(r.fuel_used)))?
+        .push(report.map(|r| convert::from_measure(r.peak_memory)))?
+        .push(report.map(|r| convert::from_measure(r.log_lines_dropped)))?
+        .push(report.map(|r| r.span.to_string()))?
+        .push(report.and_then(|r| r.backtrace.as_deref()))?
+        .push(change.last.map_or(Ok(None), |last| convert::from_logs(&last.logs))?)?
+        .push(output.map(|output| output.content_type.as_str()))?
+        .push(output.map(|output| output.data.as_ref()))?;
     Ok(())
 }
 
 fn bind_insert(change: &Change<'_>, values: &mut Values) -> Result<(), BoxDynError> {
+    bind_change(change, values)?;
     let dispatch = change.dispatch;
     values
-        .push(id_bytes(&dispatch.execution))?
         .push(dispatch.tenant.as_str())?
         .push(dispatch.function.as_str())?
-        .push(change.state.as_str())?
-        .push(i64::from(change.attempt))?
         .push(i64::from(dispatch.max_attempts))?
-        .push(change.version.as_ref().map(|digest| digest.as_bytes().as_slice()))?
-        .push(change.host)?
-        .push(change.outcome.map(Outcome::as_str))?
-        .push(change.message)?
         .push(dispatch.event.event_type.as_str())?
         .push(dispatch.event.id.as_str())?
         .push(dispatch.event.source.as_str())?
@@ -119,23 +128,13 @@ fn bind_insert(change: &Change<'_>, values: &mut Values) -> Result<(), BoxDynErr
         .push(dispatch.trace.tracestate.as_deref())?
         .push(dispatch.accepted_at.as_micros())?
         .push(dispatch.queued_at.as_micros())?
-        .push(change.due_at.map(Timestamp::as_micros))?
-        .push(change.started_at.map(Timestamp::as_micros))?
-        .push(change.finished_at.map(Timestamp::as_micros))?;
+        .push(convert::from_event(&dispatch.event)?)?;
     Ok(())
 }
 
-fn bind_event(dispatch: &Dispatch, values: &mut Values) -> Result<(), BoxDynError> {
-    values.push(id_bytes(&dispatch.execution))?.push(convert::from_event(&dispatch.event)?)?;
-    Ok(())
-}
-
-/// Writes the attempts that ended and their log lines.
+/// Writes attempts that ended and that another follows.
 pub(super) async fn insert_attempts(connection: &mut SqliteConnection, finished: &[&Finished]) -> Result<()> {
-    INSERT_ATTEMPTS.execute(connection, finished, |entry, values| bind_attempt(entry, values)).await?;
-    let lines: Vec<(&Dispatch, &LogLine)> =
-        finished.iter().flat_map(|entry| entry.logs.iter().map(|line| (&entry.dispatch, line))).collect();
-    INSERT_LOGS.execute(connection, &lines, |(dispatch, line), values| bind_log(dispatch, line, values)).await
+    INSERT_ATTEMPTS.execute(connection, finished, |entry, values| bind_attempt(entry, values)).await
 }
 
 fn bind_attempt(finished: &Finished, values: &mut Values) -> Result<(), BoxDynError> {
@@ -147,7 +146,6 @@ fn bind_attempt(finished: &Finished, values: &mut Values) -> Result<(), BoxDynEr
         .push(report.host.as_str())?
         .push(report.outcome.as_str())?
         .push(report.message.as_deref())?
-        .push(report.backtrace.as_deref())?
         .push(report.started_at.as_micros())?
         .push(report.finished_at.as_micros())?
         .push(convert::from_duration(report.queue_wait))?
@@ -156,22 +154,16 @@ fn bind_attempt(finished: &Finished, values: &mut Values) -> Result<(), BoxDynEr
         .push(convert::from_measure(report.peak_memory))?
         .push(convert::from_measure(report.log_lines_dropped))?
         .push(report.span.to_string())?
-        .push(report.span.tracestate.as_deref())?
-        .push(report.output.as_ref().map(|output| output.content_type.as_str()))?
-        .push(report.output.as_ref().map(|output| output.data.as_ref()))?;
+        .push(report.backtrace.as_deref())?
+        .push(convert::from_logs(&finished.logs)?)?;
     Ok(())
 }
 
-fn bind_log(dispatch: &Dispatch, line: &LogLine, values: &mut Values) -> Result<(), BoxDynError> {
-    values
-        .push(id_bytes(&dispatch.execution))?
-        .push(i64::from(dispatch.attempt))?
-        .push(i64::from(line.seq))?
-        .push(line.at.as_micros())?
-        .push(line.level.as_str())?
-        .push(line.source.as_str())?
-        .push(line.message.as_str())?
-        .push(line.fields.as_deref())?;
+/// Gives the last attempt of an execution a row of its own, if it has ended: another will follow.
+pub(super) async fn set_apart(connection: &mut SqliteConnection, id: ExecutionId) -> Result<()> {
+    for sql in SET_APART {
+        sqlx::query(sql).bind(id_bytes(&id)).execute(&mut *connection).await.map_err(error::of)?;
+    }
     Ok(())
 }
 

@@ -24,7 +24,10 @@ impl Ledger for SqliteStore {
             return Ok(());
         }
         let mut transaction = self.writer.begin().await?;
-        let result = enqueue(&mut transaction, dispatches.iter(), publication).await;
+        let result = match publication {
+            Publication::Confirmed => accept(&mut transaction, dispatches).await,
+            Publication::Pending => put_in_outbox(&mut transaction, dispatches.iter()).await,
+        };
         transaction.end(result).await
     }
 
@@ -83,20 +86,23 @@ impl Ledger for SqliteStore {
     }
 }
 
-async fn enqueue<'a>(
+/// Makes the rows that are not there. Most have ended by now: to look is cheaper than to write what is there.
+async fn accept(connection: &mut SqliteConnection, dispatches: &[Dispatch]) -> Result<()> {
+    let ids: Vec<ExecutionId> = dispatches.iter().map(|dispatch| dispatch.execution).collect();
+    let known = history::standings(connection, &ids).await?;
+    let new = dispatches.iter().filter(|dispatch| !known.contains_key(&dispatch.execution));
+    let changes: Vec<Change<'_>> = new.map(Change::accepted).collect();
+    history::apply(connection, &changes).await
+}
+
+async fn put_in_outbox<'a>(
     connection: &mut SqliteConnection,
     dispatches: impl Iterator<Item = &'a Dispatch> + Clone + Send,
-    publication: Publication,
 ) -> Result<()> {
     let changes: Vec<Change<'_>> = dispatches.clone().map(Change::accepted).collect();
     history::apply(connection, &changes).await?;
-    match publication {
-        Publication::Confirmed => Ok(()),
-        Publication::Pending => {
-            let entries: Vec<(ExecutionId, u32)> = dispatches.map(|d| (d.execution, d.attempt)).collect();
-            history::insert_outbox(connection, &entries, Timestamp::now()).await
-        }
-    }
+    let entries: Vec<(ExecutionId, u32)> = dispatches.map(|d| (d.execution, d.attempt)).collect();
+    history::insert_outbox(connection, &entries, Timestamp::now()).await
 }
 
 async fn start(connection: &mut SqliteConnection, attempts: &[Started]) -> Result<()> {
@@ -113,9 +119,10 @@ async fn record(connection: &mut SqliteConnection, finished: &[Finished]) -> Res
     let winners: Vec<&Finished> = finished.iter().zip(&stands).filter(|(_, stands)| **stands).map(|(f, _)| f).collect();
     let changes: Vec<Change<'_>> = verdicts.into_iter().flatten().collect();
     history::apply(connection, &changes).await?;
-    history::insert_attempts(connection, &winners).await?;
+    let followed: Vec<&Finished> = winners.iter().copied().filter(|entry| fence::is_followed(entry)).collect();
+    history::insert_attempts(connection, &followed).await?;
     let children = winners.iter().flat_map(|entry| fence::children(entry));
-    enqueue(connection, children, Publication::Pending).await?;
+    put_in_outbox(connection, children).await?;
     Ok(stands)
 }
 
@@ -151,6 +158,9 @@ async fn move_execution(
         _ => return Err(Error::Conflict(format!("'{what}' is not an operator's move"))),
     };
     let to = from.after(what).map_err(|e| Error::Conflict(e.to_string()))?;
+    if what == Move::Replay {
+        history::set_apart(connection, id).await?;
+    }
     sqlx::query(sql)
         .bind(history::id_bytes(&id))
         .bind(to.as_str())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Decode, QueryBuilder, Row as _, Sqlite, Type};
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, ExecutionId, LogLine, Outcome, Output, Revision, State, TenantName, Timestamp,
+    AttemptReport, Digest, Dispatch, ExecutionId, Outcome, Output, Revision, State, TenantName, Timestamp,
 };
 
 use super::error;
@@ -16,6 +16,10 @@ use crate::port::{ExecutionDetail, ExecutionQuery, ExecutionSummary, LogEntry, L
 
 const SUMMARY_COLUMNS: &str = "id, tenant, function, state, attempt, max_attempts, version, outcome, message, event_type, event_id, \
                                event_source, parent, trace_id, accepted_at, due_at, started_at, finished_at";
+
+/// The columns that an attempt has beside those of its execution's summary.
+const LAST_COLUMNS: &str =
+    "host, queue_wait_ns, run_time_ns, fuel_used, peak_memory, log_lines_dropped, span, backtrace";
 
 /// An id is made when its event is accepted, by the same process: the two times differ by no more than this. It lets a
 /// time's bound cut the index short.
@@ -114,7 +118,7 @@ pub(super) async fn execution(
     id: ExecutionId,
 ) -> Result<Option<ExecutionDetail>> {
     let sql = format!(
-        "SELECT {SUMMARY_COLUMNS}, event FROM executions JOIN events ON execution_id = id WHERE id = ? AND tenant = ?"
+        "SELECT {SUMMARY_COLUMNS}, {LAST_COLUMNS}, tracestate, content_type, output, event FROM executions WHERE id = ? AND tenant = ?"
     );
     let row = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(id_bytes(&id))
@@ -123,17 +127,20 @@ pub(super) async fn execution(
         .await
         .map_err(error::of)?;
     let Some(row) = row else { return Ok(None) };
-    let summary = summary(&row)?;
-    let event = convert::event(get(&row, "event")?)?;
-    let output = if summary.state == State::Succeeded { output(connection, id, summary.attempt).await? } else { None };
-    let attempts = sqlx::query(
-        "SELECT attempt, version, host, outcome, message, backtrace, started_at, finished_at, queue_wait_ns, run_time_ns, \
-         fuel_used, peak_memory, log_lines_dropped, traceparent, tracestate FROM attempts WHERE execution_id = ? ORDER BY attempt",
-    )
-    .bind(id_bytes(&id))
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(error::of)?;
+    let earlier = format!(
+        "SELECT attempt, version, outcome, message, started_at, finished_at, {LAST_COLUMNS}, ?2 AS tracestate FROM attempts \
+         WHERE execution_id = ?1 ORDER BY attempt"
+    );
+    let earlier = sqlx::query(sqlx::AssertSqlSafe(earlier))
+        .bind(id_bytes(&id))
+        .bind(get::<Option<&str>>(&row, "tracestate")?)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(error::of)?;
+    let mut attempts: Vec<_> = earlier.iter().map(attempt).collect::<Result<_>>()?;
+    if get::<Option<&str>>(&row, "span")?.is_some() {
+        attempts.push(attempt(&row)?);
+    }
     let children = sqlx::query("SELECT id FROM executions WHERE parent = ? ORDER BY id LIMIT ?")
         .bind(id_bytes(&id))
         .bind(MAX_CHILDREN)
@@ -141,28 +148,17 @@ pub(super) async fn execution(
         .await
         .map_err(error::of)?;
     Ok(Some(ExecutionDetail {
-        summary,
-        event,
-        output,
-        attempts: attempts.iter().map(attempt).collect::<Result<_>>()?,
+        summary: summary(&row)?,
+        event: convert::event(get(&row, "event")?)?,
+        output: output(&row)?,
+        attempts,
         children: children.iter().map(|row| id_of(row, "id")).collect::<Result<_>>()?,
     }))
 }
 
-async fn output(connection: &mut SqliteConnection, id: ExecutionId, attempt: u32) -> Result<Option<Output>> {
-    let row = sqlx::query(
-        "SELECT content_type, output FROM attempts WHERE execution_id = ? AND attempt = ? AND output IS NOT NULL",
-    )
-    .bind(id_bytes(&id))
-    .bind(i64::from(attempt))
-    .fetch_optional(connection)
-    .await
-    .map_err(error::of)?;
-    let output = |row: SqliteRow| {
-        let data: Vec<u8> = get(&row, "output")?;
-        Ok(Output { content_type: get(&row, "content_type")?, data: data.into() })
-    };
-    row.map(output).transpose()
+fn output(row: &SqliteRow) -> Result<Option<Output>> {
+    let Some(data) = get::<Option<Vec<u8>>>(row, "output")? else { return Ok(None) };
+    Ok(Some(Output { content_type: get(row, "content_type")?, data: data.into() }))
 }
 
 fn attempt(row: &SqliteRow) -> Result<(u32, AttemptReport)> {
@@ -182,7 +178,7 @@ fn attempt(row: &SqliteRow) -> Result<(u32, AttemptReport)> {
         fuel_used: measure("fuel_used")?,
         peak_memory: measure("peak_memory")?,
         log_lines_dropped: measure("log_lines_dropped")?,
-        span: convert::trace(get(row, "traceparent")?, get(row, "tracestate")?)?,
+        span: convert::trace(get(row, "span")?, get(row, "tracestate")?)?,
     };
     Ok((convert::count("attempt", get(row, "attempt")?)?, report))
 }
@@ -194,33 +190,25 @@ pub(super) async fn logs(
     after: Option<LogPosition>,
     limit: u32,
 ) -> Result<Vec<LogEntry>> {
-    // Before the first place there is none: every attempt and seq is larger.
-    let (attempt, seq) = after.map_or((-1, -1), |position| (i64::from(position.attempt), i64::from(position.seq)));
+    let first = after.map_or(0, |position| i64::from(position.attempt));
     let rows = sqlx::query(
-        "SELECT l.attempt, l.seq, l.at, l.level, l.source, l.message, l.fields FROM executions e \
-         JOIN logs l ON l.execution_id = e.id AND (l.attempt, l.seq) > (?3, ?4) \
-         WHERE e.id = ?1 AND e.tenant = ?2 ORDER BY l.attempt, l.seq LIMIT ?5",
+        "SELECT a.attempt, a.logs FROM attempts a JOIN executions e ON e.id = ?1 AND e.tenant = ?2 \
+         WHERE a.execution_id = ?1 AND a.attempt >= ?3 AND a.logs IS NOT NULL \
+         UNION ALL SELECT attempt, logs FROM executions WHERE id = ?1 AND tenant = ?2 AND attempt >= ?3 AND logs IS NOT NULL \
+         ORDER BY attempt",
     )
     .bind(id_bytes(&id))
     .bind(tenant.as_str())
-    .bind(attempt)
-    .bind(seq)
-    .bind(i64::from(limit))
+    .bind(first)
     .fetch_all(connection)
     .await
     .map_err(error::of)?;
-    let entry = |row: &SqliteRow| {
-        let line = LogLine {
-            seq: convert::count("seq", get(row, "seq")?)?,
-            at: time(row, "at")?,
-            level: word(row, "level")?,
-            source: word(row, "source")?,
-            message: get(row, "message")?,
-            fields: get(row, "fields")?,
-        };
-        Ok(LogEntry { attempt: convert::count("attempt", get(row, "attempt")?)?, line })
-    };
-    rows.iter().map(entry).collect()
+    let mut page = Vec::new();
+    for row in &rows {
+        let attempt = convert::count("attempt", get(row, "attempt")?)?;
+        convert::add_to_page(&mut page, attempt, get(row, "logs")?, after, limit as usize)?;
+    }
+    Ok(page)
 }
 
 /// What is sent to a host, from a row of `executions` joined with its event.

@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::percentile;
-use crate::support::api::{Api, execution_ids};
+use crate::support::api::Api;
 use crate::support::backends::Shared;
 use crate::support::pool::Process;
 use crate::support::wasmill;
@@ -35,7 +35,7 @@ pub(crate) async fn run() {
     }
 }
 
-/// Latencies from sending an event to seeing its end, alone and beside a backlog of such events, and what is left of the backlog.
+/// Latencies of an invocation, alone and beside a backlog of such events, and what is left of the backlog.
 async fn measure(event_type: &str, data: &Value) -> (Vec<f64>, Vec<f64>, u64) {
     let shared = Shared::new().await;
     let backends = shared.backends();
@@ -83,21 +83,19 @@ async fn deploy(api: &Api, sample: &str, event: &str) {
     assert!(answer.status().is_success(), "{:?}", answer.text().await);
 }
 
-/// Sends events at a fixed rate, and gives the sorted milliseconds until the end of each is seen.
+/// Invokes `hello` at a fixed rate, through its queue like any event, and gives the sorted milliseconds until the recorded end of
+/// each is back.
 async fn probe(api: &Api, count: u32) -> Vec<f64> {
     let begun = Instant::now();
     let mut probes = Vec::new();
     for number in 0..count {
         let due = begun + APART * number;
         tokio::time::sleep_until(due.into()).await;
-        let api = api.clone();
+        let request = api.request("POST", "/v1/functions/hello/invoke").json(&json!({"name": "Ada"}));
         probes.push(tokio::spawn(async move {
-            let answer = api.post_plain("greeting.requested", &json!({"name": "Ada"})).await;
+            let answer = request.send().await.expect("the gateway answers");
             let document: Value = answer.json().await.expect("JSON");
-            let id = execution_ids(&document).remove(0);
-            while api.state_of(&id).await.as_deref() != Some("succeeded") {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+            assert_eq!(document["state"], "succeeded", "{document}");
             due.elapsed().as_secs_f64() * 1e3
         }));
     }

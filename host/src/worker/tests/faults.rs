@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use wasmill_broker::{Broker as _, Message, QueueName};
-use wasmill_domain::{Outcome, State, TenantName, Timestamp};
-use wasmill_store::{Finished, Ledger as _};
+use wasmill_domain::{Outcome, State, TenantName};
+use wasmill_store::Ledger as _;
 
 use super::{HELLO, PATIENCE, System, dispatch, only_attempt, queue};
 use crate::{HostSettings, RecorderSettings};
@@ -111,24 +111,8 @@ async fn a_frame_that_comes_again_runs_only_what_is_left() {
     system.deploy(HELLO, "name = 'hello'").await;
     let (done, open) = (dispatch("hello", "greeting.requested", ADA), dispatch("hello", "greeting.requested", ADA));
     let (done_id, open_id) = (done.execution, open.execution);
-    let now = Timestamp::now();
-    let report = wasmill_domain::AttemptReport {
-        version: None,
-        host: "a-host-that-died".into(),
-        outcome: Outcome::Rejected,
-        message: None,
-        backtrace: None,
-        output: None,
-        started_at: now,
-        finished_at: now,
-        queue_wait: Duration::ZERO,
-        run_time: Duration::ZERO,
-        fuel_used: 0,
-        peak_memory: 0,
-        log_lines_dropped: 0,
-        span: done.trace.child(),
-    };
-    let finished = Finished { dispatch: done.clone(), report, retry_at: None, logs: Vec::new(), emitted: Vec::new() };
+    let mut finished = crate::tests::ended(done.clone(), Outcome::Rejected);
+    finished.report.host = "a-host-that-died".into();
     assert_eq!(system.store.record(&[finished]).await.unwrap(), [true]);
     system.publish_redelivered("hello", vec![done, open], 1).await;
 

@@ -106,7 +106,7 @@ async fn queries_use_their_indexes() {
             "SELECT * FROM outbox WHERE made_at < 1 ORDER BY made_at, execution_id, attempt LIMIT 9".into(),
             "outbox_by_age",
         ),
-        (format!("DELETE FROM logs WHERE execution_id = ANY('{{{}}}')", id.trim_matches('\'')), "_pkey"),
+        (format!("DELETE FROM attempts WHERE execution_id = ANY('{{{}}}')", id.trim_matches('\'')), "_pkey"),
     ] {
         let plan = plan(db, &sql).await;
         assert!(plan.contains(index), "{sql}: {plan}");

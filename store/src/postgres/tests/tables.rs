@@ -3,13 +3,13 @@
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row as _};
-use wasmill_domain::{KeyRole, LogLevel, LogSource, Outcome, State};
+use wasmill_domain::{KeyRole, Outcome, State};
 
 use super::{Schema, connect};
 
 const EXECUTION: &str = "INSERT INTO executions (id, tenant, function, state, attempt, max_attempts, outcome, event_type, event_id, \
-                         event_source, traceparent, accepted_at, queued_at, due_at, finished_at) VALUES (gen_random_uuid(), 't', \
-                         'f', {state}, 1, 3, {outcome}, 'a', '1', '/', '00-', 0, 0, {due}, {finished})";
+                         event_source, traceparent, accepted_at, queued_at, due_at, finished_at, event) VALUES (gen_random_uuid(), 't', \
+                         'f', {state}, 1, 3, {outcome}, 'a', '1', '/', '00-', 0, 0, {due}, {finished}, '{}')";
 
 async fn accepts(db: &mut PgConnection, sql: &str) -> bool {
     match sqlx::query(AssertSqlSafe(sql)).execute(db).await {
@@ -31,12 +31,8 @@ fn execution(state: &str, outcome: &str, due: &str, finished: &str) -> String {
 fn attempt(outcome: &str) -> String {
     format!(
         "INSERT INTO attempts (execution_id, attempt, host, outcome, started_at, finished_at, queue_wait_ns, run_time_ns, fuel_used, \
-         peak_memory, log_lines_dropped, traceparent) VALUES (gen_random_uuid(), 1, 'h', '{outcome}', 0, 0, 0, 0, 0, 0, 0, '')"
+         peak_memory, log_lines_dropped, span) VALUES (gen_random_uuid(), 1, 'h', '{outcome}', 0, 0, 0, 0, 0, 0, 0, '')"
     )
-}
-
-fn log(level: &str, source: &str) -> String {
-    format!("INSERT INTO logs VALUES (gen_random_uuid(), 1, 0, 0, '{level}', '{source}', '', NULL)")
 }
 
 fn key(role: &str) -> String {
@@ -58,12 +54,6 @@ async fn words_are_those_of_the_domain() {
         assert!(accepts(db, &execution("'failed'", &format!("'{outcome}'"), "NULL", "1")).await, "{outcome}");
         assert!(accepts(db, &attempt(outcome.as_str())).await, "{outcome}");
     }
-    for level in LogLevel::ALL {
-        assert!(accepts(db, &log(level.as_str(), "log")).await, "{level}");
-    }
-    for source in LogSource::ALL {
-        assert!(accepts(db, &log("info", source.as_str())).await, "{}", source.as_str());
-    }
     for role in [KeyRole::Operator, KeyRole::Tenant] {
         assert!(accepts(db, &key(role.as_str())).await, "{role}");
     }
@@ -82,8 +72,6 @@ async fn rows_that_make_no_sense_are_refused() {
         execution("'queued'", "NULL", "1", "NULL"),
         execution("'succeeded'", "'success'", "NULL", "NULL"),
         attempt("odd"),
-        log("odd", "log"),
-        log("info", "odd"),
         key("odd"),
         "INSERT INTO revision VALUES (2, 1)".into(),
         "INSERT INTO artifacts VALUES ('31 bytes are not enough', 0, '')".into(),

@@ -1,11 +1,17 @@
-//! Commits the ends of attempts, many at once: whatever came while the last commit was made is the next one.
+//! Commits the ends of attempts, many at once: what came while the last commit was made is in the next one, by turns.
+
+mod batches;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
 use wasmill_domain::Outcome;
 use wasmill_store::{Error, Finished, Store};
 
+use self::batches::{Batches, Size};
+use crate::admission::{Admission, Place};
 use crate::backoff::Backoff;
 use crate::outbox::Outbox;
 use crate::settings::RecorderSettings;
@@ -14,7 +20,8 @@ use crate::settings::RecorderSettings;
 /// whoever hands over waits.
 #[derive(Clone)]
 pub(crate) struct Recorder {
-    entries: mpsc::Sender<Entry>,
+    entries: mpsc::UnboundedSender<Entry>,
+    places: Admission,
     room: Arc<Semaphore>,
     room_kib: u32,
 }
@@ -23,7 +30,7 @@ pub(crate) struct Recorder {
 struct Entry {
     finished: Finished,
     done: oneshot::Sender<()>,
-    _room: Option<OwnedSemaphorePermit>,
+    _held: (Place, Option<OwnedSemaphorePermit>),
 }
 
 /// Tells when an end is committed.
@@ -44,21 +51,24 @@ impl Recorder {
         outbox: Outbox,
         settings: &RecorderSettings,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
-        let (entries, receiver) = mpsc::channel(settings.waiting.max(1));
+        // Bounded by the places: each entry has one.
+        let (entries, receiver) = mpsc::unbounded_channel();
         let room_kib = kib(settings.waiting_bytes);
-        let recorder = Self { entries, room: Arc::new(Semaphore::new(room_kib as usize)), room_kib };
+        let places = Admission::new(settings.waiting.max(1));
+        let recorder = Self { entries, places, room: Arc::new(Semaphore::new(room_kib as usize)), room_kib };
         let work = Work { store, outbox, settings: settings.clone() };
-        (recorder, work.run(receiver))
+        (recorder, run(Arc::new(work), receiver))
     }
 
     /// Hands an end over. Returns when there is room for it.
     pub(crate) async fn record(&self, finished: Finished) -> Committed {
         let weight = kib(weight(&finished)).min(self.room_kib);
+        let place = self.places.acquire(&finished.dispatch.tenant, &finished.dispatch.function).await;
         // Never closed.
         let room = Arc::clone(&self.room).acquire_many_owned(weight).await.ok();
         let (done, committed) = oneshot::channel();
         // Where the recorder is gone, `committed` says so.
-        let _ = self.entries.send(Entry { finished, done, _room: room }).await;
+        let _ = self.entries.send(Entry { finished, done, _held: (place, room) });
         Committed(committed)
     }
 }
@@ -69,25 +79,52 @@ struct Work {
     settings: RecorderSettings,
 }
 
+/// Commits what comes until nothing can come any more and everything is committed.
+async fn run(work: Arc<Work>, mut receiver: mpsc::UnboundedReceiver<Entry>) {
+    let mut batches = Batches::new(work.settings.clone());
+    let mut commits: JoinSet<(Size, Duration)> = JoinSet::new();
+    loop {
+        while let Ok(entry) = receiver.try_recv() {
+            batches.push(entry, Instant::now());
+        }
+        while let Some((size, batch)) = batches.next(Instant::now()) {
+            let work = Arc::clone(&work);
+            commits.spawn(async move {
+                let begun = Instant::now();
+                work.commit_batch(batch).await;
+                (size, begun.elapsed())
+            });
+        }
+        tokio::select! {
+            Some(ended) = commits.join_next() => match ended {
+                Ok((size, took)) => batches.ended(size, took, Instant::now()),
+                Err(error) => if let Ok(panic) = error.try_into_panic() {
+                    std::panic::resume_unwind(panic);
+                },
+            },
+            Some(entry) = receiver.recv() => batches.push(entry, Instant::now()),
+            () = tokio::time::sleep_until(batches.resumes_at().into()), if batches.pauses(Instant::now()) => {}
+            else => return,
+        }
+    }
+}
+
 impl Work {
-    async fn run(self, mut receiver: mpsc::Receiver<Entry>) {
-        let mut entries = Vec::new();
-        while receiver.recv_many(&mut entries, self.settings.batch.max(1)).await > 0 {
-            let (mut finished, mut waiting) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
-            for entry in entries.drain(..) {
-                finished.push(entry.finished);
-                waiting.push((entry.done, entry._room));
+    async fn commit_batch(&self, batch: Vec<Entry>) {
+        let (mut finished, mut waiting) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+        for entry in batch {
+            finished.push(entry.finished);
+            waiting.push((entry.done, entry._held));
+        }
+        let stands = self.commit(&mut finished).await;
+        for (finished, stands) in finished.into_iter().zip(stands) {
+            if stands {
+                self.outbox.publish(finished.emitted);
             }
-            let stands = self.commit(&mut finished).await;
-            for (finished, stands) in finished.into_iter().zip(stands) {
-                if stands {
-                    self.outbox.publish(finished.emitted);
-                }
-            }
-            for (done, _room) in waiting {
-                // Whoever waited may be gone.
-                let _ = done.send(());
-            }
+        }
+        for (done, _held) in waiting {
+            // Whoever waited may be gone.
+            let _ = done.send(());
         }
     }
 

@@ -1,12 +1,11 @@
 //! Who may have the next place among the executions in hand: tenants in turn, and within a tenant its functions.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 use wasmill_domain::{FunctionName, TenantName};
+
+use crate::turns::Turns;
 
 /// A number of places, given out fairly.
 #[derive(Clone)]
@@ -17,44 +16,7 @@ pub(crate) struct Place(Option<Admission>);
 
 struct State {
     free: usize,
-    waiting: Turns<TenantName, Turns<FunctionName, VecDeque<oneshot::Sender<Place>>>>,
-}
-
-/// Groups that take turns; a group without members is not in it.
-struct Turns<K, G> {
-    order: VecDeque<K>,
-    groups: HashMap<K, G>,
-}
-
-impl<K: Clone + Eq + Hash, G: Default> Turns<K, G> {
-    fn group(&mut self, key: &K) -> &mut G {
-        match self.groups.entry(key.clone()) {
-            Entry::Occupied(group) => group.into_mut(),
-            Entry::Vacant(place) => {
-                self.order.push_back(key.clone());
-                place.insert(G::default())
-            }
-        }
-    }
-
-    /// Takes something out of the group whose turn it is; the group goes to the end, or away if `is_empty`.
-    fn next<T>(&mut self, take: impl FnOnce(&mut G) -> Option<T>, is_empty: impl FnOnce(&G) -> bool) -> Option<T> {
-        let key = self.order.pop_front()?;
-        let group = self.groups.get_mut(&key)?;
-        let taken = take(group);
-        if is_empty(group) {
-            self.groups.remove(&key);
-        } else {
-            self.order.push_back(key);
-        }
-        taken
-    }
-}
-
-impl<K, G> Default for Turns<K, G> {
-    fn default() -> Self {
-        Self { order: VecDeque::new(), groups: HashMap::new() }
-    }
+    waiting: Turns<oneshot::Sender<Place>>,
 }
 
 impl Admission {
@@ -73,7 +35,7 @@ impl Admission {
                     return Place(Some(self.clone()));
                 }
                 let (sender, place) = oneshot::channel();
-                state.waiting.group(tenant).group(function).push_back(sender);
+                state.waiting.push(tenant, function, sender);
                 place
             };
             // The sender is used or lives in the list; the loop is for the compiler.
@@ -87,10 +49,7 @@ impl Admission {
         loop {
             let next = {
                 let mut state = self.lock();
-                let next = state.waiting.next(
-                    |functions| functions.next(VecDeque::pop_front, VecDeque::is_empty),
-                    |functions| functions.order.is_empty(),
-                );
+                let next = state.waiting.pop();
                 match next {
                     Some(next) => next,
                     None => {
@@ -170,6 +129,6 @@ mod tests {
         drop(busy);
         drop(admission.acquire(&tenant, &function).await);
         assert_eq!(admission.lock().free, 1);
-        assert!(admission.lock().waiting.order.is_empty());
+        assert_eq!(admission.lock().waiting.len(), 0);
     }
 }

@@ -1,0 +1,143 @@
+//! Whose turn it is: tenants one after the other, and within a tenant its functions, so that who has much to do delays only
+//! itself.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+
+use wasmill_domain::{FunctionName, TenantName};
+
+/// Items that wait for their turns. Those of one function keep their order.
+pub(crate) struct Turns<T> {
+    len: usize,
+    tenants: Groups<TenantName, Groups<FunctionName, VecDeque<T>>>,
+}
+
+impl<T> Turns<T> {
+    /// Adds an item, behind its function's others, and gives how many these are with it.
+    pub(crate) fn push(&mut self, tenant: &TenantName, function: &FunctionName, item: T) -> usize {
+        self.len += 1;
+        let items = self.tenants.group(tenant).group(function);
+        items.push_back(item);
+        items.len()
+    }
+
+    /// Takes the item whose turn it is.
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        let item = self.tenants.next(
+            |functions| functions.next(VecDeque::pop_front, VecDeque::is_empty),
+            |functions| functions.order.is_empty(),
+        );
+        self.len -= usize::from(item.is_some());
+        item
+    }
+
+    /// Takes everything of those functions that have at most `few` items waiting.
+    pub(crate) fn take_of_small(&mut self, few: usize) -> Vec<T> {
+        let mut taken = Vec::new();
+        self.tenants.retain(|functions| {
+            functions.retain(|items| {
+                let is_small = items.len() <= few;
+                if is_small {
+                    taken.extend(items.drain(..));
+                }
+                !is_small
+            });
+            !functions.order.is_empty()
+        });
+        self.len -= taken.len();
+        taken
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl<T> Default for Turns<T> {
+    fn default() -> Self {
+        Self { len: 0, tenants: Groups::default() }
+    }
+}
+
+/// Groups that take turns; a group without members is not in it.
+struct Groups<K, G> {
+    order: VecDeque<K>,
+    groups: HashMap<K, G>,
+}
+
+impl<K: Clone + Eq + Hash, G: Default> Groups<K, G> {
+    fn group(&mut self, key: &K) -> &mut G {
+        match self.groups.entry(key.clone()) {
+            Entry::Occupied(group) => group.into_mut(),
+            Entry::Vacant(place) => {
+                self.order.push_back(key.clone());
+                place.insert(G::default())
+            }
+        }
+    }
+
+    /// Keeps the groups that `keep` says.
+    fn retain(&mut self, mut keep: impl FnMut(&mut G) -> bool) {
+        let groups = &mut self.groups;
+        self.order.retain(|key| {
+            let is_kept = groups.get_mut(key).is_some_and(&mut keep);
+            if !is_kept {
+                groups.remove(key);
+            }
+            is_kept
+        });
+    }
+
+    /// Takes something out of the group whose turn it is; the group goes to the end, or away if `is_empty`.
+    fn next<T>(&mut self, take: impl FnOnce(&mut G) -> Option<T>, is_empty: impl FnOnce(&G) -> bool) -> Option<T> {
+        let key = self.order.pop_front()?;
+        let group = self.groups.get_mut(&key)?;
+        let taken = take(group);
+        if is_empty(group) {
+            self.groups.remove(&key);
+        } else {
+            self.order.push_back(key);
+        }
+        taken
+    }
+}
+
+impl<K, G> Default for Groups<K, G> {
+    fn default() -> Self {
+        Self { order: VecDeque::new(), groups: HashMap::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tenants_and_functions_take_turns() {
+        let mut turns = Turns::default();
+        for (place, name) in ["a/x", "a/x", "a/x", "a/y", "a/y", "b/z", "b/z"].iter().enumerate() {
+            let (tenant, function) = name.split_once('/').unwrap();
+            turns.push(&tenant.parse().unwrap(), &function.parse().unwrap(), (*name, place));
+        }
+        let order: Vec<_> = std::iter::from_fn(|| turns.pop()).collect();
+        assert_eq!(order, [("a/x", 0), ("b/z", 5), ("a/y", 3), ("b/z", 6), ("a/x", 1), ("a/y", 4), ("a/x", 2)]);
+        assert_eq!(turns.len(), 0);
+    }
+
+    #[test]
+    fn what_is_of_small_groups_can_be_taken_at_once() {
+        let mut turns = Turns::default();
+        for name in ["a/x", "a/x", "a/x", "a/y", "b/z", "b/z", "c/z"] {
+            let (tenant, function) = name.split_once('/').unwrap();
+            turns.push(&tenant.parse().unwrap(), &function.parse().unwrap(), name);
+        }
+        assert_eq!(turns.take_of_small(1), ["a/y", "c/z"]);
+        assert_eq!(turns.len(), 5);
+        assert_eq!(turns.take_of_small(2), ["b/z", "b/z"]);
+        assert!(turns.take_of_small(2).is_empty());
+        assert_eq!(std::iter::from_fn(|| turns.pop()).collect::<Vec<_>>(), ["a/x"; 3]);
+        assert_eq!(turns.len(), 0);
+    }
+}
