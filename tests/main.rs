@@ -12,4 +12,5 @@ mod keys;
 mod pool;
 mod retries;
 mod support;
+mod triggers;
 mod watch;

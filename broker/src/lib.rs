@@ -6,9 +6,11 @@
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod embedded;
+mod line;
 mod port;
 mod publisher;
 pub mod rabbitmq;
 
+pub use line::{Call, HungUp, LINE_FRAME, LINE_WINDOW, Line, Listener, Speaker};
 pub use port::*;
 pub use publisher::{FramePublisher, PublisherSettings};

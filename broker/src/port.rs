@@ -11,6 +11,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use wasmill_domain::{FunctionName, TenantName};
 
+use crate::line::{Call, Line};
+
 /// Why a broker did not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
@@ -46,6 +48,11 @@ impl QueueName {
     /// The queue of a function.
     pub fn of_function(tenant: &TenantName, function: &FunctionName) -> Self {
         Self(format!("wasmill.{tenant}.{function}").into())
+    }
+
+    /// Where a function's calls come in. Its name can be no function's.
+    pub fn of_calls(tenant: &TenantName, function: &FunctionName) -> Self {
+        Self(format!("wasmill.calls.{tenant}.{function}").into())
     }
 
     /// Where messages that are not frames are kept, for somebody to look at. Its name can be no function's.
@@ -151,6 +158,17 @@ pub trait Broker: Send + Sync + 'static {
     /// Begins to take messages off a queue, in order. At most `prefetch` are in the consumer's hands at a time.
     async fn consume(&self, queue: &QueueName, prefetch: NonZeroU16) -> Result<Consumption>;
 
+    /// Calls whoever answers at `service`, and says `opening` first. It returns before anybody has answered
+    /// ([`Listener::answered`](crate::Listener::answered)). Nothing of a call is kept: the line ends where either end is lost.
+    ///
+    /// # Errors
+    /// [`Error::NoQueue`] where nobody answers there, as far as is known; [`Error::Full`] where too many calls wait;
+    /// [`Error::Unavailable`].
+    async fn call(&self, service: &QueueName, opening: Bytes) -> Result<Line>;
+
+    /// Begins to answer calls of `service`, at most `most` at a time. Each call is answered once, by one process.
+    async fn answer(&self, service: &QueueName, most: NonZeroU16) -> Result<Box<dyn Calls>>;
+
     /// How many messages a queue holds.
     async fn depth(&self, queue: &QueueName) -> Result<Depth>;
 
@@ -184,6 +202,13 @@ pub trait Settle: Send + Sync {
 
     /// These go back to the front of the queue and are delivered again. Where some went back before them, those may come first.
     async fn release(&self, tags: &[Tag]) -> Result<()>;
+}
+
+/// Where calls come in.
+#[async_trait]
+pub trait Calls: Send {
+    /// The next call, which is answered by this; `None` once the broker is closed. Cancel-safe.
+    async fn next(&mut self) -> Option<Call>;
 }
 
 /// A reply on its way.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use ipnet::IpNet;
 use wasmill_domain::units::Span;
 use wasmill_domain::{EventType, ExecutionId, FunctionName, KeyRole, Outcome, State, TenantName};
 
@@ -128,6 +129,11 @@ pub(crate) struct Dev {
     /// How long ended executions are kept
     #[arg(long, env = "WASMILL_RETENTION", default_value = "7d", value_name = "DURATION")]
     pub(crate) retention: Span,
+
+    /// A network beyond the public internet that functions may send HTTP requests to, where their allowed_hosts let them, such
+    /// as 127.0.0.0/8; may be given several times
+    #[arg(long, env = "WASMILL_ALLOW_NETWORK", value_delimiter = ',', value_name = "CIDR")]
+    pub(crate) allow_network: Vec<IpNet>,
 }
 
 #[derive(clap::Args)]

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use wasmill_domain::HostLabel;
 use wasmill_domain::units::{ByteSize, Span};
@@ -105,6 +106,10 @@ pub(crate) struct Host {
     pub(crate) grace: Span,
     /// How long the queue of a deleted function must be empty before it is deleted too.
     pub(crate) cleanup_after: Span,
+    /// Networks beyond the public internet that functions may send HTTP requests to. At most 256.
+    pub(crate) allowed_networks: Vec<IpNet>,
+    /// Certificates that functions' requests trust besides the system's, in PEM. Default: none.
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 /// The WebAssembly engine's, in hosts and (to check what is deployed) in gateways.
@@ -179,6 +184,8 @@ impl Default for Host {
             in_flight: 256,
             grace: Span(Duration::from_secs(30)),
             cleanup_after: Span(Duration::from_secs(60)),
+            allowed_networks: Vec::new(),
+            ca_file: None,
         }
     }
 }
@@ -227,6 +234,7 @@ impl Config {
         within("gateway.publish_timeout", !gateway.publish_timeout.0.is_zero(), "longer than nothing")?;
         within("host.in_flight", (1..=4_096).contains(&self.host.in_flight), "1 to 4,096")?;
         within("host.name", self.host.name.as_ref().is_none_or(|n| (1..=255).contains(&n.len())), "1 to 255 bytes")?;
+        within("host.allowed_networks", self.host.allowed_networks.len() <= 256, "at most 256 networks")?;
         within("engine.threads", self.engine.threads.is_none_or(|n| (1..=1_024).contains(&n)), "1 to 1,024")?;
         let scheduler = &self.scheduler;
         let interval = Duration::from_millis(10)..=second * 60;

@@ -39,9 +39,13 @@ pub(crate) async fn run(args: Demo, json: bool) -> Result {
         )));
     }
     let data = tempfile::tempdir().context("a temporary folder")?;
-    let listen = ([127, 0, 0, 1], 0).into();
-    let system =
-        System::open(&Options { listen, data: data.path().to_owned(), retention: Duration::from_secs(86_400) }).await?;
+    let options = Options {
+        listen: ([127, 0, 0, 1], 0).into(),
+        data: data.path().to_owned(),
+        retention: Duration::from_secs(86_400),
+        allowed_networks: Vec::new(),
+    };
+    let system = System::open(&options).await?;
     let url = format!("http://{}", system.address()?);
     let client = Client::new(Remote { url, key: None, tenant: None, json })?;
     let shutdown = CancellationToken::new();

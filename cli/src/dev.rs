@@ -13,7 +13,12 @@ use crate::wiring::shutdown_on_signal;
 
 pub(crate) async fn run(args: Dev, remote: Remote) -> Result {
     let shutdown = shutdown_on_signal()?;
-    let options = Options { listen: args.listen, data: args.data.clone(), retention: args.retention.0 };
+    let options = Options {
+        listen: args.listen,
+        data: args.data.clone(),
+        retention: args.retention.0,
+        allowed_networks: args.allow_network,
+    };
     let system = System::open(&options).await?;
     let url = format!("http://{}", system.address()?);
     let first_key = system.first_key().await?;

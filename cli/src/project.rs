@@ -30,13 +30,13 @@ impl Project {
         let mut manifest = Manifest::from_toml(&text).with_context(|| file.display().to_string())?;
         let folder = file.parent().unwrap_or(Path::new("."));
         for (i, trigger) in manifest.triggers.iter_mut().enumerate() {
-            let Some(serde_json::Value::String(name)) = &trigger.schema else { continue };
+            let Some(serde_json::Value::String(name)) = trigger.schema() else { continue };
             let schema_file = folder.join(name);
             let key = || format!("{}: trigger[{i}].schema", file.display());
             let text = read_text(&schema_file).with_context(key)?;
             let schema =
                 serde_json::from_str(&text).with_context(|| schema_file.display().to_string()).with_context(key)?;
-            trigger.schema = Some(schema);
+            *trigger.schema_mut() = Some(schema);
         }
         let component_file = component_file(&manifest, &file)?;
         let component = std::fs::read(&component_file).with_context(|| {
@@ -72,7 +72,7 @@ pub(crate) fn files_of(manifest_file: &Path) -> Vec<PathBuf> {
     let mut files = vec![manifest_file.to_owned()];
     let folder = manifest_file.parent().unwrap_or(Path::new("."));
     if let Some(manifest) = read_text(manifest_file).ok().and_then(|text| Manifest::from_toml(&text).ok()) {
-        let schemas = manifest.triggers.iter().filter_map(|trigger| trigger.schema.as_ref()?.as_str());
+        let schemas = manifest.triggers.iter().filter_map(|trigger| trigger.schema()?.as_str());
         files.extend(manifest.component.iter().map(String::as_str).chain(schemas).map(|name| folder.join(name)));
     }
     files
@@ -109,7 +109,7 @@ mod tests {
         std::fs::write(dir.path().join("s.json"), r#"{"type": "object"}"#).unwrap();
         std::fs::write(dir.path().join("a.wasm"), b"\0asm").unwrap();
         let read = Project::read(dir.path()).unwrap();
-        assert_eq!(read.manifest.triggers[0].schema, Some(serde_json::json!({"type": "object"})));
+        assert_eq!(read.manifest.triggers[0].schema(), Some(&serde_json::json!({"type": "object"})));
         assert_eq!(files_of(&dir.path().join(MANIFEST)).len(), 3);
         assert_eq!(read.digest, Digest::of(b"\0asm"));
     }

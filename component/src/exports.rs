@@ -1,6 +1,8 @@
 //! Names of interfaces, and which kind of component an exported one makes.
 
-use crate::inspect::Kind;
+use wasmill_domain::manifest::Kind;
+
+use crate::inspect::Outline;
 
 /// The name of an interface, taken apart: `wasi:cli/run@0.2.0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,9 +15,10 @@ pub(crate) struct Interface<'a> {
     version: Option<&'a str>,
 }
 
-/// The exports that make a component's kind, the first one found deciding: package, interface, version track, kind.
+/// The exports that make a component's kind, the first one deciding where a manifest does not: package, interface, version
+/// track, kind.
 const WORLDS: [(&str, &str, u64, u64, Kind); 3] = [
-    ("wasmill:function", "handler", 0, 1, Kind::Function),
+    ("wasmill:function", "handler", 0, 1, Kind::Event),
     ("wasi:http", "incoming-handler", 0, 2, Kind::Http),
     ("wasi:cli", "run", 0, 2, Kind::Command),
 ];
@@ -41,13 +44,29 @@ impl<'a> Interface<'a> {
     }
 }
 
-/// The kind that these exports make.
-pub(crate) fn kind_of(exports: &[String]) -> Option<Kind> {
-    let found = WORLDS.iter().find(|(package, name, major, minor, _)| {
+/// The kinds that these exports make, the one that decides first.
+pub(crate) fn kinds_of(exports: &[String]) -> Vec<Kind> {
+    let made = WORLDS.iter().filter(|(package, name, major, minor, _)| {
         let is_it = |i: Interface<'_>| i.package == *package && i.name == *name && i.is_on_track(*major, *minor);
         exports.iter().filter_map(|export| Interface::parse(export)).any(is_it)
     });
-    found.map(|(.., kind)| *kind)
+    made.map(|(.., kind)| *kind).collect()
+}
+
+/// What a component of this kind exports.
+pub(crate) fn export_of(kind: Kind) -> String {
+    let of_kind = WORLDS.iter().filter(|(.., of)| *of == kind);
+    of_kind.map(|(package, name, major, minor, _)| format!("{package}/{name}@{major}.{minor}")).collect()
+}
+
+/// The first name of WASI 0.3 that a component has to do with, if there is one.
+pub(crate) fn later_wasi(outline: &Outline) -> Option<String> {
+    let is_later = |name: &&String| {
+        Interface::parse(name).is_some_and(|i| {
+            i.package.starts_with("wasi:") && i.version.is_some_and(|version| version.starts_with("0.3."))
+        })
+    };
+    outline.exports.iter().chain(&outline.imports).find(is_later).map(|name| shown(name))
 }
 
 /// What is to be said of exports that make no kind: a wrong version of a known one, or the list of what there is.
@@ -86,19 +105,19 @@ pub(crate) fn shown(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn kind(exports: &[&str]) -> Option<Kind> {
-        kind_of(&exports.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())
+    fn kinds(exports: &[&str]) -> Vec<Kind> {
+        kinds_of(&exports.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())
     }
 
     #[test]
     fn kinds_by_export() {
-        assert_eq!(kind(&["wasmill:function/handler@0.1.0"]), Some(Kind::Function));
-        assert_eq!(kind(&["memory", "wasmill:function/handler@0.1.9"]), Some(Kind::Function));
-        assert_eq!(kind(&["wasi:http/incoming-handler@0.2.3"]), Some(Kind::Http));
-        assert_eq!(kind(&["wasi:cli/run@0.2.0", "wasmill:function/handler@0.1.0"]), Some(Kind::Function));
-        assert_eq!(kind(&["wasi:cli/run@0.2.6"]), Some(Kind::Command));
+        assert_eq!(kinds(&["wasmill:function/handler@0.1.0"]), [Kind::Event]);
+        assert_eq!(kinds(&["memory", "wasmill:function/handler@0.1.9"]), [Kind::Event]);
+        assert_eq!(kinds(&["wasi:http/incoming-handler@0.2.3"]), [Kind::Http]);
+        assert_eq!(kinds(&["wasi:cli/run@0.2.0", "wasmill:function/handler@0.1.0"]), [Kind::Event, Kind::Command]);
+        assert_eq!(kinds(&["wasi:cli/run@0.2.6"]), [Kind::Command]);
         for unknown in ["wasmill:function/handler@0.2.0", "wasmill:function/handler", "wasi:cli/run@0.2", "run", ""] {
-            assert_eq!(kind(&[unknown]), None, "{unknown}");
+            assert_eq!(kinds(&[unknown]), [], "{unknown}");
         }
     }
 

@@ -13,7 +13,7 @@ struct Package {
 }
 
 /// Everything that the host links. A test of the host holds this against its linker.
-const PROVIDED: [Package; 7] = [
+const PROVIDED: [Package; 8] = [
     Package { name: "wasmill:function", major: 0, minor: 1, interfaces: &["context", "log", "types"] },
     Package {
         name: "wasi:cli",
@@ -34,6 +34,7 @@ const PROVIDED: [Package; 7] = [
     },
     Package { name: "wasi:clocks", major: 0, minor: 2, interfaces: &["monotonic-clock", "wall-clock"] },
     Package { name: "wasi:filesystem", major: 0, minor: 2, interfaces: &["preopens", "types"] },
+    Package { name: "wasi:http", major: 0, minor: 2, interfaces: &["outgoing-handler", "types"] },
     Package { name: "wasi:io", major: 0, minor: 2, interfaces: &["error", "poll", "streams"] },
     Package { name: "wasi:random", major: 0, minor: 2, interfaces: &["insecure", "insecure-seed", "random"] },
     Package {
@@ -53,12 +54,11 @@ const PROVIDED: [Package; 7] = [
 ];
 
 /// Packages that exist and that the host does not link. Their absence is a decision, not a riddle.
-const NOT_PROVIDED: [(&str, &str); 5] = [
-    ("wasi:http", "outgoing HTTP is not granted to functions by this version of wasmill"),
+const NOT_PROVIDED: [(&str, &str); 4] = [
     ("wasi:config", "settings are passed by the manifest's [env] in this version of wasmill"),
     ("wasi:keyvalue", "this version of wasmill keeps no state for functions"),
     ("wasi:logging", "use wasmill:function/log, or write to standard output"),
-    ("wasi:tls", "functions have no network in this version of wasmill"),
+    ("wasi:tls", "functions have no sockets; wasi:http/outgoing-handler sends requests with TLS"),
 ];
 
 /// An import that the host does not have.
@@ -121,7 +121,7 @@ fn why_package_missing(wanted: &Interface<'_>) -> String {
     let without_version = all.iter().filter_map(|name| name.split('@').next());
     match nearest(&full, without_version) {
         Some(near) => format!("unknown; did you mean '{near}'?"),
-        None => "unknown; a function can import wasmill:function and WASI 0.2 without http".into(),
+        None => "unknown; a function can import wasmill:function and WASI 0.2".into(),
     }
 }
 
@@ -170,7 +170,7 @@ mod tests {
             ("wasi:clocks/monotonic-clock", "on version 0.2"),
             ("wasi:clocks/monotonic-clok@0.2.0", "did you mean 'wasi:clocks/monotonic-clock'?"),
             ("wasi:clocks/timezone@0.2.0", "wasi:clocks has monotonic-clock, wall-clock"),
-            ("wasi:http/outgoing-handler@0.2.0", "not granted"),
+            ("wasi:http/outgoing-handler@0.3.0", "on version 0.2"),
             ("wasi:keyvalue/store@0.2.0-draft", "no state"),
             ("wasmil:function/log@0.1.0", "did you mean 'wasmill:function/log'?"),
             ("wasmill:function/log@0.2.0", "on version 0.1"),

@@ -1,14 +1,18 @@
 //! Reads and validates a `.wasm`.
 
-use serde::{Deserialize, Serialize};
-use wasmill_domain::Digest;
+use std::borrow::Cow;
+
+use wasmill_domain::manifest::Kind;
+use wasmill_domain::{Digest, Manifest};
 use wasmparser::{
     Chunk, FuncToValidate, FuncValidatorAllocations, FunctionBody, Parser, Payload, ValidPayload, Validator,
     ValidatorResources, WasmFeatures,
 };
 
-use crate::exports::{describe_unknown, kind_of};
+use crate::adapt::{Adapter, adapt};
+use crate::exports::{describe_unknown, export_of, kinds_of, later_wasi};
 use crate::format::{MAGIC, describe};
+use crate::grants::{NotGranted, not_granted};
 use crate::imports::{MissingImport, missing};
 
 /// The WebAssembly features that a component may use: all of WebAssembly 3.0 but shared memory, in which a guest could make
@@ -16,42 +20,21 @@ use crate::imports::{MissingImport, missing};
 pub const FEATURES: WasmFeatures =
     WasmFeatures::WASM3.union(WasmFeatures::COMPONENT_MODEL).difference(WasmFeatures::THREADS);
 
-/// What a `.wasm` is for, told from its exports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Exports `wasmill:function/handler`: takes events.
-    Function,
-    /// Exports `wasi:http/incoming-handler`: answers HTTP requests.
-    Http,
-    /// Exports `wasi:cli/run`: a program that reads standard input and writes standard output.
-    Command,
-    /// A core module, not a component.
-    CoreModule,
-}
-
-impl Kind {
-    /// The kind as a reader knows it.
-    pub fn description(self) -> &'static str {
-        match self {
-            Self::Function => "a function (wasmill:function/handler)",
-            Self::Http => "an HTTP handler (wasi:http/incoming-handler)",
-            Self::Command => "a command (wasi:cli/run)",
-            Self::CoreModule => "a core module",
-        }
-    }
-}
+/// What components of WASI 0.3 use besides.
+const LATER_FEATURES: WasmFeatures = FEATURES.union(WasmFeatures::CM_ASYNC);
 
 /// What is known of a valid `.wasm`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    /// What it is for.
-    pub kind: Kind,
+    /// What it is for, told from its exports; at least one. The first is what it is where a manifest names none.
+    pub kinds: Vec<Kind>,
+    /// What turned it into a component, of a core module. Imports and exports are the component's.
+    pub adapter: Option<Adapter>,
     /// The SHA-256 of its bytes.
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
-    /// What it asks its host for, in its own order. Of a core module: `module.name`.
+    /// What it asks its host for, in its own order.
     pub imports: Vec<String>,
     /// What it offers, in its own order.
     pub exports: Vec<String>,
@@ -82,44 +65,55 @@ pub enum InspectError {
     /// A component of no known kind.
     #[error(
         "the component is of no kind that wasmill knows: it must export wasmill:function/handler@0.1.0 to take \
-         events, but {0}"
+         events, wasi:http/incoming-handler@0.2 to answer HTTP requests, or wasi:cli/run@0.2 to be run as a command, but {0}"
     )]
     UnknownKind(String),
+    /// A core module that cannot be turned into a component.
+    #[error("this core module cannot be turned into a component: {0}")]
+    Adapt(String),
+    /// A component of a later WASI.
+    #[error(
+        "the component is made for WASI 0.3 ('{0}'), which this version of wasmill does not run: build it for WASI 0.2 \
+         (wasm32-wasip2)"
+    )]
+    LaterWasi(String),
 }
 
 /// Why a valid `.wasm` cannot be run by this version of wasmill.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unrunnable {
-    /// Of a kind that is known and not run.
-    #[error("{}", describe_kind(*.0))]
-    Kind(Kind),
+    /// The manifest says that it is of a kind that it is not.
+    #[error("kind: is {wanted}, and the component is {}; it would have to export {}", kinds(.is), export_of(*.wanted))]
+    Kind {
+        /// What the manifest says.
+        wanted: Kind,
+        /// What the component is.
+        is: Vec<Kind>,
+    },
     /// It imports what the host does not have; at least one.
     #[error("the component imports what the host does not have: {}", list(.0))]
     Imports(Vec<MissingImport>),
+    /// It imports what its manifest does not grant; at least one.
+    #[error("{}", list(.0))]
+    NotGranted(Vec<NotGranted>),
 }
 
-fn describe_kind(kind: Kind) -> String {
-    let what = kind.description();
-    match kind {
-        Kind::CoreModule => format!(
-            "this is {what}, and a component is needed: build for wasm32-wasip2, or turn it into a component with \
-             `wasm-tools component new`"
-        ),
-        _ => format!("this is {what}, a kind that is recognised but not run by this version of wasmill"),
-    }
+fn kinds(kinds: &[Kind]) -> String {
+    kinds.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
 
-fn list(missing: &[MissingImport]) -> String {
-    missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+fn list(imports: &[impl ToString]) -> String {
+    imports.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl Inspection {
-    /// Makes sure that this is a function, the only kind that runs for now.
+    /// What it is to be run as: what the manifest says, or the first kind that it is.
     ///
     /// # Errors
-    /// [`Unrunnable::Kind`].
-    pub fn require_function(&self) -> Result<(), Unrunnable> {
-        if self.kind == Kind::Function { Ok(()) } else { Err(Unrunnable::Kind(self.kind)) }
+    /// [`Unrunnable::Kind`] where it is not what the manifest says.
+    pub fn kind(&self, wanted: Option<Kind>) -> Result<Kind, Unrunnable> {
+        let Some(wanted) = wanted else { return Ok(self.kinds[0]) };
+        if self.kinds.contains(&wanted) { Ok(wanted) } else { Err(Unrunnable::Kind { wanted, is: self.kinds.clone() }) }
     }
 
     /// Makes sure that the host has every import. (Whether their types fit as well is for the host to say.)
@@ -130,6 +124,15 @@ impl Inspection {
         let missing = missing(&self.imports);
         if missing.is_empty() { Ok(()) } else { Err(Unrunnable::Imports(missing)) }
     }
+
+    /// Makes sure that the manifest grants every import that needs it to.
+    ///
+    /// # Errors
+    /// [`Unrunnable::NotGranted`] with every one that is not granted, and what to add to the manifest.
+    pub fn require_grants(&self, manifest: &Manifest) -> Result<(), Unrunnable> {
+        let not_granted = not_granted(&self.imports, manifest);
+        if not_granted.is_empty() { Ok(()) } else { Err(Unrunnable::NotGranted(not_granted)) }
+    }
 }
 
 /// Reads a `.wasm`, validates all of it and says what it is.
@@ -138,39 +141,73 @@ impl Inspection {
 /// Where the bytes are not WebAssembly, are cut off or break a rule, and where a component exports nothing that makes a
 /// kind. Any bytes whatever get an answer.
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
-    if !bytes.starts_with(MAGIC) {
-        return Err(if !bytes.is_empty() && MAGIC.starts_with(bytes) {
-            InspectError::Truncated { at: bytes.len() as u64, missing: 8 - bytes.len() as u64 }
-        } else {
-            InspectError::NotWasm(describe(bytes))
+    let outline = Outline::of(bytes)?;
+    let (adapter, outline) = if outline.is_component {
+        (None, outline)
+    } else {
+        let (adapter, component) = adapt(bytes, &outline)?;
+        (Some(adapter), Outline::of(&component)?)
+    };
+    let kinds = kinds_of(&outline.exports);
+    if kinds.is_empty() {
+        return Err(match later_wasi(&outline) {
+            Some(name) => InspectError::LaterWasi(name),
+            None => InspectError::UnknownKind(describe_unknown(&outline.exports)),
         });
     }
-    let outline = Outline::read(bytes).map_err(|error| match missing_bytes(bytes) {
-        Some(missing) => InspectError::Truncated { at: bytes.len() as u64, missing },
-        None => InspectError::Invalid { at: error.offset() as u64, message: error.message().to_owned() },
-    })?;
-    let kind = if outline.is_component {
-        kind_of(&outline.exports).ok_or_else(|| InspectError::UnknownKind(describe_unknown(&outline.exports)))?
-    } else {
-        Kind::CoreModule
-    };
     let Outline { imports, exports, .. } = outline;
-    Ok(Inspection { kind, digest: Digest::of(bytes), size: bytes.len() as u64, imports, exports })
+    Ok(Inspection { kinds, adapter, digest: Digest::of(bytes), size: bytes.len() as u64, imports, exports })
+}
+
+/// The component that an artifact is, or that a core module is turned into.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn component_of(bytes: &[u8]) -> Result<Cow<'_, [u8]>, InspectError> {
+    // The first bytes tell components from modules; what is wrong after that, the compiler would say less well.
+    if Parser::is_component(bytes) {
+        return Ok(bytes.into());
+    }
+    adapt(bytes, &Outline::of(bytes)?).map(|(_, component)| component.into())
 }
 
 /// What a valid file says about itself at its top level.
 #[derive(Default)]
-struct Outline {
+pub(crate) struct Outline {
     is_component: bool,
-    imports: Vec<String>,
-    exports: Vec<String>,
+    /// Of a core module: `module.name`.
+    pub(crate) imports: Vec<String>,
+    pub(crate) exports: Vec<String>,
+    /// The names of a core module's custom sections.
+    pub(crate) custom_sections: Vec<String>,
 }
 
 impl Outline {
-    fn read(bytes: &[u8]) -> Result<Self, wasmparser::Error> {
-        let mut validator = Validator::new_with_features(FEATURES);
+    /// Reads and validates, and says what is wrong in words for people.
+    fn of(bytes: &[u8]) -> Result<Self, InspectError> {
+        if !bytes.starts_with(MAGIC) {
+            return Err(if !bytes.is_empty() && MAGIC.starts_with(bytes) {
+                InspectError::Truncated { at: bytes.len() as u64, missing: 8 - bytes.len() as u64 }
+            } else {
+                InspectError::NotWasm(describe(bytes))
+            });
+        }
+        Self::read(bytes, FEATURES).map_err(|error| {
+            if let Some(missing) = missing_bytes(bytes) {
+                return InspectError::Truncated { at: bytes.len() as u64, missing };
+            }
+            let later = Self::read(bytes, LATER_FEATURES).ok().and_then(|outline| later_wasi(&outline));
+            later.map_or_else(
+                || InspectError::Invalid { at: error.offset() as u64, message: error.message().to_owned() },
+                InspectError::LaterWasi,
+            )
+        })
+    }
+
+    fn read(bytes: &[u8], features: WasmFeatures) -> Result<Self, wasmparser::Error> {
+        let mut validator = Validator::new_with_features(features);
         let mut parser = Parser::new(0);
-        parser.set_features(FEATURES);
+        parser.set_features(features);
         let mut outline = Self::default();
         let mut functions = Vec::new();
         // How many modules or components the payload at hand is inside of, the file itself not counted.
@@ -214,6 +251,7 @@ impl Outline {
                     self.exports.push(export?.name.to_owned());
                 }
             }
+            Payload::CustomSection(section) => self.custom_sections.push(section.name().to_owned()),
             _ => {}
         }
         Ok(())

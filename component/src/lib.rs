@@ -3,12 +3,16 @@
 //! Everything here reads bytes and nothing runs them: wasmtime lives in the host. What only a compiler can tell (whether
 //! the types of imports and exports fit) is behind the trait [`Preflight`], which the host implements.
 
+mod adapt;
 mod exports;
 mod format;
+mod grants;
 mod imports;
 mod inspect;
 mod preflight;
 
+pub use adapt::{ADAPTERS, Adapter};
+pub use grants::NotGranted;
 pub use imports::{MissingImport, provided_interfaces};
-pub use inspect::{FEATURES, InspectError, Inspection, Kind, Unrunnable, inspect};
+pub use inspect::{FEATURES, InspectError, Inspection, Unrunnable, component_of, inspect};
 pub use preflight::{Preflight, PreflightError};

@@ -1,5 +1,6 @@
 //! CloudEvents 1.0 events: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>.
 
+pub mod binary;
 pub mod json;
 
 use std::collections::BTreeMap;

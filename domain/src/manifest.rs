@@ -1,11 +1,18 @@
 //! The function manifest, `wasmill.toml`: <../../docs/manifest.md> tells users of it.
 
+pub mod allowed_hosts;
+pub mod http;
+mod trigger;
+
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use self::allowed_hosts::HostPattern;
+pub use self::trigger::{EventTrigger, Trigger};
 use crate::key_hint::with_hint;
-use crate::names::{EventPattern, FunctionName, HostLabel};
+use crate::names::{FunctionName, HostLabel};
 use crate::retry::RetryPolicy;
 use crate::units::{ByteSize, Span};
 
@@ -27,6 +34,9 @@ pub struct Manifest {
     /// The command that builds the component, run in the manifest's folder. The server does not look at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<String>,
+    /// Which kind it is, where the component is of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
     /// What starts the function.
     #[serde(default, rename = "trigger", skip_serializing_if = "Vec::is_empty")]
     pub triggers: Vec<Trigger>,
@@ -42,20 +52,35 @@ pub struct Manifest {
     /// How long instances live.
     #[serde(default)]
     pub instances: Instances,
+    /// Where the function may send HTTP requests: at most 64 patterns. Without the key it cannot import what sends them; with an
+    /// empty list it can, and every request is refused.
+    #[serde(default, deserialize_with = "allowed_hosts::read", skip_serializing_if = "Option::is_none")]
+    pub allowed_hosts: Option<Vec<HostPattern>>,
     /// The guest's environment variables; it sees no others.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
 }
 
-/// Starts the function on events.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Trigger {
-    /// The event type or pattern.
-    pub event: EventPattern,
-    /// What the data must satisfy: a file's name in a manifest file, the JSON Schema itself in the API.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub schema: Option<serde_json::Value>,
+/// What a component is for, and so how it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Exports `wasmill:function/handler`: takes events.
+    Event,
+    /// Exports `wasi:http/incoming-handler`: answers HTTP requests, and takes events as requests.
+    Http,
+    /// Exports `wasi:cli/run`: a program that reads an event on standard input and writes its result to standard output.
+    Command,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Event => "event",
+            Self::Http => "http",
+            Self::Command => "command",
+        })
+    }
 }
 
 /// What one attempt may use.
@@ -78,6 +103,10 @@ pub struct Limits {
     pub emitted_events: u32,
     /// How many calls of host functions the guest may make: 100 to 10^9.
     pub host_calls: u64,
+    /// How many HTTP requests may be sent, refused ones included: up to 100,000.
+    pub http_requests: u32,
+    /// The size of these requests and their responses together, heads and bodies: up to 1 GiB.
+    pub http_bytes: ByteSize,
 }
 
 /// How long instances live.
@@ -100,6 +129,8 @@ impl Default for Limits {
             output_bytes: ByteSize(1 << 20),
             emitted_events: 100,
             host_calls: 100_000,
+            http_requests: 100,
+            http_bytes: ByteSize(16 << 20),
         }
     }
 }
@@ -145,7 +176,7 @@ impl Manifest {
         let manifest: Self = serde_json::from_value(value).map_err(|e| Error::Syntax(with_hint(&e.to_string())))?;
         manifest.check()?;
         for (i, trigger) in manifest.triggers.iter().enumerate() {
-            if trigger.schema.as_ref().is_some_and(|schema| !schema.is_object() && !schema.is_boolean()) {
+            if trigger.schema().is_some_and(|schema| !schema.is_object() && !schema.is_boolean()) {
                 return Err(out_of_bounds(
                     &format!("trigger[{i}].schema"),
                     "must be a JSON Schema: an object or a boolean, not the name of a file",
@@ -171,6 +202,8 @@ impl Manifest {
         within("limits.output_bytes", limits.output_bytes.0 <= 64 << 20, "must be at most 64MiB")?;
         within("limits.emitted_events", limits.emitted_events <= 1000, "must be at most 1,000")?;
         within("limits.host_calls", (100..=1_000_000_000).contains(&limits.host_calls), "must be 100 to 10^9")?;
+        within("limits.http_requests", limits.http_requests <= 100_000, "must be at most 100,000")?;
+        within("limits.http_bytes", limits.http_bytes.0 <= 1 << 30, "must be at most 1GiB")?;
         within("retry.max_attempts", (1..=100).contains(&self.retry.max_attempts), "must be 1 to 100")?;
         within("retry.jitter", (0.0..=1.0).contains(&self.retry.jitter), "must be 0 to 1")?;
         within("retry.max_delay", self.retry.max_delay.0 <= crate::retry::MAX_ADVISED_DELAY, "must be at most 1d")?;
@@ -265,6 +298,8 @@ mod tests {
             ("[limits]\ntimeout = '16m'", "limits.timeout"),
             (&format!("runs_on = [{}]", "'a',".repeat(17)), "runs_on"),
             ("[limits]\nconcurrency = 0", "limits.concurrency"),
+            ("[limits]\nhttp_requests = 100_001", "limits.http_requests"),
+            ("[limits]\nhttp_bytes = '2GiB'", "limits.http_bytes"),
             ("[retry]\nmax_attempts = 0", "retry.max_attempts"),
             ("[retry]\non = ['success']", "retry.on"),
             ("[env]\n\"A=B\" = 'x'", "env.A=B"),

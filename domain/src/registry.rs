@@ -9,7 +9,9 @@ use serde_json::Value;
 use crate::definition::{Definitions, FunctionDefinition, Revision, SchemaDefinition};
 use crate::digest::Digest;
 use crate::key::KeyDefinition;
+use crate::manifest::Trigger;
 use crate::names::{EventPattern, EventType, FunctionName, TenantName};
+use crate::routes::Routes;
 use crate::schema::{CompileError, Schema, Violation};
 
 /// One revision's definitions, indexed. Never changes: a new revision is a new registry.
@@ -19,6 +21,8 @@ pub struct Registry {
     tenants: HashMap<TenantName, Tenant>,
     keys: HashMap<Digest, KeyDefinition>,
     deleted: Vec<(TenantName, FunctionName)>,
+    /// Whose the host names are that HTTP triggers name.
+    hosts: HashMap<String, TenantName>,
 }
 
 #[derive(Debug, Default)]
@@ -27,6 +31,7 @@ struct Tenant {
     exact: HashMap<EventType, Vec<Subscription>>,
     patterns: Vec<(EventPattern, Subscription)>,
     schemas: HashMap<EventType, TypeSchema>,
+    routes: Routes,
 }
 
 #[derive(Debug)]
@@ -52,10 +57,29 @@ pub struct Route {
     checks: Vec<Check>,
 }
 
-#[derive(Debug)]
-struct Check {
-    owner: String,
-    schema: Result<Arc<Schema>, CompileError>,
+/// A schema that data must satisfy, and whose it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Check {
+    pub(crate) owner: String,
+    pub(crate) schema: Result<Arc<Schema>, CompileError>,
+}
+
+impl Check {
+    pub(crate) fn check(&self, data: &Value) -> Result<(), Refusal> {
+        let violations = match &self.schema {
+            Ok(schema) => match schema.validate(data) {
+                Ok(()) => return Ok(()),
+                Err(violations) => violations,
+            },
+            // Checked when it was uploaded, so an older wasmill took it: refuse rather than let unchecked data in.
+            Err(broken) => vec![Violation {
+                pointer: String::new(),
+                message: format!("the schema cannot be used any more: {broken}"),
+                schema_pointer: broken.pointer.clone(),
+            }],
+        };
+        Err(Refusal { owner: self.owner.clone(), violations })
+    }
 }
 
 /// Why an event's data is refused.
@@ -85,10 +109,11 @@ impl Registry {
         for function in definitions.functions {
             let function = Arc::new(function);
             let tenant = tenants.entry(function.tenant.clone()).or_default();
-            for trigger in &function.manifest.triggers {
+            for trigger in function.manifest.triggers.iter().filter_map(Trigger::as_event) {
                 let schema = trigger.schema.as_ref().map(&mut compile);
                 tenant.subscribe(&trigger.event, Subscription { function: Arc::clone(&function), schema });
             }
+            tenant.routes.add(&function, &mut compile);
             tenant.functions.insert(function.name.clone(), function);
         }
         for schema in definitions.schemas {
@@ -97,8 +122,14 @@ impl Registry {
             let event_type = schema.event_type.clone();
             tenant.schemas.insert(event_type, TypeSchema { definition: Arc::new(schema), compiled });
         }
+        let mut names: Vec<&TenantName> = tenants.keys().collect();
+        // A deploy that names another tenant's host is refused; where two came at once, the order of names decides.
+        names.sort_unstable_by(|a, b| b.cmp(a));
+        let hosts =
+            names.into_iter().flat_map(|name| tenants[name].routes.hosts().map(|host| (host.to_owned(), name.clone())));
+        let hosts = hosts.collect();
         let keys = definitions.keys.into_iter().map(|key| (key.hash, key)).collect();
-        Self { revision: definitions.revision, tenants, keys, deleted: definitions.deleted }
+        Self { revision: definitions.revision, tenants, keys, deleted: definitions.deleted, hosts }
     }
 
     /// The revision that is indexed.
@@ -119,6 +150,17 @@ impl Registry {
     /// Functions that were deleted, while their queues may still hold something.
     pub fn deleted(&self) -> &[(TenantName, FunctionName)] {
         &self.deleted
+    }
+
+    /// The HTTP routes of a tenant's functions.
+    pub fn routes(&self, tenant: &TenantName) -> Option<&Routes> {
+        Some(&self.tenants.get(tenant)?.routes)
+    }
+
+    /// The tenant whose functions answer requests for `host`, and its routes.
+    pub fn routes_of_host(&self, host: &str) -> Option<(&TenantName, &Routes)> {
+        let tenant = self.hosts.get(host)?;
+        Some((tenant, self.routes(tenant)?))
     }
 
     /// The functions of one tenant, by name.
@@ -198,7 +240,8 @@ impl Registry {
             exact.chain(tenant.patterns.iter().map(|(_, s)| s)).filter_map(|s| s.schema.as_ref())
         });
         let types = self.tenants.values().flat_map(|tenant| tenant.schemas.values().map(|schema| &schema.compiled));
-        let schemas = triggers.chain(types).filter_map(|schema| schema.as_ref().ok());
+        let routes = self.tenants.values().flat_map(|tenant| tenant.routes.schemas());
+        let schemas = triggers.chain(types).filter_map(|schema| schema.as_ref().ok()).chain(routes);
         schemas.map(|schema| (Digest::of(schema.source().to_string().as_bytes()), Arc::clone(schema))).collect()
     }
 }
@@ -246,22 +289,7 @@ impl Route {
     /// # Errors
     /// The first schema that is not satisfied, and why.
     pub fn check(&self, data: &Value) -> Result<(), Refusal> {
-        for Check { owner, schema } in &self.checks {
-            let violations = match schema {
-                Ok(schema) => match schema.validate(data) {
-                    Ok(()) => continue,
-                    Err(violations) => violations,
-                },
-                // Checked when it was uploaded, so an older wasmill took it: refuse rather than let unchecked data in.
-                Err(broken) => vec![Violation {
-                    pointer: String::new(),
-                    message: format!("the schema cannot be used any more: {broken}"),
-                    schema_pointer: broken.pointer.clone(),
-                }],
-            };
-            return Err(Refusal { owner: owner.clone(), violations });
-        }
-        Ok(())
+        self.checks.iter().try_for_each(|check| check.check(data))
     }
 }
 

@@ -5,7 +5,7 @@ use http::StatusCode;
 use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use uuid::Uuid;
 use wasmill_domain::event::Invalid;
-use wasmill_domain::manifest;
+use wasmill_domain::{ExecutionId, manifest};
 
 use crate::problem::{self, Fault, Kind, Problem};
 
@@ -81,6 +81,9 @@ pub(crate) enum Error {
     /// Well formed, and cannot be done.
     #[error("{0}")]
     Unprocessable(String),
+    /// The function did not answer as it should have.
+    #[error("the function did not answer as it should have; execution {1} has why")]
+    Function(StatusCode, ExecutionId),
     /// The queue is full.
     #[error("the queue of function {0} is full; nothing was accepted")]
     QueueFull(String),
@@ -118,6 +121,9 @@ impl Error {
             Self::Schema(_) => &problem::INVALID_SCHEMA,
             Self::Component(_) => &problem::INVALID_COMPONENT,
             Self::Unprocessable(_) => &problem::UNPROCESSABLE,
+            Self::Function(StatusCode::GATEWAY_TIMEOUT, _) => &problem::FUNCTION_TIMED_OUT,
+            Self::Function(StatusCode::SERVICE_UNAVAILABLE, _) => &problem::FUNCTION_CANCELLED,
+            Self::Function(..) => &problem::FUNCTION_FAILED,
             Self::QueueFull(_) => &problem::QUEUE_FULL,
             Self::Overloaded(_) => &problem::OVERLOADED,
             Self::Unavailable(_) => &problem::UNAVAILABLE,

@@ -7,8 +7,9 @@ use axum::extract::{Request, State};
 use http::StatusCode;
 use wasmill_broker::QueueName;
 use wasmill_component::PreflightError;
+use wasmill_domain::manifest::Trigger;
 use wasmill_domain::schema::Schema;
-use wasmill_domain::{Digest, FunctionName, Manifest, Timestamp, manifest};
+use wasmill_domain::{Digest, FunctionName, Manifest, TenantName, Timestamp, manifest};
 use wasmill_store::{Change, Version};
 
 use crate::app::{App, Shared};
@@ -108,9 +109,10 @@ pub(crate) async fn deploy(
     let (parts, body) = request.into_parts();
     let Deploy { manifest, digest } =
         body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?;
-    let manifest = read_manifest(manifest, &name).await?;
-    preflight(&app, digest, &manifest).await?;
+    let mut manifest = read_manifest(manifest, &name).await?;
+    preflight(&app, digest, &mut manifest).await?;
     let tenant = caller.tenant;
+    check_routes(&app, &tenant, &manifest)?;
     // Before anybody can route events to it. A broker that is away is no obstacle: whoever publishes or consumes
     // declares too.
     if let Err(error) = app.publisher.broker().declare(&QueueName::of_function(&tenant, &name)).await {
@@ -213,7 +215,7 @@ async fn read_manifest(document: serde_json::Value, name: &FunctionName) -> Resu
 
 fn check_schemas(manifest: &Manifest) -> Result<()> {
     for (i, trigger) in manifest.triggers.iter().enumerate() {
-        let Some(schema) = &trigger.schema else { continue };
+        let Some(schema) = trigger.schema() else { continue };
         Schema::compile(Arc::new(schema.clone())).map_err(|error| {
             let pointer = format!("/manifest/trigger/{i}/schema{}", error.pointer);
             Error::Schema(Fault::at(pointer, format!("trigger[{i}].schema: {}", error.message)))
@@ -222,16 +224,35 @@ fn check_schemas(manifest: &Manifest) -> Result<()> {
     Ok(())
 }
 
-/// Makes sure that a host could run this version.
-async fn preflight(app: &App, digest: Digest, manifest: &Manifest) -> Result<()> {
+/// Makes sure that no other function has a route of this manifest's, and no other tenant a host name.
+fn check_routes(app: &App, tenant: &TenantName, manifest: &Manifest) -> Result<()> {
+    let registry = app.registry.current();
+    for trigger in manifest.triggers.iter().filter_map(Trigger::as_http) {
+        let Some(host) = &trigger.host else { continue };
+        if registry.routes_of_host(host.as_str()).is_some_and(|(owner, _)| owner != tenant) {
+            return Err(Error::Conflict(format!("the host name '{host}' is another tenant's")));
+        }
+    }
+    match registry.routes(tenant).and_then(|routes| routes.taken(manifest)) {
+        Some((function, trigger)) => {
+            let host = trigger.host.as_ref().map(ToString::to_string).unwrap_or_default();
+            Err(Error::Conflict(format!("the function '{function}' already answers '{host}{}'", trigger.http)))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Makes sure that a host could run this version, and settles its kind.
+async fn preflight(app: &App, digest: Digest, manifest: &mut Manifest) -> Result<()> {
     let _room = app.admit_check().await?;
     let artifact = app.store.artifact(digest).await?;
     let bytes = artifact.ok_or_else(|| {
         Error::Unprocessable(format!("the artifact {digest} is not here: upload it by POST /v1/artifacts first"))
     })?;
     let inspection = inspect_artifact(bytes.clone()).await?;
-    let runnable = inspection.require_function().and_then(|()| inspection.require_imports());
-    runnable.map_err(|error| Error::Component(error.to_string()))?;
+    let kind = inspection.kind(manifest.kind).and_then(|kind| inspection.require_imports().map(|()| kind));
+    let kind = kind.and_then(|kind| inspection.require_grants(manifest).map(|()| kind));
+    manifest.kind = Some(kind.map_err(|error| Error::Component(error.to_string()))?);
     app.preflight.check(digest, bytes, manifest).await.map_err(|error| match error {
         PreflightError::Unavailable(cause) => {
             tracing::warn!(cause, "a component could not be checked");

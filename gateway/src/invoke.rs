@@ -10,6 +10,7 @@ use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 use wasmill_broker::{Error as BrokerError, PendingReply};
+use wasmill_domain::manifest::Trigger;
 use wasmill_domain::{Dispatch, EventType, FunctionDefinition, FunctionName};
 use wasmill_store::{ExecutionDetail, Publication};
 
@@ -144,14 +145,15 @@ fn form_of(headers: &HeaderMap, function: &FunctionDefinition, wanted: Option<&E
         let event_type = text.parse().map_err(|e| Error::InvalidEvent(Fault::at("/type", format!("{e}"))))?;
         return Ok(Form::Plain(event_type));
     }
-    let exact = function.manifest.triggers.iter().find(|trigger| trigger.event.is_exact());
+    let mut events = function.manifest.triggers.iter().filter_map(Trigger::as_event);
+    let exact = events.find(|trigger| trigger.event.is_exact());
     let text = exact.map_or(DEFAULT_TYPE, |trigger| trigger.event.as_str());
     // An exact pattern is a type, so this cannot fail.
     text.parse().map(Form::Plain).map_err(|e| Error::Internal(format!("an exact pattern that is no type: {e}")))
 }
 
 /// Publishes an execution whose end is awaited. `None` where the broker is away and the outbox took it.
-async fn publish(app: &App, dispatch: &Dispatch) -> Result<Option<PendingReply>> {
+pub(crate) async fn publish(app: &App, dispatch: &Dispatch) -> Result<Option<PendingReply>> {
     let patience = app.settings.publish_timeout;
     // It may go on without us.
     let late = |_| BrokerError::Unconfirmed(format!("no confirm within {patience:?}"));
@@ -176,7 +178,7 @@ async fn publish(app: &App, dispatch: &Dispatch) -> Result<Option<PendingReply>>
 }
 
 /// Waits until an execution has ended, for no longer than the deadline, and gives what the store knows of it then.
-async fn end_of(
+pub(crate) async fn end_of(
     app: &App,
     dispatch: &Dispatch,
     reply: Option<PendingReply>,

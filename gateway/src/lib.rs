@@ -27,6 +27,7 @@ mod rows;
 mod schemas;
 mod server;
 mod settings;
+mod triggers;
 
 use std::sync::Arc;
 

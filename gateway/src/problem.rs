@@ -83,6 +83,13 @@ kinds! {
         "The bytes are not a WebAssembly component, or one that cannot run here.";
     UNPROCESSABLE = "unprocessable", UNPROCESSABLE_ENTITY, "Cannot be done",
         "The request is well formed, but what it asks for cannot be done.";
+    FUNCTION_FAILED = "function-failed", BAD_GATEWAY, "Function failed",
+        "The function that answers this route failed, or the host that ran it was lost. Its execution, which `detail` \
+         names, has why.";
+    FUNCTION_TIMED_OUT = "function-timed-out", GATEWAY_TIMEOUT, "Function timed out",
+        "The function that answers this route took longer than its limit. Its execution, which `detail` names, has more.";
+    FUNCTION_CANCELLED = "function-cancelled", SERVICE_UNAVAILABLE, "Function cancelled",
+        "The function that answers this route was deleted or stopped meanwhile.";
     QUEUE_FULL = "queue-full", TOO_MANY_REQUESTS, "Queue full",
         "The function's queue holds as much as it may. Nothing of the request was accepted; send it again after \
          `Retry-After` seconds.";

@@ -1,8 +1,10 @@
 //! Puts the routes together.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use http::{Method, Uri};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -13,7 +15,7 @@ use utoipa_axum::routes;
 
 use crate::app::Shared;
 use crate::error::Error;
-use crate::{artifacts, executions, functions, health, ingest, invoke, keys, openapi, problem, schemas};
+use crate::{artifacts, executions, functions, health, ingest, invoke, keys, openapi, problem, schemas, triggers};
 
 /// The service of a gateway.
 pub(crate) fn router(app: Shared) -> Router {
@@ -21,6 +23,7 @@ pub(crate) fn router(app: Shared) -> Router {
         .0
         .fallback(nothing_here)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(Arc::clone(&app), triggers::answer_or_pass))
         .layer(CatchPanicLayer::custom(panicked))
         .with_state(app)
 }

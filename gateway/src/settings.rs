@@ -19,6 +19,8 @@ pub struct GatewaySettings {
     pub max_request_executions: usize,
     /// The longest artifact, in bytes. Default: 64 MiB.
     pub max_artifact_bytes: usize,
+    /// The longest body of a request that is streamed to a function, in bytes. Default: 64 MiB.
+    pub max_upload_bytes: usize,
     /// The longest other document (a manifest with its schemas, a key), in bytes. Default: 4 MiB.
     pub max_document_bytes: usize,
     /// Ingest requests at work at the same time; further ones get 503. Default: 4,096.
@@ -63,6 +65,7 @@ impl Default for GatewaySettings {
             max_batch_events: 1_000,
             max_request_executions: 10_000,
             max_artifact_bytes: 64 << 20,
+            max_upload_bytes: 64 << 20,
             max_document_bytes: 4 << 20,
             max_in_flight: 4_096,
             max_in_flight_bytes: 256 << 20,

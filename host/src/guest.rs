@@ -5,7 +5,10 @@ use std::time::Instant;
 use wasmill_domain::{Digest, ExecutionId, FunctionName, Manifest, TenantName, Timestamp, TraceContext};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::entry::Streams;
+use crate::imports::outgoing::Outgoing;
 use crate::limits::Limiter;
 use crate::log::SharedLog;
 use crate::settings::GuestSettings;
@@ -13,6 +16,9 @@ use crate::settings::GuestSettings;
 /// The state behind an instance. Everything of one attempt is replaced by [`Guest::begin`].
 pub(crate) struct Guest {
     wasi: WasiCtx,
+    http: WasiHttpCtx,
+    // Dropped before the resources: a body that a guest leaves behind would look finished otherwise.
+    pub(crate) outgoing: Outgoing,
     resources: ResourceTable,
     pub(crate) limiter: Limiter,
     pub(crate) log: SharedLog,
@@ -21,6 +27,11 @@ pub(crate) struct Guest {
     pub(crate) deadline: Instant,
     /// What `context.current` answers. Nothing before the first attempt begins.
     pub(crate) execution: Option<CurrentExecution>,
+    /// What a command reads and writes.
+    streams: Streams,
+    /// How long a result may be, in bytes.
+    output_limit: usize,
+    settings: GuestSettings,
 }
 
 /// What a guest can ask about its execution.
@@ -63,28 +74,71 @@ impl HostCalls {
 
 impl Guest {
     /// For a new instance of a function.
-    pub(crate) fn new(manifest: &Manifest, settings: &GuestSettings) -> Self {
+    pub(crate) fn new(manifest: &Manifest, settings: &GuestSettings, outgoing: Outgoing) -> Self {
         let log = SharedLog::default();
         let mut resources = ResourceTable::new();
         resources.set_max_capacity(settings.resources);
         Self {
-            wasi: crate::imports::wasi::context(manifest, &log, settings),
+            wasi: crate::imports::wasi::context(manifest, &log, settings, None),
+            http: WasiHttpCtx::new(),
+            outgoing,
             resources,
             limiter: Limiter::new(manifest.limits.memory.as_usize(), settings),
             log,
             calls: HostCalls::new(0),
             deadline: Instant::now(),
             execution: None,
+            streams: Streams::default(),
+            output_limit: 0,
+            settings: settings.clone(),
         }
     }
 
     /// Begins an attempt: nothing that was counted or written before stays.
-    pub(crate) fn begin(&mut self, manifest: &Manifest, deadline: Instant, execution: CurrentExecution) {
+    pub(crate) fn begin(
+        &mut self,
+        manifest: &Manifest,
+        deadline: Instant,
+        execution: CurrentExecution,
+        streams: Option<Streams>,
+    ) {
         self.limiter.begin(manifest.limits.memory.as_usize());
         self.log.begin(manifest.limits.log_bytes.as_usize());
         self.calls = HostCalls::new(manifest.limits.host_calls);
+        self.outgoing.begin(manifest, deadline, &execution, &self.log);
         self.deadline = deadline;
+        self.output_limit = manifest.limits.output_bytes.as_usize();
+        if let Some(mut streams) = streams {
+            streams.environment.extend(execution.environment());
+            self.wasi = crate::imports::wasi::context(manifest, &self.log, &self.settings, Some(&streams));
+            self.streams = streams;
+        }
         self.execution = Some(execution);
+    }
+
+    /// What a command reads and writes.
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    /// How long a result may be, in bytes.
+    pub(crate) fn output_limit(&self) -> usize {
+        self.output_limit
+    }
+}
+
+impl CurrentExecution {
+    /// What a command finds of it in its environment.
+    fn environment(&self) -> impl Iterator<Item = (String, String)> {
+        let trace = [("TRACEPARENT", Some(self.span.to_string())), ("TRACESTATE", self.span.tracestate.clone())];
+        let ids = [
+            ("WASMILL_EXECUTION_ID", Some(self.id.to_string())),
+            ("WASMILL_FUNCTION", Some(self.function.to_string())),
+            ("WASMILL_TENANT", Some(self.tenant.to_string())),
+            ("WASMILL_ATTEMPT", Some(self.attempt.to_string())),
+        ];
+        let all = ids.into_iter().chain(trace);
+        all.filter_map(|(name, value)| Some((name.to_owned(), value?)))
     }
 }
 
@@ -93,5 +147,13 @@ impl WasiView for Guest {
         // Every function of WASI begins with this, and nothing else calls it.
         self.calls.count();
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.resources }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        // As with WASI: every function begins with this.
+        self.calls.count();
+        WasiHttpCtxView { hooks: &mut self.outgoing, table: &mut self.resources, ctx: &mut self.http }
     }
 }

@@ -4,17 +4,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::OwnedSemaphorePermit;
+use wasmill_domain::manifest::Kind;
 use wasmill_domain::{Event, Manifest};
 use wasmtime::{CallHook, Store, StoreContextMut, UpdateDeadline};
 
-use crate::bindings::Function;
-use crate::bindings::exports::wasmill::function::handler as guest_types;
+use crate::entry::{Entry, Exchange, Live, Returned, Streams};
 use crate::guest::{CurrentExecution, Guest};
+use crate::imports::outgoing::Outgoing;
 use crate::prepare::Prepared;
 use crate::settings::GuestSettings;
-
-/// What a guest returned.
-pub(crate) type Returned = Result<guest_types::Output, guest_types::Failure>;
 
 /// The attempt's time is over.
 #[derive(Debug, thiserror::Error)]
@@ -30,8 +28,8 @@ pub(crate) struct TooManyHostCalls;
 pub(crate) struct Instance {
     // Dropped before the room that it takes is given to somebody else.
     store: Store<Guest>,
-    function: Option<Function>,
-    prepared: Arc<Prepared>,
+    live: Option<Live>,
+    entry: Arc<Entry>,
     served: u32,
     _room: Room,
 }
@@ -44,27 +42,36 @@ pub(crate) struct Room {
 
 impl Instance {
     /// A fresh one.
-    pub(crate) fn new(prepared: Arc<Prepared>, manifest: &Manifest, settings: &GuestSettings, room: Room) -> Self {
-        let wasmtime = prepared.function().engine();
-        let mut store = Store::new(wasmtime, Guest::new(manifest, settings));
+    pub(crate) fn new(
+        prepared: &Prepared,
+        manifest: &Manifest,
+        settings: &GuestSettings,
+        outgoing: Outgoing,
+        room: Room,
+    ) -> Self {
+        let mut store = Store::new(prepared.wasmtime(), Guest::new(manifest, settings, outgoing));
         store.limiter(|guest| &mut guest.limiter);
         store.set_max_component_handles(settings.handles);
         store.call_hook(limit_host_calls);
         // Says that calls need a stack of their own, on which they can be interrupted; what happens is the next line's.
         store.epoch_deadline_async_yield_and_update(1);
         store.epoch_deadline_callback(at_each_tick);
-        Self { store, function: None, prepared, served: 0, _room: room }
+        Self { store, live: None, entry: prepared.entry(manifest.kind), served: 0, _room: room }
     }
 
-    /// Begins an attempt: gives the guest its budgets.
+    /// Begins an attempt: gives the guest its budgets, and a command its event.
     pub(crate) fn begin(
         &mut self,
         manifest: &Manifest,
         deadline: Instant,
         execution: CurrentExecution,
+        event: Option<&Event>,
     ) -> wasmtime::Result<()> {
         self.served += 1;
-        self.store.data_mut().begin(manifest, deadline, execution);
+        let is_command = self.kind() == Kind::Command;
+        let most = manifest.limits.output_bytes.as_usize();
+        let streams = event.filter(|_| is_command).map(|event| Streams::of(event, most));
+        self.store.data_mut().begin(manifest, deadline, execution, streams);
         self.store.set_fuel(manifest.limits.fuel)?;
         self.store.set_epoch_deadline(1);
         // What the guest may hand over in one call: its result is the largest.
@@ -75,31 +82,25 @@ impl Instance {
 
     /// Makes the instance: runs what the guest runs at its start, and finds `handle` with the contract's types.
     pub(crate) async fn instantiate(&mut self) -> wasmtime::Result<()> {
-        if self.function.is_none() {
-            self.function = Some(self.prepared.function().instantiate_async(&mut self.store).await?);
+        if self.live.is_none() {
+            self.live = Some(self.entry.instantiate(&mut self.store).await?);
         }
         Ok(())
     }
 
-    /// Calls the guest.
-    pub(crate) async fn call(&mut self, event: &Event) -> wasmtime::Result<Returned> {
+    /// Calls the guest with an event, or with a request whose caller waits.
+    pub(crate) async fn call(&mut self, event: &Event, exchange: Option<Exchange>) -> wasmtime::Result<Returned> {
         self.instantiate().await?;
-        let Some(function) = &self.function else { wasmtime::bail!("there is no instance") };
-        let attributes: Vec<(&str, String)> =
-            event.extensions.iter().map(|(name, value)| (name.as_str(), value.to_string())).collect();
-        let extensions: Vec<(&str, &str)> = attributes.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let event = guest_types::Event {
-            id: &event.id,
-            source: &event.source,
-            type_: &event.event_type,
-            subject: event.subject.as_deref(),
-            time: event.time.as_deref(),
-            dataschema: event.dataschema.as_deref(),
-            extensions: &extensions,
-            datacontenttype: event.datacontenttype.as_deref(),
-            data: event.data.as_deref(),
-        };
-        function.wasmill_function_handler().call_handle(&mut self.store, event).await
+        let Some(live) = &self.live else { wasmtime::bail!("there is no instance") };
+        match exchange {
+            None => live.call(&mut self.store, event).await,
+            Some(exchange) => live.exchange(&mut self.store, exchange).await,
+        }
+    }
+
+    /// What it is called as.
+    pub(crate) fn kind(&self) -> Kind {
+        self.entry.kind()
     }
 
     /// How many attempts it was used for.

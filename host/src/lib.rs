@@ -7,8 +7,10 @@
 mod admission;
 mod backoff;
 mod bindings;
+mod calls;
 mod emit;
 mod engine;
+mod entry;
 mod fairness;
 mod guest;
 mod imports;
@@ -31,5 +33,5 @@ mod worker;
 pub use engine::{Engine, StartError};
 pub use prepare::Prepared;
 pub use run::{Attempt, Emitted, Invocation};
-pub use settings::{EngineSettings, GuestSettings, HostSettings, RecorderSettings};
+pub use settings::{EngineSettings, GuestSettings, HostSettings, OutgoingSettings, RecorderSettings};
 pub use worker::{Broken, HostParts, HostStatus, run};

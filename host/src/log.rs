@@ -47,6 +47,11 @@ impl SharedLog {
         }
     }
 
+    /// Adds a line of the host's own, about the guest.
+    pub(crate) fn note(&self, level: LogLevel, message: String) {
+        self.lock().push(level, LogSource::Host, message, None);
+    }
+
     /// Adds bytes of standard output or standard error; each whole line becomes a log line.
     pub(crate) fn bytes(&self, source: LogSource, bytes: &[u8]) {
         self.lock().append(source, bytes);

@@ -2,19 +2,25 @@
 
 use std::time::Duration;
 
-use wasmill_domain::manifest::Limits;
+use wasmill_domain::manifest::{Kind, Limits};
 use wasmill_domain::units::ByteSize;
 use wasmill_domain::{LogLine, LogSource, Outcome};
 use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
+use crate::entry::{Answered, CallerGone, TooMuchOutput};
 use crate::guest::Guest;
 use crate::instance::{DeadlinePassed, TooManyHostCalls};
 use crate::limits::Denied;
 
 /// The longest backtrace that is kept, in bytes.
 const LONGEST_BACKTRACE: usize = 8 << 10;
+
+/// A guest broke the contract of its kind. The text says how.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Broken(pub(crate) &'static str);
 
 /// An end and its reason.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,13 +48,22 @@ impl Reason {
         Self { outcome, message, backtrace: error.downcast_ref().and_then(backtrace) }
     }
 
-    /// Adds what the guest said before it trapped: there a panic's message is.
-    pub(crate) fn add_last_words(&mut self, logs: &[LogLine]) {
-        if self.outcome == Outcome::Trap
-            && self.backtrace.is_some()
+    /// Adds what the guest said before it trapped, where a panic's message is, or before it ended with a status, where a
+    /// program says why.
+    pub(crate) fn add_last_words(&mut self, logs: &[LogLine], kind: Kind) {
+        let trapped = self.outcome == Outcome::Trap && self.backtrace.is_some();
+        let exited = kind == Kind::Command && matches!(self.outcome, Outcome::Error | Outcome::Rejected);
+        if (trapped || exited)
             && let Some(words) = last_words(logs)
         {
             self.message = format!("{}; standard error ends with: {words}", self.message);
+        }
+    }
+
+    /// Adds what the host refused to the guest last: that may be why it failed.
+    pub(crate) fn add_refusal(&mut self, refusal: Option<&str>) {
+        if let Some(refusal) = refusal {
+            self.message = format!("{}; {refusal}", self.message);
         }
     }
 }
@@ -57,11 +72,23 @@ fn classify(error: &wasmtime::Error, guest: &Guest, limits: &Limits) -> (Outcome
     if error.is::<DeadlinePassed>() {
         return (Outcome::TimedOut, Reason::timed_out(limits.timeout.0).message);
     }
+    if let Some(Broken(how)) = error.downcast_ref() {
+        return (Outcome::Trap, (*how).to_owned());
+    }
+    if error.is::<CallerGone>() {
+        return (Outcome::Cancelled, "the caller hung up before it had the whole response".into());
+    }
+    if let Some(answered) = error.downcast_ref::<Answered>() {
+        return (Outcome::Error, answered.to_string());
+    }
+    if error.is::<TooMuchOutput>() {
+        return (Outcome::Trap, too_much_output(None, limits));
+    }
     if error.is::<TooManyHostCalls>() {
         return (Outcome::Trap, format!("called the host more than {} times (limits.host_calls)", limits.host_calls));
     }
     if let Some(I32Exit(status)) = error.downcast_ref() {
-        return (Outcome::Trap, format!("exited with status {status} instead of returning from handle"));
+        return (Outcome::Trap, format!("exited with status {status} instead of returning"));
     }
     if error.is::<PoolConcurrencyLimitError>() {
         // The engine hands out only as many slots as there are, so this is the host's own mistake: try again.

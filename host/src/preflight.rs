@@ -6,6 +6,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use bytes::Bytes;
 use wasmill_component::{Preflight, PreflightError, inspect};
+use wasmill_domain::manifest::Kind;
 use wasmill_domain::units::ByteSize;
 use wasmill_domain::{Digest, ExecutionId, Manifest, TenantName, Timestamp, TraceContext};
 use wasmtime::WasmBacktrace;
@@ -27,8 +28,9 @@ impl Preflight for Engine {
             let message = format!("the bytes are {}, not {digest}", inspection.digest);
             return Err(PreflightError::Mismatch(message));
         }
-        inspection.require_function()?;
+        inspection.kind(manifest.kind)?;
         inspection.require_imports()?;
+        inspection.require_grants(manifest)?;
         // What is compiled now need not be when the first event comes.
         let prepared = self.prepare(digest, async { Ok(bytes) }).await?;
         let (needed, limit) = (prepared.smallest_memory(), manifest.limits.memory);
@@ -58,7 +60,7 @@ impl Engine {
         let mut instance = self.instance(prepared, manifest).await;
         let deadline = Instant::now() + manifest.limits.timeout.0;
         instance
-            .begin(manifest, deadline, nobody(prepared, manifest))
+            .begin(manifest, deadline, nobody(prepared, manifest), None)
             .map_err(|e| PreflightError::Mismatch(sentence(&e)))?;
         let ticking = self.ticker().running();
         let (fairness, limits, kind) = (self.fairness().clone(), manifest.limits.clone(), prepared.digest());
@@ -70,7 +72,7 @@ impl Engine {
             let started = started.map_err(|_| Reason::timed_out(limits.timeout.0).message)?;
             started.map_err(|error| match error.is::<WasmBacktrace>() {
                 true => Reason::of(&error, instance.guest(), &limits).message,
-                false => format!("its handle does not have the contract's types: {}", sentence(&error)),
+                false => format!("{}: {}", misfit(instance.kind()), sentence(&error)),
             })
         });
         let started = trial.await;
@@ -80,6 +82,15 @@ impl Engine {
             Ok(Err(why)) => Err(PreflightError::Mismatch(format!("no instance of it can be made: {why}"))),
             Err(error) => Err(PreflightError::Unavailable(format!("the trial broke down: {error}"))),
         }
+    }
+}
+
+/// What is wrong where what is called has other types than it should.
+fn misfit(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Event => "its handle does not have the contract's types",
+        Kind::Http => "its handle is not that of wasi:http/incoming-handler",
+        Kind::Command => "its run is not that of wasi:cli",
     }
 }
 

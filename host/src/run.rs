@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::time::error::Elapsed;
 use wasmill_domain::event::is_media_type;
+use wasmill_domain::manifest::Kind;
 use wasmill_domain::retry::MAX_ADVISED_DELAY;
 use wasmill_domain::{AttemptReport, Dispatch, LogLine, Manifest, Outcome, Output, Timestamp, TraceContext};
 
 use crate::bindings::exports::wasmill::function::handler::Failure;
 use crate::engine::Engine;
+use crate::entry::{Exchange, Returned};
 use crate::guest::CurrentExecution;
-use crate::instance::{Instance, Returned};
+use crate::instance::Instance;
 use crate::outcome::{Reason, too_much_output};
 use crate::prepare::Prepared;
 use crate::reuse::Owner;
@@ -74,6 +76,15 @@ impl Engine {
     ///
     /// To be awaited on the engine's own runtime, see [`Engine::spawn`].
     pub async fn run(&self, invocation: Invocation<'_>) -> Attempt {
+        self.attempt(invocation, None).await
+    }
+
+    /// The same for a request whose caller waits for the response.
+    pub(crate) async fn serve(&self, invocation: Invocation<'_>, exchange: Exchange) -> Attempt {
+        self.attempt(invocation, Some(exchange)).await
+    }
+
+    async fn attempt(&self, invocation: Invocation<'_>, exchange: Option<Exchange>) -> Attempt {
         let Invocation { prepared, manifest, dispatch, host } = invocation;
         let owner = (manifest.instances.reuse > 1).then(|| Owner {
             tenant: dispatch.tenant.clone(),
@@ -90,14 +101,16 @@ impl Engine {
         let span = dispatch.trace.child();
         let started_at = Timestamp::now();
         let start = Instant::now();
-        let returned = self.call(&mut instance, &invocation, start, started_at, &span).await;
+        let returned = self.call(&mut instance, &invocation, exchange, (start, started_at), &span).await;
         let run_time = start.elapsed();
 
         let returned_cleanly = matches!(returned, Ok(Ok(_)));
         let mut end = End::of(returned, &instance, manifest);
+        let refusal = instance.guest().outgoing.end();
         let (logs, log_lines_dropped) = instance.guest().log.finish();
         if let Some(reason) = &mut end.reason {
-            reason.add_last_words(&logs);
+            reason.add_last_words(&logs, instance.kind());
+            reason.add_refusal(refusal.as_deref());
         }
         let (outcome, message, backtrace) = match end.reason {
             None => (Outcome::Success, None, None),
@@ -122,6 +135,8 @@ impl Engine {
         if let Some(owner) = owner
             && returned_cleanly
             && outcome != Outcome::Trap
+            // A program ends.
+            && instance.kind() != Kind::Command
             && instance.served() < manifest.instances.reuse
         {
             self.warm().put(owner, instance);
@@ -134,8 +149,8 @@ impl Engine {
         &self,
         instance: &mut Instance,
         invocation: &Invocation<'_>,
-        start: Instant,
-        started_at: Timestamp,
+        exchange: Option<Exchange>,
+        (start, started_at): (Instant, Timestamp),
         span: &TraceContext,
     ) -> Result<wasmtime::Result<Returned>, Elapsed> {
         let Invocation { prepared, manifest, dispatch, .. } = invocation;
@@ -152,11 +167,11 @@ impl Engine {
             span: span.clone(),
         };
         let kind = (&dispatch.tenant, &dispatch.function, prepared.digest());
-        let begun = instance.begin(manifest, deadline, execution);
+        let begun = instance.begin(manifest, deadline, execution, Some(&dispatch.event));
         let _running = self.ticker().running();
         let call = std::pin::pin!(async {
             begun?;
-            instance.call(&dispatch.event).await
+            instance.call(&dispatch.event, exchange).await
         });
         tokio::time::timeout_at(deadline.into(), self.fairness().apply(kind, call)).await
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use wasmill_domain::HostLabel;
 
 /// How functions are compiled and run.
@@ -46,6 +47,43 @@ pub struct EngineSettings {
     pub warm_idle: Duration,
     /// What the manifest does not limit.
     pub guest: GuestSettings,
+    /// How guests' HTTP requests are sent.
+    pub outgoing: OutgoingSettings,
+}
+
+/// How guests' HTTP requests are sent.
+#[derive(Clone, Debug)]
+pub struct OutgoingSettings {
+    /// Networks that are not on the public internet and that guests may reach nevertheless, where their manifests let
+    /// them. Default: none.
+    pub allowed_networks: Vec<IpNet>,
+    /// A file of certificates in PEM that are trusted besides the system's. Default: none.
+    pub ca_file: Option<PathBuf>,
+    /// Threads that speak to the network. Default: 1.
+    pub threads: usize,
+    /// Requests of one attempt at once, until the end of each response. Default: 32.
+    pub requests_at_once: usize,
+    /// Connections of one function in use at once. Further requests wait. Default: 128.
+    pub connections_per_function: usize,
+    /// Connections of all functions in use at once. Further requests wait. Default: 512.
+    pub connections: usize,
+    /// Names of one function that are looked up at once. Further lookups wait. Default: 4.
+    pub lookups_per_function: usize,
+    /// Names that are looked up at once, each on a thread. Further lookups wait. Default: 16.
+    pub lookups: usize,
+    /// Connections of one function that are kept for its next request. Default: 16.
+    pub idle_per_function: usize,
+    /// Connections that are kept, of all functions. Default: 256.
+    pub idle: usize,
+    /// How long a connection is kept. Default: 30 s.
+    pub idle_timeout: Duration,
+    /// How long a connection may take, from waiting for its turn to the end of the TLS handshake; a guest may ask for less.
+    /// Default: 10 s.
+    pub connect_timeout: Duration,
+    /// How long the head of a response may take; a guest may ask for less. Default: 5 min.
+    pub first_byte_timeout: Duration,
+    /// How long the body of a response may pause; a guest may ask for less. Default: 1 min.
+    pub between_bytes_timeout: Duration,
 }
 
 /// The same limits for every guest.
@@ -134,6 +172,28 @@ impl Default for EngineSettings {
             warm_instances: 64,
             warm_idle: Duration::from_secs(30),
             guest: GuestSettings::default(),
+            outgoing: OutgoingSettings::default(),
+        }
+    }
+}
+
+impl Default for OutgoingSettings {
+    fn default() -> Self {
+        Self {
+            allowed_networks: Vec::new(),
+            ca_file: None,
+            threads: 1,
+            requests_at_once: 32,
+            connections_per_function: 128,
+            connections: 512,
+            lookups_per_function: 4,
+            lookups: 16,
+            idle_per_function: 16,
+            idle: 256,
+            idle_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
+            first_byte_timeout: Duration::from_secs(300),
+            between_bytes_timeout: Duration::from_secs(60),
         }
     }
 }

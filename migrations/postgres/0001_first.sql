@@ -53,8 +53,10 @@ CREATE TABLE triggers (
     function text NOT NULL,
     version bigint NOT NULL,
     place bigint NOT NULL CHECK (place >= 0),
-    event text NOT NULL,
+    event text,
+    http text,
     schema text,
+    CHECK ((event IS NULL) <> (http IS NULL)),
     PRIMARY KEY (tenant, function, version, place),
     FOREIGN KEY (tenant, function, version) REFERENCES versions (tenant, function, number) ON DELETE CASCADE
 );

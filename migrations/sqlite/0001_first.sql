@@ -45,14 +45,17 @@ CREATE TABLE versions (
 
 CREATE INDEX versions_by_digest ON versions (digest);
 
--- The triggers of a version in the manifest's order. `schema` is a JSON Schema's text.
+-- The triggers of a version in the manifest's order. `event` is a pattern, `http` the JSON of a trigger on HTTP requests,
+-- `schema` a JSON Schema's text.
 CREATE TABLE triggers (
     tenant TEXT NOT NULL,
     function TEXT NOT NULL,
     version INTEGER NOT NULL,
     place INTEGER NOT NULL CHECK (place >= 0),
-    event TEXT NOT NULL,
+    event TEXT,
+    http TEXT,
     schema TEXT,
+    CHECK ((event IS NULL) <> (http IS NULL)),
     PRIMARY KEY (tenant, function, version, place),
     FOREIGN KEY (tenant, function, version) REFERENCES versions (tenant, function, number) ON DELETE CASCADE
 ) STRICT;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use wasmill_domain::manifest::Trigger;
+use wasmill_domain::manifest::http::HttpTrigger;
+use wasmill_domain::manifest::{EventTrigger, Trigger};
 use wasmill_domain::{Digest, Event, ExecutionId, LogLine, Manifest, Timestamp, TraceContext};
 
 use crate::port::{Error, LogEntry, LogPosition, Result};
@@ -134,31 +135,56 @@ pub(crate) fn json<T: serde::de::DeserializeOwned>(column: &str, text: &str) -> 
     serde_json::from_str(text).map_err(|e| unreadable(column, e))
 }
 
-/// A manifest as rows hold it: its triggers apart from the rest, each a pattern and a schema's text.
+/// A manifest as rows hold it: its triggers apart from the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ManifestRows {
     pub(crate) manifest: String,
-    pub(crate) triggers: Vec<(String, Option<String>)>,
+    pub(crate) triggers: Vec<TriggerRow>,
+}
+
+/// A trigger as a row holds it: an event pattern, or an HTTP trigger's JSON; and a schema's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TriggerRow {
+    pub(crate) event: Option<String>,
+    pub(crate) http: Option<String>,
+    pub(crate) schema: Option<String>,
 }
 
 impl ManifestRows {
     pub(crate) fn of(manifest: &Manifest) -> Result<Self> {
         let refused = |e: serde_json::Error| Error::Rejected(format!("a manifest that is not JSON: {e}"));
         let rest = Manifest { triggers: Vec::new(), ..manifest.clone() };
-        let trigger = |t: &Trigger| (t.event.to_string(), t.schema.as_ref().map(ToString::to_string));
-        Ok(Self {
-            manifest: serde_json::to_string(&rest).map_err(refused)?,
-            triggers: manifest.triggers.iter().map(trigger).collect(),
-        })
+        let triggers = manifest.triggers.iter().map(TriggerRow::of).collect::<Result<_, _>>().map_err(refused)?;
+        Ok(Self { manifest: serde_json::to_string(&rest).map_err(refused)?, triggers })
     }
 
     pub(crate) fn into_manifest(self) -> Result<Manifest> {
         let mut manifest: Manifest = json("manifest", &self.manifest)?;
-        for (event, schema) in self.triggers {
-            let schema = schema.map(|text| json("schema", &text)).transpose()?;
-            manifest.triggers.push(Trigger { event: word("event", &event)?, schema });
-        }
+        manifest.triggers = self.triggers.into_iter().map(TriggerRow::into_trigger).collect::<Result<_>>()?;
         Ok(manifest)
+    }
+}
+
+impl TriggerRow {
+    fn of(trigger: &Trigger) -> Result<Self, serde_json::Error> {
+        let schema = trigger.schema().map(ToString::to_string);
+        Ok(match trigger {
+            Trigger::Event(trigger) => Self { event: Some(trigger.event.to_string()), http: None, schema },
+            Trigger::Http(trigger) => {
+                let rest = HttpTrigger { schema: None, ..trigger.clone() };
+                Self { event: None, http: Some(serde_json::to_string(&rest)?), schema }
+            }
+        })
+    }
+
+    fn into_trigger(self) -> Result<Trigger> {
+        let schema = self.schema.map(|text| json("schema", &text)).transpose()?;
+        if let Some(event) = self.event {
+            return Ok(Trigger::Event(EventTrigger { event: word("event", &event)?, schema }));
+        }
+        let mut trigger: Trigger = json("http", self.http.as_deref().unwrap_or_default())?;
+        *trigger.schema_mut() = schema;
+        Ok(trigger)
     }
 }
 
@@ -179,12 +205,13 @@ mod tests {
     fn a_manifest_is_put_together_again() {
         let manifest = Manifest::from_json(serde_json::json!({
             "name": "total", "env": {"A": "1"},
-            "trigger": [{"event": "order.*", "schema": {"type": "object"}}, {"event": "b"}, {"event": "c", "schema": true}],
+            "trigger": [{"event": "order.*", "schema": {"type": "object"}}, {"event": "b"}, {"event": "c", "schema": true},
+                        {"http": "/orders/{id}", "methods": ["PUT"], "mode": "async", "schema": {"type": "array"}}],
         }))
         .unwrap();
         let rows = ManifestRows::of(&manifest).unwrap();
         assert!(!rows.manifest.contains("order"), "{}", rows.manifest);
-        assert_eq!(rows.triggers.len(), 3);
+        assert_eq!(rows.triggers.len(), 4);
         assert_eq!(rows.into_manifest().unwrap(), manifest);
     }
 

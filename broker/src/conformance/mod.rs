@@ -3,6 +3,7 @@
 // A test states what must hold by panicking where it does not.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 
+mod calls;
 mod consuming;
 mod publishing;
 mod requests;
@@ -76,6 +77,12 @@ where
     requests::a_reply_finds_its_request(factory().await).await;
     requests::a_reply_to_nobody_is_no_error(factory().await).await;
     requests::no_reply_is_an_error(factory().await).await;
+    calls::both_ends_are_heard_in_order(factory().await).await;
+    calls::whoever_says_no_more_still_hears(factory().await).await;
+    calls::hanging_up_is_noticed(factory().await).await;
+    calls::a_speaker_waits_for_whoever_listens(factory().await).await;
+    calls::nobody_answers(factory().await).await;
+    calls::calls_are_shared_and_each_answered_once(factory().await).await;
 }
 
 /// A queue that no other test has.

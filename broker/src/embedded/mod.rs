@@ -51,6 +51,7 @@
 //! noted is kept and written later. Consuming goes on, as that is what makes room on a full disk.
 
 mod alive;
+mod calls;
 mod consumer;
 mod disk;
 mod format;
@@ -76,6 +77,7 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use self::calls::Exchange;
 use self::consumer::{EmbeddedDeliveries, EmbeddedSettle, Inbox};
 use self::disk::{Disk, FileSystem};
 use self::format::Batch;
@@ -85,7 +87,8 @@ use self::replies::Replies;
 use self::shared::Shared;
 use self::state::{State, Waiting};
 use self::writer::Writer;
-use crate::port::{Broker, Consumption, Depth, Error, Message, PendingReply, QueueName, ReplyTo, Result};
+use crate::line::Line;
+use crate::port::{Broker, Calls, Consumption, Depth, Error, Message, PendingReply, QueueName, ReplyTo, Result};
 
 pub use recovery::OpenError;
 pub use settings::EmbeddedSettings;
@@ -93,6 +96,7 @@ pub use settings::EmbeddedSettings;
 /// The embedded broker. Closed when it is dropped; [`EmbeddedBroker::close`] does so without blocking.
 pub struct EmbeddedBroker {
     shared: Arc<Shared>,
+    calls: Exchange,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -125,11 +129,12 @@ impl EmbeddedBroker {
         let writer = Writer::new(Arc::clone(&shared), settings, log, lock);
         let thread = std::thread::Builder::new().name("queue-writer".into());
         let writer = thread.spawn(move || writer.run()).map_err(OpenError::io(dir))?;
-        Ok(Self { shared, writer: Mutex::new(Some(writer)) })
+        Ok(Self { shared, calls: Exchange::default(), writer: Mutex::new(Some(writer)) })
     }
 
     /// Takes nothing new, ends all consumers, writes what was taken, and lets go of the directory. What is not acked stays.
     pub async fn close(&self) {
+        self.calls.close();
         self.shared.close();
         self.shared.wait_ended().await;
     }
@@ -137,6 +142,7 @@ impl EmbeddedBroker {
 
 impl Drop for EmbeddedBroker {
     fn drop(&mut self) {
+        self.calls.close();
         self.shared.close();
         let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer {
@@ -226,6 +232,15 @@ impl Broker for EmbeddedBroker {
         let shared = Arc::clone(&self.shared);
         let settle = Arc::new(EmbeddedSettle { shared: Arc::clone(&shared), id, inbox: Arc::clone(&inbox) });
         Ok(Consumption { deliveries: Box::new(EmbeddedDeliveries { shared, id, inbox }), settle })
+    }
+
+    async fn call(&self, service: &QueueName, opening: Bytes) -> Result<Line> {
+        self.calls.call(service, opening)
+    }
+
+    async fn answer(&self, service: &QueueName, _most: NonZeroU16) -> Result<Box<dyn Calls>> {
+        // Whoever is in this process asks for the next call only when it can take one.
+        Ok(Box::new(self.calls.answer(service)))
     }
 
     async fn depth(&self, queue: &QueueName) -> Result<Depth> {

@@ -77,6 +77,14 @@ impl Broker for Gate {
         self.broker.consume(queue, prefetch).await
     }
 
+    async fn call(&self, service: &QueueName, opening: Bytes) -> Result<crate::Line> {
+        self.broker.call(service, opening).await
+    }
+
+    async fn answer(&self, service: &QueueName, most: std::num::NonZeroU16) -> Result<Box<dyn crate::Calls>> {
+        self.broker.answer(service, most).await
+    }
+
     async fn depth(&self, queue: &QueueName) -> Result<Depth> {
         self.broker.depth(queue).await
     }

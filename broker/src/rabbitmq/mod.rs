@@ -15,6 +15,8 @@
 //!
 //! A **request** is a publish with a reply address: RabbitMQ's direct reply-to, which is the lane's own channel (`replies`).
 //!
+//! A **call** is a line between two processes' mailboxes, of which nothing is kept (`calls`).
+//!
 //! # Connections
 //! There are two (`link`), as RabbitMQ stops reading from those that publish when it is short of memory or disk: one publishes,
 //! one consumes and asks (`control`). Each is made again whenever it is lost, for ever, with growing waits; heartbeats tell one
@@ -27,6 +29,7 @@
 //! hosts is the hosts' business.
 
 mod backoff;
+mod calls;
 mod consumer;
 mod control;
 mod flight;
@@ -56,12 +59,14 @@ use tokio::sync::{oneshot, watch};
 pub use self::settings::{QueueKind, RabbitSettings};
 pub use self::target::SetupError;
 
+use self::calls::Exchange;
 use self::control::Control;
 use self::known::Known;
 use self::lanes::Lanes;
 use self::link::Link;
 use self::target::Target;
-use crate::port::{Broker, Consumption, Depth, Error, Message, PendingReply, QueueName, ReplyTo, Result};
+use crate::line::Line;
+use crate::port::{Broker, Calls, Consumption, Depth, Error, Message, PendingReply, QueueName, ReplyTo, Result};
 
 /// A RabbitMQ as a [`Broker`]. When it is dropped its connections end, and consumers with them.
 ///
@@ -70,7 +75,8 @@ use crate::port::{Broker, Consumption, Depth, Error, Message, PendingReply, Queu
 pub struct RabbitBroker {
     publishing: Link,
     consuming: Link,
-    lanes: Lanes,
+    lanes: Arc<Lanes>,
+    calls: Arc<Exchange>,
     control: Control,
     /// Apart from the other operations, so that a slow one does not make RabbitMQ look dead.
     pinger: Control,
@@ -93,8 +99,10 @@ impl RabbitBroker {
         let publishing = Link::start(Arc::clone(&target), "publishing", told.clone());
         let consuming = Link::start(Arc::clone(&target), "consuming", told);
         let settings = &target.settings;
+        let lanes = Arc::new(Lanes::start(publishing.clone(), settings));
         Ok(Self {
-            lanes: Lanes::start(publishing.clone(), settings),
+            calls: Arc::new(Exchange::start(consuming.clone(), Arc::clone(&lanes), &settings.queue_prefix)),
+            lanes,
             control: Control::new(consuming.clone(), settings),
             pinger: Control::new(consuming.clone(), settings),
             known: Known::default(),
@@ -167,6 +175,17 @@ impl Broker for RabbitBroker {
         let (consumption, holding) = self.noted(queue, consumed)?;
         self.known.add_consumer(queue, &holding);
         Ok(consumption)
+    }
+
+    async fn call(&self, service: &QueueName, opening: Bytes) -> Result<Line> {
+        self.calls.call(service, self.name(service)?, opening).await
+    }
+
+    async fn answer(&self, service: &QueueName, most: NonZeroU16) -> Result<Box<dyn Calls>> {
+        self.control.declare_with(service, self.name(service)?, calls::arguments()).await?;
+        let (name, patience) = (self.name(service)?, self.patience);
+        let (consumption, _) = consumer::consume(&self.consuming, service, name, most, patience).await?;
+        Ok(self.calls.answer(consumption))
     }
 
     async fn depth(&self, queue: &QueueName) -> Result<Depth> {

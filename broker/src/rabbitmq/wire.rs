@@ -43,9 +43,14 @@ pub(super) fn properties(message: &Message) -> Result<BasicProperties> {
     Ok(properties)
 }
 
+/// What is worth nothing after a crash.
+pub(super) fn passing() -> BasicProperties {
+    BasicProperties::default().with_delivery_mode(TRANSIENT)
+}
+
 /// A reply on its way: it is worth nothing after a crash.
 pub(super) fn reply_properties(correlation: &str) -> Result<BasicProperties> {
-    Ok(BasicProperties::default().with_delivery_mode(TRANSIENT).with_correlation_id(short(correlation)?))
+    Ok(passing().with_correlation_id(short(correlation)?))
 }
 
 /// A message from RabbitMQ, and how often it was delivered before.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use wasmill_domain::manifest::Trigger;
 
 use crate::args::{Deploy, Remote};
 use crate::client::{Answer, Client, Request};
@@ -53,10 +54,18 @@ pub(crate) fn summary(answer: &Answer, project: &Project) -> String {
     let version = &answer.body["version"];
     let digest = output::short_digest(&Value::String(project.digest.to_string()));
     if answer.status == StatusCode::CREATED {
-        let triggers: Vec<&str> = project.manifest.triggers.iter().map(|t| t.event.as_str()).collect();
+        let triggers: Vec<&str> = project.manifest.triggers.iter().map(starts).collect();
         let on = if triggers.is_empty() { "nothing: invoke it by name".into() } else { triggers.join(", ") };
         format!("{name} version {version} is live ({digest}, {} bytes), on {on}", project.component.len())
     } else {
         format!("{name} version {version} is unchanged ({digest})")
+    }
+}
+
+/// What a trigger listens to.
+fn starts(trigger: &Trigger) -> &str {
+    match trigger {
+        Trigger::Event(trigger) => trigger.event.as_str(),
+        Trigger::Http(trigger) => trigger.http.as_str(),
     }
 }

@@ -95,8 +95,17 @@ async fn show(client: &Client, name: &FunctionName) -> Result {
 }
 
 fn triggers(triggers: &Value) -> String {
-    let events: Vec<&str> = triggers.as_array().into_iter().flatten().filter_map(|t| t["event"].as_str()).collect();
-    if events.is_empty() { "-".into() } else { events.join(", ") }
+    let starts = |trigger: &Value| match trigger["http"].as_str() {
+        Some(path) => {
+            let methods: Vec<&str> =
+                trigger["methods"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let host = trigger["host"].as_str().unwrap_or_default();
+            format!("{} {host}{path}", if methods.is_empty() { "*".into() } else { methods.join("|") })
+        }
+        None => cell(&trigger["event"]),
+    };
+    let starts: Vec<String> = triggers.as_array().into_iter().flatten().map(starts).collect();
+    if starts.is_empty() { "-".into() } else { starts.join(", ") }
 }
 
 /// An object's members on one line.

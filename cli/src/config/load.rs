@@ -114,6 +114,7 @@ mod tests {
                 ("AMQP_URL", "amqps://rabbit"),
                 ("WASMILL_HOST_GRACE", "7s"),
                 ("WASMILL_HOST_LABELS", "['gpu', 'eu']"),
+                ("WASMILL_HOST_ALLOWED_NETWORKS", "['10.1.0.0/16', 'fd12::/16']"),
                 ("WASMILL_ENGINE_THREADS", "3"),
                 ("WASMILL_DATABASE_TRANSACTION_POOLER", "true"),
                 ("WASMILL_GATEWAY_MAX_EVENT_BYTES", "64KiB"),
@@ -125,6 +126,8 @@ mod tests {
         assert_eq!(config.broker.url.as_deref(), Some("amqps://rabbit"));
         assert_eq!((config.host.name.as_deref(), config.host.grace.0), (Some("one"), Duration::from_secs(7)));
         assert_eq!(config.host.labels.iter().map(wasmill_domain::HostLabel::as_str).collect::<Vec<_>>(), ["eu", "gpu"]);
+        let networks: Vec<String> = config.host.allowed_networks.iter().map(ToString::to_string).collect();
+        assert_eq!(networks, ["10.1.0.0/16", "fd12::/16"]);
         assert_eq!((config.engine.threads, config.database.transaction_pooler), (Some(3), true));
         assert_eq!(config.gateway.max_event_bytes.0, 64 << 10);
         assert_eq!(config.gateway.listen.port(), 80);
@@ -137,6 +140,7 @@ mod tests {
             ("[gatway]", None, &["gatway", "did you mean 'gateway'?"]),
             ("[host]\ngrace = 5", None, &["grace", "line 2"]),
             ("[host]\nlabels = ['A']", None, &["labels", "a host's label"]),
+            ("[host]\nallowed_networks = ['10.1']", None, &["allowed_networks", "line 2", "invalid IP address"]),
             ("[scheduler]\nlease = '100ms'", None, &["scheduler.lease", "1s to 10m"]),
             ("[broker]\nurl = 'http://x'", None, &["broker.url", "amqp://"]),
             ("[", None, &["line 1"]),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,7 @@ use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{FramePublisher, PublisherSettings};
 use wasmill_domain::ApiKey;
 use wasmill_gateway::{GatewayParts, GatewaySettings};
-use wasmill_host::{Engine, EngineSettings, HostParts, HostSettings, HostStatus};
+use wasmill_host::{Engine, EngineSettings, HostParts, HostSettings, HostStatus, OutgoingSettings};
 use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{RegistryWatch, Store};
@@ -29,6 +30,8 @@ pub(crate) struct Options {
     pub(crate) data: PathBuf,
     /// How long ended executions are kept.
     pub(crate) retention: Duration,
+    /// Networks beyond the public internet that functions may send HTTP requests to.
+    pub(crate) allowed_networks: Vec<IpNet>,
 }
 
 /// Gateway, host and scheduler in one process, on SQLite and the embedded queue.
@@ -45,7 +48,7 @@ pub(crate) struct System {
 impl System {
     /// Opens what is kept and begins to listen; nothing is served yet.
     pub(crate) async fn open(options: &Options) -> Result<Self> {
-        let Options { listen, data, retention } = options;
+        let Options { listen, data, retention, allowed_networks } = options;
         let listener = TcpListener::bind(listen).await.with_context(|| {
             format!("cannot listen on {listen}: is another `wasmill dev` running? --listen takes another address")
         })?;
@@ -56,9 +59,12 @@ impl System {
         let store = SqliteStore::open(&database, SqliteSettings::default())
             .await
             .with_context(|| format!("the database '{}'", database.display()))?;
-        let engine =
-            Engine::new(EngineSettings { cache_dir: Some(data.join("compiled")), ..EngineSettings::default() })
-                .context("the WebAssembly engine cannot start")?;
+        let engine = EngineSettings {
+            cache_dir: Some(data.join("compiled")),
+            outgoing: OutgoingSettings { allowed_networks: allowed_networks.clone(), ..OutgoingSettings::default() },
+            ..EngineSettings::default()
+        };
+        let engine = Engine::new(engine).context("the WebAssembly engine cannot start")?;
         let (store, broker): (Arc<dyn Store>, _) = (Arc::new(store), Arc::new(broker));
         let registry = RegistryWatch::start(Arc::clone(&store), REGISTRY_INTERVAL).await.context("the definitions")?;
         let publisher = FramePublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());

@@ -12,7 +12,7 @@ use wasmill_broker::rabbitmq::{QueueKind, RabbitBroker, RabbitSettings};
 use wasmill_broker::{Broker, FramePublisher, PublisherSettings};
 use wasmill_domain::ApiKey;
 use wasmill_gateway::{GatewayParts, GatewaySettings, Part, Readiness};
-use wasmill_host::{Engine, EngineSettings, HostParts, HostSettings, HostStatus};
+use wasmill_host::{Engine, EngineSettings, HostParts, HostSettings, HostStatus, OutgoingSettings};
 use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
 use wasmill_store::postgres::{PostgresSettings, PostgresStore};
 use wasmill_store::{Error as StoreError, RegistryWatch, Store};
@@ -143,6 +143,11 @@ impl Pool {
             threads: self.config.engine.threads.unwrap_or(defaults.threads),
             slots: defaults.slots.max(u32::try_from(self.config.host.in_flight).unwrap_or(u32::MAX)),
             cache_dir: self.config.engine.cache_dir.clone(),
+            outgoing: OutgoingSettings {
+                allowed_networks: self.config.host.allowed_networks.clone(),
+                ca_file: self.config.host.ca_file.clone(),
+                ..OutgoingSettings::default()
+            },
             ..defaults
         };
         Ok(Engine::new(settings).context("the WebAssembly engine cannot start")?)

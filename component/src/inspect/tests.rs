@@ -15,30 +15,45 @@ fn error(bytes: &[u8]) -> String {
 #[test]
 fn a_real_function() {
     let inspection = inspect(HELLO).unwrap();
-    assert_eq!(inspection.kind, Kind::Function);
+    assert_eq!((inspection.kinds.as_slice(), inspection.adapter), (&[Kind::Event][..], None));
     assert_eq!(inspection.digest, Digest::of(HELLO));
     assert_eq!(inspection.size, HELLO.len() as u64);
     assert_eq!(inspection.exports, ["wasmill:function/handler@0.1.0"]);
     assert!(inspection.imports.iter().any(|name| name == "wasmill:function/log@0.1.0"), "{:?}", inspection.imports);
-    inspection.require_function().unwrap();
     inspection.require_imports().unwrap();
 }
 
-#[test]
-fn other_kinds_are_recognised_and_refused() {
-    let exporting = |name: &str| wat(&format!(r#"(component (instance $i) (export "{name}" (instance $i)))"#));
-    let http = inspect(&exporting("wasi:http/incoming-handler@0.2.4")).unwrap();
-    assert_eq!(http.kind, Kind::Http);
-    assert!(http.require_function().unwrap_err().to_string().contains("recognised but not run"));
-    assert_eq!(inspect(&exporting("wasi:cli/run@0.2.0")).unwrap().kind, Kind::Command);
+fn exporting(names: &[&str]) -> Vec<u8> {
+    let exports: String = names.iter().map(|name| format!(r#" (export "{name}" (instance $i))"#)).collect();
+    wat(&format!("(component (instance $i){exports})"))
+}
 
-    let core = inspect(&wat(r#"(module (import "env" "now" (func)) (export "f" (func 0)))"#)).unwrap();
+#[test]
+fn kinds_are_told_by_exports() {
+    assert_eq!(inspect(&exporting(&["wasi:http/incoming-handler@0.2.4"])).unwrap().kinds, [Kind::Http]);
+    assert_eq!(inspect(&exporting(&["wasi:cli/run@0.2.0"])).unwrap().kinds, [Kind::Command]);
+    let both = inspect(&exporting(&["wasi:cli/run@0.2.0", "wasi:http/incoming-handler@0.2.4"])).unwrap();
+    assert_eq!(both.kind(None), Ok(Kind::Http));
+    assert_eq!(both.kind(Some(Kind::Command)), Ok(Kind::Command));
+    let refused = both.kind(Some(Kind::Event)).unwrap_err().to_string();
     assert_eq!(
-        (core.kind, &*core.imports, &*core.exports),
-        (Kind::CoreModule, &["env.now".into()][..], &["f".into()][..])
+        refused,
+        "kind: is event, and the component is http and command; it would have to export wasmill:function/handler@0.1"
     );
-    let refused = core.require_function().unwrap_err().to_string();
-    assert!(refused.contains("core module") && refused.contains("wasm-tools component new"), "{refused}");
+}
+
+#[test]
+fn a_later_wasi_is_told_apart() {
+    for name in ["wasi:cli/run@0.3.0", "wasi:http/handler@0.3.0-rc-2025-09-16"] {
+        let said = error(&exporting(&[name]));
+        assert!(said.contains("made for WASI 0.3") && said.contains(name), "{said}");
+    }
+    let asynchronous = wat(r#"(component
+            (type $run (func async))
+            (type $t (instance (export "run" (func (type $run)))))
+            (import "wasi:cli/run@0.3.0" (instance (type $t))))"#);
+    let said = error(&asynchronous);
+    assert!(said.contains("made for WASI 0.3"), "{said}");
 }
 
 #[test]
@@ -61,12 +76,12 @@ fn exports_of_inner_components_do_not_count() {
 #[test]
 fn a_missing_import_is_named() {
     let bytes = wat(r#"(component
-        (import "wasi:http/outgoing-handler@0.2.0" (instance))
+        (import "wasi:http/outgoing-handler@0.3.0" (instance))
         (import "wasi:cli/exit@0.2.0" (instance))
         (import "acme:shop/cart" (instance))
         (instance $i) (export "wasmill:function/handler@0.1.0" (instance $i)))"#);
     let said = inspect(&bytes).unwrap().require_imports().unwrap_err().to_string();
-    assert!(said.contains("'wasi:http/outgoing-handler@0.2.0' (outgoing HTTP is not granted"), "{said}");
+    assert!(said.contains("'wasi:http/outgoing-handler@0.3.0' (the host has"), "{said}");
     assert!(said.contains("'acme:shop/cart' (unknown") && !said.contains("exit"), "{said}");
 }
 

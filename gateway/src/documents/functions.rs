@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use wasmill_broker::Depth;
-use wasmill_component::{Inspection, Kind};
-use wasmill_domain::manifest::{Manifest, Trigger};
+use wasmill_component::{Adapter, Inspection};
+use wasmill_domain::manifest::{Kind, Manifest, Trigger};
 use wasmill_domain::units::Span;
 use wasmill_domain::{Digest, EventType, FunctionDefinition, FunctionName, Timestamp};
 use wasmill_store::Version;
@@ -120,8 +120,18 @@ pub(crate) struct FunctionSummary {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Trigger)]
 pub(crate) struct TriggerDocument {
-    /// The event type or pattern.
-    event: String,
+    /// The event type or pattern, of a trigger on events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<String>,
+    /// The path, of a trigger on HTTP requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http: Option<String>,
+    /// The methods that are answered; none means every method.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    methods: Vec<String>,
+    /// The host name that requests must be for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
     /// Whether the trigger checks the data against a schema of its own.
     checked: bool,
 }
@@ -198,9 +208,14 @@ pub(crate) struct ArtifactDocument {
     digest: Digest,
     /// Its size in bytes.
     size: u64,
-    /// What it is for: `function`, `http`, `command` or `core_module`. Only functions can be deployed for now.
+    /// What it is for: `event`, `http`, `command`, or several of them. A manifest that names none gets the first.
+    #[schema(value_type = Vec<String>)]
+    kinds: Vec<Kind>,
+    /// What turns it into a component, of a core module: `command`, `reactor`, `proxy`, or `none` where it needs no WASI
+    /// preview 1. Imports and exports are the component's.
     #[schema(value_type = String)]
-    kind: Kind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    adapter: Option<Adapter>,
     /// What it asks its host for.
     imports: Vec<String>,
     /// What it offers.
@@ -222,7 +237,14 @@ impl From<&FunctionDefinition> for FunctionSummary {
 
 impl From<&Trigger> for TriggerDocument {
     fn from(trigger: &Trigger) -> Self {
-        Self { event: trigger.event.to_string(), checked: trigger.schema.is_some() }
+        let http = trigger.as_http();
+        Self {
+            event: trigger.as_event().map(|trigger| trigger.event.to_string()),
+            http: http.map(|trigger| trigger.http.to_string()),
+            methods: http.iter().flat_map(|trigger| &trigger.methods).map(ToString::to_string).collect(),
+            host: http.and_then(|trigger| trigger.host.as_ref()).map(ToString::to_string),
+            checked: trigger.schema().is_some(),
+        }
     }
 }
 
@@ -252,7 +274,7 @@ impl From<Version> for VersionDocument {
 
 impl From<Inspection> for ArtifactDocument {
     fn from(inspection: Inspection) -> Self {
-        let Inspection { kind, digest, size, imports, exports } = inspection;
-        Self { digest, size, kind, imports, exports }
+        let Inspection { kinds, adapter, digest, size, imports, exports } = inspection;
+        Self { digest, size, kinds, adapter, imports, exports }
     }
 }

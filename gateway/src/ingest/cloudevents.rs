@@ -6,8 +6,9 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
+use percent_encoding::percent_decode;
 use serde_json::value::RawValue;
+use wasmill_domain::event::binary::PREFIX;
 use wasmill_domain::event::{self, Attribute, Event};
 
 use crate::body::{media_type, not_json};
@@ -22,12 +23,6 @@ pub(crate) const BATCH: &str = "application/cloudevents-batch+json";
 
 /// What `POST /v1/events` takes.
 const ACCEPTED: &[&str] = &[STRUCTURED, BATCH, "*/* with the headers ce-specversion, ce-id, ce-source and ce-type"];
-
-/// The prefix of headers that carry attributes.
-const PREFIX: &str = "ce-";
-
-/// What the specification has percent-encoded, next to everything that is not ASCII.
-const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
 /// The three ways in which a request carries events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,36 +161,20 @@ fn unquote(rest: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Encodes an attribute's value for a header.
-fn encode(text: &str) -> HeaderValue {
-    let encoded = utf8_percent_encode(text, ENCODED).to_string();
-    // Cannot fail: what is left is visible ASCII.
-    HeaderValue::try_from(encoded).unwrap_or_else(|_| HeaderValue::from_static(""))
-}
-
 /// Writes an event in binary mode: its headers and its body.
 pub(crate) fn write_binary(event: &Event) -> (HeaderMap, Bytes) {
-    let mut headers = HeaderMap::new();
-    for (name, value) in event.attributes().filter(|(name, _)| *name != "datacontenttype") {
-        // Cannot fail: attribute names are lower-case letters and digits.
-        if let Ok(header) = HeaderName::try_from(format!("{PREFIX}{name}")) {
-            headers.insert(header, encode(&value.to_string()));
-        }
-    }
-    // Data of no named type is JSON, which has to be said outside of the JSON format.
-    let implied = event.data.as_ref().map(|_| "application/json");
-    let content_type = event.datacontenttype.as_deref().or(implied);
-    // Cannot fail: media types are visible ASCII and spaces.
-    if let Some(value) = content_type.and_then(|text| HeaderValue::try_from(text).ok()) {
-        headers.insert(CONTENT_TYPE, value);
-    }
-    (headers, event.data.clone().unwrap_or_default())
+    let header = |(name, value): (String, String)| {
+        // Cannot fail: attribute names are lower-case letters and digits, values visible ASCII, media types that and spaces.
+        Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
+    };
+    (event.headers().filter_map(header).collect(), event.data.clone().unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use wasmill_domain::event::binary::encode;
 
     fn decoded(text: &str) -> Result<String, &'static str> {
         decode(text.as_bytes())

@@ -18,6 +18,7 @@ use self::guests::GuestThreads;
 pub(crate) use self::memory::default_budget as default_memory_budget;
 use self::ticker::Ticker;
 use crate::fairness::Fairness;
+use crate::imports::outgoing::{Network, Outgoing, Resolve, SystemResolver};
 use crate::instance::{Instance, Room};
 use crate::prepare::{Prepared, Versions};
 use crate::reuse::WarmPool;
@@ -32,6 +33,9 @@ pub enum StartError {
     /// A thread cannot be started.
     #[error("a thread cannot be started: {0}")]
     Thread(#[from] std::io::Error),
+    /// The certificates that functions are to trust cannot be read.
+    #[error("host.ca_file: {0}")]
+    Certificates(String),
 }
 
 /// Compiles functions and runs them. One for a process.
@@ -48,6 +52,7 @@ pub struct Engine {
     total_memory: u32,
     pooled: bool,
     guest_settings: GuestSettings,
+    network: Arc<Network>,
     ticker: Ticker,
 }
 
@@ -57,6 +62,12 @@ impl Engine {
     /// # Errors
     /// Where the machine does not allow it.
     pub fn new(settings: EngineSettings) -> Result<Arc<Self>, StartError> {
+        let resolver = SystemResolver::new(settings.outgoing.lookups);
+        Self::with_resolver(settings, Arc::new(resolver))
+    }
+
+    /// The same, with something else that looks names up.
+    pub(crate) fn with_resolver(settings: EngineSettings, resolver: Arc<dyn Resolve>) -> Result<Arc<Self>, StartError> {
         let wasmtime_error = |e: wasmtime::Error| StartError::Wasmtime(format!("{e:#}"));
         let config::Sized { wasmtime, slots, pooled } = config::build(&settings).map_err(wasmtime_error)?;
         let tables_per_slot = config::TABLES_PER_SLOT;
@@ -76,6 +87,7 @@ impl Engine {
             total_memory,
             pooled,
             guest_settings: settings.guest,
+            network: Network::start(settings.outgoing, resolver)?,
             ticker: Ticker::start(settings.tick, move || wasmtime.increment_epoch())?,
         }))
     }
@@ -136,7 +148,9 @@ impl Engine {
         let slots = self.take(&self.slots, prepared.slots().min(self.total_slots)).await;
         let mib = u32::try_from(manifest.limits.memory.0.div_ceil(1 << 20)).unwrap_or(u32::MAX);
         let memory = self.take(&self.memory, mib.clamp(1, self.total_memory)).await;
-        Instance::new(Arc::clone(prepared), manifest, &self.guest_settings, Room { _slots: slots, _memory: memory })
+        let outgoing = Outgoing::new(Arc::clone(&self.network));
+        let room = Room { _slots: slots, _memory: memory };
+        Instance::new(prepared, manifest, &self.guest_settings, outgoing, room)
     }
 
     async fn take(&self, of: &Arc<Semaphore>, count: u32) -> Option<OwnedSemaphorePermit> {

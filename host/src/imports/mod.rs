@@ -2,6 +2,7 @@
 
 mod context;
 mod log;
+pub(crate) mod outgoing;
 pub(crate) mod wasi;
 
 use wasmtime::component::{HasSelf, Linker};
@@ -13,6 +14,7 @@ use crate::guest::Guest;
 pub(crate) fn linker(wasmtime: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(wasmtime);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     Function::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
     Ok(linker)
 }
@@ -26,7 +28,7 @@ mod tests {
     use wasmtime::component::Component;
 
     /// Something out of each interface: a function's name, or a resource's behind a '+'.
-    const SAMPLES: [(&str, &str); 27] = [
+    const SAMPLES: [(&str, &str); 29] = [
         ("wasi:cli/environment@0.2", "get-environment"),
         ("wasi:cli/exit@0.2", "exit"),
         ("wasi:cli/stderr@0.2", "get-stderr"),
@@ -41,6 +43,8 @@ mod tests {
         ("wasi:clocks/wall-clock@0.2", "now"),
         ("wasi:filesystem/preopens@0.2", "get-directories"),
         ("wasi:filesystem/types@0.2", "+descriptor"),
+        ("wasi:http/outgoing-handler@0.2", "handle"),
+        ("wasi:http/types@0.2", "+fields"),
         ("wasi:io/error@0.2", "+error"),
         ("wasi:io/poll@0.2", "+pollable"),
         ("wasi:io/streams@0.2", "+output-stream"),
@@ -84,7 +88,7 @@ mod tests {
                 Err(error) => assert!(!error.contains("missing"), "{interface}: {error}"),
             }
         }
-        assert!(link("wasi:http/types@0.2", "no-such").unwrap_err().contains("missing"));
-        assert!(link("wasi:http/types@0.2", "+fields").is_err());
+        assert!(link("wasi:tls/types@0.2", "no-such").unwrap_err().contains("missing"));
+        assert!(link("wasi:tls/types@0.2", "+fields").is_err());
     }
 }

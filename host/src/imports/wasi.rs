@@ -9,9 +9,11 @@ use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use wasmill_domain::{LogSource, Manifest};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
+use crate::entry::{Captured, Streams, TooMuchOutput};
 use crate::log::SharedLog;
 use crate::settings::GuestSettings;
 
@@ -19,14 +21,31 @@ use crate::settings::GuestSettings;
 const WRITE_AT_ONCE: usize = 64 << 10;
 
 /// What a function's instances find around them.
-pub(crate) fn context(manifest: &Manifest, log: &SharedLog, settings: &GuestSettings) -> WasiCtx {
+pub(crate) fn context(
+    manifest: &Manifest,
+    log: &SharedLog,
+    settings: &GuestSettings,
+    streams: Option<&Streams>,
+) -> WasiCtx {
     let mut builder = WasiCtxBuilder::new();
+    // Where both set a variable, the first is found: the event cannot change what the manifest says.
     for (name, value) in &manifest.env {
         builder.env(name, value);
     }
+    match streams {
+        None => builder.stdout(Output::Log(LogSource::Stdout, log.clone())),
+        Some(streams) => {
+            for (name, value) in &streams.environment {
+                if !manifest.env.contains_key(name) {
+                    builder.env(name, value);
+                }
+            }
+            builder.arg(&*manifest.name);
+            builder.stdin(MemoryInputPipe::new(streams.input.clone())).stdout(Output::Result(streams.output.clone()))
+        }
+    };
     builder
-        .stdout(Output { source: LogSource::Stdout, log: log.clone() })
-        .stderr(Output { source: LogSource::Stderr, log: log.clone() })
+        .stderr(Output::Log(LogSource::Stderr, log.clone()))
         .max_random_size(settings.random_bytes)
         // Not even a socket is made: each would be a file descriptor of the host's.
         .allow_tcp(false)
@@ -37,9 +56,23 @@ pub(crate) fn context(manifest: &Manifest, log: &SharedLog, settings: &GuestSett
 
 /// Standard output or standard error.
 #[derive(Clone)]
-struct Output {
-    source: LogSource,
-    log: SharedLog,
+enum Output {
+    /// Whole lines become log lines.
+    Log(LogSource, SharedLog),
+    /// A command's result.
+    Result(Captured),
+}
+
+impl Output {
+    /// Takes bytes; says whether there was room for them.
+    fn put(&self, bytes: &[u8]) -> Result<(), TooMuchOutput> {
+        match self {
+            Self::Log(source, log) => log.bytes(*source, bytes),
+            Self::Result(captured) if captured.append(bytes) => {}
+            Self::Result(_) => return Err(TooMuchOutput),
+        }
+        Ok(())
+    }
 }
 
 impl IsTerminal for Output {
@@ -63,8 +96,7 @@ impl OutputStream for Output {
         if bytes.len() > WRITE_AT_ONCE {
             return Err(StreamError::trap("wrote more to standard output at once than check-write allowed"));
         }
-        self.log.bytes(self.source, &bytes);
-        Ok(())
+        self.put(&bytes).map_err(|full| StreamError::Trap(full.into()))
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -83,8 +115,7 @@ impl Pollable for Output {
 
 impl AsyncWrite for Output {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.log.bytes(self.source, bytes);
-        Poll::Ready(Ok(bytes.len()))
+        Poll::Ready(self.put(bytes).map(|()| bytes.len()).map_err(io::Error::other))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -12,18 +12,21 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use wasmill_component::PreflightError;
 use wasmill_domain::Digest;
+use wasmill_domain::manifest::Kind;
 use wasmtime::component::{Component, Linker};
 
 use self::disk::Disk;
 use self::memory::Memory;
-use crate::bindings::FunctionPre;
+use crate::entry::Entry;
 use crate::guest::Guest;
 use crate::settings::EngineSettings;
 
 /// A compiled component, linked with everything that it imports: an instance is made from it in microseconds.
 pub struct Prepared {
     digest: Digest,
-    function: FunctionPre<Guest>,
+    wasmtime: wasmtime::Engine,
+    /// At least one.
+    entries: Vec<Arc<Entry>>,
     size: u64,
     slots: u32,
     smallest_memory: u64,
@@ -50,8 +53,15 @@ impl Prepared {
         self.smallest_memory
     }
 
-    pub(crate) fn function(&self) -> &FunctionPre<Guest> {
-        &self.function
+    pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
+        &self.wasmtime
+    }
+
+    /// The way into it as one kind. A manifest that names none, or one that the component is not, was deployed by another
+    /// wasmill: the first kind that it is will do.
+    pub(crate) fn entry(&self, kind: Option<Kind>) -> Arc<Entry> {
+        let named = self.entries.iter().find(|entry| kind == Some(entry.kind()));
+        Arc::clone(named.unwrap_or(&self.entries[0]))
     }
 }
 
@@ -148,7 +158,8 @@ impl Versions {
         if Digest::of(artifact) != digest {
             return Err(PreflightError::Unavailable(format!("what is kept as the artifact {digest} is damaged")));
         }
-        let component = Component::new(&self.wasmtime, artifact).map_err(|e| PreflightError::Compile(sentence(&e)))?;
+        let bytes = wasmill_component::component_of(artifact)?;
+        let component = Component::new(&self.wasmtime, &bytes).map_err(|e| PreflightError::Compile(sentence(&e)))?;
         let Some(disk) = &self.disk else { return Ok(component) };
         let stored = component.serialize().map_err(std::io::Error::other).and_then(|bytes| disk.store(digest, &bytes));
         if let Err(error) = stored {
@@ -160,11 +171,12 @@ impl Versions {
     }
 
     fn link(&self, digest: Digest, component: &Component) -> Result<Prepared, PreflightError> {
-        let function = self
-            .linker
-            .instantiate_pre(component)
-            .and_then(FunctionPre::new)
-            .map_err(|e| PreflightError::Mismatch(sentence(&e)))?;
+        let mismatch = |e: wasmtime::Error| PreflightError::Mismatch(sentence(&e));
+        let linked = self.linker.instantiate_pre(component).map_err(mismatch)?;
+        let entries = Entry::all(component, &linked).map_err(mismatch)?;
+        if entries.is_empty() {
+            return Err(PreflightError::Mismatch("it exports nothing that can be called".into()));
+        }
         let image = component.image_range();
         // Known for every component that imports no modules, and imports are interfaces only.
         let needs = component.resources_required();
@@ -173,7 +185,8 @@ impl Versions {
         });
         Ok(Prepared {
             digest,
-            function,
+            wasmtime: self.wasmtime.clone(),
+            entries: entries.into_iter().map(Arc::new).collect(),
             size: (image.end.addr() - image.start.addr()) as u64,
             slots: memories.max(tables.div_ceil(self.tables_per_slot)).max(1),
             smallest_memory: pages.saturating_mul(64 << 10),
@@ -191,7 +204,8 @@ fn open_disk(dir: &Path, wasmtime: &wasmtime::Engine, most_bytes: u64) -> Option
     }
 }
 
-/// Stands for everything about an engine that decides whether it can load what another one compiled.
+/// Stands for everything about an engine that decides whether it can load what another one compiled, and for what makes
+/// components of core modules.
 fn identity(wasmtime: &wasmtime::Engine) -> Digest {
     use std::hash::{Hash as _, Hasher};
 
@@ -211,6 +225,7 @@ fn identity(wasmtime: &wasmtime::Engine) -> Digest {
 
     let mut collected = Collect::default();
     wasmtime.precompile_compatibility_hash().hash(&mut collected);
+    wasmill_component::ADAPTERS.hash(&mut collected);
     Digest::of(&collected.0)
 }
 

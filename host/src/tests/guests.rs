@@ -1,7 +1,7 @@
 //! Guests in WebAssembly text.
 
 /// What every guest has in its core module: memory with room for a result at 16, and an allocator that never frees.
-const MODULE: &str = r#"
+pub(super) const MODULE: &str = r#"
     (memory (export "memory") 2)
     (global $next (mut i32) (i32.const 65536))
     (func (export "realloc") (param $old i32) (param $old-size i32) (param $align i32) (param $size i32) (result i32)
@@ -31,27 +31,10 @@ pub(super) fn component(handle: &str) -> Vec<u8> {
 
 /// The same for another version of the contract.
 pub(super) fn component_of_version(handle: &str, version: &str) -> Vec<u8> {
+    let types = types(version);
     let text = format!(
         r#"(component
-  (import "wasmill:function/types@{version}" (instance $types
-    (type $event (record
-      (field "id" string) (field "source" string) (field "type" string) (field "subject" (option string))
-      (field "time" (option string)) (field "dataschema" (option string))
-      (field "extensions" (list (tuple string string)))
-      (field "datacontenttype" (option string)) (field "data" (option (list u8)))))
-    (export "event" (type $event' (eq $event)))
-    (type $emitted (record
-      (field "type" string) (field "source" (option string)) (field "subject" (option string))
-      (field "extensions" (list (tuple string string)))
-      (field "datacontenttype" (option string)) (field "data" (option (list u8)))))
-    (export "emitted-event" (type $emitted' (eq $emitted)))
-    (type $output (record
-      (field "content-type" (option string)) (field "data" (list u8)) (field "emit" (list $emitted'))))
-    (export "output" (type $output' (eq $output)))
-    (type $advice (record (field "reason" string) (field "delay-ms" (option u64))))
-    (export "retry-advice" (type $advice' (eq $advice)))
-    (type $failure (variant (case "retry" $advice') (case "reject" string)))
-    (export "failure" (type $failure' (eq $failure)))))
+  {types}
   (import "wasmill:function/log@{version}" (instance $log
     (type $level (enum "trace" "debug" "info" "warn" "error"))
     (export "level" (type $level' (eq $level)))
@@ -103,6 +86,31 @@ pub(super) fn component_of_version(handle: &str, version: &str) -> Vec<u8> {
 )"#
     );
     wat::parse_str(text).unwrap()
+}
+
+/// The contract's types, imported as `$types`.
+pub(super) fn types(version: &str) -> String {
+    format!(
+        r#"(import "wasmill:function/types@{version}" (instance $types
+    (type $event (record
+      (field "id" string) (field "source" string) (field "type" string) (field "subject" (option string))
+      (field "time" (option string)) (field "dataschema" (option string))
+      (field "extensions" (list (tuple string string)))
+      (field "datacontenttype" (option string)) (field "data" (option (list u8)))))
+    (export "event" (type $event' (eq $event)))
+    (type $emitted (record
+      (field "type" string) (field "source" (option string)) (field "subject" (option string))
+      (field "extensions" (list (tuple string string)))
+      (field "datacontenttype" (option string)) (field "data" (option (list u8)))))
+    (export "emitted-event" (type $emitted' (eq $emitted)))
+    (type $output (record
+      (field "content-type" (option string)) (field "data" (list u8)) (field "emit" (list $emitted'))))
+    (export "output" (type $output' (eq $output)))
+    (type $advice (record (field "reason" string) (field "delay-ms" (option u64))))
+    (export "retry-advice" (type $advice' (eq $advice)))
+    (type $failure (variant (case "retry" $advice') (case "reject" string)))
+    (export "failure" (type $failure' (eq $failure)))))"#
+    )
 }
 
 /// Succeeds with `{}`.

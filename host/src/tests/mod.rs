@@ -2,7 +2,9 @@
 //! `functions/`.
 
 mod guests;
+mod kinds;
 mod outcomes;
+mod outgoing;
 mod real;
 mod reuse;
 mod running;

@@ -3,36 +3,77 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmill_domain::{AttemptReport, Digest, Dispatch, FunctionDefinition, LogLine, Outcome, Timestamp};
+use wasmill_domain::{AttemptReport, Digest, Dispatch, FunctionDefinition, FunctionName, LogLine, Outcome, Timestamp};
 use wasmill_store::Finished;
 
 use super::Host;
 use super::version::Version;
 use crate::emit;
+use crate::prepare::Prepared;
 use crate::recorder::Committed;
 use crate::run::{Attempt, Invocation};
 
 /// Makes an attempt and hands its end to the recorder. To be awaited on the threads of guests.
 pub(super) async fn make(host: &Arc<Host>, version: &Version, dispatch: Dispatch) -> Committed {
-    let finished = match version {
-        Version::Ready(definition) => match prepare_and_run(host, definition, &dispatch).await {
-            Ok(attempt) => conclude(host, definition, dispatch, attempt),
-            Err(reason) => not_run(host, dispatch, Outcome::Trap, Some(definition.digest), reason),
-        },
-        Version::Broken(definition, reason) => {
-            let reason = format!("version {} cannot be run: {reason}", definition.version);
-            not_run(host, dispatch, Outcome::Trap, Some(definition.digest), reason)
+    let finished = match ready(host, version, &dispatch.function).await {
+        Ok(Ready { definition, prepared }) => {
+            let running = host.running.begin(&dispatch, definition.digest);
+            let (manifest, name) = (&definition.manifest, &host.settings.name);
+            let invocation = Invocation { prepared: &prepared, manifest, dispatch: &dispatch, host: name };
+            let attempt = host.engine.run(invocation).await;
+            drop(running);
+            conclude(host, &definition, dispatch, attempt)
         }
-        Version::Deleted => {
-            let reason = format!("the function '{}' was deleted", dispatch.function);
-            not_run(host, dispatch, Outcome::Cancelled, None, reason)
-        }
+        Err(unready) => not_run(host, dispatch, unready.outcome, unready.digest, unready.reason),
     };
     host.recorder.record(finished).await
 }
 
+/// A version that can be run now.
+pub(crate) struct Ready {
+    pub(crate) definition: Arc<FunctionDefinition>,
+    pub(crate) prepared: Arc<Prepared>,
+}
+
+/// How an execution ends whose version cannot be run.
+pub(crate) struct Unready {
+    pub(crate) outcome: Outcome,
+    pub(crate) digest: Option<Digest>,
+    pub(crate) reason: String,
+}
+
+/// Gets a version ready to run, which it usually is.
+///
+/// # Errors
+/// What the execution ends with where there is none that can be run.
+pub(crate) async fn ready(host: &Arc<Host>, version: &Version, function: &FunctionName) -> Result<Ready, Unready> {
+    let definition = match version {
+        Version::Ready(definition) => definition,
+        Version::Broken(definition, reason) => {
+            let reason = format!("version {} cannot be run: {reason}", definition.version);
+            return Err(Unready { outcome: Outcome::Trap, digest: Some(definition.digest), reason });
+        }
+        Version::Deleted => {
+            let reason = format!("the function '{function}' was deleted");
+            return Err(Unready { outcome: Outcome::Cancelled, digest: None, reason });
+        }
+    };
+    let mut backoff = crate::backoff::Backoff::new(host.settings.recorder.max_pause);
+    loop {
+        match host.prepare(definition.digest).await {
+            Ok(prepared) => return Ok(Ready { definition: Arc::clone(definition), prepared }),
+            // It fell out of the cache, and the store is away: so is everything else that could be done meanwhile.
+            Err(error) if error.may_pass_later() => backoff.pause().await,
+            Err(error) => {
+                let reason = format!("version {} cannot be run any more: {error}", definition.version);
+                return Err(Unready { outcome: Outcome::Trap, digest: Some(definition.digest), reason });
+            }
+        }
+    }
+}
+
 /// The record of an execution that no version was tried for.
-pub(super) fn not_run(
+pub(crate) fn not_run(
     host: &Host,
     dispatch: Dispatch,
     outcome: Outcome,
@@ -59,30 +100,8 @@ pub(super) fn not_run(
     Finished { dispatch, report, retry_at: None, logs: Vec::new(), emitted: Vec::new() }
 }
 
-/// # Errors
-/// Where the version, which was ready before, is not any more.
-async fn prepare_and_run(
-    host: &Arc<Host>,
-    definition: &Arc<FunctionDefinition>,
-    dispatch: &Dispatch,
-) -> Result<Attempt, String> {
-    let mut backoff = crate::backoff::Backoff::new(host.settings.recorder.max_pause);
-    let prepared = loop {
-        match host.prepare(definition.digest).await {
-            Ok(prepared) => break prepared,
-            // It fell out of the cache, and the store is away: so is everything else that could be done meanwhile.
-            Err(error) if error.may_pass_later() => backoff.pause().await,
-            Err(error) => return Err(format!("version {} cannot be run any more: {error}", definition.version)),
-        }
-    };
-    let _running = host.running.begin(dispatch, definition.digest);
-    let manifest = &definition.manifest;
-    let invocation = Invocation { prepared: &prepared, manifest, dispatch, host: &host.settings.name };
-    Ok(host.engine.run(invocation).await)
-}
-
 /// What follows from an attempt: the executions that it emits, or another attempt, or nothing.
-fn conclude(host: &Host, definition: &FunctionDefinition, dispatch: Dispatch, attempt: Attempt) -> Finished {
+pub(crate) fn conclude(host: &Host, definition: &FunctionDefinition, dispatch: Dispatch, attempt: Attempt) -> Finished {
     let Attempt { mut report, mut logs, emitted, retry_after } = attempt;
     let mut routed = Vec::new();
     if !emitted.is_empty() {

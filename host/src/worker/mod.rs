@@ -1,11 +1,11 @@
 //! A host at work: a worker for each function's queue, and what they share.
 
-mod attempt;
+pub(crate) mod attempt;
 mod frame;
 mod queue;
 mod running;
 mod status;
-mod version;
+pub(crate) mod version;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -52,28 +52,28 @@ pub struct HostParts {
 pub struct Broken(String);
 
 /// What the workers share.
-struct Host {
+pub(crate) struct Host {
     store: Arc<dyn Store>,
     registry: RegistryWatch,
     publisher: FramePublisher,
-    engine: Arc<Engine>,
-    settings: HostSettings,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) settings: HostSettings,
     status: HostStatus,
-    recorder: Recorder,
-    admission: Admission,
-    running: Arc<Running>,
+    pub(crate) recorder: Recorder,
+    pub(crate) admission: Admission,
+    pub(crate) running: Arc<Running>,
     /// Room for frames in hand, in KiB.
     held: Arc<Semaphore>,
     /// The runtime that talks to the store and to the broker. Guests run on another.
     io: Handle,
     /// Take nothing more.
-    stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
     /// Let go of what still runs.
-    cut: CancellationToken,
+    pub(crate) cut: CancellationToken,
 }
 
 /// Names a worker.
-type Key = (TenantName, FunctionName);
+pub(crate) type Key = (TenantName, FunctionName);
 
 /// Works until `shutdown`: takes frames off the queue of every function, makes the attempts, has the ends recorded. Then it takes
 /// nothing more, lets what runs come to its end for as long as the settings' `grace`, gives the rest back, and returns.
@@ -172,7 +172,7 @@ fn start_workers(host: &Arc<Host>, workers: &mut JoinSet<Key>, at_work: &mut Has
 }
 
 impl Host {
-    fn broker(&self) -> &Arc<dyn Broker> {
+    pub(crate) fn broker(&self) -> &Arc<dyn Broker> {
         self.publisher.broker()
     }
 

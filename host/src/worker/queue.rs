@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio_util::task::AbortOnDropHandle;
 use wasmill_broker::{Consumption, Deliveries, Delivery, QueueName, Settle, Tag};
 use wasmill_store::Change;
@@ -16,6 +16,7 @@ use super::frame::{Settled, work};
 use super::version::{Version, Versions, follow};
 use super::{Host, Key, kib};
 use crate::backoff::Backoff;
+use crate::calls;
 
 /// How often the worker of a deleted function looks whether its queue is empty.
 const EMPTY_CHECK: Duration = Duration::from_secs(1);
@@ -35,10 +36,12 @@ pub(super) struct QueueWorker {
     key: Key,
     queue: QueueName,
     versions: Versions,
-    _follow: AbortOnDropHandle<()>,
+    follow: AbortOnDropHandle<()>,
     /// Messages in hand.
     frames: JoinSet<Settled>,
     held: HashMap<Id, Held>,
+    /// What answers the function's calls.
+    answering: JoinHandle<()>,
     /// What sends acknowledgements, for each consumer there was and still is something in hand of.
     acking: JoinSet<()>,
 }
@@ -72,14 +75,16 @@ impl QueueWorker {
         let (sender, versions) = watch::channel(None);
         let follow = AbortOnDropHandle::new(tokio::spawn(follow(Arc::clone(&host), key.clone(), sender)));
         let queue = QueueName::of_function(&key.0, &key.1);
+        let answering = tokio::spawn(calls::answer(Arc::clone(&host), key.clone(), versions.clone()));
         Self {
             host,
             key,
             queue,
             versions,
-            _follow: follow,
+            follow,
             frames: JoinSet::new(),
             held: HashMap::new(),
+            answering,
             acking: JoinSet::new(),
         }
     }
@@ -88,10 +93,13 @@ impl QueueWorker {
     /// back.
     pub(super) async fn run(mut self) -> Key {
         let stop = self.host.stop.clone();
-        tokio::select! {
-            () = stop.cancelled() => return self.key,
+        let stopped = tokio::select! {
+            () = stop.cancelled() => true,
             // The sender lives as long as this.
-            _ = self.versions.wait_for(Option::is_some) => {}
+            _ = self.versions.wait_for(Option::is_some) => false,
+        };
+        if stopped {
+            return self.end().await;
         }
         let mut backoff = Backoff::new(self.host.settings.recorder.max_pause);
         while self.is_for_here() {
@@ -121,7 +129,18 @@ impl QueueWorker {
             }
         }
         self.finish().await;
-        self.key
+        self.end().await
+    }
+
+    /// Ends with the calls that run.
+    async fn end(self) -> Key {
+        let Self { key, follow, answering, .. } = self;
+        // Without it no version changes any more, which ends answering where the host goes on.
+        drop(follow);
+        if let Err(error) = answering.await {
+            tracing::error!(tenant = %key.0, function = %key.1, %error, "the host broke down over its calls");
+        }
+        key
     }
 
     async fn consume(&self, concurrency: NonZeroU16) -> wasmill_broker::Result<Consumption> {

@@ -10,7 +10,7 @@ use crate::backoff::Backoff;
 
 /// What is to be done with a function's executions.
 #[derive(Clone, Debug)]
-pub(super) enum Version {
+pub(crate) enum Version {
     /// This version runs them.
     Ready(Arc<FunctionDefinition>),
     /// This version should, and cannot: each ends with the reason.
@@ -21,7 +21,7 @@ pub(super) enum Version {
 
 impl Version {
     /// The definition, while there is one.
-    pub(super) fn definition(&self) -> Option<&Arc<FunctionDefinition>> {
+    pub(crate) fn definition(&self) -> Option<&Arc<FunctionDefinition>> {
         match self {
             Self::Ready(definition) | Self::Broken(definition, _) => Some(definition),
             Self::Deleted => None,
@@ -31,16 +31,16 @@ impl Version {
 
 /// A function's version, and the revision of the definitions that says so.
 #[derive(Clone, Debug)]
-pub(super) struct Current {
-    pub(super) revision: Revision,
-    pub(super) version: Version,
+pub(crate) struct Current {
+    pub(crate) revision: Revision,
+    pub(crate) version: Version,
 }
 
 /// Where a function's version is found; `None` until the first one is ready.
-pub(super) type Versions = watch::Receiver<Option<Current>>;
+pub(crate) type Versions = watch::Receiver<Option<Current>>;
 
 /// Keeps `current` at the function's current version, for ever.
-pub(super) async fn follow(host: Arc<Host>, key: Key, current: watch::Sender<Option<Current>>) {
+pub(crate) async fn follow(host: Arc<Host>, key: Key, current: watch::Sender<Option<Current>>) {
     let mut registry = host.registry.subscribe();
     loop {
         let (mut revision, wanted) = look(&mut registry, &key);
@@ -77,7 +77,7 @@ pub(super) async fn follow(host: Arc<Host>, key: Key, current: watch::Sender<Opt
 
 /// The version that runs what was decided by `revision`: one of that revision or a later one, once it is ready. It is waited for as
 /// long as the store is away. A store that is there and does not know the revision was set back: then nobody will ever know it.
-pub(super) async fn version_at(host: &Host, versions: &mut Versions, revision: Revision) -> Version {
+pub(crate) async fn version_at(host: &Host, versions: &mut Versions, revision: Revision) -> Version {
     let is_there = |current: &Option<Current>| current.as_ref().is_some_and(|current| current.revision >= revision);
     if !is_there(&versions.borrow()) {
         if reach(host, revision).await {

@@ -17,11 +17,11 @@ use super::error::Result;
 use super::queries::{count, text, time, word};
 use super::session::Session;
 use super::{PostgresStore, change};
-use crate::convert::{self, ManifestRows};
+use crate::convert::{self, ManifestRows, TriggerRow};
 use crate::port::{self, Catalog, Change, Changed, Error, Version};
 
 /// The triggers of each version, in order, by tenant, function and number.
-type Triggers = HashMap<(String, String, i64), Vec<(String, Option<String>)>>;
+type Triggers = HashMap<(String, String, i64), Vec<TriggerRow>>;
 
 #[async_trait]
 impl Catalog for PostgresStore {
@@ -81,7 +81,7 @@ async fn definitions(session: &mut Session<'_>, known: Revision) -> Result<Optio
         return Ok(None);
     }
     let triggers = sqlx::query(
-        "SELECT t.tenant, t.function, t.version, t.event, t.schema FROM functions f JOIN triggers t \
+        "SELECT t.tenant, t.function, t.version, t.event, t.http, t.schema FROM functions f JOIN triggers t \
          ON t.tenant = f.tenant AND t.function = f.name AND t.version = f.current_version \
          ORDER BY t.tenant, t.function, t.version, t.place",
     );
@@ -110,9 +110,13 @@ fn by_version(rows: &[PgRow]) -> Result<Triggers> {
     let mut triggers = Triggers::new();
     for row in rows {
         let version = (get(row, "tenant")?, get(row, "function")?, get(row, "version")?);
-        triggers.entry(version).or_default().push((get(row, "event")?, get(row, "schema")?));
+        triggers.entry(version).or_default().push(trigger_row(row)?);
     }
     Ok(triggers)
+}
+
+pub(super) fn trigger_row(row: &PgRow) -> Result<TriggerRow> {
+    Ok(TriggerRow { event: get(row, "event")?, http: get(row, "http")?, schema: get(row, "schema")? })
 }
 
 fn manifest_rows(row: &PgRow, triggers: &mut Triggers) -> Result<ManifestRows> {
@@ -159,7 +163,7 @@ fn key(row: &PgRow) -> Result<KeyDefinition> {
 
 async fn versions(session: &mut Session<'_>, tenant: &TenantName, function: &FunctionName) -> Result<Vec<Version>> {
     let triggers = sqlx::query(
-        "SELECT tenant, function, version, event, schema FROM triggers WHERE tenant = $1 AND function = $2 ORDER BY version, place",
+        "SELECT tenant, function, version, event, http, schema FROM triggers WHERE tenant = $1 AND function = $2 ORDER BY version, place",
     );
     let triggers = session.rows(triggers.bind(tenant.as_str()).bind(function.as_str())).await?;
     let mut triggers = by_version(&triggers)?;

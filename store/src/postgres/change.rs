@@ -5,7 +5,7 @@ use wasmill_domain::{
     Digest, EventType, FunctionName, KeyDefinition, KeyRole, Manifest, Revision, TenantName, Timestamp,
 };
 
-use super::catalog::digest as digest_of;
+use super::catalog::{digest as digest_of, trigger_row};
 use super::columns::get;
 use super::error::Result;
 use super::listen::CHANNEL;
@@ -92,12 +92,12 @@ async fn deploy(
     let version = version.bind(tenant.as_str()).bind(function.as_str()).bind(number);
     let version = version.bind(digest.as_bytes().as_slice()).bind(rows.manifest).bind(at.as_micros());
     session.execute(version).await?;
-    for (place, (event, schema)) in (0_i64..).zip(rows.triggers) {
-        let trigger = sqlx::query(
-            "INSERT INTO triggers (tenant, function, version, place, event, schema) VALUES ($1, $2, $3, $4, $5, $6)",
+    for (place, trigger) in (0_i64..).zip(rows.triggers) {
+        let insert = sqlx::query(
+            "INSERT INTO triggers (tenant, function, version, place, event, http, schema) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         );
-        let trigger = trigger.bind(tenant.as_str()).bind(function.as_str()).bind(number);
-        session.execute(trigger.bind(place).bind(event).bind(schema)).await?;
+        let insert = insert.bind(tenant.as_str()).bind(function.as_str()).bind(number);
+        session.execute(insert.bind(place).bind(trigger.event).bind(trigger.http).bind(trigger.schema)).await?;
     }
     Ok(Made { version: convert::count("number", number)?, changed: true })
 }
@@ -113,10 +113,10 @@ async fn stored(
         sqlx::query("SELECT digest, manifest FROM versions WHERE tenant = $1 AND function = $2 AND number = $3");
     let row = session.row(version.bind(tenant.as_str()).bind(function.as_str()).bind(number)).await?;
     let triggers = sqlx::query(
-        "SELECT event, schema FROM triggers WHERE tenant = $1 AND function = $2 AND version = $3 ORDER BY place",
+        "SELECT event, http, schema FROM triggers WHERE tenant = $1 AND function = $2 AND version = $3 ORDER BY place",
     );
     let rows = session.rows(triggers.bind(tenant.as_str()).bind(function.as_str()).bind(number)).await?;
-    let triggers = rows.iter().map(|row| Ok((get(row, "event")?, get(row, "schema")?))).collect::<Result<_>>()?;
+    let triggers = rows.iter().map(trigger_row).collect::<Result<_>>()?;
     Ok((digest_of(&row, "digest")?, ManifestRows { manifest: get(&row, "manifest")?, triggers }))
 }
 

@@ -13,11 +13,11 @@ use wasmill_domain::{
 
 use super::queries::{get, time, word};
 use super::{SqliteStore, change, error};
-use crate::convert::{self, ManifestRows};
+use crate::convert::{self, ManifestRows, TriggerRow};
 use crate::port::{Catalog, Change, Changed, Error, Result, Version};
 
 /// The triggers of each version, in order, by tenant, function and number.
-type Triggers = HashMap<(String, String, i64), Vec<(String, Option<String>)>>;
+type Triggers = HashMap<(String, String, i64), Vec<TriggerRow>>;
 
 #[async_trait]
 impl Catalog for SqliteStore {
@@ -77,7 +77,7 @@ async fn definitions(connection: &mut SqliteConnection) -> Result<Definitions> {
     let revision: i64 =
         sqlx::query_scalar("SELECT revision FROM revision").fetch_one(&mut *connection).await.map_err(error::of)?;
     let triggers = sqlx::query(
-        "SELECT t.tenant, t.function, t.version, t.event, t.schema FROM functions f JOIN triggers t \
+        "SELECT t.tenant, t.function, t.version, t.event, t.http, t.schema FROM functions f JOIN triggers t \
          ON t.tenant = f.tenant AND t.function = f.name AND t.version = f.current_version \
          ORDER BY t.tenant, t.function, t.version, t.place",
     )
@@ -118,9 +118,13 @@ fn by_version(rows: &[SqliteRow]) -> Result<Triggers> {
     let mut triggers = Triggers::new();
     for row in rows {
         let version = (get(row, "tenant")?, get(row, "function")?, get(row, "version")?);
-        triggers.entry(version).or_default().push((get(row, "event")?, get(row, "schema")?));
+        triggers.entry(version).or_default().push(trigger_row(row)?);
     }
     Ok(triggers)
+}
+
+pub(super) fn trigger_row(row: &SqliteRow) -> Result<TriggerRow> {
+    Ok(TriggerRow { event: get(row, "event")?, http: get(row, "http")?, schema: get(row, "schema")? })
 }
 
 fn manifest_rows(row: &SqliteRow, triggers: &mut Triggers) -> Result<ManifestRows> {
@@ -166,7 +170,7 @@ async fn versions(
     function: &FunctionName,
 ) -> Result<Vec<Version>> {
     let triggers = sqlx::query(
-        "SELECT tenant, function, version, event, schema FROM triggers WHERE tenant = ? AND function = ? ORDER BY version, place",
+        "SELECT tenant, function, version, event, http, schema FROM triggers WHERE tenant = ? AND function = ? ORDER BY version, place",
     )
     .bind(tenant.as_str())
     .bind(function.as_str())

@@ -8,6 +8,7 @@ use wasmill_domain::{
     Digest, EventType, FunctionName, KeyDefinition, KeyRole, Manifest, Revision, TenantName, Timestamp,
 };
 
+use super::catalog::trigger_row;
 use super::error;
 use crate::convert::{self, ManifestRows};
 use crate::port::{Change, Changed, Error, Result};
@@ -101,12 +102,12 @@ async fn deploy(
     let version = version.bind(tenant.as_str()).bind(function.as_str()).bind(number);
     let version = version.bind(digest.as_bytes().as_slice()).bind(rows.manifest).bind(at.as_micros());
     run(connection, version).await?;
-    for (place, (event, schema)) in (0_i64..).zip(rows.triggers) {
-        let trigger = sqlx::query(
-            "INSERT INTO triggers (tenant, function, version, place, event, schema) VALUES (?, ?, ?, ?, ?, ?)",
+    for (place, trigger) in (0_i64..).zip(rows.triggers) {
+        let insert = sqlx::query(
+            "INSERT INTO triggers (tenant, function, version, place, event, http, schema) VALUES (?, ?, ?, ?, ?, ?, ?)",
         );
-        let trigger = trigger.bind(tenant.as_str()).bind(function.as_str()).bind(number);
-        run(connection, trigger.bind(place).bind(event).bind(schema)).await?;
+        let insert = insert.bind(tenant.as_str()).bind(function.as_str()).bind(number);
+        run(connection, insert.bind(place).bind(trigger.event).bind(trigger.http).bind(trigger.schema)).await?;
     }
     Ok(Made { version: convert::count("number", number)?, changed: true })
 }
@@ -126,8 +127,8 @@ async fn stored(
             .fetch_one(&mut *connection)
             .await
             .map_err(error::of)?;
-    let triggers = sqlx::query_as(
-        "SELECT event, schema FROM triggers WHERE tenant = ? AND function = ? AND version = ? ORDER BY place",
+    let triggers = sqlx::query(
+        "SELECT event, http, schema FROM triggers WHERE tenant = ? AND function = ? AND version = ? ORDER BY place",
     )
     .bind(tenant.as_str())
     .bind(function.as_str())
@@ -135,6 +136,7 @@ async fn stored(
     .fetch_all(connection)
     .await
     .map_err(error::of)?;
+    let triggers = triggers.iter().map(trigger_row).collect::<Result<_>>()?;
     Ok((convert::digest("digest", &digest)?, ManifestRows { manifest, triggers }))
 }
 

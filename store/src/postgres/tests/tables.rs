@@ -76,7 +76,7 @@ async fn rows_that_make_no_sense_are_refused() {
         "INSERT INTO revision VALUES (2, 1)".into(),
         "INSERT INTO artifacts VALUES ('31 bytes are not enough', 0, '')".into(),
         "INSERT INTO functions VALUES ('t', 'f', 1)".into(),
-        "INSERT INTO triggers VALUES ('t', 'f', 1, 0, 'a', NULL)".into(),
+        "INSERT INTO triggers VALUES ('t', 'f', 1, 0, 'a', NULL, NULL)".into(),
         "INSERT INTO leases VALUES ('l', 'h', 0, 0)".into(),
     ] {
         assert!(!accepts(db, &refused).await, "{refused}");

@@ -1,0 +1,276 @@
+//! An HTTP request as data: as bytes of `application/http` (<https://www.rfc-editor.org/rfc/rfc9112#section-10.2>), which is how an
+//! event carries one, and the frames that carry one and its response between a gateway and a host.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::execution::{Dispatch, Outcome};
+use crate::frame::Frame;
+
+/// The media type of an event's data that is a request.
+pub const MEDIA_TYPE: &str = "application/http";
+
+/// The type of events that HTTP triggers make.
+pub const EVENT_TYPE: &str = "wasmill.http.request";
+
+/// The extension attribute of an event whose request had a body that was streamed, and is not part of the data.
+pub const BODY_OMITTED: &str = "bodyomitted";
+
+/// The most header fields of a request in an event.
+const MAX_HEADERS: usize = 256;
+
+/// Names in lower case and values, in order; a name may come more than once.
+pub type Headers = Vec<(String, Bytes)>;
+
+/// A request without its body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestHead {
+    /// In capitals, as it came.
+    pub method: String,
+    /// Path and query, percent-encoded: `/orders/7?full=1`.
+    pub target: String,
+    /// `http` or `https`.
+    pub scheme: String,
+    /// The host, and the port where it is not the usual one.
+    pub authority: String,
+    /// The header fields, without those that concern a single connection and without `host`.
+    pub headers: Headers,
+}
+
+/// A response without its body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResponseHead {
+    /// The status code.
+    pub status: u16,
+    /// The header fields.
+    pub headers: Headers,
+}
+
+/// What a gateway says first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opening {
+    /// The execution that the request is.
+    pub dispatch: Dispatch,
+    /// The request.
+    pub head: RequestHead,
+    /// The beginning of its body.
+    pub body: Bytes,
+    /// Whether that is all of it.
+    pub complete: bool,
+}
+
+/// What a gateway says next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Upload {
+    /// More of the body.
+    Data(Bytes),
+    /// The body has ended, with these trailers.
+    End(Headers),
+}
+
+/// What a host says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Download {
+    /// The response begins.
+    Head(ResponseHead),
+    /// More of its body.
+    Data(Bytes),
+    /// The body has ended, with these trailers.
+    End(Headers),
+    /// There will be no response, and why.
+    Failed {
+        /// How the attempt ended.
+        outcome: Outcome,
+        /// For the operator.
+        message: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireOpening {
+    frame: Bytes,
+    head: RequestHead,
+    body: Bytes,
+    complete: bool,
+}
+
+/// The version of the frames, their first byte.
+const VERSION: u8 = 1;
+
+/// Bytes that are not what they should be.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct DecodeError(String);
+
+fn encode<T: Serialize>(value: &T) -> Bytes {
+    // Cannot fail: everything in the frames serializes, into memory.
+    postcard::to_extend(value, vec![VERSION]).unwrap_or_default().into()
+}
+
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
+    match bytes.split_first() {
+        Some((&VERSION, rest)) => {
+            postcard::from_bytes(rest).map_err(|e| DecodeError(format!("a frame that cannot be read: {e}")))
+        }
+        Some((version, _)) => Err(DecodeError(format!("a frame of version {version}, which is not known here"))),
+        None => Err(DecodeError("an empty frame".into())),
+    }
+}
+
+impl Opening {
+    /// As bytes.
+    pub fn encode(self) -> Bytes {
+        let Self { dispatch, head, body, complete } = self;
+        encode(&WireOpening { frame: Frame::single(dispatch).encode().into(), head, body, complete })
+    }
+
+    /// From bytes.
+    ///
+    /// # Errors
+    /// Where they are damaged, or of another version.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let WireOpening { frame, head, body, complete } = decode(bytes)?;
+        let frame = Frame::decode(&frame).map_err(|e| DecodeError(e.to_string()))?;
+        let dispatch = frame.into_dispatches().into_iter().next();
+        let dispatch = dispatch.ok_or_else(|| DecodeError("a request without an execution".into()))?;
+        Ok(Self { dispatch, head, body, complete })
+    }
+}
+
+impl Upload {
+    /// As bytes.
+    pub fn encode(&self) -> Bytes {
+        encode(self)
+    }
+
+    /// From bytes.
+    ///
+    /// # Errors
+    /// As [`Opening::decode`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        decode(bytes)
+    }
+}
+
+impl Download {
+    /// As bytes.
+    pub fn encode(&self) -> Bytes {
+        encode(self)
+    }
+
+    /// From bytes.
+    ///
+    /// # Errors
+    /// As [`Opening::decode`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        decode(bytes)
+    }
+}
+
+impl RequestHead {
+    /// The request as `application/http`.
+    pub fn to_message(&self, body: &[u8]) -> Bytes {
+        let mut head = String::new();
+        // Writing to a string cannot fail.
+        let _ = write!(head, "{} {} HTTP/1.1\r\nhost: {}\r\n", self.method, self.target, self.authority);
+        let mut message = head.into_bytes();
+        for (name, value) in &self.headers {
+            message.extend_from_slice(name.as_bytes());
+            message.extend_from_slice(b": ");
+            message.extend_from_slice(value);
+            message.extend_from_slice(b"\r\n");
+        }
+        message.extend_from_slice(b"\r\n");
+        message.extend_from_slice(body);
+        message.into()
+    }
+
+    /// A request from `application/http`, and its body: all that follows the head.
+    ///
+    /// # Errors
+    /// Where it is not a request as HTTP/1.1 writes it.
+    pub fn from_message(message: &Bytes) -> Result<(Self, Bytes), DecodeError> {
+        let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut request = httparse::Request::new(&mut fields);
+        let not_a_request = |why: &str| DecodeError(format!("the data is not a request as {MEDIA_TYPE} has it: {why}"));
+        let length = match request.parse(message) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) => return Err(not_a_request("its head does not end")),
+            Err(error) => return Err(not_a_request(&error.to_string())),
+        };
+        let mut authority = String::new();
+        let mut headers = Headers::new();
+        for field in &*request.headers {
+            let name = field.name.to_ascii_lowercase();
+            if name == "host" {
+                authority = String::from_utf8_lossy(field.value).into_owned();
+            } else {
+                headers.push((name, Bytes::copy_from_slice(field.value)));
+            }
+        }
+        let (method, target) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
+        let head =
+            Self { method: method.to_owned(), target: target.to_owned(), scheme: "http".into(), authority, headers };
+        Ok((head, message.slice(length..)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn head() -> RequestHead {
+        RequestHead {
+            method: "POST".into(),
+            target: "/orders/7?full=1".into(),
+            scheme: "http".into(),
+            authority: "api.example.com:8080".into(),
+            headers: vec![
+                ("accept".into(), "a".into()),
+                ("accept".into(), "b".into()),
+                ("x".into(), vec![0xff].into()),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_request_is_written_and_read() {
+        let message = head().to_message(b"\r\n\r\nbody\0");
+        assert!(message.starts_with(b"POST /orders/7?full=1 HTTP/1.1\r\nhost: api.example.com:8080\r\naccept: a\r\n"));
+        let (read, body) = RequestHead::from_message(&message).unwrap();
+        assert_eq!((read, body.as_ref()), (head(), &b"\r\n\r\nbody\0"[..]));
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        for bad in ["", "GET / HTTP/1.1\r\n", "HTTP/1.1 200 OK\r\n\r\n", "GET /a b HTTP/1.1\r\n\r\n"] {
+            assert!(RequestHead::from_message(&Bytes::from(bad)).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn frames_are_written_and_read() {
+        for download in [
+            Download::Head(ResponseHead { status: 200, headers: vec![("a".into(), "b".into())] }),
+            Download::Data("x".into()),
+            Download::End(vec![]),
+            Download::Failed { outcome: Outcome::Trap, message: "it broke".into() },
+        ] {
+            assert_eq!(Download::decode(&download.encode()).unwrap(), download);
+        }
+        let upload = Upload::End(vec![("checksum".into(), "7".into())]);
+        assert_eq!(Upload::decode(&upload.encode()).unwrap(), upload);
+        assert!(Upload::decode(&[]).is_err() && Upload::decode(&[9, 0]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let _ = (Opening::decode(&bytes), Upload::decode(&bytes), Download::decode(&bytes));
+            let _ = RequestHead::from_message(&bytes.into());
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Requests that become events on the function's queue: answered at once, or with the result.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use http::request::Parts;
+use tokio::time::Instant;
+use uuid::Uuid;
+use wasmill_domain::event::{Attribute, Event, is_json_media_type};
+use wasmill_domain::http_message::{EVENT_TYPE, MEDIA_TYPE};
+use wasmill_domain::manifest::Kind;
+use wasmill_domain::{Dispatch, ExecutionId, Outcome, State, Timestamp};
+use wasmill_store::ExecutionDetail;
+
+use super::{Routed, failed, request};
+use crate::app::App;
+use crate::body::{media_type, not_json};
+use crate::documents::events::Accepted;
+use crate::error::{Error, Result};
+use crate::ingest;
+use crate::invoke::{end_of, publish};
+use crate::problem::Fault;
+
+/// How much longer than its attempts an execution is waited for: its way through the queue.
+const MARGIN: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Answers `202` with the execution's id; it runs from the queue.
+pub(super) async fn accept(app: &Arc<App>, routed: Routed, request: Request) -> Result<Response> {
+    let _room = app.admit()?;
+    let dispatch = dispatch_of(app, &routed, request, routed.function.manifest.retry.max_attempts).await?;
+    let accepted = Accepted::new(&dispatch.event, std::slice::from_ref(&dispatch));
+    ingest::accept::accept(app, vec![dispatch]).await?;
+    Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
+}
+
+/// Runs the function from the queue and answers with its result. Only one attempt is made: the caller can try again.
+pub(super) async fn run(app: &Arc<App>, routed: Routed, request: Request) -> Result<Response> {
+    let _room = app.admit_waiting()?;
+    let dispatch = dispatch_of(app, &routed, request, 1).await?;
+    let deadline = Instant::now() + routed.function.manifest.limits.timeout.0 + MARGIN;
+    let reply = publish(app, &dispatch).await?;
+    let detail = end_of(app, &dispatch, reply, deadline).await;
+    match detail {
+        Some(detail) if detail.summary.state.is_terminal() => response_of(detail),
+        // It goes on; the caller learns where to look.
+        _ => {
+            let location = format!("/v1/executions/{}", dispatch.execution);
+            Ok((StatusCode::ACCEPTED, [(LOCATION, location)]).into_response())
+        }
+    }
+}
+
+/// The result as a response.
+fn response_of(detail: ExecutionDetail) -> Result<Response> {
+    let execution = detail.summary.id;
+    match (detail.summary.state, detail.summary.outcome) {
+        (State::Succeeded, _) => {
+            let Some(output) = detail.output else { return Ok(StatusCode::NO_CONTENT.into_response()) };
+            let mut response = output.data.into_response();
+            // Cannot fail: a result's media type was checked when it was recorded.
+            if let Ok(value) = HeaderValue::try_from(output.content_type) {
+                response.headers_mut().insert(CONTENT_TYPE, value);
+            }
+            Ok(response)
+        }
+        (_, Some(Outcome::Rejected)) => {
+            let reason = detail.summary.message.unwrap_or_default();
+            Err(Error::Unprocessable(format!("the function refuses the request: {reason}")))
+        }
+        (_, Some(Outcome::TimedOut)) => Err(failed(StatusCode::GATEWAY_TIMEOUT, execution)),
+        (_, Some(Outcome::Cancelled)) => Err(failed(StatusCode::SERVICE_UNAVAILABLE, execution)),
+        _ => Err(failed(StatusCode::BAD_GATEWAY, execution)),
+    }
+}
+
+/// Makes the execution that a request is.
+async fn dispatch_of(app: &App, routed: &Routed, request: Request, max_attempts: u32) -> Result<Dispatch> {
+    let (parts, body) = request.into_parts();
+    let _share =
+        app.admit_bytes(app.settings.max_event_bytes.min(usize::try_from(length_of(&parts)).unwrap_or(usize::MAX)))?;
+    let body = request::read(app, body, app.settings.max_event_bytes).await?;
+    check(routed, &parts, &body)?;
+    let event = event_of(routed, &parts, body)?;
+    Ok(mint(routed, event, max_attempts))
+}
+
+/// The length that a request announces; where it does not, as much as it may have.
+fn length_of(parts: &Parts) -> u64 {
+    let announced = parts.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    announced.unwrap_or(u64::MAX)
+}
+
+/// An execution of the routed function.
+pub(super) fn mint(routed: &Routed, event: Event, max_attempts: u32) -> Dispatch {
+    let now = Timestamp::now();
+    Dispatch {
+        tenant: routed.tenant.clone(),
+        function: routed.function.name.clone(),
+        execution: ExecutionId::new(),
+        attempt: 1,
+        max_attempts,
+        accepted_at: now,
+        queued_at: now,
+        trace: routed.trace.clone(),
+        parent: None,
+        revision: routed.registry.revision(),
+        event: Arc::new(event),
+    }
+}
+
+/// Checks a body against the trigger's schema, where there is one.
+///
+/// # Errors
+/// Where it is not JSON, or does not satisfy the schema.
+pub(super) fn check(routed: &Routed, parts: &Parts, body: &Bytes) -> Result<()> {
+    if !routed.route.is_checked() {
+        return Ok(());
+    }
+    if !media_type(&parts.headers)?.as_deref().is_some_and(is_json_media_type) {
+        return Err(Error::MediaType(
+            "the route takes JSON: say so by 'Content-Type: application/json'".into(),
+            &["application/json"],
+        ));
+    }
+    let data = serde_json::from_slice(body).map_err(|error| Error::BadDocument(not_json("", "the body", &error)))?;
+    routed.route.check(&data).map_err(|refusal| {
+        let detail = format!("the body does not satisfy the schema of {}", refusal.owner);
+        let faults = refusal.violations.into_iter().map(|violation| Fault::at(violation.pointer, violation.message));
+        Error::SchemaViolation(detail, faults.collect())
+    })
+}
+
+/// The event that a request is: to a handler the request itself, to others its body.
+fn event_of(routed: &Routed, parts: &Parts, body: Bytes) -> Result<Event> {
+    let mut event = blank(routed, parts)?;
+    if routed.function.manifest.kind == Some(Kind::Http) {
+        let head = request::head_of(parts, &routed.path);
+        event.datacontenttype = Some(MEDIA_TYPE.into());
+        event.data = Some(head.to_message(&body));
+        return Ok(event);
+    }
+    let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if !body.is_empty() {
+        event.datacontenttype = Some(content_type.unwrap_or("application/octet-stream").to_owned());
+        event.data = Some(body);
+    }
+    Ok(event)
+}
+
+/// The event without its data: method, path, query and the path's parameters are attributes.
+pub(super) fn blank(routed: &Routed, parts: &Parts) -> Result<Event> {
+    // A type without a wildcard is valid, so this cannot fail.
+    let event_type = EVENT_TYPE.parse().map_err(|e| Error::Internal(format!("the type of requests: {e}")))?;
+    let source = format!("/http/{}{}", routed.tenant, routed.path);
+    let mut event = Event::new(Uuid::now_v7().to_string(), source, event_type, Bytes::new());
+    (event.data, event.datacontenttype) = (None, None);
+    let mut set = |name: &str, value: &str| event.set(name, Attribute::String(value.to_owned()));
+    set("httpmethod", parts.method.as_str())?;
+    set("httppath", &routed.path)?;
+    if let Some(query) = parts.uri.query() {
+        set("httpquery", query)?;
+    }
+    for (name, value) in &routed.parameters {
+        set(&format!("param{name}"), value)?;
+    }
+    Ok(event)
+}

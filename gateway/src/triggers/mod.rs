@@ -1,0 +1,172 @@
+//! HTTP triggers: requests below `/http/TENANT`, and those for a host name that a trigger names.
+//!
+//! The route is found ([`wasmill_domain::routes`]), cross-origin rules are applied ([`cors`]), and the request becomes an execution: a
+//! handler's response is streamed to the waiting caller ([`exchange`]), every other request is an event on the function's
+//! queue ([`event`]).
+
+mod cors;
+mod event;
+mod exchange;
+mod request;
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{ALLOW, HOST, HeaderValue};
+use http::uri::Authority;
+use http::{HeaderMap, Method, StatusCode};
+use wasmill_domain::manifest::Kind;
+use wasmill_domain::manifest::http::{Method as HttpMethod, Mode};
+use wasmill_domain::routes::{Found, Route};
+use wasmill_domain::{ExecutionId, FunctionDefinition, Registry, TenantName, TraceContext};
+
+use crate::app::{App, Shared};
+use crate::error::{Error, Result};
+
+/// Where the HTTP triggers of every tenant begin.
+const PREFIX: &str = "/http/";
+
+/// A request that a function answers.
+struct Routed {
+    tenant: TenantName,
+    registry: Arc<Registry>,
+    function: Arc<FunctionDefinition>,
+    route: Route,
+    /// The path's parameters, decoded.
+    parameters: Vec<(String, String)>,
+    /// What the function sees as the path.
+    path: String,
+    trace: TraceContext,
+}
+
+/// Answers requests for a host name that a trigger names, whatever their path, and those below `/http/TENANT`; passes the others
+/// on.
+pub(crate) async fn answer_or_pass(State(app): State<Shared>, request: Request, next: Next) -> Response {
+    let registry = app.registry.current();
+    let host = host_of(&request);
+    if let Some((tenant, _)) = host.as_deref().and_then(|host| registry.routes_of_host(host)) {
+        let (tenant, path) = (tenant.clone(), request.uri().path().to_owned());
+        return answer(&app, &registry, tenant, path, request).await;
+    }
+    let Some(rest) = request.uri().path().strip_prefix(PREFIX) else { return next.run(request).await };
+    let (tenant, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let path = if path.is_empty() { "/".to_owned() } else { path.to_owned() };
+    match tenant.parse::<TenantName>() {
+        Ok(tenant) => answer(&app, &registry, tenant, path, request).await,
+        Err(_) => nothing_at(&path).into_response(),
+    }
+}
+
+async fn answer(
+    app: &Arc<App>,
+    registry: &Arc<Registry>,
+    tenant: TenantName,
+    path: String,
+    request: Request,
+) -> Response {
+    let routed = match find(registry, tenant, path, &request) {
+        Ok(routed) => routed,
+        Err(refused) => return *refused,
+    };
+    let cors = routed.route.trigger().and_then(|trigger| trigger.cors.clone());
+    let origin = request.headers().get(http::header::ORIGIN).cloned();
+    let answered = serve(app, routed, request).await;
+    let mut response = answered.unwrap_or_else(Error::into_response);
+    if let (Some(cors), Some(origin)) = (cors, origin) {
+        cors::allow(&cors, &origin, response.headers_mut());
+    }
+    response
+}
+
+/// Finds what answers a request, or what the gateway answers itself.
+fn find(
+    registry: &Arc<Registry>,
+    tenant: TenantName,
+    path: String,
+    request: &Request,
+) -> Result<Routed, Box<Response>> {
+    let host = host_of(request);
+    let routes = registry.routes(&tenant);
+    let method = request.method();
+    let found = routes.map_or(Found::Nothing, |routes| routes.find(host.as_deref(), method.as_str(), &path));
+    match found {
+        Found::Route(route, parameters) => {
+            if let Some(preflight) = cors::preflight(route.trigger(), method, request.headers()) {
+                return Err(Box::new(preflight));
+            }
+            let parameters = parameters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+            let (function, route) = (Arc::clone(&route.function), route.clone());
+            let trace = trace_of(request.headers());
+            Ok(Routed { tenant, registry: Arc::clone(registry), function, route, parameters, path, trace })
+        }
+        Found::OtherMethods(triggers) => {
+            let triggers: Vec<_> = triggers.iter().filter_map(|route| route.trigger()).collect();
+            let wanted = request.headers().get(http::header::ACCESS_CONTROL_REQUEST_METHOD);
+            let preflight = triggers.iter().find_map(|trigger| {
+                let answers = wanted.is_some_and(|wanted| {
+                    trigger.methods.iter().any(|method| method.as_str().as_bytes() == wanted.as_bytes())
+                });
+                answers.then(|| cors::preflight(Some(trigger), method, request.headers())).flatten()
+            });
+            let methods = triggers.iter().flat_map(|trigger| &trigger.methods).map(HttpMethod::as_str);
+            Err(Box::new(preflight.unwrap_or_else(|| other_methods(method, methods.collect()))))
+        }
+        Found::Nothing => Err(Box::new(nothing_at(&path).into_response())),
+    }
+}
+
+/// The answer to a method that no function answers at this path: the list of those that one does.
+fn other_methods(method: &Method, mut methods: Vec<&str>) -> Response {
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    methods.push("OPTIONS");
+    methods.sort_unstable();
+    methods.dedup();
+    let mut response = if method == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        Error::MethodNotAllowed(method.clone()).into_response()
+    };
+    if let Ok(allow) = HeaderValue::try_from(methods.join(", ")) {
+        response.headers_mut().insert(ALLOW, allow);
+    }
+    response
+}
+
+async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> Result<Response> {
+    let mode = routed.route.trigger().map(|trigger| trigger.mode).unwrap_or_default();
+    match (mode, routed.function.manifest.kind) {
+        (Mode::Sync, Some(Kind::Http)) => exchange::serve(app, routed, request).await,
+        (Mode::Sync, _) => event::run(app, routed, request).await,
+        (Mode::Async, _) => event::accept(app, routed, request).await,
+    }
+}
+
+/// The name in the header Host, or in the authority of HTTP/2, in lower case and without the port.
+fn host_of(request: &Request) -> Option<String> {
+    let authority = request.uri().authority().map(Authority::as_str);
+    let header = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let text = authority.or(header)?;
+    let name = if text.starts_with('[') { text } else { text.rsplit_once(':').map_or(text, |(name, _)| name) };
+    Some(name.to_ascii_lowercase())
+}
+
+fn trace_of(headers: &HeaderMap) -> TraceContext {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let given = header("traceparent").and_then(|parent| TraceContext::parse(parent, header("tracestate")));
+    given.unwrap_or_else(TraceContext::new_root)
+}
+
+fn nothing_at(path: &str) -> Error {
+    let path: String = path.chars().take(100).collect();
+    Error::NotFound(format!("no function answers HTTP requests at '{path}'"))
+}
+
+/// The problem of a function that did not answer as it should have. What it said is for its owner, who finds it by the
+/// execution's id; the caller may be anybody.
+fn failed(status: StatusCode, execution: ExecutionId) -> Error {
+    Error::Function(status, execution)
+}

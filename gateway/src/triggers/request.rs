@@ -1,0 +1,88 @@
+//! What a function gets of a request.
+
+use axum::body::{Body, HttpBody as _};
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{
+    CONNECTION, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+};
+use http::request::Parts;
+use http::uri::Authority;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use wasmill_domain::http_message::{Headers, RequestHead};
+
+use crate::app::App;
+use crate::error::{Error, Result};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+/// Fields that concern one connection only: <https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1>.
+const HOP_BY_HOP: [HeaderName; 7] =
+    [CONNECTION, KEEP_ALIVE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE];
+
+/// The request's head as the function sees it, at `path`.
+pub(super) fn head_of(parts: &Parts, path: &str) -> RequestHead {
+    let target = match parts.uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let authority = parts.uri.authority().map(Authority::as_str).or(host).unwrap_or_default();
+    let scheme = if parts.uri.scheme_str() == Some("https") { "https" } else { "http" };
+    RequestHead {
+        method: parts.method.to_string(),
+        target,
+        scheme: scheme.into(),
+        authority: authority.into(),
+        headers: end_to_end(&parts.headers).filter(|(name, _)| name != HOST.as_str()).collect(),
+    }
+}
+
+/// The fields that concern both ends.
+pub(super) fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (String, Bytes)> {
+    let named: Vec<String> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    headers.iter().filter_map(move |(name, value)| {
+        let hop = HOP_BY_HOP.contains(name) || named.iter().any(|named| named == name.as_str());
+        (!hop).then(|| (name.as_str().to_owned(), Bytes::copy_from_slice(value.as_bytes())))
+    })
+}
+
+/// Fields as the server sends them. What cannot be one is left out.
+pub(super) fn header_map(fields: Headers) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in fields {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), http::HeaderValue::from_maybe_shared(value))
+            && !HOP_BY_HOP.contains(&name)
+        {
+            map.append(name, value);
+        }
+    }
+    map
+}
+
+/// Whether a body is short enough to travel with its head.
+pub(super) fn is_short(body: &Body, limit: usize) -> bool {
+    body.size_hint().exact().is_some_and(|length| length <= limit as u64)
+}
+
+/// Reads a body as it comes, compressed or not.
+///
+/// # Errors
+/// Where it is longer than `limit`, takes too long, or breaks off.
+pub(super) async fn read(app: &App, body: Body, limit: usize) -> Result<Bytes> {
+    let patience = app.settings.body_timeout;
+    let collected = tokio::time::timeout(patience, Limited::new(body, limit).collect()).await;
+    match collected.map_err(|_| Error::Timeout(patience))? {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(Error::TooLarge(format!("the body is longer than the {limit} bytes that are taken here")))
+        }
+        Err(_) => Err(Error::BadRequest("the body breaks off".into())),
+    }
+}

@@ -1,0 +1,62 @@
+//! The body of a request, as it comes over the line.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::{Body, Frame};
+use wasmill_broker::Listener;
+use wasmill_domain::http_message::{Headers, Upload};
+use wasmtime_wasi_http::Error;
+
+/// What is known of a body.
+pub(super) struct UploadBody {
+    /// What came with the head.
+    first: Bytes,
+    /// Where the rest comes from; nothing once all is here.
+    rest: Option<Listener>,
+}
+
+impl UploadBody {
+    /// A body that begins with `first`, and goes on with what comes over the line unless it is `complete`.
+    pub(super) fn new(first: Bytes, complete: bool, listener: Listener) -> Self {
+        Self { first, rest: (!complete).then_some(listener) }
+    }
+}
+
+impl Body for UploadBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if !self.first.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.first)))));
+        }
+        let Some(listener) = &mut self.rest else { return Poll::Ready(None) };
+        let heard = std::task::ready!(listener.poll_hear(context));
+        let upload = heard.and_then(|frame| Upload::decode(&frame).ok());
+        if !matches!(upload, Some(Upload::Data(_))) {
+            self.rest = None;
+        }
+        Poll::Ready(match upload {
+            Some(Upload::Data(data)) => Some(Ok(Frame::data(data))),
+            Some(Upload::End(trailers)) if trailers.is_empty() => None,
+            Some(Upload::End(trailers)) => Some(Ok(Frame::trailers(header_map(trailers)))),
+            // The caller is gone, or says what is not understood here.
+            None => Some(Err(Error::ConnectionTerminated)),
+        })
+    }
+}
+
+/// Fields as a map. What cannot be a field is left out.
+fn header_map(fields: Headers) -> HeaderMap {
+    let field = |(name, value): (String, Bytes)| {
+        Some((HeaderName::try_from(name).ok()?, HeaderValue::from_maybe_shared(value).ok()?))
+    };
+    let mut map = HeaderMap::new();
+    for (name, value) in fields.into_iter().filter_map(field) {
+        map.append(name, value);
+    }
+    map
+}

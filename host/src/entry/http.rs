@@ -1,0 +1,364 @@
+//! HTTP handlers: an event is a request in binary mode, as the HTTP binding of CloudEvents has it
+//! (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>), and the response is
+//! the result.
+
+use std::future::Future;
+use std::pin::pin;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use wasmill_broker::{LINE_FRAME, Speaker};
+use wasmill_domain::Event;
+use wasmill_domain::http_message::{self, Download, Headers, RequestHead, ResponseHead};
+use wasmtime::Store;
+use wasmtime_wasi_http::p2::bindings::Proxy;
+use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
+use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+use wasmtime_wasi_http::{Error as WasiHttpError, WasiHttpView as _};
+
+use super::{Returned, TooMuchOutput, contract, retry};
+use crate::guest::Guest;
+use crate::outcome::Broken;
+
+/// The name that a handler sees itself called by.
+const AUTHORITY: &str = "function.wasmill.internal";
+
+/// How much of a refusing response's text becomes the reason, in characters.
+const REASON: usize = 300;
+
+/// What a handler set as its response.
+type Answer = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
+
+/// A request that a caller waits for the response to.
+pub(crate) struct Exchange {
+    /// The request.
+    pub(crate) head: RequestHead,
+    /// Its body, as it comes.
+    pub(crate) body: UnsyncBoxBody<Bytes, WasiHttpError>,
+    /// Where the response goes.
+    pub(crate) speaker: Speaker,
+}
+
+/// An event as a request, and the response as its result.
+pub(super) async fn call(proxy: &Proxy, store: &mut Store<Guest>, event: &Event) -> wasmtime::Result<Returned> {
+    let (scheme, request) = match request_of(event, store.data()) {
+        Ok(request) => request,
+        Err(why) => return Ok(Err(contract::Failure::Reject(why))),
+    };
+    let most = store.data().output_limit();
+    let response = handle(proxy, store, scheme, request, |response| collect(response, most)).await?;
+    Ok(returned(response))
+}
+
+/// A request whose response goes to its caller as it is made.
+pub(super) async fn exchange(
+    proxy: &Proxy,
+    store: &mut Store<Guest>,
+    exchange: Exchange,
+) -> wasmtime::Result<Returned> {
+    let Exchange { head, body, speaker } = exchange;
+    let mut request = match request_of_head(&head, body) {
+        Ok(request) => request,
+        Err(why) => return Ok(Err(contract::Failure::Reject(why))),
+    };
+    add_trace(request.headers_mut(), store.data())?;
+    let scheme = if head.scheme == "https" { Scheme::Https } else { Scheme::Http };
+    let sent = handle(proxy, store, scheme, request, |response| send(response, speaker)).await?;
+    Ok(sent.summary())
+}
+
+/// Calls the handler, while `answering` does something with its response. Both go on at once, as the guest may wait until what it
+/// has written is read; an error of either ends both.
+async fn handle<B, T, F>(
+    proxy: &Proxy,
+    store: &mut Store<Guest>,
+    scheme: Scheme,
+    request: Request<B>,
+    answering: impl FnOnce(Response) -> F,
+) -> wasmtime::Result<T>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<WasiHttpError>,
+    F: Future<Output = wasmtime::Result<T>>,
+{
+    let (sender, set) = oneshot::channel();
+    let guest = store.data_mut();
+    let incoming = guest.http().new_incoming_request(scheme, request)?;
+    let outparam = guest.http().new_response_outparam(sender)?;
+    let returned = CancellationToken::new();
+    let mut handled = pin!(proxy.wasi_http_incoming_handler().call_handle(&mut *store, incoming, outparam));
+    let mut answered = pin!(answering(Response { set, returned: returned.clone() }));
+    let mut answer = None;
+    while !returned.is_cancelled() || answer.is_none() {
+        tokio::select! {
+            biased;
+            handled = &mut handled, if !returned.is_cancelled() => {
+                handled?;
+                returned.cancel();
+            }
+            answered = &mut answered, if answer.is_none() => answer = Some(answered?),
+        }
+    }
+    answer.ok_or_else(|| Broken("returned without a response").into())
+}
+
+/// A response that a guest will set, or not.
+struct Response {
+    set: oneshot::Receiver<Answer>,
+    /// The guest is done: what has not come by then never will.
+    returned: CancellationToken,
+}
+
+impl Response {
+    /// What comes of `future`, which the guest makes ready; an error once it has returned and has not.
+    async fn awaited<T>(
+        future: impl Future<Output = T>,
+        returned: &CancellationToken,
+        otherwise: Broken,
+    ) -> wasmtime::Result<T> {
+        // Not interrupted for fairness: it would look as if nothing were there.
+        let mut future = pin!(tokio::task::unconstrained(future));
+        tokio::select! {
+            biased;
+            done = &mut future => return Ok(done),
+            () = returned.cancelled() => {}
+        }
+        futures_util::FutureExt::now_or_never(future).ok_or_else(|| otherwise.into())
+    }
+
+    /// The response's head and body, or the error that the guest set instead.
+    async fn head(self) -> wasmtime::Result<(Answer, Chunks)> {
+        let Self { set, returned } = self;
+        let never = Broken("returned without a response (response-outparam.set was not called)");
+        let answer = Self::awaited(set, &returned, never).await?;
+        let answer = answer.map_err(|_| Broken("dropped its response-outparam without setting a response"))?;
+        Ok((answer, Chunks { returned }))
+    }
+}
+
+/// Reads a response's body.
+struct Chunks {
+    returned: CancellationToken,
+}
+
+impl Chunks {
+    /// The next frame; `None` at the end.
+    async fn next(&self, body: &mut HyperOutgoingBody) -> wasmtime::Result<Option<Frame<Bytes>>> {
+        let unfinished = Broken("returned before it had finished its response's body");
+        let frame = Response::awaited(body.frame(), &self.returned, unfinished).await?;
+        Ok(frame.transpose().map_err(|_| Broken("ended its response's body with an error"))?)
+    }
+}
+
+/// A response that was sent to its caller.
+struct Sent {
+    status: StatusCode,
+    bytes: u64,
+}
+
+impl Sent {
+    /// What is recorded of it.
+    fn summary(&self) -> Returned {
+        let status = self.status;
+        if status.is_server_error() {
+            return Err(retry(format!("answered with {status}"), None));
+        }
+        let data = format!(r#"{{"status":{},"bytes":{}}}"#, status.as_u16(), self.bytes).into_bytes();
+        Ok(contract::Output { content_type: Some("application/json".into()), data, emit: Vec::new() })
+    }
+}
+
+/// Sends a response to its caller as it is made. A caller that hangs up ends the attempt.
+async fn send(response: Response, speaker: Speaker) -> wasmtime::Result<Sent> {
+    let sending = async {
+        let (answer, chunks) = response.head().await?;
+        let response = answer.map_err(Answered)?;
+        let (head, mut body) = response.into_parts();
+        let mut sent = Sent { status: head.status, bytes: 0 };
+        say(&speaker, &Download::Head(ResponseHead { status: head.status.as_u16(), headers: fields(&head.headers) }))
+            .await?;
+        let mut trailers = Vec::new();
+        while let Some(frame) = chunks.next(&mut body).await? {
+            match frame.into_data() {
+                Ok(mut data) => {
+                    sent.bytes += data.len() as u64;
+                    while !data.is_empty() {
+                        let chunk = data.split_to(data.len().min(LINE_FRAME));
+                        say(&speaker, &Download::Data(chunk)).await?;
+                    }
+                }
+                Err(frame) => trailers = frame.into_trailers().map(|map| fields(&map)).unwrap_or_default(),
+            }
+        }
+        say(&speaker, &Download::End(trailers)).await?;
+        Ok(sent)
+    };
+    tokio::select! {
+        biased;
+        sent = sending => sent,
+        () = speaker.hung_up() => Err(CallerGone.into()),
+    }
+}
+
+async fn say(speaker: &Speaker, download: &Download) -> Result<(), CallerGone> {
+    speaker.say(download.encode()).await.map_err(|_| CallerGone)
+}
+
+fn fields(headers: &HeaderMap) -> Headers {
+    let field = |(name, value): (&HeaderName, &HeaderValue)| {
+        (name.as_str().to_owned(), Bytes::copy_from_slice(value.as_bytes()))
+    };
+    headers.iter().map(field).collect()
+}
+
+/// Whoever waited for the response does not any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the caller has gone away")]
+pub(crate) struct CallerGone;
+
+/// The guest set an error instead of a response.
+#[derive(Debug, thiserror::Error)]
+#[error("answered with an error instead of a response: {0:?}")]
+pub(crate) struct Answered(ErrorCode);
+
+/// The event as a request: the one that it carries, or itself in binary mode.
+fn request_of(event: &Event, guest: &Guest) -> Result<(Scheme, Request<Full<Bytes>>), String> {
+    let data = event.data.clone().unwrap_or_default();
+    let mut request = if event.datacontenttype.as_deref() == Some(http_message::MEDIA_TYPE) {
+        if event.extensions.contains_key(http_message::BODY_OMITTED) {
+            return Err("the request's body was streamed and is not kept, so it cannot be made again".into());
+        }
+        let (head, body) = RequestHead::from_message(&data).map_err(|e| e.to_string())?;
+        request_of_head(&head, Full::new(body))?
+    } else {
+        let mut request = Request::new(Full::new(data));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = http::Uri::from_static("/");
+        request.headers_mut().insert(HOST, HeaderValue::from_static(AUTHORITY));
+        for (name, value) in event.headers() {
+            // Cannot fail: attribute names are lower-case letters and digits, values visible ASCII.
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                request.headers_mut().insert(name, value);
+            }
+        }
+        request
+    };
+    add_trace(request.headers_mut(), guest).map_err(|e| e.to_string())?;
+    Ok((Scheme::Http, request))
+}
+
+fn request_of_head<B>(head: &RequestHead, body: B) -> Result<Request<B>, String> {
+    let mut builder = Request::builder().method(head.method.as_str()).uri(head.target.as_str());
+    for (name, value) in &head.headers {
+        builder =
+            builder.header(name.as_str(), HeaderValue::from_maybe_shared(value.clone()).map_err(|e| e.to_string())?);
+    }
+    let host = if head.authority.is_empty() { AUTHORITY } else { &head.authority };
+    builder.header(HOST, host).body(body).map_err(|e| format!("not a request that can be made: {e}"))
+}
+
+/// The attempt's place in its trace.
+fn add_trace(headers: &mut HeaderMap, guest: &Guest) -> wasmtime::Result<()> {
+    if let Some(execution) = &guest.execution {
+        headers.insert("traceparent", HeaderValue::from_str(&execution.span.to_string())?);
+        if let Some(state) = &execution.span.tracestate {
+            headers.insert("tracestate", HeaderValue::from_str(state)?);
+        }
+    }
+    Ok(())
+}
+
+/// A response, read to its end.
+async fn collect(response: Response, most: usize) -> wasmtime::Result<Collected> {
+    let (answer, chunks) = response.head().await?;
+    let response = match answer {
+        Ok(response) => response,
+        Err(code) => return Ok(Err(code)),
+    };
+    let (head, mut body) = response.into_parts();
+    let mut data = BytesMut::new();
+    while let Some(frame) = chunks.next(&mut body).await? {
+        // Trailers have no place in a result.
+        let Ok(chunk) = frame.into_data() else { continue };
+        if data.len().saturating_add(chunk.len()) > most {
+            return Err(TooMuchOutput.into());
+        }
+        data.extend_from_slice(&chunk);
+    }
+    Ok(Ok((head.status, head.headers, data.freeze())))
+}
+
+/// A whole response, or the error that the guest set instead.
+type Collected = Result<(StatusCode, HeaderMap, Bytes), ErrorCode>;
+
+/// What a response says of the event: statuses that may pass are tried again, other refusals are not.
+fn returned(collected: Collected) -> Returned {
+    let (status, headers, data) = match collected {
+        Ok(response) => response,
+        Err(code) => return Err(retry(format!("answered with an error instead of a response: {code:?}"), None)),
+    };
+    if status.is_success() {
+        let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let content_type = content_type.unwrap_or("application/octet-stream").to_owned();
+        return Ok(contract::Output { content_type: Some(content_type), data: data.into(), emit: Vec::new() });
+    }
+    let reason = match text_of(&data) {
+        Some(text) => format!("answered with {status}: {text}"),
+        None => format!("answered with {status}"),
+    };
+    let may_pass =
+        matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS)
+            || status.is_server_error();
+    Err(if may_pass { retry(reason, delay_of(&headers)) } else { contract::Failure::Reject(reason) })
+}
+
+/// The pause that `Retry-After` asks for, where it is given in seconds.
+fn delay_of(headers: &HeaderMap) -> Option<u64> {
+    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    seconds.checked_mul(1000)
+}
+
+/// The beginning of a body that is text.
+fn text_of(data: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(&data[..data.len().min(4 * REASON)]).ok()?.trim();
+    (!text.is_empty()).then(|| text.chars().take(REASON).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, retry_after: Option<&'static str>, data: &'static str) -> Returned {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(value));
+        }
+        returned(Ok((StatusCode::from_u16(status).unwrap(), headers, Bytes::from_static(data.as_bytes()))))
+    }
+
+    #[test]
+    fn statuses_are_outcomes() {
+        assert!(matches!(answer(204, None, ""), Ok(output) if output.data.is_empty()));
+        for refused in [302, 400, 404, 422] {
+            assert!(matches!(answer(refused, None, ""), Err(contract::Failure::Reject(_))), "{refused}");
+        }
+        for passing in [408, 425, 429, 500, 503] {
+            assert!(matches!(answer(passing, None, ""), Err(contract::Failure::Retry(_))), "{passing}");
+        }
+        let Err(contract::Failure::Retry(advice)) = answer(503, Some("7"), " busy \n") else { panic!("not a retry") };
+        assert_eq!(
+            (advice.reason.as_str(), advice.delay_ms),
+            ("answered with 503 Service Unavailable: busy", Some(7000))
+        );
+        let Err(contract::Failure::Retry(advice)) = answer(503, Some("Fri, 31 Dec 1999 23:59:59 GMT"), "") else {
+            panic!("not a retry")
+        };
+        assert_eq!(advice.delay_ms, None);
+    }
+}

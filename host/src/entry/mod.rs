@@ -1,0 +1,100 @@
+//! The ways into a component, one for each kind, which all lead from an event to a result.
+
+mod command;
+mod event;
+mod http;
+
+pub(crate) use self::command::{Captured, Streams};
+pub(crate) use self::http::{Answered, CallerGone, Exchange};
+use wasmill_domain::Event;
+use wasmill_domain::manifest::Kind;
+use wasmtime::Store;
+use wasmtime::component::{Component, InstancePre};
+use wasmtime_wasi::p2::bindings::{Command, CommandPre};
+use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
+
+use crate::bindings::exports::wasmill::function::handler as contract;
+use crate::bindings::wasmill::function::types::RetryAdvice;
+use crate::bindings::{Function, FunctionPre};
+use crate::guest::Guest;
+
+/// What a guest made of its event: in the contract's words, whatever its kind.
+pub(crate) type Returned = Result<contract::Output, contract::Failure>;
+
+/// The guest has said more than `limits.output_bytes`.
+#[derive(Debug, thiserror::Error)]
+#[error("the limit on output was reached")]
+pub(crate) struct TooMuchOutput;
+
+/// A component as one of the kinds that it is, linked.
+pub(crate) enum Entry {
+    Event(FunctionPre<Guest>),
+    Http(ProxyPre<Guest>),
+    Command(CommandPre<Guest>),
+}
+
+/// The same of an instance.
+pub(crate) enum Live {
+    Event(Function),
+    Http(Proxy),
+    Command(Command),
+}
+
+impl Entry {
+    /// Every way into a linked component, the one first that is taken where a manifest names none.
+    pub(crate) fn all(component: &Component, linked: &InstancePre<Guest>) -> wasmtime::Result<Vec<Self>> {
+        let exports = |name: &str| component.get_export_index(None, name).is_some();
+        let mut entries = Vec::new();
+        if exports("wasmill:function/handler@0.1.0") {
+            entries.push(Self::Event(FunctionPre::new(linked.clone())?));
+        }
+        if exports("wasi:http/incoming-handler@0.2.0") {
+            entries.push(Self::Http(ProxyPre::new(linked.clone())?));
+        }
+        if exports("wasi:cli/run@0.2.0") {
+            entries.push(Self::Command(CommandPre::new(linked.clone())?));
+        }
+        Ok(entries)
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Event(_) => Kind::Event,
+            Self::Http(_) => Kind::Http,
+            Self::Command(_) => Kind::Command,
+        }
+    }
+
+    /// Makes an instance: runs what the guest runs at its start, and finds what is called with the types that it should have.
+    pub(crate) async fn instantiate(&self, store: &mut Store<Guest>) -> wasmtime::Result<Live> {
+        Ok(match self {
+            Self::Event(function) => Live::Event(function.instantiate_async(store).await?),
+            Self::Http(proxy) => Live::Http(proxy.instantiate_async(store).await?),
+            Self::Command(command) => Live::Command(command.instantiate_async(store).await?),
+        })
+    }
+}
+
+impl Live {
+    /// Calls the guest.
+    pub(crate) async fn call(&self, store: &mut Store<Guest>, event: &Event) -> wasmtime::Result<Returned> {
+        match self {
+            Self::Event(function) => event::call(function, store, event).await,
+            Self::Http(proxy) => http::call(proxy, store, event).await,
+            Self::Command(command) => command::call(command, store).await,
+        }
+    }
+
+    /// Lets the guest answer a request whose caller waits. Only HTTP handlers can.
+    pub(crate) async fn exchange(&self, store: &mut Store<Guest>, exchange: Exchange) -> wasmtime::Result<Returned> {
+        match self {
+            Self::Http(proxy) => http::exchange(proxy, store, exchange).await,
+            Self::Event(_) | Self::Command(_) => wasmtime::bail!("it is not an HTTP handler"),
+        }
+    }
+}
+
+/// A failure that may pass.
+fn retry(reason: impl Into<String>, delay_ms: Option<u64>) -> contract::Failure {
+    contract::Failure::Retry(RetryAdvice { reason: reason.into(), delay_ms })
+}

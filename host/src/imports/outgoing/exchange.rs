@@ -1,0 +1,183 @@
+//! A request that is allowed, and its response.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::HOST;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version};
+use http_body_util::BodyExt as _;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
+
+use super::attempt::{Attempt, Way};
+use super::body::{RequestBody, ResponseBody};
+use super::connect::connect;
+use super::errors::of_hyper;
+use super::pool::{Connection, Pool};
+use super::target::{Failure, Target};
+use crate::settings::OutgoingSettings;
+
+/// The headers of W3C trace context.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// What the parts of an exchange may take: what the guest asks for, and at most what the host allows.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    connect: Duration,
+    first_byte: Duration,
+    between_bytes: Duration,
+}
+
+impl Times {
+    pub(super) fn new(options: Option<RequestOptions>, settings: &OutgoingSettings) -> Self {
+        let options = options.unwrap_or_default();
+        let at_most = |asked: Option<Duration>, most: Duration| asked.map_or(most, |asked| asked.min(most));
+        Self {
+            connect: at_most(options.connect_timeout, settings.connect_timeout),
+            first_byte: at_most(options.first_byte_timeout, settings.first_byte_timeout),
+            between_bytes: at_most(options.between_bytes_timeout, settings.between_bytes_timeout),
+        }
+    }
+}
+
+/// A connection in use. It is closed when this is dropped.
+pub(super) struct Lease {
+    attempt: Arc<Attempt>,
+    pool: Arc<Pool>,
+    target: Target,
+    connection: Option<(u64, Connection)>,
+    /// The function's, the host's and the attempt's.
+    _permits: [OwnedSemaphorePermit; 3],
+}
+
+impl Lease {
+    /// Takes a connection into use, unless the attempt is over.
+    fn hold(&mut self, connection: Connection) -> Result<&mut Connection, Error> {
+        self.let_go();
+        let id = self.attempt.remember(connection.driver.abort_handle()).ok_or(Error::ConnectionTerminated)?;
+        Ok(&mut self.connection.insert((id, connection)).1)
+    }
+
+    /// Counts bytes of the response.
+    pub(super) fn count(&self, bytes: usize) -> Result<(), Error> {
+        let counted = self.attempt.count_bytes(bytes, Way::In);
+        counted.map_err(|refusal| self.attempt.refuse(&self.target, &refusal))
+    }
+
+    /// Puts the connection where the function's next request finds it: the response has ended.
+    pub(super) fn give_back(mut self) {
+        if let Some(connection) = self.let_go() {
+            self.pool.put(self.target.clone(), connection);
+        }
+    }
+
+    fn let_go(&mut self) -> Option<Connection> {
+        let (id, connection) = self.connection.take()?;
+        self.attempt.forget(id);
+        Some(connection)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+/// Sends a request and waits for the head of its response. `turn` is the attempt's permit for it.
+pub(super) async fn exchange(
+    attempt: &Arc<Attempt>,
+    target: &Target,
+    request: Request<WasiBody>,
+    times: Times,
+    turn: OwnedSemaphorePermit,
+) -> Result<Response<WasiBody>, Failure> {
+    let network = &attempt.network;
+    let pool = network.pool(&attempt.tenant, &attempt.function);
+    let not_after = Instant::from_std(attempt.deadline);
+    let connect_by = not_after.min(Instant::now() + times.connect);
+    let mut request = prepare(attempt, target, request)?;
+    let permits = async {
+        // The function's own first: while it waits for that, it is in nobody's way.
+        let of_function = Arc::clone(&pool.connections).acquire_owned().await.ok()?;
+        let of_host = Arc::clone(&network.connections).acquire_owned().await.ok()?;
+        Some([of_function, of_host, turn])
+    };
+    let permits = timeout_at(connect_by, permits).await.ok().flatten().ok_or(Error::ConnectionLimitReached)?;
+    let mut lease = Lease {
+        attempt: Arc::clone(attempt),
+        pool: Arc::clone(&pool),
+        target: target.clone(),
+        connection: None,
+        _permits: permits,
+    };
+    loop {
+        let (connection, is_new) = match pool.take(target).await {
+            Some(connection) => (connection, false),
+            None => (connect(network, &pool, target, connect_by).await?, true),
+        };
+        let connection = lease.hold(connection)?;
+        let first_byte_by = not_after.min(Instant::now() + times.first_byte);
+        let sent = timeout_at(first_byte_by, connection.sender.try_send_request(request)).await;
+        match sent.map_err(|_| Error::ConnectionReadTimeout)? {
+            Ok(response) => return receive(lease, response, times.between_bytes),
+            // A connection that waited may have been closed in the same moment: then nothing was sent.
+            Err(mut error) => match error.take_message() {
+                Some(unsent) if !is_new => request = unsent,
+                _ => return Err(of_hyper(error.error()).into()),
+            },
+        }
+    }
+}
+
+/// The request as it goes over the connection.
+fn prepare(
+    attempt: &Arc<Attempt>,
+    target: &Target,
+    request: Request<WasiBody>,
+) -> Result<Request<RequestBody>, Failure> {
+    let (mut parts, body) = request.into_parts();
+    parts.uri = origin_form(&parts.uri)?;
+    parts.version = Version::HTTP_11;
+    // What was checked, and in the spelling in which it was.
+    parts.headers.insert(HOST, HeaderValue::try_from(target.authority()).map_err(|_| Error::HttpRequestUriInvalid)?);
+    if !parts.headers.contains_key(&TRACEPARENT) {
+        let value = |text: &str| HeaderValue::try_from(text).ok();
+        parts.headers.remove(&TRACESTATE);
+        parts.headers.extend(value(&attempt.traceparent).map(|value| (TRACEPARENT, value)));
+        parts.headers.extend(attempt.tracestate.as_deref().and_then(value).map(|value| (TRACESTATE, value)));
+    }
+    let line = parts.method.as_str().len() + parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    attempt.count_bytes(line + length_of_fields(&parts.headers), Way::Out)?;
+    Ok(Request::from_parts(parts, RequestBody::new(body, Arc::clone(attempt), target.clone())))
+}
+
+/// The path and the query alone, beginning with '/'.
+fn origin_form(uri: &Uri) -> Result<Uri, Error> {
+    let path = match uri.path_and_query().map(PathAndQuery::as_str) {
+        None | Some("") => "/".to_owned(),
+        Some(path) if path.starts_with('/') => path.to_owned(),
+        Some(query) if query.starts_with('?') => format!("/{query}"),
+        // Would name another host than the one that was checked.
+        Some(_) => return Err(Error::HttpRequestUriInvalid),
+    };
+    Uri::builder().path_and_query(path).build().map_err(|_| Error::HttpRequestUriInvalid)
+}
+
+/// The response as the guest gets it.
+fn receive(
+    lease: Lease,
+    response: Response<hyper::body::Incoming>,
+    between_bytes: Duration,
+) -> Result<Response<WasiBody>, Failure> {
+    lease.count(length_of_fields(response.headers()))?;
+    Ok(response.map(|incoming| ResponseBody::new(incoming, lease, between_bytes).boxed_unsync()))
+}
+
+/// Header or trailer fields as they count: with the colon, the space and the line's end.
+pub(super) fn length_of_fields(fields: &HeaderMap) -> usize {
+    fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}

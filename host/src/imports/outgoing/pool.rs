@@ -1,0 +1,97 @@
+//! The connections of one function. Another function never gets one of them: what it could learn from it, or do to it, is
+//! nobody's business.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hyper::client::conn::http1::SendRequest;
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsConnector;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::body::RequestBody;
+use super::target::Target;
+use crate::settings::OutgoingSettings;
+
+/// How long a connection may take to be ready after its response has ended. More than a moment means that it still sends
+/// the last request's body, which nobody waits for.
+const READY_WITHIN: Duration = Duration::from_millis(100);
+
+/// A connection, and the task that reads and writes it: closed when this is dropped.
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<RequestBody>,
+    pub(super) driver: AbortOnDropHandle<()>,
+}
+
+/// The connections of one function.
+pub(super) struct Pool {
+    /// Connections in use at once.
+    pub(super) connections: Arc<Semaphore>,
+    /// Lookups at once.
+    pub(super) lookups: Semaphore,
+    /// With the function's own memory of TLS sessions.
+    pub(super) tls: OnceCell<TlsConnector>,
+    idle: Mutex<HashMap<Target, Vec<Idle>>>,
+    most_idle: usize,
+    room_for_idle: Arc<Semaphore>,
+}
+
+/// A connection that waits for the next request.
+struct Idle {
+    connection: Connection,
+    since: Instant,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Pool {
+    pub(super) fn new(settings: &OutgoingSettings, room_for_idle: Arc<Semaphore>) -> Self {
+        Self {
+            connections: Arc::new(Semaphore::new(settings.connections_per_function.max(1))),
+            lookups: Semaphore::new(settings.lookups_per_function.max(1)),
+            tls: OnceCell::new(),
+            idle: Mutex::default(),
+            most_idle: settings.idle_per_function,
+            room_for_idle,
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, HashMap<Target, Vec<Idle>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection that is there already and can be used; the one that was used last, as it is the likeliest to live.
+    pub(super) async fn take(&self, target: &Target) -> Option<Connection> {
+        loop {
+            let mut connection = self.idle().get_mut(target)?.pop()?.connection;
+            if let Ok(Ok(())) = tokio::time::timeout(READY_WITHIN, connection.sender.ready()).await {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// Keeps a connection for the next request, where there is room for it.
+    pub(super) fn put(&self, target: Target, connection: Connection) {
+        if connection.sender.is_closed() {
+            return;
+        }
+        let Ok(room) = Arc::clone(&self.room_for_idle).try_acquire_owned() else { return };
+        let mut idle = self.idle();
+        if idle.values().map(Vec::len).sum::<usize>() < self.most_idle {
+            idle.entry(target).or_default().push(Idle { connection, since: Instant::now(), _room: room });
+        }
+    }
+
+    /// Closes what waits for longer than `timeout`, or was closed by the other side.
+    pub(super) fn expire(&self, now: Instant, timeout: Duration) {
+        self.idle().retain(|_, waiting| {
+            waiting.retain(|idle| now - idle.since < timeout && !idle.connection.sender.is_closed());
+            !waiting.is_empty()
+        });
+    }
+
+    /// Whether no connection waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.idle().is_empty()
+    }
+}
