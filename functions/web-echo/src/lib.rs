@@ -93,7 +93,9 @@ fn copy(input: &InputStream, output: &OutputStream) {
         match input.blocking_read(4096) {
             Ok(chunk) => output.blocking_write_and_flush(&chunk).expect("a body that is read"),
             Err(StreamError::Closed) => return,
-            Err(StreamError::LastOperationFailed(error)) => panic!("the request breaks off: {}", error.to_debug_string()),
+            Err(StreamError::LastOperationFailed(error)) => {
+                panic!("the request breaks off: {}", error.to_debug_string())
+            }
         }
     }
 }
