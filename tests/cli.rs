@@ -94,6 +94,51 @@ fn a_bad_function_is_refused_with_what_to_do() {
     assert!(deploy("name = 'x'\ncomponent = 'x.wasm'\n[limits]\nfule = 1", &hello).contains("did you mean 'fuel'"));
 }
 
+/// What `wasmill check` says, and its exit code.
+fn check(path: &std::path::Path) -> (Option<i32>, String) {
+    let output = wasmill().arg("check").arg(path).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn check_says_what_a_component_is_and_what_is_wrong_with_it() {
+    let (code, said) = check(&sample("word-count"));
+    assert_eq!(code, Some(0), "{said}");
+    for part in ["kind      command", "wasi:cli/run@0.2", "of 16MiB when it starts", "it can be deployed"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.wasm");
+    let checked = |text: &str| {
+        std::fs::write(&file, wat::parse_str(text).unwrap()).unwrap();
+        check(&file)
+    };
+    let reaching_out = r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance)) (instance $i)
+        (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#;
+    let (code, said) = checked(reaching_out);
+    assert!(code == Some(1) && said.contains("not granted (add allowed_hosts = "), "{said}");
+    // The manifest beside it counts once it names the file, and then what is wrong with its types is seen.
+    std::fs::write(dir.path().join("wasmill.toml"), "name = 'x'\ncomponent = 'x.wasm'\nallowed_hosts = []").unwrap();
+    let (code, said) = checked(reaching_out);
+    assert!(
+        code == Some(1)
+            && said.contains("outgoing-handler@0.2.0: granted")
+            && said.contains("does not have export `handle`"),
+        "{said}"
+    );
+    let (code, said) = checked(
+        r#"(component (import "foo:bar/baz" (instance)) (instance $i) (export "wasi:cli/run@0.2.0" (instance $i)))"#,
+    );
+    assert!(code == Some(1) && said.contains("foo:bar/baz: missing (unknown"), "{said}");
+    let (code, said) = checked("(module)");
+    assert!(code == Some(1) && said.contains("core module"), "{said}");
+    let json = wasmill().args(["--json", "check"]).arg(sample("hello")).output().unwrap();
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((&json["kind"], &json["problems"]), (&json!("event"), &json!([])), "{json}");
+    assert!(json["memory_at_start"].as_u64() > Some(0), "{json}");
+}
+
 #[test]
 fn exit_codes_mean_something() {
     let code = |arguments: &[&str]| wasmill().args(arguments).output().unwrap().status.code();

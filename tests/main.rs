@@ -3,14 +3,20 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod architecture;
+mod authoring;
 mod cli;
 mod cloudevents;
 mod crash;
 mod demo;
 mod hostile;
+mod https;
 mod keys;
+mod keyvalue;
+mod languages;
 mod pool;
 mod retries;
+mod secrets;
+mod serve;
 mod support;
 mod triggers;
 mod watch;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::cli::copy_function;
-use super::support::Dev;
+use super::support::{Dev, sample};
 
 #[tokio::test]
 async fn changes_are_deployed_and_bad_ones_reported() {
@@ -14,6 +14,7 @@ async fn changes_are_deployed_and_bad_ones_reported() {
     let mut dev = Dev::start_with(&[dir.path().to_str().unwrap()]);
     let api = dev.api();
     dev.await_line(|line| line.contains("✓ hello version 1 is live"));
+    dev.await_line(|line| line.trim_start().starts_with("kind      event"));
     assert_eq!(api.run("greeting.requested", &json!({"name": "x"})).await["state"], "succeeded");
 
     let manifest_file = function.join("wasmill.toml");
@@ -43,4 +44,30 @@ async fn changes_are_deployed_and_bad_ones_reported() {
 fn a_folder_that_is_not_there_is_reported() {
     let mut dev = Dev::start_with(&["no-such-folder"]);
     dev.await_line(|line| line.starts_with('✗') && line.contains("no-such-folder"));
+}
+
+/// A source that changes is built and deployed, once; a build that fails is reported, and what ran goes on.
+#[test]
+fn sources_are_built() {
+    let dir = tempfile::tempdir().unwrap();
+    let function = dir.path().join("copied");
+    std::fs::create_dir(&function).unwrap();
+    let manifest = |build: &str| {
+        std::fs::write(
+            function.join("wasmill.toml"),
+            format!("name = 'copied'\ncomponent = 'made.wasm'\nbuild = {}", json!(build)),
+        )
+        .unwrap();
+    };
+    let [hello, audit] = ["hello", "order-audit"].map(|name| sample(name).join(format!("{name}.wasm")));
+    // It writes a file besides, which must not start it again for ever.
+    manifest(&format!("cp '{}' made.wasm; date +%s%N > stamp", hello.display()));
+    let mut dev = Dev::start_with(&[dir.path().to_str().unwrap()]);
+    dev.await_line(|line| line.starts_with("· building"));
+    dev.await_line(|line| line.contains("✓ copied version 1 is live"));
+    manifest("echo broken; exit 3");
+    dev.await_line(|line| line.starts_with('✗') && line.contains("the build failed: exit status: 3"));
+    dev.await_line(|line| line.contains("copied keeps running as it was"));
+    manifest(&format!("cp '{}' made.wasm; date +%s%N > stamp", audit.display()));
+    dev.await_line(|line| line.contains("✓ copied version 2 is live"));
 }

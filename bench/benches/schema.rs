@@ -145,6 +145,9 @@ fn answers(c: &mut Criterion) {
             store,
             publisher: FramePublisher::new(Arc::clone(&broker), PublisherSettings::default()),
             preflight: Arc::new(AnythingGoes),
+            secrets: wasmill_host::Capabilities::default().secrets,
+            tls: None,
+            keyring: None,
             settings: GatewaySettings::default(),
         });
         (router, broker)

@@ -5,8 +5,13 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use ipnet::IpNet;
+use wasmill_domain::manifest::Kind;
 use wasmill_domain::units::Span;
-use wasmill_domain::{EventType, ExecutionId, FunctionName, KeyRole, Outcome, State, TenantName};
+use wasmill_domain::{
+    BucketName, EventType, ExecutionId, FunctionName, KeyRole, Outcome, SecretName, State, TenantName,
+};
+
+use crate::templates::Language;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -15,12 +20,13 @@ Exit codes:
   2  the command line is wrong
   3  what was named does not exist
   4  the server cannot be reached or is not ready
-  5  the function ran and did not succeed (invoke, demo)
+  5  the function ran and did not succeed (invoke, demo, test)
   6  an API key is missing, unknown or not allowed to do this
 
 Start here:
   wasmill dev functions/                 the whole system, watching a folder of functions
-  wasmill demo                           the same, once, with the sample functions and events";
+  wasmill demo                           the same, once, with the sample functions and events
+  wasmill new greeter --lang rust        a function of your own; `wasmill new --list` lists the languages";
 
 /// Runs WebAssembly functions on events: a gateway, hosts and a scheduler in one binary.
 #[derive(Parser)]
@@ -58,6 +64,10 @@ pub(crate) struct Remote {
     #[arg(long, global = true, env = "WASMILL_URL", default_value = "http://127.0.0.1:7070", value_name = "URL")]
     pub(crate) url: String,
 
+    /// Certificates to trust besides the system's, in PEM, for a URL with https
+    #[arg(long, global = true, env = "WASMILL_CA_FILE", value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+
     /// The API key, where the server asks for one
     #[arg(long, global = true, env = "WASMILL_KEY", hide_env_values = true, value_name = "KEY")]
     pub(crate) key: Option<String>,
@@ -85,6 +95,14 @@ pub(crate) enum Command {
     Scheduler(Role),
     /// Bring a PostgreSQL database up to date; every role does so too when it starts
     Migrate(Migrate),
+    /// Say what a component is, what it imports, and whether it could be deployed
+    Check(Check),
+    /// Write a new function's project
+    New(New),
+    /// Build the function in a folder by its manifest's command
+    Build(Build),
+    /// Run the function in a folder on its event files, without a server, and compare what comes of them with what should
+    Test(Test),
     /// Deploy the function in a folder
     Deploy(Deploy),
     /// List, show, roll back and delete functions
@@ -93,6 +111,9 @@ pub(crate) enum Command {
     /// List, show, set and delete the JSON Schemas of event types
     #[command(subcommand)]
     Schemas(Schemas),
+    /// Set, list and delete secrets, and make the operator's key that seals them
+    #[command(subcommand)]
+    Secrets(Secrets),
     /// List and show executions
     #[command(subcommand)]
     Executions(Executions),
@@ -102,6 +123,9 @@ pub(crate) enum Command {
     Invoke(Invoke),
     /// Tell whether the gateway, host or scheduler at --url can do its work; exit code 4 if it cannot
     Ready,
+    /// List, show, set and delete what functions keep in their buckets (wasi:keyvalue)
+    #[command(subcommand)]
+    Keyvalue(Keyvalue),
     /// Create, list and delete API keys
     #[command(subcommand)]
     Keys(Keys),
@@ -134,6 +158,14 @@ pub(crate) struct Dev {
     /// as 127.0.0.0/8; may be given several times
     #[arg(long, env = "WASMILL_ALLOW_NETWORK", value_delimiter = ',', value_name = "CIDR")]
     pub(crate) allow_network: Vec<IpNet>,
+
+    /// The listener's certificate, in PEM: it speaks HTTPS then. Read again when the file changes
+    #[arg(long, env = "WASMILL_TLS_CERTIFICATE", requires = "tls_key", value_name = "FILE")]
+    pub(crate) tls_certificate: Option<PathBuf>,
+
+    /// The certificate's private key, in PEM
+    #[arg(long, env = "WASMILL_TLS_KEY", requires = "tls_certificate", value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -160,10 +192,94 @@ pub(crate) struct Demo {
     pub(crate) functions: PathBuf,
 }
 
+/// What a function is for.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum KindName {
+    /// It takes events
+    Event,
+    /// It answers HTTP requests
+    Http,
+    /// It is a program: standard input, standard output, exit status
+    Command,
+}
+
+impl From<KindName> for Kind {
+    fn from(name: KindName) -> Self {
+        match name {
+            KindName::Event => Self::Event,
+            KindName::Http => Self::Http,
+            KindName::Command => Self::Command,
+        }
+    }
+}
+
+#[derive(clap::Args)]
+pub(crate) struct New {
+    /// The function's name
+    #[arg(required_unless_present = "list")]
+    pub(crate) name: Option<FunctionName>,
+
+    /// The language to write it in
+    #[arg(long, required_unless_present = "list", value_enum, hide_possible_values = true, value_name = "LANG")]
+    pub(crate) lang: Option<Language>,
+
+    /// What it is for: event, http or command
+    #[arg(long, value_enum, default_value_t = KindName::Event, hide_possible_values = true, value_name = "KIND")]
+    pub(crate) kind: KindName,
+
+    /// The folder to write, which must be empty; without it, the name
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// List the languages and what can be written in each
+    #[arg(long, conflicts_with_all = ["name", "lang", "dir"])]
+    pub(crate) list: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Build {
+    /// The folder that holds wasmill.toml, or that file
+    #[arg(default_value = ".", hide_default_value = true)]
+    pub(crate) path: PathBuf,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Test {
+    /// The folder that holds wasmill.toml, or that file
+    #[arg(default_value = ".", hide_default_value = true)]
+    pub(crate) path: PathBuf,
+
+    /// Run only these events: the names of their files without `.json`
+    #[arg(long = "event", value_name = "NAME")]
+    pub(crate) events: Vec<String>,
+
+    /// Write down what comes of the events as what should come of them
+    #[arg(long)]
+    pub(crate) update: bool,
+
+    /// Build first, even if the component is newer than its sources
+    #[arg(long)]
+    pub(crate) build: bool,
+
+    /// Where compiled components are kept, in its folder `compiled`; `wasmill dev` uses the same one
+    #[arg(long, env = "WASMILL_DATA", default_value = ".wasmill", value_name = "DIR")]
+    pub(crate) data: PathBuf,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Check {
+    /// A .wasm, or the folder of a function. Without a wasmill.toml beside it that names it, nothing is granted to it
+    pub(crate) path: PathBuf,
+}
+
 #[derive(clap::Args)]
 pub(crate) struct Deploy {
     /// The folder that holds wasmill.toml, or that file
     pub(crate) path: PathBuf,
+
+    /// Build first, even if the component is newer than its sources
+    #[arg(long)]
+    pub(crate) build: bool,
 }
 
 #[derive(Subcommand)]
@@ -210,6 +326,30 @@ pub(crate) enum Schemas {
     Delete {
         /// Which
         event_type: EventType,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Secrets {
+    /// Set a secret; its value comes from standard input, or is asked for without being shown
+    Set {
+        /// Which
+        name: SecretName,
+        /// The value's file, taken byte for byte
+        #[arg(long, value_name = "FILE")]
+        value_file: Option<PathBuf>,
+    },
+    /// List the tenant's secrets, without their values
+    List,
+    /// Delete a secret; functions that name it fail from then on
+    Delete {
+        /// Which
+        name: SecretName,
+    },
+    /// Make a file with a new operator's key, which seals secrets
+    Keygen {
+        /// The new file; none that exists is overwritten
+        file: PathBuf,
     },
 }
 
@@ -265,6 +405,50 @@ pub(crate) struct Invoke {
     /// How long to wait for the result
     #[arg(long, default_value = "30s", value_name = "DURATION")]
     pub(crate) wait: Span,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Keyvalue {
+    /// List the tenant's buckets
+    Buckets,
+    /// List the keys of a bucket
+    List {
+        #[command(flatten)]
+        bucket: WhichBucket,
+    },
+    /// Print a value's bytes
+    Get {
+        #[command(flatten)]
+        bucket: WhichBucket,
+        /// The key
+        key: String,
+    },
+    /// Set a value
+    Set {
+        #[command(flatten)]
+        bucket: WhichBucket,
+        /// The key
+        key: String,
+        /// The value, or @FILE
+        value: String,
+    },
+    /// Delete a key with its value
+    Delete {
+        #[command(flatten)]
+        bucket: WhichBucket,
+        /// The key
+        key: String,
+    },
+}
+
+/// Which bucket is meant.
+#[derive(clap::Args)]
+pub(crate) struct WhichBucket {
+    /// The bucket
+    pub(crate) bucket: BucketName,
+    /// The function whose own bucket it is; without it, the one that the tenant's functions share
+    #[arg(long, value_name = "NAME")]
+    pub(crate) function: Option<FunctionName>,
 }
 
 #[derive(Subcommand)]

@@ -1,5 +1,7 @@
 //! Speaks to a gateway, and turns its problem documents into failures that say what to do.
 
+mod tls;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -87,6 +89,7 @@ impl Client {
             // The server is the one that was named: no proxy, no redirect to another.
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
+            .tls_backend_preconfigured(tls::config(&remote.url, remote.ca_file.as_deref())?)
             .build()
             .map_err(anyhow::Error::from)?;
         Ok(Self { http, remote })
@@ -97,8 +100,14 @@ impl Client {
         self.remote.json
     }
 
-    /// Sends a request.
+    /// Sends a request whose answer is a document, or nothing.
     pub(crate) async fn send(&self, request: Request<'_>) -> Result<Answer> {
+        let (status, body) = self.fetch(request).await?;
+        Ok(Answer { status, body: serde_json::from_slice(&body).unwrap_or_default() })
+    }
+
+    /// Sends a request, and gives the answer's bytes.
+    pub(crate) async fn fetch(&self, request: Request<'_>) -> Result<(StatusCode, Bytes)> {
         let url = format!("{}{}", self.remote.url.trim_end_matches('/'), request.path);
         let mut http = self.http.request(request.method, &url).query(&request.query).timeout(request.timeout);
         if let Some(key) = &self.remote.key {
@@ -113,10 +122,10 @@ impl Client {
         let response = http.send().await.map_err(|e| self.unreachable(&e))?;
         let status = response.status();
         let body = response.bytes().await.map_err(|e| self.unreachable(&e))?;
-        let document: Value = serde_json::from_slice(&body).unwrap_or_default();
         if status.is_success() {
-            return Ok(Answer { status, body: document });
+            return Ok((status, body));
         }
+        let document: Value = serde_json::from_slice(&body).unwrap_or_default();
         let text = problem_text(status, &document);
         Err(match status {
             StatusCode::NOT_FOUND => Failure::NotFound(text),
@@ -138,6 +147,8 @@ impl Client {
         let why = cause.map_or_else(|| error.to_string(), ToString::to_string);
         Failure::Unreachable(if error.is_timeout() {
             format!("{url} did not answer in time")
+        } else if cause.is_some_and(is_of_tls) {
+            format!("{url} is not who it should be ({why}); --ca-file or WASMILL_CA_FILE names certificates to trust")
         } else if error.is_connect() {
             format!(
                 "nothing answers at {url} ({why}); is `wasmill dev` running? Another address goes by --url or WASMILL_URL"
@@ -145,6 +156,14 @@ impl Client {
         } else {
             format!("{url}: {why}")
         })
+    }
+}
+
+/// Whether an error is TLS's. It comes wrapped in errors of I/O, which do not name what they wrap as their source.
+fn is_of_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(wrapped) => is_of_tls(wrapped),
+        None => error.is::<rustls::Error>(),
     }
 }
 

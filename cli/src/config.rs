@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use wasmill_domain::HostLabel;
 use wasmill_domain::units::{ByteSize, Span};
+use wasmill_store::{BucketQuota, MAX_BATCH_BYTES};
 
 pub(crate) use load::load;
 
@@ -24,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) host: Host,
     pub(crate) engine: Engine,
     pub(crate) scheduler: Scheduler,
+    pub(crate) secrets: Secrets,
+    pub(crate) keyvalue: Keyvalue,
 }
 
 /// Where definitions and history are kept.
@@ -88,6 +91,26 @@ pub(crate) struct Gateway {
     pub(crate) publish_timeout: Span,
     /// How long requests may go on after SIGTERM.
     pub(crate) grace: Span,
+    /// Open connections: 1 to 1,000,000.
+    pub(crate) max_connections: usize,
+    /// Requests at the same time on a connection of HTTP/2: 1 to 10,000.
+    pub(crate) max_streams: u32,
+    /// How long a client may take to send a request's head: 10 ms to 1 h.
+    pub(crate) header_timeout: Span,
+    /// How long a connection without requests is kept: 10 ms to 1 h.
+    pub(crate) idle_timeout: Span,
+    /// The listener's certificate.
+    pub(crate) tls: GatewayTls,
+}
+
+/// The certificate of the gateway's listener, in files that are looked at again when they change. Default: none, and no TLS.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct GatewayTls {
+    /// The certificate and those that vouch for it, in PEM.
+    pub(crate) certificate: Option<PathBuf>,
+    /// Its private key, in PEM.
+    pub(crate) key: Option<PathBuf>,
 }
 
 /// The host's.
@@ -136,6 +159,40 @@ pub(crate) struct Scheduler {
     pub(crate) retention: Span,
 }
 
+/// The secrets of functions, in gateways (which seal them, and open those of webhooks) and in hosts (which open them).
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Secrets {
+    /// The operator's keys, as `wasmill secrets keygen` makes them. Default: none, and no secrets.
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+/// How much functions may keep, in hosts and (for what operators set) in gateways.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Keyvalue {
+    /// The longest value: up to 4 MiB.
+    pub(crate) max_value_bytes: ByteSize,
+    /// Keys in a bucket: 1 to 10^9.
+    pub(crate) max_keys: u64,
+    /// Keys and values of a bucket together: up to 1 TiB.
+    pub(crate) max_bucket_bytes: ByteSize,
+}
+
+impl Keyvalue {
+    /// The same as the store takes it.
+    pub(crate) fn quota(&self) -> BucketQuota {
+        BucketQuota { value_bytes: self.max_value_bytes.0, keys: self.max_keys, bytes: self.max_bucket_bytes.0 }
+    }
+}
+
+impl Default for Keyvalue {
+    fn default() -> Self {
+        let BucketQuota { value_bytes, keys, bytes } = BucketQuota::default();
+        Self { max_value_bytes: ByteSize(value_bytes), max_keys: keys, max_bucket_bytes: ByteSize(bytes) }
+    }
+}
+
 impl Default for Database {
     fn default() -> Self {
         Self {
@@ -171,6 +228,11 @@ impl Default for Gateway {
             max_in_flight: 4_096,
             publish_timeout: Span(Duration::from_secs(5)),
             grace: Span(Duration::from_secs(10)),
+            max_connections: 8_192,
+            max_streams: 128,
+            header_timeout: Span(Duration::from_secs(30)),
+            idle_timeout: Span(Duration::from_secs(60)),
+            tls: GatewayTls::default(),
         }
     }
 }
@@ -232,6 +294,7 @@ impl Config {
         within("gateway.max_batch_bytes", batch.contains(&gateway.max_batch_bytes.0), "1KiB to 1GiB")?;
         within("gateway.max_in_flight", (1..=1_000_000).contains(&gateway.max_in_flight), "1 to 1,000,000")?;
         within("gateway.publish_timeout", !gateway.publish_timeout.0.is_zero(), "longer than nothing")?;
+        self.check_connections()?;
         within("host.in_flight", (1..=4_096).contains(&self.host.in_flight), "1 to 4,096")?;
         within("host.name", self.host.name.as_ref().is_none_or(|n| (1..=255).contains(&n.len())), "1 to 255 bytes")?;
         within("host.allowed_networks", self.host.allowed_networks.len() <= 256, "at most 256 networks")?;
@@ -241,7 +304,24 @@ impl Config {
         within("scheduler.interval", interval.contains(&scheduler.interval.0), "10ms to 1m")?;
         within("scheduler.lease", (second..=second * 600).contains(&scheduler.lease.0), "1s to 10m")?;
         within("scheduler.lease", scheduler.lease.0 >= scheduler.interval.0 * 4, "at least four scheduler.interval")?;
-        within("scheduler.retention", scheduler.retention.0 >= second * 60, "1m or longer")
+        within("scheduler.retention", scheduler.retention.0 >= second * 60, "1m or longer")?;
+        let keyvalue = &self.keyvalue;
+        within("keyvalue.max_value_bytes", keyvalue.max_value_bytes.0 <= MAX_BATCH_BYTES, "at most 4MiB")?;
+        within("keyvalue.max_keys", (1..=1_000_000_000).contains(&keyvalue.max_keys), "1 to 10^9")?;
+        within("keyvalue.max_bucket_bytes", keyvalue.max_bucket_bytes.0 <= 1 << 40, "at most 1024GiB")
+    }
+
+    fn check_connections(&self) -> Result<(), OutOfBounds> {
+        let within = |key, ok: bool, must| if ok { Ok(()) } else { Err(OutOfBounds { key, must }) };
+        let gateway = &self.gateway;
+        let patience = Duration::from_millis(10)..=Duration::from_secs(3_600);
+        within("gateway.max_connections", (1..=1_000_000).contains(&gateway.max_connections), "1 to 1,000,000")?;
+        within("gateway.max_streams", (1..=10_000).contains(&gateway.max_streams), "1 to 10,000")?;
+        within("gateway.header_timeout", patience.contains(&gateway.header_timeout.0), "10ms to 1h")?;
+        within("gateway.idle_timeout", patience.contains(&gateway.idle_timeout.0), "10ms to 1h")?;
+        let GatewayTls { certificate, key } = &gateway.tls;
+        within("gateway.tls.certificate", certificate.is_some() || key.is_none(), "there with gateway.tls.key")?;
+        within("gateway.tls.key", key.is_some() || certificate.is_none(), "there with gateway.tls.certificate")
     }
 }
 

@@ -44,10 +44,11 @@ pub(crate) async fn run(args: Demo, json: bool) -> Result {
         data: data.path().to_owned(),
         retention: Duration::from_secs(86_400),
         allowed_networks: Vec::new(),
+        tls: None,
     };
     let system = System::open(&options).await?;
-    let url = format!("http://{}", system.address()?);
-    let client = Client::new(Remote { url, key: None, tenant: None, json })?;
+    let url = system.url()?;
+    let client = Client::new(Remote { url, ca_file: None, key: None, tenant: None, json })?;
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(system.run(shutdown.clone()));
     let shown = show(&client, &manifests).await;

@@ -18,9 +18,10 @@ pub(crate) async fn run(args: Dev, remote: Remote) -> Result {
         data: args.data.clone(),
         retention: args.retention.0,
         allowed_networks: args.allow_network,
+        tls: args.tls_certificate.clone().zip(args.tls_key),
     };
     let system = System::open(&options).await?;
-    let url = format!("http://{}", system.address()?);
+    let url = system.url()?;
     let first_key = system.first_key().await?;
     line(format!("wasmill {} is at {url}", env!("CARGO_PKG_VERSION")));
     line(format!("  events    POST {url}/v1/events/TYPE"));
@@ -32,8 +33,10 @@ pub(crate) async fn run(args: Dev, remote: Remote) -> Result {
     let key = first_key.map(|key| key.reveal().to_owned()).or(remote.key.clone());
     let watcher = args.dir.map(|dir| {
         line(format!("  watching  {}", dir.display()));
-        let remote = Remote { url, key, ..remote };
-        Client::new(remote).map(|client| watch::Watcher::new(dir, client))
+        // A certificate of one's own vouches for itself.
+        let ca_file = remote.ca_file.clone().or(args.tls_certificate);
+        let remote = Remote { url, key, ca_file, ..remote };
+        Client::new(remote).map(|client| watch::Watcher::new(dir, client, system.engine()))
     });
     line("stop with Ctrl-C; a second Ctrl-C stops at once");
     let watching = watcher.transpose()?.map(|watcher| tokio::spawn(watcher.run(shutdown.clone())));

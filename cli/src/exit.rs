@@ -31,12 +31,21 @@ impl From<anyhow::Error> for Failure {
 impl Failure {
     /// The same failure with `what` before its text.
     pub(crate) fn about(self, what: impl std::fmt::Display) -> Self {
+        self.with_text(|text| format!("{what}: {text}"))
+    }
+
+    /// The same failure with more lines after its text.
+    pub(crate) fn with_details(self, lines: &str) -> Self {
+        self.with_text(|text| format!("{text}\n{lines}"))
+    }
+
+    fn with_text(self, change: impl FnOnce(String) -> String) -> Self {
         match self {
-            Self::Failed(error) => Self::Failed(anyhow::anyhow!("{what}: {error:#}")),
-            Self::NotFound(text) => Self::NotFound(format!("{what}: {text}")),
-            Self::Unreachable(text) => Self::Unreachable(format!("{what}: {text}")),
-            Self::Unsuccessful(text) => Self::Unsuccessful(format!("{what}: {text}")),
-            Self::Denied(text) => Self::Denied(format!("{what}: {text}")),
+            Self::Failed(error) => Self::Failed(anyhow::anyhow!(change(format!("{error:#}")))),
+            Self::NotFound(text) => Self::NotFound(change(text)),
+            Self::Unreachable(text) => Self::Unreachable(change(text)),
+            Self::Unsuccessful(text) => Self::Unsuccessful(change(text)),
+            Self::Denied(text) => Self::Denied(change(text)),
         }
     }
 }

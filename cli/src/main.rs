@@ -1,6 +1,7 @@
 //! The `wasmill` binary: roles and client verbs. This file is its table of contents.
 
 mod args;
+mod building;
 mod client;
 mod commands;
 mod config;
@@ -9,7 +10,9 @@ mod dev;
 mod exit;
 mod output;
 mod project;
+mod report;
 mod roles;
+mod templates;
 mod wiring;
 
 use std::process::ExitCode;
@@ -38,13 +41,19 @@ fn main() -> ExitCode {
         Command::Host(role) => run.with(roles::host(role)),
         Command::Scheduler(role) => run.with(roles::scheduler(role)),
         Command::Migrate(migrate) => run.with(roles::migrate(migrate)),
+        Command::Check(check) => run.with(commands::check::run(check, remote.json)),
+        Command::New(new) => commands::new::run(new, remote.json),
+        Command::Build(build) => run.with(commands::build::run(build, remote.json)),
+        Command::Test(test) => run.with(commands::test::run(test, remote.json)),
         Command::Deploy(deploy) => run.with(commands::deploy::run(deploy, remote)),
         Command::Functions(verb) => run.with(commands::functions::run(verb, remote)),
         Command::Schemas(verb) => run.with(commands::schemas::run(verb, remote)),
+        Command::Secrets(verb) => run.with(commands::secrets::run(verb, remote)),
         Command::Executions(verb) => run.with(commands::executions::run(verb, remote)),
         Command::Logs(logs) => run.with(commands::logs::run(logs, remote)),
         Command::Invoke(invoke) => run.with(commands::invoke::run(invoke, remote)),
         Command::Ready => run.with(commands::ready::run(remote)),
+        Command::Keyvalue(verb) => run.with(commands::keyvalue::run(verb, remote)),
         Command::Keys(verb) => run.with(commands::keys::run(verb, remote)),
     };
     exit::report(result)

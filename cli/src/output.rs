@@ -14,6 +14,20 @@ pub(crate) fn line(text: impl AsRef<str>) {
     }
 }
 
+/// Prints bytes as they are, and nothing after them.
+pub(crate) fn raw(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// Prints a line on standard error: what a program that reads the results need not see.
+pub(crate) fn aside(text: &str) {
+    // Nobody may be reading; then nobody misses it.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
 /// Prints a JSON document.
 pub(crate) fn json(document: &Value) {
     line(serde_json::to_string_pretty(document).unwrap_or_default());

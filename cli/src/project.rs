@@ -24,11 +24,8 @@ impl Project {
     /// Reads the function at `path`: a manifest file or the folder that holds it.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let file = manifest_file(path);
-        let text = read_text(&file).with_context(|| {
-            format!("a function is a folder with a {MANIFEST}, or that file: '{}' is neither", path.display())
-        })?;
-        let mut manifest = Manifest::from_toml(&text).with_context(|| file.display().to_string())?;
-        let folder = file.parent().unwrap_or(Path::new("."));
+        let mut manifest = read_manifest(path)?;
+        let folder = folder_of(&file);
         for (i, trigger) in manifest.triggers.iter_mut().enumerate() {
             let Some(serde_json::Value::String(name)) = trigger.schema() else { continue };
             let schema_file = folder.join(name);
@@ -47,11 +44,46 @@ impl Project {
         let digest = Digest::of(&component);
         Ok(Self { manifest, component: component.into(), digest })
     }
+
+    /// Reads what `path` names: a function, or a component by itself, whose manifest is the one beside it that names it, or else one
+    /// that says nothing.
+    pub(crate) fn read_any(path: &Path) -> anyhow::Result<Self> {
+        if path.is_dir() || path.extension().is_some_and(|extension| extension == "toml") {
+            return Self::read(path);
+        }
+        let component = std::fs::read(path).with_context(|| format!("'{}'", path.display()))?;
+        let beside = path.with_file_name(MANIFEST);
+        let is_named = |project: &Self| project.component == component;
+        if beside.is_file()
+            && let Some(project) = Self::read(&beside).ok().filter(is_named)
+        {
+            return Ok(project);
+        }
+        let digest = Digest::of(&component);
+        Ok(Self { manifest: Manifest::from_toml("name = 'unnamed'")?, component: component.into(), digest })
+    }
 }
 
 /// The manifest file that `path` names: itself, or the one in it.
 pub(crate) fn manifest_file(path: &Path) -> PathBuf {
     if path.is_dir() { path.join(MANIFEST) } else { path.to_owned() }
+}
+
+/// The folder that a manifest file is in.
+pub(crate) fn folder_of(manifest_file: &Path) -> PathBuf {
+    match manifest_file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// The manifest at `path`: that file, or the one in that folder. Schemas are still names of files.
+pub(crate) fn read_manifest(path: &Path) -> anyhow::Result<Manifest> {
+    let file = manifest_file(path);
+    let text = read_text(&file).with_context(|| {
+        format!("a function is a folder with a {MANIFEST}, or that file: '{}' is neither", path.display())
+    })?;
+    Manifest::from_toml(&text).with_context(|| file.display().to_string())
 }
 
 /// The manifest files of the functions in `dir`: its own, and those of the folders directly in it, sorted.
@@ -78,7 +110,8 @@ pub(crate) fn files_of(manifest_file: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn component_file(manifest: &Manifest, file: &Path) -> anyhow::Result<PathBuf> {
+/// The component's file, as the manifest in `file` names it.
+pub(crate) fn component_file(manifest: &Manifest, file: &Path) -> anyhow::Result<PathBuf> {
     let Some(component) = &manifest.component else {
         bail!("{}: the key 'component' is missing: it names the .wasm file", file.display());
     };

@@ -2,9 +2,13 @@
 //! the roles that share PostgreSQL and RabbitMQ.
 
 pub(crate) mod embedded;
+pub(crate) mod offline;
 pub(crate) mod pool;
+mod secrets;
+mod tls;
 
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,7 +16,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use wasmill_domain::{ApiKey, KeyDefinition, KeyRole, Revision, TenantName, Timestamp};
-use wasmill_store::{Change, Store};
+use wasmill_host::{Capabilities, KeyvalueStore};
+use wasmill_secrets::Keyring;
+use wasmill_store::{BucketQuota, Change, RegistryWatch, Store};
 
 use crate::args::LogFormat;
 use crate::exit::Result;
@@ -42,6 +48,18 @@ impl Run {
             tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot start")?;
         runtime.block_on(verb)
     }
+}
+
+/// What functions may use of this installation, where their manifests grant it: the same in every process that has an engine.
+/// To be called within the process's runtime.
+fn capabilities(
+    store: &Arc<dyn Store>,
+    registry: &RegistryWatch,
+    keyring: Option<&Arc<Keyring>>,
+    quota: BucketQuota,
+) -> Capabilities {
+    let keyvalue = KeyvalueStore::new(Arc::clone(store) as _, quota);
+    Capabilities { secrets: secrets::source(store, registry, keyring), keyvalue: Some(keyvalue) }
 }
 
 /// Makes an operator's key; its text is seen this once.

@@ -34,6 +34,11 @@ impl<'a> Interface<'a> {
         package.contains(':').then_some(Self { package, name, version })
     }
 
+    /// Whether the version is this one and no other, as wasmtime compares versions that are not released.
+    pub(crate) fn is_exactly(&self, version: &str) -> bool {
+        self.version == Some(version)
+    }
+
     /// Whether the version is a release `major.minor.*`, as wasmtime compares versions below 1.0.
     pub(crate) fn is_on_track(&self, major: u64, minor: u64) -> bool {
         let Some(version) = self.version else { return false };

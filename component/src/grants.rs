@@ -7,7 +7,7 @@ use wasmill_domain::Manifest;
 use crate::exports::{Interface, shown};
 
 /// What a manifest grants with one of its keys.
-struct Grant {
+pub(crate) struct Grant {
     package: &'static str,
     /// The interface; `None` is every one of the package.
     interface: Option<&'static str>,
@@ -17,12 +17,32 @@ struct Grant {
 }
 
 /// One row for each capability. What no row names is granted to every function.
-const GRANTS: [Grant; 1] = [Grant {
-    package: "wasi:http",
-    interface: Some("outgoing-handler"),
-    is_granted: |manifest| manifest.allowed_hosts.is_some(),
-    line: r#"allowed_hosts = ["https://api.example.com"]"#,
-}];
+static GRANTS: [Grant; 4] = [
+    Grant {
+        package: "wasi:http",
+        interface: Some("outgoing-handler"),
+        is_granted: |manifest| manifest.allowed_hosts.is_some(),
+        line: r#"allowed_hosts = ["https://api.example.com"]"#,
+    },
+    Grant {
+        package: "wasi:config",
+        interface: None,
+        is_granted: |manifest| manifest.config.is_some() || manifest.secrets.is_some(),
+        line: r#"config = { region = "eu" }"#,
+    },
+    Grant {
+        package: "wasmill:function",
+        interface: Some("secrets"),
+        is_granted: |manifest| manifest.secrets.is_some(),
+        line: r#"secrets = { API_TOKEN = "api-token" }"#,
+    },
+    Grant {
+        package: "wasi:keyvalue",
+        interface: None,
+        is_granted: |manifest| manifest.keyvalue.is_some(),
+        line: r#"keyvalue = { default = "function" }"#,
+    },
+];
 
 /// An import that the manifest does not grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,16 +60,31 @@ impl fmt::Display for NotGranted {
 }
 
 impl Grant {
+    /// Whether the manifest has what grants it.
+    pub(crate) fn is_given(&self, manifest: &Manifest) -> bool {
+        (self.is_granted)(manifest)
+    }
+
+    /// What to add to a manifest that does not have it.
+    pub(crate) fn line(&self) -> &'static str {
+        self.line
+    }
+
     fn is_for(&self, import: Interface<'_>) -> bool {
         import.package == self.package && self.interface.is_none_or(|interface| import.name == interface)
     }
 }
 
+/// The grant that an import needs; `None` where it is free.
+pub(crate) fn grant_of(name: &str) -> Option<&'static Grant> {
+    let import = Interface::parse(name)?;
+    GRANTS.iter().find(|grant| grant.is_for(import))
+}
+
 /// Finds what of `imports` the manifest does not grant.
 pub(crate) fn not_granted(imports: &[String], manifest: &Manifest) -> Vec<NotGranted> {
     let line = |name: &String| {
-        let import = Interface::parse(name)?;
-        let grant = GRANTS.iter().find(|grant| grant.is_for(import) && !(grant.is_granted)(manifest))?;
+        let grant = grant_of(name).filter(|grant| !grant.is_given(manifest))?;
         Some(NotGranted { name: name.clone(), line: grant.line })
     };
     imports.iter().filter_map(line).collect()
@@ -66,15 +101,31 @@ mod tests {
 
     /// The interfaces that a function with this manifest may not import.
     fn refused(text: &str) -> Vec<String> {
-        let imports: Vec<String> = provided_interfaces().map(|name| format!("{name}.0")).collect();
+        let version = |name: String| if name.contains(".0-") { name } else { format!("{name}.0") };
+        let imports: Vec<String> = provided_interfaces().map(version).collect();
         not_granted(&imports, &manifest(text)).into_iter().map(|import| import.name).collect()
     }
 
     #[test]
     fn what_nobody_granted_is_refused_and_the_rest_is_free() {
-        assert_eq!(refused(""), ["wasi:http/outgoing-handler@0.2.0"]);
-        assert!(refused("allowed_hosts = []").is_empty());
-        assert!(refused("allowed_hosts = ['https://api.example.com']").is_empty());
+        let secrets = "wasmill:function/secrets@0.1.0";
+        let config = ["rc.1", "draft", "draft-2024-09-27"].map(|version| format!("wasi:config/store@0.2.0-{version}"));
+        let http = "wasi:http/outgoing-handler@0.2.0";
+        let keyvalue: Vec<String> = ["atomics", "batch", "store"]
+            .iter()
+            .flat_map(|name| ["draft", "draft2"].map(|version| format!("wasi:keyvalue/{name}@0.2.0-{version}")))
+            .collect();
+        let keyvalue: Vec<&str> = keyvalue.iter().map(String::as_str).collect();
+        assert_eq!(refused("").len(), 5 + keyvalue.len());
+        for name in config.iter().map(String::as_str).chain([secrets, http]).chain(keyvalue.iter().copied()) {
+            assert!(refused("").iter().any(|refused| refused == name), "{name}");
+        }
+        assert!(!refused("allowed_hosts = []").iter().any(|name| name == http));
+        assert!(!refused("allowed_hosts = ['https://api.example.com']").iter().any(|name| name == http));
+        assert_eq!(refused("[config]"), [&[secrets, http], &keyvalue[..]].concat());
+        // A guest that knows wasi:config only can have secrets by it.
+        assert_eq!(refused("[secrets]"), [&[http], &keyvalue[..]].concat());
+        assert!(refused("[keyvalue]").iter().all(|name| !name.starts_with("wasi:keyvalue")));
     }
 
     /// Whoever follows the advice must not meet the same refusal, or another one.

@@ -4,21 +4,31 @@ use std::fmt;
 
 use crate::exports::{Interface, shown};
 
-/// A package that the host links, on one version track: with semantic versions, 0.2.0 to 0.2.999 are one.
+/// A package that the host links.
 struct Package {
     name: &'static str,
-    major: u64,
-    minor: u64,
+    versions: Versions,
     interfaces: &'static [&'static str],
 }
 
+/// In which versions.
+enum Versions {
+    /// Releases on one track: with semantic versions, 0.2.0 to 0.2.999 are one.
+    Track(u64, u64),
+    /// Versions that are not released, each of which is like itself only.
+    Exactly(&'static [&'static str]),
+}
+
 /// Everything that the host links. A test of the host holds this against its linker.
-const PROVIDED: [Package; 8] = [
-    Package { name: "wasmill:function", major: 0, minor: 1, interfaces: &["context", "log", "types"] },
+const PROVIDED: [Package; 11] = [
+    Package {
+        name: "wasmill:function",
+        versions: Versions::Track(0, 1),
+        interfaces: &["context", "log", "secrets", "types"],
+    },
     Package {
         name: "wasi:cli",
-        major: 0,
-        minor: 2,
+        versions: Versions::Track(0, 2),
         interfaces: &[
             "environment",
             "exit",
@@ -32,15 +42,29 @@ const PROVIDED: [Package; 8] = [
             "terminal-stdout",
         ],
     },
-    Package { name: "wasi:clocks", major: 0, minor: 2, interfaces: &["monotonic-clock", "wall-clock"] },
-    Package { name: "wasi:filesystem", major: 0, minor: 2, interfaces: &["preopens", "types"] },
-    Package { name: "wasi:http", major: 0, minor: 2, interfaces: &["outgoing-handler", "types"] },
-    Package { name: "wasi:io", major: 0, minor: 2, interfaces: &["error", "poll", "streams"] },
-    Package { name: "wasi:random", major: 0, minor: 2, interfaces: &["insecure", "insecure-seed", "random"] },
+    Package { name: "wasi:clocks", versions: Versions::Track(0, 2), interfaces: &["monotonic-clock", "wall-clock"] },
+    Package {
+        name: "wasi:config",
+        versions: Versions::Exactly(&["0.2.0-rc.1", "0.2.0-draft", "0.2.0-draft-2024-09-27"]),
+        interfaces: &["store"],
+    },
+    Package { name: "wasi:filesystem", versions: Versions::Track(0, 2), interfaces: &["preopens", "types"] },
+    Package { name: "wasi:http", versions: Versions::Track(0, 2), interfaces: &["outgoing-handler", "types"] },
+    Package { name: "wasi:io", versions: Versions::Track(0, 2), interfaces: &["error", "poll", "streams"] },
+    Package {
+        name: "wasi:keyvalue",
+        versions: Versions::Exactly(&["0.2.0-draft", "0.2.0-draft2"]),
+        interfaces: &["atomics", "batch", "store"],
+    },
+    Package { name: "wasi:logging", versions: Versions::Exactly(&["0.1.0-draft"]), interfaces: &["logging"] },
+    Package {
+        name: "wasi:random",
+        versions: Versions::Track(0, 2),
+        interfaces: &["insecure", "insecure-seed", "random"],
+    },
     Package {
         name: "wasi:sockets",
-        major: 0,
-        minor: 2,
+        versions: Versions::Track(0, 2),
         interfaces: &[
             "instance-network",
             "ip-name-lookup",
@@ -54,12 +78,8 @@ const PROVIDED: [Package; 8] = [
 ];
 
 /// Packages that exist and that the host does not link. Their absence is a decision, not a riddle.
-const NOT_PROVIDED: [(&str, &str); 4] = [
-    ("wasi:config", "settings are passed by the manifest's [env] in this version of wasmill"),
-    ("wasi:keyvalue", "this version of wasmill keeps no state for functions"),
-    ("wasi:logging", "use wasmill:function/log, or write to standard output"),
-    ("wasi:tls", "functions have no sockets; wasi:http/outgoing-handler sends requests with TLS"),
-];
+const NOT_PROVIDED: [(&str, &str); 1] =
+    [("wasi:tls", "functions have no sockets; wasi:http/outgoing-handler sends requests with TLS")];
 
 /// An import that the host does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,10 +96,13 @@ impl fmt::Display for MissingImport {
     }
 }
 
-/// Every interface that the host links, with the version track: `wasi:cli/exit@0.2`.
+/// Every interface that the host links: with the version track, `wasi:cli/exit@0.2`, or with a version that is not released,
+/// `wasi:config/store@0.2.0-rc.1`.
 pub fn provided_interfaces() -> impl Iterator<Item = String> {
     PROVIDED.iter().flat_map(|package| {
-        package.interfaces.iter().map(|name| format!("{}/{name}@{}", package.name, package.track()))
+        let versions = package.versions.shown();
+        let interface = move |name| versions.clone().into_iter().map(move |v| format!("{}/{name}@{v}", package.name));
+        package.interfaces.iter().flat_map(interface)
     })
 }
 
@@ -90,7 +113,7 @@ pub(crate) fn missing(imports: &[String]) -> Vec<MissingImport> {
 }
 
 /// `None` for an import that the host has.
-fn why_missing(name: &str) -> Option<String> {
+pub(crate) fn why_missing(name: &str) -> Option<String> {
     let Some(wanted) = Interface::parse(name) else {
         return Some(
             "only interfaces such as 'wasi:cli/exit@0.2.0' can be imported, no bare functions, modules or components"
@@ -108,8 +131,10 @@ fn why_missing(name: &str) -> Option<String> {
             None => format!("unknown; the host's {} has {has}", package.name),
         });
     }
-    (!wanted.is_on_track(package.major, package.minor))
-        .then(|| format!("the host has {}/{} on version {}", package.name, wanted.name, package.track()))
+    (!package.versions.have(&wanted)).then(|| {
+        let versions = package.versions.shown().join(", ");
+        format!("the host has {}/{} on version {versions}", package.name, wanted.name)
+    })
 }
 
 fn why_package_missing(wanted: &Interface<'_>) -> String {
@@ -139,9 +164,20 @@ fn nearest<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str>) -> Optio
         .map(|(_, candidate)| candidate)
 }
 
-impl Package {
-    fn track(&self) -> String {
-        format!("{}.{}", self.major, self.minor)
+impl Versions {
+    /// Whether `wanted` is in one of them.
+    fn have(&self, wanted: &Interface<'_>) -> bool {
+        match self {
+            Self::Track(major, minor) => wanted.is_on_track(*major, *minor),
+            Self::Exactly(versions) => versions.iter().any(|version| wanted.is_exactly(version)),
+        }
+    }
+
+    fn shown(&self) -> Vec<String> {
+        match self {
+            Self::Track(major, minor) => vec![format!("{major}.{minor}")],
+            Self::Exactly(versions) => versions.iter().map(|&version| version.to_owned()).collect(),
+        }
     }
 }
 
@@ -157,6 +193,12 @@ mod tests {
             "wasi:clocks/wall-clock@0.2.99",
             "wasmill:function/log@0.1.0",
             "wasmill:function/types@0.1.7",
+            "wasmill:function/secrets@0.1.0",
+            "wasi:config/store@0.2.0-rc.1",
+            "wasi:config/store@0.2.0-draft",
+            "wasi:keyvalue/store@0.2.0-draft",
+            "wasi:keyvalue/atomics@0.2.0-draft2",
+            "wasi:logging/logging@0.1.0-draft",
         ] {
             assert_eq!(why_missing(name), None, "{name}");
         }
@@ -171,7 +213,13 @@ mod tests {
             ("wasi:clocks/monotonic-clok@0.2.0", "did you mean 'wasi:clocks/monotonic-clock'?"),
             ("wasi:clocks/timezone@0.2.0", "wasi:clocks has monotonic-clock, wall-clock"),
             ("wasi:http/outgoing-handler@0.3.0", "on version 0.2"),
-            ("wasi:keyvalue/store@0.2.0-draft", "no state"),
+            ("wasi:config/store@0.2.0", "on version 0.2.0-rc.1, 0.2.0-draft"),
+            ("wasi:config/store@0.2.0-rc.2", "on version 0.2.0-rc.1, 0.2.0-draft"),
+            ("wasi:config/runtime@0.2.0-draft", "wasi:config has store"),
+            ("wasi:keyvalue/store@0.2.0", "on version 0.2.0-draft, 0.2.0-draft2"),
+            ("wasi:keyvalue/store@0.2.0-draft3", "on version 0.2.0-draft, 0.2.0-draft2"),
+            ("wasi:keyvalue/watcher@0.2.0-draft2", "wasi:keyvalue has atomics, batch, store"),
+            ("wasi:logging/logging", "on version 0.1.0-draft"),
             ("wasmil:function/log@0.1.0", "did you mean 'wasmill:function/log'?"),
             ("wasmill:function/log@0.2.0", "on version 0.1"),
             ("foo:bar/baz", "unknown; a function can import"),

@@ -10,9 +10,11 @@ mod grants;
 mod imports;
 mod inspect;
 mod preflight;
+mod standing;
 
 pub use adapt::{ADAPTERS, Adapter};
 pub use grants::NotGranted;
 pub use imports::{MissingImport, provided_interfaces};
 pub use inspect::{FEATURES, InspectError, Inspection, Unrunnable, component_of, inspect};
 pub use preflight::{Preflight, PreflightError};
+pub use standing::Standing;

@@ -15,6 +15,9 @@ pub const MEDIA_TYPE: &str = "application/http";
 /// The type of events that HTTP triggers make.
 pub const EVENT_TYPE: &str = "wasmill.http.request";
 
+/// The extension attribute that says whether a request came by `http` or by `https`, which its data does not.
+pub const HTTP_SCHEME: &str = "httpscheme";
+
 /// The extension attribute of an event whose request had a body that was streamed, and is not part of the data.
 pub const BODY_OMITTED: &str = "bodyomitted";
 

@@ -2,7 +2,10 @@
 
 pub mod allowed_hosts;
 pub mod http;
+mod keyvalue;
+mod settings;
 mod trigger;
+pub mod webhook;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,9 +13,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use self::allowed_hosts::HostPattern;
+pub use self::keyvalue::BucketScope;
 pub use self::trigger::{EventTrigger, Trigger};
 use crate::key_hint::with_hint;
-use crate::names::{FunctionName, HostLabel};
+use crate::names::{BucketName, FunctionName, HostLabel};
 use crate::retry::RetryPolicy;
 use crate::units::{ByteSize, Span};
 
@@ -56,9 +60,20 @@ pub struct Manifest {
     /// empty list it can, and every request is refused.
     #[serde(default, deserialize_with = "allowed_hosts::read", skip_serializing_if = "Option::is_none")]
     pub allowed_hosts: Option<Vec<HostPattern>>,
+    /// The buckets that the function may open, and whose each is: at most 16. Without the table it cannot import `wasi:keyvalue`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyvalue: Option<BTreeMap<BucketName, BucketScope>>,
     /// The guest's environment variables; it sees no others.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// What `wasi:config/store` answers: at most 64 keys. Without it and without `secrets`, the function cannot import that; with an
+    /// empty one it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<BTreeMap<String, String>>,
+    /// The secrets that the function may have: at most 64, each under the name that the guest knows, with the name that it has among
+    /// the tenant's secrets. Without it the function cannot import what reveals them; with an empty one it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<BTreeMap<String, String>>,
 }
 
 /// What a component is for, and so how it is called.
@@ -214,24 +229,9 @@ impl Manifest {
             "'success' and 'cancelled' are not retried",
         )?;
         within("instances.reuse", (1..=1_000_000).contains(&self.instances.reuse), "must be 1 to 1,000,000")?;
-        self.check_env()
-    }
-
-    fn check_env(&self) -> Result<(), Error> {
-        for (name, value) in &self.env {
-            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-                return Err(out_of_bounds(
-                    &format!("env.{name}"),
-                    "a name must not be empty or hold '=', and nothing may hold NUL",
-                ));
-            }
-        }
-        let total: usize = self.env.iter().map(|(name, value)| name.len() + value.len()).sum();
-        if total > 64 << 10 {
-            Err(out_of_bounds("env", "names and values must be at most 64KiB together"))
-        } else {
-            Ok(())
-        }
+        let buckets = self.keyvalue.as_ref().map_or(0, BTreeMap::len);
+        within("keyvalue", buckets <= 16, "a function names at most 16 buckets")?;
+        self.check_settings()
     }
 }
 

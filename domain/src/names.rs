@@ -108,6 +108,30 @@ name!(
 );
 
 name!(
+    /// What a function opens with `wasi:keyvalue`, for example `default` or `page_counts`.
+    BucketName,
+    "a bucket's name",
+    "1 to 63 letters, digits, '.', '-' and '_', a letter or digit first",
+    is_bucket_name
+);
+
+name!(
+    /// A secret's name, unique in its tenant.
+    SecretName,
+    "a secret's name",
+    "1 to 63 lower-case letters, digits and hyphens, a letter first",
+    is_label
+);
+
+name!(
+    /// What one of the operator's keys is called, by which secrets are sealed.
+    SealingKeyId,
+    "the id of an operator's key",
+    "1 to 63 lower-case letters, digits and hyphens, a letter first",
+    is_label
+);
+
+name!(
     /// The `type` attribute of an event, for example `order.created`. CloudEvents allows any text; wasmill asks for what
     /// fits in a URL path and in a pattern.
     EventType,
@@ -163,6 +187,13 @@ fn is_label(text: &str) -> bool {
         && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
 }
 
+fn is_bucket_name(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    (1..=63).contains(&bytes.len())
+        && bytes[0].is_ascii_alphanumeric()
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(b))
+}
+
 fn is_event_type(text: &str) -> bool {
     (1..=255).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_/:+".contains(&b))
@@ -184,6 +215,16 @@ mod tests {
         assert!("order-total".parse::<FunctionName>().is_ok());
         for bad in ["", "1st", "-x", "Order", "a_b", "a/b", &"x".repeat(64)] {
             assert!(bad.parse::<FunctionName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bucket_names() {
+        for good in ["default", "page_counts", "V2.sessions-eu", "7"] {
+            assert!(good.parse::<BucketName>().is_ok(), "{good}");
+        }
+        for bad in ["", ".", "_x", "a/b", "a b", "ü", "a\0", &"x".repeat(64)] {
+            assert!(bad.parse::<BucketName>().is_err(), "{bad}");
         }
     }
 

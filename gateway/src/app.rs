@@ -8,12 +8,14 @@ use tokio_util::sync::CancellationToken;
 use wasmill_broker::FramePublisher;
 use wasmill_component::Preflight;
 use wasmill_domain::Revision;
+use wasmill_secrets::{Keyring, SecretSource};
 use wasmill_store::{RegistryWatch, Store};
 
 use crate::GatewayParts;
 use crate::error::{Error, Result};
 use crate::rows::RowWriter;
 use crate::settings::GatewaySettings;
+use crate::webhooks::Webhooks;
 
 /// How long a change may take to reach this gateway's own registry before the answer goes out without it.
 const REACH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,7 +26,10 @@ pub(crate) struct App {
     pub(crate) registry: RegistryWatch,
     pub(crate) publisher: FramePublisher,
     pub(crate) preflight: Arc<dyn Preflight>,
+    pub(crate) secrets: Arc<dyn SecretSource>,
+    pub(crate) keyring: Option<Arc<Keyring>>,
     pub(crate) settings: GatewaySettings,
+    pub(crate) webhooks: Webhooks,
     pub(crate) rows: RowWriter,
     /// Ends what waits.
     pub(crate) shutdown: CancellationToken,
@@ -39,10 +44,11 @@ pub(crate) type Shared = Arc<App>;
 
 impl App {
     pub(crate) fn new(parts: GatewayParts, shutdown: CancellationToken) -> Shared {
-        let GatewayParts { store, registry, publisher, preflight, settings } = parts;
+        let GatewayParts { store, registry, publisher, preflight, secrets, keyring, tls: _, settings } = parts;
         let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         Arc::new(Self {
             rows: RowWriter::start(Arc::clone(&store), &settings),
+            webhooks: Webhooks::new(&settings),
             ingest: semaphore(settings.max_in_flight),
             waiting: semaphore(settings.max_waiting),
             body_bytes: semaphore(settings.max_in_flight_bytes),
@@ -51,6 +57,8 @@ impl App {
             registry,
             publisher,
             preflight,
+            secrets,
+            keyring,
             settings,
             shutdown,
         })

@@ -29,6 +29,14 @@ pub(crate) async fn read(app: &App, headers: &HeaderMap, body: Body, limit: usiz
     if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
         return Err(Error::MediaType("compressed bodies are not taken: send it without Content-Encoding".into(), &[]));
     }
+    read_as_it_is(app, body, limit).await
+}
+
+/// Reads a body of at most `limit` bytes, compressed or not.
+///
+/// # Errors
+/// Where it is longer, takes too long or breaks off, and where other bodies leave no room for it.
+pub(crate) async fn read_as_it_is(app: &App, body: Body, limit: usize) -> Result<Held> {
     let announced = body.size_hint();
     if announced.lower() > limit as u64 {
         return Err(too_large(limit));

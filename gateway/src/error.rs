@@ -33,6 +33,9 @@ pub(crate) enum Error {
     /// No key, or one that does not exist.
     #[error("{0}")]
     Unauthenticated(&'static str),
+    /// A webhook's request that is not signed as it must be. Says no more than that: the caller may be anybody.
+    #[error("the request must be signed, and its signature is missing, wrong or too old")]
+    NotSigned,
     /// The key may not do this.
     #[error("{0}")]
     Forbidden(String),
@@ -108,6 +111,7 @@ impl Error {
             Self::InvalidEvent(_) => &problem::INVALID_EVENT,
             Self::SchemaViolation(..) => &problem::SCHEMA_VIOLATION,
             Self::Unauthenticated(_) => &problem::UNAUTHENTICATED,
+            Self::NotSigned => &problem::NOT_SIGNED,
             Self::Forbidden(_) => &problem::FORBIDDEN,
             Self::CrossSite(_) => &problem::CROSS_SITE,
             Self::NotFound(_) => &problem::NOT_FOUND,
@@ -173,13 +177,14 @@ impl Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = self.status_code();
+        let challenge = if matches!(self, Self::NotSigned) { "Signature" } else { "Bearer realm=\"wasmill\"" };
         let mut response = self.into_problem().into_response();
         let headers = response.headers_mut();
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
         if status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"wasmill\""));
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }
@@ -228,9 +233,12 @@ impl From<manifest::Error> for Error {
 
 /// The JSON pointer of a dotted key, in the document of a deploy.
 fn manifest_pointer(key: &str) -> String {
-    // The one key that users choose may hold anything, dots included.
-    let path = match key.strip_prefix("env.") {
-        Some(name) => format!("env/{}", name.replace('~', "~0").replace('/', "~1")),
+    // The keys that users choose may hold anything, dots included.
+    let chosen = ["env", "config", "secrets"].into_iter().find_map(|section| {
+        key.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')).map(|name| (section, name))
+    });
+    let path = match chosen {
+        Some((section, name)) => format!("{section}/{}", name.replace('~', "~0").replace('/', "~1")),
         None => key.replace(['.', '['], "/").replace(']', ""),
     };
     format!("/manifest/{path}")
@@ -245,6 +253,8 @@ mod tests {
         assert_eq!(manifest_pointer("limits.timeout"), "/manifest/limits/timeout");
         assert_eq!(manifest_pointer("trigger[0].schema"), "/manifest/trigger/0/schema");
         assert_eq!(manifest_pointer("env.A.B/C"), "/manifest/env/A.B~1C");
+        assert_eq!(manifest_pointer("secrets.a[0]"), "/manifest/secrets/a[0]");
+        assert_eq!(manifest_pointer("secrets"), "/manifest/secrets");
     }
 
     #[test]

@@ -183,7 +183,7 @@ async fn find(app: &App, caller: &Caller, id: ExecutionId) -> Result<ExecutionDe
 }
 
 /// Headers that keep a browser from running what a sender or a guest wrote.
-fn inert() -> [(http::HeaderName, HeaderValue); 3] {
+pub(crate) fn inert() -> [(http::HeaderName, HeaderValue); 3] {
     [
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox")),

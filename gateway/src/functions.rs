@@ -9,7 +9,7 @@ use wasmill_broker::QueueName;
 use wasmill_component::PreflightError;
 use wasmill_domain::manifest::Trigger;
 use wasmill_domain::schema::Schema;
-use wasmill_domain::{Digest, FunctionName, Manifest, TenantName, Timestamp, manifest};
+use wasmill_domain::{Digest, FunctionDefinition, FunctionName, Manifest, TenantName, Timestamp, manifest};
 use wasmill_store::{Change, Version};
 
 use crate::app::{App, Shared};
@@ -18,12 +18,14 @@ use crate::auth::Caller;
 use crate::body;
 use crate::documents::functions::{
     Deploy, Deployed, FunctionDocument, FunctionPage, FunctionSummary, ListFunctions, ListVersions, Rollback,
-    VersionDocument, VersionPage, VersionSummary,
+    VersionDocument, VersionPage, VersionSummary, WebhookDocument,
 };
 use crate::error::{Error, Result};
 use crate::extract::{Params, Segment};
 use crate::page::{self, MAX_PAGE};
 use crate::problem::Fault;
+use crate::secrets;
+use crate::webhooks::Target;
 
 /// How many versions a function's own document shows.
 const SHOWN_VERSIONS: usize = 20;
@@ -60,7 +62,18 @@ pub(crate) async fn show(
         manifest: Arc::clone(&function.manifest),
         versions: versions.iter().take(SHOWN_VERSIONS).map(VersionSummary::from).collect(),
         queue: depth.ok().map(Into::into),
+        webhooks: webhooks_of(&app, function),
     }))
+}
+
+/// What was counted at the triggers of a function that ask for signatures.
+fn webhooks_of(app: &App, function: &FunctionDefinition) -> Vec<WebhookDocument> {
+    let triggers = function.manifest.triggers.iter().filter_map(Trigger::as_http);
+    let signed = triggers.filter(|trigger| trigger.webhook.is_some()).map(|trigger| {
+        let target = Target { tenant: &function.tenant, function: &function.name, trigger };
+        WebhookDocument::new(trigger, app.webhooks.counted(target))
+    });
+    signed.collect()
 }
 
 /// List the versions of a function
@@ -113,6 +126,8 @@ pub(crate) async fn deploy(
     preflight(&app, digest, &mut manifest).await?;
     let tenant = caller.tenant;
     check_routes(&app, &tenant, &manifest)?;
+    check_webhooks(&app, &tenant, &manifest).await?;
+    secrets::check_granted(&app, &tenant, &manifest).await?;
     // Before anybody can route events to it. A broker that is away is no obstacle: whoever publishes or consumes
     // declares too.
     if let Err(error) = app.publisher.broker().declare(&QueueName::of_function(&tenant, &name)).await {
@@ -240,6 +255,22 @@ fn check_routes(app: &App, tenant: &TenantName, manifest: &Manifest) -> Result<(
         }
         None => Ok(()),
     }
+}
+
+/// Makes sure that the secrets exist that webhooks are signed with.
+async fn check_webhooks(app: &App, tenant: &TenantName, manifest: &Manifest) -> Result<()> {
+    for (i, trigger) in manifest.triggers.iter().enumerate() {
+        let Some(webhook) = trigger.as_http().and_then(|trigger| trigger.webhook.as_ref()) else { continue };
+        for (j, name) in webhook.secrets.iter().enumerate() {
+            if app.store.secret(tenant, name).await?.is_none() {
+                let message = format!("there is no secret '{name}': `wasmill secrets set {name}` sets it");
+                return Err(
+                    manifest::Error::Value { key: format!("trigger[{i}].webhook.secrets[{j}]"), message }.into()
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Makes sure that a host could run this version, and settles its kind.

@@ -18,6 +18,7 @@ mod health;
 mod ingest;
 mod invoke;
 mod keys;
+mod keyvalue;
 mod openapi;
 mod page;
 mod probes;
@@ -25,9 +26,11 @@ mod problem;
 mod routes;
 mod rows;
 mod schemas;
+mod secrets;
 mod server;
 mod settings;
 mod triggers;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -35,9 +38,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::FramePublisher;
 use wasmill_component::Preflight;
+use wasmill_secrets::{Keyring, SecretSource};
 use wasmill_store::{RegistryWatch, Store};
 
 pub use probes::{Part, Readiness, serve_probes};
+pub use server::tls::{Tls, TlsError, TlsFiles};
 pub use settings::GatewaySettings;
 
 /// What a gateway is made of.
@@ -50,17 +55,27 @@ pub struct GatewayParts {
     pub publisher: FramePublisher,
     /// The last word before a deploy.
     pub preflight: Arc<dyn Preflight>,
+    /// Opens the secrets that webhooks are signed with.
+    pub secrets: Arc<dyn SecretSource>,
+    /// The listener's certificate; none means that it speaks without TLS.
+    pub tls: Option<Arc<Tls>>,
+    /// Seals secrets; without one, none can be set.
+    pub keyring: Option<Arc<Keyring>>,
     /// Bounds.
     pub settings: GatewaySettings,
 }
 
-/// Serves HTTP/1.1 on `listener` until `shutdown`, then lets requests finish for as long as the settings say.
+/// Serves HTTP/1.1 and HTTP/2 on `listener` until `shutdown`, then lets requests finish for as long as the settings say.
 ///
 /// # Errors
 /// None for now; a listener that fails is tried again.
-pub async fn serve(listener: TcpListener, parts: GatewayParts, shutdown: CancellationToken) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, mut parts: GatewayParts, shutdown: CancellationToken) -> std::io::Result<()> {
+    let tls = parts.tls.take();
+    if let Some(tls) = &tls {
+        tokio::spawn(Arc::clone(tls).watch(shutdown.clone()));
+    }
     let app = app::App::new(parts, shutdown.clone());
-    server::run(listener, routes::router(Arc::clone(&app)), &app.settings, shutdown).await;
+    server::run(listener, tls, routes::router(Arc::clone(&app)), &app.settings, shutdown).await;
     if !app.rows.flush(app.settings.drain_timeout).await {
         tracing::warn!("rows of accepted executions are left unwritten; they are made when the executions run");
     }

@@ -31,6 +31,8 @@ use crate::routes;
         (name = "functions", description = "What runs"),
         (name = "artifacts", description = "What functions are made of"),
         (name = "schemas", description = "What events must look like"),
+        (name = "secrets", description = "What functions may know and nobody may see"),
+        (name = "keyvalue", description = "What functions keep"),
         (name = "keys", description = "Who may do what"),
         (name = "service", description = "About the server itself")
     ),

@@ -37,7 +37,7 @@ pub async fn serve_probes(listener: TcpListener, readiness: Arc<dyn Readiness>, 
     let router = Router::new().route("/healthz", get(health::alive)).route("/readyz", get(ready)).with_state(readiness);
     // A probe is answered at once or not at all: the smallest of a gateway's bounds are more than enough.
     let settings = GatewaySettings { max_connections: 64, drain_timeout: Duration::ZERO, ..GatewaySettings::default() };
-    server::run(listener, router, &settings, shutdown).await;
+    server::run(listener, None, router, &settings, shutdown).await;
 }
 
 async fn ready(State(readiness): State<Arc<dyn Readiness>>) -> Response {

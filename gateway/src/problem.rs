@@ -53,6 +53,9 @@ kinds! {
          (`schema_pointer`). Nothing of the request was accepted.";
     UNAUTHENTICATED = "unauthenticated", UNAUTHORIZED, "API key needed",
         "Send `Authorization: Bearer wm_…` with a key that exists.";
+    NOT_SIGNED = "not-signed", UNAUTHORIZED, "Signature needed",
+        "The route is a webhook's: requests must be signed with a secret that sender and function share, and not long ago. \
+         Nothing was run.";
     FORBIDDEN = "forbidden", FORBIDDEN, "Not allowed",
         "The API key may not do this. Keys and other tenants are for operator keys.";
     CROSS_SITE = "cross-site", FORBIDDEN, "Refused for a browser",

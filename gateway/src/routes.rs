@@ -15,7 +15,10 @@ use utoipa_axum::routes;
 
 use crate::app::Shared;
 use crate::error::Error;
-use crate::{artifacts, executions, functions, health, ingest, invoke, keys, openapi, problem, schemas, triggers};
+use crate::{
+    artifacts, executions, functions, health, ingest, invoke, keys, keyvalue, openapi, problem, schemas, secrets,
+    triggers,
+};
 
 /// The service of a gateway.
 pub(crate) fn router(app: Shared) -> Router {
@@ -47,6 +50,11 @@ pub(crate) fn described() -> (Router<Shared>, OpenApi) {
         .routes(routes!(artifacts::show))
         .routes(routes!(schemas::list))
         .routes(routes!(schemas::show, schemas::put, schemas::delete))
+        .routes(routes!(secrets::list))
+        .routes(routes!(secrets::put, secrets::delete))
+        .routes(routes!(keyvalue::list))
+        .routes(routes!(keyvalue::keys))
+        .routes(routes!(keyvalue::get, keyvalue::set, keyvalue::delete))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::delete))
         .routes(routes!(health::alive))

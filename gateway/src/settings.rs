@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use wasmill_store::BucketQuota;
+
 /// What the gateway takes on at most, and whom it lets in. Every field has a default that suits one machine.
 #[derive(Clone, Debug)]
 pub struct GatewaySettings {
@@ -23,6 +25,8 @@ pub struct GatewaySettings {
     pub max_upload_bytes: usize,
     /// The longest other document (a manifest with its schemas, a key), in bytes. Default: 4 MiB.
     pub max_document_bytes: usize,
+    /// How large an operator may make a bucket. Default: as [`BucketQuota`]'s.
+    pub bucket_quota: BucketQuota,
     /// Ingest requests at work at the same time; further ones get 503. Default: 4,096.
     pub max_in_flight: usize,
     /// Bytes of request bodies held at the same time, of every route together; further ones get 503. Default: 256 MiB.
@@ -32,14 +36,29 @@ pub struct GatewaySettings {
     /// Artifacts held in memory to be checked at the same time; further uploads and deploys wait for their turn, and get 503
     /// after `body_timeout`. Default: 4.
     pub max_checks: usize,
+    /// Deliveries of webhooks that are remembered, so that none is run twice; beyond that the oldest is forgotten. Default: 65,536.
+    pub max_deliveries: usize,
     /// Executions of one request that are published at the same time. Default: 256, which fills four frames.
     pub publish_concurrency: usize,
     /// How long the broker may take to confirm before the store's outbox is used. Default: 10 s.
     pub publish_timeout: Duration,
     /// Open connections; further ones wait in the listener's backlog. Default: 8,192.
     pub max_connections: usize,
-    /// How long a client may take to send a request's head, the pause since the request before included. Default: 30 s.
+    /// TLS handshakes at the same time; further ones wait. Default: 256.
+    pub max_handshakes: usize,
+    /// How long a TLS handshake may take, waiting for its turn included. Default: 10 s.
+    pub handshake_timeout: Duration,
+    /// Requests at the same time on one connection of HTTP/2; further ones are refused. Default: 128.
+    pub max_streams: u32,
+    /// How often a connection of HTTP/2 is asked whether its client is still there. Default: 20 s.
+    pub ping_interval: Duration,
+    /// How long the client may take to say so. Default: 10 s.
+    pub ping_timeout: Duration,
+    /// How long a client may take to send a request's head: in HTTP/1.1 the pause since the request before included, in HTTP/2 the
+    /// first one's only. Default: 30 s.
     pub header_timeout: Duration,
+    /// How long a connection without requests is kept. Default: 60 s; in HTTP/1.1 `header_timeout` ends it before.
+    pub idle_timeout: Duration,
     /// How long a client may take to send a request's body. Default: 30 s.
     pub body_timeout: Duration,
     /// How long requests may go on after shutdown began. Default: 10 s.
@@ -67,14 +86,22 @@ impl Default for GatewaySettings {
             max_artifact_bytes: 64 << 20,
             max_upload_bytes: 64 << 20,
             max_document_bytes: 4 << 20,
+            bucket_quota: BucketQuota::default(),
             max_in_flight: 4_096,
             max_in_flight_bytes: 256 << 20,
             max_waiting: 1_024,
             max_checks: 4,
+            max_deliveries: 65_536,
             publish_concurrency: 256,
             publish_timeout: Duration::from_secs(10),
             max_connections: 8_192,
+            max_handshakes: 256,
+            handshake_timeout: Duration::from_secs(10),
+            max_streams: 128,
+            ping_interval: Duration::from_secs(20),
+            ping_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
             row_buffer: 32_768,

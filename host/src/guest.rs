@@ -1,5 +1,6 @@
 //! What the host knows of a guest while it runs: the data of its store.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use wasmill_domain::{Digest, ExecutionId, FunctionName, Manifest, TenantName, Timestamp, TraceContext};
@@ -7,7 +8,10 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::capabilities::Capabilities;
 use crate::entry::Streams;
+use crate::given::Given;
+use crate::imports::keyvalue::Keyvalue;
 use crate::imports::outgoing::Outgoing;
 use crate::limits::Limiter;
 use crate::log::SharedLog;
@@ -20,6 +24,9 @@ pub(crate) struct Guest {
     // Dropped before the resources: a body that a guest leaves behind would look finished otherwise.
     pub(crate) outgoing: Outgoing,
     resources: ResourceTable,
+    /// Its settings and secrets.
+    pub(crate) given: Given,
+    pub(crate) keyvalue: Keyvalue,
     pub(crate) limiter: Limiter,
     pub(crate) log: SharedLog,
     pub(crate) calls: HostCalls,
@@ -74,7 +81,12 @@ impl HostCalls {
 
 impl Guest {
     /// For a new instance of a function.
-    pub(crate) fn new(manifest: &Manifest, settings: &GuestSettings, outgoing: Outgoing) -> Self {
+    pub(crate) fn new(
+        manifest: &Manifest,
+        settings: &GuestSettings,
+        outgoing: Outgoing,
+        capabilities: &Capabilities,
+    ) -> Self {
         let log = SharedLog::default();
         let mut resources = ResourceTable::new();
         resources.set_max_capacity(settings.resources);
@@ -83,6 +95,8 @@ impl Guest {
             http: WasiHttpCtx::new(),
             outgoing,
             resources,
+            given: Given::new(manifest, Arc::clone(&capabilities.secrets)),
+            keyvalue: Keyvalue::new(capabilities.keyvalue.clone()),
             limiter: Limiter::new(manifest.limits.memory.as_usize(), settings),
             log,
             calls: HostCalls::new(0),
@@ -105,7 +119,9 @@ impl Guest {
         self.limiter.begin(manifest.limits.memory.as_usize());
         self.log.begin(manifest.limits.log_bytes.as_usize());
         self.calls = HostCalls::new(manifest.limits.host_calls);
+        self.given.begin(&execution);
         self.outgoing.begin(manifest, deadline, &execution, &self.log);
+        self.keyvalue.begin(manifest, &execution, &self.log);
         self.deadline = deadline;
         self.output_limit = manifest.limits.output_bytes.as_usize();
         if let Some(mut streams) = streams {
@@ -114,6 +130,11 @@ impl Guest {
             self.streams = streams;
         }
         self.execution = Some(execution);
+    }
+
+    /// What the host holds for it.
+    pub(crate) fn resources(&mut self) -> &mut ResourceTable {
+        &mut self.resources
     }
 
     /// What a command reads and writes.

@@ -8,6 +8,7 @@ use wasmill_domain::manifest::Kind;
 use wasmill_domain::{Event, Manifest};
 use wasmtime::{CallHook, Store, StoreContextMut, UpdateDeadline};
 
+use crate::capabilities::Capabilities;
 use crate::entry::{Entry, Exchange, Live, Returned, Streams};
 use crate::guest::{CurrentExecution, Guest};
 use crate::imports::outgoing::Outgoing;
@@ -47,9 +48,10 @@ impl Instance {
         manifest: &Manifest,
         settings: &GuestSettings,
         outgoing: Outgoing,
+        capabilities: &Capabilities,
         room: Room,
     ) -> Self {
-        let mut store = Store::new(prepared.wasmtime(), Guest::new(manifest, settings, outgoing));
+        let mut store = Store::new(prepared.wasmtime(), Guest::new(manifest, settings, outgoing, capabilities));
         store.limiter(|guest| &mut guest.limiter);
         store.set_max_component_handles(settings.handles);
         store.call_hook(limit_host_calls);
@@ -74,9 +76,11 @@ impl Instance {
         self.store.data_mut().begin(manifest, deadline, execution, streams);
         self.store.set_fuel(manifest.limits.fuel)?;
         self.store.set_epoch_deadline(1);
-        // What the guest may hand over in one call: its result is the largest.
+        // What the guest may hand over in one call: its result, or what it keeps, is the largest.
         let events = manifest.limits.emitted_events as usize * EVENT_ALLOWANCE;
-        self.store.set_hostcall_fuel(manifest.limits.output_bytes.as_usize().saturating_add(events + CALL_ALLOWANCE));
+        let largest = manifest.limits.output_bytes.as_usize().saturating_add(events);
+        let largest = largest.max(self.store.data().keyvalue.largest_value());
+        self.store.set_hostcall_fuel(largest.saturating_add(CALL_ALLOWANCE));
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::entry::{Answered, CallerGone, TooMuchOutput};
+use crate::given::NoSecret;
 use crate::guest::Guest;
 use crate::instance::{DeadlinePassed, TooManyHostCalls};
 use crate::limits::Denied;
@@ -80,6 +81,9 @@ fn classify(error: &wasmtime::Error, guest: &Guest, limits: &Limits) -> (Outcome
     }
     if let Some(answered) = error.downcast_ref::<Answered>() {
         return (Outcome::Error, answered.to_string());
+    }
+    if let Some(missing) = error.downcast_ref::<NoSecret>() {
+        return (Outcome::Error, missing.to_string());
     }
     if error.is::<TooMuchOutput>() {
         return (Outcome::Trap, too_much_output(None, limits));

@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::entry::{Exchange, Returned};
 use crate::guest::CurrentExecution;
 use crate::instance::Instance;
+use crate::mask::Mask;
 use crate::outcome::{Reason, too_much_output};
 use crate::prepare::Prepared;
 use crate::reuse::Owner;
@@ -42,6 +43,8 @@ pub struct Attempt {
     pub emitted: Vec<Emitted>,
     /// The pause that the guest asked for before the next attempt.
     pub retry_after: Option<Duration>,
+    /// Hides what the guest was told of secrets; `report` and `logs` have nothing of it.
+    pub(crate) mask: Mask,
 }
 
 /// An event as a guest emitted it, unchecked.
@@ -107,14 +110,18 @@ impl Engine {
         let returned_cleanly = matches!(returned, Ok(Ok(_)));
         let mut end = End::of(returned, &instance, manifest);
         let refusal = instance.guest().outgoing.end();
-        let (logs, log_lines_dropped) = instance.guest().log.finish();
+        let (mut logs, log_lines_dropped) = instance.guest().log.finish();
+        let mask = instance.guest().given.mask().clone();
+        mask.lines(&mut logs);
         if let Some(reason) = &mut end.reason {
             reason.add_last_words(&logs, instance.kind());
             reason.add_refusal(refusal.as_deref());
         }
         let (outcome, message, backtrace) = match end.reason {
             None => (Outcome::Success, None, None),
-            Some(reason) => (reason.outcome, Some(reason.message), reason.backtrace),
+            Some(Reason { outcome, message, backtrace }) => {
+                (outcome, Some(mask.text(message)), backtrace.map(|text| mask.text(text)))
+            }
         };
         let report = AttemptReport {
             version: Some(prepared.digest()),
@@ -138,10 +145,11 @@ impl Engine {
             // A program ends.
             && instance.kind() != Kind::Command
             && instance.served() < manifest.instances.reuse
+            && !instance.guest().given.is_stale()
         {
             self.warm().put(owner, instance);
         }
-        Attempt { report, logs, emitted: end.emitted, retry_after: end.retry_after }
+        Attempt { report, logs, emitted: end.emitted, retry_after: end.retry_after, mask }
     }
 
     /// Calls the guest, until it returns, traps, or its time is over.
@@ -180,6 +188,9 @@ impl Engine {
 impl End {
     fn of(returned: Result<wasmtime::Result<Returned>, Elapsed>, instance: &Instance, manifest: &Manifest) -> Self {
         let because = |reason| Self { reason: Some(reason), ..Self::default() };
+        // Before anything is cut: half a secret would not be known again.
+        let mask = instance.guest().given.mask();
+        let shortened = |reason| shortened(mask.text(reason));
         match returned {
             Err(_) => because(Reason::timed_out(manifest.limits.timeout.0)),
             Ok(Err(error)) => because(Reason::of(&error, instance.guest(), &manifest.limits)),
@@ -190,7 +201,7 @@ impl End {
                 retry_after: advice.delay_ms.map(|ms| Duration::from_millis(ms).min(MAX_ADVISED_DELAY)),
                 ..because(Reason { outcome: Outcome::Error, message: shortened(advice.reason), backtrace: None })
             },
-            Ok(Ok(Ok(output))) => Self::of_output(output, manifest).unwrap_or_else(because),
+            Ok(Ok(Ok(output))) => Self::of_output(output, manifest, mask).unwrap_or_else(because),
         }
     }
 
@@ -198,6 +209,7 @@ impl End {
     fn of_output(
         output: crate::bindings::exports::wasmill::function::handler::Output,
         manifest: &Manifest,
+        mask: &Mask,
     ) -> Result<Self, Reason> {
         let limits = &manifest.limits;
         let emitted_bytes: usize = output.emit.iter().map(|event| event.data.as_ref().map_or(0, Vec::len)).sum();
@@ -212,7 +224,7 @@ impl End {
         }
         let content_type = output.content_type.unwrap_or_else(|| "application/json".into());
         if !is_media_type(&content_type) {
-            let shown: String = content_type.chars().take(80).collect();
+            let shown: String = mask.text(content_type).chars().take(80).collect();
             return Err(Reason::trap(format!("returned the content type '{shown}', which is no media type")));
         }
         let emitted = output.emit.into_iter().map(|event| Emitted {

@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use wasmill_domain::{
     Digest, Dispatch, Event, ExecutionId, Manifest, Outcome, Revision, TenantName, Timestamp, TraceContext,
 };
-use wasmill_host::{Engine, EngineSettings, Invocation};
+use wasmill_host::{Capabilities, Engine, EngineSettings, Invocation};
 
 const HELLO: &[u8] = include_bytes!("../../functions/hello/hello.wasm");
 
@@ -39,7 +39,8 @@ fn run((gib, pooled, least, most): (u64, bool, usize, usize)) {
         let limit = Some(gib << 30);
         setrlimit(Resource::As, Rlimit { current: limit, maximum: limit }).expect("a limit can be lowered");
     }
-    let engine = Engine::new(EngineSettings { threads: 1, ..EngineSettings::default() }).expect("an engine");
+    let engine = Engine::new(EngineSettings { threads: 1, ..EngineSettings::default() }, Capabilities::default())
+        .expect("an engine");
     assert_eq!(engine.is_pooled(), pooled);
     assert!((least..=most).contains(&engine.slots()), "{} slots", engine.slots());
 

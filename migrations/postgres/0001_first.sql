@@ -85,6 +85,42 @@ CREATE TABLE api_keys (
     created_at bigint NOT NULL
 );
 
+CREATE TABLE secrets (
+    tenant text NOT NULL,
+    name text NOT NULL,
+    version bigint NOT NULL CHECK (version >= 1),
+    sealing_key text NOT NULL,
+    sealed bytea NOT NULL,
+    created_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    PRIMARY KEY (tenant, name)
+);
+
+------------------------------------------------------------------------------------------------------------------------
+-- What functions keep with wasi:keyvalue. Whoever writes to a bucket holds its row, so that the counts and versions in it are
+-- right.
+
+CREATE TABLE buckets (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant text NOT NULL,
+    function text NOT NULL,
+    name text NOT NULL,
+    keys bigint NOT NULL CHECK (keys >= 0),
+    bytes bigint NOT NULL CHECK (bytes >= 0),
+    version bigint NOT NULL CHECK (version >= 1),
+    UNIQUE (tenant, name, function)
+);
+
+CREATE TABLE bucket_entries (
+    bucket bigint NOT NULL REFERENCES buckets (id) ON DELETE CASCADE,
+    key bytea NOT NULL CHECK (length(key) BETWEEN 1 AND 512),
+    number bigint NOT NULL CHECK (number >= 1),
+    version bigint NOT NULL CHECK (version >= number),
+    value bytea NOT NULL CHECK (length(value) <= 4194304),
+    PRIMARY KEY (bucket, key),
+    UNIQUE (bucket, number)
+);
+
 ------------------------------------------------------------------------------------------------------------------------
 -- What became of events: two tables, each partitioned by the day that is in the execution's id. A day has a partition of
 -- each (`executions_d20261122`, …), made ahead and dropped when all in it is old. Whatever has no day of its own is in

@@ -86,6 +86,46 @@ CREATE TABLE api_keys (
     created_at INTEGER NOT NULL
 ) STRICT;
 
+-- `sealed` is a value that was encrypted by the operator's key `sealing_key` before it came here, for this row and no other.
+CREATE TABLE secrets (
+    tenant TEXT NOT NULL,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL CHECK (version >= 1),
+    sealing_key TEXT NOT NULL,
+    sealed BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, name)
+) STRICT;
+
+------------------------------------------------------------------------------------------------------------------------
+-- What functions keep with wasi:keyvalue.
+
+-- A bucket is a function's own, or shared by its tenant's functions where `function` is empty. `keys` and `bytes` (keys and
+-- values together) are those of its entries, counted by whoever writes them. `version` is the last one that an entry got: it
+-- begins with the time, so that a bucket that is made again repeats none.
+CREATE TABLE buckets (
+    id INTEGER PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    function TEXT NOT NULL,
+    name TEXT NOT NULL,
+    keys INTEGER NOT NULL CHECK (keys >= 0),
+    bytes INTEGER NOT NULL CHECK (bytes >= 0),
+    version INTEGER NOT NULL CHECK (version >= 1),
+    UNIQUE (tenant, name, function)
+) STRICT;
+
+-- A key is UTF-8. `number` is the version that it was set with first, and the order in which keys are listed.
+CREATE TABLE bucket_entries (
+    bucket INTEGER NOT NULL REFERENCES buckets (id) ON DELETE CASCADE,
+    key BLOB NOT NULL CHECK (length(key) BETWEEN 1 AND 512),
+    number INTEGER NOT NULL CHECK (number >= 1),
+    version INTEGER NOT NULL CHECK (version >= number),
+    value BLOB NOT NULL CHECK (length(value) <= 4194304),
+    PRIMARY KEY (bucket, key),
+    UNIQUE (bucket, number)
+) STRICT;
+
 ------------------------------------------------------------------------------------------------------------------------
 -- What became of events. These tables have no foreign keys: an execution outlives its function, and its parts are written
 -- and pruned together with it, in one transaction (in PostgreSQL, with the day's partition).

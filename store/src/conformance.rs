@@ -2,12 +2,14 @@
 //! `suite!(factory)`, where `factory()` gives a [`Fresh`] store.
 
 pub(crate) mod agenda;
+pub(crate) mod buckets;
 pub(crate) mod catalog;
 pub(crate) mod fencing;
 pub(crate) mod history;
 pub(crate) mod model;
 pub(crate) mod moves;
 pub(crate) mod sample;
+pub(crate) mod secrets;
 pub(crate) mod versions;
 
 use std::any::Any;
@@ -30,6 +32,7 @@ macro_rules! suite {
                 a_function_is_deleted_with_its_versions, a_deleted_function_is_forgotten_once, functions_of_tenants_are_apart;
             catalog: schemas_count_their_changes, keys_are_kept, the_last_operator_stays, artifacts_are_kept_by_content,
                 changes_at_once_have_revisions_of_their_own, a_refused_change_leaves_no_trace, any_text_is_kept;
+            secrets: secrets_are_kept_sealed, a_secret_has_one_next_version, a_deleted_secret_begins_anew;
             history: it_answers, an_accepted_execution_is_queued, what_is_there_is_left_as_it_is, a_start_is_news,
                 a_result_is_kept_with_all_that_belongs_to_it, a_retry_is_scheduled, emitted_events_follow_a_success_only,
                 filters_hold_together, pages_follow_each_other, times_bound_the_list, logs_are_in_order, any_text_round_trips,
@@ -43,6 +46,9 @@ macro_rules! suite {
             agenda: what_is_due_is_promoted, the_outbox_is_in_order, what_went_on_leaves_the_outbox,
                 an_unreadable_event_is_given_up, a_lease_has_one_holder, a_lease_runs_out, leases_are_taken_by_one,
                 what_ended_is_pruned, pruning_is_bounded, unnamed_artifacts_are_pruned;
+            buckets: values_are_kept, batches_are_whole, answers_are_bounded, keys_have_bounds, keys_are_listed_once,
+                a_swap_needs_the_value_that_was_seen, numbers_are_counted, writers_to_a_bucket_take_turns,
+                of_swaps_at_once_one_is_done, quotas_hold, buckets_are_apart, own_buckets_go_with_their_function;
         }
 
         #[test]

@@ -8,8 +8,10 @@ use tokio::sync::watch;
 use uuid::Uuid;
 use wasmill_domain::{
     AttemptReport, Definitions, Digest, Dispatch, Event, EventType, ExecutionId, FunctionName, KeyDefinition, LogLine,
-    Manifest, Move, Outcome, Output, Revision, State, TenantName, Timestamp,
+    Manifest, Move, Outcome, Output, Revision, SealedSecret, SecretName, SecretSummary, State, TenantName, Timestamp,
 };
+
+use crate::buckets::Buckets;
 
 /// Why a store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +34,9 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// All that is kept. One object, shared by every part of a process.
-pub trait Store: Catalog + Ledger + Agenda {}
+pub trait Store: Catalog + Ledger + Agenda + Buckets {}
 
-impl<T: Catalog + Ledger + Agenda> Store for T {}
+impl<T: Catalog + Ledger + Agenda + Buckets> Store for T {}
 
 /// What users define. Every change raises the revision by one, in the transaction that makes it.
 #[async_trait]
@@ -54,8 +56,9 @@ pub trait Catalog: Send + Sync + 'static {
     /// put again) keeps the revision and says so.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a function, version, schema, key or artifact that is not there; [`Error::Conflict`] for the
-    /// last operator key's deletion while others exist and for a first key that is not an operator's.
+    /// [`Error::NotFound`] for a function, version, schema, key, secret or artifact that is not there; [`Error::Conflict`] for the
+    /// last operator key's deletion while others exist, for a first key that is not an operator's, for a secret's version that is
+    /// not the next one, and for one secret more than a tenant may have.
     async fn define(&self, change: &Change) -> Result<Changed>;
 
     /// Every version of a function, the newest first. Empty where there is no such function.
@@ -66,6 +69,13 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// An artifact's bytes.
     async fn artifact(&self, digest: Digest) -> Result<Option<Bytes>>;
+
+    /// What may be told of a tenant's secrets, by name. They are not among the definitions: a process needs those that its functions
+    /// ask for, and no others.
+    async fn secrets(&self, tenant: &TenantName) -> Result<Vec<SecretSummary>>;
+
+    /// A tenant's secret, sealed.
+    async fn secret(&self, tenant: &TenantName, name: &SecretName) -> Result<Option<SealedSecret>>;
 }
 
 /// What became of events.
@@ -162,14 +172,15 @@ pub enum Change {
         /// The version's number.
         to: Option<u32>,
     },
-    /// Deletes a function with its versions and triggers; its executions stay. It is among [`Definitions::deleted`] from then on.
+    /// Deletes a function with its versions and triggers; its executions stay, and its buckets until it is forgotten. It is among
+    /// [`Definitions::deleted`] from then on.
     DeleteFunction {
         /// The tenant.
         tenant: TenantName,
         /// The function.
         function: FunctionName,
     },
-    /// Forgets that a function was deleted: nothing is left of its queue. One that is not among [`Definitions::deleted`] any more
+    /// Forgets that a function was deleted: nothing is left of its queue. Its own buckets go with it. One that is not among [`Definitions::deleted`] any more
     /// changes nothing.
     ForgetFunction {
         /// The tenant.
@@ -202,6 +213,15 @@ pub enum Change {
         /// The key's id.
         id: Uuid,
     },
+    /// Sets a secret. Its version is the one after that which is kept, or 1.
+    PutSecret(SealedSecret),
+    /// Deletes a secret. One of the same name that is set later begins with version 1.
+    DeleteSecret {
+        /// The tenant.
+        tenant: TenantName,
+        /// The secret.
+        name: SecretName,
+    },
 }
 
 /// What a change came to.
@@ -209,7 +229,7 @@ pub enum Change {
 pub struct Changed {
     /// The revision that has it.
     pub revision: Revision,
-    /// The current version of the function, or the schema's version; 0 for keys and deletions.
+    /// The current version of the function, or the schema's or secret's version; 0 for keys and deletions.
     pub version: u32,
     /// Whether anything changed.
     pub changed: bool,

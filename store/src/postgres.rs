@@ -7,6 +7,7 @@
 //! A transaction-mode pooler may stand between ([`PostgresSettings::transaction_pooler`]).
 
 mod agenda;
+mod buckets;
 mod catalog;
 mod change;
 mod columns;
@@ -19,6 +20,7 @@ mod nagle;
 mod partitions;
 mod queries;
 mod retention;
+mod secrets;
 mod session;
 mod text;
 

@@ -4,6 +4,7 @@
 //! log allows. Other processes may have the same file open: they take turns.
 
 mod agenda;
+mod buckets;
 mod bulk;
 mod catalog;
 mod change;
@@ -12,6 +13,7 @@ mod error;
 mod history;
 mod ledger;
 mod queries;
+mod secrets;
 
 #[cfg(test)]
 mod tests;

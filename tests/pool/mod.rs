@@ -5,4 +5,5 @@ mod leaders;
 mod outages;
 mod roles;
 mod rolling;
+mod secrets;
 mod signals;

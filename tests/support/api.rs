@@ -4,7 +4,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
-use super::eventually;
+use super::{eventually, http};
 
 /// A gateway.
 #[derive(Clone)]
@@ -15,7 +15,7 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(url: &str) -> Self {
-        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let http = http().build().expect("a client");
         Self { http, url: url.to_owned() }
     }
 
@@ -24,7 +24,7 @@ impl Api {
         let mut headers = HeaderMap::new();
         headers.insert("authorization", format!("Bearer {key}").parse().expect("a key is a header's value"));
         headers.insert("wasmill-tenant", tenant.parse().expect("a name is a header's value"));
-        let http = reqwest::Client::builder().no_proxy().default_headers(headers).build().expect("a client");
+        let http = http().default_headers(headers).build().expect("a client");
         Self { http, url: self.url.clone() }
     }
 

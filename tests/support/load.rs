@@ -164,7 +164,9 @@ impl Report {
                 let execution = totals.get(id).or_else(|| audits.get(id));
                 let execution = execution.unwrap_or_else(|| panic!("{id} of {event} is lost"));
                 assert_eq!(execution["state"], "succeeded", "{execution}");
-                assert_eq!(execution["attempt"], 1, "{execution}");
+                if execution["attempt"] != 1 {
+                    only_time_ran_out(&api.get(&format!("/v1/executions/{id}")).await);
+                }
                 assert_eq!(execution["event_id"], **event, "{execution}");
             }
         }
@@ -186,6 +188,14 @@ impl Report {
             self.refused
         );
     }
+}
+
+/// A delivery that is made again is no new attempt. There is one only where the one before took too long, as happens on a machine
+/// that is busy with other things.
+fn only_time_ran_out(execution: &Value) {
+    let attempts = execution["attempts"].as_array().expect("attempts");
+    let (_, earlier) = attempts.split_last().expect("an attempt");
+    assert!(earlier.iter().all(|attempt| attempt["outcome"] == "timed_out"), "{execution}");
 }
 
 fn text<'a>(execution: &'a Value, key: &str) -> &'a str {

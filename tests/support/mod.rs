@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 pub(crate) mod backends;
+pub(crate) mod languages;
 pub(crate) mod load;
 pub(crate) mod pool;
 
@@ -18,6 +19,13 @@ use serde_json::Value;
 /// How long anything may take before a test gives up. Generous: the machine may be busy, and waiting costs nothing where
 /// the condition is met at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A client of HTTP that trusts no certificate.
+pub(crate) fn http() -> reqwest::ClientBuilder {
+    // Whoever comes first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().tls_certs_only([])
+}
 
 /// The top folder of the project.
 pub(crate) fn root() -> PathBuf {
@@ -47,6 +55,7 @@ pub(crate) struct Dev {
     lines: mpsc::Receiver<String>,
     seen: Vec<String>,
     data: tempfile::TempDir,
+    log: Option<tempfile::NamedTempFile>,
     arguments: Vec<String>,
     /// Its URL.
     pub(crate) url: String,
@@ -60,10 +69,21 @@ impl Dev {
 
     /// Starts one with further arguments of `wasmill dev`.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        Self::start_saying(arguments, Stdio::inherit(), None)
+    }
+
+    /// Starts one whose log is written in full, for [`Dev::traces`].
+    pub(crate) fn start_traced() -> Self {
+        let log = tempfile::NamedTempFile::new().expect("a temporary file");
+        let stderr = log.reopen().expect("the file can be opened again").into();
+        Self::start_saying(&["--log", "trace"], stderr, Some(log))
+    }
+
+    fn start_saying(arguments: &[&str], stderr: Stdio, log: Option<tempfile::NamedTempFile>) -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
-        let (child, lines) = spawn(data.path(), &arguments, "127.0.0.1:0");
-        let mut dev = Self { child, lines, seen: Vec::new(), data, arguments, url: String::new() };
+        let (child, lines) = spawn(data.path(), &arguments, "127.0.0.1:0", stderr);
+        let mut dev = Self { child, lines, seen: Vec::new(), data, log, arguments, url: String::new() };
         dev.await_url();
         dev
     }
@@ -78,7 +98,7 @@ impl Dev {
     }
 
     fn await_url(&mut self) {
-        let line = self.await_line(|line| line.contains(" is at http://"));
+        let line = self.await_line(|line| line.contains(" is at http"));
         self.url = line.split_whitespace().last().expect("the line ends with the URL").to_owned();
     }
 
@@ -105,7 +125,7 @@ impl Dev {
     /// Starts it again on what it left, at the same address.
     pub(crate) fn restart(&mut self) {
         let address = self.address().to_string();
-        let (child, lines) = spawn(self.data.path(), &self.arguments, &address);
+        let (child, lines) = spawn(self.data.path(), &self.arguments, &address, Stdio::inherit());
         (self.child, self.lines) = (child, lines);
         self.await_url();
     }
@@ -130,6 +150,12 @@ impl Dev {
     /// The folder of its data.
     pub(crate) fn data(&self) -> &Path {
         self.data.path()
+    }
+
+    /// What one that was started with [`Dev::start_traced`] has logged.
+    pub(crate) fn traces(&self) -> String {
+        let log = self.log.as_ref().expect("its log is written to a file");
+        String::from_utf8_lossy(&std::fs::read(log.path()).expect("the log can be read")).into_owned()
     }
 
     /// Its API.
@@ -172,7 +198,7 @@ impl Drop for Dev {
     }
 }
 
-fn spawn(data: &Path, arguments: &[String], listen: &str) -> (Child, mpsc::Receiver<String>) {
+fn spawn(data: &Path, arguments: &[String], listen: &str, stderr: Stdio) -> (Child, mpsc::Receiver<String>) {
     let mut child = wasmill()
         .arg("dev")
         .args(["--listen", listen])
@@ -181,6 +207,7 @@ fn spawn(data: &Path, arguments: &[String], listen: &str) -> (Child, mpsc::Recei
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .stderr(stderr)
         .spawn()
         .expect("the binary runs");
     let stdout = child.stdout.take().expect("standard output is piped");

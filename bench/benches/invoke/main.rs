@@ -10,7 +10,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use wasmill_domain::{
     Digest, Dispatch, Event, ExecutionId, Manifest, Outcome, Revision, TenantName, Timestamp, TraceContext,
 };
-use wasmill_host::{Engine, EngineSettings, Invocation, Prepared};
+use wasmill_host::{Capabilities, Engine, EngineSettings, Invocation, Prepared};
 
 /// A real function: parses JSON, reads its environment, logs a line, writes JSON.
 const HELLO: &[u8] = include_bytes!("../../../functions/hello/hello.wasm");
@@ -68,7 +68,7 @@ fn invocations(criterion: &mut Criterion) {
         for (how, reuse) in [("fresh", 1), ("reuse", 1000)] {
             for threads in [1_u64, 2] {
                 let settings = EngineSettings { threads: threads as usize, ..EngineSettings::default() };
-                let engine = Engine::new(settings).expect("an engine");
+                let engine = Engine::new(settings, Capabilities::default()).expect("an engine");
                 let manifest = format!("name = 'hello'\n[instances]\nreuse = {reuse}");
                 let manifest = Arc::new(Manifest::from_toml(&manifest).expect("a manifest"));
                 let digest = Digest::of(&guest.component);

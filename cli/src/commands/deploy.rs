@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use wasmill_domain::manifest::Trigger;
 
 use crate::args::{Deploy, Remote};
+use crate::building::build_if_stale;
 use crate::client::{Answer, Client, Request};
 use crate::exit::{Failure, Result};
 use crate::output::{self, Progress};
@@ -14,6 +15,7 @@ use crate::project::Project;
 
 pub(crate) async fn run(args: Deploy, remote: Remote) -> Result {
     let client = Client::new(remote)?;
+    build_if_stale(&args.path, args.build, output::aside).await?;
     let project = read(&args.path)?;
     let progress = Progress::start(format!("deploying {}", project.manifest.name));
     let answer = deploy(&client, &project).await?;

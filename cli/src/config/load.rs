@@ -12,8 +12,9 @@ use super::Config;
 /// What every variable for a key begins with; the section and the key follow, as in `WASMILL_GATEWAY_LISTEN`.
 const PREFIX: &str = "WASMILL_";
 
-/// The sections, as a variable names them.
-const SECTIONS: [&str; 6] = ["database", "broker", "gateway", "host", "engine", "scheduler"];
+/// The sections. In a variable's name a dot is a `_`; a section's part comes before the section.
+const SECTIONS: [&str; 9] =
+    ["database", "broker", "gateway.tls", "gateway", "host", "engine", "scheduler", "secrets", "keyvalue"];
 
 /// Variables that others know too, and the keys that they stand for. Ours come before them.
 const WELL_KNOWN: [(&str, &str, &str); 2] = [("DATABASE_URL", "database", "url"), ("AMQP_URL", "broker", "url")];
@@ -43,9 +44,7 @@ pub(crate) fn load(
     for (name, text) in variables {
         let Some((section, key)) = key_of(&name) else { continue };
         set_by.insert(format!("{section}.{key}"), name.clone());
-        if let Value::Table(keys) = table.entry(section).or_insert_with(|| Value::Table(Table::new())) {
-            keys.insert(key, value_of(&text));
-        }
+        set(&mut table, &section, key, value_of(&text));
         read(&table).map_err(|e| anyhow!("environment variable {name}: {e}"))?;
     }
     let config = read(&table).map_err(|e| anyhow!(e))?;
@@ -54,6 +53,19 @@ pub(crate) fn load(
         None => anyhow!(e),
     })?;
     Ok(config)
+}
+
+/// Sets a key of a section, whose name has a dot where it is a part of another.
+fn set(table: &mut Table, section: &str, key: String, value: Value) {
+    let (section, part) = section.split_once('.').map_or((section, None), |(section, part)| (section, Some(part)));
+    let entry = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+    let Value::Table(keys) = entry else { return };
+    match part {
+        Some(part) => set(keys, part, key, value),
+        None => {
+            keys.insert(key, value);
+        }
+    }
 }
 
 fn read(table: &Table) -> Result<Config, String> {
@@ -66,7 +78,7 @@ fn key_of(name: &str) -> Option<(String, String)> {
         return Some(((*section).to_owned(), (*key).to_owned()));
     }
     let name = name.strip_prefix(PREFIX)?.to_ascii_lowercase();
-    let section = SECTIONS.iter().find(|section| name.starts_with(&format!("{section}_")))?;
+    let section = SECTIONS.iter().find(|section| name.starts_with(&format!("{}_", section.replace('.', "_"))))?;
     Some(((*section).to_owned(), name[section.len() + 1..].to_owned()))
 }
 
@@ -119,11 +131,19 @@ mod tests {
                 ("WASMILL_DATABASE_TRANSACTION_POOLER", "true"),
                 ("WASMILL_GATEWAY_MAX_EVENT_BYTES", "64KiB"),
                 ("WASMILL_GATEWAY_LISTEN", "0.0.0.0:80"),
+                ("WASMILL_GATEWAY_TLS_CERTIFICATE", "/etc/cert.pem"),
+                ("WASMILL_GATEWAY_TLS_KEY", "'/etc/key.pem'"),
+                ("WASMILL_SECRETS_KEY_FILE", "/etc/keys"),
             ],
         )
         .unwrap();
         assert_eq!(config.database.url.as_deref(), Some("postgres://ours"));
         assert_eq!(config.broker.url.as_deref(), Some("amqps://rabbit"));
+        let tls = [&config.gateway.tls.certificate, &config.gateway.tls.key].map(|file| file.as_deref().unwrap());
+        assert_eq!(tls, [Path::new("/etc/cert.pem"), Path::new("/etc/key.pem")]);
+        let file = "[gateway.tls]\ncertificate = 'a'\nkey = 'b'";
+        let tls = from_file(file, &[("WASMILL_GATEWAY_TLS_KEY", "c")]).unwrap().gateway.tls;
+        assert_eq!(tls.certificate.as_deref().zip(tls.key.as_deref()), Some((Path::new("a"), Path::new("c"))));
         assert_eq!((config.host.name.as_deref(), config.host.grace.0), (Some("one"), Duration::from_secs(7)));
         assert_eq!(config.host.labels.iter().map(wasmill_domain::HostLabel::as_str).collect::<Vec<_>>(), ["eu", "gpu"]);
         let networks: Vec<String> = config.host.allowed_networks.iter().map(ToString::to_string).collect();
@@ -131,6 +151,7 @@ mod tests {
         assert_eq!((config.engine.threads, config.database.transaction_pooler), (Some(3), true));
         assert_eq!(config.gateway.max_event_bytes.0, 64 << 10);
         assert_eq!(config.gateway.listen.port(), 80);
+        assert_eq!(config.secrets.key_file.as_deref(), Some(Path::new("/etc/keys")));
     }
 
     #[test]
@@ -144,6 +165,9 @@ mod tests {
             ("[scheduler]\nlease = '100ms'", None, &["scheduler.lease", "1s to 10m"]),
             ("[broker]\nurl = 'http://x'", None, &["broker.url", "amqp://"]),
             ("[", None, &["line 1"]),
+            ("[gateway.tls]\nkey = 'x'", None, &["gateway.tls.certificate", "there with gateway.tls.key"]),
+            ("[gateway]\nmax_streams = 0", None, &["gateway.max_streams", "1 to 10,000"]),
+            ("", Some(("WASMILL_GATEWAY_TLS_KAY", "x")), &["WASMILL_GATEWAY_TLS_KAY", "did you mean 'key'?"]),
             ("", Some(("WASMILL_HOST_GRACE", "soon")), &["WASMILL_HOST_GRACE", "'soon' is not a duration"]),
             ("", Some(("WASMILL_HOST_GRASE", "1s")), &["WASMILL_HOST_GRASE", "did you mean 'grace'?"]),
             ("", Some(("WASMILL_DATABASE_CONNECTIONS", "1")), &["WASMILL_DATABASE_CONNECTIONS", "2 to 1,000"]),

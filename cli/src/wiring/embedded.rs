@@ -13,13 +13,14 @@ use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{FramePublisher, PublisherSettings};
 use wasmill_domain::ApiKey;
-use wasmill_gateway::{GatewayParts, GatewaySettings};
+use wasmill_gateway::{GatewayParts, GatewaySettings, Tls};
 use wasmill_host::{Engine, EngineSettings, HostParts, HostSettings, HostStatus, OutgoingSettings};
 use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
+use wasmill_secrets::{Keyring, SecretSource};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
-use wasmill_store::{RegistryWatch, Store};
+use wasmill_store::{BucketQuota, RegistryWatch, Store};
 
-use super::{REGISTRY_INTERVAL, make_first_key};
+use super::{REGISTRY_INTERVAL, capabilities, make_first_key, tls};
 use crate::exit::{Failure, Result};
 
 /// What the embedded system is made with.
@@ -32,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) retention: Duration,
     /// Networks beyond the public internet that functions may send HTTP requests to.
     pub(crate) allowed_networks: Vec<IpNet>,
+    /// The listener's certificate and its key, in PEM: both, or no TLS.
+    pub(crate) tls: Option<(PathBuf, PathBuf)>,
 }
 
 /// Gateway, host and scheduler in one process, on SQLite and the embedded queue.
@@ -42,13 +45,18 @@ pub(crate) struct System {
     publisher: FramePublisher,
     registry: RegistryWatch,
     engine: Arc<Engine>,
+    secrets: Arc<dyn SecretSource>,
+    tls: Option<Arc<Tls>>,
+    keyring: Arc<Keyring>,
     retention: Duration,
 }
 
 impl System {
     /// Opens what is kept and begins to listen; nothing is served yet.
     pub(crate) async fn open(options: &Options) -> Result<Self> {
-        let Options { listen, data, retention, allowed_networks } = options;
+        let Options { listen, data, retention, allowed_networks, tls } = options;
+        let (certificate, key) = tls.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path())).unzip();
+        let tls = tls::load(certificate, key, ["--tls-certificate", "--tls-key"])?;
         let listener = TcpListener::bind(listen).await.with_context(|| {
             format!("cannot listen on {listen}: is another `wasmill dev` running? --listen takes another address")
         })?;
@@ -64,16 +72,32 @@ impl System {
             outgoing: OutgoingSettings { allowed_networks: allowed_networks.clone(), ..OutgoingSettings::default() },
             ..EngineSettings::default()
         };
-        let engine = Engine::new(engine).context("the WebAssembly engine cannot start")?;
+        let key_file = data.join("secrets.key");
+        let keyring = Arc::new(Keyring::read_or_create(&key_file).map_err(anyhow::Error::from)?);
         let (store, broker): (Arc<dyn Store>, _) = (Arc::new(store), Arc::new(broker));
         let registry = RegistryWatch::start(Arc::clone(&store), REGISTRY_INTERVAL).await.context("the definitions")?;
+        let capabilities = capabilities(&store, &registry, Some(&keyring), BucketQuota::default());
+        let secrets = Arc::clone(&capabilities.secrets);
+        let engine = Engine::new(engine, capabilities).context("the WebAssembly engine cannot start")?;
         let publisher = FramePublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
-        Ok(Self { listener, store, broker, publisher, registry, engine, retention: *retention })
+        let retention = *retention;
+        Ok(Self { listener, store, broker, publisher, registry, engine, secrets, tls, keyring, retention })
+    }
+
+    /// What runs its functions.
+    pub(crate) fn engine(&self) -> Arc<Engine> {
+        Arc::clone(&self.engine)
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> Result<SocketAddr> {
         Ok(self.listener.local_addr().context("the listener has no address")?)
+    }
+
+    /// Its URL.
+    pub(crate) fn url(&self) -> Result<String> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        Ok(format!("{scheme}://{}", self.address()?))
     }
 
     /// Whether every request needs an API key.
@@ -94,12 +118,16 @@ impl System {
     /// Serves until `shutdown`, then lets every part finish what it has begun. A part that ends before that takes
     /// the others with it.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result {
+        let settings = GatewaySettings { require_key: self.requires_key()?, ..GatewaySettings::default() };
         let gateway = GatewayParts {
             store: Arc::clone(&self.store),
             registry: self.registry.clone(),
             publisher: self.publisher.clone(),
             preflight: Arc::clone(&self.engine) as _,
-            settings: GatewaySettings { require_key: self.requires_key()?, ..GatewaySettings::default() },
+            secrets: self.secrets,
+            tls: self.tls,
+            keyring: Some(self.keyring),
+            settings,
         };
         let host = HostParts {
             store: Arc::clone(&self.store),

@@ -14,10 +14,11 @@ use wasmill_domain::ApiKey;
 use wasmill_gateway::{GatewayParts, GatewaySettings, Part, Readiness};
 use wasmill_host::{Engine, EngineSettings, HostParts, HostSettings, HostStatus, OutgoingSettings};
 use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
+use wasmill_secrets::Keyring;
 use wasmill_store::postgres::{PostgresSettings, PostgresStore};
 use wasmill_store::{Error as StoreError, RegistryWatch, Store};
 
-use super::{REGISTRY_INTERVAL, make_first_key};
+use super::{REGISTRY_INTERVAL, capabilities, make_first_key, secrets, tls};
 use crate::config::{self, Config};
 use crate::exit::Result;
 
@@ -31,6 +32,7 @@ pub(crate) struct Pool {
     broker: Arc<RabbitBroker>,
     publisher: FramePublisher,
     registry: RegistryWatch,
+    keyring: Option<Arc<Keyring>>,
 }
 
 impl Pool {
@@ -42,6 +44,9 @@ impl Pool {
         let address = config.broker.url.as_deref();
         let address = address.ok_or_else(|| anyhow!("broker.url is missing: set it in the file, or AMQP_URL"))?;
         let broker = RabbitBroker::connect(address, rabbit_settings(&config, role)).context("broker.url")?;
+        // The scheduler runs no function, and its machine may have no key file.
+        let key_file = config.secrets.key_file.as_deref().filter(|_| role != "scheduler");
+        let keyring = secrets::keyring(key_file)?;
         let opening = async {
             let store = patiently("the database", || open_store(&config)).await?;
             let registry = patiently("the definitions", || watch(&store)).await?;
@@ -53,12 +58,15 @@ impl Pool {
         };
         let broker = Arc::new(broker);
         let publisher = FramePublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
-        Ok(Some(Self { config, store, broker, publisher, registry }))
+        Ok(Some(Self { config, store, broker, publisher, registry, keyring }))
     }
 
     /// Serves HTTP until `shutdown`, then lets requests finish.
     pub(crate) async fn gateway(self, shutdown: CancellationToken) -> Result {
         let gateway = &self.config.gateway;
+        let config::GatewayTls { certificate, key } = &gateway.tls;
+        let names = ["gateway.tls.certificate", "gateway.tls.key"];
+        let tls = tls::load(certificate.as_deref(), key.as_deref(), names)?;
         let listener = listen("gateway.listen", gateway.listen).await?;
         let settings = GatewaySettings {
             require_key: !gateway.listen.ip().is_loopback(),
@@ -68,6 +76,11 @@ impl Pool {
             // Longer than the broker's own, which knows whether the event may have been taken.
             publish_timeout: gateway.publish_timeout.0 * 2,
             drain_timeout: gateway.grace.0,
+            bucket_quota: self.config.keyvalue.quota(),
+            max_connections: gateway.max_connections,
+            max_streams: gateway.max_streams,
+            header_timeout: gateway.header_timeout.0,
+            idle_timeout: gateway.idle_timeout.0,
             ..GatewaySettings::default()
         };
         if settings.require_key && !self.registry.current().has_keys() {
@@ -78,6 +91,9 @@ impl Pool {
             registry: self.registry.clone(),
             publisher: self.publisher.clone(),
             preflight: self.engine()?,
+            secrets: secrets::source(&self.store(), &self.registry, self.keyring.as_ref()),
+            tls,
+            keyring: self.keyring.clone(),
             settings,
         };
         tracing::info!(address = %listener.local_addr().context("gateway.listen")?, "the gateway serves");
@@ -150,7 +166,9 @@ impl Pool {
             },
             ..defaults
         };
-        Ok(Engine::new(settings).context("the WebAssembly engine cannot start")?)
+        let quota = self.config.keyvalue.quota();
+        let capabilities = capabilities(&self.store(), &self.registry, self.keyring.as_ref(), quota);
+        Ok(Engine::new(settings, capabilities).context("the WebAssembly engine cannot start")?)
     }
 
     /// Serves probes where the configuration says so, until the token is cancelled.

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::manifest::webhook::Webhook;
+
 /// Starts the function on HTTP requests.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HttpTrigger {
@@ -23,6 +25,9 @@ pub struct HttpTrigger {
     /// Which pages of other origins may read the answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+    /// How requests must be signed; none lets everybody call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Box<Webhook>>,
     /// What a JSON body must satisfy: a file's name in a manifest file, the JSON Schema itself in the API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<Value>,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::manifest::http::{Cors, HttpTrigger, Method, Mode};
+use crate::manifest::webhook::Webhook;
 use crate::names::EventPattern;
 
 /// Starts the function. In a manifest, a `[[trigger]]` with the key `event` or the key `http`.
@@ -65,13 +66,14 @@ struct Keys {
     host: Option<crate::manifest::http::HostName>,
     mode: Option<Mode>,
     cors: Option<Cors>,
+    webhook: Option<Box<Webhook>>,
 }
 
 impl TryFrom<Keys> for Trigger {
     type Error = String;
 
     fn try_from(keys: Keys) -> Result<Self, String> {
-        let Keys { event, schema, http, methods, host, mode, cors } = keys;
+        let Keys { event, schema, http, methods, host, mode, cors, webhook } = keys;
         match (event, http) {
             (Some(event), None) => {
                 let misplaced = [
@@ -79,6 +81,7 @@ impl TryFrom<Keys> for Trigger {
                     ("host", host.is_some()),
                     ("mode", mode.is_some()),
                     ("cors", cors.is_some()),
+                    ("webhook", webhook.is_some()),
                 ];
                 match misplaced.iter().find(|(_, is_there)| *is_there) {
                     Some((key, _)) => {
@@ -93,6 +96,7 @@ impl TryFrom<Keys> for Trigger {
                 host,
                 mode: mode.unwrap_or_default(),
                 cors,
+                webhook,
                 schema,
             })),
             (None, None) => Err("a trigger needs the key 'event' (a type) or 'http' (a path)".into()),

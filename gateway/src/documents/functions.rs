@@ -4,10 +4,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use wasmill_broker::Depth;
 use wasmill_component::{Adapter, Inspection};
+use wasmill_domain::manifest::http::HttpTrigger;
 use wasmill_domain::manifest::{Kind, Manifest, Trigger};
 use wasmill_domain::units::Span;
 use wasmill_domain::{Digest, EventType, FunctionDefinition, FunctionName, Timestamp};
 use wasmill_store::Version;
+
+use crate::webhooks::Counted;
 
 /// A function to be deployed.
 #[derive(Deserialize, ToSchema)]
@@ -150,6 +153,36 @@ pub(crate) struct FunctionDocument {
     /// Its queue; null while the broker cannot be asked.
     #[schema(required = true)]
     pub(crate) queue: Option<Queue>,
+    /// Its webhooks, where it has any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) webhooks: Vec<WebhookDocument>,
+}
+
+/// What was counted at a webhook, by the gateway that answers and since it was started.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Webhook)]
+pub(crate) struct WebhookDocument {
+    /// The path.
+    http: String,
+    /// The host name that requests must be for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
+    /// Requests that were let through.
+    accepted: u64,
+    /// Requests of deliveries that had been accepted before. They were answered and not run again.
+    repeated: u64,
+    /// Requests that were refused: not signed, not with one of the secrets, or too long ago.
+    refused: u64,
+    /// Requests that could not be checked, for want of a secret.
+    unverifiable: u64,
+}
+
+impl WebhookDocument {
+    pub(crate) fn new(trigger: &HttpTrigger, counted: Counted) -> Self {
+        let Counted { accepted, repeated, refused, unverifiable } = counted;
+        let host = trigger.host.as_ref().map(ToString::to_string);
+        Self { http: trigger.http.to_string(), host, accepted, repeated, refused, unverifiable }
+    }
 }
 
 /// What waits for a function: messages, each with up to 64 executions.

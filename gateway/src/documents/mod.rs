@@ -4,4 +4,6 @@ pub(crate) mod events;
 pub(crate) mod executions;
 pub(crate) mod functions;
 pub(crate) mod keys;
+pub(crate) mod keyvalue;
 pub(crate) mod schemas;
+pub(crate) mod secrets;

@@ -12,7 +12,7 @@ use http::request::Parts;
 use tokio::time::Instant;
 use uuid::Uuid;
 use wasmill_domain::event::{Attribute, Event, is_json_media_type};
-use wasmill_domain::http_message::{EVENT_TYPE, MEDIA_TYPE};
+use wasmill_domain::http_message::{EVENT_TYPE, HTTP_SCHEME, MEDIA_TYPE};
 use wasmill_domain::manifest::Kind;
 use wasmill_domain::{Dispatch, ExecutionId, Outcome, State, Timestamp};
 use wasmill_store::ExecutionDetail;
@@ -152,7 +152,7 @@ fn event_of(routed: &Routed, parts: &Parts, body: Bytes) -> Result<Event> {
     Ok(event)
 }
 
-/// The event without its data: method, path, query and the path's parameters are attributes.
+/// The event without its data: method, scheme, path, query and the path's parameters are attributes.
 pub(super) fn blank(routed: &Routed, parts: &Parts) -> Result<Event> {
     // A type without a wildcard is valid, so this cannot fail.
     let event_type = EVENT_TYPE.parse().map_err(|e| Error::Internal(format!("the type of requests: {e}")))?;
@@ -161,6 +161,7 @@ pub(super) fn blank(routed: &Routed, parts: &Parts) -> Result<Event> {
     (event.data, event.datacontenttype) = (None, None);
     let mut set = |name: &str, value: &str| event.set(name, Attribute::String(value.to_owned()));
     set("httpmethod", parts.method.as_str())?;
+    set(HTTP_SCHEME, request::scheme_of(parts))?;
     set("httppath", &routed.path)?;
     if let Some(query) = parts.uri.query() {
         set("httpquery", query)?;

@@ -1,6 +1,7 @@
 //! HTTP triggers: requests below `/http/TENANT`, and those for a host name that a trigger names.
 //!
-//! The route is found ([`wasmill_domain::routes`]), cross-origin rules are applied ([`cors`]), and the request becomes an execution: a
+//! The route is found ([`wasmill_domain::routes`]), cross-origin rules are applied ([`cors`]), a webhook's signature is checked
+//! ([`webhooks`]), and the request becomes an execution: a
 //! handler's response is streamed to the waiting caller ([`exchange`]), every other request is an event on the function's
 //! queue ([`event`]).
 
@@ -24,6 +25,7 @@ use wasmill_domain::{ExecutionId, FunctionDefinition, Registry, TenantName, Trac
 
 use crate::app::{App, Shared};
 use crate::error::{Error, Result};
+use crate::webhooks::{self, Target};
 
 /// Where the HTTP triggers of every tenant begin.
 const PREFIX: &str = "/http/";
@@ -137,6 +139,17 @@ fn other_methods(method: &Method, mut methods: Vec<&str>) -> Response {
 }
 
 async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> Result<Response> {
+    let (route, tenant) = (routed.route.clone(), routed.tenant.clone());
+    match route.trigger().and_then(|trigger| Some((trigger, trigger.webhook.as_ref()?))) {
+        Some((trigger, webhook)) => {
+            let target = Target { tenant: &tenant, function: &route.function.name, trigger };
+            webhooks::verified(app, target, webhook, request, |request| run(app, routed, request)).await
+        }
+        None => run(app, routed, request).await,
+    }
+}
+
+async fn run(app: &Arc<App>, routed: Routed, request: Request) -> Result<Response> {
     let mode = routed.route.trigger().map(|trigger| trigger.mode).unwrap_or_default();
     match (mode, routed.function.manifest.kind) {
         (Mode::Sync, Some(Kind::Http)) => exchange::serve(app, routed, request).await,

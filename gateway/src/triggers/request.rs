@@ -7,7 +7,7 @@ use http::header::{
     CONNECTION, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
-use http::uri::Authority;
+use http::uri::{Authority, Scheme};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use wasmill_domain::http_message::{Headers, RequestHead};
 
@@ -28,14 +28,18 @@ pub(super) fn head_of(parts: &Parts, path: &str) -> RequestHead {
     };
     let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
     let authority = parts.uri.authority().map(Authority::as_str).or(host).unwrap_or_default();
-    let scheme = if parts.uri.scheme_str() == Some("https") { "https" } else { "http" };
     RequestHead {
         method: parts.method.to_string(),
         target,
-        scheme: scheme.into(),
+        scheme: scheme_of(parts).into(),
         authority: authority.into(),
         headers: end_to_end(&parts.headers).filter(|(name, _)| name != HOST.as_str()).collect(),
     }
+}
+
+/// `http` or `https`: what the connection is, whatever the client says.
+pub(super) fn scheme_of(parts: &Parts) -> &str {
+    parts.extensions.get::<Scheme>().map_or("http", Scheme::as_str)
 }
 
 /// The fields that concern both ends.

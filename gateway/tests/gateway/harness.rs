@@ -1,7 +1,8 @@
 //! A gateway of one's own, and what tests ask of it.
 
+use std::collections::HashMap;
 use std::num::NonZeroU16;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,11 +17,12 @@ use wasmill_broker::{Broker, FramePublisher, PublisherSettings, QueueName};
 use wasmill_component::{Preflight, PreflightError};
 use wasmill_domain::{
     AttemptReport, Digest, Dispatch, ExecutionId, Frame, LogLevel, LogLine, LogSource, Manifest, Outcome, Output,
-    TenantName, Timestamp,
+    SealedSecret, SecretName, TenantName, Timestamp,
 };
-use wasmill_gateway::{GatewayParts, GatewaySettings};
+use wasmill_gateway::{GatewayParts, GatewaySettings, Tls};
+use wasmill_secrets::{Error as SecretError, Keyring, Secret, SecretSource};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
-use wasmill_store::{Finished, Ledger as _, RegistryWatch, Store};
+use wasmill_store::{Catalog as _, Change, Finished, Ledger as _, RegistryWatch, Store};
 
 /// Longer than anything takes; what is waited for either comes or is lost.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,6 +33,7 @@ pub(crate) struct Gateway {
     pub(crate) address: std::net::SocketAddr,
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) broker: Arc<EmbeddedBroker>,
+    pub(crate) secrets: Arc<Secrets>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) served: JoinHandle<std::io::Result<()>>,
     http: reqwest::Client,
@@ -43,6 +46,18 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: reqwest::header::HeaderMap,
     pub(crate) bytes: Bytes,
+}
+
+/// Secrets of the tenant `default`, in memory; what the store has of them is only that they exist.
+#[derive(Default)]
+pub(crate) struct Secrets(Mutex<HashMap<String, Vec<u8>>>);
+
+#[async_trait]
+impl SecretSource for Secrets {
+    async fn reveal(&self, tenant: &TenantName, name: &SecretName) -> Result<Option<Secret>, SecretError> {
+        let value = self.0.lock().unwrap().get(name.as_str()).cloned();
+        Ok(value.filter(|_| *tenant == TenantName::default()).map(Secret::from))
+    }
 }
 
 /// Refuses what the manifest's description says; the real one, with an engine in it, is the host's.
@@ -71,25 +86,50 @@ impl Gateway {
     }
 
     pub(crate) async fn start_with(settings: GatewaySettings, broker: EmbeddedSettings) -> Self {
+        Self::start_on(settings, broker, None).await
+    }
+
+    /// Starts one whose listener may have a certificate; its requests are without TLS all the same.
+    pub(crate) async fn start_on(settings: GatewaySettings, broker: EmbeddedSettings, tls: Option<Arc<Tls>>) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let keyring = Keyring::read_or_create(&dir.path().join("keys")).unwrap();
+        Self::start_in(dir, settings, broker, Some(Arc::new(keyring)), tls).await
+    }
+
+    pub(crate) async fn start_without_key() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self::start_in(dir, GatewaySettings::default(), EmbeddedSettings::default(), None, None).await
+    }
+
+    async fn start_in(
+        dir: tempfile::TempDir,
+        settings: GatewaySettings,
+        broker: EmbeddedSettings,
+        keyring: Option<Arc<Keyring>>,
+        tls: Option<Arc<Tls>>,
+    ) -> Self {
         let store = SqliteStore::open(&dir.path().join("db"), SqliteSettings::default()).await.unwrap();
         let store = Arc::new(store);
         let shared: Arc<dyn Store> = Arc::clone(&store) as _;
         let broker = Arc::new(EmbeddedBroker::open(&dir.path().join("queue"), broker).unwrap());
         let registry = RegistryWatch::start(Arc::clone(&shared), Duration::from_millis(200)).await.unwrap();
+        let secrets = Arc::new(Secrets::default());
         let parts = GatewayParts {
             store: shared,
             registry,
             publisher: FramePublisher::new(Arc::clone(&broker) as _, PublisherSettings::default()),
             preflight: Arc::new(DescriptionDecides),
+            secrets: Arc::clone(&secrets) as _,
+            tls,
+            keyring,
             settings,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let served = tokio::spawn(wasmill_gateway::serve(listener, parts, shutdown.clone()));
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { url: format!("http://{address}"), address, store, broker, shutdown, served, http, _dir: dir }
+        let http = client().build().unwrap();
+        Self { url: format!("http://{address}"), address, store, broker, secrets, shutdown, served, http, _dir: dir }
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -130,6 +170,25 @@ impl Gateway {
         let deploy = json!({"digest": digest, "manifest": {"name": name, "trigger": triggers}});
         let answer = self.put(&format!("/v1/functions/{name}"), &deploy).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    }
+
+    /// Sets a secret of the tenant `default`.
+    pub(crate) async fn set_secret(&self, name: &str, value: &[u8]) {
+        let secret = SealedSecret {
+            tenant: TenantName::default(),
+            name: name.parse().unwrap(),
+            version: 1,
+            key: "test".parse().unwrap(),
+            sealed: Bytes::from_static(b"sealed"),
+            at: Timestamp::now(),
+        };
+        self.store.define(&Change::PutSecret(secret)).await.unwrap();
+        self.secrets.0.lock().unwrap().insert(name.into(), value.to_vec());
+    }
+
+    /// Deletes one.
+    pub(crate) fn lose_secret(&self, name: &str) {
+        assert!(self.secrets.0.lock().unwrap().remove(name).is_some());
     }
 
     /// Takes `count` executions off a function's queue.
@@ -173,17 +232,25 @@ impl Gateway {
 
     /// Waits until an execution's document satisfies `done`, and gives it.
     pub(crate) async fn execution_until(&self, id: &str, done: impl Fn(&Value) -> bool) -> Value {
-        let looking = async {
-            loop {
-                let answer = self.get(&format!("/v1/executions/{id}")).await;
-                if answer.status.is_success() && done(&answer.json()) {
-                    return answer.json();
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, looking).await.expect("the execution does not get there")
+        until("the execution gets there", async || {
+            let answer = self.get(&format!("/v1/executions/{id}")).await;
+            (answer.status.is_success() && done(&answer.json())).then(|| answer.json())
+        })
+        .await
     }
+}
+
+/// Waits until `condition` gives something.
+pub(crate) async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let looking = async {
+        loop {
+            if let Some(found) = condition().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("not in time: {what}"))
 }
 
 impl Answer {
@@ -207,6 +274,13 @@ impl Answer {
         let document = self.json();
         document["executions"].as_array().unwrap().iter().map(|e| e["id"].as_str().unwrap().to_owned()).collect()
     }
+}
+
+/// A client of HTTP that trusts no certificate.
+pub(crate) fn client() -> reqwest::ClientBuilder {
+    // Whoever comes first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().tls_certs_only([])
 }
 
 /// Sends a request. Whatever is refused must be refused by a problem document.

@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use wasmill_store::{Agenda as _, Ledger as _};
 
-use crate::harness::{Gateway, PATIENCE, id, retry_later, send, success, trap};
+use crate::harness::{Gateway, PATIENCE, id, retry_later, send, success, trap, until};
 
 #[tokio::test]
 async fn the_answer_is_the_execution() {
@@ -104,16 +104,12 @@ async fn a_retry_is_waited_for() {
     let call = gateway.request(Method::POST, "/v1/functions/flaky/invoke?wait=20s").json(&json!(1));
     let call = tokio::spawn(send(call));
     // Stands in for the scheduler, and then for a host.
-    let due = async {
-        loop {
-            let later = wasmill_domain::Timestamp::now().plus(Duration::from_secs(7200));
-            if let [dispatch] = gateway.store.promote_due(later, 10).await.unwrap().as_slice() {
-                break dispatch.clone();
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let dispatch = tokio::time::timeout(PATIENCE, due).await.unwrap();
+    let due = until("the retry is due", async || {
+        let later = wasmill_domain::Timestamp::now().plus(Duration::from_secs(7200));
+        let due = gateway.store.promote_due(later, 10).await.unwrap();
+        if let [dispatch] = due.as_slice() { Some(dispatch.clone()) } else { None }
+    });
+    let dispatch = due.await;
     assert_eq!(dispatch.attempt, 2);
     assert!(!call.is_finished());
     assert_eq!(gateway.store.record(&[success(dispatch)]).await.unwrap(), [true]);
@@ -131,12 +127,7 @@ async fn calls_that_wait_are_bounded_and_end_with_the_gateway() {
     gateway.deploy("slow", json!([])).await;
     let call = gateway.request(Method::POST, "/v1/functions/slow/invoke?wait=15m").json(&json!(1));
     let call = tokio::spawn(send(call));
-    let waiting = async {
-        while gateway.waiting("slow").await == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap();
+    until("it is queued", async || (gateway.waiting("slow").await > 0).then_some(())).await;
     gateway.post("/v1/functions/slow/invoke", &json!(1)).await.problem(503, "overloaded");
     gateway.shutdown.cancel();
     let answer = tokio::time::timeout(PATIENCE, call).await.unwrap().unwrap();

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use wasmill_broker::embedded::EmbeddedSettings;
 use wasmill_gateway::GatewaySettings;
 
-use crate::harness::{Gateway, PATIENCE, send};
+use crate::harness::{Gateway, PATIENCE, send, until};
 
 async fn gateway(settings: GatewaySettings, broker: EmbeddedSettings) -> Gateway {
     let gateway = Gateway::start_with(settings, broker).await;
@@ -91,12 +91,11 @@ async fn requests_at_work_are_bounded() {
     // The rest of the API goes on, and so do events once there is room.
     assert_eq!(gateway.get("/v1/functions").await.status, 200);
     drop(stalled);
-    let accepted = async {
-        while gateway.post_as("/v1/events/order.created", "text/plain", "x").await.status != 202 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, accepted).await.unwrap();
+    let accepted = until("an event is accepted", async || {
+        let answer = gateway.post_as("/v1/events/order.created", "text/plain", "x").await;
+        (answer.status == 202).then_some(())
+    });
+    accepted.await;
 }
 
 #[tokio::test]

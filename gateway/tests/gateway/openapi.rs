@@ -102,9 +102,17 @@ async fn every_operation_is_told_in_full() {
         "GET /v1/schemas/{type}",
         "PUT /v1/schemas/{type}",
         "DELETE /v1/schemas/{type}",
+        "GET /v1/secrets",
+        "PUT /v1/secrets/{name}",
+        "DELETE /v1/secrets/{name}",
         "GET /v1/executions",
         "GET /v1/executions/{id}",
         "GET /v1/executions/{id}/logs",
+        "GET /v1/keyvalue",
+        "GET /v1/keyvalue/{bucket}",
+        "GET /v1/keyvalue/{bucket}/value",
+        "PUT /v1/keyvalue/{bucket}/value",
+        "DELETE /v1/keyvalue/{bucket}/value",
         "POST /v1/keys",
         "GET /v1/keys",
         "DELETE /v1/keys/{id}",
@@ -122,7 +130,10 @@ async fn every_operation_is_told_in_full() {
 async fn every_operation_exists() {
     let gateway = Gateway::start().await;
     for (path, method, _) in operations(&serde_json::to_value(wasmill_gateway::openapi()).unwrap()) {
-        let concrete = path.replace("{id}", "019ab000-0000-7000-8000-000000000000").replace("{name}", "not-found");
+        let concrete = path
+            .replace("{id}", "019ab000-0000-7000-8000-000000000000")
+            .replace("{name}", "not-found")
+            .replace("{bucket}", "b");
         let concrete = concrete.replace("{type}", "a.b").replace("{digest}", &format!("sha256:{}", "0".repeat(64)));
         let answer = crate::harness::send(gateway.request(method.parse().unwrap(), &concrete)).await;
         assert_ne!(answer.status, 405, "{method} {path}");

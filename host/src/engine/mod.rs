@@ -17,6 +17,7 @@ use wasmill_domain::{Digest, Manifest};
 use self::guests::GuestThreads;
 pub(crate) use self::memory::default_budget as default_memory_budget;
 use self::ticker::Ticker;
+use crate::capabilities::Capabilities;
 use crate::fairness::Fairness;
 use crate::imports::outgoing::{Network, Outgoing, Resolve, SystemResolver};
 use crate::instance::{Instance, Room};
@@ -53,21 +54,26 @@ pub struct Engine {
     pooled: bool,
     guest_settings: GuestSettings,
     network: Arc<Network>,
+    capabilities: Capabilities,
     ticker: Ticker,
 }
 
 impl Engine {
-    /// Starts the threads and makes the pool.
+    /// Starts the threads and makes the pool. Functions may use `capabilities` where their manifests grant it.
     ///
     /// # Errors
     /// Where the machine does not allow it.
-    pub fn new(settings: EngineSettings) -> Result<Arc<Self>, StartError> {
+    pub fn new(settings: EngineSettings, capabilities: Capabilities) -> Result<Arc<Self>, StartError> {
         let resolver = SystemResolver::new(settings.outgoing.lookups);
-        Self::with_resolver(settings, Arc::new(resolver))
+        Self::with_resolver(settings, capabilities, Arc::new(resolver))
     }
 
     /// The same, with something else that looks names up.
-    pub(crate) fn with_resolver(settings: EngineSettings, resolver: Arc<dyn Resolve>) -> Result<Arc<Self>, StartError> {
+    pub(crate) fn with_resolver(
+        settings: EngineSettings,
+        capabilities: Capabilities,
+        resolver: Arc<dyn Resolve>,
+    ) -> Result<Arc<Self>, StartError> {
         let wasmtime_error = |e: wasmtime::Error| StartError::Wasmtime(format!("{e:#}"));
         let config::Sized { wasmtime, slots, pooled } = config::build(&settings).map_err(wasmtime_error)?;
         let tables_per_slot = config::TABLES_PER_SLOT;
@@ -88,6 +94,7 @@ impl Engine {
             pooled,
             guest_settings: settings.guest,
             network: Network::start(settings.outgoing, resolver)?,
+            capabilities,
             ticker: Ticker::start(settings.tick, move || wasmtime.increment_epoch())?,
         }))
     }
@@ -150,7 +157,7 @@ impl Engine {
         let memory = self.take(&self.memory, mib.clamp(1, self.total_memory)).await;
         let outgoing = Outgoing::new(Arc::clone(&self.network));
         let room = Room { _slots: slots, _memory: memory };
-        Instance::new(prepared, manifest, &self.guest_settings, outgoing, room)
+        Instance::new(prepared, manifest, &self.guest_settings, outgoing, &self.capabilities, room)
     }
 
     async fn take(&self, of: &Arc<Semaphore>, count: u32) -> Option<OwnedSemaphorePermit> {

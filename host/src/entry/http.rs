@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::{LINE_FRAME, Speaker};
 use wasmill_domain::Event;
+use wasmill_domain::event::Attribute;
 use wasmill_domain::http_message::{self, Download, Headers, RequestHead, ResponseHead};
 use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::Proxy;
@@ -24,6 +25,7 @@ use wasmtime_wasi_http::{Error as WasiHttpError, WasiHttpView as _};
 
 use super::{Returned, TooMuchOutput, contract, retry};
 use crate::guest::Guest;
+use crate::mask::Mask;
 use crate::outcome::Broken;
 
 /// The name that a handler sees itself called by.
@@ -53,7 +55,7 @@ pub(super) async fn call(proxy: &Proxy, store: &mut Store<Guest>, event: &Event)
     };
     let most = store.data().output_limit();
     let response = handle(proxy, store, scheme, request, |response| collect(response, most)).await?;
-    Ok(returned(response))
+    Ok(returned(response, store.data().given.mask()))
 }
 
 /// A request whose response goes to its caller as it is made.
@@ -230,11 +232,16 @@ pub(crate) struct Answered(ErrorCode);
 /// The event as a request: the one that it carries, or itself in binary mode.
 fn request_of(event: &Event, guest: &Guest) -> Result<(Scheme, Request<Full<Bytes>>), String> {
     let data = event.data.clone().unwrap_or_default();
+    let mut scheme = Scheme::Http;
     let mut request = if event.datacontenttype.as_deref() == Some(http_message::MEDIA_TYPE) {
         if event.extensions.contains_key(http_message::BODY_OMITTED) {
             return Err("the request's body was streamed and is not kept, so it cannot be made again".into());
         }
         let (head, body) = RequestHead::from_message(&data).map_err(|e| e.to_string())?;
+        if matches!(event.extensions.get(http_message::HTTP_SCHEME), Some(Attribute::String(scheme)) if scheme == "https")
+        {
+            scheme = Scheme::Https;
+        }
         request_of_head(&head, Full::new(body))?
     } else {
         let mut request = Request::new(Full::new(data));
@@ -250,7 +257,7 @@ fn request_of(event: &Event, guest: &Guest) -> Result<(Scheme, Request<Full<Byte
         request
     };
     add_trace(request.headers_mut(), guest).map_err(|e| e.to_string())?;
-    Ok((Scheme::Http, request))
+    Ok((scheme, request))
 }
 
 fn request_of_head<B>(head: &RequestHead, body: B) -> Result<Request<B>, String> {
@@ -298,7 +305,7 @@ async fn collect(response: Response, most: usize) -> wasmtime::Result<Collected>
 type Collected = Result<(StatusCode, HeaderMap, Bytes), ErrorCode>;
 
 /// What a response says of the event: statuses that may pass are tried again, other refusals are not.
-fn returned(collected: Collected) -> Returned {
+fn returned(collected: Collected, mask: &Mask) -> Returned {
     let (status, headers, data) = match collected {
         Ok(response) => response,
         Err(code) => return Err(retry(format!("answered with an error instead of a response: {code:?}"), None)),
@@ -308,7 +315,7 @@ fn returned(collected: Collected) -> Returned {
         let content_type = content_type.unwrap_or("application/octet-stream").to_owned();
         return Ok(contract::Output { content_type: Some(content_type), data: data.into(), emit: Vec::new() });
     }
-    let reason = match text_of(&data) {
+    let reason = match text_of(&data, mask) {
         Some(text) => format!("answered with {status}: {text}"),
         None => format!("answered with {status}"),
     };
@@ -325,9 +332,9 @@ fn delay_of(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// The beginning of a body that is text.
-fn text_of(data: &[u8]) -> Option<String> {
+fn text_of(data: &[u8], mask: &Mask) -> Option<String> {
     let text = std::str::from_utf8(&data[..data.len().min(4 * REASON)]).ok()?.trim();
-    (!text.is_empty()).then(|| text.chars().take(REASON).collect())
+    (!text.is_empty()).then(|| mask.text(text.to_owned()).chars().take(REASON).collect())
 }
 
 #[cfg(test)]
@@ -339,7 +346,8 @@ mod tests {
         if let Some(value) = retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(value));
         }
-        returned(Ok((StatusCode::from_u16(status).unwrap(), headers, Bytes::from_static(data.as_bytes()))))
+        let response = (StatusCode::from_u16(status).unwrap(), headers, Bytes::from_static(data.as_bytes()));
+        returned(Ok(response), &Mask::default())
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl Prepared {
     }
 
     /// The memory that an instance begins with, at least, in bytes.
-    pub(crate) fn smallest_memory(&self) -> u64 {
+    pub fn smallest_memory(&self) -> u64 {
         self.smallest_memory
     }
 

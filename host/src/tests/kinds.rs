@@ -74,6 +74,21 @@ async fn a_command_s_exit_status_is_the_outcome() {
     }
 }
 
+/// What is given works as its interface says; what is denied gives the guest an error, and it goes on.
+#[tokio::test]
+async fn every_part_of_wasi_works_or_is_denied_by_an_error() {
+    const WASI_CHECKS: &[u8] = include_bytes!("../../../functions/wasi-checks/wasi-checks.wasm");
+    let attempt = run(&engine(), WASI_CHECKS, "[env]\nGREETING = 'Hello'", text_event("0123456789")).await;
+    assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report);
+    let (_, said) = output(&attempt);
+    let said: Vec<&str> = said.as_str().unwrap().lines().collect();
+    let wrong: Vec<_> = said.iter().filter(|line| !line.ends_with(": ok")).collect();
+    // A line for each part, and the one that standard output is tried with.
+    assert!(wrong.is_empty() && said.len() == 20, "{wrong:?} of {}", said.len());
+    let lines: Vec<&str> = attempt.logs.iter().map(|line| line.message.trim_matches('\0')).collect();
+    assert_eq!(lines, ["by the standard library", "below it", ""]);
+}
+
 /// A core module for WASI preview 1, as compilers make them, whose `_start` does this.
 fn program(start: &str) -> Vec<u8> {
     let text = format!(

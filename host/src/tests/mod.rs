@@ -2,12 +2,15 @@
 //! `functions/`.
 
 mod guests;
+mod keyvalue;
+mod keyvalue_draft;
 mod kinds;
 mod outcomes;
 mod outgoing;
 mod real;
 mod reuse;
 mod running;
+mod secrets;
 mod versions;
 
 use std::sync::Arc;
@@ -19,11 +22,11 @@ use wasmill_domain::{
 };
 use wasmill_store::Finished;
 
-use crate::{Attempt, Engine, EngineSettings, Invocation, Prepared};
+use crate::{Attempt, Capabilities, Engine, EngineSettings, Invocation, Prepared};
 
 /// A small engine.
 fn engine() -> Arc<Engine> {
-    Engine::new(EngineSettings { threads: 2, slots: 16, ..EngineSettings::default() }).unwrap()
+    Engine::new(EngineSettings { threads: 2, slots: 16, ..EngineSettings::default() }, Capabilities::default()).unwrap()
 }
 
 /// A manifest of the function `test` with these sections.

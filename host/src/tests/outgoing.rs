@@ -10,7 +10,7 @@ use wasmill_domain::{Digest, LogLevel, LogSource, Outcome};
 
 use super::guests::{MODULE, types};
 use super::{dispatch, event, invoke, manifest, prepare};
-use crate::{Attempt, Engine, EngineSettings, OutgoingSettings};
+use crate::{Attempt, Capabilities, Engine, EngineSettings, OutgoingSettings};
 
 /// A component around `handle`, a core function's text. It may call `$send` (a scheme, 0 for http; where the host's name is, and
 /// its length), which returns a future response, and `$wait` (a future response), which returns where the outcome is: 0, or 1
@@ -198,7 +198,11 @@ const TELL: &str = "(return (call $ok (i32.add (local.get $end) (i32.const 8)) (
 fn engine() -> Arc<Engine> {
     let outgoing =
         OutgoingSettings { allowed_networks: vec!["127.0.0.1/32".parse().unwrap()], ..OutgoingSettings::default() };
-    Engine::new(EngineSettings { threads: 2, slots: 16, outgoing, ..EngineSettings::default() }).unwrap()
+    Engine::new(
+        EngineSettings { threads: 2, slots: 16, outgoing, ..EngineSettings::default() },
+        Capabilities::default(),
+    )
+    .unwrap()
 }
 
 async fn run(component: &[u8], sections: &str) -> Attempt {

@@ -7,7 +7,7 @@ use wasmill_domain::{Manifest, Outcome};
 
 use super::guests::{component, counter};
 use super::{dispatch, engine, event, function, invoke, manifest, prepare};
-use crate::{Attempt, Engine, EngineSettings, Prepared};
+use crate::{Attempt, Capabilities, Engine, EngineSettings, Prepared};
 
 const REUSE: &str = "[instances]\nreuse = 3";
 
@@ -98,7 +98,7 @@ async fn an_instance_that_trapped_is_thrown_away() {
 #[tokio::test]
 async fn warm_instances_are_bounded_and_make_room() {
     let settings = EngineSettings { threads: 1, slots: 4, warm_instances: 3, ..EngineSettings::default() };
-    let fixture = Fixture::new(Engine::new(settings).unwrap(), 0).await;
+    let fixture = Fixture::new(Engine::new(settings, Capabilities::default()).unwrap(), 0).await;
     let manifest = manifest(REUSE);
     for name in ["a", "b", "c", "d"] {
         fixture.count(&manifest, "default", name).await;
@@ -115,9 +115,12 @@ async fn warm_instances_are_bounded_and_make_room() {
 #[tokio::test]
 async fn warm_instances_are_dropped_after_a_while() {
     let settings = EngineSettings { warm_idle: Duration::from_millis(20), slots: 4, ..EngineSettings::default() };
-    let fixture = Fixture::new(Engine::new(settings).unwrap(), 0).await;
+    let fixture = Fixture::new(Engine::new(settings, Capabilities::default()).unwrap(), 0).await;
     fixture.count(&manifest(REUSE), "default", "test").await;
-    while fixture.engine.warm_instances() > 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let dropped = async {
+        while fixture.engine.warm_instances() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), dropped).await.expect("the instance is dropped in time");
 }

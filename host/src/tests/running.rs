@@ -8,7 +8,7 @@ use wasmill_domain::Outcome;
 
 use super::guests::{OK, SPIN, component};
 use super::{dispatch, engine, event, invoke, manifest, prepare};
-use crate::{Engine, EngineSettings};
+use crate::{Capabilities, Engine, EngineSettings};
 
 #[tokio::test]
 async fn spinning_guests_do_not_keep_others_waiting() {
@@ -53,7 +53,7 @@ async fn more_invocations_than_slots_wait_their_turn() {
 #[tokio::test]
 async fn memory_is_promised_only_once() {
     let settings = EngineSettings { threads: 2, slots: 16, memory: 100 << 20, ..EngineSettings::default() };
-    let engine = Engine::new(settings).unwrap();
+    let engine = Engine::new(settings, Capabilities::default()).unwrap();
     let (spin, ok) = (prepare(&engine, &component(SPIN)).await, prepare(&engine, &component(OK)).await);
     let large = manifest("[limits]\nfuel = 1_000_000_000_000\ntimeout = '100ms'\nmemory = '64MiB'");
     let start = Instant::now();

@@ -9,11 +9,11 @@ use wasmill_domain::{Digest, Outcome};
 
 use super::guests::{OK, SPIN, component, component_of_version, counter};
 use super::{dispatch, event, invoke, manifest};
-use crate::{Engine, EngineSettings};
+use crate::{Capabilities, Engine, EngineSettings};
 
 fn engine_with_cache(dir: &std::path::Path) -> Arc<Engine> {
     let settings = EngineSettings { slots: 4, cache_dir: Some(dir.join("compiled")), ..EngineSettings::default() };
-    Engine::new(settings).unwrap()
+    Engine::new(settings, Capabilities::default()).unwrap()
 }
 
 async fn check(component: &[u8], sections: &str) -> Result<(), PreflightError> {
@@ -77,7 +77,7 @@ async fn a_damaged_file_is_compiled_again() {
 #[tokio::test]
 async fn the_memory_is_bounded() {
     let settings = EngineSettings { slots: 4, cache_components: 2, ..EngineSettings::default() };
-    let engine = Engine::new(settings).unwrap();
+    let engine = Engine::new(settings, Capabilities::default()).unwrap();
     let artifacts = [component(OK), component(SPIN), component(&counter(1))];
     for artifact in &artifacts {
         super::prepare(&engine, artifact).await;
@@ -86,7 +86,7 @@ async fn the_memory_is_bounded() {
     assert!(engine.ready(Digest::of(&artifacts[1])).is_some());
     assert!(engine.ready(Digest::of(&artifacts[2])).is_some());
     let smallest = EngineSettings { slots: 4, cache_memory_bytes: 1, ..EngineSettings::default() };
-    let engine = Engine::new(smallest).unwrap();
+    let engine = Engine::new(smallest, Capabilities::default()).unwrap();
     super::prepare(&engine, &artifacts[0]).await;
     super::prepare(&engine, &artifacts[1]).await;
     assert!(engine.ready(Digest::of(&artifacts[0])).is_none() && engine.ready(Digest::of(&artifacts[1])).is_some());

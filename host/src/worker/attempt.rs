@@ -102,17 +102,18 @@ pub(crate) fn not_run(
 
 /// What follows from an attempt: the executions that it emits, or another attempt, or nothing.
 pub(crate) fn conclude(host: &Host, definition: &FunctionDefinition, dispatch: Dispatch, attempt: Attempt) -> Finished {
-    let Attempt { mut report, mut logs, emitted, retry_after } = attempt;
+    let Attempt { mut report, mut logs, emitted, retry_after, mask } = attempt;
     let mut routed = Vec::new();
     if !emitted.is_empty() {
         match emit::route(&host.registry.current(), &dispatch, &report.span, emitted) {
             Ok(emit::Routed { dispatches, unheard }) => {
                 emit::note_unheard(&unheard, &mut logs);
+                mask.lines(&mut logs);
                 routed = dispatches;
             }
             Err(message) => {
                 report.outcome = Outcome::Trap;
-                report.message = Some(message);
+                report.message = Some(mask.text(message));
                 report.output = None;
             }
         }

@@ -9,11 +9,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use wasmill_broker::{Broker, Consumption, Depth, Message, PendingReply, QueueName, ReplyTo};
 use wasmill_domain::{
-    Definitions, Digest, Dispatch, ExecutionId, FunctionName, Move, Revision, State, TenantName, Timestamp,
+    Definitions, Digest, Dispatch, ExecutionId, FunctionName, Move, Revision, SealedSecret, SecretName, SecretSummary,
+    State, TenantName, Timestamp,
 };
 use wasmill_store::{
-    Agenda, Catalog, Change, Changed, ExecutionDetail, ExecutionQuery, ExecutionSummary, Finished, Ledger, LogEntry,
-    LogPosition, Publication, Result, Started, Store, Term, Version,
+    Agenda, Bucket, BucketQuota, BucketSummary, Buckets, Catalog, Change, Changed, ExecutionDetail, ExecutionQuery,
+    ExecutionSummary, Finished, KeyPage, Ledger, LogEntry, LogPosition, Publication, Result, Started, Store, Swap,
+    Term, ValueVersion, Version,
 };
 
 /// Passes every call on to the one that is there now.
@@ -58,6 +60,12 @@ impl Catalog for Restart<dyn Store> {
     async fn artifact(&self, digest: Digest) -> Result<Option<Bytes>> {
         self.now().artifact(digest).await
     }
+    async fn secrets(&self, tenant: &TenantName) -> Result<Vec<SecretSummary>> {
+        self.now().secrets(tenant).await
+    }
+    async fn secret(&self, tenant: &TenantName, name: &SecretName) -> Result<Option<SealedSecret>> {
+        self.now().secret(tenant, name).await
+    }
 }
 
 #[async_trait]
@@ -94,6 +102,41 @@ impl Ledger for Restart<dyn Store> {
         limit: u32,
     ) -> Result<Vec<LogEntry>> {
         self.now().logs(tenant, id, after, limit).await
+    }
+}
+
+#[async_trait]
+impl Buckets for Restart<dyn Store> {
+    async fn values(&self, bucket: &Bucket, keys: &[String]) -> Result<Vec<Option<Bytes>>> {
+        self.now().values(bucket, keys).await
+    }
+    async fn value_version(&self, bucket: &Bucket, key: &str) -> Result<Option<ValueVersion>> {
+        self.now().value_version(bucket, key).await
+    }
+    async fn keys(&self, bucket: &Bucket, after: Option<u64>, limit: u32) -> Result<KeyPage> {
+        self.now().keys(bucket, after, limit).await
+    }
+    async fn set_values(&self, bucket: &Bucket, entries: &[(String, Bytes)], quota: &BucketQuota) -> Result<()> {
+        self.now().set_values(bucket, entries, quota).await
+    }
+    async fn swap_value(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        expected: Option<ValueVersion>,
+        value: &Bytes,
+        quota: &BucketQuota,
+    ) -> Result<Swap> {
+        self.now().swap_value(bucket, key, expected, value, quota).await
+    }
+    async fn increment(&self, bucket: &Bucket, key: &str, delta: i64, quota: &BucketQuota) -> Result<i64> {
+        self.now().increment(bucket, key, delta, quota).await
+    }
+    async fn delete_values(&self, bucket: &Bucket, keys: &[String]) -> Result<u64> {
+        self.now().delete_values(bucket, keys).await
+    }
+    async fn buckets(&self, tenant: &TenantName) -> Result<Vec<BucketSummary>> {
+        self.now().buckets(tenant).await
     }
 }
 

@@ -8,15 +8,15 @@ use bytes::Bytes;
 use sqlx::postgres::PgRow;
 use tokio::sync::watch;
 use wasmill_domain::{
-    Definitions, Digest, FunctionDefinition, FunctionName, KeyDefinition, Revision, SchemaDefinition, TenantName,
-    Timestamp,
+    Definitions, Digest, FunctionDefinition, FunctionName, KeyDefinition, Revision, SchemaDefinition, SealedSecret,
+    SecretName, SecretSummary, TenantName, Timestamp,
 };
 
 use super::columns::get;
 use super::error::Result;
 use super::queries::{count, text, time, word};
 use super::session::Session;
-use super::{PostgresStore, change};
+use super::{PostgresStore, change, secrets};
 use crate::convert::{self, ManifestRows, TriggerRow};
 use crate::port::{self, Catalog, Change, Changed, Error, Version};
 
@@ -50,6 +50,14 @@ impl Catalog for PostgresStore {
 
     async fn artifact(&self, digest: Digest) -> port::Result<Option<Bytes>> {
         self.inner.read(|session| Box::pin(artifact(session, digest))).await
+    }
+
+    async fn secrets(&self, tenant: &TenantName) -> port::Result<Vec<SecretSummary>> {
+        self.inner.read(|session| Box::pin(secrets::list(session, tenant))).await
+    }
+
+    async fn secret(&self, tenant: &TenantName, name: &SecretName) -> port::Result<Option<SealedSecret>> {
+        self.inner.read(|session| Box::pin(secrets::sealed(session, tenant, name))).await
     }
 }
 

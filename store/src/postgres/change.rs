@@ -10,7 +10,7 @@ use super::columns::get;
 use super::error::Result;
 use super::listen::CHANNEL;
 use super::session::Session;
-use super::text;
+use super::{secrets, text};
 use crate::convert::{self, ManifestRows};
 use crate::port::{Change, Changed, Error};
 
@@ -30,13 +30,27 @@ pub(super) async fn make(session: &mut Session<'_>, change: &Change) -> Result<C
         Change::Deploy { tenant, digest, manifest, at } => deploy(session, tenant, *digest, manifest, *at).await?,
         Change::Rollback { tenant, function, to } => rollback(session, tenant, function, *to).await?,
         Change::DeleteFunction { tenant, function } => delete_function(session, tenant, function).await?,
-        Change::ForgetFunction { tenant, function } => forget_function(session, tenant, function).await?,
+        Change::ForgetFunction { tenant, function } => {
+            let made = forget_function(session, tenant, function).await?;
+            if made.changed {
+                delete_own_buckets(session, tenant, function).await?;
+            }
+            made
+        }
         Change::PutSchema { tenant, event_type, schema, at } => {
             put_schema(session, tenant, event_type, schema, *at).await?
         }
         Change::DeleteSchema { tenant, event_type } => delete_schema(session, tenant, event_type).await?,
         Change::PutKey(key) => put_key(session, key).await?,
         Change::DeleteKey { id } => delete_key(session, *id).await?,
+        Change::PutSecret(secret) => {
+            secrets::put(session, secret).await?;
+            Made { version: secret.version, changed: true }
+        }
+        Change::DeleteSecret { tenant, name } => {
+            secrets::delete(session, tenant, name).await?;
+            GONE
+        }
     };
     let revision = revision + i64::from(made.changed);
     if made.changed {
@@ -161,6 +175,12 @@ async fn forget_function(session: &mut Session<'_>, tenant: &TenantName, functio
     let forget = sqlx::query("DELETE FROM deleted_functions WHERE tenant = $1 AND name = $2");
     let forgotten = session.execute(forget.bind(tenant.as_str()).bind(function.as_str())).await?;
     Ok(Made { version: 0, changed: forgotten > 0 })
+}
+
+/// Deletes the buckets that are a function's own, with all that is in them.
+async fn delete_own_buckets(session: &mut Session<'_>, tenant: &TenantName, function: &FunctionName) -> Result<()> {
+    let delete = sqlx::query("DELETE FROM buckets WHERE tenant = $1 AND function = $2");
+    session.execute(delete.bind(tenant.as_str()).bind(function.as_str())).await.map(drop)
 }
 
 async fn put_schema(

@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use wasmill_domain::{
-    Definitions, Digest, FunctionDefinition, FunctionName, KeyDefinition, Revision, SchemaDefinition, TenantName,
-    Timestamp,
+    Definitions, Digest, FunctionDefinition, FunctionName, KeyDefinition, Revision, SchemaDefinition, SealedSecret,
+    SecretName, SecretSummary, TenantName, Timestamp,
 };
 
 use super::queries::{get, time, word};
-use super::{SqliteStore, change, error};
+use super::{SqliteStore, change, error, secrets};
 use crate::convert::{self, ManifestRows, TriggerRow};
 use crate::port::{Catalog, Change, Changed, Error, Result, Version};
 
@@ -70,6 +70,14 @@ impl Catalog for SqliteStore {
             .await
             .map_err(error::of)?;
         Ok(bytes.map(Bytes::from))
+    }
+
+    async fn secrets(&self, tenant: &TenantName) -> Result<Vec<SecretSummary>> {
+        secrets::list(self, tenant).await
+    }
+
+    async fn secret(&self, tenant: &TenantName, name: &SecretName) -> Result<Option<SealedSecret>> {
+        secrets::sealed(self, tenant, name).await
     }
 }
 

@@ -9,7 +9,7 @@ use wasmill_domain::{
 };
 
 use super::catalog::trigger_row;
-use super::error;
+use super::{error, secrets};
 use crate::convert::{self, ManifestRows};
 use crate::port::{Change, Changed, Error, Result};
 
@@ -26,13 +26,27 @@ pub(super) async fn make(connection: &mut SqliteConnection, change: &Change) -> 
         Change::Deploy { tenant, digest, manifest, at } => deploy(connection, tenant, *digest, manifest, *at).await?,
         Change::Rollback { tenant, function, to } => rollback(connection, tenant, function, *to).await?,
         Change::DeleteFunction { tenant, function } => delete_function(connection, tenant, function).await?,
-        Change::ForgetFunction { tenant, function } => forget_function(connection, tenant, function).await?,
+        Change::ForgetFunction { tenant, function } => {
+            let made = forget_function(connection, tenant, function).await?;
+            if made.changed {
+                delete_own_buckets(connection, tenant, function).await?;
+            }
+            made
+        }
         Change::PutSchema { tenant, event_type, schema, at } => {
             put_schema(connection, tenant, event_type, schema, *at).await?
         }
         Change::DeleteSchema { tenant, event_type } => delete_schema(connection, tenant, event_type).await?,
         Change::PutKey(key) => put_key(connection, key).await?,
         Change::DeleteKey { id } => delete_key(connection, *id).await?,
+        Change::PutSecret(secret) => {
+            secrets::put(connection, secret).await?;
+            Made { version: secret.version, changed: true }
+        }
+        Change::DeleteSecret { tenant, name } => {
+            secrets::delete(connection, tenant, name).await?;
+            GONE
+        }
     };
     let revision: i64 = sqlx::query_scalar("UPDATE revision SET revision = revision + ? RETURNING revision")
         .bind(i64::from(made.changed))
@@ -193,6 +207,16 @@ async fn forget_function(
     let forget = sqlx::query("DELETE FROM deleted_functions WHERE tenant = ? AND name = ?");
     let forgotten = run(connection, forget.bind(tenant.as_str()).bind(function.as_str())).await?;
     Ok(Made { version: 0, changed: forgotten > 0 })
+}
+
+/// Deletes the buckets that are a function's own, with all that is in them.
+async fn delete_own_buckets(
+    connection: &mut SqliteConnection,
+    tenant: &TenantName,
+    function: &FunctionName,
+) -> Result<()> {
+    let delete = sqlx::query("DELETE FROM buckets WHERE tenant = ? AND function = ?");
+    run(connection, delete.bind(tenant.as_str()).bind(function.as_str())).await.map(drop)
 }
 
 async fn put_schema(

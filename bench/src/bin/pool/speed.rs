@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::percentile;
 use crate::support::api::Api;
 use crate::support::backends::{Shared, queue_of};
-use crate::support::eventually;
 use crate::support::pool::{Backends, Process};
+use crate::support::{eventually, http};
 use wasmill_broker::Broker as _;
 use wasmill_domain::ExecutionId;
 use wasmill_store::Ledger as _;
@@ -71,7 +71,7 @@ async fn bare_turn(pipe: &str, load: &str, half: &mut u32) -> Turn {
     let mut command = Command::new(pipe);
     let child = command.args(["rabbit", "pg", "quorum", "2"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let _pipe = Program(child.expect("the bare pipeline runs"));
-    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let http = http().build().expect("a client");
     let stats = async || {
         let answer = http.get(format!("http://127.0.0.1:{PIPE_PORT}/stats")).send().await.ok()?;
         answer.text().await.ok()

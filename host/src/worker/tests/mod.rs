@@ -23,7 +23,7 @@ use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{Change, ExecutionDetail, RegistryWatch, Store};
 
 use self::proxy::Proxy;
-use crate::{Broken, Engine, EngineSettings, HostParts, HostSettings, HostStatus, run};
+use crate::{Broken, Capabilities, Engine, EngineSettings, HostParts, HostSettings, HostStatus, run};
 
 const HELLO: &[u8] = include_bytes!("../../../../functions/hello/hello.wasm");
 const HOSTILE: &[u8] = include_bytes!("../../../../functions/hostile/hostile.wasm");
@@ -61,7 +61,9 @@ impl System {
         let of_registry = Arc::clone(&store) as Arc<dyn Store>;
         let registry = RegistryWatch::start(of_registry, Duration::from_millis(20)).await.unwrap();
         let publisher = FramePublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
-        let engine = Engine::new(EngineSettings { slots: 32, threads: 2, ..EngineSettings::default() }).unwrap();
+        let engine =
+            Engine::new(EngineSettings { slots: 32, threads: 2, ..EngineSettings::default() }, Capabilities::default())
+                .unwrap();
         Self { _dir: dir, store, broker, registry, publisher, engine }
     }
 

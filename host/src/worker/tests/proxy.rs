@@ -8,11 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use wasmill_domain::{
-    Definitions, Digest, Dispatch, ExecutionId, FunctionName, Move, Revision, State, TenantName, Timestamp,
+    Definitions, Digest, Dispatch, ExecutionId, FunctionName, Move, Revision, SealedSecret, SecretName, SecretSummary,
+    State, TenantName, Timestamp,
 };
 use wasmill_store::{
-    Agenda, Catalog, Change, Changed, Error, ExecutionDetail, ExecutionQuery, ExecutionSummary, Finished, Ledger,
-    LogEntry, LogPosition, Publication, Result, Started, Store, Term, Version,
+    Agenda, Bucket, BucketQuota, BucketSummary, Buckets, Catalog, Change, Changed, Error, ExecutionDetail,
+    ExecutionQuery, ExecutionSummary, Finished, KeyPage, Ledger, LogEntry, LogPosition, Publication, Result, Started,
+    Store, Swap, Term, ValueVersion, Version,
 };
 
 pub(super) struct Proxy {
@@ -70,6 +72,14 @@ impl Catalog for Proxy {
 
     async fn artifact(&self, digest: Digest) -> Result<Option<Bytes>> {
         self.there()?.artifact(digest).await
+    }
+
+    async fn secrets(&self, tenant: &TenantName) -> Result<Vec<SecretSummary>> {
+        self.there()?.secrets(tenant).await
+    }
+
+    async fn secret(&self, tenant: &TenantName, name: &SecretName) -> Result<Option<SealedSecret>> {
+        self.there()?.secret(tenant, name).await
     }
 }
 
@@ -147,5 +157,47 @@ impl Agenda for Proxy {
 
     async fn prune(&self, before: Timestamp, limit: u32) -> Result<u64> {
         self.there()?.prune(before, limit).await
+    }
+}
+
+#[async_trait]
+impl Buckets for Proxy {
+    async fn values(&self, bucket: &Bucket, keys: &[String]) -> Result<Vec<Option<Bytes>>> {
+        self.there()?.values(bucket, keys).await
+    }
+
+    async fn value_version(&self, bucket: &Bucket, key: &str) -> Result<Option<ValueVersion>> {
+        self.there()?.value_version(bucket, key).await
+    }
+
+    async fn keys(&self, bucket: &Bucket, after: Option<u64>, limit: u32) -> Result<KeyPage> {
+        self.there()?.keys(bucket, after, limit).await
+    }
+
+    async fn set_values(&self, bucket: &Bucket, entries: &[(String, Bytes)], quota: &BucketQuota) -> Result<()> {
+        self.there()?.set_values(bucket, entries, quota).await
+    }
+
+    async fn swap_value(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        expected: Option<ValueVersion>,
+        value: &Bytes,
+        quota: &BucketQuota,
+    ) -> Result<Swap> {
+        self.there()?.swap_value(bucket, key, expected, value, quota).await
+    }
+
+    async fn increment(&self, bucket: &Bucket, key: &str, delta: i64, quota: &BucketQuota) -> Result<i64> {
+        self.there()?.increment(bucket, key, delta, quota).await
+    }
+
+    async fn delete_values(&self, bucket: &Bucket, keys: &[String]) -> Result<u64> {
+        self.there()?.delete_values(bucket, keys).await
+    }
+
+    async fn buckets(&self, tenant: &TenantName) -> Result<Vec<BucketSummary>> {
+        self.there()?.buckets(tenant).await
     }
 }

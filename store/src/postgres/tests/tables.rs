@@ -83,6 +83,37 @@ async fn rows_that_make_no_sense_are_refused() {
     }
 }
 
+#[tokio::test]
+async fn entries_are_within_their_bounds() {
+    let schema = Schema::make().await;
+    connect(&schema).await;
+    let db = &mut schema.stranger().await;
+    let bucket = |counts: &str| {
+        format!("INSERT INTO buckets (tenant, function, name, keys, bytes, version) VALUES ('t', '', 'b', {counts})")
+    };
+    for refused in ["-1, 0, 1", "0, -1, 1", "0, 0, 0"] {
+        assert!(!accepts(db, &bucket(refused)).await, "{refused}");
+    }
+    assert!(accepts(db, &bucket("0, 0, 1")).await);
+    assert!(!accepts(db, &bucket("0, 0, 1")).await, "there is one of this name");
+    let entry = |key: &str, versions: &str, value: &str| {
+        format!("INSERT INTO bucket_entries SELECT id, {key}, {versions}, {value} FROM buckets")
+    };
+    assert!(accepts(db, &entry("'k'", "1, 2", "''")).await);
+    for refused in [
+        entry("'k'", "2, 2", "''"),
+        entry("'other'", "1, 2", "''"),
+        entry("''", "3, 3", "''"),
+        entry("convert_to(repeat('k', 513), 'UTF8')", "3, 3", "''"),
+        entry("'l'", "3, 2", "''"),
+        entry("'l'", "0, 2", "''"),
+        entry("'l'", "3, 3", "convert_to(repeat('k', 4194305), 'UTF8')"),
+        "INSERT INTO bucket_entries VALUES (-1, 'k', 1, 1, '')".into(),
+    ] {
+        assert!(!accepts(db, &refused).await, "{refused}");
+    }
+}
+
 /// A day's partition refuses what the table does.
 #[tokio::test]
 async fn partitions_have_the_checks_of_their_tables() {

@@ -82,6 +82,37 @@ async fn rows_that_make_no_sense_are_refused() {
     }
 }
 
+#[tokio::test]
+async fn entries_are_within_their_bounds() {
+    let folder = tempfile::tempdir().unwrap();
+    let _store = open(&file_in(&folder)).await;
+    let db = &mut stranger(&file_in(&folder)).await;
+    let bucket = |counts: &str| {
+        format!("INSERT INTO buckets (tenant, function, name, keys, bytes, version) VALUES ('t', '', 'b', {counts})")
+    };
+    for refused in ["-1, 0, 1", "0, -1, 1", "0, 0, 0"] {
+        assert!(!accepts(db, &bucket(refused)).await, "{refused}");
+    }
+    assert!(accepts(db, &bucket("0, 0, 1")).await);
+    assert!(!accepts(db, &bucket("0, 0, 1")).await, "there is one of this name");
+    let entry = |key: &str, versions: &str, value: &str| {
+        format!("INSERT INTO bucket_entries SELECT id, {key}, {versions}, {value} FROM buckets")
+    };
+    assert!(accepts(db, &entry("x'6b'", "1, 2", "x''")).await);
+    for refused in [
+        entry("x'6b'", "2, 2", "x''"),
+        entry("x'6c'", "1, 2", "x''"),
+        entry("x''", "3, 3", "x''"),
+        entry("randomblob(513)", "3, 3", "x''"),
+        entry("x'6c'", "3, 2", "x''"),
+        entry("x'6c'", "0, 2", "x''"),
+        entry("x'6c'", "3, 3", "randomblob(4194305)"),
+        "INSERT INTO bucket_entries VALUES (-1, x'6b', 1, 1, x'')".into(),
+    ] {
+        assert!(!accepts(db, &refused).await, "{refused}");
+    }
+}
+
 /// The statements name the states from which an outcome can be recorded, because they cannot ask the domain.
 #[test]
 fn the_open_states_are_those_of_the_table() {

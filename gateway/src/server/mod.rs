@@ -1,40 +1,40 @@
-//! Accepts connections: a bounded number of them, each bounded in how slowly it may speak.
+//! Accepts connections: a bounded number of them, each bounded in how slowly it may speak. What is said on one is in
+//! [`connection`].
+
+mod activity;
+mod connection;
+pub(crate) mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
+use tokio_util::task::TaskTracker;
 
+use self::connection::Server;
+use self::tls::Tls;
 use crate::settings::GatewaySettings;
-
-/// The longest head of a request, in bytes.
-const MAX_HEAD: usize = 64 << 10;
 
 /// How long to wait after the listener failed: out of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves HTTP/1.1 until `shutdown`; returns when every connection is done or the time to drain is over.
+/// Serves HTTP/1.1 and HTTP/2 until `shutdown`; returns when every connection is done or the time to drain is over.
 pub(crate) async fn run(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     router: Router,
     settings: &GatewaySettings,
     shutdown: CancellationToken,
 ) {
     let connections = Arc::new(Semaphore::new(settings.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
-    let graceful = GracefulShutdown::new();
-    let mut protocol = http1::Builder::new();
-    protocol.timer(TokioTimer::new()).header_read_timeout(settings.header_timeout).max_buf_size(MAX_HEAD);
+    let cut = CancellationToken::new();
+    // Whatever ends this function ends its connections.
+    let _cut = cut.clone().drop_guard();
+    let server = Arc::new(Server::new(router, tls, settings, shutdown.clone()));
+    let tasks = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &connections) => accepted,
@@ -42,12 +42,12 @@ pub(crate) async fn run(
         };
         match accepted {
             Ok((stream, room)) => {
-                let service = router.clone().map_request(|request: Request<Incoming>| request.map(Body::new));
-                let connection = protocol.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-                let connection = graceful.watch(connection);
-                tokio::spawn(async move {
-                    // A connection that breaks is the client's business.
-                    let _ = connection.await;
+                let (server, cut) = (Arc::clone(&server), cut.clone());
+                tasks.spawn(async move {
+                    tokio::select! {
+                        () = server.serve(stream) => {}
+                        () = cut.cancelled() => {}
+                    }
                     drop(room);
                 });
             }
@@ -58,7 +58,8 @@ pub(crate) async fn run(
         }
     }
     drop(listener);
-    if tokio::time::timeout(settings.drain_timeout, graceful.shutdown()).await.is_err() {
+    tasks.close();
+    if tokio::time::timeout(settings.drain_timeout, tasks.wait()).await.is_err() {
         tracing::warn!("requests that are still at work are cut off");
     }
 }

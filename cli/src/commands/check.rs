@@ -1,0 +1,31 @@
+//! `wasmill check`.
+
+use wasmill_host::{Capabilities, Engine, EngineSettings};
+
+use crate::args::Check;
+use crate::exit::{Failure, Result};
+use crate::output::{self, Progress};
+use crate::project::Project;
+use crate::report::Report;
+
+pub(crate) async fn run(args: Check, json: bool) -> Result {
+    let project = Project::read_any(&args.path)?;
+    let engine = Engine::new(EngineSettings::default(), Capabilities::default()).map_err(anyhow::Error::from)?;
+    let progress = Progress::start(format!("checking {}", args.path.display()));
+    let mut report = Report::of(&engine, &project).await;
+    report.try_out(&engine, &project).await;
+    drop(progress);
+    if json {
+        output::json(&report.json());
+    } else {
+        output::line(args.path.display().to_string());
+        report.lines().into_iter().for_each(output::line);
+    }
+    if report.problems.is_empty() {
+        if !json {
+            output::line("✓ it can be deployed");
+        }
+        return Ok(());
+    }
+    Err(Failure::Failed(anyhow::anyhow!("it cannot be deployed\n  {}", report.problems.join("\n  "))))
+}

@@ -1,0 +1,142 @@
+//! `wasmill test`: runs a function on its event files in this process, with no gateway and no store.
+
+mod case;
+mod compare;
+mod trial;
+
+use std::path::Path;
+
+use anyhow::anyhow;
+use serde_json::{Value, json};
+
+use self::case::Case;
+use self::compare::differences;
+use self::trial::{Bench, Observed};
+use crate::args::Test;
+use crate::building::build_if_stale;
+use crate::exit::{Failure, Result};
+use crate::output::{self, line};
+use crate::project::{self, Project};
+
+/// A case and what came of it.
+struct Tried {
+    case: Case,
+    observed: Observed,
+    /// What is not as it should be.
+    differences: Vec<String>,
+}
+
+pub(crate) async fn run(args: Test, json: bool) -> Result {
+    build_if_stale(&args.path, args.build, output::aside).await?;
+    let project = Project::read(&args.path)?;
+    let folder = project::folder_of(&project::manifest_file(&args.path)).join("events");
+    let cases = chosen(Case::all(&folder)?, &args.events, &folder)?;
+    let bench = Bench::new(project, &args.data.join("compiled")).await?;
+    let mut all = Vec::new();
+    let mut unchecked = 0;
+    for case in cases {
+        if case.expected.is_none() && !args.update {
+            unchecked += 1;
+            if !json {
+                line(format!("– {}: nothing is expected of it, so it is not run", case.name));
+            }
+            continue;
+        }
+        let observed = bench.run(&case.event).await;
+        if args.update {
+            case.write_expectation(&observed)?;
+        }
+        let differences = match &case.expected {
+            Some(expected) if !args.update => differences(expected, &observed),
+            _ => Vec::new(),
+        };
+        let tried = Tried { case, observed, differences };
+        if !json {
+            tried.show(args.update);
+        }
+        all.push(tried);
+    }
+    let failed = all.iter().filter(|tried| !tried.differences.is_empty()).count();
+    if json {
+        output::json(&document(&bench, &all, unchecked));
+    }
+    if all.is_empty() {
+        return Err(anyhow!(
+            "nothing is expected of any event in '{}': `wasmill test --update` writes down what comes of them as NAME.expected.json",
+            folder.display()
+        )
+        .into());
+    }
+    if !json {
+        let passed = all.len() - failed;
+        line(if args.update { format!("{passed} written") } else { format!("{passed} passed, {failed} failed") });
+    }
+    if failed == 0 { Ok(()) } else { Err(Failure::Unsuccessful(format!("{failed} of {} events failed", all.len()))) }
+}
+
+/// The cases with these names; all of them where there are none.
+fn chosen(cases: Vec<Case>, names: &[String], folder: &Path) -> Result<Vec<Case>> {
+    if let Some(name) = names.iter().find(|name| !cases.iter().any(|case| case.name == **name)) {
+        return Err(Failure::NotFound(format!("there is no '{}'", folder.join(format!("{name}.json")).display())));
+    }
+    Ok(cases.into_iter().filter(|case| names.is_empty() || names.contains(&case.name)).collect())
+}
+
+impl Tried {
+    /// Prints a line, and what is not as it should be.
+    fn show(&self, written: bool) {
+        let Observed { outcome, message, cost, logs, .. } = &self.observed;
+        let mark = match (written, self.differences.is_empty()) {
+            (true, _) => '·',
+            (false, true) => '✓',
+            (false, false) => '✗',
+        };
+        let cost = cost.as_ref().map(|cost| {
+            let fuel = output::count(&json!(cost.fuel));
+            format!(
+                " ({}, {fuel} fuel, {})",
+                output::millis(&json!(cost.run_time_ms)),
+                output::bytes(&json!(cost.memory))
+            )
+        });
+        let name = &self.case.name;
+        line(format!("{mark} {name}: {outcome}{}", cost.unwrap_or_default()));
+        if self.differences.is_empty() {
+            return;
+        }
+        for difference in &self.differences {
+            line(format!("    {difference}"));
+        }
+        if let Some(message) = message {
+            line(format!("    it said: {message}"));
+        }
+        for log in logs {
+            line(format!("    log: {log}"));
+        }
+    }
+
+    fn document(&self) -> Value {
+        let observed = &self.observed;
+        json!({
+            "name": self.case.name,
+            "passed": self.differences.is_empty(),
+            "differences": self.differences,
+            "observed": observed.document(),
+            "logs": observed.logs,
+            "run_time_ms": observed.cost.as_ref().map(|cost| cost.run_time_ms),
+            "fuel": observed.cost.as_ref().map(|cost| cost.fuel),
+            "peak_memory": observed.cost.as_ref().map(|cost| cost.memory),
+        })
+    }
+}
+
+fn document(bench: &Bench, all: &[Tried], unchecked: usize) -> Value {
+    let failed = all.iter().filter(|tried| !tried.differences.is_empty()).count();
+    json!({
+        "function": bench.function(),
+        "passed": all.len() - failed,
+        "failed": failed,
+        "unchecked": unchecked,
+        "events": all.iter().map(Tried::document).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,228 @@
+//! Runs one function on single events, as a host would, and takes down what comes of them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use serde_json::{Map, Value, json};
+use wasmill_component::Preflight as _;
+use wasmill_domain::event::is_json_media_type;
+use wasmill_domain::event::json::DataMember;
+use wasmill_domain::schema::Schema;
+use wasmill_domain::{Dispatch, Event, ExecutionId, LogLine, Manifest, Revision, TenantName, Timestamp, TraceContext};
+use wasmill_host::{Attempt, Emitted, Engine, EngineSettings, Invocation, Prepared};
+
+use super::case::Expected;
+use crate::exit::Result;
+use crate::project::Project;
+use crate::wiring::offline;
+
+/// What stands in an outcome's place where a schema does not let the event through to the function.
+pub(super) const REFUSED: &str = "refused";
+
+/// A function, ready to be run.
+pub(super) struct Bench {
+    engine: Arc<Engine>,
+    prepared: Arc<Prepared>,
+    manifest: Arc<Manifest>,
+    /// What the function keeps; gone with the run.
+    _buckets: tempfile::TempDir,
+}
+
+/// What came of an event.
+pub(super) struct Observed {
+    pub(super) outcome: String,
+    pub(super) message: Option<String>,
+    pub(super) output: Option<Output>,
+    /// In CloudEvents' JSON format, with what the function set.
+    pub(super) emitted: Vec<Value>,
+    pub(super) logs: Vec<String>,
+    /// What it took to run it; nothing where it did not run.
+    pub(super) cost: Option<Cost>,
+}
+
+/// What a run took.
+pub(super) struct Cost {
+    pub(super) run_time_ms: f64,
+    pub(super) fuel: u64,
+    /// The most linear memory, in bytes.
+    pub(super) memory: u64,
+}
+
+/// A result.
+pub(super) struct Output {
+    pub(super) content_type: String,
+    pub(super) content: Content,
+}
+
+/// A result's bytes, as they are best read.
+pub(super) enum Content {
+    /// JSON, or a text as a JSON string.
+    Value(Value),
+    /// Anything else.
+    Base64(String),
+}
+
+impl Bench {
+    /// Makes the function ready, and says what a deploy would have against it.
+    pub(super) async fn new(project: Project, cache: &Path) -> Result<Self> {
+        let settings = EngineSettings {
+            slots: 16,
+            warm_instances: 0,
+            cache_dir: Some(cache.to_owned()),
+            ..EngineSettings::default()
+        };
+        let buckets = tempfile::tempdir().context("a temporary folder")?;
+        let capabilities = offline::capabilities(buckets.path()).await?;
+        let engine = Engine::new(settings, capabilities).context("the WebAssembly engine cannot start")?;
+        let Project { mut manifest, component, digest } = project;
+        // Each event has an instance of its own, so that none sees what another left.
+        manifest.instances.reuse = 1;
+        let name = manifest.name.clone();
+        engine.check(digest, component.clone(), &manifest).await.with_context(|| name.to_string())?;
+        let prepared = engine.prepare(digest, async { Ok(component) }).await.with_context(|| name.to_string())?;
+        Ok(Self { engine, prepared, manifest: Arc::new(manifest), _buckets: buckets })
+    }
+
+    pub(super) fn function(&self) -> &str {
+        self.manifest.name.as_str()
+    }
+
+    /// Runs the function on one event, once.
+    pub(super) async fn run(&self, event: &Event) -> Observed {
+        if let Err(why) = self.let_through(event) {
+            return Observed::refused(why);
+        }
+        let now = Timestamp::now();
+        let dispatch = Dispatch {
+            tenant: TenantName::default(),
+            function: self.manifest.name.clone(),
+            execution: ExecutionId::new(),
+            attempt: 1,
+            max_attempts: self.manifest.retry.max_attempts,
+            accepted_at: now,
+            queued_at: now,
+            trace: TraceContext::new_root(),
+            parent: None,
+            revision: Revision(0),
+            event: Arc::new(event.clone()),
+        };
+        let (engine, prepared, manifest) =
+            (Arc::clone(&self.engine), Arc::clone(&self.prepared), Arc::clone(&self.manifest));
+        let running = self.engine.spawn(async move {
+            let invocation =
+                Invocation { prepared: &prepared, manifest: &manifest, dispatch: &dispatch, host: "wasmill test" };
+            engine.run(invocation).await
+        });
+        match running.await {
+            Ok(attempt) => Observed::of(&attempt),
+            Err(error) => Observed::refused(format!("the run broke down: {error}")),
+        }
+    }
+
+    /// Checks the event's data by the schemas of the triggers that it matches, as a gateway does.
+    fn let_through(&self, event: &Event) -> Result<(), String> {
+        for (i, trigger) in self.manifest.triggers.iter().enumerate() {
+            let wasmill_domain::manifest::Trigger::Event(on) = trigger else { continue };
+            let Some(source) = trigger.schema().filter(|_| on.event.matches(event.event_type.as_str())) else {
+                continue;
+            };
+            let schema = Schema::compile(Arc::new(source.clone())).map_err(|e| format!("trigger[{i}].schema: {e}"))?;
+            let data = event.data.as_deref().unwrap_or(b"null");
+            let data: Value = serde_json::from_slice(data).map_err(|e| format!("the data are not JSON: {e}"))?;
+            schema.validate(&data).map_err(|violations| {
+                let told = violations.iter().map(|violation| format!("{}: {}", violation.pointer, violation.message));
+                told.collect::<Vec<_>>().join("; ")
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Observed {
+    fn refused(why: String) -> Self {
+        let message = Some(why);
+        Self { outcome: REFUSED.into(), message, output: None, emitted: Vec::new(), logs: Vec::new(), cost: None }
+    }
+
+    fn of(attempt: &Attempt) -> Self {
+        let report = &attempt.report;
+        Self {
+            outcome: report.outcome.to_string(),
+            message: report.message.clone(),
+            output: report.output.as_ref().map(|output| Output {
+                content_type: output.content_type.clone(),
+                content: Content::of(&output.content_type, &output.data),
+            }),
+            emitted: attempt.emitted.iter().map(emitted).collect(),
+            logs: attempt.logs.iter().map(log_line).collect(),
+            cost: Some(Cost {
+                run_time_ms: report.run_time.as_secs_f64() * 1000.0,
+                fuel: report.fuel_used,
+                memory: report.peak_memory,
+            }),
+        }
+    }
+
+    /// The same as an expectation that it satisfies.
+    pub(super) fn as_expected(&self) -> Expected {
+        let (output, output_base64) = match self.output.as_ref().map(|output| &output.content) {
+            None => (None, None),
+            Some(Content::Value(value)) => (Some(value.clone()), None),
+            Some(Content::Base64(text)) => (None, Some(text.clone())),
+        };
+        Expected {
+            outcome: self.outcome.clone(),
+            message: self.message.clone(),
+            content_type: self.output.as_ref().map(|output| output.content_type.clone()),
+            output,
+            output_base64,
+            emitted: (!self.emitted.is_empty()).then(|| self.emitted.clone()),
+        }
+    }
+
+    pub(super) fn document(&self) -> Value {
+        serde_json::to_value(self.as_expected()).map_or(Value::Null, |mut document| {
+            document["outcome"] = json!(self.outcome);
+            document
+        })
+    }
+}
+
+impl Content {
+    fn of(media_type: &str, data: &[u8]) -> Self {
+        match DataMember::of(is_json_media_type(media_type), data) {
+            DataMember::Json(raw) => {
+                serde_json::from_str(raw.get()).map_or_else(|_| Self::Value(Value::Null), Self::Value)
+            }
+            DataMember::Text(text) => Self::Value(text.into()),
+            DataMember::Binary(text) => Self::Base64(text),
+        }
+    }
+}
+
+/// An emitted event in CloudEvents' JSON format.
+fn emitted(event: &Emitted) -> Value {
+    let mut document = Map::new();
+    document.insert("type".into(), json!(event.event_type));
+    for (name, value) in
+        [("source", &event.source), ("subject", &event.subject), ("datacontenttype", &event.datacontenttype)]
+    {
+        if let Some(value) = value {
+            document.insert(name.into(), json!(value));
+        }
+    }
+    document.extend(event.extensions.iter().map(|(name, value)| (name.clone(), json!(value))));
+    if let Some(data) = &event.data {
+        match Content::of(event.datacontenttype.as_deref().unwrap_or("application/json"), data) {
+            Content::Value(value) => document.insert("data".into(), value),
+            Content::Base64(text) => document.insert("data_base64".into(), text.into()),
+        };
+    }
+    Value::Object(document)
+}
+
+fn log_line(line: &LogLine) -> String {
+    let fields = line.fields.as_ref().map(|fields| format!(" {fields}")).unwrap_or_default();
+    format!("{} {}{fields}", line.level, line.message)
+}

@@ -1,0 +1,221 @@
+//! What a component is, and whether it could be deployed: `wasmill check`, and `wasmill dev` at each change.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
+
+use serde::Serialize;
+use serde_json::json;
+use wasmill_component::{Adapter, InspectError, Inspection, Preflight as _, Standing, inspect};
+use wasmill_domain::manifest::Kind;
+use wasmill_domain::units::ByteSize;
+use wasmill_domain::{Digest, Manifest};
+use wasmill_host::{Engine, Prepared};
+
+use crate::output;
+use crate::project::Project;
+
+/// What there is to say of a component under a manifest.
+#[derive(Serialize)]
+pub(crate) struct Report {
+    digest: Digest,
+    size: u64,
+    /// What it is; `None` where the bytes are no component of any kind.
+    #[serde(flatten)]
+    is: Option<Is>,
+    /// What an instance costs, where it can be compiled.
+    #[serde(flatten)]
+    costs: Option<Costs>,
+    /// The manifest's `limits.memory`.
+    memory_limit: u64,
+    /// Why it cannot be deployed; empty where it can be.
+    pub(crate) problems: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Is {
+    /// What it would be run as.
+    kind: Kind,
+    /// Everything that it could be run as.
+    kinds: Vec<Kind>,
+    /// What makes a component of it, of a core module.
+    adapter: Option<Adapter>,
+    exports: Vec<String>,
+    imports: Vec<Import>,
+}
+
+#[derive(Serialize)]
+struct Import {
+    name: String,
+    /// `free`, `granted`, `not_granted` or `missing`.
+    standing: &'static str,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<String>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct Costs {
+    /// The linear memory that an instance begins with, in bytes.
+    memory_at_start: u64,
+    /// Its machine code and data, which all instances share, in bytes.
+    machine_code: u64,
+}
+
+impl Report {
+    /// Looks at a function's component: reads it and compiles it.
+    pub(crate) async fn of(engine: &Engine, project: &Project) -> Self {
+        let Project { manifest, component, digest } = project;
+        let bytes = component.clone();
+        // Validation of a large component takes a while.
+        let inspected = tokio::task::spawn_blocking(move || inspect(&bytes)).await;
+        let inspected =
+            inspected.unwrap_or_else(|e| Err(InspectError::Adapt(format!("the inspection broke down: {e}"))));
+        let mut report = Self {
+            digest: *digest,
+            size: component.len() as u64,
+            is: None,
+            costs: None,
+            memory_limit: manifest.limits.memory.0,
+            problems: Vec::new(),
+        };
+        match inspected {
+            Err(error) => report.problems.push(error.to_string()),
+            Ok(inspection) => {
+                report.note(&inspection, manifest);
+                report.compile(engine, project, &inspection).await;
+            }
+        }
+        report
+    }
+
+    /// Takes down what reading alone tells.
+    fn note(&mut self, inspection: &Inspection, manifest: &Manifest) {
+        let kind = inspection.kind(manifest.kind);
+        let imports = inspection.standings(manifest).into_iter().map(|(name, standing)| Import::of(name, standing));
+        self.is = Some(Is {
+            kind: kind.as_ref().copied().unwrap_or(inspection.kinds[0]),
+            kinds: inspection.kinds.clone(),
+            adapter: inspection.adapter,
+            exports: inspection.exports.clone(),
+            imports: imports.collect(),
+        });
+        let refusals = [kind.map(drop), inspection.require_imports(), inspection.require_grants(manifest)].into_iter();
+        self.problems.extend(refusals.filter_map(Result::err).map(|error| error.to_string()));
+    }
+
+    async fn compile(&mut self, engine: &Engine, project: &Project, inspection: &Inspection) {
+        if inspection.require_imports().is_err() {
+            return;
+        }
+        let Project { component, digest, .. } = project;
+        let artifact = component.clone();
+        match engine.prepare(*digest, async { Ok(artifact) }).await {
+            Ok(prepared) => self.costs = Some(Costs::of(&prepared)),
+            Err(error) => self.problems.push(error.to_string()),
+        }
+    }
+
+    /// Checks it as a deploy does, if nothing is known to be wrong with it: the limits, and whether an instance can be made.
+    pub(crate) async fn try_out(&mut self, engine: &Engine, project: &Project) {
+        if self.problems.is_empty() {
+            let Project { manifest, component, digest } = project;
+            let checked = engine.check(*digest, component.clone(), manifest).await;
+            self.problems.extend(checked.err().map(|error| error.to_string()));
+        }
+    }
+
+    /// The same as a JSON document.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        // Names, numbers and texts always serialize.
+        serde_json::to_value(self).unwrap_or_else(|e| json!({"error": e.to_string()}))
+    }
+
+    /// A few lines for people, without the problems.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut line = |label: &str, text: &dyn Display| lines.push(format!("  {label:<9} {text}"));
+        if let Some(is) = &self.is {
+            line("kind", &is.kind_line());
+            line("exports", &is.exports.join(", "));
+            let standing = is.imports.iter().filter(|import| import.standing != "free").map(ToString::to_string);
+            let mut imports: Vec<String> = is.free_imports().into_iter().chain(standing).collect();
+            if imports.is_empty() {
+                imports.push("none".to_owned());
+            }
+            for (i, import) in imports.iter().enumerate() {
+                line(if i == 0 { "imports" } else { "" }, import);
+            }
+            line("adapter", &is.adapter_line());
+        }
+        line("size", &format!("{}, {}", output::bytes(&self.size.into()), self.digest));
+        if let Some(costs) = self.costs {
+            let [start, code] = [costs.memory_at_start, costs.machine_code].map(|bytes| output::bytes(&bytes.into()));
+            let limit = ByteSize(self.memory_limit);
+            line("memory", &format!("{start} of {limit} when it starts; {code} of machine code, shared"));
+        }
+        lines
+    }
+}
+
+impl Is {
+    fn kind_line(&self) -> String {
+        let others: Vec<String> =
+            self.kinds.iter().filter(|kind| **kind != self.kind).map(ToString::to_string).collect();
+        if others.is_empty() {
+            self.kind.to_string()
+        } else {
+            format!("{} (the manifest's `kind` can make it {})", self.kind, others.join(" or "))
+        }
+    }
+
+    fn adapter_line(&self) -> &'static str {
+        match self.adapter {
+            None => "not needed: it is a component",
+            Some(Adapter::Command) => "command: a program for WASI preview 1, made a component at deploy",
+            Some(Adapter::Reactor) => "reactor: a library for WASI preview 1, made a component at deploy",
+            Some(Adapter::Proxy) => "proxy: an HTTP handler for WASI preview 1, made a component at deploy",
+            Some(Adapter::None) => "none: a core module without WASI preview 1, made a component at deploy",
+        }
+    }
+
+    /// The imports that need no word each, a text for each package: `wasi:io/{error, streams}@0.2.6`.
+    fn free_imports(&self) -> Vec<String> {
+        let mut packages: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+        for import in self.imports.iter().filter(|import| import.standing == "free") {
+            // What the host has is named `package/interface@version`.
+            let (path, version) = import.name.split_once('@').unwrap_or((&import.name, ""));
+            let (package, interface) = path.split_once('/').unwrap_or((path, ""));
+            packages.entry((package, version)).or_default().push(interface);
+        }
+        let text = |((package, version), interfaces): ((&str, &str), Vec<&str>)| match interfaces[..] {
+            [interface] => format!("{package}/{interface}@{version}"),
+            _ => format!("{package}/{{{}}}@{version}", interfaces.join(", ")),
+        };
+        packages.into_iter().map(text).collect()
+    }
+}
+
+impl Import {
+    fn of(name: &str, standing: Standing) -> Self {
+        let (standing, advice) = match standing {
+            Standing::Free => ("free", None),
+            Standing::Granted => ("granted", None),
+            Standing::NotGranted { line } => ("not_granted", Some(format!("add {line} to wasmill.toml"))),
+            Standing::Missing { hint } => ("missing", Some(hint)),
+        };
+        Self { name: name.to_owned(), standing, advice }
+    }
+}
+
+impl Display for Import {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.standing.replace('_', " "))?;
+        self.advice.as_ref().map_or(Ok(()), |advice| write!(f, " ({advice})"))
+    }
+}
+
+impl Costs {
+    fn of(prepared: &Prepared) -> Self {
+        Self { memory_at_start: prepared.smallest_memory(), machine_code: prepared.size() }
+    }
+}

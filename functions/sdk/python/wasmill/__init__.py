@@ -1,0 +1,1 @@
+"""Functions for wasmill: `wasmill.event` takes events, `wasmill.http` answers requests."""

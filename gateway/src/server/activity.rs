@@ -1,0 +1,171 @@
+//! Whether a connection has requests at work, and since when it has none.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::time::Instant;
+
+/// The largest piece of a body that is handed on at once, in bytes. A body counts as work until its last piece is handed on, so that
+/// no more than this is on its way to a slow client when its connection seems to be quiet.
+const PIECE: usize = 64 << 10;
+
+/// The requests of a connection.
+pub(super) struct Activity {
+    at_work: AtomicUsize,
+    /// How many there were altogether.
+    begun: AtomicUsize,
+    /// When the last one ended, in milliseconds since the connection began.
+    quiet_since: AtomicU64,
+    start: Instant,
+}
+
+/// A request at work, until it is dropped.
+pub(super) struct Work(Arc<Activity>);
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self {
+            at_work: AtomicUsize::new(0),
+            begun: AtomicUsize::new(0),
+            quiet_since: AtomicU64::new(0),
+            start: Instant::now(),
+        }
+    }
+}
+
+impl Activity {
+    /// A request begins.
+    pub(super) fn begin(self: &Arc<Self>) -> Work {
+        self.at_work.fetch_add(1, Ordering::AcqRel);
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        Work(Arc::clone(self))
+    }
+
+    /// Time counts from now on.
+    pub(super) fn restart(&self) {
+        self.quiet_since.store(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    /// Waits until there has been no request at work for a while: for `first` if there never was one, otherwise for `later`.
+    pub(super) async fn quiet(&self, first: Duration, later: Duration) {
+        loop {
+            let patience = if self.begun.load(Ordering::Relaxed) == 0 { first } else { later };
+            let since = if self.at_work.load(Ordering::Acquire) == 0 {
+                self.start + Duration::from_millis(self.quiet_since.load(Ordering::Acquire))
+            } else {
+                Instant::now()
+            };
+            if since.elapsed() >= patience {
+                return;
+            }
+            // The first request may come meanwhile, and another patience count.
+            tokio::time::sleep_until((since + patience).min(Instant::now() + first.min(later))).await;
+        }
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.0.restart();
+        self.0.at_work.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A response's body, which is work until it is handed on.
+pub(super) struct Tracked {
+    body: Body,
+    /// The rest of a piece that was too large.
+    rest: Bytes,
+    _work: Work,
+}
+
+impl Tracked {
+    pub(super) fn new(body: Body, work: Work) -> Self {
+        Self { body, rest: Bytes::new(), _work: work }
+    }
+}
+
+impl http_body::Body for Tracked {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.rest.is_empty() {
+            let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => self.rest = data,
+                Some(Ok(Err(frame))) => return Poll::Ready(Some(Ok(frame))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        let length = self.rest.len().min(PIECE);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (mut hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        // The upper bound goes first: it may not be below the lower one at any time.
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(hint.lower() + rest);
+        hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body::Body as _;
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn time_counts_from_the_last_request() {
+        let (short, long) = (Duration::from_millis(20), Duration::from_secs(3600));
+        let activity = Arc::new(Activity::default());
+        let begun = Instant::now();
+        activity.quiet(short, long).await;
+        assert!(begun.elapsed() >= short);
+        let work = activity.begin();
+        let waiting = Arc::clone(&activity);
+        let quiet = tokio::spawn(async move {
+            waiting.quiet(long, short).await;
+            Instant::now()
+        });
+        tokio::time::sleep(short * 3).await;
+        assert!(!quiet.is_finished(), "there is a request at work");
+        let ended = Instant::now();
+        drop(work);
+        // Times are kept in whole milliseconds.
+        assert!(quiet.await.unwrap() + Duration::from_millis(1) >= ended + short);
+    }
+
+    #[tokio::test]
+    async fn a_body_is_work_and_comes_in_pieces() {
+        let activity = Arc::new(Activity::default());
+        let sent = Bytes::from(vec![7; 2 * PIECE + 1]);
+        let mut body = Tracked::new(Body::from(sent.clone()), activity.begin());
+        assert_eq!(body.size_hint().exact(), Some(sent.len() as u64));
+        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!((first.len(), body.size_hint().exact()), (PIECE, Some(PIECE as u64 + 1)));
+        assert_eq!(activity.at_work.load(Ordering::Relaxed), 1);
+        let rest = body.collect().await.unwrap().to_bytes();
+        assert_eq!([first, rest].concat(), sent);
+        assert_eq!(activity.at_work.load(Ordering::Relaxed), 0);
+    }
+}

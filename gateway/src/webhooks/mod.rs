@@ -1,0 +1,141 @@
+//! Signed requests: nothing of a function runs before the signature is checked, over the body as it came.
+//!
+//! What a scheme signs is in [`signature`]; which deliveries are known, in [`deliveries`]; what is counted, in [`counts`].
+
+mod counts;
+mod deliveries;
+mod signature;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use serde_json::json;
+use wasmill_domain::manifest::http::HttpTrigger;
+use wasmill_domain::manifest::webhook::Webhook;
+use wasmill_domain::{FunctionName, TenantName, Timestamp};
+
+pub(crate) use self::counts::Counted;
+use self::counts::{Counts, TriggerCounts};
+use self::deliveries::{Claimed, Deliveries, delivery_key};
+use self::signature::{Refused, Statement, key_of};
+use crate::app::App;
+use crate::body;
+use crate::error::{Error, Result};
+use crate::settings::GatewaySettings;
+
+/// What a caller hears while its signature cannot be checked.
+const UNVERIFIABLE: Error = Error::Unavailable("the request's signature cannot be checked now");
+
+/// What this gateway knows of webhooks.
+pub(crate) struct Webhooks {
+    deliveries: Deliveries,
+    counts: Counts,
+}
+
+/// Whose webhook a request is for.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) tenant: &'a TenantName,
+    pub(crate) function: &'a FunctionName,
+    pub(crate) trigger: &'a HttpTrigger,
+}
+
+impl Webhooks {
+    pub(crate) fn new(settings: &GatewaySettings) -> Self {
+        Self { deliveries: Deliveries::new(settings.max_deliveries), counts: Counts::default() }
+    }
+
+    /// What was counted at a trigger since this gateway began.
+    pub(crate) fn counted(&self, target: Target<'_>) -> Counted {
+        self.counts.of(target).read()
+    }
+}
+
+/// Checks a request, and has it answered by `run` if it is signed as the trigger asks and its delivery was not accepted before.
+///
+/// # Errors
+/// Where it is not, where its body cannot be read, where a secret is missing, and whatever `run` says.
+pub(crate) async fn verified<F>(
+    app: &App,
+    target: Target<'_>,
+    webhook: &Webhook,
+    request: Request,
+    run: impl FnOnce(Request) -> F,
+) -> Result<Response>
+where
+    F: Future<Output = Result<Response>>,
+{
+    let counts = app.webhooks.counts.of(target);
+    let (parts, body) = request.into_parts();
+    // What can be told without the body is told before it is read.
+    let statement = Statement::read(&webhook.scheme, &parts.headers);
+    let statement = statement.and_then(|statement| {
+        statement.check_time(Timestamp::now(), webhook.tolerance.0)?;
+        Ok(statement)
+    });
+    let statement = statement.map_err(|why| refuse(target, &counts, why))?;
+    // Its share of what bodies may hold is kept until the answer begins.
+    let held = body::read_as_it_is(app, body, app.settings.max_event_bytes).await?;
+    check(app, target, webhook, &statement, &held.bytes, &counts).await?;
+    let delivery = statement.delivery_id(&webhook.scheme, &held.bytes).map(|id| delivery_key(target, &id));
+    let claim = match delivery.map(|key| app.webhooks.deliveries.claim(key)) {
+        None => None,
+        Some(Claimed::New(claim)) => Some(claim),
+        Some(Claimed::AtWork) => {
+            return Err(Error::Conflict("the same delivery is being answered: send it again later".into()));
+        }
+        Some(Claimed::Accepted) => {
+            counts.repeated();
+            return Ok(Json(json!({"repeated": true})).into_response());
+        }
+    };
+    counts.accepted();
+    let answered = run(Request::from_parts(parts, Body::from(held.bytes.clone()))).await?;
+    if let Some(claim) = claim
+        && answered.status().is_success()
+    {
+        // A timestamp may lie ahead by the tolerance, and is good until it lies back by it.
+        claim.accepted(webhook.tolerance.0 * 2);
+    }
+    Ok(answered)
+}
+
+/// Makes sure that one of the secrets made the signature.
+async fn check(
+    app: &App,
+    target: Target<'_>,
+    webhook: &Webhook,
+    statement: &Statement,
+    body: &[u8],
+    counts: &TriggerCounts,
+) -> Result<()> {
+    let mut fault = None;
+    for name in &webhook.secrets {
+        let why = match app.secrets.reveal(target.tenant, name).await {
+            Ok(Some(secret)) => match key_of(&webhook.scheme, secret.expose()) {
+                Ok(key) if statement.is_signed_with(&key, body) => return Ok(()),
+                Ok(_) => continue,
+                Err(why) => why.to_string(),
+            },
+            Ok(None) => "there is none of this name".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        fault = Some((name, why));
+    }
+    let Some((secret, why)) = fault else { return Err(refuse(target, counts, Refused::Signature)) };
+    // It may be signed with the one that is not there: the sender is to try again when the operator has seen to it.
+    if counts.unverifiable() {
+        let Target { tenant, function, trigger } = target;
+        tracing::warn!(%tenant, %function, route = %trigger.http, %secret, why, "a secret of a webhook cannot be used");
+    }
+    Err(UNVERIFIABLE)
+}
+
+fn refuse(target: Target<'_>, counts: &TriggerCounts, why: Refused) -> Error {
+    if counts.refused() {
+        let Target { tenant, function, trigger } = target;
+        tracing::warn!(%tenant, %function, route = %trigger.http, %why, "a webhook's request is refused");
+    }
+    Error::NotSigned
+}

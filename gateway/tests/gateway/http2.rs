@@ -1,0 +1,191 @@
+//! HTTP/2 without TLS: what works as in HTTP/1.1, and what is bounded.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode, Version};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use wasmill_broker::embedded::EmbeddedSettings;
+use wasmill_gateway::GatewaySettings;
+
+use crate::frames::{
+    ACK, BEGIN, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, PING, REFUSED_STREAM, RST_STREAM, Raw,
+    SETTINGS, frame, request,
+};
+use crate::harness::{Gateway, PATIENCE, client, send, success, until};
+
+fn bounded(settings: GatewaySettings) -> impl Future<Output = Gateway> {
+    Gateway::start_with(settings, EmbeddedSettings::default())
+}
+
+#[tokio::test]
+async fn the_api_speaks_it() {
+    let gateway = Gateway::start().await;
+    gateway.deploy("total", json!([{"event": "order.created"}, {"http": "/total", "methods": ["GET", "POST"]}])).await;
+    gateway.work("total", success).await;
+    let http = client().http2_prior_knowledge().build().unwrap();
+    let url = |path: &str| format!("{}{path}", gateway.url);
+    let response = http.post(url("/v1/events/order.created")).json(&json!({"a": 1})).send().await.unwrap();
+    assert_eq!((response.version(), response.status()), (Version::HTTP_2, StatusCode::ACCEPTED));
+    let document: Value = response.json().await.unwrap();
+    let id = document["executions"][0]["id"].as_str().unwrap();
+    gateway.execution_until(id, |execution| execution["state"] == "succeeded").await;
+
+    // A longer answer than fits into one window, from a longer body than fits into one.
+    let sent = "x".repeat(1 << 20);
+    let request = http.post(url("/http/default/total")).header("content-type", "text/plain").body(sent.clone());
+    assert!(request.send().await.unwrap().text().await.unwrap() == sent);
+    // HEAD has the head of GET and nothing more.
+    let head = http.head(url("/readyz")).send().await.unwrap();
+    assert_eq!((head.status(), head.headers()["content-type"].as_bytes()), (StatusCode::OK, &b"application/json"[..]));
+    assert!(head.headers().contains_key("content-length"));
+    assert_eq!(head.bytes().await.unwrap().len(), 0);
+    let head = http.head(url("/http/default/total")).send().await.unwrap();
+    assert!(head.status().is_success() && head.bytes().await.unwrap().is_empty());
+    // Errors are what they are.
+    send(http.get(url("/v1/nothing"))).await.problem(404, "not-found");
+    send(http.delete(url("/http/default/total"))).await.problem(405, "method-not-allowed");
+}
+
+#[tokio::test]
+async fn the_authority_is_the_host() {
+    let gateway = Gateway::start().await;
+    let mut raw = Raw::connect(&gateway).await;
+    let mut block = request("GET", "/v1/functions");
+    let at = block.len() - "localhost".len();
+    block[at..].copy_from_slice(b"evil.site");
+    raw.say(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &block)).await;
+    let answer = raw.hear_a(HEADERS).await;
+    // 403 as a literal, or what stands for it in the table that both ends know; never 200, which is index 8.
+    assert_eq!(answer.stream, 1);
+    assert_ne!(answer.payload[0], 0x88, "another site is served");
+    raw.say(&frame(HEADERS, END_STREAM | END_HEADERS, 3, &request("GET", "/v1/functions"))).await;
+    assert_eq!(raw.hear_a(HEADERS).await.payload[0], 0x88);
+}
+
+#[tokio::test]
+async fn requests_at_once_are_bounded() {
+    let gateway = bounded(GatewaySettings { max_streams: 2, ..GatewaySettings::default() }).await;
+    let mut raw = Raw::connect(&gateway).await;
+    let settings = raw.hear_a(SETTINGS).await;
+    let setting = |id: u16| {
+        let values = settings.payload.chunks(6).map(|one| (u16::from_be_bytes([one[0], one[1]]), &one[2..]));
+        values.filter(|(known, _)| *known == id).map(|(_, v)| u32::from_be_bytes(v.try_into().unwrap())).next()
+    };
+    // MAX_CONCURRENT_STREAMS and MAX_HEADER_LIST_SIZE.
+    assert_eq!((setting(3), setting(6)), (Some(2), Some(64 << 10)));
+    raw.say(&frame(SETTINGS, ACK, 0, &[])).await;
+    // Their bodies never come.
+    for stream in [1, 3, 5] {
+        raw.say(&frame(HEADERS, END_HEADERS, stream, &request("POST", "/v1/events/order.created"))).await;
+    }
+    let refused = raw.hear_a(RST_STREAM).await;
+    assert_eq!((refused.stream, refused.error()), (5, REFUSED_STREAM));
+}
+
+#[tokio::test]
+async fn calling_off_all_the_time_ends_the_connection() {
+    let gateway = Gateway::start().await;
+    let raw = Raw::connect(&gateway).await;
+    let mut all = Vec::new();
+    for stream in (1..2_000).step_by(2) {
+        all.extend(frame(HEADERS, END_STREAM | END_HEADERS, stream, &request("GET", "/healthz")));
+        all.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+    }
+    let (mut reading, mut writing) = raw.0.into_split();
+    let write = tokio::spawn(async move {
+        // The gateway stops listening at some point.
+        let _ = writing.write_all(&all).await;
+        writing
+    });
+    let mut heard = Vec::new();
+    // What was not read when the connection ended is an error on this side, after all that the gateway said.
+    let _ = tokio::time::timeout(PATIENCE, reading.read_to_end(&mut heard)).await.expect("the connection stays");
+    let _writing = write.await.unwrap();
+    let last = heard.windows(4).any(|bytes| bytes == ENHANCE_YOUR_CALM.to_be_bytes());
+    assert!(last || heard.is_empty(), "it ended for another reason: {heard:?}");
+    assert_eq!(gateway.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_is_left() {
+    let short = Duration::from_millis(50);
+    let settings = GatewaySettings { header_timeout: short, ..GatewaySettings::default() };
+    let gateway = bounded(settings).await;
+    // Not even which protocol it speaks, or half of it, or no request.
+    for beginning in [&b""[..], b"PRI * HTTP/2.0\r\n", BEGIN] {
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        stream.write_all(beginning).await.unwrap();
+        let mut rest = Vec::new();
+        // That it ends is what counts, in whichever way.
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the connection stays");
+    }
+    // A head that never ends.
+    let mut raw = Raw::connect(&gateway).await;
+    raw.say(&frame(HEADERS, END_STREAM, 1, &request("GET", "/healthz"))).await;
+    raw.hear_the_end().await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_ended_politely() {
+    let settings = GatewaySettings {
+        idle_timeout: Duration::from_millis(50),
+        ping_interval: PATIENCE * 10,
+        ..GatewaySettings::default()
+    };
+    let gateway = bounded(settings).await;
+    let mut raw = Raw::connect(&gateway).await;
+    raw.say(&frame(SETTINGS, ACK, 0, &[])).await;
+    raw.say(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &request("GET", "/healthz"))).await;
+    raw.hear_a(HEADERS).await;
+    // It says that it goes, asks whether that was heard, and goes.
+    assert_eq!(raw.hear_a(GOAWAY).await.error(), 0);
+    let ping = raw.hear_a(PING).await;
+    raw.say(&frame(PING, ACK, 0, &ping.payload)).await;
+    assert_eq!(raw.hear_the_end().await.map(|frame| frame.error()), Some(0));
+}
+
+#[tokio::test]
+async fn a_client_that_is_gone_is_noticed() {
+    let short = Duration::from_millis(50);
+    let settings = GatewaySettings { ping_interval: short, ping_timeout: short, ..GatewaySettings::default() };
+    let gateway = bounded(settings).await;
+    let mut raw = Raw::connect(&gateway).await;
+    raw.say(&frame(HEADERS, END_HEADERS, 1, &request("POST", "/v1/events/order.created"))).await;
+    let ping = raw.hear_a(PING).await;
+    assert_eq!(ping.flags & ACK, 0);
+    // Nobody answers.
+    raw.hear_the_end().await;
+}
+
+#[tokio::test]
+async fn what_is_at_work_is_finished_when_the_gateway_stops() {
+    let gateway = Gateway::start().await;
+    gateway.deploy("total", json!([{"event": "order.created"}])).await;
+    for http in [client().http2_prior_knowledge().build().unwrap(), client().http1_only().build().unwrap()] {
+        // Connections that have been used and are idle.
+        let answer = http.get(format!("{}/healthz", gateway.url)).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+    }
+    let http = client().http2_prior_knowledge().build().unwrap();
+    // So that there is a connection that the gateway knows.
+    assert_eq!(http.get(format!("{}/healthz", gateway.url)).send().await.unwrap().status(), StatusCode::OK);
+    let (body, chunks) = tokio::sync::mpsc::channel::<Result<&str, std::io::Error>>(1);
+    let chunks = futures_util::stream::unfold(chunks, async |mut chunks| Some((chunks.recv().await?, chunks)));
+    let request = http.request(Method::POST, format!("{}/v1/events/order.created", gateway.url));
+    let request =
+        request.header("content-type", "text/plain").body(reqwest::Body::wrap_stream(chunks)).timeout(PATIENCE);
+    let answer = tokio::spawn(request.send());
+    // The second is taken when the first is on its way.
+    body.send(Ok("a")).await.unwrap();
+    body.send(Ok("b")).await.unwrap();
+    body.send(Ok("c")).await.unwrap();
+    gateway.shutdown.cancel();
+    // Nobody can connect any more.
+    until("connections are refused", async || TcpStream::connect(gateway.address).await.err()).await;
+    drop(body);
+    assert_eq!(answer.await.unwrap().unwrap().status(), StatusCode::ACCEPTED);
+    drop(http);
+    tokio::time::timeout(PATIENCE, gateway.served).await.expect("it does not stop").unwrap().unwrap();
+}

@@ -1,0 +1,140 @@
+//! HTTPS.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{CertificateParams, KeyPair};
+use reqwest::{Certificate, Client, StatusCode, Version};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use wasmill_broker::embedded::EmbeddedSettings;
+use wasmill_gateway::{GatewaySettings, Tls, TlsFiles};
+
+use crate::harness::{Gateway, PATIENCE, client, component};
+
+/// A certificate of its own for 127.0.0.1, in files.
+pub(crate) struct Pair {
+    folder: tempfile::TempDir,
+    certificate: String,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let mut pair = Self { folder: tempfile::tempdir().unwrap(), certificate: String::new() };
+        pair.renew();
+        pair
+    }
+
+    fn renew(&mut self) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        self.certificate = params.self_signed(&key).unwrap().pem();
+        let TlsFiles { certificate, key: key_file } = self.files();
+        std::fs::write(certificate, &self.certificate).unwrap();
+        std::fs::write(key_file, key.serialize_pem()).unwrap();
+    }
+
+    fn files(&self) -> TlsFiles {
+        TlsFiles { certificate: self.folder.path().join("cert.pem"), key: self.folder.path().join("key.pem") }
+    }
+
+    /// A client that trusts this certificate and no other.
+    pub(crate) fn client(&self) -> reqwest::ClientBuilder {
+        client().tls_certs_only([Certificate::from_pem(self.certificate.as_bytes()).unwrap()])
+    }
+}
+
+pub(crate) async fn secured(settings: GatewaySettings) -> (Gateway, Arc<Tls>, Pair) {
+    let pair = Pair::new();
+    let tls = Arc::new(Tls::load(pair.files()).unwrap());
+    let gateway = Gateway::start_on(settings, EmbeddedSettings::default(), Some(Arc::clone(&tls))).await;
+    (gateway, tls, pair)
+}
+
+async fn version(http: &Client, gateway: &Gateway) -> Option<Version> {
+    let response = http.get(format!("https://{}/healthz", gateway.address)).timeout(PATIENCE).send().await.ok()?;
+    assert_eq!(response.status(), StatusCode::OK);
+    Some(response.version())
+}
+
+#[tokio::test]
+async fn the_client_chooses_the_protocol() {
+    let (gateway, _tls, pair) = secured(GatewaySettings::default()).await;
+    assert_eq!(version(&pair.client().build().unwrap(), &gateway).await, Some(Version::HTTP_2));
+    let old = pair.client().http1_only().build().unwrap();
+    assert_eq!(version(&old, &gateway).await, Some(Version::HTTP_11));
+    // Whoever does not trust the certificate is not served, nor is who speaks without TLS.
+    assert_eq!(version(&client().build().unwrap(), &gateway).await, None);
+    assert!(client().build().unwrap().get(&gateway.url).send().await.is_err());
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_taken_while_connections_live() {
+    let (gateway, tls, mut pair) = secured(GatewaySettings::default()).await;
+    let before = pair.client().build().unwrap();
+    assert!(version(&before, &gateway).await.is_some());
+    pair.renew();
+    tls.reload().await;
+    assert!(version(&pair.client().build().unwrap(), &gateway).await.is_some());
+    // The connection that was there before goes on.
+    assert!(version(&before, &gateway).await.is_some());
+    // A broken pair changes nothing.
+    std::fs::write(pair.files().key, "no key").unwrap();
+    tls.reload().await;
+    assert!(version(&pair.client().build().unwrap(), &gateway).await.is_some());
+}
+
+#[tokio::test]
+async fn functions_see_that_it_was_https() {
+    let (gateway, _tls, pair) = secured(GatewaySettings::default()).await;
+    for (path, http) in [("/a", pair.client().build().unwrap()), ("/b", pair.client().http1_only().build().unwrap())] {
+        let name = &path[1..];
+        let digest = upload(&pair, &gateway).await;
+        let manifest = json!({"name": name, "trigger": [{"http": path, "mode": "async"}]});
+        let url = format!("https://{}", gateway.address);
+        let deploy =
+            http.put(format!("{url}/v1/functions/{name}")).json(&json!({"digest": digest, "manifest": manifest}));
+        assert_eq!(deploy.send().await.unwrap().status(), StatusCode::CREATED);
+        let called = http.post(format!("{url}/http/default{path}")).send().await.unwrap();
+        assert_eq!(called.status(), StatusCode::ACCEPTED);
+        let event = gateway.take(name, 1).await.remove(0).event;
+        assert_eq!(event.extensions["httpscheme"].to_string(), "https");
+    }
+}
+
+async fn upload(pair: &Pair, gateway: &Gateway) -> String {
+    let url = format!("https://{}/v1/artifacts", gateway.address);
+    let component = component(1);
+    let http = pair.client().build().unwrap();
+    let answer = http.post(url).header("content-type", "application/wasm").body(component).send().await.unwrap();
+    let document: serde_json::Value = answer.json().await.unwrap();
+    document["digest"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn handshakes_are_bounded_in_time_and_number() {
+    let settings = GatewaySettings {
+        handshake_timeout: Duration::from_millis(500),
+        max_handshakes: 1,
+        ..GatewaySettings::default()
+    };
+    let (gateway, _tls, pair) = secured(settings).await;
+    // One that never ends holds the others up, and is given up in the end.
+    let mut stalled = TcpStream::connect(gateway.address).await.unwrap();
+    stalled.write_all(&[0x16, 0x03, 0x01]).await.unwrap();
+    let mut rest = Vec::new();
+    let _ = tokio::time::timeout(PATIENCE, stalled.read_to_end(&mut rest)).await.expect("the handshake goes on");
+    assert!(version(&pair.client().build().unwrap(), &gateway).await.is_some());
+}
+
+#[tokio::test]
+async fn it_stops_with_tls_as_well() {
+    let (gateway, _tls, pair) = secured(GatewaySettings::default()).await;
+    let http = pair.client().build().unwrap();
+    assert!(version(&http, &gateway).await.is_some());
+    // One that is in the middle of its handshake is not waited for.
+    let _stalled = TcpStream::connect(gateway.address).await.unwrap();
+    gateway.shutdown.cancel();
+    tokio::time::timeout(PATIENCE, gateway.served).await.expect("it does not stop").unwrap().unwrap();
+}

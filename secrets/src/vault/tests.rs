@@ -1,0 +1,117 @@
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+
+use wasmill_domain::Timestamp;
+
+use super::*;
+
+/// Keeps sealed secrets in memory, and counts who asks.
+#[derive(Default)]
+struct Kept {
+    revision: AtomicI64,
+    asked: AtomicUsize,
+    away: std::sync::atomic::AtomicBool,
+    secrets: Mutex<HashMap<(TenantName, SecretName), SealedSecret>>,
+}
+
+#[async_trait]
+impl SealedSecrets for Kept {
+    fn revision(&self) -> Revision {
+        Revision(self.revision.load(Ordering::SeqCst))
+    }
+
+    async fn sealed(&self, tenant: &TenantName, name: &SecretName) -> Result<Option<SealedSecret>, Unavailable> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.away.load(Ordering::SeqCst) {
+            return Err(Unavailable("the database is away".into()));
+        }
+        Ok(self.secrets.lock().unwrap().get(&(tenant.clone(), name.clone())).cloned())
+    }
+}
+
+struct Fixture {
+    kept: Arc<Kept>,
+    keyring: Arc<Keyring>,
+    vault: Vault,
+}
+
+impl Fixture {
+    fn new(settings: VaultSettings) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let keyring = Arc::new(Keyring::read_or_create(&folder.path().join("keys")).unwrap());
+        let kept = Arc::new(Kept::default());
+        let vault = Vault::new(Arc::clone(&keyring), Arc::clone(&kept) as _, settings);
+        Self { kept, keyring, vault }
+    }
+
+    /// Sets a secret, as the gateway of another process would: nobody here has heard of it yet.
+    fn set(&self, name: &str, version: u32, value: &str) {
+        let (tenant, name) = (TenantName::default(), name.parse::<SecretName>().unwrap());
+        let sealed = self.keyring.seal(&tenant, &name, version, value.as_bytes(), Timestamp::now()).unwrap();
+        self.kept.secrets.lock().unwrap().insert((tenant, name), sealed);
+    }
+
+    async fn reveal(&self, name: &str) -> Option<String> {
+        let secret = self.vault.reveal(&TenantName::default(), &name.parse().unwrap()).await.unwrap();
+        secret.map(|secret| String::from_utf8(secret.expose().to_vec()).unwrap())
+    }
+
+    fn asked(&self) -> usize {
+        self.kept.asked.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test]
+async fn a_secret_is_remembered_until_the_next_revision() {
+    let fixture = Fixture::new(VaultSettings { remember_for: Duration::from_secs(3600), ..VaultSettings::default() });
+    assert_eq!(fixture.reveal("token").await, None);
+    fixture.set("token", 1, "one");
+    assert_eq!(fixture.reveal("token").await.as_deref(), Some("one"), "what is not there is not remembered");
+    assert_eq!((fixture.reveal("token").await.as_deref(), fixture.asked()), (Some("one"), 2));
+    fixture.set("token", 2, "two");
+    assert_eq!((fixture.reveal("token").await.as_deref(), fixture.asked()), (Some("one"), 2));
+    fixture.kept.revision.store(1, Ordering::SeqCst);
+    assert_eq!((fixture.reveal("token").await.as_deref(), fixture.asked()), (Some("two"), 3));
+    // What is in memory is good while the store is away.
+    fixture.kept.away.store(true, Ordering::SeqCst);
+    assert_eq!(fixture.reveal("token").await.as_deref(), Some("two"));
+    let other = fixture.vault.reveal(&TenantName::default(), &"other".parse().unwrap()).await;
+    assert_eq!(other.unwrap_err(), Error::Unavailable("the database is away".into()));
+}
+
+#[tokio::test]
+async fn a_secret_is_remembered_for_its_time_only() {
+    let fixture = Fixture::new(VaultSettings { remember_for: Duration::ZERO, ..VaultSettings::default() });
+    fixture.set("token", 1, "one");
+    fixture.reveal("token").await;
+    fixture.set("token", 2, "two");
+    assert_eq!(fixture.reveal("token").await.as_deref(), Some("two"));
+}
+
+#[tokio::test]
+async fn so_many_are_remembered_and_no_more() {
+    let fixture = Fixture::new(VaultSettings { remembered: 1, remember_for: Duration::from_secs(3600) });
+    fixture.set("a", 1, "a");
+    fixture.set("b", 1, "b");
+    for _ in 0..3 {
+        assert_eq!(
+            (fixture.reveal("a").await.as_deref(), fixture.reveal("b").await.as_deref()),
+            (Some("a"), Some("b"))
+        );
+    }
+    assert_eq!(fixture.asked(), 1 + 3);
+}
+
+/// Whoever can write to the database cannot give one tenant another one's secret.
+#[tokio::test]
+async fn a_moved_row_is_not_opened() {
+    let fixture = Fixture::new(VaultSettings::default());
+    fixture.set("token", 1, "one");
+    let other: TenantName = "other".parse().unwrap();
+    {
+        let mut secrets = fixture.kept.secrets.lock().unwrap();
+        let stolen = secrets.values().next().unwrap().clone();
+        secrets.insert((other.clone(), "token".parse().unwrap()), stolen);
+    }
+    let error = fixture.vault.reveal(&other, &"token".parse().unwrap()).await.unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+}

@@ -1,0 +1,75 @@
+//! Secrets, sealed.
+
+use sqlx::postgres::PgRow;
+use wasmill_domain::{SealedSecret, SecretName, SecretSummary, TenantName};
+
+use super::columns::get;
+use super::error::Result;
+use super::queries::{count, time, word};
+use super::session::Session;
+use crate::port::Error;
+use crate::secrets::check_next;
+
+pub(super) async fn list(session: &mut Session<'_>, tenant: &TenantName) -> Result<Vec<SecretSummary>> {
+    let list = sqlx::query(
+        "SELECT name, version, sealing_key, created_at, updated_at FROM secrets WHERE tenant = $1 ORDER BY name COLLATE \"C\"",
+    );
+    let rows = session.rows(list.bind(tenant.as_str())).await?;
+    let summary = |row: &PgRow| {
+        Ok(SecretSummary {
+            name: word(row, "name")?,
+            version: count(row, "version")?,
+            key: word(row, "sealing_key")?,
+            created_at: time(row, "created_at")?,
+            updated_at: time(row, "updated_at")?,
+        })
+    };
+    rows.iter().map(summary).collect()
+}
+
+pub(super) async fn sealed(
+    session: &mut Session<'_>,
+    tenant: &TenantName,
+    name: &SecretName,
+) -> Result<Option<SealedSecret>> {
+    let one =
+        sqlx::query("SELECT version, sealing_key, sealed, updated_at FROM secrets WHERE tenant = $1 AND name = $2");
+    let row = session.row_if_any(one.bind(tenant.as_str()).bind(name.as_str())).await?;
+    let secret = |row: PgRow| {
+        Ok(SealedSecret {
+            tenant: tenant.clone(),
+            name: name.clone(),
+            version: count(&row, "version")?,
+            key: word(&row, "sealing_key")?,
+            sealed: get::<Vec<u8>>(&row, "sealed")?.into(),
+            at: time(&row, "updated_at")?,
+        })
+    };
+    row.map(secret).transpose()
+}
+
+/// Puts a secret's next version; within the transaction of a change, which holds the revision.
+pub(super) async fn put(session: &mut Session<'_>, secret: &SealedSecret) -> Result<()> {
+    let known = sqlx::query(
+        "SELECT count(*) AS secrets, max(version) FILTER (WHERE name = $2) AS version FROM secrets WHERE tenant = $1",
+    );
+    let row = session.row(known.bind(secret.tenant.as_str()).bind(secret.name.as_str())).await?;
+    check_next(secret, get(&row, "version")?, get(&row, "secrets")?)?;
+    let put = sqlx::query(
+        "INSERT INTO secrets (tenant, name, version, sealing_key, sealed, created_at, updated_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (tenant, name) DO UPDATE SET version = excluded.version, \
+         sealing_key = excluded.sealing_key, sealed = excluded.sealed, updated_at = excluded.updated_at",
+    );
+    let put = put.bind(secret.tenant.as_str()).bind(secret.name.as_str()).bind(i64::from(secret.version));
+    let put = put.bind(secret.key.as_str()).bind(&secret.sealed[..]).bind(secret.at.as_micros());
+    session.execute(put).await.map(drop)
+}
+
+/// Deletes a secret; within the transaction of a change.
+pub(super) async fn delete(session: &mut Session<'_>, tenant: &TenantName, name: &SecretName) -> Result<()> {
+    let delete = sqlx::query("DELETE FROM secrets WHERE tenant = $1 AND name = $2");
+    match session.execute(delete.bind(tenant.as_str()).bind(name.as_str())).await? {
+        0 => Err(Error::NotFound(format!("secret {name}")).into()),
+        _ => Ok(()),
+    }
+}

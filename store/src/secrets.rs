@@ -1,0 +1,45 @@
+//! Which version of a secret may be put.
+
+use wasmill_domain::SealedSecret;
+use wasmill_domain::secret::MOST_SECRETS;
+
+use crate::port::{Error, Result};
+
+/// Checks that `secret` follows what is there: its version `known`, among `count` secrets of the tenant.
+pub(crate) fn check_next(secret: &SealedSecret, known: Option<i64>, count: i64) -> Result<()> {
+    let name = &secret.name;
+    let next = known.unwrap_or(0) + 1;
+    if i64::from(secret.version) != next {
+        // What is sealed says which version it is, so two writers at once cannot both be the next.
+        return Err(Error::Conflict(format!(
+            "secret {name} was changed in the same moment: its next version is {next}"
+        )));
+    }
+    if known.is_none() && count >= MOST_SECRETS {
+        return Err(Error::Conflict(format!("a tenant has at most {MOST_SECRETS} secrets")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmill_domain::{TenantName, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn a_tenant_has_so_many_secrets() {
+        let version = |version| SealedSecret {
+            tenant: TenantName::default(),
+            name: "token".parse().unwrap(),
+            version,
+            key: "one".parse().unwrap(),
+            sealed: bytes::Bytes::new(),
+            at: Timestamp::now(),
+        };
+        assert!(check_next(&version(1), None, MOST_SECRETS - 1).is_ok());
+        assert!(check_next(&version(8), Some(7), MOST_SECRETS).is_ok());
+        let error = check_next(&version(1), None, MOST_SECRETS).unwrap_err();
+        assert!(matches!(&error, Error::Conflict(why) if why.contains("at most 1000")), "{error}");
+    }
+}

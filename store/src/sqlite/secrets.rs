@@ -1,0 +1,99 @@
+//! Secrets, sealed.
+
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use wasmill_domain::{SealedSecret, SecretName, SecretSummary, TenantName};
+
+use super::queries::{get, time, word};
+use super::{SqliteStore, error};
+use crate::convert;
+use crate::port::{Error, Result};
+use crate::secrets::check_next;
+
+pub(super) async fn list(store: &SqliteStore, tenant: &TenantName) -> Result<Vec<SecretSummary>> {
+    let rows = sqlx::query(
+        "SELECT name, version, sealing_key, created_at, updated_at FROM secrets WHERE tenant = ? ORDER BY name",
+    )
+    .bind(tenant.as_str())
+    .fetch_all(&store.readers)
+    .await
+    .map_err(error::of)?;
+    let summary = |row: &SqliteRow| {
+        Ok(SecretSummary {
+            name: word(row, "name")?,
+            version: convert::count("version", get(row, "version")?)?,
+            key: word(row, "sealing_key")?,
+            created_at: time(row, "created_at")?,
+            updated_at: time(row, "updated_at")?,
+        })
+    };
+    rows.iter().map(summary).collect()
+}
+
+pub(super) async fn sealed(
+    store: &SqliteStore,
+    tenant: &TenantName,
+    name: &SecretName,
+) -> Result<Option<SealedSecret>> {
+    let row = sqlx::query("SELECT version, sealing_key, sealed, updated_at FROM secrets WHERE tenant = ? AND name = ?")
+        .bind(tenant.as_str())
+        .bind(name.as_str())
+        .fetch_optional(&store.readers)
+        .await
+        .map_err(error::of)?;
+    let secret = |row: SqliteRow| {
+        Ok(SealedSecret {
+            tenant: tenant.clone(),
+            name: name.clone(),
+            version: convert::count("version", get(&row, "version")?)?,
+            key: word(&row, "sealing_key")?,
+            sealed: get::<Vec<u8>>(&row, "sealed")?.into(),
+            at: time(&row, "updated_at")?,
+        })
+    };
+    row.map(secret).transpose()
+}
+
+/// Puts a secret's next version; within the transaction of a change.
+pub(super) async fn put(connection: &mut SqliteConnection, secret: &SealedSecret) -> Result<()> {
+    let known: Option<i64> = sqlx::query_scalar("SELECT version FROM secrets WHERE tenant = ? AND name = ?")
+        .bind(secret.tenant.as_str())
+        .bind(secret.name.as_str())
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(error::of)?;
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM secrets WHERE tenant = ?")
+        .bind(secret.tenant.as_str())
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(error::of)?;
+    check_next(secret, known, count)?;
+    sqlx::query(
+        "INSERT INTO secrets (tenant, name, version, sealing_key, sealed, created_at, updated_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) ON CONFLICT (tenant, name) DO UPDATE SET version = excluded.version, \
+         sealing_key = excluded.sealing_key, sealed = excluded.sealed, updated_at = excluded.updated_at",
+    )
+    .bind(secret.tenant.as_str())
+    .bind(secret.name.as_str())
+    .bind(i64::from(secret.version))
+    .bind(secret.key.as_str())
+    .bind(secret.sealed.to_vec())
+    .bind(secret.at.as_micros())
+    .execute(connection)
+    .await
+    .map(drop)
+    .map_err(error::of)
+}
+
+/// Deletes a secret; within the transaction of a change.
+pub(super) async fn delete(connection: &mut SqliteConnection, tenant: &TenantName, name: &SecretName) -> Result<()> {
+    let deleted = sqlx::query("DELETE FROM secrets WHERE tenant = ? AND name = ?")
+        .bind(tenant.as_str())
+        .bind(name.as_str())
+        .execute(connection)
+        .await
+        .map_err(error::of)?;
+    match deleted.rows_affected() {
+        0 => Err(Error::NotFound(format!("secret {name}"))),
+        _ => Ok(()),
+    }
+}
