@@ -78,16 +78,21 @@ impl Drop for Work {
 }
 
 /// A response's body, which is work until it is handed on.
+///
+/// One that breaks off does so a moment later: hyper ends a connection where it stands when a body fails, and what it has not written
+/// by then, up to the response's head, would never reach the client.
 pub(super) struct Tracked {
     body: Body,
     /// The rest of a piece that was too large.
     rest: Bytes,
+    /// Why the body breaks off, until that is told.
+    failure: Option<axum::Error>,
     _work: Work,
 }
 
 impl Tracked {
     pub(super) fn new(body: Body, work: Work) -> Self {
-        Self { body, rest: Bytes::new(), _work: work }
+        Self { body, rest: Bytes::new(), failure: None, _work: work }
     }
 }
 
@@ -99,12 +104,20 @@ impl http_body::Body for Tracked {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if let Some(failure) = self.failure.take() {
+            return Poll::Ready(Some(Err(failure)));
+        }
         if self.rest.is_empty() {
             let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
             match frame.map(|frame| frame.map(Frame::into_data)) {
                 Some(Ok(Ok(data))) => self.rest = data,
                 Some(Ok(Err(frame))) => return Poll::Ready(Some(Ok(frame))),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Err(failure)) => {
+                    // Whoever asks writes what it has before it asks again.
+                    self.failure = Some(failure);
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 None => return Poll::Ready(None),
             }
         }
@@ -113,7 +126,7 @@ impl http_body::Body for Tracked {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        self.rest.is_empty() && self.failure.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -129,8 +142,16 @@ impl http_body::Body for Tracked {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use http::{Request, Response};
     use http_body::Body as _;
     use http_body_util::BodyExt as _;
+    use hyper::body::Incoming;
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
@@ -167,5 +188,22 @@ mod tests {
         let rest = body.collect().await.unwrap().to_bytes();
         assert_eq!([first, rest].concat(), sent);
         assert_eq!(activity.at_work.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn what_came_before_a_body_broke_off_is_written() {
+        let (near, mut far) = tokio::io::duplex(4096);
+        let service = service_fn(async |_: Request<Incoming>| {
+            let frames: [Result<Bytes, &str>; 2] = [Ok("the first piece".into()), Err("broken off")];
+            let body = Body::from_stream(futures_util::stream::iter(frames));
+            Ok::<_, Infallible>(Response::new(Tracked::new(body, Arc::new(Activity::default()).begin())))
+        });
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(near), service);
+        far.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        assert!(connection.await.unwrap_err().is_user());
+        let mut written = String::new();
+        far.read_to_string(&mut written).await.unwrap();
+        assert!(written.starts_with("HTTP/1.1 200 OK\r\n"), "{written}");
+        assert!(written.ends_with("the first piece\r\n"), "{written}");
     }
 }
