@@ -13,6 +13,7 @@ mod https;
 mod keys;
 mod keyvalue;
 mod languages;
+mod later;
 mod pool;
 mod retries;
 mod secrets;

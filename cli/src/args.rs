@@ -166,6 +166,17 @@ pub(crate) struct Dev {
     /// The certificate's private key, in PEM
     #[arg(long, env = "WASMILL_TLS_KEY", requires = "tls_certificate", value_name = "FILE")]
     pub(crate) tls_key: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) wasi: Wasi,
+}
+
+/// Which WASI functions may be made for.
+#[derive(clap::Args, Clone, Copy)]
+pub(crate) struct Wasi {
+    /// Run components for WASI 0.3 as well. What there is of it is experimental and gets no security fixes
+    #[arg(long, env = "WASMILL_WASI_0_3")]
+    pub(crate) wasi_0_3: bool,
 }
 
 #[derive(clap::Args)]
@@ -264,12 +275,18 @@ pub(crate) struct Test {
     /// Where compiled components are kept, in its folder `compiled`; `wasmill dev` uses the same one
     #[arg(long, env = "WASMILL_DATA", default_value = ".wasmill", value_name = "DIR")]
     pub(crate) data: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) wasi: Wasi,
 }
 
 #[derive(clap::Args)]
 pub(crate) struct Check {
     /// A .wasm, or the folder of a function. Without a wasmill.toml beside it that names it, nothing is granted to it
     pub(crate) path: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) wasi: Wasi,
 }
 
 #[derive(clap::Args)]

@@ -143,6 +143,8 @@ pub(crate) struct Engine {
     pub(crate) threads: Option<usize>,
     /// The folder of compiled components. Default: none is kept on disk.
     pub(crate) cache_dir: Option<PathBuf>,
+    /// Whether components for WASI 0.3 are run as well, which is experimental. Default: no.
+    pub(crate) wasi_0_3: bool,
 }
 
 /// The scheduler's.

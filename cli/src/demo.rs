@@ -45,6 +45,7 @@ pub(crate) async fn run(args: Demo, json: bool) -> Result {
         retention: Duration::from_secs(86_400),
         allowed_networks: Vec::new(),
         tls: None,
+        wasi_0_3: false,
     };
     let system = System::open(&options).await?;
     let url = system.url()?;

@@ -19,6 +19,7 @@ pub(crate) async fn run(args: Dev, remote: Remote) -> Result {
         retention: args.retention.0,
         allowed_networks: args.allow_network,
         tls: args.tls_certificate.clone().zip(args.tls_key),
+        wasi_0_3: args.wasi.wasi_0_3,
     };
     let system = System::open(&options).await?;
     let url = system.url()?;

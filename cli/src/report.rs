@@ -41,6 +41,8 @@ struct Is {
     adapter: Option<Adapter>,
     exports: Vec<String>,
     imports: Vec<Import>,
+    /// Whether it is made for WASI 0.3.
+    wasi_0_3: bool,
 }
 
 #[derive(Serialize)]
@@ -81,7 +83,7 @@ impl Report {
         match inspected {
             Err(error) => report.problems.push(error.to_string()),
             Ok(inspection) => {
-                report.note(&inspection, manifest);
+                report.note(engine, &inspection, manifest);
                 report.compile(engine, project, &inspection).await;
             }
         }
@@ -89,7 +91,7 @@ impl Report {
     }
 
     /// Takes down what reading alone tells.
-    fn note(&mut self, inspection: &Inspection, manifest: &Manifest) {
+    fn note(&mut self, engine: &Engine, inspection: &Inspection, manifest: &Manifest) {
         let kind = inspection.kind(manifest.kind);
         let imports = inspection.standings(manifest).into_iter().map(|(name, standing)| Import::of(name, standing));
         self.is = Some(Is {
@@ -98,13 +100,20 @@ impl Report {
             adapter: inspection.adapter,
             exports: inspection.exports.clone(),
             imports: imports.collect(),
+            wasi_0_3: inspection.later_wasi.is_some(),
         });
-        let refusals = [kind.map(drop), inspection.require_imports(), inspection.require_grants(manifest)].into_iter();
-        self.problems.extend(refusals.filter_map(Result::err).map(|error| error.to_string()));
+        let refusals = [
+            kind.map(drop),
+            inspection.require_wasi(engine.runs_wasi_0_3()),
+            inspection.require_imports(),
+            inspection.require_grants(manifest),
+        ];
+        self.problems.extend(refusals.into_iter().filter_map(Result::err).map(|error| error.to_string()));
     }
 
     async fn compile(&mut self, engine: &Engine, project: &Project, inspection: &Inspection) {
-        if inspection.require_imports().is_err() {
+        let refused = inspection.require_wasi(engine.runs_wasi_0_3()).and(inspection.require_imports());
+        if refused.is_err() {
             return;
         }
         let Project { component, digest, .. } = project;
@@ -161,10 +170,11 @@ impl Is {
     fn kind_line(&self) -> String {
         let others: Vec<String> =
             self.kinds.iter().filter(|kind| **kind != self.kind).map(ToString::to_string).collect();
+        let wasi = if self.wasi_0_3 { ", for WASI 0.3" } else { "" };
         if others.is_empty() {
-            self.kind.to_string()
+            format!("{}{wasi}", self.kind)
         } else {
-            format!("{} (the manifest's `kind` can make it {})", self.kind, others.join(" or "))
+            format!("{}{wasi} (the manifest's `kind` can make it {})", self.kind, others.join(" or "))
         }
     }
 

@@ -17,10 +17,12 @@ pub(crate) struct Interface<'a> {
 
 /// The exports that make a component's kind, the first one deciding where a manifest does not: package, interface, version
 /// track, kind.
-const WORLDS: [(&str, &str, u64, u64, Kind); 3] = [
+const WORLDS: [(&str, &str, u64, u64, Kind); 5] = [
     ("wasmill:function", "handler", 0, 1, Kind::Event),
     ("wasi:http", "incoming-handler", 0, 2, Kind::Http),
+    ("wasi:http", "handler", 0, 3, Kind::Http),
     ("wasi:cli", "run", 0, 2, Kind::Command),
+    ("wasi:cli", "run", 0, 3, Kind::Command),
 ];
 
 impl<'a> Interface<'a> {
@@ -55,13 +57,17 @@ pub(crate) fn kinds_of(exports: &[String]) -> Vec<Kind> {
         let is_it = |i: Interface<'_>| i.package == *package && i.name == *name && i.is_on_track(*major, *minor);
         exports.iter().filter_map(|export| Interface::parse(export)).any(is_it)
     });
-    made.map(|(.., kind)| *kind).collect()
+    let mut kinds: Vec<Kind> = made.map(|(.., kind)| *kind).collect();
+    // One component may be the same for two versions of WASI.
+    kinds.dedup();
+    kinds
 }
 
 /// What a component of this kind exports.
 pub(crate) fn export_of(kind: Kind) -> String {
     let of_kind = WORLDS.iter().filter(|(.., of)| *of == kind);
-    of_kind.map(|(package, name, major, minor, _)| format!("{package}/{name}@{major}.{minor}")).collect()
+    let names = of_kind.map(|(package, name, major, minor, _)| format!("{package}/{name}@{major}.{minor}"));
+    names.collect::<Vec<_>>().join(" or ")
 }
 
 /// The first name of WASI 0.3 that a component has to do with, if there is one.
@@ -77,11 +83,12 @@ pub(crate) fn later_wasi(outline: &Outline) -> Option<String> {
 /// What is to be said of exports that make no kind: a wrong version of a known one, or the list of what there is.
 pub(crate) fn describe_unknown(exports: &[String]) -> String {
     let other_version = exports.iter().filter_map(|export| Interface::parse(export)).find_map(|export| {
-        let known = WORLDS.iter().find(|(package, name, ..)| export.package == *package && export.name == *name);
-        known.map(|(package, name, major, minor, _)| {
-            let version = export.version.unwrap_or("no version");
-            format!("it exports {package}/{name} in {}, and {major}.{minor} is what is known here", shown(version))
-        })
+        let known = WORLDS.iter().filter(|(package, name, ..)| export.package == *package && export.name == *name);
+        let known: Vec<String> = known.map(|(_, _, major, minor, _)| format!("{major}.{minor}")).collect();
+        let Interface { package, name, version } = export;
+        let version = shown(version.unwrap_or("no version"));
+        let known = Some(known.join(" or ")).filter(|known| !known.is_empty())?;
+        Some(format!("it exports {package}/{name} in {version}, and {known} is what is known here"))
     });
     if let Some(said) = other_version {
         return said;
@@ -121,7 +128,16 @@ mod tests {
         assert_eq!(kinds(&["wasi:http/incoming-handler@0.2.3"]), [Kind::Http]);
         assert_eq!(kinds(&["wasi:cli/run@0.2.0", "wasmill:function/handler@0.1.0"]), [Kind::Event, Kind::Command]);
         assert_eq!(kinds(&["wasi:cli/run@0.2.6"]), [Kind::Command]);
-        for unknown in ["wasmill:function/handler@0.2.0", "wasmill:function/handler", "wasi:cli/run@0.2", "run", ""] {
+        assert_eq!(kinds(&["wasi:http/handler@0.3.0"]), [Kind::Http]);
+        assert_eq!(kinds(&["wasi:cli/run@0.2.0", "wasi:cli/run@0.3.1"]), [Kind::Command]);
+        for unknown in [
+            "wasmill:function/handler@0.2.0",
+            "wasmill:function/handler",
+            "wasi:cli/run@0.2",
+            "wasi:cli/run@0.3.0-rc-2025-09-16",
+            "run",
+            "",
+        ] {
             assert_eq!(kinds(&[unknown]), [], "{unknown}");
         }
     }

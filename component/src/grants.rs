@@ -17,10 +17,17 @@ pub(crate) struct Grant {
 }
 
 /// One row for each capability. What no row names is granted to every function.
-static GRANTS: [Grant; 4] = [
+static GRANTS: [Grant; 5] = [
     Grant {
         package: "wasi:http",
         interface: Some("outgoing-handler"),
+        is_granted: |manifest| manifest.allowed_hosts.is_some(),
+        line: r#"allowed_hosts = ["https://api.example.com"]"#,
+    },
+    // The same in WASI 0.3.
+    Grant {
+        package: "wasi:http",
+        interface: Some("client"),
         is_granted: |manifest| manifest.allowed_hosts.is_some(),
         line: r#"allowed_hosts = ["https://api.example.com"]"#,
     },
@@ -110,21 +117,21 @@ mod tests {
     fn what_nobody_granted_is_refused_and_the_rest_is_free() {
         let secrets = "wasmill:function/secrets@0.1.0";
         let config = ["rc.1", "draft", "draft-2024-09-27"].map(|version| format!("wasi:config/store@0.2.0-{version}"));
-        let http = "wasi:http/outgoing-handler@0.2.0";
+        let (http, client) = ("wasi:http/outgoing-handler@0.2.0", "wasi:http/client@0.3.0");
         let keyvalue: Vec<String> = ["atomics", "batch", "store"]
             .iter()
             .flat_map(|name| ["draft", "draft2"].map(|version| format!("wasi:keyvalue/{name}@0.2.0-{version}")))
             .collect();
         let keyvalue: Vec<&str> = keyvalue.iter().map(String::as_str).collect();
-        assert_eq!(refused("").len(), 5 + keyvalue.len());
-        for name in config.iter().map(String::as_str).chain([secrets, http]).chain(keyvalue.iter().copied()) {
+        assert_eq!(refused("").len(), 6 + keyvalue.len());
+        for name in config.iter().map(String::as_str).chain([secrets, http, client]).chain(keyvalue.iter().copied()) {
             assert!(refused("").iter().any(|refused| refused == name), "{name}");
         }
-        assert!(!refused("allowed_hosts = []").iter().any(|name| name == http));
+        assert!(!refused("allowed_hosts = []").iter().any(|name| name == http || name == client));
         assert!(!refused("allowed_hosts = ['https://api.example.com']").iter().any(|name| name == http));
-        assert_eq!(refused("[config]"), [&[secrets, http], &keyvalue[..]].concat());
+        assert_eq!(refused("[config]"), [&[secrets, http], &keyvalue[..], &[client]].concat());
         // A guest that knows wasi:config only can have secrets by it.
-        assert_eq!(refused("[secrets]"), [&[http], &keyvalue[..]].concat());
+        assert_eq!(refused("[secrets]"), [&[http], &keyvalue[..], &[client]].concat());
         assert!(refused("[keyvalue]").iter().all(|name| !name.starts_with("wasi:keyvalue")));
     }
 

@@ -1,5 +1,6 @@
 //! Which imports a host has, and what to say of one that it does not have.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::exports::{Interface, shown};
@@ -19,8 +20,8 @@ enum Versions {
     Exactly(&'static [&'static str]),
 }
 
-/// Everything that the host links. A test of the host holds this against its linker.
-const PROVIDED: [Package; 11] = [
+/// Everything that the host links, WASI 0.3 only where it is let. A test of the host holds this against its linker.
+const PROVIDED: [Package; 17] = [
     Package {
         name: "wasmill:function",
         versions: Versions::Track(0, 1),
@@ -75,6 +76,36 @@ const PROVIDED: [Package; 11] = [
             "udp-create-socket",
         ],
     },
+    Package {
+        name: "wasi:cli",
+        versions: Versions::Track(0, 3),
+        interfaces: &[
+            "environment",
+            "exit",
+            "stderr",
+            "stdin",
+            "stdout",
+            "terminal-input",
+            "terminal-output",
+            "terminal-stderr",
+            "terminal-stdin",
+            "terminal-stdout",
+            "types",
+        ],
+    },
+    Package {
+        name: "wasi:clocks",
+        versions: Versions::Track(0, 3),
+        interfaces: &["monotonic-clock", "system-clock", "types"],
+    },
+    Package { name: "wasi:filesystem", versions: Versions::Track(0, 3), interfaces: &["preopens", "types"] },
+    Package { name: "wasi:http", versions: Versions::Track(0, 3), interfaces: &["client", "types"] },
+    Package {
+        name: "wasi:random",
+        versions: Versions::Track(0, 3),
+        interfaces: &["insecure", "insecure-seed", "random"],
+    },
+    Package { name: "wasi:sockets", versions: Versions::Track(0, 3), interfaces: &["ip-name-lookup", "types"] },
 ];
 
 /// Packages that exist and that the host does not link. Their absence is a decision, not a riddle.
@@ -120,20 +151,24 @@ pub(crate) fn why_missing(name: &str) -> Option<String> {
                 .into(),
         );
     };
-    let Some(package) = PROVIDED.iter().find(|package| package.name == wanted.package) else {
+    let packages = || PROVIDED.iter().filter(|package| package.name == wanted.package);
+    if packages().next().is_none() {
         return Some(why_package_missing(&wanted));
-    };
-    if !package.interfaces.contains(&wanted.name) {
-        let near = nearest(wanted.name, package.interfaces.iter().copied());
-        let has = package.interfaces.join(", ");
-        return Some(match near {
-            Some(near) => format!("unknown; did you mean '{}/{near}'?", package.name),
-            None => format!("unknown; the host's {} has {has}", package.name),
+    }
+    let having: Vec<&Package> = packages().filter(|package| package.interfaces.contains(&wanted.name)).collect();
+    if having.is_empty() {
+        let interfaces = || packages().flat_map(|package| package.interfaces.iter().copied());
+        return Some(match nearest(wanted.name, interfaces()) {
+            Some(near) => format!("unknown; did you mean '{}/{near}'?", wanted.package),
+            None => {
+                let has: Vec<&str> = interfaces().collect::<BTreeSet<_>>().into_iter().collect();
+                format!("unknown; the host's {} has {}", wanted.package, has.join(", "))
+            }
         });
     }
-    (!package.versions.have(&wanted)).then(|| {
-        let versions = package.versions.shown().join(", ");
-        format!("the host has {}/{} on version {versions}", package.name, wanted.name)
+    (!having.iter().any(|package| package.versions.have(&wanted))).then(|| {
+        let versions: Vec<String> = having.iter().flat_map(|package| package.versions.shown()).collect();
+        format!("the host has {}/{} on version {}", wanted.package, wanted.name, versions.join(", "))
     })
 }
 
@@ -199,6 +234,8 @@ mod tests {
             "wasi:keyvalue/store@0.2.0-draft",
             "wasi:keyvalue/atomics@0.2.0-draft2",
             "wasi:logging/logging@0.1.0-draft",
+            "wasi:clocks/monotonic-clock@0.3.0",
+            "wasi:http/client@0.3.2",
         ] {
             assert_eq!(why_missing(name), None, "{name}");
         }
@@ -207,11 +244,13 @@ mod tests {
     #[test]
     fn near_misses_are_named() {
         for (name, word) in [
-            ("wasi:clocks/monotonic-clock@0.3.0", "on version 0.2"),
+            ("wasi:clocks/monotonic-clock@0.4.0", "on version 0.2, 0.3"),
             ("wasi:clocks/monotonic-clock@0.2.0-rc-2023-11-10", "on version 0.2"),
+            ("wasi:clocks/wall-clock@0.3.0", "on version 0.2"),
+            ("wasi:clocks/system-clock@0.2.0", "on version 0.3"),
             ("wasi:clocks/monotonic-clock", "on version 0.2"),
             ("wasi:clocks/monotonic-clok@0.2.0", "did you mean 'wasi:clocks/monotonic-clock'?"),
-            ("wasi:clocks/timezone@0.2.0", "wasi:clocks has monotonic-clock, wall-clock"),
+            ("wasi:clocks/timezone@0.2.0", "wasi:clocks has monotonic-clock, system-clock, types, wall-clock"),
             ("wasi:http/outgoing-handler@0.3.0", "on version 0.2"),
             ("wasi:config/store@0.2.0", "on version 0.2.0-rc.1, 0.2.0-draft"),
             ("wasi:config/store@0.2.0-rc.2", "on version 0.2.0-rc.1, 0.2.0-draft"),

@@ -20,8 +20,8 @@ use crate::imports::{MissingImport, missing};
 pub const FEATURES: WasmFeatures =
     WasmFeatures::WASM3.union(WasmFeatures::COMPONENT_MODEL).difference(WasmFeatures::THREADS);
 
-/// What components of WASI 0.3 use besides.
-const LATER_FEATURES: WasmFeatures = FEATURES.union(WasmFeatures::CM_ASYNC);
+/// The same for components of WASI 0.3.
+pub const FEATURES_0_3: WasmFeatures = FEATURES.union(WasmFeatures::CM_ASYNC);
 
 /// What is known of a valid `.wasm`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Inspection {
     pub imports: Vec<String>,
     /// What it offers, in its own order.
     pub exports: Vec<String>,
+    /// What makes it one for WASI 0.3, if anything does: the first name, or the ABI.
+    pub later_wasi: Option<String>,
 }
 
 /// Why bytes are not a component that could be of any use.
@@ -71,12 +73,12 @@ pub enum InspectError {
     /// A core module that cannot be turned into a component.
     #[error("this core module cannot be turned into a component: {0}")]
     Adapt(String),
-    /// A component of a later WASI.
+    /// A component for WASI 0.3 before that was released.
     #[error(
-        "the component is made for WASI 0.3 ('{0}'), which this version of wasmill does not run: build it for WASI 0.2 \
+        "the component is made for a draft of WASI 0.3 ('{0}'), which wasmill does not run: build it for WASI 0.2 \
          (wasm32-wasip2)"
     )]
-    LaterWasi(String),
+    DraftWasi(String),
 }
 
 /// Why a valid `.wasm` cannot be run by this version of wasmill.
@@ -90,6 +92,12 @@ pub enum Unrunnable {
         /// What the component is.
         is: Vec<Kind>,
     },
+    /// It is one for WASI 0.3, and the host is not let run these.
+    #[error(
+        "the component is made for WASI 0.3 ('{0}'), which is experimental and off: build it for WASI 0.2 \
+         (wasm32-wasip2), or turn it on by engine.wasi_0_3 = true, or `--wasi-0-3` for `wasmill dev`"
+    )]
+    LaterWasi(String),
     /// It imports what the host does not have; at least one.
     #[error("the component imports what the host does not have: {}", list(.0))]
     Imports(Vec<MissingImport>),
@@ -114,6 +122,17 @@ impl Inspection {
     pub fn kind(&self, wanted: Option<Kind>) -> Result<Kind, Unrunnable> {
         let Some(wanted) = wanted else { return Ok(self.kinds[0]) };
         if self.kinds.contains(&wanted) { Ok(wanted) } else { Err(Unrunnable::Kind { wanted, is: self.kinds.clone() }) }
+    }
+
+    /// Makes sure that it is of a WASI that the host may run; 0.2 always is.
+    ///
+    /// # Errors
+    /// [`Unrunnable::LaterWasi`] where it is made for WASI 0.3, unless `wasi_0_3`.
+    pub fn require_wasi(&self, wasi_0_3: bool) -> Result<(), Unrunnable> {
+        match &self.later_wasi {
+            Some(name) if !wasi_0_3 => Err(Unrunnable::LaterWasi(name.clone())),
+            _ => Ok(()),
+        }
     }
 
     /// Makes sure that the host has every import. (Whether their types fit as well is for the host to say.)
@@ -151,12 +170,14 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
     let kinds = kinds_of(&outline.exports);
     if kinds.is_empty() {
         return Err(match later_wasi(&outline) {
-            Some(name) => InspectError::LaterWasi(name),
+            Some(name) => InspectError::DraftWasi(name),
             None => InspectError::UnknownKind(describe_unknown(&outline.exports)),
         });
     }
+    let later_wasi = later_wasi(&outline).or_else(|| outline.is_async.then(|| "its asynchronous functions".into()));
     let Outline { imports, exports, .. } = outline;
-    Ok(Inspection { kinds, adapter, digest: Digest::of(bytes), size: bytes.len() as u64, imports, exports })
+    let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
+    Ok(Inspection { kinds, adapter, digest, size, imports, exports, later_wasi })
 }
 
 /// The component that an artifact is, or that a core module is turned into.
@@ -175,6 +196,8 @@ pub fn component_of(bytes: &[u8]) -> Result<Cow<'_, [u8]>, InspectError> {
 #[derive(Default)]
 pub(crate) struct Outline {
     is_component: bool,
+    /// Whether it needs more than [`FEATURES`]: what WASI 0.3 is made with.
+    is_async: bool,
     /// Of a core module: `module.name`.
     pub(crate) imports: Vec<String>,
     pub(crate) exports: Vec<String>,
@@ -192,15 +215,14 @@ impl Outline {
                 InspectError::NotWasm(describe(bytes))
             });
         }
-        Self::read(bytes, FEATURES).map_err(|error| {
+        Self::read(bytes, FEATURES).or_else(|error| {
             if let Some(missing) = missing_bytes(bytes) {
-                return InspectError::Truncated { at: bytes.len() as u64, missing };
+                return Err(InspectError::Truncated { at: bytes.len() as u64, missing });
             }
-            let later = Self::read(bytes, LATER_FEATURES).ok().and_then(|outline| later_wasi(&outline));
-            later.map_or_else(
-                || InspectError::Invalid { at: error.offset() as u64, message: error.message().to_owned() },
-                InspectError::LaterWasi,
-            )
+            match Self::read(bytes, FEATURES_0_3) {
+                Ok(outline) => Ok(Self { is_async: true, ..outline }),
+                Err(_) => Err(InspectError::Invalid { at: error.offset() as u64, message: error.message().to_owned() }),
+            }
         })
     }
 

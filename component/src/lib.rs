@@ -15,6 +15,6 @@ mod standing;
 pub use adapt::{ADAPTERS, Adapter};
 pub use grants::NotGranted;
 pub use imports::{MissingImport, provided_interfaces};
-pub use inspect::{FEATURES, InspectError, Inspection, Unrunnable, component_of, inspect};
+pub use inspect::{FEATURES, FEATURES_0_3, InspectError, Inspection, Unrunnable, component_of, inspect};
 pub use preflight::{Preflight, PreflightError};
 pub use standing::Standing;

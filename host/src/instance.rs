@@ -107,6 +107,11 @@ impl Instance {
         self.entry.kind()
     }
 
+    /// Whether it can be used for a further attempt.
+    pub(crate) fn serves_again(&self) -> bool {
+        self.entry.serves_again()
+    }
+
     /// How many attempts it was used for.
     pub(crate) fn served(&self) -> u32 {
         self.served

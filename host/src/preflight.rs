@@ -29,6 +29,7 @@ impl Preflight for Engine {
             return Err(PreflightError::Mismatch(message));
         }
         inspection.kind(manifest.kind)?;
+        inspection.require_wasi(self.runs_wasi_0_3())?;
         inspection.require_imports()?;
         inspection.require_grants(manifest)?;
         // What is compiled now need not be when the first event comes.
@@ -89,7 +90,7 @@ impl Engine {
 fn misfit(kind: Kind) -> &'static str {
     match kind {
         Kind::Event => "its handle does not have the contract's types",
-        Kind::Http => "its handle is not that of wasi:http/incoming-handler",
+        Kind::Http => "its handle is not that of wasi:http",
         Kind::Command => "its run is not that of wasi:cli",
     }
 }

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::time::error::Elapsed;
 use wasmill_domain::event::is_media_type;
-use wasmill_domain::manifest::Kind;
 use wasmill_domain::retry::MAX_ADVISED_DELAY;
 use wasmill_domain::{AttemptReport, Dispatch, LogLine, Manifest, Outcome, Output, Timestamp, TraceContext};
 
@@ -142,8 +141,7 @@ impl Engine {
         if let Some(owner) = owner
             && returned_cleanly
             && outcome != Outcome::Trap
-            // A program ends.
-            && instance.kind() != Kind::Command
+            && instance.serves_again()
             && instance.served() < manifest.instances.reuse
             && !instance.guest().given.is_stale()
         {

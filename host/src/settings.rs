@@ -13,7 +13,8 @@ pub struct EngineSettings {
     /// Threads that run guests. Default: one for each core.
     pub threads: usize,
     /// How much less important than other threads the system is to take them, as `nice` counts: 0 to 19. The threads that
-    /// talk to the world are then not kept waiting by guests that compute. Default: 10.
+    /// talk to the world are then not kept waiting by guests that compute. With much more than the default, short guests wait for
+    /// the work that a backlog makes elsewhere on the machine. Default: 4.
     pub niceness: i32,
     /// Instances that can exist at once, running or warm. Each takes 8 GiB of address space, which costs nothing until it
     /// is used. Where address space is limited, there are fewer. Default: 320, for 256 executions and 64 warm ones.
@@ -45,6 +46,9 @@ pub struct EngineSettings {
     pub warm_instances: usize,
     /// How long a warm instance waits for its next execution. Default: 30 s.
     pub warm_idle: Duration,
+    /// Whether components for WASI 0.3 are run as well. What wasmtime has of it is experimental and gets no security fixes, and
+    /// every call of any guest costs a little more. Default: no.
+    pub wasi_0_3: bool,
     /// What the manifest does not limit.
     pub guest: GuestSettings,
     /// How guests' HTTP requests are sent.
@@ -157,7 +161,7 @@ impl Default for EngineSettings {
     fn default() -> Self {
         Self {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            niceness: 10,
+            niceness: 4,
             slots: 320,
             memory: crate::engine::default_memory_budget(),
             keep_resident: 1 << 20,
@@ -171,6 +175,7 @@ impl Default for EngineSettings {
             compilations: 2,
             warm_instances: 64,
             warm_idle: Duration::from_secs(30),
+            wasi_0_3: false,
             guest: GuestSettings::default(),
             outgoing: OutgoingSettings::default(),
         }

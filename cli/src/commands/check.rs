@@ -10,7 +10,8 @@ use crate::report::Report;
 
 pub(crate) async fn run(args: Check, json: bool) -> Result {
     let project = Project::read_any(&args.path)?;
-    let engine = Engine::new(EngineSettings::default(), Capabilities::default()).map_err(anyhow::Error::from)?;
+    let settings = EngineSettings { wasi_0_3: args.wasi.wasi_0_3, ..EngineSettings::default() };
+    let engine = Engine::new(settings, Capabilities::default()).map_err(anyhow::Error::from)?;
     let progress = Progress::start(format!("checking {}", args.path.display()));
     let mut report = Report::of(&engine, &project).await;
     report.try_out(&engine, &project).await;

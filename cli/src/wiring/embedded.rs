@@ -35,6 +35,8 @@ pub(crate) struct Options {
     pub(crate) allowed_networks: Vec<IpNet>,
     /// The listener's certificate and its key, in PEM: both, or no TLS.
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
+    /// Whether components for WASI 0.3 are run as well.
+    pub(crate) wasi_0_3: bool,
 }
 
 /// Gateway, host and scheduler in one process, on SQLite and the embedded queue.
@@ -54,7 +56,7 @@ pub(crate) struct System {
 impl System {
     /// Opens what is kept and begins to listen; nothing is served yet.
     pub(crate) async fn open(options: &Options) -> Result<Self> {
-        let Options { listen, data, retention, allowed_networks, tls } = options;
+        let Options { listen, data, retention, allowed_networks, tls, wasi_0_3 } = options;
         let (certificate, key) = tls.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path())).unzip();
         let tls = tls::load(certificate, key, ["--tls-certificate", "--tls-key"])?;
         let listener = TcpListener::bind(listen).await.with_context(|| {
@@ -69,6 +71,7 @@ impl System {
             .with_context(|| format!("the database '{}'", database.display()))?;
         let engine = EngineSettings {
             cache_dir: Some(data.join("compiled")),
+            wasi_0_3: *wasi_0_3,
             outgoing: OutgoingSettings { allowed_networks: allowed_networks.clone(), ..OutgoingSettings::default() },
             ..EngineSettings::default()
         };

@@ -159,6 +159,7 @@ impl Pool {
             threads: self.config.engine.threads.unwrap_or(defaults.threads),
             slots: defaults.slots.max(u32::try_from(self.config.host.in_flight).unwrap_or(u32::MAX)),
             cache_dir: self.config.engine.cache_dir.clone(),
+            wasi_0_3: self.config.engine.wasi_0_3,
             outgoing: OutgoingSettings {
                 allowed_networks: self.config.host.allowed_networks.clone(),
                 ca_file: self.config.host.ca_file.clone(),

@@ -44,16 +44,29 @@ fn kinds_are_told_by_exports() {
 
 #[test]
 fn a_later_wasi_is_told_apart() {
-    for name in ["wasi:cli/run@0.3.0", "wasi:http/handler@0.3.0-rc-2025-09-16"] {
-        let said = error(&exporting(&[name]));
-        assert!(said.contains("made for WASI 0.3") && said.contains(name), "{said}");
-    }
-    let asynchronous = wat(r#"(component
-            (type $run (func async))
-            (type $t (instance (export "run" (func (type $run)))))
-            (import "wasi:cli/run@0.3.0" (instance (type $t))))"#);
-    let said = error(&asynchronous);
-    assert!(said.contains("made for WASI 0.3"), "{said}");
+    let said = error(&exporting(&["wasi:http/handler@0.3.0-rc-2025-09-16"]));
+    assert!(said.contains("a draft of WASI 0.3 ('wasi:http/handler@0.3.0-rc-2025-09-16')"), "{said}");
+    let refused = |bytes: &[u8]| {
+        let inspection = inspect(bytes).unwrap();
+        inspection.require_wasi(true).unwrap();
+        inspection.require_wasi(false).unwrap_err().to_string()
+    };
+    let by_name = exporting(&["wasi:cli/run@0.3.0"]);
+    assert_eq!(inspect(&by_name).unwrap().kinds, [Kind::Command]);
+    let said = refused(&by_name);
+    assert!(said.contains("made for WASI 0.3 ('wasi:cli/run@0.3.0')") && said.contains("engine.wasi_0_3"), "{said}");
+    let importing = |interface: &str| {
+        wat(&format!(
+            r#"(component
+                (type $wait (func async))
+                (type $t (instance (export "wait" (func (type $wait)))))
+                (import "{interface}" (instance (type $t)))
+                (instance $i) (export "wasmill:function/handler@0.1.0" (instance $i)))"#
+        ))
+    };
+    assert!(refused(&importing("wasi:clocks/monotonic-clock@0.3.0")).contains("wasi:clocks/monotonic-clock@0.3.0"));
+    assert!(refused(&importing("acme:shop/cart")).contains("asynchronous functions"));
+    inspect(&exporting(&["wasi:cli/run@0.2.0"])).unwrap().require_wasi(false).unwrap();
 }
 
 #[test]
@@ -76,12 +89,12 @@ fn exports_of_inner_components_do_not_count() {
 #[test]
 fn a_missing_import_is_named() {
     let bytes = wat(r#"(component
-        (import "wasi:http/outgoing-handler@0.3.0" (instance))
+        (import "wasi:http/outgoing-handler@0.4.0" (instance))
         (import "wasi:cli/exit@0.2.0" (instance))
         (import "acme:shop/cart" (instance))
         (instance $i) (export "wasmill:function/handler@0.1.0" (instance $i)))"#);
     let said = inspect(&bytes).unwrap().require_imports().unwrap_err().to_string();
-    assert!(said.contains("'wasi:http/outgoing-handler@0.3.0' (the host has"), "{said}");
+    assert!(said.contains("'wasi:http/outgoing-handler@0.4.0' (the host has"), "{said}");
     assert!(said.contains("'acme:shop/cart' (unknown") && !said.contains("exit"), "{said}");
 }
 

@@ -253,6 +253,8 @@ pub(crate) struct ArtifactDocument {
     imports: Vec<String>,
     /// What it offers.
     exports: Vec<String>,
+    /// Whether it is made for WASI 0.3, which only runs where `engine.wasi_0_3` lets it.
+    wasi_0_3: bool,
 }
 
 impl From<&FunctionDefinition> for FunctionSummary {
@@ -307,7 +309,7 @@ impl From<Version> for VersionDocument {
 
 impl From<Inspection> for ArtifactDocument {
     fn from(inspection: Inspection) -> Self {
-        let Inspection { kinds, adapter, digest, size, imports, exports } = inspection;
-        Self { digest, size, kinds, adapter, imports, exports }
+        let Inspection { kinds, adapter, digest, size, imports, exports, later_wasi } = inspection;
+        Self { digest, size, kinds, adapter, imports, exports, wasi_0_3: later_wasi.is_some() }
     }
 }

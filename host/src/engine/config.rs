@@ -74,8 +74,9 @@ pub(super) fn base(settings: &EngineSettings) -> Config {
         .wasm_component_model(true)
         .consume_fuel(true)
         .epoch_interruption(true)
-        // Without it, a call on its own stack costs as much as one on the caller's.
-        .concurrency_support(false)
+        // WASI 0.3 is made with it. Without it, a call on its own stack costs as much as one on the caller's.
+        .concurrency_support(settings.wasi_0_3)
+        .wasm_component_model_async(settings.wasi_0_3)
         // Shared memory would let a guest make a thread wait.
         .wasm_features(WasmFeatures::THREADS, false)
         .memory_init_cow(true)
@@ -95,7 +96,8 @@ fn pool(settings: &EngineSettings, slots: u32) -> PoolingAllocationConfig {
         // One more for the heap of a guest with garbage-collected objects, which is counted as a memory.
         .total_memories(slots.saturating_mul(2))
         .total_tables(slots.saturating_mul(TABLES_PER_SLOT))
-        .total_stacks(slots)
+        // A guest of WASI 0.3 may wait in several places at once.
+        .total_stacks(if settings.wasi_0_3 { slots.saturating_mul(4) } else { slots })
         .total_gc_heaps(slots)
         .max_core_instances_per_component(guest.core_instances)
         .max_memories_per_component(guest.memories)
@@ -128,7 +130,10 @@ mod tests {
     /// What `inspect` lets pass is what the engine compiles.
     #[test]
     fn features_are_those_that_components_are_checked_for() {
-        let engine = wasmtime::Engine::new(&base(&EngineSettings::default())).unwrap();
-        assert_eq!(engine.get_wasm_features().bits(), wasmill_component::FEATURES.bits());
+        for (wasi_0_3, expected) in [(false, wasmill_component::FEATURES), (true, wasmill_component::FEATURES_0_3)] {
+            let settings = EngineSettings { wasi_0_3, ..EngineSettings::default() };
+            let engine = wasmtime::Engine::new(&base(&settings)).unwrap();
+            assert_eq!(engine.get_wasm_features().bits(), expected.bits());
+        }
     }
 }

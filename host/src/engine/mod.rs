@@ -52,6 +52,7 @@ pub struct Engine {
     memory: Arc<Semaphore>,
     total_memory: u32,
     pooled: bool,
+    wasi_0_3: bool,
     guest_settings: GuestSettings,
     network: Arc<Network>,
     capabilities: Capabilities,
@@ -92,6 +93,7 @@ impl Engine {
             memory: Arc::new(Semaphore::new(total_memory as usize)),
             total_memory,
             pooled,
+            wasi_0_3: settings.wasi_0_3,
             guest_settings: settings.guest,
             network: Network::start(settings.outgoing, resolver)?,
             capabilities,
@@ -138,6 +140,11 @@ impl Engine {
     /// Whether instances come from a pool; without one they start more slowly.
     pub fn is_pooled(&self) -> bool {
         self.pooled
+    }
+
+    /// Whether components for WASI 0.3 are run as well.
+    pub fn runs_wasi_0_3(&self) -> bool {
+        self.wasi_0_3
     }
 
     /// How many warm instances wait for an execution.

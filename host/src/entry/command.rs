@@ -10,7 +10,7 @@ use wasmtime::Store;
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::Command;
 
-use super::{Returned, contract, retry};
+use super::{Returned, TooMuchOutput, contract, retry};
 use crate::guest::Guest;
 
 /// What a command reads and writes.
@@ -27,27 +27,36 @@ pub(crate) struct Streams {
 /// Standard output, kept.
 #[derive(Clone, Default)]
 pub(crate) struct Captured {
-    bytes: Arc<Mutex<Vec<u8>>>,
+    kept: Arc<Mutex<Kept>>,
     most: usize,
 }
 
+#[derive(Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    /// Whether something did not fit. Not every program is stopped by that.
+    is_cut: bool,
+}
+
 impl Captured {
-    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds bytes; says whether they are within the limit.
     pub(crate) fn append(&self, bytes: &[u8]) -> bool {
         let mut kept = self.lock();
-        let fits = kept.len().saturating_add(bytes.len()) <= self.most;
-        if fits {
-            kept.extend_from_slice(bytes);
+        kept.is_cut |= kept.bytes.len().saturating_add(bytes.len()) > self.most;
+        if !kept.is_cut {
+            kept.bytes.extend_from_slice(bytes);
         }
-        fits
+        !kept.is_cut
     }
 
-    fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.lock())
+    /// All of it, if it is whole.
+    fn take(&self) -> Result<Vec<u8>, TooMuchOutput> {
+        let kept = std::mem::take(&mut *self.lock());
+        if kept.is_cut { Err(TooMuchOutput) } else { Ok(kept.bytes) }
     }
 }
 
@@ -56,13 +65,19 @@ impl Streams {
     pub(crate) fn of(event: &Event, most: usize) -> Self {
         let attribute = |(name, value): (&str, Attribute)| (format!("CE_{}", name.to_uppercase()), value.to_string());
         let environment = event.attributes().map(attribute).collect();
-        let output = Captured { bytes: Arc::default(), most };
+        let output = Captured { kept: Arc::default(), most };
         Self { input: event.data.clone().unwrap_or_default(), environment, output }
     }
 }
 
 pub(super) async fn call(command: &Command, store: &mut Store<Guest>) -> wasmtime::Result<Returned> {
-    let status = match command.wasi_cli_run().call_run(&mut *store).await {
+    let ended = command.wasi_cli_run().call_run(&mut *store).await;
+    returned(ended, store.data())
+}
+
+/// What a program's end means, by WASI 0.2 as by 0.3.
+pub(super) fn returned(ended: wasmtime::Result<Result<(), ()>>, guest: &Guest) -> wasmtime::Result<Returned> {
+    let status = match ended {
         Ok(Ok(())) => 0,
         Ok(Err(())) => 1,
         // Programs of some languages end by `exit` even where all is well.
@@ -70,10 +85,10 @@ pub(super) async fn call(command: &Command, store: &mut Store<Guest>) -> wasmtim
     };
     Ok(match status {
         0 => {
-            let data = store.data().streams().output.take();
+            let data = guest.streams().output.take()?;
             Ok(contract::Output { content_type: Some(media_type(&data).into()), data, emit: Vec::new() })
         }
-        // WASI 0.2 passes on no more than that it failed, which the adapters of preview 1 say by status 1 as well.
+        // WASI passes on no more than that it failed, which the adapters of preview 1 say by status 1 as well.
         status => Err(retry(format!("exited with status {status}"), None)),
     })
 }

@@ -34,8 +34,8 @@ const AUTHORITY: &str = "function.wasmill.internal";
 /// How much of a refusing response's text becomes the reason, in characters.
 const REASON: usize = 300;
 
-/// What a handler set as its response.
-type Answer = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
+/// What a handler set as its response, or the name of the error that it set instead.
+pub(super) type Answer = Result<http::Response<HyperOutgoingBody>, String>;
 
 /// A request that a caller waits for the response to.
 pub(crate) struct Exchange {
@@ -54,7 +54,7 @@ pub(super) async fn call(proxy: &Proxy, store: &mut Store<Guest>, event: &Event)
         Err(why) => return Ok(Err(contract::Failure::Reject(why))),
     };
     let most = store.data().output_limit();
-    let response = handle(proxy, store, scheme, request, |response| collect(response, most)).await?;
+    let response = handle(proxy, store, scheme, request, |response| collect(response.head(), most)).await?;
     Ok(returned(response, store.data().given.mask()))
 }
 
@@ -71,7 +71,7 @@ pub(super) async fn exchange(
     };
     add_trace(request.headers_mut(), store.data())?;
     let scheme = if head.scheme == "https" { Scheme::Https } else { Scheme::Http };
-    let sent = handle(proxy, store, scheme, request, |response| send(response, speaker)).await?;
+    let sent = handle(proxy, store, scheme, request, |response| send(response.head(), speaker)).await?;
     Ok(sent.summary())
 }
 
@@ -112,7 +112,7 @@ where
 
 /// A response that a guest will set, or not.
 struct Response {
-    set: oneshot::Receiver<Answer>,
+    set: oneshot::Receiver<Result<http::Response<HyperOutgoingBody>, ErrorCode>>,
     /// The guest is done: what has not come by then never will.
     returned: CancellationToken,
 }
@@ -140,12 +140,14 @@ impl Response {
         let never = Broken("returned without a response (response-outparam.set was not called)");
         let answer = Self::awaited(set, &returned, never).await?;
         let answer = answer.map_err(|_| Broken("dropped its response-outparam without setting a response"))?;
-        Ok((answer, Chunks { returned }))
+        Ok((answer.map_err(|code| format!("{code:?}")), Chunks { returned }))
     }
 }
 
 /// Reads a response's body.
-struct Chunks {
+#[derive(Default)]
+pub(super) struct Chunks {
+    /// What has not come by then never will.
     returned: CancellationToken,
 }
 
@@ -159,14 +161,14 @@ impl Chunks {
 }
 
 /// A response that was sent to its caller.
-struct Sent {
+pub(super) struct Sent {
     status: StatusCode,
     bytes: u64,
 }
 
 impl Sent {
     /// What is recorded of it.
-    fn summary(&self) -> Returned {
+    pub(super) fn summary(&self) -> Returned {
         let status = self.status;
         if status.is_server_error() {
             return Err(retry(format!("answered with {status}"), None));
@@ -177,9 +179,12 @@ impl Sent {
 }
 
 /// Sends a response to its caller as it is made. A caller that hangs up ends the attempt.
-async fn send(response: Response, speaker: Speaker) -> wasmtime::Result<Sent> {
+pub(super) async fn send(
+    head: impl Future<Output = wasmtime::Result<(Answer, Chunks)>>,
+    speaker: Speaker,
+) -> wasmtime::Result<Sent> {
     let sending = async {
-        let (answer, chunks) = response.head().await?;
+        let (answer, chunks) = head.await?;
         let response = answer.map_err(Answered)?;
         let (head, mut body) = response.into_parts();
         let mut sent = Sent { status: head.status, bytes: 0 };
@@ -226,11 +231,11 @@ pub(crate) struct CallerGone;
 
 /// The guest set an error instead of a response.
 #[derive(Debug, thiserror::Error)]
-#[error("answered with an error instead of a response: {0:?}")]
-pub(crate) struct Answered(ErrorCode);
+#[error("answered with an error instead of a response: {0}")]
+pub(crate) struct Answered(String);
 
 /// The event as a request: the one that it carries, or itself in binary mode.
-fn request_of(event: &Event, guest: &Guest) -> Result<(Scheme, Request<Full<Bytes>>), String> {
+pub(super) fn request_of(event: &Event, guest: &Guest) -> Result<(Scheme, Request<Full<Bytes>>), String> {
     let data = event.data.clone().unwrap_or_default();
     let mut scheme = Scheme::Http;
     let mut request = if event.datacontenttype.as_deref() == Some(http_message::MEDIA_TYPE) {
@@ -260,7 +265,7 @@ fn request_of(event: &Event, guest: &Guest) -> Result<(Scheme, Request<Full<Byte
     Ok((scheme, request))
 }
 
-fn request_of_head<B>(head: &RequestHead, body: B) -> Result<Request<B>, String> {
+pub(super) fn request_of_head<B>(head: &RequestHead, body: B) -> Result<Request<B>, String> {
     let mut builder = Request::builder().method(head.method.as_str()).uri(head.target.as_str());
     for (name, value) in &head.headers {
         builder =
@@ -271,7 +276,7 @@ fn request_of_head<B>(head: &RequestHead, body: B) -> Result<Request<B>, String>
 }
 
 /// The attempt's place in its trace.
-fn add_trace(headers: &mut HeaderMap, guest: &Guest) -> wasmtime::Result<()> {
+pub(super) fn add_trace(headers: &mut HeaderMap, guest: &Guest) -> wasmtime::Result<()> {
     if let Some(execution) = &guest.execution {
         headers.insert("traceparent", HeaderValue::from_str(&execution.span.to_string())?);
         if let Some(state) = &execution.span.tracestate {
@@ -282,8 +287,11 @@ fn add_trace(headers: &mut HeaderMap, guest: &Guest) -> wasmtime::Result<()> {
 }
 
 /// A response, read to its end.
-async fn collect(response: Response, most: usize) -> wasmtime::Result<Collected> {
-    let (answer, chunks) = response.head().await?;
+pub(super) async fn collect(
+    head: impl Future<Output = wasmtime::Result<(Answer, Chunks)>>,
+    most: usize,
+) -> wasmtime::Result<Collected> {
+    let (answer, chunks) = head.await?;
     let response = match answer {
         Ok(response) => response,
         Err(code) => return Ok(Err(code)),
@@ -302,13 +310,13 @@ async fn collect(response: Response, most: usize) -> wasmtime::Result<Collected>
 }
 
 /// A whole response, or the error that the guest set instead.
-type Collected = Result<(StatusCode, HeaderMap, Bytes), ErrorCode>;
+pub(super) type Collected = Result<(StatusCode, HeaderMap, Bytes), String>;
 
 /// What a response says of the event: statuses that may pass are tried again, other refusals are not.
-fn returned(collected: Collected, mask: &Mask) -> Returned {
+pub(super) fn returned(collected: Collected, mask: &Mask) -> Returned {
     let (status, headers, data) = match collected {
         Ok(response) => response,
-        Err(code) => return Err(retry(format!("answered with an error instead of a response: {code:?}"), None)),
+        Err(code) => return Err(retry(format!("answered with an error instead of a response: {code}"), None)),
     };
     if status.is_success() {
         let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());

@@ -3,6 +3,7 @@
 mod command;
 mod event;
 mod http;
+mod later;
 
 pub(crate) use self::command::{Captured, Streams};
 pub(crate) use self::http::{Answered, CallerGone, Exchange};
@@ -31,6 +32,10 @@ pub(crate) enum Entry {
     Event(FunctionPre<Guest>),
     Http(ProxyPre<Guest>),
     Command(CommandPre<Guest>),
+    /// Of WASI 0.3.
+    LaterHttp(later::ServicePre<Guest>),
+    /// The same.
+    LaterCommand(later::CommandPre<Guest>),
 }
 
 /// The same of an instance.
@@ -38,11 +43,18 @@ pub(crate) enum Live {
     Event(Function),
     Http(Proxy),
     Command(Command),
+    LaterHttp(later::Service),
+    LaterCommand(later::Command),
 }
 
 impl Entry {
-    /// Every way into a linked component, the one first that is taken where a manifest names none.
-    pub(crate) fn all(component: &Component, linked: &InstancePre<Guest>) -> wasmtime::Result<Vec<Self>> {
+    /// Every way into a linked component, the one first that is taken where a manifest names none. Where a component is the same
+    /// for two versions of WASI, it is run by the one that is not experimental.
+    pub(crate) fn all(
+        component: &Component,
+        linked: &InstancePre<Guest>,
+        wasi_0_3: bool,
+    ) -> wasmtime::Result<Vec<Self>> {
         let exports = |name: &str| component.get_export_index(None, name).is_some();
         let mut entries = Vec::new();
         if exports("wasmill:function/handler@0.1.0") {
@@ -50,9 +62,13 @@ impl Entry {
         }
         if exports("wasi:http/incoming-handler@0.2.0") {
             entries.push(Self::Http(ProxyPre::new(linked.clone())?));
+        } else if wasi_0_3 && exports("wasi:http/handler@0.3.0") {
+            entries.push(Self::LaterHttp(later::ServicePre::new(linked.clone())?));
         }
         if exports("wasi:cli/run@0.2.0") {
             entries.push(Self::Command(CommandPre::new(linked.clone())?));
+        } else if wasi_0_3 && exports("wasi:cli/run@0.3.0") {
+            entries.push(Self::LaterCommand(later::CommandPre::new(linked.clone())?));
         }
         Ok(entries)
     }
@@ -60,9 +76,14 @@ impl Entry {
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Event(_) => Kind::Event,
-            Self::Http(_) => Kind::Http,
-            Self::Command(_) => Kind::Command,
+            Self::Http(_) | Self::LaterHttp(_) => Kind::Http,
+            Self::Command(_) | Self::LaterCommand(_) => Kind::Command,
         }
+    }
+
+    /// Whether an instance can be called again: a program ends, and a guest of WASI 0.3 may have left something going on.
+    pub(crate) fn serves_again(&self) -> bool {
+        matches!(self, Self::Event(_) | Self::Http(_))
     }
 
     /// Makes an instance: runs what the guest runs at its start, and finds what is called with the types that it should have.
@@ -71,6 +92,8 @@ impl Entry {
             Self::Event(function) => Live::Event(function.instantiate_async(store).await?),
             Self::Http(proxy) => Live::Http(proxy.instantiate_async(store).await?),
             Self::Command(command) => Live::Command(command.instantiate_async(store).await?),
+            Self::LaterHttp(service) => Live::LaterHttp(service.instantiate_async(store).await?),
+            Self::LaterCommand(command) => Live::LaterCommand(command.instantiate_async(store).await?),
         })
     }
 }
@@ -82,6 +105,8 @@ impl Live {
             Self::Event(function) => event::call(function, store, event).await,
             Self::Http(proxy) => http::call(proxy, store, event).await,
             Self::Command(command) => command::call(command, store).await,
+            Self::LaterHttp(service) => later::call(service, store, event).await,
+            Self::LaterCommand(command) => later::run(command, store).await,
         }
     }
 
@@ -89,7 +114,8 @@ impl Live {
     pub(crate) async fn exchange(&self, store: &mut Store<Guest>, exchange: Exchange) -> wasmtime::Result<Returned> {
         match self {
             Self::Http(proxy) => http::exchange(proxy, store, exchange).await,
-            Self::Event(_) | Self::Command(_) => wasmtime::bail!("it is not an HTTP handler"),
+            Self::LaterHttp(service) => later::exchange(service, store, exchange).await,
+            Self::Event(_) | Self::Command(_) | Self::LaterCommand(_) => wasmtime::bail!("it is not an HTTP handler"),
         }
     }
 }

@@ -14,8 +14,8 @@ use wasmtime::component::{HasSelf, Linker};
 use crate::bindings::Function;
 use crate::guest::Guest;
 
-/// Everything that a component can import.
-pub(crate) fn linker(wasmtime: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
+/// Everything that a component can import, what WASI 0.3 has only if `wasi_0_3`.
+pub(crate) fn linker(wasmtime: &wasmtime::Engine, wasi_0_3: bool) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(wasmtime);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
@@ -23,6 +23,10 @@ pub(crate) fn linker(wasmtime: &wasmtime::Engine) -> wasmtime::Result<Linker<Gue
     Function::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
     keyvalue::add_to_linker(&mut linker)?;
     logging::add_to_linker(&mut linker)?;
+    if wasi_0_3 {
+        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    }
     Ok(linker)
 }
 
@@ -35,7 +39,7 @@ mod tests {
     use wasmtime::component::Component;
 
     /// Something out of each interface: a function's name, or a resource's behind a '+'.
-    const SAMPLES: [(&str, &str); 39] = [
+    const SAMPLES: [(&str, &str); 61] = [
         ("wasi:cli/environment@0.2", "get-environment"),
         ("wasi:cli/exit@0.2", "exit"),
         ("wasi:cli/stderr@0.2", "get-stderr"),
@@ -75,12 +79,34 @@ mod tests {
         ("wasi:sockets/tcp-create-socket@0.2", "create-tcp-socket"),
         ("wasi:sockets/udp@0.2", "+udp-socket"),
         ("wasi:sockets/udp-create-socket@0.2", "create-udp-socket"),
+        ("wasi:cli/environment@0.3", "get-environment"),
+        ("wasi:cli/exit@0.3", "exit"),
+        ("wasi:cli/stderr@0.3", "write-via-stream"),
+        ("wasi:cli/stdin@0.3", "read-via-stream"),
+        ("wasi:cli/stdout@0.3", "write-via-stream"),
+        ("wasi:cli/terminal-input@0.3", "+terminal-input"),
+        ("wasi:cli/terminal-output@0.3", "+terminal-output"),
+        ("wasi:cli/terminal-stderr@0.3", "get-terminal-stderr"),
+        ("wasi:cli/terminal-stdin@0.3", "get-terminal-stdin"),
+        ("wasi:cli/terminal-stdout@0.3", "get-terminal-stdout"),
+        ("wasi:clocks/monotonic-clock@0.3", "now"),
+        ("wasi:clocks/system-clock@0.3", "now"),
+        ("wasi:filesystem/preopens@0.3", "get-directories"),
+        ("wasi:filesystem/types@0.3", "+descriptor"),
+        ("wasi:http/client@0.3", "send"),
+        ("wasi:http/types@0.3", "+fields"),
+        ("wasi:random/insecure@0.3", "get-insecure-random-u64"),
+        ("wasi:random/insecure-seed@0.3", "get-insecure-seed"),
+        ("wasi:random/random@0.3", "get-random-u64"),
+        ("wasi:sockets/ip-name-lookup@0.3", "resolve-addresses"),
+        ("wasi:sockets/types@0.3", "+tcp-socket"),
+        ("wasi:sockets/types@0.3", "+udp-socket"),
     ];
 
     /// What becomes of a component that imports a function of a type that it does not have, or a resource.
     fn link(interface: &str, sample: &str) -> Result<(), String> {
         let wasmtime = wasmtime::Engine::default();
-        let linker = super::linker(&wasmtime).unwrap();
+        let linker = super::linker(&wasmtime, true).unwrap();
         let item = match sample.strip_prefix('+') {
             Some(resource) => format!(r#"(export "{resource}" (type (sub resource)))"#),
             None => format!(r#"(export "{sample}" (func (param "unlikely" f32)))"#),
@@ -104,7 +130,8 @@ mod tests {
         let known: BTreeSet<_> = samples.clone().map(|(name, _)| name.to_owned()).collect();
         let said: BTreeSet<_> = wasmill_component::provided_interfaces().collect();
         let types_only: Vec<&str> = said.difference(&known).map(String::as_str).collect();
-        assert_eq!((types_only, known.difference(&said).count()), (vec!["wasmill:function/types@0.1"], 0));
+        let expected = vec!["wasi:cli/types@0.3", "wasi:clocks/types@0.3", "wasmill:function/types@0.1"];
+        assert_eq!((types_only, known.difference(&said).count()), (expected, 0));
         for (interface, sample) in samples {
             match link(interface, sample) {
                 Ok(()) => assert!(sample.starts_with('+'), "{interface}"),

@@ -1,4 +1,4 @@
-//! WASI 0.2 as guests see it: clocks and random numbers work, the environment is the manifest's, standard output becomes
+//! WASI as guests see it: clocks and random numbers work, the environment is the manifest's, standard output becomes
 //! log lines, and there are no files and no network.
 
 use std::io;

@@ -70,6 +70,7 @@ pub(crate) struct Versions {
     wasmtime: wasmtime::Engine,
     linker: Linker<Guest>,
     tables_per_slot: u32,
+    wasi_0_3: bool,
     memory: Mutex<Memory>,
     disk: Option<Disk>,
     compilations: Semaphore,
@@ -83,12 +84,13 @@ impl Versions {
         tables_per_slot: u32,
         settings: &EngineSettings,
     ) -> wasmtime::Result<Arc<Self>> {
-        let linker = crate::imports::linker(&wasmtime)?;
+        let linker = crate::imports::linker(&wasmtime, settings.wasi_0_3)?;
         let disk = settings.cache_dir.as_deref().and_then(|dir| open_disk(dir, &wasmtime, settings.cache_disk_bytes));
         Ok(Arc::new(Self {
             wasmtime,
             linker,
             tables_per_slot,
+            wasi_0_3: settings.wasi_0_3,
             memory: Mutex::new(Memory::new(settings.cache_components, settings.cache_memory_bytes)),
             disk,
             compilations: Semaphore::new(settings.compilations.max(1)),
@@ -173,7 +175,7 @@ impl Versions {
     fn link(&self, digest: Digest, component: &Component) -> Result<Prepared, PreflightError> {
         let mismatch = |e: wasmtime::Error| PreflightError::Mismatch(sentence(&e));
         let linked = self.linker.instantiate_pre(component).map_err(mismatch)?;
-        let entries = Entry::all(component, &linked).map_err(mismatch)?;
+        let entries = Entry::all(component, &linked, self.wasi_0_3).map_err(mismatch)?;
         if entries.is_empty() {
             return Err(PreflightError::Mismatch("it exports nothing that can be called".into()));
         }

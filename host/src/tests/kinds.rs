@@ -25,7 +25,7 @@ fn text_event(text: &str) -> Event {
     event
 }
 
-fn request(target: &str) -> Event {
+pub(super) fn request(target: &str) -> Event {
     let head = RequestHead {
         method: "GET".into(),
         target: target.into(),
@@ -45,7 +45,7 @@ fn output(attempt: &Attempt) -> (&str, Value) {
     (&output.content_type, data)
 }
 
-fn message(attempt: &Attempt) -> &str {
+pub(super) fn message(attempt: &Attempt) -> &str {
     attempt.report.message.as_deref().unwrap_or_default()
 }
 

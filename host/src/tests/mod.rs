@@ -5,6 +5,7 @@ mod guests;
 mod keyvalue;
 mod keyvalue_draft;
 mod kinds;
+mod later;
 mod outcomes;
 mod outgoing;
 mod real;

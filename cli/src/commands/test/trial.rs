@@ -13,6 +13,7 @@ use wasmill_domain::{Dispatch, Event, ExecutionId, LogLine, Manifest, Revision, 
 use wasmill_host::{Attempt, Emitted, Engine, EngineSettings, Invocation, Prepared};
 
 use super::case::Expected;
+use crate::args::Wasi;
 use crate::exit::Result;
 use crate::project::Project;
 use crate::wiring::offline;
@@ -65,11 +66,12 @@ pub(super) enum Content {
 
 impl Bench {
     /// Makes the function ready, and says what a deploy would have against it.
-    pub(super) async fn new(project: Project, cache: &Path) -> Result<Self> {
+    pub(super) async fn new(project: Project, cache: &Path, wasi: Wasi) -> Result<Self> {
         let settings = EngineSettings {
             slots: 16,
             warm_instances: 0,
             cache_dir: Some(cache.to_owned()),
+            wasi_0_3: wasi.wasi_0_3,
             ..EngineSettings::default()
         };
         let buckets = tempfile::tempdir().context("a temporary folder")?;

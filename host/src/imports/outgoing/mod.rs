@@ -101,6 +101,10 @@ impl WasiHttpHooks for Outgoing {
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
         WRITE_AT_ONCE
     }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        WRITE_AT_ONCE
+    }
 }
 
 /// Checks what can be checked at once, and starts the exchange where bytes are moved.

@@ -1,0 +1,106 @@
+//! Components for WASI 0.3, where they are let run: handlers and commands. Requests, responses and ends mean what they mean for those of
+//! WASI 0.2.
+
+use std::future::poll_fn;
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::{Request, Uri};
+use wasmill_domain::Event;
+use wasmtime::Store;
+use wasmtime::component::Accessor;
+pub(super) use wasmtime_wasi::p3::bindings::{Command, CommandPre};
+use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+pub(super) use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
+use wasmtime_wasi_http::{Error as WasiHttpError, WasiHttpView as _, p3};
+
+use super::http::{Answer, Chunks, Exchange};
+use super::{Returned, command, contract, http as entry};
+use crate::guest::Guest;
+
+/// Runs a program.
+pub(super) async fn run(command: &Command, store: &mut Store<Guest>) -> wasmtime::Result<Returned> {
+    let ended = store.run_concurrent(async |guest| {
+        let ended = command.wasi_cli_run().call_run(guest).await?;
+        rest(guest).await;
+        Ok(ended)
+    });
+    let ended = ended.await.flatten();
+    command::returned(ended, store.data())
+}
+
+/// An event as a request, and the response as its result.
+pub(super) async fn call(service: &Service, store: &mut Store<Guest>, event: &Event) -> wasmtime::Result<Returned> {
+    let (scheme, request) = match entry::request_of(event, store.data()) {
+        Ok(request) => request,
+        Err(why) => return Ok(Err(contract::Failure::Reject(why))),
+    };
+    let most = store.data().output_limit();
+    let collected = store.run_concurrent(async |guest| {
+        let collected = entry::collect(handle(service, guest, scheme, request), most).await?;
+        rest(guest).await;
+        Ok(collected)
+    });
+    let collected = collected.await.flatten()?;
+    Ok(entry::returned(collected, store.data().given.mask()))
+}
+
+/// A request whose response goes to its caller as it is made.
+pub(super) async fn exchange(
+    service: &Service,
+    store: &mut Store<Guest>,
+    exchange: Exchange,
+) -> wasmtime::Result<Returned> {
+    let Exchange { head, body, speaker } = exchange;
+    let mut request = match entry::request_of_head(&head, body) {
+        Ok(request) => request,
+        Err(why) => return Ok(Err(contract::Failure::Reject(why))),
+    };
+    entry::add_trace(request.headers_mut(), store.data())?;
+    let scheme = if head.scheme == "https" { Scheme::Https } else { Scheme::Http };
+    let sent = store.run_concurrent(async |guest| {
+        let sent = entry::send(handle(service, guest, scheme, request), speaker).await?;
+        rest(guest).await;
+        Ok(sent)
+    });
+    Ok(sent.await.flatten()?.summary())
+}
+
+/// Waits until the guest is done with what it has started and not waited for.
+async fn rest(guest: &Accessor<Guest>) {
+    poll_fn(|context| guest.poll_no_interesting_tasks(context)).await;
+}
+
+/// Calls the handler, which goes on after its response's head.
+async fn handle<B>(
+    service: &Service,
+    guest: &Accessor<Guest>,
+    scheme: Scheme,
+    request: Request<B>,
+) -> wasmtime::Result<(Answer, Chunks)>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<WasiHttpError>,
+{
+    let request = absolute(scheme, request)?;
+    // How the request's body fared, the guest is told; nobody else asks.
+    let request = guest.with(|mut store| p3::Request::from_http(store.data_mut().http().hooks, request).0);
+    let answer = match service.handle(guest, request).await? {
+        Ok(response) => Ok(guest.with(|store| response.into_http(store, async { Ok(()) }))?),
+        Err(code) => Err(format!("{code:?}")),
+    };
+    Ok((answer, Chunks::default()))
+}
+
+/// The request with its host in its URI, where WASI 0.3 looks for it.
+fn absolute<B>(scheme: Scheme, mut request: Request<B>) -> wasmtime::Result<Request<B>> {
+    let scheme = if matches!(scheme, Scheme::Https) { "https" } else { "http" };
+    let mut uri = std::mem::take(request.uri_mut()).into_parts();
+    let host = request.headers_mut().remove(HOST);
+    if let Some(host) = host {
+        uri.authority = Some(host.as_bytes().try_into()?);
+    }
+    uri.scheme = Some(scheme.try_into()?);
+    *request.uri_mut() = Uri::from_parts(uri)?;
+    Ok(request)
+}
