@@ -82,7 +82,7 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<WasiHttpError>,
 {
-    let request = absolute(scheme, request)?;
+    let request = absolute(&scheme, request)?;
     // How the request's body fared, the guest is told; nobody else asks.
     let request = guest.with(|mut store| p3::Request::from_http(store.data_mut().http().hooks, request).0);
     let answer = match service.handle(guest, request).await? {
@@ -93,7 +93,7 @@ where
 }
 
 /// The request with its host in its URI, where WASI 0.3 looks for it.
-fn absolute<B>(scheme: Scheme, mut request: Request<B>) -> wasmtime::Result<Request<B>> {
+fn absolute<B>(scheme: &Scheme, mut request: Request<B>) -> wasmtime::Result<Request<B>> {
     let scheme = if matches!(scheme, Scheme::Https) { "https" } else { "http" };
     let mut uri = std::mem::take(request.uri_mut()).into_parts();
     let host = request.headers_mut().remove(HOST);
