@@ -18,7 +18,7 @@ use serde_json::Value;
 
 /// How long anything may take before a test gives up. Generous: the machine may be busy, and waiting costs nothing where
 /// the condition is met at once.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A client of HTTP that trusts no certificate.
 pub(crate) fn http() -> reqwest::ClientBuilder {
