@@ -9,43 +9,37 @@ use crate::exports::{Interface, shown};
 /// What a manifest grants with one of its keys.
 pub(crate) struct Grant {
     package: &'static str,
-    /// The interface; `None` is every one of the package.
-    interface: Option<&'static str>,
+    /// The interfaces; none is every one of the package.
+    interfaces: &'static [&'static str],
     is_granted: fn(&Manifest) -> bool,
     /// What to add to a manifest that does not grant it.
     line: &'static str,
 }
 
 /// One row for each capability. What no row names is granted to every function.
-static GRANTS: [Grant; 5] = [
+static GRANTS: [Grant; 4] = [
     Grant {
         package: "wasi:http",
-        interface: Some("outgoing-handler"),
-        is_granted: |manifest| manifest.allowed_hosts.is_some(),
-        line: r#"allowed_hosts = ["https://api.example.com"]"#,
-    },
-    // The same in WASI 0.3.
-    Grant {
-        package: "wasi:http",
-        interface: Some("client"),
+        // Of WASI 0.2 and of 0.3.
+        interfaces: &["outgoing-handler", "client"],
         is_granted: |manifest| manifest.allowed_hosts.is_some(),
         line: r#"allowed_hosts = ["https://api.example.com"]"#,
     },
     Grant {
         package: "wasi:config",
-        interface: None,
+        interfaces: &[],
         is_granted: |manifest| manifest.config.is_some() || manifest.secrets.is_some(),
         line: r#"config = { region = "eu" }"#,
     },
     Grant {
         package: "wasmill:function",
-        interface: Some("secrets"),
+        interfaces: &["secrets"],
         is_granted: |manifest| manifest.secrets.is_some(),
         line: r#"secrets = { API_TOKEN = "api-token" }"#,
     },
     Grant {
         package: "wasi:keyvalue",
-        interface: None,
+        interfaces: &[],
         is_granted: |manifest| manifest.keyvalue.is_some(),
         line: r#"keyvalue = { default = "function" }"#,
     },
@@ -78,7 +72,7 @@ impl Grant {
     }
 
     fn is_for(&self, import: Interface<'_>) -> bool {
-        import.package == self.package && self.interface.is_none_or(|interface| import.name == interface)
+        import.package == self.package && (self.interfaces.is_empty() || self.interfaces.contains(&import.name))
     }
 }
 

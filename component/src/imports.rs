@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::exports::{Interface, shown};
 
-/// A package that the host links.
+/// A package that the host links, or the part of it that is the same in these versions.
 struct Package {
     name: &'static str,
     versions: Versions,
@@ -14,22 +14,22 @@ struct Package {
 
 /// In which versions.
 enum Versions {
-    /// Releases on one track: with semantic versions, 0.2.0 to 0.2.999 are one.
-    Track(u64, u64),
+    /// Releases on these tracks: with semantic versions, 0.2.0 to 0.2.999 are one.
+    Tracks(&'static [(u64, u64)]),
     /// Versions that are not released, each of which is like itself only.
     Exactly(&'static [&'static str]),
 }
 
 /// Everything that the host links, WASI 0.3 only where it is let. A test of the host holds this against its linker.
-const PROVIDED: [Package; 17] = [
+const PROVIDED: [Package; 18] = [
     Package {
         name: "wasmill:function",
-        versions: Versions::Track(0, 1),
+        versions: Versions::Tracks(&[(0, 1)]),
         interfaces: &["context", "log", "secrets", "types"],
     },
     Package {
         name: "wasi:cli",
-        versions: Versions::Track(0, 2),
+        versions: Versions::Tracks(&[(0, 2), (0, 3)]),
         interfaces: &[
             "environment",
             "exit",
@@ -43,15 +43,21 @@ const PROVIDED: [Package; 17] = [
             "terminal-stdout",
         ],
     },
-    Package { name: "wasi:clocks", versions: Versions::Track(0, 2), interfaces: &["monotonic-clock", "wall-clock"] },
+    Package { name: "wasi:clocks", versions: Versions::Tracks(&[(0, 2)]), interfaces: &["wall-clock"] },
+    Package { name: "wasi:clocks", versions: Versions::Tracks(&[(0, 2), (0, 3)]), interfaces: &["monotonic-clock"] },
     Package {
         name: "wasi:config",
         versions: Versions::Exactly(&["0.2.0-rc.1", "0.2.0-draft", "0.2.0-draft-2024-09-27"]),
         interfaces: &["store"],
     },
-    Package { name: "wasi:filesystem", versions: Versions::Track(0, 2), interfaces: &["preopens", "types"] },
-    Package { name: "wasi:http", versions: Versions::Track(0, 2), interfaces: &["outgoing-handler", "types"] },
-    Package { name: "wasi:io", versions: Versions::Track(0, 2), interfaces: &["error", "poll", "streams"] },
+    Package {
+        name: "wasi:filesystem",
+        versions: Versions::Tracks(&[(0, 2), (0, 3)]),
+        interfaces: &["preopens", "types"],
+    },
+    Package { name: "wasi:http", versions: Versions::Tracks(&[(0, 2)]), interfaces: &["outgoing-handler"] },
+    Package { name: "wasi:http", versions: Versions::Tracks(&[(0, 2), (0, 3)]), interfaces: &["types"] },
+    Package { name: "wasi:io", versions: Versions::Tracks(&[(0, 2)]), interfaces: &["error", "poll", "streams"] },
     Package {
         name: "wasi:keyvalue",
         versions: Versions::Exactly(&["0.2.0-draft", "0.2.0-draft2"]),
@@ -60,52 +66,20 @@ const PROVIDED: [Package; 17] = [
     Package { name: "wasi:logging", versions: Versions::Exactly(&["0.1.0-draft"]), interfaces: &["logging"] },
     Package {
         name: "wasi:random",
-        versions: Versions::Track(0, 2),
+        versions: Versions::Tracks(&[(0, 2), (0, 3)]),
         interfaces: &["insecure", "insecure-seed", "random"],
     },
     Package {
         name: "wasi:sockets",
-        versions: Versions::Track(0, 2),
-        interfaces: &[
-            "instance-network",
-            "ip-name-lookup",
-            "network",
-            "tcp",
-            "tcp-create-socket",
-            "udp",
-            "udp-create-socket",
-        ],
+        versions: Versions::Tracks(&[(0, 2)]),
+        interfaces: &["instance-network", "network", "tcp", "tcp-create-socket", "udp", "udp-create-socket"],
     },
-    Package {
-        name: "wasi:cli",
-        versions: Versions::Track(0, 3),
-        interfaces: &[
-            "environment",
-            "exit",
-            "stderr",
-            "stdin",
-            "stdout",
-            "terminal-input",
-            "terminal-output",
-            "terminal-stderr",
-            "terminal-stdin",
-            "terminal-stdout",
-            "types",
-        ],
-    },
-    Package {
-        name: "wasi:clocks",
-        versions: Versions::Track(0, 3),
-        interfaces: &["monotonic-clock", "system-clock", "types"],
-    },
-    Package { name: "wasi:filesystem", versions: Versions::Track(0, 3), interfaces: &["preopens", "types"] },
-    Package { name: "wasi:http", versions: Versions::Track(0, 3), interfaces: &["client", "types"] },
-    Package {
-        name: "wasi:random",
-        versions: Versions::Track(0, 3),
-        interfaces: &["insecure", "insecure-seed", "random"],
-    },
-    Package { name: "wasi:sockets", versions: Versions::Track(0, 3), interfaces: &["ip-name-lookup", "types"] },
+    Package { name: "wasi:sockets", versions: Versions::Tracks(&[(0, 2), (0, 3)]), interfaces: &["ip-name-lookup"] },
+    // What only WASI 0.3 has.
+    Package { name: "wasi:cli", versions: Versions::Tracks(&[(0, 3)]), interfaces: &["types"] },
+    Package { name: "wasi:clocks", versions: Versions::Tracks(&[(0, 3)]), interfaces: &["system-clock", "types"] },
+    Package { name: "wasi:http", versions: Versions::Tracks(&[(0, 3)]), interfaces: &["client"] },
+    Package { name: "wasi:sockets", versions: Versions::Tracks(&[(0, 3)]), interfaces: &["types"] },
 ];
 
 /// Packages that exist and that the host does not link. Their absence is a decision, not a riddle.
@@ -203,14 +177,14 @@ impl Versions {
     /// Whether `wanted` is in one of them.
     fn have(&self, wanted: &Interface<'_>) -> bool {
         match self {
-            Self::Track(major, minor) => wanted.is_on_track(*major, *minor),
+            Self::Tracks(tracks) => tracks.iter().any(|&(major, minor)| wanted.is_on_track(major, minor)),
             Self::Exactly(versions) => versions.iter().any(|version| wanted.is_exactly(version)),
         }
     }
 
     fn shown(&self) -> Vec<String> {
         match self {
-            Self::Track(major, minor) => vec![format!("{major}.{minor}")],
+            Self::Tracks(tracks) => tracks.iter().map(|(major, minor)| format!("{major}.{minor}")).collect(),
             Self::Exactly(versions) => versions.iter().map(|&version| version.to_owned()).collect(),
         }
     }
