@@ -135,7 +135,13 @@ fn answers(c: &mut Criterion) {
         let store = SqliteStore::open(&dir.path().join("db"), SqliteSettings::default()).await.unwrap();
         store.put_artifact(Digest::of(b""), Bytes::new()).await.unwrap();
         let tenant = TenantName::default();
-        let deploy = Change::Deploy { tenant, digest: Digest::of(b""), manifest: manifest(), at: Timestamp::now() };
+        let deploy = Change::Deploy {
+            tenant,
+            digest: Digest::of(b""),
+            manifest: manifest(),
+            hostnames: Arc::default(),
+            at: Timestamp::now(),
+        };
         store.define(&deploy).await.unwrap();
         let store: Arc<dyn Store> = Arc::new(store);
         let settings = EmbeddedSettings { queue_bytes: 1 << 30, total_bytes: 1 << 30, ..EmbeddedSettings::default() };

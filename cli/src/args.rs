@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use wasmill_domain::manifest::Kind;
 use wasmill_domain::units::Span;
 use wasmill_domain::{
-    BucketName, EventType, ExecutionId, FunctionName, KeyRole, Outcome, SecretName, State, TenantName,
+    BucketName, EventType, ExecutionId, FunctionName, HostnamePattern, KeyRole, Outcome, SecretName, State, TenantName,
 };
 
 use crate::templates::Language;
@@ -126,6 +126,9 @@ pub(crate) enum Command {
     /// List, show, set and delete what functions keep in their buckets (wasi:keyvalue)
     #[command(subcommand)]
     Keyvalue(Keyvalue),
+    /// List, grant and revoke host names for a tenant's HTTP triggers (--tenant says whose)
+    #[command(subcommand)]
+    Hostnames(Hostnames),
     /// Create, list and delete API keys
     #[command(subcommand)]
     Keys(Keys),
@@ -158,6 +161,10 @@ pub(crate) struct Dev {
     /// as 127.0.0.0/8; may be given several times
     #[arg(long, env = "WASMILL_ALLOW_NETWORK", value_delimiter = ',', value_name = "CIDR")]
     pub(crate) allow_network: Vec<IpNet>,
+
+    /// A host name that functions may have HTTP triggers under, or '*.' and a name for all below it; may be given several times
+    #[arg(long, env = "WASMILL_HOSTNAME", value_delimiter = ',', value_name = "NAME")]
+    pub(crate) hostname: Vec<HostnamePattern>,
 
     /// The listener's certificate, in PEM: it speaks HTTPS then. Read again when the file changes
     #[arg(long, env = "WASMILL_TLS_CERTIFICATE", requires = "tls_key", value_name = "FILE")]
@@ -466,6 +473,22 @@ pub(crate) struct WhichBucket {
     /// The function whose own bucket it is; without it, the one that the tenant's functions share
     #[arg(long, value_name = "NAME")]
     pub(crate) function: Option<FunctionName>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Hostnames {
+    /// List the host names that are granted, with an operator's key those of every tenant
+    List,
+    /// Let the tenant's functions have HTTP triggers under a host name
+    Grant {
+        /// A name, or '*.' and a name: every name below it
+        hostname: HostnamePattern,
+    },
+    /// Take a host name back; triggers under it do not answer any more
+    Revoke {
+        /// As it was granted
+        hostname: HostnamePattern,
+    },
 }
 
 #[derive(Subcommand)]

@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod deploy;
 pub(crate) mod executions;
 pub(crate) mod functions;
+pub(crate) mod hostnames;
 pub(crate) mod invoke;
 pub(crate) mod keys;
 pub(crate) mod keyvalue;

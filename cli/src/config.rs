@@ -2,15 +2,15 @@
 
 mod load;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::Deserialize;
-use wasmill_domain::HostLabel;
 use wasmill_domain::units::{ByteSize, Span};
+use wasmill_domain::{HostLabel, HostnamePattern, HostnameRules, TenantName};
 use wasmill_store::{BucketQuota, MAX_BATCH_BYTES};
 
 pub(crate) use load::load;
@@ -99,8 +99,19 @@ pub(crate) struct Gateway {
     pub(crate) header_timeout: Span,
     /// How long a connection without requests is kept: 10 ms to 1 h.
     pub(crate) idle_timeout: Span,
+    /// Names that the gateway is reached by itself: no function answers under them, whoever was granted them. At most 1,000.
+    pub(crate) public_names: BTreeSet<HostnamePattern>,
+    /// Whose functions may have triggers under which host names, besides what the API grants. At most 1,000.
+    pub(crate) hostnames: BTreeMap<HostnamePattern, TenantName>,
     /// The listener's certificate.
     pub(crate) tls: GatewayTls,
+}
+
+impl Gateway {
+    /// What it says of host names, as the gateway takes it.
+    pub(crate) fn hostname_rules(&self) -> HostnameRules {
+        HostnameRules { own: self.public_names.clone(), granted: self.hostnames.clone() }
+    }
 }
 
 /// The certificate of the gateway's listener, in files that are looked at again when they change. Default: none, and no TLS.
@@ -234,6 +245,8 @@ impl Default for Gateway {
             max_streams: 128,
             header_timeout: Span(Duration::from_secs(30)),
             idle_timeout: Span(Duration::from_secs(60)),
+            public_names: BTreeSet::new(),
+            hostnames: BTreeMap::new(),
             tls: GatewayTls::default(),
         }
     }
@@ -321,6 +334,10 @@ impl Config {
         within("gateway.max_streams", (1..=10_000).contains(&gateway.max_streams), "1 to 10,000")?;
         within("gateway.header_timeout", patience.contains(&gateway.header_timeout.0), "10ms to 1h")?;
         within("gateway.idle_timeout", patience.contains(&gateway.idle_timeout.0), "10ms to 1h")?;
+        within("gateway.public_names", gateway.public_names.len() <= 1_000, "at most 1,000 names")?;
+        let claimable = gateway.hostnames.keys().all(|pattern| pattern.check_claimable().is_ok());
+        within("gateway.hostnames", gateway.hostnames.len() <= 1_000, "at most 1,000 names")?;
+        within("gateway.hostnames", claimable, "names with a dot, neither addresses nor localhost")?;
         let GatewayTls { certificate, key } = &gateway.tls;
         within("gateway.tls.certificate", certificate.is_some() || key.is_none(), "there with gateway.tls.key")?;
         within("gateway.tls.key", key.is_some() || certificate.is_none(), "there with gateway.tls.certificate")

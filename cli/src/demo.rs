@@ -43,6 +43,7 @@ pub(crate) async fn run(args: Demo, json: bool) -> Result {
         listen: ([127, 0, 0, 1], 0).into(),
         data: data.path().to_owned(),
         retention: Duration::from_secs(86_400),
+        hostnames: Vec::new(),
         allowed_networks: Vec::new(),
         tls: None,
         wasi_0_3: false,

@@ -18,6 +18,7 @@ pub(crate) async fn run(args: Dev, remote: Remote) -> Result {
         data: args.data.clone(),
         retention: args.retention.0,
         allowed_networks: args.allow_network,
+        hostnames: args.hostname,
         tls: args.tls_certificate.clone().zip(args.tls_key),
         wasi_0_3: args.wasi.wasi_0_3,
     };

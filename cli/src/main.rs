@@ -54,6 +54,7 @@ fn main() -> ExitCode {
         Command::Invoke(invoke) => run.with(commands::invoke::run(invoke, remote)),
         Command::Ready => run.with(commands::ready::run(remote)),
         Command::Keyvalue(verb) => run.with(commands::keyvalue::run(verb, remote)),
+        Command::Hostnames(verb) => run.with(commands::hostnames::run(verb, remote)),
         Command::Keys(verb) => run.with(commands::keys::run(verb, remote)),
     };
     exit::report(result)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::hostname::HostnamePattern;
 use crate::key::KeyDefinition;
 use crate::manifest::Manifest;
 use crate::names::{EventType, FunctionName, TenantName};
@@ -33,6 +34,8 @@ pub struct Definitions {
     pub schemas: Vec<SchemaDefinition>,
     /// The API keys.
     pub keys: Vec<KeyDefinition>,
+    /// The host names that were granted by the API.
+    pub hostnames: Vec<HostnameDefinition>,
     /// Functions that were deleted, while their queues may still hold something.
     pub deleted: Vec<(TenantName, FunctionName)>,
 }
@@ -67,4 +70,15 @@ pub struct SchemaDefinition {
     pub schema: Arc<serde_json::Value>,
     /// When this version was put.
     pub updated_at: Timestamp,
+}
+
+/// A host name, or all below one, that an operator granted to a tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostnameDefinition {
+    /// Which names.
+    pub pattern: HostnamePattern,
+    /// Whose they are.
+    pub tenant: TenantName,
+    /// When they were granted.
+    pub granted_at: Timestamp,
 }

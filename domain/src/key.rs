@@ -16,6 +16,28 @@ use crate::timestamp::Timestamp;
 /// can be shown once only.
 pub struct ApiKey(String);
 
+/// How a key begins.
+const PREFIX: &[u8] = b"wm_";
+
+/// How many characters follow: 32 bytes in base64.
+const SECRET_LENGTH: usize = 43;
+
+/// Overwrites with `*` every text that has the form of a key, so that no key is kept or handed on by mistake, and says
+/// whether there was one. The length stays.
+pub fn mask_keys(text: &mut [u8]) -> bool {
+    let is_of_key = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    let mut is_masked = false;
+    let mut at = 0;
+    while let Some(found) = text[at..].windows(PREFIX.len()).position(|window| window == PREFIX) {
+        at += found + PREFIX.len();
+        if text[at..].iter().take_while(|b| is_of_key(b)).count() == SECRET_LENGTH {
+            text[at..at + SECRET_LENGTH].fill(b'*');
+            is_masked = true;
+        }
+    }
+    is_masked
+}
+
 /// What a key may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -103,5 +125,24 @@ mod tests {
         assert_ne!(a.reveal(), b.reveal());
         assert_eq!(a.reveal().len(), 46);
         assert_eq!(ApiKey::hash_of(a.reveal()), ApiKey::hash_of(a.reveal()));
+    }
+
+    #[test]
+    fn keys_are_masked_wherever_they_stand() {
+        let key = ApiKey::generate().unwrap();
+        let key = key.reveal();
+        let stars = format!("wm_{}", "*".repeat(43));
+        let masked = |text: &str| {
+            let mut bytes = text.as_bytes().to_vec();
+            mask_keys(&mut bytes).then(|| String::from_utf8(bytes).unwrap())
+        };
+        for (before, after) in [("", ""), ("Bearer ", ""), ("a=wm_&key=", "&b=1"), ("wm_wm_ ", "\r\n"), ("\"", "\"")] {
+            let expected = format!("{before}{stars}{after}");
+            assert_eq!(masked(&format!("{before}{key}{after}")), Some(expected), "{before} {after}");
+        }
+        assert_eq!(masked(&format!("{key} {key}")), Some(format!("{stars} {stars}")));
+        for other in ["", "wm_", "wm_short", &format!("{key}x"), &key[3..]] {
+            assert_eq!(masked(other), None, "{other}");
+        }
     }
 }

@@ -208,6 +208,7 @@ impl Manifest {
         within("description", self.description.len() <= 1024, "must be at most 1,024 bytes long")?;
         within("runs_on", self.runs_on.len() <= 16, "a function asks for at most 16 labels")?;
         within("trigger", self.triggers.len() <= 64, "a function has at most 64 triggers")?;
+        self.check_routes()?;
         within("limits.fuel", (1_000..=1_000_000_000_000_000).contains(&limits.fuel), "must be 1,000 to 10^15")?;
         within("limits.memory", (64 << 10..=4 << 30).contains(&limits.memory.0), "must be 64KiB to 4GiB")?;
         let timeout = limits.timeout.0.as_millis();
@@ -232,6 +233,24 @@ impl Manifest {
         let buckets = self.keyvalue.as_ref().map_or(0, BTreeMap::len);
         within("keyvalue", buckets <= 16, "a function names at most 16 buckets")?;
         self.check_settings()
+    }
+}
+
+impl Manifest {
+    /// Checks what HTTP triggers have in common.
+    fn check_routes(&self) -> Result<(), Error> {
+        for (i, trigger) in self.triggers.iter().enumerate() {
+            if trigger.as_http().is_some_and(|trigger| trigger.methods.len() > 32) {
+                return Err(out_of_bounds(&format!("trigger[{i}].methods"), "a trigger names at most 32 methods"));
+            }
+        }
+        match crate::routes::repeated(&self.triggers) {
+            Some((later, earlier)) => {
+                let message = format!("trigger[{earlier}] has this route already: host, path and method are the same");
+                Err(out_of_bounds(&format!("trigger[{later}].http"), &message))
+            }
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,13 +1,14 @@
 //! What is defined, indexed for the way of an event: which functions a type reaches, and by which schemas it is
 //! checked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::definition::{Definitions, FunctionDefinition, Revision, SchemaDefinition};
+use crate::definition::{Definitions, FunctionDefinition, HostnameDefinition, Revision, SchemaDefinition};
 use crate::digest::Digest;
+use crate::hostname::{HostnameGrants, HostnameOwner, HostnameRules};
 use crate::key::KeyDefinition;
 use crate::manifest::Trigger;
 use crate::names::{EventPattern, EventType, FunctionName, TenantName};
@@ -21,8 +22,10 @@ pub struct Registry {
     tenants: HashMap<TenantName, Tenant>,
     keys: HashMap<Digest, KeyDefinition>,
     deleted: Vec<(TenantName, FunctionName)>,
-    /// Whose the host names are that HTTP triggers name.
-    hosts: HashMap<String, TenantName>,
+    /// The host names that HTTP triggers name, whoever owns them.
+    hosts: HashSet<String>,
+    hostnames: Vec<HostnameDefinition>,
+    grants: HostnameGrants,
 }
 
 #[derive(Debug, Default)]
@@ -122,14 +125,11 @@ impl Registry {
             let event_type = schema.event_type.clone();
             tenant.schemas.insert(event_type, TypeSchema { definition: Arc::new(schema), compiled });
         }
-        let mut names: Vec<&TenantName> = tenants.keys().collect();
-        // A deploy that names another tenant's host is refused; where two came at once, the order of names decides.
-        names.sort_unstable_by(|a, b| b.cmp(a));
-        let hosts =
-            names.into_iter().flat_map(|name| tenants[name].routes.hosts().map(|host| (host.to_owned(), name.clone())));
-        let hosts = hosts.collect();
+        let hosts = tenants.values().flat_map(|tenant| tenant.routes.hosts()).map(str::to_owned).collect();
+        let hostnames = definitions.hostnames;
+        let grants = hostnames.iter().map(|granted| (granted.pattern.clone(), granted.tenant.clone())).collect();
         let keys = definitions.keys.into_iter().map(|key| (key.hash, key)).collect();
-        Self { revision: definitions.revision, tenants, keys, deleted: definitions.deleted, hosts }
+        Self { revision: definitions.revision, tenants, keys, deleted: definitions.deleted, hosts, hostnames, grants }
     }
 
     /// The revision that is indexed.
@@ -157,10 +157,25 @@ impl Registry {
         Some(&self.tenants.get(tenant)?.routes)
     }
 
-    /// The tenant whose functions answer requests for `host`, and its routes.
-    pub fn routes_of_host(&self, host: &str) -> Option<(&TenantName, &Routes)> {
-        let tenant = self.hosts.get(host)?;
-        Some((tenant, self.routes(tenant)?))
+    /// The tenant whose functions answer requests for `host`, which is in lower case and has no port, and its routes: the
+    /// name's owner, if one of its triggers names it. A trigger of another tenant has no effect.
+    pub fn routes_of_host<'a>(&'a self, rules: &'a HostnameRules, host: &str) -> Option<(&'a TenantName, &'a Routes)> {
+        // Nearly every request ends here.
+        if !self.hosts.contains(host) {
+            return None;
+        }
+        let HostnameOwner::Tenant(tenant) = rules.owner(&self.grants, &host.parse().ok()?) else { return None };
+        Some((tenant, self.routes(tenant)?)).filter(|(_, routes)| routes.has_host(host))
+    }
+
+    /// Whose host names are by the API.
+    pub fn hostname_grants(&self) -> &HostnameGrants {
+        &self.grants
+    }
+
+    /// The host names that were granted by the API, by pattern.
+    pub fn hostnames(&self) -> &[HostnameDefinition] {
+        &self.hostnames
     }
 
     /// The functions of one tenant, by name.

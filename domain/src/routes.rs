@@ -1,18 +1,25 @@
 //! Which function answers an HTTP request.
+//!
+//! A path is found first, then the method: where the most exact pattern that matches a path has no trigger for the
+//! method, the answer is 405, whatever less exact patterns have.
+
+mod claim;
+mod paths;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use matchit::Router;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use crate::definition::FunctionDefinition;
-use crate::manifest::http::{HttpTrigger, Method, PathPattern};
-use crate::manifest::{Manifest, Trigger};
-use crate::names::FunctionName;
+use crate::manifest::http::HttpTrigger;
 use crate::registry::{Check, Refusal};
 use crate::schema::{CompileError, Schema};
+
+pub use claim::RouteClaim;
+pub(crate) use claim::repeated;
+use paths::PathTree;
 
 /// The HTTP triggers of one tenant's functions, indexed by host name and path.
 #[derive(Debug, Default)]
@@ -22,13 +29,9 @@ pub struct Routes {
     hosts: HashMap<String, Paths>,
 }
 
+/// The routes of each path; those of one path differ in their methods.
 #[derive(Debug, Default)]
-struct Paths {
-    router: Router<usize>,
-    /// The routes of each path, by its place in the router; those of one path differ in their methods.
-    routes: Vec<Vec<Route>>,
-    places: HashMap<String, usize>,
-}
+struct Paths(PathTree<Vec<Route>>);
 
 /// A function and the trigger by which it is reached.
 #[derive(Clone, Debug)]
@@ -75,19 +78,17 @@ impl Route {
         self.check.as_ref()?.schema.as_ref().ok()
     }
 
+    /// Whether the trigger names the method, or every method.
     fn answers(&self, method: &str) -> bool {
-        self.trigger().is_some_and(|trigger| has_method(&trigger.methods, method))
+        self.trigger().is_some_and(|trigger| {
+            trigger.methods.is_empty() || trigger.methods.iter().any(|named| named.as_str() == method)
+        })
     }
 }
 
-/// Whether a trigger with these methods answers `method`. `HEAD` is answered where `GET` is.
-fn has_method(methods: &[Method], method: &str) -> bool {
-    let has = |wanted: &str| methods.iter().any(|method| method.as_str() == wanted);
-    methods.is_empty() || has(method) || (method == "HEAD" && has("GET"))
-}
-
 impl Routes {
-    /// Adds a function's HTTP triggers. A route that another function has already stays that function's.
+    /// Adds a function's HTTP triggers. The store lets no two functions have the same route; were there two, the one that
+    /// is added first would answer.
     pub(crate) fn add(
         &mut self,
         function: &Arc<FunctionDefinition>,
@@ -101,13 +102,13 @@ impl Routes {
             };
             let owner = || format!("function {}", function.name);
             let check = trigger.schema.as_ref().map(|schema| Check { owner: owner(), schema: compile(schema) });
-            paths.add(&trigger.http, Route { function: Arc::clone(function), trigger: place, check });
+            paths.0.entry(&trigger.http).push(Route { function: Arc::clone(function), trigger: place, check });
         }
     }
 
     /// The schemas of all triggers.
     pub(crate) fn schemas(&self) -> impl Iterator<Item = &Arc<Schema>> {
-        let routes = std::iter::once(&self.any_host).chain(self.hosts.values()).flat_map(|paths| &paths.routes);
+        let routes = std::iter::once(&self.any_host).chain(self.hosts.values()).flat_map(|paths| paths.0.values());
         routes.flatten().filter_map(Route::schema)
     }
 
@@ -123,79 +124,25 @@ impl Routes {
 
     /// What answers a request for `path`, which is percent-encoded and has no query. Triggers that name the host go
     /// before those that name none.
-    pub fn find<'a>(&'a self, host: Option<&str>, method: &str, path: &str) -> Found<'a> {
+    pub fn find<'a>(&'a self, host: Option<&str>, method: &str, path: &'a str) -> Found<'a> {
         let of_host = host.and_then(|host| self.hosts.get(host)).map(|paths| paths.find(method, path));
         match of_host {
             None | Some(Found::Nothing) => self.any_host.find(method, path),
             Some(found) => found,
         }
     }
-
-    /// The function that already has a route of `manifest`'s, if that is another one, and that route.
-    pub fn taken<'a>(&'a self, manifest: &'a Manifest) -> Option<(&'a FunctionName, &'a HttpTrigger)> {
-        manifest.triggers.iter().filter_map(Trigger::as_http).find_map(|trigger| {
-            let paths = match &trigger.host {
-                None => &self.any_host,
-                Some(host) => self.hosts.get(host.as_str())?,
-            };
-            let other = paths.at(&trigger.http).iter().find(|route| {
-                route.function.name != manifest.name && route.trigger().is_some_and(|other| overlap(other, trigger))
-            });
-            other.map(|route| (&route.function.name, trigger))
-        })
-    }
-}
-
-/// Whether two triggers of one path answer a method in common.
-fn overlap(one: &HttpTrigger, other: &HttpTrigger) -> bool {
-    one.methods.is_empty()
-        || other.methods.is_empty()
-        || one.methods.iter().any(|method| other.methods.contains(method))
-}
-
-/// A pattern whose parameters have no names of their own, so that patterns that match the same paths are the same.
-fn nameless(pattern: &PathPattern) -> String {
-    let segment = |(place, segment): (usize, &str)| match segment.strip_prefix('{') {
-        Some(rest) if rest.starts_with('*') => format!("{{*p{place}}}"),
-        Some(_) => format!("{{p{place}}}"),
-        None => segment.to_owned(),
-    };
-    pattern.as_str().split('/').enumerate().map(segment).collect::<Vec<_>>().join("/")
 }
 
 impl Paths {
-    fn add(&mut self, pattern: &PathPattern, route: Route) {
-        let nameless = nameless(pattern);
-        let place = match self.places.get(&nameless) {
-            Some(place) => *place,
-            None => {
-                let place = self.routes.len();
-                // A pattern is checked to be one that the router takes; another could only be left out.
-                if self.router.insert(nameless.clone(), place).is_err() {
-                    return;
-                }
-                self.routes.push(Vec::new());
-                self.places.insert(nameless, place);
-                place
-            }
-        };
-        self.routes[place].push(route);
-    }
-
-    fn at(&self, pattern: &PathPattern) -> &[Route] {
-        self.places.get(&nameless(pattern)).map_or(&[], |place| &self.routes[*place])
-    }
-
-    fn find<'a>(&'a self, method: &str, path: &str) -> Found<'a> {
-        let Ok(matched) = self.router.at(path) else { return Found::Nothing };
-        let routes = &self.routes[*matched.value];
-        if let Some(route) = routes.iter().find(|route| route.answers(method)) {
-            let names = route.trigger().into_iter().flat_map(|trigger| trigger.http.parameters());
-            let values =
-                matched.params.iter().map(|(_, value)| percent_decode_str(value).decode_utf8_lossy().into_owned());
-            return Found::Route(route, names.zip(values).collect());
-        }
-        Found::OtherMethods(routes.iter().collect())
+    fn find<'a>(&'a self, method: &str, path: &'a str) -> Found<'a> {
+        let Some((routes, values)) = self.0.find(path) else { return Found::Nothing };
+        let by = |method: &str| routes.iter().find(|route| route.answers(method));
+        // HEAD is answered where GET is, unless a trigger names it.
+        let route = by(method).or_else(|| by("GET").filter(|_| method == "HEAD"));
+        let Some(route) = route else { return Found::OtherMethods(routes.iter().collect()) };
+        let names = route.trigger().into_iter().flat_map(|trigger| trigger.http.parameters());
+        let values = values.into_iter().map(|value| percent_decode_str(value).decode_utf8_lossy().into_owned());
+        Found::Route(route, names.zip(values).collect())
     }
 }
 
@@ -203,6 +150,8 @@ impl Paths {
 mod tests {
     use super::*;
     use crate::digest::Digest;
+    use crate::manifest::Manifest;
+    use crate::manifest::http::Method;
     use crate::names::TenantName;
     use crate::timestamp::Timestamp;
     use serde_json::json;
@@ -281,19 +230,25 @@ mod tests {
     }
 
     #[test]
-    fn a_route_is_one_functions() {
-        let routes = routes(&[("first", json!([{"http": "/orders/{id}", "methods": ["GET"]}]))]);
-        let taken = |name: &str, trigger: Value| {
-            let manifest = manifest(name, &json!([trigger]));
-            routes.taken(&manifest).map(|(function, _)| function.to_string())
-        };
-        assert_eq!(taken("second", json!({"http": "/orders/{number}"})).as_deref(), Some("first"));
-        assert_eq!(
-            taken("second", json!({"http": "/orders/{id}", "methods": ["PUT", "GET"]})).as_deref(),
-            Some("first")
-        );
-        assert_eq!(taken("second", json!({"http": "/orders/{id}", "methods": ["PUT"]})), None);
-        assert_eq!(taken("second", json!({"http": "/orders/{id}", "host": "a.b"})), None);
-        assert_eq!(taken("first", json!({"http": "/orders/{id}"})), None);
+    fn the_path_is_found_before_the_method() {
+        let functions = [
+            ("one", json!([{"http": "/u/{id}", "methods": ["GET"]}])),
+            ("head", json!([{"http": "/u/{id}", "methods": ["HEAD"]}])),
+            ("rest", json!([{"http": "/u/{*rest}"}])),
+        ];
+        for functions in [functions.to_vec(), functions.iter().rev().cloned().collect()] {
+            let routes = routes(&functions);
+            for (method, path, expected) in [
+                ("GET", "/u/5", "one id=5"),
+                ("HEAD", "/u/5", "head"),
+                ("GET", "/u/5/6", "rest rest=5/6"),
+                ("GET", "/u/", "rest rest="),
+                ("GET", "/u", "-"),
+            ] {
+                assert!(found(&routes, None, method, path).starts_with(expected), "{method} {path}");
+            }
+            // Not the function behind it, which may check less.
+            assert!(matches!(routes.find(None, "POST", "/u/5"), Found::OtherMethods(_)));
+        }
     }
 }

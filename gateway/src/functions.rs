@@ -22,6 +22,7 @@ use crate::documents::functions::{
 };
 use crate::error::{Error, Result};
 use crate::extract::{Params, Segment};
+use crate::hostnames;
 use crate::page::{self, MAX_PAGE};
 use crate::problem::Fault;
 use crate::secrets;
@@ -63,6 +64,7 @@ pub(crate) async fn show(
         versions: versions.iter().take(SHOWN_VERSIONS).map(VersionSummary::from).collect(),
         queue: depth.ok().map(Into::into),
         webhooks: webhooks_of(&app, function),
+        not_owned: hostnames::not_owned(&app, &caller.registry, &caller.tenant, &function.manifest),
     }))
 }
 
@@ -123,17 +125,15 @@ pub(crate) async fn deploy(
     let Deploy { manifest, digest } =
         body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?;
     let mut manifest = read_manifest(manifest, &name).await?;
-    preflight(&app, digest, &mut manifest).await?;
     let tenant = caller.tenant;
-    check_routes(&app, &tenant, &manifest)?;
-    check_webhooks(&app, &tenant, &manifest).await?;
-    secrets::check_granted(&app, &tenant, &manifest).await?;
+    check(&app, &tenant, digest, &mut manifest).await?;
     // Before anybody can route events to it. A broker that is away is no obstacle: whoever publishes or consumes
     // declares too.
     if let Err(error) = app.publisher.broker().declare(&QueueName::of_function(&tenant, &name)).await {
         tracing::warn!(%tenant, function = %name, %error, "the function's queue is not declared yet");
     }
-    let change = Change::Deploy { tenant: tenant.clone(), digest, manifest, at: Timestamp::now() };
+    let hostnames = Arc::clone(&app.settings.hostnames);
+    let change = Change::Deploy { tenant: tenant.clone(), digest, manifest, hostnames, at: Timestamp::now() };
     let changed = app.store.define(&change).await?;
     app.reach(changed.revision).await;
     tracing::info!(%tenant, function = %name, version = changed.version, changed = changed.changed, "deployed");
@@ -152,7 +152,8 @@ pub(crate) async fn deploy(
 
 /// Roll a function back
 ///
-/// Makes an older version current again, at once. The versions after it stay and can be gone back to.
+/// Makes an older version current again, at once, if it could be deployed now: its routes are free, its host names the
+/// tenant's, and the secrets that it names are there. The versions after it stay and can be gone back to.
 #[utoipa::path(post, path = "/v1/functions/{name}/rollback", tag = "functions", operation_id = "roll_back_function",
     params(("name" = String, Path, description = "The function's name")),
     request_body(content = Rollback, description = "Where to; no body at all means the version before the current"),
@@ -160,8 +161,10 @@ pub(crate) async fn deploy(
         (status = 200, description = "The older version is live", body = Deployed),
         (status = 400, description = "Not the document of a rollback"),
         (status = 404, description = "No such function, or no such version to go back to"),
+        (status = 409, description = "It does not fit what is there: a route or a host name is another's"),
         (status = 413, description = "The document is too large"),
-        (status = 415, description = "Not JSON")))]
+        (status = 415, description = "Not JSON"),
+        (status = 422, description = "The version cannot run any more, or a secret that it names is missing")))]
 pub(crate) async fn rollback(
     State(app): State<Shared>,
     caller: Caller,
@@ -176,7 +179,9 @@ pub(crate) async fn rollback(
         body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?
     };
     let tenant = caller.tenant;
-    let change = Change::Rollback { tenant: tenant.clone(), function: name.clone(), to };
+    let to = check_target(&app, &tenant, &name, to).await?;
+    let hostnames = Arc::clone(&app.settings.hostnames);
+    let change = Change::Rollback { tenant: tenant.clone(), function: name.clone(), to, hostnames };
     let changed = app.store.define(&change).await?;
     app.reach(changed.revision).await;
     let versions = app.store.versions(&tenant, &name).await?;
@@ -223,6 +228,11 @@ async fn read_manifest(document: serde_json::Value, name: &FunctionName) -> Resu
         let detail = format!("the manifest's name is '{}', but the path says '{name}'", manifest.name);
         return Err(Error::Manifest(Fault::at("/manifest/name", detail)));
     }
+    checked_schemas(manifest).await
+}
+
+/// Makes sure that a manifest's schemas compile.
+async fn checked_schemas(manifest: Manifest) -> Result<Manifest> {
     // The patterns of a large schema take a while to compile.
     let check = tokio::task::spawn_blocking(move || check_schemas(&manifest).map(|()| manifest));
     check.await.unwrap_or_else(|e| Err(Error::Internal(format!("the check of a manifest: {e}"))))
@@ -239,22 +249,26 @@ fn check_schemas(manifest: &Manifest) -> Result<()> {
     Ok(())
 }
 
-/// Makes sure that no other function has a route of this manifest's, and no other tenant a host name.
-fn check_routes(app: &App, tenant: &TenantName, manifest: &Manifest) -> Result<()> {
-    let registry = app.registry.current();
-    for trigger in manifest.triggers.iter().filter_map(Trigger::as_http) {
-        let Some(host) = &trigger.host else { continue };
-        if registry.routes_of_host(host.as_str()).is_some_and(|(owner, _)| owner != tenant) {
-            return Err(Error::Conflict(format!("the host name '{host}' is another tenant's")));
-        }
-    }
-    match registry.routes(tenant).and_then(|routes| routes.taken(manifest)) {
-        Some((function, trigger)) => {
-            let host = trigger.host.as_ref().map(ToString::to_string).unwrap_or_default();
-            Err(Error::Conflict(format!("the function '{function}' already answers '{host}{}'", trigger.http)))
-        }
-        None => Ok(()),
-    }
+/// Makes sure that a version can run and has what it names. Its routes and host names are claimed by the store.
+async fn check(app: &App, tenant: &TenantName, digest: Digest, manifest: &mut Manifest) -> Result<()> {
+    preflight(app, digest, manifest).await?;
+    check_webhooks(app, tenant, manifest).await?;
+    secrets::check_granted(app, tenant, manifest).await
+}
+
+/// Makes sure that the version that a rollback goes to could be deployed now, and gives its number. Where there is none, the
+/// store says so.
+async fn check_target(app: &App, tenant: &TenantName, name: &FunctionName, to: Option<u32>) -> Result<Option<u32>> {
+    let versions = app.store.versions(tenant, name).await?;
+    let current = versions.iter().find(|version| version.current).map_or(0, |version| version.number);
+    let target = versions.into_iter().find(|version| match to {
+        Some(to) => version.number == to,
+        None => version.number < current,
+    });
+    let Some(Version { number, digest, mut manifest, .. }) = target else { return Ok(to) };
+    manifest = checked_schemas(manifest).await?;
+    check(app, tenant, digest, &mut manifest).await?;
+    Ok(Some(number))
 }
 
 /// Makes sure that the secrets exist that webhooks are signed with.

@@ -15,6 +15,7 @@ mod executions;
 mod extract;
 mod functions;
 mod health;
+mod hostnames;
 mod ingest;
 mod invoke;
 mod keys;

@@ -33,6 +33,7 @@ use crate::routes;
         (name = "schemas", description = "What events must look like"),
         (name = "secrets", description = "What functions may know and nobody may see"),
         (name = "keyvalue", description = "What functions keep"),
+        (name = "hostnames", description = "Whose functions answer under which host names"),
         (name = "keys", description = "Who may do what"),
         (name = "service", description = "About the server itself")
     ),

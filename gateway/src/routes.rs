@@ -16,8 +16,8 @@ use utoipa_axum::routes;
 use crate::app::Shared;
 use crate::error::Error;
 use crate::{
-    artifacts, executions, functions, health, ingest, invoke, keys, keyvalue, openapi, problem, schemas, secrets,
-    triggers,
+    artifacts, executions, functions, health, hostnames, ingest, invoke, keys, keyvalue, openapi, problem, schemas,
+    secrets, triggers,
 };
 
 /// The service of a gateway.
@@ -55,6 +55,8 @@ pub(crate) fn described() -> (Router<Shared>, OpenApi) {
         .routes(routes!(keyvalue::list))
         .routes(routes!(keyvalue::keys))
         .routes(routes!(keyvalue::get, keyvalue::set, keyvalue::delete))
+        .routes(routes!(hostnames::list))
+        .routes(routes!(hostnames::grant, hostnames::revoke))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::delete))
         .routes(routes!(health::alive))

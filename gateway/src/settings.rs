@@ -1,7 +1,9 @@
 //! The gateway's bounds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use wasmill_domain::HostnameRules;
 use wasmill_store::BucketQuota;
 
 /// What the gateway takes on at most, and whom it lets in. Every field has a default that suits one machine.
@@ -10,6 +12,8 @@ pub struct GatewaySettings {
     /// Whether every request needs an API key even while none exists. Set it when listening beyond loopback. Default:
     /// no; from the first key on, keys are needed whatever this says.
     pub require_key: bool,
+    /// Which host names are the gateway's own, and whose others are besides those that the API grants. Default: none.
+    pub hostnames: Arc<HostnameRules>,
     /// The longest body with a single event, and the longest event in a batch, in bytes. Default: 1 MiB.
     pub max_event_bytes: usize,
     /// The longest body with a batch of events, in bytes. Default: 8 MiB.
@@ -79,6 +83,7 @@ impl Default for GatewaySettings {
     fn default() -> Self {
         Self {
             require_key: false,
+            hostnames: Arc::default(),
             max_event_bytes: 1 << 20,
             max_batch_bytes: 8 << 20,
             max_batch_events: 1_000,

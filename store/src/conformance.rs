@@ -8,6 +8,7 @@ pub(crate) mod fencing;
 pub(crate) mod history;
 pub(crate) mod model;
 pub(crate) mod moves;
+pub(crate) mod owners;
 pub(crate) mod sample;
 pub(crate) mod secrets;
 pub(crate) mod versions;
@@ -32,6 +33,8 @@ macro_rules! suite {
                 a_function_is_deleted_with_its_versions, a_deleted_function_is_forgotten_once, functions_of_tenants_are_apart;
             catalog: schemas_count_their_changes, keys_are_kept, the_last_operator_stays, artifacts_are_kept_by_content,
                 changes_at_once_have_revisions_of_their_own, a_refused_change_leaves_no_trace, any_text_is_kept;
+            owners: a_host_name_must_be_granted, grants_are_kept_and_taken_back, the_configuration_grants_names_too,
+                a_route_is_one_functions, a_rollback_claims_as_a_deploy_does, of_claims_at_once_one_stands;
             secrets: secrets_are_kept_sealed, a_secret_has_one_next_version, a_deleted_secret_begins_anew;
             history: it_answers, an_accepted_execution_is_queued, what_is_there_is_left_as_it_is, a_start_is_news,
                 a_result_is_kept_with_all_that_belongs_to_it, a_retry_is_scheduled, emitted_events_follow_a_success_only,

@@ -5,11 +5,13 @@
 //! wasmill.
 //!
 //! A backend is one folder of SQL. What does not depend on the database is outside: `fence` decides which reports stand,
-//! `convert` turns columns into domain values, [`RegistryWatch`] follows the definitions.
+//! `claims` what a version may have of host names and routes, `convert` turns columns into domain values, [`RegistryWatch`] follows the definitions.
 
 mod buckets;
+mod claims;
 mod convert;
 mod fence;
+mod masking;
 mod port;
 pub mod postgres;
 mod secrets;

@@ -1,5 +1,6 @@
 //! The port: what a store can do, in terms of the domain only.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -7,8 +8,9 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use uuid::Uuid;
 use wasmill_domain::{
-    AttemptReport, Definitions, Digest, Dispatch, Event, EventType, ExecutionId, FunctionName, KeyDefinition, LogLine,
-    Manifest, Move, Outcome, Output, Revision, SealedSecret, SecretName, SecretSummary, State, TenantName, Timestamp,
+    AttemptReport, Definitions, Digest, Dispatch, Event, EventType, ExecutionId, FunctionName, HostnamePattern,
+    HostnameRules, KeyDefinition, LogLine, Manifest, Move, Outcome, Output, Revision, SealedSecret, SecretName,
+    SecretSummary, State, TenantName, Timestamp,
 };
 
 use crate::buckets::Buckets;
@@ -57,7 +59,8 @@ pub trait Catalog: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::NotFound`] for a function, version, schema, key, secret or artifact that is not there; [`Error::Conflict`] for the
-    /// last operator key's deletion while others exist, for a first key that is not an operator's, for a secret's version that is
+    /// last operator key's deletion while others exist, for a host name that is not the tenant's, for a route that another function
+    /// has, for a host name that is granted to another tenant, for a first key that is not an operator's, for a secret's version that is
     /// not the next one, and for one secret more than a tenant may have.
     async fn define(&self, change: &Change) -> Result<Changed>;
 
@@ -152,7 +155,8 @@ pub trait Agenda: Send + Sync + 'static {
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "changes are rare and there is one at a time")]
 pub enum Change {
-    /// A new version of a function, made current. Its artifact must have been put.
+    /// A new version of a function, made current. Its artifact must have been put. Its routes are claimed, and those of the version
+    /// before given back.
     Deploy {
         /// The tenant.
         tenant: TenantName,
@@ -160,10 +164,12 @@ pub enum Change {
         digest: Digest,
         /// The manifest, which names the function.
         manifest: Manifest,
+        /// What the configuration says of host names.
+        hostnames: Arc<HostnameRules>,
         /// When.
         at: Timestamp,
     },
-    /// Makes an older version current again: the given one, or the one before the current.
+    /// Makes an older version current again: the given one, or the one before the current. Its routes are claimed as by a deploy.
     Rollback {
         /// The tenant.
         tenant: TenantName,
@@ -171,6 +177,8 @@ pub enum Change {
         function: FunctionName,
         /// The version's number.
         to: Option<u32>,
+        /// What the configuration says of host names.
+        hostnames: Arc<HostnameRules>,
     },
     /// Deletes a function with its versions and triggers; its executions stay, and its buckets until it is forgotten. It is among
     /// [`Definitions::deleted`] from then on.
@@ -205,6 +213,20 @@ pub enum Change {
         tenant: TenantName,
         /// The event type.
         event_type: EventType,
+    },
+    /// Grants a host name, or all below one, to a tenant. Its functions may have triggers under it from then on.
+    GrantHostname {
+        /// Which names.
+        pattern: HostnamePattern,
+        /// The tenant.
+        tenant: TenantName,
+        /// When.
+        at: Timestamp,
+    },
+    /// Takes a host name back. Triggers under it answer no more from then on, unless a wider grant covers it.
+    RevokeHostname {
+        /// As it was granted.
+        pattern: HostnamePattern,
     },
     /// Adds an API key.
     PutKey(KeyDefinition),

@@ -20,9 +20,11 @@ mod nagle;
 mod partitions;
 mod queries;
 mod retention;
+mod routes;
 mod secrets;
 mod session;
 mod text;
+mod upgrade;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod testing;

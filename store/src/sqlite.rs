@@ -13,7 +13,9 @@ mod error;
 mod history;
 mod ledger;
 mod queries;
+mod routes;
 mod secrets;
+mod upgrade;
 
 #[cfg(test)]
 mod tests;

@@ -70,6 +70,9 @@ async fn show(client: &Client, name: &FunctionName) -> Result {
         output::line(description);
     }
     output::line(format!("triggers     {}", triggers(&function["triggers"])));
+    for host in function["hostnames_not_owned"].as_array().into_iter().flatten() {
+        output::line(format!("             under {} it does not answer: the name is not the tenant's", cell(host)));
+    }
     output::line(format!("limits       {}", pairs(&manifest["limits"])));
     output::line(format!("retry        {}", pairs(&manifest["retry"])));
     output::line(format!("queue        {}", pairs(&function["queue"])));

@@ -134,6 +134,8 @@ mod tests {
                 ("WASMILL_GATEWAY_TLS_CERTIFICATE", "/etc/cert.pem"),
                 ("WASMILL_GATEWAY_TLS_KEY", "'/etc/key.pem'"),
                 ("WASMILL_SECRETS_KEY_FILE", "/etc/keys"),
+                ("WASMILL_GATEWAY_PUBLIC_NAMES", "['api.example.com']"),
+                ("WASMILL_GATEWAY_HOSTNAMES", "{'*.example.com' = 'acme'}"),
             ],
         )
         .unwrap();
@@ -141,6 +143,9 @@ mod tests {
         assert_eq!(config.broker.url.as_deref(), Some("amqps://rabbit"));
         let tls = [&config.gateway.tls.certificate, &config.gateway.tls.key].map(|file| file.as_deref().unwrap());
         assert_eq!(tls, [Path::new("/etc/cert.pem"), Path::new("/etc/key.pem")]);
+        let rules = config.gateway.hostname_rules();
+        assert!(rules.own.contains(&"api.example.com".parse().unwrap()));
+        assert_eq!(rules.granted[&"*.example.com".parse().unwrap()].as_str(), "acme");
         let file = "[gateway.tls]\ncertificate = 'a'\nkey = 'b'";
         let tls = from_file(file, &[("WASMILL_GATEWAY_TLS_KEY", "c")]).unwrap().gateway.tls;
         assert_eq!(tls.certificate.as_deref().zip(tls.key.as_deref()), Some((Path::new("a"), Path::new("c"))));
@@ -167,6 +172,8 @@ mod tests {
             ("[", None, &["line 1"]),
             ("[gateway.tls]\nkey = 'x'", None, &["gateway.tls.certificate", "there with gateway.tls.key"]),
             ("[gateway]\nmax_streams = 0", None, &["gateway.max_streams", "1 to 10,000"]),
+            ("[gateway.hostnames]\n'shop' = 'acme'", None, &["gateway.hostnames", "with a dot"]),
+            ("[gateway]\npublic_names = ['a:80']", None, &["public_names", "line 2", "not a host name"]),
             ("", Some(("WASMILL_GATEWAY_TLS_KAY", "x")), &["WASMILL_GATEWAY_TLS_KAY", "did you mean 'key'?"]),
             ("", Some(("WASMILL_HOST_GRACE", "soon")), &["WASMILL_HOST_GRACE", "'soon' is not a duration"]),
             ("", Some(("WASMILL_HOST_GRASE", "1s")), &["WASMILL_HOST_GRASE", "did you mean 'grace'?"]),

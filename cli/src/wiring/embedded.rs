@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{FramePublisher, PublisherSettings};
-use wasmill_domain::ApiKey;
+use wasmill_domain::{ApiKey, HostnamePattern, HostnameRules, TenantName};
 use wasmill_gateway::{GatewayParts, GatewaySettings, Tls};
 use wasmill_host::{Engine, EngineSettings, HostParts, HostSettings, HostStatus, OutgoingSettings};
 use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
@@ -33,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) retention: Duration,
     /// Networks beyond the public internet that functions may send HTTP requests to.
     pub(crate) allowed_networks: Vec<IpNet>,
+    /// Host names that functions may have triggers under.
+    pub(crate) hostnames: Vec<HostnamePattern>,
     /// The listener's certificate and its key, in PEM: both, or no TLS.
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
     /// Whether components for WASI 0.3 are run as well.
@@ -50,13 +52,14 @@ pub(crate) struct System {
     secrets: Arc<dyn SecretSource>,
     tls: Option<Arc<Tls>>,
     keyring: Arc<Keyring>,
+    hostnames: Arc<HostnameRules>,
     retention: Duration,
 }
 
 impl System {
     /// Opens what is kept and begins to listen; nothing is served yet.
     pub(crate) async fn open(options: &Options) -> Result<Self> {
-        let Options { listen, data, retention, allowed_networks, tls, wasi_0_3 } = options;
+        let Options { listen, data, retention, allowed_networks, hostnames, tls, wasi_0_3 } = options;
         let (certificate, key) = tls.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path())).unzip();
         let tls = tls::load(certificate, key, ["--tls-certificate", "--tls-key"])?;
         let listener = TcpListener::bind(listen).await.with_context(|| {
@@ -83,8 +86,10 @@ impl System {
         let secrets = Arc::clone(&capabilities.secrets);
         let engine = Engine::new(engine, capabilities).context("the WebAssembly engine cannot start")?;
         let publisher = FramePublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
+        let granted = hostnames.iter().map(|pattern| (pattern.clone(), TenantName::default())).collect();
+        let hostnames = Arc::new(HostnameRules { granted, ..HostnameRules::default() });
         let retention = *retention;
-        Ok(Self { listener, store, broker, publisher, registry, engine, secrets, tls, keyring, retention })
+        Ok(Self { listener, store, broker, publisher, registry, engine, secrets, tls, keyring, hostnames, retention })
     }
 
     /// What runs its functions.
@@ -121,7 +126,11 @@ impl System {
     /// Serves until `shutdown`, then lets every part finish what it has begun. A part that ends before that takes
     /// the others with it.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result {
-        let settings = GatewaySettings { require_key: self.requires_key()?, ..GatewaySettings::default() };
+        let settings = GatewaySettings {
+            require_key: self.requires_key()?,
+            hostnames: Arc::clone(&self.hostnames),
+            ..GatewaySettings::default()
+        };
         let gateway = GatewayParts {
             store: Arc::clone(&self.store),
             registry: self.registry.clone(),

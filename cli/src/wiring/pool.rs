@@ -77,6 +77,7 @@ impl Pool {
             publish_timeout: gateway.publish_timeout.0 * 2,
             drain_timeout: gateway.grace.0,
             bucket_quota: self.config.keyvalue.quota(),
+            hostnames: Arc::new(gateway.hostname_rules()),
             max_connections: gateway.max_connections,
             max_streams: gateway.max_streams,
             header_timeout: gateway.header_timeout.0,

@@ -156,6 +156,9 @@ pub(crate) struct FunctionDocument {
     /// Its webhooks, where it has any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) webhooks: Vec<WebhookDocument>,
+    /// Host names of its triggers that are not the tenant's (any more): requests for them do not reach it.
+    #[serde(rename = "hostnames_not_owned", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) not_owned: Vec<String>,
 }
 
 /// What was counted at a webhook, by the gateway that answers and since it was started.

@@ -3,6 +3,7 @@
 pub(crate) mod events;
 pub(crate) mod executions;
 pub(crate) mod functions;
+pub(crate) mod hostnames;
 pub(crate) mod keys;
 pub(crate) mod keyvalue;
 pub(crate) mod schemas;

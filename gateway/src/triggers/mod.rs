@@ -1,6 +1,6 @@
-//! HTTP triggers: requests below `/http/TENANT`, and those for a host name that a trigger names.
+//! HTTP triggers: requests below `/http/TENANT`, and those for a host name that a trigger of its owner names.
 //!
-//! The route is found ([`wasmill_domain::routes`]), cross-origin rules are applied ([`cors`]), a webhook's signature is checked
+//! API keys are taken out of the request ([`keys`]). The route is found ([`wasmill_domain::routes`]), cross-origin rules are applied ([`cors`]), a webhook's signature is checked
 //! ([`webhooks`]), and the request becomes an execution: a
 //! handler's response is streamed to the waiting caller ([`exchange`]), every other request is an event on the function's
 //! queue ([`event`]).
@@ -8,6 +8,7 @@
 mod cors;
 mod event;
 mod exchange;
+mod keys;
 mod request;
 
 use std::sync::Arc;
@@ -15,8 +16,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use http::header::{ALLOW, HOST, HeaderValue};
-use http::uri::Authority;
+use http::header::{ALLOW, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use wasmill_domain::manifest::Kind;
 use wasmill_domain::manifest::http::{Method as HttpMethod, Mode};
@@ -25,10 +25,20 @@ use wasmill_domain::{ExecutionId, FunctionDefinition, Registry, TenantName, Trac
 
 use crate::app::{App, Shared};
 use crate::error::{Error, Result};
+use crate::hostnames;
 use crate::webhooks::{self, Target};
 
 /// Where the HTTP triggers of every tenant begin.
 const PREFIX: &str = "/http/";
+
+/// Where a request is to be answered.
+struct Place {
+    tenant: TenantName,
+    /// The tenant's host name that it came by; none below `/http/TENANT`.
+    host: Option<String>,
+    /// What the function sees as the path.
+    path: String,
+}
 
 /// A request that a function answers.
 struct Routed {
@@ -43,32 +53,33 @@ struct Routed {
     trace: TraceContext,
 }
 
-/// Answers requests for a host name that a trigger names, whatever their path, and those below `/http/TENANT`; passes the others
-/// on.
-pub(crate) async fn answer_or_pass(State(app): State<Shared>, request: Request, next: Next) -> Response {
+/// Answers requests for a host name that a trigger of the name's owner names, whatever their path, and those below
+/// `/http/TENANT`; passes the others on, among them all that are for a name of the gateway's own.
+pub(crate) async fn answer_or_pass(State(app): State<Shared>, mut request: Request, next: Next) -> Response {
     let registry = app.registry.current();
-    let host = host_of(&request);
-    if let Some((tenant, _)) = host.as_deref().and_then(|host| registry.routes_of_host(host)) {
-        let (tenant, path) = (tenant.clone(), request.uri().path().to_owned());
-        return answer(&app, &registry, tenant, path, request).await;
+    let host = hostnames::requested(request.uri(), request.headers());
+    let owner = host.as_deref().and_then(|host| registry.routes_of_host(&app.settings.hostnames, host));
+    if let Some((tenant, _)) = owner {
+        let tenant = tenant.clone();
+        keys::strip(&mut request);
+        let path = request.uri().path().to_owned();
+        return answer(&app, &registry, Place { tenant, host, path }, request).await;
     }
-    let Some(rest) = request.uri().path().strip_prefix(PREFIX) else { return next.run(request).await };
+    if !request.uri().path().starts_with(PREFIX) {
+        return next.run(request).await;
+    }
+    keys::strip(&mut request);
+    let rest = request.uri().path().strip_prefix(PREFIX).unwrap_or_default();
     let (tenant, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let path = if path.is_empty() { "/".to_owned() } else { path.to_owned() };
     match tenant.parse::<TenantName>() {
-        Ok(tenant) => answer(&app, &registry, tenant, path, request).await,
+        Ok(tenant) => answer(&app, &registry, Place { tenant, host: None, path }, request).await,
         Err(_) => nothing_at(&path).into_response(),
     }
 }
 
-async fn answer(
-    app: &Arc<App>,
-    registry: &Arc<Registry>,
-    tenant: TenantName,
-    path: String,
-    request: Request,
-) -> Response {
-    let routed = match find(registry, tenant, path, &request) {
+async fn answer(app: &Arc<App>, registry: &Arc<Registry>, place: Place, request: Request) -> Response {
+    let routed = match find(registry, place, &request) {
         Ok(routed) => routed,
         Err(refused) => return *refused,
     };
@@ -83,13 +94,8 @@ async fn answer(
 }
 
 /// Finds what answers a request, or what the gateway answers itself.
-fn find(
-    registry: &Arc<Registry>,
-    tenant: TenantName,
-    path: String,
-    request: &Request,
-) -> Result<Routed, Box<Response>> {
-    let host = host_of(request);
+fn find(registry: &Arc<Registry>, place: Place, request: &Request) -> Result<Routed, Box<Response>> {
+    let Place { tenant, host, path } = place;
     let routes = registry.routes(&tenant);
     let method = request.method();
     let found = routes.map_or(Found::Nothing, |routes| routes.find(host.as_deref(), method.as_str(), &path));
@@ -156,15 +162,6 @@ async fn run(app: &Arc<App>, routed: Routed, request: Request) -> Result<Respons
         (Mode::Sync, _) => event::run(app, routed, request).await,
         (Mode::Async, _) => event::accept(app, routed, request).await,
     }
-}
-
-/// The name in the header Host, or in the authority of HTTP/2, in lower case and without the port.
-fn host_of(request: &Request) -> Option<String> {
-    let authority = request.uri().authority().map(Authority::as_str);
-    let header = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    let text = authority.or(header)?;
-    let name = if text.starts_with('[') { text } else { text.rsplit_once(':').map_or(text, |(name, _)| name) };
-    Some(name.to_ascii_lowercase())
 }
 
 fn trace_of(headers: &HeaderMap) -> TraceContext {

@@ -37,7 +37,13 @@ pub(super) async fn store() -> (TempDir, Arc<SqliteStore>) {
     store.put_artifact(digest, Bytes::from_static(b"any")).await.unwrap();
     for name in ["test", "other"] {
         let manifest = Manifest::from_json(json!({ "name": name })).unwrap();
-        let deploy = Change::Deploy { tenant: TenantName::default(), digest, manifest, at: Timestamp::now() };
+        let deploy = Change::Deploy {
+            tenant: TenantName::default(),
+            digest,
+            manifest,
+            hostnames: Arc::default(),
+            at: Timestamp::now(),
+        };
         store.define(&deploy).await.unwrap();
     }
     (folder, Arc::new(store))

@@ -121,7 +121,10 @@ pub(crate) async fn deploy(store: &dyn Store, manifest: serde_json::Value, bytes
     let digest = Digest::of(bytes);
     store.put_artifact(digest, Bytes::from_static(bytes)).await.unwrap();
     let manifest = Manifest::from_json(manifest).unwrap();
-    store.define(&Change::Deploy { tenant: tenant(), digest, manifest, at: now() }).await.unwrap()
+    store
+        .define(&Change::Deploy { tenant: tenant(), digest, manifest, hostnames: Arc::default(), at: now() })
+        .await
+        .unwrap()
 }
 
 /// An execution that is in `state`, and the attempt that it is at.

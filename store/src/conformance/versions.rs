@@ -29,7 +29,7 @@ async fn deleted_functions(store: &dyn Store) -> Vec<(TenantName, FunctionName)>
 }
 
 async fn rollback(store: &dyn Store, function: &str, to: Option<u32>) -> Result<Changed, Error> {
-    store.define(&Change::Rollback { tenant: tenant(), function: name(function), to }).await
+    store.define(&Change::Rollback { tenant: tenant(), function: name(function), to, hostnames: Arc::default() }).await
 }
 
 pub(crate) async fn an_empty_store_is_at_revision_zero(store: Arc<dyn Store>) {
@@ -44,7 +44,7 @@ pub(crate) async fn a_deploy_is_defined(store: Arc<dyn Store>) {
     let digest = Digest::of(b"wasm");
     store.put_artifact(digest, Bytes::from_static(b"wasm")).await.unwrap();
     let (manifest, at) = (Manifest::from_json(manifest()).unwrap(), now());
-    let change = Change::Deploy { tenant: tenant(), digest, manifest: manifest.clone(), at };
+    let change = Change::Deploy { tenant: tenant(), digest, manifest: manifest.clone(), hostnames: Arc::default(), at };
     let changed = store.define(&change).await.unwrap();
     assert_eq!(changed, Changed { revision: Revision(1), version: 1, changed: true });
     let expected = FunctionDefinition {
@@ -91,7 +91,13 @@ pub(crate) async fn another_deploy_is_another_version(store: Arc<dyn Store>) {
 
 pub(crate) async fn a_deploy_needs_its_artifact(store: Arc<dyn Store>) {
     let manifest = Manifest::from_json(manifest()).unwrap();
-    let change = Change::Deploy { tenant: tenant(), digest: Digest::of(b"unknown"), manifest, at: now() };
+    let change = Change::Deploy {
+        tenant: tenant(),
+        digest: Digest::of(b"unknown"),
+        manifest,
+        hostnames: Arc::default(),
+        at: now(),
+    };
     let error = store.define(&change).await.unwrap_err();
     assert!(matches!(&error, Error::NotFound(what) if what.contains("sha256:")), "{error}");
     assert!(store.definitions(Revision(0)).await.unwrap().is_none());
@@ -157,7 +163,13 @@ pub(crate) async fn functions_of_tenants_are_apart(store: Arc<dyn Store>) {
     deploy(&*store, manifest(), b"one").await;
     let other: TenantName = "other".parse().unwrap();
     let manifest = Manifest::from_json(json!({"name": "total"})).unwrap();
-    let change = Change::Deploy { tenant: other.clone(), digest: Digest::of(b"one"), manifest, at: now() };
+    let change = Change::Deploy {
+        tenant: other.clone(),
+        digest: Digest::of(b"one"),
+        manifest,
+        hostnames: Arc::default(),
+        at: now(),
+    };
     assert_eq!(store.define(&change).await.unwrap().version, 1);
     assert_eq!(functions(&*store).await.len(), 2);
     store.define(&Change::DeleteFunction { tenant: other.clone(), function: name("total") }).await.unwrap();

@@ -16,7 +16,7 @@ use super::columns::get;
 use super::error::Result;
 use super::queries::{count, text, time, word};
 use super::session::Session;
-use super::{PostgresStore, change, secrets};
+use super::{PostgresStore, change, routes, secrets};
 use crate::convert::{self, ManifestRows, TriggerRow};
 use crate::port::{self, Catalog, Change, Changed, Error, Version};
 
@@ -83,11 +83,16 @@ pub(super) async fn revision(session: &mut Session<'_>) -> Result<Revision> {
 }
 
 async fn definitions(session: &mut Session<'_>, known: Revision) -> Result<Option<Definitions>> {
-    let revision = revision(session).await?;
     // Asked every second or so by every process, and mostly answered by this.
-    if revision == known {
+    if revision(session).await? == known {
         return Ok(None);
     }
+    all(session).await.map(Some)
+}
+
+/// Everything that is defined.
+pub(super) async fn all(session: &mut Session<'_>) -> Result<Definitions> {
+    let revision = revision(session).await?;
     let triggers = sqlx::query(
         "SELECT t.tenant, t.function, t.version, t.event, t.http, t.schema FROM functions f JOIN triggers t \
          ON t.tenant = f.tenant AND t.function = f.name AND t.version = f.current_version \
@@ -104,14 +109,16 @@ async fn definitions(session: &mut Session<'_>, known: Revision) -> Result<Optio
     let schemas = session.rows(schemas).await?;
     let keys = sqlx::query("SELECT id, tenant, role, label, hash, created_at FROM api_keys ORDER BY id");
     let keys = session.rows(keys).await?;
+    let hostnames = routes::hostnames(session).await?;
     let deleted = session.rows(sqlx::query("SELECT tenant, name FROM deleted_functions ORDER BY tenant, name")).await?;
-    Ok(Some(Definitions {
+    Ok(Definitions {
         revision,
         functions: functions.iter().map(|row| function(row, &mut triggers)).collect::<Result<_>>()?,
         schemas: schemas.iter().map(schema).collect::<Result<_>>()?,
         keys: keys.iter().map(key).collect::<Result<_>>()?,
+        hostnames,
         deleted: deleted.iter().map(|row| Ok((word(row, "tenant")?, word(row, "name")?))).collect::<Result<_>>()?,
-    }))
+    })
 }
 
 fn by_version(rows: &[PgRow]) -> Result<Triggers> {

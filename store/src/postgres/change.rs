@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 use wasmill_domain::{
-    Digest, EventType, FunctionName, KeyDefinition, KeyRole, Manifest, Revision, TenantName, Timestamp,
+    Digest, EventType, FunctionName, HostnameRules, KeyDefinition, KeyRole, Manifest, Revision, TenantName, Timestamp,
 };
 
 use super::catalog::{digest as digest_of, trigger_row};
@@ -10,7 +10,7 @@ use super::columns::get;
 use super::error::Result;
 use super::listen::CHANNEL;
 use super::session::Session;
-use super::{secrets, text};
+use super::{routes, secrets, text};
 use crate::convert::{self, ManifestRows};
 use crate::port::{Change, Changed, Error};
 
@@ -27,8 +27,24 @@ pub(super) async fn make(session: &mut Session<'_>, change: &Change) -> Result<C
     let row = session.row(sqlx::query("SELECT revision FROM revision FOR UPDATE")).await?;
     let revision: i64 = get(&row, "revision")?;
     let made = match change {
-        Change::Deploy { tenant, digest, manifest, at } => deploy(session, tenant, *digest, manifest, *at).await?,
-        Change::Rollback { tenant, function, to } => rollback(session, tenant, function, *to).await?,
+        Change::Deploy { tenant, digest, manifest, hostnames, at } => {
+            routes::check_hosts(session, hostnames, tenant, manifest).await?;
+            let made = deploy(session, tenant, *digest, manifest, *at).await?;
+            if made.changed {
+                routes::claim(session, tenant, manifest).await?;
+            }
+            made
+        }
+        Change::Rollback { tenant, function, to, hostnames } => {
+            rollback(session, tenant, function, *to, hostnames).await?
+        }
+        Change::GrantHostname { pattern, tenant, at } => {
+            Made { version: 0, changed: routes::grant(session, pattern, tenant, *at).await? }
+        }
+        Change::RevokeHostname { pattern } => {
+            routes::revoke(session, pattern).await?;
+            GONE
+        }
         Change::DeleteFunction { tenant, function } => delete_function(session, tenant, function).await?,
         Change::ForgetFunction { tenant, function } => {
             let made = forget_function(session, tenant, function).await?;
@@ -139,6 +155,7 @@ async fn rollback(
     tenant: &TenantName,
     function: &FunctionName,
     to: Option<u32>,
+    hostnames: &HostnameRules,
 ) -> Result<Made> {
     let Some(current) = current_version(session, tenant, function).await? else {
         return Err(Error::NotFound(format!("function {function}")).into());
@@ -155,6 +172,10 @@ async fn rollback(
         })
         .into());
     };
+    let (_, rows) = stored(session, tenant, function, number).await?;
+    let manifest = rows.into_manifest()?;
+    routes::check_hosts(session, hostnames, tenant, &manifest).await?;
+    routes::claim(session, tenant, &manifest).await?;
     let point = sqlx::query("UPDATE functions SET current_version = $1 WHERE tenant = $2 AND name = $3");
     session.execute(point.bind(number).bind(tenant.as_str()).bind(function.as_str())).await?;
     Ok(Made { version: convert::count("number", number)?, changed: number != current })

@@ -11,13 +11,16 @@ use sqlx::migrate::{Migration, Migrator};
 use super::columns::get;
 use super::error::Result;
 use super::session::{Access, POOLER, Pool, Session};
-use super::{PostgresSettings, millis, repeat};
+use super::{PostgresSettings, millis, repeat, upgrade};
 use crate::port::Error;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
 
 /// The number of the lock that is held while the schema changes. Those of days are from 0.
 const SCHEMA_LOCK: i64 = -1;
+
+/// The step that gave host names and routes their owners.
+const OWNERS: i64 = 2;
 
 /// The oldest server that has everything that is used here.
 const OLDEST: i64 = 14;
@@ -86,6 +89,7 @@ async fn migrate(session: &mut Session<'_>, limit: Duration) -> Result<()> {
             "its schema is of a newer wasmill (step {version} is not known here): run that one"
         )));
     }
+    let is_before_owners = !applied.is_empty() && !applied.contains_key(&OWNERS);
     for migration in MIGRATIONS.iter() {
         match applied.get(&migration.version) {
             None => apply(session, migration).await?,
@@ -97,6 +101,9 @@ async fn migrate(session: &mut Session<'_>, limit: Duration) -> Result<()> {
                 )));
             }
         }
+    }
+    if is_before_owners {
+        upgrade::to_owners(session).await?;
     }
     Ok(())
 }

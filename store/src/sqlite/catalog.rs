@@ -12,7 +12,7 @@ use wasmill_domain::{
 };
 
 use super::queries::{get, time, word};
-use super::{SqliteStore, change, error, secrets};
+use super::{SqliteStore, change, error, routes, secrets};
 use crate::convert::{self, ManifestRows, TriggerRow};
 use crate::port::{Catalog, Change, Changed, Error, Result, Version};
 
@@ -81,7 +81,7 @@ impl Catalog for SqliteStore {
     }
 }
 
-async fn definitions(connection: &mut SqliteConnection) -> Result<Definitions> {
+pub(super) async fn definitions(connection: &mut SqliteConnection) -> Result<Definitions> {
     let revision: i64 =
         sqlx::query_scalar("SELECT revision FROM revision").fetch_one(&mut *connection).await.map_err(error::of)?;
     let triggers = sqlx::query(
@@ -109,6 +109,7 @@ async fn definitions(connection: &mut SqliteConnection) -> Result<Definitions> {
         .fetch_all(&mut *connection)
         .await
         .map_err(error::of)?;
+    let hostnames = routes::hostnames(connection).await?;
     let deleted = sqlx::query("SELECT tenant, name FROM deleted_functions ORDER BY tenant, name")
         .fetch_all(connection)
         .await
@@ -118,6 +119,7 @@ async fn definitions(connection: &mut SqliteConnection) -> Result<Definitions> {
         functions: functions.iter().map(|row| function(row, &mut triggers)).collect::<Result<_>>()?,
         schemas: schemas.iter().map(schema).collect::<Result<_>>()?,
         keys: keys.iter().map(key).collect::<Result<_>>()?,
+        hostnames,
         deleted: deleted.iter().map(|row| Ok((word(row, "tenant")?, word(row, "name")?))).collect::<Result<_>>()?,
     })
 }

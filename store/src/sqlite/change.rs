@@ -5,11 +5,11 @@ use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use uuid::Uuid;
 use wasmill_domain::{
-    Digest, EventType, FunctionName, KeyDefinition, KeyRole, Manifest, Revision, TenantName, Timestamp,
+    Digest, EventType, FunctionName, HostnameRules, KeyDefinition, KeyRole, Manifest, Revision, TenantName, Timestamp,
 };
 
 use super::catalog::trigger_row;
-use super::{error, secrets};
+use super::{error, routes, secrets};
 use crate::convert::{self, ManifestRows};
 use crate::port::{Change, Changed, Error, Result};
 
@@ -23,8 +23,24 @@ const GONE: Made = Made { version: 0, changed: true };
 
 pub(super) async fn make(connection: &mut SqliteConnection, change: &Change) -> Result<Changed> {
     let made = match change {
-        Change::Deploy { tenant, digest, manifest, at } => deploy(connection, tenant, *digest, manifest, *at).await?,
-        Change::Rollback { tenant, function, to } => rollback(connection, tenant, function, *to).await?,
+        Change::Deploy { tenant, digest, manifest, hostnames, at } => {
+            routes::check_hosts(connection, hostnames, tenant, manifest).await?;
+            let made = deploy(connection, tenant, *digest, manifest, *at).await?;
+            if made.changed {
+                routes::claim(connection, tenant, manifest).await?;
+            }
+            made
+        }
+        Change::Rollback { tenant, function, to, hostnames } => {
+            rollback(connection, tenant, function, *to, hostnames).await?
+        }
+        Change::GrantHostname { pattern, tenant, at } => {
+            Made { version: 0, changed: routes::grant(connection, pattern, tenant, *at).await? }
+        }
+        Change::RevokeHostname { pattern } => {
+            routes::revoke(connection, pattern).await?;
+            GONE
+        }
         Change::DeleteFunction { tenant, function } => delete_function(connection, tenant, function).await?,
         Change::ForgetFunction { tenant, function } => {
             let made = forget_function(connection, tenant, function).await?;
@@ -57,7 +73,7 @@ pub(super) async fn make(connection: &mut SqliteConnection, change: &Change) -> 
 }
 
 /// Runs a statement and gives how many rows it changed.
-async fn run(connection: &mut SqliteConnection, query: Query<'_, Sqlite, SqliteArguments>) -> Result<u64> {
+pub(super) async fn run(connection: &mut SqliteConnection, query: Query<'_, Sqlite, SqliteArguments>) -> Result<u64> {
     query.execute(connection).await.map(|done| done.rows_affected()).map_err(error::of)
 }
 
@@ -159,6 +175,7 @@ async fn rollback(
     tenant: &TenantName,
     function: &FunctionName,
     to: Option<u32>,
+    hostnames: &HostnameRules,
 ) -> Result<Made> {
     let Some(current) = current_version(connection, tenant, function).await? else {
         return Err(Error::NotFound(format!("function {function}")));
@@ -179,6 +196,10 @@ async fn rollback(
             None => format!("a version of function {function} before version {current}"),
         }));
     };
+    let (_, rows) = stored(connection, tenant, function, number).await?;
+    let manifest = rows.into_manifest()?;
+    routes::check_hosts(connection, hostnames, tenant, &manifest).await?;
+    routes::claim(connection, tenant, &manifest).await?;
     let point = sqlx::query("UPDATE functions SET current_version = ? WHERE tenant = ? AND name = ?");
     run(connection, point.bind(number).bind(tenant.as_str()).bind(function.as_str())).await?;
     Ok(Made { version: convert::count("number", number)?, changed: number != current })

@@ -12,7 +12,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{SqliteSettings, Synchronous, error};
+use super::{SqliteSettings, Synchronous, error, upgrade};
 use crate::port::{Error, Result};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
@@ -62,7 +62,7 @@ impl Writer {
         let writer =
             Self { path: path.to_owned(), options, patience: settings.busy_timeout, slot: Mutex::new(Slot::Empty) };
         let mut connection = writer.connect().await?;
-        migrate(&mut connection).await.map_err(|e| error::at_migration(path, &e))?;
+        migrate(&mut connection, path).await?;
         *writer.slot.lock().await = Slot::Open(connection);
         Ok(writer)
     }
@@ -173,9 +173,13 @@ fn cache_size(bytes: u32) -> String {
 
 /// Applies what is missing, all in one transaction that others wait for: of two processes that open a new file, one makes the
 /// tables and the other finds them made.
-async fn migrate(connection: &mut SqliteConnection) -> Result<(), sqlx::migrate::MigrateError> {
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    MIGRATIONS.run(&mut *transaction).await?;
-    transaction.commit().await?;
-    Ok(())
+async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
+    let failed = |e: sqlx::Error| error::at_migration(path, &e.into());
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let is_before_owners = upgrade::is_before_owners(&mut transaction).await?;
+    MIGRATIONS.run(&mut *transaction).await.map_err(|e| error::at_migration(path, &e))?;
+    if is_before_owners {
+        upgrade::to_owners(&mut transaction).await?;
+    }
+    transaction.commit().await.map_err(failed)
 }

@@ -89,7 +89,7 @@ impl System {
         let digest = Digest::of(component);
         self.store.inner().put_artifact(digest, Bytes::copy_from_slice(component)).await.unwrap();
         let tenant = TenantName::default();
-        self.define(Change::Deploy { tenant, digest, manifest, at: Timestamp::now() }).await;
+        self.define(Change::Deploy { tenant, digest, manifest, hostnames: Arc::default(), at: Timestamp::now() }).await;
     }
 
     async fn define(&self, change: Change) {
