@@ -72,6 +72,7 @@ fn deploy(dev: &Dev, component: &Path) {
         component.display()
     );
     std::fs::write(folder.path().join("wasmill.toml"), manifest).unwrap();
+    dev.cli_ok(&["hostnames", "grant", HOST]);
     dev.cli_ok(&["deploy", folder.path().to_str().unwrap()]);
 }
 

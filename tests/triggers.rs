@@ -254,6 +254,11 @@ async fn a_host_name_is_a_route() {
     )
     .unwrap();
     let path = folder.path().to_str().unwrap().to_owned();
+    // Nobody has a name that was not granted.
+    let said = dev.cli_fails(1, &["deploy", &path]);
+    assert!(said.contains("trigger[0].host") && said.contains("hostnames grant www.example.com"), "{said}");
+    dev.cli_ok(&["hostnames", "grant", "*.example.com"]);
+    assert!(dev.cli_ok(&["hostnames", "list"]).contains("*.example.com"));
     dev.cli_ok(&["deploy", &path]);
     let api = dev.api();
     let site = api.request("GET", "/v1/functions").header("host", "www.example.com:8080");
@@ -265,7 +270,14 @@ async fn a_host_name_is_a_route() {
     let second = std::fs::read_to_string(folder.path().join("wasmill.toml")).unwrap().replace("'site'", "'thief'");
     std::fs::write(folder.path().join("wasmill.toml"), second).unwrap();
     let said = dev.cli_fails(1, &["deploy", &path]);
-    assert!(said.contains("'site' already answers 'www.example.com/{*path}'"), "{said}");
+    assert!(said.contains("'site' already answers 'www.example.com/{*}'"), "{said}");
+
+    // Without the grant the name is nobody's, which the function shows.
+    dev.cli_ok(&["hostnames", "revoke", "*.example.com"]);
+    let gone = api.request("GET", "/x").header("host", "www.example.com");
+    assert_eq!(in_time(gone.send()).await.unwrap().status(), 404);
+    let shown = dev.cli_ok(&["functions", "show", "site"]);
+    assert!(shown.contains("under www.example.com it does not answer"), "{shown}");
 }
 
 /// A host that dies takes its callers' responses with it, and they learn of it.

@@ -11,6 +11,7 @@ pub(crate) mod moves;
 pub(crate) mod owners;
 pub(crate) mod sample;
 pub(crate) mod secrets;
+pub(crate) mod upgrade;
 pub(crate) mod versions;
 
 use std::any::Any;

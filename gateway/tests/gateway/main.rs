@@ -15,6 +15,7 @@ mod keyvalue;
 mod limits;
 mod openapi;
 mod outage;
+mod owners;
 mod plain;
 mod schemas;
 mod secrets;

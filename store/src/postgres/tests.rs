@@ -13,6 +13,7 @@ mod plans;
 mod pooler;
 mod tables;
 mod tls;
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::Duration;

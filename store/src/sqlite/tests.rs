@@ -2,6 +2,7 @@
 
 mod file;
 mod schema;
+mod upgrade;
 mod watch;
 
 use std::path::{Path, PathBuf};
