@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::execution::{Dispatch, Outcome};
 use crate::frame::Frame;
+use crate::key::mask_keys;
 
 /// The media type of an event's data that is a request.
 pub const MEDIA_TYPE: &str = "application/http";
@@ -206,16 +207,20 @@ impl RequestHead {
         let mut authority = String::new();
         let mut headers = Headers::new();
         for field in &*request.headers {
-            let name = field.name.to_ascii_lowercase();
-            if name == "host" {
-                authority = String::from_utf8_lossy(field.value).into_owned();
-            } else {
-                headers.push((name, Bytes::copy_from_slice(field.value)));
+            let (name, mut value) = (field.name.to_ascii_lowercase(), field.value.to_vec());
+            // The gateway takes them out. What earlier releases accepted may have some still.
+            let has_key = mask_keys(&mut value);
+            match name.as_str() {
+                "host" => authority = String::from_utf8_lossy(&value).into_owned(),
+                "authorization" if has_key => {}
+                _ => headers.push((name, value.into())),
             }
         }
-        let (method, target) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
-        let head =
-            Self { method: method.to_owned(), target: target.to_owned(), scheme: "http".into(), authority, headers };
+        let (method, mut target) =
+            (request.method.unwrap_or_default(), request.path.unwrap_or_default().as_bytes().to_vec());
+        mask_keys(&mut target);
+        let target = String::from_utf8_lossy(&target).into_owned();
+        let head = Self { method: method.to_owned(), target, scheme: "http".into(), authority, headers };
         Ok((head, message.slice(length..)))
     }
 }
@@ -245,6 +250,16 @@ mod tests {
         assert!(message.starts_with(b"POST /orders/7?full=1 HTTP/1.1\r\nhost: api.example.com:8080\r\naccept: a\r\n"));
         let (read, body) = RequestHead::from_message(&message).unwrap();
         assert_eq!((read, body.as_ref()), (head(), &b"\r\n\r\nbody\0"[..]));
+    }
+
+    #[test]
+    fn keys_of_earlier_releases_are_not_handed_on() {
+        let key = crate::key::ApiKey::generate().unwrap();
+        let key = key.reveal();
+        let message = format!("GET /?k={key} HTTP/1.1\r\nAuthorization: Bearer {key}\r\nx: {key}\r\ny: 1\r\n\r\n");
+        let (head, _) = RequestHead::from_message(&Bytes::from(message)).unwrap();
+        assert_eq!(head.headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["x", "y"]);
+        assert!(!format!("{head:?}").contains(key), "{head:?}");
     }
 
     #[test]

@@ -37,6 +37,17 @@ pub(crate) fn not_owned(app: &App, registry: &Registry, tenant: &TenantName, man
     hosts.filter(not_owned).map(ToString::to_string).collect()
 }
 
+/// Tells the operator of functions that do not answer under a host name of theirs.
+pub(crate) fn warn_of_not_owned(app: &App) {
+    let registry = app.registry.current();
+    for function in registry.functions() {
+        for host in not_owned(app, &registry, &function.tenant, &function.manifest) {
+            let (tenant, function) = (&function.tenant, &function.name);
+            tracing::warn!(%tenant, %function, host, "the host name is not the tenant's: the function does not answer under it");
+        }
+    }
+}
+
 /// List host names
 ///
 /// Those of the tenant; for operator keys, of every tenant.

@@ -76,6 +76,7 @@ pub async fn serve(listener: TcpListener, mut parts: GatewayParts, shutdown: Can
         tokio::spawn(Arc::clone(tls).watch(shutdown.clone()));
     }
     let app = app::App::new(parts, shutdown.clone());
+    hostnames::warn_of_not_owned(&app);
     server::run(listener, tls, routes::router(Arc::clone(&app)), &app.settings, shutdown).await;
     if !app.rows.flush(app.settings.drain_timeout).await {
         tracing::warn!("rows of accepted executions are left unwritten; they are made when the executions run");

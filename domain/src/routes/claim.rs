@@ -62,7 +62,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn claims(triggers: serde_json::Value) -> Vec<String> {
+    fn claims(triggers: &serde_json::Value) -> Vec<String> {
         let manifest = Manifest::from_json(json!({"name": "f", "trigger": triggers})).unwrap();
         let text = |claim: RouteClaim| {
             let (host, method) = (claim.host.map(|host| host.to_string()), claim.method.map(|m| m.to_string()));
@@ -73,9 +73,9 @@ mod tests {
 
     #[test]
     fn each_method_of_a_path_is_one() {
-        assert_eq!(claims(json!([{"event": "a"}])), [""; 0]);
+        assert_eq!(claims(&json!([{"event": "a"}])), [""; 0]);
         assert_eq!(
-            claims(json!([
+            claims(&json!([
                 {"http": "/o/{id}/{*rest}", "methods": ["PUT", "GET"]},
                 {"http": "/", "host": "shop.example.com"},
                 {"http": "/o/{number}/{*all}", "methods": ["POST"]},
@@ -91,6 +91,6 @@ mod tests {
         };
         let why = refused(json!([{"event": "a"}, {"http": "/a/{x}"}, {"http": "/a/{y}", "methods": ["GET"]}]));
         assert!(why.contains("trigger[2].http") && why.contains("trigger[1]"), "{why}");
-        assert_eq!(claims(json!([{"http": "/a/{x}"}, {"http": "/a/{*x}"}, {"http": "/a/b"}])).len(), 3);
+        assert_eq!(claims(&json!([{"http": "/a/{x}"}, {"http": "/a/{*x}"}, {"http": "/a/b"}])).len(), 3);
     }
 }

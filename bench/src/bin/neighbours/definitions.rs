@@ -1,0 +1,166 @@
+//! What another tenant defines and how its clients behave: schemas whose check multiplies, components that are slow to
+//! compile, clients that do not finish what they say; each alone, then all at once.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use crate::server::{SECONDS, Server};
+
+/// Functions with a schema, and compiles at once.
+const HOSTILE: usize = 8;
+
+/// Clients that send half a head.
+const SLOW_CLIENTS: usize = 300;
+
+/// How deep documents are nested; each level doubles the work of a check.
+const DEPTH: usize = 14;
+
+/// Functions of a component that is slow to compile.
+const FUNCTIONS: usize = 3_000;
+
+/// Starts the system with keys and two tenants, and measures one beside the other.
+pub(crate) async fn run(root: &Path, binary: &Path, http: &reqwest::Client) -> Result<()> {
+    let server = Server::start(binary)?;
+    let operator = key(http, &server, "", &json!({"role": "operator"})).await?;
+    let quiet = key(http, &server, &operator, &json!({"role": "tenant", "tenant": "quiet"})).await?;
+    let hostile = key(http, &server, &operator, &json!({"role": "tenant", "tenant": "hostile"})).await?;
+    server.deploy(binary, &root.join("functions/hello"), &quiet)?;
+    let other = Other { http: http.clone(), url: server.url.clone(), key: hostile };
+    other.define_schemas(&root.join("functions/hello/hello.wasm")).await?;
+    server.measure(http, &quiet, 2).await?;
+    let alone = server.measure(http, &quiet, SECONDS).await?;
+    server.row("alone", &alone, &alone);
+    for (what, schemas, compiles, clients) in [
+        ("schemas", true, false, false),
+        ("compiles", false, true, false),
+        ("slow clients", false, false, true),
+        ("all at once", true, true, true),
+    ] {
+        let mut tasks = Vec::new();
+        for i in 0..HOSTILE {
+            tasks.extend(schemas.then(|| tokio::spawn(other.clone().keep_checking(i))));
+            tasks.extend(compiles.then(|| tokio::spawn(other.clone().keep_compiling(i))));
+        }
+        let address = server.url.trim_start_matches("http://").to_owned();
+        let slow = if clients { SLOW_CLIENTS } else { 0 };
+        tasks.extend((0..slow).map(|_| tokio::spawn(keep_half_a_head(address.clone()))));
+        let beside = server.measure(http, &quiet, SECONDS).await?;
+        tasks.iter().for_each(JoinHandle::abort);
+        server.row(what, &beside, &alone);
+    }
+    let again = server.measure(http, &quiet, SECONDS).await?;
+    server.row("alone", &again, &alone);
+    Ok(())
+}
+
+async fn key(http: &reqwest::Client, server: &Server, by: &str, what: &Value) -> Result<String> {
+    let request = http.post(format!("{}/v1/keys", server.url)).bearer_auth(by).json(what);
+    let made: Value = request.send().await?.error_for_status()?.json().await?;
+    Ok(made["key"].as_str().context("the key's text")?.to_owned())
+}
+
+/// The other tenant.
+#[derive(Clone)]
+struct Other {
+    http: reqwest::Client,
+    url: String,
+    key: String,
+}
+
+impl Other {
+    async fn upload(&self, component: Vec<u8>) -> Result<Value> {
+        let upload = self.http.post(format!("{}/v1/artifacts", self.url)).bearer_auth(&self.key);
+        let upload = upload.header("content-type", "application/wasm").body(component);
+        let answer: Value = upload.send().await?.json().await?;
+        Ok(answer["digest"].clone())
+    }
+
+    async fn deploy(&self, name: &str, digest: &Value, triggers: Value) -> Result<reqwest::Response> {
+        let deploy = json!({"digest": digest, "manifest": {"name": name, "trigger": triggers}});
+        let request = self.http.put(format!("{}/v1/functions/{name}", self.url)).bearer_auth(&self.key);
+        Ok(request.json(&deploy).send().await?)
+    }
+
+    /// Functions with a schema that asks twice about each level of a document.
+    async fn define_schemas(&self, component: &Path) -> Result<()> {
+        let digest = self.upload(std::fs::read(component)?).await?;
+        let below = json!({"properties": {"a": {"$ref": "#/$defs/level"}}});
+        let schema = json!({"$defs": {"level": {"allOf": [below, below]}}, "$ref": "#/$defs/level"});
+        for i in 0..HOSTILE {
+            let triggers = json!([{"http": format!("/{i}"), "schema": schema, "mode": "async"}]);
+            self.deploy(&format!("checked-{i}"), &digest, triggers).await?.error_for_status()?;
+        }
+        Ok(())
+    }
+
+    /// Sends documents to one of them, without a key.
+    async fn keep_checking(self, i: usize) {
+        let document = (0..DEPTH).fold(json!({}), |inner, _| json!({"a": inner}));
+        loop {
+            let request = self.http.post(format!("{}/http/hostile/{i}", self.url)).json(&document);
+            // What it is answered does not matter here; a refusal must not become a busy loop.
+            match request.send().await {
+                Ok(response) if response.status().is_success() => drop(response.bytes().await),
+                _ => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    }
+
+    /// Uploads and deploys components that nobody has compiled before.
+    async fn keep_compiling(self, i: usize) {
+        for variant in 0.. {
+            let Ok(component) = wat::parse_str(large_component(i * 1_000 + variant)) else { return };
+            let deployed = async {
+                let digest = self.upload(component).await?;
+                self.deploy(&format!("large-{i}"), &digest, json!([])).await
+            };
+            if !deployed.await.is_ok_and(|response| response.status().is_success()) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+}
+
+/// A component with much to compile and nothing odd in it.
+fn large_component(variant: usize) -> String {
+    let mut functions = String::new();
+    for i in 0..FUNCTIONS {
+        // Writing to a string cannot fail.
+        let _ = write!(functions, "(func (param i32 i32) (result i32) (local i32 i32) ");
+        for step in 0..40 {
+            let _ = write!(
+                functions,
+                "(local.set {} (i32.add (i32.mul (local.get {}) (i32.const {})) (i32.rotl (local.get {}) (i32.const {step}))))",
+                step % 4,
+                (step + 1) % 4,
+                variant * FUNCTIONS + i,
+                (step + 2) % 4,
+            );
+        }
+        functions.push_str("(local.get 0))");
+    }
+    format!(
+        "(component (core module {functions}) (instance $i) (export \"wasmill:function/handler@0.1.0\" (instance $i)))"
+    )
+}
+
+/// Connects and says half of what it has to say, again and again.
+async fn keep_half_a_head(address: String) {
+    loop {
+        let Ok(mut stream) = TcpStream::connect(&address).await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let half = b"POST /v1/events/a HTTP/1.1\r\nhost: localhost\r\nx-long: ";
+        while stream.write_all(half).await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
