@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -34,6 +35,7 @@ pub(crate) async fn run(root: &Path, binary: &Path, http: &reqwest::Client) -> R
     server.deploy(binary, &root.join("functions/hello"), &quiet)?;
     let other = Other { http: http.clone(), url: server.url.clone(), key: hostile };
     other.define_schemas(&root.join("functions/hello/hello.wasm")).await?;
+    let component: Arc<[u8]> = large_component()?.into();
     server.measure(http, &quiet, 2).await?;
     let alone = server.measure(http, &quiet, SECONDS).await?;
     server.row("alone", &alone, &alone);
@@ -46,7 +48,7 @@ pub(crate) async fn run(root: &Path, binary: &Path, http: &reqwest::Client) -> R
         let mut tasks = Vec::new();
         for i in 0..HOSTILE {
             tasks.extend(schemas.then(|| tokio::spawn(other.clone().keep_checking(i))));
-            tasks.extend(compiles.then(|| tokio::spawn(other.clone().keep_compiling(i))));
+            tasks.extend(compiles.then(|| tokio::spawn(other.clone().keep_compiling(i, Arc::clone(&component)))));
         }
         let address = server.url.trim_start_matches("http://").to_owned();
         let slow = if clients { SLOW_CLIENTS } else { 0 };
@@ -114,11 +116,10 @@ impl Other {
     }
 
     /// Uploads and deploys components that nobody has compiled before.
-    async fn keep_compiling(self, i: usize) {
-        for variant in 0.. {
-            let Ok(component) = wat::parse_str(large_component(i * 1_000 + variant)) else { return };
+    async fn keep_compiling(self, i: usize, component: Arc<[u8]>) {
+        for variant in 0_usize.. {
             let deployed = async {
-                let digest = self.upload(component).await?;
+                let digest = self.upload(different(&component, i, variant)).await?;
                 self.deploy(&format!("large-{i}"), &digest, json!([])).await
             };
             if !deployed.await.is_ok_and(|response| response.status().is_success()) {
@@ -128,27 +129,32 @@ impl Other {
     }
 }
 
-/// A component with much to compile and nothing odd in it.
-fn large_component(variant: usize) -> String {
-    let mut functions = String::new();
+/// A component with much to compile and nothing odd in it: one that works, and a module beside it that nobody uses.
+fn large_component() -> Result<Vec<u8>> {
+    let mut module = String::from("(core module ");
     for i in 0..FUNCTIONS {
-        // Writing to a string cannot fail.
-        let _ = write!(functions, "(func (param i32 i32) (result i32) (local i32 i32) ");
+        module.push_str("(func (param i32 i32) (result i32) (local i32 i32) ");
         for step in 0..40 {
+            let [to, a, b] = [step % 4, (step + 1) % 4, (step + 2) % 4];
+            // Writing to a string cannot fail.
             let _ = write!(
-                functions,
-                "(local.set {} (i32.add (i32.mul (local.get {}) (i32.const {})) (i32.rotl (local.get {}) (i32.const {step}))))",
-                step % 4,
-                (step + 1) % 4,
-                variant * FUNCTIONS + i,
-                (step + 2) % 4,
+                module,
+                "(local.set {to} (i32.add (i32.mul (local.get {a}) (i32.const {i})) (i32.rotl (local.get {b}) (i32.const {step}))))",
             );
         }
-        functions.push_str("(local.get 0))");
+        module.push_str("(local.get 0))");
     }
-    format!(
-        "(component (core module {functions}) (instance $i) (export \"wasmill:function/handler@0.1.0\" (instance $i)))"
-    )
+    let echo = include_str!("../../../benches/invoke/echo.wat").trim_end();
+    let open = echo.strip_suffix(')').context("a component ends with ')'")?;
+    Ok(wat::parse_str(format!("{open} {module}))"))?)
+}
+
+/// The same component with other bytes: a custom section of its own.
+fn different(component: &[u8], i: usize, variant: usize) -> Vec<u8> {
+    let name = format!("{i:03}-{variant:06}");
+    // Shorter than 128 bytes, so each length is one byte.
+    let length = name.len() as u8;
+    [component, &[0, length + 1, length], name.as_bytes()].concat()
 }
 
 /// Connects and says half of what it has to say, again and again.
