@@ -22,11 +22,14 @@ use crate::page::{self, MAX_PAGE};
 /// The name that a request is for: that of its target, or of the header Host, in lower case, without the port and without
 /// the dot at the end that an absolute name may have.
 pub(crate) fn requested(uri: &Uri, headers: &HeaderMap) -> Option<String> {
-    let authority = uri.authority().map(Authority::as_str);
-    let header = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let text = authority.or(header)?;
-    let name = if text.starts_with('[') { text } else { text.rsplit_once(':').map_or(text, |(name, _)| name) };
-    Some(name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase())
+    let name = |authority: &Authority| {
+        let host = authority.host();
+        host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
+    };
+    match uri.authority() {
+        Some(authority) => Some(name(authority)),
+        None => headers.get(HOST)?.to_str().ok()?.parse().ok().as_ref().map(name),
+    }
 }
 
 /// The host names of a manifest's triggers under which requests do not reach the tenant's functions, because they are not
@@ -152,7 +155,9 @@ mod tests {
             ("/", Some("Shop.Example.com:8080"), Some("shop.example.com")),
             ("/", Some("shop.example.com."), Some("shop.example.com")),
             ("http://other.example.com/", Some("shop.example.com"), Some("other.example.com")),
-            ("/", Some("[::1]"), Some("[::1]")),
+            ("/", Some("[::1]:7070"), Some("[::1]")),
+            ("/", Some("shop.example.com:80@api.example.com"), Some("api.example.com")),
+            ("/", Some("a b"), None),
             ("/", None, None),
         ] {
             let headers = host.map(|host| (HOST, HeaderValue::from_static(host))).into_iter().collect();

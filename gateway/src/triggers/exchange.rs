@@ -21,7 +21,7 @@ use wasmill_domain::event::Attribute;
 use wasmill_domain::http_message::{BODY_OMITTED, Download, MEDIA_TYPE, Opening, Upload};
 use wasmill_domain::{ExecutionId, Outcome};
 
-use super::{Routed, event, failed, request};
+use super::{Routed, event, failed, keys, request};
 use crate::app::App;
 use crate::error::{Error, Result};
 
@@ -153,7 +153,9 @@ async fn upload(mut body: Body, speaker: Speaker, limit: usize) {
                 }
             }
             Err(frame) => {
-                trailers = frame.into_trailers().map(|map| request::end_to_end(&map).collect()).unwrap_or_default();
+                let mut map = frame.into_trailers().unwrap_or_default();
+                keys::strip_from(&mut map);
+                trailers = request::end_to_end(&map).collect();
             }
         }
     }

@@ -8,13 +8,14 @@ use wasmill_domain::mask_keys;
 
 /// Takes the header `Authorization` out of a request if it has an API key, and overwrites keys elsewhere in its head.
 pub(super) fn strip(request: &mut Request) {
-    strip_headers(request.headers_mut());
+    strip_from(request.headers_mut());
     if let Some(uri) = masked_uri(request.uri()) {
         *request.uri_mut() = uri;
     }
 }
 
-fn strip_headers(headers: &mut HeaderMap) {
+/// The same for header or trailer fields alone.
+pub(super) fn strip_from(headers: &mut HeaderMap) {
     let has_key = |value: &HeaderValue| mask_keys(&mut value.as_bytes().to_vec());
     if headers.get_all(AUTHORIZATION).iter().any(has_key) {
         headers.remove(AUTHORIZATION);
