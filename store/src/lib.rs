@@ -12,6 +12,7 @@ mod convert;
 mod fence;
 mod port;
 pub mod postgres;
+mod quota;
 mod secrets;
 pub mod sqlite;
 mod watch;
@@ -24,4 +25,5 @@ pub use buckets::{
     ValueVersion,
 };
 pub use port::*;
+pub use quota::{Quotas, TenantQuota};
 pub use watch::RegistryWatch;

@@ -14,8 +14,8 @@ use wasmill_domain::{
 };
 use wasmill_store::{
     Agenda, Bucket, BucketQuota, BucketSummary, Buckets, Catalog, Change, Changed, ExecutionDetail, ExecutionQuery,
-    ExecutionSummary, Finished, KeyPage, Ledger, LogEntry, LogPosition, Publication, Result, Started, Store, Swap,
-    Term, ValueVersion, Version,
+    ExecutionSummary, Finished, KeyPage, Ledger, LogEntry, LogPosition, Publication, Result, SealingKeyUse, Started,
+    Store, Swap, Term, ValueVersion, Version,
 };
 
 /// Passes every call on to the one that is there now.
@@ -54,8 +54,12 @@ impl Catalog for Restart<dyn Store> {
     async fn versions(&self, tenant: &TenantName, function: &FunctionName) -> Result<Vec<Version>> {
         self.now().versions(tenant, function).await
     }
-    async fn put_artifact(&self, digest: Digest, bytes: Bytes) -> Result<()> {
-        self.now().put_artifact(digest, bytes).await
+    async fn put_artifact(&self, tenant: &TenantName, digest: Digest, bytes: Bytes) -> Result<bool> {
+        self.now().put_artifact(tenant, digest, bytes).await
+    }
+
+    async fn tenant_artifact(&self, tenant: &TenantName, digest: Digest) -> Result<Option<Bytes>> {
+        self.now().tenant_artifact(tenant, digest).await
     }
     async fn artifact(&self, digest: Digest) -> Result<Option<Bytes>> {
         self.now().artifact(digest).await
@@ -65,6 +69,10 @@ impl Catalog for Restart<dyn Store> {
     }
     async fn secret(&self, tenant: &TenantName, name: &SecretName) -> Result<Option<SealedSecret>> {
         self.now().secret(tenant, name).await
+    }
+
+    async fn sealing_keys(&self) -> Result<Vec<SealingKeyUse>> {
+        self.now().sealing_keys().await
     }
 }
 
@@ -79,7 +87,7 @@ impl Ledger for Restart<dyn Store> {
     async fn start(&self, attempts: &[Started]) -> Result<()> {
         self.now().start(attempts).await
     }
-    async fn unfinished(&self, attempts: &[(ExecutionId, u32)]) -> Result<Vec<bool>> {
+    async fn unfinished(&self, attempts: &[Dispatch]) -> Result<Vec<bool>> {
         self.now().unfinished(attempts).await
     }
     async fn record(&self, finished: &[Finished]) -> Result<Vec<bool>> {
