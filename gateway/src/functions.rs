@@ -109,7 +109,7 @@ pub(crate) async fn versions(
         (status = 200, description = "Nothing changed", body = Deployed),
         (status = 201, description = "A new version is live", body = Deployed),
         (status = 400, description = "Not the document of a deploy"),
-        (status = 409, description = "It does not fit what is there"),
+        (status = 409, description = "It does not fit what is there, or the tenant has as many functions as it may"),
         (status = 413, description = "The document is too large"),
         (status = 415, description = "Not JSON"),
         (status = 422, description = "Manifest, schema or component cannot be used, or the artifact was not uploaded")))]
@@ -123,8 +123,8 @@ pub(crate) async fn deploy(
     let Deploy { manifest, digest } =
         body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?;
     let mut manifest = read_manifest(manifest, &name).await?;
-    preflight(&app, digest, &mut manifest).await?;
     let tenant = caller.tenant;
+    preflight(&app, &tenant, digest, &mut manifest).await?;
     check_routes(&app, &tenant, &manifest)?;
     check_webhooks(&app, &tenant, &manifest).await?;
     secrets::check_granted(&app, &tenant, &manifest).await?;
@@ -274,9 +274,9 @@ async fn check_webhooks(app: &App, tenant: &TenantName, manifest: &Manifest) -> 
 }
 
 /// Makes sure that a host could run this version, and settles its kind.
-async fn preflight(app: &App, digest: Digest, manifest: &mut Manifest) -> Result<()> {
+async fn preflight(app: &App, tenant: &TenantName, digest: Digest, manifest: &mut Manifest) -> Result<()> {
     let _room = app.admit_check().await?;
-    let artifact = app.store.artifact(digest).await?;
+    let artifact = app.store.tenant_artifact(tenant, digest).await?;
     let bytes = artifact.ok_or_else(|| {
         Error::Unprocessable(format!("the artifact {digest} is not here: upload it by POST /v1/artifacts first"))
     })?;

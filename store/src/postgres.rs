@@ -7,6 +7,7 @@
 //! A transaction-mode pooler may stand between ([`PostgresSettings::transaction_pooler`]).
 
 mod agenda;
+mod artifacts;
 mod buckets;
 mod catalog;
 mod change;
@@ -19,6 +20,7 @@ mod migration;
 mod nagle;
 mod partitions;
 mod queries;
+mod quota;
 mod retention;
 mod secrets;
 mod session;
@@ -36,6 +38,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use crate::port::{Error, Result};
+use crate::quota::Quotas;
 use error::Fault;
 use listen::Listening;
 use partitions::Upkeep;
@@ -72,6 +75,8 @@ pub struct PostgresSettings {
     pub listen_url: Option<String>,
     /// For how many days beyond today history has its partitions ready. Default: 3.
     pub days_ahead: u16,
+    /// What tenants may define. Default: as [`Quotas`]'s.
+    pub quotas: Quotas,
 }
 
 impl Default for PostgresSettings {
@@ -87,6 +92,7 @@ impl Default for PostgresSettings {
             transaction_pooler: false,
             listen_url: None,
             days_ahead: 3,
+            quotas: Quotas::default(),
         }
     }
 }
@@ -141,7 +147,11 @@ fn millis(limit: Duration) -> i32 {
 /// What an error says beyond its kind.
 fn reason(error: Error) -> String {
     match error {
-        Error::Unavailable(why) | Error::NotFound(why) | Error::Conflict(why) | Error::Rejected(why) => why,
+        Error::Unavailable(why)
+        | Error::NotFound(why)
+        | Error::Conflict(why)
+        | Error::QuotaExceeded { why, .. }
+        | Error::Rejected(why) => why,
     }
 }
 

@@ -70,6 +70,29 @@ pub(crate) async fn keys_are_kept(store: Arc<dyn Store>) {
     assert!(store.definitions(Revision(2)).await.unwrap().is_none());
 }
 
+pub(crate) async fn of_first_keys_at_once_one_is_made(store: Arc<dyn Store>) {
+    let error = store.define(&Change::PutFirstKey(key(KeyRole::Tenant))).await.unwrap_err();
+    assert!(matches!(error, Error::Conflict(_)), "{error}");
+    let makers: Vec<_> = (0..8)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let key = key(KeyRole::Operator);
+                (key.id, store.define(&Change::PutFirstKey(key)).await.unwrap())
+            })
+        })
+        .collect();
+    let mut made = Vec::new();
+    for maker in makers {
+        let (id, changed) = maker.await.unwrap();
+        assert_eq!((changed.revision, changed.version), (Revision(1), 0));
+        made.extend(changed.changed.then_some(id));
+    }
+    let keys = store.definitions(Revision(0)).await.unwrap().unwrap().keys;
+    assert_eq!(keys.iter().map(|key| key.id).collect::<Vec<_>>(), made);
+    assert_eq!(made.len(), 1);
+}
+
 pub(crate) async fn the_last_operator_stays(store: Arc<dyn Store>) {
     let (operator, other) = (key(KeyRole::Operator), key(KeyRole::Tenant));
     let delete = async |key: &KeyDefinition| store.define(&Change::DeleteKey { id: key.id }).await;
@@ -91,11 +114,11 @@ pub(crate) async fn artifacts_are_kept_by_content(store: Arc<dyn Store>) {
     for bytes in [Bytes::new(), Bytes::from_static(b"\0asm\x01"), Bytes::from(vec![0xa5; 3 << 20])] {
         let digest = Digest::of(&bytes);
         assert_eq!(store.artifact(digest).await.unwrap(), None);
-        store.put_artifact(digest, bytes.clone()).await.unwrap();
-        store.put_artifact(digest, bytes.clone()).await.unwrap();
+        assert!(store.put_artifact(&tenant(), digest, bytes.clone()).await.unwrap());
+        assert!(!store.put_artifact(&tenant(), digest, bytes.clone()).await.unwrap());
         assert_eq!(store.artifact(digest).await.unwrap(), Some(bytes));
     }
-    let error = store.put_artifact(Digest::of(b"these"), Bytes::from_static(b"those")).await.unwrap_err();
+    let error = store.put_artifact(&tenant(), Digest::of(b"these"), Bytes::from_static(b"those")).await.unwrap_err();
     assert!(matches!(error, Error::Rejected(_)), "{error}");
     assert_eq!(store.artifact(Digest::of(b"these")).await.unwrap(), None);
     assert!(store.definitions(Revision(0)).await.unwrap().is_none(), "an artifact alone defines nothing");

@@ -9,16 +9,16 @@ use sqlx::postgres::PgRow;
 use tokio::sync::watch;
 use wasmill_domain::{
     Definitions, Digest, FunctionDefinition, FunctionName, KeyDefinition, Revision, SchemaDefinition, SealedSecret,
-    SecretName, SecretSummary, TenantName, Timestamp,
+    SecretName, SecretSummary, TenantName,
 };
 
 use super::columns::get;
 use super::error::Result;
 use super::queries::{count, text, time, word};
 use super::session::Session;
-use super::{PostgresStore, change, secrets};
+use super::{PostgresStore, artifacts, change, secrets};
 use crate::convert::{self, ManifestRows, TriggerRow};
-use crate::port::{self, Catalog, Change, Changed, Error, Version};
+use crate::port::{self, Catalog, Change, Changed, Error, SealingKeyUse, Version};
 
 /// The triggers of each version, in order, by tenant, function and number.
 type Triggers = HashMap<(String, String, i64), Vec<TriggerRow>>;
@@ -34,22 +34,27 @@ impl Catalog for PostgresStore {
     }
 
     async fn define(&self, change: &Change) -> port::Result<Changed> {
-        self.inner.write(|session| Box::pin(change::make(session, change))).await
+        self.inner.write(|session| Box::pin(change::make(session, &self.inner.settings.quotas, change))).await
     }
 
     async fn versions(&self, tenant: &TenantName, function: &FunctionName) -> port::Result<Vec<Version>> {
         self.inner.read(|session| Box::pin(versions(session, tenant, function))).await
     }
 
-    async fn put_artifact(&self, digest: Digest, bytes: Bytes) -> port::Result<()> {
+    async fn put_artifact(&self, tenant: &TenantName, digest: Digest, bytes: Bytes) -> port::Result<bool> {
         if Digest::of(&bytes) != digest {
             return Err(Error::Rejected(format!("these bytes are not those of artifact {digest}")));
         }
-        self.inner.write(|session| Box::pin(put_artifact(session, digest, &bytes))).await
+        let quota = self.inner.settings.quotas.of(tenant);
+        self.inner.write(|session| Box::pin(artifacts::put(session, tenant, quota, digest, &bytes))).await
     }
 
     async fn artifact(&self, digest: Digest) -> port::Result<Option<Bytes>> {
         self.inner.read(|session| Box::pin(artifact(session, digest))).await
+    }
+
+    async fn tenant_artifact(&self, tenant: &TenantName, digest: Digest) -> port::Result<Option<Bytes>> {
+        self.inner.read(|session| Box::pin(artifacts::of_tenant(session, tenant, digest))).await
     }
 
     async fn secrets(&self, tenant: &TenantName) -> port::Result<Vec<SecretSummary>> {
@@ -59,15 +64,10 @@ impl Catalog for PostgresStore {
     async fn secret(&self, tenant: &TenantName, name: &SecretName) -> port::Result<Option<SealedSecret>> {
         self.inner.read(|session| Box::pin(secrets::sealed(session, tenant, name))).await
     }
-}
 
-async fn put_artifact(session: &mut Session<'_>, digest: Digest, bytes: &[u8]) -> Result<()> {
-    let put = sqlx::query(
-        "INSERT INTO artifacts AS a (digest, put_at, bytes) VALUES ($1, $2, $3) \
-         ON CONFLICT (digest) DO UPDATE SET put_at = greatest(a.put_at, excluded.put_at)",
-    );
-    let put = put.bind(digest.as_bytes().as_slice()).bind(Timestamp::now().as_micros()).bind(bytes);
-    session.execute(put).await.map(drop)
+    async fn sealing_keys(&self) -> port::Result<Vec<SealingKeyUse>> {
+        self.inner.read(|session| Box::pin(secrets::sealing_keys(session))).await
+    }
 }
 
 async fn artifact(session: &mut Session<'_>, digest: Digest) -> Result<Option<Bytes>> {

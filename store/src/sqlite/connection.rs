@@ -1,6 +1,8 @@
 //! The connections to the file: one that writes, in transactions, and some that read.
 
+use std::fs::File;
 use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,6 +49,7 @@ enum Slot {
 impl Writer {
     /// Connects and brings the schema up to date.
     pub(super) async fn open(path: &Path, settings: &SqliteSettings) -> Result<Self> {
+        make_private(path);
         let options = options(path, settings)
             .create_if_missing(true)
             .page_size(PAGE_BYTES)
@@ -141,6 +144,13 @@ impl DerefMut for Transaction<'_> {
     fn deref_mut(&mut self) -> &mut SqliteConnection {
         &mut self.connection
     }
+}
+
+/// Makes the file for its owner alone where there is none. SQLite would go by the umask; the files that it puts beside this one
+/// (`-wal`, `-shm`) get the rights that this one has.
+fn make_private(path: &Path) {
+    // Where this fails, the file is there already, or SQLite says better what is wrong.
+    let _ = File::options().write(true).create_new(true).mode(0o600).open(path);
 }
 
 /// The connections that read. Made when they are needed.

@@ -13,7 +13,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
 
 use super::{SqliteSettings, SqliteStore, Synchronous};
-use crate::conformance::Fresh;
+use crate::conformance::{Fresh, quotas};
 
 /// What tests use: they do not wait for the disk.
 fn settings() -> SqliteSettings {
@@ -38,4 +38,11 @@ async fn stranger(path: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(10)).connect().await.unwrap()
 }
 
-crate::conformance::suite!(fresh);
+async fn small() -> Fresh {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = SqliteSettings { quotas: quotas::small(), ..settings() };
+    let store = SqliteStore::open(&file_in(&folder), settings).await.unwrap();
+    Fresh { store: Arc::new(store), _keep: Box::new(folder) }
+}
+
+crate::conformance::suite!(fresh, small);
