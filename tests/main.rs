@@ -7,6 +7,7 @@ mod authoring;
 mod cli;
 mod cloudevents;
 mod crash;
+mod data;
 mod demo;
 mod hostile;
 mod https;

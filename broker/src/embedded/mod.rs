@@ -67,9 +67,10 @@ mod state;
 mod tests;
 mod writer;
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::Write as _;
 use std::num::NonZeroU16;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -101,7 +102,7 @@ pub struct EmbeddedBroker {
 }
 
 impl EmbeddedBroker {
-    /// Opens the broker in `dir`, which is made where it does not exist. Reads all that is kept there, so it may take a
+    /// Opens the broker in `dir`, which is made where it does not exist. What is made is its owner's alone, whatever the umask says. Reads all that is kept there, so it may take a
     /// second for each gigabyte.
     ///
     /// # Errors
@@ -112,7 +113,7 @@ impl EmbeddedBroker {
 
     fn open_on(dir: &Path, settings: EmbeddedSettings, disk: Box<dyn Disk>) -> Result<Self, OpenError> {
         let settings = settings.checked();
-        fs::create_dir_all(dir).map_err(OpenError::io(dir))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(OpenError::io(dir))?;
         let lock = lock(dir)?;
         let (log, state) = if let Some(found) = recover(dir)? {
             let mut state = State::new(settings.clone(), found.first_segment);
@@ -155,7 +156,7 @@ impl Drop for EmbeddedBroker {
 /// Locks the directory for this process.
 fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("lock");
-    let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+    let open = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
     let mut file = open.map_err(OpenError::io(&path))?;
     match try_lock_patiently(&file) {
         Ok(()) => {}

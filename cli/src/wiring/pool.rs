@@ -18,7 +18,7 @@ use wasmill_secrets::Keyring;
 use wasmill_store::postgres::{PostgresSettings, PostgresStore};
 use wasmill_store::{Error as StoreError, RegistryWatch, Store};
 
-use super::{REGISTRY_INTERVAL, capabilities, make_first_key, secrets, tls};
+use super::{REGISTRY_INTERVAL, capabilities, files, make_first_key, secrets, tls};
 use crate::config::{self, Config};
 use crate::exit::Result;
 
@@ -41,6 +41,7 @@ impl Pool {
     /// # Errors
     /// Where a URL is missing or no good, which trying again would not change.
     pub(crate) async fn open(config: Config, role: &str, shutdown: &CancellationToken) -> Result<Option<Self>> {
+        files::raise_limit();
         let address = config.broker.url.as_deref();
         let address = address.ok_or_else(|| anyhow!("broker.url is missing: set it in the file, or AMQP_URL"))?;
         let broker = RabbitBroker::connect(address, rabbit_settings(&config, role)).context("broker.url")?;
@@ -56,6 +57,9 @@ impl Pool {
             opened = opening => opened?,
             () = shutdown.cancelled() => return Ok(None),
         };
+        if role != "scheduler" {
+            secrets::warn_of_unopened(&store, keyring.as_deref()).await;
+        }
         let broker = Arc::new(broker);
         let publisher = FramePublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
         Ok(Some(Self { config, store, broker, publisher, registry, keyring }))
@@ -77,7 +81,10 @@ impl Pool {
             publish_timeout: gateway.publish_timeout.0 * 2,
             drain_timeout: gateway.grace.0,
             bucket_quota: self.config.keyvalue.quota(),
-            max_connections: gateway.max_connections,
+            max_connections: files::connections_within_limit(gateway.max_connections, "gateway.max_connections"),
+            max_connections_per_address: gateway.max_connections_per_address,
+            exempt_networks: gateway.exempt_networks.clone(),
+            max_pending_connections: gateway.max_pending_connections,
             max_streams: gateway.max_streams,
             header_timeout: gateway.header_timeout.0,
             idle_timeout: gateway.idle_timeout.0,
@@ -199,14 +206,14 @@ impl Pool {
     }
 }
 
-/// Brings the schema up to date; makes an operator's key too if `with_key` and there is none.
+/// Brings the schema up to date; makes an operator's key too if `with_key` and there is none. Of several who do so at once, one
+/// makes a key.
 pub(crate) async fn migrate(config: &Config, with_key: bool) -> Result<Option<ApiKey>> {
     let store = open_store(config).await.map_err(|e| anyhow!(e))?;
-    let registry = watch(&store).await.context("the definitions")?;
-    if !with_key || registry.current().has_keys() {
+    if !with_key {
         return Ok(None);
     }
-    Ok(Some(make_first_key(&store).await?.0))
+    Ok(make_first_key(&store).await?.map(|(key, _)| key))
 }
 
 async fn open_store(config: &Config) -> Result<PostgresStore, StoreError> {
@@ -221,6 +228,7 @@ async fn open_store(config: &Config) -> Result<PostgresStore, StoreError> {
         call_timeout: call_timeout.0,
         transaction_pooler: *transaction_pooler,
         listen_url: listen_url.clone(),
+        quotas: config.quotas.for_store(),
         ..PostgresSettings::default()
     };
     PostgresStore::connect(url, settings).await
