@@ -9,6 +9,7 @@ mod cloudevents;
 mod crash;
 mod data;
 mod demo;
+mod doctor;
 mod hostile;
 mod https;
 mod keys;

@@ -148,6 +148,7 @@ fn answers(c: &mut Criterion) {
             secrets: wasmill_host::Capabilities::default().secrets,
             tls: None,
             keyring: None,
+            notes: Vec::new(),
             settings: GatewaySettings::default(),
         });
         (router, broker)

@@ -1,12 +1,14 @@
 //! The one place that chooses backends and puts the parts of a process together: [`embedded`] for `wasmill dev`, [`pool`] for
 //! the roles that share PostgreSQL and RabbitMQ.
 
+pub(crate) mod consistency;
 mod data;
+pub(crate) mod doctor;
 pub(crate) mod embedded;
 pub(crate) mod files;
 pub(crate) mod offline;
 pub(crate) mod pool;
-mod secrets;
+pub(crate) mod secrets;
 mod tls;
 
 use std::io::IsTerminal as _;
@@ -26,7 +28,7 @@ use crate::args::LogFormat;
 use crate::exit::Result;
 
 /// How often a process asks whether definitions have changed.
-const REGISTRY_INTERVAL: Duration = Duration::from_millis(200);
+pub(crate) const REGISTRY_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How a verb is run.
 pub(crate) struct Run {

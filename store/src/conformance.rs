@@ -40,7 +40,8 @@ macro_rules! suite {
                 another_deploy_is_another_version, a_deploy_needs_its_artifact, a_rollback_moves_a_pointer,
                 a_function_is_deleted_with_its_versions, a_deleted_function_is_forgotten_once, functions_of_tenants_are_apart;
             catalog: schemas_count_their_changes, keys_are_kept, of_first_keys_at_once_one_is_made, the_last_operator_stays, artifacts_are_kept_by_content,
-                changes_at_once_have_revisions_of_their_own, a_refused_change_leaves_no_trace, any_text_is_kept;
+                changes_at_once_have_revisions_of_their_own, a_refused_change_leaves_no_trace, any_text_is_kept,
+                an_installation_has_one_id;
             secrets: secrets_are_kept_sealed, a_secret_has_one_next_version, a_deleted_secret_begins_anew,
                 sealing_keys_are_told_with_an_example;
             history: it_answers, an_accepted_execution_is_queued, what_is_there_is_left_as_it_is, a_start_is_news,

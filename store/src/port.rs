@@ -97,6 +97,12 @@ pub trait Catalog: Send + Sync + 'static {
     /// The operator's keys that secrets of any tenant are sealed by, by id, each with the number of its secrets and one of them: by
     /// that a process finds out whether it could open them.
     async fn sealing_keys(&self) -> Result<Vec<SealingKeyUse>>;
+
+    /// What tells this installation from others. It is made with the database and never changes.
+    async fn installation(&self) -> Result<Installation>;
+
+    /// Notes that a broker is marked with this installation's id, for the first time or anew.
+    async fn broker_marked(&self, at: Timestamp) -> Result<()>;
 }
 
 /// What became of events.
@@ -259,6 +265,15 @@ pub struct Changed {
     pub version: u32,
     /// Whether anything changed.
     pub changed: bool,
+}
+
+/// What tells an installation from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Installation {
+    /// Its id, at random.
+    pub id: Uuid,
+    /// When a broker was marked with it last, if ever.
+    pub broker_since: Option<Timestamp>,
 }
 
 /// What is sealed by one of the operator's keys.

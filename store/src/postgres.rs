@@ -77,6 +77,9 @@ pub struct PostgresSettings {
     pub days_ahead: u16,
     /// What tenants may define. Default: as [`Quotas`]'s.
     pub quotas: Quotas,
+    /// Whether the schema is brought up to date, and partitions are made at the start. Otherwise a database whose schema is not up to
+    /// date is refused. Default: yes.
+    pub migrate: bool,
 }
 
 impl Default for PostgresSettings {
@@ -93,6 +96,7 @@ impl Default for PostgresSettings {
             listen_url: None,
             days_ahead: 3,
             quotas: Quotas::default(),
+            migrate: true,
         }
     }
 }
@@ -128,7 +132,9 @@ impl PostgresStore {
         let listening = Listening::new(url, &settings)?;
         let inner = Inner { pool, settings, upkeep: Upkeep::default(), listening };
         let store = Self { inner: Arc::new(inner) };
-        store.inner.try_partitions().await;
+        if store.inner.settings.migrate {
+            store.inner.try_partitions().await;
+        }
         Ok(store)
     }
 

@@ -46,6 +46,8 @@ pub struct SqliteSettings {
     pub wal_bytes: u32,
     /// What tenants may define. Default: as [`Quotas`]'s.
     pub quotas: Quotas,
+    /// Whether the schema is brought up to date. Otherwise a file whose schema is not is refused, and none is made. Default: yes.
+    pub migrate: bool,
 }
 
 /// What a commit waits for.
@@ -67,6 +69,7 @@ impl Default for SqliteSettings {
             cache_bytes: 16 << 20,
             wal_bytes: 16 << 20,
             quotas: Quotas::default(),
+            migrate: true,
         }
     }
 }

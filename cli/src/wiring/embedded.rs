@@ -20,7 +20,7 @@ use wasmill_secrets::{Keyring, SecretSource};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{BucketQuota, RegistryWatch, Store};
 
-use super::{REGISTRY_INTERVAL, capabilities, data, files, make_first_key, secrets, tls};
+use super::{REGISTRY_INTERVAL, capabilities, consistency, data, files, make_first_key, secrets, tls};
 use crate::exit::{Failure, Result};
 
 /// What the embedded system is made with.
@@ -51,6 +51,7 @@ pub(crate) struct System {
     tls: Option<Arc<Tls>>,
     keyring: Arc<Keyring>,
     retention: Duration,
+    notes: Vec<String>,
 }
 
 impl System {
@@ -81,12 +82,13 @@ impl System {
         let keyring = secrets::own_keyring(&*store, &key_file).await?;
         secrets::warn_of_unopened(&*store, Some(&keyring)).await;
         let registry = RegistryWatch::start(Arc::clone(&store), REGISTRY_INTERVAL).await.context("the definitions")?;
+        let notes = consistency::at_start(&*store, &*broker, &registry.current()).await;
         let capabilities = capabilities(&store, &registry, Some(&keyring), BucketQuota::default());
         let secrets = Arc::clone(&capabilities.secrets);
         let engine = Engine::new(engine, capabilities).context("the WebAssembly engine cannot start")?;
         let publisher = FramePublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
         let retention = *retention;
-        Ok(Self { listener, store, broker, publisher, registry, engine, secrets, tls, keyring, retention })
+        Ok(Self { listener, store, broker, publisher, registry, engine, secrets, tls, keyring, retention, notes })
     }
 
     /// What runs its functions.
@@ -137,6 +139,7 @@ impl System {
             secrets: self.secrets,
             tls: self.tls,
             keyring: Some(self.keyring),
+            notes: self.notes,
             settings,
         };
         let host = HostParts {

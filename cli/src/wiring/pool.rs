@@ -18,7 +18,7 @@ use wasmill_secrets::Keyring;
 use wasmill_store::postgres::{PostgresSettings, PostgresStore};
 use wasmill_store::{Error as StoreError, RegistryWatch, Store};
 
-use super::{REGISTRY_INTERVAL, capabilities, files, make_first_key, secrets, tls};
+use super::{REGISTRY_INTERVAL, capabilities, consistency, files, make_first_key, secrets, tls};
 use crate::config::{self, Config};
 use crate::exit::Result;
 
@@ -33,6 +33,7 @@ pub(crate) struct Pool {
     publisher: FramePublisher,
     registry: RegistryWatch,
     keyring: Option<Arc<Keyring>>,
+    notes: Vec<String>,
 }
 
 impl Pool {
@@ -60,9 +61,14 @@ impl Pool {
         if role != "scheduler" {
             secrets::warn_of_unopened(&store, keyring.as_deref()).await;
         }
+        let defined = registry.current();
+        let notes = tokio::select! {
+            notes = consistency::at_start(&store, &broker, &defined) => notes,
+            () = shutdown.cancelled() => return Ok(None),
+        };
         let broker = Arc::new(broker);
         let publisher = FramePublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
-        Ok(Some(Self { config, store, broker, publisher, registry, keyring }))
+        Ok(Some(Self { config, store, broker, publisher, registry, keyring, notes }))
     }
 
     /// Serves HTTP until `shutdown`, then lets requests finish.
@@ -101,6 +107,7 @@ impl Pool {
             secrets: secrets::source(&self.store(), &self.registry, self.keyring.as_ref()),
             tls,
             keyring: self.keyring.clone(),
+            notes: self.notes.clone(),
             settings,
         };
         tracing::info!(address = %listener.local_addr().context("gateway.listen")?, "the gateway serves");
@@ -194,6 +201,7 @@ impl Pool {
             store: self.store(),
             broker: Arc::clone(&self.broker) as _,
             role,
+            notes: self.notes.clone(),
             shutdown: shutdown.clone(),
         };
         tokio::spawn(wasmill_gateway::serve_probes(listener, Arc::new(readiness), stop.clone()));
@@ -217,12 +225,16 @@ pub(crate) async fn migrate(config: &Config, with_key: bool) -> Result<Option<Ap
 }
 
 async fn open_store(config: &Config) -> Result<PostgresStore, StoreError> {
-    let config::Database { url, listen_url, transaction_pooler, connections, connect_timeout, call_timeout } =
-        &config.database;
-    let Some(url) = url else {
+    let Some(url) = &config.database.url else {
         return Err(StoreError::Rejected("database.url is missing: set it in the file, or DATABASE_URL".into()));
     };
-    let settings = PostgresSettings {
+    PostgresStore::connect(url, postgres_settings(config)).await
+}
+
+pub(super) fn postgres_settings(config: &Config) -> PostgresSettings {
+    let config::Database { url: _, listen_url, transaction_pooler, connections, connect_timeout, call_timeout } =
+        &config.database;
+    PostgresSettings {
         connections: *connections,
         connect_timeout: connect_timeout.0,
         call_timeout: call_timeout.0,
@@ -230,15 +242,14 @@ async fn open_store(config: &Config) -> Result<PostgresStore, StoreError> {
         listen_url: listen_url.clone(),
         quotas: config.quotas.for_store(),
         ..PostgresSettings::default()
-    };
-    PostgresStore::connect(url, settings).await
+    }
 }
 
 async fn watch(store: &PostgresStore) -> Result<RegistryWatch, StoreError> {
     RegistryWatch::start(Arc::new(store.clone()), REGISTRY_INTERVAL).await
 }
 
-fn rabbit_settings(config: &Config, role: &str) -> RabbitSettings {
+pub(super) fn rabbit_settings(config: &Config, role: &str) -> RabbitSettings {
     let config::Broker { url: _, ca_file, queue_kind, queue_messages, queue_prefix, heartbeat } = &config.broker;
     RabbitSettings {
         name: format!("wasmill {role} {}", HostSettings::default().name),
@@ -287,6 +298,7 @@ struct PoolReadiness {
     store: Arc<dyn Store>,
     broker: Arc<dyn Broker>,
     role: Role,
+    notes: Vec<String>,
     shutdown: CancellationToken,
 }
 
@@ -305,5 +317,9 @@ impl Readiness for PoolReadiness {
             parts.push(("consumers", consumers));
         }
         parts
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.notes.clone()
     }
 }

@@ -60,8 +60,8 @@ impl Admission {
         let most = settings.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         Arc::new(Self {
             room: Arc::new(Semaphore::new(most)),
-            most_of_address: settings.connections_per_address().clamp(1, most),
-            most_pending: settings.pending_connections().clamp(1, most),
+            most_of_address: settings.connections_per_address().max(1),
+            most_pending: settings.pending_connections().max(1),
             exempt: settings.exempt_networks.clone(),
             open: Mutex::default(),
         })

@@ -132,6 +132,7 @@ impl Gateway {
             secrets: Arc::clone(&secrets) as _,
             tls,
             keyring,
+            notes: vec!["a note".into()],
             settings,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -14,8 +14,8 @@ use wasmill_domain::{
 };
 use wasmill_store::{
     Agenda, Bucket, BucketQuota, BucketSummary, Buckets, Catalog, Change, Changed, ExecutionDetail, ExecutionQuery,
-    ExecutionSummary, Finished, KeyPage, Ledger, LogEntry, LogPosition, Publication, Result, SealingKeyUse, Started,
-    Store, Swap, Term, ValueVersion, Version,
+    ExecutionSummary, Finished, Installation, KeyPage, Ledger, LogEntry, LogPosition, Publication, Result,
+    SealingKeyUse, Started, Store, Swap, Term, ValueVersion, Version,
 };
 
 /// Passes every call on to the one that is there now.
@@ -73,6 +73,14 @@ impl Catalog for Restart<dyn Store> {
 
     async fn sealing_keys(&self) -> Result<Vec<SealingKeyUse>> {
         self.now().sealing_keys().await
+    }
+
+    async fn installation(&self) -> Result<Installation> {
+        self.now().installation().await
+    }
+
+    async fn broker_marked(&self, at: Timestamp) -> Result<()> {
+        self.now().broker_marked(at).await
     }
 }
 
@@ -203,6 +211,18 @@ impl Broker for Restart<dyn Broker> {
     async fn depth(&self, queue: &QueueName) -> wasmill_broker::Result<Depth> {
         self.now().depth(queue).await
     }
+    async fn owner(&self, id: uuid::Uuid) -> wasmill_broker::Result<wasmill_broker::Owner> {
+        self.now().owner(id).await
+    }
+
+    async fn mark(&self, id: uuid::Uuid) -> wasmill_broker::Result<()> {
+        self.now().mark(id).await
+    }
+
+    async fn queues(&self) -> wasmill_broker::Result<Option<Vec<(QueueName, Depth)>>> {
+        self.now().queues().await
+    }
+
     async fn ping(&self) -> wasmill_broker::Result<()> {
         self.now().ping().await
     }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use wasmill_domain::{ApiKey, Digest, KeyDefinition, KeyRole, Revision, SchemaDefinition};
 
 use super::sample::{deploy, now, tenant};
-use crate::port::{Change, Changed, Error, Store};
+use crate::port::{Change, Changed, Error, Installation, Store};
 
 async fn put_schema(store: &dyn Store, event_type: &str, schema: Value) -> Changed {
     let event_type = event_type.parse().unwrap();
@@ -158,4 +158,14 @@ pub(crate) async fn any_text_is_kept(store: Arc<dyn Store>) {
     deploy(&*store, manifest.clone(), b"one").await;
     let stored = store.definitions(Revision(0)).await.unwrap().unwrap().functions.remove(0);
     assert_eq!(*stored.manifest, wasmill_domain::Manifest::from_json(manifest).unwrap());
+}
+
+pub(crate) async fn an_installation_has_one_id(store: Arc<dyn Store>) {
+    let first = store.installation().await.unwrap();
+    assert!(!first.id.is_nil());
+    assert_eq!(first.broker_since, None);
+    let at = now();
+    store.broker_marked(at).await.unwrap();
+    assert_eq!(store.installation().await.unwrap(), Installation { broker_since: Some(at), ..first });
+    assert!(store.definitions(Revision(0)).await.unwrap().is_none(), "it is nothing that users define");
 }

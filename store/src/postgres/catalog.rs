@@ -9,7 +9,7 @@ use sqlx::postgres::PgRow;
 use tokio::sync::watch;
 use wasmill_domain::{
     Definitions, Digest, FunctionDefinition, FunctionName, KeyDefinition, Revision, SchemaDefinition, SealedSecret,
-    SecretName, SecretSummary, TenantName,
+    SecretName, SecretSummary, TenantName, Timestamp,
 };
 
 use super::columns::get;
@@ -18,7 +18,7 @@ use super::queries::{count, text, time, word};
 use super::session::Session;
 use super::{PostgresStore, artifacts, change, secrets};
 use crate::convert::{self, ManifestRows, TriggerRow};
-use crate::port::{self, Catalog, Change, Changed, Error, SealingKeyUse, Version};
+use crate::port::{self, Catalog, Change, Changed, Error, Installation, SealingKeyUse, Version};
 
 /// The triggers of each version, in order, by tenant, function and number.
 type Triggers = HashMap<(String, String, i64), Vec<TriggerRow>>;
@@ -68,12 +68,30 @@ impl Catalog for PostgresStore {
     async fn sealing_keys(&self) -> port::Result<Vec<SealingKeyUse>> {
         self.inner.read(|session| Box::pin(secrets::sealing_keys(session))).await
     }
+
+    async fn installation(&self) -> port::Result<Installation> {
+        self.inner.read(|session| Box::pin(installation(session))).await
+    }
+
+    async fn broker_marked(&self, at: Timestamp) -> port::Result<()> {
+        self.inner.write(|session| Box::pin(broker_marked(session, at))).await
+    }
 }
 
 async fn artifact(session: &mut Session<'_>, digest: Digest) -> Result<Option<Bytes>> {
     let one = sqlx::query("SELECT bytes FROM artifacts WHERE digest = $1").bind(digest.as_bytes().as_slice());
     let row = session.row_if_any(one).await?;
     row.map(|row| get::<Vec<u8>>(&row, "bytes").map(Bytes::from)).transpose()
+}
+
+async fn installation(session: &mut Session<'_>) -> Result<Installation> {
+    let row = session.row(sqlx::query("SELECT id, broker_since FROM installation")).await?;
+    let since: Option<i64> = get(&row, "broker_since")?;
+    Ok(Installation { id: get(&row, "id")?, broker_since: since.map(Timestamp::from_micros) })
+}
+
+async fn broker_marked(session: &mut Session<'_>, at: Timestamp) -> Result<()> {
+    session.execute(sqlx::query("UPDATE installation SET broker_since = $1").bind(at.as_micros())).await.map(drop)
 }
 
 /// The current revision.

@@ -8,13 +8,13 @@ use bytes::Bytes;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use wasmill_domain::{
     Definitions, Digest, FunctionDefinition, FunctionName, KeyDefinition, Revision, SchemaDefinition, SealedSecret,
-    SecretName, SecretSummary, TenantName,
+    SecretName, SecretSummary, TenantName, Timestamp,
 };
 
 use super::queries::{get, time, word};
 use super::{SqliteStore, artifacts, change, error, secrets};
 use crate::convert::{self, ManifestRows, TriggerRow};
-use crate::port::{Catalog, Change, Changed, Error, Result, SealingKeyUse, Version};
+use crate::port::{Catalog, Change, Changed, Error, Installation, Result, SealingKeyUse, Version};
 
 /// The triggers of each version, in order, by tenant, function and number.
 type Triggers = HashMap<(String, String, i64), Vec<TriggerRow>>;
@@ -76,6 +76,20 @@ impl Catalog for SqliteStore {
 
     async fn sealing_keys(&self) -> Result<Vec<SealingKeyUse>> {
         secrets::sealing_keys(self).await
+    }
+
+    async fn installation(&self) -> Result<Installation> {
+        let row = sqlx::query("SELECT id, broker_since FROM installation").fetch_one(&self.readers).await;
+        let row = row.map_err(error::of)?;
+        let since: Option<i64> = get(&row, "broker_since")?;
+        Ok(Installation { id: get(&row, "id")?, broker_since: since.map(Timestamp::from_micros) })
+    }
+
+    async fn broker_marked(&self, at: Timestamp) -> Result<()> {
+        let mut transaction = self.writer.begin().await?;
+        let mark = sqlx::query("UPDATE installation SET broker_since = ?").bind(at.as_micros());
+        let result = mark.execute(&mut *transaction).await.map(drop).map_err(error::of);
+        transaction.end(result).await
     }
 }
 

@@ -49,9 +49,11 @@ enum Slot {
 impl Writer {
     /// Connects and brings the schema up to date.
     pub(super) async fn open(path: &Path, settings: &SqliteSettings) -> Result<Self> {
-        make_private(path);
+        if settings.migrate {
+            make_private(path);
+        }
         let options = options(path, settings)
-            .create_if_missing(true)
+            .create_if_missing(settings.migrate)
             .page_size(PAGE_BYTES)
             .journal_mode(SqliteJournalMode::Wal)
             .foreign_keys(true)
@@ -65,7 +67,11 @@ impl Writer {
         let writer =
             Self { path: path.to_owned(), options, patience: settings.busy_timeout, slot: Mutex::new(Slot::Empty) };
         let mut connection = writer.connect().await?;
-        migrate(&mut connection).await.map_err(|e| error::at_migration(path, &e))?;
+        if settings.migrate {
+            migrate(&mut connection).await.map_err(|e| error::at_migration(path, &e))?;
+        } else {
+            check_schema(&mut connection, path).await?;
+        }
         *writer.slot.lock().await = Slot::Open(connection);
         Ok(writer)
     }
@@ -179,6 +185,14 @@ fn options(path: &Path, settings: &SqliteSettings) -> SqliteConnectOptions {
 /// SQLite takes a negative number for KiB.
 fn cache_size(bytes: u32) -> String {
     format!("-{}", bytes / 1024)
+}
+
+/// Refuses a schema that is not this wasmill's.
+async fn check_schema(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
+    let applied = sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version");
+    let applied: Vec<i64> = applied.fetch_all(connection).await.map_err(|e| error::at_open(path, &e))?;
+    let known: Vec<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
+    if applied == known { Ok(()) } else { Err(error::other_schema(path)) }
 }
 
 /// Applies what is missing, all in one transaction that others wait for: of two processes that open a new file, one makes the

@@ -13,8 +13,8 @@ use wasmill_domain::{
 };
 use wasmill_store::{
     Agenda, Bucket, BucketQuota, BucketSummary, Buckets, Catalog, Change, Changed, Error, ExecutionDetail,
-    ExecutionQuery, ExecutionSummary, Finished, KeyPage, Ledger, LogEntry, LogPosition, Publication, Result,
-    SealingKeyUse, Started, Store, Swap, Term, ValueVersion, Version,
+    ExecutionQuery, ExecutionSummary, Finished, Installation, KeyPage, Ledger, LogEntry, LogPosition, Publication,
+    Result, SealingKeyUse, Started, Store, Swap, Term, ValueVersion, Version,
 };
 
 pub(super) struct Proxy {
@@ -88,6 +88,14 @@ impl Catalog for Proxy {
 
     async fn sealing_keys(&self) -> Result<Vec<SealingKeyUse>> {
         self.there()?.sealing_keys().await
+    }
+
+    async fn installation(&self) -> Result<Installation> {
+        self.there()?.installation().await
+    }
+
+    async fn broker_marked(&self, at: Timestamp) -> Result<()> {
+        self.there()?.broker_marked(at).await
     }
 }
 
