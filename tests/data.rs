@@ -8,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 
 use super::support::{Dev, sample, wasmill};
 
-/// A `wasmill dev` that was started where every file may be read and written by everybody. Killed when dropped.
+/// A `wasmill dev` that was started where every file may be read and written by everybody. Killed
+/// when dropped.
 struct Careless {
     child: Child,
     url: String,

@@ -61,7 +61,8 @@ impl QueueName {
         Self("wasmill.unreadable".into())
     }
 
-    /// What carries the installation's id on a broker that has nothing but queues. Its name can be no function's.
+    /// What carries the installation's id on a broker that has nothing but queues. Its name can be
+    /// no function's.
     pub fn installation() -> Self {
         Self("wasmill.installation".into())
     }

@@ -123,7 +123,8 @@ pub(crate) enum Command {
     Invoke(Invoke),
     /// Tell whether the gateway, host or scheduler at --url can do its work; exit code 4 if it cannot
     Ready,
-    /// Look at an installation on its own machine: its backends, whether they belong together, lost queues, secrets, file limits
+    /// Look at an installation on its own machine: its backends, whether they belong together, lost
+    /// queues, secrets, file limits
     Doctor(Doctor),
     /// List, show, set and delete what functions keep in their buckets (wasi:keyvalue)
     #[command(subcommand)]
@@ -200,7 +201,8 @@ pub(crate) struct Migrate {
 
 #[derive(clap::Args)]
 pub(crate) struct Doctor {
-    /// The configuration file of a pool; without it and without --data, what the variables name, else the folder .wasmill
+    /// The configuration file of a pool; without it and without --data, what the variables name,
+    /// else the folder .wasmill
     #[arg(long, env = "WASMILL_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 

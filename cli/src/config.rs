@@ -96,11 +96,13 @@ pub(crate) struct Gateway {
     pub(crate) grace: Span,
     /// Open connections: 1 to 1,000,000.
     pub(crate) max_connections: usize,
-    /// Open connections of one address: 1 to 1,000,000. Default: a quarter of `max_connections`, 16 at least.
+    /// Open connections of one address: 1 to 1,000,000. Default: a quarter of `max_connections`, 16
+    /// at least.
     pub(crate) max_connections_per_address: Option<usize>,
     /// Networks whose addresses may have any number of connections, such as proxies'. At most 256.
     pub(crate) exempt_networks: Vec<IpNet>,
-    /// Open connections that have not sent a whole head yet: 1 to 1,000,000. Default: a quarter of `max_connections`, 16 at least.
+    /// Open connections that have not sent a whole head yet: 1 to 1,000,000. Default: a quarter of
+    /// `max_connections`, 16 at least.
     pub(crate) max_pending_connections: Option<usize>,
     /// Requests at the same time on a connection of HTTP/2: 1 to 10,000.
     pub(crate) max_streams: u32,

@@ -18,8 +18,8 @@ const ACCEPTED: &[&str] = &["application/wasm", "application/octet-stream"];
 
 /// Upload an artifact
 ///
-/// Keeps a `.wasm` for the tenant's deploys to name by its digest. Artifacts that no version names are deleted after a while. Whether
-/// another tenant has the same bytes is not told.
+/// Keeps a `.wasm` for the tenant's deploys to name by its digest. Artifacts that no version names
+/// are deleted after a while. Whether another tenant has the same bytes is not told.
 #[utoipa::path(post, path = "/v1/artifacts", tag = "artifacts", operation_id = "upload_artifact",
     request_body(content((serde_json::Value = "application/wasm"), (serde_json::Value = "application/octet-stream")),
         description = "The bytes of a WebAssembly component"),
@@ -50,7 +50,8 @@ pub(crate) async fn upload(
 
 /// Show an artifact
 ///
-/// What it is, not its bytes. HEAD tells whether the tenant has it: uploaded it, or has a version that names it.
+/// What it is, not its bytes. HEAD tells whether the tenant has it: uploaded it, or has a version
+/// that names it.
 #[utoipa::path(get, path = "/v1/artifacts/{digest}", tag = "artifacts", operation_id = "show_artifact",
     params(("digest" = String, Path, description = "`sha256:` and 64 hex digits")),
     responses(

@@ -141,7 +141,8 @@ pub(crate) struct Problem {
     /// The event types and patterns that functions listen to; with `unknown-type` only. At most 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) event_types: Option<Vec<String>>,
-    /// The quota that is used up; with `quota-exceeded` only: `artifacts`, `artifact_bytes`, `functions`, `schemas` or `keys`.
+    /// The quota that is used up; with `quota-exceeded` only: `artifacts`, `artifact_bytes`,
+    /// `functions`, `schemas` or `keys`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) quota: Option<&'static str>,
     /// The media types that are taken; with `unsupported-media-type` only.

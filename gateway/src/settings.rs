@@ -48,13 +48,15 @@ pub struct GatewaySettings {
     pub publish_timeout: Duration,
     /// Open connections; further ones wait in the listener's backlog. Default: 8,192.
     pub max_connections: usize,
-    /// Open connections of one address (of IPv6, of a network of 64 bits), loopback included; further ones are closed at once.
-    /// Default: a quarter of `max_connections`, 16 at least.
+    /// Open connections of one address (of IPv6, of a network of 64 bits), loopback included;
+    /// further ones are closed at once. Default: a quarter of `max_connections`, 16 at least.
     pub max_connections_per_address: Option<usize>,
-    /// Networks whose addresses may have any number of connections, such as proxies'. Default: none.
+    /// Networks whose addresses may have any number of connections, such as proxies'. Default:
+    /// none.
     pub exempt_networks: Vec<IpNet>,
-    /// Open connections whose first request's head has not come whole, TLS included; with a further one, the oldest is ended. It is
-    /// as well where `max_connections` are open and another waits. Default: a quarter of `max_connections`, 16 at least.
+    /// Open connections whose first request's head has not come whole, TLS included; with a further
+    /// one, the oldest is ended. It is as well where `max_connections` are open and another waits.
+    /// Default: a quarter of `max_connections`, 16 at least.
     pub max_pending_connections: Option<usize>,
     /// TLS handshakes at the same time; further ones wait. Default: 256.
     pub max_handshakes: usize,

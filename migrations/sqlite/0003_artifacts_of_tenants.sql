@@ -1,5 +1,6 @@
--- Which tenants have which artifacts: those that they uploaded. Others are not told that an artifact exists. `put_at` is renewed when
--- a tenant uploads the same bytes again; a row goes when it is old and no version of the tenant names the artifact.
+-- Which tenants have which artifacts: those that they uploaded. Others are not told that an
+-- artifact exists. `put_at` is renewed when a tenant uploads the same bytes again; a row goes when
+-- it is old and no version of the tenant names the artifact.
 
 CREATE TABLE tenant_artifacts (
     tenant TEXT NOT NULL,

@@ -1,5 +1,5 @@
--- What tells this installation from others: an id that its broker carries too, so that each is found to be with the other.
--- `broker_since` is when a broker was marked with it first.
+-- What tells this installation from others: an id that its broker carries too, so that each is
+-- found to be with the other. `broker_since` is when a broker was marked with it first.
 
 CREATE TABLE installation (
     only_row INTEGER PRIMARY KEY CHECK (only_row = 1),

@@ -24,7 +24,8 @@ pub(crate) struct Fresh {
     pub(crate) _keep: Box<dyn Any + Send>,
 }
 
-/// Makes a test of each function of the suite. `$small` makes a store with the quotas of [`quotas::small`].
+/// Makes a test of each function of the suite. `$small` makes a store with the quotas of
+/// [`quotas::small`].
 macro_rules! suite {
     ($fresh:path, $small:path) => {
         crate::conformance::suite! { @tests $small;

@@ -23,7 +23,8 @@ impl Standing {
         Self { tenant: dispatch.tenant.clone(), function: dispatch.function.clone(), state, attempt }
     }
 
-    /// Whether a dispatch is of this execution: an id alone proves nothing, as whoever can write to a queue chooses it.
+    /// Whether a dispatch is of this execution: an id alone proves nothing, as whoever can write to
+    /// a queue chooses it.
     fn is_of(&self, dispatch: &Dispatch) -> bool {
         self.tenant == dispatch.tenant && self.function == dispatch.function
     }
@@ -82,7 +83,8 @@ pub(crate) fn is_open_for(standing: Option<&Standing>, dispatch: &Dispatch) -> b
     standing.is_none_or(|row| row.is_of(dispatch)) && is_open(standing, dispatch.attempt)
 }
 
-/// The state that `what` leads to from where the execution stands, if the fence lets what was dispatched make it. An execution
+/// The state that `what` leads to from where the execution stands, if the fence lets what was
+/// dispatched make it. An execution
 /// without a row is queued.
 fn passed(standing: Option<&Standing>, dispatch: &Dispatch, what: Move) -> Option<State> {
     match standing {

@@ -65,8 +65,9 @@ pub trait Catalog: Send + Sync + 'static {
     /// put again) keeps the revision and says so.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a function, version, schema, key, secret or artifact that is not there, and for an artifact that is not
-    /// the tenant's; [`Error::QuotaExceeded`] for one function, schema or key more than the tenant may have; [`Error::Conflict`] for the
+    /// [`Error::NotFound`] for a function, version, schema, key, secret or artifact that is not
+    /// there, and for an artifact that is not the tenant's; [`Error::QuotaExceeded`] for one
+    /// function, schema or key more than the tenant may have; [`Error::Conflict`] for the
     /// last operator key's deletion while others exist, for a first key that is not an operator's, for a secret's version that is
     /// not the next one, and for one secret more than a tenant may have.
     async fn define(&self, change: &Change) -> Result<Changed>;
@@ -74,17 +75,19 @@ pub trait Catalog: Send + Sync + 'static {
     /// Every version of a function, the newest first. Empty where there is no such function.
     async fn versions(&self, tenant: &TenantName, function: &FunctionName) -> Result<Vec<Version>>;
 
-    /// Keeps an artifact for a tenant, and says whether the tenant did not have it. Whether others have the same bytes makes no
-    /// difference that can be seen.
+    /// Keeps an artifact for a tenant, and says whether the tenant did not have it. Whether others
+    /// have the same bytes makes no difference that can be seen.
     ///
     /// # Errors
     /// [`Error::Rejected`] where the digest is not that of the bytes; [`Error::QuotaExceeded`].
     async fn put_artifact(&self, tenant: &TenantName, digest: Digest, bytes: Bytes) -> Result<bool>;
 
-    /// An artifact's bytes, whoever has it: for those who run what is defined, never to answer a tenant.
+    /// An artifact's bytes, whoever has it: for those who run what is defined, never to answer a
+    /// tenant.
     async fn artifact(&self, digest: Digest) -> Result<Option<Bytes>>;
 
-    /// The bytes of an artifact that a tenant has: that it uploaded, or that one of its versions names.
+    /// The bytes of an artifact that a tenant has: that it uploaded, or that one of its versions
+    /// names.
     async fn tenant_artifact(&self, tenant: &TenantName, digest: Digest) -> Result<Option<Bytes>>;
 
     /// What may be told of a tenant's secrets, by name. They are not among the definitions: a process needs those that its functions
@@ -94,8 +97,8 @@ pub trait Catalog: Send + Sync + 'static {
     /// A tenant's secret, sealed.
     async fn secret(&self, tenant: &TenantName, name: &SecretName) -> Result<Option<SealedSecret>>;
 
-    /// The operator's keys that secrets of any tenant are sealed by, by id, each with the number of its secrets and one of them: by
-    /// that a process finds out whether it could open them.
+    /// The operator's keys that secrets of any tenant are sealed by, by id, each with the number of
+    /// its secrets and one of them: by that a process finds out whether it could open them.
     async fn sealing_keys(&self) -> Result<Vec<SealingKeyUse>>;
 
     /// What tells this installation from others. It is made with the database and never changes.
@@ -122,12 +125,13 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Which of these attempts still have no committed outcome and could have one, in the order asked: what a host asks about
     /// a message that is delivered again. `true` where there is no row yet; `false` as well where the execution is suspended or
-    /// was cancelled, or is of another tenant or function, because nothing that came of it would stand.
+    /// was cancelled, or is of another tenant or function, because nothing that came of it would
+    /// stand.
     async fn unfinished(&self, attempts: &[Dispatch]) -> Result<Vec<bool>>;
 
     /// Commits the ends of attempts, all in one transaction, and says for each whether it stands. It stands if the
-    /// execution is `queued` or `running`, at this attempt, and of this tenant and function (the fence); one that has no row yet
-    /// gets it. With it are committed
+    /// execution is `queued` or `running`, at this attempt, and of this tenant and function (the
+    /// fence); one that has no row yet gets it. With it are committed
     /// the attempt, its log lines, and the executions of emitted events together with their outbox entries. One that does not
     /// stand changes nothing at all.
     async fn record(&self, finished: &[Finished]) -> Result<Vec<bool>>;
@@ -172,7 +176,8 @@ pub trait Agenda: Send + Sync + 'static {
     async fn lease(&self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Term>>;
 
     /// Deletes up to `limit` executions that ended before `before`, with their attempts and logs, and artifacts that no version
-    /// names and that are older than `before`, or than artifacts are kept that nobody uses. Gives the number of executions deleted.
+    /// names and that are older than `before`, or than artifacts are kept that nobody uses. Gives
+    /// the number of executions deleted.
     async fn prune(&self, before: Timestamp, limit: u32) -> Result<u64>;
 }
 
@@ -180,8 +185,8 @@ pub trait Agenda: Send + Sync + 'static {
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "changes are rare and there is one at a time")]
 pub enum Change {
-    /// A new version of a function, made current. Its artifact must be one of the tenant's. The function's oldest versions beyond the
-    /// number that the tenant's quota keeps are deleted.
+    /// A new version of a function, made current. Its artifact must be one of the tenant's. The
+    /// function's oldest versions beyond the number that the tenant's quota keeps are deleted.
     Deploy {
         /// The tenant.
         tenant: TenantName,
@@ -237,8 +242,8 @@ pub enum Change {
     },
     /// Adds an API key.
     PutKey(KeyDefinition),
-    /// Adds the first API key, an operator's. Where there are keys already it changes nothing, so that of several who do this at once
-    /// one makes a key.
+    /// Adds the first API key, an operator's. Where there are keys already it changes nothing, so
+    /// that of several who do this at once one makes a key.
     PutFirstKey(KeyDefinition),
     /// Deletes an API key.
     DeleteKey {

@@ -77,8 +77,8 @@ pub struct PostgresSettings {
     pub days_ahead: u16,
     /// What tenants may define. Default: as [`Quotas`]'s.
     pub quotas: Quotas,
-    /// Whether the schema is brought up to date, and partitions are made at the start. Otherwise a database whose schema is not up to
-    /// date is refused. Default: yes.
+    /// Whether the schema is brought up to date, and partitions are made at the start. Otherwise a
+    /// database whose schema is not up to date is refused. Default: yes.
     pub migrate: bool,
 }
 

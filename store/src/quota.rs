@@ -1,5 +1,5 @@
-//! How much of what is defined each tenant may have. Checked in the transaction that adds something, so that no number of
-//! requests at once gets past a bound.
+//! How much of what is defined each tenant may have. Checked in the transaction that adds
+//! something, so that no number of requests at once gets past a bound.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,8 +15,9 @@ pub struct TenantQuota {
     pub artifacts: u64,
     /// The bytes of those artifacts together. Default: 4 GiB.
     pub artifact_bytes: u64,
-    /// Versions that are kept of each function, the current one included: 1 or more. A deploy deletes the oldest beyond them; the
-    /// current version and those after it are never deleted. Default: 20.
+    /// Versions that are kept of each function, the current one included: 1 or more. A deploy
+    /// deletes the oldest beyond them; the current version and those after it are never deleted.
+    /// Default: 20.
     pub versions: u32,
     /// Functions. Default: 1,000.
     pub functions: u64,
@@ -82,7 +83,8 @@ impl TenantQuota {
         Err(Error::QuotaExceeded { quota, why })
     }
 
-    /// Whether a tenant that has `count` artifacts of `bytes` together may have one more, of `size` bytes.
+    /// Whether a tenant that has `count` artifacts of `bytes` together may have one more, of `size`
+    /// bytes.
     pub(crate) fn admit_artifact(&self, tenant: &TenantName, count: u64, bytes: u64, size: u64) -> Result<()> {
         const ADVICE: &str = "delete functions that are not needed; an artifact that no version names any more goes by itself \
                               a while after its upload. Or have the operator raise it";

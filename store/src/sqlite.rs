@@ -46,7 +46,8 @@ pub struct SqliteSettings {
     pub wal_bytes: u32,
     /// What tenants may define. Default: as [`Quotas`]'s.
     pub quotas: Quotas,
-    /// Whether the schema is brought up to date. Otherwise a file whose schema is not is refused, and none is made. Default: yes.
+    /// Whether the schema is brought up to date. Otherwise a file whose schema is not is refused,
+    /// and none is made. Default: yes.
     pub migrate: bool,
 }
 
@@ -82,7 +83,8 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file, makes it where there is none (for its owner alone), and brings its schema up to date. The folder must exist.
+    /// Opens the file, makes it where there is none (for its owner alone), and brings its schema up
+    /// to date. The folder must exist.
     ///
     /// # Errors
     /// [`crate::Error::Unavailable`] where the file cannot be opened, is not a database, or was written by a newer wasmill.

@@ -1,4 +1,5 @@
-//! The file that says which installation the queues belong to: `installation` beside the log, with the id as text.
+//! The file that says which installation the queues belong to: `installation` beside the log, with
+//! the id as text.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};

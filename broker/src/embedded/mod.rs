@@ -106,7 +106,8 @@ pub struct EmbeddedBroker {
 }
 
 impl EmbeddedBroker {
-    /// Opens the broker in `dir`, which is made where it does not exist. What is made is its owner's alone, whatever the umask says. Reads all that is kept there, so it may take a
+    /// Opens the broker in `dir`, which is made where it does not exist. What is made is its
+    /// owner's alone, whatever the umask says. Reads all that is kept there, so it may take a
     /// second for each gigabyte.
     ///
     /// # Errors

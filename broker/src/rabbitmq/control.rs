@@ -86,7 +86,8 @@ impl Control {
         Ok(found.message_count().into())
     }
 
-    /// Declares the queue that carries the mark of installation `id`, and tells whose mark is on the one that is there.
+    /// Declares the queue that carries the mark of installation `id`, and tells whose mark is on
+    /// the one that is there.
     pub(super) async fn owner(&self, queue: &QueueName, name: ShortString, id: Uuid) -> Result<Owner> {
         let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
         let (name, arguments) = (&name, &mark(id));
@@ -136,7 +137,8 @@ pub(super) fn error(fault: Fault, queue: &QueueName) -> Error {
     }
 }
 
-/// What the queue is declared with that carries the mark of an installation. It has no messages, so none ever dies.
+/// What the queue is declared with that carries the mark of an installation. It has no messages, so
+/// none ever dies.
 fn mark(id: Uuid) -> FieldTable {
     let mut arguments = FieldTable::default();
     for (name, value) in

@@ -28,8 +28,9 @@
 //! setting. A quorum queue counts deliveries, and never drops a message for their number: what to do about a message that kills
 //! hosts is the hosts' business.
 //!
-//! One queue more, `wasmill.installation`, never has a message. It carries the id of the installation as the routing key of its
-//! dead letters, because that is a text of ours that RabbitMQ compares when a queue is declared again (`control`).
+//! One queue more, `wasmill.installation`, never has a message. It carries the id of the
+//! installation as the routing key of its dead letters, because that is a text of ours that
+//! RabbitMQ compares when a queue is declared again (`control`).
 
 mod backoff;
 mod calls;
@@ -209,7 +210,8 @@ impl Broker for RabbitBroker {
 
     async fn mark(&self, id: Uuid) -> Result<()> {
         let queue = QueueName::installation();
-        // Several processes may do this at once: none must take away what another one has just declared.
+        // Several processes may do this at once: none must take away what another one has just
+        // declared.
         if self.control.owner(&queue, self.name(&queue)?, id).await? == Owner::This {
             return Ok(());
         }

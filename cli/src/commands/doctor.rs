@@ -122,7 +122,7 @@ async fn check_queues(checks: &mut Checks, store: &std::sync::Arc<dyn Store>, br
     checks.found("queues", missing, say, "no function misses its queue while executions wait for it");
     match consistency::orphans(broker, registry).await {
         Ok(None) => {
-            checks.add("orphans", Status::Skipped, "this broker cannot list its queues: `rabbitmqctl list_queues` can")
+            checks.add("orphans", Status::Skipped, "this broker cannot list its queues: `rabbitmqctl list_queues` can");
         }
         other => {
             let say = |(queue, messages)| {

@@ -10,7 +10,8 @@ use wasmill_store::{Quotas as StoreQuotas, TenantQuota};
 
 use super::OutOfBounds;
 
-/// What every tenant may have that has no section of its own, in gateways; how long what nobody uses is kept, in schedulers.
+/// What every tenant may have that has no section of its own, in gateways; how long what nobody
+/// uses is kept, in schedulers.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Quotas {

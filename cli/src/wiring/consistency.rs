@@ -1,5 +1,6 @@
-//! Whether database and broker belong together, and whether each knows what the other has: a restored backup, a new broker or a
-//! wrong address is found at the start instead of by what goes missing.
+//! Whether database and broker belong together, and whether each knows what the other has: a
+//! restored backup, a new broker or a wrong address is found at the start instead of by what goes
+//! missing.
 
 use std::time::Duration;
 
@@ -34,8 +35,8 @@ pub(crate) struct Missing {
     pub(crate) waiting: usize,
 }
 
-/// Whose the broker is. Where `mark` says so, one that carries no mark is marked with this installation's id, if the database knows of
-/// no other that was.
+/// Whose the broker is. Where `mark` says so, one that carries no mark is marked with this
+/// installation's id, if the database knows of no other that was.
 pub(crate) async fn owner(store: &dyn Store, broker: &dyn Broker, mark: bool) -> Result<Option<Finding>, String> {
     let installation = store.installation().await.map_err(|e| e.to_string())?;
     let id = installation.id;
@@ -77,8 +78,8 @@ async fn marked(store: &dyn Store) -> Result<(), String> {
     store.broker_marked(Timestamp::now()).await.map_err(|e| e.to_string())
 }
 
-/// Functions whose queue is not there, among the first `most`. A queue is made by the first who needs it, so it is the executions
-/// which wait that tell whether one was lost.
+/// Functions whose queue is not there, among the first `most`. A queue is made by the first who
+/// needs it, so it is the executions which wait that tell whether one was lost.
 pub(crate) async fn missing_queues(
     store: &dyn Store,
     broker: &dyn Broker,
@@ -106,7 +107,8 @@ pub(crate) async fn missing_queues(
     Ok(missing)
 }
 
-/// Functions' queues with messages of which the database knows nothing; `None` where the broker cannot list its queues.
+/// Functions' queues with messages of which the database knows nothing; `None` where the broker
+/// cannot list its queues.
 pub(crate) async fn orphans(broker: &dyn Broker, registry: &Registry) -> Result<Option<Vec<(QueueName, u64)>>, String> {
     let Some(queues) = broker.queues().await.map_err(|e| e.to_string())? else { return Ok(None) };
     let is_known = |tenant: &TenantName, function: &FunctionName| {
@@ -119,7 +121,8 @@ pub(crate) async fn orphans(broker: &dyn Broker, registry: &Registry) -> Result<
     Ok(Some(orphans.collect()))
 }
 
-/// Looks at all of it when a process starts: the log says what was found, and it is given for `/readyz`.
+/// Looks at all of it when a process starts: the log says what was found, and it is given for
+/// `/readyz`.
 pub(super) async fn at_start(store: &dyn Store, broker: &dyn Broker, registry: &Registry) -> Vec<String> {
     let findings = match tokio::time::timeout(PATIENCE, examine(store, broker, registry)).await {
         Ok(Ok(findings)) => findings,

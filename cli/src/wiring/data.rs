@@ -1,4 +1,5 @@
-//! The data folder of `wasmill dev`: events, results and the operator's key are in it, so nobody but its owner can read it.
+//! The data folder of `wasmill dev`: events, results and the operator's key are in it, so nobody
+//! but its owner can read it.
 
 use std::fs::{self, DirBuilder, Metadata, Permissions};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
@@ -12,11 +13,12 @@ const OTHERS: u32 = 0o077;
 /// How deep the folder is looked through: deeper than anything that is kept in it.
 const DEPTH: u32 = 4;
 
-/// Makes the folder for its owner alone where there is none, whatever the umask says. One that others can get at, with what is in
-/// it, is its owner's alone from then on, and a warning says so.
+/// Makes the folder for its owner alone where there is none, whatever the umask says. One that
+/// others can get at, with what is in it, is its owner's alone from then on, and a warning says so.
 ///
 /// # Errors
-/// Where it cannot be made, is not a folder, belongs to another user, or keeps rights of others all the same.
+/// Where it cannot be made, is not a folder, belongs to another user, or keeps rights of others all
+/// the same.
 pub(super) fn open(folder: &Path) -> anyhow::Result<()> {
     make(folder).with_context(|| format!("the data folder '{}'", folder.display()))?;
     let tightened = tighten(folder, &fs::metadata(folder)?, DEPTH)?;
@@ -53,7 +55,8 @@ fn make(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes away the rights of others, of this and of all that is below it, and gives how many had some.
+/// Takes away the rights of others, of this and of all that is below it, and gives how many had
+/// some.
 fn tighten(path: &Path, metadata: &Metadata, depth: u32) -> anyhow::Result<u32> {
     let mut tightened = 0;
     let mode = metadata.permissions().mode();
@@ -131,7 +134,8 @@ mod tests {
     fn a_folder_of_another_user_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let (user, other) = (rustix::process::geteuid(), 4_321);
-        // Only the superuser can give files away; whoever is not finds the root folder to be another's.
+        // Only the superuser can give files away; whoever is not finds the root folder to be
+        // another's.
         let of_another = if user.is_root() {
             std::os::unix::fs::chown(folder.path(), Some(other), None).unwrap();
             folder.path()

@@ -1,4 +1,5 @@
-//! The backends as `wasmill doctor` opens them: nothing is brought up to date, and nothing is waited for.
+//! The backends as `wasmill doctor` opens them: nothing is brought up to date, and nothing is
+//! waited for.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -2,10 +2,12 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// As many as any role could use. A hard limit may be a billion, and programs that close all they might have open take minutes then.
+/// As many as any role could use. A hard limit may be a billion, and programs that close all they
+/// might have open take minutes then.
 const MOST: u64 = 1 << 20;
 
-/// What a process needs beside its listener's connections: databases, brokers, logs, the engine, requests of functions.
+/// What a process needs beside its listener's connections: databases, brokers, logs, the engine,
+/// requests of functions.
 const OTHERS: u64 = 512;
 
 /// The fewest connections that are served, whatever the limit is.
@@ -22,13 +24,15 @@ pub(crate) fn raise_limit() {
     }
 }
 
-/// How many files this process may have open, and how many it could be let; `None` where there is no limit.
+/// How many files this process may have open, and how many it could be let; `None` where there is
+/// no limit.
 pub(crate) fn limits() -> (Option<u64>, Option<u64>) {
     let limit = getrlimit(Resource::Nofile);
     (limit.current, limit.maximum)
 }
 
-/// `connections`, or as many as there are files for; then a warning says what to do. `setting` is what the number is called.
+/// `connections`, or as many as there are files for; then a warning says what to do. `setting` is
+/// what the number is called.
 pub(crate) fn connections_within_limit(connections: usize, setting: &str) -> usize {
     let (current, _) = limits();
     let fitting = fitting(connections, current);

@@ -214,8 +214,8 @@ impl Pool {
     }
 }
 
-/// Brings the schema up to date; makes an operator's key too if `with_key` and there is none. Of several who do so at once, one
-/// makes a key.
+/// Brings the schema up to date; makes an operator's key too if `with_key` and there is none. Of
+/// several who do so at once, one makes a key.
 pub(crate) async fn migrate(config: &Config, with_key: bool) -> Result<Option<ApiKey>> {
     let store = open_store(config).await.map_err(|e| anyhow!(e))?;
     if !with_key {

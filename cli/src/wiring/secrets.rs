@@ -16,11 +16,12 @@ pub(super) fn keyring(file: Option<&Path>) -> anyhow::Result<Option<Arc<Keyring>
     Ok(keyring.map(Arc::new))
 }
 
-/// The keys of `wasmill dev`: those in `file`, which is made where there is none and nothing is sealed yet.
+/// The keys of `wasmill dev`: those in `file`, which is made where there is none and nothing is
+/// sealed yet.
 ///
 /// # Errors
-/// Where the file cannot be used, and where it is gone while `store` has secrets that its keys have sealed: a new key in its place
-/// would open none of them.
+/// Where the file cannot be used, and where it is gone while `store` has secrets that its keys have
+/// sealed: a new key in its place would open none of them.
 pub(super) async fn own_keyring(store: &dyn Store, file: &Path) -> anyhow::Result<Arc<Keyring>> {
     if !file.exists() {
         let used = store.sealing_keys().await.context("the keys that secrets are sealed by")?;
@@ -66,7 +67,8 @@ pub(crate) async fn unopened(store: &dyn Store, keyring: Option<&Keyring>) -> Re
     Ok(unopened)
 }
 
-/// Says in the log which secrets cannot be opened here: otherwise the first to hear of it is whoever needs one.
+/// Says in the log which secrets cannot be opened here: otherwise the first to hear of it is
+/// whoever needs one.
 pub(super) async fn warn_of_unopened(store: &dyn Store, keyring: Option<&Keyring>) {
     match unopened(store, keyring).await {
         Ok(all) => {

@@ -1,7 +1,9 @@
-//! Which connections may be open: so many altogether, so many of one address, and so many whose first request's head has not come.
+//! Which connections may be open: so many altogether, so many of one address, and so many whose
+//! first request's head has not come.
 //!
-//! Whoever opens connections and says nothing holds only what others who say nothing would: a connection that has not heard a
-//! whole head yet is ended, the oldest first, as soon as somebody waits for its place.
+//! Whoever opens connections and says nothing holds only what others who say nothing would: a
+//! connection that has not heard a whole head yet is ended, the oldest first, as soon as somebody
+//! waits for its place.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -100,7 +102,8 @@ impl Admission {
         None
     }
 
-    /// Waits for room for a connection. Where there is none, the oldest one whose first head has not come makes some.
+    /// Waits for room for a connection. Where there is none, the oldest one whose first head has
+    /// not come makes some.
     pub(super) async fn place(self: &Arc<Self>, share: Share) -> Option<Place> {
         let room = match Arc::clone(&self.room).try_acquire_owned() {
             Ok(room) => room,
@@ -161,7 +164,8 @@ impl Drop for Share {
     }
 }
 
-/// What an address counts as: of IPv6 the first 64 bits, as whoever has one of these has all of them.
+/// What an address counts as: of IPv6 the first 64 bits, as whoever has one of these has all of
+/// them.
 fn counted_as(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

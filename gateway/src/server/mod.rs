@@ -1,4 +1,5 @@
-//! Accepts connections: a bounded number of them ([`admission`]), each bounded in how slowly it may speak. What is said on one is in
+//! Accepts connections: a bounded number of them ([`admission`]), each bounded in how slowly it may
+//! speak. What is said on one is in
 //! [`connection`].
 
 mod activity;

@@ -249,7 +249,7 @@ async fn quotas_are_named() {
     assert_eq!(explained["status"], 409);
     let make = |key: Option<&str>| {
         let request = gateway.request(Method::POST, "/v1/keys").json(&json!({"role": "operator", "label": "a key"}));
-        send(key.iter().fold(request, |request, key| request.bearer_auth(key)))
+        send(key.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth))
     };
     let first = make(None).await.json()["key"].as_str().unwrap().to_owned();
     assert_eq!(make(Some(&first)).await.status, 201);

@@ -188,7 +188,8 @@ pub(crate) async fn a_refused_batch_changes_nothing(store: Arc<dyn Store>) {
     assert_eq!(state_of(&*store, &good).await, (State::Succeeded, 1));
 }
 
-/// What a forged message says: the id and attempt of an execution, with a tenant or function that it is not of.
+/// What a forged message says: the id and attempt of an execution, with a tenant or function that
+/// it is not of.
 fn forged(of: &Dispatch) -> [Dispatch; 3] {
     let other = Dispatch { tenant: "other".parse().unwrap(), ..of.clone() };
     let both = Dispatch { function: "forger".parse().unwrap(), ..other.clone() };

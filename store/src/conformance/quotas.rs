@@ -13,7 +13,8 @@ use super::sample::{deploy, name, now, soon, tenant};
 use crate::port::{Change, Changed, Error, Result, Store};
 use crate::quota::{Quotas, TenantQuota};
 
-/// What these tests want a store to be made with: `default` may have little, and the tenant `large` one function more.
+/// What these tests want a store to be made with: `default` may have little, and the tenant `large`
+/// one function more.
 pub(crate) fn small() -> Quotas {
     let default = TenantQuota { artifacts: 4, artifact_bytes: 100, versions: 3, functions: 2, schemas: 2, keys: 2 };
     let large = TenantQuota { functions: 3, ..default.clone() };

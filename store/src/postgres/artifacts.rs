@@ -10,7 +10,8 @@ use super::session::Session;
 use crate::convert;
 use crate::quota::TenantQuota;
 
-/// Whether artifact `$2` is one of tenant `$1`'s. That a version names it counts too: another release of wasmill may have made it.
+/// Whether artifact `$2` is one of tenant `$1`'s. That a version names it counts too: another
+/// release of wasmill may have made it.
 macro_rules! is_of {
     () => {
         "(EXISTS (SELECT 1 FROM tenant_artifacts t WHERE t.tenant = $1 AND t.digest = $2) \
@@ -70,8 +71,9 @@ pub(super) async fn of_tenant(session: &mut Session<'_>, tenant: &TenantName, di
     row.map(|row| get::<Vec<u8>>(&row, "bytes").map(Bytes::from)).transpose()
 }
 
-/// Deletes a function's oldest versions beyond the number that is kept; within the change that has just made `newest` current. Their
-/// artifacts are kept for a while: a host that is behind may still ask for one.
+/// Deletes a function's oldest versions beyond the number that is kept; within the change that has
+/// just made `newest` current. Their artifacts are kept for a while: a host that is behind may
+/// still ask for one.
 pub(super) async fn delete_old_versions(
     session: &mut Session<'_>,
     tenant: &TenantName,
@@ -90,8 +92,8 @@ pub(super) async fn delete_old_versions(
     session.execute(delete).await.map(drop)
 }
 
-/// Takes from tenants up to `limit` artifacts that were put before `before` and that none of their versions names, and deletes up to
-/// as many that no version of anybody's names.
+/// Takes from tenants up to `limit` artifacts that were put before `before` and that none of their
+/// versions names, and deletes up to as many that no version of anybody's names.
 pub(super) async fn prune(session: &mut Session<'_>, before: Timestamp, limit: u64) -> Result<()> {
     const OF_TENANTS: &str = "SELECT t.tenant, t.digest FROM tenant_artifacts t WHERE t.put_at < $1 \
          AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.tenant = t.tenant AND v.digest = t.digest) LIMIT $2";

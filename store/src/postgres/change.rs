@@ -96,7 +96,8 @@ async fn deploy(
     {
         return Ok(Made { version: convert::count("current_version", current)?, changed: false });
     }
-    // The newest version is only ever deleted with all others, so the largest number is the last one given.
+    // The newest version is only ever deleted with all others, so the largest number is the last
+    // one given.
     let next =
         sqlx::query("SELECT coalesce(max(number), 0) + 1 AS number FROM versions WHERE tenant = $1 AND function = $2");
     let number: i64 = get(&session.row(next.bind(tenant.as_str()).bind(function.as_str())).await?, "number")?;

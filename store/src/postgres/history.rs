@@ -23,8 +23,10 @@ macro_rules! rows {
     };
 }
 
-/// The fence, in one statement for a whole batch: a row that is there is changed if it is of the same tenant and function, and its
-/// attempt and its state allow it, in one step with looking; a row that is not there is made; and where another transaction has the row, this waits for what it makes of it. A
+/// The fence, in one statement for a whole batch: a row that is there is changed if it is of the
+/// same tenant and function, and its attempt and its state allow it, in one step with looking; a
+/// row that is not there is made; and where another transaction has the row, this waits for what it
+/// makes of it. A
 /// retry names the next attempt already. It tells which rows it has written.
 const REPORT: &str = concat!(
     "INSERT INTO executions AS e ",

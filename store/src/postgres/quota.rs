@@ -20,8 +20,8 @@ const SCHEMAS: &str =
 /// The same of keys, which are always new.
 const KEYS: &str = "SELECT count(*) AS count, $2::text IS NULL AS known FROM api_keys WHERE tenant = $1";
 
-/// Refuses a change that adds something of which the tenant has as much as it may; within the change's transaction, which holds the
-/// revision, so that nothing is added meanwhile.
+/// Refuses a change that adds something of which the tenant has as much as it may; within the
+/// change's transaction, which holds the revision, so that nothing is added meanwhile.
 pub(super) async fn check(session: &mut Session<'_>, quotas: &Quotas, change: &Change) -> Result<()> {
     let (tenant, what, sql, name): (&TenantName, _, _, &str) = match change {
         Change::Deploy { tenant, manifest, .. } => (tenant, Counted::Functions, FUNCTIONS, &manifest.name),

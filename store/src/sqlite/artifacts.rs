@@ -9,7 +9,8 @@ use crate::convert;
 use crate::port::Result;
 use crate::quota::TenantQuota;
 
-/// Whether artifact `?2` is one of tenant `?1`'s. That a version names it counts too: another release of wasmill may have made it.
+/// Whether artifact `?2` is one of tenant `?1`'s. That a version names it counts too: another
+/// release of wasmill may have made it.
 macro_rules! is_of {
     () => {
         "(EXISTS (SELECT 1 FROM tenant_artifacts t WHERE t.tenant = ?1 AND t.digest = ?2) \
@@ -86,8 +87,9 @@ pub(super) async fn of_tenant(store: &SqliteStore, tenant: &TenantName, digest: 
     Ok(bytes.map(Bytes::from))
 }
 
-/// Deletes a function's oldest versions beyond the number that is kept; within the change that has just made `newest` current. Their
-/// artifacts are kept for a while: a host that is behind may still ask for one.
+/// Deletes a function's oldest versions beyond the number that is kept; within the change that has
+/// just made `newest` current. Their artifacts are kept for a while: a host that is behind may
+/// still ask for one.
 pub(super) async fn delete_old_versions(
     connection: &mut SqliteConnection,
     tenant: &TenantName,
@@ -118,8 +120,8 @@ pub(super) async fn delete_old_versions(
     Ok(())
 }
 
-/// Takes from tenants up to `limit` artifacts that were put before `before` and that none of their versions names, and deletes up to
-/// as many that no version of anybody's names.
+/// Takes from tenants up to `limit` artifacts that were put before `before` and that none of their
+/// versions names, and deletes up to as many that no version of anybody's names.
 pub(super) async fn prune(connection: &mut SqliteConnection, before: Timestamp, limit: u32) -> Result<()> {
     for sql in [
         "DELETE FROM tenant_artifacts WHERE (tenant, digest) IN (SELECT t.tenant, t.digest FROM tenant_artifacts t \

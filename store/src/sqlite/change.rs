@@ -98,7 +98,8 @@ async fn deploy(
     {
         return Ok(Made { version: convert::count("current_version", current)?, changed: false });
     }
-    // The newest version is only ever deleted with all others, so the largest number is the last one given.
+    // The newest version is only ever deleted with all others, so the largest number is the last
+    // one given.
     let number: i64 =
         sqlx::query_scalar("SELECT coalesce(max(number), 0) + 1 FROM versions WHERE tenant = ? AND function = ?")
             .bind(tenant.as_str())

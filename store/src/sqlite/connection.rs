@@ -152,8 +152,8 @@ impl DerefMut for Transaction<'_> {
     }
 }
 
-/// Makes the file for its owner alone where there is none. SQLite would go by the umask; the files that it puts beside this one
-/// (`-wal`, `-shm`) get the rights that this one has.
+/// Makes the file for its owner alone where there is none. SQLite would go by the umask; the files
+/// that it puts beside this one (`-wal`, `-shm`) get the rights that this one has.
 fn make_private(path: &Path) {
     // Where this fails, the file is there already, or SQLite says better what is wrong.
     let _ = File::options().write(true).create_new(true).mode(0o600).open(path);

@@ -17,7 +17,8 @@ const SCHEMAS: &str = "SELECT count(*), coalesce(max(event_type = ?2), 0) FROM s
 /// The same of keys, which are always new.
 const KEYS: &str = "SELECT count(*), ?2 IS NULL FROM api_keys WHERE tenant = ?1";
 
-/// Refuses a change that adds something of which the tenant has as much as it may; within the change's transaction.
+/// Refuses a change that adds something of which the tenant has as much as it may; within the
+/// change's transaction.
 pub(super) async fn check(connection: &mut SqliteConnection, quotas: &Quotas, change: &Change) -> Result<()> {
     let (tenant, what, sql, name): (&TenantName, _, _, &str) = match change {
         Change::Deploy { tenant, manifest, .. } => (tenant, Counted::Functions, FUNCTIONS, &manifest.name),
