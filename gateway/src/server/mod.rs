@@ -73,7 +73,8 @@ pub(crate) async fn run(
 async fn accept(listener: &TcpListener, admission: &Arc<Admission>) -> std::io::Result<Option<(TcpStream, Place)>> {
     let (stream, peer) = listener.accept().await?;
     let Some(share) = admission.share(peer.ip()) else { return Ok(None) };
-    // Answers are small and whole: they need not wait for more.
-    stream.set_nodelay(true)?;
+    // Answers are small and whole: they need not wait for more. Where this fails the client is gone,
+    // and its connection ends as soon as it is read.
+    let _ = stream.set_nodelay(true);
     Ok(admission.place(share).await.map(|place| (stream, place)))
 }

@@ -14,7 +14,7 @@ use super::session::{Access, POOLER, Pool, Session};
 use super::{PostgresSettings, millis, repeat};
 use crate::port::Error;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
 
 /// The number of the lock that is held while the schema changes. Those of days are from 0.
 const SCHEMA_LOCK: i64 = -1;

@@ -3,6 +3,7 @@
 //! Each test has a schema of its own on the server that all share. Tests that stop the server, or want one with TLS, start a
 //! private one.
 
+mod artifacts;
 mod concurrency;
 mod errors;
 mod listen;

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{SqliteSettings, Synchronous, error};
 use crate::port::{Error, Result};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
 
 /// Twice SQLite's default: rows with events and results of 1 KB leave less of a page unused, which records 15% more of them.
 const PAGE_BYTES: u32 = 8192;

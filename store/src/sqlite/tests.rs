@@ -1,5 +1,6 @@
 //! The port's suite on SQLite, and what is SQLite's own: the schema, the file, and other processes that use it.
 
+mod artifacts;
 mod file;
 mod schema;
 mod watch;
