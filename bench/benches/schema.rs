@@ -133,7 +133,7 @@ fn answers(c: &mut Criterion) {
     let dir = tempfile::tempdir().unwrap();
     let (router, broker) = runtime.block_on(async {
         let store = SqliteStore::open(&dir.path().join("db"), SqliteSettings::default()).await.unwrap();
-        store.put_artifact(Digest::of(b""), Bytes::new()).await.unwrap();
+        store.put_artifact(&TenantName::default(), Digest::of(b""), Bytes::new()).await.unwrap();
         let tenant = TenantName::default();
         let deploy = Change::Deploy {
             tenant,
@@ -154,6 +154,7 @@ fn answers(c: &mut Criterion) {
             secrets: wasmill_host::Capabilities::default().secrets,
             tls: None,
             keyring: None,
+            notes: Vec::new(),
             settings: GatewaySettings::default(),
         });
         (router, broker)

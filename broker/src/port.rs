@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 use wasmill_domain::{FunctionName, TenantName};
 
 use crate::line::{Call, Line};
@@ -58,6 +59,18 @@ impl QueueName {
     /// Where messages that are not frames are kept, for somebody to look at. Its name can be no function's.
     pub fn unreadable() -> Self {
         Self("wasmill.unreadable".into())
+    }
+
+    /// What carries the installation's id on a broker that has nothing but queues. Its name can be
+    /// no function's.
+    pub fn installation() -> Self {
+        Self("wasmill.installation".into())
+    }
+
+    /// The function whose queue this is, if it is one's.
+    pub fn function(&self) -> Option<(TenantName, FunctionName)> {
+        let (tenant, function) = self.0.strip_prefix("wasmill.")?.split_once('.')?;
+        Some((tenant.parse().ok()?, function.parse().ok()?))
     }
 
     /// The name as text.
@@ -172,8 +185,28 @@ pub trait Broker: Send + Sync + 'static {
     /// How many messages a queue holds.
     async fn depth(&self, queue: &QueueName) -> Result<Depth>;
 
+    /// Whose these queues are: whether the broker carries the mark of installation `id`.
+    async fn owner(&self, id: Uuid) -> Result<Owner>;
+
+    /// Marks the broker as that of installation `id`, in place of any mark that it has.
+    async fn mark(&self, id: Uuid) -> Result<()>;
+
+    /// Every queue with what it holds, by name; `None` where the broker cannot tell.
+    async fn queues(&self) -> Result<Option<Vec<(QueueName, Depth)>>>;
+
     /// Whether the broker answers.
     async fn ping(&self) -> Result<()>;
+}
+
+/// Whose a broker's queues are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// It carries no mark.
+    Nobody,
+    /// The one that was asked for.
+    This,
+    /// Another installation, by its id as far as that can be read: RabbitMQ tells the beginning.
+    Other(String),
 }
 
 /// A consumer: deliveries come out of one half and are settled by the other. Dropping `deliveries` stops the flow and

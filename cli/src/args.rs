@@ -123,6 +123,9 @@ pub(crate) enum Command {
     Invoke(Invoke),
     /// Tell whether the gateway, host or scheduler at --url can do its work; exit code 4 if it cannot
     Ready,
+    /// Look at an installation on its own machine: its backends, whether they belong together, lost
+    /// queues, secrets, file limits
+    Doctor(Doctor),
     /// List, show, set and delete what functions keep in their buckets (wasi:keyvalue)
     #[command(subcommand)]
     Keyvalue(Keyvalue),
@@ -201,6 +204,22 @@ pub(crate) struct Migrate {
     /// Make an operator's API key and print it, if there is no key yet
     #[arg(long)]
     pub(crate) first_key: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Doctor {
+    /// The configuration file of a pool; without it and without --data, what the variables name,
+    /// else the folder .wasmill
+    #[arg(long, env = "WASMILL_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// The data folder of a `wasmill dev`, instead of a pool
+    #[arg(long, env = "WASMILL_DATA", value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Mark the broker as this installation's from now on, whatever it carries
+    #[arg(long)]
+    pub(crate) accept_broker: bool,
 }
 
 #[derive(clap::Args)]

@@ -1,6 +1,7 @@
 //! The configuration of the roles that share RabbitMQ and PostgreSQL: <../../docs/configuration.md> tells operators of it.
 
 mod load;
+mod quotas;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use wasmill_domain::{HostLabel, HostnamePattern, HostnameRules, TenantName};
 use wasmill_store::{BucketQuota, MAX_BATCH_BYTES};
 
 pub(crate) use load::load;
+pub(crate) use quotas::Quotas;
 
 /// Everything that a gateway, host or scheduler can be told. Every role reads the same file and takes what it needs.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -27,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) scheduler: Scheduler,
     pub(crate) secrets: Secrets,
     pub(crate) keyvalue: Keyvalue,
+    pub(crate) quotas: Quotas,
 }
 
 /// Where definitions and history are kept.
@@ -93,6 +96,14 @@ pub(crate) struct Gateway {
     pub(crate) grace: Span,
     /// Open connections: 1 to 1,000,000.
     pub(crate) max_connections: usize,
+    /// Open connections of one address: 1 to 1,000,000. Default: a quarter of `max_connections`, 16
+    /// at least.
+    pub(crate) max_connections_per_address: Option<usize>,
+    /// Networks whose addresses may have any number of connections, such as proxies'. At most 256.
+    pub(crate) exempt_networks: Vec<IpNet>,
+    /// Open connections that have not sent a whole head yet: 1 to 1,000,000. Default: a quarter of
+    /// `max_connections`, 16 at least.
+    pub(crate) max_pending_connections: Option<usize>,
     /// Requests at the same time on a connection of HTTP/2: 1 to 10,000.
     pub(crate) max_streams: u32,
     /// How long a client may take to send a request's head: 10 ms to 1 h.
@@ -242,6 +253,9 @@ impl Default for Gateway {
             publish_timeout: Span(Duration::from_secs(5)),
             grace: Span(Duration::from_secs(10)),
             max_connections: 8_192,
+            max_connections_per_address: None,
+            exempt_networks: Vec::new(),
+            max_pending_connections: None,
             max_streams: 128,
             header_timeout: Span(Duration::from_secs(30)),
             idle_timeout: Span(Duration::from_secs(60)),
@@ -323,14 +337,21 @@ impl Config {
         let keyvalue = &self.keyvalue;
         within("keyvalue.max_value_bytes", keyvalue.max_value_bytes.0 <= MAX_BATCH_BYTES, "at most 4MiB")?;
         within("keyvalue.max_keys", (1..=1_000_000_000).contains(&keyvalue.max_keys), "1 to 10^9")?;
-        within("keyvalue.max_bucket_bytes", keyvalue.max_bucket_bytes.0 <= 1 << 40, "at most 1024GiB")
+        within("keyvalue.max_bucket_bytes", keyvalue.max_bucket_bytes.0 <= 1 << 40, "at most 1024GiB")?;
+        self.quotas.check()
     }
 
     fn check_connections(&self) -> Result<(), OutOfBounds> {
         let within = |key, ok: bool, must| if ok { Ok(()) } else { Err(OutOfBounds { key, must }) };
         let gateway = &self.gateway;
         let patience = Duration::from_millis(10)..=Duration::from_secs(3_600);
-        within("gateway.max_connections", (1..=1_000_000).contains(&gateway.max_connections), "1 to 1,000,000")?;
+        let connections = 1..=1_000_000;
+        let some = |part: Option<usize>| part.is_none_or(|part| connections.contains(&part));
+        within("gateway.max_connections", connections.contains(&gateway.max_connections), "1 to 1,000,000")?;
+        let of_address = gateway.max_connections_per_address;
+        within("gateway.max_connections_per_address", some(of_address), "1 to 1,000,000")?;
+        within("gateway.max_pending_connections", some(gateway.max_pending_connections), "1 to 1,000,000")?;
+        within("gateway.exempt_networks", gateway.exempt_networks.len() <= 256, "at most 256 networks")?;
         within("gateway.max_streams", (1..=10_000).contains(&gateway.max_streams), "1 to 10,000")?;
         within("gateway.header_timeout", patience.contains(&gateway.header_timeout.0), "10ms to 1h")?;
         within("gateway.idle_timeout", patience.contains(&gateway.idle_timeout.0), "10ms to 1h")?;

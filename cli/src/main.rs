@@ -53,6 +53,7 @@ fn main() -> ExitCode {
         Command::Logs(logs) => run.with(commands::logs::run(logs, remote)),
         Command::Invoke(invoke) => run.with(commands::invoke::run(invoke, remote)),
         Command::Ready => run.with(commands::ready::run(remote)),
+        Command::Doctor(doctor) => run.with(commands::doctor::run(doctor, remote.json)),
         Command::Keyvalue(verb) => run.with(commands::keyvalue::run(verb, remote)),
         Command::Hostnames(verb) => run.with(commands::hostnames::run(verb, remote)),
         Command::Keys(verb) => run.with(commands::keys::run(verb, remote)),

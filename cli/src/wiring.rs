@@ -1,10 +1,14 @@
 //! The one place that chooses backends and puts the parts of a process together: [`embedded`] for `wasmill dev`, [`pool`] for
 //! the roles that share PostgreSQL and RabbitMQ.
 
+pub(crate) mod consistency;
+mod data;
+pub(crate) mod doctor;
 pub(crate) mod embedded;
+pub(crate) mod files;
 pub(crate) mod offline;
 pub(crate) mod pool;
-mod secrets;
+pub(crate) mod secrets;
 mod tls;
 
 use std::io::IsTerminal as _;
@@ -24,7 +28,7 @@ use crate::args::LogFormat;
 use crate::exit::Result;
 
 /// How often a process asks whether definitions have changed.
-const REGISTRY_INTERVAL: Duration = Duration::from_millis(200);
+pub(crate) const REGISTRY_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How a verb is run.
 pub(crate) struct Run {
@@ -62,8 +66,8 @@ fn capabilities(
     Capabilities { secrets: secrets::source(store, registry, keyring), keyvalue: Some(keyvalue) }
 }
 
-/// Makes an operator's key; its text is seen this once.
-async fn make_first_key(store: &dyn Store) -> Result<(ApiKey, Revision)> {
+/// Makes an operator's key, unless somebody made one in the meantime; its text is seen this once.
+async fn make_first_key(store: &dyn Store) -> Result<Option<(ApiKey, Revision)>> {
     let key = ApiKey::generate().context("no random bytes for an API key")?;
     let definition = KeyDefinition {
         id: uuid::Uuid::now_v7(),
@@ -73,8 +77,8 @@ async fn make_first_key(store: &dyn Store) -> Result<(ApiKey, Revision)> {
         hash: ApiKey::hash_of(key.reveal()),
         created_at: Timestamp::now(),
     };
-    let changed = store.define(&Change::PutKey(definition)).await.context("the first API key")?;
-    Ok((key, changed.revision))
+    let changed = store.define(&Change::PutFirstKey(definition)).await.context("the first API key")?;
+    Ok(changed.changed.then_some((key, changed.revision)))
 }
 
 /// A token that the first SIGINT or SIGTERM cancels; the second one ends the process.

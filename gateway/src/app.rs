@@ -28,6 +28,7 @@ pub(crate) struct App {
     pub(crate) preflight: Arc<dyn Preflight>,
     pub(crate) secrets: Arc<dyn SecretSource>,
     pub(crate) keyring: Option<Arc<Keyring>>,
+    pub(crate) notes: Vec<String>,
     pub(crate) settings: GatewaySettings,
     pub(crate) webhooks: Webhooks,
     pub(crate) rows: RowWriter,
@@ -44,7 +45,7 @@ pub(crate) type Shared = Arc<App>;
 
 impl App {
     pub(crate) fn new(parts: GatewayParts, shutdown: CancellationToken) -> Shared {
-        let GatewayParts { store, registry, publisher, preflight, secrets, keyring, tls: _, settings } = parts;
+        let GatewayParts { store, registry, publisher, preflight, secrets, keyring, notes, tls: _, settings } = parts;
         let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         Arc::new(Self {
             rows: RowWriter::start(Arc::clone(&store), &settings),
@@ -59,6 +60,7 @@ impl App {
             preflight,
             secrets,
             keyring,
+            notes,
             settings,
             shutdown,
         })

@@ -18,20 +18,22 @@ const ACCEPTED: &[&str] = &["application/wasm", "application/octet-stream"];
 
 /// Upload an artifact
 ///
-/// Keeps a `.wasm` for deploys to name by its digest. Artifacts that no version names are deleted after a while.
+/// Keeps a `.wasm` for the tenant's deploys to name by its digest. Artifacts that no version names
+/// are deleted after a while. Whether another tenant has the same bytes is not told.
 #[utoipa::path(post, path = "/v1/artifacts", tag = "artifacts", operation_id = "upload_artifact",
     request_body(content((serde_json::Value = "application/wasm"), (serde_json::Value = "application/octet-stream")),
         description = "The bytes of a WebAssembly component"),
     responses(
-        (status = 200, description = "It was here already", body = ArtifactDocument),
-        (status = 201, description = "It is here now", body = ArtifactDocument),
+        (status = 200, description = "The tenant had it already", body = ArtifactDocument),
+        (status = 201, description = "The tenant has it now", body = ArtifactDocument),
         (status = 400, description = "The body breaks off"),
+        (status = 409, description = "The tenant has as many artifacts, or bytes of them, as it may"),
         (status = 413, description = "The artifact is too large"),
         (status = 415, description = "Not declared as WebAssembly"),
         (status = 422, description = "Not WebAssembly, or damaged")))]
 pub(crate) async fn upload(
     State(app): State<Shared>,
-    _caller: Caller,
+    caller: Caller,
     request: Request,
 ) -> Result<(StatusCode, Json<ArtifactDocument>)> {
     let (parts, body) = request.into_parts();
@@ -41,29 +43,27 @@ pub(crate) async fn upload(
     let held = body::read(&app, &parts.headers, body, app.settings.max_artifact_bytes).await?;
     let _room = app.admit_check().await?;
     let inspection = inspect_artifact(held.bytes.clone()).await?;
-    let known = app.store.artifact(inspection.digest).await?.is_some();
-    if !known {
-        app.store.put_artifact(inspection.digest, held.bytes.clone()).await?;
-    }
-    let status = if known { StatusCode::OK } else { StatusCode::CREATED };
+    let new = app.store.put_artifact(&caller.tenant, inspection.digest, held.bytes.clone()).await?;
+    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(inspection.into())))
 }
 
 /// Show an artifact
 ///
-/// What it is, not its bytes. HEAD tells whether it is here.
+/// What it is, not its bytes. HEAD tells whether the tenant has it: uploaded it, or has a version
+/// that names it.
 #[utoipa::path(get, path = "/v1/artifacts/{digest}", tag = "artifacts", operation_id = "show_artifact",
     params(("digest" = String, Path, description = "`sha256:` and 64 hex digits")),
     responses(
         (status = 200, description = "The artifact", body = ArtifactDocument),
-        (status = 404, description = "It is not here")))]
+        (status = 404, description = "The tenant does not have it")))]
 pub(crate) async fn show(
     State(app): State<Shared>,
-    _caller: Caller,
+    caller: Caller,
     Segment(digest): Segment<Digest>,
 ) -> Result<Json<ArtifactDocument>> {
     let _room = app.admit_check().await?;
-    let artifact = app.store.artifact(digest).await?;
+    let artifact = app.store.tenant_artifact(&caller.tenant, digest).await?;
     let bytes = artifact.ok_or_else(|| Error::NotFound(format!("the artifact {digest} is not here")))?;
     Ok(Json(inspect_artifact(bytes).await?.into()))
 }

@@ -66,6 +66,9 @@ pub(crate) enum Error {
     /// The change does not fit what is there.
     #[error("{0}")]
     Conflict(String),
+    /// The tenant has as much of something as it may: which quota, and why.
+    #[error("{1}")]
+    QuotaExceeded(&'static str, String),
     /// Too much.
     #[error("{0}")]
     TooLarge(String),
@@ -119,6 +122,7 @@ impl Error {
             Self::MethodNotAllowed(_) => &problem::METHOD_NOT_ALLOWED,
             Self::Timeout(_) => &problem::TIMEOUT,
             Self::Conflict(_) => &problem::CONFLICT,
+            Self::QuotaExceeded(..) => &problem::QUOTA_EXCEEDED,
             Self::TooLarge(_) => &problem::TOO_LARGE,
             Self::MediaType(..) => &problem::UNSUPPORTED_MEDIA_TYPE,
             Self::Manifest(_) => &problem::INVALID_MANIFEST,
@@ -150,6 +154,7 @@ impl Error {
             instance: None,
             errors: Vec::new(),
             event_types: None,
+            quota: None,
             accepted: &[],
         };
         match self {
@@ -157,6 +162,7 @@ impl Error {
                 problem.errors = vec![fault];
             }
             Self::SchemaViolation(_, faults) => problem.errors = faults,
+            Self::QuotaExceeded(quota, _) => problem.quota = Some(quota),
             Self::UnknownType { pointer, known, .. } => {
                 let detail = "no function listens to this type";
                 problem.errors = pointer.map(|pointer| Fault::at(pointer, detail)).into_iter().collect();
@@ -211,6 +217,7 @@ impl From<wasmill_store::Error> for Error {
             }
             wasmill_store::Error::NotFound(what) => Self::NotFound(format!("{what} not found")),
             wasmill_store::Error::Conflict(why) => Self::Conflict(why),
+            wasmill_store::Error::QuotaExceeded { quota, why } => Self::QuotaExceeded(quota, why),
             wasmill_store::Error::Rejected(why) => Self::Unprocessable(why),
         }
     }

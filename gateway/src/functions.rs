@@ -111,7 +111,7 @@ pub(crate) async fn versions(
         (status = 200, description = "Nothing changed", body = Deployed),
         (status = 201, description = "A new version is live", body = Deployed),
         (status = 400, description = "Not the document of a deploy"),
-        (status = 409, description = "It does not fit what is there"),
+        (status = 409, description = "It does not fit what is there, or the tenant has as many functions as it may"),
         (status = 413, description = "The document is too large"),
         (status = 415, description = "Not JSON"),
         (status = 422, description = "Manifest, schema or component cannot be used, or the artifact was not uploaded")))]
@@ -251,7 +251,7 @@ fn check_schemas(manifest: &Manifest) -> Result<()> {
 
 /// Makes sure that a version can run and has what it names. Its routes and host names are claimed by the store.
 async fn check(app: &App, tenant: &TenantName, digest: Digest, manifest: &mut Manifest) -> Result<()> {
-    preflight(app, digest, manifest).await?;
+    preflight(app, tenant, digest, manifest).await?;
     check_webhooks(app, tenant, manifest).await?;
     secrets::check_granted(app, tenant, manifest).await
 }
@@ -288,9 +288,9 @@ async fn check_webhooks(app: &App, tenant: &TenantName, manifest: &Manifest) -> 
 }
 
 /// Makes sure that a host could run this version, and settles its kind.
-async fn preflight(app: &App, digest: Digest, manifest: &mut Manifest) -> Result<()> {
+async fn preflight(app: &App, tenant: &TenantName, digest: Digest, manifest: &mut Manifest) -> Result<()> {
     let _room = app.admit_check().await?;
-    let artifact = app.store.artifact(digest).await?;
+    let artifact = app.store.tenant_artifact(tenant, digest).await?;
     let bytes = artifact.ok_or_else(|| {
         Error::Unprocessable(format!("the artifact {digest} is not here: upload it by POST /v1/artifacts first"))
     })?;

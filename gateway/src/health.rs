@@ -33,6 +33,10 @@ pub(crate) struct Ready {
     broker: &'static str,
     /// Rows of waiting executions that could not be written since the start. They are made when the executions run.
     rows_dropped: u64,
+    /// What was found at the start and operators should look at, though events are accepted;
+    /// `wasmill doctor` says more. Left out where there is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
 }
 
 /// Tell whether the process lives
@@ -64,5 +68,6 @@ pub(crate) async fn ready(State(app): State<Shared>) -> Result<Json<Ready>> {
         store: word(store),
         broker: word(broker),
         rows_dropped: app.rows.dropped(),
+        notes: app.notes.clone(),
     }))
 }

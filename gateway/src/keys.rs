@@ -42,7 +42,7 @@ pub(crate) async fn list(caller: Caller, Params(query): Params<ListKeys>) -> Res
     responses(
         (status = 201, description = "The key", body = CreatedKey),
         (status = 400, description = "Not the document of a key"),
-        (status = 409, description = "The first key must be an operator's"),
+        (status = 409, description = "The first key must be an operator's, or the tenant has as many as it may"),
         (status = 413, description = "The document is too large"),
         (status = 415, description = "Not JSON")))]
 pub(crate) async fn create(

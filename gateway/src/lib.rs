@@ -62,6 +62,9 @@ pub struct GatewayParts {
     pub tls: Option<Arc<Tls>>,
     /// Seals secrets; without one, none can be set.
     pub keyring: Option<Arc<Keyring>>,
+    /// What operators should look at that keeps nothing from working: `/readyz` lists it to
+    /// anybody, so it names nobody.
+    pub notes: Vec<String>,
     /// Bounds.
     pub settings: GatewaySettings,
 }

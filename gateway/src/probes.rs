@@ -29,6 +29,9 @@ pub type Part = (&'static str, Result<(), String>);
 pub trait Readiness: Send + Sync + 'static {
     /// How each part is now.
     async fn parts(&self) -> Vec<Part>;
+
+    /// What operators should look at that keeps nothing from working. It is told to anybody.
+    fn notes(&self) -> Vec<String>;
 }
 
 /// Serves `GET /healthz` (200 while the process lives) and `GET /readyz` (200 while every part is right, else 503 and what is wrong)
@@ -45,6 +48,7 @@ async fn ready(State(readiness): State<Arc<dyn Readiness>>) -> Response {
         Ok(parts) => parts,
         Err(_) => vec![("process", Err(format!("its parts have not answered within {PATIENCE:?}")))],
     };
+    let notes = readiness.notes();
     let wrong: Vec<String> =
         parts.iter().filter_map(|(name, state)| Some(format!("{name}: {}", state.as_ref().err()?))).collect();
     let parts: Map<String, Value> = parts
@@ -52,7 +56,11 @@ async fn ready(State(readiness): State<Arc<dyn Readiness>>) -> Response {
         .map(|(name, state)| (name.to_owned(), state.err().unwrap_or_else(|| "ok".into()).into()))
         .collect();
     if wrong.is_empty() {
-        return Json(json!({"status": "ok", "parts": parts})).into_response();
+        let mut document = json!({"status": "ok", "parts": parts});
+        if !notes.is_empty() {
+            document["notes"] = json!(notes);
+        }
+        return Json(document).into_response();
     }
     let status = StatusCode::SERVICE_UNAVAILABLE;
     // RFC 9457.

@@ -73,6 +73,9 @@ kinds! {
         "The request's body did not arrive in time.";
     CONFLICT = "conflict", CONFLICT, "Conflict",
         "The change does not fit what is there.";
+    QUOTA_EXCEEDED = "quota-exceeded", CONFLICT, "Quota exceeded",
+        "The tenant has as much of something as it may; `quota` names the quota, `detail` says how much there is and how to get \
+         under it. Nothing was changed. Operators set quotas in the section [quotas] of the configuration.";
     TOO_LARGE = "too-large", PAYLOAD_TOO_LARGE, "Too large",
         "The body, the batch or the event is larger than the gateway takes.";
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "Unsupported media type",
@@ -138,6 +141,10 @@ pub(crate) struct Problem {
     /// The event types and patterns that functions listen to; with `unknown-type` only. At most 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) event_types: Option<Vec<String>>,
+    /// The quota that is used up; with `quota-exceeded` only: `artifacts`, `artifact_bytes`,
+    /// `functions`, `schemas` or `keys`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) quota: Option<&'static str>,
     /// The media types that are taken; with `unsupported-media-type` only.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(crate) accepted: &'static [&'static str],

@@ -52,6 +52,7 @@ pub(crate) async fn show(caller: Caller, Segment(event_type): Segment<EventType>
     responses(
         (status = 200, description = "It is in use", body = SchemaPut),
         (status = 400, description = "Not JSON"),
+        (status = 409, description = "The tenant has as many schemas as it may"),
         (status = 413, description = "The schema is too large"),
         (status = 415, description = "Not declared as JSON"),
         (status = 422, description = "Not a valid schema, or it refers to something outside of itself")))]

@@ -3,8 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use wasmill_domain::HostnameRules;
 use wasmill_store::BucketQuota;
+
+/// What a bound that is a part of `max_connections` is at least, unless it is set.
+const LEAST_PART: usize = 16;
 
 /// What the gateway takes on at most, and whom it lets in. Every field has a default that suits one machine.
 #[derive(Clone, Debug)]
@@ -48,6 +52,16 @@ pub struct GatewaySettings {
     pub publish_timeout: Duration,
     /// Open connections; further ones wait in the listener's backlog. Default: 8,192.
     pub max_connections: usize,
+    /// Open connections of one address (of IPv6, of a network of 64 bits), loopback included;
+    /// further ones are closed at once. Default: a quarter of `max_connections`, 16 at least.
+    pub max_connections_per_address: Option<usize>,
+    /// Networks whose addresses may have any number of connections, such as proxies'. Default:
+    /// none.
+    pub exempt_networks: Vec<IpNet>,
+    /// Open connections whose first request's head has not come whole, TLS included; with a further
+    /// one, the oldest is ended. It is as well where `max_connections` are open and another waits.
+    /// Default: a quarter of `max_connections`, 16 at least.
+    pub max_pending_connections: Option<usize>,
     /// TLS handshakes at the same time; further ones wait. Default: 256.
     pub max_handshakes: usize,
     /// How long a TLS handshake may take, waiting for its turn included. Default: 10 s.
@@ -79,6 +93,22 @@ pub struct GatewaySettings {
     pub row_delay: Duration,
 }
 
+impl GatewaySettings {
+    /// How many connections an address may have.
+    pub(crate) fn connections_per_address(&self) -> usize {
+        self.max_connections_per_address.unwrap_or_else(|| self.quarter())
+    }
+
+    /// How many connections may be open whose first head has not come.
+    pub(crate) fn pending_connections(&self) -> usize {
+        self.max_pending_connections.unwrap_or_else(|| self.quarter())
+    }
+
+    fn quarter(&self) -> usize {
+        (self.max_connections / 4).max(LEAST_PART)
+    }
+}
+
 impl Default for GatewaySettings {
     fn default() -> Self {
         Self {
@@ -100,6 +130,9 @@ impl Default for GatewaySettings {
             publish_concurrency: 256,
             publish_timeout: Duration::from_secs(10),
             max_connections: 8_192,
+            max_connections_per_address: None,
+            exempt_networks: Vec::new(),
+            max_pending_connections: None,
             max_handshakes: 256,
             handshake_timeout: Duration::from_secs(10),
             max_streams: 128,

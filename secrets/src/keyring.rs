@@ -90,19 +90,11 @@ impl Keyring {
             _ => wrong(e.to_string()),
         })?;
         let written = file.write_all(line.as_bytes()).and_then(|()| file.sync_all());
-        written.map_err(|e| wrong(e.to_string()))?;
+        // Its name must survive a power failure too: what is sealed by the key may.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let named = written.and_then(|()| File::open(folder)?.sync_all());
+        named.map_err(|e| wrong(e.to_string()))?;
         Ok(id)
-    }
-
-    /// Reads a key file, which is made where there is none.
-    ///
-    /// # Errors
-    /// As [`Keyring::read`] and [`Keyring::create`].
-    pub fn read_or_create(path: &Path) -> Result<Self, KeyFileError> {
-        if !path.exists() {
-            Self::create(path)?;
-        }
-        Self::read(path)
     }
 
     fn parse(text: &str) -> Result<Self, String> {

@@ -1,5 +1,5 @@
 //! What every backend must do: each sentence of the port's documentation, tried. A backend runs all of it by
-//! `suite!(factory)`, where `factory()` gives a [`Fresh`] store.
+//! `suite!(factory, small)`, where `factory()` gives a [`Fresh`] store.
 
 pub(crate) mod agenda;
 pub(crate) mod buckets;
@@ -9,6 +9,7 @@ pub(crate) mod history;
 pub(crate) mod model;
 pub(crate) mod moves;
 pub(crate) mod owners;
+pub(crate) mod quotas;
 pub(crate) mod sample;
 pub(crate) mod secrets;
 pub(crate) mod upgrade;
@@ -25,18 +26,29 @@ pub(crate) struct Fresh {
     pub(crate) _keep: Box<dyn Any + Send>,
 }
 
-/// Makes a test of each function of the suite.
+/// Makes a test of each function of the suite. `$small` makes a store with the quotas of
+/// [`quotas::small`].
 macro_rules! suite {
+    ($fresh:path, $small:path) => {
+        crate::conformance::suite! { @tests $small;
+            quotas: an_artifact_is_its_tenants_secret, artifacts_have_a_quota, what_is_defined_has_quotas, old_versions_go,
+                requests_at_once_keep_within_quotas;
+        }
+
+        crate::conformance::suite!($fresh);
+    };
     ($fresh:path) => {
         crate::conformance::suite! { @tests $fresh;
             versions: an_empty_store_is_at_revision_zero, a_deploy_is_defined, the_same_deploy_changes_nothing,
                 another_deploy_is_another_version, a_deploy_needs_its_artifact, a_rollback_moves_a_pointer,
                 a_function_is_deleted_with_its_versions, a_deleted_function_is_forgotten_once, functions_of_tenants_are_apart;
-            catalog: schemas_count_their_changes, keys_are_kept, the_last_operator_stays, artifacts_are_kept_by_content,
-                changes_at_once_have_revisions_of_their_own, a_refused_change_leaves_no_trace, any_text_is_kept;
+            catalog: schemas_count_their_changes, keys_are_kept, of_first_keys_at_once_one_is_made, the_last_operator_stays, artifacts_are_kept_by_content,
+                changes_at_once_have_revisions_of_their_own, a_refused_change_leaves_no_trace, any_text_is_kept,
+                an_installation_has_one_id;
             owners: a_host_name_must_be_granted, grants_are_kept_and_taken_back, the_configuration_grants_names_too,
                 a_route_is_one_functions, a_rollback_claims_as_a_deploy_does, of_claims_at_once_one_stands;
-            secrets: secrets_are_kept_sealed, a_secret_has_one_next_version, a_deleted_secret_begins_anew;
+            secrets: secrets_are_kept_sealed, a_secret_has_one_next_version, a_deleted_secret_begins_anew,
+                sealing_keys_are_told_with_an_example;
             history: it_answers, an_accepted_execution_is_queued, what_is_there_is_left_as_it_is, a_start_is_news,
                 a_result_is_kept_with_all_that_belongs_to_it, a_retry_is_scheduled, emitted_events_follow_a_success_only,
                 filters_hold_together, pages_follow_each_other, times_bound_the_list, logs_are_in_order, any_text_round_trips,
@@ -44,7 +56,7 @@ macro_rules! suite {
             fencing: each_outcome_makes_its_move, the_first_outcome_stands, a_row_is_made_where_there_is_none,
                 of_two_in_one_batch_the_first_stands, an_older_attempt_loses, what_is_unfinished_is_told_in_order,
                 a_start_that_is_forbidden_is_left_out, writers_at_once_have_one_winner, a_large_batch_is_one,
-                a_refused_batch_changes_nothing;
+                a_refused_batch_changes_nothing, another_owner_changes_nothing, the_first_owner_in_a_batch_stands;
             moves: the_table_is_obeyed, a_suspended_execution_waits, a_replay_begins_the_next_attempt,
                 a_cancelled_attempt_cannot_end, other_tenants_cannot_move_it;
             agenda: what_is_due_is_promoted, the_outbox_is_in_order, what_went_on_leaves_the_outbox,

@@ -4,15 +4,30 @@
 
 use std::collections::HashMap;
 
-use wasmill_domain::{Digest, Dispatch, ExecutionId, Move, Outcome, State, Timestamp};
+use wasmill_domain::{Digest, Dispatch, ExecutionId, FunctionName, Move, Outcome, State, TenantName, Timestamp};
 
 use crate::port::{Finished, Started};
 
 /// Where an execution stands: all of its row that the fence looks at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
+    pub(crate) tenant: TenantName,
+    pub(crate) function: FunctionName,
     pub(crate) state: State,
     pub(crate) attempt: u32,
+}
+
+impl Standing {
+    /// Where the execution of a dispatch stands.
+    fn of(dispatch: &Dispatch, state: State, attempt: u32) -> Self {
+        Self { tenant: dispatch.tenant.clone(), function: dispatch.function.clone(), state, attempt }
+    }
+
+    /// Whether a dispatch is of this execution: an id alone proves nothing, as whoever can write to
+    /// a queue chooses it.
+    fn is_of(&self, dispatch: &Dispatch) -> bool {
+        self.tenant == dispatch.tenant && self.function == dispatch.function
+    }
 }
 
 /// What a row becomes.
@@ -59,15 +74,24 @@ impl<'a> Change<'a> {
 pub(crate) type Standings = HashMap<ExecutionId, Standing>;
 
 /// Whether an outcome of this attempt would stand now.
-pub(crate) fn is_open(standing: Option<Standing>, attempt: u32) -> bool {
+pub(crate) fn is_open(standing: Option<&Standing>, attempt: u32) -> bool {
     standing.is_none_or(|row| row.attempt == attempt && row.state.after(Move::Succeed).is_ok())
 }
 
-/// The state that `what` leads to from where the execution stands, if the fence lets attempt `attempt` make it. An execution
+/// Whether an outcome of what was dispatched would stand now.
+pub(crate) fn is_open_for(standing: Option<&Standing>, dispatch: &Dispatch) -> bool {
+    standing.is_none_or(|row| row.is_of(dispatch)) && is_open(standing, dispatch.attempt)
+}
+
+/// The state that `what` leads to from where the execution stands, if the fence lets what was
+/// dispatched make it. An execution
 /// without a row is queued.
-fn passed(standing: Option<Standing>, attempt: u32, what: Move) -> Option<State> {
-    let row = standing.unwrap_or(Standing { state: State::Queued, attempt });
-    if row.attempt == attempt { row.state.after(what).ok() } else { None }
+fn passed(standing: Option<&Standing>, dispatch: &Dispatch, what: Move) -> Option<State> {
+    match standing {
+        None => State::Queued.after(what).ok(),
+        Some(row) if row.is_of(dispatch) && row.attempt == dispatch.attempt => row.state.after(what).ok(),
+        Some(_) => None,
+    }
 }
 
 /// What each report changes, in order; `None` for one that does not stand. `standings` is brought up to date, so that of two
@@ -78,14 +102,14 @@ pub(crate) fn finish<'a>(finished: &'a [Finished], standings: &mut Standings) ->
 
 fn finish_one<'a>(finished: &'a Finished, standings: &mut Standings) -> Option<Change<'a>> {
     let Finished { dispatch, report, .. } = finished;
-    let standing = standings.get(&dispatch.execution).copied();
+    let standing = standings.get(&dispatch.execution);
     let what = final_move(finished);
-    let state = passed(standing, dispatch.attempt, what)?;
+    let state = passed(standing, dispatch, what)?;
     let attempt = if what == Move::Retry { dispatch.attempt.saturating_add(1) } else { dispatch.attempt };
-    standings.insert(dispatch.execution, Standing { state, attempt });
+    let is_new = standings.insert(dispatch.execution, Standing::of(dispatch, state, attempt)).is_none();
     Some(Change {
         dispatch,
-        is_new: standing.is_none(),
+        is_new,
         state,
         attempt,
         version: report.version,
@@ -136,11 +160,11 @@ pub(crate) fn start<'a>(started: &'a [Started], standings: &mut Standings) -> Ve
 
 fn start_one<'a>(started: &'a Started, standings: &mut Standings) -> Option<Change<'a>> {
     let Started { dispatch, version, host, at } = started;
-    let standing = standings.get(&dispatch.execution).copied();
-    let state = passed(standing, dispatch.attempt, Move::Start)?;
-    standings.insert(dispatch.execution, Standing { state, attempt: dispatch.attempt });
+    let state = passed(standings.get(&dispatch.execution), dispatch, Move::Start)?;
+    let standing = Standing::of(dispatch, state, dispatch.attempt);
+    let is_new = standings.insert(dispatch.execution, standing).is_none();
     Some(Change {
-        is_new: standing.is_none(),
+        is_new,
         state,
         version: Some(*version),
         host: Some(host),
@@ -156,9 +180,17 @@ mod tests {
     #[test]
     fn an_attempt_is_open_where_its_outcome_would_stand() {
         for state in State::ALL {
-            let standing = Some(Standing { state, attempt: 2 });
-            assert_eq!(is_open(standing, 2), matches!(state, State::Queued | State::Running), "{state}");
-            assert!(!is_open(standing, 1) && !is_open(standing, 3), "{state}");
+            let dispatch = Dispatch { attempt: 2, ..crate::conformance::sample::dispatch("total") };
+            let standing = Standing::of(&dispatch, state, 2);
+            let open = matches!(state, State::Queued | State::Running);
+            assert_eq!(is_open(Some(&standing), 2), open, "{state}");
+            assert_eq!(is_open_for(Some(&standing), &dispatch), open, "{state}");
+            assert!(!is_open(Some(&standing), 1) && !is_open(Some(&standing), 3), "{state}");
+            let others = [
+                Dispatch { tenant: "other".parse().unwrap(), ..dispatch.clone() },
+                Dispatch { function: "other".parse().unwrap(), ..dispatch },
+            ];
+            assert!(others.iter().all(|other| !is_open_for(Some(&standing), other)), "{state}");
         }
         assert!(is_open(None, 7));
     }

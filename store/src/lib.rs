@@ -14,6 +14,7 @@ mod fence;
 mod masking;
 mod port;
 pub mod postgres;
+mod quota;
 mod secrets;
 pub mod sqlite;
 mod watch;
@@ -26,4 +27,5 @@ pub use buckets::{
     ValueVersion,
 };
 pub use port::*;
+pub use quota::{Quotas, TenantQuota};
 pub use watch::RegistryWatch;

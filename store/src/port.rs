@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use uuid::Uuid;
 use wasmill_domain::{
     AttemptReport, Definitions, Digest, Dispatch, Event, EventType, ExecutionId, FunctionName, HostnamePattern,
-    HostnameRules, KeyDefinition, LogLine, Manifest, Move, Outcome, Output, Revision, SealedSecret, SecretName,
-    SecretSummary, State, TenantName, Timestamp,
+    HostnameRules, KeyDefinition, LogLine, Manifest, Move, Outcome, Output, Revision, SealedSecret, SealingKeyId,
+    SecretName, SecretSummary, State, TenantName, Timestamp,
 };
 
 use crate::buckets::Buckets;
@@ -27,6 +27,14 @@ pub enum Error {
     /// What was asked for does not fit what is there.
     #[error("{0}")]
     Conflict(String),
+    /// The tenant has as much of something as it may.
+    #[error("{why}")]
+    QuotaExceeded {
+        /// Which quota: what the setting is called.
+        quota: &'static str,
+        /// What there is, what there may be, and how to get under it.
+        why: String,
+    },
     /// The data itself cannot be stored: trying again will not help.
     #[error("the store refuses the data: {0}")]
     Rejected(String),
@@ -58,7 +66,9 @@ pub trait Catalog: Send + Sync + 'static {
     /// put again) keeps the revision and says so.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a function, version, schema, key, secret or artifact that is not there; [`Error::Conflict`] for the
+    /// [`Error::NotFound`] for a function, version, schema, key, secret or artifact that is not
+    /// there, and for an artifact that is not the tenant's; [`Error::QuotaExceeded`] for one
+    /// function, schema or key more than the tenant may have; [`Error::Conflict`] for the
     /// last operator key's deletion while others exist, for a host name that is not the tenant's, for a route that another function
     /// has, for a host name that is granted to another tenant, for a first key that is not an operator's, for a secret's version that is
     /// not the next one, and for one secret more than a tenant may have.
@@ -67,11 +77,20 @@ pub trait Catalog: Send + Sync + 'static {
     /// Every version of a function, the newest first. Empty where there is no such function.
     async fn versions(&self, tenant: &TenantName, function: &FunctionName) -> Result<Vec<Version>>;
 
-    /// Keeps an artifact; the same bytes again change nothing.
-    async fn put_artifact(&self, digest: Digest, bytes: Bytes) -> Result<()>;
+    /// Keeps an artifact for a tenant, and says whether the tenant did not have it. Whether others
+    /// have the same bytes makes no difference that can be seen.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] where the digest is not that of the bytes; [`Error::QuotaExceeded`].
+    async fn put_artifact(&self, tenant: &TenantName, digest: Digest, bytes: Bytes) -> Result<bool>;
 
-    /// An artifact's bytes.
+    /// An artifact's bytes, whoever has it: for those who run what is defined, never to answer a
+    /// tenant.
     async fn artifact(&self, digest: Digest) -> Result<Option<Bytes>>;
+
+    /// The bytes of an artifact that a tenant has: that it uploaded, or that one of its versions
+    /// names.
+    async fn tenant_artifact(&self, tenant: &TenantName, digest: Digest) -> Result<Option<Bytes>>;
 
     /// What may be told of a tenant's secrets, by name. They are not among the definitions: a process needs those that its functions
     /// ask for, and no others.
@@ -79,6 +98,16 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// A tenant's secret, sealed.
     async fn secret(&self, tenant: &TenantName, name: &SecretName) -> Result<Option<SealedSecret>>;
+
+    /// The operator's keys that secrets of any tenant are sealed by, by id, each with the number of
+    /// its secrets and one of them: by that a process finds out whether it could open them.
+    async fn sealing_keys(&self) -> Result<Vec<SealingKeyUse>>;
+
+    /// What tells this installation from others. It is made with the database and never changes.
+    async fn installation(&self) -> Result<Installation>;
+
+    /// Notes that a broker is marked with this installation's id, for the first time or anew.
+    async fn broker_marked(&self, at: Timestamp) -> Result<()>;
 }
 
 /// What became of events.
@@ -89,7 +118,7 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Adds rows for executions that were accepted, in state `queued`. One that is there already (its outcome may be
     /// faster than this call) is left as it is. With [`Publication::Pending`] each is put in the outbox as well, in the same
-    /// transaction.
+    /// transaction, unless the row that is there is of another tenant or function.
     async fn enqueue(&self, dispatches: &[Dispatch], publication: Publication) -> Result<()>;
 
     /// Notes that attempts have begun. Whatever the state machine or the fence forbids is silently left out, as this is
@@ -98,11 +127,13 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Which of these attempts still have no committed outcome and could have one, in the order asked: what a host asks about
     /// a message that is delivered again. `true` where there is no row yet; `false` as well where the execution is suspended or
-    /// was cancelled, because nothing that came of it would stand.
-    async fn unfinished(&self, attempts: &[(ExecutionId, u32)]) -> Result<Vec<bool>>;
+    /// was cancelled, or is of another tenant or function, because nothing that came of it would
+    /// stand.
+    async fn unfinished(&self, attempts: &[Dispatch]) -> Result<Vec<bool>>;
 
     /// Commits the ends of attempts, all in one transaction, and says for each whether it stands. It stands if the
-    /// execution is `queued` or `running` and at this attempt (the fence); one that has no row yet gets it. With it are committed
+    /// execution is `queued` or `running`, at this attempt, and of this tenant and function (the
+    /// fence); one that has no row yet gets it. With it are committed
     /// the attempt, its log lines, and the executions of emitted events together with their outbox entries. One that does not
     /// stand changes nothing at all.
     async fn record(&self, finished: &[Finished]) -> Result<Vec<bool>>;
@@ -147,7 +178,8 @@ pub trait Agenda: Send + Sync + 'static {
     async fn lease(&self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Term>>;
 
     /// Deletes up to `limit` executions that ended before `before`, with their attempts and logs, and artifacts that no version
-    /// names and that are older than `before`. Gives the number of executions deleted.
+    /// names and that are older than `before`, or than artifacts are kept that nobody uses. Gives
+    /// the number of executions deleted.
     async fn prune(&self, before: Timestamp, limit: u32) -> Result<u64>;
 }
 
@@ -155,8 +187,9 @@ pub trait Agenda: Send + Sync + 'static {
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "changes are rare and there is one at a time")]
 pub enum Change {
-    /// A new version of a function, made current. Its artifact must have been put. Its routes are claimed, and those of the version
-    /// before given back.
+    /// A new version of a function, made current. Its artifact must be one of the tenant's. Its
+    /// routes are claimed, and those of the version before given back. The function's oldest versions
+    /// beyond the number that the tenant's quota keeps are deleted.
     Deploy {
         /// The tenant.
         tenant: TenantName,
@@ -230,6 +263,9 @@ pub enum Change {
     },
     /// Adds an API key.
     PutKey(KeyDefinition),
+    /// Adds the first API key, an operator's. Where there are keys already it changes nothing, so
+    /// that of several who do this at once one makes a key.
+    PutFirstKey(KeyDefinition),
     /// Deletes an API key.
     DeleteKey {
         /// The key's id.
@@ -255,6 +291,26 @@ pub struct Changed {
     pub version: u32,
     /// Whether anything changed.
     pub changed: bool,
+}
+
+/// What tells an installation from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Installation {
+    /// Its id, at random.
+    pub id: Uuid,
+    /// When a broker was marked with it last, if ever.
+    pub broker_since: Option<Timestamp>,
+}
+
+/// What is sealed by one of the operator's keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealingKeyUse {
+    /// The key.
+    pub key: SealingKeyId,
+    /// How many secrets it has sealed that are kept, of all tenants.
+    pub secrets: u64,
+    /// The first of them, by tenant and name.
+    pub example: SealedSecret,
 }
 
 /// A version of a function.

@@ -7,6 +7,7 @@
 //! A transaction-mode pooler may stand between ([`PostgresSettings::transaction_pooler`]).
 
 mod agenda;
+mod artifacts;
 mod buckets;
 mod catalog;
 mod change;
@@ -19,6 +20,7 @@ mod migration;
 mod nagle;
 mod partitions;
 mod queries;
+mod quota;
 mod retention;
 mod routes;
 mod secrets;
@@ -38,6 +40,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use crate::port::{Error, Result};
+use crate::quota::Quotas;
 use error::Fault;
 use listen::Listening;
 use partitions::Upkeep;
@@ -74,6 +77,11 @@ pub struct PostgresSettings {
     pub listen_url: Option<String>,
     /// For how many days beyond today history has its partitions ready. Default: 3.
     pub days_ahead: u16,
+    /// What tenants may define. Default: as [`Quotas`]'s.
+    pub quotas: Quotas,
+    /// Whether the schema is brought up to date, and partitions are made at the start. Otherwise a
+    /// database whose schema is not up to date is refused. Default: yes.
+    pub migrate: bool,
 }
 
 impl Default for PostgresSettings {
@@ -89,6 +97,8 @@ impl Default for PostgresSettings {
             transaction_pooler: false,
             listen_url: None,
             days_ahead: 3,
+            quotas: Quotas::default(),
+            migrate: true,
         }
     }
 }
@@ -124,7 +134,9 @@ impl PostgresStore {
         let listening = Listening::new(url, &settings)?;
         let inner = Inner { pool, settings, upkeep: Upkeep::default(), listening };
         let store = Self { inner: Arc::new(inner) };
-        store.inner.try_partitions().await;
+        if store.inner.settings.migrate {
+            store.inner.try_partitions().await;
+        }
         Ok(store)
     }
 
@@ -143,7 +155,11 @@ fn millis(limit: Duration) -> i32 {
 /// What an error says beyond its kind.
 fn reason(error: Error) -> String {
     match error {
-        Error::Unavailable(why) | Error::NotFound(why) | Error::Conflict(why) | Error::Rejected(why) => why,
+        Error::Unavailable(why)
+        | Error::NotFound(why)
+        | Error::Conflict(why)
+        | Error::QuotaExceeded { why, .. }
+        | Error::Rejected(why) => why,
     }
 }
 

@@ -4,6 +4,7 @@
 //! log allows. Other processes may have the same file open: they take turns.
 
 mod agenda;
+mod artifacts;
 mod buckets;
 mod bulk;
 mod catalog;
@@ -13,6 +14,7 @@ mod error;
 mod history;
 mod ledger;
 mod queries;
+mod quota;
 mod routes;
 mod secrets;
 mod upgrade;
@@ -26,6 +28,7 @@ use std::time::Duration;
 use sqlx::SqlitePool;
 
 use crate::port::Result;
+use crate::quota::Quotas;
 use connection::Writer;
 
 /// How a [`SqliteStore`] works.
@@ -43,6 +46,11 @@ pub struct SqliteSettings {
     /// The write-ahead log is moved into the database when it is this long, in bytes. Longer is faster and takes more room and a
     /// longer pause each time. Default: 16 MiB.
     pub wal_bytes: u32,
+    /// What tenants may define. Default: as [`Quotas`]'s.
+    pub quotas: Quotas,
+    /// Whether the schema is brought up to date. Otherwise a file whose schema is not is refused,
+    /// and none is made. Default: yes.
+    pub migrate: bool,
 }
 
 /// What a commit waits for.
@@ -63,6 +71,8 @@ impl Default for SqliteSettings {
             busy_timeout: Duration::from_secs(10),
             cache_bytes: 16 << 20,
             wal_bytes: 16 << 20,
+            quotas: Quotas::default(),
+            migrate: true,
         }
     }
 }
@@ -71,17 +81,19 @@ impl Default for SqliteSettings {
 pub struct SqliteStore {
     writer: Writer,
     readers: SqlitePool,
+    quotas: Quotas,
 }
 
 impl SqliteStore {
-    /// Opens the file, makes it where there is none, and brings its schema up to date. The folder must exist.
+    /// Opens the file, makes it where there is none (for its owner alone), and brings its schema up
+    /// to date. The folder must exist.
     ///
     /// # Errors
     /// [`crate::Error::Unavailable`] where the file cannot be opened, is not a database, or was written by a newer wasmill.
     pub async fn open(path: &Path, settings: SqliteSettings) -> Result<Self> {
         let writer = Writer::open(path, &settings).await?;
         let readers = connection::readers(path, &settings);
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, quotas: settings.quotas })
     }
 
     /// Closes the file. What was committed is in it whether or not this is called; calls made later fail.

@@ -5,6 +5,7 @@
 
 mod calls;
 mod consuming;
+mod marks;
 mod publishing;
 mod requests;
 
@@ -77,6 +78,8 @@ where
     requests::a_reply_finds_its_request(factory().await).await;
     requests::a_reply_to_nobody_is_no_error(factory().await).await;
     requests::no_reply_is_an_error(factory().await).await;
+    marks::a_mark_is_told_from_others(factory().await).await;
+    marks::queues_are_listed(factory().await).await;
     calls::both_ends_are_heard_in_order(factory().await).await;
     calls::whoever_says_no_more_still_hears(factory().await).await;
     calls::hanging_up_is_noticed(factory().await).await;

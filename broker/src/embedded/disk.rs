@@ -2,11 +2,12 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// A file system.
 pub(super) trait Disk: Send {
-    /// Makes a file, in place of one that is there.
+    /// Makes a file that its owner alone can read, in place of one that is there.
     fn create(&self, path: &Path) -> io::Result<Box<dyn LogFile>>;
     /// Opens a file for writing.
     fn open(&self, path: &Path) -> io::Result<Box<dyn LogFile>>;
@@ -34,7 +35,8 @@ pub(super) struct FileSystem;
 
 impl Disk for FileSystem {
     fn create(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
-        Ok(Box::new(File::create(path)?))
+        // Whatever the umask says: there are events in it.
+        Ok(Box::new(File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {

@@ -14,6 +14,7 @@
 //!
 //! # The files
 //! ```text
+//! installation                the id of the installation that the queues belong to
 //! lock                        locked by the process that has the broker open; holds its process id
 //! 00000000000000000007.log    segments, numbered without gaps; the last one is written to
 //! 00000000000000000008.log
@@ -56,6 +57,7 @@ mod consumer;
 mod disk;
 mod format;
 mod log;
+mod mark;
 mod parts;
 mod queue;
 mod recovery;
@@ -67,15 +69,17 @@ mod state;
 mod tests;
 mod writer;
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::Write as _;
 use std::num::NonZeroU16;
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use uuid::Uuid;
 
 use self::calls::Exchange;
 use self::consumer::{EmbeddedDeliveries, EmbeddedSettle, Inbox};
@@ -88,20 +92,22 @@ use self::shared::Shared;
 use self::state::{State, Waiting};
 use self::writer::Writer;
 use crate::line::Line;
-use crate::port::{Broker, Calls, Consumption, Depth, Error, Message, PendingReply, QueueName, ReplyTo, Result};
+use crate::port::{Broker, Calls, Consumption, Depth, Error, Message, Owner, PendingReply, QueueName, ReplyTo, Result};
 
 pub use recovery::OpenError;
 pub use settings::EmbeddedSettings;
 
 /// The embedded broker. Closed when it is dropped; [`EmbeddedBroker::close`] does so without blocking.
 pub struct EmbeddedBroker {
+    dir: PathBuf,
     shared: Arc<Shared>,
     calls: Exchange,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl EmbeddedBroker {
-    /// Opens the broker in `dir`, which is made where it does not exist. Reads all that is kept there, so it may take a
+    /// Opens the broker in `dir`, which is made where it does not exist. What is made is its
+    /// owner's alone, whatever the umask says. Reads all that is kept there, so it may take a
     /// second for each gigabyte.
     ///
     /// # Errors
@@ -112,7 +118,7 @@ impl EmbeddedBroker {
 
     fn open_on(dir: &Path, settings: EmbeddedSettings, disk: Box<dyn Disk>) -> Result<Self, OpenError> {
         let settings = settings.checked();
-        fs::create_dir_all(dir).map_err(OpenError::io(dir))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(OpenError::io(dir))?;
         let lock = lock(dir)?;
         let (log, state) = if let Some(found) = recover(dir)? {
             let mut state = State::new(settings.clone(), found.first_segment);
@@ -129,7 +135,8 @@ impl EmbeddedBroker {
         let writer = Writer::new(Arc::clone(&shared), settings, log, lock);
         let thread = std::thread::Builder::new().name("queue-writer".into());
         let writer = thread.spawn(move || writer.run()).map_err(OpenError::io(dir))?;
-        Ok(Self { shared, calls: Exchange::default(), writer: Mutex::new(Some(writer)) })
+        let (dir, calls) = (dir.to_owned(), Exchange::default());
+        Ok(Self { dir, shared, calls, writer: Mutex::new(Some(writer)) })
     }
 
     /// Takes nothing new, ends all consumers, writes what was taken, and lets go of the directory. What is not acked stays.
@@ -155,7 +162,7 @@ impl Drop for EmbeddedBroker {
 /// Locks the directory for this process.
 fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("lock");
-    let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+    let open = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
     let mut file = open.map_err(OpenError::io(&path))?;
     match try_lock_patiently(&file) {
         Ok(()) => {}
@@ -245,6 +252,18 @@ impl Broker for EmbeddedBroker {
 
     async fn depth(&self, queue: &QueueName) -> Result<Depth> {
         self.shared.lock().depth(queue)
+    }
+
+    async fn owner(&self, id: Uuid) -> Result<Owner> {
+        mark::owner(&self.dir, id)
+    }
+
+    async fn mark(&self, id: Uuid) -> Result<()> {
+        mark::mark(&self.dir, id)
+    }
+
+    async fn queues(&self) -> Result<Option<Vec<(QueueName, Depth)>>> {
+        self.shared.lock().queues().map(Some)
     }
 
     async fn ping(&self) -> Result<()> {

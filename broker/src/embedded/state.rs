@@ -273,6 +273,15 @@ impl State {
         Ok(self.queues.get(&id).map(Queue::depth).unwrap_or_default())
     }
 
+    /// Every queue with what it holds, by name.
+    pub(super) fn queues(&self) -> Result<Vec<(QueueName, Depth)>> {
+        self.refuse_if_closed()?;
+        let mut queues: Vec<(QueueName, Depth)> =
+            self.queues.values().map(|queue| (queue.name.clone(), queue.depth())).collect();
+        queues.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(queues)
+    }
+
     #[cfg(test)]
     pub(super) fn queue_names(&self) -> Result<Vec<QueueName>> {
         self.refuse_if_closed()?;

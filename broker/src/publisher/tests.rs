@@ -89,6 +89,18 @@ impl Broker for Gate {
         self.broker.depth(queue).await
     }
 
+    async fn owner(&self, id: uuid::Uuid) -> Result<crate::Owner> {
+        self.broker.owner(id).await
+    }
+
+    async fn mark(&self, id: uuid::Uuid) -> Result<()> {
+        self.broker.mark(id).await
+    }
+
+    async fn queues(&self) -> Result<Option<Vec<(QueueName, Depth)>>> {
+        self.broker.queues().await
+    }
+
     async fn ping(&self) -> Result<()> {
         self.broker.ping().await
     }

@@ -8,16 +8,20 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Queue};
 use tokio::sync::Mutex;
 use tracing::warn;
+use uuid::Uuid;
 
 use super::link::{Link, Session};
 use super::settings::{QueueKind, RabbitSettings};
 use super::wire::Fault;
-use crate::port::{Error, QueueName, Result};
+use crate::port::{Error, Owner, QueueName, Result};
 
 /// After so many deliveries RabbitMQ would drop a message from a quorum queue. Hosts deal with such messages long before, and
 /// none may be lost, so it is as good as never. It cannot be left out: RabbitMQ 4 would take 20, and one before 4 would put
 /// what is handed back at the queue's end. Nor can it be -1, which is "never" to RabbitMQ 4 and 0 to those before it.
 const DELIVERY_LIMIT: i32 = i32::MAX;
+
+/// The argument that carries an installation's id.
+const MARK: &str = "x-dead-letter-routing-key";
 
 /// One channel for operations, made anew where one of them ended it. They take turns.
 pub(super) struct Control {
@@ -82,6 +86,20 @@ impl Control {
         Ok(found.message_count().into())
     }
 
+    /// Declares the queue that carries the mark of installation `id`, and tells whose mark is on
+    /// the one that is there.
+    pub(super) async fn owner(&self, queue: &QueueName, name: ShortString, id: Uuid) -> Result<Owner> {
+        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        let (name, arguments) = (&name, &mark(id));
+        let declared =
+            |channel: Channel| async move { channel.queue_declare(name.clone(), options, arguments.clone()).await };
+        match self.call(declared).await {
+            Ok(_) => Ok(Owner::This),
+            Err(Fault::Differs(reason)) => Ok(Owner::Other(marked(&reason).unwrap_or(reason))),
+            Err(fault) => Err(error(fault, queue)),
+        }
+    }
+
     /// Whether RabbitMQ answers.
     pub(super) async fn ping(&self) -> Result<()> {
         // It needs no permission and changes nothing: nobody consumes on this channel.
@@ -117,6 +135,25 @@ pub(super) fn error(fault: Fault, queue: &QueueName) -> Error {
         Fault::Differs(reason) | Fault::Refused(reason) => Error::Rejected(reason),
         Fault::Passing(reason) => Error::Unavailable(reason),
     }
+}
+
+/// What the queue is declared with that carries the mark of an installation. It has no messages, so
+/// none ever dies.
+fn mark(id: Uuid) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    for (name, value) in
+        [("x-queue-type", "classic".to_owned()), ("x-dead-letter-exchange", String::new()), (MARK, id.to_string())]
+    {
+        arguments.insert(ShortString::from(name), AMQPValue::LongString(value.into()));
+    }
+    arguments
+}
+
+/// The id that a queue carries which was declared with another one, out of RabbitMQ's complaint.
+fn marked(complaint: &str) -> Option<String> {
+    let (_, rest) = complaint.split_once(MARK)?;
+    let (_, current) = rest.split_once("but current is")?;
+    current.split('\'').nth(1).map(str::to_owned)
 }
 
 /// What queues are declared with.

@@ -27,6 +27,10 @@
 //! Every queue is durable and takes so many messages, then refuses. A function's queue is a quorum queue, or a classic one by
 //! setting. A quorum queue counts deliveries, and never drops a message for their number: what to do about a message that kills
 //! hosts is the hosts' business.
+//!
+//! One queue more, `wasmill.installation`, never has a message. It carries the id of the
+//! installation as the routing key of its dead letters, because that is a text of ours that
+//! RabbitMQ compares when a queue is declared again (`control`).
 
 mod backoff;
 mod calls;
@@ -55,6 +59,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lapin::types::ShortString;
 use tokio::sync::{oneshot, watch};
+use uuid::Uuid;
 
 pub use self::settings::{QueueKind, RabbitSettings};
 pub use self::target::SetupError;
@@ -66,7 +71,7 @@ use self::lanes::Lanes;
 use self::link::Link;
 use self::target::Target;
 use crate::line::Line;
-use crate::port::{Broker, Calls, Consumption, Depth, Error, Message, PendingReply, QueueName, ReplyTo, Result};
+use crate::port::{Broker, Calls, Consumption, Depth, Error, Message, Owner, PendingReply, QueueName, ReplyTo, Result};
 
 /// A RabbitMQ as a [`Broker`]. When it is dropped its connections end, and consumers with them.
 ///
@@ -191,6 +196,35 @@ impl Broker for RabbitBroker {
     async fn depth(&self, queue: &QueueName) -> Result<Depth> {
         let ready = self.control.ready(queue, self.name(queue)?).await;
         Ok(Depth { ready: self.noted(queue, ready)?, unacked: self.known.held(queue) })
+    }
+
+    async fn owner(&self, id: Uuid) -> Result<Owner> {
+        let queue = QueueName::installation();
+        let name = self.name(&queue)?;
+        match self.control.ready(&queue, name.clone()).await {
+            Err(Error::NoQueue(_)) => return Ok(Owner::Nobody),
+            other => other?,
+        };
+        self.control.owner(&queue, name, id).await
+    }
+
+    async fn mark(&self, id: Uuid) -> Result<()> {
+        let queue = QueueName::installation();
+        // Several processes may do this at once: none must take away what another one has just
+        // declared.
+        if self.control.owner(&queue, self.name(&queue)?, id).await? == Owner::This {
+            return Ok(());
+        }
+        self.control.delete(&queue, self.name(&queue)?).await?;
+        match self.control.owner(&queue, self.name(&queue)?, id).await? {
+            Owner::This => Ok(()),
+            other => Err(Error::Unavailable(format!("another process has marked the broker meanwhile: {other:?}"))),
+        }
+    }
+
+    async fn queues(&self) -> Result<Option<Vec<(QueueName, Depth)>>> {
+        // AMQP has no word for it.
+        Ok(None)
     }
 
     async fn ping(&self) -> Result<()> {

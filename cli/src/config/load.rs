@@ -13,8 +13,8 @@ use super::Config;
 const PREFIX: &str = "WASMILL_";
 
 /// The sections. In a variable's name a dot is a `_`; a section's part comes before the section.
-const SECTIONS: [&str; 9] =
-    ["database", "broker", "gateway.tls", "gateway", "host", "engine", "scheduler", "secrets", "keyvalue"];
+const SECTIONS: [&str; 10] =
+    ["database", "broker", "gateway.tls", "gateway", "host", "engine", "scheduler", "secrets", "keyvalue", "quotas"];
 
 /// Variables that others know too, and the keys that they stand for. Ours come before them.
 const WELL_KNOWN: [(&str, &str, &str); 2] = [("DATABASE_URL", "database", "url"), ("AMQP_URL", "broker", "url")];

@@ -20,7 +20,7 @@ use wasmill_secrets::{Keyring, SecretSource};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{BucketQuota, RegistryWatch, Store};
 
-use super::{REGISTRY_INTERVAL, capabilities, make_first_key, tls};
+use super::{REGISTRY_INTERVAL, capabilities, consistency, data, files, make_first_key, secrets, tls};
 use crate::exit::{Failure, Result};
 
 /// What the embedded system is made with.
@@ -54,18 +54,20 @@ pub(crate) struct System {
     keyring: Arc<Keyring>,
     hostnames: Arc<HostnameRules>,
     retention: Duration,
+    notes: Vec<String>,
 }
 
 impl System {
     /// Opens what is kept and begins to listen; nothing is served yet.
     pub(crate) async fn open(options: &Options) -> Result<Self> {
         let Options { listen, data, retention, allowed_networks, hostnames, tls, wasi_0_3 } = options;
+        files::raise_limit();
         let (certificate, key) = tls.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path())).unzip();
         let tls = tls::load(certificate, key, ["--tls-certificate", "--tls-key"])?;
         let listener = TcpListener::bind(listen).await.with_context(|| {
             format!("cannot listen on {listen}: is another `wasmill dev` running? --listen takes another address")
         })?;
-        std::fs::create_dir_all(data).with_context(|| format!("the data folder '{}'", data.display()))?;
+        data::open(data)?;
         let broker = EmbeddedBroker::open(&data.join("queue"), EmbeddedSettings::default())
             .with_context(|| format!("the queue in '{}'", data.display()))?;
         let database = data.join("wasmill.sqlite");
@@ -79,9 +81,11 @@ impl System {
             ..EngineSettings::default()
         };
         let key_file = data.join("secrets.key");
-        let keyring = Arc::new(Keyring::read_or_create(&key_file).map_err(anyhow::Error::from)?);
         let (store, broker): (Arc<dyn Store>, _) = (Arc::new(store), Arc::new(broker));
+        let keyring = secrets::own_keyring(&*store, &key_file).await?;
+        secrets::warn_of_unopened(&*store, Some(&keyring)).await;
         let registry = RegistryWatch::start(Arc::clone(&store), REGISTRY_INTERVAL).await.context("the definitions")?;
+        let notes = consistency::at_start(&*store, &*broker, &registry.current()).await;
         let capabilities = capabilities(&store, &registry, Some(&keyring), BucketQuota::default());
         let secrets = Arc::clone(&capabilities.secrets);
         let engine = Engine::new(engine, capabilities).context("the WebAssembly engine cannot start")?;
@@ -89,7 +93,20 @@ impl System {
         let granted = hostnames.iter().map(|pattern| (pattern.clone(), TenantName::default())).collect();
         let hostnames = Arc::new(HostnameRules { granted, ..HostnameRules::default() });
         let retention = *retention;
-        Ok(Self { listener, store, broker, publisher, registry, engine, secrets, tls, keyring, hostnames, retention })
+        Ok(Self {
+            listener,
+            store,
+            broker,
+            publisher,
+            registry,
+            engine,
+            secrets,
+            tls,
+            keyring,
+            hostnames,
+            retention,
+            notes,
+        })
     }
 
     /// What runs its functions.
@@ -118,7 +135,7 @@ impl System {
         if self.registry.current().has_keys() || !self.requires_key()? {
             return Ok(None);
         }
-        let (key, revision) = make_first_key(&*self.store).await?;
+        let Some((key, revision)) = make_first_key(&*self.store).await? else { return Ok(None) };
         self.registry.reach(revision).await.context("the first API key")?;
         Ok(Some(key))
     }
@@ -126,10 +143,12 @@ impl System {
     /// Serves until `shutdown`, then lets every part finish what it has begun. A part that ends before that takes
     /// the others with it.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result {
+        let defaults = GatewaySettings::default();
         let settings = GatewaySettings {
             require_key: self.requires_key()?,
             hostnames: Arc::clone(&self.hostnames),
-            ..GatewaySettings::default()
+            max_connections: files::connections_within_limit(defaults.max_connections, "the number of connections"),
+            ..defaults
         };
         let gateway = GatewayParts {
             store: Arc::clone(&self.store),
@@ -139,6 +158,7 @@ impl System {
             secrets: self.secrets,
             tls: self.tls,
             keyring: Some(self.keyring),
+            notes: self.notes,
             settings,
         };
         let host = HostParts {

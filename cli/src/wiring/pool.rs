@@ -18,7 +18,7 @@ use wasmill_secrets::Keyring;
 use wasmill_store::postgres::{PostgresSettings, PostgresStore};
 use wasmill_store::{Error as StoreError, RegistryWatch, Store};
 
-use super::{REGISTRY_INTERVAL, capabilities, make_first_key, secrets, tls};
+use super::{REGISTRY_INTERVAL, capabilities, consistency, files, make_first_key, secrets, tls};
 use crate::config::{self, Config};
 use crate::exit::Result;
 
@@ -33,6 +33,7 @@ pub(crate) struct Pool {
     publisher: FramePublisher,
     registry: RegistryWatch,
     keyring: Option<Arc<Keyring>>,
+    notes: Vec<String>,
 }
 
 impl Pool {
@@ -41,6 +42,7 @@ impl Pool {
     /// # Errors
     /// Where a URL is missing or no good, which trying again would not change.
     pub(crate) async fn open(config: Config, role: &str, shutdown: &CancellationToken) -> Result<Option<Self>> {
+        files::raise_limit();
         let address = config.broker.url.as_deref();
         let address = address.ok_or_else(|| anyhow!("broker.url is missing: set it in the file, or AMQP_URL"))?;
         let broker = RabbitBroker::connect(address, rabbit_settings(&config, role)).context("broker.url")?;
@@ -56,9 +58,17 @@ impl Pool {
             opened = opening => opened?,
             () = shutdown.cancelled() => return Ok(None),
         };
+        if role != "scheduler" {
+            secrets::warn_of_unopened(&store, keyring.as_deref()).await;
+        }
+        let defined = registry.current();
+        let notes = tokio::select! {
+            notes = consistency::at_start(&store, &broker, &defined) => notes,
+            () = shutdown.cancelled() => return Ok(None),
+        };
         let broker = Arc::new(broker);
         let publisher = FramePublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
-        Ok(Some(Self { config, store, broker, publisher, registry, keyring }))
+        Ok(Some(Self { config, store, broker, publisher, registry, keyring, notes }))
     }
 
     /// Serves HTTP until `shutdown`, then lets requests finish.
@@ -78,7 +88,10 @@ impl Pool {
             drain_timeout: gateway.grace.0,
             bucket_quota: self.config.keyvalue.quota(),
             hostnames: Arc::new(gateway.hostname_rules()),
-            max_connections: gateway.max_connections,
+            max_connections: files::connections_within_limit(gateway.max_connections, "gateway.max_connections"),
+            max_connections_per_address: gateway.max_connections_per_address,
+            exempt_networks: gateway.exempt_networks.clone(),
+            max_pending_connections: gateway.max_pending_connections,
             max_streams: gateway.max_streams,
             header_timeout: gateway.header_timeout.0,
             idle_timeout: gateway.idle_timeout.0,
@@ -95,6 +108,7 @@ impl Pool {
             secrets: secrets::source(&self.store(), &self.registry, self.keyring.as_ref()),
             tls,
             keyring: self.keyring.clone(),
+            notes: self.notes.clone(),
             settings,
         };
         tracing::info!(address = %listener.local_addr().context("gateway.listen")?, "the gateway serves");
@@ -188,6 +202,7 @@ impl Pool {
             store: self.store(),
             broker: Arc::clone(&self.broker) as _,
             role,
+            notes: self.notes.clone(),
             shutdown: shutdown.clone(),
         };
         tokio::spawn(wasmill_gateway::serve_probes(listener, Arc::new(readiness), stop.clone()));
@@ -200,38 +215,42 @@ impl Pool {
     }
 }
 
-/// Brings the schema up to date; makes an operator's key too if `with_key` and there is none.
+/// Brings the schema up to date; makes an operator's key too if `with_key` and there is none. Of
+/// several who do so at once, one makes a key.
 pub(crate) async fn migrate(config: &Config, with_key: bool) -> Result<Option<ApiKey>> {
     let store = open_store(config).await.map_err(|e| anyhow!(e))?;
-    let registry = watch(&store).await.context("the definitions")?;
-    if !with_key || registry.current().has_keys() {
+    if !with_key {
         return Ok(None);
     }
-    Ok(Some(make_first_key(&store).await?.0))
+    Ok(make_first_key(&store).await?.map(|(key, _)| key))
 }
 
 async fn open_store(config: &Config) -> Result<PostgresStore, StoreError> {
-    let config::Database { url, listen_url, transaction_pooler, connections, connect_timeout, call_timeout } =
-        &config.database;
-    let Some(url) = url else {
+    let Some(url) = &config.database.url else {
         return Err(StoreError::Rejected("database.url is missing: set it in the file, or DATABASE_URL".into()));
     };
-    let settings = PostgresSettings {
+    PostgresStore::connect(url, postgres_settings(config)).await
+}
+
+pub(super) fn postgres_settings(config: &Config) -> PostgresSettings {
+    let config::Database { url: _, listen_url, transaction_pooler, connections, connect_timeout, call_timeout } =
+        &config.database;
+    PostgresSettings {
         connections: *connections,
         connect_timeout: connect_timeout.0,
         call_timeout: call_timeout.0,
         transaction_pooler: *transaction_pooler,
         listen_url: listen_url.clone(),
+        quotas: config.quotas.for_store(),
         ..PostgresSettings::default()
-    };
-    PostgresStore::connect(url, settings).await
+    }
 }
 
 async fn watch(store: &PostgresStore) -> Result<RegistryWatch, StoreError> {
     RegistryWatch::start(Arc::new(store.clone()), REGISTRY_INTERVAL).await
 }
 
-fn rabbit_settings(config: &Config, role: &str) -> RabbitSettings {
+pub(super) fn rabbit_settings(config: &Config, role: &str) -> RabbitSettings {
     let config::Broker { url: _, ca_file, queue_kind, queue_messages, queue_prefix, heartbeat } = &config.broker;
     RabbitSettings {
         name: format!("wasmill {role} {}", HostSettings::default().name),
@@ -280,6 +299,7 @@ struct PoolReadiness {
     store: Arc<dyn Store>,
     broker: Arc<dyn Broker>,
     role: Role,
+    notes: Vec<String>,
     shutdown: CancellationToken,
 }
 
@@ -298,5 +318,9 @@ impl Readiness for PoolReadiness {
             parts.push(("consumers", consumers));
         }
         parts
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.notes.clone()
     }
 }

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::activity::{Activity, Tracked};
+use super::admission::Place;
 use super::tls::{HTTP_2, Tls};
 use crate::settings::GatewaySettings;
 
@@ -76,9 +77,9 @@ impl Server {
     }
 
     /// Serves a connection to its end.
-    pub(super) async fn serve(&self, stream: TcpStream) {
+    pub(super) async fn serve(&self, stream: TcpStream, place: &Place) {
         let Some(tls) = &self.tls else {
-            return self.speak(&self.either, TokioIo::new(stream), Scheme::HTTP).await;
+            return self.speak(&self.either, TokioIo::new(stream), Scheme::HTTP, place).await;
         };
         let handshake = tokio::time::timeout(self.handshake_timeout, self.handshake(tls, stream));
         let stream = tokio::select! {
@@ -91,7 +92,7 @@ impl Server {
             Some(HTTP_2) => &self.http2,
             _ => &self.http1,
         };
-        self.speak(protocol, TokioIo::new(stream), Scheme::HTTPS).await;
+        self.speak(protocol, TokioIo::new(stream), Scheme::HTTPS, place).await;
     }
 
     async fn handshake(&self, tls: &Tls, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
@@ -101,12 +102,13 @@ impl Server {
     }
 
     /// Answers requests until the client goes, is quiet for too long, or the gateway is to stop.
-    async fn speak<I>(&self, protocol: &auto::Builder<TokioExecutor>, io: I, scheme: Scheme)
+    async fn speak<I>(&self, protocol: &auto::Builder<TokioExecutor>, io: I, scheme: Scheme, place: &Place)
     where
         I: Read + Write + Unpin + Send + 'static,
     {
         let activity = Arc::new(Activity::default());
         let service = service_fn(|request: Request<Incoming>| {
+            place.heard();
             let (router, scheme, work) = (self.router.clone(), scheme.clone(), activity.begin());
             async move {
                 let mut request = request.map(Body::new);

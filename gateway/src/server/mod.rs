@@ -1,7 +1,9 @@
-//! Accepts connections: a bounded number of them, each bounded in how slowly it may speak. What is said on one is in
+//! Accepts connections: a bounded number of them ([`admission`]), each bounded in how slowly it may
+//! speak. What is said on one is in
 //! [`connection`].
 
 mod activity;
+mod admission;
 mod connection;
 pub(crate) mod tls;
 
@@ -10,10 +12,10 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::admission::{Admission, Place};
 use self::connection::Server;
 use self::tls::Tls;
 use crate::settings::GatewaySettings;
@@ -29,7 +31,7 @@ pub(crate) async fn run(
     settings: &GatewaySettings,
     shutdown: CancellationToken,
 ) {
-    let connections = Arc::new(Semaphore::new(settings.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let admission = Admission::new(settings);
     let cut = CancellationToken::new();
     // Whatever ends this function ends its connections.
     let _cut = cut.clone().drop_guard();
@@ -37,22 +39,25 @@ pub(crate) async fn run(
     let tasks = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &connections) => accepted,
+            accepted = accept(&listener, &admission) => accepted,
             () = shutdown.cancelled() => break,
         };
         match accepted {
-            Ok((stream, room)) => {
+            Ok(None) => {}
+            Ok(Some((stream, place))) => {
                 let (server, cut) = (Arc::clone(&server), cut.clone());
                 tasks.spawn(async move {
                     tokio::select! {
-                        () = server.serve(stream) => {}
+                        () = server.serve(stream, &place) => {}
+                        () = place.cut.cancelled() => {}
                         () = cut.cancelled() => {}
                     }
-                    drop(room);
                 });
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
+                // Whatever there is too little of, this one gives back.
+                admission.cut_oldest();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -64,14 +69,12 @@ pub(crate) async fn run(
     }
 }
 
-/// The next connection, once there is room for it.
-async fn accept(
-    listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let room = Arc::clone(connections).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    // Answers are small and whole: they need not wait for more.
-    stream.set_nodelay(true)?;
-    Ok((stream, room))
+/// The next connection, once there is room for it; `None` for one whose address has too many.
+async fn accept(listener: &TcpListener, admission: &Arc<Admission>) -> std::io::Result<Option<(TcpStream, Place)>> {
+    let (stream, peer) = listener.accept().await?;
+    let Some(share) = admission.share(peer.ip()) else { return Ok(None) };
+    // Answers are small and whole: they need not wait for more. Where this fails the client is gone,
+    // and its connection ends as soon as it is read.
+    let _ = stream.set_nodelay(true);
+    Ok(admission.place(share).await.map(|place| (stream, place)))
 }

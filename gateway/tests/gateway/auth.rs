@@ -3,6 +3,7 @@
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use wasmill_broker::embedded::EmbeddedSettings;
+use wasmill_domain::Digest;
 use wasmill_gateway::GatewaySettings;
 
 use crate::harness::{Answer, Gateway, send};
@@ -171,4 +172,39 @@ async fn without_keys_only_this_machine_is_served() {
     // A key is what another site does not have.
     let key = text(&create(&gateway, None, json!({"role": "operator"})).await);
     assert_eq!(status(get().header("host", "wasmill.example"), &key).await, 200);
+}
+
+#[tokio::test]
+async fn an_artifact_of_another_tenant_does_not_exist() {
+    let gateway = Gateway::start().await;
+    let operator = text(&create(&gateway, None, json!({"role": "operator"})).await);
+    let key_of = async |tenant: &str| {
+        text(&create(&gateway, Some(&operator), json!({"role": "tenant", "tenant": tenant})).await)
+    };
+    let (acme, evil) = (key_of("acme").await, key_of("evil").await);
+    let upload = async |key: &str, variant: u32| {
+        let request = gateway.request(Method::POST, "/v1/artifacts").header("content-type", "application/wasm");
+        send(request.body(crate::harness::component(variant)).bearer_auth(key)).await
+    };
+    let told = async |key: &str, digest: &str| {
+        let path = format!("/v1/artifacts/{digest}");
+        let shown = send(gateway.request(Method::GET, &path).bearer_auth(key)).await;
+        let asked = status(gateway.request(Method::HEAD, &path), key).await;
+        let deploy = json!({"digest": digest, "manifest": {"name": "theirs"}});
+        let deployed = send(gateway.request(Method::PUT, "/v1/functions/theirs").json(&deploy).bearer_auth(key)).await;
+        let says = |answer: &Answer| (answer.status, String::from_utf8_lossy(&answer.bytes).replace(digest, "DIGEST"));
+        (says(&shown), asked, says(&deployed))
+    };
+    let uploaded = upload(&acme, 1).await;
+    assert_eq!(uploaded.status, 201);
+    let digest = uploaded.json()["digest"].as_str().unwrap().to_owned();
+    let unknown = Digest::of(b"nobody has it").to_string();
+    assert_eq!(told(&evil, &digest).await, told(&evil, &unknown).await);
+    assert_eq!(told(&evil, &digest).await.1, 404);
+    // Uploading tells nothing either.
+    let (known, new) = (upload(&evil, 1).await, upload(&evil, 2).await);
+    assert_eq!((known.status, new.status), (uploaded.status, uploaded.status));
+    assert_eq!(known.json(), uploaded.json());
+    assert_eq!(told(&evil, &digest).await.2.0, 201);
+    assert_eq!(upload(&evil, 1).await.status, 200, "one's own is known");
 }

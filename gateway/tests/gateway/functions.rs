@@ -5,10 +5,11 @@ use std::sync::Arc;
 use reqwest::Method;
 use serde_json::{Value, json};
 use wasmill_domain::Digest;
+use wasmill_store::{Quotas, TenantQuota};
 
-use crate::harness::{Gateway, component, send};
+use crate::harness::{Answer, Gateway, component, send};
 
-async fn deploy(gateway: &Gateway, name: &str, variant: u32, manifest: Value) -> crate::harness::Answer {
+async fn deploy(gateway: &Gateway, name: &str, variant: u32, manifest: Value) -> Answer {
     let digest = gateway.upload(variant).await;
     gateway.put(&format!("/v1/functions/{name}"), &json!({"digest": digest, "manifest": manifest})).await
 }
@@ -224,4 +225,33 @@ async fn deploys_at_the_same_time() {
     versions.sort_unstable();
     assert_eq!(versions, (1..=8).collect::<Vec<_>>());
     assert_eq!(gateway.get("/v1/functions/total").await.json()["version"], 8);
+}
+
+#[tokio::test]
+async fn quotas_are_named() {
+    let quota = TenantQuota { artifacts: 2, functions: 1, schemas: 1, keys: 2, ..TenantQuota::default() };
+    let gateway = Gateway::start_with_quotas(Quotas { default: quota, ..Quotas::default() }).await;
+    let exceeded = |answer: &Answer, quota: &str, advice: &str| {
+        let problem = answer.problem(409, "quota-exceeded");
+        assert_eq!(problem["quota"], quota, "{problem}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(&format!("(quota '{quota}')")) && detail.contains(advice), "{detail}");
+    };
+    assert_eq!(deploy(&gateway, "one", 1, json!({"name": "one"})).await.status, 201);
+    exceeded(&deploy(&gateway, "two", 1, json!({"name": "two"})).await, "functions", "delete a function");
+    assert_eq!(deploy(&gateway, "one", 2, json!({"name": "one"})).await.status, 201);
+    let third = gateway.post_as("/v1/artifacts", "application/wasm", component(3)).await;
+    exceeded(&third, "artifacts", "delete functions");
+    assert_eq!(gateway.put("/v1/schemas/a.b", &json!(true)).await.status, 200);
+    exceeded(&gateway.put("/v1/schemas/a.c", &json!(true)).await, "schemas", "delete the schema");
+    assert_eq!(gateway.put("/v1/schemas/a.b", &json!({})).await.status, 200);
+    let explained = gateway.get("/problems/quota-exceeded").await.json();
+    assert_eq!(explained["status"], 409);
+    let make = |key: Option<&str>| {
+        let request = gateway.request(Method::POST, "/v1/keys").json(&json!({"role": "operator", "label": "a key"}));
+        send(key.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth))
+    };
+    let first = make(None).await.json()["key"].as_str().unwrap().to_owned();
+    assert_eq!(make(Some(&first)).await.status, 201);
+    exceeded(&make(Some(&first)).await, "keys", "delete a key");
 }

@@ -22,7 +22,7 @@ use wasmill_domain::{
 use wasmill_gateway::{GatewayParts, GatewaySettings, Tls};
 use wasmill_secrets::{Error as SecretError, Keyring, Secret, SecretSource};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
-use wasmill_store::{Catalog as _, Change, Finished, Ledger as _, RegistryWatch, Store};
+use wasmill_store::{Catalog as _, Change, Finished, Ledger as _, Quotas, RegistryWatch, Store};
 
 /// Longer than anything takes; what is waited for either comes or is lost.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -92,23 +92,33 @@ impl Gateway {
     /// Starts one whose listener may have a certificate; its requests are without TLS all the same.
     pub(crate) async fn start_on(settings: GatewaySettings, broker: EmbeddedSettings, tls: Option<Arc<Tls>>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let keyring = Keyring::read_or_create(&dir.path().join("keys")).unwrap();
-        Self::start_in(dir, settings, broker, Some(Arc::new(keyring)), tls).await
+        Keyring::create(&dir.path().join("keys")).unwrap();
+        let keyring = Keyring::read(&dir.path().join("keys")).unwrap();
+        Self::start_in(dir, SqliteSettings::default(), settings, broker, Some(Arc::new(keyring)), tls).await
     }
 
     pub(crate) async fn start_without_key() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self::start_in(dir, GatewaySettings::default(), EmbeddedSettings::default(), None, None).await
+        let store = SqliteSettings::default();
+        Self::start_in(dir, store, GatewaySettings::default(), EmbeddedSettings::default(), None, None).await
+    }
+
+    /// Starts one where tenants may have only so much.
+    pub(crate) async fn start_with_quotas(quotas: Quotas) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteSettings { quotas, ..SqliteSettings::default() };
+        Self::start_in(dir, store, GatewaySettings::default(), EmbeddedSettings::default(), None, None).await
     }
 
     async fn start_in(
         dir: tempfile::TempDir,
+        store: SqliteSettings,
         settings: GatewaySettings,
         broker: EmbeddedSettings,
         keyring: Option<Arc<Keyring>>,
         tls: Option<Arc<Tls>>,
     ) -> Self {
-        let store = SqliteStore::open(&dir.path().join("db"), SqliteSettings::default()).await.unwrap();
+        let store = SqliteStore::open(&dir.path().join("db"), store).await.unwrap();
         let store = Arc::new(store);
         let shared: Arc<dyn Store> = Arc::clone(&store) as _;
         let broker = Arc::new(EmbeddedBroker::open(&dir.path().join("queue"), broker).unwrap());
@@ -122,6 +132,7 @@ impl Gateway {
             secrets: Arc::clone(&secrets) as _,
             tls,
             keyring,
+            notes: vec!["a note".into()],
             settings,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

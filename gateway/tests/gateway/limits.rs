@@ -182,3 +182,53 @@ async fn paths_and_methods_that_do_not_exist() {
     let explained = gateway.get("/problems/not-found").await.json();
     assert_eq!((&explained["type"], &explained["status"]), (&json!("/problems/not-found"), &json!(404)));
 }
+
+/// Asks on a connection of its own whether the gateway lives.
+async fn lives(gateway: &Gateway) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.ok()?;
+    let mut text = vec![0; 4096];
+    let read = tokio::time::timeout(PATIENCE, stream.read(&mut text)).await.expect("nothing comes").ok()?;
+    text[..read].starts_with(b"HTTP/1.1 200").then_some(stream)
+}
+
+#[tokio::test]
+async fn connections_of_an_address_are_bounded() {
+    let settings = GatewaySettings { max_connections_per_address: Some(2), ..GatewaySettings::default() };
+    let gateway = Gateway::start_with(settings.clone(), EmbeddedSettings::default()).await;
+    let mut open = vec![lives(&gateway).await.unwrap(), lives(&gateway).await.unwrap()];
+    assert!(lives(&gateway).await.is_none(), "there is a third");
+    open.pop();
+    until("there is room again", async || lives(&gateway).await).await;
+
+    let exempt = GatewaySettings { exempt_networks: vec!["127.0.0.0/8".parse().unwrap()], ..settings };
+    let gateway = Gateway::start_with(exempt, EmbeddedSettings::default()).await;
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(lives(&gateway).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn heads_half_sent_keep_nobody_out() {
+    let bounds: [GatewaySettings; 2] = [
+        GatewaySettings { max_connections: 2, ..GatewaySettings::default() },
+        GatewaySettings { max_pending_connections: Some(2), ..GatewaySettings::default() },
+    ];
+    for settings in bounds {
+        // Nothing but the bound ends them.
+        let settings = GatewaySettings { header_timeout: Duration::from_secs(3600), ..settings };
+        let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
+        let mut silent = Vec::new();
+        for _ in 0..6 {
+            let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: loc").await.unwrap();
+            silent.push(stream);
+        }
+        let working = lives(&gateway).await.expect("it is served");
+        let mut byte = [0];
+        let ended = tokio::time::timeout(PATIENCE, silent[0].read(&mut byte)).await.expect("the oldest stays open");
+        assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+        drop(working);
+    }
+}

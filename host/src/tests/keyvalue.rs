@@ -34,7 +34,7 @@ pub(super) async fn store() -> (TempDir, Arc<SqliteStore>) {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("store.sqlite"), SqliteSettings::default()).await.unwrap();
     let digest = Digest::of(b"any");
-    store.put_artifact(digest, Bytes::from_static(b"any")).await.unwrap();
+    store.put_artifact(&TenantName::default(), digest, Bytes::from_static(b"any")).await.unwrap();
     for name in ["test", "other"] {
         let manifest = Manifest::from_json(json!({ "name": name })).unwrap();
         let deploy = Change::Deploy {

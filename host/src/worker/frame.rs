@@ -65,10 +65,9 @@ pub(super) async fn work(
 
 /// Those whose outcome is not committed. Asked of a message that was delivered before: an earlier delivery may have got far.
 async fn still_open(host: &Host, dispatches: Vec<Dispatch>) -> Vec<Dispatch> {
-    let attempts: Vec<_> = dispatches.iter().map(|dispatch| (dispatch.execution, dispatch.attempt)).collect();
     let mut backoff = Backoff::new(host.settings.recorder.max_pause);
     let open = loop {
-        match host.store.unfinished(&attempts).await {
+        match host.store.unfinished(&dispatches).await {
             Ok(open) => break open,
             Err(error) => {
                 tracing::debug!(%error, "the store cannot say what is left of a message");

@@ -14,8 +14,8 @@ use wasmill_domain::{
 };
 use wasmill_store::{
     Agenda, Bucket, BucketQuota, BucketSummary, Buckets, Catalog, Change, Changed, ExecutionDetail, ExecutionQuery,
-    ExecutionSummary, Finished, KeyPage, Ledger, LogEntry, LogPosition, Publication, Result, Started, Store, Swap,
-    Term, ValueVersion, Version,
+    ExecutionSummary, Finished, Installation, KeyPage, Ledger, LogEntry, LogPosition, Publication, Result,
+    SealingKeyUse, Started, Store, Swap, Term, ValueVersion, Version,
 };
 
 /// Passes every call on to the one that is there now.
@@ -54,8 +54,12 @@ impl Catalog for Restart<dyn Store> {
     async fn versions(&self, tenant: &TenantName, function: &FunctionName) -> Result<Vec<Version>> {
         self.now().versions(tenant, function).await
     }
-    async fn put_artifact(&self, digest: Digest, bytes: Bytes) -> Result<()> {
-        self.now().put_artifact(digest, bytes).await
+    async fn put_artifact(&self, tenant: &TenantName, digest: Digest, bytes: Bytes) -> Result<bool> {
+        self.now().put_artifact(tenant, digest, bytes).await
+    }
+
+    async fn tenant_artifact(&self, tenant: &TenantName, digest: Digest) -> Result<Option<Bytes>> {
+        self.now().tenant_artifact(tenant, digest).await
     }
     async fn artifact(&self, digest: Digest) -> Result<Option<Bytes>> {
         self.now().artifact(digest).await
@@ -65,6 +69,18 @@ impl Catalog for Restart<dyn Store> {
     }
     async fn secret(&self, tenant: &TenantName, name: &SecretName) -> Result<Option<SealedSecret>> {
         self.now().secret(tenant, name).await
+    }
+
+    async fn sealing_keys(&self) -> Result<Vec<SealingKeyUse>> {
+        self.now().sealing_keys().await
+    }
+
+    async fn installation(&self) -> Result<Installation> {
+        self.now().installation().await
+    }
+
+    async fn broker_marked(&self, at: Timestamp) -> Result<()> {
+        self.now().broker_marked(at).await
     }
 }
 
@@ -79,7 +95,7 @@ impl Ledger for Restart<dyn Store> {
     async fn start(&self, attempts: &[Started]) -> Result<()> {
         self.now().start(attempts).await
     }
-    async fn unfinished(&self, attempts: &[(ExecutionId, u32)]) -> Result<Vec<bool>> {
+    async fn unfinished(&self, attempts: &[Dispatch]) -> Result<Vec<bool>> {
         self.now().unfinished(attempts).await
     }
     async fn record(&self, finished: &[Finished]) -> Result<Vec<bool>> {
@@ -195,6 +211,18 @@ impl Broker for Restart<dyn Broker> {
     async fn depth(&self, queue: &QueueName) -> wasmill_broker::Result<Depth> {
         self.now().depth(queue).await
     }
+    async fn owner(&self, id: uuid::Uuid) -> wasmill_broker::Result<wasmill_broker::Owner> {
+        self.now().owner(id).await
+    }
+
+    async fn mark(&self, id: uuid::Uuid) -> wasmill_broker::Result<()> {
+        self.now().mark(id).await
+    }
+
+    async fn queues(&self) -> wasmill_broker::Result<Option<Vec<(QueueName, Depth)>>> {
+        self.now().queues().await
+    }
+
     async fn ping(&self) -> wasmill_broker::Result<()> {
         self.now().ping().await
     }

@@ -37,7 +37,8 @@ struct Fixture {
 impl Fixture {
     fn new(settings: VaultSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let keyring = Arc::new(Keyring::read_or_create(&folder.path().join("keys")).unwrap());
+        Keyring::create(&folder.path().join("keys")).unwrap();
+        let keyring = Arc::new(Keyring::read(&folder.path().join("keys")).unwrap());
         let kept = Arc::new(Kept::default());
         let vault = Vault::new(Arc::clone(&keyring), Arc::clone(&kept) as _, settings);
         Self { kept, keyring, vault }

@@ -189,7 +189,7 @@ pub(crate) async fn unnamed_artifacts_are_pruned(store: Arc<dyn Store>) {
     deploy(&*store, serde_json::json!({"name": "total"}), b"first").await;
     deploy(&*store, serde_json::json!({"name": "total"}), b"second").await;
     let unnamed = Digest::of(b"unnamed");
-    store.put_artifact(unnamed, Bytes::from_static(b"unnamed")).await.unwrap();
+    store.put_artifact(&tenant(), unnamed, Bytes::from_static(b"unnamed")).await.unwrap();
     store.prune(now().minus(Duration::from_secs(3600)), 10).await.unwrap();
     assert!(store.artifact(unnamed).await.unwrap().is_some(), "it is not old enough");
     store.prune(soon(), 10).await.unwrap();

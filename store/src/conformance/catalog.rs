@@ -9,7 +9,7 @@ use uuid::Uuid;
 use wasmill_domain::{ApiKey, Digest, KeyDefinition, KeyRole, Revision, SchemaDefinition};
 
 use super::sample::{deploy, now, tenant};
-use crate::port::{Change, Changed, Error, Store};
+use crate::port::{Change, Changed, Error, Installation, Store};
 
 async fn put_schema(store: &dyn Store, event_type: &str, schema: Value) -> Changed {
     let event_type = event_type.parse().unwrap();
@@ -70,6 +70,29 @@ pub(crate) async fn keys_are_kept(store: Arc<dyn Store>) {
     assert!(store.definitions(Revision(2)).await.unwrap().is_none());
 }
 
+pub(crate) async fn of_first_keys_at_once_one_is_made(store: Arc<dyn Store>) {
+    let error = store.define(&Change::PutFirstKey(key(KeyRole::Tenant))).await.unwrap_err();
+    assert!(matches!(error, Error::Conflict(_)), "{error}");
+    let makers: Vec<_> = (0..8)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let key = key(KeyRole::Operator);
+                (key.id, store.define(&Change::PutFirstKey(key)).await.unwrap())
+            })
+        })
+        .collect();
+    let mut made = Vec::new();
+    for maker in makers {
+        let (id, changed) = maker.await.unwrap();
+        assert_eq!((changed.revision, changed.version), (Revision(1), 0));
+        made.extend(changed.changed.then_some(id));
+    }
+    let keys = store.definitions(Revision(0)).await.unwrap().unwrap().keys;
+    assert_eq!(keys.iter().map(|key| key.id).collect::<Vec<_>>(), made);
+    assert_eq!(made.len(), 1);
+}
+
 pub(crate) async fn the_last_operator_stays(store: Arc<dyn Store>) {
     let (operator, other) = (key(KeyRole::Operator), key(KeyRole::Tenant));
     let delete = async |key: &KeyDefinition| store.define(&Change::DeleteKey { id: key.id }).await;
@@ -91,11 +114,11 @@ pub(crate) async fn artifacts_are_kept_by_content(store: Arc<dyn Store>) {
     for bytes in [Bytes::new(), Bytes::from_static(b"\0asm\x01"), Bytes::from(vec![0xa5; 3 << 20])] {
         let digest = Digest::of(&bytes);
         assert_eq!(store.artifact(digest).await.unwrap(), None);
-        store.put_artifact(digest, bytes.clone()).await.unwrap();
-        store.put_artifact(digest, bytes.clone()).await.unwrap();
+        assert!(store.put_artifact(&tenant(), digest, bytes.clone()).await.unwrap());
+        assert!(!store.put_artifact(&tenant(), digest, bytes.clone()).await.unwrap());
         assert_eq!(store.artifact(digest).await.unwrap(), Some(bytes));
     }
-    let error = store.put_artifact(Digest::of(b"these"), Bytes::from_static(b"those")).await.unwrap_err();
+    let error = store.put_artifact(&tenant(), Digest::of(b"these"), Bytes::from_static(b"those")).await.unwrap_err();
     assert!(matches!(error, Error::Rejected(_)), "{error}");
     assert_eq!(store.artifact(Digest::of(b"these")).await.unwrap(), None);
     assert!(store.definitions(Revision(0)).await.unwrap().is_none(), "an artifact alone defines nothing");
@@ -135,4 +158,14 @@ pub(crate) async fn any_text_is_kept(store: Arc<dyn Store>) {
     deploy(&*store, manifest.clone(), b"one").await;
     let stored = store.definitions(Revision(0)).await.unwrap().unwrap().functions.remove(0);
     assert_eq!(*stored.manifest, wasmill_domain::Manifest::from_json(manifest).unwrap());
+}
+
+pub(crate) async fn an_installation_has_one_id(store: Arc<dyn Store>) {
+    let first = store.installation().await.unwrap();
+    assert!(!first.id.is_nil());
+    assert_eq!(first.broker_since, None);
+    let at = now();
+    store.broker_marked(at).await.unwrap();
+    assert_eq!(store.installation().await.unwrap(), Installation { broker_since: Some(at), ..first });
+    assert!(store.definitions(Revision(0)).await.unwrap().is_none(), "it is nothing that users define");
 }

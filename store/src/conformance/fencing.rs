@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmill_domain::{ExecutionId, Outcome, State};
+use wasmill_domain::{Dispatch, ExecutionId, Outcome, State};
 
 use super::sample::{
     at_attempt, dispatch, dispatches, execution_in, finished, line, now, outbox, retried, soon, started, state_of,
@@ -91,15 +91,15 @@ pub(crate) async fn an_older_attempt_loses(store: Arc<dyn Store>) {
 }
 
 pub(crate) async fn what_is_unfinished_is_told_in_order(store: Arc<dyn Store>) {
-    let mut asked: Vec<(ExecutionId, u32)> = vec![(ExecutionId::new(), 1)];
+    let mut asked: Vec<Dispatch> = vec![dispatch("total")];
     let mut expected = vec![true];
     for state in State::ALL {
         let execution = execution_in(&*store, state).await;
         let open = matches!(state, State::Queued | State::Running);
-        asked.extend([(execution.execution, execution.attempt), (execution.execution, execution.attempt + 1)]);
+        asked.extend([execution.clone(), at_attempt(&execution, execution.attempt + 1)]);
         expected.extend([open, false]);
         if state == State::Scheduled {
-            asked.push((execution.execution, execution.attempt - 1));
+            asked.push(at_attempt(&execution, execution.attempt - 1));
             expected.push(false);
         }
     }
@@ -168,8 +168,7 @@ pub(crate) async fn a_large_batch_is_one(store: Arc<dyn Store>) {
         .collect();
     assert_eq!(store.record(&batch).await.unwrap(), vec![true; 1_000]);
     assert_eq!(store.record(&batch).await.unwrap(), vec![false; 1_000]);
-    let ids: Vec<(ExecutionId, u32)> = all.iter().map(|dispatch| (dispatch.execution, 1)).collect();
-    assert_eq!(store.unfinished(&ids).await.unwrap(), vec![false; 1_000]);
+    assert_eq!(store.unfinished(&all).await.unwrap(), vec![false; 1_000]);
     for dispatch in [&all[0], &all[650], &all[999]] {
         assert_eq!(store.logs(&tenant(), dispatch.execution, None, 10).await.unwrap().len(), 2);
     }
@@ -187,4 +186,62 @@ pub(crate) async fn a_refused_batch_changes_nothing(store: Arc<dyn Store>) {
     let expected = store.execution(&tenant(), good.execution).await.unwrap().is_none();
     assert_eq!(store.record(&[finished(&good, Outcome::Success)]).await.unwrap(), [expected]);
     assert_eq!(state_of(&*store, &good).await, (State::Succeeded, 1));
+}
+
+/// What a forged message says: the id and attempt of an execution, with a tenant or function that
+/// it is not of.
+fn forged(of: &Dispatch) -> [Dispatch; 3] {
+    let other = Dispatch { tenant: "other".parse().unwrap(), ..of.clone() };
+    let both = Dispatch { function: "forger".parse().unwrap(), ..other.clone() };
+    [other, Dispatch { function: "forger".parse().unwrap(), ..of.clone() }, both]
+}
+
+pub(crate) async fn another_owner_changes_nothing(store: Arc<dyn Store>) {
+    for state in State::ALL {
+        let execution = execution_in(&*store, state).await;
+        let before = store.execution(&tenant(), execution.execution).await.unwrap();
+        let queue = outbox(&*store).await;
+        for forged in forged(&execution) {
+            for outcome in Outcome::ALL {
+                let end = Finished {
+                    logs: vec![line(0, "forged")],
+                    emitted: vec![dispatch("mail")],
+                    ..finished(&forged, outcome)
+                };
+                assert_eq!(store.record(&[end]).await.unwrap(), [false], "{state} {outcome}");
+            }
+            assert_eq!(store.record(&[retried(&forged, now())]).await.unwrap(), [false], "{state}");
+            store.start(&[started(&forged)]).await.unwrap();
+            assert_eq!(store.unfinished(std::slice::from_ref(&forged)).await.unwrap(), [false], "{state}");
+            for publication in [Publication::Confirmed, Publication::Pending] {
+                store.enqueue(std::slice::from_ref(&forged), publication).await.unwrap();
+            }
+            // As what an attempt emits, too.
+            let parent = dispatch("total");
+            let end = Finished { emitted: vec![forged.clone()], ..finished(&parent, Outcome::Success) };
+            assert_eq!(store.record(&[end]).await.unwrap(), [true]);
+            if forged.tenant != tenant() {
+                assert!(store.execution(&forged.tenant, forged.execution).await.unwrap().is_none(), "{state}");
+            }
+        }
+        assert_eq!(store.execution(&tenant(), execution.execution).await.unwrap(), before, "{state}");
+        assert_eq!(outbox(&*store).await, queue, "{state}");
+    }
+}
+
+pub(crate) async fn the_first_owner_in_a_batch_stands(store: Arc<dyn Store>) {
+    let first = dispatch("total");
+    let [other, ..] = forged(&first);
+    store.start(&[started(&first), started(&other)]).await.unwrap();
+    assert_eq!(state_of(&*store, &first).await, (State::Running, 1));
+    let second = dispatch("total");
+    let [other, ..] = forged(&second);
+    store.enqueue(&[second.clone(), other.clone()], Publication::Pending).await.unwrap();
+    assert_eq!(state_of(&*store, &second).await, (State::Queued, 1));
+    assert_eq!(outbox(&*store).await, [(second.execution, 1)]);
+    let third = dispatch("total");
+    let [other, ..] = forged(&third);
+    let batch = [retried(&third, soon()), finished(&at_attempt(&other, 2), Outcome::Success)];
+    assert_eq!(store.record(&batch).await.unwrap(), [true, false]);
+    assert_eq!(state_of(&*store, &third).await, (State::Scheduled, 2));
 }

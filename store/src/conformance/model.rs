@@ -267,13 +267,12 @@ async fn compare(model: &mut Model, store: &dyn Store) {
     model.outbox = open;
     let outbox = store.outbox(soon().max(model.clock.plus(Duration::from_secs(3600))), 10_000).await.unwrap();
     assert_eq!(outbox.iter().map(|d| (d.execution, d.attempt)).collect::<BTreeSet<_>>(), model.outbox);
-    let asked: Vec<(ExecutionId, u32)> = [-1, 0, 1]
+    let asked: Vec<Dispatch> = [-1, 0, 1]
         .into_iter()
         .flat_map(|off| (0..model.executions.len()).map(move |who| Target { who, off }))
         .map(|target| model.aim(target))
-        .map(|dispatch| (dispatch.execution, dispatch.attempt))
         .collect();
-    let expected: Vec<bool> = asked.iter().map(|(id, attempt)| model.is_open(*id, *attempt)).collect();
+    let expected: Vec<bool> = asked.iter().map(|asked| model.is_open(asked.execution, asked.attempt)).collect();
     assert_eq!(store.unfinished(&asked).await.unwrap(), expected);
 }
 

@@ -25,7 +25,7 @@ async fn deploy_by(
     triggers: Value,
 ) -> Result<Changed, Error> {
     let digest = Digest::of(b"wasm");
-    store.put_artifact(digest, Bytes::from_static(b"wasm")).await.unwrap();
+    store.put_artifact(&tenant, digest, Bytes::from_static(b"wasm")).await.unwrap();
     let manifest = Manifest::from_json(json!({"name": function, "trigger": triggers})).unwrap();
     store.define(&Change::Deploy { tenant, digest, manifest, hostnames: Arc::clone(rules), at: now() }).await
 }

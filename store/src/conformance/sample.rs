@@ -119,7 +119,7 @@ pub(crate) fn line(seq: u32, message: &str) -> LogLine {
 /// Deploys a function whose artifact is `bytes`.
 pub(crate) async fn deploy(store: &dyn Store, manifest: serde_json::Value, bytes: &'static [u8]) -> Changed {
     let digest = Digest::of(bytes);
-    store.put_artifact(digest, Bytes::from_static(bytes)).await.unwrap();
+    store.put_artifact(&tenant(), digest, Bytes::from_static(bytes)).await.unwrap();
     let manifest = Manifest::from_json(manifest).unwrap();
     store
         .define(&Change::Deploy { tenant: tenant(), digest, manifest, hostnames: Arc::default(), at: now() })

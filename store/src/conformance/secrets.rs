@@ -6,7 +6,7 @@ use bytes::Bytes;
 use wasmill_domain::{Revision, SealedSecret, SecretSummary, Timestamp};
 
 use super::sample::{now, tenant};
-use crate::port::{Change, Changed, Error, Result, Store};
+use crate::port::{Change, Changed, Error, Result, SealingKeyUse, Store};
 
 fn sealed(name: &str, version: u32, bytes: &'static [u8]) -> SealedSecret {
     SealedSecret {
@@ -89,4 +89,19 @@ pub(crate) async fn a_deleted_secret_begins_anew(store: Arc<dyn Store>) {
     assert_eq!(store.secret(&tenant(), &"token".parse().unwrap()).await.unwrap(), None);
     assert!(store.secrets(&tenant()).await.unwrap().is_empty());
     put(&*store, &sealed("token", 1, b"z")).await.unwrap();
+}
+
+pub(crate) async fn sealing_keys_are_told_with_an_example(store: Arc<dyn Store>) {
+    assert!(store.sealing_keys().await.unwrap().is_empty());
+    let second = SealedSecret { key: "key-2".parse().unwrap(), ..sealed("b", 1, b"second") };
+    let elsewhere = SealedSecret { tenant: "another".parse().unwrap(), ..sealed("z", 1, b"elsewhere") };
+    for secret in [&sealed("a", 1, b"first"), &second, &sealed("c", 1, b"third"), &elsewhere] {
+        put(&*store, secret).await.unwrap();
+    }
+    let used = store.sealing_keys().await.unwrap();
+    let expected = [
+        SealingKeyUse { key: "key-1".parse().unwrap(), secrets: 3, example: elsewhere },
+        SealingKeyUse { key: "key-2".parse().unwrap(), secrets: 1, example: second },
+    ];
+    assert_eq!(used, expected);
 }

@@ -66,7 +66,7 @@ impl Old {
         let deploy = async |function: &str, path: &str| {
             let manifest = Manifest::from_json(json!({"name": function, "trigger": [{"http": path}]})).unwrap();
             let digest = wasmill_domain::Digest::of(b"wasm");
-            store.put_artifact(digest, "wasm".into()).await.unwrap();
+            store.put_artifact(&tenant(), digest, "wasm".into()).await.unwrap();
             let change = Change::Deploy { tenant: tenant(), digest, manifest, hostnames: Arc::default(), at: now() };
             store.define(&change).await
         };

@@ -42,7 +42,7 @@ pub(crate) async fn an_empty_store_is_at_revision_zero(store: Arc<dyn Store>) {
 
 pub(crate) async fn a_deploy_is_defined(store: Arc<dyn Store>) {
     let digest = Digest::of(b"wasm");
-    store.put_artifact(digest, Bytes::from_static(b"wasm")).await.unwrap();
+    store.put_artifact(&tenant(), digest, Bytes::from_static(b"wasm")).await.unwrap();
     let (manifest, at) = (Manifest::from_json(manifest()).unwrap(), now());
     let change = Change::Deploy { tenant: tenant(), digest, manifest: manifest.clone(), hostnames: Arc::default(), at };
     let changed = store.define(&change).await.unwrap();
@@ -163,6 +163,7 @@ pub(crate) async fn functions_of_tenants_are_apart(store: Arc<dyn Store>) {
     deploy(&*store, manifest(), b"one").await;
     let other: TenantName = "other".parse().unwrap();
     let manifest = Manifest::from_json(json!({"name": "total"})).unwrap();
+    store.put_artifact(&other, Digest::of(b"one"), Bytes::from_static(b"one")).await.unwrap();
     let change = Change::Deploy {
         tenant: other.clone(),
         digest: Digest::of(b"one"),

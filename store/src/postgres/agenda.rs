@@ -147,7 +147,7 @@ async fn sweep(session: &mut Session<'_>, stale: &[Entry]) -> Result<()> {
     session.execute(hold.of("SELECT FROM executions WHERE id = ANY($1) ORDER BY id FOR SHARE")).await?;
     let standings = history::standings(session, &ids.into_iter().collect::<Vec<_>>()).await?;
     let is_stale =
-        |(id, attempt): &&Entry| standings.get(id).is_none_or(|standing| !fence::is_open(Some(*standing), *attempt));
+        |(id, attempt): &&Entry| standings.get(id).is_none_or(|standing| !fence::is_open(Some(standing), *attempt));
     let stale: Vec<Entry> = stale.iter().filter(is_stale).copied().collect();
     delete_entries(session, &stale).await
 }

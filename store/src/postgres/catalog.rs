@@ -16,9 +16,9 @@ use super::columns::get;
 use super::error::Result;
 use super::queries::{count, text, time, word};
 use super::session::Session;
-use super::{PostgresStore, change, routes, secrets};
+use super::{PostgresStore, artifacts, change, routes, secrets};
 use crate::convert::{self, ManifestRows, TriggerRow};
-use crate::port::{self, Catalog, Change, Changed, Error, Version};
+use crate::port::{self, Catalog, Change, Changed, Error, Installation, SealingKeyUse, Version};
 
 /// The triggers of each version, in order, by tenant, function and number.
 type Triggers = HashMap<(String, String, i64), Vec<TriggerRow>>;
@@ -34,22 +34,27 @@ impl Catalog for PostgresStore {
     }
 
     async fn define(&self, change: &Change) -> port::Result<Changed> {
-        self.inner.write(|session| Box::pin(change::make(session, change))).await
+        self.inner.write(|session| Box::pin(change::make(session, &self.inner.settings.quotas, change))).await
     }
 
     async fn versions(&self, tenant: &TenantName, function: &FunctionName) -> port::Result<Vec<Version>> {
         self.inner.read(|session| Box::pin(versions(session, tenant, function))).await
     }
 
-    async fn put_artifact(&self, digest: Digest, bytes: Bytes) -> port::Result<()> {
+    async fn put_artifact(&self, tenant: &TenantName, digest: Digest, bytes: Bytes) -> port::Result<bool> {
         if Digest::of(&bytes) != digest {
             return Err(Error::Rejected(format!("these bytes are not those of artifact {digest}")));
         }
-        self.inner.write(|session| Box::pin(put_artifact(session, digest, &bytes))).await
+        let quota = self.inner.settings.quotas.of(tenant);
+        self.inner.write(|session| Box::pin(artifacts::put(session, tenant, quota, digest, &bytes))).await
     }
 
     async fn artifact(&self, digest: Digest) -> port::Result<Option<Bytes>> {
         self.inner.read(|session| Box::pin(artifact(session, digest))).await
+    }
+
+    async fn tenant_artifact(&self, tenant: &TenantName, digest: Digest) -> port::Result<Option<Bytes>> {
+        self.inner.read(|session| Box::pin(artifacts::of_tenant(session, tenant, digest))).await
     }
 
     async fn secrets(&self, tenant: &TenantName) -> port::Result<Vec<SecretSummary>> {
@@ -59,21 +64,34 @@ impl Catalog for PostgresStore {
     async fn secret(&self, tenant: &TenantName, name: &SecretName) -> port::Result<Option<SealedSecret>> {
         self.inner.read(|session| Box::pin(secrets::sealed(session, tenant, name))).await
     }
-}
 
-async fn put_artifact(session: &mut Session<'_>, digest: Digest, bytes: &[u8]) -> Result<()> {
-    let put = sqlx::query(
-        "INSERT INTO artifacts AS a (digest, put_at, bytes) VALUES ($1, $2, $3) \
-         ON CONFLICT (digest) DO UPDATE SET put_at = greatest(a.put_at, excluded.put_at)",
-    );
-    let put = put.bind(digest.as_bytes().as_slice()).bind(Timestamp::now().as_micros()).bind(bytes);
-    session.execute(put).await.map(drop)
+    async fn sealing_keys(&self) -> port::Result<Vec<SealingKeyUse>> {
+        self.inner.read(|session| Box::pin(secrets::sealing_keys(session))).await
+    }
+
+    async fn installation(&self) -> port::Result<Installation> {
+        self.inner.read(|session| Box::pin(installation(session))).await
+    }
+
+    async fn broker_marked(&self, at: Timestamp) -> port::Result<()> {
+        self.inner.write(|session| Box::pin(broker_marked(session, at))).await
+    }
 }
 
 async fn artifact(session: &mut Session<'_>, digest: Digest) -> Result<Option<Bytes>> {
     let one = sqlx::query("SELECT bytes FROM artifacts WHERE digest = $1").bind(digest.as_bytes().as_slice());
     let row = session.row_if_any(one).await?;
     row.map(|row| get::<Vec<u8>>(&row, "bytes").map(Bytes::from)).transpose()
+}
+
+async fn installation(session: &mut Session<'_>) -> Result<Installation> {
+    let row = session.row(sqlx::query("SELECT id, broker_since FROM installation")).await?;
+    let since: Option<i64> = get(&row, "broker_since")?;
+    Ok(Installation { id: get(&row, "id")?, broker_since: since.map(Timestamp::from_micros) })
+}
+
+async fn broker_marked(session: &mut Session<'_>, at: Timestamp) -> Result<()> {
+    session.execute(sqlx::query("UPDATE installation SET broker_since = $1").bind(at.as_micros())).await.map(drop)
 }
 
 /// The current revision.

@@ -10,9 +10,10 @@ use super::columns::get;
 use super::error::Result;
 use super::listen::CHANNEL;
 use super::session::Session;
-use super::{routes, secrets, text};
+use super::{artifacts, quota, routes, secrets, text};
 use crate::convert::{self, ManifestRows};
 use crate::port::{Change, Changed, Error};
+use crate::quota::Quotas;
 
 /// What became of a change: the version to tell, and whether there was anything to do.
 struct Made {
@@ -23,9 +24,10 @@ struct Made {
 const GONE: Made = Made { version: 0, changed: true };
 
 /// Makes a change. It holds the revision from the beginning, so that no other change is made meanwhile.
-pub(super) async fn make(session: &mut Session<'_>, change: &Change) -> Result<Changed> {
+pub(super) async fn make(session: &mut Session<'_>, quotas: &Quotas, change: &Change) -> Result<Changed> {
     let row = session.row(sqlx::query("SELECT revision FROM revision FOR UPDATE")).await?;
     let revision: i64 = get(&row, "revision")?;
+    quota::check(session, quotas, change).await?;
     let made = match change {
         Change::Deploy { tenant, digest, manifest, hostnames, at } => {
             routes::check_hosts(session, hostnames, tenant, manifest).await?;
@@ -58,6 +60,7 @@ pub(super) async fn make(session: &mut Session<'_>, change: &Change) -> Result<C
         }
         Change::DeleteSchema { tenant, event_type } => delete_schema(session, tenant, event_type).await?,
         Change::PutKey(key) => put_key(session, key).await?,
+        Change::PutFirstKey(key) => put_first_key(session, key).await?,
         Change::DeleteKey { id } => delete_key(session, *id).await?,
         Change::PutSecret(secret) => {
             secrets::put(session, secret).await?;
@@ -68,6 +71,10 @@ pub(super) async fn make(session: &mut Session<'_>, change: &Change) -> Result<C
             GONE
         }
     };
+    if let Change::Deploy { tenant, manifest, .. } = change {
+        let kept = quotas.of(tenant).versions;
+        artifacts::delete_old_versions(session, tenant, &manifest.name, made.version, kept).await?;
+    }
     let revision = revision + i64::from(made.changed);
     if made.changed {
         session.execute(sqlx::query("UPDATE revision SET revision = $1").bind(revision)).await?;
@@ -96,8 +103,7 @@ async fn deploy(
     at: Timestamp,
 ) -> Result<Made> {
     let function = &manifest.name;
-    let artifact = sqlx::query("SELECT FROM artifacts WHERE digest = $1").bind(digest.as_bytes().as_slice());
-    if session.row_if_any(artifact).await?.is_none() {
+    if !artifacts::is_of(session, tenant, digest).await? {
         return Err(Error::NotFound(format!("artifact {digest}")).into());
     }
     let rows = ManifestRows::of(manifest)?;
@@ -106,7 +112,8 @@ async fn deploy(
     {
         return Ok(Made { version: convert::count("current_version", current)?, changed: false });
     }
-    // Versions are only ever deleted all together, so the largest number is the last one given.
+    // The newest version is only ever deleted with all others, so the largest number is the last
+    // one given.
     let next =
         sqlx::query("SELECT coalesce(max(number), 0) + 1 AS number FROM versions WHERE tenant = $1 AND function = $2");
     let number: i64 = get(&session.row(next.bind(tenant.as_str()).bind(function.as_str())).await?, "number")?;
@@ -253,6 +260,13 @@ async fn put_key(session: &mut Session<'_>, key: &KeyDefinition) -> Result<Made>
         0 => Err(Error::Conflict(format!("key {} is there already", key.id)).into()),
         _ => Ok(GONE),
     }
+}
+
+async fn put_first_key(session: &mut Session<'_>, key: &KeyDefinition) -> Result<Made> {
+    if count_keys(session).await?.0 > 0 {
+        return Ok(Made { version: 0, changed: false });
+    }
+    put_key(session, key).await
 }
 
 async fn delete_key(session: &mut Session<'_>, id: Uuid) -> Result<Made> {

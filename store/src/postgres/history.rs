@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use wasmill_domain::{ExecutionId, LogLine, Outcome, Timestamp};
+use wasmill_domain::{Dispatch, ExecutionId, LogLine, Outcome, Timestamp};
 
 use super::columns::{Columns, get, id_of, pieces};
 use super::error::Result;
@@ -23,8 +23,10 @@ macro_rules! rows {
     };
 }
 
-/// The fence, in one statement for a whole batch: a row that is there is changed if its attempt and its state allow it, in one step
-/// with looking; a row that is not there is made; and where another transaction has the row, this waits for what it makes of it. A
+/// The fence, in one statement for a whole batch: a row that is there is changed if it is of the
+/// same tenant and function, and its attempt and its state allow it, in one step with looking; a
+/// row that is not there is made; and where another transaction has the row, this waits for what it
+/// makes of it. A
 /// retry names the next attempt already. It tells which rows it has written.
 const REPORT: &str = concat!(
     "INSERT INTO executions AS e ",
@@ -35,7 +37,8 @@ const REPORT: &str = concat!(
      queue_wait_ns = excluded.queue_wait_ns, run_time_ns = excluded.run_time_ns, fuel_used = excluded.fuel_used, \
      peak_memory = excluded.peak_memory, log_lines_dropped = excluded.log_lines_dropped, span = excluded.span, \
      backtrace = excluded.backtrace, logs = excluded.logs, content_type = excluded.content_type, output = excluded.output \
-     WHERE e.attempt = excluded.attempt - (excluded.state = 'scheduled')::int \
+     WHERE e.tenant = excluded.tenant AND e.function = excluded.function \
+     AND e.attempt = excluded.attempt - (excluded.state = 'scheduled')::int \
      AND (e.state IN ('queued', 'running') OR excluded.state = 'cancelled' AND e.state IN ('scheduled', 'suspended')) \
      RETURNING id"
 );
@@ -56,13 +59,16 @@ const SET_APART: &str = "WITH last AS (UPDATE executions e SET queue_wait_ns = N
      SELECT id, attempt, version, host, outcome, message, started_at, finished_at, queue_wait_ns, run_time_ns, fuel_used, \
      peak_memory, log_lines_dropped, span, backtrace, logs FROM last";
 
+const STANDINGS: &str = "SELECT id, tenant, function, state, attempt FROM executions WHERE id = ANY($1)";
+
 /// Entries of rows that were made just now.
 const INSERT_OUTBOX: &str =
     "INSERT INTO outbox (execution_id, attempt, made_at) SELECT *, $3 FROM unnest($1, $2) ON CONFLICT DO NOTHING";
 
-/// Entries of rows that were there before, if a host could still run them.
-const INSERT_OUTBOX_IF_OPEN: &str = "INSERT INTO outbox (execution_id, attempt, made_at) SELECT new.id, new.attempt, $3 \
-     FROM unnest($1, $2) AS new (id, attempt) JOIN executions e ON e.id = new.id AND e.attempt = new.attempt \
+/// Entries of rows that were there before, if a host could still run them and they are of who asks.
+const INSERT_OUTBOX_IF_OPEN: &str = "INSERT INTO outbox (execution_id, attempt, made_at) SELECT new.id, new.attempt, $5 \
+     FROM unnest($1, $2, $3, $4) AS new (id, attempt, tenant, function) JOIN executions e ON e.id = new.id \
+     AND e.attempt = new.attempt AND e.tenant = new.tenant AND e.function = new.function \
      AND e.state IN ('queued', 'running') WHERE e.id = ANY($1) ORDER BY 1, 2 ON CONFLICT DO NOTHING";
 
 /// About what a row takes beside its texts of any length, in bytes.
@@ -76,11 +82,13 @@ pub(super) async fn standings(session: &mut Session<'_>, ids: &[ExecutionId]) ->
     let mut standings = Standings::with_capacity(ids.len());
     for piece in pieces(ids, |_| size_of::<ExecutionId>()) {
         let columns = Columns::default().add(piece.iter().map(|id| id.0))?;
-        let rows = session.rows(columns.of("SELECT id, state, attempt FROM executions WHERE id = ANY($1)")).await?;
+        let rows = session.rows(columns.of(STANDINGS)).await?;
         for row in &rows {
+            let tenant = convert::word("tenant", get(row, "tenant")?)?;
+            let function = convert::word("function", get(row, "function")?)?;
             let state = convert::word("state", get(row, "state")?)?;
             let attempt = convert::count("attempt", get(row, "attempt")?)?;
-            standings.insert(id_of(row, "id")?, Standing { state, attempt });
+            standings.insert(id_of(row, "id")?, Standing { tenant, function, state, attempt });
         }
     }
     Ok(standings)
@@ -223,9 +231,17 @@ pub(super) async fn insert_outbox(session: &mut Session<'_>, queued: &[Entry], m
 }
 
 /// Puts attempts in the outbox, those that a host could still run.
-pub(super) async fn insert_outbox_if_open(session: &mut Session<'_>, any: &[Entry], made_at: Timestamp) -> Result<()> {
-    for piece in pieces(any, |_| size_of::<Entry>()) {
-        session.execute(entries(piece)?.of(INSERT_OUTBOX_IF_OPEN).bind(made_at.as_micros())).await?;
+pub(super) async fn insert_outbox_if_open(
+    session: &mut Session<'_>,
+    any: &[&Dispatch],
+    made_at: Timestamp,
+) -> Result<()> {
+    for piece in pieces(any, |_| size_of::<Dispatch>()) {
+        let ids: Vec<Entry> = piece.iter().map(|dispatch| (dispatch.execution, dispatch.attempt)).collect();
+        let columns = entries(&ids)?
+            .add(piece.iter().map(|dispatch| dispatch.tenant.as_str()))?
+            .add(piece.iter().map(|dispatch| dispatch.function.as_str()))?;
+        session.execute(columns.of(INSERT_OUTBOX_IF_OPEN).bind(made_at.as_micros())).await?;
     }
     Ok(())
 }

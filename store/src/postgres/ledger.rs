@@ -39,10 +39,10 @@ impl Ledger for PostgresStore {
         self.inner.write(|session| Box::pin(start(session, attempts))).await
     }
 
-    async fn unfinished(&self, attempts: &[(ExecutionId, u32)]) -> port::Result<Vec<bool>> {
-        let ids: Vec<ExecutionId> = attempts.iter().map(|(id, _)| *id).collect();
+    async fn unfinished(&self, attempts: &[Dispatch]) -> port::Result<Vec<bool>> {
+        let ids: Vec<ExecutionId> = attempts.iter().map(|dispatch| dispatch.execution).collect();
         let standings = self.inner.read(|session| Box::pin(history::standings(session, &ids))).await?;
-        let is_open = |(id, attempt): &Entry| fence::is_open(standings.get(id).copied(), *attempt);
+        let is_open = |dispatch: &Dispatch| fence::is_open_for(standings.get(&dispatch.execution), dispatch);
         Ok(attempts.iter().map(is_open).collect())
     }
 
@@ -118,9 +118,11 @@ async fn enqueue(session: &mut Session<'_>, dispatches: &[&Dispatch], publicatio
     if publication == Publication::Confirmed {
         return Ok(());
     }
-    let entry = |&place: &usize| (dispatches[place].execution, dispatches[place].attempt);
-    let (new, others): (Vec<Entry>, Vec<Entry>) = first.iter().map(entry).partition(|(id, _)| written.contains(id));
-    let others: Vec<Entry> = others.into_iter().chain(rounds.iter().skip(1).flatten().map(entry)).collect();
+    let (new, others): (Vec<&Dispatch>, Vec<&Dispatch>) =
+        first.iter().map(|&place| dispatches[place]).partition(|dispatch| written.contains(&dispatch.execution));
+    let new: Vec<Entry> = new.iter().map(|dispatch| (dispatch.execution, dispatch.attempt)).collect();
+    let later = rounds.iter().skip(1).flatten().map(|&place| dispatches[place]);
+    let others: Vec<&Dispatch> = others.into_iter().chain(later).collect();
     let now = Timestamp::now();
     history::insert_outbox(session, &new, now).await?;
     history::insert_outbox_if_open(session, &others, now).await

@@ -37,7 +37,11 @@ pub(super) async fn bring_up_to_date(pool: &mut Pool, settings: &PostgresSetting
             // What is recorded must outlive the server, whatever its other users may want. (Stronger settings are kept.)
             pool.always_set("synchronous_commit", "on");
         }
-        repeat(pool, Access::Write, |session| Box::pin(migrate(session, limit))).await
+        if settings.migrate {
+            repeat(pool, Access::Write, |session| Box::pin(migrate(session, limit))).await
+        } else {
+            repeat(pool, Access::Read, |session| Box::pin(check_schema(session))).await
+        }
     });
     match prepared.await {
         Ok(result) => result.map_err(super::Fault::into_error),
@@ -106,6 +110,20 @@ async fn migrate(session: &mut Session<'_>, limit: Duration) -> Result<()> {
         upgrade::to_owners(session).await?;
     }
     Ok(())
+}
+
+/// Refuses a schema that is not this wasmill's.
+async fn check_schema(session: &mut Session<'_>) -> Result<()> {
+    let other =
+        || refused("its schema is that of another release of wasmill, or there is none: `wasmill migrate`".into());
+    let there = session.row(sqlx::query("SELECT to_regclass('_sqlx_migrations') IS NOT NULL AS there")).await?;
+    if !get::<bool>(&there, "there")? {
+        return Err(other());
+    }
+    let rows = session.rows(sqlx::query("SELECT version FROM _sqlx_migrations ORDER BY version")).await?;
+    let applied = rows.iter().map(|row| get(row, "version")).collect::<Result<Vec<i64>>>()?;
+    let known: Vec<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
+    if applied == known { Ok(()) } else { Err(other()) }
 }
 
 fn refused(why: String) -> super::Fault {

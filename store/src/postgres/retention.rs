@@ -11,7 +11,7 @@ use super::columns::{Columns, get, id_of};
 use super::error::{Fault, Result};
 use super::partitions::{self, Day, TABLES};
 use super::session::{Access, Session};
-use super::{Inner, millis};
+use super::{Inner, artifacts, millis};
 use crate::convert;
 use crate::port;
 
@@ -50,7 +50,8 @@ impl Inner {
                 break;
             }
         }
-        self.write(|session| Box::pin(delete_artifacts(session, before, limit))).await?;
+        let unused = before.max(Timestamp::now().minus(self.settings.quotas.unused_artifacts));
+        self.write(|session| Box::pin(artifacts::prune(session, unused, limit))).await?;
         Ok(deleted)
     }
 
@@ -122,18 +123,4 @@ async fn delete_rows(session: &mut Session<'_>, before: Timestamp, but_for: Opti
         }
     }
     Ok(ids.len() as u64)
-}
-
-/// Deletes up to `limit` artifacts that no version names and that were put before `before`.
-async fn delete_artifacts(session: &mut Session<'_>, before: Timestamp, limit: u64) -> Result<()> {
-    let unnamed = "SELECT digest FROM artifacts a WHERE put_at < $1 \
-         AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.digest = a.digest) LIMIT $2";
-    let bind =
-        |sql: String| sqlx::query(AssertSqlSafe(sql)).bind(before.as_micros()).bind(convert::from_measure(limit));
-    if session.rows(bind(unnamed.into())).await?.is_empty() {
-        return Ok(());
-    }
-    // No version is made meanwhile: a change of the definitions holds this row.
-    session.row(sqlx::query("SELECT revision FROM revision FOR UPDATE")).await?;
-    session.execute(bind(format!("DELETE FROM artifacts WHERE digest IN ({unnamed})"))).await.map(drop)
 }

@@ -1,14 +1,21 @@
 //! Secrets, sealed.
 
 use sqlx::postgres::PgRow;
-use wasmill_domain::{SealedSecret, SecretName, SecretSummary, TenantName};
+use wasmill_domain::{SealedSecret, SealingKeyId, SecretName, SecretSummary, TenantName};
 
 use super::columns::get;
 use super::error::Result;
 use super::queries::{count, time, word};
 use super::session::Session;
-use crate::port::Error;
+use crate::convert;
+use crate::port::{Error, SealingKeyUse};
 use crate::secrets::check_next;
+
+/// The keys that seal secrets. `place` is 1 for the first secret of each.
+const SEALING_KEYS: &str = "SELECT tenant, name, version, sealing_key, sealed, updated_at, secrets FROM ( \
+     SELECT tenant, name, version, sealing_key, sealed, updated_at, count(*) OVER (PARTITION BY sealing_key) AS secrets, \
+     row_number() OVER (PARTITION BY sealing_key ORDER BY tenant COLLATE \"C\", name COLLATE \"C\") AS place FROM secrets) AS sealed_by \
+     WHERE place = 1 ORDER BY sealing_key COLLATE \"C\"";
 
 pub(super) async fn list(session: &mut Session<'_>, tenant: &TenantName) -> Result<Vec<SecretSummary>> {
     let list = sqlx::query(
@@ -46,6 +53,23 @@ pub(super) async fn sealed(
         })
     };
     row.map(secret).transpose()
+}
+
+pub(super) async fn sealing_keys(session: &mut Session<'_>) -> Result<Vec<SealingKeyUse>> {
+    let rows = session.rows(sqlx::query(SEALING_KEYS)).await?;
+    let used = |row: &PgRow| {
+        let key: SealingKeyId = word(row, "sealing_key")?;
+        let example = SealedSecret {
+            tenant: word(row, "tenant")?,
+            name: word(row, "name")?,
+            version: count(row, "version")?,
+            key: key.clone(),
+            sealed: get::<Vec<u8>>(row, "sealed")?.into(),
+            at: time(row, "updated_at")?,
+        };
+        Ok(SealingKeyUse { key, secrets: convert::measure("secrets", get(row, "secrets")?)?, example })
+    };
+    rows.iter().map(used).collect()
 }
 
 /// Puts a secret's next version; within the transaction of a change, which holds the revision.

@@ -3,6 +3,7 @@
 //! Each test has a schema of its own on the server that all share. Tests that stop the server, or want one with TLS, start a
 //! private one.
 
+mod artifacts;
 mod concurrency;
 mod errors;
 mod listen;
@@ -22,7 +23,7 @@ use tokio::time::{Instant, sleep};
 
 use super::testing::Schema;
 use super::{PostgresSettings, PostgresStore};
-use crate::conformance::Fresh;
+use crate::conformance::{Fresh, quotas};
 
 /// How long tests wait for what must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,7 +42,14 @@ async fn fresh() -> Fresh {
     Fresh { store: Arc::new(connect(&schema).await), _keep: Box::new(schema) }
 }
 
-crate::conformance::suite!(fresh);
+async fn small() -> Fresh {
+    let schema = Schema::make().await;
+    let settings = PostgresSettings { quotas: quotas::small(), ..settings() };
+    let store = PostgresStore::connect(&schema.url(), settings).await.unwrap();
+    Fresh { store: Arc::new(store), _keep: Box::new(schema) }
+}
+
+crate::conformance::suite!(fresh, small);
 
 /// Waits until `done` says so.
 async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {

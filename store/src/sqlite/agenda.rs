@@ -8,7 +8,7 @@ use wasmill_domain::{Dispatch, ExecutionId, Timestamp};
 
 use super::bulk::{Bulk, Values};
 use super::history::{id_bytes, id_of};
-use super::{SqliteStore, error, history, queries};
+use super::{SqliteStore, artifacts, error, history, queries};
 use crate::convert;
 use crate::port::{Agenda, Result, Term};
 
@@ -103,7 +103,8 @@ impl Agenda for SqliteStore {
 
     async fn prune(&self, before: Timestamp, limit: u32) -> Result<u64> {
         let mut transaction = self.writer.begin().await?;
-        let result = prune(&mut transaction, before, limit).await;
+        let unused = before.max(Timestamp::now().minus(self.quotas.unused_artifacts));
+        let result = prune(&mut transaction, before, unused, limit).await;
         transaction.end(result).await
     }
 }
@@ -193,7 +194,7 @@ async fn clear(connection: &mut SqliteConnection, page: &Page) -> Result<()> {
     SWEEP.execute(connection, &page.stale, bind_entry).await
 }
 
-async fn prune(connection: &mut SqliteConnection, before: Timestamp, limit: u32) -> Result<u64> {
+async fn prune(connection: &mut SqliteConnection, before: Timestamp, unused: Timestamp, limit: u32) -> Result<u64> {
     // What ended before was accepted before, and ids are made at acceptance: only the old end of the table is read.
     let rows = sqlx::query(
         "SELECT id FROM executions WHERE id < ?1 AND state IN ('succeeded', 'failed', 'cancelled') AND finished_at < ?2 \
@@ -209,14 +210,6 @@ async fn prune(connection: &mut SqliteConnection, before: Timestamp, limit: u32)
     for delete in &DELETE_EXECUTIONS {
         delete.execute(connection, &ids, |id, values| values.push(id_bytes(id)).map(drop)).await?;
     }
-    sqlx::query(
-        "DELETE FROM artifacts WHERE digest IN (SELECT digest FROM artifacts a WHERE put_at < ?1 \
-         AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.digest = a.digest) LIMIT ?2)",
-    )
-    .bind(before.as_micros())
-    .bind(i64::from(limit))
-    .execute(connection)
-    .await
-    .map_err(error::of)?;
+    artifacts::prune(connection, unused, limit).await?;
     Ok(ids.len() as u64)
 }

@@ -12,9 +12,9 @@ use wasmill_domain::{
 };
 
 use super::queries::{get, time, word};
-use super::{SqliteStore, change, error, routes, secrets};
+use super::{SqliteStore, artifacts, change, error, routes, secrets};
 use crate::convert::{self, ManifestRows, TriggerRow};
-use crate::port::{Catalog, Change, Changed, Error, Result, Version};
+use crate::port::{Catalog, Change, Changed, Error, Installation, Result, SealingKeyUse, Version};
 
 /// The triggers of each version, in order, by tenant, function and number.
 type Triggers = HashMap<(String, String, i64), Vec<TriggerRow>>;
@@ -35,7 +35,7 @@ impl Catalog for SqliteStore {
 
     async fn define(&self, change: &Change) -> Result<Changed> {
         let mut transaction = self.writer.begin().await?;
-        let result = change::make(&mut transaction, change).await;
+        let result = change::make(&mut transaction, &self.quotas, change).await;
         transaction.end(result).await
     }
 
@@ -44,22 +44,12 @@ impl Catalog for SqliteStore {
         versions(&mut snapshot, tenant, function).await
     }
 
-    async fn put_artifact(&self, digest: Digest, bytes: Bytes) -> Result<()> {
+    async fn put_artifact(&self, tenant: &TenantName, digest: Digest, bytes: Bytes) -> Result<bool> {
         if Digest::of(&bytes) != digest {
             return Err(Error::Rejected(format!("these bytes are not those of artifact {digest}")));
         }
         let mut transaction = self.writer.begin().await?;
-        let result = sqlx::query(
-            "INSERT INTO artifacts (digest, put_at, bytes) VALUES (?, ?, ?) \
-             ON CONFLICT (digest) DO UPDATE SET put_at = max(put_at, excluded.put_at)",
-        )
-        .bind(digest.as_bytes().as_slice())
-        .bind(Timestamp::now().as_micros())
-        .bind(Vec::from(bytes))
-        .execute(&mut *transaction)
-        .await
-        .map(drop)
-        .map_err(error::of);
+        let result = artifacts::put(&mut transaction, tenant, self.quotas.of(tenant), digest, bytes).await;
         transaction.end(result).await
     }
 
@@ -72,12 +62,34 @@ impl Catalog for SqliteStore {
         Ok(bytes.map(Bytes::from))
     }
 
+    async fn tenant_artifact(&self, tenant: &TenantName, digest: Digest) -> Result<Option<Bytes>> {
+        artifacts::of_tenant(self, tenant, digest).await
+    }
+
     async fn secrets(&self, tenant: &TenantName) -> Result<Vec<SecretSummary>> {
         secrets::list(self, tenant).await
     }
 
     async fn secret(&self, tenant: &TenantName, name: &SecretName) -> Result<Option<SealedSecret>> {
         secrets::sealed(self, tenant, name).await
+    }
+
+    async fn sealing_keys(&self) -> Result<Vec<SealingKeyUse>> {
+        secrets::sealing_keys(self).await
+    }
+
+    async fn installation(&self) -> Result<Installation> {
+        let row = sqlx::query("SELECT id, broker_since FROM installation").fetch_one(&self.readers).await;
+        let row = row.map_err(error::of)?;
+        let since: Option<i64> = get(&row, "broker_since")?;
+        Ok(Installation { id: get(&row, "id")?, broker_since: since.map(Timestamp::from_micros) })
+    }
+
+    async fn broker_marked(&self, at: Timestamp) -> Result<()> {
+        let mut transaction = self.writer.begin().await?;
+        let mark = sqlx::query("UPDATE installation SET broker_since = ?").bind(at.as_micros());
+        let result = mark.execute(&mut *transaction).await.map(drop).map_err(error::of);
+        transaction.end(result).await
     }
 }
 

@@ -9,9 +9,10 @@ use wasmill_domain::{
 };
 
 use super::catalog::trigger_row;
-use super::{error, routes, secrets};
+use super::{artifacts, error, quota, routes, secrets};
 use crate::convert::{self, ManifestRows};
 use crate::port::{Change, Changed, Error, Result};
+use crate::quota::Quotas;
 
 /// What became of a change: the version to tell, and whether there was anything to do.
 struct Made {
@@ -21,7 +22,8 @@ struct Made {
 
 const GONE: Made = Made { version: 0, changed: true };
 
-pub(super) async fn make(connection: &mut SqliteConnection, change: &Change) -> Result<Changed> {
+pub(super) async fn make(connection: &mut SqliteConnection, quotas: &Quotas, change: &Change) -> Result<Changed> {
+    quota::check(connection, quotas, change).await?;
     let made = match change {
         Change::Deploy { tenant, digest, manifest, hostnames, at } => {
             routes::check_hosts(connection, hostnames, tenant, manifest).await?;
@@ -54,6 +56,7 @@ pub(super) async fn make(connection: &mut SqliteConnection, change: &Change) -> 
         }
         Change::DeleteSchema { tenant, event_type } => delete_schema(connection, tenant, event_type).await?,
         Change::PutKey(key) => put_key(connection, key).await?,
+        Change::PutFirstKey(key) => put_first_key(connection, key).await?,
         Change::DeleteKey { id } => delete_key(connection, *id).await?,
         Change::PutSecret(secret) => {
             secrets::put(connection, secret).await?;
@@ -64,6 +67,10 @@ pub(super) async fn make(connection: &mut SqliteConnection, change: &Change) -> 
             GONE
         }
     };
+    if let Change::Deploy { tenant, manifest, .. } = change {
+        let kept = quotas.of(tenant).versions;
+        artifacts::delete_old_versions(connection, tenant, &manifest.name, made.version, kept).await?;
+    }
     let revision: i64 = sqlx::query_scalar("UPDATE revision SET revision = revision + ? RETURNING revision")
         .bind(i64::from(made.changed))
         .fetch_one(connection)
@@ -98,12 +105,7 @@ async fn deploy(
     at: Timestamp,
 ) -> Result<Made> {
     let function = &manifest.name;
-    let known: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM artifacts WHERE digest = ?)")
-        .bind(digest.as_bytes().as_slice())
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(error::of)?;
-    if !known {
+    if !artifacts::is_of(connection, tenant, digest).await? {
         return Err(Error::NotFound(format!("artifact {digest}")));
     }
     let rows = ManifestRows::of(manifest)?;
@@ -112,7 +114,8 @@ async fn deploy(
     {
         return Ok(Made { version: convert::count("current_version", current)?, changed: false });
     }
-    // Versions are only ever deleted all together, so the largest number is the last one given.
+    // The newest version is only ever deleted with all others, so the largest number is the last
+    // one given.
     let number: i64 =
         sqlx::query_scalar("SELECT coalesce(max(number), 0) + 1 FROM versions WHERE tenant = ? AND function = ?")
             .bind(tenant.as_str())
@@ -294,6 +297,13 @@ async fn put_key(connection: &mut SqliteConnection, key: &KeyDefinition) -> Resu
         0 => Err(Error::Conflict(format!("key {} is there already", key.id))),
         _ => Ok(GONE),
     }
+}
+
+async fn put_first_key(connection: &mut SqliteConnection, key: &KeyDefinition) -> Result<Made> {
+    if count_keys(connection).await?.0 > 0 {
+        return Ok(Made { version: 0, changed: false });
+    }
+    put_key(connection, key).await
 }
 
 async fn delete_key(connection: &mut SqliteConnection, id: Uuid) -> Result<Made> {

@@ -1,6 +1,8 @@
 //! The connections to the file: one that writes, in transactions, and some that read.
 
+use std::fs::File;
 use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,8 +49,11 @@ enum Slot {
 impl Writer {
     /// Connects and brings the schema up to date.
     pub(super) async fn open(path: &Path, settings: &SqliteSettings) -> Result<Self> {
+        if settings.migrate {
+            make_private(path);
+        }
         let options = options(path, settings)
-            .create_if_missing(true)
+            .create_if_missing(settings.migrate)
             .page_size(PAGE_BYTES)
             .journal_mode(SqliteJournalMode::Wal)
             .foreign_keys(true)
@@ -62,7 +67,11 @@ impl Writer {
         let writer =
             Self { path: path.to_owned(), options, patience: settings.busy_timeout, slot: Mutex::new(Slot::Empty) };
         let mut connection = writer.connect().await?;
-        migrate(&mut connection, path).await?;
+        if settings.migrate {
+            migrate(&mut connection, path).await?;
+        } else {
+            check_schema(&mut connection, path).await?;
+        }
         *writer.slot.lock().await = Slot::Open(connection);
         Ok(writer)
     }
@@ -143,6 +152,13 @@ impl DerefMut for Transaction<'_> {
     }
 }
 
+/// Makes the file for its owner alone where there is none. SQLite would go by the umask; the files
+/// that it puts beside this one (`-wal`, `-shm`) get the rights that this one has.
+fn make_private(path: &Path) {
+    // Where this fails, the file is there already, or SQLite says better what is wrong.
+    let _ = File::options().write(true).create_new(true).mode(0o600).open(path);
+}
+
 /// The connections that read. Made when they are needed.
 pub(super) fn readers(path: &Path, settings: &SqliteSettings) -> SqlitePool {
     SqlitePoolOptions::new()
@@ -169,6 +185,14 @@ fn options(path: &Path, settings: &SqliteSettings) -> SqliteConnectOptions {
 /// SQLite takes a negative number for KiB.
 fn cache_size(bytes: u32) -> String {
     format!("-{}", bytes / 1024)
+}
+
+/// Refuses a schema that is not this wasmill's.
+async fn check_schema(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
+    let applied = sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version");
+    let applied: Vec<i64> = applied.fetch_all(connection).await.map_err(|e| error::at_open(path, &e))?;
+    let known: Vec<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
+    if applied == known { Ok(()) } else { Err(error::other_schema(path)) }
 }
 
 /// Applies what is missing, all in one transaction that others wait for: of two processes that open a new file, one makes the

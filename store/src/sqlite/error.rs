@@ -51,6 +51,11 @@ pub(super) fn at_open(path: &Path, error: &sqlx::Error) -> Error {
     Error::Unavailable(format!("cannot open the database {}: {error}", path.display()))
 }
 
+/// The schema is another release's, and is to be left as it is.
+pub(super) fn other_schema(path: &Path) -> Error {
+    Error::Unavailable(format!("the schema of the database {} is that of another release of wasmill", path.display()))
+}
+
 /// An error at bringing the schema up to date.
 pub(super) fn at_migration(path: &Path, error: &MigrateError) -> Error {
     let why = match error {

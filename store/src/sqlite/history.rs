@@ -3,7 +3,7 @@
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Row as _, sqlite::SqliteRow};
-use wasmill_domain::{ExecutionId, Outcome, Timestamp};
+use wasmill_domain::{Dispatch, ExecutionId, Outcome, Timestamp};
 
 use super::bulk::{Bulk, Values};
 use super::error;
@@ -11,7 +11,7 @@ use crate::convert;
 use crate::fence::{Change, Standing, Standings};
 use crate::port::{Finished, Result};
 
-static STANDINGS: Bulk = Bulk::new("SELECT id, state, attempt FROM executions WHERE id IN (", 1, ")");
+static STANDINGS: Bulk = Bulk::new("SELECT id, tenant, function, state, attempt FROM executions WHERE id IN (", 1, ")");
 
 static INSERT_EXECUTIONS: Bulk = Bulk::new(
     "INSERT INTO executions (id, state, attempt, version, host, outcome, message, due_at, started_at, finished_at, queue_wait_ns, \
@@ -56,6 +56,14 @@ static INSERT_OUTBOX: Bulk = Bulk::new(
      WHERE true ON CONFLICT DO NOTHING",
 );
 
+/// The same for what was dispatched: the row may be another's, who had the id first.
+static INSERT_OUTBOX_OF: Bulk = Bulk::new(
+    "INSERT INTO outbox (execution_id, attempt, made_at) SELECT new.column1, new.column2, new.column3 FROM (",
+    5,
+    ") AS new JOIN executions e ON e.id = new.column1 AND e.attempt = new.column2 AND e.tenant = new.column4 \
+     AND e.function = new.column5 AND e.state IN ('queued', 'running') WHERE true ON CONFLICT DO NOTHING",
+);
+
 /// An id as a column holds it.
 pub(super) fn id_bytes(id: &ExecutionId) -> &[u8] {
     id.0.as_bytes()
@@ -71,9 +79,11 @@ pub(super) async fn standings(connection: &mut SqliteConnection, ids: &[Executio
     let rows = STANDINGS.fetch(connection, ids, |id, values| values.push(id_bytes(id)).map(drop)).await?;
     let mut standings = Standings::with_capacity(rows.len());
     for row in &rows {
+        let tenant = convert::word("tenant", row.try_get("tenant").map_err(error::of)?)?;
+        let function = convert::word("function", row.try_get("function").map_err(error::of)?)?;
         let state = convert::word("state", row.try_get("state").map_err(error::of)?)?;
         let attempt = convert::count("attempt", row.try_get("attempt").map_err(error::of)?)?;
-        standings.insert(id_of(row, "id")?, Standing { state, attempt });
+        standings.insert(id_of(row, "id")?, Standing { tenant, function, state, attempt });
     }
     Ok(standings)
 }
@@ -177,4 +187,17 @@ pub(super) async fn insert_outbox(
         values.push(id_bytes(id))?.push(i64::from(*attempt))?.push(made_at.as_micros()).map(drop)
     };
     INSERT_OUTBOX.execute(connection, entries, bind).await
+}
+
+/// Puts what was dispatched in the outbox, where the execution is its own.
+pub(super) async fn insert_outbox_of(
+    connection: &mut SqliteConnection,
+    dispatches: &[&Dispatch],
+    made_at: Timestamp,
+) -> Result<()> {
+    let bind = |dispatch: &&Dispatch, values: &mut Values| {
+        values.push(id_bytes(&dispatch.execution))?.push(i64::from(dispatch.attempt))?.push(made_at.as_micros())?;
+        values.push(dispatch.tenant.as_str())?.push(dispatch.function.as_str()).map(drop)
+    };
+    INSERT_OUTBOX_OF.execute(connection, dispatches, bind).await
 }

@@ -40,11 +40,11 @@ impl Ledger for SqliteStore {
         transaction.end(result).await
     }
 
-    async fn unfinished(&self, attempts: &[(ExecutionId, u32)]) -> Result<Vec<bool>> {
-        let ids: Vec<ExecutionId> = attempts.iter().map(|(id, _)| *id).collect();
+    async fn unfinished(&self, attempts: &[Dispatch]) -> Result<Vec<bool>> {
+        let ids: Vec<ExecutionId> = attempts.iter().map(|dispatch| dispatch.execution).collect();
         let mut reader = self.readers.acquire().await.map_err(error::of)?;
         let standings = history::standings(&mut reader, &ids).await?;
-        let is_open = |(id, attempt): &(ExecutionId, u32)| fence::is_open(standings.get(id).copied(), *attempt);
+        let is_open = |dispatch: &Dispatch| fence::is_open_for(standings.get(&dispatch.execution), dispatch);
         Ok(attempts.iter().map(is_open).collect())
     }
 
@@ -97,12 +97,12 @@ async fn accept(connection: &mut SqliteConnection, dispatches: &[Dispatch]) -> R
 
 async fn put_in_outbox<'a>(
     connection: &mut SqliteConnection,
-    dispatches: impl Iterator<Item = &'a Dispatch> + Clone + Send,
+    dispatches: impl Iterator<Item = &'a Dispatch> + Send,
 ) -> Result<()> {
-    let changes: Vec<Change<'_>> = dispatches.clone().map(Change::accepted).collect();
+    let dispatches: Vec<&Dispatch> = dispatches.collect();
+    let changes: Vec<Change<'_>> = dispatches.iter().copied().map(Change::accepted).collect();
     history::apply(connection, &changes).await?;
-    let entries: Vec<(ExecutionId, u32)> = dispatches.map(|d| (d.execution, d.attempt)).collect();
-    history::insert_outbox(connection, &entries, Timestamp::now()).await
+    history::insert_outbox_of(connection, &dispatches, Timestamp::now()).await
 }
 
 async fn start(connection: &mut SqliteConnection, attempts: &[Started]) -> Result<()> {

@@ -1,13 +1,19 @@
 //! Secrets, sealed.
 
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use wasmill_domain::{SealedSecret, SecretName, SecretSummary, TenantName};
+use wasmill_domain::{SealedSecret, SealingKeyId, SecretName, SecretSummary, TenantName};
 
 use super::queries::{get, time, word};
 use super::{SqliteStore, error};
 use crate::convert;
-use crate::port::{Error, Result};
+use crate::port::{Error, Result, SealingKeyUse};
 use crate::secrets::check_next;
+
+/// The keys that seal secrets. `place` is 1 for the first secret of each.
+const SEALING_KEYS: &str = "SELECT tenant, name, version, sealing_key, sealed, updated_at, secrets FROM ( \
+     SELECT tenant, name, version, sealing_key, sealed, updated_at, count(*) OVER (PARTITION BY sealing_key) AS secrets, \
+     row_number() OVER (PARTITION BY sealing_key ORDER BY tenant, name) AS place FROM secrets) AS sealed_by \
+     WHERE place = 1 ORDER BY sealing_key";
 
 pub(super) async fn list(store: &SqliteStore, tenant: &TenantName) -> Result<Vec<SecretSummary>> {
     let rows = sqlx::query(
@@ -51,6 +57,23 @@ pub(super) async fn sealed(
         })
     };
     row.map(secret).transpose()
+}
+
+pub(super) async fn sealing_keys(store: &SqliteStore) -> Result<Vec<SealingKeyUse>> {
+    let rows = sqlx::query(SEALING_KEYS).fetch_all(&store.readers).await.map_err(error::of)?;
+    let used = |row: &SqliteRow| {
+        let key: SealingKeyId = word(row, "sealing_key")?;
+        let example = SealedSecret {
+            tenant: word(row, "tenant")?,
+            name: word(row, "name")?,
+            version: convert::count("version", get(row, "version")?)?,
+            key: key.clone(),
+            sealed: get::<Vec<u8>>(row, "sealed")?.into(),
+            at: time(row, "updated_at")?,
+        };
+        Ok(SealingKeyUse { key, secrets: convert::measure("secrets", get(row, "secrets")?)?, example })
+    };
+    rows.iter().map(used).collect()
 }
 
 /// Puts a secret's next version; within the transaction of a change.

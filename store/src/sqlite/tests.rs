@@ -1,5 +1,6 @@
 //! The port's suite on SQLite, and what is SQLite's own: the schema, the file, and other processes that use it.
 
+mod artifacts;
 mod file;
 mod schema;
 mod upgrade;
@@ -14,7 +15,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
 
 use super::{SqliteSettings, SqliteStore, Synchronous};
-use crate::conformance::Fresh;
+use crate::conformance::{Fresh, quotas};
 
 /// What tests use: they do not wait for the disk.
 fn settings() -> SqliteSettings {
@@ -39,4 +40,11 @@ async fn stranger(path: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(10)).connect().await.unwrap()
 }
 
-crate::conformance::suite!(fresh);
+async fn small() -> Fresh {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = SqliteSettings { quotas: quotas::small(), ..settings() };
+    let store = SqliteStore::open(&file_in(&folder), settings).await.unwrap();
+    Fresh { store: Arc::new(store), _keep: Box::new(folder) }
+}
+
+crate::conformance::suite!(fresh, small);

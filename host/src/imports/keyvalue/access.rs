@@ -62,7 +62,7 @@ impl Failure {
                 tracing::debug!(why, "a function's bucket cannot be reached");
                 Self::Other("not available now".into())
             }
-            Error::Conflict(why) | Error::Rejected(why) => Self::Other(why),
+            Error::Conflict(why) | Error::QuotaExceeded { why, .. } | Error::Rejected(why) => Self::Other(why),
             not_found @ Error::NotFound(_) => Self::Other(not_found.to_string()),
         }
     }

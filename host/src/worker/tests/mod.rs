@@ -87,7 +87,11 @@ impl System {
     async fn deploy(&self, component: &[u8], manifest: &str) {
         let manifest = Manifest::from_toml(manifest).unwrap();
         let digest = Digest::of(component);
-        self.store.inner().put_artifact(digest, Bytes::copy_from_slice(component)).await.unwrap();
+        self.store
+            .inner()
+            .put_artifact(&TenantName::default(), digest, Bytes::copy_from_slice(component))
+            .await
+            .unwrap();
         let tenant = TenantName::default();
         self.define(Change::Deploy { tenant, digest, manifest, hostnames: Arc::default(), at: Timestamp::now() }).await;
     }

@@ -13,8 +13,8 @@ use wasmill_domain::{
 };
 use wasmill_store::{
     Agenda, Bucket, BucketQuota, BucketSummary, Buckets, Catalog, Change, Changed, Error, ExecutionDetail,
-    ExecutionQuery, ExecutionSummary, Finished, KeyPage, Ledger, LogEntry, LogPosition, Publication, Result, Started,
-    Store, Swap, Term, ValueVersion, Version,
+    ExecutionQuery, ExecutionSummary, Finished, Installation, KeyPage, Ledger, LogEntry, LogPosition, Publication,
+    Result, SealingKeyUse, Started, Store, Swap, Term, ValueVersion, Version,
 };
 
 pub(super) struct Proxy {
@@ -66,8 +66,12 @@ impl Catalog for Proxy {
         self.there()?.versions(tenant, function).await
     }
 
-    async fn put_artifact(&self, digest: Digest, bytes: Bytes) -> Result<()> {
-        self.there()?.put_artifact(digest, bytes).await
+    async fn put_artifact(&self, tenant: &TenantName, digest: Digest, bytes: Bytes) -> Result<bool> {
+        self.there()?.put_artifact(tenant, digest, bytes).await
+    }
+
+    async fn tenant_artifact(&self, tenant: &TenantName, digest: Digest) -> Result<Option<Bytes>> {
+        self.there()?.tenant_artifact(tenant, digest).await
     }
 
     async fn artifact(&self, digest: Digest) -> Result<Option<Bytes>> {
@@ -80,6 +84,18 @@ impl Catalog for Proxy {
 
     async fn secret(&self, tenant: &TenantName, name: &SecretName) -> Result<Option<SealedSecret>> {
         self.there()?.secret(tenant, name).await
+    }
+
+    async fn sealing_keys(&self) -> Result<Vec<SealingKeyUse>> {
+        self.there()?.sealing_keys().await
+    }
+
+    async fn installation(&self) -> Result<Installation> {
+        self.there()?.installation().await
+    }
+
+    async fn broker_marked(&self, at: Timestamp) -> Result<()> {
+        self.there()?.broker_marked(at).await
     }
 }
 
@@ -97,7 +113,7 @@ impl Ledger for Proxy {
         self.there()?.start(attempts).await
     }
 
-    async fn unfinished(&self, attempts: &[(ExecutionId, u32)]) -> Result<Vec<bool>> {
+    async fn unfinished(&self, attempts: &[Dispatch]) -> Result<Vec<bool>> {
         self.there()?.unfinished(attempts).await
     }
 

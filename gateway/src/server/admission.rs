@@ -1,0 +1,248 @@
+//! Which connections may be open: so many altogether, so many of one address, and so many whose
+//! first request's head has not come.
+//!
+//! Whoever opens connections and says nothing holds only what others who say nothing would: a
+//! connection that has not heard a whole head yet is ended, the oldest first, as soon as somebody
+//! waits for its place.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::settings::GatewaySettings;
+
+/// How often the log tells of addresses that have too many connections.
+const WARNING_PAUSE: Duration = Duration::from_secs(10);
+
+/// The bounds, and what is open.
+pub(super) struct Admission {
+    room: Arc<Semaphore>,
+    most_of_address: usize,
+    most_pending: usize,
+    exempt: Vec<IpNet>,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    /// Connections of each address, of those that have some.
+    of_address: HashMap<IpAddr, usize>,
+    /// What ends each connection whose first head has not come, the oldest first.
+    pending: BTreeMap<u64, CancellationToken>,
+    next: u64,
+    /// Connections that were refused since the log told of it.
+    refused: u64,
+    warned: Option<Instant>,
+}
+
+/// A connection's share of its address's bound, until it is dropped.
+pub(super) struct Share {
+    admission: Arc<Admission>,
+    /// `None` where the address has no bound.
+    address: Option<IpAddr>,
+}
+
+/// An open connection, until it is dropped.
+pub(super) struct Place {
+    number: u64,
+    /// Cancelled where the connection is to be ended because others wait.
+    pub(super) cut: CancellationToken,
+    share: Share,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Admission {
+    pub(super) fn new(settings: &GatewaySettings) -> Arc<Self> {
+        let most = settings.max_connections.clamp(1, Semaphore::MAX_PERMITS);
+        Arc::new(Self {
+            room: Arc::new(Semaphore::new(most)),
+            most_of_address: settings.connections_per_address().max(1),
+            most_pending: settings.pending_connections().max(1),
+            exempt: settings.exempt_networks.clone(),
+            open: Mutex::default(),
+        })
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        // Nothing that holds the lock panics.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a connection from `peer`; `None` where its address has as many as it may.
+    pub(super) fn share(self: &Arc<Self>, peer: IpAddr) -> Option<Share> {
+        let peer = peer.to_canonical();
+        if self.exempt.iter().any(|network| network.contains(&peer)) {
+            return Some(Share { admission: Arc::clone(self), address: None });
+        }
+        let address = counted_as(peer);
+        let mut open = self.open();
+        let count = open.of_address.entry(address).or_default();
+        if *count < self.most_of_address {
+            *count += 1;
+            return Some(Share { admission: Arc::clone(self), address: Some(address) });
+        }
+        open.refused += 1;
+        if open.warned.is_none_or(|at| at.elapsed() >= WARNING_PAUSE) {
+            let refused = std::mem::take(&mut open.refused);
+            open.warned = Some(Instant::now());
+            drop(open);
+            tracing::warn!(
+                %address,
+                refused,
+                most = self.most_of_address,
+                "connections are refused: their address has as many as gateway.max_connections_per_address allows"
+            );
+        }
+        None
+    }
+
+    /// Waits for room for a connection. Where there is none, the oldest one whose first head has
+    /// not come makes some.
+    pub(super) async fn place(self: &Arc<Self>, share: Share) -> Option<Place> {
+        let room = match Arc::clone(&self.room).try_acquire_owned() {
+            Ok(room) => room,
+            Err(_) => {
+                self.cut_oldest();
+                // Never closed.
+                Arc::clone(&self.room).acquire_owned().await.ok()?
+            }
+        };
+        let cut = CancellationToken::new();
+        let mut open = self.open();
+        if open.pending.len() >= self.most_pending {
+            open.cut_oldest();
+        }
+        let number = open.next;
+        open.next += 1;
+        open.pending.insert(number, cut.clone());
+        Some(Place { number, cut, share, _room: room })
+    }
+
+    /// Ends the oldest connection whose first head has not come, if there is one.
+    pub(super) fn cut_oldest(&self) {
+        self.open().cut_oldest();
+    }
+}
+
+impl Open {
+    fn cut_oldest(&mut self) {
+        if let Some((_, cut)) = self.pending.pop_first() {
+            cut.cancel();
+        }
+    }
+}
+
+impl Place {
+    /// The first head has come whole: the connection is not ended for others any more.
+    pub(super) fn heard(&self) {
+        self.share.admission.open().pending.remove(&self.number);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.heard();
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let Some(address) = self.address else { return };
+        let mut open = self.admission.open();
+        if let Some(count) = open.of_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                open.of_address.remove(&address);
+            }
+        }
+    }
+}
+
+/// What an address counts as: of IPv6 the first 64 bits, as whoever has one of these has all of
+/// them.
+fn counted_as(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission(most: usize, of_address: usize, pending: usize, exempt: &[&str]) -> Arc<Admission> {
+        Admission::new(&GatewaySettings {
+            max_connections: most,
+            max_connections_per_address: Some(of_address),
+            max_pending_connections: Some(pending),
+            exempt_networks: exempt.iter().map(|network| network.parse().unwrap()).collect(),
+            ..GatewaySettings::default()
+        })
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_has_so_many_and_gets_them_back() {
+        let admission = admission(10, 2, 10, &["10.1.0.0/16"]);
+        let one = address("192.0.2.1");
+        let shares: Vec<Share> = (0..2).map(|_| admission.share(one).unwrap()).collect();
+        assert!(admission.share(one).is_none());
+        // The same one, as a socket for both kinds shows it.
+        assert!(admission.share(address("::ffff:192.0.2.1")).is_none());
+        let _other = admission.share(address("192.0.2.2")).unwrap();
+        let _exempt: Vec<Share> = (0..9).map(|_| admission.share(address("10.1.2.3")).unwrap()).collect();
+        drop(shares);
+        assert!(admission.share(one).is_some());
+        assert_eq!(admission.open().of_address.len(), 1, "only those that have some are remembered");
+    }
+
+    #[test]
+    fn of_ipv6_the_network_counts() {
+        let admission = admission(10, 1, 10, &[]);
+        let _one = admission.share(address("2001:db8:0:1::1")).unwrap();
+        assert!(admission.share(address("2001:db8:0:1:ffff::2")).is_none());
+        assert!(admission.share(address("2001:db8:0:2::1")).is_some());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_gets_the_place_of_the_oldest_that_is_silent() {
+        let admission = admission(3, 10, 10, &[]);
+        let place = async || admission.place(admission.share(address("192.0.2.1")).unwrap()).await.unwrap();
+        let (first, second, third) = (place().await, place().await, place().await);
+        first.heard();
+        let waiting = place();
+        tokio::pin!(waiting);
+        tokio::select! {
+            biased;
+            _ = &mut waiting => panic!("there was no room"),
+            () = second.cut.cancelled() => {}
+        }
+        assert!(!first.cut.is_cancelled() && !third.cut.is_cancelled());
+        drop(second);
+        waiting.await;
+    }
+
+    #[tokio::test]
+    async fn those_that_are_silent_are_bounded() {
+        let admission = admission(10, 10, 2, &[]);
+        let place = async || admission.place(admission.share(address("192.0.2.1")).unwrap()).await.unwrap();
+        let heard = place().await;
+        heard.heard();
+        let (first, second) = (place().await, place().await);
+        assert!(!first.cut.is_cancelled());
+        let third = place().await;
+        assert!(first.cut.is_cancelled() && !second.cut.is_cancelled() && !heard.cut.is_cancelled());
+        drop(third);
+        assert_eq!(admission.open().pending.len(), 1);
+    }
+}
