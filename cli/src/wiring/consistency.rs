@@ -239,7 +239,13 @@ mod tests {
         let (tenant, digest) = (TenantName::default(), Digest::of(b"wasm"));
         fixture.store.put_artifact(&tenant, digest, Bytes::from_static(b"wasm")).await.unwrap();
         let manifest = Manifest::from_json(json!({"name": "total"})).unwrap();
-        let change = Change::Deploy { tenant: tenant.clone(), digest, manifest, at: Timestamp::now() };
+        let change = Change::Deploy {
+            tenant: tenant.clone(),
+            digest,
+            manifest,
+            hostnames: Arc::default(),
+            at: Timestamp::now(),
+        };
         fixture.store.define(&change).await.unwrap();
         let function: FunctionName = "total".parse().unwrap();
         let missing = |waiting| Missing { tenant: tenant.clone(), function: function.clone(), waiting };
