@@ -32,7 +32,9 @@ async fn put(store: &dyn Store, tenant: &TenantName, bytes: &str) -> Result<bool
 async fn deploy_as(store: &dyn Store, tenant: &TenantName, function: &str, bytes: &str) -> Result<Changed> {
     let manifest = Manifest::from_json(json!({"name": function})).unwrap();
     let digest = Digest::of(bytes.as_bytes());
-    store.define(&Change::Deploy { tenant: tenant.clone(), digest, manifest, at: now() }).await
+    store
+        .define(&Change::Deploy { tenant: tenant.clone(), digest, manifest, hostnames: Arc::default(), at: now() })
+        .await
 }
 
 async fn has(store: &dyn Store, tenant: &TenantName, bytes: &str) -> bool {
@@ -142,7 +144,8 @@ pub(crate) async fn old_versions_go(store: Arc<dyn Store>) {
         assert_eq!(deploy(&*store, manifest(number), b"wasm").await.version, number);
     }
     assert_eq!(numbers().await, [(4, true), (3, false), (2, false)]);
-    let rollback = |to| Change::Rollback { tenant: tenant(), function: name("total"), to: Some(to) };
+    let rollback =
+        |to| Change::Rollback { tenant: tenant(), function: name("total"), to: Some(to), hostnames: Arc::default() };
     assert!(matches!(store.define(&rollback(1)).await, Err(Error::NotFound(_))));
     // The same again is no deploy, so that what was rolled back from stays.
     store.define(&rollback(2)).await.unwrap();
