@@ -55,6 +55,7 @@ fn main() -> ExitCode {
         Command::Ready => run.with(commands::ready::run(remote)),
         Command::Keyvalue(verb) => run.with(commands::keyvalue::run(verb, remote)),
         Command::Keys(verb) => run.with(commands::keys::run(verb, remote)),
+        Command::Compile { job } => return wasmill_host::compile(&job),
     };
     exit::report(result)
 }

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use axum::Json;
 use axum::extract::{Request, State};
+use bytes::Bytes;
 use http::StatusCode;
 use wasmill_broker::QueueName;
-use wasmill_component::PreflightError;
-use wasmill_domain::manifest::Trigger;
+use wasmill_component::{Artifact, PreflightError};
+use wasmill_domain::manifest::{Kind, Trigger};
 use wasmill_domain::schema::Schema;
 use wasmill_domain::{Digest, FunctionDefinition, FunctionName, Manifest, TenantName, Timestamp, manifest};
-use wasmill_store::{Change, Version};
+use wasmill_store::{Change, Store, Version};
 
 use crate::app::{App, Shared};
 use crate::artifacts::inspect_artifact;
@@ -123,8 +125,8 @@ pub(crate) async fn deploy(
     let Deploy { manifest, digest } =
         body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?;
     let mut manifest = read_manifest(manifest, &name).await?;
-    preflight(&app, digest, &mut manifest).await?;
     let tenant = caller.tenant;
+    preflight(&app, &tenant, digest, &mut manifest).await?;
     check_routes(&app, &tenant, &manifest)?;
     check_webhooks(&app, &tenant, &manifest).await?;
     secrets::check_granted(&app, &tenant, &manifest).await?;
@@ -273,18 +275,27 @@ async fn check_webhooks(app: &App, tenant: &TenantName, manifest: &Manifest) -> 
     Ok(())
 }
 
+/// An artifact in the store.
+struct Stored<'a> {
+    store: &'a dyn Store,
+    digest: Digest,
+}
+
+#[async_trait]
+impl Artifact for Stored<'_> {
+    async fn bytes(&self) -> Result<Bytes, PreflightError> {
+        let unavailable = |cause: String| PreflightError::Unavailable(cause);
+        let artifact = self.store.artifact(self.digest).await.map_err(|e| unavailable(e.to_string()))?;
+        artifact.ok_or_else(|| unavailable(format!("the artifact {} is gone", self.digest)))
+    }
+}
+
 /// Makes sure that a host could run this version, and settles its kind.
-async fn preflight(app: &App, digest: Digest, manifest: &mut Manifest) -> Result<()> {
-    let _room = app.admit_check().await?;
-    let artifact = app.store.artifact(digest).await?;
-    let bytes = artifact.ok_or_else(|| {
-        Error::Unprocessable(format!("the artifact {digest} is not here: upload it by POST /v1/artifacts first"))
-    })?;
-    let inspection = inspect_artifact(bytes.clone()).await?;
-    let kind = inspection.kind(manifest.kind).and_then(|kind| inspection.require_imports().map(|()| kind));
-    let kind = kind.and_then(|kind| inspection.require_grants(manifest).map(|()| kind));
-    manifest.kind = Some(kind.map_err(|error| Error::Component(error.to_string()))?);
-    app.preflight.check(digest, bytes, manifest).await.map_err(|error| match error {
+async fn preflight(app: &App, tenant: &TenantName, digest: Digest, manifest: &mut Manifest) -> Result<()> {
+    manifest.kind = Some(kind(app, digest, manifest).await?);
+    // Compiling may take long: whoever compiles gives turns to tenants, and room in memory to those whose turn it is.
+    let artifact = Stored { store: &*app.store, digest };
+    app.preflight.check(tenant, digest, &artifact, manifest).await.map_err(|error| match error {
         PreflightError::Unavailable(cause) => {
             tracing::warn!(cause, "a component could not be checked");
             Error::Unavailable("the component could not be checked now")
@@ -292,4 +303,17 @@ async fn preflight(app: &App, digest: Digest, manifest: &mut Manifest) -> Result
         PreflightError::Manifest { key, message } => manifest::Error::Value { key, message }.into(),
         error => Error::Component(error.to_string()),
     })
+}
+
+/// What the component would be run as, told by reading it.
+async fn kind(app: &App, digest: Digest, manifest: &Manifest) -> Result<Kind> {
+    let _room = app.admit_check().await?;
+    let artifact = app.store.artifact(digest).await?;
+    let bytes = artifact.ok_or_else(|| {
+        Error::Unprocessable(format!("the artifact {digest} is not here: upload it by POST /v1/artifacts first"))
+    })?;
+    let inspection = inspect_artifact(bytes).await?;
+    let kind = inspection.kind(manifest.kind).and_then(|kind| inspection.require_imports().map(|()| kind));
+    let kind = kind.and_then(|kind| inspection.require_grants(manifest).map(|()| kind));
+    kind.map_err(|error| Error::Component(error.to_string()))
 }

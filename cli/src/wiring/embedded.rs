@@ -20,7 +20,7 @@ use wasmill_secrets::{Keyring, SecretSource};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{BucketQuota, RegistryWatch, Store};
 
-use super::{REGISTRY_INTERVAL, capabilities, make_first_key, tls};
+use super::{REGISTRY_INTERVAL, capabilities, engine_settings, make_first_key, tls};
 use crate::exit::{Failure, Result};
 
 /// What the embedded system is made with.
@@ -73,7 +73,7 @@ impl System {
             cache_dir: Some(data.join("compiled")),
             wasi_0_3: *wasi_0_3,
             outgoing: OutgoingSettings { allowed_networks: allowed_networks.clone(), ..OutgoingSettings::default() },
-            ..EngineSettings::default()
+            ..engine_settings()
         };
         let key_file = data.join("secrets.key");
         let keyring = Arc::new(Keyring::read_or_create(&key_file).map_err(anyhow::Error::from)?);
