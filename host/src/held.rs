@@ -20,8 +20,8 @@ use wasmtime_wasi_http::p3;
 /// The most that header fields of one resource may have, in the library's count: names and values, with what each takes besides its text.
 pub(crate) const FIELDS_LIMIT: usize = 128 << 10;
 
-/// The most that such fields take in memory: tables are at most half empty.
-const FIELDS_MOST: usize = 4 * FIELDS_LIMIT;
+/// The most that such fields take in memory: tables and lists are at most half empty.
+const FIELDS_MOST: usize = 5 * FIELDS_LIMIT;
 
 /// A resource's place in the table, and its own fixed part.
 const RESOURCE: usize = 512;

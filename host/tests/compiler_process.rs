@@ -200,10 +200,17 @@ async fn another_tenant_has_its_turn() {
     let artifact = |i: u8| Bytes::from([HELLO, &[0, 3, 1, b'x', i]].concat());
     let first = start("busy", artifact(0));
     process_in(&file).await;
-    let more: Vec<_> = (1..8).map(|i| start("busy", artifact(i))).collect();
-    eventually("they wait", || async { (engine.waiting_compilations() == 7).then_some(()) }).await;
+    // One after the other, so that it is known who is the next.
+    let waiting = async |number: usize| {
+        eventually("it waits", || async { (engine.waiting_compilations() == number).then_some(()) }).await;
+    };
+    let mut more = Vec::new();
+    for i in 1..8 {
+        more.push(start("busy", artifact(i)));
+        waiting(usize::from(i)).await;
+    }
     let other = start("other", artifact(8));
-    eventually("it waits too", || async { (engine.waiting_compilations() == 8).then_some(()) }).await;
+    waiting(8).await;
     // One turn goes to the tenant that came first, and the one after it to the other.
     std::fs::remove_file(&file).expect("it was there");
     first.abort();

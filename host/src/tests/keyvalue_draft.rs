@@ -146,7 +146,7 @@ async fn numbers_are_unsigned() {
 async fn cursors_are_numbers() {
     const KEYS: usize = 1_500;
     let (_folder, store) = store().await;
-    let entries: Vec<_> = (0..KEYS).map(|i| (format!("key {i}"), bytes::Bytes::new())).collect();
+    let entries: Vec<_> = (0..KEYS).map(|i| (format!("key {i}"), Bytes::new())).collect();
     for chunk in entries.chunks(1_000) {
         store.set_values(&visits(), chunk, &BucketQuota::default()).await.unwrap();
     }

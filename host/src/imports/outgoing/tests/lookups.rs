@@ -15,7 +15,7 @@ use super::support::*;
 use crate::imports::outgoing::{LookupTurn, Network, Resolve};
 use crate::settings::OutgoingSettings;
 
-const ANYWHERE: &str = "allowed_hosts = ['*']";
+const ANYWHERE: &str = "allowed_hosts = ['http://good.example:*', 'http://stuck.example:*']";
 
 /// A resolver that knows this machine as `good.example`, and whose lookups of other names go on until it is told.
 struct Stuck {
