@@ -151,7 +151,7 @@ pub(crate) struct Engine {
     pub(crate) wasi_0_3: bool,
     /// How long one component may take to compile: 1 ms to 10 min.
     pub(crate) compile_timeout: Span,
-    /// Address space of the process that compiles one: 64 MiB to 1 TiB.
+    /// Address space of the process that compiles one: 256 MiB to 1 TiB.
     pub(crate) compile_memory: ByteSize,
     /// Components that are compiled at once: 1 to 256. Default: one for two cores.
     pub(crate) compilations: Option<usize>,
@@ -343,8 +343,8 @@ impl Config {
         let engine = &self.engine;
         let time = Duration::from_millis(1)..=LONGEST_COMPILATION;
         within("engine.compile_timeout", time.contains(&engine.compile_timeout.0), "1ms to 10m")?;
-        let memory = 64 << 20..=1 << 40;
-        within("engine.compile_memory", memory.contains(&engine.compile_memory.0), "64MiB to 1024GiB")?;
+        let memory = 256 << 20..=1 << 40;
+        within("engine.compile_memory", memory.contains(&engine.compile_memory.0), "256MiB to 1024GiB")?;
         within("engine.compilations", engine.compilations.is_none_or(|n| (1..=256).contains(&n)), "1 to 256")
     }
 

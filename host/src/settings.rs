@@ -64,9 +64,9 @@ pub struct EngineSettings {
 pub struct CompileSettings {
     /// Where. Default: in this process, which the program's roles replace.
     pub compiler: Compiler,
-    /// How long one component may take. It may use as much processor time on each of its threads. Default: 60 s.
+    /// How long one component may take. It may use as much processor time on each of its threads. Default: 2 min.
     pub timeout: Duration,
-    /// Address space of the process that compiles one, in bytes: its memory, and some 100 MiB for the program. Default: 2 GiB.
+    /// Address space of the process that compiles one, in bytes: its memory, and some 150 MiB for the program. Default: 2 GiB.
     pub memory: u64,
     /// The largest compiled component, in bytes. Default: 512 MiB.
     pub output: u64,
@@ -223,7 +223,7 @@ impl Default for CompileSettings {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             compiler: Compiler::InProcess,
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_secs(120),
             memory: 2 << 30,
             output: 512 << 20,
             threads: cores.min(4),

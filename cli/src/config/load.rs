@@ -164,7 +164,7 @@ mod tests {
             ("[host]\nallowed_networks = ['10.1']", None, &["allowed_networks", "line 2", "invalid IP address"]),
             ("[scheduler]\nlease = '100ms'", None, &["scheduler.lease", "1s to 10m"]),
             ("[engine]\ncompile_timeout = '11m'", None, &["engine.compile_timeout", "1ms to 10m"]),
-            ("[engine]\ncompile_memory = '1MiB'", None, &["engine.compile_memory", "64MiB to 1024GiB"]),
+            ("[engine]\ncompile_memory = '1MiB'", None, &["engine.compile_memory", "256MiB to 1024GiB"]),
             ("[engine]\ncompilations = 0", None, &["engine.compilations", "1 to 256"]),
             ("[broker]\nurl = 'http://x'", None, &["broker.url", "amqp://"]),
             ("[", None, &["line 1"]),
