@@ -14,6 +14,7 @@ fn filling(times: u32, fill: &str) -> Vec<u8> {
   (import "wasi:http/types@0.2.0" (instance $http
     (export "fields" (type $fields (sub resource)))
     (export "outgoing-request" (type $request (sub resource)))
+    (export "outgoing-body" (type $body (sub resource)))
     (type $error (variant (case "invalid-syntax") (case "forbidden") (case "immutable")))
     (export "header-error" (type $error' (eq $error)))
     (type $method (variant (case "get") (case "head") (case "post") (case "put") (case "delete") (case "connect")
@@ -24,7 +25,8 @@ fn filling(times: u32, fill: &str) -> Vec<u8> {
       (param "value" (list u8)) (result (result (error $error')))))
     (export "[constructor]outgoing-request" (func (param "headers" (own $fields)) (result (own $request))))
     (export "[method]outgoing-request.set-method" (func (param "self" (borrow $request))
-      (param "method" $method') (result (result))))))
+      (param "method" $method') (result (result))))
+    (export "[method]outgoing-request.body" (func (param "self" (borrow $request)) (result (result (own $body)))))))
   (core module $memory (memory (export "memory") 9))
   (core instance $memory (instantiate $memory))
   (alias core export $memory "memory" (core memory $memory))
@@ -32,7 +34,9 @@ fn filling(times: u32, fill: &str) -> Vec<u8> {
   (core func $append (canon lower (func $http "[method]fields.append") (memory $memory)))
   (core func $request (canon lower (func $http "[constructor]outgoing-request")))
   (core func $method (canon lower (func $http "[method]outgoing-request.set-method") (memory $memory)))
+  (core func $body (canon lower (func $http "[method]outgoing-request.body") (memory $memory)))
   (core module $main
+    (import "" "body" (func $body (param i32 i32)))
     (import "" "memory" (memory 9))
     (import "" "fields" (func $fields (result i32)))
     (import "" "append" (func $append (param i32 i32 i32 i32 i32 i32)))
@@ -51,7 +55,8 @@ fn filling(times: u32, fill: &str) -> Vec<u8> {
       (i32.const 0)))
   (core instance $main (instantiate $main (with "" (instance
     (export "memory" (memory $memory)) (export "fields" (func $fields)) (export "append" (func $append))
-    (export "request" (func $request)) (export "method" (func $method))))))
+    (export "request" (func $request)) (export "method" (func $method))
+    (export "body" (func $body))))))
   (func $run (result (result)) (canon lift (core func $main "run")))
   (instance $cli (export "run" (func $run)))
   (export "wasi:cli/run@0.2.0" (instance $cli))
@@ -67,6 +72,9 @@ const FIELDS: &str =
 /// A request with a method of 500,000 letters.
 const METHOD: &str =
     "(drop (call $method (call $request (call $fields)) (i32.const 9) (i32.const 65536) (i32.const 500000)))";
+
+/// A request with a body, of which nothing is written.
+const BODY: &str = "(call $body (call $request (call $fields)) (i32.const 0))";
 
 async fn run(component: &[u8], sections: &str) -> Attempt {
     let engine = engine();
@@ -96,6 +104,16 @@ async fn the_texts_of_requests_count_as_memory() {
     let attempt = run(&filling(900, METHOD), "[limits]\nmemory = '16MiB'").await;
     let message = within_the_limit(&attempt);
     assert!(message.contains("resources, 0B of it header fields"), "{message}");
+}
+
+#[tokio::test]
+async fn bodies_count_as_what_they_may_come_to_hold() {
+    let attempt = run(&filling(500, BODY), "[limits]\nmemory = '16MiB'").await;
+    let message = within_the_limit(&attempt);
+    assert!(message.contains("for it in"), "{message}");
+    // A body counts as 128 KiB, and is counted with its request too: there are not many.
+    let resources = message.split(" in ").nth(1).unwrap().split(' ').next().unwrap().parse::<usize>().unwrap();
+    assert!((100..200).contains(&resources), "{message}");
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ pub(super) struct Observed {
 pub(super) struct Cost {
     pub(super) run_time_ms: f64,
     pub(super) fuel: u64,
-    /// The most linear memory, in bytes.
+    /// The most memory, in bytes.
     pub(super) memory: u64,
 }
 
