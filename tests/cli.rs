@@ -185,3 +185,13 @@ pub(crate) fn copy_function(name: &str, to: &std::path::Path) {
         }
     }
 }
+
+/// What the binary starts itself with is nobody else's business, and does nothing without a description of what is to be done.
+#[test]
+fn the_verb_that_compiles_is_hidden() {
+    let help = wasmill().arg("--help").output().unwrap();
+    assert!(!String::from_utf8_lossy(&help.stdout).contains("compile-component"));
+    let said = wasmill().args(["compile-component", "nonsense"]).output().unwrap();
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("Refused") && said.contains("what is to be done"), "{said}");
+}

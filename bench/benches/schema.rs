@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 use tower::ServiceExt as _;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{Broker, FramePublisher, PublisherSettings, QueueName};
-use wasmill_component::{Preflight, PreflightError};
+use wasmill_component::{Artifact, Preflight, PreflightError};
 use wasmill_domain::schema::Schema;
 use wasmill_domain::{Definitions, Digest, FunctionDefinition, Manifest, Registry, Revision, TenantName, Timestamp};
 use wasmill_gateway::{GatewayParts, GatewaySettings};
@@ -116,7 +116,7 @@ struct AnythingGoes;
 
 #[async_trait]
 impl Preflight for AnythingGoes {
-    async fn check(&self, _: Digest, _: Bytes, _: &Manifest) -> Result<(), PreflightError> {
+    async fn check(&self, _: &TenantName, _: Digest, _: &dyn Artifact, _: &Manifest) -> Result<(), PreflightError> {
         Ok(())
     }
 }

@@ -135,7 +135,16 @@ pub(crate) enum Command {
     /// Create, list and delete API keys
     #[command(subcommand)]
     Keys(Keys),
+    /// Compile one component: what the other verbs start as a process of its own
+    #[command(name = COMPILE, hide = true)]
+    Compile {
+        /// What is to be done, as JSON
+        job: String,
+    },
 }
+
+/// The verb that compiles one component.
+pub(crate) const COMPILE: &str = "compile-component";
 
 #[derive(clap::Args)]
 pub(crate) struct Dev {

@@ -18,7 +18,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'
 /// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long to wait for an answer; the compilation of a large component takes a good part of it.
+/// How long to wait for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A gateway and who we are to it.

@@ -12,10 +12,14 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use wasmill_domain::units::{ByteSize, Span};
 use wasmill_domain::{HostLabel, HostnamePattern, HostnameRules, TenantName};
+use wasmill_host::CompileSettings;
 use wasmill_store::{BucketQuota, MAX_BATCH_BYTES};
 
 pub(crate) use load::load;
 pub(crate) use quotas::Quotas;
+
+/// The longest that an operator may let a compilation take. A client that deploys waits for longer.
+pub(crate) const LONGEST_COMPILATION: Duration = Duration::from_secs(600);
 
 /// Everything that a gateway, host or scheduler can be told. Every role reads the same file and takes what it needs.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -158,7 +162,7 @@ pub(crate) struct Host {
 }
 
 /// The WebAssembly engine's, in hosts and (to check what is deployed) in gateways.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Engine {
     /// Threads that run guests: 1 to 1,024. Default: one for each core.
@@ -167,6 +171,12 @@ pub(crate) struct Engine {
     pub(crate) cache_dir: Option<PathBuf>,
     /// Whether components for WASI 0.3 are run as well, which is experimental. Default: no.
     pub(crate) wasi_0_3: bool,
+    /// How long one component may take to compile: 1 ms to 10 min.
+    pub(crate) compile_timeout: Span,
+    /// Address space of the process that compiles one: 256 MiB to 1 TiB.
+    pub(crate) compile_memory: ByteSize,
+    /// Components that are compiled at once: 1 to 256. Default: one for two cores.
+    pub(crate) compilations: Option<usize>,
 }
 
 /// The scheduler's.
@@ -281,6 +291,20 @@ impl Default for Host {
     }
 }
 
+impl Default for Engine {
+    fn default() -> Self {
+        let CompileSettings { timeout, memory, .. } = CompileSettings::default();
+        Self {
+            threads: None,
+            cache_dir: None,
+            wasi_0_3: false,
+            compile_timeout: Span(timeout),
+            compile_memory: ByteSize(memory),
+            compilations: None,
+        }
+    }
+}
+
 impl Default for Scheduler {
     fn default() -> Self {
         Self {
@@ -328,6 +352,7 @@ impl Config {
         within("host.name", self.host.name.as_ref().is_none_or(|n| (1..=255).contains(&n.len())), "1 to 255 bytes")?;
         within("host.allowed_networks", self.host.allowed_networks.len() <= 256, "at most 256 networks")?;
         within("engine.threads", self.engine.threads.is_none_or(|n| (1..=1_024).contains(&n)), "1 to 1,024")?;
+        self.check_compilations()?;
         let scheduler = &self.scheduler;
         let interval = Duration::from_millis(10)..=second * 60;
         within("scheduler.interval", interval.contains(&scheduler.interval.0), "10ms to 1m")?;
@@ -339,6 +364,16 @@ impl Config {
         within("keyvalue.max_keys", (1..=1_000_000_000).contains(&keyvalue.max_keys), "1 to 10^9")?;
         within("keyvalue.max_bucket_bytes", keyvalue.max_bucket_bytes.0 <= 1 << 40, "at most 1024GiB")?;
         self.quotas.check()
+    }
+
+    fn check_compilations(&self) -> Result<(), OutOfBounds> {
+        let within = |key, ok: bool, must| if ok { Ok(()) } else { Err(OutOfBounds { key, must }) };
+        let engine = &self.engine;
+        let time = Duration::from_millis(1)..=LONGEST_COMPILATION;
+        within("engine.compile_timeout", time.contains(&engine.compile_timeout.0), "1ms to 10m")?;
+        let memory = 256 << 20..=1 << 40;
+        within("engine.compile_memory", memory.contains(&engine.compile_memory.0), "256MiB to 1024GiB")?;
+        within("engine.compilations", engine.compilations.is_none_or(|n| (1..=256).contains(&n)), "1 to 256")
     }
 
     fn check_connections(&self) -> Result<(), OutOfBounds> {

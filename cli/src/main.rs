@@ -57,6 +57,7 @@ fn main() -> ExitCode {
         Command::Keyvalue(verb) => run.with(commands::keyvalue::run(verb, remote)),
         Command::Hostnames(verb) => run.with(commands::hostnames::run(verb, remote)),
         Command::Keys(verb) => run.with(commands::keys::run(verb, remote)),
+        Command::Compile { job } => return wasmill_host::compile(&job),
     };
     exit::report(result)
 }

@@ -1,7 +1,7 @@
 //! What the client verbs print: tables and values for people, JSON for programs.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
@@ -106,6 +106,9 @@ pub(crate) fn count(value: &Value) -> String {
     text
 }
 
+/// How often it is said that something goes on, where there is no terminal to show it on.
+const STILL_WAITING: Duration = Duration::from_secs(10);
+
 /// Shows on a terminal that something is under way; quiet elsewhere, and gone when dropped.
 pub(crate) struct Progress(Option<ProgressBar>);
 
@@ -121,6 +124,22 @@ impl Progress {
         }
         bar.enable_steady_tick(Duration::from_millis(100));
         Self(Some(bar))
+    }
+}
+
+/// Waits for `work`, and shows that it goes on: on a terminal at every moment, elsewhere by a line on standard error every 10 s.
+pub(crate) async fn awaited<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let _progress = Progress::start(what);
+    let (begun, mut work) = (Instant::now(), std::pin::pin!(work));
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(STILL_WAITING) => {
+                if !std::io::stderr().is_terminal() {
+                    aside(&format!("{what}: the server is still checking and compiling it ({} s)", begun.elapsed().as_secs()));
+                }
+            }
+        }
     }
 }
 

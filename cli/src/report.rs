@@ -8,7 +8,7 @@ use serde_json::json;
 use wasmill_component::{Adapter, InspectError, Inspection, Preflight as _, Standing, inspect};
 use wasmill_domain::manifest::Kind;
 use wasmill_domain::units::ByteSize;
-use wasmill_domain::{Digest, Manifest};
+use wasmill_domain::{Digest, Manifest, TenantName};
 use wasmill_host::{Engine, Prepared};
 
 use crate::output;
@@ -128,7 +128,7 @@ impl Report {
     pub(crate) async fn try_out(&mut self, engine: &Engine, project: &Project) {
         if self.problems.is_empty() {
             let Project { manifest, component, digest } = project;
-            let checked = engine.check(*digest, component.clone(), manifest).await;
+            let checked = engine.check(&TenantName::default(), *digest, component, manifest).await;
             self.problems.extend(checked.err().map(|error| error.to_string()));
         }
     }

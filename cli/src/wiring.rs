@@ -20,11 +20,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use wasmill_domain::{ApiKey, KeyDefinition, KeyRole, Revision, TenantName, Timestamp};
-use wasmill_host::{Capabilities, KeyvalueStore};
+use wasmill_host::{Capabilities, CompileSettings, Compiler, CompilerProgram, EngineSettings, KeyvalueStore};
 use wasmill_secrets::Keyring;
 use wasmill_store::{BucketQuota, Change, RegistryWatch, Store};
 
-use crate::args::LogFormat;
+use crate::args::{COMPILE, LogFormat};
 use crate::exit::Result;
 
 /// How often a process asks whether definitions have changed.
@@ -52,6 +52,14 @@ impl Run {
             tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot start")?;
         runtime.block_on(verb)
     }
+}
+
+/// The defaults of every engine that this program has: what is deployed is compiled by a process of its own, which is this program
+/// with another verb.
+pub(crate) fn engine_settings() -> EngineSettings {
+    let compiler = Compiler::Process(CompilerProgram::this([COMPILE]));
+    let compile = CompileSettings { compiler, ..CompileSettings::default() };
+    EngineSettings { compile, ..EngineSettings::default() }
 }
 
 /// What functions may use of this installation, where their manifests grant it: the same in every process that has an engine.

@@ -15,7 +15,7 @@ const CONTRACT: &str = include_str!("../../wit/wasmill-function.wit");
 const HANDLE: &str = "wasmill:function/handler@0.1.0#handle";
 
 /// Where a compiler of the component model leaves the types of a module's imports and exports.
-const TYPES_SECTION: &str = "component-type";
+pub(crate) const TYPES_SECTION: &str = "component-type";
 
 /// The module that preview 1 is imported from.
 const PREVIEW_1: &str = published::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME;

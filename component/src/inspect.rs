@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
 use wasmill_domain::manifest::Kind;
 use wasmill_domain::{Digest, Manifest};
 use wasmparser::{
@@ -14,6 +15,7 @@ use crate::exports::{describe_unknown, export_of, kinds_of, later_wasi};
 use crate::format::{MAGIC, describe};
 use crate::grants::{NotGranted, not_granted};
 use crate::imports::{MissingImport, missing};
+use crate::limits::Limits;
 
 /// The WebAssembly features that a component may use: all of WebAssembly 3.0 but shared memory, in which a guest could make
 /// a host's thread wait. A test of the host holds this against its engine.
@@ -43,7 +45,7 @@ pub struct Inspection {
 }
 
 /// Why bytes are not a component that could be of any use.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum InspectError {
     /// Something else than WebAssembly. The text says what it looks like.
     #[error("this is not a WebAssembly file: {0}")]
@@ -63,6 +65,16 @@ pub enum InspectError {
         at: u64,
         /// What is wrong there.
         message: String,
+    },
+    /// It may be valid, and reading it would take too long. The bounds are those of [`Limits`].
+    #[error("the file has too much in it: {is} {what}, and at most {most} are taken")]
+    TooMuch {
+        /// What there is too much of.
+        what: String,
+        /// How much there is at least.
+        is: u32,
+        /// How much there may be.
+        most: u32,
     },
     /// A component of no known kind.
     #[error(
@@ -160,12 +172,20 @@ impl Inspection {
 /// Where the bytes are not WebAssembly, are cut off or break a rule, and where a component exports nothing that makes a
 /// kind. Any bytes whatever get an answer.
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
-    let outline = Outline::of(bytes)?;
+    inspect_within(bytes, &Limits::default())
+}
+
+/// The same with other limits than the usual ones.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn inspect_within(bytes: &[u8], limits: &Limits) -> Result<Inspection, InspectError> {
+    let outline = Outline::of(bytes, limits)?;
     let (adapter, outline) = if outline.is_component {
         (None, outline)
     } else {
         let (adapter, component) = adapt(bytes, &outline)?;
-        (Some(adapter), Outline::of(&component)?)
+        (Some(adapter), Outline::of(&component, limits)?)
     };
     let kinds = kinds_of(&outline.exports);
     if kinds.is_empty() {
@@ -189,7 +209,7 @@ pub fn component_of(bytes: &[u8]) -> Result<Cow<'_, [u8]>, InspectError> {
     if Parser::is_component(bytes) {
         return Ok(bytes.into());
     }
-    adapt(bytes, &Outline::of(bytes)?).map(|(_, component)| component.into())
+    adapt(bytes, &Outline::of(bytes, &Limits::default())?).map(|(_, component)| component.into())
 }
 
 /// What a valid file says about itself at its top level.
@@ -207,7 +227,7 @@ pub(crate) struct Outline {
 
 impl Outline {
     /// Reads and validates, and says what is wrong in words for people.
-    fn of(bytes: &[u8]) -> Result<Self, InspectError> {
+    fn of(bytes: &[u8], limits: &Limits) -> Result<Self, InspectError> {
         if !bytes.starts_with(MAGIC) {
             return Err(if !bytes.is_empty() && MAGIC.starts_with(bytes) {
                 InspectError::Truncated { at: bytes.len() as u64, missing: 8 - bytes.len() as u64 }
@@ -215,6 +235,7 @@ impl Outline {
                 InspectError::NotWasm(describe(bytes))
             });
         }
+        limits.check(bytes)?;
         Self::read(bytes, FEATURES).or_else(|error| {
             if let Some(missing) = missing_bytes(bytes) {
                 return Err(InspectError::Truncated { at: bytes.len() as u64, missing });

@@ -9,12 +9,16 @@ mod format;
 mod grants;
 mod imports;
 mod inspect;
+mod limits;
 mod preflight;
 mod standing;
 
 pub use adapt::{ADAPTERS, Adapter};
 pub use grants::NotGranted;
 pub use imports::{MissingImport, provided_interfaces};
-pub use inspect::{FEATURES, FEATURES_0_3, InspectError, Inspection, Unrunnable, component_of, inspect};
-pub use preflight::{Preflight, PreflightError};
+pub use inspect::{
+    FEATURES, FEATURES_0_3, InspectError, Inspection, Unrunnable, component_of, inspect, inspect_within,
+};
+pub use limits::Limits;
+pub use preflight::{Artifact, Preflight, PreflightError};
 pub use standing::Standing;

@@ -2,18 +2,41 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use wasmill_domain::{Digest, Manifest};
+use wasmill_domain::{Digest, Manifest, TenantName};
 
 use crate::inspect::{InspectError, Unrunnable};
+
+/// An artifact's bytes, where they are kept: nobody holds them in memory who only waits.
+#[async_trait]
+pub trait Artifact: Send + Sync {
+    /// All of them.
+    ///
+    /// # Errors
+    /// [`PreflightError::Unavailable`] where they cannot be had now.
+    async fn bytes(&self) -> Result<Bytes, PreflightError>;
+}
+
+#[async_trait]
+impl Artifact for Bytes {
+    async fn bytes(&self) -> Result<Bytes, PreflightError> {
+        Ok(self.clone())
+    }
+}
 
 /// Checks an artifact and its manifest the way a host will use them: read, compile, link, compare the limits.
 #[async_trait]
 pub trait Preflight: Send + Sync + 'static {
-    /// Says whether this version could run. `digest` is that of `bytes`.
+    /// Says whether this version could run. `digest` is that of the artifact. Tenants take turns at what takes long.
     ///
     /// # Errors
     /// The first thing that is wrong, said to the one who deploys; or [`PreflightError::Unavailable`].
-    async fn check(&self, digest: Digest, bytes: Bytes, manifest: &Manifest) -> Result<(), PreflightError>;
+    async fn check(
+        &self,
+        tenant: &TenantName,
+        digest: Digest,
+        artifact: &dyn Artifact,
+        manifest: &Manifest,
+    ) -> Result<(), PreflightError>;
 }
 
 /// Why a version cannot be deployed.
@@ -28,6 +51,10 @@ pub enum PreflightError {
     /// It is valid and does not compile.
     #[error("the component does not compile: {0}")]
     Compile(String),
+    /// Compiling it takes more than the operator lets it, or broke the compiler's process. The same component is refused without a
+    /// try for a while.
+    #[error("the component takes too much to compile: {0}")]
+    TooCostly(String),
     /// An import or the handler does not have the type that it should have.
     #[error("the component does not fit its host: {0}")]
     Mismatch(String),

@@ -197,7 +197,7 @@ pub struct AttemptReport {
     pub run_time: Duration,
     /// Units of fuel: about one a wasm instruction.
     pub fuel_used: u64,
-    /// The most linear memory that the guest held, in bytes.
+    /// The most memory that the guest held, in bytes: its linear memory, and what the host held for it when that was measured.
     pub peak_memory: u64,
     /// How many log lines were dropped at the limit.
     pub log_lines_dropped: u64,

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use axum::Json;
 use axum::extract::{Request, State};
+use bytes::Bytes;
 use http::StatusCode;
 use wasmill_broker::QueueName;
-use wasmill_component::PreflightError;
-use wasmill_domain::manifest::Trigger;
+use wasmill_component::{Artifact, PreflightError};
+use wasmill_domain::manifest::{Kind, Trigger};
 use wasmill_domain::schema::Schema;
 use wasmill_domain::{Digest, FunctionDefinition, FunctionName, Manifest, TenantName, Timestamp, manifest};
-use wasmill_store::{Change, Version};
+use wasmill_store::{Change, Store, Version};
 
 use crate::app::{App, Shared};
 use crate::artifacts::inspect_artifact;
@@ -287,18 +289,29 @@ async fn check_webhooks(app: &App, tenant: &TenantName, manifest: &Manifest) -> 
     Ok(())
 }
 
+/// An artifact in the store.
+struct Stored<'a> {
+    store: &'a dyn Store,
+    tenant: &'a TenantName,
+    digest: Digest,
+}
+
+#[async_trait]
+impl Artifact for Stored<'_> {
+    async fn bytes(&self) -> Result<Bytes, PreflightError> {
+        let unavailable = |cause: String| PreflightError::Unavailable(cause);
+        let artifact =
+            self.store.tenant_artifact(self.tenant, self.digest).await.map_err(|e| unavailable(e.to_string()))?;
+        artifact.ok_or_else(|| unavailable(format!("the artifact {} is gone", self.digest)))
+    }
+}
+
 /// Makes sure that a host could run this version, and settles its kind.
 async fn preflight(app: &App, tenant: &TenantName, digest: Digest, manifest: &mut Manifest) -> Result<()> {
-    let _room = app.admit_check().await?;
-    let artifact = app.store.tenant_artifact(tenant, digest).await?;
-    let bytes = artifact.ok_or_else(|| {
-        Error::Unprocessable(format!("the artifact {digest} is not here: upload it by POST /v1/artifacts first"))
-    })?;
-    let inspection = inspect_artifact(bytes.clone()).await?;
-    let kind = inspection.kind(manifest.kind).and_then(|kind| inspection.require_imports().map(|()| kind));
-    let kind = kind.and_then(|kind| inspection.require_grants(manifest).map(|()| kind));
-    manifest.kind = Some(kind.map_err(|error| Error::Component(error.to_string()))?);
-    app.preflight.check(digest, bytes, manifest).await.map_err(|error| match error {
+    manifest.kind = Some(kind(app, tenant, digest, manifest).await?);
+    // Compiling may take long: whoever compiles gives turns to tenants, and room in memory to those whose turn it is.
+    let artifact = Stored { store: &*app.store, tenant, digest };
+    app.preflight.check(tenant, digest, &artifact, manifest).await.map_err(|error| match error {
         PreflightError::Unavailable(cause) => {
             tracing::warn!(cause, "a component could not be checked");
             Error::Unavailable("the component could not be checked now")
@@ -306,4 +319,17 @@ async fn preflight(app: &App, tenant: &TenantName, digest: Digest, manifest: &mu
         PreflightError::Manifest { key, message } => manifest::Error::Value { key, message }.into(),
         error => Error::Component(error.to_string()),
     })
+}
+
+/// What the component would be run as, told by reading it.
+async fn kind(app: &App, tenant: &TenantName, digest: Digest, manifest: &Manifest) -> Result<Kind> {
+    let _room = app.admit_check().await?;
+    let artifact = app.store.tenant_artifact(tenant, digest).await?;
+    let bytes = artifact.ok_or_else(|| {
+        Error::Unprocessable(format!("the artifact {digest} is not here: upload it by POST /v1/artifacts first"))
+    })?;
+    let inspection = inspect_artifact(bytes).await?;
+    let kind = inspection.kind(manifest.kind).and_then(|kind| inspection.require_imports().map(|()| kind));
+    let kind = kind.and_then(|kind| inspection.require_grants(manifest).map(|()| kind));
+    kind.map_err(|error| Error::Component(error.to_string()))
 }

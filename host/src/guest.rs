@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use wasmill_domain::{Digest, ExecutionId, FunctionName, Manifest, TenantName, Timestamp, TraceContext};
+use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
@@ -11,6 +12,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use crate::capabilities::Capabilities;
 use crate::entry::Streams;
 use crate::given::Given;
+use crate::held::{FIELDS_LIMIT, held, most_of_a_call};
 use crate::imports::keyvalue::Keyvalue;
 use crate::imports::outgoing::Outgoing;
 use crate::limits::Limiter;
@@ -38,6 +40,9 @@ pub(crate) struct Guest {
     streams: Streams,
     /// How long a result may be, in bytes.
     output_limit: usize,
+    /// Calls of wasi:http since what the host holds was measured, and the most that each may have added.
+    unmeasured: usize,
+    most_of_a_call: usize,
     settings: GuestSettings,
 }
 
@@ -90,9 +95,11 @@ impl Guest {
         let log = SharedLog::default();
         let mut resources = ResourceTable::new();
         resources.set_max_capacity(settings.resources);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(FIELDS_LIMIT);
         Self {
             wasi: crate::imports::wasi::context(manifest, &log, settings, None),
-            http: WasiHttpCtx::new(),
+            http,
             outgoing,
             resources,
             given: Given::new(manifest, Arc::clone(&capabilities.secrets)),
@@ -104,6 +111,8 @@ impl Guest {
             execution: None,
             streams: Streams::default(),
             output_limit: 0,
+            unmeasured: 0,
+            most_of_a_call: 0,
             settings: settings.clone(),
         }
     }
@@ -116,6 +125,8 @@ impl Guest {
         execution: CurrentExecution,
         streams: Option<Streams>,
     ) {
+        // What the attempt before has left behind.
+        self.measure();
         self.limiter.begin(manifest.limits.memory.as_usize());
         self.log.begin(manifest.limits.log_bytes.as_usize());
         self.calls = HostCalls::new(manifest.limits.host_calls);
@@ -130,6 +141,27 @@ impl Guest {
             self.streams = streams;
         }
         self.execution = Some(execution);
+    }
+
+    /// Says how many bytes the guest can hand over with one call.
+    pub(crate) fn expect_calls_of(&mut self, largest: usize) {
+        self.most_of_a_call = most_of_a_call(largest);
+    }
+
+    /// Measures what the host holds for it, if it may have changed; says whether that and its memory are within the limit.
+    pub(crate) fn measure(&mut self) -> bool {
+        if std::mem::take(&mut self.unmeasured) == 0 && self.limiter.held().resources == 0 {
+            return true;
+        }
+        let held = held(&mut self.resources, self.settings.resources);
+        self.limiter.hold(held)
+    }
+
+    /// The same as soon as what may have been added is a part of the room that is left which matters: the less room, the
+    /// sooner.
+    pub(crate) fn measure_in_time(&mut self) -> bool {
+        let added = self.unmeasured.saturating_mul(self.most_of_a_call);
+        added <= self.limiter.room() / 4 || self.measure()
     }
 
     /// What the host holds for it.
@@ -163,6 +195,36 @@ impl CurrentExecution {
     }
 }
 
+/// The limiter's, but that it knows what the host holds.
+impl ResourceLimiter for Guest {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if desired.saturating_sub(current) > self.limiter.room() || self.unmeasured > 0 {
+            self.measure();
+        }
+        self.limiter.memory_growing(current, desired, maximum)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.limiter.memory_grow_failed(error)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        self.limiter.table_growing(current, desired, maximum)
+    }
+
+    fn instances(&self) -> usize {
+        self.limiter.instances()
+    }
+
+    fn tables(&self) -> usize {
+        self.limiter.tables()
+    }
+
+    fn memories(&self) -> usize {
+        self.limiter.memories()
+    }
+}
+
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         // Every function of WASI begins with this, and nothing else calls it.
@@ -175,6 +237,7 @@ impl WasiHttpView for Guest {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         // As with WASI: every function begins with this.
         self.calls.count();
+        self.unmeasured = self.unmeasured.saturating_add(1);
         WasiHttpCtxView { hooks: &mut self.outgoing, table: &mut self.resources, ctx: &mut self.http }
     }
 }

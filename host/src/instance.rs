@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::OwnedSemaphorePermit;
-use wasmill_domain::manifest::Kind;
+use wasmill_domain::manifest::{Kind, Limits};
 use wasmill_domain::{Event, Manifest};
+use wasmill_store::MAX_BATCH_BYTES;
 use wasmtime::{CallHook, Store, StoreContextMut, UpdateDeadline};
 
 use crate::capabilities::Capabilities;
 use crate::entry::{Entry, Exchange, Live, Returned, Streams};
 use crate::guest::{CurrentExecution, Guest};
 use crate::imports::outgoing::Outgoing;
+use crate::log::LOG_FACTOR;
 use crate::prepare::Prepared;
 use crate::settings::GuestSettings;
 
@@ -24,6 +26,11 @@ pub(crate) struct DeadlinePassed;
 #[derive(Debug, thiserror::Error)]
 #[error("the limit on calls of host functions was reached")]
 pub(crate) struct TooManyHostCalls;
+
+/// The host holds more for the guest than there is room for.
+#[derive(Debug, thiserror::Error)]
+#[error("the limit on memory was reached by what the host holds")]
+pub(crate) struct HeldTooMuch;
 
 /// An instance, made when it is called first.
 pub(crate) struct Instance {
@@ -52,9 +59,9 @@ impl Instance {
         room: Room,
     ) -> Self {
         let mut store = Store::new(prepared.wasmtime(), Guest::new(manifest, settings, outgoing, capabilities));
-        store.limiter(|guest| &mut guest.limiter);
+        store.limiter(|guest| guest);
         store.set_max_component_handles(settings.handles);
-        store.call_hook(limit_host_calls);
+        store.call_hook(after_each_call);
         // Says that calls need a stack of their own, on which they can be interrupted; what happens is the next line's.
         store.epoch_deadline_async_yield_and_update(1);
         store.epoch_deadline_callback(at_each_tick);
@@ -76,11 +83,9 @@ impl Instance {
         self.store.data_mut().begin(manifest, deadline, execution, streams);
         self.store.set_fuel(manifest.limits.fuel)?;
         self.store.set_epoch_deadline(1);
-        // What the guest may hand over in one call: its result, or what it keeps, is the largest.
-        let events = manifest.limits.emitted_events as usize * EVENT_ALLOWANCE;
-        let largest = manifest.limits.output_bytes.as_usize().saturating_add(events);
-        let largest = largest.max(self.store.data().keyvalue.largest_value());
-        self.store.set_hostcall_fuel(largest.saturating_add(CALL_ALLOWANCE));
+        let largest = largest_call(&manifest.limits, self.store.data().keyvalue.largest_value());
+        self.store.set_hostcall_fuel(largest);
+        self.store.data_mut().expect_calls_of(largest);
         Ok(())
     }
 
@@ -117,6 +122,11 @@ impl Instance {
         self.served
     }
 
+    /// Takes down what the host still holds for the guest, at the end of an attempt.
+    pub(crate) fn measure(&mut self) {
+        self.store.data_mut().measure();
+    }
+
     /// What is known of the guest.
     pub(crate) fn guest(&self) -> &Guest {
         self.store.data()
@@ -135,11 +145,34 @@ const CALL_ALLOWANCE: usize = 1 << 20;
 /// Bytes for the attributes of one emitted event.
 const EVENT_ALLOWANCE: usize = 1 << 10;
 
-/// Ends an attempt that called the host too often. (Counting is done where the calls arrive: wasmtime calls this for its own
+/// What the guest may hand over in one call, in bytes: its result, or what it keeps, is the largest.
+fn largest_call(limits: &Limits, largest_value: usize) -> usize {
+    let events = limits.emitted_events as usize * EVENT_ALLOWANCE;
+    let result = limits.output_bytes.as_usize().saturating_add(events);
+    result.max(largest_value).saturating_add(CALL_ALLOWANCE)
+}
+
+/// What the host may come to hold for an attempt within limits of their own, besides what counts as the guest's memory, in bytes:
+/// its result while that is collected in a buffer that grows, its log, and what is handed over in one call or read from a bucket.
+pub(crate) fn allowance(limits: &Limits) -> u64 {
+    let result = 2 * limits.output_bytes.0;
+    let log = limits.log_bytes.0.saturating_mul(LOG_FACTOR);
+    let call = largest_call(limits, usize::try_from(MAX_BATCH_BYTES).unwrap_or(usize::MAX)) as u64;
+    result.saturating_add(log).saturating_add(call)
+}
+
+/// Ends an attempt that called the host too often, or for which the host holds too much. (Counting is done where the calls arrive: wasmtime calls this for its own
 /// built-in functions as well, such as copying memory.)
-fn limit_host_calls(mut store: StoreContextMut<'_, Guest>, hook: CallHook) -> wasmtime::Result<()> {
-    if matches!(hook, CallHook::ReturningFromHost) && store.data_mut().calls.exceeded() {
+fn after_each_call(mut store: StoreContextMut<'_, Guest>, hook: CallHook) -> wasmtime::Result<()> {
+    if !matches!(hook, CallHook::ReturningFromHost) {
+        return Ok(());
+    }
+    let guest = store.data_mut();
+    if guest.calls.exceeded() {
         return Err(TooManyHostCalls.into());
+    }
+    if !guest.measure_in_time() {
+        return Err(HeldTooMuch.into());
     }
     Ok(())
 }

@@ -1,13 +1,16 @@
-//! What an instance may take of memory and tables, and how much it took.
+//! What an instance may take of memory and tables, and how much it took. What the host holds for it counts as its memory.
 
 use wasmtime::ResourceLimiter;
 
+use crate::held::Held;
 use crate::settings::GuestSettings;
 
 /// Counts the memory and the table elements of one store.
 pub(crate) struct Limiter {
     memory_limit: usize,
     memory: usize,
+    /// What the host holds for it, as of the last measurement.
+    held: Held,
     peak: usize,
     /// What the last growth added; taken back if it fails after all.
     last_growth: usize,
@@ -24,6 +27,13 @@ pub(crate) struct Limiter {
 pub(crate) enum Denied {
     /// So many bytes of memory in all.
     Memory(usize),
+    /// More than may be, of its own memory and what the host holds for it.
+    Held {
+        /// Its own, in bytes.
+        memory: usize,
+        /// The host's.
+        held: Held,
+    },
     /// So many table elements in all.
     TableElements(usize),
 }
@@ -34,6 +44,7 @@ impl Limiter {
         Self {
             memory_limit: memory,
             memory: 0,
+            held: Held::default(),
             peak: 0,
             last_growth: 0,
             table_limit: settings.table_elements,
@@ -48,13 +59,39 @@ impl Limiter {
     /// Begins an attempt in a store that may hold memory from the one before.
     pub(crate) fn begin(&mut self, memory: usize) {
         self.memory_limit = memory;
-        self.peak = self.memory;
+        self.peak = self.total();
         self.denied = None;
     }
 
     /// The most memory that was held in this attempt, in bytes.
     pub(crate) fn peak(&self) -> u64 {
         self.peak as u64
+    }
+
+    /// Memory and what the host holds, in bytes.
+    fn total(&self) -> usize {
+        self.memory.saturating_add(self.held.bytes)
+    }
+
+    /// How much more may be taken, in bytes.
+    pub(crate) fn room(&self) -> usize {
+        self.memory_limit.saturating_sub(self.total())
+    }
+
+    /// Takes down what the host holds for the guest; says whether that is within the limit.
+    pub(crate) fn hold(&mut self, held: Held) -> bool {
+        self.held = held;
+        self.peak = self.peak.max(self.total());
+        let fits = self.total() <= self.memory_limit;
+        if !fits {
+            self.denied = Some(Denied::Held { memory: self.memory, held });
+        }
+        fits
+    }
+
+    /// What the host held for the guest when it was last measured.
+    pub(crate) fn held(&self) -> Held {
+        self.held
     }
 
     /// What was denied in this attempt; the last, if more than once.
@@ -71,13 +108,14 @@ impl Limiter {
 impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let growth = desired.saturating_sub(current);
-        let total = self.memory.saturating_add(growth);
+        let memory = self.memory.saturating_add(growth);
+        let total = memory.saturating_add(self.held.bytes);
         if total > self.memory_limit || maximum.is_some_and(|maximum| desired > maximum) {
             self.denied = Some(Denied::Memory(total));
             self.last_growth = 0;
             return Ok(false);
         }
-        self.memory = total;
+        self.memory = memory;
         self.peak = self.peak.max(total);
         self.last_growth = growth;
         Ok(true)
@@ -85,7 +123,7 @@ impl ResourceLimiter for Limiter {
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
         tracing::debug!(error = format!("{error:#}"), "a guest's memory could not grow");
-        self.denied = Some(Denied::Memory(self.memory));
+        self.denied = Some(Denied::Memory(self.total()));
         self.memory -= std::mem::take(&mut self.last_growth);
         Ok(())
     }
@@ -131,6 +169,21 @@ mod tests {
         assert!(!limiter.memory_growing(PAGE, 2 * PAGE, None).unwrap());
         assert_eq!(limiter.denied(), Some(Denied::Memory(4 * PAGE)));
         assert_eq!(limiter.peak(), 3 * PAGE as u64);
+    }
+
+    #[test]
+    fn what_the_host_holds_counts_as_memory() {
+        let mut limiter = limiter(4);
+        let holding = |bytes| Held { bytes, resources: 1, fields: 0 };
+        assert!(limiter.memory_growing(0, 2 * PAGE, None).unwrap());
+        assert!(limiter.hold(holding(PAGE)));
+        assert_eq!((limiter.room(), limiter.peak()), (PAGE, 3 * PAGE as u64));
+        assert!(!limiter.memory_growing(2 * PAGE, 4 * PAGE, None).unwrap());
+        assert_eq!(limiter.denied(), Some(Denied::Memory(5 * PAGE)));
+        assert!(!limiter.hold(holding(3 * PAGE)));
+        assert_eq!(limiter.denied(), Some(Denied::Held { memory: 2 * PAGE, held: holding(3 * PAGE) }));
+        assert!(limiter.hold(holding(0)) && limiter.memory_growing(2 * PAGE, 4 * PAGE, None).unwrap());
+        assert_eq!(limiter.peak(), 5 * PAGE as u64);
     }
 
     #[test]

@@ -7,6 +7,9 @@ use wasmill_domain::{LogLevel, LogLine, LogSource, Timestamp};
 /// What a line costs besides its text, so that empty lines come to an end as well.
 pub(crate) const LINE_COST: usize = 32;
 
+/// What a log of short lines takes in memory, in times of what it counts.
+pub(crate) const LOG_FACTOR: u64 = 8;
+
 /// The longest piece of standard output that becomes one line.
 pub(crate) const LONGEST_LINE: usize = 8 << 10;
 
@@ -193,6 +196,23 @@ mod tests {
         log.begin(100);
         log.line(LogLevel::Info, "x".into(), || Some("y".repeat(90)));
         assert_eq!(texts(&log), (vec![], 1));
+    }
+
+    #[test]
+    fn a_log_takes_no_more_memory_than_is_said() {
+        let budget = 256 << 10;
+        for line in ["", "x", "twelve bytes"] {
+            let log = SharedLog::default();
+            log.begin(budget);
+            while log.lock().left.is_some() {
+                log.line(LogLevel::Info, line.into(), || Some("{}".into()));
+            }
+            let log = log.lock();
+            // An allocation takes 16 bytes at least.
+            let texts: usize = log.lines.iter().map(|line| line.message.capacity().max(16) + 16).sum();
+            let taken = log.lines.capacity() * size_of::<LogLine>() + texts;
+            assert!(taken as u64 <= LOG_FACTOR * budget as u64, "{line:?}: {taken}");
+        }
     }
 
     #[test]

@@ -12,7 +12,8 @@ use wasmtime_wasi::I32Exit;
 use crate::entry::{Answered, CallerGone, TooMuchOutput};
 use crate::given::NoSecret;
 use crate::guest::Guest;
-use crate::instance::{DeadlinePassed, TooManyHostCalls};
+use crate::held::Held;
+use crate::instance::{DeadlinePassed, HeldTooMuch, TooManyHostCalls};
 use crate::limits::Denied;
 
 /// The longest backtrace that is kept, in bytes.
@@ -104,13 +105,18 @@ fn classify(error: &wasmtime::Error, guest: &Guest, limits: &Limits) -> (Outcome
     if error.downcast_ref() == Some(&Trap::OutOfFuel) {
         return (Outcome::OutOfFuel, format!("used up its {} units of fuel (limits.fuel)", limits.fuel));
     }
+    if error.is::<HeldTooMuch>()
+        && let Some(Denied::Held { memory, held }) = guest.limiter.denied()
+    {
+        return (Outcome::OutOfMemory, held_too_much(memory, held, guest));
+    }
     match guest.limiter.denied() {
         Some(Denied::Memory(bytes)) => return (Outcome::OutOfMemory, out_of_memory(bytes, guest)),
         Some(Denied::TableElements(elements)) => {
             let message = format!("asked for tables of {elements} elements together, more than the host allows");
             return (Outcome::OutOfMemory, message);
         }
-        None => {}
+        Some(Denied::Held { .. }) | None => {}
     }
     (Outcome::Trap, describe_trap(error, limits))
 }
@@ -119,10 +125,25 @@ fn out_of_memory(bytes: usize, guest: &Guest) -> String {
     let limit = ByteSize(guest.limiter.memory_limit() as u64);
     if bytes > guest.limiter.memory_limit() {
         let asked = ByteSize(bytes as u64);
-        format!("asked for {asked} of memory where the limit is {limit} (limits.memory), and trapped")
+        let held = guest.limiter.held();
+        let of_host = match held.bytes {
+            0 => String::new(),
+            bytes => format!(", with {} that the host holds for it", ByteSize(bytes as u64)),
+        };
+        format!("asked for {asked} of memory{of_host} where the limit is {limit} (limits.memory), and trapped")
     } else {
         format!("asked for more memory than its module declares as its maximum (the limit is {limit}), and trapped")
     }
+}
+
+fn held_too_much(memory: usize, held: Held, guest: &Guest) -> String {
+    let [memory, all, fields] = [memory, held.bytes, held.fields].map(|bytes| ByteSize(bytes as u64));
+    let limit = ByteSize(guest.limiter.memory_limit() as u64);
+    format!(
+        "the host holds {all} for it in {} resources, {fields} of it header fields of HTTP, beside {memory} of its own memory; \
+         the limit is {limit} (limits.memory)",
+        held.resources
+    )
 }
 
 fn describe_trap(error: &wasmtime::Error, limits: &Limits) -> String {

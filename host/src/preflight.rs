@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use wasmill_component::{Preflight, PreflightError, inspect};
+use wasmill_component::{Artifact, Inspection, Preflight, PreflightError, inspect};
 use wasmill_domain::manifest::Kind;
 use wasmill_domain::units::ByteSize;
 use wasmill_domain::{Digest, ExecutionId, Manifest, TenantName, Timestamp, TraceContext};
@@ -13,17 +12,20 @@ use wasmtime::WasmBacktrace;
 
 use crate::engine::Engine;
 use crate::guest::CurrentExecution;
+use crate::instance::allowance;
 use crate::outcome::Reason;
 use crate::prepare::{Prepared, sentence};
 
 #[async_trait]
 impl Preflight for Engine {
-    async fn check(&self, digest: Digest, bytes: Bytes, manifest: &Manifest) -> Result<(), PreflightError> {
-        let to_inspect = bytes.clone();
-        // Validation of a large component takes a while.
-        let inspection = tokio::task::spawn_blocking(move || inspect(&to_inspect)).await;
-        let inspection =
-            inspection.map_err(|e| PreflightError::Unavailable(format!("the inspection broke down: {e}")))??;
+    async fn check(
+        &self,
+        tenant: &TenantName,
+        digest: Digest,
+        artifact: &dyn Artifact,
+        manifest: &Manifest,
+    ) -> Result<(), PreflightError> {
+        let inspection = self.inspect(artifact).await?;
         if inspection.digest != digest {
             let message = format!("the bytes are {}, not {digest}", inspection.digest);
             return Err(PreflightError::Mismatch(message));
@@ -33,7 +35,7 @@ impl Preflight for Engine {
         inspection.require_imports()?;
         inspection.require_grants(manifest)?;
         // What is compiled now need not be when the first event comes.
-        let prepared = self.prepare(digest, async { Ok(bytes) }).await?;
+        let prepared = self.prepare_for(tenant, digest, artifact.bytes()).await?;
         let (needed, limit) = (prepared.smallest_memory(), manifest.limits.memory);
         if needed > limit.0 {
             return Err(PreflightError::Manifest {
@@ -47,6 +49,17 @@ impl Preflight for Engine {
                 message: format!("is {limit}, and a host has {} for all of its functions", ByteSize(self.memory())),
             });
         }
+        let more = ByteSize(allowance(&manifest.limits));
+        if limit.0.saturating_add(more.0) > self.memory() {
+            let all = ByteSize(self.memory());
+            return Err(PreflightError::Manifest {
+                key: "limits.memory".into(),
+                message: format!(
+                    "is {limit}, and the host may hold {more} more for its result and its log (limits.output_bytes, \
+                     limits.log_bytes); a host has {all} for all of its functions"
+                ),
+            });
+        }
         if prepared.slots() as usize > self.slots() {
             return Err(PreflightError::Mismatch("it has more memories or tables than the host has room for".into()));
         }
@@ -55,6 +68,20 @@ impl Preflight for Engine {
 }
 
 impl Engine {
+    /// Reads and validates an artifact, when it has its turn: a large one takes memory and a while.
+    async fn inspect(&self, artifact: &dyn Artifact) -> Result<Inspection, PreflightError> {
+        // Never closed.
+        let permit = Arc::clone(self.inspections()).acquire_owned().await;
+        let bytes = artifact.bytes().await?;
+        let inspection = tokio::task::spawn_blocking(move || {
+            let inspection = inspect(&bytes);
+            drop((bytes, permit));
+            inspection
+        });
+        let broken = |e| PreflightError::Unavailable(format!("the inspection broke down: {e}"));
+        Ok(inspection.await.map_err(broken)??)
+    }
+
     /// Makes an instance under the manifest's limits, and calls nothing: only then are the types of `handle` compared with the
     /// contract's, and a guest that traps at its start would trap at every event.
     async fn try_start(&self, prepared: &Arc<Prepared>, manifest: &Manifest) -> Result<(), PreflightError> {

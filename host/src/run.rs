@@ -105,6 +105,7 @@ impl Engine {
         let start = Instant::now();
         let returned = self.call(&mut instance, &invocation, exchange, (start, started_at), &span).await;
         let run_time = start.elapsed();
+        instance.measure();
 
         let returned_cleanly = matches!(returned, Ok(Ok(_)));
         let mut end = End::of(returned, &instance, manifest);

@@ -7,6 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use wasmill_domain::HostLabel;
 
+use crate::prepare::Compiler;
+
 /// How functions are compiled and run.
 #[derive(Clone, Debug)]
 pub struct EngineSettings {
@@ -19,9 +21,10 @@ pub struct EngineSettings {
     /// Instances that can exist at once, running or warm. Each takes 8 GiB of address space, which costs nothing until it
     /// is used. Where address space is limited, there are fewer. Default: 320, for 256 executions and 64 warm ones.
     pub slots: u32,
-    /// Linear memory that all instances together may come to hold, in bytes. Each takes its function's `limits.memory` of it for
-    /// as long as it exists, used or not, so that no number of guests can bring the host down; executions wait where
-    /// it is short. Default: three quarters of the machine's memory, or of the control group's limit.
+    /// Memory that all instances together may come to hold, and the host for them, in bytes. Each takes its function's
+    /// `limits.memory` of it for as long as it exists, used or not, and what the host may hold for its result, its log and one call
+    /// of a host function, so that no number of guests can bring the host down; executions wait where it is short. Call
+    /// stacks and tables do not count: they are bounded by `slots`. Default: three quarters of the machine's memory, or of the control group's limit.
     pub memory: u64,
     /// Linear memory, and as much for tables, that stays resident in a slot when its instance is gone, so that the next
     /// one meets no page faults. Slots that were never in use at the same time hold none. Default: 1 MiB.
@@ -40,8 +43,8 @@ pub struct EngineSettings {
     pub cache_components: usize,
     /// How large they may be together. Default: 1 GiB.
     pub cache_memory_bytes: u64,
-    /// How many components are compiled at once. Default: 2.
-    pub compilations: usize,
+    /// How components are compiled.
+    pub compile: CompileSettings,
     /// Warm instances kept, of all functions with `instances.reuse` above 1. Default: 64.
     pub warm_instances: usize,
     /// How long a warm instance waits for its next execution. Default: 30 s.
@@ -53,6 +56,36 @@ pub struct EngineSettings {
     pub guest: GuestSettings,
     /// How guests' HTTP requests are sent.
     pub outgoing: OutgoingSettings,
+}
+
+/// How components are compiled, and what each compilation may take. The limits hold where there is a process for it
+/// ([`Compiler::Process`]).
+#[derive(Clone, Debug)]
+pub struct CompileSettings {
+    /// Where. Default: in this process, which the program's roles replace.
+    pub compiler: Compiler,
+    /// How long one component may take. It may use as much processor time on each of its threads. Default: 2 min.
+    pub timeout: Duration,
+    /// Address space of the process that compiles one, in bytes: its memory, and some 150 MiB for the program. Default: 2 GiB.
+    pub memory: u64,
+    /// The largest compiled component, in bytes. Default: 512 MiB.
+    pub output: u64,
+    /// Threads that compile one component. Default: one for each core, at most 4.
+    pub threads: usize,
+    /// How much less important than other processes the system is to take it, as `nice` counts: 0 to 19. Default: 10.
+    pub niceness: i32,
+    /// Artifacts that are read and validated at once, before they are compiled. Default: 2.
+    pub inspections: usize,
+    /// Components that are compiled at once. Default: one for two cores, at least 1.
+    pub at_once: usize,
+    /// Components of one tenant that wait for their turn to be compiled; further ones are refused for now. Default: 16.
+    pub waiting: usize,
+    /// How long one waits for its turn, until it is refused for now. Default: 5 min.
+    pub patience: Duration,
+    /// For how long a component that takes too much is refused without a new try; twice as long after each further try. Default: 30 s.
+    pub pause: Duration,
+    /// The longest such pause. Default: 30 min.
+    pub longest_pause: Duration,
 }
 
 /// How guests' HTTP requests are sent.
@@ -71,8 +104,11 @@ pub struct OutgoingSettings {
     pub connections_per_function: usize,
     /// Connections of all functions in use at once. Further requests wait. Default: 512.
     pub connections: usize,
-    /// Names of one function that are looked up at once. Further lookups wait. Default: 4.
+    /// Names of one function that are looked up at once, those counted that nobody waits for any more. Further lookups wait.
+    /// Default: 4.
     pub lookups_per_function: usize,
+    /// The same of all functions of one tenant. Default: 8.
+    pub lookups_per_tenant: usize,
     /// Names that are looked up at once, each on a thread. Further lookups wait. Default: 16.
     pub lookups: usize,
     /// Connections of one function that are kept for its next request. Default: 16.
@@ -172,12 +208,32 @@ impl Default for EngineSettings {
             cache_disk_bytes: 4 << 30,
             cache_components: 512,
             cache_memory_bytes: 1 << 30,
-            compilations: 2,
+            compile: CompileSettings::default(),
             warm_instances: 64,
             warm_idle: Duration::from_secs(30),
             wasi_0_3: false,
             guest: GuestSettings::default(),
             outgoing: OutgoingSettings::default(),
+        }
+    }
+}
+
+impl Default for CompileSettings {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            compiler: Compiler::InProcess,
+            timeout: Duration::from_secs(120),
+            memory: 2 << 30,
+            output: 512 << 20,
+            threads: cores.min(4),
+            niceness: 10,
+            inspections: 2,
+            at_once: (cores / 2).max(1),
+            waiting: 16,
+            patience: Duration::from_secs(300),
+            pause: Duration::from_secs(30),
+            longest_pause: Duration::from_secs(1_800),
         }
     }
 }
@@ -192,6 +248,7 @@ impl Default for OutgoingSettings {
             connections_per_function: 128,
             connections: 512,
             lookups_per_function: 4,
+            lookups_per_tenant: 8,
             lookups: 16,
             idle_per_function: 16,
             idle: 256,

@@ -61,6 +61,27 @@ impl<T> Default for Turns<T> {
     }
 }
 
+/// The same where a tenant's items have one line, whatever functions they are of.
+pub(crate) struct TenantTurns<T>(Groups<TenantName, VecDeque<T>>);
+
+impl<T> TenantTurns<T> {
+    /// Adds an item, behind its tenant's others.
+    pub(crate) fn push(&mut self, tenant: &TenantName, item: T) {
+        self.0.group(tenant).push_back(item);
+    }
+
+    /// Takes the item whose turn it is.
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        self.0.next(VecDeque::pop_front, VecDeque::is_empty)
+    }
+}
+
+impl<T> Default for TenantTurns<T> {
+    fn default() -> Self {
+        Self(Groups::default())
+    }
+}
+
 /// Groups that take turns; a group without members is not in it.
 struct Groups<K, G> {
     order: VecDeque<K>,
@@ -124,6 +145,15 @@ mod tests {
         let order: Vec<_> = std::iter::from_fn(|| turns.pop()).collect();
         assert_eq!(order, [("a/x", 0), ("b/z", 5), ("a/y", 3), ("b/z", 6), ("a/x", 1), ("a/y", 4), ("a/x", 2)]);
         assert_eq!(turns.len(), 0);
+    }
+
+    #[test]
+    fn tenants_alone_take_turns() {
+        let mut turns = TenantTurns::default();
+        for (tenant, item) in [("a", 1), ("a", 2), ("b", 3), ("a", 4), ("b", 5)] {
+            turns.push(&tenant.parse().unwrap(), item);
+        }
+        assert_eq!(std::iter::from_fn(|| turns.pop()).collect::<Vec<_>>(), [1, 3, 2, 5, 4]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Gateways, hosts and schedulers as processes that share a real PostgreSQL and a real RabbitMQ.
 
 mod chaos;
+mod compiling;
 mod leaders;
 mod outages;
 mod roles;

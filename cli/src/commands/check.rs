@@ -7,10 +7,11 @@ use crate::exit::{Failure, Result};
 use crate::output::{self, Progress};
 use crate::project::Project;
 use crate::report::Report;
+use crate::wiring::engine_settings;
 
 pub(crate) async fn run(args: Check, json: bool) -> Result {
     let project = Project::read_any(&args.path)?;
-    let settings = EngineSettings { wasi_0_3: args.wasi.wasi_0_3, ..EngineSettings::default() };
+    let settings = EngineSettings { wasi_0_3: args.wasi.wasi_0_3, ..engine_settings() };
     let engine = Engine::new(settings, Capabilities::default()).map_err(anyhow::Error::from)?;
     let progress = Progress::start(format!("checking {}", args.path.display()));
     let mut report = Report::of(&engine, &project).await;

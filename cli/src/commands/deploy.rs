@@ -1,6 +1,7 @@
 //! `wasmill deploy`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -9,17 +10,17 @@ use wasmill_domain::manifest::Trigger;
 use crate::args::{Deploy, Remote};
 use crate::building::build_if_stale;
 use crate::client::{Answer, Client, Request};
+use crate::config::LONGEST_COMPILATION;
 use crate::exit::{Failure, Result};
-use crate::output::{self, Progress};
+use crate::output;
 use crate::project::Project;
 
 pub(crate) async fn run(args: Deploy, remote: Remote) -> Result {
     let client = Client::new(remote)?;
     build_if_stale(&args.path, args.build, output::aside).await?;
     let project = read(&args.path)?;
-    let progress = Progress::start(format!("deploying {}", project.manifest.name));
-    let answer = deploy(&client, &project).await?;
-    drop(progress);
+    let what = format!("deploying {}", project.manifest.name);
+    let answer = output::awaited(&what, deploy(&client, &project)).await?;
     if client.prints_json() {
         output::json(&answer.body);
     } else {
@@ -31,6 +32,10 @@ pub(crate) async fn run(args: Deploy, remote: Remote) -> Result {
 fn read(path: &Path) -> Result<Project> {
     Project::read(path).map_err(Failure::Failed)
 }
+
+/// How much longer than any other answer that of a deploy may take: the component waits for its turn, 5 min at most
+/// (`CompileSettings::patience`), and is compiled. The server ends both at its time, so that a client has its answer.
+const COMPILATION: Duration = Duration::from_secs(300).saturating_add(LONGEST_COMPILATION);
 
 /// Uploads the artifact, unless the server has it, and makes the manifest's version current.
 pub(crate) async fn deploy(client: &Client, project: &Project) -> Result<Answer> {
@@ -46,7 +51,8 @@ pub(crate) async fn deploy(client: &Client, project: &Project) -> Result<Answer>
     }
     let manifest = serde_json::to_value(&project.manifest).map_err(anyhow::Error::from)?;
     let request = Request::new(Method::PUT, &["v1", "functions", &project.manifest.name])
-        .json(&json!({"manifest": manifest, "digest": digest}));
+        .json(&json!({"manifest": manifest, "digest": digest}))
+        .patience(COMPILATION);
     client.send(request).await
 }
 

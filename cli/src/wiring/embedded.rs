@@ -20,7 +20,7 @@ use wasmill_secrets::{Keyring, SecretSource};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{BucketQuota, RegistryWatch, Store};
 
-use super::{REGISTRY_INTERVAL, capabilities, consistency, data, files, make_first_key, secrets, tls};
+use super::{REGISTRY_INTERVAL, capabilities, consistency, data, engine_settings, files, make_first_key, secrets, tls};
 use crate::exit::{Failure, Result};
 
 /// What the embedded system is made with.
@@ -78,7 +78,7 @@ impl System {
             cache_dir: Some(data.join("compiled")),
             wasi_0_3: *wasi_0_3,
             outgoing: OutgoingSettings { allowed_networks: allowed_networks.clone(), ..OutgoingSettings::default() },
-            ..EngineSettings::default()
+            ..engine_settings()
         };
         let key_file = data.join("secrets.key");
         let (store, broker): (Arc<dyn Store>, _) = (Arc::new(store), Arc::new(broker));

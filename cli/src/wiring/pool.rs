@@ -12,13 +12,13 @@ use wasmill_broker::rabbitmq::{QueueKind, RabbitBroker, RabbitSettings};
 use wasmill_broker::{Broker, FramePublisher, PublisherSettings};
 use wasmill_domain::ApiKey;
 use wasmill_gateway::{GatewayParts, GatewaySettings, Part, Readiness};
-use wasmill_host::{Engine, EngineSettings, HostParts, HostSettings, HostStatus, OutgoingSettings};
+use wasmill_host::{CompileSettings, Engine, EngineSettings, HostParts, HostSettings, HostStatus, OutgoingSettings};
 use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
 use wasmill_secrets::Keyring;
 use wasmill_store::postgres::{PostgresSettings, PostgresStore};
 use wasmill_store::{Error as StoreError, RegistryWatch, Store};
 
-use super::{REGISTRY_INTERVAL, capabilities, consistency, files, make_first_key, secrets, tls};
+use super::{REGISTRY_INTERVAL, capabilities, consistency, engine_settings, files, make_first_key, secrets, tls};
 use crate::config::{self, Config};
 use crate::exit::Result;
 
@@ -169,12 +169,19 @@ impl Pool {
     }
 
     fn engine(&self) -> Result<Arc<Engine>> {
-        let defaults = EngineSettings::default();
+        let defaults = engine_settings();
+        let engine = &self.config.engine;
         let settings = EngineSettings {
-            threads: self.config.engine.threads.unwrap_or(defaults.threads),
+            threads: engine.threads.unwrap_or(defaults.threads),
             slots: defaults.slots.max(u32::try_from(self.config.host.in_flight).unwrap_or(u32::MAX)),
-            cache_dir: self.config.engine.cache_dir.clone(),
-            wasi_0_3: self.config.engine.wasi_0_3,
+            cache_dir: engine.cache_dir.clone(),
+            wasi_0_3: engine.wasi_0_3,
+            compile: CompileSettings {
+                timeout: engine.compile_timeout.0,
+                memory: engine.compile_memory.0,
+                at_once: engine.compilations.unwrap_or(defaults.compile.at_once),
+                ..defaults.compile
+            },
             outgoing: OutgoingSettings {
                 allowed_networks: self.config.host.allowed_networks.clone(),
                 ca_file: self.config.host.ca_file.clone(),

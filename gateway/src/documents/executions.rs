@@ -175,7 +175,7 @@ pub(crate) struct AttemptDocument {
     run_time_ms: f64,
     /// Units of fuel: about one a wasm instruction.
     fuel_used: u64,
-    /// The most linear memory that the guest held.
+    /// The most memory that the guest held: its linear memory, and what the host held for it when that was measured.
     peak_memory_bytes: u64,
     /// How many log lines were dropped at the limit.
     log_lines_dropped: u64,

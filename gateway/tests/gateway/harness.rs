@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{Broker, FramePublisher, PublisherSettings, QueueName};
-use wasmill_component::{Preflight, PreflightError};
+use wasmill_component::{Artifact, Preflight, PreflightError};
 use wasmill_domain::{
     AttemptReport, Digest, Dispatch, ExecutionId, Frame, LogLevel, LogLine, LogSource, Manifest, Outcome, Output,
     SealedSecret, SecretName, TenantName, Timestamp,
@@ -65,8 +65,14 @@ struct DescriptionDecides;
 
 #[async_trait]
 impl Preflight for DescriptionDecides {
-    async fn check(&self, digest: Digest, bytes: Bytes, manifest: &Manifest) -> Result<(), PreflightError> {
-        assert_eq!(Digest::of(&bytes), digest);
+    async fn check(
+        &self,
+        _: &TenantName,
+        digest: Digest,
+        artifact: &dyn Artifact,
+        manifest: &Manifest,
+    ) -> Result<(), PreflightError> {
+        assert_eq!(Digest::of(&artifact.bytes().await?), digest);
         match manifest.description.as_str() {
             "mismatch" => Err(PreflightError::Mismatch("'handle' is not a function of an event".into())),
             "memory" => Err(PreflightError::Manifest {

@@ -142,7 +142,7 @@ async fn serve(host: Arc<Host>, mut versions: Versions, call: Call) {
 async fn attempt(host: &Arc<Host>, version: &Version, opening: Opening, line: Line) {
     let Opening { dispatch, head, body, complete } = opening;
     let Line { speaker, listener } = line;
-    let finished = match ready(host, version, &dispatch.function).await {
+    let finished = match ready(host, version, &dispatch.tenant, &dispatch.function).await {
         Ok(Ready { definition, prepared }) => {
             let body = UploadBody::new(body, complete, listener).boxed_unsync();
             let exchange = Exchange { head, body, speaker: speaker.clone() };

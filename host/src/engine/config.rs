@@ -44,13 +44,26 @@ pub(super) fn build(settings: &EngineSettings) -> wasmtime::Result<Sized> {
         slots /= 2;
     }
     tracing::warn!("address space is too short for an instance pool: instances start more slowly");
+    let config = without_pool(settings);
+    Ok(Sized { wasmtime: wasmtime::Engine::new(&config)?, slots: settings.slots.max(1), pooled: false })
+}
+
+/// The configuration of an engine where a pool does not fit.
+fn without_pool(settings: &EngineSettings) -> Config {
     let mut config = base(settings);
     // No reservation and small guards: memories are moved when they outgrow their place, and accesses are checked.
     config.memory_reservation(0).memory_guard_size(64 << 10).guard_before_linear_memory(false);
     config.memory_reservation_for_growth(1 << 20).gc_heap_reservation(0).gc_heap_guard_size(64 << 10);
     config.gc_heap_reservation_for_growth(1 << 20);
     config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
-    Ok(Sized { wasmtime: wasmtime::Engine::new(&config)?, slots: settings.slots.max(1), pooled: false })
+    config
+}
+
+/// The configuration of an engine that only compiles, for one with such settings: no instance is made in it, so that it takes no
+/// address space.
+pub(crate) fn compiling(wasm_stack: usize, wasi_0_3: bool, pooled: bool) -> Config {
+    let settings = EngineSettings { wasm_stack, wasi_0_3, ..EngineSettings::default() };
+    if pooled { base(&settings) } else { without_pool(&settings) }
 }
 
 /// The process's limit on address space, where it has one.
@@ -125,6 +138,23 @@ mod tests {
         assert_eq!(slots_in(Some(4 << 30), &settings), 0);
         let some = slots_in(Some(1 << 40), &settings);
         assert!((50..64).contains(&some), "{some}");
+    }
+
+    /// What one engine compiles is what the other loads.
+    #[test]
+    fn an_engine_that_only_compiles_makes_the_same_code() {
+        for (wasi_0_3, slots) in [(false, 4), (true, 4)] {
+            let settings = EngineSettings { wasi_0_3, slots, ..EngineSettings::default() };
+            let Sized { wasmtime, pooled, .. } = build(&settings).unwrap();
+            for pooled in [pooled, false] {
+                let runs =
+                    if pooled { wasmtime.clone() } else { wasmtime::Engine::new(&without_pool(&settings)).unwrap() };
+                let compiles = wasmtime::Engine::new(&compiling(settings.wasm_stack, wasi_0_3, pooled)).unwrap();
+                let compiled = compiles.precompile_component(&wat::parse_str("(component)").unwrap()).unwrap();
+                // SAFETY: the bytes are what an engine has just compiled.
+                unsafe { wasmtime::component::Component::deserialize(&runs, compiled) }.unwrap();
+            }
+        }
     }
 
     /// What `inspect` lets pass is what the engine compiles.

@@ -7,20 +7,21 @@ mod ticker;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use wasmill_component::PreflightError;
-use wasmill_domain::{Digest, Manifest};
+use wasmill_domain::{Digest, Manifest, TenantName};
 
+pub(crate) use self::config::compiling as compiling_config;
 use self::guests::GuestThreads;
 pub(crate) use self::memory::default_budget as default_memory_budget;
 use self::ticker::Ticker;
 use crate::capabilities::Capabilities;
 use crate::fairness::Fairness;
 use crate::imports::outgoing::{Network, Outgoing, Resolve, SystemResolver};
-use crate::instance::{Instance, Room};
+use crate::instance::{Instance, Room, allowance};
 use crate::prepare::{Prepared, Versions};
 use crate::reuse::WarmPool;
 use crate::settings::{EngineSettings, GuestSettings};
@@ -45,6 +46,7 @@ pub struct Engine {
     guests: GuestThreads,
     warm: Arc<WarmPool>,
     versions: Arc<Versions>,
+    inspections: Arc<Semaphore>,
     fairness: Fairness,
     slots: Arc<Semaphore>,
     total_slots: u32,
@@ -78,7 +80,7 @@ impl Engine {
         let wasmtime_error = |e: wasmtime::Error| StartError::Wasmtime(format!("{e:#}"));
         let config::Sized { wasmtime, slots, pooled } = config::build(&settings).map_err(wasmtime_error)?;
         let tables_per_slot = config::TABLES_PER_SLOT;
-        let versions = Versions::new(wasmtime.clone(), tables_per_slot, &settings).map_err(wasmtime_error)?;
+        let versions = Versions::new(wasmtime.clone(), pooled, tables_per_slot, &settings).map_err(wasmtime_error)?;
         let total_memory = u32::try_from(settings.memory >> 20).unwrap_or(u32::MAX).max(1);
         let guests = GuestThreads::start(settings.threads.max(1), settings.niceness)?;
         let warm = Arc::new(WarmPool::new(settings.warm_instances, settings.warm_idle));
@@ -87,6 +89,7 @@ impl Engine {
             guests,
             warm,
             versions,
+            inspections: Arc::new(Semaphore::new(settings.compile.inspections.max(1))),
             fairness: Fairness::new(settings.threads.max(1), settings.slice),
             slots: Arc::new(Semaphore::new(slots as usize)),
             total_slots: slots,
@@ -118,7 +121,30 @@ impl Engine {
         digest: Digest,
         fetch: impl Future<Output = Result<bytes::Bytes, PreflightError>>,
     ) -> Result<Arc<Prepared>, PreflightError> {
-        self.versions.prepare(digest, fetch).await
+        self.prepare_for(&TenantName::default(), digest, fetch).await
+    }
+
+    /// The same on behalf of a tenant: tenants take turns at what is compiled.
+    ///
+    /// # Errors
+    /// As [`Engine::prepare`].
+    pub async fn prepare_for(
+        &self,
+        tenant: &TenantName,
+        digest: Digest,
+        fetch: impl Future<Output = Result<bytes::Bytes, PreflightError>>,
+    ) -> Result<Arc<Prepared>, PreflightError> {
+        self.versions.prepare(tenant, digest, fetch).await
+    }
+
+    /// How many versions wait for their turn to be compiled.
+    pub fn waiting_compilations(&self) -> usize {
+        self.versions.waiting_compilations()
+    }
+
+    /// When a version may be tried again whose compilation took too much; `None` where there is none such.
+    pub(crate) fn refused_until(&self, digest: Digest) -> Option<Instant> {
+        self.versions.refused_until(digest)
     }
 
     /// A version that is ready and in memory.
@@ -137,6 +163,12 @@ impl Engine {
         self.slots.available_permits()
     }
 
+    /// How much memory is promised to nobody, in MiB.
+    #[cfg(test)]
+    pub(crate) fn free_memory(&self) -> usize {
+        self.memory.available_permits()
+    }
+
     /// Whether instances come from a pool; without one they start more slowly.
     pub fn is_pooled(&self) -> bool {
         self.pooled
@@ -152,7 +184,7 @@ impl Engine {
         self.warm.len()
     }
 
-    /// Linear memory that all instances together may have, in bytes.
+    /// Memory that all instances together may have, and the host for them, in bytes.
     pub fn memory(&self) -> u64 {
         u64::from(self.total_memory) << 20
     }
@@ -160,7 +192,8 @@ impl Engine {
     /// Makes a fresh instance, when there is room for it.
     pub(crate) async fn instance(&self, prepared: &Arc<Prepared>, manifest: &Manifest) -> Instance {
         let slots = self.take(&self.slots, prepared.slots().min(self.total_slots)).await;
-        let mib = u32::try_from(manifest.limits.memory.0.div_ceil(1 << 20)).unwrap_or(u32::MAX);
+        let bytes = manifest.limits.memory.0.saturating_add(allowance(&manifest.limits));
+        let mib = u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
         let memory = self.take(&self.memory, mib.clamp(1, self.total_memory)).await;
         let outgoing = Outgoing::new(Arc::clone(&self.network));
         let room = Room { _slots: slots, _memory: memory };
@@ -175,6 +208,11 @@ impl Engine {
         self.warm.clear();
         // Never closed.
         Arc::clone(of).acquire_many_owned(count).await.ok()
+    }
+
+    /// Permits to inspect artifacts.
+    pub(crate) fn inspections(&self) -> &Arc<Semaphore> {
+        &self.inspections
     }
 
     pub(crate) fn warm(&self) -> &WarmPool {

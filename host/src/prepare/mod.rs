@@ -1,22 +1,32 @@
 //! Versions made ready to run: compiled, linked, and kept in memory and on disk.
 
+mod child;
+mod compiler;
 mod disk;
 mod memory;
+mod process;
+mod refused;
+mod turn;
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
 use wasmill_component::PreflightError;
-use wasmill_domain::Digest;
 use wasmill_domain::manifest::Kind;
+use wasmill_domain::{Digest, TenantName};
 use wasmtime::component::{Component, Linker};
 
+pub use self::child::compile;
+use self::compiler::Compiling;
+pub use self::compiler::{Compiler, CompilerProgram};
 use self::disk::Disk;
 use self::memory::Memory;
+use self::refused::Refused;
+use self::turn::CompileQueue;
 use crate::entry::Entry;
 use crate::guest::Guest;
 use crate::settings::EngineSettings;
@@ -73,7 +83,9 @@ pub(crate) struct Versions {
     wasi_0_3: bool,
     memory: Mutex<Memory>,
     disk: Option<Disk>,
-    compilations: Semaphore,
+    compiling: Compiling,
+    queue: Arc<CompileQueue>,
+    refused: Mutex<Refused>,
     /// Who prepares a version holds its lock, so that it is compiled once.
     under_way: Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
 }
@@ -81,19 +93,23 @@ pub(crate) struct Versions {
 impl Versions {
     pub(crate) fn new(
         wasmtime: wasmtime::Engine,
+        pooled: bool,
         tables_per_slot: u32,
         settings: &EngineSettings,
     ) -> wasmtime::Result<Arc<Self>> {
         let linker = crate::imports::linker(&wasmtime, settings.wasi_0_3)?;
         let disk = settings.cache_dir.as_deref().and_then(|dir| open_disk(dir, &wasmtime, settings.cache_disk_bytes));
+        let compile = &settings.compile;
         Ok(Arc::new(Self {
+            compiling: Compiling::new(wasmtime.clone(), pooled, settings),
+            queue: CompileQueue::new(compile.at_once, compile.waiting, compile.patience),
+            refused: Mutex::new(Refused::new(compile.pause, compile.longest_pause)),
             wasmtime,
             linker,
             tables_per_slot,
             wasi_0_3: settings.wasi_0_3,
             memory: Mutex::new(Memory::new(settings.cache_components, settings.cache_memory_bytes)),
             disk,
-            compilations: Semaphore::new(settings.compilations.max(1)),
             under_way: Mutex::new(HashMap::new()),
         }))
     }
@@ -103,32 +119,77 @@ impl Versions {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).get(digest)
     }
 
-    /// The version, from memory, from disk, or compiled from the artifact, which `fetch` gets.
+    /// How many wait for their turn to be compiled.
+    pub(crate) fn waiting_compilations(&self) -> usize {
+        self.queue.waiting()
+    }
+
+    /// When a version may be tried again that takes too much to compile.
+    pub(crate) fn refused_until(&self, digest: Digest) -> Option<Instant> {
+        self.refused().until(digest)
+    }
+
+    /// The version, from memory, from disk, or compiled from the artifact, which `fetch` gets, when it is the tenant's turn.
     pub(crate) async fn prepare(
         self: &Arc<Self>,
+        tenant: &TenantName,
         digest: Digest,
         fetch: impl Future<Output = Result<Bytes, PreflightError>>,
     ) -> Result<Arc<Prepared>, PreflightError> {
+        if let Some(found) = self.find(digest).await {
+            return found;
+        }
+        // The turn before the lock: nobody is kept from a turn of its own by who waits for one with the same artifact.
+        let turn = self.queue.turn(tenant).await?;
+        let lock = self.lock_of(digest);
+        let _under_way = lock.lock().await;
+        if let Some(found) = self.find_locked(digest).await {
+            return found;
+        }
+        let artifact = fetch.await?;
+        let checked = artifact.clone();
+        self.blocking(move |_| match Digest::of(&checked) == digest {
+            true => Ok(()),
+            false => Err(PreflightError::Unavailable(format!("what is kept as the artifact {digest} is damaged"))),
+        })
+        .await?;
+        let compiled = self.compiling.compile(artifact, turn).await;
+        self.refused().note(Instant::now(), digest, &compiled);
+        let compiled = compiled?;
+        let component = self.blocking(move |this| this.keep(digest, &compiled)).await?;
+        self.ready_from(digest, &component)
+    }
+
+    /// The version from memory or disk, or the reason why it is not compiled now.
+    async fn find(self: &Arc<Self>, digest: Digest) -> Option<Result<Arc<Prepared>, PreflightError>> {
         if let Some(prepared) = self.ready(digest) {
-            return Ok(prepared);
+            return Some(Ok(prepared));
         }
         let lock = self.lock_of(digest);
         let _under_way = lock.lock().await;
+        self.find_locked(digest).await
+    }
+
+    async fn find_locked(self: &Arc<Self>, digest: Digest) -> Option<Result<Arc<Prepared>, PreflightError>> {
         if let Some(prepared) = self.ready(digest) {
-            return Ok(prepared);
+            return Some(Ok(prepared));
         }
-        let component = match self.blocking(move |this| Ok(this.load_from_disk(digest))).await? {
-            Some(component) => component,
-            None => {
-                let artifact = fetch.await?;
-                // Never closed.
-                let _permit = self.compilations.acquire().await;
-                self.blocking(move |this| this.compile(digest, &artifact)).await?
-            }
-        };
-        let prepared = Arc::new(self.link(digest, &component)?);
+        match self.blocking(move |this| Ok(this.load_from_disk(digest))).await {
+            Ok(Some(component)) => Some(self.ready_from(digest, &component)),
+            Ok(None) => self.refused().at(Instant::now(), digest).map(Err),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Links a component and keeps it in memory.
+    fn ready_from(&self, digest: Digest, component: &Component) -> Result<Arc<Prepared>, PreflightError> {
+        let prepared = Arc::new(self.link(digest, component)?);
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(&prepared));
         Ok(prepared)
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Refused> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_of(&self, digest: Digest) -> Arc<tokio::sync::Mutex<()>> {
@@ -156,20 +217,27 @@ impl Versions {
         self.disk.as_ref()?.load(&self.wasmtime, digest)
     }
 
-    fn compile(&self, digest: Digest, artifact: &[u8]) -> Result<Component, PreflightError> {
-        if Digest::of(artifact) != digest {
-            return Err(PreflightError::Unavailable(format!("what is kept as the artifact {digest} is damaged")));
+    /// Keeps what was compiled on disk, where there is a place for it, and loads it.
+    fn keep(&self, digest: Digest, compiled: &[u8]) -> Result<Component, PreflightError> {
+        if let Some(disk) = &self.disk {
+            match disk.store(digest, compiled) {
+                // From the file, its pages are shared and need not be held.
+                Ok(()) => {
+                    if let Some(component) = self.load_from_disk(digest) {
+                        return Ok(component);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a compiled component cannot be kept on disk; it will be compiled again");
+                }
+            }
         }
-        let bytes = wasmill_component::component_of(artifact)?;
-        let component = Component::new(&self.wasmtime, &bytes).map_err(|e| PreflightError::Compile(sentence(&e)))?;
-        let Some(disk) = &self.disk else { return Ok(component) };
-        let stored = component.serialize().map_err(std::io::Error::other).and_then(|bytes| disk.store(digest, &bytes));
-        if let Err(error) = stored {
-            tracing::warn!(%error, "a compiled component cannot be kept on disk; it will be compiled again");
-            return Ok(component);
-        }
-        // From the file, its pages are shared and need not be held.
-        Ok(self.load_from_disk(digest).unwrap_or(component))
+        // SAFETY: wasmtime trusts the bytes: they must be what `Engine::precompile_component` made. They are: this process made them,
+        // or read them from the standard output of a process that it has started itself, of its own program, and that nobody
+        // else can write to. That process reads somebody's component, as this one would have; what a flaw of the compiler let
+        // a component do there, it would let it do here. Whether settings and versions are the same, wasmtime checks.
+        let component = unsafe { Component::deserialize(&self.wasmtime, compiled) };
+        component.map_err(|e| PreflightError::Unavailable(format!("what was compiled is refused: {}", sentence(&e))))
     }
 
     fn link(&self, digest: Digest, component: &Component) -> Result<Prepared, PreflightError> {

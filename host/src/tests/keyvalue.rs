@@ -166,7 +166,11 @@ async fn a_deploy_without_the_grant_is_told_the_line() {
     let fixture = Fixture::new(BucketQuota::default()).await;
     let check = async |sections: &str| {
         let bytes = Bytes::from_static(PAGE_COUNTER);
-        fixture.engine.check(Digest::of(PAGE_COUNTER), bytes, &manifest(sections)).await.map_err(|e| e.to_string())
+        fixture
+            .engine
+            .check(&TenantName::default(), Digest::of(PAGE_COUNTER), &bytes, &manifest(sections))
+            .await
+            .map_err(|e| e.to_string())
     };
     let said = check("").await.unwrap_err();
     let line =

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use wasmill_component::Preflight as _;
 use wasmill_domain::{Digest, Outcome, TenantName};
 use wasmill_store::{Bucket, BucketQuota, Buckets};
@@ -145,7 +146,7 @@ async fn numbers_are_unsigned() {
 async fn cursors_are_numbers() {
     const KEYS: usize = 1_500;
     let (_folder, store) = store().await;
-    let entries: Vec<_> = (0..KEYS).map(|i| (format!("key {i}"), bytes::Bytes::new())).collect();
+    let entries: Vec<_> = (0..KEYS).map(|i| (format!("key {i}"), Bytes::new())).collect();
     for chunk in entries.chunks(1_000) {
         store.set_values(&visits(), chunk, &BucketQuota::default()).await.unwrap();
     }
@@ -222,7 +223,10 @@ async fn the_trial_before_a_deploy_reaches_nothing() {
         (start $begin)
         (func $handle (param i32) (result i32) (call $ok (i32.const 512) (i32.const 1)))",
     );
-    engine.check(Digest::of(&guest), guest.clone().into(), &manifest(OWN)).await.unwrap();
+    engine
+        .check(&TenantName::default(), Digest::of(&guest), &Bytes::from(guest.clone()), &manifest(OWN))
+        .await
+        .unwrap();
     assert!(store.buckets(&TenantName::default()).await.unwrap().is_empty());
     let prepared = prepare(&engine, &guest).await;
     let attempt = invoke(&engine, &prepared, &manifest(OWN), dispatch(event("test.event", "{}"))).await;

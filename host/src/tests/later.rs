@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use wasmill_component::Preflight as _;
-use wasmill_domain::{Digest, Event, LogSource, Manifest, Outcome};
+use wasmill_domain::{Digest, Event, LogSource, Manifest, Outcome, TenantName};
 
 use super::kinds::{message, request};
 use super::{dispatch, event, invoke, manifest, prepare};
@@ -43,7 +43,9 @@ fn said(attempt: &Attempt) -> &str {
 async fn it_is_refused_unless_it_is_let_run() {
     let check = async |wasi_0_3, manifest: &str| {
         let manifest = Manifest::from_toml(&format!("name = 'test'\n{manifest}")).unwrap();
-        engine(wasi_0_3).check(Digest::of(LATER_ECHO), Bytes::from_static(LATER_ECHO), &manifest).await
+        engine(wasi_0_3)
+            .check(&TenantName::default(), Digest::of(LATER_ECHO), &Bytes::from_static(LATER_ECHO), &manifest)
+            .await
     };
     let refused = check(false, GRANT).await.unwrap_err().to_string();
     assert!(refused.contains("made for WASI 0.3") && refused.contains("engine.wasi_0_3 = true"), "{refused}");

@@ -2,6 +2,7 @@
 //! `functions/`.
 
 mod guests;
+mod held;
 mod keyvalue;
 mod keyvalue_draft;
 mod kinds;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use wasmill_component::Preflight as _;
-use wasmill_domain::{Digest, LogLevel, LogSource, Outcome};
+use wasmill_domain::{Digest, LogLevel, LogSource, Outcome, TenantName};
 
 use super::guests::{MODULE, types};
 use super::{dispatch, event, invoke, manifest, prepare};
@@ -313,7 +313,10 @@ async fn a_deploy_without_the_grant_is_told_the_line() {
     let engine = engine();
     let check = async |sections: &str| {
         let bytes = bytes::Bytes::from(guest.clone());
-        engine.check(Digest::of(&guest), bytes, &manifest(sections)).await.map_err(|e| e.to_string())
+        engine
+            .check(&TenantName::default(), Digest::of(&guest), &bytes, &manifest(sections))
+            .await
+            .map_err(|e| e.to_string())
     };
     let said = check("").await.unwrap_err();
     let line = r#"'wasi:http/outgoing-handler@0.2.0' is not granted: add allowed_hosts = ["https://api.example.com"] to wasmill.toml"#;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use wasmill_component::Preflight as _;
-use wasmill_domain::Outcome;
+use wasmill_domain::{Outcome, TenantName};
 
 use super::guests::{OK, SPIN, component};
 use super::{dispatch, engine, event, invoke, manifest, prepare};
@@ -66,7 +67,11 @@ async fn memory_is_promised_only_once() {
     let huge = manifest("[limits]\nmemory = '1GiB'");
     let attempt = invoke(&engine, &ok, &huge, dispatch(event("test.event", "{}"))).await;
     assert_eq!(attempt.report.outcome, Outcome::Success);
-    let refused = engine.check(ok.digest(), component(OK).into(), &huge).await.unwrap_err().to_string();
+    let refused = engine
+        .check(&TenantName::default(), ok.digest(), &Bytes::from(component(OK)), &huge)
+        .await
+        .unwrap_err()
+        .to_string();
     assert_eq!(refused, "limits.memory: is 1GiB, and a host has 100MiB for all of its functions");
 }
 

@@ -138,7 +138,11 @@ async fn a_deploy_without_the_grant_is_told_the_line() {
     let fixture = Fixture::new().await;
     let check = async |sections: &str| {
         let bytes = bytes::Bytes::from_static(TELLER);
-        fixture.engine.check(Digest::of(TELLER), bytes, &manifest(sections)).await.map_err(|e| e.to_string())
+        fixture
+            .engine
+            .check(&TenantName::default(), Digest::of(TELLER), &bytes, &manifest(sections))
+            .await
+            .map_err(|e| e.to_string())
     };
     let said = check("").await.unwrap_err();
     assert!(said.contains(r#"add config = { region = "eu" } to wasmill.toml"#), "{said}");

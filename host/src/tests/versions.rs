@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use wasmill_component::{Preflight as _, PreflightError};
-use wasmill_domain::{Digest, Outcome};
+use wasmill_domain::{Digest, Outcome, TenantName};
 
 use super::guests::{OK, SPIN, component, component_of_version, counter};
 use super::{dispatch, event, invoke, manifest};
@@ -18,7 +18,7 @@ fn engine_with_cache(dir: &std::path::Path) -> Arc<Engine> {
 
 async fn check(component: &[u8], sections: &str) -> Result<(), PreflightError> {
     let bytes = Bytes::copy_from_slice(component);
-    super::engine().check(Digest::of(component), bytes, &manifest(sections)).await
+    super::engine().check(&TenantName::default(), Digest::of(component), &bytes, &manifest(sections)).await
 }
 
 #[tokio::test]
@@ -136,7 +136,9 @@ async fn a_version_is_tried_before_it_is_taken() {
 #[tokio::test]
 async fn bytes_that_are_not_the_digest_s_are_refused() {
     let engine = super::engine();
-    let error = engine.check(Digest::of(b"other"), component(OK).into(), &manifest("")).await.unwrap_err();
+    let error =
+        engine.check(&TenantName::default(), Digest::of(b"other"), &Bytes::from(component(OK)), &manifest("")).await;
+    let error = error.unwrap_err();
     assert!(matches!(error, PreflightError::Mismatch(_)), "{error}");
     let damaged = engine.prepare(Digest::of(b"other"), async { Ok(component(OK).into()) }).await.err().unwrap();
     assert!(matches!(damaged, PreflightError::Unavailable(_)), "{damaged}");

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmill_domain::{AttemptReport, Digest, Dispatch, FunctionDefinition, FunctionName, LogLine, Outcome, Timestamp};
+use wasmill_domain::{
+    AttemptReport, Digest, Dispatch, FunctionDefinition, FunctionName, LogLine, Outcome, TenantName, Timestamp,
+};
 use wasmill_store::Finished;
 
 use super::Host;
@@ -15,7 +17,7 @@ use crate::run::{Attempt, Invocation};
 
 /// Makes an attempt and hands its end to the recorder. To be awaited on the threads of guests.
 pub(super) async fn make(host: &Arc<Host>, version: &Version, dispatch: Dispatch) -> Committed {
-    let finished = match ready(host, version, &dispatch.function).await {
+    let finished = match ready(host, version, &dispatch.tenant, &dispatch.function).await {
         Ok(Ready { definition, prepared }) => {
             let running = host.running.begin(&dispatch, definition.digest);
             let (manifest, name) = (&definition.manifest, &host.settings.name);
@@ -46,7 +48,12 @@ pub(crate) struct Unready {
 ///
 /// # Errors
 /// What the execution ends with where there is none that can be run.
-pub(crate) async fn ready(host: &Arc<Host>, version: &Version, function: &FunctionName) -> Result<Ready, Unready> {
+pub(crate) async fn ready(
+    host: &Arc<Host>,
+    version: &Version,
+    tenant: &TenantName,
+    function: &FunctionName,
+) -> Result<Ready, Unready> {
     let definition = match version {
         Version::Ready(definition) => definition,
         Version::Broken(definition, reason) => {
@@ -60,7 +67,7 @@ pub(crate) async fn ready(host: &Arc<Host>, version: &Version, function: &Functi
     };
     let mut backoff = crate::backoff::Backoff::new(host.settings.recorder.max_pause);
     loop {
-        match host.prepare(definition.digest).await {
+        match host.prepare(tenant, definition.digest).await {
             Ok(prepared) => return Ok(Ready { definition: Arc::clone(definition), prepared }),
             // It fell out of the cache, and the store is away: so is everything else that could be done meanwhile.
             Err(error) if error.may_pass_later() => backoff.pause().await,

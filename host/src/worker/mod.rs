@@ -192,14 +192,14 @@ impl Host {
     }
 
     /// A version, ready to run. May be awaited on any thread.
-    async fn prepare(self: &Arc<Self>, digest: Digest) -> Result<Arc<Prepared>, PreflightError> {
+    async fn prepare(self: &Arc<Self>, tenant: &TenantName, digest: Digest) -> Result<Arc<Prepared>, PreflightError> {
         if let Some(prepared) = self.engine.ready(digest) {
             return Ok(prepared);
         }
-        let host = Arc::clone(self);
+        let (host, tenant) = (Arc::clone(self), tenant.clone());
         let preparing = self.io.spawn(async move {
             let fetch = async { fetch(&host.store, digest).await };
-            host.engine.prepare(digest, fetch).await
+            host.engine.prepare_for(&tenant, digest, fetch).await
         });
         preparing.await.map_err(|e| PreflightError::Unavailable(e.to_string()))?
     }

@@ -1,6 +1,7 @@
 //! Which version of a function runs: the current one once it is ready, and until then the one before.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::watch;
 use wasmill_domain::{FunctionDefinition, Registry, Revision};
@@ -45,6 +46,7 @@ pub(crate) async fn follow(host: Arc<Host>, key: Key, current: watch::Sender<Opt
     loop {
         let (mut revision, wanted) = look(&mut registry, &key);
         let known = current.borrow().clone().filter(|known| same(known.version.definition(), wanted.as_ref()));
+        let known = known.filter(|known| again_at(&host, &known.version).is_none_or(|at| Instant::now() < at));
         let version = match known {
             Some(known) => Some(known.version),
             None => {
@@ -68,10 +70,24 @@ pub(crate) async fn follow(host: Arc<Host>, key: Key, current: watch::Sender<Opt
             }
         };
         let Some(version) = version else { continue };
+        let again = again_at(&host, &version);
         current.send_replace(Some(Current { revision, version }));
-        if registry.changed().await.is_err() {
-            return;
+        tokio::select! {
+            changed = registry.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+            () = tokio::time::sleep_until(again.unwrap_or_else(Instant::now).into()), if again.is_some() => {}
         }
+    }
+}
+
+/// When to try a version again that took too much to compile: a machine that is less busy may do it in time.
+fn again_at(host: &Host, version: &Version) -> Option<Instant> {
+    match version {
+        Version::Broken(definition, _) => host.engine.refused_until(definition.digest),
+        Version::Ready(_) | Version::Deleted => None,
     }
 }
 
@@ -130,7 +146,7 @@ async fn make_ready(host: &Arc<Host>, (tenant, function): &Key, wanted: Option<A
     let Some(definition) = wanted else { return Version::Deleted };
     let mut backoff = Backoff::new(host.settings.recorder.max_pause);
     loop {
-        match host.prepare(definition.digest).await {
+        match host.prepare(tenant, definition.digest).await {
             Ok(_) => {
                 tracing::info!(%tenant, %function, version = definition.version, "ready");
                 return Version::Ready(definition);

@@ -16,7 +16,7 @@ use super::case::Expected;
 use crate::args::Wasi;
 use crate::exit::Result;
 use crate::project::Project;
-use crate::wiring::offline;
+use crate::wiring::{engine_settings, offline};
 
 /// What stands in an outcome's place where a schema does not let the event through to the function.
 pub(super) const REFUSED: &str = "refused";
@@ -46,7 +46,7 @@ pub(super) struct Observed {
 pub(super) struct Cost {
     pub(super) run_time_ms: f64,
     pub(super) fuel: u64,
-    /// The most linear memory, in bytes.
+    /// The most memory, in bytes.
     pub(super) memory: u64,
 }
 
@@ -72,7 +72,7 @@ impl Bench {
             warm_instances: 0,
             cache_dir: Some(cache.to_owned()),
             wasi_0_3: wasi.wasi_0_3,
-            ..EngineSettings::default()
+            ..engine_settings()
         };
         let buckets = tempfile::tempdir().context("a temporary folder")?;
         let capabilities = offline::capabilities(buckets.path()).await?;
@@ -81,7 +81,7 @@ impl Bench {
         // Each event has an instance of its own, so that none sees what another left.
         manifest.instances.reuse = 1;
         let name = manifest.name.clone();
-        engine.check(digest, component.clone(), &manifest).await.with_context(|| name.to_string())?;
+        engine.check(&TenantName::default(), digest, &component, &manifest).await.with_context(|| name.to_string())?;
         let prepared = engine.prepare(digest, async { Ok(component) }).await.with_context(|| name.to_string())?;
         Ok(Self { engine, prepared, manifest: Arc::new(manifest), _buckets: buckets })
     }

@@ -32,7 +32,7 @@ const BUFFER: usize = 64 << 10;
 /// Connects to `target`, until `by` at the latest.
 pub(super) async fn connect(
     network: &Network,
-    pool: &Pool,
+    pool: &Arc<Pool>,
     target: &Target,
     by: Instant,
 ) -> Result<Connection, Failure> {
@@ -68,16 +68,13 @@ fn server_name(host: &UrlHost) -> Result<ServerName<'static>, Error> {
 }
 
 /// The addresses of the target that guests may connect to, at least one.
-async fn reachable(network: &Network, pool: &Pool, target: &Target, by: Instant) -> Result<Vec<IpAddr>, Failure> {
+async fn reachable(network: &Network, pool: &Arc<Pool>, target: &Target, by: Instant) -> Result<Vec<IpAddr>, Failure> {
     let (addresses, is_name) = match &target.host {
         UrlHost::Address(address) => (vec![*address], false),
         UrlHost::Name(name) => {
-            let lookup = async {
-                // Never closed.
-                let _turn = pool.lookups.acquire().await;
-                network.resolver.resolve(name).await
-            };
-            let addresses = timeout_at(by, lookup).await.map_err(|_| Error::DnsTimeout)?;
+            let turn = pool.lookup(by.into_std()).await?;
+            let addresses =
+                timeout_at(by, network.resolver.resolve(name, turn)).await.map_err(|_| Error::DnsTimeout)?;
             (addresses.map_err(|e| of_lookup(&e))?, true)
         }
     };

@@ -30,6 +30,8 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 use self::attempt::Attempt;
 use self::exchange::{Times, exchange};
 pub(crate) use self::network::Network;
+#[cfg(test)]
+pub(crate) use self::resolve::Turn as LookupTurn;
 pub(crate) use self::resolve::{Resolve, SystemResolver};
 use self::target::{Failure, Refusal, Target};
 use crate::guest::CurrentExecution;

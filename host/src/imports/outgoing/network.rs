@@ -35,6 +35,8 @@ pub(crate) struct Network {
     /// Connections that are kept.
     room_for_idle: Arc<Semaphore>,
     pools: Mutex<Pools>,
+    /// The lookups of each tenant that has a pool.
+    tenant_lookups: Mutex<HashMap<TenantName, Weak<Semaphore>>>,
 }
 
 /// The pool of each function that has connections or is about to.
@@ -61,6 +63,7 @@ impl Network {
             connections: Arc::new(Semaphore::new(settings.connections.max(1))),
             room_for_idle: Arc::new(Semaphore::new(settings.idle)),
             pools: Mutex::default(),
+            tenant_lookups: Mutex::default(),
             settings,
             runtime: Some(runtime),
         });
@@ -97,8 +100,20 @@ impl Network {
     /// The connections of a function.
     pub(super) fn pool(&self, tenant: &TenantName, function: &FunctionName) -> Arc<Pool> {
         let mut pools = self.pools();
-        let new = || Arc::new(Pool::new(&self.settings, Arc::clone(&self.room_for_idle)));
+        let new = || Arc::new(Pool::new(&self.settings, Arc::clone(&self.room_for_idle), self.lookups_of(tenant)));
         Arc::clone(pools.entry((tenant.clone(), function.clone())).or_insert_with(new))
+    }
+
+    /// The permits for lookups that all of a tenant's functions share.
+    fn lookups_of(&self, tenant: &TenantName) -> Arc<Semaphore> {
+        let mut all = self.tenant_lookups.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lookups) = all.get(tenant).and_then(Weak::upgrade) {
+            return lookups;
+        }
+        all.retain(|_, lookups| lookups.strong_count() > 0);
+        let lookups = Arc::new(Semaphore::new(self.settings.lookups_per_tenant.max(1)));
+        all.insert(tenant.clone(), Arc::downgrade(&lookups));
+        lookups
     }
 
     /// Closes what was not used for long, and forgets functions that have nothing here.

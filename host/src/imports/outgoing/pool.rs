@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use hyper::client::conn::http1::SendRequest;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::body::RequestBody;
-use super::target::Target;
+use super::resolve::Turn;
+use super::target::{Refusal, Target};
 use crate::settings::OutgoingSettings;
 
 /// How long a connection may take to be ready after its response has ended. More than a moment means that it still sends
@@ -28,8 +30,10 @@ pub(super) struct Connection {
 pub(super) struct Pool {
     /// Connections in use at once.
     pub(super) connections: Arc<Semaphore>,
-    /// Lookups at once.
-    pub(super) lookups: Semaphore,
+    /// Lookups at once, of the function and of its tenant.
+    lookups: Arc<Semaphore>,
+    tenant_lookups: Arc<Semaphore>,
+    most_lookups: [usize; 2],
     /// With the function's own memory of TLS sessions.
     pub(super) tls: OnceCell<TlsConnector>,
     idle: Mutex<HashMap<Target, Vec<Idle>>>,
@@ -45,15 +49,32 @@ struct Idle {
 }
 
 impl Pool {
-    pub(super) fn new(settings: &OutgoingSettings, room_for_idle: Arc<Semaphore>) -> Self {
+    pub(super) fn new(
+        settings: &OutgoingSettings,
+        room_for_idle: Arc<Semaphore>,
+        tenant_lookups: Arc<Semaphore>,
+    ) -> Self {
         Self {
             connections: Arc::new(Semaphore::new(settings.connections_per_function.max(1))),
-            lookups: Semaphore::new(settings.lookups_per_function.max(1)),
+            lookups: Arc::new(Semaphore::new(settings.lookups_per_function.max(1))),
+            tenant_lookups,
+            most_lookups: [settings.lookups_per_function.max(1), settings.lookups_per_tenant.max(1)],
             tls: OnceCell::new(),
             idle: Mutex::default(),
             most_idle: settings.idle_per_function,
             room_for_idle,
         }
+    }
+
+    /// Waits for the function's turn to look a name up, until `by`.
+    pub(super) async fn lookup(self: &Arc<Self>, by: Instant) -> Result<Turn, Refusal> {
+        let [of_function, of_tenant] = self.most_lookups;
+        // The function's own first: while it waits for that, it is in nobody's way. Neither is ever closed.
+        let function = timeout_at(by.into(), Arc::clone(&self.lookups).acquire_owned()).await;
+        let function = function.ok().and_then(Result::ok).ok_or(Refusal::FunctionLookups(of_function))?;
+        let tenant = timeout_at(by.into(), Arc::clone(&self.tenant_lookups).acquire_owned()).await;
+        let tenant = tenant.ok().and_then(Result::ok).ok_or(Refusal::TenantLookups(of_tenant))?;
+        Ok(Turn { _permits: [function, tenant], _pool: Arc::clone(self) })
     }
 
     fn idle(&self) -> MutexGuard<'_, HashMap<Target, Vec<Idle>>> {

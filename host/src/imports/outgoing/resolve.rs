@@ -5,13 +5,23 @@ use std::net::{IpAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::pool::Pool;
 
 /// Says which addresses a name has.
 #[async_trait]
 pub(crate) trait Resolve: Send + Sync + 'static {
-    /// The addresses, in the order in which they are to be tried.
-    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>>;
+    /// The addresses, in the order in which they are to be tried. The turn is over when nothing of the lookup goes on any more, which
+    /// may be long after the one who asked has given up.
+    async fn resolve(&self, name: &str, turn: Turn) -> io::Result<Vec<IpAddr>>;
+}
+
+/// The permits for one lookup: its function's and its tenant's.
+pub(crate) struct Turn {
+    pub(super) _permits: [OwnedSemaphorePermit; 2],
+    /// So that the function is not forgotten, and begins anew with all of its permits, while one is in use.
+    pub(super) _pool: Arc<Pool>,
 }
 
 /// Asks the system, as every program on the machine does.
@@ -28,13 +38,13 @@ impl SystemResolver {
 
 #[async_trait]
 impl Resolve for SystemResolver {
-    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+    async fn resolve(&self, name: &str, turn: Turn) -> io::Result<Vec<IpAddr>> {
         // Never closed.
         let permit = Arc::clone(&self.threads).acquire_owned().await.map_err(io::Error::other)?;
         let name = name.to_owned();
         let lookup = tokio::task::spawn_blocking(move || {
-            // A lookup cannot be called off: whoever gave up on it leaves it with its permit.
-            let _permit = permit;
+            // A lookup cannot be called off: whoever gave up on it leaves it with all of its permits.
+            let _permits = (permit, turn);
             Ok((name.as_str(), 0).to_socket_addrs()?.map(|address| address.ip()).collect())
         });
         lookup.await.map_err(io::Error::other)?

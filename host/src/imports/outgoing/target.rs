@@ -67,6 +67,13 @@ pub(super) enum Refusal {
     Requests(u32),
     #[error("{0} requests are under way, as many as the host allows at once")]
     AtOnce(usize),
+    #[error(
+        "{0} of the function's lookups of names are under way, as many as the host allows at once; one that is given up \
+         goes on until the system has answered it"
+    )]
+    FunctionLookups(usize),
+    #[error("{0} lookups of names are under way for the tenant's functions, as many as the host allows at once")]
+    TenantLookups(usize),
     #[error("{address} is {why}; an operator can allow its network (host.allowed_networks)")]
     Address { address: IpAddr, why: &'static str },
     #[error("it resolves to {address}, which is {why}; an operator can allow its network (host.allowed_networks)")]
@@ -85,6 +92,7 @@ impl Refusal {
             Self::Tunnel => Error::HttpRequestMethodInvalid,
             Self::NotAllowed | Self::Requests(_) => Error::HttpRequestDenied,
             Self::AtOnce(_) => Error::ConnectionLimitReached,
+            Self::FunctionLookups(_) | Self::TenantLookups(_) => Error::DnsTimeout,
             Self::Address { .. } | Self::Resolved { .. } => Error::DestinationIpProhibited,
             Self::RequestBytes(limit) => Error::HttpRequestBodySize(Some(limit.0)),
             Self::ResponseBytes(limit) => Error::HttpResponseBodySize(Some(limit.0)),

@@ -29,7 +29,7 @@ use wasmill_domain::{Digest, ExecutionId, LogSource, Manifest, TenantName, Times
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks as _};
 
 use crate::guest::CurrentExecution;
-use crate::imports::outgoing::{Network, Outgoing, Resolve};
+use crate::imports::outgoing::{LookupTurn, Network, Outgoing, Resolve};
 use crate::log::SharedLog;
 use crate::settings::OutgoingSettings;
 
@@ -164,7 +164,7 @@ impl Names {
 
 #[async_trait]
 impl Resolve for Names {
-    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+    async fn resolve(&self, name: &str, _: LookupTurn) -> io::Result<Vec<IpAddr>> {
         let mut asked = self.asked.lock().unwrap();
         let before = asked.iter().filter(|asked| *asked == name).count();
         asked.push(name.to_owned());
@@ -195,9 +195,14 @@ impl Function {
 
     /// Begins another attempt, which has so much time.
     pub(super) fn begin(&mut self, name: &str, sections: &str, time: Duration) {
+        self.begin_of(&TenantName::default(), name, sections, time);
+    }
+
+    /// The same of a tenant's function.
+    pub(super) fn begin_of(&mut self, tenant: &TenantName, name: &str, sections: &str, time: Duration) {
         let manifest = Manifest::from_toml(&format!("name = '{name}'\n{sections}")).unwrap();
         self.log.begin(64 << 10);
-        self.outgoing.begin(&manifest, Instant::now() + time, &execution(name), &self.log);
+        self.outgoing.begin(&manifest, Instant::now() + time, &execution(tenant, name), &self.log);
     }
 
     pub(super) async fn send(
@@ -245,10 +250,10 @@ pub(super) async fn read(response: Response<WasiBody>) -> Result<(StatusCode, St
     Ok((status, String::from_utf8(body.to_vec()).unwrap()))
 }
 
-fn execution(function: &str) -> CurrentExecution {
+fn execution(tenant: &TenantName, function: &str) -> CurrentExecution {
     CurrentExecution {
         id: ExecutionId::new(),
-        tenant: TenantName::default(),
+        tenant: tenant.clone(),
         function: function.parse().unwrap(),
         version: Digest::of(b""),
         attempt: 1,

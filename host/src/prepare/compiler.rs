@@ -1,0 +1,122 @@
+//! Where components are compiled, and what a compilation may take.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use wasmill_component::PreflightError;
+use wasmill_domain::units::ByteSize;
+
+use super::child::{Job, Refusal};
+use super::process;
+use super::turn::Turn;
+use crate::settings::{CompileSettings, EngineSettings};
+
+/// Where components are compiled. A component is whatever somebody deployed, and some that are valid take a compiler minutes and
+/// gigabytes: a process that serves everybody does not compile them itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Compiler {
+    /// In this process, without a limit: for tests and benchmarks, which know what they compile. The default, as only a
+    /// program knows how it is started as [`Compiler::Process`].
+    #[default]
+    InProcess,
+    /// In a process for each component, under the limits of [`CompileSettings`].
+    Process(CompilerProgram),
+}
+
+/// A program that calls [`compile`](crate::compile) with its last argument when it is started with these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompilerProgram {
+    /// The program's file.
+    pub path: PathBuf,
+    /// Its arguments, before the one that describes what is to be done.
+    pub arguments: Vec<OsString>,
+}
+
+impl CompilerProgram {
+    /// The program that runs now, started with `arguments`. It stays the same even if its file is replaced meanwhile.
+    pub fn this(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        Self { path: "/proc/self/exe".into(), arguments: arguments.into_iter().map(Into::into).collect() }
+    }
+}
+
+/// A compiler as an engine uses it.
+pub(super) struct Compiling {
+    compiler: Compiler,
+    settings: CompileSettings,
+    job: Job,
+    wasmtime: wasmtime::Engine,
+}
+
+impl Compiling {
+    /// For code that `wasmtime` loads, which was made with these settings, with a pool or without one.
+    pub(super) fn new(wasmtime: wasmtime::Engine, pooled: bool, settings: &EngineSettings) -> Self {
+        let job = Job::new(settings, pooled);
+        Self { compiler: settings.compile.compiler.clone(), settings: settings.compile.clone(), job, wasmtime }
+    }
+
+    /// Compiles an artifact to what `Component::deserialize` takes. The turn is over when nothing of the work goes on any more, even
+    /// where this is dropped before.
+    ///
+    /// # Errors
+    /// What is wrong with the artifact, or that it takes too much.
+    pub(super) async fn compile(&self, artifact: Bytes, turn: Turn) -> Result<Vec<u8>, PreflightError> {
+        match &self.compiler {
+            Compiler::InProcess => {
+                let wasmtime = self.wasmtime.clone();
+                let work = tokio::task::spawn_blocking(move || {
+                    let compiled = super::child::compile_with(&wasmtime, &artifact);
+                    drop(turn);
+                    compiled
+                });
+                let compiled = work.await;
+                let compiled =
+                    compiled.map_err(|e| PreflightError::Compile(format!("the compiler broke down: {e}")))?;
+                compiled.map_err(|refusal| self.refused(refusal))
+            }
+            Compiler::Process(program) => {
+                let end = process::run(program, &self.job, &self.settings, artifact, turn).await;
+                end.map_err(|failure| self.failed(failure))
+            }
+        }
+    }
+
+    fn refused(&self, refusal: Refusal) -> PreflightError {
+        match refusal {
+            Refusal::Component(error) => PreflightError::Component(error),
+            Refusal::Compile(message) => PreflightError::Compile(message),
+            Refusal::Memory => self.failed(process::Failure::Memory),
+            Refusal::Unprepared(message) => PreflightError::Unavailable(format!("the compiler's process: {message}")),
+        }
+    }
+
+    /// A failure in words for the one who deploys, with the key of the bound.
+    fn failed(&self, failure: process::Failure) -> PreflightError {
+        use process::Failure;
+
+        let CompileSettings { timeout, memory, output, .. } = self.settings;
+        PreflightError::TooCostly(match failure {
+            Failure::Refused(refusal) => return self.refused(refusal),
+            Failure::Start(error) => {
+                return PreflightError::Unavailable(format!("no process for the compiler can be started: {error}"));
+            }
+            Failure::Time => format!("compiling took longer than {} (engine.compile_timeout)", shown(timeout)),
+            Failure::Processor => format!(
+                "compiling took more processor time than {} on each of {} threads (engine.compile_timeout)",
+                shown(timeout),
+                self.settings.threads.max(1)
+            ),
+            Failure::Memory => {
+                format!("compiling needs more than {} of memory (engine.compile_memory)", ByteSize(memory))
+            }
+            Failure::Output => format!("its machine code is larger than {}", ByteSize(output)),
+            Failure::Killed => "the system killed its compilation, as it does where memory is short".to_owned(),
+            Failure::Broken(how) => format!("the compiler broke down over it ({how})"),
+        })
+    }
+}
+
+fn shown(time: Duration) -> String {
+    wasmill_domain::units::Span(time).to_string()
+}
