@@ -7,7 +7,7 @@ use http::StatusCode;
 use wasmill_component::{Inspection, inspect};
 use wasmill_domain::Digest;
 
-use crate::app::Shared;
+use crate::app::{Shared, to_its_end};
 use crate::auth::Caller;
 use crate::body::{self, media_type};
 use crate::documents::functions::ArtifactDocument;
@@ -31,7 +31,7 @@ const ACCEPTED: &[&str] = &["application/wasm", "application/octet-stream"];
         (status = 422, description = "Not WebAssembly, or damaged")))]
 pub(crate) async fn upload(
     State(app): State<Shared>,
-    _caller: Caller,
+    caller: Caller,
     request: Request,
 ) -> Result<(StatusCode, Json<ArtifactDocument>)> {
     let (parts, body) = request.into_parts();
@@ -39,12 +39,17 @@ pub(crate) async fn upload(
         return Err(Error::MediaType("send the .wasm with 'Content-Type: application/wasm'".into(), ACCEPTED));
     }
     let held = body::read(&app, &parts.headers, body, app.settings.max_artifact_bytes).await?;
-    let _room = app.admit_check().await?;
-    let inspection = inspect_artifact(held.bytes.clone()).await?;
-    let known = app.store.artifact(inspection.digest).await?.is_some();
-    if !known {
-        app.store.put_artifact(inspection.digest, held.bytes.clone()).await?;
-    }
+    let place = app.admit_artifact(&caller.tenant).await?;
+    let (known, inspection) = to_its_end(async move {
+        let _place = place;
+        let inspection = inspect_artifact(held.bytes.clone()).await?;
+        let known = app.store.artifact(inspection.digest).await?.is_some();
+        if !known {
+            app.store.put_artifact(inspection.digest, held.bytes.clone()).await?;
+        }
+        Ok((known, inspection))
+    })
+    .await?;
     let status = if known { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, Json(inspection.into())))
 }
@@ -59,16 +64,21 @@ pub(crate) async fn upload(
         (status = 404, description = "It is not here")))]
 pub(crate) async fn show(
     State(app): State<Shared>,
-    _caller: Caller,
+    caller: Caller,
     Segment(digest): Segment<Digest>,
 ) -> Result<Json<ArtifactDocument>> {
-    let _room = app.admit_check().await?;
-    let artifact = app.store.artifact(digest).await?;
-    let bytes = artifact.ok_or_else(|| Error::NotFound(format!("the artifact {digest} is not here")))?;
-    Ok(Json(inspect_artifact(bytes).await?.into()))
+    let place = app.admit_artifact(&caller.tenant).await?;
+    let inspection = to_its_end(async move {
+        let _place = place;
+        let artifact = app.store.artifact(digest).await?;
+        let bytes = artifact.ok_or_else(|| Error::NotFound(format!("the artifact {digest} is not here")))?;
+        inspect_artifact(bytes).await
+    });
+    Ok(Json(inspection.await?.into()))
 }
 
-/// Reads and validates an artifact, away from the threads that serve requests: it takes a second for the largest.
+/// Reads and validates an artifact, away from the threads that serve requests: it takes a second for the largest. Whoever asks
+/// must wait for the end: what goes on takes memory and a core.
 pub(crate) async fn inspect_artifact(bytes: Bytes) -> Result<Inspection> {
     let inspected = tokio::task::spawn_blocking(move || inspect(&bytes)).await;
     let inspected = inspected.map_err(|e| Error::Internal(format!("the inspection of an artifact: {e}")))?;

@@ -30,6 +30,9 @@ pub(crate) enum Error {
     /// The data does not satisfy a schema.
     #[error("{0}")]
     SchemaViolation(String, Vec<Fault>),
+    /// To find out whether the data satisfies a schema takes too much.
+    #[error("{}", .0.detail)]
+    CheckTooLong(Fault),
     /// No key, or one that does not exist.
     #[error("{0}")]
     Unauthenticated(&'static str),
@@ -110,6 +113,7 @@ impl Error {
             Self::BadRequest(_) | Self::BadDocument(_) => &problem::BAD_REQUEST,
             Self::InvalidEvent(_) => &problem::INVALID_EVENT,
             Self::SchemaViolation(..) => &problem::SCHEMA_VIOLATION,
+            Self::CheckTooLong(_) => &problem::CHECK_TOO_LONG,
             Self::Unauthenticated(_) => &problem::UNAUTHENTICATED,
             Self::NotSigned => &problem::NOT_SIGNED,
             Self::Forbidden(_) => &problem::FORBIDDEN,
@@ -153,9 +157,11 @@ impl Error {
             accepted: &[],
         };
         match self {
-            Self::BadDocument(fault) | Self::InvalidEvent(fault) | Self::Manifest(fault) | Self::Schema(fault) => {
-                problem.errors = vec![fault];
-            }
+            Self::BadDocument(fault)
+            | Self::InvalidEvent(fault)
+            | Self::CheckTooLong(fault)
+            | Self::Manifest(fault)
+            | Self::Schema(fault) => problem.errors = vec![fault],
             Self::SchemaViolation(_, faults) => problem.errors = faults,
             Self::UnknownType { pointer, known, .. } => {
                 let detail = "no function listens to this type";

@@ -8,11 +8,12 @@ use http::StatusCode;
 use wasmill_broker::QueueName;
 use wasmill_component::PreflightError;
 use wasmill_domain::manifest::Trigger;
+use wasmill_domain::registry::Replaced;
 use wasmill_domain::schema::Schema;
-use wasmill_domain::{Digest, FunctionDefinition, FunctionName, Manifest, TenantName, Timestamp, manifest};
+use wasmill_domain::{Digest, FunctionDefinition, FunctionName, Manifest, Registry, TenantName, Timestamp, manifest};
 use wasmill_store::{Change, Version};
 
-use crate::app::{App, Shared};
+use crate::app::{App, Shared, to_its_end};
 use crate::artifacts::inspect_artifact;
 use crate::auth::Caller;
 use crate::body;
@@ -122,9 +123,9 @@ pub(crate) async fn deploy(
     let (parts, body) = request.into_parts();
     let Deploy { manifest, digest } =
         body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?;
-    let mut manifest = read_manifest(manifest, &name).await?;
-    preflight(&app, digest, &mut manifest).await?;
     let tenant = caller.tenant;
+    let manifest = read_manifest(&app, &tenant, manifest, &name).await?;
+    let manifest = preflight(&app, &tenant, digest, manifest).await?;
     check_routes(&app, &tenant, &manifest)?;
     check_webhooks(&app, &tenant, &manifest).await?;
     secrets::check_granted(&app, &tenant, &manifest).await?;
@@ -217,26 +218,36 @@ fn unknown(name: &FunctionName) -> Error {
 }
 
 /// Reads a manifest and compiles its schemas.
-async fn read_manifest(document: serde_json::Value, name: &FunctionName) -> Result<Manifest> {
+async fn read_manifest(
+    app: &App,
+    tenant: &TenantName,
+    document: serde_json::Value,
+    name: &FunctionName,
+) -> Result<Manifest> {
     let manifest = Manifest::from_json(document)?;
     if manifest.name != *name {
         let detail = format!("the manifest's name is '{}', but the path says '{name}'", manifest.name);
         return Err(Error::Manifest(Fault::at("/manifest/name", detail)));
     }
+    if manifest.triggers.iter().all(|trigger| trigger.schema().is_none()) {
+        return Ok(manifest);
+    }
     // The patterns of a large schema take a while to compile.
-    let check = tokio::task::spawn_blocking(move || check_schemas(&manifest).map(|()| manifest));
-    check.await.unwrap_or_else(|e| Err(Error::Internal(format!("the check of a manifest: {e}"))))
+    let (registry, owner) = (app.registry.current(), tenant.clone());
+    app.compute(tenant, move || check_schemas(&registry, &owner, &manifest).map(|()| manifest)).await?
 }
 
-fn check_schemas(manifest: &Manifest) -> Result<()> {
-    for (i, trigger) in manifest.triggers.iter().enumerate() {
-        let Some(schema) = trigger.schema() else { continue };
-        Schema::compile(Arc::new(schema.clone())).map_err(|error| {
+fn check_schemas(registry: &Registry, tenant: &TenantName, manifest: &Manifest) -> Result<()> {
+    let schemas = manifest.triggers.iter().enumerate().filter_map(|(i, trigger)| Some((i, trigger.schema()?)));
+    for (i, schema) in schemas.clone() {
+        Schema::compile_within(Arc::new(schema.clone()), registry.schema_limits()).map_err(|error| {
             let pointer = format!("/manifest/trigger/{i}/schema{}", error.pointer);
             Error::Schema(Fault::at(pointer, format!("trigger[{i}].schema: {}", error.message)))
         })?;
     }
-    Ok(())
+    let schemas: Vec<_> = schemas.map(|(_, schema)| schema).collect();
+    let room = registry.check_room(tenant, &schemas, Replaced::Function(&manifest.name));
+    room.map_err(|error| Error::Schema(Fault::at("/manifest/trigger", error.message)))
 }
 
 /// Makes sure that no other function has a route of this manifest's, and no other tenant a host name.
@@ -274,17 +285,27 @@ async fn check_webhooks(app: &App, tenant: &TenantName, manifest: &Manifest) -> 
 }
 
 /// Makes sure that a host could run this version, and settles its kind.
-async fn preflight(app: &App, digest: Digest, manifest: &mut Manifest) -> Result<()> {
-    let _room = app.admit_check().await?;
+async fn preflight(app: &Shared, tenant: &TenantName, digest: Digest, manifest: Manifest) -> Result<Manifest> {
+    let place = app.admit_artifact(tenant).await?;
+    let app = Arc::clone(app);
+    to_its_end(async move {
+        let _place = place;
+        check_component(&app, digest, manifest).await
+    })
+    .await
+}
+
+async fn check_component(app: &App, digest: Digest, mut manifest: Manifest) -> Result<Manifest> {
     let artifact = app.store.artifact(digest).await?;
     let bytes = artifact.ok_or_else(|| {
         Error::Unprocessable(format!("the artifact {digest} is not here: upload it by POST /v1/artifacts first"))
     })?;
     let inspection = inspect_artifact(bytes.clone()).await?;
     let kind = inspection.kind(manifest.kind).and_then(|kind| inspection.require_imports().map(|()| kind));
-    let kind = kind.and_then(|kind| inspection.require_grants(manifest).map(|()| kind));
+    let kind = kind.and_then(|kind| inspection.require_grants(&manifest).map(|()| kind));
     manifest.kind = Some(kind.map_err(|error| Error::Component(error.to_string()))?);
-    app.preflight.check(digest, bytes, manifest).await.map_err(|error| match error {
+    let checked = app.preflight.check(digest, bytes, &manifest).await;
+    checked.map(|()| manifest).map_err(|error| match error {
         PreflightError::Unavailable(cause) => {
             tracing::warn!(cause, "a component could not be checked");
             Error::Unavailable("the component could not be checked now")

@@ -29,6 +29,7 @@ mod schemas;
 mod secrets;
 mod server;
 mod settings;
+mod shares;
 mod triggers;
 mod webhooks;
 

@@ -16,6 +16,7 @@ mod limits;
 mod openapi;
 mod outage;
 mod plain;
+mod schema_limits;
 mod schemas;
 mod secrets;
 mod tls;
