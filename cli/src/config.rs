@@ -2,6 +2,7 @@
 
 mod load;
 mod quotas;
+mod schemas;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use wasmill_store::{BucketQuota, MAX_BATCH_BYTES};
 
 pub(crate) use load::load;
 pub(crate) use quotas::Quotas;
+pub(crate) use schemas::Schemas;
 
 /// The longest that an operator may let a compilation take. A client that deploys waits for longer.
 pub(crate) const LONGEST_COMPILATION: Duration = Duration::from_secs(600);
@@ -34,6 +36,7 @@ pub(crate) struct Config {
     pub(crate) secrets: Secrets,
     pub(crate) keyvalue: Keyvalue,
     pub(crate) quotas: Quotas,
+    pub(crate) schemas: Schemas,
 }
 
 /// Where definitions and history are kept.
@@ -94,6 +97,13 @@ pub(crate) struct Gateway {
     pub(crate) max_batch_bytes: ByteSize,
     /// Ingest requests at work at the same time: 1 to 1,000,000.
     pub(crate) max_in_flight: usize,
+    /// Artifacts that are checked at the same time, of which one tenant may have half: 1 to 1,024.
+    pub(crate) max_checks: usize,
+    /// Threads that compile schemas and check by them what takes long, of which one tenant may have half: 1 to 1,024. Default:
+    /// one for each core, at least 2.
+    pub(crate) check_threads: Option<usize>,
+    /// Requests of one tenant that wait for either: 0 to 1,000,000.
+    pub(crate) max_queued_checks: usize,
     /// How long the broker may take to confirm before the database's outbox is used.
     pub(crate) publish_timeout: Span,
     /// How long requests may go on after SIGTERM.
@@ -260,6 +270,9 @@ impl Default for Gateway {
             max_event_bytes: ByteSize(1 << 20),
             max_batch_bytes: ByteSize(8 << 20),
             max_in_flight: 4_096,
+            max_checks: 4,
+            check_threads: None,
+            max_queued_checks: 256,
             publish_timeout: Span(Duration::from_secs(5)),
             grace: Span(Duration::from_secs(10)),
             max_connections: 8_192,
@@ -346,6 +359,11 @@ impl Config {
         let batch = 1 << 10..=1 << 30;
         within("gateway.max_batch_bytes", batch.contains(&gateway.max_batch_bytes.0), "1KiB to 1GiB")?;
         within("gateway.max_in_flight", (1..=1_000_000).contains(&gateway.max_in_flight), "1 to 1,000,000")?;
+        within("gateway.max_checks", (1..=1_024).contains(&gateway.max_checks), "1 to 1,024")?;
+        let threads = gateway.check_threads.is_none_or(|n| (1..=1_024).contains(&n));
+        within("gateway.check_threads", threads, "1 to 1,024")?;
+        within("gateway.max_queued_checks", gateway.max_queued_checks <= 1_000_000, "at most 1,000,000")?;
+        self.schemas.check()?;
         within("gateway.publish_timeout", !gateway.publish_timeout.0.is_zero(), "longer than nothing")?;
         self.check_connections()?;
         within("host.in_flight", (1..=4_096).contains(&self.host.in_flight), "1 to 4,096")?;

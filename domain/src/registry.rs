@@ -1,6 +1,9 @@
 //! What is defined, indexed for the way of an event: which functions a type reaches, and by which schemas it is
 //! checked.
 
+mod check;
+mod room;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -13,7 +16,11 @@ use crate::key::KeyDefinition;
 use crate::manifest::Trigger;
 use crate::names::{EventPattern, EventType, FunctionName, TenantName};
 use crate::routes::Routes;
-use crate::schema::{CompileError, Schema, Violation};
+use crate::schema::{LazySchema, SchemaLimits, TenantShare};
+
+pub(crate) use self::check::{Check, check_all, try_check_all};
+pub use self::check::{Refusal, Unchecked};
+pub use self::room::Replaced;
 
 /// One revision's definitions, indexed. Never changes: a new revision is a new registry.
 #[derive(Debug, Default)]
@@ -26,10 +33,12 @@ pub struct Registry {
     hosts: HashSet<String>,
     hostnames: Vec<HostnameDefinition>,
     grants: HostnameGrants,
+    limits: Arc<SchemaLimits>,
 }
 
 #[derive(Debug, Default)]
 struct Tenant {
+    share: Arc<TenantShare>,
     functions: HashMap<FunctionName, Arc<FunctionDefinition>>,
     exact: HashMap<EventType, Vec<Subscription>>,
     patterns: Vec<(EventPattern, Subscription)>,
@@ -40,16 +49,15 @@ struct Tenant {
 #[derive(Debug)]
 struct TypeSchema {
     definition: Arc<SchemaDefinition>,
-    compiled: Result<Arc<Schema>, CompileError>,
+    schema: Arc<LazySchema>,
 }
 
 /// A function that a type reaches.
 #[derive(Clone, Debug)]
-pub struct Subscription {
-    /// The function.
-    pub function: Arc<FunctionDefinition>,
+struct Subscription {
+    function: Arc<FunctionDefinition>,
     /// The schema of the trigger that matched.
-    pub schema: Option<Result<Arc<Schema>, CompileError>>,
+    schema: Option<Arc<LazySchema>>,
 }
 
 /// Where an event of some type goes.
@@ -60,76 +68,52 @@ pub struct Route {
     checks: Vec<Check>,
 }
 
-/// A schema that data must satisfy, and whose it is.
-#[derive(Clone, Debug)]
-pub(crate) struct Check {
-    pub(crate) owner: String,
-    pub(crate) schema: Result<Arc<Schema>, CompileError>,
-}
-
-impl Check {
-    pub(crate) fn check(&self, data: &Value) -> Result<(), Refusal> {
-        let violations = match &self.schema {
-            Ok(schema) => match schema.validate(data) {
-                Ok(()) => return Ok(()),
-                Err(violations) => violations,
-            },
-            // Checked when it was uploaded, so an older wasmill took it: refuse rather than let unchecked data in.
-            Err(broken) => vec![Violation {
-                pointer: String::new(),
-                message: format!("the schema cannot be used any more: {broken}"),
-                schema_pointer: broken.pointer.clone(),
-            }],
-        };
-        Err(Refusal { owner: self.owner.clone(), violations })
-    }
-}
-
-/// Why an event's data is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Whose schema it does not satisfy: "event type order.created" or "function order-total".
-    pub owner: String,
-    /// What is wrong with it; at least one.
-    pub violations: Vec<Violation>,
-}
-
 impl Registry {
-    /// Indexes `definitions`, taking over from `previous` every schema that has not changed, so that each is compiled
-    /// once.
+    /// A registry of nothing, whose successors compile schemas and check by them within these bounds.
+    pub fn new(limits: SchemaLimits) -> Self {
+        Self { limits: Arc::new(limits), ..Self::default() }
+    }
+
+    /// Indexes `definitions`, taking over from `previous` its bounds and every schema that has not changed, compiled or not.
+    /// Compiles none.
     pub fn build(definitions: Definitions, previous: &Self) -> Self {
-        let mut compiled = previous.compiled_schemas();
-        let mut compile = |source: &Value| -> Result<Arc<Schema>, CompileError> {
+        let limits = Arc::clone(&previous.limits);
+        let mut known = previous.known_schemas();
+        let mut schema_of = |share: &Arc<TenantShare>, tenant: &TenantName, source: &Value| {
             let digest = Digest::of(source.to_string().as_bytes());
-            if let Some(schema) = compiled.get(&digest) {
-                return Ok(Arc::clone(schema));
-            }
-            let schema = Arc::new(Schema::compile(Arc::new(source.clone()))?);
-            compiled.insert(digest, Arc::clone(&schema));
-            Ok(schema)
+            let make = || Arc::new(LazySchema::new(Arc::new(source.clone()), digest, Arc::clone(share)));
+            Arc::clone(known.entry((tenant.clone(), digest)).or_insert_with(make))
         };
         let mut tenants: HashMap<TenantName, Tenant> = HashMap::new();
         for function in definitions.functions {
             let function = Arc::new(function);
-            let tenant = tenants.entry(function.tenant.clone()).or_default();
+            let tenant = tenant_of(&mut tenants, &function.tenant, previous);
+            let share = Arc::clone(&tenant.share);
+            let mut schema_of = |source: &Value| schema_of(&share, &function.tenant, source);
             for trigger in function.manifest.triggers.iter().filter_map(Trigger::as_event) {
-                let schema = trigger.schema.as_ref().map(&mut compile);
+                let schema = trigger.schema.as_ref().map(&mut schema_of);
                 tenant.subscribe(&trigger.event, Subscription { function: Arc::clone(&function), schema });
             }
-            tenant.routes.add(&function, &mut compile);
+            tenant.routes.add(&function, &mut schema_of);
             tenant.functions.insert(function.name.clone(), function);
         }
-        for schema in definitions.schemas {
-            let compiled = compile(&schema.schema);
-            let tenant = tenants.entry(schema.tenant.clone()).or_default();
-            let event_type = schema.event_type.clone();
-            tenant.schemas.insert(event_type, TypeSchema { definition: Arc::new(schema), compiled });
+        for definition in definitions.schemas {
+            let tenant = tenant_of(&mut tenants, &definition.tenant, previous);
+            let schema = schema_of(&tenant.share, &definition.tenant, &definition.schema);
+            let event_type = definition.event_type.clone();
+            tenant.schemas.insert(event_type, TypeSchema { definition: Arc::new(definition), schema });
         }
         let hosts = tenants.values().flat_map(|tenant| tenant.routes.hosts()).map(str::to_owned).collect();
         let hostnames = definitions.hostnames;
         let grants = hostnames.iter().map(|granted| (granted.pattern.clone(), granted.tenant.clone())).collect();
         let keys = definitions.keys.into_iter().map(|key| (key.hash, key)).collect();
-        Self { revision: definitions.revision, tenants, keys, deleted: definitions.deleted, hosts, hostnames, grants }
+        let (revision, deleted) = (definitions.revision, definitions.deleted);
+        Self { revision, tenants, keys, deleted, hosts, hostnames, grants, limits }
+    }
+
+    /// The bounds of schemas.
+    pub fn schema_limits(&self) -> &Arc<SchemaLimits> {
+        &self.limits
     }
 
     /// The revision that is indexed.
@@ -249,16 +233,26 @@ impl Registry {
         Some(route)
     }
 
-    fn compiled_schemas(&self) -> HashMap<Digest, Arc<Schema>> {
-        let triggers = self.tenants.values().flat_map(|tenant| {
-            let exact = tenant.exact.values().flatten();
-            exact.chain(tenant.patterns.iter().map(|(_, s)| s)).filter_map(|s| s.schema.as_ref())
+    /// Every schema, by whose it is and by its text.
+    fn known_schemas(&self) -> HashMap<(TenantName, Digest), Arc<LazySchema>> {
+        let tenants = self.tenants.iter().flat_map(|(name, tenant)| {
+            tenant.schemas().map(|(_, schema)| ((name.clone(), schema.digest()), Arc::clone(schema)))
         });
-        let types = self.tenants.values().flat_map(|tenant| tenant.schemas.values().map(|schema| &schema.compiled));
-        let routes = self.tenants.values().flat_map(|tenant| tenant.routes.schemas());
-        let schemas = triggers.chain(types).filter_map(|schema| schema.as_ref().ok()).chain(routes);
-        schemas.map(|schema| (Digest::of(schema.source().to_string().as_bytes()), Arc::clone(schema))).collect()
+        tenants.collect()
     }
+}
+
+/// The tenant called `name`, made if it is not there yet.
+fn tenant_of<'a>(
+    tenants: &'a mut HashMap<TenantName, Tenant>,
+    name: &TenantName,
+    previous: &Registry,
+) -> &'a mut Tenant {
+    tenants.entry(name.clone()).or_insert_with(|| {
+        let known = previous.tenants.get(name).map(|tenant| Arc::clone(&tenant.share));
+        let share = known.unwrap_or_else(|| Arc::new(TenantShare::new(Arc::clone(&previous.limits))));
+        Tenant { share, ..Tenant::default() }
+    })
 }
 
 impl Tenant {
@@ -279,7 +273,7 @@ impl Tenant {
 impl Route {
     fn add_type_schema(&mut self, tenant: &Tenant, event_type: &EventType) {
         if let Some(schema) = tenant.schemas.get(event_type) {
-            self.checks.push(Check { owner: format!("event type {event_type}"), schema: schema.compiled.clone() });
+            self.checks.push(Check { owner: format!("event type {event_type}"), schema: Arc::clone(&schema.schema) });
         }
     }
 
@@ -288,8 +282,8 @@ impl Route {
             self.functions.push(Arc::clone(&subscription.function));
         }
         if let Some(schema) = &subscription.schema {
-            self.checks
-                .push(Check { owner: format!("function {}", subscription.function.name), schema: schema.clone() });
+            let owner = format!("function {}", subscription.function.name);
+            self.checks.push(Check { owner, schema: Arc::clone(schema) });
         }
     }
 
@@ -299,12 +293,25 @@ impl Route {
     }
 
     /// Checks an event's data against every schema on the way: the type's, and each matching trigger's. An event goes
-    /// to all of its functions or to none.
+    /// to all of its functions or to none. Takes a while at times: schemas are compiled when they are first needed.
     ///
     /// # Errors
     /// The first schema that is not satisfied, and why.
     pub fn check(&self, data: &Value) -> Result<(), Refusal> {
-        self.checks.iter().try_for_each(|check| check.check(data))
+        check_all(&self.checks, data, None)
+    }
+
+    /// The same in no more than `steps`, from which it takes off what it took.
+    ///
+    /// # Errors
+    /// The first schema that is not satisfied, and why.
+    pub fn check_within(&self, data: &Value, steps: &mut u64) -> Result<(), Refusal> {
+        check_all(&self.checks, data, Some(steps))
+    }
+
+    /// The same for threads that serve requests: `None` where a schema is not compiled yet, or the steps do not last.
+    pub fn try_check(&self, data: &Value, steps: &mut u64) -> Option<Result<(), Refusal>> {
+        try_check_all(&self.checks, data, steps)
     }
 }
 
@@ -316,7 +323,7 @@ mod tests {
     use crate::timestamp::Timestamp;
     use serde_json::json;
 
-    fn function(name: &str, triggers: &Value) -> FunctionDefinition {
+    pub(super) fn function(name: &str, triggers: &Value) -> FunctionDefinition {
         let manifest = Manifest::from_json(json!({"name": name, "trigger": triggers})).unwrap();
         FunctionDefinition {
             tenant: TenantName::default(),
@@ -328,7 +335,11 @@ mod tests {
         }
     }
 
-    fn registry(functions: Vec<FunctionDefinition>, schemas: Vec<SchemaDefinition>, previous: &Registry) -> Registry {
+    pub(super) fn registry(
+        functions: Vec<FunctionDefinition>,
+        schemas: Vec<SchemaDefinition>,
+        previous: &Registry,
+    ) -> Registry {
         Registry::build(Definitions { revision: Revision(1), functions, schemas, ..Definitions::default() }, previous)
     }
 
@@ -408,8 +419,27 @@ mod tests {
         let second = registry(vec![total(), function("new", &json!([{"event": "a"}]))], vec![], &first);
         let schema = |registry: &Registry| {
             let route = registry.route(&TenantName::default(), &"a".parse().unwrap());
-            Arc::clone(route.checks[0].schema.as_ref().unwrap())
+            Arc::clone(&route.checks[0].schema)
         };
-        assert!(Arc::ptr_eq(&schema(&first), &schema(&second)));
+        assert!(schema(&first).compiled().is_none(), "nothing is compiled before it is needed");
+        assert!(std::ptr::eq(schema(&first).compile().unwrap(), schema(&second).compile().unwrap()));
+    }
+
+    #[test]
+    fn what_is_not_compiled_is_not_checked_at_once() {
+        let total = function("total", &json!([{"event": "a", "schema": {"required": ["total"]}}]));
+        let registry = registry(vec![total], vec![], &Registry::default());
+        let route = registry.route(&TenantName::default(), &"a".parse().unwrap());
+        let (data, mut steps) = (json!({"total": 1}), 1_000);
+        assert_eq!(route.try_check(&data, &mut steps), None);
+        assert_eq!(route.check(&data), Ok(()));
+        assert_eq!(route.try_check(&data, &mut steps), Some(Ok(())));
+        assert!(steps < 1_000);
+        assert!(matches!(route.try_check(&json!({}), &mut steps), Some(Err(_))));
+        assert_eq!(route.try_check(&data, &mut 0), None);
+        let refusal = route.check_within(&data, &mut 0).unwrap_err();
+        assert_eq!((refusal.owner.as_str(), refusal.unchecked), ("function total", Some(Unchecked { is_first: true })));
+        assert!(refusal.violations[0].message.contains("schemas.max_check_steps"), "{refusal:?}");
+        assert_eq!(route.check_within(&data, &mut 0).unwrap_err().unchecked, Some(Unchecked { is_first: false }));
     }
 }

@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use crate::definition::FunctionDefinition;
 use crate::manifest::http::HttpTrigger;
-use crate::registry::{Check, Refusal};
-use crate::schema::{CompileError, Schema};
+use crate::registry::{Check, Refusal, check_all, try_check_all};
+use crate::schema::LazySchema;
 
 pub use claim::RouteClaim;
 pub(crate) use claim::repeated;
@@ -70,12 +70,17 @@ impl Route {
     /// # Errors
     /// What is wrong with it.
     pub fn check(&self, data: &Value) -> Result<(), Refusal> {
-        self.check.as_ref().map_or(Ok(()), |check| check.check(data))
+        check_all(self.check.as_slice(), data, None)
     }
 
-    /// The schema, if it can be used.
-    pub(crate) fn schema(&self) -> Option<&Arc<Schema>> {
-        self.check.as_ref()?.schema.as_ref().ok()
+    /// The same for threads that serve requests: `None` where the schema is not compiled yet, or the steps do not last.
+    pub fn try_check(&self, data: &Value, steps: &mut u64) -> Option<Result<(), Refusal>> {
+        try_check_all(self.check.as_slice(), data, steps)
+    }
+
+    /// The function and the schema.
+    fn schema(&self) -> Option<(&str, &Arc<LazySchema>)> {
+        Some((&self.function.name, &self.check.as_ref()?.schema))
     }
 
     /// Whether the trigger names the method, or every method.
@@ -92,7 +97,7 @@ impl Routes {
     pub(crate) fn add(
         &mut self,
         function: &Arc<FunctionDefinition>,
-        mut compile: impl FnMut(&Value) -> Result<Arc<Schema>, CompileError>,
+        mut schema_of: impl FnMut(&Value) -> Arc<LazySchema>,
     ) {
         for (place, trigger) in function.manifest.triggers.iter().enumerate() {
             let Some(trigger) = trigger.as_http() else { continue };
@@ -101,13 +106,13 @@ impl Routes {
                 Some(host) => self.hosts.entry(host.as_str().to_owned()).or_default(),
             };
             let owner = || format!("function {}", function.name);
-            let check = trigger.schema.as_ref().map(|schema| Check { owner: owner(), schema: compile(schema) });
+            let check = trigger.schema.as_ref().map(|schema| Check { owner: owner(), schema: schema_of(schema) });
             paths.0.entry(&trigger.http).push(Route { function: Arc::clone(function), trigger: place, check });
         }
     }
 
-    /// The schemas of all triggers.
-    pub(crate) fn schemas(&self) -> impl Iterator<Item = &Arc<Schema>> {
+    /// The schemas of all triggers, and the functions that have them.
+    pub(crate) fn schemas(&self) -> impl Iterator<Item = (&str, &Arc<LazySchema>)> {
         let routes = std::iter::once(&self.any_host).chain(self.hosts.values()).flat_map(|paths| paths.0.values());
         routes.flatten().filter_map(Route::schema)
     }
@@ -172,7 +177,9 @@ mod tests {
                 manifest: Arc::new(manifest),
                 deployed_at: Timestamp::now(),
             });
-            routes.add(&function, |schema| Schema::compile(Arc::new(schema.clone())).map(Arc::new));
+            routes.add(&function, |schema| {
+                Arc::new(LazySchema::new(Arc::new(schema.clone()), Digest::of(b""), Arc::default()))
+            });
         }
         routes
     }

@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::FramePublisher;
 use wasmill_component::Preflight;
-use wasmill_domain::Revision;
+use wasmill_domain::{Revision, TenantName};
 use wasmill_secrets::{Keyring, SecretSource};
 use wasmill_store::{RegistryWatch, Store};
 
@@ -15,6 +15,7 @@ use crate::GatewayParts;
 use crate::error::{Error, Result};
 use crate::rows::RowWriter;
 use crate::settings::GatewaySettings;
+use crate::shares::{Place, Shares};
 use crate::webhooks::Webhooks;
 
 /// How long a change may take to reach this gateway's own registry before the answer goes out without it.
@@ -37,8 +38,14 @@ pub(crate) struct App {
     ingest: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     body_bytes: Arc<Semaphore>,
-    checks: Arc<Semaphore>,
+    /// Artifacts in memory.
+    artifacts: Shares,
+    /// Threads that compile schemas and check by them.
+    threads: Shares,
 }
+
+/// Room for something, until the last clone is dropped. What goes on without the request keeps one.
+pub(crate) type Room = Arc<OwnedSemaphorePermit>;
 
 /// As the handlers get it.
 pub(crate) type Shared = Arc<App>;
@@ -47,13 +54,15 @@ impl App {
     pub(crate) fn new(parts: GatewayParts, shutdown: CancellationToken) -> Shared {
         let GatewayParts { store, registry, publisher, preflight, secrets, keyring, notes, tls: _, settings } = parts;
         let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
+        let shares = |places, full| Shares::new(places, settings.max_queued_checks, settings.body_timeout, full);
         Arc::new(Self {
+            artifacts: shares(settings.max_checks, "too many artifacts are being checked at once"),
+            threads: shares(settings.check_threads, "too much is being checked by schemas at once"),
             rows: RowWriter::start(Arc::clone(&store), &settings),
             webhooks: Webhooks::new(&settings),
             ingest: semaphore(settings.max_in_flight),
             waiting: semaphore(settings.max_waiting),
             body_bytes: semaphore(settings.max_in_flight_bytes),
-            checks: semaphore(settings.max_checks),
             store,
             registry,
             publisher,
@@ -66,29 +75,37 @@ impl App {
         })
     }
 
-    /// Room for one ingest request, until the permit is dropped.
-    pub(crate) fn admit(&self) -> Result<OwnedSemaphorePermit> {
+    /// Room for one ingest request.
+    pub(crate) fn admit(&self) -> Result<Room> {
         let permit = Arc::clone(&self.ingest).try_acquire_owned();
-        permit.map_err(|_| Error::Overloaded("too many events are being accepted at once"))
+        permit.map(Arc::new).map_err(|_| Error::Overloaded("too many events are being accepted at once"))
     }
 
-    /// Room for one synchronous invocation, until the permit is dropped.
-    pub(crate) fn admit_waiting(&self) -> Result<OwnedSemaphorePermit> {
+    /// Room for one synchronous invocation.
+    pub(crate) fn admit_waiting(&self) -> Result<Room> {
         let permit = Arc::clone(&self.waiting).try_acquire_owned();
-        permit.map_err(|_| Error::Overloaded("too many synchronous invocations are waiting at once"))
+        permit.map(Arc::new).map_err(|_| Error::Overloaded("too many synchronous invocations are waiting at once"))
     }
 
-    /// Room for a body of `bytes`, until the permit is dropped.
-    pub(crate) fn admit_bytes(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
+    /// Room for a body of `bytes`.
+    pub(crate) fn admit_bytes(&self, bytes: usize) -> Result<Room> {
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.body_bytes).try_acquire_many_owned(permits);
-        permit.map_err(|_| Error::Overloaded("the bodies of all requests together are too large"))
+        permit.map(Arc::new).map_err(|_| Error::Overloaded("the bodies of all requests together are too large"))
     }
 
-    /// Room for one artifact in memory, until the permit is dropped. Waits for it, within reason.
-    pub(crate) async fn admit_check(&self) -> Result<OwnedSemaphorePermit> {
-        let permit = tokio::time::timeout(self.settings.body_timeout, Arc::clone(&self.checks).acquire_owned()).await;
-        permit.ok().and_then(Result::ok).ok_or(Error::Overloaded("too many artifacts are being checked at once"))
+    /// Room for one of a tenant's artifacts in memory. Waits for it, within reason.
+    pub(crate) async fn admit_artifact(&self, tenant: &TenantName) -> Result<Place> {
+        self.artifacts.enter(tenant).await
+    }
+
+    /// Compiles a tenant's schemas, or checks by them, away from the threads that serve requests: [`Shares::run`].
+    pub(crate) async fn compute<T: Send + 'static>(
+        &self,
+        tenant: &TenantName,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        self.threads.run(tenant, work).await
     }
 
     /// Waits until this gateway's registry has a change that was made. The change stands even if that takes too long.
@@ -99,4 +116,9 @@ impl App {
             Err(_) => tracing::warn!(%revision, "a change is made but not yet in use here: it takes too long"),
         }
     }
+}
+
+/// Waits for work that goes on to its end even if nobody waits for it any more; so it must hold whatever room it takes.
+pub(crate) async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    tokio::spawn(work).await.unwrap_or_else(|e| Err(Error::Internal(format!("a task: {e}"))))
 }

@@ -7,7 +7,7 @@ use http::StatusCode;
 use wasmill_component::{Inspection, inspect};
 use wasmill_domain::Digest;
 
-use crate::app::Shared;
+use crate::app::{Shared, to_its_end};
 use crate::auth::Caller;
 use crate::body::{self, media_type};
 use crate::documents::functions::ArtifactDocument;
@@ -41,9 +41,14 @@ pub(crate) async fn upload(
         return Err(Error::MediaType("send the .wasm with 'Content-Type: application/wasm'".into(), ACCEPTED));
     }
     let held = body::read(&app, &parts.headers, body, app.settings.max_artifact_bytes).await?;
-    let _room = app.admit_check().await?;
-    let inspection = inspect_artifact(held.bytes.clone()).await?;
-    let new = app.store.put_artifact(&caller.tenant, inspection.digest, held.bytes.clone()).await?;
+    let place = app.admit_artifact(&caller.tenant).await?;
+    let (new, inspection) = to_its_end(async move {
+        let _place = place;
+        let inspection = inspect_artifact(held.bytes.clone()).await?;
+        let new = app.store.put_artifact(&caller.tenant, inspection.digest, held.bytes.clone()).await?;
+        Ok((new, inspection))
+    })
+    .await?;
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(inspection.into())))
 }
@@ -62,13 +67,18 @@ pub(crate) async fn show(
     caller: Caller,
     Segment(digest): Segment<Digest>,
 ) -> Result<Json<ArtifactDocument>> {
-    let _room = app.admit_check().await?;
-    let artifact = app.store.tenant_artifact(&caller.tenant, digest).await?;
-    let bytes = artifact.ok_or_else(|| Error::NotFound(format!("the artifact {digest} is not here")))?;
-    Ok(Json(inspect_artifact(bytes).await?.into()))
+    let place = app.admit_artifact(&caller.tenant).await?;
+    let inspection = to_its_end(async move {
+        let _place = place;
+        let artifact = app.store.tenant_artifact(&caller.tenant, digest).await?;
+        let bytes = artifact.ok_or_else(|| Error::NotFound(format!("the artifact {digest} is not here")))?;
+        inspect_artifact(bytes).await
+    });
+    Ok(Json(inspection.await?.into()))
 }
 
-/// Reads and validates an artifact, away from the threads that serve requests: it takes a second for the largest.
+/// Reads and validates an artifact, away from the threads that serve requests: it takes a second for the largest. Whoever asks
+/// must wait for the end: what goes on takes memory and a core.
 pub(crate) async fn inspect_artifact(bytes: Bytes) -> Result<Inspection> {
     let inspected = tokio::task::spawn_blocking(move || inspect(&bytes)).await;
     let inspected = inspected.map_err(|e| Error::Internal(format!("the inspection of an artifact: {e}")))?;

@@ -6,19 +6,19 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
-use tokio::sync::OwnedSemaphorePermit;
 use wasmill_domain::event::is_json_media_type;
 
-use crate::app::App;
+use crate::app::{App, Room};
 use crate::error::{Error, Result};
 use crate::problem::Fault;
 
 const JSON_ONLY: &[&str] = &["application/json"];
 
 /// A body, and its share of what all bodies may hold.
+#[derive(Clone)]
 pub(crate) struct Held {
     pub(crate) bytes: Bytes,
-    _share: OwnedSemaphorePermit,
+    _share: Room,
 }
 
 /// Reads a body of at most `limit` bytes.

@@ -30,6 +30,9 @@ pub(crate) enum Error {
     /// The data does not satisfy a schema.
     #[error("{0}")]
     SchemaViolation(String, Vec<Fault>),
+    /// To find out whether the data satisfies a schema takes too much.
+    #[error("{}", .0.detail)]
+    CheckTooLong(Fault),
     /// No key, or one that does not exist.
     #[error("{0}")]
     Unauthenticated(&'static str),
@@ -113,6 +116,7 @@ impl Error {
             Self::BadRequest(_) | Self::BadDocument(_) => &problem::BAD_REQUEST,
             Self::InvalidEvent(_) => &problem::INVALID_EVENT,
             Self::SchemaViolation(..) => &problem::SCHEMA_VIOLATION,
+            Self::CheckTooLong(_) => &problem::CHECK_TOO_LONG,
             Self::Unauthenticated(_) => &problem::UNAUTHENTICATED,
             Self::NotSigned => &problem::NOT_SIGNED,
             Self::Forbidden(_) => &problem::FORBIDDEN,
@@ -158,9 +162,11 @@ impl Error {
             accepted: &[],
         };
         match self {
-            Self::BadDocument(fault) | Self::InvalidEvent(fault) | Self::Manifest(fault) | Self::Schema(fault) => {
-                problem.errors = vec![fault];
-            }
+            Self::BadDocument(fault)
+            | Self::InvalidEvent(fault)
+            | Self::CheckTooLong(fault)
+            | Self::Manifest(fault)
+            | Self::Schema(fault) => problem.errors = vec![fault],
             Self::SchemaViolation(_, faults) => problem.errors = faults,
             Self::QuotaExceeded(quota, _) => problem.quota = Some(quota),
             Self::UnknownType { pointer, known, .. } => {

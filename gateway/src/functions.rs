@@ -9,12 +9,13 @@ use bytes::Bytes;
 use http::StatusCode;
 use wasmill_broker::QueueName;
 use wasmill_component::{Artifact, PreflightError};
-use wasmill_domain::manifest::{Kind, Trigger};
+use wasmill_domain::manifest::Trigger;
+use wasmill_domain::registry::Replaced;
 use wasmill_domain::schema::Schema;
-use wasmill_domain::{Digest, FunctionDefinition, FunctionName, Manifest, TenantName, Timestamp, manifest};
+use wasmill_domain::{Digest, FunctionDefinition, FunctionName, Manifest, Registry, TenantName, Timestamp, manifest};
 use wasmill_store::{Change, Store, Version};
 
-use crate::app::{App, Shared};
+use crate::app::{App, Shared, to_its_end};
 use crate::artifacts::inspect_artifact;
 use crate::auth::Caller;
 use crate::body;
@@ -126,9 +127,9 @@ pub(crate) async fn deploy(
     let (parts, body) = request.into_parts();
     let Deploy { manifest, digest } =
         body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?;
-    let mut manifest = read_manifest(manifest, &name).await?;
     let tenant = caller.tenant;
-    check(&app, &tenant, digest, &mut manifest).await?;
+    let manifest = read_manifest(manifest, &name)?;
+    let manifest = check(&app, &tenant, digest, manifest).await?;
     // Before anybody can route events to it. A broker that is away is no obstacle: whoever publishes or consumes
     // declares too.
     if let Err(error) = app.publisher.broker().declare(&QueueName::of_function(&tenant, &name)).await {
@@ -223,53 +224,60 @@ fn unknown(name: &FunctionName) -> Error {
     Error::NotFound(format!("there is no function '{name}'"))
 }
 
-/// Reads a manifest and compiles its schemas.
-async fn read_manifest(document: serde_json::Value, name: &FunctionName) -> Result<Manifest> {
+/// Reads a manifest.
+fn read_manifest(document: serde_json::Value, name: &FunctionName) -> Result<Manifest> {
     let manifest = Manifest::from_json(document)?;
     if manifest.name != *name {
         let detail = format!("the manifest's name is '{}', but the path says '{name}'", manifest.name);
         return Err(Error::Manifest(Fault::at("/manifest/name", detail)));
     }
-    checked_schemas(manifest).await
+    Ok(manifest)
 }
 
-/// Makes sure that a manifest's schemas compile.
-async fn checked_schemas(manifest: Manifest) -> Result<Manifest> {
+/// Makes sure that a manifest's schemas compile, and that the tenant has room for them.
+async fn compile_schemas(app: &App, tenant: &TenantName, manifest: Manifest) -> Result<Manifest> {
+    if manifest.triggers.iter().all(|trigger| trigger.schema().is_none()) {
+        return Ok(manifest);
+    }
     // The patterns of a large schema take a while to compile.
-    let check = tokio::task::spawn_blocking(move || check_schemas(&manifest).map(|()| manifest));
-    check.await.unwrap_or_else(|e| Err(Error::Internal(format!("the check of a manifest: {e}"))))
+    let (registry, owner) = (app.registry.current(), tenant.clone());
+    app.compute(tenant, move || check_schemas(&registry, &owner, &manifest).map(|()| manifest)).await?
 }
 
-fn check_schemas(manifest: &Manifest) -> Result<()> {
-    for (i, trigger) in manifest.triggers.iter().enumerate() {
-        let Some(schema) = trigger.schema() else { continue };
-        Schema::compile(Arc::new(schema.clone())).map_err(|error| {
+fn check_schemas(registry: &Registry, tenant: &TenantName, manifest: &Manifest) -> Result<()> {
+    let schemas = manifest.triggers.iter().enumerate().filter_map(|(i, trigger)| Some((i, trigger.schema()?)));
+    for (i, schema) in schemas.clone() {
+        Schema::compile_within(Arc::new(schema.clone()), registry.schema_limits()).map_err(|error| {
             let pointer = format!("/manifest/trigger/{i}/schema{}", error.pointer);
             Error::Schema(Fault::at(pointer, format!("trigger[{i}].schema: {}", error.message)))
         })?;
     }
-    Ok(())
+    let schemas: Vec<_> = schemas.map(|(_, schema)| schema).collect();
+    let room = registry.check_room(tenant, &schemas, Replaced::Function(&manifest.name));
+    room.map_err(|error| Error::Schema(Fault::at("/manifest/trigger", error.message)))
 }
 
-/// Makes sure that a version can run and has what it names. Its routes and host names are claimed by the store.
-async fn check(app: &App, tenant: &TenantName, digest: Digest, manifest: &mut Manifest) -> Result<()> {
-    preflight(app, tenant, digest, manifest).await?;
-    check_webhooks(app, tenant, manifest).await?;
-    secrets::check_granted(app, tenant, manifest).await
+/// Makes sure that a version can run and has what it names, and settles its kind. Its routes and host names are claimed by the
+/// store.
+async fn check(app: &Shared, tenant: &TenantName, digest: Digest, manifest: Manifest) -> Result<Manifest> {
+    let manifest = compile_schemas(app, tenant, manifest).await?;
+    let manifest = preflight(app, tenant, digest, manifest).await?;
+    check_webhooks(app, tenant, &manifest).await?;
+    secrets::check_granted(app, tenant, &manifest).await?;
+    Ok(manifest)
 }
 
 /// Makes sure that the version that a rollback goes to could be deployed now, and gives its number. Where there is none, the
 /// store says so.
-async fn check_target(app: &App, tenant: &TenantName, name: &FunctionName, to: Option<u32>) -> Result<Option<u32>> {
+async fn check_target(app: &Shared, tenant: &TenantName, name: &FunctionName, to: Option<u32>) -> Result<Option<u32>> {
     let versions = app.store.versions(tenant, name).await?;
     let current = versions.iter().find(|version| version.current).map_or(0, |version| version.number);
     let target = versions.into_iter().find(|version| match to {
         Some(to) => version.number == to,
         None => version.number < current,
     });
-    let Some(Version { number, digest, mut manifest, .. }) = target else { return Ok(to) };
-    manifest = checked_schemas(manifest).await?;
-    check(app, tenant, digest, &mut manifest).await?;
+    let Some(Version { number, digest, manifest, .. }) = target else { return Ok(to) };
+    check(app, tenant, digest, manifest).await?;
     Ok(Some(number))
 }
 
@@ -307,11 +315,18 @@ impl Artifact for Stored<'_> {
 }
 
 /// Makes sure that a host could run this version, and settles its kind.
-async fn preflight(app: &App, tenant: &TenantName, digest: Digest, manifest: &mut Manifest) -> Result<()> {
-    manifest.kind = Some(kind(app, tenant, digest, manifest).await?);
+async fn preflight(app: &Shared, tenant: &TenantName, digest: Digest, manifest: Manifest) -> Result<Manifest> {
+    let place = app.admit_artifact(tenant).await?;
+    let (reader, owner) = (Arc::clone(app), tenant.clone());
+    let manifest = to_its_end(async move {
+        let _place = place;
+        with_kind(&reader, &owner, digest, manifest).await
+    })
+    .await?;
     // Compiling may take long: whoever compiles gives turns to tenants, and room in memory to those whose turn it is.
     let artifact = Stored { store: &*app.store, tenant, digest };
-    app.preflight.check(tenant, digest, &artifact, manifest).await.map_err(|error| match error {
+    let checked = app.preflight.check(tenant, digest, &artifact, &manifest).await;
+    checked.map(|()| manifest).map_err(|error| match error {
         PreflightError::Unavailable(cause) => {
             tracing::warn!(cause, "a component could not be checked");
             Error::Unavailable("the component could not be checked now")
@@ -321,15 +336,15 @@ async fn preflight(app: &App, tenant: &TenantName, digest: Digest, manifest: &mu
     })
 }
 
-/// What the component would be run as, told by reading it.
-async fn kind(app: &App, tenant: &TenantName, digest: Digest, manifest: &Manifest) -> Result<Kind> {
-    let _room = app.admit_check().await?;
+/// The manifest with what the component would be run as, told by reading it.
+async fn with_kind(app: &App, tenant: &TenantName, digest: Digest, mut manifest: Manifest) -> Result<Manifest> {
     let artifact = app.store.tenant_artifact(tenant, digest).await?;
     let bytes = artifact.ok_or_else(|| {
         Error::Unprocessable(format!("the artifact {digest} is not here: upload it by POST /v1/artifacts first"))
     })?;
     let inspection = inspect_artifact(bytes).await?;
     let kind = inspection.kind(manifest.kind).and_then(|kind| inspection.require_imports().map(|()| kind));
-    let kind = kind.and_then(|kind| inspection.require_grants(manifest).map(|()| kind));
-    kind.map_err(|error| Error::Component(error.to_string()))
+    let kind = kind.and_then(|kind| inspection.require_grants(&manifest).map(|()| kind));
+    manifest.kind = Some(kind.map_err(|error| Error::Component(error.to_string()))?);
+    Ok(manifest)
 }

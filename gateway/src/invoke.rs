@@ -14,7 +14,7 @@ use wasmill_domain::manifest::Trigger;
 use wasmill_domain::{Dispatch, EventType, FunctionDefinition, FunctionName};
 use wasmill_store::{ExecutionDetail, Publication};
 
-use crate::app::{App, Shared};
+use crate::app::{App, Room, Shared};
 use crate::auth::Caller;
 use crate::body::{self, Held, media_type};
 use crate::documents::executions::{ExecutionDocument, just_accepted};
@@ -59,6 +59,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
         (status = 404, description = "No such function"),
         (status = 413, description = "The body is too large"),
         (status = 415, description = "Nothing says what the body is, or a schema needs it to be JSON"),
+        (status = 422, description = "To check the data against a schema takes too many steps"),
         (status = 429, description = "The function's queue is full")))]
 pub(crate) async fn invoke(
     State(app): State<Shared>,
@@ -72,10 +73,10 @@ pub(crate) async fn invoke(
         return Err(Error::BadRequest("'wait' must be at most 15m".into()));
     }
     let deadline = Instant::now() + wait;
-    let _room = app.admit_waiting()?;
+    let room = app.admit_waiting()?;
     let function = caller.registry.function(&caller.tenant, &name);
     let function = Arc::clone(function.ok_or_else(|| Error::NotFound(format!("there is no function '{name}'")))?);
-    let (dispatch, _share) = event_of(&app, caller, &function, query.event_type, request).await?;
+    let (dispatch, _share) = event_of(&app, caller, &function, query.event_type, request, &room).await?;
     let reply = publish(&app, &dispatch).await?;
     let location = format!("/v1/executions/{}", dispatch.execution);
     Ok(match end_of(&app, &dispatch, reply, deadline).await {
@@ -95,6 +96,7 @@ async fn event_of(
     function: &FunctionDefinition,
     wanted: Option<EventType>,
     request: Request,
+    room: &Room,
 ) -> Result<(Dispatch, Held)> {
     let (parts, body) = request.into_parts();
     let form = form_of(&parts.headers, function, wanted.as_ref())?;
@@ -105,12 +107,13 @@ async fn event_of(
         registry: caller.registry,
         form,
         headers: parts.headers,
-        body: held.bytes.clone(),
+        body: held.clone(),
+        _room: Arc::clone(room),
         function: Some(function.name.clone()),
         max_event_bytes: app.settings.max_event_bytes,
         max_batch_events: 1,
     };
-    let events: Vec<Checked> = incoming.check().await?;
+    let events: Vec<Checked> = incoming.check(app).await?;
     let dispatch = events.iter().flat_map(|event| event.mint(&tenant)).next();
     // One event to one function is one execution.
     let dispatch = dispatch.ok_or_else(|| Error::Internal("an event to one function led to no execution".into()))?;

@@ -30,6 +30,7 @@ mod schemas;
 mod secrets;
 mod server;
 mod settings;
+mod shares;
 mod triggers;
 mod webhooks;
 

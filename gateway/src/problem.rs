@@ -51,6 +51,11 @@ kinds! {
         "The event's data does not satisfy the JSON Schema of its type or of a function that it reaches. Each of \
          `errors` has the JSON pointer of the value (`pointer`), whose schema it is (`schema`) and the rule in it \
          (`schema_pointer`). Nothing of the request was accepted.";
+    CHECK_TOO_LONG = "check-too-long", UNPROCESSABLE_ENTITY, "Checking takes too long",
+        "To find out whether the data satisfies the JSON Schema of the event's type or of a function takes more steps than are \
+         allowed (schemas.max_check_steps). `errors` says whose schema it is. Send less data at a time, or have the schema \
+         simplified: alternatives within alternatives, and references that lead to each other, multiply. Nothing of the request \
+         was accepted.";
     UNAUTHENTICATED = "unauthenticated", UNAUTHORIZED, "API key needed",
         "Send `Authorization: Bearer wm_…` with a key that exists.";
     NOT_SIGNED = "not-signed", UNAUTHORIZED, "Signature needed",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Request, State};
 use http::StatusCode;
+use wasmill_domain::registry::Replaced;
 use wasmill_domain::schema::{MAX_BYTES, Schema};
 use wasmill_domain::{EventType, Timestamp};
 use wasmill_store::Change;
@@ -65,12 +66,15 @@ pub(crate) async fn put(
     let (parts, body) = request.into_parts();
     let schema: serde_json::Value = body::document(&app, &parts.headers, body, MAX_BYTES).await?;
     let source = Arc::new(schema);
-    let compiled = Arc::clone(&source);
-    // The patterns of a large schema take a while to compile.
-    let compiled = tokio::task::spawn_blocking(move || Schema::compile(compiled).map(|_| ())).await;
-    let compiled = compiled.map_err(|e| Error::Internal(format!("the compilation of a schema: {e}")))?;
-    compiled.map_err(|error| Error::Schema(Fault::at(error.pointer, error.message)))?;
     let tenant = caller.tenant;
+    // The patterns of a large schema take a while to compile.
+    let (registry, new) = (app.registry.current(), (tenant.clone(), event_type.clone(), Arc::clone(&source)));
+    let checked = app.compute(&tenant, move || {
+        let (tenant, event_type, source) = new;
+        Schema::compile_within(Arc::clone(&source), registry.schema_limits())?;
+        registry.check_room(&tenant, &[&source], Replaced::Type(event_type.as_str()))
+    });
+    checked.await?.map_err(|error| Error::Schema(Fault::at(error.pointer, error.message)))?;
     let (event_type, schema) = (event_type, Arc::unwrap_or_clone(source));
     let change =
         Change::PutSchema { tenant: tenant.clone(), event_type: event_type.clone(), schema, at: Timestamp::now() };

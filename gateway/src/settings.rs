@@ -41,9 +41,15 @@ pub struct GatewaySettings {
     pub max_in_flight_bytes: usize,
     /// Synchronous invocations that wait at the same time; further ones get 503. Default: 1,024.
     pub max_waiting: usize,
-    /// Artifacts held in memory to be checked at the same time; further uploads and deploys wait for their turn, and get 503
-    /// after `body_timeout`. Default: 4.
+    /// Artifacts held in memory to be checked at the same time, of which one tenant may have half; further uploads and deploys
+    /// wait for their turn, and get 503 after `body_timeout`. Default: 4.
     pub max_checks: usize,
+    /// Threads that compile schemas and check data where that may take long, of which one tenant may have half; further
+    /// requests wait for their turn, and get 503 after `body_timeout`. Default: one for each core, at least 2.
+    pub check_threads: usize,
+    /// Requests of one tenant that wait for a check of its artifacts, and as many that wait for a thread that checks; further
+    /// ones get 503. Default: 256.
+    pub max_queued_checks: usize,
     /// Deliveries of webhooks that are remembered, so that none is run twice; beyond that the oldest is forgotten. Default: 65,536.
     pub max_deliveries: usize,
     /// Executions of one request that are published at the same time. Default: 256, which fills four frames.
@@ -126,6 +132,8 @@ impl Default for GatewaySettings {
             max_in_flight_bytes: 256 << 20,
             max_waiting: 1_024,
             max_checks: 4,
+            check_threads: std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2)),
+            max_queued_checks: 256,
             max_deliveries: 65_536,
             publish_concurrency: 256,
             publish_timeout: Duration::from_secs(10),

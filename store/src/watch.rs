@@ -42,7 +42,16 @@ impl RegistryWatch {
     /// # Errors
     /// Where the definitions cannot be loaded the first time.
     pub async fn start(store: Arc<dyn Store>, interval: Duration) -> Result<Self> {
-        let shared = Arc::new(Shared { store, registry: watch::Sender::new(Arc::default()), building: Mutex::new(()) });
+        Self::start_from(Registry::default(), store, interval).await
+    }
+
+    /// The same with bounds of schemas other than the default: those of `first`, a registry of nothing.
+    ///
+    /// # Errors
+    /// Where the definitions cannot be loaded the first time.
+    pub async fn start_from(first: Registry, store: Arc<dyn Store>, interval: Duration) -> Result<Self> {
+        let registry = watch::Sender::new(Arc::new(first));
+        let shared = Arc::new(Shared { store, registry, building: Mutex::new(()) });
         shared.refresh().await?;
         let (alive, ended) = mpsc::channel(1);
         tokio::spawn(follow(Arc::clone(&shared), interval, ended));

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::rabbitmq::{QueueKind, RabbitBroker, RabbitSettings};
 use wasmill_broker::{Broker, FramePublisher, PublisherSettings};
-use wasmill_domain::ApiKey;
+use wasmill_domain::{ApiKey, Registry};
 use wasmill_gateway::{GatewayParts, GatewaySettings, Part, Readiness};
 use wasmill_host::{CompileSettings, Engine, EngineSettings, HostParts, HostSettings, HostStatus, OutgoingSettings};
 use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
@@ -51,7 +51,7 @@ impl Pool {
         let keyring = secrets::keyring(key_file)?;
         let opening = async {
             let store = patiently("the database", || open_store(&config)).await?;
-            let registry = patiently("the definitions", || watch(&store)).await?;
+            let registry = patiently("the definitions", || watch(&config, &store)).await?;
             anyhow::Ok((store, registry))
         };
         let (store, registry) = tokio::select! {
@@ -78,11 +78,15 @@ impl Pool {
         let names = ["gateway.tls.certificate", "gateway.tls.key"];
         let tls = tls::load(certificate.as_deref(), key.as_deref(), names)?;
         let listener = listen("gateway.listen", gateway.listen).await?;
+        let defaults = GatewaySettings::default();
         let settings = GatewaySettings {
             require_key: !gateway.listen.ip().is_loopback(),
             max_event_bytes: gateway.max_event_bytes.as_usize(),
             max_batch_bytes: gateway.max_batch_bytes.as_usize(),
             max_in_flight: gateway.max_in_flight,
+            max_checks: gateway.max_checks,
+            check_threads: gateway.check_threads.unwrap_or(defaults.check_threads),
+            max_queued_checks: gateway.max_queued_checks,
             // Longer than the broker's own, which knows whether the event may have been taken.
             publish_timeout: gateway.publish_timeout.0 * 2,
             drain_timeout: gateway.grace.0,
@@ -95,7 +99,7 @@ impl Pool {
             max_streams: gateway.max_streams,
             header_timeout: gateway.header_timeout.0,
             idle_timeout: gateway.idle_timeout.0,
-            ..GatewaySettings::default()
+            ..defaults
         };
         if settings.require_key && !self.registry.current().has_keys() {
             tracing::warn!("there is no API key, so every request is refused: `wasmill migrate --first-key` makes one");
@@ -253,8 +257,9 @@ pub(super) fn postgres_settings(config: &Config) -> PostgresSettings {
     }
 }
 
-async fn watch(store: &PostgresStore) -> Result<RegistryWatch, StoreError> {
-    RegistryWatch::start(Arc::new(store.clone()), REGISTRY_INTERVAL).await
+async fn watch(config: &Config, store: &PostgresStore) -> Result<RegistryWatch, StoreError> {
+    let first = Registry::new(config.schemas.limits());
+    RegistryWatch::start_from(first, Arc::new(store.clone()), REGISTRY_INTERVAL).await
 }
 
 pub(super) fn rabbit_settings(config: &Config, role: &str) -> RabbitSettings {

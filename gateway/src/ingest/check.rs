@@ -2,25 +2,30 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use wasmill_domain::event::{Attribute, Event};
 use wasmill_domain::registry::{Refusal, Route};
+use wasmill_domain::schema::Violation;
 use wasmill_domain::{EventType, FunctionName, Registry, TenantName, TraceContext};
 
 use super::accept::Checked;
 use super::cloudevents::{self, Mode};
 use super::plain;
-use crate::body::not_json;
+use crate::app::{App, Room};
+use crate::body::{Held, not_json};
 use crate::error::{Error, MAX_LISTED_TYPES, Result};
 use crate::problem::Fault;
 
 const JSON_ONLY: &[&str] = &["application/json"];
 
 /// Bodies up to this length are checked where they arrive; the check of a longer one would hold up other requests.
-const INLINE_BYTES: usize = 64 << 10;
+pub(crate) const INLINE_BYTES: usize = 64 << 10;
+
+/// The steps that a check may take where the request arrives, well below a millisecond. One that takes more begins again on a
+/// thread where it holds up nobody else.
+pub(crate) const INLINE_STEPS: u64 = 20_000;
 
 /// How a request carries its events.
 #[derive(Clone, Debug)]
@@ -37,13 +42,36 @@ pub(crate) struct Incoming {
     pub(crate) registry: Arc<Registry>,
     pub(crate) form: Form,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
+    pub(crate) body: Held,
+    /// The request's room, kept as long as it is worked on.
+    pub(crate) _room: Room,
     /// The one function that gets the event; `None` for those that subscribe to it.
     pub(crate) function: Option<FunctionName>,
     /// The longest single event.
     pub(crate) max_event_bytes: usize,
     /// The most events in a batch.
     pub(crate) max_batch_events: usize,
+}
+
+/// How much may be done.
+enum Effort {
+    /// So many steps more, and no schema is compiled.
+    Inline(u64),
+    /// So many steps more.
+    Full(u64),
+}
+
+/// Why a check has no result.
+enum Halt {
+    Refused(Error),
+    /// It takes more than may be done inline.
+    TooMuch,
+}
+
+impl From<Error> for Halt {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
 }
 
 /// Where an event's parts stand in the request.
@@ -59,35 +87,47 @@ impl Incoming {
     ///
     /// # Errors
     /// The first event that is not valid, or goes nowhere.
-    pub(crate) async fn check(self) -> Result<Vec<Checked>> {
-        if self.body.len() <= INLINE_BYTES {
-            return self.check_now();
+    pub(crate) async fn check(self, app: &App) -> Result<Vec<Checked>> {
+        let steps = self.registry.schema_limits().max_check_steps;
+        if self.body.bytes.len() <= INLINE_BYTES {
+            match self.check_now(&mut Effort::Inline(INLINE_STEPS.min(steps))) {
+                Err(Halt::TooMuch) => {}
+                Err(Halt::Refused(error)) => return Err(error),
+                Ok(checked) => return Ok(checked),
+            }
         }
-        let check = tokio::task::spawn_blocking(move || self.check_now());
-        check.await.unwrap_or_else(|e| Err(Error::Internal(format!("the check of an event: {e}"))))
+        let tenant = self.tenant.clone();
+        match app.compute(&tenant, move || self.check_now(&mut Effort::Full(steps))).await? {
+            Ok(checked) => Ok(checked),
+            Err(Halt::Refused(error)) => Err(error),
+            Err(Halt::TooMuch) => Err(Error::Internal("a check that may take its time took too much".into())),
+        }
     }
 
-    fn check_now(mut self) -> Result<Vec<Checked>> {
-        let body = std::mem::take(&mut self.body);
+    fn check_now(&self, effort: &mut Effort) -> Result<Vec<Checked>, Halt> {
+        let body = self.body.bytes.clone();
         let event = match &self.form {
             Form::Plain(event_type) => plain::read(event_type.clone(), &self.headers, body)?,
             Form::CloudEvents(Mode::Binary) => cloudevents::read_binary(&self.headers, body)?,
             Form::CloudEvents(Mode::Structured) => {
                 let event = cloudevents::read_structured(&body)?;
-                return Ok(vec![self.check_event(event, &Place::Document(String::new()))?]);
+                return Ok(vec![self.check_event(event, &Place::Document(String::new()), effort)?]);
             }
             Form::CloudEvents(Mode::Batch) => {
                 let events = cloudevents::read_batch(&body, self.max_batch_events)?.into_iter().enumerate();
-                return events.map(|(i, event)| self.check_event(event, &Place::Document(format!("/{i}")))).collect();
+                let place = |i: usize| Place::Document(format!("/{i}"));
+                return events.map(|(i, event)| self.check_event(event, &place(i), effort)).collect();
             }
         };
-        Ok(vec![self.check_event(event, &Place::Body)?])
+        Ok(vec![self.check_event(event, &Place::Body, effort)?])
     }
 
-    fn check_event(&self, event: Event, place: &Place) -> Result<Checked> {
+    fn check_event(&self, event: Event, place: &Place, effort: &mut Effort) -> Result<Checked, Halt> {
         if event.data.as_ref().is_some_and(|data| data.len() > self.max_event_bytes) {
             let limit = self.max_event_bytes;
-            return Err(Error::TooLarge(format!("the data of event '{}' is longer than {limit} bytes", event.id)));
+            return Err(
+                Error::TooLarge(format!("the data of event '{}' is longer than {limit} bytes", event.id)).into()
+            );
         }
         let route = match &self.function {
             Some(name) => self
@@ -97,11 +137,30 @@ impl Incoming {
             None => self.registry.route(&self.tenant, &event.event_type),
         };
         if route.functions.is_empty() {
-            return Err(self.unknown_type(&event, place));
+            return Err(self.unknown_type(&event, place).into());
         }
-        check_data(&event, &route, place)?;
+        self.check_data(&event, &route, place, effort)?;
         let trace = self.trace_of(&event);
         Ok(Checked { event: Arc::new(event), functions: route.functions, revision: self.registry.revision(), trace })
+    }
+
+    /// Checks an event's data: that it is JSON where it should be, and that it satisfies every schema on the way.
+    fn check_data(&self, event: &Event, route: &Route, place: &Place, effort: &mut Effort) -> Result<(), Halt> {
+        if !event.has_json_data() {
+            return if route.is_checked() { Err(not_checkable(event, place).into()) } else { Ok(()) };
+        }
+        let not_json = |error: serde_json::Error| Error::InvalidEvent(not_json(&place.data(), "the data", &error));
+        let (value, subject) = match &event.data {
+            Some(data) if route.is_checked() => (serde_json::from_slice(data).map_err(not_json)?, "the data does"),
+            Some(data) => return Ok(serde_json::from_slice::<&RawValue>(data).map(drop).map_err(not_json)?),
+            None if route.is_checked() => (Value::Null, "the event has no data, which does"),
+            None => return Ok(()),
+        };
+        let checked = match effort {
+            Effort::Inline(steps) => route.try_check(&value, steps).ok_or(Halt::TooMuch)?,
+            Effort::Full(steps) => route.check_within(&value, steps),
+        };
+        Ok(checked.map_err(|refusal| refused(&self.tenant, refusal, &place.data(), subject))?)
     }
 
     fn unknown_type(&self, event: &Event, place: &Place) -> Error {
@@ -146,29 +205,18 @@ impl Place {
     }
 }
 
-/// Checks an event's data: that it is JSON where it should be, and that it satisfies every schema on the way.
-fn check_data(event: &Event, route: &Route, place: &Place) -> Result<()> {
-    if !event.has_json_data() {
-        return if route.is_checked() { Err(not_checkable(event, place)) } else { Ok(()) };
-    }
-    let not_json = |error: serde_json::Error| Error::InvalidEvent(not_json(&place.data(), "the data", &error));
-    match &event.data {
-        Some(data) if route.is_checked() => {
-            let value: Value = serde_json::from_slice(data).map_err(not_json)?;
-            route.check(&value).map_err(|refusal| violation(refusal, place, "the data does"))
+/// The refusal of data by a schema; `subject` is what does not satisfy it.
+pub(crate) fn refused(tenant: &TenantName, refusal: Refusal, data: &str, subject: &str) -> Error {
+    let Refusal { owner, violations, unchecked } = refusal;
+    if let Some(unchecked) = unchecked {
+        if unchecked.is_first {
+            tracing::warn!(%tenant, owner, "a check by this schema takes too much; said once");
         }
-        Some(data) => serde_json::from_slice::<&RawValue>(data).map(|_| ()).map_err(not_json),
-        None if route.is_checked() => {
-            route.check(&Value::Null).map_err(|refusal| violation(refusal, place, "the event has no data, which does"))
-        }
-        None => Ok(()),
+        let why = violations.into_iter().next().map(|violation| violation.message).unwrap_or_default();
+        let detail = format!("it cannot be told whether the data satisfies the schema of {owner}: {why}");
+        return Error::CheckTooLong(Fault { schema: Some(owner), ..Fault::at(data, detail) });
     }
-}
-
-fn violation(refusal: Refusal, place: &Place, subject: &str) -> Error {
-    let Refusal { owner, violations } = refusal;
-    let data = place.data();
-    let fault = |violation: wasmill_domain::schema::Violation| Fault {
+    let fault = |violation: Violation| Fault {
         schema_pointer: Some(violation.schema_pointer),
         schema: Some(owner.clone()),
         ..Fault::at(format!("{data}{}", violation.pointer), violation.message)

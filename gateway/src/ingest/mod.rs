@@ -43,6 +43,7 @@ use crate::extract::Segment;
         (status = 404, description = "Nobody listens to the event's type; `event_types` has what exists"),
         (status = 413, description = "The event, the body or the batch is too large"),
         (status = 415, description = "Not a CloudEvent in one of the three modes; `accepted` has what is"),
+        (status = 422, description = "To check the data against a schema takes too many steps"),
         (status = 429, description = "A function's queue is full")))]
 pub(crate) async fn post_events(
     State(app): State<Shared>,
@@ -76,6 +77,7 @@ pub(crate) async fn post_events(
         (status = 404, description = "Nobody listens to the type; `event_types` has what exists"),
         (status = 413, description = "The body is too large"),
         (status = 415, description = "Nothing says what the body is, or a schema needs it to be JSON"),
+        (status = 422, description = "To check the data against a schema takes too many steps"),
         (status = 429, description = "A function's queue is full")))]
 pub(crate) async fn post_typed_event(
     State(app): State<Shared>,
@@ -90,7 +92,7 @@ pub(crate) async fn post_typed_event(
 }
 
 async fn ingest(app: &Arc<App>, caller: Caller, form: Form, request: Request, limit: usize) -> Result<Vec<Accepted>> {
-    let _room = app.admit()?;
+    let room = app.admit()?;
     let (parts, body) = request.into_parts();
     let held = body::read(app, &parts.headers, body, limit).await?;
     let tenant = caller.tenant.clone();
@@ -99,12 +101,13 @@ async fn ingest(app: &Arc<App>, caller: Caller, form: Form, request: Request, li
         registry: caller.registry,
         form,
         headers: parts.headers,
-        body: held.bytes.clone(),
+        body: held.clone(),
+        _room: Arc::clone(&room),
         function: None,
         max_event_bytes: app.settings.max_event_bytes,
         max_batch_events: app.settings.max_batch_events,
     };
-    let checked = incoming.check().await?;
+    let checked = incoming.check(app).await?;
     let count: usize = checked.iter().map(|event| event.functions.len()).sum();
     if count > app.settings.max_request_executions {
         let limit = app.settings.max_request_executions;

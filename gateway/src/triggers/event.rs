@@ -9,20 +9,22 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use http::request::Parts;
+use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 use wasmill_domain::event::{Attribute, Event, is_json_media_type};
 use wasmill_domain::http_message::{EVENT_TYPE, HTTP_SCHEME, MEDIA_TYPE};
 use wasmill_domain::manifest::Kind;
-use wasmill_domain::{Dispatch, ExecutionId, Outcome, State, Timestamp};
+use wasmill_domain::registry::Refusal;
+use wasmill_domain::{Dispatch, ExecutionId, Outcome, State, TenantName, Timestamp};
 use wasmill_store::ExecutionDetail;
 
 use super::{Routed, failed, request};
-use crate::app::App;
+use crate::app::{App, Room};
 use crate::body::{media_type, not_json};
 use crate::documents::events::Accepted;
 use crate::error::{Error, Result};
-use crate::ingest;
+use crate::ingest::{self, check::INLINE_BYTES, check::INLINE_STEPS};
 use crate::invoke::{end_of, publish};
 use crate::problem::Fault;
 
@@ -31,8 +33,8 @@ const MARGIN: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Answers `202` with the execution's id; it runs from the queue.
 pub(super) async fn accept(app: &Arc<App>, routed: Routed, request: Request) -> Result<Response> {
-    let _room = app.admit()?;
-    let dispatch = dispatch_of(app, &routed, request, routed.function.manifest.retry.max_attempts).await?;
+    let room = app.admit()?;
+    let dispatch = dispatch_of(app, &routed, request, routed.function.manifest.retry.max_attempts, &room).await?;
     let accepted = Accepted::new(&dispatch.event, std::slice::from_ref(&dispatch));
     ingest::accept::accept(app, vec![dispatch]).await?;
     Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
@@ -40,8 +42,8 @@ pub(super) async fn accept(app: &Arc<App>, routed: Routed, request: Request) -> 
 
 /// Runs the function from the queue and answers with its result. Only one attempt is made: the caller can try again.
 pub(super) async fn run(app: &Arc<App>, routed: Routed, request: Request) -> Result<Response> {
-    let _room = app.admit_waiting()?;
-    let dispatch = dispatch_of(app, &routed, request, 1).await?;
+    let room = app.admit_waiting()?;
+    let dispatch = dispatch_of(app, &routed, request, 1, &room).await?;
     let deadline = Instant::now() + routed.function.manifest.limits.timeout.0 + MARGIN;
     let reply = publish(app, &dispatch).await?;
     let detail = end_of(app, &dispatch, reply, deadline).await;
@@ -79,12 +81,12 @@ fn response_of(detail: ExecutionDetail) -> Result<Response> {
 }
 
 /// Makes the execution that a request is.
-async fn dispatch_of(app: &App, routed: &Routed, request: Request, max_attempts: u32) -> Result<Dispatch> {
+async fn dispatch_of(app: &App, routed: &Routed, request: Request, max_attempts: u32, room: &Room) -> Result<Dispatch> {
     let (parts, body) = request.into_parts();
-    let _share =
+    let share =
         app.admit_bytes(app.settings.max_event_bytes.min(usize::try_from(length_of(&parts)).unwrap_or(usize::MAX)))?;
     let body = request::read(app, body, app.settings.max_event_bytes).await?;
-    check(routed, &parts, &body)?;
+    check(app, routed, &parts, &body, &[room, &share]).await?;
     let event = event_of(routed, &parts, body)?;
     Ok(mint(routed, event, max_attempts))
 }
@@ -113,11 +115,11 @@ pub(super) fn mint(routed: &Routed, event: Event, max_attempts: u32) -> Dispatch
     }
 }
 
-/// Checks a body against the trigger's schema, where there is one.
+/// Checks a body against the trigger's schema, where there is one. As long as that takes, it keeps `rooms`.
 ///
 /// # Errors
 /// Where it is not JSON, or does not satisfy the schema.
-pub(super) fn check(routed: &Routed, parts: &Parts, body: &Bytes) -> Result<()> {
+pub(super) async fn check(app: &App, routed: &Routed, parts: &Parts, body: &Bytes, rooms: &[&Room]) -> Result<()> {
     if !routed.route.is_checked() {
         return Ok(());
     }
@@ -127,12 +129,36 @@ pub(super) fn check(routed: &Routed, parts: &Parts, body: &Bytes) -> Result<()> 
             &["application/json"],
         ));
     }
-    let data = serde_json::from_slice(body).map_err(|error| Error::BadDocument(not_json("", "the body", &error)))?;
-    routed.route.check(&data).map_err(|refusal| {
-        let detail = format!("the body does not satisfy the schema of {}", refusal.owner);
-        let faults = refusal.violations.into_iter().map(|violation| Fault::at(violation.pointer, violation.message));
-        Error::SchemaViolation(detail, faults.collect())
-    })
+    let parsed = |body: &Bytes| {
+        serde_json::from_slice::<Value>(body).map_err(|error| Error::BadDocument(not_json("", "the body", &error)))
+    };
+    let mut steps = INLINE_STEPS.min(routed.registry.schema_limits().max_check_steps);
+    let is_short = body.len() <= INLINE_BYTES;
+    let inline = if is_short { routed.route.try_check(&parsed(body)?, &mut steps) } else { None };
+    let checked = match inline {
+        Some(checked) => checked,
+        None => {
+            let rooms: Vec<Room> = rooms.iter().map(|room| Arc::clone(room)).collect();
+            let (route, body) = (routed.route.clone(), body.clone());
+            let check = move || {
+                let _rooms = rooms;
+                parsed(&body).map(|data| route.check(&data))
+            };
+            app.compute(&routed.tenant, check).await??
+        }
+    };
+    checked.map_err(|refusal| refused(&routed.tenant, refusal))
+}
+
+/// The refusal of a body. Whose the schema is and what it looks like is not for whoever may call.
+fn refused(tenant: &TenantName, refusal: Refusal) -> Error {
+    match ingest::check::refused(tenant, refusal, "", "the body does") {
+        Error::SchemaViolation(detail, faults) => {
+            let faults = faults.into_iter().map(|fault| Fault::at(fault.pointer, fault.detail));
+            Error::SchemaViolation(detail, faults.collect())
+        }
+        error => error,
+    }
 }
 
 /// The event that a request is: to a handler the request itself, to others its body.

@@ -13,7 +13,6 @@ use http::StatusCode;
 use http::header::EXPECT;
 use http_body::Frame;
 use http_body_util::BodyExt as _;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use wasmill_broker::{Error as BrokerError, LINE_FRAME, Line, Listener, QueueName, Speaker};
@@ -22,7 +21,7 @@ use wasmill_domain::http_message::{BODY_OMITTED, Download, MEDIA_TYPE, Opening, 
 use wasmill_domain::{ExecutionId, Outcome};
 
 use super::{Routed, event, failed, keys, request};
-use crate::app::App;
+use crate::app::{App, Room};
 use crate::error::{Error, Result};
 
 /// How long a call waits for a host to answer it: for a new function to be ready there, say.
@@ -50,7 +49,7 @@ pub(super) async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> R
     } else {
         (Bytes::new(), Some(body))
     };
-    event::check(&routed, &parts, &first)?;
+    event::check(app, &routed, &parts, &first, &[&room]).await?;
     let head = request::head_of(&parts, &routed.path);
     let mut event = event::blank(&routed, &parts)?;
     event.datacontenttype = Some(MEDIA_TYPE.into());
@@ -168,7 +167,7 @@ struct ResponseBody {
     listener: Listener,
     deadline: Pin<Box<tokio::time::Sleep>>,
     _upload: Option<AbortOnDropHandle<()>>,
-    _room: OwnedSemaphorePermit,
+    _room: Room,
 }
 
 /// The response breaks off.

@@ -10,14 +10,16 @@ use bytes::Bytes;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{Broker, FramePublisher, PublisherSettings, QueueName};
 use wasmill_component::{Artifact, Preflight, PreflightError};
+use wasmill_domain::schema::SchemaLimits;
 use wasmill_domain::{
     AttemptReport, Digest, Dispatch, ExecutionId, Frame, LogLevel, LogLine, LogSource, Manifest, Outcome, Output,
-    SealedSecret, SecretName, TenantName, Timestamp,
+    Registry, SealedSecret, SecretName, TenantName, Timestamp,
 };
 use wasmill_gateway::{GatewayParts, GatewaySettings, Tls};
 use wasmill_secrets::{Error as SecretError, Keyring, Secret, SecretSource};
@@ -34,6 +36,7 @@ pub(crate) struct Gateway {
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) broker: Arc<EmbeddedBroker>,
     pub(crate) secrets: Arc<Secrets>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) served: JoinHandle<std::io::Result<()>>,
     http: reqwest::Client,
@@ -61,7 +64,24 @@ impl SecretSource for Secrets {
 }
 
 /// Refuses what the manifest's description says; the real one, with an engine in it, is the host's.
-struct DescriptionDecides;
+#[derive(Default)]
+struct DescriptionDecides {
+    gate: Arc<Gate>,
+}
+
+/// Where checks of components wait whose manifest's description is "gate".
+pub(crate) struct Gate {
+    /// One for each check that has come here.
+    pub(crate) reached: Semaphore,
+    /// One for each that may go on.
+    pub(crate) open: Semaphore,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { reached: Semaphore::new(0), open: Semaphore::new(0) }
+    }
+}
 
 #[async_trait]
 impl Preflight for DescriptionDecides {
@@ -81,9 +101,22 @@ impl Preflight for DescriptionDecides {
             }),
             "panic" => panic!("secret cause"),
             "away" => Err(PreflightError::Unavailable("secret cause".into())),
+            "gate" => {
+                self.gate.reached.add_permits(1);
+                self.gate.open.acquire().await.unwrap().forget();
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
+}
+
+/// What a gateway begins with.
+#[derive(Default)]
+struct Kept {
+    store: SqliteSettings,
+    /// Has the bounds of schemas.
+    first: Registry,
 }
 
 impl Gateway {
@@ -100,41 +133,50 @@ impl Gateway {
         let dir = tempfile::tempdir().unwrap();
         Keyring::create(&dir.path().join("keys")).unwrap();
         let keyring = Keyring::read(&dir.path().join("keys")).unwrap();
-        Self::start_in(dir, SqliteSettings::default(), settings, broker, Some(Arc::new(keyring)), tls).await
+        Self::start_in(dir, Kept::default(), settings, broker, Some(Arc::new(keyring)), tls).await
+    }
+
+    /// Starts one with other bounds of schemas.
+    pub(crate) async fn start_within(limits: SchemaLimits, settings: GatewaySettings) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Kept { first: Registry::new(limits), ..Kept::default() };
+        Self::start_in(dir, kept, settings, EmbeddedSettings::default(), None, None).await
     }
 
     pub(crate) async fn start_without_key() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = SqliteSettings::default();
-        Self::start_in(dir, store, GatewaySettings::default(), EmbeddedSettings::default(), None, None).await
+        let settings = GatewaySettings::default();
+        Self::start_in(dir, Kept::default(), settings, EmbeddedSettings::default(), None, None).await
     }
 
     /// Starts one where tenants may have only so much.
     pub(crate) async fn start_with_quotas(quotas: Quotas) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = SqliteSettings { quotas, ..SqliteSettings::default() };
-        Self::start_in(dir, store, GatewaySettings::default(), EmbeddedSettings::default(), None, None).await
+        let kept = Kept { store: SqliteSettings { quotas, ..SqliteSettings::default() }, ..Kept::default() };
+        Self::start_in(dir, kept, GatewaySettings::default(), EmbeddedSettings::default(), None, None).await
     }
 
     async fn start_in(
         dir: tempfile::TempDir,
-        store: SqliteSettings,
+        kept: Kept,
         settings: GatewaySettings,
         broker: EmbeddedSettings,
         keyring: Option<Arc<Keyring>>,
         tls: Option<Arc<Tls>>,
     ) -> Self {
-        let store = SqliteStore::open(&dir.path().join("db"), store).await.unwrap();
+        let store = SqliteStore::open(&dir.path().join("db"), kept.store).await.unwrap();
         let store = Arc::new(store);
         let shared: Arc<dyn Store> = Arc::clone(&store) as _;
         let broker = Arc::new(EmbeddedBroker::open(&dir.path().join("queue"), broker).unwrap());
-        let registry = RegistryWatch::start(Arc::clone(&shared), Duration::from_millis(200)).await.unwrap();
+        let registry =
+            RegistryWatch::start_from(kept.first, Arc::clone(&shared), Duration::from_millis(200)).await.unwrap();
         let secrets = Arc::new(Secrets::default());
+        let gate = Arc::new(Gate::default());
         let parts = GatewayParts {
             store: shared,
             registry,
             publisher: FramePublisher::new(Arc::clone(&broker) as _, PublisherSettings::default()),
-            preflight: Arc::new(DescriptionDecides),
+            preflight: Arc::new(DescriptionDecides { gate: Arc::clone(&gate) }),
             secrets: Arc::clone(&secrets) as _,
             tls,
             keyring,
@@ -146,7 +188,18 @@ impl Gateway {
         let shutdown = CancellationToken::new();
         let served = tokio::spawn(wasmill_gateway::serve(listener, parts, shutdown.clone()));
         let http = client().build().unwrap();
-        Self { url: format!("http://{address}"), address, store, broker, secrets, shutdown, served, http, _dir: dir }
+        Self {
+            url: format!("http://{address}"),
+            address,
+            store,
+            broker,
+            secrets,
+            gate,
+            shutdown,
+            served,
+            http,
+            _dir: dir,
+        }
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {

@@ -1,0 +1,92 @@
+//! What the schemas of one tenant take together.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Registry, Tenant};
+use crate::digest::Digest;
+use crate::names::TenantName;
+use crate::schema::{CompileError, LazySchema, bytes_of, no_room};
+
+/// What a change puts something else in the place of.
+#[derive(Clone, Copy, Debug)]
+pub enum Replaced<'a> {
+    /// A function's triggers.
+    Function(&'a str),
+    /// The schema of an event type.
+    Type(&'a str),
+}
+
+impl Registry {
+    /// Makes sure that a tenant may have these schemas as well: those of a function's triggers, or of an event type, in place
+    /// of what it has now. Takes a while: not for threads that serve requests.
+    ///
+    /// # Errors
+    /// Where all its schemas together take too much when they are compiled.
+    pub fn check_room(&self, tenant: &TenantName, new: &[&Value], replaced: Replaced<'_>) -> Result<(), CompileError> {
+        let kept = self.tenants.get(tenant).map(|tenant| tenant.schemas_without(replaced)).unwrap_or_default();
+        // What exceeds a bound now is not compiled, and takes nothing.
+        let size = |schema: &LazySchema| bytes_of(schema.source(), &self.limits).unwrap_or(0);
+        // Schemas of the same text are compiled once.
+        let mut sizes: HashMap<Digest, usize> = kept.iter().map(|(digest, schema)| (*digest, size(schema))).collect();
+        for source in new {
+            sizes.insert(Digest::of(source.to_string().as_bytes()), bytes_of(source, &self.limits)?);
+        }
+        if sizes.into_values().fold(0, usize::saturating_add) > self.limits.max_tenant_bytes {
+            return Err(no_room(&self.limits));
+        }
+        Ok(())
+    }
+}
+
+impl Tenant {
+    /// Every schema, and the function or the event type that has it.
+    pub(super) fn schemas(&self) -> impl Iterator<Item = (Replaced<'_>, &Arc<LazySchema>)> {
+        let patterns = self.patterns.iter().map(|(_, subscription)| subscription);
+        let triggers = self.exact.values().flatten().chain(patterns).filter_map(|subscription| {
+            Some((Replaced::Function(&subscription.function.name), subscription.schema.as_ref()?))
+        });
+        let routes = self.routes.schemas().map(|(function, schema)| (Replaced::Function(function), schema));
+        let types = self.schemas.iter().map(|(name, schema)| (Replaced::Type(name.as_str()), &schema.schema));
+        triggers.chain(routes).chain(types)
+    }
+
+    /// The schemas that stay when something is replaced, each once.
+    fn schemas_without(&self, replaced: Replaced<'_>) -> HashMap<Digest, &Arc<LazySchema>> {
+        let stays = |owner: &Replaced<'_>| match (owner, &replaced) {
+            (Replaced::Function(one), Replaced::Function(other)) | (Replaced::Type(one), Replaced::Type(other)) => {
+                one != other
+            }
+            _ => true,
+        };
+        let staying = self.schemas().filter(|(owner, _)| stays(owner));
+        staying.map(|(_, schema)| (schema.digest(), schema)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{function, registry};
+    use super::*;
+    use crate::schema::SchemaLimits;
+    use serde_json::json;
+
+    #[test]
+    fn a_tenants_schemas_are_bounded_together() {
+        let schema = |i: u32| json!({"properties": {format!("p{i}"): true}});
+        let bytes = bytes_of(&schema(0), &SchemaLimits::default()).unwrap();
+        let limits = SchemaLimits { max_tenant_bytes: 2 * bytes, ..SchemaLimits::default() };
+        let one = function("one", &json!([{"event": "a", "schema": schema(1)}]));
+        let two = function("two", &json!([{"http": "/two", "schema": schema(2)}]));
+        let registry = registry(vec![one, two], vec![], &Registry::new(limits));
+        let (tenant, third) = (TenantName::default(), schema(3));
+        let room = |new: &[&Value], replaced| registry.check_room(&tenant, new, replaced);
+        assert!(room(&[&third], Replaced::Function("one")).is_ok());
+        assert!(room(&[&third], Replaced::Function("two")).is_ok());
+        let refused = room(&[&third], Replaced::Type("a")).unwrap_err();
+        assert!(refused.message.contains("schemas.max_tenant_bytes"), "{refused}");
+        assert!(registry.check_room(&"other".parse().unwrap(), &[&third], Replaced::Type("a")).is_ok());
+    }
+}

@@ -1,0 +1,163 @@
+//! Schemas that are compiled when they are first needed, within what their tenant may take.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use serde_json::Value;
+
+use super::plan::Plan;
+use super::{CompileError, Schema, SchemaLimits};
+use crate::digest::Digest;
+
+/// What the compiled schemas of one tenant take, and may take, in this process.
+#[derive(Debug, Default)]
+pub(crate) struct TenantShare {
+    pub(crate) limits: Arc<SchemaLimits>,
+    bytes: AtomicUsize,
+}
+
+/// A schema of a tenant's definitions, compiled at its first use and kept while any registry has it.
+#[derive(Debug)]
+pub(crate) struct LazySchema {
+    source: Arc<Value>,
+    digest: Digest,
+    share: Arc<TenantShare>,
+    compiled: OnceLock<Result<Schema, CompileError>>,
+    /// Whoever compiles holds it, so that it is done once.
+    compiling: Mutex<()>,
+    /// What it takes of the share.
+    bytes: AtomicUsize,
+    /// Whether a check was ended before its end.
+    exceeded: AtomicBool,
+}
+
+impl TenantShare {
+    pub(crate) fn new(limits: Arc<SchemaLimits>) -> Self {
+        Self { limits, bytes: AtomicUsize::new(0) }
+    }
+
+    /// Takes `bytes` if there is room for them.
+    fn take(&self, bytes: usize) -> bool {
+        let most = self.limits.max_tenant_bytes;
+        let fits = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= most);
+        self.bytes.try_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
+    }
+}
+
+impl LazySchema {
+    pub(crate) fn new(source: Arc<Value>, digest: Digest, share: Arc<TenantShare>) -> Self {
+        Self {
+            source,
+            digest,
+            share,
+            compiled: OnceLock::new(),
+            compiling: Mutex::new(()),
+            bytes: AtomicUsize::new(0),
+            exceeded: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn source(&self) -> &Value {
+        &self.source
+    }
+
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    pub(crate) fn share(&self) -> &Arc<TenantShare> {
+        &self.share
+    }
+
+    /// The compiled schema, where that is done already.
+    pub(crate) fn compiled(&self) -> Option<Result<&Schema, &CompileError>> {
+        self.compiled.get().map(Result::as_ref)
+    }
+
+    /// The compiled schema, compiled now if need be: not for threads that serve requests.
+    ///
+    /// # Errors
+    /// Where it cannot be compiled, or takes more than the tenant has left.
+    pub(crate) fn compile(&self) -> Result<&Schema, CompileError> {
+        if let Some(compiled) = self.compiled.get() {
+            return compiled.as_ref().map_err(Clone::clone);
+        }
+        let _compiling = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.compiled.get().is_none()
+            && let Ok(bytes) = bytes_of(&self.source, &self.share.limits)
+        {
+            if !self.share.take(bytes) {
+                // Not kept: there may be room later.
+                return Err(no_room(&self.share.limits));
+            }
+            self.bytes.store(bytes, Ordering::Relaxed);
+        }
+        let compile = || Schema::compile_within(Arc::clone(&self.source), &self.share.limits);
+        self.compiled.get_or_init(compile).as_ref().map_err(Clone::clone)
+    }
+
+    /// Notes that a check was ended before its end, and says whether it is the first.
+    pub(crate) fn note_exceeded(&self) -> bool {
+        !self.exceeded.swap(true, Ordering::Relaxed)
+    }
+}
+
+impl Drop for LazySchema {
+    fn drop(&mut self) {
+        self.share.bytes.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
+    }
+}
+
+/// What a schema takes when it is compiled, in bytes, as estimated from its text.
+///
+/// # Errors
+/// Where it exceeds a bound.
+pub(crate) fn bytes_of(source: &Value, limits: &SchemaLimits) -> Result<usize, CompileError> {
+    Plan::of(source, limits).map(|plan| plan.bytes)
+}
+
+/// The refusal of a schema that its tenant has no room for.
+pub(crate) fn no_room(limits: &SchemaLimits) -> CompileError {
+    let most = limits.max_tenant_bytes;
+    CompileError {
+        pointer: String::new(),
+        message: format!("the tenant's schemas together take more than {most} bytes (schemas.max_tenant_bytes)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn lazy(source: Value, share: &Arc<TenantShare>) -> LazySchema {
+        LazySchema::new(Arc::new(source), Digest::of(b""), Arc::clone(share))
+    }
+
+    #[test]
+    fn it_is_compiled_once_when_it_is_asked_for() {
+        let schema = lazy(json!({"type": "object"}), &Arc::default());
+        assert!(schema.compiled().is_none());
+        let compiled: Vec<usize> = std::thread::scope(|scope| {
+            let tasks: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| std::ptr::from_ref(schema.compile().unwrap()) as usize)).collect();
+            tasks.into_iter().map(|task| task.join().unwrap()).collect()
+        });
+        assert!(compiled.windows(2).all(|pair| pair[0] == pair[1]));
+        let bytes = schema.share.bytes.load(Ordering::Relaxed);
+        assert_eq!(bytes, bytes_of(&schema.source, &schema.share.limits).unwrap());
+    }
+
+    #[test]
+    fn a_tenant_has_so_much_room() {
+        let source = json!({"type": "object"});
+        let limits = SchemaLimits::default();
+        let bytes = bytes_of(&source, &limits).unwrap();
+        let share = Arc::new(TenantShare::new(Arc::new(SchemaLimits { max_tenant_bytes: 2 * bytes, ..limits })));
+        let [first, second, third] = [(); 3].map(|()| lazy(source.clone(), &share));
+        assert!(first.compile().is_ok() && second.compile().is_ok());
+        assert!(third.compile().unwrap_err().message.contains("schemas.max_tenant_bytes"));
+        drop(first);
+        assert!(third.compile().is_ok());
+    }
+}
