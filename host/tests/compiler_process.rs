@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustix::process::{Resource, Rlimit, setrlimit};
 use wasmill_component::{Preflight as _, PreflightError};
 use wasmill_domain::{Digest, Manifest, TenantName};
 use wasmill_host::{Capabilities, CompileSettings, Compiler, CompilerProgram, Engine, EngineSettings};
@@ -26,6 +27,11 @@ fn main() -> ExitCode {
         [how, job] if how == "without-environment" => {
             return if std::env::var_os("PATH").is_none() { wasmill_host::compile(job) } else { ExitCode::FAILURE };
         }
+        [how, job] if how == "narrow" => {
+            let limit = Some(1 << 30);
+            setrlimit(Resource::As, Rlimit { current: limit, maximum: limit }).expect("a limit can be lowered");
+            return wasmill_host::compile(job);
+        }
         [how, file, job] if how == "mark" => {
             std::fs::write(file, "started").expect("a file");
             return wasmill_host::compile(job);
@@ -39,6 +45,7 @@ fn main() -> ExitCode {
     runtime.block_on(async {
         what_is_good_is_compiled_and_runs().await;
         nothing_of_the_environment_is_inherited().await;
+        a_limit_that_is_tighter_already_stays().await;
         the_time_is_limited_and_the_process_gone().await;
         a_process_is_gone_with_who_waits_for_it().await;
         the_memory_is_limited().await;
@@ -115,6 +122,10 @@ async fn what_is_good_is_compiled_and_runs() {
 async fn nothing_of_the_environment_is_inherited() {
     assert!(std::env::var_os("PATH").is_some(), "there is something to inherit");
     check(&engine(compiling(&["without-environment"]), None), HELLO).await.expect("hello passes");
+}
+
+async fn a_limit_that_is_tighter_already_stays() {
+    check(&engine(compiling(&["narrow"]), None), HELLO).await.expect("hello passes");
 }
 
 async fn the_time_is_limited_and_the_process_gone() {

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use rustix::process::{Resource, Rlimit, setpriority_process, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
 use serde::{Deserialize, Serialize};
 use wasmill_component::InspectError;
 
@@ -48,7 +48,9 @@ impl Job {
     /// Takes the limits upon this process. They cannot be lifted again.
     fn limit(&self) -> io::Result<()> {
         let set = |resource, current: u64, maximum: u64| {
-            setrlimit(resource, Rlimit { current: Some(current), maximum: Some(maximum) })
+            // One that this process has already may be tighter, and cannot be lifted.
+            let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+            setrlimit(resource, Rlimit { current: Some(current.min(most)), maximum: Some(maximum.min(most)) })
         };
         set(Resource::As, self.memory, self.memory)?;
         let seconds = self.processor_seconds;
@@ -123,10 +125,18 @@ fn panicked(panic: &(dyn Any + Send)) -> Refusal {
 /// Makes a component of the artifact if it is none, and compiles it.
 pub(super) fn compile_with(wasmtime: &wasmtime::Engine, artifact: &[u8]) -> Result<Vec<u8>, Refusal> {
     let component = wasmill_component::component_of(artifact).map_err(Refusal::Component)?;
-    wasmtime.precompile_component(&component).map_err(|error| match error.is::<wasmtime::error::OutOfMemory>() {
+    wasmtime.precompile_component(&component).map_err(|error| match is_out_of_memory(&error) {
         true => Refusal::Memory,
         false => Refusal::Compile(sentence(&error)),
     })
+}
+
+/// Whether there was no memory, as the compiler says it or as the system does.
+fn is_out_of_memory(error: &wasmtime::Error) -> bool {
+    let system = error.root_cause().downcast_ref::<io::Error>();
+    error.is::<wasmtime::error::OutOfMemory>()
+        || system.is_some_and(|error| error.kind() == io::ErrorKind::OutOfMemory)
+        || error.root_cause().downcast_ref() == Some(&rustix::io::Errno::NOMEM)
 }
 
 /// The artifact, after its length in 8 bytes. Then nothing more comes: the end of the input is the end of the one who wrote it.

@@ -98,6 +98,8 @@ fn start(program: &CompilerProgram, job: &Job, settings: &CompileSettings) -> io
         .env("MALLOC_ARENA_MAX", "1")
         .env("MIMALLOC_ARENA_RESERVE", "32768")
         .current_dir("/")
+        // What ends this process from a terminal is not for that one: it ends with its caller.
+        .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
