@@ -6,7 +6,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use wasmill_domain::event::{Attribute, Invalid};
 use wasmill_domain::registry::Route;
-use wasmill_domain::{Dispatch, Event, ExecutionId, LogLevel, LogLine, LogSource, Registry, Timestamp, TraceContext};
+use wasmill_domain::{
+    Dispatch, Event, ExecutionId, LogLevel, LogLine, LogSource, Registry, TenantName, Timestamp, TraceContext,
+};
 
 use crate::run::Emitted;
 
@@ -17,6 +19,12 @@ pub(crate) struct Routed {
     pub(crate) dispatches: Vec<Dispatch>,
     /// The types that reached nobody, each once.
     pub(crate) unheard: Vec<String>,
+}
+
+/// Whether a schema checks any of these events, which takes a while then.
+pub(crate) fn are_checked(registry: &Registry, tenant: &TenantName, emitted: &[Emitted]) -> bool {
+    let types = emitted.iter().filter_map(|emitted| emitted.event_type.parse().ok());
+    types.into_iter().any(|event_type| registry.route(tenant, &event_type).is_checked())
 }
 
 /// Checks and routes the events that `parent` emitted in the span `span`.
@@ -30,12 +38,14 @@ pub(crate) fn route(
     emitted: Vec<Emitted>,
 ) -> Result<Routed, String> {
     let mut routed = Routed::default();
+    // All that one attempt emits is checked with the steps that one request's data have.
+    let mut steps = registry.schema_limits().max_check_steps;
     let now = Timestamp::now();
     for (index, emitted) in emitted.into_iter().enumerate() {
         let wrong = |why: String| format!("emitted event {index} cannot be published: {why}");
         let event = event_of(emitted, parent, index, now).map_err(wrong)?;
         let route = registry.route(&parent.tenant, &event.event_type);
-        check_data(&event, &route).map_err(wrong)?;
+        check_data(&event, &route, &mut steps).map_err(wrong)?;
         if route.functions.is_empty() {
             let event_type = event.event_type.as_str();
             if !routed.unheard.iter().any(|known| known == event_type) {
@@ -107,7 +117,7 @@ fn event_of(emitted: Emitted, parent: &Dispatch, index: usize, now: Timestamp) -
 const CORE: [&str; 8] = ["id", "source", "type", "subject", "time", "dataschema", "datacontenttype", "specversion"];
 
 /// The same as the gateway asks of an event that comes in.
-fn check_data(event: &Event, route: &Route) -> Result<(), String> {
+fn check_data(event: &Event, route: &Route, steps: &mut u64) -> Result<(), String> {
     if !event.has_json_data() {
         return if route.is_checked() {
             Err(format!("a schema checks events of type '{}', so their data must be JSON", event.event_type))
@@ -122,7 +132,7 @@ fn check_data(event: &Event, route: &Route) -> Result<(), String> {
         None if route.is_checked() => Value::Null,
         None => return Ok(()),
     };
-    route.check(&value).map_err(|refusal| {
+    route.check_within(&value, steps).map_err(|refusal| {
         let first = refusal.violations.first();
         let (pointer, message) = first.map_or(("", ""), |v| (v.pointer.as_str(), v.message.as_str()));
         format!("its data do not satisfy the schema of {}: {message} (at '{pointer}')", refusal.owner)
@@ -132,7 +142,7 @@ fn check_data(event: &Event, route: &Route) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use wasmill_domain::{Definitions, Digest, FunctionDefinition, Manifest, Revision, TenantName};
+    use wasmill_domain::{Definitions, Digest, FunctionDefinition, Manifest, Revision};
 
     use super::*;
 

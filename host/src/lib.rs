@@ -31,6 +31,7 @@ mod run;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod turn_queue;
 mod turns;
 mod worker;
 

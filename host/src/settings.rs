@@ -156,6 +156,8 @@ pub struct HostSettings {
     /// Executions that are in the host's hands at once, all functions together: running, or ended and waiting for room
     /// at the recorder. At most as many as the engine has slots. Default: 256.
     pub in_flight: usize,
+    /// Attempts at once whose emitted events are checked by schemas; tenants take turns. Default: one for two cores.
+    pub emission_checks: usize,
     /// Bytes of frames that the host has taken and not yet acknowledged. A single larger frame is still taken, alone.
     /// Default: 256 MiB.
     pub held_bytes: usize,
@@ -282,6 +284,7 @@ impl Default for HostSettings {
             name: format!("{machine}-{}", std::process::id()),
             labels: None,
             in_flight: 256,
+            emission_checks: std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2),
             held_bytes: 256 << 20,
             redelivery_limit: 5,
             grace: Duration::from_secs(30),

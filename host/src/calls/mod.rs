@@ -151,7 +151,7 @@ async fn attempt(host: &Arc<Host>, version: &Version, opening: Opening, line: Li
             let invocation = Invocation { prepared: &prepared, manifest, dispatch: &dispatch, host: name };
             let attempt = host.engine.serve(invocation, exchange).await;
             drop(running);
-            conclude(host, &definition, dispatch, attempt)
+            conclude(host, &definition, dispatch, attempt).await
         }
         Err(unready) => not_run(host, dispatch, unready.outcome, unready.digest, unready.reason),
     };

@@ -10,8 +10,8 @@ use wasmill_domain::units::ByteSize;
 
 use super::child::{Job, Refusal};
 use super::process;
-use super::turn::Turn;
 use crate::settings::{CompileSettings, EngineSettings};
+use crate::turn_queue::Turn;
 
 /// Where components are compiled. A component is whatever somebody deployed, and some that are valid take a compiler minutes and
 /// gigabytes: a process that serves everybody does not compile them itself.

@@ -6,7 +6,6 @@ mod disk;
 mod memory;
 mod process;
 mod refused;
-mod turn;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -26,10 +25,10 @@ pub use self::compiler::{Compiler, CompilerProgram};
 use self::disk::Disk;
 use self::memory::Memory;
 use self::refused::Refused;
-use self::turn::CompileQueue;
 use crate::entry::Entry;
 use crate::guest::Guest;
 use crate::settings::EngineSettings;
+use crate::turn_queue::TurnQueue;
 
 /// A compiled component, linked with everything that it imports: an instance is made from it in microseconds.
 pub struct Prepared {
@@ -84,7 +83,7 @@ pub(crate) struct Versions {
     memory: Mutex<Memory>,
     disk: Option<Disk>,
     compiling: Compiling,
-    queue: Arc<CompileQueue>,
+    queue: Arc<TurnQueue>,
     refused: Mutex<Refused>,
     /// Who prepares a version holds its lock, so that it is compiled once.
     under_way: Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
@@ -102,7 +101,7 @@ impl Versions {
         let compile = &settings.compile;
         Ok(Arc::new(Self {
             compiling: Compiling::new(wasmtime.clone(), pooled, settings),
-            queue: CompileQueue::new(compile.at_once, compile.waiting, compile.patience),
+            queue: TurnQueue::new(compile.at_once, compile.waiting, compile.patience),
             refused: Mutex::new(Refused::new(compile.pause, compile.longest_pause)),
             wasmtime,
             linker,
@@ -140,7 +139,7 @@ impl Versions {
             return found;
         }
         // The turn before the lock: nobody is kept from a turn of its own by who waits for one with the same artifact.
-        let turn = self.queue.turn(tenant).await?;
+        let turn = self.queue.turn(tenant).await.map_err(|e| PreflightError::Unavailable(e.to_string()))?;
         let lock = self.lock_of(digest);
         let _under_way = lock.lock().await;
         if let Some(found) = self.find_locked(digest).await {

@@ -11,8 +11,8 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use super::child::{Answer, Job, Refusal};
 use super::compiler::CompilerProgram;
-use super::turn::Turn;
 use crate::settings::CompileSettings;
+use crate::turn_queue::Turn;
 
 /// The longest first line of an answer, which may hold a message about the component.
 const LONGEST_LINE: usize = 64 << 10;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use wasmill_domain::{
     AttemptReport, Digest, Dispatch, FunctionDefinition, FunctionName, LogLine, Outcome, TenantName, Timestamp,
+    TraceContext,
 };
 use wasmill_store::Finished;
 
@@ -13,7 +14,7 @@ use super::version::Version;
 use crate::emit;
 use crate::prepare::Prepared;
 use crate::recorder::Committed;
-use crate::run::{Attempt, Invocation};
+use crate::run::{Attempt, Emitted, Invocation};
 
 /// Makes an attempt and hands its end to the recorder. To be awaited on the threads of guests.
 pub(super) async fn make(host: &Arc<Host>, version: &Version, dispatch: Dispatch) -> Committed {
@@ -24,7 +25,7 @@ pub(super) async fn make(host: &Arc<Host>, version: &Version, dispatch: Dispatch
             let invocation = Invocation { prepared: &prepared, manifest, dispatch: &dispatch, host: name };
             let attempt = host.engine.run(invocation).await;
             drop(running);
-            conclude(host, &definition, dispatch, attempt)
+            conclude(host, &definition, dispatch, attempt).await
         }
         Err(unready) => not_run(host, dispatch, unready.outcome, unready.digest, unready.reason),
     };
@@ -108,11 +109,16 @@ pub(crate) fn not_run(
 }
 
 /// What follows from an attempt: the executions that it emits, or another attempt, or nothing.
-pub(crate) fn conclude(host: &Host, definition: &FunctionDefinition, dispatch: Dispatch, attempt: Attempt) -> Finished {
+pub(crate) async fn conclude(
+    host: &Host,
+    definition: &FunctionDefinition,
+    dispatch: Dispatch,
+    attempt: Attempt,
+) -> Finished {
     let Attempt { mut report, mut logs, emitted, retry_after, mask } = attempt;
     let mut routed = Vec::new();
     if !emitted.is_empty() {
-        match emit::route(&host.registry.current(), &dispatch, &report.span, emitted) {
+        match route(host, &dispatch, &report.span, emitted).await {
             Ok(emit::Routed { dispatches, unheard }) => {
                 emit::note_unheard(&unheard, &mut logs);
                 mask.lines(&mut logs);
@@ -130,6 +136,28 @@ pub(crate) fn conclude(host: &Host, definition: &FunctionDefinition, dispatch: D
     let retry_at = delay.map(|delay| report.finished_at.plus(delay));
     trace(&dispatch, &report, &logs);
     Finished { dispatch, report, retry_at, logs, emitted: routed }
+}
+
+/// Checks and routes what an attempt emits. Where a schema has a say, that is done away from the threads of guests, for so many
+/// attempts at once, and for tenants by turns; the place of the execution is kept meanwhile.
+async fn route(
+    host: &Host,
+    dispatch: &Dispatch,
+    span: &TraceContext,
+    emitted: Vec<Emitted>,
+) -> Result<emit::Routed, String> {
+    let registry = host.registry.current();
+    if !emit::are_checked(&registry, &dispatch.tenant, &emitted) {
+        return emit::route(&registry, dispatch, span, emitted);
+    }
+    let turn = host.checks.turn(&dispatch.tenant).await.map_err(|e| e.to_string())?;
+    let (dispatch, span) = (dispatch.clone(), span.clone());
+    let work = tokio::task::spawn_blocking(move || {
+        let routed = emit::route(&registry, &dispatch, &span, emitted);
+        drop(turn);
+        routed
+    });
+    work.await.unwrap_or_else(|e| Err(format!("the check of what it emits broke down: {e}")))
 }
 
 fn trace(dispatch: &Dispatch, report: &AttemptReport, logs: &[LogLine]) {

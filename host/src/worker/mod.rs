@@ -29,6 +29,7 @@ use crate::outbox::Outbox;
 use crate::prepare::Prepared;
 use crate::recorder::Recorder;
 use crate::settings::HostSettings;
+use crate::turn_queue::TurnQueue;
 
 /// What a host is made of.
 pub struct HostParts {
@@ -61,6 +62,8 @@ pub(crate) struct Host {
     status: HostStatus,
     pub(crate) recorder: Recorder,
     pub(crate) admission: Admission,
+    /// Whose turn it is to have checked what it emits.
+    pub(crate) checks: Arc<TurnQueue>,
     pub(crate) running: Arc<Running>,
     /// Room for frames in hand, in KiB.
     held: Arc<Semaphore>,
@@ -95,6 +98,8 @@ pub async fn run(parts: HostParts, shutdown: CancellationToken) -> Result<(), Br
 
     let host = Arc::new(Host {
         admission: Admission::new(settings.in_flight.clamp(1, engine.slots())),
+        // Places in hand bound who waits, so nobody needs to give up.
+        checks: TurnQueue::new(settings.emission_checks, usize::MAX, std::time::Duration::MAX),
         held: Arc::new(Semaphore::new(kib(settings.held_bytes) as usize)),
         store,
         registry,

@@ -1,17 +1,17 @@
-//! Who compiles next: so many at once, and tenants by turns, so that a tenant with much to compile delays itself.
+//! Whose turn it is at work that takes long, such as compiling: so many at once, and tenants by turns, so that a tenant with much
+//! of it delays itself.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use wasmill_component::PreflightError;
 use wasmill_domain::TenantName;
 
 use crate::turns::TenantTurns;
 
-/// The queue of those who want something compiled.
-pub(super) struct CompileQueue {
+/// The queue of those who have such work.
+pub(crate) struct TurnQueue {
     state: Mutex<State>,
     at_once: usize,
     waiting: usize,
@@ -25,12 +25,12 @@ struct State {
     waiting: HashMap<TenantName, usize>,
 }
 
-/// The right to compile; the next one's turn comes when it is dropped.
-pub(super) struct Turn(Option<Arc<CompileQueue>>);
+/// The right to work; the next one's turn comes when it is dropped.
+pub(crate) struct Turn(Option<Arc<TurnQueue>>);
 
-impl CompileQueue {
+impl TurnQueue {
     /// So many `at_once`; of each tenant, at most `waiting` more wait, each for `patience`.
-    pub(super) fn new(at_once: usize, waiting: usize, patience: Duration) -> Arc<Self> {
+    pub(crate) fn new(at_once: usize, waiting: usize, patience: Duration) -> Arc<Self> {
         let state = State { running: 0, turns: TenantTurns::default(), waiting: HashMap::new() };
         Arc::new(Self { state: Mutex::new(state), at_once: at_once.max(1), waiting, patience })
     }
@@ -38,9 +38,8 @@ impl CompileQueue {
     /// Waits for the tenant's turn.
     ///
     /// # Errors
-    /// [`PreflightError::Unavailable`] where too many of the tenant's wait already, or it takes too long.
-    pub(super) async fn turn(self: &Arc<Self>, tenant: &TenantName) -> Result<Turn, PreflightError> {
-        let unavailable = |why: &str| PreflightError::Unavailable(why.to_owned());
+    /// Where too many of the tenant's wait already, or it takes too long.
+    pub(crate) async fn turn(self: &Arc<Self>, tenant: &TenantName) -> Result<Turn, NoTurn> {
         let receiver = {
             let mut state = self.state();
             if state.running < self.at_once {
@@ -49,7 +48,7 @@ impl CompileQueue {
             }
             let waiting = state.waiting.entry(tenant.clone()).or_default();
             if *waiting >= self.waiting {
-                return Err(unavailable("too many of the tenant's components wait to be compiled"));
+                return Err(NoTurn::TooMany);
             }
             *waiting += 1;
             let (sender, receiver) = oneshot::channel();
@@ -59,12 +58,12 @@ impl CompileQueue {
         let waiting = Waiting { queue: self, tenant };
         let turn = tokio::time::timeout(self.patience, receiver).await;
         drop(waiting);
-        let turn = turn.map_err(|_| unavailable("others' components are being compiled"))?;
-        turn.map_err(|_| unavailable("the compiler is gone"))
+        // Its sender is in the queue, which is here still, until it has sent.
+        turn.ok().and_then(Result::ok).ok_or(NoTurn::TooLong)
     }
 
     /// How many wait.
-    pub(super) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.state().waiting.values().sum()
     }
 
@@ -101,9 +100,20 @@ impl Drop for Turn {
     }
 }
 
+/// Why there is no turn.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoTurn {
+    /// Too many of the tenant's wait.
+    #[error("too many of the tenant's components wait to be compiled")]
+    TooMany,
+    /// It takes too long.
+    #[error("others' components are being compiled")]
+    TooLong,
+}
+
 /// Counts one who waits, until it has its turn or gives up.
 struct Waiting<'a> {
-    queue: &'a CompileQueue,
+    queue: &'a TurnQueue,
     tenant: &'a TenantName,
 }
 
@@ -133,7 +143,7 @@ mod tests {
 
     #[tokio::test]
     async fn another_tenant_waits_for_one_turn_only() {
-        let queue = CompileQueue::new(1, 8, PATIENCE);
+        let queue = TurnQueue::new(1, 8, PATIENCE);
         let (busy, other) = (tenant("busy"), tenant("other"));
         let first = queue.turn(&busy).await.unwrap();
         let mut more: Vec<_> = (0..7).map(|_| Box::pin(queue.turn(&busy))).collect();
@@ -155,7 +165,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_gives_up_is_passed_over() {
-        let queue = CompileQueue::new(1, 8, PATIENCE);
+        let queue = TurnQueue::new(1, 8, PATIENCE);
         let tenant = tenant("busy");
         let first = queue.turn(&tenant).await.unwrap();
         let mut gone = Box::pin(queue.turn(&tenant));
@@ -178,13 +188,13 @@ mod tests {
 
     #[tokio::test]
     async fn how_many_wait_is_bounded_for_each_tenant() {
-        let queue = CompileQueue::new(1, 1, PATIENCE);
+        let queue = TurnQueue::new(1, 1, PATIENCE);
         let (busy, other) = (tenant("busy"), tenant("other"));
         let turn = queue.turn(&busy).await.unwrap();
         let mut waiting = Box::pin(queue.turn(&busy));
         assert!((&mut waiting).now_or_never().is_none());
         let refused = queue.turn(&busy).await.err().unwrap();
-        assert!(refused.may_pass_later() && refused.to_string().contains("too many of the tenant's"), "{refused}");
+        assert!(refused.to_string().contains("too many of the tenant's"), "{refused}");
         let mut others = Box::pin(queue.turn(&other));
         assert!((&mut others).now_or_never().is_none(), "another tenant may wait");
         drop(turn);
@@ -192,10 +202,10 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_waits_for_ever() {
-        let queue = CompileQueue::new(1, 1, Duration::ZERO);
+        let queue = TurnQueue::new(1, 1, Duration::ZERO);
         let turn = queue.turn(&tenant("busy")).await.unwrap();
         let refused = queue.turn(&tenant("other")).await.err().unwrap();
-        assert!(refused.may_pass_later() && refused.to_string().contains("others' components"), "{refused}");
+        assert!(refused.to_string().contains("others' components"), "{refused}");
         assert!(queue.state().waiting.is_empty());
         drop(turn);
         assert_eq!(queue.state().running, 0);
