@@ -14,7 +14,7 @@ pub struct SchemaLimits {
     /// The steps that the compilation of one schema may take. Each resource (`$id`) counts with all that is in it, once for
     /// every dynamic scope in which it is reached. Default: 200,000.
     pub max_compile_steps: u64,
-    /// The steps that the checks of one request's data, or of one emitted event's, may take. A step is a look at one value
+    /// The steps that the checks of one request's data, or of all that one attempt emits, may take. A step is a look at one value
     /// by one keyword; long texts, comparisons and patterns take more. Default: 10,000,000.
     pub max_check_steps: u64,
     /// What the compiled schemas of one tenant may take together in each process, in bytes, as estimated from their
