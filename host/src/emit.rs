@@ -142,11 +142,16 @@ fn check_data(event: &Event, route: &Route, steps: &mut u64) -> Result<(), Strin
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use wasmill_domain::schema::SchemaLimits;
     use wasmill_domain::{Definitions, Digest, FunctionDefinition, Manifest, Revision};
 
     use super::*;
 
     fn registry() -> Registry {
+        registry_within(SchemaLimits::default())
+    }
+
+    fn registry_within(limits: SchemaLimits) -> Registry {
         let function = |name: &str, trigger: Value| {
             let manifest =
                 Manifest::from_json(json!({"name": name, "trigger": [trigger], "retry": {"max_attempts": 7}}));
@@ -165,7 +170,7 @@ mod tests {
             function("bill", json!({"event": "order.paid", "schema": {"type": "object", "required": ["total"]}})),
         ];
         let definitions = Definitions { revision: Revision(1), functions, ..Definitions::default() };
-        Registry::build(definitions, &Registry::default())
+        Registry::build(definitions, &Registry::new(limits))
     }
 
     fn parent() -> Dispatch {
@@ -208,6 +213,26 @@ mod tests {
         assert_eq!(first.event.datacontenttype.as_deref(), Some("application/json"));
         assert!(Timestamp::parse(first.event.time.as_deref().unwrap()).is_ok());
         assert!(routed.unheard.is_empty());
+    }
+
+    #[test]
+    fn all_that_an_attempt_emits_shares_its_steps() {
+        let emit = |max_check_steps, count| {
+            let registry = registry_within(SchemaLimits { max_check_steps, ..SchemaLimits::default() });
+            let events = (0..count).map(|_| emitted("order.paid", Some(r#"{"total": 1}"#))).collect();
+            route(&registry, &parent(), &TraceContext::new_root(), events).map(|routed| routed.dispatches.len())
+        };
+        let enough = (1..1_000).find(|steps| emit(*steps, 1).is_ok()).unwrap();
+        assert_eq!(emit(enough * 2, 2), Ok(4));
+        let said = emit(enough, 2).unwrap_err();
+        assert!(said.starts_with("emitted event 1 cannot be published") && said.contains("max_check_steps"), "{said}");
+    }
+
+    #[test]
+    fn only_what_a_schema_checks_takes_a_turn() {
+        let (registry, tenant) = (registry(), TenantName::default());
+        assert!(are_checked(&registry, &tenant, &[emitted("order.made", None), emitted("order.paid", None)]));
+        assert!(!are_checked(&registry, &tenant, &[emitted("order.made", None), emitted("", None)]));
     }
 
     #[test]

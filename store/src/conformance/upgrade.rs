@@ -25,8 +25,10 @@ pub(crate) fn old(digest: &str, id: impl Fn(ExecutionId) -> String) -> Old {
     for (function, triggers) in [
         ("a", json!([{"http": "/x/{id}", "methods": ["GET"]}, {"http": "/own"}])),
         ("b", json!([{"http": "/x/{name}"}, {"http": "/y"}])),
+        // It has a route twice, which manifests could.
+        ("twice", json!([{"http": "/t"}, {"http": "/t", "methods": ["GET"]}])),
     ] {
-        let manifest = Manifest::from_json(json!({"name": function, "trigger": triggers})).unwrap();
+        let manifest: Manifest = serde_json::from_value(json!({"name": function, "trigger": triggers})).unwrap();
         let rows = ManifestRows::of(&manifest).unwrap();
         statements.push(format!("INSERT INTO functions VALUES ('default', '{function}', 1)"));
         let version = format!("'default', '{function}', 1, {digest}, {}, 0", quoted(&rows.manifest));
@@ -77,6 +79,11 @@ impl Old {
         store.define(&Change::DeleteFunction { tenant: tenant(), function: name("a") }).await.unwrap();
         deploy("c", "/own").await.unwrap();
         deploy("d", "/x/{any}").await.unwrap();
+        // Going back to what has a route twice works, and claims it.
+        deploy("twice", "/other").await.unwrap();
+        let (function, hostnames) = (name("twice"), Arc::default());
+        store.define(&Change::Rollback { tenant: tenant(), function, to: None, hostnames }).await.unwrap();
+        assert!(matches!(deploy("c", "/t").await, Err(Error::Conflict(_))));
         let detail = store.execution(&tenant(), self.execution).await.unwrap().unwrap();
         assert!(!format!("{detail:?}").contains(&self.key), "{detail:?}");
         let data = detail.event.data.unwrap();

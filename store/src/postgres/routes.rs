@@ -38,10 +38,12 @@ pub(super) async fn claim(session: &mut Session<'_>, tenant: &TenantName, manife
     let give_back = sqlx::query("DELETE FROM routes WHERE tenant = $1 AND function = $2");
     session.execute(give_back.bind(tenant.as_str()).bind(function.as_str())).await?;
     for row in RouteRow::of(manifest) {
-        if let Some(owner) = owner(session, tenant, &row).await? {
-            return Err(row.taken_by(&owner).into());
+        match owner(session, tenant, &row).await? {
+            None => add(session, tenant, function, row).await?,
+            // A version of before manifests were refused that have a route twice.
+            Some(owner) if owner == function.as_str() => {}
+            Some(owner) => return Err(row.taken_by(&owner).into()),
         }
-        add(session, tenant, function, row).await?;
     }
     Ok(())
 }

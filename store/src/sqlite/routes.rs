@@ -43,10 +43,12 @@ pub(super) async fn claim(connection: &mut SqliteConnection, tenant: &TenantName
     let give_back = sqlx::query("DELETE FROM routes WHERE tenant = ? AND function = ?");
     run(connection, give_back.bind(tenant.as_str()).bind(function.as_str())).await?;
     for row in RouteRow::of(manifest) {
-        if let Some(owner) = owner(connection, tenant, &row).await? {
-            return Err(row.taken_by(&owner));
+        match owner(connection, tenant, &row).await? {
+            None => add(connection, tenant, function, row).await?,
+            // A version of before manifests were refused that have a route twice.
+            Some(owner) if owner == function.as_str() => {}
+            Some(owner) => return Err(row.taken_by(&owner)),
         }
-        add(connection, tenant, function, row).await?;
     }
     Ok(())
 }
