@@ -48,7 +48,9 @@ async fn a_data_folder_is_looked_at() {
     assert!(set.wait().unwrap().success());
     let (code, report) = of_data(dev.data(), &[]);
     assert_eq!((code, status(&report, "broker").0), (0, "skipped"), "{report}");
-    assert!(status(&report, "broker").1.contains("in use"), "{report}");
+    assert!(status(&report, "broker").1.contains("a process that runs has it"), "{report}");
+    let (code, report) = of_data(dev.data(), &["--accept-broker"]);
+    assert_eq!(code, 1, "nothing was marked: {report}");
     assert!(dev.terminate());
     let (code, report) = of_data(dev.data(), &[]);
     assert_eq!(code, 0, "{report}");

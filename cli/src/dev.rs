@@ -13,6 +13,11 @@ use crate::wiring::shutdown_on_signal;
 
 pub(crate) async fn run(args: Dev, remote: Remote) -> Result {
     let shutdown = shutdown_on_signal()?;
+    for hostname in &args.hostname {
+        hostname
+            .check_claimable()
+            .map_err(|why| anyhow::anyhow!("--hostname {hostname}: no function can have it: {why}"))?;
+    }
     let options = Options {
         listen: args.listen,
         data: args.data.clone(),

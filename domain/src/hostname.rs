@@ -124,18 +124,45 @@ fn check_claimable(name: &str) -> Result<(), &'static str> {
 impl HostnameRules {
     /// Who answers requests for `name`, where the API has granted `stored`.
     pub fn owner<'a>(&'a self, stored: &'a HostnameGrants, name: &HostName) -> HostnameOwner<'a> {
-        if check_claimable(name.as_str()).is_err() {
+        if check_claimable(name.as_str()).is_err() || self.is_own(name) {
             return HostnameOwner::Gateway;
         }
         for pattern in HostnamePattern::covering(name) {
-            if self.own.contains(&pattern) {
-                return HostnameOwner::Gateway;
-            }
             if let Some(tenant) = self.granted.get(&pattern).or_else(|| stored.get(&pattern)) {
                 return HostnameOwner::Tenant(tenant);
             }
         }
         HostnameOwner::Nobody
+    }
+
+    /// Whether the gateway answers as `name` itself, whatever was granted.
+    fn is_own(&self, name: &HostName) -> bool {
+        HostnamePattern::covering(name).any(|pattern| self.own.contains(&pattern))
+    }
+
+    /// Makes sure that the API may grant a pattern: that some name that it covers can be a tenant's, and that the configuration
+    /// does not grant the same pattern to another.
+    ///
+    /// # Errors
+    /// Why it may not, and what to do.
+    pub fn check_grant(&self, pattern: &HostnamePattern, tenant: &TenantName) -> Result<(), String> {
+        pattern.check_claimable().map_err(|why| format!("no tenant can have the host name '{pattern}': {why}"))?;
+        let (base, below) = pattern.0.strip_prefix("*.").map_or((pattern.as_str(), false), |base| (base, true));
+        // What covers every name below is `*.` and the name, or what is above.
+        let own = |name: HostName| {
+            let mut covering = HostnamePattern::covering(&name).skip(usize::from(below));
+            self.own.contains(pattern) || covering.any(|pattern| self.own.contains(&pattern))
+        };
+        let is_own = base.parse().is_ok_and(own);
+        if is_own {
+            return Err(format!("'{pattern}' is the gateway's own: gateway.public_names has it"));
+        }
+        match self.granted.get(pattern).filter(|owner| *owner != tenant) {
+            Some(owner) => Err(format!(
+                "the configuration grants '{pattern}' to the tenant '{owner}' (gateway.hostnames), which goes before the API"
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Makes sure that a tenant's functions may answer requests for `name`.
@@ -200,6 +227,39 @@ mod tests {
         ] {
             assert_eq!(owner(&rules, &stored, name), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn the_gateways_own_names_stay_its_own() {
+        let own = ["api.example.com", "*.public.example.com"];
+        let rules =
+            HostnameRules { own: own.map(|name| name.parse().unwrap()).into(), granted: grants(&[("a.b.org", "t")]) };
+        let stored =
+            grants(&[("shop.public.example.com", "t"), ("*.x.public.example.com", "t"), ("*.example.com", "t")]);
+        for (name, expected) in [
+            ("shop.public.example.com", "gateway"),
+            ("y.x.public.example.com", "gateway"),
+            ("api.example.com", "gateway"),
+            ("public.example.com", "t"),
+            ("shop.example.com", "t"),
+        ] {
+            assert_eq!(owner(&rules, &stored, name), expected, "{name}");
+        }
+        let (tenant, other): (TenantName, TenantName) = ("t".parse().unwrap(), "other".parse().unwrap());
+        for (pattern, ok) in [
+            ("api.example.com", false),
+            ("*.public.example.com", false),
+            ("shop.public.example.com", false),
+            ("*.x.public.example.com", false),
+            ("*.api.example.com", true),
+            ("public.example.com", true),
+            ("*.example.com", true),
+            ("localhost", false),
+        ] {
+            assert_eq!(rules.check_grant(&pattern.parse().unwrap(), &tenant).is_ok(), ok, "{pattern}");
+        }
+        assert!(rules.check_grant(&"a.b.org".parse().unwrap(), &tenant).is_ok());
+        assert!(rules.check_grant(&"a.b.org".parse().unwrap(), &other).unwrap_err().contains("'t'"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::execution::{Dispatch, Outcome};
 use crate::frame::Frame;
-use crate::key::mask_keys;
+use crate::key::{mask_encoded_keys, mask_keys};
 
 /// The media type of an event's data that is a request.
 pub const MEDIA_TYPE: &str = "application/http";
@@ -218,7 +218,7 @@ impl RequestHead {
         }
         let (method, mut target) =
             (request.method.unwrap_or_default(), request.path.unwrap_or_default().as_bytes().to_vec());
-        mask_keys(&mut target);
+        mask_encoded_keys(&mut target);
         let target = String::from_utf8_lossy(&target).into_owned();
         let head = Self { method: method.to_owned(), target, scheme: "http".into(), authority, headers };
         Ok((head, message.slice(length..)))

@@ -30,12 +30,42 @@ pub fn mask_keys(text: &mut [u8]) -> bool {
     let mut at = 0;
     while let Some(found) = text[at..].windows(PREFIX.len()).position(|window| window == PREFIX) {
         at += found + PREFIX.len();
-        if text[at..].iter().take_while(|b| is_of_key(b)).count() == SECRET_LENGTH {
-            text[at..at + SECRET_LENGTH].fill(b'*');
+        // One that something follows is a key all the same.
+        let length = text[at..].iter().take_while(|b| is_of_key(b)).count();
+        if length >= SECRET_LENGTH {
+            text[at..at + length].fill(b'*');
             is_masked = true;
         }
     }
     is_masked
+}
+
+/// The same for a text in which characters may be percent-encoded, as in a URI. The length stays here, too.
+pub fn mask_encoded_keys(text: &mut [u8]) -> bool {
+    let mut decoded = Vec::with_capacity(text.len());
+    // Where each decoded byte begins.
+    let mut places = Vec::with_capacity(text.len() + 1);
+    let mut at = 0;
+    while at < text.len() {
+        places.push(at);
+        let byte = text.get(at..at + 3).filter(|text| text[0] == b'%').and_then(|text| {
+            let digits = std::str::from_utf8(&text[1..]).ok().filter(|digits| !digits.starts_with('+'))?;
+            u8::from_str_radix(digits, 16).ok()
+        });
+        decoded.push(byte.unwrap_or(text[at]));
+        at += if byte.is_some() { 3 } else { 1 };
+    }
+    places.push(at);
+    if !mask_keys(&mut decoded) {
+        return false;
+    }
+    for (i, byte) in decoded.iter().enumerate() {
+        // What was a star before stays one.
+        if *byte == b'*' {
+            text[places[i]..places[i + 1]].fill(b'*');
+        }
+    }
+    true
 }
 
 /// What a key may do.
@@ -128,6 +158,23 @@ mod tests {
     }
 
     #[test]
+    fn encoded_keys_are_masked_too() {
+        let key = ApiKey::generate().unwrap();
+        let key = key.reveal();
+        let encoded: String = key.bytes().map(|b| format!("%{b:02X}")).collect();
+        for text in [format!("/a/{key}?b=%2F"), format!("/a?k=wm%5F{}&b=%2F", &key[3..]), format!("/{encoded}/%2F")] {
+            let mut bytes = text.clone().into_bytes();
+            assert!(mask_encoded_keys(&mut bytes));
+            let masked = String::from_utf8(bytes).unwrap();
+            assert_eq!(masked.len(), text.len());
+            assert!(masked.contains("***") && masked.contains("%2F") && !masked.contains(&key[10..]), "{masked}");
+        }
+        for other in ["/a%", "/a%zz?b=%2", "", "/%77%6d%5fshort"] {
+            assert!(!mask_encoded_keys(&mut other.as_bytes().to_vec()), "{other}");
+        }
+    }
+
+    #[test]
     fn keys_are_masked_wherever_they_stand() {
         let key = ApiKey::generate().unwrap();
         let key = key.reveal();
@@ -141,7 +188,8 @@ mod tests {
             assert_eq!(masked(&format!("{before}{key}{after}")), Some(expected), "{before} {after}");
         }
         assert_eq!(masked(&format!("{key} {key}")), Some(format!("{stars} {stars}")));
-        for other in ["", "wm_", "wm_short", &format!("{key}x"), &key[3..]] {
+        assert_eq!(masked(&format!("{key}x{key}")), Some(format!("wm_{}", "*".repeat(43 + 1 + 46))));
+        for other in ["", "wm_", "wm_short", &key[3..], &key[..45]] {
             assert_eq!(masked(other), None, "{other}");
         }
     }

@@ -31,7 +31,7 @@ pub use event::Event;
 pub use execution::{AttemptReport, Dispatch, ExecutionId, LogLevel, LogLine, LogSource, Outcome, Output};
 pub use frame::Frame;
 pub use hostname::{HostnameGrants, HostnamePattern, HostnameRules};
-pub use key::{ApiKey, KeyDefinition, KeyRole, mask_keys};
+pub use key::{ApiKey, KeyDefinition, KeyRole, mask_encoded_keys, mask_keys};
 pub use manifest::Manifest;
 pub use names::{BucketName, EventPattern, EventType, FunctionName, HostLabel, SealingKeyId, SecretName, TenantName};
 pub use registry::Registry;

@@ -127,14 +127,14 @@ impl Routes {
         self.hosts.keys().map(String::as_str)
     }
 
-    /// What answers a request for `path`, which is percent-encoded and has no query. Triggers that name the host go
-    /// before those that name none.
+    /// What answers a request for `path`, which is percent-encoded and has no query: of the triggers that name the host, or,
+    /// for a path below `/http/TENANT`, of those that name none.
     pub fn find<'a>(&'a self, host: Option<&str>, method: &str, path: &'a str) -> Found<'a> {
-        let of_host = host.and_then(|host| self.hosts.get(host)).map(|paths| paths.find(method, path));
-        match of_host {
-            None | Some(Found::Nothing) => self.any_host.find(method, path),
-            Some(found) => found,
-        }
+        let paths = match host {
+            Some(host) => self.hosts.get(host),
+            None => Some(&self.any_host),
+        };
+        paths.map_or(Found::Nothing, |paths| paths.find(method, path))
     }
 }
 
@@ -225,14 +225,15 @@ mod tests {
     }
 
     #[test]
-    fn a_host_goes_before_none() {
+    fn a_host_has_its_own_routes() {
         let routes = routes(&[
             ("public", json!([{"http": "/a", "host": "api.example.com"}])),
             ("any", json!([{"http": "/a"}, {"http": "/b"}])),
         ]);
         assert_eq!(found(&routes, Some("api.example.com"), "GET", "/a"), "public");
-        assert_eq!(found(&routes, Some("other.example.com"), "GET", "/a"), "any");
-        assert_eq!(found(&routes, Some("api.example.com"), "GET", "/b"), "any");
+        assert_eq!(found(&routes, Some("other.example.com"), "GET", "/a"), "-");
+        assert_eq!(found(&routes, Some("api.example.com"), "GET", "/b"), "-");
+        assert_eq!(found(&routes, None, "GET", "/a"), "any");
         assert!(routes.has_host("api.example.com") && !routes.has_host("other.example.com"));
     }
 

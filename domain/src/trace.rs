@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::key::mask_keys;
+
 /// Where an execution stands in a trace: the `traceparent` and `tracestate` headers, parsed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceContext {
@@ -36,7 +38,10 @@ impl TraceContext {
             return None;
         }
         let sampled = u8::from_str_radix(flags, 16).ok()? & 1 == 1;
-        let tracestate = tracestate.filter(|text| !text.is_empty() && text.len() <= 512).map(str::to_owned);
+        // One with an API key in it is left out: what is here is stored, and handed to guests.
+        let has_key = |text: &str| mask_keys(&mut text.as_bytes().to_vec());
+        let tracestate = tracestate.filter(|text| !text.is_empty() && text.len() <= 512 && !has_key(text));
+        let tracestate = tracestate.map(str::to_owned);
         Some(Self { trace_id, span_id, sampled, tracestate })
     }
 

@@ -182,7 +182,7 @@ pub(crate) async fn rollback(
         body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?
     };
     let tenant = caller.tenant;
-    let to = check_target(&app, &tenant, &name, to).await?;
+    let to = Some(check_target(&app, &tenant, &name, to).await?);
     let hostnames = Arc::clone(&app.settings.hostnames);
     let change = Change::Rollback { tenant: tenant.clone(), function: name.clone(), to, hostnames };
     let changed = app.store.define(&change).await?;
@@ -267,18 +267,22 @@ async fn check(app: &Shared, tenant: &TenantName, digest: Digest, manifest: Mani
     Ok(manifest)
 }
 
-/// Makes sure that the version that a rollback goes to could be deployed now, and gives its number. Where there is none, the
-/// store says so.
-async fn check_target(app: &Shared, tenant: &TenantName, name: &FunctionName, to: Option<u32>) -> Result<Option<u32>> {
+/// Makes sure that the version that a rollback goes to could be deployed now, and gives its number.
+async fn check_target(app: &Shared, tenant: &TenantName, name: &FunctionName, to: Option<u32>) -> Result<u32> {
     let versions = app.store.versions(tenant, name).await?;
     let current = versions.iter().find(|version| version.current).map_or(0, |version| version.number);
     let target = versions.into_iter().find(|version| match to {
         Some(to) => version.number == to,
         None => version.number < current,
     });
-    let Some(Version { number, digest, manifest, .. }) = target else { return Ok(to) };
+    let Some(Version { number, digest, manifest, .. }) = target else {
+        return Err(Error::NotFound(match to {
+            Some(to) => format!("there is no version {to} of function '{name}' whose artifact is here"),
+            None => format!("there is no function '{name}' with a version before the current one"),
+        }));
+    };
     check(app, tenant, digest, manifest).await?;
-    Ok(Some(number))
+    Ok(number)
 }
 
 /// Makes sure that the secrets exist that webhooks are signed with.

@@ -100,12 +100,7 @@ pub(crate) async fn grant(
     headers: HeaderMap,
 ) -> Result<Json<HostnameGranted>> {
     caller.must_be_operator()?;
-    hostname
-        .check_claimable()
-        .map_err(|why| Error::Conflict(format!("no tenant can have the host name '{hostname}': {why}")))?;
-    if app.settings.hostnames.own.contains(&hostname) {
-        return Err(Error::Conflict(format!("'{hostname}' is the gateway's own: gateway.public_names has it")));
-    }
+    app.settings.hostnames.check_grant(&hostname, &caller.tenant).map_err(Error::Conflict)?;
     check_not_this_api(&hostname, requested(&uri, &headers))?;
     let tenant = caller.tenant;
     let change = Change::GrantHostname { pattern: hostname.clone(), tenant: tenant.clone(), at: Timestamp::now() };

@@ -186,7 +186,7 @@ pub(crate) enum Hostnames {
         /// A name, or '*.' and a name: every name below it
         hostname: HostnamePattern,
     },
-    /// Take a host name back; triggers under it do not answer any more
+    /// Take a host name back; triggers under it do not answer any more, unless another grant covers it
     Revoke {
         /// As it was granted
         hostname: HostnamePattern,

@@ -63,7 +63,15 @@ pub(crate) async fn run(args: Doctor, as_json: bool) -> Result {
     checks.found("database", store.map(|_| Vec::new()), |text: String| text, "it answers");
     match &opened.broker {
         Ok(_) => checks.add("broker", Status::Ok, "it answers"),
-        Err(Closed::InUse(why)) => checks.add("broker", Status::Skipped, why),
+        Err(Closed::InUse) => {
+            let why = "a process that runs has it: stop that, and the broker is looked at, too";
+            for check in ["broker", "installation", "queues"] {
+                checks.add(check, Status::Skipped, why);
+            }
+            if args.accept_broker {
+                checks.add("installation", Status::Warning, format!("the broker is not marked: {why}"));
+            }
+        }
         Err(Closed::Failed(why)) => checks.add("broker", Status::Warning, why),
     }
     if let Ok(store) = &opened.store {
@@ -117,9 +125,11 @@ async fn check_queues(checks: &mut Checks, store: &std::sync::Arc<dyn Store>, br
     let missing = missing.map(|all| all.into_iter().filter(|missing| missing.waiting > 0).collect());
     let say = |missing: Missing| {
         let Missing { tenant, function, waiting } = missing;
-        format!("function '{function}' of tenant '{tenant}' has {waiting} execution(s) that wait, and no queue")
+        format!(
+            "function '{function}' of tenant '{tenant}' has {waiting} execution(s) that wait, and no message for them"
+        )
     };
-    checks.found("queues", missing, say, "no function misses its queue while executions wait for it");
+    checks.found("queues", missing, say, "no execution waits without a message");
     match consistency::orphans(broker, registry).await {
         Ok(None) => {
             checks.add("orphans", Status::Skipped, "this broker cannot list its queues: `rabbitmqctl list_queues` can");

@@ -36,7 +36,9 @@ pub(crate) async fn run(verb: Hostnames, remote: Remote) -> Result {
         Hostnames::Revoke { hostname } => {
             client.send(Request::new(Method::DELETE, &["v1", "hostnames", hostname.as_str()])).await?;
             if !client.prints_json() {
-                output::line(format!("{hostname} is granted no more; triggers under it do not answer from now on"));
+                output::line(format!(
+                    "{hostname} is granted no more by the API; triggers under it answer only where another grant covers it (hostnames list)"
+                ));
             }
         }
     }

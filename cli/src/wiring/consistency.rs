@@ -78,7 +78,7 @@ async fn marked(store: &dyn Store) -> Result<(), String> {
     store.broker_marked(Timestamp::now()).await.map_err(|e| e.to_string())
 }
 
-/// Functions whose queue is not there, among the first `most`. A queue is made by the first who
+/// Functions whose queue is not there, or empty where that can be known, among the first `most`. A queue is made by the first who
 /// needs it, so it is the executions which wait that tell whether one was lost.
 pub(crate) async fn missing_queues(
     store: &dyn Store,
@@ -86,11 +86,17 @@ pub(crate) async fn missing_queues(
     registry: &Registry,
     most: usize,
 ) -> Result<Vec<Missing>, String> {
+    // Only of a broker that lists its queues an empty one is known to be empty: RabbitMQ does not count what hosts have in hand.
+    // What waits in the outbox has no message yet.
+    let lists = broker.queues().await.map_err(|e| e.to_string())?.is_some();
+    let knows_all = lists && store.outbox(Timestamp::now(), 1).await.map_err(|e| e.to_string())?.is_empty();
     let mut missing = Vec::new();
     for definition in registry.functions().take(most) {
         let (tenant, function) = (definition.tenant.clone(), definition.name.clone());
         match broker.depth(&QueueName::of_function(&tenant, &function)).await {
             Err(BrokerError::NoQueue(_)) => {}
+            // Made anew since, by whoever consumes.
+            Ok(depth) if knows_all && depth.ready + depth.unacked == 0 => {}
             other => {
                 other.map_err(|e| e.to_string())?;
                 continue;
@@ -150,10 +156,10 @@ async fn examine(store: &dyn Store, broker: &dyn Broker, registry: &Registry) ->
         let count = lost.len();
         findings.push(Finding {
             detail: format!(
-                "{count} function(s) have executions that wait, and no queue: function '{function}' of tenant '{tenant}' has \
-                 {waiting}. `wasmill doctor` lists them; executions that nobody publishes again can be cancelled or replayed"
+                "{count} function(s) have executions that wait, and no message for them: function '{function}' of tenant '{tenant}' has \
+                 {waiting}. `wasmill doctor`, with this process stopped, lists them; their events are in `wasmill executions show`"
             ),
-            note: format!("{count} function(s) have executions that wait, and no queue"),
+            note: format!("{count} function(s) have executions that wait, and no message for them"),
         });
     }
     if let Some((queue, messages)) = orphans(broker, registry).await?.unwrap_or_default().first() {
@@ -268,9 +274,10 @@ mod tests {
         };
         fixture.store.enqueue(&[dispatch], Publication::Confirmed).await.unwrap();
         assert_eq!(look().await, [missing(1)]);
-        assert_eq!(fixture.examine().await, ["1 function(s) have executions that wait, and no queue"]);
+        assert_eq!(fixture.examine().await, ["1 function(s) have executions that wait, and no message for them"]);
         let queue = QueueName::of_function(&tenant, &function);
         fixture.broker.declare(&queue).await.unwrap();
+        assert_eq!(look().await, [missing(1)], "made anew, it is empty");
         fixture.broker.publish(&queue, Message::new("x")).await.unwrap();
         assert!(fixture.examine().await.is_empty());
 

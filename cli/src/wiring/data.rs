@@ -21,6 +21,8 @@ const DEPTH: u32 = 4;
 /// the same.
 pub(super) fn open(folder: &Path) -> anyhow::Result<()> {
     make(folder).with_context(|| format!("the data folder '{}'", folder.display()))?;
+    // A link to it is the user's way of saying where it is: its own rights mean nothing.
+    let folder = &fs::canonicalize(folder)?;
     let tightened = tighten(folder, &fs::metadata(folder)?, DEPTH)?;
     if tightened > 0 {
         tracing::warn!(
@@ -119,6 +121,17 @@ mod tests {
         assert_eq!([&folder, &queue].map(|folder| mode(folder)), [0o700; 2]);
         assert_eq!(files.each_ref().map(|file| mode(file)), [0o600; 3]);
         assert_eq!(mode(&outside), 0o664, "a link is not followed");
+    }
+
+    #[test]
+    fn a_folder_may_be_linked_to() {
+        let parent = tempfile::tempdir().unwrap();
+        let (folder, link) = (parent.path().join("data"), parent.path().join("link"));
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+        std::os::unix::fs::symlink(&folder, &link).unwrap();
+        open(&link).unwrap();
+        assert_eq!(mode(&folder), 0o700);
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(crate) struct Opened {
 /// Why a broker is not looked at.
 pub(crate) enum Closed {
     /// A process that runs has it, which is as it should be.
-    InUse(String),
+    InUse,
     /// It does not work.
     Failed(String),
 }
@@ -70,7 +70,7 @@ pub(crate) async fn open_data(data: &Path) -> Opened {
     let broker = if queue.is_dir() {
         match EmbeddedBroker::open(&queue, EmbeddedSettings::default()) {
             Ok(broker) => Ok(Arc::new(broker) as Arc<dyn Broker>),
-            Err(error @ OpenError::InUse { .. }) => Err(Closed::InUse(error.to_string())),
+            Err(OpenError::InUse { .. }) => Err(Closed::InUse),
             Err(error) => Err(Closed::Failed(error.to_string())),
         }
     } else {

@@ -1,5 +1,6 @@
 //! What a manifest claims of a tenant's routes: each is one function's at a time.
 
+use super::paths::normal;
 use crate::manifest::http::{HostName, HttpTrigger, Method, PathPattern};
 use crate::manifest::{Manifest, Trigger};
 
@@ -45,7 +46,7 @@ fn without_names(pattern: &PathPattern) -> String {
     let segment = |segment: &str| match segment.strip_prefix('{') {
         Some(rest) if rest.starts_with('*') => "{*}".to_owned(),
         Some(_) => "{}".to_owned(),
-        None => segment.to_owned(),
+        None => normal(segment).into_owned(),
     };
     pattern.as_str().split('/').map(segment).collect::<Vec<_>>().join("/")
 }
@@ -82,6 +83,13 @@ mod tests {
             ])),
             ["GET /o/{}/{*}", "POST /o/{}/{*}", "PUT /o/{}/{*}", "* shop.example.com/"]
         );
+    }
+
+    #[test]
+    fn a_path_is_one_however_it_is_written() {
+        assert_eq!(claims(&json!([{"http": "/%7euser/{id}", "methods": ["GET"]}])), ["GET /~user/{}"]);
+        let twice = json!({"name": "f", "trigger": [{"http": "/a"}, {"http": "/%61"}]});
+        assert!(Manifest::from_json(twice).is_err());
     }
 
     #[test]

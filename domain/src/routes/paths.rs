@@ -2,8 +2,10 @@
 //!
 //! It is a tree of segments. A path is matched from the left; at each segment the text itself goes before a parameter,
 //! and a parameter before the rest. Where that leads to nothing, the next one is tried, so `/a/{*rest}` answers
-//! `/a/b/d` beside `/a/{x}/c`. No node is visited twice for one path, as each is reached by one way only.
+//! `/a/b/d` beside `/a/{x}/c`. Segments are compared as RFC 3986 has it (section 6.2.2.2): percent-encoded or not, a letter
+//! is the same, so nobody gets past a literal by writing it otherwise. No node is visited twice for one path, as each is reached by one way only.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::manifest::http::PathPattern;
@@ -43,6 +45,30 @@ impl<T> Default for Node<T> {
     }
 }
 
+/// A segment with every character that need not be percent-encoded as it is, and capitals in the codes of others.
+pub(super) fn normal(segment: &str) -> Cow<'_, str> {
+    if !segment.contains('%') {
+        return Cow::Borrowed(segment);
+    }
+    let mut normal = String::with_capacity(segment.len());
+    let mut rest = segment;
+    while let Some((before, after)) = rest.split_once('%') {
+        normal.push_str(before);
+        let code = after.get(..2).filter(|code| code.bytes().all(|b| b.is_ascii_hexdigit()));
+        match code.and_then(|code| Some((code, u8::from_str_radix(code, 16).ok()?))) {
+            Some((_, b)) if b.is_ascii_alphanumeric() || b"-._~".contains(&b) => normal.push(char::from(b)),
+            Some((code, _)) => {
+                normal.push('%');
+                normal.push_str(&code.to_ascii_uppercase());
+            }
+            None => normal.push('%'),
+        }
+        rest = if code.is_some() { &after[2..] } else { after };
+    }
+    normal.push_str(rest);
+    Cow::Owned(normal)
+}
+
 fn segments(pattern: &PathPattern) -> impl Iterator<Item = Segment<'_>> {
     // The text before the first slash is empty.
     pattern.as_str().split('/').skip(1).map(|segment| match segment.strip_prefix('{') {
@@ -58,7 +84,7 @@ impl<T: Default> PathTree<T> {
         let mut node = &mut self.root;
         for segment in segments(pattern) {
             node = match segment {
-                Segment::Literal(text) => node.literals.entry(text.into()).or_default(),
+                Segment::Literal(text) => node.literals.entry(normal(text).into()).or_default(),
                 Segment::Parameter => node.parameter.get_or_insert_default(),
                 // A pattern has it at its end only.
                 Segment::Rest => return node.rest.get_or_insert_default(),
@@ -108,7 +134,7 @@ impl<T> Node<T> {
             }
             found
         };
-        if let Some(found) = self.literals.get(segment).and_then(|node| below(node, values)) {
+        if let Some(found) = self.literals.get(&*normal(segment)).and_then(|node| below(node, values)) {
             return Some(found);
         }
         if let Some(node) = self.parameter.as_deref().filter(|_| !segment.is_empty()) {
@@ -179,6 +205,25 @@ mod tests {
             ("/one/a/", "-"),
             ("", "-"),
             ("web", "-"),
+        ] {
+            assert_eq!(found(&tree, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_literal_is_the_same_however_it_is_written() {
+        let tree = tree(&["/u/me", "/u/{id}", "/~x", "/a%2fb"]);
+        for (path, expected) in [
+            ("/u/%6de", "/u/me"),
+            ("/%75/%6D%65", "/u/me"),
+            ("/u/%6dee", "/u/{id} %6dee"),
+            ("/%7ex", "/~x"),
+            ("/%7Ex", "/~x"),
+            ("/a%2Fb", "/a%2fb"),
+            ("/a/b", "-"),
+            ("/u/%zz", "/u/{id} %zz"),
+            ("/u/%", "/u/{id} %"),
+            ("/u/%ü", "/u/{id} %ü"),
         ] {
             assert_eq!(found(&tree, path), expected, "{path}");
         }
