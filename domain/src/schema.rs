@@ -11,6 +11,7 @@ mod pattern;
 mod plan;
 #[cfg(test)]
 mod tests;
+mod unevaluated;
 
 use std::sync::Arc;
 
@@ -276,7 +277,10 @@ fn compile_error(source: &Value, error: &ValidationError<'_>, limits: &SchemaLim
     }
     if matches!(error.kind(), ValidationErrorKind::Format { format } if format == "regex") {
         let most = limits.max_pattern_bytes;
-        let message = format!("the pattern cannot be compiled to at most {most} bytes (schemas.max_pattern_bytes)");
+        let message = format!(
+            "the pattern is not a regular expression that is known here, or takes more than {most} bytes compiled \
+             (schemas.max_pattern_bytes)"
+        );
         return CompileError { pointer: error.schema_path().to_string(), message };
     }
     CompileError { pointer: error.instance_path().to_string(), message: error.to_string() }

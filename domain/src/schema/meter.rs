@@ -40,12 +40,20 @@ pub(super) struct Rate {
 }
 
 /// The steps that a schema's patterns take.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rates {
     /// One pattern on a string, the slowest of all.
     pub(super) text: Rate,
     /// All patterns of `patternProperties` on a property's name.
     pub(super) name: Rate,
+    /// How many violations may be collected; at most [`MAX_ERRORS`].
+    pub(super) violations: u32,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self { text: NO_RATE, name: NO_RATE, violations: MAX_ERRORS }
+    }
 }
 
 struct Meter {
@@ -64,7 +72,7 @@ thread_local! {
             left: Cell::new(u64::MAX),
             errors: Cell::new(u32::MAX),
             base: Cell::new(0),
-            rates: Cell::new(Rates { text: NO_RATE, name: NO_RATE }),
+            rates: Cell::new(Rates { text: NO_RATE, name: NO_RATE, violations: MAX_ERRORS }),
         }
     };
 }
@@ -91,7 +99,7 @@ pub(super) fn metered<T>(steps: &mut u64, rates: Rates, work: impl FnOnce() -> T
     let base = std::ptr::from_ref(&here) as usize;
     let outer = METER.with(|meter| Meter {
         left: Cell::new(meter.left.replace(*steps)),
-        errors: Cell::new(meter.errors.replace(MAX_ERRORS)),
+        errors: Cell::new(meter.errors.replace(rates.violations.min(MAX_ERRORS))),
         base: Cell::new(meter.base.replace(base)),
         rates: Cell::new(meter.rates.replace(rates)),
     });

@@ -62,7 +62,8 @@ impl Reader<'_> {
                 self.atom(atoms);
             }
             '(' => {
-                self.backtracks |= ["?=", "?!", "?<=", "?<!", "?>"].iter().any(|around| self.rest.starts_with(around));
+                self.backtracks |=
+                    ["?=", "?!", "?<=", "?<!", "?>", "?("].iter().any(|around| self.rest.starts_with(around));
                 self.groups.push(self.sum);
                 (self.sum, self.last) = (1, 0);
             }
@@ -71,7 +72,9 @@ impl Reader<'_> {
                 self.sum = self.sum.saturating_add(self.groups.pop().unwrap_or_default());
             }
             '{' => self.repetition(),
-            '*' | '+' | '?' | '|' => {}
+            // A possessive repetition never goes back, and so needs the engine that can.
+            '*' | '+' | '?' => self.backtracks |= self.rest.starts_with('+'),
+            '|' => {}
             // Any character takes more than one.
             '.' => self.atom(12),
             other => self.atom(if other.is_ascii() { 1 } else { 4 }),
@@ -92,7 +95,8 @@ impl Reader<'_> {
                 4
             }
             Some('W' | 'D' | 'S' | 's') => 12,
-            Some('1'..='9' | 'k') => {
+            // The engine for what a finite automaton cannot do has boundaries of words as well.
+            Some('1'..='9' | 'k' | 'b' | 'B' | 'G' | 'K') => {
                 self.backtracks = true;
                 1
             }
@@ -167,10 +171,22 @@ mod tests {
 
     #[test]
     fn what_goes_back_is_known() {
-        for pattern in ["^(?=.*[0-9])", "(?!a)", "(?<=a)b", "(?<!a)b", r"(a)\1", r"(?<n>a)\k<n>"] {
+        for pattern in [
+            "^(?=.*[0-9])",
+            "(?!a)",
+            "(?<=a)b",
+            "(?<!a)b",
+            r"(a)\1",
+            r"(?<n>a)\k<n>",
+            r"a\b",
+            r"\Ba",
+            "a++",
+            "a*+b",
+            "(?>a)",
+        ] {
             assert!(PatternCost::of(pattern).backtracks, "{pattern}");
         }
-        for pattern in ["^(?:a|b)+$", "(?<name>a)", r"\d{2}", r"[\1]", r"\(?=a"] {
+        for pattern in ["^(?:a|b)+$", "(?<name>a)", r"\d{2}", r"[\1\b]", r"\(?=a", "a+?", r"a\++"] {
             assert!(!PatternCost::of(pattern).backtracks, "{pattern}");
         }
     }

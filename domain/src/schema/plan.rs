@@ -7,13 +7,15 @@ use serde_json::{Map, Value};
 
 use super::meter::{Rate, Rates};
 use super::pattern::PatternCost;
+use super::unevaluated::looked_through;
 use super::{CompileError, SchemaLimits};
 
 /// Keywords whose value has schemas by name.
 const MAPS: [&str; 6] = ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"];
 
 /// Keywords whose value is never a schema, whatever it looks like.
-const LITERALS: [&str; 7] = ["const", "enum", "default", "examples", "example", "$vocabulary", "discriminator"];
+const LITERALS: [&str; 8] =
+    ["const", "enum", "default", "examples", "example", "$vocabulary", "discriminator", "dependentRequired"];
 
 /// Keywords that apply other schemas to the same value.
 const IN_PLACE: [&str; 12] = [
@@ -62,6 +64,12 @@ const MAX_LINKS: usize = 32;
 /// The bytes that a compiled subschema takes, roughly.
 const SUBSCHEMA_BYTES: u64 = 1024;
 
+/// The bytes that a subschema takes, roughly, for each time that `unevaluatedProperties` or `unevaluatedItems` looks through it.
+const LOOKED_THROUGH_BYTES: u64 = 8 << 10;
+
+/// What the violations that are collected of one document may take in bytes: each may quote a part of the schema.
+const VIOLATION_BYTES: u64 = 64 << 20;
+
 /// The bytes that a value in `const` or `enum` takes, roughly.
 const LITERAL_BYTES: u64 = 96;
 
@@ -88,13 +96,18 @@ impl Plan {
             subschemas: 0,
             patterns: 0,
             bytes: 0,
-            rates: Rates { text: Rate { block: 8, backtracking: 0 }, name: Rate::default() },
+            rates: Rates { text: Rate { block: 8, backtracking: 0 }, ..Rates::default() },
             targets: HashSet::new(),
             links: Vec::new(),
             is_legacy: false,
         };
         let counted = reader.value(source)?;
         reader.check_links()?;
+        reader.look_through(source)?;
+        // Some violations have all of the schema in them.
+        let quoted = reader.bytes.saturating_add(8 * source.to_string().len() as u64);
+        let most = VIOLATION_BYTES / quoted.max(1);
+        reader.rates.violations = u32::try_from(most).unwrap_or(u32::MAX).max(4);
         let bytes = usize::try_from(reader.bytes).unwrap_or(usize::MAX);
         Ok(Self { counted, rates: reader.rates, bytes })
     }
@@ -150,6 +163,20 @@ impl Reader<'_> {
             }
             _ => Ok(value.clone()),
         }
+    }
+
+    /// Counts what `unevaluatedProperties` and `unevaluatedItems` look through.
+    fn look_through(&mut self, source: &Value) -> Result<(), CompileError> {
+        let looked_through = looked_through(source);
+        self.bytes = self.bytes.saturating_add(looked_through.saturating_mul(LOOKED_THROUGH_BYTES));
+        let most = self.limits.max_subschemas as u64;
+        if looked_through > most {
+            return self.refused(format!(
+                "'unevaluatedProperties' and 'unevaluatedItems' look through more than {most} subschemas, counted for each way \
+                 that leads to them (schemas.max_subschemas)"
+            ));
+        }
+        Ok(())
     }
 
     fn count(&mut self) -> Result<(), CompileError> {

@@ -215,13 +215,15 @@ fn references_lead_to_schemas() {
 fn deep_schemas_neither_compile_nor_check_without_end() {
     let link = |i: usize| {
         let next = json!({"$ref": format!("#/$defs/s{}", i + 1)});
-        (format!("s{i}"), (0..60).fold(next, |inner, _| json!({"not": inner})))
+        (format!("s{i}"), (0..20).fold(next, |inner, _| json!({"not": inner})))
     };
-    let mut schemas: Map<String, Value> = (0..150).map(link).collect();
-    schemas.insert("s150".into(), json!({"items": {"$ref": "#/$defs/s0"}}));
+    let mut schemas: Map<String, Value> = (0..20).map(link).collect();
+    schemas.insert("s20".into(), json!({"items": {"$ref": "#/$defs/s0"}}));
     let schema = compile(json!({"$defs": schemas, "$ref": "#/$defs/s0"})).unwrap();
     assert_eq!(schema.check(&json!({}), &mut 1_000_000), Ok(()));
-    let document = (0..100).fold(json!({}), |inner, _| json!([inner]));
+    // As deep as it takes.
+    let nested = |depth: usize| (0..depth).fold(json!({}), |inner, _| json!([inner]));
+    let document = (1..100).map(nested).find(|document| schema.check(document, &mut 10_000_000).is_err()).unwrap();
     assert_eq!(schema.check(&document, &mut 10_000_000), Err(Failure::Depth));
     assert!(schema.validate(&document).unwrap_err()[0].message.contains("too deep"));
 }
@@ -306,7 +308,12 @@ proptest! {
         source["$schema"] = json!(draft);
         source["$defs"] = json!({"a": a, "b": b});
         let Some(plain) = plain(&source) else { return Ok(()) };
-        let schema = compile(source).unwrap();
+        let schema = match compile(source) {
+            Ok(schema) => schema,
+            // It refers to itself, and must be looked through.
+            Err(error) if error.message.contains("look through") => return Ok(()),
+            Err(error) => panic!("{error}"),
+        };
         let mut expected: Vec<Violation> = plain.iter_errors(&document).map(Violation::of).collect();
         expected.truncate(MAX_VIOLATIONS);
         let is_valid = plain.is_valid(&document);
@@ -329,4 +336,44 @@ proptest! {
             Err(Failure::Depth) => prop_assert!(false, "too deep"),
         }
     }
+}
+
+#[test]
+fn what_looks_through_others_is_bounded() {
+    let level = |i: usize| {
+        let next = json!({"$ref": format!("#/$defs/l{}", i + 1)});
+        (format!("l{i}"), json!({"allOf": [next, next], "unevaluatedProperties": false}))
+    };
+    let schema = |levels: usize| {
+        let mut defs: Map<String, Value> = (0..levels).map(level).collect();
+        defs.insert(format!("l{levels}"), json!({"type": "object"}));
+        json!({"$defs": defs, "$ref": "#/$defs/l0"})
+    };
+    assert!(compile(schema(3)).is_ok());
+    let limits = SchemaLimits { max_subschemas: 50, ..SchemaLimits::default() };
+    let refused = Schema::compile_within(Arc::new(schema(4)), &limits).unwrap_err();
+    assert!(
+        refused.message.contains("schemas.max_subschemas") && refused.message.contains("look through"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn what_is_no_schema_is_left_as_it_is() {
+    let schema = compile(json!({"properties": {"o": {"dependentRequired": {"a": ["b"], "pattern": ["c"]}}}})).unwrap();
+    assert!(schema.validate(&json!({"o": {"a": 1, "b": 2}})).is_ok());
+    let violations = schema.validate(&json!({"o": {"a": 1}})).unwrap_err();
+    assert_eq!((violations[0].pointer.as_str(), violations.len()), ("/o", 1));
+}
+
+#[test]
+fn violations_that_quote_much_are_few() {
+    let document = json!(vec!["x"; 100]);
+    let schema = |values: usize| {
+        let values: Vec<Value> = (0..values).map(Value::from).chain([json!("x")]).collect();
+        compile(json!({"items": {"not": {"enum": values}}})).unwrap()
+    };
+    assert_eq!(schema(10).validate(&document).unwrap_err().len(), MAX_VIOLATIONS);
+    // Each has the whole schema in it, so only the first is looked for.
+    assert_eq!(schema(20_000).validate(&document).unwrap_err().len(), 1);
 }
