@@ -149,7 +149,8 @@ pub(crate) const COMPILE: &str = "compile-component";
 
 #[derive(clap::Args)]
 pub(crate) struct Dev {
-    /// Deploy every function below this folder, and deploy it again when its component, manifest or schema changes
+    /// Deploy the function in this folder, or in each folder that is in it, and deploy it again when its component, manifest
+    /// or schema changes
     pub(crate) dir: Option<PathBuf>,
 
     /// Where to listen. Beyond loopback, every request needs an API key; the first one is printed at the first start

@@ -38,7 +38,7 @@ pub(crate) enum Closed {
 /// The PostgreSQL and RabbitMQ that `config` names.
 pub(crate) async fn open_pool(config: &Config) -> Opened {
     let store = match &config.database.url {
-        None => Err("database.url is missing: set it in the file, or DATABASE_URL".to_owned()),
+        None => Err(pool::NO_DATABASE.to_owned()),
         Some(url) => {
             let mut settings = pool::postgres_settings(config);
             settings.migrate = false;

@@ -226,9 +226,15 @@ impl Pool {
     }
 }
 
+/// What is said where no database is named.
+pub(super) const NO_DATABASE: &str = "database.url is missing: set it in the file, or DATABASE_URL";
+
 /// Brings the schema up to date; makes an operator's key too if `with_key` and there is none. Of
 /// several who do so at once, one makes a key.
 pub(crate) async fn migrate(config: &Config, with_key: bool) -> Result<Option<ApiKey>> {
+    if config.database.url.is_none() {
+        return Err(anyhow!(NO_DATABASE).into());
+    }
     let store = open_store(config).await.map_err(|e| anyhow!(e))?;
     if !with_key {
         return Ok(None);
@@ -238,7 +244,7 @@ pub(crate) async fn migrate(config: &Config, with_key: bool) -> Result<Option<Ap
 
 async fn open_store(config: &Config) -> Result<PostgresStore, StoreError> {
     let Some(url) = &config.database.url else {
-        return Err(StoreError::Rejected("database.url is missing: set it in the file, or DATABASE_URL".into()));
+        return Err(StoreError::Rejected(NO_DATABASE.into()));
     };
     PostgresStore::connect(url, postgres_settings(config)).await
 }
