@@ -12,6 +12,7 @@ use wasmill_secrets::{Keyring, SecretSource};
 use wasmill_store::{RegistryWatch, Store};
 
 use crate::GatewayParts;
+use crate::background::Background;
 use crate::error::{Error, Result};
 use crate::rows::RowWriter;
 use crate::settings::GatewaySettings;
@@ -33,6 +34,7 @@ pub(crate) struct App {
     pub(crate) settings: GatewaySettings,
     pub(crate) webhooks: Webhooks,
     pub(crate) rows: RowWriter,
+    pub(crate) background: Background,
     /// Ends what waits.
     pub(crate) shutdown: CancellationToken,
     ingest: Arc<Semaphore>,
@@ -58,6 +60,7 @@ impl App {
         Arc::new(Self {
             artifacts: shares(settings.max_checks, "too many artifacts are being checked at once"),
             threads: shares(settings.check_threads, "too much is being checked by schemas at once"),
+            background: Background::new(),
             rows: RowWriter::start(Arc::clone(&store), &settings),
             webhooks: Webhooks::new(&settings),
             ingest: semaphore(settings.max_in_flight),
@@ -105,7 +108,7 @@ impl App {
         tenant: &TenantName,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
-        self.threads.run(tenant, work).await
+        self.threads.run(&self.background, tenant, work).await
     }
 
     /// Waits until this gateway's registry has a change that was made. The change stands even if that takes too long.

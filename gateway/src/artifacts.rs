@@ -7,7 +7,7 @@ use http::StatusCode;
 use wasmill_component::{Inspection, inspect};
 use wasmill_domain::Digest;
 
-use crate::app::{Shared, to_its_end};
+use crate::app::{App, Shared, to_its_end};
 use crate::auth::Caller;
 use crate::body::{self, media_type};
 use crate::documents::functions::ArtifactDocument;
@@ -44,7 +44,7 @@ pub(crate) async fn upload(
     let place = app.admit_artifact(&caller.tenant).await?;
     let (new, inspection) = to_its_end(async move {
         let _place = place;
-        let inspection = inspect_artifact(held.bytes.clone()).await?;
+        let inspection = inspect_artifact(&app, held.bytes.clone()).await?;
         let new = app.store.put_artifact(&caller.tenant, inspection.digest, held.bytes.clone()).await?;
         Ok((new, inspection))
     })
@@ -72,15 +72,15 @@ pub(crate) async fn show(
         let _place = place;
         let artifact = app.store.tenant_artifact(&caller.tenant, digest).await?;
         let bytes = artifact.ok_or_else(|| Error::NotFound(format!("the artifact {digest} is not here")))?;
-        inspect_artifact(bytes).await
+        inspect_artifact(&app, bytes).await
     });
     Ok(Json(inspection.await?.into()))
 }
 
 /// Reads and validates an artifact, away from the threads that serve requests: it takes a second for the largest. Whoever asks
 /// must wait for the end: what goes on takes memory and a core.
-pub(crate) async fn inspect_artifact(bytes: Bytes) -> Result<Inspection> {
-    let inspected = tokio::task::spawn_blocking(move || inspect(&bytes)).await;
+pub(crate) async fn inspect_artifact(app: &App, bytes: Bytes) -> Result<Inspection> {
+    let inspected = app.background.run(move || inspect(&bytes)).await;
     let inspected = inspected.map_err(|e| Error::Internal(format!("the inspection of an artifact: {e}")))?;
     inspected.map_err(|error| Error::Component(error.to_string()))
 }

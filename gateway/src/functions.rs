@@ -346,7 +346,7 @@ async fn with_kind(app: &App, tenant: &TenantName, digest: Digest, mut manifest:
     let bytes = artifact.ok_or_else(|| {
         Error::Unprocessable(format!("the artifact {digest} is not here: upload it by POST /v1/artifacts first"))
     })?;
-    let inspection = inspect_artifact(bytes).await?;
+    let inspection = inspect_artifact(app, bytes).await?;
     let kind = inspection.kind(manifest.kind).and_then(|kind| inspection.require_imports().map(|()| kind));
     let kind = kind.and_then(|kind| inspection.require_grants(&manifest).map(|()| kind));
     manifest.kind = Some(kind.map_err(|error| Error::Component(error.to_string()))?);

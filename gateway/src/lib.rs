@@ -8,6 +8,7 @@
 mod app;
 mod artifacts;
 mod auth;
+mod background;
 mod body;
 mod documents;
 mod error;

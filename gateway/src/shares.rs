@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use wasmill_domain::TenantName;
 
+use crate::background::Background;
 use crate::error::{Error, Result};
 
 /// How many tenants are remembered before those are forgotten that have nothing here.
@@ -82,11 +83,12 @@ impl Shares {
     /// As [`Self::enter`], and where the work panics.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
+        background: &Background,
         tenant: &TenantName,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
         let place = self.enter(tenant).await?;
-        let done = tokio::task::spawn_blocking(move || {
+        let done = background.run(move || {
             let _place = place;
             work()
         });
@@ -148,7 +150,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_place_is_kept_until_the_work_has_ended() {
-        let shares = Shares::new(2, 8, SHORT, "full");
+        let (shares, background) = (Shares::new(2, 8, SHORT, "full"), Background::new());
         let one = tenant("one");
         let (begun, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
         let (gate, opened) = std::sync::mpsc::channel::<()>();
@@ -157,7 +159,7 @@ mod tests {
             opened.recv().unwrap();
         };
         tokio::select! {
-            done = shares.run(&one, work) => panic!("it is done: {done:?}"),
+            done = shares.run(&background, &one, work) => panic!("it is done: {done:?}"),
             begun = has_begun.recv() => begun.unwrap(),
         }
         // Nobody waits for it any more, but it goes on.
