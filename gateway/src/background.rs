@@ -1,7 +1,7 @@
 //! Threads for work that takes long and is not worth more than what everybody waits for: the system lets them go behind all
 //! other threads of the process where there are not enough cores.
 
-use rustix::process::setpriority_process;
+use rustix::process::{getpriority_process, setpriority_process};
 use rustix::thread::gettid;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
@@ -46,8 +46,11 @@ impl Drop for Background {
 }
 
 fn give_way() {
-    // For this thread alone. Where it is not allowed, the work is done all the same.
-    if let Err(error) = setpriority_process(Some(gettid()), NICENESS) {
+    // For this thread alone. Where it is not allowed, the work is done all the same. A process that gives way more already
+    // goes on doing so.
+    if getpriority_process(Some(gettid())).is_ok_and(|niceness| niceness < NICENESS)
+        && let Err(error) = setpriority_process(Some(gettid()), NICENESS)
+    {
         tracing::debug!(%error, "a thread for checks keeps its priority");
     }
 }
@@ -59,7 +62,7 @@ mod tests {
     #[tokio::test]
     async fn work_gives_way() {
         let background = Background::new();
-        let niceness = || rustix::process::getpriority_process(Some(gettid())).unwrap();
+        let niceness = || getpriority_process(Some(gettid())).unwrap();
         let own = niceness();
         assert_eq!(background.run(niceness).await.unwrap(), own.max(NICENESS));
         assert_eq!(niceness(), own);
