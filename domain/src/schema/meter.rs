@@ -142,7 +142,8 @@ pub(super) fn descend() {
     });
 }
 
-/// Takes the steps for going into something that is compared with all that is on the stack.
+/// Takes the steps for going into something that is compared with all that is on the stack. How much stack that is
+/// differs from one build to the next, and so do the steps of deep checks, by a little.
 #[inline]
 pub(super) fn enter() {
     descend();
