@@ -4,6 +4,7 @@
 //! the types of imports and exports fit) is behind the trait [`Preflight`], which the host implements.
 
 mod adapt;
+mod background;
 mod exports;
 mod format;
 mod grants;
@@ -14,6 +15,7 @@ mod preflight;
 mod standing;
 
 pub use adapt::{ADAPTERS, Adapter};
+pub use background::Background;
 pub use grants::NotGranted;
 pub use imports::{MissingImport, provided_interfaces};
 pub use inspect::{

@@ -6,13 +6,12 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::FramePublisher;
-use wasmill_component::Preflight;
+use wasmill_component::{Background, Preflight};
 use wasmill_domain::{Revision, TenantName};
 use wasmill_secrets::{Keyring, SecretSource};
 use wasmill_store::{RegistryWatch, Store};
 
 use crate::GatewayParts;
-use crate::background::Background;
 use crate::error::{Error, Result};
 use crate::rows::RowWriter;
 use crate::settings::GatewaySettings;
@@ -60,7 +59,7 @@ impl App {
         Arc::new(Self {
             artifacts: shares(settings.max_checks, "too many artifacts are being checked at once"),
             threads: shares(settings.check_threads, "too much is being checked by schemas at once"),
-            background: Background::new(),
+            background: Background::new("gateway-work"),
             rows: RowWriter::start(Arc::clone(&store), &settings),
             webhooks: Webhooks::new(&settings),
             ingest: semaphore(settings.max_in_flight),

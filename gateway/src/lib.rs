@@ -8,7 +8,6 @@
 mod app;
 mod artifacts;
 mod auth;
-mod background;
 mod body;
 mod documents;
 mod error;

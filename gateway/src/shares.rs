@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
+use wasmill_component::Background;
 use wasmill_domain::TenantName;
 
-use crate::background::Background;
 use crate::error::{Error, Result};
 
 /// How many tenants are remembered before those are forgotten that have nothing here.
@@ -150,7 +150,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_place_is_kept_until_the_work_has_ended() {
-        let (shares, background) = (Shares::new(2, 8, SHORT, "full"), Background::new());
+        let (shares, background) = (Shares::new(2, 8, SHORT, "full"), Background::new("test"));
         let one = tenant("one");
         let (begun, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
         let (gate, opened) = std::sync::mpsc::channel::<()>();

@@ -73,7 +73,7 @@ impl Engine {
         // Never closed.
         let permit = Arc::clone(self.inspections()).acquire_owned().await;
         let bytes = artifact.bytes().await?;
-        let inspection = tokio::task::spawn_blocking(move || {
+        let inspection = self.background().run(move || {
             let inspection = inspect(&bytes);
             drop((bytes, permit));
             inspection

@@ -28,6 +28,14 @@ pub(crate) fn digest(column: &str, bytes: &[u8]) -> Result<Digest> {
     Digest::from_slice(bytes).ok_or_else(|| unreadable(column, "a digest has 32 bytes"))
 }
 
+/// Refuses bytes that are not those of an artifact.
+pub(crate) fn check_digest(digest: Digest, bytes: &[u8]) -> Result<()> {
+    if Digest::of(bytes) == digest {
+        return Ok(());
+    }
+    Err(Error::Rejected(format!("these bytes are not those of artifact {digest}")))
+}
+
 /// A count that the domain keeps in 32 bits.
 pub(crate) fn count(column: &str, number: i64) -> Result<u32> {
     u32::try_from(number).map_err(|e| unreadable(column, e))

@@ -1,10 +1,11 @@
-//! The store in one SQLite file: what `wasmill dev` uses, and a small installation needs no more.
+//! The store in one SQLite file, with a folder of artifacts beside it: what `wasmill dev` uses, and a small installation needs no more.
 //!
 //! One connection writes, and each of its transactions carries many rows; a few others read beside it, which the write-ahead
 //! log allows. Other processes may have the same file open: they take turns.
 
 mod agenda;
 mod artifacts;
+mod blobs;
 mod buckets;
 mod bulk;
 mod catalog;
@@ -29,6 +30,7 @@ use sqlx::SqlitePool;
 
 use crate::port::Result;
 use crate::quota::Quotas;
+use blobs::Blobs;
 use connection::Writer;
 
 /// How a [`SqliteStore`] works.
@@ -81,19 +83,24 @@ impl Default for SqliteSettings {
 pub struct SqliteStore {
     writer: Writer,
     readers: SqlitePool,
+    blobs: Blobs,
     quotas: Quotas,
 }
 
 impl SqliteStore {
     /// Opens the file, makes it where there is none (for its owner alone), and brings its schema up
-    /// to date. The folder must exist.
+    /// to date. Its folder must exist. The bytes of artifacts are in files of a folder that has its name with `-artifacts`.
     ///
     /// # Errors
     /// [`crate::Error::Unavailable`] where the file cannot be opened, is not a database, or was written by a newer wasmill.
     pub async fn open(path: &Path, settings: SqliteSettings) -> Result<Self> {
         let writer = Writer::open(path, &settings).await?;
         let readers = connection::readers(path, &settings);
-        Ok(Self { writer, readers, quotas: settings.quotas })
+        let blobs = Blobs::beside(path, &settings);
+        if settings.migrate {
+            artifacts::delete_files(&writer, &blobs, &blobs.settled()).await?;
+        }
+        Ok(Self { writer, readers, blobs, quotas: settings.quotas })
     }
 
     /// Closes the file. What was committed is in it whether or not this is called; calls made later fail.

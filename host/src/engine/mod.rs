@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
-use wasmill_component::PreflightError;
+use wasmill_component::{Background, PreflightError};
 use wasmill_domain::{Digest, Manifest, TenantName};
 
 pub(crate) use self::config::compiling as compiling_config;
@@ -208,6 +208,11 @@ impl Engine {
         self.warm.clear();
         // Never closed.
         Arc::clone(of).acquire_many_owned(count).await.ok()
+    }
+
+    /// Threads for what is done before a version is run.
+    pub(crate) fn background(&self) -> &Background {
+        self.versions.background()
     }
 
     /// Permits to inspect artifacts.

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use bytes::Bytes;
-use wasmill_component::PreflightError;
+use wasmill_component::{Background, PreflightError};
 use wasmill_domain::manifest::Kind;
 use wasmill_domain::{Digest, TenantName};
 use wasmtime::component::{Component, Linker};
@@ -82,6 +82,7 @@ pub(crate) struct Versions {
     wasi_0_3: bool,
     memory: Mutex<Memory>,
     disk: Option<Disk>,
+    background: Background,
     compiling: Compiling,
     queue: Arc<TurnQueue>,
     refused: Mutex<Refused>,
@@ -109,6 +110,7 @@ impl Versions {
             wasi_0_3: settings.wasi_0_3,
             memory: Mutex::new(Memory::new(settings.cache_components, settings.cache_memory_bytes)),
             disk,
+            background: Background::new("host-work"),
             under_way: Mutex::new(HashMap::new()),
         }))
     }
@@ -147,7 +149,7 @@ impl Versions {
         }
         let artifact = fetch.await?;
         let checked = artifact.clone();
-        self.blocking(move |_| match Digest::of(&checked) == digest {
+        self.later(move |_| match Digest::of(&checked) == digest {
             true => Ok(()),
             false => Err(PreflightError::Unavailable(format!("what is kept as the artifact {digest} is damaged"))),
         })
@@ -155,7 +157,7 @@ impl Versions {
         let compiled = self.compiling.compile(artifact, turn).await;
         self.refused().note(Instant::now(), digest, &compiled);
         let compiled = compiled?;
-        let component = self.blocking(move |this| this.keep(digest, &compiled)).await?;
+        let component = self.later(move |this| this.keep(digest, &compiled)).await?;
         self.ready_from(digest, &component)
     }
 
@@ -202,14 +204,27 @@ impl Versions {
         lock
     }
 
-    /// Runs what takes long or reads files on a thread of its own.
+    /// Threads for what may take long.
+    pub(crate) fn background(&self) -> &Background {
+        &self.background
+    }
+
+    /// Does what is part of a compilation, behind what everybody waits for.
+    async fn later<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, PreflightError> + Send + 'static,
+    ) -> Result<T, PreflightError> {
+        let this = Arc::clone(self);
+        ended(self.background.run(move || work(&this)).await)
+    }
+
+    /// Reads files on a thread of its own.
     async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> Result<T, PreflightError> + Send + 'static,
     ) -> Result<T, PreflightError> {
         let this = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || work(&this)).await;
-        done.map_err(|e| PreflightError::Compile(format!("the compiler broke down: {e}")))?
+        ended(tokio::task::spawn_blocking(move || work(&this)).await)
     }
 
     fn load_from_disk(&self, digest: Digest) -> Option<Component> {
@@ -261,6 +276,11 @@ impl Versions {
             smallest_memory: pages.saturating_mul(64 << 10),
         })
     }
+}
+
+/// What came of work, where it did not panic.
+fn ended<T>(done: Result<Result<T, PreflightError>, tokio::task::JoinError>) -> Result<T, PreflightError> {
+    done.map_err(|e| PreflightError::Compile(format!("the compiler broke down: {e}")))?
 }
 
 fn open_disk(dir: &Path, wasmtime: &wasmtime::Engine, most_bytes: u64) -> Option<Disk> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use wasmill_domain::{Dispatch, ExecutionId, Timestamp};
+use wasmill_domain::{Digest, Dispatch, ExecutionId, Timestamp};
 
 use super::bulk::{Bulk, Values};
 use super::history::{id_bytes, id_of};
@@ -105,7 +105,9 @@ impl Agenda for SqliteStore {
         let mut transaction = self.writer.begin().await?;
         let unused = before.max(Timestamp::now().minus(self.quotas.unused_artifacts));
         let result = prune(&mut transaction, before, unused, limit).await;
-        transaction.end(result).await
+        let (pruned, artifacts) = transaction.end(result).await?;
+        artifacts::delete_files(&self.writer, &self.blobs, &artifacts).await?;
+        Ok(pruned)
     }
 }
 
@@ -194,7 +196,13 @@ async fn clear(connection: &mut SqliteConnection, page: &Page) -> Result<()> {
     SWEEP.execute(connection, &page.stale, bind_entry).await
 }
 
-async fn prune(connection: &mut SqliteConnection, before: Timestamp, unused: Timestamp, limit: u32) -> Result<u64> {
+/// How many executions have been deleted, and which artifacts.
+async fn prune(
+    connection: &mut SqliteConnection,
+    before: Timestamp,
+    unused: Timestamp,
+    limit: u32,
+) -> Result<(u64, Vec<Digest>)> {
     // What ended before was accepted before, and ids are made at acceptance: only the old end of the table is read.
     let rows = sqlx::query(
         "SELECT id FROM executions WHERE id < ?1 AND state IN ('succeeded', 'failed', 'cancelled') AND finished_at < ?2 \
@@ -210,6 +218,6 @@ async fn prune(connection: &mut SqliteConnection, before: Timestamp, unused: Tim
     for delete in &DELETE_EXECUTIONS {
         delete.execute(connection, &ids, |id, values| values.push(id_bytes(id)).map(drop)).await?;
     }
-    artifacts::prune(connection, unused, limit).await?;
-    Ok(ids.len() as u64)
+    let artifacts = artifacts::prune(connection, unused, limit).await?;
+    Ok((ids.len() as u64, artifacts))
 }

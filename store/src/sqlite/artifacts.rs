@@ -4,6 +4,8 @@ use bytes::Bytes;
 use sqlx::sqlite::SqliteConnection;
 use wasmill_domain::{Digest, FunctionName, TenantName, Timestamp};
 
+use super::blobs::Blobs;
+use super::connection::Writer;
 use super::{SqliteStore, error};
 use crate::convert;
 use crate::port::Result;
@@ -18,15 +20,34 @@ macro_rules! is_of {
     };
 }
 
-/// Keeps an artifact for a tenant, and says whether it did not have it; within a transaction.
-pub(super) async fn put(
+/// Keeps an artifact for a tenant, and says whether it did not have it.
+pub(super) async fn put(store: &SqliteStore, tenant: &TenantName, digest: Digest, bytes: Bytes) -> Result<bool> {
+    let size = bytes.len() as u64;
+    loop {
+        store.blobs.write(digest, bytes.clone()).await?;
+        let mut transaction = store.writer.begin().await?;
+        // Somebody may have deleted it as one that is not needed.
+        if !store.blobs.has(digest) {
+            transaction.end(Ok(())).await?;
+            continue;
+        }
+        let result = put_row(&mut transaction, tenant, store.quotas.of(tenant), digest, size).await;
+        if result.is_err() && !is_known(&mut transaction, digest).await? {
+            store.blobs.delete(digest);
+        }
+        return transaction.end(result).await;
+    }
+}
+
+/// Notes that an artifact is there and that a tenant has it; within a transaction.
+async fn put_row(
     connection: &mut SqliteConnection,
     tenant: &TenantName,
     quota: &TenantQuota,
     digest: Digest,
-    bytes: Bytes,
+    size: u64,
 ) -> Result<bool> {
-    let (size, now) = (bytes.len() as u64, Timestamp::now().as_micros());
+    let now = Timestamp::now().as_micros();
     let has = "SELECT EXISTS (SELECT 1 FROM tenant_artifacts WHERE tenant = ? AND digest = ?)";
     let has: bool = sqlx::query_scalar(has)
         .bind(tenant.as_str())
@@ -42,12 +63,12 @@ pub(super) async fn put(
         quota.admit_artifact(tenant, count, sum, size)?;
     }
     sqlx::query(
-        "INSERT INTO artifacts (digest, put_at, bytes) VALUES (?, ?, ?) \
+        "INSERT INTO artifacts (digest, put_at, bytes, size) VALUES (?, ?, x'', ?) \
          ON CONFLICT (digest) DO UPDATE SET put_at = max(put_at, excluded.put_at)",
     )
     .bind(digest.as_bytes().as_slice())
     .bind(now)
-    .bind(Vec::from(bytes))
+    .bind(convert::from_measure(size))
     .execute(&mut *connection)
     .await
     .map_err(error::of)?;
@@ -75,16 +96,36 @@ pub(super) async fn is_of(connection: &mut SqliteConnection, tenant: &TenantName
         .map_err(error::of)
 }
 
+/// Whether any tenant has an artifact.
+async fn is_known(connection: &mut SqliteConnection, digest: Digest) -> Result<bool> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM artifacts WHERE digest = ?)")
+        .bind(digest.as_bytes().as_slice())
+        .fetch_one(connection)
+        .await
+        .map_err(error::of)
+}
+
+/// The bytes of an artifact, whoever has it.
+pub(super) async fn of_anybody(store: &SqliteStore, digest: Digest) -> Result<Option<Bytes>> {
+    let row = sqlx::query_as("SELECT bytes, size FROM artifacts WHERE digest = ?").bind(digest.as_bytes().as_slice());
+    bytes_of(store, digest, row.fetch_optional(&store.readers).await.map_err(error::of)?).await
+}
+
 /// The bytes of an artifact, if the tenant has it.
 pub(super) async fn of_tenant(store: &SqliteStore, tenant: &TenantName, digest: Digest) -> Result<Option<Bytes>> {
-    let bytes: Option<Vec<u8>> =
-        sqlx::query_scalar(concat!("SELECT bytes FROM artifacts WHERE digest = ?2 AND ", is_of!()))
-            .bind(tenant.as_str())
-            .bind(digest.as_bytes().as_slice())
-            .fetch_optional(&store.readers)
-            .await
-            .map_err(error::of)?;
-    Ok(bytes.map(Bytes::from))
+    let row = sqlx::query_as(concat!("SELECT bytes, size FROM artifacts WHERE digest = ?2 AND ", is_of!()))
+        .bind(tenant.as_str())
+        .bind(digest.as_bytes().as_slice());
+    bytes_of(store, digest, row.fetch_optional(&store.readers).await.map_err(error::of)?).await
+}
+
+/// The bytes that a row says are there: in it, where an earlier release has put them, or in a file.
+async fn bytes_of(store: &SqliteStore, digest: Digest, row: Option<(Vec<u8>, i64)>) -> Result<Option<Bytes>> {
+    match row {
+        None => Ok(None),
+        Some((bytes, size)) if !bytes.is_empty() || size == 0 => Ok(Some(bytes.into())),
+        Some(_) => store.blobs.read(digest).await.map(Some),
+    }
 }
 
 /// Deletes a function's oldest versions beyond the number that is kept; within the change that has
@@ -121,16 +162,36 @@ pub(super) async fn delete_old_versions(
 }
 
 /// Takes from tenants up to `limit` artifacts that were put before `before` and that none of their
-/// versions names, and deletes up to as many that no version of anybody's names.
-pub(super) async fn prune(connection: &mut SqliteConnection, before: Timestamp, limit: u32) -> Result<()> {
-    for sql in [
-        "DELETE FROM tenant_artifacts WHERE (tenant, digest) IN (SELECT t.tenant, t.digest FROM tenant_artifacts t \
-         WHERE t.put_at < ?1 AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.tenant = t.tenant AND v.digest = t.digest) LIMIT ?2)",
+/// versions names, deletes up to as many that no version of anybody's names, and says which: their files
+/// are for [`delete_files`] once this is committed.
+pub(super) async fn prune(connection: &mut SqliteConnection, before: Timestamp, limit: u32) -> Result<Vec<Digest>> {
+    let unnamed = "DELETE FROM tenant_artifacts WHERE (tenant, digest) IN (SELECT t.tenant, t.digest FROM tenant_artifacts t \
+         WHERE t.put_at < ?1 AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.tenant = t.tenant AND v.digest = t.digest) LIMIT ?2)";
+    let delete = sqlx::query(unnamed).bind(before.as_micros()).bind(i64::from(limit));
+    delete.execute(&mut *connection).await.map_err(error::of)?;
+    let deleted: Vec<Vec<u8>> = sqlx::query_scalar(
         "DELETE FROM artifacts WHERE digest IN (SELECT digest FROM artifacts a WHERE put_at < ?1 \
-         AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.digest = a.digest) LIMIT ?2)",
-    ] {
-        let delete = sqlx::query(sql).bind(before.as_micros()).bind(i64::from(limit));
-        delete.execute(&mut *connection).await.map_err(error::of)?;
+         AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.digest = a.digest) LIMIT ?2) RETURNING digest",
+    )
+    .bind(before.as_micros())
+    .bind(i64::from(limit))
+    .fetch_all(connection)
+    .await
+    .map_err(error::of)?;
+    deleted.iter().map(|digest| convert::digest("digest", digest)).collect()
+}
+
+/// Deletes the files of artifacts that have no row.
+pub(super) async fn delete_files(writer: &Writer, blobs: &Blobs, digests: &[Digest]) -> Result<()> {
+    if digests.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    // Nobody adds one meanwhile.
+    let mut transaction = writer.begin().await?;
+    for digest in digests {
+        if !is_known(&mut transaction, *digest).await? {
+            blobs.delete(*digest);
+        }
+    }
+    transaction.end(Ok(())).await
 }

@@ -14,7 +14,7 @@ use wasmill_domain::{
 use super::queries::{get, time, word};
 use super::{SqliteStore, artifacts, change, error, routes, secrets};
 use crate::convert::{self, ManifestRows, TriggerRow};
-use crate::port::{Catalog, Change, Changed, Error, Installation, Result, SealingKeyUse, Version};
+use crate::port::{Catalog, Change, Changed, Installation, Result, SealingKeyUse, Version};
 
 /// The triggers of each version, in order, by tenant, function and number.
 type Triggers = HashMap<(String, String, i64), Vec<TriggerRow>>;
@@ -45,21 +45,11 @@ impl Catalog for SqliteStore {
     }
 
     async fn put_artifact(&self, tenant: &TenantName, digest: Digest, bytes: Bytes) -> Result<bool> {
-        if Digest::of(&bytes) != digest {
-            return Err(Error::Rejected(format!("these bytes are not those of artifact {digest}")));
-        }
-        let mut transaction = self.writer.begin().await?;
-        let result = artifacts::put(&mut transaction, tenant, self.quotas.of(tenant), digest, bytes).await;
-        transaction.end(result).await
+        artifacts::put(self, tenant, digest, bytes).await
     }
 
     async fn artifact(&self, digest: Digest) -> Result<Option<Bytes>> {
-        let bytes: Option<Vec<u8>> = sqlx::query_scalar("SELECT bytes FROM artifacts WHERE digest = ?")
-            .bind(digest.as_bytes().as_slice())
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(error::of)?;
-        Ok(bytes.map(Bytes::from))
+        artifacts::of_anybody(self, digest).await
     }
 
     async fn tenant_artifact(&self, tenant: &TenantName, digest: Digest) -> Result<Option<Bytes>> {
@@ -201,7 +191,7 @@ async fn versions(
     .map_err(error::of)?;
     let mut triggers = by_version(&triggers)?;
     let rows = sqlx::query(
-        "SELECT v.tenant, v.function, v.number, v.digest, v.manifest, v.deployed_at, length(a.bytes) AS size, \
+        "SELECT v.tenant, v.function, v.number, v.digest, v.manifest, v.deployed_at, a.size, \
          v.number = f.current_version AS current FROM versions v JOIN artifacts a ON a.digest = v.digest \
          JOIN functions f ON f.tenant = v.tenant AND f.name = v.function \
          WHERE v.tenant = ? AND v.function = ? ORDER BY v.number DESC",

@@ -1,5 +1,6 @@
-//! Threads for work that takes long and is not worth more than what everybody waits for: the system lets them go behind all
-//! other threads of the process where there are not enough cores.
+//! Threads for work that whoever defines something decides the length of, such as the inspection of a component, and that is
+//! not worth more than what everybody waits for: the system lets them go behind all other threads of the process where there
+//! are not enough cores.
 
 use rustix::process::{getpriority_process, setpriority_process};
 use rustix::thread::gettid;
@@ -12,23 +13,24 @@ const NICENESS: i32 = 10;
 /// The most threads. Whoever has work done here bounds it more narrowly.
 const MOST: usize = 512;
 
-/// The threads, made when there is work for them.
-pub(crate) struct Background(Option<Runtime>);
+/// The threads, made when there is work for them, and gone a while after.
+#[derive(Debug)]
+pub struct Background(Option<Runtime>);
 
 impl Background {
-    /// Where the system has no thread to give, work is done on the usual ones.
-    pub(crate) fn new() -> Self {
+    /// Threads of that name, of at most 15 bytes. Where the system has no thread to give, work is done on the runtime's usual ones.
+    pub fn new(name: &str) -> Self {
         let mut builder = Builder::new_multi_thread();
-        builder.worker_threads(1).max_blocking_threads(MOST).thread_name("gateway-work").on_thread_start(give_way);
+        builder.worker_threads(1).max_blocking_threads(MOST).thread_name(name).on_thread_start(give_way);
         let runtime = builder.build();
         if let Err(error) = &runtime {
-            tracing::warn!(%error, "there are no threads for checks; they are done beside everything else");
+            tracing::warn!(%error, "there are no threads for work in the background; it is done beside everything else");
         }
         Self(runtime.ok())
     }
 
-    /// Does `work`, which goes on to its end even if nobody waits for it.
-    pub(crate) fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    /// Does `work`, which goes on to its end even if nobody waits for it. To be called within a runtime.
+    pub fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
         match &self.0 {
             Some(runtime) => runtime.spawn_blocking(work),
             None => tokio::task::spawn_blocking(work),
@@ -51,7 +53,7 @@ fn give_way() {
     if getpriority_process(Some(gettid())).is_ok_and(|niceness| niceness < NICENESS)
         && let Err(error) = setpriority_process(Some(gettid()), NICENESS)
     {
-        tracing::debug!(%error, "a thread for checks keeps its priority");
+        tracing::debug!(%error, "a thread for work in the background keeps its priority");
     }
 }
 
@@ -61,7 +63,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_gives_way() {
-        let background = Background::new();
+        let background = Background::new("test");
         let niceness = || getpriority_process(Some(gettid())).unwrap();
         let own = niceness();
         assert_eq!(background.run(niceness).await.unwrap(), own.max(NICENESS));
