@@ -195,7 +195,8 @@ pub struct AttemptReport {
     pub queue_wait: Duration,
     /// The guest's time on the wall clock, instantiation included.
     pub run_time: Duration,
-    /// Units of fuel: about one a wasm instruction.
+    /// Units of fuel: about one a wasm instruction, one a byte of what is copied in bulk, 1,000 a call of the host. At least so
+    /// many where the guest was interrupted while it computed: the last 5,000,000 may not have been counted.
     pub fuel_used: u64,
     /// The most memory that the guest held, in bytes: its linear memory, and what the host held for it when that was measured.
     pub peak_memory: u64,

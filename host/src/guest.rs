@@ -32,6 +32,8 @@ pub(crate) struct Guest {
     pub(crate) limiter: Limiter,
     pub(crate) log: SharedLog,
     pub(crate) calls: HostCalls,
+    /// The host was called by a tick of its own, and not by the guest.
+    pub(crate) ticked: bool,
     /// When the attempt is cut off.
     pub(crate) deadline: Instant,
     /// What `context.current` answers. Nothing before the first attempt begins.
@@ -107,6 +109,7 @@ impl Guest {
             limiter: Limiter::new(manifest.limits.memory.as_usize(), settings),
             log,
             calls: HostCalls::new(0),
+            ticked: false,
             deadline: Instant::now(),
             execution: None,
             streams: Streams::default(),

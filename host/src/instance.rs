@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use wasmill_domain::manifest::{Kind, Limits};
 use wasmill_domain::{Event, Manifest};
 use wasmill_store::MAX_BATCH_BYTES;
-use wasmtime::{CallHook, Store, StoreContextMut, UpdateDeadline};
+use wasmtime::{CallHook, Store, StoreContextMut, Trap, UpdateDeadline};
 
 use crate::capabilities::Capabilities;
 use crate::entry::{Entry, Exchange, Live, Returned, Streams};
@@ -81,6 +81,7 @@ impl Instance {
         let most = manifest.limits.output_bytes.as_usize();
         let streams = event.filter(|_| is_command).map(|event| Streams::of(event, most));
         self.store.data_mut().begin(manifest, deadline, execution, streams);
+        self.store.fuel_async_yield_interval(Some(FUEL_STEP))?;
         self.store.set_fuel(manifest.limits.fuel)?;
         self.store.set_epoch_deadline(1);
         let largest = largest_call(&manifest.limits, self.store.data().keyvalue.largest_value());
@@ -132,12 +133,19 @@ impl Instance {
         self.store.data()
     }
 
-    /// The fuel that is left.
+    /// The fuel that is left. Where the guest was interrupted while it computed, there is less, by at most [`FUEL_STEP`].
     pub(crate) fn fuel_left(&self) -> u64 {
         // An error would mean that fuel is not counted, and it always is.
         self.store.get_fuel().unwrap_or(0)
     }
 }
+
+/// A guest counts its fuel where only it sees it, and takes it down at calls of the host, when it returns, and whenever it
+/// has used this much.
+const FUEL_STEP: u64 = 5_000_000;
+
+/// The fuel that a call of the host takes: its work is not the guest's instructions.
+const HOST_CALL_FUEL: u64 = 1_000;
 
 /// Bytes that a guest may hand over in one call besides a result: a log line and its fields, say.
 const CALL_ALLOWANCE: usize = 1 << 20;
@@ -167,6 +175,13 @@ fn after_each_call(mut store: StoreContextMut<'_, Guest>, hook: CallHook) -> was
     if !matches!(hook, CallHook::ReturningFromHost) {
         return Ok(());
     }
+    if !std::mem::take(&mut store.data_mut().ticked) {
+        let left = store.get_fuel()?.checked_sub(HOST_CALL_FUEL);
+        store.set_fuel(left.unwrap_or(0))?;
+        if left.is_none() {
+            return Err(Trap::OutOfFuel.into());
+        }
+    }
     let guest = store.data_mut();
     if guest.calls.exceeded() {
         return Err(TooManyHostCalls.into());
@@ -180,7 +195,9 @@ fn after_each_call(mut store: StoreContextMut<'_, Guest>, hook: CallHook) -> was
 /// Lets others have the thread, unless the guest's time is over. (A guest that waits inside a host call is not here; a timer
 /// ends that.)
 #[expect(clippy::needless_pass_by_value, reason = "what wasmtime calls")]
-fn at_each_tick(store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
+fn at_each_tick(mut store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
+    // How often that is depends on the clock, and fuel must not.
+    store.data_mut().ticked = true;
     if Instant::now() >= store.data().deadline {
         return Err(DeadlinePassed.into());
     }

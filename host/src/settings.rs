@@ -70,7 +70,7 @@ pub struct CompileSettings {
     pub memory: u64,
     /// The largest compiled component, in bytes. Default: 512 MiB.
     pub output: u64,
-    /// Threads that compile one component. Default: one for each core, at most 4.
+    /// Threads that compile one component. Default: one for two cores, 1 to 4: whoever waits for a moment of a core finds one.
     pub threads: usize,
     /// How much less important than other processes the system is to take it, as `nice` counts: 0 to 19. Default: 10.
     pub niceness: i32,
@@ -228,7 +228,7 @@ impl Default for CompileSettings {
             timeout: Duration::from_secs(120),
             memory: 2 << 30,
             output: 512 << 20,
-            threads: cores.min(4),
+            threads: (cores / 2).clamp(1, 4),
             niceness: 10,
             inspections: 2,
             at_once: (cores / 2).max(1),

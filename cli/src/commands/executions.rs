@@ -106,13 +106,19 @@ pub(crate) fn print(execution: &Value) {
 /// What an attempt cost, on one line.
 pub(crate) fn cost(attempt: &Value) -> String {
     format!(
-        "(version {}, {} fuel, {}, ran {}, waited {})",
+        "(version {}, {}{} fuel, {}, ran {}, waited {})",
         short_digest(&attempt["version"]),
+        at_least(&attempt["outcome"]),
         count(&attempt["fuel_used"]),
         bytes(&attempt["peak_memory_bytes"]),
         millis(&attempt["run_time_ms"]),
         millis(&attempt["queue_wait_ms"])
     )
+}
+
+/// What to say before the fuel: a guest that was interrupted while it computed has not counted all of it.
+fn at_least(outcome: &Value) -> &'static str {
+    if matches!(outcome.as_str(), Some("timed_out" | "cancelled")) { "at least " } else { "" }
 }
 
 /// A result's data: JSON and text as they are, bytes by their number.

@@ -173,7 +173,8 @@ pub(crate) struct AttemptDocument {
     queue_wait_ms: f64,
     /// The guest's time on the wall clock, instantiation included, in milliseconds.
     run_time_ms: f64,
-    /// Units of fuel: about one a wasm instruction.
+    /// Units of fuel: about one a wasm instruction, one a byte of what is copied in bulk, 1,000 a call of the host. An attempt
+    /// that was interrupted while it computed (`timed_out`, `cancelled`) may have used up to 5,000,000 more.
     fuel_used: u64,
     /// The most memory that the guest held: its linear memory, and what the host held for it when that was measured.
     peak_memory_bytes: u64,

@@ -1,6 +1,7 @@
 //! Attempts under every limit, with guests written for the purpose in WebAssembly text, and with the real ones of
 //! `functions/`.
 
+mod fuel;
 mod guests;
 mod held;
 mod keyvalue;
