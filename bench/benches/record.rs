@@ -110,12 +110,13 @@ async fn live(store: &SqliteStore, event: &Arc<Event>, result: &Bytes, batch: us
 fn bench(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let json = format!(r#"{{"order":4711,"text":"{}"}}"#, "x".repeat(1000));
-    let event = Arc::new(Event::new(
+    let event = Event::new(
         "7d3c2f9e-5d5b-4c7e-8f43-0f8f7f1f2a11",
         "/shop",
         "order.created".parse().expect("a type"),
         json.clone(),
-    ));
+    );
+    let event = Arc::new(event.expect("an event"));
     let result = Bytes::from(json);
     for (name, synchronous, timed) in [
         ("record", Synchronous::Full, Timed::RecordQueued),

@@ -31,8 +31,9 @@ impl Project {
             let schema_file = folder.join(name);
             let key = || format!("{}: trigger[{i}].schema", file.display());
             let text = read_text(&schema_file).with_context(key)?;
-            let schema =
-                serde_json::from_str(&text).with_context(|| schema_file.display().to_string()).with_context(key)?;
+            let schema = wasmill_domain::json::parse(text.as_bytes())
+                .with_context(|| schema_file.display().to_string())
+                .with_context(key)?;
             *trigger.schema_mut() = Some(schema);
         }
         let component_file = component_file(&manifest, &file)?;
@@ -145,6 +146,18 @@ mod tests {
         assert_eq!(read.manifest.triggers[0].schema(), Some(&serde_json::json!({"type": "object"})));
         assert_eq!(files_of(&dir.path().join(MANIFEST)).len(), 3);
         assert_eq!(read.digest, Digest::of(b"\0asm"));
+    }
+
+    #[test]
+    fn an_ambiguous_schema_is_refused() {
+        let dir = project("name = 'a'\ncomponent = 'a.wasm'\n[[trigger]]\nevent = 'x'\nschema = 's.json'");
+        for (schema, words) in
+            [(r#"{"const": 1, "const": 2}"#, "twice"), (r#"{"const": 99999999999999999999}"#, "64 bits")]
+        {
+            std::fs::write(dir.path().join("s.json"), schema).unwrap();
+            let said = error(&dir);
+            assert!(said.contains("trigger[0].schema") && said.contains(words), "{said}");
+        }
     }
 
     #[test]

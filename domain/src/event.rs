@@ -1,23 +1,30 @@
 //! CloudEvents 1.0 events: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>.
+//!
+//! Whoever makes an event fills in [`EventParts`], and [`EventParts::check`] makes an [`Event`] of them: there is no other way.
+//! What was checked once is read back from wherever it was kept, by [`Event::from_stored`] and out of frames.
 
 pub mod binary;
+mod fit;
 pub mod json;
+mod rules;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Deref;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use self::fit::CUT;
+pub use self::rules::{is_extension_name, is_json_media_type, is_media_type};
 use crate::names::EventType;
-use crate::timestamp::Timestamp;
 
 /// The only version of the specification that is spoken.
 pub const SPEC_VERSION: &str = "1.0";
 
-/// One event. The data is kept byte for byte as `datacontenttype` describes it.
+/// What an event is made of, checked or not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Event {
+pub struct EventParts {
     /// Identifies the event together with `source`.
     pub id: String,
     /// Where it happened: a URI reference.
@@ -30,13 +37,23 @@ pub struct Event {
     pub time: Option<String>,
     /// The URI of the schema that the sender says the data follows.
     pub dataschema: Option<String>,
-    /// The media type of the data; absent means JSON.
+    /// The media type of the data. Where it is absent, the data are JSON, or `opaque`.
     pub datacontenttype: Option<String>,
     /// Extension attributes.
     pub extensions: BTreeMap<String, Attribute>,
-    /// The data, where there is any.
+    /// The data, where there is any: byte for byte as `datacontenttype` describes it.
     pub data: Option<Bytes>,
+    /// Whether the data came as bytes, and nobody said what they are. Only where there is no `datacontenttype`. Frames carry
+    /// it apart.
+    #[serde(skip)]
+    pub opaque: bool,
 }
+
+/// One event. Its parts can be read and not changed: what it has was checked, or stood in a row or a frame that an earlier
+/// release wrote by its own rules.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Event(EventParts);
 
 /// The value of an extension attribute, of the types that JSON keeps apart:
 /// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md#22-type-system-mapping>.
@@ -83,14 +100,9 @@ impl Invalid {
     }
 }
 
-impl Event {
-    /// An event of JSON data with the required attributes only.
-    pub fn new(
-        id: impl Into<String>,
-        source: impl Into<String>,
-        event_type: EventType,
-        json: impl Into<Bytes>,
-    ) -> Self {
+impl EventParts {
+    /// The required attributes, and no data.
+    pub fn new(id: impl Into<String>, source: impl Into<String>, event_type: EventType) -> Self {
         Self {
             id: id.into(),
             source: source.into(),
@@ -98,67 +110,67 @@ impl Event {
             subject: None,
             time: None,
             dataschema: None,
-            datacontenttype: Some("application/json".into()),
+            datacontenttype: None,
             extensions: BTreeMap::new(),
-            data: Some(json.into()),
+            data: None,
+            opaque: false,
         }
     }
 
-    /// Whether the data is JSON: by its media type, or by having none.
-    pub fn has_json_data(&self) -> bool {
-        self.datacontenttype.as_deref().is_none_or(is_json_media_type)
-    }
-
-    /// Sets the attribute called `name`, core or extension, from its canonical string form.
+    /// Sets the attribute called `name`, core or extension. It is checked as it will be by [`Self::check`].
     ///
     /// # Errors
     /// Where the name is not one that CloudEvents allows or the value does not fit the attribute.
     pub fn set(&mut self, name: &str, value: Attribute) -> Result<(), Invalid> {
-        let text = value.to_string();
-        let fits =
-            |ok: bool, rule: &str| if ok { Ok(()) } else { Err(Invalid::attribute(name, format!("'{name}' {rule}"))) };
-        // No string of CloudEvents may hold any; one database could not keep NUL.
-        fits(!text.chars().any(char::is_control), "must not hold control characters")?;
+        rules::check(name, &value.to_string())?;
+        self.put(name, value)
+    }
+
+    /// Sets an attribute unchecked, but for the type.
+    fn put(&mut self, name: &str, value: Attribute) -> Result<(), Invalid> {
         match name {
-            "id" => {
-                fits(!text.is_empty() && text.len() <= 1024, "must be 1 to 1,024 bytes long")?;
-                self.id = text;
+            "id" => self.id = value.to_string(),
+            "source" => self.source = value.to_string(),
+            "type" => {
+                self.event_type = value.to_string().parse().map_err(|e| Invalid::attribute(name, format!("{e}")))?;
             }
-            "source" => {
-                fits(!text.is_empty() && text.len() <= 2048, "must be a URI reference of 1 to 2,048 bytes")?;
-                self.source = text;
-            }
-            "type" => self.event_type = text.parse().map_err(|e| Invalid::attribute(name, format!("{e}")))?,
-            "subject" => {
-                fits(!text.is_empty(), "must not be empty; leave it out")?;
-                self.subject = Some(text);
-            }
-            "time" => {
-                fits(
-                    Timestamp::parse(&text).is_ok(),
-                    "must be an RFC 3339 timestamp, for example 2026-11-22T03:30:00Z",
-                )?;
-                self.time = Some(text);
-            }
-            "dataschema" => {
-                fits(text.contains(':'), "must be an absolute URI")?;
-                self.dataschema = Some(text);
-            }
-            "datacontenttype" => {
-                fits(is_media_type(&text), "must be a media type, for example application/json")?;
-                self.datacontenttype = Some(text);
-            }
-            "specversion" => fits(text == SPEC_VERSION, "must be \"1.0\": no other version of CloudEvents is spoken")?,
-            _ => {
-                fits(
-                    is_extension_name(name),
-                    "is not an attribute name: lower-case letters and digits only, and not 'data'",
-                )?;
-                fits(text.len() <= 8192, "must be at most 8,192 bytes long")?;
-                self.extensions.insert(name.to_owned(), value);
-            }
+            "subject" => self.subject = Some(value.to_string()),
+            "time" => self.time = Some(value.to_string()),
+            "dataschema" => self.dataschema = Some(value.to_string()),
+            "datacontenttype" => self.datacontenttype = Some(value.to_string()),
+            "specversion" => {}
+            _ => drop(self.extensions.insert(name.to_owned(), value)),
         }
         Ok(())
+    }
+
+    /// Makes the event.
+    ///
+    /// # Errors
+    /// Where an attribute is not what CloudEvents and wasmill's bounds allow; the error points at it.
+    pub fn check(mut self) -> Result<Event, Invalid> {
+        for (name, value) in self.attributes() {
+            match &value {
+                Attribute::String(text) => rules::check(name, text)?,
+                Attribute::Boolean(_) | Attribute::Integer(_) => rules::check(name, "")?,
+            }
+        }
+        if let Some(name) = self.extensions.keys().find(|name| !is_extension_name(name)) {
+            return Err(Invalid::attribute(name, format!("'{name}' cannot name an extension")));
+        }
+        self.opaque &= self.data.is_some() && self.datacontenttype.is_none();
+        Ok(Event(self))
+    }
+
+    /// Whether the data is JSON: by its media type, or by having come as JSON.
+    pub fn has_json_data(&self) -> bool {
+        self.datacontenttype.as_deref().map_or(!self.opaque, is_json_media_type)
+    }
+
+    /// The media type of the data, said or, for JSON, implied; none where there is no data, and where nobody knows.
+    pub fn media_type(&self) -> Option<&str> {
+        let implied = (self.data.is_some() && !self.opaque).then_some("application/json");
+        self.datacontenttype.as_deref().or(implied)
     }
 
     /// Every attribute that is set, `specversion` first, extensions in the order of their names.
@@ -180,33 +192,42 @@ impl Event {
     }
 }
 
-/// Whether `name` may name an extension: lower-case ASCII letters and digits, and none of the names with a meaning.
-pub fn is_extension_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= 64
-        && !name.starts_with("data_")
-        && name != "data"
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+impl Event {
+    /// An event of JSON data with the required attributes only.
+    ///
+    /// # Errors
+    /// As [`EventParts::check`].
+    pub fn new(
+        id: impl Into<String>,
+        source: impl Into<String>,
+        event_type: EventType,
+        json: impl Into<Bytes>,
+    ) -> Result<Self, Invalid> {
+        let parts = EventParts {
+            datacontenttype: Some("application/json".into()),
+            data: Some(json.into()),
+            ..EventParts::new(id, source, event_type)
+        };
+        parts.check()
+    }
+
+    /// Its parts, to make another event of them.
+    pub fn into_parts(self) -> EventParts {
+        self.0
+    }
+
+    /// Marks what a frame says apart from the event.
+    pub(crate) fn mark_opaque(&mut self) {
+        self.0.opaque = true;
+    }
 }
 
-/// Whether `text` has the form `type/subtype`, parameters allowed behind it.
-pub fn is_media_type(text: &str) -> bool {
-    let token =
-        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+*".contains(&b));
-    let essence = text.split(';').next().unwrap_or_default().trim();
-    text.len() <= 255
-        && text.bytes().all(|b| (b' '..0x7f).contains(&b))
-        && essence.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype))
-}
+impl Deref for Event {
+    type Target = EventParts;
 
-/// Whether a media type means JSON: `application/json`, `text/json`, or any with the suffix `+json`.
-pub fn is_json_media_type(media_type: &str) -> bool {
-    let essence = media_type.split(';').next().unwrap_or_default().trim();
-    let subtype = essence.split_once('/').map_or("", |(_, subtype)| subtype);
-    subtype.eq_ignore_ascii_case("json")
-        || subtype.len() > 5
-            && subtype.is_char_boundary(subtype.len() - 5)
-            && subtype[subtype.len() - 5..].eq_ignore_ascii_case("+json")
+    fn deref(&self) -> &EventParts {
+        &self.0
+    }
 }
 
 #[cfg(test)]
@@ -214,27 +235,46 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_media_types() {
-        for yes in ["application/json", "Application/JSON; charset=utf-8", "application/vnd.x+json", "text/json"] {
-            assert!(is_json_media_type(yes), "{yes}");
-        }
-        for no in ["text/plain", "application/jsonl", "json", "", "+json", "application/x+jsonx"] {
-            assert!(!is_json_media_type(no), "{no}");
+    fn attributes_are_checked() {
+        let mut parts = EventParts::new("1", "/s", "a.b".parse().unwrap());
+        let text = |value: &str| Attribute::String(value.into());
+        assert!(parts.set("time", text("2026-01-01T00:00:00Z")).is_ok());
+        assert_eq!(parts.set("time", text("noon")).unwrap_err().pointer, "/time");
+        assert!(parts.set("partitionkey", text("7")).is_ok());
+        assert!(parts.set("Partition-Key", text("7")).is_err());
+        assert_eq!(parts.attributes().last().unwrap(), ("partitionkey", text("7")));
+        let event = parts.check().unwrap();
+        let mut parts = event.into_parts();
+        parts.extensions.insert("id".into(), text("2"));
+        assert_eq!(parts.check().unwrap_err().pointer, "/id");
+    }
+
+    #[test]
+    fn parts_that_break_a_rule_make_no_event() {
+        let parts = || EventParts::new("1", "/s", "a.b".parse().unwrap());
+        for (pointer, broken) in [
+            ("/id", EventParts { id: String::new(), ..parts() }),
+            ("/source", EventParts { source: "a b".into(), ..parts() }),
+            ("/subject", EventParts { subject: Some(String::new()), ..parts() }),
+            ("/time", EventParts { time: Some("noon".into()), ..parts() }),
+            ("/dataschema", EventParts { dataschema: Some("/x".into()), ..parts() }),
+            ("/datacontenttype", EventParts { datacontenttype: Some("a/b, a/b".into()), ..parts() }),
+            ("/A", EventParts { extensions: [("A".into(), Attribute::Integer(1))].into(), ..parts() }),
+            ("/data", EventParts { extensions: [("data".into(), Attribute::Boolean(true))].into(), ..parts() }),
+        ] {
+            assert_eq!(broken.check().unwrap_err().pointer, pointer);
         }
     }
 
     #[test]
-    fn attributes_are_checked() {
-        let mut event = Event::new("1", "/s", "a.b".parse().unwrap(), "1");
-        let text = |value: &str| Attribute::String(value.into());
-        assert!(event.set("time", text("2026-01-01T00:00:00Z")).is_ok());
-        assert_eq!(event.set("time", text("noon")).unwrap_err().pointer, "/time");
-        assert_eq!(event.set("specversion", text("0.3")).unwrap_err().pointer, "/specversion");
-        assert!(event.set("partitionkey", text("7")).is_ok());
-        assert!(event.set("Partition-Key", text("7")).is_err());
-        assert!(event.set("data", text("7")).is_err());
-        assert_eq!(event.set("subject", text("a\0b")).unwrap_err().pointer, "/subject");
-        assert!(event.set("subject", text("\u{85}")).is_err());
-        assert_eq!(event.attributes().last().unwrap(), ("partitionkey", text("7")));
+    fn data_without_a_media_type_is_json_or_bytes() {
+        let parts = || EventParts { data: Some("1".into()), ..EventParts::new("1", "/s", "a.b".parse().unwrap()) };
+        let json = parts().check().unwrap();
+        assert!(json.has_json_data() && json.media_type() == Some("application/json"));
+        let opaque = EventParts { opaque: true, ..parts() }.check().unwrap();
+        assert!(!opaque.has_json_data() && opaque.media_type().is_none());
+        // Said is said.
+        let said = EventParts { opaque: true, datacontenttype: Some("text/json".into()), ..parts() }.check().unwrap();
+        assert!(said.has_json_data() && !said.opaque);
     }
 }

@@ -1,7 +1,8 @@
 //! The message that crosses the broker: 1 to 64 executions of one function.
 //!
 //! The first byte is the format's version; what follows is [postcard](https://postcard.jamesmunns.com/wire-format). A change
-//! of the wire types below is a new version, and hosts read the old one for as long as a message may live.
+//! of the wire types below is a new version, and hosts read the old one for as long as a message may live. What was added
+//! since stands behind, as [`Extra`]s: a host that knows none of them does not look there.
 
 use std::sync::Arc;
 
@@ -41,6 +42,9 @@ pub enum DecodeError {
     /// Cut off or damaged.
     #[error("the frame cannot be read: {0}")]
     Damaged(#[from] postcard::Error),
+    /// From a newer wasmill, with something that must not be passed over.
+    #[error("the frame has something that is not known here (tag {0})")]
+    Extra(u8),
     /// A frame with none or too many executions.
     #[error("a frame of {0} executions: expected 1 to 64")]
     Length(usize),
@@ -65,6 +69,21 @@ struct WireDispatch {
     revision: Revision,
     event: Arc<Event>,
 }
+
+/// Something that the version does not have.
+#[derive(Serialize, Deserialize)]
+struct Extra {
+    /// What it is; with [`MUST_UNDERSTAND`] where the frame cannot be read without it.
+    tag: u8,
+    body: Vec<u8>,
+}
+
+/// The bit of tags that a reader must know.
+const MUST_UNDERSTAND: u8 = 0x80;
+
+/// The tag of the indexes, a byte each, of the dispatches whose events have data that nobody said the type of. Who does not
+/// know it takes them for JSON, as all did.
+const OPAQUE: u8 = 1;
 
 impl Frame {
     /// A frame of `dispatches`; `None` unless there are 1 to 64, all of one function.
@@ -98,7 +117,13 @@ impl Frame {
             dispatches: self.dispatches.iter().map(WireDispatch::from).collect(),
         };
         // Cannot fail: it grows a Vec, and every length is known.
-        postcard::to_extend(&wire, vec![VERSION]).unwrap_or_default()
+        let bytes = postcard::to_extend(&wire, vec![VERSION]).unwrap_or_default();
+        let indexed = (0_u8..).zip(&self.dispatches);
+        let opaque: Vec<u8> = indexed.filter(|(_, dispatch)| dispatch.event.opaque).map(|(index, _)| index).collect();
+        if opaque.is_empty() {
+            return bytes;
+        }
+        postcard::to_extend(&Extra { tag: OPAQUE, body: opaque }, bytes).unwrap_or_default()
     }
 
     /// Reads the bytes of a message.
@@ -110,14 +135,31 @@ impl Frame {
         if version != VERSION {
             return Err(DecodeError::Version(version));
         }
-        let wire: WireFrame = postcard::from_bytes(rest)?;
+        let (wire, mut extras): (WireFrame, &[u8]) = postcard::take_from_bytes(rest)?;
         let length = wire.dispatches.len();
         if !(1..=MAX_DISPATCHES).contains(&length) {
             return Err(DecodeError::Length(length));
         }
         let (tenant, function) = (wire.tenant, wire.function);
-        let dispatches = wire.dispatches.into_iter().map(|d| d.of(&tenant, &function)).collect();
+        let mut dispatches: Vec<Dispatch> = wire.dispatches.into_iter().map(|d| d.of(&tenant, &function)).collect();
+        while !extras.is_empty() {
+            let (extra, rest): (Extra, &[u8]) = postcard::take_from_bytes(extras)?;
+            match extra.tag {
+                OPAQUE => mark_opaque(&mut dispatches, &extra.body),
+                unknown if unknown & MUST_UNDERSTAND != 0 => return Err(DecodeError::Extra(unknown)),
+                _ => {}
+            }
+            extras = rest;
+        }
         Ok(Self { dispatches })
+    }
+}
+
+fn mark_opaque(dispatches: &mut [Dispatch], indexes: &[u8]) {
+    for index in indexes {
+        if let Some(dispatch) = dispatches.get_mut(usize::from(*index)) {
+            Arc::make_mut(&mut dispatch.event).mark_opaque();
+        }
     }
 }
 
@@ -172,8 +214,27 @@ mod tests {
             trace: TraceContext::new_root(),
             parent: Some(ExecutionId::new()),
             revision: Revision(7),
-            event: Arc::new(Event::new("1", "/test", "greeting".parse().unwrap(), data)),
+            event: Arc::new(Event::new("1", "/test", "greeting".parse().unwrap(), data).unwrap()),
         }
+    }
+
+    fn opaque(data: &'static [u8]) -> Dispatch {
+        let parts = dispatch(vec![]).event.as_ref().clone().into_parts();
+        let parts = crate::EventParts { datacontenttype: None, data: Some(data.into()), opaque: true, ..parts };
+        Dispatch { event: Arc::new(parts.check().unwrap()), ..dispatch(vec![]) }
+    }
+
+    #[test]
+    fn what_was_added_stands_behind_the_version() {
+        let frame = Frame::new(vec![dispatch(b"{}".to_vec()), opaque(b"{}"), dispatch(vec![])]).unwrap();
+        let bytes = frame.encode();
+        assert_eq!(Frame::decode(&bytes).unwrap(), frame);
+        // As an earlier release reads it.
+        let wire: WireFrame = postcard::from_bytes(&bytes[1..]).unwrap();
+        assert_eq!(wire.dispatches.len(), 3);
+        let with = |tag: u8| [&bytes[..], &[tag, 2, 0, 0]].concat();
+        assert_eq!(Frame::decode(&with(0x7f)).unwrap(), frame);
+        assert!(matches!(Frame::decode(&with(0x80)), Err(DecodeError::Extra(0x80))));
     }
 
     #[test]

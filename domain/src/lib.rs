@@ -11,6 +11,7 @@ pub mod execution;
 pub mod frame;
 pub mod hostname;
 pub mod http_message;
+pub mod json;
 pub mod key;
 pub mod key_hint;
 pub mod manifest;
@@ -27,7 +28,7 @@ pub mod units;
 
 pub use definition::{Definitions, FunctionDefinition, HostnameDefinition, Revision, SchemaDefinition};
 pub use digest::Digest;
-pub use event::Event;
+pub use event::{Event, EventParts};
 pub use execution::{AttemptReport, Dispatch, ExecutionId, LogLevel, LogLine, LogSource, Outcome, Output};
 pub use frame::Frame;
 pub use hostname::{HostnameGrants, HostnamePattern, HostnameRules};

@@ -7,6 +7,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use wasmill_domain::event::is_json_media_type;
+use wasmill_domain::json;
 
 use crate::app::{App, Room};
 use crate::error::{Error, Result};
@@ -86,7 +87,10 @@ pub(crate) async fn document<T: DeserializeOwned>(
         return Err(Error::MediaType("a JSON document is expected here".into(), JSON_ONLY));
     }
     let held = read(app, headers, body, limit).await?;
-    serde_json::from_slice(&held.bytes).map_err(|error| Error::BadDocument(not_json("", "the document", &error)))
+    let unreadable = |error| Error::BadDocument(not_json("", "the document", &error));
+    // What it says must be what everybody reads: schemas, for one, are compared by.
+    json::parse(&held.bytes).map_err(unreadable)?;
+    serde_json::from_slice(&held.bytes).map_err(unreadable)
 }
 
 /// The fault of a text that is not JSON, or not of the shape that is asked for.

@@ -90,14 +90,15 @@ pub(crate) async fn show(
     responses(
         (status = 200, description = "The event", content(
             (serde_json::Value = "application/cloudevents+json"), (serde_json::Value = "*/*"))),
-        (status = 404, description = "No such execution in this tenant")))]
+        (status = 404, description = "No such execution in this tenant"),
+        (status = 500, description = "What is stored is no event; the execution shows it as it is")))]
 pub(crate) async fn event(
     State(app): State<Shared>,
     caller: Caller,
     Segment(id): Segment<ExecutionId>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let event = find(&app, &caller, id).await?.event;
+    let event = find(&app, &caller, id).await?.event.map_err(|unreadable| Error::Internal(unreadable.why))?;
     let structured =
         headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|text| text.contains(STRUCTURED));
     Ok(if structured {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use wasmill_broker::{Error as BrokerError, PendingReply};
 use wasmill_domain::manifest::Trigger;
 use wasmill_domain::{Dispatch, EventType, FunctionDefinition, FunctionName};
-use wasmill_store::{ExecutionDetail, Publication};
+use wasmill_store::{Error as StoreError, ExecutionDetail, Publication};
 
 use crate::app::{App, Room, Shared};
 use crate::auth::Caller;
@@ -197,9 +197,18 @@ pub(crate) async fn end_of(
     }
     let mut pause = PAUSES.0;
     loop {
-        // It is accepted, so a store that is away now is no error: the answer says where to look later.
-        let detail = app.store.execution(&dispatch.tenant, dispatch.execution).await.ok().flatten();
-        let ended = detail.as_ref().is_some_and(|detail| detail.summary.state.is_terminal());
+        let detail = match app.store.execution(&dispatch.tenant, dispatch.execution).await {
+            Ok(detail) => detail,
+            // It is accepted, so a store that is away now is no error: the answer says where to look later.
+            Err(StoreError::Unavailable(_)) => None,
+            Err(error) => {
+                tracing::error!(execution = %dispatch.execution, %error, "an execution cannot be read back");
+                return None;
+            }
+        };
+        // What cannot be read now never can.
+        let ended = |detail: &ExecutionDetail| detail.summary.state.is_terminal() || detail.event.is_err();
+        let ended = detail.as_ref().is_some_and(ended);
         let left = deadline.saturating_duration_since(Instant::now());
         if ended || left.is_zero() {
             return detail;

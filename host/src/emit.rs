@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 use wasmill_domain::event::{Attribute, Invalid};
 use wasmill_domain::registry::Route;
 use wasmill_domain::{
-    Dispatch, Event, ExecutionId, LogLevel, LogLine, LogSource, Registry, TenantName, Timestamp, TraceContext,
+    Dispatch, Event, EventParts, ExecutionId, LogLevel, LogLine, LogSource, Registry, TenantName, Timestamp,
+    TraceContext, json,
 };
 
 use crate::run::Emitted;
@@ -89,32 +90,25 @@ pub(crate) fn note_unheard(unheard: &[String], lines: &mut Vec<LogLine>) {
 /// same events.
 fn event_of(emitted: Emitted, parent: &Dispatch, index: usize, now: Timestamp) -> Result<Event, String> {
     let event_type = emitted.event_type.parse().map_err(|e| format!("{e}"))?;
-    let mut event = Event::new(format!("{}-{index}", parent.execution), "", event_type, "");
-    event.data = emitted.data;
-    event.datacontenttype = None;
-    let set = |event: &mut Event, name: &str, value: Option<String>| match value {
-        Some(value) => event.set(name, Attribute::String(value)).map_err(|Invalid { message, .. }| message),
-        None => Ok(()),
-    };
     let source = emitted.source.unwrap_or_else(|| format!("/functions/{}", parent.function));
-    set(&mut event, "source", Some(source))?;
-    set(&mut event, "subject", emitted.subject)?;
-    set(&mut event, "time", Some(now.to_string()))?;
-    let media_type = emitted.datacontenttype.or_else(|| event.data.is_some().then(|| "application/json".into()));
-    set(&mut event, "datacontenttype", media_type)?;
+    let json = || emitted.data.is_some().then(|| "application/json".into());
+    let mut parts = EventParts {
+        subject: emitted.subject,
+        time: Some(now.to_string()),
+        datacontenttype: emitted.datacontenttype.or_else(json),
+        ..EventParts::new(format!("{}-{index}", parent.execution), source, event_type)
+    };
+    parts.data = emitted.data;
     for (name, value) in emitted.extensions {
-        if !wasmill_domain::event::is_extension_name(&name) || CORE.contains(&name.as_str()) {
+        if !wasmill_domain::event::is_extension_name(&name) {
             return Err(format!(
                 "'{name}' cannot name an extension: lower-case letters and digits, none of CloudEvents' own"
             ));
         }
-        set(&mut event, &name, Some(value))?;
+        parts.extensions.insert(name, Attribute::String(value));
     }
-    Ok(event)
+    parts.check().map_err(|Invalid { message, .. }| message)
 }
-
-/// The names that CloudEvents has given a meaning, which extensions cannot have.
-const CORE: [&str; 8] = ["id", "source", "type", "subject", "time", "dataschema", "datacontenttype", "specversion"];
 
 /// The same as the gateway asks of an event that comes in.
 fn check_data(event: &Event, route: &Route, steps: &mut u64) -> Result<(), String> {
@@ -127,7 +121,7 @@ fn check_data(event: &Event, route: &Route, steps: &mut u64) -> Result<(), Strin
     }
     let not_json = |error: serde_json::Error| format!("its data are not JSON: {error}");
     let value = match &event.data {
-        Some(data) if route.is_checked() => serde_json::from_slice(data).map_err(not_json)?,
+        Some(data) if route.is_checked() => json::parse(data).map_err(not_json)?,
         Some(data) => return serde_json::from_slice::<&RawValue>(data).map(drop).map_err(not_json),
         None if route.is_checked() => Value::Null,
         None => return Ok(()),
@@ -185,7 +179,7 @@ mod tests {
             trace: TraceContext::new_root(),
             parent: None,
             revision: Revision(0),
-            event: Arc::new(Event::new("1", "/s", "shop.opened".parse().unwrap(), "{}")),
+            event: Arc::new(Event::new("1", "/s", "shop.opened".parse().unwrap(), "{}").unwrap()),
         }
     }
 
@@ -253,7 +247,12 @@ mod tests {
             (emitted("order.made", Some("{")), "not JSON"),
             (emitted("order.paid", Some("{}")), "schema of function bill"),
             (emitted("order.paid", None), "schema of function bill"),
+            (emitted("order.paid", Some(r#"{"total": 1, "total": 2}"#)), "'total' stands there twice"),
+            (emitted("order.paid", Some(r#"{"total": 18446744073709551616}"#)), "beyond 64 bits"),
             (Emitted { source: Some(String::new()), ..emitted("order.made", None) }, "'source'"),
+            (Emitted { source: Some("a b".into()), ..emitted("order.made", None) }, "'source'"),
+            (Emitted { subject: Some("\u{ffff}".into()), ..emitted("order.made", None) }, "'subject'"),
+            (Emitted { datacontenttype: Some("a/b, a/b".into()), ..emitted("order.made", Some("1")) }, "media type"),
             (Emitted { datacontenttype: Some("json".into()), ..emitted("order.made", Some("1")) }, "media type"),
             (
                 Emitted { datacontenttype: Some("text/plain".into()), ..emitted("order.paid", Some("1")) },

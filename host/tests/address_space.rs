@@ -49,7 +49,8 @@ fn run((gib, pooled, least, most): (u64, bool, usize, usize)) {
         let fetch = async { Ok(Bytes::from_static(HELLO)) };
         let prepared = engine.prepare(Digest::of(HELLO), fetch).await.expect("hello compiles");
         let manifest = Arc::new(Manifest::from_toml("name = 'hello'").expect("a manifest"));
-        let event = Event::new("1", "/test", "greeting.requested".parse().expect("a type"), r#"{"name": "Ada"}"#);
+        let event = Event::new("1", "/test", "greeting.requested".parse().expect("a type"), r#"{"name": "Ada"}"#)
+            .expect("an event");
         let dispatch = Dispatch {
             tenant: TenantName::default(),
             function: manifest.name.clone(),

@@ -95,7 +95,7 @@ fn dispatch_to(function: &str) -> Dispatch {
         trace: TraceContext::new_root(),
         parent: None,
         revision: Revision(0),
-        event: Arc::new(Event::new("1", "/tests", "order.created".parse().unwrap(), "{}")),
+        event: Arc::new(Event::new("1", "/tests", "order.created".parse().unwrap(), "{}").unwrap()),
     }
 }
 

@@ -52,7 +52,7 @@ macro_rules! suite {
             history: it_answers, an_accepted_execution_is_queued, what_is_there_is_left_as_it_is, a_start_is_news,
                 a_result_is_kept_with_all_that_belongs_to_it, a_retry_is_scheduled, emitted_events_follow_a_success_only,
                 filters_hold_together, pages_follow_each_other, times_bound_the_list, logs_are_in_order, any_text_round_trips,
-                large_values_are_kept;
+                any_event_is_read_back, large_values_are_kept;
             fencing: each_outcome_makes_its_move, the_first_outcome_stands, a_row_is_made_where_there_is_none,
                 of_two_in_one_batch_the_first_stands, an_older_attempt_loses, what_is_unfinished_is_told_in_order,
                 a_start_that_is_forbidden_is_left_out, writers_at_once_have_one_winner, a_large_batch_is_one,
@@ -60,7 +60,7 @@ macro_rules! suite {
             moves: the_table_is_obeyed, a_suspended_execution_waits, a_replay_begins_the_next_attempt,
                 a_cancelled_attempt_cannot_end, other_tenants_cannot_move_it;
             agenda: what_is_due_is_promoted, the_outbox_is_in_order, what_went_on_leaves_the_outbox,
-                an_unreadable_event_is_given_up, a_lease_has_one_holder, a_lease_runs_out, leases_are_taken_by_one,
+                a_lease_has_one_holder, a_lease_runs_out, leases_are_taken_by_one,
                 what_ended_is_pruned, pruning_is_bounded, unnamed_artifacts_are_pruned;
             buckets: values_are_kept, batches_are_whole, answers_are_bounded, keys_have_bounds, keys_are_listed_once,
                 a_swap_needs_the_value_that_was_seen, numbers_are_counted, writers_to_a_bucket_take_turns,

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wasmill_domain::manifest::http::HttpTrigger;
 use wasmill_domain::manifest::{EventTrigger, Trigger};
-use wasmill_domain::{Digest, Event, ExecutionId, LogLine, Manifest, Timestamp, TraceContext};
+use wasmill_domain::{Digest, Event, EventParts, ExecutionId, LogLine, Manifest, Timestamp, TraceContext};
 
-use crate::port::{Error, LogEntry, LogPosition, Result};
+use crate::port::{Error, LogEntry, LogPosition, Result, UnreadableEvent};
 
 /// Something in the database that wasmill did not write, or not this version of it.
 fn unreadable(column: &str, why: impl Display) -> Error {
@@ -68,11 +68,16 @@ pub(crate) fn trace(traceparent: &str, tracestate: Option<&str>) -> Result<Trace
 
 /// An event from its JSON format.
 pub(crate) fn event(json: &str) -> Result<Event> {
-    Event::from_json(json.as_bytes()).map_err(|e| unreadable("event", e))
+    Event::from_stored(json.as_bytes()).map_err(|e| unreadable("event", e))
+}
+
+/// The same, where what cannot be read is shown as it is.
+pub(crate) fn event_or_text(json: &str) -> Result<Event, UnreadableEvent> {
+    event(json).map_err(|why| UnreadableEvent { text: json.to_owned(), why: why.to_string() })
 }
 
 /// An event's JSON format.
-pub(crate) fn from_event(event: &Event) -> Result<String> {
+pub(crate) fn from_event(event: &EventParts) -> Result<String> {
     String::from_utf8(event.to_json()).map_err(|e| Error::Rejected(format!("an event that is not UTF-8: {e}")))
 }
 

@@ -41,11 +41,12 @@ fn mask_data(text: &mut String) -> bool {
         return false;
     }
     // What cannot be read is left as it is.
-    let Ok(mut event) = convert::event(text) else { return false };
-    let Some(mut data) = event.data.take().map(Vec::from) else { return false };
+    let Ok(event) = convert::event(text) else { return false };
+    let mut parts = event.into_parts();
+    let Some(mut data) = parts.data.take().map(Vec::from) else { return false };
     let is_masked = mask_keys(&mut data);
-    event.data = Some(data.into());
-    match convert::from_event(&event) {
+    parts.data = Some(data.into());
+    match convert::from_event(&parts) {
         Ok(masked) if is_masked => *text = masked,
         _ => return false,
     }
@@ -55,7 +56,7 @@ fn mask_data(text: &mut String) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wasmill_domain::{ApiKey, Event};
+    use wasmill_domain::{ApiKey, EventParts};
 
     #[test]
     fn keys_are_found_in_every_text() {
@@ -63,9 +64,10 @@ mod tests {
         let key = key.reveal();
         let request = format!("GET / HTTP/1.1\r\nauthorization: Bearer {key}\r\n\r\n");
         let event = |data: Vec<u8>| {
-            let mut event = Event::new("1", "/", "wasmill.http.request".parse().unwrap(), data);
-            event.datacontenttype = Some("application/http".into());
-            convert::from_event(&event).unwrap()
+            let mut parts = EventParts::new("1", "/", "wasmill.http.request".parse().unwrap());
+            parts.data = Some(data.into());
+            parts.datacontenttype = Some("application/http".into());
+            convert::from_event(&parts.check().unwrap()).unwrap()
         };
         let text = event(request.clone().into_bytes());
         let binary = event([request.as_bytes(), b"\xff\0"].concat());
@@ -74,7 +76,7 @@ mod tests {
             let mut texts = Texts { event: Some(event.clone()), ..Texts::default() };
             assert!(texts.mask());
             let (before, after) = (convert::event(&event).unwrap(), convert::event(&texts.event.unwrap()).unwrap());
-            let (before, after) = (before.data.unwrap(), after.data.unwrap());
+            let (before, after) = (before.data.clone().unwrap(), after.data.clone().unwrap());
             let expected = before.to_vec().iter().map(|b| *b as char).collect::<String>();
             let expected = expected.replace(key, &format!("wm_{}", "*".repeat(43)));
             assert_eq!(after.iter().map(|b| *b as char).collect::<String>(), expected);

@@ -458,14 +458,23 @@ pub struct ExecutionSummary {
 pub struct ExecutionDetail {
     /// What lists show.
     pub summary: ExecutionSummary,
-    /// The event.
-    pub event: Event,
+    /// The event. One that cannot be read back is never sent again: its execution ends as failed when it is its turn.
+    pub event: Result<Event, UnreadableEvent>,
     /// The result, once it succeeded.
     pub output: Option<Output>,
     /// Its finished attempts, the first one first. `output` is left out of each.
     pub attempts: Vec<(u32, AttemptReport)>,
     /// The executions that its emitted events led to.
     pub children: Vec<ExecutionId>,
+}
+
+/// What stands where an event should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableEvent {
+    /// As it was stored.
+    pub text: String,
+    /// Why it is not an event.
+    pub why: String,
 }
 
 /// A line's place in an execution's log.

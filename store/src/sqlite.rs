@@ -18,6 +18,8 @@ mod queries;
 mod quota;
 mod routes;
 mod secrets;
+#[cfg(any(test, feature = "conformance"))]
+mod testing;
 mod upgrade;
 
 #[cfg(test)]

@@ -25,7 +25,9 @@ struct Guest {
 }
 
 fn guests() -> [Guest; 2] {
-    let event = |data: String| Event::new("1", "/bench", "greeting.requested".parse().expect("a type"), data);
+    let event = |data: String| {
+        Event::new("1", "/bench", "greeting.requested".parse().expect("a type"), data).expect("an event")
+    };
     let kilobyte = format!(r#"{{"name": "Ada", "filler": "{}"}}"#, "x".repeat(990));
     let echo = wat::parse_str(ECHO).expect("echo.wat is a component").into();
     [

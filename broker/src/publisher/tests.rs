@@ -144,7 +144,7 @@ fn dispatch(id: usize, length: usize) -> Dispatch {
         trace: TraceContext::new_root(),
         parent: None,
         revision: Revision(0),
-        event: Arc::new(Event::new(id.to_string(), "/test", "greeting".parse().unwrap(), vec![b'x'; length])),
+        event: Arc::new(Event::new(id.to_string(), "/test", "greeting".parse().unwrap(), vec![b'x'; length]).unwrap()),
     }
 }
 

@@ -74,7 +74,12 @@ pub(crate) fn print(execution: &Value) {
     let field = |name: &str, value: String| output::line(format!("  {name:<10} {value}"));
     output::line(format!("{} {} {}", cell(&execution["id"]), cell(&execution["function"]), cell(&execution["state"])));
     let event = &execution["event"];
-    field("event", format!("{} {} from {}", cell(&event["type"]), cell(&event["id"]), cell(&event["source"])));
+    match execution["unreadable_event"]["why"].as_str() {
+        Some(why) => field("event", format!("cannot be read: {why}")),
+        None => {
+            field("event", format!("{} {} from {}", cell(&event["type"]), cell(&event["id"]), cell(&event["source"])))
+        }
+    }
     field("accepted", cell(&execution["accepted_at"]));
     field("trace", cell(&execution["trace_id"]));
     if !execution["due_at"].is_null() {

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use reqwest::Method;
-use serde_json::Value;
 use wasmill_domain::EventType;
 
 use crate::args::{Remote, Schemas};
@@ -51,7 +50,7 @@ async fn list(client: &Client) -> Result {
 async fn put(client: &Client, event_type: &EventType, file: &Path) -> Result {
     let named = || format!("'{}'", file.display());
     let text = std::fs::read_to_string(file).with_context(named)?;
-    let schema: Value = serde_json::from_str(&text).with_context(named)?;
+    let schema = wasmill_domain::json::parse(text.as_bytes()).with_context(named)?;
     let answer = client.send(Request::new(Method::PUT, &["v1", "schemas", event_type]).json(&schema)).await?.body;
     if client.prints_json() {
         output::json(&answer);

@@ -270,7 +270,7 @@ mod tests {
             trace: TraceContext::new_root(),
             parent: None,
             revision: Revision(0),
-            event: Arc::new(Event::new("1", "/test", "a.b".parse().unwrap(), "{}")),
+            event: Arc::new(Event::new("1", "/test", "a.b".parse().unwrap(), "{}").unwrap()),
         };
         fixture.store.enqueue(&[dispatch], Publication::Confirmed).await.unwrap();
         assert_eq!(look().await, [missing(1)]);

@@ -3,7 +3,7 @@
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::Event;
+use super::EventParts;
 
 /// The prefix of headers that carry attributes.
 pub const PREFIX: &str = "ce-";
@@ -11,16 +11,14 @@ pub const PREFIX: &str = "ce-";
 /// What the specification has percent-encoded, next to everything that is not ASCII.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
-impl Event {
-    /// Its headers in binary mode: names in lower case, each once; values of visible ASCII. Where the event has data,
-    /// `content-type` is among them.
+impl EventParts {
+    /// Its headers in binary mode: names in lower case, each once; values of visible ASCII. `content-type` is among them where
+    /// it is known what the data are.
     pub fn headers(&self) -> impl Iterator<Item = (String, String)> {
         let attributes = self.attributes().filter(|(name, _)| *name != "datacontenttype");
         let encoded = attributes.map(|(name, value)| (format!("{PREFIX}{name}"), encode(&value.to_string())));
-        // Data of no named type is JSON, which has to be said outside of the JSON format.
-        let implied = self.data.as_ref().map(|_| "application/json");
-        let content_type = self.datacontenttype.as_deref().or(implied);
-        encoded.chain(content_type.map(|value| ("content-type".to_owned(), value.to_owned())))
+        // What JSON data imply has to be said outside of the JSON format.
+        encoded.chain(self.media_type().map(|value| ("content-type".to_owned(), value.to_owned())))
     }
 }
 
@@ -35,18 +33,22 @@ mod tests {
 
     #[test]
     fn values_are_encoded() {
-        let mut event = Event::new("a b", "/ü", "x.y".parse().unwrap(), "{}");
-        event.datacontenttype = None;
+        let data = |data: Option<&'static str>| EventParts {
+            data: data.map(Into::into),
+            ..EventParts::new("a b", "/%C3", "x.y".parse().unwrap())
+        };
+        let event = data(Some("{}"));
         let headers: Vec<_> = event.headers().collect();
         let expected = [
             ("ce-specversion", "1.0"),
             ("ce-id", "a%20b"),
-            ("ce-source", "/%C3%BC"),
+            ("ce-source", "/%25C3"),
             ("ce-type", "x.y"),
             ("content-type", "application/json"),
         ];
         assert_eq!(headers, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        event.data = None;
-        assert!(event.headers().all(|(name, _)| name != "content-type"));
+        for unsaid in [data(None), EventParts { opaque: true, ..event }] {
+            assert!(unsaid.headers().all(|(name, _)| name != "content-type"));
+        }
     }
 }

@@ -1,87 +1,200 @@
 //! The JSON event format: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap as _;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::{Attribute, Event, Invalid, is_json_media_type};
+use super::{Attribute, Event, EventParts, Invalid, is_json_media_type};
+
+/// The members that hold the data.
+const DATA: [&str; 2] = ["data", "data_base64"];
+
+/// An event that was read, and where its data stood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// The event.
+    pub event: Event,
+    /// The member that held its data, or would have: `data` or `data_base64`.
+    pub data_member: &'static str,
+}
 
 impl Event {
-    /// Reads one event in the JSON format.
+    /// Reads one event in the JSON format, and checks it.
     ///
     /// # Errors
-    /// Where the text is not a JSON object, or an attribute is missing, unknown or unfit; the error points at it.
+    /// Where the text is not a JSON object, or a member stands there twice, or an attribute is missing, unknown or unfit; the
+    /// error points at it.
     pub fn from_json(text: &[u8]) -> Result<Self, Invalid> {
-        let members: BTreeMap<String, &RawValue> = serde_json::from_slice(text)
-            .map_err(|e| Invalid::whole(format!("not a CloudEvent in the JSON format: {e}")))?;
-        let required = |name: &str| match members.get(name) {
+        Self::read_json(text).map(|read| read.event)
+    }
+
+    /// The same, and tells which member held the data.
+    ///
+    /// # Errors
+    /// As [`Self::from_json`].
+    pub fn read_json(text: &[u8]) -> Result<Read, Invalid> {
+        let members = Members::read(text)?;
+        if let Some(name) = members.repeated {
+            return Err(Invalid::attribute(&name, format!("the member '{name}' stands there twice")));
+        }
+        let parts = members.parts()?;
+        let is_base64 = members.get("data_base64").is_some();
+        Ok(Read { event: parts.check()?, data_member: DATA[usize::from(is_base64)] })
+    }
+
+    /// Reads what [`Self::to_json`] wrote. It was checked by the rules of whichever release wrote it, so no attribute is
+    /// refused but a type that is none.
+    ///
+    /// # Errors
+    /// Where the text is no event in the JSON format.
+    pub fn from_stored(text: &[u8]) -> Result<Self, Invalid> {
+        Members::read(text)?.parts().map(Self)
+    }
+}
+
+impl EventParts {
+    /// Writes the event in the JSON format, so that it is read back as it is.
+    pub fn to_json(&self) -> Vec<u8> {
+        // Cannot fail: every key is a string and every value serializes; there is no I/O.
+        serde_json::to_vec(&Written { parts: self, exact: true }).unwrap_or_default()
+    }
+}
+
+/// An object's members as they stand in its text.
+#[derive(Default)]
+struct Members<'a> {
+    members: BTreeMap<String, &'a RawValue>,
+    /// The first name that stands there twice.
+    repeated: Option<String>,
+}
+
+impl<'a> Members<'a> {
+    fn read(text: &'a [u8]) -> Result<Self, Invalid> {
+        serde_json::from_slice(text).map_err(|e| Invalid::whole(format!("not a CloudEvent in the JSON format: {e}")))
+    }
+
+    /// A member. A null one is one that is not set, but for the data, which may be null.
+    fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.members.get(name).copied().filter(|raw| name == "data" || raw.get() != "null")
+    }
+
+    /// What the members say, each read as the type that it has.
+    fn parts(&self) -> Result<EventParts, Invalid> {
+        let required = |name: &str| match self.get(name) {
             Some(raw) => string(name, raw),
             None => Err(Invalid::attribute(name, format!("the required attribute '{name}' is missing"))),
         };
         let event_type = required("type")?.parse().map_err(|e| Invalid::attribute("type", format!("{e}")))?;
-        let mut event = Self::new("", "", event_type, Bytes::new());
-        event.datacontenttype = None;
-        event.data = None;
-        for name in ["specversion", "id", "source"] {
-            event.set(name, Attribute::String(required(name)?))?;
-        }
-        for (name, raw) in &members {
-            // A null attribute is one that is not set.
-            if !matches!(name.as_str(), "specversion" | "id" | "source" | "type" | "data" | "data_base64")
-                && raw.get() != "null"
-            {
-                event.set(name, attribute(name, raw)?)?;
+        super::rules::check("specversion", &required("specversion")?)?;
+        let mut parts = EventParts::new(required("id")?, required("source")?, event_type);
+        for name in self.members.keys() {
+            let is_read = matches!(name.as_str(), "specversion" | "id" | "source" | "type" | "data" | "data_base64");
+            if let Some(raw) = self.get(name).filter(|_| !is_read) {
+                parts.put(name, attribute(name, raw)?)?;
             }
         }
-        event.data = match (members.get("data"), members.get("data_base64")) {
-            (Some(_), Some(_)) => {
+        parts.data = match DATA.map(|name| self.get(name)) {
+            [Some(_), Some(_)] => {
                 return Err(Invalid::attribute("data_base64", "'data' and 'data_base64' exclude each other"));
             }
-            (Some(raw), None) => Some(data(event.datacontenttype.as_deref(), raw)?),
-            (None, Some(raw)) => {
+            [Some(raw), None] => Some(data(parts.datacontenttype.as_deref(), raw)?),
+            [None, Some(raw)] => {
                 let text = string("data_base64", raw)?;
                 let bytes =
                     BASE64.decode(text).map_err(|e| Invalid::attribute("data_base64", format!("not base64: {e}")))?;
+                // Whatever it looks like, nobody said that it is JSON.
+                parts.opaque = parts.datacontenttype.is_none();
                 Some(bytes.into())
             }
-            (None, None) => None,
+            [None, None] => None,
         };
-        Ok(event)
-    }
-
-    /// Writes the event in the JSON format.
-    pub fn to_json(&self) -> Vec<u8> {
-        // Cannot fail: every key is a string and every value serializes; there is no I/O.
-        serde_json::to_vec(&JsonFormat(self)).unwrap_or_default()
+        Ok(parts)
     }
 }
 
-/// An event that serializes in the JSON format, for documents that contain events.
-pub struct JsonFormat<'a>(pub &'a Event);
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut read = Members::default();
+                while let Some((name, raw)) = map.next_entry::<String, &'de RawValue>()? {
+                    if read.members.contains_key(&name) {
+                        read.repeated.get_or_insert_with(|| name.clone());
+                    }
+                    read.members.insert(name, raw);
+                }
+                Ok(read)
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// An event that serializes in the JSON format, for documents that contain events: JSON data as JSON, without the white
+/// space around it.
+pub struct JsonFormat<'a>(pub &'a EventParts);
 
 impl Serialize for JsonFormat<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Written { parts: self.0, exact: false }.serialize(serializer)
+    }
+}
+
+struct Written<'a> {
+    parts: &'a EventParts,
+    /// Whether the data must be read back byte for byte.
+    exact: bool,
+}
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for (name, value) in self.0.attributes() {
+        for (name, value) in self.parts.attributes() {
             match value {
                 Attribute::Boolean(value) => map.serialize_entry(name, &value)?,
                 Attribute::Integer(value) => map.serialize_entry(name, &value)?,
                 Attribute::String(value) => map.serialize_entry(name, &value)?,
             }
         }
-        if let Some(data) = &self.0.data {
-            match DataMember::of(self.0.has_json_data(), data) {
+        if let Some(data) = &self.parts.data {
+            match self.data_member(data) {
                 DataMember::Json(raw) => map.serialize_entry("data", raw)?,
                 DataMember::Text(text) => map.serialize_entry("data", text)?,
                 DataMember::Binary(text) => map.serialize_entry("data_base64", &text)?,
             }
         }
         map.end()
+    }
+}
+
+impl<'a> Written<'a> {
+    fn data_member(&self, data: &'a [u8]) -> DataMember<'a> {
+        match DataMember::of(self.parts.has_json_data(), data) {
+            // Only as base64 they come back as what they are.
+            _ if self.parts.opaque => DataMember::Binary(BASE64.encode(data)),
+            DataMember::Json(raw)
+                if self.exact && raw.get().len() < data.len() && self.parts.datacontenttype.is_some() =>
+            {
+                DataMember::Binary(BASE64.encode(data))
+            }
+            member => member,
+        }
     }
 }
 
@@ -156,7 +269,10 @@ mod tests {
         )
         .unwrap();
         assert_eq!(text.data.as_deref(), Some(b"a\nb".as_slice()));
-        let binary = read(r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","datacontenttype":"image/png","data_base64":"/wA="}"#).unwrap();
+        let binary = read(
+            r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","datacontenttype":"image/png","data_base64":"/wA="}"#,
+        )
+        .unwrap();
         assert_eq!(binary.data.as_deref(), Some([0xff, 0].as_slice()));
         for event in [json, text, binary] {
             assert_eq!(Event::from_json(&event.to_json()).unwrap(), event);
@@ -177,28 +293,85 @@ mod tests {
         );
     }
 
+    #[test]
+    fn bytes_of_no_named_type_are_not_taken_for_json() {
+        let read = |data: &str| {
+            Event::read_json(format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t",{data}}}"#).as_bytes())
+        };
+        let opaque = read(r#""data_base64":"eyJhIjoxfQ==""#).unwrap();
+        assert_eq!(opaque.data_member, "data_base64");
+        assert!(opaque.event.opaque && !opaque.event.has_json_data());
+        assert_eq!(opaque.event.data.as_deref(), Some(br#"{"a":1}"#.as_slice()));
+        let stored = opaque.event.to_json();
+        assert!(!String::from_utf8_lossy(&stored).contains("datacontenttype"));
+        assert_eq!(Event::from_stored(&stored).unwrap(), opaque.event);
+        let said = read(r#""datacontenttype":"application/json","data_base64":"eyJhIjoxfQ==""#).unwrap();
+        assert!(said.event.has_json_data() && said.data_member == "data_base64");
+        let json = read(r#""data":{"a":1},"data_base64":null"#).unwrap();
+        assert!(json.event.has_json_data() && json.data_member == "data");
+    }
+
+    #[test]
+    fn a_member_stands_there_once() {
+        for (pointer, member) in [("/id", r#""id":"2""#), ("/data", r#""data":1,"data":2"#), ("/a", r#""a":1,"a":1"#)] {
+            let text = format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t",{member}}}"#);
+            let invalid = read(&text).unwrap_err();
+            assert!(invalid.pointer == pointer && invalid.message.contains("twice"), "{invalid:?}");
+        }
+    }
+
+    #[test]
+    fn what_earlier_releases_took_is_read_back() {
+        let text = r#"{"specversion":"1.0","id":"1","source":"/a b","type":"t","subject":"","dataschema":":",
+            "datacontenttype":"a/b, a/b","x":"\u0000","data":"1"}"#;
+        assert!(read(text).is_err());
+        let event = Event::from_stored(text.as_bytes()).unwrap();
+        assert_eq!((event.source.as_str(), event.datacontenttype.as_deref()), ("/a b", Some("a/b, a/b")));
+        assert_eq!(Event::from_stored(&event.to_json()).unwrap(), event);
+        for none in ["", "[]", r#"{"specversion":"1.0","id":"1","source":"/s","type":""}"#] {
+            assert!(Event::from_stored(none.as_bytes()).is_err(), "{none}");
+        }
+    }
+
+    #[test]
+    fn white_space_around_json_is_kept() {
+        let event = Event::new("1", "/s", "a.b".parse().unwrap(), " {\"a\": 1}\n").unwrap();
+        assert_eq!(Event::from_stored(&event.to_json()).unwrap(), event);
+        let document = serde_json::to_value(JsonFormat(&event)).unwrap();
+        assert_eq!(document["data"]["a"], 1);
+    }
+
     proptest! {
         #[test]
         fn any_event_survives(
-            id in "\\PC{1,20}", source in "\\PC{1,20}", subject in proptest::option::of("\\PC{1,20}"),
-            content in prop_oneof![Just(None), Just(Some("text/plain")), Just(Some("application/octet-stream"))],
-            data in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40)),
-            number in any::<i32>(), flag in any::<bool>(), text in "\\PC{0,20}",
+            id in "[^\\p{C}]{1,20}", subject in proptest::option::of("[^\\p{C}]{1,20}"),
+            content in prop_oneof![
+                Just(None), Just(Some("text/plain")), Just(Some("application/octet-stream")), Just(Some("text/json"))
+            ],
+            data in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40)), opaque in any::<bool>(),
+            number in any::<i32>(), flag in any::<bool>(), text in "[^\\p{C}]{0,20}",
         ) {
-            let mut event = Event::new(id, source, "a.b".parse().unwrap(), Bytes::new());
-            event.subject = subject;
-            event.datacontenttype = content.map(str::to_owned);
-            // Without a media type the data is JSON.
-            event.data = match content { None => data.map(|d| format!("{d:?}").into()), Some(_) => data.map(Bytes::from) };
-            event.extensions.insert("number".into(), Attribute::Integer(number));
-            event.extensions.insert("flag".into(), Attribute::Boolean(flag));
-            event.extensions.insert("text".into(), Attribute::String(text));
+            let mut parts = EventParts::new(id, "/s", "a.b".parse().unwrap());
+            parts.subject = subject;
+            parts.datacontenttype = content.map(str::to_owned);
+            parts.opaque = opaque;
+            // Without a media type the data is JSON, or bytes.
+            parts.data = match content {
+                None if !opaque => data.map(|d| format!("{d:?}").into()),
+                _ => data.map(Bytes::from),
+            };
+            parts.extensions.insert("number".into(), Attribute::Integer(number));
+            parts.extensions.insert("flag".into(), Attribute::Boolean(flag));
+            parts.extensions.insert("text".into(), Attribute::String(text));
+            let event = parts.check().unwrap();
+            prop_assert_eq!(Event::from_stored(&event.to_json()).unwrap(), event.clone());
             prop_assert_eq!(Event::from_json(&event.to_json()).unwrap(), event);
         }
 
         #[test]
         fn any_bytes_are_refused_or_read(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Event::from_json(&bytes);
+            let _ = Event::from_stored(&bytes);
         }
     }
 }

@@ -11,7 +11,7 @@ use wasmill_domain::{
     AttemptReport, Digest, Dispatch, Event, EventType, ExecutionId, FunctionName, LogLevel, LogSource, Outcome, Output,
     State, Timestamp,
 };
-use wasmill_store::{ExecutionDetail, ExecutionSummary, LogEntry, LogPosition};
+use wasmill_store::{ExecutionDetail, ExecutionSummary, LogEntry, LogPosition, UnreadableEvent};
 
 /// Which executions to list. All conditions hold together.
 #[derive(Deserialize, IntoParams)]
@@ -129,10 +129,13 @@ pub(crate) struct SummaryDocument {
 pub(crate) struct ExecutionDocument {
     #[serde(flatten)]
     summary: SummaryDocument,
-    /// The event, in the JSON format of CloudEvents.
+    /// The event, in the JSON format of CloudEvents; null where it cannot be read back.
     #[serde(serialize_with = "cloud_event")]
-    #[schema(value_type = Object)]
-    event: Event,
+    #[schema(value_type = Option<Object>, required = true)]
+    event: Option<Event>,
+    /// What stands in the database instead of an event. Such an execution fails when it is its turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable_event: Option<UnreadableDocument>,
     /// The result, once it succeeded.
     #[schema(value_type = Option<ResultSchema>, required = true)]
     result: Option<ResultDocument>,
@@ -141,6 +144,16 @@ pub(crate) struct ExecutionDocument {
     /// The executions that its emitted events led to.
     #[schema(value_type = Vec<Uuid>)]
     children: Vec<ExecutionId>,
+}
+
+/// What stands where an event should.
+#[derive(Serialize, ToSchema)]
+#[schema(as = UnreadableEvent)]
+pub(crate) struct UnreadableDocument {
+    /// As it is stored.
+    text: String,
+    /// Why it is not an event.
+    why: String,
 }
 
 /// What one attempt did and cost.
@@ -268,9 +281,14 @@ impl From<ExecutionSummary> for SummaryDocument {
 
 impl From<ExecutionDetail> for ExecutionDocument {
     fn from(detail: ExecutionDetail) -> Self {
+        let (event, unreadable_event) = match detail.event {
+            Ok(event) => (Some(event), None),
+            Err(UnreadableEvent { text, why }) => (None, Some(UnreadableDocument { text, why })),
+        };
         Self {
             summary: detail.summary.into(),
-            event: detail.event,
+            event,
+            unreadable_event,
             result: detail.output.map(ResultDocument),
             attempts: detail
                 .attempts
@@ -305,7 +323,7 @@ pub(crate) fn just_accepted(dispatch: Dispatch) -> ExecutionDetail {
         started_at: None,
         finished_at: None,
     };
-    ExecutionDetail { summary, event, output: None, attempts: Vec::new(), children: Vec::new() }
+    ExecutionDetail { summary, event: Ok(event), output: None, attempts: Vec::new(), children: Vec::new() }
 }
 
 impl AttemptDocument {
@@ -346,8 +364,8 @@ impl From<LogEntry> for LogDocument {
     }
 }
 
-fn cloud_event<S: Serializer>(event: &Event, serializer: S) -> Result<S::Ok, S::Error> {
-    JsonFormat(event).serialize(serializer)
+fn cloud_event<S: Serializer>(event: &Option<Event>, serializer: S) -> Result<S::Ok, S::Error> {
+    event.as_deref().map(JsonFormat).serialize(serializer)
 }
 
 impl Serialize for ResultDocument {

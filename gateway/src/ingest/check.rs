@@ -5,10 +5,11 @@ use std::sync::Arc;
 use http::HeaderMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use wasmill_domain::event::json::Read;
 use wasmill_domain::event::{Attribute, Event};
 use wasmill_domain::registry::{Refusal, Route};
 use wasmill_domain::schema::Violation;
-use wasmill_domain::{EventType, FunctionName, Registry, TenantName, TraceContext};
+use wasmill_domain::{EventType, FunctionName, Registry, TenantName, TraceContext, json};
 
 use super::accept::Checked;
 use super::cloudevents::{self, Mode};
@@ -78,8 +79,8 @@ impl From<Error> for Halt {
 enum Place {
     /// The body is the data.
     Body,
-    /// The body, or the member of it with this pointer, is the event.
-    Document(String),
+    /// The body, or the member of it with the pointer `event`, is the event, whose data is its member `data`.
+    Document { event: String, data: &'static str },
 }
 
 impl Incoming {
@@ -110,13 +111,18 @@ impl Incoming {
             Form::Plain(event_type) => plain::read(event_type.clone(), &self.headers, body)?,
             Form::CloudEvents(Mode::Binary) => cloudevents::read_binary(&self.headers, body)?,
             Form::CloudEvents(Mode::Structured) => {
-                let event = cloudevents::read_structured(&body)?;
-                return Ok(vec![self.check_event(event, &Place::Document(String::new()), effort)?]);
+                let read = cloudevents::read_structured(&body)?;
+                return Ok(vec![self.check_event(read.event, &Place::of(String::new(), read.data_member), effort)?]);
             }
             Form::CloudEvents(Mode::Batch) => {
                 let events = cloudevents::read_batch(&body, self.max_batch_events)?.into_iter().enumerate();
-                let place = |i: usize| Place::Document(format!("/{i}"));
-                return events.map(|(i, event)| self.check_event(event, &place(i), effort)).collect();
+                let place = |i: usize, read: &Read| Place::of(format!("/{i}"), read.data_member);
+                return events
+                    .map(|(i, read)| {
+                        let place = place(i, &read);
+                        self.check_event(read.event, &place, effort)
+                    })
+                    .collect();
             }
         };
         Ok(vec![self.check_event(event, &Place::Body, effort)?])
@@ -151,7 +157,7 @@ impl Incoming {
         }
         let not_json = |error: serde_json::Error| Error::InvalidEvent(not_json(&place.data(), "the data", &error));
         let (value, subject) = match &event.data {
-            Some(data) if route.is_checked() => (serde_json::from_slice(data).map_err(not_json)?, "the data does"),
+            Some(data) if route.is_checked() => (json::parse(data).map_err(not_json)?, "the data does"),
             Some(data) => return Ok(serde_json::from_slice::<&RawValue>(data).map(drop).map_err(not_json)?),
             None if route.is_checked() => (Value::Null, "the event has no data, which does"),
             None => return Ok(()),
@@ -160,7 +166,7 @@ impl Incoming {
             Effort::Inline(steps) => route.try_check(&value, steps).ok_or(Halt::TooMuch)?,
             Effort::Full(steps) => route.check_within(&value, steps),
         };
-        Ok(checked.map_err(|refusal| refused(&self.tenant, refusal, &place.data(), subject))?)
+        Ok(checked.map_err(|refusal| refused(&self.tenant, place.locate(refusal), &place.data(), subject))?)
     }
 
     fn unknown_type(&self, event: &Event, place: &Place) -> Error {
@@ -170,7 +176,7 @@ impl Incoming {
             event_type: event.event_type.to_string(),
             pointer: match place {
                 Place::Body => None,
-                Place::Document(pointer) => Some(format!("{pointer}/type")),
+                Place::Document { event, .. } => Some(format!("{event}/type")),
             },
             known: known.into_iter().take(MAX_LISTED_TYPES).map(str::to_owned).collect(),
             total,
@@ -196,11 +202,26 @@ impl Incoming {
 }
 
 impl Place {
+    fn of(event: String, data: &'static str) -> Self {
+        Self::Document { event, data }
+    }
+
+    /// Says where in the data something is wrong; no pointer leads into what is encoded.
+    fn locate(&self, mut refusal: Refusal) -> Refusal {
+        if matches!(self, Self::Document { data: "data_base64", .. }) {
+            for violation in refusal.violations.iter_mut().filter(|violation| !violation.pointer.is_empty()) {
+                let pointer = std::mem::take(&mut violation.pointer);
+                violation.message = format!("{} (at '{pointer}' of what is encoded)", violation.message);
+            }
+        }
+        refusal
+    }
+
     /// The pointer of the data.
     fn data(&self) -> String {
         match self {
             Self::Body => String::new(),
-            Self::Document(pointer) => format!("{pointer}/data"),
+            Self::Document { event, data } => format!("{event}/{data}"),
         }
     }
 }
@@ -227,13 +248,16 @@ pub(crate) fn refused(tenant: &TenantName, refusal: Refusal, data: &str, subject
 
 /// The refusal of data that a schema cannot say anything about.
 fn not_checkable(event: &Event, place: &Place) -> Error {
-    let media_type = event.datacontenttype.as_deref().unwrap_or_default();
-    let detail = format!(
-        "a schema checks events of type '{}', so their data must be JSON, not '{media_type}'",
-        event.event_type
-    );
+    let is = match event.datacontenttype.as_deref() {
+        Some(media_type) => format!("not '{media_type}'"),
+        None => "and bytes without a content type are not taken for it".to_owned(),
+    };
+    let detail = format!("a schema checks events of type '{}', so their data must be JSON, {is}", event.event_type);
     match place {
         Place::Body => Error::MediaType(detail, JSON_ONLY),
-        Place::Document(pointer) => Error::InvalidEvent(Fault::at(format!("{pointer}/datacontenttype"), detail)),
+        Place::Document { .. } if event.datacontenttype.is_none() => {
+            Error::InvalidEvent(Fault::at(place.data(), detail))
+        }
+        Place::Document { event, .. } => Error::InvalidEvent(Fault::at(format!("{event}/datacontenttype"), detail)),
     }
 }

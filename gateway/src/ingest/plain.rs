@@ -6,7 +6,7 @@ use http::header::CONTENT_TYPE;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 use wasmill_domain::event::{Attribute, Event};
-use wasmill_domain::{EventType, event};
+use wasmill_domain::{EventParts, EventType, event};
 
 use super::cloudevents::{attribute_headers, is_cloudevents};
 use crate::body::{is_unnamed, media_type};
@@ -49,20 +49,20 @@ pub(super) fn read(event_type: EventType, headers: &HeaderMap, body: Bytes) -> R
         }
         Some(text.to_owned())
     };
-    let mut event = Event::new("", DEFAULT_SOURCE, event_type, Bytes::new());
+    let mut parts = EventParts::new("", DEFAULT_SOURCE, event_type);
     // Nothing at all, and no word of what it is: an event without data.
-    event.data = content_type.is_some().then_some(body);
-    event.datacontenttype = content_type;
+    parts.data = content_type.is_some().then_some(body);
+    parts.datacontenttype = content_type;
     for header in attribute_headers(headers) {
         let (name, value) = header?;
-        if name == "type" && value != event.event_type.as_str() {
-            let detail = format!("the header ce-type says '{value}', but the request is for '{}'", event.event_type);
+        if name == "type" && value != parts.event_type.as_str() {
+            let detail = format!("the header ce-type says '{value}', but the request is for '{}'", parts.event_type);
             return Err(Error::InvalidEvent(Fault::at("/type", detail)));
         }
-        event.set(name, Attribute::String(value))?;
+        parts.set(name, Attribute::String(value))?;
     }
-    if event.id.is_empty() {
-        event.id = Uuid::now_v7().to_string();
+    if parts.id.is_empty() {
+        parts.id = Uuid::now_v7().to_string();
     }
-    Ok(event)
+    Ok(parts.check()?)
 }

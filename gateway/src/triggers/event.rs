@@ -9,14 +9,13 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use http::request::Parts;
-use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
-use wasmill_domain::event::{Attribute, Event, is_json_media_type};
+use wasmill_domain::event::{Event, EventParts, is_json_media_type};
 use wasmill_domain::http_message::{EVENT_TYPE, HTTP_SCHEME, MEDIA_TYPE};
 use wasmill_domain::manifest::Kind;
 use wasmill_domain::registry::Refusal;
-use wasmill_domain::{Dispatch, ExecutionId, Outcome, State, TenantName, Timestamp};
+use wasmill_domain::{Dispatch, ExecutionId, Outcome, State, TenantName, Timestamp, json};
 use wasmill_store::ExecutionDetail;
 
 use super::{Routed, failed, request};
@@ -129,9 +128,7 @@ pub(super) async fn check(app: &App, routed: &Routed, parts: &Parts, body: &Byte
             &["application/json"],
         ));
     }
-    let parsed = |body: &Bytes| {
-        serde_json::from_slice::<Value>(body).map_err(|error| Error::BadDocument(not_json("", "the body", &error)))
-    };
+    let parsed = |body: &Bytes| json::parse(body).map_err(|error| Error::BadDocument(not_json("", "the body", &error)));
     let mut steps = INLINE_STEPS.min(routed.registry.schema_limits().max_check_steps);
     let is_short = body.len() <= INLINE_BYTES;
     let inline = if is_short { routed.route.try_check(&parsed(body)?, &mut steps) } else { None };
@@ -168,32 +165,33 @@ fn event_of(routed: &Routed, parts: &Parts, body: Bytes) -> Result<Event> {
         let head = request::head_of(parts, &routed.path);
         event.datacontenttype = Some(MEDIA_TYPE.into());
         event.data = Some(head.to_message(&body));
-        return Ok(event);
-    }
-    let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    if !body.is_empty() {
-        event.datacontenttype = Some(content_type.unwrap_or("application/octet-stream").to_owned());
+    } else if !body.is_empty() {
+        match parts.headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes())) {
+            Some(text) => event.set_fitting_media_type(text.trim()),
+            None => event.datacontenttype = Some("application/octet-stream".to_owned()),
+        }
         event.data = Some(body);
+    }
+    Ok(event.check()?)
+}
+
+/// The event without its data: method, scheme, path, query and the path's parameters are attributes, as far as they fit.
+pub(super) fn blank(routed: &Routed, parts: &Parts) -> Result<EventParts> {
+    // A type without a wildcard is valid, so this cannot fail.
+    let event_type = EVENT_TYPE.parse().map_err(|e| Error::Internal(format!("the type of requests: {e}")))?;
+    let mut event = EventParts::new(Uuid::now_v7().to_string(), "", event_type);
+    event.set_fitting_source(&format!("/http/{}{}", routed.tenant, routed.path));
+    event.set_fitting("httpmethod", parts.method.as_str());
+    event.set_fitting(HTTP_SCHEME, request::scheme_of(parts));
+    event.set_fitting("httppath", &routed.path);
+    if let Some(query) = parts.uri.query() {
+        event.set_fitting("httpquery", query);
+    }
+    for (name, value) in &routed.parameters {
+        event.set_fitting(&format!("param{name}"), value);
     }
     Ok(event)
 }
 
-/// The event without its data: method, scheme, path, query and the path's parameters are attributes.
-pub(super) fn blank(routed: &Routed, parts: &Parts) -> Result<Event> {
-    // A type without a wildcard is valid, so this cannot fail.
-    let event_type = EVENT_TYPE.parse().map_err(|e| Error::Internal(format!("the type of requests: {e}")))?;
-    let source = format!("/http/{}{}", routed.tenant, routed.path);
-    let mut event = Event::new(Uuid::now_v7().to_string(), source, event_type, Bytes::new());
-    (event.data, event.datacontenttype) = (None, None);
-    let mut set = |name: &str, value: &str| event.set(name, Attribute::String(value.to_owned()));
-    set("httpmethod", parts.method.as_str())?;
-    set(HTTP_SCHEME, request::scheme_of(parts))?;
-    set("httppath", &routed.path)?;
-    if let Some(query) = parts.uri.query() {
-        set("httpquery", query)?;
-    }
-    for (name, value) in &routed.parameters {
-        set(&format!("param{name}"), value)?;
-    }
-    Ok(event)
-}
+#[cfg(test)]
+mod tests;

@@ -57,7 +57,7 @@ pub(super) async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> R
     if rest.is_some() {
         event.set(BODY_OMITTED, Attribute::Boolean(true))?;
     }
-    let dispatch = event::mint(&routed, event, 1);
+    let dispatch = event::mint(&routed, event.check()?, 1);
     let execution = dispatch.execution;
     let opening = Opening { dispatch, head, body: first, complete: rest.is_none() };
 

@@ -17,6 +17,7 @@ mod openapi;
 mod outage;
 mod owners;
 mod plain;
+mod readback;
 mod schema_limits;
 mod schemas;
 mod secrets;

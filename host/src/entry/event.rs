@@ -19,7 +19,7 @@ pub(super) async fn call(function: &Function, store: &mut Store<Guest>, event: &
         time: event.time.as_deref(),
         dataschema: event.dataschema.as_deref(),
         extensions: &extensions,
-        datacontenttype: event.datacontenttype.as_deref(),
+        datacontenttype: event.media_type(),
         data: event.data.as_deref(),
     };
     function.wasmill_function_handler().call_handle(store, event).await

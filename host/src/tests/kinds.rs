@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use wasmill_domain::http_message::{MEDIA_TYPE, RequestHead};
-use wasmill_domain::{Event, Outcome};
+use wasmill_domain::{Event, EventParts, Outcome};
 
 use super::{dispatch, engine, event, invoke, manifest, prepare};
 use crate::{Attempt, Engine};
@@ -19,10 +19,9 @@ async fn run(engine: &Arc<Engine>, component: &[u8], sections: &str, event: Even
 }
 
 fn text_event(text: &str) -> Event {
-    let mut event = event("text.written", text);
-    event.datacontenttype = Some("text/plain".into());
-    event.subject = Some("a text".into());
-    event
+    let parts = event("text.written", text).into_parts();
+    let parts = EventParts { datacontenttype: Some("text/plain".into()), subject: Some("a text".into()), ..parts };
+    parts.check().unwrap()
 }
 
 pub(super) fn request(target: &str) -> Event {
@@ -33,10 +32,12 @@ pub(super) fn request(target: &str) -> Event {
         authority: "example.com".into(),
         headers: vec![("x-test".into(), "1".into())],
     };
-    let mut event = event("wasmill.http.request", "");
-    event.datacontenttype = Some(MEDIA_TYPE.into());
-    event.data = Some(head.to_message(b""));
-    event
+    request_of(head.to_message(b""))
+}
+
+fn request_of(message: Bytes) -> Event {
+    let parts = event("wasmill.http.request", "").into_parts();
+    EventParts { datacontenttype: Some(MEDIA_TYPE.into()), data: Some(message), ..parts }.check().unwrap()
 }
 
 fn output(attempt: &Attempt) -> (&str, Value) {
@@ -143,9 +144,8 @@ async fn a_command_is_never_used_twice() {
 
 #[tokio::test]
 async fn an_event_is_a_request_to_a_handler() {
-    let mut event = event("web.event", r#"{"a": 1}"#);
-    event.subject = Some("ü".into());
-    let attempt = run(&engine(), WEB_ECHO, "", event).await;
+    let event = EventParts { subject: Some("ü".into()), ..event("web.event", r#"{"a": 1}"#).into_parts() };
+    let attempt = run(&engine(), WEB_ECHO, "", event.check().unwrap()).await;
     assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report);
     let (content_type, shown) = output(&attempt);
     assert_eq!((content_type, &shown["method"], &shown["target"]), ("application/json", &json!("POST"), &json!("/")));
@@ -185,9 +185,7 @@ async fn a_request_in_an_event_is_made_again() {
         assert_eq!(attempt.report.outcome, outcome, "{target}: {:?}", attempt.report);
         assert!(message(&attempt).contains(word), "{target}: {}", message(&attempt));
     }
-    let mut not_one = request("/");
-    not_one.data = Some(Bytes::from_static(b"hello"));
-    let attempt = run(&engine, WEB_ECHO, "", not_one).await;
+    let attempt = run(&engine, WEB_ECHO, "", request_of(Bytes::from_static(b"hello"))).await;
     assert_eq!(attempt.report.outcome, Outcome::Rejected);
     assert!(message(&attempt).contains("not a request as application/http has it"), "{}", message(&attempt));
 }

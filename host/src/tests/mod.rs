@@ -54,7 +54,7 @@ pub(crate) fn dispatch(event: Event) -> Dispatch {
 }
 
 pub(crate) fn event(event_type: &str, data: &str) -> Event {
-    Event::new("event-1", "/tests", event_type.parse().unwrap(), data.to_owned())
+    Event::new("event-1", "/tests", event_type.parse().unwrap(), data.to_owned()).unwrap()
 }
 
 /// The end of an attempt that cost nothing.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{Broker, FramePublisher, PublisherSettings};
-use wasmill_domain::{Dispatch, Event, Outcome, State, TenantName, Timestamp};
+use wasmill_domain::{Dispatch, Event, EventParts, Outcome, State, TenantName, Timestamp};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{Agenda as _, Ledger as _, Publication, Store};
 
@@ -131,7 +131,8 @@ async fn what_can_never_be_sent_fails() {
     let broker = open_broker(dir.path(), EmbeddedSettings { message_bytes: 100 << 10, ..EmbeddedSettings::default() });
     let mut large = dispatch();
     let data = Bytes::from(format!("\"{}\"", "x".repeat(200 << 10)));
-    large.event = Arc::new(Event { data: Some(data), ..Event::clone(&large.event) });
+    let parts = EventParts { data: Some(data), ..Event::clone(&large.event).into_parts() };
+    large.event = Arc::new(parts.check().unwrap());
     // They would share a frame.
     let all = [dispatch(), large.clone(), dispatch()];
     store.enqueue(&all, Publication::Pending).await.unwrap();

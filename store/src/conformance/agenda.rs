@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use wasmill_domain::{Digest, Dispatch, Event, ExecutionId, Move, Outcome, State, Timestamp};
+use wasmill_domain::{Digest, Dispatch, ExecutionId, Move, Outcome, State, Timestamp};
 
 use super::sample::{
-    at_attempt, deploy, dispatch, dispatches, event, execution_in, finished, line, listed, name, now, outbox, retried,
-    soon, state_of, tenant,
+    at_attempt, deploy, dispatch, dispatches, execution_in, finished, line, listed, name, now, outbox, retried, soon,
+    state_of, tenant,
 };
 use crate::port::{Change, ExecutionQuery, Finished, Publication, Store, Term};
+
+/// What stands in a row instead of an event.
+pub(crate) const SPOILED: &str = r#"{"specversion":"1.0","id":"1""#;
 
 fn ids(dispatches: &[Dispatch]) -> Vec<ExecutionId> {
     dispatches.iter().map(|dispatch| dispatch.execution).collect()
@@ -75,21 +78,32 @@ pub(crate) async fn what_went_on_leaves_the_outbox(store: Arc<dyn Store>) {
     assert_eq!(outbox(&*store).await.into_iter().collect::<BTreeSet<_>>(), open);
 }
 
-pub(crate) async fn an_unreadable_event_is_given_up(store: Arc<dyn Store>) {
-    // CloudEvents has no empty subject; nobody should send one, and if somebody does it blocks nobody else.
-    let odd = || Dispatch { event: Arc::new(Event { subject: Some(String::new()), ..event() }), ..dispatch("total") };
-    let good = dispatch("total");
-    let accepted = store.enqueue(&[odd(), good.clone()], Publication::Pending).await;
-    if accepted.is_ok() {
-        assert_eq!(outbox(&*store).await, [(good.execution, 1)]);
-        let failed = ExecutionQuery { state: Some(State::Failed), ..ExecutionQuery::all_of(tenant(), 10) };
-        let summary = store.executions(&failed).await.unwrap().remove(0);
-        assert!(summary.message.as_deref().is_some_and(|text| text.contains("event")), "{summary:?}");
-        store.record(&[retried(&odd(), now()), retried(&good, now())]).await.unwrap();
-        assert_eq!(ids(&store.promote_due(soon(), 10).await.unwrap()), [good.execution]);
-        assert_eq!(outbox(&*store).await, [(good.execution, 2)]);
-        assert_eq!(listed(&*store, &failed).await.len(), 2);
-    }
+/// `spoil` makes an execution's event something that is none, as a fault of a disk or of an operator would.
+pub(crate) async fn an_unreadable_event_is_given_up(store: Arc<dyn Store>, spoil: impl AsyncFn(ExecutionId)) {
+    let shown = async |dispatch: &Dispatch| {
+        let detail = store.execution(&tenant(), dispatch.execution).await.unwrap().unwrap();
+        let unreadable = detail.event.unwrap_err();
+        assert_eq!(unreadable.text, SPOILED);
+        assert!(unreadable.why.contains("'event'"), "{}", unreadable.why);
+        detail.summary
+    };
+    let [odd, good, later] = [(); 3].map(|()| dispatch("total"));
+    store.enqueue(&[odd.clone(), good.clone()], Publication::Pending).await.unwrap();
+    store.record(&[retried(&later, now())]).await.unwrap();
+    spoil(odd.execution).await;
+    spoil(later.execution).await;
+    assert_eq!(shown(&odd).await.state, State::Queued);
+    // It is in nobody's way.
+    assert_eq!(outbox(&*store).await, [(good.execution, 1)]);
+    let summary = shown(&odd).await;
+    assert_eq!((summary.state, summary.outcome), (State::Failed, Some(Outcome::Rejected)));
+    assert!(summary.message.as_deref().is_some_and(|text| text.contains("event")), "{summary:?}");
+    store.record(&[retried(&good, now())]).await.unwrap();
+    assert_eq!(ids(&store.promote_due(soon(), 10).await.unwrap()), [good.execution]);
+    assert_eq!(outbox(&*store).await, [(good.execution, 2)]);
+    assert_eq!(shown(&later).await.state, State::Failed);
+    let failed = ExecutionQuery { state: Some(State::Failed), ..ExecutionQuery::all_of(tenant(), 10) };
+    assert_eq!(listed(&*store, &failed).await.len(), 2);
 }
 
 pub(crate) async fn a_lease_has_one_holder(store: Arc<dyn Store>) {

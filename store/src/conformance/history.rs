@@ -5,13 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use proptest::prelude::{Just, Strategy as _, any, prop_oneof};
+use proptest::strategy::ValueTree as _;
+use wasmill_domain::event::Attribute;
 use wasmill_domain::{
-    Digest, Dispatch, Event, ExecutionId, LogLevel, LogLine, LogSource, Outcome, Output, State, TenantName, Timestamp,
+    Digest, Dispatch, Event, EventParts, ExecutionId, LogLevel, LogLine, LogSource, Outcome, Output, State, TenantName,
+    Timestamp,
 };
 
 use super::sample::{
-    at_attempt, dispatch, dispatches, event, finished, line, listed, name, now, outbox, retried, soon, started,
-    state_of, tenant,
+    at_attempt, dispatch, dispatches, event_parts, finished, line, listed, made, name, now, outbox, retried, soon,
+    started, state_of, tenant,
 };
 use crate::port::{
     Error, ExecutionDetail, ExecutionQuery, ExecutionSummary, Finished, LogEntry, LogPosition, Publication, Store,
@@ -51,19 +55,20 @@ pub(crate) async fn it_answers(store: Arc<dyn Store>) {
 pub(crate) async fn an_accepted_execution_is_queued(store: Arc<dyn Store>) {
     let mut binary = dispatch("thumbnail");
     binary.parent = Some(ExecutionId::new());
-    binary.event = Arc::new(Event {
+    let parts = EventParts {
         datacontenttype: Some("image/png".into()),
         data: Some(Bytes::from_static(&[0, 159, 146, 150])),
-        ..event()
-    });
-    let empty = Dispatch { event: Arc::new(Event { data: None, ..event() }), ..dispatch("total") };
+        ..event_parts()
+    };
+    binary.event = made(parts);
+    let empty = Dispatch { event: made(EventParts { data: None, ..event_parts() }), ..dispatch("total") };
     let all = [dispatch("total"), binary, empty];
     store.enqueue(&all, Publication::Confirmed).await.unwrap();
     store.enqueue(&[], Publication::Pending).await.unwrap();
     for dispatch in &all {
         let expected = ExecutionDetail {
             summary: accepted(dispatch),
-            event: Event::clone(&dispatch.event),
+            event: Ok(Event::clone(&dispatch.event)),
             output: None,
             attempts: vec![],
             children: vec![],
@@ -139,7 +144,7 @@ pub(crate) async fn a_result_is_kept_with_all_that_belongs_to_it(store: Arc<dyn 
             finished_at: Some(report.finished_at),
             ..accepted(&queued)
         },
-        event: Event::clone(&queued.event),
+        event: Ok(Event::clone(&queued.event)),
         output,
         attempts: vec![(1, report)],
         children: vec![child.execution],
@@ -194,8 +199,8 @@ pub(crate) async fn emitted_events_follow_a_success_only(store: Arc<dyn Store>) 
 
 pub(crate) async fn filters_hold_together(store: Arc<dyn Store>) {
     let typed = |function: &str, event_type: &str, id: &str| {
-        let event = Event { event_type: event_type.parse().unwrap(), id: id.into(), ..event() };
-        Dispatch { event: Arc::new(event), ..dispatch(function) }
+        let event = EventParts { event_type: event_type.parse().unwrap(), id: id.into(), ..event_parts() };
+        Dispatch { event: made(event), ..dispatch(function) }
     };
     let a = typed("total", "order.created", "e1");
     let b = typed("total", "order.paid", "e2");
@@ -314,10 +319,45 @@ pub(crate) async fn any_text_round_trips(store: Arc<dyn Store>) {
     }
 }
 
+/// Whatever is an event comes back as it is, to be shown and to be sent again.
+pub(crate) async fn any_event_is_read_back(store: Arc<dyn Store>) {
+    let text = || "[^\\p{C}]{1,40}";
+    let data = prop_oneof![
+        Just(b" {\"a\": [1e999, \"\\ud800\"]}\n".to_vec()),
+        proptest::collection::vec(any::<u8>(), 0..60),
+        text().prop_map(String::into_bytes),
+    ];
+    let kinds = vec!["text/plain; a=\"\\\"\"", "application/octet-stream", "application/json", "a/b+json"];
+    let kind = proptest::option::of(proptest::sample::select(kinds));
+    let parts = (text(), proptest::option::of(text()), proptest::option::of(data), kind, text(), any::<i32>());
+    let parts = parts.prop_map(|(id, subject, data, kind, ext, number)| EventParts {
+        id,
+        subject,
+        opaque: true,
+        data: data.map(Bytes::from),
+        datacontenttype: kind.map(str::to_owned),
+        extensions: [("ext".into(), Attribute::String(ext)), ("number".into(), Attribute::Integer(number))].into(),
+        ..event_parts()
+    });
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut any = || parts.new_tree(&mut runner).unwrap().current();
+    let all: Vec<Dispatch> = (0..100).map(|_| Dispatch { event: made(any()), ..dispatch("total") }).collect();
+    store.enqueue(&all, Publication::Pending).await.unwrap();
+    for dispatch in &all {
+        assert_eq!(detail(&*store, dispatch.execution).await.event.as_ref(), Ok(&*dispatch.event));
+    }
+    let sent = store.outbox(soon(), 1_000).await.unwrap();
+    assert_eq!(sent.len(), all.len());
+    for dispatch in sent {
+        let accepted = all.iter().find(|accepted| accepted.execution == dispatch.execution).unwrap();
+        assert_eq!(dispatch.event, accepted.event);
+    }
+}
+
 pub(crate) async fn large_values_are_kept(store: Arc<dyn Store>) {
     let data = Bytes::from(vec![0xee; 2 << 20]);
     let text = format!("\"{}\"", "x".repeat(1 << 20));
-    let big = Dispatch { event: Arc::new(Event { data: Some(text.into()), ..event() }), ..dispatch("total") };
+    let big = Dispatch { event: made(EventParts { data: Some(text.into()), ..event_parts() }), ..dispatch("total") };
     let mut entry = finished(&at_attempt(&big, u32::MAX), Outcome::Success);
     entry.report.output = Some(Output { content_type: "application/octet-stream".into(), data: data.clone() });
     entry.report.fuel_used = u64::MAX;
@@ -328,7 +368,7 @@ pub(crate) async fn large_values_are_kept(store: Arc<dyn Store>) {
     let seen = detail(&*store, big.execution).await;
     assert_eq!(
         (seen.summary.attempt, seen.output.unwrap().data, seen.event),
-        (u32::MAX, data, Event::clone(&big.event))
+        (u32::MAX, data, Ok(Event::clone(&big.event)))
     );
     // More than a database counts: kept as the most that it does.
     assert!(seen.attempts[0].1.fuel_used >= i64::MAX as u64 && seen.attempts[0].1.run_time.as_secs() > 86_400 * 365);

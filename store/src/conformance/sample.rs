@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use wasmill_domain::event::Attribute;
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, Event, ExecutionId, FunctionName, LogLevel, LogLine, LogSource, Manifest, Outcome,
-    Output, Revision, State, TenantName, Timestamp, TraceContext,
+    AttemptReport, Digest, Dispatch, Event, EventParts, ExecutionId, FunctionName, LogLevel, LogLine, LogSource,
+    Manifest, Outcome, Output, Revision, State, TenantName, Timestamp, TraceContext,
 };
 
 use crate::port::{Change, Changed, ExecutionQuery, Finished, Publication, Started, Store};
@@ -31,8 +31,13 @@ pub(crate) fn name(text: &str) -> FunctionName {
 }
 
 pub(crate) fn event() -> Event {
-    let mut event =
-        Event::new("event-1", "/shop", "order.created".parse().unwrap(), r#"{"total": 12.50, "text": "ü\u0000"}"#);
+    event_parts().check().unwrap()
+}
+
+pub(crate) fn event_parts() -> EventParts {
+    let mut event = EventParts::new("event-1", "/shop", "order.created".parse().unwrap());
+    event.datacontenttype = Some("application/json".into());
+    event.data = Some(r#"{"total": 12.50, "text": "ü\u0000"}"#.into());
     event.subject = Some("order 7".into());
     event.time = Some("2026-11-22T03:30:00.5+01:00".into());
     event.dataschema = Some("https://example.com/order.json".into());
@@ -40,6 +45,11 @@ pub(crate) fn event() -> Event {
     event.extensions.insert("flag".into(), Attribute::Boolean(true));
     event.extensions.insert("text".into(), Attribute::String("a b".into()));
     event
+}
+
+/// The event that the parts make, to be shared.
+pub(crate) fn made(parts: EventParts) -> Arc<Event> {
+    Arc::new(parts.check().unwrap())
 }
 
 /// The first attempt at a new execution.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use wasmill_domain::{ApiKey, Event, ExecutionId, Manifest};
+use wasmill_domain::{ApiKey, EventParts, ExecutionId, Manifest};
 
 use super::sample::{name, now, tenant};
 use crate::convert::{self, ManifestRows};
@@ -41,9 +41,11 @@ pub(crate) fn old(digest: &str, id: impl Fn(ExecutionId) -> String) -> Old {
     }
     let (execution, key) = (ExecutionId::new(), ApiKey::generate().unwrap().reveal().to_owned());
     let request = format!("GET / HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n\r\n");
-    let mut event = Event::new("1", "/", "wasmill.http.request".parse().unwrap(), request.into_bytes());
-    event.datacontenttype = Some("application/http".into());
-    let texts = [&convert::from_event(&event).unwrap(), &format!("it got {key}")].map(|text| quoted(text));
+    let mut parts = EventParts::new("1", "/", "wasmill.http.request".parse().unwrap());
+    parts.data = Some(request.into());
+    parts.datacontenttype = Some("application/http".into());
+    let texts =
+        [&convert::from_event(&parts.check().unwrap()).unwrap(), &format!("it got {key}")].map(|text| quoted(text));
     let [event, message] = texts;
     let columns = "id, accepted_at, queued_at, finished_at, attempt, max_attempts, tenant, function, state, message, \
                    event_type, event_id, event_source, traceparent, event";
@@ -86,7 +88,7 @@ impl Old {
         assert!(matches!(deploy("c", "/t").await, Err(Error::Conflict(_))));
         let detail = store.execution(&tenant(), self.execution).await.unwrap().unwrap();
         assert!(!format!("{detail:?}").contains(&self.key), "{detail:?}");
-        let data = detail.event.data.unwrap();
+        let data = detail.event.unwrap().data.clone().unwrap();
         assert!(String::from_utf8_lossy(&data).contains("authorization: Bearer wm_***"));
         assert!(detail.summary.message.unwrap().contains("it got wm_***"));
     }

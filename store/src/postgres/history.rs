@@ -139,7 +139,7 @@ fn executions(changes: &[Change<'_>]) -> Result<Columns> {
     let outputs = || reports().map(|report| report.and_then(|r| r.output.as_ref()));
     let logs = changes.iter().map(|change| change.last.map_or(Ok(None), |last| convert::from_logs(&last.logs)));
     let logs: Vec<Option<String>> = logs.collect::<crate::Result<_>>()?;
-    let json: Vec<String> = events().map(convert::from_event).collect::<crate::Result<_>>()?;
+    let json: Vec<String> = events().map(|event| convert::from_event(event)).collect::<crate::Result<_>>()?;
     Columns::default()
         .add(dispatches().map(|d| d.execution.0))?
         .add(dispatches().map(|d| d.tenant.as_str()))?

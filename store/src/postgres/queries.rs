@@ -147,7 +147,7 @@ pub(super) async fn execution(
     let children = session.rows(children.bind(id.0).bind(MAX_CHILDREN)).await?;
     Ok(Some(ExecutionDetail {
         summary: summary(&row)?,
-        event: convert::event(get(&row, "event")?)?,
+        event: convert::event_or_text(get(&row, "event")?),
         output: output(&row)?,
         attempts,
         children: children.iter().map(|row| id_of(row, "id")).collect::<Result<_>>()?,

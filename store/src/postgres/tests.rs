@@ -14,6 +14,7 @@ mod plans;
 mod pooler;
 mod tables;
 mod tls;
+mod unreadable;
 mod upgrade;
 
 use std::sync::Arc;

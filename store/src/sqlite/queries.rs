@@ -149,7 +149,7 @@ pub(super) async fn execution(
         .map_err(error::of)?;
     Ok(Some(ExecutionDetail {
         summary: summary(&row)?,
-        event: convert::event(get(&row, "event")?)?,
+        event: convert::event_or_text(get(&row, "event")?),
         output: output(&row)?,
         attempts,
         children: children.iter().map(|row| id_of(row, "id")).collect::<Result<_>>()?,

@@ -3,6 +3,7 @@
 mod artifacts;
 mod file;
 mod schema;
+mod unreadable;
 mod upgrade;
 mod watch;
 

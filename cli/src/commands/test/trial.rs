@@ -131,7 +131,13 @@ impl Bench {
             };
             let schema = Schema::compile(Arc::new(source.clone())).map_err(|e| format!("trigger[{i}].schema: {e}"))?;
             let data = event.data.as_deref().unwrap_or(b"null");
-            let data: Value = serde_json::from_slice(data).map_err(|e| format!("the data are not JSON: {e}"))?;
+            if !event.has_json_data() {
+                return Err(format!(
+                    "a schema checks events of type '{}', so their data must be JSON",
+                    event.event_type
+                ));
+            }
+            let data = wasmill_domain::json::parse(data).map_err(|e| format!("the data are not JSON: {e}"))?;
             schema.validate(&data).map_err(|violations| {
                 let told = violations.iter().map(|violation| format!("{}: {}", violation.pointer, violation.message));
                 told.collect::<Vec<_>>().join("; ")

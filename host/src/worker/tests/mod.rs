@@ -186,7 +186,7 @@ fn dispatch(function: &str, event_type: &str, data: &str) -> Dispatch {
         trace: TraceContext::new_root(),
         parent: None,
         revision: Revision(0),
-        event: Arc::new(Event::new("event-1", "/tests", event_type.parse().unwrap(), data.to_owned())),
+        event: Arc::new(Event::new("event-1", "/tests", event_type.parse().unwrap(), data.to_owned()).unwrap()),
     }
 }
 

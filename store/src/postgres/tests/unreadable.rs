@@ -1,0 +1,18 @@
+//! Rows that somebody else wrote.
+
+use std::sync::Arc;
+
+use crate::conformance::agenda::{SPOILED, an_unreadable_event_is_given_up};
+
+use super::{Schema, connect};
+
+#[tokio::test]
+async fn an_unreadable_event_is_shown_and_given_up() {
+    let schema = Schema::make().await;
+    let store = Arc::new(connect(&schema).await);
+    an_unreadable_event_is_given_up(store, async |id| {
+        let spoil = sqlx::query("UPDATE executions SET event = $1 WHERE id = $2").bind(SPOILED).bind(id.0);
+        assert_eq!(spoil.execute(&mut schema.stranger().await).await.unwrap().rows_affected(), 1);
+    })
+    .await;
+}

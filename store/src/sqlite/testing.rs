@@ -1,0 +1,20 @@
+//! What tests need of SQLite: for this crate's, and by the feature `conformance` for those of others.
+
+use wasmill_domain::ExecutionId;
+
+use super::history::id_bytes;
+use super::{SqliteStore, error};
+use crate::port::Result;
+
+impl SqliteStore {
+    /// Makes an execution's event any text, as a fault of a disk or of an operator would.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub async fn spoil_event(&self, id: ExecutionId, text: &str) -> Result<()> {
+        let mut transaction = self.writer.begin().await?;
+        let spoil = sqlx::query("UPDATE executions SET event = ? WHERE id = ?").bind(text).bind(id_bytes(&id).to_vec());
+        let result = spoil.execute(&mut *transaction).await.map(drop).map_err(error::of);
+        transaction.end(result).await
+    }
+}
