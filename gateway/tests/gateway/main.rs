@@ -9,6 +9,7 @@ mod functions;
 mod fuzz;
 mod handlers;
 mod harness;
+mod http1;
 mod http2;
 mod invoke;
 mod keyvalue;
