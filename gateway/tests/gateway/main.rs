@@ -18,6 +18,7 @@ mod openapi;
 mod outage;
 mod owners;
 mod plain;
+mod responses;
 mod schema_limits;
 mod schemas;
 mod secrets;
