@@ -170,7 +170,8 @@ fn without_content(response: Response<Body>, is_head: bool) -> Response<Body> {
             head.headers.remove(CONTENT_LENGTH);
         }
         _ if is_head && !head.headers.contains_key(CONTENT_LENGTH) => {
-            if let Some(length) = body.size_hint().exact() {
+            // The router may have taken the body away already, of whatever length it was.
+            if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
                 head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
         }

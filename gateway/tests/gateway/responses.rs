@@ -123,9 +123,9 @@ async fn a_response_that_was_wholly_sent_is_heard_to_its_end() {
         for said in [head(200, &[("content-length", "7")]), Download::Data("content".into())] {
             in_time(speaker.say(said.encode())).await.unwrap();
         }
-        let response = asking.await.unwrap().unwrap();
-        assert_eq!(in_time(response.bytes()).await.unwrap(), "content");
-        drop(http);
+        let mut response = asking.await.unwrap().unwrap();
+        assert_eq!(in_time(response.chunk()).await.unwrap().unwrap(), "content");
+        drop((response, http));
         // The guest works on, and says the end later than the caller has gone.
         let hung_up = tokio::time::timeout(std::time::Duration::from_millis(200), speaker.hung_up()).await;
         assert!(hung_up.is_err(), "the caller is said to have hung up");
