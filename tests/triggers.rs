@@ -71,15 +71,45 @@ async fn a_pool_answers() {
 
 /// Everything that a caller can see.
 async fn answers(api: &Api, address: std::net::SocketAddr) {
+    what_is_wholly_sent_is_not_cut_off(api).await;
     requests_are_shown(api).await;
     bodies_are_streamed_both_ways(api).await;
     the_first_byte_comes_before_the_last_is_made(api).await;
     statuses_headers_and_trailers(api, address).await;
     what_is_not_answered(api).await;
     what_goes_wrong(api).await;
+    a_malformed_body_is_refused(api, address).await;
     a_caller_that_hangs_up_ends_the_attempt(api).await;
     later(api).await;
     an_event_function_answers(api).await;
+}
+
+/// Neither a response whose content is not wanted nor one that its caller has all of ends its attempt.
+async fn what_is_wholly_sent_is_not_cut_off(api: &Api) {
+    const TIMES: usize = 10;
+    let cases = [
+        (Method::HEAD, "stream/50/0", StatusCode::OK, ""),
+        (Method::GET, "status/304", StatusCode::NOT_MODIFIED, ""),
+        (Method::GET, "after/20", StatusCode::OK, "that is all\n"),
+        (Method::GET, "empty", StatusCode::OK, ""),
+    ];
+    for (method, path, status, content) in &cases {
+        for _ in 0..TIMES {
+            let response = send(api, method.clone(), &format!("/http/default/web-echo/{path}")).await;
+            assert_eq!(response.status(), *status, "{path}");
+            let expected = (*path == "empty").then_some("0").or((*path == "after/20").then_some("12"));
+            assert_eq!(header(&response, "content-length"), expected.unwrap_or_default(), "{path}");
+            assert_eq!(in_time(response.text()).await.unwrap(), *content, "{path}");
+        }
+    }
+    eventually("every attempt came to its end", async || {
+        let page = api.get("/v1/executions?function=web-echo&limit=100").await;
+        let executions = page["executions"].as_array()?;
+        assert!(executions.iter().all(|execution| execution["state"] != "cancelled"), "{page}");
+        let ended = executions.iter().filter(|execution| execution["state"] == "succeeded").count();
+        (ended == TIMES * cases.len()).then_some(())
+    })
+    .await;
 }
 
 async fn requests_are_shown(api: &Api) {
@@ -159,6 +189,10 @@ async fn raw(address: std::net::SocketAddr, request: &str) -> Vec<u8> {
 }
 
 async fn what_is_not_answered(api: &Api) {
+    // The rest of a path may be nothing.
+    let shown: Value = send(api, Method::GET, "/http/default/web-echo/").await.json().await.unwrap();
+    assert_eq!(shown["target"], "/web-echo/");
+    assert_eq!(send(api, Method::GET, "/http/default/web-echo").await.status(), StatusCode::NOT_FOUND);
     let nothing = send(api, Method::GET, "/http/default/nothing").await;
     assert_eq!(
         (nothing.status(), header(&nothing, "content-type")),
@@ -169,6 +203,19 @@ async fn what_is_not_answered(api: &Api) {
     assert_eq!((other.status(), header(&other, "allow")), (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD, OPTIONS, POST"));
     let options = send(api, Method::OPTIONS, "/http/default/greet/ada").await;
     assert_eq!((options.status(), header(&options, "allow")), (StatusCode::NO_CONTENT, "GET, HEAD, OPTIONS, POST"));
+}
+
+/// A body that is no HTTP is the caller's fault: the function has not failed.
+async fn a_malformed_body_is_refused(api: &Api, address: std::net::SocketAddr) {
+    let cancelled = async || {
+        let page = api.get("/v1/executions?function=web-echo&state=cancelled&limit=100").await;
+        page["executions"].as_array().map_or(0, Vec::len)
+    };
+    let before = cancelled().await;
+    let request = "POST /http/default/web-echo/silent HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
+    let text = String::from_utf8_lossy(&raw(address, request).await).into_owned();
+    assert!(text.starts_with("HTTP/1.1 400 ") && text.contains("/problems/bad-request"), "{text}");
+    eventually("the attempt is called off", async || (cancelled().await == before + 1).then_some(())).await;
 }
 
 async fn what_goes_wrong(api: &Api) {
@@ -184,7 +231,19 @@ async fn what_goes_wrong(api: &Api) {
 
     // A body that breaks off must not look whole.
     let cut = send(api, Method::GET, "/http/default/web-echo/cut").await;
-    assert!(cut.status() == StatusCode::BAD_GATEWAY || in_time(cut.bytes()).await.is_err());
+    assert_eq!(cut.status(), StatusCode::OK);
+    assert!(in_time(cut.bytes()).await.is_err());
+    // A response that was finished stands.
+    let late = send(api, Method::GET, "/http/default/web-echo/late").await;
+    assert_eq!((late.status(), in_time(late.text()).await.unwrap().as_str()), (StatusCode::OK, "that was it\n"));
+    // What precedes responses is none.
+    for status in [101, 103] {
+        let early = send(api, Method::GET, &format!("/http/default/web-echo/status/{status}")).await;
+        assert_eq!(early.status(), StatusCode::BAD_GATEWAY);
+        let problem: Value = early.json().await.unwrap();
+        let id = problem["detail"].as_str().unwrap().split_whitespace().find(|word| word.len() == 36).unwrap();
+        assert_eq!(api.ended(id).await["outcome"], "trap");
+    }
 }
 
 async fn a_caller_that_hangs_up_ends_the_attempt(api: &Api) {
@@ -265,6 +324,13 @@ async fn a_host_name_is_a_route() {
     let shown: Value = in_time(site.send()).await.unwrap().json().await.unwrap();
     assert_eq!((&shown["target"], &shown["authority"]), (&json!("/v1/functions"), &json!("www.example.com:8080")));
     assert!(api.get("/v1/functions").await["functions"].is_array());
+    // The target counts before the header, both ways, and its path may be nothing.
+    let by_target = "GET http://www.example.com HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n";
+    let text = String::from_utf8_lossy(&raw(dev.address(), by_target).await).into_owned();
+    assert!(text.contains(r#""authority":"www.example.com""#) && text.contains(r#""target":"/""#), "{text}");
+    let by_header = "GET http://127.0.0.1/v1/functions HTTP/1.1\r\nhost: www.example.com\r\nconnection: close\r\n\r\n";
+    let text = String::from_utf8_lossy(&raw(dev.address(), by_header).await).into_owned();
+    assert!(text.starts_with("HTTP/1.1 200 ") && text.contains(r#""functions":"#), "{text}");
 
     // Another function may not take the route.
     let second = std::fs::read_to_string(folder.path().join("wasmill.toml")).unwrap().replace("'site'", "'thief'");

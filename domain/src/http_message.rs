@@ -22,8 +22,8 @@ pub const HTTP_SCHEME: &str = "httpscheme";
 /// The extension attribute of an event whose request had a body that was streamed, and is not part of the data.
 pub const BODY_OMITTED: &str = "bodyomitted";
 
-/// The most header fields of a request in an event.
-const MAX_HEADERS: usize = 256;
+/// The most header fields of a request, its host among them.
+pub const MAX_HEADERS: usize = 256;
 
 /// Names in lower case and values, in order; a name may come more than once.
 pub type Headers = Vec<(String, Bytes)>;

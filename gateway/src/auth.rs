@@ -6,12 +6,12 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::request::Parts;
-use http::uri::Authority;
 use http::{HeaderMap, Uri};
 use wasmill_domain::{KeyRole, Registry, TenantName};
 
 use crate::app::Shared;
 use crate::error::{Error, Result};
+use crate::hostnames;
 
 /// The header by which an operator names the tenant to act for.
 const TENANT_HEADER: &str = "wasmill-tenant";
@@ -85,17 +85,11 @@ fn wanted_tenant(headers: &HeaderMap) -> Result<Option<TenantName>> {
 /// is that name. Or it may send a plain form: then `Origin` or `Sec-Fetch-Site` says so. A client that is no browser
 /// sends neither.
 fn refuse_foreign_sites(uri: &Uri, headers: &HeaderMap) -> Result<()> {
-    let host = match headers.get(HOST) {
-        Some(value) => value
-            .to_str()
-            .ok()
-            .and_then(|text| text.parse::<Authority>().ok())
-            .ok_or_else(|| Error::BadRequest("the header Host cannot be read".into()))?,
-        // HTTP/2 has the host in the request's URI. HTTP/1.0 has none, and no browser speaks it.
-        None => match uri.authority() {
-            Some(authority) => authority.clone(),
-            None => return Ok(()),
-        },
+    let host = match hostnames::authority(uri, headers) {
+        Some(authority) => authority,
+        None if headers.contains_key(HOST) => return Err(Error::BadRequest("the header Host cannot be read".into())),
+        // HTTP/1.0 has none, and no browser speaks it.
+        None => return Ok(()),
     };
     if !is_address(host.host()) {
         return Err(Error::CrossSite(format!(
@@ -168,6 +162,9 @@ mod tests {
         assert!(passes("/", &[]));
         assert!(passes("http://127.0.0.1:7070/", &[]));
         assert!(!passes("http://evil.example/", &[]));
+        // The target counts, whatever the header says.
+        assert!(!passes("http://evil.example/", &[("host", "127.0.0.1:7070")]));
+        assert!(passes("http://127.0.0.1:7070/", &[("host", "evil.example")]));
     }
 
     #[test]

@@ -49,11 +49,17 @@ pub(crate) async fn read_as_it_is(app: &App, body: Body, limit: usize) -> Result
     match collected.map_err(|_| Error::Timeout(patience))? {
         Ok(collected) => Ok(Held { bytes: collected.to_bytes(), _share: share }),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large(limit)),
-        Err(_) => Err(Error::BadRequest("the body breaks off".into())),
+        Err(_) => Err(broken_off()),
     }
 }
 
-fn too_large(limit: usize) -> Error {
+/// What is said of a body that ends before its end, or comes in pieces that are none.
+pub(crate) fn broken_off() -> Error {
+    Error::BadRequest("the body breaks off, or is not in chunks as HTTP has them".into())
+}
+
+/// What is said of a body that is longer than `limit`.
+pub(crate) fn too_large(limit: usize) -> Error {
     Error::TooLarge(format!("the body is longer than the {limit} bytes that are taken here"))
 }
 

@@ -19,17 +19,21 @@ use crate::error::{Error, Result};
 use crate::extract::{Params, Segment};
 use crate::page::{self, MAX_PAGE};
 
-/// The name that a request is for: that of its target, or of the header Host, in lower case, without the port and without
-/// the dot at the end that an absolute name may have.
-pub(crate) fn requested(uri: &Uri, headers: &HeaderMap) -> Option<String> {
-    let name = |authority: &Authority| {
-        let host = authority.host();
-        host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
-    };
+/// The host and the port that a request is for: those of its target, or where it has none, of the header Host (RFC 9112,
+/// section 3.2.2).
+pub(crate) fn authority(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
     match uri.authority() {
-        Some(authority) => Some(name(authority)),
-        None => headers.get(HOST)?.to_str().ok()?.parse().ok().as_ref().map(name),
+        Some(authority) => Some(authority.clone()),
+        None => headers.get(HOST)?.to_str().ok()?.parse().ok(),
     }
+}
+
+/// The name that a request is for, in lower case, without the port and without the dot at the end that an absolute name may
+/// have.
+pub(crate) fn requested(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    let authority = authority(uri, headers)?;
+    let host = authority.host();
+    Some(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase())
 }
 
 /// The host names of a manifest's triggers under which requests do not reach the tenant's functions, because they are not

@@ -83,6 +83,13 @@ kinds! {
          under it. Nothing was changed. Operators set quotas in the section [quotas] of the configuration.";
     TOO_LARGE = "too-large", PAYLOAD_TOO_LARGE, "Too large",
         "The body, the batch or the event is larger than the gateway takes.";
+    URI_TOO_LONG = "uri-too-long", URI_TOO_LONG, "Target too long",
+        "The request's target, path and query together, is longer than the gateway takes: 65,534 bytes.";
+    HEAD_TOO_LARGE = "head-too-large", REQUEST_HEADER_FIELDS_TOO_LARGE, "Head too large",
+        "A request's head may have at most 256 header lines, `Host` among them, and 65,536 bytes altogether. Send fewer or shorter \
+         header fields: cookies, most likely.";
+    NOT_IMPLEMENTED = "not-implemented", NOT_IMPLEMENTED, "Not implemented",
+        "The request's body comes in a transfer coding that is not known here. Send it with `Content-Length`, or chunked.";
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "Unsupported media type",
         "The body's media type is not one that is taken here; `accepted` lists those that are.";
     INVALID_MANIFEST = "invalid-manifest", UNPROCESSABLE_ENTITY, "Invalid manifest",
@@ -187,11 +194,17 @@ impl Fault {
     }
 }
 
+impl Problem {
+    /// The document.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        // Cannot fail: every key is a string and nothing does I/O.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        // Cannot fail: every key is a string and nothing does I/O.
-        let body = serde_json::to_vec(&self).unwrap_or_default();
-        let mut response = Response::new(Body::from(body));
+        let mut response = Response::new(Body::from(self.to_bytes()));
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         response

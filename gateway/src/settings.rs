@@ -31,6 +31,9 @@ pub struct GatewaySettings {
     pub max_artifact_bytes: usize,
     /// The longest body of a request that is streamed to a function, in bytes. Default: 64 MiB.
     pub max_upload_bytes: usize,
+    /// How much of what a client of HTTP/1.1 still sends after its request was refused is read and thrown away, so that the answer
+    /// reaches it, in bytes; for `body_timeout` at most. Then its connection is ended as it is. Default: 256 MiB.
+    pub max_discarded_bytes: u64,
     /// The longest other document (a manifest with its schemas, a key), in bytes. Default: 4 MiB.
     pub max_document_bytes: usize,
     /// How large an operator may make a bucket. Default: as [`BucketQuota`]'s.
@@ -126,6 +129,7 @@ impl Default for GatewaySettings {
             max_request_executions: 10_000,
             max_artifact_bytes: 64 << 20,
             max_upload_bytes: 64 << 20,
+            max_discarded_bytes: 256 << 20,
             max_document_bytes: 4 << 20,
             bucket_quota: BucketQuota::default(),
             max_in_flight: 4_096,

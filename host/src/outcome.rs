@@ -78,7 +78,10 @@ fn classify(error: &wasmtime::Error, guest: &Guest, limits: &Limits) -> (Outcome
         return (Outcome::Trap, (*how).to_owned());
     }
     if error.is::<CallerGone>() {
-        return (Outcome::Cancelled, "the caller hung up before it had the whole response".into());
+        return (
+            Outcome::Cancelled,
+            "the caller hung up, or sent no whole request, before it had the whole response".into(),
+        );
     }
     if let Some(answered) = error.downcast_ref::<Answered>() {
         return (Outcome::Error, answered.to_string());

@@ -4,7 +4,9 @@
 //! - `…/stream/COUNT/MILLISECONDS` sends COUNT lines with a pause after each;
 //! - `…/status/CODE` answers with that status;
 //! - `…/repeated` sets a header three times, and a trailer;
-//! - `…/silent` never answers, `…/cut` ends in the middle of its body, `…/broken` traps;
+//! - `…/empty` answers without content;
+//! - `…/after/MILLISECONDS` answers with all that its `content-length` says, and ends its body after a pause;
+//! - `…/silent` never answers, `…/cut` ends in the middle of its body, `…/broken` traps, `…/late` traps when it has answered;
 //! - any other path shows the request as JSON.
 //!
 //! It is a `wasi:http` component with nothing of wasmill in it.
@@ -32,6 +34,9 @@ impl wasip2::exports::http::incoming_handler::Guest for WebEcho {
             [pause, count, "stream"] => stream(outparam, number(count), number(pause)),
             [code, "status", ..] => answer(outparam, u16::try_from(number(code)).unwrap_or(500), b"as you wish\n"),
             ["repeated", ..] => repeated(outparam),
+            ["empty", ..] => OutgoingBody::finish(begin(outparam, 200, &[]), None).expect("a whole body"),
+            [pause, "after", ..] => after(outparam, number(pause)),
+            ["late", ..] => late(outparam),
             ["silent", ..] => subscribe_duration(u64::MAX).block(),
             ["cut", ..] => cut(outparam),
             ["broken", ..] => panic!("broken as asked"),
@@ -124,6 +129,21 @@ fn cut(outparam: ResponseOutparam) {
     let output = body.write().expect("the first stream");
     output.blocking_write_and_flush(b"only this").expect("a body that is read");
     panic!("cut as asked");
+}
+
+fn after(outparam: ResponseOutparam, milliseconds: u64) {
+    let body = begin(outparam, 200, &[("content-length", "12")]);
+    let output = body.write().expect("the first stream");
+    output.blocking_write_and_flush(b"that is all\n").expect("a body that is read");
+    drop(output);
+    subscribe_duration(milliseconds * 1_000_000).block();
+    OutgoingBody::finish(body, None).expect("a whole body");
+    eprintln!("worked on");
+}
+
+fn late(outparam: ResponseOutparam) {
+    answer(outparam, 200, b"that was it\n");
+    panic!("late as asked");
 }
 
 fn show(request: &IncomingRequest, target: &str, outparam: ResponseOutparam) {

@@ -47,6 +47,16 @@ impl Activity {
         Work(Arc::clone(self))
     }
 
+    /// How many requests have begun.
+    pub(super) fn begun(&self) -> usize {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Whether none is at work.
+    pub(super) fn is_idle(&self) -> bool {
+        self.at_work.load(Ordering::Acquire) == 0
+    }
+
     /// Time counts from now on.
     pub(super) fn restart(&self) {
         self.quiet_since.store(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Release);
@@ -55,8 +65,8 @@ impl Activity {
     /// Waits until there has been no request at work for a while: for `first` if there never was one, otherwise for `later`.
     pub(super) async fn quiet(&self, first: Duration, later: Duration) {
         loop {
-            let patience = if self.begun.load(Ordering::Relaxed) == 0 { first } else { later };
-            let since = if self.at_work.load(Ordering::Acquire) == 0 {
+            let patience = if self.begun() == 0 { first } else { later };
+            let since = if self.is_idle() {
                 self.start + Duration::from_millis(self.quiet_since.load(Ordering::Acquire))
             } else {
                 Instant::now()

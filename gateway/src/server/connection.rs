@@ -3,31 +3,36 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::response::IntoResponse as _;
 use http::uri::Scheme;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::rt::{Read, Write};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+use wasmill_domain::http_message::MAX_HEADERS;
 
 use super::activity::{Activity, Tracked};
 use super::admission::Place;
+use super::message::{self, Asked, Upload};
+use super::stream::{Linger, Stream};
 use super::tls::{HTTP_2, Tls};
 use crate::settings::GatewaySettings;
 
 /// The longest head of a request, in bytes.
-const MAX_HEAD: u32 = 64 << 10;
+pub(super) const MAX_HEAD: u32 = 64 << 10;
 
 /// How much of a request's body HTTP/2 takes before anybody reads it, in bytes.
 const STREAM_WINDOW: u32 = 256 << 10;
@@ -47,6 +52,7 @@ pub(super) struct Server {
     handshake_timeout: Duration,
     header_timeout: Duration,
     idle_timeout: Duration,
+    linger: Linger,
     /// Both protocols; the client's first bytes tell.
     either: auto::Builder<TokioExecutor>,
     http1: auto::Builder<TokioExecutor>,
@@ -69,6 +75,7 @@ impl Server {
             handshake_timeout: settings.handshake_timeout,
             header_timeout: settings.header_timeout,
             idle_timeout: settings.idle_timeout,
+            linger: Linger { bytes: settings.max_discarded_bytes, time: settings.body_timeout },
             http1: either.clone().http1_only(),
             http2: either.clone().http2_only(),
             either,
@@ -79,7 +86,7 @@ impl Server {
     /// Serves a connection to its end.
     pub(super) async fn serve(&self, stream: TcpStream, place: &Place) {
         let Some(tls) = &self.tls else {
-            return self.speak(&self.either, TokioIo::new(stream), Scheme::HTTP, place).await;
+            return self.speak(&self.either, stream, Scheme::HTTP, place).await;
         };
         let handshake = tokio::time::timeout(self.handshake_timeout, self.handshake(tls, stream));
         let stream = tokio::select! {
@@ -92,7 +99,7 @@ impl Server {
             Some(HTTP_2) => &self.http2,
             _ => &self.http1,
         };
-        self.speak(protocol, TokioIo::new(stream), Scheme::HTTPS, place).await;
+        self.speak(protocol, stream, Scheme::HTTPS, place).await;
     }
 
     async fn handshake(&self, tls: &Tls, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
@@ -104,19 +111,25 @@ impl Server {
     /// Answers requests until the client goes, is quiet for too long, or the gateway is to stop.
     async fn speak<I>(&self, protocol: &auto::Builder<TokioExecutor>, io: I, scheme: Scheme, place: &Place)
     where
-        I: Read + Write + Unpin + Send + 'static,
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let activity = Arc::new(Activity::default());
+        let (activity, unread) = (Arc::new(Activity::default()), Arc::new(AtomicBool::new(false)));
         let service = service_fn(|request: Request<Incoming>| {
             place.heard();
             let (router, scheme, work) = (self.router.clone(), scheme.clone(), activity.begin());
+            let asked = Asked::of(&request, &unread);
+            let mut request = request.map(|body| Body::new(Upload::new(body, &unread)));
+            request.extensions_mut().insert(scheme);
             async move {
-                let mut request = request.map(Body::new);
-                request.extensions_mut().insert(scheme);
-                let response = router.oneshot(request).await?;
+                let response = match message::check(&mut request) {
+                    Ok(()) => router.oneshot(request).await?,
+                    Err(refused) => refused.into_response(),
+                };
+                let response = asked.answered(response);
                 Ok::<Response<Tracked>, Infallible>(response.map(|body| Tracked::new(body, work)))
             }
         });
+        let io = TokioIo::new(Stream::new(io, &activity, &unread, self.linger));
         let mut connection = pin!(protocol.serve_connection(io, service));
         let mut patience = (self.header_timeout, self.idle_timeout);
         let mut is_leaving = false;
@@ -146,6 +159,7 @@ fn protocols(settings: &GatewaySettings) -> auto::Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_timeout)
+        .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD as usize);
     builder
         .http2()

@@ -1,10 +1,12 @@
 //! Accepts connections: a bounded number of them ([`admission`]), each bounded in how slowly it may
 //! speak. What is said on one is in
-//! [`connection`].
+//! [`connection`], what must be true of every message in [`message`], and what happens below HTTP in [`stream`].
 
 mod activity;
 mod admission;
 mod connection;
+pub(crate) mod message;
+mod stream;
 pub(crate) mod tls;
 
 use std::sync::Arc;

@@ -9,9 +9,9 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
-use http::StatusCode;
-use http::header::EXPECT;
-use http_body::Frame;
+use http::header::{CONTENT_LENGTH, EXPECT};
+use http::{HeaderMap, Method, StatusCode};
+use http_body::{Body as _, Frame};
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
@@ -22,7 +22,9 @@ use wasmill_domain::{ExecutionId, Outcome};
 
 use super::{Routed, event, failed, keys, request};
 use crate::app::{App, Room};
+use crate::body::{broken_off, too_large};
 use crate::error::{Error, Result};
+use crate::server::message::has_no_content;
 
 /// How long a call waits for a host to answer it: for a new function to be ready there, say.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -38,6 +40,9 @@ pub(super) async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> R
     let room = app.admit_waiting()?;
     let (parts, body) = request.into_parts();
     let limit = app.settings.max_upload_bytes;
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large(limit));
+    }
     let is_whole = routed.route.is_checked() || request::is_short(&body, LINE_FRAME);
     let (first, rest) = if is_whole {
         let most = if routed.route.is_checked() { app.settings.max_event_bytes } else { LINE_FRAME };
@@ -62,9 +67,14 @@ pub(super) async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> R
     let opening = Opening { dispatch, head, body: first, complete: rest.is_none() };
 
     let Line { speaker, mut listener } = call(app, &routed, opening.encode()).await?;
-    let upload = rest.map(|body| AbortOnDropHandle::new(tokio::spawn(upload(body, speaker, limit))));
+    let mut upload = Uploading(rest.map(|body| AbortOnDropHandle::new(tokio::spawn(upload(body, speaker, limit)))));
     let deadline = Instant::now() + routed.function.manifest.limits.timeout.0 + MARGIN;
     let heard = tokio::select! {
+        biased;
+        Failure { error, speaker } = upload.failure() => {
+            hang_up(listener, speaker, deadline);
+            return Err(error);
+        }
         heard = timeout_at(deadline, listener.hear()) => heard,
         () = app.shutdown.cancelled() => return Err(Error::Unavailable("this gateway is being stopped")),
     };
@@ -75,20 +85,26 @@ pub(super) async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> R
         // A host that died, or that speaks another version.
         _ => return Err(failed(StatusCode::BAD_GATEWAY, execution)),
     };
-    let body =
-        ResponseBody { listener, deadline: Box::pin(tokio::time::sleep_until(deadline)), _upload: upload, _room: room };
-    let mut response = Response::new(Body::new(body));
-    *response.status_mut() =
-        StatusCode::from_u16(head.status).map_err(|_| failed(StatusCode::BAD_GATEWAY, execution))?;
-    *response.headers_mut() = request::header_map(head.headers);
+    let status = StatusCode::from_u16(head.status).ok().filter(|status| !status.is_informational());
+    let status = status.ok_or_else(|| failed(StatusCode::BAD_GATEWAY, execution))?;
+    let headers = request::header_map(head.headers);
+    let left = if parts.method == Method::HEAD || has_no_content(status) { Some(0) } else { length_of(&headers) };
+    let talk = Talk { listener, deadline: Box::pin(tokio::time::sleep_until(deadline)), upload, _room: room };
+    let mut response = Response::new(Body::new(ResponseBody { talk: Some(talk), left }));
+    (*response.status_mut(), *response.headers_mut()) = (status, headers);
     Ok(response)
+}
+
+/// How long a response's content is, where its head says so.
+fn length_of(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// The beginning of a body, when it comes.
 async fn first_chunk(app: &App, body: &mut Body) -> Result<Bytes> {
     let patience = app.settings.body_timeout;
     let frame = tokio::time::timeout(patience, body.frame()).await.map_err(|_| Error::Timeout(patience))?;
-    let frame = frame.transpose().map_err(|_| Error::BadRequest("the body breaks off".into()))?;
+    let frame = frame.transpose().map_err(|_| broken_off())?;
     Ok(frame.and_then(|frame| frame.into_data().ok()).unwrap_or_default())
 }
 
@@ -133,21 +149,59 @@ fn refused(execution: ExecutionId, outcome: Outcome, message: &str) -> Error {
     )
 }
 
-/// Sends the request's body on as it comes. One that breaks off, or is longer than `limit`, ends without its end, which the guest
-/// sees.
-async fn upload(mut body: Body, speaker: Speaker, limit: usize) {
+/// A request's body that cannot be sent on to its end.
+struct Failure {
+    error: Error,
+    /// Kept, as without it the guest would be told that its request's body is broken before its attempt is called off.
+    speaker: Speaker,
+}
+
+/// The rest of a request's body on its way to the host, if there is any.
+struct Uploading(Option<AbortOnDropHandle<Result<(), Failure>>>);
+
+impl Uploading {
+    /// Awaits that the body cannot be sent on. If it can, that is never.
+    async fn failure(&mut self) -> Failure {
+        std::future::poll_fn(|context| self.poll_failure(context)).await
+    }
+
+    fn poll_failure(&mut self, context: &mut Context<'_>) -> Poll<Failure> {
+        let Some(handle) = &mut self.0 else { return Poll::Pending };
+        let ended = std::task::ready!(Pin::new(handle).poll(context));
+        self.0 = None;
+        match ended {
+            Ok(Err(failure)) => Poll::Ready(failure),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+/// Calls an attempt off whose request's body is no good. The host learns that the line is closed before it learns that the body
+/// is.
+fn hang_up(listener: Listener, speaker: Speaker, deadline: Instant) {
+    drop(listener);
+    tokio::spawn(async move { timeout_at(deadline, speaker.hung_up()).await });
+}
+
+/// Sends the request's body on as it comes.
+///
+/// # Errors
+/// Where it breaks off, is not what HTTP has, or is longer than `limit`.
+async fn upload(mut body: Body, speaker: Speaker, limit: usize) -> Result<(), Failure> {
     let mut left = limit;
     let mut trailers = Vec::new();
     while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return };
+        let Ok(frame) = frame else { return Err(Failure { error: broken_off(), speaker }) };
         match frame.into_data() {
             Ok(mut data) => {
-                let Some(rest) = left.checked_sub(data.len()) else { return };
+                let Some(rest) = left.checked_sub(data.len()) else {
+                    return Err(Failure { error: too_large(limit), speaker });
+                };
                 left = rest;
                 while !data.is_empty() {
                     let chunk = data.split_to(data.len().min(LINE_FRAME));
                     if speaker.say(Upload::Data(chunk).encode()).await.is_err() {
-                        return;
+                        return Ok(());
                     }
                 }
             }
@@ -160,14 +214,61 @@ async fn upload(mut body: Body, speaker: Speaker, limit: usize) {
     }
     // Whoever does not hear it has no use for it.
     let _ = speaker.say(Upload::End(trailers).encode()).await;
+    Ok(())
 }
 
-/// A response's body, as it comes over the line. Dropped before its end, it tells the host that the caller is gone.
-struct ResponseBody {
+/// What is between the gateway and the host after the response's head.
+struct Talk {
     listener: Listener,
     deadline: Pin<Box<tokio::time::Sleep>>,
-    _upload: Option<AbortOnDropHandle<()>>,
+    upload: Uploading,
     _room: Room,
+}
+
+impl Talk {
+    /// Hears the rest, which the caller has no use for.
+    async fn to_its_end(mut self) {
+        let ended = async {
+            while let Some(frame) = self.listener.hear().await {
+                if !matches!(Download::decode(&frame), Ok(Download::Data(_))) {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = ended => {}
+            () = &mut self.deadline => {}
+        }
+    }
+}
+
+/// A response's body, as it comes over the line. Dropped before the caller has all of it, it tells the host that the caller is
+/// gone; otherwise the attempt goes on to its end.
+struct ResponseBody {
+    /// Nothing once the body has ended.
+    talk: Option<Talk>,
+    /// How much the caller has not got yet, where that is known.
+    left: Option<u64>,
+}
+
+impl ResponseBody {
+    /// Breaks off.
+    fn broken_off(&mut self) -> Option<Result<Frame<Bytes>, BrokenOff>> {
+        self.talk = None;
+        Some(Err(BrokenOff))
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let Some(talk) = self.talk.take() else { return };
+        // Outside of a runtime everything ends.
+        if self.left == Some(0)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(talk.to_its_end());
+        }
+    }
 }
 
 /// The response breaks off.
@@ -183,17 +284,31 @@ impl http_body::Body for ResponseBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let heard = match self.listener.poll_hear(context) {
+        let Some(talk) = &mut self.talk else { return Poll::Ready(None) };
+        if let Poll::Ready(Failure { speaker, .. }) = talk.upload.poll_failure(context) {
+            let deadline = talk.deadline.deadline();
+            if let Some(talk) = self.talk.take() {
+                hang_up(talk.listener, speaker, deadline);
+            }
+            return Poll::Ready(self.broken_off());
+        }
+        let heard = match talk.listener.poll_hear(context) {
             Poll::Ready(heard) => heard,
             Poll::Pending => {
-                return self.deadline.as_mut().poll(context).map(|()| Some(Err(BrokenOff)));
+                std::task::ready!(talk.deadline.as_mut().poll(context));
+                return Poll::Ready(self.broken_off());
             }
         };
         Poll::Ready(match heard.and_then(|frame| Download::decode(&frame).ok()) {
-            Some(Download::Data(data)) => Some(Ok(Frame::data(data))),
-            Some(Download::End(trailers)) if trailers.is_empty() => None,
-            Some(Download::End(trailers)) => Some(Ok(Frame::trailers(request::header_map(trailers)))),
-            Some(Download::Head(_) | Download::Failed { .. }) | None => Some(Err(BrokenOff)),
+            Some(Download::Data(data)) => {
+                self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+                Some(Ok(Frame::data(data)))
+            }
+            Some(Download::End(trailers)) => {
+                self.talk = None;
+                (!trailers.is_empty()).then(|| Ok(Frame::trailers(request::header_map(trailers))))
+            }
+            Some(Download::Head(_) | Download::Failed { .. }) | None => self.broken_off(),
         })
     }
 }

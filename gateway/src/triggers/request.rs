@@ -7,12 +7,14 @@ use http::header::{
     CONNECTION, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
-use http::uri::{Authority, Scheme};
+use http::uri::Scheme;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use wasmill_domain::http_message::{Headers, RequestHead};
 
 use crate::app::App;
+use crate::body::{broken_off, too_large};
 use crate::error::{Error, Result};
+use crate::hostnames;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
@@ -26,13 +28,12 @@ pub(super) fn head_of(parts: &Parts, path: &str) -> RequestHead {
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
     };
-    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
-    let authority = parts.uri.authority().map(Authority::as_str).or(host).unwrap_or_default();
+    let authority = hostnames::authority(&parts.uri, &parts.headers);
     RequestHead {
         method: parts.method.to_string(),
         target,
         scheme: scheme_of(parts).into(),
-        authority: authority.into(),
+        authority: authority.map(|authority| authority.to_string()).unwrap_or_default(),
         headers: end_to_end(&parts.headers).filter(|(name, _)| name != HOST.as_str()).collect(),
     }
 }
@@ -84,9 +85,7 @@ pub(super) async fn read(app: &App, body: Body, limit: usize) -> Result<Bytes> {
     let collected = tokio::time::timeout(patience, Limited::new(body, limit).collect()).await;
     match collected.map_err(|_| Error::Timeout(patience))? {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(Error::TooLarge(format!("the body is longer than the {limit} bytes that are taken here")))
-        }
-        Err(_) => Err(Error::BadRequest("the body breaks off".into())),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large(limit)),
+        Err(_) => Err(broken_off()),
     }
 }

@@ -18,6 +18,26 @@ const MAX_SIGNATURES: usize = 8;
 /// The longest id of a delivery, in bytes.
 const MAX_ID: usize = 255;
 
+/// The headers of Standard Webhooks.
+struct StandardNames {
+    id: &'static str,
+    timestamp: &'static str,
+    signature: &'static str,
+}
+
+/// As the specification has them.
+const STANDARD: StandardNames =
+    StandardNames { id: "webhook-id", timestamp: "webhook-timestamp", signature: "webhook-signature" };
+
+/// As Svix, where the specification comes from, still sends them.
+const SVIX: StandardNames = StandardNames { id: "svix-id", timestamp: "svix-timestamp", signature: "svix-signature" };
+
+impl StandardNames {
+    fn all(&self) -> [&'static str; 3] {
+        [self.id, self.timestamp, self.signature]
+    }
+}
+
 /// Why a request is refused. For the log; the caller is told nothing of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refused {
@@ -123,14 +143,22 @@ pub(super) fn key_of<'a>(scheme: &Scheme, secret: &'a [u8]) -> Result<Cow<'a, [u
 }
 
 fn standard(headers: &HeaderMap) -> Option<Statement> {
-    let id = the(headers, "webhook-id")?;
+    // One set of names or the other, never some of each.
+    let has = |names: &StandardNames| names.all().iter().any(|name| headers.contains_key(*name));
+    let names = match (has(&STANDARD), has(&SVIX)) {
+        (true, false) => &STANDARD,
+        (false, true) => &SVIX,
+        // Senders that change over send both.
+        (true, true) if STANDARD.all().iter().zip(SVIX.all()).all(|(a, b)| same(headers, a, b)) => &STANDARD,
+        _ => return None,
+    };
+    let id = the(headers, names.id)?;
     // With a dot in it, what is signed could be read in two ways.
     if !is_id(id) || id.contains('.') {
         return None;
     }
-    let timestamp = the(headers, "webhook-timestamp")?;
-    let signatures =
-        the(headers, "webhook-signature")?.split(' ').filter_map(|signature| signature.strip_prefix("v1,"));
+    let timestamp = the(headers, names.timestamp)?;
+    let signatures = the(headers, names.signature)?.split(' ').filter_map(|signature| signature.strip_prefix("v1,"));
     Some(Statement {
         algorithm: Algorithm::Sha256,
         signatures: signatures.take(MAX_SIGNATURES).filter_map(|text| decode(Encoding::Base64, text)).collect(),
@@ -139,6 +167,11 @@ fn standard(headers: &HeaderMap) -> Option<Statement> {
         timestamp: Some(seconds(timestamp)?),
         id: Some(id.to_owned()),
     })
+}
+
+/// Whether two headers are there once each, with the same value.
+fn same(headers: &HeaderMap, one: &str, other: &str) -> bool {
+    the(headers, one).is_some_and(|value| the(headers, other) == Some(value))
 }
 
 fn github(headers: &HeaderMap) -> Option<Statement> {

@@ -6,7 +6,8 @@ use std::future::Future;
 use std::pin::pin;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
+use futures_util::FutureExt as _;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -71,12 +72,14 @@ pub(super) async fn exchange(
     };
     add_trace(request.headers_mut(), store.data())?;
     let scheme = if head.scheme == "https" { Scheme::Https } else { Scheme::Http };
-    let sent = handle(proxy, store, scheme, request, |response| send(response.head(), speaker)).await?;
+    let method = request.method().clone();
+    let sent = handle(proxy, store, scheme, request, |response| send(response.head(), method, speaker)).await?;
     Ok(sent.summary())
 }
 
 /// Calls the handler, while `answering` does something with its response. Both go on at once, as the guest may wait until what it
-/// has written is read; an error of either ends both.
+/// has written is read; an error of `answering` ends both. Of a handler that traps, what it had written until then is still taken:
+/// so its caller gets a response that was finished, whichever of the two was quicker.
 async fn handle<B, T, F>(
     proxy: &Proxy,
     store: &mut Store<Guest>,
@@ -101,8 +104,14 @@ where
         tokio::select! {
             biased;
             handled = &mut handled, if !returned.is_cancelled() => {
-                handled?;
                 returned.cancel();
+                if let Err(trap) = handled {
+                    if answer.is_none() {
+                        // How that fares changes nothing: the attempt has trapped.
+                        let _ = answered.await;
+                    }
+                    return Err(trap);
+                }
             }
             answered = &mut answered, if answer.is_none() => answer = Some(answered?),
         }
@@ -131,7 +140,7 @@ impl Response {
             done = &mut future => return Ok(done),
             () = returned.cancelled() => {}
         }
-        futures_util::FutureExt::now_or_never(future).ok_or_else(|| otherwise.into())
+        future.now_or_never().ok_or_else(|| otherwise.into())
     }
 
     /// The response's head and body, or the error that the guest set instead.
@@ -178,20 +187,45 @@ impl Sent {
     }
 }
 
+/// Makes sure that a response is one: what comes before it is HTTP's, and no handler has a say in it.
+fn check_final(status: StatusCode) -> wasmtime::Result<()> {
+    if status.is_informational() {
+        return Err(Broken("answered with a status of 1xx, which is no response").into());
+    }
+    Ok(())
+}
+
+/// Whether a response to `method` may say that it has no content by its length.
+fn may_be_empty(method: &Method, status: StatusCode) -> bool {
+    method != Method::HEAD && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
 /// Sends a response to its caller as it is made. A caller that hangs up ends the attempt.
 pub(super) async fn send(
     head: impl Future<Output = wasmtime::Result<(Answer, Chunks)>>,
+    method: Method,
     speaker: Speaker,
 ) -> wasmtime::Result<Sent> {
     let sending = async {
         let (answer, chunks) = head.await?;
         let response = answer.map_err(Answered)?;
-        let (head, mut body) = response.into_parts();
+        check_final(response.status())?;
+        let (mut head, mut body) = response.into_parts();
         let mut sent = Sent { status: head.status, bytes: 0 };
+        // What the guest has written by now; the head does not wait for more.
+        let mut first = chunks.next(&mut body).now_or_never();
+        if matches!(first, Some(Ok(None))) && may_be_empty(&method, head.status) {
+            head.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
+        }
         say(&speaker, &Download::Head(ResponseHead { status: head.status.as_u16(), headers: fields(&head.headers) }))
             .await?;
         let mut trailers = Vec::new();
-        while let Some(frame) = chunks.next(&mut body).await? {
+        loop {
+            let frame = match first.take() {
+                Some(frame) => frame,
+                None => chunks.next(&mut body).await,
+            };
+            let Some(frame) = frame? else { break };
             match frame.into_data() {
                 Ok(mut data) => {
                     sent.bytes += data.len() as u64;
@@ -296,6 +330,7 @@ pub(super) async fn collect(
         Ok(response) => response,
         Err(code) => return Ok(Err(code)),
     };
+    check_final(response.status())?;
     let (head, mut body) = response.into_parts();
     let mut data = BytesMut::new();
     while let Some(frame) = chunks.next(&mut body).await? {

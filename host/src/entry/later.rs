@@ -58,8 +58,9 @@ pub(super) async fn exchange(
     };
     entry::add_trace(request.headers_mut(), store.data())?;
     let scheme = if head.scheme == "https" { Scheme::Https } else { Scheme::Http };
+    let method = request.method().clone();
     let sent = store.run_concurrent(async |guest| {
-        let sent = entry::send(handle(service, guest, scheme, request), speaker).await?;
+        let sent = entry::send(handle(service, guest, scheme, request), method, speaker).await?;
         rest(guest).await;
         Ok(sent)
     });

@@ -180,6 +180,8 @@ async fn a_request_in_an_event_is_made_again() {
         ("/status/503", Outcome::Error, "answered with 503"),
         ("/cut", Outcome::Trap, "cut as asked"),
         ("/broken", Outcome::Trap, "broken as asked"),
+        ("/late", Outcome::Trap, "late as asked"),
+        ("/status/103", Outcome::Trap, "1xx"),
     ] {
         let attempt = run(&engine, WEB_ECHO, "", request(target)).await;
         assert_eq!(attempt.report.outcome, outcome, "{target}: {:?}", attempt.report);

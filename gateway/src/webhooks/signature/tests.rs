@@ -142,6 +142,32 @@ fn standard_webhooks() {
     assert!(many.verdict().is_err());
 }
 
+/// The same under the names of Svix, and under both, never under some of each.
+#[test]
+fn standard_webhooks_as_svix_sends_them() {
+    const SVIX: [&str; 3] = ["svix-id", "svix-timestamp", "svix-signature"];
+    let standard = standard_example();
+    let mut svix = standard.clone();
+    for (header, name) in svix.headers.iter_mut().zip(SVIX) {
+        header.0 = name;
+    }
+    assert!(svix.must_be_exact(&SVIX) > 700);
+    let mut both = standard.clone();
+    both.headers.extend(svix.headers.clone());
+    assert_eq!(both.verdict(), Ok(()));
+    for place in 0..3 {
+        let mut mixed = standard.clone();
+        mixed.headers[place].0 = SVIX[place];
+        assert_eq!(mixed.verdict(), Err(Refused::Headers), "{}", SVIX[place]);
+        let mut other = both.clone();
+        other.headers[3 + place].1[0] ^= 1;
+        assert_eq!(other.verdict(), Err(Refused::Headers), "{}", SVIX[place]);
+        let mut partly = both.clone();
+        partly.headers.remove(3 + place);
+        assert_eq!(partly.verdict(), Err(Refused::Headers), "{}", SVIX[place]);
+    }
+}
+
 #[test]
 fn the_example_of_github() {
     assert!(github_example().must_be_exact(&["x-hub-signature-256"]) > 600);

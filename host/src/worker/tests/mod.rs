@@ -1,5 +1,6 @@
 //! A host at work, with the real store, the real broker and real functions.
 
+mod calls;
 mod compiling;
 mod faults;
 mod flow;

@@ -1,0 +1,197 @@
+//! HTTP/1.1 as clients send it that no library would: byte for byte.
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use wasmill_broker::embedded::EmbeddedSettings;
+use wasmill_gateway::GatewaySettings;
+
+use crate::harness::{Gateway, PATIENCE};
+
+/// Sends bytes on a connection of their own and gives all that comes back.
+pub(crate) async fn say(gateway: &Gateway, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    rest(&mut stream).await
+}
+
+/// All that comes until the connection ends.
+pub(crate) async fn rest(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("the connection stays");
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    read.unwrap_or_else(|e| panic!("{e} after {answer:?}"));
+    answer
+}
+
+/// Makes sure that an answer is this problem, whole, and the last on its connection.
+#[track_caller]
+pub(crate) fn problem(answer: &str, status: u16, kind: &str) -> Value {
+    let (head, document) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
+    assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    assert!(head.contains("\r\ncontent-type: application/problem+json"), "{answer}");
+    assert!(head.contains(&format!("\r\ncontent-length: {}", document.len())), "{answer}");
+    let document: Value = serde_json::from_str(document).unwrap_or_else(|e| panic!("{e}: {answer}"));
+    assert_eq!((&document["type"], &document["status"]), (&json!(format!("/problems/{kind}")), &json!(status)));
+    document
+}
+
+const CLOSE: &str = "Connection: close\r\n";
+
+#[tokio::test]
+async fn a_request_names_one_host() {
+    let gateway = Gateway::start().await;
+    let here = gateway.address;
+    for (version, target, hosts) in [
+        ("1.1", "/healthz", format!("Host: {here}\r\n")),
+        ("1.0", "/healthz", String::new()),
+        ("1.1", "http://localhost/healthz", "Host: elsewhere.example\r\n".into()),
+    ] {
+        let answer = say(&gateway, format!("GET {target} HTTP/{version}\r\n{hosts}{CLOSE}\r\n").as_bytes()).await;
+        assert!(answer.split(' ').nth(1) == Some("200"), "{target} {hosts}: {answer}");
+    }
+    for (target, hosts) in [
+        ("/v1/functions", String::new()),
+        ("/v1/functions", format!("Host: {here}\r\nHost: {here}\r\n")),
+        ("/v1/functions", format!("Host: {here}\r\nHost: evil.example\r\n")),
+        ("/v1/functions", "Host: a b\r\n".into()),
+        ("/v1/functions", "Host:\r\n".into()),
+        ("/v1/functions", format!("Host: user@{here}\r\n")),
+        ("http://localhost/v1/functions", String::new()),
+        ("http://user@localhost/v1/functions", "Host: localhost\r\n".into()),
+        ("localhost", "Host: localhost\r\n".into()),
+        ("/http/default/nothing", "Host: a\r\nHost: b\r\n".into()),
+    ] {
+        let answer = say(&gateway, format!("GET {target} HTTP/1.1\r\n{hosts}{CLOSE}\r\n").as_bytes()).await;
+        problem(&answer, 400, "bad-request");
+    }
+}
+
+/// While there are no keys, who may ask is decided by the host: the one that counts.
+#[tokio::test]
+async fn the_target_counts_where_no_key_protects() {
+    let gateway = Gateway::start().await;
+    let local = gateway.address;
+    let get = |target: &str, host: &str| format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{CLOSE}\r\n");
+    let answer = say(&gateway, get("http://evil.example/v1/functions", &local.to_string()).as_bytes()).await;
+    problem(&answer, 403, "cross-site");
+    let answer = say(&gateway, get(&format!("http://{local}/v1/functions"), "evil.example").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let same =
+        format!("GET http://{local}/v1/functions HTTP/1.1\r\nHost: 10.1.2.3\r\nOrigin: http://10.1.2.3\r\n{CLOSE}\r\n");
+    problem(&say(&gateway, same.as_bytes()).await, 403, "cross-site");
+}
+
+/// A head of so many lines, the host's among them.
+fn head_of(lines: usize) -> String {
+    let others: String = (1..lines).map(|i| format!("x-{i}: 1\r\n")).collect();
+    format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{others}\r\n")
+}
+
+#[tokio::test]
+async fn a_head_is_bounded() {
+    let gateway = Gateway::start().await;
+    for lines in [100, 101, 200, 256] {
+        let head = head_of(lines).replace("x-1: 1\r\n", CLOSE);
+        let answer = say(&gateway, head.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{lines}: {answer}");
+    }
+    for lines in [257, 258, 1000] {
+        let document = problem(&say(&gateway, head_of(lines).as_bytes()).await, 431, "head-too-large");
+        assert!(document["detail"].as_str().unwrap().contains("256 header lines"), "{document}");
+    }
+    let long = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nx: {}\r\n\r\n", "y".repeat(70_000));
+    let document = problem(&say(&gateway, long.as_bytes()).await, 431, "head-too-large");
+    assert!(document["detail"].as_str().unwrap().contains("65536 bytes"), "{document}");
+    // On a connection that was of use before.
+    let again = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    stream.write_all(again.as_bytes()).await.unwrap();
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    stream.write_all(head_of(300).as_bytes()).await.unwrap();
+    let rest = rest(&mut stream).await;
+    problem(&rest[rest.find("HTTP/1.1 431").unwrap()..], 431, "head-too-large");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_a_problem() {
+    let gateway = Gateway::start().await;
+    let post = |fields: &str| format!("POST /v1/events/x HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n");
+    for bad in [
+        "GET /a b HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
+        "GET / HTTP/1.1\r\nHost : localhost\r\n\r\n".to_owned(),
+        "nonsense\r\n\r\n".to_owned(),
+        post("Content-Length: x"),
+        post("Content-Length: 1\r\nContent-Length: 2"),
+    ] {
+        problem(&say(&gateway, bad.as_bytes()).await, 400, "bad-request");
+    }
+    for codings in ["gzip", "gzip, chunked", "chunked, gzip", "identity"] {
+        let answer = say(
+            &gateway,
+            format!("{}0\r\n\r\n", post(&format!("Transfer-Encoding: {codings}\r\nConnection: close"))).as_bytes(),
+        )
+        .await;
+        problem(&answer, 501, "not-implemented");
+    }
+    let head = say(&gateway, b"HEAD / HTTP/1.1\r\nHost: a\r\nbad line\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 400 ") && head.ends_with("\r\n\r\n"), "{head}");
+}
+
+/// A malformed body is refused wherever it is read.
+#[tokio::test]
+async fn chunks_that_are_none_are_refused() {
+    let gateway = Gateway::start().await;
+    gateway.deploy("total", json!([{"event": "order.created"}, {"http": "/total", "mode": "async"}])).await;
+    for path in ["/v1/events/order.created", "/http/default/total", "/v1/functions/total/invoke"] {
+        for chunks in ["zz\r\n", "2\r\n{}X", "2\r\n{}\r\n-1\r\n"] {
+            let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
+            problem(&say(&gateway, [head.as_str(), chunks].concat().as_bytes()).await, 400, "bad-request");
+        }
+    }
+    assert_eq!(gateway.waiting("total").await, 0);
+}
+
+/// Whoever sends all before it reads anything gets the answer all the same.
+#[tokio::test]
+async fn a_refused_upload_gets_its_answer() {
+    let settings = GatewaySettings { max_event_bytes: 1000, max_document_bytes: 1000, ..GatewaySettings::default() };
+    let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
+    gateway.deploy("total", json!([{"event": "order.created"}, {"http": "/total"}])).await;
+    let length = 24 << 20;
+    let body = vec![b'x'; length];
+    for (method, path) in
+        [("POST", "/v1/events/order.created"), ("POST", "/http/default/total"), ("PUT", "/v1/functions/total")]
+    {
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n");
+        let whole = format!("{head}Content-Length: {length}\r\n\r\n");
+        let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n");
+        for (begin, end) in [(whole, ""), (chunked, "\r\n0\r\n\r\n")] {
+            let answer = say(&gateway, &[begin.as_bytes(), &body, end.as_bytes()].concat()).await;
+            problem(&answer, 413, "too-large");
+            assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+        }
+    }
+    // The same for what is refused for another reason.
+    let head = format!("PATCH /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
+    problem(&say(&gateway, &[head.as_bytes(), &body].concat()).await, 405, "method-not-allowed");
+    let bad = format!("PUT /v1/functions/x HTTP/1.1\r\nContent-Length: {length}\r\n\r\n");
+    problem(&say(&gateway, &[bad.as_bytes(), &body].concat()).await, 400, "bad-request");
+    let unreadable = b"nonsense\r\n\r\n";
+    problem(&say(&gateway, &[&unreadable[..], &body].concat()).await, 400, "bad-request");
+}
+
+/// What is thrown away is bounded.
+#[tokio::test]
+async fn a_refused_upload_is_not_read_for_ever() {
+    let settings =
+        GatewaySettings { max_event_bytes: 1000, max_discarded_bytes: 1 << 20, ..GatewaySettings::default() };
+    let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let head = "POST /v1/events/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let endless = async { while stream.write_all(&[b'x'; 65536]).await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, endless).await.expect("it is read for ever");
+}

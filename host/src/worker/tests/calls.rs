@@ -1,0 +1,136 @@
+//! Requests whose callers wait: what they hear, and what is recorded. A gateway's part is played by the test.
+
+use bytes::Bytes;
+use wasmill_broker::{Broker as _, Error as BrokerError, Line, QueueName};
+use wasmill_domain::http_message::{Download, Headers, Opening, RequestHead, ResponseHead};
+use wasmill_domain::{ExecutionId, Outcome, TenantName};
+use wasmill_store::ExecutionDetail;
+
+use super::{PATIENCE, System, dispatch, name};
+
+const WEB_ECHO: &[u8] = include_bytes!("../../../../functions/web-echo/web-echo.wasm");
+
+const MANIFEST: &str = "name = 'web-echo'\n[[trigger]]\nhttp = '/{*path}'";
+
+/// Calls the function, once a host answers.
+async fn call(system: &System, method: &str, target: &str) -> (ExecutionId, Line) {
+    let mut dispatch = dispatch("web-echo", "wasmill.http.request", "");
+    dispatch.max_attempts = 1;
+    let execution = dispatch.execution;
+    let head = RequestHead {
+        method: method.into(),
+        target: target.into(),
+        scheme: "http".into(),
+        authority: "example.com".into(),
+        headers: Headers::new(),
+    };
+    let opening = Opening { dispatch, head, body: Bytes::new(), complete: true }.encode();
+    let service = QueueName::of_calls(&TenantName::default(), &name("web-echo"));
+    let calling = async {
+        loop {
+            match system.broker.call(&service, opening.clone()).await {
+                Ok(line) => return line,
+                Err(BrokerError::NoQueue(_)) => tokio::time::sleep(std::time::Duration::from_millis(2)).await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    (execution, tokio::time::timeout(PATIENCE, calling).await.expect("a host answers"))
+}
+
+/// All that is said, in order.
+async fn heard(line: &mut Line) -> Vec<Download> {
+    let hearing = async {
+        let mut heard = Vec::new();
+        while let Some(frame) = line.listener.hear().await {
+            heard.push(Download::decode(&frame).unwrap());
+        }
+        heard
+    };
+    tokio::time::timeout(PATIENCE, hearing).await.expect("the line ends")
+}
+
+async fn answered(system: &System, method: &str, target: &str) -> (Vec<Download>, ExecutionDetail) {
+    let (execution, mut line) = call(system, method, target).await;
+    let heard = heard(&mut line).await;
+    (heard, system.ended(execution).await)
+}
+
+fn length(head: &ResponseHead) -> Option<&[u8]> {
+    head.headers.iter().find(|(name, _)| name == "content-length").map(|(_, value)| value.as_ref())
+}
+
+#[tokio::test]
+async fn what_a_caller_hears_is_the_same_each_time() {
+    let system = System::new().await;
+    system.deploy(WEB_ECHO, MANIFEST).await;
+    let host = system.start();
+
+    // A handler that traps when it has answered has answered.
+    for _ in 0..20 {
+        let (heard, detail) = answered(&system, "GET", "/late").await;
+        let [Download::Head(head), Download::Data(data), Download::End(_), ..] = heard.as_slice() else {
+            panic!("{heard:?}")
+        };
+        assert_eq!((head.status, data.as_ref()), (200, &b"that was it\n"[..]));
+        assert_eq!(detail.summary.outcome, Some(Outcome::Trap), "{detail:?}");
+        assert!(detail.summary.message.as_deref().unwrap().contains("late as asked"), "{detail:?}");
+    }
+    // One that traps before that has begun to, and its response has no end.
+    for _ in 0..20 {
+        let (heard, detail) = answered(&system, "GET", "/cut").await;
+        let [Download::Head(_), Download::Data(data), Download::Failed { .. }] = heard.as_slice() else {
+            panic!("{heard:?}")
+        };
+        assert_eq!((data.as_ref(), detail.summary.outcome), (&b"only this"[..], Some(Outcome::Trap)));
+    }
+
+    // What precedes responses is none, on both ways to a handler.
+    for status in [100, 101, 102, 103, 199] {
+        let (heard, detail) = answered(&system, "GET", &format!("/status/{status}")).await;
+        assert!(matches!(heard.as_slice(), [Download::Failed { outcome: Outcome::Trap, .. }]), "{status}: {heard:?}");
+        assert_eq!(detail.summary.outcome, Some(Outcome::Trap), "{detail:?}");
+        assert!(detail.summary.message.as_deref().unwrap().contains("1xx"), "{detail:?}");
+    }
+
+    // A response without content says so, unless it is to HEAD, or its status does.
+    for (method, target, expected) in [
+        ("GET", "/empty", Some(&b"0"[..])),
+        ("POST", "/empty", Some(b"0")),
+        ("HEAD", "/empty", None),
+        ("GET", "/status/204", None),
+        ("GET", "/status/200", None),
+        ("GET", "/repeated", None),
+    ] {
+        let (heard, detail) = answered(&system, method, target).await;
+        let Some(Download::Head(head)) = heard.first() else { panic!("{heard:?}") };
+        assert_eq!(length(head), expected, "{method} {target}: {heard:?}");
+        assert_eq!(detail.summary.outcome, Some(Outcome::Success), "{detail:?}");
+    }
+    host.stop().await;
+}
+
+/// A caller that has the end of the response may go, and the handler works on.
+#[tokio::test]
+async fn a_caller_that_has_it_all_may_go() {
+    let system = System::new().await;
+    system.deploy(WEB_ECHO, MANIFEST).await;
+    let host = system.start();
+    let (execution, mut line) = call(&system, "GET", "/after/100").await;
+    loop {
+        let frame = tokio::time::timeout(PATIENCE, line.listener.hear()).await.expect("it answers").unwrap();
+        if matches!(Download::decode(&frame).unwrap(), Download::End(_)) {
+            break;
+        }
+    }
+    drop(line);
+    let detail = system.ended(execution).await;
+    assert_eq!(detail.summary.outcome, Some(Outcome::Success), "{detail:?}");
+    // One that goes before has hung up.
+    let (execution, mut line) = call(&system, "GET", "/after/86400000").await;
+    tokio::time::timeout(PATIENCE, line.listener.hear()).await.expect("it answers").unwrap();
+    drop(line);
+    let detail = system.ended(execution).await;
+    assert_eq!(detail.summary.outcome, Some(Outcome::Cancelled), "{detail:?}");
+    host.stop().await;
+}
