@@ -50,10 +50,17 @@ export class Retry extends Error {
 
 // What UTF-8 cannot hold, a lone surrogate, is replaced: a text with one is no reason to fail.
 const wellFormed = (text) => String(text).toWellFormed();
-const json = (value) => JSON.stringify(value, (_, item) => (typeof item === "string" ? item.toWellFormed() : item)) ?? "null";
+const json = (value) =>
+  JSON.stringify(value, (_, item) => (typeof item === "string" ? item.toWellFormed() : item)) ?? "null";
 
-const write = (level) => (message, fields = {}) =>
-  logging.log(level, wellFormed(message), Object.entries(fields).map(([name, value]) => [wellFormed(name), json(value)]));
+const write =
+  (level) =>
+  (message, fields = {}) =>
+    logging.log(
+      level,
+      wellFormed(message),
+      Object.entries(fields).map(([name, value]) => [wellFormed(name), json(value)]),
+    );
 
 /** The log of the execution. */
 export const log = {

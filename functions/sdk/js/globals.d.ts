@@ -12,7 +12,20 @@ declare function queueMicrotask(job: () => void): void;
 declare const performance: { now(): number; readonly timeOrigin: number };
 
 declare const crypto: {
-  getRandomValues<T extends Int8Array | Uint8Array | Uint8ClampedArray | Int16Array | Uint16Array | Int32Array | Uint32Array | BigInt64Array | BigUint64Array>(array: T): T;
+  getRandomValues<
+    T extends
+      | Int8Array
+      | Uint8Array
+      | Uint8ClampedArray
+      | Int16Array
+      | Uint16Array
+      | Int32Array
+      | Uint32Array
+      | BigInt64Array
+      | BigUint64Array,
+  >(
+    array: T,
+  ): T;
   randomUUID(): `${string}-${string}-${string}-${string}-${string}`;
 };
 

@@ -6,12 +6,17 @@ const FORBIDDEN_OPAQUE = /[\0\t\n\r #/:<>?@[\\\]^|]/;
 
 /** The host in its one spelling. */
 export function hostOf(text, isSpecial) {
+  if (text.startsWith("[") !== text.endsWith("]")) fail();
   if (text.startsWith("[")) return `[${ipv6(text.slice(1, -1))}]`;
   if (!isSpecial) {
     if (FORBIDDEN_OPAQUE.test(text)) fail();
     return escape(text, "");
   }
-  const name = unescape(text).normalize("NFKC").toLowerCase().replace(/[\u3002\uff0e\uff61]/g, ".").replaceAll("\u00ad", "");
+  const name = unescape(text)
+    .normalize("NFKC")
+    .toLowerCase()
+    .replace(/[\u3002\uff0e\uff61]/g, ".")
+    .replaceAll("\u00ad", "");
   const ascii = name.split(".").map(label).join(".");
   if (ascii === "" || FORBIDDEN.test(ascii)) fail();
   const last = ascii.replace(/\.$/, "").split(".").pop();
@@ -53,7 +58,12 @@ function ipv6(text) {
   if (halves.length === 1 ? missing !== 0 : missing < 1) fail();
   const all = [...before, ...Array(missing).fill(0), ...after].map((piece) => piece.toString(16));
   // The first of the longest runs of two zeros and more is left out.
-  const runs = [...all.map((piece) => (piece === "0" ? "0" : "-")).join("").matchAll(/0{2,}/g)];
+  const runs = [
+    ...all
+      .map((piece) => (piece === "0" ? "0" : "-"))
+      .join("")
+      .matchAll(/0{2,}/g),
+  ];
   const longest = runs.reduce((best, run) => (run[0].length > (best?.[0].length ?? 0) ? run : best), undefined);
   if (!longest) return all.join(":");
   return `${all.slice(0, longest.index).join(":")}::${all.slice(longest.index + longest[0].length).join(":")}`;
@@ -61,10 +71,13 @@ function ipv6(text) {
 
 // A label in Punycode (RFC 3492), where it is not ASCII.
 function label(text) {
-    if (/^[\0-\x7f]*$/.test(text)) return text;
+  if (/^[\0-\x7f]*$/.test(text)) return text;
   const points = Array.from(text, (character) => character.codePointAt(0));
   const digit = (value) => String.fromCharCode(value < 26 ? value + 97 : value + 22);
-  let made = points.filter((point) => point < 0x80).map((point) => String.fromCharCode(point)).join("");
+  let made = points
+    .filter((point) => point < 0x80)
+    .map((point) => String.fromCharCode(point))
+    .join("");
   const basic = made.length;
   if (basic > 0) made += "-";
   let [n, delta, bias, handled] = [0x80, 0, 72, basic];

@@ -1,5 +1,5 @@
-// A Promise whose jobs can be run. QuickJS's own run when the host lets them, and a call of `handle` ends before that: so the build lowers
-// `async` and `await` to this one, and runtime.js drives it until the handler's promise has settled.
+// A Promise whose jobs can be run. QuickJS's own run after a call of `handle`, which is never: so the build lowers `async` and
+// `await` to this one, and runtime.js drives it until the handler's promise has settled.
 
 const PENDING = 0;
 const FULFILLED = 1;
@@ -202,7 +202,13 @@ class DrivenPromise {
   static any(promises) {
     const failed = (reasons) => new AggregateError(reasons, "All promises were rejected");
     return new this((resolve, reject) => {
-      collect(this, promises, (take) => [resolve, take], (reasons) => reject(failed(reasons)), reject);
+      collect(
+        this,
+        promises,
+        (take) => [resolve, take],
+        (reasons) => reject(failed(reasons)),
+        reject,
+      );
     });
   }
 }

@@ -1,5 +1,5 @@
-// What QuickJS lacks, or has frozen as it was when the component was built: entropy, a monotonic clock, timers, promises that are driven,
-// `console`, text codecs and URLs. The build puts this module before all others.
+// What QuickJS lacks, or has frozen as it was when the component was built: entropy, a monotonic clock, timers, promises
+// that are driven, `console`, text codecs and URLs. The build puts this module before all others.
 import monotonic from "wasi:clocks/monotonic-clock@0.2.10";
 import entropy from "wasi:random/random@0.2.10";
 import logging from "wasmill:function/log@0.1.0";
@@ -15,18 +15,22 @@ let drawnTooEarly = 0;
 /** Begins an execution. Nothing of another one is left. */
 export function begin() {
   forget();
-  timers.clear();
+  for (const left of [timers, times, counts]) left.clear();
   origin ??= monotonic.now();
   isRunning = true;
   if (drawnTooEarly > 0) {
-    report("warn", `Math.random() was called while the component was built (${drawnTooEarly} times, at the top level of a module): those numbers are the same in every instance`);
+    report(
+      "warn",
+      `Math.random() was called while the component was built (${drawnTooEarly} times, at the top level of a module): those numbers are the same in every instance`,
+    );
     drawnTooEarly = 0;
   }
 }
 
 /** Ends an execution: what it leaves undone is dropped. */
 export function end() {
-  for (const reason of takeUnhandled()) report("error", `a promise was rejected and nobody awaited it: ${shown(reason)}`);
+  for (const reason of takeUnhandled())
+    report("error", `a promise was rejected and nobody awaited it: ${shown(reason)}`);
   if (timers.size > 0) report("info", `the handler ended before ${timers.size} of its timers: they were dropped`);
   forget();
   timers.clear();
@@ -43,7 +47,9 @@ export function settle(promise) {
       return settled.value;
     }
     if (!fireNext()) {
-      throw new Error("the handler awaits a promise that can never settle: no timer and no job is left that could settle it");
+      throw new Error(
+        "the handler awaits a promise that can never settle: no timer and no job is left that could settle it",
+      );
     }
   }
 }
@@ -55,7 +61,9 @@ function report(level, message) {
 
 function refuseWhileBuilt(name) {
   if (isRunning) return;
-  throw new Error(`${name} was called while the component is built, at the top level of a module: every instance would have the same; call it in the handler`);
+  throw new Error(
+    `${name} was called while the component is built, at the top level of a module: every instance would have the same; call it in the handler`,
+  );
 }
 
 // Timers, by number. Nothing else happens meanwhile, so that to wait is to let the host wait.
@@ -139,11 +147,13 @@ function random() {
 const crypto = {
   getRandomValues(array) {
     refuseWhileBuilt("crypto.getRandomValues");
-    const isFloat = array instanceof Float32Array || array instanceof Float64Array || array?.constructor?.name === "Float16Array";
+    const isFloat =
+      array instanceof Float32Array || array instanceof Float64Array || array?.constructor?.name === "Float16Array";
     if (!ArrayBuffer.isView(array) || array instanceof DataView || isFloat) {
       throw new TypeError("crypto.getRandomValues takes an array of integers");
     }
-    if (array.byteLength > MOST_AT_ONCE) throw new RangeError(`crypto.getRandomValues gives ${MOST_AT_ONCE} bytes at most`);
+    if (array.byteLength > MOST_AT_ONCE)
+      throw new RangeError(`crypto.getRandomValues gives ${MOST_AT_ONCE} bytes at most`);
     const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
     bytes.set(entropy.getRandomBytes(bytes.length));
     return array;
@@ -160,7 +170,10 @@ const crypto = {
 
 // The console writes to the execution's log.
 
-const line = (level) => (...values) => report(level, values.map((value) => (typeof value === "string" ? value : shown(value))).join(" "));
+const line =
+  (level) =>
+  (...values) =>
+    report(level, values.map((value) => (typeof value === "string" ? value : shown(value))).join(" "));
 const times = new Map();
 const counts = new Map();
 const console = {
@@ -191,8 +204,25 @@ async function fromAsync(items, map = (item) => item) {
   return made;
 }
 
-const globals = { setTimeout, setInterval, setImmediate, queueMicrotask, performance, crypto, console, TextEncoder, TextDecoder, URL, URLSearchParams };
-Object.assign(globals, { Promise: DrivenPromise, clearTimeout: clearTimer, clearInterval: clearTimer, clearImmediate: clearTimer });
+const globals = {
+  setTimeout,
+  setInterval,
+  setImmediate,
+  queueMicrotask,
+  performance,
+  crypto,
+  console,
+  TextEncoder,
+  TextDecoder,
+  URL,
+  URLSearchParams,
+};
+Object.assign(globals, {
+  Promise: DrivenPromise,
+  clearTimeout: clearTimer,
+  clearInterval: clearTimer,
+  clearImmediate: clearTimer,
+});
 for (const [name, value] of Object.entries(globals)) {
   Object.defineProperty(globalThis, name, { value, writable: true, configurable: true });
 }

@@ -65,7 +65,9 @@ export function escape(text, set) {
   for (const character of text) {
     const point = character.codePointAt(0);
     const stays = point > 0x1f && point < 0x7f && !set.includes(character);
-    escaped += stays ? character : Array.from(encode(character), (byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`).join("");
+    escaped += stays
+      ? character
+      : Array.from(encode(character), (byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`).join("");
   }
   return escaped;
 }
@@ -111,12 +113,15 @@ export class TextDecoder {
   #isBegun = false;
 
   constructor(label = "utf-8", { fatal = false, ignoreBOM = false } = {}) {
-    if (!/^\s*(utf-?8|unicode-1-1-utf-8)\s*$/i.test(label)) throw new RangeError(`TextDecoder: '${label}' is not here, only utf-8`);
+    if (!/^\s*(utf-?8|unicode-1-1-utf-8)\s*$/i.test(label))
+      throw new RangeError(`TextDecoder: '${label}' is not here, only utf-8`);
     Object.assign(this, { encoding: "utf-8", fatal, ignoreBOM });
   }
 
   decode(data = new Uint8Array(0), { stream = false } = {}) {
-    const given = ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);
+    const given = ArrayBuffer.isView(data)
+      ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+      : new Uint8Array(data);
     const bytes = new Uint8Array(this.#rest.length + given.length);
     bytes.set(this.#rest);
     bytes.set(given, this.#rest.length);

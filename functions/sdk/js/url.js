@@ -1,5 +1,5 @@
-// URL and URLSearchParams by the URL Standard (https://url.spec.whatwg.org), without the drive letters of `file:` and with Unicode's own
-// folding (NFKC, lower case) in place of the tables of UTS 46.
+// URL and URLSearchParams by the URL Standard (https://url.spec.whatwg.org), without the drive letters of `file:` and with
+// Unicode's own folding (NFKC, lower case) in place of the tables of UTS 46.
 import { hostOf } from "./host.js";
 import { escape, unescape } from "./text.js";
 
@@ -59,7 +59,10 @@ const queryOf = (query, url) => (query === null ? null : escape(query, isSpecial
 const fragmentOf = (fragment) => (fragment === null ? null : escape(fragment, FRAGMENT));
 
 function parse(input, base) {
-  const text = input.toWellFormed().replace(/^[\0-\x20]+|[\0-\x20]+$/g, "").replace(/[\t\n\r]/g, "");
+  const text = input
+    .toWellFormed()
+    .replace(/^[\0-\x20]+|[\0-\x20]+$/g, "")
+    .replace(/[\t\n\r]/g, "");
   const scheme = /^([a-z][a-z0-9+.-]*:)(.*)$/is.exec(text);
   const url = { protocol: "", username: "", password: "", host: null, port: "", path: [], query: null, fragment: null };
   const [beforeFragment, fragment] = split(scheme ? scheme[2] : text, "#");
@@ -81,7 +84,8 @@ function parse(input, base) {
 }
 
 function parseAbsolute(url, rest, slashed) {
-  const leading = isSpecial(url) && url.protocol !== "file:" ? /^\/*/.exec(slashed)[0].length : slashed.startsWith("//") ? 2 : 0;
+  const leading =
+    isSpecial(url) && url.protocol !== "file:" ? /^\/*/.exec(slashed)[0].length : slashed.startsWith("//") ? 2 : 0;
   const hasAuthority = leading > 0 || (isSpecial(url) && url.protocol !== "file:");
   if (hasAuthority) {
     const end = slashed.indexOf("/", leading);
@@ -109,7 +113,8 @@ function parseRelative(url, rest, base) {
   const { username, password, host, port } = base;
   Object.assign(url, { username, password, host, port });
   if (slashed.startsWith("/")) url.path = pathOf(rest.slice(1), url);
-  else url.path = rest === "" ? base.path : pathOf(rest, url, typeof base.path === "string" ? [] : base.path.slice(0, -1));
+  else
+    url.path = rest === "" ? base.path : pathOf(rest, url, typeof base.path === "string" ? [] : base.path.slice(0, -1));
 }
 
 export class URL {
@@ -212,7 +217,8 @@ export class URL {
   }
 
   set pathname(value) {
-    if (typeof this.#url.path !== "string") this.#url.path = pathOf(String(value).replace(isSpecial(this.#url) ? /^[/\\]/ : /^\//, ""), this.#url);
+    if (typeof this.#url.path !== "string")
+      this.#url.path = pathOf(String(value).replace(isSpecial(this.#url) ? /^[/\\]/ : /^\//, ""), this.#url);
   }
 
   get search() {
@@ -279,7 +285,10 @@ export class URLSearchParams {
 
   /** For URL: the query has changed. */
   reread(query) {
-    this.#pairs = query.split("&").filter(Boolean).map((pair) => split(pair, "=").map((part) => plus(part ?? "")));
+    this.#pairs = query
+      .split("&")
+      .filter(Boolean)
+      .map((pair) => split(pair, "=").map((part) => plus(part ?? "")));
   }
 
   get size() {
@@ -292,7 +301,9 @@ export class URLSearchParams {
   }
 
   delete(name, value) {
-    this.#pairs = this.#pairs.filter((pair) => pair[0] !== String(name) || (value !== undefined && pair[1] !== String(value)));
+    this.#pairs = this.#pairs.filter(
+      (pair) => pair[0] !== String(name) || (value !== undefined && pair[1] !== String(value)),
+    );
     this.#changed(this);
   }
 

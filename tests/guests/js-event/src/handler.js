@@ -12,7 +12,8 @@ async function* numbers() {
 }
 
 const ways = {
-  random: () => `${Math.random()} ${crypto.randomUUID()} ${crypto.getRandomValues(new Uint32Array(2))} ${Math.random()}`,
+  random: () =>
+    `${Math.random()} ${crypto.randomUUID()} ${crypto.getRandomValues(new Uint32Array(2))} ${Math.random()}`,
   print: () => console.log(`call ${++calls}`),
   text() {
     log.info("\ud800 in a log", { field: "\ud800" });
@@ -30,7 +31,15 @@ const ways = {
     const race = await Promise.race([sleep(60_000), sleep(1).then(() => "fast")]);
     const any = await Promise.any([Promise.reject(new Error("x")), Promise.resolve("some")]);
     const gathered = await Array.fromAsync(numbers());
-    return { sum, all, settled: settled.map(({ status }) => status), race, any, gathered, async: await (async () => 7)() };
+    return {
+      sum,
+      all,
+      settled: settled.map(({ status }) => status),
+      race,
+      any,
+      gathered,
+      async: await (async () => 7)(),
+    };
   },
   async rejects() {
     await null;
