@@ -133,7 +133,7 @@ impl Log {
 
 /// How many bytes at the end begin a character of UTF-8 that is not whole.
 fn unfinished(bytes: &[u8]) -> usize {
-    let last = bytes.utf8_chunks().last().map_or(&[][..], std::str::Utf8Chunk::invalid);
+    let last = bytes.utf8_chunks().last().map_or(&[][..], |chunk| chunk.invalid());
     let is_begun = !last.is_empty() && std::str::from_utf8(last).is_err_and(|error| error.error_len().is_none());
     if is_begun { last.len() } else { 0 }
 }
