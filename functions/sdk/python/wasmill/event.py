@@ -80,7 +80,8 @@ class Retry(Exception):
 def log(level: str, message: str, **fields: Any) -> None:
     """Adds a line to the log; the level is trace, debug, info, warn or error."""
     if logging is not None:
-        texts = [(_valid(name), _json.dumps(value)) for name, value in fields.items()]
+        # Not escaped, as an escaped lone surrogate is one for whoever reads it.
+        texts = [(_valid(name), _valid(_json.dumps(value, ensure_ascii=False))) for name, value in fields.items()]
         logging.log(logging.Level[level.upper()], _valid(message), texts)
 
 
