@@ -17,7 +17,7 @@ const ROUNDS: usize = 3;
 #[tokio::test(flavor = "multi_thread")]
 async fn every_cell_is_built_tested_deployed_and_run() {
     let dev = Dev::start();
-    let workshop = tokio::task::block_in_place(Workshop::open);
+    let workshop = tokio::task::block_in_place(|| Workshop::open("projects"));
     let data = dev.data().to_owned();
     tokio::task::block_in_place(|| workshop.with_each(|cell| build_and_test(&workshop, cell, &data)));
     for cell in workshop.cells() {

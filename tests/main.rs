@@ -10,6 +10,7 @@ mod crash;
 mod data;
 mod demo;
 mod doctor;
+mod guests;
 mod hostile;
 mod https;
 mod keys;

@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod dev;
 mod exit;
+mod frozen;
 mod output;
 mod project;
 mod report;

@@ -27,6 +27,8 @@ pub(crate) struct Report {
     costs: Option<Costs>,
     /// The manifest's `limits.memory`.
     memory_limit: u64,
+    /// What its sources show that its author may not expect.
+    pub(crate) remarks: Vec<String>,
     /// Why it cannot be deployed; empty where it can be.
     pub(crate) problems: Vec<String>,
 }
@@ -78,6 +80,7 @@ impl Report {
             is: None,
             costs: None,
             memory_limit: manifest.limits.memory.0,
+            remarks: Vec::new(),
             problems: Vec::new(),
         };
         match inspected {
@@ -161,6 +164,9 @@ impl Report {
             let [start, code] = [costs.memory_at_start, costs.machine_code].map(|bytes| output::bytes(&bytes.into()));
             let limit = ByteSize(self.memory_limit);
             line("memory", &format!("{start} of {limit} when it starts; {code} of machine code, shared"));
+        }
+        for remark in &self.remarks {
+            line("note", remark);
         }
         lines
     }

@@ -134,7 +134,23 @@ const RUST_GUEST: &[File] = copied!(
     "src/log.rs",
     "src/output.rs",
 );
-const JS_GUEST: &[File] = copied!("functions/sdk/js", "wasmill", "event.js", "event.d.ts", "text.js");
+const JS_GUEST: &[File] = copied!(
+    "functions/sdk/js",
+    "wasmill",
+    "build.mjs",
+    "event.js",
+    "event.d.ts",
+    "globals.d.ts",
+    "host.js",
+    "inspect.js",
+    "promise.js",
+    "runtime.js",
+    "text.js",
+    "url.js",
+);
+/// What `JS_GUEST` imports.
+const JS_WORLD: &[File] = folder!("wit-js", "wit/javascript.wit", "wit/deps/random.wit");
+const WASI_CLOCKS: &[File] = folder!("wit-http", "wit/deps/io.wit", "wit/deps/clocks.wit");
 const PYTHON_EVENT: &[File] = copied!("functions/sdk/python/wasmill", "wasmill", "__init__.py", "event.py", "py.typed");
 const PYTHON_HTTP: &[File] = copied!("functions/sdk/python/wasmill", "wasmill", "__init__.py", "http.py", "py.typed");
 const C: &[File] = copied!("cli/templates/c", "src", "wasmill.h", "wasmill.c");
@@ -173,6 +189,8 @@ pub(crate) static TEMPLATES: &[Template] = &[
                 "src/greeting.test.js"
             ),
             JS_GUEST,
+            JS_WORLD,
+            WASI_CLOCKS,
             CONTRACT,
         ],
     },
@@ -205,6 +223,8 @@ pub(crate) static TEMPLATES: &[Template] = &[
                 "src/greeting.test.ts"
             ),
             JS_GUEST,
+            JS_WORLD,
+            WASI_CLOCKS,
             CONTRACT,
         ],
     },

@@ -100,9 +100,13 @@ impl Log {
                 None => (rest, &rest[..0], false),
             };
             partial.extend_from_slice(piece);
+            let is_cut = ends && after.len() + piece.len() == rest.len();
             rest = after;
             if ends {
+                // A character that the cut goes through begins the next piece.
+                let begun = if is_cut { partial.split_off(partial.len() - unfinished(partial)) } else { Vec::new() };
                 self.end_line(source);
+                *self.partial(source) = begun;
             }
         }
     }
@@ -125,6 +129,13 @@ impl Log {
         let level = if source == LogSource::Stderr { LogLevel::Warn } else { LogLevel::Info };
         self.push(level, source, message, None);
     }
+}
+
+/// How many bytes at the end begin a character of UTF-8 that is not whole.
+fn unfinished(bytes: &[u8]) -> usize {
+    let last = bytes.utf8_chunks().last().map_or(&[][..], |chunk| chunk.invalid());
+    let is_begun = !last.is_empty() && std::str::from_utf8(last).is_err_and(|error| error.error_len().is_none());
+    if is_begun { last.len() } else { 0 }
 }
 
 #[cfg(test)]
@@ -167,6 +178,29 @@ mod tests {
         log.bytes(LogSource::Stdout, b"y\n");
         let (lines, _) = texts(&log);
         assert_eq!(lines.iter().map(String::len).collect::<Vec<_>>(), [LONGEST_LINE, LONGEST_LINE, 6]);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_characters() {
+        for character in ["é", "€", "😀"] {
+            for shift in 0..4 {
+                let text = format!("{}{}", "x".repeat(shift), character.repeat(2 * LONGEST_LINE / character.len()));
+                // Written at once, and byte by byte.
+                for size in [text.len(), 1] {
+                    let log = SharedLog::default();
+                    log.begin(1 << 20);
+                    text.as_bytes().chunks(size).for_each(|chunk| log.bytes(LogSource::Stdout, chunk));
+                    let (lines, _) = texts(&log);
+                    assert!(lines.len() > 1 && lines.iter().all(|line| line.len() <= LONGEST_LINE));
+                    assert_eq!(lines.concat(), text);
+                }
+            }
+        }
+        // What is no UTF-8 is no character.
+        let log = SharedLog::default();
+        log.begin(1 << 20);
+        log.bytes(LogSource::Stdout, &[b'\xff'; LONGEST_LINE + 1]);
+        assert_eq!(texts(&log).0.iter().map(|line| line.chars().count()).collect::<Vec<_>>(), [LONGEST_LINE, 1]);
     }
 
     #[test]

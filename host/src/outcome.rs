@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wasmill_domain::manifest::{Kind, Limits};
 use wasmill_domain::units::ByteSize;
-use wasmill_domain::{LogLine, LogSource, Outcome};
+use wasmill_domain::{LogLevel, LogLine, LogSource, Outcome};
 use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
@@ -15,6 +15,8 @@ use crate::guest::Guest;
 use crate::held::Held;
 use crate::instance::{DeadlinePassed, HeldTooMuch, TooManyHostCalls};
 use crate::limits::Denied;
+
+const USED_UP_STACK: &str = "used up its call stack: recursion too deep";
 
 /// The longest backtrace that is kept, in bytes.
 const LONGEST_BACKTRACE: usize = 8 << 10;
@@ -58,7 +60,7 @@ impl Reason {
         if (trapped || exited)
             && let Some(words) = last_words(logs)
         {
-            self.message = format!("{}; standard error ends with: {words}", self.message);
+            self.message = format!("{}; {words}", self.message);
         }
     }
 
@@ -161,7 +163,8 @@ fn describe_trap(error: &wasmtime::Error, limits: &Limits) -> String {
         };
     }
     match error.downcast_ref::<Trap>() {
-        Some(Trap::StackOverflow) => "used up its call stack: recursion too deep".into(),
+        Some(Trap::StackOverflow) => USED_UP_STACK.into(),
+        Some(Trap::MemoryOutOfBounds) if left_its_stack(error) => USED_UP_STACK.into(),
         Some(Trap::UnreachableCodeReached) => {
             "trapped: it reached an `unreachable` instruction (a panic or abort)".into()
         }
@@ -195,17 +198,121 @@ fn backtrace(backtrace: &WasmBacktrace) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The last lines of standard error, as one.
+/// Whether a guest ran over the end of the stack that it keeps in its memory: compilers put that first, so that what lies beyond it is
+/// below the address 0, and a recursion is what gets there.
+fn left_its_stack(error: &wasmtime::Error) -> bool {
+    /// How far below 0 the frames of a function reach.
+    const DEEPEST: u32 = 16 << 20;
+    /// How often a function is among the innermost frames, where it calls itself.
+    const TIMES: usize = 4;
+    // wasmtime's type for the address is a private one.
+    let text = format!("{error:#}");
+    let address = text.split_once("memory fault at wasm address 0x").map(|(_, rest)| rest);
+    let address = address.and_then(|rest| rest.split(|c: char| !c.is_ascii_hexdigit()).next());
+    let address = address.and_then(|hex| u32::from_str_radix(hex, 16).ok());
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return false };
+    let functions: Vec<u32> = backtrace.frames().iter().map(wasmtime::FrameInfo::func_index).collect();
+    let often = |function: &u32| functions.iter().filter(|other| *other == function).count() >= TIMES;
+    address.is_some_and(|address| address >= u32::MAX - DEEPEST) && functions.iter().any(often)
+}
+
+/// What a guest said before its end, as one line: from where a panic begins, or else the last lines of standard error, or the last error
+/// in its log, which is where guests without a standard error say it.
 fn last_words(logs: &[LogLine]) -> Option<String> {
     const LINES: usize = 3;
+    let said = |line: &&LogLine| line.source == LogSource::Stderr && !line.message.starts_with("note:");
+    let lines: Vec<&str> = logs.iter().filter(said).map(|line| line.message.trim_end()).collect();
+    let is_empty = |line: &&str| !line.is_empty();
+    if let Some(at) = lines.iter().rposition(|line| begins_a_panic(line)) {
+        // What Rust's runtime of another language panics for is on the line before.
+        let before = lines[..at].iter().rev().take(1).filter(|_| lines[at].starts_with("thread '"));
+        // Go says where its goroutines are after the reason, for pages.
+        let after = lines[at..].iter().take_while(|line| !line.starts_with("goroutine ")).filter(|line| is_empty(line));
+        return words("standard error says", before.chain(after.take(LINES)).copied());
+    }
+    let mut last: Vec<&str> = lines.into_iter().rev().filter(is_empty).take(LINES).collect();
+    last.reverse();
+    words("standard error ends with", last).or_else(|| {
+        let is_error = |line: &&LogLine| line.source == LogSource::Log && line.level == LogLevel::Error;
+        let error = logs.iter().rfind(is_error)?;
+        words("the last error in its log", [error.message.as_str()])
+    })
+}
+
+/// Lines as one, cut to a length.
+fn words<'a>(introduction: &str, lines: impl IntoIterator<Item = &'a str>) -> Option<String> {
     const LONGEST: usize = 400;
-    let said = |line: &&LogLine| {
-        line.source == LogSource::Stderr && !line.message.trim().is_empty() && !line.message.starts_with("note:")
-    };
-    let mut lines: Vec<&str> = logs.iter().rev().filter(said).take(LINES).map(|line| line.message.trim()).collect();
-    lines.reverse();
+    let lines: Vec<&str> = lines.into_iter().map(str::trim).filter(|line| !line.is_empty()).collect();
     let words = lines.join(" ");
     let shown: String = words.chars().take(LONGEST).collect();
     let dots = if shown.len() < words.len() { "…" } else { "" };
-    (!words.is_empty()).then(|| format!("{shown}{dots}"))
+    (!words.is_empty()).then(|| format!("{introduction}: {shown}{dots}"))
+}
+
+/// Whether a line is the first of what Go or Rust says of a panic.
+fn begins_a_panic(line: &str) -> bool {
+    let of_go = ["panic: ", "fatal error: ", "runtime: goroutine stack exceeds "];
+    of_go.iter().any(|start| line.starts_with(start))
+        || (line.starts_with("thread '") && line.contains(" panicked at "))
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmill_domain::Timestamp;
+
+    use super::*;
+
+    fn said(text: &str) -> Option<String> {
+        let lines = text.split('\n').map(|message| line(LogLevel::Warn, LogSource::Stderr, message));
+        last_words(&lines.collect::<Vec<_>>())
+    }
+
+    fn line(level: LogLevel, source: LogSource, message: &str) -> LogLine {
+        LogLine { seq: 0, at: Timestamp::now(), level, source, message: message.to_owned(), fields: None }
+    }
+
+    #[test]
+    fn a_guest_without_standard_error_says_it_in_its_log() {
+        let mut logs = vec![line(LogLevel::Error, LogSource::Log, "integer overflow")];
+        logs.push(line(LogLevel::Info, LogSource::Log, "another line"));
+        assert_eq!(last_words(&logs).unwrap(), "the last error in its log: integer overflow");
+        logs.push(line(LogLevel::Warn, LogSource::Stderr, "x"));
+        assert_eq!(last_words(&logs).unwrap(), "standard error ends with: x");
+    }
+
+    #[test]
+    fn the_reason_of_a_panic_is_what_it_begins_with() {
+        let go = "before\npanic: runtime error: index out of range [7] with length 3\n\ngoroutine 1 [running]:\nmain.pick(...)\n\t/src/a.go:7 +0x1\nmain.handle()\n\t/src/a.go:9";
+        assert_eq!(
+            said(go).unwrap(),
+            "standard error says: panic: runtime error: index out of range [7] with length 3"
+        );
+        let again = "panic: one\n\tpanic: two\n\ngoroutine 1 [running]:\nmain.main()";
+        assert_eq!(said(again).unwrap(), "standard error says: panic: one panic: two");
+        let rust =
+            "thread 'main' panicked at src/lib.rs:7:5:\nthe shelf is empty\nnote: run with `RUST_BACKTRACE=1`\na\nb\nc";
+        assert_eq!(
+            said(rust).unwrap(),
+            "standard error says: thread 'main' panicked at src/lib.rs:7:5: the shelf is empty a"
+        );
+        let many = format!("panic: {}", "é".repeat(500));
+        assert!(said(&many).unwrap().ends_with("é…"));
+    }
+
+    #[test]
+    fn a_runtime_s_panic_does_not_hide_the_exception_that_it_is_for() {
+        let python = "Traceback (most recent call last):\n  File \"app.py\", line 3, in answer\nKeyError: 'name'\n\
+                      thread '<unnamed>' (1) panicked at runtime/src/lib.rs:1293:29:\nPython function threw an exception";
+        assert_eq!(
+            said(python).unwrap(),
+            "standard error says: KeyError: 'name' thread '<unnamed>' (1) panicked at runtime/src/lib.rs:1293:29: \
+             Python function threw an exception"
+        );
+    }
+
+    #[test]
+    fn without_a_panic_the_last_lines_are_the_reason() {
+        assert_eq!(said("one\ntwo\n\nthree\nfour\n").unwrap(), "standard error ends with: two three four");
+        assert_eq!(said("\n \n"), None);
+    }
 }

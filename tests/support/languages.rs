@@ -12,6 +12,7 @@ use super::{root, wasmill};
 /// Where the projects are, and what they are built with. Caches stay there from one run to the next.
 pub(crate) struct Workshop {
     folder: PathBuf,
+    projects: PathBuf,
     toolchains: PathBuf,
     rustc: String,
 }
@@ -35,14 +36,15 @@ impl Cell {
 }
 
 impl Workshop {
-    /// Provides the toolchains; there is no going on without them.
-    pub(crate) fn open() -> Self {
+    /// Provides the toolchains; there is no going on without them. Projects are made in a folder of this name.
+    pub(crate) fn open(name: &str) -> Self {
         let folder = root().join("target/languages");
-        let _ = std::fs::remove_dir_all(folder.join("projects"));
-        for made in ["projects", "cargo"] {
-            std::fs::create_dir_all(folder.join(made)).expect("a folder below target/");
+        let projects = folder.join(name);
+        let _ = std::fs::remove_dir_all(&projects);
+        for made in [&projects, &folder.join("cargo")] {
+            std::fs::create_dir_all(made).expect("a folder below target/");
         }
-        Self { folder, toolchains: provided("toolchains").into(), rustc: provided("guest-toolchain") }
+        Self { folder, projects, toolchains: provided("toolchains").into(), rustc: provided("guest-toolchain") }
     }
 
     /// Every cell that `wasmill new` knows.
@@ -52,7 +54,7 @@ impl Workshop {
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
         let cell = |template: &Value| {
             let (lang, kind) = (text(&template["lang"]), text(&template["kind"]));
-            Cell { folder: self.folder.join("projects").join(format!("{lang}-{kind}")), lang, kind }
+            Cell { folder: self.projects.join(format!("{lang}-{kind}")), lang, kind }
         };
         listed["templates"].as_array().expect("a list").iter().map(cell).collect()
     }

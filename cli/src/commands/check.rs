@@ -4,6 +4,7 @@ use wasmill_host::{Capabilities, Engine, EngineSettings};
 
 use crate::args::Check;
 use crate::exit::{Failure, Result};
+use crate::frozen;
 use crate::output::{self, Progress};
 use crate::project::Project;
 use crate::report::Report;
@@ -16,6 +17,7 @@ pub(crate) async fn run(args: Check, json: bool) -> Result {
     let progress = Progress::start(format!("checking {}", args.path.display()));
     let mut report = Report::of(&engine, &project).await;
     report.try_out(&engine, &project).await;
+    report.remarks = frozen::remarks(&args.path, &project.manifest);
     drop(progress);
     if json {
         output::json(&report.json());

@@ -19,6 +19,7 @@ use crate::building::Build;
 use crate::client::Client;
 use crate::commands::deploy;
 use crate::exit::Failure;
+use crate::frozen;
 use crate::output::line;
 use crate::project::{self, Project};
 use crate::report::Report;
@@ -174,7 +175,9 @@ impl Watcher {
         if self.functions.get(manifest).is_some_and(same) {
             return Ok(None);
         }
-        let report = Report::of(&self.engine, &project).await.lines().join("\n");
+        let mut report = Report::of(&self.engine, &project).await;
+        report.remarks = frozen::remarks(manifest, &project.manifest);
+        let report = report.lines().join("\n");
         let deployed = deploy::deploy(&self.client, &project).await;
         let answer = deployed.map_err(|e| e.about(manifest.display()).with_details(&report))?;
         if let Some(watched) = self.functions.get_mut(manifest) {

@@ -1,6 +1,6 @@
 // What the host calls. The transform in wasmill.mjs exports `entry` and `done` by the contract's names.
 import { handle } from "./handler";
-import { Event, Level, forget, hostLog, write, writeOption } from "./wasmill";
+import { Event, Level, forget, hostLog, utf8, write, writeOption } from "./wasmill";
 
 // What the host put here for the call.
 let received: usize[] = [];
@@ -23,7 +23,7 @@ export function entry(event: usize): usize {
   for (let i = 0; i < result.emit.length; i++) {
     const at = changetype<usize>(emit) + 64 * i;
     const event = result.emit[i];
-    write(at, String.UTF8.encode(event.type));
+    write(at, utf8(event.type));
     writeOption(at + 8, event.source);
     writeOption(at + 20, event.subject);
     writeOption(at + 40, event.datacontenttype);
@@ -52,11 +52,22 @@ export function cabi_realloc(_old: usize, _oldSize: usize, align: usize, size: u
 // Where a failed check or a thrown error ends up. It must not allocate.
 export function trap(message: string | null, _file: string | null, _line: u32, _column: u32): void {
   if (message !== null) {
-    const length = min<usize>(message.length, TEXT_SIZE);
-    for (let i: usize = 0; i < length; i++) store<u8>(TEXT + i, load<u8>(changetype<usize>(message) + 2 * i));
-    hostLog(Level.Error, TEXT, length, 0, 0);
+    const length = min(message.length, TEXT_LENGTH);
+    const size = String.UTF8.encodeUnsafe(changetype<usize>(message), length, TEXT, false, String.UTF8.ErrorMode.REPLACE);
+    hostLog(Level.Error, TEXT, size, 0, 0);
   }
   unreachable();
 }
-const TEXT_SIZE: usize = 200;
-const TEXT: usize = memory.data(200);
+// In characters of 16 bits, each of which takes 3 bytes at most.
+const TEXT_LENGTH: i32 = 200;
+const TEXT: usize = memory.data(600);
+
+// What Math.random begins with; the build names this function to the compiler.
+export function seed(): f64 {
+  if (randomGet(SEED, 8) != 0) unreachable();
+  return reinterpret<f64>((load<u64>(SEED) & 0x000f_ffff_ffff_ffff) | 0x3ff0_0000_0000_0000);
+}
+const SEED: usize = memory.data(8, 8);
+
+@external("wasi_snapshot_preview1", "random_get")
+declare function randomGet(into: usize, size: usize): i32;

@@ -57,7 +57,7 @@ export class Result {
   emit: Emitted[] = [];
 
   static text(text: string, contentType: string = "text/plain; charset=utf-8"): Result {
-    return Result.bytes(String.UTF8.encode(text), contentType);
+    return Result.bytes(utf8(text), contentType);
   }
 
   static bytes(data: ArrayBuffer, contentType: string): Result {
@@ -78,10 +78,15 @@ export class Result {
   static retry(reason: string, delayMs: u64 = 0): Result {
     const result = new Result();
     result.isFailure = true;
-    result.data = String.UTF8.encode(reason);
+    result.data = utf8(reason);
     result.delayMs = delayMs;
     return result;
   }
+}
+
+/** A text as bytes; what UTF-8 cannot hold, a lone surrogate, becomes U+FFFD. */
+export function utf8(text: string): ArrayBuffer {
+  return String.UTF8.encode(text, false, String.UTF8.ErrorMode.REPLACE);
 }
 
 export enum Level {
@@ -94,12 +99,12 @@ export enum Level {
 
 /** Adds a line to the log. The values of fields are JSON texts. */
 export function log(level: Level, message: string, fields: Map<string, string> = new Map()): void {
-  const buffer = String.UTF8.encode(message);
+  const buffer = utf8(message);
   const names = fields.keys();
   const raw = new ArrayBuffer(16 * names.length);
   for (let i = 0; i < names.length; i++) {
-    write(changetype<usize>(raw) + 16 * i, String.UTF8.encode(names[i]));
-    write(changetype<usize>(raw) + 16 * i + 8, String.UTF8.encode(fields.get(names[i])));
+    write(changetype<usize>(raw) + 16 * i, utf8(names[i]));
+    write(changetype<usize>(raw) + 16 * i + 8, utf8(fields.get(names[i])));
   }
   hostLog(level, changetype<usize>(buffer), buffer.byteLength, changetype<usize>(raw), names.length);
 }
@@ -138,5 +143,5 @@ export function write(at: usize, data: ArrayBuffer): void {
 export function writeOption(at: usize, text: string | null): void {
   if (text === null) return;
   store<u8>(at, 1);
-  write(at + 4, String.UTF8.encode(text));
+  write(at + 4, utf8(text));
 }

@@ -1,6 +1,7 @@
 /* Between the handler and the canonical ABI. */
 #include "wasmill.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,9 +41,43 @@ __attribute__((export_name("cabi_realloc_adapter"))) void *cabi_realloc_adapter(
   return made;
 }
 
+/* How long the character of UTF-8 is that begins here; 0 where none does. */
+static size_t character(const unsigned char *at, size_t left) {
+  unsigned char first = at[0];
+  if (first < 0x80) return 1;
+  size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+  if (first < 0xc2 || first > 0xf4 || left < length) return 0;
+  unsigned char low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
+  unsigned char high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+  if (at[1] < low || at[1] > high) return 0;
+  for (size_t i = 2; i < length; i++) {
+    if ((at[i] & 0xc0) != 0x80) return 0;
+  }
+  return length;
+}
+
+/* The text as the host takes it, which is UTF-8: other bytes become U+FFFD. */
+static wasmill_bytes valid(wasmill_bytes text) {
+  const unsigned char *bytes = (const unsigned char *)text.data;
+  size_t from = 0, length = 0;
+  for (size_t step; from < text.length && (step = character(bytes + from, text.length - from)) != 0;) from += step;
+  if (from == text.length) return text;
+  char *made = wasmill_allocate(3 * text.length);
+  for (from = 0; from < text.length;) {
+    size_t step = character(bytes + from, text.length - from);
+    memcpy(made + length, step != 0 ? text.data + from : "\xef\xbf\xbd", step != 0 ? step : 3);
+    length += step != 0 ? step : 3;
+    from += step != 0 ? step : 1;
+  }
+  return (wasmill_bytes){made, length};
+}
+
 __attribute__((export_name(CONTRACT))) wasmill_result *wasmill_handle(const wasmill_event *event) {
   static wasmill_result result;
   result = handle(event);
+  if (result.is_failure) result.value.failure.advice.reason = valid(result.value.failure.advice.reason);
+  /* What was printed belongs to this execution; the instance may serve another one. */
+  fflush(NULL);
   return &result;
 }
 
@@ -86,7 +121,10 @@ __attribute__((import_module("wasmill:function/log@0.1.0"), import_name("log")))
 wasmill_import_log(int32_t level, const char *message, size_t length, const wasmill_field *fields, size_t count);
 
 void wasmill_log(wasmill_level level, const char *message, const wasmill_field *fields, size_t count) {
-  wasmill_import_log((int32_t)level, message, strlen(message), fields, count);
+  wasmill_bytes text = valid(wasmill_text(message));
+  wasmill_field *checked = wasmill_allocate(count * sizeof(wasmill_field));
+  for (size_t i = 0; i < count; i++) checked[i] = (wasmill_field){valid(fields[i].name), valid(fields[i].value)};
+  wasmill_import_log((int32_t)level, text.data, text.length, checked, count);
 }
 
 __attribute__((import_module("wasmill:function/context@0.1.0"), import_name("current"))) void

@@ -106,7 +106,7 @@ wasmill_result wasmill_reject(const char *reason);
 /* It may work later. `delay_ms` is the pause that is asked for; 0 leaves it to the manifest. */
 wasmill_result wasmill_retry(const char *reason, uint64_t delay_ms);
 
-/* Adds a line to the log. */
+/* Adds a line to the log. What is not UTF-8, here and in reasons, becomes U+FFFD. */
 void wasmill_log(wasmill_level level, const char *message, const wasmill_field *fields, size_t count);
 
 wasmill_execution wasmill_current(void);

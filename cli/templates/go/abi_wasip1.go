@@ -2,6 +2,7 @@ package wasmill
 
 import (
 	"errors"
+	"strings"
 	"time"
 	"unsafe"
 )
@@ -149,7 +150,7 @@ func handle(at unsafe.Pointer) unsafe.Pointer {
 }
 
 func failed(err error) unsafe.Pointer {
-	failure = rawFailure{isFailure: true, reason: keep([]byte(err.Error()))}
+	failure = rawFailure{isFailure: true, reason: keep(valid(err.Error()))}
 	var rejection Rejection
 	var advice RetryAfter
 	if errors.As(err, &rejection) {
@@ -163,12 +164,16 @@ func failed(err error) unsafe.Pointer {
 //go:wasmimport wasmill:function/log@0.1.0 log
 func importLog(level uint32, message unsafe.Pointer, length uint32, fields unsafe.Pointer, count uint32)
 
+// valid is a text as the host takes it, which is UTF-8.
+func valid(text string) []byte { return []byte(strings.ToValidUTF8(text, "\uFFFD")) }
+
 func log(level Level, message string, fields [][2]string) {
 	raw := make([]field, len(fields))
 	for i, f := range fields {
-		raw[i] = field{keep([]byte(f[0])), keep([]byte(f[1]))}
+		raw[i] = field{keep(valid(f[0])), keep(valid(f[1]))}
 	}
-	importLog(uint32(level), unsafe.Pointer(unsafe.StringData(message)), uint32(len(message)),
+	text := valid(message)
+	importLog(uint32(level), unsafe.Pointer(unsafe.SliceData(text)), uint32(len(text)),
 		unsafe.Pointer(unsafe.SliceData(raw)), uint32(len(raw)))
 }
 

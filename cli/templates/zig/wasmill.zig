@@ -83,11 +83,33 @@ pub const Level = enum(i32) { trace, debug, info, warn, @"error" };
 
 /// Adds a line to the log.
 pub fn log(level: Level, message: []const u8, fields: []const Field) void {
-    abi.log(level, start(u8, message), message.len, start(Field, fields), fields.len);
+    const text = valid(message);
+    const checked = allocator.dupe(Field, fields) catch @panic("out of memory");
+    for (checked) |*field| field.* = .of(valid(field.name.view()), valid(field.value.view()));
+    abi.log(level, start(u8, text), text.len, start(Field, checked), checked.len);
+}
+
+/// A text as the host takes it, which is UTF-8: other bytes become U+FFFD.
+fn valid(text: []const u8) []const u8 {
+    if (std.unicode.utf8ValidateSlice(text)) return text;
+    return std.fmt.allocPrint(allocator, "{f}", .{std.unicode.fmtUtf8(text)}) catch @panic("out of memory");
+}
+
+/// Fills a buffer with random bytes, other ones in each call.
+pub fn random(bytes: []u8) void {
+    if (abi.random_get(bytes.ptr, bytes.len) != 0) @panic("there are no random bytes");
+}
+
+/// What a failed check comes to: `pub const panic = std.debug.FullPanic(wasmill.panicked);` in the root file has it in the log.
+pub fn panicked(message: []const u8, _: ?usize) noreturn {
+    abi.log(.@"error", start(u8, message), message.len, start(Field, &.{}), 0);
+    @trap();
 }
 
 const abi = struct {
     extern "wasmill:function/log@0.1.0" fn log(level: Level, message: [*]const u8, length: usize, fields: [*]const Field, count: usize) void;
+
+    extern "wasi_snapshot_preview1" fn random_get(into: [*]u8, size: usize) u16;
 
     const Event = extern struct {
         id: Bytes,
@@ -171,11 +193,11 @@ pub fn serve(comptime handler: fn (Event) Result) void {
                 },
                 .reject => |reason| .{ .is_failure = true, .value = .{ .failure = .{
                     .is_rejection = true,
-                    .reason = .{ .text = .of(reason), .has_delay = false, .delay_ms = 0 },
+                    .reason = .{ .text = .of(valid(reason)), .has_delay = false, .delay_ms = 0 },
                 } } },
                 .retry => |advice| .{ .is_failure = true, .value = .{ .failure = .{
                     .is_rejection = false,
-                    .reason = .{ .text = .of(advice.reason), .has_delay = advice.delay_ms != null, .delay_ms = advice.delay_ms orelse 0 },
+                    .reason = .{ .text = .of(valid(advice.reason)), .has_delay = advice.delay_ms != null, .delay_ms = advice.delay_ms orelse 0 },
                 } } },
             };
             return &abi.result;

@@ -1,3 +1,5 @@
+/// <reference path="./globals.d.ts" />
+
 /** An event as CloudEvents 1.0 has it. */
 export interface Event<T = unknown> {
   readonly id: string;
@@ -60,8 +62,10 @@ export function execution(): {
   tracestate: string | null;
 };
 
-/** Makes what the component exports of a function from an event to a result. */
-export function defineHandler<T = unknown>(handle: (event: Event<T>) => Json | Uint8Array | Output): object;
+type Result = Json | Uint8Array | Output;
+
+/** Makes what the component exports of a function from an event to a result, or to a promise of one. */
+export function defineHandler<T = unknown>(handle: (event: Event<T>) => Result | Promise<Result>): object;
 
 export function encode(text: string): Uint8Array;
 /** What is not UTF-8 becomes U+FFFD. */

@@ -1,6 +1,8 @@
 // Functions of kind event: `export const handler = defineHandler((event) => …)`.
 import context from "wasmill:function/context@0.1.0";
 import logging from "wasmill:function/log@0.1.0";
+import { shown } from "./inspect.js";
+import { begin, end, settle } from "./runtime.js";
 import { decode, encode } from "./text.js";
 
 export { decode, encode };
@@ -46,8 +48,19 @@ export class Retry extends Error {
   }
 }
 
-const write = (level) => (message, fields = {}) =>
-  logging.log(level, String(message), Object.entries(fields).map(([name, value]) => [name, JSON.stringify(value) ?? "null"]));
+// What UTF-8 cannot hold, a lone surrogate, is replaced: a text with one is no reason to fail.
+const wellFormed = (text) => String(text).toWellFormed();
+const json = (value) =>
+  JSON.stringify(value, (_, item) => (typeof item === "string" ? item.toWellFormed() : item)) ?? "null";
+
+const write =
+  (level) =>
+  (message, fields = {}) =>
+    logging.log(
+      level,
+      wellFormed(message),
+      Object.entries(fields).map(([name, value]) => [wellFormed(name), json(value)]),
+    );
 
 /** The log of the execution. */
 export const log = {
@@ -61,14 +74,17 @@ export const log = {
 /** What is known about the execution at hand. */
 export const execution = () => context.current();
 
-/** Makes what the component exports of a function from an event to a result. */
+/** Makes what the component exports of a function from an event to a result, or to a promise of one. */
 export function defineHandler(handle) {
   return {
     handle(raw) {
+      begin();
       try {
-        return output(handle(new Event(raw)));
+        return output(settle(handle(new Event(raw))));
       } catch (error) {
         throw failure(error);
+      } finally {
+        end();
       }
     },
   };
@@ -77,17 +93,18 @@ export function defineHandler(handle) {
 function output(result) {
   const { data, contentType, emit } = result instanceof Output ? result : new Output(result);
   const [bytes, mediaType] = bytesOf(data);
-  return { contentType: contentType ?? mediaType, data: bytes, emit: emit.map(emitted) };
+  return { contentType: wellFormed(contentType ?? mediaType), data: bytes, emit: emit.map(emitted) };
 }
 
 function emitted({ type, source, subject, extensions = {}, datacontenttype, data }) {
   const [bytes, mediaType] = data === undefined ? [null, null] : bytesOf(data);
+  const optional = (text) => (text == null ? null : wellFormed(text));
   return {
-    type,
-    source: source ?? null,
-    subject: subject ?? null,
-    extensions: Object.entries(extensions),
-    datacontenttype: datacontenttype ?? mediaType,
+    type: wellFormed(type),
+    source: optional(source),
+    subject: optional(subject),
+    extensions: Object.entries(extensions).map((pair) => pair.map(wellFormed)),
+    datacontenttype: optional(datacontenttype ?? mediaType),
     data: bytes,
   };
 }
@@ -99,7 +116,7 @@ function bytesOf(data) {
 }
 
 function failure(error) {
-  if (error instanceof Reject) return { tag: "reject", val: error.message };
-  const reason = error instanceof Retry ? error.message : `${error}\n${error?.stack ?? ""}`.trim();
-  return { tag: "retry", val: { reason, delayMs: error?.delayMs ?? null } };
+  if (error instanceof Reject) return { tag: "reject", val: wellFormed(error.message) };
+  const reason = error instanceof Retry ? error.message : shown(error);
+  return { tag: "retry", val: { reason: wellFormed(reason), delayMs: error?.delayMs ?? null } };
 }

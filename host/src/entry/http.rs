@@ -358,7 +358,7 @@ pub(super) fn returned(collected: Collected, mask: &Mask) -> Returned {
         let content_type = content_type.unwrap_or("application/octet-stream").to_owned();
         return Ok(contract::Output { content_type: Some(content_type), data: data.into(), emit: Vec::new() });
     }
-    let reason = match text_of(&data, mask) {
+    let reason = match text_of(&headers, &data, mask) {
         Some(text) => format!("answered with {status}: {text}"),
         None => format!("answered with {status}"),
     };
@@ -374,9 +374,18 @@ fn delay_of(headers: &HeaderMap) -> Option<u64> {
     seconds.checked_mul(1000)
 }
 
-/// The beginning of a body that is text.
-fn text_of(data: &[u8], mask: &Mask) -> Option<String> {
-    let text = std::str::from_utf8(&data[..data.len().min(4 * REASON)]).ok()?.trim();
+/// The beginning of a body that is text. All of it is decoded before it is cut: half a character would be none, and half a secret would
+/// not be known again.
+fn text_of(headers: &HeaderMap, data: &[u8], mask: &Mask) -> Option<String> {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let says_text = ["text/", "application/json", "application/problem+json", "application/xml"];
+    // Text in another encoding than UTF-8 is better shown in part than not at all; other bytes are not.
+    let text = match std::str::from_utf8(data) {
+        Ok(text) => text.into(),
+        Err(_) if says_text.iter().any(|start| media_type.starts_with(start)) => String::from_utf8_lossy(data),
+        Err(_) => return None,
+    };
+    let text = text.trim();
     (!text.is_empty()).then(|| mask.text(text.to_owned()).chars().take(REASON).collect())
 }
 
@@ -391,6 +400,26 @@ mod tests {
         }
         let response = (StatusCode::from_u16(status).unwrap(), headers, Bytes::from_static(data.as_bytes()));
         returned(Ok(response), &Mask::default())
+    }
+
+    #[test]
+    fn a_refusal_s_text_is_decoded_before_it_is_cut() {
+        let reason = |content_type: &'static str, data: &[u8]| {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))]);
+            let response = (StatusCode::BAD_REQUEST, headers, Bytes::copy_from_slice(data));
+            let Err(contract::Failure::Reject(reason)) = returned(Ok(response), &Mask::default()) else {
+                panic!("not a rejection")
+            };
+            reason.strip_prefix("answered with 400 Bad Request").unwrap().to_owned()
+        };
+        // Wherever a cut by bytes would fall.
+        for shift in 0..4 {
+            let text = format!("{}{}", "x".repeat(shift), "€".repeat(2 * REASON));
+            let shown: String = text.chars().take(REASON).collect();
+            assert_eq!(reason("text/plain", text.as_bytes()), format!(": {shown}"));
+        }
+        assert_eq!(reason("text/plain; charset=iso-8859-1", b"d\xe9j\xe0 vu"), ": d\u{fffd}j\u{fffd} vu");
+        assert_eq!(reason("image/png", b"\x89PNG\xff"), "");
     }
 
     #[test]

@@ -3,9 +3,12 @@ const std = @import("std");
 const builtin = @import("builtin");
 const wasmill = @import("wasmill.zig");
 
+// The tests run natively, where there is no host.
+const is_hosted = builtin.target.cpu.arch.isWasm();
+pub const panic = std.debug.FullPanic(if (is_hosted) wasmill.panicked else std.debug.defaultPanic);
+
 comptime {
-    // The tests run natively, where there is no host.
-    if (builtin.target.cpu.arch.isWasm()) wasmill.serve(handle);
+    if (is_hosted) wasmill.serve(handle);
 }
 
 const Request = struct { name: []const u8 };

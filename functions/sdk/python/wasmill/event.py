@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect as _inspect
 import json as _json
+import random as _random
+import sys as _sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -77,8 +80,9 @@ class Retry(Exception):
 def log(level: str, message: str, **fields: Any) -> None:
     """Adds a line to the log; the level is trace, debug, info, warn or error."""
     if logging is not None:
-        texts = [(name, _json.dumps(value)) for name, value in fields.items()]
-        logging.log(logging.Level[level.upper()], message, texts)
+        # Not escaped, as an escaped lone surrogate is one for whoever reads it.
+        texts = [(_valid(name), _valid(_json.dumps(value, ensure_ascii=False))) for name, value in fields.items()]
+        logging.log(logging.Level[level.upper()], _valid(message), texts)
 
 
 def execution() -> Any:
@@ -91,24 +95,64 @@ def handler(handle: Callable[[Event], Any]) -> type:
 
     class Handler:
         def handle(self, raw: Any) -> Any:
+            _begin()
             attributes = {**vars(raw), "extensions": dict(raw.extensions)}
             try:
-                return _output(handle(Event(**attributes)))
+                return _output(_awaited(handle(Event(**attributes))))
             except Reject as error:
-                raise Err(types.Failure_Reject(str(error))) from error
+                raise Err(types.Failure_Reject(_valid(str(error)))) from error
             except Retry as error:
                 delay = None if error.delay is None else int(error.delay * 1000)
-                raise Err(types.Failure_Retry(types.RetryAdvice(str(error), delay))) from error
+                raise Err(types.Failure_Retry(types.RetryAdvice(_valid(str(error)), delay))) from error
             except Exception as error:
-                raise Err(types.Failure_Retry(types.RetryAdvice(traceback.format_exc(), None))) from error
+                # The error itself before the way to it: what is long is cut.
+                what = "".join(traceback.format_exception_only(error)) + traceback.format_exc()
+                raise Err(types.Failure_Retry(types.RetryAdvice(_valid(what), None))) from error
+            finally:
+                _end()
 
     return Handler
+
+
+_is_seeded = False
+
+
+def _begin() -> None:
+    """The generator of `random` is as it was when the component was built, in every instance: seeds it anew."""
+    global _is_seeded
+    if not _is_seeded:
+        _random.seed()
+        _is_seeded = True
+
+
+def _end() -> None:
+    """What was printed belongs to this execution; the instance may serve another one."""
+    _sys.stdout.flush()
+    _sys.stderr.flush()
+
+
+def _awaited(result: Any) -> Any:
+    """What a coroutine returns. There is no event loop: one that waits for something else than coroutines never goes on."""
+    if not _inspect.iscoroutine(result):
+        return result
+    try:
+        awaited = result.send(None)
+    except StopIteration as end:
+        return end.value
+    result.close()
+    raise RuntimeError(f"the handler awaits {awaited!r}, which can never be ready: there is no event loop")
+
+
+def _valid(text: Any) -> str:
+    """A text as the host takes it: a lone surrogate becomes U+FFFD."""
+    return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in str(text))
 
 
 def _bytes(data: Any) -> tuple[bytes, str]:
     if isinstance(data, bytes):
         return data, "application/octet-stream"
-    return _json.dumps(data).encode(), "application/json"
+    # JSON has no NaN and no infinity.
+    return _json.dumps(data, allow_nan=False).encode(), "application/json"
 
 
 def _output(result: Any) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json as _json
+import random as _random
+import sys as _sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,10 +51,31 @@ def handler(answer: Callable[[Request], Any]) -> type:
 
     class IncomingHandler:
         def handle(self, request: Any, response_out: Any) -> None:
-            result = answer(_read(request))
-            _send(result if isinstance(result, Response) else Response(result), response_out)
+            _begin()
+            try:
+                result = answer(_read(request))
+                _send(result if isinstance(result, Response) else Response(result), response_out)
+            finally:
+                _end()
 
     return IncomingHandler
+
+
+_is_seeded = False
+
+
+def _begin() -> None:
+    """The generator of `random` is as it was when the component was built, in every instance: seeds it anew."""
+    global _is_seeded
+    if not _is_seeded:
+        _random.seed()
+        _is_seeded = True
+
+
+def _end() -> None:
+    """What was printed belongs to this request; the instance may answer another one."""
+    _sys.stdout.flush()
+    _sys.stderr.flush()
 
 
 def _read(incoming: Any) -> Request:
@@ -90,4 +113,5 @@ def _bytes(body: Any) -> tuple[bytes, str]:
         return body, "application/octet-stream"
     if isinstance(body, str):
         return body.encode(), "text/plain; charset=utf-8"
-    return _json.dumps(body).encode(), "application/json"
+    # JSON has no NaN and no infinity.
+    return _json.dumps(body, allow_nan=False).encode(), "application/json"

@@ -45,5 +45,7 @@ pub fn call<T: FromData>(
     handler: impl FnOnce(Event<T>) -> Result<Output, Failure>,
 ) -> Result<contract::Output, contract::Failure> {
     let result = Event::from_contract(event).and_then(handler);
+    // What was printed belongs to this execution; the instance may serve another one.
+    let _ = std::io::Write::flush(&mut std::io::stdout());
     result.map(Output::into_contract).map_err(Failure::into_contract)
 }

@@ -1,0 +1,33 @@
+// Values as `console` shows them.
+
+const DEEPEST = 4;
+
+/** A value as text. Never throws. */
+export function shown(value) {
+  try {
+    return inspect(value, 0, []);
+  } catch {
+    return "[a value that cannot be shown]";
+  }
+}
+
+function inspect(value, depth, above) {
+  if (typeof value === "string") return depth === 0 ? value : JSON.stringify(value);
+  if (typeof value === "bigint") return `${value}n`;
+  if (typeof value === "function") return `[function ${value.name}]`;
+  if (typeof value !== "object" || value === null) return Object.is(value, -0) ? "-0" : String(value);
+  if (value instanceof Error) return `${value}\n${value.stack ?? ""}`.trim();
+  if (value instanceof Date || value instanceof RegExp) return String(value);
+  if (above.includes(value)) return "[circular]";
+  if (depth === DEEPEST) return Array.isArray(value) ? "[…]" : "{…}";
+  const inner = (item) => inspect(item, depth + 1, [...above, value]);
+  if (Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView))) {
+    return `[${Array.from(value, inner).join(", ")}]`;
+  }
+  if (value instanceof Set) return `Set {${Array.from(value, inner).join(", ")}}`;
+  if (value instanceof Map)
+    return `Map {${Array.from(value, ([key, item]) => `${inner(key)} => ${inner(item)}`).join(", ")}}`;
+  const name = value.constructor?.name ?? "";
+  const fields = Object.entries(value).map(([key, item]) => `${key}: ${inner(item)}`);
+  return `${name === "Object" ? "" : `${name} `}{${fields.join(", ")}}`;
+}

@@ -1,0 +1,26 @@
+#include <cassert>
+#include <iostream>
+#include <random>
+
+#include "wasmill.hpp"
+
+static int recurse(volatile int depth) { return 1 + recurse(depth + 1) + depth; }
+
+static wasmill::Result probe(const wasmill::Event &event) {
+  static int calls;
+  const auto way = event.data.value_or("");
+  if (way == "random") {
+    std::random_device device;
+    return wasmill::Result::success("\"" + std::to_string(device()) + " " + std::to_string(device()) + "\"");
+  }
+  if (way == "print") std::cout << "call " << ++calls;
+  if (way == "text") {
+    wasmill::log(WASMILL_INFO, "\xff in a log", {{"field", "\"\xff\""}});
+    return wasmill::Result::reject("\xff in a reason");
+  }
+  assert(way != "check");
+  if (way == "recurse") recurse(0);
+  return wasmill::Result::success("null");
+}
+
+WASMILL_HANDLER(probe)
