@@ -130,7 +130,8 @@ pub(super) async fn check(app: &App, routed: &Routed, parts: &Parts, body: &Byte
         ));
     }
     let parsed = |body: &Bytes| {
-        serde_json::from_slice::<Value>(body).map_err(|error| Error::BadDocument(not_json("", "the body", &error)))
+        serde_json::from_slice::<Value>(body)
+            .map_err(|error| Error::BadDocument(not_json("", "the body", body, &error)))
     };
     let mut steps = INLINE_STEPS.min(routed.registry.schema_limits().max_check_steps);
     let is_short = body.len() <= INLINE_BYTES;
