@@ -79,7 +79,8 @@ fn schema_of(path: &str, place: &str, name: &str) -> Option<&'static str> {
     let below = |start: &str| path.starts_with(start);
     Some(match (place, name) {
         ("path", "name") if below("/v1/secrets/") => "SecretName",
-        ("path", "name") | ("query", "function") => "FunctionName",
+        ("path", "name") if below("/v1/functions/") => "FunctionName",
+        ("query", "function") => "FunctionName",
         ("path" | "query", "type") => "EventType",
         ("path", "digest") => "Digest",
         ("path", "bucket") => "BucketName",

@@ -270,6 +270,9 @@ async fn what_is_enforced_is_told() {
     let description = wasmill_gateway::openapi();
     for (path, method, operation) in operations(&description) {
         let place = format!("{method} {path}");
+        if !path.starts_with("/v1/") {
+            continue;
+        }
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
             let schema = &parameter["schema"];
             let is_free = matches!(parameter["name"].as_str(), Some("event_id" | "cursor"));
