@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::support::{Dev, sample, wasmill};
+use super::support::{Dev, eventually, sample, wasmill};
 
 #[tokio::test]
 async fn from_deploy_to_logs() {
@@ -194,4 +194,136 @@ fn the_verb_that_compiles_is_hidden() {
     let said = wasmill().args(["compile-component", "nonsense"]).output().unwrap();
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     assert!(said.contains("Refused") && said.contains("what is to be done"), "{said}");
+}
+
+/// What guests and senders may write and parsers do not keep is shown, and printed for programs as it came.
+#[test]
+fn json_passes_through_as_it_came() {
+    let dev = Dev::with_samples(&["word-count"]);
+    let deep = format!("{}{}", "[".repeat(130), "]".repeat(130));
+    let data = format!(r#"{{"z":1.0,"a":12345678901234567890123,"big":1e400,"lone":"\ud800","deep":{deep}}}"#);
+    let invoked = dev.cli_ok(&["--json", "invoke", "word-count", "--data", &data]);
+    let id = dev.cli_json(&["executions", "list"])["executions"][0]["id"].as_str().unwrap().to_owned();
+    let shown = dev.cli_ok(&["--json", "executions", "show", &id]);
+    for text in [invoked, shown] {
+        let squeezed: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+        assert!(squeezed.contains(&data), "{text}");
+    }
+    let shown = dev.cli_ok(&["executions", "show", &id]);
+    assert!(shown.contains("word-count succeeded"), "{shown}");
+    assert!(dev.cli_ok(&["invoke", "word-count", "--data", &data]).contains("succeeded"));
+}
+
+/// A terminal obeys nothing of what senders and guests wrote, wherever it is shown; programs get it as it is.
+#[test]
+fn text_of_others_is_escaped() {
+    let dev = Dev::with_samples(&["hello"]);
+    let name = "\u{1b}[2J\u{9b}31m\u{202e}\u{7}Ada";
+    let execution = dev.cli_json(&["invoke", "hello", "--data", &json!({"name": name}).to_string()]);
+    let id = execution["id"].as_str().unwrap();
+    let logs = dev.cli_ok(&["logs", id]);
+    assert!(logs.contains(r"name=\u001b[2J\u009b31m\u202e\u0007Ada"), "{logs:?}");
+    assert_eq!(dev.cli_json(&["logs", id])["logs"][0]["fields"]["name"], name);
+    let bucket = ["keyvalue", "set", "default", name, name];
+    dev.cli_ok(&bucket);
+    let failed = dev.cli_fails(1, &["invoke", "hello", "--type", "greeting.requested", "--data", "{\"\u{9b}\": 1}"]);
+    let shown = [
+        dev.cli_ok(&["executions", "show", id]),
+        dev.cli_ok(&["executions", "list"]),
+        dev.cli_ok(&["keyvalue", "list", "default"]),
+        failed,
+    ];
+    for text in [&logs].into_iter().chain(&shown) {
+        let obeyed = text.chars().find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
+        assert_eq!(obeyed, None, "{text:?}");
+    }
+}
+
+/// Runs the binary with standard output that takes nothing.
+fn into_full(arguments: &[&str]) -> std::process::Output {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    wasmill().args(arguments).stdout(full).output().unwrap()
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    for arguments in
+        [&["new", "--list"][..], &["--json", "new", "--list"], &["--help"], &["--version"], &["new", "--help"]]
+    {
+        let output = into_full(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("standard output cannot be written"), "{arguments:?}: {said}");
+        // Somebody who has read enough is no failure.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = wasmill().args(arguments).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()), "{arguments:?}");
+    }
+    let dev = Dev::with_samples(&["hello"]);
+    assert_eq!(into_full(&["--url", &dev.url, "functions", "list"]).status.code(), Some(1));
+    // What was to be done is done all the same, and a worse failure counts.
+    assert_eq!(into_full(&["--url", &dev.url, "functions", "delete", "hello"]).status.code(), Some(1));
+    dev.cli_fails(3, &["functions", "show", "hello"]);
+    assert_eq!(into_full(&["--url", &dev.url, "functions", "show", "hello"]).status.code(), Some(3));
+}
+
+#[tokio::test]
+async fn dev_goes_on_without_its_output() {
+    let data = tempfile::tempdir().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = wasmill();
+    command.args(["dev", "--listen", &address, "--data"]).arg(data.path()).arg(sample("hello")).stdout(full);
+    let mut dev = KilledAtTheEnd(command.stderr(std::process::Stdio::null()).spawn().unwrap());
+    let url = format!("http://{address}");
+    eventually("the function is live", async || {
+        assert_eq!(dev.0.try_wait().unwrap(), None, "it ended");
+        wasmill().args(["--url", &url, "functions", "show", "hello"]).output().unwrap().status.success().then_some(())
+    })
+    .await;
+}
+
+struct KilledAtTheEnd(std::process::Child);
+
+impl Drop for KilledAtTheEnd {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What no deploy would take is told before anything is compiled.
+#[test]
+fn check_knows_how_large_an_artifact_may_be() {
+    let checked = |arguments: &[&str]| {
+        let output = wasmill().args(["--json", "check"]).arg(sample("hello")).args(arguments).output().unwrap();
+        (output.status.code(), serde_json::from_slice::<Value>(&output.stdout).unwrap())
+    };
+    let (code, report) = checked(&["--max-artifact-bytes", "1KiB"]);
+    assert_eq!((code, &report["machine_code"]), (Some(1), &Value::Null), "{report}");
+    assert!(report["problems"][0].as_str().unwrap().contains("at most 1KiB (gateway.max_artifact_bytes"), "{report}");
+    assert_eq!(checked(&["--max-artifact-bytes", "256MiB"]).0, Some(0));
+    let output = wasmill().args(["check", "x.wasm", "--max-artifact-bytes", "1GiB"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let dev = Dev::start_with(&["--max-artifact-bytes", "1KiB"]);
+    let said = dev.cli_fails(1, &["deploy", sample("hello").to_str().unwrap()]);
+    assert!(said.contains("at most 1KiB here") && said.contains("gateway.max_artifact_bytes"), "{said}");
+}
+
+#[test]
+fn byte_order_marks_are_skipped() {
+    let dev = Dev::with_samples(&["hello"]);
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let file = dir.path().join(name);
+        std::fs::write(&file, format!("\u{feff}{text}")).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    dev.cli_ok(&["schemas", "put", "greeting.requested", &write("schema.json", r#"{"type": "object"}"#)]);
+    let event = json!({"specversion": "1.0", "id": "e-1", "source": "/s", "type": "greeting.requested", "data": {"name": "Ada"}});
+    let execution =
+        dev.cli_json(&["invoke", "hello", "--data", &format!("@{}", write("event.json", &event.to_string()))]);
+    assert_eq!(execution["event"]["id"], "e-1", "{execution}");
 }

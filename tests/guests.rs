@@ -25,9 +25,9 @@ async fn every_language_is_as_its_users_expect() {
     tokio::task::block_in_place(|| {
         workshop.with_each(|cell| {
             if sources(cell).is_some() {
-                build(&workshop, cell)
+                build(&workshop, cell);
             }
-        })
+        });
     });
     for cell in workshop.cells().iter().filter(|cell| sources(cell).is_some()) {
         for folder in [cell.folder.clone(), fresh(cell)] {

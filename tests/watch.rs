@@ -71,3 +71,66 @@ fn sources_are_built() {
     manifest(&format!("cp '{}' made.wasm; date +%s%N > stamp", audit.display()));
     dev.await_line(|line| line.contains("✓ copied version 2 is live"));
 }
+
+fn write_manifest(folder: &std::path::Path, name: &str) {
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::copy(sample("hello").join("hello.wasm"), folder.join("hello.wasm")).unwrap();
+    std::fs::write(folder.join("wasmill.toml"), format!("name = '{name}'\ncomponent = 'hello.wasm'")).unwrap();
+}
+
+/// A function that has another name now is told of; a name that becomes free goes to who waits for it.
+#[test]
+fn names_that_are_gone_are_told_and_taken_by_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let [a, b] = ["a", "b"].map(|name| dir.path().join(name));
+    write_manifest(&a, "one");
+    let mut dev = Dev::start_with(&[dir.path().to_str().unwrap()]);
+    dev.await_line(|line| line.contains("✓ one version 1 is live"));
+    write_manifest(&b, "one");
+    dev.await_line(|line| line.starts_with('✗') && line.contains("the name 'one' is taken by"));
+    write_manifest(&a, "two");
+    dev.await_line(|line| line.contains("✓ two version 1 is live"));
+    dev.await_line(|line| line.contains("✓ one version 1 is unchanged"));
+    write_manifest(&a, "three");
+    dev.await_line(|line| line.contains("is three now; two still runs: `wasmill functions delete two` ends it"));
+    std::fs::remove_dir_all(&b).unwrap();
+    dev.await_line(|line| line.contains("is gone; one still runs"));
+    for name in ["one", "two", "three"] {
+        dev.cli_ok(&["functions", "show", name]);
+    }
+}
+
+#[test]
+fn what_is_gone_is_deleted_where_that_is_wanted() {
+    let dir = tempfile::tempdir().unwrap();
+    let [a, b] = ["a", "b"].map(|name| dir.path().join(name));
+    write_manifest(&a, "one");
+    let mut dev = Dev::start_with(&["--prune", dir.path().to_str().unwrap()]);
+    dev.await_line(|line| line.contains("✓ one version 1 is live"));
+    // Moved: the name is still there.
+    std::fs::rename(&a, &b).unwrap();
+    dev.await_line(|line| line.contains("✓ one version 1 is unchanged"));
+    write_manifest(&b, "two");
+    dev.await_line(|line| line.contains("is two now; one is deleted"));
+    dev.cli_fails(3, &["functions", "show", "one"]);
+    std::fs::remove_dir_all(&b).unwrap();
+    dev.await_line(|line| line.contains("is gone; two is deleted"));
+    dev.cli_fails(3, &["functions", "show", "two"]);
+}
+
+/// Keys are for everybody else: the process deploys to itself whether one was given or not.
+#[test]
+fn it_deploys_to_itself_when_keys_exist() {
+    let dir = tempfile::tempdir().unwrap();
+    write_manifest(&dir.path().join("a"), "one");
+    let mut dev = Dev::start_with(&[dir.path().to_str().unwrap()]);
+    dev.await_line(|line| line.contains("✓ one version 1 is live"));
+    dev.cli_ok(&["keys", "create", "mine", "--role", "operator"]);
+    dev.cli_fails(6, &["functions", "list"]);
+    write_manifest(&dir.path().join("b"), "two");
+    dev.await_line(|line| line.contains("✓ two version 1 is live"));
+    dev.kill_9();
+    write_manifest(&dir.path().join("c"), "three");
+    dev.restart();
+    dev.await_line(|line| line.contains("✓ three version 1 is live"));
+}

@@ -45,7 +45,7 @@ impl Bench {
 
     /// Publishes `count` messages from 64 tasks, each of which has one on its way.
     async fn publish_from_tasks(&self, count: u64) {
-        let body = Bytes::from(vec![b'x'; 1024]).unwrap();
+        let body = Bytes::from(vec![b'x'; 1024]);
         let tasks: Vec<_> = (0..TASKS)
             .map(|task| {
                 let (broker, queue, body) = (Arc::clone(&self.broker), self.queue.clone(), body.clone());
@@ -93,7 +93,7 @@ fn messages(criterion: &mut Criterion) {
     group.bench_function("publish and confirm, one at a time", |bencher| {
         bencher.to_async(&runtime).iter_custom(async |count| {
             bench.reset().await;
-            let body = Bytes::from(vec![b'x'; 1024]).unwrap();
+            let body = Bytes::from(vec![b'x'; 1024]);
             let start = Instant::now();
             for _ in 0..count {
                 bench.broker.publish(&bench.queue, Message::new(body.clone())).await.unwrap();

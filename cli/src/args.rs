@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use ipnet::IpNet;
 use wasmill_domain::manifest::Kind;
-use wasmill_domain::units::Span;
+use wasmill_domain::units::{ByteSize, Span};
 use wasmill_domain::{FunctionName, HostnamePattern, TenantName};
 
+use crate::config::{MAX_ARTIFACT_BYTES, artifact_bytes};
 use crate::templates::Language;
 pub(crate) use verbs::*;
 
@@ -190,6 +191,27 @@ pub(crate) struct Dev {
 
     #[command(flatten)]
     pub(crate) wasi: Wasi,
+
+    #[command(flatten)]
+    pub(crate) artifacts: Artifacts,
+
+    /// Delete functions that this process deployed from the folder, once no manifest in it has their names any more
+    #[arg(long, requires = "dir")]
+    pub(crate) prune: bool,
+}
+
+/// How large artifacts may be.
+#[derive(clap::Args, Clone, Copy)]
+pub(crate) struct Artifacts {
+    /// The largest .wasm that may be deployed: the gateway's gateway.max_artifact_bytes
+    #[arg(
+        long,
+        env = "WASMILL_GATEWAY_MAX_ARTIFACT_BYTES",
+        value_parser = artifact_bytes,
+        default_value_t = MAX_ARTIFACT_BYTES,
+        value_name = "SIZE"
+    )]
+    pub(crate) max_artifact_bytes: ByteSize,
 }
 
 /// Which WASI functions may be made for.
@@ -324,6 +346,9 @@ pub(crate) struct Check {
 
     #[command(flatten)]
     pub(crate) wasi: Wasi,
+
+    #[command(flatten)]
+    pub(crate) artifacts: Artifacts,
 }
 
 #[derive(clap::Args)]

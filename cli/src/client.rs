@@ -2,15 +2,17 @@
 
 mod tls;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::args::Remote;
 use crate::exit::{Failure, Result};
+use crate::json::{Document, Json};
 
 /// What may stand in a path segment as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_').remove(b'~').remove(b':');
@@ -21,6 +23,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How long to wait before a request is sent again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// A gateway and who we are to it.
 pub(crate) struct Client {
     http: reqwest::Client,
@@ -28,6 +33,7 @@ pub(crate) struct Client {
 }
 
 /// What is sent.
+#[derive(Clone)]
 pub(crate) struct Request<'a> {
     method: Method,
     path: String,
@@ -36,12 +42,19 @@ pub(crate) struct Request<'a> {
     timeout: Duration,
 }
 
+/// Why there is no answer.
+struct Silence {
+    failure: Failure,
+    /// Whether the request had been sent, so that what it asked for may go on.
+    after_sending: bool,
+}
+
 /// What came back, short of an error.
 pub(crate) struct Answer {
     /// The status: 2xx.
     pub(crate) status: StatusCode,
     /// The document; null where there is none.
-    pub(crate) body: Value,
+    pub(crate) body: Document,
 }
 
 impl<'a> Request<'a> {
@@ -102,12 +115,28 @@ impl Client {
 
     /// Sends a request whose answer is a document, or nothing.
     pub(crate) async fn send(&self, request: Request<'_>) -> Result<Answer> {
-        let (status, body) = self.fetch(request).await?;
-        Ok(Answer { status, body: serde_json::from_slice(&body).unwrap_or_default() })
+        answer(self.fetch(request).await?)
+    }
+
+    /// Sends a request that may be sent again while what it asks for goes on, until it is answered: for as long as its time-out
+    /// altogether, whatever ends connections meanwhile.
+    pub(crate) async fn send_until_answered(&self, request: Request<'_>) -> Result<Answer> {
+        let deadline = Instant::now() + request.timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.try_fetch(Request { timeout: left, ..request.clone() }).await {
+                Err(silence) if silence.after_sending && left > AGAIN_AFTER => tokio::time::sleep(AGAIN_AFTER).await,
+                fetched => return answer(fetched.map_err(|silence| silence.failure)?),
+            }
+        }
     }
 
     /// Sends a request, and gives the answer's bytes.
     pub(crate) async fn fetch(&self, request: Request<'_>) -> Result<(StatusCode, Bytes)> {
+        self.try_fetch(request).await.map_err(|silence| silence.failure)
+    }
+
+    async fn try_fetch(&self, request: Request<'_>) -> Result<(StatusCode, Bytes), Silence> {
         let url = format!("{}{}", self.remote.url.trim_end_matches('/'), request.path);
         let mut http = self.http.request(request.method, &url).query(&request.query).timeout(request.timeout);
         if let Some(key) = &self.remote.key {
@@ -117,27 +146,33 @@ impl Client {
             http = http.header("wasmill-tenant", tenant.as_str());
         }
         if let Some((content_type, body)) = request.body {
-            http = http.header(reqwest::header::CONTENT_TYPE, content_type).body(body);
+            http = http.header(CONTENT_TYPE, content_type).body(body);
         }
-        let response = http.send().await.map_err(|e| self.unreachable(&e))?;
+        let silent =
+            |error: reqwest::Error| Silence { after_sending: !error.is_connect(), failure: self.unreachable(&error) };
+        let response = http.send().await.map_err(silent)?;
         let status = response.status();
-        let body = response.bytes().await.map_err(|e| self.unreachable(&e))?;
+        // What a proxy says in the server's place while that still works.
+        let after_sending = matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT)
+            && response.headers().get(CONTENT_TYPE).is_none_or(|media_type| media_type != "application/problem+json");
+        let body = response.bytes().await.map_err(silent)?;
         if status.is_success() {
             return Ok((status, body));
         }
-        let document: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let text = problem_text(status, &document);
-        Err(match status {
+        let document = Document::read(&body).unwrap_or_default();
+        let text = problem_text(status, document.json());
+        let failure = match status {
             StatusCode::NOT_FOUND => Failure::NotFound(text),
             StatusCode::UNAUTHORIZED => Failure::Denied(format!("{text}; give an API key by --key or WASMILL_KEY")),
             StatusCode::FORBIDDEN => Failure::Denied(text),
             StatusCode::SERVICE_UNAVAILABLE => Failure::Unreachable(text),
             _ => Failure::Failed(anyhow::Error::msg(text)),
-        })
+        };
+        Err(Silence { failure, after_sending })
     }
 
     /// The document that a GET answers.
-    pub(crate) async fn get(&self, segments: &[&str]) -> Result<Value> {
+    pub(crate) async fn get(&self, segments: &[&str]) -> Result<Document> {
         Ok(self.send(Request::get(segments)).await?.body)
     }
 
@@ -159,6 +194,14 @@ impl Client {
     }
 }
 
+fn answer((status, body): (StatusCode, Bytes)) -> Result<Answer> {
+    if body.is_empty() {
+        return Ok(Answer { status, body: Document::default() });
+    }
+    let body = Document::read(&body).map_err(|e| anyhow::anyhow!("the answer is not JSON: {e}"))?;
+    Ok(Answer { status, body })
+}
+
 /// Whether an error is TLS's. It comes wrapped in errors of I/O, which do not name what they wrap as their source.
 fn is_of_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
@@ -168,15 +211,15 @@ fn is_of_tls(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 /// What a problem document (RFC 9457) says, on as many lines as it has errors.
-fn problem_text(status: StatusCode, problem: &Value) -> String {
-    let title = problem["title"].as_str().unwrap_or(status.canonical_reason().unwrap_or("error"));
-    let mut text = match problem["detail"].as_str() {
+fn problem_text(status: StatusCode, problem: Json<'_>) -> String {
+    let title = problem.get("title").string();
+    let title = title.as_deref().unwrap_or(status.canonical_reason().unwrap_or("error"));
+    let mut text = match problem.get("detail").string() {
         Some(detail) => format!("{title}: {detail}"),
         None => format!("{title} ({})", status.as_u16()),
     };
-    for error in problem["errors"].as_array().into_iter().flatten() {
-        let pointer = error["pointer"].as_str().unwrap_or_default();
-        let detail = error["detail"].as_str().unwrap_or_default();
+    for error in problem.get("errors").items() {
+        let [pointer, detail] = ["pointer", "detail"].map(|name| error.get(name).string().unwrap_or_default());
         text.push_str(&format!("\n  at '{pointer}': {detail}"));
     }
     text
@@ -191,14 +234,42 @@ mod tests {
     fn problems_are_readable() {
         let problem = json!({"title": "Schema violation", "detail": "not valid", "errors": [{"pointer": "/a", "detail": "too small"}]});
         assert_eq!(
-            problem_text(StatusCode::BAD_REQUEST, &problem),
+            problem_text(StatusCode::BAD_REQUEST, Json::read(problem.to_string().as_bytes()).unwrap()),
             "Schema violation: not valid\n  at '/a': too small"
         );
-        assert_eq!(problem_text(StatusCode::BAD_GATEWAY, &Value::Null), "Bad Gateway (502)");
+        assert_eq!(problem_text(StatusCode::BAD_GATEWAY, Document::default().json()), "Bad Gateway (502)");
     }
 
     #[test]
     fn segments_are_encoded() {
         assert_eq!(Request::get(&["v1", "schemas", "a/b c"]).path, "/v1/schemas/a%2Fb%20c");
+    }
+
+    /// A proxy that does not wait, and a connection that ends, do not end what the server goes on with.
+    #[tokio::test]
+    async fn a_request_is_sent_until_it_is_answered() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            let mut seen = Vec::new();
+            for answer in [
+                "HTTP/1.1 504 Gateway Timeout\r\ncontent-length: 0\r\n\r\n",
+                "",
+                "HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{\"version\": 7}",
+            ] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut bytes = vec![0; 4096];
+                let read = tokio::io::AsyncReadExt::read(&mut stream, &mut bytes).await.unwrap();
+                seen.push(String::from_utf8_lossy(&bytes[..read]).into_owned());
+                tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes()).await.unwrap();
+            }
+            seen
+        });
+        let client = Client::new(Remote { url, ca_file: None, key: None, tenant: None, json: false }).unwrap();
+        let request = Request::new(Method::PUT, &["v1", "functions", "x"]).json(&json!({}));
+        let answer = client.send_until_answered(request).await.unwrap();
+        assert_eq!(answer.body.get("version").as_u64(), Some(7));
+        let seen = serving.await.unwrap();
+        assert!(seen.iter().all(|request| request.starts_with("PUT /v1/functions/x")), "{seen:?}");
     }
 }

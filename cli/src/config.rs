@@ -1,5 +1,6 @@
 //! The configuration of the roles that share RabbitMQ and PostgreSQL: <../../docs/configuration.md> tells operators of it.
 
+mod artifacts;
 mod load;
 mod quotas;
 mod schemas;
@@ -16,6 +17,7 @@ use wasmill_domain::{HostLabel, HostnamePattern, HostnameRules, TenantName};
 use wasmill_host::CompileSettings;
 use wasmill_store::{BucketQuota, MAX_BATCH_BYTES};
 
+pub(crate) use artifacts::{MAX_ARTIFACT_BYTES, artifact_bytes};
 pub(crate) use load::load;
 pub(crate) use quotas::Quotas;
 pub(crate) use schemas::Schemas;
@@ -95,6 +97,8 @@ pub(crate) struct Gateway {
     pub(crate) max_event_bytes: ByteSize,
     /// The longest body with a batch of events: 1 KiB to 1 GiB.
     pub(crate) max_batch_bytes: ByteSize,
+    /// The largest artifact: 1 KiB to 256 MiB.
+    pub(crate) max_artifact_bytes: ByteSize,
     /// Ingest requests at work at the same time: 1 to 1,000,000.
     pub(crate) max_in_flight: usize,
     /// Artifacts that are checked at the same time, of which one tenant may have half: 1 to 1,024.
@@ -270,6 +274,7 @@ impl Default for Gateway {
             max_event_bytes: ByteSize(1 << 20),
             max_batch_bytes: ByteSize(8 << 20),
             max_in_flight: 4_096,
+            max_artifact_bytes: MAX_ARTIFACT_BYTES,
             max_checks: 4,
             check_threads: None,
             max_queued_checks: 256,
@@ -359,6 +364,8 @@ impl Config {
         let batch = 1 << 10..=1 << 30;
         within("gateway.max_batch_bytes", batch.contains(&gateway.max_batch_bytes.0), "1KiB to 1GiB")?;
         within("gateway.max_in_flight", (1..=1_000_000).contains(&gateway.max_in_flight), "1 to 1,000,000")?;
+        let artifact = artifacts::is_within_bounds(gateway.max_artifact_bytes);
+        within("gateway.max_artifact_bytes", artifact, artifacts::BOUNDS)?;
         within("gateway.max_checks", (1..=1_024).contains(&gateway.max_checks), "1 to 1,024")?;
         let threads = gateway.check_threads.is_none_or(|n| (1..=1_024).contains(&n));
         within("gateway.check_threads", threads, "1 to 1,024")?;

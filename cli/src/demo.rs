@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use reqwest::Method;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use wasmill_domain::{ExecutionId, State};
@@ -12,8 +13,10 @@ use wasmill_domain::{ExecutionId, State};
 use crate::args::{Demo, Remote};
 use crate::client::{Client, Request};
 use crate::commands::{deploy, executions, logs};
+use crate::config::MAX_ARTIFACT_BYTES;
 use crate::exit::{Failure, Result};
-use crate::output::{self, Progress, line};
+use crate::json::{Document, without_mark};
+use crate::output::{self, Progress, cell, line};
 use crate::project::{self, Project};
 use crate::wiring::embedded::{Options, System};
 
@@ -47,6 +50,7 @@ pub(crate) async fn run(args: Demo, json: bool) -> Result {
         allowed_networks: Vec::new(),
         tls: None,
         wasi_0_3: false,
+        max_artifact_bytes: MAX_ARTIFACT_BYTES,
     };
     let system = System::open(&options).await?;
     let url = system.url()?;
@@ -108,13 +112,15 @@ fn event_files(manifest: &Path) -> Result<Vec<PathBuf>> {
 
 /// Posts one event file. A file called `invalid…` must be refused, every other one accepted.
 async fn post(client: &Client, file: PathBuf) -> Result<Posted> {
-    let event = std::fs::read(&file).with_context(|| format!("'{}'", file.display()))?;
+    let named = || format!("'{}'", file.display());
+    let event = std::fs::read(&file).with_context(named)?;
+    let event = without_mark(&event).with_context(named)?.to_vec();
     let request = Request::new(Method::POST, &["v1", "events"]).body("application/cloudevents+json", event);
     let must_be_refused = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("invalid"));
     let answer = match client.send(request).await {
         Ok(answer) if !must_be_refused => {
-            let ids = answer.body["executions"].as_array().into_iter().flatten();
-            let parsed: Option<Vec<ExecutionId>> = ids.map(|e| e["id"].as_str()?.parse().ok()).collect();
+            let ids = answer.body.get("executions").items().into_iter();
+            let parsed: Option<Vec<ExecutionId>> = ids.map(|e| e.get("id").string()?.parse().ok()).collect();
             Ok(parsed.ok_or_else(|| anyhow!("the answer to '{}' has no execution ids", file.display()))?)
         }
         Ok(_) => return Err(anyhow!("'{}' was accepted, though it is invalid", file.display()).into()),
@@ -125,7 +131,7 @@ async fn post(client: &Client, file: PathBuf) -> Result<Posted> {
 }
 
 /// Waits until the executions have ended, and those that their emitted events led to.
-async fn wait_for_all(client: &Client, mut waiting: Vec<ExecutionId>) -> Result<Vec<Value>> {
+async fn wait_for_all(client: &Client, mut waiting: Vec<ExecutionId>) -> Result<Vec<Document>> {
     let _progress = Progress::start("running");
     let started = Instant::now();
     let mut ended = Vec::new();
@@ -133,46 +139,61 @@ async fn wait_for_all(client: &Client, mut waiting: Vec<ExecutionId>) -> Result<
         let document = loop {
             let document = match executions::document(client, id).await {
                 // The row is written behind the 202.
-                Err(Failure::NotFound(_)) => Value::Null,
+                Err(Failure::NotFound(_)) => Document::default(),
                 other => other?,
             };
-            if document["state"].as_str().and_then(|s| s.parse::<State>().ok()).is_some_and(State::is_terminal) {
+            let state = document.get("state").string();
+            if state.and_then(|s| s.parse::<State>().ok()).is_some_and(State::is_terminal) {
                 break document;
             }
             if started.elapsed() > PATIENCE {
-                return Err(
-                    anyhow!("execution {id} has not ended within {PATIENCE:?}: it is {}", document["state"]).into()
-                );
+                return Err(anyhow!(
+                    "execution {id} has not ended within {PATIENCE:?}: it is {}",
+                    cell(document.get("state"))
+                )
+                .into());
             }
             tokio::time::sleep(INTERVAL).await;
         };
-        let children = document["children"].as_array().into_iter().flatten();
-        waiting.extend(children.filter_map(|child| child.as_str()?.parse::<ExecutionId>().ok()));
+        let children = document.get("children").items().into_iter();
+        waiting.extend(children.filter_map(|child| child.string()?.parse::<ExecutionId>().ok()));
         ended.push(document);
     }
-    ended.sort_by_key(|document| document["id"].as_str().unwrap_or_default().to_owned());
+    ended.sort_by_key(|document| document.get("id").string());
     Ok(ended)
 }
 
-async fn report(client: &Client, documents: &[Value], posted: &[Posted]) -> Result {
-    let mut with_logs = Vec::new();
-    for document in documents {
-        let id = document["id"].as_str().unwrap_or_default().parse().map_err(anyhow::Error::msg)?;
-        with_logs.push((document, logs::fetch(client, id).await?));
+/// An execution and its log, as the API has them.
+#[derive(Serialize)]
+struct Shown<'a> {
+    execution: &'a Document,
+    logs: Vec<Document>,
+}
+
+/// What the demo has to show, for programs.
+#[derive(Serialize)]
+struct All<'a> {
+    executions: Vec<Shown<'a>>,
+    refused: Vec<Value>,
+}
+
+async fn report(client: &Client, documents: &[Document], posted: &[Posted]) -> Result {
+    let mut executions = Vec::new();
+    for execution in documents {
+        let id = execution.get("id").string().unwrap_or_default().parse().map_err(anyhow::Error::msg)?;
+        executions.push(Shown { execution, logs: logs::fetch(client, id).await? });
     }
     if client.prints_json() {
-        let executions: Vec<Value> =
-            with_logs.iter().map(|(document, logs)| json!({"execution": document, "logs": logs})).collect();
         let refused = posted.iter().filter_map(|p| Some(json!({"file": p.file, "problem": p.answer.as_ref().err()?})));
-        output::json(&json!({"executions": executions, "refused": refused.collect::<Vec<_>>()}));
+        output::json(&All { executions, refused: refused.collect() });
         return Ok(());
     }
-    for (document, logs) in &with_logs {
+    for Shown { execution, logs } in &executions {
         line("");
-        executions::print(document);
-        logs.iter().for_each(|entry| line(format!("  log        {}", logs::text(entry))));
+        executions::print(execution.json());
+        logs.iter().map(Document::json).for_each(|entry| line(format!("  log        {}", logs::text(entry))));
     }
-    let succeeded = documents.iter().filter(|document| document["state"] == "succeeded").count();
+    let succeeded = documents.iter().filter(|document| cell(document.get("state")) == "succeeded").count();
     let refused = posted.iter().filter(|p| p.answer.is_err()).count();
     line(format!(
         "\n{} executions: {succeeded} succeeded, {} did not; {refused} invalid event(s) refused.",

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::{Dev, Remote};
 use crate::client::Client;
 use crate::exit::Result;
-use crate::output::line;
+use crate::output::note;
 use crate::wiring::embedded::{Options, System};
 use crate::wiring::shutdown_on_signal;
 
@@ -26,26 +26,29 @@ pub(crate) async fn run(args: Dev, remote: Remote) -> Result {
         hostnames: args.hostname,
         tls: args.tls_certificate.clone().zip(args.tls_key),
         wasi_0_3: args.wasi.wasi_0_3,
+        max_artifact_bytes: args.artifacts.max_artifact_bytes,
     };
     let system = System::open(&options).await?;
     let url = system.url()?;
     let first_key = system.first_key().await?;
-    line(format!("wasmill {} is at {url}", env!("CARGO_PKG_VERSION")));
-    line(format!("  events    POST {url}/v1/events/TYPE"));
-    line(format!("  API       {url}/openapi.json"));
-    line(format!("  data      {} (SQLite, embedded queue)", args.data.display()));
+    note(format!("wasmill {} is at {url}", env!("CARGO_PKG_VERSION")));
+    note(format!("  events    POST {url}/v1/events/TYPE"));
+    note(format!("  API       {url}/openapi.json"));
+    note(format!("  data      {} (SQLite, embedded queue)", args.data.display()));
     if let Some(key) = &first_key {
-        line(format!("  API key   {}  (an operator's; not shown again)", key.reveal()));
+        note(format!("  API key   {}  (an operator's; not shown again)", key.reveal()));
     }
-    let key = first_key.map(|key| key.reveal().to_owned()).or(remote.key.clone());
+    // A key that was given says only whose functions they are: it may be another server's.
+    let tenant = remote.tenant.clone().or_else(|| system.tenant_of(remote.key.as_deref()?));
     let watcher = args.dir.map(|dir| {
-        line(format!("  watching  {}", dir.display()));
+        note(format!("  watching  {}", dir.display()));
         // A certificate of one's own vouches for itself.
         let ca_file = remote.ca_file.clone().or(args.tls_certificate);
-        let remote = Remote { url, key, ca_file, ..remote };
-        Client::new(remote).map(|client| watch::Watcher::new(dir, client, system.engine()))
+        let remote = Remote { url, key: Some(system.own_key()), ca_file, tenant, ..remote };
+        let options = watch::Options { dir, prune: args.prune, max_artifact_bytes: args.artifacts.max_artifact_bytes };
+        Client::new(remote).map(|client| watch::Watcher::new(options, client, system.engine()))
     });
-    line("stop with Ctrl-C; a second Ctrl-C stops at once");
+    note("stop with Ctrl-C; a second Ctrl-C stops at once");
     let watching = watcher.transpose()?.map(|watcher| tokio::spawn(watcher.run(shutdown.clone())));
     let served = system.run(shutdown.clone()).await;
     stop_watching(watching, &shutdown).await;

@@ -9,6 +9,7 @@ mod demo;
 mod dev;
 mod exit;
 mod frozen;
+mod json;
 mod output;
 mod project;
 mod report;
@@ -28,7 +29,10 @@ use wiring::Run;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return exit::explained(&error),
+    };
     let is_service = matches!(args.command, Command::Gateway(_) | Command::Host(_) | Command::Scheduler(_));
     // What lapin calls an error is told as a warning by whoever connects again.
     let filter = if is_service { "info,lapin=off,sqlx=warn" } else { "warn" };
@@ -36,7 +40,8 @@ fn main() -> ExitCode {
     let run = Run { filter, format: args.log_format };
     let remote = args.remote;
     let result = match args.command {
-        Command::Dev(dev) => run.with(dev::run(dev, remote)),
+        // Whoever serves does so whether somebody reads it or not.
+        Command::Dev(dev) => return exit::report(run.with(dev::run(dev, remote))),
         Command::Demo(demo) => run.with(demo::run(demo, remote.json)),
         Command::Gateway(role) => run.with(roles::gateway(role)),
         Command::Host(role) => run.with(roles::host(role)),
@@ -60,5 +65,5 @@ fn main() -> ExitCode {
         Command::Keys(verb) => run.with(commands::keys::run(verb, remote)),
         Command::Compile { job } => return wasmill_host::compile(&job),
     };
-    exit::report(result)
+    exit::report(result.and_then(|()| output::printed()))
 }

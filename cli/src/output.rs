@@ -1,40 +1,131 @@
 //! What the client verbs print: tables and values for people, JSON for programs.
+//!
+//! All text that people read passes through here, and with it what guests and senders wrote: whatever a terminal would obey, or
+//! would show in another order than it was written, is escaped. JSON for programs is printed as it is.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::{Once, OnceLock};
 use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::Value;
+use serde::Serialize;
 
-/// Prints a line on standard output. A reader that went away (`| head`) is no error.
+use crate::exit::{Failure, Result};
+use crate::json::{Json, pretty};
+
+/// Why standard output took no more.
+static BROKEN: OnceLock<io::Error> = OnceLock::new();
+
+/// Prints a line on standard output.
 pub(crate) fn line(text: impl AsRef<str>) {
-    let mut out = std::io::stdout().lock();
-    if writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
+    print(&with_end(&escaped(text.as_ref())));
+}
+
+/// Prints a line on standard output if it can be: for what does its work whether somebody reads it or not.
+pub(crate) fn note(text: impl AsRef<str>) {
+    static TOLD: Once = Once::new();
+    match write(&with_end(&escaped(text.as_ref()))) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            TOLD.call_once(|| aside(&format!("standard output cannot be written ({error}); the work goes on")));
+        }
+        _ => {}
     }
 }
 
-/// Prints bytes as they are, and nothing after them.
+/// Prints bytes as they are, and nothing after them. A terminal gets text.
 pub(crate) fn raw(bytes: &[u8]) {
-    let mut out = std::io::stdout().lock();
-    if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
+    if io::stdout().is_terminal() {
+        print(escaped(&String::from_utf8_lossy(bytes)).as_bytes());
+    } else {
+        print(bytes);
     }
 }
 
 /// Prints a line on standard error: what a program that reads the results need not see.
 pub(crate) fn aside(text: &str) {
     // Nobody may be reading; then nobody misses it.
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", escaped(text));
 }
 
-/// Prints a JSON document.
-pub(crate) fn json(document: &Value) {
-    line(serde_json::to_string_pretty(document).unwrap_or_default());
+/// Prints a JSON document, laid out and else as it is.
+pub(crate) fn json(document: &impl Serialize) {
+    // Every key is a string.
+    let text = serde_json::to_string(document).unwrap_or_default();
+    print(&with_end(&pretty(&text)));
+}
+
+/// Prints a JSON document for people.
+pub(crate) fn json_for_people(document: Json<'_>) {
+    line(pretty(&document.text()));
+}
+
+/// Says whether all that was to be printed was printed, as far as somebody wanted to read it.
+///
+/// # Errors
+/// Where standard output could not be written.
+pub(crate) fn printed() -> Result {
+    match BROKEN.get() {
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(anyhow!("standard output cannot be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes on standard output, until that fails once: what is left to do is done without it, and [`printed`] tells.
+fn print(bytes: &[u8]) {
+    if BROKEN.get().is_none()
+        && let Err(error) = write(bytes)
+    {
+        let _ = BROKEN.set(error);
+    }
+}
+
+fn write(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+fn with_end(text: &str) -> Vec<u8> {
+    [text.as_bytes(), b"\n"].concat()
+}
+
+/// A text of which a terminal obeys nothing but the ends of its lines and tabs: control characters (those of C1 too), and what
+/// changes the direction of text or ends a line without looking like it, are written as JSON escapes them. So escaped JSON
+/// has the same value.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => out.push(c),
+            '\r' => out.push_str("\\r"),
+            _ if c.is_control() || is_format(c) => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+/// Whether a character changes how others are shown: the bidirectional controls, and the separators of lines and paragraphs.
+fn is_format(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A text that stays within its line.
+pub(crate) fn inline(text: &str) -> String {
+    escaped(text).replace('\n', "\\n").replace('\t', "\\t")
+}
+
+/// A text whose lines after the first stand under it, so that none looks like another line of what is printed.
+pub(crate) fn indented(text: &str, by: usize) -> String {
+    text.trim_end().replace('\n', &format!("\n{:by$}", ""))
 }
 
 /// Prints rows under a heading, each column as wide as its widest cell.
 pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| inline(cell)).collect()).collect();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.max().unwrap_or(0).max(heading[column].chars().count())
@@ -45,17 +136,17 @@ pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) {
         line(padded.join("  ").trim_end());
     };
     print(&mut heading.iter().copied());
-    for row in rows {
+    for row in &rows {
         print(&mut row.iter().map(String::as_str));
     }
 }
 
 /// A value as a table's cell: text bare, null as a dash, the rest as JSON.
-pub(crate) fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => "-".into(),
-        Value::String(text) => single_line(text),
-        other => other.to_string(),
+pub(crate) fn cell(value: Json<'_>) -> String {
+    match value.string() {
+        Some(text) => single_line(&text),
+        None if value.is_null() => "-".into(),
+        None => value.text(),
     }
 }
 
@@ -70,13 +161,13 @@ pub(crate) fn single_line(text: &str) -> String {
 }
 
 /// The part of a digest that tells it from others at a glance.
-pub(crate) fn short_digest(value: &Value) -> String {
-    value.as_str().map_or_else(|| "-".into(), |text| text.trim_start_matches("sha256:").chars().take(12).collect())
+pub(crate) fn short_digest(digest: Option<String>) -> String {
+    digest.map_or_else(|| "-".into(), |text| text.trim_start_matches("sha256:").chars().take(12).collect())
 }
 
 /// A number of bytes for people.
-pub(crate) fn bytes(value: &Value) -> String {
-    let Some(bytes) = value.as_u64() else { return "-".into() };
+pub(crate) fn bytes(bytes: impl Into<Option<u64>>) -> String {
+    let Some(bytes) = bytes.into() else { return "-".into() };
     match bytes {
         0..1024 => format!("{bytes} B"),
         1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
@@ -85,16 +176,16 @@ pub(crate) fn bytes(value: &Value) -> String {
 }
 
 /// A number of milliseconds for people.
-pub(crate) fn millis(value: &Value) -> String {
-    value.as_f64().map_or_else(
+pub(crate) fn millis(ms: impl Into<Option<f64>>) -> String {
+    ms.into().map_or_else(
         || "-".into(),
         |ms| if ms < 10_000.0 { format!("{ms:.2} ms") } else { format!("{:.1} s", ms / 1000.0) },
     )
 }
 
 /// A count with separators.
-pub(crate) fn count(value: &Value) -> String {
-    let Some(count) = value.as_u64() else { return "-".into() };
+pub(crate) fn count(count: impl Into<Option<u64>>) -> String {
+    let Some(count) = count.into() else { return "-".into() };
     let digits = count.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -115,10 +206,10 @@ pub(crate) struct Progress(Option<ProgressBar>);
 impl Progress {
     /// Begins to show `message`.
     pub(crate) fn start(message: impl Into<String>) -> Self {
-        if !std::io::stderr().is_terminal() {
+        if !io::stderr().is_terminal() {
             return Self(None);
         }
-        let bar = ProgressBar::new_spinner().with_message(message.into());
+        let bar = ProgressBar::new_spinner().with_message(escaped(&message.into()));
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
             bar.set_style(style);
         }
@@ -135,8 +226,8 @@ pub(crate) async fn awaited<T>(what: &str, work: impl Future<Output = T>) -> T {
         tokio::select! {
             done = &mut work => return done,
             () = tokio::time::sleep(STILL_WAITING) => {
-                if !std::io::stderr().is_terminal() {
-                    aside(&format!("{what}: the server is still checking and compiling it ({} s)", begun.elapsed().as_secs()));
+                if !io::stderr().is_terminal() {
+                    aside(&format!("{what}: it is still being checked and compiled ({} s)", begun.elapsed().as_secs()));
                 }
             }
         }
@@ -154,14 +245,33 @@ impl Drop for Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn units() {
-        assert_eq!(count(&json!(1_234_567)), "1,234,567");
-        assert_eq!(count(&json!(123)), "123");
-        assert_eq!(bytes(&json!(1536)), "1.5 KiB");
-        assert_eq!(millis(&json!(0.1234)), "0.12 ms");
-        assert_eq!(short_digest(&json!("sha256:0123456789abcdef")), "0123456789ab");
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(count(123), "123");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(millis(0.1234), "0.12 ms");
+        assert_eq!((count(None), bytes(None), millis(None)), ("-".into(), "-".into(), "-".into()));
+        assert_eq!(short_digest(Some("sha256:0123456789abcdef".into())), "0123456789ab");
+    }
+
+    #[test]
+    fn terminals_obey_nothing_of_a_text() {
+        assert_eq!(escaped("a\u{1b}[2J\r\u{7}\u{9b}31m\u{7f}"), r"a\u001b[2J\r\u0007\u009b31m\u007f");
+        assert_eq!(escaped("\u{202e}x\u{2066}\u{200f}\u{61c}\u{2028}"), r"\u202ex\u2066\u200f\u061c\u2028");
+        let harmless = "Grüße, שלום 👩‍👩‍👧, \ttab\nline \\ ✓";
+        assert_eq!(escaped(harmless), harmless);
+        assert_eq!(inline("a\nb\tc"), r"a\nb\tc");
+        assert_eq!(indented("a\nb\n", 4), "a\n    b");
+        for c in ('\0'..=char::MAX).filter(|c| c.is_control() && !"\n\t".contains(*c)) {
+            assert!(!escaped(&c.to_string()).contains(c), "{c:?}");
+        }
+    }
+
+    #[test]
+    fn escaped_json_has_the_same_value() {
+        let text = "\"\u{202e}\u{85}\u{7f}\"";
+        assert_eq!(serde_json::from_str::<String>(&escaped(text)).unwrap(), "\u{202e}\u{85}\u{7f}");
     }
 }

@@ -6,6 +6,8 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use wasmill_domain::{Digest, Manifest};
 
+use crate::json::without_mark;
+
 /// The manifest's file name.
 pub(crate) const MANIFEST: &str = "wasmill.toml";
 
@@ -30,10 +32,10 @@ impl Project {
             let Some(serde_json::Value::String(name)) = trigger.schema() else { continue };
             let schema_file = folder.join(name);
             let key = || format!("{}: trigger[{i}].schema", file.display());
-            let text = read_text(&schema_file).with_context(key)?;
-            let schema = wasmill_domain::json::parse(text.as_bytes())
-                .with_context(|| schema_file.display().to_string())
-                .with_context(key)?;
+            let named = || format!("'{}'", schema_file.display());
+            let text = std::fs::read(&schema_file).with_context(named).with_context(key)?;
+            let text = without_mark(&text).with_context(named).with_context(key)?;
+            let schema = wasmill_domain::json::parse(text).with_context(named).with_context(key)?;
             *trigger.schema_mut() = Some(schema);
         }
         let component_file = component_file(&manifest, &file)?;
@@ -140,7 +142,8 @@ mod tests {
     #[test]
     fn schemas_are_inlined() {
         let dir = project("name = 'a'\ncomponent = 'a.wasm'\n[[trigger]]\nevent = 'x'\nschema = 's.json'");
-        std::fs::write(dir.path().join("s.json"), r#"{"type": "object"}"#).unwrap();
+        // As some editors write it.
+        std::fs::write(dir.path().join("s.json"), "\u{feff}{\"type\": \"object\"}").unwrap();
         std::fs::write(dir.path().join("a.wasm"), b"\0asm").unwrap();
         let read = Project::read(dir.path()).unwrap();
         assert_eq!(read.manifest.triggers[0].schema(), Some(&serde_json::json!({"type": "object"})));

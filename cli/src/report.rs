@@ -66,14 +66,10 @@ struct Costs {
 }
 
 impl Report {
-    /// Looks at a function's component: reads it and compiles it.
-    pub(crate) async fn of(engine: &Engine, project: &Project) -> Self {
+    /// Looks at a function's component: reads it and compiles it. One that a deploy would not take, as it is larger than
+    /// `largest` or holds too much, is not compiled for that.
+    pub(crate) async fn of(engine: &Engine, project: &Project, largest: ByteSize) -> Self {
         let Project { manifest, component, digest } = project;
-        let bytes = component.clone();
-        // Validation of a large component takes a while.
-        let inspected = tokio::task::spawn_blocking(move || inspect(&bytes)).await;
-        let inspected =
-            inspected.unwrap_or_else(|e| Err(InspectError::Adapt(format!("the inspection broke down: {e}"))));
         let mut report = Self {
             digest: *digest,
             size: component.len() as u64,
@@ -83,6 +79,19 @@ impl Report {
             remarks: Vec::new(),
             problems: Vec::new(),
         };
+        if report.size > largest.0 {
+            report.problems.push(format!(
+                "it has {} bytes, and an artifact has at most {largest} (gateway.max_artifact_bytes; --max-artifact-bytes \
+                 here)",
+                report.size
+            ));
+            return report;
+        }
+        let bytes = component.clone();
+        // Validation of a large component takes a while.
+        let inspected = tokio::task::spawn_blocking(move || inspect(&bytes)).await;
+        let inspected =
+            inspected.unwrap_or_else(|e| Err(InspectError::Adapt(format!("the inspection broke down: {e}"))));
         match inspected {
             Err(error) => report.problems.push(error.to_string()),
             Ok(inspection) => {
@@ -145,7 +154,8 @@ impl Report {
     /// A few lines for people, without the problems.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        let mut line = |label: &str, text: &dyn Display| lines.push(format!("  {label:<9} {text}"));
+        let mut line =
+            |label: &str, text: &dyn Display| lines.push(format!("  {label:<9} {}", output::inline(&text.to_string())));
         if let Some(is) = &self.is {
             line("kind", &is.kind_line());
             line("exports", &is.exports.join(", "));
@@ -159,9 +169,9 @@ impl Report {
             }
             line("adapter", &is.adapter_line());
         }
-        line("size", &format!("{}, {}", output::bytes(&self.size.into()), self.digest));
+        line("size", &format!("{}, {}", output::bytes(self.size), self.digest));
         if let Some(costs) = self.costs {
-            let [start, code] = [costs.memory_at_start, costs.machine_code].map(|bytes| output::bytes(&bytes.into()));
+            let [start, code] = [costs.memory_at_start, costs.machine_code].map(output::bytes);
             let limit = ByteSize(self.memory_limit);
             line("memory", &format!("{start} of {limit} when it starts; {code} of machine code, shared"));
         }

@@ -76,17 +76,23 @@ fn capabilities(
 
 /// Makes an operator's key, unless somebody made one in the meantime; its text is seen this once.
 async fn make_first_key(store: &dyn Store) -> Result<Option<(ApiKey, Revision)>> {
+    let (key, definition) = operator_key("the first key")?;
+    let changed = store.define(&Change::PutFirstKey(definition)).await.context("the first API key")?;
+    Ok(changed.changed.then_some((key, changed.revision)))
+}
+
+/// A new operator's key, which nobody knows yet.
+fn operator_key(label: &str) -> Result<(ApiKey, KeyDefinition)> {
     let key = ApiKey::generate().context("no random bytes for an API key")?;
     let definition = KeyDefinition {
         id: uuid::Uuid::now_v7(),
         tenant: TenantName::default(),
         role: KeyRole::Operator,
-        label: "the first key".into(),
+        label: label.into(),
         hash: ApiKey::hash_of(key.reveal()),
         created_at: Timestamp::now(),
     };
-    let changed = store.define(&Change::PutFirstKey(definition)).await.context("the first API key")?;
-    Ok(changed.changed.then_some((key, changed.revision)))
+    Ok((key, definition))
 }
 
 /// A token that the first SIGINT or SIGTERM cancels; the second one ends the process.

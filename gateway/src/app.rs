@@ -1,8 +1,9 @@
 //! What the handlers share.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::FramePublisher;
@@ -34,6 +35,8 @@ pub(crate) struct App {
     pub(crate) webhooks: Webhooks,
     pub(crate) rows: RowWriter,
     pub(crate) background: Background,
+    /// The description of the API: while no key is needed, and from then on.
+    pub(crate) descriptions: [OnceLock<Bytes>; 2],
     /// Ends what waits.
     pub(crate) shutdown: CancellationToken,
     ingest: Arc<Semaphore>,
@@ -73,6 +76,7 @@ impl App {
             keyring,
             notes,
             settings,
+            descriptions: Default::default(),
             shutdown,
         })
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use wasmill_component::{Inspection, inspect};
 use wasmill_domain::Digest;
+use wasmill_domain::units::ByteSize;
 
 use crate::app::{App, Shared, to_its_end};
 use crate::auth::Caller;
@@ -40,7 +41,11 @@ pub(crate) async fn upload(
     if !media_type(&parts.headers)?.is_some_and(|media_type| ACCEPTED.contains(&media_type.as_str())) {
         return Err(Error::MediaType("send the .wasm with 'Content-Type: application/wasm'".into(), ACCEPTED));
     }
-    let held = body::read(&app, &parts.headers, body, app.settings.max_artifact_bytes).await?;
+    let most = app.settings.max_artifact_bytes;
+    let held = body::read(&app, &parts.headers, body, most).await.map_err(|error| match error {
+        Error::TooLarge(_) => Error::TooLarge(too_large(most)),
+        error => error,
+    })?;
     let place = app.admit_artifact(&caller.tenant).await?;
     let (new, inspection) = to_its_end(async move {
         let _place = place;
@@ -51,6 +56,10 @@ pub(crate) async fn upload(
     .await?;
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(inspection.into())))
+}
+
+fn too_large(most: usize) -> String {
+    format!("an artifact has at most {} here, which is the setting gateway.max_artifact_bytes", ByteSize(most as u64))
 }
 
 /// Show an artifact

@@ -93,14 +93,30 @@ pub(crate) async fn document<T: DeserializeOwned>(
         return Err(Error::MediaType("a JSON document is expected here".into(), JSON_ONLY));
     }
     let held = read(app, headers, body, limit).await?;
-    let unreadable = |error| Error::BadDocument(not_json("", "the document", &error));
+    let text = &held.bytes;
+    let unreadable = |error| Error::BadDocument(not_json("", "the document", text, &error));
     // What it says must be what everybody reads: schemas, for one, are compared by.
-    json::parse(&held.bytes).map_err(unreadable)?;
-    serde_json::from_slice(&held.bytes).map_err(unreadable)
+    json::parse(text).map_err(unreadable)?;
+    serde_json::from_slice(text).map_err(unreadable)
+}
+
+/// Whether a text begins with a byte-order mark, and of which encoding.
+pub(crate) fn byte_order_mark(text: &[u8]) -> Option<&'static str> {
+    match text {
+        [0xEF, 0xBB, 0xBF, ..] => Some("UTF-8"),
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => Some("UTF-16"),
+        _ => None,
+    }
 }
 
 /// The fault of a text that is not JSON, or not of the shape that is asked for.
-pub(crate) fn not_json(pointer: &str, what: &str, error: &serde_json::Error) -> Fault {
+pub(crate) fn not_json(pointer: &str, what: &str, text: &[u8], error: &serde_json::Error) -> Fault {
+    if let Some(encoding) = byte_order_mark(text) {
+        let detail = format!(
+            "{what} cannot be read as JSON: it begins with a byte-order mark of {encoding}; send it in UTF-8 and without one"
+        );
+        return Fault { line: Some(1), column: Some(1), ..Fault::at(pointer, detail) };
+    }
     // Line 0 is how serde_json says that the place is not known.
     let known = error.line() > 0;
     let number = |number: usize| known.then(|| u32::try_from(number).unwrap_or(u32::MAX));

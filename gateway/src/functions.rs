@@ -302,18 +302,18 @@ async fn check_webhooks(app: &App, tenant: &TenantName, manifest: &Manifest) -> 
 }
 
 /// An artifact in the store.
-struct Stored<'a> {
-    store: &'a dyn Store,
-    tenant: &'a TenantName,
+struct Stored {
+    store: Arc<dyn Store>,
+    tenant: TenantName,
     digest: Digest,
 }
 
 #[async_trait]
-impl Artifact for Stored<'_> {
+impl Artifact for Stored {
     async fn bytes(&self) -> Result<Bytes, PreflightError> {
         let unavailable = |cause: String| PreflightError::Unavailable(cause);
         let artifact =
-            self.store.tenant_artifact(self.tenant, self.digest).await.map_err(|e| unavailable(e.to_string()))?;
+            self.store.tenant_artifact(&self.tenant, self.digest).await.map_err(|e| unavailable(e.to_string()))?;
         artifact.ok_or_else(|| unavailable(format!("the artifact {} is gone", self.digest)))
     }
 }
@@ -327,17 +327,26 @@ async fn preflight(app: &Shared, tenant: &TenantName, digest: Digest, manifest: 
         with_kind(&reader, &owner, digest, manifest).await
     })
     .await?;
-    // Compiling may take long: whoever compiles gives turns to tenants, and room in memory to those whose turn it is.
-    let artifact = Stored { store: &*app.store, tenant, digest };
-    let checked = app.preflight.check(tenant, digest, &artifact, &manifest).await;
-    checked.map(|()| manifest).map_err(|error| match error {
+    // Compiling may take long: whoever compiles gives turns to tenants, and room in memory to those whose turn it is. A client
+    // that cannot wait so long finds it done when it asks again.
+    let (preflight, artifact) =
+        (Arc::clone(&app.preflight), Stored { store: Arc::clone(&app.store), tenant: tenant.clone(), digest });
+    to_its_end(async move {
+        let checked = preflight.check(&artifact.tenant, digest, &artifact, &manifest).await;
+        checked.map(|()| manifest).map_err(not_deployable)
+    })
+    .await
+}
+
+fn not_deployable(error: PreflightError) -> Error {
+    match error {
         PreflightError::Unavailable(cause) => {
             tracing::warn!(cause, "a component could not be checked");
             Error::Unavailable("the component could not be checked now")
         }
         PreflightError::Manifest { key, message } => manifest::Error::Value { key, message }.into(),
         error => Error::Component(error.to_string()),
-    })
+    }
 }
 
 /// The manifest with what the component would be run as, told by reading it.

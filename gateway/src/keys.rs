@@ -17,7 +17,7 @@ use crate::extract::{Params, Segment};
 use crate::page::{self, MAX_PAGE};
 use crate::problem::Fault;
 
-/// The longest label, in bytes.
+/// The longest label, in characters, as the description counts them.
 const MAX_LABEL: usize = 200;
 
 /// List API keys
@@ -53,8 +53,9 @@ pub(crate) async fn create(
     caller.must_be_operator()?;
     let (parts, body) = request.into_parts();
     let new: NewKey = body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?;
-    if new.label.len() > MAX_LABEL {
-        return Err(Error::BadDocument(Fault::at("/label", format!("'label' must be at most {MAX_LABEL} bytes long"))));
+    if new.label.chars().count() > MAX_LABEL {
+        let detail = format!("'label' must have at most {MAX_LABEL} characters");
+        return Err(Error::BadDocument(Fault::at("/label", detail)));
     }
     let key = ApiKey::generate().map_err(|e| Error::Internal(format!("no random bytes for a key: {e}")))?;
     let definition = KeyDefinition {

@@ -1,19 +1,23 @@
 //! The OpenAPI description, generated from the handlers, and served at `/openapi.json`.
 
-use std::collections::BTreeMap;
-use std::sync::OnceLock;
+mod rules;
 
+use std::collections::BTreeMap;
+
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{Content, HeaderBuilder, OpenApi as Description, Ref, RefOr, SecurityRequirement};
+use utoipa::openapi::{Content, HeaderBuilder, OpenApi as Description, Ref, RefOr};
 use utoipa::{OpenApi, ToSchema as _};
 
+use crate::app::Shared;
 use crate::problem::{PROBLEM_JSON, Problem};
 use crate::routes;
+use crate::settings::GatewaySettings;
 
 /// What no handler says of itself.
 #[derive(OpenApi)]
@@ -78,7 +82,6 @@ fn complete_operation(operation: &mut Operation, needs_key: bool) {
         common.insert(WITH_BODY.0, WITH_BODY.1);
     }
     if needs_key {
-        operation.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>(KEY, [])]);
         let parameter = utoipa::openapi::path::ParameterBuilder::new()
             .name(TENANT)
             .parameter_in(utoipa::openapi::path::ParameterIn::Header)
@@ -112,14 +115,25 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten()
 }
 
+/// The whole description, with what these settings let through. `needs_key` tells whether a request without an API key can be
+/// answered.
+pub(crate) fn description(settings: &GatewaySettings, needs_key: bool) -> serde_json::Value {
+    // Cannot fail: every key is a string and nothing does I/O.
+    let mut description = serde_json::to_value(routes::described().1).unwrap_or_default();
+    rules::apply(&mut description, settings, needs_key);
+    description
+}
+
 /// The description of the API
 ///
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", tag = "service", operation_id = "openapi",
     responses((status = 200, description = "An OpenAPI 3.1 document", body = serde_json::Value)))]
-pub(crate) async fn describe() -> Response {
-    static TEXT: OnceLock<Bytes> = OnceLock::new();
-    // Cannot fail: every key is a string and nothing does I/O.
-    let text = TEXT.get_or_init(|| serde_json::to_vec(&routes::described().1).unwrap_or_default().into());
+pub(crate) async fn describe(State(app): State<Shared>) -> Response {
+    let needs_key = app.settings.require_key || app.registry.current().has_keys();
+    let text = app.descriptions[usize::from(needs_key)].get_or_init(|| {
+        let text = description(&app.settings, needs_key).to_string();
+        Bytes::from(text)
+    });
     ([(CONTENT_TYPE, "application/json")], text.clone()).into_response()
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use wasmill_domain::HostnameRules;
+use wasmill_domain::{HostnameRules, KeyDefinition};
 use wasmill_store::BucketQuota;
 
 /// What a bound that is a part of `max_connections` is at least, unless it is set.
@@ -16,6 +16,8 @@ pub struct GatewaySettings {
     /// Whether every request needs an API key even while none exists. Set it when listening beyond loopback. Default:
     /// no; from the first key on, keys are needed whatever this says.
     pub require_key: bool,
+    /// A key that this process has for itself, which is not stored. Default: none.
+    pub own_key: Option<KeyDefinition>,
     /// Which host names are the gateway's own, and whose others are besides those that the API grants. Default: none.
     pub hostnames: Arc<HostnameRules>,
     /// The longest body with a single event, and the longest event in a batch, in bytes. Default: 1 MiB.
@@ -122,6 +124,7 @@ impl Default for GatewaySettings {
     fn default() -> Self {
         Self {
             require_key: false,
+            own_key: None,
             hostnames: Arc::default(),
             max_event_bytes: 1 << 20,
             max_batch_bytes: 8 << 20,

@@ -194,7 +194,6 @@ fn after_each_call(mut store: StoreContextMut<'_, Guest>, hook: CallHook) -> was
 
 /// Lets others have the thread, unless the guest's time is over. (A guest that waits inside a host call is not here; a timer
 /// ends that.)
-#[expect(clippy::needless_pass_by_value, reason = "what wasmtime calls")]
 fn at_each_tick(mut store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
     // How often that is depends on the clock, and fuel must not.
     store.data_mut().ticked = true;

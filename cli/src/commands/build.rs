@@ -26,7 +26,7 @@ pub(crate) async fn run(args: Arguments, json: bool) -> Result {
             "kind": kind, "adapter": inspection.adapter,
         }));
     } else {
-        let size = output::bytes(&json!(bytes.len()));
+        let size = output::bytes(bytes.len() as u64);
         line(format!("built {}: {} ({size}, kind {kind})", manifest.name, component.display()));
     }
     Ok(())

@@ -5,7 +5,7 @@ use wasmill_host::{Capabilities, Engine, EngineSettings};
 use crate::args::Check;
 use crate::exit::{Failure, Result};
 use crate::frozen;
-use crate::output::{self, Progress};
+use crate::output;
 use crate::project::Project;
 use crate::report::Report;
 use crate::wiring::engine_settings;
@@ -14,11 +14,14 @@ pub(crate) async fn run(args: Check, json: bool) -> Result {
     let project = Project::read_any(&args.path)?;
     let settings = EngineSettings { wasi_0_3: args.wasi.wasi_0_3, ..engine_settings() };
     let engine = Engine::new(settings, Capabilities::default()).map_err(anyhow::Error::from)?;
-    let progress = Progress::start(format!("checking {}", args.path.display()));
-    let mut report = Report::of(&engine, &project).await;
-    report.try_out(&engine, &project).await;
-    report.remarks = frozen::remarks(&args.path, &project.manifest);
-    drop(progress);
+    let what = format!("checking {}", args.path.display());
+    let looking = async {
+        let mut report = Report::of(&engine, &project, args.artifacts.max_artifact_bytes).await;
+        report.try_out(&engine, &project).await;
+        report.remarks = frozen::remarks(&args.path, &project.manifest);
+        report
+    };
+    let report = output::awaited(&what, looking).await;
     if json {
         output::json(&report.json());
     } else {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 use wasmill_domain::manifest::Trigger;
 
 use crate::args::{Deploy, Remote};
@@ -33,18 +33,21 @@ fn read(path: &Path) -> Result<Project> {
     Project::read(path).map_err(Failure::Failed)
 }
 
-/// How much longer than any other answer that of a deploy may take: the component waits for its turn, 5 min at most
-/// (`CompileSettings::patience`), and is compiled. The server ends both at its time, so that a client has its answer.
-const COMPILATION: Duration = Duration::from_secs(300).saturating_add(LONGEST_COMPILATION);
+/// How much longer than any other answer one may take that a compilation comes before: the component waits for its turn, 5 min at
+/// most (`CompileSettings::patience`), and is compiled. The server ends both at its time, so that a client has its answer.
+pub(crate) const COMPILATION: Duration = Duration::from_secs(300).saturating_add(LONGEST_COMPILATION);
 
-/// Uploads the artifact, unless the server has it, and makes the manifest's version current.
+/// Uploads the artifact, unless the server has it, and makes the manifest's version current. The server compiles on where a
+/// connection ends meanwhile, so the same is asked again until there is an answer.
 pub(crate) async fn deploy(client: &Client, project: &Project) -> Result<Answer> {
     let digest = project.digest.to_string();
     match client.send(Request::new(Method::HEAD, &["v1", "artifacts", &digest])).await {
         Ok(_) => {}
         Err(Failure::NotFound(_)) => {
-            let upload =
-                Request::new(Method::POST, &["v1", "artifacts"]).body("application/wasm", project.component.clone());
+            // It is read and validated in turns, behind all else.
+            let upload = Request::new(Method::POST, &["v1", "artifacts"])
+                .body("application/wasm", project.component.clone())
+                .patience(COMPILATION);
             client.send(upload).await?;
         }
         Err(failure) => return Err(failure),
@@ -53,14 +56,14 @@ pub(crate) async fn deploy(client: &Client, project: &Project) -> Result<Answer>
     let request = Request::new(Method::PUT, &["v1", "functions", &project.manifest.name])
         .json(&json!({"manifest": manifest, "digest": digest}))
         .patience(COMPILATION);
-    client.send(request).await
+    client.send_until_answered(request).await
 }
 
 /// One line that says what is live now.
 pub(crate) fn summary(answer: &Answer, project: &Project) -> String {
     let name = &project.manifest.name;
-    let version = &answer.body["version"];
-    let digest = output::short_digest(&Value::String(project.digest.to_string()));
+    let version = output::cell(answer.body.get("version"));
+    let digest = output::short_digest(Some(project.digest.to_string()));
     if answer.status == StatusCode::CREATED {
         let triggers: Vec<&str> = project.manifest.triggers.iter().map(starts).collect();
         let on = if triggers.is_empty() { "nothing: invoke it by name".into() } else { triggers.join(", ") };

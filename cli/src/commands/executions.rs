@@ -1,12 +1,13 @@
 //! `wasmill executions …`.
 
-use serde_json::Value;
+use serde::Serialize;
 use wasmill_domain::ExecutionId;
 
 use crate::args::{Executions, ListExecutions, Remote};
 use crate::client::{Client, Request};
 use crate::exit::Result;
-use crate::output::{self, bytes, cell, count, millis, short_digest};
+use crate::json::{Document, Json};
+use crate::output::{self, bytes, cell, count, indented, millis, short_digest};
 
 /// The most that one page of the API holds.
 const PAGE: u32 = 500;
@@ -20,7 +21,7 @@ pub(crate) async fn run(verb: Executions, remote: Remote) -> Result {
             if client.prints_json() {
                 output::json(&execution);
             } else {
-                print(&execution);
+                print(execution.json());
             }
             Ok(())
         }
@@ -30,14 +31,14 @@ pub(crate) async fn run(verb: Executions, remote: Remote) -> Result {
 async fn list(client: &Client, args: &ListExecutions) -> Result {
     let executions = fetch(client, args).await?;
     if client.prints_json() {
-        output::json(&serde_json::json!({"executions": executions}));
+        output::json(&Executed { executions });
         return Ok(());
     }
     let rows: Vec<Vec<String>> = executions
         .iter()
         .map(|e| {
             ["id", "function", "state", "outcome", "attempt", "type", "accepted_at", "message"]
-                .map(|key| cell(&e[key]))
+                .map(|key| cell(e.get(key)))
                 .to_vec()
         })
         .collect();
@@ -45,9 +46,15 @@ async fn list(client: &Client, args: &ListExecutions) -> Result {
     Ok(())
 }
 
+/// A list as the API has it.
+#[derive(Serialize)]
+struct Executed {
+    executions: Vec<Document>,
+}
+
 /// Follows the pages until there are enough.
-async fn fetch(client: &Client, args: &ListExecutions) -> Result<Vec<Value>> {
-    let mut executions: Vec<Value> = Vec::new();
+async fn fetch(client: &Client, args: &ListExecutions) -> Result<Vec<Document>> {
+    let mut executions: Vec<Document> = Vec::new();
     let mut cursor: Option<String> = None;
     loop {
         let missing = args.limit.saturating_sub(u32::try_from(executions.len()).unwrap_or(u32::MAX));
@@ -58,11 +65,9 @@ async fn fetch(client: &Client, args: &ListExecutions) -> Result<Vec<Value>> {
             .query("type", args.event_type.as_ref())
             .query("limit", Some(missing.min(PAGE)))
             .query("cursor", cursor);
-        let mut page = client.send(request).await?.body;
-        if let Value::Array(more) = page["executions"].take() {
-            executions.extend(more);
-        }
-        cursor = page["next"].as_str().map(str::to_owned);
+        let page = client.send(request).await?.body;
+        executions.extend(page.get("executions").items().into_iter().map(Json::to_document));
+        cursor = page.get("next").string();
         if cursor.is_none() || executions.len() >= args.limit as usize {
             return Ok(executions);
         }
@@ -70,71 +75,74 @@ async fn fetch(client: &Client, args: &ListExecutions) -> Result<Vec<Value>> {
 }
 
 /// An execution for people: what happened, and what it cost.
-pub(crate) fn print(execution: &Value) {
+pub(crate) fn print(execution: Json<'_>) {
     let field = |name: &str, value: String| output::line(format!("  {name:<10} {value}"));
-    output::line(format!("{} {} {}", cell(&execution["id"]), cell(&execution["function"]), cell(&execution["state"])));
-    let event = &execution["event"];
-    match execution["unreadable_event"]["why"].as_str() {
+    output::line(format!(
+        "{} {} {}",
+        cell(execution.get("id")),
+        cell(execution.get("function")),
+        cell(execution.get("state"))
+    ));
+    let event = execution.get("event");
+    match execution.get("unreadable_event").get("why").string() {
         Some(why) => field("event", format!("cannot be read: {why}")),
         None => {
-            field("event", format!("{} {} from {}", cell(&event["type"]), cell(&event["id"]), cell(&event["source"])))
+            let [event_type, id, source] = ["type", "id", "source"].map(|name| cell(event.get(name)));
+            field("event", format!("{event_type} {id} from {source}"));
         }
     }
-    field("accepted", cell(&execution["accepted_at"]));
-    field("trace", cell(&execution["trace_id"]));
-    if !execution["due_at"].is_null() {
-        field("due", cell(&execution["due_at"]));
+    field("accepted", cell(execution.get("accepted_at")));
+    field("trace", cell(execution.get("trace_id")));
+    for (name, label) in [("due_at", "due"), ("parent", "emitted by")] {
+        let value = execution.get(name);
+        if !value.is_null() {
+            field(label, cell(value));
+        }
     }
-    if !execution["parent"].is_null() {
-        field("emitted by", cell(&execution["parent"]));
-    }
-    let children: Vec<String> = execution["children"].as_array().into_iter().flatten().map(cell).collect();
+    let children: Vec<String> = execution.get("children").items().into_iter().map(cell).collect();
     if !children.is_empty() {
         field("led to", children.join(" "));
     }
-    for attempt in execution["attempts"].as_array().into_iter().flatten() {
-        let line = format!("{} {}", cell(&attempt["outcome"]), cost(attempt));
-        field(&format!("attempt {}", attempt["attempt"]), line);
-        if let Some(message) = attempt["message"].as_str() {
-            field("", message.replace('\n', "\n             "));
-        }
-        if let Some(backtrace) = attempt["backtrace"].as_str() {
-            field("", backtrace.trim_end().replace('\n', "\n             "));
+    for attempt in execution.get("attempts").items() {
+        let line = format!("{} {}", cell(attempt.get("outcome")), cost(attempt));
+        field(&format!("attempt {}", cell(attempt.get("attempt"))), line);
+        for text in ["message", "backtrace"].into_iter().filter_map(|name| attempt.get(name).string()) {
+            field("", indented(&text, 13));
         }
     }
-    let result = &execution["result"];
+    let result = execution.get("result");
     if !result.is_null() {
-        field("result", format!("{}  {}", cell(&result["content_type"]), result_text(result)));
+        field("result", format!("{}  {}", cell(result.get("content_type")), result_text(result)));
     }
 }
 
 /// What an attempt cost, on one line.
-pub(crate) fn cost(attempt: &Value) -> String {
+fn cost(attempt: Json<'_>) -> String {
     format!(
         "(version {}, {}{} fuel, {}, ran {}, waited {})",
-        short_digest(&attempt["version"]),
-        at_least(&attempt["outcome"]),
-        count(&attempt["fuel_used"]),
-        bytes(&attempt["peak_memory_bytes"]),
-        millis(&attempt["run_time_ms"]),
-        millis(&attempt["queue_wait_ms"])
+        short_digest(attempt.get("version").string()),
+        at_least(attempt.get("outcome")),
+        count(attempt.get("fuel_used").as_u64()),
+        bytes(attempt.get("peak_memory_bytes").as_u64()),
+        millis(attempt.get("run_time_ms").as_f64()),
+        millis(attempt.get("queue_wait_ms").as_f64())
     )
 }
 
 /// What to say before the fuel: a guest that was interrupted while it computed has not counted all of it.
-fn at_least(outcome: &Value) -> &'static str {
-    if matches!(outcome.as_str(), Some("timed_out" | "cancelled")) { "at least " } else { "" }
+fn at_least(outcome: Json<'_>) -> &'static str {
+    if matches!(outcome.string().as_deref(), Some("timed_out" | "cancelled")) { "at least " } else { "" }
 }
 
 /// A result's data: JSON and text as they are, bytes by their number.
-pub(crate) fn result_text(result: &Value) -> String {
-    match result["data_base64"].as_str() {
+fn result_text(result: Json<'_>) -> String {
+    match result.get("data_base64").string() {
         Some(base64) => format!("{} bytes (base64 with --json)", base64.trim_end_matches('=').len() * 3 / 4),
-        None => result["data"].to_string(),
+        None => result.get("data").text(),
     }
 }
 
 /// The document of an execution.
-pub(crate) async fn document(client: &Client, id: ExecutionId) -> Result<Value> {
+pub(crate) async fn document(client: &Client, id: ExecutionId) -> Result<Document> {
     client.get(&["v1", "executions", &id.to_string()]).await
 }

@@ -1,13 +1,15 @@
 //! `wasmill functions …`.
 
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use wasmill_domain::FunctionName;
 
+use super::deploy::COMPILATION;
 use crate::args::{Functions, Remote};
 use crate::client::{Client, Request};
 use crate::exit::Result;
-use crate::output::{self, bytes, cell, short_digest};
+use crate::json::Json;
+use crate::output::{self, bytes, cell, indented, inline, short_digest};
 
 pub(crate) async fn run(verb: Functions, remote: Remote) -> Result {
     let client = Client::new(remote)?;
@@ -17,11 +19,13 @@ pub(crate) async fn run(verb: Functions, remote: Remote) -> Result {
         Functions::Rollback { name, to } => {
             let body = to.map_or_else(|| json!({}), |to| json!({"to": to}));
             let request = Request::new(Method::POST, &["v1", "functions", &name, "rollback"]).json(&body);
-            let answer = client.send(request).await?.body;
+            // An old version may have to be compiled again.
+            let request = request.patience(COMPILATION);
+            let answer = output::awaited(&format!("rolling {name} back"), client.send(request)).await?.body;
             if client.prints_json() {
                 output::json(&answer);
             } else {
-                output::line(format!("{name} is at version {} again", answer["version"]));
+                output::line(format!("{name} is at version {} again", cell(answer.get("version"))));
             }
             Ok(())
         }
@@ -41,16 +45,16 @@ async fn list(client: &Client) -> Result {
         output::json(&answer);
         return Ok(());
     }
-    let functions = answer["functions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let functions = answer.get("functions").items();
     let rows: Vec<Vec<String>> = functions
-        .iter()
+        .into_iter()
         .map(|f| {
             vec![
-                cell(&f["name"]),
-                cell(&f["version"]),
-                short_digest(&f["digest"]),
-                triggers(&f["triggers"]),
-                cell(&f["deployed_at"]),
+                cell(f.get("name")),
+                cell(f.get("version")),
+                short_digest(f.get("digest").string()),
+                triggers(f.get("triggers")),
+                cell(f.get("deployed_at")),
             ]
         })
         .collect();
@@ -64,31 +68,31 @@ async fn show(client: &Client, name: &FunctionName) -> Result {
         output::json(&function);
         return Ok(());
     }
-    let manifest = &function["manifest"];
-    output::line(format!("{} version {}  {}", name, function["version"], cell(&function["digest"])));
-    if let Some(description) = manifest["description"].as_str() {
-        output::line(description);
+    let manifest = function.get("manifest");
+    output::line(format!("{} version {}  {}", name, cell(function.get("version")), cell(function.get("digest"))));
+    if let Some(description) = manifest.get("description").string() {
+        output::line(indented(&description, 2));
     }
-    output::line(format!("triggers     {}", triggers(&function["triggers"])));
-    for host in function["hostnames_not_owned"].as_array().into_iter().flatten() {
+    output::line(format!("triggers     {}", triggers(function.get("triggers"))));
+    for host in function.get("hostnames_not_owned").items() {
         output::line(format!("             under {} it does not answer: the name is not the tenant's", cell(host)));
     }
-    output::line(format!("limits       {}", pairs(&manifest["limits"])));
-    output::line(format!("retry        {}", pairs(&manifest["retry"])));
-    output::line(format!("queue        {}", pairs(&function["queue"])));
+    output::line(format!("limits       {}", pairs(manifest.get("limits"))));
+    output::line(format!("retry        {}", pairs(manifest.get("retry"))));
+    output::line(format!("queue        {}", pairs(function.get("queue"))));
     output::line("");
     let versions = client.get(&["v1", "functions", name, "versions"]).await?;
-    let rows: Vec<Vec<String>> = versions["versions"]
-        .as_array()
+    let rows: Vec<Vec<String>> = versions
+        .get("versions")
+        .items()
         .into_iter()
-        .flatten()
         .map(|v| {
-            let current = if v["current"] == true { "current" } else { "" };
+            let current = if v.get("current").is_true() { "current" } else { "" };
             vec![
-                cell(&v["version"]),
-                short_digest(&v["digest"]),
-                bytes(&v["size"]),
-                cell(&v["deployed_at"]),
+                cell(v.get("version")),
+                short_digest(v.get("digest").string()),
+                bytes(v.get("size").as_u64()),
+                cell(v.get("deployed_at")),
                 current.into(),
             ]
         })
@@ -97,22 +101,21 @@ async fn show(client: &Client, name: &FunctionName) -> Result {
     Ok(())
 }
 
-fn triggers(triggers: &Value) -> String {
-    let starts = |trigger: &Value| match trigger["http"].as_str() {
+fn triggers(triggers: Json<'_>) -> String {
+    let starts = |trigger: Json<'_>| match trigger.get("http").string() {
         Some(path) => {
-            let methods: Vec<&str> =
-                trigger["methods"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            let host = trigger["host"].as_str().unwrap_or_default();
+            let methods: Vec<String> = trigger.get("methods").items().into_iter().filter_map(Json::string).collect();
+            let host = trigger.get("host").string().unwrap_or_default();
             format!("{} {host}{path}", if methods.is_empty() { "*".into() } else { methods.join("|") })
         }
-        None => cell(&trigger["event"]),
+        None => cell(trigger.get("event")),
     };
-    let starts: Vec<String> = triggers.as_array().into_iter().flatten().map(starts).collect();
+    let starts: Vec<String> = triggers.items().into_iter().map(starts).collect();
     if starts.is_empty() { "-".into() } else { starts.join(", ") }
 }
 
 /// An object's members on one line.
-fn pairs(object: &Value) -> String {
-    let members = object.as_object().into_iter().flatten();
-    members.map(|(name, value)| format!("{name} {}", cell(value))).collect::<Vec<_>>().join("  ")
+fn pairs(object: Json<'_>) -> String {
+    let members = object.members().into_iter();
+    members.map(|(name, value)| format!("{} {}", inline(&name), cell(value))).collect::<Vec<_>>().join("  ")
 }

@@ -16,11 +16,11 @@ pub(crate) async fn run(verb: Hostnames, remote: Remote) -> Result {
                 output::json(&answer);
                 return Ok(());
             }
-            let hostnames = answer["hostnames"].as_array().into_iter().flatten();
+            let hostnames = answer.get("hostnames").items().into_iter();
             let rows: Vec<Vec<String>> = hostnames
                 .map(|h| {
-                    let by = if h["configured"] == true { "configuration" } else { "API" };
-                    vec![cell(&h["hostname"]), cell(&h["tenant"]), by.into(), cell(&h["granted_at"])]
+                    let by = if h.get("configured").is_true() { "configuration" } else { "API" };
+                    vec![cell(h.get("hostname")), cell(h.get("tenant")), by.into(), cell(h.get("granted_at"))]
                 })
                 .collect();
             output::table(&["HOSTNAME", "TENANT", "GRANTED BY", "AT"], &rows);
@@ -30,7 +30,7 @@ pub(crate) async fn run(verb: Hostnames, remote: Remote) -> Result {
             if client.prints_json() {
                 output::json(&answer);
             } else {
-                output::line(format!("{hostname} is the tenant {}'s", cell(&answer["tenant"])));
+                output::line(format!("{hostname} is the tenant {}'s", cell(answer.get("tenant"))));
             }
         }
         Hostnames::Revoke { hostname } => {

@@ -5,11 +5,13 @@ use std::path::Path;
 use anyhow::Context as _;
 use bytes::Bytes;
 use reqwest::{Method, StatusCode};
+use wasmill_domain::event::is_json_media_type;
 
 use super::executions;
 use crate::args::{Invoke, Remote};
 use crate::client::{Client, Request};
 use crate::exit::{Failure, Result};
+use crate::json::{Json, without_mark};
 use crate::output::{self, Progress, cell};
 
 pub(crate) async fn run(args: Invoke, remote: Remote) -> Result {
@@ -26,18 +28,18 @@ pub(crate) async fn run(args: Invoke, remote: Remote) -> Result {
     if client.prints_json() {
         output::json(&answer.body);
     } else {
-        executions::print(&answer.body);
+        executions::print(answer.body.json());
     }
     if answer.status == StatusCode::ACCEPTED {
-        let id = cell(&answer.body["id"]);
+        let id = cell(answer.body.get("id"));
         return Err(Failure::Unsuccessful(format!(
             "not done within {}: see `wasmill executions show {id}`",
             args.wait
         )));
     }
-    match answer.body["state"].as_str() {
-        Some("succeeded") => Ok(()),
-        state => Err(Failure::Unsuccessful(format!("the execution is {}", state.unwrap_or("in an unknown state")))),
+    match cell(answer.body.get("state")).as_str() {
+        "succeeded" => Ok(()),
+        state => Err(Failure::Unsuccessful(format!("the execution is {state}"))),
     }
 }
 
@@ -50,6 +52,10 @@ fn data(args: &Invoke) -> Result<(String, Bytes)> {
     };
     let bytes = std::fs::read(file).with_context(|| format!("--data @{file}"))?;
     let content_type = args.content_type.clone().unwrap_or_else(|| media_type_of(Path::new(file), &bytes).into());
+    if is_json_media_type(&content_type) {
+        let json = without_mark(&bytes).with_context(|| format!("--data @{file}"))?;
+        return Ok((content_type, Bytes::copy_from_slice(json)));
+    }
     Ok((content_type, bytes.into()))
 }
 
@@ -67,8 +73,10 @@ fn media_type_of(file: &Path, bytes: &[u8]) -> &'static str {
 }
 
 fn is_cloud_event(bytes: &[u8]) -> bool {
-    let document: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
-    ["specversion", "id", "source", "type"].iter().all(|name| document[name].is_string())
+    let has_all = |document: Json<'_>| {
+        ["specversion", "id", "source", "type"].iter().all(|name| document.get(name).string().is_some())
+    };
+    without_mark(bytes).is_ok_and(|text| Json::read(text).is_ok_and(has_all))
 }
 
 #[cfg(test)]
@@ -79,6 +87,10 @@ mod tests {
     fn a_cloud_event_shows_itself() {
         let event = br#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
         assert_eq!(media_type_of(Path::new("event.json"), event), "application/cloudevents+json");
+        let marked = [b"\xef\xbb\xbf", &event[..]].concat();
+        assert_eq!(media_type_of(Path::new("event.json"), &marked), "application/cloudevents+json");
+        let odd = br#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":["\ud800",1e400]}"#;
+        assert_eq!(media_type_of(Path::new("event.json"), odd), "application/cloudevents+json");
         assert_eq!(media_type_of(Path::new("data.json"), b"{}"), "application/json");
         assert_eq!(media_type_of(Path::new("a.csv"), b"a,b"), "text/csv");
     }

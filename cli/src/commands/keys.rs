@@ -18,9 +18,9 @@ pub(crate) async fn run(verb: Keys, remote: Remote) -> Result {
                 output::json(&answer);
                 return Ok(());
             }
-            let keys = answer["keys"].as_array().into_iter().flatten();
+            let keys = answer.get("keys").items().into_iter();
             let rows: Vec<Vec<String>> = keys
-                .map(|k| ["id", "tenant", "role", "label", "created_at"].map(|name| cell(&k[name])).to_vec())
+                .map(|k| ["id", "tenant", "role", "label", "created_at"].map(|name| cell(k.get(name))).to_vec())
                 .collect();
             output::table(&["ID", "TENANT", "ROLE", "LABEL", "CREATED"], &rows);
         }
@@ -33,7 +33,7 @@ pub(crate) async fn run(verb: Keys, remote: Remote) -> Result {
             if client.prints_json() {
                 output::json(&answer);
             } else {
-                output::line(cell(&answer["key"]));
+                output::line(cell(answer.get("key")));
                 output::line(
                     "Keep it: it is not stored and cannot be shown again. From now on every request needs a key.",
                 );

@@ -3,12 +3,14 @@
 use anyhow::Context as _;
 use bytes::Bytes;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use crate::args::{Keyvalue, Remote, WhichBucket};
 use crate::client::{Client, Request};
 use crate::exit::Result;
-use crate::output::{self, bytes, cell, count};
+use crate::json::{Document, Json};
+use crate::output::{self, bytes, cell, count, inline};
 
 pub(crate) async fn run(verb: Keyvalue, remote: Remote) -> Result {
     let client = Client::new(remote)?;
@@ -46,15 +48,30 @@ fn about<'a>(method: Method, bucket: &WhichBucket, key: &str) -> Request<'a> {
     request.query("key", Some(key)).query("function", bucket.function.as_ref())
 }
 
+/// A list of buckets as the API has it.
+#[derive(Serialize)]
+struct Buckets {
+    buckets: Vec<Document>,
+}
+
+/// A list of keys as the API has it.
+#[derive(Serialize)]
+struct Keys {
+    keys: Vec<Document>,
+}
+
 async fn buckets(client: &Client) -> Result {
     let buckets = all(client, &["v1", "keyvalue"], None, "buckets").await?;
     if client.prints_json() {
-        output::json(&json!({ "buckets": buckets }));
+        output::json(&Buckets { buckets });
         return Ok(());
     }
     let rows: Vec<Vec<String>> = buckets
         .iter()
-        .map(|b| vec![cell(&b["name"]), cell(&b["function"]), count(&b["keys"]), bytes(&b["bytes"])])
+        .map(|b| {
+            let [name, function] = ["name", "function"].map(|column| cell(b.get(column)));
+            vec![name, function, count(b.get("keys").as_u64()), bytes(b.get("bytes").as_u64())]
+        })
         .collect();
     output::table(&["BUCKET", "FUNCTION", "KEYS", "SIZE"], &rows);
     Ok(())
@@ -63,24 +80,22 @@ async fn buckets(client: &Client) -> Result {
 async fn list(client: &Client, bucket: &WhichBucket) -> Result {
     let keys = all(client, &["v1", "keyvalue", &bucket.bucket], Some(bucket), "keys").await?;
     if client.prints_json() {
-        output::json(&json!({ "keys": keys }));
+        output::json(&Keys { keys });
     } else {
-        keys.iter().for_each(|key| output::line(key.as_str().unwrap_or_default()));
+        keys.iter().for_each(|key| output::line(inline(&key.json().string().unwrap_or_default())));
     }
     Ok(())
 }
 
 /// What all pages of a list hold.
-async fn all(client: &Client, path: &[&str], bucket: Option<&WhichBucket>, list: &str) -> Result<Vec<Value>> {
+async fn all(client: &Client, path: &[&str], bucket: Option<&WhichBucket>, list: &str) -> Result<Vec<Document>> {
     let (mut items, mut cursor) = (Vec::new(), None);
     loop {
         let function = bucket.and_then(|bucket| bucket.function.as_ref());
         let request = Request::get(path).query("function", function).query("cursor", cursor);
-        let mut page = client.send(request).await?.body;
-        if let Value::Array(mut more) = page[list].take() {
-            items.append(&mut more);
-        }
-        cursor = page["next"].as_str().map(str::to_owned);
+        let page = client.send(request).await?.body;
+        items.extend(page.get(list).items().into_iter().map(Json::to_document));
+        cursor = page.get("next").string();
         if cursor.is_none() {
             return Ok(items);
         }

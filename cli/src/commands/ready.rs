@@ -11,7 +11,7 @@ pub(crate) async fn run(remote: Remote) -> Result {
     if client.prints_json() {
         output::json(&document);
     } else {
-        line(document["status"].as_str().unwrap_or("ok"));
+        line(document.get("status").string().unwrap_or_else(|| "ok".into()));
     }
     Ok(())
 }

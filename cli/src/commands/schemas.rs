@@ -9,6 +9,7 @@ use wasmill_domain::EventType;
 use crate::args::{Remote, Schemas};
 use crate::client::{Client, Request};
 use crate::exit::Result;
+use crate::json::without_mark;
 use crate::output::{self, cell};
 
 pub(crate) async fn run(verb: Schemas, remote: Remote) -> Result {
@@ -18,7 +19,11 @@ pub(crate) async fn run(verb: Schemas, remote: Remote) -> Result {
         Schemas::Show { event_type } => {
             let answer = client.get(&["v1", "schemas", &event_type]).await?;
             // People want to see the schema itself; programs also its version.
-            output::json(if client.prints_json() { &answer } else { &answer["schema"] });
+            if client.prints_json() {
+                output::json(&answer);
+            } else {
+                output::json_for_people(answer.get("schema"));
+            }
             Ok(())
         }
         Schemas::Put { event_type, file } => put(&client, &event_type, &file).await,
@@ -40,22 +45,24 @@ async fn list(client: &Client) -> Result {
         output::json(&answer);
         return Ok(());
     }
-    let schemas = answer["schemas"].as_array().into_iter().flatten();
+    let schemas = answer.get("schemas").items().into_iter();
     let rows: Vec<Vec<String>> =
-        schemas.map(|s| vec![cell(&s["type"]), cell(&s["version"]), cell(&s["updated_at"])]).collect();
+        schemas.map(|s| ["type", "version", "updated_at"].map(|column| cell(s.get(column))).to_vec()).collect();
     output::table(&["TYPE", "VERSION", "UPDATED"], &rows);
     Ok(())
 }
 
 async fn put(client: &Client, event_type: &EventType, file: &Path) -> Result {
     let named = || format!("'{}'", file.display());
-    let text = std::fs::read_to_string(file).with_context(named)?;
-    let schema = wasmill_domain::json::parse(text.as_bytes()).with_context(named)?;
-    let answer = client.send(Request::new(Method::PUT, &["v1", "schemas", event_type]).json(&schema)).await?.body;
+    let text = std::fs::read(file).with_context(named)?;
+    let schema = without_mark(&text).with_context(named)?;
+    wasmill_domain::json::parse(schema).with_context(named)?;
+    let request = Request::new(Method::PUT, &["v1", "schemas", event_type]).body("application/json", schema.to_vec());
+    let answer = client.send(request).await?.body;
     if client.prints_json() {
         output::json(&answer);
     } else {
-        output::line(format!("{event_type} is checked against version {} of its schema", answer["version"]));
+        output::line(format!("{event_type} is checked against version {} of its schema", cell(answer.get("version"))));
     }
     Ok(())
 }

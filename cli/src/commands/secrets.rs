@@ -40,9 +40,9 @@ async fn list(client: &Client) -> Result {
         output::json(&answer);
         return Ok(());
     }
-    let secrets = answer["secrets"].as_array().into_iter().flatten();
+    let secrets = answer.get("secrets").items().into_iter();
     let columns = ["name", "version", "sealing_key", "created_at", "updated_at"];
-    let rows: Vec<Vec<String>> = secrets.map(|s| columns.map(|column| cell(&s[column])).to_vec()).collect();
+    let rows: Vec<Vec<String>> = secrets.map(|s| columns.map(|column| cell(s.get(column))).to_vec()).collect();
     output::table(&["NAME", "VERSION", "SEALED BY", "CREATED", "UPDATED"], &rows);
     Ok(())
 }
@@ -63,7 +63,7 @@ async fn set(client: &Client, name: &SecretName, file: Option<&Path>) -> Result 
     if client.prints_json() {
         output::json(&answer);
     } else {
-        output::line(format!("secret {name} is set (version {})", answer["version"]));
+        output::line(format!("secret {name} is set (version {})", cell(answer.get("version"))));
     }
     Ok(())
 }

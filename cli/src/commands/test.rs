@@ -4,10 +4,11 @@ mod case;
 mod compare;
 mod trial;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::anyhow;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use self::case::Case;
 use self::compare::differences;
@@ -15,6 +16,7 @@ use self::trial::{Bench, Observed};
 use crate::args::Test;
 use crate::building::build_if_stale;
 use crate::exit::{Failure, Result};
+use crate::json::Document;
 use crate::output::{self, line};
 use crate::project::{self, Project};
 
@@ -92,12 +94,8 @@ impl Tried {
             (false, false) => '✗',
         };
         let cost = cost.as_ref().map(|cost| {
-            let fuel = output::count(&json!(cost.fuel));
-            format!(
-                " ({}, {fuel} fuel, {})",
-                output::millis(&json!(cost.run_time_ms)),
-                output::bytes(&json!(cost.memory))
-            )
+            let fuel = output::count(cost.fuel);
+            format!(" ({}, {fuel} fuel, {})", output::millis(cost.run_time_ms), output::bytes(cost.memory))
         });
         let name = &self.case.name;
         line(format!("{mark} {name}: {outcome}{}", cost.unwrap_or_default()));
@@ -108,35 +106,58 @@ impl Tried {
             line(format!("    {difference}"));
         }
         if let Some(message) = message {
-            line(format!("    it said: {message}"));
+            line(format!("    it said: {}", output::indented(message, 6)));
         }
         for log in logs {
-            line(format!("    log: {log}"));
+            line(format!("    log: {}", output::indented(log, 6)));
         }
     }
 
-    fn document(&self) -> Value {
-        let observed = &self.observed;
-        json!({
-            "name": self.case.name,
-            "passed": self.differences.is_empty(),
-            "differences": self.differences,
-            "observed": observed.document(),
-            "logs": observed.logs,
-            "run_time_ms": observed.cost.as_ref().map(|cost| cost.run_time_ms),
-            "fuel": observed.cost.as_ref().map(|cost| cost.fuel),
-            "peak_memory": observed.cost.as_ref().map(|cost| cost.memory),
-        })
+    fn document(&self) -> TriedDocument<'_> {
+        let Observed { logs, cost, .. } = &self.observed;
+        TriedDocument {
+            name: &self.case.name,
+            passed: self.differences.is_empty(),
+            differences: &self.differences,
+            observed: self.observed.document(),
+            logs,
+            run_time_ms: cost.as_ref().map(|cost| cost.run_time_ms),
+            fuel: cost.as_ref().map(|cost| cost.fuel),
+            peak_memory: cost.as_ref().map(|cost| cost.memory),
+        }
     }
 }
 
-fn document(bench: &Bench, all: &[Tried], unchecked: usize) -> Value {
+/// The report for programs.
+#[derive(Serialize)]
+struct ReportDocument<'a> {
+    function: &'a str,
+    passed: usize,
+    failed: usize,
+    unchecked: usize,
+    events: Vec<TriedDocument<'a>>,
+}
+
+/// What came of one event, for programs.
+#[derive(Serialize)]
+struct TriedDocument<'a> {
+    name: &'a str,
+    passed: bool,
+    differences: &'a [String],
+    observed: BTreeMap<String, Document>,
+    logs: &'a [String],
+    run_time_ms: Option<f64>,
+    fuel: Option<u64>,
+    peak_memory: Option<u64>,
+}
+
+fn document<'a>(bench: &'a Bench, all: &'a [Tried], unchecked: usize) -> ReportDocument<'a> {
     let failed = all.iter().filter(|tried| !tried.differences.is_empty()).count();
-    json!({
-        "function": bench.function(),
-        "passed": all.len() - failed,
-        "failed": failed,
-        "unchecked": unchecked,
-        "events": all.iter().map(Tried::document).collect::<Vec<_>>(),
-    })
+    ReportDocument {
+        function: bench.function(),
+        passed: all.len() - failed,
+        failed,
+        unchecked,
+        events: all.iter().map(Tried::document).collect(),
+    }
 }

@@ -130,6 +130,7 @@ mod tests {
                 ("WASMILL_ENGINE_THREADS", "3"),
                 ("WASMILL_DATABASE_TRANSACTION_POOLER", "true"),
                 ("WASMILL_GATEWAY_MAX_EVENT_BYTES", "64KiB"),
+                ("WASMILL_GATEWAY_MAX_ARTIFACT_BYTES", "128MiB"),
                 ("WASMILL_GATEWAY_LISTEN", "0.0.0.0:80"),
                 ("WASMILL_GATEWAY_TLS_CERTIFICATE", "/etc/cert.pem"),
                 ("WASMILL_GATEWAY_TLS_KEY", "'/etc/key.pem'"),
@@ -155,6 +156,7 @@ mod tests {
         assert_eq!(networks, ["10.1.0.0/16", "fd12::/16"]);
         assert_eq!((config.engine.threads, config.database.transaction_pooler), (Some(3), true));
         assert_eq!(config.gateway.max_event_bytes.0, 64 << 10);
+        assert_eq!(config.gateway.max_artifact_bytes.0, 128 << 20);
         assert_eq!(config.gateway.listen.port(), 80);
         assert_eq!(config.secrets.key_file.as_deref(), Some(Path::new("/etc/keys")));
     }
@@ -170,6 +172,7 @@ mod tests {
             ("[scheduler]\nlease = '100ms'", None, &["scheduler.lease", "1s to 10m"]),
             ("[engine]\ncompile_timeout = '11m'", None, &["engine.compile_timeout", "1ms to 10m"]),
             ("[engine]\ncompile_memory = '1MiB'", None, &["engine.compile_memory", "256MiB to 1024GiB"]),
+            ("[gateway]\nmax_artifact_bytes = '257MiB'", None, &["gateway.max_artifact_bytes", "1KiB to 256MiB"]),
             ("[engine]\ncompilations = 0", None, &["engine.compilations", "1 to 256"]),
             ("[broker]\nurl = 'http://x'", None, &["broker.url", "amqp://"]),
             ("[", None, &["line 1"]),

@@ -4,23 +4,25 @@
 //! replaced as well as files that are written, and costs a few `stat` calls. A change is deployed once the files
 //! have kept still for one interval, so that a component is not read half-written, and only if the content differs
 //! from what was deployed, so that `touch` or a rebuild to the same bytes does nothing. A function whose manifest has a build command
-//! is built first where a source is newer than its component.
+//! is built first where a source is newer than its component. A function whose name no manifest has any more is told of, or deleted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use reqwest::Method;
 use tokio_util::sync::CancellationToken;
+use wasmill_domain::units::ByteSize;
 use wasmill_domain::{Digest, FunctionName};
 use wasmill_host::Engine;
 
 use crate::building::Build;
-use crate::client::Client;
+use crate::client::{Client, Request};
 use crate::commands::deploy;
 use crate::exit::Failure;
 use crate::frozen;
-use crate::output::line;
+use crate::output::{self, note};
 use crate::project::{self, Project};
 use crate::report::Report;
 
@@ -31,16 +33,40 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// source meanwhile; not for ever, as a build that changes its sources would be.
 const BUILDS_IN_A_ROW: u32 = 2;
 
+/// How many looks in a row must not find a function's name in any manifest before it counts as gone from the folder: while files
+/// are moved or written anew, they are away for a moment.
+const LOOKS_UNTIL_GONE: u32 = 10;
+
 /// What a function's files look like from outside: path, time of change and length of each.
 type Look = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
 
+/// What is watched, and how.
+pub(super) struct Options {
+    pub(super) dir: PathBuf,
+    /// Whether functions are deleted whose names no manifest has any more.
+    pub(super) prune: bool,
+    /// The largest artifact that the system takes.
+    pub(super) max_artifact_bytes: ByteSize,
+}
+
 /// Watches one folder.
 pub(super) struct Watcher {
-    dir: PathBuf,
+    options: Options,
     client: Client,
     engine: Arc<Engine>,
     functions: HashMap<PathBuf, Watched>,
+    released: Vec<Released>,
     folder_error: Option<String>,
+}
+
+/// A function that was deployed from a manifest which has its name no more.
+struct Released {
+    name: FunctionName,
+    manifest: PathBuf,
+    /// What the manifest calls its function now; `None` where the file is gone.
+    renamed: Option<FunctionName>,
+    /// How many looks in a row have not found the name anywhere.
+    looks: u32,
 }
 
 /// What is known of the function of one manifest file.
@@ -50,6 +76,8 @@ struct Watched {
     seen: Look,
     /// The files at the last attempt to deploy.
     tried: Option<Look>,
+    /// The name that it cannot have while another manifest's function has it.
+    waits_for: Option<FunctionName>,
     /// The digest of manifest and component that the server has taken.
     deployed: Option<(FunctionName, Digest)>,
     /// The files after the last build.
@@ -60,8 +88,8 @@ struct Watched {
 
 impl Watcher {
     /// `engine` is the one that the system runs functions in: what is compiled for a report is compiled for the deploy.
-    pub(super) fn new(dir: PathBuf, client: Client, engine: Arc<Engine>) -> Self {
-        Self { dir, client, engine, functions: HashMap::new(), folder_error: None }
+    pub(super) fn new(options: Options, client: Client, engine: Arc<Engine>) -> Self {
+        Self { options, client, engine, functions: HashMap::new(), released: Vec::new(), folder_error: None }
     }
 
     /// Watches until `shutdown`.
@@ -76,7 +104,7 @@ impl Watcher {
     }
 
     async fn look_around(&mut self) {
-        let manifests = match project::find_manifests(&self.dir) {
+        let manifests = match project::find_manifests(&self.options.dir) {
             Ok(manifests) => {
                 self.folder_error = None;
                 manifests
@@ -84,29 +112,78 @@ impl Watcher {
             Err(error) => {
                 let text = format!("{error:#}");
                 if self.folder_error.as_ref() != Some(&text) {
-                    line(format!("✗ {text}"));
+                    note(format!("✗ {text}"));
                     self.folder_error = Some(text);
                 }
                 return;
             }
         };
         self.forget_all_but(&manifests);
-        for manifest in manifests {
-            self.consider(&manifest).await;
+        for manifest in &manifests {
+            self.consider(manifest).await;
         }
+        self.let_go(&manifests).await;
     }
 
     fn forget_all_but(&mut self, manifests: &[PathBuf]) {
-        self.functions.retain(|file, watched| {
-            let there = manifests.contains(file);
-            if !there && let Some((name, _)) = &watched.deployed {
-                line(format!(
-                    "· {} is gone; {name} still runs: `wasmill functions delete {name}` ends it",
-                    file.display()
-                ));
+        let gone: Vec<PathBuf> = self.functions.keys().filter(|file| !manifests.contains(file)).cloned().collect();
+        for file in gone {
+            if let Some((name, _)) = self.functions.remove(&file).and_then(|watched| watched.deployed) {
+                self.release(name, file, None);
             }
-            there
-        });
+        }
+    }
+
+    /// Notes that a manifest does not have a name any more, and has those looked at again that wait for it.
+    fn release(&mut self, name: FunctionName, manifest: PathBuf, renamed: Option<FunctionName>) {
+        for watched in self.functions.values_mut().filter(|watched| watched.waits_for.as_ref() == Some(&name)) {
+            (watched.waits_for, watched.tried) = (None, None);
+        }
+        self.released.retain(|released| released.name != name);
+        self.released.push(Released { name, manifest, renamed, looks: 0 });
+    }
+
+    /// Tells of functions that are gone from the folder, or deletes them.
+    async fn let_go(&mut self, manifests: &[PathBuf]) {
+        if self.released.is_empty() {
+            return;
+        }
+        // A manifest that cannot be read now may be the one that has the name.
+        let declared: Option<HashSet<FunctionName>> =
+            manifests.iter().map(|file| Some(project::read_manifest(file).ok()?.name)).collect();
+        for mut released in std::mem::take(&mut self.released) {
+            let deployed =
+                |watched: &Watched| watched.deployed.as_ref().is_some_and(|(name, _)| *name == released.name);
+            if self.functions.values().any(deployed) {
+                continue;
+            }
+            let is_away = declared.as_ref().is_some_and(|names| !names.contains(&released.name));
+            released.looks = if is_away { released.looks + 1 } else { 0 };
+            if released.looks < LOOKS_UNTIL_GONE || !self.end(&released).await {
+                self.released.push(released);
+            }
+        }
+    }
+
+    /// Deletes a function that is gone from the folder, or says how; whether that is done.
+    async fn end(&self, released: &Released) -> bool {
+        let Released { name, manifest, renamed, .. } = released;
+        let why = match renamed {
+            Some(renamed) => format!("{} is {renamed} now", manifest.display()),
+            None => format!("{} is gone", manifest.display()),
+        };
+        if !self.options.prune {
+            note(format!(
+                "· {why}; {name} still runs: `wasmill functions delete {name}` ends it, as `wasmill dev --prune` would"
+            ));
+            return true;
+        }
+        match self.client.send(Request::new(Method::DELETE, &["v1", "functions", name])).await {
+            Ok(_) | Err(Failure::NotFound(_)) => note(format!("✓ {why}; {name} is deleted")),
+            Err(Failure::Unreachable(_)) => return false,
+            Err(failure) => note(format!("✗ {why}; {name} cannot be deleted: {failure}")),
+        }
+        true
     }
 
     /// Deploys the function of `manifest` if its files have changed and now keep still.
@@ -125,12 +202,12 @@ impl Watcher {
             Err(failure) => {
                 let kept = self.functions.get(manifest).and_then(|w| w.deployed.as_ref());
                 let kept = kept.map(|(name, _)| format!("\n  {name} keeps running as it was")).unwrap_or_default();
-                line(format!("✗ {failure}{kept}"));
+                note(format!("✗ {failure}{kept}"));
                 self.mark_tried(manifest, look);
             }
             Ok(report) => {
                 if let Some(report) = report {
-                    line(format!("✓ {report}"));
+                    note(format!("✓ {report}"));
                 }
                 self.mark_tried(manifest, look);
             }
@@ -159,8 +236,8 @@ impl Watcher {
             return Ok(());
         }
         watched.builds += 1;
-        line(format!("· building {}", manifest.display()));
-        let built = build.run(|text| line(format!("  | {text}"))).await;
+        note(format!("· building {}", manifest.display()));
+        let built = build.run(|text| note(format!("  | {text}"))).await;
         watched.built = Some(look_at(manifest));
         built
     }
@@ -169,19 +246,27 @@ impl Watcher {
     async fn deploy(&mut self, manifest: &Path) -> Result<Option<String>, Failure> {
         let project = Project::read(manifest)?;
         let name = project.manifest.name.clone();
-        self.check_name_is_free(manifest, &name)?;
+        let taken = self.check_name_is_free(manifest, &name);
+        if let Some(watched) = self.functions.get_mut(manifest) {
+            watched.waits_for = taken.is_err().then(|| name.clone());
+        }
+        taken?;
         let content = content_of(&project);
         let same = |watched: &Watched| watched.deployed.as_ref() == Some(&(name.clone(), content));
         if self.functions.get(manifest).is_some_and(same) {
             return Ok(None);
         }
-        let mut report = Report::of(&self.engine, &project).await;
-        report.remarks = frozen::remarks(manifest, &project.manifest);
-        let report = report.lines().join("\n");
-        let deployed = deploy::deploy(&self.client, &project).await;
+        let deploying = async {
+            let mut report = Report::of(&self.engine, &project, self.options.max_artifact_bytes).await;
+            report.remarks = frozen::remarks(manifest, &project.manifest);
+            (deploy::deploy(&self.client, &project).await, report.lines().join("\n"))
+        };
+        let (deployed, report) = output::awaited(&format!("deploying {name}"), deploying).await;
         let answer = deployed.map_err(|e| e.about(manifest.display()).with_details(&report))?;
-        if let Some(watched) = self.functions.get_mut(manifest) {
-            watched.deployed = Some((name, content));
+        let Some(watched) = self.functions.get_mut(manifest) else { return Ok(None) };
+        let before = watched.deployed.replace((name.clone(), content));
+        if let Some((before, _)) = before.filter(|(before, _)| *before != name) {
+            self.release(before, manifest.to_owned(), Some(name));
         }
         Ok(Some(format!("{}\n{report}", deploy::summary(&answer, &project))))
     }

@@ -12,7 +12,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{FramePublisher, PublisherSettings};
-use wasmill_domain::{ApiKey, HostnamePattern, HostnameRules, TenantName};
+use wasmill_domain::units::ByteSize;
+use wasmill_domain::{ApiKey, HostnamePattern, HostnameRules, KeyDefinition, TenantName};
 use wasmill_gateway::{GatewayParts, GatewaySettings, Tls};
 use wasmill_host::{Engine, EngineSettings, HostParts, HostSettings, HostStatus, OutgoingSettings};
 use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
@@ -20,7 +21,10 @@ use wasmill_secrets::{Keyring, SecretSource};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{BucketQuota, RegistryWatch, Store};
 
-use super::{REGISTRY_INTERVAL, capabilities, consistency, data, engine_settings, files, make_first_key, secrets, tls};
+use super::{
+    REGISTRY_INTERVAL, capabilities, consistency, data, engine_settings, files, make_first_key, operator_key, secrets,
+    tls,
+};
 use crate::exit::{Failure, Result};
 
 /// What the embedded system is made with.
@@ -39,6 +43,8 @@ pub(crate) struct Options {
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
     /// Whether components for WASI 0.3 are run as well.
     pub(crate) wasi_0_3: bool,
+    /// The largest artifact.
+    pub(crate) max_artifact_bytes: ByteSize,
 }
 
 /// Gateway, host and scheduler in one process, on SQLite and the embedded queue.
@@ -55,12 +61,15 @@ pub(crate) struct System {
     hostnames: Arc<HostnameRules>,
     retention: Duration,
     notes: Vec<String>,
+    own_key: (ApiKey, KeyDefinition),
+    max_artifact_bytes: usize,
 }
 
 impl System {
     /// Opens what is kept and begins to listen; nothing is served yet.
     pub(crate) async fn open(options: &Options) -> Result<Self> {
-        let Options { listen, data, retention, allowed_networks, hostnames, tls, wasi_0_3 } = options;
+        let Options { listen, data, retention, allowed_networks, hostnames, tls, wasi_0_3, max_artifact_bytes } =
+            options;
         files::raise_limit();
         let (certificate, key) = tls.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path())).unzip();
         let tls = tls::load(certificate, key, ["--tls-certificate", "--tls-key"])?;
@@ -106,6 +115,8 @@ impl System {
             hostnames,
             retention,
             notes,
+            own_key: operator_key("this process's own")?,
+            max_artifact_bytes: max_artifact_bytes.as_usize(),
         })
     }
 
@@ -140,12 +151,24 @@ impl System {
         Ok(Some(key))
     }
 
+    /// A key by which this process may do everything in its own system, whatever keys there are: it ends with the process.
+    pub(crate) fn own_key(&self) -> String {
+        self.own_key.0.reveal().to_owned()
+    }
+
+    /// The tenant that a key acts for, where it exists here.
+    pub(crate) fn tenant_of(&self, key: &str) -> Option<TenantName> {
+        self.registry.current().key(key).map(|key| key.tenant.clone())
+    }
+
     /// Serves until `shutdown`, then lets every part finish what it has begun. A part that ends before that takes
     /// the others with it.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result {
         let defaults = GatewaySettings::default();
         let settings = GatewaySettings {
             require_key: self.requires_key()?,
+            own_key: Some(self.own_key.1),
+            max_artifact_bytes: self.max_artifact_bytes,
             hostnames: Arc::clone(&self.hostnames),
             max_connections: files::connections_within_limit(defaults.max_connections, "the number of connections"),
             ..defaults

@@ -84,6 +84,7 @@ impl Pool {
             max_event_bytes: gateway.max_event_bytes.as_usize(),
             max_batch_bytes: gateway.max_batch_bytes.as_usize(),
             max_in_flight: gateway.max_in_flight,
+            max_artifact_bytes: gateway.max_artifact_bytes.as_usize(),
             max_checks: gateway.max_checks,
             check_threads: gateway.check_threads.unwrap_or(defaults.check_threads),
             max_queued_checks: gateway.max_queued_checks,

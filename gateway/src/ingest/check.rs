@@ -155,7 +155,9 @@ impl Incoming {
         if !event.has_json_data() {
             return if route.is_checked() { Err(not_checkable(event, place).into()) } else { Ok(()) };
         }
-        let not_json = |error: serde_json::Error| Error::InvalidEvent(not_json(&place.data(), "the data", &error));
+        let text = event.data.as_deref().unwrap_or_default();
+        let not_json =
+            |error: serde_json::Error| Error::InvalidEvent(not_json(&place.data(), "the data", text, &error));
         let (value, subject) = match &event.data {
             Some(data) if route.is_checked() => (json::parse(data).map_err(not_json)?, "the data does"),
             Some(data) => return Ok(serde_json::from_slice::<&RawValue>(data).map(drop).map_err(not_json)?),

@@ -99,7 +99,7 @@ pub(super) fn read_binary(headers: &HeaderMap, body: Bytes) -> Result<Event> {
 pub(super) fn read_structured(body: &[u8]) -> Result<Read> {
     Event::read_json(body).map_err(|invalid| match serde_json::from_slice::<&RawValue>(body) {
         // Not JSON at all: the line and the column are worth having.
-        Err(error) => Error::InvalidEvent(not_json("", "the event", &error)),
+        Err(error) => Error::InvalidEvent(not_json("", "the event", body, &error)),
         Ok(_) => invalid.into(),
     })
 }
@@ -110,7 +110,7 @@ pub(super) fn read_structured(body: &[u8]) -> Result<Read> {
 /// Where the body is not an array of events in the JSON format; the pointer names the one that is not.
 pub(super) fn read_batch(body: &[u8], limit: usize) -> Result<Vec<Read>> {
     let members: Vec<&RawValue> =
-        serde_json::from_slice(body).map_err(|error| Error::InvalidEvent(not_json("", "the batch", &error)))?;
+        serde_json::from_slice(body).map_err(|error| Error::InvalidEvent(not_json("", "the batch", body, &error)))?;
     if members.len() > limit {
         let count = members.len();
         return Err(Error::TooLarge(format!("a batch of {count} events: at most {limit} are taken at once")));

@@ -9,7 +9,7 @@ use wasmill_domain::event::{Attribute, Event};
 use wasmill_domain::{EventParts, EventType, event};
 
 use super::cloudevents::{attribute_headers, is_cloudevents};
-use crate::body::{is_unnamed, media_type};
+use crate::body::{byte_order_mark, is_unnamed, media_type, not_json};
 use crate::error::{Error, Result};
 use crate::problem::Fault;
 
@@ -27,7 +27,12 @@ pub(super) fn read(event_type: EventType, headers: &HeaderMap, body: Bytes) -> R
     let media_type = media_type(headers)?;
     let content_type = if is_unnamed(media_type.as_deref()) {
         // What `curl -d` sends: JSON by the looks of it, or else nobody knows what.
-        if !body.is_empty() && serde_json::from_slice::<&RawValue>(&body).is_err() {
+        if !body.is_empty()
+            && let Err(error) = serde_json::from_slice::<&RawValue>(&body)
+        {
+            if byte_order_mark(&body).is_some() {
+                return Err(Error::InvalidEvent(not_json("", "the body", &body, &error)));
+            }
             return Err(Error::MediaType(
                 "the body is not JSON, and no Content-Type says what it is (curl's -d says \
                  'application/x-www-form-urlencoded', which is taken for none): send 'Content-Type: text/csv' or the like"

@@ -227,7 +227,7 @@ struct Talk {
 
 impl Talk {
     /// Hears the rest, which the caller has no use for.
-    async fn to_its_end(mut self) {
+    async fn hear_out(mut self) {
         let ended = async {
             while let Some(frame) = self.listener.hear().await {
                 if !matches!(Download::decode(&frame), Ok(Download::Data(_))) {
@@ -266,7 +266,7 @@ impl Drop for ResponseBody {
         if self.left == Some(0)
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            runtime.spawn(talk.to_its_end());
+            runtime.spawn(talk.hear_out());
         }
     }
 }

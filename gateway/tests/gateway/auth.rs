@@ -3,7 +3,7 @@
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use wasmill_broker::embedded::EmbeddedSettings;
-use wasmill_domain::Digest;
+use wasmill_domain::{ApiKey, Digest, KeyDefinition, KeyRole, TenantName, Timestamp};
 use wasmill_gateway::GatewaySettings;
 
 use crate::harness::{Answer, Gateway, send};
@@ -207,4 +207,29 @@ async fn an_artifact_of_another_tenant_does_not_exist() {
     assert_eq!(known.json(), uploaded.json());
     assert_eq!(told(&evil, &digest).await.2.0, 201);
     assert_eq!(upload(&evil, 1).await.status, 200, "one's own is known");
+}
+
+/// A process deploys to itself by a key that is nowhere but in it.
+#[tokio::test]
+async fn a_process_has_a_key_of_its_own() {
+    let key = ApiKey::generate().unwrap();
+    let own_key = KeyDefinition {
+        id: uuid::Uuid::now_v7(),
+        tenant: TenantName::default(),
+        role: KeyRole::Operator,
+        label: String::new(),
+        hash: ApiKey::hash_of(key.reveal()),
+        created_at: Timestamp::now(),
+    };
+    let settings = GatewaySettings { own_key: Some(own_key), ..GatewaySettings::default() };
+    let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
+    let get = || gateway.request(Method::GET, "/v1/keys");
+    assert_eq!(send(get()).await.status, 200);
+    let operator = text(&create(&gateway, None, json!({"role": "operator"})).await);
+    send(get()).await.problem(401, "unauthenticated");
+    assert_eq!(status(get(), key.reveal()).await, 200);
+    let listed = send(get().bearer_auth(&operator)).await.json();
+    assert_eq!(listed["keys"].as_array().unwrap().len(), 1, "{listed}");
+    let other = ApiKey::generate().unwrap();
+    send(get().bearer_auth(other.reveal())).await.problem(401, "unauthenticated");
 }

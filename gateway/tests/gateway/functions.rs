@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use wasmill_domain::Digest;
 use wasmill_store::{Quotas, TenantQuota};
 
-use crate::harness::{Answer, Gateway, component, send};
+use crate::harness::{Answer, Gateway, component, send, until};
 
 async fn deploy(gateway: &Gateway, name: &str, variant: u32, manifest: Value) -> Answer {
     let digest = gateway.upload(variant).await;
@@ -254,4 +254,22 @@ async fn quotas_are_named() {
     let first = make(None).await.json()["key"].as_str().unwrap().to_owned();
     assert_eq!(make(Some(&first)).await.status, 201);
     exceeded(&make(Some(&first)).await, "keys", "delete a key");
+}
+
+/// What a client or a proxy does not wait for goes on, so that whoever asks again finds it done.
+#[tokio::test]
+async fn a_check_outlasts_its_client() {
+    let gateway = Gateway::start().await;
+    let digest = gateway.upload(1).await;
+    let document = json!({"digest": digest, "manifest": {"name": "total", "description": "gate"}});
+    let request = gateway.request(Method::PUT, "/v1/functions/total").json(&document);
+    let client = tokio::spawn(request.send());
+    gateway.gate.reached.acquire().await.unwrap().forget();
+    client.abort();
+    assert!(client.await.unwrap_err().is_cancelled());
+    // Answered by the same threads: that the client is gone is known by then.
+    until("its connection is closed", async || (gateway.get("/v1/functions/total").await.status == 404).then_some(()))
+        .await;
+    gateway.gate.open.add_permits(1);
+    until("the check goes on", async || (gateway.gate.open.available_permits() == 0).then_some(())).await;
 }

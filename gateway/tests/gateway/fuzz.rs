@@ -161,7 +161,7 @@ fn whatever_comes_in_is_answered() {
         gateway.work("total", success).await;
         gateway
     });
-    let operations = operations(&serde_json::to_value(wasmill_gateway::openapi()).unwrap());
+    let operations = operations(&wasmill_gateway::openapi());
     let seen = std::cell::RefCell::new(std::collections::BTreeMap::<u16, usize>::new());
     // PROPTEST_CASES asks for more.
     let defaults = Config::default();

@@ -201,3 +201,27 @@ async fn a_trace_goes_on() {
     let fresh = trace(request().header("traceparent", "nonsense")).await;
     assert!(![ours, theirs].contains(&fresh.trace_id().as_str()));
 }
+
+/// Editors write it before a text, and whoever reads "expected value at column 1" does not see it.
+#[tokio::test]
+async fn a_byte_order_mark_is_called_what_it_is() {
+    let gateway = Gateway::start().await;
+    gateway.deploy("total", json!([{"event": "order.created"}])).await;
+    let event = r#"{"specversion": "1.0", "id": "1", "source": "/s", "type": "order.created"}"#;
+    for (path, media_type, text) in [
+        ("/v1/events/order.created", "application/json", "{}"),
+        ("/v1/events/order.created", "application/x-www-form-urlencoded", "{}"),
+        ("/v1/events", "application/cloudevents+json", event),
+        ("/v1/events", "application/cloudevents-batch+json", &format!("[{event}]")),
+        ("/v1/functions/total/invoke?wait=0s", "application/json", "{}"),
+        ("/v1/keys", "application/json", r#"{"role": "operator"}"#),
+    ] {
+        let answer = gateway.post_as(path, media_type, format!("\u{feff}{text}")).await;
+        assert_eq!(answer.status, 400, "{path} {media_type}");
+        let detail = answer.json()["errors"][0]["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains("byte-order mark of UTF-8"), "{path} {media_type}: {detail}");
+    }
+    let put = gateway.request(Method::PUT, "/v1/schemas/order.created").header("content-type", "application/json");
+    let problem = send(put.body(b"\xff\xfe{\0}\0".to_vec())).await.problem(400, "bad-request");
+    assert!(problem["errors"][0]["detail"].as_str().unwrap().contains("byte-order mark of UTF-16"), "{problem}");
+}

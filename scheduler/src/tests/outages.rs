@@ -131,8 +131,8 @@ async fn what_can_never_be_sent_fails() {
     let broker = open_broker(dir.path(), EmbeddedSettings { message_bytes: 100 << 10, ..EmbeddedSettings::default() });
     let mut large = dispatch();
     let data = Bytes::from(format!("\"{}\"", "x".repeat(200 << 10)));
-    let parts = EventParts { data: Some(data), ..Event::clone(&large.event).into_parts() };
-    large.event = Arc::new(parts.check().unwrap());
+    let larger = EventParts { data: Some(data), ..Event::clone(&large.event).into_parts() };
+    large.event = Arc::new(larger.check().unwrap());
     // They would share a frame.
     let all = [dispatch(), large.clone(), dispatch()];
     store.enqueue(&all, Publication::Pending).await.unwrap();

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use wasmill_domain::Event;
 
 use super::trial::Observed;
 use crate::exit::Result;
+use crate::json::{Document, pretty, without_mark};
 
 /// The end of an expectation's file name.
 const EXPECTED: &str = ".expected.json";
@@ -37,13 +37,13 @@ pub(super) struct Expected {
     pub(super) content_type: Option<String>,
     /// The result: a JSON value, or a text where it is no JSON.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    pub(super) output: Option<Value>,
+    pub(super) output: Option<Document>,
     /// The result as base64, where it is neither.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) output_base64: Option<String>,
     /// The emitted events in CloudEvents' JSON format, in their order, with what the function set and no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) emitted: Option<Vec<Value>>,
+    pub(super) emitted: Option<Vec<Document>>,
 }
 
 fn success() -> String {
@@ -55,8 +55,8 @@ fn is_success(outcome: &String) -> bool {
 }
 
 /// `null` is a value that can be expected, other than none.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Document>, D::Error> {
+    Document::deserialize(deserializer).map(Some)
 }
 
 impl Case {
@@ -79,7 +79,8 @@ impl Case {
     fn read(folder: &Path, name: String) -> anyhow::Result<Self> {
         let file = folder.join(format!("{name}.json"));
         let text = std::fs::read(&file).with_context(|| format!("'{}'", file.display()))?;
-        let event = Event::from_json(&text)
+        let event = without_mark(&text).with_context(|| format!("'{}'", file.display()))?;
+        let event = Event::from_json(event)
             .map_err(|invalid| anyhow::anyhow!("{}: {}{}", file.display(), at(&invalid.pointer), invalid.message))?;
         let expected_file = folder.join(format!("{name}{EXPECTED}"));
         let expected = match std::fs::read(&expected_file) {
@@ -92,15 +93,21 @@ impl Case {
 
     /// Writes down what was observed as what is expected.
     pub(super) fn write_expectation(&self, observed: &Observed) -> Result {
-        let mut text = serde_json::to_string_pretty(&observed.as_expected()).context("the expectation")?;
+        let mut text = pretty(&observed.as_expected().to_text());
         text.push('\n');
         Ok(std::fs::write(&self.expected_file, text).with_context(|| format!("'{}'", self.expected_file.display()))?)
     }
 }
 
 impl Expected {
+    /// The same as JSON.
+    pub(super) fn to_text(&self) -> String {
+        // Every key is a text.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
     fn read(text: &[u8]) -> anyhow::Result<Self> {
-        let expected: Self = serde_json::from_slice(text)?;
+        let expected: Self = serde_json::from_slice(without_mark(text)?)?;
         let known = wasmill_domain::Outcome::ALL.map(wasmill_domain::Outcome::as_str);
         anyhow::ensure!(
             expected.outcome == super::trial::REFUSED || known.contains(&expected.outcome.as_str()),
@@ -132,7 +139,13 @@ mod tests {
         assert!(error(r#"{"outcome": "sucess"}"#).contains("'sucess' is none; there are success, rejected"));
         assert!(error(r#"{"output": 1, "output_base64": ""}"#).contains("exclude each other"));
         let null = Expected::read(br#"{"output": null}"#).unwrap();
-        assert_eq!((null.outcome.as_str(), null.output), ("success", Some(Value::Null)));
-        assert_eq!(Expected::read(b"{}").unwrap().output, None);
+        assert!(null.outcome == "success" && null.output.is_some_and(|output| output.json().is_null()));
+        assert!(Expected::read(b"\xef\xbb\xbf{}").unwrap().output.is_none());
+    }
+
+    #[test]
+    fn what_is_written_down_is_what_came() {
+        let text = r#"{"output":{"z":1.0,"a":[1e400,"\ud800",12345678901234567890123]},"emitted":[{"data":1e999}]}"#;
+        assert_eq!(Expected::read(text.as_bytes()).unwrap().to_text(), text);
     }
 }

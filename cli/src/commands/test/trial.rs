@@ -1,10 +1,10 @@
 //! Runs one function on single events, as a host would, and takes down what comes of them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use serde_json::{Map, Value, json};
 use wasmill_component::Preflight as _;
 use wasmill_domain::event::is_json_media_type;
 use wasmill_domain::event::json::DataMember;
@@ -15,6 +15,7 @@ use wasmill_host::{Attempt, Emitted, Engine, EngineSettings, Invocation, Prepare
 use super::case::Expected;
 use crate::args::Wasi;
 use crate::exit::Result;
+use crate::json::Document;
 use crate::project::Project;
 use crate::wiring::{engine_settings, offline};
 
@@ -36,7 +37,7 @@ pub(super) struct Observed {
     pub(super) message: Option<String>,
     pub(super) output: Option<Output>,
     /// In CloudEvents' JSON format, with what the function set.
-    pub(super) emitted: Vec<Value>,
+    pub(super) emitted: Vec<Document>,
     pub(super) logs: Vec<String>,
     /// What it took to run it; nothing where it did not run.
     pub(super) cost: Option<Cost>,
@@ -59,7 +60,7 @@ pub(super) struct Output {
 /// A result's bytes, as they are best read.
 pub(super) enum Content {
     /// JSON, or a text as a JSON string.
-    Value(Value),
+    Json(Document),
     /// Anything else.
     Base64(String),
 }
@@ -176,7 +177,7 @@ impl Observed {
     pub(super) fn as_expected(&self) -> Expected {
         let (output, output_base64) = match self.output.as_ref().map(|output| &output.content) {
             None => (None, None),
-            Some(Content::Value(value)) => (Some(value.clone()), None),
+            Some(Content::Json(document)) => (Some(document.clone()), None),
             Some(Content::Base64(text)) => (None, Some(text.clone())),
         };
         Expected {
@@ -189,45 +190,41 @@ impl Observed {
         }
     }
 
-    pub(super) fn document(&self) -> Value {
-        serde_json::to_value(self.as_expected()).map_or(Value::Null, |mut document| {
-            document["outcome"] = json!(self.outcome);
-            document
-        })
+    /// The same for programs.
+    pub(super) fn document(&self) -> BTreeMap<String, Document> {
+        let mut members: BTreeMap<String, Document> =
+            serde_json::from_str(&self.as_expected().to_text()).unwrap_or_default();
+        members.insert("outcome".into(), Document::of(&self.outcome));
+        members
     }
 }
 
 impl Content {
     fn of(media_type: &str, data: &[u8]) -> Self {
         match DataMember::of(is_json_media_type(media_type), data) {
-            DataMember::Json(raw) => {
-                serde_json::from_str(raw.get()).map_or_else(|_| Self::Value(Value::Null), Self::Value)
-            }
-            DataMember::Text(text) => Self::Value(text.into()),
+            DataMember::Json(raw) => Self::Json(Document::of(raw)),
+            DataMember::Text(text) => Self::Json(Document::of(&text)),
             DataMember::Binary(text) => Self::Base64(text),
         }
     }
 }
 
 /// An emitted event in CloudEvents' JSON format.
-fn emitted(event: &Emitted) -> Value {
-    let mut document = Map::new();
-    document.insert("type".into(), json!(event.event_type));
+fn emitted(event: &Emitted) -> Document {
+    let mut members = BTreeMap::from([("type", Document::of(&event.event_type))]);
     for (name, value) in
         [("source", &event.source), ("subject", &event.subject), ("datacontenttype", &event.datacontenttype)]
     {
-        if let Some(value) = value {
-            document.insert(name.into(), json!(value));
-        }
+        members.extend(value.as_ref().map(|value| (name, Document::of(value))));
     }
-    document.extend(event.extensions.iter().map(|(name, value)| (name.clone(), json!(value))));
+    members.extend(event.extensions.iter().map(|(name, value)| (name.as_str(), Document::of(value))));
     if let Some(data) = &event.data {
         match Content::of(event.datacontenttype.as_deref().unwrap_or("application/json"), data) {
-            Content::Value(value) => document.insert("data".into(), value),
-            Content::Base64(text) => document.insert("data_base64".into(), text.into()),
+            Content::Json(document) => members.insert("data", document),
+            Content::Base64(text) => members.insert("data_base64", Document::of(&text)),
         };
     }
-    Value::Object(document)
+    Document::of(&members)
 }
 
 fn log_line(line: &LogLine) -> String {

@@ -155,16 +155,16 @@ fn standard_webhooks_as_svix_sends_them() {
     let mut both = standard.clone();
     both.headers.extend(svix.headers.clone());
     assert_eq!(both.verdict(), Ok(()));
-    for place in 0..3 {
+    for (place, name) in SVIX.into_iter().enumerate() {
         let mut mixed = standard.clone();
-        mixed.headers[place].0 = SVIX[place];
-        assert_eq!(mixed.verdict(), Err(Refused::Headers), "{}", SVIX[place]);
+        mixed.headers[place].0 = name;
+        assert_eq!(mixed.verdict(), Err(Refused::Headers), "{name}");
         let mut other = both.clone();
         other.headers[3 + place].1[0] ^= 1;
-        assert_eq!(other.verdict(), Err(Refused::Headers), "{}", SVIX[place]);
+        assert_eq!(other.verdict(), Err(Refused::Headers), "{name}");
         let mut partly = both.clone();
         partly.headers.remove(3 + place);
-        assert_eq!(partly.verdict(), Err(Refused::Headers), "{}", SVIX[place]);
+        assert_eq!(partly.verdict(), Err(Refused::Headers), "{name}");
     }
 }
 

@@ -99,7 +99,7 @@ async fn emitted_events_run_the_functions_that_they_reach() {
     let child = system.ended(detail.children[0]).await;
     assert_eq!((child.summary.state, child.summary.parent), (State::Succeeded, Some(id)));
     assert_eq!(child.summary.trace_id, detail.summary.trace_id);
-    assert_eq!(child.event.id, format!("{id}-0"));
+    assert_eq!(child.event.as_ref().unwrap().id, format!("{id}-0"));
     // It was flagged, and nobody listens to that.
     let logs = system.store.logs(&TenantName::default(), id, None, 10).await.unwrap();
     let note = logs.iter().find(|entry| entry.line.source == LogSource::Host).unwrap();
