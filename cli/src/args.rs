@@ -360,3 +360,28 @@ pub(crate) struct Deploy {
     #[arg(long)]
     pub(crate) build: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// An argument of a verb that is called as one for all verbs would be taken for both: a key of a bucket was sent as the API
+    /// key.
+    #[test]
+    fn no_verb_has_an_argument_of_all_verbs() {
+        fn look(command: &clap::Command, of_all: &[String]) {
+            let id = |argument: &clap::Arg| argument.get_id().to_string();
+            let (global, own): (Vec<_>, Vec<_>) =
+                command.get_arguments().partition(|argument| argument.is_global_set());
+            for argument in own.iter().chain(&global) {
+                assert!(!of_all.contains(&id(argument)), "{} of {}", id(argument), command.get_name());
+            }
+            let of_all: Vec<String> = of_all.iter().cloned().chain(global.into_iter().map(id)).collect();
+            command.get_subcommands().for_each(|verb| look(verb, &of_all));
+        }
+        look(&Args::command(), &[]);
+        Args::command().debug_assert();
+    }
+}

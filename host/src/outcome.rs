@@ -201,19 +201,28 @@ fn backtrace(backtrace: &WasmBacktrace) -> Option<String> {
 /// Whether a guest ran over the end of the stack that it keeps in its memory: compilers put that first, so that what lies beyond it is
 /// below the address 0, and a recursion is what gets there.
 fn left_its_stack(error: &wasmtime::Error) -> bool {
-    /// How far below 0 the frames of a function reach.
-    const DEEPEST: u32 = 16 << 20;
+    /// Addresses have 32 bits, and what an instruction adds to one may carry: this is 0 again.
+    const ZERO: u64 = 1 << 32;
+    /// How far below 0 the frames of a function reach, and how far into a frame an instruction does.
+    const DEEPEST: u64 = 16 << 20;
     /// How often a function is among the innermost frames, where it calls itself.
     const TIMES: usize = 4;
+    /// The same where nothing is known of the address. (At most 20 frames are known.)
+    const TIMES_ALONE: usize = 10;
     // wasmtime's type for the address is a private one.
     let text = format!("{error:#}");
     let address = text.split_once("memory fault at wasm address 0x").map(|(_, rest)| rest);
     let address = address.and_then(|rest| rest.split(|c: char| !c.is_ascii_hexdigit()).next());
-    let address = address.and_then(|hex| u32::from_str_radix(hex, 16).ok());
+    let address = address.and_then(|hex| u64::from_str_radix(hex, 16).ok());
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return false };
     let functions: Vec<u32> = backtrace.frames().iter().map(wasmtime::FrameInfo::func_index).collect();
-    let often = |function: &u32| functions.iter().filter(|other| *other == function).count() >= TIMES;
-    address.is_some_and(|address| address >= u32::MAX - DEEPEST) && functions.iter().any(often)
+    let most = functions.iter().map(|function| functions.iter().filter(|other| *other == function).count()).max();
+    let most = most.unwrap_or(0);
+    match address {
+        Some(address) => (ZERO - DEEPEST..ZERO + DEEPEST).contains(&address) && most >= TIMES,
+        // It was about to copy or to fill, which is checked before it touches anything: that is all there is to go by.
+        None => most >= TIMES_ALONE && most * 2 >= functions.len(),
+    }
 }
 
 /// What a guest said before its end, as one line: from where a panic begins, or else the last lines of standard error, or the last error

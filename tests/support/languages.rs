@@ -13,6 +13,8 @@ use super::{root, wasmill};
 pub(crate) struct Workshop {
     folder: PathBuf,
     projects: PathBuf,
+    /// Where crates are compiled to.
+    cargo: PathBuf,
     toolchains: PathBuf,
     rustc: String,
 }
@@ -41,10 +43,12 @@ impl Workshop {
         let folder = root().join("target/languages");
         let projects = folder.join(name);
         let _ = std::fs::remove_dir_all(&projects);
-        for made in [&projects, &folder.join("cargo")] {
+        // Not shared with another workshop: crates of the same name are built to the same file.
+        let cargo = folder.join(format!("cargo-{name}"));
+        for made in [&projects, &cargo] {
             std::fs::create_dir_all(made).expect("a folder below target/");
         }
-        Self { folder, projects, toolchains: provided("toolchains").into(), rustc: provided("guest-toolchain") }
+        Self { folder, projects, cargo, toolchains: provided("toolchains").into(), rustc: provided("guest-toolchain") }
     }
 
     /// Every cell that `wasmill new` knows.
@@ -87,7 +91,7 @@ impl Workshop {
         match &*cell.lang {
             // Compiled crates are shared, and are of pinned versions.
             "rust" => {
-                link(self.folder.join("cargo"), "target");
+                link(self.cargo.clone(), "target");
                 std::fs::copy(root().join("functions/Cargo.lock"), cell.folder.join("Cargo.lock")).expect("a copy");
             }
             // What `npm install` would make.

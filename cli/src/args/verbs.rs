@@ -147,14 +147,16 @@ pub(crate) enum Keyvalue {
         #[command(flatten)]
         bucket: WhichBucket,
         /// The key
-        key: String,
+        #[arg(value_name = "KEY")]
+        entry: String,
     },
     /// Set a value
     Set {
         #[command(flatten)]
         bucket: WhichBucket,
         /// The key
-        key: String,
+        #[arg(value_name = "KEY")]
+        entry: String,
         /// The value, or @FILE
         value: String,
     },
@@ -163,7 +165,8 @@ pub(crate) enum Keyvalue {
         #[command(flatten)]
         bucket: WhichBucket,
         /// The key
-        key: String,
+        #[arg(value_name = "KEY")]
+        entry: String,
     },
 }
 

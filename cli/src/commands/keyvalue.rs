@@ -17,8 +17,8 @@ pub(crate) async fn run(verb: Keyvalue, remote: Remote) -> Result {
     match verb {
         Keyvalue::Buckets => buckets(&client).await,
         Keyvalue::List { bucket } => list(&client, &bucket).await,
-        Keyvalue::Get { bucket, key } => get(&client, &bucket, &key).await,
-        Keyvalue::Set { bucket, key, value } => {
+        Keyvalue::Get { bucket, entry } => get(&client, &bucket, &entry).await,
+        Keyvalue::Set { bucket, entry: key, value } => {
             let value = match value.strip_prefix('@') {
                 Some(file) => Bytes::from(std::fs::read(file).with_context(|| format!("'{file}'"))?),
                 None => Bytes::from(value),
@@ -28,7 +28,7 @@ pub(crate) async fn run(verb: Keyvalue, remote: Remote) -> Result {
             tell(&client, format!("'{key}' is set"));
             Ok(())
         }
-        Keyvalue::Delete { bucket, key } => {
+        Keyvalue::Delete { bucket, entry: key } => {
             client.send(about(Method::DELETE, &bucket, &key)).await?;
             tell(&client, format!("'{key}' is deleted"));
             Ok(())

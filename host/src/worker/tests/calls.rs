@@ -10,7 +10,7 @@ use super::{PATIENCE, System, dispatch, name};
 
 const WEB_ECHO: &[u8] = include_bytes!("../../../../functions/web-echo/web-echo.wasm");
 
-const MANIFEST: &str = "name = 'web-echo'\n[[trigger]]\nhttp = '/{*path}'";
+const MANIFEST: &str = "name = 'web-echo'\nkind = 'http'\n[[trigger]]\nhttp = '/{*path}'";
 
 /// Calls the function, once a host answers.
 async fn call(system: &System, method: &str, target: &str) -> (ExecutionId, Line) {
