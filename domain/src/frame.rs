@@ -229,6 +229,8 @@ mod tests {
         let frame = Frame::new(vec![dispatch(b"{}".to_vec()), opaque(b"{}"), dispatch(vec![])]).unwrap();
         let bytes = frame.encode();
         assert_eq!(Frame::decode(&bytes).unwrap(), frame);
+        // What is written today: the tag, one byte of body, the index.
+        assert!(bytes.ends_with(&[OPAQUE, 1, 1]) && OPAQUE == 1);
         // As an earlier release reads it.
         let wire: WireFrame = postcard::from_bytes(&bytes[1..]).unwrap();
         assert_eq!(wire.dispatches.len(), 3);
