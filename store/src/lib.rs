@@ -12,6 +12,7 @@ mod claims;
 mod convert;
 mod fence;
 mod masking;
+mod migrations;
 mod port;
 pub mod postgres;
 mod quota;

@@ -6,15 +6,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use sqlx::migrate::{Migration, Migrator};
+use sqlx::migrate::Migration;
 
 use super::columns::get;
 use super::error::Result;
 use super::session::{Access, POOLER, Pool, Session};
 use super::{PostgresSettings, millis, repeat, upgrade};
+use crate::migrations::OF_POSTGRES as MIGRATIONS;
 use crate::port::Error;
-
-pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
 
 /// The number of the lock that is held while the schema changes. Those of days are from 0.
 const SCHEMA_LOCK: i64 = -1;

@@ -6,7 +6,6 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -15,9 +14,8 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{SqliteSettings, Synchronous, error, upgrade};
+use crate::migrations::OF_SQLITE as MIGRATIONS;
 use crate::port::{Error, Result};
-
-pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
 
 /// Twice SQLite's default: rows with events and results of 1 KB leave less of a page unused, which records 15% more of them.
 const PAGE_BYTES: u32 = 8192;

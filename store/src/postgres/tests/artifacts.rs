@@ -3,8 +3,8 @@
 use sqlx::{AssertSqlSafe, Executor as _};
 use wasmill_domain::{Digest, TenantName};
 
-use super::super::migration::MIGRATIONS;
 use super::{Schema, connect};
+use crate::migrations::OF_POSTGRES as MIGRATIONS;
 use crate::port::Catalog as _;
 
 #[tokio::test]

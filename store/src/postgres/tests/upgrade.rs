@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, Executor as _};
 
-use super::super::migration::MIGRATIONS;
 use super::{Schema, connect};
 use crate::conformance::upgrade;
+use crate::migrations::OF_POSTGRES as MIGRATIONS;
 
 #[tokio::test]
 async fn routes_get_owners_and_keys_go() {

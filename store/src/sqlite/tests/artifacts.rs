@@ -9,9 +9,9 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use tempfile::TempDir;
 use wasmill_domain::{Digest, TenantName, Timestamp};
 
-use super::super::connection::MIGRATIONS;
 use super::{SqliteSettings, SqliteStore, file_in, open, settings, stranger};
 use crate::conformance::sample::tenant;
+use crate::migrations::OF_SQLITE as MIGRATIONS;
 use crate::port::{Agenda as _, Catalog as _, Error};
 use crate::quota::{Quotas, TenantQuota};
 

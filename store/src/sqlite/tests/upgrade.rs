@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
-use super::super::connection::MIGRATIONS;
 use super::{file_in, open, stranger};
 use crate::conformance::upgrade;
+use crate::migrations::OF_SQLITE as MIGRATIONS;
 
 #[tokio::test]
 async fn routes_get_owners_and_keys_go() {
