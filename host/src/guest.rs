@@ -32,8 +32,6 @@ pub(crate) struct Guest {
     pub(crate) limiter: Limiter,
     pub(crate) log: SharedLog,
     pub(crate) calls: HostCalls,
-    /// The host was called by a tick of its own, and not by the guest.
-    pub(crate) ticked: bool,
     /// When the attempt is cut off.
     pub(crate) deadline: Instant,
     /// What `context.current` answers. Nothing before the first attempt begins.
@@ -64,20 +62,37 @@ pub(crate) struct CurrentExecution {
 pub(crate) struct HostCalls {
     left: u64,
     exceeded: bool,
+    /// How many were counted that [`HostCalls::leave`] has not told of.
+    untold: u64,
+    /// What that was when the guest left for the host, for each time that it is there.
+    outside: Vec<u64>,
 }
 
 impl HostCalls {
     fn new(most: u64) -> Self {
-        Self { left: most, exceeded: false }
+        Self { left: most, exceeded: false, untold: 0, outside: Vec::new() }
     }
 
     /// Counts one; says whether it is allowed. One that is not allowed ends the attempt when it returns.
     pub(crate) fn count(&mut self) -> bool {
+        self.untold = self.untold.saturating_add(1);
         match self.left.checked_sub(1) {
             Some(left) => self.left = left,
             None => self.exceeded = true,
         }
         !self.exceeded
+    }
+
+    /// The guest leaves for the host: for a function of it, or for one that wasmtime has built in.
+    pub(crate) fn enter(&mut self) {
+        self.outside.push(self.untold);
+    }
+
+    /// It comes back; says whether it was in a function of the host. (Such a function may have called the guest, and that
+    /// the host again, so that they are told apart by where they began.)
+    pub(crate) fn leave(&mut self) -> bool {
+        let before = self.outside.pop().unwrap_or(self.untold);
+        std::mem::replace(&mut self.untold, before) > before
     }
 
     /// Whether there was one too many.
@@ -109,7 +124,6 @@ impl Guest {
             limiter: Limiter::new(manifest.limits.memory.as_usize(), settings),
             log,
             calls: HostCalls::new(0),
-            ticked: false,
             deadline: Instant::now(),
             execution: None,
             streams: Streams::default(),

@@ -133,7 +133,7 @@ impl Instance {
         self.store.data()
     }
 
-    /// The fuel that is left. Where the guest was interrupted while it computed, there is less, by at most [`FUEL_STEP`].
+    /// The fuel that is left. Where the guest did not come to its end, there is less, by at most [`FUEL_STEP`].
     pub(crate) fn fuel_left(&self) -> u64 {
         // An error would mean that fuel is not counted, and it always is.
         self.store.get_fuel().unwrap_or(0)
@@ -172,10 +172,15 @@ pub(crate) fn allowance(limits: &Limits) -> u64 {
 /// Ends an attempt that called the host too often, or for which the host holds too much. (Counting is done where the calls arrive: wasmtime calls this for its own
 /// built-in functions as well, such as copying memory.)
 fn after_each_call(mut store: StoreContextMut<'_, Guest>, hook: CallHook) -> wasmtime::Result<()> {
+    if matches!(hook, CallHook::CallingHost) {
+        store.data_mut().calls.enter();
+    }
     if !matches!(hook, CallHook::ReturningFromHost) {
         return Ok(());
     }
-    if !std::mem::take(&mut store.data_mut().ticked) {
+    // Around wasmtime's own functions the guest keeps its count where only it sees it: what is set here it would not notice,
+    // or count what it used a second time.
+    if store.data_mut().calls.leave() {
         let left = store.get_fuel()?.checked_sub(HOST_CALL_FUEL);
         store.set_fuel(left.unwrap_or(0))?;
         if left.is_none() {
@@ -195,8 +200,6 @@ fn after_each_call(mut store: StoreContextMut<'_, Guest>, hook: CallHook) -> was
 /// Lets others have the thread, unless the guest's time is over. (A guest that waits inside a host call is not here; a timer
 /// ends that.)
 fn at_each_tick(mut store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
-    // How often that is depends on the clock, and fuel must not.
-    store.data_mut().ticked = true;
     if Instant::now() >= store.data().deadline {
         return Err(DeadlinePassed.into());
     }

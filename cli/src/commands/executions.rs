@@ -131,7 +131,11 @@ fn cost(attempt: Json<'_>) -> String {
 
 /// What to say before the fuel: a guest that was interrupted while it computed has not counted all of it.
 fn at_least(outcome: Json<'_>) -> &'static str {
-    if matches!(outcome.string().as_deref(), Some("timed_out" | "cancelled")) { "at least " } else { "" }
+    if matches!(outcome.string().as_deref(), Some("timed_out" | "cancelled" | "trap" | "out_of_memory")) {
+        "at least "
+    } else {
+        ""
+    }
 }
 
 /// A result's data: JSON and text as they are, bytes by their number.

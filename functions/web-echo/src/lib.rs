@@ -6,7 +6,8 @@
 //! - `…/repeated` sets a header three times, and a trailer;
 //! - `…/empty` answers without content;
 //! - `…/after/MILLISECONDS` answers with all that its `content-length` says, and ends its body after a pause;
-//! - `…/silent` never answers, `…/cut` ends in the middle of its body, `…/broken` traps, `…/late` traps when it has answered;
+//! - `…/silent` never answers, `…/cut` ends in the middle of its body, `…/broken` traps, `…/late` traps when it has answered, `…/unread`
+//!   when its caller does not read;
 //! - any other path shows the request as JSON.
 //!
 //! It is a `wasi:http` component with nothing of wasmill in it.
@@ -37,6 +38,7 @@ impl wasip2::exports::http::incoming_handler::Guest for WebEcho {
             ["empty", ..] => OutgoingBody::finish(begin(outparam, 200, &[]), None).expect("a whole body"),
             [pause, "after", ..] => after(outparam, number(pause)),
             ["late", ..] => late(outparam),
+            ["unread", ..] => unread(outparam),
             ["silent", ..] => subscribe_duration(u64::MAX).block(),
             ["cut", ..] => cut(outparam),
             ["broken", ..] => panic!("broken as asked"),
@@ -144,6 +146,21 @@ fn after(outparam: ResponseOutparam, milliseconds: u64) {
 fn late(outparam: ResponseOutparam) {
     answer(outparam, 200, b"that was it\n");
     panic!("late as asked");
+}
+
+/// Writes until nothing has been taken for a while.
+fn unread(outparam: ResponseOutparam) {
+    let body = begin(outparam, 200, &[]);
+    let output = body.write().expect("the first stream");
+    loop {
+        let mut room = output.check_write().expect("a body that is read");
+        if room == 0 {
+            subscribe_duration(200_000_000).block();
+            room = output.check_write().expect("a body that is read");
+            assert!(room > 0, "unread as asked");
+        }
+        output.write(&vec![b'.'; room.min(65536) as usize]).expect("a body that is read");
+    }
 }
 
 fn show(request: &IncomingRequest, target: &str, outparam: ResponseOutparam) {

@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
@@ -34,6 +35,13 @@ const AUTHORITY: &str = "function.wasmill.internal";
 
 /// How much of a refusing response's text becomes the reason, in characters.
 const REASON: usize = 300;
+
+/// How long what a handler had written before it trapped may take on its way to the caller.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
+/// How often a handler that has set its response is looked at, whether the body is finished too. Each time it may compute
+/// until it waits for something or its turn is over.
+const LOOKS: usize = 4;
 
 /// What a handler set as its response, or the name of the error that it set instead.
 pub(super) type Answer = Result<http::Response<HyperOutgoingBody>, String>;
@@ -94,6 +102,7 @@ where
 {
     let (sender, set) = oneshot::channel();
     let guest = store.data_mut();
+    let deadline = guest.deadline;
     let incoming = guest.http().new_incoming_request(scheme, request)?;
     let outparam = guest.http().new_response_outparam(sender)?;
     let returned = CancellationToken::new();
@@ -108,7 +117,8 @@ where
                 if let Err(trap) = handled {
                     if answer.is_none() {
                         // How that fares changes nothing: the attempt has trapped.
-                        let _ = answered.await;
+                        let soon = deadline.saturating_duration_since(Instant::now()).min(LAST_WORDS);
+                        let _ = tokio::time::timeout(soon, answered).await;
                     }
                     return Err(trap);
                 }
@@ -212,8 +222,14 @@ pub(super) async fn send(
         check_final(response.status())?;
         let (mut head, mut body) = response.into_parts();
         let mut sent = Sent { status: head.status, bytes: 0 };
-        // What the guest has written by now; the head does not wait for more.
+        // What the guest writes at once; the head does not wait for more.
         let mut first = chunks.next(&mut body).now_or_never();
+        for _ in 0..LOOKS {
+            if first.is_none() {
+                tokio::task::yield_now().await;
+                first = chunks.next(&mut body).now_or_never();
+            }
+        }
         if matches!(first, Some(Ok(None))) && may_be_empty(&method, head.status) {
             head.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
         }

@@ -57,3 +57,40 @@ async fn a_call_of_the_host_takes_what_is_said() {
     let ended = attempt(&guest(1), "[limits]\nfuel = 1_000").await.report;
     assert_eq!((ended.outcome, ended.fuel_used), (Outcome::OutOfFuel, 1_000));
 }
+
+/// What wasmtime has of its own for the guest, such as a memory that grows, is no call of the host. (It is called where the
+/// guest's count is known to the guest alone.)
+#[tokio::test]
+async fn a_memory_that_grows_takes_no_more_than_its_instructions() {
+    let guest = |instruction: &str, spins: u32| {
+        format!(
+            "(func $size (result i32) {instruction})
+            (func $spin (param $left i32)
+              (loop $on
+                (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+                (br_if $on (local.get $left))))
+            (func $handle (param i32) (result i32) (local $left i32)
+              (call $spin (i32.const {spins}))
+              (local.set $left (i32.const 200))
+              (loop $on
+                (drop (call $size))
+                (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+                (br_if $on (local.get $left)))
+              (call $spin (i32.const {spins}))
+              (call $ok (i32.const 0) (i32.const 0)))"
+        )
+    };
+    // Fewer and more instructions than there are from one note of the guest's to the next.
+    for spins in [10, 700_000, 1_500_000] {
+        let mut taken = Vec::new();
+        for instruction in
+            ["(memory.size) (i32.const 0) (i32.add)", "(memory.grow (i32.const 0)) (i32.const 0) (i32.add)"]
+        {
+            let ended = attempt(&guest(instruction, spins), "").await.report;
+            assert_eq!(ended.outcome, Outcome::Success, "{:?}", ended.message);
+            taken.push(ended.fuel_used);
+        }
+        // The constant that says by how much.
+        assert_eq!(taken[1] - taken[0], 200, "{spins}: {taken:?}");
+    }
+}

@@ -134,3 +134,17 @@ async fn a_caller_that_has_it_all_may_go() {
     assert_eq!(detail.summary.outcome, Some(Outcome::Cancelled), "{detail:?}");
     host.stop().await;
 }
+
+/// What a handler has written may be waiting for its caller; what became of it does not.
+#[tokio::test]
+async fn a_trap_does_not_wait_for_a_caller_that_does_not_read() {
+    let system = System::new().await;
+    system.deploy(WEB_ECHO, &format!("{MANIFEST}\n[limits]\ntimeout = '1h'")).await;
+    let host = system.start();
+    let (execution, line) = call(&system, "GET", "/unread").await;
+    let detail = system.ended(execution).await;
+    assert_eq!(detail.summary.outcome, Some(Outcome::Trap), "{detail:?}");
+    assert!(detail.summary.message.as_deref().unwrap().contains("unread as asked"), "{detail:?}");
+    drop(line);
+    host.stop().await;
+}
