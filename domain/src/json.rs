@@ -2,26 +2,46 @@
 //!
 //! [`parse`] refuses what readers take for different things: a member that stands there twice (RFC 8259, section 4), and a
 //! number that is not kept exactly, be it a whole number beyond 64 bits or one beyond a double. Numbers with a fraction or an
-//! exponent are doubles, as RFC 7493 has it.
+//! exponent are doubles, as RFC 7493 has it. [`lenient`] is for texts of which little is asked.
 
 use std::fmt;
 
-use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+
+/// What the names of members begin with that serde_json takes for its own when it reads a `Value`: it would read the text
+/// in them as JSON once more, and count how deep that is from nothing.
+const RESERVED: &str = "$serde_json::private::";
 
 /// Reads a JSON text in which nothing is ambiguous.
 ///
 /// # Errors
-/// Where it is not JSON, has a member twice, or a number that cannot be compared exactly; line and column are told.
+/// Where it is not JSON, has a member twice, or one of a name that this program's library keeps for itself, or a number that
+/// cannot be compared exactly; line and column are told.
 pub fn parse(text: &[u8]) -> serde_json::Result<Value> {
-    let value = serde_json::from_slice::<Exact>(text)?.0;
+    let value = read(text, Reading { strict: true })?;
     match inexact_integer(text) {
         None => Ok(value),
-        Some((line, column)) => Err(serde::de::Error::custom(format_args!(
+        Some((line, column)) => Err(serde_json::Error::custom(format_args!(
             "a whole number beyond 64 bits cannot be compared exactly: write it as a string at line {line} column {column}"
         ))),
     }
+}
+
+/// Reads any JSON text: of members that stand there twice the last counts, and numbers are as near as a double comes.
+///
+/// # Errors
+/// Where it is not JSON, or too deep.
+pub fn lenient(text: &[u8]) -> serde_json::Result<Value> {
+    read(text, Reading { strict: false })
+}
+
+fn read(text: &[u8], reading: Reading) -> serde_json::Result<Value> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let value = reading.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
 }
 
 /// Where the first whole number stands that 64 bits cannot hold, in a text that is JSON.
@@ -55,18 +75,22 @@ fn is_exact(number: &[u8]) -> bool {
     text.len() < 19 || text.contains(['.', 'e', 'E']) || text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok()
 }
 
-/// A value in which each member stands once.
-struct Exact(Value);
+/// Reads a value in which every name is a name and nothing more.
+#[derive(Clone, Copy)]
+struct Reading {
+    /// Each member stands once, and has no name of serde_json's own.
+    strict: bool,
+}
 
-impl<'de> Deserialize<'de> for Exact {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Exactly).map(Self)
+impl<'de> DeserializeSeed<'de> for Reading {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-struct Exactly;
-
-impl<'de> Visitor<'de> for Exactly {
+impl<'de> Visitor<'de> for Reading {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,7 +127,7 @@ impl<'de> Visitor<'de> for Exactly {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut read = Vec::new();
-        while let Some(Exact(item)) = items.next_element()? {
+        while let Some(item) = items.next_element_seed(self)? {
             read.push(item);
         }
         Ok(Value::Array(read))
@@ -112,12 +136,14 @@ impl<'de> Visitor<'de> for Exactly {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut read = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            if read.contains_key(&name) {
+            if self.strict && read.contains_key(&name) {
                 let shown: String = name.chars().take(80).collect();
-                return Err(serde::de::Error::custom(format_args!("the member '{shown}' stands there twice")));
+                return Err(A::Error::custom(format_args!("the member '{shown}' stands there twice")));
             }
-            let Exact(value) = members.next_value()?;
-            read.insert(name, value);
+            if self.strict && name.starts_with(RESERVED) {
+                return Err(A::Error::custom(format_args!("no member may have a name that begins with '{RESERVED}'")));
+            }
+            read.insert(name, members.next_value_seed(self)?);
         }
         Ok(Value::Object(read))
     }
@@ -154,11 +180,21 @@ mod tests {
             ("1e400", "out of range"),
             (r#"{"a": 1, "b": 2, "a": 1}"#, "'a' stands there twice"),
             (r#"[{"a": 1, "\u0061": 1}]"#, "line 1 column"),
+            (r#"[{"$serde_json::private::RawValue": "1"}]"#, "begins with '$serde_json::private::'"),
             ("{", "EOF"),
+            ("1 2", "trailing"),
         ] {
             let said = refused(text);
             assert!(said.contains(words), "{text}: {said}");
         }
+    }
+
+    #[test]
+    fn a_name_is_a_name_where_little_is_asked() {
+        let text = r#"{"$serde_json::private::RawValue": "[1]", "a": 1, "a": [2]}"#;
+        let value = lenient(text.as_bytes()).unwrap();
+        assert_eq!(value["$serde_json::private::RawValue"], "[1]");
+        assert_eq!(value["a"][0], 2);
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::Value;
-use wasmill_domain::LogLine;
+use wasmill_domain::{LogLine, json};
 use wasmill_secrets::Secret;
 use zeroize::Zeroizing;
 
@@ -145,7 +145,7 @@ impl Searcher<'_> {
 
     /// Hides in the strings of a JSON document, which stays one.
     fn hide_fields(&self, fields: &str) -> String {
-        match serde_json::from_str(fields) {
+        match json::lenient(fields.as_bytes()) {
             Ok(value) => self.hide_value(value).to_string(),
             Err(_) => self.hide(fields),
         }

@@ -226,7 +226,7 @@ fn string(name: &str, raw: &RawValue) -> Result<String, Invalid> {
 }
 
 fn attribute(name: &str, raw: &RawValue) -> Result<Attribute, Invalid> {
-    match serde_json::from_str(raw.get()) {
+    match crate::json::lenient(raw.get().as_bytes()) {
         Ok(serde_json::Value::String(text)) => Ok(Attribute::String(text)),
         Ok(serde_json::Value::Bool(value)) => Ok(Attribute::Boolean(value)),
         Ok(serde_json::Value::Number(number)) => {

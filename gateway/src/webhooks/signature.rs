@@ -9,8 +9,8 @@ use hmac::{Hmac, KeyInit as _};
 use http::HeaderMap;
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
-use wasmill_domain::Timestamp;
 use wasmill_domain::manifest::webhook::{Algorithm, Encoding, Hmac as HmacScheme, Piece, Scheme};
+use wasmill_domain::{Timestamp, json};
 
 /// The most signatures of a request that are looked at: one for each secret that a sender may be changing between.
 const MAX_SIGNATURES: usize = 8;
@@ -118,7 +118,7 @@ impl Statement {
     pub(super) fn delivery_id(self, scheme: &Scheme, body: &[u8]) -> Option<String> {
         match scheme {
             Scheme::Stripe => {
-                let event: serde_json::Value = serde_json::from_slice(body).ok()?;
+                let event = json::lenient(body).ok()?;
                 event["id"].as_str().filter(|id| is_id(id)).map(str::to_owned)
             }
             _ => self.id,
