@@ -11,9 +11,8 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinHandle;
 
-use crate::server::{SECONDS, Server};
+use crate::server::Server;
 
 /// Functions with a schema, and compiles at once.
 const HOSTILE: usize = 8;
@@ -40,30 +39,31 @@ pub(crate) async fn run(root: &Path, binary: &Path, http: &reqwest::Client) -> R
     // Clients are on other machines, as a rule; here they take no more of the cores than what works in the background.
     let clients_of_other = clients()?;
     server.measure(http, &quiet, 2).await?;
-    let alone = server.measure(http, &quiet, SECONDS).await?;
-    server.row("alone", &alone, &alone);
     for (what, schemas, compiles, clients) in [
         ("schemas", true, false, false),
         ("compiles", false, true, false),
         ("slow clients", false, false, true),
         ("all at once", true, true, true),
     ] {
-        let mut tasks = Vec::new();
-        for i in 0..HOSTILE {
-            tasks.extend(schemas.then(|| clients_of_other.spawn(other.clone().keep_checking(i))));
-            tasks.extend(
-                compiles.then(|| clients_of_other.spawn(other.clone().keep_compiling(i, Arc::clone(&component)))),
-            );
-        }
-        let address = server.url.trim_start_matches("http://").to_owned();
-        let slow = if clients { SLOW_CLIENTS } else { 0 };
-        tasks.extend((0..slow).map(|_| clients_of_other.spawn(keep_half_a_head(address.clone()))));
-        let beside = server.measure(http, &quiet, SECONDS).await?;
-        tasks.iter().for_each(JoinHandle::abort);
-        server.row(what, &beside, &alone);
+        let mut turn = 0;
+        let begin =
+            || {
+                let mut tasks = Vec::new();
+                for i in 0..HOSTILE {
+                    tasks.extend(schemas.then(|| clients_of_other.spawn(other.clone().keep_checking(i))));
+                    let named = format!("{what} {turn}");
+                    tasks.extend(compiles.then(|| {
+                        clients_of_other.spawn(other.clone().keep_compiling(i, named, Arc::clone(&component)))
+                    }));
+                }
+                let address = server.url.trim_start_matches("http://").to_owned();
+                let slow = if clients { SLOW_CLIENTS } else { 0 };
+                tasks.extend((0..slow).map(|_| clients_of_other.spawn(keep_half_a_head(address.clone()))));
+                turn += 1;
+                tasks
+            };
+        server.compare(what, http, &quiet, begin).await?;
     }
-    let again = server.measure(http, &quiet, SECONDS).await?;
-    server.row("alone", &again, &alone);
     clients_of_other.shutdown_background();
     Ok(())
 }
@@ -133,10 +133,10 @@ impl Other {
     }
 
     /// Uploads and deploys components that nobody has compiled before.
-    async fn keep_compiling(self, i: usize, component: Arc<[u8]>) {
+    async fn keep_compiling(self, i: usize, turn: String, component: Arc<[u8]>) {
         for variant in 0_usize.. {
             let deployed = async {
-                let digest = self.upload(different(&component, i, variant)).await?;
+                let digest = self.upload(different(&component, &format!("{turn} {i} {variant}"))).await?;
                 self.deploy(&format!("large-{i}"), &digest, json!([])).await
             };
             if !deployed.await.is_ok_and(|response| response.status().is_success()) {
@@ -166,10 +166,9 @@ fn large_component() -> Result<Vec<u8>> {
     Ok(wat::parse_str(format!("{open} {module}))"))?)
 }
 
-/// The same component with other bytes: a custom section of its own.
-fn different(component: &[u8], i: usize, variant: usize) -> Vec<u8> {
-    let name = format!("{i:03}-{variant:06}");
-    // Shorter than 128 bytes, so each length is one byte.
+/// The same component with other bytes: a custom section of this name, which is shorter than 120 bytes.
+fn different(component: &[u8], name: &str) -> Vec<u8> {
+    // So each length is one byte.
     let length = name.len() as u8;
     [component, &[0, length + 1, length], name.as_bytes()].concat()
 }

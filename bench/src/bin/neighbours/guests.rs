@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::json;
 
-use crate::server::{SECONDS, Server};
+use crate::server::Server;
 
 const HOSTILE_IN_FLIGHT: usize = 4;
 const KINDS: [&str; 10] = [
@@ -30,18 +30,12 @@ pub(crate) async fn run(root: &Path, binary: &Path, http: &reqwest::Client) -> R
         server.deploy(binary, &root.join("functions/hostile").join(kind), "")?;
     }
     server.measure(http, "", 2).await?;
-    let alone = server.measure(http, "", SECONDS).await?;
-    server.row("alone", &alone, &alone);
     for kind in KINDS {
         let url = format!("{}/v1/functions/hostile-{kind}/invoke", server.url);
-        let hostile: Vec<_> =
-            (0..HOSTILE_IN_FLIGHT).map(|_| tokio::spawn(keep_invoking(http.clone(), url.clone(), kind))).collect();
-        let beside = server.measure(http, "", SECONDS).await?;
-        hostile.iter().for_each(tokio::task::JoinHandle::abort);
-        server.row(kind, &beside, &alone);
+        let begin =
+            || (0..HOSTILE_IN_FLIGHT).map(|_| tokio::spawn(keep_invoking(http.clone(), url.clone(), kind))).collect();
+        server.compare(kind, http, "", begin).await?;
     }
-    let again = server.measure(http, "", SECONDS).await?;
-    server.row("alone", &again, &alone);
     Ok(())
 }
 

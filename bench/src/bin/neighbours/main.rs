@@ -3,7 +3,7 @@
 //!     cargo build --release -p wasmill && cargo run --release -p wasmill-bench --bin neighbours [guests|definitions]
 //!
 //! Starts `wasmill dev`, invokes `hello` at a fixed rate (open loop: latency counts from the intended time of sending, until the
-//! recorded result is back), first alone, then beside each neighbour, and prints a table: hostile guests ([`guests`], the default), or
+//! recorded result is back), alone and beside each neighbour by turns, and prints a table: hostile guests ([`guests`], the default), or
 //! definitions, compiles and clients of another tenant ([`definitions`]). Only the ratios of one run mean anything.
 
 mod definitions;

@@ -7,12 +7,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
+use tokio::task::JoinHandle;
 
 /// Invocations a second.
 const RATE: u32 = 100;
 
-/// For how long one row is measured.
-pub(crate) const SECONDS: u32 = 20;
+/// How often it is measured alone and beside a neighbour, by turns: what else the machine does meets both alike.
+const TURNS: u32 = 4;
+
+/// How long each of these measurements takes.
+const SECONDS: u32 = 5;
+
+/// The share of a core, in percent, below which a server is taken to be at rest.
+const AT_REST: u64 = 10;
+
+/// How long a server may take to come to rest.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running `wasmill dev`, killed when dropped.
 pub(crate) struct Server {
@@ -57,7 +67,66 @@ impl Server {
         Ok(())
     }
 
-    /// Invokes `hello` at the fixed rate, and gives the sorted latencies in microseconds.
+    /// Measures beside a neighbour and alone, by turns, and prints what both were like. `begin` starts the neighbour, whose
+    /// tasks are ended after each turn.
+    pub(crate) async fn compare(
+        &self,
+        what: &str,
+        http: &reqwest::Client,
+        key: &str,
+        mut begin: impl FnMut() -> Vec<JoinHandle<()>>,
+    ) -> Result<()> {
+        let (mut alone, mut beside) = (Vec::new(), Vec::new());
+        for _ in 0..TURNS {
+            self.rest().await?;
+            alone.extend(self.measure(http, key, SECONDS).await?);
+            let neighbour = begin();
+            beside.extend(self.measure(http, key, SECONDS).await?);
+            neighbour.iter().for_each(JoinHandle::abort);
+        }
+        alone.sort_unstable();
+        beside.sort_unstable();
+        self.row(what, &alone, &beside);
+        Ok(())
+    }
+
+    /// Waits until the server has done what it was asked before.
+    async fn rest(&self) -> Result<()> {
+        let begin = Instant::now();
+        let mut before = self.busy_ms()?;
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let after = self.busy_ms()?;
+            if after - before < 10 * AT_REST && self.children()? == 0 {
+                return Ok(());
+            }
+            ensure!(begin.elapsed() < PATIENCE, "the server is still busy a minute after it was asked for something");
+            before = after;
+        }
+    }
+
+    /// How long the server's threads have been running, in milliseconds.
+    fn busy_ms(&self) -> Result<u64> {
+        let mut nanoseconds = 0;
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            // A thread may have ended meanwhile.
+            let account = std::fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+            nanoseconds += account.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or_default();
+        }
+        Ok(nanoseconds / 1_000_000)
+    }
+
+    /// How many processes of its own the server has.
+    fn children(&self) -> Result<usize> {
+        let mut children = 0;
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let of_thread = std::fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
+            children += of_thread.split_whitespace().count();
+        }
+        Ok(children)
+    }
+
+    /// Invokes `hello` at the fixed rate, and gives the latencies in microseconds.
     pub(crate) async fn measure(&self, http: &reqwest::Client, key: &str, seconds: u32) -> Result<Vec<u64>> {
         let url = format!("{}/v1/functions/hello/invoke", self.url);
         let begin = Instant::now();
@@ -77,19 +146,19 @@ impl Server {
         for call in calls {
             latencies.push(call.await??);
         }
-        latencies.sort_unstable();
         Ok(latencies)
     }
 
-    /// Prints what was measured.
+    /// Prints what was measured; both are sorted.
     #[expect(clippy::print_stdout, reason = "the report of this program")]
-    pub(crate) fn row(&self, what: &str, latencies: &[u64], alone: &[u64]) {
+    fn row(&self, what: &str, alone: &[u64], beside: &[u64]) {
         let percentile = |latencies: &[u64], p: usize| latencies[(latencies.len() - 1) * p / 100] as f64 / 1000.0;
-        let p99 = percentile(latencies, 99);
+        let [a, b] = [alone, beside].map(|latencies| percentile(latencies, 99));
         println!(
-            "{what:14} p50 {:7.2} ms  p99 {p99:7.2} ms  ({:.2} x alone)  resident {} MiB, at the peak {} MiB",
-            percentile(latencies, 50),
-            p99 / percentile(alone, 99),
+            "{what:14} p50 {:6.2} ms, alone {:6.2}; p99 {b:6.2} ms, alone {a:6.2} ({:.2} x); resident {} MiB, at most {}",
+            percentile(beside, 50),
+            percentile(alone, 50),
+            b / a,
             memory_mib(self.child.id(), "VmRSS:"),
             memory_mib(self.child.id(), "VmHWM:"),
         );
