@@ -14,13 +14,13 @@ const RECORDED: [Recorded; 2] = [
         "hello",
         include_bytes!("../../../functions/hello/hello.wasm"),
         ("greeting.requested", r#"{"name":"Ada"}"#),
-        25_797,
+        17_158,
     ),
     (
         "order-total",
         include_bytes!("../../../functions/order-total/order-total.wasm"),
         ("order.created", r#"{"customer":"Ada","currency":"EUR","items":[{"sku":"TEA","qty":2,"price_cents":450}]}"#),
-        59_849,
+        39_774,
     ),
 ];
 

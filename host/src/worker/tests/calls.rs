@@ -139,7 +139,7 @@ async fn a_caller_that_has_it_all_may_go() {
 #[tokio::test]
 async fn a_trap_does_not_wait_for_a_caller_that_does_not_read() {
     let system = System::new().await;
-    system.deploy(WEB_ECHO, &format!("{MANIFEST}\n[limits]\ntimeout = '1h'")).await;
+    system.deploy(WEB_ECHO, &format!("{MANIFEST}\n[limits]\ntimeout = '15m'")).await;
     let host = system.start();
     let (execution, line) = call(&system, "GET", "/unread").await;
     let detail = system.ended(execution).await;
