@@ -76,6 +76,12 @@ impl Speaker {
         self.0.send(frame).await.map_err(|_| HungUp)
     }
 
+    /// Says something if there is room for it at once.
+    pub fn say_if_room(&self, frame: Bytes) {
+        // Whether nobody hears, or there is no room: it is not said.
+        let _ = self.0.try_send(frame);
+    }
+
     /// Awaits that nobody hears any more.
     pub async fn hung_up(&self) {
         self.0.closed().await;

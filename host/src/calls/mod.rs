@@ -157,7 +157,7 @@ async fn attempt(host: &Arc<Host>, version: &Version, opening: Opening, line: Li
     };
     let report = &finished.report;
     if report.outcome != Outcome::Success {
-        tell(&speaker, report.outcome, report.message.clone().unwrap_or_default()).await;
+        tell(&speaker, report.outcome, report.message.clone().unwrap_or_default());
     }
     // The end of the line is the end of the response; the record of it need not be waited for.
     drop(speaker);
@@ -165,8 +165,7 @@ async fn attempt(host: &Arc<Host>, version: &Version, opening: Opening, line: Li
 }
 
 /// Tells a caller that there will be no response. One that has the head of one already knows by the end of the line that the rest
-/// is missing.
-async fn tell(speaker: &Speaker, outcome: Outcome, message: String) {
-    // Nobody may hear it any more.
-    let _ = speaker.say(Download::Failed { outcome, message }.encode()).await;
+/// is missing; so does one that does not read what it was sent, for which nothing waits.
+fn tell(speaker: &Speaker, outcome: Outcome, message: String) {
+    speaker.say_if_room(Download::Failed { outcome, message }.encode());
 }
