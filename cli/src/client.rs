@@ -312,7 +312,12 @@ mod tests {
     /// A client of a server that listens at 127.0.0.1 and is asked for at these addresses, one for each try.
     fn client_of(port: u16, addresses: &[[u8; 4]]) -> Client {
         let addresses = Addresses(std::sync::Mutex::new(addresses.iter().rev().copied().collect()));
-        let http = reqwest::Client::builder().no_proxy().dns_resolver(std::sync::Arc::new(addresses)).build().unwrap();
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .dns_resolver(std::sync::Arc::new(addresses))
+            .tls_backend_preconfigured(tls::config("http://gateway.invalid", None).unwrap())
+            .build()
+            .unwrap();
         Client { http, remote: remote(format!("http://gateway.invalid:{port}")) }
     }
 
