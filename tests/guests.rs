@@ -187,6 +187,7 @@ async fn javascript_awaits(api: &Api) {
             ("rejects", "rejected", "rejected after an await"),
             ("fails", "error", "failed after an await"),
             ("never", "error", "can never settle"),
+            ("fail", "error", "the reason of a failure"),
         ] {
             let execution = run(api, function, way).await;
             assert_eq!(execution["outcome"], outcome, "{execution}");
@@ -209,10 +210,13 @@ async fn javascript_awaits(api: &Api) {
                     "http://xn--mnster-3ya.de/a/b?x=1&y=%C3%A4#z",
                     "[::ffff:102:304]:8080",
                     "a=1+2&b=%C3%BC",
+                    ["http://b/a", "http://x/y", "file://h/a", false],
                     true,
                 ]),
             ),
             ("leaves", json!("left")),
+            ("early", json!({ "limit": 5, "drawn": 36 })),
+            ("begun", json!("begun before a failure")),
         ];
         for (way, result) in results {
             let execution = run(api, function, way).await;
@@ -229,5 +233,8 @@ async fn javascript_awaits(api: &Api) {
         let execution = run(api, &format!("{function}-fresh"), "clocks").await;
         let lines = messages(api, &execution).await.join("\n");
         assert!(lines.contains("Math.random() was called while the component was built"), "{lines}");
+        assert!(lines.contains("nobody awaited it: Error: rejected at the top level"), "{lines}");
+        let execution = run(api, &format!("{function}-fresh"), "early").await;
+        assert_eq!(execution["result"]["data"], json!({ "limit": 5, "drawn": 36 }), "{execution}");
     }
 }

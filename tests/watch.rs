@@ -100,6 +100,51 @@ fn names_that_are_gone_are_told_and_taken_by_others() {
     }
 }
 
+/// Waits for lines that come in any order.
+fn await_all(dev: &mut Dev, wanted: &[&str]) {
+    let mut missing = wanted.to_vec();
+    while !missing.is_empty() {
+        let line = dev.await_line(|line| missing.iter().any(|words| line.contains(words)));
+        missing.retain(|words| !line.contains(words));
+    }
+}
+
+/// Two folders may swap their names, whichever is written first; what is deployed next is told by what runs then.
+#[test]
+fn names_are_swapped() {
+    let dir = tempfile::tempdir().unwrap();
+    let [a, b] = ["a", "b"].map(|name| dir.path().join(name));
+    let write = |folder: &std::path::Path, name: &str, component: &str| {
+        let component = sample(component).join(format!("{component}.wasm"));
+        std::fs::create_dir_all(folder).unwrap();
+        std::fs::write(folder.join("wasmill.toml"), format!("name = '{name}'\ncomponent = {}", json!(component)))
+            .unwrap();
+    };
+    write(&a, "one", "hello");
+    write(&b, "two", "order-audit");
+    let mut dev = Dev::start_with(&["--prune", dir.path().to_str().unwrap()]);
+    dev.await_line(|line| line.contains("✓ one version 1 is live"));
+    dev.await_line(|line| line.contains("✓ two version 1 is live"));
+    write(&a, "two", "hello");
+    dev.await_line(|line| line.starts_with('✗') && line.contains("the name 'two' is taken by"));
+    write(&b, "one", "order-audit");
+    await_all(&mut dev, &["✓ one version 2 is live", "✓ two version 2 is live"]);
+
+    // A name is free although its folder's new one cannot be deployed.
+    write(&b, "three", "no-such-sample");
+    dev.await_line(|line| line.starts_with('✗') && line.contains("no-such-sample"));
+    write(&a, "one", "order-total");
+    dev.await_line(|line| line.contains("✓ one version 3 is live"));
+    write(&b, "one", "order-audit");
+    dev.await_line(|line| line.starts_with('✗') && line.contains("the name 'one' is taken by"));
+    // What runs under it is not what `b` deployed before.
+    write(&a, "four", "order-total");
+    await_all(&mut dev, &["✓ four version 1 is live", "✓ one version 4 is live"]);
+    for name in ["one", "four"] {
+        dev.cli_ok(&["functions", "show", name]);
+    }
+}
+
 #[test]
 fn what_is_gone_is_deleted_where_that_is_wanted() {
     let dir = tempfile::tempdir().unwrap();

@@ -47,6 +47,8 @@ struct Silence {
     failure: Failure,
     /// Whether the request had been sent, so that what it asked for may go on.
     after_sending: bool,
+    /// Whether nothing was there to send it to.
+    is_away: bool,
 }
 
 /// What came back, short of an error.
@@ -122,12 +124,20 @@ impl Client {
     /// altogether, whatever ends connections meanwhile.
     pub(crate) async fn send_until_answered(&self, request: Request<'_>) -> Result<Answer> {
         let deadline = Instant::now() + request.timeout;
+        let mut was_sent = false;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.try_fetch(Request { timeout: left, ..request.clone() }).await {
-                Err(silence) if silence.after_sending && left > AGAIN_AFTER => tokio::time::sleep(AGAIN_AFTER).await,
-                fetched => return answer(fetched.map_err(|silence| silence.failure)?),
+            let silence = match self.try_fetch(Request { timeout: left, ..request.clone() }).await {
+                Ok(fetched) => return answer(fetched),
+                Err(silence) => silence,
+            };
+            // Who took it may be away for a while: it is started again.
+            was_sent |= silence.after_sending;
+            let is_to_be_sent = silence.after_sending || (was_sent && silence.is_away);
+            if !is_to_be_sent || left <= AGAIN_AFTER {
+                return Err(silence.failure);
             }
+            tokio::time::sleep(AGAIN_AFTER).await;
         }
     }
 
@@ -148,13 +158,18 @@ impl Client {
         if let Some((content_type, body)) = request.body {
             http = http.header(CONTENT_TYPE, content_type).body(body);
         }
-        let silent =
-            |error: reqwest::Error| Silence { after_sending: !error.is_connect(), failure: self.unreachable(&error) };
+        let silent = |error: reqwest::Error| Silence {
+            after_sending: !error.is_connect(),
+            is_away: error.is_connect() && !cause_of(&error).is_some_and(is_of_tls),
+            failure: self.unreachable(&error),
+        };
         let response = http.send().await.map_err(silent)?;
         let status = response.status();
         // What a proxy says in the server's place while that still works.
-        let after_sending = matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT)
-            && response.headers().get(CONTENT_TYPE).is_none_or(|media_type| media_type != "application/problem+json");
+        let is_of_proxy =
+            response.headers().get(CONTENT_TYPE).is_none_or(|media_type| media_type != "application/problem+json");
+        let after_sending = is_of_proxy && matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT);
+        let is_away = is_of_proxy && status == StatusCode::SERVICE_UNAVAILABLE;
         let body = response.bytes().await.map_err(silent)?;
         if status.is_success() {
             return Ok((status, body));
@@ -168,7 +183,7 @@ impl Client {
             StatusCode::SERVICE_UNAVAILABLE => Failure::Unreachable(text),
             _ => Failure::Failed(anyhow::Error::msg(text)),
         };
-        Err(Silence { failure, after_sending })
+        Err(Silence { failure, after_sending, is_away })
     }
 
     /// The document that a GET answers.
@@ -178,7 +193,7 @@ impl Client {
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
         let url = &self.remote.url;
-        let cause = std::iter::successors(std::error::Error::source(error), |e| e.source()).last();
+        let cause = cause_of(error);
         let why = cause.map_or_else(|| error.to_string(), ToString::to_string);
         Failure::Unreachable(if error.is_timeout() {
             format!("{url} did not answer in time")
@@ -192,6 +207,11 @@ impl Client {
             format!("{url}: {why}")
         })
     }
+}
+
+/// What an error comes from in the end.
+fn cause_of(error: &reqwest::Error) -> Option<&(dyn std::error::Error + 'static)> {
+    std::iter::successors(std::error::Error::source(error), |e| e.source()).last()
 }
 
 fn answer((status, body): (StatusCode, Bytes)) -> Result<Answer> {
@@ -245,18 +265,11 @@ mod tests {
         assert_eq!(Request::get(&["v1", "schemas", "a/b c"]).path, "/v1/schemas/a%2Fb%20c");
     }
 
-    /// A proxy that does not wait, and a connection that ends, do not end what the server goes on with.
-    #[tokio::test]
-    async fn a_request_is_sent_until_it_is_answered() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let serving = tokio::spawn(async move {
+    /// Serves one connection after another: reads what comes, writes the answer, and hangs up. Gives what came.
+    fn serve(listener: tokio::net::TcpListener, answers: &'static [&str]) -> tokio::task::JoinHandle<Vec<String>> {
+        tokio::spawn(async move {
             let mut seen = Vec::new();
-            for answer in [
-                "HTTP/1.1 504 Gateway Timeout\r\ncontent-length: 0\r\n\r\n",
-                "",
-                "HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{\"version\": 7}",
-            ] {
+            for answer in answers {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut bytes = vec![0; 4096];
                 let read = tokio::io::AsyncReadExt::read(&mut stream, &mut bytes).await.unwrap();
@@ -264,12 +277,64 @@ mod tests {
                 tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes()).await.unwrap();
             }
             seen
-        });
-        let client = Client::new(Remote { url, ca_file: None, key: None, tenant: None, json: false }).unwrap();
+        })
+    }
+
+    fn remote(url: String) -> Remote {
+        Remote { url, ca_file: None, key: None, tenant: None, json: false }
+    }
+
+    const DEPLOYED: &str = "HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{\"version\": 7}";
+
+    /// A proxy that does not wait, and a connection that ends, do not end what the server goes on with.
+    #[tokio::test]
+    async fn a_request_is_sent_until_it_is_answered() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::new(remote(format!("http://{}", listener.local_addr().unwrap()))).unwrap();
+        let serving = serve(listener, &["HTTP/1.1 504 Gateway Timeout\r\ncontent-length: 0\r\n\r\n", "", DEPLOYED]);
         let request = Request::new(Method::PUT, &["v1", "functions", "x"]).json(&json!({}));
         let answer = client.send_until_answered(request).await.unwrap();
         assert_eq!(answer.body.get("version").as_u64(), Some(7));
         let seen = serving.await.unwrap();
         assert!(seen.iter().all(|request| request.starts_with("PUT /v1/functions/x")), "{seen:?}");
+    }
+
+    /// Names the addresses of its list one after another, from the last.
+    struct Addresses(std::sync::Mutex<Vec<[u8; 4]>>);
+
+    impl reqwest::dns::Resolve for Addresses {
+        fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
+            let address = std::net::SocketAddr::from((self.0.lock().unwrap().pop().unwrap(), 0));
+            Box::pin(async move { Ok(Box::new(std::iter::once(address)) as reqwest::dns::Addrs) })
+        }
+    }
+
+    /// A client of a server that listens at 127.0.0.1 and is asked for at these addresses, one for each try.
+    fn client_of(port: u16, addresses: &[[u8; 4]]) -> Client {
+        let addresses = Addresses(std::sync::Mutex::new(addresses.iter().rev().copied().collect()));
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .dns_resolver(std::sync::Arc::new(addresses))
+            .tls_backend_preconfigured(tls::config("http://gateway.invalid", None).unwrap())
+            .build()
+            .unwrap();
+        Client { http, remote: remote(format!("http://gateway.invalid:{port}")) }
+    }
+
+    /// A gateway that is started again refuses connections for a while; one that was never there is told of at once.
+    #[tokio::test]
+    async fn a_server_that_is_away_for_a_while_is_waited_for() {
+        const SERVED: [u8; 4] = [127, 0, 0, 1];
+        const REFUSED: [u8; 4] = [127, 0, 0, 2];
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serving = serve(listener, &["", "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n", DEPLOYED]);
+        let request = Request::new(Method::PUT, &["v1", "functions", "x"]).json(&json!({}));
+        let never = client_of(port, &[REFUSED]).send_until_answered(request.clone()).await;
+        assert!(matches!(never, Err(Failure::Unreachable(_))));
+        let client = client_of(port, &[SERVED, REFUSED, SERVED, SERVED]);
+        let answer = client.send_until_answered(request).await.unwrap();
+        assert_eq!(answer.body.get("version").as_u64(), Some(7));
+        assert_eq!(serving.await.unwrap().len(), 3);
     }
 }

@@ -1,10 +1,13 @@
 //! What a project's sources show that will not be as their author expects: toolchains that keep a started runtime in the component run
 //! its modules while it is built, so that what these draw or read is the same in every instance. Only what is plain to see is told.
 
+mod code;
+
 use std::path::Path;
 
 use wasmill_domain::Manifest;
 
+use self::code::{Language, code_of};
 use crate::building::Build;
 use crate::project;
 
@@ -19,19 +22,24 @@ const MOST: usize = 20;
 struct Runtime {
     /// What its project's build command, or the `package.json` beside it, has.
     tool: &'static str,
+    /// What its sources are written in.
+    language: Language,
     /// The endings of its sources.
     sources: &'static [&'static str],
     /// The beginning of a line at the top level whose indented lines run later, or never.
     later: &'static [&'static str],
-    /// What gives something else in each call.
-    fresh: &'static [&'static str],
+    /// The beginnings of calls that give something else each time; here what they gave at the build.
+    frozen: &'static [&'static str],
+    /// Those that make the build fail at the top level.
+    refused: &'static [&'static str],
 }
 
 const PYTHON: Runtime = Runtime {
     tool: "componentize-py",
+    language: Language::Python,
     sources: &["py"],
     later: &["def ", "async def ", "class ", "@"],
-    fresh: &[
+    frozen: &[
         "random.random(",
         "random.randint(",
         "random.randbytes(",
@@ -52,16 +60,24 @@ const PYTHON: Runtime = Runtime {
         "datetime.utcnow(",
         "date.today(",
     ],
+    refused: &[],
 };
 
 const QUICKJS: Runtime = Runtime {
     tool: "componentize-qjs",
+    language: Language::JavaScript,
     sources: &["js", "mjs", "ts", "mts"],
     later: &["function ", "async ", "class ", "export function ", "export async ", "export class ", "export default "],
-    fresh: &["Math.random(", "crypto.", "Date.now(", "new Date()", "performance.now("],
+    frozen: &["Math.random(", "Date.now(", "new Date()", "performance.now("],
+    refused: &["crypto.getRandomValues(", "crypto.randomUUID("],
 };
 
-const STARLINGMONKEY: Runtime = Runtime { tool: "componentize-js", ..QUICKJS };
+const STARLINGMONKEY: Runtime = Runtime {
+    tool: "componentize-js",
+    frozen: &["Date.now(", "new Date()"],
+    refused: &["Math.random(", "performance.now(", "crypto.getRandomValues(", "crypto.randomUUID("],
+    ..QUICKJS
+};
 
 /// Remarks on the sources of the function at `path`, each with its place; none where they are not known.
 pub(crate) fn remarks(path: &Path, manifest: &Manifest) -> Vec<String> {
@@ -82,7 +98,8 @@ pub(crate) fn remarks(path: &Path, manifest: &Manifest) -> Vec<String> {
             && runtime.reads(shown)
             && let Ok(text) = std::fs::read_to_string(&source)
         {
-            remarks.extend(runtime.remarks(&text).map(|(line, what)| format!("{}:{line}: {what}", shown.display())));
+            let found = runtime.remarks(&text).into_iter();
+            remarks.extend(found.map(|(line, what)| format!("{}:{line}: {what}", shown.display())));
         }
     }
     remarks.truncate(MOST);
@@ -99,37 +116,41 @@ impl Runtime {
     }
 
     /// What there is to say of a source, with the numbers of its lines.
-    fn remarks(self, text: &str) -> impl Iterator<Item = (usize, String)> {
+    fn remarks(self, text: &str) -> Vec<(usize, String)> {
         let mut runs_later = false;
-        text.lines().zip(1..).filter_map(move |(line, number)| {
+        let code = code_of(text, self.language);
+        let remark = |(line, number): (&str, usize)| {
             let is_indented = line.starts_with([' ', '\t']);
-            if !is_indented && !line.trim().is_empty() {
+            // What closes a bracket ends no body: it may be the end of a signature.
+            if !is_indented && !line.trim().is_empty() && !line.starts_with([')', ']', '}']) {
                 runs_later = self.later.iter().any(|start| line.starts_with(start));
             }
-            let what = if is_indented { runs_later.then(|| self.late_import(line))? } else { self.frozen(line) };
+            let what = if is_indented { runs_later.then(|| self.late_import(line))? } else { self.at_top_level(line) };
             Some((number, what?))
-        })
+        };
+        code.lines().zip(1..).filter_map(remark).collect()
     }
 
     /// A call at the top level that should give something else each time.
-    fn frozen(self, line: &str) -> Option<String> {
-        let comment = if self.tool == PYTHON.tool { '#' } else { '/' };
-        let is_later = ["lambda", "=>", "function"].iter().any(|word| line.contains(word));
-        if line.starts_with(comment) || is_later || self.later.iter().any(|start| line.starts_with(start)) {
+    fn at_top_level(self, line: &str) -> Option<String> {
+        let is_later = ["lambda", "function", "return"].iter().any(|word| has_word(line, word)) || line.contains("=>");
+        if is_later || self.later.iter().any(|start| line.starts_with(start)) {
             return None;
         }
-        let call = self.fresh.iter().find(|call| line.contains(**call))?;
-        Some(format!(
-            "'{}' at the top level runs while the component is built: every instance has the same value",
-            call.trim_end_matches(['(', '.', '_'])
-        ))
+        let found = |calls: &[&'static str]| calls.iter().copied().find(|call| has_call(line, call));
+        let (call, what) = match (found(self.frozen), found(self.refused)) {
+            (Some(call), _) => (call, "runs while the component is built: every instance has the same value"),
+            (None, Some(call)) => (call, "makes the build fail, which runs it: call it in the handler"),
+            (None, None) => return None,
+        };
+        Some(format!("'{}' at the top level {what}", call.trim_end_matches(['(', '.', '_'])))
     }
 
     /// An import where Python's modules are not to be had any more.
     fn late_import(self, line: &str) -> Option<String> {
         let line = line.trim_start();
         let is_import = line.starts_with("import ") || (line.starts_with("from ") && line.contains(" import "));
-        (self.tool == PYTHON.tool && is_import).then(|| {
+        (self.language == Language::Python && is_import).then(|| {
             "an import within a function finds only modules that were imported while the component was built: \
              import it at the top of the file"
                 .into()
@@ -137,12 +158,25 @@ impl Runtime {
     }
 }
 
+fn is_of_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_' || c == '$'
+}
+
+/// Whether a line has a call whose name is not the end of another one.
+fn has_call(line: &str, call: &str) -> bool {
+    line.match_indices(call).any(|(at, _)| !line[..at].ends_with(is_of_name))
+}
+
+fn has_word(line: &str, word: &str) -> bool {
+    line.split(|c| !is_of_name(c)).any(|part| part == word)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn lines(runtime: Runtime, text: &str) -> Vec<usize> {
-        runtime.remarks(text).map(|(line, _)| line).collect()
+        runtime.remarks(text).into_iter().map(|(line, _)| line).collect()
     }
 
     #[test]
@@ -158,6 +192,46 @@ mod tests {
         let text = "const start = Date.now();\nconst now = () => Date.now();\n// Math.random()\nfunction draw() {\n  \
                     return Math.random();\n}\nconst id = crypto.randomUUID();\nexport const f = 1;\n";
         assert_eq!(lines(QUICKJS, text), [1, 7]);
+    }
+
+    #[test]
+    fn comments_texts_and_other_names_are_not_looked_at() {
+        let python = "\"\"\"What it does.\n\nNever call time.time() here.\n\"\"\"\nLIMIT = 5  # not time.time()\n\
+                      HINT = 'time.time()'\nSTART = lifetime.time()\nAT = f\"{time.time()}\"\n\
+                      def handle():\n    \"\"\"Once:\n    import csv\n    \"\"\"\n";
+        assert_eq!(lines(PYTHON, python), [8]);
+        let js = "import { hash } from \"./crypto.js\";\nimport * as crypto from './crypto.getRandomValues(';\n\
+                  export { id } from \"./crypto.js\";\nconst key = crypto.load();\nconst a = 1; // Date.now()\n\
+                  /*\nDate.now()\n*/\nconst text = `\nDate.now()\n`;\nconst at = `${Date.now()}`;\n\
+                  const clock = { now() { return Date.now(); } };\n";
+        assert_eq!(lines(QUICKJS, js), [12]);
+        assert_eq!(lines(STARLINGMONKEY, js), [12]);
+    }
+
+    #[test]
+    fn a_signature_over_several_lines_is_one() {
+        let text = "def handle(\n    event: object,\n) -> object:\n    import csv\n\nHOSTS = [\n    1,\n]\n\
+                    try:\n    import tomllib\nexcept ImportError:\n    pass\n";
+        assert_eq!(lines(PYTHON, text), [4]);
+        let text = "def handle():\n    sql = \"\"\"\nSELECT 1\n\"\"\"\n# why\n    import csv\n";
+        assert_eq!(lines(PYTHON, text), [6]);
+    }
+
+    #[test]
+    fn what_each_javascript_does_is_told() {
+        let told = |runtime: Runtime, line: &str| runtime.remarks(line).pop().unwrap().1;
+        assert!(told(QUICKJS, "const a = Math.random();").contains("every instance has the same value"));
+        for (runtime, line) in [
+            (QUICKJS, "const id = crypto.randomUUID();"),
+            (STARLINGMONKEY, "const id = crypto.randomUUID();"),
+            (STARLINGMONKEY, "const a = Math.random();"),
+            (STARLINGMONKEY, "const a = performance.now();"),
+        ] {
+            assert!(told(runtime, line).contains("makes the build fail"), "{line}");
+        }
+        assert!(told(STARLINGMONKEY, "const a = Date.now();").contains("every instance has the same value"));
+        let text = "const { subtle } = crypto;\nconst keys = crypto.subtle.generateKey();\n";
+        assert!(lines(STARLINGMONKEY, text).is_empty());
     }
 
     #[test]

@@ -77,6 +77,11 @@ impl<'a> Json<'a> {
 
     /// The members of an object, in their order; none where it is something else.
     pub(crate) fn members(self) -> Vec<(String, Self)> {
+        self.exact_members().into_iter().map(|(name, value)| (name.lossy(), value)).collect()
+    }
+
+    /// The same, with names of which no two are one.
+    pub(crate) fn exact_members(self) -> Vec<(Text, Self)> {
         let members: Members<'a> = serde_json::from_str(self.0.get()).unwrap_or_default();
         members.0
     }
@@ -89,7 +94,12 @@ impl<'a> Json<'a> {
 
     /// A string's text, in which half a surrogate pair is U+FFFD.
     pub(crate) fn string(self) -> Option<String> {
-        serde_json::from_str::<Text>(self.0.get()).ok().map(|text| text.0)
+        self.exact_string().map(|text| text.lossy())
+    }
+
+    /// A string's text with all that is in it.
+    pub(crate) fn exact_string(self) -> Option<Text> {
+        serde_json::from_str(self.0.get()).ok()
     }
 
     pub(crate) fn as_u64(self) -> Option<u64> {
@@ -217,14 +227,30 @@ fn laid_out(text: &str, deepest: usize) -> String {
     out
 }
 
-/// A string that is read whatever it holds.
-struct Text(String);
+/// A string that is read whatever it holds: UTF-8, in which a half of a surrogate pair stands as the three bytes of its number.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Text(Vec<u8>);
+
+impl Text {
+    /// The text, in which half a surrogate pair is U+FFFD.
+    pub(crate) fn lossy(&self) -> String {
+        let mut text = String::with_capacity(self.0.len());
+        for chunk in self.0.utf8_chunks() {
+            text.push_str(chunk.valid());
+            // Each of the three bytes is told by itself; the first is this one.
+            if chunk.invalid().starts_with(&[0xED]) {
+                text.push(char::REPLACEMENT_CHARACTER);
+            }
+        }
+        text
+    }
+}
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Lossy;
+        struct Bytes;
 
-        impl Visitor<'_> for Lossy {
+        impl Visitor<'_> for Bytes {
             type Value = Text;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -232,25 +258,17 @@ impl<'de> Deserialize<'de> for Text {
             }
 
             fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text, E> {
-                let mut text = String::with_capacity(bytes.len());
-                for chunk in bytes.utf8_chunks() {
-                    text.push_str(chunk.valid());
-                    // A surrogate is three bytes, of which each is told by itself; the first is this one.
-                    if chunk.invalid().starts_with(&[0xED]) {
-                        text.push(char::REPLACEMENT_CHARACTER);
-                    }
-                }
-                Ok(Text(text))
+                Ok(Text(bytes.to_vec()))
             }
         }
 
-        deserializer.deserialize_bytes(Lossy)
+        deserializer.deserialize_bytes(Bytes)
     }
 }
 
 /// An object's members, in their order.
 #[derive(Default)]
-struct Members<'a>(Vec<(String, Json<'a>)>);
+struct Members<'a>(Vec<(Text, Json<'a>)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -265,7 +283,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
                 let mut members = Vec::new();
-                while let Some((Text(name), value)) = map.next_entry::<Text, &'de RawValue>()? {
+                while let Some((name, value)) = map.next_entry::<Text, &'de RawValue>()? {
                     members.push((name, Json(value)));
                 }
                 Ok(Members(members))

@@ -1,7 +1,8 @@
 //! What the client verbs print: tables and values for people, JSON for programs.
 //!
 //! All text that people read passes through here, and with it what guests and senders wrote: whatever a terminal would obey, or
-//! would show in another order than it was written, is escaped. JSON for programs is printed as it is.
+//! would show in another order than it was written, is escaped. JSON for programs is printed as it is, but for a terminal, where
+//! it has the same values.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Once, OnceLock};
@@ -48,11 +49,15 @@ pub(crate) fn aside(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", escaped(text));
 }
 
-/// Prints a JSON document, laid out and else as it is.
+/// Prints a JSON document, laid out and else as it is. What a terminal would obey is escaped for it, as JSON may be.
 pub(crate) fn json(document: &impl Serialize) {
+    print(&with_end(&json_text(document, io::stdout().is_terminal())));
+}
+
+fn json_text(document: &impl Serialize, is_for_terminal: bool) -> String {
     // Every key is a string.
-    let text = serde_json::to_string(document).unwrap_or_default();
-    print(&with_end(&pretty(&text)));
+    let text = pretty(&serde_json::to_string(document).unwrap_or_default());
+    if is_for_terminal { escaped(&text) } else { text }
 }
 
 /// Prints a JSON document for people.
@@ -270,8 +275,13 @@ mod tests {
     }
 
     #[test]
-    fn escaped_json_has_the_same_value() {
-        let text = "\"\u{202e}\u{85}\u{7f}\"";
-        assert_eq!(serde_json::from_str::<String>(&escaped(text)).unwrap(), "\u{202e}\u{85}\u{7f}");
+    fn json_on_a_terminal_has_the_same_values() {
+        let document = serde_json::json!({"\u{202e}": ["\u{85}\u{7f}\u{9b}2J", "\t\r\n\u{2028}ä😀", 1.5]});
+        let [piped, shown] = [false, true].map(|is_for_terminal| json_text(&document, is_for_terminal));
+        assert_eq!(piped, pretty(&document.to_string()));
+        assert!(piped.contains("\u{9b}") && !shown.contains(|c: char| is_format(c) || (c.is_control() && c != '\n')));
+        for text in [piped, shown] {
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), document);
+        }
     }
 }

@@ -86,6 +86,12 @@ struct Watched {
     builds: u32,
 }
 
+impl Watched {
+    fn has_deployed(&self, name: &FunctionName) -> bool {
+        self.deployed.as_ref().is_some_and(|(deployed, _)| deployed == name)
+    }
+}
+
 impl Watcher {
     /// `engine` is the one that the system runs functions in: what is compiled for a report is compiled for the deploy.
     pub(super) fn new(options: Options, client: Client, engine: Arc<Engine>) -> Self {
@@ -119,6 +125,7 @@ impl Watcher {
             }
         };
         self.forget_all_but(&manifests);
+        self.wake_for_free_names();
         for manifest in &manifests {
             self.consider(manifest).await;
         }
@@ -134,11 +141,20 @@ impl Watcher {
         }
     }
 
-    /// Notes that a manifest does not have a name any more, and has those looked at again that wait for it.
-    fn release(&mut self, name: FunctionName, manifest: PathBuf, renamed: Option<FunctionName>) {
-        for watched in self.functions.values_mut().filter(|watched| watched.waits_for.as_ref() == Some(&name)) {
-            (watched.waits_for, watched.tried) = (None, None);
+    /// Has those looked at again that waited for a name which is free now.
+    fn wake_for_free_names(&mut self) {
+        let waiting = |(file, watched): (&PathBuf, &Watched)| Some((file.clone(), watched.waits_for.clone()?));
+        for (file, name) in self.functions.iter().filter_map(waiting).collect::<Vec<_>>() {
+            if self.check_name_is_free(&file, &name).is_ok()
+                && let Some(watched) = self.functions.get_mut(&file)
+            {
+                (watched.waits_for, watched.tried) = (None, None);
+            }
         }
+    }
+
+    /// Notes that a manifest does not have a name any more.
+    fn release(&mut self, name: FunctionName, manifest: PathBuf, renamed: Option<FunctionName>) {
         self.released.retain(|released| released.name != name);
         self.released.push(Released { name, manifest, renamed, looks: 0 });
     }
@@ -152,9 +168,7 @@ impl Watcher {
         let declared: Option<HashSet<FunctionName>> =
             manifests.iter().map(|file| Some(project::read_manifest(file).ok()?.name)).collect();
         for mut released in std::mem::take(&mut self.released) {
-            let deployed =
-                |watched: &Watched| watched.deployed.as_ref().is_some_and(|(name, _)| *name == released.name);
-            if self.functions.values().any(deployed) {
+            if self.functions.values().any(|watched| watched.has_deployed(&released.name)) {
                 continue;
             }
             let is_away = declared.as_ref().is_some_and(|names| !names.contains(&released.name));
@@ -263,6 +277,7 @@ impl Watcher {
         };
         let (deployed, report) = output::awaited(&format!("deploying {name}"), deploying).await;
         let answer = deployed.map_err(|e| e.about(manifest.display()).with_details(&report))?;
+        self.take_over(manifest, &name);
         let Some(watched) = self.functions.get_mut(manifest) else { return Ok(None) };
         let before = watched.deployed.replace((name.clone(), content));
         if let Some((before, _)) = before.filter(|(before, _)| *before != name) {
@@ -271,11 +286,22 @@ impl Watcher {
         Ok(Some(format!("{}\n{report}", deploy::summary(&answer, &project))))
     }
 
-    /// Two folders with one name would take the function from each other for ever.
+    /// What runs under the name is not what another manifest deployed, which has a name of its own now.
+    fn take_over(&mut self, manifest: &Path, name: &FunctionName) {
+        let others = self.functions.iter_mut().filter(|(file, _)| file.as_path() != manifest);
+        for (_, watched) in others.filter(|(_, watched)| watched.has_deployed(name)) {
+            watched.deployed = None;
+        }
+    }
+
+    /// Two folders with one name would take the function from each other for ever. A name is taken while the manifest which
+    /// deployed it declares it, or cannot be read: folders may swap their names.
     fn check_name_is_free(&self, manifest: &Path, name: &FunctionName) -> Result<(), Failure> {
-        let taken = self.functions.iter().find(|(file, watched)| {
-            file.as_path() != manifest && watched.deployed.as_ref().is_some_and(|(deployed, _)| deployed == name)
-        });
+        let declares = |file: &Path| project::read_manifest(file).map_or(true, |read| read.name == *name);
+        let taken = self
+            .functions
+            .iter()
+            .find(|(file, watched)| file.as_path() != manifest && watched.has_deployed(name) && declares(file));
         match taken {
             Some((file, _)) => {
                 Err(anyhow::anyhow!("{}: the name '{name}' is taken by {}", manifest.display(), file.display()).into())

@@ -12,9 +12,10 @@ import { URL, URLSearchParams } from "./url.js";
 let isRunning = false;
 let drawnTooEarly = 0;
 
-/** Begins an execution. Nothing of another one is left. */
+/** Begins an execution. Nothing of another one is left; in the first, what the top level of modules began goes on. */
 export function begin() {
-  forget();
+  const isFirst = !isRunning;
+  if (!isFirst) forget();
   for (const left of [timers, times, counts]) left.clear();
   origin ??= monotonic.now();
   isRunning = true;
@@ -25,10 +26,14 @@ export function begin() {
     );
     drawnTooEarly = 0;
   }
+  // As elsewhere, they run before the handler does. Not while the component is built: what they draw would be in every instance.
+  if (isFirst) drain();
 }
 
-/** Ends an execution: what it leaves undone is dropped. */
+/** Ends an execution: its jobs are run, and its timers dropped. */
 export function end() {
+  // A handler that threw before its first `await` leaves jobs that settle promises which the next one may await.
+  drain();
   for (const reason of takeUnhandled())
     report("error", `a promise was rejected and nobody awaited it: ${shown(reason)}`);
   if (timers.size > 0) report("info", `the handler ended before ${timers.size} of its timers: they were dropped`);
@@ -40,7 +45,7 @@ export function end() {
 export function settle(promise) {
   const awaited = DrivenPromise.resolve(promise);
   for (;;) {
-    runJobs((error) => report("error", `a job failed: ${shown(error)}`));
+    drain();
     const settled = outcome(awaited);
     if (settled) {
       if ("reason" in settled) throw settled.reason;
@@ -52,6 +57,10 @@ export function settle(promise) {
       );
     }
   }
+}
+
+function drain() {
+  runJobs((error) => report("error", `a job failed: ${shown(error)}`));
 }
 
 function report(level, message) {

@@ -10,6 +10,7 @@ const PATH = `${QUERY}?^\`{}`;
 const USERINFO = `${PATH}/:;=@[\\]|`;
 
 const isSpecial = (url) => Object.hasOwn(SPECIAL, url.protocol);
+const needsHost = (url) => isSpecial(url) && url.protocol !== "file:";
 
 function split(text, mark) {
   const at = text.indexOf(mark);
@@ -33,6 +34,12 @@ function pathOf(text, url, above = []) {
 }
 
 function setAuthority(url, authority) {
+  if (url.protocol === "file:") {
+    // All of it is the host: a file has no user and no port.
+    const host = authority === "" ? "" : hostOf(authority, true);
+    url.host = host === "localhost" ? "" : host;
+    return;
+  }
   const at = authority.lastIndexOf("@");
   if (at >= 0) {
     const [name, password] = split(authority.slice(0, at), ":");
@@ -40,10 +47,9 @@ function setAuthority(url, authority) {
     url.password = escape(password ?? "", USERINFO);
   }
   const [, host, , port] = /^(\[[^\]]*\]|[^:]*)(:(.*))?$/s.exec(authority.slice(at + 1)) ?? fail();
-  if (host === "" && ((isSpecial(url) && url.protocol !== "file:") || at >= 0 || port)) fail();
+  if (host === "" && (needsHost(url) || at >= 0 || port)) fail();
   setPort(url, port ?? "");
   url.host = host === "" ? "" : hostOf(host, isSpecial(url));
-  if (url.protocol === "file:" && url.host === "localhost") url.host = "";
 }
 
 function setPort(url, port) {
@@ -70,7 +76,7 @@ function parse(input, base) {
   if (scheme) {
     url.protocol = scheme[1].toLowerCase();
     const slashed = isSpecial(url) ? rest.replaceAll("\\", "/") : rest;
-    if (!(isSpecial(url) && base?.protocol === url.protocol && !slashed.startsWith("/"))) {
+    if (!(isSpecial(url) && base?.protocol === url.protocol && !slashed.startsWith("//"))) {
       parseAbsolute(url, rest, slashed);
       return Object.assign(url, { query: queryOf(query, url), fragment: fragmentOf(fragment) });
     }
@@ -83,15 +89,18 @@ function parse(input, base) {
   return Object.assign(url, { query: inherits ? base.query : queryOf(query, url), fragment: fragmentOf(fragment) });
 }
 
+// Of schemes that need a host, any number of slashes is as good as the two before it.
+function setAuthorityAndPath(url, rest, slashed) {
+  const start = needsHost(url) ? /^\/*/.exec(slashed)[0].length : 2;
+  const end = slashed.indexOf("/", start);
+  setAuthority(url, rest.slice(start, end < 0 ? undefined : end));
+  if (end >= 0) url.path = pathOf(rest.slice(end + 1), url);
+  else if (isSpecial(url)) url.path = [""];
+}
+
 function parseAbsolute(url, rest, slashed) {
-  const leading =
-    isSpecial(url) && url.protocol !== "file:" ? /^\/*/.exec(slashed)[0].length : slashed.startsWith("//") ? 2 : 0;
-  const hasAuthority = leading > 0 || (isSpecial(url) && url.protocol !== "file:");
-  if (hasAuthority) {
-    const end = slashed.indexOf("/", leading);
-    setAuthority(url, rest.slice(leading, end < 0 ? undefined : end));
-    if (end >= 0) url.path = pathOf(rest.slice(end + 1), url);
-    else if (isSpecial(url)) url.path = [""];
+  if (needsHost(url) || slashed.startsWith("//")) {
+    setAuthorityAndPath(url, rest, slashed);
   } else if (url.protocol === "file:") {
     url.host = "";
     url.path = pathOf(slashed.replace(/^\//, ""), url);
@@ -104,12 +113,7 @@ function parseAbsolute(url, rest, slashed) {
 
 function parseRelative(url, rest, base) {
   const slashed = isSpecial(url) ? rest.replaceAll("\\", "/") : rest;
-  if (slashed.startsWith("//")) {
-    const end = slashed.indexOf("/", 2);
-    setAuthority(url, rest.slice(2, end < 0 ? undefined : end));
-    url.path = end >= 0 ? pathOf(rest.slice(end + 1), url) : isSpecial(url) ? [""] : [];
-    return;
-  }
+  if (slashed.startsWith("//")) return setAuthorityAndPath(url, rest, slashed);
   const { username, password, host, port } = base;
   Object.assign(url, { username, password, host, port });
   if (slashed.startsWith("/")) url.path = pathOf(rest.slice(1), url);

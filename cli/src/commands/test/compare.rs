@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::case::Expected;
 use super::trial::{Content, Observed};
-use crate::json::{Document, Json, Kind};
+use crate::json::{Document, Json, Kind, Text};
 
 /// How many levels of values are compared one by one.
 const DEEPEST: usize = 200;
@@ -62,7 +62,7 @@ fn values(at: &str, expected: Json<'_>, is: Json<'_>, found: &mut Vec<String>) {
 fn members(at: &str, expected: Json<'_>, is: Json<'_>, found: &mut Vec<String>) {
     // Of several with one name the last counts.
     let [wanted, is] =
-        [expected, is].map(|object| object.members().into_iter().collect::<BTreeMap<String, Json<'_>>>());
+        [expected, is].map(|object| object.exact_members().into_iter().collect::<BTreeMap<Text, Json<'_>>>());
     for (name, wanted) in &wanted {
         let at = format!("{at}/{}", escaped(name));
         match is.get(name) {
@@ -92,24 +92,26 @@ fn same(one: Json<'_>, other: Json<'_>) -> bool {
     let (first, second) = (one.text(), other.text());
     match (one.kind(), other.kind()) {
         _ if first == second => true,
-        // Half a pair reads as the same character as any other half.
-        (Kind::String, Kind::String) => {
-            one.string().filter(|text| !text.contains(char::REPLACEMENT_CHARACTER)) == other.string()
-        }
+        // However they are spelled.
+        (Kind::String, Kind::String) => one.exact_string() == other.exact_string(),
         (Kind::Number, Kind::Number) => same_number(&first, &second),
         _ => false,
     }
 }
 
-/// 2 and 2.0 are the same number; whole ones are compared as such, and what is beyond a double by its text.
+/// 2 and 2.0 are the same number, and so are 0 and -0; whole ones are compared as such, and what is beyond that and a double by its
+/// text.
 fn same_number(one: &str, other: &str) -> bool {
+    if let (Ok(one), Ok(other)) = (one.parse::<i128>(), other.parse::<i128>()) {
+        return one == other;
+    }
     let is_whole = |text: &str| !text.contains(['.', 'e', 'E']);
     let [value, of_other] = [one, other].map(|text| text.parse::<f64>().ok().filter(|number| number.is_finite()));
     !(is_whole(one) && is_whole(other)) && value.is_some() && value == of_other
 }
 
-fn escaped(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
+fn escaped(name: &Text) -> String {
+    name.lossy().replace('~', "~0").replace('/', "~1")
 }
 
 fn content(is: Option<&Content>) -> String {
@@ -167,11 +169,33 @@ mod tests {
             ("12345678901234567890123", "12345678901234567890124"),
             (r#""\ud800""#, r#""\ud801""#),
             (r#""\ud800""#, "null"),
+            (r#""\ud800""#, r#""\ufffd""#),
+            ("-1", "1"),
+            ("-12345678901234567890123", "12345678901234567890123"),
             (&deep("1"), &deep("2")),
         ] {
             assert!(compared(one, one).is_empty(), "{one}");
             assert_eq!(compared(one, other).len(), 1, "{one} {other}");
         }
-        assert!(compared(r#""\u00e4""#, r#""ä""#).is_empty());
+        assert_eq!(compared(r#"{"\ud800": 1}"#, r#"{"\ud801": 1}"#).len(), 2);
+        assert_eq!(compared(r#"{"\ud800": 1, "\ud801": 2}"#, r#"{"\ud800": 3, "\ud801": 2}"#).len(), 1);
+    }
+
+    #[test]
+    fn spellings_of_one_value_are_the_same() {
+        for (one, other) in [
+            (r#""\u00e4""#, "\"ä\""),
+            (r#""\ufffd""#, "\"\u{fffd}\""),
+            (r#""\ud83d\ude00 \ufffd""#, "\"😀 \u{fffd}\""),
+            (r#""\ud800\u0061""#, r#""\ud800a""#),
+            (r#"{"\ufffd": "\/"}"#, "{\"\u{fffd}\": \"/\"}"),
+            ("-0", "0"),
+            ("0.0", "-0"),
+            ("1e2", "100"),
+            ("1.5", "15e-1"),
+        ] {
+            assert!(compared(one, other).is_empty(), "{one} {other}");
+            assert!(compared(other, one).is_empty(), "{other} {one}");
+        }
     }
 }

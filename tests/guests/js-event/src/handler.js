@@ -4,6 +4,17 @@ const early = Math.random();
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 const recurse = (depth) => 1 + recurse(depth + 1);
 let calls = 0;
+let begun;
+
+// What the top level begins goes on in an instance's first execution, before its handler.
+const ready = (async () => {
+  await null;
+  return { limit: 5, drawn: crypto.randomUUID().length };
+})();
+(async () => {
+  await null;
+  throw new Error("rejected at the top level");
+})();
 
 async function* numbers() {
   yield 1;
@@ -20,8 +31,14 @@ const ways = {
     throw new Reject("\ud800 in a reason");
   },
   fail() {
+    begun = (async () => {
+      await null;
+      return "begun before a failure";
+    })();
     throw new TypeError("the reason of a failure");
   },
+  early: async () => ready,
+  begun: async () => begun,
   recurse: () => recurse(0),
   async awaits() {
     let sum = 0;
@@ -67,6 +84,12 @@ const ways = {
     new URL("../b?x=1&y=ä#z", "HTTP://Münster.de:80/a/c/d").href,
     new URL("http://[::ffff:1.2.3.4]:8080/").host,
     new URLSearchParams({ a: "1 2", b: "ü" }).toString(),
+    [
+      new URL("http:/a", "http://b/c/d").href,
+      new URL("///x/y", "http://b").href,
+      new URL("file:/a", "file://h/b").href,
+      URL.canParse("file://h:80/"),
+    ],
     early > 0,
   ],
 };
