@@ -13,8 +13,19 @@ use super::Config;
 const PREFIX: &str = "WASMILL_";
 
 /// The sections. In a variable's name a dot is a `_`; a section's part comes before the section.
-const SECTIONS: [&str; 10] =
-    ["database", "broker", "gateway.tls", "gateway", "host", "engine", "scheduler", "secrets", "keyvalue", "quotas"];
+const SECTIONS: [&str; 11] = [
+    "database",
+    "broker",
+    "gateway.tls",
+    "gateway",
+    "host",
+    "engine",
+    "scheduler",
+    "secrets",
+    "keyvalue",
+    "quotas",
+    "schemas",
+];
 
 /// Variables that others know too, and the keys that they stand for. Ours come before them.
 const WELL_KNOWN: [(&str, &str, &str); 2] = [("DATABASE_URL", "database", "url"), ("AMQP_URL", "broker", "url")];
@@ -162,6 +173,7 @@ mod tests {
     }
 
     #[test]
+        assert_eq!(config.schemas.limits().formats, wasmill_domain::schema::Formats::Annotate);
     fn what_is_wrong_is_named() {
         for (file, environment, expected) in [
             ("[gateway]\nlistn = 'x'", None, &["listn", "did you mean 'listen'?", "line 2"][..]),
@@ -179,6 +191,7 @@ mod tests {
             ("[gateway.tls]\nkey = 'x'", None, &["gateway.tls.certificate", "there with gateway.tls.key"]),
             ("[gateway]\nmax_streams = 0", None, &["gateway.max_streams", "1 to 10,000"]),
             ("[gateway.hostnames]\n'shop' = 'acme'", None, &["gateway.hostnames", "with a dot"]),
+            ("[schemas]\nformats = 'never'", None, &["formats", "line 2", "`assert` or `annotate`"]),
             ("[gateway]\npublic_names = ['a:80']", None, &["public_names", "line 2", "not a host name"]),
             ("", Some(("WASMILL_GATEWAY_TLS_KAY", "x")), &["WASMILL_GATEWAY_TLS_KAY", "did you mean 'key'?"]),
             ("", Some(("WASMILL_HOST_GRACE", "soon")), &["WASMILL_HOST_GRACE", "'soon' is not a duration"]),
