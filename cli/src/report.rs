@@ -45,7 +45,7 @@ struct Is {
     adapter: Option<Adapter>,
     exports: Vec<String>,
     imports: Vec<Import>,
-    /// Whether it is made for WASI 0.3.
+    /// Whether it is run as one for WASI 0.3, or would be.
     wasi_0_3: bool,
 }
 
@@ -114,7 +114,7 @@ impl Report {
             adapter: inspection.adapter,
             exports: inspection.exports.clone(),
             imports: imports.collect(),
-            wasi_0_3: inspection.later_wasi.is_some(),
+            wasi_0_3: inspection.is_run_by_later_wasi(engine.runs_wasi_0_3()),
         });
         let refusals = [
             kind.map(drop),
