@@ -61,7 +61,7 @@ async fn formats_annotate_where_they_are_told_to() {
     let annotate = ["--schema-formats", "annotate"];
     assert_eq!(outcome_of(&function, &[]), "refused");
     assert_eq!(outcome_of(&function, &annotate), "success");
-    for (arguments, status) in [(&[] as &[&str], 422), (&annotate, 202)] {
+    for (arguments, status) in [(&[] as &[&str], 400), (&annotate, 202)] {
         let dev = Dev::start_with(arguments);
         dev.cli_ok(&["deploy", function.to_str().unwrap()]);
         let answer = dev.api().post_plain("greeting.requested", &json!({"name": "Ada"})).await;
