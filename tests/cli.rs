@@ -1,6 +1,9 @@
 //! The client verbs against a running system: what they print, and their exit codes.
 
+use std::process::Stdio;
+
 use serde_json::{Value, json};
+use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 
 use super::support::{Dev, eventually, sample, wasmill};
 
@@ -276,7 +279,7 @@ async fn dev_goes_on_without_its_output() {
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let mut command = wasmill();
     command.args(["dev", "--listen", &address, "--data"]).arg(data.path()).arg(sample("hello")).stdout(full);
-    let mut dev = KilledAtTheEnd(command.stderr(std::process::Stdio::null()).spawn().unwrap());
+    let mut dev = KilledAtTheEnd(command.stderr(Stdio::null()).spawn().unwrap());
     let url = format!("http://{address}");
     eventually("the function is live", async || {
         assert_eq!(dev.0.try_wait().unwrap(), None, "it ended");
@@ -326,4 +329,52 @@ fn byte_order_marks_are_skipped() {
     let execution =
         dev.cli_json(&["invoke", "hello", "--data", &format!("@{}", write("event.json", &event.to_string()))]);
     assert_eq!(execution["event"]["id"], "e-1", "{execution}");
+}
+
+/// Whatever is checked is compiled by a process of its own, as in a gateway, where the bounds of compilation hold.
+#[test]
+fn check_compiles_in_a_process_of_its_own() {
+    let folder = sample("hello");
+    let bytes = std::fs::metadata(folder.join("hello.wasm")).unwrap().len();
+    let logging = ["--log", "wasmill_host=debug", "--log-format", "json"];
+    let mut check = wasmill();
+    let check = check.args(logging).arg("check").arg(&folder).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let check = check.spawn().unwrap();
+    let own = check.id();
+    let output = check.wait_with_output().unwrap();
+    let logged = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{logged}");
+    let lines = logged.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let fields: Vec<Value> =
+        lines.map(|line| line["fields"].clone()).filter(|fields| fields["message"] == "compiling").collect();
+    let [compiling] = &fields[..] else { panic!("it is compiled once: {logged}") };
+    let process = compiling["process"].as_u64().unwrap();
+    assert!(process != u64::from(own) && compiling["bytes"] == bytes, "{compiling}");
+    assert!(!std::path::Path::new(&format!("/proc/{process}")).exists(), "{process} goes on");
+}
+
+/// A row that somebody spoiled is listed as what it is, and the rest of the page with it.
+#[tokio::test]
+async fn a_row_that_cannot_be_read_does_not_fail_its_page() {
+    let mut dev = Dev::with_samples(&["hello"]);
+    let mut ids = Vec::new();
+    for name in ["Ada", "Grace"] {
+        let id = dev.api().accepted("greeting.requested", &json!({"name": name})).await.remove(0);
+        dev.api().ended(&id).await;
+        ids.push(id);
+    }
+    assert!(dev.terminate());
+    let store = SqliteStore::open(&dev.data().join("wasmill.sqlite"), SqliteSettings::default()).await.unwrap();
+    store.spoil_type(ids[0].parse().unwrap()).await.unwrap();
+    store.close().await;
+    dev.restart();
+    let table = dev.cli_ok(&["executions", "list"]);
+    let row = table.lines().find(|line| line.contains(&ids[0])).unwrap();
+    assert!(row.contains("what is stored in 'event_type' cannot be read"), "{table}");
+    assert!(table.lines().any(|line| line.contains(&ids[1]) && line.contains("succeeded")), "{table}");
+    let listed = dev.cli_json(&["executions", "list"]);
+    assert_eq!(listed["executions"][1]["id"], ids[0]);
+    assert!(listed["executions"][1]["unreadable"].is_string(), "{listed}");
+    let said = dev.cli_fails(1, &["executions", "show", &ids[0]]);
+    assert!(said.contains("'event_type' cannot be read"), "{said}");
 }

@@ -51,6 +51,10 @@ async fn a_data_folder_is_looked_at() {
     assert!(status(&report, "broker").1.contains("a process that runs has it"), "{report}");
     let (code, report) = of_data(dev.data(), &["--accept-broker"]);
     assert_eq!(code, 1, "nothing was marked: {report}");
+    let checks = report["checks"].as_array().unwrap().iter();
+    let rows: Vec<&Value> = checks.filter(|check| check["check"] == "installation").collect();
+    assert_eq!((rows.len(), &rows[0]["status"]), (1, &json!("warning")), "{report}");
+    assert_eq!(status(&report, "queues").0, "skipped", "{report}");
     assert!(dev.terminate());
     let (code, report) = of_data(dev.data(), &[]);
     assert_eq!(code, 0, "{report}");

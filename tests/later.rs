@@ -79,3 +79,26 @@ async fn a_handler_streams_both_ways() {
     let execution = api.run("later.event", &json!({})).await;
     assert_eq!(execution["state"], "succeeded", "{execution}");
 }
+
+/// What a template for a draft makes is told at each door what it is, where that shows, and what to do.
+#[test]
+fn a_draft_is_told_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"(component (import "wasi:http/types@0.3.0-rc-2025-09-16" (instance)) (instance $i)
+        (export "wasi:http/handler@0.3.0-rc-2025-09-16" (instance $i)))"#;
+    std::fs::write(folder.path().join("draft.wasm"), wat::parse_str(text).unwrap()).unwrap();
+    std::fs::write(folder.path().join("wasmill.toml"), "name = 'draft'\ncomponent = 'draft.wasm'").unwrap();
+    let path = folder.path().to_str().unwrap();
+    let parts = [
+        "a draft of WASI 0.3: it exports 'wasi:http/handler@0.3.0-rc-2025-09-16'",
+        "Build it for WASI 0.2",
+        "Spin's SDK",
+    ];
+    let check = wasmill().args(["check", "--wasi-0-3", path]).output().unwrap();
+    let checked = String::from_utf8(check.stderr).unwrap();
+    assert_eq!(check.status.code(), Some(1), "{checked}");
+    let deployed = Dev::start_with(&["--wasi-0-3"]).cli_fails(1, &["deploy", path]);
+    for said in [checked, deployed] {
+        assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+    }
+}

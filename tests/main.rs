@@ -9,6 +9,7 @@ mod cloudevents;
 mod crash;
 mod data;
 mod demo;
+mod dialect;
 mod doctor;
 mod guests;
 mod hostile;

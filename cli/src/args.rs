@@ -1,5 +1,6 @@
 //! The command line.
 
+mod shared;
 mod verbs;
 
 use std::net::SocketAddr;
@@ -8,11 +9,11 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use ipnet::IpNet;
 use wasmill_domain::manifest::Kind;
-use wasmill_domain::units::{ByteSize, Span};
+use wasmill_domain::units::Span;
 use wasmill_domain::{FunctionName, HostnamePattern, TenantName};
 
-use crate::config::{MAX_ARTIFACT_BYTES, artifact_bytes};
 use crate::templates::Language;
+pub(crate) use shared::{Artifacts, SchemaFormats, Wasi};
 pub(crate) use verbs::*;
 
 const EXIT_CODES: &str = "\
@@ -195,31 +196,12 @@ pub(crate) struct Dev {
     #[command(flatten)]
     pub(crate) artifacts: Artifacts,
 
+    #[command(flatten)]
+    pub(crate) schemas: SchemaFormats,
+
     /// Delete functions that this process deployed from the folder, once no manifest in it has their names any more
     #[arg(long, requires = "dir")]
     pub(crate) prune: bool,
-}
-
-/// How large artifacts may be.
-#[derive(clap::Args, Clone, Copy)]
-pub(crate) struct Artifacts {
-    /// The largest .wasm that may be deployed: the gateway's gateway.max_artifact_bytes
-    #[arg(
-        long,
-        env = "WASMILL_GATEWAY_MAX_ARTIFACT_BYTES",
-        value_parser = artifact_bytes,
-        default_value_t = MAX_ARTIFACT_BYTES,
-        value_name = "SIZE"
-    )]
-    pub(crate) max_artifact_bytes: ByteSize,
-}
-
-/// Which WASI functions may be made for.
-#[derive(clap::Args, Clone, Copy)]
-pub(crate) struct Wasi {
-    /// Run components for WASI 0.3 as well. What there is of it is experimental and gets no security fixes
-    #[arg(long, env = "WASMILL_WASI_0_3")]
-    pub(crate) wasi_0_3: bool,
 }
 
 #[derive(clap::Args)]
@@ -337,6 +319,9 @@ pub(crate) struct Test {
 
     #[command(flatten)]
     pub(crate) wasi: Wasi,
+
+    #[command(flatten)]
+    pub(crate) schemas: SchemaFormats,
 }
 
 #[derive(clap::Args)]

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use wasmill_domain::units::{ByteSize, Span};
 use wasmill_domain::{HostLabel, HostnamePattern, HostnameRules, TenantName};
+use wasmill_gateway::GatewaySettings;
 use wasmill_host::CompileSettings;
 use wasmill_store::{BucketQuota, MAX_BATCH_BYTES};
 
@@ -128,6 +129,8 @@ pub(crate) struct Gateway {
     pub(crate) header_timeout: Span,
     /// How long a connection without requests is kept: 10 ms to 1 h.
     pub(crate) idle_timeout: Span,
+    /// What is read and thrown away of what a refused client still sends: 0 to 1 TiB.
+    pub(crate) max_discarded_bytes: ByteSize,
     /// Names that the gateway is reached by itself: no function answers under them, whoever was granted them. At most 1,000.
     pub(crate) public_names: BTreeSet<HostnamePattern>,
     /// Whose functions may have triggers under which host names, besides what the API grants. At most 1,000.
@@ -287,6 +290,7 @@ impl Default for Gateway {
             max_streams: 128,
             header_timeout: Span(Duration::from_secs(30)),
             idle_timeout: Span(Duration::from_secs(60)),
+            max_discarded_bytes: ByteSize(GatewaySettings::default().max_discarded_bytes),
             public_names: BTreeSet::new(),
             hostnames: BTreeMap::new(),
             tls: GatewayTls::default(),
@@ -415,6 +419,7 @@ impl Config {
         within("gateway.max_streams", (1..=10_000).contains(&gateway.max_streams), "1 to 10,000")?;
         within("gateway.header_timeout", patience.contains(&gateway.header_timeout.0), "10ms to 1h")?;
         within("gateway.idle_timeout", patience.contains(&gateway.idle_timeout.0), "10ms to 1h")?;
+        within("gateway.max_discarded_bytes", gateway.max_discarded_bytes.0 <= 1 << 40, "at most 1024GiB")?;
         within("gateway.public_names", gateway.public_names.len() <= 1_000, "at most 1,000 names")?;
         let claimable = gateway.hostnames.keys().all(|pattern| pattern.check_claimable().is_ok());
         within("gateway.hostnames", gateway.hostnames.len() <= 1_000, "at most 1,000 names")?;

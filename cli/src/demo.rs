@@ -8,6 +8,7 @@ use reqwest::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use wasmill_domain::schema::SchemaLimits;
 use wasmill_domain::{ExecutionId, State};
 
 use crate::args::{Demo, Remote};
@@ -51,6 +52,7 @@ pub(crate) async fn run(args: Demo, json: bool) -> Result {
         tls: None,
         wasi_0_3: false,
         max_artifact_bytes: MAX_ARTIFACT_BYTES,
+        schemas: SchemaLimits::default(),
     };
     let system = System::open(&options).await?;
     let url = system.url()?;

@@ -3,6 +3,7 @@
 mod watch;
 
 use tokio_util::sync::CancellationToken;
+use wasmill_domain::schema::SchemaLimits;
 
 use crate::args::{Dev, Remote};
 use crate::client::Client;
@@ -27,6 +28,7 @@ pub(crate) async fn run(args: Dev, remote: Remote) -> Result {
         tls: args.tls_certificate.clone().zip(args.tls_key),
         wasi_0_3: args.wasi.wasi_0_3,
         max_artifact_bytes: args.artifacts.max_artifact_bytes,
+        schemas: SchemaLimits { formats: args.schemas.formats, ..SchemaLimits::default() },
     };
     let system = System::open(&options).await?;
     let url = system.url()?;

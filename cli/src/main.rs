@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         Command::Gateway(role) => run.with(roles::gateway(role)),
         Command::Host(role) => run.with(roles::host(role)),
         Command::Scheduler(role) => run.with(roles::scheduler(role)),
-        Command::Migrate(migrate) => run.with(roles::migrate(migrate)),
+        Command::Migrate(migrate) => run.with(roles::migrate(migrate, remote.json)),
         Command::Check(check) => run.with(commands::check::run(check, remote.json)),
         Command::New(new) => commands::new::run(new, remote.json),
         Command::Build(build) => run.with(commands::build::run(build, remote.json)),

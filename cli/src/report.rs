@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::json;
 use wasmill_component::{Adapter, InspectError, Inspection, Preflight as _, Standing, inspect};
 use wasmill_domain::manifest::Kind;
+use wasmill_domain::schema::Schema;
 use wasmill_domain::units::ByteSize;
 use wasmill_domain::{Digest, Manifest, TenantName};
 use wasmill_host::{Engine, Prepared};
@@ -43,7 +45,7 @@ struct Is {
     adapter: Option<Adapter>,
     exports: Vec<String>,
     imports: Vec<Import>,
-    /// Whether it is made for WASI 0.3.
+    /// Whether it is run as one for WASI 0.3, or would be.
     wasi_0_3: bool,
 }
 
@@ -112,7 +114,7 @@ impl Report {
             adapter: inspection.adapter,
             exports: inspection.exports.clone(),
             imports: imports.collect(),
-            wasi_0_3: inspection.later_wasi.is_some(),
+            wasi_0_3: inspection.is_run_by_later_wasi(engine.runs_wasi_0_3()),
         });
         let refusals = [
             kind.map(drop),
@@ -134,6 +136,20 @@ impl Report {
             Ok(prepared) => self.costs = Some(Costs::of(&prepared)),
             Err(error) => self.problems.push(error.to_string()),
         }
+    }
+
+    /// Compiles the schemas of the manifest's triggers, as a deploy does.
+    pub(crate) async fn check_schemas(&mut self, manifest: &Manifest) {
+        let schemas = manifest.triggers.iter().enumerate();
+        let schemas = schemas.filter_map(|(i, trigger)| Some((i, Arc::new(trigger.schema()?.clone()))));
+        let schemas: Vec<_> = schemas.collect();
+        // The patterns of a large schema take a while to compile.
+        let compiling = tokio::task::spawn_blocking(move || {
+            let refused = schemas.into_iter().filter_map(|(i, schema)| Some((i, Schema::compile(schema).err()?)));
+            refused.map(|(i, error)| format!("trigger[{i}].schema: {error}")).collect()
+        });
+        self.problems
+            .extend(compiling.await.unwrap_or_else(|e| vec![format!("the check of the schemas broke down: {e}")]));
     }
 
     /// Checks it as a deploy does, if nothing is known to be wrong with it: the limits, and whether an instance can be made.

@@ -70,14 +70,24 @@ pub(crate) fn export_of(kind: Kind) -> String {
     names.collect::<Vec<_>>().join(" or ")
 }
 
+/// Whether a name is one of WASI 0.3: of its release or of a draft.
+pub(crate) fn is_later_wasi(name: &str) -> bool {
+    Interface::parse(name)
+        .is_some_and(|i| i.package.starts_with("wasi:") && i.version.is_some_and(|v| v.starts_with("0.3.")))
+}
+
 /// The first name of WASI 0.3 that a component has to do with, if there is one.
 pub(crate) fn later_wasi(outline: &Outline) -> Option<String> {
-    let is_later = |name: &&String| {
-        Interface::parse(name).is_some_and(|i| {
-            i.package.starts_with("wasi:") && i.version.is_some_and(|version| version.starts_with("0.3."))
-        })
+    outline.exports.iter().chain(&outline.imports).find(|name| is_later_wasi(name)).map(|name| shown(name))
+}
+
+/// What a component has of a draft of WASI 0.3, in words: the first export of one, or else the first import.
+pub(crate) fn draft_wasi(exports: &[String], imports: &[String]) -> Option<String> {
+    let is_draft = |name: &&String| {
+        is_later_wasi(name) && Interface::parse(name).is_some_and(|interface| !interface.is_on_track(0, 3))
     };
-    outline.exports.iter().chain(&outline.imports).find(is_later).map(|name| shown(name))
+    let export = exports.iter().find(is_draft).map(|name| format!("it exports '{}'", shown(name)));
+    export.or_else(|| imports.iter().find(is_draft).map(|name| format!("it imports '{}'", shown(name))))
 }
 
 /// What is to be said of exports that make no kind: a wrong version of a known one, or the list of what there is.

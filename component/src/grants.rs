@@ -20,8 +20,8 @@ pub(crate) struct Grant {
 static GRANTS: [Grant; 4] = [
     Grant {
         package: "wasi:http",
-        // Of WASI 0.2 and of 0.3.
-        interfaces: &["outgoing-handler", "client"],
+        // Of WASI 0.2, and of 0.3: what middleware passes requests on by is the network here.
+        interfaces: &["outgoing-handler", "client", "handler"],
         is_granted: |manifest| manifest.allowed_hosts.is_some(),
         line: r#"allowed_hosts = ["https://api.example.com"]"#,
     },
@@ -111,21 +111,24 @@ mod tests {
     fn what_nobody_granted_is_refused_and_the_rest_is_free() {
         let secrets = "wasmill:function/secrets@0.1.0";
         let config = ["rc.1", "draft", "draft-2024-09-27"].map(|version| format!("wasi:config/store@0.2.0-{version}"));
-        let (http, client) = ("wasi:http/outgoing-handler@0.2.0", "wasi:http/client@0.3.0");
+        let http = "wasi:http/outgoing-handler@0.2.0";
+        let [client, handler] = ["wasi:http/client@0.3.0", "wasi:http/handler@0.3.0"];
         let keyvalue: Vec<String> = ["atomics", "batch", "store"]
             .iter()
             .flat_map(|name| ["draft", "draft2"].map(|version| format!("wasi:keyvalue/{name}@0.2.0-{version}")))
             .collect();
         let keyvalue: Vec<&str> = keyvalue.iter().map(String::as_str).collect();
-        assert_eq!(refused("").len(), 6 + keyvalue.len());
-        for name in config.iter().map(String::as_str).chain([secrets, http, client]).chain(keyvalue.iter().copied()) {
+        assert_eq!(refused("").len(), 7 + keyvalue.len());
+        for name in
+            config.iter().map(String::as_str).chain([secrets, http, client, handler]).chain(keyvalue.iter().copied())
+        {
             assert!(refused("").iter().any(|refused| refused == name), "{name}");
         }
-        assert!(!refused("allowed_hosts = []").iter().any(|name| name == http || name == client));
+        assert!(!refused("allowed_hosts = []").iter().any(|name| [http, client, handler].contains(&name.as_str())));
         assert!(!refused("allowed_hosts = ['https://api.example.com']").iter().any(|name| name == http));
-        assert_eq!(refused("[config]"), [&[secrets, http], &keyvalue[..], &[client]].concat());
+        assert_eq!(refused("[config]"), [&[secrets, http], &keyvalue[..], &[client, handler]].concat());
         // A guest that knows wasi:config only can have secrets by it.
-        assert_eq!(refused("[secrets]"), [&[http], &keyvalue[..], &[client]].concat());
+        assert_eq!(refused("[secrets]"), [&[http], &keyvalue[..], &[client, handler]].concat());
         assert!(refused("[keyvalue]").iter().all(|name| !name.starts_with("wasi:keyvalue")));
     }
 

@@ -78,7 +78,7 @@ const PROVIDED: [Package; 18] = [
     // What only WASI 0.3 has.
     Package { name: "wasi:cli", versions: Versions::Tracks(&[(0, 3)]), interfaces: &["types"] },
     Package { name: "wasi:clocks", versions: Versions::Tracks(&[(0, 3)]), interfaces: &["system-clock", "types"] },
-    Package { name: "wasi:http", versions: Versions::Tracks(&[(0, 3)]), interfaces: &["client"] },
+    Package { name: "wasi:http", versions: Versions::Tracks(&[(0, 3)]), interfaces: &["client", "handler"] },
     Package { name: "wasi:sockets", versions: Versions::Tracks(&[(0, 3)]), interfaces: &["types"] },
 ];
 
@@ -210,6 +210,7 @@ mod tests {
             "wasi:logging/logging@0.1.0-draft",
             "wasi:clocks/monotonic-clock@0.3.0",
             "wasi:http/client@0.3.2",
+            "wasi:http/handler@0.3.0",
         ] {
             assert_eq!(why_missing(name), None, "{name}");
         }

@@ -11,7 +11,7 @@ use wasmparser::{
 };
 
 use crate::adapt::{Adapter, adapt};
-use crate::exports::{describe_unknown, export_of, kinds_of, later_wasi};
+use crate::exports::{describe_unknown, draft_wasi, export_of, is_later_wasi, kinds_of, later_wasi};
 use crate::format::{MAGIC, describe};
 use crate::grants::{NotGranted, not_granted};
 use crate::imports::{MissingImport, missing};
@@ -42,6 +42,8 @@ pub struct Inspection {
     pub exports: Vec<String>,
     /// What makes it one for WASI 0.3, if anything does: the first name, or the ABI.
     pub later_wasi: Option<String>,
+    /// Whether it is the same for WASI 0.2 too, and needs nothing of WASI 0.3 for that.
+    pub runs_without_later_wasi: bool,
 }
 
 /// Why bytes are not a component that could be of any use.
@@ -85,10 +87,11 @@ pub enum InspectError {
     /// A core module that cannot be turned into a component.
     #[error("this core module cannot be turned into a component: {0}")]
     Adapt(String),
-    /// A component for WASI 0.3 before that was released.
+    /// A component for WASI 0.3 before that was released. The text says what shows it.
     #[error(
-        "the component is made for a draft of WASI 0.3 ('{0}'), which wasmill does not run: build it for WASI 0.2 \
-         (wasm32-wasip2)"
+        "the component is made for a draft of WASI 0.3: {0}. Drafts are not run, as each differs from the others and from the \
+         release. Build it for WASI 0.2 (Rust: wasm32-wasip2 with wasi:http/incoming-handler; Spin's SDK: its module `http`, not \
+         `http_wasip3`), or with bindings of the release 0.3.0 (Rust: wasip3 0.8) for hosts with engine.wasi_0_3 = true"
     )]
     DraftWasi(String),
 }
@@ -106,7 +109,7 @@ pub enum Unrunnable {
     },
     /// It is one for WASI 0.3, and the host is not let run these.
     #[error(
-        "the component is made for WASI 0.3 ('{0}'), which is experimental and off: build it for WASI 0.2 \
+        "the component is made for WASI 0.3 ('{0}'), which is experimental and off: build it for WASI 0.2 alone \
          (wasm32-wasip2), or turn it on by engine.wasi_0_3 = true, or `--wasi-0-3` for `wasmill dev`"
     )]
     LaterWasi(String),
@@ -139,12 +142,17 @@ impl Inspection {
     /// Makes sure that it is of a WASI that the host may run; 0.2 always is.
     ///
     /// # Errors
-    /// [`Unrunnable::LaterWasi`] where it is made for WASI 0.3, unless `wasi_0_3`.
+    /// [`Unrunnable::LaterWasi`] where it needs WASI 0.3, unless `wasi_0_3`.
     pub fn require_wasi(&self, wasi_0_3: bool) -> Result<(), Unrunnable> {
         match &self.later_wasi {
-            Some(name) if !wasi_0_3 => Err(Unrunnable::LaterWasi(name.clone())),
+            Some(name) if !wasi_0_3 && !self.runs_without_later_wasi => Err(Unrunnable::LaterWasi(name.clone())),
             _ => Ok(()),
         }
+    }
+
+    /// Whether it is run as one for WASI 0.3, where the host may (`wasi_0_3`) or may not run these.
+    pub fn is_run_by_later_wasi(&self, wasi_0_3: bool) -> bool {
+        self.later_wasi.is_some() && (wasi_0_3 || !self.runs_without_later_wasi)
     }
 
     /// Makes sure that the host has every import. (Whether their types fit as well is for the host to say.)
@@ -188,16 +196,21 @@ pub fn inspect_within(bytes: &[u8], limits: &Limits) -> Result<Inspection, Inspe
         (Some(adapter), Outline::of(&component, limits)?)
     };
     let kinds = kinds_of(&outline.exports);
+    // What it exports for a draft beside what is known asks nothing of the host.
+    let is_known = !kinds.is_empty() && !outline.is_async;
+    if let Some(draft) = draft_wasi(if is_known { &[] } else { &outline.exports }, &outline.imports) {
+        return Err(InspectError::DraftWasi(draft));
+    }
     if kinds.is_empty() {
-        return Err(match later_wasi(&outline) {
-            Some(name) => InspectError::DraftWasi(name),
-            None => InspectError::UnknownKind(describe_unknown(&outline.exports)),
-        });
+        return Err(InspectError::UnknownKind(describe_unknown(&outline.exports)));
     }
     let later_wasi = later_wasi(&outline).or_else(|| outline.is_async.then(|| "its asynchronous functions".into()));
-    let Outline { imports, exports, .. } = outline;
+    let Outline { imports, exports, is_async, .. } = outline;
+    let released: Vec<String> = exports.iter().filter(|name| !is_later_wasi(name)).cloned().collect();
+    let runs_without_later_wasi =
+        !is_async && !imports.iter().any(|name| is_later_wasi(name)) && kinds_of(&released) == kinds;
     let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
-    Ok(Inspection { kinds, adapter, digest, size, imports, exports, later_wasi })
+    Ok(Inspection { kinds, adapter, digest, size, imports, exports, later_wasi, runs_without_later_wasi })
 }
 
 /// The component that an artifact is, or that a core module is turned into.
@@ -242,9 +255,33 @@ impl Outline {
             }
             match Self::read(bytes, FEATURES_0_3) {
                 Ok(outline) => Ok(Self { is_async: true, ..outline }),
-                Err(_) => Err(InspectError::Invalid { at: error.offset() as u64, message: error.message().to_owned() }),
+                // The binary format was another in drafts, too.
+                Err(_) => Err(match Self::named(bytes).draft() {
+                    Some(draft) => InspectError::DraftWasi(draft),
+                    None => InspectError::Invalid { at: error.offset() as u64, message: error.message().to_owned() },
+                }),
             }
         })
+    }
+
+    /// What can be read of imports and exports without validating anything.
+    fn named(bytes: &[u8]) -> Self {
+        let mut outline = Self::default();
+        let mut depth = 0_usize;
+        for payload in Parser::new(0).parse_all(bytes).map_while(Result::ok) {
+            match payload {
+                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::End(_) => depth = depth.saturating_sub(1),
+                _ if depth > 0 => {}
+                // What cannot be read has no names.
+                payload => drop(outline.note(&payload)),
+            }
+        }
+        outline
+    }
+
+    fn draft(&self) -> Option<String> {
+        draft_wasi(&self.exports, &self.imports)
     }
 
     fn read(bytes: &[u8], features: WasmFeatures) -> Result<Self, wasmparser::Error> {

@@ -21,7 +21,7 @@ use jsonschema::{Keyword, PatternOptions, Retrieve, Uri, ValidationError, Valida
 use serde_json::{Map, Value};
 
 pub(crate) use self::lazy::{LazySchema, TenantShare, bytes_of, no_room};
-pub use self::limits::SchemaLimits;
+pub use self::limits::{Formats, SchemaLimits, UnknownFormats};
 use self::meter::{Rates, Stop, charge, metered};
 use self::node::{Metered, MeteredValue};
 use self::plan::{Plan, as_written};
@@ -243,7 +243,7 @@ fn build(schema: &Value, limits: &SchemaLimits) -> Result<Validator<Metered>, Va
         .dfa_size_limit(limits.max_pattern_bytes);
     jsonschema::options_for::<Metered>()
         .with_retriever(NoRetrieval)
-        .should_validate_formats(true)
+        .should_validate_formats(limits.formats == Formats::Assert)
         .with_pattern_options(patterns)
         .with_keyword("$id", resource)
         .with_keyword("id", resource)

@@ -94,10 +94,15 @@ pub(crate) async fn document<T: DeserializeOwned>(
     }
     let held = read(app, headers, body, limit).await?;
     let text = &held.bytes;
-    let unreadable = |error| Error::BadDocument(not_json("", "the document", text, &error));
+    typed(text).map_err(|error| Error::BadDocument(not_json("", "the document", text, &error)))
+}
+
+/// A document out of its text.
+fn typed<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<T> {
     // What it says must be what everybody reads: schemas, for one, are compared by.
-    json::parse(text).map_err(unreadable)?;
-    serde_json::from_slice(text).map_err(unreadable)
+    let value = json::parse(text)?;
+    // Only the text knows where it is not what is asked for.
+    serde_json::from_value(value).or_else(|_| serde_json::from_slice(text))
 }
 
 /// Whether a text begins with a byte-order mark, and of which encoding.
@@ -124,5 +129,37 @@ pub(crate) fn not_json(pointer: &str, what: &str, text: &[u8], error: &serde_jso
         line: number(error.line()),
         column: number(error.column()),
         ..Fault::at(pointer, format!("{what} cannot be read as JSON: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Document {
+        number: u64,
+        more: Option<serde_json::Value>,
+    }
+
+    #[test]
+    fn a_document_of_another_shape_is_told_with_its_place() {
+        let read = |text: &str| typed::<Document>(text.as_bytes()).map_err(|error| error.to_string());
+        let more = Some(serde_json::json!({"a": [1.5]}));
+        assert_eq!(read(r#"{"number": 18446744073709551615}"#), Ok(Document { number: u64::MAX, more: None }));
+        assert_eq!(read(r#"{"number": 1, "more": {"a": [1.5]}}"#), Ok(Document { number: 1, more }));
+        for (text, words, place) in [
+            ("{\n \"number\": \"1\"}", "invalid type: string", "line 2 column 14"),
+            ("{\n \"number\": -1}", "invalid value", "line 2 column 13"),
+            ("{\"number\": 1,\n \"numbr\": 1}", "unknown field", "line 2 column 8"),
+            ("{\"number\": 1,\n \"number\": 1}", "stands there twice", "line 2"),
+            ("{\"number\": 1", "EOF", "line 1"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(words) && error.contains(place), "{text}: {error}");
+        }
     }
 }

@@ -10,12 +10,12 @@ use http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT
 use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 use wasmill_domain::{ExecutionId, Timestamp};
-use wasmill_store::{ExecutionDetail, ExecutionQuery};
+use wasmill_store::{ExecutionDetail, ExecutionQuery, ListedExecution};
 
 use crate::app::{App, Shared};
 use crate::auth::Caller;
 use crate::documents::executions::{
-    ExecutionDocument, ExecutionPage, ListExecutions, ListLogs, LogCursor, LogDocument, LogPage, SummaryDocument,
+    ExecutionDocument, ExecutionPage, ListExecutions, ListLogs, ListedDocument, LogCursor, LogDocument, LogPage,
     just_accepted,
 };
 use crate::error::{Error, Result};
@@ -37,7 +37,7 @@ const MAX_LINES: u32 = 1_000;
 
 /// List executions
 ///
-/// The newest first. All conditions hold together.
+/// The newest first. All conditions hold together. An execution whose row cannot be read is listed with its id and the reason.
 #[utoipa::path(get, path = "/v1/executions", tag = "executions", params(ListExecutions),
     responses((status = 200, description = "A page of executions", body = ExecutionPage)))]
 pub(crate) async fn list(
@@ -61,8 +61,9 @@ pub(crate) async fn list(
         // One more than is shown says whether there is another page.
         limit: limit + 1,
     };
-    let (executions, next) = page::cut(app.store.executions(&query).await?, limit, |execution| execution.id);
-    Ok(Json(ExecutionPage { executions: executions.into_iter().map(SummaryDocument::from).collect(), next }))
+    let id = |listed: &ListedExecution| listed.as_ref().map_or_else(|row| row.id, |execution| execution.id);
+    let (executions, next) = page::cut(app.store.executions(&query).await?, limit, id);
+    Ok(Json(ExecutionPage { executions: executions.into_iter().map(ListedDocument::from).collect(), next }))
 }
 
 /// Show an execution

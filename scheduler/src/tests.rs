@@ -187,8 +187,8 @@ async fn old_history_goes_and_what_has_not_ended_stays() {
     let running = tokio::spawn(run(bench.parts(settings), shutdown.clone()));
     let query = ExecutionQuery::all_of(TenantName::default(), 10);
     until(async || bench.store.executions(&query).await.unwrap().len() <= 1).await;
-    let left = bench.store.executions(&query).await.unwrap();
-    assert_eq!(left.iter().map(|e| (e.id, e.state)).collect::<Vec<_>>(), [(waiting.execution, State::Queued)]);
+    let left = bench.store.executions(&query).await.unwrap().into_iter().map(Result::unwrap);
+    assert_eq!(left.map(|e| (e.id, e.state)).collect::<Vec<_>>(), [(waiting.execution, State::Queued)]);
     shutdown.cancel();
     running.await.unwrap().unwrap();
 }

@@ -145,8 +145,8 @@ pub trait Ledger: Send + Sync + 'static {
     /// [`Error::NotFound`]; [`Error::Conflict`] where the table of moves does not have it, or where the move is not an operator's.
     async fn move_execution(&self, tenant: &TenantName, id: ExecutionId, what: Move, at: Timestamp) -> Result<State>;
 
-    /// Executions, the newest first.
-    async fn executions(&self, query: &ExecutionQuery) -> Result<Vec<ExecutionSummary>>;
+    /// Executions, the newest first. One whose row cannot be read stands in its place and is in nobody's way.
+    async fn executions(&self, query: &ExecutionQuery) -> Result<Vec<ListedExecution>>;
 
     /// One execution with its event, result and attempts.
     async fn execution(&self, tenant: &TenantName, id: ExecutionId) -> Result<Option<ExecutionDetail>>;
@@ -451,6 +451,18 @@ pub struct ExecutionSummary {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+}
+
+/// A place in a list: an execution, or what is known of one whose row cannot be read.
+pub type ListedExecution = Result<ExecutionSummary, UnreadableExecution>;
+
+/// An execution whose row somebody else wrote, or that a fault has spoiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableExecution {
+    /// Its id.
+    pub id: ExecutionId,
+    /// Which column cannot be read, and why.
+    pub why: String,
 }
 
 /// An execution with all that is known of it but its log.

@@ -1,7 +1,7 @@
 //! What one process of a pool does, the others see.
 
 use reqwest::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use wasmill_broker::{Broker as _, Error};
 
 use crate::support::api::{Api, execution_ids};
@@ -117,6 +117,23 @@ async fn the_first_key_is_made_once_and_opens_a_gateway_that_all_can_reach() {
     let api = Api::new(&format!("http://127.0.0.1:{address}"));
     assert_eq!(api.post_plain("greeting.requested", &json!({})).await.status(), StatusCode::UNAUTHORIZED);
     assert!(api.with_key(key, "default").get("/v1/functions").await["functions"].as_array().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrate_answers_as_json() {
+    let shared = Shared::new().await;
+    let migrate = |arguments: &[&str]| -> Value {
+        let mut command = wasmill();
+        command.args(["--json", "migrate"]).args(arguments).env("WASMILL_DATABASE_URL", &shared.backends().database);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let nothing = json!({"up_to_date": true, "first_key": null});
+    assert_eq!(migrate(&[]), nothing);
+    let made = migrate(&["--first-key"]);
+    assert!(made["first_key"].as_str().is_some_and(|key| key.starts_with("wm_")), "{made}");
+    assert_eq!(migrate(&["--first-key"]), nothing);
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub(crate) async fn run(args: Check, json: bool) -> Result {
     let what = format!("checking {}", args.path.display());
     let looking = async {
         let mut report = Report::of(&engine, &project, args.artifacts.max_artifact_bytes).await;
+        report.check_schemas(&project.manifest).await;
         report.try_out(&engine, &project).await;
         report.remarks = frozen::remarks(&args.path, &project.manifest);
         report

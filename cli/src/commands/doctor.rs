@@ -65,12 +65,13 @@ pub(crate) async fn run(args: Doctor, as_json: bool) -> Result {
         Ok(_) => checks.add("broker", Status::Ok, "it answers"),
         Err(Closed::InUse) => {
             let why = "a process that runs has it: stop that, and the broker is looked at, too";
-            for check in ["broker", "installation", "queues"] {
-                checks.add(check, Status::Skipped, why);
-            }
+            checks.add("broker", Status::Skipped, why);
             if args.accept_broker {
                 checks.add("installation", Status::Warning, format!("the broker is not marked: {why}"));
+            } else {
+                checks.add("installation", Status::Skipped, why);
             }
+            checks.add("queues", Status::Skipped, why);
         }
         Err(Closed::Failed(why)) => checks.add("broker", Status::Warning, why),
     }

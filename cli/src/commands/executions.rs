@@ -7,7 +7,10 @@ use crate::args::{Executions, ListExecutions, Remote};
 use crate::client::{Client, Request};
 use crate::exit::Result;
 use crate::json::{Document, Json};
-use crate::output::{self, bytes, cell, count, indented, millis, short_digest};
+use crate::output::{self, bytes, cell, count, indented, millis, short_digest, single_line};
+
+/// What a list shows of an execution, before its message.
+const COLUMNS: [&str; 7] = ["id", "function", "state", "outcome", "attempt", "type", "accepted_at"];
 
 /// The most that one page of the API holds.
 const PAGE: u32 = 500;
@@ -37,9 +40,10 @@ async fn list(client: &Client, args: &ListExecutions) -> Result {
     let rows: Vec<Vec<String>> = executions
         .iter()
         .map(|e| {
-            ["id", "function", "state", "outcome", "attempt", "type", "accepted_at", "message"]
-                .map(|key| cell(e.get(key)))
-                .to_vec()
+            let mut row = COLUMNS.map(|key| cell(e.get(key))).to_vec();
+            let unreadable = e.get("unreadable").string().map(|why| single_line(&format!("cannot be read: {why}")));
+            row.push(unreadable.unwrap_or_else(|| cell(e.get("message"))));
+            row
         })
         .collect();
     output::table(&["ID", "FUNCTION", "STATE", "OUTCOME", "ATTEMPT", "TYPE", "ACCEPTED", "MESSAGE"], &rows);

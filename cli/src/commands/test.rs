@@ -33,7 +33,7 @@ pub(crate) async fn run(args: Test, json: bool) -> Result {
     let project = Project::read(&args.path)?;
     let folder = project::folder_of(&project::manifest_file(&args.path)).join("events");
     let cases = chosen(Case::all(&folder)?, &args.events, &folder)?;
-    let bench = Bench::new(project, &args.data.join("compiled"), args.wasi).await?;
+    let bench = Bench::new(project, &args.data.join("compiled"), args.wasi, args.schemas.formats).await?;
     let mut all = Vec::new();
     let mut unchecked = 0;
     for case in cases {

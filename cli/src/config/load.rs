@@ -13,8 +13,19 @@ use super::Config;
 const PREFIX: &str = "WASMILL_";
 
 /// The sections. In a variable's name a dot is a `_`; a section's part comes before the section.
-const SECTIONS: [&str; 10] =
-    ["database", "broker", "gateway.tls", "gateway", "host", "engine", "scheduler", "secrets", "keyvalue", "quotas"];
+const SECTIONS: [&str; 11] = [
+    "database",
+    "broker",
+    "gateway.tls",
+    "gateway",
+    "host",
+    "engine",
+    "scheduler",
+    "secrets",
+    "keyvalue",
+    "quotas",
+    "schemas",
+];
 
 /// Variables that others know too, and the keys that they stand for. Ours come before them.
 const WELL_KNOWN: [(&str, &str, &str); 2] = [("DATABASE_URL", "database", "url"), ("AMQP_URL", "broker", "url")];
@@ -131,10 +142,12 @@ mod tests {
                 ("WASMILL_DATABASE_TRANSACTION_POOLER", "true"),
                 ("WASMILL_GATEWAY_MAX_EVENT_BYTES", "64KiB"),
                 ("WASMILL_GATEWAY_MAX_ARTIFACT_BYTES", "128MiB"),
+                ("WASMILL_GATEWAY_MAX_DISCARDED_BYTES", "0"),
                 ("WASMILL_GATEWAY_LISTEN", "0.0.0.0:80"),
                 ("WASMILL_GATEWAY_TLS_CERTIFICATE", "/etc/cert.pem"),
                 ("WASMILL_GATEWAY_TLS_KEY", "'/etc/key.pem'"),
                 ("WASMILL_SECRETS_KEY_FILE", "/etc/keys"),
+                ("WASMILL_SCHEMAS_FORMATS", "annotate"),
                 ("WASMILL_GATEWAY_PUBLIC_NAMES", "['api.example.com']"),
                 ("WASMILL_GATEWAY_HOSTNAMES", "{'*.example.com' = 'acme'}"),
             ],
@@ -157,8 +170,10 @@ mod tests {
         assert_eq!((config.engine.threads, config.database.transaction_pooler), (Some(3), true));
         assert_eq!(config.gateway.max_event_bytes.0, 64 << 10);
         assert_eq!(config.gateway.max_artifact_bytes.0, 128 << 20);
+        assert_eq!(config.gateway.max_discarded_bytes.0, 0);
         assert_eq!(config.gateway.listen.port(), 80);
         assert_eq!(config.secrets.key_file.as_deref(), Some(Path::new("/etc/keys")));
+        assert_eq!(config.schemas.limits().formats, wasmill_domain::schema::Formats::Annotate);
     }
 
     #[test]
@@ -173,8 +188,10 @@ mod tests {
             ("[engine]\ncompile_timeout = '11m'", None, &["engine.compile_timeout", "1ms to 10m"]),
             ("[engine]\ncompile_memory = '1MiB'", None, &["engine.compile_memory", "256MiB to 1024GiB"]),
             ("[gateway]\nmax_artifact_bytes = '257MiB'", None, &["gateway.max_artifact_bytes", "1KiB to 256MiB"]),
+            ("[gateway]\nmax_discarded_bytes = '1025GiB'", None, &["gateway.max_discarded_bytes", "at most 1024GiB"]),
             ("[engine]\ncompilations = 0", None, &["engine.compilations", "1 to 256"]),
             ("[broker]\nurl = 'http://x'", None, &["broker.url", "amqp://"]),
+            ("[schemas]\nformats = 'never'", None, &["formats", "line 2", "`assert` or `annotate`"]),
             ("[", None, &["line 1"]),
             ("[gateway.tls]\nkey = 'x'", None, &["gateway.tls.certificate", "there with gateway.tls.key"]),
             ("[gateway]\nmax_streams = 0", None, &["gateway.max_streams", "1 to 10,000"]),

@@ -1,12 +1,12 @@
-//! What schemas may cost.
+//! What schemas may cost, and how formats are taken.
 
 use serde::Deserialize;
-use wasmill_domain::schema::SchemaLimits;
+use wasmill_domain::schema::{Formats, SchemaLimits};
 use wasmill_domain::units::ByteSize;
 
 use super::OutOfBounds;
 
-/// What schemas may cost, in gateways and in hosts: the same in all.
+/// What schemas may cost, and how formats are taken, in gateways and in hosts: the same in all.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Schemas {
@@ -24,6 +24,8 @@ pub(crate) struct Schemas {
     pub(crate) max_check_steps: u64,
     /// The compiled schemas of one tenant together, in each process: 64 KiB to 1 TiB.
     pub(crate) max_tenant_bytes: ByteSize,
+    /// Whether `format` is asserted or only annotates. Default: asserted.
+    pub(crate) formats: Formats,
 }
 
 impl Default for Schemas {
@@ -37,6 +39,7 @@ impl Default for Schemas {
             max_compile_steps: limits.max_compile_steps,
             max_check_steps: limits.max_check_steps,
             max_tenant_bytes: ByteSize(limits.max_tenant_bytes as u64),
+            formats: limits.formats,
         }
     }
 }
@@ -52,6 +55,7 @@ impl Schemas {
             max_compile_steps: self.max_compile_steps,
             max_check_steps: self.max_check_steps,
             max_tenant_bytes: self.max_tenant_bytes.as_usize(),
+            formats: self.formats,
         }
     }
 

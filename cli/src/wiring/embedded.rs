@@ -12,8 +12,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{FramePublisher, PublisherSettings};
+use wasmill_domain::schema::SchemaLimits;
 use wasmill_domain::units::ByteSize;
-use wasmill_domain::{ApiKey, HostnamePattern, HostnameRules, KeyDefinition, TenantName};
+use wasmill_domain::{ApiKey, HostnamePattern, HostnameRules, KeyDefinition, Registry, TenantName};
 use wasmill_gateway::{GatewayParts, GatewaySettings, Tls};
 use wasmill_host::{Engine, EngineSettings, HostParts, HostSettings, HostStatus, OutgoingSettings};
 use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
@@ -45,6 +46,8 @@ pub(crate) struct Options {
     pub(crate) wasi_0_3: bool,
     /// The largest artifact.
     pub(crate) max_artifact_bytes: ByteSize,
+    /// What schemas may cost, and how formats are taken.
+    pub(crate) schemas: SchemaLimits,
 }
 
 /// Gateway, host and scheduler in one process, on SQLite and the embedded queue.
@@ -68,8 +71,7 @@ pub(crate) struct System {
 impl System {
     /// Opens what is kept and begins to listen; nothing is served yet.
     pub(crate) async fn open(options: &Options) -> Result<Self> {
-        let Options { listen, data, retention, allowed_networks, hostnames, tls, wasi_0_3, max_artifact_bytes } =
-            options;
+        let Options { listen, data, tls, .. } = options;
         files::raise_limit();
         let (certificate, key) = tls.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path())).unzip();
         let tls = tls::load(certificate, key, ["--tls-certificate", "--tls-key"])?;
@@ -85,23 +87,27 @@ impl System {
             .with_context(|| format!("the database '{}'", database.display()))?;
         let engine = EngineSettings {
             cache_dir: Some(data.join("compiled")),
-            wasi_0_3: *wasi_0_3,
-            outgoing: OutgoingSettings { allowed_networks: allowed_networks.clone(), ..OutgoingSettings::default() },
+            wasi_0_3: options.wasi_0_3,
+            outgoing: OutgoingSettings {
+                allowed_networks: options.allowed_networks.clone(),
+                ..OutgoingSettings::default()
+            },
             ..engine_settings()
         };
         let key_file = data.join("secrets.key");
         let (store, broker): (Arc<dyn Store>, _) = (Arc::new(store), Arc::new(broker));
         let keyring = secrets::own_keyring(&*store, &key_file).await?;
         secrets::warn_of_unopened(&*store, Some(&keyring)).await;
-        let registry = RegistryWatch::start(Arc::clone(&store), REGISTRY_INTERVAL).await.context("the definitions")?;
+        let first = Registry::new(options.schemas.clone());
+        let registry = RegistryWatch::start_from(first, Arc::clone(&store), REGISTRY_INTERVAL);
+        let registry = registry.await.context("the definitions")?;
         let notes = consistency::at_start(&*store, &*broker, &registry.current()).await;
         let capabilities = capabilities(&store, &registry, Some(&keyring), BucketQuota::default());
         let secrets = Arc::clone(&capabilities.secrets);
         let engine = Engine::new(engine, capabilities).context("the WebAssembly engine cannot start")?;
         let publisher = FramePublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
-        let granted = hostnames.iter().map(|pattern| (pattern.clone(), TenantName::default())).collect();
+        let granted = options.hostnames.iter().map(|pattern| (pattern.clone(), TenantName::default())).collect();
         let hostnames = Arc::new(HostnameRules { granted, ..HostnameRules::default() });
-        let retention = *retention;
         Ok(Self {
             listener,
             store,
@@ -113,10 +119,10 @@ impl System {
             tls,
             keyring,
             hostnames,
-            retention,
+            retention: options.retention,
             notes,
             own_key: operator_key("this process's own")?,
-            max_artifact_bytes: max_artifact_bytes.as_usize(),
+            max_artifact_bytes: options.max_artifact_bytes.as_usize(),
         })
     }
 

@@ -100,6 +100,7 @@ impl Pool {
             max_streams: gateway.max_streams,
             header_timeout: gateway.header_timeout.0,
             idle_timeout: gateway.idle_timeout.0,
+            max_discarded_bytes: gateway.max_discarded_bytes.0,
             ..defaults
         };
         if settings.require_key && !self.registry.current().has_keys() {

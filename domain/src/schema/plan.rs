@@ -54,6 +54,12 @@ const DRAFTS: [&str; 5] = [
     "json-schema.org/draft-04/schema",
 ];
 
+/// Formats whose check maps each character and encodes each label, which takes up to the square of a label's length.
+const INTERNATIONAL: [&str; 2] = ["idn-hostname", "idn-email"];
+
+/// The steps that such a check takes for 64 bytes.
+const INTERNATIONAL_STEPS: u64 = 256;
+
 /// The most alternatives of one list that are `true` or `false`: they are tried without being counted.
 const MAX_CONSTANTS: usize = 32;
 
@@ -232,6 +238,12 @@ impl Reader<'_> {
                 self.rates.text.backtracking |= u64::from(cost.backtracks);
                 Ok(value.clone())
             }
+            ("format", Value::String(format)) => {
+                if INTERNATIONAL.contains(&format.as_str()) {
+                    self.rates.text.block = self.rates.text.block.max(INTERNATIONAL_STEPS);
+                }
+                Ok(value.clone())
+            }
             ("$schema", Value::String(draft)) => {
                 self.draft(draft)?;
                 Ok(value.clone())
@@ -281,7 +293,11 @@ impl Reader<'_> {
         let name = draft.trim_end_matches('#');
         let name = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://")).unwrap_or(name);
         if !DRAFTS.contains(&name) {
-            return self.refused(format!("'{draft}' is not a draft of JSON Schema that is known here"));
+            return self.refused(format!(
+                "'{draft}' is none of the drafts that are known here (2020-12, 2019-09, 7, 6 and 4), and a meta-schema of one's \
+                 own is not used: name the draft that it builds on, such as 'https://json-schema.org/draft/2020-12/schema', or \
+                 leave '$schema' out"
+            ));
         }
         self.is_legacy |= name.contains("draft-0");
         Ok(())
@@ -294,7 +310,9 @@ impl Reader<'_> {
         let mut is_map = false;
         for token in fragment.split('/').skip(1) {
             if !is_map && LITERALS.contains(&token) {
-                return self.refused(format!("'{reference}' leads into '{token}', where no schema stands"));
+                return self.refused(format!(
+                    "'{reference}' leads into '{token}', where no schema stands; one that is called so stands under $defs"
+                ));
             }
             is_map = !is_map && MAPS.contains(&token);
         }

@@ -1,3 +1,5 @@
+mod dialect;
+
 use super::*;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -197,14 +199,23 @@ fn references_lead_to_schemas() {
         ("#/const/a", false),
         ("#/%63onst/a", false),
         ("#/allOf/0/enum/0", false),
+        ("#/$defs/default", true),
+        // What stands under a keyword of one's own may be a schema or a map of them.
+        ("#/components/a", true),
+        ("#/components/default", false),
     ] {
         let source = json!({
-            "$ref": reference, "const": {"a": {}}, "$defs": {"a": {}}, "allOf": [{"enum": [{}]}],
+            "$ref": reference, "const": {"a": {}}, "$defs": {"a": {}, "default": {}}, "allOf": [{"enum": [{}]}],
+            "components": {"a": {}, "default": {}},
             "properties": {"const": {"properties": {"enum": {}}}}
         });
         let compiled = compile(source);
         assert_eq!(compiled.is_ok(), is_fine, "{reference}");
         assert!(compiled.err().is_none_or(|error| error.pointer == "/$ref"));
+    }
+    for reference in ["#/const/a", "#/components/default"] {
+        let error = compile(json!({"$ref": reference, "const": {"a": {}}, "components": {"default": {}}})).unwrap_err();
+        assert!(error.message.contains("stands under $defs"), "{error}");
     }
     let chain = |draft: &str, length: usize| {
         let link = |i: usize| (format!("s{i}"), json!({"$ref": format!("#/definitions/s{}", i + 1)}));

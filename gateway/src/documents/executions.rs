@@ -11,7 +11,7 @@ use wasmill_domain::{
     AttemptReport, Digest, Dispatch, Event, EventType, ExecutionId, FunctionName, LogLevel, LogSource, Outcome, Output,
     State, Timestamp,
 };
-use wasmill_store::{ExecutionDetail, ExecutionSummary, LogEntry, LogPosition, UnreadableEvent};
+use wasmill_store::{ExecutionDetail, ExecutionSummary, ListedExecution, LogEntry, LogPosition, UnreadableEvent};
 
 /// Which executions to list. All conditions hold together.
 #[derive(Deserialize, IntoParams)]
@@ -65,10 +65,31 @@ pub(crate) struct ListLogs {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ExecutionPage {
     /// The executions, the newest first.
-    pub(crate) executions: Vec<SummaryDocument>,
+    pub(crate) executions: Vec<ListedDocument>,
     /// The cursor of the next page; null on the last.
     #[schema(value_type = Option<Uuid>, required = true)]
     pub(crate) next: Option<ExecutionId>,
+}
+
+/// A place in a list of executions.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = ListedExecution)]
+pub(crate) enum ListedDocument {
+    /// An execution.
+    Summary(Box<SummaryDocument>),
+    /// One whose row cannot be read.
+    Unreadable(UnreadableRowDocument),
+}
+
+/// An execution whose row in the database cannot be read.
+#[derive(Serialize, ToSchema)]
+#[schema(as = UnreadableExecution)]
+pub(crate) struct UnreadableRowDocument {
+    /// Its id.
+    id: Uuid,
+    /// Which column cannot be read, and why.
+    unreadable: String,
 }
 
 /// An execution as it is listed.
@@ -253,6 +274,15 @@ pub(crate) struct LogCursor(pub(crate) LogPosition);
 
 /// Writes [`ResultSchema`] without copying the data.
 pub(crate) struct ResultDocument(Output);
+
+impl From<ListedExecution> for ListedDocument {
+    fn from(listed: ListedExecution) -> Self {
+        match listed {
+            Ok(summary) => Self::Summary(Box::new(summary.into())),
+            Err(row) => Self::Unreadable(UnreadableRowDocument { id: row.id.0, unreadable: row.why }),
+        }
+    }
+}
 
 impl From<ExecutionSummary> for SummaryDocument {
     fn from(summary: ExecutionSummary) -> Self {

@@ -256,7 +256,7 @@ pub(crate) struct ArtifactDocument {
     imports: Vec<String>,
     /// What it offers.
     exports: Vec<String>,
-    /// Whether it is made for WASI 0.3, which only runs where `engine.wasi_0_3` lets it.
+    /// Whether it needs WASI 0.3, which only runs where `engine.wasi_0_3` lets it.
     wasi_0_3: bool,
 }
 
@@ -312,7 +312,8 @@ impl From<Version> for VersionDocument {
 
 impl From<Inspection> for ArtifactDocument {
     fn from(inspection: Inspection) -> Self {
-        let Inspection { kinds, adapter, digest, size, imports, exports, later_wasi } = inspection;
-        Self { digest, size, kinds, adapter, imports, exports, wasi_0_3: later_wasi.is_some() }
+        let wasi_0_3 = inspection.later_wasi.is_some() && !inspection.runs_without_later_wasi;
+        let Inspection { kinds, adapter, digest, size, imports, exports, .. } = inspection;
+        Self { digest, size, kinds, adapter, imports, exports, wasi_0_3 }
     }
 }

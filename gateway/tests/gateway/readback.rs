@@ -173,6 +173,35 @@ async fn what_cannot_be_read_is_shown_and_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_row_that_cannot_be_read_is_listed_as_what_it_is() {
+    let gateway = Gateway::start().await;
+    gateway.deploy("odd", json!([{"event": "a.*"}])).await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let accepted = gateway.post("/v1/events/a.b", &json!({})).await.json();
+        ids.push(accepted["executions"][0]["id"].as_str().unwrap().to_owned());
+    }
+    // Once it is listed, the row is there.
+    assert_eq!(gateway.get("/v1/executions").await.json()["executions"].as_array().unwrap().len(), 3);
+    gateway.store.spoil_type(id(&ids[1])).await.unwrap();
+    let page = gateway.get("/v1/executions").await;
+    assert_eq!(page.status, 200, "{page:?}");
+    let page = page.json();
+    let listed: Vec<&str> = page["executions"].as_array().unwrap().iter().map(|e| e["id"].as_str().unwrap()).collect();
+    assert_eq!(listed, [&ids[2], &ids[1], &ids[0]]);
+    let odd = page["executions"][1].as_object().unwrap();
+    assert_eq!(odd.len(), 2, "{odd:?}");
+    assert!(odd["unreadable"].as_str().unwrap().contains("'event_type' cannot be read"), "{odd:?}");
+    // Pages go on from it.
+    let first = gateway.get("/v1/executions?limit=2").await.json();
+    assert_eq!(first["next"], ids[1]);
+    let second = gateway.get(&format!("/v1/executions?limit=2&cursor={}", ids[1])).await.json();
+    assert_eq!(second["executions"][0]["id"], ids[0]);
+    let shown = gateway.get(&format!("/v1/executions/{}", ids[1])).await.problem(422, "unprocessable");
+    assert!(shown["detail"].as_str().unwrap().contains("'event_type' cannot be read"), "{shown}");
+}
+
+#[tokio::test]
 async fn bytes_without_a_type_are_not_taken_for_json() {
     let gateway = Gateway::start().await;
     let schema = json!({"type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}}});

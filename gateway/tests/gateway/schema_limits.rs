@@ -1,7 +1,7 @@
 //! What schemas and checks may cost, and whose place it takes.
 
 use serde_json::{Map, Value, json};
-use wasmill_domain::schema::SchemaLimits;
+use wasmill_domain::schema::{Formats, SchemaLimits};
 use wasmill_gateway::GatewaySettings;
 
 use crate::harness::{Gateway, send};
@@ -97,6 +97,45 @@ async fn a_definition_that_exceeds_a_bound_is_pointed_at() {
     // In place of what is there it fits, and so does what is there already.
     assert_eq!(deploy("one", &large("four")).await.status, 201);
     assert_eq!(deploy("two", &large("four")).await.status, 201);
+}
+
+#[tokio::test]
+async fn formats_are_asserted_or_annotate_at_every_door() {
+    for (formats, status) in [(Formats::Assert, 400), (Formats::Annotate, 202)] {
+        let limits = SchemaLimits { formats, ..SchemaLimits::default() };
+        let gateway = Gateway::start_within(limits, GatewaySettings::default()).await;
+        let schema = json!({"properties": {"host": {"format": "idn-hostname"}, "more": {"format": "no-such-format"}}});
+        assert_eq!(gateway.put("/v1/schemas/put", &schema).await.status, 200);
+        let triggers = json!([{"event": "put"}, {"event": "triggered", "schema": schema},
+            {"http": "/sent", "mode": "async", "schema": schema}]);
+        gateway.deploy("named", triggers).await;
+        let data = json!({"host": "\u{302e}실례", "more": "x"});
+        for path in ["/v1/events/put", "/v1/events/triggered", "/http/default/sent"] {
+            let answer = gateway.post(path, &data).await;
+            assert_eq!(answer.status, status, "{formats} {path}: {answer:?}");
+            let good = gateway.post(path, &json!({"host": "실례.테스트", "more": "x"})).await;
+            assert_eq!(good.status, 202, "{formats} {path}: {good:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_meta_schema_of_ones_own_is_refused_by_name() {
+    let gateway = Gateway::start_within(SchemaLimits::default(), GatewaySettings::default()).await;
+    let schema = json!({"$schema": "https://example.com/meta", "type": "object"});
+    let problem = gateway.put("/v1/schemas/a", &schema).await.problem(422, "invalid-schema");
+    assert_eq!(problem["errors"][0]["pointer"], "/$schema");
+    let is_told = |problem: &Value| {
+        let detail = problem["detail"].as_str().unwrap();
+        detail.contains("'https://example.com/meta'") && detail.contains("name the draft")
+    };
+    assert!(is_told(&problem), "{problem}");
+    let digest = gateway.upload(1).await;
+    let manifest = json!({"name": "a", "trigger": [{"event": "a", "schema": schema}]});
+    let answer = gateway.put("/v1/functions/a", &json!({"digest": digest, "manifest": manifest})).await;
+    let problem = answer.problem(422, "invalid-schema");
+    assert_eq!(problem["errors"][0]["pointer"], "/manifest/trigger/0/schema/$schema");
+    assert!(is_told(&problem), "{problem}");
 }
 
 /// Whoever waits for a compilation holds no artifact: others of the tenant are read meanwhile.

@@ -49,7 +49,7 @@ pub(crate) enum Live {
 
 impl Entry {
     /// Every way into a linked component, the one first that is taken where a manifest names none. Where a component is the same
-    /// for two versions of WASI, it is run by the one that is not experimental.
+    /// for two versions of WASI, it is run by the later one, if that is let.
     pub(crate) fn all(
         component: &Component,
         linked: &InstancePre<Guest>,
@@ -60,15 +60,15 @@ impl Entry {
         if exports("wasmill:function/handler@0.1.0") {
             entries.push(Self::Event(FunctionPre::new(linked.clone())?));
         }
-        if exports("wasi:http/incoming-handler@0.2.0") {
-            entries.push(Self::Http(ProxyPre::new(linked.clone())?));
-        } else if wasi_0_3 && exports("wasi:http/handler@0.3.0") {
+        if wasi_0_3 && exports("wasi:http/handler@0.3.0") {
             entries.push(Self::LaterHttp(later::ServicePre::new(linked.clone())?));
+        } else if exports("wasi:http/incoming-handler@0.2.0") {
+            entries.push(Self::Http(ProxyPre::new(linked.clone())?));
         }
-        if exports("wasi:cli/run@0.2.0") {
-            entries.push(Self::Command(CommandPre::new(linked.clone())?));
-        } else if wasi_0_3 && exports("wasi:cli/run@0.3.0") {
+        if wasi_0_3 && exports("wasi:cli/run@0.3.0") {
             entries.push(Self::LaterCommand(later::CommandPre::new(linked.clone())?));
+        } else if exports("wasi:cli/run@0.2.0") {
+            entries.push(Self::Command(CommandPre::new(linked.clone())?));
         }
         Ok(entries)
     }

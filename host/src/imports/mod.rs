@@ -5,6 +5,7 @@ mod context;
 pub(crate) mod keyvalue;
 mod log;
 mod logging;
+mod next_handler;
 pub(crate) mod outgoing;
 mod secrets;
 pub(crate) mod wasi;
@@ -26,6 +27,7 @@ pub(crate) fn linker(wasmtime: &wasmtime::Engine, wasi_0_3: bool) -> wasmtime::R
     if wasi_0_3 {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+        next_handler::add_to_linker(&mut linker)?;
     }
     Ok(linker)
 }
@@ -39,7 +41,7 @@ mod tests {
     use wasmtime::component::Component;
 
     /// Something out of each interface: a function's name, or a resource's behind a '+'.
-    const SAMPLES: [(&str, &str); 61] = [
+    const SAMPLES: [(&str, &str); 62] = [
         ("wasi:cli/environment@0.2", "get-environment"),
         ("wasi:cli/exit@0.2", "exit"),
         ("wasi:cli/stderr@0.2", "get-stderr"),
@@ -94,6 +96,7 @@ mod tests {
         ("wasi:filesystem/preopens@0.3", "get-directories"),
         ("wasi:filesystem/types@0.3", "+descriptor"),
         ("wasi:http/client@0.3", "send"),
+        ("wasi:http/handler@0.3", "handle"),
         ("wasi:http/types@0.3", "+fields"),
         ("wasi:random/insecure@0.3", "get-insecure-random-u64"),
         ("wasi:random/insecure-seed@0.3", "get-insecure-seed"),

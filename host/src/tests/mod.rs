@@ -8,6 +8,7 @@ mod keyvalue;
 mod keyvalue_draft;
 mod kinds;
 mod later;
+mod middleware;
 mod outcomes;
 mod outgoing;
 mod real;

@@ -14,7 +14,7 @@ use wasmill_domain::{
 };
 use wasmill_store::{
     Agenda, Bucket, BucketQuota, BucketSummary, Buckets, Catalog, Change, Changed, ExecutionDetail, ExecutionQuery,
-    ExecutionSummary, Finished, Installation, KeyPage, Ledger, LogEntry, LogPosition, Publication, Result,
+    Finished, Installation, KeyPage, Ledger, ListedExecution, LogEntry, LogPosition, Publication, Result,
     SealingKeyUse, Started, Store, Swap, Term, ValueVersion, Version,
 };
 
@@ -104,7 +104,7 @@ impl Ledger for Restart<dyn Store> {
     async fn move_execution(&self, tenant: &TenantName, id: ExecutionId, what: Move, at: Timestamp) -> Result<State> {
         self.now().move_execution(tenant, id, what, at).await
     }
-    async fn executions(&self, query: &ExecutionQuery) -> Result<Vec<ExecutionSummary>> {
+    async fn executions(&self, query: &ExecutionQuery) -> Result<Vec<ListedExecution>> {
         self.now().executions(query).await
     }
     async fn execution(&self, tenant: &TenantName, id: ExecutionId) -> Result<Option<ExecutionDetail>> {

@@ -106,6 +106,26 @@ pub(crate) async fn an_unreadable_event_is_given_up(store: Arc<dyn Store>, spoil
     assert_eq!(listed(&*store, &failed).await.len(), 2);
 }
 
+/// `spoil` makes the type of an execution's event one that is none.
+pub(crate) async fn an_unreadable_row_is_listed_as_such(store: Arc<dyn Store>, spoil: impl AsyncFn(ExecutionId)) {
+    let [first, odd, last] = [(); 3].map(|()| dispatch("total"));
+    store.enqueue(&[first.clone(), odd.clone(), last.clone()], Publication::Confirmed).await.unwrap();
+    spoil(odd.execution).await;
+    let page = async |query: ExecutionQuery| -> Vec<_> {
+        let listed = store.executions(&query).await.unwrap().into_iter();
+        listed.map(|listed| listed.map(|summary| summary.id).map_err(|row| (row.id, row.why))).collect()
+    };
+    let all = page(ExecutionQuery::all_of(tenant(), 10)).await;
+    let [Ok(newest), Err((spoiled, why)), Ok(oldest)] = &all[..] else { panic!("{all:?}") };
+    assert_eq!([newest, spoiled, oldest], [last.execution, odd.execution, first.execution].each_ref());
+    assert!(why.contains("'event_type' cannot be read"), "{why}");
+    // It is a place to go on from, too.
+    let before = ExecutionQuery { before: Some(odd.execution), ..ExecutionQuery::all_of(tenant(), 10) };
+    assert_eq!(page(before).await, [Ok(first.execution)]);
+    let shown = store.execution(&tenant(), odd.execution).await.unwrap_err().to_string();
+    assert!(shown.contains(why.as_str()), "{shown}");
+}
+
 pub(crate) async fn a_lease_has_one_holder(store: Arc<dyn Store>) {
     let ttl = Duration::from_secs(60);
     let first = store.lease("leader", "a", ttl).await.unwrap().unwrap();

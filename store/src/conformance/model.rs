@@ -260,7 +260,12 @@ async fn apply(model: &mut Model, store: &dyn Store, op: &Op) {
 /// Compares everything that can be seen of both.
 async fn compare(model: &mut Model, store: &dyn Store) {
     let listed = store.executions(&ExecutionQuery::all_of(tenant(), 10_000)).await.unwrap();
-    let seen: Vec<_> = listed.iter().rev().map(|s| (s.id, s.state, s.attempt, s.max_attempts, s.due_at)).collect();
+    let seen: Vec<_> = listed
+        .into_iter()
+        .rev()
+        .map(Result::unwrap)
+        .map(|s| (s.id, s.state, s.attempt, s.max_attempts, s.due_at))
+        .collect();
     let rows = model.rows.iter().map(|(id, row)| (*id, row.state, row.attempt, row.max_attempts, row.due));
     assert_eq!(seen, rows.collect::<Vec<_>>());
     let open: BTreeSet<_> = model.outbox.iter().copied().filter(|(id, attempt)| model.is_open(*id, *attempt)).collect();

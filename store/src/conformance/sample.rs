@@ -174,5 +174,5 @@ pub(crate) async fn outbox(store: &dyn Store) -> Vec<(ExecutionId, u32)> {
 
 /// The ids of the executions that a query lists.
 pub(crate) async fn listed(store: &dyn Store, query: &ExecutionQuery) -> Vec<ExecutionId> {
-    store.executions(query).await.unwrap().iter().map(|summary| summary.id).collect()
+    store.executions(query).await.unwrap().into_iter().map(|listed| listed.unwrap().id).collect()
 }

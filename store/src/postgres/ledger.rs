@@ -12,7 +12,7 @@ use super::{PostgresStore, queries};
 use crate::convert;
 use crate::fence::{self, Change, Standings};
 use crate::port::{
-    self, Error, ExecutionDetail, ExecutionQuery, ExecutionSummary, Finished, Ledger, LogEntry, LogPosition,
+    self, Error, ExecutionDetail, ExecutionQuery, Finished, Ledger, ListedExecution, LogEntry, LogPosition,
     Publication, Started,
 };
 
@@ -64,7 +64,7 @@ impl Ledger for PostgresStore {
         self.inner.write(|session| Box::pin(move_execution(session, tenant, id, what, at))).await
     }
 
-    async fn executions(&self, query: &ExecutionQuery) -> port::Result<Vec<ExecutionSummary>> {
+    async fn executions(&self, query: &ExecutionQuery) -> port::Result<Vec<ListedExecution>> {
         self.inner.read(|session| Box::pin(queries::executions(session, query))).await
     }
 

@@ -13,11 +13,13 @@ use wasmill_domain::{
 };
 
 use super::columns::{get, id_of};
-use super::error::Result;
+use super::error::{Fault, Result};
 use super::session::Session;
 use super::text::{loaded, stored};
 use crate::convert;
-use crate::port::{ExecutionDetail, ExecutionQuery, ExecutionSummary, LogEntry, LogPosition};
+use crate::port::{
+    ExecutionDetail, ExecutionQuery, ExecutionSummary, ListedExecution, LogEntry, LogPosition, UnreadableExecution,
+};
 
 const SUMMARY_COLUMNS: &str = "id, tenant, function, state, attempt, max_attempts, version, outcome, message, event_type, event_id, \
                                event_source, parent, substr(traceparent, 4, 32) AS trace_id, accepted_at, due_at, started_at, \
@@ -66,7 +68,7 @@ pub(super) fn count(row: &PgRow, column: &str) -> Result<u32> {
     Ok(convert::count(column, get(row, column)?)?)
 }
 
-pub(super) async fn executions(session: &mut Session<'_>, query: &ExecutionQuery) -> Result<Vec<ExecutionSummary>> {
+pub(super) async fn executions(session: &mut Session<'_>, query: &ExecutionQuery) -> Result<Vec<ListedExecution>> {
     let mut sql = QueryBuilder::<Postgres>::new(format!("SELECT {SUMMARY_COLUMNS} FROM executions WHERE tenant = "));
     sql.push_bind(query.tenant.as_str());
     let words = [
@@ -93,7 +95,13 @@ pub(super) async fn executions(session: &mut Session<'_>, query: &ExecutionQuery
         sql.push(" AND id < ").push_bind(before.0);
     }
     sql.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(query.limit));
-    session.rows_once(sql.build()).await?.iter().map(summary).collect()
+    session.rows_once(sql.build()).await?.iter().map(listed).collect()
+}
+
+/// One row that cannot be read does not fail the others.
+fn listed(row: &PgRow) -> Result<ListedExecution> {
+    let id = id_of(row, "id")?;
+    Ok(summary(row).map_err(|why| UnreadableExecution { id, why: Fault::into_error(why).to_string() }))
 }
 
 fn summary(row: &PgRow) -> Result<ExecutionSummary> {

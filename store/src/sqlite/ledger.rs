@@ -9,7 +9,7 @@ use super::{SqliteStore, error, history, queries};
 use crate::convert;
 use crate::fence::{self, Change};
 use crate::port::{
-    Error, ExecutionDetail, ExecutionQuery, ExecutionSummary, Finished, Ledger, LogEntry, LogPosition, Publication,
+    Error, ExecutionDetail, ExecutionQuery, Finished, Ledger, ListedExecution, LogEntry, LogPosition, Publication,
     Result, Started,
 };
 
@@ -63,7 +63,7 @@ impl Ledger for SqliteStore {
         transaction.end(result).await
     }
 
-    async fn executions(&self, query: &ExecutionQuery) -> Result<Vec<ExecutionSummary>> {
+    async fn executions(&self, query: &ExecutionQuery) -> Result<Vec<ListedExecution>> {
         let mut reader = self.readers.acquire().await.map_err(error::of)?;
         queries::executions(&mut reader, query).await
     }

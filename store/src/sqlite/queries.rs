@@ -12,7 +12,10 @@ use wasmill_domain::{
 use super::error;
 use super::history::{id_bytes, id_of};
 use crate::convert;
-use crate::port::{ExecutionDetail, ExecutionQuery, ExecutionSummary, LogEntry, LogPosition, Result};
+use crate::port::{
+    ExecutionDetail, ExecutionQuery, ExecutionSummary, ListedExecution, LogEntry, LogPosition, Result,
+    UnreadableExecution,
+};
 
 const SUMMARY_COLUMNS: &str = "id, tenant, function, state, attempt, max_attempts, version, outcome, message, event_type, event_id, \
                                event_source, parent, trace_id, accepted_at, due_at, started_at, finished_at";
@@ -54,7 +57,7 @@ pub(super) fn word<T: std::str::FromStr<Err: std::fmt::Display>>(row: &SqliteRow
 pub(super) async fn executions(
     connection: &mut SqliteConnection,
     query: &ExecutionQuery,
-) -> Result<Vec<ExecutionSummary>> {
+) -> Result<Vec<ListedExecution>> {
     let mut sql = QueryBuilder::<Sqlite>::new(format!("SELECT {SUMMARY_COLUMNS} FROM executions WHERE tenant = "));
     sql.push_bind(query.tenant.as_str());
     let words = [
@@ -82,11 +85,17 @@ pub(super) async fn executions(
     }
     sql.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(query.limit));
     let rows = sql.build().fetch_all(connection).await.map_err(error::of)?;
-    rows.iter().map(summary).collect()
+    rows.iter().map(listed).collect()
 }
 
 fn first_id(time: Timestamp) -> Vec<u8> {
     id_bytes(&convert::first_id_at(time)).to_vec()
+}
+
+/// One row that cannot be read does not fail the others.
+fn listed(row: &SqliteRow) -> Result<ListedExecution> {
+    let id = id_of(row, "id")?;
+    Ok(summary(row).map_err(|why| UnreadableExecution { id, why: why.to_string() }))
 }
 
 fn summary(row: &SqliteRow) -> Result<ExecutionSummary> {

@@ -12,8 +12,20 @@ impl SqliteStore {
     /// # Errors
     /// Where it cannot be written.
     pub async fn spoil_event(&self, id: ExecutionId, text: &str) -> Result<()> {
+        self.spoil("UPDATE executions SET event = ? WHERE id = ?", id, text).await
+    }
+
+    /// Makes the type of an execution's event one that is none, so that its row cannot be read.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub async fn spoil_type(&self, id: ExecutionId) -> Result<()> {
+        self.spoil("UPDATE executions SET event_type = ? WHERE id = ?", id, "..").await
+    }
+
+    async fn spoil(&self, sql: &'static str, id: ExecutionId, text: &str) -> Result<()> {
         let mut transaction = self.writer.begin().await?;
-        let spoil = sqlx::query("UPDATE executions SET event = ? WHERE id = ?").bind(text).bind(id_bytes(&id).to_vec());
+        let spoil = sqlx::query(sql).bind(text).bind(id_bytes(&id).to_vec());
         let result = spoil.execute(&mut *transaction).await.map(drop).map_err(error::of);
         transaction.end(result).await
     }

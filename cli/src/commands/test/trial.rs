@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use wasmill_component::Preflight as _;
 use wasmill_domain::event::is_json_media_type;
 use wasmill_domain::event::json::DataMember;
-use wasmill_domain::schema::Schema;
+use wasmill_domain::schema::{Formats, Schema, SchemaLimits};
 use wasmill_domain::{Dispatch, Event, ExecutionId, LogLine, Manifest, Revision, TenantName, Timestamp, TraceContext};
 use wasmill_host::{Attempt, Emitted, Engine, EngineSettings, Invocation, Prepared};
 
@@ -27,6 +27,7 @@ pub(super) struct Bench {
     engine: Arc<Engine>,
     prepared: Arc<Prepared>,
     manifest: Arc<Manifest>,
+    schemas: SchemaLimits,
     /// What the function keeps; gone with the run.
     _buckets: tempfile::TempDir,
 }
@@ -67,7 +68,7 @@ pub(super) enum Content {
 
 impl Bench {
     /// Makes the function ready, and says what a deploy would have against it.
-    pub(super) async fn new(project: Project, cache: &Path, wasi: Wasi) -> Result<Self> {
+    pub(super) async fn new(project: Project, cache: &Path, wasi: Wasi, formats: Formats) -> Result<Self> {
         let settings = EngineSettings {
             slots: 16,
             warm_instances: 0,
@@ -84,7 +85,8 @@ impl Bench {
         let name = manifest.name.clone();
         engine.check(&TenantName::default(), digest, &component, &manifest).await.with_context(|| name.to_string())?;
         let prepared = engine.prepare(digest, async { Ok(component) }).await.with_context(|| name.to_string())?;
-        Ok(Self { engine, prepared, manifest: Arc::new(manifest), _buckets: buckets })
+        let schemas = SchemaLimits { formats, ..SchemaLimits::default() };
+        Ok(Self { engine, prepared, manifest: Arc::new(manifest), schemas, _buckets: buckets })
     }
 
     pub(super) fn function(&self) -> &str {
@@ -130,7 +132,8 @@ impl Bench {
             let Some(source) = trigger.schema().filter(|_| on.event.matches(event.event_type.as_str())) else {
                 continue;
             };
-            let schema = Schema::compile(Arc::new(source.clone())).map_err(|e| format!("trigger[{i}].schema: {e}"))?;
+            let schema = Schema::compile_within(Arc::new(source.clone()), &self.schemas);
+            let schema = schema.map_err(|e| format!("trigger[{i}].schema: {e}"))?;
             let data = event.data.as_deref().unwrap_or(b"null");
             if !event.has_json_data() {
                 return Err(format!(

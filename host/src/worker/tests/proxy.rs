@@ -13,7 +13,7 @@ use wasmill_domain::{
 };
 use wasmill_store::{
     Agenda, Bucket, BucketQuota, BucketSummary, Buckets, Catalog, Change, Changed, Error, ExecutionDetail,
-    ExecutionQuery, ExecutionSummary, Finished, Installation, KeyPage, Ledger, LogEntry, LogPosition, Publication,
+    ExecutionQuery, Finished, Installation, KeyPage, Ledger, ListedExecution, LogEntry, LogPosition, Publication,
     Result, SealingKeyUse, Started, Store, Swap, Term, ValueVersion, Version,
 };
 
@@ -134,7 +134,7 @@ impl Ledger for Proxy {
         self.there()?.move_execution(tenant, id, what, at).await
     }
 
-    async fn executions(&self, query: &ExecutionQuery) -> Result<Vec<ExecutionSummary>> {
+    async fn executions(&self, query: &ExecutionQuery) -> Result<Vec<ListedExecution>> {
         self.there()?.executions(query).await
     }
 

@@ -69,7 +69,8 @@ async fn an_outage_under_load_loses_nothing() {
         ids.extend(host.await.unwrap());
     }
     let done = ExecutionQuery { state: Some(State::Succeeded), ..ExecutionQuery::all_of(tenant(), 1_000_000) };
-    let listed: Vec<ExecutionId> = store.executions(&done).await.unwrap().iter().map(|summary| summary.id).collect();
+    let listed: Vec<ExecutionId> =
+        store.executions(&done).await.unwrap().into_iter().map(|listed| listed.unwrap().id).collect();
     assert_eq!(listed.len(), ids.len());
     assert_eq!(listed.into_iter().collect::<BTreeSet<_>>(), ids);
     for id in ids.iter().step_by(50) {

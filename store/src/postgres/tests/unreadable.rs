@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::conformance::agenda::{SPOILED, an_unreadable_event_is_given_up};
+use crate::conformance::agenda::{SPOILED, an_unreadable_event_is_given_up, an_unreadable_row_is_listed_as_such};
 
 use super::{Schema, connect};
 
@@ -12,6 +12,17 @@ async fn an_unreadable_event_is_shown_and_given_up() {
     let store = Arc::new(connect(&schema).await);
     an_unreadable_event_is_given_up(store, async |id| {
         let spoil = sqlx::query("UPDATE executions SET event = $1 WHERE id = $2").bind(SPOILED).bind(id.0);
+        assert_eq!(spoil.execute(&mut schema.stranger().await).await.unwrap().rows_affected(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_unreadable_row_is_listed() {
+    let schema = Schema::make().await;
+    let store = Arc::new(connect(&schema).await);
+    an_unreadable_row_is_listed_as_such(store, async |id| {
+        let spoil = sqlx::query("UPDATE executions SET event_type = '..' WHERE id = $1").bind(id.0);
         assert_eq!(spoil.execute(&mut schema.stranger().await).await.unwrap().rows_affected(), 1);
     })
     .await;

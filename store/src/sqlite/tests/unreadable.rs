@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::conformance::agenda::{SPOILED, an_unreadable_event_is_given_up};
+use crate::conformance::agenda::{SPOILED, an_unreadable_event_is_given_up, an_unreadable_row_is_listed_as_such};
 
 use super::{file_in, open};
 
@@ -12,4 +12,12 @@ async fn an_unreadable_event_is_shown_and_given_up() {
     let store = Arc::new(open(&file_in(&folder)).await);
     let spoiled = Arc::clone(&store);
     an_unreadable_event_is_given_up(store, async |id| spoiled.spoil_event(id, SPOILED).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn an_unreadable_row_is_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(&file_in(&folder)).await);
+    let spoiled = Arc::clone(&store);
+    an_unreadable_row_is_listed_as_such(store, async |id| spoiled.spoil_type(id).await.unwrap()).await;
 }
