@@ -138,7 +138,7 @@ async fn files_are_watched() {
     assert_eq!(shown(&api).await, "data/a.txt:\nchanged");
     std::fs::write(function.join("data/new.txt"), "new").unwrap();
     dev.await_line(|line| line.contains("✓ show version 3 is live"));
-    std::os::unix::fs::symlink("/etc/hostname", function.join("data/link")).unwrap();
+    std::os::unix::fs::symlink(sample("hello").join("hello.wasm"), function.join("data/link")).unwrap();
     let report = dev.await_line(|line| line.starts_with('✗'));
     assert!(report.contains("'data/link' is a link to"), "{report}");
     assert_eq!(shown(&api).await, "data/a.txt:\nchanged");

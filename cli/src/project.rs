@@ -149,7 +149,7 @@ pub(crate) fn files_of(manifest_file: &Path) -> Vec<PathBuf> {
     if let Some(manifest) = read_text(manifest_file).ok().and_then(|text| Manifest::from_toml(&text).ok()) {
         let schemas = manifest.triggers.iter().filter_map(|trigger| trigger.schema()?.as_str());
         files.extend(manifest.component.iter().map(String::as_str).chain(schemas).map(|name| folder.join(name)));
-        files.extend(files::find(&manifest, manifest_file).files.into_iter().map(|(_, file)| file));
+        files.extend(files::find(&manifest, manifest_file).seen);
     }
     files
 }

@@ -14,6 +14,8 @@ const MOST_BYTES: u64 = 256 << 20;
 pub(super) struct Found {
     /// By path.
     pub(super) files: Vec<(FilePath, PathBuf)>,
+    /// Everything that a pattern stands for, what is in the way included: what a change must be looked for in.
+    pub(super) seen: Vec<PathBuf>,
     /// What is in the way of sending them: the first thing.
     pub(super) trouble: Option<anyhow::Error>,
 }
@@ -118,6 +120,7 @@ impl Search<'_> {
             }
             return Ok(());
         }
+        self.found.seen.push(file.clone());
         let real = file.canonicalize().with_context(|| format!("files: '{path}'"))?;
         if real.is_dir() {
             bail!(

@@ -125,13 +125,9 @@ async fn nothing_outside_of_the_folder_is_read() {
     let (other, source) = with_files(&[("secret", "another's")]);
     let others = engine.files(&other, &source).await.unwrap().unwrap();
     let digest = other.files_digest().unwrap().to_hex();
-    let paths = [
-        &format!("../{digest}/secret"),
-        "/etc/hostname",
-        "../../../../../../etc/hostname",
-        "..",
-        others.folder().to_str().unwrap(),
-    ];
+    let beside = format!("../{digest}/secret");
+    let paths =
+        [beside.as_str(), "/etc/hostname", "../../../../../../etc/hostname", "..", others.folder().to_str().unwrap()];
     let body: String = paths
         .iter()
         .enumerate()
