@@ -32,7 +32,7 @@ fn with_files(files: &[(&str, &str)]) -> (Arc<Manifest>, Source) {
     (Arc::new(Manifest::from_json(json!({"name": "test", "files": files})).unwrap()), source)
 }
 
-/// Writes `data` to standard output, byte by byte, for what each of these expressions gives.
+/// A program whose `_start` does this, with these texts in its memory: the first at 4096, each 256 bytes after the one before.
 fn guest(body: &str, texts: &[&str]) -> Vec<u8> {
     let mut at = 4096;
     let mut data = String::new();
@@ -59,7 +59,7 @@ fn guest(body: &str, texts: &[&str]) -> Vec<u8> {
                 (i32.store (i32.const 0) (local.get 0))
                 (i32.store (i32.const 4) (local.get 1))
                 (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
-            ;; A letter for an error's number, '@' for none.
+            ;; 'A' for an error, '@' for none.
             (func $tell (param i32)
                 (i32.store8 (i32.const 64) (i32.add (i32.const 64) (i32.ne (local.get 0) (i32.const 0))))
                 (call $say (i32.const 64) (i32.const 1)))
