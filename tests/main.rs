@@ -6,6 +6,7 @@ mod architecture;
 mod authoring;
 mod cli;
 mod cloudevents;
+mod commands;
 mod crash;
 mod data;
 mod demo;

@@ -100,6 +100,10 @@ pub(crate) struct Gateway {
     pub(crate) max_batch_bytes: ByteSize,
     /// The largest artifact: 1 KiB to 256 MiB.
     pub(crate) max_artifact_bytes: ByteSize,
+    /// Files of one function: 0 to 1,024.
+    pub(crate) max_files: usize,
+    /// How large they are together: up to 256 MiB.
+    pub(crate) max_files_bytes: ByteSize,
     /// Ingest requests at work at the same time: 1 to 1,000,000.
     pub(crate) max_in_flight: usize,
     /// Artifacts that are checked at the same time, of which one tenant may have half: 1 to 1,024.
@@ -186,6 +190,8 @@ pub(crate) struct Engine {
     pub(crate) threads: Option<usize>,
     /// The folder of compiled components. Default: none is kept on disk.
     pub(crate) cache_dir: Option<PathBuf>,
+    /// How much is kept of functions' files: 1 MiB to 1024 GiB.
+    pub(crate) files_bytes: ByteSize,
     /// Whether components for WASI 0.3 are run as well, which is experimental. Default: no.
     pub(crate) wasi_0_3: bool,
     /// How long one component may take to compile: 1 ms to 10 min.
@@ -278,6 +284,8 @@ impl Default for Gateway {
             max_batch_bytes: ByteSize(8 << 20),
             max_in_flight: 4_096,
             max_artifact_bytes: MAX_ARTIFACT_BYTES,
+            max_files: 512,
+            max_files_bytes: ByteSize(64 << 20),
             max_checks: 4,
             check_threads: None,
             max_queued_checks: 256,
@@ -319,6 +327,7 @@ impl Default for Engine {
         Self {
             threads: None,
             cache_dir: None,
+            files_bytes: ByteSize(1 << 30),
             wasi_0_3: false,
             compile_timeout: Span(timeout),
             compile_memory: ByteSize(memory),
@@ -370,6 +379,8 @@ impl Config {
         within("gateway.max_in_flight", (1..=1_000_000).contains(&gateway.max_in_flight), "1 to 1,000,000")?;
         let artifact = artifacts::is_within_bounds(gateway.max_artifact_bytes);
         within("gateway.max_artifact_bytes", artifact, artifacts::BOUNDS)?;
+        within("gateway.max_files", gateway.max_files <= 1_024, "at most 1,024")?;
+        within("gateway.max_files_bytes", gateway.max_files_bytes.0 <= 256 << 20, "at most 256MiB")?;
         within("gateway.max_checks", (1..=1_024).contains(&gateway.max_checks), "1 to 1,024")?;
         let threads = gateway.check_threads.is_none_or(|n| (1..=1_024).contains(&n));
         within("gateway.check_threads", threads, "1 to 1,024")?;
@@ -401,6 +412,7 @@ impl Config {
         let time = Duration::from_millis(1)..=LONGEST_COMPILATION;
         within("engine.compile_timeout", time.contains(&engine.compile_timeout.0), "1ms to 10m")?;
         let memory = 256 << 20..=1 << 40;
+        within("engine.files_bytes", (1 << 20..=1 << 40).contains(&engine.files_bytes.0), "1MiB to 1024GiB")?;
         within("engine.compile_memory", memory.contains(&engine.compile_memory.0), "256MiB to 1024GiB")?;
         within("engine.compilations", engine.compilations.is_none_or(|n| (1..=256).contains(&n)), "1 to 256")
     }

@@ -1,9 +1,15 @@
 //! A function's folder: its manifest, component and schemas, read and put together for a deploy.
 
+mod files;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use async_trait::async_trait;
 use bytes::Bytes;
+use wasmill_component::{Artifact, FileSource, PreflightError};
+use wasmill_domain::manifest::files::{FileEntry, FilePart};
 use wasmill_domain::{Digest, Manifest};
 
 use crate::json::without_mark;
@@ -14,12 +20,29 @@ pub(crate) const MANIFEST: &str = "wasmill.toml";
 /// A function ready to be deployed.
 #[derive(Debug)]
 pub(crate) struct Project {
-    /// The manifest in its API form, schemas inlined.
+    /// The manifest in its API form, schemas inlined, files by their digests.
     pub(crate) manifest: Manifest,
     /// The component's bytes.
     pub(crate) component: Bytes,
     /// Their digest.
     pub(crate) digest: Digest,
+    /// The contents of its files.
+    pub(crate) files: BTreeMap<Digest, Bytes>,
+}
+
+#[async_trait]
+impl Artifact for Project {
+    async fn bytes(&self) -> Result<Bytes, PreflightError> {
+        Ok(self.component.clone())
+    }
+}
+
+#[async_trait]
+impl FileSource for Project {
+    async fn file(&self, digest: Digest) -> Result<Bytes, PreflightError> {
+        let content = self.files.get(&digest).cloned();
+        content.ok_or_else(|| PreflightError::Unavailable(format!("the file {digest} is not here")))
+    }
 }
 
 impl Project {
@@ -38,6 +61,7 @@ impl Project {
             let schema = wasmill_domain::json::parse(text).with_context(named).with_context(key)?;
             *trigger.schema_mut() = Some(schema);
         }
+        let files = take_files(&mut manifest, &file).with_context(|| file.display().to_string())?;
         let component_file = component_file(&manifest, &file)?;
         let component = std::fs::read(&component_file).with_context(|| {
             let build =
@@ -45,7 +69,7 @@ impl Project {
             format!("{}: component '{}' cannot be read{build}", file.display(), component_file.display())
         })?;
         let digest = Digest::of(&component);
-        Ok(Self { manifest, component: component.into(), digest })
+        Ok(Self { manifest, component: component.into(), digest, files })
     }
 
     /// Reads what `path` names: a function, or a component by itself, whose manifest is the one beside it that names it, or else one
@@ -63,8 +87,24 @@ impl Project {
             return Ok(project);
         }
         let digest = Digest::of(&component);
-        Ok(Self { manifest: Manifest::from_toml("name = 'unnamed'")?, component: component.into(), digest })
+        let manifest = Manifest::from_toml("name = 'unnamed'")?;
+        Ok(Self { manifest, component: component.into(), digest, files: BTreeMap::new() })
     }
+}
+
+/// Reads the files that a manifest has patterns for, and puts them in the patterns' place.
+fn take_files(manifest: &mut Manifest, file: &Path) -> anyhow::Result<BTreeMap<Digest, Bytes>> {
+    let files::Found { files: found, trouble } = files::find(manifest, file);
+    trouble.map_or(Ok(()), Err)?;
+    files::check_size(&found)?;
+    let mut contents = BTreeMap::new();
+    manifest.files.clear();
+    for (path, file) in found {
+        let (digest, content) = files::read(&path, &file)?;
+        manifest.files.push(FileEntry::Part(FilePart { path, digest, size: content.len() as u64 }));
+        contents.insert(digest, content.into());
+    }
+    Ok(contents)
 }
 
 /// The manifest file that `path` names: itself, or the one in it.
@@ -109,6 +149,7 @@ pub(crate) fn files_of(manifest_file: &Path) -> Vec<PathBuf> {
     if let Some(manifest) = read_text(manifest_file).ok().and_then(|text| Manifest::from_toml(&text).ok()) {
         let schemas = manifest.triggers.iter().filter_map(|trigger| trigger.schema()?.as_str());
         files.extend(manifest.component.iter().map(String::as_str).chain(schemas).map(|name| folder.join(name)));
+        files.extend(files::find(&manifest, manifest_file).seen);
     }
     files
 }

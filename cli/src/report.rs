@@ -29,6 +29,9 @@ pub(crate) struct Report {
     costs: Option<Costs>,
     /// The manifest's `limits.memory`.
     memory_limit: u64,
+    /// How many files go with it, and how large they are together.
+    files: u64,
+    file_bytes: u64,
     /// What its sources show that its author may not expect.
     pub(crate) remarks: Vec<String>,
     /// Why it cannot be deployed; empty where it can be.
@@ -71,13 +74,15 @@ impl Report {
     /// Looks at a function's component: reads it and compiles it. One that a deploy would not take, as it is larger than
     /// `largest` or holds too much, is not compiled for that.
     pub(crate) async fn of(engine: &Engine, project: &Project, largest: ByteSize) -> Self {
-        let Project { manifest, component, digest } = project;
+        let Project { manifest, component, digest, .. } = project;
         let mut report = Self {
             digest: *digest,
             size: component.len() as u64,
             is: None,
             costs: None,
             memory_limit: manifest.limits.memory.0,
+            files: manifest.files.len() as u64,
+            file_bytes: manifest.file_parts().map(|part| part.size).sum(),
             remarks: Vec::new(),
             problems: Vec::new(),
         };
@@ -123,6 +128,9 @@ impl Report {
             inspection.require_grants(manifest),
         ];
         self.problems.extend(refusals.into_iter().filter_map(Result::err).map(|error| error.to_string()));
+        if let Some(is) = &self.is {
+            self.problems.extend(manifest.check_for(is.kind).err().map(|error| error.to_string()));
+        }
     }
 
     async fn compile(&mut self, engine: &Engine, project: &Project, inspection: &Inspection) {
@@ -155,8 +163,8 @@ impl Report {
     /// Checks it as a deploy does, if nothing is known to be wrong with it: the limits, and whether an instance can be made.
     pub(crate) async fn try_out(&mut self, engine: &Engine, project: &Project) {
         if self.problems.is_empty() {
-            let Project { manifest, component, digest } = project;
-            let checked = engine.check(&TenantName::default(), *digest, component, manifest).await;
+            let Project { manifest, digest, .. } = project;
+            let checked = engine.check(&TenantName::default(), *digest, project, manifest).await;
             self.problems.extend(checked.err().map(|error| error.to_string()));
         }
     }
@@ -186,6 +194,9 @@ impl Report {
             line("adapter", &is.adapter_line());
         }
         line("size", &format!("{}, {}", output::bytes(self.size), self.digest));
+        if self.files > 0 {
+            line("files", &format!("{}, {} together, read-only below /", self.files, output::bytes(self.file_bytes)));
+        }
         if let Some(costs) = self.costs {
             let [start, code] = [costs.memory_at_start, costs.machine_code].map(output::bytes);
             let limit = ByteSize(self.memory_limit);

@@ -6,19 +6,14 @@ use serde::{Deserialize, Serialize};
 use wasi_preview1_component_adapter_provider as published;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
+use crate::foreign::{HANDLE, PREVIEW_1, module_of, why_not};
 use crate::inspect::{InspectError, Outline};
 
 /// The contract, for modules that fulfil it and do not carry it.
 const CONTRACT: &str = include_str!("../../wit/wasmill-function.wit");
 
-/// What a module exports that takes events, by the canonical ABI's naming.
-const HANDLE: &str = "wasmill:function/handler@0.1.0#handle";
-
 /// Where a compiler of the component model leaves the types of a module's imports and exports.
 pub(crate) const TYPES_SECTION: &str = "component-type";
-
-/// The module that preview 1 is imported from.
-const PREVIEW_1: &str = published::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME;
 
 /// What stands for the adapters in use; another one makes other components of the same modules.
 pub const ADAPTERS: &str = "wasi-preview1-component-adapter-provider 48.0.8, wit-component 0.254.2";
@@ -43,16 +38,8 @@ impl Adapter {
         let exports = |name: &str| module.exports.iter().any(|export| export == name);
         let is_http = module.exports.iter().any(|export| export.starts_with("wasi:http/incoming-handler@"));
         let has_types = module.custom_sections.iter().any(|name| name.starts_with(TYPES_SECTION));
-        if !has_types && !exports(HANDLE) && !exports("_start") {
-            return Err(InspectError::UnknownKind(format!(
-                "it is a core module that exports neither `_start` (a program) nor `{HANDLE}`, and holds no component types"
-            )));
-        }
-        if !has_types && let Some(import) = module.imports.iter().find(|import| !is_provided(import)) {
-            return Err(InspectError::Adapt(format!(
-                "it imports '{}', which is neither WASI preview 1 ({PREVIEW_1}) nor part of the contract",
-                crate::exports::shown(import)
-            )));
+        if !has_types && let Some(why) = why_not(module) {
+            return Err(InspectError::Module(why));
         }
         Ok(match module.imports.iter().any(|import| module_of(import) == PREVIEW_1) {
             false if has_types || exports(HANDLE) => Self::None,
@@ -72,21 +59,10 @@ impl Adapter {
     }
 }
 
-/// The module in `module.name`, which is how an outline lists a core module's imports.
-fn module_of(import: &str) -> &str {
-    // The names of the contract's functions hold no dot, those of its interfaces do.
-    import.rsplit_once('.').map_or(import, |(module, _)| module)
-}
-
-fn is_provided(import: &str) -> bool {
-    let module = module_of(import);
-    module == PREVIEW_1 || module.starts_with("wasmill:function/")
-}
-
 /// Turns a valid core module into a component.
 ///
 /// # Errors
-/// [`InspectError::UnknownKind`] and [`InspectError::Adapt`], saying what the module lacks.
+/// [`InspectError::Module`] and [`InspectError::Adapt`], saying what the module is or lacks.
 pub(crate) fn adapt(module: &[u8], outline: &Outline) -> Result<(Adapter, Vec<u8>), InspectError> {
     let adapter = Adapter::of(outline)?;
     let failed = |e: anyhow::Error| InspectError::Adapt(format!("{e:#}"));

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use wasmill_domain::manifest::Kind;
 use wasmill_domain::{Digest, Manifest};
 use wasmparser::{
-    Chunk, FuncToValidate, FuncValidatorAllocations, FunctionBody, Parser, Payload, ValidPayload, Validator,
+    Chunk, FuncToValidate, FuncValidatorAllocations, FunctionBody, Parser, Payload, TypeRef, ValidPayload, Validator,
     ValidatorResources, WasmFeatures,
 };
 
@@ -17,10 +17,10 @@ use crate::grants::{NotGranted, not_granted};
 use crate::imports::{MissingImport, missing};
 use crate::limits::Limits;
 
-/// The WebAssembly features that a component may use: all of WebAssembly 3.0 but shared memory, in which a guest could make
-/// a host's thread wait. A test of the host holds this against its engine.
-pub const FEATURES: WasmFeatures =
-    WasmFeatures::WASM3.union(WasmFeatures::COMPONENT_MODEL).difference(WasmFeatures::THREADS);
+/// The WebAssembly features that a component may use: all of WebAssembly 3.0. A test of the host holds this against its engine.
+/// Of threads there are the atomic instructions; shared memory, in which a guest could make a host's thread wait, is refused
+/// besides.
+pub const FEATURES: WasmFeatures = WasmFeatures::WASM3.union(WasmFeatures::COMPONENT_MODEL);
 
 /// The same for components of WASI 0.3.
 pub const FEATURES_0_3: WasmFeatures = FEATURES.union(WasmFeatures::CM_ASYNC);
@@ -84,6 +84,12 @@ pub enum InspectError {
          events, wasi:http/incoming-handler@0.2 to answer HTTP requests, or wasi:cli/run@0.2 to be run as a command, but {0}"
     )]
     UnknownKind(String),
+    /// A core module that nothing here can be done with. The text says what it is.
+    #[error("this core module cannot be run: {0}")]
+    Module(String),
+    /// Something with a memory that threads would share.
+    #[error("the file has shared memory, which is for threads, and each instance has one: build it without threads")]
+    SharedMemory,
     /// A core module that cannot be turned into a component.
     #[error("this core module cannot be turned into a component: {0}")]
     Adapt(String),
@@ -231,6 +237,8 @@ pub(crate) struct Outline {
     is_component: bool,
     /// Whether it needs more than [`FEATURES`]: what WASI 0.3 is made with.
     is_async: bool,
+    /// Whether a memory in it is shared, at any level.
+    has_shared_memory: bool,
     /// Of a core module: `module.name`.
     pub(crate) imports: Vec<String>,
     pub(crate) exports: Vec<String>,
@@ -249,7 +257,7 @@ impl Outline {
             });
         }
         limits.check(bytes)?;
-        Self::read(bytes, FEATURES).or_else(|error| {
+        let outline = Self::read(bytes, FEATURES).or_else(|error| {
             if let Some(missing) = missing_bytes(bytes) {
                 return Err(InspectError::Truncated { at: bytes.len() as u64, missing });
             }
@@ -261,7 +269,8 @@ impl Outline {
                     None => InspectError::Invalid { at: error.offset() as u64, message: error.message().to_owned() },
                 }),
             }
-        })
+        })?;
+        if outline.has_shared_memory { Err(InspectError::SharedMemory) } else { Ok(outline) }
     }
 
     /// What can be read of imports and exports without validating anything.
@@ -294,6 +303,7 @@ impl Outline {
         let mut depth = 0_usize;
         for payload in parser.parse_all(bytes) {
             let payload = payload?;
+            outline.has_shared_memory |= has_shared_memory(&payload)?;
             match validator.payload(&payload)? {
                 ValidPayload::Func(function, body) => functions.push((function, body)),
                 ValidPayload::Parser(_) => depth += 1,
@@ -336,6 +346,25 @@ impl Outline {
         }
         Ok(())
     }
+}
+
+/// Whether a module declares or imports a memory that is shared.
+fn has_shared_memory(payload: &Payload<'_>) -> Result<bool, wasmparser::Error> {
+    let mut has = false;
+    match payload {
+        Payload::MemorySection(section) => {
+            for memory in section.clone() {
+                has |= memory?.shared;
+            }
+        }
+        Payload::ImportSection(section) => {
+            for import in section.clone().into_imports() {
+                has |= matches!(import?.ty, TypeRef::Memory(memory) if memory.shared);
+            }
+        }
+        _ => {}
+    }
+    Ok(has)
 }
 
 fn validate_functions(

@@ -6,6 +6,7 @@
 mod adapt;
 mod background;
 mod exports;
+mod foreign;
 mod format;
 mod grants;
 mod imports;
@@ -22,5 +23,5 @@ pub use inspect::{
     FEATURES, FEATURES_0_3, InspectError, Inspection, Unrunnable, component_of, inspect, inspect_within,
 };
 pub use limits::Limits;
-pub use preflight::{Artifact, Preflight, PreflightError};
+pub use preflight::{Artifact, FileSource, Preflight, PreflightError};
 pub use standing::Standing;

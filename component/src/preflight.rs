@@ -8,12 +8,30 @@ use crate::inspect::{InspectError, Unrunnable};
 
 /// An artifact's bytes, where they are kept: nobody holds them in memory who only waits.
 #[async_trait]
-pub trait Artifact: Send + Sync {
+pub trait Artifact: FileSource {
     /// All of them.
     ///
     /// # Errors
     /// [`PreflightError::Unavailable`] where they cannot be had now.
     async fn bytes(&self) -> Result<Bytes, PreflightError>;
+}
+
+/// The contents of a version's files, where they are kept.
+#[async_trait]
+pub trait FileSource: Send + Sync {
+    /// One of them.
+    ///
+    /// # Errors
+    /// [`PreflightError::Unavailable`] where it cannot be had now.
+    async fn file(&self, digest: Digest) -> Result<Bytes, PreflightError>;
+}
+
+/// An artifact alone has no files.
+#[async_trait]
+impl FileSource for Bytes {
+    async fn file(&self, digest: Digest) -> Result<Bytes, PreflightError> {
+        Err(PreflightError::Unavailable(format!("the file {digest} is not here")))
+    }
 }
 
 #[async_trait]

@@ -1,6 +1,8 @@
 //! The function manifest, `wasmill.toml`: <../../docs/manifest.md> tells users of it.
 
 pub mod allowed_hosts;
+mod args;
+pub mod files;
 pub mod http;
 mod keyvalue;
 mod settings;
@@ -13,6 +15,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use self::allowed_hosts::HostPattern;
+use self::files::FileEntry;
 pub use self::keyvalue::BucketScope;
 pub use self::trigger::{EventTrigger, Trigger};
 use crate::key_hint::with_hint;
@@ -41,6 +44,12 @@ pub struct Manifest {
     /// Which kind it is, where the component is of several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
+    /// What a command finds as its arguments, after its own name: at most 64, and 32 KiB of them. Other kinds have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// The files that the guest finds below `/`, read-only: patterns in a manifest file, the files themselves in the API.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileEntry>,
     /// What starts the function.
     #[serde(default, rename = "trigger", skip_serializing_if = "Vec::is_empty")]
     pub triggers: Vec<Trigger>,
@@ -180,6 +189,7 @@ impl Manifest {
     pub fn from_toml(text: &str) -> Result<Self, Error> {
         let manifest: Self = toml::from_str(text).map_err(|e| Error::Syntax(with_hint(e.to_string().trim_end())))?;
         manifest.check()?;
+        manifest.check_patterns()?;
         Ok(manifest)
     }
 
@@ -190,6 +200,7 @@ impl Manifest {
     pub fn from_json(value: serde_json::Value) -> Result<Self, Error> {
         let manifest: Self = serde_json::from_value(value).map_err(|e| Error::Syntax(with_hint(&e.to_string())))?;
         manifest.check()?;
+        manifest.check_parts()?;
         for (i, trigger) in manifest.triggers.iter().enumerate() {
             if trigger.schema().is_some_and(|schema| !schema.is_object() && !schema.is_boolean()) {
                 return Err(out_of_bounds(
@@ -232,6 +243,7 @@ impl Manifest {
         within("instances.reuse", (1..=1_000_000).contains(&self.instances.reuse), "must be 1 to 1,000,000")?;
         let buckets = self.keyvalue.as_ref().map_or(0, BTreeMap::len);
         within("keyvalue", buckets <= 16, "a function names at most 16 buckets")?;
+        self.check_args()?;
         self.check_settings()
     }
 }

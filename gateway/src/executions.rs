@@ -16,7 +16,7 @@ use crate::app::{App, Shared};
 use crate::auth::Caller;
 use crate::documents::executions::{
     ExecutionDocument, ExecutionPage, ListExecutions, ListLogs, ListedDocument, LogCursor, LogDocument, LogPage,
-    just_accepted,
+    has_failed, just_accepted,
 };
 use crate::error::{Error, Result};
 use crate::extract::{Params, Segment};
@@ -130,7 +130,8 @@ pub(crate) async fn result(
 ) -> Result<Response> {
     let detail = find(&app, &caller, id).await?;
     let state = detail.summary.state;
-    let output = detail.output.ok_or_else(|| Error::NotFound(format!("the execution is {state} and has no result")))?;
+    let output = Some(&detail).filter(|detail| !has_failed(detail)).and_then(|detail| detail.output.clone());
+    let output = output.ok_or_else(|| Error::NotFound(format!("the execution is {state} and has no result")))?;
     let octets = HeaderValue::from_static("application/octet-stream");
     let content_type = HeaderValue::try_from(output.content_type).unwrap_or(octets);
     Ok((inert(), [(CONTENT_TYPE, content_type)], output.data).into_response())

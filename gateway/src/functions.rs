@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use bytes::Bytes;
 use http::StatusCode;
 use wasmill_broker::QueueName;
-use wasmill_component::{Artifact, PreflightError};
+use wasmill_component::{Artifact, FileSource, PreflightError};
 use wasmill_domain::manifest::Trigger;
 use wasmill_domain::registry::Replaced;
 use wasmill_domain::schema::Schema;
@@ -25,6 +25,7 @@ use crate::documents::functions::{
 };
 use crate::error::{Error, Result};
 use crate::extract::{Params, Segment};
+use crate::files;
 use crate::hostnames;
 use crate::page::{self, MAX_PAGE};
 use crate::problem::Fault;
@@ -261,6 +262,7 @@ fn check_schemas(registry: &Registry, tenant: &TenantName, manifest: &Manifest) 
 /// store.
 async fn check(app: &Shared, tenant: &TenantName, digest: Digest, manifest: Manifest) -> Result<Manifest> {
     let manifest = compile_schemas(app, tenant, manifest).await?;
+    files::check(app, tenant, &manifest).await?;
     let manifest = preflight(app, tenant, digest, manifest).await?;
     check_webhooks(app, tenant, &manifest).await?;
     secrets::check_granted(app, tenant, &manifest).await?;
@@ -311,10 +313,17 @@ struct Stored {
 #[async_trait]
 impl Artifact for Stored {
     async fn bytes(&self) -> Result<Bytes, PreflightError> {
+        self.file(self.digest).await
+    }
+}
+
+#[async_trait]
+impl FileSource for Stored {
+    async fn file(&self, digest: Digest) -> Result<Bytes, PreflightError> {
         let unavailable = |cause: String| PreflightError::Unavailable(cause);
         let artifact =
-            self.store.tenant_artifact(&self.tenant, self.digest).await.map_err(|e| unavailable(e.to_string()))?;
-        artifact.ok_or_else(|| unavailable(format!("the artifact {} is gone", self.digest)))
+            self.store.tenant_artifact(&self.tenant, digest).await.map_err(|e| unavailable(e.to_string()))?;
+        artifact.ok_or_else(|| unavailable(format!("the artifact {digest} is gone")))
     }
 }
 
@@ -358,6 +367,8 @@ async fn with_kind(app: &App, tenant: &TenantName, digest: Digest, mut manifest:
     let inspection = inspect_artifact(app, bytes).await?;
     let kind = inspection.kind(manifest.kind).and_then(|kind| inspection.require_imports().map(|()| kind));
     let kind = kind.and_then(|kind| inspection.require_grants(&manifest).map(|()| kind));
-    manifest.kind = Some(kind.map_err(|error| Error::Component(error.to_string()))?);
+    let kind = kind.map_err(|error| Error::Component(error.to_string()))?;
+    manifest.check_for(kind)?;
+    manifest.kind = Some(kind);
     Ok(manifest)
 }

@@ -13,6 +13,7 @@ mod documents;
 mod error;
 mod executions;
 mod extract;
+mod files;
 mod functions;
 mod health;
 mod hostnames;

@@ -16,8 +16,8 @@ use utoipa_axum::routes;
 use crate::app::Shared;
 use crate::error::Error;
 use crate::{
-    artifacts, executions, functions, health, hostnames, ingest, invoke, keys, keyvalue, openapi, problem, schemas,
-    secrets, triggers,
+    artifacts, executions, files, functions, health, hostnames, ingest, invoke, keys, keyvalue, openapi, problem,
+    schemas, secrets, triggers,
 };
 
 /// The service of a gateway.
@@ -48,6 +48,8 @@ pub(crate) fn described() -> (Router<Shared>, OpenApi) {
         .routes(routes!(invoke::invoke))
         .routes(routes!(artifacts::upload))
         .routes(routes!(artifacts::show))
+        .routes(routes!(files::upload))
+        .routes(routes!(files::missing))
         .routes(routes!(schemas::list))
         .routes(routes!(schemas::show, schemas::put, schemas::delete))
         .routes(routes!(secrets::list))

@@ -31,6 +31,10 @@ pub struct GatewaySettings {
     pub max_request_executions: usize,
     /// The longest artifact, in bytes. Default: 64 MiB.
     pub max_artifact_bytes: usize,
+    /// The most files that a function may have: up to 1,024. Default: 512.
+    pub max_files: usize,
+    /// How large they may be together, in bytes; each is at most `max_artifact_bytes`. Default: 64 MiB.
+    pub max_files_bytes: u64,
     /// The longest body of a request that is streamed to a function, in bytes. Default: 64 MiB.
     pub max_upload_bytes: usize,
     /// How much of what a client of HTTP/1.1 still sends after its request was refused is read and thrown away, so that the answer
@@ -131,6 +135,8 @@ impl Default for GatewaySettings {
             max_batch_events: 1_000,
             max_request_executions: 10_000,
             max_artifact_bytes: 64 << 20,
+            max_files: 512,
+            max_files_bytes: 64 << 20,
             max_upload_bytes: 64 << 20,
             max_discarded_bytes: 256 << 20,
             max_document_bytes: 4 << 20,

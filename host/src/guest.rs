@@ -11,10 +11,12 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::capabilities::Capabilities;
 use crate::entry::Streams;
+use crate::files::Files;
 use crate::given::Given;
 use crate::held::{FIELDS_LIMIT, held, most_of_a_call};
 use crate::imports::keyvalue::Keyvalue;
 use crate::imports::outgoing::Outgoing;
+use crate::imports::wasi;
 use crate::limits::Limiter;
 use crate::log::SharedLog;
 use crate::settings::GuestSettings;
@@ -36,6 +38,10 @@ pub(crate) struct Guest {
     pub(crate) deadline: Instant,
     /// What `context.current` answers. Nothing before the first attempt begins.
     pub(crate) execution: Option<CurrentExecution>,
+    /// What it finds below `/`.
+    files: Option<Arc<Files>>,
+    /// Whether it can find them yet.
+    finds_files: bool,
     /// What a command reads and writes.
     streams: Streams,
     /// How long a result may be, in bytes.
@@ -108,29 +114,37 @@ impl Guest {
         settings: &GuestSettings,
         outgoing: Outgoing,
         capabilities: &Capabilities,
+        files: Option<Arc<Files>>,
     ) -> Self {
         let log = SharedLog::default();
+        let mut settings = settings.clone();
+        if files.is_some() {
+            settings.resources = settings.resources.min(settings.resources_with_files);
+        }
         let mut resources = ResourceTable::new();
         resources.set_max_capacity(settings.resources);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(FIELDS_LIMIT);
         Self {
-            wasi: crate::imports::wasi::context(manifest, &log, settings, None),
+            // What may fail is for the attempt: its files are opened then.
+            wasi: wasi::context(manifest, &log, &settings, None),
             http,
             outgoing,
             resources,
             given: Given::new(manifest, Arc::clone(&capabilities.secrets)),
             keyvalue: Keyvalue::new(capabilities.keyvalue.clone()),
-            limiter: Limiter::new(manifest.limits.memory.as_usize(), settings),
+            limiter: Limiter::new(manifest.limits.memory.as_usize(), &settings),
             log,
             calls: HostCalls::new(0),
             deadline: Instant::now(),
             execution: None,
+            files,
+            finds_files: false,
             streams: Streams::default(),
             output_limit: 0,
             unmeasured: 0,
             most_of_a_call: 0,
-            settings: settings.clone(),
+            settings,
         }
     }
 
@@ -141,7 +155,7 @@ impl Guest {
         deadline: Instant,
         execution: CurrentExecution,
         streams: Option<Streams>,
-    ) {
+    ) -> wasmtime::Result<()> {
         // What the attempt before has left behind.
         self.measure();
         self.limiter.begin(manifest.limits.memory.as_usize());
@@ -154,10 +168,14 @@ impl Guest {
         self.output_limit = manifest.limits.output_bytes.as_usize();
         if let Some(mut streams) = streams {
             streams.environment.extend(execution.environment());
-            self.wasi = crate::imports::wasi::context(manifest, &self.log, &self.settings, Some(&streams));
+            self.wasi = wasi::with_files(manifest, &self.log, &self.settings, Some(&streams), self.files.as_deref())?;
             self.streams = streams;
+        } else if self.files.is_some() && !self.finds_files {
+            self.wasi = wasi::with_files(manifest, &self.log, &self.settings, None, self.files.as_deref())?;
         }
+        self.finds_files = true;
         self.execution = Some(execution);
+        Ok(())
     }
 
     /// Says how many bytes the guest can hand over with one call.

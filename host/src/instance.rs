@@ -9,10 +9,8 @@ use wasmill_domain::{Event, Manifest};
 use wasmill_store::MAX_BATCH_BYTES;
 use wasmtime::{CallHook, Store, StoreContextMut, Trap, UpdateDeadline};
 
-use crate::capabilities::Capabilities;
 use crate::entry::{Entry, Exchange, Live, Returned, Streams};
 use crate::guest::{CurrentExecution, Guest};
-use crate::imports::outgoing::Outgoing;
 use crate::log::LOG_FACTOR;
 use crate::prepare::Prepared;
 use crate::settings::GuestSettings;
@@ -54,11 +52,10 @@ impl Instance {
         prepared: &Prepared,
         manifest: &Manifest,
         settings: &GuestSettings,
-        outgoing: Outgoing,
-        capabilities: &Capabilities,
+        guest: Guest,
         room: Room,
     ) -> Self {
-        let mut store = Store::new(prepared.wasmtime(), Guest::new(manifest, settings, outgoing, capabilities));
+        let mut store = Store::new(prepared.wasmtime(), guest);
         store.limiter(|guest| guest);
         store.set_max_component_handles(settings.handles);
         store.call_hook(after_each_call);
@@ -80,7 +77,7 @@ impl Instance {
         let is_command = self.kind() == Kind::Command;
         let most = manifest.limits.output_bytes.as_usize();
         let streams = event.filter(|_| is_command).map(|event| Streams::of(event, most));
-        self.store.data_mut().begin(manifest, deadline, execution, streams);
+        self.store.data_mut().begin(manifest, deadline, execution, streams)?;
         self.store.fuel_async_yield_interval(Some(FUEL_STEP))?;
         self.store.set_fuel(manifest.limits.fuel)?;
         self.store.set_epoch_deadline(1);
@@ -162,11 +159,18 @@ fn largest_call(limits: &Limits, largest_value: usize) -> usize {
 
 /// What the host may come to hold for an attempt within limits of their own, besides what counts as the guest's memory, in bytes:
 /// its result while that is collected in a buffer that grows, its log, and what is handed over in one call or read from a bucket.
-pub(crate) fn allowance(limits: &Limits) -> u64 {
+fn allowance(limits: &Limits) -> u64 {
     let result = 2 * limits.output_bytes.0;
     let log = limits.log_bytes.0.saturating_mul(LOG_FACTOR);
     let call = largest_call(limits, usize::try_from(MAX_BATCH_BYTES).unwrap_or(usize::MAX)) as u64;
     result.saturating_add(log).saturating_add(call)
+}
+
+/// The same of a function with this manifest: where it has files, each resource may be one that is read.
+pub(crate) fn allowance_for(manifest: &Manifest, settings: &GuestSettings) -> u64 {
+    const PIECE: u64 = 64 << 10;
+    let open = if manifest.files.is_empty() { 0 } else { settings.resources_with_files as u64 };
+    allowance(&manifest.limits).saturating_add(open * PIECE)
 }
 
 /// Ends an attempt that called the host too often, or for which the host holds too much. (Counting is done where the calls arrive: wasmtime calls this for its own

@@ -13,6 +13,7 @@ mod emit;
 mod engine;
 mod entry;
 mod fairness;
+mod files;
 mod given;
 mod guest;
 mod held;
@@ -37,6 +38,7 @@ mod worker;
 
 pub use capabilities::Capabilities;
 pub use engine::{Engine, StartError};
+pub use files::Files;
 pub use imports::keyvalue::KeyvalueStore;
 pub use prepare::{Compiler, CompilerProgram, Prepared, compile};
 pub use run::{Attempt, Emitted, Invocation};

@@ -109,6 +109,14 @@ impl Mask {
         }
     }
 
+    /// The same of bytes, which become text where there is anything to hide.
+    pub(crate) fn bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
+        match self.searcher() {
+            Some(searcher) => searcher.hide(&String::from_utf8_lossy(&bytes)).into_bytes(),
+            None => bytes,
+        }
+    }
+
     /// The same of lines of a log.
     pub(crate) fn lines(&self, lines: &mut [LogLine]) {
         let Some(searcher) = self.searcher() else { return };

@@ -13,6 +13,7 @@ use crate::entry::{Answered, CallerGone, TooMuchOutput};
 use crate::given::NoSecret;
 use crate::guest::Guest;
 use crate::held::Held;
+use crate::imports::wasi::NoFiles;
 use crate::instance::{DeadlinePassed, HeldTooMuch, TooManyHostCalls};
 use crate::limits::Denied;
 
@@ -89,6 +90,9 @@ fn classify(error: &wasmtime::Error, guest: &Guest, limits: &Limits) -> (Outcome
         return (Outcome::Error, answered.to_string());
     }
     if let Some(missing) = error.downcast_ref::<NoSecret>() {
+        return (Outcome::Error, missing.to_string());
+    }
+    if let Some(missing) = error.downcast_ref::<NoFiles>() {
         return (Outcome::Error, missing.to_string());
     }
     if error.is::<TooMuchOutput>() {

@@ -7,12 +7,13 @@ use async_trait::async_trait;
 use wasmill_component::{Artifact, Inspection, Preflight, PreflightError, inspect};
 use wasmill_domain::manifest::Kind;
 use wasmill_domain::units::ByteSize;
-use wasmill_domain::{Digest, ExecutionId, Manifest, TenantName, Timestamp, TraceContext};
+use wasmill_domain::{Digest, ExecutionId, Manifest, TenantName, Timestamp, TraceContext, manifest};
 use wasmtime::WasmBacktrace;
 
 use crate::engine::Engine;
+use crate::files::Files;
 use crate::guest::CurrentExecution;
-use crate::instance::allowance;
+use crate::instance::allowance_for;
 use crate::outcome::Reason;
 use crate::prepare::{Prepared, sentence};
 
@@ -30,7 +31,8 @@ impl Preflight for Engine {
             let message = format!("the bytes are {}, not {digest}", inspection.digest);
             return Err(PreflightError::Mismatch(message));
         }
-        inspection.kind(manifest.kind)?;
+        let kind = inspection.kind(manifest.kind)?;
+        check_for(manifest, kind)?;
         inspection.require_wasi(self.runs_wasi_0_3())?;
         inspection.require_imports()?;
         inspection.require_grants(manifest)?;
@@ -49,7 +51,7 @@ impl Preflight for Engine {
                 message: format!("is {limit}, and a host has {} for all of its functions", ByteSize(self.memory())),
             });
         }
-        let more = ByteSize(allowance(&manifest.limits));
+        let more = ByteSize(allowance_for(manifest, self.guest_settings()));
         if limit.0.saturating_add(more.0) > self.memory() {
             let all = ByteSize(self.memory());
             return Err(PreflightError::Manifest {
@@ -63,7 +65,8 @@ impl Preflight for Engine {
         if prepared.slots() as usize > self.slots() {
             return Err(PreflightError::Mismatch("it has more memories or tables than the host has room for".into()));
         }
-        self.try_start(&prepared, manifest).await
+        let files = self.files(manifest, artifact).await?;
+        self.try_start(&prepared, manifest, files.as_ref()).await
     }
 }
 
@@ -84,8 +87,13 @@ impl Engine {
 
     /// Makes an instance under the manifest's limits, and calls nothing: only then are the types of `handle` compared with the
     /// contract's, and a guest that traps at its start would trap at every event.
-    async fn try_start(&self, prepared: &Arc<Prepared>, manifest: &Manifest) -> Result<(), PreflightError> {
-        let mut instance = self.instance(prepared, manifest).await;
+    async fn try_start(
+        &self,
+        prepared: &Arc<Prepared>,
+        manifest: &Manifest,
+        files: Option<&Arc<Files>>,
+    ) -> Result<(), PreflightError> {
+        let mut instance = self.instance(prepared, manifest, files).await;
         let deadline = Instant::now() + manifest.limits.timeout.0;
         instance
             .begin(manifest, deadline, nobody(prepared, manifest), None)
@@ -111,6 +119,14 @@ impl Engine {
             Err(error) => Err(PreflightError::Unavailable(format!("the trial broke down: {error}"))),
         }
     }
+}
+
+/// Makes sure that the manifest has no key that the component's kind has no use for.
+fn check_for(manifest: &Manifest, kind: Kind) -> Result<(), PreflightError> {
+    manifest.check_for(kind).map_err(|error| match error {
+        manifest::Error::Value { key, message } => PreflightError::Manifest { key, message },
+        manifest::Error::Syntax(message) => PreflightError::Mismatch(message),
+    })
 }
 
 /// What is wrong where what is called has other types than it should.

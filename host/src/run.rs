@@ -12,6 +12,7 @@ use wasmill_domain::{AttemptReport, Dispatch, LogLine, Manifest, Outcome, Output
 use crate::bindings::exports::wasmill::function::handler::Failure;
 use crate::engine::Engine;
 use crate::entry::{Exchange, Returned};
+use crate::files::Files;
 use crate::guest::CurrentExecution;
 use crate::instance::Instance;
 use crate::mask::Mask;
@@ -29,6 +30,8 @@ pub struct Invocation<'a> {
     pub dispatch: &'a Dispatch,
     /// What the host is called.
     pub host: &'a str,
+    /// The version's files, where it has any: what [`Engine::files`] gives.
+    pub files: Option<Arc<Files>>,
 }
 
 /// An attempt that was made.
@@ -87,7 +90,7 @@ impl Engine {
     }
 
     async fn attempt(&self, invocation: Invocation<'_>, exchange: Option<Exchange>) -> Attempt {
-        let Invocation { prepared, manifest, dispatch, host } = invocation;
+        let Invocation { prepared, manifest, dispatch, host, ref files } = invocation;
         let owner = (manifest.instances.reuse > 1).then(|| Owner {
             tenant: dispatch.tenant.clone(),
             function: dispatch.function.clone(),
@@ -97,7 +100,7 @@ impl Engine {
         let warm = owner.as_ref().and_then(|owner| self.warm().take(owner));
         let mut instance = match warm {
             Some(instance) => instance,
-            None => self.instance(prepared, manifest).await,
+            None => self.instance(prepared, manifest, files.as_ref()).await,
         };
 
         let span = dispatch.trace.child();
@@ -116,6 +119,7 @@ impl Engine {
         if let Some(reason) = &mut end.reason {
             reason.add_last_words(&logs, instance.kind());
             reason.add_refusal(refusal.as_deref());
+            end.output = instance.guest().streams().output.take_of_failed(&mask);
         }
         let (outcome, message, backtrace) = match end.reason {
             None => (Outcome::Success, None, None),

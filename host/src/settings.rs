@@ -39,6 +39,9 @@ pub struct EngineSettings {
     pub cache_dir: Option<PathBuf>,
     /// How much is kept there; what was not used for longest is deleted first. Default: 4 GiB.
     pub cache_disk_bytes: u64,
+    /// How much is kept of functions' files: below `cache_dir`, or where the system keeps what is temporary, for as long as the
+    /// process lives. What was not used for longest is deleted first. Default: 1 GiB.
+    pub files_bytes: u64,
     /// How many compiled components are kept in memory. Default: 512.
     pub cache_components: usize,
     /// How large they may be together. Default: 1 GiB.
@@ -139,6 +142,8 @@ pub struct GuestSettings {
     pub table_elements: usize,
     /// Host resources (streams, timers, …) that it holds at once. Default: 1,024.
     pub resources: usize,
+    /// The same of a function that has files, as each may be one that is open, which a process has only so many of. Default: 128.
+    pub resources_with_files: usize,
     /// Component-model handles that it holds at once. Default: 10,000.
     pub handles: usize,
     /// Random bytes that it gets with one call. Default: 1 MiB.
@@ -208,6 +213,7 @@ impl Default for EngineSettings {
             slice: Duration::from_millis(4),
             cache_dir: None,
             cache_disk_bytes: 4 << 30,
+            files_bytes: 1 << 30,
             cache_components: 512,
             cache_memory_bytes: 1 << 30,
             compile: CompileSettings::default(),
@@ -270,6 +276,7 @@ impl Default for GuestSettings {
             tables: 32,
             table_elements: 100_000,
             resources: 1_024,
+            resources_with_files: 128,
             handles: 10_000,
             random_bytes: 1 << 20,
         }

@@ -66,7 +66,8 @@ fn run((gib, pooled, least, most): (u64, bool, usize, usize)) {
         };
         let runner = Arc::clone(&engine);
         let attempt = engine.spawn(async move {
-            let invocation = Invocation { prepared: &prepared, manifest: &manifest, dispatch: &dispatch, host: "test" };
+            let invocation =
+                Invocation { prepared: &prepared, manifest: &manifest, dispatch: &dispatch, host: "test", files: None };
             runner.run(invocation).await
         });
         attempt.await.expect("the attempt does not panic")

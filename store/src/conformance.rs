@@ -5,6 +5,7 @@ pub(crate) mod agenda;
 pub(crate) mod buckets;
 pub(crate) mod catalog;
 pub(crate) mod fencing;
+pub(crate) mod files;
 pub(crate) mod history;
 pub(crate) mod model;
 pub(crate) mod moves;
@@ -45,6 +46,8 @@ macro_rules! suite {
             catalog: schemas_count_their_changes, keys_are_kept, of_first_keys_at_once_one_is_made, the_last_operator_stays, artifacts_are_kept_by_content,
                 changes_at_once_have_revisions_of_their_own, a_refused_change_leaves_no_trace, any_text_is_kept,
                 an_installation_has_one_id;
+            files: a_deploy_needs_its_files, files_are_kept_while_a_version_has_them, files_of_tenants_are_apart,
+                a_rollback_has_its_files;
             owners: a_host_name_must_be_granted, grants_are_kept_and_taken_back, the_configuration_grants_names_too,
                 a_route_is_one_functions, a_rollback_claims_as_a_deploy_does, of_claims_at_once_one_stands;
             secrets: secrets_are_kept_sealed, a_secret_has_one_next_version, a_deleted_secret_begins_anew,

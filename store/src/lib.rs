@@ -11,6 +11,7 @@ mod buckets;
 mod claims;
 mod convert;
 mod fence;
+mod files;
 mod masking;
 mod migrations;
 mod port;

@@ -92,6 +92,10 @@ pub trait Catalog: Send + Sync + 'static {
     /// names.
     async fn tenant_artifact(&self, tenant: &TenantName, digest: Digest) -> Result<Option<Bytes>>;
 
+    /// The size of each of these artifacts that a tenant has uploaded, or that its versions have among their files, in the order
+    /// asked; `None` for one that it does not have.
+    async fn artifact_sizes(&self, tenant: &TenantName, digests: &[Digest]) -> Result<Vec<Option<u64>>>;
+
     /// What may be told of a tenant's secrets, by name. They are not among the definitions: a process needs those that its functions
     /// ask for, and no others.
     async fn secrets(&self, tenant: &TenantName) -> Result<Vec<SecretSummary>>;
@@ -178,7 +182,7 @@ pub trait Agenda: Send + Sync + 'static {
     async fn lease(&self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Term>>;
 
     /// Deletes up to `limit` executions that ended before `before`, with their attempts and logs, and artifacts that no version
-    /// names and that are older than `before`, or than artifacts are kept that nobody uses. Gives
+    /// names or has among its files, and that are older than `before`, or than artifacts are kept that nobody uses. Gives
     /// the number of executions deleted.
     async fn prune(&self, before: Timestamp, limit: u32) -> Result<u64>;
 }
@@ -187,7 +191,8 @@ pub trait Agenda: Send + Sync + 'static {
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "changes are rare and there is one at a time")]
 pub enum Change {
-    /// A new version of a function, made current. Its artifact must be one of the tenant's. Its
+    /// A new version of a function, made current. Its artifact must be one of the tenant's, and its files must be artifacts of
+    /// the tenant's of these sizes; they are kept for as long as a version has them. Its
     /// routes are claimed, and those of the version before given back. The function's oldest versions
     /// beyond the number that the tenant's quota keeps are deleted.
     Deploy {
@@ -472,7 +477,7 @@ pub struct ExecutionDetail {
     pub summary: ExecutionSummary,
     /// The event. One that cannot be read back is never sent again: its execution ends as failed when it is its turn.
     pub event: Result<Event, UnreadableEvent>,
-    /// The result, once it succeeded.
+    /// The result, once it succeeded; of a command that failed, what its last attempt had written to standard output.
     pub output: Option<Output>,
     /// Its finished attempts, the first one first. `output` is left out of each.
     pub attempts: Vec<(u32, AttemptReport)>,

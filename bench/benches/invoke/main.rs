@@ -53,7 +53,8 @@ async fn invoke(engine: Arc<Engine>, prepared: Arc<Prepared>, manifest: Arc<Mani
     };
     for _ in 0..count {
         dispatch.execution = ExecutionId::new();
-        let invocation = Invocation { prepared: &prepared, manifest: &manifest, dispatch: &dispatch, host: "bench" };
+        let invocation =
+            Invocation { prepared: &prepared, manifest: &manifest, dispatch: &dispatch, host: "bench", files: None };
         let attempt = engine.run(invocation).await;
         assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report.message);
         black_box(attempt);

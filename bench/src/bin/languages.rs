@@ -64,8 +64,13 @@ impl Project {
         let (runner, prepared, manifest) = (Arc::clone(engine), Arc::clone(prepared), Arc::clone(manifest));
         let attempt = engine.spawn(async move {
             let start = Instant::now();
-            let invocation =
-                Invocation { prepared: &prepared, manifest: &manifest, dispatch: &dispatch, host: "bench" };
+            let invocation = Invocation {
+                prepared: &prepared,
+                manifest: &manifest,
+                dispatch: &dispatch,
+                host: "bench",
+                files: None,
+            };
             (runner.run(invocation).await, start.elapsed())
         });
         let (attempt, took) = attempt.await?;

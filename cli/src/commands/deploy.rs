@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
+use wasmill_domain::Digest;
 use wasmill_domain::manifest::Trigger;
 
 use crate::args::{Deploy, Remote};
@@ -52,11 +53,30 @@ pub(crate) async fn deploy(client: &Client, project: &Project) -> Result<Answer>
         }
         Err(failure) => return Err(failure),
     }
+    upload_files(client, project).await?;
     let manifest = serde_json::to_value(&project.manifest).map_err(anyhow::Error::from)?;
     let request = Request::new(Method::PUT, &["v1", "functions", &project.manifest.name])
         .json(&json!({"manifest": manifest, "digest": digest}))
         .patience(COMPILATION);
     client.send_until_answered(request).await
+}
+
+/// Uploads those of its files that the server does not have.
+async fn upload_files(client: &Client, project: &Project) -> Result {
+    if project.files.is_empty() {
+        return Ok(());
+    }
+    let digests: Vec<String> = project.files.keys().map(ToString::to_string).collect();
+    let question = Request::new(Method::POST, &["v1", "files", "missing"]).json(&json!({"digests": digests}));
+    let answer = client.send(question).await?;
+    for digest in answer.body.get("missing").items().into_iter().filter_map(|digest| digest.string()) {
+        let content = digest.parse::<Digest>().ok().and_then(|digest| project.files.get(&digest));
+        let content =
+            content.ok_or_else(|| anyhow::anyhow!("the server asks for a file that was not named: {digest}"))?;
+        let upload = Request::new(Method::POST, &["v1", "files"]).body("application/octet-stream", content.clone());
+        client.send(upload).await?;
+    }
+    Ok(())
 }
 
 /// One line that says what is live now.

@@ -114,9 +114,11 @@ pub(crate) fn print(execution: Json<'_>) {
             field("", indented(&text, 13));
         }
     }
-    let result = execution.get("result");
-    if !result.is_null() {
-        field("result", format!("{}  {}", cell(result.get("content_type")), result_text(result)));
+    for (name, label) in [("result", "result"), ("standard_output", "output")] {
+        let result = execution.get(name);
+        if !result.is_null() {
+            field(label, format!("{}  {}", cell(result.get("content_type")), result_text(result)));
+        }
     }
 }
 

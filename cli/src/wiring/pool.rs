@@ -85,6 +85,8 @@ impl Pool {
             max_batch_bytes: gateway.max_batch_bytes.as_usize(),
             max_in_flight: gateway.max_in_flight,
             max_artifact_bytes: gateway.max_artifact_bytes.as_usize(),
+            max_files: gateway.max_files,
+            max_files_bytes: gateway.max_files_bytes.0,
             max_checks: gateway.max_checks,
             check_threads: gateway.check_threads.unwrap_or(defaults.check_threads),
             max_queued_checks: gateway.max_queued_checks,
@@ -181,6 +183,7 @@ impl Pool {
             threads: engine.threads.unwrap_or(defaults.threads),
             slots: defaults.slots.max(u32::try_from(self.config.host.in_flight).unwrap_or(u32::MAX)),
             cache_dir: engine.cache_dir.clone(),
+            files_bytes: engine.files_bytes.0,
             wasi_0_3: engine.wasi_0_3,
             compile: CompileSettings {
                 timeout: engine.compile_timeout.0,

@@ -57,14 +57,30 @@ fn a_module_that_takes_events_needs_no_types_of_its_own() {
 
 #[test]
 fn what_a_module_lacks_is_named() {
-    let said = error(r#"(module (func (export "main")))"#);
-    assert!(said.contains("neither `_start` (a program) nor `wasmill:function/handler@0.1.0#handle`"), "{said}");
-    let said = error(r#"(module (import "env" "now" (func)) (func (export "_start")))"#);
-    assert!(said.contains("it imports 'env.now', which is neither WASI preview 1"), "{said}");
-    let said = error(r#"(module (import "wasi_snapshot_preview1" "fd_nonsense" (func)) (func (export "_start")))"#);
-    assert!(said.contains("fd_nonsense"), "{said}");
+    let said = error(r#"(module (import "wasi_snapshot_preview1" "fd_close" (func)) (func (export "_start")))"#);
+    assert!(said.contains("cannot be turned into a component") && said.contains("fd_close"), "{said}");
     let said = error(&format!(r#"(module (func (export "{HANDLE}") (param i64)))"#));
     assert!(said.contains("cannot be turned into a component") && said.contains("handle"), "{said}");
+}
+
+/// Compilers use them wherever threads might be.
+#[test]
+fn atomics_on_memory_that_is_not_shared_are_let() {
+    let atomic = PROGRAM.replace("(i32.store (i32.const 4)", "(i32.atomic.store (i32.const 4)");
+    assert_eq!(inspect(&wasm(&atomic)).unwrap().kinds, [Kind::Command]);
+}
+
+#[test]
+fn shared_memory_is_refused_by_name() {
+    let expected =
+        "the file has shared memory, which is for threads, and each instance has one: build it without threads";
+    for text in [
+        "(module (memory 1 1 shared))",
+        r#"(module (import "env" "memory" (memory 1 1 shared)) (func (export "_start")))"#,
+        "(component (core module (memory 1 1 shared)))",
+    ] {
+        assert_eq!(error(text), expected, "{text}");
+    }
 }
 
 #[test]

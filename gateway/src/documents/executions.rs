@@ -160,6 +160,10 @@ pub(crate) struct ExecutionDocument {
     /// The result, once it succeeded.
     #[schema(value_type = Option<ResultSchema>, required = true)]
     result: Option<ResultDocument>,
+    /// What a command that failed had written to standard output in its last attempt: as much as a result may have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ResultSchema>)]
+    standard_output: Option<ResultDocument>,
     /// Its finished attempts, the first one first.
     attempts: Vec<AttemptDocument>,
     /// The executions that its emitted events led to.
@@ -311,15 +315,19 @@ impl From<ExecutionSummary> for SummaryDocument {
 
 impl From<ExecutionDetail> for ExecutionDocument {
     fn from(detail: ExecutionDetail) -> Self {
+        let has_failed = has_failed(&detail);
         let (event, unreadable_event) = match detail.event {
             Ok(event) => (Some(event), None),
             Err(UnreadableEvent { text, why }) => (None, Some(UnreadableDocument { text, why })),
         };
+        let output = detail.output.map(ResultDocument);
+        let (result, standard_output) = if has_failed { (None, output) } else { (output, None) };
         Self {
             summary: detail.summary.into(),
             event,
             unreadable_event,
-            result: detail.output.map(ResultDocument),
+            result,
+            standard_output,
             attempts: detail
                 .attempts
                 .into_iter()
@@ -328,6 +336,11 @@ impl From<ExecutionDetail> for ExecutionDocument {
             children: detail.children,
         }
     }
+}
+
+/// Whether what an execution left is not a result.
+pub(crate) fn has_failed(detail: &ExecutionDetail) -> bool {
+    detail.summary.outcome.is_some_and(|outcome| outcome != Outcome::Success)
 }
 
 /// What is known of an execution that was just accepted, before the store has it.

@@ -260,6 +260,34 @@ pub(crate) struct ArtifactDocument {
     wasi_0_3: bool,
 }
 
+/// A file that is kept.
+#[derive(Serialize, ToSchema)]
+#[schema(as = File)]
+pub(crate) struct FileDocument {
+    /// The SHA-256 of its content: `sha256:` and 64 hex digits.
+    #[schema(value_type = String)]
+    pub(crate) digest: Digest,
+    /// Its size in bytes.
+    pub(crate) size: u64,
+}
+
+/// Which files may be missing.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileQuestion {
+    /// Their digests.
+    #[schema(value_type = Vec<String>, max_items = 1024)]
+    pub(crate) digests: Vec<Digest>,
+}
+
+/// Which files are.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct MissingFiles {
+    /// Their digests.
+    #[schema(value_type = Vec<String>)]
+    pub(crate) missing: Vec<Digest>,
+}
+
 impl From<&FunctionDefinition> for FunctionSummary {
     fn from(function: &FunctionDefinition) -> Self {
         Self {

@@ -21,7 +21,8 @@ const MEMBERS: [(&str, &str, &str); 5] = [
 ];
 
 /// Operations whose body must be there.
-const WITH_BODY: [&str; 5] = ["upload_artifact", "deploy_function", "put_schema", "put_secret", "create_key"];
+const WITH_BODY: [&str; 7] =
+    ["upload_artifact", "upload_file", "missing_files", "deploy_function", "put_schema", "put_secret", "create_key"];
 
 /// Puts what is checked into a description. `needs_key` tells whether a request without a key can be answered at all.
 pub(super) fn apply(description: &mut Value, settings: &GatewaySettings, needs_key: bool) {
@@ -109,6 +110,7 @@ fn describe_body(body: &mut Value, operation: &str, settings: &GatewaySettings) 
     }
     let octets = match operation {
         "upload_artifact" => Some((8, settings.max_artifact_bytes as u64)),
+        "upload_file" => Some((0, settings.max_artifact_bytes as u64)),
         "put_secret" => Some((1, LONGEST_SECRET as u64)),
         "set_value" => Some((0, settings.bucket_quota.value_bytes)),
         _ => None,

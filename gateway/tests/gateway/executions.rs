@@ -8,7 +8,7 @@ use wasmill_domain::{ExecutionId, TenantName};
 use wasmill_gateway::GatewaySettings;
 use wasmill_store::{Ledger as _, Publication};
 
-use crate::harness::{Gateway, success, trap};
+use crate::harness::{Gateway, failed_command, success, trap};
 
 #[tokio::test]
 async fn a_success_is_told_in_full() {
@@ -83,6 +83,25 @@ async fn a_trap_is_told_in_full() {
     assert_eq!(shown["attempts"][0]["backtrace"], "0: handle\n1: main");
     assert_eq!(shown["attempts"][0]["message"], "it did not work");
     gateway.get(&format!("/v1/executions/{id}/result")).await.problem(404, "not-found");
+}
+
+/// It is no result, and is not given out as one.
+#[tokio::test]
+async fn what_a_failed_command_has_written_is_told() {
+    let gateway = Gateway::start().await;
+    gateway.deploy("tool", json!([{"event": "a"}, {"http": "/tool"}])).await;
+    gateway.work("tool", failed_command).await;
+    let id = gateway.post("/v1/events/a", &json!(1)).await.executions().remove(0);
+    let shown = gateway.execution_until(&id, |e| e["state"] == "failed").await;
+    let written = json!({"content_type": "text/plain; charset=utf-8", "data": "so far"});
+    assert_eq!((&shown["outcome"], &shown["result"]), (&json!("error"), &Value::Null));
+    assert_eq!(shown["standard_output"], written);
+    gateway.get(&format!("/v1/executions/{id}/result")).await.problem(404, "not-found");
+    let invoked = gateway.post("/v1/functions/tool/invoke", &json!(1)).await.json();
+    assert_eq!((&invoked["result"], &invoked["standard_output"]), (&Value::Null, &written));
+    let called = gateway.get("/http/default/tool").await;
+    assert_eq!(called.status, 502);
+    assert!(!String::from_utf8_lossy(&called.bytes).contains("so far"), "{called:?}");
 }
 
 #[tokio::test]

@@ -71,6 +71,21 @@ async fn a_deploy_is_live_when_it_is_answered() {
 }
 
 #[tokio::test]
+async fn only_commands_have_arguments() {
+    let gateway = Gateway::start().await;
+    let said = |problem: Value| problem["errors"][0].to_string();
+    for manifest in [
+        json!({"name": "a", "args": ["-"]}),
+        json!({"name": "a", "kind": "http", "args": ["-"]}),
+        json!({"name": "a", "kind": "command", "args": ["a\0"]}),
+        json!({"name": "a", "kind": "command", "args": vec!["a"; 65]}),
+    ] {
+        let problem = deploy(&gateway, "a", 1, manifest.clone()).await.problem(422, "invalid-manifest");
+        assert!(said(problem.clone()).contains("/manifest/args"), "{manifest}: {problem}");
+    }
+}
+
+#[tokio::test]
 async fn lists_come_in_pages() {
     let gateway = Gateway::start().await;
     for name in ["b", "a", "c"] {

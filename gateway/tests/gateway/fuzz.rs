@@ -49,6 +49,8 @@ fn path() -> impl Strategy<Value = String> {
         segment().prop_map(|s| format!("/v1/executions/{s}/logs")),
         segment().prop_map(|s| format!("/v1/artifacts/{s}")),
         Just("/v1/artifacts".to_owned()),
+        Just("/v1/files".to_owned()),
+        Just("/v1/files/missing".to_owned()),
         Just("/v1/executions".to_owned()),
         Just("/v1/functions".to_owned()),
         "(/[a-z0-9.%]{0,8}){1,4}",

@@ -404,6 +404,12 @@ pub(crate) fn trap(dispatch: Dispatch) -> Finished {
     Finished { report: report(&dispatch, Outcome::Trap, None), ..finished(dispatch) }
 }
 
+/// A command that failed after it had written something.
+pub(crate) fn failed_command(dispatch: Dispatch) -> Finished {
+    let output = Output { content_type: "text/plain; charset=utf-8".into(), data: "so far".into() };
+    Finished { report: report(&dispatch, Outcome::Error, Some(output)), ..finished(dispatch) }
+}
+
 /// A first attempt that failed, to be followed by another in an hour.
 pub(crate) fn retry_later(dispatch: Dispatch) -> Finished {
     let retry_at = Some(Timestamp::now().plus(Duration::from_secs(3600)));

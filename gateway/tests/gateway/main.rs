@@ -4,6 +4,7 @@
 mod auth;
 mod cloudevents;
 mod executions;
+mod files;
 mod frames;
 mod functions;
 mod fuzz;

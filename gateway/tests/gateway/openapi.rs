@@ -227,12 +227,18 @@ fn manifests_are_what_the_server_takes() {
     let read = Manifest::from_json(full.clone()).unwrap();
     assert!(satisfies(&description, "Manifest", &full));
     assert!(satisfies(&description, "Manifest", &serde_json::to_value(&read).unwrap()));
+    // What only a command has.
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let files = json!([{"path": "data/a", "digest": digest, "size": 3}]);
+    let command = json!({"name": "x", "kind": "command", "args": ["-", "-c"], "files": files});
+    Manifest::from_json(command.clone()).unwrap();
+    assert!(satisfies(&description, "Manifest", &command));
     let plain = Manifest::from_json(json!({"name": "x"})).unwrap();
     assert!(satisfies(&description, "Manifest", &serde_json::to_value(&plain).unwrap()));
     // The reader lists its keys where one is unknown.
     let listed = serde_json::from_value::<Manifest>(json!({"name": "x", "no such key": 1})).unwrap_err().to_string();
     let keys = listed.split('`').skip(3).step_by(2);
-    let missing: Vec<&str> = keys.filter(|key| full.get(key).is_none()).collect();
+    let missing: Vec<&str> = keys.filter(|key| full.get(key).or(command.get(key)).is_none()).collect();
     assert!(missing.is_empty(), "to be described in gateway/src/openapi/schemas.json, and tried here: {missing:?}");
     for (key, wrong) in [
         ("name", json!("A")),
@@ -254,6 +260,10 @@ fn manifests_are_what_the_server_takes() {
         ("keyvalue", json!({"_": "tenant"})),
         ("env", json!({"a=b": "c"})),
         ("secrets", json!({"t": "A_B"})),
+        ("args", json!(["a\0"])),
+        ("args", json!("a")),
+        ("files", json!(["data/**"])),
+        ("files", json!([{"path": "a"}])),
         ("no such key", json!(1)),
     ] {
         let mut manifest = json!({"name": "x"});

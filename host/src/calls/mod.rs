@@ -143,12 +143,12 @@ async fn attempt(host: &Arc<Host>, version: &Version, opening: Opening, line: Li
     let Opening { dispatch, head, body, complete } = opening;
     let Line { speaker, listener } = line;
     let finished = match ready(host, version, &dispatch.tenant, &dispatch.function).await {
-        Ok(Ready { definition, prepared }) => {
+        Ok(Ready { definition, prepared, files }) => {
             let body = UploadBody::new(body, complete, listener).boxed_unsync();
             let exchange = Exchange { head, body, speaker: speaker.clone() };
             let running = host.running.begin(&dispatch, definition.digest);
             let (manifest, name) = (&definition.manifest, &host.settings.name);
-            let invocation = Invocation { prepared: &prepared, manifest, dispatch: &dispatch, host: name };
+            let invocation = Invocation { prepared: &prepared, manifest, dispatch: &dispatch, host: name, files };
             let attempt = host.engine.serve(invocation, exchange).await;
             drop(running);
             conclude(host, &definition, dispatch, attempt).await

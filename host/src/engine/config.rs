@@ -90,8 +90,9 @@ pub(super) fn base(settings: &EngineSettings) -> Config {
         // WASI 0.3 is made with it. Without it, a call on its own stack costs as much as one on the caller's.
         .concurrency_support(settings.wasi_0_3)
         .wasm_component_model_async(settings.wasi_0_3)
-        // Shared memory would let a guest make a thread wait.
-        .wasm_features(WasmFeatures::THREADS, false)
+        // Atomic instructions, and no shared memory, which would let a guest make a thread wait.
+        .wasm_features(WasmFeatures::THREADS, true)
+        .shared_memory(false)
         .memory_init_cow(true)
         .max_wasm_stack(settings.wasm_stack)
         // As much again for the host functions that guests call.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
-use wasmill_component::{Background, PreflightError};
+use wasmill_component::{Background, FileSource, PreflightError};
 use wasmill_domain::{Digest, Manifest, TenantName};
 
 pub(crate) use self::config::compiling as compiling_config;
@@ -20,8 +20,10 @@ pub(crate) use self::memory::default_budget as default_memory_budget;
 use self::ticker::Ticker;
 use crate::capabilities::Capabilities;
 use crate::fairness::Fairness;
+use crate::files::{Files, Folders};
+use crate::guest::Guest;
 use crate::imports::outgoing::{Network, Outgoing, Resolve, SystemResolver};
-use crate::instance::{Instance, Room, allowance};
+use crate::instance::{Instance, Room, allowance_for};
 use crate::prepare::{Prepared, Versions};
 use crate::reuse::WarmPool;
 use crate::settings::{EngineSettings, GuestSettings};
@@ -46,6 +48,7 @@ pub struct Engine {
     guests: GuestThreads,
     warm: Arc<WarmPool>,
     versions: Arc<Versions>,
+    folders: Arc<Folders>,
     inspections: Arc<Semaphore>,
     fairness: Fairness,
     slots: Arc<Semaphore>,
@@ -83,12 +86,14 @@ impl Engine {
         let versions = Versions::new(wasmtime.clone(), pooled, tables_per_slot, &settings).map_err(wasmtime_error)?;
         let total_memory = u32::try_from(settings.memory >> 20).unwrap_or(u32::MAX).max(1);
         let guests = GuestThreads::start(settings.threads.max(1), settings.niceness)?;
+        let folders = Folders::new(settings.cache_dir.as_ref().map(|dir| dir.join("files")), settings.files_bytes);
         let warm = Arc::new(WarmPool::new(settings.warm_instances, settings.warm_idle));
         guests.spawn(expire_warm(Arc::downgrade(&warm), settings.warm_idle));
         Ok(Arc::new(Self {
             guests,
             warm,
             versions,
+            folders: Arc::new(folders),
             inspections: Arc::new(Semaphore::new(settings.compile.inspections.max(1))),
             fairness: Fairness::new(settings.threads.max(1), settings.slice),
             slots: Arc::new(Semaphore::new(slots as usize)),
@@ -189,15 +194,33 @@ impl Engine {
         u64::from(self.total_memory) << 20
     }
 
+    /// Gets the files of a version ready, from the folder where they are kept, or else from `source`; `None` where it has none.
+    ///
+    /// # Errors
+    /// Where they cannot be kept, and what `source` says.
+    pub async fn files(
+        &self,
+        manifest: &Manifest,
+        source: &dyn FileSource,
+    ) -> Result<Option<Arc<Files>>, PreflightError> {
+        self.folders.of(manifest, source).await
+    }
+
     /// Makes a fresh instance, when there is room for it.
-    pub(crate) async fn instance(&self, prepared: &Arc<Prepared>, manifest: &Manifest) -> Instance {
+    pub(crate) async fn instance(
+        &self,
+        prepared: &Arc<Prepared>,
+        manifest: &Manifest,
+        files: Option<&Arc<Files>>,
+    ) -> Instance {
         let slots = self.take(&self.slots, prepared.slots().min(self.total_slots)).await;
-        let bytes = manifest.limits.memory.0.saturating_add(allowance(&manifest.limits));
+        let bytes = manifest.limits.memory.0.saturating_add(allowance_for(manifest, &self.guest_settings));
         let mib = u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
         let memory = self.take(&self.memory, mib.clamp(1, self.total_memory)).await;
         let outgoing = Outgoing::new(Arc::clone(&self.network));
         let room = Room { _slots: slots, _memory: memory };
-        Instance::new(prepared, manifest, &self.guest_settings, outgoing, &self.capabilities, room)
+        let guest = Guest::new(manifest, &self.guest_settings, outgoing, &self.capabilities, files.cloned());
+        Instance::new(prepared, manifest, &self.guest_settings, guest, room)
     }
 
     async fn take(&self, of: &Arc<Semaphore>, count: u32) -> Option<OwnedSemaphorePermit> {
@@ -218,6 +241,10 @@ impl Engine {
     /// Permits to inspect artifacts.
     pub(crate) fn inspections(&self) -> &Arc<Semaphore> {
         &self.inspections
+    }
+
+    pub(crate) fn guest_settings(&self) -> &GuestSettings {
+        &self.guest_settings
     }
 
     pub(crate) fn warm(&self) -> &WarmPool {

@@ -1,5 +1,5 @@
 //! WASI as guests see it: clocks and random numbers work, the environment is the manifest's, standard output becomes
-//! log lines, and there are no files and no network.
+//! log lines, the files are those of the function's version, to be read only, and there is no network.
 
 use std::io;
 use std::pin::Pin;
@@ -11,22 +11,53 @@ use wasmill_domain::{LogSource, Manifest};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
 
 use crate::entry::{Captured, Streams, TooMuchOutput};
+use crate::files::Files;
 use crate::log::SharedLog;
 use crate::settings::GuestSettings;
 
 /// The most that a guest may write at once. It is also what the host may have to make room for at once.
 const WRITE_AT_ONCE: usize = 64 << 10;
 
-/// What a function's instances find around them.
+/// The function's files cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("the host cannot open the function's files: {0}")]
+pub(crate) struct NoFiles(String);
+
+/// What a function's instances find around them, but for files.
 pub(crate) fn context(
     manifest: &Manifest,
     log: &SharedLog,
     settings: &GuestSettings,
     streams: Option<&Streams>,
 ) -> WasiCtx {
+    builder(manifest, log, settings, streams).build()
+}
+
+/// The same with the function's files, below `/`. A guest can neither change them nor leave their folder.
+pub(crate) fn with_files(
+    manifest: &Manifest,
+    log: &SharedLog,
+    settings: &GuestSettings,
+    streams: Option<&Streams>,
+    files: Option<&Files>,
+) -> wasmtime::Result<WasiCtx> {
+    let mut builder = builder(manifest, log, settings, streams);
+    if let Some(files) = files {
+        let opened = builder.preopened_dir(files.folder(), "/", FsPerms::ReadOnly);
+        opened.map_err(|e| NoFiles(format!("{e:#}")))?;
+    }
+    Ok(builder.build())
+}
+
+fn builder(
+    manifest: &Manifest,
+    log: &SharedLog,
+    settings: &GuestSettings,
+    streams: Option<&Streams>,
+) -> WasiCtxBuilder {
     let mut builder = WasiCtxBuilder::new();
     // Where both set a variable, the first is found: the event cannot change what the manifest says.
     for (name, value) in &manifest.env {
@@ -40,7 +71,7 @@ pub(crate) fn context(
                     builder.env(name, value);
                 }
             }
-            builder.arg(&*manifest.name);
+            builder.arg(&*manifest.name).args(&manifest.args);
             builder.stdin(MemoryInputPipe::new(streams.input.clone())).stdout(Output::Result(streams.output.clone()))
         }
     };
@@ -51,7 +82,7 @@ pub(crate) fn context(
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false);
-    builder.build()
+    builder
 }
 
 /// Standard output or standard error.

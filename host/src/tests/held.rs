@@ -135,7 +135,7 @@ async fn room_is_made_for_results_and_logs() {
         ("[limits]\nmemory = '64MiB'\noutput_bytes = '32MiB'", 64 + 96, 64 + 102),
         ("[limits]\nmemory = '64MiB'\nlog_bytes = '16MiB'", 64 + 128, 64 + 140),
     ] {
-        let instance = engine.instance(&prepared, &manifest(sections)).await;
+        let instance = engine.instance(&prepared, &manifest(sections), None).await;
         let taken = all - engine.free_memory();
         assert!((least..=most).contains(&taken), "{sections}: {taken}");
         drop(instance);

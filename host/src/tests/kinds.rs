@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use wasmill_component::Preflight as _;
 use wasmill_domain::http_message::{MEDIA_TYPE, RequestHead};
-use wasmill_domain::{Event, EventParts, Outcome};
+use wasmill_domain::{Digest, Event, EventParts, Outcome, TenantName};
 
 use super::{dispatch, engine, event, invoke, manifest, prepare};
 use crate::{Attempt, Engine};
@@ -97,6 +98,8 @@ fn program(start: &str) -> Vec<u8> {
             (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
             (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
             (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes (param i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "args_get" (func $args (param i32 i32) (result i32)))
             (memory (export "memory") 2)
             (func $copy (result i32)
                 (i32.store (i32.const 0) (i32.const 1024))
@@ -111,6 +114,12 @@ fn program(start: &str) -> Vec<u8> {
                 (loop $more
                     (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 12)))
                     (br $more)))
+            ;; All arguments, each with a NUL after it.
+            (func $show_args
+                (drop (call $args_sizes (i32.const 0) (i32.const 4)))
+                (drop (call $args (i32.const 512) (i32.const 1024)))
+                (i32.store (i32.const 0) (i32.const 1024))
+                (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 12))))
             (func (export "_start") {start}))"#
     );
     wat::parse_str(text).unwrap()
@@ -130,6 +139,64 @@ async fn a_command_s_output_is_bounded() {
     let attempt = run(&engine(), &program("(call $fill)"), "[limits]\noutput_bytes = '64KiB'", text_event("")).await;
     assert_eq!(attempt.report.outcome, Outcome::Trap);
     assert!(message(&attempt).contains("limits.output_bytes"), "{}", message(&attempt));
+}
+
+#[tokio::test]
+async fn a_command_finds_its_arguments_after_its_name() {
+    let engine = engine();
+    let guest = program("(call $show_args)");
+    for (args, expected) in [("", "test\0"), ("args = ['-', '-c', '', 'ü x']", "test\0-\0-c\0\0ü x\0")] {
+        let attempt = run(&engine, &guest, args, text_event("")).await;
+        assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report);
+        assert_eq!(output(&attempt).1, json!(expected));
+    }
+}
+
+/// The manifest need not say what the component is, and the host looks again.
+#[tokio::test]
+async fn only_commands_have_arguments() {
+    let check = async |component: &'static [u8]| {
+        let artifact = Bytes::from_static(component);
+        let digest = Digest::of(&artifact);
+        engine().check(&TenantName::default(), digest, &artifact, &manifest("args = ['-']")).await
+    };
+    check(WORD_COUNT).await.unwrap();
+    let refused = check(include_bytes!("../../../functions/hello/hello.wasm")).await.unwrap_err().to_string();
+    assert!(refused.starts_with("args: only a command has arguments, and the function is of kind event"), "{refused}");
+}
+
+/// What a command has written before it failed is kept, however it failed.
+#[tokio::test]
+async fn the_output_of_a_command_that_failed_is_kept() {
+    let engine = engine();
+    let small = "[limits]\noutput_bytes = '6B'\ntimeout = '200ms'";
+    for (then, outcome, written, kept) in [
+        ("(call $exit (i32.const 3))", Outcome::Error, "so far", "so far"),
+        ("(unreachable)", Outcome::Trap, "so far", "so far"),
+        ("(loop $ever (br $ever))", Outcome::TimedOut, "so far", "so far"),
+        // Cut between two characters.
+        ("", Outcome::Trap, "so faäü", "so fa"),
+    ] {
+        let guest = program(&format!("(drop (call $copy)) {then}"));
+        let attempt = run(&engine, &guest, small, text_event(written)).await;
+        assert_eq!(attempt.report.outcome, outcome, "{then}: {:?}", attempt.report);
+        assert_eq!(output(&attempt), ("text/plain; charset=utf-8", json!(kept)), "{then}");
+    }
+    let silent = run(&engine, &program("(call $exit (i32.const 1))"), "", text_event("")).await;
+    assert_eq!(silent.report.output, None);
+}
+
+/// Compilers use atomic instructions wherever there might be threads; without any they are as others.
+#[tokio::test]
+async fn atomic_instructions_work_on_memory_of_one_thread() {
+    let add = "(drop (i32.atomic.rmw.add (i32.const 256) (i32.const 7)))";
+    let exit = "(call $exit (i32.sub (i32.atomic.load (i32.const 256)) (i32.const 14)))";
+    let attempt = run(&engine(), &program(&format!("{add} {add} {exit}")), "", text_event("")).await;
+    assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report);
+    // Nobody could wake it.
+    let wait = "(drop (memory.atomic.wait32 (i32.const 256) (i32.const 0) (i64.const -1)))";
+    let attempt = run(&engine(), &program(wait), "", text_event("")).await;
+    assert_eq!(attempt.report.outcome, Outcome::Trap, "{:?}", attempt.report);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Attempts under every limit, with guests written for the purpose in WebAssembly text, and with the real ones of
 //! `functions/`.
 
+mod files;
 mod fuel;
 mod guests;
 mod held;
@@ -93,8 +94,13 @@ async fn invoke(
 ) -> Attempt {
     let (runner, prepared, manifest) = (Arc::clone(engine), Arc::clone(prepared), Arc::clone(manifest));
     let attempt = engine.spawn(async move {
-        let invocation =
-            Invocation { prepared: &prepared, manifest: &manifest, dispatch: &dispatch, host: "test-host" };
+        let invocation = Invocation {
+            prepared: &prepared,
+            manifest: &manifest,
+            dispatch: &dispatch,
+            host: "test-host",
+            files: None,
+        };
         runner.run(invocation).await
     });
     attempt.await.unwrap()

@@ -84,8 +84,13 @@ async fn an_attempt_that_is_dropped_leaves_nothing_behind() {
         let (runner, spin, manifest) = (Arc::clone(&engine), Arc::clone(&spin), Arc::clone(&manifest));
         let attempt = engine.spawn(async move {
             let dispatch = dispatch(event("test.event", "{}"));
-            let invocation =
-                crate::Invocation { prepared: &spin, manifest: &manifest, dispatch: &dispatch, host: "test" };
+            let invocation = crate::Invocation {
+                prepared: &spin,
+                manifest: &manifest,
+                dispatch: &dispatch,
+                host: "test",
+                files: None,
+            };
             runner.run(invocation).await
         });
         while engine.free_slots() == engine.slots() {

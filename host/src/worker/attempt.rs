@@ -12,6 +12,7 @@ use wasmill_store::Finished;
 use super::Host;
 use super::version::Version;
 use crate::emit;
+use crate::files::Files;
 use crate::prepare::Prepared;
 use crate::recorder::Committed;
 use crate::run::{Attempt, Emitted, Invocation};
@@ -19,10 +20,10 @@ use crate::run::{Attempt, Emitted, Invocation};
 /// Makes an attempt and hands its end to the recorder. To be awaited on the threads of guests.
 pub(super) async fn make(host: &Arc<Host>, version: &Version, dispatch: Dispatch) -> Committed {
     let finished = match ready(host, version, &dispatch.tenant, &dispatch.function).await {
-        Ok(Ready { definition, prepared }) => {
+        Ok(Ready { definition, prepared, files }) => {
             let running = host.running.begin(&dispatch, definition.digest);
             let (manifest, name) = (&definition.manifest, &host.settings.name);
-            let invocation = Invocation { prepared: &prepared, manifest, dispatch: &dispatch, host: name };
+            let invocation = Invocation { prepared: &prepared, manifest, dispatch: &dispatch, host: name, files };
             let attempt = host.engine.run(invocation).await;
             drop(running);
             conclude(host, &definition, dispatch, attempt).await
@@ -36,6 +37,7 @@ pub(super) async fn make(host: &Arc<Host>, version: &Version, dispatch: Dispatch
 pub(crate) struct Ready {
     pub(crate) definition: Arc<FunctionDefinition>,
     pub(crate) prepared: Arc<Prepared>,
+    pub(crate) files: Option<Arc<Files>>,
 }
 
 /// How an execution ends whose version cannot be run.
@@ -68,8 +70,8 @@ pub(crate) async fn ready(
     };
     let mut backoff = crate::backoff::Backoff::new(host.settings.recorder.max_pause);
     loop {
-        match host.prepare(tenant, definition.digest).await {
-            Ok(prepared) => return Ok(Ready { definition: Arc::clone(definition), prepared }),
+        match host.prepare(tenant, definition).await {
+            Ok((prepared, files)) => return Ok(Ready { definition: Arc::clone(definition), prepared, files }),
             // It fell out of the cache, and the store is away: so is everything else that could be done meanwhile.
             Err(error) if error.may_pass_later() => backoff.pause().await,
             Err(error) => {

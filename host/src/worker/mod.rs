@@ -10,13 +10,14 @@ pub(crate) mod version;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::{Broker, FramePublisher};
-use wasmill_component::PreflightError;
+use wasmill_component::{FileSource, PreflightError};
 use wasmill_domain::{Digest, FunctionDefinition, FunctionName, Registry, TenantName};
 use wasmill_store::{RegistryWatch, Store};
 
@@ -25,6 +26,7 @@ use self::running::Running;
 pub use self::status::HostStatus;
 use crate::admission::Admission;
 use crate::engine::Engine;
+use crate::files::Files;
 use crate::outbox::Outbox;
 use crate::prepare::Prepared;
 use crate::recorder::Recorder;
@@ -196,8 +198,28 @@ impl Host {
         }
     }
 
-    /// A version, ready to run. May be awaited on any thread.
-    async fn prepare(self: &Arc<Self>, tenant: &TenantName, digest: Digest) -> Result<Arc<Prepared>, PreflightError> {
+    /// A version, ready to run, and its files. May be awaited on any thread.
+    async fn prepare(
+        self: &Arc<Self>,
+        tenant: &TenantName,
+        definition: &Arc<FunctionDefinition>,
+    ) -> Result<(Arc<Prepared>, Option<Arc<Files>>), PreflightError> {
+        let prepared = self.prepare_code(tenant, definition.digest).await?;
+        if definition.manifest.files.is_empty() {
+            return Ok((prepared, None));
+        }
+        let (host, definition) = (Arc::clone(self), Arc::clone(definition));
+        let preparing =
+            self.io.spawn(async move { host.engine.files(&definition.manifest, &Stored(&host.store)).await });
+        let files = preparing.await.map_err(|e| PreflightError::Unavailable(e.to_string()))??;
+        Ok((prepared, files))
+    }
+
+    async fn prepare_code(
+        self: &Arc<Self>,
+        tenant: &TenantName,
+        digest: Digest,
+    ) -> Result<Arc<Prepared>, PreflightError> {
         if let Some(prepared) = self.engine.ready(digest) {
             return Ok(prepared);
         }
@@ -207,6 +229,16 @@ impl Host {
             host.engine.prepare_for(&tenant, digest, fetch).await
         });
         preparing.await.map_err(|e| PreflightError::Unavailable(e.to_string()))?
+    }
+}
+
+/// The contents of files, in the store.
+struct Stored<'a>(&'a Arc<dyn Store>);
+
+#[async_trait]
+impl FileSource for Stored<'_> {
+    async fn file(&self, digest: Digest) -> Result<Bytes, PreflightError> {
+        fetch(self.0, digest).await
     }
 }
 

@@ -146,7 +146,7 @@ async fn make_ready(host: &Arc<Host>, (tenant, function): &Key, wanted: Option<A
     let Some(definition) = wanted else { return Version::Deleted };
     let mut backoff = Backoff::new(host.settings.recorder.max_pause);
     loop {
-        match host.prepare(tenant, definition.digest).await {
+        match host.prepare(tenant, &definition).await {
             Ok(_) => {
                 tracing::info!(%tenant, %function, version = definition.version, "ready");
                 return Version::Ready(definition);

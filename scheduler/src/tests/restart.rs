@@ -64,6 +64,10 @@ impl Catalog for Restart<dyn Store> {
     async fn artifact(&self, digest: Digest) -> Result<Option<Bytes>> {
         self.now().artifact(digest).await
     }
+    async fn artifact_sizes(&self, tenant: &TenantName, digests: &[Digest]) -> Result<Vec<Option<u64>>> {
+        self.now().artifact_sizes(tenant, digests).await
+    }
+
     async fn secrets(&self, tenant: &TenantName) -> Result<Vec<SecretSummary>> {
         self.now().secrets(tenant).await
     }

@@ -164,6 +164,16 @@ pub(crate) async fn old_versions_go(store: Arc<dyn Store>) {
     let kept = ["wasm", "other", "last"].map(|bytes| store.artifact(Digest::of(bytes.as_bytes())));
     let kept = futures_util::future::join_all(kept).await;
     assert_eq!(kept.iter().map(|found| found.as_ref().unwrap().is_some()).collect::<Vec<_>>(), [false, false, true]);
+    // Files go with the last version that has them.
+    put(&*store, &tenant(), "data").await.unwrap();
+    let mut with_file = manifest(9);
+    with_file["files"] = json!([{"path": "a", "digest": Digest::of(b"data"), "size": 4}]);
+    deploy(&*store, with_file, b"last").await;
+    for (number, is_kept) in [(10, true), (11, true), (12, false)] {
+        deploy(&*store, manifest(number), b"last").await;
+        store.prune(soon(), 10).await.unwrap();
+        assert_eq!(has(&*store, &tenant(), "data").await, is_kept, "{number}");
+    }
 }
 
 pub(crate) async fn requests_at_once_keep_within_quotas(store: Arc<dyn Store>) {

@@ -1,13 +1,16 @@
 //! Artifacts: whose they are, and which of them and of the versions that name them have to go.
 
+use std::collections::{HashMap, HashSet};
+
 use bytes::Bytes;
 use sqlx::AssertSqlSafe;
-use wasmill_domain::{Digest, FunctionName, TenantName, Timestamp};
+use wasmill_domain::{Digest, FunctionName, Manifest, TenantName, Timestamp};
 
 use super::columns::get;
 use super::error::Result;
 use super::session::Session;
 use crate::convert;
+use crate::files::{HAS_FILES, KEPT, files_of, missing};
 use crate::quota::TenantQuota;
 
 /// Whether artifact `$2` is one of tenant `$1`'s. That a version names it counts too: another
@@ -84,12 +87,78 @@ pub(super) async fn delete_old_versions(
     let delete = sqlx::query(
         "WITH old AS (DELETE FROM versions WHERE tenant = $1 AND function = $2 AND number IN \
          (SELECT number FROM versions WHERE tenant = $1 AND function = $2 AND number < $3 ORDER BY number DESC OFFSET $4) \
-         RETURNING digest) \
-         UPDATE artifacts SET put_at = greatest(put_at, $5) WHERE digest IN (SELECT digest FROM old)",
+         RETURNING digest, manifest), \
+         renewed AS (UPDATE artifacts SET put_at = greatest(put_at, $5) WHERE digest IN (SELECT digest FROM old)) \
+         SELECT coalesce(bool_or(manifest LIKE $6), false) AS had_files FROM old",
     );
     let delete = delete.bind(tenant.as_str()).bind(function.as_str()).bind(i64::from(newest));
-    let delete = delete.bind(i64::from(kept.max(1)) - 1).bind(Timestamp::now().as_micros());
-    session.execute(delete).await.map(drop)
+    let delete = delete.bind(i64::from(kept.max(1)) - 1).bind(Timestamp::now().as_micros()).bind(HAS_FILES);
+    let had_files: bool = get(&session.row(delete).await?, "had_files")?;
+    if had_files { release_files(session, tenant).await } else { Ok(()) }
+}
+
+/// The sizes of artifacts that a tenant has.
+pub(super) async fn sizes(
+    session: &mut Session<'_>,
+    tenant: &TenantName,
+    digests: &[Digest],
+) -> Result<Vec<Option<u64>>> {
+    let wanted: Vec<Vec<u8>> = digests.iter().map(|digest| digest.as_bytes().to_vec()).collect();
+    let known = sqlx::query("SELECT digest, size FROM tenant_artifacts WHERE tenant = $1 AND digest = ANY($2)");
+    let rows = session.rows(known.bind(tenant.as_str()).bind(wanted)).await?;
+    let mut sizes = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let digest = convert::digest("digest", get::<&[u8]>(row, "digest")?)?;
+        sizes.insert(digest, convert::measure("size", get(row, "size")?)?);
+    }
+    Ok(digests.iter().map(|digest| sizes.get(digest).copied()).collect())
+}
+
+/// Keeps the files of a version that is being made. (Artifacts before what tenants have of them, as an upload does.)
+pub(super) async fn keep_files(session: &mut Session<'_>, tenant: &TenantName, manifest: &Manifest) -> Result<()> {
+    let files = files_of(manifest);
+    if files.is_empty() {
+        return Ok(());
+    }
+    let digests: Vec<Vec<u8>> = files.keys().map(|digest| digest.as_bytes().to_vec()).collect();
+    let sizes: Vec<i64> = files.values().map(|part| convert::from_measure(part.size)).collect();
+    let all = sqlx::query("UPDATE artifacts SET put_at = $1 WHERE digest = ANY($2)");
+    session.execute(all.bind(KEPT).bind(&digests)).await?;
+    let own = sqlx::query(
+        "UPDATE tenant_artifacts t SET put_at = $1 FROM unnest($3::bytea[], $4::bigint[]) AS file (digest, size) \
+         WHERE t.tenant = $2 AND t.digest = file.digest AND t.size = file.size RETURNING t.digest",
+    );
+    let rows = session.rows(own.bind(KEPT).bind(tenant.as_str()).bind(&digests).bind(sizes)).await?;
+    let mut there = HashSet::with_capacity(rows.len());
+    for row in &rows {
+        there.insert(convert::digest("digest", get::<&[u8]>(row, "digest")?)?);
+    }
+    match files.values().find(|part| !there.contains(&part.digest)) {
+        Some(part) => Err(missing(part).into()),
+        None => Ok(()),
+    }
+}
+
+/// Lets those files go, after a while, that no version of the tenant's has any more.
+pub(super) async fn release_files(session: &mut Session<'_>, tenant: &TenantName) -> Result<()> {
+    let unused = sqlx::query(
+        "SELECT digest FROM tenant_artifacts WHERE tenant = $1 AND put_at = $2 \
+         AND 'sha256:' || encode(digest, 'hex') NOT IN (SELECT file ->> 'digest' FROM versions v, \
+         json_array_elements(coalesce(v.manifest::json -> 'files', '[]'::json)) file WHERE v.tenant = $1)",
+    );
+    let rows = session.rows(unused.bind(tenant.as_str()).bind(KEPT)).await?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let unused = rows.iter().map(|row| get::<Vec<u8>>(row, "digest")).collect::<Result<Vec<_>>>()?;
+    let now = Timestamp::now().as_micros();
+    let all = sqlx::query(
+        "UPDATE artifacts a SET put_at = $1 WHERE digest = ANY($2) AND NOT EXISTS \
+         (SELECT 1 FROM tenant_artifacts t WHERE t.digest = a.digest AND t.put_at = $3 AND t.tenant <> $4)",
+    );
+    session.execute(all.bind(now).bind(&unused).bind(KEPT).bind(tenant.as_str())).await?;
+    let own = sqlx::query("UPDATE tenant_artifacts SET put_at = $1 WHERE tenant = $2 AND digest = ANY($3)");
+    session.execute(own.bind(now).bind(tenant.as_str()).bind(unused)).await.map(drop)
 }
 
 /// Takes from tenants up to `limit` artifacts that were put before `before` and that none of their

@@ -57,6 +57,10 @@ impl Catalog for PostgresStore {
         self.inner.read(|session| Box::pin(artifacts::of_tenant(session, tenant, digest))).await
     }
 
+    async fn artifact_sizes(&self, tenant: &TenantName, digests: &[Digest]) -> port::Result<Vec<Option<u64>>> {
+        self.inner.read(|session| Box::pin(artifacts::sizes(session, tenant, digests))).await
+    }
+
     async fn secrets(&self, tenant: &TenantName) -> port::Result<Vec<SecretSummary>> {
         self.inner.read(|session| Box::pin(secrets::list(session, tenant))).await
     }

@@ -75,6 +75,9 @@ pub(super) async fn make(session: &mut Session<'_>, quotas: &Quotas, change: &Ch
         let kept = quotas.of(tenant).versions;
         artifacts::delete_old_versions(session, tenant, &manifest.name, made.version, kept).await?;
     }
+    if let Change::DeleteFunction { tenant, .. } = change {
+        artifacts::release_files(session, tenant).await?;
+    }
     let revision = revision + i64::from(made.changed);
     if made.changed {
         session.execute(sqlx::query("UPDATE revision SET revision = $1").bind(revision)).await?;
@@ -112,6 +115,7 @@ async fn deploy(
     {
         return Ok(Made { version: convert::count("current_version", current)?, changed: false });
     }
+    artifacts::keep_files(session, tenant, manifest).await?;
     // The newest version is only ever deleted with all others, so the largest number is the last
     // one given.
     let next =

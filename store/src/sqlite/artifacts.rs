@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use sqlx::sqlite::SqliteConnection;
-use wasmill_domain::{Digest, FunctionName, TenantName, Timestamp};
+use wasmill_domain::{Digest, FunctionName, Manifest, TenantName, Timestamp};
 
 use super::blobs::Blobs;
 use super::connection::Writer;
 use super::{SqliteStore, error};
 use crate::convert;
+use crate::files::{HAS_FILES, KEPT, files_of, missing};
 use crate::port::Result;
 use crate::quota::TenantQuota;
 
@@ -148,6 +149,19 @@ pub(super) async fn delete_old_versions(
         .fetch_all(&mut *connection)
         .await
         .map_err(error::of)?;
+    if old.is_empty() {
+        return Ok(());
+    }
+    let had_files =
+        "SELECT count(*) FROM versions WHERE tenant = ? AND function = ? AND number <= ? AND manifest LIKE ?";
+    let had_files: i64 = sqlx::query_scalar(had_files)
+        .bind(tenant.as_str())
+        .bind(function.as_str())
+        .bind(old[0])
+        .bind(HAS_FILES)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(error::of)?;
     for number in old {
         let renew = "UPDATE artifacts SET put_at = max(put_at, ?4) WHERE digest = \
                      (SELECT digest FROM versions WHERE tenant = ?1 AND function = ?2 AND number = ?3)";
@@ -157,6 +171,68 @@ pub(super) async fn delete_old_versions(
             let query = if sql == renew { query.bind(Timestamp::now().as_micros()) } else { query };
             query.execute(&mut *connection).await.map_err(error::of)?;
         }
+    }
+    if had_files > 0 { release_files(connection, tenant).await } else { Ok(()) }
+}
+
+/// The sizes of artifacts that a tenant has.
+pub(super) async fn sizes(
+    connection: &mut SqliteConnection,
+    tenant: &TenantName,
+    digests: &[Digest],
+) -> Result<Vec<Option<u64>>> {
+    let mut sizes = Vec::with_capacity(digests.len());
+    for digest in digests {
+        let size: Option<i64> = sqlx::query_scalar("SELECT size FROM tenant_artifacts WHERE tenant = ? AND digest = ?")
+            .bind(tenant.as_str())
+            .bind(digest.as_bytes().as_slice())
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(error::of)?;
+        sizes.push(size.map(|size| convert::measure("size", size)).transpose()?);
+    }
+    Ok(sizes)
+}
+
+/// Keeps the files of a version that is being made.
+pub(super) async fn keep_files(
+    connection: &mut SqliteConnection,
+    tenant: &TenantName,
+    manifest: &Manifest,
+) -> Result<()> {
+    for (digest, part) in files_of(manifest) {
+        let size = convert::from_measure(part.size);
+        let own = "UPDATE tenant_artifacts SET put_at = ? WHERE tenant = ? AND digest = ? AND size = ?";
+        let own = sqlx::query(own).bind(KEPT).bind(tenant.as_str()).bind(digest.as_bytes().as_slice()).bind(size);
+        if own.execute(&mut *connection).await.map_err(error::of)?.rows_affected() == 0 {
+            return Err(missing(part));
+        }
+        let all = sqlx::query("UPDATE artifacts SET put_at = ? WHERE digest = ?").bind(KEPT);
+        all.bind(digest.as_bytes().as_slice()).execute(&mut *connection).await.map_err(error::of)?;
+    }
+    Ok(())
+}
+
+/// Lets those files go, after a while, that no version of the tenant's has any more.
+pub(super) async fn release_files(connection: &mut SqliteConnection, tenant: &TenantName) -> Result<()> {
+    let unused = "SELECT digest FROM tenant_artifacts WHERE tenant = ?1 AND put_at = ?2 \
+         AND 'sha256:' || lower(hex(digest)) NOT IN (SELECT file.value ->> '$.digest' \
+         FROM versions v, json_each(v.manifest, '$.files') file WHERE v.tenant = ?1)";
+    let unused: Vec<Vec<u8>> = sqlx::query_scalar(unused)
+        .bind(tenant.as_str())
+        .bind(KEPT)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(error::of)?;
+    let now = Timestamp::now().as_micros();
+    for digest in unused {
+        let own = sqlx::query("UPDATE tenant_artifacts SET put_at = ? WHERE tenant = ? AND digest = ?");
+        let own = own.bind(now).bind(tenant.as_str()).bind(&digest);
+        own.execute(&mut *connection).await.map_err(error::of)?;
+        let all = "UPDATE artifacts SET put_at = ?1 WHERE digest = ?2 AND NOT EXISTS \
+                   (SELECT 1 FROM tenant_artifacts t WHERE t.digest = ?2 AND t.put_at = ?3)";
+        let all = sqlx::query(all).bind(now).bind(&digest).bind(KEPT);
+        all.execute(&mut *connection).await.map_err(error::of)?;
     }
     Ok(())
 }

@@ -56,6 +56,11 @@ impl Catalog for SqliteStore {
         artifacts::of_tenant(self, tenant, digest).await
     }
 
+    async fn artifact_sizes(&self, tenant: &TenantName, digests: &[Digest]) -> Result<Vec<Option<u64>>> {
+        let mut reader = self.readers.acquire().await.map_err(error::of)?;
+        artifacts::sizes(&mut reader, tenant, digests).await
+    }
+
     async fn secrets(&self, tenant: &TenantName) -> Result<Vec<SecretSummary>> {
         secrets::list(self, tenant).await
     }

@@ -71,6 +71,9 @@ pub(super) async fn make(connection: &mut SqliteConnection, quotas: &Quotas, cha
         let kept = quotas.of(tenant).versions;
         artifacts::delete_old_versions(connection, tenant, &manifest.name, made.version, kept).await?;
     }
+    if let Change::DeleteFunction { tenant, .. } = change {
+        artifacts::release_files(connection, tenant).await?;
+    }
     let revision: i64 = sqlx::query_scalar("UPDATE revision SET revision = revision + ? RETURNING revision")
         .bind(i64::from(made.changed))
         .fetch_one(connection)
@@ -114,6 +117,7 @@ async fn deploy(
     {
         return Ok(Made { version: convert::count("current_version", current)?, changed: false });
     }
+    artifacts::keep_files(connection, tenant, manifest).await?;
     // The newest version is only ever deleted with all others, so the largest number is the last
     // one given.
     let number: i64 =

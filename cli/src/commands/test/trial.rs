@@ -10,7 +10,7 @@ use wasmill_domain::event::is_json_media_type;
 use wasmill_domain::event::json::DataMember;
 use wasmill_domain::schema::{Formats, Schema, SchemaLimits};
 use wasmill_domain::{Dispatch, Event, ExecutionId, LogLine, Manifest, Revision, TenantName, Timestamp, TraceContext};
-use wasmill_host::{Attempt, Emitted, Engine, EngineSettings, Invocation, Prepared};
+use wasmill_host::{Attempt, Emitted, Engine, EngineSettings, Files, Invocation, Prepared};
 
 use super::case::Expected;
 use crate::args::Wasi;
@@ -26,6 +26,7 @@ pub(super) const REFUSED: &str = "refused";
 pub(super) struct Bench {
     engine: Arc<Engine>,
     prepared: Arc<Prepared>,
+    files: Option<Arc<Files>>,
     manifest: Arc<Manifest>,
     schemas: SchemaLimits,
     /// What the function keeps; gone with the run.
@@ -79,14 +80,15 @@ impl Bench {
         let buckets = tempfile::tempdir().context("a temporary folder")?;
         let capabilities = offline::capabilities(buckets.path()).await?;
         let engine = Engine::new(settings, capabilities).context("the WebAssembly engine cannot start")?;
-        let Project { mut manifest, component, digest } = project;
+        let (mut manifest, digest) = (project.manifest.clone(), project.digest);
         // Each event has an instance of its own, so that none sees what another left.
         manifest.instances.reuse = 1;
-        let name = manifest.name.clone();
-        engine.check(&TenantName::default(), digest, &component, &manifest).await.with_context(|| name.to_string())?;
-        let prepared = engine.prepare(digest, async { Ok(component) }).await.with_context(|| name.to_string())?;
+        let named = || manifest.name.to_string();
+        engine.check(&TenantName::default(), digest, &project, &manifest).await.with_context(named)?;
+        let files = engine.files(&manifest, &project).await.with_context(named)?;
+        let prepared = engine.prepare(digest, async { Ok(project.component) }).await.with_context(named)?;
         let schemas = SchemaLimits { formats, ..SchemaLimits::default() };
-        Ok(Self { engine, prepared, manifest: Arc::new(manifest), schemas, _buckets: buckets })
+        Ok(Self { engine, prepared, files, manifest: Arc::new(manifest), schemas, _buckets: buckets })
     }
 
     pub(super) fn function(&self) -> &str {
@@ -114,9 +116,10 @@ impl Bench {
         };
         let (engine, prepared, manifest) =
             (Arc::clone(&self.engine), Arc::clone(&self.prepared), Arc::clone(&self.manifest));
+        let files = self.files.clone();
         let running = self.engine.spawn(async move {
-            let invocation =
-                Invocation { prepared: &prepared, manifest: &manifest, dispatch: &dispatch, host: "wasmill test" };
+            let host = "wasmill test";
+            let invocation = Invocation { prepared: &prepared, manifest: &manifest, dispatch: &dispatch, host, files };
             engine.run(invocation).await
         });
         match running.await {

@@ -78,6 +78,10 @@ impl Catalog for Proxy {
         self.there()?.artifact(digest).await
     }
 
+    async fn artifact_sizes(&self, tenant: &TenantName, digests: &[Digest]) -> Result<Vec<Option<u64>>> {
+        self.there()?.artifact_sizes(tenant, digests).await
+    }
+
     async fn secrets(&self, tenant: &TenantName) -> Result<Vec<SecretSummary>> {
         self.there()?.secrets(tenant).await
     }
