@@ -153,6 +153,9 @@ fn expectations(lang: &str) -> Vec<Expectation> {
         "go" => {
             vec![TEXT, ("fail", "trap", FAILED), ("check", "trap", &["index out of range [5] with length 3"]), DEEP]
         }
+        "nim" => {
+            vec![TEXT, ("fail", "error", FAILED), ("check", "trap", &["index 5 not in 0 .. 2 [IndexDefect]"]), DEEP]
+        }
         "c" | "cpp" => vec![TEXT, ("check", "trap", &["Assertion failed", "check"]), DEEP],
         "zig" => vec![TEXT, ("check", "trap", &["integer overflow"]), DEEP],
         "assemblyscript" => vec![

@@ -20,13 +20,14 @@ const LAST_LINES: usize = 15;
 const NOT_SOURCES: [&str; 7] = ["target", "node_modules", "dist", "zig-out", "__pycache__", "venv", "events"];
 
 /// Where programs that build components come from.
-const SOURCES_OF_PROGRAMS: [(&str, &str); 13] = [
+const SOURCES_OF_PROGRAMS: [(&str, &str); 14] = [
     ("cargo", "install Rust: https://rustup.rs, then `rustup target add wasm32-wasip2`"),
     ("node", "install Node.js: https://nodejs.org"),
     ("npm", "install Node.js: https://nodejs.org"),
     ("npx", "install Node.js: https://nodejs.org"),
     ("go", "install Go: https://go.dev/dl"),
     ("zig", "install Zig: https://ziglang.org/download, or `pip install ziglang`"),
+    ("nim", "install Nim: https://nim-lang.org/install.html"),
     ("wasm-tools", "`cargo install wasm-tools`, or https://github.com/bytecodealliance/wasm-tools/releases"),
     ("componentize-py", "`pip install componentize-py`"),
     ("componentize-qjs", "run `npm install` in the project"),

@@ -26,6 +26,8 @@ pub(crate) enum Language {
     Cpp,
     /// Zig
     Zig,
+    /// Nim
+    Nim,
     /// AssemblyScript
     #[value(alias = "as")]
     Assemblyscript,
@@ -45,6 +47,7 @@ impl Language {
             Self::C => "c",
             Self::Cpp => "cpp",
             Self::Zig => "zig",
+            Self::Nim => "nim",
             Self::Assemblyscript => "assemblyscript",
             Self::Wat => "wat",
         }
@@ -156,6 +159,8 @@ const PYTHON_HTTP: &[File] = copied!("functions/sdk/python/wasmill", "wasmill", 
 const C: &[File] = copied!("cli/templates/c", "src", "wasmill.h", "wasmill.c");
 const CPP: &[File] = copied!("cli/templates/cpp", "src", "wasmill.hpp");
 const ZIG: &[File] = copied!("cli/templates/zig", "src", "wasmill.zig");
+const NIM: &[File] = copied!("cli/templates/nim", "src", "wasi.h", "wasmill.nim");
+const NIM_PROGRAM: &[File] = copied!("cli/templates/nim", "src", "main.c", "wasi.h");
 const GO: &[File] = copied!("cli/templates/go", "wasmill", "wasmill.go", "abi_wasip1.go", "abi_other.go");
 const ASSEMBLYSCRIPT: &[File] = copied!("cli/templates/assemblyscript", "assembly", "abi.ts", "wasmill.ts");
 
@@ -301,6 +306,24 @@ pub(crate) static TEMPLATES: &[Template] = &[
         language: Language::Zig,
         kind: Kind::Command,
         parts: &[project!("zig-command", ["text", "blank"], "src/main.zig")],
+    },
+    Template {
+        language: Language::Nim,
+        kind: Kind::Event,
+        parts: &[
+            project!("nim-event", ["ada", "nobody"], "config.nims", "src/handler.nim", "tests/test_handler.nim"),
+            NIM,
+            C,
+            CONTRACT,
+        ],
+    },
+    Template {
+        language: Language::Nim,
+        kind: Kind::Command,
+        parts: &[
+            project!("nim-command", ["text", "blank"], "config.nims", "src/main.nim", "tests/test_main.nim"),
+            NIM_PROGRAM,
+        ],
     },
     Template {
         language: Language::Assemblyscript,
