@@ -154,8 +154,10 @@ const JS_GUEST: &[File] = copied!(
 /// What `JS_GUEST` imports.
 const JS_WORLD: &[File] = folder!("wit-js", "wit/javascript.wit", "wit/deps/random.wit");
 const WASI_CLOCKS: &[File] = folder!("wit-http", "wit/deps/io.wit", "wit/deps/clocks.wit");
-const PYTHON_EVENT: &[File] = copied!("functions/sdk/python/wasmill", "wasmill", "__init__.py", "event.py", "py.typed");
-const PYTHON_HTTP: &[File] = copied!("functions/sdk/python/wasmill", "wasmill", "__init__.py", "http.py", "py.typed");
+const PYTHON_EVENT: &[File] =
+    copied!("functions/sdk/python/wasmill", "wasmill", "__init__.py", "_instance.py", "event.py", "py.typed");
+const PYTHON_HTTP: &[File] =
+    copied!("functions/sdk/python/wasmill", "wasmill", "__init__.py", "_instance.py", "http.py", "py.typed");
 const C: &[File] = copied!("cli/templates/c", "src", "wasmill.h", "wasmill.c");
 const CPP: &[File] = copied!("cli/templates/cpp", "src", "wasmill.hpp");
 const ZIG: &[File] = copied!("cli/templates/zig", "src", "wasmill.zig");
@@ -385,6 +387,16 @@ mod tests {
             let listed: BTreeSet<String> = template.parts[0].iter().map(|(path, _)| (*path).to_owned()).collect();
             assert_eq!(listed, there, "{name}");
         }
+    }
+
+    #[test]
+    fn no_module_of_the_python_helper_is_forgotten() {
+        let mut there = BTreeSet::new();
+        below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions/sdk/python/wasmill"), "wasmill/", &mut there);
+        there.retain(|path| !path.contains("__pycache__"));
+        let copied: BTreeSet<String> =
+            PYTHON_EVENT.iter().chain(PYTHON_HTTP).map(|(path, _)| (*path).to_owned()).collect();
+        assert_eq!(copied, there);
     }
 
     #[test]
