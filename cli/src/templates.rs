@@ -1,67 +1,10 @@
 //! The projects that `wasmill new` writes: one for each language and kind, out of `cli/templates/` and `functions/sdk/`.
 
+mod language;
+
 use wasmill_domain::manifest::Kind;
 
-/// A language that functions can be written in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Language {
-    /// Rust
-    Rust,
-    /// JavaScript
-    #[value(alias = "javascript")]
-    Js,
-    /// TypeScript
-    #[value(alias = "typescript")]
-    Ts,
-    /// Python
-    #[value(alias = "py")]
-    Python,
-    /// Go
-    #[value(alias = "golang")]
-    Go,
-    /// C
-    C,
-    /// C++
-    #[value(alias = "c++")]
-    Cpp,
-    /// Zig
-    Zig,
-    /// Nim
-    Nim,
-    /// AssemblyScript
-    #[value(alias = "as")]
-    Assemblyscript,
-    /// WebAssembly text
-    Wat,
-}
-
-impl Language {
-    /// Its name on the command line.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Rust => "rust",
-            Self::Js => "js",
-            Self::Ts => "ts",
-            Self::Python => "python",
-            Self::Go => "go",
-            Self::C => "c",
-            Self::Cpp => "cpp",
-            Self::Zig => "zig",
-            Self::Nim => "nim",
-            Self::Assemblyscript => "assemblyscript",
-            Self::Wat => "wat",
-        }
-    }
-
-    /// What must be run once in a new project before it can be built.
-    pub(crate) fn preparation(self) -> Option<&'static str> {
-        match self {
-            Self::Js | Self::Ts | Self::Assemblyscript => Some("npm install"),
-            Self::Python => Some("pip install -r requirements.txt"),
-            _ => None,
-        }
-    }
-}
+pub(crate) use self::language::Language;
 
 /// A file of a template: its path in the project, and its text with placeholders.
 type File = (&'static str, &'static str);
@@ -163,6 +106,7 @@ const CPP: &[File] = copied!("cli/templates/cpp", "src", "wasmill.hpp");
 const ZIG: &[File] = copied!("cli/templates/zig", "src", "wasmill.zig");
 const NIM: &[File] = copied!("cli/templates/nim", "src", "wasi.h", "wasmill.nim");
 const NIM_PROGRAM: &[File] = copied!("cli/templates/nim", "src", "main.c", "wasi.h");
+const LUA: &[File] = copied!("functions/sdk/lua", "src", "wasmill.lua", "wasmill/json.lua");
 const GO: &[File] = copied!("cli/templates/go", "wasmill", "wasmill.go", "abi_wasip1.go", "abi_other.go");
 const ASSEMBLYSCRIPT: &[File] = copied!("cli/templates/assemblyscript", "assembly", "abi.ts", "wasmill.ts");
 
@@ -326,6 +270,16 @@ pub(crate) static TEMPLATES: &[Template] = &[
             project!("nim-command", ["text", "blank"], "config.nims", "src/main.nim", "tests/test_main.nim"),
             NIM_PROGRAM,
         ],
+    },
+    Template {
+        language: Language::Lua,
+        kind: Kind::Event,
+        parts: &[project!("lua-event", ["ada", "nobody"], "src/handler.lua", "src/greeting.lua"), LUA],
+    },
+    Template {
+        language: Language::Lua,
+        kind: Kind::Command,
+        parts: &[project!("lua-command", ["text", "blank"], "src/main.lua")],
     },
     Template {
         language: Language::Assemblyscript,

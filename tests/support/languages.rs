@@ -66,8 +66,14 @@ impl Workshop {
     /// Does something with every cell, on two threads. Those that share a cache follow each other on one; what takes
     /// longest begins first.
     pub(crate) fn with_each(&self, work: impl Fn(&Cell) + Sync) {
-        const GROUPS: [&[&str]; 6] =
-            [&["rust"], &["js", "ts"], &["cpp", "c", "zig", "nim"], &["python"], &["go"], &["assemblyscript", "wat"]];
+        const GROUPS: [&[&str]; 6] = [
+            &["rust"],
+            &["js", "ts"],
+            &["cpp", "c", "zig", "nim"],
+            &["python"],
+            &["go"],
+            &["assemblyscript", "wat", "lua"],
+        ];
         let cells = self.cells();
         assert!(cells.iter().all(|cell| GROUPS.iter().any(|group| group.contains(&&*cell.lang))), "{cells:?}");
         let waiting = Mutex::new(VecDeque::from(GROUPS));
