@@ -7,6 +7,7 @@ mod log;
 mod logging;
 pub(crate) mod outgoing;
 mod secrets;
+mod sockets;
 pub(crate) mod wasi;
 
 use wasmtime::component::{HasSelf, Linker};
@@ -18,6 +19,7 @@ use crate::guest::Guest;
 pub(crate) fn linker(wasmtime: &wasmtime::Engine, wasi_0_3: bool) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(wasmtime);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    sockets::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     config::add_to_linker(&mut linker)?;
     Function::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
