@@ -40,6 +40,10 @@ async fn every_language_is_as_its_users_expect() {
                 ends(&api, cell, way, outcome, words).await;
             }
         }
+        facts_hold(&api, cell).await;
+        if ["nim", "lua"].contains(&&*cell.lang) {
+            tokio::task::block_in_place(|| emits(&workshop, cell));
+        }
     }
     javascript_awaits(&api).await;
 }
@@ -135,6 +139,79 @@ async fn prints_are_its_own(api: &Api, cell: &Cell) {
     }
 }
 
+/// What the table of docs/languages.md and the languages' pages say of numbers, texts, clocks and what is missing.
+fn facts(lang: &str, kind: &str) -> Value {
+    const ROUNDED: &str = "[9007199254740992,1.2345678901234568e+29]";
+    match (lang, kind) {
+        ("js" | "ts", "event") => json!({
+            "numbers": ROUNDED, "nan": "null", "zone": 0, "missing": [], "locale": "1234.5", "codecs": ["utf-8"], "normalized": true,
+        }),
+        ("js", _) => json!({
+            "numbers": ROUNDED, "nan": "null", "zone": 0, "missing": [], "normalize": "undefined", "waited": true, "frozen": true,
+        }),
+        ("python", "event") => json!({
+            "numbers": "[9007199254740993, 123456789012345678901234567890]", "infinity": "inf", "slept": true, "zone": 0,
+            "locale": "C.UTF-8;C;C;C;C;C", "stdin": "", "file": false, "modules": ["decimal", "zoneinfo"],
+            "later": "ModuleNotFoundError", "codecs": ["utf-8", "latin-1", "utf-16", "idna"], "thread": "RuntimeError",
+            "asyncio": "PermissionError", "zoneinfo": "ImportError",
+        }),
+        ("go", _) => json!({
+            "numbers": "[9007199254740992]", "exact": 9_007_199_254_740_993_u64, "slept": true, "zone": 0, "zones": false,
+            "stdin": 0, "file": false, "goroutine": "of a goroutine",
+        }),
+        ("rust", "event") => json!({
+            "numbers": "[18446744073709551615,1.2345678901234568e+29]", "nan": null, "slept": true, "stdin": 0,
+            "file": false, "args": 0,
+        }),
+        // The language's own generator begins at the same seed everywhere.
+        ("c", _) => json!({ "slept": true, "hour": 0, "stdin": -1, "file": false, "rand": 1_216_681_718 }),
+        ("cpp", _) => json!({ "slept": true, "stdin": false, "locale": "C" }),
+        ("zig", _) => json!({ "exact": u64::MAX, "huge": 1e300 }),
+        ("nim", _) => json!({
+            "numbers": "[9007199254740993,123456789012345678901234567890,inf]", "nan": "\"nan\"", "slept": true, "zone": 0,
+            "stdin": 0, "file": false, "cut": 0,
+        }),
+        ("lua", _) => json!({
+            "numbers": "[9007199254740993,1.2345678901234568e+29]", "nan": "an error", "slept": true, "zone": "+0000",
+            "stdin": 0, "file": false, "coroutine": true, "locale": "C", "text": format!("é😀{REPLACED}"),
+        }),
+        ("assemblyscript", _) => json!([i32::MIN, 9_007_199_254_740_993_u64, "NaN"]),
+        _ => Value::Null,
+    }
+}
+
+async fn facts_hold(api: &Api, cell: &Cell) {
+    let expected = facts(&cell.lang, &cell.kind);
+    if expected.is_null() {
+        return;
+    }
+    let known = if cell.kind == "http" {
+        let path = format!("/http/default/{}/facts", cell.name());
+        api.request("GET", &path).send().await.unwrap().json().await.unwrap()
+    } else {
+        let execution = run(api, &cell.name(), "facts").await;
+        assert_eq!(execution["outcome"], "success", "{}: {execution}", cell.name());
+        execution["result"]["data"].clone()
+    };
+    assert_eq!(known, expected, "{}", cell.name());
+}
+
+/// What is emitted, and what is known of the execution at hand, by `wasmill test`, which compares it.
+fn emits(workshop: &Workshop, cell: &Cell) {
+    let event = json!({
+        "specversion": "1.0", "id": "emit-1", "source": "/tests", "type": "probe", "datacontenttype": "text/plain", "data": "emit",
+    });
+    let mut emitted = json!({ "type": "probe.emitted", "subject": cell.name(), "data": 1 });
+    if cell.lang == "lua" {
+        emitted["probe"] = json!("1");
+    }
+    let expected = json!({ "output": [1, 1, 36], "emitted": [emitted] });
+    for (name, document) in [("emit.json", event), ("emit.expected.json", expected)] {
+        fs::write(cell.folder.join("events").join(name), document.to_string()).unwrap();
+    }
+    succeeded(workshop.wasmill().args(["test", cell.folder.to_str().unwrap(), "--event", "emit"]));
+}
+
 /// How each language ends by what goes wrong in it.
 fn expectations(lang: &str) -> Vec<Expectation> {
     const DEEP: Expectation = ("recurse", "trap", &["recursion too deep"]);
@@ -148,10 +225,24 @@ fn expectations(lang: &str) -> Vec<Expectation> {
             ("recurse", "error", &["RecursionError"]),
             ("rejects", "rejected", &["rejected after an await"]),
             ("never", "error", &["can never be ready"]),
+            ("nan", "error", &["ValueError", "not JSON compliant"]),
+            ("get", "error", &["URLError", "the lookup of 'api.example.com' was refused", "allowed_hosts"]),
+            ("connect", "error", &["the lookup of '192.0.2.1' was refused", "allowed_hosts"]),
             ("awaits", "success", &[]),
         ],
         "go" => {
-            vec![TEXT, ("fail", "trap", FAILED), ("check", "trap", &["index out of range [5] with length 3"]), DEEP]
+            vec![
+                TEXT,
+                ("fail", "trap", FAILED),
+                ("check", "trap", &["index out of range [5] with length 3"]),
+                ("nan", "error", &["unsupported value: NaN"]),
+                // Not of the host: Go's own stand-in for a network.
+                ("get", "error", &["lookup api.example.com", "Connection reset by peer"]),
+                DEEP,
+            ]
+        }
+        "nim" => {
+            vec![TEXT, ("fail", "error", FAILED), ("check", "trap", &["index 5 not in 0 .. 2 [IndexDefect]"]), DEEP]
         }
         "c" | "cpp" => vec![TEXT, ("check", "trap", &["Assertion failed", "check"]), DEEP],
         "zig" => vec![TEXT, ("check", "trap", &["integer overflow"]), DEEP],

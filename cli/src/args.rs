@@ -104,6 +104,8 @@ pub(crate) enum Command {
     New(New),
     /// Build the function in a folder by its manifest's command
     Build(Build),
+    /// Make a module of a folder of Lua files: what the manifest's command does in projects in Lua
+    Embed(Embed),
     /// Run the function in a folder on its event files, without a server, and compare what comes of them with what should
     Test(Test),
     /// Deploy the function in a folder
@@ -293,6 +295,16 @@ pub(crate) struct Build {
     /// The folder that holds wasmill.toml, or that file
     #[arg(default_value = ".", hide_default_value = true)]
     pub(crate) path: PathBuf,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Embed {
+    /// The folder; its handler.lua makes a function of kind event, its main.lua one of kind command
+    pub(crate) folder: PathBuf,
+
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(clap::Args)]

@@ -1,6 +1,7 @@
 //! Builds components by their manifests' commands, and tells when that is necessary.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,13 +21,14 @@ const LAST_LINES: usize = 15;
 const NOT_SOURCES: [&str; 7] = ["target", "node_modules", "dist", "zig-out", "__pycache__", "venv", "events"];
 
 /// Where programs that build components come from.
-const SOURCES_OF_PROGRAMS: [(&str, &str); 13] = [
+const SOURCES_OF_PROGRAMS: [(&str, &str); 14] = [
     ("cargo", "install Rust: https://rustup.rs, then `rustup target add wasm32-wasip2`"),
     ("node", "install Node.js: https://nodejs.org"),
     ("npm", "install Node.js: https://nodejs.org"),
     ("npx", "install Node.js: https://nodejs.org"),
     ("go", "install Go: https://go.dev/dl"),
     ("zig", "install Zig: https://ziglang.org/download, or `pip install ziglang`"),
+    ("nim", "install Nim: https://nim-lang.org/install.html"),
     ("wasm-tools", "`cargo install wasm-tools`, or https://github.com/bytecodealliance/wasm-tools/releases"),
     ("componentize-py", "`pip install componentize-py`"),
     ("componentize-qjs", "run `npm install` in the project"),
@@ -94,6 +96,7 @@ impl Build {
         let mut child = tokio::process::Command::new("sh")
             .args(["-c", &self.command])
             .current_dir(&self.folder)
+            .env("PATH", path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -133,6 +136,15 @@ impl Build {
         let lines: String = last.iter().map(|line| format!("\n  | {line}")).collect();
         anyhow!("the build failed: {status}\n  command: {}\n  in:      {folder}{lines}", self.command)
     }
+}
+
+/// Where programs are looked for: after all others where this one is, as a build may need `wasmill embed`.
+fn path() -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let own = std::env::current_exe().ok().and_then(|program| program.parent().map(Path::to_owned));
+    let joined = std::env::join_paths(std::env::split_paths(&path).chain(own));
+    // A folder whose name PATH cannot hold.
+    joined.unwrap_or(path)
 }
 
 /// Reads a stream to its end, line by line.

@@ -4,6 +4,7 @@ pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod deploy;
 pub(crate) mod doctor;
+pub(crate) mod embed;
 pub(crate) mod executions;
 pub(crate) mod functions;
 pub(crate) mod hostnames;

@@ -1,64 +1,10 @@
 //! The projects that `wasmill new` writes: one for each language and kind, out of `cli/templates/` and `functions/sdk/`.
 
+mod language;
+
 use wasmill_domain::manifest::Kind;
 
-/// A language that functions can be written in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Language {
-    /// Rust
-    Rust,
-    /// JavaScript
-    #[value(alias = "javascript")]
-    Js,
-    /// TypeScript
-    #[value(alias = "typescript")]
-    Ts,
-    /// Python
-    #[value(alias = "py")]
-    Python,
-    /// Go
-    #[value(alias = "golang")]
-    Go,
-    /// C
-    C,
-    /// C++
-    #[value(alias = "c++")]
-    Cpp,
-    /// Zig
-    Zig,
-    /// AssemblyScript
-    #[value(alias = "as")]
-    Assemblyscript,
-    /// WebAssembly text
-    Wat,
-}
-
-impl Language {
-    /// Its name on the command line.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Rust => "rust",
-            Self::Js => "js",
-            Self::Ts => "ts",
-            Self::Python => "python",
-            Self::Go => "go",
-            Self::C => "c",
-            Self::Cpp => "cpp",
-            Self::Zig => "zig",
-            Self::Assemblyscript => "assemblyscript",
-            Self::Wat => "wat",
-        }
-    }
-
-    /// What must be run once in a new project before it can be built.
-    pub(crate) fn preparation(self) -> Option<&'static str> {
-        match self {
-            Self::Js | Self::Ts | Self::Assemblyscript => Some("npm install"),
-            Self::Python => Some("pip install -r requirements.txt"),
-            _ => None,
-        }
-    }
-}
+pub(crate) use self::language::Language;
 
 /// A file of a template: its path in the project, and its text with placeholders.
 type File = (&'static str, &'static str);
@@ -151,11 +97,16 @@ const JS_GUEST: &[File] = copied!(
 /// What `JS_GUEST` imports.
 const JS_WORLD: &[File] = folder!("wit-js", "wit/javascript.wit", "wit/deps/random.wit");
 const WASI_CLOCKS: &[File] = folder!("wit-http", "wit/deps/io.wit", "wit/deps/clocks.wit");
-const PYTHON_EVENT: &[File] = copied!("functions/sdk/python/wasmill", "wasmill", "__init__.py", "event.py", "py.typed");
-const PYTHON_HTTP: &[File] = copied!("functions/sdk/python/wasmill", "wasmill", "__init__.py", "http.py", "py.typed");
+const PYTHON_EVENT: &[File] =
+    copied!("functions/sdk/python/wasmill", "wasmill", "__init__.py", "_instance.py", "event.py", "py.typed");
+const PYTHON_HTTP: &[File] =
+    copied!("functions/sdk/python/wasmill", "wasmill", "__init__.py", "_instance.py", "http.py", "py.typed");
 const C: &[File] = copied!("cli/templates/c", "src", "wasmill.h", "wasmill.c");
 const CPP: &[File] = copied!("cli/templates/cpp", "src", "wasmill.hpp");
 const ZIG: &[File] = copied!("cli/templates/zig", "src", "wasmill.zig");
+const NIM: &[File] = copied!("cli/templates/nim", "src", "wasi.h", "wasmill.nim");
+const NIM_PROGRAM: &[File] = copied!("cli/templates/nim", "src", "main.c", "wasi.h");
+const LUA: &[File] = copied!("functions/sdk/lua", "src", "wasmill.lua", "wasmill/json.lua");
 const GO: &[File] = copied!("cli/templates/go", "wasmill", "wasmill.go", "abi_wasip1.go", "abi_other.go");
 const ASSEMBLYSCRIPT: &[File] = copied!("cli/templates/assemblyscript", "assembly", "abi.ts", "wasmill.ts");
 
@@ -303,6 +254,34 @@ pub(crate) static TEMPLATES: &[Template] = &[
         parts: &[project!("zig-command", ["text", "blank"], "src/main.zig")],
     },
     Template {
+        language: Language::Nim,
+        kind: Kind::Event,
+        parts: &[
+            project!("nim-event", ["ada", "nobody"], "config.nims", "src/handler.nim", "tests/test_handler.nim"),
+            NIM,
+            C,
+            CONTRACT,
+        ],
+    },
+    Template {
+        language: Language::Nim,
+        kind: Kind::Command,
+        parts: &[
+            project!("nim-command", ["text", "blank"], "config.nims", "src/main.nim", "tests/test_main.nim"),
+            NIM_PROGRAM,
+        ],
+    },
+    Template {
+        language: Language::Lua,
+        kind: Kind::Event,
+        parts: &[project!("lua-event", ["ada", "nobody"], "src/handler.lua", "src/greeting.lua"), LUA],
+    },
+    Template {
+        language: Language::Lua,
+        kind: Kind::Command,
+        parts: &[project!("lua-command", ["text", "blank"], "src/main.lua")],
+    },
+    Template {
         language: Language::Assemblyscript,
         kind: Kind::Event,
         parts: &[
@@ -362,6 +341,16 @@ mod tests {
             let listed: BTreeSet<String> = template.parts[0].iter().map(|(path, _)| (*path).to_owned()).collect();
             assert_eq!(listed, there, "{name}");
         }
+    }
+
+    #[test]
+    fn no_module_of_the_python_helper_is_forgotten() {
+        let mut there = BTreeSet::new();
+        below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions/sdk/python/wasmill"), "wasmill/", &mut there);
+        there.retain(|path| !path.contains("__pycache__"));
+        let copied: BTreeSet<String> =
+            PYTHON_EVENT.iter().chain(PYTHON_HTTP).map(|(path, _)| (*path).to_owned()).collect();
+        assert_eq!(copied, there);
     }
 
     #[test]

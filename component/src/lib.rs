@@ -5,6 +5,7 @@
 
 mod adapt;
 mod background;
+mod embed;
 mod exports;
 mod foreign;
 mod format;
@@ -17,6 +18,7 @@ mod standing;
 
 pub use adapt::{ADAPTERS, Adapter};
 pub use background::Background;
+pub use embed::{EmbedError, ROOM_BYTES, embed};
 pub use grants::NotGranted;
 pub use imports::{MissingImport, provided_interfaces};
 pub use inspect::{

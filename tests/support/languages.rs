@@ -66,8 +66,14 @@ impl Workshop {
     /// Does something with every cell, on two threads. Those that share a cache follow each other on one; what takes
     /// longest begins first.
     pub(crate) fn with_each(&self, work: impl Fn(&Cell) + Sync) {
-        const GROUPS: [&[&str]; 6] =
-            [&["rust"], &["js", "ts"], &["cpp", "c", "zig"], &["python"], &["go"], &["assemblyscript", "wat"]];
+        const GROUPS: [&[&str]; 6] = [
+            &["rust"],
+            &["js", "ts"],
+            &["cpp", "c", "zig", "nim"],
+            &["python"],
+            &["go"],
+            &["assemblyscript", "wat", "lua"],
+        ];
         let cells = self.cells();
         assert!(cells.iter().all(|cell| GROUPS.iter().any(|group| group.contains(&&*cell.lang))), "{cells:?}");
         let waiting = Mutex::new(VecDeque::from(GROUPS));
@@ -116,6 +122,8 @@ impl Workshop {
             ("go", _) => &["go", "test", "./..."],
             ("zig", "event") => &["zig", "test", "src/handler.zig"],
             ("zig", _) => &["zig", "test", "src/main.zig"],
+            ("nim", "event") => &["nim", "r", "tests/test_handler.nim"],
+            ("nim", _) => &["nim", "r", "tests/test_main.nim"],
             _ => return None,
         };
         let mut command = Command::new(words[0]);

@@ -8,6 +8,7 @@ mod logging;
 mod next_handler;
 pub(crate) mod outgoing;
 mod secrets;
+mod sockets;
 pub(crate) mod wasi;
 
 use wasmtime::component::{HasSelf, Linker};
@@ -19,6 +20,7 @@ use crate::guest::Guest;
 pub(crate) fn linker(wasmtime: &wasmtime::Engine, wasi_0_3: bool) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(wasmtime);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    sockets::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     config::add_to_linker(&mut linker)?;
     Function::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;

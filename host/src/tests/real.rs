@@ -120,4 +120,9 @@ async fn a_guest_sees_its_manifest_s_environment_and_nothing_else() {
         assert_eq!(seen[nothing], serde_json::json!([]), "{nothing}: {seen}");
     }
     assert!(seen["refused"].as_array().is_some_and(|refused| !refused.is_empty()), "{seen}");
+    for what in ["a TCP socket was refused", "the lookup of 'localhost' was refused"] {
+        let of_host = attempt.logs.iter().filter(|line| line.source == LogSource::Host);
+        let said: Vec<_> = of_host.filter(|line| line.message.starts_with(what)).collect();
+        assert!(said.len() == 1 && said[0].message.contains("allowed_hosts"), "{what}: {:?}", attempt.logs);
+    }
 }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect as _inspect
 import json as _json
-import random as _random
-import sys as _sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from wasmill import _instance
 
 try:
     from componentize_py_types import Err
@@ -95,7 +95,7 @@ def handler(handle: Callable[[Event], Any]) -> type:
 
     class Handler:
         def handle(self, raw: Any) -> Any:
-            _begin()
+            _instance.begin()
             attributes = {**vars(raw), "extensions": dict(raw.extensions)}
             try:
                 return _output(_awaited(handle(Event(**attributes))))
@@ -109,26 +109,9 @@ def handler(handle: Callable[[Event], Any]) -> type:
                 what = "".join(traceback.format_exception_only(error)) + traceback.format_exc()
                 raise Err(types.Failure_Retry(types.RetryAdvice(_valid(what), None))) from error
             finally:
-                _end()
+                _instance.end()
 
     return Handler
-
-
-_is_seeded = False
-
-
-def _begin() -> None:
-    """The generator of `random` is as it was when the component was built, in every instance: seeds it anew."""
-    global _is_seeded
-    if not _is_seeded:
-        _random.seed()
-        _is_seeded = True
-
-
-def _end() -> None:
-    """What was printed belongs to this execution; the instance may serve another one."""
-    _sys.stdout.flush()
-    _sys.stderr.flush()
 
 
 def _awaited(result: Any) -> Any:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json as _json
-import random as _random
-import sys as _sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from wasmill import _instance
 
 try:
     from componentize_py_types import Err, Ok
@@ -51,31 +51,14 @@ def handler(answer: Callable[[Request], Any]) -> type:
 
     class IncomingHandler:
         def handle(self, request: Any, response_out: Any) -> None:
-            _begin()
+            _instance.begin()
             try:
                 result = answer(_read(request))
                 _send(result if isinstance(result, Response) else Response(result), response_out)
             finally:
-                _end()
+                _instance.end()
 
     return IncomingHandler
-
-
-_is_seeded = False
-
-
-def _begin() -> None:
-    """The generator of `random` is as it was when the component was built, in every instance: seeds it anew."""
-    global _is_seeded
-    if not _is_seeded:
-        _random.seed()
-        _is_seeded = True
-
-
-def _end() -> None:
-    """What was printed belongs to this request; the instance may answer another one."""
-    _sys.stdout.flush()
-    _sys.stderr.flush()
 
 
 def _read(incoming: Any) -> Request:

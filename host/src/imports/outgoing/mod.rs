@@ -51,12 +51,14 @@ pub(crate) struct Outgoing {
     network: Arc<Network>,
     /// `None` where nothing may be asked.
     attempt: Option<Arc<Attempt>>,
+    /// What was said of the last socket that the attempt asked for.
+    socket_refusal: Option<String>,
 }
 
 impl Outgoing {
     /// For a new instance; nothing is sent before an attempt begins.
     pub(crate) fn new(network: Arc<Network>) -> Self {
-        Self { network, attempt: None }
+        Self { network, attempt: None, socket_refusal: None }
     }
 
     /// Begins an attempt: what the one before left behind is called off.
@@ -68,6 +70,7 @@ impl Outgoing {
         log: &SharedLog,
     ) {
         self.end();
+        self.socket_refusal = None;
         // The trial before a deploy is no attempt: what starts there must not reach anybody.
         let may_send = manifest.allowed_hosts.is_some() && execution.attempt > 0;
         self.attempt =
@@ -76,7 +79,17 @@ impl Outgoing {
 
     /// Ends the attempt: nothing that it asked for goes on. What was refused last is returned.
     pub(crate) fn end(&self) -> Option<String> {
-        self.attempt.as_ref()?.end()
+        let of_request = self.attempt.as_ref().and_then(|attempt| attempt.end());
+        of_request.or_else(|| self.socket_refusal.clone())
+    }
+
+    /// Remembers that a socket was refused; says whether that is news.
+    pub(crate) fn refuse_socket(&mut self, message: &str) -> bool {
+        let is_news = self.socket_refusal.as_deref() != Some(message);
+        if is_news {
+            self.socket_refusal = Some(message.to_owned());
+        }
+        is_news
     }
 }
 

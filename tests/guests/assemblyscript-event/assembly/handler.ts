@@ -14,6 +14,11 @@ export function handle(event: Event): Result {
   }
   if (way == "fail") throw new Error("the reason of a failure: é");
   if (way == "check") return Result.text([1, 2, 3][way.length].toString());
+  if (way == "facts") {
+    let small: i32 = i32.MAX_VALUE;
+    small++;
+    return Result.text(`[${small}, ${I64.parseInt("9007199254740993")}, "${NaN}"]`, "application/json");
+  }
   if (way == "recurse") return Result.text(recurse(0).toString());
   return Result.text("null", "application/json");
 }

@@ -94,4 +94,24 @@ const ways = {
   ],
 };
 
+const dropped = ["Intl", "fetch", "Worker", "structuredClone", "AbortController", "process"];
+
+Object.assign(ways, {
+  facts: () => ({
+    numbers: JSON.stringify(JSON.parse("[9007199254740993,123456789012345678901234567890]")),
+    nan: JSON.stringify(NaN),
+    zone: new Date(0).getTimezoneOffset(),
+    missing: dropped.filter((name) => name in globalThis),
+    locale: (1234.5).toLocaleString("de"),
+    codecs: ["utf-8", "utf-16le", "latin1"].filter((label) => {
+      try {
+        return new TextDecoder(label) && true;
+      } catch {
+        return false;
+      }
+    }),
+    normalized: "e\u0301".normalize() === "\u00e9",
+  }),
+});
+
 export const handler = defineHandler((event) => ways[event.text()]());

@@ -24,6 +24,13 @@ fn handle(event: wasmill.Event) wasmill.Result {
         wasmill.log(.info, "\xff in a log", &.{.of("field", "\"\xff\"")});
         return .{ .reject = "\xff in a reason" };
     }
+    if (std.mem.eql(u8, way, "facts")) {
+        const Numbers = struct { exact: u64, huge: f64 };
+        const text = "{\"exact\": 18446744073709551615, \"huge\": 1e300}";
+        const read = std.json.parseFromSliceLeaky(Numbers, wasmill.allocator, text, .{}) catch @panic("not JSON");
+        const written = std.json.Stringify.valueAlloc(wasmill.allocator, read, .{}) catch @panic("out of memory");
+        return .{ .success = .{ .data = written } };
+    }
     if (std.mem.eql(u8, way, "check")) {
         var small: u8 = @intCast(way.len);
         small -= 6;
