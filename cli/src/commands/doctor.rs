@@ -124,6 +124,8 @@ async fn check_queues(checks: &mut Checks, store: &std::sync::Arc<dyn Store>, br
     let missing = consistency::missing_queues(&**store, broker, registry, usize::MAX).await;
     let missing = missing.map(|all| all.into_iter().filter(|missing| missing.waiting > 0).collect());
     let say = |missing: Missing| {
+    let broken = registry.broken().iter().map(|broken| format!("{broken} cannot be read: {}", broken.why)).collect();
+    checks.found("definitions", Ok(broken), |text| text, "all can be read");
         let Missing { tenant, function, waiting } = missing;
         format!(
             "function '{function}' of tenant '{tenant}' has {waiting} execution(s) that wait, and no message for them"

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::conformance::agenda::{SPOILED, an_unreadable_event_is_given_up};
+use sqlx::Executor as _;
 
-use super::{file_in, open};
+use crate::conformance::agenda::{SPOILED, an_unreadable_event_is_given_up};
+use crate::conformance::broken::what_cannot_be_read_breaks_itself_only;
+
+use super::{file_in, open, stranger};
 
 #[tokio::test]
 async fn an_unreadable_event_is_shown_and_given_up() {
@@ -12,4 +15,15 @@ async fn an_unreadable_event_is_shown_and_given_up() {
     let store = Arc::new(open(&file_in(&folder)).await);
     let spoiled = Arc::clone(&store);
     an_unreadable_event_is_given_up(store, async |id| spoiled.spoil_event(id, SPOILED).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn an_unreadable_definition_breaks_itself_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file_in(&folder);
+    let store = Arc::new(open(&path).await);
+    what_cannot_be_read_breaks_itself_only(store, async |statement| {
+        assert_eq!(stranger(&path).await.execute(statement).await.unwrap().rows_affected(), 1, "{statement}");
+    })
+    .await;
 }
