@@ -339,6 +339,7 @@ impl Artifact for Stored {
 
 /// Makes sure that a host could run this version, and settles its kind.
 async fn preflight(app: &Shared, tenant: &TenantName, digest: Digest, manifest: Manifest) -> Result<Manifest> {
+    let deploy = app.admit_deploy(tenant).await?;
     let place = app.admit_artifact(tenant).await?;
     let (reader, owner) = (Arc::clone(app), tenant.clone());
     let manifest = to_its_end(async move {
@@ -351,6 +352,8 @@ async fn preflight(app: &Shared, tenant: &TenantName, digest: Digest, manifest: 
     let (preflight, artifact) =
         (Arc::clone(&app.preflight), Stored { store: Arc::clone(&app.store), tenant: tenant.clone(), digest });
     to_its_end(async move {
+        // The manifest is held for as long as this takes, whether or not its client waits.
+        let _deploy = deploy;
         let checked = preflight.check(&artifact.tenant, digest, &artifact, &manifest).await;
         checked.map(|()| manifest).map_err(not_deployable)
     })

@@ -86,6 +86,7 @@ impl Pool {
             max_in_flight: gateway.max_in_flight,
             max_artifact_bytes: gateway.max_artifact_bytes.as_usize(),
             max_checks: gateway.max_checks,
+            max_deploys: gateway.max_deploys,
             check_threads: gateway.check_threads.unwrap_or(defaults.check_threads),
             max_queued_checks: gateway.max_queued_checks,
             // Longer than the broker's own, which knows whether the event may have been taken.
