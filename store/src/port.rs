@@ -87,10 +87,13 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// An artifact's bytes, whoever has it: for those who run what is defined, never to answer a
     /// tenant.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] as well where the bytes are lost, until they are uploaded again.
     async fn artifact(&self, digest: Digest) -> Result<Option<Bytes>>;
 
     /// The bytes of an artifact that a tenant has: that it uploaded, or that one of its versions
-    /// names.
+    /// names. None where they are lost, so that it uploads them again, which mends it.
     async fn tenant_artifact(&self, tenant: &TenantName, digest: Digest) -> Result<Option<Bytes>>;
 
     /// What may be told of a tenant's secrets, by name. They are not among the definitions: a process needs those that its functions
