@@ -111,7 +111,7 @@ pub(crate) fn event_or_text(json: &str) -> Result<Event, UnreadableEvent> {
 
 /// An event's JSON format.
 pub(crate) fn from_event(event: &EventParts) -> Result<String> {
-    String::from_utf8(event.to_json()).map_err(|e| Error::Rejected(format!("an event that is not UTF-8: {e}")))
+    String::from_utf8(event.to_stored()).map_err(|e| Error::Rejected(format!("an event that is not UTF-8: {e}")))
 }
 
 /// A line of a log as it is kept.
