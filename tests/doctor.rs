@@ -58,13 +58,41 @@ async fn a_data_folder_is_looked_at() {
     assert!(dev.terminate());
     let (code, report) = of_data(dev.data(), &[]);
     assert_eq!(code, 0, "{report}");
-    for check in ["version", "database", "broker", "installation", "queues", "orphans", "secrets", "files"] {
+    for check in [
+        "version",
+        "database",
+        "artifacts",
+        "broker",
+        "installation",
+        "definitions",
+        "queues",
+        "orphans",
+        "secrets",
+        "files",
+    ] {
         assert_eq!(status(&report, check).0, "ok", "{report}");
     }
     let mut table = wasmill();
     let table = table.args(["doctor", "--data"]).arg(dev.data()).output().unwrap();
     assert!(table.status.success());
     assert!(String::from_utf8_lossy(&table.stdout).starts_with("CHECK"), "{table:?}");
+
+    // A file of an artifact that is lost is told, and mended by another deploy.
+    let artifacts = dev.data().join("wasmill.sqlite-artifacts");
+    let file = fs::read_dir(&artifacts).unwrap().next().unwrap().unwrap().path();
+    for damage in [None, Some("else")] {
+        match damage {
+            None => fs::remove_file(&file).unwrap(),
+            Some(text) => fs::write(&file, text).unwrap(),
+        }
+        let (code, report) = of_data(dev.data(), &[]);
+        assert_eq!((code, status(&report, "artifacts").0), (1, "warning"), "{report}");
+        assert!(status(&report, "artifacts").1.contains("wasmill deploy"), "{report}");
+        dev.restart();
+        dev.cli_ok(&["deploy", sample("hello").to_str().unwrap()]);
+        assert!(dev.terminate());
+        assert_eq!(of_data(dev.data(), &[]).0, 0);
+    }
 
     let key = dev.data().join("secrets.key");
     let copy = dev.data().join("copy");

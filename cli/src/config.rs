@@ -108,10 +108,12 @@ pub(crate) struct Gateway {
     pub(crate) max_in_flight: usize,
     /// Artifacts that are checked at the same time, of which one tenant may have half: 1 to 1,024.
     pub(crate) max_checks: usize,
+    /// Deploys and rollbacks of one tenant that are checked at the same time: 1 to 1,024.
+    pub(crate) max_deploys: usize,
     /// Threads that compile schemas and check by them what takes long, of which one tenant may have half: 1 to 1,024. Default:
     /// one for each core, at least 2.
     pub(crate) check_threads: Option<usize>,
-    /// Requests of one tenant that wait for either: 0 to 1,000,000.
+    /// Requests of one tenant that wait for each of these: 0 to 1,000,000.
     pub(crate) max_queued_checks: usize,
     /// How long the broker may take to confirm before the database's outbox is used.
     pub(crate) publish_timeout: Span,
@@ -287,6 +289,7 @@ impl Default for Gateway {
             max_files: 512,
             max_files_bytes: ByteSize(64 << 20),
             max_checks: 4,
+            max_deploys: 16,
             check_threads: None,
             max_queued_checks: 256,
             publish_timeout: Span(Duration::from_secs(5)),
@@ -382,6 +385,7 @@ impl Config {
         within("gateway.max_files", gateway.max_files <= 1_024, "at most 1,024")?;
         within("gateway.max_files_bytes", gateway.max_files_bytes.0 <= 256 << 20, "at most 256MiB")?;
         within("gateway.max_checks", (1..=1_024).contains(&gateway.max_checks), "1 to 1,024")?;
+        within("gateway.max_deploys", (1..=1_024).contains(&gateway.max_deploys), "1 to 1,024")?;
         let threads = gateway.check_threads.is_none_or(|n| (1..=1_024).contains(&n));
         within("gateway.check_threads", threads, "1 to 1,024")?;
         within("gateway.max_queued_checks", gateway.max_queued_checks <= 1_000_000, "at most 1,000,000")?;

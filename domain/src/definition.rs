@@ -38,6 +38,57 @@ pub struct Definitions {
     pub hostnames: Vec<HostnameDefinition>,
     /// Functions that were deleted, while their queues may still hold something.
     pub deleted: Vec<(TenantName, FunctionName)>,
+    /// What is defined as well, and cannot be read here.
+    pub broken: Vec<BrokenDefinition>,
+}
+
+/// A definition that this process cannot read: another release wrote it, or something that is not wasmill. It breaks itself
+/// only: everything else is as it would be without it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenDefinition {
+    /// What it is.
+    pub kind: DefinitionKind,
+    /// The tenant as it is stored; empty for what has none.
+    pub tenant: String,
+    /// What it is called, as it is stored: the function, the event type, the key's label, the host name.
+    pub name: String,
+    /// Why it cannot be read.
+    pub why: String,
+}
+
+impl BrokenDefinition {
+    /// Whether it is a function of a tenant's.
+    pub fn is_function_of(&self, tenant: &TenantName) -> bool {
+        self.kind == DefinitionKind::Function && self.tenant == tenant.as_str()
+    }
+}
+
+/// The kinds of definitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefinitionKind {
+    /// A function at its current version.
+    Function,
+    /// The schema of an event type.
+    Schema,
+    /// An API key.
+    Key,
+    /// A granted host name.
+    Hostname,
+    /// A function that was deleted.
+    DeletedFunction,
+}
+
+impl fmt::Display for BrokenDefinition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, tenant, name, why: _ } = self;
+        match kind {
+            DefinitionKind::Function => write!(f, "function '{name}' of tenant '{tenant}'"),
+            DefinitionKind::Schema => write!(f, "the schema of event type '{name}' of tenant '{tenant}'"),
+            DefinitionKind::Key => write!(f, "API key '{name}' of tenant '{tenant}'"),
+            DefinitionKind::Hostname => write!(f, "host name '{name}' of tenant '{tenant}'"),
+            DefinitionKind::DeletedFunction => write!(f, "the deleted function '{name}' of tenant '{tenant}'"),
+        }
+    }
 }
 
 /// A function at its current version.

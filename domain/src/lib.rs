@@ -26,7 +26,9 @@ pub mod timestamp;
 pub mod trace;
 pub mod units;
 
-pub use definition::{Definitions, FunctionDefinition, HostnameDefinition, Revision, SchemaDefinition};
+pub use definition::{
+    BrokenDefinition, DefinitionKind, Definitions, FunctionDefinition, HostnameDefinition, Revision, SchemaDefinition,
+};
 pub use digest::Digest;
 pub use event::{Event, EventParts};
 pub use execution::{AttemptReport, Dispatch, ExecutionId, LogLevel, LogLine, LogSource, Outcome, Output};

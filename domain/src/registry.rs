@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::definition::{Definitions, FunctionDefinition, HostnameDefinition, Revision, SchemaDefinition};
+use crate::definition::{
+    BrokenDefinition, DefinitionKind, Definitions, FunctionDefinition, HostnameDefinition, Revision, SchemaDefinition,
+};
 use crate::digest::Digest;
 use crate::hostname::{HostnameGrants, HostnameOwner, HostnameRules};
 use crate::key::KeyDefinition;
@@ -29,6 +31,7 @@ pub struct Registry {
     tenants: HashMap<TenantName, Tenant>,
     keys: HashMap<Digest, KeyDefinition>,
     deleted: Vec<(TenantName, FunctionName)>,
+    broken: Vec<BrokenDefinition>,
     /// The host names that HTTP triggers name, whoever owns them.
     hosts: HashSet<String>,
     hostnames: Vec<HostnameDefinition>,
@@ -43,6 +46,8 @@ struct Tenant {
     exact: HashMap<EventType, Vec<Subscription>>,
     patterns: Vec<(EventPattern, Subscription)>,
     schemas: HashMap<EventType, TypeSchema>,
+    /// Those that cannot be read: nothing satisfies them.
+    broken_schemas: HashMap<EventType, Arc<LazySchema>>,
     routes: Routes,
 }
 
@@ -103,12 +108,18 @@ impl Registry {
             let event_type = definition.event_type.clone();
             tenant.schemas.insert(event_type, TypeSchema { definition: Arc::new(definition), schema });
         }
+        for broken in definitions.broken.iter().filter(|broken| broken.kind == DefinitionKind::Schema) {
+            let (Ok(name), Ok(event_type)) = (broken.tenant.parse(), broken.name.parse()) else { continue };
+            let tenant = tenant_of(&mut tenants, &name, previous);
+            let schema = LazySchema::broken(&broken.why, Arc::clone(&tenant.share));
+            tenant.broken_schemas.insert(event_type, Arc::new(schema));
+        }
         let hosts = tenants.values().flat_map(|tenant| tenant.routes.hosts()).map(str::to_owned).collect();
         let hostnames = definitions.hostnames;
         let grants = hostnames.iter().map(|granted| (granted.pattern.clone(), granted.tenant.clone())).collect();
         let keys = definitions.keys.into_iter().map(|key| (key.hash, key)).collect();
-        let (revision, deleted) = (definitions.revision, definitions.deleted);
-        Self { revision, tenants, keys, deleted, hosts, hostnames, grants, limits }
+        let (revision, deleted, broken) = (definitions.revision, definitions.deleted, definitions.broken);
+        Self { revision, tenants, keys, deleted, broken, hosts, hostnames, grants, limits }
     }
 
     /// The bounds of schemas.
@@ -134,6 +145,21 @@ impl Registry {
     /// Functions that were deleted, while their queues may still hold something.
     pub fn deleted(&self) -> &[(TenantName, FunctionName)] {
         &self.deleted
+    }
+
+    /// What is defined and cannot be read here.
+    pub fn broken(&self) -> &[BrokenDefinition] {
+        &self.broken
+    }
+
+    /// Why the function called `name` cannot be read here, where that is so.
+    pub fn broken_function(&self, tenant: &TenantName, name: &str) -> Option<&BrokenDefinition> {
+        self.broken.iter().find(|broken| broken.is_function_of(tenant) && broken.name == name)
+    }
+
+    /// The functions of one tenant that cannot be read here.
+    pub fn broken_functions_of<'a>(&'a self, tenant: &'a TenantName) -> impl Iterator<Item = &'a BrokenDefinition> {
+        self.broken.iter().filter(|broken| broken.is_function_of(tenant))
     }
 
     /// The HTTP routes of a tenant's functions.
@@ -197,9 +223,9 @@ impl Registry {
         self.keys.get(&crate::key::ApiKey::hash_of(text))
     }
 
-    /// Whether any key exists; from the first one on, every request needs one.
+    /// Whether any key exists, though it be one that cannot be read here; from the first one on, every request needs one.
     pub fn has_keys(&self) -> bool {
-        !self.keys.is_empty()
+        !self.keys.is_empty() || self.broken.iter().any(|broken| broken.kind == DefinitionKind::Key)
     }
 
     /// Every key, in no order.
@@ -272,8 +298,9 @@ impl Tenant {
 
 impl Route {
     fn add_type_schema(&mut self, tenant: &Tenant, event_type: &EventType) {
-        if let Some(schema) = tenant.schemas.get(event_type) {
-            self.checks.push(Check { owner: format!("event type {event_type}"), schema: Arc::clone(&schema.schema) });
+        let schema = tenant.schemas.get(event_type).map(|schema| &schema.schema);
+        if let Some(schema) = schema.or_else(|| tenant.broken_schemas.get(event_type)) {
+            self.checks.push(Check { owner: format!("event type {event_type}"), schema: Arc::clone(schema) });
         }
     }
 

@@ -44,6 +44,9 @@ pub(crate) struct App {
     body_bytes: Arc<Semaphore>,
     /// Artifacts in memory.
     artifacts: Shares,
+    /// Deploys and rollbacks, from when their manifest is read until it is known whether it can run. As many tenants as there are
+    /// may have theirs: whose turn it is to be compiled is decided elsewhere.
+    deploys: Shares,
     /// Threads that compile schemas and check by them.
     threads: Shares,
 }
@@ -61,6 +64,13 @@ impl App {
         let shares = |places, full| Shares::new(places, settings.max_queued_checks, settings.body_timeout, full);
         Arc::new(Self {
             artifacts: shares(settings.max_checks, "too many artifacts are being checked at once"),
+            deploys: Shares::of_each(
+                settings.max_deploys,
+                Semaphore::MAX_PERMITS,
+                settings.max_queued_checks,
+                settings.body_timeout,
+                "too many of the tenant's deploys are being checked at once, those included whose clients have gone",
+            ),
             threads: shares(settings.check_threads, "too much is being checked by schemas at once"),
             background: Background::new("gateway-work"),
             rows: RowWriter::start(Arc::clone(&store), &settings),
@@ -103,6 +113,11 @@ impl App {
     /// Room for one of a tenant's artifacts in memory. Waits for it, within reason.
     pub(crate) async fn admit_artifact(&self, tenant: &TenantName) -> Result<Place> {
         self.artifacts.enter(tenant).await
+    }
+
+    /// Room for one of a tenant's deploys while it is checked. Waits for it, within reason.
+    pub(crate) async fn admit_deploy(&self, tenant: &TenantName) -> Result<Place> {
+        self.deploys.enter(tenant).await
     }
 
     /// Compiles a tenant's schemas, or checks by them, away from the threads that serve requests: [`Shares::run`].

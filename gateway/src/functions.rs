@@ -20,8 +20,8 @@ use crate::artifacts::inspect_artifact;
 use crate::auth::Caller;
 use crate::body;
 use crate::documents::functions::{
-    Deploy, Deployed, FunctionDocument, FunctionPage, FunctionSummary, ListFunctions, ListVersions, Rollback,
-    VersionDocument, VersionPage, VersionSummary, WebhookDocument,
+    BrokenFunction, Deploy, Deployed, FunctionDocument, FunctionPage, FunctionSummary, ListFunctions, ListVersions,
+    Rollback, VersionDocument, VersionPage, VersionSummary, WebhookDocument,
 };
 use crate::error::{Error, Result};
 use crate::extract::{Params, Segment};
@@ -43,7 +43,12 @@ pub(crate) async fn list(caller: Caller, Params(query): Params<ListFunctions>) -
     let functions = caller.registry.functions_of(&caller.tenant);
     let after = functions.into_iter().filter(|f| query.cursor.as_ref().is_none_or(|cursor| f.name > *cursor));
     let (functions, next) = page::cut(after, limit, |function| function.name.clone());
-    Ok(Json(FunctionPage { functions: functions.into_iter().map(|f| f.as_ref().into()).collect(), next }))
+    let functions = functions.into_iter().map(|f| f.as_ref().into()).collect();
+    let broken = match query.cursor {
+        Some(_) => Vec::new(),
+        None => caller.registry.broken_functions_of(&caller.tenant).map(BrokenFunction::from).collect(),
+    };
+    Ok(Json(FunctionPage { functions, broken, next }))
 }
 
 /// Show a function
@@ -53,13 +58,15 @@ pub(crate) async fn list(caller: Caller, Params(query): Params<ListFunctions>) -
     params(("name" = String, Path, description = "The function's name")),
     responses(
         (status = 200, description = "The function", body = FunctionDocument),
-        (status = 404, description = "No such function")))]
+        (status = 404, description = "No such function"),
+        (status = 422, description = "It cannot be read: another release of wasmill deployed it")))]
 pub(crate) async fn show(
     State(app): State<Shared>,
     caller: Caller,
     Segment(name): Segment<FunctionName>,
 ) -> Result<Json<FunctionDocument>> {
-    let function = caller.registry.function(&caller.tenant, &name).ok_or_else(|| unknown(&name))?;
+    let function = caller.registry.function(&caller.tenant, &name);
+    let function = function.ok_or_else(|| missing(&caller.registry, &caller.tenant, &name))?;
     let versions = app.store.versions(&caller.tenant, &name).await?;
     let depth = app.publisher.broker().depth(&QueueName::of_function(&caller.tenant, &name)).await;
     Ok(Json(FunctionDocument {
@@ -225,6 +232,17 @@ fn unknown(name: &FunctionName) -> Error {
     Error::NotFound(format!("there is no function '{name}'"))
 }
 
+/// Why a function cannot be shown or called that the registry does not have.
+pub(crate) fn missing(registry: &Registry, tenant: &TenantName, name: &FunctionName) -> Error {
+    match registry.broken_function(tenant, name) {
+        None => unknown(name),
+        Some(broken) => Error::Unprocessable(format!(
+            "function '{name}' is broken: {}. Another release of wasmill deployed it; deploy it again, or use that release",
+            broken.why
+        )),
+    }
+}
+
 /// Reads a manifest.
 fn read_manifest(document: serde_json::Value, name: &FunctionName) -> Result<Manifest> {
     let manifest = Manifest::from_json(document)?;
@@ -283,7 +301,8 @@ async fn check_target(app: &Shared, tenant: &TenantName, name: &FunctionName, to
             None => format!("there is no function '{name}' with a version before the current one"),
         }));
     };
-    check(app, tenant, digest, manifest).await?;
+    let unreadable = |why| Error::Unprocessable(format!("version {number} of function '{name}' cannot be read: {why}"));
+    check(app, tenant, digest, manifest.map_err(unreadable)?).await?;
     Ok(number)
 }
 
@@ -329,6 +348,7 @@ impl FileSource for Stored {
 
 /// Makes sure that a host could run this version, and settles its kind.
 async fn preflight(app: &Shared, tenant: &TenantName, digest: Digest, manifest: Manifest) -> Result<Manifest> {
+    let deploy = app.admit_deploy(tenant).await?;
     let place = app.admit_artifact(tenant).await?;
     let (reader, owner) = (Arc::clone(app), tenant.clone());
     let manifest = to_its_end(async move {
@@ -341,6 +361,8 @@ async fn preflight(app: &Shared, tenant: &TenantName, digest: Digest, manifest: 
     let (preflight, artifact) =
         (Arc::clone(&app.preflight), Stored { store: Arc::clone(&app.store), tenant: tenant.clone(), digest });
     to_its_end(async move {
+        // The manifest is held for as long as this takes, whether or not its client waits.
+        let _deploy = deploy;
         let checked = preflight.check(&artifact.tenant, digest, &artifact, &manifest).await;
         checked.map(|()| manifest).map_err(not_deployable)
     })

@@ -21,6 +21,7 @@ use crate::documents::executions::{ExecutionDocument, just_accepted};
 use crate::documents::functions::InvokeFunction;
 use crate::error::{Error, Result};
 use crate::extract::{Params, Segment};
+use crate::functions::missing;
 use crate::ingest::accept::{Checked, MAYBE, NOTHING};
 use crate::ingest::check::{Form, Incoming};
 use crate::ingest::cloudevents::{BATCH, Mode, STRUCTURED};
@@ -75,7 +76,7 @@ pub(crate) async fn invoke(
     let deadline = Instant::now() + wait;
     let room = app.admit_waiting()?;
     let function = caller.registry.function(&caller.tenant, &name);
-    let function = Arc::clone(function.ok_or_else(|| Error::NotFound(format!("there is no function '{name}'")))?);
+    let function = Arc::clone(function.ok_or_else(|| missing(&caller.registry, &caller.tenant, &name))?);
     let (dispatch, _share) = event_of(&app, caller, &function, query.event_type, request, &room).await?;
     let reply = publish(&app, &dispatch).await?;
     let location = format!("/v1/executions/{}", dispatch.execution);

@@ -53,11 +53,14 @@ pub struct GatewaySettings {
     /// Artifacts held in memory to be checked at the same time, of which one tenant may have half; further uploads and deploys
     /// wait for their turn, and get 503 after `body_timeout`. Default: 4.
     pub max_checks: usize,
+    /// Deploys and rollbacks of one tenant that are checked at the same time, whether or not their clients still wait: their
+    /// components are compiled, or wait for it. Further ones wait for their turn, and get 503 after `body_timeout`. Default: 16.
+    pub max_deploys: usize,
     /// Threads that compile schemas and check data where that may take long, of which one tenant may have half; further
     /// requests wait for their turn, and get 503 after `body_timeout`. Default: one for each core, at least 2.
     pub check_threads: usize,
-    /// Requests of one tenant that wait for a check of its artifacts, and as many that wait for a thread that checks; further
-    /// ones get 503. Default: 256.
+    /// Requests of one tenant that wait for a check of its artifacts, as many deploys of it that wait for others of it, and as
+    /// many requests that wait for a thread that checks; further ones get 503. Default: 256.
     pub max_queued_checks: usize,
     /// Deliveries of webhooks that are remembered, so that none is run twice; beyond that the oldest is forgotten. Default: 65,536.
     pub max_deliveries: usize,
@@ -145,6 +148,7 @@ impl Default for GatewaySettings {
             max_in_flight_bytes: 256 << 20,
             max_waiting: 1_024,
             max_checks: 4,
+            max_deploys: 16,
             check_threads: std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2)),
             max_queued_checks: 256,
             max_deliveries: 65_536,

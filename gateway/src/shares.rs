@@ -44,10 +44,15 @@ pub(crate) struct Place {
 impl Shares {
     /// So many `places`, of which one tenant may have half.
     pub(crate) fn new(places: usize, queue: usize, patience: Duration, full: &'static str) -> Self {
-        let places = places.clamp(1, Semaphore::MAX_PERMITS);
+        Self::of_each(places.div_ceil(2), places, queue, patience, full)
+    }
+
+    /// So many places of `each` tenant, and of all together.
+    pub(crate) fn of_each(each: usize, all: usize, queue: usize, patience: Duration, full: &'static str) -> Self {
+        let permits = |places: usize| places.clamp(1, Semaphore::MAX_PERMITS);
         Self {
-            all: Arc::new(Semaphore::new(places)),
-            each: places.div_ceil(2),
+            all: Arc::new(Semaphore::new(permits(all))),
+            each: permits(each),
             queue: queue.min(Semaphore::MAX_PERMITS),
             patience,
             full,

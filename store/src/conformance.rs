@@ -2,6 +2,7 @@
 //! `suite!(factory, small)`, where `factory()` gives a [`Fresh`] store.
 
 pub(crate) mod agenda;
+pub(crate) mod broken;
 pub(crate) mod buckets;
 pub(crate) mod catalog;
 pub(crate) mod fencing;

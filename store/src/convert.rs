@@ -9,13 +9,46 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wasmill_domain::manifest::http::HttpTrigger;
 use wasmill_domain::manifest::{EventTrigger, Trigger};
-use wasmill_domain::{Digest, Event, EventParts, ExecutionId, LogLine, Manifest, Timestamp, TraceContext};
+use wasmill_domain::{
+    BrokenDefinition, DefinitionKind, Digest, Event, EventParts, ExecutionId, LogLine, Manifest, Timestamp,
+    TraceContext,
+};
 
 use crate::port::{Error, LogEntry, LogPosition, Result, UnreadableEvent};
 
 /// Something in the database that wasmill did not write, or not this version of it.
 fn unreadable(column: &str, why: impl Display) -> Error {
     Error::Rejected(format!("what is stored in '{column}' cannot be read: {why}"))
+}
+
+/// The same as a sentence of its own.
+fn reason(error: Error) -> String {
+    match error {
+        Error::Rejected(why) => why,
+        error => error.to_string(),
+    }
+}
+
+/// Reads the rows of one kind of definitions, each by itself: one that cannot be read is put with the `broken`, under the tenant
+/// and the name that `named` finds in its row.
+pub(crate) fn definitions<R, T>(
+    broken: &mut Vec<BrokenDefinition>,
+    kind: DefinitionKind,
+    rows: &[R],
+    named: impl Fn(&R) -> [Result<String>; 2],
+    mut read: impl FnMut(&R) -> Result<T>,
+) -> Vec<T> {
+    let mut all = Vec::with_capacity(rows.len());
+    for row in rows {
+        match read(row) {
+            Ok(definition) => all.push(definition),
+            Err(error) => {
+                let [tenant, name] = named(row).map(Result::unwrap_or_default);
+                broken.push(BrokenDefinition { kind, tenant, name, why: reason(error) });
+            }
+        }
+    }
+    all
 }
 
 /// A word or a name.
@@ -78,7 +111,7 @@ pub(crate) fn event_or_text(json: &str) -> Result<Event, UnreadableEvent> {
 
 /// An event's JSON format.
 pub(crate) fn from_event(event: &EventParts) -> Result<String> {
-    String::from_utf8(event.to_json()).map_err(|e| Error::Rejected(format!("an event that is not UTF-8: {e}")))
+    String::from_utf8(event.to_stored()).map_err(|e| Error::Rejected(format!("an event that is not UTF-8: {e}")))
 }
 
 /// A line of a log as it is kept.
@@ -169,6 +202,11 @@ impl ManifestRows {
         let rest = Manifest { triggers: Vec::new(), ..manifest.clone() };
         let triggers = manifest.triggers.iter().map(TriggerRow::of).collect::<Result<_, _>>().map_err(refused)?;
         Ok(Self { manifest: serde_json::to_string(&rest).map_err(refused)?, triggers })
+    }
+
+    /// The manifest, or why it cannot be read.
+    pub(crate) fn manifest_or_reason(self) -> Result<Manifest, String> {
+        self.into_manifest().map_err(reason)
     }
 
     pub(crate) fn into_manifest(self) -> Result<Manifest> {

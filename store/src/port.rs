@@ -51,7 +51,8 @@ impl<T: Catalog + Ledger + Agenda + Buckets> Store for T {}
 /// What users define. Every change raises the revision by one, in the transaction that makes it.
 #[async_trait]
 pub trait Catalog: Send + Sync + 'static {
-    /// Everything that is defined, or `None` where the revision is still `known`.
+    /// Everything that is defined, or `None` where the revision is still `known`. A definition that cannot be read is among
+    /// [`Definitions::broken`] and keeps nobody from the others.
     async fn definitions(&self, known: Revision) -> Result<Option<Definitions>>;
 
     /// Hears of changes when they are committed, by whichever process: the receiver has the latest revision that was heard of, and
@@ -86,10 +87,13 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// An artifact's bytes, whoever has it: for those who run what is defined, never to answer a
     /// tenant.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] as well where the bytes are lost, until they are uploaded again.
     async fn artifact(&self, digest: Digest) -> Result<Option<Bytes>>;
 
     /// The bytes of an artifact that a tenant has: that it uploaded, or that one of its versions
-    /// names.
+    /// names. None where they are lost, so that it uploads them again, which mends it.
     async fn tenant_artifact(&self, tenant: &TenantName, digest: Digest) -> Result<Option<Bytes>>;
 
     /// The size of each of these artifacts that a tenant has uploaded, or that its versions have among their files, in the order
@@ -327,8 +331,8 @@ pub struct Version {
     pub digest: Digest,
     /// The artifact's size in bytes.
     pub size: u64,
-    /// Its manifest.
-    pub manifest: Manifest,
+    /// Its manifest, or why it cannot be read here.
+    pub manifest: Result<Manifest, String>,
     /// When it was deployed first.
     pub deployed_at: Timestamp,
     /// Whether it is the one that runs.

@@ -99,10 +99,19 @@ impl SqliteStore {
         let writer = Writer::open(path, &settings).await?;
         let readers = connection::readers(path, &settings);
         let blobs = Blobs::beside(path, &settings);
+        let store = Self { writer, readers, blobs, quotas: settings.quotas };
         if settings.migrate {
-            artifacts::delete_files(&writer, &blobs, &blobs.settled()).await?;
+            artifacts::delete_orphans(&store).await?;
         }
-        Ok(Self { writer, readers, blobs, quotas: settings.quotas })
+        Ok(store)
+    }
+
+    /// Reads every artifact's file, and says what is wrong with each that is missing or damaged.
+    ///
+    /// # Errors
+    /// Where database or folder cannot be read.
+    pub async fn lost_artifacts(&self) -> Result<Vec<String>> {
+        Ok(artifacts::lost(self).await?.iter().map(ToString::to_string).collect())
     }
 
     /// Closes the file. What was committed is in it whether or not this is called; calls made later fail.

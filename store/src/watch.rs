@@ -94,6 +94,9 @@ impl Shared {
         let _building = self.building.lock().await;
         let current = Arc::clone(&self.registry.borrow());
         if let Some(definitions) = self.store.definitions(current.revision()).await? {
+            for broken in definitions.broken.iter().filter(|broken| !current.broken().contains(broken)) {
+                tracing::error!(why = broken.why, "{broken} cannot be read and has no effect here");
+            }
             self.registry.send_replace(Arc::new(Registry::build(definitions, &current)));
         }
         Ok(())

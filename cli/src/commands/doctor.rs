@@ -61,6 +61,9 @@ pub(crate) async fn run(args: Doctor, as_json: bool) -> Result {
     checks.add("version", Status::Ok, format!("wasmill {}, on {}", env!("CARGO_PKG_VERSION"), opened.name));
     let store = opened.store.as_deref().map_err(Clone::clone);
     checks.found("database", store.map(|_| Vec::new()), |text: String| text, "it answers");
+    if let Some(lost) = &opened.lost_artifacts {
+        checks.found("artifacts", lost.clone(), |text| text, "every artifact's file is there and whole");
+    }
     match &opened.broker {
         Ok(_) => checks.add("broker", Status::Ok, "it answers"),
         Err(Closed::InUse) => {
@@ -122,6 +125,8 @@ async fn check_queues(checks: &mut Checks, store: &std::sync::Arc<dyn Store>, br
         Err(error) => return checks.add("definitions", Status::Warning, error.to_string()),
     };
     let registry: &Registry = &registry;
+    let broken = registry.broken().iter().map(|broken| format!("{broken} cannot be read: {}", broken.why)).collect();
+    checks.found("definitions", Ok(broken), |text| text, "all can be read");
     let missing = consistency::missing_queues(&**store, broker, registry, usize::MAX).await;
     let missing = missing.map(|all| all.into_iter().filter(|missing| missing.waiting > 0).collect());
     let say = |missing: Missing| {

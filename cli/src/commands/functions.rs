@@ -59,6 +59,9 @@ async fn list(client: &Client) -> Result {
         })
         .collect();
     output::table(&["NAME", "VERSION", "DIGEST", "TRIGGERS", "DEPLOYED"], &rows);
+    for function in answer.get("broken").items() {
+        output::line(format!("{} is broken: {}", cell(function.get("name")), cell(function.get("why"))));
+    }
     Ok(())
 }
 

@@ -119,6 +119,7 @@ pub(crate) async fn orphans(broker: &dyn Broker, registry: &Registry) -> Result<
     let Some(queues) = broker.queues().await.map_err(|e| e.to_string())? else { return Ok(None) };
     let is_known = |tenant: &TenantName, function: &FunctionName| {
         registry.function(tenant, function).is_some()
+            || registry.broken_function(tenant, function).is_some()
             || registry.deleted().iter().any(|(of, name)| (of, name) == (tenant, function))
     };
     let is_orphan = |queue: &QueueName| queue.function().is_some_and(|(tenant, name)| !is_known(&tenant, &name));

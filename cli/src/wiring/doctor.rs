@@ -21,6 +21,8 @@ pub(crate) struct Opened {
     /// What is looked at.
     pub(crate) name: String,
     pub(crate) store: Result<Arc<dyn Store>, String>,
+    /// What is wrong with artifacts' files; nothing where they are in the database.
+    pub(crate) lost_artifacts: Option<Result<Vec<String>, String>>,
     pub(crate) broker: Result<Arc<dyn Broker>, Closed>,
     pub(crate) keyring: Result<Option<Arc<Keyring>>, String>,
     /// How many connections its gateway takes.
@@ -56,6 +58,7 @@ pub(crate) async fn open_pool(config: &Config) -> Opened {
     Opened {
         name: "the pool of PostgreSQL and RabbitMQ".into(),
         store,
+        lost_artifacts: None,
         broker: broker.map_err(Closed::Failed),
         keyring: secrets::keyring(config.secrets.key_file.as_deref()).map_err(|e| format!("{e:#}")),
         connections: config.gateway.max_connections,
@@ -66,6 +69,10 @@ pub(crate) async fn open_pool(config: &Config) -> Opened {
 pub(crate) async fn open_data(data: &Path) -> Opened {
     let settings = SqliteSettings { migrate: false, ..SqliteSettings::default() };
     let store = SqliteStore::open(&data.join("wasmill.sqlite"), settings).await;
+    let lost_artifacts = match &store {
+        Ok(store) => Some(store.lost_artifacts().await.map_err(|e| e.to_string())),
+        Err(_) => None,
+    };
     let queue = data.join("queue");
     let broker = if queue.is_dir() {
         match EmbeddedBroker::open(&queue, EmbeddedSettings::default()) {
@@ -81,6 +88,7 @@ pub(crate) async fn open_data(data: &Path) -> Opened {
     Opened {
         name: format!("the data folder '{}'", data.display()),
         store: store.map(|store| Arc::new(store) as Arc<dyn Store>).map_err(|e| e.to_string()),
+        lost_artifacts,
         broker,
         keyring: secrets::keyring(key_file).map_err(|e| format!("{e:#}")),
         connections: GatewaySettings::default().max_connections,

@@ -88,6 +88,7 @@ impl Pool {
             max_files: gateway.max_files,
             max_files_bytes: gateway.max_files_bytes.0,
             max_checks: gateway.max_checks,
+            max_deploys: gateway.max_deploys,
             check_threads: gateway.check_threads.unwrap_or(defaults.check_threads),
             max_queued_checks: gateway.max_queued_checks,
             // Longer than the broker's own, which knows whether the event may have been taken.

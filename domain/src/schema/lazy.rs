@@ -57,6 +57,13 @@ impl LazySchema {
         }
     }
 
+    /// One that cannot be read, so that nothing is known to satisfy it.
+    pub(crate) fn broken(why: &str, share: Arc<TenantShare>) -> Self {
+        let lazy = Self::new(Arc::default(), Digest::of(&[]), share);
+        let _ = lazy.compiled.set(Err(CompileError { pointer: String::new(), message: why.to_owned() }));
+        lazy
+    }
+
     pub(crate) fn source(&self) -> &Value {
         &self.source
     }

@@ -7,7 +7,7 @@ use wasmill_component::{Adapter, Inspection};
 use wasmill_domain::manifest::http::HttpTrigger;
 use wasmill_domain::manifest::{Kind, Manifest, Trigger};
 use wasmill_domain::units::Span;
-use wasmill_domain::{Digest, EventType, FunctionDefinition, FunctionName, Timestamp};
+use wasmill_domain::{BrokenDefinition, Digest, EventType, FunctionDefinition, FunctionName, Timestamp};
 use wasmill_store::Version;
 
 use crate::webhooks::Counted;
@@ -95,9 +95,22 @@ pub(crate) struct InvokeFunction {
 pub(crate) struct FunctionPage {
     /// The functions, by name.
     pub(crate) functions: Vec<FunctionSummary>,
+    /// Functions that this gateway cannot read, as another release of wasmill deployed them; on the first page, where there are
+    /// any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) broken: Vec<BrokenFunction>,
     /// The cursor of the next page; null on the last.
     #[schema(value_type = Option<String>, required = true)]
     pub(crate) next: Option<FunctionName>,
+}
+
+/// A function that cannot be read.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct BrokenFunction {
+    /// Its name.
+    name: String,
+    /// Why it cannot be read.
+    why: String,
 }
 
 /// A function as it is listed.
@@ -230,9 +243,12 @@ pub(crate) struct VersionSummary {
 pub(crate) struct VersionDocument {
     #[serde(flatten)]
     summary: VersionSummary,
-    /// Its manifest, every default filled in.
-    #[schema(value_type = Object)]
-    manifest: Manifest,
+    /// Its manifest, every default filled in; null where it cannot be read.
+    #[schema(value_type = Option<Object>, required = true)]
+    manifest: Option<Manifest>,
+    /// Why the manifest cannot be read: another release of wasmill deployed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broken: Option<String>,
 }
 
 /// What a `.wasm` is.
@@ -288,6 +304,12 @@ pub(crate) struct MissingFiles {
     pub(crate) missing: Vec<Digest>,
 }
 
+impl From<&BrokenDefinition> for BrokenFunction {
+    fn from(broken: &BrokenDefinition) -> Self {
+        Self { name: broken.name.clone(), why: broken.why.clone() }
+    }
+}
+
 impl From<&FunctionDefinition> for FunctionSummary {
     fn from(function: &FunctionDefinition) -> Self {
         Self {
@@ -334,7 +356,11 @@ impl From<&Version> for VersionSummary {
 
 impl From<Version> for VersionDocument {
     fn from(version: Version) -> Self {
-        Self { summary: (&version).into(), manifest: version.manifest }
+        let summary = (&version).into();
+        match version.manifest {
+            Ok(manifest) => Self { summary, manifest: Some(manifest), broken: None },
+            Err(why) => Self { summary, manifest: None, broken: Some(why) },
+        }
     }
 }
 

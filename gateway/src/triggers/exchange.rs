@@ -227,17 +227,24 @@ struct Talk {
 
 impl Talk {
     /// Hears the rest, which the caller has no use for.
-    async fn hear_out(mut self) {
+    async fn hear_out(self) {
+        let Self { mut listener, mut deadline, mut upload, _room } = self;
         let ended = async {
-            while let Some(frame) = self.listener.hear().await {
+            while let Some(frame) = listener.hear().await {
                 if !matches!(Download::decode(&frame), Ok(Download::Data(_))) {
                     return;
                 }
             }
         };
+        // A guest that still reads its request learns that no more of it comes: the caller has the whole response and may be gone.
+        let broken_off = async {
+            drop(upload.failure().await);
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
             () = ended => {}
-            () = &mut self.deadline => {}
+            () = broken_off => {}
+            () = &mut deadline => {}
         }
     }
 }

@@ -6,7 +6,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use wasmill_broker::embedded::EmbeddedSettings;
 use wasmill_domain::Digest;
+use wasmill_gateway::GatewaySettings;
 use wasmill_store::{Quotas, TenantQuota};
 
 use crate::harness::{Answer, Gateway, PATIENCE, component, send, until};
@@ -295,4 +297,56 @@ async fn a_check_outlasts_its_client() {
     assert_eq!(String::from_utf8_lossy(&answer), "");
     gateway.gate.open.add_permits(1);
     until("the check goes on", async || (gateway.gate.open.available_permits() == 0).then_some(())).await;
+}
+
+/// Nor is what goes on without a client without a bound.
+#[tokio::test]
+async fn abandoned_checks_are_counted() {
+    let settings = GatewaySettings { max_deploys: 2, max_queued_checks: 0, ..GatewaySettings::default() };
+    let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
+    let digest = gateway.upload(1).await;
+    let put = |name: &str, description: &str| {
+        let document = json!({"digest": digest, "manifest": {"name": name, "description": description}});
+        gateway.request(Method::PUT, &format!("/v1/functions/{name}")).json(&document)
+    };
+    for _ in 0..2 {
+        let client = tokio::spawn(put("total", "gate").send());
+        gateway.gate.reached.acquire().await.unwrap().forget();
+        client.abort();
+        assert!(client.await.unwrap_err().is_cancelled());
+    }
+    let refused = send(put("other", "")).await.problem(503, "overloaded");
+    assert!(refused["detail"].as_str().unwrap().contains("whose clients have gone"), "{refused}");
+    let rollback = gateway.post("/v1/functions/total/rollback", &json!({})).await;
+    assert_eq!(rollback.status, 404, "what needs no check is not kept waiting");
+    gateway.gate.open.add_permits(2);
+    until("there is room again", async || (send(put("other", "")).await.status == 201).then_some(())).await;
+}
+
+/// A function that another release deployed breaks itself only, visibly.
+#[tokio::test]
+async fn a_broken_function_is_shown_as_that() {
+    let gateway = Gateway::start().await;
+    deploy(&gateway, "total", 1, json!({"name": "total"})).await;
+    deploy(&gateway, "later", 1, json!({"name": "later"})).await;
+    gateway.store.spoil_function(&"later".parse().unwrap()).await.unwrap();
+    // Another change makes this gateway read all of them.
+    deploy(&gateway, "total", 2, json!({"name": "total"})).await;
+    let page = gateway.get("/v1/functions").await.json();
+    assert_eq!((&page["functions"][0]["name"], &page["functions"][1]), (&json!("total"), &json!(null)), "{page}");
+    assert_eq!(page["broken"][0]["name"], "later", "{page}");
+    let why = page["broken"][0]["why"].as_str().unwrap();
+    assert!(why.contains("manifest") && why.contains("of_a_later_release"), "{why}");
+    let shown = gateway.get("/v1/functions/later").await.problem(422, "unprocessable");
+    assert!(shown["detail"].as_str().unwrap().contains(why), "{shown}");
+    let invoked = gateway.post("/v1/functions/later/invoke", &json!({})).await.problem(422, "unprocessable");
+    assert!(invoked["detail"].as_str().unwrap().contains(why), "{invoked}");
+    let versions = gateway.get("/v1/functions/later/versions").await.json();
+    let version = &versions["versions"][0];
+    assert_eq!((&version["manifest"], version["broken"].as_str()), (&json!(null), Some(why)), "{versions}");
+    assert_eq!(deploy(&gateway, "later", 2, json!({"name": "later"})).await.status, 201);
+    assert!(gateway.get("/v1/functions").await.json()["broken"].is_null());
+    assert_eq!(gateway.get("/v1/functions/later").await.status, 200);
+    gateway.post("/v1/functions/later/rollback", &json!({})).await.problem(422, "unprocessable");
+    assert_eq!(gateway.delete("/v1/functions/later").await.status, 204);
 }

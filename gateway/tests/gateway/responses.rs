@@ -135,6 +135,35 @@ async fn a_response_that_was_wholly_sent_is_heard_to_its_end() {
     }
 }
 
+/// A caller that has its whole response may go in the middle of its upload: a guest that still reads learns of it.
+#[tokio::test]
+async fn an_upload_that_ends_after_its_response_ends_for_the_guest() {
+    let gateway = Gateway::start().await;
+    let mut calls = calls(&gateway).await;
+    for (said, content) in [(head(200, &[("content-length", "2")]), "ok"), (head(204, &[]), "")] {
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        stream.write_all([CHUNKED, "5\r\nhello\r\n"].concat().as_bytes()).await.unwrap();
+        let Call { mut line, .. } = in_time(calls.next()).await.unwrap();
+        in_time(line.speaker.say(said.encode())).await.unwrap();
+        if !content.is_empty() {
+            in_time(line.speaker.say(Download::Data(content.into()).encode())).await.unwrap();
+        }
+        let mut answer = Vec::new();
+        while !answer.ends_with([b"\r\n\r\n", content.as_bytes()].concat().as_slice()) {
+            assert_ne!(in_time(tokio::io::AsyncReadExt::read_buf(&mut stream, &mut answer)).await.unwrap(), 0);
+        }
+        drop(stream);
+        // No end that says that this was all.
+        while let Some(frame) = in_time(line.listener.hear()).await {
+            let said = Upload::decode(&frame).unwrap();
+            assert!(matches!(said, Upload::Data(_)), "{said:?}");
+        }
+        in_time(line.speaker.say(Download::End(Headers::new()).encode()))
+            .await
+            .expect("the attempt goes on to its end");
+    }
+}
+
 #[tokio::test]
 async fn a_caller_that_hangs_up_is_told_to_the_host() {
     let gateway = Gateway::start().await;

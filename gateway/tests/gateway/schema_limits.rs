@@ -141,7 +141,8 @@ async fn a_meta_schema_of_ones_own_is_refused_by_name() {
 /// Whoever waits for a compilation holds no artifact: others of the tenant are read meanwhile.
 #[tokio::test]
 async fn a_compilation_takes_no_place_of_artifacts() {
-    let settings = GatewaySettings { max_checks: 1, max_queued_checks: 1, ..GatewaySettings::default() };
+    let settings =
+        GatewaySettings { max_checks: 1, max_queued_checks: 1, max_deploys: 2, ..GatewaySettings::default() };
     let gateway = Gateway::start_with(settings, wasmill_broker::embedded::EmbeddedSettings::default()).await;
     let digest = gateway.upload(1).await;
     let document = json!({"digest": digest, "manifest": {"name": "slow", "description": "gate"}});

@@ -127,6 +127,10 @@ async fn serve(host: Arc<Host>, mut versions: Versions, call: Call) {
         }
     };
     let version = version_at(&host, &mut versions, opening.dispatch.revision).await;
+    if matches!(version, Version::Unreadable) {
+        // Its caller sees the line end.
+        return;
+    }
     let place = host.admission.acquire(&opening.dispatch.tenant, &opening.dispatch.function).await;
     let on_guest_threads = {
         let host = Arc::clone(&host);

@@ -63,7 +63,8 @@ pub(crate) async fn ready(
             let reason = format!("version {} cannot be run: {reason}", definition.version);
             return Err(Unready { outcome: Outcome::Trap, digest: Some(definition.digest), reason });
         }
-        Version::Deleted => {
+        // None is run by it: whoever has it to do gives it back before.
+        Version::Unreadable | Version::Deleted => {
             let reason = format!("the function '{function}' was deleted");
             return Err(Unready { outcome: Outcome::Cancelled, digest: None, reason });
         }

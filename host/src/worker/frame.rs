@@ -48,7 +48,10 @@ pub(super) async fn work(
     } else if redeliveries < host.settings.redelivery_limit.max(1) {
         let revision = dispatches.iter().map(|dispatch| dispatch.revision).max().unwrap_or_default();
         let version = version_at(&host, &mut versions, revision).await;
-        run_all(&host, version, slots, dispatches).await
+        match version {
+            Version::Unreadable => Settled::Release,
+            version => run_all(&host, version, slots, dispatches).await,
+        }
     } else if dispatches.len() > 1 {
         split(&host, &key, &message, dispatches).await
     } else {

@@ -66,7 +66,7 @@ enum Ended {
     Again,
     /// The function is deleted and its queue has been empty for a while.
     Empty,
-    /// The function's current version asks for a label that this host does not have.
+    /// The function's current version asks for a label that this host does not have, or is one that it cannot read.
     Elsewhere,
 }
 
@@ -186,7 +186,10 @@ impl QueueWorker {
 
     /// What is left of a deleted function any host may clear away.
     fn is_for_here(&self) -> bool {
-        self.current().definition().is_none_or(|definition| self.host.may_run(definition))
+        match self.current() {
+            Version::Unreadable => false,
+            current => current.definition().is_none_or(|definition| self.host.may_run(definition)),
+        }
     }
 
     fn concurrency(&self) -> NonZeroU16 {

@@ -18,6 +18,8 @@ pub(crate) enum Version {
     Broken(Arc<FunctionDefinition>, Arc<str>),
     /// The function was deleted: each is cancelled.
     Deleted,
+    /// This release cannot read what should run them: each is given back, for a host that can.
+    Unreadable,
 }
 
 impl Version {
@@ -25,7 +27,35 @@ impl Version {
     pub(crate) fn definition(&self) -> Option<&Arc<FunctionDefinition>> {
         match self {
             Self::Ready(definition) | Self::Broken(definition, _) => Some(definition),
-            Self::Deleted => None,
+            Self::Deleted | Self::Unreadable => None,
+        }
+    }
+}
+
+/// What the registry says of a function.
+#[derive(Clone)]
+enum Wanted {
+    Version(Arc<FunctionDefinition>),
+    Deleted,
+    Unreadable,
+}
+
+impl Wanted {
+    /// Whether it and what runs make no difference to a host.
+    fn is(&self, version: &Version) -> bool {
+        match (self, version) {
+            (Self::Version(wanted), Version::Ready(known) | Version::Broken(known, _)) => same(wanted, known),
+            (Self::Deleted, Version::Deleted) | (Self::Unreadable, Version::Unreadable) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether two of them make no difference to a host.
+    fn is_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Version(one), Self::Version(other)) => same(one, other),
+            (Self::Deleted, Self::Deleted) | (Self::Unreadable, Self::Unreadable) => true,
+            _ => false,
         }
     }
 }
@@ -45,7 +75,7 @@ pub(crate) async fn follow(host: Arc<Host>, key: Key, current: watch::Sender<Opt
     let mut registry = host.registry.subscribe();
     loop {
         let (mut revision, wanted) = look(&mut registry, &key);
-        let known = current.borrow().clone().filter(|known| same(known.version.definition(), wanted.as_ref()));
+        let known = current.borrow().clone().filter(|known| wanted.is(&known.version));
         let known = known.filter(|known| again_at(&host, &known.version).is_none_or(|at| Instant::now() < at));
         let version = match known {
             Some(known) => Some(known.version),
@@ -60,7 +90,7 @@ pub(crate) async fn follow(host: Arc<Host>, key: Key, current: watch::Sender<Opt
                             }
                             // Most changes are of other functions.
                             let (newer, other) = look(&mut registry, &key);
-                            if !same(wanted.as_ref(), other.as_ref()) {
+                            if !wanted.is_as(&other) {
                                 break None;
                             }
                             revision = newer;
@@ -87,7 +117,7 @@ pub(crate) async fn follow(host: Arc<Host>, key: Key, current: watch::Sender<Opt
 fn again_at(host: &Host, version: &Version) -> Option<Instant> {
     match version {
         Version::Broken(definition, _) => host.engine.refused_until(definition.digest),
-        Version::Ready(_) | Version::Deleted => None,
+        Version::Ready(_) | Version::Deleted | Version::Unreadable => None,
     }
 }
 
@@ -123,27 +153,31 @@ async fn reach(host: &Host, revision: Revision) -> bool {
 }
 
 /// The registry's revision, and what it says of a function.
-fn look(registry: &mut watch::Receiver<Arc<Registry>>, key: &Key) -> (Revision, Option<Arc<FunctionDefinition>>) {
+fn look(registry: &mut watch::Receiver<Arc<Registry>>, key: &Key) -> (Revision, Wanted) {
     let registry = registry.borrow_and_update();
     (registry.revision(), wanted(&registry, key))
 }
 
 /// Whether two definitions make no difference to a host.
-fn same(one: Option<&Arc<FunctionDefinition>>, other: Option<&Arc<FunctionDefinition>>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => one.digest == other.digest && one.manifest == other.manifest,
-        (None, None) => true,
-        _ => false,
+fn same(one: &FunctionDefinition, other: &FunctionDefinition) -> bool {
+    one.digest == other.digest && one.manifest == other.manifest
+}
+
+fn wanted(registry: &Registry, (tenant, function): &Key) -> Wanted {
+    match registry.function(tenant, function) {
+        Some(definition) => Wanted::Version(Arc::clone(definition)),
+        None if registry.broken_function(tenant, function).is_some() => Wanted::Unreadable,
+        None => Wanted::Deleted,
     }
 }
 
-fn wanted(registry: &Registry, (tenant, function): &Key) -> Option<Arc<FunctionDefinition>> {
-    registry.function(tenant, function).cloned()
-}
-
 /// Compiles and links a version, however long the store is away.
-async fn make_ready(host: &Arc<Host>, (tenant, function): &Key, wanted: Option<Arc<FunctionDefinition>>) -> Version {
-    let Some(definition) = wanted else { return Version::Deleted };
+async fn make_ready(host: &Arc<Host>, (tenant, function): &Key, wanted: Wanted) -> Version {
+    let definition = match wanted {
+        Wanted::Version(definition) => definition,
+        Wanted::Deleted => return Version::Deleted,
+        Wanted::Unreadable => return Version::Unreadable,
+    };
     let mut backoff = Backoff::new(host.settings.recorder.max_pause);
     loop {
         match host.prepare(tenant, &definition).await {

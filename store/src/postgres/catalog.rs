@@ -8,12 +8,12 @@ use bytes::Bytes;
 use sqlx::postgres::PgRow;
 use tokio::sync::watch;
 use wasmill_domain::{
-    Definitions, Digest, FunctionDefinition, FunctionName, KeyDefinition, Revision, SchemaDefinition, SealedSecret,
-    SecretName, SecretSummary, TenantName, Timestamp,
+    BrokenDefinition, DefinitionKind, Definitions, Digest, FunctionDefinition, FunctionName, KeyDefinition, Revision,
+    SchemaDefinition, SealedSecret, SecretName, SecretSummary, TenantName, Timestamp,
 };
 
 use super::columns::get;
-use super::error::Result;
+use super::error::{Fault, Result};
 use super::queries::{count, text, time, word};
 use super::session::Session;
 use super::{PostgresStore, artifacts, change, routes, secrets};
@@ -133,14 +133,28 @@ pub(super) async fn all(session: &mut Session<'_>) -> Result<Definitions> {
     let keys = session.rows(keys).await?;
     let hostnames = routes::hostnames(session).await?;
     let deleted = session.rows(sqlx::query("SELECT tenant, name FROM deleted_functions ORDER BY tenant, name")).await?;
-    Ok(Definitions {
-        revision,
-        functions: functions.iter().map(|row| function(row, &mut triggers)).collect::<Result<_>>()?,
-        schemas: schemas.iter().map(schema).collect::<Result<_>>()?,
-        keys: keys.iter().map(key).collect::<Result<_>>()?,
-        hostnames,
-        deleted: deleted.iter().map(|row| Ok((word(row, "tenant")?, word(row, "name")?))).collect::<Result<_>>()?,
-    })
+    let mut all = Definitions { revision, ..Definitions::default() };
+    let broken = &mut all.broken;
+    let function = |row: &PgRow| function(row, &mut triggers);
+    all.functions = readable(broken, DefinitionKind::Function, &functions, "function", function);
+    all.schemas = readable(broken, DefinitionKind::Schema, &schemas, "event_type", schema);
+    all.keys = readable(broken, DefinitionKind::Key, &keys, "label", key);
+    all.hostnames = readable(broken, DefinitionKind::Hostname, &hostnames, "pattern", routes::hostname);
+    let deleted_function = |row: &PgRow| Ok((word(row, "tenant")?, word(row, "name")?));
+    all.deleted = readable(broken, DefinitionKind::DeletedFunction, &deleted, "name", deleted_function);
+    Ok(all)
+}
+
+/// What rows define that can be read; the others are put with the `broken`, called by a column of theirs.
+fn readable<T>(
+    broken: &mut Vec<BrokenDefinition>,
+    kind: DefinitionKind,
+    rows: &[PgRow],
+    name: &str,
+    mut read: impl FnMut(&PgRow) -> Result<T>,
+) -> Vec<T> {
+    let named = |row: &PgRow| ["tenant", name].map(|column| get(row, column).map_err(Fault::into_error));
+    convert::definitions(broken, kind, rows, named, |row| read(row).map_err(Fault::into_error))
 }
 
 fn by_version(rows: &[PgRow]) -> Result<Triggers> {
@@ -216,7 +230,7 @@ async fn versions(session: &mut Session<'_>, tenant: &TenantName, function: &Fun
             number: count(row, "number")?,
             digest: digest(row, "digest")?,
             size: convert::measure("size", get(row, "size")?)?,
-            manifest: manifest_rows(row, &mut triggers)?.into_manifest()?,
+            manifest: manifest_rows(row, &mut triggers)?.manifest_or_reason(),
             deployed_at: time(row, "deployed_at")?,
             current: get(row, "current")?,
         })

@@ -106,14 +106,15 @@ pub(super) async fn revoke(session: &mut Session<'_>, pattern: &HostnamePattern)
 }
 
 /// Every grant, by pattern.
-pub(super) async fn hostnames(session: &mut Session<'_>) -> Result<Vec<HostnameDefinition>> {
-    let hostname = |row: &PgRow| {
-        Ok(HostnameDefinition {
-            pattern: word(row, "pattern")?,
-            tenant: word(row, "tenant")?,
-            granted_at: time(row, "granted_at")?,
-        })
-    };
-    let all = sqlx::query("SELECT pattern, tenant, granted_at FROM hostnames ORDER BY pattern");
-    session.rows(all).await?.iter().map(hostname).collect()
+pub(super) async fn hostnames(session: &mut Session<'_>) -> Result<Vec<PgRow>> {
+    session.rows(sqlx::query("SELECT pattern, tenant, granted_at FROM hostnames ORDER BY pattern")).await
+}
+
+/// A grant by its row.
+pub(super) fn hostname(row: &PgRow) -> Result<HostnameDefinition> {
+    Ok(HostnameDefinition {
+        pattern: word(row, "pattern")?,
+        tenant: word(row, "tenant")?,
+        granted_at: time(row, "granted_at")?,
+    })
 }

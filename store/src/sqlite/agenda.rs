@@ -107,6 +107,10 @@ impl Agenda for SqliteStore {
         let result = prune(&mut transaction, before, unused, limit).await;
         let (pruned, artifacts) = transaction.end(result).await?;
         artifacts::delete_files(&self.writer, &self.blobs, &artifacts).await?;
+        // Whoever prunes much asks again at once.
+        if pruned < u64::from(limit) {
+            artifacts::delete_orphans(self).await?;
+        }
         Ok(pruned)
     }
 }

@@ -1,15 +1,17 @@
 //! Artifacts: whose they are, and which of them and of the versions that name them have to go.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use sqlx::sqlite::SqliteConnection;
 use wasmill_domain::{Digest, FunctionName, Manifest, TenantName, Timestamp};
 
-use super::blobs::Blobs;
+use super::blobs::{Blobs, Lost};
 use super::connection::Writer;
 use super::{SqliteStore, error};
 use crate::convert;
 use crate::files::{HAS_FILES, KEPT, files_of, missing};
-use crate::port::Result;
+use crate::port::{Error, Result};
 use crate::quota::TenantQuota;
 
 /// Whether artifact `?2` is one of tenant `?1`'s. That a version names it counts too: another
@@ -106,27 +108,50 @@ async fn is_known(connection: &mut SqliteConnection, digest: Digest) -> Result<b
         .map_err(error::of)
 }
 
-/// The bytes of an artifact, whoever has it.
+/// The bytes of an artifact, whoever has it. Those that are lost may be uploaded again, so they are not there for now.
 pub(super) async fn of_anybody(store: &SqliteStore, digest: Digest) -> Result<Option<Bytes>> {
     let row = sqlx::query_as("SELECT bytes, size FROM artifacts WHERE digest = ?").bind(digest.as_bytes().as_slice());
-    bytes_of(store, digest, row.fetch_optional(&store.readers).await.map_err(error::of)?).await
+    let row = row.fetch_optional(&store.readers).await.map_err(error::of)?;
+    bytes_of(store, digest, row).await?.map_err(|lost| Error::Unavailable(lost.to_string()))
 }
 
-/// The bytes of an artifact, if the tenant has it.
+/// The bytes of an artifact, if the tenant has it. Those that are lost it does not have, so that it uploads them again.
 pub(super) async fn of_tenant(store: &SqliteStore, tenant: &TenantName, digest: Digest) -> Result<Option<Bytes>> {
     let row = sqlx::query_as(concat!("SELECT bytes, size FROM artifacts WHERE digest = ?2 AND ", is_of!()))
         .bind(tenant.as_str())
         .bind(digest.as_bytes().as_slice());
-    bytes_of(store, digest, row.fetch_optional(&store.readers).await.map_err(error::of)?).await
+    Ok(bytes_of(store, digest, row.fetch_optional(&store.readers).await.map_err(error::of)?).await?.unwrap_or_default())
 }
 
-/// The bytes that a row says are there: in it, where an earlier release has put them, or in a file.
-async fn bytes_of(store: &SqliteStore, digest: Digest, row: Option<(Vec<u8>, i64)>) -> Result<Option<Bytes>> {
+/// The bytes that a row says are there: in it, where an earlier release has put them, or in a file. The log tells of one that is
+/// lost.
+async fn bytes_of(
+    store: &SqliteStore,
+    digest: Digest,
+    row: Option<(Vec<u8>, i64)>,
+) -> Result<Result<Option<Bytes>, Lost>> {
     match row {
-        None => Ok(None),
-        Some((bytes, size)) if !bytes.is_empty() || size == 0 => Ok(Some(bytes.into())),
-        Some(_) => store.blobs.read(digest).await.map(Some),
+        None => Ok(Ok(None)),
+        Some((bytes, size)) if !bytes.is_empty() || size == 0 => Ok(Ok(Some(bytes.into()))),
+        Some(_) => {
+            let found = store.blobs.read(digest).await?;
+            Ok(found.map(Some).inspect_err(|lost| tracing::error!("{lost}")))
+        }
     }
+}
+
+/// Reads the file of every artifact that has one, and says what is wrong with those that are lost.
+pub(super) async fn lost(store: &SqliteStore) -> Result<Vec<Lost>> {
+    let rows: Vec<Vec<u8>> =
+        sqlx::query_scalar("SELECT digest FROM artifacts WHERE length(bytes) = 0 AND size > 0 ORDER BY digest")
+            .fetch_all(&store.readers)
+            .await
+            .map_err(error::of)?;
+    let mut all = Vec::new();
+    for digest in rows {
+        all.extend(store.blobs.read(convert::digest("digest", &digest)?).await?.err());
+    }
+    Ok(all)
 }
 
 /// Deletes a function's oldest versions beyond the number that is kept; within the change that has
@@ -270,4 +295,20 @@ pub(super) async fn delete_files(writer: &Writer, blobs: &Blobs, digests: &[Dige
         }
     }
     transaction.end(Ok(())).await
+}
+
+/// Deletes the files of artifacts that have no row: somebody ended, or the database was away, between the one and the other. Young
+/// ones stay: their row may be about to come.
+pub(super) async fn delete_orphans(store: &SqliteStore) -> Result<()> {
+    let blobs = store.blobs.clone();
+    let settled = tokio::task::spawn_blocking(move || blobs.settled()).await;
+    let settled = settled.map_err(|e| Error::Unavailable(format!("the artifacts' folder cannot be listed: {e}")))?;
+    if settled.is_empty() {
+        return Ok(());
+    }
+    let known: Vec<Vec<u8>> =
+        sqlx::query_scalar("SELECT digest FROM artifacts").fetch_all(&store.readers).await.map_err(error::of)?;
+    let known: HashSet<Digest> = known.iter().filter_map(|digest| Digest::from_slice(digest)).collect();
+    let orphans: Vec<Digest> = settled.into_iter().filter(|digest| !known.contains(digest)).collect();
+    delete_files(&store.writer, &store.blobs, &orphans).await
 }

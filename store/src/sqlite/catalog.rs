@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use wasmill_domain::{
-    Definitions, Digest, FunctionDefinition, FunctionName, KeyDefinition, Revision, SchemaDefinition, SealedSecret,
-    SecretName, SecretSummary, TenantName, Timestamp,
+    DefinitionKind, Definitions, Digest, FunctionDefinition, FunctionName, KeyDefinition, Revision, SchemaDefinition,
+    SealedSecret, SecretName, SecretSummary, TenantName, Timestamp,
 };
 
 use super::queries::{get, time, word};
@@ -121,14 +121,23 @@ pub(super) async fn definitions(connection: &mut SqliteConnection) -> Result<Def
         .fetch_all(connection)
         .await
         .map_err(error::of)?;
-    Ok(Definitions {
-        revision: Revision(revision),
-        functions: functions.iter().map(|row| function(row, &mut triggers)).collect::<Result<_>>()?,
-        schemas: schemas.iter().map(schema).collect::<Result<_>>()?,
-        keys: keys.iter().map(key).collect::<Result<_>>()?,
-        hostnames,
-        deleted: deleted.iter().map(|row| Ok((word(row, "tenant")?, word(row, "name")?))).collect::<Result<_>>()?,
-    })
+    let mut all = Definitions { revision: Revision(revision), ..Definitions::default() };
+    let broken = &mut all.broken;
+    let function = |row: &SqliteRow| function(row, &mut triggers);
+    all.functions = convert::definitions(broken, DefinitionKind::Function, &functions, named("function"), function);
+    all.schemas = convert::definitions(broken, DefinitionKind::Schema, &schemas, named("event_type"), schema);
+    all.keys = convert::definitions(broken, DefinitionKind::Key, &keys, named("label"), key);
+    all.hostnames =
+        convert::definitions(broken, DefinitionKind::Hostname, &hostnames, named("pattern"), routes::hostname);
+    let deleted_function = |row: &SqliteRow| Ok((word(row, "tenant")?, word(row, "name")?));
+    all.deleted =
+        convert::definitions(broken, DefinitionKind::DeletedFunction, &deleted, named("name"), deleted_function);
+    Ok(all)
+}
+
+/// What a row's tenant is called, and what it is itself by this column.
+fn named(column: &str) -> impl Fn(&SqliteRow) -> [Result<String>; 2] {
+    move |row| [get(row, "tenant"), get(row, column)]
 }
 
 fn by_version(rows: &[SqliteRow]) -> Result<Triggers> {
@@ -196,7 +205,9 @@ async fn versions(
     .map_err(error::of)?;
     let mut triggers = by_version(&triggers)?;
     let rows = sqlx::query(
-        "SELECT v.tenant, v.function, v.number, v.digest, v.manifest, v.deployed_at, a.size, \
+        // To reach `size`, which stands behind them, all pages of bytes would be read that are in the row.
+        "SELECT v.tenant, v.function, v.number, v.digest, v.manifest, v.deployed_at, \
+         CASE WHEN length(a.bytes) > 0 THEN length(a.bytes) ELSE a.size END AS size, \
          v.number = f.current_version AS current FROM versions v JOIN artifacts a ON a.digest = v.digest \
          JOIN functions f ON f.tenant = v.tenant AND f.name = v.function \
          WHERE v.tenant = ? AND v.function = ? ORDER BY v.number DESC",
@@ -211,7 +222,7 @@ async fn versions(
             number: convert::count("number", get(row, "number")?)?,
             digest: convert::digest("digest", get(row, "digest")?)?,
             size: convert::measure("size", get(row, "size")?)?,
-            manifest: manifest_rows(row, &mut triggers)?.into_manifest()?,
+            manifest: manifest_rows(row, &mut triggers)?.manifest_or_reason(),
             deployed_at: time(row, "deployed_at")?,
             current: get(row, "current")?,
         })

@@ -1,6 +1,6 @@
 //! Host names and routes: who owns them, within the transaction that is given.
 
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use wasmill_domain::{
     FunctionName, HostnameDefinition, HostnameGrants, HostnamePattern, HostnameRules, Manifest, TenantName, Timestamp,
 };
@@ -129,17 +129,16 @@ pub(super) async fn revoke(connection: &mut SqliteConnection, pattern: &Hostname
 }
 
 /// Every grant, by pattern.
-pub(super) async fn hostnames(connection: &mut SqliteConnection) -> Result<Vec<HostnameDefinition>> {
-    let rows = sqlx::query("SELECT pattern, tenant, granted_at FROM hostnames ORDER BY pattern")
-        .fetch_all(connection)
-        .await
-        .map_err(error::of)?;
-    let hostname = |row: &sqlx::sqlite::SqliteRow| {
-        Ok(HostnameDefinition {
-            pattern: word(row, "pattern")?,
-            tenant: word(row, "tenant")?,
-            granted_at: time(row, "granted_at")?,
-        })
-    };
-    rows.iter().map(hostname).collect()
+pub(super) async fn hostnames(connection: &mut SqliteConnection) -> Result<Vec<SqliteRow>> {
+    let all = sqlx::query("SELECT pattern, tenant, granted_at FROM hostnames ORDER BY pattern");
+    all.fetch_all(connection).await.map_err(error::of)
+}
+
+/// A grant by its row.
+pub(super) fn hostname(row: &SqliteRow) -> Result<HostnameDefinition> {
+    Ok(HostnameDefinition {
+        pattern: word(row, "pattern")?,
+        tenant: word(row, "tenant")?,
+        granted_at: time(row, "granted_at")?,
+    })
 }

@@ -1,6 +1,6 @@
 //! What tests need of SQLite: for this crate's, and by the feature `conformance` for those of others.
 
-use wasmill_domain::ExecutionId;
+use wasmill_domain::{ExecutionId, FunctionName};
 
 use super::history::id_bytes;
 use super::{SqliteStore, error};
@@ -28,5 +28,16 @@ impl SqliteStore {
         let spoil = sqlx::query(sql).bind(text).bind(id_bytes(&id).to_vec());
         let result = spoil.execute(&mut *transaction).await.map(drop).map_err(error::of);
         transaction.end(result).await
+    }
+
+    /// Gives a function's manifests a key that no release knows.
+    ///
+    /// # Errors
+    /// Where they cannot be written.
+    pub async fn spoil_function(&self, name: &FunctionName) -> Result<()> {
+        let mut transaction = self.writer.begin().await?;
+        let spoil = "UPDATE versions SET manifest = json_set(manifest, '$.of_a_later_release', 1) WHERE function = ?";
+        let result = sqlx::query(spoil).bind(name.as_str()).execute(&mut *transaction).await;
+        transaction.end(result.map(drop).map_err(error::of)).await
     }
 }

@@ -63,3 +63,24 @@ async fn a_version_may_move_to_other_hosts_and_back() {
     host.stop().await;
     assert!(status.is_draining() && status.consuming() == 0);
 }
+
+/// What only a newer release can read waits for one, and is not taken for deleted.
+#[tokio::test]
+async fn what_cannot_be_read_waits_for_a_host_that_can() {
+    let system = System::new().await;
+    system.deploy(HELLO, "name = 'hello'").await;
+    system.deploy(HELLO, "name = 'other'").await;
+    let host = system.start();
+    host.consumes(2).await;
+    system.store.set_unreadable(&["hello"]);
+    system.deploy(HELLO, "name = 'other'\ndescription = 'a change'").await;
+    host.consumes(1).await;
+    let id = system.publish("hello", "greeting.requested", EVENT).await;
+    let runs = system.publish("other", "greeting.requested", EVENT).await;
+    system.ended(runs).await;
+    assert_eq!(system.depth("hello").await, Depth { ready: 1, unacked: 0 });
+    system.store.set_unreadable(&[]);
+    system.deploy(HELLO, "name = 'other'\ndescription = 'another change'").await;
+    assert_eq!(system.ended(id).await.summary.state, State::Succeeded);
+    host.stop().await;
+}

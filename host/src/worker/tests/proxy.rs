@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use wasmill_domain::{
-    Definitions, Digest, Dispatch, ExecutionId, FunctionName, Move, Revision, SealedSecret, SecretName, SecretSummary,
-    State, TenantName, Timestamp,
+    BrokenDefinition, DefinitionKind, Definitions, Digest, Dispatch, ExecutionId, FunctionDefinition, FunctionName,
+    Move, Revision, SealedSecret, SecretName, SecretSummary, State, TenantName, Timestamp,
 };
 use wasmill_store::{
     Agenda, Bucket, BucketQuota, BucketSummary, Buckets, Catalog, Change, Changed, Error, ExecutionDetail,
@@ -22,13 +22,26 @@ pub(super) struct Proxy {
     away: AtomicBool,
     /// Executions whose results and logs are refused.
     refused: Mutex<HashSet<ExecutionId>>,
+    /// Functions whose definitions cannot be read.
+    unreadable: Mutex<Vec<&'static str>>,
     /// Calls of `record`, refused ones included.
     pub(super) records: AtomicUsize,
 }
 
 impl Proxy {
     pub(super) fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner, away: AtomicBool::new(false), refused: Mutex::default(), records: AtomicUsize::new(0) }
+        Self {
+            inner,
+            away: AtomicBool::new(false),
+            refused: Mutex::default(),
+            unreadable: Mutex::default(),
+            records: AtomicUsize::new(0),
+        }
+    }
+
+    /// Takes these functions for another release's, and no others.
+    pub(super) fn set_unreadable(&self, functions: &[&'static str]) {
+        *self.unreadable.lock().unwrap() = functions.to_vec();
     }
 
     /// The store itself, which is never away.
@@ -55,7 +68,18 @@ impl Proxy {
 #[async_trait]
 impl Catalog for Proxy {
     async fn definitions(&self, known: Revision) -> Result<Option<Definitions>> {
-        self.there()?.definitions(known).await
+        let mut all = self.there()?.definitions(known).await?;
+        if let Some(all) = &mut all {
+            let unreadable = self.unreadable.lock().unwrap();
+            let is_unreadable = |function: &mut FunctionDefinition| unreadable.contains(&function.name.as_str());
+            all.broken.extend(all.functions.extract_if(.., is_unreadable).map(|function| BrokenDefinition {
+                kind: DefinitionKind::Function,
+                tenant: function.tenant.to_string(),
+                name: function.name.to_string(),
+                why: "made so by the test".into(),
+            }));
+        }
+        Ok(all)
     }
 
     async fn define(&self, change: &Change) -> Result<Changed> {

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use sqlx::Executor as _;
+
 use crate::conformance::agenda::{SPOILED, an_unreadable_event_is_given_up, an_unreadable_row_is_listed_as_such};
+use crate::conformance::broken::what_cannot_be_read_breaks_itself_only;
 
 use super::{Schema, connect};
 
@@ -24,6 +27,16 @@ async fn an_unreadable_row_is_listed() {
     an_unreadable_row_is_listed_as_such(store, async |id| {
         let spoil = sqlx::query("UPDATE executions SET event_type = '..' WHERE id = $1").bind(id.0);
         assert_eq!(spoil.execute(&mut schema.stranger().await).await.unwrap().rows_affected(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_unreadable_definition_breaks_itself_only() {
+    let schema = Schema::make().await;
+    let store = Arc::new(connect(&schema).await);
+    what_cannot_be_read_breaks_itself_only(store, async |statement| {
+        assert_eq!(schema.stranger().await.execute(statement).await.unwrap().rows_affected(), 1, "{statement}");
     })
     .await;
 }

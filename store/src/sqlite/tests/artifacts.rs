@@ -3,16 +3,18 @@
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use tempfile::TempDir;
-use wasmill_domain::{Digest, TenantName, Timestamp};
+use wasmill_domain::{Digest, Manifest, TenantName, Timestamp};
 
 use super::{SqliteSettings, SqliteStore, file_in, open, settings, stranger};
-use crate::conformance::sample::tenant;
+use crate::conformance::sample::{name, tenant};
 use crate::migrations::OF_SQLITE as MIGRATIONS;
-use crate::port::{Agenda as _, Catalog as _, Error};
+use crate::port::{Agenda as _, Catalog as _, Change, Error};
 use crate::quota::{Quotas, TenantQuota};
 
 #[tokio::test]
@@ -75,14 +77,47 @@ async fn a_file_that_is_lost_or_damaged_is_told_and_mended_by_another_upload() {
     let digest = Digest::of(b"wasm");
     store.put_artifact(&tenant(), digest, "wasm".into()).await.unwrap();
     let file = file_of(&folder, digest);
-    fs::remove_file(&file).unwrap();
-    let error = store.artifact(digest).await.unwrap_err();
-    assert!(matches!(&error, Error::Unavailable(why) if why.contains(file.to_str().unwrap())), "{error}");
-    for damaged in [None, Some("was"), Some("west")] {
-        damaged.inspect(|bytes| fs::write(&file, bytes).unwrap());
+    assert!(store.lost_artifacts().await.unwrap().is_empty());
+    for (damaged, what) in [(None, "missing"), (Some("was"), "damaged"), (Some("west"), "damaged")] {
+        match damaged {
+            None => fs::remove_file(&file).unwrap(),
+            Some(bytes) => fs::write(&file, bytes).unwrap(),
+        }
+        // Whoever runs it waits for it; its tenant is told to upload it.
+        let error = store.artifact(digest).await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable(_)), "{error}");
+        let lost = store.lost_artifacts().await.unwrap();
+        for named in [what, file.to_str().unwrap(), "wasmill deploy"] {
+            assert!(error.to_string().contains(named) && lost[0].contains(named), "{error} {lost:?}");
+        }
+        assert_eq!(store.tenant_artifact(&tenant(), digest).await.unwrap(), None);
         assert!(!store.put_artifact(&tenant(), digest, "wasm".into()).await.unwrap());
         assert_eq!(store.tenant_artifact(&tenant(), digest).await.unwrap().as_deref(), Some(&b"wasm"[..]));
+        assert!(store.artifact(digest).await.unwrap().is_some());
     }
+}
+
+/// A size that stands behind bytes in the same row costs all their pages.
+#[tokio::test]
+async fn sizes_are_read_without_what_stands_before_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&file_in(&folder)).await;
+    for bytes in [&b"in a file"[..], b"in a row"] {
+        let digest = Digest::of(bytes);
+        store.put_artifact(&tenant(), digest, Bytes::from_static(bytes)).await.unwrap();
+        let manifest = Manifest::from_json(serde_json::json!({"name": "total"})).unwrap();
+        let change =
+            Change::Deploy { tenant: tenant(), digest, manifest, hostnames: Arc::default(), at: Timestamp::now() };
+        store.define(&change).await.unwrap();
+    }
+    // Were it read, it would be told.
+    let statement = format!(
+        "UPDATE artifacts SET bytes = CAST('in a row' AS BLOB), size = 1000 WHERE digest = x'{}'",
+        Digest::of(b"in a row").to_hex()
+    );
+    stranger(&file_in(&folder)).await.execute(AssertSqlSafe(statement)).await.unwrap();
+    let versions = store.versions(&tenant(), &name("total")).await.unwrap();
+    assert_eq!(versions.iter().map(|version| version.size).collect::<Vec<_>>(), [8, 9]);
 }
 
 #[tokio::test]
@@ -102,13 +137,12 @@ async fn files_go_with_their_rows() {
     assert!(!file_of(&folder, kept).exists());
 }
 
-#[tokio::test]
-async fn what_a_crash_left_behind_goes_at_the_next_start() {
+/// Puts files into the folder that no row names: of a crash, or of an upload whose row could not be written.
+async fn is_cleared_by(clear: impl AsyncFn(SqliteStore, PathBuf) -> SqliteStore) {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&file_in(&folder)).await;
     let [kept, old, young] = [b"kept", b"olds", b"youn"].map(|bytes| Digest::of(bytes));
     store.put_artifact(&tenant(), kept, "kept".into()).await.unwrap();
-    store.close().await;
     let unfinished = folder.path().join("store.db-artifacts/1-0.tmp");
     for file in [&file_of(&folder, old), &file_of(&folder, young), &unfinished] {
         fs::write(file, "left").unwrap();
@@ -117,9 +151,27 @@ async fn what_a_crash_left_behind_goes_at_the_next_start() {
         let day = SystemTime::now() - Duration::from_secs(24 * 3600);
         File::options().append(true).open(file).unwrap().set_modified(day).unwrap();
     }
-    let store = open(&file_in(&folder)).await;
+    let store = clear(store, file_in(&folder)).await;
     assert_eq!(store.artifact(kept).await.unwrap().as_deref(), Some(&b"kept"[..]));
     let there = [old, young].map(|digest| file_of(&folder, digest).exists());
     // Another process may be about to add the row of the young one.
     assert_eq!((there, unfinished.exists()), ([false, true], false));
+}
+
+#[tokio::test]
+async fn what_a_crash_left_behind_goes_at_the_next_start() {
+    is_cleared_by(async |store, path| {
+        store.close().await;
+        open(&path).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_no_row_names_goes_while_the_process_runs() {
+    is_cleared_by(async |store, _| {
+        store.prune(Timestamp::now().minus(Duration::from_secs(3600)), 10).await.unwrap();
+        store
+    })
+    .await;
 }

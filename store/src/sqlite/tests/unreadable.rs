@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::conformance::agenda::{SPOILED, an_unreadable_event_is_given_up, an_unreadable_row_is_listed_as_such};
+use sqlx::Executor as _;
 
-use super::{file_in, open};
+use crate::conformance::agenda::{SPOILED, an_unreadable_event_is_given_up, an_unreadable_row_is_listed_as_such};
+use crate::conformance::broken::what_cannot_be_read_breaks_itself_only;
+
+use super::{file_in, open, stranger};
 
 #[tokio::test]
 async fn an_unreadable_event_is_shown_and_given_up() {
@@ -20,4 +23,15 @@ async fn an_unreadable_row_is_listed() {
     let store = Arc::new(open(&file_in(&folder)).await);
     let spoiled = Arc::clone(&store);
     an_unreadable_row_is_listed_as_such(store, async |id| spoiled.spoil_type(id).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn an_unreadable_definition_breaks_itself_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file_in(&folder);
+    let store = Arc::new(open(&path).await);
+    what_cannot_be_read_breaks_itself_only(store, async |statement| {
+        assert_eq!(stranger(&path).await.execute(statement).await.unwrap().rows_affected(), 1, "{statement}");
+    })
+    .await;
 }
