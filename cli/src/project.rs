@@ -94,7 +94,7 @@ impl Project {
 
 /// Reads the files that a manifest has patterns for, and puts them in the patterns' place.
 fn take_files(manifest: &mut Manifest, file: &Path) -> anyhow::Result<BTreeMap<Digest, Bytes>> {
-    let files::Found { files: found, trouble } = files::find(manifest, file);
+    let files::Found { files: found, trouble, .. } = files::find(manifest, file);
     trouble.map_or(Ok(()), Err)?;
     files::check_size(&found)?;
     let mut contents = BTreeMap::new();
