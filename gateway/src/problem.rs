@@ -84,7 +84,7 @@ kinds! {
     TOO_LARGE = "too-large", PAYLOAD_TOO_LARGE, "Too large",
         "The body, the batch or the event is larger than the gateway takes.";
     URI_TOO_LONG = "uri-too-long", URI_TOO_LONG, "Target too long",
-        "The request's target, path and query together, is longer than the gateway takes: 65,534 bytes.";
+        "The first line of a request, method and target, has more bytes than its whole head may have: 65,536.";
     HEAD_TOO_LARGE = "head-too-large", REQUEST_HEADER_FIELDS_TOO_LARGE, "Head too large",
         "A request's head may have at most 256 header lines, `Host` among them, and 65,536 bytes altogether. Send fewer or shorter \
          header fields: cookies, most likely.";

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
+
+use super::upload::Unread;
 
 /// The largest piece of a body that is handed on at once, in bytes. A body counts as work until its last piece is handed on, so that
 /// no more than this is on its way to a slow client when its connection seems to be quiet.
@@ -20,19 +22,32 @@ pub(super) struct Activity {
     at_work: AtomicUsize,
     /// How many there were altogether.
     begun: AtomicUsize,
+    /// How many there were when all was written and none was at work.
+    written: AtomicUsize,
+    /// Which of them has a body of which something is still to come.
+    pub(super) unread: Unread,
+    /// Whether one asked for another protocol.
+    upgrade: AtomicBool,
     /// When the last one ended, in milliseconds since the connection began.
     quiet_since: AtomicU64,
     start: Instant,
 }
 
 /// A request at work, until it is dropped.
-pub(super) struct Work(Arc<Activity>);
+pub(super) struct Work {
+    activity: Arc<Activity>,
+    /// Which of its connection's requests it is, from 1.
+    pub(super) number: usize,
+}
 
 impl Default for Activity {
     fn default() -> Self {
         Self {
             at_work: AtomicUsize::new(0),
             begun: AtomicUsize::new(0),
+            written: AtomicUsize::new(0),
+            unread: Unread::default(),
+            upgrade: AtomicBool::new(false),
             quiet_since: AtomicU64::new(0),
             start: Instant::now(),
         }
@@ -43,8 +58,8 @@ impl Activity {
     /// A request begins.
     pub(super) fn begin(self: &Arc<Self>) -> Work {
         self.at_work.fetch_add(1, Ordering::AcqRel);
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        Work(Arc::clone(self))
+        let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
+        Work { activity: Arc::clone(self), number }
     }
 
     /// How many requests have begun.
@@ -55,6 +70,30 @@ impl Activity {
     /// Whether none is at work.
     pub(super) fn is_idle(&self) -> bool {
         self.at_work.load(Ordering::Acquire) == 0
+    }
+
+    /// All is written that there is. Gives whether the connection is settled by that and was not before.
+    pub(super) fn all_written(&self) -> bool {
+        let is_new = !self.is_settled() && self.is_idle();
+        if is_new {
+            self.written.store(self.begun(), Ordering::Relaxed);
+        }
+        is_new
+    }
+
+    /// Whether no request has begun since all was written and none was at work.
+    pub(super) fn is_settled(&self) -> bool {
+        self.written.load(Ordering::Relaxed) == self.begun()
+    }
+
+    /// A request asks for another protocol.
+    pub(super) fn note_upgrade(&self) {
+        self.upgrade.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a request asked for another protocol since this was last asked.
+    pub(super) fn take_upgrade(&self) -> bool {
+        self.upgrade.swap(false, Ordering::Relaxed)
     }
 
     /// Time counts from now on.
@@ -82,8 +121,8 @@ impl Activity {
 
 impl Drop for Work {
     fn drop(&mut self) {
-        self.0.restart();
-        self.0.at_work.fetch_sub(1, Ordering::AcqRel);
+        self.activity.restart();
+        self.activity.at_work.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

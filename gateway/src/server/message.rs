@@ -5,19 +5,21 @@
 use std::net::Ipv6Addr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
-use http::uri::{Authority, Scheme};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
 use wasmill_domain::http_message::MAX_HEADERS;
 
+use super::activity::Activity;
 use crate::error::{Error, Result};
+
+/// The longest head of a request, in bytes.
+pub(super) const MAX_HEAD: usize = 64 << 10;
 
 /// Makes sure that a request is one as HTTP has it. From then on its header `Host` says what its target does, where that
 /// names a host, as the target counts before the header.
@@ -30,6 +32,7 @@ pub(super) fn check<B>(request: &mut Request<B>) -> Result<()> {
     if others >= MAX_HEADERS {
         return Err(Error::HeadTooLarge(too_many_fields()));
     }
+    check_length(request)?;
     check_coding(request.headers())?;
     check_target(request)?;
     let host = host_of(request)?;
@@ -42,6 +45,30 @@ pub(super) fn check<B>(request: &mut Request<B>) -> Result<()> {
 /// What is said of a head with too many fields.
 pub(super) fn too_many_fields() -> String {
     format!("the request has more than the {MAX_HEADERS} header lines that are taken, Host among them")
+}
+
+/// What is said of a head that is too long.
+pub(super) fn too_long() -> String {
+    format!("the request's head is longer than the {MAX_HEAD} bytes that are taken")
+}
+
+/// Refuses a head that is too long, whatever it came by: hyper's own bound of HTTP/1.1 is that of a buffer, which is
+/// larger on a connection that was of use before, and that of HTTP/2 is answered without a word. What it has in HTTP/1.1
+/// without any spaces that need not be is what counts.
+fn check_length<B>(request: &Request<B>) -> Result<()> {
+    let uri = request.uri();
+    let target =
+        [uri.scheme_str(), uri.authority().map(Authority::as_str), uri.path_and_query().map(PathAndQuery::as_str)];
+    let target: usize = target.into_iter().flatten().map(str::len).sum();
+    let line = request.method().as_str().len() + target + "  HTTP/1.1\r\n".len();
+    if line > MAX_HEAD {
+        return Err(Error::UriTooLong);
+    }
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ":\r\n".len());
+    if line + fields.sum::<usize>() + "\r\n".len() > MAX_HEAD {
+        return Err(Error::HeadTooLarge(too_long()));
+    }
+    Ok(())
 }
 
 /// Refuses a body in a transfer coding that is not known here.
@@ -130,21 +157,23 @@ fn is_port(port: &str) -> bool {
 /// What of a request decides what its response is like on the wire.
 pub(super) struct Asked {
     is_head: bool,
-    is_http_1: bool,
-    unread: Arc<AtomicBool>,
+    pub(super) is_http_1: bool,
+    activity: Arc<Activity>,
+    /// Which of its connection's requests it is.
+    number: usize,
 }
 
 impl Asked {
-    pub(super) fn of<B>(request: &Request<B>, unread: &Arc<AtomicBool>) -> Self {
+    pub(super) fn of<B>(request: &Request<B>, activity: &Arc<Activity>, number: usize) -> Self {
         let (is_head, is_http_1) = (request.method() == Method::HEAD, request.version() < Version::HTTP_2);
-        Self { is_head, is_http_1, unread: Arc::clone(unread) }
+        Self { is_head, is_http_1, activity: Arc::clone(activity), number }
     }
 
     /// The response as it goes out: without content where there is none to be, and telling the client to stop where what
     /// it sends is too much.
     pub(super) fn answered(&self, mut response: Response<Body>) -> Response<Body> {
         let status = response.status();
-        let is_too_much = status == StatusCode::PAYLOAD_TOO_LARGE && self.unread.load(Ordering::Acquire);
+        let is_too_much = status == StatusCode::PAYLOAD_TOO_LARGE && self.activity.unread.is_of(self.number);
         if self.is_http_1 && is_too_much {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -194,43 +223,6 @@ impl http_body::Body for Nothing {
     fn size_hint(&self) -> SizeHint {
         // That of what is not sent: nobody is to take it for what the head says.
         SizeHint::default()
-    }
-}
-
-/// A request's body, which tells whether there is more of it to come.
-pub(super) struct Upload {
-    body: Incoming,
-    unread: Arc<AtomicBool>,
-}
-
-impl Upload {
-    pub(super) fn new(body: Incoming, unread: &Arc<AtomicBool>) -> Self {
-        unread.store(!body.is_end_stream(), Ordering::Release);
-        Self { body, unread: Arc::clone(unread) }
-    }
-}
-
-impl http_body::Body for Upload {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
-        if frame.is_none() || self.body.is_end_stream() {
-            self.unread.store(false, Ordering::Release);
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
@@ -340,9 +332,28 @@ mod tests {
     }
 
     #[test]
+    fn the_length_of_a_head_is_bounded() {
+        let checked = |version: Version, target: usize, field: usize| {
+            let target = format!("http://a.example/{}", "t".repeat(target));
+            let request = Request::get(target).version(version).header(HOST, "a.example");
+            check(&mut request.header("x", "y".repeat(field)).body(()).unwrap())
+        };
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            assert!(checked(version, 10, 65_000).is_ok());
+            assert!(checked(version, 65_000, 10).is_ok());
+            for (target, field) in [(10, 65_536), (10, 100_000), (40_000, 40_000)] {
+                let refused = checked(version, target, field);
+                assert!(matches!(refused, Err(Error::HeadTooLarge(_))), "{target} {field}: {refused:?}");
+            }
+            // The longest target that there can be.
+            assert!(matches!(checked(version, 65_517, 10), Err(Error::UriTooLong)));
+        }
+    }
+
+    #[test]
     fn a_head_alone_says_what_it_may_of_the_content() {
         let answered = |is_head: bool, status: u16, length: Option<&'static str>| {
-            let asked = Asked { is_head, is_http_1: false, unread: Arc::default() };
+            let asked = Asked { is_head, is_http_1: false, activity: Arc::default(), number: 1 };
             let mut response = Response::builder().status(status);
             if let Some(length) = length {
                 response = response.header(CONTENT_LENGTH, length);

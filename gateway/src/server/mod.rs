@@ -1,6 +1,7 @@
 //! Accepts connections: a bounded number of them ([`admission`]), each bounded in how slowly it may
 //! speak. What is said on one is in
-//! [`connection`], what must be true of every message in [`message`], and what happens below HTTP in [`stream`].
+//! [`connection`], what must be true of every message in [`message`], what is left of a request's body in [`upload`], and
+//! what happens below HTTP in [`stream`].
 
 mod activity;
 mod admission;
@@ -8,6 +9,7 @@ mod connection;
 pub(crate) mod message;
 mod stream;
 pub(crate) mod tls;
+mod upload;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,26 +5,27 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use http::StatusCode;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::sync::oneshot;
 use wasmill_domain::http_message::MAX_HEADERS;
 
 use super::activity::Activity;
-use super::connection::MAX_HEAD;
-use super::message;
+use super::message::{self, MAX_HEAD};
 use crate::error::Error;
 
 /// How much is read at once of what nobody wants, in bytes.
 const DISCARDED: usize = 16 << 10;
 
-/// How long nothing may come until it is taken that nothing will.
-const PAUSE: Duration = Duration::from_secs(3);
+/// How much memory for heads a connection keeps from one request to the next, in bytes.
+const KEPT: usize = 4 << 10;
+
+/// What a client of HTTP/2 says first.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How much of what a client sends after it was refused is read, and for how long.
 #[derive(Clone, Copy)]
@@ -37,70 +38,83 @@ pub(super) struct Linger {
 pub(super) struct Stream<I> {
     inner: I,
     activity: Arc<Activity>,
-    /// Whether a request has a body of which something is still to come.
-    unread: Arc<AtomicBool>,
-    /// How many requests had begun when all was written and none was at work. As long as no other has begun, whatever is
-    /// written is hyper's own, and it says something of its own only of a head that it cannot read.
-    quiet_at: Option<usize>,
-    /// What was read since then.
+    /// Then this one does nothing: what HTTP/2 says of its errors and its end is enough.
+    is_http_2: bool,
+    /// What was read since the connection was settled. As long as no other request has begun, whatever is written is
+    /// hyper's own, and it says something of its own only of a head that it cannot read.
     head: Vec<u8>,
     /// What is left of the answer to such a head.
     answer: Bytes,
     is_refused: bool,
-    linger: Linger,
-    end: End,
-}
-
-/// How far the end of a connection has come.
-enum End {
-    No,
-    /// Nothing is written any more; what comes is thrown away until it is enough, or nothing comes.
-    Lingering {
-        over: Pin<Box<Sleep>>,
-        pause: Pin<Box<Sleep>>,
-    },
-    Over,
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> Stream<I> {
-    pub(super) fn new(inner: I, activity: &Arc<Activity>, unread: &Arc<AtomicBool>, linger: Linger) -> Self {
+    pub(super) fn new(inner: I, activity: &Arc<Activity>) -> Self {
         Self {
             inner,
             activity: Arc::clone(activity),
-            unread: Arc::clone(unread),
-            quiet_at: Some(0),
+            is_http_2: false,
             head: Vec::new(),
             answer: Bytes::new(),
             is_refused: false,
-            linger,
-            end: End::No,
         }
     }
 
-    /// Whether no request has begun since all was written.
-    fn is_quiet(&self) -> bool {
-        self.quiet_at == Some(self.activity.begun())
+    /// What hyper may have of it, and what gives it back when hyper lets go.
+    pub(super) fn lend(self) -> (Lent<I>, oneshot::Receiver<Self>) {
+        let (back, lent) = oneshot::channel();
+        (Lent { stream: Some(self), back: Some(back) }, lent)
+    }
+
+    /// Ends a connection of HTTP/1.1. What its client still sends is thrown away until the client ends it too, or it is
+    /// enough, where something of a request has not been read: it would get no answer otherwise.
+    pub(super) async fn end(mut self, linger: Linger) {
+        if !self.is_http_2 {
+            // A connection that breaks is the client's business.
+            let _ = tokio::time::timeout(linger.time, self.say_the_end(linger.bytes)).await;
+        }
+    }
+
+    async fn say_the_end(&mut self, mut wanted: u64) -> io::Result<()> {
+        self.inner.write_all(&self.answer).await?;
+        self.inner.shutdown().await?;
+        if !self.is_refused && !self.activity.unread.is_some() {
+            return Ok(());
+        }
+        let mut scratch = vec![0; DISCARDED];
+        while wanted > 0 {
+            let read = self.inner.read(&mut scratch).await?;
+            if read == 0 {
+                break;
+            }
+            wanted = wanted.saturating_sub(read as u64);
+        }
+        Ok(())
     }
 
     /// Notes what a client says between two requests.
     fn note(&mut self, read: &[u8]) {
-        if !self.is_quiet() {
+        if self.is_http_2 {
+            return;
+        }
+        if !self.activity.is_settled() {
             // It was the beginning of a request that is at work.
             self.head = Vec::new();
             return;
         }
-        if self.head.is_empty() && read.starts_with(b"PRI") {
-            // HTTP/2, whose own errors say enough.
-            self.quiet_at = None;
-            return;
-        }
-        let room = (MAX_HEAD as usize).saturating_sub(self.head.len());
+        let room = MAX_HEAD.saturating_sub(self.head.len());
         self.head.extend_from_slice(&read[..read.len().min(room)]);
+        if self.activity.begun() == 0 && self.head.starts_with(PREFACE) {
+            (self.is_http_2, self.head) = (true, Vec::new());
+        }
     }
 
     /// Puts a problem document in the place of what hyper says of a head that it cannot read.
     fn replace(&mut self, written: &[u8]) -> bool {
-        let is_refusal = self.is_quiet() && written.starts_with(b"HTTP/1.1 4") && self.answer.is_empty();
+        let is_refusal = !self.is_http_2
+            && self.activity.is_settled()
+            && written.starts_with(b"HTTP/1.1 4")
+            && self.answer.is_empty();
         if is_refusal && let Some(answer) = refusal(written, &self.head) {
             (self.answer, self.is_refused) = (answer, true);
             return true;
@@ -118,29 +132,6 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Stream<I> {
         }
         Poll::Ready(Ok(()))
     }
-
-    /// Throws away what comes, until the client ends too, or it is enough.
-    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let End::Lingering { over, pause } = &mut self.end else { return Poll::Ready(()) };
-        let mut scratch = [0; DISCARDED];
-        while over.as_mut().poll(context).is_pending() && self.linger.bytes > 0 {
-            let mut read = ReadBuf::new(&mut scratch);
-            match Pin::new(&mut self.inner).poll_read(context, &mut read) {
-                Poll::Ready(Ok(())) if !read.filled().is_empty() => {
-                    self.linger.bytes = self.linger.bytes.saturating_sub(read.filled().len() as u64);
-                    pause.as_mut().reset(Instant::now() + PAUSE);
-                }
-                Poll::Pending if pause.as_mut().poll(context).is_pending() => return Poll::Pending,
-                _ => break,
-            }
-        }
-        self.end = End::Over;
-        Poll::Ready(())
-    }
-}
-
-fn sleep(time: Duration) -> Pin<Box<Sleep>> {
-    Box::pin(tokio::time::sleep(time))
 }
 
 /// The answer to a head that hyper cannot read; `None` where it is something else that it says.
@@ -151,12 +142,7 @@ fn refusal(written: &[u8], head: &[u8]) -> Option<Bytes> {
     let error = match StatusCode::from_u16(said.code?).ok()? {
         StatusCode::BAD_REQUEST => unreadable(head),
         StatusCode::URI_TOO_LONG => Error::UriTooLong,
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE if head.len() < MAX_HEAD as usize => {
-            Error::HeadTooLarge(message::too_many_fields())
-        }
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
-            Error::HeadTooLarge(format!("the request's head is longer than the {MAX_HEAD} bytes that are taken"))
-        }
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => too_large(head),
         _ => return None,
     };
     let date = said.headers.iter().find(|field| field.name == "date").map(|field| field.value);
@@ -170,6 +156,17 @@ fn refusal(written: &[u8], head: &[u8]) -> Option<Bytes> {
     }
     let content: &[u8] = if head.starts_with(b"HEAD ") { &[] } else { &document };
     Some([answer.as_bytes(), b"\r\n", content].concat().into())
+}
+
+/// What is too large of a head.
+fn too_large(head: &[u8]) -> Error {
+    let lines = head.trim_ascii_start();
+    let ends = lines.iter().filter(|b| **b == b'\n').count();
+    if ends > MAX_HEADERS {
+        return Error::HeadTooLarge(message::too_many_fields());
+    }
+    let is_target = head.len() >= MAX_HEAD && ends == 0 && lines.contains(&b' ');
+    if is_target { Error::UriTooLong } else { Error::HeadTooLarge(message::too_long()) }
 }
 
 /// What is wrong with a head that is not too large.
@@ -202,12 +199,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<I> {
 
 impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<I> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        if this.replace(buf) {
-            return Poll::Ready(Ok(buf.len()));
-        }
-        ready!(this.poll_answer(context))?;
-        Pin::new(&mut this.inner).poll_write(context, buf)
+        self.poll_write_vectored(context, &[io::IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -234,26 +226,126 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<I> {
         ready!(this.poll_answer(context))?;
         ready!(Pin::new(&mut this.inner).poll_flush(context))?;
         // hyper flushes when it has written all that it has.
-        if this.quiet_at.is_some() && !this.is_quiet() && this.activity.is_idle() {
-            this.quiet_at = Some(this.activity.begun());
+        if !this.is_http_2 && this.activity.all_written() {
             this.head.clear();
+            this.head.shrink_to(KEPT);
         }
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if matches!(this.end, End::No) {
-            ready!(this.poll_answer(context))?;
-            ready!(Pin::new(&mut this.inner).poll_shutdown(context))?;
-            let is_unread = this.is_refused || this.unread.load(Ordering::Acquire);
-            this.end = if is_unread && this.quiet_at.is_some() {
-                End::Lingering { over: sleep(this.linger.time), pause: sleep(PAUSE) }
-            } else {
-                End::Over
-            };
+        if this.is_http_2 { Pin::new(&mut this.inner).poll_shutdown(context) } else { Poll::Ready(Ok(())) }
+    }
+}
+
+/// A stream while hyper has it. Whoever lent it ends it: hyper does so neither after an error, nor after it has seen a
+/// request with a header `Upgrade`.
+pub(super) struct Lent<I> {
+    /// There until it is given back.
+    stream: Option<Stream<I>>,
+    back: Option<oneshot::Sender<Stream<I>>>,
+}
+
+impl<I: Unpin> Lent<I> {
+    fn stream(self: Pin<&mut Self>) -> io::Result<Pin<&mut Stream<I>>> {
+        let stream = self.get_mut().stream.as_mut();
+        stream.map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl<I> Drop for Lent<I> {
+    fn drop(&mut self) {
+        if let (Some(stream), Some(back)) = (self.stream.take(), self.back.take()) {
+            // Where nobody wants it back, its connection is cut.
+            let _ = back.send(stream);
         }
-        ready!(this.poll_linger(context));
-        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Lent<I> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.stream()?.poll_read(context, buf)
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lent<I> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.stream()?.poll_write(context, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.stream()?.poll_write_vectored(context, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.as_ref().is_some_and(AsyncWrite::is_write_vectored)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream()?.poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream()?.poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stream that has read these pieces, each by itself.
+    async fn read(activity: &Arc<Activity>, pieces: &[&[u8]]) -> Stream<tokio::io::DuplexStream> {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let mut stream = Stream::new(near, activity);
+        for piece in pieces {
+            far.write_all(piece).await.unwrap();
+            stream.read_exact(&mut vec![0; piece.len()]).await.unwrap();
+        }
+        stream
+    }
+
+    #[tokio::test]
+    async fn http_2_is_known_by_all_that_it_begins_with() {
+        let activity = Arc::default();
+        for at in [1, 2, 3, 23] {
+            let (begin, end) = PREFACE.split_at(at);
+            assert!(read(&activity, &[begin, end, b"more"]).await.is_http_2, "{at}");
+        }
+        assert!(read(&activity, &[&[PREFACE, b"more"].concat()]).await.is_http_2);
+        for other in [&b"PRI nonsense"[..], b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", b"GET /PRI HTTP/1.1\r\n"] {
+            let stream = read(&activity, &[other]).await;
+            assert!(!stream.is_http_2 && stream.head == other);
+        }
+        drop(activity.begin());
+        assert!(activity.all_written());
+        assert!(!read(&activity, &[PREFACE]).await.is_http_2, "a connection does not change its protocol");
+    }
+
+    #[tokio::test]
+    async fn a_long_head_is_not_kept() {
+        let activity = Arc::default();
+        let mut stream = read(&activity, &[&[b'x'; 60_000]]).await;
+        assert_eq!(stream.head.len(), 60_000);
+        drop(activity.begin());
+        stream.flush().await.unwrap();
+        assert!(stream.head.is_empty() && stream.head.capacity() <= KEPT);
+    }
+
+    #[test]
+    fn what_is_too_large_is_told() {
+        let full = |begin: &str| [begin.as_bytes(), &vec![b'x'; MAX_HEAD - begin.len()]].concat();
+        assert!(matches!(too_large(&full("GET /")), Error::UriTooLong));
+        assert!(matches!(too_large(&full("\r\n\r\nGET /")), Error::UriTooLong));
+        for other in [full("GET"), full("GET / HTTP/1.1\r\nx: "), vec![b'\n'; MAX_HEAD], b"GET /".to_vec()] {
+            assert!(matches!(too_large(&other), Error::HeadTooLarge(text) if text == message::too_long()));
+        }
+        let many = format!("GET / HTTP/1.1\r\n{}", "x: 1\r\n".repeat(MAX_HEADERS + 1));
+        assert!(matches!(too_large(many.as_bytes()), Error::HeadTooLarge(text) if text == message::too_many_fields()));
     }
 }

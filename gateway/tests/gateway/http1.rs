@@ -1,5 +1,7 @@
 //! HTTP/1.1 as clients send it that no library would: byte for byte.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -37,6 +39,7 @@ pub(crate) fn problem(answer: &str, status: u16, kind: &str) -> Value {
 }
 
 const CLOSE: &str = "Connection: close\r\n";
+const UPGRADE: &str = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n";
 
 #[tokio::test]
 async fn a_request_names_one_host() {
@@ -103,16 +106,44 @@ async fn a_head_is_bounded() {
     let long = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nx: {}\r\n\r\n", "y".repeat(70_000));
     let document = problem(&say(&gateway, long.as_bytes()).await, 431, "head-too-large");
     assert!(document["detail"].as_str().unwrap().contains("65536 bytes"), "{document}");
-    // On a connection that was of use before.
-    let again = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
-    stream.write_all(again.as_bytes()).await.unwrap();
-    let mut first = [0; 12];
-    stream.read_exact(&mut first).await.unwrap();
-    assert_eq!(&first, b"HTTP/1.1 200");
-    stream.write_all(head_of(300).as_bytes()).await.unwrap();
-    let rest = rest(&mut stream).await;
-    problem(&rest[rest.find("HTTP/1.1 431").unwrap()..], 431, "head-too-large");
+    let target = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "t".repeat(70_000));
+    problem(&say(&gateway, target.as_bytes()).await, 414, "uri-too-long");
+}
+
+/// The buffer that heads are read into is larger by then.
+#[tokio::test]
+async fn a_head_is_bounded_on_a_connection_that_was_of_use_before() {
+    let gateway = Gateway::start().await;
+    let long = |target: usize, field: usize| {
+        let target = "t".repeat(target);
+        format!("GET /healthz?{target} HTTP/1.1\r\nHost: localhost\r\n{CLOSE}x: {}\r\n\r\n", "y".repeat(field))
+    };
+    let bytes = "65536 bytes";
+    for (second, status, kind, detail) in [
+        (long(10, 65_000), 200, "", ""),
+        (long(10, 66_000), 431, "head-too-large", bytes),
+        (long(10, 120_000), 431, "head-too-large", bytes),
+        (long(10, 300_000), 431, "head-too-large", bytes),
+        (long(60_000, 60_000), 431, "head-too-large", bytes),
+        (long(65_515, 10), 414, "uri-too-long", "target"),
+        (long(100_000, 10), 414, "uri-too-long", "target"),
+        (head_of(300), 431, "head-too-large", "256 header lines"),
+    ] {
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        stream.write_all(long(10, 60_000).replace(CLOSE, "").as_bytes()).await.unwrap();
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).await.unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200");
+        stream.write_all(second.as_bytes()).await.unwrap();
+        let rest = rest(&mut stream).await;
+        let answer = &rest[rest.find("HTTP/1.1 ").unwrap()..];
+        if status == 200 {
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        } else {
+            let document = problem(answer, status, kind);
+            assert!(document["detail"].as_str().unwrap().contains(detail), "{document}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -123,6 +154,9 @@ async fn what_cannot_be_read_is_a_problem() {
         "GET /a b HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
         "GET / HTTP/1.1\r\nHost : localhost\r\n\r\n".to_owned(),
         "nonsense\r\n\r\n".to_owned(),
+        // Nearly what HTTP/2 begins with.
+        "PRIVATE nonsense\r\n\r\n".to_owned(),
+        "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n".to_owned(),
         post("Content-Length: x"),
         post("Content-Length: 1\r\nContent-Length: 2"),
     ] {
@@ -136,6 +170,10 @@ async fn what_cannot_be_read_is_a_problem() {
         .await;
         problem(&answer, 501, "not-implemented");
     }
+    // What was read together with the request before it is not known any more.
+    let get = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let both = say(&gateway, [get, &post("Transfer-Encoding: gzip")].concat().as_bytes()).await;
+    problem(&both[both.find("HTTP/1.1 400").unwrap()..], 400, "bad-request");
     let head = say(&gateway, b"HEAD / HTTP/1.1\r\nHost: a\r\nbad line\r\n\r\n").await;
     assert!(head.starts_with("HTTP/1.1 400 ") && head.ends_with("\r\n\r\n"), "{head}");
 }
@@ -168,7 +206,9 @@ async fn a_refused_upload_gets_its_answer() {
         let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n");
         let whole = format!("{head}Content-Length: {length}\r\n\r\n");
         let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n");
-        for (begin, end) in [(whole, ""), (chunked, "\r\n0\r\n\r\n")] {
+        // As Java's client asks by default.
+        let upgrade = format!("{head}{UPGRADE}Content-Length: {length}\r\n\r\n");
+        for (begin, end) in [(whole, ""), (chunked, "\r\n0\r\n\r\n"), (upgrade, "")] {
             let answer = say(&gateway, &[begin.as_bytes(), &body, end.as_bytes()].concat()).await;
             problem(&answer, 413, "too-large");
             assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
@@ -186,12 +226,44 @@ async fn a_refused_upload_gets_its_answer() {
 /// What is thrown away is bounded.
 #[tokio::test]
 async fn a_refused_upload_is_not_read_for_ever() {
-    let settings =
-        GatewaySettings { max_event_bytes: 1000, max_discarded_bytes: 1 << 20, ..GatewaySettings::default() };
-    let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
+    for settings in [
+        GatewaySettings { max_discarded_bytes: 1 << 20, ..GatewaySettings::default() },
+        GatewaySettings { body_timeout: Duration::from_millis(50), ..GatewaySettings::default() },
+    ] {
+        let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
+        let mut stream = refused(&gateway).await;
+        let endless = async { while stream.write_all(&[b'x'; 65536]).await.is_ok() {} };
+        tokio::time::timeout(PATIENCE, endless).await.expect("it is read for ever");
+    }
+}
+
+/// A client that was told that there is no such path, and has not sent any of its body.
+async fn refused(gateway: &Gateway) -> TcpStream {
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
-    let head = "POST /v1/events/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n";
+    let head = "POST /v1/nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
-    let endless = async { while stream.write_all(&[b'x'; 65536]).await.is_ok() {} };
-    tokio::time::timeout(PATIENCE, endless).await.expect("it is read for ever");
+    problem(&rest(&mut stream).await, 404, "not-found");
+    stream
+}
+
+#[tokio::test]
+async fn a_refused_client_may_pause() {
+    let settings = GatewaySettings { header_timeout: Duration::from_millis(3500), ..GatewaySettings::default() };
+    let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
+    let mut silent = TcpStream::connect(gateway.address).await.unwrap();
+    let mut refused = refused(&gateway).await;
+    // The time that a client has who says nothing at all, which is less than one has who was refused.
+    assert_eq!(rest(&mut silent).await, "");
+    // More than fits between the two.
+    refused.write_all(&vec![b'x'; 16 << 20]).await.expect("nobody listens");
+}
+
+#[tokio::test]
+async fn a_refused_client_does_not_hold_up_the_end() {
+    let long = Duration::from_secs(3600);
+    let settings = GatewaySettings { body_timeout: long, drain_timeout: long, ..GatewaySettings::default() };
+    let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
+    let _refused = refused(&gateway).await;
+    gateway.shutdown.cancel();
+    tokio::time::timeout(PATIENCE, gateway.served).await.expect("it does not stop").unwrap().unwrap();
 }

@@ -74,7 +74,7 @@ async fn requests_at_once_are_bounded() {
         values.filter(|(known, _)| *known == id).map(|(_, v)| u32::from_be_bytes(v.try_into().unwrap())).next()
     };
     // MAX_CONCURRENT_STREAMS and MAX_HEADER_LIST_SIZE.
-    assert_eq!((setting(3), setting(6)), (Some(2), Some(64 << 10)));
+    assert_eq!((setting(3), setting(6)), (Some(2), Some(128 << 10)));
     raw.say(&frame(SETTINGS, ACK, 0, &[])).await;
     // Their bodies never come.
     for stream in [1, 3, 5] {
@@ -82,6 +82,23 @@ async fn requests_at_once_are_bounded() {
     }
     let refused = raw.hear_a(RST_STREAM).await;
     assert_eq!((refused.stream, refused.error()), (5, REFUSED_STREAM));
+}
+
+#[tokio::test]
+async fn a_head_is_bounded_as_in_http_1() {
+    let gateway = Gateway::start().await;
+    let http = client().http2_prior_knowledge().build().unwrap();
+    let with = |bytes: usize| http.get(format!("{}/healthz", gateway.url)).header("x", "y".repeat(bytes));
+    assert_eq!(send(with(65_000)).await.status, StatusCode::OK);
+    for bytes in [66_000, 100_000] {
+        let document = send(with(bytes)).await.problem(431, "head-too-large");
+        assert!(document["detail"].as_str().unwrap().contains("65536 bytes"), "{document}");
+    }
+    let many = (0..300).fold(with(1), |request, i| request.header(format!("x-{i}"), "1"));
+    let document = send(many).await.problem(431, "head-too-large");
+    assert!(document["detail"].as_str().unwrap().contains("256 header lines"), "{document}");
+    let target = "t".repeat(65_530 - gateway.url.len());
+    send(http.get(format!("{}/{target}", gateway.url))).await.problem(414, "uri-too-long");
 }
 
 #[tokio::test]

@@ -5,9 +5,14 @@ use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
 use reqwest::{Certificate, Client, StatusCode, Version};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use wasmill_broker::embedded::EmbeddedSettings;
 use wasmill_gateway::{GatewaySettings, Tls, TlsFiles};
 
@@ -42,6 +47,16 @@ impl Pair {
     /// A client that trusts this certificate and no other.
     pub(crate) fn client(&self) -> reqwest::ClientBuilder {
         client().tls_certs_only([Certificate::from_pem(self.certificate.as_bytes()).unwrap()])
+    }
+
+    /// A connection that speaks HTTP/1.1, byte for byte.
+    async fn connect(&self, gateway: &Gateway) -> TlsStream<TcpStream> {
+        let mut trusted = RootCertStore::empty();
+        trusted.add(CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()).unwrap();
+        let config = ClientConfig::builder().with_root_certificates(trusted).with_no_client_auth();
+        let stream = TcpStream::connect(gateway.address).await.unwrap();
+        let name = gateway.address.ip().into();
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
     }
 }
 
@@ -126,6 +141,25 @@ async fn handshakes_are_bounded_in_time_and_number() {
     let mut rest = Vec::new();
     let _ = tokio::time::timeout(PATIENCE, stalled.read_to_end(&mut rest)).await.expect("the handshake goes on");
     assert!(version(&pair.client().build().unwrap(), &gateway).await.is_some());
+}
+
+/// Without that, a client cannot tell whether something is missing.
+#[tokio::test]
+async fn the_end_is_said() {
+    let settings = GatewaySettings { header_timeout: Duration::from_millis(500), ..GatewaySettings::default() };
+    let (gateway, _tls, pair) = secured(settings).await;
+    let upgrade = "Connection: close, Upgrade\r\nUpgrade: h2c\r\n";
+    // The second ends when it has said nothing for a while; the last is not a head that can be read.
+    for (fields, status) in [("Connection: close\r\n", 200), ("", 200), (upgrade, 200), ("nonsense\r\n", 400)] {
+        let mut stream = pair.connect(&gateway).await;
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("it stays open");
+        read.unwrap_or_else(|e| panic!("{fields:?}: {e}"));
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{fields:?}: {answer}");
+    }
 }
 
 #[tokio::test]
