@@ -1,6 +1,7 @@
 //! The configuration of the roles that share RabbitMQ and PostgreSQL: <../../docs/configuration.md> tells operators of it.
 
 mod artifacts;
+mod defaults;
 mod load;
 mod quotas;
 mod schemas;
@@ -242,111 +243,6 @@ impl Keyvalue {
     /// The same as the store takes it.
     pub(crate) fn quota(&self) -> BucketQuota {
         BucketQuota { value_bytes: self.max_value_bytes.0, keys: self.max_keys, bytes: self.max_bucket_bytes.0 }
-    }
-}
-
-impl Default for Keyvalue {
-    fn default() -> Self {
-        let BucketQuota { value_bytes, keys, bytes } = BucketQuota::default();
-        Self { max_value_bytes: ByteSize(value_bytes), max_keys: keys, max_bucket_bytes: ByteSize(bytes) }
-    }
-}
-
-impl Default for Database {
-    fn default() -> Self {
-        Self {
-            url: None,
-            listen_url: None,
-            transaction_pooler: false,
-            connections: 8,
-            connect_timeout: Span(Duration::from_secs(5)),
-            call_timeout: Span(Duration::from_secs(10)),
-        }
-    }
-}
-
-impl Default for Broker {
-    fn default() -> Self {
-        Self {
-            url: None,
-            ca_file: None,
-            queue_kind: QueueKind::Quorum,
-            queue_messages: 1_000_000,
-            queue_prefix: String::new(),
-            heartbeat: Span(Duration::from_secs(5)),
-        }
-    }
-}
-
-impl Default for Gateway {
-    fn default() -> Self {
-        Self {
-            listen: ([127, 0, 0, 1], 7070).into(),
-            max_event_bytes: ByteSize(1 << 20),
-            max_batch_bytes: ByteSize(8 << 20),
-            max_in_flight: 4_096,
-            max_artifact_bytes: MAX_ARTIFACT_BYTES,
-            max_files: 512,
-            max_files_bytes: ByteSize(64 << 20),
-            max_checks: 4,
-            max_deploys: 16,
-            check_threads: None,
-            max_queued_checks: 256,
-            publish_timeout: Span(Duration::from_secs(5)),
-            grace: Span(Duration::from_secs(10)),
-            max_connections: 8_192,
-            max_connections_per_address: None,
-            exempt_networks: Vec::new(),
-            max_pending_connections: None,
-            max_streams: 128,
-            header_timeout: Span(Duration::from_secs(30)),
-            idle_timeout: Span(Duration::from_secs(60)),
-            max_discarded_bytes: ByteSize(GatewaySettings::default().max_discarded_bytes),
-            public_names: BTreeSet::new(),
-            hostnames: BTreeMap::new(),
-            tls: GatewayTls::default(),
-        }
-    }
-}
-
-impl Default for Host {
-    fn default() -> Self {
-        Self {
-            name: None,
-            labels: BTreeSet::new(),
-            listen: None,
-            in_flight: 256,
-            grace: Span(Duration::from_secs(30)),
-            cleanup_after: Span(Duration::from_secs(60)),
-            allowed_networks: Vec::new(),
-            ca_file: None,
-        }
-    }
-}
-
-impl Default for Engine {
-    fn default() -> Self {
-        let CompileSettings { timeout, memory, .. } = CompileSettings::default();
-        Self {
-            threads: None,
-            cache_dir: None,
-            files_bytes: ByteSize(1 << 30),
-            wasi_0_3: false,
-            compile_timeout: Span(timeout),
-            compile_memory: ByteSize(memory),
-            compilations: None,
-        }
-    }
-}
-
-impl Default for Scheduler {
-    fn default() -> Self {
-        Self {
-            listen: None,
-            interval: Span(Duration::from_millis(200)),
-            lease: Span(Duration::from_secs(4)),
-            retention: Span(Duration::from_secs(7 * 86_400)),
-        }
     }
 }
 

@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         Command::Check(check) => run.with(commands::check::run(check, remote.json)),
         Command::New(new) => commands::new::run(new, remote.json),
         Command::Build(build) => run.with(commands::build::run(build, remote.json)),
-        Command::Embed(embed) => commands::embed::run(embed, remote.json),
+        Command::Embed(embed) => commands::embed::run(&embed, remote.json),
         Command::Test(test) => run.with(commands::test::run(test, remote.json)),
         Command::Deploy(deploy) => run.with(commands::deploy::run(deploy, remote)),
         Command::Functions(verb) => run.with(commands::functions::run(verb, remote)),

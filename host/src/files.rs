@@ -127,7 +127,7 @@ impl Folders {
             blocking(move || write(&folder, &part, &content)).await?;
         }
         let this = Arc::clone(self);
-        blocking(move || this.finish(digest, begun, reserved)).await
+        blocking(move || this.finish(digest, &begun, reserved)).await
     }
 
     /// Promises room for a folder, and deletes those that nobody has used for longest where there is too little.
@@ -165,7 +165,7 @@ impl Folders {
     }
 
     /// Has a folder that is whole take its place.
-    fn finish(&self, digest: Digest, begun: Begun, reserved: Reserved) -> io::Result<Arc<Files>> {
+    fn finish(&self, digest: Digest, begun: &Begun, reserved: Reserved) -> io::Result<Arc<Files>> {
         let folder = begun.root.path().join(digest.to_hex());
         fs::rename(&begun.path, &folder)?;
         let files = Arc::new(Files { folder });

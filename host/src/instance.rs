@@ -203,6 +203,7 @@ fn after_each_call(mut store: StoreContextMut<'_, Guest>, hook: CallHook) -> was
 
 /// Lets others have the thread, unless the guest's time is over. (A guest that waits inside a host call is not here; a timer
 /// ends that.)
+#[expect(clippy::needless_pass_by_value, reason = "it is called so")]
 fn at_each_tick(store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
     if Instant::now() >= store.data().deadline {
         return Err(DeadlinePassed.into());

@@ -69,7 +69,7 @@ async fn upload_files(client: &Client, project: &Project) -> Result {
     let digests: Vec<String> = project.files.keys().map(ToString::to_string).collect();
     let question = Request::new(Method::POST, &["v1", "files", "missing"]).json(&json!({"digests": digests}));
     let answer = client.send(question).await?;
-    for digest in answer.body.get("missing").items().into_iter().filter_map(|digest| digest.string()) {
+    for digest in answer.body.get("missing").items().into_iter().filter_map(crate::json::Json::string) {
         let content = digest.parse::<Digest>().ok().and_then(|digest| project.files.get(&digest));
         let content =
             content.ok_or_else(|| anyhow::anyhow!("the server asks for a file that was not named: {digest}"))?;

@@ -14,7 +14,7 @@ use crate::output::{self, line};
 const EVENT: &[u8] = include_bytes!("../../../functions/sdk/lua/event.wasm");
 const COMMAND: &[u8] = include_bytes!("../../../functions/sdk/lua/command.wasm");
 
-pub(crate) fn run(args: Embed, json: bool) -> Result {
+pub(crate) fn run(args: &Embed, json: bool) -> Result {
     let mut files = Vec::new();
     collect(&args.folder, "", &mut files)?;
     let has = |name: &str| files.iter().any(|(file, _)| file == name);

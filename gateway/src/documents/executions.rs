@@ -1,5 +1,7 @@
 //! Executions, their attempts and logs.
 
+mod convert;
+
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -12,6 +14,9 @@ use wasmill_domain::{
     State, Timestamp,
 };
 use wasmill_store::{ExecutionDetail, ExecutionSummary, ListedExecution, LogEntry, LogPosition, UnreadableEvent};
+
+use self::convert::cloud_event;
+pub(crate) use self::convert::{has_failed, just_accepted};
 
 /// Which executions to list. All conditions hold together.
 #[derive(Deserialize, IntoParams)]
@@ -278,166 +283,3 @@ pub(crate) struct LogCursor(pub(crate) LogPosition);
 
 /// Writes [`ResultSchema`] without copying the data.
 pub(crate) struct ResultDocument(Output);
-
-impl From<ListedExecution> for ListedDocument {
-    fn from(listed: ListedExecution) -> Self {
-        match listed {
-            Ok(summary) => Self::Summary(Box::new(summary.into())),
-            Err(row) => Self::Unreadable(UnreadableRowDocument { id: row.id.0, unreadable: row.why }),
-        }
-    }
-}
-
-impl From<ExecutionSummary> for SummaryDocument {
-    fn from(summary: ExecutionSummary) -> Self {
-        Self {
-            id: summary.id.0,
-            tenant: summary.tenant.to_string(),
-            function: summary.function.to_string(),
-            state: summary.state,
-            outcome: summary.outcome,
-            message: summary.message,
-            attempt: summary.attempt,
-            max_attempts: summary.max_attempts,
-            version: summary.version,
-            event_type: summary.event_type.to_string(),
-            event_id: summary.event_id,
-            event_source: summary.event_source,
-            parent: summary.parent,
-            trace_id: summary.trace_id,
-            accepted_at: summary.accepted_at,
-            due_at: summary.due_at,
-            started_at: summary.started_at,
-            finished_at: summary.finished_at,
-        }
-    }
-}
-
-impl From<ExecutionDetail> for ExecutionDocument {
-    fn from(detail: ExecutionDetail) -> Self {
-        let has_failed = has_failed(&detail);
-        let (event, unreadable_event) = match detail.event {
-            Ok(event) => (Some(event), None),
-            Err(UnreadableEvent { text, why }) => (None, Some(UnreadableDocument { text, why })),
-        };
-        let output = detail.output.map(ResultDocument);
-        let (result, standard_output) = if has_failed { (None, output) } else { (output, None) };
-        Self {
-            summary: detail.summary.into(),
-            event,
-            unreadable_event,
-            result,
-            standard_output,
-            attempts: detail
-                .attempts
-                .into_iter()
-                .map(|(attempt, report)| AttemptDocument::new(attempt, report))
-                .collect(),
-            children: detail.children,
-        }
-    }
-}
-
-/// Whether what an execution left is not a result.
-pub(crate) fn has_failed(detail: &ExecutionDetail) -> bool {
-    detail.summary.outcome.is_some_and(|outcome| outcome != Outcome::Success)
-}
-
-/// What is known of an execution that was just accepted, before the store has it.
-pub(crate) fn just_accepted(dispatch: Dispatch) -> ExecutionDetail {
-    let event = std::sync::Arc::unwrap_or_clone(dispatch.event);
-    let summary = ExecutionSummary {
-        id: dispatch.execution,
-        tenant: dispatch.tenant,
-        function: dispatch.function,
-        state: State::Queued,
-        outcome: None,
-        message: None,
-        attempt: dispatch.attempt,
-        max_attempts: dispatch.max_attempts,
-        version: None,
-        event_type: event.event_type.clone(),
-        event_id: event.id.clone(),
-        event_source: event.source.clone(),
-        parent: dispatch.parent,
-        trace_id: dispatch.trace.trace_id(),
-        accepted_at: dispatch.accepted_at,
-        due_at: None,
-        started_at: None,
-        finished_at: None,
-    };
-    ExecutionDetail { summary, event: Ok(event), output: None, attempts: Vec::new(), children: Vec::new() }
-}
-
-impl AttemptDocument {
-    fn new(attempt: u32, report: AttemptReport) -> Self {
-        Self {
-            attempt,
-            version: report.version,
-            host: report.host,
-            outcome: report.outcome,
-            message: report.message,
-            backtrace: report.backtrace,
-            started_at: report.started_at,
-            finished_at: report.finished_at,
-            queue_wait_ms: report.queue_wait.as_secs_f64() * 1e3,
-            run_time_ms: report.run_time.as_secs_f64() * 1e3,
-            fuel_used: report.fuel_used,
-            peak_memory_bytes: report.peak_memory,
-            log_lines_dropped: report.log_lines_dropped,
-            trace_id: report.span.trace_id(),
-            span_id: report.span.span_id(),
-        }
-    }
-}
-
-impl From<LogEntry> for LogDocument {
-    fn from(entry: LogEntry) -> Self {
-        let LogEntry { attempt, line } = entry;
-        Self {
-            attempt,
-            seq: line.seq,
-            at: line.at,
-            level: line.level,
-            source: line.source,
-            message: line.message,
-            // A host writes an object's text; anything else is not worth failing the page for.
-            fields: line.fields.and_then(|text| RawValue::from_string(text).ok()),
-        }
-    }
-}
-
-fn cloud_event<S: Serializer>(event: &Option<Event>, serializer: S) -> Result<S::Ok, S::Error> {
-    event.as_deref().map(JsonFormat).serialize(serializer)
-}
-
-impl Serialize for ResultDocument {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Output { content_type, data } = &self.0;
-        let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("content_type", content_type)?;
-        match DataMember::of(is_json_media_type(content_type), data) {
-            DataMember::Json(raw) => map.serialize_entry("data", raw)?,
-            DataMember::Text(text) => map.serialize_entry("data", text)?,
-            DataMember::Binary(text) => map.serialize_entry("data_base64", &text)?,
-        }
-        map.end()
-    }
-}
-
-impl Serialize for LogCursor {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{}.{}", self.0.attempt, self.0.seq))
-    }
-}
-
-impl<'de> Deserialize<'de> for LogCursor {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let parts = text.split_once('.').and_then(|(attempt, seq)| Some((attempt.parse().ok()?, seq.parse().ok()?)));
-        let (attempt, seq) = parts.ok_or_else(|| {
-            serde::de::Error::custom("not a cursor of a log: give 'next' of the page before as it is")
-        })?;
-        Ok(Self(LogPosition { attempt, seq }))
-    }
-}

@@ -63,7 +63,7 @@ pub(crate) async fn a_deploy_needs_its_files(store: Arc<dyn Store>) {
     assert!(!deploy(store, &tenant(), "f", &files).await.unwrap().changed);
     assert!(deploy(store, &tenant(), "f", &files[..1]).await.unwrap().changed);
     let versions = store.versions(&tenant(), &name("f")).await.unwrap();
-    assert_eq!(versions.iter().map(|v| v.manifest.file_parts().count()).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(versions.iter().map(|v| v.manifest.as_ref().unwrap().file_parts().count()).collect::<Vec<_>>(), [1, 2]);
 }
 
 pub(crate) async fn files_are_kept_while_a_version_has_them(store: Arc<dyn Store>) {
@@ -118,6 +118,6 @@ pub(crate) async fn a_rollback_has_its_files(store: Arc<dyn Store>) {
     store.define(&Change::Rollback { tenant: tenant(), function, to: None, hostnames }).await.unwrap();
     let versions = store.versions(&tenant(), &name("f")).await.unwrap();
     let current = versions.iter().find(|version| version.current).unwrap();
-    let digest = current.manifest.file_parts().next().unwrap().digest;
+    let digest = current.manifest.as_ref().unwrap().file_parts().next().unwrap().digest;
     assert_eq!(store.artifact(digest).await.unwrap().as_deref(), Some(&b"old"[..]));
 }
