@@ -89,8 +89,8 @@ fn names_that_are_gone_are_told_and_taken_by_others() {
     write_manifest(&b, "one");
     dev.await_line(|line| line.starts_with('✗') && line.contains("the name 'one' is taken by"));
     write_manifest(&a, "two");
-    dev.await_line(|line| line.contains("✓ two version 1 is live"));
-    dev.await_line(|line| line.contains("✓ one version 1 is unchanged"));
+    // The name is free as soon as nobody declares it.
+    await_all(&mut dev, &["✓ two version 1 is live", "✓ one version 1 is unchanged"]);
     write_manifest(&a, "three");
     dev.await_line(|line| line.contains("is three now; two still runs: `wasmill functions delete two` ends it"));
     std::fs::remove_dir_all(&b).unwrap();
