@@ -244,6 +244,12 @@ fn expectations(lang: &str) -> Vec<Expectation> {
         "nim" => {
             vec![TEXT, ("fail", "error", FAILED), ("check", "trap", &["index 5 not in 0 .. 2 [IndexDefect]"]), DEEP]
         }
+        "lua" => vec![
+            TEXT,
+            ("fail", "error", FAILED),
+            ("check", "error", &["attempt to index a number value"]),
+            ("recurse", "error", &["stack overflow"]),
+        ],
         "c" | "cpp" => vec![TEXT, ("check", "trap", &["Assertion failed", "check"]), DEEP],
         "zig" => vec![TEXT, ("check", "trap", &["integer overflow"]), DEEP],
         "assemblyscript" => vec![
