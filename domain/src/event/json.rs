@@ -49,8 +49,8 @@ impl Event {
         Ok(Read { event: parts.check()?, data_member: DATA[usize::from(is_base64)] })
     }
 
-    /// Reads what [`EventParts::to_stored`] wrote, or [`EventParts::to_json`]. It was checked by the rules of whichever release wrote it, so no attribute is
-    /// refused but a type that is none.
+    /// Reads what [`EventParts::to_stored`] wrote, or [`EventParts::to_json`]. It was checked by the rules
+    /// of whichever release wrote it, so no attribute is refused but a type that is none.
     ///
     /// # Errors
     /// Where the text is no event in the JSON format.
@@ -72,8 +72,9 @@ impl EventParts {
         self.written(Fidelity::Exact)
     }
 
-    /// The same with a mark of our own, so that [`Event::from_stored`] reads that white space back, too: a media type that is null,
-    /// which is one that is not set, beside bytes that are JSON.
+    /// The same with a mark of our own, so that [`Event::from_stored`] reads that white space back, too: a
+    /// media type that is null, which is one that is not set, beside bytes that are JSON. A release that
+    /// does not know the mark takes them for bytes of no named type.
     pub fn to_stored(&self) -> Vec<u8> {
         self.written(Fidelity::Stored)
     }
