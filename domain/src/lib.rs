@@ -22,6 +22,7 @@ pub mod routes;
 pub mod schema;
 pub mod secret;
 pub mod state;
+mod text;
 pub mod timestamp;
 pub mod trace;
 pub mod units;

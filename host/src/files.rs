@@ -18,6 +18,7 @@ use wasmill_domain::units::ByteSize;
 use wasmill_domain::{Digest, Manifest};
 
 use self::root::Root;
+use crate::under_way::UnderWay;
 
 /// What a file takes besides its content, about: its place in the file system.
 const FILE: u64 = 4096;
@@ -47,7 +48,7 @@ pub(crate) struct Folders {
     most_bytes: u64,
     kept: Mutex<Kept>,
     /// Who makes a folder holds its lock, so that it is made once.
-    under_way: Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
+    under_way: UnderWay,
 }
 
 #[derive(Default)]
@@ -73,7 +74,7 @@ struct Folder {
 impl Folders {
     /// Keeps them below `base`, or where the system keeps what is temporary, `most_bytes` of them.
     pub(crate) fn new(base: Option<PathBuf>, most_bytes: u64) -> Self {
-        Self { base, most_bytes, kept: Mutex::default(), under_way: Mutex::default() }
+        Self { base, most_bytes, kept: Mutex::default(), under_way: UnderWay::default() }
     }
 
     /// The files of a version: those that are there, or else made of what `source` has. `None` where it has none.
@@ -86,7 +87,7 @@ impl Folders {
         if let Some(files) = self.kept().use_folder(digest) {
             return Ok(Some(files));
         }
-        let lock = self.lock_of(digest);
+        let lock = self.under_way.lock_of(digest);
         let _under_way = lock.lock().await;
         if let Some(files) = self.kept().use_folder(digest) {
             return Ok(Some(files));
@@ -97,17 +98,6 @@ impl Folders {
     fn kept(&self) -> MutexGuard<'_, Kept> {
         // After a panic the map is still a map.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock_of(&self, digest: Digest) -> Arc<tokio::sync::Mutex<()>> {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        under_way.retain(|_, lock| lock.strong_count() > 0);
-        if let Some(lock) = under_way.get(&digest).and_then(Weak::upgrade) {
-            return lock;
-        }
-        let lock = Arc::new(tokio::sync::Mutex::new(()));
-        under_way.insert(digest, Arc::downgrade(&lock));
-        lock
     }
 
     async fn make(

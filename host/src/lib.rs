@@ -34,6 +34,7 @@ mod settings;
 mod tests;
 mod turn_queue;
 mod turns;
+mod under_way;
 mod worker;
 
 pub use capabilities::Capabilities;

@@ -2,15 +2,15 @@
 //!
 //! A manifest file has patterns (`data/**`); what is deployed has the files that they stand for, each by its digest.
 
-use std::fmt;
 use std::str::FromStr;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Error, Manifest, out_of_bounds};
 use crate::digest::Digest;
+use crate::text::as_text;
 
 /// How many files a version may have.
 pub const MOST_FILES: usize = 1024;
@@ -192,28 +192,6 @@ fn is_like(pattern: &str, name: &str) -> bool {
         }
     }
     pattern[at..].iter().all(|c| *c == '*')
-}
-
-macro_rules! as_text {
-    ($name:ident) => {
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    };
 }
 
 as_text!(FilePath);

@@ -7,10 +7,9 @@ mod memory;
 mod process;
 mod refused;
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -29,6 +28,7 @@ use crate::entry::Entry;
 use crate::guest::Guest;
 use crate::settings::EngineSettings;
 use crate::turn_queue::TurnQueue;
+use crate::under_way::UnderWay;
 
 /// A compiled component, linked with everything that it imports: an instance is made from it in microseconds.
 pub struct Prepared {
@@ -87,7 +87,7 @@ pub(crate) struct Versions {
     queue: Arc<TurnQueue>,
     refused: Mutex<Refused>,
     /// Who prepares a version holds its lock, so that it is compiled once.
-    under_way: Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
+    under_way: UnderWay,
 }
 
 impl Versions {
@@ -111,7 +111,7 @@ impl Versions {
             memory: Mutex::new(Memory::new(settings.cache_components, settings.cache_memory_bytes)),
             disk,
             background: Background::new("host-work"),
-            under_way: Mutex::new(HashMap::new()),
+            under_way: UnderWay::default(),
         }))
     }
 
@@ -142,7 +142,7 @@ impl Versions {
         }
         // The turn before the lock: nobody is kept from a turn of its own by who waits for one with the same artifact.
         let turn = self.queue.turn(tenant).await.map_err(|e| PreflightError::Unavailable(e.to_string()))?;
-        let lock = self.lock_of(digest);
+        let lock = self.under_way.lock_of(digest);
         let _under_way = lock.lock().await;
         if let Some(found) = self.find_locked(digest).await {
             return found;
@@ -166,7 +166,7 @@ impl Versions {
         if let Some(prepared) = self.ready(digest) {
             return Some(Ok(prepared));
         }
-        let lock = self.lock_of(digest);
+        let lock = self.under_way.lock_of(digest);
         let _under_way = lock.lock().await;
         self.find_locked(digest).await
     }
@@ -191,17 +191,6 @@ impl Versions {
 
     fn refused(&self) -> MutexGuard<'_, Refused> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock_of(&self, digest: Digest) -> Arc<tokio::sync::Mutex<()>> {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        under_way.retain(|_, lock| lock.strong_count() > 0);
-        if let Some(lock) = under_way.get(&digest).and_then(Weak::upgrade) {
-            return lock;
-        }
-        let lock = Arc::new(tokio::sync::Mutex::new(()));
-        under_way.insert(digest, Arc::downgrade(&lock));
-        lock
     }
 
     /// Threads for what may take long.
