@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Which of our crates each crate may import. What is not listed may import none.
-const MAY_IMPORT: [(&str, &[&str]); 10] = [
+const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("domain", &[]),
+    ("background", &[]),
     ("component", &["domain"]),
     ("secrets", &["domain"]),
-    ("store", &["domain"]),
+    ("store", &["domain", "background"]),
     ("broker", &["domain"]),
-    ("host", &["domain", "component", "secrets", "store", "broker"]),
-    ("gateway", &["domain", "component", "secrets", "store", "broker"]),
+    ("host", &["domain", "background", "component", "secrets", "store", "broker"]),
+    ("gateway", &["domain", "background", "component", "secrets", "store", "broker"]),
     ("scheduler", &["domain", "store", "broker"]),
     ("cli", &["domain", "component", "secrets", "store", "broker", "host", "gateway", "scheduler"]),
     ("bench", &["domain", "component", "store", "broker", "host", "gateway"]),

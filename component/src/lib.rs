@@ -4,7 +4,6 @@
 //! the types of imports and exports fit) is behind the trait [`Preflight`], which the host implements.
 
 mod adapt;
-mod background;
 mod embed;
 mod exports;
 mod foreign;
@@ -17,7 +16,6 @@ mod preflight;
 mod standing;
 
 pub use adapt::{ADAPTERS, Adapter};
-pub use background::Background;
 pub use embed::{EmbedError, ROOM_BYTES, embed};
 pub use grants::NotGranted;
 pub use imports::{MissingImport, provided_interfaces};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
-use wasmill_component::Background;
+use wasmill_background::Background;
 use wasmill_domain::TenantName;
 
 use crate::error::{Error, Result};

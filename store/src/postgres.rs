@@ -38,6 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
+use wasmill_background::Background;
 
 use crate::port::{Error, Result};
 use crate::quota::Quotas;
@@ -114,6 +115,8 @@ struct Inner {
     settings: PostgresSettings,
     upkeep: Upkeep,
     listening: Listening,
+    /// Threads for work as long as what users define.
+    background: Background,
 }
 
 impl PostgresStore {
@@ -132,7 +135,8 @@ impl PostgresStore {
             .await
             .map_err(|e| Error::Unavailable(format!("cannot use the database {server}: {}", reason(e))))?;
         let listening = Listening::new(url, &settings)?;
-        let inner = Inner { pool, settings, upkeep: Upkeep::default(), listening };
+        let inner =
+            Inner { pool, settings, upkeep: Upkeep::default(), listening, background: Background::new("artifacts") };
         let store = Self { inner: Arc::new(inner) };
         if store.inner.settings.migrate {
             store.inner.try_partitions().await;

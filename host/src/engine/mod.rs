@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
-use wasmill_component::{Background, FileSource, PreflightError};
+use wasmill_background::Background;
+use wasmill_component::{FileSource, PreflightError};
 use wasmill_domain::{Digest, Manifest, TenantName};
 
 pub(crate) use self::config::compiling as compiling_config;

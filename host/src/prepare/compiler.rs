@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio_util::task::AbortOnDropHandle;
+use wasmill_background::Background;
 use wasmill_component::PreflightError;
 use wasmill_domain::units::ByteSize;
 
@@ -61,11 +63,16 @@ impl Compiling {
     ///
     /// # Errors
     /// What is wrong with the artifact, or that it takes too much.
-    pub(super) async fn compile(&self, artifact: Bytes, turn: Turn) -> Result<Vec<u8>, PreflightError> {
+    pub(super) async fn compile(
+        &self,
+        background: &Background,
+        artifact: Bytes,
+        turn: Turn,
+    ) -> Result<Vec<u8>, PreflightError> {
         match &self.compiler {
             Compiler::InProcess => {
                 let wasmtime = self.wasmtime.clone();
-                let work = tokio::task::spawn_blocking(move || {
+                let work = background.run(move || {
                     let compiled = super::child::compile_with(&wasmtime, &artifact);
                     drop(turn);
                     compiled
@@ -76,7 +83,12 @@ impl Compiling {
                 compiled.map_err(|refusal| self.refused(refusal))
             }
             Compiler::Process(program) => {
-                let end = process::run(program, &self.job, &self.settings, artifact, turn).await;
+                let (program, job, settings) = (program.clone(), self.job.clone(), self.settings.clone());
+                // Of a process that is started from there, not even the first millisecond is taken from others.
+                let process =
+                    background.spawn(async move { process::run(&program, &job, &settings, artifact, turn).await });
+                let end = AbortOnDropHandle::new(process).await;
+                let end = end.unwrap_or_else(|e| Err(process::Failure::Broken(e.to_string())));
                 end.map_err(|failure| self.failed(failure))
             }
         }

@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use wasmill_component::{Background, PreflightError};
+use wasmill_background::Background;
+use wasmill_component::PreflightError;
 use wasmill_domain::manifest::Kind;
 use wasmill_domain::{Digest, TenantName};
 use wasmtime::component::{Component, Linker};
@@ -154,11 +155,10 @@ impl Versions {
             false => Err(PreflightError::Unavailable(format!("what is kept as the artifact {digest} is damaged"))),
         })
         .await?;
-        let compiled = self.compiling.compile(artifact, turn).await;
+        let compiled = self.compiling.compile(&self.background, artifact, turn).await;
         self.refused().note(Instant::now(), digest, &compiled);
         let compiled = compiled?;
-        let component = self.later(move |this| this.keep(digest, &compiled)).await?;
-        self.ready_from(digest, &component)
+        self.later(move |this| this.ready_from(digest, &this.keep(digest, &compiled)?)).await
     }
 
     /// The version from memory or disk, or the reason why it is not compiled now.
@@ -175,8 +175,12 @@ impl Versions {
         if let Some(prepared) = self.ready(digest) {
             return Some(Ok(prepared));
         }
-        match self.blocking(move |this| Ok(this.load_from_disk(digest))).await {
-            Ok(Some(component)) => Some(self.ready_from(digest, &component)),
+        let load = move |this: &Self| {
+            let component = this.load_from_disk(digest);
+            component.map(|component| this.ready_from(digest, &component)).transpose()
+        };
+        match self.blocking(load).await {
+            Ok(Some(prepared)) => Some(Ok(prepared)),
             Ok(None) => self.refused().at(Instant::now(), digest).map(Err),
             Err(error) => Some(Err(error)),
         }

@@ -155,7 +155,7 @@ async fn route(
     }
     let turn = host.checks.turn(&dispatch.tenant).await.map_err(|e| e.to_string())?;
     let (dispatch, span) = (dispatch.clone(), span.clone());
-    let work = tokio::task::spawn_blocking(move || {
+    let work = host.engine.background().run(move || {
         let routed = emit::route(&registry, &dispatch, &span, emitted);
         drop(turn);
         routed

@@ -43,7 +43,7 @@ impl Catalog for PostgresStore {
 
     async fn put_artifact(&self, tenant: &TenantName, digest: Digest, bytes: Bytes) -> port::Result<bool> {
         let (checked, bytes) = (bytes.clone(), bytes);
-        let checked = tokio::task::spawn_blocking(move || convert::check_digest(digest, &checked)).await;
+        let checked = self.inner.background.run(move || convert::check_digest(digest, &checked)).await;
         checked.map_err(|e| Error::Unavailable(format!("the check of an artifact broke down: {e}")))??;
         let quota = self.inner.settings.quotas.of(tenant);
         self.inner.write(|session| Box::pin(artifacts::put(session, tenant, quota, digest, &bytes))).await

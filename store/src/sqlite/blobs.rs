@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use wasmill_background::Background;
 use wasmill_domain::Digest;
 
 use super::{SqliteSettings, Synchronous};
@@ -36,6 +37,8 @@ pub(super) struct Blobs {
     sync: Option<SyncPath>,
     /// Whether the disk is known to have the folder's own name.
     is_named: Arc<AtomicBool>,
+    /// Threads that read and write files as long as users make them.
+    background: Arc<Background>,
 }
 
 /// That an artifact's bytes are not where its row says.
@@ -58,7 +61,12 @@ impl Blobs {
         folder.push("-artifacts");
         let sync: SyncPath = Arc::new(|path| File::open(path)?.sync_all());
         let sync = (settings.synchronous == Synchronous::Full).then_some(sync);
-        Self { folder: folder.into(), sync, is_named: Arc::default() }
+        Self {
+            folder: folder.into(),
+            sync,
+            is_named: Arc::default(),
+            background: Arc::new(Background::new("artifacts")),
+        }
     }
 
     /// Writes an artifact's file, unless it is there with these very bytes.
@@ -67,7 +75,7 @@ impl Blobs {
     /// [`Error::Rejected`] where the digest is not that of the bytes.
     pub(super) async fn write(&self, digest: Digest, bytes: Bytes) -> Result<()> {
         let this = self.clone();
-        let written = tokio::task::spawn_blocking(move || {
+        let written = self.background.run(move || {
             convert::check_digest(digest, &bytes)?;
             this.write_now(digest, &bytes).map_err(|error| this.unavailable("written", digest, &error))
         });
@@ -124,7 +132,7 @@ impl Blobs {
     /// The bytes of an artifact that a row says is there; they are those of its digest.
     pub(super) async fn read(&self, digest: Digest) -> Result<Result<Bytes, Lost>> {
         let this = self.clone();
-        let read = tokio::task::spawn_blocking(move || this.read_now(digest)).await;
+        let read = self.background.run(move || this.read_now(digest)).await;
         read.map_err(|e| Error::Unavailable(format!("the reading of an artifact broke down: {e}")))?
     }
 

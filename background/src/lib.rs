@@ -2,6 +2,8 @@
 //! not worth more than what everybody waits for: the system lets them go behind all other threads of the process where there
 //! are not enough cores.
 
+use std::future::Future;
+
 use rustix::process::{getpriority_process, setpriority_process};
 use rustix::thread::gettid;
 use tokio::runtime::{Builder, Runtime};
@@ -21,7 +23,7 @@ impl Background {
     /// Threads of that name, of at most 15 bytes. Where the system has no thread to give, work is done on the runtime's usual ones.
     pub fn new(name: &str) -> Self {
         let mut builder = Builder::new_multi_thread();
-        builder.worker_threads(1).max_blocking_threads(MOST).thread_name(name).on_thread_start(give_way);
+        builder.worker_threads(1).max_blocking_threads(MOST).thread_name(name).on_thread_start(give_way).enable_all();
         let runtime = builder.build();
         if let Err(error) = &runtime {
             tracing::warn!(%error, "there are no threads for work in the background; it is done beside everything else");
@@ -34,6 +36,15 @@ impl Background {
         match &self.0 {
             Some(runtime) => runtime.spawn_blocking(work),
             None => tokio::task::spawn_blocking(work),
+        }
+    }
+
+    /// Does work that waits, such as for a process that it starts, which then gives way as these threads do from its first
+    /// instruction. One thread polls all of it: whatever takes long belongs to [`Self::run`]. To be called within a runtime.
+    pub fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        match &self.0 {
+            Some(runtime) => runtime.spawn(work),
+            None => tokio::spawn(work),
         }
     }
 }
@@ -67,6 +78,15 @@ mod tests {
         let niceness = || getpriority_process(Some(gettid())).unwrap();
         let own = niceness();
         assert_eq!(background.run(niceness).await.unwrap(), own.max(NICENESS));
+        assert_eq!(background.spawn(async move { niceness() }).await.unwrap(), own.max(NICENESS));
         assert_eq!(niceness(), own);
+    }
+
+    #[tokio::test]
+    async fn so_does_a_process_from_its_start() {
+        let background = Background::new("test");
+        let output = background.spawn(tokio::process::Command::new("nice").output()).await.unwrap().unwrap();
+        let own = getpriority_process(Some(gettid())).unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), own.max(NICENESS).to_string());
     }
 }
