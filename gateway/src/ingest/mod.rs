@@ -1,7 +1,7 @@
 //! The way in: `POST /v1/events` and `POST /v1/events/{type}`.
 //!
 //! A request is read ([`crate::body`]), its events are made ([`cloudevents`], [`plain`]), routed and validated
-//! ([`check`]), and their executions published ([`accept`]).
+//! ([`check`]), and their executions published ([`accept()`]).
 
 pub(crate) mod accept;
 pub(crate) mod check;

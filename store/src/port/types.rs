@@ -40,16 +40,16 @@ pub enum Change {
         /// What the configuration says of host names.
         hostnames: Arc<HostnameRules>,
     },
-    /// Deletes a function with its versions and triggers; its executions stay, and its buckets until it is forgotten. It is among
-    /// [`Definitions::deleted`] from then on.
+    /// Deletes a function with its versions and triggers; its executions stay, and its buckets until
+    /// it is forgotten. It is among [`deleted`](wasmill_domain::Definitions::deleted) from then on.
     DeleteFunction {
         /// The tenant.
         tenant: TenantName,
         /// The function.
         function: FunctionName,
     },
-    /// Forgets that a function was deleted: nothing is left of its queue. Its own buckets go with it. One that is not among [`Definitions::deleted`] any more
-    /// changes nothing.
+    /// Forgets that a function was deleted: nothing is left of its queue. Its own buckets go with it.
+    /// One that is not among [`deleted`](wasmill_domain::Definitions::deleted) any more changes nothing.
     ForgetFunction {
         /// The tenant.
         tenant: TenantName,
