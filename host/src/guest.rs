@@ -1,9 +1,10 @@
-//! What the host knows of a guest while it runs: the data of its store.
+//! What the host knows of a guest while it runs: what is behind the data of its store.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use wasmill_domain::{Digest, ExecutionId, FunctionName, Manifest, TenantName, Timestamp, TraceContext};
+use wasmill_guest::GuestData;
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -108,6 +109,16 @@ impl HostCalls {
 }
 
 impl Guest {
+    /// The guest behind its store's data.
+    pub(crate) fn of(data: &GuestData) -> &Self {
+        data.state()
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn of_mut(data: &mut GuestData) -> &mut Self {
+        data.state_mut()
+    }
+
     /// For a new instance of a function.
     pub(crate) fn new(
         manifest: &Manifest,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 use wasmill_domain::event::Attribute;
 use wasmill_domain::{Event, Output};
+use wasmill_guest::GuestData;
 use wasmtime::Store;
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::Command;
@@ -90,9 +91,9 @@ impl Streams {
     }
 }
 
-pub(super) async fn call(command: &Command, store: &mut Store<Guest>) -> wasmtime::Result<Returned> {
+pub(super) async fn call(command: &Command, store: &mut Store<GuestData>) -> wasmtime::Result<Returned> {
     let ended = command.wasi_cli_run().call_run(&mut *store).await;
-    returned(ended, store.data())
+    returned(ended, Guest::of(store.data()))
 }
 
 /// What a program's end means, by WASI 0.2 as by 0.3.

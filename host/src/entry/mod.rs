@@ -9,6 +9,7 @@ pub(crate) use self::command::{Captured, Streams};
 pub(crate) use self::http::{Answered, CallerGone, Exchange};
 use wasmill_domain::Event;
 use wasmill_domain::manifest::Kind;
+use wasmill_guest::GuestData;
 use wasmtime::Store;
 use wasmtime::component::{Component, InstancePre};
 use wasmtime_wasi::p2::bindings::{Command, CommandPre};
@@ -17,7 +18,6 @@ use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 use crate::bindings::exports::wasmill::function::handler as contract;
 use crate::bindings::wasmill::function::types::RetryAdvice;
 use crate::bindings::{Function, FunctionPre};
-use crate::guest::Guest;
 
 /// What a guest made of its event: in the contract's words, whatever its kind.
 pub(crate) type Returned = Result<contract::Output, contract::Failure>;
@@ -29,13 +29,13 @@ pub(crate) struct TooMuchOutput;
 
 /// A component as one of the kinds that it is, linked.
 pub(crate) enum Entry {
-    Event(FunctionPre<Guest>),
-    Http(ProxyPre<Guest>),
-    Command(CommandPre<Guest>),
+    Event(FunctionPre<GuestData>),
+    Http(ProxyPre<GuestData>),
+    Command(CommandPre<GuestData>),
     /// Of WASI 0.3.
-    LaterHttp(later::ServicePre<Guest>),
+    LaterHttp(later::ServicePre<GuestData>),
     /// The same.
-    LaterCommand(later::CommandPre<Guest>),
+    LaterCommand(later::CommandPre<GuestData>),
 }
 
 /// The same of an instance.
@@ -52,7 +52,7 @@ impl Entry {
     /// for two versions of WASI, it is run by the later one, if that is let.
     pub(crate) fn all(
         component: &Component,
-        linked: &InstancePre<Guest>,
+        linked: &InstancePre<GuestData>,
         wasi_0_3: bool,
     ) -> wasmtime::Result<Vec<Self>> {
         let exports = |name: &str| component.get_export_index(None, name).is_some();
@@ -87,7 +87,7 @@ impl Entry {
     }
 
     /// Makes an instance: runs what the guest runs at its start, and finds what is called with the types that it should have.
-    pub(crate) async fn instantiate(&self, store: &mut Store<Guest>) -> wasmtime::Result<Live> {
+    pub(crate) async fn instantiate(&self, store: &mut Store<GuestData>) -> wasmtime::Result<Live> {
         Ok(match self {
             Self::Event(function) => Live::Event(function.instantiate_async(store).await?),
             Self::Http(proxy) => Live::Http(proxy.instantiate_async(store).await?),
@@ -100,7 +100,7 @@ impl Entry {
 
 impl Live {
     /// Calls the guest.
-    pub(crate) async fn call(&self, store: &mut Store<Guest>, event: &Event) -> wasmtime::Result<Returned> {
+    pub(crate) async fn call(&self, store: &mut Store<GuestData>, event: &Event) -> wasmtime::Result<Returned> {
         match self {
             Self::Event(function) => event::call(function, store, event).await,
             Self::Http(proxy) => http::call(proxy, store, event).await,
@@ -111,7 +111,11 @@ impl Live {
     }
 
     /// Lets the guest answer a request whose caller waits. Only HTTP handlers can.
-    pub(crate) async fn exchange(&self, store: &mut Store<Guest>, exchange: Exchange) -> wasmtime::Result<Returned> {
+    pub(crate) async fn exchange(
+        &self,
+        store: &mut Store<GuestData>,
+        exchange: Exchange,
+    ) -> wasmtime::Result<Returned> {
         match self {
             Self::Http(proxy) => http::exchange(proxy, store, exchange).await,
             Self::LaterHttp(service) => later::exchange(service, store, exchange).await,

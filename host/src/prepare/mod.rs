@@ -17,6 +17,7 @@ use wasmill_background::Background;
 use wasmill_component::PreflightError;
 use wasmill_domain::manifest::Kind;
 use wasmill_domain::{Digest, TenantName};
+use wasmill_guest::GuestData;
 use wasmtime::component::{Component, Linker};
 
 pub use self::child::compile;
@@ -26,7 +27,6 @@ use self::disk::Disk;
 use self::memory::Memory;
 use self::refused::Refused;
 use crate::entry::Entry;
-use crate::guest::Guest;
 use crate::settings::EngineSettings;
 use crate::turn_queue::TurnQueue;
 use crate::under_way::UnderWay;
@@ -78,7 +78,7 @@ impl Prepared {
 /// Every version that was used lately, ready to run.
 pub(crate) struct Versions {
     wasmtime: wasmtime::Engine,
-    linker: Linker<Guest>,
+    linker: Linker<GuestData>,
     tables_per_slot: u32,
     wasi_0_3: bool,
     memory: Mutex<Memory>,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use wasmill_domain::manifest::BucketScope;
 use wasmill_domain::{BucketName, FunctionName, LogLevel, Manifest, TenantName};
+use wasmill_guest::GuestData;
 use wasmill_store::{Bucket, ValueVersion};
 use wasmtime::component::{HasSelf, Linker, Resource};
 
@@ -21,9 +22,9 @@ use crate::guest::{CurrentExecution, Guest};
 use crate::log::SharedLog;
 
 /// Links both drafts.
-pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    draft::Imports::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
-    draft2::Imports::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)
+pub(super) fn add_to_linker(linker: &mut Linker<GuestData>) -> wasmtime::Result<()> {
+    draft::Imports::add_to_linker::<_, HasSelf<_>>(linker, Guest::of_mut)?;
+    draft2::Imports::add_to_linker::<_, HasSelf<_>>(linker, Guest::of_mut)
 }
 
 /// What an instance may ask of buckets.
