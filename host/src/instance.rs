@@ -10,11 +10,15 @@ use wasmill_guest::GuestData;
 use wasmill_store::MAX_BATCH_BYTES;
 use wasmtime::{CallHook, Store, StoreContextMut, Trap, UpdateDeadline};
 
-use crate::entry::{Entry, Exchange, Live, Returned, Streams};
-use crate::guest::{CurrentExecution, Guest};
+use crate::entry::http::Exchange;
+use crate::entry::returned::Returned;
+use crate::entry::{Entry, Live};
+use crate::execution::CurrentExecution;
+use crate::guest::Guest;
 use crate::log::LOG_FACTOR;
-use crate::prepare::Prepared;
+use crate::prepare::prepared::Prepared;
 use crate::settings::GuestSettings;
+use crate::streams::Streams;
 
 /// The attempt's time is over.
 #[derive(Debug, thiserror::Error)]

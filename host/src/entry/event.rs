@@ -4,7 +4,7 @@ use wasmill_domain::Event;
 use wasmill_guest::GuestData;
 use wasmtime::Store;
 
-use super::{Returned, contract};
+use super::returned::{Returned, contract};
 use crate::bindings::Function;
 
 pub(super) async fn call(

@@ -26,10 +26,10 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use wasmtime_wasi_http::{Error as WasiHttpError, WasiHttpView as _};
 
-use super::{Returned, TooMuchOutput, contract, retry};
+use super::returned::{Broken, Returned, contract, retry};
 use crate::guest::Guest;
 use crate::mask::Mask;
-use crate::outcome::Broken;
+use crate::streams::TooMuchOutput;
 
 /// The name that a handler sees itself called by.
 const AUTHORITY: &str = "function.wasmill.internal";

@@ -16,7 +16,8 @@ pub(super) use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 use wasmtime_wasi_http::{Error as WasiHttpError, WasiHttpView as _, p3};
 
 use super::http::{Answer, Chunks, Exchange};
-use super::{Returned, command, contract, http as entry};
+use super::returned::{Returned, contract};
+use super::{command, http as entry};
 use crate::guest::Guest;
 
 /// Runs a program.

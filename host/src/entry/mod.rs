@@ -2,11 +2,10 @@
 
 mod command;
 mod event;
-mod http;
+pub(crate) mod http;
 mod later;
+pub(crate) mod returned;
 
-pub(crate) use self::command::{Captured, Streams};
-pub(crate) use self::http::{Answered, CallerGone, Exchange};
 use wasmill_domain::Event;
 use wasmill_domain::manifest::Kind;
 use wasmill_guest::GuestData;
@@ -15,17 +14,9 @@ use wasmtime::component::{Component, InstancePre};
 use wasmtime_wasi::p2::bindings::{Command, CommandPre};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 
-use crate::bindings::exports::wasmill::function::handler as contract;
-use crate::bindings::wasmill::function::types::RetryAdvice;
+use self::http::Exchange;
+use self::returned::Returned;
 use crate::bindings::{Function, FunctionPre};
-
-/// What a guest made of its event: in the contract's words, whatever its kind.
-pub(crate) type Returned = Result<contract::Output, contract::Failure>;
-
-/// The guest has said more than `limits.output_bytes`.
-#[derive(Debug, thiserror::Error)]
-#[error("the limit on output was reached")]
-pub(crate) struct TooMuchOutput;
 
 /// A component as one of the kinds that it is, linked.
 pub(crate) enum Entry {
@@ -122,9 +113,4 @@ impl Live {
             Self::Event(_) | Self::Command(_) | Self::LaterCommand(_) => wasmtime::bail!("it is not an HTTP handler"),
         }
     }
-}
-
-/// A failure that may pass.
-fn retry(reason: impl Into<String>, delay_ms: Option<u64>) -> contract::Failure {
-    contract::Failure::Retry(RetryAdvice { reason: reason.into(), delay_ms })
 }

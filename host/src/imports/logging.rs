@@ -14,7 +14,7 @@ use crate::guest::Guest;
 
 /// Links it.
 pub(super) fn add_to_linker(linker: &mut Linker<GuestData>) -> wasmtime::Result<()> {
-    bindings::Imports::add_to_linker::<_, HasSelf<_>>(linker, Guest::of_mut)
+    bindings::Imports::add_to_linker::<_, HasSelf<Guest>>(linker, Guest::of_mut)
 }
 
 /// What a line has besides its message.

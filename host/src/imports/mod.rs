@@ -22,7 +22,7 @@ pub(crate) fn linker(wasmtime: &wasmtime::Engine, wasi_0_3: bool) -> wasmtime::R
     wasmill_guest::link_wasi_0_2(&mut linker)?;
     sockets::add_to_linker(&mut linker)?;
     config::add_to_linker(&mut linker)?;
-    Function::add_to_linker::<_, HasSelf<_>>(&mut linker, Guest::of_mut)?;
+    Function::add_to_linker::<_, HasSelf<Guest>>(&mut linker, Guest::of_mut)?;
     keyvalue::add_to_linker(&mut linker)?;
     logging::add_to_linker(&mut linker)?;
     if wasi_0_3 {
