@@ -7,8 +7,8 @@ COPY . .
 # The caches outlive the layer, so that a change of the sources does not compile the dependencies again.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --package wasmill \
-    && install -D target/release/wasmill /out/wasmill \
+    cargo build --profile dist --locked --package wasmill \
+    && install -D target/dist/wasmill /out/wasmill \
     && install -d -o 65532 -g 65532 /out/cache
 
 FROM gcr.io/distroless/cc-debian12:nonroot

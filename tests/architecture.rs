@@ -1,34 +1,39 @@
 //! The walls between the crates, as ARCHITECTURE.md draws them.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Which of our crates each crate may import. What is not listed may import none.
-const MAY_IMPORT: [(&str, &[&str]); 11] = [
+const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("domain", &[]),
     ("background", &[]),
+    ("schema", &["domain"]),
     ("component", &["domain"]),
     ("secrets", &["domain"]),
     ("store", &["domain", "background"]),
     ("broker", &["domain"]),
-    ("host", &["domain", "background", "component", "secrets", "store", "broker"]),
+    ("guest", &[]),
+    ("host", &["domain", "background", "component", "secrets", "store", "broker", "guest"]),
     ("gateway", &["domain", "background", "component", "secrets", "store", "broker"]),
     ("scheduler", &["domain", "store", "broker"]),
-    ("cli", &["domain", "component", "secrets", "store", "broker", "host", "gateway", "scheduler"]),
-    ("bench", &["domain", "component", "store", "broker", "host", "gateway"]),
+    ("cli", &["domain", "schema", "component", "secrets", "store", "broker", "host", "gateway", "scheduler"]),
+    ("bench", &["domain", "schema", "component", "store", "broker", "host", "gateway"]),
 ];
 
-/// Libraries that are spoken to from one crate only.
-const LIVES_IN: [(&str, &str); 8] = [
-    ("sqlx", "store"),
-    ("lapin", "broker"),
-    ("wasmtime", "host"),
-    ("wasmtime-wasi", "host"),
-    ("axum", "gateway"),
-    ("jsonschema", "domain"),
-    ("clap", "cli"),
-    ("chacha20poly1305", "secrets"),
+/// Libraries, and the crates that speak to them.
+const LIVES_IN: [(&str, &[&str]); 9] = [
+    ("sqlx", &["store"]),
+    ("lapin", &["broker"]),
+    ("wasmtime", &["host", "guest"]),
+    ("wasmtime-wasi", &["host", "guest"]),
+    ("wasmtime-wasi-http", &["host", "guest"]),
+    ("axum", &["gateway"]),
+    ("jsonschema", &["schema"]),
+    ("clap", &["cli"]),
+    ("chacha20poly1305", &["secrets"]),
 ];
 
 /// The folder of one of our crates.
@@ -51,9 +56,9 @@ fn imports_run_one_way() {
                 (Some(room), DependencyKind::Normal) => may.contains(&room.as_str()),
                 // Tests and benches may look over the walls, but not below the domain.
                 (Some(_), _) => here != "domain",
-                (None, DependencyKind::Normal) => {
-                    LIVES_IN.iter().all(|(library, room)| *library != dependency.name || *room == here)
-                }
+                (None, DependencyKind::Normal) => LIVES_IN
+                    .iter()
+                    .all(|(library, rooms)| *library != dependency.name || rooms.contains(&here.as_str())),
                 (None, _) => true,
             };
             if !allowed {
@@ -66,4 +71,36 @@ fn imports_run_one_way() {
         let domain = metadata.packages.iter().find(|p| room(p) == "domain").expect("the domain crate");
         assert!(!domain.dependencies.iter().any(|d| d.name == runtime), "the domain is pure");
     }
+}
+
+/// The lines of a folder's sources that begin an example in the documentation, which a doctest would run.
+fn examples(folder: &Path, found: &mut Vec<String>) {
+    const NO_CODE: [&str; 4] = ["text", "json", "toml", "sh"];
+    for entry in fs::read_dir(folder).expect("a folder of sources") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            examples(&path, found);
+        }
+        if path.extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("a source");
+        let docs = text.lines().map(str::trim_start).filter_map(|line| {
+            let comment = line.strip_prefix("//!").or_else(|| line.strip_prefix("///"))?;
+            comment.trim_start().strip_prefix("```")
+        });
+        // The second of each two ends what the first one began.
+        let begun = docs.step_by(2).filter(|kind| !NO_CODE.contains(&kind.trim()));
+        found.extend(begun.map(|kind| format!("{}: ```{kind}", path.display())));
+    }
+}
+
+/// `doctest = false` in the crates' manifests saves a test run the time to look for examples; it must not hide one.
+#[test]
+fn documentation_has_no_examples_that_nobody_runs() {
+    let mut found = Vec::new();
+    for (room, _) in MAY_IMPORT.iter().filter(|(room, _)| !["cli", "bench"].contains(room)) {
+        examples(&super::support::root().join(room).join("src"), &mut found);
+    }
+    assert!(found.is_empty(), "take `doctest = false` out of the crate's Cargo.toml: {found:#?}");
 }

@@ -20,9 +20,9 @@ use tower::ServiceExt as _;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{Broker, FramePublisher, PublisherSettings, QueueName};
 use wasmill_component::{Artifact, Preflight, PreflightError};
-use wasmill_domain::schema::Schema;
 use wasmill_domain::{Definitions, Digest, FunctionDefinition, Manifest, Registry, Revision, TenantName, Timestamp};
 use wasmill_gateway::{GatewayParts, GatewaySettings};
+use wasmill_schema::{Compiler, Schema};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{Catalog as _, Change, RegistryWatch, Store};
 
@@ -99,7 +99,7 @@ fn parts_of_the_way(c: &mut Criterion) {
         deployed_at: Timestamp::now(),
     };
     let definitions = Definitions { revision: Revision(1), functions: vec![function], ..Definitions::default() };
-    let registry = Registry::build(definitions, &Registry::default());
+    let registry = Registry::build(definitions, &Registry::new(Arc::new(Compiler::default())));
     group.bench_function("parse_route_validate", |b| {
         b.iter(|| {
             let route = registry.route(&tenant, &black_box(EVENT_TYPE).parse().unwrap());
@@ -146,8 +146,9 @@ fn answers(c: &mut Criterion) {
         let store: Arc<dyn Store> = Arc::new(store);
         let settings = EmbeddedSettings { queue_bytes: 1 << 30, total_bytes: 1 << 30, ..EmbeddedSettings::default() };
         let broker: Arc<dyn Broker> = Arc::new(EmbeddedBroker::open(&dir.path().join("queue"), settings).unwrap());
+        let first = Registry::new(Arc::new(Compiler::default()));
         let router = wasmill_gateway::router(GatewayParts {
-            registry: RegistryWatch::start(Arc::clone(&store), Duration::from_secs(1)).await.unwrap(),
+            registry: RegistryWatch::start_from(first, Arc::clone(&store), Duration::from_secs(1)).await.unwrap(),
             store,
             publisher: FramePublisher::new(Arc::clone(&broker), PublisherSettings::default()),
             preflight: Arc::new(AnythingGoes),

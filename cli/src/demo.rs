@@ -8,8 +8,8 @@ use reqwest::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use wasmill_domain::schema::SchemaLimits;
 use wasmill_domain::{ExecutionId, State};
+use wasmill_schema::SchemaLimits;
 
 use crate::args::{Demo, Remote};
 use crate::client::{Client, Request};

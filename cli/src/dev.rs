@@ -3,7 +3,7 @@
 mod watch;
 
 use tokio_util::sync::CancellationToken;
-use wasmill_domain::schema::SchemaLimits;
+use wasmill_schema::SchemaLimits;
 
 use crate::args::{Dev, Remote};
 use crate::client::Client;

@@ -8,10 +8,10 @@ use serde::Serialize;
 use serde_json::json;
 use wasmill_component::{Adapter, InspectError, Inspection, Preflight as _, Standing, inspect};
 use wasmill_domain::manifest::Kind;
-use wasmill_domain::schema::Schema;
 use wasmill_domain::units::ByteSize;
 use wasmill_domain::{Digest, Manifest, TenantName};
 use wasmill_host::{Engine, Prepared};
+use wasmill_schema::Schema;
 
 use crate::output;
 use crate::project::Project;

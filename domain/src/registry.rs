@@ -2,6 +2,7 @@
 //! checked.
 
 mod check;
+mod lazy;
 mod room;
 
 use std::collections::{HashMap, HashSet};
@@ -18,14 +19,15 @@ use crate::key::KeyDefinition;
 use crate::manifest::Trigger;
 use crate::names::{EventPattern, EventType, FunctionName, TenantName};
 use crate::routes::Routes;
-use crate::schema::{LazySchema, SchemaLimits, TenantShare};
+use crate::schema::{NoCompiler, SchemaCompiler};
 
 pub(crate) use self::check::{Check, check_all, try_check_all};
 pub use self::check::{Refusal, Unchecked};
+pub(crate) use self::lazy::{LazySchema, TenantShare};
 pub use self::room::Replaced;
 
 /// One revision's definitions, indexed. Never changes: a new revision is a new registry.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Registry {
     revision: Revision,
     tenants: HashMap<TenantName, Tenant>,
@@ -36,7 +38,7 @@ pub struct Registry {
     hosts: HashSet<String>,
     hostnames: Vec<HostnameDefinition>,
     grants: HostnameGrants,
-    limits: Arc<SchemaLimits>,
+    compiler: Arc<dyn SchemaCompiler>,
 }
 
 #[derive(Debug, Default)]
@@ -73,16 +75,34 @@ pub struct Route {
     checks: Vec<Check>,
 }
 
+impl Default for Registry {
+    /// A registry of nothing, whose successors look things up: no schema can be used, so that data that one should be checked
+    /// by are refused.
+    fn default() -> Self {
+        Self::new(Arc::new(NoCompiler))
+    }
+}
+
 impl Registry {
-    /// A registry of nothing, whose successors compile schemas and check by them within these bounds.
-    pub fn new(limits: SchemaLimits) -> Self {
-        Self { limits: Arc::new(limits), ..Self::default() }
+    /// A registry of nothing, whose successors have `compiler` compile schemas, and check by what it makes of them.
+    pub fn new(compiler: Arc<dyn SchemaCompiler>) -> Self {
+        Self {
+            revision: Revision::default(),
+            tenants: HashMap::new(),
+            keys: HashMap::new(),
+            deleted: Vec::new(),
+            broken: Vec::new(),
+            hosts: HashSet::new(),
+            hostnames: Vec::new(),
+            grants: HostnameGrants::default(),
+            compiler,
+        }
     }
 
-    /// Indexes `definitions`, taking over from `previous` its bounds and every schema that has not changed, compiled or not.
+    /// Indexes `definitions`, taking over from `previous` its compiler and every schema that has not changed, compiled or not.
     /// Compiles none.
     pub fn build(definitions: Definitions, previous: &Self) -> Self {
-        let limits = Arc::clone(&previous.limits);
+        let compiler = Arc::clone(&previous.compiler);
         let mut known = previous.known_schemas();
         let mut schema_of = |share: &Arc<TenantShare>, tenant: &TenantName, source: &Value| {
             let digest = Digest::of(source.to_string().as_bytes());
@@ -119,12 +139,12 @@ impl Registry {
         let grants = hostnames.iter().map(|granted| (granted.pattern.clone(), granted.tenant.clone())).collect();
         let keys = definitions.keys.into_iter().map(|key| (key.hash, key)).collect();
         let (revision, deleted, broken) = (definitions.revision, definitions.deleted, definitions.broken);
-        Self { revision, tenants, keys, deleted, broken, hosts, hostnames, grants, limits }
+        Self { revision, tenants, keys, deleted, broken, hosts, hostnames, grants, compiler }
     }
 
-    /// The bounds of schemas.
-    pub fn schema_limits(&self) -> &Arc<SchemaLimits> {
-        &self.limits
+    /// What compiles schemas, and says what they and the checks by them may take.
+    pub fn schema_compiler(&self) -> &dyn SchemaCompiler {
+        &*self.compiler
     }
 
     /// The revision that is indexed.
@@ -276,7 +296,7 @@ fn tenant_of<'a>(
 ) -> &'a mut Tenant {
     tenants.entry(name.clone()).or_insert_with(|| {
         let known = previous.tenants.get(name).map(|tenant| Arc::clone(&tenant.share));
-        let share = known.unwrap_or_else(|| Arc::new(TenantShare::new(Arc::clone(&previous.limits))));
+        let share = known.unwrap_or_else(|| Arc::new(TenantShare::new(Arc::clone(&previous.compiler))));
         Tenant { share, ..Tenant::default() }
     })
 }

@@ -14,8 +14,7 @@ use serde_json::Value;
 
 use crate::definition::FunctionDefinition;
 use crate::manifest::http::HttpTrigger;
-use crate::registry::{Check, Refusal, check_all, try_check_all};
-use crate::schema::LazySchema;
+use crate::registry::{Check, LazySchema, Refusal, check_all, try_check_all};
 
 pub use claim::RouteClaim;
 pub(crate) use claim::repeated;

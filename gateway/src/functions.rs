@@ -11,7 +11,6 @@ use wasmill_broker::QueueName;
 use wasmill_component::{Artifact, FileSource, PreflightError};
 use wasmill_domain::manifest::Trigger;
 use wasmill_domain::registry::Replaced;
-use wasmill_domain::schema::Schema;
 use wasmill_domain::{Digest, FunctionDefinition, FunctionName, Manifest, Registry, TenantName, Timestamp, manifest};
 use wasmill_store::{Change, Store, Version};
 
@@ -266,7 +265,7 @@ async fn compile_schemas(app: &App, tenant: &TenantName, manifest: Manifest) -> 
 fn check_schemas(registry: &Registry, tenant: &TenantName, manifest: &Manifest) -> Result<()> {
     let schemas = manifest.triggers.iter().enumerate().filter_map(|(i, trigger)| Some((i, trigger.schema()?)));
     for (i, schema) in schemas.clone() {
-        Schema::compile_within(Arc::new(schema.clone()), registry.schema_limits()).map_err(|error| {
+        registry.schema_compiler().compile(Arc::new(schema.clone())).map_err(|error| {
             let pointer = format!("/manifest/trigger/{i}/schema{}", error.pointer);
             Error::Schema(Fault::at(pointer, format!("trigger[{i}].schema: {}", error.message)))
         })?;

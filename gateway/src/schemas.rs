@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use http::StatusCode;
 use wasmill_domain::registry::Replaced;
-use wasmill_domain::schema::{MAX_BYTES, Schema};
+use wasmill_domain::schema::MAX_BYTES;
 use wasmill_domain::{EventType, Timestamp};
 use wasmill_store::Change;
 
@@ -71,7 +71,7 @@ pub(crate) async fn put(
     let (registry, new) = (app.registry.current(), (tenant.clone(), event_type.clone(), Arc::clone(&source)));
     let checked = app.compute(&tenant, move || {
         let (tenant, event_type, source) = new;
-        Schema::compile_within(Arc::clone(&source), registry.schema_limits())?;
+        registry.schema_compiler().compile(Arc::clone(&source))?;
         registry.check_room(&tenant, &[&source], Replaced::Type(event_type.as_str()))
     });
     checked.await?.map_err(|error| Error::Schema(Fault::at(error.pointer, error.message)))?;

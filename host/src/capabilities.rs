@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wasmill_secrets::{NoSecrets, SecretSource};
 
-use crate::imports::keyvalue::KeyvalueStore;
+use crate::imports::keyvalue::access::KeyvalueStore;
 
 /// What an engine has to offer to its functions beyond computing. The default has nothing of it.
 #[derive(Clone)]

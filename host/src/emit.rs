@@ -40,7 +40,7 @@ pub(crate) fn route(
 ) -> Result<Routed, String> {
     let mut routed = Routed::default();
     // All that one attempt emits is checked with the steps that one request's data have.
-    let mut steps = registry.schema_limits().max_check_steps;
+    let mut steps = registry.schema_compiler().max_check_steps();
     let now = Timestamp::now();
     for (index, emitted) in emitted.into_iter().enumerate() {
         let wrong = |why: String| format!("emitted event {index} cannot be published: {why}");
@@ -136,8 +136,8 @@ fn check_data(event: &Event, route: &Route, steps: &mut u64) -> Result<(), Strin
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use wasmill_domain::schema::SchemaLimits;
     use wasmill_domain::{Definitions, Digest, FunctionDefinition, Manifest, Revision};
+    use wasmill_schema::{Compiler, SchemaLimits};
 
     use super::*;
 
@@ -164,7 +164,7 @@ mod tests {
             function("bill", json!({"event": "order.paid", "schema": {"type": "object", "required": ["total"]}})),
         ];
         let definitions = Definitions { revision: Revision(1), functions, ..Definitions::default() };
-        Registry::build(definitions, &Registry::new(limits))
+        Registry::build(definitions, &Registry::new(Arc::new(Compiler::new(limits))))
     }
 
     fn parent() -> Dispatch {

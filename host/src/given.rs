@@ -6,7 +6,7 @@ use std::sync::Arc;
 use wasmill_domain::{Manifest, SecretName, TenantName};
 use wasmill_secrets::{Secret, SecretSource};
 
-use crate::guest::CurrentExecution;
+use crate::execution::CurrentExecution;
 use crate::mask::Mask;
 
 /// A secret that the manifest grants cannot be had. The text says which one, and what to do.

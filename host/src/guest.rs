@@ -1,25 +1,27 @@
-//! What the host knows of a guest while it runs: the data of its store.
+//! What the host knows of a guest while it runs: what is behind the data of its store.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use wasmill_domain::{Digest, ExecutionId, FunctionName, Manifest, TenantName, Timestamp, TraceContext};
+use wasmill_domain::Manifest;
+use wasmill_guest::GuestData;
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::capabilities::Capabilities;
-use crate::entry::Streams;
+use crate::execution::CurrentExecution;
 use crate::files::Files;
 use crate::given::Given;
 use crate::held::{FIELDS_LIMIT, held, most_of_a_call};
-use crate::imports::keyvalue::Keyvalue;
+use crate::imports::keyvalue::granted::Keyvalue;
 use crate::imports::outgoing::Outgoing;
 use crate::imports::wasi;
 use crate::limits::Limiter;
 use crate::log::SharedLog;
 use crate::settings::GuestSettings;
+use crate::streams::Streams;
 
 /// The state behind an instance. Everything of one attempt is replaced by [`Guest::begin`].
 pub(crate) struct Guest {
@@ -50,18 +52,6 @@ pub(crate) struct Guest {
     unmeasured: usize,
     most_of_a_call: usize,
     settings: GuestSettings,
-}
-
-/// What a guest can ask about its execution.
-pub(crate) struct CurrentExecution {
-    pub(crate) id: ExecutionId,
-    pub(crate) tenant: TenantName,
-    pub(crate) function: FunctionName,
-    pub(crate) version: Digest,
-    pub(crate) attempt: u32,
-    pub(crate) max_attempts: u32,
-    pub(crate) deadline: Timestamp,
-    pub(crate) span: TraceContext,
 }
 
 /// Counts the calls of host functions.
@@ -108,6 +98,16 @@ impl HostCalls {
 }
 
 impl Guest {
+    /// The guest behind its store's data.
+    pub(crate) fn of(data: &GuestData) -> &Self {
+        data.state()
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn of_mut(data: &mut GuestData) -> &mut Self {
+        data.state_mut()
+    }
+
     /// For a new instance of a function.
     pub(crate) fn new(
         manifest: &Manifest,
@@ -212,21 +212,6 @@ impl Guest {
     /// How long a result may be, in bytes.
     pub(crate) fn output_limit(&self) -> usize {
         self.output_limit
-    }
-}
-
-impl CurrentExecution {
-    /// What a command finds of it in its environment.
-    fn environment(&self) -> impl Iterator<Item = (String, String)> {
-        let trace = [("TRACEPARENT", Some(self.span.to_string())), ("TRACESTATE", self.span.tracestate.clone())];
-        let ids = [
-            ("WASMILL_EXECUTION_ID", Some(self.id.to_string())),
-            ("WASMILL_FUNCTION", Some(self.function.to_string())),
-            ("WASMILL_TENANT", Some(self.tenant.to_string())),
-            ("WASMILL_ATTEMPT", Some(self.attempt.to_string())),
-        ];
-        let all = ids.into_iter().chain(trace);
-        all.filter_map(|(name, value)| Some((name.to_owned(), value?)))
     }
 }
 

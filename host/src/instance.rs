@@ -6,14 +6,19 @@ use std::time::Instant;
 use tokio::sync::OwnedSemaphorePermit;
 use wasmill_domain::manifest::{Kind, Limits};
 use wasmill_domain::{Event, Manifest};
+use wasmill_guest::GuestData;
 use wasmill_store::MAX_BATCH_BYTES;
 use wasmtime::{CallHook, Store, StoreContextMut, Trap, UpdateDeadline};
 
-use crate::entry::{Entry, Exchange, Live, Returned, Streams};
-use crate::guest::{CurrentExecution, Guest};
+use crate::entry::http::Exchange;
+use crate::entry::returned::Returned;
+use crate::entry::{Entry, Live};
+use crate::execution::CurrentExecution;
+use crate::guest::Guest;
 use crate::log::LOG_FACTOR;
-use crate::prepare::Prepared;
+use crate::prepare::prepared::Prepared;
 use crate::settings::GuestSettings;
+use crate::streams::Streams;
 
 /// The attempt's time is over.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +38,7 @@ pub(crate) struct HeldTooMuch;
 /// An instance, made when it is called first.
 pub(crate) struct Instance {
     // Dropped before the room that it takes is given to somebody else.
-    store: Store<Guest>,
+    store: Store<GuestData>,
     live: Option<Live>,
     entry: Arc<Entry>,
     served: u32,
@@ -55,8 +60,8 @@ impl Instance {
         guest: Guest,
         room: Room,
     ) -> Self {
-        let mut store = Store::new(prepared.wasmtime(), guest);
-        store.limiter(|guest| guest);
+        let mut store = Store::new(prepared.wasmtime(), GuestData::new(guest));
+        store.limiter(|data| Guest::of_mut(data));
         store.set_max_component_handles(settings.handles);
         store.call_hook(after_each_call);
         // Says that calls need a stack of their own, on which they can be interrupted; what happens is the next line's.
@@ -77,13 +82,13 @@ impl Instance {
         let is_command = self.kind() == Kind::Command;
         let most = manifest.limits.output_bytes.as_usize();
         let streams = event.filter(|_| is_command).map(|event| Streams::of(event, most));
-        self.store.data_mut().begin(manifest, deadline, execution, streams)?;
+        self.guest_mut().begin(manifest, deadline, execution, streams)?;
         self.store.fuel_async_yield_interval(Some(FUEL_STEP))?;
         self.store.set_fuel(manifest.limits.fuel)?;
         self.store.set_epoch_deadline(1);
-        let largest = largest_call(&manifest.limits, self.store.data().keyvalue.largest_value());
+        let largest = largest_call(&manifest.limits, self.guest().keyvalue.largest_value());
         self.store.set_hostcall_fuel(largest);
-        self.store.data_mut().expect_calls_of(largest);
+        self.guest_mut().expect_calls_of(largest);
         Ok(())
     }
 
@@ -122,12 +127,16 @@ impl Instance {
 
     /// Takes down what the host still holds for the guest, at the end of an attempt.
     pub(crate) fn measure(&mut self) {
-        self.store.data_mut().measure();
+        self.guest_mut().measure();
     }
 
     /// What is known of the guest.
     pub(crate) fn guest(&self) -> &Guest {
-        self.store.data()
+        Guest::of(self.store.data())
+    }
+
+    fn guest_mut(&mut self) -> &mut Guest {
+        Guest::of_mut(self.store.data_mut())
     }
 
     /// The fuel that is left. Where the guest did not come to its end, there is less, by at most [`FUEL_STEP`].
@@ -175,23 +184,23 @@ pub(crate) fn allowance_for(manifest: &Manifest, settings: &GuestSettings) -> u6
 
 /// Ends an attempt that called the host too often, or for which the host holds too much. (Counting is done where the calls arrive: wasmtime calls this for its own
 /// built-in functions as well, such as copying memory.)
-fn after_each_call(mut store: StoreContextMut<'_, Guest>, hook: CallHook) -> wasmtime::Result<()> {
+fn after_each_call(mut store: StoreContextMut<'_, GuestData>, hook: CallHook) -> wasmtime::Result<()> {
     if matches!(hook, CallHook::CallingHost) {
-        store.data_mut().calls.enter();
+        Guest::of_mut(store.data_mut()).calls.enter();
     }
     if !matches!(hook, CallHook::ReturningFromHost) {
         return Ok(());
     }
     // Around wasmtime's own functions the guest keeps its count where only it sees it: what is set here it would not notice,
     // or count what it used a second time.
-    if store.data_mut().calls.leave() {
+    if Guest::of_mut(store.data_mut()).calls.leave() {
         let left = store.get_fuel()?.checked_sub(HOST_CALL_FUEL);
         store.set_fuel(left.unwrap_or(0))?;
         if left.is_none() {
             return Err(Trap::OutOfFuel.into());
         }
     }
-    let guest = store.data_mut();
+    let guest = Guest::of_mut(store.data_mut());
     if guest.calls.exceeded() {
         return Err(TooManyHostCalls.into());
     }
@@ -204,8 +213,8 @@ fn after_each_call(mut store: StoreContextMut<'_, Guest>, hook: CallHook) -> was
 /// Lets others have the thread, unless the guest's time is over. (A guest that waits inside a host call is not here; a timer
 /// ends that.)
 #[expect(clippy::needless_pass_by_value, reason = "it is called so")]
-fn at_each_tick(store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
-    if Instant::now() >= store.data().deadline {
+fn at_each_tick(store: StoreContextMut<'_, GuestData>) -> wasmtime::Result<UpdateDeadline> {
+    if Instant::now() >= Guest::of(store.data()).deadline {
         return Err(DeadlinePassed.into());
     }
     Ok(UpdateDeadline::Yield(1))

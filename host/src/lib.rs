@@ -1,4 +1,4 @@
-//! Runs functions. wasmtime lives here and nowhere else.
+//! Runs functions. wasmtime lives here, and in wasmill-guest, which links WASI.
 //!
 //! [`Engine`] compiles components and makes single attempts, [`Engine::run`], under every limit there is; it knows nothing of
 //! stores and brokers. [`run`](fn@run) is a host's work: it takes frames off the queues, lets the engine make the attempts, has the
@@ -12,6 +12,8 @@ mod capabilities;
 mod emit;
 mod engine;
 mod entry;
+mod error;
+mod execution;
 mod fairness;
 mod files;
 mod given;
@@ -21,6 +23,7 @@ mod imports;
 mod instance;
 mod limits;
 mod log;
+mod machine;
 mod mask;
 mod outbox;
 mod outcome;
@@ -30,6 +33,7 @@ mod recorder;
 mod reuse;
 mod run;
 mod settings;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod turn_queue;
@@ -38,10 +42,15 @@ mod under_way;
 mod worker;
 
 pub use capabilities::Capabilities;
-pub use engine::{Engine, StartError};
+pub use engine::Engine;
+pub use error::StartError;
 pub use files::Files;
-pub use imports::keyvalue::KeyvalueStore;
-pub use prepare::{Compiler, CompilerProgram, Prepared, compile};
+pub use imports::keyvalue::access::KeyvalueStore;
+pub use prepare::compile;
+pub use prepare::prepared::Prepared;
 pub use run::{Attempt, Emitted, Invocation};
-pub use settings::{CompileSettings, EngineSettings, GuestSettings, HostSettings, OutgoingSettings, RecorderSettings};
+pub use settings::{
+    CompileSettings, Compiler, CompilerProgram, EngineSettings, GuestSettings, HostSettings, OutgoingSettings,
+    RecorderSettings,
+};
 pub use worker::{Broken, HostParts, HostStatus, run};

@@ -9,23 +9,20 @@ use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use crate::entry::{Answered, CallerGone, TooMuchOutput};
+use crate::entry::http::{Answered, CallerGone};
+use crate::entry::returned::Broken;
 use crate::given::NoSecret;
 use crate::guest::Guest;
 use crate::held::Held;
 use crate::imports::wasi::NoFiles;
 use crate::instance::{DeadlinePassed, HeldTooMuch, TooManyHostCalls};
 use crate::limits::Denied;
+use crate::streams::TooMuchOutput;
 
 const USED_UP_STACK: &str = "used up its call stack: recursion too deep";
 
 /// The longest backtrace that is kept, in bytes.
 const LONGEST_BACKTRACE: usize = 8 << 10;
-
-/// A guest broke the contract of its kind. The text says how.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Broken(pub(crate) &'static str);
 
 /// An end and its reason.
 #[derive(Debug, PartialEq, Eq)]

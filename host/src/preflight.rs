@@ -11,11 +11,12 @@ use wasmill_domain::{Digest, ExecutionId, Manifest, TenantName, Timestamp, Trace
 use wasmtime::WasmBacktrace;
 
 use crate::engine::Engine;
+use crate::error::sentence;
+use crate::execution::CurrentExecution;
 use crate::files::Files;
-use crate::guest::CurrentExecution;
 use crate::instance::allowance_for;
 use crate::outcome::Reason;
-use crate::prepare::{Prepared, sentence};
+use crate::prepare::prepared::Prepared;
 
 #[async_trait]
 impl Preflight for Engine {

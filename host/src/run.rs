@@ -11,13 +11,14 @@ use wasmill_domain::{AttemptReport, Dispatch, LogLine, Manifest, Outcome, Output
 
 use crate::bindings::exports::wasmill::function::handler::Failure;
 use crate::engine::Engine;
-use crate::entry::{Exchange, Returned};
+use crate::entry::http::Exchange;
+use crate::entry::returned::Returned;
+use crate::execution::CurrentExecution;
 use crate::files::Files;
-use crate::guest::CurrentExecution;
 use crate::instance::Instance;
 use crate::mask::Mask;
 use crate::outcome::{Reason, too_much_output};
-use crate::prepare::Prepared;
+use crate::prepare::prepared::Prepared;
 use crate::reuse::Owner;
 
 /// An attempt to be made.

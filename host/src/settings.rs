@@ -1,13 +1,14 @@
 //! Everything about a host that can be set, with the defaults written down.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use wasmill_domain::HostLabel;
 
-use crate::prepare::Compiler;
+use crate::machine;
 
 /// How functions are compiled and run.
 #[derive(Clone, Debug)]
@@ -89,6 +90,34 @@ pub struct CompileSettings {
     pub pause: Duration,
     /// The longest such pause. Default: 30 min.
     pub longest_pause: Duration,
+}
+
+/// Where components are compiled. A component is whatever somebody deployed, and some that are valid take a compiler minutes and
+/// gigabytes: a process that serves everybody does not compile them itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Compiler {
+    /// In this process, without a limit: for tests and benchmarks, which know what they compile. The default, as only a
+    /// program knows how it is started as [`Compiler::Process`].
+    #[default]
+    InProcess,
+    /// In a process for each component, under the limits of [`CompileSettings`].
+    Process(CompilerProgram),
+}
+
+/// A program that calls [`compile`](crate::compile) with its last argument when it is started with these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompilerProgram {
+    /// The program's file.
+    pub path: PathBuf,
+    /// Its arguments, before the one that describes what is to be done.
+    pub arguments: Vec<OsString>,
+}
+
+impl CompilerProgram {
+    /// The program that runs now, started with `arguments`. It stays the same even if its file is replaced meanwhile.
+    pub fn this(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        Self { path: "/proc/self/exe".into(), arguments: arguments.into_iter().map(Into::into).collect() }
+    }
 }
 
 /// How guests' HTTP requests are sent.
@@ -206,7 +235,7 @@ impl Default for EngineSettings {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             niceness: 4,
             slots: 320,
-            memory: crate::engine::default_memory_budget(),
+            memory: machine::memory_budget(),
             keep_resident: 1 << 20,
             wasm_stack: 1 << 20,
             tick: Duration::from_millis(1),

@@ -36,8 +36,9 @@ struct Shared {
 }
 
 impl RegistryWatch {
-    /// Loads the definitions and follows them from then on, asking every `interval`, and whenever the store tells of a change. While the store is away the last registry
-    /// stays; the outage is logged once, and so is its end.
+    /// Loads the definitions and follows them from then on, asking every `interval`, and whenever the store tells of a
+    /// change. While the store is away the last registry stays; the outage is logged once, and so is its end.
+    /// For whoever looks things up: data that a schema should be checked by are refused ([`Registry::default`]).
     ///
     /// # Errors
     /// Where the definitions cannot be loaded the first time.
@@ -45,7 +46,7 @@ impl RegistryWatch {
         Self::start_from(Registry::default(), store, interval).await
     }
 
-    /// The same with bounds of schemas other than the default: those of `first`, a registry of nothing.
+    /// The same with schemas that are compiled by what `first`, a registry of nothing, was made with.
     ///
     /// # Errors
     /// Where the definitions cannot be loaded the first time.

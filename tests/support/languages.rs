@@ -30,7 +30,37 @@ pub(crate) struct Cell {
     pub(crate) folder: PathBuf,
 }
 
+/// The cells that are built where not all are: every language with its compiler, every kind.
+const SOME: [&str; 12] = [
+    "assemblyscript-event",
+    "c-command",
+    "cpp-event",
+    "go-event",
+    "js-http",
+    "lua-event",
+    "nim-event",
+    "python-http",
+    "rust-http",
+    "ts-event",
+    "wat-command",
+    "zig-command",
+];
+
+/// Whether `WASMILL_TEST_CELLS` says that some cells are enough.
+pub(crate) fn some_are_enough() -> bool {
+    match std::env::var("WASMILL_TEST_CELLS").as_deref() {
+        Ok("some") => true,
+        Err(_) => false,
+        Ok(other) => panic!("WASMILL_TEST_CELLS is '{other}': it may be 'some', or not be set"),
+    }
+}
+
 impl Cell {
+    /// Whether it is built where not all are.
+    pub(crate) fn is_among_some(&self) -> bool {
+        SOME.contains(&&*self.name())
+    }
+
     /// The function's name.
     pub(crate) fn name(&self) -> String {
         format!("{}-{}", self.lang, self.kind)

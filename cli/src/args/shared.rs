@@ -1,7 +1,7 @@
 //! Arguments that several verbs have.
 
-use wasmill_domain::schema::Formats;
 use wasmill_domain::units::ByteSize;
+use wasmill_schema::Formats;
 
 use crate::config::{MAX_ARTIFACT_BYTES, artifact_bytes};
 

@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(config.gateway.max_discarded_bytes.0, 0);
         assert_eq!(config.gateway.listen.port(), 80);
         assert_eq!(config.secrets.key_file.as_deref(), Some(Path::new("/etc/keys")));
-        assert_eq!(config.schemas.limits().formats, wasmill_domain::schema::Formats::Annotate);
+        assert_eq!(config.schemas.limits().formats, wasmill_schema::Formats::Annotate);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What schemas may cost, and how formats are taken.
 
 use serde::Deserialize;
-use wasmill_domain::schema::{Formats, SchemaLimits};
 use wasmill_domain::units::ByteSize;
+use wasmill_schema::{Formats, SchemaLimits};
 
 use super::OutOfBounds;
 

@@ -14,6 +14,7 @@ use wasmill_domain::{ApiKey, Registry};
 use wasmill_gateway::{GatewayParts, GatewaySettings, Part, Readiness};
 use wasmill_host::{CompileSettings, Engine, EngineSettings, HostParts, HostSettings, HostStatus, OutgoingSettings};
 use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
+use wasmill_schema::Compiler;
 use wasmill_secrets::Keyring;
 use wasmill_store::postgres::{PostgresSettings, PostgresStore};
 use wasmill_store::{Error as StoreError, RegistryWatch, Store};
@@ -270,7 +271,7 @@ pub(super) fn postgres_settings(config: &Config) -> PostgresSettings {
 }
 
 async fn watch(config: &Config, store: &PostgresStore) -> Result<RegistryWatch, StoreError> {
-    let first = Registry::new(config.schemas.limits());
+    let first = Registry::new(Arc::new(Compiler::new(config.schemas.limits())));
     RegistryWatch::start_from(first, Arc::new(store.clone()), REGISTRY_INTERVAL).await
 }
 

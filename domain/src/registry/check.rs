@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::schema::{CompileError, Failure, LazySchema, Violation};
+use super::lazy::LazySchema;
+use crate::schema::{CompileError, Failure, Violation};
 
 /// A schema that data must satisfy, and whose it is.
 #[derive(Clone, Debug)]
@@ -35,13 +36,11 @@ impl Check {
     }
 
     fn refusal(&self, failure: Failure) -> Refusal {
-        let limits = &self.schema.share().limits;
+        let most = self.schema.share().compiler.max_check_steps();
         let (owner, whole) = (self.owner.clone(), Violation::of_all);
         let message = match failure {
             Failure::Violations(violations) => return Refusal { owner, violations, unchecked: None },
-            Failure::Steps => {
-                format!("the check takes more than {} steps (schemas.max_check_steps)", limits.max_check_steps)
-            }
+            Failure::Steps => format!("the check takes more than {most} steps (schemas.max_check_steps)"),
             Failure::Depth => "schema and data go too deep to be checked".into(),
         };
         let unchecked = Some(Unchecked { is_first: self.schema.note_exceeded() });
@@ -79,7 +78,7 @@ pub struct Unchecked {
 /// Checks data by all of these, in no more steps than given, or than the bounds say.
 pub(crate) fn check_all(checks: &[Check], data: &Value, steps: Option<&mut u64>) -> Result<(), Refusal> {
     let Some(first) = checks.first() else { return Ok(()) };
-    let mut most = first.schema.share().limits.max_check_steps;
+    let mut most = first.schema.share().compiler.max_check_steps();
     let steps = steps.unwrap_or(&mut most);
     checks.iter().try_for_each(|check| check.check(data, steps))
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::lazy::LazySchema;
 use super::{Registry, Tenant};
 use crate::digest::Digest;
 use crate::names::TenantName;
-use crate::schema::{CompileError, LazySchema, bytes_of, no_room};
+use crate::schema::CompileError;
 
 /// What a change puts something else in the place of.
 #[derive(Clone, Copy, Debug)]
@@ -28,14 +29,15 @@ impl Registry {
     pub fn check_room(&self, tenant: &TenantName, new: &[&Value], replaced: Replaced<'_>) -> Result<(), CompileError> {
         let kept = self.tenants.get(tenant).map(|tenant| tenant.schemas_without(replaced)).unwrap_or_default();
         // What exceeds a bound now is not compiled, and takes nothing.
-        let size = |schema: &LazySchema| bytes_of(schema.source(), &self.limits).unwrap_or(0);
+        let size = |schema: &LazySchema| self.compiler.bytes_of(schema.source()).unwrap_or(0);
         // Schemas of the same text are compiled once.
         let mut sizes: HashMap<Digest, usize> = kept.iter().map(|(digest, schema)| (*digest, size(schema))).collect();
         for source in new {
-            sizes.insert(Digest::of(source.to_string().as_bytes()), bytes_of(source, &self.limits)?);
+            sizes.insert(Digest::of(source.to_string().as_bytes()), self.compiler.bytes_of(source)?);
         }
-        if sizes.into_values().fold(0, usize::saturating_add) > self.limits.max_tenant_bytes {
-            return Err(no_room(&self.limits));
+        let most = self.compiler.max_tenant_bytes();
+        if sizes.into_values().fold(0, usize::saturating_add) > most {
+            return Err(CompileError::no_room(most));
         }
         Ok(())
     }
@@ -68,19 +70,19 @@ impl Tenant {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{function, registry};
+    use super::super::tests::{Required, function, registry};
     use super::*;
-    use crate::schema::SchemaLimits;
+    use crate::schema::SchemaCompiler as _;
     use serde_json::json;
 
     #[test]
     fn a_tenants_schemas_are_bounded_together() {
-        let schema = |i: u32| json!({"properties": {format!("p{i}"): true}});
-        let bytes = bytes_of(&schema(0), &SchemaLimits::default()).unwrap();
-        let limits = SchemaLimits { max_tenant_bytes: 2 * bytes, ..SchemaLimits::default() };
+        let schema = |i: u32| json!({"required": [format!("p{i}")]});
+        let bytes = Required::default().bytes_of(&schema(0)).unwrap();
+        let compiler = Required { max_tenant_bytes: 2 * bytes };
         let one = function("one", &json!([{"event": "a", "schema": schema(1)}]));
         let two = function("two", &json!([{"http": "/two", "schema": schema(2)}]));
-        let registry = registry(vec![one, two], vec![], &Registry::new(limits));
+        let registry = registry(vec![one, two], vec![], &Registry::new(Arc::new(compiler)));
         let (tenant, third) = (TenantName::default(), schema(3));
         let room = |new: &[&Value], replaced| registry.check_room(&tenant, new, replaced);
         assert!(room(&[&third], Replaced::Function("one")).is_ok());

@@ -89,7 +89,7 @@ impl Incoming {
     /// # Errors
     /// The first event that is not valid, or goes nowhere.
     pub(crate) async fn check(self, app: &App) -> Result<Vec<Checked>> {
-        let steps = self.registry.schema_limits().max_check_steps;
+        let steps = self.registry.schema_compiler().max_check_steps();
         if self.body.bytes.len() <= INLINE_BYTES {
             match self.check_now(&mut Effort::Inline(INLINE_STEPS.min(steps))) {
                 Err(Halt::TooMuch) => {}

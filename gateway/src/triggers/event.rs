@@ -130,7 +130,7 @@ pub(super) async fn check(app: &App, routed: &Routed, parts: &Parts, body: &Byte
     }
     let parsed =
         |body: &Bytes| json::parse(body).map_err(|error| Error::BadDocument(not_json("", "the body", body, &error)));
-    let mut steps = INLINE_STEPS.min(routed.registry.schema_limits().max_check_steps);
+    let mut steps = INLINE_STEPS.min(routed.registry.schema_compiler().max_check_steps());
     let is_short = body.len() <= INLINE_BYTES;
     let inline = if is_short { routed.route.try_check(&parsed(body)?, &mut steps) } else { None };
     let checked = match inline {

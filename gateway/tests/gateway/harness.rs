@@ -16,12 +16,12 @@ use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{Broker, FramePublisher, PublisherSettings, QueueName};
 use wasmill_component::{Artifact, Preflight, PreflightError};
-use wasmill_domain::schema::SchemaLimits;
 use wasmill_domain::{
     AttemptReport, Digest, Dispatch, ExecutionId, Frame, LogLevel, LogLine, LogSource, Manifest, Outcome, Output,
     Registry, SealedSecret, SecretName, TenantName, Timestamp,
 };
 use wasmill_gateway::{GatewayParts, GatewaySettings, Tls};
+use wasmill_schema::{Compiler, SchemaLimits};
 use wasmill_secrets::{Error as SecretError, Keyring, Secret, SecretSource};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{Catalog as _, Change, Finished, Ledger as _, Quotas, RegistryWatch, Store};
@@ -115,8 +115,7 @@ impl Preflight for DescriptionDecides {
 #[derive(Default)]
 struct Kept {
     store: SqliteSettings,
-    /// Has the bounds of schemas.
-    first: Registry,
+    schemas: SchemaLimits,
 }
 
 impl Gateway {
@@ -139,7 +138,7 @@ impl Gateway {
     /// Starts one with other bounds of schemas.
     pub(crate) async fn start_within(limits: SchemaLimits, settings: GatewaySettings) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let kept = Kept { first: Registry::new(limits), ..Kept::default() };
+        let kept = Kept { schemas: limits, ..Kept::default() };
         Self::start_in(dir, kept, settings, EmbeddedSettings::default(), None, None).await
     }
 
@@ -168,8 +167,8 @@ impl Gateway {
         let store = Arc::new(store);
         let shared: Arc<dyn Store> = Arc::clone(&store) as _;
         let broker = Arc::new(EmbeddedBroker::open(&dir.path().join("queue"), broker).unwrap());
-        let registry =
-            RegistryWatch::start_from(kept.first, Arc::clone(&shared), Duration::from_millis(200)).await.unwrap();
+        let first = Registry::new(Arc::new(Compiler::new(kept.schemas)));
+        let registry = RegistryWatch::start_from(first, Arc::clone(&shared), Duration::from_millis(200)).await.unwrap();
         let secrets = Arc::new(Secrets::default());
         let gate = Arc::new(Gate::default());
         let parts = GatewayParts {

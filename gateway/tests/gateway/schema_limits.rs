@@ -1,8 +1,8 @@
 //! What schemas and checks may cost, and whose place it takes.
 
 use serde_json::{Map, Value, json};
-use wasmill_domain::schema::{Formats, SchemaLimits};
 use wasmill_gateway::GatewaySettings;
+use wasmill_schema::{Formats, SchemaLimits};
 
 use crate::harness::{Gateway, send};
 

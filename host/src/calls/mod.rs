@@ -19,7 +19,7 @@ use wasmill_domain::manifest::http::Mode;
 
 use self::body::UploadBody;
 use crate::backoff::Backoff;
-use crate::entry::Exchange;
+use crate::entry::http::Exchange;
 use crate::run::Invocation;
 use crate::worker::attempt::{Ready, conclude, not_run, ready};
 use crate::worker::version::{Version, Versions, version_at};

@@ -1,8 +1,7 @@
 //! What runs functions: wasmtime, the threads that guests run on, and everything kept between two attempts.
 
-mod config;
+pub(crate) mod config;
 mod guests;
-mod memory;
 mod ticker;
 
 use std::future::Future;
@@ -15,33 +14,20 @@ use wasmill_background::Background;
 use wasmill_component::{FileSource, PreflightError};
 use wasmill_domain::{Digest, Manifest, TenantName};
 
-pub(crate) use self::config::compiling as compiling_config;
 use self::guests::GuestThreads;
-pub(crate) use self::memory::default_budget as default_memory_budget;
 use self::ticker::Ticker;
 use crate::capabilities::Capabilities;
+use crate::error::StartError;
 use crate::fairness::Fairness;
 use crate::files::{Files, Folders};
 use crate::guest::Guest;
+use crate::imports;
 use crate::imports::outgoing::{Network, Outgoing, Resolve, SystemResolver};
 use crate::instance::{Instance, Room, allowance_for};
-use crate::prepare::{Prepared, Versions};
+use crate::prepare::Versions;
+use crate::prepare::prepared::Prepared;
 use crate::reuse::WarmPool;
 use crate::settings::{EngineSettings, GuestSettings};
-
-/// Why an engine cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// wasmtime refuses this machine or these settings.
-    #[error("WebAssembly cannot be run here: {0}")]
-    Wasmtime(String),
-    /// A thread cannot be started.
-    #[error("a thread cannot be started: {0}")]
-    Thread(#[from] std::io::Error),
-    /// The certificates that functions are to trust cannot be read.
-    #[error("host.ca_file: {0}")]
-    Certificates(String),
-}
 
 /// Compiles functions and runs them. One for a process.
 pub struct Engine {
@@ -84,7 +70,8 @@ impl Engine {
         let wasmtime_error = |e: wasmtime::Error| StartError::Wasmtime(format!("{e:#}"));
         let config::Sized { wasmtime, slots, pooled } = config::build(&settings).map_err(wasmtime_error)?;
         let tables_per_slot = config::TABLES_PER_SLOT;
-        let versions = Versions::new(wasmtime.clone(), pooled, tables_per_slot, &settings).map_err(wasmtime_error)?;
+        let linker = imports::linker(&wasmtime, settings.wasi_0_3).map_err(wasmtime_error)?;
+        let versions = Versions::new(wasmtime.clone(), linker, pooled, tables_per_slot, &settings);
         let total_memory = u32::try_from(settings.memory >> 20).unwrap_or(u32::MAX).max(1);
         let guests = GuestThreads::start(settings.threads.max(1), settings.niceness)?;
         let folders = Folders::new(settings.cache_dir.as_ref().map(|dir| dir.join("files")), settings.files_bytes);

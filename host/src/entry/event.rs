@@ -1,13 +1,17 @@
 //! Components that take events: `wasmill:function/handler`.
 
 use wasmill_domain::Event;
+use wasmill_guest::GuestData;
 use wasmtime::Store;
 
-use super::{Returned, contract};
+use super::returned::{Returned, contract};
 use crate::bindings::Function;
-use crate::guest::Guest;
 
-pub(super) async fn call(function: &Function, store: &mut Store<Guest>, event: &Event) -> wasmtime::Result<Returned> {
+pub(super) async fn call(
+    function: &Function,
+    store: &mut Store<GuestData>,
+    event: &Event,
+) -> wasmtime::Result<Returned> {
     let attributes: Vec<(&str, String)> =
         event.extensions.iter().map(|(name, value)| (name.as_str(), value.to_string())).collect();
     let extensions: Vec<(&str, &str)> = attributes.iter().map(|(name, value)| (*name, value.as_str())).collect();

@@ -19,16 +19,17 @@ use wasmill_broker::{LINE_FRAME, Speaker};
 use wasmill_domain::Event;
 use wasmill_domain::event::Attribute;
 use wasmill_domain::http_message::{self, Download, Headers, RequestHead, ResponseHead};
+use wasmill_guest::GuestData;
 use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::Proxy;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use wasmtime_wasi_http::{Error as WasiHttpError, WasiHttpView as _};
 
-use super::{Returned, TooMuchOutput, contract, retry};
+use super::returned::{Broken, Returned, contract, retry};
 use crate::guest::Guest;
 use crate::mask::Mask;
-use crate::outcome::Broken;
+use crate::streams::TooMuchOutput;
 
 /// The name that a handler sees itself called by.
 const AUTHORITY: &str = "function.wasmill.internal";
@@ -57,20 +58,20 @@ pub(crate) struct Exchange {
 }
 
 /// An event as a request, and the response as its result.
-pub(super) async fn call(proxy: &Proxy, store: &mut Store<Guest>, event: &Event) -> wasmtime::Result<Returned> {
-    let (scheme, request) = match request_of(event, store.data()) {
+pub(super) async fn call(proxy: &Proxy, store: &mut Store<GuestData>, event: &Event) -> wasmtime::Result<Returned> {
+    let (scheme, request) = match request_of(event, Guest::of(store.data())) {
         Ok(request) => request,
         Err(why) => return Ok(Err(contract::Failure::Reject(why))),
     };
-    let most = store.data().output_limit();
+    let most = Guest::of(store.data()).output_limit();
     let response = handle(proxy, store, scheme, request, |response| collect(response.head(), most)).await?;
-    Ok(returned(response, store.data().given.mask()))
+    Ok(returned(response, Guest::of(store.data()).given.mask()))
 }
 
 /// A request whose response goes to its caller as it is made.
 pub(super) async fn exchange(
     proxy: &Proxy,
-    store: &mut Store<Guest>,
+    store: &mut Store<GuestData>,
     exchange: Exchange,
 ) -> wasmtime::Result<Returned> {
     let Exchange { head, body, speaker } = exchange;
@@ -78,7 +79,7 @@ pub(super) async fn exchange(
         Ok(request) => request,
         Err(why) => return Ok(Err(contract::Failure::Reject(why))),
     };
-    add_trace(request.headers_mut(), store.data())?;
+    add_trace(request.headers_mut(), Guest::of(store.data()))?;
     let scheme = if head.scheme == "https" { Scheme::Https } else { Scheme::Http };
     let method = request.method().clone();
     let sent = handle(proxy, store, scheme, request, |response| send(response.head(), method, speaker)).await?;
@@ -90,7 +91,7 @@ pub(super) async fn exchange(
 /// so its caller gets a response that was finished, whichever of the two was quicker.
 async fn handle<B, T, F>(
     proxy: &Proxy,
-    store: &mut Store<Guest>,
+    store: &mut Store<GuestData>,
     scheme: Scheme,
     request: Request<B>,
     answering: impl FnOnce(Response) -> F,
@@ -101,7 +102,7 @@ where
     F: Future<Output = wasmtime::Result<T>>,
 {
     let (sender, set) = oneshot::channel();
-    let guest = store.data_mut();
+    let guest = Guest::of_mut(store.data_mut());
     let deadline = guest.deadline;
     let incoming = guest.http().new_incoming_request(scheme, request)?;
     let outparam = guest.http().new_response_outparam(sender)?;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::HOST;
 use http::{Request, Uri};
 use wasmill_domain::Event;
+use wasmill_guest::GuestData;
 use wasmtime::Store;
 use wasmtime::component::Accessor;
 pub(super) use wasmtime_wasi::p3::bindings::{Command, CommandPre};
@@ -15,40 +16,41 @@ pub(super) use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 use wasmtime_wasi_http::{Error as WasiHttpError, WasiHttpView as _, p3};
 
 use super::http::{Answer, Chunks, Exchange};
-use super::{Returned, command, contract, http as entry};
+use super::returned::{Returned, contract};
+use super::{command, http as entry};
 use crate::guest::Guest;
 
 /// Runs a program.
-pub(super) async fn run(command: &Command, store: &mut Store<Guest>) -> wasmtime::Result<Returned> {
+pub(super) async fn run(command: &Command, store: &mut Store<GuestData>) -> wasmtime::Result<Returned> {
     let ended = store.run_concurrent(async |guest| {
         let ended = command.wasi_cli_run().call_run(guest).await?;
         rest(guest).await;
         Ok(ended)
     });
     let ended = ended.await.flatten();
-    command::returned(ended, store.data())
+    command::returned(ended, Guest::of(store.data()))
 }
 
 /// An event as a request, and the response as its result.
-pub(super) async fn call(service: &Service, store: &mut Store<Guest>, event: &Event) -> wasmtime::Result<Returned> {
-    let (scheme, request) = match entry::request_of(event, store.data()) {
+pub(super) async fn call(service: &Service, store: &mut Store<GuestData>, event: &Event) -> wasmtime::Result<Returned> {
+    let (scheme, request) = match entry::request_of(event, Guest::of(store.data())) {
         Ok(request) => request,
         Err(why) => return Ok(Err(contract::Failure::Reject(why))),
     };
-    let most = store.data().output_limit();
+    let most = Guest::of(store.data()).output_limit();
     let collected = store.run_concurrent(async |guest| {
         let collected = entry::collect(handle(service, guest, scheme, request), most).await?;
         rest(guest).await;
         Ok(collected)
     });
     let collected = collected.await.flatten()?;
-    Ok(entry::returned(collected, store.data().given.mask()))
+    Ok(entry::returned(collected, Guest::of(store.data()).given.mask()))
 }
 
 /// A request whose response goes to its caller as it is made.
 pub(super) async fn exchange(
     service: &Service,
-    store: &mut Store<Guest>,
+    store: &mut Store<GuestData>,
     exchange: Exchange,
 ) -> wasmtime::Result<Returned> {
     let Exchange { head, body, speaker } = exchange;
@@ -56,7 +58,7 @@ pub(super) async fn exchange(
         Ok(request) => request,
         Err(why) => return Ok(Err(contract::Failure::Reject(why))),
     };
-    entry::add_trace(request.headers_mut(), store.data())?;
+    entry::add_trace(request.headers_mut(), Guest::of(store.data()))?;
     let scheme = if head.scheme == "https" { Scheme::Https } else { Scheme::Http };
     let method = request.method().clone();
     let sent = store.run_concurrent(async |guest| {
@@ -68,14 +70,14 @@ pub(super) async fn exchange(
 }
 
 /// Waits until the guest is done with what it has started and not waited for.
-async fn rest(guest: &Accessor<Guest>) {
+async fn rest(guest: &Accessor<GuestData>) {
     poll_fn(|context| guest.poll_no_interesting_tasks(context)).await;
 }
 
 /// Calls the handler, which goes on after its response's head.
 async fn handle<B>(
     service: &Service,
-    guest: &Accessor<Guest>,
+    guest: &Accessor<GuestData>,
     scheme: Scheme,
     request: Request<B>,
 ) -> wasmtime::Result<(Answer, Chunks)>

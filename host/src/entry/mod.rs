@@ -2,40 +2,31 @@
 
 mod command;
 mod event;
-mod http;
+pub(crate) mod http;
 mod later;
+pub(crate) mod returned;
 
-pub(crate) use self::command::{Captured, Streams};
-pub(crate) use self::http::{Answered, CallerGone, Exchange};
 use wasmill_domain::Event;
 use wasmill_domain::manifest::Kind;
+use wasmill_guest::GuestData;
 use wasmtime::Store;
 use wasmtime::component::{Component, InstancePre};
 use wasmtime_wasi::p2::bindings::{Command, CommandPre};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 
-use crate::bindings::exports::wasmill::function::handler as contract;
-use crate::bindings::wasmill::function::types::RetryAdvice;
+use self::http::Exchange;
+use self::returned::Returned;
 use crate::bindings::{Function, FunctionPre};
-use crate::guest::Guest;
-
-/// What a guest made of its event: in the contract's words, whatever its kind.
-pub(crate) type Returned = Result<contract::Output, contract::Failure>;
-
-/// The guest has said more than `limits.output_bytes`.
-#[derive(Debug, thiserror::Error)]
-#[error("the limit on output was reached")]
-pub(crate) struct TooMuchOutput;
 
 /// A component as one of the kinds that it is, linked.
 pub(crate) enum Entry {
-    Event(FunctionPre<Guest>),
-    Http(ProxyPre<Guest>),
-    Command(CommandPre<Guest>),
+    Event(FunctionPre<GuestData>),
+    Http(ProxyPre<GuestData>),
+    Command(CommandPre<GuestData>),
     /// Of WASI 0.3.
-    LaterHttp(later::ServicePre<Guest>),
+    LaterHttp(later::ServicePre<GuestData>),
     /// The same.
-    LaterCommand(later::CommandPre<Guest>),
+    LaterCommand(later::CommandPre<GuestData>),
 }
 
 /// The same of an instance.
@@ -52,7 +43,7 @@ impl Entry {
     /// for two versions of WASI, it is run by the later one, if that is let.
     pub(crate) fn all(
         component: &Component,
-        linked: &InstancePre<Guest>,
+        linked: &InstancePre<GuestData>,
         wasi_0_3: bool,
     ) -> wasmtime::Result<Vec<Self>> {
         let exports = |name: &str| component.get_export_index(None, name).is_some();
@@ -87,7 +78,7 @@ impl Entry {
     }
 
     /// Makes an instance: runs what the guest runs at its start, and finds what is called with the types that it should have.
-    pub(crate) async fn instantiate(&self, store: &mut Store<Guest>) -> wasmtime::Result<Live> {
+    pub(crate) async fn instantiate(&self, store: &mut Store<GuestData>) -> wasmtime::Result<Live> {
         Ok(match self {
             Self::Event(function) => Live::Event(function.instantiate_async(store).await?),
             Self::Http(proxy) => Live::Http(proxy.instantiate_async(store).await?),
@@ -100,7 +91,7 @@ impl Entry {
 
 impl Live {
     /// Calls the guest.
-    pub(crate) async fn call(&self, store: &mut Store<Guest>, event: &Event) -> wasmtime::Result<Returned> {
+    pub(crate) async fn call(&self, store: &mut Store<GuestData>, event: &Event) -> wasmtime::Result<Returned> {
         match self {
             Self::Event(function) => event::call(function, store, event).await,
             Self::Http(proxy) => http::call(proxy, store, event).await,
@@ -111,16 +102,15 @@ impl Live {
     }
 
     /// Lets the guest answer a request whose caller waits. Only HTTP handlers can.
-    pub(crate) async fn exchange(&self, store: &mut Store<Guest>, exchange: Exchange) -> wasmtime::Result<Returned> {
+    pub(crate) async fn exchange(
+        &self,
+        store: &mut Store<GuestData>,
+        exchange: Exchange,
+    ) -> wasmtime::Result<Returned> {
         match self {
             Self::Http(proxy) => http::exchange(proxy, store, exchange).await,
             Self::LaterHttp(service) => later::exchange(service, store, exchange).await,
             Self::Event(_) | Self::Command(_) | Self::LaterCommand(_) => wasmtime::bail!("it is not an HTTP handler"),
         }
     }
-}
-
-/// A failure that may pass.
-fn retry(reason: impl Into<String>, delay_ms: Option<u64>) -> contract::Failure {
-    contract::Failure::Retry(RetryAdvice { reason: reason.into(), delay_ms })
 }

@@ -2,6 +2,7 @@
 //!
 //! No version of it is released, so that wasmtime tells each apart; all of them have had the same two functions.
 
+use wasmill_guest::GuestData;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, Lower};
 
@@ -24,14 +25,14 @@ enum Error {
 type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
 /// Lets guests import every version.
-pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+pub(super) fn add_to_linker(linker: &mut Linker<GuestData>) -> wasmtime::Result<()> {
     for version in VERSIONS {
         let mut store = linker.instance(&format!("wasi:config/store@{version}"))?;
-        store.func_wrap_async("get", |mut store: StoreContextMut<'_, Guest>, (key,): (String,)| {
-            Box::new(async move { Ok((store.data_mut().config_value(&key).await?,)) })
+        store.func_wrap_async("get", |mut store: StoreContextMut<'_, GuestData>, (key,): (String,)| {
+            Box::new(async move { Ok((Guest::of_mut(store.data_mut()).config_value(&key).await?,)) })
         })?;
-        store.func_wrap_async("get-all", |mut store: StoreContextMut<'_, Guest>, (): ()| {
-            Box::new(async move { Ok((store.data_mut().config_values().await?,)) })
+        store.func_wrap_async("get-all", |mut store: StoreContextMut<'_, GuestData>, (): ()| {
+            Box::new(async move { Ok((Guest::of_mut(store.data_mut()).config_values().await?,)) })
         })?;
     }
     Ok(())

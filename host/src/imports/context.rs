@@ -1,7 +1,8 @@
 //! `wasmill:function/context`.
 
 use crate::bindings::wasmill::function::context::{Execution, Host};
-use crate::guest::{CurrentExecution, Guest};
+use crate::execution::CurrentExecution;
+use crate::guest::Guest;
 
 impl Host for Guest {
     fn current(&mut self) -> Execution {

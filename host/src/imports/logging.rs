@@ -6,14 +6,15 @@ mod bindings {
 
 use serde::Serialize;
 use wasmill_domain::LogLevel;
+use wasmill_guest::GuestData;
 use wasmtime::component::{HasSelf, Linker};
 
 use self::bindings::wasi::logging::logging::{Host, Level};
 use crate::guest::Guest;
 
 /// Links it.
-pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    bindings::Imports::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)
+pub(super) fn add_to_linker(linker: &mut Linker<GuestData>) -> wasmtime::Result<()> {
+    bindings::Imports::add_to_linker::<_, HasSelf<Guest>>(linker, Guest::of_mut)
 }
 
 /// What a line has besides its message.

@@ -5,31 +5,28 @@ mod context;
 pub(crate) mod keyvalue;
 mod log;
 mod logging;
-mod next_handler;
 pub(crate) mod outgoing;
 mod secrets;
 mod sockets;
 pub(crate) mod wasi;
 
+use wasmill_guest::GuestData;
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::bindings::Function;
 use crate::guest::Guest;
 
 /// Everything that a component can import, what WASI 0.3 has only if `wasi_0_3`.
-pub(crate) fn linker(wasmtime: &wasmtime::Engine, wasi_0_3: bool) -> wasmtime::Result<Linker<Guest>> {
+pub(crate) fn linker(wasmtime: &wasmtime::Engine, wasi_0_3: bool) -> wasmtime::Result<Linker<GuestData>> {
     let mut linker = Linker::new(wasmtime);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmill_guest::link_wasi_0_2(&mut linker)?;
     sockets::add_to_linker(&mut linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     config::add_to_linker(&mut linker)?;
-    Function::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
+    Function::add_to_linker::<_, HasSelf<Guest>>(&mut linker, Guest::of_mut)?;
     keyvalue::add_to_linker(&mut linker)?;
     logging::add_to_linker(&mut linker)?;
     if wasi_0_3 {
-        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-        next_handler::add_to_linker(&mut linker)?;
+        wasmill_guest::link_wasi_0_3(&mut linker)?;
     }
     Ok(linker)
 }

@@ -2,6 +2,7 @@
 //! "non-recoverable error"), so the attempt's log and the message of its failure say what it is.
 
 use wasmill_domain::LogLevel;
+use wasmill_guest::GuestData;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::p2::bindings::sockets::ip_name_lookup::ResolveAddressStream;
@@ -18,7 +19,7 @@ const SHOWN: usize = 253;
 type Refused<T> = wasmtime::Result<(Result<Resource<T>, ErrorCode>,)>;
 
 /// Takes the place of what makes sockets and looks names up.
-pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+pub(super) fn add_to_linker(linker: &mut Linker<GuestData>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     linker.instance("wasi:sockets/tcp-create-socket@0.2.12")?.func_wrap("create-tcp-socket", create_tcp)?;
     linker.instance("wasi:sockets/udp-create-socket@0.2.12")?.func_wrap("create-udp-socket", create_udp)?;
@@ -27,22 +28,22 @@ pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     Ok(())
 }
 
-fn create_tcp(mut store: StoreContextMut<'_, Guest>, _: (IpAddressFamily,)) -> Refused<TcpSocket> {
-    store.data_mut().refuse_socket("a TCP socket");
+fn create_tcp(mut store: StoreContextMut<'_, GuestData>, _: (IpAddressFamily,)) -> Refused<TcpSocket> {
+    Guest::of_mut(store.data_mut()).refuse_socket("a TCP socket");
     Ok((Err(ErrorCode::AccessDenied),))
 }
 
-fn create_udp(mut store: StoreContextMut<'_, Guest>, _: (IpAddressFamily,)) -> Refused<UdpSocket> {
-    store.data_mut().refuse_socket("a UDP socket");
+fn create_udp(mut store: StoreContextMut<'_, GuestData>, _: (IpAddressFamily,)) -> Refused<UdpSocket> {
+    Guest::of_mut(store.data_mut()).refuse_socket("a UDP socket");
     Ok((Err(ErrorCode::AccessDenied),))
 }
 
 fn look_up(
-    mut store: StoreContextMut<'_, Guest>,
+    mut store: StoreContextMut<'_, GuestData>,
     (_, name): (Resource<Network>, String),
 ) -> Refused<ResolveAddressStream> {
     let name: String = name.chars().take(SHOWN).collect();
-    store.data_mut().refuse_socket(&format!("the lookup of '{name}'"));
+    Guest::of_mut(store.data_mut()).refuse_socket(&format!("the lookup of '{name}'"));
     Ok((Err(ErrorCode::PermanentResolverFailure),))
 }
 

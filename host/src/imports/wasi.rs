@@ -13,10 +13,10 @@ use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
 
-use crate::entry::{Captured, Streams, TooMuchOutput};
 use crate::files::Files;
 use crate::log::SharedLog;
 use crate::settings::GuestSettings;
+use crate::streams::{Captured, Streams, TooMuchOutput};
 
 /// The most that a guest may write at once. It is also what the host may have to make room for at once.
 const WRITE_AT_ONCE: usize = 64 << 10;

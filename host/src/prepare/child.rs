@@ -9,8 +9,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimi
 use serde::{Deserialize, Serialize};
 use wasmill_component::InspectError;
 
-use super::sentence;
-use crate::engine::compiling_config;
+use crate::engine::config;
+use crate::error::sentence;
 use crate::settings::EngineSettings;
 
 /// Processor time after the limit until the system ends the process in the way that cannot be caught, in seconds.
@@ -101,7 +101,7 @@ pub fn compile(job: &str) -> ExitCode {
             _ => Refusal::Unprepared(format!("the artifact: {e}")),
         })?;
         let work = || {
-            let engine = compiling_config(job.wasm_stack, job.wasi_0_3, job.pooled);
+            let engine = config::compiling(job.wasm_stack, job.wasi_0_3, job.pooled);
             let engine = wasmtime::Engine::new(&engine).map_err(|e| Refusal::Unprepared(sentence(&e)))?;
             compile_with(&engine, &artifact)
         };

@@ -1,7 +1,5 @@
-//! Where components are compiled, and what a compilation may take.
+//! Has components compiled where the settings say.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,36 +10,8 @@ use wasmill_domain::units::ByteSize;
 
 use super::child::{Job, Refusal};
 use super::process;
-use crate::settings::{CompileSettings, EngineSettings};
+use crate::settings::{CompileSettings, Compiler, EngineSettings};
 use crate::turn_queue::Turn;
-
-/// Where components are compiled. A component is whatever somebody deployed, and some that are valid take a compiler minutes and
-/// gigabytes: a process that serves everybody does not compile them itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Compiler {
-    /// In this process, without a limit: for tests and benchmarks, which know what they compile. The default, as only a
-    /// program knows how it is started as [`Compiler::Process`].
-    #[default]
-    InProcess,
-    /// In a process for each component, under the limits of [`CompileSettings`].
-    Process(CompilerProgram),
-}
-
-/// A program that calls [`compile`](crate::compile) with its last argument when it is started with these.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CompilerProgram {
-    /// The program's file.
-    pub path: PathBuf,
-    /// Its arguments, before the one that describes what is to be done.
-    pub arguments: Vec<OsString>,
-}
-
-impl CompilerProgram {
-    /// The program that runs now, started with `arguments`. It stays the same even if its file is replaced meanwhile.
-    pub fn this(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
-        Self { path: "/proc/self/exe".into(), arguments: arguments.into_iter().map(Into::into).collect() }
-    }
-}
 
 /// A compiler as an engine uses it.
 pub(super) struct Compiling {

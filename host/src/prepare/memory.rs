@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wasmill_domain::Digest;
 
-use super::Prepared;
+use super::prepared::Prepared;
 
 /// Holds so many components of so many bytes in all.
 pub(super) struct Memory {

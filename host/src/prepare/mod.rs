@@ -4,6 +4,7 @@ mod child;
 mod compiler;
 mod disk;
 mod memory;
+pub(crate) mod prepared;
 mod process;
 mod refused;
 
@@ -15,70 +16,26 @@ use std::time::Instant;
 use bytes::Bytes;
 use wasmill_background::Background;
 use wasmill_component::PreflightError;
-use wasmill_domain::manifest::Kind;
 use wasmill_domain::{Digest, TenantName};
+use wasmill_guest::GuestData;
 use wasmtime::component::{Component, Linker};
 
 pub use self::child::compile;
 use self::compiler::Compiling;
-pub use self::compiler::{Compiler, CompilerProgram};
 use self::disk::Disk;
 use self::memory::Memory;
+use self::prepared::Prepared;
 use self::refused::Refused;
 use crate::entry::Entry;
-use crate::guest::Guest;
+use crate::error::sentence;
 use crate::settings::EngineSettings;
 use crate::turn_queue::TurnQueue;
 use crate::under_way::UnderWay;
 
-/// A compiled component, linked with everything that it imports: an instance is made from it in microseconds.
-pub struct Prepared {
-    digest: Digest,
-    wasmtime: wasmtime::Engine,
-    /// At least one.
-    entries: Vec<Arc<Entry>>,
-    size: u64,
-    slots: u32,
-    smallest_memory: u64,
-}
-
-impl Prepared {
-    /// The artifact that it was compiled from.
-    pub fn digest(&self) -> Digest {
-        self.digest
-    }
-
-    /// The size of its machine code and data, in bytes.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// How many of the engine's slots an instance takes.
-    pub(crate) fn slots(&self) -> u32 {
-        self.slots
-    }
-
-    /// The memory that an instance begins with, at least, in bytes.
-    pub fn smallest_memory(&self) -> u64 {
-        self.smallest_memory
-    }
-
-    pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
-        &self.wasmtime
-    }
-
-    /// The way into it as one kind. A manifest that names none, or one that the component is not, was deployed by another
-    /// wasmill: the first kind that it is will do.
-    pub(crate) fn entry(&self, kind: Option<Kind>) -> Arc<Entry> {
-        let named = self.entries.iter().find(|entry| kind == Some(entry.kind()));
-        Arc::clone(named.unwrap_or(&self.entries[0]))
-    }
-}
-
 /// Every version that was used lately, ready to run.
 pub(crate) struct Versions {
     wasmtime: wasmtime::Engine,
-    linker: Linker<Guest>,
+    linker: Linker<GuestData>,
     tables_per_slot: u32,
     wasi_0_3: bool,
     memory: Mutex<Memory>,
@@ -92,16 +49,17 @@ pub(crate) struct Versions {
 }
 
 impl Versions {
+    /// For an engine, linking what `linker` has.
     pub(crate) fn new(
         wasmtime: wasmtime::Engine,
+        linker: Linker<GuestData>,
         pooled: bool,
         tables_per_slot: u32,
         settings: &EngineSettings,
-    ) -> wasmtime::Result<Arc<Self>> {
-        let linker = crate::imports::linker(&wasmtime, settings.wasi_0_3)?;
+    ) -> Arc<Self> {
         let disk = settings.cache_dir.as_deref().and_then(|dir| open_disk(dir, &wasmtime, settings.cache_disk_bytes));
         let compile = &settings.compile;
-        Ok(Arc::new(Self {
+        Arc::new(Self {
             compiling: Compiling::new(wasmtime.clone(), pooled, settings),
             queue: TurnQueue::new(compile.at_once, compile.waiting, compile.patience),
             refused: Mutex::new(Refused::new(compile.pause, compile.longest_pause)),
@@ -113,7 +71,7 @@ impl Versions {
             disk,
             background: Background::new("host-work"),
             under_way: UnderWay::default(),
-        }))
+        })
     }
 
     /// The version, if it is in memory.
@@ -309,9 +267,4 @@ fn identity(wasmtime: &wasmtime::Engine) -> Digest {
     wasmtime.precompile_compatibility_hash().hash(&mut collected);
     wasmill_component::ADAPTERS.hash(&mut collected);
     Digest::of(&collected.0)
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn sentence(error: &wasmtime::Error) -> String {
-    format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -10,8 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::child::{Answer, Job, Refusal};
-use super::compiler::CompilerProgram;
-use crate::settings::CompileSettings;
+use crate::settings::{CompileSettings, CompilerProgram};
 use crate::turn_queue::Turn;
 
 /// The longest first line of an answer, which may hold a message about the component.

@@ -13,7 +13,7 @@ use super::Host;
 use super::version::Version;
 use crate::emit;
 use crate::files::Files;
-use crate::prepare::Prepared;
+use crate::prepare::prepared::Prepared;
 use crate::recorder::Committed;
 use crate::run::{Attempt, Emitted, Invocation};
 

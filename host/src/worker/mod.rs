@@ -28,7 +28,7 @@ use crate::admission::Admission;
 use crate::engine::Engine;
 use crate::files::Files;
 use crate::outbox::Outbox;
-use crate::prepare::Prepared;
+use crate::prepare::prepared::Prepared;
 use crate::recorder::Recorder;
 use crate::settings::HostSettings;
 use crate::turn_queue::TurnQueue;

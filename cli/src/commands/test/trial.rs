@@ -8,9 +8,9 @@ use anyhow::Context as _;
 use wasmill_component::Preflight as _;
 use wasmill_domain::event::is_json_media_type;
 use wasmill_domain::event::json::DataMember;
-use wasmill_domain::schema::{Formats, Schema, SchemaLimits};
 use wasmill_domain::{Dispatch, Event, ExecutionId, LogLine, Manifest, Revision, TenantName, Timestamp, TraceContext};
 use wasmill_host::{Attempt, Emitted, Engine, EngineSettings, Files, Invocation, Prepared};
+use wasmill_schema::{Formats, Schema, SchemaLimits};
 
 use super::case::Expected;
 use crate::args::Wasi;

@@ -4,8 +4,8 @@ use serde_json::json;
 use wasmill_domain::event::json::JsonFormat;
 use wasmill_domain::http_message::RequestHead;
 use wasmill_domain::routes::Found;
-use wasmill_domain::schema::SchemaLimits;
 use wasmill_domain::{Definitions, Digest, Frame, FunctionDefinition, Manifest, Registry, Revision, TraceContext};
+use wasmill_schema::Compiler;
 
 use super::*;
 
@@ -23,7 +23,7 @@ fn registry(kind: Kind) -> Arc<Registry> {
         deployed_at: Timestamp::now(),
     };
     let definitions = Definitions { revision: Revision(1), functions: vec![function], ..Definitions::default() };
-    Arc::new(Registry::build(definitions, &Registry::new(SchemaLimits::default())))
+    Arc::new(Registry::build(definitions, &Registry::new(Arc::new(Compiler::default()))))
 }
 
 /// The request as the route has it; none where nothing answers at its path.

@@ -5,7 +5,7 @@ mod bindings {
         path: "wit/keyvalue-draft",
         world: "imports",
         imports: { default: async | trappable },
-        with: { "wasi:keyvalue/store.bucket": super::super::OpenBucket },
+        with: { "wasi:keyvalue/store.bucket": super::super::granted::OpenBucket },
     });
 }
 
@@ -15,8 +15,8 @@ use wasmtime::component::Resource;
 pub(super) use self::bindings::Imports;
 use self::bindings::wasi::keyvalue::store::{Error, KeyResponse};
 use self::bindings::wasi::keyvalue::{atomics, batch, store};
-use super::OpenBucket;
 use super::access::Failure;
+use super::granted::OpenBucket;
 use crate::guest::Guest;
 
 type Answer<T> = Result<Result<T, Error>>;

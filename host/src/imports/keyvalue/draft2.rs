@@ -6,8 +6,8 @@ mod bindings {
         world: "imports",
         imports: { default: async | trappable },
         with: {
-            "wasi:keyvalue/store.bucket": super::super::OpenBucket,
-            "wasi:keyvalue/atomics.cas": super::super::Cas,
+            "wasi:keyvalue/store.bucket": super::super::granted::OpenBucket,
+            "wasi:keyvalue/atomics.cas": super::super::granted::Cas,
         },
     });
 }
@@ -23,7 +23,7 @@ use self::bindings::wasi::keyvalue::atomics::CasError;
 use self::bindings::wasi::keyvalue::store::{Error, KeyResponse};
 use self::bindings::wasi::keyvalue::{atomics, batch, store};
 use super::access::Failure;
-use super::{Cas, OpenBucket};
+use super::granted::{Cas, OpenBucket};
 use crate::guest::Guest;
 
 type Answer<T> = Result<Result<T, Error>>;

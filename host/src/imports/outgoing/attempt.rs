@@ -16,7 +16,7 @@ use wasmtime_wasi_http::Error;
 
 use super::network::Network;
 use super::target::Refusal;
-use crate::guest::CurrentExecution;
+use crate::execution::CurrentExecution;
 use crate::log::SharedLog;
 
 /// The requests of one attempt.

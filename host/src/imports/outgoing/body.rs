@@ -13,7 +13,7 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::attempt::{Attempt, Way};
 use super::errors::of_hyper;
-use super::exchange::Lease;
+use super::lease::{Lease, length_of_fields};
 use super::target::Target;
 
 /// The body of a request, out of a guest.
@@ -136,7 +136,7 @@ impl Body for ResponseBody {
 fn length(frame: &Frame<Bytes>) -> usize {
     match (frame.data_ref(), frame.trailers_ref()) {
         (Some(data), _) => data.len(),
-        (None, Some(trailers)) => super::exchange::length_of_fields(trailers),
+        (None, Some(trailers)) => length_of_fields(trailers),
         (None, None) => 0,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::header::HOST;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version};
+use http::{HeaderName, HeaderValue, Request, Response, Uri, Version};
 use http_body_util::BodyExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
@@ -15,7 +15,7 @@ use super::attempt::{Attempt, Way};
 use super::body::{RequestBody, ResponseBody};
 use super::connect::connect;
 use super::errors::of_hyper;
-use super::pool::{Connection, Pool};
+use super::lease::{Lease, length_of_fields};
 use super::target::{Failure, Target};
 use crate::settings::OutgoingSettings;
 
@@ -43,50 +43,6 @@ impl Times {
     }
 }
 
-/// A connection in use. It is closed when this is dropped.
-pub(super) struct Lease {
-    attempt: Arc<Attempt>,
-    pool: Arc<Pool>,
-    target: Target,
-    connection: Option<(u64, Connection)>,
-    /// The function's, the host's and the attempt's.
-    _permits: [OwnedSemaphorePermit; 3],
-}
-
-impl Lease {
-    /// Takes a connection into use, unless the attempt is over.
-    fn hold(&mut self, connection: Connection) -> Result<&mut Connection, Error> {
-        self.let_go();
-        let id = self.attempt.remember(connection.driver.abort_handle()).ok_or(Error::ConnectionTerminated)?;
-        Ok(&mut self.connection.insert((id, connection)).1)
-    }
-
-    /// Counts bytes of the response.
-    pub(super) fn count(&self, bytes: usize) -> Result<(), Error> {
-        let counted = self.attempt.count_bytes(bytes, Way::In);
-        counted.map_err(|refusal| self.attempt.refuse(&self.target, &refusal))
-    }
-
-    /// Puts the connection where the function's next request finds it: the response has ended.
-    pub(super) fn give_back(mut self) {
-        if let Some(connection) = self.let_go() {
-            self.pool.put(self.target.clone(), connection);
-        }
-    }
-
-    fn let_go(&mut self) -> Option<Connection> {
-        let (id, connection) = self.connection.take()?;
-        self.attempt.forget(id);
-        Some(connection)
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.let_go();
-    }
-}
-
 /// Sends a request and waits for the head of its response. `turn` is the attempt's permit for it.
 pub(super) async fn exchange(
     attempt: &Arc<Attempt>,
@@ -107,13 +63,7 @@ pub(super) async fn exchange(
         Some([of_function, of_host, turn])
     };
     let permits = timeout_at(connect_by, permits).await.ok().flatten().ok_or(Error::ConnectionLimitReached)?;
-    let mut lease = Lease {
-        attempt: Arc::clone(attempt),
-        pool: Arc::clone(&pool),
-        target: target.clone(),
-        connection: None,
-        _permits: permits,
-    };
+    let mut lease = Lease::new(Arc::clone(attempt), Arc::clone(&pool), target.clone(), permits);
     loop {
         let (connection, is_new) = match pool.take(target).await {
             Some(connection) => (connection, false),
@@ -134,11 +84,7 @@ pub(super) async fn exchange(
 }
 
 /// The request as it goes over the connection.
-fn prepare(
-    attempt: &Arc<Attempt>,
-    target: &Target,
-    request: Request<WasiBody>,
-) -> Result<Request<RequestBody>, Failure> {
+fn prepare(attempt: &Arc<Attempt>, target: &Target, request: Request<WasiBody>) -> Result<Request<WasiBody>, Failure> {
     let (mut parts, body) = request.into_parts();
     parts.uri = origin_form(&parts.uri)?;
     parts.version = Version::HTTP_11;
@@ -152,7 +98,8 @@ fn prepare(
     }
     let line = parts.method.as_str().len() + parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
     attempt.count_bytes(line + length_of_fields(&parts.headers), Way::Out)?;
-    Ok(Request::from_parts(parts, RequestBody::new(body, Arc::clone(attempt), target.clone())))
+    let body = RequestBody::new(body, Arc::clone(attempt), target.clone());
+    Ok(Request::from_parts(parts, body.boxed_unsync()))
 }
 
 /// The path and the query alone, beginning with '/'.
@@ -175,9 +122,4 @@ fn receive(
 ) -> Result<Response<WasiBody>, Failure> {
     lease.count(length_of_fields(response.headers()))?;
     Ok(response.map(|incoming| ResponseBody::new(incoming, lease, between_bytes).boxed_unsync()))
-}
-
-/// Header or trailer fields as they count: with the colon, the space and the line's end.
-pub(super) fn length_of_fields(fields: &HeaderMap) -> usize {
-    fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }

@@ -11,6 +11,7 @@ mod body;
 mod connect;
 mod errors;
 mod exchange;
+mod lease;
 mod network;
 mod pool;
 mod resolve;
@@ -34,7 +35,7 @@ pub(crate) use self::network::Network;
 pub(crate) use self::resolve::Turn as LookupTurn;
 pub(crate) use self::resolve::{Resolve, SystemResolver};
 use self::target::{Failure, Refusal, Target};
-use crate::guest::CurrentExecution;
+use crate::execution::CurrentExecution;
 use crate::log::SharedLog;
 
 /// The most that a guest may write of a body at once. The host may come to hold twice as much for each body.

@@ -17,7 +17,7 @@ use wasmill_domain::{FunctionName, TenantName};
 use super::address::Networks;
 use super::pool::Pool;
 use super::resolve::Resolve;
-use crate::engine::StartError;
+use crate::error::StartError;
 use crate::settings::OutgoingSettings;
 
 /// What all guests of a process share of the network.

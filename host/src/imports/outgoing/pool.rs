@@ -10,8 +10,8 @@ use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
+use wasmtime_wasi_http::WasiBody;
 
-use super::body::RequestBody;
 use super::resolve::Turn;
 use super::target::{Refusal, Target};
 use crate::settings::OutgoingSettings;
@@ -22,7 +22,7 @@ const READY_WITHIN: Duration = Duration::from_millis(100);
 
 /// A connection, and the task that reads and writes it: closed when this is dropped.
 pub(super) struct Connection {
-    pub(super) sender: SendRequest<RequestBody>,
+    pub(super) sender: SendRequest<WasiBody>,
     pub(super) driver: AbortOnDropHandle<()>,
 }
 
@@ -74,7 +74,7 @@ impl Pool {
         let function = function.ok().and_then(Result::ok).ok_or(Refusal::FunctionLookups(of_function))?;
         let tenant = timeout_at(by.into(), Arc::clone(&self.tenant_lookups).acquire_owned()).await;
         let tenant = tenant.ok().and_then(Result::ok).ok_or(Refusal::TenantLookups(of_tenant))?;
-        Ok(Turn { _permits: [function, tenant], _pool: Arc::clone(self) })
+        Ok(Turn::new([function, tenant], Arc::clone(self) as _))
     }
 
     fn idle(&self) -> MutexGuard<'_, HashMap<Target, Vec<Idle>>> {

@@ -1,13 +1,12 @@
 //! From names to addresses.
 
+use std::any::Any;
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use super::pool::Pool;
 
 /// Says which addresses a name has.
 #[async_trait]
@@ -19,9 +18,16 @@ pub(crate) trait Resolve: Send + Sync + 'static {
 
 /// The permits for one lookup: its function's and its tenant's.
 pub(crate) struct Turn {
-    pub(super) _permits: [OwnedSemaphorePermit; 2],
-    /// So that the function is not forgotten, and begins anew with all of its permits, while one is in use.
-    pub(super) _pool: Arc<Pool>,
+    _permits: [OwnedSemaphorePermit; 2],
+    /// The function's connections, so that it is not forgotten, and begins anew with all of its permits, while one is in use.
+    _pool: Arc<dyn Any + Send + Sync>,
+}
+
+impl Turn {
+    /// With the permits of the function and of its tenant, and what must not be forgotten meanwhile.
+    pub(super) fn new(permits: [OwnedSemaphorePermit; 2], pool: Arc<dyn Any + Send + Sync>) -> Self {
+        Self { _permits: permits, _pool: pool }
+    }
 }
 
 /// Asks the system, as every program on the machine does.

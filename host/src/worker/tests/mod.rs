@@ -18,9 +18,10 @@ use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{Broker, Depth, FramePublisher, Message, PublisherSettings, QueueName};
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, Event, ExecutionId, Frame, FunctionName, Manifest, Revision, TenantName,
+    AttemptReport, Digest, Dispatch, Event, ExecutionId, Frame, FunctionName, Manifest, Registry, Revision, TenantName,
     Timestamp, TraceContext,
 };
+use wasmill_schema::Compiler;
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{Change, ExecutionDetail, RegistryWatch, Store};
 
@@ -61,7 +62,8 @@ impl System {
         let store = Arc::new(Proxy::new(Arc::new(store)));
         let broker = Arc::new(EmbeddedBroker::open(&dir.path().join("queue"), EmbeddedSettings::default()).unwrap());
         let of_registry = Arc::clone(&store) as Arc<dyn Store>;
-        let registry = RegistryWatch::start(of_registry, Duration::from_millis(20)).await.unwrap();
+        let first = Registry::new(Arc::new(Compiler::default()));
+        let registry = RegistryWatch::start_from(first, of_registry, Duration::from_millis(20)).await.unwrap();
         let publisher = FramePublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
         let engine =
             Engine::new(EngineSettings { slots: 32, threads: 2, ..EngineSettings::default() }, Capabilities::default())

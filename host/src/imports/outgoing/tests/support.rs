@@ -28,7 +28,7 @@ use tokio_util::task::AbortOnDropHandle;
 use wasmill_domain::{Digest, ExecutionId, LogSource, Manifest, TenantName, Timestamp, TraceContext};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks as _};
 
-use crate::guest::CurrentExecution;
+use crate::execution::CurrentExecution;
 use crate::imports::outgoing::{LookupTurn, Network, Outgoing, Resolve};
 use crate::log::SharedLog;
 use crate::settings::OutgoingSettings;

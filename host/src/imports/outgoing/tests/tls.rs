@@ -15,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 use wasmtime_wasi_http::{Error, RequestOptions};
 
 use super::support::{Accept, Function, Names, Server, network, request, settings, text};
-use crate::engine::StartError;
+use crate::error::StartError;
 use crate::imports::outgoing::Network;
 use crate::settings::OutgoingSettings;
 

@@ -6,7 +6,7 @@ use std::fs;
 const UNKNOWN: u64 = 1 << 30;
 
 /// Three quarters of the machine's memory, or of the control group's limit where that is less.
-pub(crate) fn default_budget() -> u64 {
+pub(crate) fn memory_budget() -> u64 {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
     let group = fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
     machine.into_iter().chain(group).min().unwrap_or(UNKNOWN) / 4 * 3
@@ -27,6 +27,6 @@ mod tests {
         assert_eq!(total("MemTotal:        1024 kB\nMemFree:          12 kB\n"), Some(1 << 20));
         assert_eq!(total("MemFree: 12 kB"), None);
         assert_eq!(total("MemTotal: lots"), None);
-        assert!(default_budget() > 64 << 20);
+        assert!(memory_budget() > 64 << 20);
     }
 }

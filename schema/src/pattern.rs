@@ -5,16 +5,16 @@ const ATOM_BYTES: u64 = 32;
 
 /// What a regular expression will cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PatternCost {
+pub(crate) struct PatternCost {
     /// How many characters and classes it has once its counted repetitions are written out.
-    pub(super) atoms: u64,
+    pub(crate) atoms: u64,
     /// Whether it looks around or back, so that it may have to try again and again.
-    pub(super) backtracks: bool,
+    pub(crate) backtracks: bool,
 }
 
 impl PatternCost {
     /// Reads `pattern`, in the syntax of ECMA-262. One that is not well formed costs something, too; the compiler refuses it.
-    pub(super) fn of(pattern: &str) -> Self {
+    pub(crate) fn of(pattern: &str) -> Self {
         let mut reader = Reader { rest: pattern, groups: Vec::new(), sum: 0, last: 0, backtracks: false };
         while reader.step() {}
         let atoms = reader.groups.iter().fold(reader.sum, |sum, outer| sum.saturating_add(*outer));
@@ -22,7 +22,7 @@ impl PatternCost {
     }
 
     /// The bytes that it takes when it is compiled, roughly.
-    pub(super) fn bytes(self) -> u64 {
+    pub(crate) fn bytes(self) -> u64 {
         self.atoms.saturating_mul(ATOM_BYTES)
     }
 }

@@ -5,14 +5,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde_json::Value;
 
-use super::plan::Plan;
-use super::{CompileError, Schema, SchemaLimits};
 use crate::digest::Digest;
+use crate::schema::{CompileError, CompiledSchema, NoCompiler, SchemaCompiler};
 
 /// What the compiled schemas of one tenant take, and may take, in this process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct TenantShare {
-    pub(crate) limits: Arc<SchemaLimits>,
+    pub(crate) compiler: Arc<dyn SchemaCompiler>,
     bytes: AtomicUsize,
 }
 
@@ -22,7 +21,7 @@ pub(crate) struct LazySchema {
     source: Arc<Value>,
     digest: Digest,
     share: Arc<TenantShare>,
-    compiled: OnceLock<Result<Schema, CompileError>>,
+    compiled: OnceLock<Result<Box<dyn CompiledSchema>, CompileError>>,
     /// Whoever compiles holds it, so that it is done once.
     compiling: Mutex<()>,
     /// What it takes of the share.
@@ -31,14 +30,20 @@ pub(crate) struct LazySchema {
     exceeded: AtomicBool,
 }
 
+impl Default for TenantShare {
+    fn default() -> Self {
+        Self::new(Arc::new(NoCompiler))
+    }
+}
+
 impl TenantShare {
-    pub(crate) fn new(limits: Arc<SchemaLimits>) -> Self {
-        Self { limits, bytes: AtomicUsize::new(0) }
+    pub(crate) fn new(compiler: Arc<dyn SchemaCompiler>) -> Self {
+        Self { compiler, bytes: AtomicUsize::new(0) }
     }
 
     /// Takes `bytes` if there is room for them.
     fn take(&self, bytes: usize) -> bool {
-        let most = self.limits.max_tenant_bytes;
+        let most = self.compiler.max_tenant_bytes();
         let fits = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= most);
         self.bytes.try_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
     }
@@ -60,7 +65,7 @@ impl LazySchema {
     /// One that cannot be read, so that nothing is known to satisfy it.
     pub(crate) fn broken(why: &str, share: Arc<TenantShare>) -> Self {
         let lazy = Self::new(Arc::default(), Digest::of(&[]), share);
-        let _ = lazy.compiled.set(Err(CompileError { pointer: String::new(), message: why.to_owned() }));
+        let _ = lazy.compiled.set(Err(CompileError::of_all(why)));
         lazy
     }
 
@@ -77,30 +82,31 @@ impl LazySchema {
     }
 
     /// The compiled schema, where that is done already.
-    pub(crate) fn compiled(&self) -> Option<Result<&Schema, &CompileError>> {
-        self.compiled.get().map(Result::as_ref)
+    pub(crate) fn compiled(&self) -> Option<Result<&dyn CompiledSchema, &CompileError>> {
+        self.compiled.get().map(Result::as_deref)
     }
 
     /// The compiled schema, compiled now if need be: not for threads that serve requests.
     ///
     /// # Errors
     /// Where it cannot be compiled, or takes more than the tenant has left.
-    pub(crate) fn compile(&self) -> Result<&Schema, CompileError> {
+    pub(crate) fn compile(&self) -> Result<&dyn CompiledSchema, CompileError> {
         if let Some(compiled) = self.compiled.get() {
-            return compiled.as_ref().map_err(Clone::clone);
+            return compiled.as_deref().map_err(Clone::clone);
         }
+        let compiler = &self.share.compiler;
         let _compiling = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
         if self.compiled.get().is_none()
-            && let Ok(bytes) = bytes_of(&self.source, &self.share.limits)
+            && let Ok(bytes) = compiler.bytes_of(&self.source)
         {
             if !self.share.take(bytes) {
                 // Not kept: there may be room later.
-                return Err(no_room(&self.share.limits));
+                return Err(CompileError::no_room(compiler.max_tenant_bytes()));
             }
             self.bytes.store(bytes, Ordering::Relaxed);
         }
-        let compile = || Schema::compile_within(Arc::clone(&self.source), &self.share.limits);
-        self.compiled.get_or_init(compile).as_ref().map_err(Clone::clone)
+        let compile = || compiler.compile(Arc::clone(&self.source));
+        self.compiled.get_or_init(compile).as_deref().map_err(Clone::clone)
     }
 
     /// Notes that a check was ended before its end, and says whether it is the first.
@@ -115,25 +121,9 @@ impl Drop for LazySchema {
     }
 }
 
-/// What a schema takes when it is compiled, in bytes, as estimated from its text.
-///
-/// # Errors
-/// Where it exceeds a bound.
-pub(crate) fn bytes_of(source: &Value, limits: &SchemaLimits) -> Result<usize, CompileError> {
-    Plan::of(source, limits).map(|plan| plan.bytes)
-}
-
-/// The refusal of a schema that its tenant has no room for.
-pub(crate) fn no_room(limits: &SchemaLimits) -> CompileError {
-    let most = limits.max_tenant_bytes;
-    CompileError {
-        pointer: String::new(),
-        message: format!("the tenant's schemas together take more than {most} bytes (schemas.max_tenant_bytes)"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::tests::Required;
     use super::*;
     use serde_json::json;
 
@@ -143,24 +133,25 @@ mod tests {
 
     #[test]
     fn it_is_compiled_once_when_it_is_asked_for() {
-        let schema = lazy(json!({"type": "object"}), &Arc::default());
+        let share = Arc::new(TenantShare::new(Arc::new(Required::default())));
+        let schema = lazy(json!({"required": ["total"]}), &share);
         assert!(schema.compiled().is_none());
         let compiled: Vec<usize> = std::thread::scope(|scope| {
-            let tasks: Vec<_> =
-                (0..8).map(|_| scope.spawn(|| std::ptr::from_ref(schema.compile().unwrap()) as usize)).collect();
+            let compile = || std::ptr::from_ref(schema.compile().unwrap()).cast::<()>() as usize;
+            let tasks: Vec<_> = (0..8).map(|_| scope.spawn(compile)).collect();
             tasks.into_iter().map(|task| task.join().unwrap()).collect()
         });
         assert!(compiled.windows(2).all(|pair| pair[0] == pair[1]));
         let bytes = schema.share.bytes.load(Ordering::Relaxed);
-        assert_eq!(bytes, bytes_of(&schema.source, &schema.share.limits).unwrap());
+        assert_eq!(bytes, share.compiler.bytes_of(&schema.source).unwrap());
     }
 
     #[test]
     fn a_tenant_has_so_much_room() {
-        let source = json!({"type": "object"});
-        let limits = SchemaLimits::default();
-        let bytes = bytes_of(&source, &limits).unwrap();
-        let share = Arc::new(TenantShare::new(Arc::new(SchemaLimits { max_tenant_bytes: 2 * bytes, ..limits })));
+        let source = json!({"required": ["total"]});
+        let bytes = Required::default().bytes_of(&source).unwrap();
+        let compiler = Required { max_tenant_bytes: 2 * bytes };
+        let share = Arc::new(TenantShare::new(Arc::new(compiler)));
         let [first, second, third] = [(); 3].map(|()| lazy(source.clone(), &share));
         assert!(first.compile().is_ok() && second.compile().is_ok());
         assert!(third.compile().unwrap_err().message.contains("schemas.max_tenant_bytes"));

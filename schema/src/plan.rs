@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
+use wasmill_domain::schema::CompileError;
 
-use super::meter::{Rate, Rates};
-use super::pattern::PatternCost;
-use super::unevaluated::looked_through;
-use super::{CompileError, SchemaLimits};
+use crate::limits::SchemaLimits;
+use crate::meter::{Rate, Rates};
+use crate::pattern::PatternCost;
+use crate::unevaluated::looked_through;
 
 /// Keywords whose value has schemas by name.
 const MAPS: [&str; 6] = ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"];
@@ -80,13 +81,13 @@ const VIOLATION_BYTES: u64 = 64 << 20;
 const LITERAL_BYTES: u64 = 96;
 
 /// A schema that keeps the bounds.
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// The schema with a keyword in each subschema that always looks at the value: `minProperties: 0` where no other
     /// does. It changes no answer, and without it a value could be passed around without anybody looking.
-    pub(super) counted: Value,
-    pub(super) rates: Rates,
+    pub(crate) counted: Value,
+    pub(crate) rates: Rates,
     /// What the compiled schema takes, in bytes, roughly.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 impl Plan {
@@ -94,7 +95,7 @@ impl Plan {
     ///
     /// # Errors
     /// Where it exceeds a bound, or has something that cannot be counted.
-    pub(super) fn of(source: &Value, limits: &SchemaLimits) -> Result<Self, CompileError> {
+    pub(crate) fn of(source: &Value, limits: &SchemaLimits) -> Result<Self, CompileError> {
         let mut reader = Reader {
             limits,
             pointer: String::new(),
@@ -351,7 +352,7 @@ fn looks(members: &Map<String, Value>) -> bool {
 }
 
 /// The schema as it was written, of one that was made ready to be counted.
-pub(super) fn as_written(counted: &Value) -> Value {
+pub(crate) fn as_written(counted: &Value) -> Value {
     match counted {
         Value::Object(members) => {
             let mut written = Map::new();

@@ -1,7 +1,7 @@
 //! Counts the steps of what a schema makes one do, and ends it when there are too many.
 //!
 //! The validator has neither a limit nor a deadline, and cannot be asked to stop: a schema of a few kilobytes can make it
-//! look at one small document for years. But it looks at values through [`super::node`] only, which counts here; when no
+//! look at one small document for years. But it looks at values through [`crate::node`] only, which counts here; when no
 //! step is left, the stack is unwound to [`metered`].
 
 use std::cell::Cell;
@@ -21,7 +21,7 @@ const BACKTRACKING_STEPS: u64 = 2_500;
 
 /// Why work was ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// No step is left.
     Steps,
     /// It goes too deep.
@@ -32,22 +32,22 @@ pub(super) enum Stop {
 
 /// The steps that patterns take on texts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     /// The steps for 64 bytes.
-    pub(super) block: u64,
+    pub(crate) block: u64,
     /// How many patterns there are that may go back.
-    pub(super) backtracking: u64,
+    pub(crate) backtracking: u64,
 }
 
 /// The steps that a schema's patterns take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rates {
+pub(crate) struct Rates {
     /// One pattern on a string, the slowest of all.
-    pub(super) text: Rate,
+    pub(crate) text: Rate,
     /// All patterns of `patternProperties` on a property's name.
-    pub(super) name: Rate,
+    pub(crate) name: Rate,
     /// How many violations may be collected; at most [`MAX_ERRORS`].
-    pub(super) violations: u32,
+    pub(crate) violations: u32,
 }
 
 impl Default for Rates {
@@ -94,7 +94,7 @@ impl Rate {
 ///
 /// # Errors
 /// Where it was ended before its end.
-pub(super) fn metered<T>(steps: &mut u64, rates: Rates, work: impl FnOnce() -> T) -> Result<T, Stop> {
+pub(crate) fn metered<T>(steps: &mut u64, rates: Rates, work: impl FnOnce() -> T) -> Result<T, Stop> {
     let here = 0_u8;
     let base = std::ptr::from_ref(&here) as usize;
     let outer = METER.with(|meter| Meter {
@@ -119,7 +119,7 @@ pub(super) fn metered<T>(steps: &mut u64, rates: Rates, work: impl FnOnce() -> T
 
 /// Takes `steps`.
 #[inline]
-pub(super) fn charge(steps: u64) {
+pub(crate) fn charge(steps: u64) {
     METER.with(|meter| match meter.left.get().checked_sub(steps) {
         Some(left) => meter.left.set(left),
         None => {
@@ -131,7 +131,7 @@ pub(super) fn charge(steps: u64) {
 
 /// Takes a step that may lead deeper.
 #[inline]
-pub(super) fn descend() {
+pub(crate) fn descend() {
     charge(1);
     let here = 0_u8;
     let here = std::ptr::from_ref(&here) as usize;
@@ -145,7 +145,7 @@ pub(super) fn descend() {
 /// Takes the steps for going into something that is compared with all that is on the stack. How much stack that is
 /// differs from one build to the next, and so do the steps of deep checks, by a little.
 #[inline]
-pub(super) fn enter() {
+pub(crate) fn enter() {
     descend();
     let here = 0_u8;
     let here = std::ptr::from_ref(&here) as usize;
@@ -154,13 +154,13 @@ pub(super) fn enter() {
 
 /// Takes the steps for a pattern on a string of `length` bytes.
 #[inline]
-pub(super) fn text(length: usize) {
+pub(crate) fn text(length: usize) {
     METER.with(|meter| charge(1 + meter.rates.get().text.steps(length)));
 }
 
 /// Takes the steps for the patterns of names on one of `length` bytes.
 #[inline]
-pub(super) fn name(length: usize) {
+pub(crate) fn name(length: usize) {
     METER.with(|meter| {
         let rate = meter.rates.get().name;
         if rate != NO_RATE {
@@ -170,7 +170,7 @@ pub(super) fn name(length: usize) {
 }
 
 /// Takes the steps for a violation.
-pub(super) fn error() {
+pub(crate) fn error() {
     charge(ERROR_STEPS);
     METER.with(|meter| match meter.errors.get().checked_sub(1) {
         Some(left) => meter.errors.set(left),

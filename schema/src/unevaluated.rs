@@ -19,7 +19,7 @@ const LOOKING_THROUGH: [&str; 2] = ["unevaluatedProperties", "unevaluatedItems"]
 const MAX_DEPTH: u32 = 256;
 
 /// How many subschemas are looked through, written out: an upper bound, and 0 without such keywords.
-pub(super) fn looked_through(source: &Value) -> u64 {
+pub(crate) fn looked_through(source: &Value) -> u64 {
     let mut places =
         Places { source, resources: vec![source], anchors: HashMap::new(), weights: HashMap::new(), depth: 0 };
     let mut looking = Vec::new();

@@ -6,29 +6,29 @@ use jsonschema::JsonType;
 use jsonschema::json::{Array, Json, Node, NodeIdentity, Object, cmp, unique};
 use serde_json::{Map, Number, Value};
 
-use super::meter;
+use crate::meter;
 
 /// Arrays up to this length are compared pair by pair where their elements must differ.
 const PAIRWISE: usize = 15;
 
 /// `serde_json` with a meter.
-pub(super) struct Metered;
+pub(crate) struct Metered;
 
 /// A value.
 #[derive(Clone, Copy)]
-pub(super) struct MeteredValue<'a>(pub(super) &'a Value);
+pub(crate) struct MeteredValue<'a>(pub(crate) &'a Value);
 
 /// An object.
-pub(super) struct MeteredObject<'a>(&'a Map<String, Value>);
+pub(crate) struct MeteredObject<'a>(&'a Map<String, Value>);
 
 /// An array.
-pub(super) struct MeteredArray<'a>(&'a [Value]);
+pub(crate) struct MeteredArray<'a>(&'a [Value]);
 
 /// An object's members.
-pub(super) struct Members<'a>(serde_json::map::Iter<'a>);
+pub(crate) struct Members<'a>(serde_json::map::Iter<'a>);
 
 /// An array's elements.
-pub(super) struct Elements<'a>(std::slice::Iter<'a, Value>);
+pub(crate) struct Elements<'a>(std::slice::Iter<'a, Value>);
 
 impl Json for Metered {
     type Node<'a> = MeteredValue<'a>;

@@ -330,7 +330,7 @@ proptest! {
             Err(error) if error.message.contains("look through") => return Ok(()),
             Err(error) => panic!("{error}"),
         };
-        let mut expected: Vec<Violation> = plain.iter_errors(&document).map(Violation::of).collect();
+        let mut expected: Vec<Violation> = plain.iter_errors(&document).map(violation).collect();
         expected.truncate(MAX_VIOLATIONS);
         let is_valid = plain.is_valid(&document);
         let mut steps = 1_000_000;
