@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use wasmill_broker::FramePublisher;
+use wasmill_broker::BatchPublisher;
 use wasmill_component::{Background, Preflight};
 use wasmill_domain::{Revision, TenantName};
 use wasmill_secrets::{Keyring, SecretSource};
@@ -26,7 +26,7 @@ const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct App {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) registry: RegistryWatch,
-    pub(crate) publisher: FramePublisher,
+    pub(crate) publisher: BatchPublisher,
     pub(crate) preflight: Arc<dyn Preflight>,
     pub(crate) secrets: Arc<dyn SecretSource>,
     pub(crate) keyring: Option<Arc<Keyring>>,

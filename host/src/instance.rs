@@ -9,7 +9,7 @@ use wasmill_domain::{Event, Manifest};
 use wasmill_store::MAX_BATCH_BYTES;
 use wasmtime::{CallHook, Store, StoreContextMut, Trap, UpdateDeadline};
 
-use crate::entry::{Entry, Exchange, Live, Returned, Streams};
+use crate::entry::{Entry, HttpExchange, Live, Returned, Streams};
 use crate::guest::{CurrentExecution, Guest};
 use crate::log::LOG_FACTOR;
 use crate::prepare::Prepared;
@@ -96,7 +96,7 @@ impl Instance {
     }
 
     /// Calls the guest with an event, or with a request whose caller waits.
-    pub(crate) async fn call(&mut self, event: &Event, exchange: Option<Exchange>) -> wasmtime::Result<Returned> {
+    pub(crate) async fn call(&mut self, event: &Event, exchange: Option<HttpExchange>) -> wasmtime::Result<Returned> {
         self.instantiate().await?;
         let Some(live) = &self.live else { wasmtime::bail!("there is no instance") };
         match exchange {

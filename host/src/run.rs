@@ -11,7 +11,7 @@ use wasmill_domain::{AttemptReport, Dispatch, LogLine, Manifest, Outcome, Output
 
 use crate::bindings::exports::wasmill::function::handler::Failure;
 use crate::engine::Engine;
-use crate::entry::{Exchange, Returned};
+use crate::entry::{HttpExchange, Returned};
 use crate::files::Files;
 use crate::guest::CurrentExecution;
 use crate::instance::Instance;
@@ -85,11 +85,11 @@ impl Engine {
     }
 
     /// The same for a request whose caller waits for the response.
-    pub(crate) async fn serve(&self, invocation: Invocation<'_>, exchange: Exchange) -> Attempt {
+    pub(crate) async fn serve(&self, invocation: Invocation<'_>, exchange: HttpExchange) -> Attempt {
         self.attempt(invocation, Some(exchange)).await
     }
 
-    async fn attempt(&self, invocation: Invocation<'_>, exchange: Option<Exchange>) -> Attempt {
+    async fn attempt(&self, invocation: Invocation<'_>, exchange: Option<HttpExchange>) -> Attempt {
         let Invocation { prepared, manifest, dispatch, host, ref files } = invocation;
         let owner = (manifest.instances.reuse > 1).then(|| Owner {
             tenant: dispatch.tenant.clone(),
@@ -160,7 +160,7 @@ impl Engine {
         &self,
         instance: &mut Instance,
         invocation: &Invocation<'_>,
-        exchange: Option<Exchange>,
+        exchange: Option<HttpExchange>,
         (start, started_at): (Instant, Timestamp),
         span: &TraceContext,
     ) -> Result<wasmtime::Result<Returned>, Elapsed> {

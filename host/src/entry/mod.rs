@@ -6,7 +6,7 @@ mod http;
 mod later;
 
 pub(crate) use self::command::{Captured, Streams};
-pub(crate) use self::http::{Answered, CallerGone, Exchange};
+pub(crate) use self::http::{Answered, CallerGone, HttpExchange};
 use wasmill_domain::Event;
 use wasmill_domain::manifest::Kind;
 use wasmtime::Store;
@@ -111,7 +111,11 @@ impl Live {
     }
 
     /// Lets the guest answer a request whose caller waits. Only HTTP handlers can.
-    pub(crate) async fn exchange(&self, store: &mut Store<Guest>, exchange: Exchange) -> wasmtime::Result<Returned> {
+    pub(crate) async fn exchange(
+        &self,
+        store: &mut Store<Guest>,
+        exchange: HttpExchange,
+    ) -> wasmtime::Result<Returned> {
         match self {
             Self::Http(proxy) => http::exchange(proxy, store, exchange).await,
             Self::LaterHttp(service) => later::exchange(service, store, exchange).await,
