@@ -13,7 +13,7 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tokio::runtime::Runtime;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
-use wasmill_broker::{Broker, Consumption, FramePublisher, Message, PublisherSettings, QueueName, Tag};
+use wasmill_broker::{BatchPublisher, Broker, Consumption, Message, PublisherSettings, QueueName, Tag};
 use wasmill_domain::{Dispatch, Event, ExecutionId, Frame, Revision, TenantName, Timestamp, TraceContext};
 
 const TASKS: u64 = 64;
@@ -123,7 +123,7 @@ fn messages(criterion: &mut Criterion) {
 fn frames(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let bench = Bench::new(&runtime);
-    let publisher = FramePublisher::new(Arc::clone(&bench.broker), PublisherSettings::default());
+    let publisher = BatchPublisher::new(Arc::clone(&bench.broker), PublisherSettings::default());
     let mut group = criterion.benchmark_group("frames");
     group.sample_size(10).measurement_time(Duration::from_secs(5)).throughput(Throughput::Elements(1));
 

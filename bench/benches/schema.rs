@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tower::ServiceExt as _;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
-use wasmill_broker::{Broker, FramePublisher, PublisherSettings, QueueName};
+use wasmill_broker::{BatchPublisher, Broker, PublisherSettings, QueueName};
 use wasmill_component::{Artifact, Preflight, PreflightError};
 use wasmill_domain::{Definitions, Digest, FunctionDefinition, Manifest, Registry, Revision, TenantName, Timestamp};
 use wasmill_gateway::{GatewayParts, GatewaySettings};
@@ -150,7 +150,7 @@ fn answers(c: &mut Criterion) {
         let router = wasmill_gateway::router(GatewayParts {
             registry: RegistryWatch::start_from(first, Arc::clone(&store), Duration::from_secs(1)).await.unwrap(),
             store,
-            publisher: FramePublisher::new(Arc::clone(&broker), PublisherSettings::default()),
+            publisher: BatchPublisher::new(Arc::clone(&broker), PublisherSettings::default()),
             preflight: Arc::new(AnythingGoes),
             secrets: wasmill_host::Capabilities::default().secrets,
             tls: None,

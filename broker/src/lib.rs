@@ -1,16 +1,20 @@
-//! Carries frames from whoever accepts events to the hosts: the port [`Broker`] and its backends, and the
-//! [`FramePublisher`] that fills frames.
+//! Carries batches of dispatches from whoever accepts events to the hosts: the port [`Broker`] and
+//! its backends, and the [`BatchPublisher`] that fills batches.
 //!
 //! Every backend passes the same suite, `conformance::suite` (behind the feature `conformance`).
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod embedded;
-mod line;
+#[cfg(test)]
+mod golden;
 mod port;
 mod publisher;
 pub mod rabbitmq;
+mod request_stream;
 
-pub use line::{Call, HungUp, LINE_FRAME, LINE_WINDOW, Line, Listener, Speaker};
 pub use port::*;
-pub use publisher::{FramePublisher, PublisherSettings};
+pub use publisher::{BatchPublisher, PublisherSettings};
+pub use request_stream::{
+    IncomingStream, RequestStream, STREAM_CHUNK_BYTES, STREAM_WINDOW, StreamClosed, StreamReceiver, StreamSender,
+};

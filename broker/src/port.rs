@@ -8,19 +8,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wasmill_domain::{FunctionName, TenantName};
 
-use crate::line::{Call, Line};
+use crate::request_stream::{IncomingStream, RequestStream};
 
 /// Why a broker did not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// It cannot be reached or cannot work now. The same call may succeed later.
+    /// It cannot be reached or cannot work now. The same operation may succeed later.
     #[error("the broker is not available: {0}")]
     Unavailable(String),
-    /// It went away, or became slow, while the message was on its way: it has been taken or not.
+    /// It went away, or became slow, while the message was in flight: the message may have been
+    /// taken or not.
     #[error("the broker has not confirmed the message: {0}")]
     Unconfirmed(String),
     /// The queue is full. The message was not taken; try again later.
@@ -29,7 +29,7 @@ pub enum Error {
     /// There is no such queue.
     #[error("there is no queue {0}")]
     NoQueue(QueueName),
-    /// The message cannot be taken, now or later.
+    /// The message can never be taken.
     #[error("the message cannot be taken: {0}")]
     Rejected(String),
     /// No reply came in time.
@@ -37,12 +37,12 @@ pub enum Error {
     NoReply(Duration),
 }
 
-/// The result of a verb of the port.
+/// The result of an operation of the port.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A queue's name: at most 255 bytes of printable ASCII. A function's queue is `wasmill.TENANT.FUNCTION`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+/// A queue's name: at most 255 bytes of printable ASCII. A function's queue is
+/// `wasmill.TENANT.FUNCTION`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QueueName(Arc<str>);
 
 impl QueueName {
@@ -51,23 +51,25 @@ impl QueueName {
         Self(format!("wasmill.{tenant}.{function}").into())
     }
 
-    /// Where a function's calls come in. Its name can be no function's.
-    pub fn of_calls(tenant: &TenantName, function: &FunctionName) -> Self {
+    /// The queue that a function's request streams are opened at. No function's own queue can have
+    /// its name.
+    pub fn of_streams(tenant: &TenantName, function: &FunctionName) -> Self {
         Self(format!("wasmill.calls.{tenant}.{function}").into())
     }
 
-    /// Where messages that are not frames are kept, for somebody to look at. Its name can be no function's.
+    /// The dead-letter queue of messages that are no batches. No function's queue can have its
+    /// name.
     pub fn unreadable() -> Self {
         Self("wasmill.unreadable".into())
     }
 
-    /// What carries the installation's id on a broker that has nothing but queues. Its name can be
-    /// no function's.
+    /// The queue that carries the installation's id on a broker that has nothing but queues. No
+    /// function's queue can have its name.
     pub fn installation() -> Self {
         Self("wasmill.installation".into())
     }
 
-    /// The function whose queue this is, if it is one's.
+    /// The function whose queue this is; `None` for other queues.
     pub fn function(&self) -> Option<(TenantName, FunctionName)> {
         let (tenant, function) = self.0.strip_prefix("wasmill.")?.split_once('.')?;
         Some((tenant.parse().ok()?, function.parse().ok()?))
@@ -94,12 +96,12 @@ impl fmt::Display for QueueName {
     }
 }
 
-/// Something to be carried.
+/// A message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
     /// The bytes.
     pub body: Bytes,
-    /// Names and values that tools on the way may read: trace context, content type.
+    /// Names and values that other programs may read: trace context, content type.
     pub headers: Vec<(String, String)>,
     /// Where the consumer is to send its reply, where one is awaited. Set by [`Broker::request`].
     pub reply_to: Option<ReplyTo>,
@@ -112,12 +114,12 @@ impl Message {
     }
 }
 
-/// An address for a reply, good for one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The address of one reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplyTo {
-    /// Where.
+    /// Where it is sent.
     pub address: String,
-    /// Which request.
+    /// The request that it answers.
     pub correlation: String,
 }
 
@@ -126,7 +128,7 @@ pub struct ReplyTo {
 pub struct Depth {
     /// Messages that wait.
     pub ready: u64,
-    /// Messages that a consumer holds.
+    /// Messages that are delivered and not acknowledged.
     pub unacked: u64,
 }
 
@@ -134,10 +136,10 @@ pub struct Depth {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(pub u64);
 
-/// A message in a consumer's hands.
+/// A message that is delivered to a consumer, and not settled yet.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// What to settle it by.
+    /// What settles it.
     pub tag: Tag,
     /// How often it was delivered before: 0 the first time. Deliveries before a crash count.
     pub redeliveries: u32,
@@ -151,54 +153,61 @@ pub trait Broker: Send + Sync + 'static {
     /// Makes sure that a queue exists.
     async fn declare(&self, queue: &QueueName) -> Result<()>;
 
-    /// Deletes a queue with what it holds. Consumers of it end. No error where there is none.
+    /// Deletes a queue with its messages. Its consumers end. It is no error where there is none.
     async fn delete(&self, queue: &QueueName) -> Result<()>;
 
-    /// Puts a message at a queue's end. When this returns, the message survives a crash of the broker and of every client.
-    /// Where several calls are under way at once, their messages stand in the order in which the futures were first polled.
+    /// Puts a message at a queue's end. When this returns, the message survives a crash of the
+    /// broker and of every client. Messages that are published concurrently have the order in which
+    /// the futures were first polled.
     ///
     /// # Errors
-    /// [`Error::Full`], [`Error::NoQueue`], [`Error::Unavailable`], [`Error::Unconfirmed`]. Only after the last may the message have been taken.
+    /// [`Error::Full`], [`Error::NoQueue`], [`Error::Unavailable`], [`Error::Unconfirmed`]. Only
+    /// after the last may the message have been taken.
     async fn publish(&self, queue: &QueueName, message: Message) -> Result<()>;
 
-    /// Publishes a message and awaits the one reply to it. The first future ends when the message is confirmed, as with
-    /// [`Broker::publish`]; the reply is awaited by [`PendingReply::wait`]. A reply may get lost with a process; the message does not.
+    /// Publishes a message and awaits the one reply to it. The first future ends when the message
+    /// is confirmed, as with [`Broker::publish`]; the reply is awaited by [`PendingReply::wait`]. A
+    /// reply may get lost with a process; the message does not.
     async fn request(&self, queue: &QueueName, message: Message) -> Result<PendingReply>;
 
     /// Sends a reply. It goes nowhere if nobody waits any more, and that is no error.
     async fn reply(&self, to: &ReplyTo, body: Bytes) -> Result<()>;
 
-    /// Begins to take messages off a queue, in order. At most `prefetch` are in the consumer's hands at a time.
+    /// Begins to take messages off a queue, in order. At most `prefetch` of them are unacknowledged
+    /// at a time.
     async fn consume(&self, queue: &QueueName, prefetch: NonZeroU16) -> Result<Consumption>;
 
-    /// Calls whoever answers at `service`, and says `opening` first. It returns before anybody has answered
-    /// ([`Listener::answered`](crate::Listener::answered)). Nothing of a call is kept: the line ends where either end is lost.
+    /// Opens a request stream to whoever accepts those of `service`; `opening` is its first
+    /// message. It returns before the stream is accepted
+    /// ([`StreamReceiver::accepted`](crate::StreamReceiver::accepted)). Nothing of a stream is
+    /// stored: it ends where either end is lost.
     ///
     /// # Errors
-    /// [`Error::NoQueue`] where nobody answers there, as far as is known; [`Error::Full`] where too many calls wait;
-    /// [`Error::Unavailable`].
-    async fn call(&self, service: &QueueName, opening: Bytes) -> Result<Line>;
+    /// [`Error::NoQueue`] where nobody accepts streams there, as far as is known; [`Error::Full`]
+    /// where too many wait to be accepted; [`Error::Unavailable`].
+    async fn open_stream(&self, service: &QueueName, opening: Bytes) -> Result<RequestStream>;
 
-    /// Begins to answer calls of `service`, at most `most` at a time. Each call is answered once, by one process.
-    async fn answer(&self, service: &QueueName, most: NonZeroU16) -> Result<Box<dyn Calls>>;
+    /// Begins to accept the request streams of `service`, at most `most` at a time. Each is
+    /// accepted once, by one process.
+    async fn accept_streams(&self, service: &QueueName, most: NonZeroU16) -> Result<Box<dyn IncomingStreams>>;
 
     /// How many messages a queue holds.
     async fn depth(&self, queue: &QueueName) -> Result<Depth>;
 
-    /// Whose these queues are: whether the broker carries the mark of installation `id`.
+    /// Whether the broker carries the mark of installation `id`.
     async fn owner(&self, id: Uuid) -> Result<Owner>;
 
     /// Marks the broker as that of installation `id`, in place of any mark that it has.
     async fn mark(&self, id: Uuid) -> Result<()>;
 
-    /// Every queue with what it holds, by name; `None` where the broker cannot tell.
+    /// Every queue with its depth, by name; `None` where the broker cannot list them.
     async fn queues(&self) -> Result<Option<Vec<(QueueName, Depth)>>>;
 
     /// Whether the broker answers.
     async fn ping(&self) -> Result<()>;
 }
 
-/// Whose a broker's queues are.
+/// Which installation a broker's queues belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// It carries no mark.
@@ -209,48 +218,50 @@ pub enum Owner {
     Other(String),
 }
 
-/// A consumer: deliveries come out of one half and are settled by the other. Dropping `deliveries` stops the flow and
-/// lets what is held be settled still; dropping the last `settle` puts what is held back at the front of the queue.
+/// A consumer: one half receives deliveries, the other settles them. Dropping `deliveries` stops
+/// further deliveries; those that are unacknowledged can still be settled. Dropping the last
+/// `settle` requeues what is unacknowledged, at the front of the queue.
 pub struct Consumption {
-    /// Where deliveries come out.
+    /// Receives deliveries.
     pub deliveries: Box<dyn Deliveries>,
-    /// What settles them.
+    /// Settles them.
     pub settle: Arc<dyn Settle>,
 }
 
-/// The half of a consumer that messages come out of.
+/// The half of a consumer that receives messages.
 #[async_trait]
 pub trait Deliveries: Send {
-    /// The next message; `None` once the queue is deleted or the broker is closed. Cancel-safe: a message is not lost where the
-    /// future is dropped.
+    /// The next message; `None` once the queue is deleted or the broker is closed. Cancel-safe: a
+    /// message is not lost where the future is dropped.
     async fn next(&mut self) -> Option<Delivery>;
 }
 
-/// The half of a consumer that settles messages. A tag that is not held (settled before, or from before a reconnection)
-/// is ignored.
+/// The half of a consumer that settles messages. A tag that is not unacknowledged (settled before,
+/// or from before a reconnection) is ignored.
 #[async_trait]
 pub trait Settle: Send + Sync {
-    /// These are done: they leave the queue.
+    /// Acknowledges messages: they leave the queue.
     async fn ack(&self, tags: &[Tag]) -> Result<()>;
 
-    /// These go back to the front of the queue and are delivered again. Where some went back before them, those may come first.
+    /// Requeues messages at the front of the queue: they are delivered again. Messages that were
+    /// requeued before may come first.
     async fn release(&self, tags: &[Tag]) -> Result<()>;
 }
 
-/// Where calls come in.
+/// The request streams that come in at a service.
 #[async_trait]
-pub trait Calls: Send {
-    /// The next call, which is answered by this; `None` once the broker is closed. Cancel-safe.
-    async fn next(&mut self) -> Option<Call>;
+pub trait IncomingStreams: Send {
+    /// Accepts the next stream; `None` once the broker is closed. Cancel-safe.
+    async fn next(&mut self) -> Option<IncomingStream>;
 }
 
-/// A reply on its way.
+/// A reply that is awaited.
 pub struct PendingReply {
     receiver: tokio::sync::oneshot::Receiver<Bytes>,
 }
 
 impl PendingReply {
-    /// What a backend hands out: the other end of `receiver` gets the reply.
+    /// For backends: the other end of `receiver` gets the reply.
     pub fn new(receiver: tokio::sync::oneshot::Receiver<Bytes>) -> Self {
         Self { receiver }
     }

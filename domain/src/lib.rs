@@ -26,6 +26,7 @@ mod text;
 pub mod timestamp;
 pub mod trace;
 pub mod units;
+pub mod wire;
 
 pub use definition::{
     BrokenDefinition, DefinitionKind, Definitions, FunctionDefinition, HostnameDefinition, Revision, SchemaDefinition,

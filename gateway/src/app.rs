@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use wasmill_background::Background;
-use wasmill_broker::FramePublisher;
+use wasmill_broker::BatchPublisher;
 use wasmill_component::Preflight;
 use wasmill_domain::{Revision, TenantName};
 use wasmill_secrets::{Keyring, SecretSource};
@@ -27,7 +27,7 @@ const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct App {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) registry: RegistryWatch,
-    pub(crate) publisher: FramePublisher,
+    pub(crate) publisher: BatchPublisher,
     pub(crate) preflight: Arc<dyn Preflight>,
     pub(crate) secrets: Arc<dyn SecretSource>,
     pub(crate) keyring: Option<Arc<Keyring>>,

@@ -39,7 +39,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use wasmill_broker::FramePublisher;
+use wasmill_broker::BatchPublisher;
 use wasmill_component::Preflight;
 use wasmill_secrets::{Keyring, SecretSource};
 use wasmill_store::{RegistryWatch, Store};
@@ -55,7 +55,7 @@ pub struct GatewayParts {
     /// What is defined, kept up to date.
     pub registry: RegistryWatch,
     /// Where events go.
-    pub publisher: FramePublisher,
+    pub publisher: BatchPublisher,
     /// The last word before a deploy.
     pub preflight: Arc<dyn Preflight>,
     /// Opens the secrets that webhooks are signed with.

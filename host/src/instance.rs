@@ -10,7 +10,7 @@ use wasmill_guest::GuestData;
 use wasmill_store::MAX_BATCH_BYTES;
 use wasmtime::{CallHook, Store, StoreContextMut, Trap, UpdateDeadline};
 
-use crate::entry::http::Exchange;
+use crate::entry::http::HttpExchange;
 use crate::entry::returned::Returned;
 use crate::entry::{Entry, Live};
 use crate::execution::CurrentExecution;
@@ -101,7 +101,7 @@ impl Instance {
     }
 
     /// Calls the guest with an event, or with a request whose caller waits.
-    pub(crate) async fn call(&mut self, event: &Event, exchange: Option<Exchange>) -> wasmtime::Result<Returned> {
+    pub(crate) async fn call(&mut self, event: &Event, exchange: Option<HttpExchange>) -> wasmtime::Result<Returned> {
         self.instantiate().await?;
         let Some(live) = &self.live else { wasmtime::bail!("there is no instance") };
         match exchange {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
-use wasmill_broker::FramePublisher;
+use wasmill_broker::BatchPublisher;
 use wasmill_domain::Dispatch;
 use wasmill_store::Store;
 
@@ -21,7 +21,7 @@ impl Outbox {
     /// everything is published.
     pub(crate) fn new(
         store: Arc<dyn Store>,
-        publisher: FramePublisher,
+        publisher: BatchPublisher,
         waiting: usize,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (sender, receiver) = mpsc::channel(waiting.max(1));
@@ -40,7 +40,7 @@ impl Outbox {
     }
 }
 
-async fn publish(store: Arc<dyn Store>, publisher: FramePublisher, mut receiver: mpsc::Receiver<Dispatch>) {
+async fn publish(store: Arc<dyn Store>, publisher: BatchPublisher, mut receiver: mpsc::Receiver<Dispatch>) {
     let mut batch = Vec::new();
     while receiver.recv_many(&mut batch, BATCH).await > 0 {
         let publishing = batch.drain(..).map(|dispatch| {

@@ -11,7 +11,7 @@ use wasmill_domain::{AttemptReport, Dispatch, LogLine, Manifest, Outcome, Output
 
 use crate::bindings::exports::wasmill::function::handler::Failure;
 use crate::engine::Engine;
-use crate::entry::http::Exchange;
+use crate::entry::http::HttpExchange;
 use crate::entry::returned::Returned;
 use crate::execution::CurrentExecution;
 use crate::files::Files;
@@ -86,11 +86,11 @@ impl Engine {
     }
 
     /// The same for a request whose caller waits for the response.
-    pub(crate) async fn serve(&self, invocation: Invocation<'_>, exchange: Exchange) -> Attempt {
+    pub(crate) async fn serve(&self, invocation: Invocation<'_>, exchange: HttpExchange) -> Attempt {
         self.attempt(invocation, Some(exchange)).await
     }
 
-    async fn attempt(&self, invocation: Invocation<'_>, exchange: Option<Exchange>) -> Attempt {
+    async fn attempt(&self, invocation: Invocation<'_>, exchange: Option<HttpExchange>) -> Attempt {
         let Invocation { prepared, manifest, dispatch, host, ref files } = invocation;
         let owner = (manifest.instances.reuse > 1).then(|| Owner {
             tenant: dispatch.tenant.clone(),
@@ -161,7 +161,7 @@ impl Engine {
         &self,
         instance: &mut Instance,
         invocation: &Invocation<'_>,
-        exchange: Option<Exchange>,
+        exchange: Option<HttpExchange>,
         (start, started_at): (Instant, Timestamp),
         span: &TraceContext,
     ) -> Result<wasmtime::Result<Returned>, Elapsed> {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use wasmill_broker::FramePublisher;
+use wasmill_broker::BatchPublisher;
 use wasmill_store::Store;
 
 pub use settings::SchedulerSettings;
@@ -29,7 +29,7 @@ pub struct SchedulerParts {
     /// Where the work stands.
     pub store: Arc<dyn Store>,
     /// Where it goes.
-    pub publisher: FramePublisher,
+    pub publisher: BatchPublisher,
     /// Its bounds.
     pub settings: SchedulerSettings,
 }

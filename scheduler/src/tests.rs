@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
-use wasmill_broker::{Broker, FramePublisher, PublisherSettings, QueueName};
+use wasmill_broker::{BatchPublisher, Broker, PublisherSettings, QueueName};
 use wasmill_domain::{
     AttemptReport, Dispatch, Event, ExecutionId, Frame, Outcome, Revision, State, TenantName, Timestamp, TraceContext,
 };
@@ -36,7 +36,7 @@ impl Bench {
     }
 
     fn parts(&self, settings: SchedulerSettings) -> SchedulerParts {
-        let publisher = FramePublisher::new(Arc::clone(&self.broker) as _, PublisherSettings::default());
+        let publisher = BatchPublisher::new(Arc::clone(&self.broker) as _, PublisherSettings::default());
         SchedulerParts { store: Arc::clone(&self.store) as Arc<dyn Store>, publisher, settings }
     }
 

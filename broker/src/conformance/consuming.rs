@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Redeliveries, consume, depth_becomes, in_time, next, numbered, publish, queue, silence, take, text};
+use super::support::{
+    Redeliveries, consume, depth_becomes, in_time, next, no_delivery, numbered, publish, queue, take, text,
+};
 use crate::port::{Broker, Error, Tag};
 
 pub(super) async fn a_consumer_may_come_first(broker: Arc<dyn Broker>) {
@@ -14,18 +16,18 @@ pub(super) async fn a_consumer_may_come_first(broker: Arc<dyn Broker>) {
     assert_eq!(in_time(waiting).await.unwrap(), numbered(0..3));
 }
 
-pub(super) async fn no_more_than_the_prefetch_is_in_hand(broker: Arc<dyn Broker>) {
+pub(super) async fn no_more_than_the_prefetch_is_unacknowledged(broker: Arc<dyn Broker>) {
     let queue = queue(&broker).await;
     publish(&broker, &queue, numbered(0..10)).await;
     let (mut deliveries, settle) = consume(&broker, &queue, 3).await;
     let (bodies, tags) = take(&mut deliveries, 3).await;
     assert_eq!(bodies, numbered(0..3));
-    silence(&mut deliveries).await;
+    no_delivery(&mut deliveries).await;
     depth_becomes(&broker, &queue, 7, 3).await;
     // Any one of them makes room for one.
     settle.ack(&tags[1..2]).await.unwrap();
     assert_eq!(take(&mut deliveries, 1).await.0, numbered(3..4));
-    silence(&mut deliveries).await;
+    no_delivery(&mut deliveries).await;
     depth_becomes(&broker, &queue, 6, 3).await;
 }
 
@@ -40,7 +42,7 @@ pub(super) async fn what_is_acked_is_gone(broker: Arc<dyn Broker>) {
     depth_becomes(&broker, &queue, 2, 0).await;
     let (mut deliveries, _settle) = consume(&broker, &queue, 4).await;
     assert_eq!(take(&mut deliveries, 2).await.0, ["1", "3"]);
-    silence(&mut deliveries).await;
+    no_delivery(&mut deliveries).await;
 }
 
 pub(super) async fn what_is_released_comes_first_and_is_counted(broker: Arc<dyn Broker>, known: Redeliveries) {
@@ -98,7 +100,7 @@ pub(super) async fn consumers_share_a_queue(broker: Arc<dyn Broker>) {
     depth_becomes(&broker, &queue, 20, 20).await;
 }
 
-pub(super) async fn dropping_the_settler_puts_back(broker: Arc<dyn Broker>) {
+pub(super) async fn dropping_the_settler_requeues(broker: Arc<dyn Broker>) {
     let queue = queue(&broker).await;
     publish(&broker, &queue, numbered(0..5)).await;
     let (mut deliveries, settle) = consume(&broker, &queue, 3).await;
@@ -117,7 +119,7 @@ pub(super) async fn dropping_the_settler_puts_back(broker: Arc<dyn Broker>) {
     }
 }
 
-pub(super) async fn dropping_the_deliveries_keeps_what_is_held(broker: Arc<dyn Broker>) {
+pub(super) async fn dropping_the_deliveries_keeps_what_is_unacknowledged(broker: Arc<dyn Broker>) {
     let queue = queue(&broker).await;
     publish(&broker, &queue, numbered(0..6)).await;
     let (mut deliveries, settle) = consume(&broker, &queue, 4).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{in_time, publish, queue};
+use super::support::{in_time, publish, queue};
 use crate::port::{Broker, Depth, Owner, QueueName};
 
 /// The broker must not be one that others mark meanwhile.

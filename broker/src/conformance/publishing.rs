@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{QUEUE_MESSAGES, consume, depth_becomes, in_time, next, numbered, publish, queue, silence, take};
+use super::support::{
+    QUEUE_MESSAGES, consume, depth_becomes, in_time, next, no_delivery, numbered, publish, queue, take,
+};
 use crate::port::{Broker, Error, Message};
 
 pub(super) async fn what_is_published_comes_out_in_order(broker: Arc<dyn Broker>) {
@@ -64,7 +66,7 @@ pub(super) async fn publishers_at_once_keep_their_own_order(broker: Arc<dyn Brok
     }
 }
 
-pub(super) async fn publishes_under_way_keep_the_order_they_began_in(broker: Arc<dyn Broker>) {
+pub(super) async fn publishes_in_flight_keep_the_order_they_began_in(broker: Arc<dyn Broker>) {
     let queue = queue(&broker).await;
     // Polled once each, in order, before any is awaited.
     let mut under_way = Vec::new();
@@ -158,5 +160,5 @@ pub(super) async fn declaring_twice_changes_nothing(broker: Arc<dyn Broker>) {
     depth_becomes(&broker, &queue, 2, 0).await;
     let (mut deliveries, _settle) = consume(&broker, &queue, 10).await;
     assert_eq!(take(&mut deliveries, 2).await.0, numbered(0..2));
-    silence(&mut deliveries).await;
+    no_delivery(&mut deliveries).await;
 }

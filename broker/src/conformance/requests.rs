@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{PATIENCE, consume, depth_becomes, in_time, next, queue, text};
+use super::support::{TIMEOUT, consume, depth_becomes, in_time, next, queue, text};
 use crate::port::{Broker, Error, Message, ReplyTo};
 
 pub(super) async fn a_reply_finds_its_request(broker: Arc<dyn Broker>) {
@@ -23,7 +23,7 @@ pub(super) async fn a_reply_finds_its_request(broker: Arc<dyn Broker>) {
         settle.ack(&[request.tag]).await.unwrap();
     }
     for (pending, name) in pending.into_iter().zip(["a", "b", "c"]) {
-        assert_eq!(pending.wait(PATIENCE).await.unwrap(), format!("re: {name}"));
+        assert_eq!(pending.wait(TIMEOUT).await.unwrap(), format!("re: {name}"));
     }
     depth_becomes(&broker, &queue, 0, 0).await;
 }

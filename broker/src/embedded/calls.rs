@@ -1,4 +1,4 @@
-//! Calls within the process.
+//! Request streams within the process.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,76 +7,78 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
-use crate::line::{Call, Line};
-use crate::port::{Calls, Error, QueueName, Result};
+use crate::port::{Error, IncomingStreams, QueueName, Result};
+use crate::request_stream::{IncomingStream, RequestStream};
 
-/// How many calls may wait for an answer, of each service.
-const WAITING: usize = 1_024;
+/// How many streams of one service may wait to be accepted.
+const MAX_PENDING: usize = 1_024;
 
-/// Who is called, by whom. Cheap to clone: clones are the same one.
+/// Connects those who open request streams to those who accept them. Clones share the services.
 #[derive(Clone, Default)]
-pub(super) struct Exchange {
+pub(super) struct CallRouter {
     services: Arc<Mutex<HashMap<QueueName, Arc<Service>>>>,
 }
 
 #[derive(Default)]
 struct Service {
-    state: Mutex<State>,
+    state: Mutex<ServiceState>,
     changed: Notify,
 }
 
 #[derive(Default)]
-struct State {
-    waiting: VecDeque<Ringing>,
-    answering: usize,
+struct ServiceState {
+    pending: VecDeque<PendingStream>,
+    acceptors: usize,
     closed: bool,
 }
 
-/// A call that nobody has answered yet.
-struct Ringing {
-    call: Call,
-    answered: watch::Sender<bool>,
+/// A stream that nobody has accepted yet.
+struct PendingStream {
+    incoming: IncomingStream,
+    accepted: watch::Sender<bool>,
 }
 
-impl Exchange {
+impl CallRouter {
     fn lock(&self) -> MutexGuard<'_, HashMap<QueueName, Arc<Service>>> {
         self.services.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn call(&self, name: &QueueName, opening: Bytes) -> Result<Line> {
+    /// Opens a stream to whoever accepts those of `name`.
+    pub(super) fn open(&self, name: &QueueName, opening: Bytes) -> Result<RequestStream> {
         let service = self.lock().get(name).cloned().ok_or_else(|| Error::NoQueue(name.clone()))?;
         let mut state = service.lock();
-        if state.answering == 0 {
+        if state.acceptors == 0 {
             return Err(Error::NoQueue(name.clone()));
         }
-        if state.waiting.len() >= WAITING {
-            // Some may have given up.
-            state.waiting.retain(|ringing| !ringing.answered.is_closed());
-            if state.waiting.len() >= WAITING {
+        if state.pending.len() >= MAX_PENDING {
+            // Some may be closed already.
+            state.pending.retain(|pending| !pending.accepted.is_closed());
+            if state.pending.len() >= MAX_PENDING {
                 return Err(Error::Full(name.clone()));
             }
         }
-        let (here, there, answered) = Line::within_process();
-        state.waiting.push_back(Ringing { call: Call { opening, line: there }, answered });
+        let (here, there, accepted) = RequestStream::within_process();
+        state.pending.push_back(PendingStream { incoming: IncomingStream { opening, stream: there }, accepted });
         drop(state);
         service.changed.notify_one();
         Ok(here)
     }
 
-    pub(super) fn answer(&self, name: &QueueName) -> Answering {
+    /// Begins to accept the streams of `name`.
+    pub(super) fn accept(&self, name: &QueueName) -> Acceptor {
         let mut services = self.lock();
         let service = Arc::clone(services.entry(name.clone()).or_default());
-        service.lock().answering += 1;
+        service.lock().acceptors += 1;
         drop(services);
-        Answering { exchange: self.clone(), name: name.clone(), service }
+        Acceptor { router: self.clone(), name: name.clone(), service }
     }
 
-    /// Ends every service: whoever answers hears of no further calls.
+    /// Ends every service: acceptors receive no further streams.
     pub(super) fn close(&self) {
         for (_, service) in self.lock().drain() {
             let mut state = service.lock();
             state.closed = true;
-            state.waiting.clear();
+            state.pending.clear();
             drop(state);
             service.changed.notify_waiters();
         }
@@ -84,38 +86,38 @@ impl Exchange {
 }
 
 impl Service {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ServiceState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Somebody who answers.
-pub(super) struct Answering {
-    exchange: Exchange,
+/// Somebody who accepts a service's streams.
+pub(super) struct Acceptor {
+    router: CallRouter,
     name: QueueName,
     service: Arc<Service>,
 }
 
 #[async_trait]
-impl Calls for Answering {
-    async fn next(&mut self) -> Option<Call> {
+impl IncomingStreams for Acceptor {
+    async fn next(&mut self) -> Option<IncomingStream> {
         loop {
             let changed = self.service.changed.notified();
             let mut changed = std::pin::pin!(changed);
-            // Before looking, so that no change is missed.
+            // Before the state is read, so that no change is missed.
             changed.as_mut().enable();
             {
                 let mut state = self.service.lock();
                 if state.closed {
                     return None;
                 }
-                while let Some(ringing) = state.waiting.pop_front() {
-                    // Whoever has hung up meanwhile is not called back.
-                    if ringing.answered.send(true).is_ok() {
-                        if !state.waiting.is_empty() {
+                while let Some(pending) = state.pending.pop_front() {
+                    // One that was closed meanwhile is skipped.
+                    if pending.accepted.send(true).is_ok() {
+                        if !state.pending.is_empty() {
                             self.service.changed.notify_one();
                         }
-                        return Some(ringing.call);
+                        return Some(pending.incoming);
                     }
                 }
             }
@@ -124,18 +126,18 @@ impl Calls for Answering {
     }
 }
 
-impl Drop for Answering {
+impl Drop for Acceptor {
     fn drop(&mut self) {
-        let mut services = self.exchange.lock();
+        let mut services = self.router.lock();
         let mut state = self.service.lock();
-        state.answering -= 1;
-        if state.answering == 0 {
-            state.waiting.clear();
+        state.acceptors -= 1;
+        if state.acceptors == 0 {
+            state.pending.clear();
             if services.get(&self.name).is_some_and(|known| Arc::ptr_eq(known, &self.service)) {
                 services.remove(&self.name);
             }
-        } else if !state.waiting.is_empty() {
-            // What this one was told of, another one is told of.
+        } else if !state.pending.is_empty() {
+            // The notification that this acceptor may have got is passed on to another one.
             self.service.changed.notify_one();
         }
     }

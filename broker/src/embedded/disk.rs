@@ -1,4 +1,4 @@
-//! The few things that the log asks of a file system, so that tests can make each of them fail.
+//! The operations of a file system that the log uses, so that tests can make each of them fail.
 
 use std::fs::{self, File};
 use std::io;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// A file system.
 pub(super) trait Disk: Send {
-    /// Makes a file that its owner alone can read, in place of one that is there.
+    /// Creates a file that only its owner can read, in place of one that is there.
     fn create(&self, path: &Path) -> io::Result<Box<dyn LogFile>>;
     /// Opens a file for writing.
     fn open(&self, path: &Path) -> io::Result<Box<dyn LogFile>>;
@@ -29,13 +29,13 @@ pub(super) trait LogFile: Send {
     fn set_len(&self, length: u64) -> io::Result<()>;
 }
 
-/// The real one.
+/// The operating system's.
 #[derive(Debug)]
 pub(super) struct FileSystem;
 
 impl Disk for FileSystem {
     fn create(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
-        // Whatever the umask says: there are events in it.
+        // Whatever the umask says: it has events.
         Ok(Box::new(File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?))
     }
 

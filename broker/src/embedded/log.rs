@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::disk::{Disk, LogFile};
-use super::format::{Batch, Place, SEGMENT_HEADER, SegmentHeader};
+use super::format::batch::Batch;
+use super::format::segment::{Location, SEGMENT_HEADER, SegmentHeader, WRITTEN};
 use super::settings::EmbeddedSettings;
 
 /// A segment that takes no more batches.
@@ -29,8 +30,8 @@ struct Active {
     allocated: u64,
     /// Where the last batch with records ends.
     records_end: u64,
-    /// What the last batch says of `synced`.
-    said: u64,
+    /// The value of `synced` that the last batch has.
+    announced: u64,
 }
 
 /// The log, open for writing.
@@ -38,9 +39,10 @@ pub(super) struct Log {
     dir: PathBuf,
     disk: Box<dyn Disk>,
     id: Uuid,
-    /// How long a segment grows; as the settings have it, or longer where the table of queues would fill it.
+    /// How long a segment grows: as the settings say, or longer where the table of queues would
+    /// fill it.
     segment_bytes: u64,
-    /// What the settings have.
+    /// As the settings say.
     usual_segment_bytes: u64,
     /// As many zeros as are written ahead at a time.
     zeros: Vec<u8>,
@@ -48,11 +50,11 @@ pub(super) struct Log {
     active: Active,
     /// The file may hold more than `active.end`: a write failed in the middle, or a sync did.
     torn: bool,
-    /// A name was made or deleted that may not survive a power failure yet.
+    /// A file was created or deleted, and the directory is not synced yet.
     names_unsynced: bool,
 }
 
-/// Where a log goes on after it was read.
+/// The end of a log that was read: where it is continued.
 pub(super) struct End {
     pub(super) id: Uuid,
     pub(super) sealed: VecDeque<Sealed>,
@@ -73,13 +75,13 @@ impl Log {
         settings: &EmbeddedSettings,
         table: &mut Batch,
     ) -> io::Result<Self> {
-        let header = SegmentHeader { log: Uuid::new_v4(), number: 1, previous_length: 0 };
+        let header = SegmentHeader { version: WRITTEN, log: Uuid::new_v4(), number: 1, previous_length: 0 };
         let active = begin_segment(dir, &*disk, header, table)?;
         disk.sync_dir(dir)?;
         Ok(Self::new(dir, disk, settings, header.log, VecDeque::new(), active))
     }
 
-    /// Goes on with a log that was read. Whatever stands behind its end is cut off.
+    /// Continues a log that was read. Whatever is behind its end is cut off.
     pub(super) fn resume(dir: &Path, disk: Box<dyn Disk>, settings: &EmbeddedSettings, end: End) -> io::Result<Self> {
         let file = disk.open(&segment_path(dir, end.number))?;
         file.set_len(end.offset)?;
@@ -93,7 +95,7 @@ impl Log {
             synced: end.offset,
             allocated: end.offset,
             records_end: end.offset,
-            said: 0,
+            announced: 0,
         };
         Ok(Self::new(dir, disk, settings, end.id, end.sealed, active))
     }
@@ -146,29 +148,30 @@ impl Log {
         self.active.synced == self.active.end
     }
 
-    /// Whether a batch of `length` bytes belongs into a new segment.
+    /// Whether a batch of `length` bytes needs a new segment.
     pub(super) fn is_full_for(&self, length: u64) -> bool {
         self.active.records_end > SEGMENT_HEADER as u64 && self.active.end + length > self.segment_bytes
     }
 
-    /// Whether a further batch, even an empty one, would tell readers that everything is synced, which no batch says so
-    /// far. Readers then take damage for damage, where they would otherwise have to assume a write that was cut short.
-    pub(super) fn has_news(&self) -> bool {
-        let Active { synced, said, records_end, .. } = self.active;
-        synced >= records_end && said < records_end
+    /// Whether everything is synced and no batch says so yet. A further batch, even an empty one,
+    /// lets readers recognise damage as such, where they would otherwise have to assume a write
+    /// that was cut short.
+    pub(super) fn has_unannounced_sync(&self) -> bool {
+        let Active { synced, announced, records_end, .. } = self.active;
+        synced >= records_end && announced < records_end
     }
 
     /// Writes a batch at the end. It survives a crash of the process, not a power failure.
     pub(super) fn append(&mut self, batch: &mut Batch) -> io::Result<()> {
         self.mend()?;
         let active = &mut self.active;
-        let place = Place { log: self.id, segment: active.number, offset: active.end };
-        if let Err(error) = active.file.write_at(batch.seal(place, active.synced), active.end) {
+        let at = Location { log: self.id, segment: active.number, offset: active.end };
+        if let Err(error) = active.file.write_at(batch.seal(at, active.synced), active.end) {
             self.torn = true;
             return Err(error);
         }
         active.end += batch.length();
-        active.said = active.synced;
+        active.announced = active.synced;
         if !batch.is_empty() {
             active.records_end = active.end;
         }
@@ -176,8 +179,8 @@ impl Log {
         Ok(())
     }
 
-    /// Makes what was appended survive a power failure. After an error, what was appended since the last sync is no longer
-    /// part of the log, as the kernel may have dropped any of it.
+    /// Makes what was appended survive a power failure. After an error, what was appended since the
+    /// last sync is no longer part of the log, as the kernel may have dropped any of it.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         let synced = self.sync_names().and_then(|()| self.active.file.sync());
         let active = &mut self.active;
@@ -190,8 +193,8 @@ impl Log {
         synced
     }
 
-    /// Begins a new segment with `table` as its first batch. The old one must be synced; after an error it is still the
-    /// active one.
+    /// Begins a new segment with `table` as its first batch. The old one must be synced; after an
+    /// error it is still the active one.
     pub(super) fn roll(&mut self, table: &mut Batch) -> io::Result<()> {
         self.mend()?;
         debug_assert!(self.is_synced(), "a segment is sealed unsynced");
@@ -200,17 +203,19 @@ impl Log {
             self.active.file.set_len(length)?;
             self.active.allocated = length;
         }
-        let header = SegmentHeader { log: self.id, number: number + 1, previous_length: length };
+        let header = SegmentHeader { version: WRITTEN, log: self.id, number: number + 1, previous_length: length };
         self.active = begin_segment(&self.dir, &*self.disk, header, table)?;
         self.sealed.push_back(Sealed { number, length });
         self.segment_bytes = self.usual_segment_bytes.max(4 * table.length());
-        // The segment has its name: from here on it is the active one, and it is up to `sync` to make the name last.
+        // The segment has its name: from here on it is the active one, and `sync` makes its name
+        // survive a power failure.
         self.names_unsynced = true;
         Ok(())
     }
 
-    /// Deletes the oldest segment. Names go in order, also where the power fails: a gap would look like a loss.
-    pub(super) fn drop_oldest(&mut self) -> io::Result<()> {
+    /// Deletes the oldest segment. Names disappear in order, also where the power fails: a gap
+    /// would look like a loss.
+    pub(super) fn delete_oldest(&mut self) -> io::Result<()> {
         self.sync_names()?;
         let Some(oldest) = self.sealed.front() else { return Ok(()) };
         self.disk.remove(&segment_path(&self.dir, oldest.number))?;
@@ -237,8 +242,8 @@ impl Log {
         Ok(())
     }
 
-    /// Keeps the file longer than what is in it. Only a matter of speed, so an error is left for the write that needs the
-    /// room to meet.
+    /// Keeps the file longer than what is in it. Only a matter of speed, so an error is left to the
+    /// write that needs the space.
     fn write_ahead(&mut self) {
         let Active { file, end, allocated, .. } = &mut self.active;
         if *end < *allocated {
@@ -254,16 +259,17 @@ impl Log {
     }
 }
 
-/// Makes a segment's file with its header and its first batch. It gets its name only when it is whole and on the disk.
+/// Creates a segment's file with its header and its first batch. It gets its name only when it is
+/// complete and synced.
 fn begin_segment(dir: &Path, disk: &dyn Disk, header: SegmentHeader, table: &mut Batch) -> io::Result<Active> {
     let path = segment_path(dir, header.number);
     let unfinished = path.with_extension("new");
     let file = disk.create(&unfinished)?;
     let offset = SEGMENT_HEADER as u64;
     file.write_at(&header.encode(), 0)?;
-    file.write_at(table.seal(Place { log: header.log, segment: header.number, offset }, 0), offset)?;
+    file.write_at(table.seal(Location { log: header.log, segment: header.number, offset }, 0), offset)?;
     file.sync()?;
     disk.rename(&unfinished, &path)?;
     let end = offset + table.length();
-    Ok(Active { number: header.number, file, end, synced: end, allocated: end, records_end: offset, said: 0 })
+    Ok(Active { number: header.number, file, end, synced: end, allocated: end, records_end: offset, announced: 0 })
 }

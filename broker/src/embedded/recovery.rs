@@ -6,11 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::format::{
-    BATCH_HEADER, BatchHeader, HeaderError, Item, Place, Record, SEGMENT_HEADER, SegmentHeader, read_records,
-};
+use super::format::batch::{BATCH_HEADER, BatchHeader};
+use super::format::reader::Reader;
+use super::format::record::{Item, ReadMessage, Record, RecordError};
+use super::format::segment::{HeaderError, Location, SEGMENT_HEADER, SegmentHeader};
 use super::log::{End, Sealed, segment_path};
-use super::parts::{Entry, weight};
+use super::message::{StoredMessage, weight};
 use crate::port::QueueName;
 
 /// Why the embedded broker cannot be opened. Nothing was changed.
@@ -24,7 +25,7 @@ pub enum OpenError {
         /// The process that uses it, as far as it is known.
         by: Option<u32>,
     },
-    /// Bytes that were on the disk are not what was written.
+    /// Bytes that were synced are not what was written.
     #[error(
         "the queue's log is damaged: {} at byte {offset}: {what}. Restore the directory from a backup, or move it away to \
          start with empty queues",
@@ -33,18 +34,28 @@ pub enum OpenError {
     Damaged {
         /// The file.
         file: PathBuf,
-        /// Where in it.
+        /// The offset in it, in bytes.
         offset: u64,
-        /// What is wrong there.
+        /// What is wrong.
         what: String,
     },
-    /// A newer wasmill wrote it.
+    /// It is of a version that this release does not read: a newer release has written it.
     #[error("{} is of version {version} of the queue's format, which this wasmill does not know: use a newer one", file.display())]
     Version {
         /// The file.
         file: PathBuf,
         /// The version.
         version: u32,
+    },
+    /// A newer release has written something that must be understood.
+    #[error("{} has something at byte {offset} that this wasmill does not know (tag {tag}): use a newer one", file.display())]
+    Extra {
+        /// The file.
+        file: PathBuf,
+        /// The offset of the batch that has it.
+        offset: u64,
+        /// The extra's tag.
+        tag: u8,
     },
     /// The file system refused something.
     #[error("the queue cannot be opened: {}: {error}", path.display())]
@@ -73,7 +84,7 @@ impl From<OpenError> for crate::port::Error {
     }
 }
 
-/// What a log holds.
+/// What a log has.
 pub(super) struct Recovered {
     pub(super) end: End,
     pub(super) first_segment: u64,
@@ -81,7 +92,7 @@ pub(super) struct Recovered {
     pub(super) next_message: u64,
     pub(super) queues: HashMap<u64, QueueName>,
     /// Each with its queue, in the order of publishing.
-    pub(super) entries: Vec<(u64, Entry)>,
+    pub(super) messages: Vec<(u64, StoredMessage)>,
 }
 
 /// Reads the log in `dir`; `None` where there is none.
@@ -138,7 +149,8 @@ impl Segment {
         let path = segment_path(dir, number);
         let bytes = fs::read(&path).map_err(OpenError::io(&path))?;
         let damaged = |what: &str| OpenError::Damaged { file: path.clone(), offset: 0, what: what.into() };
-        // A segment has its name only once its header is on the disk, so a bad one is no write cut short.
+        // A segment has its name only once its header is synced, so a bad one is no write cut
+        // short.
         let header = match SegmentHeader::decode(&bytes) {
             Ok(header) => header,
             Err(HeaderError::Damaged) => return Err(damaged("the header cannot be read")),
@@ -154,19 +166,27 @@ impl Segment {
         OpenError::Damaged { file: self.path.clone(), offset: offset as u64, what: what.into() }
     }
 
-    fn place(&self, offset: usize) -> Place {
-        Place { log: self.header.log, segment: self.header.number, offset: offset as u64 }
+    /// The error for a record that cannot be read, in the batch at `offset`.
+    fn unreadable(&self, offset: usize, error: RecordError) -> OpenError {
+        match error {
+            RecordError::Extra(tag) => OpenError::Extra { file: self.path.clone(), offset: offset as u64, tag },
+            RecordError::Damaged(_) => self.damaged(offset, error.to_string()),
+        }
     }
 
-    /// The records of the batch at `offset`; `None` where no whole batch stands there.
+    fn location(&self, offset: usize) -> Location {
+        Location { log: self.header.log, segment: self.header.number, offset: offset as u64 }
+    }
+
+    /// The records of the batch at `offset`; `None` where there is no complete batch.
     fn batch_at(&self, offset: usize) -> Option<&[u8]> {
         let bytes = self.bytes.get(offset..)?;
-        let header = BatchHeader::decode(bytes, self.place(offset))?;
+        let header = BatchHeader::decode(bytes, self.location(offset))?;
         let records = bytes.get(BATCH_HEADER..)?.get(..header.length as usize)?;
         header.covers(records).then_some(records)
     }
 
-    /// Replays a segment that another one follows: all of it was on the disk before that one was begun.
+    /// Replays a segment that another one follows: all of it was synced before that one was begun.
     fn replay_sealed(&self, length: u64, replay: &mut Replay) -> Result<(), OpenError> {
         let end = self.replay_batches(replay)?;
         if (end as u64) < length {
@@ -178,13 +198,13 @@ impl Segment {
         Ok(())
     }
 
-    /// Replays the segment at the log's end, and gives where its last whole batch ends. Behind that there may be a write that
-    /// was cut short, whose messages were never confirmed. Where a later batch knows that the place was synced, it is
-    /// none.
+    /// Replays the segment at the log's end, and returns where its last complete batch ends. Behind
+    /// that there may be a write that was cut short, whose messages were never confirmed. Where a
+    /// later batch says that the offset was synced, it is damage.
     fn replay_last(&self, replay: &mut Replay) -> Result<u64, OpenError> {
         let end = self.replay_batches(replay)?;
         let behind = self.bytes.get(end + 1..).unwrap_or_default();
-        let was_synced = BatchHeader::any(behind, self.place(end + 1), |header| header.synced > end as u64);
+        let was_synced = BatchHeader::any(behind, self.location(end + 1), |header| header.synced > end as u64);
         // The segment's first batch is synced before the segment has its name.
         if was_synced || end == SEGMENT_HEADER {
             return Err(self.damaged(end, "what stands there is not what was written"));
@@ -195,13 +215,12 @@ impl Segment {
         Ok(end as u64)
     }
 
-    /// Replays batches up to the first place where none is, and gives that place.
+    /// Replays batches up to the first offset that has none, and returns that offset.
     fn replay_batches(&self, replay: &mut Replay) -> Result<usize, OpenError> {
         let mut offset = SEGMENT_HEADER;
         while let Some(records) = self.batch_at(offset) {
-            for item in read_records(records) {
-                let item = item.map_err(|error| self.damaged(offset, format!("a record cannot be read: {error}")))?;
-                replay.apply(item, self.header.number);
+            for item in Reader::new(self.header.version, records) {
+                replay.apply(item.map_err(|error| self.unreadable(offset, error))?, self.header.number);
             }
             offset += BATCH_HEADER + records.len();
         }
@@ -209,41 +228,35 @@ impl Segment {
     }
 }
 
-/// What is known after the records so far.
+/// The state after the records that were read so far.
 #[derive(Default)]
 struct Replay {
     next_queue: u64,
     next_message: u64,
     queues: HashMap<u64, QueueName>,
-    entries: BTreeMap<u64, (u64, Entry)>,
+    messages: BTreeMap<u64, (u64, StoredMessage)>,
 }
 
 impl Replay {
     fn apply(&mut self, item: Item, segment: u64) {
         match item {
-            Item::Message(envelope, message) => {
-                let number = envelope.message;
+            Item::Message(ReadMessage { number, queue, deliveries, message }) => {
                 self.next_message = self.next_message.max(number + 1);
-                let entry = Entry {
-                    number,
-                    home: segment,
-                    weight: weight(&message),
-                    deliveries: envelope.deliveries,
-                    message: Arc::new(message),
-                };
-                // One that is there already was moved: the later record is the one that stays.
-                self.entries.insert(number, (envelope.queue, entry));
+                let weight = weight(&message);
+                let stored = StoredMessage { number, segment, weight, deliveries, message: Arc::new(message) };
+                // One that is there already was moved: the later record replaces it.
+                self.messages.insert(number, (queue, stored));
             }
             Item::Other(Record::Delivered(numbers)) => {
                 for number in numbers {
-                    if let Some((_, entry)) = self.entries.get_mut(&number) {
-                        entry.deliveries = entry.deliveries.saturating_add(1);
+                    if let Some((_, message)) = self.messages.get_mut(&number) {
+                        message.deliveries = message.deliveries.saturating_add(1);
                     }
                 }
             }
             Item::Other(Record::Acked(numbers)) => {
                 for number in numbers {
-                    self.entries.remove(&number);
+                    self.messages.remove(&number);
                 }
             }
             Item::Other(Record::Declared { queue, name }) => {
@@ -258,15 +271,14 @@ impl Replay {
                 self.next_queue = self.next_queue.max(next_queue);
                 self.queues = queues.into_iter().collect();
             }
-            // Read as `Item::Message`.
-            Item::Other(Record::Message(_)) => {}
         }
     }
 
     fn finish(self, end: End, first_segment: u64) -> Recovered {
-        // Numbers of queues are used once only: what is of no queue is of one that was deleted.
+        // A queue's number is used once only: what is of no known queue is of one that was deleted.
         let queues = self.queues;
-        let entries = self.entries.into_values().filter(|(queue, _)| queues.contains_key(queue)).collect();
-        Recovered { end, first_segment, next_queue: self.next_queue, next_message: self.next_message, queues, entries }
+        let messages = self.messages.into_values().filter(|(queue, _)| queues.contains_key(queue)).collect();
+        let Self { next_queue, next_message, .. } = self;
+        Recovered { end, first_segment, next_queue, next_message, queues, messages }
     }
 }

@@ -1,4 +1,4 @@
-//! Who awaits a reply. Replies never touch the disk.
+//! Requests that await their replies. Replies are never written to disk.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,8 @@ use crate::port::{Error, PendingReply, ReplyTo, Result};
 /// The requests that await their replies.
 #[derive(Debug)]
 pub(super) struct Replies {
-    /// Another one for each run of the process: a message from before asks for a reply that nobody awaits.
+    /// Another one for each run of the process: a message of an earlier run asks for a reply that
+    /// nobody awaits.
     address: String,
     most: usize,
     table: Mutex<Table>,
@@ -22,13 +23,13 @@ pub(super) struct Replies {
 struct Table {
     next: u64,
     waiting: HashMap<u64, oneshot::Sender<Bytes>>,
-    /// How many were left when those that had given up were last cleared away.
+    /// How many were left when those that had given up were last removed.
     after_sweep: usize,
 }
 
 impl Table {
-    /// Clears away those that have given up. Done only when the table has doubled since, so that it costs little and the
-    /// table is at most twice as large as it must be.
+    /// Removes those that have given up. Done only when the table has doubled since, so that it
+    /// costs little and the table is at most twice as large as it must be.
     fn sweep(&mut self, most: usize) {
         if self.waiting.len() >= most || self.waiting.len() > 2 * self.after_sweep + 16 {
             self.waiting.retain(|_, waiting| !waiting.is_closed());
@@ -58,7 +59,7 @@ impl Replies {
         Ok((to, PendingReply::new(receiver)))
     }
 
-    /// Hands a reply to whoever awaits it, if anybody does.
+    /// Gives a reply to whoever awaits it, if anybody does.
     pub(super) fn deliver(&self, to: &ReplyTo, body: Bytes) {
         if to.address != self.address {
             return;

@@ -6,29 +6,29 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::replies::Replies;
-use super::state::State;
+use super::state::BrokerState;
 
 /// The state under its lock, and the way to wake the writer.
-pub(super) struct Shared {
-    state: Mutex<State>,
+pub(super) struct SharedState {
+    state: Mutex<BrokerState>,
     work: Condvar,
     pub(super) replies: Replies,
     /// Becomes true when the writer has ended.
     ended: watch::Sender<bool>,
 }
 
-impl Shared {
-    pub(super) fn new(state: State, replies: Replies) -> Arc<Self> {
+impl SharedState {
+    pub(super) fn new(state: BrokerState, replies: Replies) -> Arc<Self> {
         Arc::new(Self { state: Mutex::new(state), work: Condvar::new(), replies, ended: watch::Sender::new(false) })
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic while it is locked is a bug; what it leaves is still the best there is.
+    pub(super) fn lock(&self) -> MutexGuard<'_, BrokerState> {
+        // A panic while it is locked is a bug; the state that it leaves is used all the same.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something with the state, and wakes the writer where that made work for it.
-    pub(super) fn order<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+    /// Changes the state, and wakes the writer where that made work for it.
+    pub(super) fn update<R>(&self, act: impl FnOnce(&mut BrokerState) -> R) -> R {
         let mut state = self.lock();
         let result = act(&mut state);
         let wake = state.writer_sleeps && (state.has_work() || state.closing);
@@ -49,8 +49,8 @@ impl Shared {
             return;
         }
         state.writer_sleeps = true;
-        let awake = |state: &mut State| state.writer_sleeps;
-        // Who wakes the writer resets the flag.
+        let awake = |state: &mut BrokerState| state.writer_sleeps;
+        // Whoever wakes the writer resets the flag.
         let mut state = match at_most {
             None => self.work.wait_while(state, awake).unwrap_or_else(PoisonError::into_inner),
             Some(time) => self.work.wait_timeout_while(state, time, awake).unwrap_or_else(PoisonError::into_inner).0,
@@ -58,9 +58,9 @@ impl Shared {
         state.writer_sleeps = false;
     }
 
-    /// Takes nothing new from here on and ends the consumers.
+    /// Refuses everything new from here on and ends the consumers.
     pub(super) fn close(&self) {
-        self.order(|state| {
+        self.update(|state| {
             state.closing = true;
             state.end_consumers();
         });
@@ -71,7 +71,7 @@ impl Shared {
         let mut state = self.lock();
         state.closing = true;
         state.end_consumers();
-        state.drop_orders();
+        state.drop_pending();
         drop(state);
         self.ended.send_replace(true);
     }

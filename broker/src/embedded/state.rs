@@ -1,4 +1,4 @@
-//! Everything that is known: the queues, what is alive in which segment, and what the writer is to do next.
+//! The broker's state: queues, what is alive in which segment, and the writer's next work.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -6,18 +6,15 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::alive::Alive;
-use super::consumer::{ConsumerId, Inbox};
-use super::format::Record;
-use super::parts::{Entry, HandOut, Move, Parcel, Publish, Waiter, weight};
+use super::format::record::Record;
+use super::inbox::{ConsumerId, Inbox, InboxDeliveries};
+use super::message::{MessageRecord, Move, Publish, StoredMessage, Waiter, Waiting, weight};
 use super::queue::Queue;
 use super::settings::EmbeddedSettings;
 use crate::port::{Depth, Error, Message, QueueName, Result, Tag};
 
-/// Who waits for what: the other end of a [`Waiter`].
-pub(super) type Waiting = oneshot::Receiver<Result<()>>;
-
-/// The state behind the broker's one lock. Nothing in here waits or does I/O.
-pub(super) struct State {
+/// The state behind the broker's one lock. Nothing in here blocks or does I/O.
+pub(super) struct BrokerState {
     settings: EmbeddedSettings,
     queues: HashMap<u64, Queue>,
     names: HashMap<QueueName, u64>,
@@ -27,10 +24,10 @@ pub(super) struct State {
     /// The weight of all messages, those that wait for their confirm included.
     bytes: u64,
     alive: Alive,
-    /// Queues that may have something to hand out.
+    /// Queues that may have something to deliver.
     listed: Vec<u64>,
-    orders: Orders,
-    /// The writer sleeps, and must be woken for work.
+    pending: PendingWork,
+    /// The writer sleeps, and must be woken when there is work.
     pub(super) writer_sleeps: bool,
     /// Nothing new is taken any more; what was taken is still written.
     pub(super) closing: bool,
@@ -40,7 +37,7 @@ pub(super) struct State {
 
 /// What the writer is to do next.
 #[derive(Default)]
-struct Orders {
+struct PendingWork {
     publishes: VecDeque<Publish>,
     acked: Vec<u64>,
     changes: Vec<Record>,
@@ -48,7 +45,7 @@ struct Orders {
     on_synced: Vec<Waiter>,
 }
 
-/// What the writer does in one go.
+/// What the writer does in one cycle.
 #[derive(Default)]
 pub(super) struct Work {
     pub(super) publishes: Vec<Publish>,
@@ -56,13 +53,13 @@ pub(super) struct Work {
     pub(super) acked: Vec<u64>,
     pub(super) delivered: Vec<u64>,
     pub(super) changes: Vec<Record>,
-    /// Messages to be handed to consumers once it is written that they were.
-    pub(super) hand_outs: Vec<HandOut>,
+    /// Deliveries to be put into inboxes once the log says that they were made.
+    pub(super) deliveries: Vec<InboxDeliveries>,
     pub(super) on_written: Vec<Waiter>,
     pub(super) on_synced: Vec<Waiter>,
 }
 
-impl State {
+impl BrokerState {
     /// With no queues. `first_segment` is the oldest one of the log.
     pub(super) fn new(settings: EmbeddedSettings, first_segment: u64) -> Self {
         Self {
@@ -75,37 +72,37 @@ impl State {
             bytes: 0,
             alive: Alive::since(first_segment),
             listed: Vec::new(),
-            orders: Orders::default(),
+            pending: PendingWork::default(),
             writer_sleeps: false,
             closing: false,
             failing: None,
         }
     }
 
-    /// Takes over what the log holds.
+    /// Takes over what the log has.
     pub(super) fn restore(
         &mut self,
         next_queue: u64,
         next_message: u64,
         queues: impl IntoIterator<Item = (u64, QueueName)>,
-        entries: impl IntoIterator<Item = (u64, Entry)>,
+        messages: impl IntoIterator<Item = (u64, StoredMessage)>,
     ) {
         (self.next_queue, self.next_message) = (next_queue, next_message);
         for (id, name) in queues {
             self.names.insert(name.clone(), id);
             self.queues.insert(id, Queue::new(name));
         }
-        for (queue, entry) in entries {
+        for (queue, message) in messages {
             let Some(queue) = self.queues.get_mut(&queue) else { continue };
-            self.alive.add(entry.home, entry.weight);
-            self.bytes += entry.weight;
+            self.alive.add(message.segment, message.weight);
+            self.bytes += message.weight;
             queue.messages += 1;
-            queue.bytes += entry.weight;
-            queue.push(entry);
+            queue.bytes += message.weight;
+            queue.push(message);
         }
     }
 
-    /// What each segment begins with.
+    /// The first record of each segment.
     pub(super) fn table(&self) -> Record {
         let queues = self.queues.iter().map(|(id, queue)| (*id, queue.name.clone())).collect();
         Record::Table { next_message: self.next_message, next_queue: self.next_queue, queues }
@@ -142,14 +139,14 @@ impl State {
         Ok(Some(self.change(Record::Declared { queue, name: name.clone() })))
     }
 
-    /// Deletes a queue, and gives it; `None` where there is none.
+    /// Deletes a queue, and returns it; `None` where there is none.
     pub(super) fn delete(&mut self, name: &QueueName) -> Result<Option<(Queue, Waiting)>> {
         self.health()?;
         let Some(queue) = self.names.remove(name) else { return Ok(None) };
         let Some(gone) = self.queues.remove(&queue) else { return Ok(None) };
         gone.end_consumers();
-        for entry in gone.entries() {
-            self.alive.remove(entry.home, entry.weight);
+        for message in gone.stored() {
+            self.alive.remove(message.segment, message.weight);
         }
         self.bytes -= gone.bytes;
         Ok(Some((gone, self.change(Record::Deleted { queue }))))
@@ -157,8 +154,8 @@ impl State {
 
     fn change(&mut self, record: Record) -> Waiting {
         let (waiter, waiting) = oneshot::channel();
-        self.orders.changes.push(record);
-        self.orders.on_synced.push(waiter);
+        self.pending.changes.push(record);
+        self.pending.on_synced.push(waiter);
         waiting
     }
 
@@ -184,30 +181,30 @@ impl State {
         let number = self.next_message;
         self.next_message += 1;
         let (done, waiting) = oneshot::channel();
-        let parcel = Parcel { number, queue: id, message: Arc::new(message) };
-        self.orders.publishes.push_back(Publish { parcel, weight, done });
+        let record = MessageRecord { number, queue: id, message: Arc::new(message) };
+        self.pending.publishes.push_back(Publish { record, weight, done });
         Ok(waiting)
     }
 
     /// Puts messages that were written to `segment` into their queues.
     pub(super) fn commit(&mut self, publishes: &[Publish], segment: u64) {
-        for Publish { parcel, weight, .. } in publishes {
-            let Some(queue) = self.queues.get_mut(&parcel.queue) else { continue };
+        for Publish { record, weight, .. } in publishes {
+            let Some(queue) = self.queues.get_mut(&record.queue) else { continue };
             self.alive.add(segment, *weight);
-            let message = Arc::clone(&parcel.message);
-            queue.push(Entry { number: parcel.number, home: segment, weight: *weight, deliveries: 0, message });
-            list(&mut self.listed, parcel.queue, queue);
+            let message = Arc::clone(&record.message);
+            queue.push(StoredMessage { number: record.number, segment, weight: *weight, deliveries: 0, message });
+            list(&mut self.listed, record.queue, queue);
         }
     }
 
-    /// Gives up messages that could not be written.
+    /// Forgets messages that could not be written.
     pub(super) fn abandon(&mut self, publishes: &[Publish]) {
-        for Publish { parcel, weight, .. } in publishes {
-            self.leave(parcel.queue, *weight);
+        for Publish { record, weight, .. } in publishes {
+            self.leave(record.queue, *weight);
         }
     }
 
-    /// A message is in no queue any more.
+    /// A message has left its queue for good.
     fn leave(&mut self, queue: u64, weight: u64) {
         // A queue that was deleted took the weight of its messages with it.
         if let Some(queue) = self.queues.get_mut(&queue) {
@@ -233,7 +230,7 @@ impl State {
         self.with_queue(id.queue, |queue| queue.remove_consumer(id.consumer));
     }
 
-    /// Does something with a queue after which it may have something to hand out.
+    /// Changes a queue, after which it may have something to deliver.
     fn with_queue(&mut self, id: u64, act: impl FnOnce(&mut Queue)) {
         if let Some(queue) = self.queues.get_mut(&id) {
             act(queue);
@@ -241,29 +238,30 @@ impl State {
         }
     }
 
-    /// Takes messages out of their queue for good. Gives them, and what is to be waited for where there are any.
-    pub(super) fn ack(&mut self, id: ConsumerId, tags: &[Tag]) -> Result<(Vec<Entry>, Option<Waiting>)> {
+    /// Takes messages out of their queue for good. Returns them, and what is to be awaited where
+    /// there are any.
+    pub(super) fn ack(&mut self, id: ConsumerId, tags: &[Tag]) -> Result<(Vec<StoredMessage>, Option<Waiting>)> {
         self.refuse_if_closed()?;
         let mut gone = Vec::new();
         self.with_queue(id.queue, |queue| gone = queue.take_from(id.consumer, tags));
         if gone.is_empty() {
             return Ok((gone, None));
         }
-        for entry in &gone {
-            self.alive.remove(entry.home, entry.weight);
-            self.leave(id.queue, entry.weight);
+        for message in &gone {
+            self.alive.remove(message.segment, message.weight);
+            self.leave(id.queue, message.weight);
         }
         let (waiter, waiting) = oneshot::channel();
-        self.orders.acked.extend(gone.iter().map(|entry| entry.number));
-        self.orders.on_written.push(waiter);
+        self.pending.acked.extend(gone.iter().map(|message| message.number));
+        self.pending.on_written.push(waiter);
         Ok((gone, Some(waiting)))
     }
 
-    /// Puts messages back at the front of their queue.
+    /// Requeues messages at the front of their queue.
     pub(super) fn release(&mut self, id: ConsumerId, tags: &[Tag]) {
         self.with_queue(id.queue, |queue| {
-            let entries = queue.take_from(id.consumer, tags);
-            queue.put_back(entries);
+            let messages = queue.take_from(id.consumer, tags);
+            queue.requeue(messages);
         });
     }
 
@@ -273,7 +271,7 @@ impl State {
         Ok(self.queues.get(&id).map(Queue::depth).unwrap_or_default())
     }
 
-    /// Every queue with what it holds, by name.
+    /// Every queue with its depth, by name.
     pub(super) fn queues(&self) -> Result<Vec<(QueueName, Depth)>> {
         self.refuse_if_closed()?;
         let mut queues: Vec<(QueueName, Depth)> =
@@ -292,7 +290,7 @@ impl State {
 
     /// Whether the writer has anything to do.
     pub(super) fn has_work(&self) -> bool {
-        let Orders { publishes, acked, changes, on_written, on_synced } = &self.orders;
+        let PendingWork { publishes, acked, changes, on_written, on_synced } = &self.pending;
         !(publishes.is_empty()
             && acked.is_empty()
             && changes.is_empty()
@@ -301,21 +299,21 @@ impl State {
             && self.listed.is_empty())
     }
 
-    /// Takes what the writer is to do next: everything, but no more messages than make a batch.
+    /// Takes what the writer is to do next: everything, but no more messages than fit a batch.
     pub(super) fn take_work(&mut self) -> Work {
         let mut work = Work {
             publishes: self.take_publishes(),
-            acked: std::mem::take(&mut self.orders.acked),
-            changes: std::mem::take(&mut self.orders.changes),
-            on_written: std::mem::take(&mut self.orders.on_written),
-            on_synced: std::mem::take(&mut self.orders.on_synced),
+            acked: std::mem::take(&mut self.pending.acked),
+            changes: std::mem::take(&mut self.pending.changes),
+            on_written: std::mem::take(&mut self.pending.on_written),
+            on_synced: std::mem::take(&mut self.pending.on_synced),
             ..Work::default()
         };
         if !self.closing {
             for id in std::mem::take(&mut self.listed) {
                 let Some(queue) = self.queues.get_mut(&id) else { continue };
                 queue.listed = false;
-                queue.hand_out(id, &mut work.delivered, &mut work.hand_outs);
+                queue.deliver(id, &mut work.delivered, &mut work.deliveries);
             }
         }
         self.listed.clear();
@@ -324,22 +322,22 @@ impl State {
 
     fn take_publishes(&mut self) -> Vec<Publish> {
         let mut room = self.settings.batch_bytes;
-        let fitting = self.orders.publishes.iter().take_while(|publish| {
+        let fitting = self.pending.publishes.iter().take_while(|publish| {
             let fits = room >= publish.weight;
             room = room.saturating_sub(publish.weight);
             fits
         });
         // A message that is larger than a batch goes alone.
-        let count = fitting.count().max(1).min(self.orders.publishes.len());
-        if count == self.orders.publishes.len() {
-            return std::mem::take(&mut self.orders.publishes).into();
+        let count = fitting.count().max(1).min(self.pending.publishes.len());
+        if count == self.pending.publishes.len() {
+            return std::mem::take(&mut self.pending.publishes).into();
         }
-        self.orders.publishes.drain(..count).collect()
+        self.pending.publishes.drain(..count).collect()
     }
 
-    /// Drops every order: whoever waits for one learns that the broker is gone.
-    pub(super) fn drop_orders(&mut self) {
-        self.orders = Orders::default();
+    /// Drops all pending work: whoever waits for any of it learns that the broker is gone.
+    pub(super) fn drop_pending(&mut self) {
+        self.pending = PendingWork::default();
     }
 
     pub(super) fn end_consumers(&self) {
@@ -348,7 +346,7 @@ impl State {
         }
     }
 
-    /// What is alive in the log.
+    /// Which messages are alive in the log.
     pub(super) fn alive(&mut self) -> &mut Alive {
         &mut self.alive
     }
@@ -357,34 +355,35 @@ impl State {
     pub(super) fn alive_in(&self, segment: u64) -> Vec<(u64, u64)> {
         let of = |(id, queue): (&u64, &Queue)| {
             let id = *id;
-            let there = queue.entries().filter(|entry| entry.home == segment);
-            there.map(|entry| (id, entry.number)).collect::<Vec<_>>()
+            let there = queue.stored().filter(|message| message.segment == segment);
+            there.map(|message| (id, message.number)).collect::<Vec<_>>()
         };
         self.queues.iter().flat_map(of).collect()
     }
 
-    /// Takes from `candidates` what is still alive in `segment`, up to the settings' bytes, to be written once more.
+    /// Takes from `candidates` what is still alive in `segment`, up to the settings'
+    /// `compact_bytes`, to be written again.
     pub(super) fn take_moves(&mut self, segment: u64, candidates: &mut Vec<(u64, u64)>) -> Vec<Move> {
         let mut moves = Vec::new();
         let mut bytes = 0;
         while bytes < self.settings.compact_bytes {
             let Some((queue, number)) = candidates.pop() else { break };
-            let Some(entry) = self.queues.get_mut(&queue).and_then(|q| q.find(number)) else { continue };
-            if entry.home == segment {
-                bytes += entry.weight;
-                let parcel = Parcel { number, queue, message: Arc::clone(&entry.message) };
-                moves.push(Move { parcel, deliveries: entry.deliveries });
+            let Some(found) = self.queues.get_mut(&queue).and_then(|q| q.find(number)) else { continue };
+            if found.segment == segment {
+                bytes += found.weight;
+                let record = MessageRecord { number, queue, message: Arc::clone(&found.message) };
+                moves.push(Move { record, deliveries: found.deliveries });
             }
         }
         moves
     }
 
-    /// Notes that messages have been written once more, to `segment`.
+    /// Messages have been written again, to `segment`.
     pub(super) fn moved(&mut self, moves: &[Move], segment: u64) {
-        for Move { parcel, .. } in moves {
-            let found = self.queues.get_mut(&parcel.queue).and_then(|queue| queue.find(parcel.number));
-            if let Some(entry) = found {
-                let (from, weight) = (std::mem::replace(&mut entry.home, segment), entry.weight);
+        for Move { record, .. } in moves {
+            let found = self.queues.get_mut(&record.queue).and_then(|queue| queue.find(record.number));
+            if let Some(message) = found {
+                let (from, weight) = (std::mem::replace(&mut message.segment, segment), message.weight);
                 self.alive.remove(from, weight);
                 self.alive.add(segment, weight);
             }
@@ -392,9 +391,9 @@ impl State {
     }
 }
 
-/// Puts a queue on the list of those that may have something to hand out.
+/// Puts a queue on the list of those that may have something to deliver.
 fn list(listed: &mut Vec<u64>, id: u64, queue: &mut Queue) {
-    if !queue.listed && queue.can_hand_out() {
+    if !queue.listed && queue.can_deliver() {
         queue.listed = true;
         listed.push(id);
     }

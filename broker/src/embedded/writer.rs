@@ -1,26 +1,29 @@
-//! The one thread that writes: it takes what has come up meanwhile, writes it as one batch, syncs it where somebody waits
-//! for that, and lets everybody know.
+//! The thread that writes the log: it takes the pending work, writes it as one batch, syncs it
+//! where somebody waits for that, and notifies those who wait.
 
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::format::{Batch, Record, write_record};
+use super::format::batch::{Batch, write_record};
+use super::format::record::Record;
+use super::inbox::InboxDeliveries;
 use super::log::Log;
-use super::parts::{HandOut, Move, Publish, Waiter};
+use super::message::{Move, Publish, Waiter};
 use super::settings::EmbeddedSettings;
-use super::shared::Shared;
+use super::shared::SharedState;
 use super::state::Work;
 use crate::port::{Error, Result, Tag};
 
-/// So many bytes of notes are synced without waiting for a message to be.
+/// So many bytes of unsynced notes are synced even where no message is to be.
 const NOTES_UNSYNCED: usize = 1 << 20;
-/// While nothing can be written, so many bytes of notes are kept before marks of deliveries are left out.
+/// While nothing can be written, so many bytes of notes are kept; then records of deliveries are
+/// left out.
 const NOTES_UNWRITTEN: usize = 8 << 20;
 
-/// Records about messages, which nobody waits for to be on the disk: they are kept until they are, as a failed sync may
-/// lose what was written before it.
+/// Records about messages that nobody waits for to be synced. They are kept until they are, as a
+/// failed sync may lose what was written before it.
 #[derive(Default)]
 struct Notes {
     bytes: Vec<u8>,
@@ -54,7 +57,7 @@ impl Notes {
     }
 }
 
-/// The oldest segment, while what is alive in it is being moved to the log's end.
+/// The oldest segment, while what is alive in it is moved to the log's end.
 struct Compaction {
     segment: u64,
     candidates: Vec<(u64, u64)>,
@@ -62,7 +65,7 @@ struct Compaction {
 
 /// The writer's own part of the broker.
 pub(super) struct Writer {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     settings: EmbeddedSettings,
     log: Log,
     batch: Batch,
@@ -75,8 +78,8 @@ pub(super) struct Writer {
     _lock: File,
 }
 
-/// Tells everybody that the writer has ended, however it did.
-struct Ending(Arc<Shared>);
+/// Tells everybody that the writer has ended, also where it has panicked.
+struct Ending(Arc<SharedState>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
@@ -85,7 +88,7 @@ impl Drop for Ending {
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, settings: EmbeddedSettings, log: Log, lock: File) -> Self {
+    pub(super) fn new(shared: Arc<SharedState>, settings: EmbeddedSettings, log: Log, lock: File) -> Self {
         Self {
             shared,
             settings,
@@ -101,7 +104,8 @@ impl Writer {
 
     /// The thread's main function.
     pub(super) fn run(mut self) {
-        // Dropped after the lock file, which is part of `self`: who waits for the end may open the directory again.
+        // Dropped after the lock file, which is part of `self`: whoever waits for the end may open
+        // the directory again.
         let ending = Ending(Arc::clone(&self.shared));
         while let Some(work) = self.next_work() {
             self.cycle(work);
@@ -113,7 +117,7 @@ impl Writer {
 
     /// Waits for work; `None` once the broker is closed and everything is done.
     fn next_work(&mut self) -> Option<Work> {
-        self.rest();
+        self.sleep();
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
         if state.closing && !state.has_work() {
@@ -133,34 +137,35 @@ impl Writer {
         Some(work)
     }
 
-    /// Whether so much of the log is dead that what is alive in its oldest segment should be moved away.
+    /// Whether so much of the log is dead that what is alive in its oldest segment should be moved
+    /// to its end.
     fn wants_compaction(&self, alive: u64) -> bool {
-        let works = !self.failing && !self.undeletable && !self.log.sealed().is_empty();
-        works && self.log.length() > 2 * alive + 3 * self.log.segment_bytes()
+        let may = !self.failing && !self.undeletable && !self.log.sealed().is_empty();
+        may && self.log.length() > 2 * alive + 3 * self.log.segment_bytes()
     }
 
     /// Sleeps while there is nothing to do.
-    fn rest(&mut self) {
+    fn sleep(&mut self) {
         if self.compaction.is_some() || self.wants_compaction(self.shared.lock().alive().bytes()) {
             return;
         }
-        if self.log.has_news() && !self.failing && !self.shared.lock().has_work() {
+        if self.log.has_unannounced_sync() && !self.failing && !self.shared.lock().has_work() {
             self.batch.clear();
             if let Err(error) = self.log.append(&mut self.batch) {
                 self.fail(&error);
             }
         }
-        let patience = if self.failing || self.undeletable {
+        let at_most = if self.failing || self.undeletable {
             Some(self.settings.retry_after)
         } else {
             self.notes.since.map(|since| self.settings.sync_after.saturating_sub(since.elapsed()))
         };
-        self.shared.sleep(patience);
+        self.shared.sleep(at_most);
         self.undeletable = false;
     }
 
     fn cycle(&mut self, work: Work) {
-        let Work { publishes, moves, acked, delivered, changes, hand_outs, on_written, on_synced } = work;
+        let Work { publishes, moves, acked, delivered, changes, deliveries, on_written, on_synced } = work;
         for change in &changes {
             self.notes.note(change);
         }
@@ -171,19 +176,19 @@ impl Writer {
             self.notes.note(&Record::Acked(acked));
         }
         let written = self.write(&publishes, &moves);
-        // Where it could not be written that they are handed out, they are all the same: only their counts may be lost.
-        self.hand_out(hand_outs);
+        // They are made even where the log could not be written: only their counts may be lost.
+        self.deliver(deliveries);
         answer(on_written, &written);
-        let wait_for_sync = !publishes.is_empty() || !moves.is_empty() || !on_synced.is_empty();
-        let synced = written.and_then(|()| if wait_for_sync || self.sync_is_due() { self.sync() } else { Ok(()) });
+        let is_awaited = !publishes.is_empty() || !moves.is_empty() || !on_synced.is_empty();
+        let synced = written.and_then(|()| if is_awaited || self.sync_is_due() { self.sync() } else { Ok(()) });
         answer(on_synced, &synced);
         self.conclude(publishes, &moves, &synced);
-        self.drop_dead_segments();
+        self.delete_dead_segments();
     }
 
     fn sync_is_due(&self) -> bool {
         let old = self.notes.since.is_some_and(|since| since.elapsed() >= self.settings.sync_after);
-        // While writing fails, a sync is how to find out whether it works again.
+        // While writing fails, a sync shows whether it works again.
         old || self.notes.bytes.len() > NOTES_UNSYNCED || self.failing
     }
 
@@ -191,11 +196,11 @@ impl Writer {
     fn write(&mut self, publishes: &[Publish], moves: &[Move]) -> Result<()> {
         self.batch.clear();
         self.batch.add_encoded(self.notes.unwritten());
-        for Move { parcel, deliveries } in moves {
-            self.batch.add_message(parcel, *deliveries);
+        for Move { record, deliveries } in moves {
+            self.batch.add_message(record, *deliveries);
         }
         for publish in publishes {
-            self.batch.add_message(&publish.parcel, 0);
+            self.batch.add_message(&publish.record, 0);
         }
         if self.batch.is_empty() && !self.failing {
             return Ok(());
@@ -221,7 +226,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Notes that writing failed.
+    /// Writing has failed: remembers why, and what is to be written again.
     fn fail(&mut self, error: &io::Error) -> Error {
         if self.log.is_synced() {
             // Whatever was written and not synced has been cut off.
@@ -238,16 +243,16 @@ impl Writer {
         Error::Unavailable(why)
     }
 
-    fn hand_out(&self, hand_outs: Vec<HandOut>) {
-        for HandOut { queue, consumer, inbox, handed } in hand_outs {
-            if let Err(unseen) = inbox.put(handed) {
-                let tags: Vec<Tag> = unseen.iter().map(|handed| handed.tag).collect();
-                self.shared.lock().release(super::consumer::ConsumerId { queue, consumer }, &tags);
+    fn deliver(&self, all: Vec<InboxDeliveries>) {
+        for InboxDeliveries { id, inbox, deliveries } in all {
+            if let Err(unseen) = inbox.put(deliveries) {
+                let tags: Vec<Tag> = unseen.iter().map(|delivery| delivery.tag).collect();
+                self.shared.lock().release(id, &tags);
             }
         }
     }
 
-    /// Brings the state up to date with the log and answers those who published.
+    /// Brings the state up to date with the log and answers the publishers.
     fn conclude(&mut self, publishes: Vec<Publish>, moves: &[Move], synced: &Result<()>) {
         if publishes.is_empty() && moves.is_empty() && !self.failing {
             return;
@@ -273,32 +278,32 @@ impl Writer {
         }
     }
 
-    fn drop_dead_segments(&mut self) {
+    fn delete_dead_segments(&mut self) {
         while let Some(oldest) = self.log.sealed().front().copied() {
-            if self.failing_to_drop(oldest.number) {
+            if self.keeps_segment(oldest.number) {
                 break;
             }
         }
     }
 
-    /// Drops the oldest segment if it is dead; whether it is still there.
-    fn failing_to_drop(&mut self, oldest: u64) -> bool {
+    /// Deletes the oldest segment if nothing in it is alive; whether it is still there.
+    fn keeps_segment(&mut self, oldest: u64) -> bool {
         if !self.shared.lock().alive().is_dead(oldest) {
             return true;
         }
-        if let Err(error) = self.log.drop_oldest() {
+        if let Err(error) = self.log.delete_oldest() {
             self.undeletable = true;
             tracing::warn!("segment {oldest} of the queue's log, of no more use, cannot be deleted yet: {error}");
             return true;
         }
-        self.shared.lock().alive().forget_oldest();
+        self.shared.lock().alive().remove_oldest();
         false
     }
 
-    /// The last thing that is written.
+    /// Writes and syncs what is left when the broker is closed.
     fn finish(&mut self) {
         let finished = self.write(&[], &[]).and_then(|()| self.sync());
-        if finished.is_ok() && self.log.has_news() {
+        if finished.is_ok() && self.log.has_unannounced_sync() {
             self.batch.clear();
             let _ = self.log.append(&mut self.batch);
         }

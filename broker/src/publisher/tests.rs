@@ -2,18 +2,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use wasmill_domain::frame::{MAX_DISPATCHES, SOFT_MAX_BYTES};
-use wasmill_domain::{Event, ExecutionId, Revision, TenantName, TraceContext};
+use wasmill_domain::{Event, ExecutionId, Frame, Revision, TenantName, Timestamp, TraceContext};
 
 use super::*;
 use crate::embedded::{EmbeddedBroker, EmbeddedSettings};
-use crate::port::{Consumption, Depth, ReplyTo};
+use crate::port::{Consumption, Depth, Message, ReplyTo};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// An embedded broker whose confirms are held back until they are let through.
+/// An embedded broker whose confirms are delayed until the test lets them through.
 struct Gate {
     broker: EmbeddedBroker,
     confirms: Semaphore,
@@ -77,12 +78,16 @@ impl Broker for Gate {
         self.broker.consume(queue, prefetch).await
     }
 
-    async fn call(&self, service: &QueueName, opening: Bytes) -> Result<crate::Line> {
-        self.broker.call(service, opening).await
+    async fn open_stream(&self, service: &QueueName, opening: Bytes) -> Result<crate::RequestStream> {
+        self.broker.open_stream(service, opening).await
     }
 
-    async fn answer(&self, service: &QueueName, most: std::num::NonZeroU16) -> Result<Box<dyn crate::Calls>> {
-        self.broker.answer(service, most).await
+    async fn accept_streams(
+        &self,
+        service: &QueueName,
+        most: std::num::NonZeroU16,
+    ) -> Result<Box<dyn crate::IncomingStreams>> {
+        self.broker.accept_streams(service, most).await
     }
 
     async fn depth(&self, queue: &QueueName) -> Result<Depth> {
@@ -112,19 +117,19 @@ async fn until(mut holds: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, reached).await.expect("it never came true");
+    tokio::time::timeout(TIMEOUT, reached).await.expect("it never came true");
 }
 
 async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
+    tokio::time::timeout(TIMEOUT, future).await.expect("it takes too long")
 }
 
-fn publisher(gate: &Arc<Gate>) -> FramePublisher {
+fn publisher(gate: &Arc<Gate>) -> BatchPublisher {
     publisher_with(gate, PublisherSettings::default())
 }
 
-fn publisher_with(gate: &Arc<Gate>, settings: PublisherSettings) -> FramePublisher {
-    FramePublisher::new(Arc::clone(gate) as _, settings)
+fn publisher_with(gate: &Arc<Gate>, settings: PublisherSettings) -> BatchPublisher {
+    BatchPublisher::new(Arc::clone(gate) as _, settings)
 }
 
 fn queue() -> QueueName {
@@ -149,7 +154,7 @@ fn dispatch(id: usize, length: usize) -> Dispatch {
 }
 
 /// Begins to publish dispatches with these ids, in order.
-async fn begin(publisher: &FramePublisher, ids: std::ops::Range<usize>, length: usize) -> Vec<JoinHandle<Result<()>>> {
+async fn begin(publisher: &BatchPublisher, ids: std::ops::Range<usize>, length: usize) -> Vec<JoinHandle<Result<()>>> {
     let mut tasks = Vec::new();
     for id in ids {
         let mut publish = Box::pin({
@@ -171,22 +176,22 @@ async fn all_confirmed(tasks: Vec<JoinHandle<Result<()>>>) {
     }
 }
 
-/// The messages in the queue, decoded: the ids in each frame.
-async fn frames(gate: &Gate) -> Vec<Vec<usize>> {
+/// The messages in the queue, decoded: the ids in each batch.
+async fn batches(gate: &Gate) -> Vec<Vec<usize>> {
     let count = gate.depth(&queue()).await.unwrap().ready;
     let mut consumption = gate.consume(&queue(), 1_000.try_into().unwrap()).await.unwrap();
-    let mut frames = Vec::new();
+    let mut batches = Vec::new();
     for _ in 0..count {
         let delivery = in_time(consumption.deliveries.next()).await.unwrap();
         let frame = Frame::decode(&delivery.message.body).unwrap();
-        frames.push(frame.dispatches().iter().map(|dispatch| dispatch.event.id.parse().unwrap()).collect());
+        batches.push(frame.dispatches().iter().map(|dispatch| dispatch.event.id.parse().unwrap()).collect());
         consumption.settle.ack(&[delivery.tag]).await.unwrap();
     }
-    frames
+    batches
 }
 
-fn lengths(frames: &[Vec<usize>]) -> Vec<usize> {
-    frames.iter().map(Vec::len).collect()
+fn lengths(batches: &[Vec<usize>]) -> Vec<usize> {
+    batches.iter().map(Vec::len).collect()
 }
 
 #[tokio::test]
@@ -196,21 +201,21 @@ async fn a_quiet_publisher_sends_single_events_at_once() {
     for id in 0..5 {
         in_time(publisher.publish(dispatch(id, 10))).await.unwrap();
     }
-    assert_eq!(frames(&gate).await, (0..5).map(|id| vec![id]).collect::<Vec<_>>());
+    assert_eq!(batches(&gate).await, (0..5).map(|id| vec![id]).collect::<Vec<_>>());
     assert_eq!(gate.declared.load(Ordering::SeqCst), 1);
     // Nobody is kept for a queue that nothing happens on.
-    until(|| publisher.inner.lock().queues.is_empty()).await;
-    assert_eq!(publisher.inner.lock().bytes, 0);
+    until(|| publisher.batchers.lock().queues.is_empty()).await;
+    assert_eq!(publisher.batchers.lock().bytes, 0);
 }
 
 #[tokio::test]
-async fn what_waits_for_confirms_shares_frames() {
+async fn dispatches_that_wait_share_a_batch() {
     let gate = Gate::closed();
     gate.declare(&queue()).await.unwrap();
     let publisher = publisher(&gate);
     let mut tasks = begin(&publisher, 0..1, 10).await;
     gate.begun(1).await;
-    // Up to eight are under way, whatever their size; the rest waits for company.
+    // Up to eight are in flight, whatever their size; the rest waits to share a batch.
     for count in 2..=8 {
         tasks.extend(begin(&publisher, count - 1..count, 10).await);
         gate.begun(count).await;
@@ -222,20 +227,20 @@ async fn what_waits_for_confirms_shares_frames() {
     gate.begun(10).await;
     gate.let_through(100);
     all_confirmed(tasks).await;
-    let frames = frames(&gate).await;
-    assert_eq!(lengths(&frames), [1, 1, 1, 1, 1, 1, 1, 1, MAX_DISPATCHES, 36]);
-    assert_eq!(frames.concat(), (0..108).collect::<Vec<_>>());
+    let batches = batches(&gate).await;
+    assert_eq!(lengths(&batches), [1, 1, 1, 1, 1, 1, 1, 1, MAX_DISPATCHES, 36]);
+    assert_eq!(batches.concat(), (0..108).collect::<Vec<_>>());
 }
 
 #[tokio::test]
-async fn a_frame_is_bounded_in_bytes() {
+async fn a_batch_is_bounded_in_bytes() {
     let gate = Gate::closed();
     gate.declare(&queue()).await.unwrap();
     let publisher = publisher_with(&gate, PublisherSettings { in_flight: 1, ..PublisherSettings::default() });
     let mut tasks = begin(&publisher, 0..1, 10).await;
     gate.begun(1).await;
     tasks.extend(begin(&publisher, 1..6, SOFT_MAX_BYTES / 2 - 1_000).await);
-    // Larger than a frame should be: alone.
+    // Larger than a batch should be: alone.
     tasks.extend(begin(&publisher, 6..7, 2 * SOFT_MAX_BYTES).await);
     tasks.extend(begin(&publisher, 7..9, 10).await);
     gate.let_through(100);
@@ -248,11 +253,11 @@ async fn a_frame_is_bounded_in_bytes() {
         assert!(message.body.len() <= SOFT_MAX_BYTES || single, "{} bytes", message.body.len());
     }
     drop(consumption);
-    assert_eq!(frames(&gate).await, [vec![0], vec![1, 2], vec![3, 4], vec![5], vec![6], vec![7, 8]]);
+    assert_eq!(batches(&gate).await, [vec![0], vec![1, 2], vec![3, 4], vec![5], vec![6], vec![7, 8]]);
 }
 
 #[tokio::test]
-async fn frames_say_what_they_are_and_when_they_were_framed() {
+async fn batches_say_what_they_are_and_when_they_were_queued() {
     let gate = Gate::closed();
     gate.declare(&queue()).await.unwrap();
     let publisher = publisher_with(&gate, PublisherSettings { in_flight: 1, ..PublisherSettings::default() });
@@ -264,7 +269,7 @@ async fn frames_say_what_they_are_and_when_they_were_framed() {
         let (publisher, first) = (publisher.clone(), first.clone());
         async move { publisher.publish(first).await }
     });
-    until(|| publisher.inner.lock().queues.values().all(|lane| lane.waiting() == 1)).await;
+    until(|| publisher.batchers.lock().queues.values().all(|batcher| batcher.waiting() == 1)).await;
     tasks.push(waiting);
     tasks.extend(begin(&publisher, 2..3, 10).await);
     let before = Timestamp::now();
@@ -292,8 +297,8 @@ async fn the_order_is_kept_where_the_queue_was_missing() {
     let tasks = begin(&publisher, 0..200, 10).await;
     gate.let_through(1_000);
     all_confirmed(tasks).await;
-    assert_eq!(frames(&gate).await.concat(), (0..200).collect::<Vec<_>>());
-    // Once for all the frames that came back.
+    assert_eq!(batches(&gate).await.concat(), (0..200).collect::<Vec<_>>());
+    // Once for all the batches that were refused.
     assert_eq!(gate.declared.load(Ordering::SeqCst), 1);
 }
 
@@ -315,13 +320,13 @@ async fn what_waits_is_bounded() {
     gate.let_through(1_000);
     in_time(publisher.publish(other(10_000))).await.unwrap();
     all_confirmed(tasks).await;
-    assert_eq!(frames(&gate).await.concat(), (0..12).collect::<Vec<_>>());
-    until(|| publisher.inner.lock().queues.is_empty()).await;
-    assert_eq!(publisher.inner.lock().bytes, 0);
+    assert_eq!(batches(&gate).await.concat(), (0..12).collect::<Vec<_>>());
+    until(|| publisher.batchers.lock().queues.is_empty()).await;
+    assert_eq!(publisher.batchers.lock().bytes, 0);
 }
 
 #[tokio::test]
-async fn errors_reach_everybody_in_the_frame() {
+async fn errors_reach_everybody_in_the_batch() {
     let gate = Gate::open();
     gate.declare(&queue()).await.unwrap();
     let publisher = publisher(&gate);
@@ -349,14 +354,14 @@ async fn a_dropped_publish_goes_on() {
     gate.let_through(100);
     let mut seen = Vec::new();
     while seen.len() < 20 {
-        seen.extend(frames(&gate).await.concat());
+        seen.extend(batches(&gate).await.concat());
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(seen, (0..20).collect::<Vec<_>>());
 }
 
 #[tokio::test]
-async fn a_request_is_a_frame_of_its_own() {
+async fn a_request_is_a_batch_of_its_own() {
     let gate = Gate::open();
     let publisher = publisher(&gate);
     let before = Timestamp::now();
@@ -367,5 +372,5 @@ async fn a_request_is_a_frame_of_its_own() {
     assert_eq!((frame.dispatches().len(), frame.dispatches()[0].event.id.as_str()), (1, "7"));
     assert!(frame.dispatches()[0].queued_at >= before);
     publisher.broker().reply(&delivery.message.reply_to.unwrap(), Bytes::new()).await.unwrap();
-    assert_eq!(pending.wait(PATIENCE).await.unwrap(), "");
+    assert_eq!(pending.wait(TIMEOUT).await.unwrap(), "");
 }

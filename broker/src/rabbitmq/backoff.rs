@@ -1,10 +1,10 @@
-//! Waits between trials.
+//! Waits between attempts.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// Waits that double up to a bound. Each is shortened by chance, by up to a half, so that those who lost RabbitMQ together do
-/// not come back together.
+/// Waits that double up to a bound. Each is shortened at random, by up to a half, so that processes
+/// that lost RabbitMQ together do not come back together.
 pub(super) struct Backoff {
     first: Duration,
     at_most: Duration,
@@ -24,9 +24,9 @@ impl Backoff {
     pub(super) fn next(&mut self) -> Duration {
         let whole = self.next;
         self.next = (whole * 2).min(self.at_most);
-        // Its keys are random, which is chance enough.
-        let chance = RandomState::new().hash_one(()) as u32;
-        whole - whole / 2 * (chance >> 16) / (1 << 16)
+        // Its keys are random, which is enough.
+        let random = RandomState::new().hash_one(()) as u32;
+        whole - whole / 2 * (random >> 16) / (1 << 16)
     }
 
     pub(super) async fn wait(&mut self) {

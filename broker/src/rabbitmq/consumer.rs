@@ -1,4 +1,4 @@
-//! The consumers' side.
+//! Consumers, which outlive channels and connections.
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -12,21 +12,21 @@ use lapin::{Channel, Consumer};
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
+use super::amqp::Fault;
 use super::backoff::Backoff;
-use super::control;
-use super::holding::{Holding, Settler};
 use super::link::{Link, RETRY, Session};
-use super::wire::Fault;
+use super::operations;
+use super::unacked::{RabbitSettle, UnackedDeliveries};
 use crate::port::{Consumption, Deliveries, Delivery, QueueName, Result};
 
 /// What a consumer consumes, and how.
-struct Plan {
+struct ConsumerSpec {
     link: Link,
     queue: QueueName,
     /// What RabbitMQ calls the queue.
     name: ShortString,
     prefetch: NonZeroU16,
-    holding: Arc<Holding>,
+    unacked: Arc<UnackedDeliveries>,
 }
 
 /// A consumer over one channel.
@@ -42,18 +42,18 @@ pub(super) async fn consume(
     queue: &QueueName,
     name: ShortString,
     prefetch: NonZeroU16,
-    patience: Duration,
-) -> Result<(Consumption, Arc<Holding>)> {
-    let holding = Arc::new(Holding::default());
-    let plan = Plan { link: link.clone(), queue: queue.clone(), name, prefetch, holding: Arc::clone(&holding) };
+    timeout: Duration,
+) -> Result<(Consumption, Arc<UnackedDeliveries>)> {
+    let unacked = Arc::new(UnackedDeliveries::default());
+    let spec = ConsumerSpec { link: link.clone(), queue: queue.clone(), name, prefetch, unacked: Arc::clone(&unacked) };
     let attached =
-        link.work(patience, |session| plan.attach(session)).await.map_err(|fault| control::error(fault, queue))?;
-    let feed = Feed { plan: Arc::new(plan), source: Source::Attached(attached) };
-    let settle = Arc::new(Settler(Arc::clone(&holding)));
-    Ok((Consumption { deliveries: Box::new(feed), settle }, holding))
+        link.work(timeout, |session| spec.attach(session)).await.map_err(|fault| operations::error(fault, queue))?;
+    let deliveries = RabbitDeliveries { spec: Arc::new(spec), source: Source::Attached(attached) };
+    let settle = Arc::new(RabbitSettle(Arc::clone(&unacked)));
+    Ok((Consumption { deliveries: Box::new(deliveries), settle }, unacked))
 }
 
-impl Plan {
+impl ConsumerSpec {
     async fn attach(&self, session: Arc<Session>) -> std::result::Result<Attached, Fault> {
         let opening = async {
             let channel = session.open().await?;
@@ -64,17 +64,17 @@ impl Plan {
         };
         let (channel, consumer) = session.set_up(opening).await?;
         let channel = Arc::new(channel);
-        if !self.holding.move_to(Arc::clone(&channel)) {
-            return Err(Fault::Passing("nobody can settle any more".into()));
+        if !self.unacked.move_to(Arc::clone(&channel)) {
+            return Err(Fault::Transient("the consumer is dropped".into()));
         }
         Ok(Attached { session, channel, consumer })
     }
 
-    /// Consumes again after the channel or the connection was lost, or RabbitMQ has cancelled the consumer. `None` where there
-    /// is nothing to consume any more.
+    /// Consumes again after the channel or the connection was lost, or RabbitMQ has cancelled the
+    /// consumer. `None` where there is nothing to consume any more.
     async fn attach_again(self: Arc<Self>) -> Option<Attached> {
         let mut retry = Backoff::new(RETRY.0, RETRY.1);
-        while !self.holding.is_over() {
+        while !self.unacked.is_ended() {
             let session = self.link.lasting_session().await?;
             match session.during(self.attach(Arc::clone(&session))).await {
                 Some(Ok(attached)) => {
@@ -85,8 +85,10 @@ impl Plan {
                     info!(queue = %self.queue, "the queue is gone, and its consumer with it");
                     return None;
                 }
-                Some(Err(Fault::Passing(reason))) => debug!(queue = %self.queue, reason, "cannot consume yet"),
-                Some(Err(fault)) => warn!(queue = %self.queue, %fault, "RabbitMQ does not let consume; trying on"),
+                Some(Err(Fault::Transient(reason))) => debug!(queue = %self.queue, reason, "cannot consume yet"),
+                Some(Err(fault)) => {
+                    warn!(queue = %self.queue, %fault, "RabbitMQ refuses to let a queue be consumed; trying again")
+                }
                 None => {}
             }
             retry.wait().await;
@@ -102,27 +104,27 @@ enum Source {
     Ended,
 }
 
-/// A consumer's first half. It outlives channels and connections.
-struct Feed {
-    plan: Arc<Plan>,
+/// The half of a consumer that receives deliveries.
+struct RabbitDeliveries {
+    spec: Arc<ConsumerSpec>,
     source: Source,
 }
 
 #[async_trait]
-impl Deliveries for Feed {
+impl Deliveries for RabbitDeliveries {
     async fn next(&mut self) -> Option<Delivery> {
         loop {
             match &mut self.source {
                 Source::Attached(attached) => match attached.session.during(attached.consumer.next()).await.flatten() {
-                    Some(Ok(delivery)) if !self.plan.holding.is_over() => {
-                        return Some(self.plan.holding.take(delivery));
+                    Some(Ok(delivery)) if !self.spec.unacked.is_ended() => {
+                        return Some(self.spec.unacked.take(delivery));
                     }
                     lost => {
                         if let Some(Err(error)) = lost {
-                            debug!(queue = %self.plan.queue, %error, "the channel to consume on was lost");
+                            debug!(queue = %self.spec.queue, %error, "the channel to consume on was lost");
                         }
-                        self.plan.holding.lose();
-                        let again = Arc::clone(&self.plan).attach_again();
+                        self.spec.unacked.lose();
+                        let again = Arc::clone(&self.spec).attach_again();
                         self.source = Source::Attaching(tokio::spawn(again));
                     }
                 },
@@ -136,16 +138,16 @@ impl Deliveries for Feed {
     }
 }
 
-impl Drop for Feed {
+impl Drop for RabbitDeliveries {
     fn drop(&mut self) {
         match std::mem::replace(&mut self.source, Source::Ended) {
-            Source::Attached(attached) if !self.plan.holding.is_over() => {
+            Source::Attached(attached) if !self.spec.unacked.is_ended() => {
                 tokio::spawn(detach(attached));
             }
             Source::Attaching(attaching) => {
                 attaching.abort();
                 tokio::spawn(async move {
-                    // It may have been there first.
+                    // It may have attached before it was aborted.
                     if let Ok(Some(attached)) = attaching.await {
                         detach(attached).await;
                     }
@@ -156,10 +158,12 @@ impl Drop for Feed {
     }
 }
 
-/// Stops the flow; what was on its way and nobody has seen goes back. The channel stays for what is held.
+/// Stops further deliveries; what was on its way and nobody has received is requeued. The channel
+/// stays for what is unacknowledged.
 async fn detach(attached: Attached) {
     let Attached { channel, mut consumer, .. } = attached;
-    // Once this is answered nothing more is on its way, and the consumer ends after what has come.
+    // Once this is answered nothing more is on its way, and the consumer ends after what has
+    // arrived.
     if let Err(error) = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await {
         debug!(%error, "the channel was lost before its consumer was cancelled");
         return;
@@ -168,5 +172,5 @@ async fn detach(attached: Attached) {
     while let Some(Ok(delivery)) = consumer.next().await {
         unseen.push(delivery.delivery_tag);
     }
-    Holding::put_back(&channel, unseen.into_iter());
+    UnackedDeliveries::requeue(&channel, unseen.into_iter());
 }

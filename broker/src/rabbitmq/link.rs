@@ -1,4 +1,4 @@
-//! A connection that comes back: whenever it is lost it is made again, for ever.
+//! A connection that is made again, for ever, whenever it is lost.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -6,26 +6,27 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use lapin::{Channel, Connection, Event};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use super::amqp::Fault;
 use super::backoff::Backoff;
-use super::target::{Dialled, Socket, Target};
-use super::wire::Fault;
+use super::endpoint::{Dialled, Endpoint, Socket};
 use crate::port::{Error, Result};
 
-/// How often a connection is looked at, besides its events.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often a connection's state is checked, besides its events.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The waits between two trials over a connection that is there.
+/// The first and the longest wait between two attempts at an operation on a connection that is
+/// there.
 pub(super) const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 const CLOSED: &str = "the broker is closed";
 
-/// How long a farewell may take.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long closing a connection may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a link is at the moment.
+/// The current state of a link.
 #[derive(Clone)]
 enum Status {
     Down { since: Instant, reason: Arc<str> },
@@ -46,38 +47,38 @@ pub(super) struct Session {
     /// Since when RabbitMQ takes no messages, and why.
     blocked: Mutex<Option<(Instant, String)>>,
     given_up: Notify,
-    /// Whether it is no more.
-    over: watch::Sender<bool>,
-    patience: Duration,
+    /// Whether the connection has ended.
+    ended: watch::Sender<bool>,
+    timeout: Duration,
 }
 
 impl Link {
-    /// Begins to connect. It goes on until `closing` is true or its sender is gone.
-    pub(super) fn start(target: Arc<Target>, role: &'static str, closing: watch::Receiver<bool>) -> Self {
+    /// Begins to connect, until `closing` is true or its sender is gone.
+    pub(super) fn start(endpoint: Arc<Endpoint>, role: &'static str, closing: watch::Receiver<bool>) -> Self {
         let down = Status::Down { since: Instant::now(), reason: "not connected yet".into() };
         let (sender, status) = watch::channel(down);
-        tokio::spawn(supervise(target, role, sender, closing));
+        tokio::spawn(supervise(endpoint, role, sender, closing));
         Self { status }
     }
 
-    /// Does something over the connection, and again where it is lost meanwhile or the fault may pass, for `patience` together.
-    /// `work` must do no harm when it is done twice.
+    /// Does `work` over the connection, and again where that is lost meanwhile or the fault is
+    /// transient, for `timeout` in all. `work` must be idempotent.
     ///
     /// # Errors
-    /// What RabbitMQ has against it; what stood in the way last where time ran out, and at once where there has been no
-    /// connection for so long.
+    /// Why RabbitMQ refuses it; the last error where time ran out, and at once where there has been
+    /// no connection for so long.
     pub(super) async fn work<T, W: Future<Output = Result<T, Fault>>>(
         &self,
-        patience: Duration,
+        timeout: Duration,
         work: impl Fn(Arc<Session>) -> W,
     ) -> Result<T, Fault> {
         let mut last = None;
-        let tried = timeout(patience, async {
+        let tried = tokio::time::timeout(timeout, async {
             let mut retry = Backoff::new(RETRY.0, RETRY.1);
             loop {
-                let session = self.session(patience).await?;
+                let session = self.session(timeout).await?;
                 match session.during(work(Arc::clone(&session))).await {
-                    Some(Err(Fault::Passing(reason))) => last = Some(reason),
+                    Some(Err(Fault::Transient(reason))) => last = Some(reason),
                     Some(done) => return done,
                     None => {}
                 }
@@ -85,21 +86,21 @@ impl Link {
             }
         });
         let tried = tried.await;
-        let silent = || format!("RabbitMQ did not answer within {patience:?}");
-        tried.unwrap_or_else(|_| Err(Fault::Passing(self.obstacle().or(last).unwrap_or_else(silent))))
+        let no_answer = || format!("RabbitMQ did not answer within {timeout:?}");
+        tried.unwrap_or_else(|_| Err(Fault::Transient(self.connection_error().or(last).unwrap_or_else(no_answer))))
     }
 
-    /// The connection, awaited for `patience` where there is none yet.
+    /// The connection, awaited for `timeout` where there is none yet.
     ///
     /// # Errors
     /// Why there is none, after that, and at once where there has been none for so long.
-    pub(super) async fn session(&self, patience: Duration) -> Result<Arc<Session>, Fault> {
+    pub(super) async fn session(&self, timeout: Duration) -> Result<Arc<Session>, Fault> {
         let mut status = self.status.clone();
-        let decided = timeout(patience, async {
+        let decided = tokio::time::timeout(timeout, async {
             loop {
                 match &*status.borrow_and_update() {
                     Status::Up(session) => return Ok(Arc::clone(session)),
-                    Status::Down { since, reason } if since.elapsed() >= patience => return Err(down(reason)),
+                    Status::Down { since, reason } if since.elapsed() >= timeout => return Err(down(reason)),
                     Status::Down { .. } => {}
                     Status::Closed => return Err(CLOSED.into()),
                 }
@@ -109,12 +110,12 @@ impl Link {
             }
         });
         let decided = decided.await;
-        let late = || format!("no connection to RabbitMQ within {patience:?}");
-        decided.unwrap_or_else(|_| Err(self.obstacle().unwrap_or_else(late))).map_err(Fault::Passing)
+        let late = || format!("no connection to RabbitMQ within {timeout:?}");
+        decided.unwrap_or_else(|_| Err(self.connection_error().unwrap_or_else(late))).map_err(Fault::Transient)
     }
 
     /// Why there is no connection at present.
-    fn obstacle(&self) -> Option<String> {
+    fn connection_error(&self) -> Option<String> {
         match &*self.status.borrow() {
             Status::Down { reason, .. } => Some(down(reason)),
             Status::Up(_) => None,
@@ -129,16 +130,17 @@ impl Link {
         if let Status::Up(session) = &*status { Some(Arc::clone(session)) } else { None }
     }
 
-    /// Whether publishing makes sense: there is a connection that takes messages, or there was one less than `patience` ago.
+    /// Whether a publish may succeed: there is a connection that takes messages, or there was one
+    /// less than `timeout` ago.
     ///
     /// # Errors
     /// [`Error::Unavailable`], with the reason.
-    pub(super) fn takes_messages(&self, patience: Duration) -> Result<()> {
+    pub(super) fn takes_messages(&self, timeout: Duration) -> Result<()> {
         match &*self.status.borrow() {
-            Status::Down { since, reason } if since.elapsed() >= patience => Err(Error::Unavailable(down(reason))),
+            Status::Down { since, reason } if since.elapsed() >= timeout => Err(Error::Unavailable(down(reason))),
             Status::Down { .. } => Ok(()),
             Status::Up(session) => match &*session.lock_blocked() {
-                Some((since, reason)) if since.elapsed() >= patience => {
+                Some((since, reason)) if since.elapsed() >= timeout => {
                     Err(Error::Unavailable(format!("RabbitMQ takes no messages at present: {reason}")))
                 }
                 _ => Ok(()),
@@ -150,7 +152,7 @@ impl Link {
     /// Waits until the link is closed.
     pub(super) async fn ended(&self) {
         let mut status = self.status.clone();
-        // An error says that nothing will change any more, which is an end too.
+        // An error: the supervisor is gone, which is an end too.
         let _ = status.wait_for(|status| matches!(status, Status::Closed)).await;
     }
 }
@@ -164,32 +166,33 @@ pub(super) fn closed() -> Error {
 }
 
 impl Session {
-    /// Opens a channel, as a part of what is [`Session::set_up`].
+    /// Opens a channel, as a part of [`Session::set_up`].
     pub(super) async fn open(&self) -> lapin::Result<Channel> {
         self.connection.create_channel().await
     }
 
-    /// Opens a channel, and does what is to be done on it before it is of use.
+    /// Does `opening`, which opens a channel and prepares it.
     ///
     /// # Errors
-    /// What went wrong. A connection that does not do so much in time is given up.
+    /// What went wrong. A connection that does not do it in time is given up.
     pub(super) async fn set_up<T>(&self, opening: impl Future<Output = lapin::Result<T>>) -> Result<T, Fault> {
-        match timeout(self.patience, opening).await {
+        match tokio::time::timeout(self.timeout, opening).await {
             Ok(opened) => opened.map_err(|error| Fault::from(&error)),
             Err(_) => {
                 self.given_up.notify_one();
-                Err(Fault::Passing(format!("RabbitMQ had no channel ready within {:?}", self.patience)))
+                Err(Fault::Transient(format!("RabbitMQ had no channel ready within {:?}", self.timeout)))
             }
         }
     }
 
-    /// What comes of `work`; `None` where the connection is lost first. lapin leaves some who wait for an answer waiting then.
+    /// The result of `work`; `None` where the connection is lost first. lapin then leaves some that
+    /// wait for an answer waiting for ever.
     pub(super) async fn during<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let mut over = self.over.subscribe();
+        let mut ended = self.ended.subscribe();
         tokio::select! {
             biased;
             done = work => Some(done),
-            _ = over.wait_for(|over| *over) => None,
+            _ = ended.wait_for(|ended| *ended) => None,
         }
     }
 
@@ -207,16 +210,17 @@ impl Session {
         self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the connection whatever state lapin believes it to be in, its thread, and whoever waits for anything on it.
+    /// Ends the connection whatever state lapin believes it to be in, its thread, and everything
+    /// that waits on it.
     fn end(&self) {
         self.socket.cut();
-        self.over.send_replace(true);
+        self.ended.send_replace(true);
     }
 
-    /// Waits until the connection is no more, and says why.
+    /// Waits until the connection has ended, and returns why.
     async fn lost(&self, role: &str, mut events: impl Stream<Item = Event> + Unpin) -> String {
         let mut reason = None;
-        let mut look = tokio::time::interval(LOOK);
+        let mut timer = tokio::time::interval(CHECK_INTERVAL);
         loop {
             tokio::select! {
                 event = events.next() => match event {
@@ -233,7 +237,7 @@ impl Session {
                     Some(_) => {}
                     None => return reason.unwrap_or_else(|| "the connection has ended".into()),
                 },
-                _ = look.tick() => {}
+                _ = timer.tick() => {}
                 () = self.given_up.notified() => return "it does not answer".into(),
             }
             if !self.connection.status().connected() {
@@ -244,18 +248,18 @@ impl Session {
 }
 
 async fn supervise(
-    target: Arc<Target>,
+    endpoint: Arc<Endpoint>,
     role: &'static str,
     status: watch::Sender<Status>,
     mut closing: watch::Receiver<bool>,
 ) {
-    let settings = &target.settings;
+    let settings = &endpoint.settings;
     let mut backoff = Backoff::new(settings.retry_first, settings.retry_at_most);
     let mut warned = false;
     while !is_closing(&closing) {
         let dialled = tokio::select! {
-            dialled = target.dial(role) => dialled,
-            () = told_to_close(&mut closing) => break,
+            dialled = endpoint.dial(role) => dialled,
+            () = wait_until_closing(&mut closing) => break,
         };
         match dialled {
             Ok(Dialled { connection, socket }) => {
@@ -267,15 +271,15 @@ async fn supervise(
                     socket,
                     blocked: Mutex::new(None),
                     given_up: Notify::new(),
-                    over: watch::Sender::new(false),
-                    patience: settings.operation_timeout,
+                    ended: watch::Sender::new(false),
+                    timeout: settings.operation_timeout,
                 });
                 status.send_replace(Status::Up(Arc::clone(&session)));
                 let reason = tokio::select! {
                     reason = session.lost(role, events) => reason,
-                    () = told_to_close(&mut closing) => {
-                        let farewell = session.connection.close(200, "closed".into());
-                        let _ = timeout(FAREWELL, farewell).await;
+                    () = wait_until_closing(&mut closing) => {
+                        let close = session.connection.close(200, "closed".into());
+                        let _ = tokio::time::timeout(CLOSE_TIMEOUT, close).await;
                         session.end();
                         break;
                     }
@@ -304,7 +308,7 @@ async fn supervise(
         }
         tokio::select! {
             () = backoff.wait() => {}
-            () = told_to_close(&mut closing) => {}
+            () = wait_until_closing(&mut closing) => {}
         }
     }
     status.send_replace(Status::Closed);
@@ -315,7 +319,7 @@ fn is_closing(closing: &watch::Receiver<bool>) -> bool {
 }
 
 /// Ends when the link is to be closed.
-async fn told_to_close(closing: &mut watch::Receiver<bool>) {
-    // An error says that everybody who could have told is gone.
+async fn wait_until_closing(closing: &mut watch::Receiver<bool>) {
+    // An error: everybody who could have closed it is gone.
     let _ = closing.wait_for(|closing| *closing).await;
 }

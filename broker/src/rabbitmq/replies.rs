@@ -1,15 +1,15 @@
-//! Who waits for replies.
+//! Requests that await their replies.
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-/// The requests of a lane that await their replies, by their correlation.
+/// The requests of a publish channel that await their replies, by their correlation ids.
 pub(super) struct Replies {
     waiting: HashMap<u64, oneshot::Sender<Bytes>>,
     at_most: usize,
-    /// With so many it is time to look for those that nobody waits for any more.
+    /// With so many, those that nobody waits for any more are removed.
     look_at: usize,
 }
 
@@ -25,26 +25,27 @@ impl Replies {
             if self.waiting.len() >= self.at_most {
                 return false;
             }
-            // Each look is paid for by as many requests as it looks at.
+            // Each removal is preceded by as many requests as it looks at.
             self.look_at = (self.waiting.len() * 2).clamp(64.min(self.at_most), self.at_most);
         }
         self.waiting.insert(request, waiter);
         true
     }
 
-    /// A reply is here. It goes nowhere where nobody waits.
+    /// A reply has arrived. It is dropped where nobody waits.
     pub(super) fn arrived(&mut self, request: u64, body: Bytes) {
         if let Some(waiter) = self.waiting.remove(&request) {
             let _ = waiter.send(body);
         }
     }
 
-    /// Nobody waits for this one any more.
+    /// Removes a request: its waiter learns that there is no reply.
     pub(super) fn forget(&mut self, request: u64) {
         self.waiting.remove(&request);
     }
 
-    /// Gives up all but those that `keep` says. Their waiters learn that the connection is gone.
+    /// Removes all but those of which `keep` is true. Their waiters learn that the connection is
+    /// gone.
     pub(super) fn give_up(&mut self, keep: impl Fn(u64) -> bool) {
         self.waiting.retain(|request, _| keep(*request));
     }

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
-use wasmill_broker::{FramePublisher, PublisherSettings};
+use wasmill_broker::{BatchPublisher, PublisherSettings};
 use wasmill_domain::units::ByteSize;
 use wasmill_domain::{ApiKey, HostnamePattern, HostnameRules, KeyDefinition, Registry, TenantName};
 use wasmill_gateway::{GatewayParts, GatewaySettings, Tls};
@@ -55,7 +55,7 @@ pub(crate) struct System {
     listener: TcpListener,
     store: Arc<dyn Store>,
     broker: Arc<EmbeddedBroker>,
-    publisher: FramePublisher,
+    publisher: BatchPublisher,
     registry: RegistryWatch,
     engine: Arc<Engine>,
     secrets: Arc<dyn SecretSource>,
@@ -105,7 +105,7 @@ impl System {
         let capabilities = capabilities(&store, &registry, Some(&keyring), BucketQuota::default());
         let secrets = Arc::clone(&capabilities.secrets);
         let engine = Engine::new(engine, capabilities).context("the WebAssembly engine cannot start")?;
-        let publisher = FramePublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
+        let publisher = BatchPublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
         let granted = options.hostnames.iter().map(|pattern| (pattern.clone(), TenantName::default())).collect();
         let hostnames = Arc::new(HostnameRules { granted, ..HostnameRules::default() });
         Ok(Self {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::rabbitmq::{QueueKind, RabbitBroker, RabbitSettings};
-use wasmill_broker::{Broker, FramePublisher, PublisherSettings};
+use wasmill_broker::{BatchPublisher, Broker, PublisherSettings};
 use wasmill_domain::{ApiKey, Registry};
 use wasmill_gateway::{GatewayParts, GatewaySettings, Part, Readiness};
 use wasmill_host::{CompileSettings, Engine, EngineSettings, HostParts, HostSettings, HostStatus, OutgoingSettings};
@@ -31,7 +31,7 @@ pub(crate) struct Pool {
     config: Config,
     store: PostgresStore,
     broker: Arc<RabbitBroker>,
-    publisher: FramePublisher,
+    publisher: BatchPublisher,
     registry: RegistryWatch,
     keyring: Option<Arc<Keyring>>,
     notes: Vec<String>,
@@ -68,7 +68,7 @@ impl Pool {
             () = shutdown.cancelled() => return Ok(None),
         };
         let broker = Arc::new(broker);
-        let publisher = FramePublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
+        let publisher = BatchPublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
         Ok(Some(Self { config, store, broker, publisher, registry, keyring, notes }))
     }
 

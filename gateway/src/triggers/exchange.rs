@@ -1,4 +1,5 @@
-//! Requests whose response a handler makes while the caller waits: both bodies are streamed, over a line to the host.
+//! Requests whose response a handler makes while the caller waits: both bodies are streamed, over a request stream to
+//! the host.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,7 +16,9 @@ use http_body::{Body as _, Frame};
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
-use wasmill_broker::{Error as BrokerError, LINE_FRAME, Line, Listener, QueueName, Speaker};
+use wasmill_broker::{
+    Error as BrokerError, QueueName, RequestStream, STREAM_CHUNK_BYTES, StreamReceiver, StreamSender,
+};
 use wasmill_domain::event::Attribute;
 use wasmill_domain::http_message::{BODY_OMITTED, Download, MEDIA_TYPE, Opening, Upload};
 use wasmill_domain::{ExecutionId, Outcome};
@@ -26,13 +29,13 @@ use crate::body::{broken_off, too_large};
 use crate::error::{Error, Result};
 use crate::server::message::has_no_content;
 
-/// How long a call waits for a host to answer it: for a new function to be ready there, say.
-const ANSWER: Duration = Duration::from_secs(10);
+/// How long a request waits for a host to accept it: for a new function to be ready there, say.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much longer than the attempt may take a response is waited for.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// The pause between two calls where nobody answers yet.
+/// The pause between two attempts where nobody accepts streams yet.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers with what the handler says, as it says it.
@@ -43,9 +46,9 @@ pub(super) async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> R
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large(limit));
     }
-    let is_whole = routed.route.is_checked() || request::is_short(&body, LINE_FRAME);
+    let is_whole = routed.route.is_checked() || request::is_short(&body, STREAM_CHUNK_BYTES);
     let (first, rest) = if is_whole {
-        let most = if routed.route.is_checked() { app.settings.max_event_bytes } else { LINE_FRAME };
+        let most = if routed.route.is_checked() { app.settings.max_event_bytes } else { STREAM_CHUNK_BYTES };
         (request::read(app, body, most).await?, None)
     } else if parts.headers.contains_key(EXPECT) {
         // It waits to be told that its body is wanted, which reading does; after the response's head it would be too late.
@@ -66,16 +69,16 @@ pub(super) async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> R
     let execution = dispatch.execution;
     let opening = Opening { dispatch, head, body: first, complete: rest.is_none() };
 
-    let Line { speaker, mut listener } = call(app, &routed, opening.encode()).await?;
-    let mut upload = Uploading(rest.map(|body| AbortOnDropHandle::new(tokio::spawn(upload(body, speaker, limit)))));
+    let RequestStream { sender, mut receiver } = call(app, &routed, opening.encode()).await?;
+    let mut upload = Uploading(rest.map(|body| AbortOnDropHandle::new(tokio::spawn(upload(body, sender, limit)))));
     let deadline = Instant::now() + routed.function.manifest.limits.timeout.0 + MARGIN;
     let heard = tokio::select! {
         biased;
-        Failure { error, speaker } = upload.failure() => {
-            hang_up(listener, speaker, deadline);
+        Failure { error, sender } = upload.failure() => {
+            cancel(receiver, sender, deadline);
             return Err(error);
         }
-        heard = timeout_at(deadline, listener.hear()) => heard,
+        heard = timeout_at(deadline, receiver.receive()) => heard,
         () = app.shutdown.cancelled() => return Err(Error::Unavailable("this gateway is being stopped")),
     };
     let heard = heard.map_err(|_| failed(StatusCode::GATEWAY_TIMEOUT, execution))?;
@@ -89,7 +92,7 @@ pub(super) async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> R
     let status = status.ok_or_else(|| failed(StatusCode::BAD_GATEWAY, execution))?;
     let headers = request::header_map(head.headers);
     let left = if parts.method == Method::HEAD || has_no_content(status) { Some(0) } else { length_of(&headers) };
-    let talk = Talk { listener, deadline: Box::pin(tokio::time::sleep_until(deadline)), upload, _room: room };
+    let talk = Talk { receiver, deadline: Box::pin(tokio::time::sleep_until(deadline)), upload, _room: room };
     let mut response = Response::new(Body::new(ResponseBody { talk: Some(talk), left }));
     (*response.status_mut(), *response.headers_mut()) = (status, headers);
     Ok(response)
@@ -108,19 +111,19 @@ async fn first_chunk(app: &App, body: &mut Body) -> Result<Bytes> {
     Ok(frame.and_then(|frame| frame.into_data().ok()).unwrap_or_default())
 }
 
-/// Calls the function's hosts until one answers.
+/// Opens a request stream to the function's hosts, until one accepts it.
 ///
 /// # Errors
 /// Where none does in time.
-async fn call(app: &App, routed: &Routed, opening: Bytes) -> Result<Line> {
-    let service = QueueName::of_calls(&routed.tenant, &routed.function.name);
-    let deadline = Instant::now() + ANSWER;
+async fn call(app: &App, routed: &Routed, opening: Bytes) -> Result<RequestStream> {
+    let service = QueueName::of_streams(&routed.tenant, &routed.function.name);
+    let deadline = Instant::now() + DIAL_TIMEOUT;
     let nobody = || Error::Unavailable("no host answers for this function now");
     loop {
-        match timeout_at(deadline, app.publisher.broker().call(&service, opening.clone())).await {
-            Ok(Ok(mut line)) => {
-                return match timeout_at(deadline, line.listener.answered()).await {
-                    Ok(true) => Ok(line),
+        match timeout_at(deadline, app.publisher.broker().open_stream(&service, opening.clone())).await {
+            Ok(Ok(mut stream)) => {
+                return match timeout_at(deadline, stream.receiver.accepted()).await {
+                    Ok(true) => Ok(stream),
                     _ => Err(nobody()),
                 };
             }
@@ -128,7 +131,7 @@ async fn call(app: &App, routed: &Routed, opening: Bytes) -> Result<Line> {
             Ok(Err(BrokerError::Full(_))) => return Err(Error::QueueFull(routed.function.name.to_string())),
             Ok(Err(BrokerError::Rejected(why))) => return Err(Error::TooLarge(why)),
             Ok(Err(error)) => {
-                tracing::warn!(function = %routed.function.name, %error, "a call cannot be made");
+                tracing::warn!(function = %routed.function.name, %error, "a request stream cannot be opened");
                 return Err(nobody());
             }
             Err(_) => return Err(nobody()),
@@ -153,7 +156,7 @@ fn refused(execution: ExecutionId, outcome: Outcome, message: &str) -> Error {
 struct Failure {
     error: Error,
     /// Kept, as without it the guest would be told that its request's body is broken before its attempt is called off.
-    speaker: Speaker,
+    sender: StreamSender,
 }
 
 /// The rest of a request's body on its way to the host, if there is any.
@@ -176,31 +179,31 @@ impl Uploading {
     }
 }
 
-/// Calls an attempt off whose request's body is no good. The host learns that the line is closed before it learns that the body
-/// is.
-fn hang_up(listener: Listener, speaker: Speaker, deadline: Instant) {
-    drop(listener);
-    tokio::spawn(async move { timeout_at(deadline, speaker.hung_up()).await });
+/// Cancels an attempt whose request's body is no good. The host learns that the stream is closed before it learns that
+/// the body is broken off.
+fn cancel(receiver: StreamReceiver, sender: StreamSender, deadline: Instant) {
+    drop(receiver);
+    tokio::spawn(async move { timeout_at(deadline, sender.closed()).await });
 }
 
 /// Sends the request's body on as it comes.
 ///
 /// # Errors
 /// Where it breaks off, is not what HTTP has, or is longer than `limit`.
-async fn upload(mut body: Body, speaker: Speaker, limit: usize) -> Result<(), Failure> {
+async fn upload(mut body: Body, sender: StreamSender, limit: usize) -> Result<(), Failure> {
     let mut left = limit;
     let mut trailers = Vec::new();
     while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return Err(Failure { error: broken_off(), speaker }) };
+        let Ok(frame) = frame else { return Err(Failure { error: broken_off(), sender }) };
         match frame.into_data() {
             Ok(mut data) => {
                 let Some(rest) = left.checked_sub(data.len()) else {
-                    return Err(Failure { error: too_large(limit), speaker });
+                    return Err(Failure { error: too_large(limit), sender });
                 };
                 left = rest;
                 while !data.is_empty() {
-                    let chunk = data.split_to(data.len().min(LINE_FRAME));
-                    if speaker.say(Upload::Data(chunk).encode()).await.is_err() {
+                    let chunk = data.split_to(data.len().min(STREAM_CHUNK_BYTES));
+                    if sender.send(Upload::Data(chunk).encode()).await.is_err() {
                         return Ok(());
                     }
                 }
@@ -213,13 +216,13 @@ async fn upload(mut body: Body, speaker: Speaker, limit: usize) -> Result<(), Fa
         }
     }
     // Whoever does not hear it has no use for it.
-    let _ = speaker.say(Upload::End(trailers).encode()).await;
+    let _ = sender.send(Upload::End(trailers).encode()).await;
     Ok(())
 }
 
 /// What is between the gateway and the host after the response's head.
 struct Talk {
-    listener: Listener,
+    receiver: StreamReceiver,
     deadline: Pin<Box<tokio::time::Sleep>>,
     upload: Uploading,
     _room: Room,
@@ -228,9 +231,9 @@ struct Talk {
 impl Talk {
     /// Hears the rest, which the caller has no use for.
     async fn hear_out(self) {
-        let Self { mut listener, mut deadline, mut upload, _room } = self;
+        let Self { mut receiver, mut deadline, mut upload, _room } = self;
         let ended = async {
-            while let Some(frame) = listener.hear().await {
+            while let Some(frame) = receiver.receive().await {
                 if !matches!(Download::decode(&frame), Ok(Download::Data(_))) {
                     return;
                 }
@@ -249,7 +252,7 @@ impl Talk {
     }
 }
 
-/// A response's body, as it comes over the line. Dropped before the caller has all of it, it tells the host that the caller is
+/// A response's body, as it comes over the stream. Dropped before the caller has all of it, it tells the host that the caller is
 /// gone; otherwise the attempt goes on to its end.
 struct ResponseBody {
     /// Nothing once the body has ended.
@@ -292,14 +295,14 @@ impl http_body::Body for ResponseBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let Some(talk) = &mut self.talk else { return Poll::Ready(None) };
-        if let Poll::Ready(Failure { speaker, .. }) = talk.upload.poll_failure(context) {
+        if let Poll::Ready(Failure { sender, .. }) = talk.upload.poll_failure(context) {
             let deadline = talk.deadline.deadline();
             if let Some(talk) = self.talk.take() {
-                hang_up(talk.listener, speaker, deadline);
+                cancel(talk.receiver, sender, deadline);
             }
             return Poll::Ready(self.broken_off());
         }
-        let heard = match talk.listener.poll_hear(context) {
+        let heard = match talk.receiver.poll_receive(context) {
             Poll::Ready(heard) => heard,
             Poll::Pending => {
                 std::task::ready!(talk.deadline.as_mut().poll(context));

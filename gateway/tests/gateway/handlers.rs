@@ -27,8 +27,8 @@ async fn handler(gateway: &Gateway, http: &Client, url: &str) -> mpsc::Unbounded
     let deployed = send(http.put(format!("{url}/v1/functions/handler")).json(&deploy)).await;
     assert_eq!(deployed.status, StatusCode::CREATED, "{deployed:?}");
 
-    let service = QueueName::of_calls(&TenantName::default(), &"handler".parse().unwrap());
-    let mut calls = gateway.broker.answer(&service, NonZeroU16::new(4).unwrap()).await.unwrap();
+    let service = QueueName::of_streams(&TenantName::default(), &"handler".parse().unwrap());
+    let mut calls = gateway.broker.accept_streams(&service, NonZeroU16::new(4).unwrap()).await.unwrap();
     let (sender, heads) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Some(call) = calls.next().await {
@@ -45,7 +45,7 @@ async fn handler(gateway: &Gateway, http: &Client, url: &str) -> mpsc::Unbounded
                 Download::End(fields(&[("x-checksum", "7")])),
             ] {
                 // Who asked by HEAD does not listen to its end.
-                let _ = call.line.speaker.say(said.encode()).await;
+                let _ = call.stream.sender.send(said.encode()).await;
             }
         }
     });

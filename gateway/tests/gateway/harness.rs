@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
-use wasmill_broker::{Broker, FramePublisher, PublisherSettings, QueueName};
+use wasmill_broker::{BatchPublisher, Broker, PublisherSettings, QueueName};
 use wasmill_component::{Artifact, Preflight, PreflightError};
 use wasmill_domain::{
     AttemptReport, Digest, Dispatch, ExecutionId, Frame, LogLevel, LogLine, LogSource, Manifest, Outcome, Output,
@@ -174,7 +174,7 @@ impl Gateway {
         let parts = GatewayParts {
             store: shared,
             registry,
-            publisher: FramePublisher::new(Arc::clone(&broker) as _, PublisherSettings::default()),
+            publisher: BatchPublisher::new(Arc::clone(&broker) as _, PublisherSettings::default()),
             preflight: Arc::new(DescriptionDecides { gate: Arc::clone(&gate) }),
             secrets: Arc::clone(&secrets) as _,
             tls,

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use wasmill_broker::embedded::EmbeddedSettings;
-use wasmill_broker::{Broker as _, Call, Calls, QueueName};
+use wasmill_broker::{Broker as _, IncomingStream, IncomingStreams, QueueName};
 use wasmill_domain::TenantName;
 use wasmill_domain::http_message::{Download, Headers, Opening, ResponseHead, Upload};
 use wasmill_gateway::GatewaySettings;
@@ -20,7 +20,7 @@ use crate::http1;
 const FRAMES: usize = 100;
 
 /// Deploys a handler and gives its calls.
-async fn calls(gateway: &Gateway) -> Box<dyn Calls> {
+async fn calls(gateway: &Gateway) -> Box<dyn IncomingStreams> {
     let component =
         wat::parse_str(r#"(component (instance $i) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#);
     let uploaded = gateway.post_as("/v1/artifacts", "application/wasm", component.unwrap()).await;
@@ -28,8 +28,8 @@ async fn calls(gateway: &Gateway) -> Box<dyn Calls> {
     let deploy = json!({"digest": uploaded.json()["digest"], "manifest": manifest});
     let deployed = gateway.put("/v1/functions/handler", &deploy).await;
     assert_eq!(deployed.status, StatusCode::CREATED, "{deployed:?}");
-    let service = QueueName::of_calls(&TenantName::default(), &"handler".parse().unwrap());
-    gateway.broker.answer(&service, NonZeroU16::new(4).unwrap()).await.unwrap()
+    let service = QueueName::of_streams(&TenantName::default(), &"handler".parse().unwrap());
+    gateway.broker.accept_streams(&service, NonZeroU16::new(4).unwrap()).await.unwrap()
 }
 
 async fn in_time<T>(future: impl Future<Output = T>) -> T {
@@ -43,10 +43,10 @@ fn head(status: u16, fields: &[(&str, &str)]) -> Download {
 }
 
 /// Says a whole response, as an attempt does that is told by nobody to end.
-async fn respond(call: &Call, head: Download) {
+async fn respond(call: &IncomingStream, head: Download) {
     let body = (0..FRAMES).map(|_| Download::Data("content".into()));
     for said in [head].into_iter().chain(body).chain([Download::End(Headers::new())]) {
-        in_time(call.line.speaker.say(said.encode())).await.expect("the caller has hung up");
+        in_time(call.stream.sender.send(said.encode())).await.expect("the caller has hung up");
     }
 }
 
@@ -119,19 +119,19 @@ async fn a_response_that_was_wholly_sent_is_heard_to_its_end() {
     for http in clients() {
         let asking = tokio::spawn(http.get(&url).timeout(PATIENCE).send());
         let call = in_time(calls.next()).await.unwrap();
-        let speaker = &call.line.speaker;
+        let sender = &call.stream.sender;
         for said in [head(200, &[("content-length", "7")]), Download::Data("content".into())] {
-            in_time(speaker.say(said.encode())).await.unwrap();
+            in_time(sender.send(said.encode())).await.unwrap();
         }
         let mut response = asking.await.unwrap().unwrap();
         assert_eq!(in_time(response.chunk()).await.unwrap().unwrap(), "content");
         drop((response, http));
         // The guest works on, and says the end later than the caller has gone.
-        let hung_up = tokio::time::timeout(std::time::Duration::from_millis(200), speaker.hung_up()).await;
+        let hung_up = tokio::time::timeout(std::time::Duration::from_millis(200), sender.closed()).await;
         assert!(hung_up.is_err(), "the caller is said to have hung up");
-        in_time(speaker.say(Download::End(Headers::new()).encode())).await.unwrap();
+        in_time(sender.send(Download::End(Headers::new()).encode())).await.unwrap();
         // Then the line ends.
-        in_time(speaker.hung_up()).await;
+        in_time(sender.closed()).await;
     }
 }
 
@@ -143,10 +143,10 @@ async fn an_upload_that_ends_after_its_response_ends_for_the_guest() {
     for (said, content) in [(head(200, &[("content-length", "2")]), "ok"), (head(204, &[]), "")] {
         let mut stream = TcpStream::connect(gateway.address).await.unwrap();
         stream.write_all([CHUNKED, "5\r\nhello\r\n"].concat().as_bytes()).await.unwrap();
-        let Call { mut line, .. } = in_time(calls.next()).await.unwrap();
-        in_time(line.speaker.say(said.encode())).await.unwrap();
+        let IncomingStream { mut stream, .. } = in_time(calls.next()).await.unwrap();
+        in_time(stream.sender.send(said.encode())).await.unwrap();
         if !content.is_empty() {
-            in_time(line.speaker.say(Download::Data(content.into()).encode())).await.unwrap();
+            in_time(stream.sender.send(Download::Data(content.into()).encode())).await.unwrap();
         }
         let mut answer = Vec::new();
         while !answer.ends_with([b"\r\n\r\n", content.as_bytes()].concat().as_slice()) {
@@ -154,11 +154,11 @@ async fn an_upload_that_ends_after_its_response_ends_for_the_guest() {
         }
         drop(stream);
         // No end that says that this was all.
-        while let Some(frame) = in_time(line.listener.hear()).await {
+        while let Some(frame) = in_time(stream.receiver.receive()).await {
             let said = Upload::decode(&frame).unwrap();
             assert!(matches!(said, Upload::Data(_)), "{said:?}");
         }
-        in_time(line.speaker.say(Download::End(Headers::new()).encode()))
+        in_time(stream.sender.send(Download::End(Headers::new()).encode()))
             .await
             .expect("the attempt goes on to its end");
     }
@@ -174,12 +174,12 @@ async fn a_caller_that_hangs_up_is_told_to_the_host() {
             let asking = tokio::spawn(http.get(&url).timeout(PATIENCE).send());
             let call = in_time(calls.next()).await.unwrap();
             for said in [head(200, fields), Download::Data("content".into())] {
-                in_time(call.line.speaker.say(said.encode())).await.unwrap();
+                in_time(call.stream.sender.send(said.encode())).await.unwrap();
             }
             let mut response = asking.await.unwrap().unwrap();
             assert_eq!(in_time(response.chunk()).await.unwrap().unwrap(), "content");
             drop(response);
-            in_time(call.line.speaker.hung_up()).await;
+            in_time(call.stream.sender.closed()).await;
         }
     }
 }
@@ -195,7 +195,7 @@ async fn a_status_of_1xx_is_no_response() {
             let asking = tokio::spawn(http.get(&url).timeout(PATIENCE).send());
             let call = in_time(calls.next()).await.unwrap();
             let id = Opening::decode(&call.opening).unwrap().dispatch.execution.to_string();
-            in_time(call.line.speaker.say(head(status, &[]).encode())).await.unwrap();
+            in_time(call.stream.sender.send(head(status, &[]).encode())).await.unwrap();
             let response = asking.await.unwrap().unwrap();
             assert_eq!(response.status(), StatusCode::BAD_GATEWAY, "{status}");
             let problem: serde_json::Value = response.json().await.unwrap();
@@ -207,14 +207,14 @@ async fn a_status_of_1xx_is_no_response() {
 const CHUNKED: &str = "POST /http/default/handler HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 /// Makes sure that a call ends because its caller is gone, not by a body that breaks off.
-async fn is_called_off(call: &mut Call) {
-    let Call { line, .. } = call;
+async fn is_called_off(call: &mut IncomingStream) {
+    let IncomingStream { stream, .. } = call;
     let ended = async {
         loop {
             tokio::select! {
                 biased;
-                () = line.speaker.hung_up() => return,
-                said = line.listener.hear() => match said.map(|frame| Upload::decode(&frame).unwrap()) {
+                () = stream.sender.closed() => return,
+                said = stream.receiver.receive() => match said.map(|frame| Upload::decode(&frame).unwrap()) {
                     Some(Upload::Data(_)) => {}
                     said => panic!("the guest learns of its request's end: {said:?}"),
                 },
@@ -241,8 +241,8 @@ async fn a_malformed_body_is_the_client_s_fault() {
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
     stream.write_all([CHUNKED, "5\r\nhello\r\n"].concat().as_bytes()).await.unwrap();
     let mut call = in_time(calls.next()).await.unwrap();
-    in_time(call.line.speaker.say(head(200, &[]).encode())).await.unwrap();
-    in_time(call.line.speaker.say(Download::Data("begun".into()).encode())).await.unwrap();
+    in_time(call.stream.sender.send(head(200, &[]).encode())).await.unwrap();
+    in_time(call.stream.sender.send(Download::Data("begun".into()).encode())).await.unwrap();
     let mut begun = vec![0; 1];
     in_time(tokio::io::AsyncReadExt::read_exact(&mut stream, &mut begun)).await.unwrap();
     stream.write_all(b"zz\r\n").await.unwrap();

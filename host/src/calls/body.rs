@@ -1,4 +1,4 @@
-//! The body of a request, as it comes over the line.
+//! The body of a request, as it comes over its stream.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,22 +6,23 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame};
-use wasmill_broker::Listener;
+use wasmill_broker::StreamReceiver;
 use wasmill_domain::http_message::{Headers, Upload};
 use wasmtime_wasi_http::Error;
 
-/// What is known of a body.
+/// A request's body.
 pub(super) struct UploadBody {
-    /// What came with the head.
+    /// What came with the head and was not read yet.
     first: Bytes,
-    /// Where the rest comes from; nothing once all is here.
-    rest: Option<Listener>,
+    /// Receives the rest; `None` once all has come.
+    rest: Option<StreamReceiver>,
 }
 
 impl UploadBody {
-    /// A body that begins with `first`, and goes on with what comes over the line unless it is `complete`.
-    pub(super) fn new(first: Bytes, complete: bool, listener: Listener) -> Self {
-        Self { first, rest: (!complete).then_some(listener) }
+    /// A body that begins with `first`; unless that is all of it (`complete`), the rest is what
+    /// `receiver` receives.
+    pub(super) fn new(first: Bytes, complete: bool, receiver: StreamReceiver) -> Self {
+        Self { first, rest: (!complete).then_some(receiver) }
     }
 }
 
@@ -33,9 +34,9 @@ impl Body for UploadBody {
         if !self.first.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.first)))));
         }
-        let Some(listener) = &mut self.rest else { return Poll::Ready(None) };
-        let heard = std::task::ready!(listener.poll_hear(context));
-        let upload = heard.and_then(|frame| Upload::decode(&frame).ok());
+        let Some(receiver) = &mut self.rest else { return Poll::Ready(None) };
+        let message = std::task::ready!(receiver.poll_receive(context));
+        let upload = message.and_then(|message| Upload::decode(&message).ok());
         if !matches!(upload, Some(Upload::Data(_))) {
             self.rest = None;
         }
@@ -43,7 +44,7 @@ impl Body for UploadBody {
             Some(Upload::Data(data)) => Some(Ok(Frame::data(data))),
             Some(Upload::End(trailers)) if trailers.is_empty() => None,
             Some(Upload::End(trailers)) => Some(Ok(Frame::trailers(header_map(trailers)))),
-            // The caller is gone, or says what is not understood here.
+            // The caller is gone, or has sent something that cannot be read here.
             None => Some(Err(Error::ConnectionTerminated)),
         })
     }

@@ -1,6 +1,7 @@
-//! Requests whose callers wait: a function's calls are answered as they come, each by a fresh attempt whose response goes back
-//! over the line while it is made. Nothing of a call is kept in a queue: when a host dies, its callers are told, and nothing is
-//! run twice. What came of each is recorded like every execution.
+//! Requests whose callers wait: a function's request streams are accepted as they come, each by a
+//! fresh attempt whose response is sent over the stream while it is made. Nothing of one is stored
+//! in a queue: when a host dies, its callers' streams are closed, and nothing is run twice. Each is
+//! recorded like every execution.
 
 mod body;
 
@@ -11,7 +12,7 @@ use http_body_util::BodyExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
-use wasmill_broker::{Call, Calls, Line, QueueName, Speaker};
+use wasmill_broker::{IncomingStream, IncomingStreams, QueueName, RequestStream, StreamSender};
 use wasmill_domain::Outcome;
 use wasmill_domain::http_message::{Download, Opening};
 use wasmill_domain::manifest::Kind;
@@ -19,14 +20,14 @@ use wasmill_domain::manifest::http::Mode;
 
 use self::body::UploadBody;
 use crate::backoff::Backoff;
-use crate::entry::http::Exchange;
+use crate::entry::http::HttpExchange;
 use crate::run::Invocation;
 use crate::worker::attempt::{Ready, conclude, not_run, ready};
 use crate::worker::version::{Version, Versions, version_at};
 use crate::worker::{Host, Key};
 
-/// Answers a function's calls, whenever its current version answers any, until the host is to stop. Then lets what runs come to its
-/// end, or ends it when the host says so.
+/// Accepts a function's request streams, while its current version is an HTTP handler, until the
+/// host is to stop. Then waits for what runs, or ends it when the host's grace period is over.
 pub(crate) async fn answer(host: Arc<Host>, key: Key, mut versions: Versions) {
     let stop = host.stop.clone();
     let mut running = JoinSet::new();
@@ -41,17 +42,17 @@ pub(crate) async fn answer(host: Arc<Host>, key: Key, mut versions: Versions) {
             },
         };
         let Some(most) = most else { continue };
-        let service = QueueName::of_calls(&key.0, &key.1);
+        let service = QueueName::of_streams(&key.0, &key.1);
         let begun = tokio::select! {
             () = stop.cancelled() => break,
-            begun = host.broker().answer(&service, most) => begun,
+            begun = host.broker().accept_streams(&service, most) => begun,
         };
         match begun {
-            Ok(calls) => {
+            Ok(streams) => {
                 backoff = Backoff::new(host.settings.recorder.max_pause);
-                take(&host, &mut versions, calls, most, &mut running).await;
+                take(&host, &mut versions, streams, most, &mut running).await;
             }
-            Err(error) => tracing::warn!(%service, %error, "calls cannot be answered yet"),
+            Err(error) => tracing::warn!(%service, %error, "request streams cannot be accepted yet"),
         }
         tokio::select! {
             () = stop.cancelled() => break,
@@ -64,7 +65,7 @@ pub(crate) async fn answer(host: Arc<Host>, key: Key, mut versions: Versions) {
     }
 }
 
-/// How many calls a host answers at once by this version, if it answers any.
+/// How many request streams a host accepts at once for this version, if it accepts any.
 fn answering(version: Option<&Version>) -> Option<NonZeroU16> {
     let definition = version?.definition()?;
     let manifest = &definition.manifest;
@@ -74,26 +75,27 @@ fn answering(version: Option<&Version>) -> Option<NonZeroU16> {
     (manifest.kind == Some(Kind::Http) && is_called).then(|| most.unwrap_or(NonZeroU16::MAX))
 }
 
-/// Takes calls until there is a reason to stop.
+/// Accepts streams until the host is to stop, the version's concurrency changes, or the broker
+/// ends.
 async fn take(
     host: &Arc<Host>,
     versions: &mut Versions,
-    mut calls: Box<dyn Calls>,
+    mut streams: Box<dyn IncomingStreams>,
     most: NonZeroU16,
     running: &mut JoinSet<()>,
 ) {
     let slots = Arc::new(Semaphore::new(usize::from(most.get())));
     loop {
         let next = async {
-            // Never closed.
+            // An error would say that the semaphore is closed, which nobody does.
             let slot = Arc::clone(&slots).acquire_owned().await;
-            calls.next().await.map(|call| (call, slot))
+            streams.next().await.map(|incoming| (incoming, slot))
         };
         tokio::select! {
             biased;
             () = host.stop.cancelled() => return,
             Some(ended) = running.join_next() => if let Err(error) = ended && error.is_panic() {
-                tracing::error!(%error, "the host broke down over a call");
+                tracing::error!(%error, "the host failed at a request");
             },
             changed = versions.changed() => {
                 let now = answering(versions.borrow().as_ref().map(|current| &current.version));
@@ -102,8 +104,8 @@ async fn take(
                 }
             }
             next = next => match next {
-                Some((call, slot)) => {
-                    let serving = serve(Arc::clone(host), versions.clone(), call);
+                Some((incoming, slot)) => {
+                    let serving = serve(Arc::clone(host), versions.clone(), incoming);
                     running.spawn(async move {
                         serving.await;
                         drop(slot);
@@ -115,41 +117,42 @@ async fn take(
     }
 }
 
-/// Answers one call.
-async fn serve(host: Arc<Host>, mut versions: Versions, call: Call) {
-    let Call { opening, line } = call;
+/// Answers one request.
+async fn serve(host: Arc<Host>, mut versions: Versions, incoming: IncomingStream) {
+    let IncomingStream { opening, stream } = incoming;
     let opening = match Opening::decode(&opening) {
         Ok(opening) => opening,
         Err(error) => {
-            // Its caller sees the line end.
-            tracing::error!(%error, "a call cannot be read");
+            // Its caller finds the stream closed.
+            tracing::error!(%error, "a request cannot be read");
             return;
         }
     };
     let version = version_at(&host, &mut versions, opening.dispatch.revision).await;
     if matches!(version, Version::Unreadable) {
-        // Its caller sees the line end.
+        // Its caller finds the stream closed.
         return;
     }
-    let place = host.admission.acquire(&opening.dispatch.tenant, &opening.dispatch.function).await;
+    let permit = host.admission.acquire(&opening.dispatch.tenant, &opening.dispatch.function).await;
     let on_guest_threads = {
         let host = Arc::clone(&host);
-        async move { attempt(&host, &version, opening, line).await }
+        async move { attempt(&host, &version, opening, stream).await }
     };
     if let Err(error) = AbortOnDropHandle::new(host.engine.spawn(on_guest_threads)).await {
-        tracing::error!(%error, "the host broke down over a call");
+        tracing::error!(%error, "the host failed at a request");
     }
-    drop(place);
+    drop(permit);
 }
 
-/// Makes the attempt and has its end recorded. A caller that has nothing of a response yet is told how it ended.
-async fn attempt(host: &Arc<Host>, version: &Version, opening: Opening, line: Line) {
+/// Makes the attempt and has its end recorded. A caller that has nothing of a response yet is sent
+/// the outcome.
+async fn attempt(host: &Arc<Host>, version: &Version, opening: Opening, stream: RequestStream) {
     let Opening { dispatch, head, body, complete } = opening;
-    let Line { speaker, listener } = line;
+    let RequestStream { sender, receiver } = stream;
     let finished = match ready(host, version, &dispatch.tenant, &dispatch.function).await {
         Ok(Ready { definition, prepared, files }) => {
-            let body = UploadBody::new(body, complete, listener).boxed_unsync();
-            let exchange = Exchange { head, body, speaker: speaker.clone() };
+            let body = UploadBody::new(body, complete, receiver).boxed_unsync();
+            let exchange = HttpExchange { head, body, sender: sender.clone() };
             let running = host.running.begin(&dispatch, definition.digest);
             let (manifest, name) = (&definition.manifest, &host.settings.name);
             let invocation = Invocation { prepared: &prepared, manifest, dispatch: &dispatch, host: name, files };
@@ -161,15 +164,16 @@ async fn attempt(host: &Arc<Host>, version: &Version, opening: Opening, line: Li
     };
     let report = &finished.report;
     if report.outcome != Outcome::Success {
-        tell(&speaker, report.outcome, report.message.clone().unwrap_or_default());
+        send_failure(&sender, report.outcome, report.message.clone().unwrap_or_default());
     }
-    // The end of the line is the end of the response; the record of it need not be waited for.
-    drop(speaker);
+    // The stream's end is the response's end, which does not wait for the record of it.
+    drop(sender);
     host.recorder.record(finished).await;
 }
 
-/// Tells a caller that there will be no response. One that has the head of one already knows by the end of the line that the rest
-/// is missing; so does one that does not read what it was sent, for which nothing waits.
-fn tell(speaker: &Speaker, outcome: Outcome, message: String) {
-    speaker.say_if_room(Download::Failed { outcome, message }.encode());
+/// Tells a caller that there will be no response. One that has the head of one already knows by the
+/// stream's end that the rest is missing; so does one that does not read what it was sent, for
+/// which nothing waits.
+fn send_failure(sender: &StreamSender, outcome: Outcome, message: String) {
+    sender.try_send(Download::Failed { outcome, message }.encode());
 }

@@ -15,7 +15,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use wasmill_broker::{LINE_FRAME, Speaker};
+use wasmill_broker::{STREAM_CHUNK_BYTES, StreamSender};
 use wasmill_domain::Event;
 use wasmill_domain::event::Attribute;
 use wasmill_domain::http_message::{self, Download, Headers, RequestHead, ResponseHead};
@@ -48,13 +48,13 @@ const LOOKS: usize = 4;
 pub(super) type Answer = Result<http::Response<HyperOutgoingBody>, String>;
 
 /// A request that a caller waits for the response to.
-pub(crate) struct Exchange {
+pub(crate) struct HttpExchange {
     /// The request.
     pub(crate) head: RequestHead,
     /// Its body, as it comes.
     pub(crate) body: UnsyncBoxBody<Bytes, WasiHttpError>,
     /// Where the response goes.
-    pub(crate) speaker: Speaker,
+    pub(crate) sender: StreamSender,
 }
 
 /// An event as a request, and the response as its result.
@@ -72,9 +72,9 @@ pub(super) async fn call(proxy: &Proxy, store: &mut Store<GuestData>, event: &Ev
 pub(super) async fn exchange(
     proxy: &Proxy,
     store: &mut Store<GuestData>,
-    exchange: Exchange,
+    exchange: HttpExchange,
 ) -> wasmtime::Result<Returned> {
-    let Exchange { head, body, speaker } = exchange;
+    let HttpExchange { head, body, sender } = exchange;
     let mut request = match request_of_head(&head, body) {
         Ok(request) => request,
         Err(why) => return Ok(Err(contract::Failure::Reject(why))),
@@ -82,7 +82,7 @@ pub(super) async fn exchange(
     add_trace(request.headers_mut(), Guest::of(store.data()))?;
     let scheme = if head.scheme == "https" { Scheme::Https } else { Scheme::Http };
     let method = request.method().clone();
-    let sent = handle(proxy, store, scheme, request, |response| send(response.head(), method, speaker)).await?;
+    let sent = handle(proxy, store, scheme, request, |response| send(response.head(), method, sender)).await?;
     Ok(sent.summary())
 }
 
@@ -211,11 +211,11 @@ fn may_be_empty(method: &Method, status: StatusCode) -> bool {
     method != Method::HEAD && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
-/// Sends a response to its caller as it is made. A caller that hangs up ends the attempt.
+/// Sends a response to its caller as it is made. A caller that closes the stream ends the attempt.
 pub(super) async fn send(
     head: impl Future<Output = wasmtime::Result<(Answer, Chunks)>>,
     method: Method,
-    speaker: Speaker,
+    sender: StreamSender,
 ) -> wasmtime::Result<Sent> {
     let sending = async {
         let (answer, chunks) = head.await?;
@@ -234,8 +234,11 @@ pub(super) async fn send(
         if matches!(first, Some(Ok(None))) && may_be_empty(&method, head.status) {
             head.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
         }
-        say(&speaker, &Download::Head(ResponseHead { status: head.status.as_u16(), headers: fields(&head.headers) }))
-            .await?;
+        send_part(
+            &sender,
+            &Download::Head(ResponseHead { status: head.status.as_u16(), headers: fields(&head.headers) }),
+        )
+        .await?;
         let mut trailers = Vec::new();
         loop {
             let frame = match first.take() {
@@ -247,25 +250,25 @@ pub(super) async fn send(
                 Ok(mut data) => {
                     sent.bytes += data.len() as u64;
                     while !data.is_empty() {
-                        let chunk = data.split_to(data.len().min(LINE_FRAME));
-                        say(&speaker, &Download::Data(chunk)).await?;
+                        let chunk = data.split_to(data.len().min(STREAM_CHUNK_BYTES));
+                        send_part(&sender, &Download::Data(chunk)).await?;
                     }
                 }
                 Err(frame) => trailers = frame.into_trailers().map(|map| fields(&map)).unwrap_or_default(),
             }
         }
-        say(&speaker, &Download::End(trailers)).await?;
+        send_part(&sender, &Download::End(trailers)).await?;
         Ok(sent)
     };
     tokio::select! {
         biased;
         sent = sending => sent,
-        () = speaker.hung_up() => Err(CallerGone.into()),
+        () = sender.closed() => Err(CallerGone.into()),
     }
 }
 
-async fn say(speaker: &Speaker, download: &Download) -> Result<(), CallerGone> {
-    speaker.say(download.encode()).await.map_err(|_| CallerGone)
+async fn send_part(sender: &StreamSender, download: &Download) -> Result<(), CallerGone> {
+    sender.send(download.encode()).await.map_err(|_| CallerGone)
 }
 
 fn fields(headers: &HeaderMap) -> Headers {

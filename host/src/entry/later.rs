@@ -15,7 +15,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 pub(super) use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 use wasmtime_wasi_http::{Error as WasiHttpError, WasiHttpView as _, p3};
 
-use super::http::{Answer, Chunks, Exchange};
+use super::http::{Answer, Chunks, HttpExchange};
 use super::returned::{Returned, contract};
 use super::{command, http as entry};
 use crate::guest::Guest;
@@ -51,9 +51,9 @@ pub(super) async fn call(service: &Service, store: &mut Store<GuestData>, event:
 pub(super) async fn exchange(
     service: &Service,
     store: &mut Store<GuestData>,
-    exchange: Exchange,
+    exchange: HttpExchange,
 ) -> wasmtime::Result<Returned> {
-    let Exchange { head, body, speaker } = exchange;
+    let HttpExchange { head, body, sender } = exchange;
     let mut request = match entry::request_of_head(&head, body) {
         Ok(request) => request,
         Err(why) => return Ok(Err(contract::Failure::Reject(why))),
@@ -62,7 +62,7 @@ pub(super) async fn exchange(
     let scheme = if head.scheme == "https" { Scheme::Https } else { Scheme::Http };
     let method = request.method().clone();
     let sent = store.run_concurrent(async |guest| {
-        let sent = entry::send(handle(service, guest, scheme, request), method, speaker).await?;
+        let sent = entry::send(handle(service, guest, scheme, request), method, sender).await?;
         rest(guest).await;
         Ok(sent)
     });

@@ -105,7 +105,7 @@ impl Live {
     pub(crate) async fn exchange(
         &self,
         store: &mut Store<GuestData>,
-        exchange: Exchange,
+        exchange: HttpExchange,
     ) -> wasmtime::Result<Returned> {
         match self {
             Self::Http(proxy) => http::exchange(proxy, store, exchange).await,

@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use wasmill_broker::{Broker, FramePublisher};
+use wasmill_broker::{BatchPublisher, Broker};
 use wasmill_component::{FileSource, PreflightError};
 use wasmill_domain::{Digest, FunctionDefinition, FunctionName, Registry, TenantName};
 use wasmill_store::{RegistryWatch, Store};
@@ -40,7 +40,7 @@ pub struct HostParts {
     /// What is defined.
     pub registry: RegistryWatch,
     /// Where frames come from, and emitted executions go.
-    pub publisher: FramePublisher,
+    pub publisher: BatchPublisher,
     /// What runs functions.
     pub engine: Arc<Engine>,
     /// How it works.
@@ -58,7 +58,7 @@ pub struct Broken(String);
 pub(crate) struct Host {
     store: Arc<dyn Store>,
     registry: RegistryWatch,
-    publisher: FramePublisher,
+    publisher: BatchPublisher,
     pub(crate) engine: Arc<Engine>,
     pub(crate) settings: HostSettings,
     status: HostStatus,

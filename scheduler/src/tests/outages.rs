@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
-use wasmill_broker::{Broker, FramePublisher, PublisherSettings};
+use wasmill_broker::{BatchPublisher, Broker, PublisherSettings};
 use wasmill_domain::{Dispatch, Event, EventParts, Outcome, State, TenantName, Timestamp};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{Agenda as _, Ledger as _, Publication, Store};
@@ -25,7 +25,7 @@ fn open_broker(dir: &Path, settings: EmbeddedSettings) -> Arc<EmbeddedBroker> {
 }
 
 fn parts(store: Arc<dyn Store>, broker: Arc<dyn Broker>, settings: SchedulerSettings) -> SchedulerParts {
-    SchedulerParts { store, publisher: FramePublisher::new(broker, PublisherSettings::default()), settings }
+    SchedulerParts { store, publisher: BatchPublisher::new(broker, PublisherSettings::default()), settings }
 }
 
 /// Tries often, so that an outage is met many times over.
@@ -104,7 +104,7 @@ async fn a_full_queue_delays_only_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_store(dir.path()).await;
     let broker = open_broker(dir.path(), EmbeddedSettings { queue_messages: 1, ..EmbeddedSettings::default() });
-    let publisher = FramePublisher::new(Arc::clone(&broker) as Arc<dyn Broker>, PublisherSettings::default());
+    let publisher = BatchPublisher::new(Arc::clone(&broker) as Arc<dyn Broker>, PublisherSettings::default());
     let stuck: Vec<Dispatch> = (0..9).map(|_| dispatch_to("stuck")).collect();
     publisher.publish(stuck[0].clone()).await.unwrap();
     // The older entries are those of the queue that is full, and more of them than one batch has.

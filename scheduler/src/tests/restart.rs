@@ -202,15 +202,19 @@ impl Broker for Restart<dyn Broker> {
     async fn consume(&self, queue: &QueueName, prefetch: NonZeroU16) -> wasmill_broker::Result<Consumption> {
         self.now().consume(queue, prefetch).await
     }
-    async fn call(&self, service: &QueueName, opening: Bytes) -> wasmill_broker::Result<wasmill_broker::Line> {
-        self.now().call(service, opening).await
+    async fn open_stream(
+        &self,
+        service: &QueueName,
+        opening: Bytes,
+    ) -> wasmill_broker::Result<wasmill_broker::RequestStream> {
+        self.now().open_stream(service, opening).await
     }
-    async fn answer(
+    async fn accept_streams(
         &self,
         service: &QueueName,
         most: NonZeroU16,
-    ) -> wasmill_broker::Result<Box<dyn wasmill_broker::Calls>> {
-        self.now().answer(service, most).await
+    ) -> wasmill_broker::Result<Box<dyn wasmill_broker::IncomingStreams>> {
+        self.now().accept_streams(service, most).await
     }
     async fn depth(&self, queue: &QueueName) -> wasmill_broker::Result<Depth> {
         self.now().depth(queue).await

@@ -51,12 +51,13 @@ async fn everything_is_there_after_a_crash() {
     until("the room is used", async || broker.depth(&one).await.unwrap().unacked == 100).await;
     settled(&broker).await;
 
-    // No goodbye: the broker is still open while the copy is.
+    // The broker is not closed: it is still open while the copy is opened.
     let copy = copy_of(dir.path());
     let again = open(copy.path(), small());
     assert_eq!(queues(&again), [queue("empty"), one.clone(), two.clone()]);
     let wanted = |number: u32| {
-        // Released and delivered again; delivered once, to a consumer that is gone; never delivered.
+        // Released and delivered again; delivered once, to a consumer that is gone; never
+        // delivered.
         let redeliveries = if number < 5 { 2 } else { u32::from(number < 150) };
         (format!("one {number}"), redeliveries)
     };
@@ -189,6 +190,6 @@ async fn replies_to_an_earlier_run_go_nowhere() {
     broker.reply(&old.message.reply_to.unwrap(), "old".into()).await.unwrap();
     let new = next(&mut consumption).await;
     broker.reply(&new.message.reply_to.unwrap(), "new".into()).await.unwrap();
-    assert_eq!(in_time(fresh.wait(super::PATIENCE)).await.unwrap(), "new");
-    assert!(matches!(pending.wait(super::PATIENCE).await, Err(Error::Unavailable(_))));
+    assert_eq!(in_time(fresh.wait(super::TIMEOUT)).await.unwrap(), "new");
+    assert!(matches!(pending.wait(super::TIMEOUT).await, Err(Error::Unavailable(_))));
 }

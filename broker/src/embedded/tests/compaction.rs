@@ -15,7 +15,8 @@ async fn pass_through(broker: &EmbeddedBroker, queue: &QueueName, consumption: &
     }
 }
 
-/// The settings' own promise: twice what is alive, and four segments; a write-ahead and a table more on top.
+/// The settings' own promise: twice what is alive, and four segments; a write-ahead and a table
+/// more on top.
 fn bound(alive: u64) -> u64 {
     2 * alive + 4 * (4 << 10) + (2 << 10)
 }
@@ -43,10 +44,10 @@ async fn one_message_does_not_pin_the_log() {
     broker.declare(&busy).await.unwrap();
     broker.declare(&paused).await.unwrap();
     publish(&broker, &paused, "pinned").await;
-    publish(&broker, &busy, "held").await;
+    publish(&broker, &busy, "unacked").await;
     let mut consumption = consume(&broker, &busy, 10).await;
-    // Held all the time: what is in hand is moved as well.
-    let held = next(&mut consumption).await;
+    // Unacknowledged all the time: that is moved as well.
+    let unacked = next(&mut consumption).await;
     for _ in 0..5 {
         pass_through(&broker, &busy, &mut consumption, 200).await;
         until("the log is short", async || disk_use(dir.path()) < bound(400)).await;
@@ -55,8 +56,8 @@ async fn one_message_does_not_pin_the_log() {
     let copy = copy_of(dir.path());
     let again = open(copy.path(), small());
     assert_eq!(contents(&again, &paused).await, [("pinned".to_owned(), 0)]);
-    assert_eq!(contents(&again, &busy).await, [("held".to_owned(), 1)]);
-    consumption.settle.ack(&[held.tag]).await.unwrap();
+    assert_eq!(contents(&again, &busy).await, [("unacked".to_owned(), 1)]);
+    consumption.settle.ack(&[unacked.tag]).await.unwrap();
     drop(consumption);
     drop(broker);
     let broker = open(dir.path(), small());

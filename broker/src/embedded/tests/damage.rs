@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{consume, contents, copy_of, next, open, publish, queue, settled, small};
 use crate::embedded::EmbeddedSettings;
 use crate::embedded::log::segment_path;
-use crate::embedded::parts::Entry;
+use crate::embedded::message::StoredMessage;
 use crate::embedded::recovery::{OpenError, recover};
 use crate::port::Broker;
 
@@ -15,8 +15,8 @@ type Alive = Vec<String>;
 
 fn alive_in(dir: &Path) -> Result<Alive, OpenError> {
     let recovered = recover(dir)?.expect("a log");
-    let body = |(_, entry): &(u64, Entry)| entry.message.body.to_vec();
-    Ok(recovered.entries.iter().map(|entry| String::from_utf8(body(entry)).unwrap()).collect())
+    let body = |(_, stored): &(u64, StoredMessage)| stored.message.body.to_vec();
+    Ok(recovered.messages.iter().map(|message| String::from_utf8(body(message)).unwrap()).collect())
 }
 
 fn last_segment(dir: &Path) -> PathBuf {
@@ -24,7 +24,8 @@ fn last_segment(dir: &Path) -> PathBuf {
     logs.filter(|path| path.extension().is_some_and(|extension| extension == "log")).max().unwrap()
 }
 
-/// A log of one segment, and what was alive when its file was so long: one step each, the first with nothing at all.
+/// A log of one segment, and what was alive when its file was so long: one step each, the first
+/// with nothing at all.
 async fn history(dir: &Path) -> Vec<(usize, Alive)> {
     let settings = EmbeddedSettings { preallocate_bytes: 0, ..EmbeddedSettings::default() };
     let broker = open(dir, settings);
@@ -56,7 +57,8 @@ async fn history(dir: &Path) -> Vec<(usize, Alive)> {
     history
 }
 
-/// What is read from a cut log must be what was there at the cut: the last step that was complete, or the one after it.
+/// What is read from a cut log must be what was there at the cut: the last step that was complete,
+/// or the one after it.
 fn check_cut(history: &[(usize, Alive)], cut: usize, read: &Alive) {
     let complete = history.iter().rposition(|(length, _)| *length <= cut).unwrap();
     let steps = &history[complete..(complete + 2).min(history.len())];

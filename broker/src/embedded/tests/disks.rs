@@ -61,8 +61,8 @@ pub(super) enum Act {
 
 type Refuses = Box<dyn Fn(Act, u64) -> bool + Send + Sync>;
 
-/// A disk on which any act may fail: a closure is asked about each, which is given its number. A write that fails has written
-/// its first half.
+/// A disk on which any act may fail: a closure is asked about each, which is given its number. A
+/// write that fails has written its first half.
 #[derive(Clone)]
 pub(super) struct Faulty {
     refuses: Arc<Refuses>,
@@ -144,8 +144,8 @@ impl LogFile for FaultyFile {
     }
 }
 
-/// A disk that can lose its power: of what was written and not synced since, any part may be lost then. Names and lengths
-/// last at once.
+/// A disk that can lose its power: of what was written and not synced since, any part may be lost
+/// then. Names and lengths last at once.
 #[derive(Clone, Default)]
 pub(super) struct Powered {
     journal: Arc<Mutex<Journal>>,

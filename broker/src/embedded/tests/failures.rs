@@ -19,10 +19,11 @@ fn compacting() -> EmbeddedSettings {
     EmbeddedSettings { compact_bytes: 700, ..small() }
 }
 
-/// Whatever fails: publishing is refused and nothing of it is kept, consuming goes on, and all is well afterwards.
+/// Whatever fails: publishing is refused and nothing of it is kept, consuming goes on, and all is
+/// well afterwards.
 async fn refuses_and_recovers(act: Act) {
     let dir = tempfile::tempdir().unwrap();
-    let (disk, broken) = Faulty::switched(act);
+    let (disk, failing) = Faulty::switched(act);
     let broker = open_on(dir.path(), quick(), disk);
     let name = queue("q");
     broker.declare(&name).await.unwrap();
@@ -32,7 +33,7 @@ async fn refuses_and_recovers(act: Act) {
     let mut consumption = consume(&broker, &name, 2).await;
     let first = next(&mut consumption).await;
 
-    broken.store(true, Ordering::SeqCst);
+    failing.store(true, Ordering::SeqCst);
     for _ in 0..3 {
         let refused = broker.publish(&name, Message::new("refused")).await;
         assert!(
@@ -48,7 +49,7 @@ async fn refuses_and_recovers(act: Act) {
     let (second, third) = (next(&mut consumption).await, next(&mut consumption).await);
     assert_eq!((text(&second).as_str(), text(&third).as_str()), ("b", "c"));
 
-    broken.store(false, Ordering::SeqCst);
+    failing.store(false, Ordering::SeqCst);
     until("it works again by itself", async || broker.ping().await.is_ok()).await;
     broker.declare(&queue("new")).await.unwrap();
     publish(&broker, &name, "e").await;
@@ -77,14 +78,14 @@ async fn a_disk_that_does_not_sync_refuses_and_recovers() {
 async fn segments_are_begun_and_dropped_later_where_that_fails() {
     for act in [Act::Create, Act::Rename, Act::SetLen, Act::Remove] {
         let dir = tempfile::tempdir().unwrap();
-        let (disk, broken) = Faulty::switched(act);
+        let (disk, failing) = Faulty::switched(act);
         let broker = open_on(dir.path(), quick(), disk);
         let name = queue("q");
         broker.declare(&name).await.unwrap();
         let mut consumption = consume(&broker, &name, 100).await;
         let mut confirmed = 0;
         for round in 0..60 {
-            broken.store(round % 20 >= 10, Ordering::SeqCst);
+            failing.store(round % 20 >= 10, Ordering::SeqCst);
             let published = broker.publish(&name, Message::new(format!("{confirmed:0500}"))).await;
             match published {
                 Ok(()) => confirmed += 1,
@@ -92,7 +93,7 @@ async fn segments_are_begun_and_dropped_later_where_that_fails() {
             }
         }
         assert!(confirmed >= 30, "{act:?}: {confirmed}");
-        broken.store(false, Ordering::SeqCst);
+        failing.store(false, Ordering::SeqCst);
         for number in 0..confirmed {
             let delivery = next(&mut consumption).await;
             assert_eq!(text(&delivery), format!("{number:0500}"), "{act:?}");
@@ -120,7 +121,8 @@ struct Known {
     seen: BTreeSet<u32>,
 }
 
-/// A little of everything, with segments begun, compacted and dropped: publishes, consumes and acks, until something fails.
+/// A little of everything, with segments begun, compacted and dropped: publishes, consumes and
+/// acks, until something fails.
 async fn work(broker: &EmbeddedBroker, lives: impl Fn() -> bool, known: &mut Known) -> Result<()> {
     let (busy, paused) = (&queue("busy"), &queue("paused"));
     broker.declare(busy).await?;
@@ -185,8 +187,8 @@ async fn check(dir: &Path, known: &Known, acks_last: bool, case: &str) {
     }
 }
 
-/// Whether `work` was long enough: the first message that it publishes waits to its end, so that only a compaction takes the
-/// first segment away.
+/// Whether `work` was long enough: the first message that it publishes waits to its end, so that
+/// only a compaction takes the first segment away.
 fn was_compacted(dir: &Path) -> bool {
     let mut names: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.retain(|name| Path::new(name).extension().is_some_and(|extension| extension == "log"));

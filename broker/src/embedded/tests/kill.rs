@@ -23,12 +23,12 @@ fn settings() -> EmbeddedSettings {
     EmbeddedSettings { segment_bytes: 64 << 10, preallocate_bytes: 16 << 10, ..small() }
 }
 
-/// Everything that the processes have said: `W` was about to be published, `P` is confirmed, `D` was delivered, `A` is about to be
-/// acked, `X` is acked.
+/// Everything that the processes have reported: `W` was about to be published, `P` is confirmed,
+/// `D` was delivered, `A` is about to be acked, `X` is acked.
 #[derive(Default)]
-struct Said(BTreeMap<char, BTreeSet<String>>);
+struct Reports(BTreeMap<char, BTreeSet<String>>);
 
-impl Said {
+impl Reports {
     fn add(&mut self, line: &str) -> bool {
         let Some((what, message)) = line.split_once(' ').filter(|(what, _)| what.len() == 1) else { return false };
         self.0.entry(what.chars().next().unwrap()).or_default().insert(message.to_owned())
@@ -39,7 +39,8 @@ impl Said {
     }
 }
 
-/// Round after round in the same directory, a process is killed at work, and everything it said still holds.
+/// Round after round in the same directory, a process is killed at work, and everything that it
+/// reported is still true.
 #[test]
 fn a_killed_process_loses_nothing() {
     if let Ok(child) = std::env::var(CHILD) {
@@ -47,16 +48,16 @@ fn a_killed_process_loses_nothing() {
         be_killed(Path::new(dir), round);
     }
     let dir = tempfile::tempdir().unwrap();
-    let mut said = Said::default();
+    let mut reports = Reports::default();
     for round in 0..6_u32 {
         // Early and late, in the middle of whatever it is at.
-        run_and_kill(dir.path(), round, 150 + (round * 7_919) % 3_000, &mut said);
-        check(dir.path(), &said, round);
+        run_and_kill(dir.path(), round, 150 + (round * 7_919) % 3_000, &mut reports);
+        check(dir.path(), &reports, round);
     }
-    assert!(said.0[&'P'].len() > 1_000 && said.0[&'X'].len() > 100, "the processes hardly did anything");
+    assert!(reports.0[&'P'].len() > 1_000 && reports.0[&'X'].len() > 100, "the processes hardly did anything");
 }
 
-fn run_and_kill(dir: &Path, round: u32, lines: u32, said: &mut Said) {
+fn run_and_kill(dir: &Path, round: u32, lines: u32, reports: &mut Reports) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["embedded::tests::kill::a_killed_process_loses_nothing", "--exact", "--nocapture"])
         .env(CHILD, format!("{}|{round}", dir.display()))
@@ -64,19 +65,19 @@ fn run_and_kill(dir: &Path, round: u32, lines: u32, said: &mut Said) {
         .spawn()
         .unwrap();
     let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut heard = 0;
-    while heard < lines {
+    let mut received = 0;
+    while received < lines {
         let line = output.next().expect("the process ended by itself").unwrap();
-        heard += u32::from(said.add(&line));
+        received += u32::from(reports.add(&line));
     }
     child.kill().unwrap();
     for line in output {
-        said.add(&line.unwrap());
+        reports.add(&line.unwrap());
     }
     child.wait().unwrap();
 }
 
-fn check(dir: &Path, said: &Said, round: u32) {
+fn check(dir: &Path, reports: &Reports, round: u32) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let broker = EmbeddedBroker::open(dir, settings()).unwrap();
@@ -88,14 +89,14 @@ fn check(dir: &Path, said: &Said, round: u32) {
                 let (publisher, number) = id.rsplit_once(' ').unwrap();
                 let before = last.insert(publisher.to_owned(), number.parse::<u32>().unwrap());
                 assert!(before < last.get(publisher).copied(), "round {round}: {id} is out of order");
-                assert!(said.has('W', &id), "round {round}: nobody published {id}");
-                assert!(!said.has('X', &id), "round {round}: {id} was acked and is back");
-                assert!(!said.has('D', &id) || redeliveries > 0, "round {round}: {id} was delivered before");
+                assert!(reports.has('W', &id), "round {round}: nobody published {id}");
+                assert!(!reports.has('X', &id), "round {round}: {id} was acked and is back");
+                assert!(!reports.has('D', &id) || redeliveries > 0, "round {round}: {id} was delivered before");
                 assert!(found.insert(id.clone()), "round {round}: {id} is there twice");
             }
         }
-        for id in &said.0[&'P'] {
-            assert!(found.contains(id) || said.has('A', id), "round {round}: {id} is lost");
+        for id in &reports.0[&'P'] {
+            assert!(found.contains(id) || reports.has('A', id), "round {round}: {id} is lost");
         }
         broker.close().await;
     });
@@ -116,11 +117,11 @@ fn be_killed(dir: &Path, round: &str) -> ! {
                 let queue = &queues()[publisher as usize % 2];
                 for number in 0_u32.. {
                     let id = format!("{round} {publisher} {number}");
-                    say('W', &id);
+                    report('W', &id);
                     // Of all lengths up to a few pages.
                     let body = format!("{id:width$}", width = (number as usize * 997) % 9_000);
                     broker.publish(queue, Message::new(body)).await.unwrap();
-                    say('P', &id);
+                    report('P', &id);
                 }
             });
         }
@@ -133,18 +134,18 @@ async fn consume(broker: Arc<dyn Broker>) {
     for count in 0_u32.. {
         let delivery = deliveries.next().await.unwrap();
         let id = text(&delivery).trim_end().to_owned();
-        say('D', &id);
+        report('D', &id);
         if count % 5 == 0 {
             settle.release(&[delivery.tag]).await.unwrap();
         } else {
-            say('A', &id);
+            report('A', &id);
             settle.ack(&[delivery.tag]).await.unwrap();
-            say('X', &id);
+            report('X', &id);
         }
     }
 }
 
-/// One line in one write: what is said is heard even where the process ends right behind it.
-fn say(what: char, id: &str) {
+/// One line in one write: a report arrives even where the process ends right behind it.
+fn report(what: char, id: &str) {
     std::io::stdout().lock().write_all(format!("{what} {id}\n").as_bytes()).unwrap();
 }

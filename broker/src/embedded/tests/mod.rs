@@ -19,7 +19,7 @@ use super::{EmbeddedBroker, EmbeddedSettings};
 use crate::port::{Broker, Consumption, Delivery, Message, QueueName};
 
 /// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Segments of the least size, so that little data makes many.
 fn small() -> EmbeddedSettings {
@@ -57,15 +57,15 @@ async fn next(consumption: &mut Consumption) -> Delivery {
 }
 
 async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
+    tokio::time::timeout(TIMEOUT, future).await.expect("it takes too long")
 }
 
 fn text(delivery: &Delivery) -> String {
     String::from_utf8(delivery.message.body.to_vec()).unwrap()
 }
 
-/// Everything that waits in a queue, with how often it was delivered before. Takes it as a consumer does, so it counts once more
-/// afterwards.
+/// Everything that waits in a queue, with how often it was delivered before. Takes it as a consumer
+/// does, so it counts once more afterwards.
 async fn contents(broker: &EmbeddedBroker, of: &QueueName) -> Vec<(String, u32)> {
     let count = broker.depth(of).await.unwrap().ready;
     let mut consumption = consume(broker, of, u16::MAX).await;
@@ -84,7 +84,7 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    assert!(tokio::time::timeout(PATIENCE, reached).await.is_ok(), "it never came true that {what}");
+    assert!(tokio::time::timeout(TIMEOUT, reached).await.is_ok(), "it never came true that {what}");
 }
 
 /// Waits until everything that the writer was told so far is written.

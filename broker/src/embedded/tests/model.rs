@@ -1,4 +1,4 @@
-//! Random operations against a model that a page holds.
+//! Random operations, compared with a simple model.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -21,7 +21,7 @@ enum Op {
         queue: usize,
         prefetch: u16,
     },
-    /// Takes what the consumer may have, up to so many.
+    /// Receives what the consumer may have, up to so many.
     Take {
         queue: usize,
         most: usize,
@@ -63,8 +63,8 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A message: its number, which is also its order, and how often it was handed out.
-type Handed = (u32, u32);
+/// A message: its number, which is also its order, and how often it was delivered out.
+type Delivered = (u32, u32);
 
 /// A queue as it should be.
 #[derive(Default)]
@@ -77,13 +77,13 @@ struct ModelConsumer {
     prefetch: usize,
     flowing: bool,
     /// On the way to the consumer.
-    coming: VecDeque<Handed>,
-    taken: Vec<(Handed, Tag)>,
+    coming: VecDeque<Delivered>,
+    taken: Vec<(Delivered, Tag)>,
     real: Consumption,
 }
 
 impl Model {
-    fn hand_out(&mut self) {
+    fn deliver(&mut self) {
         let Some(consumer) = &mut self.consumer else { return };
         while consumer.flowing && consumer.coming.len() + consumer.taken.len() < consumer.prefetch {
             let Some((number, count)) = self.ready.pop_first() else { break };
@@ -95,7 +95,7 @@ impl Model {
     fn end_consumer(&mut self) -> Option<Consumption> {
         let consumer = self.consumer.take()?;
         self.ready.extend(consumer.coming);
-        self.ready.extend(consumer.taken.into_iter().map(|(handed, _)| handed));
+        self.ready.extend(consumer.taken.into_iter().map(|(delivered, _)| delivered));
         Some(consumer.real)
     }
 
@@ -216,7 +216,7 @@ impl World {
 
     async fn agree(&mut self) {
         for (model, name) in self.models.iter_mut().zip(&self.names) {
-            model.hand_out();
+            model.deliver();
             let (broker, wanted) = (&self.broker, model.depth());
             until(&format!("{name} is {wanted:?} deep"), async || broker.depth(name).await.unwrap() == wanted).await;
         }

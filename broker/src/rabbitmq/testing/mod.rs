@@ -1,5 +1,6 @@
-//! For tests, of this crate and of others: where the RabbitMQ for tests is, a virtual host of a test's own on it, a whole
-//! RabbitMQ of a test's own that may be stopped and killed, and a proxy that loses or stalls connections.
+//! For tests, of this crate and of others: where the RabbitMQ for tests is, a virtual host of a
+//! test's own on it, a whole RabbitMQ of a test's own that may be stopped and killed, and a proxy
+//! that loses or stalls connections.
 
 // Whoever calls these is a test, which fails by panicking.
 #![allow(clippy::unwrap_used)]
@@ -21,10 +22,12 @@ pub fn address() -> String {
     std::env::var("AMQP_URL").unwrap_or_else(|_| "amqp://guest:guest@127.0.0.1:5672/%2f".into())
 }
 
-/// A virtual host of a test's own on the RabbitMQ for tests. It is deleted with this, with all queues and connections.
+/// A virtual host of a test's own on the RabbitMQ for tests. It is deleted with this, with all
+/// queues and connections.
 ///
-/// AMQP cannot make virtual hosts: `rabbitmqctl` does, which must be there and may be run, so RabbitMQ must be on this machine.
-/// Tests that must do with any RabbitMQ take a [`queue_prefix`](super::RabbitSettings::queue_prefix) of their own instead.
+/// AMQP cannot make virtual hosts: `rabbitmqctl` does, which must be there and may be run, so
+/// RabbitMQ must be on this machine. Tests that must do with any RabbitMQ take a
+/// [`queue_prefix`](super::RabbitSettings::queue_prefix) of their own instead.
 pub struct Vhost {
     name: String,
     url: String,

@@ -1,4 +1,5 @@
-//! A RabbitMQ of a test's own: its files are in a temporary directory, and nobody but this machine can reach it.
+//! A RabbitMQ of a test's own: its files are in a temporary directory, and nobody but this machine
+//! can reach it.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -11,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
 /// How long a node may take to start or to stop.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A running node. It ends with this, with all its processes.
 pub struct Node {
@@ -23,11 +24,13 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a node and waits until it listens, which takes some seconds; it blocks. `configuration` is its `rabbitmq.conf`; in it
-    /// `{directory}` is the node's directory, which `prepare` fills, and `{tls}` a port for TLS.
+    /// Starts a node and waits until it listens, which takes some seconds; it blocks.
+    /// `configuration` is its `rabbitmq.conf`; in it `{directory}` is the node's directory, which
+    /// `prepare` fills, and `{tls}` a port for TLS.
     ///
     /// # Panics
-    /// Where RabbitMQ is not installed (`RABBITMQ_HOME` says where, if not where packages put it), or does not start.
+    /// Where RabbitMQ is not installed (`RABBITMQ_HOME` says where, if not where packages put it),
+    /// or does not start.
     pub fn start(configuration: &str, prepare: impl FnOnce(&Path)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let ports = free_ports();
@@ -116,12 +119,12 @@ impl Node {
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", self.ports[0])).is_err() || !self.file("pid").exists() {
             let ended = self.server.try_wait().unwrap();
-            assert!(ended.is_none() && begun.elapsed() < PATIENCE, "RabbitMQ does not start: {}", self.last_words());
+            assert!(ended.is_none() && begun.elapsed() < TIMEOUT, "RabbitMQ does not start: {}", self.output());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
-    fn last_words(&self) -> String {
+    fn output(&self) -> String {
         fs::read_to_string(self.file("output")).unwrap_or_default()
     }
 }

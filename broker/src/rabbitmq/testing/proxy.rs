@@ -1,4 +1,4 @@
-//! A TCP proxy that loses connections, and one that goes silent.
+//! A TCP proxy that cuts connections, and stalls them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use tokio::sync::watch;
 #[derive(Clone)]
 pub struct Proxy {
     address: SocketAddr,
-    state: Arc<watch::Sender<State>>,
+    state: Arc<watch::Sender<ProxyState>>,
     accepted: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Copy, Default)]
-struct State {
+struct ProxyState {
     /// How often all connections were cut.
     cuts: u64,
     /// Connections are accepted, and nothing is carried.
-    silent: bool,
-    /// What RabbitMQ says is held back; what it is told is carried.
+    stalled: bool,
+    /// What RabbitMQ sends is held back; what is sent to it is carried.
     mute: bool,
 }
 
@@ -36,7 +36,7 @@ impl Proxy {
         let upstream = authority(url).to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (state, watched) = watch::channel(State::default());
+        let (state, watched) = watch::channel(ProxyState::default());
         let mut last_handle = watched.clone();
         let accepted = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&accepted);
@@ -70,12 +70,13 @@ impl Proxy {
         self.state.send_modify(|state| state.cuts += 1);
     }
 
-    /// Goes silent, or speaks again: what was held back meanwhile is carried then.
-    pub fn silence(&self, silent: bool) {
-        self.state.send_modify(|state| state.silent = silent);
+    /// Carries nothing, or carries again: what was held back meanwhile is carried then.
+    pub fn stall(&self, stalled: bool) {
+        self.state.send_modify(|state| state.stalled = stalled);
     }
 
-    /// Holds back what RabbitMQ says, or lets it through again with what was held back. What it is told is carried.
+    /// Holds back what RabbitMQ sends, or lets it through again with what was held back. What is
+    /// sent to it is carried.
     pub fn mute(&self, mute: bool) {
         self.state.send_modify(|state| state.mute = mute);
     }
@@ -87,20 +88,20 @@ fn authority(url: &str) -> &str {
     authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
-async fn carry(client: TcpStream, upstream: String, mut state: watch::Receiver<State>) {
+async fn carry(client: TcpStream, upstream: String, mut state: watch::Receiver<ProxyState>) {
     let begun = state.borrow().cuts;
     let both = {
         let mut state = state.clone();
         async move {
-            if state.wait_for(|state| !state.silent).await.is_err() {
+            if state.wait_for(|state| !state.stalled).await.is_err() {
                 return;
             }
             let Ok(server) = TcpStream::connect(upstream).await else { return };
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
             tokio::select! {
-                () = pass(from_client, to_server, state.clone(), |state| !state.silent) => {}
-                () = pass(from_server, to_client, state, |state| !state.silent && !state.mute) => {}
+                () = pass(from_client, to_server, state.clone(), |state| !state.stalled) => {}
+                () = pass(from_server, to_client, state, |state| !state.stalled && !state.mute) => {}
             }
         }
     };
@@ -114,8 +115,8 @@ async fn carry(client: TcpStream, upstream: String, mut state: watch::Receiver<S
 async fn pass(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    mut state: watch::Receiver<State>,
-    may: impl Fn(&State) -> bool,
+    mut state: watch::Receiver<ProxyState>,
+    may: impl Fn(&ProxyState) -> bool,
 ) {
     let mut buffer = vec![0; 16 << 10];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {

@@ -10,7 +10,7 @@ use crate::port::{Broker, Error, Message, QueueName};
 use crate::rabbitmq::testing::Node;
 use crate::rabbitmq::{RabbitBroker, RabbitSettings};
 
-/// Publishes until told to stop, some at a time; each message again until it is confirmed. Returns how many.
+/// Publishes until `stop` is set; each message again until it is confirmed. Returns how many.
 async fn publish(broker: Arc<RabbitBroker>, queue: QueueName, publisher: usize, load: Arc<Load>) -> usize {
     let mut number = 0;
     while !load.stop.load(Ordering::Relaxed) {
@@ -35,7 +35,7 @@ struct Load {
     stop: AtomicBool,
     confirmed: AtomicUsize,
     acked: AtomicUsize,
-    /// How often somebody was told that RabbitMQ is away.
+    /// How many publishes were refused because RabbitMQ is away.
     refused: AtomicUsize,
 }
 

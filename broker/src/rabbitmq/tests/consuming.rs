@@ -16,20 +16,21 @@ async fn a_queue_that_somebody_else_deletes_ends_its_consumers() {
     let queue = scope.queue().await;
     scope.publish(&queue, numbered(0..3)).await;
     let (mut deliveries, settle) = scope.consume(&queue, 2).await;
-    let held = next(&mut deliveries).await;
+    let unacked = next(&mut deliveries).await;
     in_time(scope.other().delete(&queue)).await.unwrap();
     // What was on its way may still come out.
     while let Some(delivery) = in_time(deliveries.next()).await {
         assert_eq!(text(&delivery), "1");
     }
     assert!(in_time(deliveries.next()).await.is_none());
-    settle.ack(&[held.tag]).await.unwrap();
+    settle.ack(&[unacked.tag]).await.unwrap();
     let depth = scope.broker.depth(&queue).await;
     assert!(matches!(depth, Err(Error::NoQueue(_))), "{depth:?}");
 }
 
-/// Settling from many sides at once, in no order: an acknowledgement for all up to a number that comes too early or too late
-/// would lose messages or end the channel, and then some would come twice.
+/// Settling from many sides at once, in no order: an acknowledgement for all up to a number that
+/// comes too early or too late would lose messages or end the channel, and then some would come
+/// twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn settling_from_many_sides_settles_each_once() {
     const MESSAGES: usize = 4_000;
@@ -141,10 +142,10 @@ async fn closing_ends_consumers_and_publishers() {
     scope.publish(&queue, numbered(0..2)).await;
     let other = scope.other();
     let mut consumption = in_time(other.consume(&queue, NonZeroU16::MIN)).await.unwrap();
-    let held = next(&mut consumption.deliveries).await;
+    let unacked = next(&mut consumption.deliveries).await;
     in_time(other.close()).await;
     assert!(in_time(consumption.deliveries.next()).await.is_none());
-    consumption.settle.ack(&[held.tag]).await.unwrap();
+    consumption.settle.ack(&[unacked.tag]).await.unwrap();
     let published = in_time(other.publish(&queue, body_of("x".into()))).await;
     assert!(matches!(published, Err(Error::Unavailable(_))), "{published:?}");
     assert!(matches!(in_time(other.ping()).await, Err(Error::Unavailable(_))));

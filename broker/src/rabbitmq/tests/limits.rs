@@ -63,7 +63,11 @@ async fn shortages_limits_and_tls() {
 }
 
 async fn message_that_only_rabbitmq_finds_too_large(node: &Node) {
-    let scope = Scope::by(&node.address(), &node.address(), RabbitSettings { lanes: 1, ..RabbitSettings::default() });
+    let scope = Scope::by(
+        &node.address(),
+        &node.address(),
+        RabbitSettings { publish_channels: 1, ..RabbitSettings::default() },
+    );
     let queue = scope.queue().await;
     let publishes = (0..100).map(|number| {
         let length = if number == 50 { 100_001 } else { number };
@@ -96,7 +100,7 @@ async fn tls(node: &Node) {
         assert_eq!(text(&delivery), body);
         settle.ack(&[delivery.tag]).await.unwrap();
     }
-    // Whom nobody vouches for is not talked to, nor who is called otherwise.
+    // A certificate of an unknown authority is refused, and one of another name.
     let strangers = tempfile::tempdir().unwrap();
     certificates(strangers.path());
     let strange = RabbitSettings { ca_file: Some(strangers.path().join("ca.pem")), ..settings.clone() };
@@ -117,8 +121,8 @@ async fn shortage_of_memory(node: &Node) {
     becomes(async || {
         let begun = Instant::now();
         let published = scope.broker.publish(&queue, Message::new("blocked")).await;
-        let told = matches!(&published, Err(Error::Unavailable(reason) | Error::Unconfirmed(reason)) if reason.contains("takes no messages"));
-        told && begun.elapsed() < Duration::from_millis(100)
+        let is_refused = matches!(&published, Err(Error::Unavailable(reason) | Error::Unconfirmed(reason)) if reason.contains("takes no messages"));
+        is_refused && begun.elapsed() < Duration::from_millis(100)
     })
     .await;
     // Those who consume are not affected, nor those who ask.
@@ -129,10 +133,10 @@ async fn shortage_of_memory(node: &Node) {
     }
     in_time(scope.broker.ping()).await.unwrap();
     in_time(scope.broker.depth(&queue)).await.unwrap();
-    // Who is patient gets through in the end.
-    let patient = RabbitSettings { publish_timeout: Duration::from_secs(60), ..RabbitSettings::default() };
-    let patient = scope.other_with(patient);
-    let mut published = std::pin::pin!(patient.publish(&queue, Message::new("patient")));
+    // A publish that waits long enough succeeds in the end.
+    let slow = RabbitSettings { publish_timeout: Duration::from_secs(60), ..RabbitSettings::default() };
+    let slow = scope.other_with(slow);
+    let mut published = std::pin::pin!(slow.publish(&queue, Message::new("waits")));
     assert!(tokio::time::timeout(Duration::from_millis(300), &mut published).await.is_err());
     node.control(&["set_vm_memory_high_watermark", "0.9"]);
     in_time(published).await.unwrap();
@@ -140,7 +144,8 @@ async fn shortage_of_memory(node: &Node) {
     while text(&next(&mut deliveries).await) != "after" {}
 }
 
-/// RabbitMQ ends a channel on which a message is not acknowledged for too long. The consumer goes on over the next one.
+/// RabbitMQ ends a channel on which a message is not acknowledged for too long. The consumer goes
+/// on over the next one.
 async fn acknowledgement_that_takes_too_long(node: &Node) {
     let settings = "application:set_env(rabbit, consumer_timeout, 1000), \
                     application:set_env(rabbit, channel_tick_interval, 200).";

@@ -30,7 +30,8 @@ async fn behind_a_proxy(settings: RabbitSettings) -> (Proxy, Scope) {
     (proxy, scope)
 }
 
-/// Cuts over and over while `work` goes on, at least `times` times; each time only once there was a connection again.
+/// Cuts over and over while `work` goes on, at least `times` times; each time only once there was a
+/// connection again.
 async fn cutting<T>(proxy: &Proxy, scope: &Scope, times: usize, work: impl Future<Output = T>) -> T {
     let mut work = std::pin::pin!(work);
     let cuts = async {
@@ -81,7 +82,8 @@ async fn what_is_unconfirmed_when_the_connection_is_cut_is_sent_again() {
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     };
     let (sent, ()) = in_time(async { tokio::join!(all, stopping) }).await;
-    // Each is there, maybe more than once, and a publisher's own come in order but for what came before.
+    // Each is there, maybe more than once, and a publisher's own come in order but for what came
+    // before.
     let (mut deliveries, settle) = scope.consume(&queue, 500).await;
     let mut seen = vec![0; sent.len()];
     while seen != sent {
@@ -177,22 +179,22 @@ async fn a_request_goes_on_after_a_cut_and_a_lost_reply_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn silence_is_noticed_and_outlived() {
+async fn a_stalled_connection_is_noticed_and_replaced() {
     let (proxy, scope) = behind_a_proxy(alert()).await;
     let queue = scope.queue().await;
     let (mut deliveries, settle) = scope.consume(&queue, 10).await;
     scope.publish(&queue, numbered(0..1)).await;
-    let held = next(&mut deliveries).await;
-    proxy.silence(true);
-    // A publish takes no longer than it may, and once the silence is noticed nobody waits any more.
+    let unacked = next(&mut deliveries).await;
+    proxy.stall(true);
+    // A publish takes no longer than it may, and once the stall is noticed nobody waits any more.
     let begun = Instant::now();
-    let published = in_time(scope.broker.publish(&queue, Message::new("silent"))).await;
+    let published = in_time(scope.broker.publish(&queue, Message::new("stalled"))).await;
     assert!(matches!(published, Err(Error::Unconfirmed(_))), "{published:?}");
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     assert!(matches!(in_time(scope.broker.depth(&queue)).await, Err(Error::Unavailable(_))));
     becomes(async || {
         let begun = Instant::now();
-        let published = scope.broker.publish(&queue, Message::new("silent")).await;
+        let published = scope.broker.publish(&queue, Message::new("stalled")).await;
         // It was never sent, and that is known.
         matches!(published, Err(Error::Unavailable(_))) && begun.elapsed() < Duration::from_millis(100)
     })
@@ -200,10 +202,10 @@ async fn silence_is_noticed_and_outlived() {
     // It tries to connect meanwhile, and leaves nothing behind that waits for an answer.
     let accepted = proxy.accepted();
     becomes(async || proxy.accepted() >= accepted + 4).await;
-    settle.ack(&[held.tag]).await.unwrap();
-    proxy.silence(false);
+    settle.ack(&[unacked.tag]).await.unwrap();
+    proxy.stall(false);
     becomes(async || scope.broker.publish(&queue, Message::new("after")).await.is_ok()).await;
-    // What was tried during the silence may have arrived.
+    // What was tried during the stall may have arrived.
     let mut bodies = Vec::new();
     while bodies.last().is_none_or(|body| body != "after") {
         let delivery = next(&mut deliveries).await;
@@ -214,8 +216,8 @@ async fn silence_is_noticed_and_outlived() {
     in_time(scope.broker.ping()).await.unwrap();
 }
 
-/// Every connection has a thread of lapin's. Whoever gives up on one must not leave its thread behind, as the silence may be
-/// long and the trials many.
+/// Every connection has a thread of lapin's. Whoever gives up on one must not leave its thread
+/// behind, as the stall may be long and the trials many.
 #[tokio::test(flavor = "multi_thread")]
 async fn trials_to_connect_leave_no_threads_behind() {
     // Nobody else's threads may be counted: this test goes on in a process of its own.
@@ -231,12 +233,12 @@ async fn trials_to_connect_leave_no_threads_behind() {
         behind_a_proxy(RabbitSettings { connect_timeout: Duration::from_millis(100), ..alert() }).await;
     in_time(scope.broker.ping()).await.unwrap();
     assert_eq!(io_threads(), 2);
-    proxy.silence(true);
+    proxy.stall(true);
     let accepted = proxy.accepted();
     becomes(async || proxy.accepted() >= accepted + 20).await;
     // One each may be trying just now, and one each be ending.
     assert!(io_threads() <= 4, "{} threads", io_threads());
-    proxy.silence(false);
+    proxy.stall(false);
     becomes(async || scope.broker.ping().await.is_ok()).await;
     becomes(async || io_threads() == 2).await;
     in_time(scope.broker.close()).await;

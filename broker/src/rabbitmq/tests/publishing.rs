@@ -13,8 +13,8 @@ use crate::rabbitmq::testing::{Proxy, address};
 use crate::rabbitmq::{QueueKind, RabbitBroker, RabbitSettings};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hundreds_under_way_are_all_resolved() {
-    let scope = Scope::new(RabbitSettings { lane_window: 300, ..RabbitSettings::default() });
+async fn hundreds_in_flight_are_all_confirmed() {
+    let scope = Scope::new(RabbitSettings { channel_window: 300, ..RabbitSettings::default() });
     let mut queues = Vec::new();
     for _ in 0..6 {
         queues.push(scope.queue().await);
@@ -53,7 +53,7 @@ async fn hundreds_await_their_confirms_at_a_time() {
     proxy.mute(true);
     let publishes = (1..=800).map(|number| scope.broker.publish(&queue, Message::new(number.to_string())));
     let mut publishes = std::pin::pin!(join_all(publishes));
-    // All are there, and nobody has been told so.
+    // All are there, and no confirm was let through.
     let direct = scope.other();
     let arrived = becomes(async || direct.depth(&queue).await.unwrap().ready == 801);
     tokio::select! {
@@ -95,7 +95,7 @@ async fn queues_are_what_the_settings_say() {
     }
 }
 
-/// Somebody deletes a queue behind the back of those who use it. Nothing is taken for published that is not, and once the
+/// Another process deletes a queue that is in use. No publish is confirmed falsely, and once the
 /// queue is declared again all is as before.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_queue_is_missed_and_can_be_declared_again() {
@@ -115,7 +115,7 @@ async fn a_deleted_queue_is_missed_and_can_be_declared_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_without_a_queue_are_told_from_those_around_them() {
     // All on one channel, where their returns and confirms come one after the other.
-    let scope = Scope::new(RabbitSettings { lanes: 1, ..RabbitSettings::default() });
+    let scope = Scope::new(RabbitSettings { publish_channels: 1, ..RabbitSettings::default() });
     let there = scope.queue().await;
     let missing: QueueName = "missing".parse().unwrap();
     for round in 0..10 {
@@ -153,14 +153,14 @@ async fn too_large_a_message_is_refused() {
 async fn what_may_wait_is_bounded() {
     // Nothing is taken, so that all of it waits.
     let refused = async |settings, reason: &str| {
-        let settings = RabbitSettings { lanes: 1, publish_timeout: Duration::from_secs(1), ..settings };
+        let settings = RabbitSettings { publish_channels: 1, publish_timeout: Duration::from_secs(1), ..settings };
         let broker = RabbitBroker::connect(&nowhere(), settings).unwrap();
         let queue: QueueName = "queue".parse().unwrap();
         let publishes = (0..20).map(|_| broker.publish(&queue, Message::new(vec![0; 1_000])));
         let errors = in_time(join_all(publishes)).await.into_iter().map(|result| result.unwrap_err().to_string());
         errors.filter(|error| error.contains(reason)).count()
     };
-    let few = RabbitSettings { lane_backlog: 3, ..RabbitSettings::default() };
+    let few = RabbitSettings { channel_backlog: 3, ..RabbitSettings::default() };
     assert_eq!(refused(few, "too many messages").await, 17);
     let short = RabbitSettings { publish_bytes: 5_999, ..RabbitSettings::default() };
     assert_eq!(refused(short, "too many bytes").await, 15);

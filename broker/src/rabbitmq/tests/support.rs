@@ -14,18 +14,18 @@ use crate::rabbitmq::testing::address;
 use crate::rabbitmq::{RabbitBroker, RabbitSettings};
 
 /// How long anything may take before a test gives up.
-pub(super) const PATIENCE: Duration = Duration::from_secs(90);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A broker whose queues are its own. They are deleted with it.
-pub(super) struct Scope {
-    pub(super) broker: Arc<RabbitBroker>,
+pub(crate) struct Scope {
+    pub(crate) broker: Arc<RabbitBroker>,
     /// Where its queues can be deleted whatever happens to the way to them that is under test.
     direct: String,
     settings: RabbitSettings,
 }
 
 impl Scope {
-    pub(super) fn new(settings: RabbitSettings) -> Self {
+    pub(crate) fn new(settings: RabbitSettings) -> Self {
         Self::by(&address(), &address(), settings)
     }
 
@@ -38,12 +38,12 @@ impl Scope {
     }
 
     /// Another broker with the same queues, as another process would have it.
-    pub(super) fn other(&self) -> RabbitBroker {
+    pub(crate) fn other(&self) -> RabbitBroker {
         RabbitBroker::connect(&self.direct, self.settings.clone()).unwrap()
     }
 
     /// Another broker with the same queues and other settings.
-    pub(super) fn other_with(&self, settings: RabbitSettings) -> RabbitBroker {
+    pub(crate) fn other_with(&self, settings: RabbitSettings) -> RabbitBroker {
         let queue_prefix = self.settings.queue_prefix.clone();
         RabbitBroker::connect(&self.direct, RabbitSettings { queue_prefix, ..settings }).unwrap()
     }
@@ -72,7 +72,7 @@ impl Scope {
         channel.queue_declare(name.into(), options, arguments).await.map(drop)
     }
 
-    pub(super) async fn queue(&self) -> QueueName {
+    pub(crate) async fn queue(&self) -> QueueName {
         let queue: QueueName = Uuid::new_v4().to_string().parse().unwrap();
         in_time(self.broker.declare(&queue)).await.unwrap();
         queue
@@ -84,7 +84,7 @@ impl Scope {
         }
     }
 
-    pub(super) async fn consume(&self, queue: &QueueName, prefetch: u16) -> (Box<dyn Deliveries>, Arc<dyn Settle>) {
+    pub(crate) async fn consume(&self, queue: &QueueName, prefetch: u16) -> (Box<dyn Deliveries>, Arc<dyn Settle>) {
         let prefetch = NonZeroU16::new(prefetch).unwrap();
         let Consumption { deliveries, settle } = in_time(self.broker.consume(queue, prefetch)).await.unwrap();
         (deliveries, settle)
@@ -129,12 +129,12 @@ impl Drop for Scope {
     }
 }
 
-pub(super) async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
+pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(TIMEOUT, future).await.expect("it takes too long")
 }
 
 /// Waits until a condition holds.
-pub(super) async fn becomes(condition: impl AsyncFn() -> bool) {
+pub(crate) async fn becomes(condition: impl AsyncFn() -> bool) {
     let holds = async {
         while !condition().await {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -143,7 +143,7 @@ pub(super) async fn becomes(condition: impl AsyncFn() -> bool) {
     in_time(holds).await;
 }
 
-pub(super) async fn next(deliveries: &mut Box<dyn Deliveries>) -> Delivery {
+pub(crate) async fn next(deliveries: &mut Box<dyn Deliveries>) -> Delivery {
     in_time(deliveries.next()).await.expect("the consumer has ended")
 }
 

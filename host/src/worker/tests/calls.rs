@@ -1,7 +1,7 @@
 //! Requests whose callers wait: what they hear, and what is recorded. A gateway's part is played by the test.
 
 use bytes::Bytes;
-use wasmill_broker::{Broker as _, Error as BrokerError, Line, QueueName};
+use wasmill_broker::{Broker as _, Error as BrokerError, QueueName, RequestStream};
 use wasmill_domain::http_message::{Download, Headers, Opening, RequestHead, ResponseHead};
 use wasmill_domain::{ExecutionId, Outcome, TenantName};
 use wasmill_store::ExecutionDetail;
@@ -13,7 +13,7 @@ const WEB_ECHO: &[u8] = include_bytes!("../../../../functions/web-echo/web-echo.
 const MANIFEST: &str = "name = 'web-echo'\nkind = 'http'\n[[trigger]]\nhttp = '/{*path}'";
 
 /// Calls the function, once a host answers.
-async fn call(system: &System, method: &str, target: &str) -> (ExecutionId, Line) {
+async fn call(system: &System, method: &str, target: &str) -> (ExecutionId, RequestStream) {
     let mut dispatch = dispatch("web-echo", "wasmill.http.request", "");
     dispatch.max_attempts = 1;
     let execution = dispatch.execution;
@@ -25,11 +25,11 @@ async fn call(system: &System, method: &str, target: &str) -> (ExecutionId, Line
         headers: Headers::new(),
     };
     let opening = Opening { dispatch, head, body: Bytes::new(), complete: true }.encode();
-    let service = QueueName::of_calls(&TenantName::default(), &name("web-echo"));
+    let service = QueueName::of_streams(&TenantName::default(), &name("web-echo"));
     let calling = async {
         loop {
-            match system.broker.call(&service, opening.clone()).await {
-                Ok(line) => return line,
+            match system.broker.open_stream(&service, opening.clone()).await {
+                Ok(stream) => return stream,
                 Err(BrokerError::NoQueue(_)) => tokio::time::sleep(std::time::Duration::from_millis(2)).await,
                 Err(error) => panic!("{error}"),
             }
@@ -39,20 +39,20 @@ async fn call(system: &System, method: &str, target: &str) -> (ExecutionId, Line
 }
 
 /// All that is said, in order.
-async fn heard(line: &mut Line) -> Vec<Download> {
+async fn heard(stream: &mut RequestStream) -> Vec<Download> {
     let hearing = async {
         let mut heard = Vec::new();
-        while let Some(frame) = line.listener.hear().await {
+        while let Some(frame) = stream.receiver.receive().await {
             heard.push(Download::decode(&frame).unwrap());
         }
         heard
     };
-    tokio::time::timeout(PATIENCE, hearing).await.expect("the line ends")
+    tokio::time::timeout(PATIENCE, hearing).await.expect("the stream ends")
 }
 
 async fn answered(system: &System, method: &str, target: &str) -> (Vec<Download>, ExecutionDetail) {
-    let (execution, mut line) = call(system, method, target).await;
-    let heard = heard(&mut line).await;
+    let (execution, mut stream) = call(system, method, target).await;
+    let heard = heard(&mut stream).await;
     (heard, system.ended(execution).await)
 }
 
@@ -116,20 +116,20 @@ async fn a_caller_that_has_it_all_may_go() {
     let system = System::new().await;
     system.deploy(WEB_ECHO, MANIFEST).await;
     let host = system.start();
-    let (execution, mut line) = call(&system, "GET", "/after/100").await;
+    let (execution, mut stream) = call(&system, "GET", "/after/100").await;
     loop {
-        let frame = tokio::time::timeout(PATIENCE, line.listener.hear()).await.expect("it answers").unwrap();
+        let frame = tokio::time::timeout(PATIENCE, stream.receiver.receive()).await.expect("it answers").unwrap();
         if matches!(Download::decode(&frame).unwrap(), Download::End(_)) {
             break;
         }
     }
-    drop(line);
+    drop(stream);
     let detail = system.ended(execution).await;
     assert_eq!(detail.summary.outcome, Some(Outcome::Success), "{detail:?}");
     // One that goes before has hung up.
-    let (execution, mut line) = call(&system, "GET", "/after/86400000").await;
-    tokio::time::timeout(PATIENCE, line.listener.hear()).await.expect("it answers").unwrap();
-    drop(line);
+    let (execution, mut stream) = call(&system, "GET", "/after/86400000").await;
+    tokio::time::timeout(PATIENCE, stream.receiver.receive()).await.expect("it answers").unwrap();
+    drop(stream);
     let detail = system.ended(execution).await;
     assert_eq!(detail.summary.outcome, Some(Outcome::Cancelled), "{detail:?}");
     host.stop().await;
@@ -141,10 +141,10 @@ async fn a_trap_does_not_wait_for_a_caller_that_does_not_read() {
     let system = System::new().await;
     system.deploy(WEB_ECHO, &format!("{MANIFEST}\n[limits]\ntimeout = '15m'")).await;
     let host = system.start();
-    let (execution, line) = call(&system, "GET", "/unread").await;
+    let (execution, stream) = call(&system, "GET", "/unread").await;
     let detail = system.ended(execution).await;
     assert_eq!(detail.summary.outcome, Some(Outcome::Trap), "{detail:?}");
     assert!(detail.summary.message.as_deref().unwrap().contains("unread as asked"), "{detail:?}");
-    drop(line);
+    drop(stream);
     host.stop().await;
 }

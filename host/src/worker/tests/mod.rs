@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
-use wasmill_broker::{Broker, Depth, FramePublisher, Message, PublisherSettings, QueueName};
+use wasmill_broker::{BatchPublisher, Broker, Depth, Message, PublisherSettings, QueueName};
 use wasmill_domain::{
     AttemptReport, Digest, Dispatch, Event, ExecutionId, Frame, FunctionName, Manifest, Registry, Revision, TenantName,
     Timestamp, TraceContext,
@@ -44,7 +44,7 @@ struct System {
     store: Arc<Proxy>,
     broker: Arc<EmbeddedBroker>,
     registry: RegistryWatch,
-    publisher: FramePublisher,
+    publisher: BatchPublisher,
     engine: Arc<Engine>,
 }
 
@@ -64,7 +64,7 @@ impl System {
         let of_registry = Arc::clone(&store) as Arc<dyn Store>;
         let first = Registry::new(Arc::new(Compiler::default()));
         let registry = RegistryWatch::start_from(first, of_registry, Duration::from_millis(20)).await.unwrap();
-        let publisher = FramePublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
+        let publisher = BatchPublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
         let engine =
             Engine::new(EngineSettings { slots: 32, threads: 2, ..EngineSettings::default() }, Capabilities::default())
                 .unwrap();

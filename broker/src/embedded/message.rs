@@ -1,17 +1,25 @@
-//! What is handed around between the queues and the writer.
+//! Messages inside the embedded broker: as they are written to the log, as they wait in a queue,
+//! and as their publisher waits for them.
 
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::consumer::Inbox;
 use crate::port::{Message, Result, Tag};
 
-/// Who waits for something to be on the disk.
+/// Gets the result of a change once it is in the log.
 pub(super) type Waiter = oneshot::Sender<Result<()>>;
 
-/// What a message weighs besides its body and headers.
+/// The other end of a [`Waiter`].
+pub(super) type Waiting = oneshot::Receiver<Result<()>>;
+
+/// What a message weighs besides its body and headers, in bytes.
 const OVERHEAD: u64 = 128;
+
+/// The number that the numbers of messages, and of queues, stay below: a delivery's tag has the
+/// message's number in its upper 48 bits. At 100,000 messages a second it takes 89 years to get
+/// there.
+pub(super) const NUMBER_LIMIT: u64 = 1 << 48;
 
 /// What a message counts for, in memory and on disk, where bytes are bounded.
 pub(super) fn weight(message: &Message) -> u64 {
@@ -20,9 +28,9 @@ pub(super) fn weight(message: &Message) -> u64 {
     (message.body.len() + headers + reply_to) as u64 + OVERHEAD
 }
 
-/// A message as it goes into the log.
+/// A message as it is written to the log.
 #[derive(Clone, Debug)]
-pub(super) struct Parcel {
+pub(super) struct MessageRecord {
     /// The message's number: counts up over all queues.
     pub(super) number: u64,
     /// The queue's number.
@@ -33,33 +41,32 @@ pub(super) struct Parcel {
 /// A message that waits for its confirm.
 #[derive(Debug)]
 pub(super) struct Publish {
-    pub(super) parcel: Parcel,
+    pub(super) record: MessageRecord,
     pub(super) weight: u64,
     pub(super) done: Waiter,
 }
 
-/// A message that is copied to the log's end, so that the oldest segment can go.
+/// A message that is copied to the log's end, so that the oldest segment can be deleted.
 #[derive(Debug)]
 pub(super) struct Move {
-    pub(super) parcel: Parcel,
+    pub(super) record: MessageRecord,
     pub(super) deliveries: u32,
 }
 
 /// A message in a queue.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct StoredMessage {
     pub(super) number: u64,
-    /// The segment that holds it.
-    pub(super) home: u64,
+    /// The segment that it is in.
+    pub(super) segment: u64,
     pub(super) weight: u64,
-    /// How often it was handed to a consumer.
+    /// How often it was delivered to a consumer.
     pub(super) deliveries: u32,
     pub(super) message: Arc<Message>,
 }
 
-impl Entry {
-    /// Names the delivery that is under way: another one for each time that the message is handed out. Numbers stay below 2^48
-    /// for longer than anybody can publish.
+impl StoredMessage {
+    /// Names the current delivery: each delivery of the message has another tag.
     pub(super) fn tag(&self) -> Tag {
         Tag(self.number << 16 | u64::from(self.deliveries & 0xFFFF))
     }
@@ -68,20 +75,4 @@ impl Entry {
     pub(super) fn number_in(tag: Tag) -> u64 {
         tag.0 >> 16
     }
-}
-
-/// A message on its way into a consumer's hands.
-#[derive(Debug)]
-pub(super) struct Handed {
-    pub(super) tag: Tag,
-    pub(super) redeliveries: u32,
-    pub(super) message: Arc<Message>,
-}
-
-/// Messages for one consumer.
-pub(super) struct HandOut {
-    pub(super) queue: u64,
-    pub(super) consumer: u64,
-    pub(super) inbox: Arc<Inbox>,
-    pub(super) handed: Vec<Handed>,
 }

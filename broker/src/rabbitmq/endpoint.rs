@@ -1,4 +1,4 @@
-//! Where RabbitMQ is, and how to get there.
+//! Where RabbitMQ is, and how to connect to it.
 
 use std::io;
 use std::net::{Shutdown, TcpStream as StdTcpStream};
@@ -12,14 +12,13 @@ use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{AsyncTcpStream, Connection, ConnectionProperties};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use tokio::time::timeout;
 
 use super::settings::RabbitSettings;
 
 /// Why a [`RabbitBroker`](super::RabbitBroker) cannot be set up. Trying again does not help.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The address is none.
+    /// The address is no AMQP URL.
     #[error("the address of the RabbitMQ cannot be read: {0}; it should be like amqp://user:password@host:5672/vhost")]
     Address(String),
     /// The file of certificates cannot be read or holds none.
@@ -36,13 +35,13 @@ pub enum SetupError {
 }
 
 /// Where connections go.
-pub(super) struct Target {
+pub(super) struct Endpoint {
     uri: AMQPUri,
     tls: Option<RustlsConnector>,
     pub(super) settings: RabbitSettings,
 }
 
-/// A connection, and a hold on its socket that ends it whatever state the rest is in.
+/// A connection, and its socket, which ends it whatever state lapin believes it to be in.
 pub(super) struct Dialled {
     pub(super) connection: Connection,
     pub(super) socket: Socket,
@@ -54,22 +53,22 @@ pub(super) struct Socket(StdTcpStream);
 impl Socket {
     /// Ends the connection at once: both sides read its end.
     pub(super) fn cut(&self) {
-        // It fails where the socket is closed already, which is as good.
+        // It fails where the socket is closed already.
         let _ = self.0.shutdown(Shutdown::Both);
     }
 }
 
-impl Target {
+impl Endpoint {
     pub(super) fn new(address: &str, settings: RabbitSettings) -> Result<Self, SetupError> {
         let mut uri: AMQPUri = address.parse().map_err(SetupError::Address)?;
         if let Some(host) = literal_ipv6(address) {
             uri.authority.host = host.to_owned();
         }
-        // `amqp://host/` names a virtual host without a name, which nobody means.
+        // `amqp://host/` names the virtual host with the empty name, which nobody means.
         if uri.vhost.is_empty() {
             uri.vhost = "/".into();
         }
-        // It is between 1 and 3600.
+        // `checked` has it between 1 and 3,600.
         uri.query.heartbeat = Some(settings.heartbeat.as_secs() as Heartbeat);
         let tls = match uri.scheme {
             AMQPScheme::AMQP => None,
@@ -81,13 +80,13 @@ impl Target {
     /// Makes a connection. `role` is what it is for.
     ///
     /// # Errors
-    /// What went wrong, with the place.
+    /// What went wrong, with the address.
     pub(super) async fn dial(&self, role: &str) -> Result<Dialled, String> {
-        let patience = self.settings.connect_timeout;
-        match timeout(patience, self.connect(role)).await {
+        let timeout = self.settings.connect_timeout;
+        match tokio::time::timeout(timeout, self.connect(role)).await {
             Ok(Ok(dialled)) => Ok(dialled),
-            Ok(Err(reason)) => Err(format!("{}: {reason}", self.place())),
-            Err(_) => Err(format!("{}: no connection within {patience:?}", self.place())),
+            Ok(Err(reason)) => Err(format!("{}: {reason}", self.address())),
+            Err(_) => Err(format!("{}: no connection within {timeout:?}", self.address())),
         }
     }
 
@@ -97,9 +96,9 @@ impl Target {
         let runtime = lapin::runtime::default_runtime().map_err(io::Error::other)?;
         let mut stream = AsyncTcpStream::connect(&runtime, addresses).await?;
         let AsyncTcpStream::Plain(plain) = &stream else { return Err(io::ErrorKind::Unsupported.into()) };
-        // The thread that lapin starts for a connection waits for its greeting without end: whoever gives up waiting must
-        // cut the socket, or both stay for ever.
-        let mut hold = CutOnDrop(Some(Socket(plain.get_ref().as_fd().try_clone_to_owned()?.into())));
+        // The thread that lapin starts for a connection waits for RabbitMQ's first frame without
+        // end: whoever stops waiting must shut the socket down, or both stay for ever.
+        let mut guard = CutOnDrop(Some(Socket(plain.get_ref().as_fd().try_clone_to_owned()?.into())));
         if let Some(connector) = &self.tls {
             stream = stream.into_rustls(connector, host).await?;
         }
@@ -112,11 +111,11 @@ impl Target {
         let properties = ConnectionProperties::default().with_connection_name(name);
         let connection =
             Connection::connector(self.uri.clone(), runtime, this_one, properties).await.map_err(io::Error::other)?;
-        hold.0.take().map(|socket| Dialled { connection, socket }).ok_or_else(|| io::ErrorKind::NotConnected.into())
+        guard.0.take().map(|socket| Dialled { connection, socket }).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// Where it is, for messages: without user and password.
-    fn place(&self) -> String {
+    /// The address for messages: without user and password.
+    fn address(&self) -> String {
         format!("{}://{}:{}", self.uri.scheme, self.uri.authority.host, self.uri.authority.port)
     }
 }
@@ -161,17 +160,17 @@ fn connector(settings: &RabbitSettings) -> Result<RustlsConnector, SetupError> {
 mod tests {
     use super::*;
 
-    fn target(address: &str) -> Target {
-        Target::new(address, RabbitSettings::default()).unwrap()
+    fn endpoint(address: &str) -> Endpoint {
+        Endpoint::new(address, RabbitSettings::default()).unwrap()
     }
 
     #[test]
     fn addresses_are_read() {
-        let plain = target("amqp://user:pa%2Fss@rabbit.example/orders").uri;
+        let plain = endpoint("amqp://user:pa%2Fss@rabbit.example/orders").uri;
         assert_eq!((plain.authority.host.as_str(), plain.authority.port), ("rabbit.example", 5672));
         assert_eq!((plain.authority.userinfo.password.as_str(), plain.vhost.as_str()), ("pa/ss", "orders"));
         for address in ["amqp://[::1]:5673", "amqp://user:pw@[::1]:5673/", "amqp://[::1]:5673/%2f?heartbeat=9"] {
-            let uri = target(address).uri;
+            let uri = endpoint(address).uri;
             assert_eq!((uri.authority.host.as_str(), uri.authority.port, uri.vhost.as_str()), ("::1", 5673, "/"));
             assert_eq!(uri.query.heartbeat, Some(5));
         }
@@ -181,7 +180,7 @@ mod tests {
     fn what_is_no_address_is_refused() {
         for address in ["", "rabbit.example", "http://rabbit.example", "amqp:rabbit"] {
             assert!(
-                matches!(Target::new(address, RabbitSettings::default()), Err(SetupError::Address(_))),
+                matches!(Endpoint::new(address, RabbitSettings::default()), Err(SetupError::Address(_))),
                 "{address}"
             );
         }
@@ -196,15 +195,15 @@ mod tests {
             if let Some(content) = content {
                 std::fs::write(&path, content).unwrap();
             }
-            let error = Target::new("amqps://rabbit.example", with(&path)).err().unwrap();
+            let error = Endpoint::new("amqps://rabbit.example", with(&path)).err().unwrap();
             assert!(error.to_string().contains("ca.pem"), "{error}");
         }
         // Without TLS nobody asks for it.
-        assert!(Target::new("amqp://rabbit.example", with(&path)).is_ok());
+        assert!(Endpoint::new("amqp://rabbit.example", with(&path)).is_ok());
     }
 
     #[test]
     fn messages_show_no_password() {
-        assert_eq!(target("amqp://user:secret@rabbit.example").place(), "amqp://rabbit.example:5672");
+        assert_eq!(endpoint("amqp://user:secret@rabbit.example").address(), "amqp://rabbit.example:5672");
     }
 }

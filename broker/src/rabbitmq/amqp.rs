@@ -1,4 +1,21 @@
-//! How the port's words are said in AMQP 0-9-1.
+//! Messages and errors of the port in AMQP 0-9-1.
+//!
+//! # Properties of published messages
+//! Another release, and other programs, read what is published. Bodies have versions of their own;
+//! this is everything else that a message has:
+//! ```text
+//! delivery-mode    2 (persistent); 1 (transient) for replies and control messages
+//! content-type     the header `content-type`, where it is at most 255 bytes long: the body's media
+//!                  type with its version
+//! headers          the other headers of the message, each a long string: `traceparent`
+//! message-id       the message's number on its publish channel, in decimal: tells which message
+//!                  was returned because there is no queue; read by the publisher only
+//! reply-to         a request's reply address (direct reply-to)
+//! correlation-id   a request's number, in decimal; a reply has that of its request
+//! ```
+//! Control messages of request streams have no other property. Of a delivery, `redelivered` and the
+//! headers `x-delivery-count` and `x-acquired-count`, which RabbitMQ sets, are read besides.
+//! Properties and headers that are not known here are passed on as headers or ignored.
 
 use lapin::BasicProperties;
 use lapin::message::Delivery as AmqpDelivery;
@@ -7,11 +24,11 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
 use crate::port::{Error, Message, ReplyTo, Result};
 
-/// Headers that RabbitMQ itself adds to count deliveries. The second is there from 4.3 on, where the first no longer counts
-/// what was handed back.
+/// Headers that RabbitMQ itself adds to count deliveries. The second is there from 4.3 on, where
+/// the first no longer counts what was requeued.
 const COUNTS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
 
-/// The header that has a place of its own in AMQP.
+/// The header that is a property in AMQP.
 const CONTENT_TYPE: &str = "content-type";
 
 const PERSISTENT: u8 = 2;
@@ -22,7 +39,7 @@ pub(super) fn short(text: &str) -> Result<ShortString> {
     ShortString::try_new(text).map_err(|_| Error::Rejected(format!("'{text}' is longer than 255 bytes")))
 }
 
-/// A message on its way to RabbitMQ. The body is apart from it.
+/// The properties of a message that is published.
 pub(super) fn properties(message: &Message) -> Result<BasicProperties> {
     let mut properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
     let mut headers = FieldTable::default();
@@ -43,17 +60,17 @@ pub(super) fn properties(message: &Message) -> Result<BasicProperties> {
     Ok(properties)
 }
 
-/// What is worth nothing after a crash.
-pub(super) fn passing() -> BasicProperties {
+/// The properties of a message that is not kept over a crash.
+pub(super) fn transient() -> BasicProperties {
     BasicProperties::default().with_delivery_mode(TRANSIENT)
 }
 
-/// A reply on its way: it is worth nothing after a crash.
+/// The properties of a reply: it is not kept over a crash.
 pub(super) fn reply_properties(correlation: &str) -> Result<BasicProperties> {
-    Ok(passing().with_correlation_id(short(correlation)?))
+    Ok(transient().with_correlation_id(short(correlation)?))
 }
 
-/// A message from RabbitMQ, and how often it was delivered before.
+/// A delivery as a message, and how often it was delivered before.
 pub(super) fn received(delivery: AmqpDelivery) -> (Message, u32) {
     let properties = &delivery.properties;
     let mut headers = Vec::new();
@@ -95,7 +112,8 @@ fn count(value: &AMQPValue) -> u32 {
     u32::try_from(number(value).unwrap_or(0).max(0)).unwrap_or(u32::MAX)
 }
 
-/// Other programs and tools may add headers that are not text; what has no plain text is left out.
+/// A header's value as text. Other programs may add headers that are not text; tables and the like
+/// are left out.
 fn text(value: &AMQPValue) -> Option<String> {
     match value {
         AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
@@ -106,29 +124,29 @@ fn text(value: &AMQPValue) -> Option<String> {
     }
 }
 
-/// What RabbitMQ has against an operation on a queue.
+/// Why RabbitMQ does not do an operation on a queue.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
     /// There is no such queue.
     #[error("there is no such queue")]
     NoQueue,
-    /// A queue of this name exists, and it is not as it was to be declared.
+    /// A queue of this name exists with other arguments.
     #[error("{0}")]
     Differs(String),
-    /// A message is too large, an argument is wrong, or it is not permitted: it will not do later either.
+    /// A message is too large, an argument is wrong, or it is not permitted: permanent.
     #[error("{0}")]
     Refused(String),
-    /// Anything that may pass.
+    /// Anything that may be gone at the next attempt.
     #[error("{0}")]
-    Passing(String),
+    Transient(String),
 }
 
 impl From<&lapin::Error> for Fault {
     fn from(error: &lapin::Error) -> Self {
-        let lapin::ErrorKind::ProtocolError(amqp) = error.kind() else { return Self::Passing(error.to_string()) };
+        let lapin::ErrorKind::ProtocolError(amqp) = error.kind() else { return Self::Transient(error.to_string()) };
         let text = amqp.get_message().to_string();
         match amqp.kind() {
-            // A queue whose node is down is "not found" too, in other words.
+            // A queue whose node is down is "not found" too, with another text.
             AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) if text.contains("no queue") => Self::NoQueue,
             AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) if text.contains("inequivalent arg") => {
                 Self::Differs(text)
@@ -139,17 +157,18 @@ impl From<&lapin::Error> for Fault {
                 | AMQPSoftError::ACCESSREFUSED
                 | AMQPSoftError::RESOURCELOCKED,
             ) => Self::Refused(text),
-            _ => Self::Passing(text),
+            _ => Self::Transient(text),
         }
     }
 }
 
-/// The last number in RabbitMQ's complaint about a message's size, which is the most bytes that it takes.
-pub(super) fn size_limit(complaint: &str) -> Option<usize> {
-    if !complaint.contains("size") {
+/// The last number in RabbitMQ's error about a message's size, which is the most bytes that it
+/// takes.
+pub(super) fn size_limit(error: &str) -> Option<usize> {
+    if !error.contains("size") {
         return None;
     }
-    complaint.split(|c: char| !c.is_ascii_digit()).rfind(|digits| !digits.is_empty())?.parse().ok()
+    error.split(|c: char| !c.is_ascii_digit()).rfind(|digits| !digits.is_empty())?.parse().ok()
 }
 
 #[cfg(test)]
@@ -180,9 +199,33 @@ mod tests {
     }
 
     #[test]
-    fn a_content_type_too_long_for_its_place_travels_as_a_header() {
+    fn a_content_type_too_long_for_its_property_is_a_header() {
         let message = Message { headers: vec![("content-type".into(), "x".repeat(256))], ..Message::default() };
         assert_eq!(delivered(&message, |_| {}), (message, 0));
+    }
+
+    /// Whoever changes what a message has besides its body, fails here: see the table above.
+    #[test]
+    fn published_messages_have_the_documented_properties_only() {
+        let message = Message {
+            body: "body".into(),
+            headers: vec![("content-type".into(), "text/plain".into()), ("traceparent".into(), "00-1".into())],
+            reply_to: Some(ReplyTo { address: "address".into(), correlation: "7".into() }),
+        };
+        let mut headers = FieldTable::default();
+        headers.insert("traceparent".into(), AMQPValue::LongString("00-1".into()));
+        let persistent = BasicProperties::default().with_delivery_mode(2);
+        let documented = persistent
+            .clone()
+            .with_content_type("text/plain".into())
+            .with_headers(headers)
+            .with_reply_to("address".into())
+            .with_correlation_id("7".into());
+        assert_eq!(properties(&message).unwrap(), documented);
+        assert_eq!(properties(&Message::new("x")).unwrap(), persistent);
+        let transient_only = BasicProperties::default().with_delivery_mode(1);
+        assert_eq!(transient(), transient_only);
+        assert_eq!(reply_properties("7").unwrap(), transient_only.with_correlation_id("7".into()));
     }
 
     #[test]
@@ -214,13 +257,13 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_read_from_the_complaint() {
-        let complaints = [
+    fn the_limit_is_read_from_the_error() {
+        let errors = [
             "PRECONDITION_FAILED - message size 20000000 is larger than configured max size 16777216",
             "PRECONDITION_FAILED - message size 20000000 is larger than max size 16777216",
         ];
-        for complaint in complaints {
-            assert_eq!(size_limit(complaint), Some(16_777_216));
+        for error in errors {
+            assert_eq!(size_limit(error), Some(16_777_216));
         }
         assert_eq!(size_limit("PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out"), None);
     }

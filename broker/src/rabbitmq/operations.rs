@@ -1,4 +1,4 @@
-//! Operations that are answered one by one: declaring, deleting, depths, pings.
+//! Operations that RabbitMQ answers one by one: declaring, deleting, depths, pings.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,32 +10,34 @@ use tokio::sync::Mutex;
 use tracing::warn;
 use uuid::Uuid;
 
+use super::amqp::Fault;
 use super::link::{Link, Session};
 use super::settings::{QueueKind, RabbitSettings};
-use super::wire::Fault;
 use crate::port::{Error, Owner, QueueName, Result};
 
-/// After so many deliveries RabbitMQ would drop a message from a quorum queue. Hosts deal with such messages long before, and
-/// none may be lost, so it is as good as never. It cannot be left out: RabbitMQ 4 would take 20, and one before 4 would put
-/// what is handed back at the queue's end. Nor can it be -1, which is "never" to RabbitMQ 4 and 0 to those before it.
+/// After so many deliveries RabbitMQ drops a message from a quorum queue. Hosts deal with such
+/// messages long before, and none may be lost, so it is the largest number there is. It cannot be
+/// left out: RabbitMQ 4 would take 20, and one before 4 would requeue at the queue's end. Nor can
+/// it be -1, which is "never" to RabbitMQ 4 and 0 to those before it.
 const DELIVERY_LIMIT: i32 = i32::MAX;
 
 /// The argument that carries an installation's id.
 const MARK: &str = "x-dead-letter-routing-key";
 
-/// One channel for operations, made anew where one of them ended it. They take turns.
-pub(super) struct Control {
+/// One channel for operations, which use it one at a time. It is opened again where an operation
+/// has ended it.
+pub(super) struct Operations {
     link: Link,
-    /// The channel, and the connection that it is of.
+    /// The channel, and its connection.
     channel: Mutex<Option<(Arc<Session>, Channel)>>,
-    patience: Duration,
+    timeout: Duration,
     arguments: FieldTable,
 }
 
-impl Control {
+impl Operations {
     pub(super) fn new(link: Link, settings: &RabbitSettings) -> Self {
-        let patience = settings.operation_timeout;
-        Self { link, channel: Mutex::default(), patience, arguments: arguments(settings) }
+        let timeout = settings.operation_timeout;
+        Self { link, channel: Mutex::default(), timeout, arguments: arguments(settings) }
     }
 
     /// Makes sure that a queue exists; `name` is what RabbitMQ calls it.
@@ -43,15 +45,15 @@ impl Control {
         self.declare_with(queue, name, self.arguments.clone()).await
     }
 
-    /// Makes sure that a queue exists, with other arguments than functions' queues have.
+    /// Makes sure that a queue exists, with other arguments than those of functions' queues.
     pub(super) async fn declare_with(&self, queue: &QueueName, name: ShortString, arguments: FieldTable) -> Result<()> {
         let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
         let (name, arguments) = (&name, &arguments);
         let declared =
             |channel: Channel| async move { channel.queue_declare(name.clone(), options, arguments.clone()).await };
-        match self.call(declared).await {
+        match self.run(declared).await {
             Ok(_) => Ok(()),
-            // What is in it does not survive: it is not ours.
+            // It is not ours: it does not keep messages safe.
             Err(Fault::Differs(reason))
                 if ["'durable'", "'exclusive'", "'auto_delete'"].iter().any(|a| reason.contains(a)) =>
             {
@@ -65,35 +67,35 @@ impl Control {
         }
     }
 
-    /// Deletes a queue with what it holds.
+    /// Deletes a queue with its messages.
     pub(super) async fn delete(&self, queue: &QueueName, name: ShortString) -> Result<()> {
         let name = &name;
         let deleted =
             |channel: Channel| async move { channel.queue_delete(name.clone(), QueueDeleteOptions::default()).await };
-        match self.call(deleted).await {
+        match self.run(deleted).await {
             Ok(_) | Err(Fault::NoQueue) => Ok(()),
             Err(fault) => Err(error(fault, queue)),
         }
     }
 
-    /// How many messages of a queue nobody holds.
+    /// How many messages of a queue are not delivered.
     pub(super) async fn ready(&self, queue: &QueueName, name: ShortString) -> Result<u64> {
         let name = &name;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let looked =
             |channel: Channel| async move { channel.queue_declare(name.clone(), options, FieldTable::default()).await };
-        let found: Queue = self.call(looked).await.map_err(|fault| error(fault, queue))?;
+        let found: Queue = self.run(looked).await.map_err(|fault| error(fault, queue))?;
         Ok(found.message_count().into())
     }
 
-    /// Declares the queue that carries the mark of installation `id`, and tells whose mark is on
-    /// the one that is there.
+    /// Declares the queue that carries the mark of installation `id`, and returns whose mark the
+    /// one that exists has.
     pub(super) async fn owner(&self, queue: &QueueName, name: ShortString, id: Uuid) -> Result<Owner> {
         let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
         let (name, arguments) = (&name, &mark(id));
         let declared =
             |channel: Channel| async move { channel.queue_declare(name.clone(), options, arguments.clone()).await };
-        match self.call(declared).await {
+        match self.run(declared).await {
             Ok(_) => Ok(Owner::This),
             Err(Fault::Differs(reason)) => Ok(Owner::Other(marked(&reason).unwrap_or(reason))),
             Err(fault) => Err(error(fault, queue)),
@@ -104,41 +106,41 @@ impl Control {
     pub(super) async fn ping(&self) -> Result<()> {
         // It needs no permission and changes nothing: nobody consumes on this channel.
         let asked = |channel: Channel| async move { channel.basic_qos(1, BasicQosOptions::default()).await };
-        self.call(asked).await.map_err(|fault| Error::Unavailable(format!("RabbitMQ does not answer a ping: {fault}")))
+        self.run(asked).await.map_err(|fault| Error::Unavailable(format!("RabbitMQ does not answer a ping: {fault}")))
     }
 
-    /// Does an operation on the channel.
-    async fn call<T, O: Future<Output = lapin::Result<T>>>(
+    /// Runs an operation on the channel.
+    async fn run<T, O: Future<Output = lapin::Result<T>>>(
         &self,
         operation: impl Fn(Channel) -> O,
     ) -> std::result::Result<T, Fault> {
         let operation = &operation;
-        let called = |session: Arc<Session>| async move {
+        let attempt = |session: Arc<Session>| async move {
             let mut kept = self.channel.lock().await;
             let channel = match kept.take() {
                 Some((of, channel)) if Arc::ptr_eq(&of, &session) && channel.status().connected() => channel,
                 _ => session.set_up(session.open()).await?,
             };
-            // Whoever is dropped or gives up waiting here leaves no channel behind with an answer under way.
+            // The channel is kept only with its answer: one that is dropped here is not used again.
             let answer = operation(channel.clone()).await.map_err(|error| Fault::from(&error))?;
             *kept = Some((session, channel));
             Ok(answer)
         };
-        self.link.work(self.patience, called).await
+        self.link.work(self.timeout, attempt).await
     }
 }
 
-/// What an operation's caller hears of a fault.
+/// A fault as the port's error.
 pub(super) fn error(fault: Fault, queue: &QueueName) -> Error {
     match fault {
         Fault::NoQueue => Error::NoQueue(queue.clone()),
         Fault::Differs(reason) | Fault::Refused(reason) => Error::Rejected(reason),
-        Fault::Passing(reason) => Error::Unavailable(reason),
+        Fault::Transient(reason) => Error::Unavailable(reason),
     }
 }
 
-/// What the queue is declared with that carries the mark of an installation. It has no messages, so
-/// none ever dies.
+/// The arguments of the queue that carries the mark of an installation. It has no messages, so it
+/// has no dead letters.
 fn mark(id: Uuid) -> FieldTable {
     let mut arguments = FieldTable::default();
     for (name, value) in
@@ -149,14 +151,14 @@ fn mark(id: Uuid) -> FieldTable {
     arguments
 }
 
-/// The id that a queue carries which was declared with another one, out of RabbitMQ's complaint.
-fn marked(complaint: &str) -> Option<String> {
-    let (_, rest) = complaint.split_once(MARK)?;
+/// The id that the existing queue carries, out of RabbitMQ's error about its arguments.
+fn marked(error: &str) -> Option<String> {
+    let (_, rest) = error.split_once(MARK)?;
     let (_, current) = rest.split_once("but current is")?;
     current.split('\'').nth(1).map(str::to_owned)
 }
 
-/// What queues are declared with.
+/// The arguments of functions' queues.
 fn arguments(settings: &RabbitSettings) -> FieldTable {
     let mut arguments = FieldTable::default();
     let mut set = |name: &str, value| {

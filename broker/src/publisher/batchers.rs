@@ -1,0 +1,132 @@
+//! What waits for a batch, by queue.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, oneshot};
+use wasmill_domain::Dispatch;
+use wasmill_domain::frame::{MAX_DISPATCHES, SOFT_MAX_BYTES};
+
+use super::message::weight;
+use super::settings::PublisherSettings;
+use crate::port::{Broker, Error, QueueName, Result};
+
+/// Gets the result of a publish.
+pub(super) type Waiter = oneshot::Sender<Result<()>>;
+
+/// What the clones of a publisher share with the tasks of its queues.
+pub(super) struct Batchers {
+    pub(super) broker: Arc<dyn Broker>,
+    pub(super) settings: PublisherSettings,
+    state: Mutex<WaitingDispatches>,
+}
+
+/// The queues that dispatches wait for. Each has a task for as long as anything of it waits or
+/// awaits a confirm.
+#[derive(Default)]
+pub(super) struct WaitingDispatches {
+    pub(super) queues: HashMap<QueueName, Batcher>,
+    /// The weight of everything that waits.
+    pub(super) bytes: usize,
+}
+
+/// What waits for a batch of one queue.
+pub(super) struct Batcher {
+    waiting: VecDeque<Waiting>,
+    /// The queue's task has nothing to send, and must be woken when there is something.
+    idle: bool,
+    wake: Arc<Notify>,
+}
+
+/// A dispatch that waits for a batch.
+pub(super) struct Waiting {
+    pub(super) dispatch: Dispatch,
+    pub(super) weight: usize,
+    pub(super) done: Waiter,
+}
+
+impl Batchers {
+    pub(super) fn new(broker: Arc<dyn Broker>, settings: PublisherSettings) -> Self {
+        Self { broker, settings, state: Mutex::default() }
+    }
+
+    /// Lets a dispatch wait for its batch. True where its queue has no task yet: the caller must
+    /// start one.
+    ///
+    /// # Errors
+    /// [`Error::Full`] where too much waits already.
+    pub(super) fn enqueue(&self, queue: &QueueName, dispatch: Dispatch, done: Waiter) -> Result<bool> {
+        let weight = weight(&dispatch);
+        let mut state = self.lock();
+        if state.bytes + weight > self.settings.waiting_bytes {
+            return Err(Error::Full(queue.clone()));
+        }
+        let waiting = Waiting { dispatch, weight, done };
+        let is_new = match state.queues.entry(queue.clone()) {
+            Entry::Occupied(mut batcher) => {
+                if batcher.get().waiting() >= self.settings.waiting {
+                    return Err(Error::Full(queue.clone()));
+                }
+                batcher.get_mut().push(waiting);
+                false
+            }
+            Entry::Vacant(vacant) => {
+                vacant.insert(Batcher::new()).push(waiting);
+                true
+            }
+        };
+        state.bytes += weight;
+        Ok(is_new)
+    }
+
+    /// Forgets a queue whose task has ended before it was empty.
+    pub(super) fn abandon(&self, queue: &QueueName) {
+        let mut state = self.lock();
+        if let Some(batcher) = state.queues.remove(queue) {
+            state.bytes -= batcher.waiting.iter().map(|waiting| waiting.weight).sum::<usize>();
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, WaitingDispatches> {
+        // Nothing panics while it is locked.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Batcher {
+    fn new() -> Self {
+        Self { waiting: VecDeque::new(), idle: false, wake: Arc::new(Notify::new()) }
+    }
+
+    /// How many dispatches wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn push(&mut self, waiting: Waiting) {
+        self.waiting.push_back(waiting);
+        if std::mem::take(&mut self.idle) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// The queue's task waits until it is woken.
+    pub(super) fn set_idle(&mut self) -> Arc<Notify> {
+        self.idle = true;
+        Arc::clone(&self.wake)
+    }
+
+    /// The dispatches of the next batch, and their weight: no more than a batch may have, and at
+    /// least one.
+    pub(super) fn take_batch(&mut self) -> (Vec<Waiting>, usize) {
+        let mut weight = 0;
+        let fitting = self.waiting.iter().take(MAX_DISPATCHES).take_while(|next| {
+            let fits = weight == 0 || weight + next.weight <= SOFT_MAX_BYTES;
+            weight += if fits { next.weight } else { 0 };
+            fits
+        });
+        let count = fitting.count();
+        (self.waiting.drain(..count).collect(), weight)
+    }
+}

@@ -1,0 +1,42 @@
+//! A batch of dispatches as a message.
+
+use bytes::Bytes;
+use wasmill_domain::event::Attribute;
+use wasmill_domain::{Dispatch, Frame, Timestamp};
+
+use crate::port::{Error, Message, Result};
+
+/// The media type of a batch, in the header `content-type` of its message.
+const CONTENT_TYPE: &str = "application/vnd.wasmill.frame; version=1";
+
+/// How long a dispatch is in a batch, about: its texts and its data, and room for ids and lengths.
+pub(super) fn weight(dispatch: &Dispatch) -> usize {
+    let event = &dispatch.event;
+    let optional = [&event.subject, &event.time, &event.dataschema, &event.datacontenttype, &dispatch.trace.tracestate];
+    let optional: usize = optional.into_iter().flatten().map(String::len).sum();
+    let extension = |(name, value): (&String, &Attribute)| {
+        let value = if let Attribute::String(text) = value { text.len() } else { 4 };
+        name.len() + value + 4
+    };
+    let extensions: usize = event.extensions.iter().map(extension).sum();
+    let data = event.data.as_ref().map_or(0, Bytes::len);
+    192 + data + event.id.len() + event.source.len() + event.event_type.len() + optional + extensions
+}
+
+/// The message of a batch of these dispatches, which are given to the broker now.
+pub(super) fn message_of(mut dispatches: Vec<Dispatch>) -> Result<Message> {
+    let now = Timestamp::now();
+    for dispatch in &mut dispatches {
+        dispatch.queued_at = now;
+    }
+    let Some(frame) = Frame::new(dispatches) else {
+        return Err(Error::Rejected("a frame must be of 1 to 64 dispatches of one function".into()));
+    };
+    let trace = frame.dispatches()[0].trace.to_string();
+    Ok(Message {
+        // The queue may be long: no spare capacity is kept in it.
+        body: frame.encode().into_boxed_slice().into(),
+        headers: vec![("content-type".into(), CONTENT_TYPE.into()), ("traceparent".into(), trace)],
+        reply_to: None,
+    })
+}

@@ -1,0 +1,20 @@
+//! The bounds of a publisher.
+
+/// The bounds of a [`BatchPublisher`](super::BatchPublisher).
+#[derive(Clone, Debug)]
+pub struct PublisherSettings {
+    /// How many batches of one queue may await their confirms at a time. Default: 8. While fewer
+    /// do, a dispatch is sent at once; otherwise it waits to share a batch with others.
+    pub in_flight: usize,
+    /// How many dispatches of one queue may wait for a batch. Default: 16,384.
+    pub waiting: usize,
+    /// How many bytes of dispatches may wait for a batch, those of all queues together. Default:
+    /// 128 MiB.
+    pub waiting_bytes: usize,
+}
+
+impl Default for PublisherSettings {
+    fn default() -> Self {
+        Self { in_flight: 8, waiting: 16_384, waiting_bytes: 128 << 20 }
+    }
+}
