@@ -1,6 +1,8 @@
 //! Domain values as columns hold them, and back. The same for every database.
 
 mod format;
+#[cfg(test)]
+mod golden;
 mod lenient;
 mod manifest;
 
