@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use wasmill_domain::{ApiKey, DefinitionKind, EventType, KeyDefinition, KeyRole, Registry, SealedSecret};
+use wasmill_domain::{
+    ApiKey, DefinitionKind, EventType, KeyDefinition, KeyRole, Outcome, Registry, SealedSecret, State,
+};
 
-use super::sample::{deploy, name, now, tenant};
-use crate::port::{Change, Error, Store};
+use super::sample::{deploy, dispatch, finished, name, now, started, tenant};
+use crate::port::{Change, Error, ExecutionQuery, Publication, Store};
 use crate::watch::RegistryWatch;
 
 /// The test asks when it wants to know.
@@ -170,4 +172,22 @@ pub(crate) async fn a_later_release_says_who_may_read_it(store: Arc<dyn Store>, 
     assert_eq!(unchanged.await.version, 2, "something in what was stored is not known here");
     watch.reach(changed.revision).await.unwrap();
     assert!(watch.current().broken().iter().all(|broken| broken.kind != DefinitionKind::Schema));
+}
+
+/// `spoil` runs a statement as a later release would.
+pub(crate) async fn a_state_that_is_not_known_is_closed(store: Arc<dyn Store>, spoil: impl AsyncFn(&'static str)) {
+    let (known, later) = (dispatch("known"), dispatch("later"));
+    store.enqueue(&[known.clone(), later.clone()], Publication::Pending).await.unwrap();
+    spoil("UPDATE executions SET state = 'of_a_later_release' WHERE function = 'later'").await;
+    assert_eq!(store.unfinished(&[later.clone(), known.clone()]).await.unwrap(), [false, true]);
+    let starts = [&later, &known].map(started);
+    store.start(&starts).await.unwrap();
+    let ends = [&later, &known].map(|dispatch| finished(dispatch, Outcome::Success));
+    assert_eq!(store.record(&ends).await.unwrap(), [false, true], "one is in nobody's way");
+    let [Ok(summary), Err(row)] = &mut store.executions(&ExecutionQuery::all_of(tenant(), 10)).await.unwrap()[..]
+    else {
+        panic!("one can be read")
+    };
+    assert_eq!((summary.id, summary.state), (known.execution, State::Succeeded));
+    assert!(row.id == later.execution && row.why.contains("of_a_later_release"), "{row:?}");
 }

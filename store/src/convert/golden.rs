@@ -49,7 +49,7 @@ fn values(rows: &ManifestRows) -> Vec<Value> {
     texts.map(|text| serde_json::from_str(text).unwrap()).collect()
 }
 
-/// One is written as it was read, byte for byte.
+/// What is read is written with the same values, and read back as the same.
 #[test]
 fn events_are_read_and_written_as_they_were() {
     for golden in [
