@@ -12,6 +12,7 @@ use super::error::Result;
 use super::session::{Access, POOLER, Pool, Session};
 use super::{PostgresSettings, millis, repeat, upgrade};
 use crate::migrations::{OF_POSTGRES as MIGRATIONS, SchemaAge, SchemaMode, compare};
+use crate::nodes::micros;
 use crate::port::Error;
 
 /// The number of the lock that is held while the schema changes. Those of days are from 0.
@@ -106,8 +107,7 @@ pub(super) async fn refuse_left_behind(session: &mut Session<'_>, node_timeout: 
         "SELECT name, role, release, schema_version, min_reader FROM nodes JOIN schema_info ON schema_version < min_reader \
          WHERE beat_at > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - $1 ORDER BY role, name LIMIT 1",
     );
-    let timeout = i64::try_from(node_timeout.as_micros()).unwrap_or(i64::MAX / 2);
-    let Some(row) = session.row_if_any(left.bind(timeout)).await? else { return Ok(()) };
+    let Some(row) = session.row_if_any(left.bind(micros(node_timeout))).await? else { return Ok(()) };
     let (name, role, release): (&str, &str, &str) = (get(&row, "name")?, get(&row, "role")?, get(&row, "release")?);
     let (knows, lowest): (i64, i64) = (get(&row, "schema_version")?, get(&row, "min_reader")?);
     Err(Error::Schema(format!(
