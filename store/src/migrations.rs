@@ -155,8 +155,8 @@ mod tests {
     #[tokio::test]
     async fn every_file_is_a_step() {
         for (name, ours) in [("sqlite", &OF_SQLITE), ("postgres", &OF_POSTGRES)] {
-            let read = sqlx::migrate::Migrator::new(folder().join(name)).await.unwrap();
-            let facts = |migrator: &sqlx::migrate::Migrator| {
+            let read = Migrator::new(folder().join(name)).await.unwrap();
+            let facts = |migrator: &Migrator| {
                 let facts = migrator.iter().map(|step| (step.version, step.description.clone(), step.checksum.clone()));
                 facts.collect::<Vec<_>>()
             };

@@ -33,22 +33,23 @@ async fn age(connection: &mut SqliteConnection, path: &Path) -> Result<SchemaAge
 
 /// The steps that were applied, and who may work on the schema, where the file says so.
 async fn read(connection: &mut SqliteConnection) -> sqlx::Result<(Vec<(i64, Vec<u8>)>, Option<i64>)> {
-    let has = async |connection: &mut SqliteConnection, table: &str| {
-        let named =
-            sqlx::query_scalar::<_, i64>("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?");
-        named.bind(table).fetch_one(connection).await.map(|tables| tables > 0)
-    };
-    if !has(connection, "_sqlx_migrations").await? {
+    if !has_table(connection, "_sqlx_migrations").await? {
         return Ok((Vec::new(), None));
     }
     let rows = sqlx::query("SELECT version, checksum FROM _sqlx_migrations WHERE success ORDER BY version");
     let rows = rows.fetch_all(&mut *connection).await?;
     let applied = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<sqlx::Result<_>>()?;
-    let min_reader = match has(connection, "schema_info").await? {
+    let min_reader = match has_table(connection, "schema_info").await? {
         true => sqlx::query_scalar("SELECT min_reader FROM schema_info").fetch_optional(connection).await?,
         false => None,
     };
     Ok((applied, min_reader))
+}
+
+async fn has_table(connection: &mut SqliteConnection, table: &str) -> sqlx::Result<bool> {
+    let named = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?");
+    let tables: i64 = named.bind(table).fetch_one(connection).await?;
+    Ok(tables > 0)
 }
 
 /// Applies what is missing, all in one transaction that others wait for: of two processes that open a new file, one makes

@@ -7,7 +7,7 @@ use wasmill_domain::{
 
 use super::change::run;
 use super::error;
-use super::queries::{time, word};
+use super::queries::{get, time, word};
 use crate::claims::{self, EVERY_METHOD, RouteRow};
 use crate::convert;
 use crate::port::{Error, Result};

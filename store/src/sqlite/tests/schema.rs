@@ -1,6 +1,6 @@
 //! The tables refuse what the domain does not have, and the queries use the indexes.
 
-use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 use wasmill_domain::{KeyRole, Move, Outcome, State};
 
 use super::{file_in, open, stranger};
