@@ -144,7 +144,7 @@ fn answers(c: &mut Criterion) {
         };
         store.define(&deploy).await.unwrap();
         let store = Arc::new(store);
-        let nodes = Arc::clone(&store) as _;
+        let nodes: Arc<dyn wasmill_store::Nodes> = Arc::clone(&store) as _;
         let store: Arc<dyn Store> = store;
         let settings = EmbeddedSettings { queue_bytes: 1 << 30, total_bytes: 1 << 30, ..EmbeddedSettings::default() };
         let broker: Arc<dyn Broker> = Arc::new(EmbeddedBroker::open(&dir.path().join("queue"), settings).unwrap());

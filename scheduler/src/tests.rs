@@ -15,7 +15,7 @@ use wasmill_domain::{
     AttemptReport, Dispatch, Event, ExecutionId, Frame, Outcome, Revision, State, TenantName, Timestamp, TraceContext,
 };
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
-use wasmill_store::{Agenda as _, ExecutionQuery, Finished, Ledger as _, Node, Nodes as _, Publication, Store};
+use wasmill_store::{Agenda as _, ExecutionQuery, Finished, Ledger as _, Node, Nodes, Publication, Store};
 
 use crate::{SchedulerParts, SchedulerSettings, run};
 
@@ -42,7 +42,7 @@ impl Bench {
 
     fn parts(&self, settings: SchedulerSettings) -> SchedulerParts {
         let publisher = FramePublisher::new(Arc::clone(&self.broker) as _, PublisherSettings::default());
-        let nodes = Arc::clone(&self.store) as _;
+        let nodes: Arc<dyn Nodes> = Arc::clone(&self.store) as _;
         SchedulerParts { store: Arc::clone(&self.store) as Arc<dyn Store>, nodes, publisher, settings }
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod backends;
 pub(crate) mod languages;
 pub(crate) mod load;
 pub(crate) mod pool;
+pub(crate) mod upgrade;
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;

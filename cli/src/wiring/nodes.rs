@@ -25,7 +25,7 @@ pub(super) fn this(role: &str, name: String, labels: &BTreeSet<HostLabel>) -> No
         name,
         role: role.into(),
         release: env!("CARGO_PKG_VERSION").into(),
-        labels: labels.iter().map(ToString::to_string).collect(),
+        labels: labels.iter().map(|label| label.as_str().to_owned()).collect(),
         reads: Reads::HERE,
         started_at: Timestamp::now(),
     }

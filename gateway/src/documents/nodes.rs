@@ -1,7 +1,5 @@
 //! The processes that are alive.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
