@@ -160,6 +160,8 @@ fn every_client_verb_answers_json() {
     for verb in [["functions", "list"], ["schemas", "list"], ["executions", "list"], ["keys", "list"]] {
         assert!(dev.cli_json(&verb).is_object(), "{verb:?}");
     }
+    let nodes = dev.cli_json(&["nodes"]);
+    assert_eq!((nodes["nodes"].as_array().unwrap().len(), &nodes["nodes"][0]["role"]), (1, &Value::from("dev")));
     let function: Value = dev.cli_json(&["functions", "show", "hello"]);
     assert_eq!(function["name"], "hello");
 }

@@ -137,11 +137,12 @@ fn of_pool(backends: &Backends) -> (i32, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_is_looked_at() {
-    let shared = Shared::new().await;
+    let shared = Shared::without_schema().await;
     let backends = shared.backends();
     let (code, report) = of_pool(backends);
     assert_eq!((code, status(&report, "database").0), (1, "warning"), "{report}");
     assert!(status(&report, "database").1.contains("wasmill migrate"), "{report}");
+    backends.migrate();
     let gateway = Process::start("gateway", backends, &[]);
     gateway.ready().await;
     let host = Process::start("host", backends, &[]);

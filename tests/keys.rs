@@ -24,6 +24,7 @@ async fn tenants_do_not_see_each_other() {
     assert!(!dev.cli_ok(&["--key", &acme, "functions", "list"]).contains("hello"));
     dev.cli_fails(3, &["--key", &acme, "functions", "show", "hello"]);
     dev.cli_fails(6, &["--key", &acme, "keys", "create", "more"]);
+    dev.cli_fails(6, &["--key", &acme, "nodes"]);
     dev.cli_ok(&["--key", &acme, "deploy", sample("hello").to_str().unwrap()]);
     let theirs = dev.cli_json(&["--key", &acme, "invoke", "hello", "--data", r#"{"name": "Acme"}"#]);
     let id = theirs["id"].as_str().unwrap();

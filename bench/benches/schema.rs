@@ -143,13 +143,16 @@ fn answers(c: &mut Criterion) {
             at: Timestamp::now(),
         };
         store.define(&deploy).await.unwrap();
-        let store: Arc<dyn Store> = Arc::new(store);
+        let store = Arc::new(store);
+        let nodes: Arc<dyn wasmill_store::Nodes> = Arc::clone(&store) as _;
+        let store: Arc<dyn Store> = store;
         let settings = EmbeddedSettings { queue_bytes: 1 << 30, total_bytes: 1 << 30, ..EmbeddedSettings::default() };
         let broker: Arc<dyn Broker> = Arc::new(EmbeddedBroker::open(&dir.path().join("queue"), settings).unwrap());
         let first = Registry::new(Arc::new(Compiler::default()));
         let router = wasmill_gateway::router(GatewayParts {
             registry: RegistryWatch::start_from(first, Arc::clone(&store), Duration::from_secs(1)).await.unwrap(),
             store,
+            nodes,
             publisher: BatchPublisher::new(Arc::clone(&broker), PublisherSettings::default()),
             preflight: Arc::new(AnythingGoes),
             secrets: wasmill_host::Capabilities::default().secrets,

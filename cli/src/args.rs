@@ -96,7 +96,7 @@ pub(crate) enum Command {
     Host(Role),
     /// See to retries, the outbox and retention for a pool that shares PostgreSQL and RabbitMQ
     Scheduler(Role),
-    /// Bring a PostgreSQL database up to date; every role does so too when it starts
+    /// Bring the schema of a pool's PostgreSQL database up to date, before its roles are started or upgraded
     Migrate(Migrate),
     /// Say what a component is, what it imports, and whether it could be deployed
     Check(Check),
@@ -126,6 +126,8 @@ pub(crate) enum Command {
     Logs(Logs),
     /// Run a function on one event and wait for its result
     Invoke(Invoke),
+    /// List the processes of the installation that are alive
+    Nodes,
     /// Tell whether the gateway, host or scheduler at --url can do its work; exit code 4 if it cannot
     Ready,
     /// Look at an installation on its own machine: its backends, whether they belong together, lost

@@ -13,6 +13,7 @@ pub(crate) mod keys;
 pub(crate) mod keyvalue;
 pub(crate) mod logs;
 pub(crate) mod new;
+pub(crate) mod nodes;
 pub(crate) mod ready;
 pub(crate) mod schemas;
 pub(crate) mod secrets;

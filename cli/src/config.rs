@@ -3,6 +3,7 @@
 mod artifacts;
 mod defaults;
 mod load;
+mod nodes;
 mod quotas;
 mod schemas;
 
@@ -21,6 +22,7 @@ use wasmill_store::{BucketQuota, MAX_BATCH_BYTES};
 
 pub(crate) use artifacts::{MAX_ARTIFACT_BYTES, artifact_bytes};
 pub(crate) use load::load;
+pub(crate) use nodes::Nodes;
 pub(crate) use quotas::Quotas;
 pub(crate) use schemas::Schemas;
 
@@ -37,6 +39,7 @@ pub(crate) struct Config {
     pub(crate) host: Host,
     pub(crate) engine: Engine,
     pub(crate) scheduler: Scheduler,
+    pub(crate) nodes: Nodes,
     pub(crate) secrets: Secrets,
     pub(crate) keyvalue: Keyvalue,
     pub(crate) quotas: Quotas,
@@ -286,6 +289,7 @@ impl Config {
         within("gateway.check_threads", threads, "1 to 1,024")?;
         within("gateway.max_queued_checks", gateway.max_queued_checks <= 1_000_000, "at most 1,000,000")?;
         self.schemas.check()?;
+        self.nodes.check()?;
         within("gateway.publish_timeout", !gateway.publish_timeout.0.is_zero(), "longer than nothing")?;
         self.check_connections()?;
         within("host.in_flight", (1..=4_096).contains(&self.host.in_flight), "1 to 4,096")?;

@@ -59,6 +59,7 @@ fn main() -> ExitCode {
         Command::Executions(verb) => run.with(commands::executions::run(verb, remote)),
         Command::Logs(logs) => run.with(commands::logs::run(logs, remote)),
         Command::Invoke(invoke) => run.with(commands::invoke::run(invoke, remote)),
+        Command::Nodes => run.with(commands::nodes::run(remote)),
         Command::Ready => run.with(commands::ready::run(remote)),
         Command::Doctor(doctor) => run.with(commands::doctor::run(doctor, remote.json)),
         Command::Keyvalue(verb) => run.with(commands::keyvalue::run(verb, remote)),

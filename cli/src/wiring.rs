@@ -6,6 +6,7 @@ mod data;
 pub(crate) mod doctor;
 pub(crate) mod embedded;
 pub(crate) mod files;
+mod nodes;
 pub(crate) mod offline;
 pub(crate) mod pool;
 pub(crate) mod secrets;

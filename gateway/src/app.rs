@@ -11,7 +11,7 @@ use wasmill_broker::BatchPublisher;
 use wasmill_component::Preflight;
 use wasmill_domain::{Revision, TenantName};
 use wasmill_secrets::{Keyring, SecretSource};
-use wasmill_store::{RegistryWatch, Store};
+use wasmill_store::{Nodes, RegistryWatch, Store};
 
 use crate::GatewayParts;
 use crate::error::{Error, Result};
@@ -26,6 +26,7 @@ const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The state of a gateway.
 pub(crate) struct App {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) nodes: Arc<dyn Nodes>,
     pub(crate) registry: RegistryWatch,
     pub(crate) publisher: BatchPublisher,
     pub(crate) preflight: Arc<dyn Preflight>,
@@ -60,7 +61,8 @@ pub(crate) type Shared = Arc<App>;
 
 impl App {
     pub(crate) fn new(parts: GatewayParts, shutdown: CancellationToken) -> Shared {
-        let GatewayParts { store, registry, publisher, preflight, secrets, keyring, notes, tls: _, settings } = parts;
+        let GatewayParts { store, nodes, registry, publisher, preflight, secrets, keyring, notes, tls: _, settings } =
+            parts;
         let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         let shares = |places, full| Shares::new(places, settings.max_queued_checks, settings.body_timeout, full);
         Arc::new(Self {
@@ -80,6 +82,7 @@ impl App {
             waiting: semaphore(settings.max_waiting),
             body_bytes: semaphore(settings.max_in_flight_bytes),
             store,
+            nodes,
             registry,
             publisher,
             preflight,

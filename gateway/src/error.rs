@@ -239,6 +239,7 @@ impl From<wasmill_store::Error> for Error {
                 tracing::warn!(cause, "the store is not available");
                 Self::Unavailable("the database is not available now")
             }
+            wasmill_store::Error::Schema(why) => Self::Internal(why),
             wasmill_store::Error::NotFound(what) => Self::NotFound(format!("{what} not found")),
             wasmill_store::Error::Conflict(why) => Self::Conflict(why),
             wasmill_store::Error::QuotaExceeded { quota, why } => Self::QuotaExceeded(quota, why),

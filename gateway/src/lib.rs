@@ -21,6 +21,7 @@ mod ingest;
 mod invoke;
 mod keys;
 mod keyvalue;
+mod nodes;
 mod openapi;
 mod page;
 mod probes;
@@ -42,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 use wasmill_broker::BatchPublisher;
 use wasmill_component::Preflight;
 use wasmill_secrets::{Keyring, SecretSource};
-use wasmill_store::{RegistryWatch, Store};
+use wasmill_store::{Nodes, RegistryWatch, Store};
 
 pub use probes::{Part, Readiness, serve_probes};
 pub use server::tls::{Tls, TlsError, TlsFiles};
@@ -52,6 +53,8 @@ pub use settings::GatewaySettings;
 pub struct GatewayParts {
     /// Where definitions and history are kept.
     pub store: Arc<dyn Store>,
+    /// Which processes are alive.
+    pub nodes: Arc<dyn Nodes>,
     /// What is defined, kept up to date.
     pub registry: RegistryWatch,
     /// Where events go.

@@ -16,8 +16,8 @@ use utoipa_axum::routes;
 use crate::app::Shared;
 use crate::error::Error;
 use crate::{
-    artifacts, executions, files, functions, health, hostnames, ingest, invoke, keys, keyvalue, openapi, problem,
-    schemas, secrets, triggers,
+    artifacts, executions, files, functions, health, hostnames, ingest, invoke, keys, keyvalue, nodes, openapi,
+    problem, schemas, secrets, triggers,
 };
 
 /// The service of a gateway.
@@ -61,6 +61,7 @@ pub(crate) fn described() -> (Router<Shared>, OpenApi) {
         .routes(routes!(hostnames::grant, hostnames::revoke))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::delete))
+        .routes(routes!(nodes::list))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(problem::explain))

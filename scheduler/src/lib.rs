@@ -1,4 +1,5 @@
-//! What happens later: executions that are due, what the outbox still holds, and the end of history.
+//! What happens later: executions that are due, what the outbox still holds, the end of history, and of processes that are
+//! gone.
 //!
 //! Any number of schedulers may run; one of them leads, by a lease in the store, and only it does anything. A leader
 //! that lost its lease without noticing (it was paused, say) does no harm: whatever it publishes twice is fenced where outcomes
@@ -6,6 +7,7 @@
 
 mod due;
 mod lease;
+mod nodes;
 mod outbox;
 mod publish;
 mod retention;
@@ -16,11 +18,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::BatchPublisher;
-use wasmill_store::Store;
+use wasmill_store::{Nodes, Store};
 
 pub use settings::SchedulerSettings;
 
 use lease::Leadership;
+use nodes::DeadNodes;
 use outbox::Sweep;
 use retention::Retention;
 
@@ -28,6 +31,8 @@ use retention::Retention;
 pub struct SchedulerParts {
     /// Where the work stands.
     pub store: Arc<dyn Store>,
+    /// Which processes are alive.
+    pub nodes: Arc<dyn Nodes>,
     /// Where it goes.
     pub publisher: BatchPublisher,
     /// Its bounds.
@@ -83,6 +88,7 @@ pub async fn run(parts: SchedulerParts, shutdown: CancellationToken) -> Result<(
 async fn work(parts: &SchedulerParts, leadership: &mut Leadership, shutdown: &CancellationToken) {
     let mut sweep = Sweep::new(&parts.settings);
     let mut retention = Retention::new(&parts.settings);
+    let mut dead_nodes = DeadNodes::new(&parts.settings);
     let mut outage = Outage::default();
     while !shutdown.is_cancelled() {
         let round = async {
@@ -93,6 +99,7 @@ async fn work(parts: &SchedulerParts, leadership: &mut Leadership, shutdown: &Ca
             let history = retention.prune(&*parts.store).await?;
             let due = due::publish_due(parts).await?;
             let left = sweep.run(parts).await?;
+            dead_nodes.delete(&*parts.nodes).await?;
             Ok(history || due || left)
         };
         let pause = outage.after(round.await, &parts.settings);

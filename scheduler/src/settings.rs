@@ -23,6 +23,8 @@ pub struct SchedulerSettings {
     pub prune_interval: Duration,
     /// How many executions are deleted in one transaction. Default: 500.
     pub prune_batch: u32,
+    /// How often processes are looked for that are not alive any more. Default: 5 s.
+    pub node_interval: Duration,
     /// The longest pause between tries while the store is away. Default: 5 s.
     pub max_backoff: Duration,
 }
@@ -38,6 +40,7 @@ impl Default for SchedulerSettings {
             retention: Some(Duration::from_secs(7 * 86_400)),
             prune_interval: Duration::from_secs(60),
             prune_batch: 500,
+            node_interval: Duration::from_secs(5),
             max_backoff: Duration::from_secs(5),
         }
     }

@@ -10,11 +10,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{BatchPublisher, Broker, PublisherSettings, QueueName};
+use wasmill_domain::wire::Reads;
 use wasmill_domain::{
     AttemptReport, Dispatch, Event, ExecutionId, Frame, Outcome, Revision, State, TenantName, Timestamp, TraceContext,
 };
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
-use wasmill_store::{Agenda as _, ExecutionQuery, Finished, Ledger as _, Publication, Store};
+use wasmill_store::{Agenda as _, ExecutionQuery, Finished, Ledger as _, Node, Nodes, Publication, Store};
 
 use crate::{SchedulerParts, SchedulerSettings, run};
 
@@ -24,20 +25,25 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Bench {
     store: Arc<SqliteStore>,
     broker: Arc<EmbeddedBroker>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Bench {
     async fn new() -> Self {
+        Self::with(SqliteSettings::default()).await
+    }
+
+    async fn with(settings: SqliteSettings) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&dir.path().join("db.sqlite"), SqliteSettings::default()).await.unwrap();
+        let store = SqliteStore::open(&dir.path().join("db.sqlite"), settings).await.unwrap();
         let broker = EmbeddedBroker::open(&dir.path().join("queue"), EmbeddedSettings::default()).unwrap();
-        Self { store: Arc::new(store), broker: Arc::new(broker), _dir: dir }
+        Self { store: Arc::new(store), broker: Arc::new(broker), dir }
     }
 
     fn parts(&self, settings: SchedulerSettings) -> SchedulerParts {
         let publisher = BatchPublisher::new(Arc::clone(&self.broker) as _, PublisherSettings::default());
-        SchedulerParts { store: Arc::clone(&self.store) as Arc<dyn Store>, publisher, settings }
+        let nodes: Arc<dyn Nodes> = Arc::clone(&self.store) as _;
+        SchedulerParts { store: Arc::clone(&self.store) as Arc<dyn Store>, nodes, publisher, settings }
     }
 
     /// The dispatches of the next frame in the queue of the tests' function.
@@ -231,6 +237,31 @@ async fn of_two_schedulers_one_publishes() {
     }
     published.sort_unstable();
     assert_eq!(published, all.iter().map(|dispatch| dispatch.execution).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn processes_that_are_gone_are_taken_off_the_list() {
+    let bench =
+        Bench::with(SqliteSettings { node_timeout: Duration::from_millis(50), ..SqliteSettings::default() }).await;
+    // It takes everybody for alive whose row is there.
+    let patient = SqliteStore::open(&bench.dir.path().join("db.sqlite"), SqliteSettings::default()).await.unwrap();
+    let node = Node {
+        id: uuid::Uuid::now_v7(),
+        name: "one".into(),
+        role: "host".into(),
+        release: "0.1.0".into(),
+        labels: Vec::new(),
+        reads: Reads::HERE,
+        started_at: Timestamp::now(),
+    };
+    bench.store.beat(&node).await.unwrap();
+    assert_eq!(patient.live_nodes().await.unwrap().len(), 1);
+    let shutdown = CancellationToken::new();
+    let often = SchedulerSettings { node_interval: Duration::from_millis(10), ..settings() };
+    let running = tokio::spawn(run(bench.parts(often), shutdown.clone()));
+    until(async || patient.live_nodes().await.unwrap().is_empty()).await;
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ pub(crate) mod files;
 pub(crate) mod history;
 pub(crate) mod model;
 pub(crate) mod moves;
+pub(crate) mod nodes;
 pub(crate) mod owners;
 pub(crate) mod quotas;
 pub(crate) mod sample;
@@ -20,11 +21,13 @@ pub(crate) mod versions;
 use std::any::Any;
 use std::sync::Arc;
 
+use crate::nodes::Nodes;
 use crate::port::Store;
 
 /// An empty store, and what it needs to live: a temporary folder, a schema.
 pub(crate) struct Fresh {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) nodes: Arc<dyn Nodes>,
     pub(crate) _keep: Box<dyn Any + Send>,
 }
 
@@ -87,4 +90,26 @@ macro_rules! suite {
     };
 }
 
-pub(crate) use suite;
+/// Makes a test of each function of [`nodes`]. `$short_lived` makes a store with [`nodes::SHORT`] as its node timeout.
+macro_rules! nodes_suite {
+    ($fresh:path, $short_lived:path) => {
+        crate::conformance::nodes_suite! { @tests $fresh;
+            a_process_is_listed_until_it_leaves, a_heartbeat_renews_what_a_process_says, any_number_of_processes_beat_at_once,
+                any_name_is_kept
+        }
+        crate::conformance::nodes_suite! { @tests $short_lived;
+            a_process_that_says_nothing_is_not_alive, a_process_that_was_deleted_comes_back
+        }
+    };
+    (@tests $fresh:path; $($name:ident),+) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                let fresh = $fresh().await;
+                crate::conformance::nodes::$name(std::sync::Arc::clone(&fresh.nodes)).await;
+            }
+        )+
+    };
+}
+
+pub(crate) use {nodes_suite, suite};

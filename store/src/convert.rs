@@ -1,5 +1,11 @@
 //! Domain values as columns hold them, and back. The same for every database.
 
+mod format;
+#[cfg(test)]
+mod golden;
+mod lenient;
+mod manifest;
+
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -7,12 +13,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use wasmill_domain::manifest::http::HttpTrigger;
-use wasmill_domain::manifest::{EventTrigger, Trigger};
 use wasmill_domain::{
-    BrokenDefinition, DefinitionKind, Digest, Event, EventParts, ExecutionId, LogLine, Manifest, Timestamp,
-    TraceContext,
+    BrokenDefinition, DefinitionKind, Digest, Event, EventParts, ExecutionId, LogLine, Timestamp, TraceContext,
 };
+
+pub(crate) use self::manifest::{ManifestRows, TriggerRow};
 
 use crate::port::{Error, LogEntry, LogPosition, Result, UnreadableEvent};
 
@@ -49,6 +54,16 @@ pub(crate) fn definitions<R, T>(
         }
     }
     all
+}
+
+/// Refuses a row whose `min_reader` says that it is for later releases.
+pub(crate) fn check_reader(min_reader: i64) -> Result<()> {
+    format::check_reader(min_reader).map_err(|why| Error::Rejected(format!("it is of a later release: {why}")))
+}
+
+/// JSON of any kind.
+pub(crate) fn json<T: serde::de::DeserializeOwned>(column: &str, text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|e| unreadable(column, e))
 }
 
 /// A word or a name.
@@ -176,69 +191,6 @@ pub(crate) fn add_to_page(
     Ok(())
 }
 
-/// JSON of any kind.
-pub(crate) fn json<T: serde::de::DeserializeOwned>(column: &str, text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|e| unreadable(column, e))
-}
-
-/// A manifest as rows hold it: its triggers apart from the rest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ManifestRows {
-    pub(crate) manifest: String,
-    pub(crate) triggers: Vec<TriggerRow>,
-}
-
-/// A trigger as a row holds it: an event pattern, or an HTTP trigger's JSON; and a schema's text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TriggerRow {
-    pub(crate) event: Option<String>,
-    pub(crate) http: Option<String>,
-    pub(crate) schema: Option<String>,
-}
-
-impl ManifestRows {
-    pub(crate) fn of(manifest: &Manifest) -> Result<Self> {
-        let refused = |e: serde_json::Error| Error::Rejected(format!("a manifest that is not JSON: {e}"));
-        let rest = Manifest { triggers: Vec::new(), ..manifest.clone() };
-        let triggers = manifest.triggers.iter().map(TriggerRow::of).collect::<Result<_, _>>().map_err(refused)?;
-        Ok(Self { manifest: serde_json::to_string(&rest).map_err(refused)?, triggers })
-    }
-
-    /// The manifest, or why it cannot be read.
-    pub(crate) fn manifest_or_reason(self) -> Result<Manifest, String> {
-        self.into_manifest().map_err(reason)
-    }
-
-    pub(crate) fn into_manifest(self) -> Result<Manifest> {
-        let mut manifest: Manifest = json("manifest", &self.manifest)?;
-        manifest.triggers = self.triggers.into_iter().map(TriggerRow::into_trigger).collect::<Result<_>>()?;
-        Ok(manifest)
-    }
-}
-
-impl TriggerRow {
-    fn of(trigger: &Trigger) -> Result<Self, serde_json::Error> {
-        let schema = trigger.schema().map(ToString::to_string);
-        Ok(match trigger {
-            Trigger::Event(trigger) => Self { event: Some(trigger.event.to_string()), http: None, schema },
-            Trigger::Http(trigger) => {
-                let rest = HttpTrigger { schema: None, ..trigger.clone() };
-                Self { event: None, http: Some(serde_json::to_string(&rest)?), schema }
-            }
-        })
-    }
-
-    fn into_trigger(self) -> Result<Trigger> {
-        let schema = self.schema.map(|text| json("schema", &text)).transpose()?;
-        if let Some(event) = self.event {
-            return Ok(Trigger::Event(EventTrigger { event: word("event", &event)?, schema }));
-        }
-        let mut trigger: Trigger = json("http", self.http.as_deref().unwrap_or_default())?;
-        *trigger.schema_mut() = schema;
-        Ok(trigger)
-    }
-}
-
 /// The smallest id that can be made at `time`: ids begin with the milliseconds since 1970, so this turns a time into a place in
 /// the order of ids.
 pub(crate) fn first_id_at(time: Timestamp) -> ExecutionId {
@@ -251,20 +203,6 @@ pub(crate) fn first_id_at(time: Timestamp) -> ExecutionId {
 mod tests {
     use super::*;
     use wasmill_domain::State;
-
-    #[test]
-    fn a_manifest_is_put_together_again() {
-        let manifest = Manifest::from_json(serde_json::json!({
-            "name": "total", "env": {"A": "1"},
-            "trigger": [{"event": "order.*", "schema": {"type": "object"}}, {"event": "b"}, {"event": "c", "schema": true},
-                        {"http": "/orders/{id}", "methods": ["PUT"], "mode": "async", "schema": {"type": "array"}}],
-        }))
-        .unwrap();
-        let rows = ManifestRows::of(&manifest).unwrap();
-        assert!(!rows.manifest.contains("order"), "{}", rows.manifest);
-        assert_eq!(rows.triggers.len(), 4);
-        assert_eq!(rows.into_manifest().unwrap(), manifest);
-    }
 
     #[test]
     fn ids_are_ordered_by_time() {

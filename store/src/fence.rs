@@ -73,6 +73,12 @@ impl<'a> Change<'a> {
 /// What is known of the executions at hand; those without a row are not in it.
 pub(crate) type Standings = HashMap<ExecutionId, Standing>;
 
+/// The state that a row says. One that only a later release knows is closed to this one, as a suspended execution is: no report
+/// of its hosts stands, and no other row of the batch is the worse for it.
+pub(crate) fn stored_state(word: &str) -> State {
+    word.parse().unwrap_or(State::Suspended)
+}
+
 /// Whether an outcome of this attempt would stand now.
 pub(crate) fn is_open(standing: Option<&Standing>, attempt: u32) -> bool {
     standing.is_none_or(|row| row.attempt == attempt && row.state.after(Move::Succeed).is_ok())

@@ -1,11 +1,12 @@
 //! Where definitions and history are kept: the port [`Store`] and its backends.
 //!
 //! The port has four faces, each a handful of verbs: [`Catalog`] holds what users define, [`Ledger`] what became of their
-//! events, [`Agenda`] what is still to be done, [`Buckets`] what functions keep. Every backend passes the same suite (`conformance`). sqlx is used nowhere else in
+//! events, [`Agenda`] what is still to be done, [`Buckets`] what functions keep. [`Nodes`], which processes are alive, is a
+//! port of its own. Every backend passes the same suite (`conformance`). sqlx is used nowhere else in
 //! wasmill.
 //!
 //! A backend is one folder of SQL. What does not depend on the database is outside: `fence` decides which reports stand,
-//! `claims` what a version may have of host names and routes, `convert` turns columns into domain values, [`RegistryWatch`] follows the definitions.
+//! `migrations` whether a schema is one to work on, `claims` what a version may have of host names and routes, `convert` turns columns into domain values, [`RegistryWatch`] follows the definitions.
 
 mod buckets;
 mod claims;
@@ -14,6 +15,7 @@ mod fence;
 mod files;
 mod masking;
 mod migrations;
+mod nodes;
 mod port;
 pub mod postgres;
 mod quota;
@@ -28,6 +30,8 @@ pub use buckets::{
     Bucket, BucketQuota, BucketSummary, Buckets, KeyPage, MAX_BATCH_BYTES, MAX_BATCH_KEYS, MAX_KEY_BYTES, Swap,
     ValueVersion,
 };
+pub use migrations::SchemaMode;
+pub use nodes::{LiveNode, NODE_TIMEOUT, Node, Nodes};
 pub use port::*;
 pub use quota::{Quotas, TenantQuota};
 pub use watch::RegistryWatch;

@@ -18,6 +18,7 @@ mod ledger;
 mod listen;
 mod migration;
 mod nagle;
+mod nodes;
 mod partitions;
 mod queries;
 mod quota;
@@ -40,6 +41,8 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use wasmill_background::Background;
 
+use crate::migrations::SchemaMode;
+use crate::nodes::NODE_TIMEOUT;
 use crate::port::{Error, Result};
 use crate::quota::Quotas;
 use error::Fault;
@@ -80,9 +83,10 @@ pub struct PostgresSettings {
     pub days_ahead: u16,
     /// What tenants may define. Default: as [`Quotas`]'s.
     pub quotas: Quotas,
-    /// Whether the schema is brought up to date, and partitions are made at the start. Otherwise a
-    /// database whose schema is not up to date is refused. Default: yes.
-    pub migrate: bool,
+    /// What is done about the schema at the start. Default: [`SchemaMode::Migrate`].
+    pub schema: SchemaMode,
+    /// A process whose heartbeat is older than this is not alive. Default: 15 s.
+    pub node_timeout: Duration,
 }
 
 impl Default for PostgresSettings {
@@ -99,7 +103,8 @@ impl Default for PostgresSettings {
             listen_url: None,
             days_ahead: 3,
             quotas: Quotas::default(),
-            migrate: true,
+            schema: SchemaMode::default(),
+            node_timeout: NODE_TIMEOUT,
         }
     }
 }
@@ -120,25 +125,27 @@ struct Inner {
 }
 
 impl PostgresStore {
-    /// Connects, and brings the schema up to date; of several processes that do so at once, one does the work and the others
-    /// wait for it. The tables are where the URL's `search_path` says (`?options[search_path]=…`), which is `public` unless it says so.
+    /// Connects, and looks at the schema. Of several processes that bring it up to date at once, one does the work and the
+    /// others wait for it. The tables are where the URL's `search_path` says (`?options[search_path]=…`), which is `public` unless it says so.
     ///
     /// TLS is by the URL: `sslmode=verify-full`, and `sslrootcert=FILE` where the system's certificates are not the ones to trust.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where the server cannot be reached or refuses the user, is too old, the database is not in UTF-8, or its
-    /// schema is of a newer wasmill.
+    /// [`Error::Unavailable`] where the server cannot be reached or refuses the user, is too old, or the database is not in
+    /// UTF-8; [`Error::Schema`] where its schema is not one that this release works on.
     pub async fn connect(url: &str, settings: PostgresSettings) -> Result<Self> {
         let mut pool = Pool::new(url, &settings)?;
         let server = pool.server();
-        migration::bring_up_to_date(&mut pool, &settings)
-            .await
-            .map_err(|e| Error::Unavailable(format!("cannot use the database {server}: {}", reason(e))))?;
+        let cannot_use = |why: String| format!("cannot use the database {server}: {why}");
+        migration::prepare(&mut pool, &settings).await.map_err(|e| match e {
+            Error::Schema(why) => Error::Schema(cannot_use(why)),
+            other => Error::Unavailable(cannot_use(reason(other))),
+        })?;
         let listening = Listening::new(url, &settings)?;
         let inner =
             Inner { pool, settings, upkeep: Upkeep::default(), listening, background: Background::new("artifacts") };
         let store = Self { inner: Arc::new(inner) };
-        if store.inner.settings.migrate {
+        if store.inner.settings.schema != SchemaMode::Inspect {
             store.inner.try_partitions().await;
         }
         Ok(store)
@@ -160,6 +167,7 @@ fn millis(limit: Duration) -> i32 {
 fn reason(error: Error) -> String {
     match error {
         Error::Unavailable(why)
+        | Error::Schema(why)
         | Error::NotFound(why)
         | Error::Conflict(why)
         | Error::QuotaExceeded { why, .. }

@@ -1,7 +1,9 @@
-//! Which version of a secret may be put.
+//! Which version of a secret may be put, and which secrets can be listed.
 
-use wasmill_domain::SealedSecret;
+use std::fmt::Display;
+
 use wasmill_domain::secret::MOST_SECRETS;
+use wasmill_domain::{SealedSecret, SecretSummary, TenantName};
 
 use crate::port::{Error, Result};
 
@@ -19,6 +21,24 @@ pub(crate) fn check_next(secret: &SealedSecret, known: Option<i64>, count: i64) 
         return Err(Error::Conflict(format!("a tenant has at most {MOST_SECRETS} secrets")));
     }
     Ok(())
+}
+
+/// The secrets in a tenant's rows that can be read. Another release wrote the others: the log names them, and whoever asks
+/// for one by its name is told why it cannot be had.
+pub(crate) fn readable<R, E: Display>(
+    tenant: &TenantName,
+    rows: &[R],
+    named: impl Fn(&R) -> String,
+    read: impl Fn(&R) -> Result<SecretSummary, E>,
+) -> Vec<SecretSummary> {
+    let mut secrets = Vec::with_capacity(rows.len());
+    for row in rows {
+        match read(row) {
+            Ok(secret) => secrets.push(secret),
+            Err(why) => tracing::error!(%tenant, secret = named(row), %why, "a secret cannot be read here"),
+        }
+    }
+    secrets
 }
 
 #[cfg(test)]

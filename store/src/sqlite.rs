@@ -14,6 +14,8 @@ mod connection;
 mod error;
 mod history;
 mod ledger;
+mod migration;
+mod nodes;
 mod queries;
 mod quota;
 mod routes;
@@ -30,6 +32,8 @@ use std::time::Duration;
 
 use sqlx::SqlitePool;
 
+use crate::migrations::SchemaMode;
+use crate::nodes::NODE_TIMEOUT;
 use crate::port::Result;
 use crate::quota::Quotas;
 use blobs::Blobs;
@@ -52,9 +56,11 @@ pub struct SqliteSettings {
     pub wal_bytes: u32,
     /// What tenants may define. Default: as [`Quotas`]'s.
     pub quotas: Quotas,
-    /// Whether the schema is brought up to date. Otherwise a file whose schema is not is refused,
-    /// and none is made. Default: yes.
-    pub migrate: bool,
+    /// What is done about the schema at the start. Default: [`SchemaMode::Migrate`]; a file is made and an older one is
+    /// copied first, as its name with `.schema-N.backup` where `N` is the schema's number. Others make no file.
+    pub schema: SchemaMode,
+    /// A process whose heartbeat is older than this is not alive. Default: 15 s.
+    pub node_timeout: Duration,
 }
 
 /// What a commit waits for.
@@ -76,7 +82,8 @@ impl Default for SqliteSettings {
             cache_bytes: 16 << 20,
             wal_bytes: 16 << 20,
             quotas: Quotas::default(),
-            migrate: true,
+            schema: SchemaMode::default(),
+            node_timeout: NODE_TIMEOUT,
         }
     }
 }
@@ -87,20 +94,22 @@ pub struct SqliteStore {
     readers: SqlitePool,
     blobs: Blobs,
     quotas: Quotas,
+    node_timeout: Duration,
 }
 
 impl SqliteStore {
-    /// Opens the file, makes it where there is none (for its owner alone), and brings its schema up
-    /// to date. Its folder must exist. The bytes of artifacts are in files of a folder that has its name with `-artifacts`.
+    /// Opens the file, and by default makes it where there is none (for its owner alone) and brings its schema up to date.
+    /// Its folder must exist. The bytes of artifacts are in files of a folder that has its name with `-artifacts`.
     ///
     /// # Errors
-    /// [`crate::Error::Unavailable`] where the file cannot be opened, is not a database, or was written by a newer wasmill.
+    /// [`crate::Error::Unavailable`] where the file cannot be opened or is not a database; [`crate::Error::Schema`] where its
+    /// schema is not one that this release works on.
     pub async fn open(path: &Path, settings: SqliteSettings) -> Result<Self> {
         let writer = Writer::open(path, &settings).await?;
         let readers = connection::readers(path, &settings);
         let blobs = Blobs::beside(path, &settings);
-        let store = Self { writer, readers, blobs, quotas: settings.quotas };
-        if settings.migrate {
+        let store = Self { writer, readers, blobs, quotas: settings.quotas, node_timeout: settings.node_timeout };
+        if settings.schema != SchemaMode::Inspect {
             artifacts::delete_orphans(&store).await?;
         }
         Ok(store)

@@ -1,6 +1,7 @@
 //! What one process of a pool does, the others see.
 
 use reqwest::StatusCode;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use wasmill_broker::{Broker as _, Error};
 
@@ -13,7 +14,7 @@ use crate::support::{eventually, wasmill};
 async fn an_event_goes_through_every_role() {
     let shared = Shared::new().await;
     let backends = shared.backends();
-    // All at once, on an empty database: one brings it up to date, the others wait.
+    // All at once.
     let (one, other) = (Process::start("gateway", backends, &[]), Process::start("gateway", backends, &[]));
     let hosts = [Process::start("host", backends, &[]), Process::start("host", backends, &[])];
     let scheduler = Process::start("scheduler", backends, &[]);
@@ -87,7 +88,7 @@ async fn a_function_runs_on_the_hosts_that_it_asks_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_key_is_made_once_and_opens_a_gateway_that_all_can_reach() {
-    let shared = Shared::new().await;
+    let shared = Shared::without_schema().await;
     let backends = shared.backends();
     let migrate = || {
         let mut command = wasmill();
@@ -134,6 +135,52 @@ async fn migrate_answers_as_json() {
     let made = migrate(&["--first-key"]);
     assert!(made["first_key"].as_str().is_some_and(|key| key.starts_with("wm_")), "{made}");
     assert_eq!(migrate(&["--first-key"]), nothing);
+}
+
+/// `wasmill migrate` is a step of its own: the roles say so and end.
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_refuse_a_database_that_is_too_old() {
+    let shared = Shared::without_schema().await;
+    for role in ["gateway", "host", "scheduler"] {
+        let mut process = Process::start(role, shared.backends(), &[]);
+        assert_eq!(process.exit_code().await, Some(1), "{role}");
+        assert!(process.logged().contains("run `wasmill migrate`"), "{role}: {}", process.logged());
+    }
+    shared.backends().migrate();
+    Process::start("scheduler", shared.backends(), &[]).ready().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_are_listed_while_they_live() {
+    let shared = Shared::new().await;
+    let backends = shared.backends();
+    let gateway = Process::start("gateway", backends, &[("NODES_TIMEOUT", "3s")]);
+    let labelled = [("HOST_NAME", "large-1"), ("HOST_LABELS", "['large', 'eu']"), ("NODES_TIMEOUT", "3s")];
+    let mut host = Process::start("host", backends, &labelled);
+    let scheduler = Process::start("scheduler", backends, &[("NODES_TIMEOUT", "3s")]);
+    for process in [&gateway, &host, &scheduler] {
+        process.ready().await;
+    }
+    let api = gateway.api();
+    let roles = async || -> Vec<String> {
+        let listed = api.get("/v1/nodes").await;
+        listed["nodes"].as_array().unwrap().iter().map(|node| node["role"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(roles().await, ["gateway", "host", "scheduler"]);
+    let node = api.get("/v1/nodes").await["nodes"][1].clone();
+    assert_eq!((&node["name"], &node["labels"]), (&json!("large-1"), &json!(["eu", "large"])), "{node}");
+    assert!(node["release"].is_string() && node["reads"]["batch"].is_number() && node["schema_version"].is_number());
+    let table = wasmill().args(["--url", &gateway.url, "nodes"]).output().unwrap();
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(table.starts_with("ROLE") && table.contains("large-1") && table.contains("eu,large"), "{table}");
+    // One that crashes is listed until its heartbeat is old; one that is told to end takes itself off.
+    host.kill_9();
+    eventually("the host is off the list", async || (roles().await == ["gateway", "scheduler"]).then_some(())).await;
+    host.restart();
+    eventually("the host is back", async || (roles().await.len() == 3).then_some(())).await;
+    host.signal(Signal::TERM);
+    assert_eq!(host.exit_code().await, Some(0));
+    assert_eq!(roles().await, ["gateway", "scheduler"]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! Versions that change under load.
+//! Versions and processes that change under load.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,6 +12,11 @@ use wasmill_domain::Timestamp;
 use crate::support::api::{Api, execution_ids};
 use crate::support::backends::Shared;
 use crate::support::pool::Process;
+use crate::support::upgrade::forth_and_back;
+use crate::support::wasmill;
+
+/// How many events are accepted while every process is replaced.
+const REPLACED_UNDER: usize = 3_000;
 
 /// How many versions follow each other, one a second.
 const VERSIONS: usize = 30;
@@ -21,6 +27,15 @@ const EVERYWHERE_WITHIN: Duration = Duration::from_secs(1);
 /// A version greets by its number.
 fn manifest(version: usize) -> String {
     format!("name = 'hello'\n[[trigger]]\nevent = 'greeting.requested'\n[env]\nGREETING = '{version}'\n")
+}
+
+/// As an upgrade does it, of which `scripts/upgrade-test` makes one between two releases.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_process_is_replaced_under_load() {
+    let shared = Shared::without_schema().await;
+    let binary = PathBuf::from(wasmill().get_program());
+    let orders = [["host", "gateway", "scheduler"], ["scheduler", "gateway", "host"]];
+    forth_and_back(shared.backends(), [&binary, &binary], &binary, orders, REPLACED_UNDER).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

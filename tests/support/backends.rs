@@ -1,5 +1,8 @@
 //! PostgreSQL and RabbitMQ for pools: those of this machine, with a schema and queues apart, or servers of a test's own.
 
+use std::path::Path;
+use std::process::Command;
+
 use uuid::Uuid;
 use wasmill_broker::rabbitmq::testing::{self, Node, Proxy as RabbitProxy};
 use wasmill_broker::rabbitmq::{RabbitBroker, RabbitSettings};
@@ -8,7 +11,7 @@ use wasmill_domain::TenantName;
 use wasmill_store::postgres::testing::{Proxy as PostgresProxy, Schema, Server, address_of, url_at};
 
 use super::pool::Backends;
-use super::root;
+use super::{root, wasmill, wasmill_of};
 
 /// The servers of this machine. The test's schema and queues are taken away when this is dropped.
 pub(crate) struct Shared {
@@ -17,7 +20,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// With a schema that is ready for the roles.
     pub(crate) async fn new() -> Self {
+        let shared = Self::without_schema().await;
+        shared.backends.migrate();
+        shared
+    }
+
+    /// With nothing in the database yet.
+    pub(crate) async fn without_schema() -> Self {
         let schema = Schema::make().await;
         let backends = Backends {
             database: schema.url(),
@@ -51,6 +62,22 @@ impl Drop for Shared {
 }
 
 impl Backends {
+    /// Brings the database's schema up to date, as operators do before they start the roles.
+    pub(crate) fn migrate(&self) {
+        self.migrate_with(wasmill());
+    }
+
+    /// The same by another binary, such as another release's.
+    pub(crate) fn migrate_by(&self, binary: &Path) {
+        self.migrate_with(wasmill_of(binary));
+    }
+
+    fn migrate_with(&self, mut wasmill: Command) {
+        let migrated = wasmill.arg("migrate").env("WASMILL_DATABASE_URL", &self.database).output();
+        let migrated = migrated.expect("the binary runs");
+        assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+    }
+
     /// A client of the broker that sees the pool's queues.
     pub(crate) fn broker_client(&self) -> RabbitBroker {
         let settings = RabbitSettings { queue_prefix: self.prefix.clone(), ..RabbitSettings::default() };
@@ -77,9 +104,11 @@ pub(crate) struct Private {
 }
 
 impl Private {
-    /// Starts both.
+    /// Starts both, with a schema that is ready for the roles.
     pub(crate) fn start() -> Self {
-        Self { postgres: Server::start(&[]), rabbit: Node::start("", |_| {}) }
+        let private = Self { postgres: Server::start(&[]), rabbit: Node::start("", |_| {}) };
+        private.backends().migrate();
+        private
     }
 
     /// The pool's way to both through proxies, which can fall silent.

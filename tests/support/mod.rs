@@ -5,6 +5,7 @@ pub(crate) mod backends;
 pub(crate) mod languages;
 pub(crate) mod load;
 pub(crate) mod pool;
+pub(crate) mod upgrade;
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -42,7 +43,12 @@ pub(crate) fn wasmill() -> Command {
     // Cargo tells the tests of its package; the benchmarks, which share this module, have it beside them.
     let binary = option_env!("CARGO_BIN_EXE_wasmill").map(PathBuf::from);
     let binary = binary.or_else(|| Some(std::env::current_exe().ok()?.with_file_name("wasmill")));
-    let mut command = Command::new(binary.expect("a program knows its own path"));
+    wasmill_of(&binary.expect("a program knows its own path"))
+}
+
+/// The same of another binary, such as another release's.
+pub(crate) fn wasmill_of(binary: &Path) -> Command {
+    let mut command = Command::new(binary);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WASMILL_")) {
         command.env_remove(name);
     }

@@ -3,14 +3,14 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::api::Api;
-use super::{eventually, sample, wasmill};
+use super::{eventually, sample, wasmill, wasmill_of};
 
 /// Where a pool's backends are, and what keeps them apart from others'.
 #[derive(Clone, Debug)]
@@ -25,7 +25,9 @@ pub(crate) struct Backends {
 
 /// A role's process. Killed when dropped.
 pub(crate) struct Process {
-    role: &'static str,
+    /// What it does.
+    pub(crate) role: &'static str,
+    binary: Option<PathBuf>,
     child: Child,
     log: File,
     backends: Backends,
@@ -37,17 +39,32 @@ pub(crate) struct Process {
 impl Process {
     /// Starts one. `settings` are variables and their values, after `WASMILL_`.
     pub(crate) fn start(role: &'static str, backends: &Backends, settings: &[(&str, &str)]) -> Self {
+        Self::start_as(None, role, backends, settings)
+    }
+
+    /// Starts one of another binary, such as another release's.
+    pub(crate) fn start_of(binary: &Path, role: &'static str, backends: &Backends, settings: &[(&str, &str)]) -> Self {
+        Self::start_as(Some(binary.to_owned()), role, backends, settings)
+    }
+
+    fn start_as(binary: Option<PathBuf>, role: &'static str, backends: &Backends, settings: &[(&str, &str)]) -> Self {
         let address = format!("127.0.0.1:{}", free_port());
         let mut all = vec![(format!("{}_LISTEN", role.to_uppercase()), address.clone())];
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let log = tempfile::tempfile().expect("a temporary file");
-        let child = launch(role, backends, &all, &log);
-        Self { role, child, log, backends: backends.clone(), settings: all, url: format!("http://{address}") }
+        let child = launch(binary.as_deref(), role, backends, &all, &log);
+        Self { role, binary, child, log, backends: backends.clone(), settings: all, url: format!("http://{address}") }
     }
 
     /// Starts it again, where it was.
     pub(crate) fn restart(&mut self) {
-        self.child = launch(self.role, &self.backends, &self.settings, &self.log);
+        self.child = launch(self.binary.as_deref(), self.role, &self.backends, &self.settings, &self.log);
+    }
+
+    /// Starts it again, where it was, as another binary.
+    pub(crate) fn restart_as(&mut self, binary: &Path) {
+        self.binary = Some(binary.to_owned());
+        self.restart();
     }
 
     /// Ends it as a crash would.
@@ -146,13 +163,13 @@ impl Drop for Process {
     }
 }
 
-fn launch(role: &str, backends: &Backends, settings: &[(String, String)], log: &File) -> Child {
+fn launch(binary: Option<&Path>, role: &str, backends: &Backends, settings: &[(String, String)], log: &File) -> Child {
     // Appended to, whoever else writes or reads.
     let log = File::options()
         .append(true)
         .open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(log)))
         .expect("the log can be opened again");
-    let mut command = wasmill();
+    let mut command = binary.map_or_else(wasmill, wasmill_of);
     command
         .arg(role)
         .env("WASMILL_DATABASE_URL", &backends.database)

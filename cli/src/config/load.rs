@@ -13,7 +13,7 @@ use super::Config;
 const PREFIX: &str = "WASMILL_";
 
 /// The sections. In a variable's name a dot is a `_`; a section's part comes before the section.
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "database",
     "broker",
     "gateway.tls",
@@ -21,6 +21,7 @@ const SECTIONS: [&str; 11] = [
     "host",
     "engine",
     "scheduler",
+    "nodes",
     "secrets",
     "keyvalue",
     "quotas",
@@ -148,6 +149,7 @@ mod tests {
                 ("WASMILL_GATEWAY_TLS_KEY", "'/etc/key.pem'"),
                 ("WASMILL_SECRETS_KEY_FILE", "/etc/keys"),
                 ("WASMILL_SCHEMAS_FORMATS", "annotate"),
+                ("WASMILL_NODES_TIMEOUT", "1m"),
                 ("WASMILL_GATEWAY_PUBLIC_NAMES", "['api.example.com']"),
                 ("WASMILL_GATEWAY_HOSTNAMES", "{'*.example.com' = 'acme'}"),
             ],
@@ -172,6 +174,7 @@ mod tests {
         assert_eq!(config.gateway.max_artifact_bytes.0, 128 << 20);
         assert_eq!(config.gateway.max_discarded_bytes.0, 0);
         assert_eq!(config.gateway.listen.port(), 80);
+        assert_eq!(config.nodes.timeout.0, Duration::from_secs(60));
         assert_eq!(config.secrets.key_file.as_deref(), Some(Path::new("/etc/keys")));
         assert_eq!(config.schemas.limits().formats, wasmill_schema::Formats::Annotate);
     }
@@ -185,6 +188,7 @@ mod tests {
             ("[host]\nlabels = ['A']", None, &["labels", "a host's label"]),
             ("[host]\nallowed_networks = ['10.1']", None, &["allowed_networks", "line 2", "invalid IP address"]),
             ("[scheduler]\nlease = '100ms'", None, &["scheduler.lease", "1s to 10m"]),
+            ("[nodes]\ntimeout = '10ms'", None, &["nodes.timeout", "1s to 10m"]),
             ("[engine]\ncompile_timeout = '11m'", None, &["engine.compile_timeout", "1ms to 10m"]),
             ("[engine]\ncompile_memory = '1MiB'", None, &["engine.compile_memory", "256MiB to 1024GiB"]),
             ("[gateway]\nmax_artifact_bytes = '257MiB'", None, &["gateway.max_artifact_bytes", "1KiB to 256MiB"]),

@@ -9,9 +9,9 @@ use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings, OpenError};
 use wasmill_broker::rabbitmq::RabbitBroker;
 use wasmill_gateway::GatewaySettings;
 use wasmill_secrets::Keyring;
-use wasmill_store::Store;
 use wasmill_store::postgres::PostgresStore;
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
+use wasmill_store::{SchemaMode, Store};
 
 use super::{pool, secrets};
 use crate::config::Config;
@@ -43,7 +43,7 @@ pub(crate) async fn open_pool(config: &Config) -> Opened {
         None => Err(pool::NO_DATABASE.to_owned()),
         Some(url) => {
             let mut settings = pool::postgres_settings(config);
-            settings.migrate = false;
+            settings.schema = SchemaMode::Inspect;
             let connected = PostgresStore::connect(url, settings).await;
             connected.map(|store| Arc::new(store) as Arc<dyn Store>).map_err(|e| e.to_string())
         }
@@ -67,7 +67,7 @@ pub(crate) async fn open_pool(config: &Config) -> Opened {
 
 /// The data folder of a `wasmill dev`.
 pub(crate) async fn open_data(data: &Path) -> Opened {
-    let settings = SqliteSettings { migrate: false, ..SqliteSettings::default() };
+    let settings = SqliteSettings { schema: SchemaMode::Inspect, ..SqliteSettings::default() };
     let store = SqliteStore::open(&data.join("wasmill.sqlite"), settings).await;
     let lost_artifacts = match &store {
         Ok(store) => Some(store.lost_artifacts().await.map_err(|e| e.to_string())),

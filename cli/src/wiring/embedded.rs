@@ -1,5 +1,6 @@
 //! Gateway, host and scheduler in one process, on SQLite and the embedded queue.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{BatchPublisher, PublisherSettings};
 use wasmill_domain::units::ByteSize;
+use wasmill_domain::wire::{Reads, Writes};
 use wasmill_domain::{ApiKey, HostnamePattern, HostnameRules, KeyDefinition, Registry, TenantName};
 use wasmill_gateway::{GatewayParts, GatewaySettings, Tls};
 use wasmill_host::{Engine, EngineSettings, HostParts, HostSettings, HostStatus, OutgoingSettings};
@@ -20,8 +22,9 @@ use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
 use wasmill_schema::{Compiler, SchemaLimits};
 use wasmill_secrets::{Keyring, SecretSource};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
-use wasmill_store::{BucketQuota, RegistryWatch, Store};
+use wasmill_store::{BucketQuota, NODE_TIMEOUT, Nodes, RegistryWatch, Store};
 
+use super::nodes::{self, Membership};
 use super::{
     REGISTRY_INTERVAL, capabilities, consistency, data, engine_settings, files, make_first_key, operator_key, secrets,
     tls,
@@ -54,6 +57,8 @@ pub(crate) struct Options {
 pub(crate) struct System {
     listener: TcpListener,
     store: Arc<dyn Store>,
+    nodes: Arc<dyn Nodes>,
+    membership: Membership,
     broker: Arc<EmbeddedBroker>,
     publisher: BatchPublisher,
     registry: RegistryWatch,
@@ -95,7 +100,9 @@ impl System {
             ..engine_settings()
         };
         let key_file = data.join("secrets.key");
-        let (store, broker): (Arc<dyn Store>, _) = (Arc::new(store), Arc::new(broker));
+        let (store, broker) = (Arc::new(store), Arc::new(broker));
+        let nodes: Arc<dyn Nodes> = Arc::clone(&store) as _;
+        let store: Arc<dyn Store> = store;
         let keyring = secrets::own_keyring(&*store, &key_file).await?;
         secrets::warn_of_unopened(&*store, Some(&keyring)).await;
         let first = Registry::new(Arc::new(Compiler::new(options.schemas.clone())));
@@ -105,12 +112,17 @@ impl System {
         let capabilities = capabilities(&store, &registry, Some(&keyring), BucketQuota::default());
         let secrets = Arc::clone(&capabilities.secrets);
         let engine = Engine::new(engine, capabilities).context("the WebAssembly engine cannot start")?;
+        let (node, writes) =
+            (nodes::this("dev", HostSettings::default().name, &BTreeSet::new()), Writes::new(Reads::OLDEST));
+        let membership = Membership::join(Arc::clone(&nodes), node, NODE_TIMEOUT, &writes).await;
         let publisher = BatchPublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
         let granted = options.hostnames.iter().map(|pattern| (pattern.clone(), TenantName::default())).collect();
         let hostnames = Arc::new(HostnameRules { granted, ..HostnameRules::default() });
         Ok(Self {
             listener,
             store,
+            nodes,
+            membership,
             broker,
             publisher,
             registry,
@@ -181,6 +193,7 @@ impl System {
         };
         let gateway = GatewayParts {
             store: Arc::clone(&self.store),
+            nodes: Arc::clone(&self.nodes),
             registry: self.registry.clone(),
             publisher: self.publisher.clone(),
             preflight: Arc::clone(&self.engine) as _,
@@ -200,6 +213,7 @@ impl System {
         };
         let scheduler = SchedulerParts {
             store: Arc::clone(&self.store),
+            nodes: self.nodes,
             publisher: self.publisher.clone(),
             settings: SchedulerSettings { retention: Some(self.retention), ..SchedulerSettings::default() },
         };
@@ -216,6 +230,7 @@ impl System {
             first_error = first_error.or(result.err());
             shutdown.cancel();
         }
+        self.membership.leave().await;
         self.broker.close().await;
         first_error.map_or(Ok(()), |error| Err(Failure::Failed(error)))
     }

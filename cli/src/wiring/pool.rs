@@ -1,5 +1,6 @@
 //! Roles that share a PostgreSQL and a RabbitMQ with any number of others.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::rabbitmq::{QueueKind, RabbitBroker, RabbitSettings};
 use wasmill_broker::{BatchPublisher, Broker, PublisherSettings};
+use wasmill_domain::wire::{Reads, Writes};
 use wasmill_domain::{ApiKey, Registry};
 use wasmill_gateway::{GatewayParts, GatewaySettings, Part, Readiness};
 use wasmill_host::{CompileSettings, Engine, EngineSettings, HostParts, HostSettings, HostStatus, OutgoingSettings};
@@ -17,8 +19,9 @@ use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
 use wasmill_schema::Compiler;
 use wasmill_secrets::Keyring;
 use wasmill_store::postgres::{PostgresSettings, PostgresStore};
-use wasmill_store::{Error as StoreError, RegistryWatch, Store};
+use wasmill_store::{Error as StoreError, Node, Nodes, RegistryWatch, SchemaMode, Store};
 
+use super::nodes::{self, Membership};
 use super::{REGISTRY_INTERVAL, capabilities, consistency, engine_settings, files, make_first_key, secrets, tls};
 use crate::config::{self, Config};
 use crate::exit::Result;
@@ -35,13 +38,15 @@ pub(crate) struct Pool {
     registry: RegistryWatch,
     keyring: Option<Arc<Keyring>>,
     notes: Vec<String>,
+    membership: Membership,
 }
 
 impl Pool {
     /// Connects to both backends as `role`, however long that takes; `None` where `shutdown` comes first.
     ///
     /// # Errors
-    /// Where a URL is missing or no good, which trying again would not change.
+    /// Where a URL is missing or no good, or the database's schema is not one that this release works on, which trying again
+    /// would not change.
     pub(crate) async fn open(config: Config, role: &str, shutdown: &CancellationToken) -> Result<Option<Self>> {
         files::raise_limit();
         let address = config.broker.url.as_deref();
@@ -51,7 +56,7 @@ impl Pool {
         let key_file = config.secrets.key_file.as_deref().filter(|_| role != "scheduler");
         let keyring = secrets::keyring(key_file)?;
         let opening = async {
-            let store = patiently("the database", || open_store(&config)).await?;
+            let store = patiently("the database", || open_store(&config, SchemaMode::Require)).await?;
             let registry = patiently("the definitions", || watch(&config, &store)).await?;
             anyhow::Ok((store, registry))
         };
@@ -67,9 +72,12 @@ impl Pool {
             notes = consistency::at_start(&store, &broker, &defined) => notes,
             () = shutdown.cancelled() => return Ok(None),
         };
+        let writes = Writes::new(Reads::OLDEST);
+        let (nodes, timeout) = (Arc::new(store.clone()), config.nodes.timeout.0);
+        let membership = Membership::join(nodes, this_node(&config, role), timeout, &writes).await;
         let broker = Arc::new(broker);
         let publisher = BatchPublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
-        Ok(Some(Self { config, store, broker, publisher, registry, keyring, notes }))
+        Ok(Some(Self { config, store, broker, publisher, registry, keyring, notes, membership }))
     }
 
     /// Serves HTTP until `shutdown`, then lets requests finish.
@@ -112,6 +120,7 @@ impl Pool {
         }
         let parts = GatewayParts {
             store: self.store(),
+            nodes: self.nodes(),
             registry: self.registry.clone(),
             publisher: self.publisher.clone(),
             preflight: self.engine()?,
@@ -165,7 +174,8 @@ impl Pool {
             retention: Some(scheduler.retention.0),
             ..SchedulerSettings::default()
         };
-        let parts = SchedulerParts { store: self.store(), publisher: self.publisher.clone(), settings };
+        let (store, nodes) = (self.store(), self.nodes());
+        let parts = SchedulerParts { store, nodes, publisher: self.publisher.clone(), settings };
         let probes = self.probes("scheduler.listen", scheduler.listen, Role::Scheduler, &shutdown).await?;
         tracing::info!("the scheduler works");
         let worked = wasmill_scheduler::run(parts, shutdown).await.context("the scheduler");
@@ -175,6 +185,10 @@ impl Pool {
     }
 
     fn store(&self) -> Arc<dyn Store> {
+        Arc::new(self.store.clone())
+    }
+
+    fn nodes(&self) -> Arc<dyn Nodes> {
         Arc::new(self.store.clone())
     }
 
@@ -228,6 +242,7 @@ impl Pool {
     }
 
     async fn close(self) {
+        self.membership.leave().await;
         self.broker.close().await;
         self.store.close().await;
     }
@@ -242,18 +257,26 @@ pub(crate) async fn migrate(config: &Config, with_key: bool) -> Result<Option<Ap
     if config.database.url.is_none() {
         return Err(anyhow!(NO_DATABASE).into());
     }
-    let store = open_store(config).await.map_err(|e| anyhow!(e))?;
+    let store = open_store(config, SchemaMode::Migrate).await.map_err(|e| anyhow!(e))?;
     if !with_key {
         return Ok(None);
     }
     Ok(make_first_key(&store).await?.map(|(key, _)| key))
 }
 
-async fn open_store(config: &Config) -> Result<PostgresStore, StoreError> {
+async fn open_store(config: &Config, schema: SchemaMode) -> Result<PostgresStore, StoreError> {
     let Some(url) = &config.database.url else {
         return Err(StoreError::Rejected(NO_DATABASE.into()));
     };
-    PostgresStore::connect(url, postgres_settings(config)).await
+    PostgresStore::connect(url, PostgresSettings { schema, ..postgres_settings(config) }).await
+}
+
+/// This process, as it tells the others.
+fn this_node(config: &Config, role: &str) -> Node {
+    let host = &config.host;
+    let name = host.name.clone().filter(|_| role == "host").unwrap_or_else(|| HostSettings::default().name);
+    let none = BTreeSet::new();
+    nodes::this(role, name, if role == "host" { &host.labels } else { &none })
 }
 
 pub(super) fn postgres_settings(config: &Config) -> PostgresSettings {
@@ -266,6 +289,7 @@ pub(super) fn postgres_settings(config: &Config) -> PostgresSettings {
         transaction_pooler: *transaction_pooler,
         listen_url: listen_url.clone(),
         quotas: config.quotas.for_store(),
+        node_timeout: config.nodes.timeout.0,
         ..PostgresSettings::default()
     }
 }

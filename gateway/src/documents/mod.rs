@@ -6,5 +6,6 @@ pub(crate) mod functions;
 pub(crate) mod hostnames;
 pub(crate) mod keys;
 pub(crate) mod keyvalue;
+pub(crate) mod nodes;
 pub(crate) mod schemas;
 pub(crate) mod secrets;

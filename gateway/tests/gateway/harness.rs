@@ -173,6 +173,7 @@ impl Gateway {
         let gate = Arc::new(Gate::default());
         let parts = GatewayParts {
             store: shared,
+            nodes: Arc::clone(&store) as _,
             registry,
             publisher: BatchPublisher::new(Arc::clone(&broker) as _, PublisherSettings::default()),
             preflight: Arc::new(DescriptionDecides { gate: Arc::clone(&gate) }),

@@ -15,6 +15,7 @@ mod http2;
 mod invoke;
 mod keyvalue;
 mod limits;
+mod nodes;
 mod openapi;
 mod outage;
 mod owners;

@@ -10,7 +10,7 @@ use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{BatchPublisher, Broker, PublisherSettings};
 use wasmill_domain::{Dispatch, Event, EventParts, Outcome, State, TenantName, Timestamp};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
-use wasmill_store::{Agenda as _, Ledger as _, Publication, Store};
+use wasmill_store::{Agenda as _, Ledger as _, Nodes, Publication, Store};
 
 use super::restart::Restart;
 use super::{PATIENCE, dispatch, dispatch_to, next_frame, queue, settings, until};
@@ -24,8 +24,13 @@ fn open_broker(dir: &Path, settings: EmbeddedSettings) -> Arc<EmbeddedBroker> {
     Arc::new(EmbeddedBroker::open(&dir.join("queue"), settings).unwrap())
 }
 
-fn parts(store: Arc<dyn Store>, broker: Arc<dyn Broker>, settings: SchedulerSettings) -> SchedulerParts {
-    SchedulerParts { store, publisher: BatchPublisher::new(broker, PublisherSettings::default()), settings }
+fn parts(
+    store: Arc<dyn Store>,
+    nodes: Arc<dyn Nodes>,
+    broker: Arc<dyn Broker>,
+    settings: SchedulerSettings,
+) -> SchedulerParts {
+    SchedulerParts { store, nodes, publisher: BatchPublisher::new(broker, PublisherSettings::default()), settings }
 }
 
 /// Tries often, so that an outage is met many times over.
@@ -47,7 +52,8 @@ async fn a_store_may_be_away() {
     let store = Arc::new(Restart::<dyn Store>::new(first));
     let broker = open_broker(dir.path(), EmbeddedSettings::default());
     let shutdown = CancellationToken::new();
-    let all = parts(Arc::clone(&store) as _, Arc::clone(&broker) as _, impatient());
+    let nodes = open_store(dir.path()).await;
+    let all = parts(Arc::clone(&store) as _, nodes, Arc::clone(&broker) as _, impatient());
     let running = tokio::spawn(run(all, shutdown.clone()));
     tokio::time::sleep(Duration::from_millis(100)).await;
     store.replace(open_store(dir.path()).await);
@@ -66,8 +72,10 @@ async fn a_broker_may_be_away() {
     let all: Vec<Dispatch> = (0..5).map(|_| dispatch()).collect();
     store.enqueue(&all, Publication::Pending).await.unwrap();
     let shutdown = CancellationToken::new();
-    let running =
-        tokio::spawn(run(parts(Arc::clone(&store) as _, Arc::clone(&broker) as _, impatient()), shutdown.clone()));
+    let running = tokio::spawn(run(
+        parts(Arc::clone(&store) as _, Arc::clone(&store) as _, Arc::clone(&broker) as _, impatient()),
+        shutdown.clone(),
+    ));
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!is_empty(&store).await, "nothing is taken out that is not confirmed");
     drop(first);
@@ -89,7 +97,7 @@ async fn a_broker_that_hangs_does_not_keep_a_leader() {
     store.enqueue(&[dispatch()], Publication::Pending).await.unwrap();
     let shutdown = CancellationToken::new();
     let for_ever = SchedulerSettings { lease: Duration::from_secs(86_400), ..settings() };
-    let all = parts(Arc::clone(&store) as _, Arc::clone(&broker) as _, for_ever);
+    let all = parts(Arc::clone(&store) as _, Arc::clone(&store) as _, Arc::clone(&broker) as _, for_ever);
     let running = tokio::spawn(run(all, shutdown.clone()));
     let lease = async || store.lease("scheduler", "another", Duration::ZERO).await.unwrap();
     until(async || lease().await.is_none()).await;
@@ -113,7 +121,10 @@ async fn a_full_queue_delays_only_its_own() {
     store.enqueue(std::slice::from_ref(&free), Publication::Pending).await.unwrap();
     let shutdown = CancellationToken::new();
     let narrow = SchedulerSettings { batch: 2, ..settings() };
-    let running = tokio::spawn(run(parts(Arc::clone(&store) as _, Arc::clone(&broker) as _, narrow), shutdown.clone()));
+    let running = tokio::spawn(run(
+        parts(Arc::clone(&store) as _, Arc::clone(&store) as _, Arc::clone(&broker) as _, narrow),
+        shutdown.clone(),
+    ));
     assert_eq!(next_frame(&*broker, "total").await[0].execution, free.execution);
     let mut taken = 0;
     while taken < stuck.len() {
@@ -137,8 +148,10 @@ async fn what_can_never_be_sent_fails() {
     let all = [dispatch(), large.clone(), dispatch()];
     store.enqueue(&all, Publication::Pending).await.unwrap();
     let shutdown = CancellationToken::new();
-    let running =
-        tokio::spawn(run(parts(Arc::clone(&store) as _, Arc::clone(&broker) as _, settings()), shutdown.clone()));
+    let running = tokio::spawn(run(
+        parts(Arc::clone(&store) as _, Arc::clone(&store) as _, Arc::clone(&broker) as _, settings()),
+        shutdown.clone(),
+    ));
     until(async || is_empty(&store).await).await;
     shutdown.cancel();
     running.await.unwrap().unwrap();

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wasmill_domain::schema::{CompileError, CompiledSchema, Failure, SchemaCompiler, Violation};
-use wasmill_domain::{ApiKey, DefinitionKind, EventType, KeyDefinition, KeyRole, Registry};
+use wasmill_domain::{
+    ApiKey, DefinitionKind, EventType, KeyDefinition, KeyRole, Outcome, Registry, SealedSecret, State,
+};
 
-use super::sample::{deploy, name, now, tenant};
-use crate::port::{Change, Error, Store};
+use super::sample::{deploy, dispatch, finished, name, now, started, tenant};
+use crate::port::{Change, Error, ExecutionQuery, Publication, Store};
 use crate::watch::RegistryWatch;
 
 /// The test asks when it wants to know.
@@ -146,4 +148,83 @@ pub(crate) async fn what_cannot_be_read_breaks_itself_only(store: Arc<dyn Store>
     let back = store.define(&Change::Rollback { tenant: tenant(), function, to: None, hostnames }).await;
     assert!(matches!(back, Err(Error::Rejected(_))), "{back:?}");
     store.define(&Change::DeleteFunction { tenant: tenant(), function: name("odd") }).await.unwrap();
+}
+
+/// What a later release may leave behind: what this one may read, and what it may not.
+const LATER: [&str; 6] = [
+    r#"UPDATE versions SET manifest = '{"format": 2, "min_reader": 1, "name": "later", "of_a_later_release": 1}' WHERE function = 'later'"#,
+    r#"UPDATE versions SET manifest = '{"format": 3, "min_reader": 2, "stored_by": "9.8.7", "name": "odd"}' WHERE function = 'odd'"#,
+    "UPDATE schemas SET min_reader = 2 WHERE event_type = 'odd.type'",
+    "UPDATE api_keys SET min_reader = 2",
+    "UPDATE hostnames SET min_reader = 2",
+    "UPDATE secrets SET min_reader = 2 WHERE name = 'later'",
+];
+
+fn secret(name: &str, version: u32) -> SealedSecret {
+    let (tenant, name, key) = (tenant(), name.parse().unwrap(), "key-1".parse().unwrap());
+    SealedSecret { tenant, name, version, key, sealed: "sealed".into(), at: now() }
+}
+
+/// `spoil` runs a statement as a later release would.
+pub(crate) async fn a_later_release_says_who_may_read_it(store: Arc<dyn Store>, spoil: impl AsyncFn(&'static str)) {
+    define(&*store).await;
+    for name in ["later", "known"] {
+        store.define(&Change::PutSecret(secret(name, 1))).await.unwrap();
+    }
+    for statement in LATER {
+        spoil(statement).await;
+    }
+    let watch = RegistryWatch::start(Arc::clone(&store), NEVER).await.unwrap();
+    let registry = watch.current();
+    let mut functions: Vec<_> = registry.functions_of(&tenant()).iter().map(|f| f.name.to_string()).collect();
+    functions.sort_unstable();
+    assert_eq!(functions, ["later", "total"]);
+    let broken: Vec<_> = registry.broken().iter().map(|broken| (broken.kind, broken.name.as_str())).collect();
+    assert_eq!(
+        broken,
+        [
+            (DefinitionKind::Function, "odd"),
+            (DefinitionKind::Schema, "odd.type"),
+            (DefinitionKind::Key, "first"),
+            (DefinitionKind::Hostname, "shop.example.com"),
+        ]
+    );
+    let why = &registry.broken_function(&tenant(), "odd").unwrap().why;
+    assert!(why.contains("release 9.8.7") && why.contains("format 2"), "{why}");
+    assert!(registry.has_keys() && registry.key("first").is_none(), "what it allows is not known");
+    // A secret cannot be had, and is in no other's way.
+    let listed: Vec<_> = store.secrets(&tenant()).await.unwrap().into_iter().map(|secret| secret.name).collect();
+    assert_eq!(listed, ["known".parse().unwrap()]);
+    let why = store.secret(&tenant(), &"later".parse().unwrap()).await.unwrap_err();
+    assert!(matches!(&why, Error::Rejected(why) if why.contains("a later release")), "{why}");
+    // What this release puts in their place is its own.
+    store.define(&Change::PutSecret(secret("later", 2))).await.unwrap();
+    assert_eq!(store.secret(&tenant(), &"later".parse().unwrap()).await.unwrap().unwrap().version, 2);
+    let (event_type, schema) = (event_type("odd.type"), json!({"type": "object"}));
+    let put = Change::PutSchema { tenant: tenant(), event_type, schema, at: now() };
+    let changed = store.define(&put).await.unwrap();
+    assert!(changed.changed, "the same text, to be read by this release");
+    let unchanged =
+        deploy(&*store, json!({"name": "later", "trigger": [{"event": "a", "schema": {"type": "object"}}]}), b"wasm");
+    assert_eq!(unchanged.await.version, 2, "something in what was stored is not known here");
+    watch.reach(changed.revision).await.unwrap();
+    assert!(watch.current().broken().iter().all(|broken| broken.kind != DefinitionKind::Schema));
+}
+
+/// `spoil` runs a statement as a later release would.
+pub(crate) async fn a_state_that_is_not_known_is_closed(store: Arc<dyn Store>, spoil: impl AsyncFn(&'static str)) {
+    let (known, later) = (dispatch("known"), dispatch("later"));
+    store.enqueue(&[known.clone(), later.clone()], Publication::Pending).await.unwrap();
+    spoil("UPDATE executions SET state = 'of_a_later_release' WHERE function = 'later'").await;
+    assert_eq!(store.unfinished(&[later.clone(), known.clone()]).await.unwrap(), [false, true]);
+    let starts = [&later, &known].map(started);
+    store.start(&starts).await.unwrap();
+    let ends = [&later, &known].map(|dispatch| finished(dispatch, Outcome::Success));
+    assert_eq!(store.record(&ends).await.unwrap(), [false, true], "one is in nobody's way");
+    let [Ok(summary), Err(row)] = &mut store.executions(&ExecutionQuery::all_of(tenant(), 10)).await.unwrap()[..]
+    else {
+        panic!("one can be read")
+    };
+    assert_eq!((summary.id, summary.state), (known.execution, State::Succeeded));
+    assert!(row.id == later.execution && row.why.contains("of_a_later_release"), "{row:?}");
 }

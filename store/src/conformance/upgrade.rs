@@ -29,7 +29,10 @@ pub(crate) fn old(digest: &str, id: impl Fn(ExecutionId) -> String) -> Old {
         ("twice", json!([{"http": "/t"}, {"http": "/t", "methods": ["GET"]}])),
     ] {
         let manifest: Manifest = serde_json::from_value(json!({"name": function, "trigger": triggers})).unwrap();
-        let rows = ManifestRows::of(&manifest).unwrap();
+        let mut rows = ManifestRows::of(&manifest).unwrap();
+        let mut stored: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&rows.manifest).unwrap();
+        stored.retain(|key, _| !["format", "min_reader", "stored_by"].contains(&key.as_str()));
+        rows.manifest = serde_json::Value::from(stored).to_string();
         statements.push(format!("INSERT INTO functions VALUES ('default', '{function}', 1)"));
         let version = format!("'default', '{function}', 1, {digest}, {}, 0", quoted(&rows.manifest));
         statements.push(format!("INSERT INTO versions VALUES ({version})"));

@@ -126,10 +126,11 @@ pub(super) async fn all(session: &mut Session<'_>) -> Result<Definitions> {
          ON v.tenant = f.tenant AND v.function = f.name AND v.number = f.current_version ORDER BY v.tenant, v.function",
     );
     let functions = session.rows(functions).await?;
-    let schemas =
-        sqlx::query("SELECT tenant, event_type, version, schema, updated_at FROM schemas ORDER BY tenant, event_type");
+    let schemas = sqlx::query(
+        "SELECT tenant, event_type, version, schema, updated_at, min_reader FROM schemas ORDER BY tenant, event_type",
+    );
     let schemas = session.rows(schemas).await?;
-    let keys = sqlx::query("SELECT id, tenant, role, label, hash, created_at FROM api_keys ORDER BY id");
+    let keys = sqlx::query("SELECT id, tenant, role, label, hash, created_at, min_reader FROM api_keys ORDER BY id");
     let keys = session.rows(keys).await?;
     let hostnames = routes::hostnames(session).await?;
     let deleted = session.rows(sqlx::query("SELECT tenant, name FROM deleted_functions ORDER BY tenant, name")).await?;
@@ -192,6 +193,7 @@ fn function(row: &PgRow, triggers: &mut Triggers) -> Result<FunctionDefinition> 
 }
 
 fn schema(row: &PgRow) -> Result<SchemaDefinition> {
+    convert::check_reader(get(row, "min_reader")?)?;
     Ok(SchemaDefinition {
         tenant: word(row, "tenant")?,
         event_type: word(row, "event_type")?,
@@ -202,6 +204,7 @@ fn schema(row: &PgRow) -> Result<SchemaDefinition> {
 }
 
 fn key(row: &PgRow) -> Result<KeyDefinition> {
+    convert::check_reader(get(row, "min_reader")?)?;
     Ok(KeyDefinition {
         id: get(row, "id")?,
         tenant: word(row, "tenant")?,

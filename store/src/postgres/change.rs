@@ -109,12 +109,13 @@ async fn deploy(
     if !artifacts::is_of(session, tenant, digest).await? {
         return Err(Error::NotFound(format!("artifact {digest}")).into());
     }
-    let rows = ManifestRows::of(manifest)?;
-    if let Some(current) = current_version(session, tenant, function).await?
-        && stored(session, tenant, function, current).await? == (digest, rows.clone())
-    {
-        return Ok(Made { version: convert::count("current_version", current)?, changed: false });
+    if let Some(current) = current_version(session, tenant, function).await? {
+        let (current_digest, rows) = stored(session, tenant, function, current).await?;
+        if current_digest == digest && rows.are_of(manifest) {
+            return Ok(Made { version: convert::count("current_version", current)?, changed: false });
+        }
     }
+    let rows = ManifestRows::of(manifest)?;
     artifacts::keep_files(session, tenant, manifest).await?;
     // The newest version is only ever deleted with all others, so the largest number is the last
     // one given.
@@ -225,7 +226,8 @@ async fn put_schema(
     let put = sqlx::query(
         "INSERT INTO schemas AS s (tenant, event_type, version, schema, updated_at) VALUES ($1, $2, 1, $3, $4) \
          ON CONFLICT (tenant, event_type) DO UPDATE SET \
-         version = s.version + 1, schema = excluded.schema, updated_at = excluded.updated_at WHERE s.schema <> excluded.schema",
+         version = s.version + 1, schema = excluded.schema, updated_at = excluded.updated_at, \
+         min_reader = excluded.min_reader WHERE (s.schema, s.min_reader) <> (excluded.schema, excluded.min_reader)",
     );
     let put = put.bind(tenant.as_str()).bind(event_type.as_str()).bind(schema.to_string()).bind(at.as_micros());
     let changed = session.execute(put).await? > 0;

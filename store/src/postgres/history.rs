@@ -9,7 +9,7 @@ use super::error::Result;
 use super::session::Session;
 use super::text::stored;
 use crate::convert;
-use crate::fence::{Change, Standing, Standings};
+use crate::fence::{self, Change, Standing, Standings};
 use crate::port::Finished;
 
 /// The columns of `executions` that a batch brings, in the order of its parameters, and the rows that these make.
@@ -86,7 +86,7 @@ pub(super) async fn standings(session: &mut Session<'_>, ids: &[ExecutionId]) ->
         for row in &rows {
             let tenant = convert::word("tenant", get(row, "tenant")?)?;
             let function = convert::word("function", get(row, "function")?)?;
-            let state = convert::word("state", get(row, "state")?)?;
+            let state = fence::stored_state(get(row, "state")?);
             let attempt = convert::count("attempt", get(row, "attempt")?)?;
             standings.insert(id_of(row, "id")?, Standing { tenant, function, state, attempt });
         }

@@ -1,9 +1,8 @@
-//! The schema, brought up to date by whoever comes first.
+//! The schema: compared with this release's, or brought up to date by whoever comes first.
 //!
 //! sqlx's own runner takes a lock of the session and prepares statements, neither of which works behind a pooler. This one
 //! does all in one transaction, keeps the same table of what is done, and lets `sqlx migrate info` read it.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use sqlx::migrate::Migration;
@@ -12,7 +11,8 @@ use super::columns::get;
 use super::error::Result;
 use super::session::{Access, POOLER, Pool, Session};
 use super::{PostgresSettings, millis, repeat, upgrade};
-use crate::migrations::OF_POSTGRES as MIGRATIONS;
+use crate::migrations::{OF_POSTGRES as MIGRATIONS, SchemaAge, SchemaMode, compare};
+use crate::nodes::micros;
 use crate::port::Error;
 
 /// The number of the lock that is held while the schema changes. Those of days are from 0.
@@ -28,18 +28,19 @@ const HISTORY: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (version bigi
                        installed_on timestamptz NOT NULL DEFAULT now(), success boolean NOT NULL, checksum bytea NOT NULL, \
                        execution_time bigint NOT NULL)";
 
-/// Looks whether the server is one to work with, and applies what is missing.
-pub(super) async fn bring_up_to_date(pool: &mut Pool, settings: &PostgresSettings) -> Result<(), Error> {
+/// Looks whether the server is one to work with, and at the schema; applies what is missing where the settings say so.
+pub(super) async fn prepare(pool: &mut Pool, settings: &PostgresSettings) -> Result<(), Error> {
     let limit = settings.upkeep_timeout;
     let prepared = tokio::time::timeout(limit, async {
         if repeat(pool, Access::Read, |session| Box::pin(check_server(session, millis(settings.call_timeout)))).await? {
             // What is recorded must outlive the server, whatever its other users may want. (Stronger settings are kept.)
             pool.always_set("synchronous_commit", "on");
         }
-        if settings.migrate {
-            repeat(pool, Access::Write, |session| Box::pin(migrate(session, limit))).await
-        } else {
-            repeat(pool, Access::Read, |session| Box::pin(check_schema(session))).await
+        match settings.schema {
+            SchemaMode::Migrate => repeat(pool, Access::Write, |session| Box::pin(migrate(session, settings))).await,
+            SchemaMode::Require | SchemaMode::Inspect => {
+                repeat(pool, Access::Read, |session| Box::pin(require(session))).await
+            }
         }
     });
     match prepared.await {
@@ -77,56 +78,69 @@ async fn check_server(session: &mut Session<'_>, call_timeout: i32) -> Result<bo
     Ok(get::<&str>(&row, "synchronous_commit")? == "off")
 }
 
-async fn migrate(session: &mut Session<'_>, limit: Duration) -> Result<()> {
-    session.run(format!("SET LOCAL statement_timeout = {}", millis(limit))).await?;
+async fn migrate(session: &mut Session<'_>, settings: &PostgresSettings) -> Result<()> {
+    let (limit, lock_limit) = (millis(settings.upkeep_timeout), millis(settings.call_timeout));
+    session.run(format!("SET LOCAL statement_timeout = {limit}; SET LOCAL lock_timeout = {limit}")).await?;
     // Others wait here, and then find all of it done.
     session.lock(SCHEMA_LOCK).await?;
+    // Whoever works meanwhile would wait behind whoever waits for a lock on a table.
+    session.run(format!("SET LOCAL lock_timeout = {lock_limit}")).await?;
     session.run(HISTORY.into()).await?;
-    let rows = session.rows(sqlx::query("SELECT version, checksum FROM _sqlx_migrations ORDER BY version")).await?;
-    let mut applied = HashMap::with_capacity(rows.len());
-    for row in &rows {
-        applied.insert(get::<i64>(row, "version")?, get::<Vec<u8>>(row, "checksum")?);
-    }
-    if let Some(version) = applied.keys().find(|version| !MIGRATIONS.version_exists(**version)) {
-        return Err(refused(format!(
-            "its schema is of a newer wasmill (step {version} is not known here): run that one"
-        )));
-    }
-    let is_before_owners = !applied.is_empty() && !applied.contains_key(&OWNERS);
-    for migration in MIGRATIONS.iter() {
-        match applied.get(&migration.version) {
-            None => apply(session, migration).await?,
-            Some(checksum) if *checksum == *migration.checksum => {}
-            Some(_) => {
-                let version = migration.version;
-                return Err(refused(format!(
-                    "its schema differs from this wasmill's at step {version}: it was made by an unreleased one"
-                )));
-            }
-        }
+    let (applied, min_reader) = read(session).await?;
+    let age = compare(&MIGRATIONS, &applied, min_reader).map_err(Error::Schema)?;
+    let is_before_owners = !applied.is_empty() && applied.iter().all(|(version, _)| *version != OWNERS);
+    for migration in MIGRATIONS.iter().filter(|step| applied.iter().all(|(version, _)| *version != step.version)) {
+        apply(session, migration).await?;
     }
     if is_before_owners {
         upgrade::to_owners(session).await?;
     }
-    Ok(())
-}
-
-/// Refuses a schema that is not this wasmill's.
-async fn check_schema(session: &mut Session<'_>) -> Result<()> {
-    let other =
-        || refused("its schema is that of another release of wasmill, or there is none: `wasmill migrate`".into());
-    let there = session.row(sqlx::query("SELECT to_regclass('_sqlx_migrations') IS NOT NULL AS there")).await?;
-    if !get::<bool>(&there, "there")? {
-        return Err(other());
+    match age {
+        SchemaAge::Older(_) => refuse_left_behind(session, settings.node_timeout).await,
+        _ => Ok(()),
     }
-    let rows = session.rows(sqlx::query("SELECT version FROM _sqlx_migrations ORDER BY version")).await?;
-    let applied = rows.iter().map(|row| get(row, "version")).collect::<Result<Vec<i64>>>()?;
-    let known: Vec<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
-    if applied == known { Ok(()) } else { Err(other()) }
 }
 
-fn refused(why: String) -> super::Fault {
-    Error::Unavailable(why).into()
+/// Refuses to leave behind processes that are alive and do not know the schema that is about to be committed.
+pub(super) async fn refuse_left_behind(session: &mut Session<'_>, node_timeout: Duration) -> Result<()> {
+    let left = sqlx::query(
+        "SELECT name, role, release, schema_version, min_reader FROM nodes JOIN schema_info ON schema_version < min_reader \
+         WHERE beat_at > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - $1 ORDER BY role, name LIMIT 1",
+    );
+    let Some(row) = session.row_if_any(left.bind(micros(node_timeout))).await? else { return Ok(()) };
+    let (name, role, release): (&str, &str, &str) = (get(&row, "name")?, get(&row, "role")?, get(&row, "release")?);
+    let (knows, lowest): (i64, i64) = (get(&row, "schema_version")?, get(&row, "min_reader")?);
+    Err(Error::Schema(format!(
+        "the {role} '{name}' of release {release} is alive and knows the schema up to step {knows}, and the new schema is for \
+         releases that know step {lowest}: nothing was changed. Upgrade or stop it first (`wasmill nodes` lists all)"
+    ))
+    .into())
+}
+
+/// Refuses a schema that this release cannot work on.
+async fn require(session: &mut Session<'_>) -> Result<()> {
+    let (applied, min_reader) = read(session).await?;
+    let age = compare(&MIGRATIONS, &applied, min_reader).map_err(Error::Schema)?;
+    age.required(&MIGRATIONS).map_err(|why| Error::Schema(why).into())
+}
+
+/// The steps that were applied, and who may work on the schema, where the database says so.
+async fn read(session: &mut Session<'_>) -> Result<(Vec<(i64, Vec<u8>)>, Option<i64>)> {
+    let there = session
+        .row(sqlx::query(
+            "SELECT to_regclass('_sqlx_migrations') IS NOT NULL AS history, to_regclass('schema_info') IS NOT NULL AS info",
+        ))
+        .await?;
+    if !get::<bool>(&there, "history")? {
+        return Ok((Vec::new(), None));
+    }
+    let rows = session.rows(sqlx::query("SELECT version, checksum FROM _sqlx_migrations ORDER BY version")).await?;
+    let applied = rows.iter().map(|row| Ok((get(row, "version")?, get(row, "checksum")?))).collect::<Result<_>>()?;
+    if !get::<bool>(&there, "info")? {
+        return Ok((applied, None));
+    }
+    let info = session.row_if_any(sqlx::query("SELECT min_reader FROM schema_info")).await?;
+    Ok((applied, info.map(|row| get(&row, "min_reader")).transpose()?))
 }
 
 async fn apply(session: &mut Session<'_>, migration: &Migration) -> Result<()> {

@@ -12,6 +12,7 @@ use super::error::Result;
 use super::queries::{time, word};
 use super::session::Session;
 use crate::claims::{self, EVERY_METHOD, RouteRow};
+use crate::convert;
 use crate::port::Error;
 
 /// Makes sure that the host names of a manifest are its tenant's.
@@ -107,11 +108,12 @@ pub(super) async fn revoke(session: &mut Session<'_>, pattern: &HostnamePattern)
 
 /// Every grant, by pattern.
 pub(super) async fn hostnames(session: &mut Session<'_>) -> Result<Vec<PgRow>> {
-    session.rows(sqlx::query("SELECT pattern, tenant, granted_at FROM hostnames ORDER BY pattern")).await
+    session.rows(sqlx::query("SELECT pattern, tenant, granted_at, min_reader FROM hostnames ORDER BY pattern")).await
 }
 
 /// A grant by its row.
 pub(super) fn hostname(row: &PgRow) -> Result<HostnameDefinition> {
+    convert::check_reader(get(row, "min_reader")?)?;
     Ok(HostnameDefinition {
         pattern: word(row, "pattern")?,
         tenant: word(row, "tenant")?,

@@ -4,12 +4,12 @@ use sqlx::postgres::PgRow;
 use wasmill_domain::{SealedSecret, SealingKeyId, SecretName, SecretSummary, TenantName};
 
 use super::columns::get;
-use super::error::Result;
+use super::error::{Fault, Result};
 use super::queries::{count, time, word};
 use super::session::Session;
 use crate::convert;
 use crate::port::{Error, SealingKeyUse};
-use crate::secrets::check_next;
+use crate::secrets::{check_next, readable};
 
 /// The keys that seal secrets. `place` is 1 for the first secret of each.
 const SEALING_KEYS: &str = "SELECT tenant, name, version, sealing_key, sealed, updated_at, secrets FROM ( \
@@ -19,10 +19,11 @@ const SEALING_KEYS: &str = "SELECT tenant, name, version, sealing_key, sealed, u
 
 pub(super) async fn list(session: &mut Session<'_>, tenant: &TenantName) -> Result<Vec<SecretSummary>> {
     let list = sqlx::query(
-        "SELECT name, version, sealing_key, created_at, updated_at FROM secrets WHERE tenant = $1 ORDER BY name COLLATE \"C\"",
+        "SELECT name, version, sealing_key, created_at, updated_at, min_reader FROM secrets WHERE tenant = $1 ORDER BY name COLLATE \"C\"",
     );
     let rows = session.rows(list.bind(tenant.as_str())).await?;
-    let summary = |row: &PgRow| {
+    let summary = |row: &PgRow| -> Result<SecretSummary> {
+        convert::check_reader(get(row, "min_reader")?)?;
         Ok(SecretSummary {
             name: word(row, "name")?,
             version: count(row, "version")?,
@@ -31,7 +32,8 @@ pub(super) async fn list(session: &mut Session<'_>, tenant: &TenantName) -> Resu
             updated_at: time(row, "updated_at")?,
         })
     };
-    rows.iter().map(summary).collect()
+    let named = |row: &PgRow| get(row, "name").unwrap_or_default();
+    Ok(readable(tenant, &rows, named, |row| summary(row).map_err(Fault::into_error)))
 }
 
 pub(super) async fn sealed(
@@ -39,10 +41,12 @@ pub(super) async fn sealed(
     tenant: &TenantName,
     name: &SecretName,
 ) -> Result<Option<SealedSecret>> {
-    let one =
-        sqlx::query("SELECT version, sealing_key, sealed, updated_at FROM secrets WHERE tenant = $1 AND name = $2");
+    let one = sqlx::query(
+        "SELECT version, sealing_key, sealed, updated_at, min_reader FROM secrets WHERE tenant = $1 AND name = $2",
+    );
     let row = session.row_if_any(one.bind(tenant.as_str()).bind(name.as_str())).await?;
-    let secret = |row: PgRow| {
+    let secret = |row: PgRow| -> Result<SealedSecret> {
+        convert::check_reader(get(&row, "min_reader")?)?;
         Ok(SealedSecret {
             tenant: tenant.clone(),
             name: name.clone(),
@@ -82,7 +86,8 @@ pub(super) async fn put(session: &mut Session<'_>, secret: &SealedSecret) -> Res
     let put = sqlx::query(
         "INSERT INTO secrets (tenant, name, version, sealing_key, sealed, created_at, updated_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (tenant, name) DO UPDATE SET version = excluded.version, \
-         sealing_key = excluded.sealing_key, sealed = excluded.sealed, updated_at = excluded.updated_at",
+         sealing_key = excluded.sealing_key, sealed = excluded.sealed, updated_at = excluded.updated_at, \
+         min_reader = excluded.min_reader",
     );
     let put = put.bind(secret.tenant.as_str()).bind(secret.name.as_str()).bind(i64::from(secret.version));
     let put = put.bind(secret.key.as_str()).bind(&secret.sealed[..]).bind(secret.at.as_micros());

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 
 use super::testing::Schema;
 use super::{PostgresSettings, PostgresStore};
-use crate::conformance::{Fresh, quotas};
+use crate::conformance::{Fresh, nodes, quotas};
 
 /// How long tests wait for what must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,18 +39,25 @@ async fn connect(schema: &Schema) -> PostgresStore {
 }
 
 async fn fresh() -> Fresh {
+    fresh_with(settings()).await
+}
+
+async fn fresh_with(settings: PostgresSettings) -> Fresh {
     let schema = Schema::make().await;
-    Fresh { store: Arc::new(connect(&schema).await), _keep: Box::new(schema) }
+    let store = Arc::new(PostgresStore::connect(&schema.url(), settings).await.unwrap());
+    Fresh { store: Arc::clone(&store) as _, nodes: store, _keep: Box::new(schema) }
 }
 
 async fn small() -> Fresh {
-    let schema = Schema::make().await;
-    let settings = PostgresSettings { quotas: quotas::small(), ..settings() };
-    let store = PostgresStore::connect(&schema.url(), settings).await.unwrap();
-    Fresh { store: Arc::new(store), _keep: Box::new(schema) }
+    fresh_with(PostgresSettings { quotas: quotas::small(), ..settings() }).await
+}
+
+async fn short_lived() -> Fresh {
+    fresh_with(PostgresSettings { node_timeout: nodes::SHORT, ..settings() }).await
 }
 
 crate::conformance::suite!(fresh, small);
+crate::conformance::nodes_suite!(fresh, short_lived);
 
 /// Waits until `done` says so.
 async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {

@@ -107,12 +107,13 @@ pub(super) async fn definitions(connection: &mut SqliteConnection) -> Result<Def
     .fetch_all(&mut *connection)
     .await
     .map_err(error::of)?;
-    let schemas =
-        sqlx::query("SELECT tenant, event_type, version, schema, updated_at FROM schemas ORDER BY tenant, event_type")
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(error::of)?;
-    let keys = sqlx::query("SELECT id, tenant, role, label, hash, created_at FROM api_keys ORDER BY id")
+    let schemas = sqlx::query(
+        "SELECT tenant, event_type, version, schema, updated_at, min_reader FROM schemas ORDER BY tenant, event_type",
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(error::of)?;
+    let keys = sqlx::query("SELECT id, tenant, role, label, hash, created_at, min_reader FROM api_keys ORDER BY id")
         .fetch_all(&mut *connection)
         .await
         .map_err(error::of)?;
@@ -170,6 +171,7 @@ fn function(row: &SqliteRow, triggers: &mut Triggers) -> Result<FunctionDefiniti
 }
 
 fn schema(row: &SqliteRow) -> Result<SchemaDefinition> {
+    convert::check_reader(get(row, "min_reader")?)?;
     Ok(SchemaDefinition {
         tenant: word(row, "tenant")?,
         event_type: word(row, "event_type")?,
@@ -180,6 +182,7 @@ fn schema(row: &SqliteRow) -> Result<SchemaDefinition> {
 }
 
 fn key(row: &SqliteRow) -> Result<KeyDefinition> {
+    convert::check_reader(get(row, "min_reader")?)?;
     Ok(KeyDefinition {
         id: get(row, "id")?,
         tenant: word(row, "tenant")?,

@@ -111,12 +111,13 @@ async fn deploy(
     if !artifacts::is_of(connection, tenant, digest).await? {
         return Err(Error::NotFound(format!("artifact {digest}")));
     }
-    let rows = ManifestRows::of(manifest)?;
-    if let Some(current) = current_version(connection, tenant, function).await?
-        && stored(connection, tenant, function, current).await? == (digest, rows.clone())
-    {
-        return Ok(Made { version: convert::count("current_version", current)?, changed: false });
+    if let Some(current) = current_version(connection, tenant, function).await? {
+        let (current_digest, rows) = stored(connection, tenant, function, current).await?;
+        if current_digest == digest && rows.are_of(manifest) {
+            return Ok(Made { version: convert::count("current_version", current)?, changed: false });
+        }
     }
+    let rows = ManifestRows::of(manifest)?;
     artifacts::keep_files(connection, tenant, manifest).await?;
     // The newest version is only ever deleted with all others, so the largest number is the last
     // one given.
@@ -257,7 +258,8 @@ async fn put_schema(
     let put = sqlx::query(
         "INSERT INTO schemas (tenant, event_type, version, schema, updated_at) VALUES (?1, ?2, 1, ?3, ?4) \
          ON CONFLICT (tenant, event_type) DO UPDATE SET \
-         version = version + 1, schema = excluded.schema, updated_at = excluded.updated_at WHERE schema <> excluded.schema",
+         version = version + 1, schema = excluded.schema, updated_at = excluded.updated_at, \
+         min_reader = excluded.min_reader WHERE (schema, min_reader) <> (excluded.schema, excluded.min_reader)",
     );
     let put = put.bind(tenant.as_str()).bind(event_type.as_str()).bind(schema.to_string()).bind(at.as_micros());
     let changed = run(connection, put).await? > 0;

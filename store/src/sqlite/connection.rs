@@ -13,8 +13,8 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{SqliteSettings, Synchronous, error, upgrade};
-use crate::migrations::OF_SQLITE as MIGRATIONS;
+use super::{SqliteSettings, Synchronous, error, migration};
+use crate::migrations::SchemaMode;
 use crate::port::{Error, Result};
 
 /// Twice SQLite's default: rows with events and results of 1 KB leave less of a page unused, which records 15% more of them.
@@ -45,13 +45,14 @@ enum Slot {
 }
 
 impl Writer {
-    /// Connects and brings the schema up to date.
+    /// Connects, and sees to the schema.
     pub(super) async fn open(path: &Path, settings: &SqliteSettings) -> Result<Self> {
-        if settings.migrate {
+        let makes_file = settings.schema == SchemaMode::Migrate;
+        if makes_file {
             make_private(path);
         }
         let options = options(path, settings)
-            .create_if_missing(settings.migrate)
+            .create_if_missing(makes_file)
             .page_size(PAGE_BYTES)
             .journal_mode(SqliteJournalMode::Wal)
             .foreign_keys(true)
@@ -65,11 +66,7 @@ impl Writer {
         let writer =
             Self { path: path.to_owned(), options, patience: settings.busy_timeout, slot: Mutex::new(Slot::Empty) };
         let mut connection = writer.connect().await?;
-        if settings.migrate {
-            migrate(&mut connection, path).await?;
-        } else {
-            check_schema(&mut connection, path).await?;
-        }
+        migration::prepare(&mut connection, path, settings.schema).await?;
         *writer.slot.lock().await = Slot::Open(connection);
         Ok(writer)
     }
@@ -152,7 +149,7 @@ impl DerefMut for Transaction<'_> {
 
 /// Makes the file for its owner alone where there is none. SQLite would go by the umask; the files
 /// that it puts beside this one (`-wal`, `-shm`) get the rights that this one has.
-fn make_private(path: &Path) {
+pub(super) fn make_private(path: &Path) {
     // Where this fails, the file is there already, or SQLite says better what is wrong.
     let _ = File::options().write(true).create_new(true).mode(0o600).open(path);
 }
@@ -183,25 +180,4 @@ fn options(path: &Path, settings: &SqliteSettings) -> SqliteConnectOptions {
 /// SQLite takes a negative number for KiB.
 fn cache_size(bytes: u32) -> String {
     format!("-{}", bytes / 1024)
-}
-
-/// Refuses a schema that is not this wasmill's.
-async fn check_schema(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
-    let applied = sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version");
-    let applied: Vec<i64> = applied.fetch_all(connection).await.map_err(|e| error::at_open(path, &e))?;
-    let known: Vec<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
-    if applied == known { Ok(()) } else { Err(error::other_schema(path)) }
-}
-
-/// Applies what is missing, all in one transaction that others wait for: of two processes that open a new file, one makes the
-/// tables and the other finds them made.
-async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
-    let failed = |e: sqlx::Error| error::at_migration(path, &e.into());
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    let is_before_owners = upgrade::is_before_owners(&mut transaction).await?;
-    MIGRATIONS.run(&mut *transaction).await.map_err(|e| error::at_migration(path, &e))?;
-    if is_before_owners {
-        upgrade::to_owners(&mut transaction).await?;
-    }
-    transaction.commit().await.map_err(failed)
 }

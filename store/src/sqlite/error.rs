@@ -51,21 +51,12 @@ pub(super) fn at_open(path: &Path, error: &sqlx::Error) -> Error {
     Error::Unavailable(format!("cannot open the database {}: {error}", path.display()))
 }
 
-/// The schema is another release's, and is to be left as it is.
-pub(super) fn other_schema(path: &Path) -> Error {
-    Error::Unavailable(format!("the schema of the database {} is that of another release of wasmill", path.display()))
+/// The schema is not one that this release works on.
+pub(super) fn wrong_schema(path: &Path, why: &str) -> Error {
+    Error::Schema(format!("cannot use the database {}: {why}", path.display()))
 }
 
 /// An error at bringing the schema up to date.
 pub(super) fn at_migration(path: &Path, error: &MigrateError) -> Error {
-    let why = match error {
-        MigrateError::VersionMissing(version) => {
-            format!("its schema is of a newer wasmill (step {version} is not known here): run that one")
-        }
-        MigrateError::VersionMismatch(version) => {
-            format!("its schema differs from this wasmill's at step {version}: it was made by an unreleased one")
-        }
-        other => other.to_string(),
-    };
-    Error::Unavailable(format!("cannot use the database {}: {why}", path.display()))
+    Error::Unavailable(format!("cannot use the database {}: {error}", path.display()))
 }

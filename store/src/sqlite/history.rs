@@ -8,7 +8,7 @@ use wasmill_domain::{Dispatch, ExecutionId, Outcome, Timestamp};
 use super::bulk::{Bulk, Values};
 use super::error;
 use crate::convert;
-use crate::fence::{Change, Standing, Standings};
+use crate::fence::{self, Change, Standing, Standings};
 use crate::port::{Finished, Result};
 
 static STANDINGS: Bulk = Bulk::new("SELECT id, tenant, function, state, attempt FROM executions WHERE id IN (", 1, ")");
@@ -81,7 +81,7 @@ pub(super) async fn standings(connection: &mut SqliteConnection, ids: &[Executio
     for row in &rows {
         let tenant = convert::word("tenant", row.try_get("tenant").map_err(error::of)?)?;
         let function = convert::word("function", row.try_get("function").map_err(error::of)?)?;
-        let state = convert::word("state", row.try_get("state").map_err(error::of)?)?;
+        let state = fence::stored_state(row.try_get("state").map_err(error::of)?);
         let attempt = convert::count("attempt", row.try_get("attempt").map_err(error::of)?)?;
         standings.insert(id_of(row, "id")?, Standing { tenant, function, state, attempt });
     }

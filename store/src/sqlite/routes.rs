@@ -7,7 +7,7 @@ use wasmill_domain::{
 
 use super::change::run;
 use super::error;
-use super::queries::{time, word};
+use super::queries::{get, time, word};
 use crate::claims::{self, EVERY_METHOD, RouteRow};
 use crate::convert;
 use crate::port::{Error, Result};
@@ -130,12 +130,13 @@ pub(super) async fn revoke(connection: &mut SqliteConnection, pattern: &Hostname
 
 /// Every grant, by pattern.
 pub(super) async fn hostnames(connection: &mut SqliteConnection) -> Result<Vec<SqliteRow>> {
-    let all = sqlx::query("SELECT pattern, tenant, granted_at FROM hostnames ORDER BY pattern");
+    let all = sqlx::query("SELECT pattern, tenant, granted_at, min_reader FROM hostnames ORDER BY pattern");
     all.fetch_all(connection).await.map_err(error::of)
 }
 
 /// A grant by its row.
 pub(super) fn hostname(row: &SqliteRow) -> Result<HostnameDefinition> {
+    convert::check_reader(get(row, "min_reader")?)?;
     Ok(HostnameDefinition {
         pattern: word(row, "pattern")?,
         tenant: word(row, "tenant")?,

@@ -7,7 +7,7 @@ use super::queries::{get, time, word};
 use super::{SqliteStore, error};
 use crate::convert;
 use crate::port::{Error, Result, SealingKeyUse};
-use crate::secrets::check_next;
+use crate::secrets::{check_next, readable};
 
 /// The keys that seal secrets. `place` is 1 for the first secret of each.
 const SEALING_KEYS: &str = "SELECT tenant, name, version, sealing_key, sealed, updated_at, secrets FROM ( \
@@ -17,13 +17,14 @@ const SEALING_KEYS: &str = "SELECT tenant, name, version, sealing_key, sealed, u
 
 pub(super) async fn list(store: &SqliteStore, tenant: &TenantName) -> Result<Vec<SecretSummary>> {
     let rows = sqlx::query(
-        "SELECT name, version, sealing_key, created_at, updated_at FROM secrets WHERE tenant = ? ORDER BY name",
+        "SELECT name, version, sealing_key, created_at, updated_at, min_reader FROM secrets WHERE tenant = ? ORDER BY name",
     )
     .bind(tenant.as_str())
     .fetch_all(&store.readers)
     .await
     .map_err(error::of)?;
-    let summary = |row: &SqliteRow| {
+    let summary = |row: &SqliteRow| -> Result<SecretSummary> {
+        convert::check_reader(get(row, "min_reader")?)?;
         Ok(SecretSummary {
             name: word(row, "name")?,
             version: convert::count("version", get(row, "version")?)?,
@@ -32,7 +33,8 @@ pub(super) async fn list(store: &SqliteStore, tenant: &TenantName) -> Result<Vec
             updated_at: time(row, "updated_at")?,
         })
     };
-    rows.iter().map(summary).collect()
+    let named = |row: &SqliteRow| get(row, "name").unwrap_or_default();
+    Ok(readable(tenant, &rows, named, summary))
 }
 
 pub(super) async fn sealed(
@@ -40,13 +42,16 @@ pub(super) async fn sealed(
     tenant: &TenantName,
     name: &SecretName,
 ) -> Result<Option<SealedSecret>> {
-    let row = sqlx::query("SELECT version, sealing_key, sealed, updated_at FROM secrets WHERE tenant = ? AND name = ?")
-        .bind(tenant.as_str())
-        .bind(name.as_str())
-        .fetch_optional(&store.readers)
-        .await
-        .map_err(error::of)?;
-    let secret = |row: SqliteRow| {
+    let row = sqlx::query(
+        "SELECT version, sealing_key, sealed, updated_at, min_reader FROM secrets WHERE tenant = ? AND name = ?",
+    )
+    .bind(tenant.as_str())
+    .bind(name.as_str())
+    .fetch_optional(&store.readers)
+    .await
+    .map_err(error::of)?;
+    let secret = |row: SqliteRow| -> Result<SealedSecret> {
+        convert::check_reader(get(&row, "min_reader")?)?;
         Ok(SealedSecret {
             tenant: tenant.clone(),
             name: name.clone(),
@@ -93,7 +98,8 @@ pub(super) async fn put(connection: &mut SqliteConnection, secret: &SealedSecret
     sqlx::query(
         "INSERT INTO secrets (tenant, name, version, sealing_key, sealed, created_at, updated_at) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) ON CONFLICT (tenant, name) DO UPDATE SET version = excluded.version, \
-         sealing_key = excluded.sealing_key, sealed = excluded.sealed, updated_at = excluded.updated_at",
+         sealing_key = excluded.sealing_key, sealed = excluded.sealed, updated_at = excluded.updated_at, \
+         min_reader = excluded.min_reader",
     )
     .bind(secret.tenant.as_str())
     .bind(secret.name.as_str())

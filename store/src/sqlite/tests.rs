@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod file;
+mod migration;
 mod schema;
 mod unreadable;
 mod upgrade;
@@ -16,7 +17,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
 
 use super::{SqliteSettings, SqliteStore, Synchronous};
-use crate::conformance::{Fresh, quotas};
+use crate::conformance::{Fresh, nodes, quotas};
 
 /// What tests use: they do not wait for the disk.
 fn settings() -> SqliteSettings {
@@ -32,8 +33,13 @@ async fn open(path: &Path) -> SqliteStore {
 }
 
 async fn fresh() -> Fresh {
+    fresh_with(settings()).await
+}
+
+async fn fresh_with(settings: SqliteSettings) -> Fresh {
     let folder = tempfile::tempdir().unwrap();
-    Fresh { store: Arc::new(open(&file_in(&folder)).await), _keep: Box::new(folder) }
+    let store = Arc::new(SqliteStore::open(&file_in(&folder), settings).await.unwrap());
+    Fresh { store: Arc::clone(&store) as _, nodes: store, _keep: Box::new(folder) }
 }
 
 /// A connection of somebody else's to the same file.
@@ -42,10 +48,12 @@ async fn stranger(path: &Path) -> SqliteConnection {
 }
 
 async fn small() -> Fresh {
-    let folder = tempfile::tempdir().unwrap();
-    let settings = SqliteSettings { quotas: quotas::small(), ..settings() };
-    let store = SqliteStore::open(&file_in(&folder), settings).await.unwrap();
-    Fresh { store: Arc::new(store), _keep: Box::new(folder) }
+    fresh_with(SqliteSettings { quotas: quotas::small(), ..settings() }).await
+}
+
+async fn short_lived() -> Fresh {
+    fresh_with(SqliteSettings { node_timeout: nodes::SHORT, ..settings() }).await
 }
 
 crate::conformance::suite!(fresh, small);
+crate::conformance::nodes_suite!(fresh, short_lived);

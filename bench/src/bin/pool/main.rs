@@ -8,6 +8,9 @@
 //!   program, which serves `POST /` and `GET /stats` on port 8082, and `LOAD` its generator of load.
 //!
 //! Only the ratios of one run mean anything.
+//!
+//! - `upgrade OLD NEW EVENTS`: two releases, each a binary, side by side under load and in both orders; it fails where anything
+//!   that was accepted is lost. `scripts/upgrade-test` builds the older one.
 
 #![expect(clippy::print_stdout, reason = "the report of this program")]
 
@@ -18,6 +21,7 @@ mod speed;
 #[path = "../../../../tests/support/mod.rs"]
 #[allow(dead_code, reason = "the tests use all of it")]
 mod support;
+mod upgrade;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,7 +31,11 @@ fn main() {
         ["scale-out"] => runtime.block_on(scale_out::run()),
         ["fairness"] => runtime.block_on(fairness::run()),
         ["speed", pipe, load] => runtime.block_on(speed::run(pipe, load)),
-        _ => println!("usage: pool scale-out | fairness | speed PIPE LOAD"),
+        ["upgrade", old, new, events] => match events.parse() {
+            Ok(events) => runtime.block_on(upgrade::run(old.as_ref(), new.as_ref(), events)),
+            Err(_) => println!("'{events}' is not a number of events"),
+        },
+        _ => println!("usage: pool scale-out | fairness | speed PIPE LOAD | upgrade OLD NEW EVENTS"),
     }
 }
 

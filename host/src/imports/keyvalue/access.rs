@@ -58,7 +58,7 @@ impl Failure {
 
     fn of(error: Error) -> Self {
         match error {
-            Error::Unavailable(why) => {
+            Error::Unavailable(why) | Error::Schema(why) => {
                 tracing::debug!(why, "a function's bucket cannot be reached");
                 Self::Other("not available now".into())
             }

@@ -4,7 +4,15 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 
 use super::super::testing::shared_server;
-use super::{PostgresStore, Schema, connect, settings};
+use wasmill_domain::wire::Reads;
+
+use super::super::error::Fault;
+use super::super::migration::refuse_left_behind;
+use super::super::session::Access;
+use super::{PostgresSettings, PostgresStore, Schema, connect, settings};
+use crate::conformance::sample::now;
+use crate::migrations::{OF_POSTGRES, SchemaMode, latest};
+use crate::nodes::{Node, Nodes as _};
 use crate::port::{Error, Ledger as _};
 
 /// Another database of the server that tests share.
@@ -14,6 +22,10 @@ fn database(name: &str) -> String {
         server.split_once('?').map_or((server.as_str(), String::new()), |(base, query)| (base, format!("?{query}")));
     let (base, _) = base.rsplit_once('/').unwrap();
     format!("{base}/{name}{query}")
+}
+
+async fn connect_as(schema: &Schema, mode: SchemaMode) -> Result<PostgresStore, Error> {
+    PostgresStore::connect(&schema.url(), PostgresSettings { schema: mode, ..settings() }).await
 }
 
 async fn count(stranger: &mut PgConnection, sql: &str) -> i64 {
@@ -47,13 +59,86 @@ async fn a_schema_that_is_not_known_is_left_alone() {
     connect(&schema).await.close().await;
     let mut stranger = schema.stranger().await;
     for (change, complaint) in [
-        ("INSERT INTO _sqlx_migrations VALUES (9999, 'later', now(), true, '', 0)", "of a newer wasmill (step 9999"),
+        (
+            "INSERT INTO _sqlx_migrations VALUES (9999, 'later', now(), true, '', 0); \
+             UPDATE schema_info SET version = 9999, min_reader = 9999",
+            "of a newer wasmill (step 9999",
+        ),
         ("DELETE FROM _sqlx_migrations WHERE version = 9999; UPDATE _sqlx_migrations SET checksum = 'x'", "differs"),
     ] {
         stranger.execute(AssertSqlSafe(change.to_owned())).await.unwrap();
-        let error = PostgresStore::connect(&schema.url(), settings()).await.err().unwrap().to_string();
-        assert!(error.contains(complaint), "{error}");
+        for mode in [SchemaMode::Migrate, SchemaMode::Require, SchemaMode::Inspect] {
+            let error = connect_as(&schema, mode).await.err().unwrap();
+            assert!(matches!(&error, Error::Schema(why) if why.contains(complaint)), "{mode:?}: {error:?}");
+        }
     }
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_worked_on_where_it_says_so() {
+    let schema = Schema::make().await;
+    connect(&schema).await.close().await;
+    let mut stranger = schema.stranger().await;
+    assert_eq!(
+        count(&mut stranger, "SELECT version FROM schema_info").await,
+        latest(&OF_POSTGRES),
+        "migrations/README.md"
+    );
+    let later = "INSERT INTO _sqlx_migrations VALUES (9999, 'later', now(), true, '', 0); UPDATE schema_info SET version = 9999";
+    stranger.execute(later).await.unwrap();
+    for mode in [SchemaMode::Migrate, SchemaMode::Require, SchemaMode::Inspect] {
+        connect_as(&schema, mode).await.unwrap().ping().await.unwrap();
+    }
+}
+
+/// The roles leave it to `wasmill migrate`, and say so at once.
+#[tokio::test]
+async fn what_is_too_old_is_refused_by_who_only_works_on_it() {
+    let schema = Schema::make().await;
+    let mut stranger = schema.stranger().await;
+    for (steps, words) in [(0, "no schema yet"), (2, "at step 2")] {
+        if steps > 0 {
+            OF_POSTGRES.run_to(steps, &mut stranger).await.unwrap();
+        }
+        for mode in [SchemaMode::Require, SchemaMode::Inspect] {
+            let error = connect_as(&schema, mode).await.err().unwrap();
+            let fits =
+                |why: &str| why.contains(words) && why.contains("`wasmill migrate`") && why.contains("database '");
+            assert!(matches!(&error, Error::Schema(why) if fits(why)), "{mode:?}: {error:?}");
+        }
+    }
+    assert_eq!(count(&mut stranger, "SELECT count(*) FROM _sqlx_migrations").await, 2);
+    connect(&schema).await;
+    connect_as(&schema, SchemaMode::Require).await.unwrap().ping().await.unwrap();
+}
+
+/// Whoever brings the schema up to date is refused where a process that lives would not know the result.
+#[tokio::test]
+async fn no_process_that_lives_is_left_behind() {
+    let schema = Schema::make().await;
+    let store = connect(&schema).await;
+    let node = Node {
+        id: uuid::Uuid::now_v7(),
+        name: "one".into(),
+        role: "host".into(),
+        release: "0.0.1".into(),
+        labels: Vec::new(),
+        reads: Reads::HERE,
+        started_at: now(),
+    };
+    let check = async || {
+        let mut session = store.inner.pool.begin(Access::Read).await.unwrap();
+        let checked = refuse_left_behind(&mut session, store.inner.settings.node_timeout).await;
+        session.end(checked).await.map_err(Fault::into_error)
+    };
+    store.beat(&node).await.unwrap();
+    check().await.unwrap();
+    schema.stranger().await.execute("UPDATE nodes SET schema_version = 1").await.unwrap();
+    let why = check().await.unwrap_err();
+    assert!(matches!(&why, Error::Schema(why) if why.contains("host 'one' of release 0.0.1")), "{why}");
+    // It is dead.
+    schema.stranger().await.execute("UPDATE nodes SET beat_at = 0").await.unwrap();
+    check().await.unwrap();
 }
 
 /// The migrations of both databases make the same tables with the same columns, but for what is said at the top of PostgreSQL's, and for the

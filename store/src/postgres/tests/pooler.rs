@@ -19,7 +19,8 @@ async fn fresh() -> Fresh {
     let bouncer = PgBouncer::before(&schema);
     let store = PostgresStore::connect(&bouncer.url(), pooled()).await.unwrap();
     // The pooler goes first: its sessions are in the schema.
-    Fresh { store: Arc::new(store), _keep: Box::new((bouncer, schema)) }
+    let store = Arc::new(store);
+    Fresh { store: Arc::clone(&store) as _, nodes: store, _keep: Box::new((bouncer, schema)) }
 }
 
 crate::conformance::suite!(fresh);

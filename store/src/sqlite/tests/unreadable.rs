@@ -5,7 +5,9 @@ use std::sync::Arc;
 use sqlx::Executor as _;
 
 use crate::conformance::agenda::{SPOILED, an_unreadable_event_is_given_up, an_unreadable_row_is_listed_as_such};
-use crate::conformance::broken::what_cannot_be_read_breaks_itself_only;
+use crate::conformance::broken::{
+    a_later_release_says_who_may_read_it, a_state_that_is_not_known_is_closed, what_cannot_be_read_breaks_itself_only,
+};
 
 use super::{file_in, open, stranger};
 
@@ -31,6 +33,28 @@ async fn an_unreadable_definition_breaks_itself_only() {
     let path = file_in(&folder);
     let store = Arc::new(open(&path).await);
     what_cannot_be_read_breaks_itself_only(store, async |statement| {
+        assert_eq!(stranger(&path).await.execute(statement).await.unwrap().rows_affected(), 1, "{statement}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_later_release_stored_is_read_as_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file_in(&folder);
+    let store = Arc::new(open(&path).await);
+    a_later_release_says_who_may_read_it(store, async |statement| {
+        assert_eq!(stranger(&path).await.execute(statement).await.unwrap().rows_affected(), 1, "{statement}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_state_of_a_later_release_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file_in(&folder);
+    let store = Arc::new(open(&path).await);
+    a_state_that_is_not_known_is_closed(store, async |statement| {
         assert_eq!(stranger(&path).await.execute(statement).await.unwrap().rows_affected(), 1, "{statement}");
     })
     .await;
