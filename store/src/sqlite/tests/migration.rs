@@ -131,15 +131,8 @@ async fn processes_bring_a_file_up_to_date_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = file_in(&folder);
     old_file(&path, 1).await;
-    let opened: Vec<_> = (0..4)
-        .map(|_| {
-            let path = path.clone();
-            tokio::spawn(async move { open(&path).await.close().await })
-        })
-        .collect();
-    for opened in opened {
-        opened.await.unwrap();
-    }
+    let open = async || open(&path).await.close().await;
+    tokio::join!(open(), open(), open(), open());
     let copy = folder.path().join("store.db.schema-1.backup");
     assert_eq!(backups(&path), [copy.clone()]);
     let at =
