@@ -167,9 +167,9 @@ impl Segment {
     }
 
     /// The error for a record that cannot be read, in the batch at `offset`.
-    fn unreadable(&self, offset: usize, error: RecordError) -> OpenError {
+    fn unreadable(&self, offset: usize, error: &RecordError) -> OpenError {
         match error {
-            RecordError::Extra(tag) => OpenError::Extra { file: self.path.clone(), offset: offset as u64, tag },
+            RecordError::Extra(tag) => OpenError::Extra { file: self.path.clone(), offset: offset as u64, tag: *tag },
             RecordError::Damaged(_) => self.damaged(offset, error.to_string()),
         }
     }
@@ -220,7 +220,7 @@ impl Segment {
         let mut offset = SEGMENT_HEADER;
         while let Some(records) = self.batch_at(offset) {
             for item in Reader::new(self.header.version, records) {
-                replay.apply(item.map_err(|error| self.unreadable(offset, error))?, self.header.number);
+                replay.apply(item.map_err(|error| self.unreadable(offset, &error))?, self.header.number);
             }
             offset += BATCH_HEADER + records.len();
         }

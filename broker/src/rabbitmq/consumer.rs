@@ -87,7 +87,7 @@ impl ConsumerSpec {
                 }
                 Some(Err(Fault::Transient(reason))) => debug!(queue = %self.queue, reason, "cannot consume yet"),
                 Some(Err(fault)) => {
-                    warn!(queue = %self.queue, %fault, "RabbitMQ refuses to let a queue be consumed; trying again")
+                    warn!(queue = %self.queue, %fault, "RabbitMQ refuses to let a queue be consumed; trying again");
                 }
                 None => {}
             }

@@ -1,21 +1,15 @@
-//! Control messages as bytes, in any version that this release knows: those of
-//! [`VERSIONS`].
-
-use std::ops::RangeInclusive;
+//! Control messages as bytes, in any version that this release knows: from the `streams` of
+//! [`Reads::OLDEST`](wasmill_domain::wire::Reads::OLDEST) to that of `Reads::HERE`.
 
 use bytes::Bytes;
-use wasmill_domain::wire::Reads;
 
 use super::control_message::{ControlMessage, DecodeError};
 use super::{v1, v2};
 
-/// The versions that are read. Each of them can be written.
-pub(super) const VERSIONS: RangeInclusive<u8> = Reads::OLDEST.streams..=Reads::HERE.streams;
-
 /// The bit that the first byte of every version but the first has; the others are the version.
 const HAS_VERSION: u8 = 0x80;
 
-/// Writes a message in `version`: one of [`VERSIONS`].
+/// Writes a message in `version`: one of those that are read.
 pub(super) fn encode(message: &ControlMessage, version: u8) -> Bytes {
     if version == 1 { v1::encode(message) } else { v2::encode(message) }
 }

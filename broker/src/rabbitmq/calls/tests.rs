@@ -1,14 +1,20 @@
 //! Control messages as bytes: golden bytes of every version, and what a reader does with what it
 //! does not know.
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use uuid::Uuid;
+use wasmill_domain::wire::Reads;
 
-use super::codec::{VERSIONS, decode, encode};
+use super::codec::{decode, encode};
 use super::control_message::{Control, ControlMessage, DecodeError, MUST_UNDERSTAND};
 use super::{v1, v2};
 use crate::golden::Golden;
+
+/// The versions that are read. Each of them can be written.
+const VERSIONS: RangeInclusive<u8> = Reads::OLDEST.streams..=Reads::HERE.streams;
 
 const STREAM: Uuid = Uuid::from_u128(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
 const OTHER: Uuid = Uuid::from_u128(0xffee_ddcc_bbaa_9988_7766_5544_3322_1100);
