@@ -68,9 +68,9 @@ async fn twenty_thousand_orders_through_every_failure() {
     tokio::time::sleep(SILENCE).await;
     to_postgres.be(Mood::Fine);
     at_work().await;
-    to_rabbit.silence(true);
+    to_rabbit.stall(true);
     tokio::time::sleep(SILENCE).await;
-    to_rabbit.silence(false);
+    to_rabbit.stall(false);
 
     let report = load.finish().await;
     assert!(report.accepted.len() >= ORDERS);

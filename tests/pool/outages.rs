@@ -114,9 +114,9 @@ async fn each_backend_may_fall_silent() {
     .await;
 
     survives(&pool, true, async || {
-        to_rabbit.silence(true);
+        to_rabbit.stall(true);
         tokio::time::sleep(OUTAGE).await;
-        to_rabbit.silence(false);
+        to_rabbit.stall(false);
     })
     .await;
 }

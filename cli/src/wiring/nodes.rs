@@ -73,7 +73,7 @@ impl Membership {
             Ok(Ok(())) => {}
             Ok(Err(why)) => tracing::debug!(%why, "this process is listed until its heartbeat is old"),
             Err(_) => {
-                tracing::debug!("the database does not answer; this process is listed until its heartbeat is old")
+                tracing::debug!("the database does not answer; this process is listed until its heartbeat is old");
             }
         }
     }

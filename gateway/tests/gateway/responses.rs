@@ -141,8 +141,8 @@ async fn an_upload_that_ends_after_its_response_ends_for_the_guest() {
     let gateway = Gateway::start().await;
     let mut calls = calls(&gateway).await;
     for (said, content) in [(head(200, &[("content-length", "2")]), "ok"), (head(204, &[]), "")] {
-        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
-        stream.write_all([CHUNKED, "5\r\nhello\r\n"].concat().as_bytes()).await.unwrap();
+        let mut caller = TcpStream::connect(gateway.address).await.unwrap();
+        caller.write_all([CHUNKED, "5\r\nhello\r\n"].concat().as_bytes()).await.unwrap();
         let IncomingStream { mut stream, .. } = in_time(calls.next()).await.unwrap();
         in_time(stream.sender.send(said.encode())).await.unwrap();
         if !content.is_empty() {
@@ -150,9 +150,9 @@ async fn an_upload_that_ends_after_its_response_ends_for_the_guest() {
         }
         let mut answer = Vec::new();
         while !answer.ends_with([b"\r\n\r\n", content.as_bytes()].concat().as_slice()) {
-            assert_ne!(in_time(tokio::io::AsyncReadExt::read_buf(&mut stream, &mut answer)).await.unwrap(), 0);
+            assert_ne!(in_time(tokio::io::AsyncReadExt::read_buf(&mut caller, &mut answer)).await.unwrap(), 0);
         }
-        drop(stream);
+        drop(caller);
         // No end that says that this was all.
         while let Some(frame) = in_time(stream.receiver.receive()).await {
             let said = Upload::decode(&frame).unwrap();

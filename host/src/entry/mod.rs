@@ -14,7 +14,7 @@ use wasmtime::component::{Component, InstancePre};
 use wasmtime_wasi::p2::bindings::{Command, CommandPre};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 
-use self::http::Exchange;
+use self::http::HttpExchange;
 use self::returned::Returned;
 use crate::bindings::{Function, FunctionPre};
 

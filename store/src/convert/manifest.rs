@@ -143,7 +143,7 @@ mod tests {
     }
 
     /// The rows of [`manifest`], with keys set.
-    fn rows_with(keys: Value) -> ManifestRows {
+    fn rows_with(keys: &Value) -> ManifestRows {
         let mut rows = ManifestRows::of(&manifest()).unwrap();
         let mut stored: Map<String, Value> = serde_json::from_str(&rows.manifest).unwrap();
         for (key, value) in keys.as_object().unwrap().clone() {
@@ -168,18 +168,18 @@ mod tests {
     #[test]
     fn what_is_of_no_later_format_is_read_strictly() {
         assert_eq!(
-            rows_with(json!({"format": null, "min_reader": null, "stored_by": null})).into_manifest().unwrap(),
+            rows_with(&json!({"format": null, "min_reader": null, "stored_by": null})).into_manifest().unwrap(),
             manifest()
         );
         for marks in [json!({"later": 1}), json!({"later": 1, "format": null, "min_reader": null})] {
-            let why = rows_with(marks).manifest_or_reason().unwrap_err();
+            let why = rows_with(&marks).manifest_or_reason().unwrap_err();
             assert!(why.contains("unknown field `later`"), "{why}");
         }
     }
 
     #[test]
     fn what_a_later_release_lets_this_one_read_is_read() {
-        let later = rows_with(json!({"format": 2, "later": {"a": 1}, "limits": {"later": 1}}));
+        let later = rows_with(&json!({"format": 2, "later": {"a": 1}, "limits": {"later": 1}}));
         let mut later = ManifestRows { triggers: later.triggers, manifest: later.manifest };
         later.triggers[3].http =
             Some(r#"{"http": "/orders/{id}", "methods": ["PUT"], "mode": "async", "later": true}"#.into());
@@ -194,14 +194,14 @@ mod tests {
             json!({"format": 3, "min_reader": 2, "stored_by": "9.8.7"}),
             json!({"format": 2, "min_reader": null, "stored_by": "9.8.7"}),
         ] {
-            let why = rows_with(marks).manifest_or_reason().unwrap_err();
+            let why = rows_with(&marks).manifest_or_reason().unwrap_err();
             assert!(why.contains("format 2") && why.contains("release 9.8.7"), "{why}");
         }
         let why =
-            rows_with(json!({"min_reader": 4_000_000_000_u64, "stored_by": null})).manifest_or_reason().unwrap_err();
+            rows_with(&json!({"min_reader": 4_000_000_000_u64, "stored_by": null})).manifest_or_reason().unwrap_err();
         assert!(why.contains("the release that stored it"), "{why}");
         for odd in [json!({"format": "1"}), json!({"min_reader": 0}), json!({"format": -1})] {
-            let why = rows_with(odd).manifest_or_reason().unwrap_err();
+            let why = rows_with(&odd).manifest_or_reason().unwrap_err();
             assert!(why.contains("whole numbers"), "{why}");
         }
     }
