@@ -101,9 +101,10 @@ fn a_log_of_version_1_is_recovered_and_written_as_it_was() {
     let recovered = recover(dir.path()).unwrap().unwrap();
     assert_eq!(recovered.queues.into_values().collect::<Vec<_>>(), [queue("wasmill.default.hello")]);
     let found: Vec<_> = recovered.messages.iter().map(|(_, message)| (&*message.message, message.deliveries)).collect();
-    let texts: Vec<_> = found.iter().map(|(m, deliveries)| (String::from_utf8_lossy(&m.body), *deliveries)).collect();
+    let texts: Vec<_> =
+        found.iter().map(|(m, deliveries)| (String::from_utf8_lossy(&m.body).into_owned(), *deliveries)).collect();
     let wanted = [("message 1", 1), ("message 2", 1), ("message 3", 0), ("request", 0)];
-    assert_eq!(texts, wanted.map(|(text, deliveries)| (text.into(), deliveries)));
+    assert_eq!(texts, wanted.map(|(text, deliveries)| (text.to_owned(), deliveries)));
     assert_eq!(found[0].0.headers, [("content-type".to_owned(), "text/plain".to_owned())]);
     assert!(found[0].0.reply_to.is_none());
     assert_eq!(found[3].0.reply_to.as_ref().unwrap().correlation, "0");

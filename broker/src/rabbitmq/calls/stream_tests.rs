@@ -102,9 +102,9 @@ async fn what_is_not_known_is_skipped_unless_it_must_be_understood() {
     let data = |number: u64| [&number.to_le_bytes()[..], b"data"].concat();
     let kind = v1::kind_of(&Control::Data { number: 0, body: Bytes::new() });
     send(v2::encode_later(stream, 0x7f, &[], b"a kind of a later release")).await;
-    send(v2::encode_later(stream, kind, &[(1, b"an extra of a later release")], &data(0))).await;
+    send(v2::encode_later(stream, kind, &[(1, "an extra of a later release")], &data(0))).await;
     assert_eq!(in_time(here.receiver.receive()).await.unwrap(), "data");
-    send(v2::encode_later(stream, kind, &[(MUST_UNDERSTAND | 1, b"x")], &data(1))).await;
+    send(v2::encode_later(stream, kind, &[(MUST_UNDERSTAND | 1, "x")], &data(1))).await;
     assert_eq!(in_time(here.receiver.receive()).await, None);
     becomes(async || here.sender.send(Bytes::new()).await.is_err()).await;
 }

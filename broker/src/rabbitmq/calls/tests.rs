@@ -79,12 +79,12 @@ fn a_version_that_is_not_known_is_named() {
 #[test]
 fn an_extra_is_skipped_unless_it_must_be_understood() {
     let (name, count) = (MUST_UNDERSTAND - 1, 3_u64.to_le_bytes());
-    let extras: [(u8, &[u8]); 3] = [(name, b"trace"), (0, b""), (name, b"again")];
+    let extras = [(name, "trace"), (0, ""), (name, "again")];
     let kind = v1::kind_of(&Control::End { count: 3 });
     let read = decode(v2::encode_later(STREAM, kind, &extras, &count));
     assert_eq!(read, Ok(Some(ControlMessage { stream: STREAM, control: Control::End { count: 3 } })));
     for tag in [MUST_UNDERSTAND, 0xff] {
-        let bytes = v2::encode_later(STREAM, kind, &[(name, b"trace"), (tag, b"x")], &count);
+        let bytes = v2::encode_later(STREAM, kind, &[(name, "trace"), (tag, "x")], &count);
         assert_eq!(decode(bytes), Err(DecodeError::Extra { stream: STREAM, tag }));
     }
 }
@@ -112,7 +112,7 @@ fn what_is_cut_off_is_refused() {
         }
     }
     // An extra that is longer than all of them.
-    let bytes = v2::encode_later(STREAM, 7, &[(1, b"extra")], b"");
+    let bytes = v2::encode_later(STREAM, 7, &[(1, "extra")], b"");
     let mut longer = bytes.to_vec();
     longer[21] += 1;
     assert_eq!(decode(longer.into()), Err(DecodeError::Malformed));

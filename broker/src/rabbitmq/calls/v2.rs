@@ -73,14 +73,14 @@ fn check_extras(mut extras: &[u8], stream: Uuid) -> Result<(), DecodeError> {
 
 /// Writes a message as a later release may: with an extra, or of another kind.
 #[cfg(test)]
-pub(super) fn encode_later(stream: Uuid, kind: u8, extras: &[(u8, &[u8])], payload: &[u8]) -> Bytes {
+pub(super) fn encode_later(stream: Uuid, kind: u8, extras: &[(u8, &str)], payload: &[u8]) -> Bytes {
     let length: usize = extras.iter().map(|(_, body)| 3 + body.len()).sum();
     let mut bytes = BytesMut::new();
     put_head(&mut bytes, kind, stream, u16::try_from(length).unwrap());
     for (tag, body) in extras {
         bytes.put_u8(*tag);
         bytes.put_u16_le(u16::try_from(body.len()).unwrap());
-        bytes.put_slice(body);
+        bytes.put_slice(body.as_bytes());
     }
     bytes.put_slice(payload);
     bytes.freeze()
