@@ -115,12 +115,13 @@ impl Beating {
 async fn beat(nodes: &dyn Nodes, node: &Node, writes: &Writes) -> Result<()> {
     nodes.beat(node).await?;
     let live = nodes.live_nodes().await?;
-    let before = (writes.batch(), writes.http(), writes.control());
+    let versions = || (writes.batch(), writes.http(), writes.control(), writes.streams());
+    let before = versions();
     writes.set(live.into_iter().map(|live| live.node.reads));
-    let now = (writes.batch(), writes.http(), writes.control());
+    let now = versions();
     if now != before {
-        let (batch, http, control) = now;
-        tracing::info!(batch, http, control, "writes the newest formats that all processes read");
+        let (batch, http, control, streams) = now;
+        tracing::info!(batch, http, control, streams, "writes the newest formats that all processes read");
     }
     Ok(())
 }

@@ -51,7 +51,9 @@ impl Pool {
         files::raise_limit();
         let address = config.broker.url.as_deref();
         let address = address.ok_or_else(|| anyhow!("broker.url is missing: set it in the file, or AMQP_URL"))?;
-        let broker = RabbitBroker::connect(address, rabbit_settings(&config, role)).context("broker.url")?;
+        let writes = Writes::new(Reads::OLDEST);
+        let settings = RabbitSettings { writes: writes.clone(), ..rabbit_settings(&config, role) };
+        let broker = RabbitBroker::connect(address, settings).context("broker.url")?;
         // The scheduler runs no function, and its machine may have no key file.
         let key_file = config.secrets.key_file.as_deref().filter(|_| role != "scheduler");
         let keyring = secrets::keyring(key_file)?;
@@ -72,7 +74,6 @@ impl Pool {
             notes = consistency::at_start(&store, &broker, &defined) => notes,
             () = shutdown.cancelled() => return Ok(None),
         };
-        let writes = Writes::new(Reads::OLDEST);
         let (nodes, timeout) = (Arc::new(store.clone()), config.nodes.timeout.0);
         let membership = Membership::join(nodes, this_node(&config, role), timeout, &writes).await;
         let broker = Arc::new(broker);
