@@ -232,15 +232,15 @@ fn last_words(logs: &[LogLine]) -> Option<String> {
     const LINES: usize = 3;
     let said = |line: &&LogLine| line.source == LogSource::Stderr && !line.message.starts_with("note:");
     let lines: Vec<&str> = logs.iter().filter(said).map(|line| line.message.trim_end()).collect();
-    let is_empty = |line: &&str| !line.is_empty();
+    let has_text = |line: &&&str| !line.is_empty();
     if let Some(at) = lines.iter().rposition(|line| begins_a_panic(line)) {
-        // What Rust's runtime of another language panics for is on the line before.
-        let before = lines[..at].iter().rev().take(1).filter(|_| lines[at].starts_with("thread '"));
+        // What Rust's runtime of another language panics for is before, with an empty line between them.
+        let before = lines[..at].iter().rev().filter(has_text).take(1).filter(|_| lines[at].starts_with("thread '"));
         // Go says where its goroutines are after the reason, for pages.
-        let after = lines[at..].iter().take_while(|line| !line.starts_with("goroutine ")).filter(|line| is_empty(line));
+        let after = lines[at..].iter().take_while(|line| !line.starts_with("goroutine ")).filter(has_text);
         return words("standard error says", before.chain(after.take(LINES)).copied());
     }
-    let mut last: Vec<&str> = lines.into_iter().rev().filter(is_empty).take(LINES).collect();
+    let mut last: Vec<&str> = lines.into_iter().rev().filter(|line| !line.is_empty()).take(LINES).collect();
     last.reverse();
     words("standard error ends with", last).or_else(|| {
         let is_error = |line: &&LogLine| line.source == LogSource::Log && line.level == LogLevel::Error;
@@ -311,13 +311,18 @@ mod tests {
 
     #[test]
     fn a_runtime_s_panic_does_not_hide_the_exception_that_it_is_for() {
-        let python = "Traceback (most recent call last):\n  File \"app.py\", line 3, in answer\nKeyError: 'name'\n\
-                      thread '<unnamed>' (1) panicked at runtime/src/lib.rs:1293:29:\nPython function threw an exception";
-        assert_eq!(
-            said(python).unwrap(),
-            "standard error says: KeyError: 'name' thread '<unnamed>' (1) panicked at runtime/src/lib.rs:1293:29: \
-             Python function threw an exception"
-        );
+        // Newer releases of Rust's runtime write an empty line before a panic.
+        for between in ["", "\n", " \n\n"] {
+            let python = format!(
+                "Traceback (most recent call last):\n  File \"app.py\", line 3, in answer\nKeyError: 'name'\n{between}\
+                 thread '<unnamed>' (1) panicked at runtime/src/lib.rs:1293:29:\nPython function threw an exception"
+            );
+            assert_eq!(
+                said(&python).unwrap(),
+                "standard error says: KeyError: 'name' thread '<unnamed>' (1) panicked at runtime/src/lib.rs:1293:29: \
+                 Python function threw an exception"
+            );
+        }
     }
 
     #[test]
