@@ -105,6 +105,32 @@ async fn what_a_failed_program_has_written_is_shown() {
     assert!(shown.contains("exited with status 1") && shown.contains("output") && shown.contains("none:"), "{shown}");
 }
 
+/// Lua writes its traceback after the reason.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reason_before_a_traceback_is_in_the_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("fails");
+    let path = folder.to_str().unwrap();
+    let made = wasmill().args(["new", "fails", "--lang", "lua", "--kind", "command", "--dir", path]).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let program = "local function deep(n) if n == 0 then error('boom') end return 1 + deep(n - 1) end\n\
+                   print(deep(tonumber(io.read 'a')))\n";
+    std::fs::write(folder.join("src/main.lua"), program).unwrap();
+    let once = "\n[retry]\nmax_attempts = 1\n";
+    let manifest = std::fs::read_to_string(folder.join("wasmill.toml")).unwrap();
+    std::fs::write(folder.join("wasmill.toml"), manifest + once).unwrap();
+    let dev = Dev::start();
+    dev.cli_ok(&["deploy", path]);
+    for depth in [0, 100] {
+        let failed = dev.api().run("text.written", &json!(depth)).await;
+        assert_eq!(failed["outcome"], "error", "{failed}");
+        let message = failed["message"].as_str().unwrap();
+        assert!(message.starts_with("exited with status 1; standard error says: "), "{message}");
+        assert!(message.contains("main.lua:1: boom stack traceback: "), "{message}");
+        assert_eq!(message.contains(" … "), depth > 0, "{message}");
+    }
+}
+
 #[test]
 fn what_cannot_be_deployed_is_told_before() {
     let dir = tempfile::tempdir().unwrap();
