@@ -92,14 +92,16 @@ pub(crate) async fn show(
         (status = 200, description = "The event", content(
             (serde_json::Value = "application/cloudevents+json"), (serde_json::Value = "*/*"))),
         (status = 404, description = "No such execution in this tenant"),
-        (status = 500, description = "What is stored is no event; the execution shows it as it is")))]
+        (status = 422, description = "What is stored is no event; the execution shows it as it is")))]
 pub(crate) async fn event(
     State(app): State<Shared>,
     caller: Caller,
     Segment(id): Segment<ExecutionId>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let event = find(&app, &caller, id).await?.event.map_err(|unreadable| Error::Internal(unreadable.why))?;
+    let event = find(&app, &caller, id).await?.event.map_err(|unreadable| {
+        Error::Unprocessable(format!("the event of execution {id} cannot be read: {}", unreadable.why))
+    })?;
     let structured =
         headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|text| text.contains(STRUCTURED));
     Ok(if structured {

@@ -163,7 +163,9 @@ async fn what_cannot_be_read_is_shown_and_not_waited_for() {
         assert_eq!(shown.status, 200, "{shown:?}");
         let shown = shown.json();
         assert_eq!((&shown["event"], &shown["unreadable_event"]["text"]), (&Value::Null, &json!(SPOILED)));
-        gateway.get(&format!("/v1/executions/{execution}/event")).await.problem(500, "internal");
+        let why = shown["unreadable_event"]["why"].as_str().unwrap();
+        let event = gateway.get(&format!("/v1/executions/{execution}/event")).await.problem(422, "unprocessable");
+        assert!(event["detail"].as_str().unwrap().contains(why), "{why}: {event}");
         assert!(
             gateway.store.promote_due(Timestamp::now().plus(Duration::from_secs(7200)), 10).await.unwrap().is_empty()
         );
