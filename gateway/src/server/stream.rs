@@ -32,6 +32,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(super) struct Linger {
     pub(super) bytes: u64,
     pub(super) time: Duration,
+    /// For how long at most once the gateway is to stop.
+    pub(super) last: Duration,
 }
 
 /// A connection's bytes.
