@@ -64,6 +64,12 @@ async fn any_request_is_served_and_read_back() {
         };
         assert_eq!(event["datacontenttype"], kind.trim(), "{path}");
     }
+    // Nobody says what it is.
+    let answer = send(gateway.request(Method::POST, "/http/default/hook/1/x").body("data")).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    let event = &retried(&gateway, "hook").await.json()["event"];
+    assert_eq!(event["datacontenttype"], "application/octet-stream");
+    assert_eq!((&event["httpcontenttype"], &event["attributescut"]), (&Value::Null, &Value::Null));
 }
 
 #[tokio::test]
