@@ -4,6 +4,8 @@
 //! would show in another order than it was written, is escaped. JSON for programs is printed as it is, but for a terminal, where
 //! it has the same values.
 
+mod closed;
+
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -87,7 +89,16 @@ fn print(bytes: &[u8]) {
     }
 }
 
+/// Tells whether standard output was there when the process began.
+///
+/// # Errors
+/// Where it was closed.
+pub(crate) fn check_open() -> io::Result<()> {
+    if closed::was_closed() { Err(rustix::io::Errno::BADF.into()) } else { Ok(()) }
+}
+
 fn write(bytes: &[u8]) -> io::Result<()> {
+    check_open()?;
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
     out.flush()
