@@ -30,9 +30,9 @@ mod before_main {
         WAS_CLOSED.store(fcntl_getfd(output) == Err(Errno::BADF), Ordering::Relaxed);
     }
 
-    // What makes the attribute safe: `.init_array` is a list of pointers to functions of C's calling convention, which the C library calls one after the
-    // other before `main` (System V ABI, "Initialization and Termination Functions"). It passes arguments that `look` does not have
-    // and, by that convention, need not take.
+    // What makes the attribute safe: `.init_array` is a list of pointers to functions of C's calling convention, which the C
+    // library calls one after the other before `main` (System V ABI, "Initialization and Termination Functions"). It passes
+    // arguments that `look` does not have and, by that convention, need not take.
     #[used]
     #[unsafe(link_section = ".init_array")]
     static LOOK: extern "C" fn() = look;
