@@ -347,6 +347,9 @@ async fn javascript_awaits(api: &Api) {
         // What that execution left is not in the next one, which the same instance serves.
         let execution = run(api, function, "clocks").await;
         assert_eq!(messages(api, &execution).await, Vec::<String>::new());
+        let execution = run(api, function, "formats").await;
+        let lines = ["x is 5", "1 2.5 {a: 1} % %s", "NaN {} [1] %s 2", "100% 1", "%s%%", "assertion failed y", "%s"];
+        assert_eq!(messages(api, &execution).await, lines, "{execution}");
         let execution = run(api, &format!("{function}-fresh"), "clocks").await;
         let lines = messages(api, &execution).await.join("\n");
         assert!(lines.contains("Math.random() was called while the component was built"), "{lines}");
