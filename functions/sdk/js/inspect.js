@@ -63,7 +63,7 @@ function inspect(value, depth, above) {
   if (value instanceof Set) return `Set {${Array.from(value, inner).join(", ")}}`;
   if (value instanceof Map)
     return `Map {${Array.from(value, ([key, item]) => `${inner(key)} => ${inner(item)}`).join(", ")}}`;
-  const name = value.constructor?.name ?? "Object";
+  const name = value.constructor?.name || "Object";
   const fields = Object.entries(value).map(([key, item]) => `${key}: ${inner(item)}`);
   return `${name === "Object" ? "" : `${name} `}{${fields.join(", ")}}`;
 }
