@@ -29,9 +29,9 @@ use wasmill_domain::http_message::MAX_HEADERS;
 use super::activity::{Activity, Tracked};
 use super::admission::Place;
 use super::message::{self, Asked, MAX_HEAD};
-use super::stream::{Lent, Linger, Stream};
+use super::stream::{Lent, Stream};
 use super::tls::{HTTP_2, Tls};
-use super::upload::{Drain, Upload};
+use super::upload::{Drain, Linger, Upload};
 use crate::settings::GatewaySettings;
 
 /// The longest list of header fields that HTTP/2 takes, in bytes as it counts them, which are more than those of a head.

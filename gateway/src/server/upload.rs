@@ -1,9 +1,11 @@
-//! The body of a request on its way in, and whether something of it is still to come when its connection ends.
+//! The body of a request on its way in, whether something of it is still to come when its connection ends, and what becomes of
+//! that over HTTP/2.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
@@ -13,7 +15,6 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::activity::Activity;
-use super::stream::Linger;
 
 /// Which request of a connection of HTTP/1.1 has a body of which something is still to come: the newest or none, as no
 /// head is read before the whole body that is in front of it. What older ones say late does not count.
@@ -63,6 +64,15 @@ impl Unread {
         // Where it is another state, it is a newer request's.
         let _ = self.0.compare_exchange(state, by, Ordering::AcqRel, Ordering::Acquire);
     }
+}
+
+/// How much of what a client sends after it was refused is read, and for how long.
+#[derive(Clone, Copy)]
+pub(super) struct Linger {
+    pub(super) bytes: u64,
+    pub(super) time: Duration,
+    /// For how long at most once the gateway is to stop.
+    pub(super) last: Duration,
 }
 
 /// What becomes of the rest of a request's body over HTTP/2 that nobody wants: it is read and thrown away within bounds, as on a
