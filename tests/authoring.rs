@@ -163,6 +163,11 @@ fn a_test_passes_or_says_what_differs() {
     assert!(text.contains("content_type: expected text/plain, was application/json"), "{text}");
     assert!(text.contains("log: info greeted") && text.contains("1 passed, 1 failed"), "{text}");
     project.ok(&["test", "--event", "invalid"]);
+    // Another event's file counts only where that event is asked for, too.
+    project.write("events/broken.json", "{");
+    project.ok(&["test", "--event", "invalid"]);
+    assert!(project.fails(1, &["test"]).contains("broken.json"));
+    std::fs::remove_file(project.path("events/broken.json")).unwrap();
     assert!(project.fails(3, &["test", "--event", "none"]).contains("none.json"));
 
     let output = project.run(&["--json", "test"]);

@@ -250,15 +250,22 @@ fn into_full(arguments: &[&str]) -> std::process::Output {
     wasmill().args(arguments).stdout(full).output().unwrap()
 }
 
+/// Runs the binary without any standard output.
+fn into_nothing(arguments: &[&str]) -> std::process::Output {
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", r#"exec "$0" "$@" >&-"#]).arg(wasmill().get_program()).args(arguments).output().unwrap()
+}
+
 #[test]
 fn output_that_cannot_be_written_is_a_failure() {
     for arguments in
         [&["new", "--list"][..], &["--json", "new", "--list"], &["--help"], &["--version"], &["new", "--help"]]
     {
-        let output = into_full(arguments);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
-        assert!(said.contains("standard output cannot be written"), "{arguments:?}: {said}");
+        for output in [into_full(arguments), into_nothing(arguments)] {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+            assert!(said.contains("standard output cannot be written"), "{arguments:?}: {said}");
+        }
         // Somebody who has read enough is no failure.
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);

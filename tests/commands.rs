@@ -105,6 +105,50 @@ async fn what_a_failed_program_has_written_is_shown() {
     assert!(shown.contains("exited with status 1") && shown.contains("output") && shown.contains("none:"), "{shown}");
 }
 
+/// A program in Lua, whose manifest begins with these keys.
+fn lua(folder: &Path, program: &str, keys: &str) {
+    let path = folder.to_str().unwrap();
+    let made = wasmill().args(["new", "lua", "--lang", "lua", "--kind", "command", "--dir", path]).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    std::fs::write(folder.join("src/main.lua"), program).unwrap();
+    let manifest = std::fs::read_to_string(folder.join("wasmill.toml")).unwrap();
+    std::fs::write(folder.join("wasmill.toml"), format!("{keys}\n{manifest}\n[retry]\nmax_attempts = 1\n")).unwrap();
+}
+
+/// As docs/languages/lua.md says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_in_lua_reads_its_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("lua");
+    lua(&folder, "print(io.open('/data/a.txt'):read 'a', (io.open('/data/none.txt')))", "files = ['data/**']");
+    std::fs::create_dir(folder.join("data")).unwrap();
+    std::fs::write(folder.join("data/a.txt"), "first").unwrap();
+    let dev = Dev::start();
+    dev.cli_ok(&["deploy", folder.to_str().unwrap()]);
+    let ended = dev.api().run("text.written", &json!({})).await;
+    assert_eq!(ended["result"]["data"], "first\tnil\n", "{ended}");
+}
+
+/// Lua writes its traceback after the reason.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reason_before_a_traceback_is_in_the_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("lua");
+    let program = "local function deep(n) if n == 0 then error('boom') end return 1 + deep(n - 1) end\n\
+                   print(deep(tonumber(io.read 'a')))\n";
+    lua(&folder, program, "");
+    let dev = Dev::start();
+    dev.cli_ok(&["deploy", folder.to_str().unwrap()]);
+    for depth in [0, 100] {
+        let failed = dev.api().run("text.written", &json!(depth)).await;
+        assert_eq!(failed["outcome"], "error", "{failed}");
+        let message = failed["message"].as_str().unwrap();
+        assert!(message.starts_with("exited with status 1; standard error says: "), "{message}");
+        assert!(message.contains("main.lua:1: boom stack traceback: "), "{message}");
+        assert_eq!(message.contains(" … "), depth > 0, "{message}");
+    }
+}
+
 #[test]
 fn what_cannot_be_deployed_is_told_before() {
     let dir = tempfile::tempdir().unwrap();

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::support::api::Api;
 use super::support::languages::{Cell, Workshop, succeeded};
-use super::support::{Dev, root};
+use super::support::{Dev, eventually, root};
 
 /// The replacement character, which stands for what is no text.
 const REPLACED: &str = "\u{fffd}";
@@ -41,6 +42,9 @@ async fn every_language_is_as_its_users_expect() {
             }
         }
         facts_hold(&api, cell).await;
+        if cell.name() == "python-http" {
+            a_handler_s_exception_is_told(&api, &cell.name()).await;
+        }
         if ["nim", "lua"].contains(&&*cell.lang) {
             tokio::task::block_in_place(|| emits(&workshop, cell));
         }
@@ -274,7 +278,23 @@ async fn ends(api: &Api, cell: &Cell, way: &str, outcome: &str, words: &[&str]) 
     if way == "text" {
         let lines = messages(api, &execution).await;
         assert!(lines.contains(&format!("{REPLACED} in a log")), "{lines:?} {}", shown());
+        let is_told = lines.iter().any(|line| line == "without fields");
+        assert!(is_told || cell.lang != "assemblyscript", "{lines:?} {}", shown());
     }
+}
+
+/// What a handler of kind http raises is in the message of its execution.
+async fn a_handler_s_exception_is_told(api: &Api, function: &str) {
+    let response = api.request("GET", &format!("/http/default/{function}/fail")).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+    let failed = eventually("an execution that trapped is listed", async || {
+        let page = api.get(&format!("/v1/executions?function={function}&outcome=trap")).await;
+        page["executions"][0]["id"].as_str().map(str::to_owned)
+    })
+    .await;
+    let failed = api.ended(&failed).await;
+    let message = failed["message"].as_str().unwrap_or_default();
+    assert!(message.contains("TypeError: the reason of a failure"), "{failed:#}");
 }
 
 /// `async`, timers, clocks and the globals of JavaScript.
@@ -327,6 +347,9 @@ async fn javascript_awaits(api: &Api) {
         // What that execution left is not in the next one, which the same instance serves.
         let execution = run(api, function, "clocks").await;
         assert_eq!(messages(api, &execution).await, Vec::<String>::new());
+        let execution = run(api, function, "formats").await;
+        let lines = ["x is 5", "1 2.5 {a: 1} % %s", "NaN {} [1] %s 2", "100% 1", "%s%%", "assertion failed y", "%s"];
+        assert_eq!(messages(api, &execution).await, lines, "{execution}");
         let execution = run(api, &format!("{function}-fresh"), "clocks").await;
         let lines = messages(api, &execution).await.join("\n");
         assert!(lines.contains("Math.random() was called while the component was built"), "{lines}");

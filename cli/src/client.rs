@@ -246,7 +246,7 @@ fn problem_text(status: StatusCode, problem: Json<'_>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use serde_json::json;
 
@@ -265,33 +265,53 @@ mod tests {
         assert_eq!(Request::get(&["v1", "schemas", "a/b c"]).path, "/v1/schemas/a%2Fb%20c");
     }
 
-    /// Serves one connection after another: reads what comes, writes the answer, and hangs up. Gives what came.
-    fn serve(listener: tokio::net::TcpListener, answers: &'static [&str]) -> tokio::task::JoinHandle<Vec<String>> {
+    /// Serves one connection after another: reads a request, writes the answer, and hangs up. Gives what came.
+    pub(crate) fn serve(
+        listener: tokio::net::TcpListener,
+        answers: Vec<String>,
+    ) -> tokio::task::JoinHandle<Vec<String>> {
         tokio::spawn(async move {
             let mut seen = Vec::new();
             for answer in answers {
                 let (mut stream, _) = listener.accept().await.unwrap();
-                let mut bytes = vec![0; 4096];
-                let read = tokio::io::AsyncReadExt::read(&mut stream, &mut bytes).await.unwrap();
-                seen.push(String::from_utf8_lossy(&bytes[..read]).into_owned());
+                let mut bytes = Vec::new();
+                // What is left unread when the connection ends could take the answer with it.
+                while !is_whole(&bytes) {
+                    assert_ne!(tokio::io::AsyncReadExt::read_buf(&mut stream, &mut bytes).await.unwrap(), 0);
+                }
+                seen.push(String::from_utf8_lossy(&bytes).into_owned());
                 tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes()).await.unwrap();
             }
             seen
         })
     }
 
+    /// Whether these bytes are a request with all of the body that its head tells.
+    fn is_whole(request: &[u8]) -> bool {
+        let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
+        let head = String::from_utf8_lossy(&request[..end]).to_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+        request.len() >= end + 4 + length.unwrap_or(0)
+    }
+
     fn remote(url: String) -> Remote {
         Remote { url, ca_file: None, key: None, tenant: None, json: false }
     }
 
-    const DEPLOYED: &str = "HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{\"version\": 7}";
+    /// A client of what listens there.
+    pub(crate) fn client_at(listener: &tokio::net::TcpListener) -> Client {
+        Client::new(remote(format!("http://{}", listener.local_addr().unwrap()))).unwrap()
+    }
+
+    pub(crate) const DEPLOYED: &str = "HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{\"version\": 7}";
 
     /// A proxy that does not wait, and a connection that ends, do not end what the server goes on with.
     #[tokio::test]
     async fn a_request_is_sent_until_it_is_answered() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = Client::new(remote(format!("http://{}", listener.local_addr().unwrap()))).unwrap();
-        let serving = serve(listener, &["HTTP/1.1 504 Gateway Timeout\r\ncontent-length: 0\r\n\r\n", "", DEPLOYED]);
+        let client = client_at(&listener);
+        let answers = ["HTTP/1.1 504 Gateway Timeout\r\ncontent-length: 0\r\n\r\n", "", DEPLOYED];
+        let serving = serve(listener, answers.map(str::to_owned).to_vec());
         let request = Request::new(Method::PUT, &["v1", "functions", "x"]).json(&json!({}));
         let answer = client.send_until_answered(request).await.unwrap();
         assert_eq!(answer.body.get("version").as_u64(), Some(7));
@@ -328,7 +348,8 @@ mod tests {
         const REFUSED: [u8; 4] = [127, 0, 0, 2];
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let serving = serve(listener, &["", "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n", DEPLOYED]);
+        let answers = ["", "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n", DEPLOYED];
+        let serving = serve(listener, answers.map(str::to_owned).to_vec());
         let request = Request::new(Method::PUT, &["v1", "functions", "x"]).json(&json!({}));
         let never = client_of(port, &[REFUSED]).send_until_answered(request.clone()).await;
         assert!(matches!(never, Err(Failure::Unreachable(_))));

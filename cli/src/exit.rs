@@ -56,7 +56,8 @@ pub(crate) type Result<T = (), E = Failure> = std::result::Result<T, E>;
 
 /// Shows what the command line's parser has to say: help on standard output, errors on standard error.
 pub(crate) fn explained(error: &clap::Error) -> ExitCode {
-    let shown = error.print().and_then(|()| std::io::stdout().flush());
+    let open = if error.use_stderr() { Ok(()) } else { crate::output::check_open() };
+    let shown = open.and_then(|()| error.print()).and_then(|()| std::io::stdout().flush());
     match shown {
         Err(write) if !error.use_stderr() && write.kind() != std::io::ErrorKind::BrokenPipe => {
             report(Err(Failure::Failed(anyhow::anyhow!("standard output cannot be written: {write}"))))

@@ -4,8 +4,10 @@
 //! would show in another order than it was written, is escaped. JSON for programs is printed as it is, but for a terminal, where
 //! it has the same values.
 
+mod closed;
+
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::{Once, OnceLock};
+use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
@@ -87,7 +89,16 @@ fn print(bytes: &[u8]) {
     }
 }
 
+/// Tells whether standard output was there when the process began.
+///
+/// # Errors
+/// Where it was closed.
+pub(crate) fn check_open() -> io::Result<()> {
+    if closed::was_closed() { Err(rustix::io::Errno::BADF.into()) } else { Ok(()) }
+}
+
 fn write(bytes: &[u8]) -> io::Result<()> {
+    check_open()?;
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
     out.flush()
@@ -205,6 +216,28 @@ pub(crate) fn count(count: impl Into<Option<u64>>) -> String {
 /// How often it is said that something goes on, where there is no terminal to show it on.
 const STILL_WAITING: Duration = Duration::from_secs(10);
 
+/// How often a terminal shows what is waited for.
+const SHOWN_AGAIN: Duration = Duration::from_millis(200);
+
+/// What is waited for at the moment, in words that follow the name of the whole: "the component is uploaded".
+pub(crate) struct Step(Mutex<String>);
+
+impl Step {
+    /// Begins with what is waited for first.
+    pub(crate) fn new(step: &str) -> Self {
+        Self(Mutex::new(step.to_owned()))
+    }
+
+    /// Something else is waited for from now on.
+    pub(crate) fn set(&self, step: impl Into<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = step.into();
+    }
+
+    fn of(&self, what: &str) -> String {
+        format!("{what}: {}", self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// Shows on a terminal that something is under way; quiet elsewhere, and gone when dropped.
 pub(crate) struct Progress(Option<ProgressBar>);
 
@@ -223,17 +256,27 @@ impl Progress {
     }
 }
 
-/// Waits for `work`, and shows that it goes on: on a terminal at every moment, elsewhere by a line on standard error every 10 s.
-pub(crate) async fn awaited<T>(what: &str, work: impl Future<Output = T>) -> T {
-    let _progress = Progress::start(what);
+/// Waits for `work`, and shows what it waits for: on a terminal at every moment, elsewhere by a line on standard error every 10 s.
+pub(crate) async fn awaited<T>(what: &str, step: &Step, work: impl Future<Output = T>) -> T {
+    let progress = Progress::start(step.of(what));
+    let Some(bar) = &progress.0 else { return told(what, step, work, STILL_WAITING, aside).await };
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(SHOWN_AGAIN) => bar.set_message(escaped(&step.of(what))),
+        }
+    }
+}
+
+/// Waits for `work`, and tells now and then what it waits for.
+async fn told<T>(what: &str, step: &Step, work: impl Future<Output = T>, every: Duration, tell: impl Fn(&str)) -> T {
     let (begun, mut work) = (Instant::now(), std::pin::pin!(work));
     loop {
         tokio::select! {
             done = &mut work => return done,
-            () = tokio::time::sleep(STILL_WAITING) => {
-                if !io::stderr().is_terminal() {
-                    aside(&format!("{what}: it is still being checked and compiled ({} s)", begun.elapsed().as_secs()));
-                }
+            () = tokio::time::sleep(every) => {
+                tell(&format!("{} ({} s)", step.of(what), begun.elapsed().as_secs()));
             }
         }
     }
@@ -259,6 +302,23 @@ mod tests {
         assert_eq!(millis(0.1234), "0.12 ms");
         assert_eq!((count(None), bytes(None), millis(None)), ("-".into(), "-".into(), "-".into()));
         assert_eq!(short_digest(Some("sha256:0123456789abcdef".into())), "0123456789ab");
+    }
+
+    #[tokio::test]
+    async fn what_is_waited_for_is_told() {
+        let step = Step::new("the component is looked for");
+        let (teller, mut lines) = tokio::sync::mpsc::unbounded_channel();
+        let work = async {
+            let mut await_line = async |beginning: &str| {
+                while !lines.recv().await.is_some_and(|line: String| line.starts_with(beginning)) {}
+            };
+            await_line("deploying x: the component is looked for (0 s)").await;
+            step.set("it is checked and compiled");
+            await_line("deploying x: it is checked and compiled (").await;
+            7
+        };
+        let tell = |line: &str| teller.send(line.to_owned()).unwrap();
+        assert_eq!(told("deploying x", &step, work, Duration::from_millis(1), tell).await, 7);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use self::fit::CUT;
-pub use self::rules::{is_extension_name, is_json_media_type, is_media_type};
+pub use self::rules::{is_content_type, is_extension_name, is_json_media_type, is_media_type};
 use crate::names::EventType;
 
 /// The only version of the specification that is spoken.

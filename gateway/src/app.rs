@@ -46,6 +46,8 @@ pub(crate) struct App {
     body_bytes: Arc<Semaphore>,
     /// Artifacts in memory.
     artifacts: Shares,
+    /// Those that are read only to tell that they are there, which takes no time: nobody waits for an inspection.
+    lookups: Shares,
     /// Deploys and rollbacks, from when their manifest is read until it is known whether it can run. As many tenants as there are
     /// may have theirs: whose turn it is to be compiled is decided elsewhere.
     deploys: Shares,
@@ -67,6 +69,7 @@ impl App {
         let shares = |places, full| Shares::new(places, settings.max_queued_checks, settings.body_timeout, full);
         Arc::new(Self {
             artifacts: shares(settings.max_checks, "too many artifacts are being checked at once"),
+            lookups: shares(settings.max_checks, "too many artifacts are being looked for at once"),
             deploys: Shares::of_each(
                 settings.max_deploys,
                 Semaphore::MAX_PERMITS,
@@ -117,6 +120,11 @@ impl App {
     /// Room for one of a tenant's artifacts in memory. Waits for it, within reason.
     pub(crate) async fn admit_artifact(&self, tenant: &TenantName) -> Result<Place> {
         self.artifacts.enter(tenant).await
+    }
+
+    /// Room for one artifact of a tenant in memory while it is looked for. Waits for it, within reason.
+    pub(crate) async fn admit_lookup(&self, tenant: &TenantName) -> Result<Place> {
+        self.lookups.enter(tenant).await
     }
 
     /// Room for one of a tenant's deploys while it is checked. Waits for it, within reason.

@@ -1,9 +1,15 @@
 //! Artifacts: the `.wasm` files, by the digest of their bytes.
 
+use std::convert::Infallible;
+
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::StatusCode;
+use futures_util::stream;
+use http::header::CONTENT_TYPE;
+use http::{Method, StatusCode};
 use wasmill_component::{Inspection, inspect};
 use wasmill_domain::Digest;
 use wasmill_domain::units::ByteSize;
@@ -65,7 +71,7 @@ fn too_large(most: usize) -> String {
 /// Show an artifact
 ///
 /// What it is, not its bytes. HEAD tells whether the tenant has it: uploaded it, or has a version
-/// that names it.
+/// that names it. It does not wait until the artifact can be inspected, as GET does.
 #[utoipa::path(get, path = "/v1/artifacts/{digest}", tag = "artifacts", operation_id = "show_artifact",
     params(("digest" = String, Path, description = "`sha256:` and 64 hex digits")),
     responses(
@@ -75,15 +81,36 @@ pub(crate) async fn show(
     State(app): State<Shared>,
     caller: Caller,
     Segment(digest): Segment<Digest>,
-) -> Result<Json<ArtifactDocument>> {
+    method: Method,
+) -> Result<Response> {
+    if method == Method::HEAD {
+        return is_there(app, caller, digest).await;
+    }
     let place = app.admit_artifact(&caller.tenant).await?;
     let inspection = to_its_end(async move {
         let _place = place;
-        let artifact = app.store.tenant_artifact(&caller.tenant, digest).await?;
-        let bytes = artifact.ok_or_else(|| Error::NotFound(format!("the artifact {digest} is not here")))?;
+        let bytes = of_tenant(&app, &caller, digest).await?;
         inspect_artifact(&app, bytes).await
     });
-    Ok(Json(inspection.await?.into()))
+    Ok(Json(ArtifactDocument::from(inspection.await?)).into_response())
+}
+
+/// Whether the tenant has an artifact. Its bytes are read, as those that are lost are to be uploaded again, and not inspected.
+async fn is_there(app: Shared, caller: Caller, digest: Digest) -> Result<Response> {
+    let place = app.admit_lookup(&caller.tenant).await?;
+    to_its_end(async move {
+        let _place = place;
+        of_tenant(&app, &caller, digest).await
+    })
+    .await?;
+    // A body of a length that is not known: the router would tell that of an empty one.
+    let nothing = Body::from_stream(stream::empty::<Result<Bytes, Infallible>>());
+    Ok(([(CONTENT_TYPE, "application/json")], nothing).into_response())
+}
+
+async fn of_tenant(app: &App, caller: &Caller, digest: Digest) -> Result<Bytes> {
+    let artifact = app.store.tenant_artifact(&caller.tenant, digest).await?;
+    artifact.ok_or_else(|| Error::NotFound(format!("the artifact {digest} is not here")))
 }
 
 /// Reads and validates an artifact, away from the threads that serve requests: it takes a second for the largest. Whoever asks

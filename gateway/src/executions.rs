@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
-use wasmill_domain::{ExecutionId, Timestamp};
+use wasmill_domain::{Event, ExecutionId, Timestamp};
 use wasmill_store::{ExecutionDetail, ExecutionQuery, ListedExecution};
 
 use crate::app::{App, Shared};
@@ -31,6 +31,10 @@ const ROW_SLACK: Duration = Duration::from_millis(500);
 
 /// The pause between two looks for the row of an execution that was accepted a moment ago.
 const ROW_PAUSE: Duration = Duration::from_millis(25);
+
+/// The most bytes and header fields that an event has in binary mode. With more it is told in structured mode: there are clients
+/// that read no response with more.
+const LARGEST_HEAD: (usize, usize) = (16 << 10, 64);
 
 /// The most lines in one page of a log.
 const MAX_LINES: u32 = 1_000;
@@ -85,24 +89,26 @@ pub(crate) async fn show(
 /// Get the event of an execution
 ///
 /// As a CloudEvent in binary mode, so that the body is the data byte for byte; in structured mode with
-/// `Accept: application/cloudevents+json`.
+/// `Accept: application/cloudevents+json`, and where the attributes would be more than 64 header fields or 16 KiB of them.
 #[utoipa::path(get, path = "/v1/executions/{id}/event", tag = "executions",
     params(("id" = uuid::Uuid, Path, description = "The execution's id")),
     responses(
         (status = 200, description = "The event", content(
             (serde_json::Value = "application/cloudevents+json"), (serde_json::Value = "*/*"))),
         (status = 404, description = "No such execution in this tenant"),
-        (status = 500, description = "What is stored is no event; the execution shows it as it is")))]
+        (status = 422, description = "What is stored is no event; the execution shows it as it is")))]
 pub(crate) async fn event(
     State(app): State<Shared>,
     caller: Caller,
     Segment(id): Segment<ExecutionId>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let event = find(&app, &caller, id).await?.event.map_err(|unreadable| Error::Internal(unreadable.why))?;
+    let event = find(&app, &caller, id).await?.event.map_err(|unreadable| {
+        Error::Unprocessable(format!("the event of execution {id} cannot be read: {}", unreadable.why))
+    })?;
     let structured =
         headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|text| text.contains(STRUCTURED));
-    Ok(if structured {
+    Ok(if structured || !fits_a_head(&event) {
         ([(CONTENT_TYPE, STRUCTURED)], event.to_json()).into_response()
     } else {
         let (headers, body) = write_binary(&event);
@@ -112,6 +118,13 @@ pub(crate) async fn event(
         response.headers_mut().extend(inert());
         response
     })
+}
+
+/// Whether a client can be expected to read a response with the attributes as header fields.
+fn fits_a_head(event: &Event) -> bool {
+    let (bytes, fields) = LARGEST_HEAD;
+    let lines: Vec<usize> = event.headers().map(|(name, value)| name.len() + value.len() + ": \r\n".len()).collect();
+    lines.len() <= fields && lines.iter().sum::<usize>() <= bytes
 }
 
 /// Get the result of an execution

@@ -37,8 +37,8 @@ pub struct GatewaySettings {
     pub max_files_bytes: u64,
     /// The longest body of a request that is streamed to a function, in bytes. Default: 64 MiB.
     pub max_upload_bytes: usize,
-    /// How much of what a client of HTTP/1.1 still sends after its request was refused is read and thrown away, so that the answer
-    /// reaches it, in bytes; for `body_timeout` at most. Then its connection is ended as it is. Default: 256 MiB.
+    /// How much of what a client still sends after its request was refused is read and thrown away, so that the answer reaches it,
+    /// in bytes; for `body_timeout` at most. Then its connection is ended as it is, over HTTP/2 its stream. Default: 256 MiB.
     pub max_discarded_bytes: u64,
     /// The longest other document (a manifest with its schemas, a key), in bytes. Default: 4 MiB.
     pub max_document_bytes: usize,

@@ -226,37 +226,65 @@ fn left_its_stack(error: &wasmtime::Error) -> bool {
     }
 }
 
-/// What a guest said before its end, as one line: from where a panic begins, or else the last lines of standard error, or the last error
-/// in its log, which is where guests without a standard error say it.
+/// The longest that is shown of what a guest said, in characters.
+const LONGEST_WORDS: usize = 400;
+
+/// What a guest said before its end, as one line: from where a panic begins, or else its standard error, or the last error in its log,
+/// which is where guests without a standard error say it.
 fn last_words(logs: &[LogLine]) -> Option<String> {
     const LINES: usize = 3;
     let said = |line: &&LogLine| line.source == LogSource::Stderr && !line.message.starts_with("note:");
     let lines: Vec<&str> = logs.iter().filter(said).map(|line| line.message.trim_end()).collect();
-    let is_empty = |line: &&str| !line.is_empty();
+    let has_text = |line: &&&str| !line.is_empty();
     if let Some(at) = lines.iter().rposition(|line| begins_a_panic(line)) {
-        // What Rust's runtime of another language panics for is on the line before.
-        let before = lines[..at].iter().rev().take(1).filter(|_| lines[at].starts_with("thread '"));
+        // What Rust's runtime of another language panics for is before, with an empty line between them.
+        let before = lines[..at].iter().rev().filter(has_text).take(1).filter(|_| lines[at].starts_with("thread '"));
         // Go says where its goroutines are after the reason, for pages.
-        let after = lines[at..].iter().take_while(|line| !line.starts_with("goroutine ")).filter(|line| is_empty(line));
-        return words("standard error says", before.chain(after.take(LINES)).copied());
+        let after = lines[at..].iter().take_while(|line| !line.starts_with("goroutine ")).filter(has_text);
+        let words: Vec<&str> = before.chain(after.take(LINES)).map(|line| line.trim()).collect();
+        return Some(format!("standard error says: {}", cut(&words.join(" "), LONGEST_WORDS)));
     }
-    let mut last: Vec<&str> = lines.into_iter().rev().filter(is_empty).take(LINES).collect();
-    last.reverse();
-    words("standard error ends with", last).or_else(|| {
-        let is_error = |line: &&LogLine| line.source == LogSource::Log && line.level == LogLevel::Error;
-        let error = logs.iter().rfind(is_error)?;
-        words("the last error in its log", [error.message.as_str()])
-    })
+    let lines: Vec<&str> = lines.iter().filter(has_text).map(|line| line.trim()).collect();
+    if !lines.is_empty() {
+        return Some(format!("standard error says: {}", both_ends(&lines)));
+    }
+    let is_error = |line: &&LogLine| line.source == LogSource::Log && line.level == LogLevel::Error;
+    let error = logs.iter().rfind(is_error).map(|line| line.message.trim()).filter(|error| !error.is_empty())?;
+    Some(format!("the last error in its log: {}", cut(error, LONGEST_WORDS)))
 }
 
-/// Lines as one, cut to a length.
-fn words<'a>(introduction: &str, lines: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    const LONGEST: usize = 400;
-    let lines: Vec<&str> = lines.into_iter().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let words = lines.join(" ");
-    let shown: String = words.chars().take(LONGEST).collect();
-    let dots = if shown.len() < words.len() { "…" } else { "" };
-    (!words.is_empty()).then(|| format!("{introduction}: {shown}{dots}"))
+/// Lines as one, without the middle where they are too long together. The reason may be at either end: Lua writes its traceback
+/// after it, Python before it.
+fn both_ends(lines: &[&str]) -> String {
+    const HALF: usize = LONGEST_WORDS / 2;
+    let whole = lines.join(" ");
+    if lines.len() < 2 || whole.chars().count() <= LONGEST_WORDS {
+        return cut(&whole, LONGEST_WORDS);
+    }
+    let first = fitting(lines.iter().copied(), HALF);
+    let last = fitting(lines[first..].iter().rev().copied(), HALF);
+    let end: Vec<String> = lines[lines.len() - last..].iter().map(|line| cut(line, HALF)).collect();
+    let start: Vec<String> = lines[..first].iter().map(|line| cut(line, HALF)).collect();
+    let gap = if first + last < lines.len() { " … " } else { " " };
+    format!("{}{gap}{}", start.join(" "), end.join(" "))
+}
+
+/// How many lines there is room for, with spaces between, but at least one if there is any: that one is cut then.
+fn fitting<'a>(lines: impl Iterator<Item = &'a str>, most: usize) -> usize {
+    let mut length = 0;
+    let fits = |&(index, line): &(usize, &str)| {
+        length += line.chars().count() + usize::from(index > 0);
+        index == 0 || length <= most
+    };
+    lines.enumerate().take_while(fits).count()
+}
+
+/// A text of so many characters at most, and dots for the others.
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// Whether a line is the first of what Go or Rust says of a panic.
@@ -287,7 +315,7 @@ mod tests {
         logs.push(line(LogLevel::Info, LogSource::Log, "another line"));
         assert_eq!(last_words(&logs).unwrap(), "the last error in its log: integer overflow");
         logs.push(line(LogLevel::Warn, LogSource::Stderr, "x"));
-        assert_eq!(last_words(&logs).unwrap(), "standard error ends with: x");
+        assert_eq!(last_words(&logs).unwrap(), "standard error says: x");
     }
 
     #[test]
@@ -311,18 +339,50 @@ mod tests {
 
     #[test]
     fn a_runtime_s_panic_does_not_hide_the_exception_that_it_is_for() {
-        let python = "Traceback (most recent call last):\n  File \"app.py\", line 3, in answer\nKeyError: 'name'\n\
-                      thread '<unnamed>' (1) panicked at runtime/src/lib.rs:1293:29:\nPython function threw an exception";
-        assert_eq!(
-            said(python).unwrap(),
-            "standard error says: KeyError: 'name' thread '<unnamed>' (1) panicked at runtime/src/lib.rs:1293:29: \
-             Python function threw an exception"
-        );
+        // Newer releases of Rust's runtime write an empty line before a panic.
+        for between in ["", "\n", " \n\n"] {
+            let python = format!(
+                "Traceback (most recent call last):\n  File \"app.py\", line 3, in answer\nKeyError: 'name'\n{between}\
+                 thread '<unnamed>' (1) panicked at runtime/src/lib.rs:1293:29:\nPython function threw an exception"
+            );
+            assert_eq!(
+                said(&python).unwrap(),
+                "standard error says: KeyError: 'name' thread '<unnamed>' (1) panicked at runtime/src/lib.rs:1293:29: \
+                 Python function threw an exception"
+            );
+        }
     }
 
     #[test]
-    fn without_a_panic_the_last_lines_are_the_reason() {
-        assert_eq!(said("one\ntwo\n\nthree\nfour\n").unwrap(), "standard error ends with: two three four");
+    fn without_a_panic_the_reason_may_be_first_or_last() {
+        assert_eq!(said("one\ntwo\n\nthree\nfour\n").unwrap(), "standard error says: one two three four");
         assert_eq!(said("\n \n"), None);
+        let frame = "\t[C]: in function 'error'";
+        let lua = format!("lua: main.lua:1: boom\nstack traceback:\n{frame}\n\t[C]: in ?");
+        assert_eq!(
+            said(&lua).unwrap(),
+            "standard error says: lua: main.lua:1: boom stack traceback: [C]: in function 'error' [C]: in ?"
+        );
+        let deep = said(&format!("main.lua:1: boom\nstack traceback:{}", format!("\n{frame}").repeat(50))).unwrap();
+        assert!(deep.starts_with("standard error says: main.lua:1: boom stack traceback: [C]: in"), "{deep}");
+        assert!(deep.contains(" … ") && deep.ends_with(" [C]: in function 'error'"), "{deep}");
+        let frame = "  File \"app.py\", line 3, in answer\n";
+        let python = format!("Traceback (most recent call last):\n{}KeyError: 'name'", frame.repeat(50));
+        let python = said(&python).unwrap();
+        assert!(python.starts_with("standard error says: Traceback (most recent call last): File"), "{python}");
+        assert!(python.contains(" … ") && python.ends_with("line 3, in answer KeyError: 'name'"), "{python}");
+        let long = "standard error says: ".len() + LONGEST_WORDS + " … ".len();
+        assert!([&deep, &python].iter().all(|shown| shown.chars().count() <= long), "{deep} {python}");
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_keeps_its_beginning() {
+        let long = |first: char| format!("{first}{}", "é".repeat(500));
+        let one = said(&long('1')).unwrap();
+        assert!(one.starts_with("standard error says: 1é") && one.ends_with("é…"), "{one}");
+        let two = said(&format!("{}\n{}", long('1'), long('2'))).unwrap();
+        assert!(two.contains("says: 1é") && two.contains("é… 2é") && two.ends_with("é…"), "{two}");
+        let three = said(&format!("{}\nbetween\n{}", long('1'), long('3'))).unwrap();
+        assert!(three.contains("é… … 3é") && !three.contains("between"), "{three}");
     }
 }

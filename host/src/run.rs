@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::time::error::Elapsed;
-use wasmill_domain::event::is_media_type;
+use wasmill_domain::event::is_content_type;
 use wasmill_domain::retry::MAX_ADVISED_DELAY;
 use wasmill_domain::{AttemptReport, Dispatch, LogLine, Manifest, Outcome, Output, Timestamp, TraceContext};
 
@@ -227,7 +227,7 @@ impl End {
             return Err(Reason::trap(format!("emitted {count} events; the limit is {most} (limits.emitted_events)")));
         }
         let content_type = output.content_type.unwrap_or_else(|| "application/json".into());
-        if !is_media_type(&content_type) {
+        if !is_content_type(&content_type) {
             let shown: String = mask.text(content_type).chars().take(80).collect();
             return Err(Reason::trap(format!("returned the content type '{shown}', which is no media type")));
         }

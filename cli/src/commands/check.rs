@@ -5,7 +5,7 @@ use wasmill_host::{Capabilities, Engine, EngineSettings};
 use crate::args::Check;
 use crate::exit::{Failure, Result};
 use crate::frozen;
-use crate::output;
+use crate::output::{self, Step};
 use crate::project::Project;
 use crate::report::Report;
 use crate::wiring::engine_settings;
@@ -22,7 +22,7 @@ pub(crate) async fn run(args: Check, json: bool) -> Result {
         report.remarks = frozen::remarks(&args.path, &project.manifest);
         report
     };
-    let report = output::awaited(&what, looking).await;
+    let report = output::awaited(&what, &Step::new("it is inspected and compiled"), looking).await;
     if json {
         output::json(&report.json());
     } else {

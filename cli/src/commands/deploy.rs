@@ -13,7 +13,7 @@ use crate::building::build_if_stale;
 use crate::client::{Answer, Client, Request};
 use crate::config::LONGEST_COMPILATION;
 use crate::exit::{Failure, Result};
-use crate::output;
+use crate::output::{self, Step};
 use crate::project::Project;
 
 pub(crate) async fn run(args: Deploy, remote: Remote) -> Result {
@@ -21,7 +21,8 @@ pub(crate) async fn run(args: Deploy, remote: Remote) -> Result {
     build_if_stale(&args.path, args.build, output::aside).await?;
     let project = read(&args.path)?;
     let what = format!("deploying {}", project.manifest.name);
-    let answer = output::awaited(&what, deploy(&client, &project)).await?;
+    let step = Step::new(LOOKED_FOR);
+    let answer = output::awaited(&what, &step, deploy(&client, &project, &step)).await?;
     if client.prints_json() {
         output::json(&answer.body);
     } else {
@@ -38,43 +39,54 @@ fn read(path: &Path) -> Result<Project> {
 /// most (`CompileSettings::patience`), and is compiled. The server ends both at its time, so that a client has its answer.
 pub(crate) const COMPILATION: Duration = Duration::from_secs(300).saturating_add(LONGEST_COMPILATION);
 
+/// What a deploy waits for first.
+const LOOKED_FOR: &str = "the server looks for the component";
+
 /// Uploads the artifact, unless the server has it, and makes the manifest's version current. The server compiles on where a
-/// connection ends meanwhile, so the same is asked again until there is an answer.
-pub(crate) async fn deploy(client: &Client, project: &Project) -> Result<Answer> {
+/// connection ends meanwhile, and what it has it takes again, so the same is asked again until there is an answer.
+pub(crate) async fn deploy(client: &Client, project: &Project, step: &Step) -> Result<Answer> {
     let digest = project.digest.to_string();
-    match client.send(Request::new(Method::HEAD, &["v1", "artifacts", &digest])).await {
+    step.set(LOOKED_FOR);
+    match send(client, Request::new(Method::HEAD, &["v1", "artifacts", &digest])).await {
         Ok(_) => {}
         Err(Failure::NotFound(_)) => {
             // It is read and validated in turns, behind all else.
-            let upload = Request::new(Method::POST, &["v1", "artifacts"])
-                .body("application/wasm", project.component.clone())
-                .patience(COMPILATION);
-            client.send(upload).await?;
+            step.set("the component is uploaded and inspected");
+            let upload = Request::new(Method::POST, &["v1", "artifacts"]);
+            send(client, upload.body("application/wasm", project.component.clone())).await?;
         }
         Err(failure) => return Err(failure),
     }
-    upload_files(client, project).await?;
+    upload_files(client, project, step).await?;
+    step.set("it is checked and compiled");
     let manifest = serde_json::to_value(&project.manifest).map_err(anyhow::Error::from)?;
-    let request = Request::new(Method::PUT, &["v1", "functions", &project.manifest.name])
-        .json(&json!({"manifest": manifest, "digest": digest}))
-        .patience(COMPILATION);
-    client.send_until_answered(request).await
+    let request = Request::new(Method::PUT, &["v1", "functions", &project.manifest.name]);
+    send(client, request.json(&json!({"manifest": manifest, "digest": digest}))).await
+}
+
+/// Sends one of a deploy's requests, each of which may have to wait for its turn.
+async fn send(client: &Client, request: Request<'_>) -> Result<Answer> {
+    client.send_until_answered(request.patience(COMPILATION)).await
 }
 
 /// Uploads those of its files that the server does not have.
-async fn upload_files(client: &Client, project: &Project) -> Result {
+async fn upload_files(client: &Client, project: &Project, step: &Step) -> Result {
     if project.files.is_empty() {
         return Ok(());
     }
+    step.set("the server looks for the files");
     let digests: Vec<String> = project.files.keys().map(ToString::to_string).collect();
     let question = Request::new(Method::POST, &["v1", "files", "missing"]).json(&json!({"digests": digests}));
-    let answer = client.send(question).await?;
-    for digest in answer.body.get("missing").items().into_iter().filter_map(crate::json::Json::string) {
+    let answer = send(client, question).await?;
+    let missing: Vec<String> =
+        answer.body.get("missing").items().into_iter().filter_map(crate::json::Json::string).collect();
+    for (i, digest) in missing.iter().enumerate() {
+        step.set(format!("file {} of {} is uploaded", i + 1, missing.len()));
         let content = digest.parse::<Digest>().ok().and_then(|digest| project.files.get(&digest));
         let content =
             content.ok_or_else(|| anyhow::anyhow!("the server asks for a file that was not named: {digest}"))?;
         let upload = Request::new(Method::POST, &["v1", "files"]).body("application/octet-stream", content.clone());
-        client.send(upload).await?;
+        send(client, upload).await?;
     }
     Ok(())
 }
@@ -98,5 +110,41 @@ fn starts(trigger: &Trigger) -> &str {
     match trigger {
         Trigger::Event(trigger) => trigger.event.as_str(),
         Trigger::Http(trigger) => trigger.http.as_str(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::tests::{DEPLOYED, client_at, serve};
+
+    /// Whatever ends the connection: looking for the component, its upload, those of files, and the deploy.
+    #[tokio::test]
+    async fn every_request_of_a_deploy_is_sent_until_it_is_answered() {
+        const NOT_THERE: &str = "HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        const TAKEN: &str = "HTTP/1.1 201 Created\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("f.wasm"), wat::parse_str("(component)").unwrap()).unwrap();
+        std::fs::write(dir.path().join("a.txt"), "a file").unwrap();
+        let manifest = "name = 'f'\ncomponent = 'f.wasm'\nfiles = ['a.txt']\n";
+        std::fs::write(dir.path().join("wasmill.toml"), manifest).unwrap();
+        let project = read(dir.path()).unwrap();
+        let missing = format!("{{\"missing\": [\"{}\"]}}", Digest::of(b"a file"));
+        let missing =
+            format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{missing}", missing.len());
+
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = client_at(&listener);
+        let answers = ["", NOT_THERE, "", TAKEN, "", &missing, "", TAKEN, "", DEPLOYED];
+        let serving = serve(listener, answers.map(str::to_owned).to_vec());
+        let step = Step::new("");
+        let answer = deploy(&client, &project, &step).await.unwrap();
+        assert_eq!(answer.body.get("version").as_u64(), Some(7));
+        let seen = serving.await.unwrap();
+        let lines: Vec<&str> = seen.iter().map(|request| request.split(" HTTP/1.1").next().unwrap()).collect();
+        let head = format!("HEAD /v1/artifacts/{}", project.digest);
+        let put = "PUT /v1/functions/f";
+        let asked = [&*head, "POST /v1/artifacts", "POST /v1/files/missing", "POST /v1/files", put];
+        assert_eq!(lines, asked.iter().flat_map(|line| [*line; 2]).collect::<Vec<_>>());
     }
 }

@@ -156,3 +156,29 @@ fn result_text(result: Json<'_>) -> String {
 pub(crate) async fn document(client: &Client, id: ExecutionId) -> Result<Document> {
     client.get(&["v1", "executions", &id.to_string()]).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupted_attempt_took_at_least_its_fuel() {
+        for (outcome, fuel) in [
+            ("success", "1,234 fuel"),
+            ("rejected", "1,234 fuel"),
+            ("error", "1,234 fuel"),
+            ("out_of_fuel", "1,234 fuel"),
+            ("trap", "at least 1,234 fuel"),
+            ("timed_out", "at least 1,234 fuel"),
+            ("cancelled", "at least 1,234 fuel"),
+            ("out_of_memory", "at least 1,234 fuel"),
+        ] {
+            let attempt = serde_json::json!({
+                "version": "sha256:0123456789abcdef", "outcome": outcome, "fuel_used": 1234, "peak_memory_bytes": 2048,
+                "run_time_ms": 1.5, "queue_wait_ms": 0.25,
+            });
+            let told = cost(Json::read(attempt.to_string().as_bytes()).unwrap());
+            assert_eq!(told, format!("(version 0123456789ab, {fuel}, 2.0 KiB, ran 1.50 ms, waited 0.25 ms)"));
+        }
+    }
+}

@@ -9,7 +9,7 @@ use crate::args::{Functions, Remote};
 use crate::client::{Client, Request};
 use crate::exit::Result;
 use crate::json::Json;
-use crate::output::{self, bytes, cell, indented, inline, short_digest};
+use crate::output::{self, Step, bytes, cell, indented, inline, short_digest};
 
 pub(crate) async fn run(verb: Functions, remote: Remote) -> Result {
     let client = Client::new(remote)?;
@@ -21,7 +21,8 @@ pub(crate) async fn run(verb: Functions, remote: Remote) -> Result {
             let request = Request::new(Method::POST, &["v1", "functions", &name, "rollback"]).json(&body);
             // An old version may have to be compiled again.
             let request = request.patience(COMPILATION);
-            let answer = output::awaited(&format!("rolling {name} back"), client.send(request)).await?.body;
+            let step = Step::new("it is checked and compiled");
+            let answer = output::awaited(&format!("rolling {name} back"), &step, client.send(request)).await?.body;
             if client.prints_json() {
                 output::json(&answer);
             } else {

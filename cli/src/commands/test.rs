@@ -32,7 +32,7 @@ pub(crate) async fn run(args: Test, json: bool) -> Result {
     build_if_stale(&args.path, args.build, output::aside).await?;
     let project = Project::read(&args.path)?;
     let folder = project::folder_of(&project::manifest_file(&args.path)).join("events");
-    let cases = chosen(Case::all(&folder)?, &args.events, &folder)?;
+    let cases = chosen(&args.events, &folder)?;
     let bench = Bench::new(project, &args.data.join("compiled"), args.wasi, args.schemas.formats).await?;
     let mut all = Vec::new();
     let mut unchecked = 0;
@@ -76,12 +76,15 @@ pub(crate) async fn run(args: Test, json: bool) -> Result {
     if failed == 0 { Ok(()) } else { Err(Failure::Unsuccessful(format!("{failed} of {} events failed", all.len()))) }
 }
 
-/// The cases with these names; all of them where there are none.
-fn chosen(cases: Vec<Case>, names: &[String], folder: &Path) -> Result<Vec<Case>> {
-    if let Some(name) = names.iter().find(|name| !cases.iter().any(|case| case.name == **name)) {
+/// The cases with these names; all of them where there are none. The files of others are not read.
+fn chosen(names: &[String], folder: &Path) -> Result<Vec<Case>> {
+    let mut all = Case::names(folder)?;
+    if let Some(name) = names.iter().find(|name| !all.contains(name)) {
         return Err(Failure::NotFound(format!("there is no '{}'", folder.join(format!("{name}.json")).display())));
     }
-    Ok(cases.into_iter().filter(|case| names.is_empty() || names.contains(&case.name)).collect())
+    all.retain(|name| names.is_empty() || names.contains(name));
+    let cases: anyhow::Result<Vec<Case>> = all.into_iter().map(|name| Case::read(folder, name)).collect();
+    Ok(cases?)
 }
 
 impl Tried {

@@ -22,7 +22,7 @@ use crate::client::{Client, Request};
 use crate::commands::deploy;
 use crate::exit::Failure;
 use crate::frozen;
-use crate::output::{self, note};
+use crate::output::{self, Step, note};
 use crate::project::{self, Project};
 use crate::report::Report;
 
@@ -270,12 +270,13 @@ impl Watcher {
         if self.functions.get(manifest).is_some_and(same) {
             return Ok(None);
         }
+        let step = Step::new("it is inspected");
         let deploying = async {
             let mut report = Report::of(&self.engine, &project, self.options.max_artifact_bytes).await;
             report.remarks = frozen::remarks(manifest, &project.manifest);
-            (deploy::deploy(&self.client, &project).await, report.lines().join("\n"))
+            (deploy::deploy(&self.client, &project, &step).await, report.lines().join("\n"))
         };
-        let (deployed, report) = output::awaited(&format!("deploying {name}"), deploying).await;
+        let (deployed, report) = output::awaited(&format!("deploying {name}"), &step, deploying).await;
         let answer = deployed.map_err(|e| e.about(manifest.display()).with_details(&report))?;
         self.take_over(manifest, &name);
         let Some(watched) = self.functions.get_mut(manifest) else { return Ok(None) };

@@ -9,7 +9,7 @@ export class Event {
   subject: string | null;
   time: string | null;
   dataschema: string | null;
-  extensions: Map<string, string> = new Map();
+  extensions: Map<string, string> = new Map<string, string>();
   datacontenttype: string | null;
   data: ArrayBuffer | null;
 
@@ -98,7 +98,7 @@ export enum Level {
 }
 
 /** Adds a line to the log. The values of fields are JSON texts. */
-export function log(level: Level, message: string, fields: Map<string, string> = new Map()): void {
+export function log(level: Level, message: string, fields: Map<string, string> = new Map<string, string>()): void {
   const buffer = utf8(message);
   const names = fields.keys();
   const raw = new ArrayBuffer(16 * names.length);

@@ -48,16 +48,18 @@ impl EventParts {
         self.source = source;
     }
 
-    /// Sets the media type where `text` is one. Where it is not, the data are bytes, and the extension `httpcontenttype` has
-    /// what stood there.
+    /// Sets the media type where `text` is one, without a semicolon at its end, which HTTP allows and RFC 2045 does not. Where it
+    /// is none, the data are bytes. Where it is not the whole of `text`, the extension `httpcontenttype` has what stood there.
     pub fn set_fitting_media_type(&mut self, text: &str) {
         if rules::is_media_type(text) {
             self.datacontenttype = Some(text.to_owned());
-        } else {
-            self.datacontenttype = Some("application/octet-stream".to_owned());
-            self.note_cut("datacontenttype");
-            self.set_fitting("httpcontenttype", text);
+            return;
         }
+        let cut = text.trim_end_matches([';', ' ', '\t']);
+        let fitting = if rules::is_media_type(cut) { cut } else { "application/octet-stream" };
+        self.datacontenttype = Some(fitting.to_owned());
+        self.note_cut("datacontenttype");
+        self.set_fitting("httpcontenttype", text);
     }
 
     fn note_cut(&mut self, name: &str) {
@@ -102,6 +104,22 @@ mod tests {
         assert_eq!(event.datacontenttype.as_deref(), Some("application/octet-stream"));
         assert!(event.source.ends_with("%C3%BC") && event.source.len() <= 2048, "{}", event.source);
         assert!(!event.extensions.contains_key("paramid") && event.extensions.contains_key("ok"));
+    }
+
+    #[test]
+    fn a_semicolon_at_the_end_of_a_media_type_is_cut() {
+        for (said, kept) in [
+            ("text/plain;", "text/plain"),
+            ("text/plain; charset=\"a;\" ; ", "text/plain; charset=\"a;\""),
+            ("text;", "application/octet-stream"),
+        ] {
+            let mut made = parts();
+            made.set_fitting_media_type(said);
+            let event = made.check().unwrap();
+            assert_eq!(event.datacontenttype.as_deref(), Some(kept));
+            assert_eq!(event.extensions["httpcontenttype"].to_string(), said);
+            assert_eq!(event.extensions[CUT].to_string(), "datacontenttype");
+        }
     }
 
     #[test]

@@ -266,7 +266,36 @@ impl<'a> DataMember<'a> {
 }
 
 fn string(name: &str, raw: &RawValue) -> Result<String, Invalid> {
-    serde_json::from_str(raw.get()).map_err(|_| Invalid::attribute(name, format!("'{name}' must be a JSON string")))
+    serde_json::from_str(raw.get()).map_err(|_| {
+        no_text(name, raw).unwrap_or_else(|| Invalid::attribute(name, format!("'{name}' must be a JSON string")))
+    })
+}
+
+/// Why a member that is a JSON string is no text.
+fn no_text(name: &str, raw: &RawValue) -> Option<Invalid> {
+    let surrogate = lone_surrogate(raw.get().strip_prefix('"')?)?;
+    let detail = format!("'{name}' has the lone surrogate {surrogate} in it, which is half of a pair and no character");
+    Some(Invalid::attribute(name, detail))
+}
+
+/// The first escape in a JSON string that stands for a surrogate without the other one of its pair.
+fn lone_surrogate(text: &str) -> Option<&str> {
+    let escaped = |at: usize| {
+        let hex = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(hex, 16).ok()
+    };
+    let mut at = 0;
+    while let Some(next) = text.get(at..)?.find('\\') {
+        at += next;
+        let is_pair = || escaped(at + 6).is_some_and(|low| (0xdc00..=0xdfff).contains(&low));
+        at += match escaped(at) {
+            Some(0xd800..=0xdbff) if is_pair() => 12,
+            Some(0xd800..=0xdfff) => return text.get(at..at + 6),
+            Some(_) => 6,
+            None => 2,
+        };
+    }
+    None
 }
 
 fn attribute(name: &str, raw: &RawValue) -> Result<Attribute, Invalid> {
@@ -279,10 +308,10 @@ fn attribute(name: &str, raw: &RawValue) -> Result<Attribute, Invalid> {
                 Invalid::attribute(name, format!("'{name}' must be a whole number of 32 bits; write others as strings"))
             })
         }
-        _ => Err(Invalid::attribute(
-            name,
-            format!("'{name}' must be a string, a boolean or a whole number: an attribute holds no arrays or objects"),
-        )),
+        _ => Err(no_text(name, raw).unwrap_or_else(|| {
+            let rule = "must be a string, a boolean or a whole number: an attribute holds no arrays or objects";
+            Invalid::attribute(name, format!("'{name}' {rule}"))
+        })),
     }
 }
 

@@ -76,6 +76,12 @@ pub fn is_extension_name(name: &str) -> bool {
 /// Whether `text` is a media type as RFC 2045 has it: `type/subtype`, and parameters whose values are tokens or quoted
 /// strings.
 pub fn is_media_type(text: &str) -> bool {
+    // What is quoted ends in a quote.
+    is_content_type(text) && !text.trim_end().ends_with(';')
+}
+
+/// Whether `text` is a media type as HTTP has it (RFC 9110, section 8.3.1): as [`is_media_type`], and a semicolon may be the end.
+pub fn is_content_type(text: &str) -> bool {
     // Written out: the parsers at hand know no escapes in quoted strings, and no white space before a semicolon.
     let visible = |b: u8| (b' '..0x7f).contains(&b) || b == b'\t';
     if text.len() > MAX_ID_BYTES || !text.bytes().all(visible) {
@@ -153,7 +159,7 @@ mod tests {
             "a'b/c~d",
             "text/plain ; a=b;c=\"d; \\\" e\"",
             "text/plain; charset=\"\"",
-            "text/plain;",
+            "text/plain; a=\";\"",
             &format!("multipart/related; boundary=\"{}\"", "x".repeat(300)),
         ] {
             assert!(is_media_type(yes), "{yes}");
@@ -176,7 +182,10 @@ mod tests {
             "text/plain; a=\u{1}",
             &format!("text/{}", "x".repeat(1024)),
         ] {
-            assert!(!is_media_type(no), "{no}");
+            assert!(!is_media_type(no) && !is_content_type(no), "{no}");
+        }
+        for of_http in ["text/plain;", "text/plain; a=b ; ", "text/plain;a=\"b\";"] {
+            assert!(!is_media_type(of_http) && is_content_type(of_http), "{of_http}");
         }
     }
 
@@ -197,6 +206,7 @@ mod tests {
             ("dataschema", "https://example.com/a#/b", "/a"),
             ("dataschema", "urn:x:y", "a b:c"),
             ("datacontenttype", "text/csv;header=present", "csv"),
+            ("datacontenttype", "text/csv", "text/csv;"),
             ("specversion", "1.0", "0.3"),
             ("ext", "x", "\u{7f}"),
         ] {

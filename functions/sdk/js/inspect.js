@@ -11,6 +11,42 @@ export function shown(value) {
   }
 }
 
+/**
+ * What `console` makes of its arguments: the specifiers in the first one, where it is a text, stand for those that follow it
+ * (https://console.spec.whatwg.org/#formatter). Never throws.
+ */
+export function formatted(values) {
+  const [first, ...rest] = values;
+  let used = 0;
+  const filled = (specifier) => {
+    if (specifier === "%%") return "%";
+    return used < rest.length ? converted(specifier, rest[used++]) : specifier;
+  };
+  if (typeof first !== "string" || rest.length === 0) return values.map(shown).join(" ");
+  const text = first.replace(/%[sdifoOc%]/g, filled);
+  return [text, ...rest.slice(used).map(shown)].join(" ");
+}
+
+function converted(specifier, value) {
+  try {
+    switch (specifier) {
+      case "%s":
+        return String(value);
+      case "%d":
+      case "%i":
+        return typeof value === "symbol" ? "NaN" : String(parseInt(value, 10));
+      case "%f":
+        return typeof value === "symbol" ? "NaN" : String(parseFloat(value));
+      case "%c":
+        // Style, of which a log has none.
+        return "";
+    }
+  } catch {
+    // It cannot be made a text or a number.
+  }
+  return shown(value);
+}
+
 function inspect(value, depth, above) {
   if (typeof value === "string") return depth === 0 ? value : JSON.stringify(value);
   if (typeof value === "bigint") return `${value}n`;
@@ -27,7 +63,7 @@ function inspect(value, depth, above) {
   if (value instanceof Set) return `Set {${Array.from(value, inner).join(", ")}}`;
   if (value instanceof Map)
     return `Map {${Array.from(value, ([key, item]) => `${inner(key)} => ${inner(item)}`).join(", ")}}`;
-  const name = value.constructor?.name ?? "";
+  const name = value.constructor?.name || "Object";
   const fields = Object.entries(value).map(([key, item]) => `${key}: ${inner(item)}`);
   return `${name === "Object" ? "" : `${name} `}{${fields.join(", ")}}`;
 }

@@ -3,7 +3,7 @@
 import monotonic from "wasi:clocks/monotonic-clock@0.2.10";
 import entropy from "wasi:random/random@0.2.10";
 import logging from "wasmill:function/log@0.1.0";
-import { shown } from "./inspect.js";
+import { formatted, shown } from "./inspect.js";
 import { DrivenPromise, enqueue, forget, outcome, runJobs, takeUnhandled } from "./promise.js";
 import { TextDecoder, TextEncoder } from "./text.js";
 import { URL, URLSearchParams } from "./url.js";
@@ -182,18 +182,24 @@ const crypto = {
 const line =
   (level) =>
   (...values) =>
-    report(level, values.map((value) => (typeof value === "string" ? value : shown(value))).join(" "));
+    report(level, formatted(values));
 const times = new Map();
 const counts = new Map();
 const console = {
   log: line("info"),
   info: line("info"),
-  dir: line("info"),
+  dir: (value) => report("info", shown(value)),
   debug: line("debug"),
   warn: line("warn"),
   error: line("error"),
-  trace: (...values) => line("trace")(...values, new Error().stack ?? ""),
-  assert: (holds, ...values) => void (holds || line("error")("assertion failed", ...values)),
+  trace(...values) {
+    const stack = new Error().stack ?? "";
+    report("trace", values.length > 0 ? `${formatted(values)} ${stack}` : stack);
+  },
+  assert(holds, ...values) {
+    const text = values.length > 0 ? ` ${formatted(values)}` : "";
+    if (!holds) report("error", `assertion failed${text}`);
+  },
   count(label = "default") {
     counts.set(label, (counts.get(label) ?? 0) + 1);
     line("info")(`${label}: ${counts.get(label)}`);

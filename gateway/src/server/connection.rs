@@ -29,9 +29,9 @@ use wasmill_domain::http_message::MAX_HEADERS;
 use super::activity::{Activity, Tracked};
 use super::admission::Place;
 use super::message::{self, Asked, MAX_HEAD};
-use super::stream::{Lent, Linger, Stream};
+use super::stream::{Lent, Stream};
 use super::tls::{HTTP_2, Tls};
-use super::upload::Upload;
+use super::upload::{Drain, Linger, Upload};
 use crate::settings::GatewaySettings;
 
 /// The longest list of header fields that HTTP/2 takes, in bytes as it counts them, which are more than those of a head.
@@ -82,7 +82,7 @@ impl Server {
             handshake_timeout: settings.handshake_timeout,
             header_timeout: settings.header_timeout,
             idle_timeout: settings.idle_timeout,
-            linger: Linger { bytes: settings.max_discarded_bytes, time: settings.body_timeout },
+            linger: Linger { bytes: settings.max_discarded_bytes, time: settings.body_timeout, last: LAST_LINGER },
             http1: either.clone().http1_only(),
             http2: either.clone().http2_only(),
             either,
@@ -128,7 +128,7 @@ impl Server {
         let Ok(stream) = back.try_recv() else { return };
         let stopped = async {
             self.shutdown.cancelled().await;
-            tokio::time::sleep(LAST_LINGER).await;
+            tokio::time::sleep(self.linger.last).await;
         };
         tokio::select! {
             () = stream.end(self.linger) => {}
@@ -153,7 +153,8 @@ impl Server {
             place.heard();
             let (router, scheme, work) = (self.router.clone(), scheme.clone(), activity.begin());
             let asked = Asked::of(&request, activity, work.number);
-            let mut request = request.map(|body| Body::new(Upload::new(body, activity, work.number)));
+            let drain = (!asked.is_http_1).then(|| Drain::new(self.linger, &self.shutdown));
+            let mut request = request.map(|body| Body::new(Upload::new(body, activity, work.number, drain)));
             if asked.is_http_1 && request.extensions_mut().remove::<OnUpgrade>().is_some() {
                 activity.note_upgrade();
             }

@@ -6,7 +6,6 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use http::StatusCode;
@@ -16,6 +15,7 @@ use wasmill_domain::http_message::MAX_HEADERS;
 
 use super::activity::Activity;
 use super::message::{self, MAX_HEAD};
+use super::upload::Linger;
 use crate::error::Error;
 
 /// How much is read at once of what nobody wants, in bytes.
@@ -26,13 +26,6 @@ const KEPT: usize = 4 << 10;
 
 /// What a client of HTTP/2 says first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// How much of what a client sends after it was refused is read, and for how long.
-#[derive(Clone, Copy)]
-pub(super) struct Linger {
-    pub(super) bytes: u64,
-    pub(super) time: Duration,
-}
 
 /// A connection's bytes.
 pub(super) struct Stream<I> {

@@ -74,6 +74,25 @@ async fn binary_mode_goes_round() {
 }
 
 #[tokio::test]
+async fn attributes_that_are_too_much_for_headers_come_out_structured() {
+    let gateway = gateway().await;
+    for (count, length, expected) in [(50, 10, "application/json"), (70, 1, STRUCTURED), (3, 6_000, STRUCTURED)] {
+        let mut sent = event("1");
+        for i in 0..count {
+            sent[format!("ext{i}")] = json!("x".repeat(length));
+        }
+        let id = gateway.post_as("/v1/events", STRUCTURED, sent.to_string()).await.executions().remove(0);
+        let out = gateway.get(&format!("/v1/executions/{id}/event")).await;
+        assert_eq!((out.status.as_u16(), &out.headers["content-type"]), (200, &expected.parse().unwrap()));
+        assert!(
+            out.headers.len() < 80 && out.headers.values().map(|value| value.as_bytes().len()).sum::<usize>() < 20_000
+        );
+        assert_eq!(out.json(), if expected == STRUCTURED { sent } else { sent["data"].take() });
+        received(&gateway).await;
+    }
+}
+
+#[tokio::test]
 async fn what_went_in_structured_comes_out_binary() {
     let gateway = gateway().await;
     let id = gateway.post_as("/v1/events", STRUCTURED, event("1").to_string()).await.executions().remove(0);

@@ -44,6 +44,10 @@ async fn a_file_is_kept_by_its_content() {
     ask(json!(vec![one; 1025])).await.problem(400, "bad-request");
     // It is not told of as an artifact that could run.
     gateway.get(&format!("/v1/artifacts/{one}")).await.problem(422, "invalid-component");
+    // Whether it is there is told without a look at what it is.
+    let answer = send(gateway.request(Method::HEAD, &format!("/v1/artifacts/{one}"))).await;
+    assert_eq!((answer.status.as_u16(), answer.headers.get("content-length")), (200, None), "{answer:?}");
+    assert_eq!(answer.headers["content-type"], "application/json");
 }
 
 #[tokio::test]

@@ -10,8 +10,8 @@ use wasmill_broker::embedded::EmbeddedSettings;
 use wasmill_gateway::GatewaySettings;
 
 use crate::frames::{
-    ACK, BEGIN, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, PING, REFUSED_STREAM, RST_STREAM, Raw,
-    SETTINGS, frame, request,
+    ACK, BEGIN, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frame, GOAWAY, HEADERS, PING, REFUSED_STREAM,
+    RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE, frame, request,
 };
 use crate::harness::{Gateway, PATIENCE, client, send, success, until};
 
@@ -99,6 +99,55 @@ async fn a_head_is_bounded_as_in_http_1() {
     assert!(document["detail"].as_str().unwrap().contains("256 header lines"), "{document}");
     let target = "t".repeat(65_530 - gateway.url.len());
     send(http.get(format!("{}/{target}", gateway.url))).await.problem(414, "uri-too-long");
+}
+
+/// A client that has its answer and goes on with the body of its request.
+async fn refused(gateway: &Gateway) -> Raw {
+    let mut raw = Raw::connect(gateway).await;
+    raw.say(&frame(HEADERS, END_HEADERS, 1, &request("POST", "/v1/nothing"))).await;
+    raw.hear_a(HEADERS).await;
+    while raw.hear_a(DATA).await.flags & END_STREAM == 0 {}
+    // From then on the gateway's windows count. This is more than half of one.
+    raw.say(&frame(SETTINGS, ACK, 0, &[])).await;
+    for _ in 0..10 {
+        raw.say(&frame(DATA, 0, 1, &[b'x'; 16_384])).await;
+    }
+    raw
+}
+
+#[tokio::test]
+async fn a_refused_client_may_send_its_request_to_the_end() {
+    let gateway = Gateway::start().await;
+    let mut raw = refused(&gateway).await;
+    let mut hear = async |is_it: fn(&Frame) -> bool, said: &[u8]| {
+        raw.say(said).await;
+        loop {
+            let heard = raw.hear().await.expect("the connection stays");
+            assert!(![RST_STREAM, GOAWAY].contains(&heard.kind), "{heard:?}");
+            if is_it(&heard) {
+                break;
+            }
+        }
+    };
+    // It is read, so there is room for more.
+    hear(|heard| heard.kind == WINDOW_UPDATE && heard.stream == 1, &[]).await;
+    let end = [frame(DATA, END_STREAM, 1, b"the end"), frame(PING, 0, 0, b"all said")].concat();
+    hear(|heard| heard.kind == PING && heard.flags == ACK && heard.payload == b"all said", end.as_slice()).await;
+    let another = frame(HEADERS, END_STREAM | END_HEADERS, 3, &request("GET", "/healthz"));
+    hear(|heard| heard.kind == HEADERS && heard.stream == 3, another.as_slice()).await;
+}
+
+#[tokio::test]
+async fn what_is_read_of_a_refused_request_is_bounded() {
+    for settings in [
+        GatewaySettings { max_discarded_bytes: 100_000, ..GatewaySettings::default() },
+        GatewaySettings { body_timeout: Duration::from_millis(50), ..GatewaySettings::default() },
+    ] {
+        let gateway = bounded(settings).await;
+        let reset = refused(&gateway).await.hear_a(RST_STREAM).await;
+        // Not an error: the answer counts.
+        assert_eq!((reset.stream, reset.error()), (1, 0));
+    }
 }
 
 #[tokio::test]

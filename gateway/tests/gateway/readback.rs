@@ -19,7 +19,7 @@ const STRUCTURED: &str = "application/cloudevents+json";
 fn multipart() -> String {
     let parameters = format!("boundary=\"{}\"; start=\"<root@example.com>\"", "x".repeat(150));
     let text = format!("multipart/related; type=\"application/xop+xml\"; start-info=\"text/xml\"; {parameters}");
-    format!("{text};{}", " ".repeat(291 - text.len() - 1))
+    format!("{text}{}", " ".repeat(291 - text.len()))
 }
 
 /// The attempt fails, and the next is promoted: it has the event that the first had. Gives what the API shows of it.
@@ -42,6 +42,7 @@ async fn any_request_is_served_and_read_back() {
     for (content_type, path, said, cut) in [
         (multipart().into_bytes(), "/hook/1/x".to_owned(), None, ""),
         (b"a/b, a/b".to_vec(), "/hook/1/x".into(), Some("a/b, a/b"), "datacontenttype"),
+        (b"text/csv; a=b;".to_vec(), "/hook/1/x".into(), Some("text/csv; a=b;"), "datacontenttype"),
         (b"text/plain; x=\xff".to_vec(), "/hook/1/x".into(), Some("text/plain; x=\u{fffd}"), "datacontenttype"),
         (format!("text/{long}").into_bytes(), "/hook/1/x".into(), Some(&*format!("text/{long}")), "datacontenttype"),
         (b"text/plain".to_vec(), format!("/hook/1/{long}"), None, "source"),
@@ -56,10 +57,19 @@ async fn any_request_is_served_and_read_back() {
         let event = &retried(&gateway, "hook").await.json()["event"];
         assert_eq!(event["attributescut"].as_str().unwrap_or_default(), cut, "{path}");
         assert_eq!(event["httpcontenttype"].as_str(), said, "{path}");
-        let kind =
-            if said.is_some() { "application/octet-stream" } else { std::str::from_utf8(&content_type).unwrap() };
+        let kind = match said {
+            Some(said) if said.starts_with("text/csv") => "text/csv; a=b",
+            Some(_) => "application/octet-stream",
+            None => std::str::from_utf8(&content_type).unwrap(),
+        };
         assert_eq!(event["datacontenttype"], kind.trim(), "{path}");
     }
+    // Nobody says what it is.
+    let answer = send(gateway.request(Method::POST, "/http/default/hook/1/x").body("data")).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    let event = &retried(&gateway, "hook").await.json()["event"];
+    assert_eq!(event["datacontenttype"], "application/octet-stream");
+    assert_eq!((&event["httpcontenttype"], &event["attributescut"]), (&Value::Null, &Value::Null));
 }
 
 #[tokio::test]
@@ -108,6 +118,7 @@ async fn no_door_takes_what_breaks_the_rules() {
         ("subject", "\u{fdd0}"),
         ("ext", "\u{85}"),
         ("datacontenttype", "a/b, a/b"),
+        ("datacontenttype", "text/plain;"),
     ] {
         let mut event = json!({"specversion": "1.0", "id": "1", "source": "/s", "type": "a.b"});
         event[name] = json!(bad);
@@ -135,6 +146,12 @@ async fn no_door_takes_what_breaks_the_rules() {
         let request = gateway.request(Method::POST, "/v1/events/a.b").header("content-type", "text/plain").body("x");
         assert_eq!(pointer(&send(header(request, name, bad)).await), format!("/{name}"));
     }
+    let semicolon = |path: &str| gateway.request(Method::POST, path).header("content-type", "text/plain;").body("x");
+    send(semicolon("/v1/events/a.b")).await.problem(415, "unsupported-media-type");
+    let headers = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "a.b")];
+    let binary = headers.iter().fold(semicolon("/v1/events"), |request, (name, value)| request.header(*name, *value));
+    let problem = send(binary).await.problem(400, "invalid-event");
+    assert_eq!(problem["errors"][0]["pointer"], "/datacontenttype");
 }
 
 #[tokio::test]
@@ -163,7 +180,9 @@ async fn what_cannot_be_read_is_shown_and_not_waited_for() {
         assert_eq!(shown.status, 200, "{shown:?}");
         let shown = shown.json();
         assert_eq!((&shown["event"], &shown["unreadable_event"]["text"]), (&Value::Null, &json!(SPOILED)));
-        gateway.get(&format!("/v1/executions/{execution}/event")).await.problem(500, "internal");
+        let why = shown["unreadable_event"]["why"].as_str().unwrap();
+        let event = gateway.get(&format!("/v1/executions/{execution}/event")).await.problem(422, "unprocessable");
+        assert!(event["detail"].as_str().unwrap().contains(why), "{why}: {event}");
         assert!(
             gateway.store.promote_due(Timestamp::now().plus(Duration::from_secs(7200)), 10).await.unwrap().is_empty()
         );

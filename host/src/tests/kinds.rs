@@ -67,7 +67,7 @@ async fn a_command_s_exit_status_is_the_outcome() {
     // A component says only that it failed.
     let failed = run(&engine, WORD_COUNT, "", text_event(" ")).await;
     assert_eq!(failed.report.outcome, Outcome::Error);
-    assert_eq!(message(&failed), "exited with status 1; standard error ends with: there are no words to count");
+    assert_eq!(message(&failed), "exited with status 1; standard error says: there are no words to count");
     assert_eq!(failed.logs.len(), 1);
     for (code, outcome) in [(0, Outcome::Success), (1, Outcome::Error), (7, Outcome::Error)] {
         let attempt = run(&engine, &program(&format!("(call $exit (i32.const {code}))")), "", event("a", "{}")).await;

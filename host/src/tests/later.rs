@@ -68,7 +68,7 @@ async fn a_program_reads_the_event_and_writes_its_result() {
 async fn a_program_s_end_is_the_outcome() {
     let failed = command("", "fail").await;
     assert_eq!(failed.report.outcome, Outcome::Error);
-    assert_eq!(message(&failed), "exited with status 1; standard error ends with: failed as asked");
+    assert_eq!(message(&failed), "exited with status 1; standard error says: failed as asked");
     assert_eq!(failed.logs[0].source, LogSource::Stderr);
     let exited = command("", "exit").await;
     assert_eq!((exited.report.outcome, message(&exited)), (Outcome::Error, "exited with status 3"));

@@ -5,6 +5,8 @@ from wasmill.http import Request, Response, handler
 
 
 def answer(request: Request) -> Response:
+    if request.path.endswith("/fail"):
+        raise TypeError("the reason of a failure")
     return Response(f"{random.random()} {uuid.uuid4()} {random.random()}")
 
 

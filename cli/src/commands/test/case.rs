@@ -60,8 +60,8 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<D
 }
 
 impl Case {
-    /// Every case of a folder, by name.
-    pub(super) fn all(folder: &Path) -> anyhow::Result<Vec<Self>> {
+    /// The names of a folder's cases, in their order.
+    pub(super) fn names(folder: &Path) -> anyhow::Result<Vec<String>> {
         let entries = std::fs::read_dir(folder)
             .with_context(|| format!("a function's events are in '{}', which cannot be read", folder.display()))?;
         let mut names = Vec::new();
@@ -73,10 +73,11 @@ impl Case {
             }
         }
         names.sort();
-        names.into_iter().map(|name| Self::read(folder, name)).collect()
+        Ok(names)
     }
 
-    fn read(folder: &Path, name: String) -> anyhow::Result<Self> {
+    /// Reads the case of this name.
+    pub(super) fn read(folder: &Path, name: String) -> anyhow::Result<Self> {
         let file = folder.join(format!("{name}.json"));
         let text = std::fs::read(&file).with_context(|| format!("'{}'", file.display()))?;
         let event = without_mark(&text).with_context(|| format!("'{}'", file.display()))?;

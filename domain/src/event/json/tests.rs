@@ -38,6 +38,33 @@ fn errors_point() {
 }
 
 #[test]
+fn lone_surrogates_are_named() {
+    let read = |name: &str, value: &str| {
+        let others = [("specversion", "1.0"), ("id", "1"), ("source", "/s"), ("type", "t"), ("datacontenttype", "a/b")];
+        let others = others.into_iter().filter(|(other, _)| *other != name);
+        let mut members: Vec<String> = others.map(|(name, value)| format!(r#""{name}":"{value}""#)).collect();
+        members.push(format!(r#""{name}":"{value}""#));
+        read(&format!("{{{}}}", members.join(",")))
+    };
+    for name in ["id", "source", "type", "specversion", "subject", "datacontenttype", "ext", "data", "data_base64"] {
+        for (value, lone) in [
+            (r"\ud800", r"\ud800"),
+            (r"\\é\ud83d\ude00\n\uDC00", r"\uDC00"),
+            (r"\ud83dx\ude00", r"\ud83d"),
+            (r"\ud83d\u0041", r"\ud83d"),
+        ] {
+            let wrong = read(name, value).unwrap_err();
+            assert_eq!(wrong.pointer, format!("/{name}"));
+            let told = format!("'{name}' has the lone surrogate {lone} in it");
+            assert!(wrong.message.starts_with(&told), "{value}: {}", wrong.message);
+        }
+    }
+    assert_eq!(read("id", r"\\ud800 \ud83d\ude00").unwrap().id, r"\ud800 😀");
+    let other = Event::from_json(br#"{"specversion":"1.0","id":"1","source":"/s","type":"t","ext":["\ud800"]}"#);
+    assert!(other.unwrap_err().message.contains("no arrays or objects"));
+}
+
+#[test]
 fn bytes_of_no_named_type_are_not_taken_for_json() {
     let read = |data: &str| {
         Event::read_json(format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t",{data}}}"#).as_bytes())

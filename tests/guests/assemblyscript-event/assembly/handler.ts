@@ -9,6 +9,7 @@ export function handle(event: Event): Result {
   const lone = String.fromCharCode(0xd800);
   if (way == "random") return Result.text(`"${Math.random()} ${Math.random()}"`, "application/json");
   if (way == "text") {
+    log(Level.Info, "without fields");
     log(Level.Info, `${lone} in a log`, new Map<string, string>().set("field", `"${lone}"`));
     return Result.reject(`${lone} in a reason`);
   }

@@ -26,6 +26,15 @@ const ways = {
   random: () =>
     `${Math.random()} ${crypto.randomUUID()} ${crypto.getRandomValues(new Uint32Array(2))} ${Math.random()}`,
   print: () => console.log(`call ${++calls}`),
+  formats() {
+    console.log("%s is %d", "x", 5);
+    console.warn("%i %f %o %c%% %s", 1.9, "2.5x", { a: 1 }, "color: red");
+    console.info("%d %s %O", Symbol("y"), Object.create(null), [1], "%s", 2);
+    console.log("100%", 1);
+    console.log("%s%%");
+    console.assert(false, "%s", "y");
+    console.dir("%s", "y");
+  },
   text() {
     log.info("\ud800 in a log", { field: "\ud800" });
     throw new Reject("\ud800 in a reason");
