@@ -157,16 +157,16 @@ mod tests {
         let store = open(&folder).await;
         let writes = Writes::default();
         let member = Membership::join(Arc::clone(&store) as _, node("new", Reads::HERE), TIMEOUT, &writes).await;
-        assert_eq!(writes.batch(), Reads::HERE.batch, "it is alone");
+        assert_eq!(writes.streams(), Reads::HERE.streams, "it is alone");
         // An older process comes, and goes.
         let old = node("old", Reads::OLDEST);
         store.beat(&old).await.unwrap();
-        until("the oldest is written", async || writes.batch() == Reads::OLDEST.batch).await;
+        until("the oldest is written", async || writes.streams() == Reads::OLDEST.streams).await;
         let other = Writes::default();
         let late = Membership::join(Arc::clone(&store) as _, node("late", Reads::HERE), TIMEOUT, &other).await;
-        assert_eq!(other.http(), Reads::OLDEST.http, "known before anything is written");
+        assert_eq!(other.streams(), Reads::OLDEST.streams, "known before anything is written");
         store.leave(old.id).await.unwrap();
-        until("the newest is written", async || writes.batch() == Reads::HERE.batch).await;
+        until("the newest is written", async || writes.streams() == Reads::HERE.streams).await;
         member.leave().await;
         let left: Vec<String> = store.live_nodes().await.unwrap().into_iter().map(|live| live.node.name).collect();
         assert_eq!(left, ["late"]);
@@ -181,7 +181,7 @@ mod tests {
         store.close().await;
         let writes = Writes::default();
         let member = Membership::join(Arc::clone(&store) as _, node("new", Reads::HERE), TIMEOUT, &writes).await;
-        assert_eq!((writes.batch(), writes.http()), (Reads::OLDEST.batch, Reads::OLDEST.http));
+        assert_eq!(writes.streams(), Reads::OLDEST.streams);
         member.leave().await;
     }
 }
