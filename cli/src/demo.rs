@@ -17,7 +17,7 @@ use crate::commands::{deploy, executions, logs};
 use crate::config::MAX_ARTIFACT_BYTES;
 use crate::exit::{Failure, Result};
 use crate::json::{Document, without_mark};
-use crate::output::{self, Progress, cell, line};
+use crate::output::{self, Progress, Step, cell, line};
 use crate::project::{self, Project};
 use crate::wiring::embedded::{Options, System};
 
@@ -75,9 +75,9 @@ async fn show(client: &Client, manifests: &[PathBuf]) -> Result {
     say("wasmill demo: gateway, host and scheduler in this process, on SQLite and the embedded queue\n".into());
     for manifest in manifests {
         let project = Project::read(manifest)?;
-        let progress = Progress::start(format!("compiling {}", project.manifest.name));
-        let answer = deploy::deploy(client, &project).await?;
-        drop(progress);
+        let step = Step::new("the server looks for the component");
+        let what = format!("deploying {}", project.manifest.name);
+        let answer = output::awaited(&what, &step, deploy::deploy(client, &project, &step)).await?;
         say(deploy::summary(&answer, &project));
     }
     let mut posted = Vec::new();
