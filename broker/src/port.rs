@@ -56,11 +56,6 @@ impl QueueName {
         Self(format!("wasmill.calls.{tenant}.{function}").into())
     }
 
-    /// Where messages that are not frames are kept, for somebody to look at. Its name can be no function's.
-    pub fn unreadable() -> Self {
-        Self("wasmill.unreadable".into())
-    }
-
     /// What carries the installation's id on a broker that has nothing but queues. Its name can be
     /// no function's.
     pub fn installation() -> Self {

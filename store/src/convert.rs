@@ -10,8 +10,8 @@ use uuid::Uuid;
 use wasmill_domain::manifest::http::HttpTrigger;
 use wasmill_domain::manifest::{EventTrigger, Trigger};
 use wasmill_domain::{
-    BrokenDefinition, DefinitionKind, Digest, Event, EventParts, ExecutionId, LogLine, Manifest, Timestamp,
-    TraceContext,
+    BrokenDefinition, DefinitionKind, Digest, Dispatch, Event, EventParts, ExecutionId, LogLine, Manifest, Origin,
+    Timestamp, TraceContext,
 };
 
 use crate::port::{Error, LogEntry, LogPosition, Result, UnreadableEvent};
@@ -174,6 +174,36 @@ pub(crate) fn add_to_page(
     let wanted = limit.saturating_sub(page.len());
     page.extend(entries.filter(is_after).take(wanted));
     Ok(())
+}
+
+/// What belongs to an origin beside its kind and the execution that emitted the event: a JSON
+/// object, for kinds that have any.
+pub(crate) fn from_origin(origin: &Origin) -> Result<Option<String>> {
+    match origin {
+        Origin::Event | Origin::EmittedBy { .. } | Origin::Invocation => Ok(None),
+        Origin::ReplayOf { .. } | Origin::Schedule { .. } | Origin::WorkflowStep { .. } => {
+            let text = serde_json::to_string(origin);
+            text.map(Some).map_err(|e| Error::Rejected(format!("an origin that is not JSON: {e}")))
+        }
+    }
+}
+
+/// The first execution of a chain; none for the first itself.
+pub(crate) fn root(dispatch: &Dispatch) -> Option<ExecutionId> {
+    Some(dispatch.root).filter(|root| *root != dispatch.execution)
+}
+
+/// An origin. One that is not known here is told as far as the release before could.
+pub(crate) fn origin(kind: Option<&str>, text: Option<&str>, parent: Option<ExecutionId>) -> Origin {
+    if kind == Some(Origin::Invocation.kind()) {
+        return Origin::Invocation;
+    }
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| Origin::of_parent(parent))
+}
+
+/// A message's headers as a column holds them: a JSON array of names and values.
+pub(crate) fn from_headers(headers: &[(String, String)]) -> Result<String> {
+    serde_json::to_string(headers).map_err(|e| Error::Rejected(format!("headers that are not JSON: {e}")))
 }
 
 /// JSON of any kind.

@@ -22,6 +22,8 @@ const SQLITE: &[Step] = steps!("sqlite":
     "0003_artifacts_of_tenants"
     "0004_installation"
     "0005_artifact_files"
+    "0007_dead_letters"
+    "0008_epochs"
 );
 
 const POSTGRES: &[Step] = steps!("postgres":
@@ -29,6 +31,8 @@ const POSTGRES: &[Step] = steps!("postgres":
     "0002_owners"
     "0003_artifacts_of_tenants"
     "0004_installation"
+    "0006_dead_letters"
+    "0007_epochs"
 );
 
 /// Those of SQLite.

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Notify, oneshot};
 use wasmill_domain::Dispatch;
-use wasmill_domain::frame::{MAX_DISPATCHES, SOFT_MAX_BYTES};
+use wasmill_domain::batch::{MAX_DISPATCHES, SOFT_MAX_BYTES};
 
 use super::{Inner, message_of};
 use crate::port::{Error, Message, QueueName, Result};
@@ -163,7 +163,7 @@ impl Sender {
     /// Makes a frame and begins to send it.
     async fn frame(&mut self, waiting: Vec<Waiting>) {
         let (dispatches, waiters): (Vec<_>, Vec<_>) = waiting.into_iter().map(|w| (w.dispatch, w.done)).unzip();
-        match message_of(dispatches) {
+        match message_of(dispatches, &self.running.inner.settings.writes) {
             Ok(message) => {
                 let place = self.next_place;
                 self.next_place += 1;

@@ -11,13 +11,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use wasmill_domain::event::Attribute;
-use wasmill_domain::{Dispatch, Frame, Timestamp};
+use wasmill_domain::wire::Writes;
+use wasmill_domain::{Batch, Dispatch, Timestamp};
 
 use self::lane::Lane;
 use crate::port::{Broker, Error, Message, PendingReply, QueueName, Result};
 
-/// The media type of a frame, in the header `content-type` of its message.
-const CONTENT_TYPE: &str = "application/vnd.wasmill.frame; version=1";
+/// The media type of a batch, in the header `content-type` of its message. The version is the
+/// message's first byte.
+const CONTENT_TYPE: &str = "application/vnd.wasmill.batch";
 
 /// The bounds of a [`FramePublisher`].
 #[derive(Clone, Debug)]
@@ -29,11 +31,14 @@ pub struct PublisherSettings {
     pub waiting: usize,
     /// How many bytes of dispatches may wait to be framed, those of all queues together. Default: 128 MiB.
     pub waiting_bytes: usize,
+    /// The versions that messages are written in: those of batches here, and the others by whoever
+    /// has the publisher. Default: the newest.
+    pub writes: Writes,
 }
 
 impl Default for PublisherSettings {
     fn default() -> Self {
-        Self { in_flight: 8, waiting: 16_384, waiting_bytes: 128 << 20 }
+        Self { in_flight: 8, waiting: 16_384, waiting_bytes: 128 << 20, writes: Writes::default() }
     }
 }
 
@@ -87,7 +92,7 @@ impl FramePublisher {
     pub async fn request(&self, dispatch: Dispatch) -> Result<PendingReply> {
         let queue = QueueName::of_function(&dispatch.tenant, &dispatch.function);
         let broker = &self.inner.broker;
-        let message = message_of(vec![dispatch])?;
+        let message = message_of(vec![dispatch], self.writes())?;
         match broker.request(&queue, message.clone()).await {
             Err(Error::NoQueue(_)) => {
                 broker.declare(&queue).await?;
@@ -95,6 +100,11 @@ impl FramePublisher {
             }
             answer => answer,
         }
+    }
+
+    /// The versions that messages are written in.
+    pub fn writes(&self) -> &Writes {
+        &self.inner.settings.writes
     }
 
     /// The broker that it publishes to.
@@ -154,18 +164,18 @@ fn weight(dispatch: &Dispatch) -> usize {
 }
 
 /// The message of a frame of these dispatches, which are handed to the broker now.
-fn message_of(mut dispatches: Vec<Dispatch>) -> Result<Message> {
+fn message_of(mut dispatches: Vec<Dispatch>, writes: &Writes) -> Result<Message> {
     let now = Timestamp::now();
     for dispatch in &mut dispatches {
         dispatch.queued_at = now;
     }
-    let Some(frame) = Frame::new(dispatches) else {
-        return Err(Error::Rejected("a frame must be of 1 to 64 dispatches of one function".into()));
+    let Some(batch) = Batch::new(dispatches) else {
+        return Err(Error::Rejected("a batch must be of 1 to 64 dispatches of one function".into()));
     };
-    let trace = frame.dispatches()[0].trace.to_string();
+    let trace = batch.dispatches()[0].trace.to_string();
     Ok(Message {
         // The queue may be long: no spare capacity is kept in it.
-        body: frame.encode().into_boxed_slice().into(),
+        body: batch.encode(writes).into_boxed_slice().into(),
         headers: vec![("content-type".into(), CONTENT_TYPE.into()), ("traceparent".into(), trace)],
         reply_to: None,
     })

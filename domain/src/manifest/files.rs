@@ -2,6 +2,7 @@
 //!
 //! A manifest file has patterns (`data/**`); what is deployed has the files that they stand for, each by its digest.
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde::de::value::MapAccessDeserializer;

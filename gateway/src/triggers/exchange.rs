@@ -18,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use wasmill_broker::{Error as BrokerError, LINE_FRAME, Line, Listener, QueueName, Speaker};
 use wasmill_domain::event::Attribute;
 use wasmill_domain::http_message::{BODY_OMITTED, Download, MEDIA_TYPE, Opening, Upload};
+use wasmill_domain::wire::Writes;
 use wasmill_domain::{ExecutionId, Outcome};
 
 use super::{Routed, event, failed, keys, request};
@@ -66,8 +67,10 @@ pub(super) async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> R
     let execution = dispatch.execution;
     let opening = Opening { dispatch, head, body: first, complete: rest.is_none() };
 
-    let Line { speaker, mut listener } = call(app, &routed, opening.encode()).await?;
-    let mut upload = Uploading(rest.map(|body| AbortOnDropHandle::new(tokio::spawn(upload(body, speaker, limit)))));
+    let Line { speaker, mut listener } = call(app, &routed, opening.encode(app.publisher.writes())).await?;
+    let mut upload = Uploading(rest.map(|body| {
+        AbortOnDropHandle::new(tokio::spawn(upload(body, speaker, app.publisher.writes().clone(), limit)))
+    }));
     let deadline = Instant::now() + routed.function.manifest.limits.timeout.0 + MARGIN;
     let heard = tokio::select! {
         biased;
@@ -187,7 +190,7 @@ fn hang_up(listener: Listener, speaker: Speaker, deadline: Instant) {
 ///
 /// # Errors
 /// Where it breaks off, is not what HTTP has, or is longer than `limit`.
-async fn upload(mut body: Body, speaker: Speaker, limit: usize) -> Result<(), Failure> {
+async fn upload(mut body: Body, speaker: Speaker, writes: Writes, limit: usize) -> Result<(), Failure> {
     let mut left = limit;
     let mut trailers = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -200,7 +203,7 @@ async fn upload(mut body: Body, speaker: Speaker, limit: usize) -> Result<(), Fa
                 left = rest;
                 while !data.is_empty() {
                     let chunk = data.split_to(data.len().min(LINE_FRAME));
-                    if speaker.say(Upload::Data(chunk).encode()).await.is_err() {
+                    if speaker.say(Upload::Data(chunk).encode(&writes)).await.is_err() {
                         return Ok(());
                     }
                 }
@@ -213,7 +216,7 @@ async fn upload(mut body: Body, speaker: Speaker, limit: usize) -> Result<(), Fa
         }
     }
     // Whoever does not hear it has no use for it.
-    let _ = speaker.say(Upload::End(trailers).encode()).await;
+    let _ = speaker.say(Upload::End(trailers).encode(&writes)).await;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ mod body;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -149,7 +150,8 @@ async fn attempt(host: &Arc<Host>, version: &Version, opening: Opening, line: Li
     let finished = match ready(host, version, &dispatch.tenant, &dispatch.function).await {
         Ok(Ready { definition, prepared, files }) => {
             let body = UploadBody::new(body, complete, listener).boxed_unsync();
-            let exchange = Exchange { head, body, speaker: speaker.clone() };
+            let writes = host.writes().clone();
+            let exchange = Exchange { head, body, speaker: speaker.clone(), writes };
             let running = host.running.begin(&dispatch, definition.digest);
             let (manifest, name) = (&definition.manifest, &host.settings.name);
             let invocation = Invocation { prepared: &prepared, manifest, dispatch: &dispatch, host: name, files };
@@ -161,7 +163,8 @@ async fn attempt(host: &Arc<Host>, version: &Version, opening: Opening, line: Li
     };
     let report = &finished.report;
     if report.outcome != Outcome::Success {
-        tell(&speaker, report.outcome, report.message.clone().unwrap_or_default());
+        let message = report.message.clone().unwrap_or_default();
+        tell(&speaker, Download::Failed { outcome: report.outcome, message }.encode(host.writes()));
     }
     // The end of the line is the end of the response; the record of it need not be waited for.
     drop(speaker);
@@ -170,6 +173,6 @@ async fn attempt(host: &Arc<Host>, version: &Version, opening: Opening, line: Li
 
 /// Tells a caller that there will be no response. One that has the head of one already knows by the end of the line that the rest
 /// is missing; so does one that does not read what it was sent, for which nothing waits.
-fn tell(speaker: &Speaker, outcome: Outcome, message: String) {
-    speaker.say_if_room(Download::Failed { outcome, message }.encode());
+fn tell(speaker: &Speaker, failed: Bytes) {
+    speaker.say_if_room(failed);
 }

@@ -19,6 +19,7 @@ use wasmill_broker::{LINE_FRAME, Speaker};
 use wasmill_domain::Event;
 use wasmill_domain::event::Attribute;
 use wasmill_domain::http_message::{self, Download, Headers, RequestHead, ResponseHead};
+use wasmill_domain::wire::Writes;
 use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::Proxy;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
@@ -54,6 +55,8 @@ pub(crate) struct Exchange {
     pub(crate) body: UnsyncBoxBody<Bytes, WasiHttpError>,
     /// Where the response goes.
     pub(crate) speaker: Speaker,
+    /// The versions that what is said there is written in.
+    pub(crate) writes: Writes,
 }
 
 /// An event as a request, and the response as its result.
@@ -73,7 +76,7 @@ pub(super) async fn exchange(
     store: &mut Store<Guest>,
     exchange: Exchange,
 ) -> wasmtime::Result<Returned> {
-    let Exchange { head, body, speaker } = exchange;
+    let Exchange { head, body, speaker, writes } = exchange;
     let mut request = match request_of_head(&head, body) {
         Ok(request) => request,
         Err(why) => return Ok(Err(contract::Failure::Reject(why))),
@@ -81,7 +84,7 @@ pub(super) async fn exchange(
     add_trace(request.headers_mut(), store.data())?;
     let scheme = if head.scheme == "https" { Scheme::Https } else { Scheme::Http };
     let method = request.method().clone();
-    let sent = handle(proxy, store, scheme, request, |response| send(response.head(), method, speaker)).await?;
+    let sent = handle(proxy, store, scheme, request, |response| send(response.head(), method, speaker, writes)).await?;
     Ok(sent.summary())
 }
 
@@ -215,6 +218,7 @@ pub(super) async fn send(
     head: impl Future<Output = wasmtime::Result<(Answer, Chunks)>>,
     method: Method,
     speaker: Speaker,
+    writes: Writes,
 ) -> wasmtime::Result<Sent> {
     let sending = async {
         let (answer, chunks) = head.await?;
@@ -233,8 +237,8 @@ pub(super) async fn send(
         if matches!(first, Some(Ok(None))) && may_be_empty(&method, head.status) {
             head.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
         }
-        say(&speaker, &Download::Head(ResponseHead { status: head.status.as_u16(), headers: fields(&head.headers) }))
-            .await?;
+        let begun = ResponseHead { status: head.status.as_u16(), headers: fields(&head.headers) };
+        say(&speaker, &writes, Download::Head(begun)).await?;
         let mut trailers = Vec::new();
         loop {
             let frame = match first.take() {
@@ -247,13 +251,13 @@ pub(super) async fn send(
                     sent.bytes += data.len() as u64;
                     while !data.is_empty() {
                         let chunk = data.split_to(data.len().min(LINE_FRAME));
-                        say(&speaker, &Download::Data(chunk)).await?;
+                        say(&speaker, &writes, Download::Data(chunk)).await?;
                     }
                 }
                 Err(frame) => trailers = frame.into_trailers().map(|map| fields(&map)).unwrap_or_default(),
             }
         }
-        say(&speaker, &Download::End(trailers)).await?;
+        say(&speaker, &writes, Download::End(trailers)).await?;
         Ok(sent)
     };
     tokio::select! {
@@ -263,8 +267,8 @@ pub(super) async fn send(
     }
 }
 
-async fn say(speaker: &Speaker, download: &Download) -> Result<(), CallerGone> {
-    speaker.say(download.encode()).await.map_err(|_| CallerGone)
+async fn say(speaker: &Speaker, writes: &Writes, download: Download) -> Result<(), CallerGone> {
+    speaker.say(download.encode(writes)).await.map_err(|_| CallerGone)
 }
 
 fn fields(headers: &HeaderMap) -> Headers {

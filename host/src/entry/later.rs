@@ -51,7 +51,7 @@ pub(super) async fn exchange(
     store: &mut Store<Guest>,
     exchange: Exchange,
 ) -> wasmtime::Result<Returned> {
-    let Exchange { head, body, speaker } = exchange;
+    let Exchange { head, body, speaker, writes } = exchange;
     let mut request = match entry::request_of_head(&head, body) {
         Ok(request) => request,
         Err(why) => return Ok(Err(contract::Failure::Reject(why))),
@@ -60,7 +60,7 @@ pub(super) async fn exchange(
     let scheme = if head.scheme == "https" { Scheme::Https } else { Scheme::Http };
     let method = request.method().clone();
     let sent = store.run_concurrent(async |guest| {
-        let sent = entry::send(handle(service, guest, scheme, request), method, speaker).await?;
+        let sent = entry::send(handle(service, guest, scheme, request), method, speaker, writes).await?;
         rest(guest).await;
         Ok(sent)
     });
