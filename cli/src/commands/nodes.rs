@@ -21,7 +21,8 @@ pub(crate) async fn run(remote: Remote) -> Result {
 fn row(node: Json<'_>) -> Vec<String> {
     let labels: Vec<String> = node.get("labels").items().into_iter().map(cell).collect();
     let labels = if labels.is_empty() { "-".into() } else { labels.join(",") };
-    let reads = ["batch", "http", "control", "streams"].map(|format| format!("{format} {}", cell(node.get("reads").get(format))));
+    let reads = ["batch", "http", "control", "streams"]
+        .map(|format| format!("{format} {}", cell(node.get("reads").get(format))));
     let [role, name, release, schema] = ["role", "name", "release", "schema_version"].map(|key| cell(node.get(key)));
     let [started, beat] = ["started_at", "beat_at"].map(|key| cell(node.get(key)));
     vec![role, name, release, schema, labels, reads.join(", "), started, beat]

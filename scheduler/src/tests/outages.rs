@@ -144,7 +144,7 @@ async fn what_can_never_be_sent_fails() {
     let data = Bytes::from(format!("\"{}\"", "x".repeat(200 << 10)));
     let larger = EventParts { data: Some(data), ..Event::clone(&large.event).into_parts() };
     large.event = Arc::new(larger.check().unwrap());
-    // They would share a frame.
+    // They would share a batch.
     let all = [dispatch(), large.clone(), dispatch()];
     store.enqueue(&all, Publication::Pending).await.unwrap();
     let shutdown = CancellationToken::new();
