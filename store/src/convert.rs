@@ -222,11 +222,6 @@ pub(crate) fn from_headers(headers: &[(String, String)]) -> Result<String> {
     serde_json::to_string(headers).map_err(|e| Error::Rejected(format!("headers that are not JSON: {e}")))
 }
 
-/// JSON of any kind.
-pub(crate) fn json<T: serde::de::DeserializeOwned>(column: &str, text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|e| unreadable(column, e))
-}
-
 /// The smallest id that can be made at `time`: ids begin with the milliseconds since 1970, so this turns a time into a place in
 /// the order of ids.
 pub(crate) fn first_id_at(time: Timestamp) -> ExecutionId {
