@@ -95,7 +95,7 @@ async fn export(client: &Client, id: Uuid, file: Option<&Path>) -> Result {
     let (_, bytes) = client.fetch(Request::get(&["v1", "dead-letters", &id.to_string()])).await?;
     match file {
         Some(path) => {
-            std::fs::write(path, &bytes).map_err(|e| anyhow::anyhow!("cannot write {}: {e}", path.display()))?
+            std::fs::write(path, &bytes).map_err(|e| anyhow::anyhow!("cannot write {}: {e}", path.display()))?;
         }
         None => output::raw(&bytes),
     }

@@ -21,7 +21,7 @@ mod versions;
 use std::sync::Arc;
 
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, Event, FunctionName, Manifest, Outcome, TenantName, Timestamp, TraceContext,
+    AttemptReport, Digest, Dispatch, Event, FunctionName, Manifest, Outcome, TenantName, TraceContext,
 };
 use wasmill_store::Finished;
 
@@ -48,7 +48,6 @@ pub(crate) fn event(event_type: &str, data: &str) -> Event {
 
 /// The end of an attempt that cost nothing.
 pub(crate) fn ended(dispatch: Dispatch, outcome: Outcome) -> Finished {
-    let now = Timestamp::now();
     let report = AttemptReport::new("test", outcome, dispatch.trace.child());
     Finished { dispatch, report, retry_at: None, logs: Vec::new(), emitted: Vec::new() }
 }

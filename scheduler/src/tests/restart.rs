@@ -239,11 +239,11 @@ impl Broker for Restart<dyn Broker> {
     async fn depth(&self, queue: &QueueName) -> wasmill_broker::Result<Depth> {
         self.now().depth(queue).await
     }
-    async fn owner(&self, id: uuid::Uuid) -> wasmill_broker::Result<wasmill_broker::Owner> {
+    async fn owner(&self, id: Uuid) -> wasmill_broker::Result<wasmill_broker::Owner> {
         self.now().owner(id).await
     }
 
-    async fn mark(&self, id: uuid::Uuid) -> wasmill_broker::Result<()> {
+    async fn mark(&self, id: Uuid) -> wasmill_broker::Result<()> {
         self.now().mark(id).await
     }
 
