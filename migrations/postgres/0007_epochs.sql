@@ -1,5 +1,5 @@
--- An execution's epoch and origin. Its SQLite sibling tells what the columns are for. Only constant defaults, and nothing to be
--- checked in rows that are there: so no table is read or written.
+-- An execution's epoch and origin. Its SQLite sibling tells what the columns are for. Only constant
+-- defaults, and nothing to be checked in rows that are there: so no table is read or written.
 
 ALTER TABLE executions
     ADD COLUMN epoch bigint NOT NULL DEFAULT 1,

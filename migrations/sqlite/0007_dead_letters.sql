@@ -1,6 +1,6 @@
--- Messages that no process could read, until an operator has them sent again or deletes them. The tenant and the function are
--- those of the queue that the message was in; `executions` is how many ended by it. `headers` is a JSON array of names and
--- values.
+-- Messages that no process could read, until an operator has them sent again or deletes them. The
+-- tenant and the function are those of the queue that the message was in; `executions` is how many
+-- ended by it. `headers` is a JSON array of names and values.
 
 CREATE TABLE dead_letters (
     id BLOB PRIMARY KEY CHECK (length(id) = 16),

@@ -277,12 +277,12 @@ async fn batches_say_what_they_are_and_when_they_were_queued() {
     let headers = [("content-type", "application/vnd.wasmill.batch"), ("traceparent", &traceparent)];
     assert_eq!(message.headers, headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
     assert_eq!(message.reply_to, None);
-    let frame = Batch::decode(&message.body).unwrap();
-    assert_eq!(frame.dispatches().len(), 2);
-    assert!(frame.dispatches().iter().all(|dispatch| dispatch.queued_at >= before));
+    let batch = Batch::decode(&message.body).unwrap();
+    assert_eq!(batch.dispatches().len(), 2);
+    assert!(batch.dispatches().iter().all(|dispatch| dispatch.queued_at >= before));
     // All else is as it was.
-    let queued_at = frame.dispatches()[0].queued_at;
-    assert_eq!(frame.dispatches()[0], Dispatch { queued_at, ..first });
+    let queued_at = batch.dispatches()[0].queued_at;
+    assert_eq!(batch.dispatches()[0], Dispatch { queued_at, ..first });
 }
 
 #[tokio::test]
@@ -364,9 +364,9 @@ async fn a_request_is_a_batch_of_its_own() {
     let pending = in_time(publisher.request(dispatch(7, 10))).await.unwrap();
     let mut consumption = publisher.broker().consume(&queue(), 10.try_into().unwrap()).await.unwrap();
     let delivery = in_time(consumption.deliveries.next()).await.unwrap();
-    let frame = Batch::decode(&delivery.message.body).unwrap();
-    assert_eq!((frame.dispatches().len(), frame.dispatches()[0].event.id.as_str()), (1, "7"));
-    assert!(frame.dispatches()[0].queued_at >= before);
+    let batch = Batch::decode(&delivery.message.body).unwrap();
+    assert_eq!((batch.dispatches().len(), batch.dispatches()[0].event.id.as_str()), (1, "7"));
+    assert!(batch.dispatches()[0].queued_at >= before);
     publisher.broker().reply(&delivery.message.reply_to.unwrap(), Bytes::new()).await.unwrap();
     assert_eq!(pending.wait(TIMEOUT).await.unwrap(), "");
 }
