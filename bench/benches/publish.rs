@@ -1,4 +1,4 @@
-//! The embedded broker: what a confirmed message costs, alone and in company, and what a frame saves.
+//! The embedded broker: what a confirmed message costs, alone and in company, and what a batch saves.
 //!
 //! Every message is 1 KB and on the disk before it is confirmed. Throughput is messages (or dispatches) a second.
 //!
@@ -14,7 +14,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tokio::runtime::Runtime;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{BatchPublisher, Broker, Consumption, Message, PublisherSettings, QueueName, Tag};
-use wasmill_domain::{Dispatch, Event, ExecutionId, Frame, Revision, TenantName, Timestamp, TraceContext};
+use wasmill_domain::{Batch, Dispatch, Event, TenantName, TraceContext};
 
 const TASKS: u64 = 64;
 const PREFETCH: u16 = 512;
@@ -120,11 +120,11 @@ fn messages(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn frames(criterion: &mut Criterion) {
+fn batches(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let bench = Bench::new(&runtime);
     let publisher = BatchPublisher::new(Arc::clone(&bench.broker), PublisherSettings::default());
-    let mut group = criterion.benchmark_group("frames");
+    let mut group = criterion.benchmark_group("batches");
     group.sample_size(10).measurement_time(Duration::from_secs(5)).throughput(Throughput::Elements(1));
 
     group.bench_function("publish and confirm, one at a time", |bencher| {
@@ -151,7 +151,7 @@ fn frames(criterion: &mut Criterion) {
                     })
                 })
                 .collect();
-            bench.consume(count, |message| Frame::decode(&message.body).unwrap().dispatches().len() as u64).await;
+            bench.consume(count, |message| Batch::decode(&message.body).unwrap().dispatches().len() as u64).await;
             for task in tasks {
                 task.await.unwrap();
             }
@@ -163,20 +163,9 @@ fn frames(criterion: &mut Criterion) {
 
 fn dispatch() -> Dispatch {
     let event = Event::new("1", "/bench", "bench.event".parse().unwrap(), vec![b'x'; 1024]).unwrap();
-    Dispatch {
-        tenant: TenantName::default(),
-        function: "bench".parse().unwrap(),
-        execution: ExecutionId::new(),
-        attempt: 1,
-        max_attempts: 3,
-        accepted_at: Timestamp::now(),
-        queued_at: Timestamp::now(),
-        trace: TraceContext::new_root(),
-        parent: None,
-        revision: Revision(0),
-        event: Arc::new(event),
-    }
+    Dispatch::new(TenantName::default(), "bench".parse().unwrap(), TraceContext::new_root(), Arc::new(event))
+        .with_max_attempts(3)
 }
 
-criterion_group!(benches, messages, frames);
+criterion_group!(benches, messages, batches);
 criterion_main!(benches);

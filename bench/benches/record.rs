@@ -11,8 +11,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, Event, ExecutionId, LogLevel, LogLine, LogSource, Outcome, Output, Revision,
-    TenantName, Timestamp, TraceContext,
+    AttemptReport, Digest, Dispatch, Event, LogLevel, LogLine, LogSource, Outcome, Output, TenantName, Timestamp,
+    TraceContext,
 };
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore, Synchronous};
 use wasmill_store::{Finished, Ledger as _, Publication, Started};
@@ -31,37 +31,24 @@ enum Timed {
 }
 
 fn dispatch(event: &Arc<Event>) -> Dispatch {
-    Dispatch {
-        tenant: TenantName::default(),
-        function: "order-total".parse().expect("a function's name"),
-        execution: ExecutionId::new(),
-        attempt: 1,
-        max_attempts: 3,
-        accepted_at: Timestamp::now(),
-        queued_at: Timestamp::now(),
-        trace: TraceContext::new_root(),
-        parent: None,
-        revision: Revision(0),
-        event: Arc::clone(event),
-    }
+    Dispatch::new(
+        TenantName::default(),
+        "order-total".parse().expect("a function's name"),
+        TraceContext::new_root(),
+        Arc::clone(event),
+    )
+    .with_max_attempts(3)
 }
 
 fn finished(dispatch: &Dispatch, result: &Bytes) -> Finished {
     let report = AttemptReport {
         version: Some(Digest::of(b"order-total")),
-        host: "host-1".into(),
-        outcome: Outcome::Success,
-        message: None,
-        backtrace: None,
         output: Some(Output { content_type: "application/json".into(), data: result.clone() }),
-        started_at: Timestamp::now(),
-        finished_at: Timestamp::now(),
         queue_wait: Duration::from_micros(700),
         run_time: Duration::from_micros(50),
         fuel_used: 123_456,
         peak_memory: 1 << 20,
-        log_lines_dropped: 0,
-        span: dispatch.trace.child(),
+        ..AttemptReport::new("host-1", Outcome::Success, dispatch.trace.child())
     };
     let line = LogLine {
         seq: 0,

@@ -57,12 +57,6 @@ impl QueueName {
         Self(format!("wasmill.calls.{tenant}.{function}").into())
     }
 
-    /// The dead-letter queue of messages that are no batches. No function's queue can have its
-    /// name.
-    pub fn unreadable() -> Self {
-        Self("wasmill.unreadable".into())
-    }
-
     /// The queue that carries the installation's id on a broker that has nothing but queues. No
     /// function's queue can have its name.
     pub fn installation() -> Self {

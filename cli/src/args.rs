@@ -139,6 +139,10 @@ pub(crate) enum Command {
     /// List, grant and revoke host names for a tenant's HTTP triggers (--tenant says whose)
     #[command(subcommand)]
     Hostnames(Hostnames),
+    /// List, export, send again and delete messages that no process could read (with an operator's
+    /// key)
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
     /// Create, list and delete API keys
     #[command(subcommand)]
     Keys(Keys),

@@ -2,6 +2,7 @@
 
 pub(crate) mod build;
 pub(crate) mod check;
+pub(crate) mod dead_letters;
 pub(crate) mod deploy;
 pub(crate) mod doctor;
 pub(crate) mod embed;

@@ -64,7 +64,7 @@ pub(crate) struct Database {
     pub(crate) call_timeout: Span,
 }
 
-/// Where frames go.
+/// Where batches go.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Broker {

@@ -64,6 +64,7 @@ fn main() -> ExitCode {
         Command::Doctor(doctor) => run.with(commands::doctor::run(doctor, remote.json)),
         Command::Keyvalue(verb) => run.with(commands::keyvalue::run(verb, remote)),
         Command::Hostnames(verb) => run.with(commands::hostnames::run(verb, remote)),
+        Command::DeadLetters(verb) => run.with(commands::dead_letters::run(verb, remote)),
         Command::Keys(verb) => run.with(commands::keys::run(verb, remote)),
         Command::Compile { job } => return wasmill_host::compile(&job),
     };

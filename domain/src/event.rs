@@ -1,7 +1,8 @@
 //! CloudEvents 1.0 events: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>.
 //!
-//! Whoever makes an event fills in [`EventParts`], and [`EventParts::check`] makes an [`Event`] of them: there is no other way.
-//! What was checked once is read back from wherever it was kept, by [`Event::from_stored`] and out of frames.
+//! Whoever makes an event fills in [`EventParts`], and [`EventParts::check`] makes an [`Event`] of
+//! them: there is no other way. What was checked once is read back from wherever it was kept, by
+//! [`Event::from_stored`] and out of batches.
 
 pub mod binary;
 mod fit;
@@ -13,7 +14,6 @@ use std::fmt;
 use std::ops::Deref;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 pub use self::fit::CUT;
 pub use self::rules::{is_content_type, is_extension_name, is_json_media_type, is_media_type};
@@ -23,7 +23,7 @@ use crate::names::EventType;
 pub const SPEC_VERSION: &str = "1.0";
 
 /// What an event is made of, checked or not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventParts {
     /// Identifies the event together with `source`.
     pub id: String,
@@ -43,21 +43,19 @@ pub struct EventParts {
     pub extensions: BTreeMap<String, Attribute>,
     /// The data, where there is any: byte for byte as `datacontenttype` describes it.
     pub data: Option<Bytes>,
-    /// Whether the data came as bytes, and nobody said what they are. Only where there is no `datacontenttype`. Frames carry
-    /// it apart.
-    #[serde(skip)]
+    /// Whether the data came as bytes, and nobody said what they are. Only where there is no
+    /// `datacontenttype`.
     pub opaque: bool,
 }
 
-/// One event. Its parts can be read and not changed: what it has was checked, or stood in a row or a frame that an earlier
-/// release wrote by its own rules.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+/// One event. Its parts can be read and not changed: what it has was checked, or stood in a row or
+/// a batch that an earlier release wrote by its own rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event(EventParts);
 
 /// The value of an extension attribute, of the types that JSON keeps apart:
 /// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md#22-type-system-mapping>.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attribute {
     /// true or false.
     Boolean(bool),
@@ -216,9 +214,9 @@ impl Event {
         self.0
     }
 
-    /// Marks what a frame says apart from the event.
-    pub(crate) fn mark_opaque(&mut self) {
-        self.0.opaque = true;
+    /// An event that was checked before it was sent here.
+    pub(crate) fn from_checked(parts: EventParts) -> Self {
+        Self(parts)
     }
 }
 

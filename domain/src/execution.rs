@@ -2,17 +2,13 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::definition::Revision;
 use crate::digest::Digest;
-use crate::event::Event;
-use crate::names::{FunctionName, TenantName};
 use crate::state::Move;
 use crate::timestamp::Timestamp;
 use crate::trace::TraceContext;
@@ -135,34 +131,6 @@ impl FromStr for Outcome {
     }
 }
 
-/// One attempt at an execution on its way to a host: all that a host must know, and all that a row needs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Dispatch {
-    /// The tenant.
-    pub tenant: TenantName,
-    /// The function that is to run.
-    pub function: FunctionName,
-    /// The execution.
-    pub execution: ExecutionId,
-    /// Which attempt; the first is 1.
-    pub attempt: u32,
-    /// How many there are at most; fixed at acceptance, raised by a replay.
-    pub max_attempts: u32,
-    /// When the event was accepted.
-    pub accepted_at: Timestamp,
-    /// When this attempt was handed to the broker; queue wait counts from here.
-    pub queued_at: Timestamp,
-    /// The span that this attempt's span is a child of.
-    pub trace: TraceContext,
-    /// The execution that emitted the event, where one did.
-    pub parent: Option<ExecutionId>,
-    /// The revision of the definitions by which it was decided that the function runs: no host runs it by an earlier one. 0, where
-    /// nobody knows any more (a retry, what was in the outbox), is no condition.
-    pub revision: Revision,
-    /// The event; shared by the executions that it fans out to.
-    pub event: Arc<Event>,
-}
-
 /// A result that a function returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
@@ -204,6 +172,48 @@ pub struct AttemptReport {
     pub log_lines_dropped: u64,
     /// The attempt's own span: a child of its dispatch's, with the same `tracestate`.
     pub span: TraceContext,
+}
+
+impl AttemptReport {
+    /// An attempt that ended now as soon as it began, in the span `span`, and cost nothing. What
+    /// else is known of it is to be set.
+    pub fn new(host: impl Into<String>, outcome: Outcome, span: TraceContext) -> Self {
+        let now = Timestamp::now();
+        Self {
+            version: None,
+            host: host.into(),
+            outcome,
+            message: None,
+            backtrace: None,
+            output: None,
+            started_at: now,
+            finished_at: now,
+            queue_wait: Duration::ZERO,
+            run_time: Duration::ZERO,
+            fuel_used: 0,
+            peak_memory: 0,
+            log_lines_dropped: 0,
+            span,
+        }
+    }
+
+    /// Because of this.
+    #[must_use]
+    pub fn with_message(self, message: impl Into<String>) -> Self {
+        Self { message: Some(message.into()), ..self }
+    }
+
+    /// With this version, where one was found.
+    #[must_use]
+    pub fn with_version(self, version: Option<Digest>) -> Self {
+        Self { version, ..self }
+    }
+
+    /// After so long in the queue.
+    #[must_use]
+    pub fn with_queue_wait(self, queue_wait: Duration) -> Self {
+        Self { queue_wait, ..self }
+    }
 }
 
 /// How much a log line matters.

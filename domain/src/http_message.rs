@@ -1,13 +1,14 @@
-//! An HTTP request as data: as bytes of `application/http` (<https://www.rfc-editor.org/rfc/rfc9112#section-10.2>), which is how an
-//! event carries one, and the frames that carry one and its response between a gateway and a host.
+//! An HTTP request as data: as bytes of `application/http`
+//! (<https://www.rfc-editor.org/rfc/rfc9112#section-10.2>), which is how an event carries one, and
+//! the messages that carry one and its response between a gateway and a host. Their bytes are in
+//! [`wire`](crate::wire).
 
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
-use crate::execution::{Dispatch, Outcome};
-use crate::frame::Frame;
+use crate::dispatch::Dispatch;
+use crate::execution::Outcome;
 use crate::key::{mask_encoded_keys, mask_keys};
 
 /// The media type of an event's data that is a request.
@@ -29,7 +30,7 @@ pub const MAX_HEADERS: usize = 256;
 pub type Headers = Vec<(String, Bytes)>;
 
 /// A request without its body.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestHead {
     /// In capitals, as it came.
     pub method: String,
@@ -44,7 +45,7 @@ pub struct RequestHead {
 }
 
 /// A response without its body.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResponseHead {
     /// The status code.
     pub status: u16,
@@ -66,7 +67,7 @@ pub struct Opening {
 }
 
 /// What a gateway says next.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Upload {
     /// More of the body.
     Data(Bytes),
@@ -75,7 +76,7 @@ pub enum Upload {
 }
 
 /// What a host says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Download {
     /// The response begins.
     Head(ResponseHead),
@@ -92,86 +93,10 @@ pub enum Download {
     },
 }
 
-#[derive(Serialize, Deserialize)]
-struct WireOpening {
-    frame: Bytes,
-    head: RequestHead,
-    body: Bytes,
-    complete: bool,
-}
-
-/// The version of the frames, their first byte.
-const VERSION: u8 = 1;
-
 /// Bytes that are not what they should be.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct DecodeError(String);
-
-fn encode<T: Serialize>(value: &T) -> Bytes {
-    // Cannot fail: everything in the frames serializes, into memory.
-    postcard::to_extend(value, vec![VERSION]).unwrap_or_default().into()
-}
-
-fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
-    match bytes.split_first() {
-        Some((&VERSION, rest)) => {
-            postcard::from_bytes(rest).map_err(|e| DecodeError(format!("a frame that cannot be read: {e}")))
-        }
-        Some((version, _)) => Err(DecodeError(format!("a frame of version {version}, which is not known here"))),
-        None => Err(DecodeError("an empty frame".into())),
-    }
-}
-
-impl Opening {
-    /// As bytes.
-    pub fn encode(self) -> Bytes {
-        let Self { dispatch, head, body, complete } = self;
-        encode(&WireOpening { frame: Frame::single(dispatch).encode().into(), head, body, complete })
-    }
-
-    /// From bytes.
-    ///
-    /// # Errors
-    /// Where they are damaged, or of another version.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let WireOpening { frame, head, body, complete } = decode(bytes)?;
-        let frame = Frame::decode(&frame).map_err(|e| DecodeError(e.to_string()))?;
-        let dispatch = frame.into_dispatches().into_iter().next();
-        let dispatch = dispatch.ok_or_else(|| DecodeError("a request without an execution".into()))?;
-        Ok(Self { dispatch, head, body, complete })
-    }
-}
-
-impl Upload {
-    /// As bytes.
-    pub fn encode(&self) -> Bytes {
-        encode(self)
-    }
-
-    /// From bytes.
-    ///
-    /// # Errors
-    /// As [`Opening::decode`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        decode(bytes)
-    }
-}
-
-impl Download {
-    /// As bytes.
-    pub fn encode(&self) -> Bytes {
-        encode(self)
-    }
-
-    /// From bytes.
-    ///
-    /// # Errors
-    /// As [`Opening::decode`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        decode(bytes)
-    }
-}
+pub struct DecodeError(pub(crate) String);
 
 impl RequestHead {
     /// The request as `application/http`.
@@ -269,25 +194,9 @@ mod tests {
         }
     }
 
-    #[test]
-    fn frames_are_written_and_read() {
-        for download in [
-            Download::Head(ResponseHead { status: 200, headers: vec![("a".into(), "b".into())] }),
-            Download::Data("x".into()),
-            Download::End(vec![]),
-            Download::Failed { outcome: Outcome::Trap, message: "it broke".into() },
-        ] {
-            assert_eq!(Download::decode(&download.encode()).unwrap(), download);
-        }
-        let upload = Upload::End(vec![("checksum".into(), "7".into())]);
-        assert_eq!(Upload::decode(&upload.encode()).unwrap(), upload);
-        assert!(Upload::decode(&[]).is_err() && Upload::decode(&[9, 0]).is_err());
-    }
-
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
-            let _ = (Opening::decode(&bytes), Upload::decode(&bytes), Download::decode(&bytes));
             let _ = RequestHead::from_message(&bytes.into());
         }
     }

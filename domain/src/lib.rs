@@ -1,14 +1,16 @@
-//! What wasmill is about, with nothing of how it runs: names, events, executions and the moves between their states,
-//! the manifest, the frame that crosses the broker, and the registry that says which functions an event reaches.
+//! What wasmill is about, with nothing of how it runs: names, events, executions and the moves
+//! between their states, the manifest, the messages that cross the broker, and the registry that
+//! says which functions an event reaches.
 //!
 //! Pure: no clock but [`Timestamp::now`], no I/O, no async runtime. Every other crate may import this one; it imports
 //! none of them.
 
+pub mod batch;
 pub mod definition;
 pub mod digest;
+pub mod dispatch;
 pub mod event;
 pub mod execution;
-pub mod frame;
 pub mod hostname;
 pub mod http_message;
 pub mod json;
@@ -28,13 +30,14 @@ pub mod trace;
 pub mod units;
 pub mod wire;
 
+pub use batch::Batch;
 pub use definition::{
     BrokenDefinition, DefinitionKind, Definitions, FunctionDefinition, HostnameDefinition, Revision, SchemaDefinition,
 };
 pub use digest::Digest;
+pub use dispatch::{AttemptKey, Dispatch, Origin};
 pub use event::{Event, EventParts};
-pub use execution::{AttemptReport, Dispatch, ExecutionId, LogLevel, LogLine, LogSource, Outcome, Output};
-pub use frame::Frame;
+pub use execution::{AttemptReport, ExecutionId, LogLevel, LogLine, LogSource, Outcome, Output};
 pub use hostname::{HostnameGrants, HostnamePattern, HostnameRules};
 pub use key::{ApiKey, KeyDefinition, KeyRole, mask_encoded_keys, mask_keys};
 pub use manifest::Manifest;

@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 /// A point in time: microseconds since 1970-01-01T00:00:00Z, which is what both databases keep exactly.
 ///
-/// In JSON it is an RFC 3339 text in UTC; in frames (not human-readable formats) it is the bare integer.
+/// In JSON it is an RFC 3339 text in UTC; in formats that nobody reads it is the bare integer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 

@@ -2,12 +2,10 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use crate::key::mask_keys;
 
 /// Where an execution stands in a trace: the `traceparent` and `tracestate` headers, parsed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     trace_id: [u8; 16],
     span_id: [u8; 8],
@@ -43,6 +41,17 @@ impl TraceContext {
         let tracestate = tracestate.filter(|text| !text.is_empty() && text.len() <= 512 && !has_key(text));
         let tracestate = tracestate.map(str::to_owned);
         Some(Self { trace_id, span_id, sampled, tracestate })
+    }
+
+    /// The context of these parts, which another process had parsed: the trace's id, the span's,
+    /// whether it is sampled, and the vendors' part.
+    pub(crate) fn of_parts(trace_id: [u8; 16], span_id: [u8; 8], sampled: bool, tracestate: Option<String>) -> Self {
+        Self { trace_id, span_id, sampled, tracestate }
+    }
+
+    /// The trace's id, the span's, and whether it is sampled.
+    pub(crate) fn parts(&self) -> (&[u8; 16], &[u8; 8], bool) {
+        (&self.trace_id, &self.span_id, self.sampled)
     }
 
     /// A new span of the same trace.

@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 use wasmill_broker::{Error as BrokerError, PendingReply};
 use wasmill_domain::manifest::Trigger;
-use wasmill_domain::{Dispatch, EventType, FunctionDefinition, FunctionName};
+use wasmill_domain::{Dispatch, EventType, FunctionDefinition, FunctionName, Origin};
 use wasmill_store::{Error as StoreError, ExecutionDetail, Publication};
 
 use crate::app::{App, Room, Shared};
@@ -116,6 +116,7 @@ async fn event_of(
     };
     let events: Vec<Checked> = incoming.check(app).await?;
     let dispatch = events.iter().flat_map(|event| event.mint(&tenant)).next();
+    let dispatch = dispatch.map(|dispatch| dispatch.with_origin(Origin::Invocation));
     // One event to one function is one execution.
     let dispatch = dispatch.ok_or_else(|| Error::Internal("an event to one function led to no execution".into()))?;
     match wanted {

@@ -9,6 +9,7 @@ mod app;
 mod artifacts;
 mod auth;
 mod body;
+mod dead_letters;
 mod documents;
 mod error;
 mod executions;

@@ -38,6 +38,7 @@ use crate::settings::GatewaySettings;
         (name = "secrets", description = "What functions may know and nobody may see"),
         (name = "keyvalue", description = "What functions keep"),
         (name = "hostnames", description = "Whose functions answer under which host names"),
+        (name = "dead-letters", description = "Messages that no process could read"),
         (name = "keys", description = "Who may do what"),
         (name = "service", description = "About the server itself")
     ),

@@ -16,8 +16,8 @@ use utoipa_axum::routes;
 use crate::app::Shared;
 use crate::error::Error;
 use crate::{
-    artifacts, executions, files, functions, health, hostnames, ingest, invoke, keys, keyvalue, nodes, openapi,
-    problem, schemas, secrets, triggers,
+    artifacts, dead_letters, executions, files, functions, health, hostnames, ingest, invoke, keys, keyvalue, nodes,
+    openapi, problem, schemas, secrets, triggers,
 };
 
 /// The service of a gateway.
@@ -59,6 +59,9 @@ pub(crate) fn described() -> (Router<Shared>, OpenApi) {
         .routes(routes!(keyvalue::get, keyvalue::set, keyvalue::delete))
         .routes(routes!(hostnames::list))
         .routes(routes!(hostnames::grant, hostnames::revoke))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::export, dead_letters::delete))
+        .routes(routes!(dead_letters::redrive))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::delete))
         .routes(routes!(nodes::list))

@@ -64,7 +64,8 @@ pub struct GatewaySettings {
     pub max_queued_checks: usize,
     /// Deliveries of webhooks that are remembered, so that none is run twice; beyond that the oldest is forgotten. Default: 65,536.
     pub max_deliveries: usize,
-    /// Executions of one request that are published at the same time. Default: 256, which fills four frames.
+    /// Executions of one request that are published at the same time. Default: 256, which fills
+    /// four batches.
     pub publish_concurrency: usize,
     /// How long the broker may take to confirm before the store's outbox is used. Default: 10 s.
     pub publish_timeout: Duration,

@@ -7,8 +7,7 @@ use serde_json::value::RawValue;
 use wasmill_domain::event::{Attribute, Invalid};
 use wasmill_domain::registry::Route;
 use wasmill_domain::{
-    Dispatch, Event, EventParts, ExecutionId, LogLevel, LogLine, LogSource, Registry, TenantName, Timestamp,
-    TraceContext, json,
+    Dispatch, Event, EventParts, LogLevel, LogLine, LogSource, Registry, TenantName, Timestamp, TraceContext, json,
 };
 
 use crate::run::Emitted;
@@ -55,18 +54,12 @@ pub(crate) fn route(
             continue;
         }
         let event = Arc::new(event);
-        routed.dispatches.extend(route.functions.iter().map(|function| Dispatch {
-            tenant: parent.tenant.clone(),
-            function: function.name.clone(),
-            execution: ExecutionId::new(),
-            attempt: 1,
-            max_attempts: function.manifest.retry.max_attempts,
-            accepted_at: now,
-            queued_at: now,
-            trace: span.clone(),
-            parent: Some(parent.execution),
-            revision: registry.revision(),
-            event: Arc::clone(&event),
+        routed.dispatches.extend(route.functions.iter().map(|function| {
+            Dispatch::new(parent.tenant.clone(), function.name.clone(), span.clone(), Arc::clone(&event))
+                .with_max_attempts(function.manifest.retry.max_attempts)
+                .with_accepted_at(now)
+                .emitted_by(parent)
+                .with_revision(registry.revision())
         }));
     }
     Ok(routed)
@@ -168,19 +161,12 @@ mod tests {
     }
 
     fn parent() -> Dispatch {
-        Dispatch {
-            tenant: TenantName::default(),
-            function: "shop".parse().unwrap(),
-            execution: ExecutionId::new(),
-            attempt: 1,
-            max_attempts: 1,
-            accepted_at: Timestamp::now(),
-            queued_at: Timestamp::now(),
-            trace: TraceContext::new_root(),
-            parent: None,
-            revision: Revision(0),
-            event: Arc::new(Event::new("1", "/s", "shop.opened".parse().unwrap(), "{}").unwrap()),
-        }
+        Dispatch::new(
+            TenantName::default(),
+            "shop".parse().unwrap(),
+            TraceContext::new_root(),
+            Arc::new(Event::new("1", "/s", "shop.opened".parse().unwrap(), "{}").unwrap()),
+        )
     }
 
     fn emitted(event_type: &str, data: Option<&str>) -> Emitted {
@@ -200,7 +186,7 @@ mod tests {
         let names: Vec<&str> = routed.dispatches.iter().map(|d| d.function.as_str()).collect();
         assert_eq!(names, ["audit", "bill", "audit"]);
         let first = &routed.dispatches[0];
-        assert_eq!((first.parent, &first.trace, first.max_attempts), (Some(parent.execution), &span, 7));
+        assert_eq!((first.parent(), &first.trace, first.max_attempts), (Some(parent.execution), &span, 7));
         assert_eq!(first.event.id, format!("{}-0", parent.execution));
         assert_eq!(routed.dispatches[2].event.id, format!("{}-1", parent.execution));
         assert_eq!(first.event.source, "/functions/shop");

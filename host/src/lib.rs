@@ -1,8 +1,9 @@
 //! Runs functions. wasmtime lives here, and in wasmill-guest, which links WASI.
 //!
-//! [`Engine`] compiles components and makes single attempts, [`Engine::run`], under every limit there is; it knows nothing of
-//! stores and brokers. [`run`](fn@run) is a host's work: it takes frames off the queues, lets the engine make the attempts, has the
-//! ends recorded and acknowledges what is recorded.
+//! [`Engine`] compiles components and makes single attempts, [`Engine::run`], under every limit
+//! there is; it knows nothing of stores and brokers. [`run`](fn@run) is a host's work: it takes
+//! batches off the queues, lets the engine make the attempts, has the ends recorded and
+//! acknowledges what is recorded.
 
 mod admission;
 mod backoff;

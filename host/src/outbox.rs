@@ -44,7 +44,7 @@ async fn publish(store: Arc<dyn Store>, publisher: BatchPublisher, mut receiver:
     let mut batch = Vec::new();
     while receiver.recv_many(&mut batch, BATCH).await > 0 {
         let publishing = batch.drain(..).map(|dispatch| {
-            let entry = (dispatch.execution, dispatch.attempt);
+            let entry = dispatch.key();
             let publisher = publisher.clone();
             async move { publisher.publish(dispatch).await.map(|()| entry) }
         });

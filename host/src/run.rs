@@ -130,8 +130,6 @@ impl Engine {
         };
         let report = AttemptReport {
             version: Some(prepared.digest()),
-            host: host.to_owned(),
-            outcome,
             message,
             backtrace,
             output: end.output,
@@ -142,7 +140,7 @@ impl Engine {
             fuel_used: manifest.limits.fuel.saturating_sub(instance.fuel_left()),
             peak_memory: instance.guest().limiter.peak(),
             log_lines_dropped,
-            span,
+            ..AttemptReport::new(host, outcome, span)
         };
         if let Some(owner) = owner
             && returned_cleanly

@@ -192,12 +192,20 @@ pub struct HostSettings {
     pub in_flight: usize,
     /// Attempts at once whose emitted events are checked by schemas; tenants take turns. Default: one for two cores.
     pub emission_checks: usize,
-    /// Bytes of frames that the host has taken and not yet acknowledged. A single larger frame is still taken, alone.
-    /// Default: 256 MiB.
+    /// Bytes of messages that the host has taken and not yet acknowledged. A single larger one is
+    /// still taken, alone. Default: 256 MiB.
     pub held_bytes: usize,
     /// How often a message may be delivered again before it is taken apart, or parked if there is one execution in it. A lost
     /// connection counts too, so it is more than the bad luck that an innocent message may have. Default: 5.
     pub redelivery_limit: u32,
+    /// A message that has waited longer is asked of the store before it is run, as one that comes
+    /// again is: an operator may have suspended, resumed or cancelled what is in it. Beyond that,
+    /// clocks of hosts and gateways may differ. Default: 1 s.
+    pub ask_after: Duration,
+    /// How long a message that only a newer process can read is held before it is given back; each
+    /// time twice as long, up to 16 times. One that comes back more often than `redelivery_limit`
+    /// goes to the dead letters. Default: 500 ms.
+    pub unread_pause: Duration,
     /// How long executions may go on after the host was told to stop. Default: 30 s.
     pub grace: Duration,
     /// Executions that run longer than this are announced as running. Default: 250 ms.
@@ -323,6 +331,8 @@ impl Default for HostSettings {
             emission_checks: std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2),
             held_bytes: 256 << 20,
             redelivery_limit: 5,
+            ask_after: Duration::from_secs(1),
+            unread_pause: Duration::from_millis(500),
             grace: Duration::from_secs(30),
             announce_after: Duration::from_millis(250),
             cleanup_after: Duration::from_secs(60),

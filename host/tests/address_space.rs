@@ -8,9 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rustix::process::{Resource, Rlimit, setrlimit};
-use wasmill_domain::{
-    Digest, Dispatch, Event, ExecutionId, Manifest, Outcome, Revision, TenantName, Timestamp, TraceContext,
-};
+use wasmill_domain::{Digest, Dispatch, Event, Manifest, Outcome, TenantName, TraceContext};
 use wasmill_host::{Capabilities, Engine, EngineSettings, Invocation};
 
 const HELLO: &[u8] = include_bytes!("../../functions/hello/hello.wasm");
@@ -51,19 +49,8 @@ fn run((gib, pooled, least, most): (u64, bool, usize, usize)) {
         let manifest = Arc::new(Manifest::from_toml("name = 'hello'").expect("a manifest"));
         let event = Event::new("1", "/test", "greeting.requested".parse().expect("a type"), r#"{"name": "Ada"}"#)
             .expect("an event");
-        let dispatch = Dispatch {
-            tenant: TenantName::default(),
-            function: manifest.name.clone(),
-            execution: ExecutionId::new(),
-            attempt: 1,
-            max_attempts: 1,
-            accepted_at: Timestamp::now(),
-            queued_at: Timestamp::now(),
-            trace: TraceContext::new_root(),
-            parent: None,
-            revision: Revision(0),
-            event: Arc::new(event),
-        };
+        let dispatch =
+            Dispatch::new(TenantName::default(), manifest.name.clone(), TraceContext::new_root(), Arc::new(event));
         let runner = Arc::clone(&engine);
         let attempt = engine.spawn(async move {
             let invocation =

@@ -1,10 +1,8 @@
 //! From the outbox to the queues.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
 use wasmill_broker::Error as BrokerError;
-use wasmill_domain::{AttemptReport, Dispatch, ExecutionId, Outcome, Timestamp};
+use wasmill_domain::{AttemptKey, AttemptReport, Dispatch, Outcome};
 use wasmill_store::Finished;
 
 use crate::{SchedulerParts, Trouble};
@@ -18,8 +16,8 @@ pub(crate) struct Published {
     pub(crate) refused: usize,
 }
 
-/// Publishes dispatches, all at once so that they share frames, and takes those that the broker has confirmed out of the outbox.
-/// The others stay in it.
+/// Publishes dispatches, all at once so that they share batches, and takes those that the broker
+/// has confirmed out of the outbox. The others stay in it.
 ///
 /// # Errors
 /// Where the broker or the store is away; what was confirmed before is taken out nevertheless.
@@ -29,12 +27,12 @@ pub(crate) async fn publish_all(parts: &SchedulerParts, dispatches: Vec<Dispatch
         (dispatch, answer)
     });
     let mut published = Published::default();
-    let mut confirmed: Vec<(ExecutionId, u32)> = Vec::new();
+    let mut confirmed: Vec<AttemptKey> = Vec::new();
     let mut unfit: Vec<Dispatch> = Vec::new();
     let mut away = None;
     for (dispatch, answer) in join_all(attempts).await {
         match answer {
-            Ok(()) => confirmed.push((dispatch.execution, dispatch.attempt)),
+            Ok(()) => confirmed.push(dispatch.key()),
             Err(BrokerError::Full(_)) => published.refused += 1,
             Err(BrokerError::Rejected(_)) => unfit.push(dispatch),
             Err(error) => away = Some(error),
@@ -52,7 +50,7 @@ pub(crate) async fn publish_all(parts: &SchedulerParts, dispatches: Vec<Dispatch
 /// reads the outbox would come upon it for ever.
 async fn publish_alone(parts: &SchedulerParts, dispatch: Dispatch) -> Result<(), Trouble> {
     match parts.publisher.publish(dispatch.clone()).await {
-        Ok(()) => parts.store.published(&[(dispatch.execution, dispatch.attempt)]).await?,
+        Ok(()) => parts.store.published(&[dispatch.key()]).await?,
         Err(BrokerError::Rejected(why)) => {
             tracing::warn!(execution = %dispatch.execution, why, "the broker can never take this execution");
             parts.store.record(&[never_sent(dispatch, &why, &parts.settings.holder)]).await?;
@@ -64,22 +62,9 @@ async fn publish_alone(parts: &SchedulerParts, dispatch: Dispatch) -> Result<(),
 }
 
 fn never_sent(dispatch: Dispatch, why: &str, holder: &str) -> Finished {
-    let now = Timestamp::now();
     let report = AttemptReport {
-        version: None,
-        host: holder.to_owned(),
-        outcome: Outcome::Rejected,
         message: Some(format!("it could not be sent to a host: {why}")),
-        backtrace: None,
-        output: None,
-        started_at: now,
-        finished_at: now,
-        queue_wait: Duration::ZERO,
-        run_time: Duration::ZERO,
-        fuel_used: 0,
-        peak_memory: 0,
-        log_lines_dropped: 0,
-        span: dispatch.trace.child(),
+        ..AttemptReport::new(holder, Outcome::Rejected, dispatch.trace.child())
     };
     Finished { dispatch, report, retry_at: None, logs: Vec::new(), emitted: Vec::new() }
 }

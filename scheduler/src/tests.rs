@@ -11,9 +11,7 @@ use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{BatchPublisher, Broker, PublisherSettings, QueueName};
 use wasmill_domain::wire::Reads;
-use wasmill_domain::{
-    AttemptReport, Dispatch, Event, ExecutionId, Frame, Outcome, Revision, State, TenantName, Timestamp, TraceContext,
-};
+use wasmill_domain::{AttemptReport, Batch, Dispatch, Event, Outcome, State, TenantName, Timestamp, TraceContext};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{Agenda as _, ExecutionQuery, Finished, Ledger as _, Node, Nodes, Publication, Store};
 
@@ -46,20 +44,20 @@ impl Bench {
         SchedulerParts { store: Arc::clone(&self.store) as Arc<dyn Store>, nodes, publisher, settings }
     }
 
-    /// The dispatches of the next frame in the queue of the tests' function.
+    /// The dispatches of the next batch in the queue of the tests' function.
     async fn next_published(&self) -> Vec<Dispatch> {
-        next_frame(&*self.broker, "total").await
+        next_batch(&*self.broker, "total").await
     }
 }
 
-/// The dispatches of the next frame in the queue of a function.
-async fn next_frame(broker: &dyn Broker, function: &str) -> Vec<Dispatch> {
+/// The dispatches of the next batch in the queue of a function.
+async fn next_batch(broker: &dyn Broker, function: &str) -> Vec<Dispatch> {
     let queue = queue(function);
     broker.declare(&queue).await.unwrap();
     let mut consumption = broker.consume(&queue, NonZeroU16::MIN).await.unwrap();
     let delivery = tokio::time::timeout(PATIENCE, consumption.deliveries.next()).await.unwrap().unwrap();
     consumption.settle.ack(&[delivery.tag]).await.unwrap();
-    Frame::decode(&delivery.message.body).unwrap().into_dispatches()
+    Batch::decode(&delivery.message.body).unwrap().into_dispatches()
 }
 
 fn queue(function: &str) -> QueueName {
@@ -90,39 +88,18 @@ fn dispatch() -> Dispatch {
 }
 
 fn dispatch_to(function: &str) -> Dispatch {
-    Dispatch {
-        tenant: TenantName::default(),
-        function: function.parse().unwrap(),
-        execution: ExecutionId::new(),
-        attempt: 1,
-        max_attempts: 3,
-        accepted_at: Timestamp::now(),
-        queued_at: Timestamp::now(),
-        trace: TraceContext::new_root(),
-        parent: None,
-        revision: Revision(0),
-        event: Arc::new(Event::new("1", "/tests", "order.created".parse().unwrap(), "{}").unwrap()),
-    }
+    Dispatch::new(
+        TenantName::default(),
+        function.parse().unwrap(),
+        TraceContext::new_root(),
+        Arc::new(Event::new("1", "/tests", "order.created".parse().unwrap(), "{}").unwrap()),
+    )
+    .with_max_attempts(3)
 }
 
 fn ended(outcome: Outcome, retry_at: Option<Timestamp>) -> Finished {
     let dispatch = dispatch();
-    let report = AttemptReport {
-        version: None,
-        host: "host".into(),
-        outcome,
-        message: None,
-        backtrace: None,
-        output: None,
-        started_at: Timestamp::now(),
-        finished_at: Timestamp::now(),
-        queue_wait: Duration::ZERO,
-        run_time: Duration::ZERO,
-        fuel_used: 0,
-        peak_memory: 0,
-        log_lines_dropped: 0,
-        span: dispatch.trace.child(),
-    };
+    let report = AttemptReport::new("host", outcome, dispatch.trace.child());
     Finished { dispatch, report, retry_at, logs: Vec::new(), emitted: Vec::new() }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod agenda;
 pub(crate) mod broken;
 pub(crate) mod buckets;
 pub(crate) mod catalog;
+pub(crate) mod dead_letters;
 pub(crate) mod fencing;
 pub(crate) mod files;
 pub(crate) mod history;
@@ -65,10 +66,13 @@ macro_rules! suite {
                 a_start_that_is_forbidden_is_left_out, writers_at_once_have_one_winner, a_large_batch_is_one,
                 a_refused_batch_changes_nothing, another_owner_changes_nothing, the_first_owner_in_a_batch_stands;
             moves: the_table_is_obeyed, a_suspended_execution_waits, a_replay_begins_the_next_attempt,
-                a_cancelled_attempt_cannot_end, other_tenants_cannot_move_it;
+                a_cancelled_attempt_cannot_end, other_tenants_cannot_move_it, every_move_begins_an_epoch,
+                a_row_without_an_epoch_is_of_every_one, origins_are_kept;
             agenda: what_is_due_is_promoted, the_outbox_is_in_order, what_went_on_leaves_the_outbox,
                 a_lease_has_one_holder, a_lease_runs_out, leases_are_taken_by_one,
                 what_ended_is_pruned, pruning_is_bounded, unnamed_artifacts_are_pruned;
+            dead_letters: a_letter_is_kept_with_its_bytes, letters_come_in_pages, a_letter_ends_what_waits_for_it,
+                what_a_letter_ended_waits_again, a_letter_ends_nobody_elses;
             buckets: values_are_kept, batches_are_whole, answers_are_bounded, keys_have_bounds, keys_are_listed_once,
                 a_swap_needs_the_value_that_was_seen, numbers_are_counted, writers_to_a_bucket_take_turns,
                 of_swaps_at_once_one_is_done, quotas_hold, buckets_are_apart, own_buckets_go_with_their_function;

@@ -14,7 +14,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wasmill_domain::{
-    BrokenDefinition, DefinitionKind, Digest, Event, EventParts, ExecutionId, LogLine, Timestamp, TraceContext,
+    BrokenDefinition, DefinitionKind, Digest, Dispatch, Event, EventParts, ExecutionId, LogLine, Origin, Timestamp,
+    TraceContext,
 };
 
 pub(crate) use self::manifest::{ManifestRows, TriggerRow};
@@ -189,6 +190,36 @@ pub(crate) fn add_to_page(
     let wanted = limit.saturating_sub(page.len());
     page.extend(entries.filter(is_after).take(wanted));
     Ok(())
+}
+
+/// What belongs to an origin beside its kind and the execution that emitted the event: a JSON
+/// object, for kinds that have any.
+pub(crate) fn from_origin(origin: &Origin) -> Result<Option<String>> {
+    match origin {
+        Origin::Event | Origin::EmittedBy { .. } | Origin::Invocation => Ok(None),
+        Origin::ReplayOf { .. } | Origin::Schedule { .. } | Origin::WorkflowStep { .. } => {
+            let text = serde_json::to_string(origin);
+            text.map(Some).map_err(|e| Error::Rejected(format!("an origin that is not JSON: {e}")))
+        }
+    }
+}
+
+/// The first execution of a chain; none for the first itself.
+pub(crate) fn root(dispatch: &Dispatch) -> Option<ExecutionId> {
+    Some(dispatch.root).filter(|root| *root != dispatch.execution)
+}
+
+/// An origin. One that is not known here is told as far as the release before could.
+pub(crate) fn origin(kind: Option<&str>, text: Option<&str>, parent: Option<ExecutionId>) -> Origin {
+    if kind == Some(Origin::Invocation.kind()) {
+        return Origin::Invocation;
+    }
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| Origin::of_parent(parent))
+}
+
+/// A message's headers as a column holds them: a JSON array of names and values.
+pub(crate) fn from_headers(headers: &[(String, String)]) -> Result<String> {
+    serde_json::to_string(headers).map_err(|e| Error::Rejected(format!("headers that are not JSON: {e}")))
 }
 
 /// The smallest id that can be made at `time`: ids begin with the milliseconds since 1970, so this turns a time into a place in

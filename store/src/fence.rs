@@ -14,13 +14,15 @@ pub(crate) struct Standing {
     pub(crate) tenant: TenantName,
     pub(crate) function: FunctionName,
     pub(crate) state: State,
+    pub(crate) epoch: u32,
     pub(crate) attempt: u32,
 }
 
 impl Standing {
-    /// Where the execution of a dispatch stands.
-    fn of(dispatch: &Dispatch, state: State, attempt: u32) -> Self {
-        Self { tenant: dispatch.tenant.clone(), function: dispatch.function.clone(), state, attempt }
+    /// Where the execution of a dispatch stands, where `before` it stood there, or had no row.
+    fn of(dispatch: &Dispatch, state: State, attempt: u32, before: Option<&Self>) -> Self {
+        let (tenant, function) = (dispatch.tenant.clone(), dispatch.function.clone());
+        Self { tenant, function, state, epoch: before.map_or(dispatch.epoch, |row| row.epoch), attempt }
     }
 
     /// Whether a dispatch is of this execution: an id alone proves nothing, as whoever can write to
@@ -86,7 +88,18 @@ pub(crate) fn is_open(standing: Option<&Standing>, attempt: u32) -> bool {
 
 /// Whether an outcome of what was dispatched would stand now.
 pub(crate) fn is_open_for(standing: Option<&Standing>, dispatch: &Dispatch) -> bool {
-    standing.is_none_or(|row| row.is_of(dispatch)) && is_open(standing, dispatch.attempt)
+    standing.is_none_or(|row| row.is_of(dispatch) && is_same_epoch(row.epoch, dispatch.epoch))
+        && is_open(standing, dispatch.attempt)
+}
+
+/// Whether two epochs are the same as far as they are known: 0 is that of what does not say.
+pub(crate) fn is_same_epoch(one: u32, other: u32) -> bool {
+    one == other || one == 0 || other == 0
+}
+
+/// The epoch after an operator's move.
+pub(crate) fn next_epoch(epoch: u32) -> u32 {
+    epoch.max(1).saturating_add(1)
 }
 
 /// The state that `what` leads to from where the execution stands, if the fence lets what was
@@ -95,8 +108,11 @@ pub(crate) fn is_open_for(standing: Option<&Standing>, dispatch: &Dispatch) -> b
 fn passed(standing: Option<&Standing>, dispatch: &Dispatch, what: Move) -> Option<State> {
     match standing {
         None => State::Queued.after(what).ok(),
-        Some(row) if row.is_of(dispatch) && row.attempt == dispatch.attempt => row.state.after(what).ok(),
-        Some(_) => None,
+        Some(row) => {
+            let is_this =
+                row.is_of(dispatch) && row.attempt == dispatch.attempt && is_same_epoch(row.epoch, dispatch.epoch);
+            is_this.then(|| row.state.after(what).ok()).flatten()
+        }
     }
 }
 
@@ -112,7 +128,8 @@ fn finish_one<'a>(finished: &'a Finished, standings: &mut Standings) -> Option<C
     let what = final_move(finished);
     let state = passed(standing, dispatch, what)?;
     let attempt = if what == Move::Retry { dispatch.attempt.saturating_add(1) } else { dispatch.attempt };
-    let is_new = standings.insert(dispatch.execution, Standing::of(dispatch, state, attempt)).is_none();
+    let after = Standing::of(dispatch, state, attempt, standing);
+    let is_new = standings.insert(dispatch.execution, after).is_none();
     Some(Change {
         dispatch,
         is_new,
@@ -166,8 +183,9 @@ pub(crate) fn start<'a>(started: &'a [Started], standings: &mut Standings) -> Ve
 
 fn start_one<'a>(started: &'a Started, standings: &mut Standings) -> Option<Change<'a>> {
     let Started { dispatch, version, host, at } = started;
-    let state = passed(standings.get(&dispatch.execution), dispatch, Move::Start)?;
-    let standing = Standing::of(dispatch, state, dispatch.attempt);
+    let before = standings.get(&dispatch.execution);
+    let state = passed(before, dispatch, Move::Start)?;
+    let standing = Standing::of(dispatch, state, dispatch.attempt, before);
     let is_new = standings.insert(dispatch.execution, standing).is_none();
     Some(Change {
         is_new,
@@ -187,11 +205,15 @@ mod tests {
     fn an_attempt_is_open_where_its_outcome_would_stand() {
         for state in State::ALL {
             let dispatch = Dispatch { attempt: 2, ..crate::conformance::sample::dispatch("total") };
-            let standing = Standing::of(&dispatch, state, 2);
+            let standing = Standing::of(&dispatch, state, 2, None);
             let open = matches!(state, State::Queued | State::Running);
             assert_eq!(is_open(Some(&standing), 2), open, "{state}");
             assert_eq!(is_open_for(Some(&standing), &dispatch), open, "{state}");
             assert!(!is_open(Some(&standing), 1) && !is_open(Some(&standing), 3), "{state}");
+            for (epoch, same) in [(0, true), (1, true), (2, false)] {
+                let of_epoch = dispatch.clone().with_epoch(epoch);
+                assert_eq!(is_open_for(Some(&standing), &of_epoch), open && same, "{state} {epoch}");
+            }
             let others = [
                 Dispatch { tenant: "other".parse().unwrap(), ..dispatch.clone() },
                 Dispatch { function: "other".parse().unwrap(), ..dispatch },

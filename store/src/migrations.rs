@@ -37,6 +37,8 @@ const SQLITE: &[Step] = steps!("sqlite":
     "0004_installation"
     "0005_artifact_files"
     "0006_releases"
+    "0007_dead_letters"
+    "0008_epochs"
 );
 
 const POSTGRES: &[Step] = steps!("postgres":
@@ -45,6 +47,8 @@ const POSTGRES: &[Step] = steps!("postgres":
     "0003_artifacts_of_tenants"
     "0004_installation"
     "0005_releases"
+    "0006_dead_letters"
+    "0007_epochs"
 );
 
 /// Those of SQLite.

@@ -9,18 +9,19 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::watch;
 use wasmill_domain::{
-    Definitions, Digest, Dispatch, ExecutionId, FunctionName, Move, Revision, SealedSecret, SecretName, SecretSummary,
-    State, TenantName, Timestamp,
+    AttemptKey, Definitions, Digest, Dispatch, ExecutionId, FunctionName, Move, Revision, SealedSecret, SecretName,
+    SecretSummary, State, TenantName, Timestamp,
 };
 
 pub use self::error::{Error, Result};
 pub use self::types::*;
 use crate::buckets::Buckets;
+use crate::dead_letters::DeadLetters;
 
 /// All that is kept. One object, shared by every part of a process.
-pub trait Store: Catalog + Ledger + Agenda + Buckets {}
+pub trait Store: Catalog + Ledger + Agenda + Buckets + DeadLetters {}
 
-impl<T: Catalog + Ledger + Agenda + Buckets> Store for T {}
+impl<T: Catalog + Ledger + Agenda + Buckets + DeadLetters> Store for T {}
 
 /// What users define. Every change raises the revision by one, in the transaction that makes it.
 #[async_trait]
@@ -113,15 +114,17 @@ pub trait Ledger: Send + Sync + 'static {
     /// stand.
     async fn unfinished(&self, attempts: &[Dispatch]) -> Result<Vec<bool>>;
 
-    /// Commits the ends of attempts, all in one transaction, and says for each whether it stands. It stands if the
-    /// execution is `queued` or `running`, at this attempt, and of this tenant and function (the
-    /// fence); one that has no row yet gets it. With it are committed
-    /// the attempt, its log lines, and the executions of emitted events together with their outbox entries. One that does not
-    /// stand changes nothing at all.
+    /// Commits the ends of attempts, all in one transaction, and says for each whether it stands.
+    /// It stands if the execution is `queued` or `running`, in this epoch, at this attempt, and of
+    /// this tenant and function (the fence); one that has no row yet gets it. With it are committed
+    /// the attempt, its log lines, and the executions of emitted events together with their outbox
+    /// entries. One that does not stand changes nothing at all.
     async fn record(&self, finished: &[Finished]) -> Result<Vec<bool>>;
 
-    /// Makes an operator's move with one execution (suspend, resume, cancel, replay), and gives its new state. Resume and
-    /// replay put it in the outbox; a replay begins the next attempt and raises the number of attempts by the same.
+    /// Makes an operator's move with one execution (suspend, resume, cancel, replay), and gives its
+    /// new state. It begins the next epoch: what was dispatched before does not count any more.
+    /// Resume and replay put it in the outbox; a replay begins the next attempt and raises the
+    /// number of attempts by the same.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Conflict`] where the table of moves does not have it, or where the move is not an operator's.
@@ -152,8 +155,9 @@ pub trait Agenda: Send + Sync + 'static {
     /// Up to `limit` outbox entries that were made before `before`, the oldest first.
     async fn outbox(&self, before: Timestamp, limit: u32) -> Result<Vec<Dispatch>>;
 
-    /// Takes entries out of the outbox: the broker has confirmed them.
-    async fn published(&self, entries: &[(ExecutionId, u32)]) -> Result<()>;
+    /// Takes entries out of the outbox: the broker has confirmed them. One that was made in a later
+    /// epoch stays.
+    async fn published(&self, entries: &[AttemptKey]) -> Result<()>;
 
     /// Takes or renews the lease called `name` for `holder` until `ttl` from now by the database's clock, and gives its
     /// term; `None` while somebody else holds it. A new holder has a higher term.

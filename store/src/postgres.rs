@@ -12,6 +12,7 @@ mod buckets;
 mod catalog;
 mod change;
 mod columns;
+mod dead_letters;
 mod error;
 mod history;
 mod ledger;

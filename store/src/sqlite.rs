@@ -11,6 +11,7 @@ mod bulk;
 mod catalog;
 mod change;
 mod connection;
+mod dead_letters;
 mod error;
 mod history;
 mod ledger;

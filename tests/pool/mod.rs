@@ -2,6 +2,7 @@
 
 mod chaos;
 mod compiling;
+mod dead_letters;
 mod leaders;
 mod outages;
 mod roles;

@@ -94,7 +94,7 @@ fn sample_queues() -> impl Iterator<Item = QueueName> {
     let folders = std::fs::read_dir(root().join("functions")).expect("the samples are there");
     let names = folders.filter_map(|folder| folder.ok()?.file_name().into_string().ok());
     let queues = names.filter_map(|name| Some(QueueName::of_function(&TenantName::default(), &name.parse().ok()?)));
-    queues.chain([QueueName::unreadable(), QueueName::installation()])
+    queues.chain([QueueName::installation()])
 }
 
 /// Servers of the test's own, which it may stop.

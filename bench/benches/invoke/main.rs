@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use wasmill_domain::{
-    Digest, Dispatch, Event, ExecutionId, Manifest, Outcome, Revision, TenantName, Timestamp, TraceContext,
-};
+use wasmill_domain::{Digest, Dispatch, Event, ExecutionId, Manifest, Outcome, TenantName, TraceContext};
 use wasmill_host::{Capabilities, Engine, EngineSettings, Invocation, Prepared};
 
 /// A real function: parses JSON, reads its environment, logs a line, writes JSON.
@@ -38,19 +36,8 @@ fn guests() -> [Guest; 2] {
 
 /// Makes `count` attempts, one after the other, on a thread of guests.
 async fn invoke(engine: Arc<Engine>, prepared: Arc<Prepared>, manifest: Arc<Manifest>, event: Arc<Event>, count: u64) {
-    let mut dispatch = Dispatch {
-        tenant: TenantName::default(),
-        function: manifest.name.clone(),
-        execution: ExecutionId::new(),
-        attempt: 1,
-        max_attempts: 3,
-        accepted_at: Timestamp::now(),
-        queued_at: Timestamp::now(),
-        trace: TraceContext::new_root(),
-        parent: None,
-        revision: Revision(0),
-        event,
-    };
+    let mut dispatch = Dispatch::new(TenantName::default(), manifest.name.clone(), TraceContext::new_root(), event)
+        .with_max_attempts(3);
     for _ in 0..count {
         dispatch.execution = ExecutionId::new();
         let invocation =

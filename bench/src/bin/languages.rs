@@ -12,9 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use wasmill_domain::{
-    Digest, Dispatch, Event, ExecutionId, Manifest, Outcome, Revision, TenantName, Timestamp, TraceContext,
-};
+use wasmill_domain::{Digest, Dispatch, Event, Manifest, Outcome, TenantName, Timestamp, TraceContext};
 use wasmill_host::{Capabilities, Engine, EngineSettings, Invocation, Prepared};
 
 /// How often each is measured: cold, which is slow, and the rest.
@@ -48,19 +46,13 @@ impl Project {
     /// Runs its event once, and tells how long that took.
     async fn run(&self, engine: &Arc<Engine>, prepared: &Arc<Prepared>, manifest: &Arc<Manifest>) -> Result<Duration> {
         let now = Timestamp::now();
-        let dispatch = Dispatch {
-            tenant: TenantName::default(),
-            function: self.manifest.name.clone(),
-            execution: ExecutionId::new(),
-            attempt: 1,
-            max_attempts: 1,
-            accepted_at: now,
-            queued_at: now,
-            trace: TraceContext::new_root(),
-            parent: None,
-            revision: Revision(0),
-            event: Arc::clone(&self.event),
-        };
+        let dispatch = Dispatch::new(
+            TenantName::default(),
+            self.manifest.name.clone(),
+            TraceContext::new_root(),
+            Arc::clone(&self.event),
+        )
+        .with_accepted_at(now);
         let (runner, prepared, manifest) = (Arc::clone(engine), Arc::clone(prepared), Arc::clone(manifest));
         let attempt = engine.spawn(async move {
             let start = Instant::now();

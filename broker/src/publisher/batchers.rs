@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 use wasmill_domain::Dispatch;
-use wasmill_domain::frame::{MAX_DISPATCHES, SOFT_MAX_BYTES};
+use wasmill_domain::batch::{MAX_DISPATCHES, SOFT_MAX_BYTES};
 
 use super::message::weight;
 use super::settings::PublisherSettings;

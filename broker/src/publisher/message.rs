@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 use wasmill_domain::event::Attribute;
-use wasmill_domain::{Dispatch, Frame, Timestamp};
+use wasmill_domain::wire::Writes;
+use wasmill_domain::{Batch, Dispatch, Timestamp};
 
 use crate::port::{Error, Message, Result};
 
-/// The media type of a batch, in the header `content-type` of its message.
-const CONTENT_TYPE: &str = "application/vnd.wasmill.frame; version=1";
+/// The media type of a batch, in the header `content-type` of its message. The version is the
+/// message's first byte.
+const CONTENT_TYPE: &str = "application/vnd.wasmill.batch";
 
 /// How long a dispatch is in a batch, about: its texts and its data, and room for ids and lengths.
 pub(super) fn weight(dispatch: &Dispatch) -> usize {
@@ -23,19 +25,20 @@ pub(super) fn weight(dispatch: &Dispatch) -> usize {
     192 + data + event.id.len() + event.source.len() + event.event_type.len() + optional + extensions
 }
 
-/// The message of a batch of these dispatches, which are given to the broker now.
-pub(super) fn message_of(mut dispatches: Vec<Dispatch>) -> Result<Message> {
+/// The message of a batch of these dispatches, which are given to the broker now, in the version
+/// that `writes` says.
+pub(super) fn message_of(mut dispatches: Vec<Dispatch>, writes: &Writes) -> Result<Message> {
     let now = Timestamp::now();
     for dispatch in &mut dispatches {
         dispatch.queued_at = now;
     }
-    let Some(frame) = Frame::new(dispatches) else {
-        return Err(Error::Rejected("a frame must be of 1 to 64 dispatches of one function".into()));
+    let Some(batch) = Batch::new(dispatches) else {
+        return Err(Error::Rejected("a batch must be of 1 to 64 dispatches of one function".into()));
     };
-    let trace = frame.dispatches()[0].trace.to_string();
+    let trace = batch.dispatches()[0].trace.to_string();
     Ok(Message {
         // The queue may be long: no spare capacity is kept in it.
-        body: frame.encode().into_boxed_slice().into(),
+        body: batch.encode(writes).into_boxed_slice().into(),
         headers: vec![("content-type".into(), CONTENT_TYPE.into()), ("traceparent".into(), trace)],
         reply_to: None,
     })

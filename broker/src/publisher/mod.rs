@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use wasmill_domain::Dispatch;
+use wasmill_domain::wire::Writes;
 
 pub use self::settings::PublisherSettings;
 
@@ -57,7 +58,7 @@ impl BatchPublisher {
     pub async fn request(&self, dispatch: Dispatch) -> Result<PendingReply> {
         let queue = QueueName::of_function(&dispatch.tenant, &dispatch.function);
         let broker = self.broker();
-        let message = message_of(vec![dispatch])?;
+        let message = message_of(vec![dispatch], self.writes())?;
         match broker.request(&queue, message.clone()).await {
             Err(Error::NoQueue(_)) => {
                 broker.declare(&queue).await?;
@@ -65,6 +66,11 @@ impl BatchPublisher {
             }
             answer => answer,
         }
+    }
+
+    /// The versions that messages are written in.
+    pub fn writes(&self) -> &Writes {
+        &self.batchers.settings.writes
     }
 
     /// The broker that it publishes to.

@@ -113,7 +113,7 @@ impl BatchSender {
     /// Makes a batch and begins to publish it.
     async fn publish(&mut self, waiting: Vec<Waiting>) {
         let (dispatches, waiters): (Vec<_>, Vec<_>) = waiting.into_iter().map(|w| (w.dispatch, w.done)).unzip();
-        match message_of(dispatches) {
+        match message_of(dispatches, &self.registration.batchers.settings.writes) {
             Ok(message) => {
                 let position = self.next_position;
                 self.next_position += 1;

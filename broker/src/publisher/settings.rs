@@ -1,6 +1,8 @@
-//! The bounds of a publisher.
+//! The settings of a publisher.
 
-/// The bounds of a [`BatchPublisher`](super::BatchPublisher).
+use wasmill_domain::wire::Writes;
+
+/// The bounds of a [`BatchPublisher`](super::BatchPublisher), and the versions that it writes.
 #[derive(Clone, Debug)]
 pub struct PublisherSettings {
     /// How many batches of one queue may await their confirms at a time. Default: 8. While fewer
@@ -11,10 +13,13 @@ pub struct PublisherSettings {
     /// How many bytes of dispatches may wait for a batch, those of all queues together. Default:
     /// 128 MiB.
     pub waiting_bytes: usize,
+    /// The versions that messages are written in: those of batches here, and the others by whoever
+    /// has the publisher. Default: the newest.
+    pub writes: Writes,
 }
 
 impl Default for PublisherSettings {
     fn default() -> Self {
-        Self { in_flight: 8, waiting: 16_384, waiting_bytes: 128 << 20 }
+        Self { in_flight: 8, waiting: 16_384, waiting_bytes: 128 << 20, writes: Writes::default() }
     }
 }

@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use wasmill_domain::frame::{MAX_DISPATCHES, SOFT_MAX_BYTES};
-use wasmill_domain::{Event, ExecutionId, Frame, Revision, TenantName, Timestamp, TraceContext};
+use wasmill_domain::batch::{MAX_DISPATCHES, SOFT_MAX_BYTES};
+use wasmill_domain::{Batch, Event, TenantName, Timestamp, TraceContext};
 
 use super::*;
 use crate::embedded::{EmbeddedBroker, EmbeddedSettings};
@@ -138,19 +138,14 @@ fn queue() -> QueueName {
 
 /// A dispatch called `id`, with so much data.
 fn dispatch(id: usize, length: usize) -> Dispatch {
-    Dispatch {
-        tenant: TenantName::default(),
-        function: "hello".parse().unwrap(),
-        execution: ExecutionId::new(),
-        attempt: 1,
-        max_attempts: 3,
-        accepted_at: Timestamp::from_micros(1),
-        queued_at: Timestamp::from_micros(1),
-        trace: TraceContext::new_root(),
-        parent: None,
-        revision: Revision(0),
-        event: Arc::new(Event::new(id.to_string(), "/test", "greeting".parse().unwrap(), vec![b'x'; length]).unwrap()),
-    }
+    Dispatch::new(
+        TenantName::default(),
+        "hello".parse().unwrap(),
+        TraceContext::new_root(),
+        Arc::new(Event::new(id.to_string(), "/test", "greeting".parse().unwrap(), vec![b'x'; length]).unwrap()),
+    )
+    .with_max_attempts(3)
+    .with_accepted_at(Timestamp::from_micros(1))
 }
 
 /// Begins to publish dispatches with these ids, in order.
@@ -183,8 +178,8 @@ async fn batches(gate: &Gate) -> Vec<Vec<usize>> {
     let mut batches = Vec::new();
     for _ in 0..count {
         let delivery = in_time(consumption.deliveries.next()).await.unwrap();
-        let frame = Frame::decode(&delivery.message.body).unwrap();
-        batches.push(frame.dispatches().iter().map(|dispatch| dispatch.event.id.parse().unwrap()).collect());
+        let batch = Batch::decode(&delivery.message.body).unwrap();
+        batches.push(batch.dispatches().iter().map(|dispatch| dispatch.event.id.parse().unwrap()).collect());
         consumption.settle.ack(&[delivery.tag]).await.unwrap();
     }
     batches
@@ -249,7 +244,7 @@ async fn a_batch_is_bounded_in_bytes() {
     let mut consumption = gate.consume(&queue(), 100.try_into().unwrap()).await.unwrap();
     for _ in 0..depth {
         let message = in_time(consumption.deliveries.next()).await.unwrap().message;
-        let single = Frame::decode(&message.body).unwrap().dispatches().len() == 1;
+        let single = Batch::decode(&message.body).unwrap().dispatches().len() == 1;
         assert!(message.body.len() <= SOFT_MAX_BYTES || single, "{} bytes", message.body.len());
     }
     drop(consumption);
@@ -279,15 +274,15 @@ async fn batches_say_what_they_are_and_when_they_were_queued() {
     let mut consumption = gate.consume(&queue(), 10.try_into().unwrap()).await.unwrap();
     in_time(consumption.deliveries.next()).await.unwrap();
     let message = in_time(consumption.deliveries.next()).await.unwrap().message;
-    let headers = [("content-type", "application/vnd.wasmill.frame; version=1"), ("traceparent", &traceparent)];
+    let headers = [("content-type", "application/vnd.wasmill.batch"), ("traceparent", &traceparent)];
     assert_eq!(message.headers, headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
     assert_eq!(message.reply_to, None);
-    let frame = Frame::decode(&message.body).unwrap();
-    assert_eq!(frame.dispatches().len(), 2);
-    assert!(frame.dispatches().iter().all(|dispatch| dispatch.queued_at >= before));
+    let batch = Batch::decode(&message.body).unwrap();
+    assert_eq!(batch.dispatches().len(), 2);
+    assert!(batch.dispatches().iter().all(|dispatch| dispatch.queued_at >= before));
     // All else is as it was.
-    let queued_at = frame.dispatches()[0].queued_at;
-    assert_eq!(frame.dispatches()[0], Dispatch { queued_at, ..first });
+    let queued_at = batch.dispatches()[0].queued_at;
+    assert_eq!(batch.dispatches()[0], Dispatch { queued_at, ..first });
 }
 
 #[tokio::test]
@@ -306,7 +301,8 @@ async fn the_order_is_kept_where_the_queue_was_missing() {
 async fn what_waits_is_bounded() {
     let gate = Gate::closed();
     gate.declare(&queue()).await.unwrap();
-    let settings = PublisherSettings { in_flight: 2, waiting: 10, waiting_bytes: 20_000 };
+    let settings =
+        PublisherSettings { in_flight: 2, waiting: 10, waiting_bytes: 20_000, ..PublisherSettings::default() };
     let publisher = publisher_with(&gate, settings);
     let mut tasks = begin(&publisher, 0..1, 10).await;
     gate.begun(1).await;
@@ -368,9 +364,9 @@ async fn a_request_is_a_batch_of_its_own() {
     let pending = in_time(publisher.request(dispatch(7, 10))).await.unwrap();
     let mut consumption = publisher.broker().consume(&queue(), 10.try_into().unwrap()).await.unwrap();
     let delivery = in_time(consumption.deliveries.next()).await.unwrap();
-    let frame = Frame::decode(&delivery.message.body).unwrap();
-    assert_eq!((frame.dispatches().len(), frame.dispatches()[0].event.id.as_str()), (1, "7"));
-    assert!(frame.dispatches()[0].queued_at >= before);
+    let batch = Batch::decode(&delivery.message.body).unwrap();
+    assert_eq!((batch.dispatches().len(), batch.dispatches()[0].event.id.as_str()), (1, "7"));
+    assert!(batch.dispatches()[0].queued_at >= before);
     publisher.broker().reply(&delivery.message.reply_to.unwrap(), Bytes::new()).await.unwrap();
     assert_eq!(pending.wait(TIMEOUT).await.unwrap(), "");
 }

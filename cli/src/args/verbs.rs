@@ -197,6 +197,34 @@ pub(crate) enum Hostnames {
 }
 
 #[derive(Subcommand)]
+pub(crate) enum DeadLetters {
+    /// List the messages that no process could read, the newest first
+    List {
+        /// At most so many
+        #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+    },
+    /// Write a message's bytes to a file, or to standard output
+    Export {
+        /// Its id, as `dead-letters list` shows it
+        id: uuid::Uuid,
+        /// The file
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Put a message in its queue again; the executions that failed by it wait again
+    Redrive {
+        /// Its id
+        id: uuid::Uuid,
+    },
+    /// Delete a message; its executions stay as they are
+    Delete {
+        /// Its id
+        id: uuid::Uuid,
+    },
+}
+
+#[derive(Subcommand)]
 pub(crate) enum Keys {
     /// List the API keys
     List,

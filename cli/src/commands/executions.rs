@@ -97,11 +97,14 @@ pub(crate) fn print(execution: Json<'_>) {
     }
     field("accepted", cell(execution.get("accepted_at")));
     field("trace", cell(execution.get("trace_id")));
-    for (name, label) in [("due_at", "due"), ("parent", "emitted by")] {
-        let value = execution.get(name);
-        if !value.is_null() {
-            field(label, cell(value));
-        }
+    if !execution.get("due_at").is_null() {
+        field("due", cell(execution.get("due_at")));
+    }
+    if let Some(origin) = origin(execution) {
+        field("origin", origin);
+    }
+    if execution.get("epoch").as_u64().is_some_and(|epoch| epoch > 1) {
+        field("epoch", cell(execution.get("epoch")));
     }
     let children: Vec<String> = execution.get("children").items().into_iter().map(cell).collect();
     if !children.is_empty() {
@@ -120,6 +123,26 @@ pub(crate) fn print(execution: Json<'_>) {
             field(label, format!("{}  {}", cell(result.get("content_type")), result_text(result)));
         }
     }
+}
+
+/// Why an execution exists, where it is not just an event: the kind and what belongs to it, and the
+/// first of its chain.
+fn origin(execution: Json<'_>) -> Option<String> {
+    let origin = execution.get("origin");
+    let kind = origin.get("kind").string().filter(|kind| kind != "event")?;
+    let mut text = kind.replace('_', " ");
+    for name in ["execution", "name", "due", "run", "path"] {
+        if let Some(value) = origin.get(name).string() {
+            text.push(' ');
+            text.push_str(&single_line(&value));
+        }
+    }
+    let [root, id] = ["root", "id"].map(|name| execution.get(name).string());
+    let known = [id, origin.get("execution").string()];
+    if let Some(root) = root.filter(|root| !known.contains(&Some(root.clone()))) {
+        text.push_str(&format!(", in the chain of {root}"));
+    }
+    Some(text)
 }
 
 /// What an attempt cost, on one line.

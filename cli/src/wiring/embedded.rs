@@ -115,7 +115,8 @@ impl System {
         let (node, writes) =
             (nodes::this("dev", HostSettings::default().name, &BTreeSet::new()), Writes::new(Reads::OLDEST));
         let membership = Membership::join(Arc::clone(&nodes), node, NODE_TIMEOUT, &writes).await;
-        let publisher = BatchPublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
+        let settings = PublisherSettings { writes: writes.clone(), ..PublisherSettings::default() };
+        let publisher = BatchPublisher::new(Arc::clone(&broker) as _, settings);
         let granted = options.hostnames.iter().map(|pattern| (pattern.clone(), TenantName::default())).collect();
         let hostnames = Arc::new(HostnameRules { granted, ..HostnameRules::default() });
         Ok(Self {

@@ -77,7 +77,8 @@ impl Pool {
         let (nodes, timeout) = (Arc::new(store.clone()), config.nodes.timeout.0);
         let membership = Membership::join(nodes, this_node(&config, role), timeout, &writes).await;
         let broker = Arc::new(broker);
-        let publisher = BatchPublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
+        let settings = PublisherSettings { writes: writes.clone(), ..PublisherSettings::default() };
+        let publisher = BatchPublisher::new(Arc::clone(&broker) as _, settings);
         Ok(Some(Self { config, store, broker, publisher, registry, keyring, notes, membership }))
     }
 

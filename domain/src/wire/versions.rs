@@ -26,7 +26,7 @@ fn oldest_streams() -> u8 {
 
 impl Reads {
     /// What this release reads.
-    pub const HERE: Self = Self { batch: 1, http: 1, control: 1, streams: 2 };
+    pub const HERE: Self = Self { batch: 2, http: 2, control: 1, streams: 2 };
 
     /// The oldest versions that there are.
     pub const OLDEST: Self = Self { batch: 1, http: 1, control: 1, streams: 1 };
@@ -127,12 +127,12 @@ mod tests {
         let writes = Writes::default();
         let clone = writes.clone();
         let versions = |writes: &Writes| (writes.batch(), writes.http(), writes.control(), writes.streams());
-        assert_eq!(versions(&writes), (1, 1, 1, 2));
-        writes.set([Reads { streams: 1, ..Reads::HERE }, Reads { batch: 9, http: 9, control: 9, streams: 9 }]);
-        assert_eq!(versions(&clone), (1, 1, 1, 1));
+        assert_eq!(versions(&writes), (2, 2, 1, 2));
+        writes.set([Reads { batch: 1, ..Reads::HERE }, Reads { batch: 9, http: 9, control: 9, streams: 9 }]);
+        assert_eq!(versions(&clone), (1, 2, 1, 2));
         // The process that was behind is gone.
         writes.set([Reads { batch: 9, http: 9, control: 9, streams: 9 }]);
-        assert_eq!(versions(&clone), (1, 1, 1, 2));
+        assert_eq!(versions(&clone), (2, 2, 1, 2));
         writes.set([Reads::OLDEST]);
         writes.set([]);
         assert_eq!(clone.streams(), Reads::HERE.streams);

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use wasmill_domain::event::is_json_media_type;
 use wasmill_domain::event::json::{DataMember, JsonFormat};
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, Event, EventType, ExecutionId, FunctionName, LogLevel, LogSource, Outcome, Output,
-    State, Timestamp,
+    AttemptReport, Digest, Dispatch, Event, EventType, ExecutionId, FunctionName, LogLevel, LogSource, Origin, Outcome,
+    Output, State, Timestamp,
 };
 use wasmill_store::{ExecutionDetail, ExecutionSummary, ListedExecution, LogEntry, LogPosition, UnreadableEvent};
 
@@ -174,6 +174,18 @@ pub(crate) struct ExecutionDocument {
     /// The executions that its emitted events led to.
     #[schema(value_type = Vec<Uuid>)]
     children: Vec<ExecutionId>,
+    /// Its epoch, which every operator's move raises; the first is 1. What was sent to hosts in an
+    /// earlier one does not count any more. 0 where it is not known.
+    epoch: u32,
+    /// Why it exists. `kind` is `event`, `invocation`, `emitted_by` or `replay_of` (with
+    /// `execution`), `schedule` (with `name` and `due`), or `workflow_step` (with `run` and
+    /// `path`).
+    #[schema(value_type = Object)]
+    origin: Origin,
+    /// The first execution of the chain that led to it, as far as it is known: itself, where it
+    /// began the chain.
+    #[schema(value_type = Uuid)]
+    root: ExecutionId,
 }
 
 /// What stands where an event should.

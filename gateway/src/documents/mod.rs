@@ -1,5 +1,6 @@
 //! The documents of the API: what handlers take and answer, with their places in the OpenAPI description.
 
+pub(crate) mod dead_letters;
 pub(crate) mod events;
 pub(crate) mod executions;
 pub(crate) mod functions;

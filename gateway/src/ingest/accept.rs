@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
 use wasmill_broker::Error as BrokerError;
-use wasmill_domain::{Dispatch, Event, ExecutionId, FunctionDefinition, Revision, TenantName, Timestamp, TraceContext};
+use wasmill_domain::{Dispatch, Event, FunctionDefinition, Revision, TenantName, Timestamp, TraceContext};
 use wasmill_store::Publication;
 
 use crate::app::App;
@@ -29,18 +29,11 @@ impl Checked {
     /// The executions that it leads to, one for each function.
     pub(crate) fn mint(&self, tenant: &TenantName) -> impl Iterator<Item = Dispatch> {
         let now = Timestamp::now();
-        self.functions.iter().map(move |function| Dispatch {
-            tenant: tenant.clone(),
-            function: function.name.clone(),
-            execution: ExecutionId::new(),
-            attempt: 1,
-            max_attempts: function.manifest.retry.max_attempts,
-            accepted_at: now,
-            queued_at: now,
-            trace: self.trace.clone(),
-            parent: None,
-            revision: self.revision,
-            event: Arc::clone(&self.event),
+        self.functions.iter().map(move |function| {
+            Dispatch::new(tenant.clone(), function.name.clone(), self.trace.clone(), Arc::clone(&self.event))
+                .with_max_attempts(function.manifest.retry.max_attempts)
+                .with_accepted_at(now)
+                .with_revision(self.revision)
         })
     }
 }

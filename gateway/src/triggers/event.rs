@@ -15,7 +15,7 @@ use wasmill_domain::event::{Event, EventParts, is_json_media_type};
 use wasmill_domain::http_message::{EVENT_TYPE, HTTP_SCHEME, MEDIA_TYPE};
 use wasmill_domain::manifest::Kind;
 use wasmill_domain::registry::Refusal;
-use wasmill_domain::{Dispatch, ExecutionId, Outcome, State, TenantName, Timestamp, json};
+use wasmill_domain::{Dispatch, Origin, Outcome, State, TenantName, Timestamp, json};
 use wasmill_store::ExecutionDetail;
 
 use super::{Routed, failed, request};
@@ -99,19 +99,11 @@ fn length_of(parts: &Parts) -> u64 {
 /// An execution of the routed function.
 pub(super) fn mint(routed: &Routed, event: Event, max_attempts: u32) -> Dispatch {
     let now = Timestamp::now();
-    Dispatch {
-        tenant: routed.tenant.clone(),
-        function: routed.function.name.clone(),
-        execution: ExecutionId::new(),
-        attempt: 1,
-        max_attempts,
-        accepted_at: now,
-        queued_at: now,
-        trace: routed.trace.clone(),
-        parent: None,
-        revision: routed.registry.revision(),
-        event: Arc::new(event),
-    }
+    Dispatch::new(routed.tenant.clone(), routed.function.name.clone(), routed.trace.clone(), Arc::new(event))
+        .with_max_attempts(max_attempts)
+        .with_origin(Origin::Invocation)
+        .with_accepted_at(now)
+        .with_revision(routed.registry.revision())
 }
 
 /// Checks a body against the trigger's schema, where there is one. As long as that takes, it keeps `rooms`.

@@ -21,6 +21,7 @@ use wasmill_broker::{
 };
 use wasmill_domain::event::Attribute;
 use wasmill_domain::http_message::{BODY_OMITTED, Download, MEDIA_TYPE, Opening, Upload};
+use wasmill_domain::wire::Writes;
 use wasmill_domain::{ExecutionId, Outcome};
 
 use super::{Routed, event, failed, keys, request};
@@ -69,8 +70,10 @@ pub(super) async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> R
     let execution = dispatch.execution;
     let opening = Opening { dispatch, head, body: first, complete: rest.is_none() };
 
-    let RequestStream { sender, mut receiver } = call(app, &routed, opening.encode()).await?;
-    let mut upload = Uploading(rest.map(|body| AbortOnDropHandle::new(tokio::spawn(upload(body, sender, limit)))));
+    let writes = app.publisher.writes();
+    let RequestStream { sender, mut receiver } = call(app, &routed, opening.encode(writes)).await?;
+    let mut upload =
+        Uploading(rest.map(|body| AbortOnDropHandle::new(tokio::spawn(upload(body, sender, writes.clone(), limit)))));
     let deadline = Instant::now() + routed.function.manifest.limits.timeout.0 + MARGIN;
     let heard = tokio::select! {
         biased;
@@ -190,7 +193,7 @@ fn cancel(receiver: StreamReceiver, sender: StreamSender, deadline: Instant) {
 ///
 /// # Errors
 /// Where it breaks off, is not what HTTP has, or is longer than `limit`.
-async fn upload(mut body: Body, sender: StreamSender, limit: usize) -> Result<(), Failure> {
+async fn upload(mut body: Body, sender: StreamSender, writes: Writes, limit: usize) -> Result<(), Failure> {
     let mut left = limit;
     let mut trailers = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -203,7 +206,7 @@ async fn upload(mut body: Body, sender: StreamSender, limit: usize) -> Result<()
                 left = rest;
                 while !data.is_empty() {
                     let chunk = data.split_to(data.len().min(STREAM_CHUNK_BYTES));
-                    if sender.send(Upload::Data(chunk).encode()).await.is_err() {
+                    if sender.send(Upload::Data(chunk).encode(&writes)).await.is_err() {
                         return Ok(());
                     }
                 }
@@ -216,7 +219,7 @@ async fn upload(mut body: Body, sender: StreamSender, limit: usize) -> Result<()
         }
     }
     // Whoever does not hear it has no use for it.
-    let _ = sender.send(Upload::End(trailers).encode()).await;
+    let _ = sender.send(Upload::End(trailers).encode(&writes)).await;
     Ok(())
 }
 

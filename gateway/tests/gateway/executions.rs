@@ -24,6 +24,7 @@ async fn a_success_is_told_in_full() {
     assert_eq!(shown["result"], json!({"content_type": "application/json", "data": {"total": 3}}));
     assert_eq!((&shown["event"]["specversion"], &shown["event"]["data"]), (&json!("1.0"), &json!({"total": 3})));
     assert_eq!((&shown["children"], &shown["parent"], &shown["due_at"]), (&json!([]), &Value::Null, &Value::Null));
+    assert_eq!((&shown["origin"], &shown["root"], &shown["epoch"]), (&json!({"kind": "event"}), &json!(id), &json!(1)));
     let attempt = &shown["attempts"][0];
     assert_eq!(
         (&attempt["attempt"], &attempt["outcome"], &attempt["host"]),

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use wasmill_broker::{Broker as _, QueueName};
 use wasmill_domain::TenantName;
 use wasmill_domain::http_message::{Download, Headers, Opening, RequestHead, ResponseHead};
+use wasmill_domain::wire::Writes;
 
 use crate::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, Raw, frame, request};
 use crate::harness::{Gateway, PATIENCE, client, send};
@@ -45,7 +46,7 @@ async fn handler(gateway: &Gateway, http: &Client, url: &str) -> mpsc::Unbounded
                 Download::End(fields(&[("x-checksum", "7")])),
             ] {
                 // Who asked by HEAD does not listen to its end.
-                let _ = call.stream.sender.send(said.encode()).await;
+                let _ = call.stream.sender.send(said.encode(&Writes::default())).await;
             }
         }
     });

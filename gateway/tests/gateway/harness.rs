@@ -17,7 +17,7 @@ use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{BatchPublisher, Broker, PublisherSettings, QueueName};
 use wasmill_component::{Artifact, Preflight, PreflightError};
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, ExecutionId, Frame, LogLevel, LogLine, LogSource, Manifest, Outcome, Output,
+    AttemptReport, Batch, Digest, Dispatch, ExecutionId, LogLevel, LogLine, LogSource, Manifest, Outcome, Output,
     Registry, SealedSecret, SecretName, TenantName, Timestamp,
 };
 use wasmill_gateway::{GatewayParts, GatewaySettings, Tls};
@@ -269,7 +269,7 @@ impl Gateway {
         while taken.len() < count {
             let next = tokio::time::timeout(PATIENCE, consumption.deliveries.next()).await;
             let delivery = next.expect("nothing comes").unwrap();
-            taken.extend(Frame::decode(&delivery.message.body).unwrap().into_dispatches());
+            taken.extend(Batch::decode(&delivery.message.body).unwrap().into_dispatches());
             consumption.settle.ack(&[delivery.tag]).await.unwrap();
         }
         assert_eq!(taken.len(), count);
@@ -289,7 +289,7 @@ impl Gateway {
         let (store, broker) = (Arc::clone(&self.store), Arc::clone(&self.broker));
         tokio::spawn(async move {
             while let Some(delivery) = consumption.deliveries.next().await {
-                let dispatches = Frame::decode(&delivery.message.body).unwrap().into_dispatches();
+                let dispatches = Batch::decode(&delivery.message.body).unwrap().into_dispatches();
                 let ends: Vec<Finished> = dispatches.into_iter().map(end).collect();
                 store.record(&ends).await.unwrap();
                 consumption.settle.ack(&[delivery.tag]).await.unwrap();
@@ -425,19 +425,15 @@ fn report(dispatch: &Dispatch, outcome: Outcome, output: Option<Output>) -> Atte
     let failed = outcome != Outcome::Success;
     AttemptReport {
         version: Some(Digest::of(&component(1))),
-        host: "test".into(),
-        outcome,
         message: failed.then(|| "it did not work".into()),
         backtrace: (outcome == Outcome::Trap).then(|| "0: handle\n1: main".into()),
         output,
         started_at: dispatch.queued_at,
-        finished_at: Timestamp::now(),
         queue_wait: Duration::from_micros(1500),
         run_time: Duration::from_micros(250),
         fuel_used: 12_345,
         peak_memory: 131_072,
-        log_lines_dropped: 0,
-        span: dispatch.trace.child(),
+        ..AttemptReport::new("test", outcome, dispatch.trace.child())
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod auth;
 mod cloudevents;
+mod dead_letters;
 mod executions;
 mod files;
 mod frames;

@@ -24,7 +24,7 @@ async fn an_event_reaches_every_function_that_listens() {
     for (function, id) in ["audit", "total"].into_iter().zip(&ids) {
         let dispatch = gateway.take(function, 1).await.remove(0);
         assert_eq!(dispatch.execution.to_string(), *id);
-        assert_eq!((dispatch.attempt, dispatch.max_attempts, dispatch.parent), (1, 3, None));
+        assert_eq!((dispatch.attempt, dispatch.max_attempts, dispatch.parent()), (1, 3, None));
         assert_eq!(dispatch.event.id, document["event"]["id"]);
         assert_eq!(dispatch.event.source, "/http");
         assert_eq!(dispatch.event.datacontenttype.as_deref(), Some("application/json"));

@@ -164,7 +164,7 @@ async fn what_cannot_be_read_is_shown_and_not_waited_for() {
             let queue = QueueName::of_function(&TenantName::default(), &"odd".parse().unwrap());
             let mut consumption = gateway.broker.consume(&queue, NonZeroU16::MIN).await.unwrap();
             let delivery = consumption.deliveries.next().await.unwrap();
-            let frame = wasmill_domain::Frame::decode(&delivery.message.body).unwrap();
+            let frame = wasmill_domain::Batch::decode(&delivery.message.body).unwrap();
             let dispatch = frame.into_dispatches().remove(0);
             gateway.store.record(&[retry_later(dispatch.clone())]).await.unwrap();
             gateway.store.spoil_event(dispatch.execution, SPOILED).await.unwrap();

@@ -11,6 +11,7 @@ use wasmill_broker::embedded::EmbeddedSettings;
 use wasmill_broker::{Broker as _, IncomingStream, IncomingStreams, QueueName};
 use wasmill_domain::TenantName;
 use wasmill_domain::http_message::{Download, Headers, Opening, ResponseHead, Upload};
+use wasmill_domain::wire::Writes;
 use wasmill_gateway::GatewaySettings;
 
 use crate::harness::{Gateway, PATIENCE, client};
@@ -46,7 +47,7 @@ fn head(status: u16, fields: &[(&str, &str)]) -> Download {
 async fn respond(call: &IncomingStream, head: Download) {
     let body = (0..FRAMES).map(|_| Download::Data("content".into()));
     for said in [head].into_iter().chain(body).chain([Download::End(Headers::new())]) {
-        in_time(call.stream.sender.send(said.encode())).await.expect("the caller has hung up");
+        in_time(call.stream.sender.send(said.encode(&Writes::default()))).await.expect("the caller has hung up");
     }
 }
 
@@ -121,7 +122,7 @@ async fn a_response_that_was_wholly_sent_is_heard_to_its_end() {
         let call = in_time(calls.next()).await.unwrap();
         let sender = &call.stream.sender;
         for said in [head(200, &[("content-length", "7")]), Download::Data("content".into())] {
-            in_time(sender.send(said.encode())).await.unwrap();
+            in_time(sender.send(said.encode(&Writes::default()))).await.unwrap();
         }
         let mut response = asking.await.unwrap().unwrap();
         assert_eq!(in_time(response.chunk()).await.unwrap().unwrap(), "content");
@@ -129,7 +130,7 @@ async fn a_response_that_was_wholly_sent_is_heard_to_its_end() {
         // The guest works on, and says the end later than the caller has gone.
         let hung_up = tokio::time::timeout(std::time::Duration::from_millis(200), sender.closed()).await;
         assert!(hung_up.is_err(), "the caller is said to have hung up");
-        in_time(sender.send(Download::End(Headers::new()).encode())).await.unwrap();
+        in_time(sender.send(Download::End(Headers::new()).encode(&Writes::default()))).await.unwrap();
         // Then the line ends.
         in_time(sender.closed()).await;
     }
@@ -144,9 +145,9 @@ async fn an_upload_that_ends_after_its_response_ends_for_the_guest() {
         let mut caller = TcpStream::connect(gateway.address).await.unwrap();
         caller.write_all([CHUNKED, "5\r\nhello\r\n"].concat().as_bytes()).await.unwrap();
         let IncomingStream { mut stream, .. } = in_time(calls.next()).await.unwrap();
-        in_time(stream.sender.send(said.encode())).await.unwrap();
+        in_time(stream.sender.send(said.encode(&Writes::default()))).await.unwrap();
         if !content.is_empty() {
-            in_time(stream.sender.send(Download::Data(content.into()).encode())).await.unwrap();
+            in_time(stream.sender.send(Download::Data(content.into()).encode(&Writes::default()))).await.unwrap();
         }
         let mut answer = Vec::new();
         while !answer.ends_with([b"\r\n\r\n", content.as_bytes()].concat().as_slice()) {
@@ -158,7 +159,7 @@ async fn an_upload_that_ends_after_its_response_ends_for_the_guest() {
             let said = Upload::decode(&frame).unwrap();
             assert!(matches!(said, Upload::Data(_)), "{said:?}");
         }
-        in_time(stream.sender.send(Download::End(Headers::new()).encode()))
+        in_time(stream.sender.send(Download::End(Headers::new()).encode(&Writes::default())))
             .await
             .expect("the attempt goes on to its end");
     }
@@ -174,7 +175,7 @@ async fn a_caller_that_hangs_up_is_told_to_the_host() {
             let asking = tokio::spawn(http.get(&url).timeout(PATIENCE).send());
             let call = in_time(calls.next()).await.unwrap();
             for said in [head(200, fields), Download::Data("content".into())] {
-                in_time(call.stream.sender.send(said.encode())).await.unwrap();
+                in_time(call.stream.sender.send(said.encode(&Writes::default()))).await.unwrap();
             }
             let mut response = asking.await.unwrap().unwrap();
             assert_eq!(in_time(response.chunk()).await.unwrap().unwrap(), "content");
@@ -195,7 +196,7 @@ async fn a_status_of_1xx_is_no_response() {
             let asking = tokio::spawn(http.get(&url).timeout(PATIENCE).send());
             let call = in_time(calls.next()).await.unwrap();
             let id = Opening::decode(&call.opening).unwrap().dispatch.execution.to_string();
-            in_time(call.stream.sender.send(head(status, &[]).encode())).await.unwrap();
+            in_time(call.stream.sender.send(head(status, &[]).encode(&Writes::default()))).await.unwrap();
             let response = asking.await.unwrap().unwrap();
             assert_eq!(response.status(), StatusCode::BAD_GATEWAY, "{status}");
             let problem: serde_json::Value = response.json().await.unwrap();
@@ -241,8 +242,8 @@ async fn a_malformed_body_is_the_client_s_fault() {
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
     stream.write_all([CHUNKED, "5\r\nhello\r\n"].concat().as_bytes()).await.unwrap();
     let mut call = in_time(calls.next()).await.unwrap();
-    in_time(call.stream.sender.send(head(200, &[]).encode())).await.unwrap();
-    in_time(call.stream.sender.send(Download::Data("begun".into()).encode())).await.unwrap();
+    in_time(call.stream.sender.send(head(200, &[]).encode(&Writes::default()))).await.unwrap();
+    in_time(call.stream.sender.send(Download::Data("begun".into()).encode(&Writes::default()))).await.unwrap();
     let mut begun = vec![0; 1];
     in_time(tokio::io::AsyncReadExt::read_exact(&mut stream, &mut begun)).await.unwrap();
     stream.write_all(b"zz\r\n").await.unwrap();

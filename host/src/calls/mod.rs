@@ -8,6 +8,7 @@ mod body;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -152,7 +153,8 @@ async fn attempt(host: &Arc<Host>, version: &Version, opening: Opening, stream: 
     let finished = match ready(host, version, &dispatch.tenant, &dispatch.function).await {
         Ok(Ready { definition, prepared, files }) => {
             let body = UploadBody::new(body, complete, receiver).boxed_unsync();
-            let exchange = HttpExchange { head, body, sender: sender.clone() };
+            let writes = host.writes().clone();
+            let exchange = HttpExchange { head, body, sender: sender.clone(), writes };
             let running = host.running.begin(&dispatch, definition.digest);
             let (manifest, name) = (&definition.manifest, &host.settings.name);
             let invocation = Invocation { prepared: &prepared, manifest, dispatch: &dispatch, host: name, files };
@@ -164,16 +166,17 @@ async fn attempt(host: &Arc<Host>, version: &Version, opening: Opening, stream: 
     };
     let report = &finished.report;
     if report.outcome != Outcome::Success {
-        send_failure(&sender, report.outcome, report.message.clone().unwrap_or_default());
+        let message = report.message.clone().unwrap_or_default();
+        send_failure(&sender, Download::Failed { outcome: report.outcome, message }.encode(host.writes()));
     }
     // The stream's end is the response's end, which does not wait for the record of it.
     drop(sender);
     host.recorder.record(finished).await;
 }
 
-/// Tells a caller that there will be no response. One that has the head of one already knows by the
-/// stream's end that the rest is missing; so does one that does not read what it was sent, for
-/// which nothing waits.
-fn send_failure(sender: &StreamSender, outcome: Outcome, message: String) {
-    sender.try_send(Download::Failed { outcome, message }.encode());
+/// Tells a caller that there will be no response, by a message that says so. One that has the head
+/// of one already knows by the stream's end that the rest is missing; so does one that does not read
+/// what it was sent, for which nothing waits.
+fn send_failure(sender: &StreamSender, failed: Bytes) {
+    sender.try_send(failed);
 }

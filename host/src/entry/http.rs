@@ -19,6 +19,7 @@ use wasmill_broker::{STREAM_CHUNK_BYTES, StreamSender};
 use wasmill_domain::Event;
 use wasmill_domain::event::Attribute;
 use wasmill_domain::http_message::{self, Download, Headers, RequestHead, ResponseHead};
+use wasmill_domain::wire::Writes;
 use wasmill_guest::GuestData;
 use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::Proxy;
@@ -55,6 +56,8 @@ pub(crate) struct HttpExchange {
     pub(crate) body: UnsyncBoxBody<Bytes, WasiHttpError>,
     /// Where the response goes.
     pub(crate) sender: StreamSender,
+    /// The versions that what is sent there is written in.
+    pub(crate) writes: Writes,
 }
 
 /// An event as a request, and the response as its result.
@@ -74,7 +77,7 @@ pub(super) async fn exchange(
     store: &mut Store<GuestData>,
     exchange: HttpExchange,
 ) -> wasmtime::Result<Returned> {
-    let HttpExchange { head, body, sender } = exchange;
+    let HttpExchange { head, body, sender, writes } = exchange;
     let mut request = match request_of_head(&head, body) {
         Ok(request) => request,
         Err(why) => return Ok(Err(contract::Failure::Reject(why))),
@@ -82,7 +85,7 @@ pub(super) async fn exchange(
     add_trace(request.headers_mut(), Guest::of(store.data()))?;
     let scheme = if head.scheme == "https" { Scheme::Https } else { Scheme::Http };
     let method = request.method().clone();
-    let sent = handle(proxy, store, scheme, request, |response| send(response.head(), method, sender)).await?;
+    let sent = handle(proxy, store, scheme, request, |response| send(response.head(), method, sender, writes)).await?;
     Ok(sent.summary())
 }
 
@@ -216,6 +219,7 @@ pub(super) async fn send(
     head: impl Future<Output = wasmtime::Result<(Answer, Chunks)>>,
     method: Method,
     sender: StreamSender,
+    writes: Writes,
 ) -> wasmtime::Result<Sent> {
     let sending = async {
         let (answer, chunks) = head.await?;
@@ -234,11 +238,8 @@ pub(super) async fn send(
         if matches!(first, Some(Ok(None))) && may_be_empty(&method, head.status) {
             head.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
         }
-        send_part(
-            &sender,
-            &Download::Head(ResponseHead { status: head.status.as_u16(), headers: fields(&head.headers) }),
-        )
-        .await?;
+        let begun = ResponseHead { status: head.status.as_u16(), headers: fields(&head.headers) };
+        send_part(&sender, &writes, Download::Head(begun)).await?;
         let mut trailers = Vec::new();
         loop {
             let frame = match first.take() {
@@ -251,13 +252,13 @@ pub(super) async fn send(
                     sent.bytes += data.len() as u64;
                     while !data.is_empty() {
                         let chunk = data.split_to(data.len().min(STREAM_CHUNK_BYTES));
-                        send_part(&sender, &Download::Data(chunk)).await?;
+                        send_part(&sender, &writes, Download::Data(chunk)).await?;
                     }
                 }
                 Err(frame) => trailers = frame.into_trailers().map(|map| fields(&map)).unwrap_or_default(),
             }
         }
-        send_part(&sender, &Download::End(trailers)).await?;
+        send_part(&sender, &writes, Download::End(trailers)).await?;
         Ok(sent)
     };
     tokio::select! {
@@ -267,8 +268,8 @@ pub(super) async fn send(
     }
 }
 
-async fn send_part(sender: &StreamSender, download: &Download) -> Result<(), CallerGone> {
-    sender.send(download.encode()).await.map_err(|_| CallerGone)
+async fn send_part(sender: &StreamSender, writes: &Writes, download: Download) -> Result<(), CallerGone> {
+    sender.send(download.encode(writes)).await.map_err(|_| CallerGone)
 }
 
 fn fields(headers: &HeaderMap) -> Headers {

@@ -53,7 +53,7 @@ pub(super) async fn exchange(
     store: &mut Store<GuestData>,
     exchange: HttpExchange,
 ) -> wasmtime::Result<Returned> {
-    let HttpExchange { head, body, sender } = exchange;
+    let HttpExchange { head, body, sender, writes } = exchange;
     let mut request = match entry::request_of_head(&head, body) {
         Ok(request) => request,
         Err(why) => return Ok(Err(contract::Failure::Reject(why))),
@@ -62,7 +62,7 @@ pub(super) async fn exchange(
     let scheme = if head.scheme == "https" { Scheme::Https } else { Scheme::Http };
     let method = request.method().clone();
     let sent = store.run_concurrent(async |guest| {
-        let sent = entry::send(handle(service, guest, scheme, request), method, sender).await?;
+        let sent = entry::send(handle(service, guest, scheme, request), method, sender, writes).await?;
         rest(guest).await;
         Ok(sent)
     });

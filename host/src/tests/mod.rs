@@ -19,11 +19,9 @@ mod secrets;
 mod versions;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, Event, ExecutionId, FunctionName, Manifest, Outcome, Revision, TenantName,
-    Timestamp, TraceContext,
+    AttemptReport, Digest, Dispatch, Event, FunctionName, Manifest, Outcome, TenantName, TraceContext,
 };
 use wasmill_store::Finished;
 
@@ -40,19 +38,8 @@ fn manifest(sections: &str) -> Arc<Manifest> {
 }
 
 pub(crate) fn dispatch(event: Event) -> Dispatch {
-    Dispatch {
-        tenant: TenantName::default(),
-        function: "test".parse().unwrap(),
-        execution: ExecutionId::new(),
-        attempt: 1,
-        max_attempts: 3,
-        accepted_at: Timestamp::now(),
-        queued_at: Timestamp::now(),
-        trace: TraceContext::new_root(),
-        parent: None,
-        revision: Revision(0),
-        event: Arc::new(event),
-    }
+    Dispatch::new(TenantName::default(), "test".parse().unwrap(), TraceContext::new_root(), Arc::new(event))
+        .with_max_attempts(3)
 }
 
 pub(crate) fn event(event_type: &str, data: &str) -> Event {
@@ -61,23 +48,7 @@ pub(crate) fn event(event_type: &str, data: &str) -> Event {
 
 /// The end of an attempt that cost nothing.
 pub(crate) fn ended(dispatch: Dispatch, outcome: Outcome) -> Finished {
-    let now = Timestamp::now();
-    let report = AttemptReport {
-        version: None,
-        host: "test".into(),
-        outcome,
-        message: None,
-        backtrace: None,
-        output: None,
-        started_at: now,
-        finished_at: now,
-        queue_wait: Duration::ZERO,
-        run_time: Duration::ZERO,
-        fuel_used: 0,
-        peak_memory: 0,
-        log_lines_dropped: 0,
-        span: dispatch.trace.child(),
-    };
+    let report = AttemptReport::new("test", outcome, dispatch.trace.child());
     Finished { dispatch, report, retry_at: None, logs: Vec::new(), emitted: Vec::new() }
 }
 

@@ -1,7 +1,6 @@
 //! One execution's turn: the attempt, what follows from its end, and the record of it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use wasmill_domain::{
     AttemptReport, Digest, Dispatch, FunctionDefinition, FunctionName, LogLine, Outcome, TenantName, Timestamp,
@@ -94,19 +93,9 @@ pub(crate) fn not_run(
     let now = Timestamp::now();
     let report = AttemptReport {
         version,
-        host: host.settings.name.clone(),
-        outcome,
         message: Some(reason),
-        backtrace: None,
-        output: None,
-        started_at: now,
-        finished_at: now,
         queue_wait: now.since(dispatch.queued_at),
-        run_time: Duration::ZERO,
-        fuel_used: 0,
-        peak_memory: 0,
-        log_lines_dropped: 0,
-        span: dispatch.trace.child(),
+        ..AttemptReport::new(host.settings.name.clone(), outcome, dispatch.trace.child())
     };
     Finished { dispatch, report, retry_at: None, logs: Vec::new(), emitted: Vec::new() }
 }

@@ -1,7 +1,8 @@
 //! A host at work: a worker for each function's queue, and what they share.
 
 pub(crate) mod attempt;
-mod frame;
+mod batch;
+mod dead_letters;
 mod queue;
 mod running;
 mod status;
@@ -18,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::{BatchPublisher, Broker};
 use wasmill_component::{FileSource, PreflightError};
+use wasmill_domain::wire::Writes;
 use wasmill_domain::{Digest, FunctionDefinition, FunctionName, Registry, TenantName};
 use wasmill_store::{RegistryWatch, Store};
 
@@ -39,7 +41,7 @@ pub struct HostParts {
     pub store: Arc<dyn Store>,
     /// What is defined.
     pub registry: RegistryWatch,
-    /// Where frames come from, and emitted executions go.
+    /// Where batches come from, and emitted executions go.
     pub publisher: BatchPublisher,
     /// What runs functions.
     pub engine: Arc<Engine>,
@@ -67,7 +69,7 @@ pub(crate) struct Host {
     /// Whose turn it is to have checked what it emits.
     pub(crate) checks: Arc<TurnQueue>,
     pub(crate) running: Arc<Running>,
-    /// Room for frames in hand, in KiB.
+    /// Room for messages in hand, in KiB.
     held: Arc<Semaphore>,
     /// The runtime that talks to the store and to the broker. Guests run on another.
     io: Handle,
@@ -80,8 +82,9 @@ pub(crate) struct Host {
 /// Names a worker.
 pub(crate) type Key = (TenantName, FunctionName);
 
-/// Works until `shutdown`: takes frames off the queue of every function, makes the attempts, has the ends recorded. Then it takes
-/// nothing more, lets what runs come to its end for as long as the settings' `grace`, gives the rest back, and returns.
+/// Works until `shutdown`: takes batches off the queue of every function, makes the attempts, has
+/// the ends recorded. Then it takes nothing more, lets what runs come to its end for as long as the
+/// settings' `grace`, gives the rest back, and returns.
 ///
 /// # Errors
 /// Where one of its own parts panics.
@@ -181,6 +184,11 @@ fn start_workers(host: &Arc<Host>, workers: &mut JoinSet<Key>, at_work: &mut Has
 impl Host {
     pub(crate) fn broker(&self) -> &Arc<dyn Broker> {
         self.publisher.broker()
+    }
+
+    /// The versions that messages are written in.
+    pub(crate) fn writes(&self) -> &Writes {
+        self.publisher.writes()
     }
 
     /// What this host is to work for.

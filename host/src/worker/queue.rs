@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use wasmill_broker::{Consumption, Deliveries, Delivery, QueueName, Settle, Tag};
 use wasmill_store::Change;
 
-use super::frame::{Settled, work};
+use super::batch::{Settled, work};
 use super::version::{Version, Versions, follow};
 use super::{Host, Key, kib};
 use crate::backoff::Backoff;
@@ -38,7 +38,7 @@ pub(super) struct QueueWorker {
     versions: Versions,
     follow: AbortOnDropHandle<()>,
     /// Messages in hand.
-    frames: JoinSet<Settled>,
+    messages: JoinSet<Settled>,
     held: HashMap<Id, Held>,
     /// What answers the function's calls.
     answering: JoinHandle<()>,
@@ -82,7 +82,7 @@ impl QueueWorker {
             queue,
             versions,
             follow,
-            frames: JoinSet::new(),
+            messages: JoinSet::new(),
             held: HashMap::new(),
             answering,
             acking: JoinSet::new(),
@@ -213,7 +213,7 @@ impl QueueWorker {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ended::Stop,
-                Some(ended) = self.frames.join_next_with_id() => self.settle(ended).await,
+                Some(ended) = self.messages.join_next_with_id() => self.settle(ended).await,
                 Ok(()) = self.versions.changed() => {
                     if !self.is_for_here() {
                         return Ended::Elsewhere;
@@ -227,7 +227,7 @@ impl QueueWorker {
                     None => return Ended::Again,
                 },
                 () = tokio::time::sleep(EMPTY_CHECK), if self.is_deleted() => {
-                    if !self.frames.is_empty() || !self.is_empty().await {
+                    if !self.messages.is_empty() || !self.is_empty().await {
                         empty_since = None;
                     } else if empty_since.get_or_insert_with(Instant::now).elapsed() >= self.host.settings.cleanup_after {
                         return Ended::Empty;
@@ -258,12 +258,12 @@ impl QueueWorker {
         };
         let working =
             work(Arc::clone(&self.host), self.key.clone(), self.versions.clone(), Arc::clone(slots), delivery);
-        let frame = self.frames.spawn(async move {
+        let message = self.messages.spawn(async move {
             let settled = working.await;
             drop(room);
             settled
         });
-        self.held.insert(frame.id(), Held { tag, consumer: Arc::clone(consumer) });
+        self.held.insert(message.id(), Held { tag, consumer: Arc::clone(consumer) });
     }
 
     /// Does with a message what has turned out to be right.
@@ -291,13 +291,13 @@ impl QueueWorker {
             tokio::select! {
                 biased;
                 () = cut.cancelled() => break,
-                ended = self.frames.join_next_with_id() => match ended {
+                ended = self.messages.join_next_with_id() => match ended {
                     Some(ended) => self.settle(ended).await,
                     None => break,
                 },
             }
         }
-        self.frames.shutdown().await;
+        self.messages.shutdown().await;
         for (_, Held { tag, consumer }) in self.held.drain() {
             consumer.release(&[tag]).await;
         }

@@ -13,7 +13,7 @@ use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{Agenda as _, Ledger as _, Nodes, Publication, Store};
 
 use super::restart::Restart;
-use super::{PATIENCE, dispatch, dispatch_to, next_frame, queue, settings, until};
+use super::{PATIENCE, dispatch, dispatch_to, next_batch, queue, settings, until};
 use crate::{SchedulerParts, SchedulerSettings, run};
 
 async fn open_store(dir: &Path) -> Arc<SqliteStore> {
@@ -57,7 +57,7 @@ async fn a_store_may_be_away() {
     let running = tokio::spawn(run(all, shutdown.clone()));
     tokio::time::sleep(Duration::from_millis(100)).await;
     store.replace(open_store(dir.path()).await);
-    assert_eq!(next_frame(&*broker, "total").await[0].execution, accepted.execution);
+    assert_eq!(next_batch(&*broker, "total").await[0].execution, accepted.execution);
     shutdown.cancel();
     running.await.unwrap().unwrap();
 }
@@ -83,7 +83,7 @@ async fn a_broker_may_be_away() {
     let second = open_broker(&elsewhere, EmbeddedSettings::default());
     broker.replace(Arc::clone(&second) as _);
     until(async || is_empty(&store).await).await;
-    assert_eq!(next_frame(&*second, "total").await[0].execution, all[0].execution);
+    assert_eq!(next_batch(&*second, "total").await[0].execution, all[0].execution);
     shutdown.cancel();
     running.await.unwrap().unwrap();
 }
@@ -125,10 +125,10 @@ async fn a_full_queue_delays_only_its_own() {
         parts(Arc::clone(&store) as _, Arc::clone(&store) as _, Arc::clone(&broker) as _, narrow),
         shutdown.clone(),
     ));
-    assert_eq!(next_frame(&*broker, "total").await[0].execution, free.execution);
+    assert_eq!(next_batch(&*broker, "total").await[0].execution, free.execution);
     let mut taken = 0;
     while taken < stuck.len() {
-        taken += next_frame(&*broker, "stuck").await.len();
+        taken += next_batch(&*broker, "stuck").await.len();
     }
     until(async || is_empty(&store).await).await;
     shutdown.cancel();
@@ -144,7 +144,7 @@ async fn what_can_never_be_sent_fails() {
     let data = Bytes::from(format!("\"{}\"", "x".repeat(200 << 10)));
     let larger = EventParts { data: Some(data), ..Event::clone(&large.event).into_parts() };
     large.event = Arc::new(larger.check().unwrap());
-    // They would share a frame.
+    // They would share a batch.
     let all = [dispatch(), large.clone(), dispatch()];
     store.enqueue(&all, Publication::Pending).await.unwrap();
     let shutdown = CancellationToken::new();
@@ -164,7 +164,7 @@ async fn what_can_never_be_sent_fails() {
     }
     let mut sent = Vec::new();
     while broker.depth(&queue("total")).await.unwrap().ready > 0 {
-        sent.extend(next_frame(&*broker, "total").await.into_iter().map(|dispatch| dispatch.execution));
+        sent.extend(next_batch(&*broker, "total").await.into_iter().map(|dispatch| dispatch.execution));
     }
     assert_eq!(sent, [all[0].execution, all[2].execution]);
 }

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use uuid::Uuid;
 use wasmill_broker::{Broker, Consumption, Depth, Message, PendingReply, QueueName, ReplyTo};
 use wasmill_domain::{
-    Definitions, Digest, Dispatch, ExecutionId, FunctionName, Move, Revision, SealedSecret, SecretName, SecretSummary,
-    State, TenantName, Timestamp,
+    AttemptKey, Definitions, Digest, Dispatch, ExecutionId, FunctionName, Move, Revision, SealedSecret, SecretName,
+    SecretSummary, State, TenantName, Timestamp,
 };
 use wasmill_store::{
-    Agenda, Bucket, BucketQuota, BucketSummary, Buckets, Catalog, Change, Changed, ExecutionDetail, ExecutionQuery,
-    Finished, Installation, KeyPage, Ledger, ListedExecution, LogEntry, LogPosition, Publication, Result,
-    SealingKeyUse, Started, Store, Swap, Term, ValueVersion, Version,
+    Agenda, Bucket, BucketQuota, BucketSummary, Buckets, Catalog, Change, Changed, DeadLetter, DeadLetterSummary,
+    DeadLetters, ExecutionDetail, ExecutionQuery, Finished, Installation, KeyPage, Ledger, ListedExecution, LogEntry,
+    LogPosition, Publication, Result, SealingKeyUse, Started, Store, Swap, Term, ValueVersion, Version,
 };
 
 /// Passes every call on to the one that is there now.
@@ -168,7 +169,7 @@ impl Agenda for Restart<dyn Store> {
     async fn outbox(&self, before: Timestamp, limit: u32) -> Result<Vec<Dispatch>> {
         self.now().outbox(before, limit).await
     }
-    async fn published(&self, entries: &[(ExecutionId, u32)]) -> Result<()> {
+    async fn published(&self, entries: &[AttemptKey]) -> Result<()> {
         self.now().published(entries).await
     }
     async fn lease(&self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Term>> {
@@ -176,6 +177,25 @@ impl Agenda for Restart<dyn Store> {
     }
     async fn prune(&self, before: Timestamp, limit: u32) -> Result<u64> {
         self.now().prune(before, limit).await
+    }
+}
+
+#[async_trait]
+impl DeadLetters for Restart<dyn Store> {
+    async fn put_dead_letter(&self, letter: &DeadLetter, attempts: &[AttemptKey]) -> Result<()> {
+        self.now().put_dead_letter(letter, attempts).await
+    }
+    async fn dead_letters(&self, before: Option<Uuid>, limit: u32) -> Result<Vec<DeadLetterSummary>> {
+        self.now().dead_letters(before, limit).await
+    }
+    async fn dead_letter(&self, id: Uuid) -> Result<Option<DeadLetter>> {
+        self.now().dead_letter(id).await
+    }
+    async fn reopen_dead_letter(&self, letter: &DeadLetter, attempts: &[AttemptKey]) -> Result<u64> {
+        self.now().reopen_dead_letter(letter, attempts).await
+    }
+    async fn delete_dead_letter(&self, id: Uuid) -> Result<bool> {
+        self.now().delete_dead_letter(id).await
     }
 }
 
@@ -219,11 +239,11 @@ impl Broker for Restart<dyn Broker> {
     async fn depth(&self, queue: &QueueName) -> wasmill_broker::Result<Depth> {
         self.now().depth(queue).await
     }
-    async fn owner(&self, id: uuid::Uuid) -> wasmill_broker::Result<wasmill_broker::Owner> {
+    async fn owner(&self, id: Uuid) -> wasmill_broker::Result<wasmill_broker::Owner> {
         self.now().owner(id).await
     }
 
-    async fn mark(&self, id: uuid::Uuid) -> wasmill_broker::Result<()> {
+    async fn mark(&self, id: Uuid) -> wasmill_broker::Result<()> {
         self.now().mark(id).await
     }
 

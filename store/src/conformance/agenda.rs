@@ -8,8 +8,8 @@ use bytes::Bytes;
 use wasmill_domain::{Digest, Dispatch, ExecutionId, Move, Outcome, State, Timestamp};
 
 use super::sample::{
-    at_attempt, deploy, dispatch, dispatches, execution_in, finished, line, listed, name, now, outbox, retried, soon,
-    state_of, tenant,
+    at_attempt, deploy, dispatch, dispatches, execution_in, finished, key, line, listed, name, now, outbox, retried,
+    soon, state_of, tenant,
 };
 use crate::port::{Change, ExecutionQuery, Finished, Publication, Store, Term};
 
@@ -57,7 +57,8 @@ pub(crate) async fn the_outbox_is_in_order(store: Arc<dyn Store>) {
     assert!(store.outbox(before, 10).await.unwrap().is_empty(), "none was made before");
     assert_eq!(store.outbox(soon(), 10).await.unwrap(), all[1..]);
     assert_eq!(store.outbox(soon(), 2).await.unwrap(), all[1..3]);
-    let entries = [(all[1].execution, 1), (all[3].execution, 1), (all[4].execution, 9), (ExecutionId::new(), 1)];
+    let entries =
+        [key(all[1].execution, 1), key(all[3].execution, 1), key(all[4].execution, 9), key(ExecutionId::new(), 1)];
     store.published(&entries).await.unwrap();
     store.published(&entries).await.unwrap();
     store.published(&[]).await.unwrap();

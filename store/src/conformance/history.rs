@@ -31,6 +31,7 @@ fn accepted(dispatch: &Dispatch) -> ExecutionSummary {
         tenant: dispatch.tenant.clone(),
         function: dispatch.function.clone(),
         state: State::Queued,
+        epoch: dispatch.epoch,
         attempt: dispatch.attempt,
         max_attempts: dispatch.max_attempts,
         version: None,
@@ -39,7 +40,8 @@ fn accepted(dispatch: &Dispatch) -> ExecutionSummary {
         event_type: dispatch.event.event_type.clone(),
         event_id: dispatch.event.id.clone(),
         event_source: dispatch.event.source.clone(),
-        parent: dispatch.parent,
+        origin: dispatch.origin.clone(),
+        root: dispatch.root,
         trace_id: dispatch.trace.trace_id(),
         accepted_at: dispatch.accepted_at,
         due_at: None,
@@ -53,8 +55,7 @@ pub(crate) async fn it_answers(store: Arc<dyn Store>) {
 }
 
 pub(crate) async fn an_accepted_execution_is_queued(store: Arc<dyn Store>) {
-    let mut binary = dispatch("thumbnail");
-    binary.parent = Some(ExecutionId::new());
+    let mut binary = dispatch("thumbnail").emitted_by(&dispatch("elsewhere"));
     let parts = EventParts {
         datacontenttype: Some("image/png".into()),
         data: Some(Bytes::from_static(&[0, 159, 146, 150])),
@@ -126,7 +127,7 @@ pub(crate) async fn a_start_is_news(store: Arc<dyn Store>) {
 pub(crate) async fn a_result_is_kept_with_all_that_belongs_to_it(store: Arc<dyn Store>) {
     let queued = dispatch("total");
     store.enqueue(std::slice::from_ref(&queued), Publication::Confirmed).await.unwrap();
-    let child = Dispatch { parent: Some(queued.execution), ..dispatch("mail") };
+    let child = dispatch("mail").emitted_by(&queued);
     let entry = Finished {
         logs: vec![line(0, "begun"), line(1, "done")],
         emitted: vec![child.clone()],

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use wasmill_domain::{Dispatch, ExecutionId, Move, Outcome, State, Timestamp};
+use wasmill_domain::{AttemptKey, Dispatch, ExecutionId, Move, Outcome, State, Timestamp};
 
 use super::Fresh;
 use super::sample::{at_attempt, dispatch, finished, soon, started, tenant};
@@ -16,11 +16,13 @@ use crate::port::{Error, ExecutionQuery, Finished, Publication, Store};
 /// How many executions there are at the beginning; emitted events add to them.
 const ROOTS: usize = 5;
 
-/// One of the executions, taken modulo their number, and how far off its current attempt a report is.
+/// One of the executions, taken modulo their number, and how far off its current attempt and epoch
+/// a report is.
 #[derive(Clone, Copy, Debug)]
 struct Target {
     who: usize,
     off: i8,
+    off_epoch: i8,
 }
 
 #[derive(Clone, Debug)]
@@ -43,6 +45,7 @@ enum Op {
 #[derive(Clone, Debug)]
 struct Row {
     state: State,
+    epoch: u32,
     attempt: u32,
     max_attempts: u32,
     due: Option<Timestamp>,
@@ -54,7 +57,8 @@ struct Row {
 struct Model {
     executions: Vec<Dispatch>,
     rows: BTreeMap<ExecutionId, Row>,
-    outbox: BTreeSet<(ExecutionId, u32)>,
+    /// By execution and attempt, the epoch that an entry was made in.
+    outbox: BTreeMap<(ExecutionId, u32), u32>,
     /// Counts due times up, so that no two are the same.
     clock: Timestamp,
 }
@@ -64,7 +68,7 @@ impl Model {
         Self {
             executions: (0..ROOTS).map(|_| dispatch("total")).collect(),
             rows: BTreeMap::new(),
-            outbox: BTreeSet::new(),
+            outbox: BTreeMap::new(),
             clock: Timestamp::from_micros(1_800_000_000_000_000),
         }
     }
@@ -77,26 +81,33 @@ impl Model {
     /// The dispatch that a target means.
     fn aim(&self, target: Target) -> Dispatch {
         let dispatch = &self.executions[target.who % self.executions.len()];
-        let attempt = self.rows.get(&dispatch.execution).map_or(1, |row| row.attempt);
+        let (epoch, attempt) = self.rows.get(&dispatch.execution).map_or((1, 1), |row| (row.epoch, row.attempt));
         at_attempt(dispatch, attempt.saturating_add_signed(target.off.into()).max(1))
+            .with_epoch(epoch.saturating_add_signed(target.off_epoch.into()).max(1))
     }
 
-    /// Whether `attempt` may make `what` now, and where it leads.
-    fn passes(&self, id: ExecutionId, attempt: u32, what: Move) -> Option<State> {
-        match self.rows.get(&id) {
+    /// Whether an attempt may make `what` now, and where it leads.
+    fn passes(&self, key: AttemptKey, what: Move) -> Option<State> {
+        match self.rows.get(&key.execution) {
             None => State::Queued.after(what).ok(),
-            Some(row) if row.attempt == attempt => row.state.after(what).ok(),
+            Some(row) if (row.attempt, row.epoch) == (key.attempt, key.epoch) => row.state.after(what).ok(),
             Some(_) => None,
         }
     }
 
-    fn is_open(&self, id: ExecutionId, attempt: u32) -> bool {
-        self.passes(id, attempt, Move::Succeed).is_some()
+    fn is_open(&self, key: AttemptKey) -> bool {
+        self.passes(key, Move::Succeed).is_some()
+    }
+
+    /// Whether an entry of the outbox is of any use: it is sent as its execution is then.
+    fn is_wanted(&self, id: ExecutionId, attempt: u32) -> bool {
+        self.rows.get(&id).is_some_and(|row| row.attempt == attempt && row.state.after(Move::Succeed).is_ok())
     }
 
     fn row(&mut self, dispatch: &Dispatch) -> &mut Row {
         self.rows.entry(dispatch.execution).or_insert_with(|| Row {
             state: State::Queued,
+            epoch: dispatch.epoch,
             attempt: dispatch.attempt,
             max_attempts: dispatch.max_attempts,
             due: None,
@@ -106,14 +117,14 @@ impl Model {
     }
 
     fn enqueue(&mut self, dispatch: &Dispatch, pending: bool) {
-        self.row(dispatch);
-        if pending && self.is_open(dispatch.execution, dispatch.attempt) {
-            self.outbox.insert((dispatch.execution, dispatch.attempt));
+        let epoch = self.row(dispatch).epoch;
+        if pending && self.is_wanted(dispatch.execution, dispatch.attempt) {
+            self.outbox.entry((dispatch.execution, dispatch.attempt)).or_insert(epoch);
         }
     }
 
     fn start(&mut self, dispatch: &Dispatch) {
-        if let Some(state) = self.passes(dispatch.execution, dispatch.attempt, Move::Start) {
+        if let Some(state) = self.passes(dispatch.key(), Move::Start) {
             self.row(dispatch).state = state;
         }
     }
@@ -121,7 +132,7 @@ impl Model {
     fn record(&mut self, entry: &Finished) -> bool {
         let Finished { dispatch, report, retry_at, emitted, .. } = entry;
         let what = if retry_at.is_some() { Move::Retry } else { report.outcome.final_move() };
-        let Some(state) = self.passes(dispatch.execution, dispatch.attempt, what) else { return false };
+        let Some(state) = self.passes(dispatch.key(), what) else { return false };
         let row = self.row(dispatch);
         row.state = state;
         row.due = *retry_at;
@@ -150,8 +161,8 @@ impl Model {
             row.state = row.state.after(Move::Promote).expect("what is due is scheduled");
             row.due = None;
             promoted.push((id, row.attempt));
+            self.outbox.insert((id, row.attempt), row.epoch);
         }
-        self.outbox.extend(&promoted);
         promoted
     }
 
@@ -164,12 +175,13 @@ impl Model {
         };
         row.state = state;
         row.due = None;
+        row.epoch += 1;
         if what == Move::Replay {
             row.attempt += 1;
             row.max_attempts += 1;
         }
         if state == State::Queued {
-            self.outbox.insert((id, row.attempt));
+            self.outbox.insert((id, row.attempt), row.epoch);
         }
         Some(Ok(state))
     }
@@ -184,8 +196,8 @@ fn end() -> impl Strategy<Value = End> {
 }
 
 fn target() -> impl Strategy<Value = Target> {
-    (0usize..64, prop_oneof![8 => Just(0i8), 1 => Just(-1i8), 1 => Just(1i8)])
-        .prop_map(|(who, off)| Target { who, off })
+    let off = || prop_oneof![8 => Just(0i8), 1 => Just(-1i8), 1 => Just(1i8)];
+    (0usize..64, off(), off()).prop_map(|(who, off, off_epoch)| Target { who, off, off_epoch })
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -206,7 +218,7 @@ fn entry(model: &mut Model, target: Target, end: &End) -> Finished {
         End::Final(outcome) => finished(&dispatch, *outcome),
         End::Retry { after } => Finished { retry_at: Some(model.tick(*after)), ..finished(&dispatch, Outcome::Error) },
         End::Emitting(children) => {
-            let child = || Dispatch { parent: Some(dispatch.execution), ..super::sample::dispatch("mail") };
+            let child = || super::sample::dispatch("mail").emitted_by(&dispatch);
             Finished { emitted: (0..*children).map(|_| child()).collect(), ..finished(&dispatch, Outcome::Success) }
         }
     }
@@ -216,7 +228,8 @@ fn entry(model: &mut Model, target: Target, end: &End) -> Finished {
 async fn apply(model: &mut Model, store: &dyn Store, op: &Op) {
     match op {
         Op::Enqueue { who, pending } => {
-            let all: Vec<Dispatch> = who.iter().map(|who| model.aim(Target { who: *who, off: 0 })).collect();
+            let all: Vec<Dispatch> =
+                who.iter().map(|who| model.aim(Target { who: *who, off: 0, off_epoch: 0 })).collect();
             let publication = if *pending { Publication::Pending } else { Publication::Confirmed };
             store.enqueue(&all, publication).await.unwrap();
             all.iter().for_each(|dispatch| model.enqueue(dispatch, *pending));
@@ -238,7 +251,7 @@ async fn apply(model: &mut Model, store: &dyn Store, op: &Op) {
             assert_eq!(promoted.iter().map(|d| (d.execution, d.attempt)).collect::<Vec<_>>(), expected);
         }
         Op::Operate { who, what } => {
-            let id = model.aim(Target { who: *who, off: 0 }).execution;
+            let id = model.aim(Target { who: *who, off: 0, off_epoch: 0 }).execution;
             let moved = store.move_execution(&tenant(), id, *what, model.clock).await;
             match model.operate(id, *what) {
                 Some(Ok(state)) => assert_eq!(moved.unwrap(), state),
@@ -247,11 +260,10 @@ async fn apply(model: &mut Model, store: &dyn Store, op: &Op) {
             }
         }
         Op::Published(targets) => {
-            let entries: Vec<_> =
-                targets.iter().map(|target| model.aim(*target)).map(|d| (d.execution, d.attempt)).collect();
+            let entries: Vec<AttemptKey> = targets.iter().map(|target| model.aim(*target).key()).collect();
             store.published(&entries).await.unwrap();
-            for entry in &entries {
-                model.outbox.remove(entry);
+            for key in &entries {
+                model.outbox.retain(|entry, epoch| *entry != (key.execution, key.attempt) || *epoch > key.epoch);
             }
         }
     }
@@ -264,20 +276,22 @@ async fn compare(model: &mut Model, store: &dyn Store) {
         .into_iter()
         .rev()
         .map(Result::unwrap)
-        .map(|s| (s.id, s.state, s.attempt, s.max_attempts, s.due_at))
+        .map(|s| (s.id, s.state, (s.epoch, s.attempt), s.max_attempts, s.due_at))
         .collect();
-    let rows = model.rows.iter().map(|(id, row)| (*id, row.state, row.attempt, row.max_attempts, row.due));
+    let rows = model.rows.iter().map(|(id, row)| (*id, row.state, (row.epoch, row.attempt), row.max_attempts, row.due));
     assert_eq!(seen, rows.collect::<Vec<_>>());
-    let open: BTreeSet<_> = model.outbox.iter().copied().filter(|(id, attempt)| model.is_open(*id, *attempt)).collect();
-    model.outbox = open;
+    let wanted = model.outbox.iter().filter(|((id, attempt), _)| model.is_wanted(*id, *attempt));
+    model.outbox = wanted.map(|(entry, epoch)| (*entry, *epoch)).collect();
     let outbox = store.outbox(soon().max(model.clock.plus(Duration::from_secs(3600))), 10_000).await.unwrap();
-    assert_eq!(outbox.iter().map(|d| (d.execution, d.attempt)).collect::<BTreeSet<_>>(), model.outbox);
-    let asked: Vec<Dispatch> = [-1, 0, 1]
+    let sent: BTreeSet<_> = outbox.iter().map(|d| (d.execution, d.attempt)).collect();
+    assert_eq!(sent, model.outbox.keys().copied().collect());
+    assert!(outbox.iter().all(|d| d.epoch == model.rows[&d.execution].epoch));
+    let asked: Vec<Dispatch> = [(-1, 0), (0, 0), (1, 0), (0, -1), (0, 1)]
         .into_iter()
-        .flat_map(|off| (0..model.executions.len()).map(move |who| Target { who, off }))
+        .flat_map(|(off, off_epoch)| (0..model.executions.len()).map(move |who| Target { who, off, off_epoch }))
         .map(|target| model.aim(target))
         .collect();
-    let expected: Vec<bool> = asked.iter().map(|asked| model.is_open(asked.execution, asked.attempt)).collect();
+    let expected: Vec<bool> = asked.iter().map(|asked| model.is_open(asked.key())).collect();
     assert_eq!(store.unfinished(&asked).await.unwrap(), expected);
 }
 

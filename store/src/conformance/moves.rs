@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use wasmill_domain::{ExecutionId, Move, Outcome, State};
+use wasmill_domain::{Dispatch, ExecutionId, Move, Origin, Outcome, State};
 
-use super::sample::{at_attempt, execution_in, finished, now, outbox, retried, soon, state_of, tenant};
+use super::sample::{
+    at_attempt, dispatch, execution_in, finished, now, outbox, retried, soon, started, state_of, tenant,
+};
 use crate::port::{Error, Publication, Store};
 
 const OF_OPERATORS: [Move; 4] = [Move::Suspend, Move::Resume, Move::Cancel, Move::Replay];
@@ -33,7 +35,7 @@ pub(crate) async fn the_table_is_obeyed(store: Arc<dyn Store>) {
 }
 
 pub(crate) async fn a_suspended_execution_waits(store: Arc<dyn Store>) {
-    let dispatch = super::sample::dispatch("total");
+    let dispatch = dispatch("total");
     store.enqueue(std::slice::from_ref(&dispatch), Publication::Pending).await.unwrap();
     store.move_execution(&tenant(), dispatch.execution, Move::Suspend, now()).await.unwrap();
     assert!(outbox(&*store).await.is_empty());
@@ -41,8 +43,20 @@ pub(crate) async fn a_suspended_execution_waits(store: Arc<dyn Store>) {
     assert_eq!(store.record(&[finished(&dispatch, Outcome::Success)]).await.unwrap(), [false]);
     store.move_execution(&tenant(), dispatch.execution, Move::Resume, now()).await.unwrap();
     assert_eq!(outbox(&*store).await, [(dispatch.execution, 1)]);
-    store.published(&[(dispatch.execution, 1)]).await.unwrap();
-    assert_eq!(store.record(&[finished(&dispatch, Outcome::Success)]).await.unwrap(), [true]);
+    // A message of the first epoch may be published meanwhile, and may come to a host: neither
+    // counts any more.
+    store.published(&[dispatch.key()]).await.unwrap();
+    assert_eq!(outbox(&*store).await, [(dispatch.execution, 1)]);
+    assert_eq!(store.unfinished(std::slice::from_ref(&dispatch)).await.unwrap(), [false]);
+    store.start(&[started(&dispatch)]).await.unwrap();
+    assert_eq!(state_of(&*store, &dispatch).await, (State::Queued, 1));
+    assert_eq!(store.record(&[finished(&dispatch, Outcome::Success)]).await.unwrap(), [false]);
+    let resumed = store.outbox(soon(), 10).await.unwrap().remove(0);
+    assert_eq!(resumed, Dispatch { epoch: 3, queued_at: resumed.queued_at, ..dispatch.clone() });
+    store.published(&[resumed.key()]).await.unwrap();
+    assert!(outbox(&*store).await.is_empty());
+    assert_eq!(store.unfinished(std::slice::from_ref(&resumed)).await.unwrap(), [true]);
+    assert_eq!(store.record(&[finished(&resumed, Outcome::Success)]).await.unwrap(), [true]);
 
     let scheduled = execution_in(&*store, State::Scheduled).await;
     store.move_execution(&tenant(), scheduled.execution, Move::Suspend, now()).await.unwrap();
@@ -58,10 +72,10 @@ pub(crate) async fn a_replay_begins_the_next_attempt(store: Arc<dyn Store>) {
     store.move_execution(&tenant(), failed.execution, Move::Replay, at).await.unwrap();
     let summary = store.execution(&tenant(), failed.execution).await.unwrap().unwrap().summary;
     assert_eq!((summary.state, summary.attempt, summary.max_attempts), (State::Queued, 2, 4));
-    let expected = wasmill_domain::Dispatch { attempt: 2, max_attempts: 4, queued_at: at, ..failed.clone() };
+    let expected = Dispatch { epoch: 2, attempt: 2, max_attempts: 4, queued_at: at, ..failed.clone() };
     assert_eq!(store.outbox(soon(), 10).await.unwrap(), [expected]);
     assert_eq!(store.record(&[finished(&failed, Outcome::Success)]).await.unwrap(), [false], "of the attempt before");
-    let second = at_attempt(&failed, 2);
+    let second = at_attempt(&failed, 2).with_epoch(2);
     assert_eq!(store.record(&[finished(&second, Outcome::Success)]).await.unwrap(), [true]);
     let seen = store.execution(&tenant(), failed.execution).await.unwrap().unwrap();
     assert_eq!((seen.summary.state, seen.attempts.len()), (State::Succeeded, 2));
@@ -95,4 +109,54 @@ pub(crate) async fn other_tenants_cannot_move_it(store: Arc<dyn Store>) {
     let moved = store.move_execution(&tenant(), ExecutionId::new(), Move::Cancel, now()).await;
     assert!(matches!(moved, Err(Error::NotFound(_))));
     assert_eq!(state_of(&*store, &queued).await, (State::Queued, 1));
+}
+
+pub(crate) async fn every_move_begins_an_epoch(store: Arc<dyn Store>) {
+    let queued = execution_in(&*store, State::Queued).await;
+    let epoch = async || store.execution(&tenant(), queued.execution).await.unwrap().unwrap().summary.epoch;
+    assert_eq!(epoch().await, 1);
+    for (what, expected) in [(Move::Suspend, 2), (Move::Resume, 3), (Move::Cancel, 4), (Move::Replay, 5)] {
+        store.move_execution(&tenant(), queued.execution, what, now()).await.unwrap();
+        assert_eq!(epoch().await, expected, "{what}");
+    }
+    // What does not say its epoch is of every one, as messages of the release before are.
+    let unsaid = at_attempt(&queued, 2).with_epoch(0);
+    assert_eq!(store.unfinished(std::slice::from_ref(&unsaid)).await.unwrap(), [true]);
+    assert_eq!(store.record(&[retried(&unsaid, now())]).await.unwrap(), [true]);
+    assert_eq!(epoch().await, 5, "a retry is of the same");
+    let promoted = store.promote_due(soon(), 10).await.unwrap();
+    assert_eq!((promoted[0].epoch, promoted[0].attempt), (5, 3));
+}
+
+pub(crate) async fn a_row_without_an_epoch_is_of_every_one(store: Arc<dyn Store>) {
+    let unsaid = dispatch("total").with_epoch(0);
+    store.start(&[started(&unsaid)]).await.unwrap();
+    let said = unsaid.clone().with_epoch(1);
+    assert_eq!(store.unfinished(std::slice::from_ref(&said)).await.unwrap(), [true]);
+    assert_eq!(store.record(&[finished(&said, Outcome::Success)]).await.unwrap(), [true]);
+    store.move_execution(&tenant(), unsaid.execution, Move::Replay, now()).await.unwrap();
+    assert_eq!(store.outbox(soon(), 10).await.unwrap()[0].epoch, 2);
+}
+
+pub(crate) async fn origins_are_kept(store: Arc<dyn Store>) {
+    let other = ExecutionId::new();
+    for origin in [
+        Origin::Event,
+        Origin::Invocation,
+        Origin::EmittedBy { execution: other },
+        Origin::ReplayOf { execution: other },
+        Origin::Schedule { name: "nightly \0 ü".into(), due: now() },
+        Origin::WorkflowStep { run: other, path: "pay/0".into() },
+    ] {
+        let of_origin = Dispatch { root: ExecutionId::new(), ..dispatch("total").with_origin(origin.clone()) };
+        store.enqueue(std::slice::from_ref(&of_origin), Publication::Pending).await.unwrap();
+        let read = store.outbox(soon(), 10).await.unwrap().remove(0);
+        assert_eq!(read, of_origin);
+        let summary = store.execution(&tenant(), of_origin.execution).await.unwrap().unwrap().summary;
+        assert_eq!((summary.origin, summary.root), (origin, of_origin.root));
+        store.published(&[read.key()]).await.unwrap();
+    }
+    let first = execution_in(&*store, State::Queued).await;
+    let summary = store.execution(&tenant(), first.execution).await.unwrap().unwrap().summary;
+    assert_eq!(summary.root, first.execution);
 }

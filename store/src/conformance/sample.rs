@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use wasmill_domain::event::Attribute;
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, Event, EventParts, ExecutionId, FunctionName, LogLevel, LogLine, LogSource,
-    Manifest, Outcome, Output, Revision, State, TenantName, Timestamp, TraceContext,
+    AttemptKey, AttemptReport, Digest, Dispatch, Event, EventParts, ExecutionId, FunctionName, LogLevel, LogLine,
+    LogSource, Manifest, Outcome, Output, State, TenantName, Timestamp, TraceContext,
 };
 
 use crate::port::{Change, Changed, ExecutionQuery, Finished, Publication, Started, Store};
@@ -56,19 +56,7 @@ pub(crate) fn made(parts: EventParts) -> Arc<Event> {
 pub(crate) fn dispatch(function: &str) -> Dispatch {
     let mut trace = TraceContext::new_root();
     trace.tracestate = Some("vendor=1".into());
-    Dispatch {
-        tenant: tenant(),
-        function: name(function),
-        execution: ExecutionId::new(),
-        attempt: 1,
-        max_attempts: 3,
-        accepted_at: now(),
-        queued_at: now(),
-        trace,
-        parent: None,
-        revision: Revision(0),
-        event: Arc::new(event()),
-    }
+    Dispatch::new(tenant(), name(function), trace, Arc::new(event())).with_max_attempts(3)
 }
 
 /// As many new executions.
@@ -89,8 +77,6 @@ fn report(dispatch: &Dispatch, outcome: Outcome) -> AttemptReport {
     let failed = outcome != Outcome::Success;
     AttemptReport {
         version: Some(Digest::of(b"version")),
-        host: "host-1".into(),
-        outcome,
         message: failed.then(|| format!("it was {outcome}")),
         backtrace: failed.then(|| "0: main\n1: start".into()),
         output: (!failed)
@@ -102,7 +88,7 @@ fn report(dispatch: &Dispatch, outcome: Outcome) -> AttemptReport {
         fuel_used: 123_456,
         peak_memory: 1 << 20,
         log_lines_dropped: 3,
-        span: dispatch.trace.child(),
+        ..AttemptReport::new("host-1", outcome, dispatch.trace.child())
     }
 }
 
@@ -155,15 +141,20 @@ pub(crate) async fn execution_in(store: &dyn Store, state: State) -> Dispatch {
         State::Failed => record(finished(&dispatch, Outcome::Trap)).await,
         State::Cancelled => operate(Move::Cancel).await,
     }
-    let (is, attempt) = state_of(store, &dispatch).await;
-    assert_eq!(is, state);
-    at_attempt(&dispatch, attempt)
+    let summary = store.execution(&dispatch.tenant, dispatch.execution).await.unwrap().unwrap().summary;
+    assert_eq!(summary.state, state);
+    at_attempt(&dispatch, summary.attempt).with_epoch(summary.epoch)
 }
 
 /// The state and the attempt that an execution is at.
 pub(crate) async fn state_of(store: &dyn Store, dispatch: &Dispatch) -> (State, u32) {
     let detail = store.execution(&dispatch.tenant, dispatch.execution).await.unwrap().unwrap();
     (detail.summary.state, detail.summary.attempt)
+}
+
+/// An attempt of the first epoch.
+pub(crate) fn key(execution: ExecutionId, attempt: u32) -> AttemptKey {
+    AttemptKey { execution, epoch: 1, attempt }
 }
 
 /// Every entry of the outbox.

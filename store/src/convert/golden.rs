@@ -82,5 +82,5 @@ fn logs_are_read_and_written_as_they_were() {
 #[test]
 fn reads_are_read() {
     let reads = crate::nodes::reads(golden!("reads-1.json"));
-    assert_eq!((reads.batch, reads.http, reads.control, reads.streams), (1, 1, 1, 2));
+    assert_eq!((reads.batch, reads.http, reads.control, reads.streams), (2, 2, 1, 2));
 }

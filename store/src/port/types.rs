@@ -5,7 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 use wasmill_domain::{
     AttemptReport, Digest, Dispatch, Event, EventType, ExecutionId, FunctionName, HostnamePattern, HostnameRules,
-    KeyDefinition, LogLine, Manifest, Outcome, Output, Revision, SealedSecret, SealingKeyId, SecretName, State,
+    KeyDefinition, LogLine, Manifest, Origin, Outcome, Output, Revision, SealedSecret, SealingKeyId, SecretName, State,
     TenantName, Timestamp,
 };
 
@@ -250,6 +250,8 @@ pub struct ExecutionSummary {
     pub function: FunctionName,
     /// Where it stands.
     pub state: State,
+    /// Its epoch, which every operator's move raises; the first is 1. 0 where it is not known.
+    pub epoch: u32,
     /// The attempt it is at; the first is 1.
     pub attempt: u32,
     /// How many there are at most.
@@ -266,8 +268,10 @@ pub struct ExecutionSummary {
     pub event_id: String,
     /// The event's source.
     pub event_source: String,
-    /// The execution that emitted the event.
-    pub parent: Option<ExecutionId>,
+    /// Why it exists.
+    pub origin: Origin,
+    /// The first execution of the chain that led to it, as far as it is known.
+    pub root: ExecutionId,
     /// The trace it belongs to: 32 hex digits.
     pub trace_id: String,
     /// When the event was accepted.

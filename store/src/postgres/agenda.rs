@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::postgres::PgRow;
-use wasmill_domain::{Dispatch, ExecutionId, Timestamp};
+use wasmill_domain::{AttemptKey, Dispatch, ExecutionId, Timestamp};
 
 use super::columns::{Columns, get, id_of, pieces};
 use super::error::{Fault, Result};
-use super::history::{self, Entry};
+use super::history;
 use super::session::Session;
 use super::{PostgresStore, queries};
 use crate::fence;
@@ -20,15 +20,15 @@ const PROMOTE: &str = "WITH due AS MATERIALIZED (SELECT id, due_at FROM executio
      ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED), \
      moved AS (UPDATE executions e SET state = 'queued', due_at = NULL, queued_at = $1 FROM due WHERE e.id = due.id \
      RETURNING e.id, e.tenant, e.function, e.attempt, e.max_attempts, e.accepted_at, e.queued_at, e.traceparent, e.tracestate, \
-     e.parent, e.event, due.due_at) SELECT * FROM moved ORDER BY due_at";
+     e.parent, e.event, e.epoch, e.root, e.origin_kind, e.origin, due.due_at) SELECT * FROM moved ORDER BY due_at";
 
 const OUTBOX: &str = "SELECT o.execution_id, o.attempt, e.id, e.tenant, e.function, e.max_attempts, e.accepted_at, e.queued_at, \
-     e.traceparent, e.tracestate, e.parent, e.event FROM \
+     e.traceparent, e.tracestate, e.parent, e.event, e.root, e.origin_kind, e.origin, coalesce(e.epoch, o.epoch) AS epoch FROM \
      (SELECT * FROM outbox WHERE made_at < $1 ORDER BY made_at, execution_id, attempt LIMIT $2) o \
      LEFT JOIN executions e ON e.id = o.execution_id AND e.attempt = o.attempt AND e.state IN ('queued', 'running') ORDER BY o.made_at, o.execution_id, o.attempt";
 
-const PUBLISHED: &str = "DELETE FROM outbox o USING unnest($1, $2) AS gone (id, attempt) \
-     WHERE o.execution_id = gone.id AND o.attempt = gone.attempt";
+const PUBLISHED: &str = "DELETE FROM outbox o USING unnest($1, $2, $3) AS gone (id, attempt, epoch) \
+     WHERE o.execution_id = gone.id AND o.attempt = gone.attempt AND o.epoch <= gone.epoch";
 
 /// What an execution ends as whose event cannot be read back. It could never run, and whoever reads it would stumble over it
 /// for ever.
@@ -60,7 +60,7 @@ impl Agenda for PostgresStore {
         }
     }
 
-    async fn published(&self, entries: &[(ExecutionId, u32)]) -> port::Result<()> {
+    async fn published(&self, entries: &[AttemptKey]) -> port::Result<()> {
         if entries.is_empty() {
             return Ok(());
         }
@@ -83,7 +83,7 @@ impl Agenda for PostgresStore {
 pub(super) struct Page {
     dispatches: Vec<Dispatch>,
     /// Entries whose execution has gone on without them.
-    pub(super) stale: Vec<Entry>,
+    pub(super) stale: Vec<AttemptKey>,
     unreadable: Vec<(ExecutionId, String)>,
 }
 
@@ -108,7 +108,7 @@ async fn promote_due(session: &mut Session<'_>, now: Timestamp, limit: u32) -> R
     for row in &session.rows(promote).await? {
         page.add(row)?;
     }
-    let mut entries: Vec<Entry> = page.dispatches.iter().map(|d| (d.execution, d.attempt)).collect();
+    let mut entries: Vec<AttemptKey> = page.dispatches.iter().map(Dispatch::key).collect();
     entries.sort_unstable();
     history::insert_outbox(session, &entries, now).await?;
     clear(session, &page).await?;
@@ -121,7 +121,8 @@ pub(super) async fn outbox_page(session: &mut Session<'_>, before: Timestamp, li
         if get::<Option<uuid::Uuid>>(row, "id")?.is_some() {
             page.add(row)?;
         } else {
-            page.stale.push((id_of(row, "execution_id")?, queries::count(row, "attempt")?));
+            let (execution, epoch) = (id_of(row, "execution_id")?, queries::count(row, "epoch")?);
+            page.stale.push(AttemptKey { execution, epoch, attempt: queries::count(row, "attempt")? });
         }
     }
     Ok(page)
@@ -138,17 +139,18 @@ pub(super) async fn clear(session: &mut Session<'_>, page: &Page) -> Result<()> 
 }
 
 /// Deletes entries that are of no use any more. Their executions are looked at again and held: one may have been resumed since.
-async fn sweep(session: &mut Session<'_>, stale: &[Entry]) -> Result<()> {
+async fn sweep(session: &mut Session<'_>, stale: &[AttemptKey]) -> Result<()> {
     if stale.is_empty() {
         return Ok(());
     }
-    let ids: HashSet<ExecutionId> = stale.iter().map(|(id, _)| *id).collect();
+    let ids: HashSet<ExecutionId> = stale.iter().map(|key| key.execution).collect();
     let hold = Columns::default().add(ids.iter().map(|id| id.0))?;
     session.execute(hold.of("SELECT FROM executions WHERE id = ANY($1) ORDER BY id FOR SHARE")).await?;
     let standings = history::standings(session, &ids.into_iter().collect::<Vec<_>>()).await?;
-    let is_stale =
-        |(id, attempt): &&Entry| standings.get(id).is_none_or(|standing| !fence::is_open(Some(standing), *attempt));
-    let stale: Vec<Entry> = stale.iter().filter(is_stale).copied().collect();
+    let is_stale = |key: &&AttemptKey| {
+        standings.get(&key.execution).is_none_or(|standing| !fence::is_open(Some(standing), key.attempt))
+    };
+    let stale: Vec<AttemptKey> = stale.iter().filter(is_stale).copied().collect();
     delete_entries(session, &stale).await
 }
 
@@ -157,10 +159,10 @@ async fn take_lease(session: &mut Session<'_>, name: &str, holder: &str, ttl: i6
     row.map(|row| get(&row, "term").map(Term)).transpose()
 }
 
-async fn delete_entries(session: &mut Session<'_>, entries: &[Entry]) -> Result<()> {
+async fn delete_entries(session: &mut Session<'_>, entries: &[AttemptKey]) -> Result<()> {
     let mut entries = entries.to_vec();
     entries.sort_unstable();
-    for piece in pieces(&entries, |_| size_of::<Entry>()) {
+    for piece in pieces(&entries, |_| size_of::<AttemptKey>()) {
         session.execute(history::entries(piece)?.of(PUBLISHED)).await?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use wasmill_domain::{Dispatch, ExecutionId, LogLine, Outcome, Timestamp};
+use wasmill_domain::{AttemptKey, Dispatch, ExecutionId, LogLine, Outcome, Timestamp};
 
 use super::columns::{Columns, get, id_of, pieces};
 use super::error::Result;
@@ -17,9 +17,9 @@ macro_rules! rows {
     () => {
         "(id, tenant, function, state, attempt, max_attempts, version, host, outcome, message, event_type, event_id, event_source, \
          parent, traceparent, tracestate, accepted_at, queued_at, due_at, started_at, finished_at, queue_wait_ns, run_time_ns, \
-         fuel_used, peak_memory, log_lines_dropped, span, backtrace, logs, content_type, output, event) \
-         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, \
-         $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)"
+         fuel_used, peak_memory, log_lines_dropped, span, backtrace, logs, content_type, output, event, epoch, root, origin_kind, \
+         origin) SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, \
+         $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36)"
     };
 }
 
@@ -39,6 +39,7 @@ const REPORT: &str = concat!(
      backtrace = excluded.backtrace, logs = excluded.logs, content_type = excluded.content_type, output = excluded.output \
      WHERE e.tenant = excluded.tenant AND e.function = excluded.function \
      AND e.attempt = excluded.attempt - (excluded.state = 'scheduled')::int \
+     AND (e.epoch = excluded.epoch OR e.epoch = 0 OR excluded.epoch = 0) \
      AND (e.state IN ('queued', 'running') OR excluded.state = 'cancelled' AND e.state IN ('scheduled', 'suspended')) \
      RETURNING id"
 );
@@ -59,14 +60,15 @@ const SET_APART: &str = "WITH last AS (UPDATE executions e SET queue_wait_ns = N
      SELECT id, attempt, version, host, outcome, message, started_at, finished_at, queue_wait_ns, run_time_ns, fuel_used, \
      peak_memory, log_lines_dropped, span, backtrace, logs FROM last";
 
-const STANDINGS: &str = "SELECT id, tenant, function, state, attempt FROM executions WHERE id = ANY($1)";
+const STANDINGS: &str = "SELECT id, tenant, function, state, epoch, attempt FROM executions WHERE id = ANY($1)";
 
-/// Entries of rows that were made just now.
-const INSERT_OUTBOX: &str =
-    "INSERT INTO outbox (execution_id, attempt, made_at) SELECT *, $3 FROM unnest($1, $2) ON CONFLICT DO NOTHING";
+/// Entries of rows that are held, each execution once. One that is there is of the later epoch from
+/// then on.
+const INSERT_OUTBOX: &str = "INSERT INTO outbox (execution_id, attempt, epoch, made_at) SELECT *, $4 FROM unnest($1, $2, $3) \
+     ON CONFLICT (execution_id, attempt) DO UPDATE SET epoch = excluded.epoch WHERE outbox.epoch < excluded.epoch";
 
 /// Entries of rows that were there before, if a host could still run them and they are of who asks.
-const INSERT_OUTBOX_IF_OPEN: &str = "INSERT INTO outbox (execution_id, attempt, made_at) SELECT new.id, new.attempt, $5 \
+const INSERT_OUTBOX_IF_OPEN: &str = "INSERT INTO outbox (execution_id, attempt, epoch, made_at) SELECT new.id, new.attempt, e.epoch, $5 \
      FROM unnest($1, $2, $3, $4) AS new (id, attempt, tenant, function) JOIN executions e ON e.id = new.id \
      AND e.attempt = new.attempt AND e.tenant = new.tenant AND e.function = new.function \
      AND e.state IN ('queued', 'running') WHERE e.id = ANY($1) ORDER BY 1, 2 ON CONFLICT DO NOTHING";
@@ -87,8 +89,9 @@ pub(super) async fn standings(session: &mut Session<'_>, ids: &[ExecutionId]) ->
             let tenant = convert::word("tenant", get(row, "tenant")?)?;
             let function = convert::word("function", get(row, "function")?)?;
             let state = fence::stored_state(get(row, "state")?);
+            let epoch = convert::count("epoch", get(row, "epoch")?)?;
             let attempt = convert::count("attempt", get(row, "attempt")?)?;
-            standings.insert(id_of(row, "id")?, Standing { tenant, function, state, attempt });
+            standings.insert(id_of(row, "id")?, Standing { tenant, function, state, epoch, attempt });
         }
     }
     Ok(standings)
@@ -139,6 +142,8 @@ fn executions(changes: &[Change<'_>]) -> Result<Columns> {
     let outputs = || reports().map(|report| report.and_then(|r| r.output.as_ref()));
     let logs = changes.iter().map(|change| change.last.map_or(Ok(None), |last| convert::from_logs(&last.logs)));
     let logs: Vec<Option<String>> = logs.collect::<crate::Result<_>>()?;
+    let origins: Vec<Option<String>> =
+        dispatches().map(|dispatch| convert::from_origin(&dispatch.origin)).collect::<crate::Result<_>>()?;
     let json: Vec<String> = events().map(|event| convert::from_event(event)).collect::<crate::Result<_>>()?;
     Columns::default()
         .add(dispatches().map(|d| d.execution.0))?
@@ -154,7 +159,7 @@ fn executions(changes: &[Change<'_>]) -> Result<Columns> {
         .add(events().map(|event| event.event_type.as_str()))?
         .add(events().map(|event| stored(&event.id)))?
         .add(events().map(|event| stored(&event.source)))?
-        .add(dispatches().map(|d| d.parent.map(|parent| parent.0)))?
+        .add(dispatches().map(|d| d.parent().map(|parent| parent.0)))?
         .add(dispatches().map(|d| d.trace.to_string()))?
         .add(dispatches().map(|d| d.trace.tracestate.as_deref().map(stored)))?
         .add(dispatches().map(|d| d.accepted_at.as_micros()))?
@@ -172,7 +177,11 @@ fn executions(changes: &[Change<'_>]) -> Result<Columns> {
         .add(logs.iter().map(Option::as_deref))?
         .add(outputs().map(|output| output.map(|o| stored(&o.content_type))))?
         .add(outputs().map(|output| output.map(|o| o.data.as_ref())))?
-        .add(json.iter())
+        .add(json.iter())?
+        .add(dispatches().map(|d| i64::from(d.epoch)))?
+        .add(dispatches().map(|d| convert::root(d).map(|root| root.0)))?
+        .add(dispatches().map(|d| d.origin.kind()))?
+        .add(origins.iter().map(Option::as_deref))
 }
 
 /// Writes attempts that ended and that another follows.
@@ -212,19 +221,17 @@ pub(super) async fn set_apart(session: &mut Session<'_>, id: ExecutionId) -> Res
     session.execute(sqlx::query(SET_APART).bind(id.0)).await.map(drop)
 }
 
-/// An attempt in the outbox.
-pub(super) type Entry = (ExecutionId, u32);
-
-/// Two columns: ids and attempts.
-pub(super) fn entries(entries: &[Entry]) -> Result<Columns> {
+/// Three columns: ids, attempts and epochs.
+pub(super) fn entries(entries: &[AttemptKey]) -> Result<Columns> {
     Columns::default()
-        .add(entries.iter().map(|(id, _)| id.0))?
-        .add(entries.iter().map(|(_, attempt)| i64::from(*attempt)))
+        .add(entries.iter().map(|key| key.execution.0))?
+        .add(entries.iter().map(|key| i64::from(key.attempt)))?
+        .add(entries.iter().map(|key| i64::from(key.epoch)))
 }
 
 /// Puts attempts in the outbox that are queued for sure.
-pub(super) async fn insert_outbox(session: &mut Session<'_>, queued: &[Entry], made_at: Timestamp) -> Result<()> {
-    for piece in pieces(queued, |_| size_of::<Entry>()) {
+pub(super) async fn insert_outbox(session: &mut Session<'_>, queued: &[AttemptKey], made_at: Timestamp) -> Result<()> {
+    for piece in pieces(queued, |_| size_of::<AttemptKey>()) {
         session.execute(entries(piece)?.of(INSERT_OUTBOX).bind(made_at.as_micros())).await?;
     }
     Ok(())
@@ -237,8 +244,9 @@ pub(super) async fn insert_outbox_if_open(
     made_at: Timestamp,
 ) -> Result<()> {
     for piece in pieces(any, |_| size_of::<Dispatch>()) {
-        let ids: Vec<Entry> = piece.iter().map(|dispatch| (dispatch.execution, dispatch.attempt)).collect();
-        let columns = entries(&ids)?
+        let columns = Columns::default()
+            .add(piece.iter().map(|dispatch| dispatch.execution.0))?
+            .add(piece.iter().map(|dispatch| i64::from(dispatch.attempt)))?
             .add(piece.iter().map(|dispatch| dispatch.tenant.as_str()))?
             .add(piece.iter().map(|dispatch| dispatch.function.as_str()))?;
         session.execute(columns.of(INSERT_OUTBOX_IF_OPEN).bind(made_at.as_micros())).await?;

@@ -1,11 +1,11 @@
 //! What became of events: the verbs that write. Those that only read are in `queries`.
 
 use async_trait::async_trait;
-use wasmill_domain::{Dispatch, ExecutionId, Move, State, TenantName, Timestamp};
+use wasmill_domain::{AttemptKey, Dispatch, ExecutionId, Move, State, TenantName, Timestamp};
 
 use super::columns::get;
 use super::error::Result;
-use super::history::{self, Entry};
+use super::history;
 use super::partitions::share_old_days;
 use super::session::Session;
 use super::{PostgresStore, queries};
@@ -120,7 +120,7 @@ async fn enqueue(session: &mut Session<'_>, dispatches: &[&Dispatch], publicatio
     }
     let (new, others): (Vec<&Dispatch>, Vec<&Dispatch>) =
         first.iter().map(|&place| dispatches[place]).partition(|dispatch| written.contains(&dispatch.execution));
-    let new: Vec<Entry> = new.iter().map(|dispatch| (dispatch.execution, dispatch.attempt)).collect();
+    let new: Vec<AttemptKey> = new.iter().map(|dispatch| dispatch.key()).collect();
     let later = rounds.iter().skip(1).flatten().map(|&place| dispatches[place]);
     let others: Vec<&Dispatch> = others.into_iter().chain(later).collect();
     let now = Timestamp::now();
@@ -174,7 +174,7 @@ pub(super) async fn move_execution(
     share_old_days(session, std::iter::once(id)).await?;
     let row = session
         .row_if_any(
-            sqlx::query("SELECT state, attempt FROM executions WHERE id = $1 AND tenant = $2 FOR UPDATE")
+            sqlx::query("SELECT state, epoch, attempt FROM executions WHERE id = $1 AND tenant = $2 FOR UPDATE")
                 .bind(id.0)
                 .bind(tenant.as_str()),
         )
@@ -182,17 +182,18 @@ pub(super) async fn move_execution(
         .ok_or_else(|| Error::NotFound(format!("execution {id}")))?;
     let from: State = convert::word("state", get(&row, "state")?)?;
     let attempt = convert::count("attempt", get(&row, "attempt")?)?;
+    let epoch = fence::next_epoch(convert::count("epoch", get(&row, "epoch")?)?);
     let sql = match what {
-        Move::Suspend => "UPDATE executions SET state = $2, due_at = NULL WHERE id = $1",
-        Move::Resume => "UPDATE executions SET state = $2, queued_at = $3 WHERE id = $1",
+        Move::Suspend => "UPDATE executions SET state = $2, epoch = $3, due_at = NULL WHERE id = $1",
+        Move::Resume => "UPDATE executions SET state = $2, epoch = $3, queued_at = $4 WHERE id = $1",
         // An attempt that runs is called off with it; one that ended before keeps its outcome.
         Move::Cancel => {
             "UPDATE executions SET outcome = CASE state WHEN 'running' THEN 'cancelled' ELSE outcome END, \
              message = CASE state WHEN 'running' THEN 'cancelled by an operator' ELSE message END, \
-             state = $2, due_at = NULL, finished_at = $3 WHERE id = $1"
+             state = $2, epoch = $3, due_at = NULL, finished_at = $4 WHERE id = $1"
         }
         Move::Replay => {
-            "UPDATE executions SET state = $2, attempt = attempt + 1, max_attempts = max_attempts + 1, queued_at = $3 \
+            "UPDATE executions SET state = $2, epoch = $3, attempt = attempt + 1, max_attempts = max_attempts + 1, queued_at = $4 \
              WHERE id = $1"
         }
         _ => return Err(Error::Conflict(format!("'{what}' is not an operator's move")).into()),
@@ -201,11 +202,11 @@ pub(super) async fn move_execution(
     if what == Move::Replay {
         history::set_apart(session, id).await?;
     }
-    let change = sqlx::query(sql).bind(id.0).bind(to.as_str());
+    let change = sqlx::query(sql).bind(id.0).bind(to.as_str()).bind(i64::from(epoch));
     session.execute(if what == Move::Suspend { change } else { change.bind(at.as_micros()) }).await?;
     if to == State::Queued {
         let attempt = if what == Move::Replay { attempt.saturating_add(1) } else { attempt };
-        history::insert_outbox(session, &[(id, attempt)], at).await?;
+        history::insert_outbox(session, &[AttemptKey { execution: id, epoch, attempt }], at).await?;
     }
     Ok(to)
 }

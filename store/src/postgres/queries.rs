@@ -9,7 +9,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, ExecutionId, Outcome, Output, Revision, State, TenantName, Timestamp,
+    AttemptReport, Digest, Dispatch, ExecutionId, Origin, Outcome, Output, State, TenantName, Timestamp,
 };
 
 use super::columns::{get, id_of};
@@ -21,7 +21,7 @@ use crate::port::{
     ExecutionDetail, ExecutionQuery, ExecutionSummary, ListedExecution, LogEntry, LogPosition, UnreadableExecution,
 };
 
-const SUMMARY_COLUMNS: &str = "id, tenant, function, state, attempt, max_attempts, version, outcome, message, event_type, event_id, \
+const SUMMARY_COLUMNS: &str = "id, tenant, function, state, epoch, attempt, max_attempts, root, origin_kind, origin, version, outcome, message, event_type, event_id, \
                                event_source, parent, substr(traceparent, 4, 32) AS trace_id, accepted_at, due_at, started_at, \
                                finished_at";
 
@@ -110,6 +110,7 @@ fn summary(row: &PgRow) -> Result<ExecutionSummary> {
         tenant: word(row, "tenant")?,
         function: word(row, "function")?,
         state: word(row, "state")?,
+        epoch: count(row, "epoch")?,
         attempt: count(row, "attempt")?,
         max_attempts: count(row, "max_attempts")?,
         version: digest_if_any(row, "version")?,
@@ -118,7 +119,8 @@ fn summary(row: &PgRow) -> Result<ExecutionSummary> {
         event_type: word(row, "event_type")?,
         event_id: text(row, "event_id")?,
         event_source: text(row, "event_source")?,
-        parent: get::<Option<Uuid>>(row, "parent")?.map(ExecutionId),
+        origin: origin(row)?,
+        root: root(row)?,
         trace_id: get(row, "trace_id")?,
         accepted_at: time(row, "accepted_at")?,
         due_at: time_if_any(row, "due_at")?,
@@ -171,13 +173,11 @@ fn attempt(row: &PgRow) -> Result<(u32, AttemptReport)> {
     let measure = |column: &str| -> Result<u64> { Ok(convert::measure(column, get(row, column)?)?) };
     let duration = |column: &str| -> Result<Duration> { Ok(convert::duration(column, get(row, column)?)?) };
     let tracestate = text_if_any(row, "tracestate")?;
+    let span = convert::trace(get(row, "span")?, tracestate.as_deref())?;
     let report = AttemptReport {
         version: digest_if_any(row, "version")?,
-        host: text(row, "host")?,
-        outcome: word(row, "outcome")?,
         message: text_if_any(row, "message")?,
         backtrace: text_if_any(row, "backtrace")?,
-        output: None,
         started_at: time(row, "started_at")?,
         finished_at: time(row, "finished_at")?,
         queue_wait: duration("queue_wait_ns")?,
@@ -185,7 +185,7 @@ fn attempt(row: &PgRow) -> Result<(u32, AttemptReport)> {
         fuel_used: measure("fuel_used")?,
         peak_memory: measure("peak_memory")?,
         log_lines_dropped: measure("log_lines_dropped")?,
-        span: convert::trace(get(row, "span")?, tracestate.as_deref())?,
+        ..AttemptReport::new(text(row, "host")?, word(row, "outcome")?, span)
     };
     Ok((count(row, "attempt")?, report))
 }
@@ -214,17 +214,33 @@ pub(super) async fn logs(
 /// What is sent to a host, from a row of `executions` joined with its event.
 pub(super) fn dispatch(row: &PgRow) -> Result<Dispatch> {
     let tracestate = text_if_any(row, "tracestate")?;
+    let trace = convert::trace(get(row, "traceparent")?, tracestate.as_deref())?;
+    let event = Arc::new(convert::event(get(row, "event")?)?);
+    let dispatch = Dispatch::new(word(row, "tenant")?, word(row, "function")?, trace, event)
+        .with_execution(id_of(row, "id")?)
+        .with_attempt(count(row, "attempt")?, count(row, "max_attempts")?)
+        .with_accepted_at(time(row, "accepted_at")?);
     Ok(Dispatch {
-        tenant: word(row, "tenant")?,
-        function: word(row, "function")?,
-        execution: id_of(row, "id")?,
-        attempt: count(row, "attempt")?,
-        max_attempts: count(row, "max_attempts")?,
-        accepted_at: time(row, "accepted_at")?,
+        epoch: count(row, "epoch")?,
         queued_at: time(row, "queued_at")?,
-        trace: convert::trace(get(row, "traceparent")?, tracestate.as_deref())?,
-        parent: get::<Option<Uuid>>(row, "parent")?.map(ExecutionId),
-        revision: Revision(0),
-        event: Arc::new(convert::event(get(row, "event")?)?),
+        origin: origin(row)?,
+        root: root(row)?,
+        ..dispatch
     })
+}
+
+fn origin(row: &PgRow) -> Result<Origin> {
+    Ok(convert::origin(get(row, "origin_kind")?, get(row, "origin")?, parent(row)?))
+}
+
+/// The first execution of the chain. The release before knew but the one that emitted the event.
+fn root(row: &PgRow) -> Result<ExecutionId> {
+    match (get::<Option<Uuid>>(row, "root")?.map(ExecutionId), parent(row)?) {
+        (Some(root), _) | (None, Some(root)) => Ok(root),
+        (None, None) => id_of(row, "id"),
+    }
+}
+
+fn parent(row: &PgRow) -> Result<Option<ExecutionId>> {
+    Ok(get::<Option<Uuid>>(row, "parent")?.map(ExecutionId))
 }

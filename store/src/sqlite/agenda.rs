@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use wasmill_domain::{Digest, Dispatch, ExecutionId, Timestamp};
+use wasmill_domain::{AttemptKey, Digest, Dispatch, ExecutionId, Timestamp};
 
 use super::bulk::{Bulk, Values};
 use super::history::{id_bytes, id_of};
@@ -18,7 +18,12 @@ static PROMOTE: Bulk = Bulk::new(
     ") AS new WHERE id = new.column1 AND state = 'scheduled'",
 );
 
-static PUBLISHED: Bulk = Bulk::new("DELETE FROM outbox WHERE (execution_id, attempt) IN (", 2, ")");
+/// An entry of a later epoch stays: somebody else is to publish it.
+static PUBLISHED: Bulk = Bulk::new(
+    "DELETE FROM outbox WHERE (execution_id, attempt) IN (SELECT o.execution_id, o.attempt FROM (",
+    3,
+    ") AS gone JOIN outbox o ON o.execution_id = gone.column1 AND o.attempt = gone.column2 AND o.epoch <= gone.column3)",
+);
 
 /// An entry is looked at again here: the execution may have been resumed since it was found to be of no use.
 static SWEEP: Bulk = Bulk::new(
@@ -72,12 +77,12 @@ impl Agenda for SqliteStore {
         }
     }
 
-    async fn published(&self, entries: &[(ExecutionId, u32)]) -> Result<()> {
+    async fn published(&self, entries: &[AttemptKey]) -> Result<()> {
         if entries.is_empty() {
             return Ok(());
         }
         let mut transaction = self.writer.begin().await?;
-        let result = PUBLISHED.execute(&mut transaction, entries, bind_entry).await;
+        let result = PUBLISHED.execute(&mut transaction, entries, bind_published).await;
         transaction.end(result).await
     }
 
@@ -119,6 +124,11 @@ fn bind_entry((id, attempt): &(ExecutionId, u32), values: &mut Values) -> Result
     values.push(id_bytes(id))?.push(i64::from(*attempt)).map(drop)
 }
 
+fn bind_published(key: &AttemptKey, values: &mut Values) -> Result<(), sqlx::error::BoxDynError> {
+    bind_entry(&(key.execution, key.attempt), values)?;
+    values.push(i64::from(key.epoch)).map(drop)
+}
+
 /// What came out of rows that are to be sent.
 #[derive(Default)]
 struct Page {
@@ -140,7 +150,8 @@ impl Page {
 
 async fn promote_due(connection: &mut SqliteConnection, now: Timestamp, limit: u32) -> Result<Vec<Dispatch>> {
     let rows = sqlx::query(
-        "SELECT id, tenant, function, attempt, max_attempts, accepted_at, queued_at, traceparent, tracestate, parent, event \
+        "SELECT id, tenant, function, attempt, max_attempts, accepted_at, queued_at, traceparent, tracestate, parent, event, epoch, \
+         root, origin_kind, origin \
          FROM executions WHERE state = 'scheduled' AND due_at <= ? ORDER BY due_at LIMIT ?",
     )
     .bind(now.as_micros())
@@ -158,7 +169,7 @@ async fn promote_due(connection: &mut SqliteConnection, now: Timestamp, limit: u
     for dispatch in &mut page.dispatches {
         dispatch.queued_at = now;
     }
-    let entries: Vec<(ExecutionId, u32)> = page.dispatches.iter().map(|d| (d.execution, d.attempt)).collect();
+    let entries: Vec<AttemptKey> = page.dispatches.iter().map(Dispatch::key).collect();
     history::insert_outbox(connection, &entries, now).await?;
     clear(connection, &page).await?;
     Ok(page.dispatches)
@@ -167,7 +178,7 @@ async fn promote_due(connection: &mut SqliteConnection, now: Timestamp, limit: u
 async fn outbox_page(readers: &sqlx::SqlitePool, before: Timestamp, limit: u32) -> Result<Page> {
     let rows = sqlx::query(
         "SELECT o.execution_id, o.attempt, e.id, e.tenant, e.function, e.max_attempts, e.accepted_at, e.queued_at, \
-         e.traceparent, e.tracestate, e.parent, e.event FROM outbox o \
+         e.traceparent, e.tracestate, e.parent, e.event, e.epoch, e.root, e.origin_kind, e.origin FROM outbox o \
          LEFT JOIN executions e ON e.id = o.execution_id AND e.attempt = o.attempt AND e.state IN ('queued', 'running') \
          WHERE o.made_at < ? ORDER BY o.made_at, o.execution_id, o.attempt LIMIT ?",
     )

@@ -3,7 +3,7 @@
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Row as _, sqlite::SqliteRow};
-use wasmill_domain::{Dispatch, ExecutionId, Outcome, Timestamp};
+use wasmill_domain::{AttemptKey, Dispatch, ExecutionId, Outcome, Timestamp};
 
 use super::bulk::{Bulk, Values};
 use super::error;
@@ -11,13 +11,15 @@ use crate::convert;
 use crate::fence::{self, Change, Standing, Standings};
 use crate::port::{Finished, Result};
 
-static STANDINGS: Bulk = Bulk::new("SELECT id, tenant, function, state, attempt FROM executions WHERE id IN (", 1, ")");
+static STANDINGS: Bulk =
+    Bulk::new("SELECT id, tenant, function, state, epoch, attempt FROM executions WHERE id IN (", 1, ")");
 
 static INSERT_EXECUTIONS: Bulk = Bulk::new(
     "INSERT INTO executions (id, state, attempt, version, host, outcome, message, due_at, started_at, finished_at, queue_wait_ns, \
      run_time_ns, fuel_used, peak_memory, log_lines_dropped, span, backtrace, logs, content_type, output, tenant, function, \
-     max_attempts, event_type, event_id, event_source, parent, traceparent, tracestate, accepted_at, queued_at, event)",
-    32,
+     max_attempts, event_type, event_id, event_source, parent, traceparent, tracestate, accepted_at, queued_at, event, \
+     epoch, root, origin_kind, origin)",
+    36,
     "ON CONFLICT DO NOTHING",
 );
 
@@ -48,17 +50,18 @@ const SET_APART: [&str; 2] = [
      log_lines_dropped = NULL, span = NULL, backtrace = NULL, logs = NULL WHERE id = ?",
 ];
 
-// Only what a host could still run belongs there.
+// Only what a host could still run belongs there. An entry that is there is of the execution's
+// epoch from then on.
 static INSERT_OUTBOX: Bulk = Bulk::new(
-    "INSERT INTO outbox (execution_id, attempt, made_at) SELECT new.column1, new.column2, new.column3 FROM (",
+    "INSERT INTO outbox (execution_id, attempt, made_at, epoch) SELECT new.column1, new.column2, new.column3, e.epoch FROM (",
     3,
     ") AS new JOIN executions e ON e.id = new.column1 AND e.attempt = new.column2 AND e.state IN ('queued', 'running') \
-     WHERE true ON CONFLICT DO NOTHING",
+     WHERE true ON CONFLICT DO UPDATE SET epoch = excluded.epoch",
 );
 
 /// The same for what was dispatched: the row may be another's, who had the id first.
 static INSERT_OUTBOX_OF: Bulk = Bulk::new(
-    "INSERT INTO outbox (execution_id, attempt, made_at) SELECT new.column1, new.column2, new.column3 FROM (",
+    "INSERT INTO outbox (execution_id, attempt, made_at, epoch) SELECT new.column1, new.column2, new.column3, e.epoch FROM (",
     5,
     ") AS new JOIN executions e ON e.id = new.column1 AND e.attempt = new.column2 AND e.tenant = new.column4 \
      AND e.function = new.column5 AND e.state IN ('queued', 'running') WHERE true ON CONFLICT DO NOTHING",
@@ -82,8 +85,9 @@ pub(super) async fn standings(connection: &mut SqliteConnection, ids: &[Executio
         let tenant = convert::word("tenant", row.try_get("tenant").map_err(error::of)?)?;
         let function = convert::word("function", row.try_get("function").map_err(error::of)?)?;
         let state = fence::stored_state(row.try_get("state").map_err(error::of)?);
+        let epoch = convert::count("epoch", row.try_get("epoch").map_err(error::of)?)?;
         let attempt = convert::count("attempt", row.try_get("attempt").map_err(error::of)?)?;
-        standings.insert(id_of(row, "id")?, Standing { tenant, function, state, attempt });
+        standings.insert(id_of(row, "id")?, Standing { tenant, function, state, epoch, attempt });
     }
     Ok(standings)
 }
@@ -133,12 +137,16 @@ fn bind_insert(change: &Change<'_>, values: &mut Values) -> Result<(), BoxDynErr
         .push(dispatch.event.event_type.as_str())?
         .push(dispatch.event.id.as_str())?
         .push(dispatch.event.source.as_str())?
-        .push(dispatch.parent.as_ref().map(id_bytes))?
+        .push(dispatch.parent().as_ref().map(id_bytes))?
         .push(dispatch.trace.to_string())?
         .push(dispatch.trace.tracestate.as_deref())?
         .push(dispatch.accepted_at.as_micros())?
         .push(dispatch.queued_at.as_micros())?
-        .push(convert::from_event(&dispatch.event)?)?;
+        .push(convert::from_event(&dispatch.event)?)?
+        .push(i64::from(dispatch.epoch))?
+        .push(convert::root(dispatch).as_ref().map(id_bytes))?
+        .push(dispatch.origin.kind())?
+        .push(convert::from_origin(&dispatch.origin)?)?;
     Ok(())
 }
 
@@ -180,11 +188,11 @@ pub(super) async fn set_apart(connection: &mut SqliteConnection, id: ExecutionId
 /// Puts attempts in the outbox.
 pub(super) async fn insert_outbox(
     connection: &mut SqliteConnection,
-    entries: &[(ExecutionId, u32)],
+    entries: &[AttemptKey],
     made_at: Timestamp,
 ) -> Result<()> {
-    let bind = |(id, attempt): &(ExecutionId, u32), values: &mut Values| {
-        values.push(id_bytes(id))?.push(i64::from(*attempt))?.push(made_at.as_micros()).map(drop)
+    let bind = |key: &AttemptKey, values: &mut Values| {
+        values.push(id_bytes(&key.execution))?.push(i64::from(key.attempt))?.push(made_at.as_micros()).map(drop)
     };
     INSERT_OUTBOX.execute(connection, entries, bind).await
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
-use wasmill_domain::{Dispatch, ExecutionId, Move, State, TenantName, Timestamp};
+use wasmill_domain::{AttemptKey, Dispatch, ExecutionId, Move, State, TenantName, Timestamp};
 
 use super::{SqliteStore, error, history, queries};
 use crate::convert;
@@ -133,7 +133,7 @@ async fn move_execution(
     what: Move,
     at: Timestamp,
 ) -> Result<State> {
-    let row = sqlx::query("SELECT state, attempt FROM executions WHERE id = ? AND tenant = ?")
+    let row = sqlx::query("SELECT state, epoch, attempt FROM executions WHERE id = ? AND tenant = ?")
         .bind(history::id_bytes(&id))
         .bind(tenant.as_str())
         .fetch_optional(&mut *connection)
@@ -142,17 +142,18 @@ async fn move_execution(
         .ok_or_else(|| Error::NotFound(format!("execution {id}")))?;
     let from: State = convert::word("state", row.try_get("state").map_err(error::of)?)?;
     let attempt = convert::count("attempt", row.try_get("attempt").map_err(error::of)?)?;
+    let epoch = fence::next_epoch(convert::count("epoch", row.try_get("epoch").map_err(error::of)?)?);
     let sql = match what {
-        Move::Suspend => "UPDATE executions SET state = ?2, due_at = NULL WHERE id = ?1",
-        Move::Resume => "UPDATE executions SET state = ?2, queued_at = ?3 WHERE id = ?1",
+        Move::Suspend => "UPDATE executions SET state = ?2, epoch = ?4, due_at = NULL WHERE id = ?1",
+        Move::Resume => "UPDATE executions SET state = ?2, epoch = ?4, queued_at = ?3 WHERE id = ?1",
         // An attempt that runs is called off with it; one that ended before keeps its outcome.
         Move::Cancel => {
             "UPDATE executions SET outcome = iif(state = 'running', 'cancelled', outcome), \
              message = iif(state = 'running', 'cancelled by an operator', message), \
-             state = ?2, due_at = NULL, finished_at = ?3 WHERE id = ?1"
+             state = ?2, epoch = ?4, due_at = NULL, finished_at = ?3 WHERE id = ?1"
         }
         Move::Replay => {
-            "UPDATE executions SET state = ?2, attempt = attempt + 1, max_attempts = max_attempts + 1, queued_at = ?3 \
+            "UPDATE executions SET state = ?2, epoch = ?4, attempt = attempt + 1, max_attempts = max_attempts + 1, queued_at = ?3 \
              WHERE id = ?1"
         }
         _ => return Err(Error::Conflict(format!("'{what}' is not an operator's move"))),
@@ -165,12 +166,13 @@ async fn move_execution(
         .bind(history::id_bytes(&id))
         .bind(to.as_str())
         .bind(at.as_micros())
+        .bind(i64::from(epoch))
         .execute(&mut *connection)
         .await
         .map_err(error::of)?;
     if to == State::Queued {
         let attempt = if what == Move::Replay { attempt.saturating_add(1) } else { attempt };
-        history::insert_outbox(connection, &[(id, attempt)], at).await?;
+        history::insert_outbox(connection, &[AttemptKey { execution: id, epoch, attempt }], at).await?;
     }
     Ok(to)
 }

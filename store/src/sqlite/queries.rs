@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Decode, QueryBuilder, Row as _, Sqlite, Type};
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, ExecutionId, Outcome, Output, Revision, State, TenantName, Timestamp,
+    AttemptReport, Digest, Dispatch, ExecutionId, Origin, Outcome, Output, State, TenantName, Timestamp,
 };
 
 use super::error;
@@ -17,7 +17,7 @@ use crate::port::{
     UnreadableExecution,
 };
 
-const SUMMARY_COLUMNS: &str = "id, tenant, function, state, attempt, max_attempts, version, outcome, message, event_type, event_id, \
+const SUMMARY_COLUMNS: &str = "id, tenant, function, state, epoch, attempt, max_attempts, root, origin_kind, origin, version, outcome, message, event_type, event_id, \
                                event_source, parent, trace_id, accepted_at, due_at, started_at, finished_at";
 
 /// The columns that an attempt has beside those of its execution's summary.
@@ -104,6 +104,7 @@ fn summary(row: &SqliteRow) -> Result<ExecutionSummary> {
         tenant: word(row, "tenant")?,
         function: word(row, "function")?,
         state: word(row, "state")?,
+        epoch: convert::count("epoch", get(row, "epoch")?)?,
         attempt: convert::count("attempt", get(row, "attempt")?)?,
         max_attempts: convert::count("max_attempts", get(row, "max_attempts")?)?,
         version: digest_opt(row, "version")?,
@@ -112,7 +113,8 @@ fn summary(row: &SqliteRow) -> Result<ExecutionSummary> {
         event_type: word(row, "event_type")?,
         event_id: get(row, "event_id")?,
         event_source: get(row, "event_source")?,
-        parent: get::<Option<uuid::Uuid>>(row, "parent")?.map(ExecutionId),
+        origin: origin(row)?,
+        root: root(row)?,
         trace_id: get(row, "trace_id")?,
         accepted_at: time(row, "accepted_at")?,
         due_at: time_opt(row, "due_at")?,
@@ -173,13 +175,12 @@ fn output(row: &SqliteRow) -> Result<Option<Output>> {
 fn attempt(row: &SqliteRow) -> Result<(u32, AttemptReport)> {
     let measure = |column: &str| convert::measure(column, get(row, column)?);
     let duration = |column: &str| convert::duration(column, get(row, column)?);
+    let span = convert::trace(get(row, "span")?, get(row, "tracestate")?)?;
+    let host: String = get(row, "host")?;
     let report = AttemptReport {
         version: digest_opt(row, "version")?,
-        host: get(row, "host")?,
-        outcome: word(row, "outcome")?,
         message: get(row, "message")?,
         backtrace: get(row, "backtrace")?,
-        output: None,
         started_at: time(row, "started_at")?,
         finished_at: time(row, "finished_at")?,
         queue_wait: duration("queue_wait_ns")?,
@@ -187,7 +188,7 @@ fn attempt(row: &SqliteRow) -> Result<(u32, AttemptReport)> {
         fuel_used: measure("fuel_used")?,
         peak_memory: measure("peak_memory")?,
         log_lines_dropped: measure("log_lines_dropped")?,
-        span: convert::trace(get(row, "span")?, get(row, "tracestate")?)?,
+        ..AttemptReport::new(host, word(row, "outcome")?, span)
     };
     Ok((convert::count("attempt", get(row, "attempt")?)?, report))
 }
@@ -222,17 +223,36 @@ pub(super) async fn logs(
 
 /// What is sent to a host, from a row of `executions` joined with its event.
 pub(super) fn dispatch(row: &SqliteRow) -> Result<Dispatch> {
+    let trace = convert::trace(get(row, "traceparent")?, get(row, "tracestate")?)?;
+    let event = Arc::new(convert::event(get(row, "event")?)?);
+    let dispatch = Dispatch::new(word(row, "tenant")?, word(row, "function")?, trace, event)
+        .with_execution(id_of(row, "id")?)
+        .with_attempt(
+            convert::count("attempt", get(row, "attempt")?)?,
+            convert::count("max_attempts", get(row, "max_attempts")?)?,
+        )
+        .with_accepted_at(time(row, "accepted_at")?);
     Ok(Dispatch {
-        tenant: word(row, "tenant")?,
-        function: word(row, "function")?,
-        execution: id_of(row, "id")?,
-        attempt: convert::count("attempt", get(row, "attempt")?)?,
-        max_attempts: convert::count("max_attempts", get(row, "max_attempts")?)?,
-        accepted_at: time(row, "accepted_at")?,
+        epoch: convert::count("epoch", get(row, "epoch")?)?,
         queued_at: time(row, "queued_at")?,
-        trace: convert::trace(get(row, "traceparent")?, get(row, "tracestate")?)?,
-        parent: get::<Option<uuid::Uuid>>(row, "parent")?.map(ExecutionId),
-        revision: Revision(0),
-        event: Arc::new(convert::event(get(row, "event")?)?),
+        origin: origin(row)?,
+        root: root(row)?,
+        ..dispatch
     })
+}
+
+fn origin(row: &SqliteRow) -> Result<Origin> {
+    Ok(convert::origin(get(row, "origin_kind")?, get(row, "origin")?, parent(row)?))
+}
+
+/// The first execution of the chain. The release before knew but the one that emitted the event.
+fn root(row: &SqliteRow) -> Result<ExecutionId> {
+    match (get::<Option<uuid::Uuid>>(row, "root")?.map(ExecutionId), parent(row)?) {
+        (Some(root), _) | (None, Some(root)) => Ok(root),
+        (None, None) => id_of(row, "id"),
+    }
+}
+
+fn parent(row: &SqliteRow) -> Result<Option<ExecutionId>> {
+    Ok(get::<Option<uuid::Uuid>>(row, "parent")?.map(ExecutionId))
 }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use wasmill_component::Preflight as _;
 use wasmill_domain::event::is_json_media_type;
 use wasmill_domain::event::json::DataMember;
-use wasmill_domain::{Dispatch, Event, ExecutionId, LogLine, Manifest, Revision, TenantName, Timestamp, TraceContext};
+use wasmill_domain::{Dispatch, Event, LogLine, Manifest, TenantName, Timestamp, TraceContext};
 use wasmill_host::{Attempt, Emitted, Engine, EngineSettings, Files, Invocation, Prepared};
 use wasmill_schema::{Formats, Schema, SchemaLimits};
 
@@ -101,19 +101,14 @@ impl Bench {
             return Observed::refused(why);
         }
         let now = Timestamp::now();
-        let dispatch = Dispatch {
-            tenant: TenantName::default(),
-            function: self.manifest.name.clone(),
-            execution: ExecutionId::new(),
-            attempt: 1,
-            max_attempts: self.manifest.retry.max_attempts,
-            accepted_at: now,
-            queued_at: now,
-            trace: TraceContext::new_root(),
-            parent: None,
-            revision: Revision(0),
-            event: Arc::new(event.clone()),
-        };
+        let dispatch = Dispatch::new(
+            TenantName::default(),
+            self.manifest.name.clone(),
+            TraceContext::new_root(),
+            Arc::new(event.clone()),
+        )
+        .with_max_attempts(self.manifest.retry.max_attempts)
+        .with_accepted_at(now);
         let (engine, prepared, manifest) =
             (Arc::clone(&self.engine), Arc::clone(&self.prepared), Arc::clone(&self.manifest));
         let files = self.files.clone();

@@ -26,7 +26,7 @@ impl From<ExecutionSummary> for SummaryDocument {
             event_type: summary.event_type.to_string(),
             event_id: summary.event_id,
             event_source: summary.event_source,
-            parent: summary.parent,
+            parent: summary.origin.parent(),
             trace_id: summary.trace_id,
             accepted_at: summary.accepted_at,
             due_at: summary.due_at,
@@ -43,6 +43,7 @@ impl From<ExecutionDetail> for ExecutionDocument {
             Ok(event) => (Some(event), None),
             Err(UnreadableEvent { text, why }) => (None, Some(UnreadableDocument { text, why })),
         };
+        let (epoch, origin, root) = (detail.summary.epoch, detail.summary.origin.clone(), detail.summary.root);
         let output = detail.output.map(ResultDocument);
         let (result, standard_output) = if has_failed { (None, output) } else { (output, None) };
         Self {
@@ -57,6 +58,9 @@ impl From<ExecutionDetail> for ExecutionDocument {
                 .map(|(attempt, report)| AttemptDocument::new(attempt, report))
                 .collect(),
             children: detail.children,
+            epoch,
+            origin,
+            root,
         }
     }
 }
@@ -82,7 +86,9 @@ pub(crate) fn just_accepted(dispatch: Dispatch) -> ExecutionDetail {
         event_type: event.event_type.clone(),
         event_id: event.id.clone(),
         event_source: event.source.clone(),
-        parent: dispatch.parent,
+        epoch: dispatch.epoch,
+        origin: dispatch.origin,
+        root: dispatch.root,
         trace_id: dispatch.trace.trace_id(),
         accepted_at: dispatch.accepted_at,
         due_at: None,

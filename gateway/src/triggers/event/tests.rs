@@ -4,7 +4,7 @@ use serde_json::json;
 use wasmill_domain::event::json::JsonFormat;
 use wasmill_domain::http_message::RequestHead;
 use wasmill_domain::routes::Found;
-use wasmill_domain::{Definitions, Digest, Frame, FunctionDefinition, Manifest, Registry, Revision, TraceContext};
+use wasmill_domain::{Batch, Definitions, Digest, FunctionDefinition, Manifest, Registry, Revision, TraceContext};
 use wasmill_schema::Compiler;
 
 use super::*;
@@ -58,8 +58,8 @@ proptest! {
             parts.headers.insert(HeaderName::from_static("content-type"), HeaderValue::from_bytes(value).unwrap());
         }
         let event = event_of(&routed, &parts, Bytes::from(body.clone())).unwrap();
-        let frame = Frame::single(mint(&routed, event.clone(), 1));
-        prop_assert_eq!(&Frame::decode(&frame.encode()).unwrap(), &frame);
+        let batch = Batch::single(mint(&routed, event.clone(), 1));
+        prop_assert_eq!(&Batch::decode(&batch.encode_as(2)).unwrap(), &batch);
         prop_assert_eq!(&Event::from_stored(&event.to_json()).unwrap(), &event);
         prop_assert_eq!(&Event::from_json(&event.to_json()).unwrap(), &event);
         let shown: serde_json::Value = serde_json::from_slice(&serde_json::to_vec(&JsonFormat(&event)).unwrap()).unwrap();

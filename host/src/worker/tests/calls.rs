@@ -24,7 +24,7 @@ async fn call(system: &System, method: &str, target: &str) -> (ExecutionId, Requ
         authority: "example.com".into(),
         headers: Headers::new(),
     };
-    let opening = Opening { dispatch, head, body: Bytes::new(), complete: true }.encode();
+    let opening = Opening { dispatch, head, body: Bytes::new(), complete: true }.encode(system.publisher.writes());
     let service = QueueName::of_streams(&TenantName::default(), &name("web-echo"));
     let calling = async {
         loop {

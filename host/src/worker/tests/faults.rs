@@ -1,15 +1,13 @@
 //! Stores that are away, messages that are damaged or come again, executions that bring hosts down.
 
-use std::num::NonZeroU16;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use wasmill_broker::{Broker as _, Message, QueueName};
 use wasmill_domain::{Outcome, State, TenantName};
 use wasmill_store::Ledger as _;
 
-use super::{HELLO, PATIENCE, System, dispatch, only_attempt, queue};
+use super::{HELLO, PATIENCE, System, dispatch, only_attempt};
 use crate::{HostSettings, RecorderSettings};
 
 /// How often a message may come again.
@@ -17,7 +15,7 @@ const LIMIT: u32 = 5;
 
 const ADA: &str = r#"{"name": "Ada"}"#;
 
-fn impatient() -> HostSettings {
+pub(super) fn impatient() -> HostSettings {
     let recorder = RecorderSettings { max_pause: Duration::from_millis(20), ..RecorderSettings::default() };
     HostSettings { recorder, ..HostSettings::default() }
 }
@@ -79,34 +77,7 @@ async fn one_that_the_store_refuses_does_not_hold_up_the_others() {
 }
 
 #[tokio::test]
-async fn an_unreadable_message_is_set_aside() {
-    let system = System::new().await;
-    system.deploy(HELLO, "name = 'hello'").await;
-    let host = system.start();
-    system.broker.declare(&queue("hello")).await.unwrap();
-    system.broker.publish(&queue("hello"), Message::new("nonsense")).await.unwrap();
-    // A frame of another function is none of this one's.
-    let stray = wasmill_domain::Frame::single(dispatch("other", "greeting.requested", ADA)).encode();
-    system.broker.publish(&queue("hello"), Message::new(stray.clone())).await.unwrap();
-    let good = system.publish("hello", "greeting.requested", ADA).await;
-    assert_eq!(system.ended(good).await.summary.state, State::Succeeded);
-    system.drained("hello").await;
-
-    let mut aside = system.broker.consume(&QueueName::unreadable(), NonZeroU16::new(2).unwrap()).await.unwrap();
-    let mut bodies = Vec::new();
-    for _ in 0..2 {
-        let delivery = aside.deliveries.next().await.unwrap();
-        let from = ("wasmill-queue".to_owned(), queue("hello").to_string());
-        assert!(delivery.message.headers.contains(&from), "{:?}", delivery.message.headers);
-        bodies.push(delivery.message.body);
-    }
-    bodies.sort();
-    assert_eq!(bodies, [bytes::Bytes::from(stray), "nonsense".into()]);
-    host.stop().await;
-}
-
-#[tokio::test]
-async fn a_frame_that_comes_again_runs_only_what_is_left() {
+async fn a_batch_that_comes_again_runs_only_what_is_left() {
     let system = System::new().await;
     system.deploy(HELLO, "name = 'hello'").await;
     let (done, open) = (dispatch("hello", "greeting.requested", ADA), dispatch("hello", "greeting.requested", ADA));
@@ -124,7 +95,7 @@ async fn a_frame_that_comes_again_runs_only_what_is_left() {
 }
 
 #[tokio::test]
-async fn a_frame_that_comes_too_often_is_taken_apart() {
+async fn a_batch_that_comes_too_often_is_taken_apart() {
     let system = System::new().await;
     system.deploy(HELLO, "name = 'hello'").await;
     let dispatches: Vec<_> = (0..3).map(|_| dispatch("hello", "greeting.requested", ADA)).collect();

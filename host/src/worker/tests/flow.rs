@@ -97,7 +97,7 @@ async fn emitted_events_run_the_functions_that_they_reach() {
     assert_eq!(detail.summary.state, State::Succeeded, "{detail:?}");
     assert_eq!(detail.children.len(), 1);
     let child = system.ended(detail.children[0]).await;
-    assert_eq!((child.summary.state, child.summary.parent), (State::Succeeded, Some(id)));
+    assert_eq!((child.summary.state, child.summary.origin.parent()), (State::Succeeded, Some(id)));
     assert_eq!(child.summary.trace_id, detail.summary.trace_id);
     assert_eq!(child.event.as_ref().unwrap().id, format!("{id}-0"));
     // It was flagged, and nobody listens to that.

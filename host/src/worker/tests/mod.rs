@@ -2,9 +2,11 @@
 
 mod calls;
 mod compiling;
+mod dead_letters;
 mod faults;
 mod flow;
 mod labels;
+mod moves;
 mod proxy;
 mod stopping;
 
@@ -18,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{BatchPublisher, Broker, Depth, Message, PublisherSettings, QueueName};
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, Event, ExecutionId, Frame, FunctionName, Manifest, Registry, Revision, TenantName,
+    AttemptReport, Batch, Digest, Dispatch, Event, ExecutionId, FunctionName, Manifest, Registry, TenantName,
     Timestamp, TraceContext,
 };
 use wasmill_schema::Compiler;
@@ -149,7 +151,7 @@ impl System {
     async fn publish_redelivered(&self, function: &str, dispatches: Vec<Dispatch>, times: u32) {
         let queue = queue(function);
         self.broker.declare(&queue).await.unwrap();
-        let body = Frame::new(dispatches).unwrap().encode();
+        let body = Batch::new(dispatches).unwrap().encode(self.publisher.writes());
         self.broker.publish(&queue, Message::new(body)).await.unwrap();
         for redeliveries in 0..times {
             let mut consumption = self.broker.consume(&queue, NonZeroU16::MIN).await.unwrap();
@@ -178,19 +180,13 @@ fn name(function: &str) -> FunctionName {
 }
 
 fn dispatch(function: &str, event_type: &str, data: &str) -> Dispatch {
-    Dispatch {
-        tenant: TenantName::default(),
-        function: name(function),
-        execution: ExecutionId::new(),
-        attempt: 1,
-        max_attempts: 3,
-        accepted_at: Timestamp::now(),
-        queued_at: Timestamp::now(),
-        trace: TraceContext::new_root(),
-        parent: None,
-        revision: Revision(0),
-        event: Arc::new(Event::new("event-1", "/tests", event_type.parse().unwrap(), data.to_owned()).unwrap()),
-    }
+    Dispatch::new(
+        TenantName::default(),
+        name(function),
+        TraceContext::new_root(),
+        Arc::new(Event::new("event-1", "/tests", event_type.parse().unwrap(), data.to_owned()).unwrap()),
+    )
+    .with_max_attempts(3)
 }
 
 fn only_attempt(detail: &ExecutionDetail) -> &AttemptReport {

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use uuid::Uuid;
 use wasmill_domain::{
-    BrokenDefinition, DefinitionKind, Definitions, Digest, Dispatch, ExecutionId, FunctionDefinition, FunctionName,
-    Move, Revision, SealedSecret, SecretName, SecretSummary, State, TenantName, Timestamp,
+    AttemptKey, BrokenDefinition, DefinitionKind, Definitions, Digest, Dispatch, ExecutionId, FunctionDefinition,
+    FunctionName, Move, Revision, SealedSecret, SecretName, SecretSummary, State, TenantName, Timestamp,
 };
 use wasmill_store::{
-    Agenda, Bucket, BucketQuota, BucketSummary, Buckets, Catalog, Change, Changed, Error, ExecutionDetail,
-    ExecutionQuery, Finished, Installation, KeyPage, Ledger, ListedExecution, LogEntry, LogPosition, Publication,
-    Result, SealingKeyUse, Started, Store, Swap, Term, ValueVersion, Version,
+    Agenda, Bucket, BucketQuota, BucketSummary, Buckets, Catalog, Change, Changed, DeadLetter, DeadLetterSummary,
+    DeadLetters, Error, ExecutionDetail, ExecutionQuery, Finished, Installation, KeyPage, Ledger, ListedExecution,
+    LogEntry, LogPosition, Publication, Result, SealingKeyUse, Started, Store, Swap, Term, ValueVersion, Version,
 };
 
 pub(super) struct Proxy {
@@ -26,6 +27,7 @@ pub(super) struct Proxy {
     unreadable: Mutex<Vec<&'static str>>,
     /// Calls of `record`, refused ones included.
     pub(super) records: AtomicUsize,
+    letters_refused: AtomicUsize,
 }
 
 impl Proxy {
@@ -36,6 +38,7 @@ impl Proxy {
             refused: Mutex::default(),
             unreadable: Mutex::default(),
             records: AtomicUsize::new(0),
+            letters_refused: AtomicUsize::new(0),
         }
     }
 
@@ -55,6 +58,11 @@ impl Proxy {
 
     pub(super) fn refuse_content_of(&self, id: ExecutionId) {
         self.refused.lock().unwrap().insert(id);
+    }
+
+    /// How many dead letters were not taken, as the store was away.
+    pub(super) fn letters_refused(&self) -> usize {
+        self.letters_refused.load(Ordering::SeqCst)
     }
 
     fn there(&self) -> Result<&Arc<dyn Store>> {
@@ -191,7 +199,7 @@ impl Agenda for Proxy {
         self.there()?.outbox(before, limit).await
     }
 
-    async fn published(&self, entries: &[(ExecutionId, u32)]) -> Result<()> {
+    async fn published(&self, entries: &[AttemptKey]) -> Result<()> {
         self.there()?.published(entries).await
     }
 
@@ -243,5 +251,31 @@ impl Buckets for Proxy {
 
     async fn buckets(&self, tenant: &TenantName) -> Result<Vec<BucketSummary>> {
         self.there()?.buckets(tenant).await
+    }
+}
+
+#[async_trait]
+impl DeadLetters for Proxy {
+    async fn put_dead_letter(&self, letter: &DeadLetter, attempts: &[AttemptKey]) -> Result<()> {
+        let there = self.there().inspect_err(|_| {
+            self.letters_refused.fetch_add(1, Ordering::SeqCst);
+        });
+        there?.put_dead_letter(letter, attempts).await
+    }
+
+    async fn dead_letters(&self, before: Option<Uuid>, limit: u32) -> Result<Vec<DeadLetterSummary>> {
+        self.there()?.dead_letters(before, limit).await
+    }
+
+    async fn dead_letter(&self, id: Uuid) -> Result<Option<DeadLetter>> {
+        self.there()?.dead_letter(id).await
+    }
+
+    async fn reopen_dead_letter(&self, letter: &DeadLetter, attempts: &[AttemptKey]) -> Result<u64> {
+        self.there()?.reopen_dead_letter(letter, attempts).await
+    }
+
+    async fn delete_dead_letter(&self, id: Uuid) -> Result<bool> {
+        self.there()?.delete_dead_letter(id).await
     }
 }

@@ -11,13 +11,15 @@ use wasmill_domain::{Dispatch, ExecutionId, Move, Outcome, State};
 
 use super::super::agenda;
 use super::{PostgresSettings, PostgresStore, Schema, connect, settings};
-use crate::conformance::sample::{dispatch, dispatches, finished, line, now, outbox, retried, soon, started, tenant};
+use crate::conformance::sample::{
+    dispatch, dispatches, finished, key, line, now, outbox, retried, soon, started, tenant,
+};
 use crate::port::{Agenda as _, ExecutionQuery, Finished, Ledger as _, Publication};
 
 /// What one host makes of a batch: a result, a log and a child for each, all marked with its name.
 fn ends(batch: &[Dispatch], host: &str) -> Vec<Finished> {
     let end = |parent: &Dispatch| {
-        let child = Dispatch { parent: Some(parent.execution), ..dispatch("mail") };
+        let child = dispatch("mail").emitted_by(parent);
         let mut entry = Finished {
             logs: vec![line(0, host), line(1, host)],
             emitted: vec![child],
@@ -89,6 +91,7 @@ async fn check_winners(store: &PostgresStore, winners: &BTreeMap<ExecutionId, (S
     let entries: Vec<_> = outbox(store).await;
     let children: BTreeSet<_> = winners.values().map(|(_, child)| (*child, 1)).collect();
     assert_eq!(entries.iter().copied().collect::<BTreeSet<_>>(), children);
+    let entries: Vec<_> = entries.into_iter().map(|(id, attempt)| key(id, attempt)).collect();
     store.published(&entries).await.unwrap();
 }
 

@@ -107,7 +107,7 @@ async fn after_a_restart_the_first_call_succeeds() {
 /// Every verb that asks the database.
 async fn every_verb(store: &PostgresStore) -> Vec<(&'static str, Result<()>)> {
     let one = dispatch("total");
-    let entry = [(one.execution, 1)];
+    let entry = [one.key()];
     let digest = wasmill_domain::Digest::of(b"a");
     let key = Change::DeleteKey { id: uuid::Uuid::nil() };
     vec![

@@ -1,0 +1,108 @@
+//! The bytes of every version, as the release that brought it wrote them. They are never changed: a
+//! release that must read them differently needs a version of its own.
+
+use super::sample::{empty, full, id, opaque, request_head};
+use super::{as_version_1, writes};
+use crate::batch::Batch;
+use crate::dispatch::{Dispatch, Origin};
+use crate::execution::Outcome;
+use crate::http_message::{Download, Opening, ResponseHead, Upload};
+use crate::timestamp::Timestamp;
+
+/// The bytes in `golden/`.
+macro_rules! golden {
+    ($name:literal) => {
+        include_bytes!(concat!("../golden/", $name, ".bin")).as_slice()
+    };
+}
+
+/// A dispatch of each origin.
+fn of_all_origins() -> Vec<Dispatch> {
+    let due = Timestamp::from_micros(1_780_000_002_000_000);
+    let origins = [
+        Origin::Event,
+        Origin::EmittedBy { execution: id(9) },
+        Origin::ReplayOf { execution: id(7) },
+        Origin::Schedule { name: "nightly".into(), due },
+        Origin::WorkflowStep { run: id(6), path: "pay/0".into() },
+        Origin::Invocation,
+    ];
+    origins.into_iter().map(|origin| Dispatch { origin, ..full() }).collect()
+}
+
+fn batch_v1() -> Batch {
+    as_version_1(Batch::new(vec![full(), opaque(), empty()]).unwrap())
+}
+
+fn batch_v2() -> Batch {
+    Batch::new([vec![full(), opaque(), empty()], of_all_origins()].concat()).unwrap()
+}
+
+fn opening(dispatch: Dispatch) -> Opening {
+    Opening { dispatch, head: request_head(), body: "begin".into(), complete: false }
+}
+
+#[test]
+fn batches() {
+    for (version, batch, golden) in [(1, batch_v1(), golden!("batch_v1")), (2, batch_v2(), golden!("batch_v2"))] {
+        assert_eq!(Batch::decode(golden).unwrap(), batch, "version {version}");
+        assert_eq!(batch.encode_as(version), golden, "version {version}");
+    }
+    // What version 1 cannot say is left out where it is written.
+    assert_eq!(Batch::new(vec![full(), opaque(), empty()]).unwrap().encode_as(1), golden!("batch_v1"));
+}
+
+#[test]
+fn openings() {
+    let older = batch_v1().into_dispatches().remove(0);
+    for (version, opening, golden) in
+        [(1, opening(older), golden!("http_v1_opening")), (2, opening(full()), golden!("http_v2_opening"))]
+    {
+        assert_eq!(Opening::decode(golden).unwrap(), opening, "version {version}");
+        assert_eq!(opening.encode(&writes(version)), golden, "version {version}");
+    }
+}
+
+#[test]
+fn uploads() {
+    let data = || Upload::Data("more".into());
+    let end = || Upload::End(vec![("checksum".into(), "7".into())]);
+    for (version, upload, golden) in [
+        (1, data(), golden!("http_v1_upload_data")),
+        (1, end(), golden!("http_v1_upload_end")),
+        (2, data(), golden!("http_v2_upload_data")),
+        (2, end(), golden!("http_v2_upload_end")),
+    ] {
+        assert_eq!(Upload::decode(golden).unwrap(), upload, "version {version}");
+        assert_eq!(upload.encode(&writes(version)), golden, "version {version}");
+    }
+}
+
+#[test]
+fn downloads() {
+    let head = || Download::Head(ResponseHead { status: 404, headers: vec![("a".into(), "b".into())] });
+    let data = || Download::Data("x".into());
+    let failed = || Download::Failed { outcome: Outcome::OutOfFuel, message: "it broke".into() };
+    for (version, download, golden) in [
+        (1, head(), golden!("http_v1_download_head")),
+        (1, data(), golden!("http_v1_download_data")),
+        (1, Download::End(vec![]), golden!("http_v1_download_end")),
+        (1, failed(), golden!("http_v1_download_failed")),
+        (2, head(), golden!("http_v2_download_head")),
+        (2, data(), golden!("http_v2_download_data")),
+        (2, Download::End(vec![]), golden!("http_v2_download_end")),
+        (2, failed(), golden!("http_v2_download_failed")),
+    ] {
+        assert_eq!(Download::decode(golden).unwrap(), download, "version {version}");
+        assert_eq!(download.encode(&writes(version)), golden, "version {version}");
+    }
+}
+
+/// The words of outcomes are numbers in the format: each keeps its own.
+#[test]
+fn outcomes_keep_their_numbers() {
+    for (number, outcome) in (0_u8..).zip(Outcome::ALL) {
+        let bytes = Download::Failed { outcome, message: String::new() }.encode(&writes(1));
+        assert_eq!(bytes.as_ref(), [1, 3, number, 0], "{outcome}");
+    }
+}

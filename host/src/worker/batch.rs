@@ -1,0 +1,242 @@
+//! One message off a queue, until it can be acknowledged.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
+use wasmill_broker::{Delivery, Error, Message, QueueName};
+use wasmill_domain::wire::Identity;
+use wasmill_domain::{AttemptKey, Batch, Dispatch, Outcome, Timestamp};
+
+use super::attempt::{make, not_run};
+use super::version::{Version, Versions, version_at};
+use super::{Host, Key, dead_letters};
+use crate::backoff::Backoff;
+use crate::recorder::Committed;
+
+/// How often the pause before a message is given back doubles at most.
+const MAX_DOUBLINGS: u32 = 4;
+
+/// What is to become of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// Everything in it is committed, or lives on in other messages.
+    Ack,
+    /// Something went wrong that was not the message's fault, or of which nobody knows: another
+    /// try.
+    Release,
+}
+
+/// Does what a message asks for.
+pub(super) async fn work(
+    host: Arc<Host>,
+    key: Key,
+    mut versions: Versions,
+    slots: Arc<Semaphore>,
+    delivery: Delivery,
+) -> Settled {
+    let Delivery { redeliveries, message, .. } = delivery;
+    let settled = match read(&host, &key, &message, redeliveries) {
+        Read::Dispatches(dispatches) => {
+            run_batch(&host, &key, &mut versions, slots, dispatches, &message, redeliveries).await
+        }
+        Read::ByAnother(why) => give_back(&host, &key, redeliveries, &why).await,
+        Read::ByNobody(why, attempts) => match dead_letters::keep(&host, &key, &message, why, &attempts).await {
+            Settled::Release => pause(&host, redeliveries).await,
+            settled => settled,
+        },
+    };
+    if settled == Settled::Ack
+        && let Some(reply_to) = &message.reply_to
+        && let Err(error) = host.broker().reply(reply_to, Bytes::new()).await
+    {
+        tracing::debug!(%error, "a reply got lost");
+    }
+    settled
+}
+
+/// What a message turned out to be.
+enum Read {
+    /// A batch of the queue's function.
+    Dispatches(Vec<Dispatch>),
+    /// Something that a newer process may read, and why this one cannot.
+    ByAnother(String),
+    /// Something that no process reads, why, and the attempts in it as far as that can be told.
+    ByNobody(String, Vec<AttemptKey>),
+}
+
+fn read(host: &Host, key: &Key, message: &Message, redeliveries: u32) -> Read {
+    match Batch::decode(&message.body) {
+        Ok(batch) => {
+            let dispatches = batch.into_dispatches();
+            let first = &dispatches[0];
+            if (&first.tenant, &first.function) == (&key.0, &key.1) {
+                return Read::Dispatches(dispatches);
+            }
+            // Whoever can write to this queue names what it likes: executions of others do not end
+            // by it.
+            Read::ByNobody(format!("a batch for {}/{}", first.tenant, first.function), Vec::new())
+        }
+        Err(error) if error.may_be_newer() && redeliveries < host.settings.redelivery_limit.max(1) => {
+            Read::ByAnother(error.to_string())
+        }
+        Err(error) => {
+            let of_this_queue = |identity: &Identity| (&identity.tenant, &identity.function) == (&key.0, &key.1);
+            let identity = Identity::of(&message.body).filter(of_this_queue);
+            Read::ByNobody(error.to_string(), identity.map(|identity| identity.attempts).unwrap_or_default())
+        }
+    }
+}
+
+/// Gives a message back that a newer process may read, after a pause: so that it does not go round
+/// and round as long as there is none. It keeps its place in the consumer's hands meanwhile.
+async fn give_back(host: &Host, key: &Key, redeliveries: u32, why: &str) -> Settled {
+    tracing::warn!(tenant = %key.0, function = %key.1, redeliveries, why, "a message is left to a newer process");
+    pause(host, redeliveries).await
+}
+
+/// Waits before a message is given back, the longer the more often it came.
+async fn pause(host: &Host, redeliveries: u32) -> Settled {
+    let pause = host.settings.unread_pause.saturating_mul(1 << redeliveries.min(MAX_DOUBLINGS));
+    tokio::select! {
+        () = tokio::time::sleep(pause) => {}
+        () = host.stop.cancelled() => {}
+    }
+    Settled::Release
+}
+
+/// Runs what is left of a batch.
+async fn run_batch(
+    host: &Arc<Host>,
+    key: &Key,
+    versions: &mut Versions,
+    slots: Arc<Semaphore>,
+    dispatches: Vec<Dispatch>,
+    message: &Message,
+    redeliveries: u32,
+) -> Settled {
+    let now = Timestamp::now();
+    let has_waited = dispatches.iter().any(|dispatch| now.since(dispatch.queued_at) >= host.settings.ask_after);
+    let dispatches = if redeliveries > 0 || has_waited { still_open(host, dispatches).await } else { dispatches };
+    if dispatches.is_empty() {
+        Settled::Ack
+    } else if redeliveries < host.settings.redelivery_limit.max(1) {
+        let revision = dispatches.iter().map(|dispatch| dispatch.revision).max().unwrap_or_default();
+        let version = version_at(host, versions, revision).await;
+        match version {
+            Version::Unreadable => Settled::Release,
+            version => run_all(host, version, slots, dispatches).await,
+        }
+    } else if dispatches.len() > 1 {
+        split(host, key, message, dispatches).await
+    } else {
+        park(host, dispatches, redeliveries).await
+    }
+}
+
+/// Those whose outcome is not committed and could be. Asked of a message that was delivered before,
+/// as an earlier delivery may have got far; and of one that has waited, as an operator may have
+/// moved what is in it.
+async fn still_open(host: &Host, dispatches: Vec<Dispatch>) -> Vec<Dispatch> {
+    let mut backoff = Backoff::new(host.settings.recorder.max_pause);
+    let open = loop {
+        match host.store.unfinished(&dispatches).await {
+            Ok(open) => break open,
+            Err(error) => {
+                tracing::debug!(%error, "the store cannot say what is left of a message");
+                backoff.pause().await;
+            }
+        }
+    };
+    dispatches.into_iter().zip(open).filter_map(|(dispatch, open)| open.then_some(dispatch)).collect()
+}
+
+/// Runs all of them, as many at once as the function and the host allow, and waits until each end
+/// is committed.
+async fn run_all(host: &Arc<Host>, version: Version, slots: Arc<Semaphore>, dispatches: Vec<Dispatch>) -> Settled {
+    let on_guest_threads = run_each(Arc::clone(host), version, slots, dispatches);
+    // One task crosses over to the threads of guests for the whole batch; it makes the others
+    // there.
+    match AbortOnDropHandle::new(host.engine.spawn(on_guest_threads)).await {
+        Ok(settled) => settled,
+        Err(error) => {
+            tracing::error!(%error, "the host broke down over a batch");
+            Settled::Release
+        }
+    }
+}
+
+async fn run_each(host: Arc<Host>, version: Version, slots: Arc<Semaphore>, dispatches: Vec<Dispatch>) -> Settled {
+    let mut attempts = JoinSet::new();
+    for dispatch in dispatches {
+        // Never closed.
+        let slot = Arc::clone(&slots).acquire_owned().await;
+        let place = host.admission.acquire(&dispatch.tenant, &dispatch.function).await;
+        let (host, version) = (Arc::clone(&host), version.clone());
+        attempts.spawn(async move {
+            let committed = make(&host, &version, dispatch).await;
+            // The recorder has it: somebody else may run while it is committed.
+            drop((slot, place));
+            Committed::wait(committed).await
+        });
+    }
+    let mut settled = Settled::Ack;
+    while let Some(ended) = attempts.join_next().await {
+        match ended {
+            Ok(true) => {}
+            // The recorder is gone: the host ends.
+            Ok(false) => settled = Settled::Release,
+            Err(error) => {
+                tracing::error!(%error, "the host broke down over an execution");
+                settled = Settled::Release;
+            }
+        }
+    }
+    settled
+}
+
+/// A message that is delivered again and again, as nobody lived to record an end: each execution
+/// gets a message of its own, so that the one at fault is found.
+async fn split(host: &Host, key: &Key, message: &Message, dispatches: Vec<Dispatch>) -> Settled {
+    tracing::warn!(tenant = %key.0, function = %key.1, size = dispatches.len(), "a batch fails again and again: taken apart");
+    let queue = QueueName::of_function(&key.0, &key.1);
+    for dispatch in dispatches {
+        let body = Batch::single(dispatch).encode(host.writes());
+        publish(host, &queue, Message { body: body.into(), headers: message.headers.clone(), reply_to: None }).await;
+    }
+    Settled::Ack
+}
+
+/// An execution whose message is delivered again and again is given up.
+async fn park(host: &Host, dispatches: Vec<Dispatch>, redeliveries: u32) -> Settled {
+    for dispatch in dispatches {
+        tracing::error!(execution = %dispatch.execution, function = %dispatch.function, redeliveries, "poisoned");
+        let reason = format!(
+            "its message was delivered {} times, and no host lived to record an end: it may bring hosts down",
+            redeliveries.saturating_add(1)
+        );
+        let finished = not_run(host, dispatch, Outcome::Poisoned, None, reason);
+        if !host.recorder.record(finished).await.wait().await {
+            return Settled::Release;
+        }
+    }
+    Settled::Ack
+}
+
+/// Publishes, whatever it takes: the message that this one is made of is acknowledged afterwards.
+async fn publish(host: &Host, queue: &QueueName, message: Message) {
+    let mut backoff = Backoff::new(host.settings.recorder.max_pause);
+    loop {
+        let result = match host.broker().publish(queue, message.clone()).await {
+            Err(Error::NoQueue(_)) => host.broker().declare(queue).await,
+            Ok(()) => return,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = result {
+            tracing::warn!(%queue, %error, "a message cannot be moved yet");
+            backoff.pause().await;
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Messages that no process can read: kept in the store, for an operator to look at and to have
+//! sent again.
+
+use uuid::Uuid;
+use wasmill_broker::Message;
+use wasmill_domain::{AttemptKey, Timestamp};
+use wasmill_store::{DeadLetter, Error};
+
+use super::batch::Settled;
+use super::{Host, Key};
+use crate::backoff::Backoff;
+
+/// Keeps a message, and ends the executions that wait for `attempts`. It is not acknowledged before
+/// that is committed: while the store is away it is held, and a host that ends gives it back.
+pub(super) async fn keep(
+    host: &Host,
+    key: &Key,
+    message: &Message,
+    reason: String,
+    attempts: &[AttemptKey],
+) -> Settled {
+    let (tenant, function) = key.clone();
+    tracing::error!(%tenant, %function, reason, "a message cannot be read: it goes to the dead letters");
+    let (id, at, headers, body) = (Uuid::now_v7(), Timestamp::now(), message.headers.clone(), message.body.clone());
+    let letter = DeadLetter { id, tenant, function, reason, at, headers, body };
+    let mut backoff = Backoff::new(host.settings.recorder.max_pause);
+    loop {
+        match host.store.put_dead_letter(&letter, attempts).await {
+            Ok(()) => return Settled::Ack,
+            Err(Error::Unavailable(why)) => {
+                tracing::debug!(why, "a dead letter cannot be kept yet");
+                backoff.pause().await;
+            }
+            // It would be refused again: a process with another store, or a later release of it,
+            // may fare better.
+            Err(error) => {
+                tracing::error!(letter = %letter.id, %error, "the store refuses a dead letter");
+                return Settled::Release;
+            }
+        }
+    }
+}
