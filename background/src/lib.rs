@@ -85,7 +85,9 @@ mod tests {
     #[tokio::test]
     async fn so_does_a_process_from_its_start() {
         let background = Background::new("test");
-        let output = background.spawn(tokio::process::Command::new("nice").output()).await.unwrap().unwrap();
+        // It is started where it is polled first, unlike by `output` itself.
+        let nice = async { tokio::process::Command::new("nice").output().await };
+        let output = background.spawn(nice).await.unwrap().unwrap();
         let own = getpriority_process(Some(gettid())).unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), own.max(NICENESS).to_string());
     }

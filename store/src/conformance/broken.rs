@@ -221,7 +221,7 @@ pub(crate) async fn a_state_that_is_not_known_is_closed(store: Arc<dyn Store>, s
     store.start(&starts).await.unwrap();
     let ends = [&later, &known].map(|dispatch| finished(dispatch, Outcome::Success));
     assert_eq!(store.record(&ends).await.unwrap(), [false, true], "one is in nobody's way");
-    let [Ok(summary), Err(row)] = &mut store.executions(&ExecutionQuery::all_of(tenant(), 10)).await.unwrap()[..]
+    let [Err(row), Ok(summary)] = &mut store.executions(&ExecutionQuery::all_of(tenant(), 10)).await.unwrap()[..]
     else {
         panic!("one can be read")
     };

@@ -133,7 +133,7 @@ pub(crate) async fn a_row_without_an_epoch_is_of_every_one(store: Arc<dyn Store>
     store.start(&[started(&unsaid)]).await.unwrap();
     let said = unsaid.clone().with_epoch(1);
     assert_eq!(store.unfinished(std::slice::from_ref(&said)).await.unwrap(), [true]);
-    assert_eq!(store.record(&[finished(&said, Outcome::Success)]).await.unwrap(), [true]);
+    assert_eq!(store.record(&[finished(&said, Outcome::Rejected)]).await.unwrap(), [true]);
     store.move_execution(&tenant(), unsaid.execution, Move::Replay, now()).await.unwrap();
     assert_eq!(store.outbox(soon(), 10).await.unwrap()[0].epoch, 2);
 }

@@ -86,7 +86,7 @@ mod tests {
     fn unknown_keys_are_left_out_at_any_depth() {
         let known = json!({
             "name": "total", "kind": "http", "limits": {"fuel": 5_000_000}, "retry": {"on": ["error"], "jitter": 0},
-            "keyvalue": {"counts": "tenant"}, "env": {"A": "1"}, "secrets": {}, "allowed_hosts": ["example.com"],
+            "keyvalue": {"counts": "tenant"}, "env": {"A": "1"}, "secrets": {}, "allowed_hosts": ["https://example.com"],
             "runs_on": ["gpu"], "args": ["a"],
         });
         let mut more = known.clone();

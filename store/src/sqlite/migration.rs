@@ -2,16 +2,21 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use tokio::task::spawn_blocking;
+use uuid::Uuid;
 
 use super::connection::make_private;
 use super::{error, upgrade};
 use crate::migrations::{OF_SQLITE as MIGRATIONS, SchemaAge, SchemaMode, compare};
 use crate::port::{Error, Result};
+
+/// How old a copy must be that nobody made the one that is kept.
+const LEFT_BEHIND: Duration = Duration::from_secs(3600);
 
 /// Looks at the schema, and brings it up to date where `mode` says so.
 pub(super) async fn prepare(connection: &mut SqliteConnection, path: &Path, mode: SchemaMode) -> Result<()> {
@@ -76,14 +81,13 @@ fn backup_of(path: &Path, at: i64) -> PathBuf {
 async fn back_up(connection: &mut SqliteConnection, path: &Path, at: i64) -> Result<()> {
     let to = backup_of(path, at);
     let mut partial = OsString::from(&to);
-    // Another process may do the same.
-    partial.push(format!("-{}", std::process::id()));
+    // Somebody else may do the same.
+    partial.push(format!("-{}", Uuid::now_v7()));
     let partial = PathBuf::from(partial);
     let failed = |e: &dyn std::fmt::Display| {
         let why = format!("no copy of the database {} can be made before it is brought up to date", path.display());
         Error::Unavailable(format!("{why}: {e}"))
     };
-    remove(&partial).map_err(|e| failed(&e))?;
     make_private(&partial);
     let copied = sqlx::query("VACUUM INTO ?").bind(partial.to_string_lossy().into_owned()).execute(connection).await;
     if let Err(error) = copied {
@@ -124,11 +128,19 @@ fn put_in_place(from: &Path, path: &Path, kept: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let other = entry?.path();
         let name = other.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with(&prefix) && name.ends_with(".backup") && other.file_name() != kept.file_name() {
+        let is_older = name.ends_with(".backup") && other.file_name() != kept.file_name();
+        let is_left_behind =
+            name.contains(".backup-") && other.metadata().and_then(|file| file.modified()).is_ok_and(is_left_behind);
+        if name.starts_with(&prefix) && (is_older || is_left_behind) {
             remove(&other)?;
         }
     }
     Ok(())
+}
+
+/// Whether whoever began a copy then has ended before it was done. A clock that was set back makes none old.
+fn is_left_behind(modified: SystemTime) -> bool {
+    modified.elapsed().is_ok_and(|age| age > LEFT_BEHIND)
 }
 
 fn remove(file: &Path) -> io::Result<()> {
