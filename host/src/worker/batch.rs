@@ -43,6 +43,12 @@ pub(super) async fn work(
             run_batch(&host, &key, &mut versions, slots, dispatches, &message, redeliveries).await
         }
         Read::ByAnother(why) => give_back(&host, &key, redeliveries, &why).await,
+        Read::ByNobody(_, attempts)
+            if redeliveries < host.settings.redelivery_limit.max(1)
+                && !dead_letters::have_rows(&host, &key, &attempts).await =>
+        {
+            pause(&host, redeliveries).await
+        }
         Read::ByNobody(why, attempts) => match dead_letters::keep(&host, &key, &message, why, &attempts).await {
             Settled::Release => pause(&host, redeliveries).await,
             settled => settled,

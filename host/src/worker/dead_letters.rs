@@ -10,6 +10,26 @@ use super::batch::Settled;
 use super::{Host, Key};
 use crate::backoff::Backoff;
 
+/// Whether the executions of `attempts` have rows. Those of what a gateway has just accepted follow
+/// its message: a letter that is kept before them would not end them, and they would wait for ever.
+pub(super) async fn have_rows(host: &Host, key: &Key, attempts: &[AttemptKey]) -> bool {
+    let mut backoff = Backoff::new(host.settings.recorder.max_pause);
+    for attempt in attempts {
+        loop {
+            match host.store.execution(&key.0, attempt.execution).await {
+                Ok(None) => return false,
+                Err(Error::Unavailable(why)) => {
+                    tracing::debug!(why, "the store cannot say whether an execution has a row");
+                    backoff.pause().await;
+                }
+                // A row that cannot be read is one.
+                Ok(Some(_)) | Err(_) => break,
+            }
+        }
+    }
+    true
+}
+
 /// Keeps a message, and ends the executions that wait for `attempts`. It is not acknowledged before
 /// that is committed: while the store is away it is held, and a host that ends gives it back.
 pub(super) async fn keep(

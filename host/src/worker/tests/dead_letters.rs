@@ -110,6 +110,29 @@ async fn a_damaged_batch_ends_what_can_be_told_to_be_in_it() {
     host.stop().await;
 }
 
+/// A gateway's rows follow its messages.
+#[tokio::test]
+async fn a_damaged_batch_waits_for_its_rows() {
+    let system = System::new().await;
+    system.deploy(HELLO, "name = 'hello'").await;
+    let accepted = hello();
+    let mut bytes = Batch::single(accepted.clone()).encode_as(2);
+    bytes.pop();
+    system.publish_bytes(bytes).await;
+    let host = system.start_with(hasty(u32::MAX));
+    // It is given back, and comes to another consumer.
+    let mut other = system.broker.consume(&queue("hello"), NonZeroU16::MIN).await.unwrap();
+    let taken = tokio::time::timeout(PATIENCE, other.deliveries.next()).await.expect("it is given back").unwrap();
+    assert!(system.store.inner().dead_letters(None, 100).await.unwrap().is_empty());
+    system.store.enqueue(std::slice::from_ref(&accepted), Publication::Confirmed).await.unwrap();
+    other.settle.release(&[taken.tag]).await.unwrap();
+    drop(other);
+    let summary = system.ended(accepted.execution).await.summary;
+    assert_eq!((summary.state, summary.outcome), (State::Failed, Some(Outcome::Poisoned)));
+    assert_eq!(system.letters(1).await[0].executions, 1);
+    host.stop().await;
+}
+
 #[tokio::test]
 async fn a_newer_batch_is_left_to_a_newer_process() {
     let (system, waiting, newer) = with_a_newer_batch().await;
