@@ -1,4 +1,4 @@
-//! The walls between the crates, as ARCHITECTURE.md draws them.
+//! The rules of which crate may import which, as ARCHITECTURE.md draws them.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -74,7 +74,7 @@ impl Preflight for Engine {
 impl Engine {
     /// Reads and validates an artifact, when it has its turn: a large one takes memory and a while.
     async fn inspect(&self, artifact: &dyn Artifact) -> Result<Inspection, PreflightError> {
-        // Never closed.
+        // Cannot fail: the semaphore is never closed.
         let permit = Arc::clone(self.inspections()).acquire_owned().await;
         let bytes = artifact.bytes().await?;
         let inspection = self.background().run(move || {

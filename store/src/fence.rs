@@ -103,8 +103,7 @@ pub(crate) fn next_epoch(epoch: u32) -> u32 {
 }
 
 /// The state that `what` leads to from where the execution stands, if the fence lets what was
-/// dispatched make it. An execution
-/// without a row is queued.
+/// dispatched make it. An execution without a row is queued.
 fn passed(standing: Option<&Standing>, dispatch: &Dispatch, what: Move) -> Option<State> {
     match standing {
         None => State::Queued.after(what).ok(),

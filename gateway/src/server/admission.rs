@@ -109,7 +109,7 @@ impl Admission {
             Ok(room) => room,
             Err(_) => {
                 self.cut_oldest();
-                // Never closed.
+                // Cannot fail: the semaphore is never closed.
                 Arc::clone(&self.room).acquire_owned().await.ok()?
             }
         };

@@ -110,7 +110,7 @@ impl Server {
     }
 
     async fn handshake(&self, tls: &Tls, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
-        // Never closed, so there is one in the end.
+        // The semaphore is never closed, so there is a permit in the end.
         let _room = self.handshakes.acquire().await.ok()?;
         TlsAcceptor::from(tls.config()).accept(stream).await.ok()
     }

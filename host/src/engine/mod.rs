@@ -217,7 +217,7 @@ impl Engine {
         }
         // Instances that only wait make room for one that works.
         self.warm.clear();
-        // Never closed.
+        // Cannot fail: the semaphore is never closed.
         Arc::clone(of).acquire_many_owned(count).await.ok()
     }
 

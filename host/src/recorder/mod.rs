@@ -64,7 +64,7 @@ impl Recorder {
     pub(crate) async fn record(&self, finished: Finished) -> Committed {
         let weight = kib(weight(&finished)).min(self.room_kib);
         let place = self.places.acquire(&finished.dispatch.tenant, &finished.dispatch.function).await;
-        // Never closed.
+        // Cannot fail: the semaphore is never closed.
         let room = Arc::clone(&self.room).acquire_many_owned(weight).await.ok();
         let (done, committed) = oneshot::channel();
         // Where the recorder is gone, `committed` says so.

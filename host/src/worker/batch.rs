@@ -177,7 +177,7 @@ async fn run_all(host: &Arc<Host>, version: Version, slots: Arc<Semaphore>, disp
 async fn run_each(host: Arc<Host>, version: Version, slots: Arc<Semaphore>, dispatches: Vec<Dispatch>) -> Settled {
     let mut attempts = JoinSet::new();
     for dispatch in dispatches {
-        // Never closed.
+        // Cannot fail: the semaphore is never closed.
         let slot = Arc::clone(&slots).acquire_owned().await;
         let place = host.admission.acquire(&dispatch.tenant, &dispatch.function).await;
         let (host, version) = (Arc::clone(&host), version.clone());

@@ -249,7 +249,7 @@ impl QueueWorker {
         let stop = self.host.stop.clone();
         let room = tokio::select! {
             () = stop.cancelled() => None,
-            // Never closed.
+            // Cannot fail: the semaphore is never closed.
             room = held.acquire_many_owned(weight) => room.ok(),
         };
         let Some(room) = room else {
@@ -311,7 +311,7 @@ impl QueueWorker {
 
 /// The next message, once the function has room for one more execution.
 async fn next(slots: &Semaphore, deliveries: &mut dyn Deliveries) -> Option<Delivery> {
-    // Never closed. Given back at once: the execution takes its own.
+    // Cannot fail: the semaphore is never closed. Given back at once: the execution takes its own.
     drop(slots.acquire().await);
     deliveries.next().await
 }

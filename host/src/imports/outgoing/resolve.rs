@@ -45,7 +45,7 @@ impl SystemResolver {
 #[async_trait]
 impl Resolve for SystemResolver {
     async fn resolve(&self, name: &str, turn: Turn) -> io::Result<Vec<IpAddr>> {
-        // Never closed.
+        // Cannot fail: the semaphore is never closed.
         let permit = Arc::clone(&self.threads).acquire_owned().await.map_err(io::Error::other)?;
         let name = name.to_owned();
         let lookup = tokio::task::spawn_blocking(move || {
