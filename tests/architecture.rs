@@ -19,7 +19,20 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("host", &["domain", "background", "component", "secrets", "store", "broker", "guest"]),
     ("gateway", &["domain", "background", "component", "secrets", "store", "broker"]),
     ("scheduler", &["domain", "store", "broker"]),
-    ("cli", &["domain", "schema", "component", "secrets", "store", "broker", "host", "gateway", "scheduler"]),
+    (
+        "cli",
+        &[
+            "domain",
+            "schema",
+            "component",
+            "secrets",
+            "store",
+            "broker",
+            "host",
+            "gateway",
+            "scheduler",
+        ],
+    ),
     ("bench", &["domain", "schema", "component", "store", "broker", "host", "gateway"]),
 ];
 
@@ -45,20 +58,25 @@ fn room(package: &Package) -> String {
 #[test]
 fn imports_run_one_way() {
     let manifest = super::support::root().join("Cargo.toml");
-    let metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec().expect("cargo metadata");
-    let rooms: BTreeMap<String, String> = metadata.packages.iter().map(|p| (p.name.to_string(), room(p))).collect();
+    let metadata =
+        MetadataCommand::new().manifest_path(manifest).no_deps().exec().expect("cargo metadata");
+    let rooms: BTreeMap<String, String> =
+        metadata.packages.iter().map(|p| (p.name.to_string(), room(p))).collect();
     let mut breaches = Vec::new();
     for package in &metadata.packages {
         let here = room(package);
-        let may = MAY_IMPORT.iter().find(|(name, _)| *name == here).map_or(&[] as &[&str], |(_, may)| *may);
+        let may = MAY_IMPORT
+            .iter()
+            .find(|(name, _)| *name == here)
+            .map_or(&[] as &[&str], |(_, may)| *may);
         for dependency in &package.dependencies {
             let allowed = match (rooms.get(&dependency.name), dependency.kind) {
                 (Some(room), DependencyKind::Normal) => may.contains(&room.as_str()),
                 // Tests and benches may look over the walls, but not below the domain.
                 (Some(_), _) => here != "domain",
-                (None, DependencyKind::Normal) => LIVES_IN
-                    .iter()
-                    .all(|(library, rooms)| *library != dependency.name || rooms.contains(&here.as_str())),
+                (None, DependencyKind::Normal) => LIVES_IN.iter().all(|(library, rooms)| {
+                    *library != dependency.name || rooms.contains(&here.as_str())
+                }),
                 (None, _) => true,
             };
             if !allowed {
@@ -68,12 +86,14 @@ fn imports_run_one_way() {
     }
     assert!(breaches.is_empty(), "{breaches:#?}");
     for runtime in ["tokio", "async-trait"] {
-        let domain = metadata.packages.iter().find(|p| room(p) == "domain").expect("the domain crate");
+        let domain =
+            metadata.packages.iter().find(|p| room(p) == "domain").expect("the domain crate");
         assert!(!domain.dependencies.iter().any(|d| d.name == runtime), "the domain is pure");
     }
 }
 
-/// The lines of a folder's sources that begin an example in the documentation, which a doctest would run.
+/// The lines of a folder's sources that begin an example in the documentation, which a doctest
+/// would run.
 fn examples(folder: &Path, found: &mut Vec<String>) {
     const NO_CODE: [&str; 4] = ["text", "json", "toml", "sh"];
     for entry in fs::read_dir(folder).expect("a folder of sources") {
@@ -95,7 +115,8 @@ fn examples(folder: &Path, found: &mut Vec<String>) {
     }
 }
 
-/// `doctest = false` in the crates' manifests saves a test run the time to look for examples; it must not hide one.
+/// `doctest = false` in the crates' manifests saves a test run the time to look for examples; it
+/// must not hide one.
 #[test]
 fn documentation_has_no_examples_that_nobody_runs() {
     let mut found = Vec::new();

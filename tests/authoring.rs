@@ -1,4 +1,5 @@
-//! `wasmill new`, `build` and `test`: what they print, what they refuse and how, with functions that need no compiler.
+//! `wasmill new`, `build` and `test`: what they print, what they refuse and how, with functions
+//! that need no compiler.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -20,8 +21,12 @@ impl Project {
             std::fs::create_dir_all(project.path("events")).unwrap();
             std::fs::copy(sample("hello").join(file), project.path(file)).unwrap();
         }
-        project.write("events/ada.expected.json", r#"{"output": {"greeting": "Hello, Ada Lovelace!"}}"#);
-        project.write("events/invalid.expected.json", r#"{"outcome": "refused", "message": "nmae"}"#);
+        project.write(
+            "events/ada.expected.json",
+            r#"{"output": {"greeting": "Hello, Ada Lovelace!"}}"#,
+        );
+        project
+            .write("events/invalid.expected.json", r#"{"outcome": "refused", "message": "nmae"}"#);
         let original = sample("hello").join("hello.wasm");
         project.manifest(&format!("echo copying; cp '{}' made.wasm", original.display()));
         project
@@ -88,7 +93,13 @@ fn new_writes_a_project_and_says_how_to_go_on() {
     }
     let package = std::fs::read_to_string(dir.path().join("order-total/package.json")).unwrap();
     assert!(package.contains(r#""name": "order-total""#), "{package}");
-    for file in [".gitignore", "wasmill.toml", "wasmill/event.d.ts", "wit/wasmill-function.wit", "events/ada.json"] {
+    for file in [
+        ".gitignore",
+        "wasmill.toml",
+        "wasmill/event.d.ts",
+        "wit/wasmill-function.wit",
+        "events/ada.json",
+    ] {
         assert!(dir.path().join("order-total").join(file).is_file(), "{file}");
     }
 
@@ -102,14 +113,31 @@ fn new_lists_what_there_is() {
     let dir = tempfile::tempdir().unwrap();
     let refused = run_in(dir.path(), &["new", "x", "--lang", "wat", "--kind", "http"]);
     assert_eq!(refused.status.code(), Some(3));
-    assert!(said(&refused).contains("no project of kind http in wat; there is: event, command"), "{}", said(&refused));
+    assert!(
+        said(&refused).contains("no project of kind http in wat; there is: event, command"),
+        "{}",
+        said(&refused)
+    );
     let unknown = run_in(dir.path(), &["new", "x", "--lang", "cobol"]);
     assert_eq!(unknown.status.code(), Some(2));
-    assert!(said(&unknown).contains("cobol") && said(&unknown).contains("assemblyscript"), "{}", said(&unknown));
+    assert!(
+        said(&unknown).contains("cobol") && said(&unknown).contains("assemblyscript"),
+        "{}",
+        said(&unknown)
+    );
     assert_eq!(run_in(dir.path(), &["new", "Not A Name", "--lang", "c"]).status.code(), Some(2));
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "a refusal leaves nothing behind");
+    assert_eq!(
+        std::fs::read_dir(dir.path()).unwrap().count(),
+        0,
+        "a refusal leaves nothing behind"
+    );
     let listed = printed(&run_in(dir.path(), &["new", "--list"]));
-    assert!(listed.lines().any(|line| line.starts_with("rust") && line.ends_with("event, http, command")), "{listed}");
+    assert!(
+        listed
+            .lines()
+            .any(|line| line.starts_with("rust") && line.ends_with("event, http, command")),
+        "{listed}"
+    );
 }
 
 #[test]
@@ -118,9 +146,16 @@ fn a_build_shows_what_the_command_prints_and_what_it_made() {
     let output = project.run(&["build"]);
     assert!(output.status.success(), "{}", said(&output));
     assert!(said(&output).contains("copying"), "{}", said(&output));
-    assert!(printed(&output).contains("built copied: ./made.wasm") && printed(&output).contains("kind event"));
+    assert!(
+        printed(&output).contains("built copied: ./made.wasm")
+            && printed(&output).contains("kind event")
+    );
     let document: Value = serde_json::from_str(&project.ok(&["--json", "build"])).unwrap();
-    assert_eq!((&document["kind"], &document["adapter"]), (&json!("event"), &Value::Null), "{document}");
+    assert_eq!(
+        (&document["kind"], &document["adapter"]),
+        (&json!("event"), &Value::Null),
+        "{document}"
+    );
 }
 
 #[test]
@@ -129,13 +164,23 @@ fn a_build_that_fails_says_why() {
     project.manifest("echo one; echo two >&2; exit 7");
     let text = project.fails(1, &["build"]);
     assert!(text.contains("the build failed: exit status: 7"), "{text}");
-    assert!(text.contains("command: echo one") && text.contains("| one") && text.contains("| two"), "{text}");
+    assert!(
+        text.contains("command: echo one") && text.contains("| one") && text.contains("| two"),
+        "{text}"
+    );
     project.manifest("A=1 wasm-tools-that-is-not-there parse x.wat");
     let text = project.fails(1, &["build"]);
-    assert!(text.contains("'wasm-tools-that-is-not-there' is missing, which the build needs"), "{text}");
+    assert!(
+        text.contains("'wasm-tools-that-is-not-there' is missing, which the build needs"),
+        "{text}"
+    );
     project.manifest("PATH=/nowhere; componentize-py app");
     let text = project.fails(1, &["build"]);
-    assert!(text.contains("'componentize-py' is missing") && text.contains("pip install componentize-py"), "{text}");
+    assert!(
+        text.contains("'componentize-py' is missing")
+            && text.contains("pip install componentize-py"),
+        "{text}"
+    );
     project.manifest("true");
     let text = project.fails(1, &["build"]);
     assert!(text.contains("the build succeeded, and './made.wasm' is not there"), "{text}");
@@ -152,14 +197,22 @@ fn a_test_passes_or_says_what_differs() {
     // It is built because its component is missing.
     let text = project.ok(&["test"]);
     assert!(
-        text.contains("✓ ada: success (") && text.contains(" fuel, ") && text.contains("✓ invalid: refused"),
+        text.contains("✓ ada: success (")
+            && text.contains(" fuel, ")
+            && text.contains("✓ invalid: refused"),
         "{text}"
     );
     assert!(text.contains("2 passed, 0 failed"), "{text}");
 
-    project.write("events/ada.expected.json", r#"{"output": {"greeting": "Bonjour"}, "content_type": "text/plain"}"#);
+    project.write(
+        "events/ada.expected.json",
+        r#"{"output": {"greeting": "Bonjour"}, "content_type": "text/plain"}"#,
+    );
     let text = project.fails(5, &["test"]);
-    assert!(text.contains(r#"output/greeting: expected "Bonjour", was "Hello, Ada Lovelace!""#), "{text}");
+    assert!(
+        text.contains(r#"output/greeting: expected "Bonjour", was "Hello, Ada Lovelace!""#),
+        "{text}"
+    );
     assert!(text.contains("content_type: expected text/plain, was application/json"), "{text}");
     assert!(text.contains("log: info greeted") && text.contains("1 passed, 1 failed"), "{text}");
     project.ok(&["test", "--event", "invalid"]);
@@ -176,7 +229,8 @@ fn a_test_passes_or_says_what_differs() {
     assert_eq!((&document["passed"], &document["failed"]), (&json!(1), &json!(1)), "{document}");
     assert_eq!(document["events"][0]["name"], "ada");
     assert!(
-        document["events"][0]["fuel"].as_u64().unwrap() > 0 && document["events"][1]["fuel"].is_null(),
+        document["events"][0]["fuel"].as_u64().unwrap() > 0
+            && document["events"][1]["fuel"].is_null(),
         "{document}"
     );
 
@@ -192,18 +246,28 @@ fn expectations_are_written_down() {
         std::fs::remove_file(project.path(&format!("events/{name}.expected.json"))).unwrap();
     }
     let text = project.fails(1, &["test"]);
-    assert!(text.contains("– ada: nothing is expected of it") && text.contains("--update"), "{text}");
+    assert!(
+        text.contains("– ada: nothing is expected of it") && text.contains("--update"),
+        "{text}"
+    );
     project.ok(&["test", "--update", "--event", "ada"]);
     let written: Value =
-        serde_json::from_slice(&std::fs::read(project.path("events/ada.expected.json")).unwrap()).unwrap();
-    assert_eq!(written, json!({"content_type": "application/json", "output": {"greeting": "Hello, Ada Lovelace!"}}));
+        serde_json::from_slice(&std::fs::read(project.path("events/ada.expected.json")).unwrap())
+            .unwrap();
+    assert_eq!(
+        written,
+        json!({"content_type": "application/json", "output": {"greeting": "Hello, Ada Lovelace!"}})
+    );
     assert!(project.ok(&["test"]).contains("1 passed, 0 failed"));
 }
 
 #[test]
 fn what_cannot_be_deployed_cannot_be_tested() {
     let project = Project::new();
-    project.manifest(&format!("cp '{}' made.wasm", sample("hostile/wrong-types/wrong-types.wasm").display()));
+    project.manifest(&format!(
+        "cp '{}' made.wasm",
+        sample("hostile/wrong-types/wrong-types.wasm").display()
+    ));
     let text = project.fails(1, &["test"]);
     assert!(text.contains("its handle does not have the contract's types"), "{text}");
 }
@@ -223,12 +287,21 @@ fn a_deploy_builds_where_it_must() {
         said(&first)
     );
     let second = deploy(&[]);
-    assert!(printed(&second).contains("unchanged") && !said(&second).contains("copying"), "{}", said(&second));
+    assert!(
+        printed(&second).contains("unchanged") && !said(&second).contains("copying"),
+        "{}",
+        said(&second)
+    );
     assert!(said(&deploy(&["--build"])).contains("copying"));
     // A source that is newer than the component.
     let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
     project.write("source.c", "new");
-    std::fs::File::options().append(true).open(project.path("source.c")).unwrap().set_modified(later).unwrap();
+    std::fs::File::options()
+        .append(true)
+        .open(project.path("source.c"))
+        .unwrap()
+        .set_modified(later)
+        .unwrap();
     assert!(said(&deploy(&[])).contains("copying"));
     project.manifest("exit 9");
     let failed = deploy(&["--build"]);
@@ -241,18 +314,26 @@ fn a_deploy_builds_where_it_must() {
 fn templates_ask_for_the_versions_that_are_tested() {
     let pins = root().join("tests/toolchains");
     let python = std::fs::read_to_string(pins.join("requirements.txt")).unwrap();
-    let node: Value = serde_json::from_slice(&std::fs::read(pins.join("package.json")).unwrap()).unwrap();
+    let node: Value =
+        serde_json::from_slice(&std::fs::read(pins.join("package.json")).unwrap()).unwrap();
     let mut asked = 0;
     for template in std::fs::read_dir(root().join("cli/templates")).unwrap() {
         let template = template.unwrap().path();
         if let Ok(package) = std::fs::read(template.join("package.json")) {
             let package: Value = serde_json::from_slice(&package).unwrap();
             for (name, version) in package["devDependencies"].as_object().unwrap() {
-                assert_eq!(&node["dependencies"][name], version, "{name} in {}", template.display());
+                assert_eq!(
+                    &node["dependencies"][name],
+                    version,
+                    "{name} in {}",
+                    template.display()
+                );
                 asked += 1;
             }
         }
-        for line in std::fs::read_to_string(template.join("requirements.txt")).unwrap_or_default().lines() {
+        for line in
+            std::fs::read_to_string(template.join("requirements.txt")).unwrap_or_default().lines()
+        {
             assert!(python.lines().any(|pin| pin == line), "{line} in {}", template.display());
             asked += 1;
         }

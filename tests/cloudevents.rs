@@ -1,4 +1,5 @@
-//! An event keeps its attributes and its data from each mode of the HTTP binding to what is recorded.
+//! An event keeps its attributes and its data from each mode of the HTTP binding to what is
+//! recorded.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -67,7 +68,8 @@ async fn structured_and_batch_mode() {
         .request("POST", "/v1/events")
         .header("content-type", "application/cloudevents-batch+json")
         .body(batch.to_string());
-    let mut events: Vec<Value> = recorded(&api, batch).await.iter().map(|e| e["event"].clone()).collect();
+    let mut events: Vec<Value> =
+        recorded(&api, batch).await.iter().map(|e| e["event"].clone()).collect();
     events.sort_by_key(|event| event["id"].to_string());
     assert_eq!(events, [event("b-1"), event("b-2")]);
 }
@@ -77,8 +79,10 @@ async fn binary_data_stays_as_it_is() {
     let dev = Dev::with_samples(&["order-audit"]);
     let api = dev.api();
     let bytes: Vec<u8> = (0..=255).collect();
-    let request =
-        api.request("POST", "/v1/events/order.scanned").header("content-type", "image/png").body(bytes.clone());
+    let request = api
+        .request("POST", "/v1/events/order.scanned")
+        .header("content-type", "image/png")
+        .body(bytes.clone());
     let execution = recorded(&api, request).await.remove(0);
     assert_eq!(execution["event"]["data_base64"], BASE64.encode(bytes));
     assert_eq!(execution["event"]["datacontenttype"], "image/png");
@@ -88,12 +92,15 @@ async fn binary_data_stays_as_it_is() {
 async fn an_invalid_event_of_a_batch_keeps_all_out() {
     let dev = Dev::with_samples(&["order-total"]);
     let api = dev.api();
-    let valid: Value = serde_json::from_slice(&std::fs::read(first_event("order-total")).unwrap()).unwrap();
+    let valid: Value =
+        serde_json::from_slice(&std::fs::read(first_event("order-total")).unwrap()).unwrap();
     let mut invalid = valid.clone();
     invalid["data"]["items"][0]["qty"] = json!(-1);
     let batch = json!([valid, invalid]).to_string();
-    let request =
-        api.request("POST", "/v1/events").header("content-type", "application/cloudevents-batch+json").body(batch);
+    let request = api
+        .request("POST", "/v1/events")
+        .header("content-type", "application/cloudevents-batch+json")
+        .body(batch);
     let response = request.send().await.unwrap();
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     assert_eq!(response.headers()["content-type"], "application/problem+json");

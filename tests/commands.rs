@@ -9,7 +9,8 @@ use super::support::backends::Shared;
 use super::support::pool::Process;
 use super::support::{Dev, eventually, sample, wasmill};
 
-/// A core module for WASI preview 1 that shows its second argument and then the file that it names, and fails if there is none.
+/// A core module for WASI preview 1 that shows its second argument and then the file that it names,
+/// and fails if there is none.
 const SHOW: &str = r#"(module
     (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
@@ -67,7 +68,11 @@ async fn a_program_has_arguments_and_files() {
     let path = dir.path().to_str().unwrap();
     let dev = Dev::start();
     let api = dev.api();
-    assert!(dev.cli_ok(&["check", path]).contains("files     1, 5"), "{}", dev.cli_ok(&["check", path]));
+    assert!(
+        dev.cli_ok(&["check", path]).contains("files     1, 5"),
+        "{}",
+        dev.cli_ok(&["check", path])
+    );
     assert!(dev.cli_ok(&["deploy", path]).contains("version 1 is live"));
     assert_eq!(shown(&api).await, "data/a.txt:\nfirst");
     assert!(dev.cli_ok(&["deploy", path]).contains("version 1 is unchanged"));
@@ -99,20 +104,36 @@ async fn what_a_failed_program_has_written_is_shown() {
     let dev = Dev::start();
     dev.cli_ok(&["deploy", dir.path().to_str().unwrap()]);
     let failed = dev.api().run("show", &json!({})).await;
-    assert_eq!((&failed["outcome"], &failed["result"]), (&json!("error"), &Value::Null), "{failed}");
+    assert_eq!(
+        (&failed["outcome"], &failed["result"]),
+        (&json!("error"), &Value::Null),
+        "{failed}"
+    );
     assert_eq!(failed["standard_output"]["data"], "none:\n");
     let shown = dev.cli_ok(&["executions", "show", failed["id"].as_str().unwrap()]);
-    assert!(shown.contains("exited with status 1") && shown.contains("output") && shown.contains("none:"), "{shown}");
+    assert!(
+        shown.contains("exited with status 1")
+            && shown.contains("output")
+            && shown.contains("none:"),
+        "{shown}"
+    );
 }
 
 /// A program in Lua, whose manifest begins with these keys.
 fn lua(folder: &Path, program: &str, keys: &str) {
     let path = folder.to_str().unwrap();
-    let made = wasmill().args(["new", "lua", "--lang", "lua", "--kind", "command", "--dir", path]).output().unwrap();
+    let made = wasmill()
+        .args(["new", "lua", "--lang", "lua", "--kind", "command", "--dir", path])
+        .output()
+        .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     std::fs::write(folder.join("src/main.lua"), program).unwrap();
     let manifest = std::fs::read_to_string(folder.join("wasmill.toml")).unwrap();
-    std::fs::write(folder.join("wasmill.toml"), format!("{keys}\n{manifest}\n[retry]\nmax_attempts = 1\n")).unwrap();
+    std::fs::write(
+        folder.join("wasmill.toml"),
+        format!("{keys}\n{manifest}\n[retry]\nmax_attempts = 1\n"),
+    )
+    .unwrap();
 }
 
 /// As docs/languages/lua.md says.
@@ -120,7 +141,11 @@ fn lua(folder: &Path, program: &str, keys: &str) {
 async fn a_program_in_lua_reads_its_files() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("lua");
-    lua(&folder, "print(io.open('/data/a.txt'):read 'a', (io.open('/data/none.txt')))", "files = ['data/**']");
+    lua(
+        &folder,
+        "print(io.open('/data/a.txt'):read 'a', (io.open('/data/none.txt')))",
+        "files = ['data/**']",
+    );
     std::fs::create_dir(folder.join("data")).unwrap();
     std::fs::write(folder.join("data/a.txt"), "first").unwrap();
     let dev = Dev::start();
@@ -160,7 +185,10 @@ fn what_cannot_be_deployed_is_told_before() {
         String::from_utf8(checked.stderr).unwrap()
     };
     let said = check("args = ['-']");
-    assert!(said.contains("args: only a command has arguments, and the function is of kind event"), "{said}");
+    assert!(
+        said.contains("args: only a command has arguments, and the function is of kind event"),
+        "{said}"
+    );
     assert_eq!(said.matches("only a command").count(), 1, "{said}");
     let said = check("files = ['data/**']");
     assert!(said.contains("files[0]: there is no file like 'data/**'"), "{said}");
@@ -182,7 +210,8 @@ async fn files_are_watched() {
     assert_eq!(shown(&api).await, "data/a.txt:\nchanged");
     std::fs::write(function.join("data/new.txt"), "new").unwrap();
     dev.await_line(|line| line.contains("✓ show version 3 is live"));
-    std::os::unix::fs::symlink(sample("hello").join("hello.wasm"), function.join("data/link")).unwrap();
+    std::os::unix::fs::symlink(sample("hello").join("hello.wasm"), function.join("data/link"))
+        .unwrap();
     let report = dev.await_line(|line| line.starts_with('✗'));
     assert!(report.contains("'data/link' is a link to"), "{report}");
     assert_eq!(shown(&api).await, "data/a.txt:\nchanged");
@@ -206,7 +235,8 @@ async fn files_reach_every_host_of_a_pool() {
     assert_eq!(shown(&gateway.api()).await, "data/a.txt:\nfirst");
     std::fs::write(dir.path().join("data/a.txt"), "second").unwrap();
     gateway.deploy_folder(dir.path()).await;
-    let ids = execution_ids(&gateway.api().post_plain("show", &json!({})).await.json().await.unwrap());
+    let ids =
+        execution_ids(&gateway.api().post_plain("show", &json!({})).await.json().await.unwrap());
     let ended = eventually("it runs", async || Some(gateway.api().ended(&ids[0]).await)).await;
     assert_eq!(ended["result"]["data"], "data/a.txt:\nsecond");
 }

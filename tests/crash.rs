@@ -1,4 +1,5 @@
-//! kill -9 in the middle of the work: nothing that was accepted is lost, and nothing is recorded twice.
+//! kill -9 in the middle of the work: nothing that was accepted is lost, and nothing is recorded
+//! twice.
 
 use super::support::Dev;
 use super::support::load::Load;

@@ -55,18 +55,25 @@ fn what_is_kept_is_its_owners_alone_whatever_the_umask_says() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let dev = Careless::start(&data);
-    let deployed = wasmill().args(["--url", &dev.url, "deploy"]).arg(sample("hello")).output().unwrap();
+    let deployed =
+        wasmill().args(["--url", &dev.url, "deploy"]).arg(sample("hello")).output().unwrap();
     assert!(deployed.status.success(), "{}", String::from_utf8_lossy(&deployed.stderr));
     let all = modes(&data);
     for (path, mode) in &all {
         assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
     }
-    let names: Vec<String> = all.iter().map(|(path, _)| path.file_name().unwrap().to_string_lossy().into()).collect();
-    for expected in ["wasmill.sqlite", "wasmill.sqlite-wal", "wasmill.sqlite-shm", "secrets.key", "lock"] {
+    let names: Vec<String> =
+        all.iter().map(|(path, _)| path.file_name().unwrap().to_string_lossy().into()).collect();
+    for expected in
+        ["wasmill.sqlite", "wasmill.sqlite-wal", "wasmill.sqlite-shm", "secrets.key", "lock"]
+    {
         assert!(names.iter().any(|name| name == expected), "{names:?} lacks {expected}");
     }
     for ending in [".log", ".cwasm", ".sum"] {
-        assert!(names.iter().any(|name| name.ends_with(ending)), "{names:?} has nothing like {ending}");
+        assert!(
+            names.iter().any(|name| name.ends_with(ending)),
+            "{names:?} has nothing like {ending}"
+        );
     }
 }
 
@@ -100,8 +107,11 @@ fn a_lost_key_is_not_replaced_in_silence() {
     let key = dev.data().join("secrets.key");
     let copy = fs::read(&key).unwrap();
     fs::remove_file(&key).unwrap();
-    let refused =
-        wasmill().args(["dev", "--listen", "127.0.0.1:0", "--data"]).arg(dev.data()).output().expect("the binary runs");
+    let refused = wasmill()
+        .args(["dev", "--listen", "127.0.0.1:0", "--data"])
+        .arg(dev.data())
+        .output()
+        .expect("the binary runs");
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{said}");
     for part in ["secrets.key' is gone", "1 secret(s)", "from a copy", "wasmill secrets keygen"] {

@@ -26,7 +26,10 @@ fn a_meta_schema_of_ones_own_is_refused_by_name_at_every_door() {
     let is_told = |said: &str| parts.iter().all(|part| said.contains(part));
     let checked = wasmill().arg("check").arg(&function).output().unwrap();
     let said = String::from_utf8(checked.stderr).unwrap();
-    assert!(checked.status.code() == Some(1) && is_told(&said) && said.contains("trigger[0].schema"), "{said}");
+    assert!(
+        checked.status.code() == Some(1) && is_told(&said) && said.contains("trigger[0].schema"),
+        "{said}"
+    );
 
     let mut dev = Dev::start_with(&[dir.path().to_str().unwrap()]);
     let said = dev.await_line(|line| line.contains("example.com/meta") || line.starts_with('✓'));
@@ -41,15 +44,20 @@ fn a_meta_schema_of_ones_own_is_refused_by_name_at_every_door() {
 /// The outcome that `wasmill test` writes down for an event.
 fn outcome_of(function: &Path, arguments: &[&str]) -> String {
     let mut test = wasmill();
-    let test = test.current_dir(function).args(["--json", "test", "--update", "--event", "ada"]).args(arguments);
+    let test = test
+        .current_dir(function)
+        .args(["--json", "test", "--update", "--event", "ada"])
+        .args(arguments);
     let output = test.output().unwrap();
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+    let report: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
     report["events"][0]["observed"]["outcome"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
 async fn formats_annotate_where_they_are_told_to() {
-    let dir = hello_with(&json!({"properties": {"name": {"type": "string", "format": "idn-email"}}}));
+    let dir =
+        hello_with(&json!({"properties": {"name": {"type": "string", "format": "idn-email"}}}));
     let function = dir.path().join("hello");
     std::fs::create_dir(function.join("events")).unwrap();
     std::fs::write(

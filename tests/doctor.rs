@@ -15,7 +15,11 @@ use super::support::{Dev, sample, wasmill};
 fn examine(mut command: Command) -> (i32, Value) {
     let output = command.env_remove("DATABASE_URL").env_remove("AMQP_URL").output().unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| {
-        panic!("{e}: {} {}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+        panic!(
+            "{e}: {} {}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )
     });
     assert_eq!(report["ok"], output.status.success(), "{report}");
     (output.status.code().unwrap(), report)
@@ -30,7 +34,10 @@ fn of_data(data: &Path, arguments: &[&str]) -> (i32, Value) {
 #[track_caller]
 fn status<'a>(report: &'a Value, check: &str) -> (&'a str, &'a str) {
     let all = report["checks"].as_array().unwrap();
-    let found = all.iter().find(|one| one["check"] == check).unwrap_or_else(|| panic!("no {check} in {report}"));
+    let found = all
+        .iter()
+        .find(|one| one["check"] == check)
+        .unwrap_or_else(|| panic!("no {check} in {report}"));
     (found["status"].as_str().unwrap(), found["detail"].as_str().unwrap())
 }
 
@@ -121,7 +128,10 @@ async fn a_data_folder_is_looked_at() {
 fn what_is_not_there_is_not_made() {
     let folder = tempfile::tempdir().unwrap();
     let (code, report) = of_data(&folder.path().join("none"), &[]);
-    assert_eq!((code, status(&report, "database").0, status(&report, "broker").0), (1, "warning", "warning"));
+    assert_eq!(
+        (code, status(&report, "database").0, status(&report, "broker").0),
+        (1, "warning", "warning")
+    );
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
@@ -160,7 +170,10 @@ async fn a_pool_is_looked_at() {
     other.ready().await;
     let (code, report) = of_pool(&mixed);
     assert_eq!(code, 1, "{report}");
-    assert!(status(&report, "installation").1.contains("belongs to another installation"), "{report}");
+    assert!(
+        status(&report, "installation").1.contains("belongs to another installation"),
+        "{report}"
+    );
     let mixed = Process::start("host", &mixed, &[]);
     mixed.ready().await;
     let notes = mixed.api().get("/readyz").await["notes"].clone();

@@ -1,5 +1,6 @@
-//! What a good guess expects of each language's runtime: random numbers, printing, panics, checks, recursion, text, and what JavaScript
-//! and Python do with `async`. The programs in `tests/guests/` stand in for the handlers of `wasmill new`'s projects.
+//! What a good guess expects of each language's runtime: random numbers, printing, panics, checks,
+//! recursion, text, and what JavaScript and Python do with `async`. The programs in `tests/guests/`
+//! stand in for the handlers of `wasmill new`'s projects.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -55,7 +56,8 @@ async fn every_language_is_as_its_users_expect() {
 /// The probes for a cell; TypeScript's are JavaScript's.
 fn sources(cell: &Cell) -> Option<PathBuf> {
     let lang = if cell.lang == "ts" && cell.kind == "event" { "js" } else { &cell.lang };
-    Some(root().join("tests/guests").join(format!("{lang}-{}", cell.kind))).filter(|folder| folder.is_dir())
+    Some(root().join("tests/guests").join(format!("{lang}-{}", cell.kind)))
+        .filter(|folder| folder.is_dir())
 }
 
 /// A second function of the same component, whose instances serve one event each.
@@ -72,14 +74,19 @@ fn build(workshop: &Workshop, cell: &Cell) {
     let manifest = fs::read_to_string(cell.folder.join("wasmill.toml")).unwrap();
     let manifest = manifest.split("[instances]").next().unwrap();
     let once = format!("{manifest}\n[retry]\nmax_attempts = 1\n");
-    fs::write(cell.folder.join("wasmill.toml"), format!("{once}\n[instances]\nreuse = 100\n")).unwrap();
-    let built = succeeded(workshop.wasmill().args(["--json", "build", cell.folder.to_str().unwrap()]));
+    fs::write(cell.folder.join("wasmill.toml"), format!("{once}\n[instances]\nreuse = 100\n"))
+        .unwrap();
+    let built =
+        succeeded(workshop.wasmill().args(["--json", "build", cell.folder.to_str().unwrap()]));
     let built: Value = serde_json::from_slice(&built.stdout).unwrap();
 
     let name = format!("name = \"{}-fresh\"", cell.name());
     let mut lines: Vec<String> = vec![name, format!("component = {}", built["component"])];
-    let kept = |line: &&str| !["name", "component", "build"].iter().any(|key| line.starts_with(key));
-    lines.extend(once.lines().filter(kept).map(|line| line.replace("http = \"/", "http = \"/fresh-")));
+    let kept =
+        |line: &&str| !["name", "component", "build"].iter().any(|key| line.starts_with(key));
+    lines.extend(
+        once.lines().filter(kept).map(|line| line.replace("http = \"/", "http = \"/fresh-")),
+    );
     fs::create_dir_all(fresh(cell)).unwrap();
     fs::write(fresh(cell).join("wasmill.toml"), lines.join("\n")).unwrap();
 }
@@ -92,7 +99,8 @@ fn copy(from: &Path, to: &Path, name: &str) {
         if entry.path().is_dir() {
             copy(&entry.path(), &target, name);
         } else {
-            fs::write(target, fs::read_to_string(entry.path()).unwrap().replace("{{name}}", name)).unwrap();
+            fs::write(target, fs::read_to_string(entry.path()).unwrap().replace("{{name}}", name))
+                .unwrap();
         }
     }
 }
@@ -100,7 +108,8 @@ fn copy(from: &Path, to: &Path, name: &str) {
 /// An execution that has ended, of an event whose data is the name of a way.
 async fn run(api: &Api, function: &str, way: &str) -> Value {
     let request = api.request("POST", &format!("/v1/functions/{function}/invoke"));
-    let response = request.header("content-type", "text/plain").body(way.to_owned()).send().await.unwrap();
+    let response =
+        request.header("content-type", "text/plain").body(way.to_owned()).send().await.unwrap();
     response.json().await.unwrap()
 }
 
@@ -126,10 +135,15 @@ async fn draws_are_different(api: &Api, cell: &Cell) {
         words += text.split_whitespace().count();
         drawn.extend(text.split_whitespace().map(str::to_owned));
     }
-    assert!(words >= INSTANCES && drawn.len() == words, "{}: {words} draws, {drawn:?}", cell.name());
+    assert!(
+        words >= INSTANCES && drawn.len() == words,
+        "{}: {words} draws, {drawn:?}",
+        cell.name()
+    );
 }
 
-/// What a handler prints is in the log of its execution and in no other one, with a line end or without.
+/// What a handler prints is in the log of its execution and in no other one, with a line end or
+/// without.
 async fn prints_are_its_own(api: &Api, cell: &Cell) {
     if ["zig", "assemblyscript"].contains(&&*cell.lang) {
         return; // They have no standard output here.
@@ -143,7 +157,8 @@ async fn prints_are_its_own(api: &Api, cell: &Cell) {
     }
 }
 
-/// What the table of docs/languages.md and the languages' pages say of numbers, texts, clocks and what is missing.
+/// What the table of docs/languages.md and the languages' pages say of numbers, texts, clocks and
+/// what is missing.
 fn facts(lang: &str, kind: &str) -> Value {
     const ROUNDED: &str = "[9007199254740992,1.2345678901234568e+29]";
     match (lang, kind) {
@@ -168,7 +183,9 @@ fn facts(lang: &str, kind: &str) -> Value {
             "file": false, "args": 0,
         }),
         // The language's own generator begins at the same seed everywhere.
-        ("c", _) => json!({ "slept": true, "hour": 0, "stdin": -1, "file": false, "rand": 1_216_681_718 }),
+        ("c", _) => {
+            json!({ "slept": true, "hour": 0, "stdin": -1, "file": false, "rand": 1_216_681_718 })
+        }
         ("cpp", _) => json!({ "slept": true, "stdin": false, "locale": "C" }),
         ("zig", _) => json!({ "exact": u64::MAX, "huge": 1e300 }),
         ("nim", _) => json!({
@@ -200,7 +217,8 @@ async fn facts_hold(api: &Api, cell: &Cell) {
     assert_eq!(known, expected, "{}", cell.name());
 }
 
-/// What is emitted, and what is known of the execution at hand, by `wasmill test`, which compares it.
+/// What is emitted, and what is known of the execution at hand, by `wasmill test`, which compares
+/// it.
 fn emits(workshop: &Workshop, cell: &Cell) {
     let event = json!({
         "specversion": "1.0", "id": "emit-1", "source": "/tests", "type": "probe", "datacontenttype": "text/plain", "data": "emit",
@@ -230,7 +248,11 @@ fn expectations(lang: &str) -> Vec<Expectation> {
             ("rejects", "rejected", &["rejected after an await"]),
             ("never", "error", &["can never be ready"]),
             ("nan", "error", &["ValueError", "not JSON compliant"]),
-            ("get", "error", &["URLError", "the lookup of 'api.example.com' was refused", "allowed_hosts"]),
+            (
+                "get",
+                "error",
+                &["URLError", "the lookup of 'api.example.com' was refused", "allowed_hosts"],
+            ),
             ("connect", "error", &["the lookup of '192.0.2.1' was refused", "allowed_hosts"]),
             ("awaits", "success", &[]),
         ],
@@ -246,7 +268,12 @@ fn expectations(lang: &str) -> Vec<Expectation> {
             ]
         }
         "nim" => {
-            vec![TEXT, ("fail", "error", FAILED), ("check", "trap", &["index 5 not in 0 .. 2 [IndexDefect]"]), DEEP]
+            vec![
+                TEXT,
+                ("fail", "error", FAILED),
+                ("check", "trap", &["index 5 not in 0 .. 2 [IndexDefect]"]),
+                DEEP,
+            ]
         }
         "lua" => vec![
             TEXT,
@@ -263,7 +290,11 @@ fn expectations(lang: &str) -> Vec<Expectation> {
             DEEP,
         ],
         "rust" => {
-            vec![("fail", "trap", FAILED), ("check", "trap", &["attempt to add with overflow"]), DEEP]
+            vec![
+                ("fail", "trap", FAILED),
+                ("check", "trap", &["attempt to add with overflow"]),
+                DEEP,
+            ]
         }
         other => panic!("{other}?"),
     }
@@ -285,7 +316,8 @@ async fn ends(api: &Api, cell: &Cell, way: &str, outcome: &str, words: &[&str]) 
 
 /// What a handler of kind http raises is in the message of its execution.
 async fn a_handler_s_exception_is_told(api: &Api, function: &str) {
-    let response = api.request("GET", &format!("/http/default/{function}/fail")).send().await.unwrap();
+    let response =
+        api.request("GET", &format!("/http/default/{function}/fail")).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
     let failed = eventually("an execution that trapped is listed", async || {
         let page = api.get(&format!("/v1/executions?function={function}&outcome=trap")).await;
@@ -341,18 +373,32 @@ async fn javascript_awaits(api: &Api) {
             if way == "leaves" {
                 let lines = messages(api, &execution).await.join("\n");
                 assert!(lines.contains("nobody awaited it: Error: nobody awaits this"), "{lines}");
-                assert!(lines.contains("the queue was driven to its end") && lines.contains("dropped"), "{lines}");
+                assert!(
+                    lines.contains("the queue was driven to its end") && lines.contains("dropped"),
+                    "{lines}"
+                );
             }
         }
         // What that execution left is not in the next one, which the same instance serves.
         let execution = run(api, function, "clocks").await;
         assert_eq!(messages(api, &execution).await, Vec::<String>::new());
         let execution = run(api, function, "formats").await;
-        let lines = ["x is 5", "1 2.5 {a: 1} % %s", "NaN {} [1] %s 2", "100% 1", "%s%%", "assertion failed y", "%s"];
+        let lines = [
+            "x is 5",
+            "1 2.5 {a: 1} % %s",
+            "NaN {} [1] %s 2",
+            "100% 1",
+            "%s%%",
+            "assertion failed y",
+            "%s",
+        ];
         assert_eq!(messages(api, &execution).await, lines, "{execution}");
         let execution = run(api, &format!("{function}-fresh"), "clocks").await;
         let lines = messages(api, &execution).await.join("\n");
-        assert!(lines.contains("Math.random() was called while the component was built"), "{lines}");
+        assert!(
+            lines.contains("Math.random() was called while the component was built"),
+            "{lines}"
+        );
         assert!(lines.contains("nobody awaited it: Error: rejected at the top level"), "{lines}");
         let execution = run(api, &format!("{function}-fresh"), "early").await;
         assert_eq!(execution["result"]["data"], json!({ "limit": 5, "drawn": 36 }), "{execution}");

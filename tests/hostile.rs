@@ -1,13 +1,16 @@
-//! Guests that mean harm, beside guests that mean well: each gets its own named end, and the others do not notice.
+//! Guests that mean harm, beside guests that mean well: each gets its own named end, and the others
+//! do not notice.
 //!
-//! How long the neighbours take is measured by `bench/src/bin/neighbours.rs`; here it only matters that they all succeed.
+//! How long the neighbours take is measured by `bench/src/bin/neighbours.rs`; here it only matters
+//! that they all succeed.
 
 use serde_json::{Value, json};
 
 use super::support::api::Api;
 use super::support::{Dev, sample};
 
-/// Each kind of hostility, the outcomes that it may end with, and a word that its message must have.
+/// Each kind of hostility, the outcomes that it may end with, and a word that its message must
+/// have.
 const HOSTILE: [(&str, &str, &str); 11] = [
     ("spin", "out_of_fuel", "limits.fuel"),
     ("memory-bomb", "out_of_memory", "limits.memory"),
@@ -45,7 +48,8 @@ async fn attack(api: &Api, rounds: usize) {
     let mut hostile = Vec::new();
     for round in 0..rounds {
         for (kind, outcome, word) in HOSTILE {
-            let id = api.accepted(&format!("hostile.{kind}"), &json!({"round": round})).await.remove(0);
+            let id =
+                api.accepted(&format!("hostile.{kind}"), &json!({"round": round})).await.remove(0);
             hostile.push((kind, outcome, word, id));
         }
     }
@@ -87,7 +91,9 @@ async fn a_panic_shows_where() {
     assert!(backtrace.contains("panic"), "{backtrace}");
     let logs = api.logs(execution["id"].as_str().unwrap()).await;
     assert!(
-        logs.iter().any(|l| l["source"] == "stderr" && l["message"].as_str().unwrap().contains("panicked at")),
+        logs.iter()
+            .any(|l| l["source"] == "stderr"
+                && l["message"].as_str().unwrap().contains("panicked at")),
         "{logs:?}"
     );
 }

@@ -1,4 +1,5 @@
-//! HTTPS at the gateway, spoken to by the client verbs, and a certificate that is changed while it runs.
+//! HTTPS at the gateway, spoken to by the client verbs, and a certificate that is changed while it
+//! runs.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -22,7 +23,10 @@ impl Pair {
 
     fn renew(&self) {
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()])
+            .unwrap()
+            .self_signed(&key)
+            .unwrap();
         std::fs::write(self.certificate(), certificate.pem()).unwrap();
         std::fs::write(self.key(), key.serialize_pem()).unwrap();
     }
@@ -37,7 +41,8 @@ impl Pair {
 
     /// A client that trusts what the file holds now.
     fn client(&self) -> Client {
-        let certificate = Certificate::from_pem(&std::fs::read(self.certificate()).unwrap()).unwrap();
+        let certificate =
+            Certificate::from_pem(&std::fs::read(self.certificate()).unwrap()).unwrap();
         http().tls_certs_only([certificate]).build().unwrap()
     }
 }
@@ -62,18 +67,27 @@ async fn a_gateway_with_a_certificate() {
     let refused = dev.cli(&["ready"]);
     assert_eq!(refused.status.code(), Some(4));
     assert!(said(&refused).contains("--ca-file"), "{}", said(&refused));
-    let trusting = wasmill().args(["--url", &dev.url, "--ca-file", text(&certificate)]).args(&deploy).output().unwrap();
+    let trusting = wasmill()
+        .args(["--url", &dev.url, "--ca-file", text(&certificate)])
+        .args(&deploy)
+        .output()
+        .unwrap();
     assert!(trusting.status.success(), "{}", said(&trusting));
-    let by_variable =
-        wasmill().env("WASMILL_CA_FILE", &certificate).args(["--url", &dev.url, "ready"]).output().unwrap();
+    let by_variable = wasmill()
+        .env("WASMILL_CA_FILE", &certificate)
+        .args(["--url", &dev.url, "ready"])
+        .output()
+        .unwrap();
     assert!(by_variable.status.success(), "{}", said(&by_variable));
-    let unusable = wasmill().args(["--url", &dev.url, "--ca-file", text(&key), "ready"]).output().unwrap();
+    let unusable =
+        wasmill().args(["--url", &dev.url, "--ca-file", text(&key), "ready"]).output().unwrap();
     assert!(said(&unusable).contains("there is no certificate in PEM"), "{}", said(&unusable));
 
     // A handler answers over HTTP/2.
     let before = pair.client();
     let url = |path: &str| format!("{}{path}", dev.url);
-    let response = before.put(url("/http/default/web-echo/a?b=c")).body("ignored").send().await.unwrap();
+    let response =
+        before.put(url("/http/default/web-echo/a?b=c")).body("ignored").send().await.unwrap();
     assert_eq!((response.status(), response.version()), (StatusCode::OK, Version::HTTP_2));
     let shown: Value = response.json().await.unwrap();
     assert_eq!(shown["target"], "/web-echo/a?b=c");
@@ -85,7 +99,10 @@ async fn a_gateway_with_a_certificate() {
     pair.renew();
     hang_up(&dev);
     let after = pair.client();
-    eventually("the new certificate is used", async || after.get(url("/healthz")).send().await.ok()).await;
+    eventually("the new certificate is used", async || {
+        after.get(url("/healthz")).send().await.ok()
+    })
+    .await;
     assert_eq!(before.get(url("/healthz")).send().await.unwrap().status(), StatusCode::OK);
     // One that is of no use is not.
     std::fs::write(pair.key(), "no key").unwrap();
@@ -95,7 +112,10 @@ async fn a_gateway_with_a_certificate() {
     // Without a signal it is found out in a while.
     pair.renew();
     let last = pair.client();
-    eventually("the next certificate is used", async || last.get(url("/healthz")).send().await.ok()).await;
+    eventually("the next certificate is used", async || {
+        last.get(url("/healthz")).send().await.ok()
+    })
+    .await;
 }
 
 fn hang_up(dev: &Dev) {
@@ -110,7 +130,13 @@ fn files_that_are_of_no_use_are_named_at_the_start() {
         let data = tempfile::tempdir().unwrap();
         let mut command = wasmill();
         command.args(["dev", "--listen", "127.0.0.1:0", "--data", text(data.path())]);
-        let output = command.arg("--tls-certificate").arg(certificate).arg("--tls-key").arg(key).output().unwrap();
+        let output = command
+            .arg("--tls-certificate")
+            .arg(certificate)
+            .arg("--tls-key")
+            .arg(key)
+            .output()
+            .unwrap();
         assert_eq!(output.status.code(), Some(1), "{}", said(&output));
         said(&output)
     };
@@ -119,8 +145,16 @@ fn files_that_are_of_no_use_are_named_at_the_start() {
     let missing = dev(&pair.certificate().with_extension("none"), &pair.key());
     assert!(missing.contains("--tls-certificate") && missing.contains("cert.none"), "{missing}");
     // A gateway of a pool names its keys.
-    let output = wasmill().arg("gateway").env("WASMILL_GATEWAY_TLS_CERTIFICATE", pair.certificate()).output().unwrap();
-    assert!(said(&output).contains("gateway.tls.key: must be there with gateway.tls.certificate"), "{}", said(&output));
+    let output = wasmill()
+        .arg("gateway")
+        .env("WASMILL_GATEWAY_TLS_CERTIFICATE", pair.certificate())
+        .output()
+        .unwrap();
+    assert!(
+        said(&output).contains("gateway.tls.key: must be there with gateway.tls.certificate"),
+        "{}",
+        said(&output)
+    );
 }
 
 /// A signed request to the real system, with a secret that was set by the command line.
@@ -143,14 +177,22 @@ async fn a_webhook_runs_a_function() {
     dev.cli_ok(&["deploy", text(folder.path())]);
     let api = dev.api();
     let deliver = |signature: &str| {
-        let request = api.request("POST", "/http/default/hook/echo").header("x-hub-signature-256", signature);
-        request.header("x-github-delivery", "1").header("content-type", "text/plain").body("Hello, World!").send()
+        let request =
+            api.request("POST", "/http/default/hook/echo").header("x-hub-signature-256", signature);
+        request
+            .header("x-github-delivery", "1")
+            .header("content-type", "text/plain")
+            .body("Hello, World!")
+            .send()
     };
     let wrong = deliver(&format!("sha256={}", "0".repeat(64))).await.unwrap();
     assert_eq!(wrong.status(), StatusCode::UNAUTHORIZED);
     let right = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
     let answer = deliver(right).await.unwrap();
-    assert_eq!((answer.status(), answer.text().await.unwrap().as_str()), (StatusCode::OK, "Hello, World!"));
+    assert_eq!(
+        (answer.status(), answer.text().await.unwrap().as_str()),
+        (StatusCode::OK, "Hello, World!")
+    );
     let again: Value = deliver(right).await.unwrap().json().await.unwrap();
     assert_eq!(again, json!({"repeated": true}));
     // What ran is recorded behind the answer.

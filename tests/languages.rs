@@ -1,6 +1,6 @@
-//! Every language, every kind: the project that `wasmill new` writes is built from source by its real compiler, passes `wasmill test`
-//! and its own unit tests, is deployed to a real `wasmill dev` and runs there. Where `WASMILL_TEST_CELLS` is `some`, one project for
-//! each language is.
+//! Every language, every kind: the project that `wasmill new` writes is built from source by its
+//! real compiler, passes `wasmill test` and its own unit tests, is deployed to a real `wasmill dev`
+//! and runs there. Where `WASMILL_TEST_CELLS` is `some`, one project for each language is.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,7 +13,8 @@ use super::support::Dev;
 use super::support::api::Api;
 use super::support::languages::{Cell, Workshop, expectations, some_are_enough, succeeded};
 
-/// How often each event is sent: a guest must not break by what an earlier event left, where its instances are used again.
+/// How often each event is sent: a guest must not break by what an earlier event left, where its
+/// instances are used again.
 const ROUNDS: usize = 3;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,8 +23,10 @@ async fn every_cell_is_built_tested_deployed_and_run() {
     let workshop = tokio::task::block_in_place(|| Workshop::open("projects"));
     let data = dev.data().to_owned();
     let all = !some_are_enough();
-    let chosen: Vec<Cell> = workshop.cells().into_iter().filter(|cell| all || cell.is_among_some()).collect();
-    let languages = |cells: &[Cell]| cells.iter().map(|cell| cell.lang.clone()).collect::<BTreeSet<_>>();
+    let chosen: Vec<Cell> =
+        workshop.cells().into_iter().filter(|cell| all || cell.is_among_some()).collect();
+    let languages =
+        |cells: &[Cell]| cells.iter().map(|cell| cell.lang.clone()).collect::<BTreeSet<_>>();
     assert_eq!(languages(&chosen), languages(&workshop.cells()));
     tokio::task::block_in_place(|| {
         workshop.with_each(|cell| {
@@ -51,7 +54,11 @@ fn build_and_test(workshop: &Workshop, cell: &Cell, data: &Path) {
     let folder = cell.folder.to_str().unwrap();
     let built = succeeded(workshop.wasmill().args(["--json", "build", folder]));
     let built: Value = serde_json::from_slice(&built.stdout).unwrap();
-    assert_eq!((&built["name"], &built["kind"]), (&json!(cell.name()), &json!(cell.kind)), "{built}");
+    assert_eq!(
+        (&built["name"], &built["kind"]),
+        (&json!(cell.name()), &json!(cell.kind)),
+        "{built}"
+    );
     // What is compiled here, the server need not compile again.
     let data = data.to_str().unwrap();
     let tested = succeeded(workshop.wasmill().args(["--json", "test", folder, "--data", data]));
@@ -71,12 +78,18 @@ fn runs(dev: &Dev, cell: &Cell) {
         if outcome == "error" {
             continue;
         }
-        let file = format!("@{}", cell.folder.join("events").join(format!("{event}.json")).display());
+        let file =
+            format!("@{}", cell.folder.join("events").join(format!("{event}.json")).display());
         let output = dev.cli(&["--json", "invoke", &cell.name(), "--data", &file]);
         let execution: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         assert_eq!(execution["outcome"], outcome, "{} on {event}: {execution}", cell.name());
         if let Some(wanted) = expected.get("output") {
-            assert_eq!(&execution["result"]["data"], wanted, "{} on {event}: {execution}", cell.name());
+            assert_eq!(
+                &execution["result"]["data"],
+                wanted,
+                "{} on {event}: {execution}",
+                cell.name()
+            );
         }
     }
 }

@@ -18,8 +18,11 @@ event = "later.event"
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let component = sample("later-echo").join("later-echo.wasm");
-    std::fs::write(folder.path().join("wasmill.toml"), format!("component = '{}'\n{MANIFEST}", component.display()))
-        .unwrap();
+    std::fs::write(
+        folder.path().join("wasmill.toml"),
+        format!("component = '{}'\n{MANIFEST}", component.display()),
+    )
+    .unwrap();
     folder
 }
 
@@ -31,8 +34,12 @@ fn it_is_refused_by_default() {
     let said = dev.cli_fails(1, &["deploy", path]);
     assert!(said.contains("made for WASI 0.3") && said.contains("--wasi-0-3"), "{said}");
     let check = wasmill().args(["check", path]).output().unwrap();
-    let (out, said) = (String::from_utf8(check.stdout).unwrap(), String::from_utf8(check.stderr).unwrap());
-    assert!(out.contains("kind      http, for WASI 0.3 (the manifest's `kind` can make it command)"), "{out}");
+    let (out, said) =
+        (String::from_utf8(check.stdout).unwrap(), String::from_utf8(check.stderr).unwrap());
+    assert!(
+        out.contains("kind      http, for WASI 0.3 (the manifest's `kind` can make it command)"),
+        "{out}"
+    );
     assert!(check.status.code() == Some(1) && said.contains("made for WASI 0.3"), "{said}");
     let check = wasmill().args(["check", "--wasi-0-3", path]).output().unwrap();
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
@@ -44,21 +51,27 @@ async fn a_handler_streams_both_ways() {
     let dev = Dev::start_with(&["--wasi-0-3"]);
     dev.cli_ok(&["deploy", folder.path().to_str().unwrap()]);
     let api = dev.api();
-    let request = |method: &str, path: &str| api.request(method, &format!("/http/default/later/{path}"));
+    let request =
+        |method: &str, path: &str| api.request(method, &format!("/http/default/later/{path}"));
     let in_time = async |request: reqwest::RequestBuilder| {
-        tokio::time::timeout(PATIENCE, request.send()).await.expect("the gateway takes too long").unwrap()
+        tokio::time::timeout(PATIENCE, request.send())
+            .await
+            .expect("the gateway takes too long")
+            .unwrap()
     };
 
     // Binary, and longer than what is on its way at any time.
     let sent: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
-    let chunks: Vec<_> = sent.chunks(100_000).map(|chunk| Ok::<_, std::io::Error>(chunk.to_vec())).collect();
+    let chunks: Vec<_> =
+        sent.chunks(100_000).map(|chunk| Ok::<_, std::io::Error>(chunk.to_vec())).collect();
     let body = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
     let echoed = in_time(request("POST", "echo").body(body)).await;
     assert_eq!(echoed.status(), StatusCode::OK);
     let received = tokio::time::timeout(PATIENCE, echoed.bytes()).await.unwrap().unwrap();
     assert!(received == sent, "{} bytes came back of {}", received.len(), sent.len());
 
-    // The last line is made after the first one has arrived, as the guest waits for longer than any test between them.
+    // The last line is made after the first one has arrived, as the guest waits for longer than any
+    // test between them.
     let mut response = in_time(request("GET", "stream/2/86400000")).await;
     let first = tokio::time::timeout(PATIENCE, response.chunk()).await.unwrap().unwrap().unwrap();
     assert_eq!(first, "line 1\n");
@@ -66,28 +79,37 @@ async fn a_handler_streams_both_ways() {
     drop(response);
     super::support::eventually("the attempt of a caller that hung up is cancelled", async || {
         let page = api.get("/v1/executions?function=later&state=cancelled&limit=10").await;
-        page["executions"].as_array()?.iter().any(|execution| execution["outcome"] == "cancelled").then_some(())
+        page["executions"]
+            .as_array()?
+            .iter()
+            .any(|execution| execution["outcome"] == "cancelled")
+            .then_some(())
     })
     .await;
 
     assert_eq!(in_time(request("GET", "status/404")).await.status(), StatusCode::NOT_FOUND);
     assert_eq!(in_time(request("GET", "broken")).await.status(), StatusCode::BAD_GATEWAY);
     let cut = in_time(request("GET", "cut")).await;
-    assert!(cut.status() == StatusCode::BAD_GATEWAY || cut.bytes().await.is_err(), "half a body looks whole");
+    assert!(
+        cut.status() == StatusCode::BAD_GATEWAY || cut.bytes().await.is_err(),
+        "half a body looks whole"
+    );
 
     // The same handler, on an event.
     let execution = api.run("later.event", &json!({})).await;
     assert_eq!(execution["state"], "succeeded", "{execution}");
 }
 
-/// What a template for a draft makes is told at each door what it is, where that shows, and what to do.
+/// What a template for a draft makes is told at each door what it is, where that shows, and what to
+/// do.
 #[test]
 fn a_draft_is_told_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let text = r#"(component (import "wasi:http/types@0.3.0-rc-2025-09-16" (instance)) (instance $i)
         (export "wasi:http/handler@0.3.0-rc-2025-09-16" (instance $i)))"#;
     std::fs::write(folder.path().join("draft.wasm"), wat::parse_str(text).unwrap()).unwrap();
-    std::fs::write(folder.path().join("wasmill.toml"), "name = 'draft'\ncomponent = 'draft.wasm'").unwrap();
+    std::fs::write(folder.path().join("wasmill.toml"), "name = 'draft'\ncomponent = 'draft.wasm'")
+        .unwrap();
     let path = folder.path().to_str().unwrap();
     let parts = [
         "a draft of WASI 0.3: it exports 'wasi:http/handler@0.3.0-rc-2025-09-16'",

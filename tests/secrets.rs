@@ -1,4 +1,5 @@
-//! Secrets, from the command line to a guest that tells them wherever it can: nothing that is kept, logged or answered has them.
+//! Secrets, from the command line to a guest that tells them wherever it can: nothing that is kept,
+//! logged or answered has them.
 
 use std::fs;
 use std::io::Write as _;
@@ -27,7 +28,9 @@ impl Search {
         for canary in [CANARY, SECOND] {
             // A part of it is too much already.
             needles.extend(canary.as_bytes().windows(10).map(<[u8]>::to_vec));
-            needles.push(canary.bytes().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes());
+            needles.push(
+                canary.bytes().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes(),
+            );
             needles.push(format!("{:?}", canary.as_bytes()).trim_matches(['[', ']']).into());
             for offset in 0..3 {
                 let padded = [&[0; 2][..offset], canary.as_bytes()].concat();
@@ -41,7 +44,9 @@ impl Search {
     }
 
     fn finds(&self, bytes: &[u8]) -> bool {
-        self.needles.iter().any(|needle| bytes.windows(needle.len()).any(|window| window == *needle))
+        self.needles
+            .iter()
+            .any(|needle| bytes.windows(needle.len()).any(|window| window == *needle))
     }
 
     #[track_caller]
@@ -99,7 +104,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 async fn told_of(api: &Api, id: &str) -> Vec<u8> {
     let mut told = Vec::new();
     for part in ["", "/logs", "/event", "/result"] {
-        let response = api.request("GET", &format!("/v1/executions/{id}{part}")).send().await.unwrap();
+        let response =
+            api.request("GET", &format!("/v1/executions/{id}{part}")).send().await.unwrap();
         told.extend(format!("{:?}", response.headers()).into_bytes());
         told.extend(response.bytes().await.unwrap());
     }
@@ -134,20 +140,30 @@ async fn a_secret_is_nowhere_but_in_its_function() {
         assert!(String::from_utf8_lossy(&told).contains("the token is ***"));
         seen.push(execution);
     }
-    let result = api.get(&format!("/v1/executions/{}/result", seen[0]["id"].as_str().unwrap())).await;
-    assert_eq!((&result["length"], &result["alike"]), (&json!(CANARY.len()), &json!(true)), "{result}");
+    let result =
+        api.get(&format!("/v1/executions/{}/result", seen[0]["id"].as_str().unwrap())).await;
+    assert_eq!(
+        (&result["length"], &result["alike"]),
+        (&json!(CANARY.len()), &json!(true)),
+        "{result}"
+    );
 
     search.must_not_find("the command line", set(&dev, SECOND, false));
     let execution = api.run("hostile.secret-teller", &json!({})).await;
-    let result = api.get(&format!("/v1/executions/{}/result", execution["id"].as_str().unwrap())).await;
+    let result =
+        api.get(&format!("/v1/executions/{}/result", execution["id"].as_str().unwrap())).await;
     assert_eq!(result["length"], SECOND.len(), "the next attempt has the next value");
     let listed = dev.cli_json(&["secrets", "list"]);
-    assert_eq!((&listed["secrets"][0]["name"], &listed["secrets"][0]["version"]), (&json!("api-token"), &json!(2)));
+    assert_eq!(
+        (&listed["secrets"][0]["name"], &listed["secrets"][0]["version"]),
+        (&json!("api-token"), &json!(2))
+    );
     for path in ["/v1/secrets", "/v1/functions/hostile-secret-teller", "/v1/executions"] {
         search.must_not_find(path, api.get(path).await.to_string());
     }
     for file in files(dev.data()) {
-        // What the process has open is read as it is: the database, its write-ahead log, the queue. Some of it may be gone already.
+        // What the process has open is read as it is: the database, its write-ahead log, the queue.
+        // Some of it may be gone already.
         search.must_not_find(&file.display().to_string(), fs::read(&file).unwrap_or_default());
     }
 
@@ -156,12 +172,18 @@ async fn a_secret_is_nowhere_but_in_its_function() {
     let attempt = &execution["attempts"][0];
     assert_eq!(attempt["outcome"], "error");
     let message = attempt["message"].as_str().unwrap();
-    assert!(message.contains("secret 'api-token' (API_TOKEN in [secrets]) does not exist"), "{message}");
+    assert!(
+        message.contains("secret 'api-token' (API_TOKEN in [secrets]) does not exist"),
+        "{message}"
+    );
     dev.cli_fails(3, &["secrets", "delete", "api-token"]);
 
     assert!(dev.terminate());
     let log = dev.traces();
-    assert!(log.contains("TRACE") && log.contains("secret set"), "the log is not what it should be");
+    assert!(
+        log.contains("TRACE") && log.contains("secret set"),
+        "the log is not what it should be"
+    );
     search.must_not_find("the log", log);
     let mut found = false;
     for file in files(dev.data()) {

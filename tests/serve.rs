@@ -1,5 +1,6 @@
-//! A component on a route answers as it does under `wasmtime serve`: the same requests to both, byte for byte. What concerns one
-//! connection only (RFC 9110, section 7.6.1), the `date`, and the `traceparent` that wasmill gives to guests are left out.
+//! A component on a route answers as it does under `wasmtime serve`: the same requests to both,
+//! byte for byte. What concerns one connection only (RFC 9110, section 7.6.1), the `date`, and the
+//! `traceparent` that wasmill gives to guests are left out.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -15,7 +16,8 @@ use super::support::{Dev, PATIENCE, sample};
 const HOST: &str = "example.test";
 
 /// Fields that concern one connection only.
-const HOP_BY_HOP: [&str; 6] = ["connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade"];
+const HOP_BY_HOP: [&str; 6] =
+    ["connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade"];
 
 /// Names in small letters, and values.
 type Fields = Vec<(String, String)>;
@@ -84,7 +86,8 @@ fn exchange(address: SocketAddr, request: &[u8]) -> Response {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     let has_no_body = request.starts_with(b"HEAD ");
-    Response::parse(&answer, has_no_body).unwrap_or_else(|| panic!("odd: {:?}", String::from_utf8_lossy(&answer)))
+    Response::parse(&answer, has_no_body)
+        .unwrap_or_else(|| panic!("odd: {:?}", String::from_utf8_lossy(&answer)))
 }
 
 impl Response {
@@ -94,14 +97,19 @@ impl Response {
         let head: String = answer[..end].iter().map(|&byte| char::from(byte)).collect();
         let (status, fields) = head.split_once("\r\n")?;
         let all = parse_fields(fields);
-        let is_chunked = all.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
+        let is_chunked =
+            all.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
         let rest = &answer[end + 2..];
-        let (body, trailers) = if is_chunked && !has_no_body { unchunk(rest)? } else { (rest.to_vec(), Vec::new()) };
+        let (body, trailers) =
+            if is_chunked && !has_no_body { unchunk(rest)? } else { (rest.to_vec(), Vec::new()) };
         // Of a response without content wasmill says so by its length, wasmtime in an empty chunk.
         let is_empty = |name: &str, value: &str| name == "content-length" && value == "0";
         let headers = all.into_iter().filter(|(name, _)| !HOP_BY_HOP.contains(&name.as_str()));
         let headers = headers.filter(|(name, value)| !is_empty(name, value));
-        let headers = headers.map(|(name, value)| if name == "date" { (name, String::new()) } else { (name, value) });
+        let headers =
+            headers.map(
+                |(name, value)| if name == "date" { (name, String::new()) } else { (name, value) },
+            );
         let mut headers: Vec<_> = headers.collect();
         // The order of fields of different names means nothing; this sort keeps that of equal ones.
         headers.sort_by(|one, other| one.0.cmp(&other.0));
@@ -148,8 +156,16 @@ fn requests() -> Vec<Vec<u8>> {
     let large: Vec<u8> = (0..1_000_000_u32).map(|i| (i % 253) as u8).collect();
     let mut requests = vec![
         request("GET /a/b", "", b""),
-        request("GET /a%20b/%C3%BC?x=1&x=2&empty=&y=%2F", "X-Two: 1\r\nX-Two: 2\r\nAccept: */*\r\n", b""),
-        request("GET /cookies", "Cookie: a=1; b=2\r\nAuthorization: Basic dTpw\r\nForwarded: for=192.0.2.1\r\n", b""),
+        request(
+            "GET /a%20b/%C3%BC?x=1&x=2&empty=&y=%2F",
+            "X-Two: 1\r\nX-Two: 2\r\nAccept: */*\r\n",
+            b"",
+        ),
+        request(
+            "GET /cookies",
+            "Cookie: a=1; b=2\r\nAuthorization: Basic dTpw\r\nForwarded: for=192.0.2.1\r\n",
+            b"",
+        ),
         request("HEAD /a", "", b""),
         request("OPTIONS /a", "", b""),
         request("DELETE /a?why", "", b""),
@@ -157,7 +173,11 @@ fn requests() -> Vec<Vec<u8>> {
         request("BREW /pot", "", b""),
         request("PUT /echo", "Content-Length: 3\r\nContent-Type: image/x-test\r\n", b"\0\xff\n"),
         request("POST /echo", "Content-Length: 0\r\n", b""),
-        request("POST /echo", "Transfer-Encoding: chunked\r\n", b"3\r\nabc\r\n5\r\ndefgh\r\n0\r\n\r\n"),
+        request(
+            "POST /echo",
+            "Transfer-Encoding: chunked\r\n",
+            b"3\r\nabc\r\n5\r\ndefgh\r\n0\r\n\r\n",
+        ),
         request(
             "POST /echo",
             "Transfer-Encoding: chunked\r\nTE: trailers\r\nTrailer: x-sum\r\n",
@@ -168,7 +188,9 @@ fn requests() -> Vec<Vec<u8>> {
         request("GET /repeated", "TE: trailers\r\n", b""),
         request("GET /repeated", "", b""),
     ];
-    for status in [200, 201, 202, 204, 206, 301, 304, 400, 401, 404, 409, 418, 422, 429, 500, 503, 599] {
+    for status in
+        [200, 201, 202, 204, 206, 301, 304, 400, 401, 404, 409, 418, 422, 429, 500, 503, 599]
+    {
         requests.push(request(&format!("GET /status/{status}"), "", b""));
     }
     requests
@@ -179,9 +201,15 @@ pub(crate) fn compare(dev: &Dev, component: &Path) {
     deploy(dev, component);
     let wasmtime = Wasmtime::serve(component);
     for request in requests() {
-        let [theirs, ours] = [wasmtime.address, dev.address()].map(|address| exchange(address, &request));
+        let [theirs, ours] =
+            [wasmtime.address, dev.address()].map(|address| exchange(address, &request));
         let shown = String::from_utf8_lossy(&request[..request.len().min(300)]).into_owned();
-        assert!(theirs == ours, "{shown}\nwasmtime serve: {}\nwasmill:        {}", summary(&theirs), summary(&ours));
+        assert!(
+            theirs == ours,
+            "{shown}\nwasmtime serve: {}\nwasmill:        {}",
+            summary(&theirs),
+            summary(&ours)
+        );
     }
 }
 

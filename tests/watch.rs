@@ -1,4 +1,5 @@
-//! `wasmill dev DIR`: a change is live, a bad one is reported while the old one keeps serving, and nothing loops.
+//! `wasmill dev DIR`: a change is live, a bad one is reported while the old one keeps serving, and
+//! nothing loops.
 
 use serde_json::json;
 
@@ -21,7 +22,8 @@ async fn changes_are_deployed_and_bad_ones_reported() {
     let manifest = std::fs::read_to_string(&manifest_file).unwrap();
     let component = std::fs::read(function.join("hello.wasm")).unwrap();
     std::fs::write(&manifest_file, format!("{manifest}\n# a comment changes nothing\n")).unwrap();
-    std::fs::write(&manifest_file, manifest.replacen("name =", "descriptoin = 'x'\nname =", 1)).unwrap();
+    std::fs::write(&manifest_file, manifest.replacen("name =", "descriptoin = 'x'\nname =", 1))
+        .unwrap();
     let report = dev.await_line(|line| line.starts_with('✗') || line.starts_with('✓'));
     assert!(report.contains("wasmill.toml"), "{report}");
     let hint = dev.await_line(|line| line.contains("did you mean") || line.starts_with('✓'));
@@ -35,7 +37,11 @@ async fn changes_are_deployed_and_bad_ones_reported() {
 
     // The old bytes again are no change; the next report is of the change after them.
     std::fs::write(function.join("hello.wasm"), &component).unwrap();
-    std::fs::write(&manifest_file, manifest.replacen("description = \"", "description = \"Changed: ", 1)).unwrap();
+    std::fs::write(
+        &manifest_file,
+        manifest.replacen("description = \"", "description = \"Changed: ", 1),
+    )
+    .unwrap();
     let report = dev.await_line(|line| line.starts_with('✗') || line.starts_with('✓'));
     assert!(report.contains("hello version 2 is live"), "{report}");
 }
@@ -46,7 +52,8 @@ fn a_folder_that_is_not_there_is_reported() {
     dev.await_line(|line| line.starts_with('✗') && line.contains("no-such-folder"));
 }
 
-/// A source that changes is built and deployed, once; a build that fails is reported, and what ran goes on.
+/// A source that changes is built and deployed, once; a build that fails is reported, and what ran
+/// goes on.
 #[test]
 fn sources_are_built() {
     let dir = tempfile::tempdir().unwrap();
@@ -59,14 +66,17 @@ fn sources_are_built() {
         )
         .unwrap();
     };
-    let [hello, audit] = ["hello", "order-audit"].map(|name| sample(name).join(format!("{name}.wasm")));
+    let [hello, audit] =
+        ["hello", "order-audit"].map(|name| sample(name).join(format!("{name}.wasm")));
     // It writes a file besides, which must not start it again for ever.
     manifest(&format!("cp '{}' made.wasm; date +%s%N > stamp", hello.display()));
     let mut dev = Dev::start_with(&[dir.path().to_str().unwrap()]);
     dev.await_line(|line| line.starts_with("· building"));
     dev.await_line(|line| line.contains("✓ copied version 1 is live"));
     manifest("echo broken; exit 3");
-    dev.await_line(|line| line.starts_with('✗') && line.contains("the build failed: exit status: 3"));
+    dev.await_line(|line| {
+        line.starts_with('✗') && line.contains("the build failed: exit status: 3")
+    });
     dev.await_line(|line| line.contains("copied keeps running as it was"));
     manifest(&format!("cp '{}' made.wasm; date +%s%N > stamp", audit.display()));
     dev.await_line(|line| line.contains("✓ copied version 2 is live"));
@@ -75,10 +85,15 @@ fn sources_are_built() {
 fn write_manifest(folder: &std::path::Path, name: &str) {
     std::fs::create_dir_all(folder).unwrap();
     std::fs::copy(sample("hello").join("hello.wasm"), folder.join("hello.wasm")).unwrap();
-    std::fs::write(folder.join("wasmill.toml"), format!("name = '{name}'\ncomponent = 'hello.wasm'")).unwrap();
+    std::fs::write(
+        folder.join("wasmill.toml"),
+        format!("name = '{name}'\ncomponent = 'hello.wasm'"),
+    )
+    .unwrap();
 }
 
-/// A function that has another name now is told of; a name that becomes free goes to who waits for it.
+/// A function that has another name now is told of; a name that becomes free goes to who waits for
+/// it.
 #[test]
 fn names_that_are_gone_are_told_and_taken_by_others() {
     let dir = tempfile::tempdir().unwrap();
@@ -92,7 +107,9 @@ fn names_that_are_gone_are_told_and_taken_by_others() {
     // The name is free as soon as nobody declares it.
     await_all(&mut dev, &["✓ two version 1 is live", "✓ one version 1 is unchanged"]);
     write_manifest(&a, "three");
-    dev.await_line(|line| line.contains("is three now; two still runs: `wasmill functions delete two` ends it"));
+    dev.await_line(|line| {
+        line.contains("is three now; two still runs: `wasmill functions delete two` ends it")
+    });
     std::fs::remove_dir_all(&b).unwrap();
     dev.await_line(|line| line.contains("is gone; one still runs"));
     for name in ["one", "two", "three"] {
@@ -109,7 +126,8 @@ fn await_all(dev: &mut Dev, wanted: &[&str]) {
     }
 }
 
-/// Two folders may swap their names, whichever is written first; what is deployed next is told by what runs then.
+/// Two folders may swap their names, whichever is written first; what is deployed next is told by
+/// what runs then.
 #[test]
 fn names_are_swapped() {
     let dir = tempfile::tempdir().unwrap();
@@ -117,8 +135,11 @@ fn names_are_swapped() {
     let write = |folder: &std::path::Path, name: &str, component: &str| {
         let component = sample(component).join(format!("{component}.wasm"));
         std::fs::create_dir_all(folder).unwrap();
-        std::fs::write(folder.join("wasmill.toml"), format!("name = '{name}'\ncomponent = {}", json!(component)))
-            .unwrap();
+        std::fs::write(
+            folder.join("wasmill.toml"),
+            format!("name = '{name}'\ncomponent = {}", json!(component)),
+        )
+        .unwrap();
     };
     write(&a, "one", "hello");
     write(&b, "two", "order-audit");

@@ -1,6 +1,6 @@
-//! Threads for work that whoever defines something decides the length of, such as the inspection of a component, and that is
-//! not worth more than what everybody waits for: the system lets them go behind all other threads of the process where there
-//! are not enough cores.
+//! Threads for work that whoever defines something decides the length of, such as the inspection of
+//! a component, and that is not worth more than what everybody waits for: the system lets them go
+//! behind all other threads of the process where there are not enough cores.
 
 use std::future::Future;
 
@@ -20,10 +20,16 @@ const MOST: usize = 512;
 pub struct Background(Option<Runtime>);
 
 impl Background {
-    /// Threads of that name, of at most 15 bytes. Where the system has no thread to give, work is done on the runtime's usual ones.
+    /// Threads of that name, of at most 15 bytes. Where the system has no thread to give, work is
+    /// done on the runtime's usual ones.
     pub fn new(name: &str) -> Self {
         let mut builder = Builder::new_multi_thread();
-        builder.worker_threads(1).max_blocking_threads(MOST).thread_name(name).on_thread_start(give_way).enable_all();
+        builder
+            .worker_threads(1)
+            .max_blocking_threads(MOST)
+            .thread_name(name)
+            .on_thread_start(give_way)
+            .enable_all();
         let runtime = builder.build();
         if let Err(error) = &runtime {
             tracing::warn!(%error, "there are no threads for work in the background; it is done beside everything else");
@@ -31,17 +37,25 @@ impl Background {
         Self(runtime.ok())
     }
 
-    /// Does `work`, which goes on to its end even if nobody waits for it. To be called within a runtime.
-    pub fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    /// Does `work`, which goes on to its end even if nobody waits for it. To be called within a
+    /// runtime.
+    pub fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
         match &self.0 {
             Some(runtime) => runtime.spawn_blocking(work),
             None => tokio::task::spawn_blocking(work),
         }
     }
 
-    /// Does work that waits, such as for a process that it starts, which then gives way as these threads do from its first
-    /// instruction. One thread polls all of it: whatever takes long belongs to [`Self::run`]. To be called within a runtime.
-    pub fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    /// Does work that waits, such as for a process that it starts, which then gives way as these
+    /// threads do from its first instruction. One thread polls all of it: whatever takes long
+    /// belongs to [`Self::run`]. To be called within a runtime.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
         match &self.0 {
             Some(runtime) => runtime.spawn(work),
             None => tokio::spawn(work),
@@ -59,8 +73,8 @@ impl Drop for Background {
 }
 
 fn give_way() {
-    // For this thread alone. Where it is not allowed, the work is done all the same. A process that gives way more already
-    // goes on doing so.
+    // For this thread alone. Where it is not allowed, the work is done all the same. A process that
+    // gives way more already goes on doing so.
     if getpriority_process(Some(gettid())).is_ok_and(|niceness| niceness < NICENESS)
         && let Err(error) = setpriority_process(Some(gettid()), NICENESS)
     {

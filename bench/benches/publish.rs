@@ -1,6 +1,8 @@
-//! The embedded broker: what a confirmed message costs, alone and in company, and what a batch saves.
+//! The embedded broker: what a confirmed message costs, alone and in company, and what a batch
+//! saves.
 //!
-//! Every message is 1 KB and on the disk before it is confirmed. Throughput is messages (or dispatches) a second.
+//! Every message is 1 KB and on the disk before it is confirmed. Throughput is messages (or
+//! dispatches) a second.
 //!
 //! `cargo bench -p wasmill-bench --bench publish`
 
@@ -13,7 +15,9 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tokio::runtime::Runtime;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
-use wasmill_broker::{BatchPublisher, Broker, Consumption, Message, PublisherSettings, QueueName, Tag};
+use wasmill_broker::{
+    BatchPublisher, Broker, Consumption, Message, PublisherSettings, QueueName, Tag,
+};
 use wasmill_domain::{Batch, Dispatch, Event, TenantName, TraceContext};
 
 const TASKS: u64 = 64;
@@ -31,7 +35,11 @@ impl Bench {
     fn new(runtime: &Runtime) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let _inside = runtime.enter();
-        let settings = EmbeddedSettings { queue_bytes: 1 << 30, total_bytes: 1 << 30, ..EmbeddedSettings::default() };
+        let settings = EmbeddedSettings {
+            queue_bytes: 1 << 30,
+            total_bytes: 1 << 30,
+            ..EmbeddedSettings::default()
+        };
         let broker = Arc::new(EmbeddedBroker::open(dir.path(), settings).unwrap());
         let queue = QueueName::of_function(&TenantName::default(), &"bench".parse().unwrap());
         Self { broker, queue, _dir: dir }
@@ -48,7 +56,8 @@ impl Bench {
         let body = Bytes::from(vec![b'x'; 1024]);
         let tasks: Vec<_> = (0..TASKS)
             .map(|task| {
-                let (broker, queue, body) = (Arc::clone(&self.broker), self.queue.clone(), body.clone());
+                let (broker, queue, body) =
+                    (Arc::clone(&self.broker), self.queue.clone(), body.clone());
                 tokio::spawn(async move {
                     for _ in 0..share(count, task) {
                         broker.publish(&queue, Message::new(body.clone())).await.unwrap();
@@ -88,7 +97,10 @@ fn messages(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let bench = Bench::new(&runtime);
     let mut group = criterion.benchmark_group("embedded");
-    group.sample_size(10).measurement_time(Duration::from_secs(5)).throughput(Throughput::Elements(1));
+    group
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(5))
+        .throughput(Throughput::Elements(1));
 
     group.bench_function("publish and confirm, one at a time", |bencher| {
         bencher.to_async(&runtime).iter_custom(async |count| {
@@ -125,7 +137,10 @@ fn batches(criterion: &mut Criterion) {
     let bench = Bench::new(&runtime);
     let publisher = BatchPublisher::new(Arc::clone(&bench.broker), PublisherSettings::default());
     let mut group = criterion.benchmark_group("batches");
-    group.sample_size(10).measurement_time(Duration::from_secs(5)).throughput(Throughput::Elements(1));
+    group
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(5))
+        .throughput(Throughput::Elements(1));
 
     group.bench_function("publish and confirm, one at a time", |bencher| {
         bencher.to_async(&runtime).iter_custom(async |count| {
@@ -151,7 +166,11 @@ fn batches(criterion: &mut Criterion) {
                     })
                 })
                 .collect();
-            bench.consume(count, |message| Batch::decode(&message.body).unwrap().dispatches().len() as u64).await;
+            bench
+                .consume(count, |message| {
+                    Batch::decode(&message.body).unwrap().dispatches().len() as u64
+                })
+                .await;
             for task in tasks {
                 task.await.unwrap();
             }
@@ -162,9 +181,15 @@ fn batches(criterion: &mut Criterion) {
 }
 
 fn dispatch() -> Dispatch {
-    let event = Event::new("1", "/bench", "bench.event".parse().unwrap(), vec![b'x'; 1024]).unwrap();
-    Dispatch::new(TenantName::default(), "bench".parse().unwrap(), TraceContext::new_root(), Arc::new(event))
-        .with_max_attempts(3)
+    let event =
+        Event::new("1", "/bench", "bench.event".parse().unwrap(), vec![b'x'; 1024]).unwrap();
+    Dispatch::new(
+        TenantName::default(),
+        "bench".parse().unwrap(),
+        TraceContext::new_root(),
+        Arc::new(event),
+    )
+    .with_max_attempts(3)
 }
 
 criterion_group!(benches, messages, batches);

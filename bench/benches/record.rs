@@ -1,5 +1,5 @@
-//! What it takes to record the ends of attempts in SQLite: 1 KB events, results of 1 KB, one log line each. Beside it what a
-//! whole execution costs the store: queued, started, recorded.
+//! What it takes to record the ends of attempts in SQLite: 1 KB events, results of 1 KB, one log
+//! line each. Beside it what a whole execution costs the store: queued, started, recorded.
 //!
 //! `cargo bench -p wasmill-bench --bench record`
 
@@ -11,8 +11,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, Event, LogLevel, LogLine, LogSource, Outcome, Output, TenantName, Timestamp,
-    TraceContext,
+    AttemptReport, Digest, Dispatch, Event, LogLevel, LogLine, LogSource, Outcome, Output,
+    TenantName, Timestamp, TraceContext,
 };
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore, Synchronous};
 use wasmill_store::{Finished, Ledger as _, Publication, Started};
@@ -58,20 +58,34 @@ fn finished(dispatch: &Dispatch, result: &Bytes) -> Finished {
         message: "added up the 7 items of order 4711 for customer 0815".into(),
         fields: None,
     };
-    Finished { dispatch: dispatch.clone(), report, retry_at: None, logs: vec![line], emitted: vec![] }
+    Finished {
+        dispatch: dispatch.clone(),
+        report,
+        retry_at: None,
+        logs: vec![line],
+        emitted: vec![],
+    }
 }
 
 async fn open(synchronous: Synchronous) -> (SqliteStore, TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let settings = SqliteSettings { synchronous, ..SqliteSettings::default() };
-    let store = SqliteStore::open(&folder.path().join("store.db"), settings).await.expect("a new store");
+    let store =
+        SqliteStore::open(&folder.path().join("store.db"), settings).await.expect("a new store");
     (store, folder)
 }
 
 /// Takes `batch` executions through their lives and gives the time of what is timed.
-async fn live(store: &SqliteStore, event: &Arc<Event>, result: &Bytes, batch: usize, timed: Timed) -> Duration {
+async fn live(
+    store: &SqliteStore,
+    event: &Arc<Event>,
+    result: &Bytes,
+    batch: usize,
+    timed: Timed,
+) -> Duration {
     let dispatches: Vec<Dispatch> = (0..batch).map(|_| dispatch(event)).collect();
-    let ends: Vec<Finished> = dispatches.iter().map(|dispatch| finished(dispatch, result)).collect();
+    let ends: Vec<Finished> =
+        dispatches.iter().map(|dispatch| finished(dispatch, result)).collect();
     let start = |dispatch: &Dispatch| Started {
         dispatch: dispatch.clone(),
         version: Digest::of(b"order-total"),

@@ -1,4 +1,5 @@
-//! JSON Schema on the way of an event: parse, route, validate, compile, and the gateway's whole answer without a socket.
+//! JSON Schema on the way of an event: parse, route, validate, compile, and the gateway's whole
+//! answer without a socket.
 //!
 //! The event is an order of 1 KB, the schema is in draft 2020-12 with patterns, bounds and `$ref`s.
 
@@ -20,7 +21,9 @@ use tower::ServiceExt as _;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{BatchPublisher, Broker, PublisherSettings, QueueName};
 use wasmill_component::{Artifact, Preflight, PreflightError};
-use wasmill_domain::{Definitions, Digest, FunctionDefinition, Manifest, Registry, Revision, TenantName, Timestamp};
+use wasmill_domain::{
+    Definitions, Digest, FunctionDefinition, Manifest, Registry, Revision, TenantName, Timestamp,
+};
 use wasmill_gateway::{GatewayParts, GatewaySettings};
 use wasmill_schema::{Compiler, Schema};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
@@ -71,7 +74,10 @@ fn order(qty: u32) -> String {
 }
 
 fn manifest() -> Manifest {
-    Manifest::from_json(json!({"name": "bench", "trigger": [{"event": EVENT_TYPE, "schema": event_schema()}]})).unwrap()
+    Manifest::from_json(
+        json!({"name": "bench", "trigger": [{"event": EVENT_TYPE, "schema": event_schema()}]}),
+    )
+    .unwrap()
 }
 
 fn parts_of_the_way(c: &mut Criterion) {
@@ -81,13 +87,21 @@ fn parts_of_the_way(c: &mut Criterion) {
     let source = Arc::new(event_schema());
     let schema = Schema::compile(Arc::clone(&source)).unwrap();
     let mut group = c.benchmark_group("schema");
-    group.bench_function("parse", |b| b.iter(|| serde_json::from_slice::<Value>(black_box(good.as_bytes())).unwrap()));
+    group.bench_function("parse", |b| {
+        b.iter(|| serde_json::from_slice::<Value>(black_box(good.as_bytes())).unwrap())
+    });
     group.bench_function("parse_syntax_only", |b| {
         b.iter(|| serde_json::from_slice::<&RawValue>(black_box(good.as_bytes())).unwrap());
     });
-    group.bench_function("validate", |b| b.iter(|| schema.validate(black_box(&good_value)).unwrap()));
-    group.bench_function("validate_six_violations", |b| b.iter(|| schema.validate(black_box(&bad_value)).unwrap_err()));
-    group.bench_function("compile", |b| b.iter(|| Schema::compile(black_box(Arc::clone(&source))).unwrap()));
+    group.bench_function("validate", |b| {
+        b.iter(|| schema.validate(black_box(&good_value)).unwrap())
+    });
+    group.bench_function("validate_six_violations", |b| {
+        b.iter(|| schema.validate(black_box(&bad_value)).unwrap_err())
+    });
+    group.bench_function("compile", |b| {
+        b.iter(|| Schema::compile(black_box(Arc::clone(&source))).unwrap())
+    });
 
     let tenant = TenantName::default();
     let function = FunctionDefinition {
@@ -98,7 +112,8 @@ fn parts_of_the_way(c: &mut Criterion) {
         manifest: Arc::new(manifest()),
         deployed_at: Timestamp::now(),
     };
-    let definitions = Definitions { revision: Revision(1), functions: vec![function], ..Definitions::default() };
+    let definitions =
+        Definitions { revision: Revision(1), functions: vec![function], ..Definitions::default() };
     let registry = Registry::build(definitions, &Registry::new(Arc::new(Compiler::default())));
     group.bench_function("parse_route_validate", |b| {
         b.iter(|| {
@@ -116,23 +131,31 @@ struct AnythingGoes;
 
 #[async_trait]
 impl Preflight for AnythingGoes {
-    async fn check(&self, _: &TenantName, _: Digest, _: &dyn Artifact, _: &Manifest) -> Result<(), PreflightError> {
+    async fn check(
+        &self,
+        _: &TenantName,
+        _: Digest,
+        _: &dyn Artifact,
+        _: &Manifest,
+    ) -> Result<(), PreflightError> {
         Ok(())
     }
 }
 
 fn request(body: &Bytes) -> Request<Full<Bytes>> {
-    let request = Request::post(format!("/v1/events/{EVENT_TYPE}")).header("content-type", "application/json");
+    let request = Request::post(format!("/v1/events/{EVENT_TYPE}"))
+        .header("content-type", "application/json");
     request.body(Full::new(body.clone())).unwrap()
 }
 
-/// The whole of the gateway but the socket, on the embedded backends: one request after the other that a schema refuses,
-/// and from 64 tasks at a time what is on the disk when it is answered.
+/// The whole of the gateway but the socket, on the embedded backends: one request after the other
+/// that a schema refuses, and from 64 tasks at a time what is on the disk when it is answered.
 fn answers(c: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let (router, broker) = runtime.block_on(async {
-        let store = SqliteStore::open(&dir.path().join("db"), SqliteSettings::default()).await.unwrap();
+        let store =
+            SqliteStore::open(&dir.path().join("db"), SqliteSettings::default()).await.unwrap();
         store.put_artifact(&TenantName::default(), Digest::of(b""), Bytes::new()).await.unwrap();
         let tenant = TenantName::default();
         let deploy = Change::Deploy {
@@ -146,11 +169,18 @@ fn answers(c: &mut Criterion) {
         let store = Arc::new(store);
         let nodes: Arc<dyn wasmill_store::Nodes> = Arc::clone(&store) as _;
         let store: Arc<dyn Store> = store;
-        let settings = EmbeddedSettings { queue_bytes: 1 << 30, total_bytes: 1 << 30, ..EmbeddedSettings::default() };
-        let broker: Arc<dyn Broker> = Arc::new(EmbeddedBroker::open(&dir.path().join("queue"), settings).unwrap());
+        let settings = EmbeddedSettings {
+            queue_bytes: 1 << 30,
+            total_bytes: 1 << 30,
+            ..EmbeddedSettings::default()
+        };
+        let broker: Arc<dyn Broker> =
+            Arc::new(EmbeddedBroker::open(&dir.path().join("queue"), settings).unwrap());
         let first = Registry::new(Arc::new(Compiler::default()));
         let router = wasmill_gateway::router(GatewayParts {
-            registry: RegistryWatch::start_from(first, Arc::clone(&store), Duration::from_secs(1)).await.unwrap(),
+            registry: RegistryWatch::start_from(first, Arc::clone(&store), Duration::from_secs(1))
+                .await
+                .unwrap(),
             store,
             nodes,
             publisher: BatchPublisher::new(Arc::clone(&broker), PublisherSettings::default()),
@@ -175,7 +205,8 @@ fn answers(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     group.bench_function("accept_64_tasks", |b| {
         b.to_async(&runtime).iter_custom(|count| {
-            let (router, broker, queue, good) = (router.clone(), Arc::clone(&broker), queue.clone(), good.clone());
+            let (router, broker, queue, good) =
+                (router.clone(), Arc::clone(&broker), queue.clone(), good.clone());
             async move {
                 broker.delete(&queue).await.unwrap();
                 broker.declare(&queue).await.unwrap();
@@ -185,7 +216,8 @@ fn answers(c: &mut Criterion) {
                         let (router, good) = (router.clone(), good.clone());
                         tokio::spawn(async move {
                             for _ in 0..count / TASKS + u64::from(task < count % TASKS) {
-                                let response = router.clone().oneshot(request(&good)).await.unwrap();
+                                let response =
+                                    router.clone().oneshot(request(&good)).await.unwrap();
                                 assert_eq!(response.status(), 202);
                             }
                         })

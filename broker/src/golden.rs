@@ -13,7 +13,8 @@ impl Golden {
     pub(crate) fn read(text: &str) -> Self {
         let line = |line: &str| {
             let (name, hex) = line.split_once(' ').expect("a name and bytes");
-            let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits");
+            let byte =
+                |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits");
             (name.to_owned(), (0..hex.len()).step_by(2).map(byte).collect())
         };
         Self { lines: text.lines().map(line).collect(), used: RefCell::default() }
@@ -28,11 +29,18 @@ impl Golden {
     /// Whether `bytes` are the ones of this name.
     pub(crate) fn check(&self, name: &str, bytes: &[u8]) {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        assert_eq!(hex(bytes), hex(self.bytes(name)), "the bytes of '{name}' have changed: that needs a new version");
+        assert_eq!(
+            hex(bytes),
+            hex(self.bytes(name)),
+            "the bytes of '{name}' have changed: that needs a new version"
+        );
     }
 
     /// Every line was looked at.
     pub(crate) fn check_all_used(&self) {
-        assert!(self.lines.keys().eq(self.used.borrow().iter()), "some golden bytes are not checked");
+        assert!(
+            self.lines.keys().eq(self.used.borrow().iter()),
+            "some golden bytes are not checked"
+        );
     }
 }

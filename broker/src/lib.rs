@@ -16,5 +16,6 @@ mod request_stream;
 pub use port::*;
 pub use publisher::{BatchPublisher, PublisherSettings};
 pub use request_stream::{
-    IncomingStream, RequestStream, STREAM_CHUNK_BYTES, STREAM_WINDOW, StreamClosed, StreamReceiver, StreamSender,
+    IncomingStream, RequestStream, STREAM_CHUNK_BYTES, STREAM_WINDOW, StreamClosed, StreamReceiver,
+    StreamSender,
 };

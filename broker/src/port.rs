@@ -80,7 +80,11 @@ impl FromStr for QueueName {
 
     fn from_str(text: &str) -> Result<Self> {
         let fits = (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-        if fits { Ok(Self(text.into())) } else { Err(Error::Rejected(format!("'{text}' is not a queue's name"))) }
+        if fits {
+            Ok(Self(text.into()))
+        } else {
+            Err(Error::Rejected(format!("'{text}' is not a queue's name")))
+        }
     }
 }
 
@@ -183,7 +187,11 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Begins to accept the request streams of `service`, at most `most` at a time. Each is
     /// accepted once, by one process.
-    async fn accept_streams(&self, service: &QueueName, most: NonZeroU16) -> Result<Box<dyn IncomingStreams>>;
+    async fn accept_streams(
+        &self,
+        service: &QueueName,
+        most: NonZeroU16,
+    ) -> Result<Box<dyn IncomingStreams>>;
 
     /// How many messages a queue holds.
     async fn depth(&self, queue: &QueueName) -> Result<Depth>;
@@ -267,7 +275,9 @@ impl PendingReply {
     pub async fn wait(self, timeout: Duration) -> Result<Bytes> {
         match tokio::time::timeout(timeout, self.receiver).await {
             Ok(Ok(body)) => Ok(body),
-            Ok(Err(_)) => Err(Error::Unavailable("the connection that awaited the reply is gone".into())),
+            Ok(Err(_)) => {
+                Err(Error::Unavailable("the connection that awaited the reply is gone".into()))
+            }
             Err(_) => Err(Error::NoReply(timeout)),
         }
     }

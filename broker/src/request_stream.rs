@@ -65,8 +65,10 @@ impl RequestStream {
         let (to_acceptor, at_acceptor) = mpsc::channel(STREAM_WINDOW);
         let (to_opener, at_opener) = mpsc::channel(STREAM_WINDOW);
         let (accept, accepted) = watch::channel(false);
-        let opener =
-            Self { sender: StreamSender(to_acceptor), receiver: StreamReceiver { messages: at_opener, accepted } };
+        let opener = Self {
+            sender: StreamSender(to_acceptor),
+            receiver: StreamReceiver { messages: at_opener, accepted },
+        };
         let receiver = StreamReceiver { messages: at_acceptor, accepted: watch::channel(true).1 };
         (opener, Self { sender: StreamSender(to_opener), receiver }, accept)
     }

@@ -38,8 +38,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) remote: Remote,
 
-    /// What to log on standard error: a level, or a filter such as `warn,wasmill_host=debug`. Default: warn; info for gateway,
-    /// host and scheduler
+    /// What to log on standard error: a level, or a filter such as `warn,wasmill_host=debug`.
+    /// Default: warn; info for gateway, host and scheduler
     #[arg(long, global = true, env = "WASMILL_LOG", value_name = "FILTER")]
     pub(crate) log: Option<String>,
 
@@ -64,7 +64,13 @@ pub(crate) enum LogFormat {
 #[derive(clap::Args, Clone)]
 pub(crate) struct Remote {
     /// The gateway's URL
-    #[arg(long, global = true, env = "WASMILL_URL", default_value = "http://127.0.0.1:7070", value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        env = "WASMILL_URL",
+        default_value = "http://127.0.0.1:7070",
+        value_name = "URL"
+    )]
     pub(crate) url: String,
 
     /// Certificates to trust besides the system's, in PEM, for a URL with https
@@ -96,7 +102,8 @@ pub(crate) enum Command {
     Host(Role),
     /// See to retries, the outbox and retention for a pool that shares PostgreSQL and RabbitMQ
     Scheduler(Role),
-    /// Bring the schema of a pool's PostgreSQL database up to date, before its roles are started or upgraded
+    /// Bring the schema of a pool's PostgreSQL database up to date, before its roles are started or
+    /// upgraded
     Migrate(Migrate),
     /// Say what a component is, what it imports, and whether it could be deployed
     Check(Check),
@@ -106,7 +113,8 @@ pub(crate) enum Command {
     Build(Build),
     /// Make a module of a folder of Lua files: what the manifest's command does in projects in Lua
     Embed(Embed),
-    /// Run the function in a folder on its event files, without a server, and compare what comes of them with what should
+    /// Run the function in a folder on its event files, without a server, and compare what comes of
+    /// them with what should
     Test(Test),
     /// Deploy the function in a folder
     Deploy(Deploy),
@@ -128,7 +136,8 @@ pub(crate) enum Command {
     Invoke(Invoke),
     /// List the processes of the installation that are alive
     Nodes,
-    /// Tell whether the gateway, host or scheduler at --url can do its work; exit code 4 if it cannot
+    /// Tell whether the gateway, host or scheduler at --url can do its work; exit code 4 if it
+    /// cannot
     Ready,
     /// Look at an installation on its own machine: its backends, whether they belong together, lost
     /// queues, secrets, file limits
@@ -159,11 +168,12 @@ pub(crate) const COMPILE: &str = "compile-component";
 
 #[derive(clap::Args)]
 pub(crate) struct Dev {
-    /// Deploy the function in this folder, or in each folder that is in it, and deploy it again when its component, manifest
-    /// or schema changes
+    /// Deploy the function in this folder, or in each folder that is in it, and deploy it again
+    /// when its component, manifest or schema changes
     pub(crate) dir: Option<PathBuf>,
 
-    /// Where to listen. Beyond loopback, every request needs an API key; the first one is printed at the first start
+    /// Where to listen. Beyond loopback, every request needs an API key; the first one is printed
+    /// at the first start
     #[arg(
         long,
         env = "WASMILL_LISTEN",
@@ -181,12 +191,13 @@ pub(crate) struct Dev {
     #[arg(long, env = "WASMILL_RETENTION", default_value = "7d", value_name = "DURATION")]
     pub(crate) retention: Span,
 
-    /// A network beyond the public internet that functions may send HTTP requests to, where their allowed_hosts let them, such
-    /// as 127.0.0.0/8; may be given several times
+    /// A network beyond the public internet that functions may send HTTP requests to, where their
+    /// allowed_hosts let them, such as 127.0.0.0/8; may be given several times
     #[arg(long, env = "WASMILL_ALLOW_NETWORK", value_delimiter = ',', value_name = "CIDR")]
     pub(crate) allow_network: Vec<IpNet>,
 
-    /// A host name that functions may have HTTP triggers under, or '*.' and a name for all below it; may be given several times
+    /// A host name that functions may have HTTP triggers under, or '*.' and a name for all below
+    /// it; may be given several times
     #[arg(long, env = "WASMILL_HOSTNAME", value_delimiter = ',', value_name = "NAME")]
     pub(crate) hostname: Vec<HostnamePattern>,
 
@@ -207,14 +218,16 @@ pub(crate) struct Dev {
     #[command(flatten)]
     pub(crate) schemas: SchemaFormats,
 
-    /// Delete functions that this process deployed from the folder, once no manifest in it has their names any more
+    /// Delete functions that this process deployed from the folder, once no manifest in it has
+    /// their names any more
     #[arg(long, requires = "dir")]
     pub(crate) prune: bool,
 }
 
 #[derive(clap::Args)]
 pub(crate) struct Role {
-    /// The configuration file (TOML); each of its keys can be set by a variable too, such as WASMILL_HOST_GRACE for host.grace
+    /// The configuration file (TOML); each of its keys can be set by a variable too, such as
+    /// WASMILL_HOST_GRACE for host.grace
     #[arg(long, env = "WASMILL_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
@@ -280,7 +293,13 @@ pub(crate) struct New {
     pub(crate) name: Option<FunctionName>,
 
     /// The language to write it in
-    #[arg(long, required_unless_present = "list", value_enum, hide_possible_values = true, value_name = "LANG")]
+    #[arg(
+        long,
+        required_unless_present = "list",
+        value_enum,
+        hide_possible_values = true,
+        value_name = "LANG"
+    )]
     pub(crate) lang: Option<Language>,
 
     /// What it is for: event, http or command
@@ -331,7 +350,8 @@ pub(crate) struct Test {
     #[arg(long)]
     pub(crate) build: bool,
 
-    /// Where compiled components are kept, in its folder `compiled`; `wasmill dev` uses the same one
+    /// Where compiled components are kept, in its folder `compiled`; `wasmill dev` uses the same
+    /// one
     #[arg(long, env = "WASMILL_DATA", default_value = ".wasmill", value_name = "DIR")]
     pub(crate) data: PathBuf,
 
@@ -344,7 +364,8 @@ pub(crate) struct Test {
 
 #[derive(clap::Args)]
 pub(crate) struct Check {
-    /// A .wasm, or the folder of a function. Without a wasmill.toml beside it that names it, nothing is granted to it
+    /// A .wasm, or the folder of a function. Without a wasmill.toml beside it that names it,
+    /// nothing is granted to it
     pub(crate) path: PathBuf,
 
     #[command(flatten)]
@@ -370,8 +391,8 @@ mod tests {
 
     use super::*;
 
-    /// An argument of a verb that is called as one for all verbs would be taken for both: a key of a bucket was sent as the API
-    /// key.
+    /// An argument of a verb that is called as one for all verbs would be taken for both: a key of
+    /// a bucket was sent as the API key.
     #[test]
     fn no_verb_has_an_argument_of_all_verbs() {
         fn look(command: &clap::Command, of_all: &[String]) {
@@ -379,9 +400,15 @@ mod tests {
             let (global, own): (Vec<_>, Vec<_>) =
                 command.get_arguments().partition(|argument| argument.is_global_set());
             for argument in own.iter().chain(&global) {
-                assert!(!of_all.contains(&id(argument)), "{} of {}", id(argument), command.get_name());
+                assert!(
+                    !of_all.contains(&id(argument)),
+                    "{} of {}",
+                    id(argument),
+                    command.get_name()
+                );
             }
-            let of_all: Vec<String> = of_all.iter().cloned().chain(global.into_iter().map(id)).collect();
+            let of_all: Vec<String> =
+                of_all.iter().cloned().chain(global.into_iter().map(id)).collect();
             command.get_subcommands().for_each(|verb| look(verb, &of_all));
         }
         look(&Args::command(), &[]);

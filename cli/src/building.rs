@@ -18,7 +18,8 @@ use crate::project;
 const LAST_LINES: usize = 15;
 
 /// Folders of a project in which nothing is that its author writes.
-const NOT_SOURCES: [&str; 7] = ["target", "node_modules", "dist", "zig-out", "__pycache__", "venv", "events"];
+const NOT_SOURCES: [&str; 7] =
+    ["target", "node_modules", "dist", "zig-out", "__pycache__", "venv", "events"];
 
 /// Where programs that build components come from.
 const SOURCES_OF_PROGRAMS: [(&str, &str); 14] = [
@@ -29,7 +30,10 @@ const SOURCES_OF_PROGRAMS: [(&str, &str); 14] = [
     ("go", "install Go: https://go.dev/dl"),
     ("zig", "install Zig: https://ziglang.org/download, or `pip install ziglang`"),
     ("nim", "install Nim: https://nim-lang.org/install.html"),
-    ("wasm-tools", "`cargo install wasm-tools`, or https://github.com/bytecodealliance/wasm-tools/releases"),
+    (
+        "wasm-tools",
+        "`cargo install wasm-tools`, or https://github.com/bytecodealliance/wasm-tools/releases",
+    ),
     ("componentize-py", "`pip install componentize-py`"),
     ("componentize-qjs", "run `npm install` in the project"),
     ("componentize-js", "run `npm install` in the project"),
@@ -61,10 +65,13 @@ impl Build {
     /// Whether the component is missing, or older than a source.
     pub(crate) fn is_stale(&self) -> bool {
         let Some(built) = changed_at(&self.component) else { return true };
-        self.sources().iter().any(|source| changed_at(source).is_some_and(|changed| changed > built))
+        self.sources()
+            .iter()
+            .any(|source| changed_at(source).is_some_and(|changed| changed > built))
     }
 
-    /// The files of the folder that the component may be made of: all but the component, what is hidden, and what tools keep.
+    /// The files of the folder that the component may be made of: all but the component, what is
+    /// hidden, and what tools keep.
     pub(crate) fn sources(&self) -> Vec<PathBuf> {
         let mut sources = Vec::new();
         let mut folders = vec![self.folder.clone()];
@@ -74,7 +81,8 @@ impl Build {
                 // Links are not followed: they may lead in circles.
                 let Ok(kind) = entry.file_type() else { continue };
                 let name = name.to_string_lossy();
-                if name.starts_with('.') || NOT_SOURCES.contains(&&*name) || path == self.component {
+                if name.starts_with('.') || NOT_SOURCES.contains(&&*name) || path == self.component
+                {
                     continue;
                 }
                 if kind.is_dir() {
@@ -91,7 +99,8 @@ impl Build {
     /// Runs the command in the manifest's folder. Each line that it prints goes to `show`.
     ///
     /// # Errors
-    /// Where it fails, with its last lines; where a program is missing, with where to get it; where no component is there afterwards.
+    /// Where it fails, with its last lines; where a program is missing, with where to get it; where
+    /// no component is there afterwards.
     pub(crate) async fn run(&self, show: impl Fn(&str) + Clone + Send + 'static) -> Result {
         let mut child = tokio::process::Command::new("sh")
             .args(["-c", &self.command])
@@ -102,10 +111,15 @@ impl Build {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("the build command cannot be started in '{}'", self.folder.display()))?;
+            .with_context(|| {
+                format!("the build command cannot be started in '{}'", self.folder.display())
+            })?;
         let last = Arc::new(Mutex::new(VecDeque::new()));
         let (out, err) = (child.stdout.take(), child.stderr.take());
-        let reading = tokio::join!(follow(out, Arc::clone(&last), show.clone()), follow(err, Arc::clone(&last), show));
+        let reading = tokio::join!(
+            follow(out, Arc::clone(&last), show.clone()),
+            follow(err, Arc::clone(&last), show)
+        );
         reading.0.and(reading.1).context("what the build command prints cannot be read")?;
         let status = child.wait().await.context("the build command")?;
         if !status.success() {
@@ -125,7 +139,9 @@ impl Build {
 
     fn failed(&self, status: ExitStatus, last: &[String]) -> anyhow::Error {
         let folder = self.folder.display();
-        if let Some(program) = (status.code() == Some(127)).then(|| missing_program(last, &self.command)) {
+        if let Some(program) =
+            (status.code() == Some(127)).then(|| missing_program(last, &self.command))
+        {
             let source = SOURCES_OF_PROGRAMS.iter().find(|(name, _)| *name == program);
             let how = source.map_or("is it installed, and in PATH?", |(_, how)| how);
             return anyhow!(
@@ -134,11 +150,15 @@ impl Build {
             );
         }
         let lines: String = last.iter().map(|line| format!("\n  | {line}")).collect();
-        anyhow!("the build failed: {status}\n  command: {}\n  in:      {folder}{lines}", self.command)
+        anyhow!(
+            "the build failed: {status}\n  command: {}\n  in:      {folder}{lines}",
+            self.command
+        )
     }
 }
 
-/// Where programs are looked for: after all others where this one is, as a build may need `wasmill embed`.
+/// Where programs are looked for: after all others where this one is, as a build may need
+/// `wasmill embed`.
 fn path() -> OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let own = std::env::current_exe().ok().and_then(|program| program.parent().map(Path::to_owned));
@@ -172,22 +192,32 @@ async fn follow(
 /// The program that a shell says it has not found: `sh: 1: zig: not found`.
 fn missing_program(last: &[String], command: &str) -> String {
     let told = last.iter().rev().find_map(|line| {
-        let rest = line.strip_suffix("not found")?.trim_end_matches("command ").trim_end().strip_suffix(':')?;
+        let rest = line
+            .strip_suffix("not found")?
+            .trim_end_matches("command ")
+            .trim_end()
+            .strip_suffix(':')?;
         rest.rsplit(": ").next().map(str::to_owned)
     });
     // Assignments of variables stand before the program.
-    told.or_else(|| command.split_whitespace().find(|word| !word.contains('=')).map(str::to_owned)).unwrap_or_default()
+    told.or_else(|| command.split_whitespace().find(|word| !word.contains('=')).map(str::to_owned))
+        .unwrap_or_default()
 }
 
 fn changed_at(file: &Path) -> Option<SystemTime> {
     std::fs::metadata(file).ok()?.modified().ok()
 }
 
-/// Builds the function at `path` if it must be built: `force`, or its component is missing or older than its sources.
+/// Builds the function at `path` if it must be built: `force`, or its component is missing or older
+/// than its sources.
 ///
 /// # Errors
 /// As [`Build::run`], and where the manifest cannot be read or names no command though it has to.
-pub(crate) async fn build_if_stale(path: &Path, force: bool, show: impl Fn(&str) + Clone + Send + 'static) -> Result {
+pub(crate) async fn build_if_stale(
+    path: &Path,
+    force: bool,
+    show: impl Fn(&str) + Clone + Send + 'static,
+) -> Result {
     let file = project::manifest_file(path);
     let manifest = project::read_manifest(path)?;
     match Build::of(&file, &manifest)? {
@@ -199,7 +229,10 @@ pub(crate) async fn build_if_stale(path: &Path, force: bool, show: impl Fn(&str)
 
 /// What is wrong with a manifest that was to be built by.
 pub(crate) fn no_command(file: &Path) -> anyhow::Error {
-    anyhow!("{}: the key 'build' is missing: it is the command that makes the component", file.display())
+    anyhow!(
+        "{}: the key 'build' is missing: it is the command that makes the component",
+        file.display()
+    )
 }
 
 #[cfg(test)]
@@ -208,7 +241,9 @@ mod tests {
 
     #[test]
     fn shells_name_the_missing_program() {
-        let told = |line: &str| missing_program(&[line.to_owned(), "npm error".to_owned()], "A=1 go build");
+        let told = |line: &str| {
+            missing_program(&[line.to_owned(), "npm error".to_owned()], "A=1 go build")
+        };
         assert_eq!(told("sh: 1: zig: not found"), "zig");
         assert_eq!(told("sh: line 1: zig: command not found"), "zig");
         assert_eq!(told("something else"), "go");

@@ -15,7 +15,8 @@ use crate::exit::{Failure, Result};
 use crate::json::{Document, Json};
 
 /// What may stand in a path segment as it is.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_').remove(b'~').remove(b':');
+const SEGMENT: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_').remove(b'~').remove(b':');
 
 /// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -62,7 +63,8 @@ pub(crate) struct Answer {
 impl<'a> Request<'a> {
     /// A request of `method` to the path made of `segments`, each percent-encoded.
     pub(crate) fn new(method: Method, segments: &[&str]) -> Self {
-        let path = segments.iter().map(|s| format!("/{}", utf8_percent_encode(s, SEGMENT))).collect();
+        let path =
+            segments.iter().map(|s| format!("/{}", utf8_percent_encode(s, SEGMENT))).collect();
         Self { method, path, query: Vec::new(), body: None, timeout: ANSWER_TIMEOUT }
     }
 
@@ -120,8 +122,8 @@ impl Client {
         answer(self.fetch(request).await?)
     }
 
-    /// Sends a request that may be sent again while what it asks for goes on, until it is answered: for as long as its time-out
-    /// altogether, whatever ends connections meanwhile.
+    /// Sends a request that may be sent again while what it asks for goes on, until it is answered:
+    /// for as long as its time-out altogether, whatever ends connections meanwhile.
     pub(crate) async fn send_until_answered(&self, request: Request<'_>) -> Result<Answer> {
         let deadline = Instant::now() + request.timeout;
         let mut was_sent = false;
@@ -148,7 +150,8 @@ impl Client {
 
     async fn try_fetch(&self, request: Request<'_>) -> Result<(StatusCode, Bytes), Silence> {
         let url = format!("{}{}", self.remote.url.trim_end_matches('/'), request.path);
-        let mut http = self.http.request(request.method, &url).query(&request.query).timeout(request.timeout);
+        let mut http =
+            self.http.request(request.method, &url).query(&request.query).timeout(request.timeout);
         if let Some(key) = &self.remote.key {
             http = http.bearer_auth(key);
         }
@@ -166,9 +169,12 @@ impl Client {
         let response = http.send().await.map_err(silent)?;
         let status = response.status();
         // What a proxy says in the server's place while that still works.
-        let is_of_proxy =
-            response.headers().get(CONTENT_TYPE).is_none_or(|media_type| media_type != "application/problem+json");
-        let after_sending = is_of_proxy && matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT);
+        let is_of_proxy = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .is_none_or(|media_type| media_type != "application/problem+json");
+        let after_sending =
+            is_of_proxy && matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT);
         let is_away = is_of_proxy && status == StatusCode::SERVICE_UNAVAILABLE;
         let body = response.bytes().await.map_err(silent)?;
         if status.is_success() {
@@ -178,7 +184,9 @@ impl Client {
         let text = problem_text(status, document.json());
         let failure = match status {
             StatusCode::NOT_FOUND => Failure::NotFound(text),
-            StatusCode::UNAUTHORIZED => Failure::Denied(format!("{text}; give an API key by --key or WASMILL_KEY")),
+            StatusCode::UNAUTHORIZED => {
+                Failure::Denied(format!("{text}; give an API key by --key or WASMILL_KEY"))
+            }
             StatusCode::FORBIDDEN => Failure::Denied(text),
             StatusCode::SERVICE_UNAVAILABLE => Failure::Unreachable(text),
             _ => Failure::Failed(anyhow::Error::msg(text)),
@@ -198,7 +206,9 @@ impl Client {
         Failure::Unreachable(if error.is_timeout() {
             format!("{url} did not answer in time")
         } else if cause.is_some_and(is_of_tls) {
-            format!("{url} is not who it should be ({why}); --ca-file or WASMILL_CA_FILE names certificates to trust")
+            format!(
+                "{url} is not who it should be ({why}); --ca-file or WASMILL_CA_FILE names certificates to trust"
+            )
         } else if error.is_connect() {
             format!(
                 "nothing answers at {url} ({why}); is `wasmill dev` running? Another address goes by --url or WASMILL_URL"
@@ -222,7 +232,8 @@ fn answer((status, body): (StatusCode, Bytes)) -> Result<Answer> {
     Ok(Answer { status, body })
 }
 
-/// Whether an error is TLS's. It comes wrapped in errors of I/O, which do not name what they wrap as their source.
+/// Whether an error is TLS's. It comes wrapped in errors of I/O, which do not name what they wrap
+/// as their source.
 fn is_of_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
         Some(wrapped) => is_of_tls(wrapped),
@@ -239,7 +250,8 @@ fn problem_text(status: StatusCode, problem: Json<'_>) -> String {
         None => format!("{title} ({})", status.as_u16()),
     };
     for error in problem.get("errors").items() {
-        let [pointer, detail] = ["pointer", "detail"].map(|name| error.get(name).string().unwrap_or_default());
+        let [pointer, detail] =
+            ["pointer", "detail"].map(|name| error.get(name).string().unwrap_or_default());
         text.push_str(&format!("\n  at '{pointer}': {detail}"));
     }
     text
@@ -254,10 +266,16 @@ pub(crate) mod tests {
     fn problems_are_readable() {
         let problem = json!({"title": "Schema violation", "detail": "not valid", "errors": [{"pointer": "/a", "detail": "too small"}]});
         assert_eq!(
-            problem_text(StatusCode::BAD_REQUEST, Json::read(problem.to_string().as_bytes()).unwrap()),
+            problem_text(
+                StatusCode::BAD_REQUEST,
+                Json::read(problem.to_string().as_bytes()).unwrap()
+            ),
             "Schema violation: not valid\n  at '/a': too small"
         );
-        assert_eq!(problem_text(StatusCode::BAD_GATEWAY, Document::default().json()), "Bad Gateway (502)");
+        assert_eq!(
+            problem_text(StatusCode::BAD_GATEWAY, Document::default().json()),
+            "Bad Gateway (502)"
+        );
     }
 
     #[test]
@@ -265,7 +283,8 @@ pub(crate) mod tests {
         assert_eq!(Request::get(&["v1", "schemas", "a/b c"]).path, "/v1/schemas/a%2Fb%20c");
     }
 
-    /// Serves one connection after another: reads a request, writes the answer, and hangs up. Gives what came.
+    /// Serves one connection after another: reads a request, writes the answer, and hangs up. Gives
+    /// what came.
     pub(crate) fn serve(
         listener: tokio::net::TcpListener,
         answers: Vec<String>,
@@ -277,7 +296,10 @@ pub(crate) mod tests {
                 let mut bytes = Vec::new();
                 // What is left unread when the connection ends could take the answer with it.
                 while !is_whole(&bytes) {
-                    assert_ne!(tokio::io::AsyncReadExt::read_buf(&mut stream, &mut bytes).await.unwrap(), 0);
+                    assert_ne!(
+                        tokio::io::AsyncReadExt::read_buf(&mut stream, &mut bytes).await.unwrap(),
+                        0
+                    );
                 }
                 seen.push(String::from_utf8_lossy(&bytes).into_owned());
                 tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes()).await.unwrap();
@@ -288,9 +310,13 @@ pub(crate) mod tests {
 
     /// Whether these bytes are a request with all of the body that its head tells.
     fn is_whole(request: &[u8]) -> bool {
-        let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
+        let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n") else {
+            return false;
+        };
         let head = String::from_utf8_lossy(&request[..end]).to_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
         request.len() >= end + 4 + length.unwrap_or(0)
     }
 
@@ -303,9 +329,11 @@ pub(crate) mod tests {
         Client::new(remote(format!("http://{}", listener.local_addr().unwrap()))).unwrap()
     }
 
-    pub(crate) const DEPLOYED: &str = "HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{\"version\": 7}";
+    pub(crate) const DEPLOYED: &str =
+        "HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{\"version\": 7}";
 
-    /// A proxy that does not wait, and a connection that ends, do not end what the server goes on with.
+    /// A proxy that does not wait, and a connection that ends, do not end what the server goes on
+    /// with.
     #[tokio::test]
     async fn a_request_is_sent_until_it_is_answered() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -329,7 +357,8 @@ pub(crate) mod tests {
         }
     }
 
-    /// A client of a server that listens at 127.0.0.1 and is asked for at these addresses, one for each try.
+    /// A client of a server that listens at 127.0.0.1 and is asked for at these addresses, one for
+    /// each try.
     fn client_of(port: u16, addresses: &[[u8; 4]]) -> Client {
         let addresses = Addresses(std::sync::Mutex::new(addresses.iter().rev().copied().collect()));
         let http = reqwest::Client::builder()
@@ -341,14 +370,16 @@ pub(crate) mod tests {
         Client { http, remote: remote(format!("http://gateway.invalid:{port}")) }
     }
 
-    /// A gateway that is started again refuses connections for a while; one that was never there is told of at once.
+    /// A gateway that is started again refuses connections for a while; one that was never there is
+    /// told of at once.
     #[tokio::test]
     async fn a_server_that_is_away_for_a_while_is_waited_for() {
         const SERVED: [u8; 4] = [127, 0, 0, 1];
         const REFUSED: [u8; 4] = [127, 0, 0, 2];
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let answers = ["", "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n", DEPLOYED];
+        let answers =
+            ["", "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n", DEPLOYED];
         let serving = serve(listener, answers.map(str::to_owned).to_vec());
         let request = Request::new(Method::PUT, &["v1", "functions", "x"]).json(&json!({}));
         let never = client_of(port, &[REFUSED]).send_until_answered(request.clone()).await;

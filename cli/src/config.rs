@@ -1,4 +1,5 @@
-//! The configuration of the roles that share RabbitMQ and PostgreSQL: <../../docs/configuration.md> tells operators of it.
+//! The configuration of the roles that share RabbitMQ and PostgreSQL: <../../docs/configuration.md>
+//! tells operators of it.
 
 mod artifacts;
 mod defaults;
@@ -29,7 +30,8 @@ pub(crate) use schemas::Schemas;
 /// The longest that an operator may let a compilation take. A client that deploys waits for longer.
 pub(crate) const LONGEST_COMPILATION: Duration = Duration::from_secs(600);
 
-/// Everything that a gateway, host or scheduler can be told. Every role reads the same file and takes what it needs.
+/// Everything that a gateway, host or scheduler can be told. Every role reads the same file and
+/// takes what it needs.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
@@ -74,7 +76,8 @@ pub(crate) struct Broker {
     pub(crate) ca_file: Option<PathBuf>,
     /// What kind of queue new functions get.
     pub(crate) queue_kind: QueueKind,
-    /// Messages that a queue takes before events for it are refused with 429: 1 to 10^9. A message holds up to 64 events.
+    /// Messages that a queue takes before events for it are refused with 429: 1 to 10^9. A message
+    /// holds up to 64 events.
     pub(crate) queue_messages: u64,
     /// Put before every queue's name, where installations share a virtual host.
     pub(crate) queue_prefix: String,
@@ -114,8 +117,8 @@ pub(crate) struct Gateway {
     pub(crate) max_checks: usize,
     /// Deploys and rollbacks of one tenant that are checked at the same time: 1 to 1,024.
     pub(crate) max_deploys: usize,
-    /// Threads that compile schemas and check by them what takes long, of which one tenant may have half: 1 to 1,024. Default:
-    /// one for each core, at least 2.
+    /// Threads that compile schemas and check by them what takes long, of which one tenant may have
+    /// half: 1 to 1,024. Default: one for each core, at least 2.
     pub(crate) check_threads: Option<usize>,
     /// Requests of one tenant that wait for each of these: 0 to 1,000,000.
     pub(crate) max_queued_checks: usize,
@@ -141,9 +144,11 @@ pub(crate) struct Gateway {
     pub(crate) idle_timeout: Span,
     /// What is read and thrown away of what a refused client still sends: 0 to 1 TiB.
     pub(crate) max_discarded_bytes: ByteSize,
-    /// Names that the gateway is reached by itself: no function answers under them, whoever was granted them. At most 1,000.
+    /// Names that the gateway is reached by itself: no function answers under them, whoever was
+    /// granted them. At most 1,000.
     pub(crate) public_names: BTreeSet<HostnamePattern>,
-    /// Whose functions may have triggers under which host names, besides what the API grants. At most 1,000.
+    /// Whose functions may have triggers under which host names, besides what the API grants. At
+    /// most 1,000.
     pub(crate) hostnames: BTreeMap<HostnamePattern, TenantName>,
     /// The listener's certificate.
     pub(crate) tls: GatewayTls,
@@ -156,7 +161,8 @@ impl Gateway {
     }
 }
 
-/// The certificate of the gateway's listener, in files that are looked at again when they change. Default: none, and no TLS.
+/// The certificate of the gateway's listener, in files that are looked at again when they change.
+/// Default: none, and no TLS.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct GatewayTls {
@@ -222,7 +228,8 @@ pub(crate) struct Scheduler {
     pub(crate) retention: Span,
 }
 
-/// The secrets of functions, in gateways (which seal them, and open those of webhooks) and in hosts (which open them).
+/// The secrets of functions, in gateways (which seal them, and open those of webhooks) and in hosts
+/// (which open them).
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Secrets {
@@ -245,7 +252,11 @@ pub(crate) struct Keyvalue {
 impl Keyvalue {
     /// The same as the store takes it.
     pub(crate) fn quota(&self) -> BucketQuota {
-        BucketQuota { value_bytes: self.max_value_bytes.0, keys: self.max_keys, bytes: self.max_bucket_bytes.0 }
+        BucketQuota {
+            value_bytes: self.max_value_bytes.0,
+            keys: self.max_keys,
+            bytes: self.max_bucket_bytes.0,
+        }
     }
 }
 
@@ -263,50 +274,127 @@ impl Config {
         let within = |key, ok: bool, must| if ok { Ok(()) } else { Err(OutOfBounds { key, must }) };
         let second = Duration::from_secs(1);
         let (database, broker, gateway) = (&self.database, &self.broker, &self.gateway);
-        within("database.url", is_url(database.url.as_deref(), &["postgres", "postgresql"]), "a postgres:// URL")?;
+        within(
+            "database.url",
+            is_url(database.url.as_deref(), &["postgres", "postgresql"]),
+            "a postgres:// URL",
+        )?;
         let listen_url = database.listen_url.as_deref();
-        within("database.listen_url", is_url(listen_url, &["postgres", "postgresql"]), "a postgres:// URL")?;
+        within(
+            "database.listen_url",
+            is_url(listen_url, &["postgres", "postgresql"]),
+            "a postgres:// URL",
+        )?;
         within("database.connections", (2..=1_000).contains(&database.connections), "2 to 1,000")?;
-        within("database.connect_timeout", !database.connect_timeout.0.is_zero(), "longer than nothing")?;
+        within(
+            "database.connect_timeout",
+            !database.connect_timeout.0.is_zero(),
+            "longer than nothing",
+        )?;
         within("database.call_timeout", !database.call_timeout.0.is_zero(), "longer than nothing")?;
-        within("broker.url", is_url(broker.url.as_deref(), &["amqp", "amqps"]), "an amqp:// or amqps:// URL")?;
-        within("broker.queue_messages", (1..=1_000_000_000).contains(&broker.queue_messages), "1 to 10^9")?;
-        let fits = broker.queue_prefix.len() <= 64 && broker.queue_prefix.bytes().all(|b| b.is_ascii_graphic());
+        within(
+            "broker.url",
+            is_url(broker.url.as_deref(), &["amqp", "amqps"]),
+            "an amqp:// or amqps:// URL",
+        )?;
+        within(
+            "broker.queue_messages",
+            (1..=1_000_000_000).contains(&broker.queue_messages),
+            "1 to 10^9",
+        )?;
+        let fits = broker.queue_prefix.len() <= 64
+            && broker.queue_prefix.bytes().all(|b| b.is_ascii_graphic());
         within("broker.queue_prefix", fits, "at most 64 visible ASCII characters")?;
-        within("broker.heartbeat", (second..=second * 3_600).contains(&broker.heartbeat.0), "1s to 1h")?;
+        within(
+            "broker.heartbeat",
+            (second..=second * 3_600).contains(&broker.heartbeat.0),
+            "1s to 1h",
+        )?;
         let event = 1 << 10..=64 << 20;
-        within("gateway.max_event_bytes", event.contains(&gateway.max_event_bytes.0), "1KiB to 64MiB")?;
+        within(
+            "gateway.max_event_bytes",
+            event.contains(&gateway.max_event_bytes.0),
+            "1KiB to 64MiB",
+        )?;
         let batch = 1 << 10..=1 << 30;
-        within("gateway.max_batch_bytes", batch.contains(&gateway.max_batch_bytes.0), "1KiB to 1GiB")?;
-        within("gateway.max_in_flight", (1..=1_000_000).contains(&gateway.max_in_flight), "1 to 1,000,000")?;
+        within(
+            "gateway.max_batch_bytes",
+            batch.contains(&gateway.max_batch_bytes.0),
+            "1KiB to 1GiB",
+        )?;
+        within(
+            "gateway.max_in_flight",
+            (1..=1_000_000).contains(&gateway.max_in_flight),
+            "1 to 1,000,000",
+        )?;
         let artifact = artifacts::is_within_bounds(gateway.max_artifact_bytes);
         within("gateway.max_artifact_bytes", artifact, artifacts::BOUNDS)?;
         within("gateway.max_files", gateway.max_files <= 1_024, "at most 1,024")?;
-        within("gateway.max_files_bytes", gateway.max_files_bytes.0 <= 256 << 20, "at most 256MiB")?;
+        within(
+            "gateway.max_files_bytes",
+            gateway.max_files_bytes.0 <= 256 << 20,
+            "at most 256MiB",
+        )?;
         within("gateway.max_checks", (1..=1_024).contains(&gateway.max_checks), "1 to 1,024")?;
         within("gateway.max_deploys", (1..=1_024).contains(&gateway.max_deploys), "1 to 1,024")?;
         let threads = gateway.check_threads.is_none_or(|n| (1..=1_024).contains(&n));
         within("gateway.check_threads", threads, "1 to 1,024")?;
-        within("gateway.max_queued_checks", gateway.max_queued_checks <= 1_000_000, "at most 1,000,000")?;
+        within(
+            "gateway.max_queued_checks",
+            gateway.max_queued_checks <= 1_000_000,
+            "at most 1,000,000",
+        )?;
         self.schemas.check()?;
         self.nodes.check()?;
-        within("gateway.publish_timeout", !gateway.publish_timeout.0.is_zero(), "longer than nothing")?;
+        within(
+            "gateway.publish_timeout",
+            !gateway.publish_timeout.0.is_zero(),
+            "longer than nothing",
+        )?;
         self.check_connections()?;
         within("host.in_flight", (1..=4_096).contains(&self.host.in_flight), "1 to 4,096")?;
-        within("host.name", self.host.name.as_ref().is_none_or(|n| (1..=255).contains(&n.len())), "1 to 255 bytes")?;
-        within("host.allowed_networks", self.host.allowed_networks.len() <= 256, "at most 256 networks")?;
-        within("engine.threads", self.engine.threads.is_none_or(|n| (1..=1_024).contains(&n)), "1 to 1,024")?;
+        within(
+            "host.name",
+            self.host.name.as_ref().is_none_or(|n| (1..=255).contains(&n.len())),
+            "1 to 255 bytes",
+        )?;
+        within(
+            "host.allowed_networks",
+            self.host.allowed_networks.len() <= 256,
+            "at most 256 networks",
+        )?;
+        within(
+            "engine.threads",
+            self.engine.threads.is_none_or(|n| (1..=1_024).contains(&n)),
+            "1 to 1,024",
+        )?;
         self.check_compilations()?;
         let scheduler = &self.scheduler;
         let interval = Duration::from_millis(10)..=second * 60;
         within("scheduler.interval", interval.contains(&scheduler.interval.0), "10ms to 1m")?;
-        within("scheduler.lease", (second..=second * 600).contains(&scheduler.lease.0), "1s to 10m")?;
-        within("scheduler.lease", scheduler.lease.0 >= scheduler.interval.0 * 4, "at least four scheduler.interval")?;
+        within(
+            "scheduler.lease",
+            (second..=second * 600).contains(&scheduler.lease.0),
+            "1s to 10m",
+        )?;
+        within(
+            "scheduler.lease",
+            scheduler.lease.0 >= scheduler.interval.0 * 4,
+            "at least four scheduler.interval",
+        )?;
         within("scheduler.retention", scheduler.retention.0 >= second * 60, "1m or longer")?;
         let keyvalue = &self.keyvalue;
-        within("keyvalue.max_value_bytes", keyvalue.max_value_bytes.0 <= MAX_BATCH_BYTES, "at most 4MiB")?;
+        within(
+            "keyvalue.max_value_bytes",
+            keyvalue.max_value_bytes.0 <= MAX_BATCH_BYTES,
+            "at most 4MiB",
+        )?;
         within("keyvalue.max_keys", (1..=1_000_000_000).contains(&keyvalue.max_keys), "1 to 10^9")?;
-        within("keyvalue.max_bucket_bytes", keyvalue.max_bucket_bytes.0 <= 1 << 40, "at most 1024GiB")?;
+        within(
+            "keyvalue.max_bucket_bytes",
+            keyvalue.max_bucket_bytes.0 <= 1 << 40,
+            "at most 1024GiB",
+        )?;
         self.quotas.check()
     }
 
@@ -316,9 +404,21 @@ impl Config {
         let time = Duration::from_millis(1)..=LONGEST_COMPILATION;
         within("engine.compile_timeout", time.contains(&engine.compile_timeout.0), "1ms to 10m")?;
         let memory = 256 << 20..=1 << 40;
-        within("engine.files_bytes", (1 << 20..=1 << 40).contains(&engine.files_bytes.0), "1MiB to 1024GiB")?;
-        within("engine.compile_memory", memory.contains(&engine.compile_memory.0), "256MiB to 1024GiB")?;
-        within("engine.compilations", engine.compilations.is_none_or(|n| (1..=256).contains(&n)), "1 to 256")
+        within(
+            "engine.files_bytes",
+            (1 << 20..=1 << 40).contains(&engine.files_bytes.0),
+            "1MiB to 1024GiB",
+        )?;
+        within(
+            "engine.compile_memory",
+            memory.contains(&engine.compile_memory.0),
+            "256MiB to 1024GiB",
+        )?;
+        within(
+            "engine.compilations",
+            engine.compilations.is_none_or(|n| (1..=256).contains(&n)),
+            "1 to 256",
+        )
     }
 
     fn check_connections(&self) -> Result<(), OutOfBounds> {
@@ -327,28 +427,62 @@ impl Config {
         let patience = Duration::from_millis(10)..=Duration::from_secs(3_600);
         let connections = 1..=1_000_000;
         let some = |part: Option<usize>| part.is_none_or(|part| connections.contains(&part));
-        within("gateway.max_connections", connections.contains(&gateway.max_connections), "1 to 1,000,000")?;
+        within(
+            "gateway.max_connections",
+            connections.contains(&gateway.max_connections),
+            "1 to 1,000,000",
+        )?;
         let of_address = gateway.max_connections_per_address;
         within("gateway.max_connections_per_address", some(of_address), "1 to 1,000,000")?;
-        within("gateway.max_pending_connections", some(gateway.max_pending_connections), "1 to 1,000,000")?;
-        within("gateway.exempt_networks", gateway.exempt_networks.len() <= 256, "at most 256 networks")?;
+        within(
+            "gateway.max_pending_connections",
+            some(gateway.max_pending_connections),
+            "1 to 1,000,000",
+        )?;
+        within(
+            "gateway.exempt_networks",
+            gateway.exempt_networks.len() <= 256,
+            "at most 256 networks",
+        )?;
         within("gateway.max_streams", (1..=10_000).contains(&gateway.max_streams), "1 to 10,000")?;
-        within("gateway.header_timeout", patience.contains(&gateway.header_timeout.0), "10ms to 1h")?;
+        within(
+            "gateway.header_timeout",
+            patience.contains(&gateway.header_timeout.0),
+            "10ms to 1h",
+        )?;
         within("gateway.idle_timeout", patience.contains(&gateway.idle_timeout.0), "10ms to 1h")?;
-        within("gateway.max_discarded_bytes", gateway.max_discarded_bytes.0 <= 1 << 40, "at most 1024GiB")?;
+        within(
+            "gateway.max_discarded_bytes",
+            gateway.max_discarded_bytes.0 <= 1 << 40,
+            "at most 1024GiB",
+        )?;
         within("gateway.public_names", gateway.public_names.len() <= 1_000, "at most 1,000 names")?;
         let claimable = gateway.hostnames.keys().all(|pattern| pattern.check_claimable().is_ok());
         within("gateway.hostnames", gateway.hostnames.len() <= 1_000, "at most 1,000 names")?;
-        within("gateway.hostnames", claimable, "names with a dot, neither addresses nor localhost")?;
+        within(
+            "gateway.hostnames",
+            claimable,
+            "names with a dot, neither addresses nor localhost",
+        )?;
         let GatewayTls { certificate, key } = &gateway.tls;
-        within("gateway.tls.certificate", certificate.is_some() || key.is_none(), "there with gateway.tls.key")?;
-        within("gateway.tls.key", key.is_some() || certificate.is_none(), "there with gateway.tls.certificate")
+        within(
+            "gateway.tls.certificate",
+            certificate.is_some() || key.is_none(),
+            "there with gateway.tls.key",
+        )?;
+        within(
+            "gateway.tls.key",
+            key.is_some() || certificate.is_none(),
+            "there with gateway.tls.certificate",
+        )
     }
 }
 
-/// Whether `text`, where it is given, is a URL of one of the schemes. What it leads to is found out when it is used.
+/// Whether `text`, where it is given, is a URL of one of the schemes. What it leads to is found out
+/// when it is used.
 fn is_url(text: Option<&str>, schemes: &[&str]) -> bool {
     text.is_none_or(|text| {
-        text.split_once("://").is_some_and(|(scheme, rest)| schemes.contains(&scheme) && !rest.is_empty())
+        text.split_once("://")
+            .is_some_and(|(scheme, rest)| schemes.contains(&scheme) && !rest.is_empty())
     })
 }

@@ -1,4 +1,5 @@
-//! `wasmill demo`: the main job, once, on real functions and events, with everything that became of them.
+//! `wasmill demo`: the main job, once, on real functions and events, with everything that became of
+//! them.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -104,8 +105,9 @@ fn event_files(manifest: &Path) -> Result<Vec<PathBuf>> {
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
-    let entries = std::fs::read_dir(&folder)
-        .and_then(|entries| entries.map(|e| e.map(|e| e.path())).collect::<std::io::Result<Vec<_>>>());
+    let entries = std::fs::read_dir(&folder).and_then(|entries| {
+        entries.map(|e| e.map(|e| e.path())).collect::<std::io::Result<Vec<_>>>()
+    });
     let mut files = entries.with_context(|| format!("folder '{}'", folder.display()))?;
     files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
     files.sort();
@@ -117,15 +119,22 @@ async fn post(client: &Client, file: PathBuf) -> Result<Posted> {
     let named = || format!("'{}'", file.display());
     let event = std::fs::read(&file).with_context(named)?;
     let event = without_mark(&event).with_context(named)?.to_vec();
-    let request = Request::new(Method::POST, &["v1", "events"]).body("application/cloudevents+json", event);
-    let must_be_refused = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("invalid"));
+    let request =
+        Request::new(Method::POST, &["v1", "events"]).body("application/cloudevents+json", event);
+    let must_be_refused =
+        file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("invalid"));
     let answer = match client.send(request).await {
         Ok(answer) if !must_be_refused => {
             let ids = answer.body.get("executions").items().into_iter();
-            let parsed: Option<Vec<ExecutionId>> = ids.map(|e| e.get("id").string()?.parse().ok()).collect();
-            Ok(parsed.ok_or_else(|| anyhow!("the answer to '{}' has no execution ids", file.display()))?)
+            let parsed: Option<Vec<ExecutionId>> =
+                ids.map(|e| e.get("id").string()?.parse().ok()).collect();
+            Ok(parsed.ok_or_else(|| {
+                anyhow!("the answer to '{}' has no execution ids", file.display())
+            })?)
         }
-        Ok(_) => return Err(anyhow!("'{}' was accepted, though it is invalid", file.display()).into()),
+        Ok(_) => {
+            return Err(anyhow!("'{}' was accepted, though it is invalid", file.display()).into());
+        }
         Err(Failure::Failed(problem)) if must_be_refused => Err(problem.to_string()),
         Err(failure) => return Err(failure),
     };
@@ -182,20 +191,26 @@ struct All<'a> {
 async fn report(client: &Client, documents: &[Document], posted: &[Posted]) -> Result {
     let mut executions = Vec::new();
     for execution in documents {
-        let id = execution.get("id").string().unwrap_or_default().parse().map_err(anyhow::Error::msg)?;
+        let id =
+            execution.get("id").string().unwrap_or_default().parse().map_err(anyhow::Error::msg)?;
         executions.push(Shown { execution, logs: logs::fetch(client, id).await? });
     }
     if client.prints_json() {
-        let refused = posted.iter().filter_map(|p| Some(json!({"file": p.file, "problem": p.answer.as_ref().err()?})));
+        let refused = posted
+            .iter()
+            .filter_map(|p| Some(json!({"file": p.file, "problem": p.answer.as_ref().err()?})));
         output::json(&All { executions, refused: refused.collect() });
         return Ok(());
     }
     for Shown { execution, logs } in &executions {
         line("");
         executions::print(execution.json());
-        logs.iter().map(Document::json).for_each(|entry| line(format!("  log        {}", logs::text(entry))));
+        logs.iter()
+            .map(Document::json)
+            .for_each(|entry| line(format!("  log        {}", logs::text(entry))));
     }
-    let succeeded = documents.iter().filter(|document| cell(document.get("state")) == "succeeded").count();
+    let succeeded =
+        documents.iter().filter(|document| cell(document.get("state")) == "succeeded").count();
     let refused = posted.iter().filter(|p| p.answer.is_err()).count();
     line(format!(
         "\n{} executions: {succeeded} succeeded, {} did not; {refused} invalid event(s) refused.",

@@ -15,9 +15,9 @@ use crate::wiring::shutdown_on_signal;
 pub(crate) async fn run(args: Dev, remote: Remote) -> Result {
     let shutdown = shutdown_on_signal()?;
     for hostname in &args.hostname {
-        hostname
-            .check_claimable()
-            .map_err(|why| anyhow::anyhow!("--hostname {hostname}: no function can have it: {why}"))?;
+        hostname.check_claimable().map_err(|why| {
+            anyhow::anyhow!("--hostname {hostname}: no function can have it: {why}")
+        })?;
     }
     let options = Options {
         listen: args.listen,
@@ -47,7 +47,11 @@ pub(crate) async fn run(args: Dev, remote: Remote) -> Result {
         // A certificate of one's own vouches for itself.
         let ca_file = remote.ca_file.clone().or(args.tls_certificate);
         let remote = Remote { url, key: Some(system.own_key()), ca_file, tenant, ..remote };
-        let options = watch::Options { dir, prune: args.prune, max_artifact_bytes: args.artifacts.max_artifact_bytes };
+        let options = watch::Options {
+            dir,
+            prune: args.prune,
+            max_artifact_bytes: args.artifacts.max_artifact_bytes,
+        };
         Client::new(remote).map(|client| watch::Watcher::new(options, client, system.engine()))
     });
     note("stop with Ctrl-C; a second Ctrl-C stops at once");
@@ -57,7 +61,10 @@ pub(crate) async fn run(args: Dev, remote: Remote) -> Result {
     served
 }
 
-async fn stop_watching(watching: Option<tokio::task::JoinHandle<()>>, shutdown: &CancellationToken) {
+async fn stop_watching(
+    watching: Option<tokio::task::JoinHandle<()>>,
+    shutdown: &CancellationToken,
+) {
     shutdown.cancel();
     if let Some(task) = watching
         && let Err(error) = task.await

@@ -54,13 +54,16 @@ impl Failure {
 /// The result of a verb.
 pub(crate) type Result<T = (), E = Failure> = std::result::Result<T, E>;
 
-/// Shows what the command line's parser has to say: help on standard output, errors on standard error.
+/// Shows what the command line's parser has to say: help on standard output, errors on standard
+/// error.
 pub(crate) fn explained(error: &clap::Error) -> ExitCode {
     let open = if error.use_stderr() { Ok(()) } else { crate::output::check_open() };
     let shown = open.and_then(|()| error.print()).and_then(|()| std::io::stdout().flush());
     match shown {
         Err(write) if !error.use_stderr() && write.kind() != std::io::ErrorKind::BrokenPipe => {
-            report(Err(Failure::Failed(anyhow::anyhow!("standard output cannot be written: {write}"))))
+            report(Err(Failure::Failed(anyhow::anyhow!(
+                "standard output cannot be written: {write}"
+            ))))
         }
         _ => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)),
     }

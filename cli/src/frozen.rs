@@ -1,5 +1,6 @@
-//! What a project's sources show that will not be as their author expects: toolchains that keep a started runtime in the component run
-//! its modules while it is built, so that what these draw or read is the same in every instance. Only what is plain to see is told.
+//! What a project's sources show that will not be as their author expects: toolchains that keep a
+//! started runtime in the component run its modules while it is built, so that what these draw or
+//! read is the same in every instance. Only what is plain to see is told.
 
 mod code;
 
@@ -28,7 +29,8 @@ struct Runtime {
     sources: &'static [&'static str],
     /// The beginning of a line at the top level whose indented lines run later, or never.
     later: &'static [&'static str],
-    /// The beginnings of calls that give something else each time; here what they gave at the build.
+    /// The beginnings of calls that give something else each time; here what they gave at the
+    /// build.
     frozen: &'static [&'static str],
     /// Those that make the build fail at the top level.
     refused: &'static [&'static str],
@@ -67,7 +69,15 @@ const QUICKJS: Runtime = Runtime {
     tool: "componentize-qjs",
     language: Language::JavaScript,
     sources: &["js", "mjs", "ts", "mts"],
-    later: &["function ", "async ", "class ", "export function ", "export async ", "export class ", "export default "],
+    later: &[
+        "function ",
+        "async ",
+        "class ",
+        "export function ",
+        "export async ",
+        "export class ",
+        "export default ",
+    ],
     frozen: &["Math.random(", "Date.now(", "new Date()", "performance.now("],
     refused: &["crypto.getRandomValues(", "crypto.randomUUID("],
 };
@@ -79,15 +89,19 @@ const STARLINGMONKEY: Runtime = Runtime {
     ..QUICKJS
 };
 
-/// Remarks on the sources of the function at `path`, each with its place; none where they are not known.
+/// Remarks on the sources of the function at `path`, each with its place; none where they are not
+/// known.
 pub(crate) fn remarks(path: &Path, manifest: &Manifest) -> Vec<String> {
     let file = project::manifest_file(path);
     let Ok(Some(build)) = Build::of(&file, manifest) else { return Vec::new() };
     let folder = project::folder_of(&file);
     let package = std::fs::read_to_string(folder.join("package.json")).unwrap_or_default();
     let command = manifest.build.as_deref().unwrap_or_default();
-    let uses = |tool: &str| command.contains(tool) || (command.contains("npm") && package.contains(tool));
-    let Some(runtime) = [PYTHON, QUICKJS, STARLINGMONKEY].into_iter().find(|runtime| uses(runtime.tool)) else {
+    let uses =
+        |tool: &str| command.contains(tool) || (command.contains("npm") && package.contains(tool));
+    let Some(runtime) =
+        [PYTHON, QUICKJS, STARLINGMONKEY].into_iter().find(|runtime| uses(runtime.tool))
+    else {
         return Vec::new();
     };
     let mut remarks = Vec::new();
@@ -110,7 +124,8 @@ impl Runtime {
     /// Whether a file is a source of the component: not the helpers, and not a test.
     fn reads(&self, file: &Path) -> bool {
         let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let is_test = name.starts_with("test_") || name.contains(".test.") || name.ends_with("_test.py");
+        let is_test =
+            name.starts_with("test_") || name.contains(".test.") || name.ends_with("_test.py");
         let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
         self.sources.contains(&ending) && !is_test && !file.starts_with("wasmill")
     }
@@ -125,7 +140,11 @@ impl Runtime {
             if !is_indented && !line.trim().is_empty() && !line.starts_with([')', ']', '}']) {
                 runs_later = self.later.iter().any(|start| line.starts_with(start));
             }
-            let what = if is_indented { runs_later.then(|| self.late_import(line))? } else { self.at_top_level(line) };
+            let what = if is_indented {
+                runs_later.then(|| self.late_import(line))?
+            } else {
+                self.at_top_level(line)
+            };
             Some((number, what?))
         };
         code.lines().zip(1..).filter_map(remark).collect()
@@ -133,14 +152,20 @@ impl Runtime {
 
     /// A call at the top level that should give something else each time.
     fn at_top_level(self, line: &str) -> Option<String> {
-        let is_later = ["lambda", "function", "return"].iter().any(|word| has_word(line, word)) || line.contains("=>");
+        let is_later = ["lambda", "function", "return"].iter().any(|word| has_word(line, word))
+            || line.contains("=>");
         if is_later || self.later.iter().any(|start| line.starts_with(start)) {
             return None;
         }
-        let found = |calls: &[&'static str]| calls.iter().copied().find(|call| has_call(line, call));
+        let found =
+            |calls: &[&'static str]| calls.iter().copied().find(|call| has_call(line, call));
         let (call, what) = match (found(self.frozen), found(self.refused)) {
-            (Some(call), _) => (call, "runs while the component is built: every instance has the same value"),
-            (None, Some(call)) => (call, "makes the build fail, which runs it: call it in the handler"),
+            (Some(call), _) => {
+                (call, "runs while the component is built: every instance has the same value")
+            }
+            (None, Some(call)) => {
+                (call, "makes the build fail, which runs it: call it in the handler")
+            }
             (None, None) => return None,
         };
         Some(format!("'{}' at the top level {what}", call.trim_end_matches(['(', '.', '_'])))
@@ -149,7 +174,8 @@ impl Runtime {
     /// An import where Python's modules are not to be had any more.
     fn late_import(self, line: &str) -> Option<String> {
         let line = line.trim_start();
-        let is_import = line.starts_with("import ") || (line.starts_with("from ") && line.contains(" import "));
+        let is_import =
+            line.starts_with("import ") || (line.starts_with("from ") && line.contains(" import "));
         (self.language == Language::Python && is_import).then(|| {
             "an import within a function finds only modules that were imported while the component was built: \
              import it at the top of the file"
@@ -220,7 +246,9 @@ mod tests {
     #[test]
     fn what_each_javascript_does_is_told() {
         let told = |runtime: Runtime, line: &str| runtime.remarks(line).pop().unwrap().1;
-        assert!(told(QUICKJS, "const a = Math.random();").contains("every instance has the same value"));
+        assert!(
+            told(QUICKJS, "const a = Math.random();").contains("every instance has the same value")
+        );
         for (runtime, line) in [
             (QUICKJS, "const id = crypto.randomUUID();"),
             (STARLINGMONKEY, "const id = crypto.randomUUID();"),
@@ -229,7 +257,10 @@ mod tests {
         ] {
             assert!(told(runtime, line).contains("makes the build fail"), "{line}");
         }
-        assert!(told(STARLINGMONKEY, "const a = Date.now();").contains("every instance has the same value"));
+        assert!(
+            told(STARLINGMONKEY, "const a = Date.now();")
+                .contains("every instance has the same value")
+        );
         let text = "const { subtle } = crypto;\nconst keys = crypto.subtle.generateKey();\n";
         assert!(lines(STARLINGMONKEY, text).is_empty());
     }
@@ -237,16 +268,22 @@ mod tests {
     #[test]
     fn remarks_name_the_file_and_leave_tests_and_other_languages_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-        let manifest =
-            |build: &str| Manifest::from_toml(&format!("name = 'x'\ncomponent = 'x.wasm'\nbuild = '{build}'")).unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let manifest = |build: &str| {
+            Manifest::from_toml(&format!("name = 'x'\ncomponent = 'x.wasm'\nbuild = '{build}'"))
+                .unwrap()
+        };
         write("app.py", "START = time.time()\n");
         write("test_app.py", "START = time.time()\n");
         write("app.js", "const start = Date.now();\n");
         write("wasmill.toml", "");
         let remarks = |build: &str| remarks(folder.path(), &manifest(build));
         let python = remarks("componentize-py componentize app");
-        assert!(python.len() == 1 && python[0].starts_with("app.py:1: 'time.time' at the top level"), "{python:?}");
+        assert!(
+            python.len() == 1 && python[0].starts_with("app.py:1: 'time.time' at the top level"),
+            "{python:?}"
+        );
         assert_eq!(remarks("npm run build"), Vec::<String>::new());
         write("package.json", r#"{"devDependencies": {"componentize-qjs": "1"}}"#);
         let js = remarks("npm run build");

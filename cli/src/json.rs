@@ -1,6 +1,6 @@
-//! JSON as it came: looked into member by member without being read as a whole, and shown with the digits and the order of keys
-//! that it has. What a guest or a sender put into a document (a lone surrogate, a number beyond a double, a hundred levels) is no
-//! reason not to show the rest of it.
+//! JSON as it came: looked into member by member without being read as a whole, and shown with the
+//! digits and the order of keys that it has. What a guest or a sender put into a document (a lone
+//! surrogate, a number beyond a double, a hundred levels) is no reason not to show the rest of it.
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -72,7 +72,11 @@ impl<'a> Json<'a> {
     /// A member of an object; null where there is none of that name. Of several, the last counts.
     pub(crate) fn get(self, name: &str) -> Self {
         let members = self.members().into_iter().rev();
-        members.filter(|(key, _)| key == name).map(|(_, value)| value).next().unwrap_or(Self(RawValue::NULL))
+        members
+            .filter(|(key, _)| key == name)
+            .map(|(_, value)| value)
+            .next()
+            .unwrap_or(Self(RawValue::NULL))
     }
 
     /// The members of an object, in their order; none where it is something else.
@@ -164,7 +168,9 @@ impl Serialize for Document {
 /// Where the mark says that the text is UTF-16.
 pub(crate) fn without_mark(text: &[u8]) -> anyhow::Result<&[u8]> {
     if text.starts_with(&[0xFF, 0xFE]) || text.starts_with(&[0xFE, 0xFF]) {
-        anyhow::bail!("its byte-order mark says that it is UTF-16, and JSON is UTF-8: save it as UTF-8");
+        anyhow::bail!(
+            "its byte-order mark says that it is UTF-16, and JSON is UTF-8: save it as UTF-8"
+        );
     }
     Ok(text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text))
 }
@@ -174,7 +180,8 @@ pub(crate) fn pretty(text: &str) -> String {
     laid_out(text, LAID_OUT)
 }
 
-/// Puts space between the tokens of a JSON text: a line for each value down to the level `deepest`, none below.
+/// Puts space between the tokens of a JSON text: a line for each value down to the level `deepest`,
+/// none below.
 fn laid_out(text: &str, deepest: usize) -> String {
     let mut out = String::with_capacity(text.len());
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
@@ -227,7 +234,8 @@ fn laid_out(text: &str, deepest: usize) -> String {
     out
 }
 
-/// A string that is read whatever it holds: UTF-8, in which a half of a surrogate pair stands as the three bytes of its number.
+/// A string that is read whatever it holds: UTF-8, in which a half of a surrogate pair stands as
+/// the three bytes of its number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Text(Vec<u8>);
 
@@ -317,7 +325,11 @@ mod tests {
         let names: Vec<String> = value.members().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["z", "a", "big", "lone", "deep", "b\u{fffd}"]);
         let laid_out = pretty(&text);
-        assert!(laid_out.len() < 2 * text.len() && laid_out.starts_with("{\n  \"z\": 1.0,\n"), "{}", laid_out.len());
+        assert!(
+            laid_out.len() < 2 * text.len() && laid_out.starts_with("{\n  \"z\": 1.0,\n"),
+            "{}",
+            laid_out.len()
+        );
         assert_eq!(read(&laid_out).text(), text);
     }
 
@@ -332,7 +344,8 @@ mod tests {
 
     #[test]
     fn values_are_read_as_what_they_are() {
-        let value = read(r#" { "n" : 7, "f": 1.5, "s": "\"x\\", "list": [1, {}, [], "a, [b"], "n": 8 } "#);
+        let value =
+            read(r#" { "n" : 7, "f": 1.5, "s": "\"x\\", "list": [1, {}, [], "a, [b"], "n": 8 } "#);
         assert_eq!((value.get("n").as_u64(), value.get("f").as_f64()), (Some(8), Some(1.5)));
         assert_eq!(value.get("s").string().as_deref(), Some(r#""x\"#));
         assert_eq!((value.get("s").as_f64(), value.get("f").string()), (None, None));

@@ -23,8 +23,8 @@ use args::{Args, Command};
 use clap::Parser as _;
 use wiring::Run;
 
-/// Every event is many small allocations on one thread that are freed on another: here the C library's allocator costs a sixth of a
-/// gateway's time.
+/// Every event is many small allocations on one thread that are freed on another: here the C
+/// library's allocator costs a sixth of a gateway's time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -33,7 +33,8 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return exit::explained(&error),
     };
-    let is_service = matches!(args.command, Command::Gateway(_) | Command::Host(_) | Command::Scheduler(_));
+    let is_service =
+        matches!(args.command, Command::Gateway(_) | Command::Host(_) | Command::Scheduler(_));
     // What lapin calls an error is told as a warning by whoever connects again.
     let filter = if is_service { "info,lapin=off,sqlx=warn" } else { "warn" };
     let filter = args.log.unwrap_or_else(|| filter.to_owned());

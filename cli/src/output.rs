@@ -1,8 +1,8 @@
 //! What the client verbs print: tables and values for people, JSON for programs.
 //!
-//! All text that people read passes through here, and with it what guests and senders wrote: whatever a terminal would obey, or
-//! would show in another order than it was written, is escaped. JSON for programs is printed as it is, but for a terminal, where
-//! it has the same values.
+//! All text that people read passes through here, and with it what guests and senders wrote:
+//! whatever a terminal would obey, or would show in another order than it was written, is escaped.
+//! JSON for programs is printed as it is, but for a terminal, where it has the same values.
 
 mod closed;
 
@@ -25,12 +25,15 @@ pub(crate) fn line(text: impl AsRef<str>) {
     print(&with_end(&escaped(text.as_ref())));
 }
 
-/// Prints a line on standard output if it can be: for what does its work whether somebody reads it or not.
+/// Prints a line on standard output if it can be: for what does its work whether somebody reads it
+/// or not.
 pub(crate) fn note(text: impl AsRef<str>) {
     static TOLD: Once = Once::new();
     match write(&with_end(&escaped(text.as_ref()))) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            TOLD.call_once(|| aside(&format!("standard output cannot be written ({error}); the work goes on")));
+            TOLD.call_once(|| {
+                aside(&format!("standard output cannot be written ({error}); the work goes on"))
+            });
         }
         _ => {}
     }
@@ -51,7 +54,8 @@ pub(crate) fn aside(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", escaped(text));
 }
 
-/// Prints a JSON document, laid out and else as it is. What a terminal would obey is escaped for it, as JSON may be.
+/// Prints a JSON document, laid out and else as it is. What a terminal would obey is escaped for
+/// it, as JSON may be.
 pub(crate) fn json(document: &impl Serialize) {
     print(&with_end(&json_text(document, io::stdout().is_terminal())));
 }
@@ -80,7 +84,8 @@ pub(crate) fn printed() -> Result {
     }
 }
 
-/// Writes on standard output, until that fails once: what is left to do is done without it, and [`printed`] tells.
+/// Writes on standard output, until that fails once: what is left to do is done without it, and
+/// [`printed`] tells.
 fn print(bytes: &[u8]) {
     if BROKEN.get().is_none()
         && let Err(error) = write(bytes)
@@ -108,23 +113,26 @@ fn with_end(text: &str) -> Vec<u8> {
     [text.as_bytes(), b"\n"].concat()
 }
 
-/// A text of which a terminal obeys nothing but the ends of its lines and tabs: control characters (those of C1 too), and what
-/// changes the direction of text or ends a line without looking like it, are written as JSON escapes them. So escaped JSON
-/// has the same value.
+/// A text of which a terminal obeys nothing but the ends of its lines and tabs: control characters
+/// (those of C1 too), and what changes the direction of text or ends a line without looking like
+/// it, are written as JSON escapes them. So escaped JSON has the same value.
 pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             '\n' | '\t' => out.push(c),
             '\r' => out.push_str("\\r"),
-            _ if c.is_control() || is_format(c) => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            _ if c.is_control() || is_format(c) => {
+                out.push_str(&format!("\\u{:04x}", u32::from(c)))
+            }
             _ => out.push(c),
         }
     }
     out
 }
 
-/// Whether a character changes how others are shown: the bidirectional controls, and the separators of lines and paragraphs.
+/// Whether a character changes how others are shown: the bidirectional controls, and the separators
+/// of lines and paragraphs.
 fn is_format(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -134,21 +142,24 @@ pub(crate) fn inline(text: &str) -> String {
     escaped(text).replace('\n', "\\n").replace('\t', "\\t")
 }
 
-/// A text whose lines after the first stand under it, so that none looks like another line of what is printed.
+/// A text whose lines after the first stand under it, so that none looks like another line of what
+/// is printed.
 pub(crate) fn indented(text: &str, by: usize) -> String {
     text.trim_end().replace('\n', &format!("\n{:by$}", ""))
 }
 
 /// Prints rows under a heading, each column as wide as its widest cell.
 pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) {
-    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| inline(cell)).collect()).collect();
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| inline(cell)).collect()).collect();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.max().unwrap_or(0).max(heading[column].chars().count())
     };
     let widths: Vec<usize> = (0..heading.len()).map(width).collect();
     let print = |cells: &mut dyn Iterator<Item = &str>| {
-        let padded: Vec<String> = cells.zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let padded: Vec<String> =
+            cells.zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         line(padded.join("  ").trim_end());
     };
     print(&mut heading.iter().copied());
@@ -178,7 +189,10 @@ pub(crate) fn single_line(text: &str) -> String {
 
 /// The part of a digest that tells it from others at a glance.
 pub(crate) fn short_digest(digest: Option<String>) -> String {
-    digest.map_or_else(|| "-".into(), |text| text.trim_start_matches("sha256:").chars().take(12).collect())
+    digest.map_or_else(
+        || "-".into(),
+        |text| text.trim_start_matches("sha256:").chars().take(12).collect(),
+    )
 }
 
 /// A number of bytes for people.
@@ -219,7 +233,8 @@ const STILL_WAITING: Duration = Duration::from_secs(10);
 /// How often a terminal shows what is waited for.
 const SHOWN_AGAIN: Duration = Duration::from_millis(200);
 
-/// What is waited for at the moment, in words that follow the name of the whole: "the component is uploaded".
+/// What is waited for at the moment, in words that follow the name of the whole: "the component is
+/// uploaded".
 pub(crate) struct Step(Mutex<String>);
 
 impl Step {
@@ -256,7 +271,8 @@ impl Progress {
     }
 }
 
-/// Waits for `work`, and shows what it waits for: on a terminal at every moment, elsewhere by a line on standard error every 10 s.
+/// Waits for `work`, and shows what it waits for: on a terminal at every moment, elsewhere by a
+/// line on standard error every 10 s.
 pub(crate) async fn awaited<T>(what: &str, step: &Step, work: impl Future<Output = T>) -> T {
     let progress = Progress::start(step.of(what));
     let Some(bar) = &progress.0 else { return told(what, step, work, STILL_WAITING, aside).await };
@@ -270,7 +286,13 @@ pub(crate) async fn awaited<T>(what: &str, step: &Step, work: impl Future<Output
 }
 
 /// Waits for `work`, and tells now and then what it waits for.
-async fn told<T>(what: &str, step: &Step, work: impl Future<Output = T>, every: Duration, tell: impl Fn(&str)) -> T {
+async fn told<T>(
+    what: &str,
+    step: &Step,
+    work: impl Future<Output = T>,
+    every: Duration,
+    tell: impl Fn(&str),
+) -> T {
     let (begun, mut work) = (Instant::now(), std::pin::pin!(work));
     loop {
         tokio::select! {
@@ -323,8 +345,14 @@ mod tests {
 
     #[test]
     fn terminals_obey_nothing_of_a_text() {
-        assert_eq!(escaped("a\u{1b}[2J\r\u{7}\u{9b}31m\u{7f}"), r"a\u001b[2J\r\u0007\u009b31m\u007f");
-        assert_eq!(escaped("\u{202e}x\u{2066}\u{200f}\u{61c}\u{2028}"), r"\u202ex\u2066\u200f\u061c\u2028");
+        assert_eq!(
+            escaped("a\u{1b}[2J\r\u{7}\u{9b}31m\u{7f}"),
+            r"a\u001b[2J\r\u0007\u009b31m\u007f"
+        );
+        assert_eq!(
+            escaped("\u{202e}x\u{2066}\u{200f}\u{61c}\u{2028}"),
+            r"\u202ex\u2066\u200f\u061c\u2028"
+        );
         let harmless = "Grüße, שלום 👩‍👩‍👧, \ttab\nline \\ ✓";
         assert_eq!(escaped(harmless), harmless);
         assert_eq!(inline("a\nb\tc"), r"a\nb\tc");
@@ -336,10 +364,15 @@ mod tests {
 
     #[test]
     fn json_on_a_terminal_has_the_same_values() {
-        let document = serde_json::json!({"\u{202e}": ["\u{85}\u{7f}\u{9b}2J", "\t\r\n\u{2028}ä😀", 1.5]});
-        let [piped, shown] = [false, true].map(|is_for_terminal| json_text(&document, is_for_terminal));
+        let document =
+            serde_json::json!({"\u{202e}": ["\u{85}\u{7f}\u{9b}2J", "\t\r\n\u{2028}ä😀", 1.5]});
+        let [piped, shown] =
+            [false, true].map(|is_for_terminal| json_text(&document, is_for_terminal));
         assert_eq!(piped, pretty(&document.to_string()));
-        assert!(piped.contains("\u{9b}") && !shown.contains(|c: char| is_format(c) || (c.is_control() && c != '\n')));
+        assert!(
+            piped.contains("\u{9b}")
+                && !shown.contains(|c: char| is_format(c) || (c.is_control() && c != '\n'))
+        );
         for text in [piped, shown] {
             assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), document);
         }

@@ -64,16 +64,23 @@ impl Project {
         let files = take_files(&mut manifest, &file).with_context(|| file.display().to_string())?;
         let component_file = component_file(&manifest, &file)?;
         let component = std::fs::read(&component_file).with_context(|| {
-            let build =
-                manifest.build.as_deref().map(|build| format!(" (build it first: {build})")).unwrap_or_default();
-            format!("{}: component '{}' cannot be read{build}", file.display(), component_file.display())
+            let build = manifest
+                .build
+                .as_deref()
+                .map(|build| format!(" (build it first: {build})"))
+                .unwrap_or_default();
+            format!(
+                "{}: component '{}' cannot be read{build}",
+                file.display(),
+                component_file.display()
+            )
         })?;
         let digest = Digest::of(&component);
         Ok(Self { manifest, component: component.into(), digest, files })
     }
 
-    /// Reads what `path` names: a function, or a component by itself, whose manifest is the one beside it that names it, or else one
-    /// that says nothing.
+    /// Reads what `path` names: a function, or a component by itself, whose manifest is the one
+    /// beside it that names it, or else one that says nothing.
     pub(crate) fn read_any(path: &Path) -> anyhow::Result<Self> {
         if path.is_dir() || path.extension().is_some_and(|extension| extension == "toml") {
             return Self::read(path);
@@ -124,12 +131,16 @@ pub(crate) fn folder_of(manifest_file: &Path) -> PathBuf {
 pub(crate) fn read_manifest(path: &Path) -> anyhow::Result<Manifest> {
     let file = manifest_file(path);
     let text = read_text(&file).with_context(|| {
-        format!("a function is a folder with a {MANIFEST}, or that file: '{}' is neither", path.display())
+        format!(
+            "a function is a folder with a {MANIFEST}, or that file: '{}' is neither",
+            path.display()
+        )
     })?;
     Manifest::from_toml(&text).with_context(|| file.display().to_string())
 }
 
-/// The manifest files of the functions in `dir`: its own, and those of the folders directly in it, sorted.
+/// The manifest files of the functions in `dir`: its own, and those of the folders directly in it,
+/// sorted.
 pub(crate) fn find_manifests(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let named = || format!("folder '{}'", dir.display());
     let mut found = vec![dir.join(MANIFEST)];
@@ -141,14 +152,23 @@ pub(crate) fn find_manifests(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The files that the function of a manifest file is made of, as far as the manifest can be read: what a change must be looked
-/// for in.
+/// The files that the function of a manifest file is made of, as far as the manifest can be read:
+/// what a change must be looked for in.
 pub(crate) fn files_of(manifest_file: &Path) -> Vec<PathBuf> {
     let mut files = vec![manifest_file.to_owned()];
     let folder = manifest_file.parent().unwrap_or(Path::new("."));
-    if let Some(manifest) = read_text(manifest_file).ok().and_then(|text| Manifest::from_toml(&text).ok()) {
+    if let Some(manifest) =
+        read_text(manifest_file).ok().and_then(|text| Manifest::from_toml(&text).ok())
+    {
         let schemas = manifest.triggers.iter().filter_map(|trigger| trigger.schema()?.as_str());
-        files.extend(manifest.component.iter().map(String::as_str).chain(schemas).map(|name| folder.join(name)));
+        files.extend(
+            manifest
+                .component
+                .iter()
+                .map(String::as_str)
+                .chain(schemas)
+                .map(|name| folder.join(name)),
+        );
         files.extend(files::find(&manifest, manifest_file).seen);
     }
     files
@@ -182,22 +202,30 @@ mod tests {
 
     #[test]
     fn schemas_are_inlined() {
-        let dir = project("name = 'a'\ncomponent = 'a.wasm'\n[[trigger]]\nevent = 'x'\nschema = 's.json'");
+        let dir = project(
+            "name = 'a'\ncomponent = 'a.wasm'\n[[trigger]]\nevent = 'x'\nschema = 's.json'",
+        );
         // As some editors write it.
         std::fs::write(dir.path().join("s.json"), "\u{feff}{\"type\": \"object\"}").unwrap();
         std::fs::write(dir.path().join("a.wasm"), b"\0asm").unwrap();
         let read = Project::read(dir.path()).unwrap();
-        assert_eq!(read.manifest.triggers[0].schema(), Some(&serde_json::json!({"type": "object"})));
+        assert_eq!(
+            read.manifest.triggers[0].schema(),
+            Some(&serde_json::json!({"type": "object"}))
+        );
         assert_eq!(files_of(&dir.path().join(MANIFEST)).len(), 3);
         assert_eq!(read.digest, Digest::of(b"\0asm"));
     }
 
     #[test]
     fn an_ambiguous_schema_is_refused() {
-        let dir = project("name = 'a'\ncomponent = 'a.wasm'\n[[trigger]]\nevent = 'x'\nschema = 's.json'");
-        for (schema, words) in
-            [(r#"{"const": 1, "const": 2}"#, "twice"), (r#"{"const": 99999999999999999999}"#, "64 bits")]
-        {
+        let dir = project(
+            "name = 'a'\ncomponent = 'a.wasm'\n[[trigger]]\nevent = 'x'\nschema = 's.json'",
+        );
+        for (schema, words) in [
+            (r#"{"const": 1, "const": 2}"#, "twice"),
+            (r#"{"const": 99999999999999999999}"#, "64 bits"),
+        ] {
             std::fs::write(dir.path().join("s.json"), schema).unwrap();
             let said = error(&dir);
             assert!(said.contains("trigger[0].schema") && said.contains(words), "{said}");
@@ -208,10 +236,17 @@ mod tests {
     fn errors_name_file_and_key() {
         assert!(error(&project("name = 'a'")).contains("'component' is missing"));
         let unbuilt = error(&project("name = 'a'\ncomponent = 'a.wasm'\nbuild = 'make'"));
-        assert!(unbuilt.contains("a.wasm") && unbuilt.contains("build it first: make"), "{unbuilt}");
-        let no_schema =
-            error(&project("name = 'a'\ncomponent = 'a.wasm'\n[[trigger]]\nevent = 'x'\nschema = 's.json'"));
-        assert!(no_schema.contains("trigger[0].schema") && no_schema.contains("s.json"), "{no_schema}");
+        assert!(
+            unbuilt.contains("a.wasm") && unbuilt.contains("build it first: make"),
+            "{unbuilt}"
+        );
+        let no_schema = error(&project(
+            "name = 'a'\ncomponent = 'a.wasm'\n[[trigger]]\nevent = 'x'\nschema = 's.json'",
+        ));
+        assert!(
+            no_schema.contains("trigger[0].schema") && no_schema.contains("s.json"),
+            "{no_schema}"
+        );
         assert!(error(&project("nam = 'a'")).contains(MANIFEST));
     }
 

@@ -1,4 +1,5 @@
-//! What a component is, and whether it could be deployed: `wasmill check`, and `wasmill dev` at each change.
+//! What a component is, and whether it could be deployed: `wasmill check`, and `wasmill dev` at
+//! each change.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -71,8 +72,8 @@ struct Costs {
 }
 
 impl Report {
-    /// Looks at a function's component: reads it and compiles it. One that a deploy would not take, as it is larger than
-    /// `largest` or holds too much, is not compiled for that.
+    /// Looks at a function's component: reads it and compiles it. One that a deploy would not take,
+    /// as it is larger than `largest` or holds too much, is not compiled for that.
     pub(crate) async fn of(engine: &Engine, project: &Project, largest: ByteSize) -> Self {
         let Project { manifest, component, digest, .. } = project;
         let mut report = Self {
@@ -97,8 +98,9 @@ impl Report {
         let bytes = component.clone();
         // Validation of a large component takes a while.
         let inspected = tokio::task::spawn_blocking(move || inspect(&bytes)).await;
-        let inspected =
-            inspected.unwrap_or_else(|e| Err(InspectError::Adapt(format!("the inspection broke down: {e}"))));
+        let inspected = inspected.unwrap_or_else(|e| {
+            Err(InspectError::Adapt(format!("the inspection broke down: {e}")))
+        });
         match inspected {
             Err(error) => report.problems.push(error.to_string()),
             Ok(inspection) => {
@@ -112,7 +114,10 @@ impl Report {
     /// Takes down what reading alone tells.
     fn note(&mut self, engine: &Engine, inspection: &Inspection, manifest: &Manifest) {
         let kind = inspection.kind(manifest.kind);
-        let imports = inspection.standings(manifest).into_iter().map(|(name, standing)| Import::of(name, standing));
+        let imports = inspection
+            .standings(manifest)
+            .into_iter()
+            .map(|(name, standing)| Import::of(name, standing));
         self.is = Some(Is {
             kind: kind.as_ref().copied().unwrap_or(inspection.kinds[0]),
             kinds: inspection.kinds.clone(),
@@ -127,14 +132,16 @@ impl Report {
             inspection.require_imports(),
             inspection.require_grants(manifest),
         ];
-        self.problems.extend(refusals.into_iter().filter_map(Result::err).map(|error| error.to_string()));
+        self.problems
+            .extend(refusals.into_iter().filter_map(Result::err).map(|error| error.to_string()));
         if let Some(is) = &self.is {
             self.problems.extend(manifest.check_for(is.kind).err().map(|error| error.to_string()));
         }
     }
 
     async fn compile(&mut self, engine: &Engine, project: &Project, inspection: &Inspection) {
-        let refused = inspection.require_wasi(engine.runs_wasi_0_3()).and(inspection.require_imports());
+        let refused =
+            inspection.require_wasi(engine.runs_wasi_0_3()).and(inspection.require_imports());
         if refused.is_err() {
             return;
         }
@@ -149,18 +156,25 @@ impl Report {
     /// Compiles the schemas of the manifest's triggers, as a deploy does.
     pub(crate) async fn check_schemas(&mut self, manifest: &Manifest) {
         let schemas = manifest.triggers.iter().enumerate();
-        let schemas = schemas.filter_map(|(i, trigger)| Some((i, Arc::new(trigger.schema()?.clone()))));
+        let schemas =
+            schemas.filter_map(|(i, trigger)| Some((i, Arc::new(trigger.schema()?.clone()))));
         let schemas: Vec<_> = schemas.collect();
         // The patterns of a large schema take a while to compile.
         let compiling = tokio::task::spawn_blocking(move || {
-            let refused = schemas.into_iter().filter_map(|(i, schema)| Some((i, Schema::compile(schema).err()?)));
+            let refused = schemas
+                .into_iter()
+                .filter_map(|(i, schema)| Some((i, Schema::compile(schema).err()?)));
             refused.map(|(i, error)| format!("trigger[{i}].schema: {error}")).collect()
         });
-        self.problems
-            .extend(compiling.await.unwrap_or_else(|e| vec![format!("the check of the schemas broke down: {e}")]));
+        self.problems.extend(
+            compiling
+                .await
+                .unwrap_or_else(|e| vec![format!("the check of the schemas broke down: {e}")]),
+        );
     }
 
-    /// Checks it as a deploy does, if nothing is known to be wrong with it: the limits, and whether an instance can be made.
+    /// Checks it as a deploy does, if nothing is known to be wrong with it: the limits, and whether
+    /// an instance can be made.
     pub(crate) async fn try_out(&mut self, engine: &Engine, project: &Project) {
         if self.problems.is_empty() {
             let Project { manifest, digest, .. } = project;
@@ -178,12 +192,17 @@ impl Report {
     /// A few lines for people, without the problems.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        let mut line =
-            |label: &str, text: &dyn Display| lines.push(format!("  {label:<9} {}", output::inline(&text.to_string())));
+        let mut line = |label: &str, text: &dyn Display| {
+            lines.push(format!("  {label:<9} {}", output::inline(&text.to_string())))
+        };
         if let Some(is) = &self.is {
             line("kind", &is.kind_line());
             line("exports", &is.exports.join(", "));
-            let standing = is.imports.iter().filter(|import| import.standing != "free").map(ToString::to_string);
+            let standing = is
+                .imports
+                .iter()
+                .filter(|import| import.standing != "free")
+                .map(ToString::to_string);
             let mut imports: Vec<String> = is.free_imports().into_iter().chain(standing).collect();
             if imports.is_empty() {
                 imports.push("none".to_owned());
@@ -195,12 +214,22 @@ impl Report {
         }
         line("size", &format!("{}, {}", output::bytes(self.size), self.digest));
         if self.files > 0 {
-            line("files", &format!("{}, {} together, read-only below /", self.files, output::bytes(self.file_bytes)));
+            line(
+                "files",
+                &format!(
+                    "{}, {} together, read-only below /",
+                    self.files,
+                    output::bytes(self.file_bytes)
+                ),
+            );
         }
         if let Some(costs) = self.costs {
             let [start, code] = [costs.memory_at_start, costs.machine_code].map(output::bytes);
             let limit = ByteSize(self.memory_limit);
-            line("memory", &format!("{start} of {limit} when it starts; {code} of machine code, shared"));
+            line(
+                "memory",
+                &format!("{start} of {limit} when it starts; {code} of machine code, shared"),
+            );
         }
         for remark in &self.remarks {
             line("note", remark);
@@ -217,21 +246,34 @@ impl Is {
         if others.is_empty() {
             format!("{}{wasi}", self.kind)
         } else {
-            format!("{}{wasi} (the manifest's `kind` can make it {})", self.kind, others.join(" or "))
+            format!(
+                "{}{wasi} (the manifest's `kind` can make it {})",
+                self.kind,
+                others.join(" or ")
+            )
         }
     }
 
     fn adapter_line(&self) -> &'static str {
         match self.adapter {
             None => "not needed: it is a component",
-            Some(Adapter::Command) => "command: a program for WASI preview 1, made a component at deploy",
-            Some(Adapter::Reactor) => "reactor: a library for WASI preview 1, made a component at deploy",
-            Some(Adapter::Proxy) => "proxy: an HTTP handler for WASI preview 1, made a component at deploy",
-            Some(Adapter::None) => "none: a core module without WASI preview 1, made a component at deploy",
+            Some(Adapter::Command) => {
+                "command: a program for WASI preview 1, made a component at deploy"
+            }
+            Some(Adapter::Reactor) => {
+                "reactor: a library for WASI preview 1, made a component at deploy"
+            }
+            Some(Adapter::Proxy) => {
+                "proxy: an HTTP handler for WASI preview 1, made a component at deploy"
+            }
+            Some(Adapter::None) => {
+                "none: a core module without WASI preview 1, made a component at deploy"
+            }
         }
     }
 
-    /// The imports that need no word each, a text for each package: `wasi:io/{error, streams}@0.2.6`.
+    /// The imports that need no word each, a text for each package:
+    /// `wasi:io/{error, streams}@0.2.6`.
     fn free_imports(&self) -> Vec<String> {
         let mut packages: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
         for import in self.imports.iter().filter(|import| import.standing == "free") {
@@ -240,7 +282,8 @@ impl Is {
             let (package, interface) = path.split_once('/').unwrap_or((path, ""));
             packages.entry((package, version)).or_default().push(interface);
         }
-        let text = |((package, version), interfaces): ((&str, &str), Vec<&str>)| match interfaces[..] {
+        let text = |((package, version), interfaces): ((&str, &str), Vec<&str>)| match interfaces[..]
+        {
             [interface] => format!("{package}/{interface}@{version}"),
             _ => format!("{package}/{{{}}}@{version}", interfaces.join(", ")),
         };
@@ -253,7 +296,9 @@ impl Import {
         let (standing, advice) = match standing {
             Standing::Free => ("free", None),
             Standing::Granted => ("granted", None),
-            Standing::NotGranted { line } => ("not_granted", Some(format!("add {line} to wasmill.toml"))),
+            Standing::NotGranted { line } => {
+                ("not_granted", Some(format!("add {line} to wasmill.toml")))
+            }
             Standing::Missing { hint } => ("missing", Some(hint)),
         };
         Self { name: name.to_owned(), standing, advice }

@@ -1,4 +1,5 @@
-//! `wasmill gateway`, `host`, `scheduler` and `migrate`: the roles of a pool, each a process of its own.
+//! `wasmill gateway`, `host`, `scheduler` and `migrate`: the roles of a pool, each a process of its
+//! own.
 
 use serde_json::json;
 use wasmill_domain::ApiKey;

@@ -1,4 +1,5 @@
-//! The projects that `wasmill new` writes: one for each language and kind, out of `cli/templates/` and `functions/sdk/`.
+//! The projects that `wasmill new` writes: one for each language and kind, out of `cli/templates/`
+//! and `functions/sdk/`.
 
 mod language;
 
@@ -65,8 +66,13 @@ macro_rules! project {
 }
 
 const CONTRACT: &[File] = copied!("wit", "wit", "wasmill-function.wit");
-const WASI_HTTP: &[File] =
-    folder!("wit-http", "wit/http.wit", "wit/deps/http.wit", "wit/deps/io.wit", "wit/deps/clocks.wit");
+const WASI_HTTP: &[File] = folder!(
+    "wit-http",
+    "wit/http.wit",
+    "wit/deps/http.wit",
+    "wit/deps/io.wit",
+    "wit/deps/clocks.wit"
+);
 const RUST_GUEST: &[File] = copied!(
     "functions/sdk/rust",
     "wasmill-guest",
@@ -97,25 +103,43 @@ const JS_GUEST: &[File] = copied!(
 /// What `JS_GUEST` imports.
 const JS_WORLD: &[File] = folder!("wit-js", "wit/javascript.wit", "wit/deps/random.wit");
 const WASI_CLOCKS: &[File] = folder!("wit-http", "wit/deps/io.wit", "wit/deps/clocks.wit");
-const PYTHON_EVENT: &[File] =
-    copied!("functions/sdk/python/wasmill", "wasmill", "__init__.py", "_instance.py", "event.py", "py.typed");
-const PYTHON_HTTP: &[File] =
-    copied!("functions/sdk/python/wasmill", "wasmill", "__init__.py", "_instance.py", "http.py", "py.typed");
+const PYTHON_EVENT: &[File] = copied!(
+    "functions/sdk/python/wasmill",
+    "wasmill",
+    "__init__.py",
+    "_instance.py",
+    "event.py",
+    "py.typed"
+);
+const PYTHON_HTTP: &[File] = copied!(
+    "functions/sdk/python/wasmill",
+    "wasmill",
+    "__init__.py",
+    "_instance.py",
+    "http.py",
+    "py.typed"
+);
 const C: &[File] = copied!("cli/templates/c", "src", "wasmill.h", "wasmill.c");
 const CPP: &[File] = copied!("cli/templates/cpp", "src", "wasmill.hpp");
 const ZIG: &[File] = copied!("cli/templates/zig", "src", "wasmill.zig");
 const NIM: &[File] = copied!("cli/templates/nim", "src", "wasi.h", "wasmill.nim");
 const NIM_PROGRAM: &[File] = copied!("cli/templates/nim", "src", "main.c", "wasi.h");
 const LUA: &[File] = copied!("functions/sdk/lua", "src", "wasmill.lua", "wasmill/json.lua");
-const GO: &[File] = copied!("cli/templates/go", "wasmill", "wasmill.go", "abi_wasip1.go", "abi_other.go");
-const ASSEMBLYSCRIPT: &[File] = copied!("cli/templates/assemblyscript", "assembly", "abi.ts", "wasmill.ts");
+const GO: &[File] =
+    copied!("cli/templates/go", "wasmill", "wasmill.go", "abi_wasip1.go", "abi_other.go");
+const ASSEMBLYSCRIPT: &[File] =
+    copied!("cli/templates/assemblyscript", "assembly", "abi.ts", "wasmill.ts");
 
 /// Every template there is.
 pub(crate) static TEMPLATES: &[Template] = &[
     Template {
         language: Language::Rust,
         kind: Kind::Event,
-        parts: &[project!("rust-event", ["ada", "nobody"], "Cargo.toml", "src/lib.rs"), RUST_GUEST, CONTRACT],
+        parts: &[
+            project!("rust-event", ["ada", "nobody"], "Cargo.toml", "src/lib.rs"),
+            RUST_GUEST,
+            CONTRACT,
+        ],
     },
     Template {
         language: Language::Rust,
@@ -199,7 +223,13 @@ pub(crate) static TEMPLATES: &[Template] = &[
         language: Language::Python,
         kind: Kind::Event,
         parts: &[
-            project!("python-event", ["ada", "nobody"], "app.py", "test_app.py", "requirements.txt"),
+            project!(
+                "python-event",
+                ["ada", "nobody"],
+                "app.py",
+                "test_app.py",
+                "requirements.txt"
+            ),
             PYTHON_EVENT,
             CONTRACT,
         ],
@@ -216,7 +246,11 @@ pub(crate) static TEMPLATES: &[Template] = &[
     Template {
         language: Language::Go,
         kind: Kind::Event,
-        parts: &[project!("go-event", ["ada", "nobody"], "go.mod", "handler.go", "handler_test.go"), GO, CONTRACT],
+        parts: &[
+            project!("go-event", ["ada", "nobody"], "go.mod", "handler.go", "handler_test.go"),
+            GO,
+            CONTRACT,
+        ],
     },
     Template {
         language: Language::Go,
@@ -257,7 +291,13 @@ pub(crate) static TEMPLATES: &[Template] = &[
         language: Language::Nim,
         kind: Kind::Event,
         parts: &[
-            project!("nim-event", ["ada", "nobody"], "config.nims", "src/handler.nim", "tests/test_handler.nim"),
+            project!(
+                "nim-event",
+                ["ada", "nobody"],
+                "config.nims",
+                "src/handler.nim",
+                "tests/test_handler.nim"
+            ),
             NIM,
             C,
             CONTRACT,
@@ -267,14 +307,23 @@ pub(crate) static TEMPLATES: &[Template] = &[
         language: Language::Nim,
         kind: Kind::Command,
         parts: &[
-            project!("nim-command", ["text", "blank"], "config.nims", "src/main.nim", "tests/test_main.nim"),
+            project!(
+                "nim-command",
+                ["text", "blank"],
+                "config.nims",
+                "src/main.nim",
+                "tests/test_main.nim"
+            ),
             NIM_PROGRAM,
         ],
     },
     Template {
         language: Language::Lua,
         kind: Kind::Event,
-        parts: &[project!("lua-event", ["ada", "nobody"], "src/handler.lua", "src/greeting.lua"), LUA],
+        parts: &[
+            project!("lua-event", ["ada", "nobody"], "src/handler.lua", "src/greeting.lua"),
+            LUA,
+        ],
     },
     Template {
         language: Language::Lua,
@@ -338,7 +387,8 @@ mod tests {
             let name = format!("{}-{}", template.language.as_str(), template.kind);
             let mut there = BTreeSet::new();
             below(&folder.join(&name), "", &mut there);
-            let listed: BTreeSet<String> = template.parts[0].iter().map(|(path, _)| (*path).to_owned()).collect();
+            let listed: BTreeSet<String> =
+                template.parts[0].iter().map(|(path, _)| (*path).to_owned()).collect();
             assert_eq!(listed, there, "{name}");
         }
     }
@@ -346,7 +396,11 @@ mod tests {
     #[test]
     fn no_module_of_the_python_helper_is_forgotten() {
         let mut there = BTreeSet::new();
-        below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions/sdk/python/wasmill"), "wasmill/", &mut there);
+        below(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions/sdk/python/wasmill"),
+            "wasmill/",
+            &mut there,
+        );
         there.retain(|path| !path.contains("__pycache__"));
         let copied: BTreeSet<String> =
             PYTHON_EVENT.iter().chain(PYTHON_HTTP).map(|(path, _)| (*path).to_owned()).collect();

@@ -1,5 +1,5 @@
-//! The one place that chooses backends and puts the parts of a process together: [`embedded`] for `wasmill dev`, [`pool`] for
-//! the roles that share PostgreSQL and RabbitMQ.
+//! The one place that chooses backends and puts the parts of a process together: [`embedded`] for
+//! `wasmill dev`, [`pool`] for the roles that share PostgreSQL and RabbitMQ.
 
 pub(crate) mod consistency;
 mod data;
@@ -21,7 +21,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use wasmill_domain::{ApiKey, KeyDefinition, KeyRole, Revision, TenantName, Timestamp};
-use wasmill_host::{Capabilities, CompileSettings, Compiler, CompilerProgram, EngineSettings, KeyvalueStore};
+use wasmill_host::{
+    Capabilities, CompileSettings, Compiler, CompilerProgram, EngineSettings, KeyvalueStore,
+};
 use wasmill_secrets::Keyring;
 use wasmill_store::{BucketQuota, Change, RegistryWatch, Store};
 
@@ -42,29 +44,32 @@ pub(crate) struct Run {
 impl Run {
     /// Runs `verb` on a new runtime.
     pub(crate) fn with(self, verb: impl Future<Output = Result>) -> Result {
-        let filter = EnvFilter::try_new(&self.filter).with_context(|| format!("--log '{}'", self.filter))?;
+        let filter =
+            EnvFilter::try_new(&self.filter).with_context(|| format!("--log '{}'", self.filter))?;
         let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         let logs = logs.with_ansi(std::io::stderr().is_terminal());
         match self.format {
             LogFormat::Text => logs.init(),
             LogFormat::Json => logs.json().init(),
         }
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot start")?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .context("the runtime cannot start")?;
         runtime.block_on(verb)
     }
 }
 
-/// The defaults of every engine that this program has: what is deployed is compiled by a process of its own, which is this program
-/// with another verb.
+/// The defaults of every engine that this program has: what is deployed is compiled by a process of
+/// its own, which is this program with another verb.
 pub(crate) fn engine_settings() -> EngineSettings {
     let compiler = Compiler::Process(CompilerProgram::this([COMPILE]));
     let compile = CompileSettings { compiler, ..CompileSettings::default() };
     EngineSettings { compile, ..EngineSettings::default() }
 }
 
-/// What functions may use of this installation, where their manifests grant it: the same in every process that has an engine.
-/// To be called within the process's runtime.
+/// What functions may use of this installation, where their manifests grant it: the same in every
+/// process that has an engine. To be called within the process's runtime.
 fn capabilities(
     store: &Arc<dyn Store>,
     registry: &RegistryWatch,
@@ -78,7 +83,8 @@ fn capabilities(
 /// Makes an operator's key, unless somebody made one in the meantime; its text is seen this once.
 async fn make_first_key(store: &dyn Store) -> Result<Option<(ApiKey, Revision)>> {
     let (key, definition) = operator_key("the first key")?;
-    let changed = store.define(&Change::PutFirstKey(definition)).await.context("the first API key")?;
+    let changed =
+        store.define(&Change::PutFirstKey(definition)).await.context("the first API key")?;
     Ok(changed.changed.then_some((key, changed.revision)))
 }
 

@@ -1,4 +1,5 @@
-//! Core modules turned into components: what compilers for WASI preview 1 make is deployed as it comes out.
+//! Core modules turned into components: what compilers for WASI preview 1 make is deployed as it
+//! comes out.
 
 use std::borrow::Cow;
 
@@ -36,7 +37,8 @@ impl Adapter {
     /// What a module of this outline needs.
     fn of(module: &Outline) -> Result<Self, InspectError> {
         let exports = |name: &str| module.exports.iter().any(|export| export == name);
-        let is_http = module.exports.iter().any(|export| export.starts_with("wasi:http/incoming-handler@"));
+        let is_http =
+            module.exports.iter().any(|export| export.starts_with("wasi:http/incoming-handler@"));
         let has_types = module.custom_sections.iter().any(|name| name.starts_with(TYPES_SECTION));
         if !has_types && let Some(why) = why_not(module) {
             return Err(InspectError::Module(why));
@@ -68,8 +70,11 @@ pub(crate) fn adapt(module: &[u8], outline: &Outline) -> Result<(Adapter, Vec<u8
     let failed = |e: anyhow::Error| InspectError::Adapt(format!("{e:#}"));
     let has_types = outline.custom_sections.iter().any(|name| name.starts_with(TYPES_SECTION));
     let takes_events = outline.exports.iter().any(|export| export == HANDLE);
-    let module =
-        if !has_types && takes_events { with_contract(module).map_err(failed)?.into() } else { Cow::from(module) };
+    let module = if !has_types && takes_events {
+        with_contract(module).map_err(failed)?.into()
+    } else {
+        Cow::from(module)
+    };
     let mut encoder = ComponentEncoder::default().module(&module).map_err(failed)?;
     if let Some(bytes) = adapter.bytes() {
         encoder = encoder.adapter(PREVIEW_1, bytes).map_err(failed)?;

@@ -1,4 +1,5 @@
-//! Files put into a module that has room for them: an interpreter becomes a program by the files that it is to run.
+//! Files put into a module that has room for them: an interpreter becomes a program by the files
+//! that it is to run.
 
 use wasm_encoder::{ConstExpr, DataCountSection, DataSection, Module, RawSection};
 use wasmparser::{ExternalKind, Operator, Parser, Payload};
@@ -13,7 +14,9 @@ pub const ROOM_BYTES: usize = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum EmbedError {
     /// They are too large.
-    #[error("the files have {bytes} bytes with their names, and there is room for {ROOM_BYTES}: leave some out")]
+    #[error(
+        "the files have {bytes} bytes with their names, and there is room for {ROOM_BYTES}: leave some out"
+    )]
     TooLarge {
         /// What would be put there.
         bytes: usize,
@@ -59,7 +62,8 @@ pub fn embed(module: &[u8], files: &[(String, Vec<u8>)]) -> Result<Vec<u8>, Embe
     if is_embedded { Ok(made.finish()) } else { Err(EmbedError::NoRoom) }
 }
 
-/// The files as the module reads them: the length of a name, the name, the length of the bytes, the bytes; zeros end them.
+/// The files as the module reads them: the length of a name, the name, the length of the bytes, the
+/// bytes; zeros end them.
 fn content(files: &[(String, Vec<u8>)]) -> Result<Vec<u8>, EmbedError> {
     let mut content = Vec::new();
     for part in files.iter().flat_map(|(name, bytes)| [name.as_bytes(), bytes.as_slice()]) {
@@ -102,8 +106,10 @@ fn room(module: &[u8]) -> Result<i32, EmbedError> {
 mod tests {
     use super::*;
 
-    const RUNTIMES: [&[u8]; 2] =
-        [include_bytes!("../../functions/sdk/lua/event.wasm"), include_bytes!("../../functions/sdk/lua/command.wasm")];
+    const RUNTIMES: [&[u8]; 2] = [
+        include_bytes!("../../functions/sdk/lua/event.wasm"),
+        include_bytes!("../../functions/sdk/lua/command.wasm"),
+    ];
 
     fn file(name: &str, bytes: &[u8]) -> (String, Vec<u8>) {
         (name.to_owned(), bytes.to_vec())
@@ -123,7 +129,9 @@ mod tests {
 
     fn memory(module: &[u8]) -> usize {
         let memory = Parser::new(0).parse_all(module).find_map(|payload| match payload.unwrap() {
-            Payload::MemorySection(section) => section.into_iter().next().map(|memory| memory.unwrap().initial),
+            Payload::MemorySection(section) => {
+                section.into_iter().next().map(|memory| memory.unwrap().initial)
+            }
             _ => None,
         });
         memory.unwrap() as usize * 65_536
@@ -136,7 +144,10 @@ mod tests {
         let more = vec![b'-'; ROOM_BYTES - 16];
         let refused = embed(RUNTIMES[0], &[file("a.lua", &more)]).unwrap_err().to_string();
         assert!(refused.contains("1048577 bytes") && refused.contains("1048576"), "{refused}");
-        for other in ["(module)", "(module (global (export \"wasmill_files\") i32 (i32.const 0)) (memory 17))"] {
+        for other in [
+            "(module)",
+            "(module (global (export \"wasmill_files\") i32 (i32.const 0)) (memory 17))",
+        ] {
             let other = wat::parse_str(other).unwrap();
             assert!(matches!(embed(&other, &[]), Err(EmbedError::NoRoom)));
         }

@@ -15,8 +15,8 @@ pub(crate) struct Interface<'a> {
     version: Option<&'a str>,
 }
 
-/// The exports that make a component's kind, the first one deciding where a manifest does not: package, interface, version
-/// track, kind.
+/// The exports that make a component's kind, the first one deciding where a manifest does not:
+/// package, interface, version track, kind.
 const WORLDS: [(&str, &str, u64, u64, Kind); 5] = [
     ("wasmill:function", "handler", 0, 1, Kind::Event),
     ("wasi:http", "incoming-handler", 0, 2, Kind::Http),
@@ -36,7 +36,8 @@ impl<'a> Interface<'a> {
         package.contains(':').then_some(Self { package, name, version })
     }
 
-    /// Whether the version is this one and no other, as wasmtime compares versions that are not released.
+    /// Whether the version is this one and no other, as wasmtime compares versions that are not
+    /// released.
     pub(crate) fn is_exactly(&self, version: &str) -> bool {
         self.version == Some(version)
     }
@@ -54,7 +55,9 @@ impl<'a> Interface<'a> {
 /// The kinds that these exports make, the one that decides first.
 pub(crate) fn kinds_of(exports: &[String]) -> Vec<Kind> {
     let made = WORLDS.iter().filter(|(package, name, major, minor, _)| {
-        let is_it = |i: Interface<'_>| i.package == *package && i.name == *name && i.is_on_track(*major, *minor);
+        let is_it = |i: Interface<'_>| {
+            i.package == *package && i.name == *name && i.is_on_track(*major, *minor)
+        };
         exports.iter().filter_map(|export| Interface::parse(export)).any(is_it)
     });
     let mut kinds: Vec<Kind> = made.map(|(.., kind)| *kind).collect();
@@ -66,40 +69,58 @@ pub(crate) fn kinds_of(exports: &[String]) -> Vec<Kind> {
 /// What a component of this kind exports.
 pub(crate) fn export_of(kind: Kind) -> String {
     let of_kind = WORLDS.iter().filter(|(.., of)| *of == kind);
-    let names = of_kind.map(|(package, name, major, minor, _)| format!("{package}/{name}@{major}.{minor}"));
+    let names =
+        of_kind.map(|(package, name, major, minor, _)| format!("{package}/{name}@{major}.{minor}"));
     names.collect::<Vec<_>>().join(" or ")
 }
 
 /// Whether a name is one of WASI 0.3: of its release or of a draft.
 pub(crate) fn is_later_wasi(name: &str) -> bool {
-    Interface::parse(name)
-        .is_some_and(|i| i.package.starts_with("wasi:") && i.version.is_some_and(|v| v.starts_with("0.3.")))
+    Interface::parse(name).is_some_and(|i| {
+        i.package.starts_with("wasi:") && i.version.is_some_and(|v| v.starts_with("0.3."))
+    })
 }
 
 /// The first name of WASI 0.3 that a component has to do with, if there is one.
 pub(crate) fn later_wasi(outline: &Outline) -> Option<String> {
-    outline.exports.iter().chain(&outline.imports).find(|name| is_later_wasi(name)).map(|name| shown(name))
+    outline
+        .exports
+        .iter()
+        .chain(&outline.imports)
+        .find(|name| is_later_wasi(name))
+        .map(|name| shown(name))
 }
 
-/// What a component has of a draft of WASI 0.3, in words: the first export of one, or else the first import.
+/// What a component has of a draft of WASI 0.3, in words: the first export of one, or else the
+/// first import.
 pub(crate) fn draft_wasi(exports: &[String], imports: &[String]) -> Option<String> {
     let is_draft = |name: &&String| {
-        is_later_wasi(name) && Interface::parse(name).is_some_and(|interface| !interface.is_on_track(0, 3))
+        is_later_wasi(name)
+            && Interface::parse(name).is_some_and(|interface| !interface.is_on_track(0, 3))
     };
     let export = exports.iter().find(is_draft).map(|name| format!("it exports '{}'", shown(name)));
-    export.or_else(|| imports.iter().find(is_draft).map(|name| format!("it imports '{}'", shown(name))))
+    export.or_else(|| {
+        imports.iter().find(is_draft).map(|name| format!("it imports '{}'", shown(name)))
+    })
 }
 
-/// What is to be said of exports that make no kind: a wrong version of a known one, or the list of what there is.
+/// What is to be said of exports that make no kind: a wrong version of a known one, or the list of
+/// what there is.
 pub(crate) fn describe_unknown(exports: &[String]) -> String {
-    let other_version = exports.iter().filter_map(|export| Interface::parse(export)).find_map(|export| {
-        let known = WORLDS.iter().filter(|(package, name, ..)| export.package == *package && export.name == *name);
-        let known: Vec<String> = known.map(|(_, _, major, minor, _)| format!("{major}.{minor}")).collect();
-        let Interface { package, name, version } = export;
-        let version = shown(version.unwrap_or("no version"));
-        let known = Some(known.join(" or ")).filter(|known| !known.is_empty())?;
-        Some(format!("it exports {package}/{name} in {version}, and {known} is what is known here"))
-    });
+    let other_version =
+        exports.iter().filter_map(|export| Interface::parse(export)).find_map(|export| {
+            let known = WORLDS
+                .iter()
+                .filter(|(package, name, ..)| export.package == *package && export.name == *name);
+            let known: Vec<String> =
+                known.map(|(_, _, major, minor, _)| format!("{major}.{minor}")).collect();
+            let Interface { package, name, version } = export;
+            let version = shown(version.unwrap_or("no version"));
+            let known = Some(known.join(" or ")).filter(|known| !known.is_empty())?;
+            Some(format!(
+                "it exports {package}/{name} in {version}, and {known} is what is known here"
+            ))
+        });
     if let Some(said) = other_version {
         return said;
     }
@@ -107,7 +128,8 @@ pub(crate) fn describe_unknown(exports: &[String]) -> String {
         return "it exports nothing".into();
     }
     const SHOWN: usize = 8;
-    let names: Vec<String> = exports.iter().take(SHOWN).map(|name| format!("'{}'", shown(name))).collect();
+    let names: Vec<String> =
+        exports.iter().take(SHOWN).map(|name| format!("'{}'", shown(name))).collect();
     match exports.len().saturating_sub(SHOWN) {
         0 => format!("it exports {}", names.join(", ")),
         more => format!("it exports {} and {more} more", names.join(", ")),
@@ -136,7 +158,10 @@ mod tests {
         assert_eq!(kinds(&["wasmill:function/handler@0.1.0"]), [Kind::Event]);
         assert_eq!(kinds(&["memory", "wasmill:function/handler@0.1.9"]), [Kind::Event]);
         assert_eq!(kinds(&["wasi:http/incoming-handler@0.2.3"]), [Kind::Http]);
-        assert_eq!(kinds(&["wasi:cli/run@0.2.0", "wasmill:function/handler@0.1.0"]), [Kind::Event, Kind::Command]);
+        assert_eq!(
+            kinds(&["wasi:cli/run@0.2.0", "wasmill:function/handler@0.1.0"]),
+            [Kind::Event, Kind::Command]
+        );
         assert_eq!(kinds(&["wasi:cli/run@0.2.6"]), [Kind::Command]);
         assert_eq!(kinds(&["wasi:http/handler@0.3.0"]), [Kind::Http]);
         assert_eq!(kinds(&["wasi:cli/run@0.2.0", "wasi:cli/run@0.3.1"]), [Kind::Command]);

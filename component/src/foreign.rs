@@ -29,9 +29,11 @@ fn names(section: &ExportSectionReader<'static>) -> Vec<&'static str> {
     section.clone().into_iter().filter_map(|export| Some(export.ok()?.name)).collect()
 }
 
-/// Why nobody here can run a module without component types; `None` where nothing is known to be wrong with it.
+/// Why nobody here can run a module without component types; `None` where nothing is known to be
+/// wrong with it.
 pub(crate) fn why_not(module: &Outline) -> Option<String> {
-    let foreign: Vec<&String> = module.imports.iter().filter(|import| !is_provided(import)).collect();
+    let foreign: Vec<&String> =
+        module.imports.iter().filter(|import| !is_provided(import)).collect();
     if let Some(what) = foreign.iter().find_map(|import| made_for(import)) {
         return Some(what.to_owned());
     }
@@ -67,7 +69,8 @@ fn made_for(import: &str) -> Option<&'static str> {
         return Some("it is made by Go for JavaScript (GOOS=js): build it with GOOS=wasip1");
     }
     let (module, name) = (module_of(import), import.rsplit_once('.').map_or("", |(_, name)| name));
-    let of_emscripten = ["emscripten_", "_emscripten_", "__syscall_", "invoke_", "__cxa_", "_embind_", "_emval_"];
+    let of_emscripten =
+        ["emscripten_", "_emscripten_", "__syscall_", "invoke_", "__cxa_", "_embind_", "_emval_"];
     let starts = |starts: &[&str]| starts.iter().any(|start| name.starts_with(start));
     Some(match module {
         "wasi_unstable" => {
@@ -82,10 +85,16 @@ fn made_for(import: &str) -> Option<&'static str> {
         "wbg" | "__wbindgen_placeholder__" | "__wbindgen_externref_xform__" => {
             "it is made by wasm-bindgen to be called from JavaScript: build it for wasm32-wasip2 instead"
         }
-        "env" | "napi" if name.starts_with("napi_") => "it is an addon of Node.js, which calls it and which it calls",
-        "env" if starts(&of_emscripten) => "it is made by Emscripten for JavaScript: build it with a WASI SDK instead",
+        "env" | "napi" if name.starts_with("napi_") => {
+            "it is an addon of Node.js, which calls it and which it calls"
+        }
+        "env" if starts(&of_emscripten) => {
+            "it is made by Emscripten for JavaScript: build it with a WASI SDK instead"
+        }
         // Names that were shortened.
-        "a" if name.len() <= 2 => "it is made by Emscripten for JavaScript: build it with a WASI SDK instead",
+        "a" if name.len() <= 2 => {
+            "it is made by Emscripten for JavaScript: build it with a WASI SDK instead"
+        }
         _ => return None,
     })
 }
@@ -115,7 +124,8 @@ mod tests {
     }
 
     fn importing(imports: &[(&str, &str)]) -> String {
-        let imports: String = imports.iter().map(|(m, name)| format!(r#"(import "{m}" "{name}" (func))"#)).collect();
+        let imports: String =
+            imports.iter().map(|(m, name)| format!(r#"(import "{m}" "{name}" (func))"#)).collect();
         format!(r#"(module {imports} (func (export "_start")))"#)
     }
 
@@ -139,19 +149,28 @@ mod tests {
     #[test]
     fn what_it_was_made_for_is_named() {
         for (import, expected) in [
-            (("env", "foo"), "it imports 'env.foo', which only the host has that it was written for"),
+            (
+                ("env", "foo"),
+                "it imports 'env.foo', which only the host has that it was written for",
+            ),
             (
                 ("wasi_snapshot_preview1", "sock_open"),
                 "'wasi_snapshot_preview1.sock_open', which WASI preview 1 does not have",
             ),
-            (("wasi_unstable", "fd_write"), "it is made for 'wasi_unstable', which was before WASI preview 1"),
+            (
+                ("wasi_unstable", "fd_write"),
+                "it is made for 'wasi_unstable', which was before WASI preview 1",
+            ),
             (("wasix_32v1", "proc_fork"), "it is made for WASIX, which Wasmer has"),
             (("wasi", "thread-spawn"), "it starts threads ('wasi.thread-spawn')"),
             (("env", "emscripten_resize_heap"), "it is made by Emscripten for JavaScript"),
             (("env", "invoke_vii"), "it is made by Emscripten for JavaScript"),
             (("a", "b"), "it is made by Emscripten for JavaScript"),
             (("wbg", "__wbindgen_throw"), "it is made by wasm-bindgen"),
-            (("gojs", "runtime.wasmExit"), "it is made by Go for JavaScript (GOOS=js): build it with GOOS=wasip1"),
+            (
+                ("gojs", "runtime.wasmExit"),
+                "it is made by Go for JavaScript (GOOS=js): build it with GOOS=wasip1",
+            ),
             (("env", "napi_create_int32"), "it is an addon of Node.js"),
         ] {
             let text = said(&importing(&[import]));
@@ -162,10 +181,15 @@ mod tests {
         }
     }
 
-    /// One sentence, whatever else is wrong with it: what it was made for says more than the first name.
+    /// One sentence, whatever else is wrong with it: what it was made for says more than the first
+    /// name.
     #[test]
     fn it_is_said_once() {
-        let text = said(&importing(&[("env", "a"), ("env", "b"), ("env", "emscripten_notify_memory_growth")]));
+        let text = said(&importing(&[
+            ("env", "a"),
+            ("env", "b"),
+            ("env", "emscripten_notify_memory_growth"),
+        ]));
         assert!(text.contains("Emscripten") && !text.contains("env.a"), "{text}");
         let text = said(&importing(&[("env", "a"), ("env", "b"), ("env", "c")]));
         assert!(text.contains("it imports 'env.a' and 2 more, which only"), "{text}");

@@ -1,4 +1,5 @@
-//! A guess at what a file is that is not WebAssembly, so that the one who sent it sees the mix-up at once.
+//! A guess at what a file is that is not WebAssembly, so that the one who sent it sees the mix-up
+//! at once.
 
 /// What every WebAssembly file begins with.
 pub(crate) const MAGIC: &[u8; 4] = b"\0asm";
@@ -10,7 +11,10 @@ const LOOK: usize = 512;
 pub(crate) fn describe(bytes: &[u8]) -> String {
     let head = &bytes[..bytes.len().min(LOOK)];
     let known: [(&[u8], &str); 12] = [
-        (b"\x7fELF", "it is an ELF file, such as a program, a library or a component compiled ahead of time"),
+        (
+            b"\x7fELF",
+            "it is an ELF file, such as a program, a library or a component compiled ahead of time",
+        ),
         (b"PK\x03\x04", "it is a zip archive"),
         (b"\x1f\x8b", "it is compressed with gzip"),
         (b"\x28\xb5\x2f\xfd", "it is compressed with zstd"),
@@ -32,13 +36,15 @@ pub(crate) fn describe(bytes: &[u8]) -> String {
     match printable_prefix(head) {
         Some(text) => describe_text(text),
         None => {
-            let first: Vec<String> = head.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+            let first: Vec<String> =
+                head.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
             format!("it begins with the bytes {}, not with 00 61 73 6d", first.join(" "))
         }
     }
 }
 
-/// The bytes as text, if that is what they look like. A character that is cut in two at the end does not count.
+/// The bytes as text, if that is what they look like. A character that is cut in two at the end
+/// does not count.
 fn printable_prefix(head: &[u8]) -> Option<&str> {
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
@@ -53,9 +59,15 @@ fn describe_text(text: &str) -> String {
     let start = text.trim_start_matches(['\u{feff}', ' ', '\n', '\r', '\t']);
     if start.is_empty() {
         "it holds nothing but white space".into()
-    } else if start.starts_with("(component") || start.starts_with("(module") || start.starts_with(";;") {
+    } else if start.starts_with("(component")
+        || start.starts_with("(module")
+        || start.starts_with(";;")
+    {
         "it is WebAssembly text (WAT); translate it to binary first, for example with `wasm-tools parse`".into()
-    } else if start.starts_with("package ") || start.starts_with("interface ") || start.starts_with("world ") {
+    } else if start.starts_with("package ")
+        || start.starts_with("interface ")
+        || start.starts_with("world ")
+    {
         "it is a WIT document, which describes a component and is none".into()
     } else if start.starts_with("<!") || start.starts_with("<html") {
         "it is an HTML page; was something downloaded from the wrong address?".into()

@@ -72,7 +72,8 @@ impl Grant {
     }
 
     fn is_for(&self, import: Interface<'_>) -> bool {
-        import.package == self.package && (self.interfaces.is_empty() || self.interfaces.contains(&import.name))
+        import.package == self.package
+            && (self.interfaces.is_empty() || self.interfaces.contains(&import.name))
     }
 }
 
@@ -110,23 +111,38 @@ mod tests {
     #[test]
     fn what_nobody_granted_is_refused_and_the_rest_is_free() {
         let secrets = "wasmill:function/secrets@0.1.0";
-        let config = ["rc.1", "draft", "draft-2024-09-27"].map(|version| format!("wasi:config/store@0.2.0-{version}"));
+        let config = ["rc.1", "draft", "draft-2024-09-27"]
+            .map(|version| format!("wasi:config/store@0.2.0-{version}"));
         let http = "wasi:http/outgoing-handler@0.2.0";
         let [client, handler] = ["wasi:http/client@0.3.0", "wasi:http/handler@0.3.0"];
         let keyvalue: Vec<String> = ["atomics", "batch", "store"]
             .iter()
-            .flat_map(|name| ["draft", "draft2"].map(|version| format!("wasi:keyvalue/{name}@0.2.0-{version}")))
+            .flat_map(|name| {
+                ["draft", "draft2"].map(|version| format!("wasi:keyvalue/{name}@0.2.0-{version}"))
+            })
             .collect();
         let keyvalue: Vec<&str> = keyvalue.iter().map(String::as_str).collect();
         assert_eq!(refused("").len(), 7 + keyvalue.len());
-        for name in
-            config.iter().map(String::as_str).chain([secrets, http, client, handler]).chain(keyvalue.iter().copied())
+        for name in config
+            .iter()
+            .map(String::as_str)
+            .chain([secrets, http, client, handler])
+            .chain(keyvalue.iter().copied())
         {
             assert!(refused("").iter().any(|refused| refused == name), "{name}");
         }
-        assert!(!refused("allowed_hosts = []").iter().any(|name| [http, client, handler].contains(&name.as_str())));
-        assert!(!refused("allowed_hosts = ['https://api.example.com']").iter().any(|name| name == http));
-        assert_eq!(refused("[config]"), [&[secrets, http], &keyvalue[..], &[client, handler]].concat());
+        assert!(
+            !refused("allowed_hosts = []")
+                .iter()
+                .any(|name| [http, client, handler].contains(&name.as_str()))
+        );
+        assert!(
+            !refused("allowed_hosts = ['https://api.example.com']").iter().any(|name| name == http)
+        );
+        assert_eq!(
+            refused("[config]"),
+            [&[secrets, http], &keyvalue[..], &[client, handler]].concat()
+        );
         // A guest that knows wasi:config only can have secrets by it.
         assert_eq!(refused("[secrets]"), [&[http], &keyvalue[..], &[client, handler]].concat());
         assert!(refused("[keyvalue]").iter().all(|name| !name.starts_with("wasi:keyvalue")));
@@ -143,8 +159,10 @@ mod tests {
 
     #[test]
     fn the_message_names_import_and_line() {
-        let imports = ["wasi:cli/exit@0.2.0".to_owned(), "wasi:http/outgoing-handler@0.2.3".to_owned()];
-        let said: Vec<String> = not_granted(&imports, &manifest("")).iter().map(ToString::to_string).collect();
+        let imports =
+            ["wasi:cli/exit@0.2.0".to_owned(), "wasi:http/outgoing-handler@0.2.3".to_owned()];
+        let said: Vec<String> =
+            not_granted(&imports, &manifest("")).iter().map(ToString::to_string).collect();
         assert_eq!(
             said,
             [

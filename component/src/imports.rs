@@ -20,7 +20,8 @@ enum Versions {
     Exactly(&'static [&'static str]),
 }
 
-/// Everything that the host links, WASI 0.3 only where it is let. A test of the host holds this against its linker.
+/// Everything that the host links, WASI 0.3 only where it is let. A test of the host holds this
+/// against its linker.
 const PROVIDED: [Package; 18] = [
     Package {
         name: "wasmill:function",
@@ -43,8 +44,16 @@ const PROVIDED: [Package; 18] = [
             "terminal-stdout",
         ],
     },
-    Package { name: "wasi:clocks", versions: Versions::Tracks(&[(0, 2)]), interfaces: &["wall-clock"] },
-    Package { name: "wasi:clocks", versions: Versions::Tracks(&[(0, 2), (0, 3)]), interfaces: &["monotonic-clock"] },
+    Package {
+        name: "wasi:clocks",
+        versions: Versions::Tracks(&[(0, 2)]),
+        interfaces: &["wall-clock"],
+    },
+    Package {
+        name: "wasi:clocks",
+        versions: Versions::Tracks(&[(0, 2), (0, 3)]),
+        interfaces: &["monotonic-clock"],
+    },
     Package {
         name: "wasi:config",
         versions: Versions::Exactly(&["0.2.0-rc.1", "0.2.0-draft", "0.2.0-draft-2024-09-27"]),
@@ -55,15 +64,31 @@ const PROVIDED: [Package; 18] = [
         versions: Versions::Tracks(&[(0, 2), (0, 3)]),
         interfaces: &["preopens", "types"],
     },
-    Package { name: "wasi:http", versions: Versions::Tracks(&[(0, 2)]), interfaces: &["outgoing-handler"] },
-    Package { name: "wasi:http", versions: Versions::Tracks(&[(0, 2), (0, 3)]), interfaces: &["types"] },
-    Package { name: "wasi:io", versions: Versions::Tracks(&[(0, 2)]), interfaces: &["error", "poll", "streams"] },
+    Package {
+        name: "wasi:http",
+        versions: Versions::Tracks(&[(0, 2)]),
+        interfaces: &["outgoing-handler"],
+    },
+    Package {
+        name: "wasi:http",
+        versions: Versions::Tracks(&[(0, 2), (0, 3)]),
+        interfaces: &["types"],
+    },
+    Package {
+        name: "wasi:io",
+        versions: Versions::Tracks(&[(0, 2)]),
+        interfaces: &["error", "poll", "streams"],
+    },
     Package {
         name: "wasi:keyvalue",
         versions: Versions::Exactly(&["0.2.0-draft", "0.2.0-draft2"]),
         interfaces: &["atomics", "batch", "store"],
     },
-    Package { name: "wasi:logging", versions: Versions::Exactly(&["0.1.0-draft"]), interfaces: &["logging"] },
+    Package {
+        name: "wasi:logging",
+        versions: Versions::Exactly(&["0.1.0-draft"]),
+        interfaces: &["logging"],
+    },
     Package {
         name: "wasi:random",
         versions: Versions::Tracks(&[(0, 2), (0, 3)]),
@@ -72,13 +97,32 @@ const PROVIDED: [Package; 18] = [
     Package {
         name: "wasi:sockets",
         versions: Versions::Tracks(&[(0, 2)]),
-        interfaces: &["instance-network", "network", "tcp", "tcp-create-socket", "udp", "udp-create-socket"],
+        interfaces: &[
+            "instance-network",
+            "network",
+            "tcp",
+            "tcp-create-socket",
+            "udp",
+            "udp-create-socket",
+        ],
     },
-    Package { name: "wasi:sockets", versions: Versions::Tracks(&[(0, 2), (0, 3)]), interfaces: &["ip-name-lookup"] },
+    Package {
+        name: "wasi:sockets",
+        versions: Versions::Tracks(&[(0, 2), (0, 3)]),
+        interfaces: &["ip-name-lookup"],
+    },
     // What only WASI 0.3 has.
     Package { name: "wasi:cli", versions: Versions::Tracks(&[(0, 3)]), interfaces: &["types"] },
-    Package { name: "wasi:clocks", versions: Versions::Tracks(&[(0, 3)]), interfaces: &["system-clock", "types"] },
-    Package { name: "wasi:http", versions: Versions::Tracks(&[(0, 3)]), interfaces: &["client", "handler"] },
+    Package {
+        name: "wasi:clocks",
+        versions: Versions::Tracks(&[(0, 3)]),
+        interfaces: &["system-clock", "types"],
+    },
+    Package {
+        name: "wasi:http",
+        versions: Versions::Tracks(&[(0, 3)]),
+        interfaces: &["client", "handler"],
+    },
     Package { name: "wasi:sockets", versions: Versions::Tracks(&[(0, 3)]), interfaces: &["types"] },
 ];
 
@@ -101,12 +145,14 @@ impl fmt::Display for MissingImport {
     }
 }
 
-/// Every interface that the host links: with the version track, `wasi:cli/exit@0.2`, or with a version that is not released,
-/// `wasi:config/store@0.2.0-rc.1`.
+/// Every interface that the host links: with the version track, `wasi:cli/exit@0.2`, or with a
+/// version that is not released, `wasi:config/store@0.2.0-rc.1`.
 pub fn provided_interfaces() -> impl Iterator<Item = String> {
     PROVIDED.iter().flat_map(|package| {
         let versions = package.versions.shown();
-        let interface = move |name| versions.clone().into_iter().map(move |v| format!("{}/{name}@{v}", package.name));
+        let interface = move |name| {
+            versions.clone().into_iter().map(move |v| format!("{}/{name}@{v}", package.name))
+        };
         package.interfaces.iter().flat_map(interface)
     })
 }
@@ -129,7 +175,8 @@ pub(crate) fn why_missing(name: &str) -> Option<String> {
     if packages().next().is_none() {
         return Some(why_package_missing(&wanted));
     }
-    let having: Vec<&Package> = packages().filter(|package| package.interfaces.contains(&wanted.name)).collect();
+    let having: Vec<&Package> =
+        packages().filter(|package| package.interfaces.contains(&wanted.name)).collect();
     if having.is_empty() {
         let interfaces = || packages().flat_map(|package| package.interfaces.iter().copied());
         return Some(match nearest(wanted.name, interfaces()) {
@@ -141,8 +188,14 @@ pub(crate) fn why_missing(name: &str) -> Option<String> {
         });
     }
     (!having.iter().any(|package| package.versions.have(&wanted))).then(|| {
-        let versions: Vec<String> = having.iter().flat_map(|package| package.versions.shown()).collect();
-        format!("the host has {}/{} on version {}", wanted.package, wanted.name, versions.join(", "))
+        let versions: Vec<String> =
+            having.iter().flat_map(|package| package.versions.shown()).collect();
+        format!(
+            "the host has {}/{} on version {}",
+            wanted.package,
+            wanted.name,
+            versions.join(", ")
+        )
     })
 }
 
@@ -177,14 +230,18 @@ impl Versions {
     /// Whether `wanted` is in one of them.
     fn have(&self, wanted: &Interface<'_>) -> bool {
         match self {
-            Self::Tracks(tracks) => tracks.iter().any(|&(major, minor)| wanted.is_on_track(major, minor)),
+            Self::Tracks(tracks) => {
+                tracks.iter().any(|&(major, minor)| wanted.is_on_track(major, minor))
+            }
             Self::Exactly(versions) => versions.iter().any(|version| wanted.is_exactly(version)),
         }
     }
 
     fn shown(&self) -> Vec<String> {
         match self {
-            Self::Tracks(tracks) => tracks.iter().map(|(major, minor)| format!("{major}.{minor}")).collect(),
+            Self::Tracks(tracks) => {
+                tracks.iter().map(|(major, minor)| format!("{major}.{minor}")).collect()
+            }
             Self::Exactly(versions) => versions.iter().map(|&version| version.to_owned()).collect(),
         }
     }
@@ -225,7 +282,10 @@ mod tests {
             ("wasi:clocks/system-clock@0.2.0", "on version 0.3"),
             ("wasi:clocks/monotonic-clock", "on version 0.2"),
             ("wasi:clocks/monotonic-clok@0.2.0", "did you mean 'wasi:clocks/monotonic-clock'?"),
-            ("wasi:clocks/timezone@0.2.0", "wasi:clocks has monotonic-clock, system-clock, types, wall-clock"),
+            (
+                "wasi:clocks/timezone@0.2.0",
+                "wasi:clocks has monotonic-clock, system-clock, types, wall-clock",
+            ),
             ("wasi:http/outgoing-handler@0.3.0", "on version 0.2"),
             ("wasi:config/store@0.2.0", "on version 0.2.0-rc.1, 0.2.0-draft"),
             ("wasi:config/store@0.2.0-rc.2", "on version 0.2.0-rc.1, 0.2.0-draft"),

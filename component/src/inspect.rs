@@ -6,20 +6,22 @@ use serde::{Deserialize, Serialize};
 use wasmill_domain::manifest::Kind;
 use wasmill_domain::{Digest, Manifest};
 use wasmparser::{
-    Chunk, FuncToValidate, FuncValidatorAllocations, FunctionBody, Parser, Payload, TypeRef, ValidPayload, Validator,
-    ValidatorResources, WasmFeatures,
+    Chunk, FuncToValidate, FuncValidatorAllocations, FunctionBody, Parser, Payload, TypeRef,
+    ValidPayload, Validator, ValidatorResources, WasmFeatures,
 };
 
 use crate::adapt::{Adapter, adapt};
-use crate::exports::{describe_unknown, draft_wasi, export_of, is_later_wasi, kinds_of, later_wasi};
+use crate::exports::{
+    describe_unknown, draft_wasi, export_of, is_later_wasi, kinds_of, later_wasi,
+};
 use crate::format::{MAGIC, describe};
 use crate::grants::{NotGranted, not_granted};
 use crate::imports::{MissingImport, missing};
 use crate::limits::Limits;
 
-/// The WebAssembly features that a component may use: all of WebAssembly 3.0. A test of the host holds this against its engine.
-/// Of threads there are the atomic instructions; shared memory, in which a guest could make a host's thread wait, is refused
-/// besides.
+/// The WebAssembly features that a component may use: all of WebAssembly 3.0. A test of the host
+/// holds this against its engine. Of threads there are the atomic instructions; shared memory, in
+/// which a guest could make a host's thread wait, is refused besides.
 pub const FEATURES: WasmFeatures = WasmFeatures::WASM3.union(WasmFeatures::COMPONENT_MODEL);
 
 /// The same for components of WASI 0.3.
@@ -28,7 +30,8 @@ pub const FEATURES_0_3: WasmFeatures = FEATURES.union(WasmFeatures::CM_ASYNC);
 /// What is known of a valid `.wasm`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    /// What it is for, told from its exports; at least one. The first is what it is where a manifest names none.
+    /// What it is for, told from its exports; at least one. The first is what it is where a
+    /// manifest names none.
     pub kinds: Vec<Kind>,
     /// What turned it into a component, of a core module. Imports and exports are the component's.
     pub adapter: Option<Adapter>,
@@ -88,7 +91,9 @@ pub enum InspectError {
     #[error("this core module cannot be run: {0}")]
     Module(String),
     /// Something with a memory that threads would share.
-    #[error("the file has shared memory, which is for threads, and each instance has one: build it without threads")]
+    #[error(
+        "the file has shared memory, which is for threads, and each instance has one: build it without threads"
+    )]
     SharedMemory,
     /// A core module that cannot be turned into a component.
     #[error("this core module cannot be turned into a component: {0}")]
@@ -142,7 +147,11 @@ impl Inspection {
     /// [`Unrunnable::Kind`] where it is not what the manifest says.
     pub fn kind(&self, wanted: Option<Kind>) -> Result<Kind, Unrunnable> {
         let Some(wanted) = wanted else { return Ok(self.kinds[0]) };
-        if self.kinds.contains(&wanted) { Ok(wanted) } else { Err(Unrunnable::Kind { wanted, is: self.kinds.clone() }) }
+        if self.kinds.contains(&wanted) {
+            Ok(wanted)
+        } else {
+            Err(Unrunnable::Kind { wanted, is: self.kinds.clone() })
+        }
     }
 
     /// Makes sure that it is of a WASI that the host may run; 0.2 always is.
@@ -151,7 +160,9 @@ impl Inspection {
     /// [`Unrunnable::LaterWasi`] where it needs WASI 0.3, unless `wasi_0_3`.
     pub fn require_wasi(&self, wasi_0_3: bool) -> Result<(), Unrunnable> {
         match &self.later_wasi {
-            Some(name) if !wasi_0_3 && !self.runs_without_later_wasi => Err(Unrunnable::LaterWasi(name.clone())),
+            Some(name) if !wasi_0_3 && !self.runs_without_later_wasi => {
+                Err(Unrunnable::LaterWasi(name.clone()))
+            }
             _ => Ok(()),
         }
     }
@@ -161,7 +172,8 @@ impl Inspection {
         self.later_wasi.is_some() && (wasi_0_3 || !self.runs_without_later_wasi)
     }
 
-    /// Makes sure that the host has every import. (Whether their types fit as well is for the host to say.)
+    /// Makes sure that the host has every import. (Whether their types fit as well is for the host
+    /// to say.)
     ///
     /// # Errors
     /// [`Unrunnable::Imports`] with every one that is missing.
@@ -173,7 +185,8 @@ impl Inspection {
     /// Makes sure that the manifest grants every import that needs it to.
     ///
     /// # Errors
-    /// [`Unrunnable::NotGranted`] with every one that is not granted, and what to add to the manifest.
+    /// [`Unrunnable::NotGranted`] with every one that is not granted, and what to add to the
+    /// manifest.
     pub fn require_grants(&self, manifest: &Manifest) -> Result<(), Unrunnable> {
         let not_granted = not_granted(&self.imports, manifest);
         if not_granted.is_empty() { Ok(()) } else { Err(Unrunnable::NotGranted(not_granted)) }
@@ -183,8 +196,8 @@ impl Inspection {
 /// Reads a `.wasm`, validates all of it and says what it is.
 ///
 /// # Errors
-/// Where the bytes are not WebAssembly, are cut off or break a rule, and where a component exports nothing that makes a
-/// kind. Any bytes whatever get an answer.
+/// Where the bytes are not WebAssembly, are cut off or break a rule, and where a component exports
+/// nothing that makes a kind. Any bytes whatever get an answer.
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
     inspect_within(bytes, &Limits::default())
 }
@@ -204,19 +217,32 @@ pub fn inspect_within(bytes: &[u8], limits: &Limits) -> Result<Inspection, Inspe
     let kinds = kinds_of(&outline.exports);
     // What it exports for a draft beside what is known asks nothing of the host.
     let is_known = !kinds.is_empty() && !outline.is_async;
-    if let Some(draft) = draft_wasi(if is_known { &[] } else { &outline.exports }, &outline.imports) {
+    if let Some(draft) = draft_wasi(if is_known { &[] } else { &outline.exports }, &outline.imports)
+    {
         return Err(InspectError::DraftWasi(draft));
     }
     if kinds.is_empty() {
         return Err(InspectError::UnknownKind(describe_unknown(&outline.exports)));
     }
-    let later_wasi = later_wasi(&outline).or_else(|| outline.is_async.then(|| "its asynchronous functions".into()));
+    let later_wasi = later_wasi(&outline)
+        .or_else(|| outline.is_async.then(|| "its asynchronous functions".into()));
     let Outline { imports, exports, is_async, .. } = outline;
-    let released: Vec<String> = exports.iter().filter(|name| !is_later_wasi(name)).cloned().collect();
-    let runs_without_later_wasi =
-        !is_async && !imports.iter().any(|name| is_later_wasi(name)) && kinds_of(&released) == kinds;
+    let released: Vec<String> =
+        exports.iter().filter(|name| !is_later_wasi(name)).cloned().collect();
+    let runs_without_later_wasi = !is_async
+        && !imports.iter().any(|name| is_later_wasi(name))
+        && kinds_of(&released) == kinds;
     let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
-    Ok(Inspection { kinds, adapter, digest, size, imports, exports, later_wasi, runs_without_later_wasi })
+    Ok(Inspection {
+        kinds,
+        adapter,
+        digest,
+        size,
+        imports,
+        exports,
+        later_wasi,
+        runs_without_later_wasi,
+    })
 }
 
 /// The component that an artifact is, or that a core module is turned into.
@@ -224,7 +250,8 @@ pub fn inspect_within(bytes: &[u8], limits: &Limits) -> Result<Inspection, Inspe
 /// # Errors
 /// As [`inspect`].
 pub fn component_of(bytes: &[u8]) -> Result<Cow<'_, [u8]>, InspectError> {
-    // The first bytes tell components from modules; what is wrong after that, the compiler would say less well.
+    // The first bytes tell components from modules; what is wrong after that, the compiler would
+    // say less well.
     if Parser::is_component(bytes) {
         return Ok(bytes.into());
     }
@@ -266,7 +293,10 @@ impl Outline {
                 // The binary format was another in drafts, too.
                 Err(_) => Err(match Self::named(bytes).draft() {
                     Some(draft) => InspectError::DraftWasi(draft),
-                    None => InspectError::Invalid { at: error.offset() as u64, message: error.message().to_owned() },
+                    None => InspectError::Invalid {
+                        at: error.offset() as u64,
+                        message: error.message().to_owned(),
+                    },
                 }),
             }
         })?;
@@ -299,7 +329,8 @@ impl Outline {
         parser.set_features(features);
         let mut outline = Self::default();
         let mut functions = Vec::new();
-        // How many modules or components the payload at hand is inside of, the file itself not counted.
+        // How many modules or components the payload at hand is inside of, the file itself not
+        // counted.
         let mut depth = 0_usize;
         for payload in parser.parse_all(bytes) {
             let payload = payload?;
@@ -319,7 +350,9 @@ impl Outline {
     /// Takes down imports and exports.
     fn note(&mut self, payload: &Payload<'_>) -> Result<(), wasmparser::Error> {
         match payload {
-            Payload::Version { encoding, .. } => self.is_component = *encoding == wasmparser::Encoding::Component,
+            Payload::Version { encoding, .. } => {
+                self.is_component = *encoding == wasmparser::Encoding::Component
+            }
             Payload::ComponentImportSection(section) => {
                 for import in section.clone() {
                     self.imports.push(import?.name.name.to_owned());
@@ -379,8 +412,8 @@ fn validate_functions(
     Ok(())
 }
 
-/// How many bytes are missing at least, where the file ends before its last section does. Found by reading it as a stream of
-/// which more may come: the reader then asks for more instead of failing.
+/// How many bytes are missing at least, where the file ends before its last section does. Found by
+/// reading it as a stream of which more may come: the reader then asks for more instead of failing.
 fn missing_bytes(bytes: &[u8]) -> Option<u64> {
     let mut rest = bytes;
     let mut parser = Parser::new(0);
@@ -388,13 +421,16 @@ fn missing_bytes(bytes: &[u8]) -> Option<u64> {
     loop {
         let (payload, consumed) = match parser.parse(rest, false).ok()? {
             // Between two sections, or after the last one, nothing is known to be missing.
-            Chunk::NeedMoreData(_) if rest.is_empty() && bytes.len() >= 8 && outer.is_empty() => return None,
+            Chunk::NeedMoreData(_) if rest.is_empty() && bytes.len() >= 8 && outer.is_empty() => {
+                return None;
+            }
             Chunk::NeedMoreData(missing) => return Some(missing.max(1)),
             Chunk::Parsed { payload, consumed } => (payload, consumed),
         };
         rest = &rest[consumed..];
         match payload {
-            Payload::ModuleSection { parser: inner, .. } | Payload::ComponentSection { parser: inner, .. } => {
+            Payload::ModuleSection { parser: inner, .. }
+            | Payload::ComponentSection { parser: inner, .. } => {
                 outer.push(std::mem::replace(&mut parser, inner));
             }
             Payload::End(_) => parser = outer.pop()?,

@@ -1,7 +1,9 @@
-//! What a `.wasm` is: whether it is valid, of which kind, what it exports and what it asks its host for.
+//! What a `.wasm` is: whether it is valid, of which kind, what it exports and what it asks its host
+//! for.
 //!
-//! Everything here reads bytes and nothing runs them: wasmtime lives in the host. What only a compiler can tell (whether
-//! the types of imports and exports fit) is behind the trait [`Preflight`], which the host implements.
+//! Everything here reads bytes and nothing runs them: wasmtime lives in the host. What only a
+//! compiler can tell (whether the types of imports and exports fit) is behind the trait
+//! [`Preflight`], which the host implements.
 
 mod adapt;
 mod embed;
@@ -20,7 +22,8 @@ pub use embed::{EmbedError, ROOM_BYTES, embed};
 pub use grants::NotGranted;
 pub use imports::{MissingImport, provided_interfaces};
 pub use inspect::{
-    FEATURES, FEATURES_0_3, InspectError, Inspection, Unrunnable, component_of, inspect, inspect_within,
+    FEATURES, FEATURES_0_3, InspectError, Inspection, Unrunnable, component_of, inspect,
+    inspect_within,
 };
 pub use limits::Limits;
 pub use preflight::{Artifact, FileSource, Preflight, PreflightError};

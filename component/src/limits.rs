@@ -1,19 +1,23 @@
-//! How large a file may be in its parts, so that reading, validating and adapting it takes time and memory in proportion to its length.
+//! How large a file may be in its parts, so that reading, validating and adapting it takes time and
+//! memory in proportion to its length.
 
 use wasmparser::{
-    ComponentType, ComponentTypeDeclaration, CompositeInnerType, CoreType, CustomSectionReader, FuncType, FunctionBody,
-    InstanceTypeDeclaration, ModuleTypeDeclaration, Parser, Payload, RecGroup,
+    ComponentType, ComponentTypeDeclaration, CompositeInnerType, CoreType, CustomSectionReader,
+    FuncType, FunctionBody, InstanceTypeDeclaration, ModuleTypeDeclaration, Parser, Payload,
+    RecGroup,
 };
 
 use crate::adapt::TYPES_SECTION;
 use crate::format::MAGIC;
 use crate::inspect::{FEATURES_0_3, InspectError};
 
-/// The most that a file may have of each thing. What the validator itself bounds is not here. All of a file counts: its nested
-/// modules and components, and the component types that a core module carries in its custom sections.
+/// The most that a file may have of each thing. What the validator itself bounds is not here. All
+/// of a file counts: its nested modules and components, and the component types that a core module
+/// carries in its custom sections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Modules and components inside of each other, and component types inside of each other. Default: 16.
+    /// Modules and components inside of each other, and component types inside of each other.
+    /// Default: 16.
     pub nesting: u32,
     /// Modules and components in all. Default: 256.
     pub modules: u32,
@@ -25,10 +29,11 @@ pub struct Limits {
     pub locals: u32,
     /// Parameters and results of one core function type together. Default: 256.
     pub arity: u32,
-    /// Types, imports, exports, globals, tables, memories, tags and segments of all core modules. Default: 500,000.
+    /// Types, imports, exports, globals, tables, memories, tags and segments of all core modules.
+    /// Default: 500,000.
     pub module_items: u32,
-    /// Types (with what they declare), imports, exports, aliases, instances and canonical functions of all components.
-    /// Default: 50,000.
+    /// Types (with what they declare), imports, exports, aliases, instances and canonical functions
+    /// of all components. Default: 50,000.
     pub items: u32,
 }
 
@@ -47,13 +52,13 @@ impl Default for Limits {
     }
 }
 
-/// Component types that one section may hold inside of others. The reader calls itself for each that is inside of another, so that
-/// this bounds its stack before it is known how deep they are.
+/// Component types that one section may hold inside of others. The reader calls itself for each
+/// that is inside of another, so that this bounds its stack before it is known how deep they are.
 const MOST_INNER_TYPES: usize = 1_000;
 
 impl Limits {
-    /// Counts what a file holds, in one pass that validates nothing. What cannot be read is no error here: whoever validates
-    /// the file says what is wrong, and where.
+    /// Counts what a file holds, in one pass that validates nothing. What cannot be read is no
+    /// error here: whoever validates the file says what is wrong, and where.
     ///
     /// # Errors
     /// [`InspectError::TooMuch`], with the first bound that does not hold.
@@ -96,7 +101,11 @@ impl Scan {
                 Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
                     depth += 1;
                     self.modules += 1;
-                    too_much("modules and components inside of each other", depth, self.limits.nesting)?;
+                    too_much(
+                        "modules and components inside of each other",
+                        depth,
+                        self.limits.nesting,
+                    )?;
                     too_much("modules and components", self.modules, self.limits.modules)?;
                 }
                 Payload::End(_) => depth = depth.saturating_sub(1),
@@ -106,7 +115,12 @@ impl Scan {
         Ok(())
     }
 
-    fn payload(&mut self, payload: &Payload<'_>, bytes: &[u8], depth: u32) -> Result<(), InspectError> {
+    fn payload(
+        &mut self,
+        payload: &Payload<'_>,
+        bytes: &[u8],
+        depth: u32,
+    ) -> Result<(), InspectError> {
         match payload {
             Payload::CodeSectionStart { count, .. } => {
                 self.functions = self.functions.saturating_add(*count);
@@ -164,8 +178,13 @@ impl Scan {
         Ok(())
     }
 
-    /// A core module brings the types of its interface along as a component; whoever adapts the module reads it.
-    fn custom(&mut self, section: &CustomSectionReader<'_>, depth: u32) -> Result<(), InspectError> {
+    /// A core module brings the types of its interface along as a component; whoever adapts the
+    /// module reads it.
+    fn custom(
+        &mut self,
+        section: &CustomSectionReader<'_>,
+        depth: u32,
+    ) -> Result<(), InspectError> {
         if section.name().starts_with(TYPES_SECTION) && section.data().starts_with(MAGIC) {
             return self.file(section.data(), depth + 1);
         }
@@ -174,12 +193,20 @@ impl Scan {
 
     fn in_module(&mut self, count: u32) -> Result<(), InspectError> {
         self.module_items = self.module_items.saturating_add(count);
-        too_much("types, imports, exports and segments of modules", self.module_items, self.limits.module_items)
+        too_much(
+            "types, imports, exports and segments of modules",
+            self.module_items,
+            self.limits.module_items,
+        )
     }
 
     fn in_component(&mut self, count: u32) -> Result<(), InspectError> {
         self.items = self.items.saturating_add(count);
-        too_much("types, imports, exports and instances of components", self.items, self.limits.items)
+        too_much(
+            "types, imports, exports and instances of components",
+            self.items,
+            self.limits.items,
+        )
     }
 
     fn group(&mut self, group: &RecGroup) -> Result<(), InspectError> {
@@ -198,10 +225,15 @@ impl Scan {
     }
 
     fn inner_types(&self, section: &[u8]) -> Result<(), InspectError> {
-        // A declaration that is a type (01), and that type one of a component (41) or an instance (42).
+        // A declaration that is a type (01), and that type one of a component (41) or an instance
+        // (42).
         let inner = section.windows(2).filter(|pair| matches!(pair, [0x01, 0x41 | 0x42])).count();
         let most = u32::try_from(MOST_INNER_TYPES).unwrap_or(u32::MAX);
-        too_much("component types inside of others in one section", u32::try_from(inner).unwrap_or(u32::MAX), most)
+        too_much(
+            "component types inside of others in one section",
+            u32::try_from(inner).unwrap_or(u32::MAX),
+            most,
+        )
     }
 
     fn core_type(&mut self, ty: &CoreType<'_>) -> Result<(), InspectError> {
@@ -242,7 +274,8 @@ impl Scan {
                     }
                 }
             }
-            ComponentType::Defined(_) | ComponentType::Func(_) | ComponentType::Resource { .. } => {}
+            ComponentType::Defined(_) | ComponentType::Func(_) | ComponentType::Resource { .. } => {
+            }
         }
         Ok(())
     }

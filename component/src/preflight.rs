@@ -41,13 +41,16 @@ impl Artifact for Bytes {
     }
 }
 
-/// Checks an artifact and its manifest the way a host will use them: read, compile, link, compare the limits.
+/// Checks an artifact and its manifest the way a host will use them: read, compile, link, compare
+/// the limits.
 #[async_trait]
 pub trait Preflight: Send + Sync + 'static {
-    /// Says whether this version could run. `digest` is that of the artifact. Tenants take turns at what takes long.
+    /// Says whether this version could run. `digest` is that of the artifact. Tenants take turns at
+    /// what takes long.
     ///
     /// # Errors
-    /// The first thing that is wrong, said to the one who deploys; or [`PreflightError::Unavailable`].
+    /// The first thing that is wrong, said to the one who deploys; or
+    /// [`PreflightError::Unavailable`].
     async fn check(
         &self,
         tenant: &TenantName,
@@ -69,8 +72,8 @@ pub enum PreflightError {
     /// It is valid and does not compile.
     #[error("the component does not compile: {0}")]
     Compile(String),
-    /// Compiling it takes more than the operator lets it, or broke the compiler's process. The same component is refused without a
-    /// try for a while.
+    /// Compiling it takes more than the operator lets it, or broke the compiler's process. The same
+    /// component is refused without a try for a while.
     #[error("the component takes too much to compile: {0}")]
     TooCostly(String),
     /// An import or the handler does not have the type that it should have.

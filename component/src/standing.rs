@@ -53,8 +53,12 @@ mod tests {
         let granting = Manifest::from_toml("name = 'x'\nallowed_hosts = []").unwrap();
         let outgoing = "wasi:http/outgoing-handler@0.2.3";
         assert_eq!(standing("wasi:cli/exit@0.2.0", &bare), Standing::Free);
-        assert!(matches!(standing(outgoing, &bare), Standing::NotGranted { line } if line.contains("allowed_hosts")));
+        assert!(
+            matches!(standing(outgoing, &bare), Standing::NotGranted { line } if line.contains("allowed_hosts"))
+        );
         assert_eq!(standing(outgoing, &granting), Standing::Granted);
-        assert!(matches!(standing("foo:bar/baz", &granting), Standing::Missing { hint } if hint.contains("unknown")));
+        assert!(
+            matches!(standing("foo:bar/baz", &granting), Standing::Missing { hint } if hint.contains("unknown"))
+        );
     }
 }

@@ -21,7 +21,8 @@ impl Batch {
     pub fn new(dispatches: Vec<Dispatch>) -> Option<Self> {
         let first = dispatches.first()?;
         let same = |d: &Dispatch| d.tenant == first.tenant && d.function == first.function;
-        (dispatches.len() <= MAX_DISPATCHES && dispatches.iter().all(same)).then_some(Self { dispatches })
+        (dispatches.len() <= MAX_DISPATCHES && dispatches.iter().all(same))
+            .then_some(Self { dispatches })
     }
 
     /// A batch of one.
@@ -49,7 +50,12 @@ mod tests {
 
     fn dispatch(function: &str) -> Dispatch {
         let event = Event::new("1", "/test", "greeting".parse().unwrap(), "{}").unwrap();
-        Dispatch::new(TenantName::default(), function.parse().unwrap(), TraceContext::new_root(), Arc::new(event))
+        Dispatch::new(
+            TenantName::default(),
+            function.parse().unwrap(),
+            TraceContext::new_root(),
+            Arc::new(event),
+        )
     }
 
     #[test]

@@ -12,8 +12,11 @@ use crate::manifest::Manifest;
 use crate::names::{EventType, FunctionName, TenantName};
 use crate::timestamp::Timestamp;
 
-/// Counts the changes of all definitions; each change makes it larger by one. 0 is the empty system.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// Counts the changes of all definitions; each change makes it larger by one. 0 is the empty
+/// system.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Revision(pub i64);
 
@@ -42,15 +45,16 @@ pub struct Definitions {
     pub broken: Vec<BrokenDefinition>,
 }
 
-/// A definition that this process cannot read: another release wrote it, or something that is not wasmill. It breaks itself
-/// only: everything else is as it would be without it.
+/// A definition that this process cannot read: another release wrote it, or something that is not
+/// wasmill. It breaks itself only: everything else is as it would be without it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokenDefinition {
     /// What it is.
     pub kind: DefinitionKind,
     /// The tenant as it is stored; empty for what has none.
     pub tenant: String,
-    /// What it is called, as it is stored: the function, the event type, the key's label, the host name.
+    /// What it is called, as it is stored: the function, the event type, the key's label, the host
+    /// name.
     pub name: String,
     /// Why it cannot be read.
     pub why: String,
@@ -83,10 +87,14 @@ impl fmt::Display for BrokenDefinition {
         let Self { kind, tenant, name, why: _ } = self;
         match kind {
             DefinitionKind::Function => write!(f, "function '{name}' of tenant '{tenant}'"),
-            DefinitionKind::Schema => write!(f, "the schema of event type '{name}' of tenant '{tenant}'"),
+            DefinitionKind::Schema => {
+                write!(f, "the schema of event type '{name}' of tenant '{tenant}'")
+            }
             DefinitionKind::Key => write!(f, "API key '{name}' of tenant '{tenant}'"),
             DefinitionKind::Hostname => write!(f, "host name '{name}' of tenant '{tenant}'"),
-            DefinitionKind::DeletedFunction => write!(f, "the deleted function '{name}' of tenant '{tenant}'"),
+            DefinitionKind::DeletedFunction => {
+                write!(f, "the deleted function '{name}' of tenant '{tenant}'")
+            }
         }
     }
 }

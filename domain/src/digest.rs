@@ -79,7 +79,10 @@ mod tests {
     #[test]
     fn text_and_back() {
         let digest = Digest::of(b"abc");
-        assert_eq!(digest.to_string(), "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            digest.to_string(),
+            "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
         assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
         assert!("sha256:ba78".parse::<Digest>().is_err());
         assert!("ba78".parse::<Digest>().is_err());

@@ -124,7 +124,12 @@ pub struct Dispatch {
 impl Dispatch {
     /// The only attempt at a new execution that an event led to, accepted now, by no revision in
     /// particular.
-    pub fn new(tenant: TenantName, function: FunctionName, trace: TraceContext, event: Arc<Event>) -> Self {
+    pub fn new(
+        tenant: TenantName,
+        function: FunctionName,
+        trace: TraceContext,
+        event: Arc<Event>,
+    ) -> Self {
         let (execution, now) = (ExecutionId::new(), Timestamp::now());
         Self {
             tenant,
@@ -182,7 +187,11 @@ impl Dispatch {
     /// Emitted by what `parent` dispatched, and in its chain.
     #[must_use]
     pub fn emitted_by(self, parent: &Self) -> Self {
-        Self { origin: Origin::EmittedBy { execution: parent.execution }, root: parent.root, ..self }
+        Self {
+            origin: Origin::EmittedBy { execution: parent.execution },
+            root: parent.root,
+            ..self
+        }
     }
 
     /// Decided by this revision of the definitions.
@@ -213,7 +222,10 @@ mod tests {
             Origin::Event,
             Origin::EmittedBy { execution },
             Origin::ReplayOf { execution },
-            Origin::Schedule { name: "nightly".into(), due: Timestamp::from_micros(1_780_000_000_000_000) },
+            Origin::Schedule {
+                name: "nightly".into(),
+                due: Timestamp::from_micros(1_780_000_000_000_000),
+            },
             Origin::WorkflowStep { run: execution, path: "a/0".into() },
             Origin::Invocation,
         ] {
@@ -226,8 +238,14 @@ mod tests {
     #[test]
     fn a_chain_keeps_its_first_execution() {
         let event = Arc::new(Event::new("1", "/s", "a.b".parse().unwrap(), "{}").unwrap());
-        let new =
-            || Dispatch::new(TenantName::default(), "f".parse().unwrap(), TraceContext::new_root(), Arc::clone(&event));
+        let new = || {
+            Dispatch::new(
+                TenantName::default(),
+                "f".parse().unwrap(),
+                TraceContext::new_root(),
+                Arc::clone(&event),
+            )
+        };
         let first = new();
         let second = new().emitted_by(&first);
         let third = new().emitted_by(&second);

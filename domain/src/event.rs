@@ -79,8 +79,8 @@ impl fmt::Display for Attribute {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Invalid {
-    /// The JSON pointer of the offending member in structured mode; empty for the whole. `/id` is also what names the
-    /// attribute `id` in binary mode.
+    /// The JSON pointer of the offending member in structured mode; empty for the whole. `/id` is
+    /// also what names the attribute `id` in binary mode.
     pub pointer: String,
     /// What is wrong with it and what would be right.
     pub message: String,
@@ -89,7 +89,10 @@ pub struct Invalid {
 impl Invalid {
     /// A complaint about the attribute called `name`.
     pub fn attribute(name: &str, message: impl Into<String>) -> Self {
-        Self { pointer: format!("/{}", name.replace('~', "~0").replace('/', "~1")), message: message.into() }
+        Self {
+            pointer: format!("/{}", name.replace('~', "~0").replace('/', "~1")),
+            message: message.into(),
+        }
     }
 
     /// A complaint about the event as a whole.
@@ -115,7 +118,8 @@ impl EventParts {
         }
     }
 
-    /// Sets the attribute called `name`, core or extension. It is checked as it will be by [`Self::check`].
+    /// Sets the attribute called `name`, core or extension. It is checked as it will be by
+    /// [`Self::check`].
     ///
     /// # Errors
     /// Where the name is not one that CloudEvents allows or the value does not fit the attribute.
@@ -130,7 +134,10 @@ impl EventParts {
             "id" => self.id = value.to_string(),
             "source" => self.source = value.to_string(),
             "type" => {
-                self.event_type = value.to_string().parse().map_err(|e| Invalid::attribute(name, format!("{e}")))?;
+                self.event_type = value
+                    .to_string()
+                    .parse()
+                    .map_err(|e| Invalid::attribute(name, format!("{e}")))?;
             }
             "subject" => self.subject = Some(value.to_string()),
             "time" => self.time = Some(value.to_string()),
@@ -145,7 +152,8 @@ impl EventParts {
     /// Makes the event.
     ///
     /// # Errors
-    /// Where an attribute is not what CloudEvents and wasmill's bounds allow; the error points at it.
+    /// Where an attribute is not what CloudEvents and wasmill's bounds allow; the error points at
+    /// it.
     pub fn check(mut self) -> Result<Event, Invalid> {
         for (name, value) in self.attributes() {
             match &value {
@@ -165,7 +173,8 @@ impl EventParts {
         self.datacontenttype.as_deref().map_or(!self.opaque, is_json_media_type)
     }
 
-    /// The media type of the data, said or, for JSON, implied; none where there is no data, and where nobody knows.
+    /// The media type of the data, said or, for JSON, implied; none where there is no data, and
+    /// where nobody knows.
     pub fn media_type(&self) -> Option<&str> {
         let implied = (self.data.is_some() && !self.opaque).then_some("application/json");
         self.datacontenttype.as_deref().or(implied)
@@ -256,9 +265,21 @@ mod tests {
             ("/subject", EventParts { subject: Some(String::new()), ..parts() }),
             ("/time", EventParts { time: Some("noon".into()), ..parts() }),
             ("/dataschema", EventParts { dataschema: Some("/x".into()), ..parts() }),
-            ("/datacontenttype", EventParts { datacontenttype: Some("a/b, a/b".into()), ..parts() }),
-            ("/A", EventParts { extensions: [("A".into(), Attribute::Integer(1))].into(), ..parts() }),
-            ("/data", EventParts { extensions: [("data".into(), Attribute::Boolean(true))].into(), ..parts() }),
+            (
+                "/datacontenttype",
+                EventParts { datacontenttype: Some("a/b, a/b".into()), ..parts() },
+            ),
+            (
+                "/A",
+                EventParts { extensions: [("A".into(), Attribute::Integer(1))].into(), ..parts() },
+            ),
+            (
+                "/data",
+                EventParts {
+                    extensions: [("data".into(), Attribute::Boolean(true))].into(),
+                    ..parts()
+                },
+            ),
         ] {
             assert_eq!(broken.check().unwrap_err().pointer, pointer);
         }
@@ -266,13 +287,19 @@ mod tests {
 
     #[test]
     fn data_without_a_media_type_is_json_or_bytes() {
-        let parts = || EventParts { data: Some("1".into()), ..EventParts::new("1", "/s", "a.b".parse().unwrap()) };
+        let parts = || EventParts {
+            data: Some("1".into()),
+            ..EventParts::new("1", "/s", "a.b".parse().unwrap())
+        };
         let json = parts().check().unwrap();
         assert!(json.has_json_data() && json.media_type() == Some("application/json"));
         let opaque = EventParts { opaque: true, ..parts() }.check().unwrap();
         assert!(!opaque.has_json_data() && opaque.media_type().is_none());
         // Said is said.
-        let said = EventParts { opaque: true, datacontenttype: Some("text/json".into()), ..parts() }.check().unwrap();
+        let said =
+            EventParts { opaque: true, datacontenttype: Some("text/json".into()), ..parts() }
+                .check()
+                .unwrap();
         assert!(said.has_json_data() && !said.opaque);
     }
 }

@@ -47,7 +47,9 @@ impl FromStr for ExecutionId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Uuid::parse_str(text).map(Self).map_err(|_| format!("'{text}' is not an execution id: expected a UUID"))
+        Uuid::parse_str(text)
+            .map(Self)
+            .map_err(|_| format!("'{text}' is not an execution id: expected a UUID"))
     }
 }
 
@@ -124,10 +126,9 @@ impl FromStr for Outcome {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|outcome| outcome.as_str() == text)
-            .ok_or_else(|| format!("'{text}' is not an outcome: one of {}", Self::ALL.map(Self::as_str).join(", ")))
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == text).ok_or_else(|| {
+            format!("'{text}' is not an outcome: one of {}", Self::ALL.map(Self::as_str).join(", "))
+        })
     }
 }
 
@@ -163,10 +164,12 @@ pub struct AttemptReport {
     pub queue_wait: Duration,
     /// The guest's time on the wall clock, instantiation included.
     pub run_time: Duration,
-    /// Units of fuel: about one a wasm instruction, one a byte of what is copied in bulk, 1,000 a call of the host. At least so
-    /// many where the guest was interrupted while it computed: the last 5,000,000 may not have been counted.
+    /// Units of fuel: about one a wasm instruction, one a byte of what is copied in bulk, 1,000 a
+    /// call of the host. At least so many where the guest was interrupted while it computed: the
+    /// last 5,000,000 may not have been counted.
     pub fuel_used: u64,
-    /// The most memory that the guest held, in bytes: its linear memory, and what the host held for it when that was measured.
+    /// The most memory that the guest held, in bytes: its linear memory, and what the host held for
+    /// it when that was measured.
     pub peak_memory: u64,
     /// How many log lines were dropped at the limit.
     pub log_lines_dropped: u64,
@@ -258,10 +261,12 @@ impl FromStr for LogLevel {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|level| level.as_str() == text)
-            .ok_or_else(|| format!("'{text}' is not a log level: one of {}", Self::ALL.map(Self::as_str).join(", ")))
+        Self::ALL.into_iter().find(|level| level.as_str() == text).ok_or_else(|| {
+            format!(
+                "'{text}' is not a log level: one of {}",
+                Self::ALL.map(Self::as_str).join(", ")
+            )
+        })
     }
 }
 

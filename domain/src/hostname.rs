@@ -1,9 +1,9 @@
-//! Host names and their owners: which tenant's functions may answer requests for a name, and which names the gateway
-//! answers itself.
+//! Host names and their owners: which tenant's functions may answer requests for a name, and which
+//! names the gateway answers itself.
 //!
-//! An operator grants a name, or all names below one, to a tenant: by configuration ([`HostnameRules`]) or by the API
-//! ([`HostnameGrants`], which the store keeps). The most exact pattern that covers a name decides; a tenant has no name
-//! that was not granted.
+//! An operator grants a name, or all names below one, to a tenant: by configuration
+//! ([`HostnameRules`]) or by the API ([`HostnameGrants`], which the store keeps). The most exact
+//! pattern that covers a name decides; a tenant has no name that was not granted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,13 +14,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::manifest::http::HostName;
 use crate::names::TenantName;
 
-/// A host name, or `*.` and a host name, which covers every name below that one and not the name itself.
+/// A host name, or `*.` and a host name, which covers every name below that one and not the name
+/// itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostnamePattern(String);
 
 /// A text that is not a [`HostnamePattern`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a host name, such as 'shop.example.com', nor '*.example.com', which is every name below it")]
+#[error(
+    "'{0}' is not a host name, such as 'shop.example.com', nor '*.example.com', which is every name below it"
+)]
 pub struct HostnameError(String);
 
 /// Whose the names are that are granted by the API.
@@ -52,9 +55,13 @@ impl HostnamePattern {
         &self.0
     }
 
-    /// The patterns that cover a name, the most exact one first: the name itself, then `*.` and each name above it.
+    /// The patterns that cover a name, the most exact one first: the name itself, then `*.` and
+    /// each name above it.
     pub fn covering(name: &HostName) -> impl Iterator<Item = Self> {
-        let above = name.as_str().match_indices('.').map(|(at, _)| Self(format!("*{}", &name.as_str()[at..])));
+        let above = name
+            .as_str()
+            .match_indices('.')
+            .map(|(at, _)| Self(format!("*{}", &name.as_str()[at..])));
         std::iter::once(Self(name.as_str().to_owned())).chain(above)
     }
 
@@ -63,8 +70,8 @@ impl HostnamePattern {
         Self::covering(name).any(|pattern| pattern == *self)
     }
 
-    /// Whether no tenant can ever have the name, or a name below it, because it may be an address, this machine, or the
-    /// name of a machine in a local network.
+    /// Whether no tenant can ever have the name, or a name below it, because it may be an address,
+    /// this machine, or the name of a machine in a local network.
     ///
     /// # Errors
     /// Why that is so.
@@ -108,7 +115,8 @@ fn check_claimable(name: &str) -> Result<(), &'static str> {
     let last = name.rsplit('.').next().unwrap_or_default();
     let is_number = |label: &str| {
         let hex = label.strip_prefix("0x");
-        label.bytes().all(|b| b.is_ascii_digit()) || hex.is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
+        label.bytes().all(|b| b.is_ascii_digit())
+            || hex.is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
     };
     if last == "localhost" {
         Err("it is this machine, and the gateway answers as that itself")
@@ -140,14 +148,21 @@ impl HostnameRules {
         HostnamePattern::covering(name).any(|pattern| self.own.contains(&pattern))
     }
 
-    /// Makes sure that the API may grant a pattern: that some name that it covers can be a tenant's, and that the configuration
-    /// does not grant the same pattern to another.
+    /// Makes sure that the API may grant a pattern: that some name that it covers can be a
+    /// tenant's, and that the configuration does not grant the same pattern to another.
     ///
     /// # Errors
     /// Why it may not, and what to do.
-    pub fn check_grant(&self, pattern: &HostnamePattern, tenant: &TenantName) -> Result<(), String> {
-        pattern.check_claimable().map_err(|why| format!("no tenant can have the host name '{pattern}': {why}"))?;
-        let (base, below) = pattern.0.strip_prefix("*.").map_or((pattern.as_str(), false), |base| (base, true));
+    pub fn check_grant(
+        &self,
+        pattern: &HostnamePattern,
+        tenant: &TenantName,
+    ) -> Result<(), String> {
+        pattern
+            .check_claimable()
+            .map_err(|why| format!("no tenant can have the host name '{pattern}': {why}"))?;
+        let (base, below) =
+            pattern.0.strip_prefix("*.").map_or((pattern.as_str(), false), |base| (base, true));
         // What covers every name below is `*.` and the name, or what is above.
         let own = |name: HostName| {
             let mut covering = HostnamePattern::covering(&name).skip(usize::from(below));
@@ -169,8 +184,14 @@ impl HostnameRules {
     ///
     /// # Errors
     /// Why they may not, and what to do.
-    pub fn check(&self, stored: &HostnameGrants, tenant: &TenantName, name: &HostName) -> Result<(), String> {
-        check_claimable(name.as_str()).map_err(|why| format!("no function can have the host name '{name}': {why}"))?;
+    pub fn check(
+        &self,
+        stored: &HostnameGrants,
+        tenant: &TenantName,
+        name: &HostName,
+    ) -> Result<(), String> {
+        check_claimable(name.as_str())
+            .map_err(|why| format!("no function can have the host name '{name}': {why}"))?;
         match self.owner(stored, name) {
             HostnameOwner::Tenant(owner) if owner == tenant => Ok(()),
             HostnameOwner::Gateway => Err(format!("the host name '{name}' is the gateway's own")),
@@ -189,7 +210,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn grants(grants: &[(&str, &str)]) -> HostnameGrants {
-        grants.iter().map(|(name, tenant)| (name.parse().unwrap(), tenant.parse().unwrap())).collect()
+        grants
+            .iter()
+            .map(|(name, tenant)| (name.parse().unwrap(), tenant.parse().unwrap()))
+            .collect()
     }
 
     fn owner(rules: &HostnameRules, stored: &HostnameGrants, name: &str) -> String {
@@ -204,7 +228,11 @@ mod tests {
     fn nobody_has_a_name_that_was_not_granted() {
         let rules = HostnameRules::default();
         assert_eq!(owner(&rules, &HostnameGrants::new(), "shop.example.com"), "nobody");
-        let why = rules.check(&HostnameGrants::new(), &TenantName::default(), &"shop.example.com".parse().unwrap());
+        let why = rules.check(
+            &HostnameGrants::new(),
+            &TenantName::default(),
+            &"shop.example.com".parse().unwrap(),
+        );
         assert!(why.unwrap_err().contains("hostnames grant shop.example.com"));
     }
 
@@ -214,7 +242,11 @@ mod tests {
             own: [("api.example.com".parse().unwrap())].into(),
             granted: grants(&[("*.example.com", "conf"), ("both.example.org", "conf")]),
         };
-        let stored = grants(&[("shop.example.com", "shop"), ("*.a.example.com", "deep"), ("both.example.org", "api")]);
+        let stored = grants(&[
+            ("shop.example.com", "shop"),
+            ("*.a.example.com", "deep"),
+            ("both.example.org", "api"),
+        ]);
         for (name, expected) in [
             ("api.example.com", "gateway"),
             ("shop.example.com", "shop"),
@@ -232,10 +264,15 @@ mod tests {
     #[test]
     fn the_gateways_own_names_stay_its_own() {
         let own = ["api.example.com", "*.public.example.com"];
-        let rules =
-            HostnameRules { own: own.map(|name| name.parse().unwrap()).into(), granted: grants(&[("a.b.org", "t")]) };
-        let stored =
-            grants(&[("shop.public.example.com", "t"), ("*.x.public.example.com", "t"), ("*.example.com", "t")]);
+        let rules = HostnameRules {
+            own: own.map(|name| name.parse().unwrap()).into(),
+            granted: grants(&[("a.b.org", "t")]),
+        };
+        let stored = grants(&[
+            ("shop.public.example.com", "t"),
+            ("*.x.public.example.com", "t"),
+            ("*.example.com", "t"),
+        ]);
         for (name, expected) in [
             ("shop.public.example.com", "gateway"),
             ("y.x.public.example.com", "gateway"),
@@ -245,7 +282,8 @@ mod tests {
         ] {
             assert_eq!(owner(&rules, &stored, name), expected, "{name}");
         }
-        let (tenant, other): (TenantName, TenantName) = ("t".parse().unwrap(), "other".parse().unwrap());
+        let (tenant, other): (TenantName, TenantName) =
+            ("t".parse().unwrap(), "other".parse().unwrap());
         for (pattern, ok) in [
             ("api.example.com", false),
             ("*.public.example.com", false),
@@ -256,15 +294,22 @@ mod tests {
             ("*.example.com", true),
             ("localhost", false),
         ] {
-            assert_eq!(rules.check_grant(&pattern.parse().unwrap(), &tenant).is_ok(), ok, "{pattern}");
+            assert_eq!(
+                rules.check_grant(&pattern.parse().unwrap(), &tenant).is_ok(),
+                ok,
+                "{pattern}"
+            );
         }
         assert!(rules.check_grant(&"a.b.org".parse().unwrap(), &tenant).is_ok());
-        assert!(rules.check_grant(&"a.b.org".parse().unwrap(), &other).unwrap_err().contains("'t'"));
+        assert!(
+            rules.check_grant(&"a.b.org".parse().unwrap(), &other).unwrap_err().contains("'t'")
+        );
     }
 
     #[test]
     fn what_may_be_this_machine_is_never_a_tenants() {
-        let names = ["localhost", "a.localhost", "127.0.0.1", "10.1", "1.0x7f", "gateway", "2130706433"];
+        let names =
+            ["localhost", "a.localhost", "127.0.0.1", "10.1", "1.0x7f", "gateway", "2130706433"];
         for name in names {
             // Even where somebody managed to grant it.
             let stored = grants(&[(name, "t")]);

@@ -17,10 +17,12 @@ pub const MEDIA_TYPE: &str = "application/http";
 /// The type of events that HTTP triggers make.
 pub const EVENT_TYPE: &str = "wasmill.http.request";
 
-/// The extension attribute that says whether a request came by `http` or by `https`, which its data does not.
+/// The extension attribute that says whether a request came by `http` or by `https`, which its data
+/// does not.
 pub const HTTP_SCHEME: &str = "httpscheme";
 
-/// The extension attribute of an event whose request had a body that was streamed, and is not part of the data.
+/// The extension attribute of an event whose request had a body that was streamed, and is not part
+/// of the data.
 pub const BODY_OMITTED: &str = "bodyomitted";
 
 /// The most header fields of a request, its host among them.
@@ -103,7 +105,11 @@ impl RequestHead {
     pub fn to_message(&self, body: &[u8]) -> Bytes {
         let mut head = String::new();
         // Writing to a string cannot fail.
-        let _ = write!(head, "{} {} HTTP/1.1\r\nhost: {}\r\n", self.method, self.target, self.authority);
+        let _ = write!(
+            head,
+            "{} {} HTTP/1.1\r\nhost: {}\r\n",
+            self.method, self.target, self.authority
+        );
         let mut message = head.into_bytes();
         for (name, value) in &self.headers {
             message.extend_from_slice(name.as_bytes());
@@ -123,7 +129,9 @@ impl RequestHead {
     pub fn from_message(message: &Bytes) -> Result<(Self, Bytes), DecodeError> {
         let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut fields);
-        let not_a_request = |why: &str| DecodeError(format!("the data is not a request as {MEDIA_TYPE} has it: {why}"));
+        let not_a_request = |why: &str| {
+            DecodeError(format!("the data is not a request as {MEDIA_TYPE} has it: {why}"))
+        };
         let length = match request.parse(message) {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) => return Err(not_a_request("its head does not end")),
@@ -141,11 +149,14 @@ impl RequestHead {
                 _ => headers.push((name, value.into())),
             }
         }
-        let (method, mut target) =
-            (request.method.unwrap_or_default(), request.path.unwrap_or_default().as_bytes().to_vec());
+        let (method, mut target) = (
+            request.method.unwrap_or_default(),
+            request.path.unwrap_or_default().as_bytes().to_vec(),
+        );
         mask_encoded_keys(&mut target);
         let target = String::from_utf8_lossy(&target).into_owned();
-        let head = Self { method: method.to_owned(), target, scheme: "http".into(), authority, headers };
+        let head =
+            Self { method: method.to_owned(), target, scheme: "http".into(), authority, headers };
         Ok((head, message.slice(length..)))
     }
 }
@@ -172,7 +183,9 @@ mod tests {
     #[test]
     fn a_request_is_written_and_read() {
         let message = head().to_message(b"\r\n\r\nbody\0");
-        assert!(message.starts_with(b"POST /orders/7?full=1 HTTP/1.1\r\nhost: api.example.com:8080\r\naccept: a\r\n"));
+        assert!(message.starts_with(
+            b"POST /orders/7?full=1 HTTP/1.1\r\nhost: api.example.com:8080\r\naccept: a\r\n"
+        ));
         let (read, body) = RequestHead::from_message(&message).unwrap();
         assert_eq!((read, body.as_ref()), (head(), &b"\r\n\r\nbody\0"[..]));
     }
@@ -181,15 +194,22 @@ mod tests {
     fn keys_of_earlier_releases_are_not_handed_on() {
         let key = crate::key::ApiKey::generate().unwrap();
         let key = key.reveal();
-        let message = format!("GET /?k={key} HTTP/1.1\r\nAuthorization: Bearer {key}\r\nx: {key}\r\ny: 1\r\n\r\n");
+        let message = format!(
+            "GET /?k={key} HTTP/1.1\r\nAuthorization: Bearer {key}\r\nx: {key}\r\ny: 1\r\n\r\n"
+        );
         let (head, _) = RequestHead::from_message(&Bytes::from(message)).unwrap();
-        assert_eq!(head.headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["x", "y"]);
+        assert_eq!(
+            head.headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+            ["x", "y"]
+        );
         assert!(!format!("{head:?}").contains(key), "{head:?}");
     }
 
     #[test]
     fn what_is_no_request_is_refused() {
-        for bad in ["", "GET / HTTP/1.1\r\n", "HTTP/1.1 200 OK\r\n\r\n", "GET /a b HTTP/1.1\r\n\r\n"] {
+        for bad in
+            ["", "GET / HTTP/1.1\r\n", "HTTP/1.1 200 OK\r\n\r\n", "GET /a b HTTP/1.1\r\n\r\n"]
+        {
             assert!(RequestHead::from_message(&Bytes::from(bad)).is_err(), "{bad:?}");
         }
     }

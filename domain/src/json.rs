@@ -1,8 +1,9 @@
 //! JSON that is compared: by a schema, and then by whoever reads it. Both must see the same.
 //!
-//! [`parse`] refuses what readers take for different things: a member that stands there twice (RFC 8259, section 4), and a
-//! number that is not kept exactly, be it a whole number beyond 64 bits or one beyond a double. Numbers with a fraction or an
-//! exponent are doubles, as RFC 7493 has it. [`lenient`] is for texts of which little is asked.
+//! [`parse`] refuses what readers take for different things: a member that stands there twice (RFC
+//! 8259, section 4), and a number that is not kept exactly, be it a whole number beyond 64 bits or
+//! one beyond a double. Numbers with a fraction or an exponent are doubles, as RFC 7493 has it.
+//! [`lenient`] is for texts of which little is asked.
 
 use std::fmt;
 
@@ -10,15 +11,15 @@ use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// What the names of members begin with that serde_json takes for its own when it reads a `Value`: it would read the text
-/// in them as JSON once more, and count how deep that is from nothing.
+/// What the names of members begin with that serde_json takes for its own when it reads a `Value`:
+/// it would read the text in them as JSON once more, and count how deep that is from nothing.
 const RESERVED: &str = "$serde_json::private::";
 
 /// Reads a JSON text in which nothing is ambiguous.
 ///
 /// # Errors
-/// Where it is not JSON, has a member twice, or one of a name that this program's library keeps for itself, or a number that
-/// cannot be compared exactly; line and column are told.
+/// Where it is not JSON, has a member twice, or one of a name that this program's library keeps for
+/// itself, or a number that cannot be compared exactly; line and column are told.
 pub fn parse(text: &[u8]) -> serde_json::Result<Value> {
     let value = read(text, Reading { strict: true })?;
     match inexact_integer(text) {
@@ -29,7 +30,8 @@ pub fn parse(text: &[u8]) -> serde_json::Result<Value> {
     }
 }
 
-/// Reads any JSON text: of members that stand there twice the last counts, and numbers are as near as a double comes.
+/// Reads any JSON text: of members that stand there twice the last counts, and numbers are as near
+/// as a double comes.
 ///
 /// # Errors
 /// Where it is not JSON, or too deep.
@@ -53,10 +55,14 @@ fn inexact_integer(text: &[u8]) -> Option<(usize, usize)> {
             b'"' => in_string = !in_string,
             b'-' | b'0'..=b'9' if !in_string => {
                 let rest = &text[at..];
-                let of_number = |b: &u8| matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+                let of_number =
+                    |b: &u8| matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
                 let length = rest.iter().position(|b| !of_number(b)).unwrap_or(rest.len());
                 if !is_exact(&rest[..length]) {
-                    let line_start = text[..at].iter().rposition(|b| *b == b'\n').map_or(0, |newline| newline + 1);
+                    let line_start = text[..at]
+                        .iter()
+                        .rposition(|b| *b == b'\n')
+                        .map_or(0, |newline| newline + 1);
                     let line = 1 + text[..at].iter().filter(|b| **b == b'\n').count();
                     return Some((line, at - line_start + 1));
                 }
@@ -72,7 +78,10 @@ fn inexact_integer(text: &[u8]) -> Option<(usize, usize)> {
 fn is_exact(number: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(number) else { return true };
     // Shorter ones always fit.
-    text.len() < 19 || text.contains(['.', 'e', 'E']) || text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok()
+    text.len() < 19
+        || text.contains(['.', 'e', 'E'])
+        || text.parse::<i64>().is_ok()
+        || text.parse::<u64>().is_ok()
 }
 
 /// Reads a value in which every name is a name and nothing more.
@@ -138,10 +147,14 @@ impl<'de> Visitor<'de> for Reading {
         while let Some(name) = members.next_key::<String>()? {
             if self.strict && read.contains_key(&name) {
                 let shown: String = name.chars().take(80).collect();
-                return Err(A::Error::custom(format_args!("the member '{shown}' stands there twice")));
+                return Err(A::Error::custom(format_args!(
+                    "the member '{shown}' stands there twice"
+                )));
             }
             if self.strict && name.starts_with(RESERVED) {
-                return Err(A::Error::custom(format_args!("no member may have a name that begins with '{RESERVED}'")));
+                return Err(A::Error::custom(format_args!(
+                    "no member may have a name that begins with '{RESERVED}'"
+                )));
             }
             read.insert(name, members.next_value_seed(self)?);
         }
@@ -167,7 +180,11 @@ mod tests {
             "[0.1, 1e20, -0, 123456789012345678901.0]",
             r#"{"a": {"a": "99999999999999999999"}, "b\"99999999999999999999": [1, 1]}"#,
         ] {
-            assert_eq!(parse(text.as_bytes()).unwrap(), serde_json::from_str::<Value>(text).unwrap(), "{text}");
+            assert_eq!(
+                parse(text.as_bytes()).unwrap(),
+                serde_json::from_str::<Value>(text).unwrap(),
+                "{text}"
+            );
         }
     }
 
@@ -180,7 +197,10 @@ mod tests {
             ("1e400", "out of range"),
             (r#"{"a": 1, "b": 2, "a": 1}"#, "'a' stands there twice"),
             (r#"[{"a": 1, "\u0061": 1}]"#, "line 1 column"),
-            (r#"[{"$serde_json::private::RawValue": "1"}]"#, "begins with '$serde_json::private::'"),
+            (
+                r#"[{"$serde_json::private::RawValue": "1"}]"#,
+                "begins with '$serde_json::private::'",
+            ),
             ("{", "EOF"),
             ("1 2", "trailing"),
         ] {

@@ -12,8 +12,8 @@ use crate::digest::Digest;
 use crate::names::TenantName;
 use crate::timestamp::Timestamp;
 
-/// A key as its owner holds it: `wm_` and 43 characters that stand for 32 random bytes. Only its digest is stored, so it
-/// can be shown once only.
+/// A key as its owner holds it: `wm_` and 43 characters that stand for 32 random bytes. Only its
+/// digest is stored, so it can be shown once only.
 pub struct ApiKey(String);
 
 /// How a key begins.
@@ -22,8 +22,8 @@ const PREFIX: &[u8] = b"wm_";
 /// How many characters follow: 32 bytes in base64.
 const SECRET_LENGTH: usize = 43;
 
-/// Overwrites with `*` every text that has the form of a key, so that no key is kept or handed on by mistake, and says
-/// whether there was one. The length stays.
+/// Overwrites with `*` every text that has the form of a key, so that no key is kept or handed on
+/// by mistake, and says whether there was one. The length stays.
 pub fn mask_keys(text: &mut [u8]) -> bool {
     let is_of_key = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
     let mut is_masked = false;
@@ -40,7 +40,8 @@ pub fn mask_keys(text: &mut [u8]) -> bool {
     is_masked
 }
 
-/// The same for a text in which characters may be percent-encoded, as in a URI. The length stays here, too.
+/// The same for a text in which characters may be percent-encoded, as in a URI. The length stays
+/// here, too.
 pub fn mask_encoded_keys(text: &mut [u8]) -> bool {
     let mut decoded = Vec::with_capacity(text.len());
     // Where each decoded byte begins.
@@ -49,7 +50,8 @@ pub fn mask_encoded_keys(text: &mut [u8]) -> bool {
     while at < text.len() {
         places.push(at);
         let byte = text.get(at..at + 3).filter(|text| text[0] == b'%').and_then(|text| {
-            let digits = std::str::from_utf8(&text[1..]).ok().filter(|digits| !digits.starts_with('+'))?;
+            let digits =
+                std::str::from_utf8(&text[1..]).ok().filter(|digits| !digits.starts_with('+'))?;
             u8::from_str_radix(digits, 16).ok()
         });
         decoded.push(byte.unwrap_or(text[at]));
@@ -89,7 +91,8 @@ pub struct KeyDefinition {
     pub role: KeyRole,
     /// Its owner's note.
     pub label: String,
-    /// The SHA-256 of the key's text. The key has 256 random bits, so a slow hash would add nothing.
+    /// The SHA-256 of the key's text. The key has 256 random bits, so a slow hash would add
+    /// nothing.
     pub hash: Digest,
     /// When it was made.
     pub created_at: Timestamp,
@@ -162,12 +165,19 @@ mod tests {
         let key = ApiKey::generate().unwrap();
         let key = key.reveal();
         let encoded: String = key.bytes().map(|b| format!("%{b:02X}")).collect();
-        for text in [format!("/a/{key}?b=%2F"), format!("/a?k=wm%5F{}&b=%2F", &key[3..]), format!("/{encoded}/%2F")] {
+        for text in [
+            format!("/a/{key}?b=%2F"),
+            format!("/a?k=wm%5F{}&b=%2F", &key[3..]),
+            format!("/{encoded}/%2F"),
+        ] {
             let mut bytes = text.clone().into_bytes();
             assert!(mask_encoded_keys(&mut bytes));
             let masked = String::from_utf8(bytes).unwrap();
             assert_eq!(masked.len(), text.len());
-            assert!(masked.contains("***") && masked.contains("%2F") && !masked.contains(&key[10..]), "{masked}");
+            assert!(
+                masked.contains("***") && masked.contains("%2F") && !masked.contains(&key[10..]),
+                "{masked}"
+            );
         }
         for other in ["/a%", "/a%zz?b=%2", "", "/%77%6d%5fshort"] {
             assert!(!mask_encoded_keys(&mut other.as_bytes().to_vec()), "{other}");
@@ -183,12 +193,21 @@ mod tests {
             let mut bytes = text.as_bytes().to_vec();
             mask_keys(&mut bytes).then(|| String::from_utf8(bytes).unwrap())
         };
-        for (before, after) in [("", ""), ("Bearer ", ""), ("a=wm_&key=", "&b=1"), ("wm_wm_ ", "\r\n"), ("\"", "\"")] {
+        for (before, after) in
+            [("", ""), ("Bearer ", ""), ("a=wm_&key=", "&b=1"), ("wm_wm_ ", "\r\n"), ("\"", "\"")]
+        {
             let expected = format!("{before}{stars}{after}");
-            assert_eq!(masked(&format!("{before}{key}{after}")), Some(expected), "{before} {after}");
+            assert_eq!(
+                masked(&format!("{before}{key}{after}")),
+                Some(expected),
+                "{before} {after}"
+            );
         }
         assert_eq!(masked(&format!("{key} {key}")), Some(format!("{stars} {stars}")));
-        assert_eq!(masked(&format!("{key}x{key}")), Some(format!("wm_{}", "*".repeat(43 + 1 + 46))));
+        assert_eq!(
+            masked(&format!("{key}x{key}")),
+            Some(format!("wm_{}", "*".repeat(43 + 1 + 46)))
+        );
         for other in ["", "wm_", "wm_short", &key[3..], &key[..45]] {
             assert_eq!(masked(other), None, "{other}");
         }

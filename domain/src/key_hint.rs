@@ -2,9 +2,12 @@
 
 /// Adds the nearest known key to an error that names an unknown one.
 ///
-/// It reads the sentence that serde writes for every format: "unknown field `a`, expected one of `b`, `c`".
+/// It reads the sentence that serde writes for every format: "unknown field `a`, expected one of
+/// `b`, `c`".
 pub fn with_hint(message: &str) -> String {
-    let Some((_, sentence)) = message.split_once("unknown field `") else { return message.to_owned() };
+    let Some((_, sentence)) = message.split_once("unknown field `") else {
+        return message.to_owned();
+    };
     let mut quoted = sentence.split('`').step_by(2);
     let Some(unknown) = quoted.next() else { return message.to_owned() };
     let nearest = quoted

@@ -2,8 +2,8 @@
 //! between their states, the manifest, the messages that cross the broker, and the registry that
 //! says which functions an event reaches.
 //!
-//! Pure: no clock but [`Timestamp::now`], no I/O, no async runtime. Every other crate may import this one; it imports
-//! none of them.
+//! Pure: no clock but [`Timestamp::now`], no I/O, no async runtime. Every other crate may import
+//! this one; it imports none of them.
 
 pub mod batch;
 pub mod definition;
@@ -32,7 +32,8 @@ pub mod wire;
 
 pub use batch::Batch;
 pub use definition::{
-    BrokenDefinition, DefinitionKind, Definitions, FunctionDefinition, HostnameDefinition, Revision, SchemaDefinition,
+    BrokenDefinition, DefinitionKind, Definitions, FunctionDefinition, HostnameDefinition,
+    Revision, SchemaDefinition,
 };
 pub use digest::Digest;
 pub use dispatch::{AttemptKey, Dispatch, Origin};
@@ -41,7 +42,10 @@ pub use execution::{AttemptReport, ExecutionId, LogLevel, LogLine, LogSource, Ou
 pub use hostname::{HostnameGrants, HostnamePattern, HostnameRules};
 pub use key::{ApiKey, KeyDefinition, KeyRole, mask_encoded_keys, mask_keys};
 pub use manifest::Manifest;
-pub use names::{BucketName, EventPattern, EventType, FunctionName, HostLabel, SealingKeyId, SecretName, TenantName};
+pub use names::{
+    BucketName, EventPattern, EventType, FunctionName, HostLabel, SealingKeyId, SecretName,
+    TenantName,
+};
 pub use registry::Registry;
 pub use retry::RetryPolicy;
 pub use secret::{SealedSecret, SecretSummary};

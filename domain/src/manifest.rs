@@ -25,8 +25,8 @@ use crate::units::{ByteSize, Span};
 
 /// What a function is called, what starts it, and within which limits it runs.
 ///
-/// As a file it is TOML, and `schema` names a file; as part of the API it is JSON, and `schema` holds the schema itself.
-/// A version keeps its manifest for ever.
+/// As a file it is TOML, and `schema` names a file; as part of the API it is JSON, and `schema`
+/// holds the schema itself. A version keeps its manifest for ever.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -38,22 +38,26 @@ pub struct Manifest {
     /// The component's file, relative to the manifest. The server does not look at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub component: Option<String>,
-    /// The command that builds the component, run in the manifest's folder. The server does not look at it.
+    /// The command that builds the component, run in the manifest's folder. The server does not
+    /// look at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<String>,
     /// Which kind it is, where the component is of several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
-    /// What a command finds as its arguments, after its own name: at most 64, and 32 KiB of them. Other kinds have none.
+    /// What a command finds as its arguments, after its own name: at most 64, and 32 KiB of them.
+    /// Other kinds have none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    /// The files that the guest finds below `/`, read-only: patterns in a manifest file, the files themselves in the API.
+    /// The files that the guest finds below `/`, read-only: patterns in a manifest file, the files
+    /// themselves in the API.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileEntry>,
     /// What starts the function.
     #[serde(default, rename = "trigger", skip_serializing_if = "Vec::is_empty")]
     pub triggers: Vec<Trigger>,
-    /// Labels that a host must have, all of them, to run the function; none lets every host. At most 16.
+    /// Labels that a host must have, all of them, to run the function; none lets every host. At
+    /// most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runs_on: Vec<HostLabel>,
     /// What an attempt may use.
@@ -65,22 +69,28 @@ pub struct Manifest {
     /// How long instances live.
     #[serde(default)]
     pub instances: Instances,
-    /// Where the function may send HTTP requests: at most 64 patterns. Without the key it cannot import what sends them; with an
-    /// empty list it can, and every request is refused.
-    #[serde(default, deserialize_with = "allowed_hosts::read", skip_serializing_if = "Option::is_none")]
+    /// Where the function may send HTTP requests: at most 64 patterns. Without the key it cannot
+    /// import what sends them; with an empty list it can, and every request is refused.
+    #[serde(
+        default,
+        deserialize_with = "allowed_hosts::read",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub allowed_hosts: Option<Vec<HostPattern>>,
-    /// The buckets that the function may open, and whose each is: at most 16. Without the table it cannot import `wasi:keyvalue`.
+    /// The buckets that the function may open, and whose each is: at most 16. Without the table it
+    /// cannot import `wasi:keyvalue`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keyvalue: Option<BTreeMap<BucketName, BucketScope>>,
     /// The guest's environment variables; it sees no others.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// What `wasi:config/store` answers: at most 64 keys. Without it and without `secrets`, the function cannot import that; with an
-    /// empty one it can.
+    /// What `wasi:config/store` answers: at most 64 keys. Without it and without `secrets`, the
+    /// function cannot import that; with an empty one it can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<BTreeMap<String, String>>,
-    /// The secrets that the function may have: at most 64, each under the name that the guest knows, with the name that it has among
-    /// the tenant's secrets. Without it the function cannot import what reveals them; with an empty one it can.
+    /// The secrets that the function may have: at most 64, each under the name that the guest
+    /// knows, with the name that it has among the tenant's secrets. Without it the function cannot
+    /// import what reveals them; with an empty one it can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets: Option<BTreeMap<String, String>>,
 }
@@ -93,7 +103,8 @@ pub enum Kind {
     Event,
     /// Exports `wasi:http/incoming-handler`: answers HTTP requests, and takes events as requests.
     Http,
-    /// Exports `wasi:cli/run`: a program that reads an event on standard input and writes its result to standard output.
+    /// Exports `wasi:cli/run`: a program that reads an event on standard input and writes its
+    /// result to standard output.
     Command,
 }
 
@@ -115,7 +126,8 @@ pub struct Limits {
     pub fuel: u64,
     /// Linear memory, all memories of the component together: 64 KiB to 4 GiB.
     pub memory: ByteSize,
-    /// Time on the wall clock: 1 ms to 15 min. (RabbitMQ takes a message back after 30 min without an ack.)
+    /// Time on the wall clock: 1 ms to 15 min. (RabbitMQ takes a message back after 30 min without
+    /// an ack.)
     pub timeout: Span,
     /// How many executions one host runs at once: 1 to 1,024.
     pub concurrency: u32,
@@ -137,8 +149,9 @@ pub struct Limits {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Instances {
-    /// How many executions of the same version one instance serves, one after the other: 1 to 1,000,000. With 1, the
-    /// default, each gets a fresh one. More is for guests that start slowly and keep no state that matters.
+    /// How many executions of the same version one instance serves, one after the other: 1 to
+    /// 1,000,000. With 1, the default, each gets a fresh one. More is for guests that start slowly
+    /// and keep no state that matters.
     pub reuse: u32,
 }
 
@@ -168,7 +181,8 @@ impl Default for Instances {
 /// What is wrong with a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// It is not TOML or JSON, or a key is unknown or of the wrong type. The text names line and key.
+    /// It is not TOML or JSON, or a key is unknown or of the wrong type. The text names line and
+    /// key.
     #[error("{0}")]
     Syntax(String),
     /// A value is out of its bounds.
@@ -185,9 +199,11 @@ impl Manifest {
     /// Reads a manifest file.
     ///
     /// # Errors
-    /// Where it is not TOML, a key is unknown (the nearest known one is named) or a value is out of bounds.
+    /// Where it is not TOML, a key is unknown (the nearest known one is named) or a value is out of
+    /// bounds.
     pub fn from_toml(text: &str) -> Result<Self, Error> {
-        let manifest: Self = toml::from_str(text).map_err(|e| Error::Syntax(with_hint(e.to_string().trim_end())))?;
+        let manifest: Self =
+            toml::from_str(text).map_err(|e| Error::Syntax(with_hint(e.to_string().trim_end())))?;
         manifest.check()?;
         manifest.check_patterns()?;
         Ok(manifest)
@@ -198,7 +214,8 @@ impl Manifest {
     /// # Errors
     /// As [`Manifest::from_toml`], and where a schema is still the name of a file.
     pub fn from_json(value: serde_json::Value) -> Result<Self, Error> {
-        let manifest: Self = serde_json::from_value(value).map_err(|e| Error::Syntax(with_hint(&e.to_string())))?;
+        let manifest: Self =
+            serde_json::from_value(value).map_err(|e| Error::Syntax(with_hint(&e.to_string())))?;
         manifest.check()?;
         manifest.check_parts()?;
         for (i, trigger) in manifest.triggers.iter().enumerate() {
@@ -214,33 +231,63 @@ impl Manifest {
 
     /// Checks every value against its bounds.
     fn check(&self) -> Result<(), Error> {
-        let within = |key: &str, ok: bool, message: &str| if ok { Ok(()) } else { Err(out_of_bounds(key, message)) };
+        let within = |key: &str, ok: bool, message: &str| {
+            if ok { Ok(()) } else { Err(out_of_bounds(key, message)) }
+        };
         let limits = &self.limits;
         within("description", self.description.len() <= 1024, "must be at most 1,024 bytes long")?;
         within("runs_on", self.runs_on.len() <= 16, "a function asks for at most 16 labels")?;
         within("trigger", self.triggers.len() <= 64, "a function has at most 64 triggers")?;
         self.check_routes()?;
-        within("limits.fuel", (1_000..=1_000_000_000_000_000).contains(&limits.fuel), "must be 1,000 to 10^15")?;
-        within("limits.memory", (64 << 10..=4 << 30).contains(&limits.memory.0), "must be 64KiB to 4GiB")?;
+        within(
+            "limits.fuel",
+            (1_000..=1_000_000_000_000_000).contains(&limits.fuel),
+            "must be 1,000 to 10^15",
+        )?;
+        within(
+            "limits.memory",
+            (64 << 10..=4 << 30).contains(&limits.memory.0),
+            "must be 64KiB to 4GiB",
+        )?;
         let timeout = limits.timeout.0.as_millis();
         within("limits.timeout", (1..=900_000).contains(&timeout), "must be 1ms to 15m")?;
-        within("limits.concurrency", (1..=1024).contains(&limits.concurrency), "must be 1 to 1,024")?;
+        within(
+            "limits.concurrency",
+            (1..=1024).contains(&limits.concurrency),
+            "must be 1 to 1,024",
+        )?;
         within("limits.log_bytes", limits.log_bytes.0 <= 16 << 20, "must be at most 16MiB")?;
         within("limits.output_bytes", limits.output_bytes.0 <= 64 << 20, "must be at most 64MiB")?;
         within("limits.emitted_events", limits.emitted_events <= 1000, "must be at most 1,000")?;
-        within("limits.host_calls", (100..=1_000_000_000).contains(&limits.host_calls), "must be 100 to 10^9")?;
+        within(
+            "limits.host_calls",
+            (100..=1_000_000_000).contains(&limits.host_calls),
+            "must be 100 to 10^9",
+        )?;
         within("limits.http_requests", limits.http_requests <= 100_000, "must be at most 100,000")?;
         within("limits.http_bytes", limits.http_bytes.0 <= 1 << 30, "must be at most 1GiB")?;
-        within("retry.max_attempts", (1..=100).contains(&self.retry.max_attempts), "must be 1 to 100")?;
+        within(
+            "retry.max_attempts",
+            (1..=100).contains(&self.retry.max_attempts),
+            "must be 1 to 100",
+        )?;
         within("retry.jitter", (0.0..=1.0).contains(&self.retry.jitter), "must be 0 to 1")?;
-        within("retry.max_delay", self.retry.max_delay.0 <= crate::retry::MAX_ADVISED_DELAY, "must be at most 1d")?;
+        within(
+            "retry.max_delay",
+            self.retry.max_delay.0 <= crate::retry::MAX_ADVISED_DELAY,
+            "must be at most 1d",
+        )?;
         let never = [crate::execution::Outcome::Success, crate::execution::Outcome::Cancelled];
         within(
             "retry.on",
             !self.retry.on.iter().any(|o| never.contains(o)),
             "'success' and 'cancelled' are not retried",
         )?;
-        within("instances.reuse", (1..=1_000_000).contains(&self.instances.reuse), "must be 1 to 1,000,000")?;
+        within(
+            "instances.reuse",
+            (1..=1_000_000).contains(&self.instances.reuse),
+            "must be 1 to 1,000,000",
+        )?;
         let buckets = self.keyvalue.as_ref().map_or(0, BTreeMap::len);
         within("keyvalue", buckets <= 16, "a function names at most 16 buckets")?;
         self.check_args()?;
@@ -253,12 +300,17 @@ impl Manifest {
     fn check_routes(&self) -> Result<(), Error> {
         for (i, trigger) in self.triggers.iter().enumerate() {
             if trigger.as_http().is_some_and(|trigger| trigger.methods.len() > 32) {
-                return Err(out_of_bounds(&format!("trigger[{i}].methods"), "a trigger names at most 32 methods"));
+                return Err(out_of_bounds(
+                    &format!("trigger[{i}].methods"),
+                    "a trigger names at most 32 methods",
+                ));
             }
         }
         match crate::routes::repeated(&self.triggers) {
             Some((later, earlier)) => {
-                let message = format!("trigger[{earlier}] has this route already: host, path and method are the same");
+                let message = format!(
+                    "trigger[{earlier}] has this route already: host, path and method are the same"
+                );
                 Err(out_of_bounds(&format!("trigger[{later}].http"), &message))
             }
             None => Ok(()),
@@ -308,7 +360,12 @@ mod tests {
         assert_eq!(manifest.limits.memory, ByteSize(32 << 20));
         assert_eq!(manifest.instances.reuse, 10);
         let json = serde_json::to_value(&manifest).unwrap();
-        assert!(Manifest::from_json(json.clone()).unwrap_err().to_string().contains("trigger[0].schema"));
+        assert!(
+            Manifest::from_json(json.clone())
+                .unwrap_err()
+                .to_string()
+                .contains("trigger[0].schema")
+        );
         assert_eq!(serde_json::from_value::<Manifest>(json).unwrap(), manifest);
     }
 
@@ -316,10 +373,14 @@ mod tests {
     fn an_unknown_key_is_named_with_its_line_and_neighbour() {
         let error = Manifest::from_toml("name = 'x'\n[limits]\nfule = 3").unwrap_err().to_string();
         assert!(
-            error.contains("fule") && error.contains("did you mean 'fuel'?") && error.contains("line 3"),
+            error.contains("fule")
+                && error.contains("did you mean 'fuel'?")
+                && error.contains("line 3"),
             "{error}"
         );
-        let error = Manifest::from_json(serde_json::json!({"name": "x", "trigers": []})).unwrap_err().to_string();
+        let error = Manifest::from_json(serde_json::json!({"name": "x", "trigers": []}))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("did you mean 'trigger'?"), "{error}");
     }
 

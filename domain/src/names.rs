@@ -37,7 +37,8 @@ macro_rules! name {
                 if $valid(text) {
                     Ok(Self(text.into()))
                 } else {
-                    // A name may be anything that came over the wire: show no more of it than a reader needs.
+                    // A name may be anything that came over the wire: show no more of it than a
+                    // reader needs.
                     Err(NameError { text: text.chars().take(80).collect(), what: $what, rule: $rule })
                 }
             }
@@ -116,8 +117,8 @@ name!(
 );
 
 name!(
-    /// The `type` attribute of an event, for example `order.created`. CloudEvents allows any text; wasmill asks for what
-    /// fits in a URL path and in a pattern.
+    /// The `type` attribute of an event, for example `order.created`. CloudEvents allows any text;
+    /// wasmill asks for what fits in a URL path and in a pattern.
     EventType,
     "an event type",
     "1 to 255 letters, digits, '.', '-', '_', '/', ':' and '+', not starting or ending with '.'",
@@ -125,9 +126,10 @@ name!(
 );
 
 name!(
-    /// What a trigger listens to: an event type in which `*` stands for one or more whole dot-separated segments when it is
-    /// the last segment, and for exactly one segment elsewhere. `order.*` matches `order.created` and
-    /// `order.item.added`; `*.created` matches `order.created` only; `*` matches every type.
+    /// What a trigger listens to: an event type in which `*` stands for one or more whole
+    /// dot-separated segments when it is the last segment, and for exactly one segment elsewhere.
+    /// `order.*` matches `order.created` and `order.item.added`; `*.created` matches
+    /// `order.created` only; `*` matches every type.
     EventPattern,
     "an event type or pattern",
     "an event type in which a whole dot-separated segment may be '*'",
@@ -187,7 +189,8 @@ fn is_event_type(text: &str) -> bool {
 }
 
 fn is_event_pattern(text: &str) -> bool {
-    is_event_type(&text.replace('*', "x")) && text.split('.').all(|segment| segment == "*" || !segment.contains('*'))
+    is_event_type(&text.replace('*', "x"))
+        && text.split('.').all(|segment| segment == "*" || !segment.contains('*'))
 }
 
 #[cfg(test)]
@@ -222,7 +225,9 @@ mod tests {
 
     #[test]
     fn patterns_match_whole_segments() {
-        let matches = |pattern: &str, event_type: &str| pattern.parse::<EventPattern>().unwrap().matches(event_type);
+        let matches = |pattern: &str, event_type: &str| {
+            pattern.parse::<EventPattern>().unwrap().matches(event_type)
+        };
         assert!(matches("order.created", "order.created"));
         assert!(!matches("order.created", "order.created.v2"));
         assert!(matches("order.*", "order.created"));

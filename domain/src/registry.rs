@@ -1,5 +1,5 @@
-//! What is defined, indexed for the way of an event: which functions a type reaches, and by which schemas it is
-//! checked.
+//! What is defined, indexed for the way of an event: which functions a type reaches, and by which
+//! schemas it is checked.
 
 mod check;
 mod lazy;
@@ -11,7 +11,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::definition::{
-    BrokenDefinition, DefinitionKind, Definitions, FunctionDefinition, HostnameDefinition, Revision, SchemaDefinition,
+    BrokenDefinition, DefinitionKind, Definitions, FunctionDefinition, HostnameDefinition,
+    Revision, SchemaDefinition,
 };
 use crate::digest::Digest;
 use crate::hostname::{HostnameGrants, HostnameOwner, HostnameRules};
@@ -76,15 +77,16 @@ pub struct Route {
 }
 
 impl Default for Registry {
-    /// A registry of nothing, whose successors look things up: no schema can be used, so that data that one should be checked
-    /// by are refused.
+    /// A registry of nothing, whose successors look things up: no schema can be used, so that data
+    /// that one should be checked by are refused.
     fn default() -> Self {
         Self::new(Arc::new(NoCompiler))
     }
 }
 
 impl Registry {
-    /// A registry of nothing, whose successors have `compiler` compile schemas, and check by what it makes of them.
+    /// A registry of nothing, whose successors have `compiler` compile schemas, and check by what
+    /// it makes of them.
     pub fn new(compiler: Arc<dyn SchemaCompiler>) -> Self {
         Self {
             revision: Revision::default(),
@@ -99,14 +101,15 @@ impl Registry {
         }
     }
 
-    /// Indexes `definitions`, taking over from `previous` its compiler and every schema that has not changed, compiled or not.
-    /// Compiles none.
+    /// Indexes `definitions`, taking over from `previous` its compiler and every schema that has
+    /// not changed, compiled or not. Compiles none.
     pub fn build(definitions: Definitions, previous: &Self) -> Self {
         let compiler = Arc::clone(&previous.compiler);
         let mut known = previous.known_schemas();
         let mut schema_of = |share: &Arc<TenantShare>, tenant: &TenantName, source: &Value| {
             let digest = Digest::of(source.to_string().as_bytes());
-            let make = || Arc::new(LazySchema::new(Arc::new(source.clone()), digest, Arc::clone(share)));
+            let make =
+                || Arc::new(LazySchema::new(Arc::new(source.clone()), digest, Arc::clone(share)));
             Arc::clone(known.entry((tenant.clone(), digest)).or_insert_with(make))
         };
         let mut tenants: HashMap<TenantName, Tenant> = HashMap::new();
@@ -117,7 +120,10 @@ impl Registry {
             let mut schema_of = |source: &Value| schema_of(&share, &function.tenant, source);
             for trigger in function.manifest.triggers.iter().filter_map(Trigger::as_event) {
                 let schema = trigger.schema.as_ref().map(&mut schema_of);
-                tenant.subscribe(&trigger.event, Subscription { function: Arc::clone(&function), schema });
+                tenant.subscribe(
+                    &trigger.event,
+                    Subscription { function: Arc::clone(&function), schema },
+                );
             }
             tenant.routes.add(&function, &mut schema_of);
             tenant.functions.insert(function.name.clone(), function);
@@ -126,19 +132,30 @@ impl Registry {
             let tenant = tenant_of(&mut tenants, &definition.tenant, previous);
             let schema = schema_of(&tenant.share, &definition.tenant, &definition.schema);
             let event_type = definition.event_type.clone();
-            tenant.schemas.insert(event_type, TypeSchema { definition: Arc::new(definition), schema });
+            tenant
+                .schemas
+                .insert(event_type, TypeSchema { definition: Arc::new(definition), schema });
         }
-        for broken in definitions.broken.iter().filter(|broken| broken.kind == DefinitionKind::Schema) {
-            let (Ok(name), Ok(event_type)) = (broken.tenant.parse(), broken.name.parse()) else { continue };
+        for broken in
+            definitions.broken.iter().filter(|broken| broken.kind == DefinitionKind::Schema)
+        {
+            let (Ok(name), Ok(event_type)) = (broken.tenant.parse(), broken.name.parse()) else {
+                continue;
+            };
             let tenant = tenant_of(&mut tenants, &name, previous);
             let schema = LazySchema::broken(&broken.why, Arc::clone(&tenant.share));
             tenant.broken_schemas.insert(event_type, Arc::new(schema));
         }
-        let hosts = tenants.values().flat_map(|tenant| tenant.routes.hosts()).map(str::to_owned).collect();
+        let hosts =
+            tenants.values().flat_map(|tenant| tenant.routes.hosts()).map(str::to_owned).collect();
         let hostnames = definitions.hostnames;
-        let grants = hostnames.iter().map(|granted| (granted.pattern.clone(), granted.tenant.clone())).collect();
+        let grants = hostnames
+            .iter()
+            .map(|granted| (granted.pattern.clone(), granted.tenant.clone()))
+            .collect();
         let keys = definitions.keys.into_iter().map(|key| (key.hash, key)).collect();
-        let (revision, deleted, broken) = (definitions.revision, definitions.deleted, definitions.broken);
+        let (revision, deleted, broken) =
+            (definitions.revision, definitions.deleted, definitions.broken);
         Self { revision, tenants, keys, deleted, broken, hosts, hostnames, grants, compiler }
     }
 
@@ -178,7 +195,10 @@ impl Registry {
     }
 
     /// The functions of one tenant that cannot be read here.
-    pub fn broken_functions_of<'a>(&'a self, tenant: &'a TenantName) -> impl Iterator<Item = &'a BrokenDefinition> {
+    pub fn broken_functions_of<'a>(
+        &'a self,
+        tenant: &'a TenantName,
+    ) -> impl Iterator<Item = &'a BrokenDefinition> {
         self.broken.iter().filter(|broken| broken.is_function_of(tenant))
     }
 
@@ -187,14 +207,21 @@ impl Registry {
         Some(&self.tenants.get(tenant)?.routes)
     }
 
-    /// The tenant whose functions answer requests for `host`, which is in lower case and has no port, and its routes: the
-    /// name's owner, if one of its triggers names it. A trigger of another tenant has no effect.
-    pub fn routes_of_host<'a>(&'a self, rules: &'a HostnameRules, host: &str) -> Option<(&'a TenantName, &'a Routes)> {
+    /// The tenant whose functions answer requests for `host`, which is in lower case and has no
+    /// port, and its routes: the name's owner, if one of its triggers names it. A trigger of
+    /// another tenant has no effect.
+    pub fn routes_of_host<'a>(
+        &'a self,
+        rules: &'a HostnameRules,
+        host: &str,
+    ) -> Option<(&'a TenantName, &'a Routes)> {
         // Nearly every request ends here.
         if !self.hosts.contains(host) {
             return None;
         }
-        let HostnameOwner::Tenant(tenant) = rules.owner(&self.grants, &host.parse().ok()?) else { return None };
+        let HostnameOwner::Tenant(tenant) = rules.owner(&self.grants, &host.parse().ok()?) else {
+            return None;
+        };
         Some((tenant, self.routes(tenant)?)).filter(|(_, routes)| routes.has_host(host))
     }
 
@@ -210,7 +237,8 @@ impl Registry {
 
     /// The functions of one tenant, by name.
     pub fn functions_of(&self, tenant: &TenantName) -> Vec<&Arc<FunctionDefinition>> {
-        let mut functions: Vec<_> = self.tenants.get(tenant).into_iter().flat_map(|t| t.functions.values()).collect();
+        let mut functions: Vec<_> =
+            self.tenants.get(tenant).into_iter().flat_map(|t| t.functions.values()).collect();
         functions.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         functions
     }
@@ -218,8 +246,12 @@ impl Registry {
     /// What a tenant's functions listen to, sorted, each once.
     pub fn event_types_of(&self, tenant: &TenantName) -> Vec<&str> {
         let Some(tenant) = self.tenants.get(tenant) else { return Vec::new() };
-        let mut types: Vec<&str> =
-            tenant.exact.keys().map(EventType::as_str).chain(tenant.patterns.iter().map(|(p, _)| p.as_str())).collect();
+        let mut types: Vec<&str> = tenant
+            .exact
+            .keys()
+            .map(EventType::as_str)
+            .chain(tenant.patterns.iter().map(|(p, _)| p.as_str()))
+            .collect();
         types.sort_unstable();
         types.dedup();
         types
@@ -243,7 +275,8 @@ impl Registry {
         self.keys.get(&crate::key::ApiKey::hash_of(text))
     }
 
-    /// Whether any key exists, though it be one that cannot be read here; from the first one on, every request needs one.
+    /// Whether any key exists, though it be one that cannot be read here; from the first one on,
+    /// every request needs one.
     pub fn has_keys(&self) -> bool {
         !self.keys.is_empty() || self.broken.iter().any(|broken| broken.kind == DefinitionKind::Key)
     }
@@ -265,15 +298,22 @@ impl Registry {
         route
     }
 
-    /// Where an event of `event_type` goes that is sent to the function called `name` and to no other, whether or not
-    /// it subscribes to the type. Checked are the type's schema and those of the function's triggers that match. `None`
-    /// where there is no such function.
-    pub fn route_to(&self, tenant: &TenantName, name: &str, event_type: &EventType) -> Option<Route> {
+    /// Where an event of `event_type` goes that is sent to the function called `name` and to no
+    /// other, whether or not it subscribes to the type. Checked are the type's schema and those of
+    /// the function's triggers that match. `None` where there is no such function.
+    pub fn route_to(
+        &self,
+        tenant: &TenantName,
+        name: &str,
+        event_type: &EventType,
+    ) -> Option<Route> {
         let tenant = self.tenants.get(tenant)?;
         let function = tenant.functions.get(name)?;
         let mut route = Route { functions: vec![Arc::clone(function)], checks: Vec::new() };
         route.add_type_schema(tenant, event_type);
-        for subscription in tenant.subscriptions(event_type).filter(|s| Arc::ptr_eq(&s.function, function)) {
+        for subscription in
+            tenant.subscriptions(event_type).filter(|s| Arc::ptr_eq(&s.function, function))
+        {
             route.add(subscription);
         }
         Some(route)
@@ -282,7 +322,9 @@ impl Registry {
     /// Every schema, by whose it is and by its text.
     fn known_schemas(&self) -> HashMap<(TenantName, Digest), Arc<LazySchema>> {
         let tenants = self.tenants.iter().flat_map(|(name, tenant)| {
-            tenant.schemas().map(|(_, schema)| ((name.clone(), schema.digest()), Arc::clone(schema)))
+            tenant
+                .schemas()
+                .map(|(_, schema)| ((name.clone(), schema.digest()), Arc::clone(schema)))
         });
         tenants.collect()
     }
@@ -296,7 +338,8 @@ fn tenant_of<'a>(
 ) -> &'a mut Tenant {
     tenants.entry(name.clone()).or_insert_with(|| {
         let known = previous.tenants.get(name).map(|tenant| Arc::clone(&tenant.share));
-        let share = known.unwrap_or_else(|| Arc::new(TenantShare::new(Arc::clone(&previous.compiler))));
+        let share =
+            known.unwrap_or_else(|| Arc::new(TenantShare::new(Arc::clone(&previous.compiler))));
         Tenant { share, ..Tenant::default() }
     })
 }
@@ -311,7 +354,8 @@ impl Tenant {
     }
 
     fn subscriptions(&self, event_type: &EventType) -> impl Iterator<Item = &Subscription> {
-        let patterns = self.patterns.iter().filter(|(pattern, _)| pattern.matches(event_type)).map(|(_, s)| s);
+        let patterns =
+            self.patterns.iter().filter(|(pattern, _)| pattern.matches(event_type)).map(|(_, s)| s);
         self.exact.get(event_type).into_iter().flatten().chain(patterns)
     }
 }
@@ -320,7 +364,10 @@ impl Route {
     fn add_type_schema(&mut self, tenant: &Tenant, event_type: &EventType) {
         let schema = tenant.schemas.get(event_type).map(|schema| &schema.schema);
         if let Some(schema) = schema.or_else(|| tenant.broken_schemas.get(event_type)) {
-            self.checks.push(Check { owner: format!("event type {event_type}"), schema: Arc::clone(schema) });
+            self.checks.push(Check {
+                owner: format!("event type {event_type}"),
+                schema: Arc::clone(schema),
+            });
         }
     }
 
@@ -339,8 +386,9 @@ impl Route {
         !self.checks.is_empty()
     }
 
-    /// Checks an event's data against every schema on the way: the type's, and each matching trigger's. An event goes
-    /// to all of its functions or to none. Takes a while at times: schemas are compiled when they are first needed.
+    /// Checks an event's data against every schema on the way: the type's, and each matching
+    /// trigger's. An event goes to all of its functions or to none. Takes a while at times: schemas
+    /// are compiled when they are first needed.
     ///
     /// # Errors
     /// The first schema that is not satisfied, and why.
@@ -356,7 +404,8 @@ impl Route {
         check_all(&self.checks, data, Some(steps))
     }
 
-    /// The same for threads that serve requests: `None` where a schema is not compiled yet, or the steps do not last.
+    /// The same for threads that serve requests: `None` where a schema is not compiled yet, or the
+    /// steps do not last.
     pub fn try_check(&self, data: &Value, steps: &mut u64) -> Option<Result<(), Refusal>> {
         try_check_all(&self.checks, data, steps)
     }

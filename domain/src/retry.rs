@@ -22,8 +22,8 @@ pub struct RetryPolicy {
     pub delay: Span,
     /// No computed pause is longer.
     pub max_delay: Span,
-    /// How much of a pause is random, 0 to 1: with 0.2, it is shortened by up to a fifth, so that what failed
-    /// together does not come back together.
+    /// How much of a pause is random, 0 to 1: with 0.2, it is shortened by up to a fifth, so that
+    /// what failed together does not come back together.
     pub jitter: f64,
     /// The outcomes that are tried again.
     pub on: Vec<Outcome>,
@@ -40,8 +40,8 @@ pub enum Backoff {
 }
 
 impl Default for RetryPolicy {
-    /// Three attempts, after what may pass: the guest's own wish to retry, and a time-out. A trap, a spent fuel
-    /// budget or too little memory would come out the same again.
+    /// Three attempts, after what may pass: the guest's own wish to retry, and a time-out. A trap,
+    /// a spent fuel budget or too little memory would come out the same again.
     fn default() -> Self {
         Self {
             max_attempts: 3,
@@ -57,8 +57,9 @@ impl Default for RetryPolicy {
 impl RetryPolicy {
     /// The pause before the next attempt, or `None` where there is none.
     ///
-    /// `attempt` is the one that just ended, the first being 1; `max_attempts` is the execution's own, fixed when it was
-    /// accepted; `advice` is the pause that the guest asked for; `random` is a number from 0 to 1.
+    /// `attempt` is the one that just ended, the first being 1; `max_attempts` is the execution's
+    /// own, fixed when it was accepted; `advice` is the pause that the guest asked for; `random` is
+    /// a number from 0 to 1.
     pub fn next_delay(
         &self,
         outcome: Outcome,
@@ -90,7 +91,8 @@ mod tests {
     #[test]
     fn exponential_up_to_the_bound() {
         let policy = RetryPolicy { max_attempts: 100, jitter: 0.0, ..RetryPolicy::default() };
-        let pause = |attempt| policy.next_delay(Outcome::Error, attempt, 100, None, 0.5).unwrap().as_secs();
+        let pause =
+            |attempt| policy.next_delay(Outcome::Error, attempt, 100, None, 0.5).unwrap().as_secs();
         assert_eq!([pause(1), pause(2), pause(3), pause(20)], [1, 2, 4, 300]);
     }
 
@@ -104,7 +106,13 @@ mod tests {
 
     #[test]
     fn deterministic_ends_are_not_retried() {
-        for outcome in [Outcome::Trap, Outcome::OutOfFuel, Outcome::OutOfMemory, Outcome::Rejected, Outcome::Success] {
+        for outcome in [
+            Outcome::Trap,
+            Outcome::OutOfFuel,
+            Outcome::OutOfMemory,
+            Outcome::Rejected,
+            Outcome::Success,
+        ] {
             assert_eq!(RetryPolicy::default().next_delay(outcome, 1, 3, None, 0.0), None);
         }
     }

@@ -1,7 +1,7 @@
 //! Which function answers an HTTP request.
 //!
-//! A path is found first, then the method: where the most exact pattern that matches a path has no trigger for the
-//! method, the answer is 405, whatever less exact patterns have.
+//! A path is found first, then the method: where the most exact pattern that matches a path has no
+//! trigger for the method, the answer is 405, whatever less exact patterns have.
 
 mod claim;
 mod paths;
@@ -72,7 +72,8 @@ impl Route {
         check_all(self.check.as_slice(), data, None)
     }
 
-    /// The same for threads that serve requests: `None` where the schema is not compiled yet, or the steps do not last.
+    /// The same for threads that serve requests: `None` where the schema is not compiled yet, or
+    /// the steps do not last.
     pub fn try_check(&self, data: &Value, steps: &mut u64) -> Option<Result<(), Refusal>> {
         try_check_all(self.check.as_slice(), data, steps)
     }
@@ -85,14 +86,15 @@ impl Route {
     /// Whether the trigger names the method, or every method.
     fn answers(&self, method: &str) -> bool {
         self.trigger().is_some_and(|trigger| {
-            trigger.methods.is_empty() || trigger.methods.iter().any(|named| named.as_str() == method)
+            trigger.methods.is_empty()
+                || trigger.methods.iter().any(|named| named.as_str() == method)
         })
     }
 }
 
 impl Routes {
-    /// Adds a function's HTTP triggers. The store lets no two functions have the same route; were there two, the one that
-    /// is added first would answer.
+    /// Adds a function's HTTP triggers. The store lets no two functions have the same route; were
+    /// there two, the one that is added first would answer.
     pub(crate) fn add(
         &mut self,
         function: &Arc<FunctionDefinition>,
@@ -105,14 +107,23 @@ impl Routes {
                 Some(host) => self.hosts.entry(host.as_str().to_owned()).or_default(),
             };
             let owner = || format!("function {}", function.name);
-            let check = trigger.schema.as_ref().map(|schema| Check { owner: owner(), schema: schema_of(schema) });
-            paths.0.entry(&trigger.http).push(Route { function: Arc::clone(function), trigger: place, check });
+            let check = trigger
+                .schema
+                .as_ref()
+                .map(|schema| Check { owner: owner(), schema: schema_of(schema) });
+            paths.0.entry(&trigger.http).push(Route {
+                function: Arc::clone(function),
+                trigger: place,
+                check,
+            });
         }
     }
 
     /// The schemas of all triggers, and the functions that have them.
     pub(crate) fn schemas(&self) -> impl Iterator<Item = (&str, &Arc<LazySchema>)> {
-        let routes = std::iter::once(&self.any_host).chain(self.hosts.values()).flat_map(|paths| paths.0.values());
+        let routes = std::iter::once(&self.any_host)
+            .chain(self.hosts.values())
+            .flat_map(|paths| paths.0.values());
         routes.flatten().filter_map(Route::schema)
     }
 
@@ -126,8 +137,8 @@ impl Routes {
         self.hosts.keys().map(String::as_str)
     }
 
-    /// What answers a request for `path`, which is percent-encoded and has no query: of the triggers that name the host, or,
-    /// for a path below `/http/TENANT`, of those that name none.
+    /// What answers a request for `path`, which is percent-encoded and has no query: of the
+    /// triggers that name the host, or, for a path below `/http/TENANT`, of those that name none.
     pub fn find<'a>(&'a self, host: Option<&str>, method: &str, path: &'a str) -> Found<'a> {
         let paths = match host {
             Some(host) => self.hosts.get(host),
@@ -145,7 +156,9 @@ impl Paths {
         let route = by(method).or_else(|| by("GET").filter(|_| method == "HEAD"));
         let Some(route) = route else { return Found::OtherMethods(routes.iter().collect()) };
         let names = route.trigger().into_iter().flat_map(|trigger| trigger.http.parameters());
-        let values = values.into_iter().map(|value| percent_decode_str(value).decode_utf8_lossy().into_owned());
+        let values = values
+            .into_iter()
+            .map(|value| percent_decode_str(value).decode_utf8_lossy().into_owned());
         Found::Route(route, names.zip(values).collect())
     }
 }
@@ -190,7 +203,10 @@ mod tests {
                 format!("{}{}", route.function.name, parameters.collect::<String>())
             }
             Found::OtherMethods(routes) => {
-                let methods = routes.iter().filter_map(|route| route.trigger()).flat_map(|trigger| &trigger.methods);
+                let methods = routes
+                    .iter()
+                    .filter_map(|route| route.trigger())
+                    .flat_map(|trigger| &trigger.methods);
                 methods.map(Method::as_str).collect::<Vec<_>>().join(",")
             }
             Found::Nothing => "-".into(),
@@ -252,7 +268,10 @@ mod tests {
                 ("GET", "/u/", "rest rest="),
                 ("GET", "/u", "-"),
             ] {
-                assert!(found(&routes, None, method, path).starts_with(expected), "{method} {path}");
+                assert!(
+                    found(&routes, None, method, path).starts_with(expected),
+                    "{method} {path}"
+                );
             }
             // Not the function behind it, which may check less.
             assert!(matches!(routes.find(None, "POST", "/u/5"), Found::OtherMethods(_)));

@@ -1,5 +1,6 @@
-//! What the registry asks of a compiler of JSON Schema, and what it says. The compiler itself is crate `wasmill-schema`: the domain
-//! knows it by [`SchemaCompiler`] only, so that what needs no schemas need not be compiled with it.
+//! What the registry asks of a compiler of JSON Schema, and what it says. The compiler itself is
+//! crate `wasmill-schema`: the domain knows it by [`SchemaCompiler`] only, so that what needs no
+//! schemas need not be compiled with it.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -9,13 +10,14 @@ use serde_json::Value;
 /// The longest schema, in bytes of JSON text.
 pub const MAX_BYTES: usize = 1 << 20;
 
-/// Compiles schemas within bounds of its own: whoever defines a schema decides what it costs to compile and to check by.
+/// Compiles schemas within bounds of its own: whoever defines a schema decides what it costs to
+/// compile and to check by.
 pub trait SchemaCompiler: Debug + Send + Sync {
     /// Compiles `source`. Takes a while at times: not for threads that serve requests.
     ///
     /// # Errors
-    /// Where it is not a valid schema, names an unknown draft, is longer than [`MAX_BYTES`], exceeds a bound, or refers to the
-    /// network or to files.
+    /// Where it is not a valid schema, names an unknown draft, is longer than [`MAX_BYTES`],
+    /// exceeds a bound, or refers to the network or to files.
     fn compile(&self, source: Arc<Value>) -> Result<Box<dyn CompiledSchema>, CompileError>;
 
     /// What `source` takes when it is compiled, in bytes, as estimated from its text.
@@ -39,7 +41,8 @@ pub trait CompiledSchema: Debug + Send + Sync {
     /// What is wrong with it, or that it could not be found out.
     fn check(&self, document: &Value, steps: &mut u64) -> Result<(), Failure>;
 
-    /// The same, for whoever can give it more steps: nothing is said that more steps could say better.
+    /// The same, for whoever can give it more steps: nothing is said that more steps could say
+    /// better.
     ///
     /// # Errors
     /// What is wrong with it, or that it could not be found out.
@@ -84,9 +87,12 @@ impl CompileError {
         Self { pointer: String::new(), message: message.into() }
     }
 
-    /// The refusal of a schema that its tenant has no room for: its schemas may take `most` bytes together.
+    /// The refusal of a schema that its tenant has no room for: its schemas may take `most` bytes
+    /// together.
     pub fn no_room(most: usize) -> Self {
-        Self::of_all(format!("the tenant's schemas together take more than {most} bytes (schemas.max_tenant_bytes)"))
+        Self::of_all(format!(
+            "the tenant's schemas together take more than {most} bytes (schemas.max_tenant_bytes)"
+        ))
     }
 }
 
@@ -97,7 +103,8 @@ impl Violation {
     }
 }
 
-/// Of a registry that only looks things up: no schema can be used, so that no data pass one unchecked.
+/// Of a registry that only looks things up: no schema can be used, so that no data pass one
+/// unchecked.
 #[derive(Debug)]
 pub(crate) struct NoCompiler;
 

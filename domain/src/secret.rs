@@ -1,4 +1,5 @@
-//! Secrets as they are kept: sealed, so that whoever reads them here learns nothing but their names.
+//! Secrets as they are kept: sealed, so that whoever reads them here learns nothing but their
+//! names.
 
 use bytes::Bytes;
 

@@ -30,7 +30,8 @@ pub enum State {
 pub enum Move {
     /// Its due time has come.
     Promote,
-    /// A host begins an attempt. Legal while running too: the message comes again when its host died.
+    /// A host begins an attempt. Legal while running too: the message comes again when its host
+    /// died.
     Start,
     /// An attempt succeeded.
     Succeed,
@@ -58,8 +59,8 @@ pub struct IllegalMove {
     pub what: Move,
 }
 
-/// Every legal move: from, what happens, to. Whatever is not here cannot happen. `docs/states.md` draws it and is tested
-/// against it.
+/// Every legal move: from, what happens, to. Whatever is not here cannot happen. `docs/states.md`
+/// draws it and is tested against it.
 pub const MOVES: [(State, Move, State); 18] = [
     (State::Scheduled, Move::Promote, State::Queued),
     (State::Scheduled, Move::Suspend, State::Suspended),
@@ -83,8 +84,15 @@ pub const MOVES: [(State, Move, State); 18] = [
 
 impl State {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Scheduled, Self::Queued, Self::Running, Self::Suspended, Self::Succeeded, Self::Failed, Self::Cancelled];
+    pub const ALL: [Self; 7] = [
+        Self::Scheduled,
+        Self::Queued,
+        Self::Running,
+        Self::Suspended,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+    ];
 
     /// The state after `what`.
     ///
@@ -165,10 +173,9 @@ impl FromStr for State {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|state| state.as_str() == text)
-            .ok_or_else(|| format!("'{text}' is not a state: one of {}", Self::ALL.map(Self::as_str).join(", ")))
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| {
+            format!("'{text}' is not a state: one of {}", Self::ALL.map(Self::as_str).join(", "))
+        })
     }
 }
 
@@ -179,7 +186,10 @@ mod tests {
     #[test]
     fn the_table_is_a_function() {
         for (i, (from, what, _)) in MOVES.iter().enumerate() {
-            assert!(!MOVES[i + 1..].iter().any(|(f, w, _)| f == from && w == what), "{from} {what} stands twice");
+            assert!(
+                !MOVES[i + 1..].iter().any(|(f, w, _)| f == from && w == what),
+                "{from} {what} stands twice"
+            );
         }
     }
 
@@ -194,7 +204,10 @@ mod tests {
     #[test]
     fn every_state_can_be_reached_and_named() {
         for state in State::ALL {
-            assert!(state == State::Queued || MOVES.iter().any(|(from, _, to)| *to == state && *from != state));
+            assert!(
+                state == State::Queued
+                    || MOVES.iter().any(|(from, _, to)| *to == state && *from != state)
+            );
             assert_eq!(state.as_str().parse(), Ok(state));
         }
     }
@@ -203,9 +216,13 @@ mod tests {
     #[test]
     fn the_diagram_shows_the_table() {
         let drawn = include_str!("../../docs/states.md");
-        let mut edges: Vec<&str> =
-            drawn.lines().map(str::trim).filter(|line| line.contains(" --> ") && !line.contains("[*]")).collect();
-        let mut table: Vec<String> = MOVES.iter().map(|(from, what, to)| format!("{from} --> {to} : {what}")).collect();
+        let mut edges: Vec<&str> = drawn
+            .lines()
+            .map(str::trim)
+            .filter(|line| line.contains(" --> ") && !line.contains("[*]"))
+            .collect();
+        let mut table: Vec<String> =
+            MOVES.iter().map(|(from, what, to)| format!("{from} --> {to} : {what}")).collect();
         edges.sort_unstable();
         table.sort_unstable();
         assert_eq!(edges, table);

@@ -1,7 +1,8 @@
 //! What every checked text of this crate does alike.
 
-/// Shows, writes and reads a type that wraps one checked text: by the text as it is, checked when it is read. The type is a tuple
-/// struct of what dereferences to `str`, and has [`FromStr`](std::str::FromStr).
+/// Shows, writes and reads a type that wraps one checked text: by the text as it is, checked when
+/// it is read. The type is a tuple struct of what dereferences to `str`, and has
+/// [`FromStr`](std::str::FromStr).
 macro_rules! as_text {
     ($name:ident) => {
         impl std::fmt::Display for $name {

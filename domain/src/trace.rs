@@ -20,14 +20,24 @@ impl TraceContext {
         Self { trace_id: random(), span_id: random(), sampled: true, tracestate: None }
     }
 
-    /// Reads the two headers; `None` where `traceparent` is not valid, in which case the specification asks for a new trace.
+    /// Reads the two headers; `None` where `traceparent` is not valid, in which case the
+    /// specification asks for a new trace.
     pub fn parse(traceparent: &str, tracestate: Option<&str>) -> Option<Self> {
         let mut parts = traceparent.trim().split('-');
-        let (version, trace_id, span_id, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let lower_hex = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        let known =
-            version.len() == 2 && lower_hex(version) && version != "ff" && (version != "00" || parts.next().is_none());
-        if !known || flags.len() != 2 || !lower_hex(trace_id) || !lower_hex(span_id) || !lower_hex(flags) {
+        let (version, trace_id, span_id, flags) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let lower_hex =
+            |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let known = version.len() == 2
+            && lower_hex(version)
+            && version != "ff"
+            && (version != "00" || parts.next().is_none());
+        if !known
+            || flags.len() != 2
+            || !lower_hex(trace_id)
+            || !lower_hex(span_id)
+            || !lower_hex(flags)
+        {
             return None;
         }
         let trace_id: [u8; 16] = hex::decode(trace_id).ok()?.try_into().ok()?;
@@ -38,14 +48,20 @@ impl TraceContext {
         let sampled = u8::from_str_radix(flags, 16).ok()? & 1 == 1;
         // One with an API key in it is left out: what is here is stored, and handed to guests.
         let has_key = |text: &str| mask_keys(&mut text.as_bytes().to_vec());
-        let tracestate = tracestate.filter(|text| !text.is_empty() && text.len() <= 512 && !has_key(text));
+        let tracestate =
+            tracestate.filter(|text| !text.is_empty() && text.len() <= 512 && !has_key(text));
         let tracestate = tracestate.map(str::to_owned);
         Some(Self { trace_id, span_id, sampled, tracestate })
     }
 
     /// The context of these parts, which another process had parsed: the trace's id, the span's,
     /// whether it is sampled, and the vendors' part.
-    pub(crate) fn of_parts(trace_id: [u8; 16], span_id: [u8; 8], sampled: bool, tracestate: Option<String>) -> Self {
+    pub(crate) fn of_parts(
+        trace_id: [u8; 16],
+        span_id: [u8; 8],
+        sampled: bool,
+        tracestate: Option<String>,
+    ) -> Self {
         Self { trace_id, span_id, sampled, tracestate }
     }
 
@@ -74,14 +90,21 @@ impl TraceContext {
 /// Writes the `traceparent` header.
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{}-{}-{:02x}", hex::encode(self.trace_id), hex::encode(self.span_id), u8::from(self.sampled))
+        write!(
+            f,
+            "00-{}-{}-{:02x}",
+            hex::encode(self.trace_id),
+            hex::encode(self.span_id),
+            u8::from(self.sampled)
+        )
     }
 }
 
 /// Random bytes that are not all zero, which the specification forbids.
 fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    // Version 4 UUIDs come from the random generator that `uuid` keeps for speed; trace ids are no secrets.
+    // Version 4 UUIDs come from the random generator that `uuid` keeps for speed; trace ids are no
+    // secrets.
     let uuid = uuid::Uuid::new_v4();
     let source = uuid.as_bytes();
     let start = source.len() - N;
@@ -106,8 +129,14 @@ mod tests {
 
     #[test]
     fn a_later_version_may_have_more_parts() {
-        assert!(TraceContext::parse("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x", None).is_some());
-        assert!(TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x", None).is_none());
+        assert!(
+            TraceContext::parse("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x", None)
+                .is_some()
+        );
+        assert!(
+            TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x", None)
+                .is_none()
+        );
     }
 
     #[test]

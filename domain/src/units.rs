@@ -22,8 +22,10 @@ pub struct ByteSize(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(pub Duration);
 
-const BYTE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
-const TIME_UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const BYTE_UNITS: [(&str, u64); 4] =
+    [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+const TIME_UNITS: [(&str, u64); 5] =
+    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 impl ByteSize {
     /// The size as a `usize`; the largest `usize` where it does not fit.
@@ -69,10 +71,12 @@ impl FromStr for Span {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        parse_with(text, &TIME_UNITS, None).map(|millis| Self(Duration::from_millis(millis))).ok_or_else(|| UnitError {
-            text: text.to_owned(),
-            expected: "a duration: a whole number with ms, s, m, h or d",
-        })
+        parse_with(text, &TIME_UNITS, None)
+            .map(|millis| Self(Duration::from_millis(millis)))
+            .ok_or_else(|| UnitError {
+                text: text.to_owned(),
+                expected: "a duration: a whole number with ms, s, m, h or d",
+            })
     }
 }
 
@@ -119,7 +123,9 @@ impl<'de> Deserialize<'de> for ByteSize {
             }
 
             fn visit_i64<E: serde::de::Error>(self, bytes: i64) -> Result<ByteSize, E> {
-                u64::try_from(bytes).map(ByteSize).map_err(|_| E::custom("a size cannot be negative"))
+                u64::try_from(bytes)
+                    .map(ByteSize)
+                    .map_err(|_| E::custom("a size cannot be negative"))
             }
         }
         deserializer.deserialize_any(Visitor)

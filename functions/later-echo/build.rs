@@ -1,4 +1,5 @@
-//! Leaves the names of functions out: the bindings of WASI 0.3 have many, and nobody reads a backtrace of this one.
+//! Leaves the names of functions out: the bindings of WASI 0.3 have many, and nobody reads a
+//! backtrace of this one.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

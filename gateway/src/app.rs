@@ -20,7 +20,8 @@ use crate::settings::GatewaySettings;
 use crate::shares::{Place, Shares};
 use crate::webhooks::Webhooks;
 
-/// How long a change may take to reach this gateway's own registry before the answer goes out without it.
+/// How long a change may take to reach this gateway's own registry before the answer goes out
+/// without it.
 const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The state of a gateway.
@@ -46,10 +47,12 @@ pub(crate) struct App {
     body_bytes: Arc<Semaphore>,
     /// Artifacts in memory.
     artifacts: Shares,
-    /// Those that are read only to tell that they are there, which takes no time: nobody waits for an inspection.
+    /// Those that are read only to tell that they are there, which takes no time: nobody waits for
+    /// an inspection.
     lookups: Shares,
-    /// Deploys and rollbacks, from when their manifest is read until it is known whether it can run. As many tenants as there are
-    /// may have theirs: whose turn it is to be compiled is decided elsewhere.
+    /// Deploys and rollbacks, from when their manifest is read until it is known whether it can
+    /// run. As many tenants as there are may have theirs: whose turn it is to be compiled is
+    /// decided elsewhere.
     deploys: Shares,
     /// Threads that compile schemas and check by them.
     threads: Shares,
@@ -63,10 +66,23 @@ pub(crate) type Shared = Arc<App>;
 
 impl App {
     pub(crate) fn new(parts: GatewayParts, shutdown: CancellationToken) -> Shared {
-        let GatewayParts { store, nodes, registry, publisher, preflight, secrets, keyring, notes, tls: _, settings } =
-            parts;
-        let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
-        let shares = |places, full| Shares::new(places, settings.max_queued_checks, settings.body_timeout, full);
+        let GatewayParts {
+            store,
+            nodes,
+            registry,
+            publisher,
+            preflight,
+            secrets,
+            keyring,
+            notes,
+            tls: _,
+            settings,
+        } = parts;
+        let semaphore =
+            |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
+        let shares = |places, full| {
+            Shares::new(places, settings.max_queued_checks, settings.body_timeout, full)
+        };
         Arc::new(Self {
             artifacts: shares(settings.max_checks, "too many artifacts are being checked at once"),
             lookups: shares(settings.max_checks, "too many artifacts are being looked for at once"),
@@ -101,20 +117,26 @@ impl App {
     /// Room for one ingest request.
     pub(crate) fn admit(&self) -> Result<Room> {
         let permit = Arc::clone(&self.ingest).try_acquire_owned();
-        permit.map(Arc::new).map_err(|_| Error::Overloaded("too many events are being accepted at once"))
+        permit
+            .map(Arc::new)
+            .map_err(|_| Error::Overloaded("too many events are being accepted at once"))
     }
 
     /// Room for one synchronous invocation.
     pub(crate) fn admit_waiting(&self) -> Result<Room> {
         let permit = Arc::clone(&self.waiting).try_acquire_owned();
-        permit.map(Arc::new).map_err(|_| Error::Overloaded("too many synchronous invocations are waiting at once"))
+        permit
+            .map(Arc::new)
+            .map_err(|_| Error::Overloaded("too many synchronous invocations are waiting at once"))
     }
 
     /// Room for a body of `bytes`.
     pub(crate) fn admit_bytes(&self, bytes: usize) -> Result<Room> {
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.body_bytes).try_acquire_many_owned(permits);
-        permit.map(Arc::new).map_err(|_| Error::Overloaded("the bodies of all requests together are too large"))
+        permit
+            .map(Arc::new)
+            .map_err(|_| Error::Overloaded("the bodies of all requests together are too large"))
     }
 
     /// Room for one of a tenant's artifacts in memory. Waits for it, within reason.
@@ -122,7 +144,8 @@ impl App {
         self.artifacts.enter(tenant).await
     }
 
-    /// Room for one artifact of a tenant in memory while it is looked for. Waits for it, within reason.
+    /// Room for one artifact of a tenant in memory while it is looked for. Waits for it, within
+    /// reason.
     pub(crate) async fn admit_lookup(&self, tenant: &TenantName) -> Result<Place> {
         self.lookups.enter(tenant).await
     }
@@ -132,7 +155,8 @@ impl App {
         self.deploys.enter(tenant).await
     }
 
-    /// Compiles a tenant's schemas, or checks by them, away from the threads that serve requests: [`Shares::run`].
+    /// Compiles a tenant's schemas, or checks by them, away from the threads that serve requests:
+    /// [`Shares::run`].
     pub(crate) async fn compute<T: Send + 'static>(
         &self,
         tenant: &TenantName,
@@ -141,17 +165,25 @@ impl App {
         self.threads.run(&self.background, tenant, work).await
     }
 
-    /// Waits until this gateway's registry has a change that was made. The change stands even if that takes too long.
+    /// Waits until this gateway's registry has a change that was made. The change stands even if
+    /// that takes too long.
     pub(crate) async fn reach(&self, revision: Revision) {
         match tokio::time::timeout(REACH_TIMEOUT, self.registry.reach(revision)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%revision, %error, "a change is made but not yet in use here"),
-            Err(_) => tracing::warn!(%revision, "a change is made but not yet in use here: it takes too long"),
+            Ok(Err(error)) => {
+                tracing::warn!(%revision, %error, "a change is made but not yet in use here")
+            }
+            Err(_) => {
+                tracing::warn!(%revision, "a change is made but not yet in use here: it takes too long")
+            }
         }
     }
 }
 
-/// Waits for work that goes on to its end even if nobody waits for it any more; so it must hold whatever room it takes.
-pub(crate) async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+/// Waits for work that goes on to its end even if nobody waits for it any more; so it must hold
+/// whatever room it takes.
+pub(crate) async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
     tokio::spawn(work).await.unwrap_or_else(|e| Err(Error::Internal(format!("a task: {e}"))))
 }

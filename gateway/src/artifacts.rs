@@ -44,8 +44,13 @@ pub(crate) async fn upload(
     request: Request,
 ) -> Result<(StatusCode, Json<ArtifactDocument>)> {
     let (parts, body) = request.into_parts();
-    if !media_type(&parts.headers)?.is_some_and(|media_type| ACCEPTED.contains(&media_type.as_str())) {
-        return Err(Error::MediaType("send the .wasm with 'Content-Type: application/wasm'".into(), ACCEPTED));
+    if !media_type(&parts.headers)?
+        .is_some_and(|media_type| ACCEPTED.contains(&media_type.as_str()))
+    {
+        return Err(Error::MediaType(
+            "send the .wasm with 'Content-Type: application/wasm'".into(),
+            ACCEPTED,
+        ));
     }
     let most = app.settings.max_artifact_bytes;
     let held = body::read(&app, &parts.headers, body, most).await.map_err(|error| match error {
@@ -56,7 +61,8 @@ pub(crate) async fn upload(
     let (new, inspection) = to_its_end(async move {
         let _place = place;
         let inspection = inspect_artifact(&app, held.bytes.clone()).await?;
-        let new = app.store.put_artifact(&caller.tenant, inspection.digest, held.bytes.clone()).await?;
+        let new =
+            app.store.put_artifact(&caller.tenant, inspection.digest, held.bytes.clone()).await?;
         Ok((new, inspection))
     })
     .await?;
@@ -65,7 +71,10 @@ pub(crate) async fn upload(
 }
 
 fn too_large(most: usize) -> String {
-    format!("an artifact has at most {} here, which is the setting gateway.max_artifact_bytes", ByteSize(most as u64))
+    format!(
+        "an artifact has at most {} here, which is the setting gateway.max_artifact_bytes",
+        ByteSize(most as u64)
+    )
 }
 
 /// Show an artifact
@@ -95,7 +104,8 @@ pub(crate) async fn show(
     Ok(Json(ArtifactDocument::from(inspection.await?)).into_response())
 }
 
-/// Whether the tenant has an artifact. Its bytes are read, as those that are lost are to be uploaded again, and not inspected.
+/// Whether the tenant has an artifact. Its bytes are read, as those that are lost are to be
+/// uploaded again, and not inspected.
 async fn is_there(app: Shared, caller: Caller, digest: Digest) -> Result<Response> {
     let place = app.admit_lookup(&caller.tenant).await?;
     to_its_end(async move {
@@ -113,10 +123,11 @@ async fn of_tenant(app: &App, caller: &Caller, digest: Digest) -> Result<Bytes> 
     artifact.ok_or_else(|| Error::NotFound(format!("the artifact {digest} is not here")))
 }
 
-/// Reads and validates an artifact, away from the threads that serve requests: it takes a second for the largest. Whoever asks
-/// must wait for the end: what goes on takes memory and a core.
+/// Reads and validates an artifact, away from the threads that serve requests: it takes a second
+/// for the largest. Whoever asks must wait for the end: what goes on takes memory and a core.
 pub(crate) async fn inspect_artifact(app: &App, bytes: Bytes) -> Result<Inspection> {
     let inspected = app.background.run(move || inspect(&bytes)).await;
-    let inspected = inspected.map_err(|e| Error::Internal(format!("the inspection of an artifact: {e}")))?;
+    let inspected =
+        inspected.map_err(|e| Error::Internal(format!("the inspection of an artifact: {e}")))?;
     inspected.map_err(|error| Error::Component(error.to_string()))
 }

@@ -31,7 +31,9 @@ impl Caller {
     pub(crate) fn must_be_operator(&self) -> Result<()> {
         match self.role {
             None | Some(KeyRole::Operator) => Ok(()),
-            Some(KeyRole::Tenant) => Err(Error::Forbidden("only an operator key may do this".into())),
+            Some(KeyRole::Tenant) => {
+                Err(Error::Forbidden("only an operator key may do this".into()))
+            }
         }
     }
 }
@@ -69,7 +71,8 @@ impl FromRequestParts<Shared> for Caller {
 }
 
 fn bearer(headers: &HeaderMap) -> Result<&str> {
-    const MISSING: Error = Error::Unauthenticated("send 'Authorization: Bearer wm_…' with an API key");
+    const MISSING: Error =
+        Error::Unauthenticated("send 'Authorization: Bearer wm_…' with an API key");
     let text = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).ok_or(MISSING)?;
     let (scheme, key) = text.split_once(' ').ok_or(MISSING)?;
     if scheme.eq_ignore_ascii_case("bearer") { Ok(key.trim()) } else { Err(MISSING) }
@@ -77,19 +80,23 @@ fn bearer(headers: &HeaderMap) -> Result<&str> {
 
 fn wanted_tenant(headers: &HeaderMap) -> Result<Option<TenantName>> {
     let Some(value) = headers.get(TENANT_HEADER) else { return Ok(None) };
-    let text = value.to_str().map_err(|_| Error::BadRequest("the header Wasmill-Tenant is not ASCII".into()))?;
+    let text = value
+        .to_str()
+        .map_err(|_| Error::BadRequest("the header Wasmill-Tenant is not ASCII".into()))?;
     text.parse().map(Some).map_err(|e| Error::BadRequest(format!("the header Wasmill-Tenant: {e}")))
 }
 
 /// Refuses what a web page of another site could send while no key protects the server.
 ///
-/// A page may reach this server under its own name, by letting the name point to 127.0.0.1 (DNS rebinding): then `Host`
-/// is that name. Or it may send a plain form: then `Origin` or `Sec-Fetch-Site` says so. A client that is no browser
-/// sends neither.
+/// A page may reach this server under its own name, by letting the name point to 127.0.0.1 (DNS
+/// rebinding): then `Host` is that name. Or it may send a plain form: then `Origin` or
+/// `Sec-Fetch-Site` says so. A client that is no browser sends neither.
 fn refuse_foreign_sites(uri: &Uri, headers: &HeaderMap) -> Result<()> {
     let host = match hostnames::authority(uri, headers) {
         Some(authority) => authority,
-        None if headers.contains_key(HOST) => return Err(Error::BadRequest("the header Host cannot be read".into())),
+        None if headers.contains_key(HOST) => {
+            return Err(Error::BadRequest("the header Host cannot be read".into()));
+        }
         // HTTP/1.0 has none, and no browser speaks it.
         None => return Ok(()),
     };
@@ -106,11 +113,15 @@ fn refuse_foreign_sites(uri: &Uri, headers: &HeaderMap) -> Result<()> {
         return if local || same {
             Ok(())
         } else {
-            Err(Error::CrossSite("while there are no API keys, web pages of other sites are refused".into()))
+            Err(Error::CrossSite(
+                "while there are no API keys, web pages of other sites are refused".into(),
+            ))
         };
     }
     if headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
-        return Err(Error::CrossSite("while there are no API keys, requests from other sites are refused".into()));
+        return Err(Error::CrossSite(
+            "while there are no API keys, requests from other sites are refused".into(),
+        ));
     }
     Ok(())
 }
@@ -139,15 +150,23 @@ mod tests {
     use http::HeaderValue;
 
     fn passes(uri: &str, headers: &[(&'static str, &'static str)]) -> bool {
-        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
         refuse_foreign_sites(&uri.parse().unwrap(), &headers.collect()).is_ok()
     }
 
     #[test]
     fn the_host_must_be_an_address() {
-        for host in
-            ["localhost", "localhost:7070", "LocalHost.", "a.localhost", "127.0.0.1:7070", "[::1]:7070", "10.1.2.3"]
-        {
+        for host in [
+            "localhost",
+            "localhost:7070",
+            "LocalHost.",
+            "a.localhost",
+            "127.0.0.1:7070",
+            "[::1]:7070",
+            "10.1.2.3",
+        ] {
             assert!(passes("/", &[("host", host)]), "{host}");
         }
         for host in [
@@ -172,7 +191,10 @@ mod tests {
     #[test]
     fn other_sites_are_refused() {
         let local = ("host", "127.0.0.1:7070");
-        assert!(passes("/", &[local, ("origin", "http://localhost:3000"), ("sec-fetch-site", "cross-site")]));
+        assert!(passes(
+            "/",
+            &[local, ("origin", "http://localhost:3000"), ("sec-fetch-site", "cross-site")]
+        ));
         assert!(passes("/", &[("host", "10.1.2.3:7070"), ("origin", "http://10.1.2.3:7070")]));
         assert!(passes("/", &[local, ("sec-fetch-site", "same-origin")]));
         assert!(!passes("/", &[local, ("origin", "https://evil.example")]));

@@ -25,10 +25,14 @@ pub(crate) struct Held {
 /// Reads a body of at most `limit` bytes.
 ///
 /// # Errors
-/// Where it is longer, takes too long, breaks off or comes compressed, and where other bodies leave no room for it.
+/// Where it is longer, takes too long, breaks off or comes compressed, and where other bodies leave
+/// no room for it.
 pub(crate) async fn read(app: &App, headers: &HeaderMap, body: Body, limit: usize) -> Result<Held> {
     if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
-        return Err(Error::MediaType("compressed bodies are not taken: send it without Content-Encoding".into(), &[]));
+        return Err(Error::MediaType(
+            "compressed bodies are not taken: send it without Content-Encoding".into(),
+            &[],
+        ));
     }
     read_as_it_is(app, body, limit).await
 }
@@ -63,17 +67,21 @@ pub(crate) fn too_large(limit: usize) -> Error {
     Error::TooLarge(format!("the body is longer than the {limit} bytes that are taken here"))
 }
 
-/// The media type of a body without its parameters, in lower case; `None` where the header is absent.
+/// The media type of a body without its parameters, in lower case; `None` where the header is
+/// absent.
 ///
 /// # Errors
 /// Where the header is not text.
 pub(crate) fn media_type(headers: &HeaderMap) -> Result<Option<String>> {
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(None) };
-    let text = value.to_str().map_err(|_| Error::BadRequest("the header Content-Type is not ASCII".into()))?;
+    let text = value
+        .to_str()
+        .map_err(|_| Error::BadRequest("the header Content-Type is not ASCII".into()))?;
     Ok(Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()))
 }
 
-/// Whether a body may be JSON although nothing says so: nothing was said, or what `curl -d` says by itself.
+/// Whether a body may be JSON although nothing says so: nothing was said, or what `curl -d` says by
+/// itself.
 pub(crate) fn is_unnamed(media_type: Option<&str>) -> bool {
     matches!(media_type, None | Some("" | "application/x-www-form-urlencoded"))
 }
@@ -89,7 +97,8 @@ pub(crate) async fn document<T: DeserializeOwned>(
     limit: usize,
 ) -> Result<T> {
     let media_type = media_type(headers)?;
-    if !is_unnamed(media_type.as_deref()) && !media_type.as_deref().is_some_and(is_json_media_type) {
+    if !is_unnamed(media_type.as_deref()) && !media_type.as_deref().is_some_and(is_json_media_type)
+    {
         return Err(Error::MediaType("a JSON document is expected here".into(), JSON_ONLY));
     }
     let held = read(app, headers, body, limit).await?;
@@ -147,10 +156,17 @@ mod tests {
 
     #[test]
     fn a_document_of_another_shape_is_told_with_its_place() {
-        let read = |text: &str| typed::<Document>(text.as_bytes()).map_err(|error| error.to_string());
+        let read =
+            |text: &str| typed::<Document>(text.as_bytes()).map_err(|error| error.to_string());
         let more = Some(serde_json::json!({"a": [1.5]}));
-        assert_eq!(read(r#"{"number": 18446744073709551615}"#), Ok(Document { number: u64::MAX, more: None }));
-        assert_eq!(read(r#"{"number": 1, "more": {"a": [1.5]}}"#), Ok(Document { number: 1, more }));
+        assert_eq!(
+            read(r#"{"number": 18446744073709551615}"#),
+            Ok(Document { number: u64::MAX, more: None })
+        );
+        assert_eq!(
+            read(r#"{"number": 1, "more": {"a": [1.5]}}"#),
+            Ok(Document { number: 1, more })
+        );
         for (text, words, place) in [
             ("{\n \"number\": \"1\"}", "invalid type: string", "line 2 column 14"),
             ("{\n \"number\": -1}", "invalid value", "line 2 column 13"),

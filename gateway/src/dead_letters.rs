@@ -16,7 +16,9 @@ use wasmill_store::{DeadLetter, DeadLetterSummary};
 
 use crate::app::{App, Shared};
 use crate::auth::Caller;
-use crate::documents::dead_letters::{DeadLetterDocument, DeadLetterPage, ListDeadLetters, Redriven};
+use crate::documents::dead_letters::{
+    DeadLetterDocument, DeadLetterPage, ListDeadLetters, Redriven,
+};
 use crate::error::{Error, Result};
 use crate::executions::inert;
 use crate::extract::{Params, Segment};
@@ -38,7 +40,10 @@ pub(crate) async fn list(
     // One more than is shown says whether there is another page.
     let letters = app.store.dead_letters(query.cursor, limit + 1).await?;
     let (letters, next) = page::cut(letters, limit, |letter: &DeadLetterSummary| letter.id);
-    Ok(Json(DeadLetterPage { dead_letters: letters.into_iter().map(DeadLetterDocument::from).collect(), next }))
+    Ok(Json(DeadLetterPage {
+        dead_letters: letters.into_iter().map(DeadLetterDocument::from).collect(),
+        next,
+    }))
 }
 
 /// Export a dead letter
@@ -49,7 +54,11 @@ pub(crate) async fn list(
     responses(
         (status = 200, description = "The bytes", content((serde_json::Value = "application/octet-stream"))),
         (status = 404, description = "No such letter")))]
-pub(crate) async fn export(State(app): State<Shared>, caller: Caller, Segment(id): Segment<Uuid>) -> Result<Response> {
+pub(crate) async fn export(
+    State(app): State<Shared>,
+    caller: Caller,
+    Segment(id): Segment<Uuid>,
+) -> Result<Response> {
     caller.must_be_operator()?;
     let letter = find(&app, id).await?;
     let octets = HeaderValue::from_static("application/octet-stream");
@@ -93,12 +102,17 @@ pub(crate) async fn redrive(
 ) -> Result<Json<Redriven>> {
     caller.must_be_operator()?;
     let letter = find(&app, id).await?;
-    let of_its_queue = |i: &Identity| (&i.tenant, &i.function) == (&letter.tenant, &letter.function);
-    let attempts =
-        Identity::of(&letter.body).filter(of_its_queue).map(|identity| identity.attempts).unwrap_or_default();
+    let of_its_queue =
+        |i: &Identity| (&i.tenant, &i.function) == (&letter.tenant, &letter.function);
+    let attempts = Identity::of(&letter.body)
+        .filter(of_its_queue)
+        .map(|identity| identity.attempts)
+        .unwrap_or_default();
     // What is begun is brought to its end even if the client goes away now.
     let work = tokio::spawn(send_again(Arc::clone(&app), letter, attempts.clone()));
-    let reopened = work.await.unwrap_or_else(|e| Err(Error::Internal(format!("the task that redrives: {e}"))))?;
+    let reopened = work
+        .await
+        .unwrap_or_else(|e| Err(Error::Internal(format!("the task that redrives: {e}"))))?;
     let executions: Vec<_> = attempts.iter().map(|key| key.execution).collect();
     Ok(Json(Redriven { id, executions, reopened }))
 }
@@ -113,14 +127,20 @@ async fn send_again(app: Arc<App>, letter: DeadLetter, attempts: Vec<AttemptKey>
     publish(&**app.publisher.broker(), &queue, message).await.map_err(|error| match error {
         BrokerError::Full(_) => Error::QueueFull(letter.function.to_string()),
         BrokerError::Rejected(why) => Error::TooLarge(why),
-        _ => Error::Unavailable("the broker is not available now: the letter is kept, and may have been sent"),
+        _ => Error::Unavailable(
+            "the broker is not available now: the letter is kept, and may have been sent",
+        ),
     })?;
     app.store.delete_dead_letter(letter.id).await?;
     tracing::info!(letter = %letter.id, %queue, reopened, "dead letter sent again");
     Ok(reopened)
 }
 
-async fn publish(broker: &dyn Broker, queue: &QueueName, message: Message) -> Result<(), BrokerError> {
+async fn publish(
+    broker: &dyn Broker,
+    queue: &QueueName,
+    message: Message,
+) -> Result<(), BrokerError> {
     match broker.publish(queue, message.clone()).await {
         Err(BrokerError::NoQueue(_)) => {
             broker.declare(queue).await?;

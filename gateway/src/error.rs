@@ -36,7 +36,8 @@ pub(crate) enum Error {
     /// No key, or one that does not exist.
     #[error("{0}")]
     Unauthenticated(&'static str),
-    /// A webhook's request that is not signed as it must be. Says no more than that: the caller may be anybody.
+    /// A webhook's request that is not signed as it must be. Says no more than that: the caller may
+    /// be anybody.
     #[error("the request must be signed, and its signature is missing, wrong or too old")]
     NotSigned,
     /// The key may not do this.
@@ -189,7 +190,8 @@ impl Error {
             Self::QuotaExceeded(quota, _) => problem.quota = Some(quota),
             Self::UnknownType { pointer, known, .. } => {
                 let detail = "no function listens to this type";
-                problem.errors = pointer.map(|pointer| Fault::at(pointer, detail)).into_iter().collect();
+                problem.errors =
+                    pointer.map(|pointer| Fault::at(pointer, detail)).into_iter().collect();
                 problem.event_types = Some(known);
             }
             Self::MediaType(_, accepted) => problem.accepted = accepted,
@@ -207,7 +209,8 @@ impl Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = self.status_code();
-        let challenge = if matches!(self, Self::NotSigned) { "Signature" } else { "Bearer realm=\"wasmill\"" };
+        let challenge =
+            if matches!(self, Self::NotSigned) { "Signature" } else { "Bearer realm=\"wasmill\"" };
         let mut response = self.into_problem().into_response();
         let headers = response.headers_mut();
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
@@ -258,7 +261,9 @@ impl From<manifest::Error> for Error {
     fn from(error: manifest::Error) -> Self {
         Self::Manifest(match error {
             manifest::Error::Syntax(message) => Fault::at("/manifest", message),
-            manifest::Error::Value { key, message } => Fault::at(manifest_pointer(&key), format!("{key}: {message}")),
+            manifest::Error::Value { key, message } => {
+                Fault::at(manifest_pointer(&key), format!("{key}: {message}"))
+            }
         })
     }
 }
@@ -267,10 +272,14 @@ impl From<manifest::Error> for Error {
 fn manifest_pointer(key: &str) -> String {
     // The keys that users choose may hold anything, dots included.
     let chosen = ["env", "config", "secrets"].into_iter().find_map(|section| {
-        key.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')).map(|name| (section, name))
+        key.strip_prefix(section)
+            .and_then(|rest| rest.strip_prefix('.'))
+            .map(|name| (section, name))
     });
     let path = match chosen {
-        Some((section, name)) => format!("{section}/{}", name.replace('~', "~0").replace('/', "~1")),
+        Some((section, name)) => {
+            format!("{section}/{}", name.replace('~', "~0").replace('/', "~1"))
+        }
         None => key.replace(['.', '['], "/").replace(']', ""),
     };
     format!("/manifest/{path}")
@@ -299,7 +308,9 @@ mod tests {
     #[test]
     fn few_types_are_spelled_out() {
         let known = (0..MAX_LISTED_TYPES).map(|i| format!("type.{i}")).collect();
-        let problem = Error::UnknownType { event_type: "x".into(), pointer: None, known, total: 1000 }.into_problem();
+        let problem =
+            Error::UnknownType { event_type: "x".into(), pointer: None, known, total: 1000 }
+                .into_problem();
         assert!(problem.detail.ends_with("type.9 and 990 more"), "{}", problem.detail);
     }
 }

@@ -6,7 +6,9 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    ACCEPT, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 use wasmill_domain::{Event, ExecutionId, Timestamp};
@@ -15,8 +17,8 @@ use wasmill_store::{ExecutionDetail, ExecutionQuery, ListedExecution};
 use crate::app::{App, Shared};
 use crate::auth::Caller;
 use crate::documents::executions::{
-    ExecutionDocument, ExecutionPage, ListExecutions, ListLogs, ListedDocument, LogCursor, LogDocument, LogPage,
-    has_failed, just_accepted,
+    ExecutionDocument, ExecutionPage, ListExecutions, ListLogs, ListedDocument, LogCursor,
+    LogDocument, LogPage, has_failed, just_accepted,
 };
 use crate::error::{Error, Result};
 use crate::extract::{Params, Segment};
@@ -32,8 +34,8 @@ const ROW_SLACK: Duration = Duration::from_millis(500);
 /// The pause between two looks for the row of an execution that was accepted a moment ago.
 const ROW_PAUSE: Duration = Duration::from_millis(25);
 
-/// The most bytes and header fields that an event has in binary mode. With more it is told in structured mode: there are clients
-/// that read no response with more.
+/// The most bytes and header fields that an event has in binary mode. With more it is told in
+/// structured mode: there are clients that read no response with more.
 const LARGEST_HEAD: (usize, usize) = (16 << 10, 64);
 
 /// The most lines in one page of a log.
@@ -41,7 +43,8 @@ const MAX_LINES: u32 = 1_000;
 
 /// List executions
 ///
-/// The newest first. All conditions hold together. An execution whose row cannot be read is listed with its id and the reason.
+/// The newest first. All conditions hold together. An execution whose row cannot be read is listed
+/// with its id and the reason.
 #[utoipa::path(get, path = "/v1/executions", tag = "executions", params(ListExecutions),
     responses((status = 200, description = "A page of executions", body = ExecutionPage)))]
 pub(crate) async fn list(
@@ -65,9 +68,14 @@ pub(crate) async fn list(
         // One more than is shown says whether there is another page.
         limit: limit + 1,
     };
-    let id = |listed: &ListedExecution| listed.as_ref().map_or_else(|row| row.id, |execution| execution.id);
+    let id = |listed: &ListedExecution| {
+        listed.as_ref().map_or_else(|row| row.id, |execution| execution.id)
+    };
     let (executions, next) = page::cut(app.store.executions(&query).await?, limit, id);
-    Ok(Json(ExecutionPage { executions: executions.into_iter().map(ListedDocument::from).collect(), next }))
+    Ok(Json(ExecutionPage {
+        executions: executions.into_iter().map(ListedDocument::from).collect(),
+        next,
+    }))
 }
 
 /// Show an execution
@@ -88,8 +96,9 @@ pub(crate) async fn show(
 
 /// Get the event of an execution
 ///
-/// As a CloudEvent in binary mode, so that the body is the data byte for byte; in structured mode with
-/// `Accept: application/cloudevents+json`, and where the attributes would be more than 64 header fields or 16 KiB of them.
+/// As a CloudEvent in binary mode, so that the body is the data byte for byte; in structured mode
+/// with `Accept: application/cloudevents+json`, and where the attributes would be more than 64
+/// header fields or 16 KiB of them.
 #[utoipa::path(get, path = "/v1/executions/{id}/event", tag = "executions",
     params(("id" = uuid::Uuid, Path, description = "The execution's id")),
     responses(
@@ -104,10 +113,15 @@ pub(crate) async fn event(
     headers: HeaderMap,
 ) -> Result<Response> {
     let event = find(&app, &caller, id).await?.event.map_err(|unreadable| {
-        Error::Unprocessable(format!("the event of execution {id} cannot be read: {}", unreadable.why))
+        Error::Unprocessable(format!(
+            "the event of execution {id} cannot be read: {}",
+            unreadable.why
+        ))
     })?;
-    let structured =
-        headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|text| text.contains(STRUCTURED));
+    let structured = headers
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|text| text.contains(STRUCTURED));
     Ok(if structured || !fits_a_head(&event) {
         ([(CONTENT_TYPE, STRUCTURED)], event.to_json()).into_response()
     } else {
@@ -123,7 +137,8 @@ pub(crate) async fn event(
 /// Whether a client can be expected to read a response with the attributes as header fields.
 fn fits_a_head(event: &Event) -> bool {
     let (bytes, fields) = LARGEST_HEAD;
-    let lines: Vec<usize> = event.headers().map(|(name, value)| name.len() + value.len() + ": \r\n".len()).collect();
+    let lines: Vec<usize> =
+        event.headers().map(|(name, value)| name.len() + value.len() + ": \r\n".len()).collect();
     lines.len() <= fields && lines.iter().sum::<usize>() <= bytes
 }
 
@@ -143,8 +158,10 @@ pub(crate) async fn result(
 ) -> Result<Response> {
     let detail = find(&app, &caller, id).await?;
     let state = detail.summary.state;
-    let output = Some(&detail).filter(|detail| !has_failed(detail)).and_then(|detail| detail.output.clone());
-    let output = output.ok_or_else(|| Error::NotFound(format!("the execution is {state} and has no result")))?;
+    let output =
+        Some(&detail).filter(|detail| !has_failed(detail)).and_then(|detail| detail.output.clone());
+    let output = output
+        .ok_or_else(|| Error::NotFound(format!("the execution is {state} and has no result")))?;
     let octets = HeaderValue::from_static("application/octet-stream");
     let content_type = HeaderValue::try_from(output.content_type).unwrap_or(octets);
     Ok((inert(), [(CONTENT_TYPE, content_type)], output.data).into_response())
@@ -178,8 +195,9 @@ pub(crate) async fn logs(
     Ok(Json(LogPage { logs: lines.into_iter().map(LogDocument::from).collect(), next }))
 }
 
-/// Finds an execution of the caller's tenant. Where its event was accepted a moment ago, its row may still be on its way: what
-/// is known here is told then, and a row that another gateway is to write is waited for.
+/// Finds an execution of the caller's tenant. Where its event was accepted a moment ago, its row
+/// may still be on its way: what is known here is told then, and a row that another gateway is to
+/// write is waited for.
 async fn find(app: &App, caller: &Caller, id: ExecutionId) -> Result<ExecutionDetail> {
     let pending = app.rows.pending(id).filter(|dispatch| dispatch.tenant == caller.tenant);
     let age = Timestamp::now().since(id.made_at());

@@ -21,7 +21,9 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
         let path = Path::<String>::from_request_parts(parts, state).await;
-        let Path(text) = path.map_err(|e| Error::BadRequest(format!("the path cannot be read: {}", e.body_text())))?;
+        let Path(text) = path.map_err(|e| {
+            Error::BadRequest(format!("the path cannot be read: {}", e.body_text()))
+        })?;
         text.parse().map(Self).map_err(|e| Error::BadRequest(format!("in the path: {e}")))
     }
 }

@@ -19,8 +19,8 @@ const ACCEPTED: &[&str] = &["application/octet-stream"];
 
 /// Upload a file
 ///
-/// Keeps a file's content for the tenant's deploys to name by its digest, with the path that it has in the function's folder.
-/// What no version has among its files is deleted after a while.
+/// Keeps a file's content for the tenant's deploys to name by its digest, with the path that it has
+/// in the function's folder. What no version has among its files is deleted after a while.
 #[utoipa::path(post, path = "/v1/files", tag = "artifacts", operation_id = "upload_file",
     request_body(content((serde_json::Value = "application/octet-stream")), description = "The file's content"),
     responses(
@@ -36,8 +36,13 @@ pub(crate) async fn upload(
     request: Request,
 ) -> Result<(StatusCode, Json<FileDocument>)> {
     let (parts, body) = request.into_parts();
-    if !media_type(&parts.headers)?.is_some_and(|media_type| ACCEPTED.contains(&media_type.as_str())) {
-        return Err(Error::MediaType("send the file with 'Content-Type: application/octet-stream'".into(), ACCEPTED));
+    if !media_type(&parts.headers)?
+        .is_some_and(|media_type| ACCEPTED.contains(&media_type.as_str()))
+    {
+        return Err(Error::MediaType(
+            "send the file with 'Content-Type: application/octet-stream'".into(),
+            ACCEPTED,
+        ));
     }
     let most = app.settings.max_artifact_bytes;
     let held = body::read(&app, &parts.headers, body, most).await.map_err(|error| match error {
@@ -70,15 +75,21 @@ pub(crate) async fn upload(
         (status = 400, description = "Not the document of a question, or one with too many digests"),
         (status = 413, description = "The document is too large"),
         (status = 415, description = "Not JSON")))]
-pub(crate) async fn missing(State(app): State<Shared>, caller: Caller, request: Request) -> Result<Json<MissingFiles>> {
+pub(crate) async fn missing(
+    State(app): State<Shared>,
+    caller: Caller,
+    request: Request,
+) -> Result<Json<MissingFiles>> {
     let (parts, body) = request.into_parts();
-    let FileQuestion { digests } = body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?;
+    let FileQuestion { digests } =
+        body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?;
     if digests.len() > MOST_FILES {
         return Err(Error::BadRequest(format!("'digests' has at most {MOST_FILES} of them")));
     }
     let digests: Vec<Digest> = digests.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
     let sizes = app.store.artifact_sizes(&caller.tenant, &digests).await?;
-    let missing = digests.into_iter().zip(sizes).filter(|(_, size)| size.is_none()).map(|(digest, _)| digest);
+    let missing =
+        digests.into_iter().zip(sizes).filter(|(_, size)| size.is_none()).map(|(digest, _)| digest);
     Ok(Json(MissingFiles { missing: missing.collect() }))
 }
 
@@ -88,17 +99,22 @@ pub(crate) async fn check(app: &App, tenant: &TenantName, manifest: &Manifest) -
     if parts.is_empty() {
         return Ok(());
     }
-    let refused = |key: String, message: String| Error::from(manifest::Error::Value { key, message });
+    let refused =
+        |key: String, message: String| Error::from(manifest::Error::Value { key, message });
     let (most, most_bytes) = (app.settings.max_files, app.settings.max_files_bytes);
     if parts.len() > most {
-        let message = format!("are {}, and a function has at most {most} here (gateway.max_files)", parts.len());
+        let message = format!(
+            "are {}, and a function has at most {most} here (gateway.max_files)",
+            parts.len()
+        );
         return Err(refused("files".into(), message));
     }
     let bytes = parts.iter().map(|part| part.size).fold(0, u64::saturating_add);
     if bytes > most_bytes {
         let [bytes, most] = [bytes, most_bytes].map(ByteSize);
-        let message =
-            format!("have {bytes} together, and a function's have at most {most} here (gateway.max_files_bytes)");
+        let message = format!(
+            "have {bytes} together, and a function's have at most {most} here (gateway.max_files_bytes)"
+        );
         return Err(refused("files".into(), message));
     }
     let digests: Vec<Digest> = parts.iter().map(|part| part.digest).collect();
@@ -107,7 +123,9 @@ pub(crate) async fn check(app: &App, tenant: &TenantName, manifest: &Manifest) -
         let FilePart { path, digest, size: said } = part;
         match size {
             None => {
-                let why = format!("the file '{path}' ({digest}) is not here: upload it by POST /v1/files first");
+                let why = format!(
+                    "the file '{path}' ({digest}) is not here: upload it by POST /v1/files first"
+                );
                 return Err(Error::Unprocessable(why));
             }
             Some(size) if size != *said => {

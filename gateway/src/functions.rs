@@ -11,7 +11,9 @@ use wasmill_broker::QueueName;
 use wasmill_component::{Artifact, FileSource, PreflightError};
 use wasmill_domain::manifest::Trigger;
 use wasmill_domain::registry::Replaced;
-use wasmill_domain::{Digest, FunctionDefinition, FunctionName, Manifest, Registry, TenantName, Timestamp, manifest};
+use wasmill_domain::{
+    Digest, FunctionDefinition, FunctionName, Manifest, Registry, TenantName, Timestamp, manifest,
+};
 use wasmill_store::{Change, Store, Version};
 
 use crate::app::{App, Shared, to_its_end};
@@ -19,8 +21,9 @@ use crate::artifacts::inspect_artifact;
 use crate::auth::Caller;
 use crate::body;
 use crate::documents::functions::{
-    BrokenFunction, Deploy, Deployed, FunctionDocument, FunctionPage, FunctionSummary, ListFunctions, ListVersions,
-    Rollback, VersionDocument, VersionPage, VersionSummary, WebhookDocument,
+    BrokenFunction, Deploy, Deployed, FunctionDocument, FunctionPage, FunctionSummary,
+    ListFunctions, ListVersions, Rollback, VersionDocument, VersionPage, VersionSummary,
+    WebhookDocument,
 };
 use crate::error::{Error, Result};
 use crate::extract::{Params, Segment};
@@ -37,15 +40,22 @@ const SHOWN_VERSIONS: usize = 20;
 /// List functions
 #[utoipa::path(get, path = "/v1/functions", tag = "functions", params(ListFunctions), operation_id = "list_functions",
     responses((status = 200, description = "A page of functions", body = FunctionPage)))]
-pub(crate) async fn list(caller: Caller, Params(query): Params<ListFunctions>) -> Result<Json<FunctionPage>> {
+pub(crate) async fn list(
+    caller: Caller,
+    Params(query): Params<ListFunctions>,
+) -> Result<Json<FunctionPage>> {
     let limit = page::limit(query.limit, MAX_PAGE, MAX_PAGE)?;
     let functions = caller.registry.functions_of(&caller.tenant);
-    let after = functions.into_iter().filter(|f| query.cursor.as_ref().is_none_or(|cursor| f.name > *cursor));
+    let after = functions
+        .into_iter()
+        .filter(|f| query.cursor.as_ref().is_none_or(|cursor| f.name > *cursor));
     let (functions, next) = page::cut(after, limit, |function| function.name.clone());
     let functions = functions.into_iter().map(|f| f.as_ref().into()).collect();
     let broken = match query.cursor {
         Some(_) => Vec::new(),
-        None => caller.registry.broken_functions_of(&caller.tenant).map(BrokenFunction::from).collect(),
+        None => {
+            caller.registry.broken_functions_of(&caller.tenant).map(BrokenFunction::from).collect()
+        }
     };
     Ok(Json(FunctionPage { functions, broken, next }))
 }
@@ -105,15 +115,19 @@ pub(crate) async fn versions(
     if versions.is_empty() {
         return Err(unknown(&name));
     }
-    let after = versions.into_iter().filter(|v| query.cursor.is_none_or(|cursor| v.number < cursor));
+    let after =
+        versions.into_iter().filter(|v| query.cursor.is_none_or(|cursor| v.number < cursor));
     let (versions, next) = page::cut(after, limit, |version: &Version| version.number);
-    Ok(Json(VersionPage { versions: versions.into_iter().map(VersionDocument::from).collect(), next }))
+    Ok(Json(VersionPage {
+        versions: versions.into_iter().map(VersionDocument::from).collect(),
+        next,
+    }))
 }
 
 /// Deploy a function
 ///
-/// Checks that the component can run with this manifest, keeps both as a new version and makes it current. The same
-/// artifact and manifest as the current version's change nothing.
+/// Checks that the component can run with this manifest, keeps both as a new version and makes it
+/// current. The same artifact and manifest as the current version's change nothing.
 #[utoipa::path(put, path = "/v1/functions/{name}", tag = "functions", operation_id = "deploy_function",
     params(("name" = String, Path, description = "The function's name, the same as in the manifest")),
     request_body = Deploy,
@@ -137,13 +151,21 @@ pub(crate) async fn deploy(
     let tenant = caller.tenant;
     let manifest = read_manifest(manifest, &name)?;
     let manifest = check(&app, &tenant, digest, manifest).await?;
-    // Before anybody can route events to it. A broker that is away is no obstacle: whoever publishes or consumes
-    // declares too.
-    if let Err(error) = app.publisher.broker().declare(&QueueName::of_function(&tenant, &name)).await {
+    // Before anybody can route events to it. A broker that is away is no obstacle: whoever
+    // publishes or consumes declares too.
+    if let Err(error) =
+        app.publisher.broker().declare(&QueueName::of_function(&tenant, &name)).await
+    {
         tracing::warn!(%tenant, function = %name, %error, "the function's queue is not declared yet");
     }
     let hostnames = Arc::clone(&app.settings.hostnames);
-    let change = Change::Deploy { tenant: tenant.clone(), digest, manifest, hostnames, at: Timestamp::now() };
+    let change = Change::Deploy {
+        tenant: tenant.clone(),
+        digest,
+        manifest,
+        hostnames,
+        at: Timestamp::now(),
+    };
     let changed = app.store.define(&change).await?;
     app.reach(changed.revision).await;
     tracing::info!(%tenant, function = %name, version = changed.version, changed = changed.changed, "deployed");
@@ -162,8 +184,9 @@ pub(crate) async fn deploy(
 
 /// Roll a function back
 ///
-/// Makes an older version current again, at once, if it could be deployed now: its routes are free, its host names the
-/// tenant's, and the secrets that it names are there. The versions after it stay and can be gone back to.
+/// Makes an older version current again, at once, if it could be deployed now: its routes are free,
+/// its host names the tenant's, and the secrets that it names are there. The versions after it stay
+/// and can be gone back to.
 #[utoipa::path(post, path = "/v1/functions/{name}/rollback", tag = "functions", operation_id = "roll_back_function",
     params(("name" = String, Path, description = "The function's name")),
     request_body(content = Rollback, description = "Where to; no body at all means the version before the current"),
@@ -196,7 +219,9 @@ pub(crate) async fn rollback(
     app.reach(changed.revision).await;
     let versions = app.store.versions(&tenant, &name).await?;
     let live = versions.into_iter().find(|version| version.number == changed.version);
-    let live = live.ok_or_else(|| Error::NotFound(format!("function '{name}' was deleted in the same moment")))?;
+    let live = live.ok_or_else(|| {
+        Error::NotFound(format!("function '{name}' was deleted in the same moment"))
+    })?;
     tracing::info!(%tenant, function = %name, version = live.number, "rolled back");
     Ok(Json(Deployed {
         name: name.to_string(),
@@ -209,7 +234,8 @@ pub(crate) async fn rollback(
 
 /// Delete a function
 ///
-/// With its versions and triggers. Its executions stay; those that still wait are cancelled by the hosts.
+/// With its versions and triggers. Its executions stay; those that still wait are cancelled by the
+/// hosts.
 #[utoipa::path(delete, path = "/v1/functions/{name}", tag = "functions", operation_id = "delete_function",
     params(("name" = String, Path, description = "The function's name")),
     responses((status = 204, description = "It is gone"), (status = 404, description = "No such function")))]
@@ -219,7 +245,8 @@ pub(crate) async fn delete(
     Segment(name): Segment<FunctionName>,
 ) -> Result<StatusCode> {
     let tenant = caller.tenant;
-    // The queue stays: another gateway may still publish to it for a moment, and what it holds must come to its end.
+    // The queue stays: another gateway may still publish to it for a moment, and what it holds must
+    // come to its end.
     let change = Change::DeleteFunction { tenant: tenant.clone(), function: name.clone() };
     let changed = app.store.define(&change).await?;
     app.reach(changed.revision).await;
@@ -246,7 +273,8 @@ pub(crate) fn missing(registry: &Registry, tenant: &TenantName, name: &FunctionN
 fn read_manifest(document: serde_json::Value, name: &FunctionName) -> Result<Manifest> {
     let manifest = Manifest::from_json(document)?;
     if manifest.name != *name {
-        let detail = format!("the manifest's name is '{}', but the path says '{name}'", manifest.name);
+        let detail =
+            format!("the manifest's name is '{}', but the path says '{name}'", manifest.name);
         return Err(Error::Manifest(Fault::at("/manifest/name", detail)));
     }
     Ok(manifest)
@@ -259,11 +287,16 @@ async fn compile_schemas(app: &App, tenant: &TenantName, manifest: Manifest) -> 
     }
     // The patterns of a large schema take a while to compile.
     let (registry, owner) = (app.registry.current(), tenant.clone());
-    app.compute(tenant, move || check_schemas(&registry, &owner, &manifest).map(|()| manifest)).await?
+    app.compute(tenant, move || check_schemas(&registry, &owner, &manifest).map(|()| manifest))
+        .await?
 }
 
 fn check_schemas(registry: &Registry, tenant: &TenantName, manifest: &Manifest) -> Result<()> {
-    let schemas = manifest.triggers.iter().enumerate().filter_map(|(i, trigger)| Some((i, trigger.schema()?)));
+    let schemas = manifest
+        .triggers
+        .iter()
+        .enumerate()
+        .filter_map(|(i, trigger)| Some((i, trigger.schema()?)));
     for (i, schema) in schemas.clone() {
         registry.schema_compiler().compile(Arc::new(schema.clone())).map_err(|error| {
             let pointer = format!("/manifest/trigger/{i}/schema{}", error.pointer);
@@ -275,9 +308,14 @@ fn check_schemas(registry: &Registry, tenant: &TenantName, manifest: &Manifest) 
     room.map_err(|error| Error::Schema(Fault::at("/manifest/trigger", error.message)))
 }
 
-/// Makes sure that a version can run and has what it names, and settles its kind. Its routes and host names are claimed by the
-/// store.
-async fn check(app: &Shared, tenant: &TenantName, digest: Digest, manifest: Manifest) -> Result<Manifest> {
+/// Makes sure that a version can run and has what it names, and settles its kind. Its routes and
+/// host names are claimed by the store.
+async fn check(
+    app: &Shared,
+    tenant: &TenantName,
+    digest: Digest,
+    manifest: Manifest,
+) -> Result<Manifest> {
     let manifest = compile_schemas(app, tenant, manifest).await?;
     files::check(app, tenant, &manifest).await?;
     let manifest = preflight(app, tenant, digest, manifest).await?;
@@ -287,20 +325,30 @@ async fn check(app: &Shared, tenant: &TenantName, digest: Digest, manifest: Mani
 }
 
 /// Makes sure that the version that a rollback goes to could be deployed now, and gives its number.
-async fn check_target(app: &Shared, tenant: &TenantName, name: &FunctionName, to: Option<u32>) -> Result<u32> {
+async fn check_target(
+    app: &Shared,
+    tenant: &TenantName,
+    name: &FunctionName,
+    to: Option<u32>,
+) -> Result<u32> {
     let versions = app.store.versions(tenant, name).await?;
-    let current = versions.iter().find(|version| version.current).map_or(0, |version| version.number);
+    let current =
+        versions.iter().find(|version| version.current).map_or(0, |version| version.number);
     let target = versions.into_iter().find(|version| match to {
         Some(to) => version.number == to,
         None => version.number < current,
     });
     let Some(Version { number, digest, manifest, .. }) = target else {
         return Err(Error::NotFound(match to {
-            Some(to) => format!("there is no version {to} of function '{name}' whose artifact is here"),
+            Some(to) => {
+                format!("there is no version {to} of function '{name}' whose artifact is here")
+            }
             None => format!("there is no function '{name}' with a version before the current one"),
         }));
     };
-    let unreadable = |why| Error::Unprocessable(format!("version {number} of function '{name}' cannot be read: {why}"));
+    let unreadable = |why| {
+        Error::Unprocessable(format!("version {number} of function '{name}' cannot be read: {why}"))
+    };
     check(app, tenant, digest, manifest.map_err(unreadable)?).await?;
     Ok(number)
 }
@@ -308,13 +356,18 @@ async fn check_target(app: &Shared, tenant: &TenantName, name: &FunctionName, to
 /// Makes sure that the secrets exist that webhooks are signed with.
 async fn check_webhooks(app: &App, tenant: &TenantName, manifest: &Manifest) -> Result<()> {
     for (i, trigger) in manifest.triggers.iter().enumerate() {
-        let Some(webhook) = trigger.as_http().and_then(|trigger| trigger.webhook.as_ref()) else { continue };
+        let Some(webhook) = trigger.as_http().and_then(|trigger| trigger.webhook.as_ref()) else {
+            continue;
+        };
         for (j, name) in webhook.secrets.iter().enumerate() {
             if app.store.secret(tenant, name).await?.is_none() {
-                let message = format!("there is no secret '{name}': `wasmill secrets set {name}` sets it");
-                return Err(
-                    manifest::Error::Value { key: format!("trigger[{i}].webhook.secrets[{j}]"), message }.into()
-                );
+                let message =
+                    format!("there is no secret '{name}': `wasmill secrets set {name}` sets it");
+                return Err(manifest::Error::Value {
+                    key: format!("trigger[{i}].webhook.secrets[{j}]"),
+                    message,
+                }
+                .into());
             }
         }
     }
@@ -339,14 +392,22 @@ impl Artifact for Stored {
 impl FileSource for Stored {
     async fn file(&self, digest: Digest) -> Result<Bytes, PreflightError> {
         let unavailable = |cause: String| PreflightError::Unavailable(cause);
-        let artifact =
-            self.store.tenant_artifact(&self.tenant, digest).await.map_err(|e| unavailable(e.to_string()))?;
+        let artifact = self
+            .store
+            .tenant_artifact(&self.tenant, digest)
+            .await
+            .map_err(|e| unavailable(e.to_string()))?;
         artifact.ok_or_else(|| unavailable(format!("the artifact {digest} is gone")))
     }
 }
 
 /// Makes sure that a host could run this version, and settles its kind.
-async fn preflight(app: &Shared, tenant: &TenantName, digest: Digest, manifest: Manifest) -> Result<Manifest> {
+async fn preflight(
+    app: &Shared,
+    tenant: &TenantName,
+    digest: Digest,
+    manifest: Manifest,
+) -> Result<Manifest> {
     let deploy = app.admit_deploy(tenant).await?;
     let place = app.admit_artifact(tenant).await?;
     let (reader, owner) = (Arc::clone(app), tenant.clone());
@@ -355,10 +416,12 @@ async fn preflight(app: &Shared, tenant: &TenantName, digest: Digest, manifest: 
         with_kind(&reader, &owner, digest, manifest).await
     })
     .await?;
-    // Compiling may take long: whoever compiles gives turns to tenants, and room in memory to those whose turn it is. A client
-    // that cannot wait so long finds it done when it asks again.
-    let (preflight, artifact) =
-        (Arc::clone(&app.preflight), Stored { store: Arc::clone(&app.store), tenant: tenant.clone(), digest });
+    // Compiling may take long: whoever compiles gives turns to tenants, and room in memory to those
+    // whose turn it is. A client that cannot wait so long finds it done when it asks again.
+    let (preflight, artifact) = (
+        Arc::clone(&app.preflight),
+        Stored { store: Arc::clone(&app.store), tenant: tenant.clone(), digest },
+    );
     to_its_end(async move {
         // The manifest is held for as long as this takes, whether or not its client waits.
         let _deploy = deploy;
@@ -380,13 +443,21 @@ fn not_deployable(error: PreflightError) -> Error {
 }
 
 /// The manifest with what the component would be run as, told by reading it.
-async fn with_kind(app: &App, tenant: &TenantName, digest: Digest, mut manifest: Manifest) -> Result<Manifest> {
+async fn with_kind(
+    app: &App,
+    tenant: &TenantName,
+    digest: Digest,
+    mut manifest: Manifest,
+) -> Result<Manifest> {
     let artifact = app.store.tenant_artifact(tenant, digest).await?;
     let bytes = artifact.ok_or_else(|| {
-        Error::Unprocessable(format!("the artifact {digest} is not here: upload it by POST /v1/artifacts first"))
+        Error::Unprocessable(format!(
+            "the artifact {digest} is not here: upload it by POST /v1/artifacts first"
+        ))
     })?;
     let inspection = inspect_artifact(app, bytes).await?;
-    let kind = inspection.kind(manifest.kind).and_then(|kind| inspection.require_imports().map(|()| kind));
+    let kind =
+        inspection.kind(manifest.kind).and_then(|kind| inspection.require_imports().map(|()| kind));
     let kind = kind.and_then(|kind| inspection.require_grants(&manifest).map(|()| kind));
     let kind = kind.map_err(|error| Error::Component(error.to_string()))?;
     manifest.check_for(kind)?;

@@ -25,13 +25,15 @@ pub(crate) struct Alive {
 /// Whether events are accepted, and how.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Ready {
-    /// `ok`, or `degraded` while database or broker is away: events are accepted still, other requests may not work.
+    /// `ok`, or `degraded` while database or broker is away: events are accepted still, other
+    /// requests may not work.
     status: &'static str,
     /// `ok` or `away`.
     store: &'static str,
     /// `ok` or `away`.
     broker: &'static str,
-    /// Rows of waiting executions that could not be written since the start. They are made when the executions run.
+    /// Rows of waiting executions that could not be written since the start. They are made when the
+    /// executions run.
     rows_dropped: u64,
     /// What was found at the start and operators should look at, though events are accepted;
     /// `wasmill doctor` says more. Left out where there is nothing.
@@ -48,16 +50,22 @@ pub(crate) async fn alive() -> Json<Alive> {
 
 /// Tell whether events are accepted
 ///
-/// They are while database or broker answers, as either can stand in for the other, and until the process is told to stop.
+/// They are while database or broker answers, as either can stand in for the other, and until the
+/// process is told to stop.
 #[utoipa::path(get, path = "/readyz", tag = "service",
     responses((status = 200, description = "Events are accepted", body = Ready)))]
 pub(crate) async fn ready(State(app): State<Shared>) -> Result<Json<Ready>> {
     if app.shutdown.is_cancelled() {
         return Err(Error::Unavailable("this gateway is shutting down"));
     }
-    let store = async { tokio::time::timeout(PATIENCE, app.store.ping()).await.is_ok_and(|pong| pong.is_ok()) };
-    let broker =
-        async { tokio::time::timeout(PATIENCE, app.publisher.broker().ping()).await.is_ok_and(|pong| pong.is_ok()) };
+    let store = async {
+        tokio::time::timeout(PATIENCE, app.store.ping()).await.is_ok_and(|pong| pong.is_ok())
+    };
+    let broker = async {
+        tokio::time::timeout(PATIENCE, app.publisher.broker().ping())
+            .await
+            .is_ok_and(|pong| pong.is_ok())
+    };
     let (store, broker) = tokio::join!(store, broker);
     if !store && !broker {
         return Err(Error::Unavailable("neither the database nor the broker answers"));

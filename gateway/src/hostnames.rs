@@ -19,8 +19,8 @@ use crate::error::{Error, Result};
 use crate::extract::{Params, Segment};
 use crate::page::{self, MAX_PAGE};
 
-/// The host and the port that a request is for: those of its target, or where it has none, of the header Host (RFC 9112,
-/// section 3.2.2).
+/// The host and the port that a request is for: those of its target, or where it has none, of the
+/// header Host (RFC 9112, section 3.2.2).
 pub(crate) fn authority(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
     match uri.authority() {
         Some(authority) => Some(authority.clone()),
@@ -28,19 +28,26 @@ pub(crate) fn authority(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
     }
 }
 
-/// The name that a request is for, in lower case, without the port and without the dot at the end that an absolute name may
-/// have.
+/// The name that a request is for, in lower case, without the port and without the dot at the end
+/// that an absolute name may have.
 pub(crate) fn requested(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let authority = authority(uri, headers)?;
     let host = authority.host();
     Some(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase())
 }
 
-/// The host names of a manifest's triggers under which requests do not reach the tenant's functions, because they are not
-/// the tenant's (any more).
-pub(crate) fn not_owned(app: &App, registry: &Registry, tenant: &TenantName, manifest: &Manifest) -> Vec<String> {
+/// The host names of a manifest's triggers under which requests do not reach the tenant's
+/// functions, because they are not the tenant's (any more).
+pub(crate) fn not_owned(
+    app: &App,
+    registry: &Registry,
+    tenant: &TenantName,
+    manifest: &Manifest,
+) -> Vec<String> {
     let hosts = manifest.triggers.iter().filter_map(|trigger| trigger.as_http()?.host.as_ref());
-    let not_owned = |host: &&HostName| app.settings.hostnames.check(registry.hostname_grants(), tenant, host).is_err();
+    let not_owned = |host: &&HostName| {
+        app.settings.hostnames.check(registry.hostname_grants(), tenant, host).is_err()
+    };
     hosts.filter(not_owned).map(ToString::to_string).collect()
 }
 
@@ -72,25 +79,29 @@ pub(crate) async fn list(
         configured: false,
         granted_at: Some(granted.granted_at),
     });
-    let configured = app.settings.hostnames.granted.iter().map(|(pattern, tenant)| HostnameDocument {
-        hostname: pattern.clone(),
-        tenant: tenant.clone(),
-        configured: true,
-        granted_at: None,
-    });
+    let configured =
+        app.settings.hostnames.granted.iter().map(|(pattern, tenant)| HostnameDocument {
+            hostname: pattern.clone(),
+            tenant: tenant.clone(),
+            configured: true,
+            granted_at: None,
+        });
     // The configuration goes before the API, here as where it decides.
-    let all: BTreeMap<_, _> = stored.chain(configured).map(|document| (document.hostname.clone(), document)).collect();
+    let all: BTreeMap<_, _> =
+        stored.chain(configured).map(|document| (document.hostname.clone(), document)).collect();
     let sees_all = caller.must_be_operator().is_ok();
     let visible = all.into_values().filter(|document| sees_all || document.tenant == caller.tenant);
-    let after = visible.filter(|document| query.cursor.as_ref().is_none_or(|cursor| document.hostname > *cursor));
-    let (hostnames, next) = page::cut(after, limit, |document: &HostnameDocument| document.hostname.clone());
+    let after = visible
+        .filter(|document| query.cursor.as_ref().is_none_or(|cursor| document.hostname > *cursor));
+    let (hostnames, next) =
+        page::cut(after, limit, |document: &HostnameDocument| document.hostname.clone());
     Ok(Json(HostnamePage { hostnames, next }))
 }
 
 /// Grant a host name
 ///
-/// To the tenant that is acted for, whose functions may have HTTP triggers with this `host` from then on. For operator
-/// keys.
+/// To the tenant that is acted for, whose functions may have HTTP triggers with this `host` from
+/// then on. For operator keys.
 #[utoipa::path(put, path = "/v1/hostnames/{hostname}", tag = "hostnames", operation_id = "grant_hostname",
     params(("hostname" = String, Path, description = "A host name, or `*.` and a host name: every name below it")),
     responses(
@@ -107,11 +118,20 @@ pub(crate) async fn grant(
     app.settings.hostnames.check_grant(&hostname, &caller.tenant).map_err(Error::Conflict)?;
     check_not_this_api(&hostname, requested(&uri, &headers))?;
     let tenant = caller.tenant;
-    let change = Change::GrantHostname { pattern: hostname.clone(), tenant: tenant.clone(), at: Timestamp::now() };
+    let change = Change::GrantHostname {
+        pattern: hostname.clone(),
+        tenant: tenant.clone(),
+        at: Timestamp::now(),
+    };
     let changed = app.store.define(&change).await?;
     app.reach(changed.revision).await;
     tracing::info!(%tenant, %hostname, changed = changed.changed, "host name granted");
-    Ok(Json(HostnameGranted { hostname, tenant, changed: changed.changed, revision: changed.revision.0 }))
+    Ok(Json(HostnameGranted {
+        hostname,
+        tenant,
+        changed: changed.changed,
+        revision: changed.revision.0,
+    }))
 }
 
 /// Refuses to give away the name that the request itself came by: the API would be there no more.
@@ -159,8 +179,13 @@ mod tests {
             ("/", Some("a b"), None),
             ("/", None, None),
         ] {
-            let headers = host.map(|host| (HOST, HeaderValue::from_static(host))).into_iter().collect();
-            assert_eq!(requested(&uri.parse().unwrap(), &headers).as_deref(), expected, "{uri} {host:?}");
+            let headers =
+                host.map(|host| (HOST, HeaderValue::from_static(host))).into_iter().collect();
+            assert_eq!(
+                requested(&uri.parse().unwrap(), &headers).as_deref(),
+                expected,
+                "{uri} {host:?}"
+            );
         }
     }
 

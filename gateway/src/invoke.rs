@@ -36,15 +36,16 @@ const MAX_WAIT: Duration = Duration::from_secs(900);
 /// The type of an event that has none, sent to a function that listens to none.
 const DEFAULT_TYPE: &str = "wasmill.invoke";
 
-/// The first and the longest pause between two looks at an execution whose reply is not to be had: the next attempt's
-/// end is not replied to.
+/// The first and the longest pause between two looks at an execution whose reply is not to be had:
+/// the next attempt's end is not replied to.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// Run a function on one event and wait for its end
 ///
-/// The body is the event's data, or a CloudEvent in structured or binary mode. Only this function gets the event,
-/// whether or not it listens to its type; the data must satisfy the type's schema and the function's own where they
-/// apply. An execution that has not ended after `wait` goes on; the answer then is 202 and says where to look.
+/// The body is the event's data, or a CloudEvent in structured or binary mode. Only this function
+/// gets the event, whether or not it listens to its type; the data must satisfy the type's schema
+/// and the function's own where they apply. An execution that has not ended after `wait` goes on;
+/// the answer then is 202 and says where to look.
 #[utoipa::path(post, path = "/v1/functions/{name}/invoke", tag = "functions",
     params(("name" = String, Path, description = "The function's name"), InvokeFunction),
     request_body(content(
@@ -76,21 +77,26 @@ pub(crate) async fn invoke(
     let deadline = Instant::now() + wait;
     let room = app.admit_waiting()?;
     let function = caller.registry.function(&caller.tenant, &name);
-    let function = Arc::clone(function.ok_or_else(|| missing(&caller.registry, &caller.tenant, &name))?);
-    let (dispatch, _share) = event_of(&app, caller, &function, query.event_type, request, &room).await?;
+    let function =
+        Arc::clone(function.ok_or_else(|| missing(&caller.registry, &caller.tenant, &name))?);
+    let (dispatch, _share) =
+        event_of(&app, caller, &function, query.event_type, request, &room).await?;
     let reply = publish(&app, &dispatch).await?;
     let location = format!("/v1/executions/{}", dispatch.execution);
     Ok(match end_of(&app, &dispatch, reply, deadline).await {
-        Some(detail) if detail.summary.state.is_terminal() => Json(ExecutionDocument::from(detail)).into_response(),
+        Some(detail) if detail.summary.state.is_terminal() => {
+            Json(ExecutionDocument::from(detail)).into_response()
+        }
         detail => {
-            let document = ExecutionDocument::from(detail.unwrap_or_else(|| just_accepted(dispatch)));
+            let document =
+                ExecutionDocument::from(detail.unwrap_or_else(|| just_accepted(dispatch)));
             (StatusCode::ACCEPTED, [(LOCATION, location)], Json(document)).into_response()
         }
     })
 }
 
-/// Reads and checks the event of a request, and mints its execution. The body's share of what bodies may hold comes with
-/// it, as the execution keeps the bytes.
+/// Reads and checks the event of a request, and mints its execution. The body's share of what
+/// bodies may hold comes with it, as the execution keeps the bytes.
 async fn event_of(
     app: &App,
     caller: Caller,
@@ -118,20 +124,27 @@ async fn event_of(
     let dispatch = events.iter().flat_map(|event| event.mint(&tenant)).next();
     let dispatch = dispatch.map(|dispatch| dispatch.with_origin(Origin::Invocation));
     // One event to one function is one execution.
-    let dispatch = dispatch.ok_or_else(|| Error::Internal("an event to one function led to no execution".into()))?;
+    let dispatch = dispatch
+        .ok_or_else(|| Error::Internal("an event to one function led to no execution".into()))?;
     match wanted {
         Some(wanted) if wanted != dispatch.event.event_type => {
-            let detail =
-                format!("the event's type is '{}', but the request is for '{wanted}'", dispatch.event.event_type);
+            let detail = format!(
+                "the event's type is '{}', but the request is for '{wanted}'",
+                dispatch.event.event_type
+            );
             Err(Error::InvalidEvent(Fault::at("/type", detail)))
         }
         _ => Ok((dispatch, held)),
     }
 }
 
-/// Tells how a request carries its event: as a CloudEvent in structured mode, or as data. Binary mode is data with
-/// headers.
-fn form_of(headers: &HeaderMap, function: &FunctionDefinition, wanted: Option<&EventType>) -> Result<Form> {
+/// Tells how a request carries its event: as a CloudEvent in structured mode, or as data. Binary
+/// mode is data with headers.
+fn form_of(
+    headers: &HeaderMap,
+    function: &FunctionDefinition,
+    wanted: Option<&EventType>,
+) -> Result<Form> {
     match media_type(headers)?.as_deref() {
         Some(STRUCTURED) => return Ok(Form::CloudEvents(Mode::Structured)),
         Some(BATCH) => {
@@ -147,17 +160,21 @@ fn form_of(headers: &HeaderMap, function: &FunctionDefinition, wanted: Option<&E
     }
     let header = headers.get("ce-type").and_then(|value| value.to_str().ok());
     if let Some(text) = header {
-        let event_type = text.parse().map_err(|e| Error::InvalidEvent(Fault::at("/type", format!("{e}"))))?;
+        let event_type =
+            text.parse().map_err(|e| Error::InvalidEvent(Fault::at("/type", format!("{e}"))))?;
         return Ok(Form::Plain(event_type));
     }
     let mut events = function.manifest.triggers.iter().filter_map(Trigger::as_event);
     let exact = events.find(|trigger| trigger.event.is_exact());
     let text = exact.map_or(DEFAULT_TYPE, |trigger| trigger.event.as_str());
     // An exact pattern is a type, so this cannot fail.
-    text.parse().map(Form::Plain).map_err(|e| Error::Internal(format!("an exact pattern that is no type: {e}")))
+    text.parse()
+        .map(Form::Plain)
+        .map_err(|e| Error::Internal(format!("an exact pattern that is no type: {e}")))
 }
 
-/// Publishes an execution whose end is awaited. `None` where the broker is away and the outbox took it.
+/// Publishes an execution whose end is awaited. `None` where the broker is away and the outbox took
+/// it.
 pub(crate) async fn publish(app: &App, dispatch: &Dispatch) -> Result<Option<PendingReply>> {
     let patience = app.settings.publish_timeout;
     // It may go on without us.
@@ -173,16 +190,19 @@ pub(crate) async fn publish(app: &App, dispatch: &Dispatch) -> Result<Option<Pen
         Err(error) => {
             tracing::debug!(function = %dispatch.function, %error, "accepted into the outbox");
             let is_unknown = matches!(error, BrokerError::Unconfirmed(_));
-            app.store.enqueue(std::slice::from_ref(dispatch), Publication::Pending).await.map_err(|error| {
-                tracing::warn!(%error, "neither broker nor store takes events");
-                Error::Unavailable(if is_unknown { MAYBE } else { NOTHING })
-            })?;
+            app.store.enqueue(std::slice::from_ref(dispatch), Publication::Pending).await.map_err(
+                |error| {
+                    tracing::warn!(%error, "neither broker nor store takes events");
+                    Error::Unavailable(if is_unknown { MAYBE } else { NOTHING })
+                },
+            )?;
             Ok(None)
         }
     }
 }
 
-/// Waits until an execution has ended, for no longer than the deadline, and gives what the store knows of it then.
+/// Waits until an execution has ended, for no longer than the deadline, and gives what the store
+/// knows of it then.
 pub(crate) async fn end_of(
     app: &App,
     dispatch: &Dispatch,
@@ -201,7 +221,8 @@ pub(crate) async fn end_of(
     loop {
         let detail = match app.store.execution(&dispatch.tenant, dispatch.execution).await {
             Ok(detail) => detail,
-            // It is accepted, so a store that is away now is no error: the answer says where to look later.
+            // It is accepted, so a store that is away now is no error: the answer says where to
+            // look later.
             Err(StoreError::Unavailable(_)) => None,
             Err(error) => {
                 tracing::error!(execution = %dispatch.execution, %error, "an execution cannot be read back");
@@ -209,7 +230,8 @@ pub(crate) async fn end_of(
             }
         };
         // What cannot be read now never can.
-        let ended = |detail: &ExecutionDetail| detail.summary.state.is_terminal() || detail.event.is_err();
+        let ended =
+            |detail: &ExecutionDetail| detail.summary.state.is_terminal() || detail.event.is_err();
         let ended = detail.as_ref().is_some_and(ended);
         let left = deadline.saturating_duration_since(Instant::now());
         if ended || left.is_zero() {

@@ -28,7 +28,11 @@ const MAX_LABEL: usize = 200;
 pub(crate) async fn list(caller: Caller, Params(query): Params<ListKeys>) -> Result<Json<KeyPage>> {
     caller.must_be_operator()?;
     let limit = page::limit(query.limit, MAX_PAGE, MAX_PAGE)?;
-    let mut keys: Vec<_> = caller.registry.keys().filter(|k| query.cursor.is_none_or(|cursor| k.id > cursor)).collect();
+    let mut keys: Vec<_> = caller
+        .registry
+        .keys()
+        .filter(|k| query.cursor.is_none_or(|cursor| k.id > cursor))
+        .collect();
     keys.sort_unstable_by_key(|key| key.id);
     let (keys, next) = page::cut(keys, limit, |key| key.id);
     Ok(Json(KeyPage { keys: keys.into_iter().map(KeyDocument::from).collect(), next }))
@@ -36,8 +40,8 @@ pub(crate) async fn list(caller: Caller, Params(query): Params<ListKeys>) -> Res
 
 /// Create an API key
 ///
-/// The answer has the key's text, this once. From the first key on, every request needs one, so the first must be an
-/// operator's.
+/// The answer has the key's text, this once. From the first key on, every request needs one, so the
+/// first must be an operator's.
 #[utoipa::path(post, path = "/v1/keys", tag = "keys", operation_id = "create_key", request_body = NewKey,
     responses(
         (status = 201, description = "The key", body = CreatedKey),
@@ -52,12 +56,14 @@ pub(crate) async fn create(
 ) -> Result<(StatusCode, [(HeaderName, &'static str); 1], Json<CreatedKey>)> {
     caller.must_be_operator()?;
     let (parts, body) = request.into_parts();
-    let new: NewKey = body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?;
+    let new: NewKey =
+        body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?;
     if new.label.chars().count() > MAX_LABEL {
         let detail = format!("'label' must have at most {MAX_LABEL} characters");
         return Err(Error::BadDocument(Fault::at("/label", detail)));
     }
-    let key = ApiKey::generate().map_err(|e| Error::Internal(format!("no random bytes for a key: {e}")))?;
+    let key = ApiKey::generate()
+        .map_err(|e| Error::Internal(format!("no random bytes for a key: {e}")))?;
     let definition = KeyDefinition {
         id: Uuid::now_v7(),
         tenant: new.tenant.unwrap_or(caller.tenant),

@@ -11,7 +11,9 @@ use wasmill_store::{Bucket, BucketSummary};
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::body;
-use crate::documents::keyvalue::{BucketKeyPage, BucketPage, ListBucketKeys, ListBuckets, WhichValue};
+use crate::documents::keyvalue::{
+    BucketKeyPage, BucketPage, ListBucketKeys, ListBuckets, WhichValue,
+};
 use crate::error::{Error, Result};
 use crate::executions::inert;
 use crate::extract::{Params, Segment};
@@ -38,7 +40,8 @@ pub(crate) async fn list(
         let function = summary.bucket.function.as_deref().unwrap_or_default();
         (summary.bucket.name.to_string(), function.to_owned())
     };
-    let cursor = query.cursor.as_deref().map(|cursor| cursor.split_once('/').unwrap_or((cursor, "")));
+    let cursor =
+        query.cursor.as_deref().map(|cursor| cursor.split_once('/').unwrap_or((cursor, "")));
     let is_after = |summary: &BucketSummary| {
         let (name, function) = place(summary);
         cursor.is_none_or(|cursor| (name.as_str(), function.as_str()) > cursor)
@@ -62,7 +65,8 @@ pub(crate) async fn keys(
 ) -> Result<Json<BucketKeyPage>> {
     let limit = page::limit(query.limit, MAX_PAGE, MAX_PAGE)?;
     let after = query.cursor.map(|cursor| cursor.parse::<u64>()).transpose();
-    let after = after.map_err(|_| Error::BadRequest("'cursor' must be the 'next' of another page".into()))?;
+    let after = after
+        .map_err(|_| Error::BadRequest("'cursor' must be the 'next' of another page".into()))?;
     let page = app.store.keys(&caller.bucket(name, query.function), after, limit).await?;
     Ok(Json(BucketKeyPage { keys: page.keys, next: page.next.map(|next| next.to_string()) }))
 }
@@ -81,7 +85,13 @@ pub(crate) async fn get(
     Params(query): Params<WhichValue>,
 ) -> Result<Response> {
     let bucket = caller.bucket(name, query.function);
-    let value = app.store.values(&bucket, std::slice::from_ref(&query.key)).await?.into_iter().next().flatten();
+    let value = app
+        .store
+        .values(&bucket, std::slice::from_ref(&query.key))
+        .await?
+        .into_iter()
+        .next()
+        .flatten();
     let value = value.ok_or_else(|| no_such_key(&bucket, &query.key))?;
     Ok((inert(), [(CONTENT_TYPE, "application/octet-stream")], value).into_response())
 }
@@ -140,7 +150,9 @@ pub(crate) async fn delete(
 fn no_such_key(bucket: &Bucket, key: &str) -> Error {
     let key: String = key.chars().take(80).collect();
     Error::NotFound(match &bucket.function {
-        Some(function) => format!("function {function}'s bucket '{}' has no key '{key}'", bucket.name),
+        Some(function) => {
+            format!("function {function}'s bucket '{}' has no key '{key}'", bucket.name)
+        }
         None => format!("the shared bucket '{}' has no key '{key}'", bucket.name),
     })
 }

@@ -1,9 +1,9 @@
-//! The gateway: takes events in over HTTP, checks them, hands them to the broker, and serves the API by which
-//! everything is managed. axum is used nowhere else in wasmill.
+//! The gateway: takes events in over HTTP, checks them, hands them to the broker, and serves the
+//! API by which everything is managed. axum is used nowhere else in wasmill.
 //!
-//! Where to look: the way in is [`ingest`], a synchronous call [`invoke`]; the rest of the API has a module for each of
-//! its nouns, and its documents stand in [`documents`]. Who may do what is in [`auth`], what can go wrong in [`error`]
-//! and [`problem`], what is bounded in [`settings`].
+//! Where to look: the way in is [`ingest`], a synchronous call [`invoke`]; the rest of the API has
+//! a module for each of its nouns, and its documents stand in [`documents`]. Who may do what is in
+//! [`auth`], what can go wrong in [`error`] and [`problem`], what is bounded in [`settings`].
 
 mod app;
 mod artifacts;
@@ -75,11 +75,16 @@ pub struct GatewayParts {
     pub settings: GatewaySettings,
 }
 
-/// Serves HTTP/1.1 and HTTP/2 on `listener` until `shutdown`, then lets requests finish for as long as the settings say.
+/// Serves HTTP/1.1 and HTTP/2 on `listener` until `shutdown`, then lets requests finish for as long
+/// as the settings say.
 ///
 /// # Errors
 /// None for now; a listener that fails is tried again.
-pub async fn serve(listener: TcpListener, mut parts: GatewayParts, shutdown: CancellationToken) -> std::io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    mut parts: GatewayParts,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
     let tls = parts.tls.take();
     if let Some(tls) = &tls {
         tokio::spawn(Arc::clone(tls).watch(shutdown.clone()));
@@ -88,7 +93,9 @@ pub async fn serve(listener: TcpListener, mut parts: GatewayParts, shutdown: Can
     hostnames::warn_of_not_owned(&app);
     server::run(listener, tls, routes::router(Arc::clone(&app)), &app.settings, shutdown).await;
     if !app.rows.flush(app.settings.drain_timeout).await {
-        tracing::warn!("rows of accepted executions are left unwritten; they are made when the executions run");
+        tracing::warn!(
+            "rows of accepted executions are left unwritten; they are made when the executions run"
+        );
     }
     Ok(())
 }
@@ -98,7 +105,8 @@ pub fn router(parts: GatewayParts) -> axum::Router {
     routes::router(app::App::new(parts, CancellationToken::new()))
 }
 
-/// The OpenAPI description of the API, as `GET /openapi.json` serves it with the default settings and while there are no keys.
+/// The OpenAPI description of the API, as `GET /openapi.json` serves it with the default settings
+/// and while there are no keys.
 pub fn openapi() -> serde_json::Value {
     openapi::description(&GatewaySettings::default(), false)
 }

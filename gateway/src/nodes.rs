@@ -10,8 +10,8 @@ use crate::error::Result;
 
 /// List processes
 ///
-/// Every gateway, host and scheduler that is alive, in one list. One that crashed is listed until its last sign of life is
-/// older than `nodes.timeout`. For operator keys.
+/// Every gateway, host and scheduler that is alive, in one list. One that crashed is listed until
+/// its last sign of life is older than `nodes.timeout`. For operator keys.
 #[utoipa::path(get, path = "/v1/nodes", tag = "service", operation_id = "list_nodes",
     responses((status = 200, description = "All of them", body = NodeList)))]
 pub(crate) async fn list(State(app): State<Shared>, caller: Caller) -> Result<Json<NodeList>> {

@@ -56,7 +56,10 @@ const TENANT: &str = "Wasmill-Tenant";
 const COMMON: [(&str, &str); 5] = [
     ("400", "Something in the path, the query or the headers cannot be read"),
     ("401", "An API key is needed, or the one given does not exist"),
-    ("403", "The key may not do this, or, while there are no keys, the request may come from another site"),
+    (
+        "403",
+        "The key may not do this, or, while there are no keys, the request may come from another site",
+    ),
     ("500", "A fault of wasmill's own; `instance` names it in the server's log"),
     ("503", "Overloaded, or what is needed is away; nothing was done"),
 ];
@@ -64,10 +67,13 @@ const COMMON: [(&str, &str); 5] = [
 /// What an operation with a body may answer as well.
 const WITH_BODY: (&str, &str) = ("408", "The body did not arrive in time");
 
-/// Adds to a description what all operations have in common: keys, the tenant's header and problem documents.
+/// Adds to a description what all operations have in common: keys, the tenant's header and problem
+/// documents.
 pub(crate) fn complete(description: &mut Description) {
     let components = description.components.get_or_insert_default();
-    let scheme = SecurityScheme::Http(Http::builder().scheme(HttpAuthScheme::Bearer).bearer_format("wm_…").build());
+    let scheme = SecurityScheme::Http(
+        Http::builder().scheme(HttpAuthScheme::Bearer).bearer_format("wm_…").build(),
+    );
     components.add_security_scheme(KEY, scheme);
     for (path, item) in &mut description.paths.paths {
         for operation in operations(item) {
@@ -87,8 +93,13 @@ fn complete_operation(operation: &mut Operation, needs_key: bool) {
             .name(TENANT)
             .parameter_in(utoipa::openapi::path::ParameterIn::Header)
             .required(utoipa::openapi::Required::False)
-            .description(Some("The tenant to act for, with an operator key. Default: the key's own"))
-            .schema(Some(utoipa::openapi::ObjectBuilder::new().schema_type(utoipa::openapi::schema::Type::String)))
+            .description(Some(
+                "The tenant to act for, with an operator key. Default: the key's own",
+            ))
+            .schema(Some(
+                utoipa::openapi::ObjectBuilder::new()
+                    .schema_type(utoipa::openapi::schema::Type::String),
+            ))
             .build();
         operation.parameters.get_or_insert_default().push(parameter.into());
     } else {
@@ -106,7 +117,8 @@ fn complete_operation(operation: &mut Operation, needs_key: bool) {
             response.content.insert(PROBLEM_JSON.to_owned(), RefOr::T(Content::new(Some(schema))));
         }
         if matches!(status.as_str(), "429" | "503") {
-            let header = HeaderBuilder::new().description(Some("Seconds to wait before the request is sent again"));
+            let header = HeaderBuilder::new()
+                .description(Some("Seconds to wait before the request is sent again"));
             response.headers.insert("Retry-After".to_owned(), RefOr::T(header.build()));
         }
     }
@@ -116,8 +128,8 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten()
 }
 
-/// The whole description, with what these settings let through. `needs_key` tells whether a request without an API key can be
-/// answered.
+/// The whole description, with what these settings let through. `needs_key` tells whether a request
+/// without an API key can be answered.
 pub(crate) fn description(settings: &GatewaySettings, needs_key: bool) -> serde_json::Value {
     // Cannot fail: every key is a string and nothing does I/O.
     let mut description = serde_json::to_value(routes::described().1).unwrap_or_default();

@@ -17,7 +17,11 @@ pub(crate) fn limit(asked: Option<u32>, default: u32, max: u32) -> Result<u32> {
 }
 
 /// The first `limit` of `items`, and the key of the last of them where more follow.
-pub(crate) fn cut<T, K>(items: impl IntoIterator<Item = T>, limit: u32, key: impl Fn(&T) -> K) -> (Vec<T>, Option<K>) {
+pub(crate) fn cut<T, K>(
+    items: impl IntoIterator<Item = T>,
+    limit: u32,
+    key: impl Fn(&T) -> K,
+) -> (Vec<T>, Option<K>) {
     let mut items = items.into_iter();
     let page: Vec<T> = items.by_ref().take(limit as usize).collect();
     let next = items.next().and_then(|_| page.last()).map(key);

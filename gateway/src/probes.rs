@@ -34,23 +34,39 @@ pub trait Readiness: Send + Sync + 'static {
     fn notes(&self) -> Vec<String>;
 }
 
-/// Serves `GET /healthz` (200 while the process lives) and `GET /readyz` (200 while every part is right, else 503 and what is wrong)
-/// on `listener` until `shutdown`.
-pub async fn serve_probes(listener: TcpListener, readiness: Arc<dyn Readiness>, shutdown: CancellationToken) {
-    let router = Router::new().route("/healthz", get(health::alive)).route("/readyz", get(ready)).with_state(readiness);
-    // A probe is answered at once or not at all: the smallest of a gateway's bounds are more than enough.
-    let settings = GatewaySettings { max_connections: 64, drain_timeout: Duration::ZERO, ..GatewaySettings::default() };
+/// Serves `GET /healthz` (200 while the process lives) and `GET /readyz` (200 while every part is
+/// right, else 503 and what is wrong) on `listener` until `shutdown`.
+pub async fn serve_probes(
+    listener: TcpListener,
+    readiness: Arc<dyn Readiness>,
+    shutdown: CancellationToken,
+) {
+    let router = Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(ready))
+        .with_state(readiness);
+    // A probe is answered at once or not at all: the smallest of a gateway's bounds are more than
+    // enough.
+    let settings = GatewaySettings {
+        max_connections: 64,
+        drain_timeout: Duration::ZERO,
+        ..GatewaySettings::default()
+    };
     server::run(listener, None, router, &settings, shutdown).await;
 }
 
 async fn ready(State(readiness): State<Arc<dyn Readiness>>) -> Response {
     let parts = match tokio::time::timeout(PATIENCE, readiness.parts()).await {
         Ok(parts) => parts,
-        Err(_) => vec![("process", Err(format!("its parts have not answered within {PATIENCE:?}")))],
+        Err(_) => {
+            vec![("process", Err(format!("its parts have not answered within {PATIENCE:?}")))]
+        }
     };
     let notes = readiness.notes();
-    let wrong: Vec<String> =
-        parts.iter().filter_map(|(name, state)| Some(format!("{name}: {}", state.as_ref().err()?))).collect();
+    let wrong: Vec<String> = parts
+        .iter()
+        .filter_map(|(name, state)| Some(format!("{name}: {}", state.as_ref().err()?)))
+        .collect();
     let parts: Map<String, Value> = parts
         .into_iter()
         .map(|(name, state)| (name.to_owned(), state.err().unwrap_or_else(|| "ok".into()).into()))

@@ -1,7 +1,7 @@
 //! The problems that the gateway answers with, as RFC 9457 has them: one table, one document.
 //!
-//! A problem's `type` is a URI reference relative to the gateway, `/problems/NAME`, and what it names can be fetched
-//! there: an explanation made from the table below.
+//! A problem's `type` is a URI reference relative to the gateway, `/problems/NAME`, and what it
+//! names can be fetched there: an explanation made from the table below.
 
 use axum::Json;
 use axum::body::Body;
@@ -150,7 +150,8 @@ pub(crate) struct Problem {
     /// The places that are wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) errors: Vec<Fault>,
-    /// The event types and patterns that functions listen to; with `unknown-type` only. At most 100.
+    /// The event types and patterns that functions listen to; with `unknown-type` only. At most
+    /// 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) event_types: Option<Vec<String>>,
     /// The quota that is used up; with `quota-exceeded` only: `artifacts`, `artifact_bytes`,
@@ -165,8 +166,8 @@ pub(crate) struct Problem {
 /// One place that is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Fault {
-    /// The JSON pointer of the offending value: into the event's data where the body is the data, into the body where
-    /// it is a document. `/ce-id` in binary mode is `/id` as well.
+    /// The JSON pointer of the offending value: into the event's data where the body is the data,
+    /// into the body where it is a document. `/ce-id` in binary mode is `/id` as well.
     #[schema(format = "json-pointer", examples("/items/0/qty"))]
     pub(crate) pointer: String,
     /// What is wrong with it.
@@ -205,7 +206,8 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::from(self.to_bytes()));
-        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() =
+            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         response
     }
@@ -236,5 +238,10 @@ pub(crate) struct Explanation {
 pub(crate) async fn explain(Segment(name): Segment<String>) -> Result<Json<Explanation>, Error> {
     let found = KINDS.iter().find(|kind| kind.name == name);
     let kind = found.ok_or_else(|| Error::NotFound("there is no problem of this name".into()))?;
-    Ok(Json(Explanation { kind: kind.uri(), title: kind.title, status: kind.status.as_u16(), help: kind.help }))
+    Ok(Json(Explanation {
+        kind: kind.uri(),
+        title: kind.title,
+        status: kind.status.as_u16(),
+        help: kind.help,
+    }))
 }

@@ -16,8 +16,8 @@ use utoipa_axum::routes;
 use crate::app::Shared;
 use crate::error::Error;
 use crate::{
-    artifacts, dead_letters, executions, files, functions, health, hostnames, ingest, invoke, keys, keyvalue, nodes,
-    openapi, problem, schemas, secrets, triggers,
+    artifacts, dead_letters, executions, files, functions, health, hostnames, ingest, invoke, keys,
+    keyvalue, nodes, openapi, problem, schemas, secrets, triggers,
 };
 
 /// The service of a gateway.
@@ -86,6 +86,9 @@ async fn method_not_allowed(method: Method) -> Error {
 
 #[expect(clippy::needless_pass_by_value, reason = "what the layer asks for")]
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
     Error::Internal(format!("a handler panicked: {}", text.unwrap_or("no message"))).into_response()
 }

@@ -1,9 +1,10 @@
 //! Writes the rows of accepted executions behind the answer, in batches.
 //!
-//! The broker has the events already, so nothing is lost where a row cannot be written: whoever runs the execution
-//! makes the row then. These writes only make executions visible while they wait, so each is put off for a moment: an
-//! execution that has ended by then has its row, written once and by its host. Whoever asks this gateway meanwhile is told
-//! from memory, or has the writes made first.
+//! The broker has the events already, so nothing is lost where a row cannot be written: whoever
+//! runs the execution makes the row then. These writes only make executions visible while they
+//! wait, so each is put off for a moment: an execution that has ended by then has its row, written
+//! once and by its host. Whoever asks this gateway meanwhile is told from memory, or has the writes
+//! made first.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,7 +56,10 @@ impl RowWriter {
         });
         let (alive, handle) = watch::channel(());
         let (batch, delay) = (settings.row_batch.max(1), settings.row_delay);
-        tokio::spawn(Task { store, shared: Arc::clone(&shared), batch, delay, store_is_away: false }.run(handle));
+        tokio::spawn(
+            Task { store, shared: Arc::clone(&shared), batch, delay, store_is_away: false }
+                .run(handle),
+        );
         Self { shared, _alive: alive }
     }
 
@@ -63,7 +67,9 @@ impl RowWriter {
     pub(crate) fn write(&self, dispatch: Dispatch) {
         let bytes = size(&dispatch);
         let mut rows = self.shared.lock();
-        if rows.pending.len() >= self.shared.max_rows || rows.bytes.saturating_add(bytes) > self.shared.max_bytes {
+        if rows.pending.len() >= self.shared.max_rows
+            || rows.bytes.saturating_add(bytes) > self.shared.max_bytes
+        {
             rows.dropped += 1;
             return;
         }
@@ -81,7 +87,8 @@ impl RowWriter {
         self.shared.lock().pending.get(&id).cloned()
     }
 
-    /// Waits until every row given before is written or dropped, at most for `patience`. Says whether it came to that.
+    /// Waits until every row given before is written or dropped, at most for `patience`. Says
+    /// whether it came to that.
     pub(crate) async fn flush(&self, patience: Duration) -> bool {
         let mut batches = self.shared.batches.subscribe();
         let last = {
@@ -91,7 +98,8 @@ impl RowWriter {
             last
         };
         self.shared.news.notify_one();
-        let is_done = || self.shared.lock().pending.first_key_value().is_none_or(|(first, _)| *first > last);
+        let is_done =
+            || self.shared.lock().pending.first_key_value().is_none_or(|(first, _)| *first > last);
         // The sender is at hand.
         tokio::time::timeout(patience, batches.wait_for(|_| is_done())).await.is_ok()
     }
@@ -125,7 +133,11 @@ impl Task {
                     let begun = Instant::now();
                     self.write(batch).await;
                     // Nobody waits for these, and somebody may for what else the database does.
-                    if self.shared.lock().wanted.is_some() { Duration::ZERO } else { begun.elapsed() * 2 }
+                    if self.shared.lock().wanted.is_some() {
+                        Duration::ZERO
+                    } else {
+                        begun.elapsed() * 2
+                    }
                 }
                 Next::Pause(pause) => pause,
             };
@@ -143,16 +155,25 @@ impl Task {
         let now = Timestamp::now();
         let mut rows = self.shared.lock();
         let wanted = rows.wanted;
-        let waits = |dispatch: &Dispatch| self.delay.saturating_sub(now.since(dispatch.accepted_at));
-        let is_due = |(id, dispatch): &(&ExecutionId, &Dispatch)| Some(**id) <= wanted || waits(dispatch).is_zero();
-        let batch: Vec<Dispatch> =
-            rows.pending.iter().take_while(is_due).take(self.batch).map(|(_, dispatch)| dispatch.clone()).collect();
+        let waits =
+            |dispatch: &Dispatch| self.delay.saturating_sub(now.since(dispatch.accepted_at));
+        let is_due = |(id, dispatch): &(&ExecutionId, &Dispatch)| {
+            Some(**id) <= wanted || waits(dispatch).is_zero()
+        };
+        let batch: Vec<Dispatch> = rows
+            .pending
+            .iter()
+            .take_while(is_due)
+            .take(self.batch)
+            .map(|(_, dispatch)| dispatch.clone())
+            .collect();
         if !batch.is_empty() {
             return Next::Write(batch);
         }
         rows.wanted = None;
         // Not for each row's sake: those that fall due in the meantime make a batch.
-        let first = rows.pending.first_key_value().map(|(_, dispatch)| waits(dispatch).max(self.delay / 8));
+        let first =
+            rows.pending.first_key_value().map(|(_, dispatch)| waits(dispatch).max(self.delay / 8));
         Next::Pause(first.unwrap_or(Duration::MAX))
     }
 
@@ -190,7 +211,8 @@ enum Next {
     Pause(Duration),
 }
 
-/// About what a row holds in memory beyond itself. Executions of one event share it, so this is an upper bound.
+/// About what a row holds in memory beyond itself. Executions of one event share it, so this is an
+/// upper bound.
 fn size(dispatch: &Dispatch) -> usize {
     dispatch.event.data.as_ref().map_or(0, bytes::Bytes::len)
 }

@@ -13,7 +13,9 @@ use wasmill_store::Change;
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::body;
-use crate::documents::schemas::{ListSchemas, SchemaDocument, SchemaPage, SchemaPut, SchemaSummary};
+use crate::documents::schemas::{
+    ListSchemas, SchemaDocument, SchemaPage, SchemaPut, SchemaSummary,
+};
 use crate::error::{Error, Result};
 use crate::extract::{Params, Segment};
 use crate::page::{self, MAX_PAGE};
@@ -22,12 +24,20 @@ use crate::problem::Fault;
 /// List schemas
 #[utoipa::path(get, path = "/v1/schemas", tag = "schemas", params(ListSchemas), operation_id = "list_schemas",
     responses((status = 200, description = "A page of schemas", body = SchemaPage)))]
-pub(crate) async fn list(caller: Caller, Params(query): Params<ListSchemas>) -> Result<Json<SchemaPage>> {
+pub(crate) async fn list(
+    caller: Caller,
+    Params(query): Params<ListSchemas>,
+) -> Result<Json<SchemaPage>> {
     let limit = page::limit(query.limit, MAX_PAGE, MAX_PAGE)?;
     let schemas = caller.registry.schemas_of(&caller.tenant);
-    let after = schemas.into_iter().filter(|s| query.cursor.as_ref().is_none_or(|cursor| s.event_type > *cursor));
+    let after = schemas
+        .into_iter()
+        .filter(|s| query.cursor.as_ref().is_none_or(|cursor| s.event_type > *cursor));
     let (schemas, next) = page::cut(after, limit, |schema| schema.event_type.clone());
-    Ok(Json(SchemaPage { schemas: schemas.into_iter().map(|s| SchemaSummary::from(s.as_ref())).collect(), next }))
+    Ok(Json(SchemaPage {
+        schemas: schemas.into_iter().map(|s| SchemaSummary::from(s.as_ref())).collect(),
+        next,
+    }))
 }
 
 /// Show the schema of an event type
@@ -36,16 +46,21 @@ pub(crate) async fn list(caller: Caller, Params(query): Params<ListSchemas>) -> 
     responses(
         (status = 200, description = "The schema", body = SchemaDocument),
         (status = 404, description = "The type has no schema")))]
-pub(crate) async fn show(caller: Caller, Segment(event_type): Segment<EventType>) -> Result<Json<SchemaDocument>> {
+pub(crate) async fn show(
+    caller: Caller,
+    Segment(event_type): Segment<EventType>,
+) -> Result<Json<SchemaDocument>> {
     let schema = caller.registry.schema(&caller.tenant, &event_type);
-    let schema = schema.ok_or_else(|| Error::NotFound(format!("event type '{event_type}' has no schema")))?;
+    let schema = schema
+        .ok_or_else(|| Error::NotFound(format!("event type '{event_type}' has no schema")))?;
     Ok(Json(schema.as_ref().into()))
 }
 
 /// Set the schema of an event type
 ///
-/// From then on every event of this type must satisfy it, next to the schemas of the triggers that match. Draft
-/// 2020-12, or the draft that `$schema` names. Nothing is fetched: a `$ref` may point into the schema only.
+/// From then on every event of this type must satisfy it, next to the schemas of the triggers that
+/// match. Draft 2020-12, or the draft that `$schema` names. Nothing is fetched: a `$ref` may point
+/// into the schema only.
 #[utoipa::path(put, path = "/v1/schemas/{type}", tag = "schemas", operation_id = "put_schema",
     params(("type" = String, Path, description = "The event type; a slash is written %2F")),
     request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/schema+json")),
@@ -68,7 +83,8 @@ pub(crate) async fn put(
     let source = Arc::new(schema);
     let tenant = caller.tenant;
     // The patterns of a large schema take a while to compile.
-    let (registry, new) = (app.registry.current(), (tenant.clone(), event_type.clone(), Arc::clone(&source)));
+    let (registry, new) =
+        (app.registry.current(), (tenant.clone(), event_type.clone(), Arc::clone(&source)));
     let checked = app.compute(&tenant, move || {
         let (tenant, event_type, source) = new;
         registry.schema_compiler().compile(Arc::clone(&source))?;
@@ -76,8 +92,12 @@ pub(crate) async fn put(
     });
     checked.await?.map_err(|error| Error::Schema(Fault::at(error.pointer, error.message)))?;
     let (event_type, schema) = (event_type, Arc::unwrap_or_clone(source));
-    let change =
-        Change::PutSchema { tenant: tenant.clone(), event_type: event_type.clone(), schema, at: Timestamp::now() };
+    let change = Change::PutSchema {
+        tenant: tenant.clone(),
+        event_type: event_type.clone(),
+        schema,
+        at: Timestamp::now(),
+    };
     let changed = app.store.define(&change).await?;
     app.reach(changed.revision).await;
     tracing::info!(%tenant, %event_type, version = changed.version, changed = changed.changed, "schema put");

@@ -30,15 +30,16 @@ pub(crate) async fn list(
 ) -> Result<Json<SecretPage>> {
     let limit = page::limit(query.limit, MAX_PAGE, MAX_PAGE)?;
     let secrets = app.store.secrets(&caller.tenant).await?;
-    let after = secrets.into_iter().filter(|s| query.cursor.as_ref().is_none_or(|cursor| s.name > *cursor));
+    let after =
+        secrets.into_iter().filter(|s| query.cursor.as_ref().is_none_or(|cursor| s.name > *cursor));
     let (secrets, next) = page::cut(after, limit, |secret| secret.name.clone());
     Ok(Json(SecretPage { secrets: secrets.into_iter().map(SecretDocument::from).collect(), next }))
 }
 
 /// Set a secret
 ///
-/// The body is the value, byte for byte. It is sealed by the operator's key before it is stored, and no answer ever has it. Attempts
-/// that begin from now on get it, within seconds.
+/// The body is the value, byte for byte. It is sealed by the operator's key before it is stored,
+/// and no answer ever has it. Attempts that begin from now on get it, within seconds.
 #[utoipa::path(put, path = "/v1/secrets/{name}", tag = "secrets", operation_id = "put_secret",
     params(("name" = String, Path, description = "The secret's name")),
     request_body(content((serde_json::Value = "application/octet-stream")), description = "The value, 1 byte to 64 KiB"),
@@ -64,10 +65,22 @@ pub(crate) async fn put(
     app.reach(changed.revision).await;
     tracing::info!(%tenant, secret = %name, version = changed.version, "secret set");
     let status = if changed.version == 1 { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(SecretPut { name: name.to_string(), version: changed.version, revision: changed.revision.0 })))
+    Ok((
+        status,
+        Json(SecretPut {
+            name: name.to_string(),
+            version: changed.version,
+            revision: changed.revision.0,
+        }),
+    ))
 }
 
-async fn seal_and_keep(app: &App, tenant: &TenantName, name: &SecretName, value: &[u8]) -> Result<Changed> {
+async fn seal_and_keep(
+    app: &App,
+    tenant: &TenantName,
+    name: &SecretName,
+    value: &[u8],
+) -> Result<Changed> {
     let keyring = app.keyring.as_ref().ok_or_else(|| {
         Error::Conflict(
             "this gateway has no operator key to seal secrets with: make one by `wasmill secrets keygen FILE` and name the \
@@ -79,7 +92,8 @@ async fn seal_and_keep(app: &App, tenant: &TenantName, name: &SecretName, value:
     loop {
         let known = app.store.secret(tenant, name).await?.map_or(0, |secret| secret.version);
         let sealed = keyring.seal(tenant, name, known.saturating_add(1), value, Timestamp::now());
-        let sealed = sealed.map_err(|e| Error::Internal(format!("no random bytes to seal with: {e}")))?;
+        let sealed =
+            sealed.map_err(|e| Error::Internal(format!("no random bytes to seal with: {e}")))?;
         tries += 1;
         match app.store.define(&Change::PutSecret(sealed)).await {
             Err(StoreError::Conflict(_)) if tries < TRIES => {}
@@ -100,19 +114,28 @@ pub(crate) async fn delete(
     Segment(name): Segment<SecretName>,
 ) -> Result<StatusCode> {
     let tenant = caller.tenant;
-    let changed = app.store.define(&Change::DeleteSecret { tenant: tenant.clone(), name: name.clone() }).await?;
+    let changed = app
+        .store
+        .define(&Change::DeleteSecret { tenant: tenant.clone(), name: name.clone() })
+        .await?;
     app.reach(changed.revision).await;
     tracing::info!(%tenant, secret = %name, "secret deleted");
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Makes sure that every secret is there that a manifest names.
-pub(crate) async fn check_granted(app: &App, tenant: &TenantName, manifest: &Manifest) -> Result<()> {
+pub(crate) async fn check_granted(
+    app: &App,
+    tenant: &TenantName,
+    manifest: &Manifest,
+) -> Result<()> {
     if manifest.granted_secrets().next().is_none() {
         return Ok(());
     }
     let secrets = app.store.secrets(tenant).await?;
-    let missing = manifest.granted_secrets().find(|(_, name)| secrets.iter().all(|secret| secret.name != *name));
+    let missing = manifest
+        .granted_secrets()
+        .find(|(_, name)| secrets.iter().all(|secret| secret.name != *name));
     match missing {
         Some((key, name)) => Err(manifest::Error::Value {
             key: format!("secrets.{key}"),

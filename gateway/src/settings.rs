@@ -10,35 +10,40 @@ use wasmill_store::BucketQuota;
 /// What a bound that is a part of `max_connections` is at least, unless it is set.
 const LEAST_PART: usize = 16;
 
-/// What the gateway takes on at most, and whom it lets in. Every field has a default that suits one machine.
+/// What the gateway takes on at most, and whom it lets in. Every field has a default that suits one
+/// machine.
 #[derive(Clone, Debug)]
 pub struct GatewaySettings {
-    /// Whether every request needs an API key even while none exists. Set it when listening beyond loopback. Default:
-    /// no; from the first key on, keys are needed whatever this says.
+    /// Whether every request needs an API key even while none exists. Set it when listening beyond
+    /// loopback. Default: no; from the first key on, keys are needed whatever this says.
     pub require_key: bool,
     /// A key that this process has for itself, which is not stored. Default: none.
     pub own_key: Option<KeyDefinition>,
-    /// Which host names are the gateway's own, and whose others are besides those that the API grants. Default: none.
+    /// Which host names are the gateway's own, and whose others are besides those that the API
+    /// grants. Default: none.
     pub hostnames: Arc<HostnameRules>,
-    /// The longest body with a single event, and the longest event in a batch, in bytes. Default: 1 MiB.
+    /// The longest body with a single event, and the longest event in a batch, in bytes. Default: 1
+    /// MiB.
     pub max_event_bytes: usize,
     /// The longest body with a batch of events, in bytes. Default: 8 MiB.
     pub max_batch_bytes: usize,
     /// The most events in a batch. Default: 1,000.
     pub max_batch_events: usize,
-    /// The most executions that one request may lead to: events of a batch times the functions they reach. Default:
-    /// 10,000.
+    /// The most executions that one request may lead to: events of a batch times the functions they
+    /// reach. Default: 10,000.
     pub max_request_executions: usize,
     /// The longest artifact, in bytes. Default: 64 MiB.
     pub max_artifact_bytes: usize,
     /// The most files that a function may have: up to 1,024. Default: 512.
     pub max_files: usize,
-    /// How large they may be together, in bytes; each is at most `max_artifact_bytes`. Default: 64 MiB.
+    /// How large they may be together, in bytes; each is at most `max_artifact_bytes`. Default: 64
+    /// MiB.
     pub max_files_bytes: u64,
     /// The longest body of a request that is streamed to a function, in bytes. Default: 64 MiB.
     pub max_upload_bytes: usize,
-    /// How much of what a client still sends after its request was refused is read and thrown away, so that the answer reaches it,
-    /// in bytes; for `body_timeout` at most. Then its connection is ended as it is, over HTTP/2 its stream. Default: 256 MiB.
+    /// How much of what a client still sends after its request was refused is read and thrown away,
+    /// so that the answer reaches it, in bytes; for `body_timeout` at most. Then its connection is
+    /// ended as it is, over HTTP/2 its stream. Default: 256 MiB.
     pub max_discarded_bytes: u64,
     /// The longest other document (a manifest with its schemas, a key), in bytes. Default: 4 MiB.
     pub max_document_bytes: usize,
@@ -46,23 +51,29 @@ pub struct GatewaySettings {
     pub bucket_quota: BucketQuota,
     /// Ingest requests at work at the same time; further ones get 503. Default: 4,096.
     pub max_in_flight: usize,
-    /// Bytes of request bodies held at the same time, of every route together; further ones get 503. Default: 256 MiB.
+    /// Bytes of request bodies held at the same time, of every route together; further ones get
+    /// 503. Default: 256 MiB.
     pub max_in_flight_bytes: usize,
     /// Synchronous invocations that wait at the same time; further ones get 503. Default: 1,024.
     pub max_waiting: usize,
-    /// Artifacts held in memory to be checked at the same time, of which one tenant may have half; further uploads and deploys
-    /// wait for their turn, and get 503 after `body_timeout`. Default: 4.
+    /// Artifacts held in memory to be checked at the same time, of which one tenant may have half;
+    /// further uploads and deploys wait for their turn, and get 503 after `body_timeout`. Default:
+    /// 4.
     pub max_checks: usize,
-    /// Deploys and rollbacks of one tenant that are checked at the same time, whether or not their clients still wait: their
-    /// components are compiled, or wait for it. Further ones wait for their turn, and get 503 after `body_timeout`. Default: 16.
+    /// Deploys and rollbacks of one tenant that are checked at the same time, whether or not their
+    /// clients still wait: their components are compiled, or wait for it. Further ones wait for
+    /// their turn, and get 503 after `body_timeout`. Default: 16.
     pub max_deploys: usize,
-    /// Threads that compile schemas and check data where that may take long, of which one tenant may have half; further
-    /// requests wait for their turn, and get 503 after `body_timeout`. Default: one for each core, at least 2.
+    /// Threads that compile schemas and check data where that may take long, of which one tenant
+    /// may have half; further requests wait for their turn, and get 503 after `body_timeout`.
+    /// Default: one for each core, at least 2.
     pub check_threads: usize,
-    /// Requests of one tenant that wait for a check of its artifacts, as many deploys of it that wait for others of it, and as
-    /// many requests that wait for a thread that checks; further ones get 503. Default: 256.
+    /// Requests of one tenant that wait for a check of its artifacts, as many deploys of it that
+    /// wait for others of it, and as many requests that wait for a thread that checks; further ones
+    /// get 503. Default: 256.
     pub max_queued_checks: usize,
-    /// Deliveries of webhooks that are remembered, so that none is run twice; beyond that the oldest is forgotten. Default: 65,536.
+    /// Deliveries of webhooks that are remembered, so that none is run twice; beyond that the
+    /// oldest is forgotten. Default: 65,536.
     pub max_deliveries: usize,
     /// Executions of one request that are published at the same time. Default: 256, which fills
     /// four batches.
@@ -85,30 +96,32 @@ pub struct GatewaySettings {
     pub max_handshakes: usize,
     /// How long a TLS handshake may take, waiting for its turn included. Default: 10 s.
     pub handshake_timeout: Duration,
-    /// Requests at the same time on one connection of HTTP/2; further ones are refused. Default: 128.
+    /// Requests at the same time on one connection of HTTP/2; further ones are refused. Default:
+    /// 128.
     pub max_streams: u32,
     /// How often a connection of HTTP/2 is asked whether its client is still there. Default: 20 s.
     pub ping_interval: Duration,
     /// How long the client may take to say so. Default: 10 s.
     pub ping_timeout: Duration,
-    /// How long a client may take to send a request's head: in HTTP/1.1 the pause since the request before included, in HTTP/2 the
-    /// first one's only. Default: 30 s.
+    /// How long a client may take to send a request's head: in HTTP/1.1 the pause since the request
+    /// before included, in HTTP/2 the first one's only. Default: 30 s.
     pub header_timeout: Duration,
-    /// How long a connection without requests is kept. Default: 60 s; in HTTP/1.1 `header_timeout` ends it before.
+    /// How long a connection without requests is kept. Default: 60 s; in HTTP/1.1 `header_timeout`
+    /// ends it before.
     pub idle_timeout: Duration,
     /// How long a client may take to send a request's body. Default: 30 s.
     pub body_timeout: Duration,
     /// How long requests may go on after shutdown began. Default: 10 s.
     pub drain_timeout: Duration,
-    /// Rows of accepted executions that wait to be written behind the answer; further ones are dropped and counted, and
-    /// come into being when a host takes them. Default: 32,768.
+    /// Rows of accepted executions that wait to be written behind the answer; further ones are
+    /// dropped and counted, and come into being when a host takes them. Default: 32,768.
     pub row_buffer: usize,
     /// Bytes of event data that those rows may hold. Default: 64 MiB.
     pub row_buffer_bytes: usize,
     /// Rows written in one transaction. Default: 200.
     pub row_batch: usize,
-    /// How old an accepted execution is before its row is written, if no host has written it by then. Until then only this
-    /// gateway knows that it waits. Default: 1 s.
+    /// How old an accepted execution is before its row is written, if no host has written it by
+    /// then. Until then only this gateway knows that it waits. Default: 1 s.
     pub row_delay: Duration,
 }
 
@@ -150,7 +163,8 @@ impl Default for GatewaySettings {
             max_waiting: 1_024,
             max_checks: 4,
             max_deploys: 16,
-            check_threads: std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2)),
+            check_threads: std::thread::available_parallelism()
+                .map_or(2, |cores| cores.get().max(2)),
             max_queued_checks: 256,
             max_deliveries: 65_536,
             publish_concurrency: 256,

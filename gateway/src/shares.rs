@@ -1,4 +1,5 @@
-//! Places for work that takes long: so many as a whole, and of those no more than a share for one tenant.
+//! Places for work that takes long: so many as a whole, and of those no more than a share for one
+//! tenant.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -34,7 +35,8 @@ struct Share {
     queue: Arc<Semaphore>,
 }
 
-/// A place. Whoever does the work keeps it until the work has ended, whether or not anybody waits for the end.
+/// A place. Whoever does the work keeps it until the work has ended, whether or not anybody waits
+/// for the end.
 pub(crate) struct Place {
     _of_tenant: OwnedSemaphorePermit,
     _of_all: OwnedSemaphorePermit,
@@ -48,7 +50,13 @@ impl Shares {
     }
 
     /// So many places of `each` tenant, and of all together.
-    pub(crate) fn of_each(each: usize, all: usize, queue: usize, patience: Duration, full: &'static str) -> Self {
+    pub(crate) fn of_each(
+        each: usize,
+        all: usize,
+        queue: usize,
+        patience: Duration,
+        full: &'static str,
+    ) -> Self {
         let permits = |places: usize| places.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             all: Arc::new(Semaphore::new(permits(all))),
@@ -81,8 +89,9 @@ impl Shares {
         Ok(Place { _of_tenant: of_tenant, _of_all: of_all, _share: share })
     }
 
-    /// Does a tenant's work on a thread of its own when it is its turn. Once begun it goes on to its end, and keeps its place
-    /// until then, even if nobody waits for it any more; so `work` must hold whatever room it takes.
+    /// Does a tenant's work on a thread of its own when it is its turn. Once begun it goes on to
+    /// its end, and keeps its place until then, even if nobody waits for it any more; so `work`
+    /// must hold whatever room it takes.
     ///
     /// # Errors
     /// As [`Self::enter`], and where the work panics.

@@ -1,8 +1,9 @@
 //! The data of a guest's store as wasmtime's linkers know it, and WASI linked for it.
 //!
-//! wasmtime compiles each function that a guest may import once more for every type of data that a store has: for all of WASI that
-//! takes minutes. So the type is one of this crate, [`GuestData`], behind which the host keeps what it knows of a guest: a change
-//! in the host does not compile WASI again. Nothing here knows of functions, events or any other crate of wasmill.
+//! wasmtime compiles each function that a guest may import once more for every type of data that a
+//! store has: for all of WASI that takes minutes. So the type is one of this crate, [`GuestData`],
+//! behind which the host keeps what it knows of a guest: a change in the host does not compile WASI
+//! again. Nothing here knows of functions, events or any other crate of wasmill.
 
 mod next_handler;
 
@@ -74,7 +75,8 @@ pub fn link_wasi_0_2(linker: &mut Linker<GuestData>) -> Result<()> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
 }
 
-/// Links all of WASI 0.3 that wasmtime has, and `wasi:http/handler`, of which a handler may import another one.
+/// Links all of WASI 0.3 that wasmtime has, and `wasi:http/handler`, of which a handler may import
+/// another one.
 ///
 /// # Errors
 /// Where something of it is linked already.

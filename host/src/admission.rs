@@ -1,4 +1,5 @@
-//! Who may have the next place among the executions in hand: tenants in turn, and within a tenant its functions.
+//! Who may have the next place among the executions in hand: tenants in turn, and within a tenant
+//! its functions.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -84,7 +85,8 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    /// Queues one waiter for each `tenant/function`, with the only place taken; gives the order in which they get it.
+    /// Queues one waiter for each `tenant/function`, with the only place taken; gives the order in
+    /// which they get it.
     async fn order(asked: &[&str]) -> Vec<String> {
         let admission = Admission::new(1);
         let busy = admission.acquire(&"a".parse().unwrap(), &"x".parse().unwrap()).await;

@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 use wasmill_domain::event::{Attribute, Invalid};
 use wasmill_domain::registry::Route;
 use wasmill_domain::{
-    Dispatch, Event, EventParts, LogLevel, LogLine, LogSource, Registry, TenantName, Timestamp, TraceContext, json,
+    Dispatch, Event, EventParts, LogLevel, LogLine, LogSource, Registry, TenantName, Timestamp,
+    TraceContext, json,
 };
 
 use crate::run::Emitted;
@@ -55,11 +56,16 @@ pub(crate) fn route(
         }
         let event = Arc::new(event);
         routed.dispatches.extend(route.functions.iter().map(|function| {
-            Dispatch::new(parent.tenant.clone(), function.name.clone(), span.clone(), Arc::clone(&event))
-                .with_max_attempts(function.manifest.retry.max_attempts)
-                .with_accepted_at(now)
-                .emitted_by(parent)
-                .with_revision(registry.revision())
+            Dispatch::new(
+                parent.tenant.clone(),
+                function.name.clone(),
+                span.clone(),
+                Arc::clone(&event),
+            )
+            .with_max_attempts(function.manifest.retry.max_attempts)
+            .with_accepted_at(now)
+            .emitted_by(parent)
+            .with_revision(registry.revision())
         }));
     }
     Ok(routed)
@@ -73,15 +79,22 @@ pub(crate) fn note_unheard(unheard: &[String], lines: &mut Vec<LogLine>) {
             at: Timestamp::now(),
             level: LogLevel::Warn,
             source: LogSource::Host,
-            message: format!("emitted an event of type '{event_type}', to which no function subscribes"),
+            message: format!(
+                "emitted an event of type '{event_type}', to which no function subscribes"
+            ),
             fields: None,
         });
     }
 }
 
-/// The event with everything filled in. Its id is made of the execution's, so that whatever attempt succeeds emits the
-/// same events.
-fn event_of(emitted: Emitted, parent: &Dispatch, index: usize, now: Timestamp) -> Result<Event, String> {
+/// The event with everything filled in. Its id is made of the execution's, so that whatever attempt
+/// succeeds emits the same events.
+fn event_of(
+    emitted: Emitted,
+    parent: &Dispatch,
+    index: usize,
+    now: Timestamp,
+) -> Result<Event, String> {
     let event_type = emitted.event_type.parse().map_err(|e| format!("{e}"))?;
     let source = emitted.source.unwrap_or_else(|| format!("/functions/{}", parent.function));
     let json = || emitted.data.is_some().then(|| "application/json".into());
@@ -107,7 +120,10 @@ fn event_of(emitted: Emitted, parent: &Dispatch, index: usize, now: Timestamp) -
 fn check_data(event: &Event, route: &Route, steps: &mut u64) -> Result<(), String> {
     if !event.has_json_data() {
         return if route.is_checked() {
-            Err(format!("a schema checks events of type '{}', so their data must be JSON", event.event_type))
+            Err(format!(
+                "a schema checks events of type '{}', so their data must be JSON",
+                event.event_type
+            ))
         } else {
             Ok(())
         };
@@ -121,8 +137,12 @@ fn check_data(event: &Event, route: &Route, steps: &mut u64) -> Result<(), Strin
     };
     route.check_within(&value, steps).map_err(|refusal| {
         let first = refusal.violations.first();
-        let (pointer, message) = first.map_or(("", ""), |v| (v.pointer.as_str(), v.message.as_str()));
-        format!("its data do not satisfy the schema of {}: {message} (at '{pointer}')", refusal.owner)
+        let (pointer, message) =
+            first.map_or(("", ""), |v| (v.pointer.as_str(), v.message.as_str()));
+        format!(
+            "its data do not satisfy the schema of {}: {message} (at '{pointer}')",
+            refusal.owner
+        )
     })
 }
 
@@ -140,8 +160,9 @@ mod tests {
 
     fn registry_within(limits: SchemaLimits) -> Registry {
         let function = |name: &str, trigger: Value| {
-            let manifest =
-                Manifest::from_json(json!({"name": name, "trigger": [trigger], "retry": {"max_attempts": 7}}));
+            let manifest = Manifest::from_json(
+                json!({"name": name, "trigger": [trigger], "retry": {"max_attempts": 7}}),
+            );
             let manifest = Arc::new(manifest.unwrap());
             FunctionDefinition {
                 tenant: TenantName::default(),
@@ -154,9 +175,13 @@ mod tests {
         };
         let functions = vec![
             function("audit", json!({"event": "order.*"})),
-            function("bill", json!({"event": "order.paid", "schema": {"type": "object", "required": ["total"]}})),
+            function(
+                "bill",
+                json!({"event": "order.paid", "schema": {"type": "object", "required": ["total"]}}),
+            ),
         ];
-        let definitions = Definitions { revision: Revision(1), functions, ..Definitions::default() };
+        let definitions =
+            Definitions { revision: Revision(1), functions, ..Definitions::default() };
         Registry::build(definitions, &Registry::new(Arc::new(Compiler::new(limits))))
     }
 
@@ -170,7 +195,11 @@ mod tests {
     }
 
     fn emitted(event_type: &str, data: Option<&str>) -> Emitted {
-        Emitted { event_type: event_type.into(), data: data.map(|data| data.to_owned().into()), ..Emitted::default() }
+        Emitted {
+            event_type: event_type.into(),
+            data: data.map(|data| data.to_owned().into()),
+            ..Emitted::default()
+        }
     }
 
     fn refused(emitted: Emitted) -> String {
@@ -181,12 +210,16 @@ mod tests {
     #[test]
     fn an_event_reaches_every_function_once() {
         let (parent, span) = (parent(), TraceContext::new_root());
-        let events = vec![emitted("order.paid", Some(r#"{"total": 1}"#)), emitted("order.made", None)];
+        let events =
+            vec![emitted("order.paid", Some(r#"{"total": 1}"#)), emitted("order.made", None)];
         let routed = route(&registry(), &parent, &span, events).unwrap();
         let names: Vec<&str> = routed.dispatches.iter().map(|d| d.function.as_str()).collect();
         assert_eq!(names, ["audit", "bill", "audit"]);
         let first = &routed.dispatches[0];
-        assert_eq!((first.parent(), &first.trace, first.max_attempts), (Some(parent.execution), &span, 7));
+        assert_eq!(
+            (first.parent(), &first.trace, first.max_attempts),
+            (Some(parent.execution), &span, 7)
+        );
         assert_eq!(first.event.id, format!("{}-0", parent.execution));
         assert_eq!(routed.dispatches[2].event.id, format!("{}-1", parent.execution));
         assert_eq!(first.event.source, "/functions/shop");
@@ -198,21 +231,36 @@ mod tests {
     #[test]
     fn all_that_an_attempt_emits_shares_its_steps() {
         let emit = |max_check_steps, count| {
-            let registry = registry_within(SchemaLimits { max_check_steps, ..SchemaLimits::default() });
-            let events = (0..count).map(|_| emitted("order.paid", Some(r#"{"total": 1}"#))).collect();
-            route(&registry, &parent(), &TraceContext::new_root(), events).map(|routed| routed.dispatches.len())
+            let registry =
+                registry_within(SchemaLimits { max_check_steps, ..SchemaLimits::default() });
+            let events =
+                (0..count).map(|_| emitted("order.paid", Some(r#"{"total": 1}"#))).collect();
+            route(&registry, &parent(), &TraceContext::new_root(), events)
+                .map(|routed| routed.dispatches.len())
         };
         let enough = (1..1_000).find(|steps| emit(*steps, 1).is_ok()).unwrap();
         assert_eq!(emit(enough * 2, 2), Ok(4));
         let said = emit(enough, 2).unwrap_err();
-        assert!(said.starts_with("emitted event 1 cannot be published") && said.contains("max_check_steps"), "{said}");
+        assert!(
+            said.starts_with("emitted event 1 cannot be published")
+                && said.contains("max_check_steps"),
+            "{said}"
+        );
     }
 
     #[test]
     fn only_what_a_schema_checks_takes_a_turn() {
         let (registry, tenant) = (registry(), TenantName::default());
-        assert!(are_checked(&registry, &tenant, &[emitted("order.made", None), emitted("order.paid", None)]));
-        assert!(!are_checked(&registry, &tenant, &[emitted("order.made", None), emitted("", None)]));
+        assert!(are_checked(
+            &registry,
+            &tenant,
+            &[emitted("order.made", None), emitted("order.paid", None)]
+        ));
+        assert!(!are_checked(
+            &registry,
+            &tenant,
+            &[emitted("order.made", None), emitted("", None)]
+        ));
     }
 
     #[test]
@@ -233,25 +281,58 @@ mod tests {
             (emitted("order.made", Some("{")), "not JSON"),
             (emitted("order.paid", Some("{}")), "schema of function bill"),
             (emitted("order.paid", None), "schema of function bill"),
-            (emitted("order.paid", Some(r#"{"total": 1, "total": 2}"#)), "'total' stands there twice"),
+            (
+                emitted("order.paid", Some(r#"{"total": 1, "total": 2}"#)),
+                "'total' stands there twice",
+            ),
             (emitted("order.paid", Some(r#"{"total": 18446744073709551616}"#)), "beyond 64 bits"),
             (Emitted { source: Some(String::new()), ..emitted("order.made", None) }, "'source'"),
             (Emitted { source: Some("a b".into()), ..emitted("order.made", None) }, "'source'"),
-            (Emitted { subject: Some("\u{ffff}".into()), ..emitted("order.made", None) }, "'subject'"),
-            (Emitted { datacontenttype: Some("a/b, a/b".into()), ..emitted("order.made", Some("1")) }, "media type"),
-            (Emitted { datacontenttype: Some("json".into()), ..emitted("order.made", Some("1")) }, "media type"),
             (
-                Emitted { datacontenttype: Some("text/plain".into()), ..emitted("order.paid", Some("1")) },
+                Emitted { subject: Some("\u{ffff}".into()), ..emitted("order.made", None) },
+                "'subject'",
+            ),
+            (
+                Emitted {
+                    datacontenttype: Some("a/b, a/b".into()),
+                    ..emitted("order.made", Some("1"))
+                },
+                "media type",
+            ),
+            (
+                Emitted {
+                    datacontenttype: Some("json".into()),
+                    ..emitted("order.made", Some("1"))
+                },
+                "media type",
+            ),
+            (
+                Emitted {
+                    datacontenttype: Some("text/plain".into()),
+                    ..emitted("order.paid", Some("1"))
+                },
                 "must be JSON",
             ),
             (
-                Emitted { extensions: vec![("Bad-Name".into(), String::new())], ..emitted("order.made", None) },
+                Emitted {
+                    extensions: vec![("Bad-Name".into(), String::new())],
+                    ..emitted("order.made", None)
+                },
                 "Bad-Name",
             ),
-            (Emitted { extensions: vec![("id".into(), "7".into())], ..emitted("order.made", None) }, "'id'"),
+            (
+                Emitted {
+                    extensions: vec![("id".into(), "7".into())],
+                    ..emitted("order.made", None)
+                },
+                "'id'",
+            ),
         ] {
             let said = refused(event);
-            assert!(said.starts_with("emitted event 1 cannot be published: ") && said.contains(words), "{said}");
+            assert!(
+                said.starts_with("emitted event 1 cannot be published: ") && said.contains(words),
+                "{said}"
+            );
         }
     }
 }

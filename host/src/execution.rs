@@ -17,7 +17,10 @@ pub(crate) struct CurrentExecution {
 impl CurrentExecution {
     /// What a command finds of it in its environment.
     pub(crate) fn environment(&self) -> impl Iterator<Item = (String, String)> {
-        let trace = [("TRACEPARENT", Some(self.span.to_string())), ("TRACESTATE", self.span.tracestate.clone())];
+        let trace = [
+            ("TRACEPARENT", Some(self.span.to_string())),
+            ("TRACESTATE", self.span.tracestate.clone()),
+        ];
         let ids = [
             ("WASMILL_EXECUTION_ID", Some(self.id.to_string())),
             ("WASMILL_FUNCTION", Some(self.function.to_string())),

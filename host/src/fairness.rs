@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio_util::sync::PollSemaphore;
 
-/// Decides who may be on a thread. A guest that has computed longer than the slice is a long one, and so is from its beginning
-/// one that usually does. Long ones need a permit whenever they are on a thread, and there is one permit fewer than threads. They
-/// get permits in the order of asking, for one tick at a time.
+/// Decides who may be on a thread. A guest that has computed longer than the slice is a long one,
+/// and so is from its beginning one that usually does. Long ones need a permit whenever they are on
+/// a thread, and there is one permit fewer than threads. They get permits in the order of asking,
+/// for one tick at a time.
 #[derive(Clone)]
 pub(crate) struct Fairness {
     long: Arc<Semaphore>,
@@ -21,7 +22,8 @@ pub(crate) struct Fairness {
     habits: Habits,
 }
 
-/// How long guests compute as a rule, in nanoseconds. Two that share a place by chance are taken for one.
+/// How long guests compute as a rule, in nanoseconds. Two that share a place by chance are taken
+/// for one.
 #[derive(Clone)]
 struct Habits {
     places: Arc<[AtomicU64]>,
@@ -50,8 +52,8 @@ impl Fairness {
         Self { long: Arc::new(Semaphore::new(threads.saturating_sub(1).max(1))), slice, habits }
     }
 
-    /// Lets `guest` run by the rule. It must be pending at least once a tick, which wasmtime's epochs see to. Guests of the same
-    /// `kind` are expected to compute as long as each other.
+    /// Lets `guest` run by the rule. It must be pending at least once a tick, which wasmtime's
+    /// epochs see to. Guests of the same `kind` are expected to compute as long as each other.
     pub(crate) fn apply<F: Future + Unpin>(&self, kind: impl Hash, guest: F) -> Fair<F> {
         let place = self.habits.place(kind);
         Fair {
@@ -76,8 +78,8 @@ impl Habits {
         Duration::from_nanos(self.places[place].load(Ordering::Relaxed))
     }
 
-    /// Moves the habit a quarter of the way to what was seen. That another thread may do so at the same time is of no
-    /// consequence.
+    /// Moves the habit a quarter of the way to what was seen. That another thread may do so at the
+    /// same time is of no consequence.
     fn note(&self, place: usize, seen: Duration) {
         let usual = self.places[place].load(Ordering::Relaxed);
         let seen = u64::try_from(seen.as_nanos()).unwrap_or(u64::MAX);
@@ -90,8 +92,8 @@ impl<F: Future + Unpin> Future for Fair<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = &mut *self;
-        // Given back at the end of every poll: between two polls the guest is on no thread, whether it was interrupted
-        // or waits for something.
+        // Given back at the end of every poll: between two polls the guest is on no thread, whether
+        // it was interrupted or waits for something.
         let _permit = if this.is_long { ready!(this.long.poll_acquire(cx)) } else { None };
         let start = Instant::now();
         let result = Pin::new(&mut this.guest).poll(cx);
@@ -138,13 +140,16 @@ mod tests {
         let guests: Vec<_> = (0..8)
             .map(|_| {
                 let fairness = fairness.clone();
-                tokio::spawn(async move { fairness.apply((), std::pin::pin!(compute(10, &AT_ONCE, &MOST))).await })
+                tokio::spawn(async move {
+                    fairness.apply((), std::pin::pin!(compute(10, &AT_ONCE, &MOST))).await
+                })
             })
             .collect();
         for guest in guests {
             guest.await.unwrap();
         }
-        // A first tick that runs beside two others is seen by them: it counts, and is on the third thread.
+        // A first tick that runs beside two others is seen by them: it counts, and is on the third
+        // thread.
         assert!((1..=3).contains(&MOST.load(Ordering::SeqCst)));
         assert_eq!(fairness.long.available_permits(), 2);
     }
@@ -160,7 +165,8 @@ mod tests {
                 Poll::Pending
             })
         };
-        let mut guests: Vec<_> = ['a', 'b', 'c'].map(|name| fairness.apply(name, guest(name))).into_iter().collect();
+        let mut guests: Vec<_> =
+            ['a', 'b', 'c'].map(|name| fairness.apply(name, guest(name))).into_iter().collect();
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut poll = |which: usize| {
             let _ = Pin::new(&mut guests[which]).poll(&mut cx);

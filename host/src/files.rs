@@ -1,5 +1,5 @@
-//! The files of versions, as folders that guests see: written when a version needs them first, each file checked by its digest,
-//! and deleted when others need the room or the process ends.
+//! The files of versions, as folders that guests see: written when a version needs them first, each
+//! file checked by its digest, and deleted when others need the room or the process ends.
 
 mod root;
 
@@ -23,7 +23,8 @@ use crate::under_way::UnderWay;
 /// What a file takes besides its content, about: its place in the file system.
 const FILE: u64 = 4096;
 
-/// The files of a version, in a folder of their own. They are there for as long as anybody holds this.
+/// The files of a version, in a folder of their own. They are there for as long as anybody holds
+/// this.
 pub struct Files {
     folder: PathBuf,
 }
@@ -77,7 +78,8 @@ impl Folders {
         Self { base, most_bytes, kept: Mutex::default(), under_way: UnderWay::default() }
     }
 
-    /// The files of a version: those that are there, or else made of what `source` has. `None` where it has none.
+    /// The files of a version: those that are there, or else made of what `source` has. `None`
+    /// where it has none.
     pub(crate) async fn of(
         self: &Arc<Self>,
         manifest: &Manifest,
@@ -107,7 +109,8 @@ impl Folders {
         source: &dyn FileSource,
     ) -> Result<Arc<Files>, PreflightError> {
         let parts: Vec<&FilePart> = manifest.file_parts().collect();
-        let bytes = parts.iter().map(|part| part.size.saturating_add(FILE)).fold(0, u64::saturating_add);
+        let bytes =
+            parts.iter().map(|part| part.size.saturating_add(FILE)).fold(0, u64::saturating_add);
         let reserved = self.reserve(bytes)?;
         let this = Arc::clone(self);
         let begun = blocking(move || this.begin()).await?;
@@ -120,11 +123,15 @@ impl Folders {
         blocking(move || this.finish(digest, &begun, reserved)).await
     }
 
-    /// Promises room for a folder, and deletes those that nobody has used for longest where there is too little.
+    /// Promises room for a folder, and deletes those that nobody has used for longest where there
+    /// is too little.
     fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reserved, PreflightError> {
         let most = ByteSize(self.most_bytes);
         if bytes > self.most_bytes {
-            let message = format!("take {}, and a host keeps {most} of all functions' files", ByteSize(bytes));
+            let message = format!(
+                "take {}, and a host keeps {most} of all functions' files",
+                ByteSize(bytes)
+            );
             return Err(PreflightError::Manifest { key: "files".into(), message });
         }
         let mut kept = self.kept();
@@ -162,7 +169,8 @@ impl Folders {
         let mut kept = self.kept();
         kept.uses += 1;
         let used = kept.uses;
-        kept.folders.insert(digest, Folder { files: Arc::downgrade(&files), bytes: reserved.bytes, used });
+        kept.folders
+            .insert(digest, Folder { files: Arc::downgrade(&files), bytes: reserved.bytes, used });
         drop(kept);
         reserved.keep();
         Ok(files)
@@ -225,7 +233,10 @@ impl Drop for Begun {
 /// Writes one file, which nobody may change afterwards.
 fn write(folder: &Path, part: &FilePart, content: &Bytes) -> io::Result<()> {
     if content.len() as u64 != part.size || Digest::of(content) != part.digest {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("what is kept as '{}' is damaged", part.path)));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("what is kept as '{}' is damaged", part.path),
+        ));
     }
     // A path has no `..` and does not begin at the root.
     let path = folder.join(part.path.as_str());
@@ -239,7 +250,9 @@ fn write(folder: &Path, part: &FilePart, content: &Bytes) -> io::Result<()> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, PreflightError> {
-    let unavailable = |why: String| PreflightError::Unavailable(format!("the function's files cannot be kept: {why}"));
+    let unavailable = |why: String| {
+        PreflightError::Unavailable(format!("the function's files cannot be kept: {why}"))
+    };
     let done = tokio::task::spawn_blocking(work).await.map_err(|e| unavailable(e.to_string()))?;
     done.map_err(|e| unavailable(e.to_string()))
 }

@@ -1,4 +1,5 @@
-//! What an instance may ask of its manifest's `[config]` and `[secrets]`, and what it was told of them.
+//! What an instance may ask of its manifest's `[config]` and `[secrets]`, and what it was told of
+//! them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +33,8 @@ pub(crate) struct Given {
     granted: BTreeMap<String, SecretName>,
     /// Whose secrets they are; `None` before there is an execution.
     tenant: Option<TenantName>,
-    /// What was fetched in this attempt: each once, so that it stays the same. At most as many as are granted.
+    /// What was fetched in this attempt: each once, so that it stays the same. At most as many as
+    /// are granted.
     fetched: BTreeMap<String, Secret>,
     /// What the instance was ever told, by name. It may remember all of it.
     told: BTreeMap<String, Secret>,
@@ -81,7 +83,8 @@ impl Given {
             return Ok(secret.clone());
         }
         let failed = |why: String| Refused::Failed(NoSecret(why));
-        let secret = self.source.reveal(tenant, name).await.map_err(|error| failed(error.to_string()))?;
+        let secret =
+            self.source.reveal(tenant, name).await.map_err(|error| failed(error.to_string()))?;
         let secret = secret.ok_or_else(|| {
             failed(format!("secret '{name}' ({key} in [secrets]) does not exist: `wasmill secrets set {name}` sets it"))
         })?;
@@ -94,7 +97,8 @@ impl Given {
         Ok(secret)
     }
 
-    /// Whether the instance may hold a value that the secret has no more: it is not used again then.
+    /// Whether the instance may hold a value that the secret has no more: it is not used again
+    /// then.
     pub(crate) fn is_stale(&self) -> bool {
         self.is_stale
     }

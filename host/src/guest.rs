@@ -27,7 +27,8 @@ use crate::streams::Streams;
 pub(crate) struct Guest {
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    // Dropped before the resources: a body that a guest leaves behind would look finished otherwise.
+    // Dropped before the resources: a body that a guest leaves behind would look finished
+    // otherwise.
     pub(crate) outgoing: Outgoing,
     resources: ResourceTable,
     /// Its settings and secrets.
@@ -48,7 +49,8 @@ pub(crate) struct Guest {
     streams: Streams,
     /// How long a result may be, in bytes.
     output_limit: usize,
-    /// Calls of wasi:http since what the host holds was measured, and the most that each may have added.
+    /// Calls of wasi:http since what the host holds was measured, and the most that each may have
+    /// added.
     unmeasured: usize,
     most_of_a_call: usize,
     settings: GuestSettings,
@@ -69,7 +71,8 @@ impl HostCalls {
         Self { left: most, exceeded: false, untold: 0, outside: Vec::new() }
     }
 
-    /// Counts one; says whether it is allowed. One that is not allowed ends the attempt when it returns.
+    /// Counts one; says whether it is allowed. One that is not allowed ends the attempt when it
+    /// returns.
     pub(crate) fn count(&mut self) -> bool {
         self.untold = self.untold.saturating_add(1);
         match self.left.checked_sub(1) {
@@ -84,8 +87,8 @@ impl HostCalls {
         self.outside.push(self.untold);
     }
 
-    /// It comes back; says whether it was in a function of the host. (Such a function may have called the guest, and that
-    /// the host again, so that they are told apart by where they began.)
+    /// It comes back; says whether it was in a function of the host. (Such a function may have
+    /// called the guest, and that the host again, so that they are told apart by where they began.)
     pub(crate) fn leave(&mut self) -> bool {
         let before = self.outside.pop().unwrap_or(self.untold);
         std::mem::replace(&mut self.untold, before) > before
@@ -168,10 +171,17 @@ impl Guest {
         self.output_limit = manifest.limits.output_bytes.as_usize();
         if let Some(mut streams) = streams {
             streams.environment.extend(execution.environment());
-            self.wasi = wasi::with_files(manifest, &self.log, &self.settings, Some(&streams), self.files.as_deref())?;
+            self.wasi = wasi::with_files(
+                manifest,
+                &self.log,
+                &self.settings,
+                Some(&streams),
+                self.files.as_deref(),
+            )?;
             self.streams = streams;
         } else if self.files.is_some() && !self.finds_files {
-            self.wasi = wasi::with_files(manifest, &self.log, &self.settings, None, self.files.as_deref())?;
+            self.wasi =
+                wasi::with_files(manifest, &self.log, &self.settings, None, self.files.as_deref())?;
         }
         self.finds_files = true;
         self.execution = Some(execution);
@@ -183,7 +193,8 @@ impl Guest {
         self.most_of_a_call = most_of_a_call(largest);
     }
 
-    /// Measures what the host holds for it, if it may have changed; says whether that and its memory are within the limit.
+    /// Measures what the host holds for it, if it may have changed; says whether that and its
+    /// memory are within the limit.
     pub(crate) fn measure(&mut self) -> bool {
         if std::mem::take(&mut self.unmeasured) == 0 && self.limiter.held().resources == 0 {
             return true;
@@ -192,8 +203,8 @@ impl Guest {
         self.limiter.hold(held)
     }
 
-    /// The same as soon as what may have been added is a part of the room that is left which matters: the less room, the
-    /// sooner.
+    /// The same as soon as what may have been added is a part of the room that is left which
+    /// matters: the less room, the sooner.
     pub(crate) fn measure_in_time(&mut self) -> bool {
         let added = self.unmeasured.saturating_mul(self.most_of_a_call);
         added <= self.limiter.room() / 4 || self.measure()
@@ -217,7 +228,12 @@ impl Guest {
 
 /// The limiter's, but that it knows what the host holds.
 impl ResourceLimiter for Guest {
-    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         if desired.saturating_sub(current) > self.limiter.room() || self.unmeasured > 0 {
             self.measure();
         }
@@ -228,7 +244,12 @@ impl ResourceLimiter for Guest {
         self.limiter.memory_grow_failed(error)
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         self.limiter.table_growing(current, desired, maximum)
     }
 
@@ -258,6 +279,10 @@ impl WasiHttpView for Guest {
         // As with WASI: every function begins with this.
         self.calls.count();
         self.unmeasured = self.unmeasured.saturating_add(1);
-        WasiHttpCtxView { hooks: &mut self.outgoing, table: &mut self.resources, ctx: &mut self.http }
+        WasiHttpCtxView {
+            hooks: &mut self.outgoing,
+            table: &mut self.resources,
+            ctx: &mut self.http,
+        }
     }
 }

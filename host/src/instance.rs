@@ -64,7 +64,8 @@ impl Instance {
         store.limiter(|data| Guest::of_mut(data));
         store.set_max_component_handles(settings.handles);
         store.call_hook(after_each_call);
-        // Says that calls need a stack of their own, on which they can be interrupted; what happens is the next line's.
+        // Says that calls need a stack of their own, on which they can be interrupted; what happens
+        // is the next line's.
         store.epoch_deadline_async_yield_and_update(1);
         store.epoch_deadline_callback(at_each_tick);
         Self { store, live: None, entry: prepared.entry(manifest.kind), served: 0, _room: room }
@@ -92,7 +93,8 @@ impl Instance {
         Ok(())
     }
 
-    /// Makes the instance: runs what the guest runs at its start, and finds `handle` with the contract's types.
+    /// Makes the instance: runs what the guest runs at its start, and finds `handle` with the
+    /// contract's types.
     pub(crate) async fn instantiate(&mut self) -> wasmtime::Result<()> {
         if self.live.is_none() {
             self.live = Some(self.entry.instantiate(&mut self.store).await?);
@@ -101,7 +103,11 @@ impl Instance {
     }
 
     /// Calls the guest with an event, or with a request whose caller waits.
-    pub(crate) async fn call(&mut self, event: &Event, exchange: Option<HttpExchange>) -> wasmtime::Result<Returned> {
+    pub(crate) async fn call(
+        &mut self,
+        event: &Event,
+        exchange: Option<HttpExchange>,
+    ) -> wasmtime::Result<Returned> {
         self.instantiate().await?;
         let Some(live) = &self.live else { wasmtime::bail!("there is no instance") };
         match exchange {
@@ -139,15 +145,16 @@ impl Instance {
         Guest::of_mut(self.store.data_mut())
     }
 
-    /// The fuel that is left. Where the guest did not come to its end, there is less, by at most [`FUEL_STEP`].
+    /// The fuel that is left. Where the guest did not come to its end, there is less, by at most
+    /// [`FUEL_STEP`].
     pub(crate) fn fuel_left(&self) -> u64 {
         // An error would mean that fuel is not counted, and it always is.
         self.store.get_fuel().unwrap_or(0)
     }
 }
 
-/// A guest counts its fuel where only it sees it, and takes it down at calls of the host, when it returns, and whenever it
-/// has used this much.
+/// A guest counts its fuel where only it sees it, and takes it down at calls of the host, when it
+/// returns, and whenever it has used this much.
 const FUEL_STEP: u64 = 5_000_000;
 
 /// The fuel that a call of the host takes: its work is not the guest's instructions.
@@ -159,15 +166,17 @@ const CALL_ALLOWANCE: usize = 1 << 20;
 /// Bytes for the attributes of one emitted event.
 const EVENT_ALLOWANCE: usize = 1 << 10;
 
-/// What the guest may hand over in one call, in bytes: its result, or what it keeps, is the largest.
+/// What the guest may hand over in one call, in bytes: its result, or what it keeps, is the
+/// largest.
 fn largest_call(limits: &Limits, largest_value: usize) -> usize {
     let events = limits.emitted_events as usize * EVENT_ALLOWANCE;
     let result = limits.output_bytes.as_usize().saturating_add(events);
     result.max(largest_value).saturating_add(CALL_ALLOWANCE)
 }
 
-/// What the host may come to hold for an attempt within limits of their own, besides what counts as the guest's memory, in bytes:
-/// its result while that is collected in a buffer that grows, its log, and what is handed over in one call or read from a bucket.
+/// What the host may come to hold for an attempt within limits of their own, besides what counts as
+/// the guest's memory, in bytes: its result while that is collected in a buffer that grows, its
+/// log, and what is handed over in one call or read from a bucket.
 fn allowance(limits: &Limits) -> u64 {
     let result = 2 * limits.output_bytes.0;
     let log = limits.log_bytes.0.saturating_mul(LOG_FACTOR);
@@ -175,24 +184,29 @@ fn allowance(limits: &Limits) -> u64 {
     result.saturating_add(log).saturating_add(call)
 }
 
-/// The same of a function with this manifest: where it has files, each resource may be one that is read.
+/// The same of a function with this manifest: where it has files, each resource may be one that is
+/// read.
 pub(crate) fn allowance_for(manifest: &Manifest, settings: &GuestSettings) -> u64 {
     const PIECE: u64 = 64 << 10;
     let open = if manifest.files.is_empty() { 0 } else { settings.resources_with_files as u64 };
     allowance(&manifest.limits).saturating_add(open * PIECE)
 }
 
-/// Ends an attempt that called the host too often, or for which the host holds too much. (Counting is done where the calls arrive: wasmtime calls this for its own
-/// built-in functions as well, such as copying memory.)
-fn after_each_call(mut store: StoreContextMut<'_, GuestData>, hook: CallHook) -> wasmtime::Result<()> {
+/// Ends an attempt that called the host too often, or for which the host holds too much. (Counting
+/// is done where the calls arrive: wasmtime calls this for its own built-in functions as well, such
+/// as copying memory.)
+fn after_each_call(
+    mut store: StoreContextMut<'_, GuestData>,
+    hook: CallHook,
+) -> wasmtime::Result<()> {
     if matches!(hook, CallHook::CallingHost) {
         Guest::of_mut(store.data_mut()).calls.enter();
     }
     if !matches!(hook, CallHook::ReturningFromHost) {
         return Ok(());
     }
-    // Around wasmtime's own functions the guest keeps its count where only it sees it: what is set here it would not notice,
-    // or count what it used a second time.
+    // Around wasmtime's own functions the guest keeps its count where only it sees it: what is set
+    // here it would not notice, or count what it used a second time.
     if Guest::of_mut(store.data_mut()).calls.leave() {
         let left = store.get_fuel()?.checked_sub(HOST_CALL_FUEL);
         store.set_fuel(left.unwrap_or(0))?;
@@ -210,8 +224,8 @@ fn after_each_call(mut store: StoreContextMut<'_, GuestData>, hook: CallHook) ->
     Ok(())
 }
 
-/// Lets others have the thread, unless the guest's time is over. (A guest that waits inside a host call is not here; a timer
-/// ends that.)
+/// Lets others have the thread, unless the guest's time is over. (A guest that waits inside a host
+/// call is not here; a timer ends that.)
 #[expect(clippy::needless_pass_by_value, reason = "it is called so")]
 fn at_each_tick(store: StoreContextMut<'_, GuestData>) -> wasmtime::Result<UpdateDeadline> {
     if Instant::now() >= Guest::of(store.data()).deadline {

@@ -51,7 +51,7 @@ pub use prepare::compile;
 pub use prepare::prepared::Prepared;
 pub use run::{Attempt, Emitted, Invocation};
 pub use settings::{
-    CompileSettings, Compiler, CompilerProgram, EngineSettings, GuestSettings, HostSettings, OutgoingSettings,
-    RecorderSettings,
+    CompileSettings, Compiler, CompilerProgram, EngineSettings, GuestSettings, HostSettings,
+    OutgoingSettings, RecorderSettings,
 };
 pub use worker::{Broken, HostParts, HostStatus, run};

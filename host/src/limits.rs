@@ -1,4 +1,5 @@
-//! What an instance may take of memory and tables, and how much it took. What the host holds for it counts as its memory.
+//! What an instance may take of memory and tables, and how much it took. What the host holds for it
+//! counts as its memory.
 
 use wasmtime::ResourceLimiter;
 
@@ -22,7 +23,8 @@ pub(crate) struct Limiter {
     tables: usize,
 }
 
-/// What was asked for and not given. The guest may have lived with it; if it trapped, this is the likely reason.
+/// What was asked for and not given. The guest may have lived with it; if it trapped, this is the
+/// likely reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Denied {
     /// So many bytes of memory in all.
@@ -106,7 +108,12 @@ impl Limiter {
 }
 
 impl ResourceLimiter for Limiter {
-    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         let growth = desired.saturating_sub(current);
         let memory = self.memory.saturating_add(growth);
         let total = memory.saturating_add(self.held.bytes);
@@ -128,7 +135,12 @@ impl ResourceLimiter for Limiter {
         Ok(())
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         let total = self.elements.saturating_add(desired.saturating_sub(current));
         if total > self.table_limit || maximum.is_some_and(|maximum| desired > maximum) {
             self.denied = Some(Denied::TableElements(total));
@@ -181,8 +193,13 @@ mod tests {
         assert!(!limiter.memory_growing(2 * PAGE, 4 * PAGE, None).unwrap());
         assert_eq!(limiter.denied(), Some(Denied::Memory(5 * PAGE)));
         assert!(!limiter.hold(holding(3 * PAGE)));
-        assert_eq!(limiter.denied(), Some(Denied::Held { memory: 2 * PAGE, held: holding(3 * PAGE) }));
-        assert!(limiter.hold(holding(0)) && limiter.memory_growing(2 * PAGE, 4 * PAGE, None).unwrap());
+        assert_eq!(
+            limiter.denied(),
+            Some(Denied::Held { memory: 2 * PAGE, held: holding(3 * PAGE) })
+        );
+        assert!(
+            limiter.hold(holding(0)) && limiter.memory_growing(2 * PAGE, 4 * PAGE, None).unwrap()
+        );
         assert_eq!(limiter.peak(), 5 * PAGE as u64);
     }
 

@@ -13,8 +13,8 @@ pub(crate) const LOG_FACTOR: u64 = 8;
 /// The longest piece of standard output that becomes one line.
 pub(crate) const LONGEST_LINE: usize = 8 << 10;
 
-/// A log that the guest's streams and its calls of `log` share. It outlives an attempt where the instance does, and is
-/// emptied between two.
+/// A log that the guest's streams and its calls of `log` share. It outlives an attempt where the
+/// instance does, and is emptied between two.
 #[derive(Clone, Default)]
 pub(crate) struct SharedLog(Arc<Mutex<Log>>);
 
@@ -22,7 +22,8 @@ pub(crate) struct SharedLog(Arc<Mutex<Log>>);
 #[derive(Default)]
 pub(crate) struct Log {
     lines: Vec<LogLine>,
-    /// How many bytes are left; `None` once a line was dropped: later, shorter ones would make a log with holes.
+    /// How many bytes are left; `None` once a line was dropped: later, shorter ones would make a
+    /// log with holes.
     left: Option<usize>,
     dropped: u64,
     stdout: Vec<u8>,
@@ -41,7 +42,12 @@ impl SharedLog {
     }
 
     /// Adds a line of the guest's call of `log`. `fields` is called only if there is room.
-    pub(crate) fn line(&self, level: LogLevel, message: String, fields: impl FnOnce() -> Option<String>) {
+    pub(crate) fn line(
+        &self,
+        level: LogLevel,
+        message: String,
+        fields: impl FnOnce() -> Option<String>,
+    ) {
         let mut log = self.lock();
         if log.left.is_some_and(|left| left >= message.len() + LINE_COST) {
             log.push(level, LogSource::Log, message, fields());
@@ -72,13 +78,26 @@ impl SharedLog {
 }
 
 impl Log {
-    fn push(&mut self, level: LogLevel, source: LogSource, message: String, fields: Option<String>) {
+    fn push(
+        &mut self,
+        level: LogLevel,
+        source: LogSource,
+        message: String,
+        fields: Option<String>,
+    ) {
         let cost = message.len() + fields.as_ref().map_or(0, String::len) + LINE_COST;
         match self.left.and_then(|left| left.checked_sub(cost)) {
             Some(left) => {
                 self.left = Some(left);
                 let seq = u32::try_from(self.lines.len()).unwrap_or(u32::MAX);
-                self.lines.push(LogLine { seq, at: Timestamp::now(), level, source, message, fields });
+                self.lines.push(LogLine {
+                    seq,
+                    at: Timestamp::now(),
+                    level,
+                    source,
+                    message,
+                    fields,
+                });
             }
             None => self.drop_line(),
         }
@@ -94,17 +113,22 @@ impl Log {
         while !rest.is_empty() {
             let partial = self.partial(source);
             let room = LONGEST_LINE - partial.len().min(LONGEST_LINE);
-            let (piece, after, ends) = match rest.iter().take(room + 1).position(|&byte| byte == b'\n') {
-                Some(end) => (&rest[..end], &rest[end + 1..], true),
-                None if rest.len() > room => (&rest[..room], &rest[room..], true),
-                None => (rest, &rest[..0], false),
-            };
+            let (piece, after, ends) =
+                match rest.iter().take(room + 1).position(|&byte| byte == b'\n') {
+                    Some(end) => (&rest[..end], &rest[end + 1..], true),
+                    None if rest.len() > room => (&rest[..room], &rest[room..], true),
+                    None => (rest, &rest[..0], false),
+                };
             partial.extend_from_slice(piece);
             let is_cut = ends && after.len() + piece.len() == rest.len();
             rest = after;
             if ends {
                 // A character that the cut goes through begins the next piece.
-                let begun = if is_cut { partial.split_off(partial.len() - unfinished(partial)) } else { Vec::new() };
+                let begun = if is_cut {
+                    partial.split_off(partial.len() - unfinished(partial))
+                } else {
+                    Vec::new()
+                };
                 self.end_line(source);
                 *self.partial(source) = begun;
             }
@@ -124,7 +148,8 @@ impl Log {
 
     fn end_line(&mut self, source: LogSource) {
         let partial = self.partial(source);
-        let message = String::from_utf8_lossy(partial.strip_suffix(b"\r").unwrap_or(partial)).into_owned();
+        let message =
+            String::from_utf8_lossy(partial.strip_suffix(b"\r").unwrap_or(partial)).into_owned();
         partial.clear();
         let level = if source == LogSource::Stderr { LogLevel::Warn } else { LogLevel::Info };
         self.push(level, source, message, None);
@@ -134,7 +159,8 @@ impl Log {
 /// How many bytes at the end begin a character of UTF-8 that is not whole.
 fn unfinished(bytes: &[u8]) -> usize {
     let last = bytes.utf8_chunks().last().map_or(&[][..], |chunk| chunk.invalid());
-    let is_begun = !last.is_empty() && std::str::from_utf8(last).is_err_and(|error| error.error_len().is_none());
+    let is_begun = !last.is_empty()
+        && std::str::from_utf8(last).is_err_and(|error| error.error_len().is_none());
     if is_begun { last.len() } else { 0 }
 }
 
@@ -156,7 +182,8 @@ mod tests {
         log.bytes(LogSource::Stderr, b"oh no\n");
         log.bytes(LogSource::Stdout, b"o\r\n\nlast \xff");
         let (lines, dropped) = log.finish();
-        let seen: Vec<_> = lines.iter().map(|line| (line.source, line.level, line.message.as_str())).collect();
+        let seen: Vec<_> =
+            lines.iter().map(|line| (line.source, line.level, line.message.as_str())).collect();
         assert_eq!(
             seen,
             [
@@ -177,19 +204,28 @@ mod tests {
         log.bytes(LogSource::Stdout, &[b'x'; 2 * LONGEST_LINE + 5]);
         log.bytes(LogSource::Stdout, b"y\n");
         let (lines, _) = texts(&log);
-        assert_eq!(lines.iter().map(String::len).collect::<Vec<_>>(), [LONGEST_LINE, LONGEST_LINE, 6]);
+        assert_eq!(
+            lines.iter().map(String::len).collect::<Vec<_>>(),
+            [LONGEST_LINE, LONGEST_LINE, 6]
+        );
     }
 
     #[test]
     fn a_long_line_is_cut_between_characters() {
         for character in ["é", "€", "😀"] {
             for shift in 0..4 {
-                let text = format!("{}{}", "x".repeat(shift), character.repeat(2 * LONGEST_LINE / character.len()));
+                let text = format!(
+                    "{}{}",
+                    "x".repeat(shift),
+                    character.repeat(2 * LONGEST_LINE / character.len())
+                );
                 // Written at once, and byte by byte.
                 for size in [text.len(), 1] {
                     let log = SharedLog::default();
                     log.begin(1 << 20);
-                    text.as_bytes().chunks(size).for_each(|chunk| log.bytes(LogSource::Stdout, chunk));
+                    text.as_bytes()
+                        .chunks(size)
+                        .for_each(|chunk| log.bytes(LogSource::Stdout, chunk));
                     let (lines, _) = texts(&log);
                     assert!(lines.len() > 1 && lines.iter().all(|line| line.len() <= LONGEST_LINE));
                     assert_eq!(lines.concat(), text);
@@ -200,7 +236,10 @@ mod tests {
         let log = SharedLog::default();
         log.begin(1 << 20);
         log.bytes(LogSource::Stdout, &[b'\xff'; LONGEST_LINE + 1]);
-        assert_eq!(texts(&log).0.iter().map(|line| line.chars().count()).collect::<Vec<_>>(), [LONGEST_LINE, 1]);
+        assert_eq!(
+            texts(&log).0.iter().map(|line| line.chars().count()).collect::<Vec<_>>(),
+            [LONGEST_LINE, 1]
+        );
     }
 
     #[test]
@@ -243,7 +282,8 @@ mod tests {
             }
             let log = log.lock();
             // An allocation takes 16 bytes at least.
-            let texts: usize = log.lines.iter().map(|line| line.message.capacity().max(16) + 16).sum();
+            let texts: usize =
+                log.lines.iter().map(|line| line.message.capacity().max(16) + 16).sum();
             let taken = log.lines.capacity() * size_of::<LogLine>() + texts;
             assert!(taken as u64 <= LOG_FACTOR * budget as u64, "{line:?}: {taken}");
         }

@@ -8,7 +8,9 @@ const UNKNOWN: u64 = 1 << 30;
 /// Three quarters of the machine's memory, or of the control group's limit where that is less.
 pub(crate) fn memory_budget() -> u64 {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
-    let group = fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
+    let group = fs::read_to_string("/sys/fs/cgroup/memory.max")
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
     machine.into_iter().chain(group).min().unwrap_or(UNKNOWN) / 4 * 3
 }
 

@@ -1,6 +1,7 @@
 //! Keeps secrets that a guest was told out of what is written about it.
 //!
-//! A safety net for accidents, not a wall: a guest that means to can spell a secret in a way that nobody expects.
+//! A safety net for accidents, not a wall: a guest that means to can spell a secret in a way that
+//! nobody expects.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -44,8 +45,8 @@ impl fmt::Debug for Mask {
 }
 
 impl Mask {
-    /// Hides this value too: as it is, line by line, as JSON and Rust quote it, as numbers, and in base64,
-    /// alone or within something longer.
+    /// Hides this value too: as it is, line by line, as JSON and Rust quote it, as numbers, and in
+    /// base64, alone or within something longer.
     pub(crate) fn add(&mut self, secret: &Secret) {
         let text = Zeroizing::new(String::from_utf8_lossy(secret.expose()).into_owned());
         let (text, bytes) = (text.trim(), secret.expose().trim_ascii());
@@ -65,11 +66,13 @@ impl Mask {
         // As lists of numbers, which is how bytes that are no text are shown, and in hexadecimal.
         let numbers = Zeroizing::new(format!("{bytes:?}"));
         self.add_spelling(numbers.trim_matches(['[', ']']).as_bytes());
-        let hex: Zeroizing<String> = Zeroizing::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect());
+        let hex: Zeroizing<String> =
+            Zeroizing::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect());
         self.add_spelling(hex.as_bytes());
         self.add_spelling(Zeroizing::new(hex.to_uppercase()).as_bytes());
         for offset in 0..3 {
-            // In base64 it looks different after 0, 1 and 2 other bytes; what the neighbours have a part in is left out.
+            // In base64 it looks different after 0, 1 and 2 other bytes; what the neighbours have a
+            // part in is left out.
             let padded = Zeroizing::new([&[0_u8; 2][..offset], bytes].concat());
             let own = (offset * 8).div_ceil(6)..padded.len() * 8 / 6;
             for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
@@ -83,8 +86,9 @@ impl Mask {
         if spelling.len() < SHORTEST {
             return;
         }
-        let known =
-            Arc::make_mut(&mut self.spellings).entry(spelling[..spelling.len().min(ANCHOR)].to_vec()).or_default();
+        let known = Arc::make_mut(&mut self.spellings)
+            .entry(spelling[..spelling.len().min(ANCHOR)].to_vec())
+            .or_default();
         if !known.iter().any(|other| ***other == *spelling) {
             known.push(Zeroizing::new(spelling.to_vec()));
         }
@@ -96,7 +100,12 @@ impl Mask {
             return None;
         }
         // Fails beyond some 2 GiB of anchors; a function has 64 secrets.
-        let build = || AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(self.spellings.keys()).ok();
+        let build = || {
+            AhoCorasick::builder()
+                .match_kind(MatchKind::LeftmostLongest)
+                .build(self.spellings.keys())
+                .ok()
+        };
         let anchors = self.anchors.get_or_init(build).as_ref()?;
         Some(Searcher { anchors, spellings: self.spellings.values().collect() })
     }
@@ -162,10 +171,13 @@ impl Searcher<'_> {
     fn hide_value(&self, value: Value) -> Value {
         match value {
             Value::String(text) => Value::String(self.hide(&text)),
-            Value::Array(values) => values.into_iter().map(|value| self.hide_value(value)).collect(),
-            Value::Object(fields) => {
-                fields.into_iter().map(|(name, value)| (self.hide(&name), self.hide_value(value))).collect()
+            Value::Array(values) => {
+                values.into_iter().map(|value| self.hide_value(value)).collect()
             }
+            Value::Object(fields) => fields
+                .into_iter()
+                .map(|(name, value)| (self.hide(&name), self.hide_value(value)))
+                .collect(),
             Value::Number(number) if self.anchors.is_match(&number.to_string()) => STARS.into(),
             other => other,
         }

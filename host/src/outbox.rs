@@ -1,5 +1,5 @@
-//! Publishes the executions that committed outcomes emitted, right after the commit. They are in the store's outbox as well:
-//! what is not published here, the scheduler publishes.
+//! Publishes the executions that committed outcomes emitted, right after the commit. They are in
+//! the store's outbox as well: what is not published here, the scheduler publishes.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ const BATCH: usize = 256;
 pub(crate) struct Outbox(mpsc::Sender<Dispatch>);
 
 impl Outbox {
-    /// The outbox with room for `waiting` executions, and what it does, which ends when the last clone is dropped and
-    /// everything is published.
+    /// The outbox with room for `waiting` executions, and what it does, which ends when the last
+    /// clone is dropped and everything is published.
     pub(crate) fn new(
         store: Arc<dyn Store>,
         publisher: BatchPublisher,
@@ -40,7 +40,11 @@ impl Outbox {
     }
 }
 
-async fn publish(store: Arc<dyn Store>, publisher: BatchPublisher, mut receiver: mpsc::Receiver<Dispatch>) {
+async fn publish(
+    store: Arc<dyn Store>,
+    publisher: BatchPublisher,
+    mut receiver: mpsc::Receiver<Dispatch>,
+) {
     let mut batch = Vec::new();
     while receiver.recv_many(&mut batch, BATCH).await > 0 {
         let publishing = batch.drain(..).map(|dispatch| {
@@ -52,7 +56,9 @@ async fn publish(store: Arc<dyn Store>, publisher: BatchPublisher, mut receiver:
         for result in join_all(publishing).await {
             match result {
                 Ok(entry) => confirmed.push(entry),
-                Err(error) => tracing::debug!(%error, "an emitted execution is left to the scheduler"),
+                Err(error) => {
+                    tracing::debug!(%error, "an emitted execution is left to the scheduler")
+                }
             }
         }
         if !confirmed.is_empty()

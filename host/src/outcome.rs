@@ -50,11 +50,12 @@ impl Reason {
         Self { outcome, message, backtrace: error.downcast_ref().and_then(backtrace) }
     }
 
-    /// Adds what the guest said before it trapped, where a panic's message is, or before it ended with a status, where a
-    /// program says why.
+    /// Adds what the guest said before it trapped, where a panic's message is, or before it ended
+    /// with a status, where a program says why.
     pub(crate) fn add_last_words(&mut self, logs: &[LogLine], kind: Kind) {
         let trapped = self.outcome == Outcome::Trap && self.backtrace.is_some();
-        let exited = kind == Kind::Command && matches!(self.outcome, Outcome::Error | Outcome::Rejected);
+        let exited =
+            kind == Kind::Command && matches!(self.outcome, Outcome::Error | Outcome::Rejected);
         if (trapped || exited)
             && let Some(words) = last_words(logs)
         {
@@ -96,20 +97,30 @@ fn classify(error: &wasmtime::Error, guest: &Guest, limits: &Limits) -> (Outcome
         return (Outcome::Trap, too_much_output(None, limits));
     }
     if error.is::<TooManyHostCalls>() {
-        return (Outcome::Trap, format!("called the host more than {} times (limits.host_calls)", limits.host_calls));
+        return (
+            Outcome::Trap,
+            format!("called the host more than {} times (limits.host_calls)", limits.host_calls),
+        );
     }
     if let Some(I32Exit(status)) = error.downcast_ref() {
         return (Outcome::Trap, format!("exited with status {status} instead of returning"));
     }
     if error.is::<PoolConcurrencyLimitError>() {
-        // The engine hands out only as many slots as there are, so this is the host's own mistake: try again.
+        // The engine hands out only as many slots as there are, so this is the host's own mistake:
+        // try again.
         return (Outcome::Error, format!("the host had no room for an instance: {error:#}"));
     }
     if let Some(ResourceTableError::Full) = error.downcast_ref() {
-        return (Outcome::Trap, "holds more host resources (streams, timers, …) at once than the host allows".into());
+        return (
+            Outcome::Trap,
+            "holds more host resources (streams, timers, …) at once than the host allows".into(),
+        );
     }
     if error.downcast_ref() == Some(&Trap::OutOfFuel) {
-        return (Outcome::OutOfFuel, format!("used up its {} units of fuel (limits.fuel)", limits.fuel));
+        return (
+            Outcome::OutOfFuel,
+            format!("used up its {} units of fuel (limits.fuel)", limits.fuel),
+        );
     }
     if error.is::<HeldTooMuch>()
         && let Some(Denied::Held { memory, held }) = guest.limiter.denied()
@@ -119,7 +130,9 @@ fn classify(error: &wasmtime::Error, guest: &Guest, limits: &Limits) -> (Outcome
     match guest.limiter.denied() {
         Some(Denied::Memory(bytes)) => return (Outcome::OutOfMemory, out_of_memory(bytes, guest)),
         Some(Denied::TableElements(elements)) => {
-            let message = format!("asked for tables of {elements} elements together, more than the host allows");
+            let message = format!(
+                "asked for tables of {elements} elements together, more than the host allows"
+            );
             return (Outcome::OutOfMemory, message);
         }
         Some(Denied::Held { .. }) | None => {}
@@ -136,14 +149,19 @@ fn out_of_memory(bytes: usize, guest: &Guest) -> String {
             0 => String::new(),
             bytes => format!(", with {} that the host holds for it", ByteSize(bytes as u64)),
         };
-        format!("asked for {asked} of memory{of_host} where the limit is {limit} (limits.memory), and trapped")
+        format!(
+            "asked for {asked} of memory{of_host} where the limit is {limit} (limits.memory), and trapped"
+        )
     } else {
-        format!("asked for more memory than its module declares as its maximum (the limit is {limit}), and trapped")
+        format!(
+            "asked for more memory than its module declares as its maximum (the limit is {limit}), and trapped"
+        )
     }
 }
 
 fn held_too_much(memory: usize, held: Held, guest: &Guest) -> String {
-    let [memory, all, fields] = [memory, held.bytes, held.fields].map(|bytes| ByteSize(bytes as u64));
+    let [memory, all, fields] =
+        [memory, held.bytes, held.fields].map(|bytes| ByteSize(bytes as u64));
     let limit = ByteSize(guest.limiter.memory_limit() as u64);
     format!(
         "the host holds {all} for it in {} resources, {fields} of it header fields of HTTP, beside {memory} of its own memory; \
@@ -154,8 +172,8 @@ fn held_too_much(memory: usize, held: Held, guest: &Guest) -> String {
 
 fn describe_trap(error: &wasmtime::Error, limits: &Limits) -> String {
     let root = error.root_cause().to_string();
-    // wasmtime's error for this is a private type. It has a backtrace if it went through the guest: out of a call that
-    // the guest made, not out of the host's reading of the result.
+    // wasmtime's error for this is a private type. It has a backtrace if it went through the guest:
+    // out of a call that the guest made, not out of the host's reading of the result.
     if root.contains("fuel allocated for hostcalls has been exhausted") {
         return if error.is::<WasmBacktrace>() {
             "passed too much data to the host in one call".into()
@@ -179,7 +197,9 @@ pub(crate) fn too_much_output(bytes: Option<u64>, limits: &Limits) -> String {
     let limit = limits.output_bytes;
     match bytes {
         Some(bytes) => {
-            format!("returned {bytes} bytes, emitted events included; the limit is {limit} (limits.output_bytes)")
+            format!(
+                "returned {bytes} bytes, emitted events included; the limit is {limit} (limits.output_bytes)"
+            )
         }
         None => format!("returned more than the limit of {limit} (limits.output_bytes)"),
     }
@@ -189,22 +209,25 @@ pub(crate) fn too_much_output(bytes: Option<u64>, limits: &Limits) -> String {
 fn backtrace(backtrace: &WasmBacktrace) -> Option<String> {
     let text = backtrace.to_string();
     // The first line is a heading.
-    let frames: Vec<&str> = text.lines().skip(1).map(str::trim).filter(|line| !line.starts_with("note:")).collect();
+    let frames: Vec<&str> =
+        text.lines().skip(1).map(str::trim).filter(|line| !line.starts_with("note:")).collect();
     let mut text = frames.join("\n");
     if text.len() > LONGEST_BACKTRACE {
-        let end = (0..=LONGEST_BACKTRACE).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+        let end =
+            (0..=LONGEST_BACKTRACE).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
         text.truncate(end);
         text.push('…');
     }
     (!text.is_empty()).then_some(text)
 }
 
-/// Whether a guest ran over the end of the stack that it keeps in its memory: compilers put that first, so that what lies beyond it is
-/// below the address 0, and a recursion is what gets there.
+/// Whether a guest ran over the end of the stack that it keeps in its memory: compilers put that
+/// first, so that what lies beyond it is below the address 0, and a recursion is what gets there.
 fn left_its_stack(error: &wasmtime::Error) -> bool {
     /// Addresses have 32 bits, and what an instruction adds to one may carry: this is 0 again.
     const ZERO: u64 = 1 << 32;
-    /// How far below 0 the frames of a function reach, and how far into a frame an instruction does.
+    /// How far below 0 the frames of a function reach, and how far into a frame an instruction
+    /// does.
     const DEEPEST: u64 = 16 << 20;
     /// How often a function is among the innermost frames, where it calls itself.
     const TIMES: usize = 4;
@@ -216,12 +239,17 @@ fn left_its_stack(error: &wasmtime::Error) -> bool {
     let address = address.and_then(|rest| rest.split(|c: char| !c.is_ascii_hexdigit()).next());
     let address = address.and_then(|hex| u64::from_str_radix(hex, 16).ok());
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return false };
-    let functions: Vec<u32> = backtrace.frames().iter().map(wasmtime::FrameInfo::func_index).collect();
-    let most = functions.iter().map(|function| functions.iter().filter(|other| *other == function).count()).max();
+    let functions: Vec<u32> =
+        backtrace.frames().iter().map(wasmtime::FrameInfo::func_index).collect();
+    let most = functions
+        .iter()
+        .map(|function| functions.iter().filter(|other| *other == function).count())
+        .max();
     let most = most.unwrap_or(0);
     match address {
         Some(address) => (ZERO - DEEPEST..ZERO + DEEPEST).contains(&address) && most >= TIMES,
-        // It was about to copy or to fill, which is checked before it touches anything: that is all there is to go by.
+        // It was about to copy or to fill, which is checked before it touches anything: that is all
+        // there is to go by.
         None => most >= TIMES_ALONE && most * 2 >= functions.len(),
     }
 }
@@ -229,18 +257,26 @@ fn left_its_stack(error: &wasmtime::Error) -> bool {
 /// The longest that is shown of what a guest said, in characters.
 const LONGEST_WORDS: usize = 400;
 
-/// What a guest said before its end, as one line: from where a panic begins, or else its standard error, or the last error in its log,
-/// which is where guests without a standard error say it.
+/// What a guest said before its end, as one line: from where a panic begins, or else its standard
+/// error, or the last error in its log, which is where guests without a standard error say it.
 fn last_words(logs: &[LogLine]) -> Option<String> {
     const LINES: usize = 3;
-    let said = |line: &&LogLine| line.source == LogSource::Stderr && !line.message.starts_with("note:");
+    let said =
+        |line: &&LogLine| line.source == LogSource::Stderr && !line.message.starts_with("note:");
     let lines: Vec<&str> = logs.iter().filter(said).map(|line| line.message.trim_end()).collect();
     let has_text = |line: &&&str| !line.is_empty();
     if let Some(at) = lines.iter().rposition(|line| begins_a_panic(line)) {
-        // What Rust's runtime of another language panics for is before, with an empty line between them.
-        let before = lines[..at].iter().rev().filter(has_text).take(1).filter(|_| lines[at].starts_with("thread '"));
+        // What Rust's runtime of another language panics for is before, with an empty line between
+        // them.
+        let before = lines[..at]
+            .iter()
+            .rev()
+            .filter(has_text)
+            .take(1)
+            .filter(|_| lines[at].starts_with("thread '"));
         // Go says where its goroutines are after the reason, for pages.
-        let after = lines[at..].iter().take_while(|line| !line.starts_with("goroutine ")).filter(has_text);
+        let after =
+            lines[at..].iter().take_while(|line| !line.starts_with("goroutine ")).filter(has_text);
         let words: Vec<&str> = before.chain(after.take(LINES)).map(|line| line.trim()).collect();
         return Some(format!("standard error says: {}", cut(&words.join(" "), LONGEST_WORDS)));
     }
@@ -249,12 +285,16 @@ fn last_words(logs: &[LogLine]) -> Option<String> {
         return Some(format!("standard error says: {}", both_ends(&lines)));
     }
     let is_error = |line: &&LogLine| line.source == LogSource::Log && line.level == LogLevel::Error;
-    let error = logs.iter().rfind(is_error).map(|line| line.message.trim()).filter(|error| !error.is_empty())?;
+    let error = logs
+        .iter()
+        .rfind(is_error)
+        .map(|line| line.message.trim())
+        .filter(|error| !error.is_empty())?;
     Some(format!("the last error in its log: {}", cut(error, LONGEST_WORDS)))
 }
 
-/// Lines as one, without the middle where they are too long together. The reason may be at either end: Lua writes its traceback
-/// after it, Python before it.
+/// Lines as one, without the middle where they are too long together. The reason may be at either
+/// end: Lua writes its traceback after it, Python before it.
 fn both_ends(lines: &[&str]) -> String {
     const HALF: usize = LONGEST_WORDS / 2;
     let whole = lines.join(" ");
@@ -269,7 +309,8 @@ fn both_ends(lines: &[&str]) -> String {
     format!("{}{gap}{}", start.join(" "), end.join(" "))
 }
 
-/// How many lines there is room for, with spaces between, but at least one if there is any: that one is cut then.
+/// How many lines there is room for, with spaces between, but at least one if there is any: that
+/// one is cut then.
 fn fitting<'a>(lines: impl Iterator<Item = &'a str>, most: usize) -> usize {
     let mut length = 0;
     let fits = |&(index, line): &(usize, &str)| {
@@ -301,12 +342,20 @@ mod tests {
     use super::*;
 
     fn said(text: &str) -> Option<String> {
-        let lines = text.split('\n').map(|message| line(LogLevel::Warn, LogSource::Stderr, message));
+        let lines =
+            text.split('\n').map(|message| line(LogLevel::Warn, LogSource::Stderr, message));
         last_words(&lines.collect::<Vec<_>>())
     }
 
     fn line(level: LogLevel, source: LogSource, message: &str) -> LogLine {
-        LogLine { seq: 0, at: Timestamp::now(), level, source, message: message.to_owned(), fields: None }
+        LogLine {
+            seq: 0,
+            at: Timestamp::now(),
+            level,
+            source,
+            message: message.to_owned(),
+            fields: None,
+        }
     }
 
     #[test]
@@ -327,8 +376,7 @@ mod tests {
         );
         let again = "panic: one\n\tpanic: two\n\ngoroutine 1 [running]:\nmain.main()";
         assert_eq!(said(again).unwrap(), "standard error says: panic: one panic: two");
-        let rust =
-            "thread 'main' panicked at src/lib.rs:7:5:\nthe shelf is empty\nnote: run with `RUST_BACKTRACE=1`\na\nb\nc";
+        let rust = "thread 'main' panicked at src/lib.rs:7:5:\nthe shelf is empty\nnote: run with `RUST_BACKTRACE=1`\na\nb\nc";
         assert_eq!(
             said(rust).unwrap(),
             "standard error says: thread 'main' panicked at src/lib.rs:7:5: the shelf is empty a"
@@ -355,7 +403,10 @@ mod tests {
 
     #[test]
     fn without_a_panic_the_reason_may_be_first_or_last() {
-        assert_eq!(said("one\ntwo\n\nthree\nfour\n").unwrap(), "standard error says: one two three four");
+        assert_eq!(
+            said("one\ntwo\n\nthree\nfour\n").unwrap(),
+            "standard error says: one two three four"
+        );
         assert_eq!(said("\n \n"), None);
         let frame = "\t[C]: in function 'error'";
         let lua = format!("lua: main.lua:1: boom\nstack traceback:\n{frame}\n\t[C]: in ?");
@@ -363,16 +414,31 @@ mod tests {
             said(&lua).unwrap(),
             "standard error says: lua: main.lua:1: boom stack traceback: [C]: in function 'error' [C]: in ?"
         );
-        let deep = said(&format!("main.lua:1: boom\nstack traceback:{}", format!("\n{frame}").repeat(50))).unwrap();
-        assert!(deep.starts_with("standard error says: main.lua:1: boom stack traceback: [C]: in"), "{deep}");
+        let deep =
+            said(&format!("main.lua:1: boom\nstack traceback:{}", format!("\n{frame}").repeat(50)))
+                .unwrap();
+        assert!(
+            deep.starts_with("standard error says: main.lua:1: boom stack traceback: [C]: in"),
+            "{deep}"
+        );
         assert!(deep.contains(" … ") && deep.ends_with(" [C]: in function 'error'"), "{deep}");
         let frame = "  File \"app.py\", line 3, in answer\n";
-        let python = format!("Traceback (most recent call last):\n{}KeyError: 'name'", frame.repeat(50));
+        let python =
+            format!("Traceback (most recent call last):\n{}KeyError: 'name'", frame.repeat(50));
         let python = said(&python).unwrap();
-        assert!(python.starts_with("standard error says: Traceback (most recent call last): File"), "{python}");
-        assert!(python.contains(" … ") && python.ends_with("line 3, in answer KeyError: 'name'"), "{python}");
+        assert!(
+            python.starts_with("standard error says: Traceback (most recent call last): File"),
+            "{python}"
+        );
+        assert!(
+            python.contains(" … ") && python.ends_with("line 3, in answer KeyError: 'name'"),
+            "{python}"
+        );
         let long = "standard error says: ".len() + LONGEST_WORDS + " … ".len();
-        assert!([&deep, &python].iter().all(|shown| shown.chars().count() <= long), "{deep} {python}");
+        assert!(
+            [&deep, &python].iter().all(|shown| shown.chars().count() <= long),
+            "{deep} {python}"
+        );
     }
 
     #[test]

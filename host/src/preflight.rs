@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use wasmill_component::{Artifact, Inspection, Preflight, PreflightError, inspect};
 use wasmill_domain::manifest::Kind;
 use wasmill_domain::units::ByteSize;
-use wasmill_domain::{Digest, ExecutionId, Manifest, TenantName, Timestamp, TraceContext, manifest};
+use wasmill_domain::{
+    Digest, ExecutionId, Manifest, TenantName, Timestamp, TraceContext, manifest,
+};
 use wasmtime::WasmBacktrace;
 
 use crate::engine::Engine;
@@ -49,7 +51,10 @@ impl Preflight for Engine {
         if limit.0 > self.memory() {
             return Err(PreflightError::Manifest {
                 key: "limits.memory".into(),
-                message: format!("is {limit}, and a host has {} for all of its functions", ByteSize(self.memory())),
+                message: format!(
+                    "is {limit}, and a host has {} for all of its functions",
+                    ByteSize(self.memory())
+                ),
             });
         }
         let more = ByteSize(allowance_for(manifest, self.guest_settings()));
@@ -64,7 +69,9 @@ impl Preflight for Engine {
             });
         }
         if prepared.slots() as usize > self.slots() {
-            return Err(PreflightError::Mismatch("it has more memories or tables than the host has room for".into()));
+            return Err(PreflightError::Mismatch(
+                "it has more memories or tables than the host has room for".into(),
+            ));
         }
         let files = self.files(manifest, artifact).await?;
         self.try_start(&prepared, manifest, files.as_ref()).await
@@ -86,8 +93,9 @@ impl Engine {
         Ok(inspection.await.map_err(broken)??)
     }
 
-    /// Makes an instance under the manifest's limits, and calls nothing: only then are the types of `handle` compared with the
-    /// contract's, and a guest that traps at its start would trap at every event.
+    /// Makes an instance under the manifest's limits, and calls nothing: only then are the types of
+    /// `handle` compared with the contract's, and a guest that traps at its start would trap at
+    /// every event.
     async fn try_start(
         &self,
         prepared: &Arc<Prepared>,
@@ -100,7 +108,8 @@ impl Engine {
             .begin(manifest, deadline, nobody(prepared, manifest), None)
             .map_err(|e| PreflightError::Mismatch(sentence(&e)))?;
         let ticking = self.ticker().running();
-        let (fairness, limits, kind) = (self.fairness().clone(), manifest.limits.clone(), prepared.digest());
+        let (fairness, limits, kind) =
+            (self.fairness().clone(), manifest.limits.clone(), prepared.digest());
         let trial = self.spawn(async move {
             let started = {
                 let starting = std::pin::pin!(instance.instantiate());
@@ -116,8 +125,12 @@ impl Engine {
         drop(ticking);
         match started {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(why)) => Err(PreflightError::Mismatch(format!("no instance of it can be made: {why}"))),
-            Err(error) => Err(PreflightError::Unavailable(format!("the trial broke down: {error}"))),
+            Ok(Err(why)) => {
+                Err(PreflightError::Mismatch(format!("no instance of it can be made: {why}")))
+            }
+            Err(error) => {
+                Err(PreflightError::Unavailable(format!("the trial broke down: {error}")))
+            }
         }
     }
 }

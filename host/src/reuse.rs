@@ -8,7 +8,8 @@ use wasmill_domain::{Digest, FunctionName, Manifest, TenantName};
 
 use crate::instance::Instance;
 
-/// Whose instance it is: never is one used for anybody else. The manifest is part of it, as the environment is.
+/// Whose instance it is: never is one used for anybody else. The manifest is part of it, as the
+/// environment is.
 #[derive(Clone, Debug)]
 pub(crate) struct Owner {
     pub(crate) tenant: TenantName,

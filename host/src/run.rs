@@ -7,7 +7,9 @@ use bytes::Bytes;
 use tokio::time::error::Elapsed;
 use wasmill_domain::event::is_content_type;
 use wasmill_domain::retry::MAX_ADVISED_DELAY;
-use wasmill_domain::{AttemptReport, Dispatch, LogLine, Manifest, Outcome, Output, Timestamp, TraceContext};
+use wasmill_domain::{
+    AttemptReport, Dispatch, LogLine, Manifest, Outcome, Output, Timestamp, TraceContext,
+};
 
 use crate::bindings::exports::wasmill::function::handler::Failure;
 use crate::engine::Engine;
@@ -77,8 +79,9 @@ struct End {
 }
 
 impl Engine {
-    /// Makes an attempt: in a fresh instance, or in a warm one of the same owner's where the manifest allows it. It never
-    /// fails; whatever goes wrong is the attempt's end. Dropping the future calls the attempt off and leaves nothing behind.
+    /// Makes an attempt: in a fresh instance, or in a warm one of the same owner's where the
+    /// manifest allows it. It never fails; whatever goes wrong is the attempt's end. Dropping the
+    /// future calls the attempt off and leaves nothing behind.
     ///
     /// To be awaited on the engine's own runtime, see [`Engine::spawn`].
     pub async fn run(&self, invocation: Invocation<'_>) -> Attempt {
@@ -86,7 +89,11 @@ impl Engine {
     }
 
     /// The same for a request whose caller waits for the response.
-    pub(crate) async fn serve(&self, invocation: Invocation<'_>, exchange: HttpExchange) -> Attempt {
+    pub(crate) async fn serve(
+        &self,
+        invocation: Invocation<'_>,
+        exchange: HttpExchange,
+    ) -> Attempt {
         self.attempt(invocation, Some(exchange)).await
     }
 
@@ -107,7 +114,8 @@ impl Engine {
         let span = dispatch.trace.child();
         let started_at = Timestamp::now();
         let start = Instant::now();
-        let returned = self.call(&mut instance, &invocation, exchange, (start, started_at), &span).await;
+        let returned =
+            self.call(&mut instance, &invocation, exchange, (start, started_at), &span).await;
         let run_time = start.elapsed();
         instance.measure();
 
@@ -188,7 +196,11 @@ impl Engine {
 }
 
 impl End {
-    fn of(returned: Result<wasmtime::Result<Returned>, Elapsed>, instance: &Instance, manifest: &Manifest) -> Self {
+    fn of(
+        returned: Result<wasmtime::Result<Returned>, Elapsed>,
+        instance: &Instance,
+        manifest: &Manifest,
+    ) -> Self {
         let because = |reason| Self { reason: Some(reason), ..Self::default() };
         // Before anything is cut: half a secret would not be known again.
         let mask = instance.guest().given.mask();
@@ -196,25 +208,35 @@ impl End {
         match returned {
             Err(_) => because(Reason::timed_out(manifest.limits.timeout.0)),
             Ok(Err(error)) => because(Reason::of(&error, instance.guest(), &manifest.limits)),
-            Ok(Ok(Err(Failure::Reject(reason)))) => {
-                because(Reason { outcome: Outcome::Rejected, message: shortened(reason), backtrace: None })
-            }
+            Ok(Ok(Err(Failure::Reject(reason)))) => because(Reason {
+                outcome: Outcome::Rejected,
+                message: shortened(reason),
+                backtrace: None,
+            }),
             Ok(Ok(Err(Failure::Retry(advice)))) => Self {
-                retry_after: advice.delay_ms.map(|ms| Duration::from_millis(ms).min(MAX_ADVISED_DELAY)),
-                ..because(Reason { outcome: Outcome::Error, message: shortened(advice.reason), backtrace: None })
+                retry_after: advice
+                    .delay_ms
+                    .map(|ms| Duration::from_millis(ms).min(MAX_ADVISED_DELAY)),
+                ..because(Reason {
+                    outcome: Outcome::Error,
+                    message: shortened(advice.reason),
+                    backtrace: None,
+                })
             },
             Ok(Ok(Ok(output))) => Self::of_output(output, manifest, mask).unwrap_or_else(because),
         }
     }
 
-    /// Checks a result against the limits. One that breaks them breaks the contract: the attempt trapped.
+    /// Checks a result against the limits. One that breaks them breaks the contract: the attempt
+    /// trapped.
     fn of_output(
         output: crate::bindings::exports::wasmill::function::handler::Output,
         manifest: &Manifest,
         mask: &Mask,
     ) -> Result<Self, Reason> {
         let limits = &manifest.limits;
-        let emitted_bytes: usize = output.emit.iter().map(|event| event.data.as_ref().map_or(0, Vec::len)).sum();
+        let emitted_bytes: usize =
+            output.emit.iter().map(|event| event.data.as_ref().map_or(0, Vec::len)).sum();
         let bytes = (output.data.len() + emitted_bytes) as u64;
         if bytes > limits.output_bytes.0 {
             return Err(Reason::trap(too_much_output(Some(bytes), limits)));
@@ -222,12 +244,16 @@ impl End {
         if output.emit.len() > limits.emitted_events as usize {
             let count = output.emit.len();
             let most = limits.emitted_events;
-            return Err(Reason::trap(format!("emitted {count} events; the limit is {most} (limits.emitted_events)")));
+            return Err(Reason::trap(format!(
+                "emitted {count} events; the limit is {most} (limits.emitted_events)"
+            )));
         }
         let content_type = output.content_type.unwrap_or_else(|| "application/json".into());
         if !is_content_type(&content_type) {
             let shown: String = mask.text(content_type).chars().take(80).collect();
-            return Err(Reason::trap(format!("returned the content type '{shown}', which is no media type")));
+            return Err(Reason::trap(format!(
+                "returned the content type '{shown}', which is no media type"
+            )));
         }
         let emitted = output.emit.into_iter().map(|event| Emitted {
             event_type: event.type_,

@@ -15,33 +15,41 @@ use crate::machine;
 pub struct EngineSettings {
     /// Threads that run guests. Default: one for each core.
     pub threads: usize,
-    /// How much less important than other threads the system is to take them, as `nice` counts: 0 to 19. The threads that
-    /// talk to the world are then not kept waiting by guests that compute. With much more than the default, short guests wait for
-    /// the work that a backlog makes elsewhere on the machine. Default: 4.
+    /// How much less important than other threads the system is to take them, as `nice` counts: 0
+    /// to 19. The threads that talk to the world are then not kept waiting by guests that compute.
+    /// With much more than the default, short guests wait for the work that a backlog makes
+    /// elsewhere on the machine. Default: 4.
     pub niceness: i32,
-    /// Instances that can exist at once, running or warm. Each takes 8 GiB of address space, which costs nothing until it
-    /// is used. Where address space is limited, there are fewer. Default: 320, for 256 executions and 64 warm ones.
+    /// Instances that can exist at once, running or warm. Each takes 8 GiB of address space, which
+    /// costs nothing until it is used. Where address space is limited, there are fewer. Default:
+    /// 320, for 256 executions and 64 warm ones.
     pub slots: u32,
-    /// Memory that all instances together may come to hold, and the host for them, in bytes. Each takes its function's
-    /// `limits.memory` of it for as long as it exists, used or not, and what the host may hold for its result, its log and one call
-    /// of a host function, so that no number of guests can bring the host down; executions wait where it is short. Call
-    /// stacks and tables do not count: they are bounded by `slots`. Default: three quarters of the machine's memory, or of the control group's limit.
+    /// Memory that all instances together may come to hold, and the host for them, in bytes. Each
+    /// takes its function's `limits.memory` of it for as long as it exists, used or not, and what
+    /// the host may hold for its result, its log and one call of a host function, so that no number
+    /// of guests can bring the host down; executions wait where it is short. Call stacks and tables
+    /// do not count: they are bounded by `slots`. Default: three quarters of the machine's memory,
+    /// or of the control group's limit.
     pub memory: u64,
-    /// Linear memory, and as much for tables, that stays resident in a slot when its instance is gone, so that the next
-    /// one meets no page faults. Slots that were never in use at the same time hold none. Default: 1 MiB.
+    /// Linear memory, and as much for tables, that stays resident in a slot when its instance is
+    /// gone, so that the next one meets no page faults. Slots that were never in use at the same
+    /// time hold none. Default: 1 MiB.
     pub keep_resident: usize,
     /// The guest's call stack. Default: 1 MiB.
     pub wasm_stack: usize,
-    /// How often a running guest is looked at: the grain of time-outs and of the turns that guests take. Default: 1 ms.
+    /// How often a running guest is looked at: the grain of time-outs and of the turns that guests
+    /// take. Default: 1 ms.
     pub tick: Duration,
-    /// How long a guest may compute before it counts as a long one; long ones leave one thread free. Default: 4 ms.
+    /// How long a guest may compute before it counts as a long one; long ones leave one thread
+    /// free. Default: 4 ms.
     pub slice: Duration,
     /// Where compiled components are kept between runs. Default: nowhere.
     pub cache_dir: Option<PathBuf>,
     /// How much is kept there; what was not used for longest is deleted first. Default: 4 GiB.
     pub cache_disk_bytes: u64,
-    /// How much is kept of functions' files: below `cache_dir`, or where the system keeps what is temporary, for as long as the
-    /// process lives. What was not used for longest is deleted first. Default: 1 GiB.
+    /// How much is kept of functions' files: below `cache_dir`, or where the system keeps what is
+    /// temporary, for as long as the process lives. What was not used for longest is deleted first.
+    /// Default: 1 GiB.
     pub files_bytes: u64,
     /// How many compiled components are kept in memory. Default: 512.
     pub cache_components: usize,
@@ -53,8 +61,8 @@ pub struct EngineSettings {
     pub warm_instances: usize,
     /// How long a warm instance waits for its next execution. Default: 30 s.
     pub warm_idle: Duration,
-    /// Whether components for WASI 0.3 are run as well. What wasmtime has of it is experimental and gets no security fixes, and
-    /// every call of any guest costs a little more. Default: no.
+    /// Whether components for WASI 0.3 are run as well. What wasmtime has of it is experimental and
+    /// gets no security fixes, and every call of any guest costs a little more. Default: no.
     pub wasi_0_3: bool,
     /// What the manifest does not limit.
     pub guest: GuestSettings,
@@ -62,49 +70,57 @@ pub struct EngineSettings {
     pub outgoing: OutgoingSettings,
 }
 
-/// How components are compiled, and what each compilation may take. The limits hold where there is a process for it
-/// ([`Compiler::Process`]).
+/// How components are compiled, and what each compilation may take. The limits hold where there is
+/// a process for it ([`Compiler::Process`]).
 #[derive(Clone, Debug)]
 pub struct CompileSettings {
     /// Where. Default: in this process, which the program's roles replace.
     pub compiler: Compiler,
-    /// How long one component may take. It may use as much processor time on each of its threads. Default: 2 min.
+    /// How long one component may take. It may use as much processor time on each of its threads.
+    /// Default: 2 min.
     pub timeout: Duration,
-    /// Address space of the process that compiles one, in bytes: its memory, and some 150 MiB for the program. Default: 2 GiB.
+    /// Address space of the process that compiles one, in bytes: its memory, and some 150 MiB for
+    /// the program. Default: 2 GiB.
     pub memory: u64,
     /// The largest compiled component, in bytes. Default: 512 MiB.
     pub output: u64,
-    /// Threads that compile one component. Default: one for two cores, 1 to 4: whoever waits for a moment of a core finds one.
+    /// Threads that compile one component. Default: one for two cores, 1 to 4: whoever waits for a
+    /// moment of a core finds one.
     pub threads: usize,
-    /// How much less important than other processes the system is to take it, as `nice` counts: 0 to 19. Default: 10.
+    /// How much less important than other processes the system is to take it, as `nice` counts: 0
+    /// to 19. Default: 10.
     pub niceness: i32,
     /// Artifacts that are read and validated at once, before they are compiled. Default: 2.
     pub inspections: usize,
     /// Components that are compiled at once. Default: one for two cores, at least 1.
     pub at_once: usize,
-    /// Components of one tenant that wait for their turn to be compiled; further ones are refused for now. Default: 16.
+    /// Components of one tenant that wait for their turn to be compiled; further ones are refused
+    /// for now. Default: 16.
     pub waiting: usize,
     /// How long one waits for its turn, until it is refused for now. Default: 5 min.
     pub patience: Duration,
-    /// For how long a component that takes too much is refused without a new try; twice as long after each further try. Default: 30 s.
+    /// For how long a component that takes too much is refused without a new try; twice as long
+    /// after each further try. Default: 30 s.
     pub pause: Duration,
     /// The longest such pause. Default: 30 min.
     pub longest_pause: Duration,
 }
 
-/// Where components are compiled. A component is whatever somebody deployed, and some that are valid take a compiler minutes and
-/// gigabytes: a process that serves everybody does not compile them itself.
+/// Where components are compiled. A component is whatever somebody deployed, and some that are
+/// valid take a compiler minutes and gigabytes: a process that serves everybody does not compile
+/// them itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Compiler {
-    /// In this process, without a limit: for tests and benchmarks, which know what they compile. The default, as only a
-    /// program knows how it is started as [`Compiler::Process`].
+    /// In this process, without a limit: for tests and benchmarks, which know what they compile.
+    /// The default, as only a program knows how it is started as [`Compiler::Process`].
     #[default]
     InProcess,
     /// In a process for each component, under the limits of [`CompileSettings`].
     Process(CompilerProgram),
 }
 
-/// A program that calls [`compile`](crate::compile) with its last argument when it is started with these.
+/// A program that calls [`compile`](crate::compile) with its last argument when it is started with
+/// these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompilerProgram {
     /// The program's file.
@@ -114,17 +130,21 @@ pub struct CompilerProgram {
 }
 
 impl CompilerProgram {
-    /// The program that runs now, started with `arguments`. It stays the same even if its file is replaced meanwhile.
+    /// The program that runs now, started with `arguments`. It stays the same even if its file is
+    /// replaced meanwhile.
     pub fn this(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
-        Self { path: "/proc/self/exe".into(), arguments: arguments.into_iter().map(Into::into).collect() }
+        Self {
+            path: "/proc/self/exe".into(),
+            arguments: arguments.into_iter().map(Into::into).collect(),
+        }
     }
 }
 
 /// How guests' HTTP requests are sent.
 #[derive(Clone, Debug)]
 pub struct OutgoingSettings {
-    /// Networks that are not on the public internet and that guests may reach nevertheless, where their manifests let
-    /// them. Default: none.
+    /// Networks that are not on the public internet and that guests may reach nevertheless, where
+    /// their manifests let them. Default: none.
     pub allowed_networks: Vec<IpNet>,
     /// A file of certificates in PEM that are trusted besides the system's. Default: none.
     pub ca_file: Option<PathBuf>,
@@ -136,8 +156,8 @@ pub struct OutgoingSettings {
     pub connections_per_function: usize,
     /// Connections of all functions in use at once. Further requests wait. Default: 512.
     pub connections: usize,
-    /// Names of one function that are looked up at once, those counted that nobody waits for any more. Further lookups wait.
-    /// Default: 4.
+    /// Names of one function that are looked up at once, those counted that nobody waits for any
+    /// more. Further lookups wait. Default: 4.
     pub lookups_per_function: usize,
     /// The same of all functions of one tenant. Default: 8.
     pub lookups_per_tenant: usize,
@@ -149,8 +169,8 @@ pub struct OutgoingSettings {
     pub idle: usize,
     /// How long a connection is kept. Default: 30 s.
     pub idle_timeout: Duration,
-    /// How long a connection may take, from waiting for its turn to the end of the TLS handshake; a guest may ask for less.
-    /// Default: 10 s.
+    /// How long a connection may take, from waiting for its turn to the end of the TLS handshake; a
+    /// guest may ask for less. Default: 10 s.
     pub connect_timeout: Duration,
     /// How long the head of a response may take; a guest may ask for less. Default: 5 min.
     pub first_byte_timeout: Duration,
@@ -171,7 +191,8 @@ pub struct GuestSettings {
     pub table_elements: usize,
     /// Host resources (streams, timers, …) that it holds at once. Default: 1,024.
     pub resources: usize,
-    /// The same of a function that has files, as each may be one that is open, which a process has only so many of. Default: 128.
+    /// The same of a function that has files, as each may be one that is open, which a process has
+    /// only so many of. Default: 128.
     pub resources_with_files: usize,
     /// Component-model handles that it holds at once. Default: 10,000.
     pub handles: usize,
@@ -184,19 +205,21 @@ pub struct GuestSettings {
 pub struct HostSettings {
     /// What the host is called in attempts. Default: the machine's name and the process id.
     pub name: String,
-    /// The labels that functions may ask for with `runs_on`; `None` runs every function, whatever it asks for. Default:
-    /// `None`, which suits a process that is the only host.
+    /// The labels that functions may ask for with `runs_on`; `None` runs every function, whatever
+    /// it asks for. Default: `None`, which suits a process that is the only host.
     pub labels: Option<BTreeSet<HostLabel>>,
-    /// Executions that are in the host's hands at once, all functions together: running, or ended and waiting for room
-    /// at the recorder. At most as many as the engine has slots. Default: 256.
+    /// Executions that are in the host's hands at once, all functions together: running, or ended
+    /// and waiting for room at the recorder. At most as many as the engine has slots. Default: 256.
     pub in_flight: usize,
-    /// Attempts at once whose emitted events are checked by schemas; tenants take turns. Default: one for two cores.
+    /// Attempts at once whose emitted events are checked by schemas; tenants take turns. Default:
+    /// one for two cores.
     pub emission_checks: usize,
     /// Bytes of messages that the host has taken and not yet acknowledged. A single larger one is
     /// still taken, alone. Default: 256 MiB.
     pub held_bytes: usize,
-    /// How often a message may be delivered again before it is taken apart, or parked if there is one execution in it. A lost
-    /// connection counts too, so it is more than the bad luck that an innocent message may have. Default: 5.
+    /// How often a message may be delivered again before it is taken apart, or parked if there is
+    /// one execution in it. A lost connection counts too, so it is more than the bad luck that an
+    /// innocent message may have. Default: 5.
     pub redelivery_limit: u32,
     /// A message that has waited longer is asked of the store before it is run, as one that comes
     /// again is: an operator may have suspended, resumed or cancelled what is in it. Beyond that,
@@ -210,8 +233,8 @@ pub struct HostSettings {
     pub grace: Duration,
     /// Executions that run longer than this are announced as running. Default: 250 ms.
     pub announce_after: Duration,
-    /// How long the queue of a deleted function must be empty before it is deleted too. It leaves gateways that have not heard of
-    /// the deletion the time to do so. Default: 60 s.
+    /// How long the queue of a deleted function must be empty before it is deleted too. It leaves
+    /// gateways that have not heard of the deletion the time to do so. Default: 60 s.
     pub cleanup_after: Duration,
     /// How outcomes are committed.
     pub recorder: RecorderSettings,
@@ -222,16 +245,19 @@ pub struct HostSettings {
 pub struct RecorderSettings {
     /// Ends of attempts in one transaction. Default: 256.
     pub batch: usize,
-    /// Bytes of events, results and logs in one transaction, about: it is full with the first end that reaches it. The one of
-    /// functions that have little to record is bounded by `waiting_bytes` alone. Default: 1 MiB.
+    /// Bytes of events, results and logs in one transaction, about: it is full with the first end
+    /// that reaches it. The one of functions that have little to record is bounded by
+    /// `waiting_bytes` alone. Default: 1 MiB.
     pub batch_bytes: usize,
     /// Transactions at once, but for one more of functions that have little to record. Default: 2.
     pub commits: usize,
     /// Ends of attempts that wait for their transaction; then hosts wait. Default: 1,024.
     pub waiting: usize,
-    /// Bytes of results and logs that wait. A single larger one still gets in, alone. Default: 256 MiB.
+    /// Bytes of results and logs that wait. A single larger one still gets in, alone. Default: 256
+    /// MiB.
     pub waiting_bytes: usize,
-    /// Emitted executions that wait to be published; the scheduler publishes what does not fit. Default: 4,096.
+    /// Emitted executions that wait to be published; the scheduler publishes what does not fit.
+    /// Default: 4,096.
     pub outbox: usize,
     /// The longest pause between two tries while the store or the broker is away. Default: 2 s.
     pub max_pause: Duration,
@@ -328,7 +354,9 @@ impl Default for HostSettings {
             name: format!("{machine}-{}", std::process::id()),
             labels: None,
             in_flight: 256,
-            emission_checks: std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2),
+            emission_checks: std::thread::available_parallelism()
+                .map_or(1, usize::from)
+                .div_ceil(2),
             held_bytes: 256 << 20,
             redelivery_limit: 5,
             ask_after: Duration::from_secs(1),

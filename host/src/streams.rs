@@ -39,7 +39,8 @@ struct Kept {
     is_cut: bool,
 }
 
-/// How much is kept beyond what is allowed, in bytes: the secret that the cut goes through is known by the whole of it.
+/// How much is kept beyond what is allowed, in bytes: the secret that the cut goes through is known
+/// by the whole of it.
 const BEYOND: usize = 64 << 10;
 
 impl Captured {
@@ -62,11 +63,13 @@ impl Captured {
         if kept.is_cut { Err(TooMuchOutput) } else { Ok(std::mem::take(&mut kept.bytes)) }
     }
 
-    /// What was written by a command that failed, as much of it as a result may have; `None` where it has written nothing.
+    /// What was written by a command that failed, as much of it as a result may have; `None` where
+    /// it has written nothing.
     pub(crate) fn take_of_failed(&self, mask: &Mask) -> Option<Output> {
         let mut data = mask.bytes(std::mem::take(&mut self.lock().bytes));
         cut(&mut data, self.most);
-        (!data.is_empty()).then(|| Output { content_type: media_type(&data).into(), data: data.into() })
+        (!data.is_empty())
+            .then(|| Output { content_type: media_type(&data).into(), data: data.into() })
     }
 }
 
@@ -83,7 +86,9 @@ fn cut(data: &mut Vec<u8>, most: usize) {
 impl Streams {
     /// For an attempt at an event, whose result may have `most` bytes.
     pub(crate) fn of(event: &Event, most: usize) -> Self {
-        let attribute = |(name, value): (&str, Attribute)| (format!("CE_{}", name.to_uppercase()), value.to_string());
+        let attribute = |(name, value): (&str, Attribute)| {
+            (format!("CE_{}", name.to_uppercase()), value.to_string())
+        };
         let environment = event.attributes().map(attribute).collect();
         let output = Captured { kept: Arc::default(), most };
         Self { input: event.data.clone().unwrap_or_default(), environment, output }
@@ -109,7 +114,9 @@ mod tests {
 
     #[test]
     fn a_text_is_cut_between_characters() {
-        for (text, most, kept) in [("aé", 3, "aé"), ("aé", 2, "a"), ("€", 2, ""), ("abc", 2, "ab"), ("", 2, "")] {
+        for (text, most, kept) in
+            [("aé", 3, "aé"), ("aé", 2, "a"), ("€", 2, ""), ("abc", 2, "ab"), ("", 2, "")]
+        {
             let mut data = text.as_bytes().to_vec();
             cut(&mut data, most);
             assert_eq!(data, kept.as_bytes(), "{text} {most}");
@@ -127,7 +134,10 @@ mod tests {
         assert!(!captured.append("cdéf".as_bytes()));
         assert!(captured.take().is_err());
         let left = captured.take_of_failed(&Mask::default()).unwrap();
-        assert_eq!((left.content_type.as_str(), &*left.data), ("text/plain; charset=utf-8", &b"abcd"[..]));
+        assert_eq!(
+            (left.content_type.as_str(), &*left.data),
+            ("text/plain; charset=utf-8", &b"abcd"[..])
+        );
     }
 
     #[test]

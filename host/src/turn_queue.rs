@@ -1,5 +1,5 @@
-//! Whose turn it is at work that takes long, such as compiling: so many at once, and tenants by turns, so that a tenant with much
-//! of it delays itself.
+//! Whose turn it is at work that takes long, such as compiling: so many at once, and tenants by
+//! turns, so that a tenant with much of it delays itself.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,5 @@
-//! Whose turn it is: tenants one after the other, and within a tenant its functions, so that who has much to do delays only
-//! itself.
+//! Whose turn it is: tenants one after the other, and within a tenant its functions, so that who
+//! has much to do delays only itself.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -111,8 +111,13 @@ impl<K: Clone + Eq + Hash, G: Default> Groups<K, G> {
         });
     }
 
-    /// Takes something out of the group whose turn it is; the group goes to the end, or away if `is_empty`.
-    fn next<T>(&mut self, take: impl FnOnce(&mut G) -> Option<T>, is_empty: impl FnOnce(&G) -> bool) -> Option<T> {
+    /// Takes something out of the group whose turn it is; the group goes to the end, or away if
+    /// `is_empty`.
+    fn next<T>(
+        &mut self,
+        take: impl FnOnce(&mut G) -> Option<T>,
+        is_empty: impl FnOnce(&G) -> bool,
+    ) -> Option<T> {
         let key = self.order.pop_front()?;
         let group = self.groups.get_mut(&key)?;
         let taken = take(group);
@@ -143,7 +148,10 @@ mod tests {
             turns.push(&tenant.parse().unwrap(), &function.parse().unwrap(), (*name, place));
         }
         let order: Vec<_> = std::iter::from_fn(|| turns.pop()).collect();
-        assert_eq!(order, [("a/x", 0), ("b/z", 5), ("a/y", 3), ("b/z", 6), ("a/x", 1), ("a/y", 4), ("a/x", 2)]);
+        assert_eq!(
+            order,
+            [("a/x", 0), ("b/z", 5), ("a/y", 3), ("b/z", 6), ("a/x", 1), ("a/y", 4), ("a/x", 2)]
+        );
         assert_eq!(turns.len(), 0);
     }
 

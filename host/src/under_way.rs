@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use wasmill_domain::Digest;
 
-/// One lock for each digest that somebody is preparing. A lock is forgotten when nobody holds or waits for it.
+/// One lock for each digest that somebody is preparing. A lock is forgotten when nobody holds or
+/// waits for it.
 #[derive(Debug, Default)]
 pub(crate) struct UnderWay(Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>);
 

@@ -1,4 +1,5 @@
-//! Compiling in a process of its own. This program is that process too, when it is started with a word for how it should behave.
+//! Compiling in a process of its own. This program is that process too, when it is started with a
+//! word for how it should behave.
 
 #![expect(clippy::print_stdout, reason = "the report of a test without the usual harness")]
 
@@ -13,7 +14,9 @@ use bytes::Bytes;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use wasmill_component::{Preflight as _, PreflightError};
 use wasmill_domain::{Digest, Manifest, TenantName};
-use wasmill_host::{Capabilities, CompileSettings, Compiler, CompilerProgram, Engine, EngineSettings};
+use wasmill_host::{
+    Capabilities, CompileSettings, Compiler, CompilerProgram, Engine, EngineSettings,
+};
 
 const HELLO: &[u8] = include_bytes!("../../functions/hello/hello.wasm");
 
@@ -25,11 +28,16 @@ fn main() -> ExitCode {
     match &arguments[1..] {
         [how, job] if how == "compile" => return wasmill_host::compile(job),
         [how, job] if how == "without-environment" => {
-            return if std::env::var_os("PATH").is_none() { wasmill_host::compile(job) } else { ExitCode::FAILURE };
+            return if std::env::var_os("PATH").is_none() {
+                wasmill_host::compile(job)
+            } else {
+                ExitCode::FAILURE
+            };
         }
         [how, job] if how == "narrow" => {
             let limit = Some(1 << 30);
-            setrlimit(Resource::As, Rlimit { current: limit, maximum: limit }).expect("a limit can be lowered");
+            setrlimit(Resource::As, Rlimit { current: limit, maximum: limit })
+                .expect("a limit can be lowered");
             return wasmill_host::compile(job);
         }
         [how, file, job] if how == "mark" => {
@@ -40,7 +48,8 @@ fn main() -> ExitCode {
         [how, _] if how == "break" => std::process::abort(),
         _ => {}
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime");
     runtime.block_on(async {
         what_is_good_is_compiled_and_runs().await;
@@ -59,7 +68,8 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Says which process it is and waits for the end of its input, which comes with the end of the one who started it.
+/// Says which process it is and waits for the end of its input, which comes with the end of the one
+/// who started it.
 fn hang(file: &Path) -> ExitCode {
     let partial = file.with_extension("partial");
     std::fs::write(&partial, std::process::id().to_string()).expect("a file");
@@ -74,7 +84,13 @@ fn this(arguments: &[&str]) -> Compiler {
 }
 
 fn engine(compile: CompileSettings, cache: Option<PathBuf>) -> Arc<Engine> {
-    let settings = EngineSettings { threads: 1, slots: 4, cache_dir: cache, compile, ..EngineSettings::default() };
+    let settings = EngineSettings {
+        threads: 1,
+        slots: 4,
+        cache_dir: cache,
+        compile,
+        ..EngineSettings::default()
+    };
     Engine::new(settings, Capabilities::default()).expect("an engine")
 }
 
@@ -86,8 +102,13 @@ async fn check(engine: &Engine, artifact: impl Into<Bytes>) -> Result<(), Prefli
     check_for(engine, &TenantName::default(), artifact).await
 }
 
-async fn check_for(engine: &Engine, tenant: &TenantName, artifact: impl Into<Bytes>) -> Result<(), PreflightError> {
-    let (artifact, manifest) = (artifact.into(), Manifest::from_toml("name = 'hello'").expect("a manifest"));
+async fn check_for(
+    engine: &Engine,
+    tenant: &TenantName,
+    artifact: impl Into<Bytes>,
+) -> Result<(), PreflightError> {
+    let (artifact, manifest) =
+        (artifact.into(), Manifest::from_toml("name = 'hello'").expect("a manifest"));
     engine.check(tenant, Digest::of(&artifact), &artifact, &manifest).await
 }
 
@@ -98,7 +119,10 @@ async fn refused(engine: &Engine, artifact: impl Into<Bytes>) -> String {
 }
 
 /// Waits until there is something, for half a minute.
-async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> T {
     for _ in 0..3_000 {
         if let Some(found) = look().await {
             return found;
@@ -109,7 +133,8 @@ async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl
 }
 
 async fn process_in(file: &Path) -> PathBuf {
-    let id = eventually("the process starts", || async { std::fs::read_to_string(file).ok() }).await;
+    let id =
+        eventually("the process starts", || async { std::fs::read_to_string(file).ok() }).await;
     Path::new("/proc").join(id)
 }
 
@@ -167,12 +192,18 @@ async fn the_memory_is_limited() {
     // 256 MiB of nothing are more than the process may hold, whatever it would make of them.
     let zeros = Bytes::from(vec![0; 256 << 20]);
     let digest = Digest::of(&zeros);
-    let refusal = engine.prepare(digest, async { Ok(zeros) }).await.err().expect("it is refused").to_string();
-    assert!(refusal.contains("compiling needs more than 128MiB of memory (engine.compile_memory)"), "{refusal}");
+    let refusal =
+        engine.prepare(digest, async { Ok(zeros) }).await.err().expect("it is refused").to_string();
+    assert!(
+        refusal.contains("compiling needs more than 128MiB of memory (engine.compile_memory)"),
+        "{refusal}"
+    );
 }
 
 async fn the_output_is_limited() {
-    let said = refused(&engine(CompileSettings { output: 1024, ..compiling(&["compile"]) }, None), HELLO).await;
+    let said =
+        refused(&engine(CompileSettings { output: 1024, ..compiling(&["compile"]) }, None), HELLO)
+            .await;
     assert!(said.contains("its machine code is larger than 1KiB"), "{said}");
 }
 
@@ -183,7 +214,8 @@ async fn a_broken_process_is_a_refusal() {
 
 async fn a_program_that_is_not_there_says_nothing_of_the_component() {
     let program = CompilerProgram { path: "/nowhere/at/all".into(), arguments: Vec::new() };
-    let compile = CompileSettings { compiler: Compiler::Process(program), ..CompileSettings::default() };
+    let compile =
+        CompileSettings { compiler: Compiler::Process(program), ..CompileSettings::default() };
     let refusal = check(&engine(compile, None), HELLO).await.expect_err("nothing can be started");
     assert!(refusal.may_pass_later(), "{refusal}");
 }
@@ -192,13 +224,17 @@ async fn what_is_on_disk_needs_no_process() {
     let dir = tempfile::tempdir().expect("a folder");
     let mark = dir.path().join("mark");
     for starts in [true, false] {
-        let engine = engine(compiling(&["mark", mark.to_str().expect("a path")]), Some(dir.path().join("compiled")));
+        let engine = engine(
+            compiling(&["mark", mark.to_str().expect("a path")]),
+            Some(dir.path().join("compiled")),
+        );
         check(&engine, HELLO).await.expect("hello passes");
         assert_eq!(std::fs::remove_file(&mark).is_ok(), starts);
     }
 }
 
-/// A tenant whose compilations do not end has several waiting; another's is the next one all the same.
+/// A tenant whose compilations do not end has several waiting; another's is the next one all the
+/// same.
 async fn another_tenant_has_its_turn() {
     let dir = tempfile::tempdir().expect("a folder");
     let file = dir.path().join("process");
@@ -213,7 +249,10 @@ async fn another_tenant_has_its_turn() {
     process_in(&file).await;
     // One after the other, so that it is known who is the next.
     let waiting = async |number: usize| {
-        eventually("it waits", || async { (engine.waiting_compilations() == number).then_some(()) }).await;
+        eventually("it waits", || async {
+            (engine.waiting_compilations() == number).then_some(())
+        })
+        .await;
     };
     let mut more = Vec::new();
     for i in 1..8 {

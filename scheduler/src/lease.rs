@@ -29,12 +29,14 @@ impl Leadership {
         Self { holder: settings.holder.clone(), lease: settings.lease, held: None }
     }
 
-    /// Whether this one leads now. Takes the lease where it is free, and renews it when a third of it has passed.
+    /// Whether this one leads now. Takes the lease where it is free, and renews it when a third of
+    /// it has passed.
     pub(crate) async fn leads(&mut self, store: &dyn Store) -> Result<bool> {
         if self.held.as_ref().is_some_and(|held| held.renewed.elapsed() < self.lease / 3) {
             return Ok(true);
         }
-        // Counted from before the call, so that this process never believes in a lease longer than the database does.
+        // Counted from before the call, so that this process never believes in a lease longer than
+        // the database does.
         let asked = Instant::now();
         let term = store.lease(NAME, &self.holder, self.lease).await?;
         let before = self.held.as_ref().map(|held| held.term);
@@ -48,8 +50,8 @@ impl Leadership {
         Ok(self.held.is_some())
     }
 
-    /// Lets the lease go at once, so that a successor need not wait. Asks even where this one does not know of a lease: it may
-    /// have been granted just as the shutdown came.
+    /// Lets the lease go at once, so that a successor need not wait. Asks even where this one does
+    /// not know of a lease: it may have been granted just as the shutdown came.
     pub(crate) async fn release(&mut self, store: &dyn Store) {
         self.held = None;
         let release = store.lease(NAME, &self.holder, Duration::ZERO);

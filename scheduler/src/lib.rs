@@ -1,9 +1,9 @@
-//! What happens later: executions that are due, what the outbox still holds, the end of history, and of processes that are
-//! gone.
+//! What happens later: executions that are due, what the outbox still holds, the end of history,
+//! and of processes that are gone.
 //!
-//! Any number of schedulers may run; one of them leads, by a lease in the store, and only it does anything. A leader
-//! that lost its lease without noticing (it was paused, say) does no harm: whatever it publishes twice is fenced where outcomes
-//! are recorded.
+//! Any number of schedulers may run; one of them leads, by a lease in the store, and only it does
+//! anything. A leader that lost its lease without noticing (it was paused, say) does no harm:
+//! whatever it publishes twice is fenced where outcomes are recorded.
 
 mod due;
 mod lease;
@@ -39,7 +39,8 @@ pub struct SchedulerParts {
     pub settings: SchedulerSettings,
 }
 
-/// Why a scheduler ended before it was told to. A store or broker that is away is no reason: it waits for them.
+/// Why a scheduler ended before it was told to. A store or broker that is away is no reason: it
+/// waits for them.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A setting makes no sense.
@@ -61,8 +62,8 @@ pub(crate) enum Trouble {
     Broker(#[from] wasmill_broker::Error),
 }
 
-/// How long a shutdown waits for the batch that is under way. What is not done then is left to the next leader, who publishes
-/// some of it once more.
+/// How long a shutdown waits for the batch that is under way. What is not done then is left to the
+/// next leader, who publishes some of it once more.
 const ROUND_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs a scheduler until `shutdown`.
@@ -95,7 +96,8 @@ async fn work(parts: &SchedulerParts, leadership: &mut Leadership, shutdown: &Ca
             if !leadership.leads(&*parts.store).await? {
                 return Ok(false);
             }
-            // One batch of each: a backlog of one kind keeps neither the others nor the lease waiting.
+            // One batch of each: a backlog of one kind keeps neither the others nor the lease
+            // waiting.
             let history = retention.prune(&*parts.store).await?;
             let due = due::publish_due(parts).await?;
             let left = sweep.run(parts).await?;
@@ -132,7 +134,10 @@ impl Outage {
                     tracing::warn!(%trouble, "the scheduler waits");
                 }
                 self.failures = self.failures.saturating_add(1);
-                settings.interval.saturating_mul(1 << self.failures.min(10)).min(settings.max_backoff)
+                settings
+                    .interval
+                    .saturating_mul(1 << self.failures.min(10))
+                    .min(settings.max_backoff)
             }
         }
     }

@@ -14,10 +14,11 @@ const FURTHEST: u32 = 32;
 /// How long full queues are left alone.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 
-/// Publishes what has been in the outbox for longer than the grace: whoever put it there crashed, or could not reach the broker.
+/// Publishes what has been in the outbox for longer than the grace: whoever put it there crashed,
+/// or could not reach the broker.
 pub(crate) struct Sweep {
-    /// How many entries it looks at. More than a batch where the oldest belong to queues that are full: a backlog delays only
-    /// its owner.
+    /// How many entries it looks at. More than a batch where the oldest belong to queues that are
+    /// full: a backlog delays only its owner.
     limit: u32,
     next: Instant,
 }

@@ -21,7 +21,10 @@ pub(crate) struct Published {
 ///
 /// # Errors
 /// Where the broker or the store is away; what was confirmed before is taken out nevertheless.
-pub(crate) async fn publish_all(parts: &SchedulerParts, dispatches: Vec<Dispatch>) -> Result<Published, Trouble> {
+pub(crate) async fn publish_all(
+    parts: &SchedulerParts,
+    dispatches: Vec<Dispatch>,
+) -> Result<Published, Trouble> {
     let attempts = dispatches.into_iter().map(|dispatch| async {
         let answer = parts.publisher.publish(dispatch.clone()).await;
         (dispatch, answer)
@@ -46,8 +49,8 @@ pub(crate) async fn publish_all(parts: &SchedulerParts, dispatches: Vec<Dispatch
     away.map_or(Ok(published), |error| Err(error.into()))
 }
 
-/// Publishes what the broker refused in company. If it is the cause, its execution fails: nothing would ever come of it, and whoever
-/// reads the outbox would come upon it for ever.
+/// Publishes what the broker refused in company. If it is the cause, its execution fails: nothing
+/// would ever come of it, and whoever reads the outbox would come upon it for ever.
 async fn publish_alone(parts: &SchedulerParts, dispatch: Dispatch) -> Result<(), Trouble> {
     match parts.publisher.publish(dispatch.clone()).await {
         Ok(()) => parts.store.published(&[dispatch.key()]).await?,

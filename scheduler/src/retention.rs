@@ -27,7 +27,9 @@ impl Retention {
 
     /// Deletes a batch of what is too old, if it is time, and says whether there may be more.
     pub(crate) async fn prune(&mut self, store: &dyn Store) -> Result<bool> {
-        let Some(keep) = self.keep.filter(|_| Instant::now() >= self.next) else { return Ok(false) };
+        let Some(keep) = self.keep.filter(|_| Instant::now() >= self.next) else {
+            return Ok(false);
+        };
         let deleted = store.prune(Timestamp::now().minus(keep), self.batch).await?;
         let more = deleted >= u64::from(self.batch);
         if deleted > 0 {

@@ -11,9 +11,11 @@ pub struct SchedulerSettings {
     pub holder: String,
     /// How often it looks for what is due. Default: 200 ms, so a retry is at most that late.
     pub interval: Duration,
-    /// How long a lease lasts. A leader that dies is replaced after this at the latest. Default: 4 s.
+    /// How long a lease lasts. A leader that dies is replaced after this at the latest. Default: 4
+    /// s.
     pub lease: Duration,
-    /// How old an outbox entry must be to be swept: whoever made it publishes it at once as a rule. Default: 2 s.
+    /// How old an outbox entry must be to be swept: whoever made it publishes it at once as a rule.
+    /// Default: 2 s.
     pub grace: Duration,
     /// How many executions are taken at a time. Default: 500.
     pub batch: u32,
@@ -56,7 +58,10 @@ impl SchedulerSettings {
             return wrong("interval", "must be longer than nothing");
         }
         if self.lease < self.interval * 4 {
-            return wrong("lease", "must be at least four intervals, or it runs out between two renewals");
+            return wrong(
+                "lease",
+                "must be at least four intervals, or it runs out between two renewals",
+            );
         }
         Ok(())
     }

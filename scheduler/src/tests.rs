@@ -11,9 +11,13 @@ use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{BatchPublisher, Broker, PublisherSettings, QueueName};
 use wasmill_domain::wire::Reads;
-use wasmill_domain::{AttemptReport, Batch, Dispatch, Event, Outcome, State, TenantName, Timestamp, TraceContext};
+use wasmill_domain::{
+    AttemptReport, Batch, Dispatch, Event, Outcome, State, TenantName, Timestamp, TraceContext,
+};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
-use wasmill_store::{Agenda as _, ExecutionQuery, Finished, Ledger as _, Node, Nodes, Publication, Store};
+use wasmill_store::{
+    Agenda as _, ExecutionQuery, Finished, Ledger as _, Node, Nodes, Publication, Store,
+};
 
 use crate::{SchedulerParts, SchedulerSettings, run};
 
@@ -34,14 +38,21 @@ impl Bench {
     async fn with(settings: SqliteSettings) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&dir.path().join("db.sqlite"), settings).await.unwrap();
-        let broker = EmbeddedBroker::open(&dir.path().join("queue"), EmbeddedSettings::default()).unwrap();
+        let broker =
+            EmbeddedBroker::open(&dir.path().join("queue"), EmbeddedSettings::default()).unwrap();
         Self { store: Arc::new(store), broker: Arc::new(broker), dir }
     }
 
     fn parts(&self, settings: SchedulerSettings) -> SchedulerParts {
-        let publisher = BatchPublisher::new(Arc::clone(&self.broker) as _, PublisherSettings::default());
+        let publisher =
+            BatchPublisher::new(Arc::clone(&self.broker) as _, PublisherSettings::default());
         let nodes: Arc<dyn Nodes> = Arc::clone(&self.store) as _;
-        SchedulerParts { store: Arc::clone(&self.store) as Arc<dyn Store>, nodes, publisher, settings }
+        SchedulerParts {
+            store: Arc::clone(&self.store) as Arc<dyn Store>,
+            nodes,
+            publisher,
+            settings,
+        }
     }
 
     /// The dispatches of the next batch in the queue of the tests' function.
@@ -55,7 +66,8 @@ async fn next_batch(broker: &dyn Broker, function: &str) -> Vec<Dispatch> {
     let queue = queue(function);
     broker.declare(&queue).await.unwrap();
     let mut consumption = broker.consume(&queue, NonZeroU16::MIN).await.unwrap();
-    let delivery = tokio::time::timeout(PATIENCE, consumption.deliveries.next()).await.unwrap().unwrap();
+    let delivery =
+        tokio::time::timeout(PATIENCE, consumption.deliveries.next()).await.unwrap().unwrap();
     consumption.settle.ack(&[delivery.tag]).await.unwrap();
     Batch::decode(&delivery.message.body).unwrap().into_dispatches()
 }
@@ -144,7 +156,12 @@ async fn a_leader_that_dies_is_replaced() {
     let accepted = dispatch();
     bench.store.enqueue(std::slice::from_ref(&accepted), Publication::Pending).await.unwrap();
     // What the first one published without living to note it comes once more, as it must.
-    while bench.next_published().await.iter().all(|dispatch| dispatch.execution != accepted.execution) {}
+    while bench
+        .next_published()
+        .await
+        .iter()
+        .all(|dispatch| dispatch.execution != accepted.execution)
+    {}
     shutdown.cancel();
     second.await.unwrap().unwrap();
 }
@@ -165,13 +182,17 @@ async fn old_history_goes_and_what_has_not_ended_stays() {
     bench.store.record(&done).await.unwrap();
     let waiting = dispatch();
     bench.store.enqueue(std::slice::from_ref(&waiting), Publication::Confirmed).await.unwrap();
-    let settings = SchedulerSettings { retention: Some(Duration::ZERO), prune_batch: 2, ..settings() };
+    let settings =
+        SchedulerSettings { retention: Some(Duration::ZERO), prune_batch: 2, ..settings() };
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(run(bench.parts(settings), shutdown.clone()));
     let query = ExecutionQuery::all_of(TenantName::default(), 10);
     until(async || bench.store.executions(&query).await.unwrap().len() <= 1).await;
     let left = bench.store.executions(&query).await.unwrap().into_iter().map(Result::unwrap);
-    assert_eq!(left.map(|e| (e.id, e.state)).collect::<Vec<_>>(), [(waiting.execution, State::Queued)]);
+    assert_eq!(
+        left.map(|e| (e.id, e.state)).collect::<Vec<_>>(),
+        [(waiting.execution, State::Queued)]
+    );
     shutdown.cancel();
     running.await.unwrap().unwrap();
 }
@@ -190,7 +211,12 @@ async fn a_leader_that_is_told_to_end_makes_room_at_once() {
     leads.await.unwrap().unwrap();
     let accepted = dispatch();
     bench.store.enqueue(std::slice::from_ref(&accepted), Publication::Pending).await.unwrap();
-    while bench.next_published().await.iter().all(|dispatch| dispatch.execution != accepted.execution) {}
+    while bench
+        .next_published()
+        .await
+        .iter()
+        .all(|dispatch| dispatch.execution != accepted.execution)
+    {}
     second.cancel();
     waits.await.unwrap().unwrap();
 }
@@ -201,16 +227,21 @@ async fn of_two_schedulers_one_publishes() {
     let all: Vec<Dispatch> = (0..300).map(|_| dispatch()).collect();
     bench.store.enqueue(&all, Publication::Pending).await.unwrap();
     let shutdown = CancellationToken::new();
-    let for_ever = || SchedulerSettings { lease: Duration::from_secs(86_400), batch: 70, ..settings() };
+    let for_ever =
+        || SchedulerSettings { lease: Duration::from_secs(86_400), batch: 70, ..settings() };
     let both = [(); 2].map(|()| tokio::spawn(run(bench.parts(for_ever()), shutdown.clone())));
-    until(async || bench.store.outbox(Timestamp::from_micros(i64::MAX), 1).await.unwrap().is_empty()).await;
+    until(async || {
+        bench.store.outbox(Timestamp::from_micros(i64::MAX), 1).await.unwrap().is_empty()
+    })
+    .await;
     shutdown.cancel();
     for scheduler in both {
         scheduler.await.unwrap().unwrap();
     }
     let mut published = Vec::new();
     while bench.broker.depth(&queue("total")).await.unwrap().ready > 0 {
-        published.extend(bench.next_published().await.into_iter().map(|dispatch| dispatch.execution));
+        published
+            .extend(bench.next_published().await.into_iter().map(|dispatch| dispatch.execution));
     }
     published.sort_unstable();
     assert_eq!(published, all.iter().map(|dispatch| dispatch.execution).collect::<Vec<_>>());
@@ -218,10 +249,15 @@ async fn of_two_schedulers_one_publishes() {
 
 #[tokio::test]
 async fn processes_that_are_gone_are_taken_off_the_list() {
-    let bench =
-        Bench::with(SqliteSettings { node_timeout: Duration::from_millis(50), ..SqliteSettings::default() }).await;
+    let bench = Bench::with(SqliteSettings {
+        node_timeout: Duration::from_millis(50),
+        ..SqliteSettings::default()
+    })
+    .await;
     // It takes everybody for alive whose row is there.
-    let patient = SqliteStore::open(&bench.dir.path().join("db.sqlite"), SqliteSettings::default()).await.unwrap();
+    let patient = SqliteStore::open(&bench.dir.path().join("db.sqlite"), SqliteSettings::default())
+        .await
+        .unwrap();
     let node = Node {
         id: uuid::Uuid::now_v7(),
         name: "one".into(),

@@ -1,7 +1,9 @@
-//! JSON Schema, compiled: <https://json-schema.org/draft/2020-12>, and older drafts where `$schema` names one.
+//! JSON Schema, compiled: <https://json-schema.org/draft/2020-12>, and older drafts where `$schema`
+//! names one.
 //!
-//! Whoever defines a schema decides what it costs to compile and to check by, so both are bounded: what is in a schema
-//! before it is compiled (`plan.rs`), the compilation itself, and every check (`meter.rs`).
+//! Whoever defines a schema decides what it costs to compile and to check by, so both are bounded:
+//! what is in a schema before it is compiled (`plan.rs`), the compilation itself, and every check
+//! (`meter.rs`).
 //!
 //! The registry of the domain asks for it by the trait [`SchemaCompiler`], which [`Compiler`] is.
 
@@ -20,7 +22,9 @@ use jsonschema::error::ValidationErrorKind;
 use jsonschema::paths::Location;
 use jsonschema::{Keyword, PatternOptions, Retrieve, Uri, ValidationError, Validator};
 use serde_json::{Map, Value};
-use wasmill_domain::schema::{CompileError, CompiledSchema, Failure, MAX_BYTES, SchemaCompiler, Violation};
+use wasmill_domain::schema::{
+    CompileError, CompiledSchema, Failure, MAX_BYTES, SchemaCompiler, Violation,
+};
 
 pub use self::limits::{Formats, SchemaLimits, UnknownFormats};
 use self::meter::{Rates, Stop, charge, metered};
@@ -33,7 +37,8 @@ pub const MAX_VIOLATIONS: usize = 20;
 /// How often a pattern with look-around may go back in one match; others never do.
 const BACKTRACK_LIMIT: usize = 10_000;
 
-/// The stack of the thread that compiles: subschemas stand in each other, and references lead on from the innermost.
+/// The stack of the thread that compiles: subschemas stand in each other, and references lead on
+/// from the innermost.
 const COMPILE_STACK: usize = 32 << 20;
 
 /// A compiled schema.
@@ -54,8 +59,14 @@ pub struct Compiler {
 struct NoRetrieval;
 
 impl Retrieve for NoRetrieval {
-    fn retrieve(&self, uri: &Uri<String>) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
-        Err(format!("'{uri}' would have to be fetched, and schemas are never fetched: put it under $defs").into())
+    fn retrieve(
+        &self,
+        uri: &Uri<String>,
+    ) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+        Err(format!(
+            "'{uri}' would have to be fetched, and schemas are never fetched: put it under $defs"
+        )
+        .into())
     }
 }
 
@@ -101,8 +112,8 @@ impl Schema {
     /// Compiles `source`, within the default bounds.
     ///
     /// # Errors
-    /// Where it is not a valid schema, names an unknown draft, is too long, exceeds a bound, or refers to the network or to
-    /// files.
+    /// Where it is not a valid schema, names an unknown draft, is too long, exceeds a bound, or
+    /// refers to the network or to files.
     pub fn compile(source: Arc<Value>) -> Result<Self, CompileError> {
         Self::compile_within(source, &SchemaLimits::default())
     }
@@ -110,8 +121,8 @@ impl Schema {
     /// Compiles `source`.
     ///
     /// # Errors
-    /// Where it is not a valid schema, names an unknown draft, is too long, exceeds a bound, or refers to the network or to
-    /// files.
+    /// Where it is not a valid schema, names an unknown draft, is too long, exceeds a bound, or
+    /// refers to the network or to files.
     pub fn compile_within(source: Arc<Value>, limits: &SchemaLimits) -> Result<Self, CompileError> {
         if source.to_string().len() > MAX_BYTES {
             return Err(CompileError::of_all("the schema is longer than 1 MiB"));
@@ -122,10 +133,12 @@ impl Schema {
         }
         let mut steps = limits.max_compile_steps;
         let built = std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name("schema".into()).stack_size(COMPILE_STACK);
+            let thread =
+                std::thread::Builder::new().name("schema".into()).stack_size(COMPILE_STACK);
             let build = || metered(&mut steps, Rates::default(), || build(&counted, limits));
             let thread = thread.spawn_scoped(scope, build);
-            let thread = thread.map_err(|e| CompileError::of_all(format!("no thread to compile: {e}")))?;
+            let thread =
+                thread.map_err(|e| CompileError::of_all(format!("no thread to compile: {e}")))?;
             thread.join().map_err(|_| CompileError::of_all("the compiler of schemas broke down"))
         })?;
         match built {
@@ -153,13 +166,16 @@ impl Schema {
         self.check(document, &mut steps).map_err(|failure| match failure {
             Failure::Violations(violations) => violations,
             Failure::Steps => vec![Violation::of_all("the check takes too many steps")],
-            Failure::Depth => vec![Violation::of_all("schema and document go too deep to be checked")],
+            Failure::Depth => {
+                vec![Violation::of_all("schema and document go too deep to be checked")]
+            }
         })
     }
 
     fn is_valid(&self, document: &Value, steps: &mut u64) -> Result<bool, Failure> {
         // The common case is valid, and answering just that is the fastest.
-        metered(steps, self.rates, || self.validator.is_valid(MeteredValue(document))).map_err(Failure::from)
+        metered(steps, self.rates, || self.validator.is_valid(MeteredValue(document)))
+            .map_err(Failure::from)
     }
 
     fn violations(&self, document: &Value, steps: &mut u64) -> Result<Vec<Violation>, Failure> {
@@ -177,7 +193,8 @@ impl Schema {
             }
             found => found?,
         };
-        let something = || vec![Violation::of_all("it is not valid, in more ways than can be told")];
+        let something =
+            || vec![Violation::of_all("it is not valid, in more ways than can be told")];
         Ok(if found.is_empty() { something() } else { found })
     }
 }
@@ -189,7 +206,9 @@ impl CompiledSchema for Schema {
         }
         // That something is wrong is known, so that is the answer, even if it cannot be said what.
         Err(Failure::Violations(self.violations(document, steps).unwrap_or_else(|_| {
-            vec![Violation::of_all("it is not valid; to find out where takes more steps than are left")]
+            vec![Violation::of_all(
+                "it is not valid; to find out where takes more steps than are left",
+            )]
         })))
     }
 
@@ -219,7 +238,10 @@ fn violation(error: ValidationError<'_>) -> Violation {
     }
 }
 
-fn build(schema: &Value, limits: &SchemaLimits) -> Result<Validator<Metered>, ValidationError<'static>> {
+fn build(
+    schema: &Value,
+    limits: &SchemaLimits,
+) -> Result<Validator<Metered>, ValidationError<'static>> {
     let patterns = PatternOptions::fancy_regex()
         .backtrack_limit(BACKTRACK_LIMIT)
         .size_limit(limits.max_pattern_bytes)
@@ -233,7 +255,8 @@ fn build(schema: &Value, limits: &SchemaLimits) -> Result<Validator<Metered>, Va
         .build(schema)
 }
 
-/// A resource comes to be compiled: anew for each way in which others lead to it, with all that is in it.
+/// A resource comes to be compiled: anew for each way in which others lead to it, with all that is
+/// in it.
 fn resource<'a>(
     parent: &'a Map<String, Value>,
     _: &'a Value,
@@ -253,10 +276,17 @@ fn values(value: &Value) -> u64 {
 }
 
 /// What is wrong with `source`, as the compiler says.
-fn compile_error(source: &Value, error: &ValidationError<'_>, limits: &SchemaLimits) -> CompileError {
+fn compile_error(
+    source: &Value,
+    error: &ValidationError<'_>,
+    limits: &SchemaLimits,
+) -> CompileError {
     // What was compiled has been made ready to be counted; what is told must be as it was written.
     if let Err(plain) = jsonschema::meta::validate(source) {
-        return CompileError { pointer: plain.instance_path().to_string(), message: plain.to_string() };
+        return CompileError {
+            pointer: plain.instance_path().to_string(),
+            message: plain.to_string(),
+        };
     }
     if matches!(error.kind(), ValidationErrorKind::Format { format } if format == "regex") {
         let most = limits.max_pattern_bytes;

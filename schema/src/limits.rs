@@ -42,26 +42,29 @@ impl Display for Formats {
     }
 }
 
-/// The bounds of schemas and of the checks by them, and how formats are taken. Every bound has a default that ordinary schemas
-/// stay far below.
+/// The bounds of schemas and of the checks by them, and how formats are taken. Every bound has a
+/// default that ordinary schemas stay far below.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaLimits {
-    /// The most subschemas in one schema: objects and booleans where a schema may stand. Default: 10,000.
+    /// The most subschemas in one schema: objects and booleans where a schema may stand. Default:
+    /// 10,000.
     pub max_subschemas: usize,
     /// How deep subschemas may stand in each other. Default: 64.
     pub max_depth: usize,
-    /// The most regular expressions in one schema: `pattern` and the names in `patternProperties`. Default: 256.
+    /// The most regular expressions in one schema: `pattern` and the names in `patternProperties`.
+    /// Default: 256.
     pub max_patterns: usize,
     /// The largest regular expression, compiled, in bytes. Default: 1 MiB.
     pub max_pattern_bytes: usize,
-    /// The steps that the compilation of one schema may take. Each resource (`$id`) counts with all that is in it, once for
-    /// every dynamic scope in which it is reached. Default: 200,000.
+    /// The steps that the compilation of one schema may take. Each resource (`$id`) counts with all
+    /// that is in it, once for every dynamic scope in which it is reached. Default: 200,000.
     pub max_compile_steps: u64,
-    /// The steps that the checks of one request's data, or of all that one attempt emits, may take. A step is a look at one value
-    /// by one keyword; long texts, comparisons and patterns take more. Default: 10,000,000.
+    /// The steps that the checks of one request's data, or of all that one attempt emits, may take.
+    /// A step is a look at one value by one keyword; long texts, comparisons and patterns take
+    /// more. Default: 10,000,000.
     pub max_check_steps: u64,
-    /// What the compiled schemas of one tenant may take together in each process, in bytes, as estimated from their
-    /// text. Default: 64 MiB.
+    /// What the compiled schemas of one tenant may take together in each process, in bytes, as
+    /// estimated from their text. Default: 64 MiB.
     pub max_tenant_bytes: usize,
     /// Whether `format` is asserted. Default: it is.
     pub formats: Formats,

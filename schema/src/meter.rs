@@ -1,8 +1,9 @@
 //! Counts the steps of what a schema makes one do, and ends it when there are too many.
 //!
-//! The validator has neither a limit nor a deadline, and cannot be asked to stop: a schema of a few kilobytes can make it
-//! look at one small document for years. But it looks at values through [`crate::node`] only, which counts here; when no
-//! step is left, the stack is unwound to [`metered`].
+//! The validator has neither a limit nor a deadline, and cannot be asked to stop: a schema of a few
+//! kilobytes can make it look at one small document for years. But it looks at values through
+//! [`crate::node`] only, which counts here; when no step is left, the stack is unwound to
+//! [`metered`].
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -16,7 +17,8 @@ const MAX_ERRORS: u32 = 1_000;
 /// The steps that one violation takes: it is given a text and two pointers.
 const ERROR_STEPS: u64 = 50;
 
-/// The steps that a match by a pattern with look-around or back-references takes at least: it may go back many times.
+/// The steps that a match by a pattern with look-around or back-references takes at least: it may
+/// go back many times.
 const BACKTRACKING_STEPS: u64 = 2_500;
 
 /// Why work was ended.
@@ -94,7 +96,11 @@ impl Rate {
 ///
 /// # Errors
 /// Where it was ended before its end.
-pub(crate) fn metered<T>(steps: &mut u64, rates: Rates, work: impl FnOnce() -> T) -> Result<T, Stop> {
+pub(crate) fn metered<T>(
+    steps: &mut u64,
+    rates: Rates,
+    work: impl FnOnce() -> T,
+) -> Result<T, Stop> {
     let here = 0_u8;
     let base = std::ptr::from_ref(&here) as usize;
     let outer = METER.with(|meter| Meter {
@@ -142,8 +148,9 @@ pub(crate) fn descend() {
     });
 }
 
-/// Takes the steps for going into something that is compared with all that is on the stack. How much stack that is
-/// differs from one build to the next, and so do the steps of deep checks, by a little.
+/// Takes the steps for going into something that is compared with all that is on the stack. How
+/// much stack that is differs from one build to the next, and so do the steps of deep checks, by a
+/// little.
 #[inline]
 pub(crate) fn enter() {
     descend();
@@ -212,7 +219,9 @@ mod tests {
 
     #[test]
     fn a_panic_stays_one() {
-        let caught = catch_unwind(|| metered(&mut 1, Rates::default(), || resume_unwind(Box::new("a fault"))));
+        let caught = catch_unwind(|| {
+            metered(&mut 1, Rates::default(), || resume_unwind(Box::new("a fault")))
+        });
         assert_eq!(caught.unwrap_err().downcast_ref::<&str>(), Some(&"a fault"));
         // Whoever comes next on this thread is not metered.
         charge(1_000_000);
@@ -226,7 +235,8 @@ mod tests {
         }
         assert_eq!(metered(&mut u64::MAX.clone(), Rates::default(), || deeper(10)), Ok(10));
         let deep = std::thread::Builder::new().stack_size(64 << 20);
-        let deep = deep.spawn(|| metered(&mut u64::MAX.clone(), Rates::default(), || deeper(usize::MAX)));
+        let deep =
+            deep.spawn(|| metered(&mut u64::MAX.clone(), Rates::default(), || deeper(usize::MAX)));
         assert_eq!(deep.unwrap().join().unwrap(), Err(Stop::Depth));
     }
 }

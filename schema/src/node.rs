@@ -1,4 +1,5 @@
-//! JSON values as the validator sees them: it can take nothing from a document but through here, where it is counted.
+//! JSON values as the validator sees them: it can take nothing from a document but through here,
+//! where it is counted.
 
 use std::borrow::Cow;
 
@@ -44,7 +45,11 @@ impl Json for Metered {
         key.to_owned()
     }
 
-    fn with_string_node<T>(buffer: &mut Value, string: &str, f: impl FnOnce(MeteredValue<'_>) -> T) -> T {
+    fn with_string_node<T>(
+        buffer: &mut Value,
+        string: &str,
+        f: impl FnOnce(MeteredValue<'_>) -> T,
+    ) -> T {
         if let Value::String(text) = buffer {
             text.clear();
             text.push_str(string);
@@ -210,7 +215,10 @@ fn size(value: &Value) -> u64 {
     match value {
         Value::Array(items) => 1 + items.iter().map(size).sum::<u64>(),
         Value::Object(members) => {
-            1 + members.iter().map(|(name, value)| 1 + name.len() as u64 / 64 + size(value)).sum::<u64>()
+            1 + members
+                .iter()
+                .map(|(name, value)| 1 + name.len() as u64 / 64 + size(value))
+                .sum::<u64>()
         }
         Value::String(text) => 1 + text.len() as u64 / 64,
         _ => 1,

@@ -13,9 +13,11 @@ pub(crate) struct PatternCost {
 }
 
 impl PatternCost {
-    /// Reads `pattern`, in the syntax of ECMA-262. One that is not well formed costs something, too; the compiler refuses it.
+    /// Reads `pattern`, in the syntax of ECMA-262. One that is not well formed costs something,
+    /// too; the compiler refuses it.
     pub(crate) fn of(pattern: &str) -> Self {
-        let mut reader = Reader { rest: pattern, groups: Vec::new(), sum: 0, last: 0, backtracks: false };
+        let mut reader =
+            Reader { rest: pattern, groups: Vec::new(), sum: 0, last: 0, backtracks: false };
         while reader.step() {}
         let atoms = reader.groups.iter().fold(reader.sum, |sum, outer| sum.saturating_add(*outer));
         Self { atoms, backtracks: reader.backtracks }
@@ -62,8 +64,9 @@ impl Reader<'_> {
                 self.atom(atoms);
             }
             '(' => {
-                self.backtracks |=
-                    ["?=", "?!", "?<=", "?<!", "?>", "?("].iter().any(|around| self.rest.starts_with(around));
+                self.backtracks |= ["?=", "?!", "?<=", "?<!", "?>", "?("]
+                    .iter()
+                    .any(|around| self.rest.starts_with(around));
                 self.groups.push(self.sum);
                 (self.sum, self.last) = (1, 0);
             }
@@ -166,7 +169,10 @@ mod tests {
         ] {
             assert_eq!(PatternCost::of(pattern).atoms, atoms, "{pattern}");
         }
-        assert!(PatternCost::of("(((((((a{1000}){1000}){1000}){1000}){1000}){1000}){1000})").bytes() > 1 << 60);
+        assert!(
+            PatternCost::of("(((((((a{1000}){1000}){1000}){1000}){1000}){1000}){1000})").bytes()
+                > 1 << 60
+        );
     }
 
     #[test]

@@ -12,11 +12,20 @@ use crate::pattern::PatternCost;
 use crate::unevaluated::looked_through;
 
 /// Keywords whose value has schemas by name.
-const MAPS: [&str; 6] = ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"];
+const MAPS: [&str; 6] =
+    ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"];
 
 /// Keywords whose value is never a schema, whatever it looks like.
-const LITERALS: [&str; 8] =
-    ["const", "enum", "default", "examples", "example", "$vocabulary", "discriminator", "dependentRequired"];
+const LITERALS: [&str; 8] = [
+    "const",
+    "enum",
+    "default",
+    "examples",
+    "example",
+    "$vocabulary",
+    "discriminator",
+    "dependentRequired",
+];
 
 /// Keywords that apply other schemas to the same value.
 const IN_PLACE: [&str; 12] = [
@@ -41,8 +50,17 @@ const FIRST: [&str; 4] = ["type", "const", "enum", COUNTER];
 const COUNTER: &str = "minProperties";
 
 /// Further keywords that always look at the value.
-const LOOKING: [&str; 9] =
-    ["minLength", "maxLength", "pattern", "minimum", "maximum", "multipleOf", "minItems", "maxItems", "maxProperties"];
+const LOOKING: [&str; 9] = [
+    "minLength",
+    "maxLength",
+    "pattern",
+    "minimum",
+    "maximum",
+    "multipleOf",
+    "minItems",
+    "maxItems",
+    "maxProperties",
+];
 
 const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 
@@ -55,26 +73,30 @@ const DRAFTS: [&str; 5] = [
     "json-schema.org/draft-04/schema",
 ];
 
-/// Formats whose check maps each character and encodes each label, which takes up to the square of a label's length.
+/// Formats whose check maps each character and encodes each label, which takes up to the square of
+/// a label's length.
 const INTERNATIONAL: [&str; 2] = ["idn-hostname", "idn-email"];
 
 /// The steps that such a check takes for 64 bytes.
 const INTERNATIONAL_STEPS: u64 = 256;
 
-/// The most alternatives of one list that are `true` or `false`: they are tried without being counted.
+/// The most alternatives of one list that are `true` or `false`: they are tried without being
+/// counted.
 const MAX_CONSTANTS: usize = 32;
 
-/// The most references, in the drafts where nothing stands beside one, that are themselves referred to: they are followed
-/// without being counted.
+/// The most references, in the drafts where nothing stands beside one, that are themselves referred
+/// to: they are followed without being counted.
 const MAX_LINKS: usize = 32;
 
 /// The bytes that a compiled subschema takes, roughly.
 const SUBSCHEMA_BYTES: u64 = 1024;
 
-/// The bytes that a subschema takes, roughly, for each time that `unevaluatedProperties` or `unevaluatedItems` looks through it.
+/// The bytes that a subschema takes, roughly, for each time that `unevaluatedProperties` or
+/// `unevaluatedItems` looks through it.
 const LOOKED_THROUGH_BYTES: u64 = 8 << 10;
 
-/// What the violations that are collected of one document may take in bytes: each may quote a part of the schema.
+/// What the violations that are collected of one document may take in bytes: each may quote a part
+/// of the schema.
 const VIOLATION_BYTES: u64 = 64 << 20;
 
 /// The bytes that a value in `const` or `enum` takes, roughly.
@@ -82,8 +104,9 @@ const LITERAL_BYTES: u64 = 96;
 
 /// A schema that keeps the bounds.
 pub(crate) struct Plan {
-    /// The schema with a keyword in each subschema that always looks at the value: `minProperties: 0` where no other
-    /// does. It changes no answer, and without it a value could be passed around without anybody looking.
+    /// The schema with a keyword in each subschema that always looks at the value:
+    /// `minProperties: 0` where no other does. It changes no answer, and without it a value could
+    /// be passed around without anybody looking.
     pub(crate) counted: Value,
     pub(crate) rates: Rates,
     /// What the compiled schema takes, in bytes, roughly.
@@ -161,7 +184,8 @@ impl Reader<'_> {
             Value::Object(members) => self.schema(members),
             Value::Array(items) => {
                 let items = items.iter().enumerate();
-                let items = items.map(|(i, item)| self.at(&i.to_string(), |reader| reader.value(item)));
+                let items =
+                    items.map(|(i, item)| self.at(&i.to_string(), |reader| reader.value(item)));
                 items.collect::<Result<Vec<_>, _>>().map(Value::Array)
             }
             Value::Bool(_) => {
@@ -191,7 +215,9 @@ impl Reader<'_> {
         self.bytes = self.bytes.saturating_add(SUBSCHEMA_BYTES);
         let most = self.limits.max_subschemas;
         if self.subschemas > most {
-            return self.refused(format!("the schema has more than {most} subschemas (schemas.max_subschemas)"));
+            return self.refused(format!(
+                "the schema has more than {most} subschemas (schemas.max_subschemas)"
+            ));
         }
         Ok(())
     }
@@ -201,7 +227,9 @@ impl Reader<'_> {
         self.depth += 1;
         let most = self.limits.max_depth;
         if self.depth > most {
-            return self.refused(format!("subschemas stand in each other more than {most} deep (schemas.max_depth)"));
+            return self.refused(format!(
+                "subschemas stand in each other more than {most} deep (schemas.max_depth)"
+            ));
         }
         if members.get("$ref").is_some_and(Value::is_string) {
             self.links.push(self.pointer.clone());
@@ -229,8 +257,9 @@ impl Reader<'_> {
                     self.names(members)?;
                 }
                 let members = members.iter();
-                let members =
-                    members.map(|(name, value)| Ok((name.clone(), self.at(name, |reader| reader.value(value))?)));
+                let members = members.map(|(name, value)| {
+                    Ok((name.clone(), self.at(name, |reader| reader.value(value))?))
+                });
                 members.collect::<Result<Map<_, _>, _>>().map(Value::Object)
             }
             ("pattern", Value::String(pattern)) => {
@@ -256,7 +285,9 @@ impl Reader<'_> {
             ("allOf" | "anyOf" | "oneOf", Value::Array(items))
                 if items.iter().filter(|item| item.is_boolean()).count() > MAX_CONSTANTS =>
             {
-                self.refused(format!("more than {MAX_CONSTANTS} of the schemas are 'true' or 'false'; one would do"))
+                self.refused(format!(
+                    "more than {MAX_CONSTANTS} of the schemas are 'true' or 'false'; one would do"
+                ))
             }
             _ => self.value(value),
         }
@@ -276,7 +307,9 @@ impl Reader<'_> {
         self.patterns += 1;
         if self.patterns > self.limits.max_patterns {
             let most = self.limits.max_patterns;
-            return self.refused(format!("the schema has more than {most} patterns (schemas.max_patterns)"));
+            return self.refused(format!(
+                "the schema has more than {most} patterns (schemas.max_patterns)"
+            ));
         }
         let cost = PatternCost::of(pattern);
         let most = self.limits.max_pattern_bytes;
@@ -292,7 +325,8 @@ impl Reader<'_> {
 
     fn draft(&mut self, draft: &str) -> Result<(), CompileError> {
         let name = draft.trim_end_matches('#');
-        let name = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://")).unwrap_or(name);
+        let name =
+            name.strip_prefix("https://").or_else(|| name.strip_prefix("http://")).unwrap_or(name);
         if !DRAFTS.contains(&name) {
             return self.refused(format!(
                 "'{draft}' is none of the drafts that are known here (2020-12, 2019-09, 7, 6 and 4), and a meta-schema of one's \
@@ -318,17 +352,23 @@ impl Reader<'_> {
             is_map = !is_map && MAPS.contains(&token);
         }
         if is_map {
-            return self.refused(format!("'{reference}' leads to schemas by name, and not to one of them"));
+            return self.refused(format!(
+                "'{reference}' leads to schemas by name, and not to one of them"
+            ));
         }
         self.targets.insert(fragment);
         Ok(())
     }
 
-    /// Makes sure that references do not lead from one to the next for long where they could not be counted.
+    /// Makes sure that references do not lead from one to the next for long where they could not be
+    /// counted.
     fn check_links(&self) -> Result<(), CompileError> {
         let is_target = |pointer: &&String| {
             // A pointer may count from the root or from any resource around.
-            pointer.is_empty() || pointer.match_indices('/').any(|(start, _)| self.targets.contains(&pointer[start..]))
+            pointer.is_empty()
+                || pointer
+                    .match_indices('/')
+                    .any(|(start, _)| self.targets.contains(&pointer[start..]))
         };
         if !self.is_legacy || self.links.len() <= MAX_LINKS {
             return Ok(());
@@ -359,9 +399,10 @@ pub(crate) fn as_written(counted: &Value) -> Value {
             for (keyword, value) in members {
                 let value = match value {
                     _ if LITERALS.contains(&keyword.as_str()) => value.clone(),
-                    Value::Object(schemas) if MAPS.contains(&keyword.as_str()) => {
-                        schemas.iter().map(|(name, schema)| (name.clone(), as_written(schema))).collect()
-                    }
+                    Value::Object(schemas) if MAPS.contains(&keyword.as_str()) => schemas
+                        .iter()
+                        .map(|(name, schema)| (name.clone(), as_written(schema)))
+                        .collect(),
                     _ => as_written(value),
                 };
                 written.insert(keyword.clone(), value);
@@ -383,9 +424,10 @@ fn literal_bytes(value: &Value) -> u64 {
     LITERAL_BYTES
         + match value {
             Value::Array(items) => items.iter().map(literal_bytes).sum(),
-            Value::Object(members) => {
-                members.iter().map(|(name, value)| name.len() as u64 + literal_bytes(value)).sum::<u64>()
-            }
+            Value::Object(members) => members
+                .iter()
+                .map(|(name, value)| name.len() as u64 + literal_bytes(value))
+                .sum::<u64>(),
             Value::String(text) => text.len() as u64,
             _ => 0,
         }

@@ -31,7 +31,8 @@ fn older_drafts_are_spoken() {
 #[test]
 fn nothing_is_fetched() {
     for reference in ["https://example.com/a.json", "file:///etc/passwd", "other.json"] {
-        let error = compile(json!({"properties": {"a": {"$ref": reference}}})).unwrap_err().to_string();
+        let error =
+            compile(json!({"properties": {"a": {"$ref": reference}}})).unwrap_err().to_string();
         assert!(error.contains(reference) && error.contains("retrieving it failed"), "{error}");
     }
     assert!(compile(json!({"$ref": "#/$defs/a", "$defs": {"a": {"type": "string"}}})).is_ok());
@@ -83,7 +84,10 @@ fn what_multiplies_ends_with_its_steps() {
                 let (few, mut many) = (schema.check(&json!(1), &mut 500), 1_000_000);
                 let full = schema.check(&json!(1), &mut many);
                 let took = 1_000_000 - many;
-                assert!(took < 500 || few == Err(Failure::Steps), "{draft} {name} {innermost}: {few:?} after {took}");
+                assert!(
+                    took < 500 || few == Err(Failure::Steps),
+                    "{draft} {name} {innermost}: {few:?} after {took}"
+                );
                 assert!(!matches!(full, Err(Failure::Steps)), "{draft} {name} {innermost}");
                 // Whatever is tried 2^12 times has taken at least so many steps.
                 let tries_all = !(name == "anyOf" && innermost.is_object()) && name != "not";
@@ -96,7 +100,9 @@ fn what_multiplies_ends_with_its_steps() {
 #[test]
 fn what_recurs_ends_with_its_steps() {
     let again = json!({"items": {"$ref": "#"}});
-    let schema = compile(json!({"allOf": [again, {"anyOf": [again, again]}], "not": {"type": "string"}})).unwrap();
+    let schema =
+        compile(json!({"allOf": [again, {"anyOf": [again, again]}], "not": {"type": "string"}}))
+            .unwrap();
     let document = (0..12).fold(json!("x"), |inner, _| json!([inner]));
     let mut many = 10_000_000;
     assert_eq!(schema.is_valid(&document, &mut many), Ok(false));
@@ -149,7 +155,8 @@ fn definitions_are_bounded() {
         max_pattern_bytes: 4_096,
         ..SchemaLimits::default()
     };
-    let many: Map<String, Value> = (0..30).map(|i| (format!("p{i}"), json!({"type": "string"}))).collect();
+    let many: Map<String, Value> =
+        (0..30).map(|i| (format!("p{i}"), json!({"type": "string"}))).collect();
     for (source, pointer, setting) in [
         (json!({"properties": many}), "/properties/p26", "max_subschemas"),
         (json!({"not": {"not": {"not": {"not": {}}}}}), "/not/not/not/not", "max_depth"),
@@ -159,19 +166,31 @@ fn definitions_are_bounded() {
             "/patternProperties/^(a{20}~1){20}$",
             "max_pattern_bytes",
         ),
-        (json!({"allOf": [{"pattern": "a"}, {"pattern": "b"}, {"pattern": "c"}]}), "/allOf/2/pattern", "max_patterns"),
+        (
+            json!({"allOf": [{"pattern": "a"}, {"pattern": "b"}, {"pattern": "c"}]}),
+            "/allOf/2/pattern",
+            "max_patterns",
+        ),
         (json!({"anyOf": vec![true; 33], "x": 1}), "/anyOf", ""),
     ] {
         assert!(compile(source.clone()).is_ok() != setting.is_empty(), "{source}");
         let limits = if setting.is_empty() { SchemaLimits::default() } else { limits.clone() };
         let refused = Schema::compile_within(Arc::new(source), &limits).unwrap_err();
         assert_eq!(refused.pointer, pointer, "{refused}");
-        assert!(setting.is_empty() || refused.message.contains(&format!("schemas.{setting}")), "{refused}");
+        assert!(
+            setting.is_empty() || refused.message.contains(&format!("schemas.{setting}")),
+            "{refused}"
+        );
     }
     // The compiler has the last word on what a pattern takes.
     let limits = SchemaLimits { max_pattern_bytes: 1_000, ..SchemaLimits::default() };
-    let refused = Schema::compile_within(Arc::new(json!({"not": {"pattern": "[^a]{2}x*y"}})), &limits).unwrap_err();
-    assert_eq!((refused.pointer.as_str(), refused.message.contains("max_pattern_bytes")), ("/not/pattern", true));
+    let refused =
+        Schema::compile_within(Arc::new(json!({"not": {"pattern": "[^a]{2}x*y"}})), &limits)
+            .unwrap_err();
+    assert_eq!(
+        (refused.pointer.as_str(), refused.message.contains("max_pattern_bytes")),
+        ("/not/pattern", true)
+    );
 }
 
 #[test]
@@ -181,9 +200,11 @@ fn scopes_do_not_multiply_for_ever() {
         let items = if level == 0 { json!([true]) } else { json!([below("a"), below("b")]) };
         json!({"$id": format!("{name}{level}"), "type": "array", "items": false, "prefixItems": items})
     };
-    let resources: Map<String, Value> =
-        (0..7).flat_map(|level| ["a", "b"].map(|name| (format!("{name}{level}"), resource(name, level)))).collect();
-    let source = Arc::new(json!({"$id": "https://example.com/root", "$defs": resources, "$ref": "a6"}));
+    let resources: Map<String, Value> = (0..7)
+        .flat_map(|level| ["a", "b"].map(|name| (format!("{name}{level}"), resource(name, level))))
+        .collect();
+    let source =
+        Arc::new(json!({"$id": "https://example.com/root", "$defs": resources, "$ref": "a6"}));
     let limits = |max_compile_steps| SchemaLimits { max_compile_steps, ..SchemaLimits::default() };
     let refused = Schema::compile_within(Arc::clone(&source), &limits(300)).unwrap_err();
     assert!(refused.message.contains("schemas.max_compile_steps"), "{refused}");
@@ -214,14 +235,19 @@ fn references_lead_to_schemas() {
         assert!(compiled.err().is_none_or(|error| error.pointer == "/$ref"));
     }
     for reference in ["#/const/a", "#/components/default"] {
-        let error = compile(json!({"$ref": reference, "const": {"a": {}}, "components": {"default": {}}})).unwrap_err();
+        let error =
+            compile(json!({"$ref": reference, "const": {"a": {}}, "components": {"default": {}}}))
+                .unwrap_err();
         assert!(error.message.contains("stands under $defs"), "{error}");
     }
     let chain = |draft: &str, length: usize| {
-        let link = |i: usize| (format!("s{i}"), json!({"$ref": format!("#/definitions/s{}", i + 1)}));
+        let link =
+            |i: usize| (format!("s{i}"), json!({"$ref": format!("#/definitions/s{}", i + 1)}));
         let mut schemas: Map<String, Value> = (0..length).map(link).collect();
         schemas.insert(format!("s{length}"), json!({"type": "string"}));
-        compile(json!({"$schema": draft, "definitions": schemas, "items": {"$ref": "#/definitions/s0"}}))
+        compile(
+            json!({"$schema": draft, "definitions": schemas, "items": {"$ref": "#/definitions/s0"}}),
+        )
     };
     assert!(chain(DRAFT_7, 20).is_ok() && chain(DRAFT_2020, 100).is_ok());
     assert!(chain(DRAFT_7, 50).unwrap_err().message.contains("a reference itself"));
@@ -239,7 +265,10 @@ fn deep_schemas_neither_compile_nor_check_without_end() {
     assert_eq!(schema.check(&json!({}), &mut 1_000_000), Ok(()));
     // As deep as it takes.
     let nested = |depth: usize| (0..depth).fold(json!({}), |inner, _| json!([inner]));
-    let document = (1..100).map(nested).find(|document| schema.check(document, &mut 10_000_000).is_err()).unwrap();
+    let document = (1..100)
+        .map(nested)
+        .find(|document| schema.check(document, &mut 10_000_000).is_err())
+        .unwrap();
     assert_eq!(schema.check(&document, &mut 10_000_000), Err(Failure::Depth));
     assert!(schema.validate(&document).unwrap_err()[0].message.contains("too deep"));
 }
@@ -262,7 +291,8 @@ fn any_document() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(3, 24, 4, |inner| {
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            proptest::collection::btree_map("[abc]", inner, 0..3).prop_map(|members| json!(members)),
+            proptest::collection::btree_map("[abc]", inner, 0..3)
+                .prop_map(|members| json!(members)),
         ]
     })
 }
@@ -271,13 +301,16 @@ fn any_schema() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         any::<bool>().prop_map(Value::from),
         Just(json!({})),
-        select(&["#", "#/$defs/a", "#/$defs/b"][..]).prop_map(|reference| json!({"$ref": reference})),
+        select(&["#", "#/$defs/a", "#/$defs/b"][..])
+            .prop_map(|reference| json!({"$ref": reference})),
         select(&["null", "boolean", "object", "array", "number", "integer", "string"][..])
             .prop_map(|name| json!({"type": name})),
         any_document().prop_map(|value| json!({"const": value})),
         proptest::collection::vec(any_document(), 1..3).prop_map(|values| json!({"enum": values})),
-        (0..3_u64, 0..3_u64).prop_map(|(a, b)| json!({"minLength": a, "maxItems": b, "minimum": a})),
-        select(&["^a", "b$", "^(?!a)", "[ab]{2}"][..]).prop_map(|pattern| json!({"pattern": pattern})),
+        (0..3_u64, 0..3_u64)
+            .prop_map(|(a, b)| json!({"minLength": a, "maxItems": b, "minimum": a})),
+        select(&["^a", "b$", "^(?!a)", "[ab]{2}"][..])
+            .prop_map(|pattern| json!({"pattern": pattern})),
         Just(json!({"uniqueItems": true, "format": "email", "required": ["a"], "multipleOf": 2})),
     ];
     leaf.prop_recursive(3, 16, 3, |inner| {
@@ -300,11 +333,17 @@ fn any_schema() -> impl Strategy<Value = Value> {
                 inner.clone()
             )
                 .prop_map(|(keyword, schema)| json!({keyword: schema})),
-            (inner.clone(), inner.clone()).prop_map(|(a, b)| json!({"if": a.clone(), "then": b, "else": a})),
-            (select(&["properties", "patternProperties", "dependentSchemas"][..]), inner.clone(), inner.clone())
+            (inner.clone(), inner.clone())
+                .prop_map(|(a, b)| json!({"if": a.clone(), "then": b, "else": a})),
+            (
+                select(&["properties", "patternProperties", "dependentSchemas"][..]),
+                inner.clone(),
+                inner.clone()
+            )
                 .prop_map(|(keyword, a, b)| json!({keyword: {"a": a, "b": b}})),
             (inner.clone(), inner).prop_map(|(a, b)| match (a, b) {
-                (Value::Object(a), Value::Object(b)) => Value::Object(a.into_iter().chain(b).collect()),
+                (Value::Object(a), Value::Object(b)) =>
+                    Value::Object(a.into_iter().chain(b).collect()),
                 (a, _) => a,
             }),
         ]
@@ -369,14 +408,18 @@ fn what_looks_through_others_is_bounded() {
     let limits = SchemaLimits { max_subschemas: 50, ..SchemaLimits::default() };
     let refused = Schema::compile_within(Arc::new(schema(4)), &limits).unwrap_err();
     assert!(
-        refused.message.contains("schemas.max_subschemas") && refused.message.contains("look through"),
+        refused.message.contains("schemas.max_subschemas")
+            && refused.message.contains("look through"),
         "{refused}"
     );
 }
 
 #[test]
 fn what_is_no_schema_is_left_as_it_is() {
-    let schema = compile(json!({"properties": {"o": {"dependentRequired": {"a": ["b"], "pattern": ["c"]}}}})).unwrap();
+    let schema = compile(
+        json!({"properties": {"o": {"dependentRequired": {"a": ["b"], "pattern": ["c"]}}}}),
+    )
+    .unwrap();
     assert!(schema.validate(&json!({"o": {"a": 1, "b": 2}})).is_ok());
     let violations = schema.validate(&json!({"o": {"a": 1}})).unwrap_err();
     assert_eq!((violations[0].pointer.as_str(), violations.len()), ("/o", 1));

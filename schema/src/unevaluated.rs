@@ -1,6 +1,7 @@
-//! What `unevaluatedProperties` and `unevaluatedItems` cost to compile: each looks through all that is applied to the same
-//! value, and through what that refers to, again for each way in which it is reached. A schema of a kilobyte can so be made
-//! that no memory is enough for it, so this counts before anything is compiled.
+//! What `unevaluatedProperties` and `unevaluatedItems` cost to compile: each looks through all that
+//! is applied to the same value, and through what that refers to, again for each way in which it is
+//! reached. A schema of a kilobyte can so be made that no memory is enough for it, so this counts
+//! before anything is compiled.
 
 use std::collections::HashMap;
 
@@ -15,13 +16,20 @@ const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 /// Keywords that look through them.
 const LOOKING_THROUGH: [&str; 2] = ["unevaluatedProperties", "unevaluatedItems"];
 
-/// How far one leads to the next before it counts as without end: what is looked through is looked through on the stack.
+/// How far one leads to the next before it counts as without end: what is looked through is looked
+/// through on the stack.
 const MAX_DEPTH: u32 = 256;
 
-/// How many subschemas are looked through, written out: an upper bound, and 0 without such keywords.
+/// How many subschemas are looked through, written out: an upper bound, and 0 without such
+/// keywords.
 pub(crate) fn looked_through(source: &Value) -> u64 {
-    let mut places =
-        Places { source, resources: vec![source], anchors: HashMap::new(), weights: HashMap::new(), depth: 0 };
+    let mut places = Places {
+        source,
+        resources: vec![source],
+        anchors: HashMap::new(),
+        weights: HashMap::new(),
+        depth: 0,
+    };
     let mut looking = Vec::new();
     collect(source, &mut |node| {
         let text = |keyword| node.get(keyword).and_then(Value::as_str);
@@ -68,8 +76,8 @@ struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    /// The subschemas that are looked through from a node on, itself included. What looks through others itself counts twice
-    /// where it is reached. A circle has no end.
+    /// The subschemas that are looked through from a node on, itself included. What looks through
+    /// others itself counts twice where it is reached. A circle has no end.
     fn weight(&mut self, node: &'a Value) -> u64 {
         let Value::Object(members) = node else { return 1 };
         let address = std::ptr::from_ref(node);
@@ -84,12 +92,18 @@ impl<'a> Places<'a> {
         let mut weight = 1_u64;
         for (keyword, value) in members {
             let below = match value {
-                Value::String(reference) if REFERENCES.contains(&keyword.as_str()) => self.referred(reference),
+                Value::String(reference) if REFERENCES.contains(&keyword.as_str()) => {
+                    self.referred(reference)
+                }
                 Value::Array(items) if IN_PLACE.contains(&keyword.as_str()) => {
                     items.iter().fold(0, |sum: u64, item| sum.saturating_add(self.reached(item)))
                 }
-                Value::Object(schemas) if matches!(keyword.as_str(), "dependentSchemas" | "dependencies") => {
-                    schemas.values().fold(0, |sum: u64, schema| sum.saturating_add(self.reached(schema)))
+                Value::Object(schemas)
+                    if matches!(keyword.as_str(), "dependentSchemas" | "dependencies") =>
+                {
+                    schemas
+                        .values()
+                        .fold(0, |sum: u64, schema| sum.saturating_add(self.reached(schema)))
                 }
                 Value::Object(_) if IN_PLACE.contains(&keyword.as_str()) => self.reached(value),
                 _ => 0,
@@ -106,8 +120,9 @@ impl<'a> Places<'a> {
         if looks_through(node) { weight.saturating_mul(2) } else { weight }
     }
 
-    /// The weight of what a reference leads to. It may lead to one of several places, as resources have names and pointers of
-    /// their own: the heaviest counts. What is not here is refused by the compiler, or a draft's own schema.
+    /// The weight of what a reference leads to. It may lead to one of several places, as resources
+    /// have names and pointers of their own: the heaviest counts. What is not here is refused by
+    /// the compiler, or a draft's own schema.
     fn referred(&mut self, reference: &str) -> u64 {
         let fragment = reference.split_once('#').map_or("", |(_, fragment)| fragment);
         let fragment = percent_encoding::percent_decode_str(fragment).decode_utf8_lossy();

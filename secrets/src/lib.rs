@@ -1,7 +1,9 @@
-//! Secrets: sealed at rest by the operator's keys, opened where a function may have them, shown nowhere.
+//! Secrets: sealed at rest by the operator's keys, opened where a function may have them, shown
+//! nowhere.
 //!
-//! [`Keyring`] is the operator's key file; it seals and opens. [`Vault`] opens what somebody else keeps, and so is a
-//! [`SecretSource`]: it knows the keeper as a [`SealedSecrets`], so that this crate need not know the store.
+//! [`Keyring`] is the operator's key file; it seals and opens. [`Vault`] opens what somebody else
+//! keeps, and so is a [`SecretSource`]: it knows the keeper as a [`SealedSecrets`], so that this
+//! crate need not know the store.
 
 mod keyring;
 mod secret;

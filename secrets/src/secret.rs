@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-/// The value of a secret. Copies share the bytes, which are overwritten when the last one is dropped. Neither `Debug` nor `Display`
-/// shows any of it.
+/// The value of a secret. Copies share the bytes, which are overwritten when the last one is
+/// dropped. Neither `Debug` nor `Display` shows any of it.
 #[derive(Clone)]
 pub struct Secret(Arc<Zeroizing<Vec<u8>>>);
 
@@ -42,7 +42,10 @@ mod tests {
     #[test]
     fn nothing_of_it_is_shown() {
         let secret = Secret::from(b"canary".to_vec());
-        assert_eq!((format!("{secret:?}"), format!("{secret}")), ("Secret(***)".to_owned(), "***".to_owned()));
+        assert_eq!(
+            (format!("{secret:?}"), format!("{secret}")),
+            ("Secret(***)".to_owned(), "***".to_owned())
+        );
         assert_eq!(secret.clone().expose(), b"canary");
     }
 }

@@ -19,15 +19,19 @@ pub struct Unavailable(pub String);
 /// Where sealed secrets are kept. Whoever puts a process together implements it over its store.
 #[async_trait]
 pub trait SealedSecrets: Send + Sync + 'static {
-    /// The revision of the definitions that this process knows. Every change of a secret raises it, so that what was read at one
-    /// revision is good until there is another.
+    /// The revision of the definitions that this process knows. Every change of a secret raises it,
+    /// so that what was read at one revision is good until there is another.
     fn revision(&self) -> Revision;
 
     /// A secret as it is kept; `None` where there is none of this name.
     ///
     /// # Errors
     /// Where the store does not answer.
-    async fn sealed(&self, tenant: &TenantName, name: &SecretName) -> Result<Option<SealedSecret>, Unavailable>;
+    async fn sealed(
+        &self,
+        tenant: &TenantName,
+        name: &SecretName,
+    ) -> Result<Option<SealedSecret>, Unavailable>;
 }
 
 /// How much a vault remembers.
@@ -62,7 +66,11 @@ struct Memory {
 
 impl Vault {
     /// A vault that remembers nothing yet.
-    pub fn new(keyring: Arc<Keyring>, sealed: Arc<dyn SealedSecrets>, settings: VaultSettings) -> Self {
+    pub fn new(
+        keyring: Arc<Keyring>,
+        sealed: Arc<dyn SealedSecrets>,
+        settings: VaultSettings,
+    ) -> Self {
         Self { keyring, sealed, settings, memory: Mutex::default() }
     }
 
@@ -75,13 +83,24 @@ impl Vault {
         memory
     }
 
-    fn remembered(&self, revision: Revision, tenant: &TenantName, name: &SecretName) -> Option<Secret> {
+    fn remembered(
+        &self,
+        revision: Revision,
+        tenant: &TenantName,
+        name: &SecretName,
+    ) -> Option<Secret> {
         let memory = self.memory(revision);
         let (secret, since) = memory.opened.get(&(tenant.clone(), name.clone()))?;
         (since.elapsed() < self.settings.remember_for).then(|| secret.clone())
     }
 
-    fn remember(&self, revision: Revision, tenant: &TenantName, name: &SecretName, secret: &Secret) {
+    fn remember(
+        &self,
+        revision: Revision,
+        tenant: &TenantName,
+        name: &SecretName,
+        secret: &Secret,
+    ) {
         // What was read while the definitions changed may be what was before.
         if self.sealed.revision() != revision {
             return;
@@ -99,15 +118,27 @@ impl Vault {
 
 #[async_trait]
 impl SecretSource for Vault {
-    async fn reveal(&self, tenant: &TenantName, name: &SecretName) -> Result<Option<Secret>, Error> {
+    async fn reveal(
+        &self,
+        tenant: &TenantName,
+        name: &SecretName,
+    ) -> Result<Option<Secret>, Error> {
         let revision = self.sealed.revision();
         if let Some(secret) = self.remembered(revision, tenant, name) {
             return Ok(Some(secret));
         }
-        let sealed = self.sealed.sealed(tenant, name).await.map_err(|Unavailable(why)| Error::Unavailable(why))?;
+        let sealed = self
+            .sealed
+            .sealed(tenant, name)
+            .await
+            .map_err(|Unavailable(why)| Error::Unavailable(why))?;
         let Some(sealed) = sealed else { return Ok(None) };
         // The row is opened as what was asked for, whatever it says that it is.
-        let secret = self.keyring.open(&SealedSecret { tenant: tenant.clone(), name: name.clone(), ..sealed })?;
+        let secret = self.keyring.open(&SealedSecret {
+            tenant: tenant.clone(),
+            name: name.clone(),
+            ..sealed
+        })?;
         self.remember(revision, tenant, name, &secret);
         Ok(Some(secret))
     }

@@ -38,8 +38,8 @@ pub struct BucketQuota {
     pub bytes: u64,
 }
 
-/// Tells one value of a key from every other one that it ever had: no version comes a second time, also when the key is
-/// deleted and set again.
+/// Tells one value of a key from every other one that it ever had: no version comes a second time,
+/// also when the key is deleted and set again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ValueVersion(pub i64);
 
@@ -48,7 +48,8 @@ pub struct ValueVersion(pub i64);
 pub enum Swap {
     /// The new value is there.
     Done,
-    /// Nothing was changed, as the key has another value than was expected: one of this version, or none.
+    /// Nothing was changed, as the key has another value than was expected: one of this version, or
+    /// none.
     Changed(Option<ValueVersion>),
 }
 
@@ -72,13 +73,15 @@ pub struct BucketSummary {
     pub bytes: u64,
 }
 
-/// What functions keep. Each call is a transaction of its own: it is seen whole or not at all, and what it wrote is there when it
-/// returns. A bucket that does not exist is an empty one to whoever reads.
+/// What functions keep. Each call is a transaction of its own: it is seen whole or not at all, and
+/// what it wrote is there when it returns. A bucket that does not exist is an empty one to whoever
+/// reads.
 ///
 /// # Errors
-/// Beside [`Error::Unavailable`]: [`Error::Rejected`] for a key that is empty or longer than [`MAX_KEY_BYTES`], for more than
-/// [`MAX_BATCH_KEYS`] keys, and for a value that is longer than the quota says; [`Error::Conflict`] for a bucket that would grow
-/// beyond its quota; [`Error::NotFound`] for a write to the own bucket of a function that does not exist.
+/// Beside [`Error::Unavailable`]: [`Error::Rejected`] for a key that is empty or longer than
+/// [`MAX_KEY_BYTES`], for more than [`MAX_BATCH_KEYS`] keys, and for a value that is longer than
+/// the quota says; [`Error::Conflict`] for a bucket that would grow beyond its quota;
+/// [`Error::NotFound`] for a write to the own bucket of a function that does not exist.
 #[async_trait]
 pub trait Buckets: Send + Sync + 'static {
     /// The values of these keys, in the order asked; `None` for a key that is not there.
@@ -90,14 +93,20 @@ pub trait Buckets: Send + Sync + 'static {
     /// The version of a key's value; `None` for a key that is not there.
     async fn value_version(&self, bucket: &Bucket, key: &str) -> Result<Option<ValueVersion>>;
 
-    /// Up to `limit` keys, from the first one or after the place that another page gave. Keys that are there all the time are listed
-    /// exactly once, whatever else is set and deleted meanwhile.
+    /// Up to `limit` keys, from the first one or after the place that another page gave. Keys that
+    /// are there all the time are listed exactly once, whatever else is set and deleted meanwhile.
     async fn keys(&self, bucket: &Bucket, after: Option<u64>, limit: u32) -> Result<KeyPage>;
 
     /// Sets values, all or none. Of entries with the same key the last one counts.
-    async fn set_values(&self, bucket: &Bucket, entries: &[(String, Bytes)], quota: &BucketQuota) -> Result<()>;
+    async fn set_values(
+        &self,
+        bucket: &Bucket,
+        entries: &[(String, Bytes)],
+        quota: &BucketQuota,
+    ) -> Result<()>;
 
-    /// Sets a value if the key still has the value of this version (`None`: if it is still not there).
+    /// Sets a value if the key still has the value of this version (`None`: if it is still not
+    /// there).
     async fn swap_value(
         &self,
         bucket: &Bucket,
@@ -107,11 +116,19 @@ pub trait Buckets: Send + Sync + 'static {
         quota: &BucketQuota,
     ) -> Result<Swap>;
 
-    /// Adds to a number and gives the sum. A number is kept as decimal digits, maybe after a minus; a key that is not there counts as 0.
+    /// Adds to a number and gives the sum. A number is kept as decimal digits, maybe after a minus;
+    /// a key that is not there counts as 0.
     ///
     /// # Errors
-    /// [`Error::Conflict`] also where the value is no such number, or the sum does not fit in 64 bits.
-    async fn increment(&self, bucket: &Bucket, key: &str, delta: i64, quota: &BucketQuota) -> Result<i64>;
+    /// [`Error::Conflict`] also where the value is no such number, or the sum does not fit in 64
+    /// bits.
+    async fn increment(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        delta: i64,
+        quota: &BucketQuota,
+    ) -> Result<i64>;
 
     /// Deletes keys, all at once, and gives how many of them were there.
     async fn delete_values(&self, bucket: &Bucket, keys: &[String]) -> Result<u64>;
@@ -127,7 +144,8 @@ impl Default for BucketQuota {
 }
 
 impl KeyPage {
-    /// A page of up to `limit` keys out of those found, each with its place, which are one more where another page follows.
+    /// A page of up to `limit` keys out of those found, each with its place, which are one more
+    /// where another page follows.
     pub(crate) fn of(mut found: Vec<(String, u64)>, limit: u32) -> Self {
         let more = found.len() > limit as usize;
         found.truncate(limit as usize);
@@ -144,7 +162,8 @@ pub(crate) fn check_keys<'a>(keys: impl ExactSizeIterator<Item = &'a str>) -> Re
     }
     for key in keys {
         if !(1..=MAX_KEY_BYTES).contains(&key.len()) {
-            let message = format!("a key has 1 to {MAX_KEY_BYTES} bytes, and this one has {}", key.len());
+            let message =
+                format!("a key has 1 to {MAX_KEY_BYTES} bytes, and this one has {}", key.len());
             return Err(Error::Rejected(message));
         }
     }
@@ -152,7 +171,10 @@ pub(crate) fn check_keys<'a>(keys: impl ExactSizeIterator<Item = &'a str>) -> Re
 }
 
 /// Refuses values that are too long.
-pub(crate) fn check_values<'a>(entries: impl Iterator<Item = (&'a str, &'a Bytes)>, quota: &BucketQuota) -> Result<()> {
+pub(crate) fn check_values<'a>(
+    entries: impl Iterator<Item = (&'a str, &'a Bytes)>,
+    quota: &BucketQuota,
+) -> Result<()> {
     for (key, value) in entries {
         if value.len() as u64 > quota.value_bytes {
             return Err(Error::Rejected(format!(
@@ -202,7 +224,8 @@ impl Account {
         self.bytes += signed(new);
     }
 
-    /// What is counted once these values are set. `old` tells the lengths of those that they replace.
+    /// What is counted once these values are set. `old` tells the lengths of those that they
+    /// replace.
     ///
     /// # Errors
     /// [`Error::Conflict`] where the bucket would grow beyond its quota.
@@ -227,11 +250,15 @@ impl Account {
         self.bytes -= bytes;
     }
 
-    /// Refuses a bucket that has grown beyond its quota. One that shrinks is welcome, however large it still is.
+    /// Refuses a bucket that has grown beyond its quota. One that shrinks is welcome, however large
+    /// it still is.
     fn check(self, before: Self, bucket: &Bucket, quota: &BucketQuota) -> Result<()> {
         let is_over = |now: i64, before: i64, most: u64| now > before && now.unsigned_abs() > most;
         if is_over(self.keys, before.keys, quota.keys) {
-            let message = format!("bucket '{}' may have {} keys (keyvalue.max_keys)", bucket.name, quota.keys);
+            let message = format!(
+                "bucket '{}' may have {} keys (keyvalue.max_keys)",
+                bucket.name, quota.keys
+            );
             return Err(Error::Conflict(message));
         }
         if is_over(self.bytes, before.bytes, quota.bytes) {
@@ -254,8 +281,10 @@ fn signed(length: usize) -> i64 {
 pub(crate) fn incremented(key: &str, old: Option<&[u8]>, delta: i64) -> Result<i64> {
     let Some(old) = old else { return Ok(delta) };
     let number = std::str::from_utf8(old).ok().and_then(|text| text.parse::<i64>().ok());
-    let number = number.ok_or_else(|| Error::Conflict(format!("the value of '{}' is not a number", shown(key))))?;
-    let too_large = || Error::Conflict(format!("the number in '{}' would not fit in 64 bits", shown(key)));
+    let number = number
+        .ok_or_else(|| Error::Conflict(format!("the value of '{}' is not a number", shown(key))))?;
+    let too_large =
+        || Error::Conflict(format!("the number in '{}' would not fit in 64 bits", shown(key)));
     number.checked_add(delta).ok_or_else(too_large)
 }
 
@@ -271,7 +300,8 @@ pub(crate) fn function_of(column: &str) -> Result<Option<FunctionName>> {
 
 /// A key of a column.
 pub(crate) fn key_of(column: Vec<u8>) -> Result<String> {
-    String::from_utf8(column).map_err(|_| Error::Rejected("what is stored in 'key' is not UTF-8".into()))
+    String::from_utf8(column)
+        .map_err(|_| Error::Rejected("what is stored in 'key' is not UTF-8".into()))
 }
 
 /// The last entry of each key, in the order of keys.
@@ -298,7 +328,10 @@ mod tests {
         now.check(over, &bucket(), &quota).unwrap();
         now.set("key", Some(8), 10);
         let error = now.check(over, &bucket(), &quota).unwrap_err().to_string();
-        assert_eq!(error, "bucket 'b' may have 20B in keys and values together (keyvalue.max_bucket_bytes)");
+        assert_eq!(
+            error,
+            "bucket 'b' may have 20B in keys and values together (keyvalue.max_bucket_bytes)"
+        );
         let mut now = over;
         now.delete(1, 30);
         now.set("k", None, 0);
@@ -308,9 +341,17 @@ mod tests {
 
     #[test]
     fn numbers_are_decimal() {
-        let add = |old: &str, delta| incremented("n", Some(old.as_bytes()), delta).map_err(|e| e.to_string());
-        assert_eq!((add("41", 1), add("-1", -1), incremented("n", None, 7).unwrap()), (Ok(42), Ok(-2), 7));
-        assert_eq!(add("9223372036854775807", 1).unwrap_err(), "the number in 'n' would not fit in 64 bits");
+        let add = |old: &str, delta| {
+            incremented("n", Some(old.as_bytes()), delta).map_err(|e| e.to_string())
+        };
+        assert_eq!(
+            (add("41", 1), add("-1", -1), incremented("n", None, 7).unwrap()),
+            (Ok(42), Ok(-2), 7)
+        );
+        assert_eq!(
+            add("9223372036854775807", 1).unwrap_err(),
+            "the number in 'n' would not fit in 64 bits"
+        );
         for other in ["", " 1", "1.0", "0x1", "one"] {
             assert_eq!(add(other, 1).unwrap_err(), "the value of 'n' is not a number", "{other}");
         }

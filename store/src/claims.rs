@@ -1,5 +1,6 @@
-//! What a version claims when it becomes current: host names, which must be its tenant's, and routes, each of which is one
-//! function's. The same for every database, which asks and writes within the transaction that moves the pointer.
+//! What a version claims when it becomes current: host names, which must be its tenant's, and
+//! routes, each of which is one function's. The same for every database, which asks and writes
+//! within the transaction that moves the pointer.
 
 use std::collections::BTreeSet;
 
@@ -38,7 +39,9 @@ impl RouteRow {
         let Self { host, path, method } = self;
         let method = if method == EVERY_METHOD { "" } else { method };
         let space = if method.is_empty() { "" } else { " " };
-        Error::Conflict(format!("the function '{function}' already answers '{method}{space}{host}{path}'"))
+        Error::Conflict(format!(
+            "the function '{function}' already answers '{method}{space}{host}{path}'"
+        ))
     }
 }
 
@@ -50,11 +53,13 @@ fn hosts(manifest: &Manifest) -> impl Iterator<Item = (usize, &HostName)> {
 
 /// The patterns whose grants decide about a manifest's host names.
 pub(crate) fn patterns(manifest: &Manifest) -> Vec<String> {
-    let patterns: BTreeSet<_> = hosts(manifest).flat_map(|(_, host)| HostnamePattern::covering(host)).collect();
+    let patterns: BTreeSet<_> =
+        hosts(manifest).flat_map(|(_, host)| HostnamePattern::covering(host)).collect();
     patterns.into_iter().map(|pattern| pattern.to_string()).collect()
 }
 
-/// Makes sure that every host name of a manifest is its tenant's, by the rules and by what was granted.
+/// Makes sure that every host name of a manifest is its tenant's, by the rules and by what was
+/// granted.
 pub(crate) fn check_hosts(
     rules: &HostnameRules,
     granted: &HostnameGrants,
@@ -62,7 +67,9 @@ pub(crate) fn check_hosts(
     manifest: &Manifest,
 ) -> Result<()> {
     for (i, host) in hosts(manifest) {
-        rules.check(granted, tenant, host).map_err(|why| Error::Conflict(format!("trigger[{i}].host: {why}")))?;
+        rules
+            .check(granted, tenant, host)
+            .map_err(|why| Error::Conflict(format!("trigger[{i}].host: {why}")))?;
     }
     Ok(())
 }

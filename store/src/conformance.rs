@@ -1,5 +1,5 @@
-//! What every backend must do: each sentence of the port's documentation, tried. A backend runs all of it by
-//! `suite!(factory, small)`, where `factory()` gives a [`Fresh`] store.
+//! What every backend must do: each sentence of the port's documentation, tried. A backend runs all
+//! of it by `suite!(factory, small)`, where `factory()` gives a [`Fresh`] store.
 
 pub(crate) mod agenda;
 pub(crate) mod broken;
@@ -94,7 +94,8 @@ macro_rules! suite {
     };
 }
 
-/// Makes a test of each function of [`nodes`]. `$short_lived` makes a store with [`nodes::SHORT`] as its node timeout.
+/// Makes a test of each function of [`nodes`]. `$short_lived` makes a store with [`nodes::SHORT`]
+/// as its node timeout.
 macro_rules! nodes_suite {
     ($fresh:path, $short_lived:path) => {
         crate::conformance::nodes_suite! { @tests $fresh;

@@ -14,8 +14,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wasmill_domain::{
-    BrokenDefinition, DefinitionKind, Digest, Dispatch, Event, EventParts, ExecutionId, LogLine, Origin, Timestamp,
-    TraceContext,
+    BrokenDefinition, DefinitionKind, Digest, Dispatch, Event, EventParts, ExecutionId, LogLine,
+    Origin, Timestamp, TraceContext,
 };
 
 pub(crate) use self::manifest::{ManifestRows, TriggerRow};
@@ -35,8 +35,8 @@ fn reason(error: Error) -> String {
     }
 }
 
-/// Reads the rows of one kind of definitions, each by itself: one that cannot be read is put with the `broken`, under the tenant
-/// and the name that `named` finds in its row.
+/// Reads the rows of one kind of definitions, each by itself: one that cannot be read is put with
+/// the `broken`, under the tenant and the name that `named` finds in its row.
 pub(crate) fn definitions<R, T>(
     broken: &mut Vec<BrokenDefinition>,
     kind: DefinitionKind,
@@ -59,7 +59,8 @@ pub(crate) fn definitions<R, T>(
 
 /// Refuses a row whose `min_reader` says that it is for later releases.
 pub(crate) fn check_reader(min_reader: i64) -> Result<()> {
-    format::check_reader(min_reader).map_err(|why| Error::Rejected(format!("it is of a later release: {why}")))
+    format::check_reader(min_reader)
+        .map_err(|why| Error::Rejected(format!("it is of a later release: {why}")))
 }
 
 /// JSON of any kind.
@@ -95,7 +96,8 @@ pub(crate) fn measure(column: &str, number: i64) -> Result<u64> {
     u64::try_from(number).map_err(|e| unreadable(column, e))
 }
 
-/// A measure as a column holds it. Nothing that is measured comes near the largest value: it is kept rather than refused.
+/// A measure as a column holds it. Nothing that is measured comes near the largest value: it is
+/// kept rather than refused.
 pub(crate) fn from_measure(measure: u64) -> i64 {
     i64::try_from(measure).unwrap_or(i64::MAX)
 }
@@ -112,7 +114,8 @@ pub(crate) fn from_duration(duration: Duration) -> i64 {
 
 /// A trace context from its two headers.
 pub(crate) fn trace(traceparent: &str, tracestate: Option<&str>) -> Result<TraceContext> {
-    TraceContext::parse(traceparent, tracestate).ok_or_else(|| unreadable("traceparent", format!("'{traceparent}'")))
+    TraceContext::parse(traceparent, tracestate)
+        .ok_or_else(|| unreadable("traceparent", format!("'{traceparent}'")))
 }
 
 /// An event from its JSON format.
@@ -127,7 +130,8 @@ pub(crate) fn event_or_text(json: &str) -> Result<Event, UnreadableEvent> {
 
 /// An event's JSON format.
 pub(crate) fn from_event(event: &EventParts) -> Result<String> {
-    String::from_utf8(event.to_stored()).map_err(|e| Error::Rejected(format!("an event that is not UTF-8: {e}")))
+    String::from_utf8(event.to_stored())
+        .map_err(|e| Error::Rejected(format!("an event that is not UTF-8: {e}")))
 }
 
 /// A line of a log as it is kept.
@@ -157,13 +161,16 @@ pub(crate) fn from_logs(lines: &[LogLine]) -> Result<Option<String>> {
         fields: line.fields.as_deref().map(Cow::from),
     });
     let stored: Vec<StoredLine<'_>> = stored.collect();
-    serde_json::to_string(&stored).map(Some).map_err(|e| Error::Rejected(format!("a log that is not JSON: {e}")))
+    serde_json::to_string(&stored)
+        .map(Some)
+        .map_err(|e| Error::Rejected(format!("a log that is not JSON: {e}")))
 }
 
 /// The lines of an attempt's log, in order.
 pub(crate) fn logs(column: Option<&str>) -> Result<Vec<LogLine>> {
     let Some(text) = column else { return Ok(Vec::new()) };
-    let stored: Vec<StoredLine<'_>> = serde_json::from_str(text).map_err(|e| unreadable("logs", e))?;
+    let stored: Vec<StoredLine<'_>> =
+        serde_json::from_str(text).map_err(|e| unreadable("logs", e))?;
     let line = |line: StoredLine<'_>| {
         Ok(LogLine {
             seq: line.seq,
@@ -186,7 +193,9 @@ pub(crate) fn add_to_page(
     limit: usize,
 ) -> Result<()> {
     let entries = logs(column)?.into_iter().map(|line| LogEntry { attempt, line });
-    let is_after = |entry: &LogEntry| after.is_none_or(|after| LogPosition { attempt, seq: entry.line.seq } > after);
+    let is_after = |entry: &LogEntry| {
+        after.is_none_or(|after| LogPosition { attempt, seq: entry.line.seq } > after)
+    };
     let wanted = limit.saturating_sub(page.len());
     page.extend(entries.filter(is_after).take(wanted));
     Ok(())
@@ -210,20 +219,26 @@ pub(crate) fn root(dispatch: &Dispatch) -> Option<ExecutionId> {
 }
 
 /// An origin. One that is not known here is told as far as the release before could.
-pub(crate) fn origin(kind: Option<&str>, text: Option<&str>, parent: Option<ExecutionId>) -> Origin {
+pub(crate) fn origin(
+    kind: Option<&str>,
+    text: Option<&str>,
+    parent: Option<ExecutionId>,
+) -> Origin {
     if kind == Some(Origin::Invocation.kind()) {
         return Origin::Invocation;
     }
-    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| Origin::of_parent(parent))
+    text.and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_else(|| Origin::of_parent(parent))
 }
 
 /// A message's headers as a column holds them: a JSON array of names and values.
 pub(crate) fn from_headers(headers: &[(String, String)]) -> Result<String> {
-    serde_json::to_string(headers).map_err(|e| Error::Rejected(format!("headers that are not JSON: {e}")))
+    serde_json::to_string(headers)
+        .map_err(|e| Error::Rejected(format!("headers that are not JSON: {e}")))
 }
 
-/// The smallest id that can be made at `time`: ids begin with the milliseconds since 1970, so this turns a time into a place in
-/// the order of ids.
+/// The smallest id that can be made at `time`: ids begin with the milliseconds since 1970, so this
+/// turns a time into a place in the order of ids.
 pub(crate) fn first_id_at(time: Timestamp) -> ExecutionId {
     const MILLIS: u32 = 48;
     let millis = u128::from(time.as_millis()) & ((1 << MILLIS) - 1);

@@ -60,14 +60,19 @@ pub trait DeadLetters: Send + Sync + 'static {
     async fn put_dead_letter(&self, letter: &DeadLetter, attempts: &[AttemptKey]) -> Result<()>;
 
     /// Up to `limit` letters, the newest first: those before the id `before`, where one is given.
-    async fn dead_letters(&self, before: Option<Uuid>, limit: u32) -> Result<Vec<DeadLetterSummary>>;
+    async fn dead_letters(
+        &self,
+        before: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<DeadLetterSummary>>;
 
     /// A letter with its bytes.
     async fn dead_letter(&self, id: Uuid) -> Result<Option<DeadLetter>>;
 
     /// Prepares for a letter to be sent again: those of `attempts` that ended by it wait again.
     /// Gives how many.
-    async fn reopen_dead_letter(&self, letter: &DeadLetter, attempts: &[AttemptKey]) -> Result<u64>;
+    async fn reopen_dead_letter(&self, letter: &DeadLetter, attempts: &[AttemptKey])
+    -> Result<u64>;
 
     /// Deletes a letter, and says whether it was there.
     async fn delete_dead_letter(&self, id: Uuid) -> Result<bool>;

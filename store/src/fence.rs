@@ -1,10 +1,12 @@
-//! The fence: which of the reports that come in stand, and what they make of their executions. Decided here, over what the
-//! database has, by the domain's table of moves; a backend reads the standings, asks, and writes the changes, all in one
-//! transaction.
+//! The fence: which of the reports that come in stand, and what they make of their executions.
+//! Decided here, over what the database has, by the domain's table of moves; a backend reads the
+//! standings, asks, and writes the changes, all in one transaction.
 
 use std::collections::HashMap;
 
-use wasmill_domain::{Digest, Dispatch, ExecutionId, FunctionName, Move, Outcome, State, TenantName, Timestamp};
+use wasmill_domain::{
+    Digest, Dispatch, ExecutionId, FunctionName, Move, Outcome, State, TenantName, Timestamp,
+};
 
 use crate::port::{Finished, Started};
 
@@ -22,7 +24,13 @@ impl Standing {
     /// Where the execution of a dispatch stands, where `before` it stood there, or had no row.
     fn of(dispatch: &Dispatch, state: State, attempt: u32, before: Option<&Self>) -> Self {
         let (tenant, function) = (dispatch.tenant.clone(), dispatch.function.clone());
-        Self { tenant, function, state, epoch: before.map_or(dispatch.epoch, |row| row.epoch), attempt }
+        Self {
+            tenant,
+            function,
+            state,
+            epoch: before.map_or(dispatch.epoch, |row| row.epoch),
+            attempt,
+        }
     }
 
     /// Whether a dispatch is of this execution: an id alone proves nothing, as whoever can write to
@@ -75,8 +83,9 @@ impl<'a> Change<'a> {
 /// What is known of the executions at hand; those without a row are not in it.
 pub(crate) type Standings = HashMap<ExecutionId, Standing>;
 
-/// The state that a row says. One that only a later release knows is closed to this one, as a suspended execution is: no report
-/// of its hosts stands, and no other row of the batch is the worse for it.
+/// The state that a row says. One that only a later release knows is closed to this one, as a
+/// suspended execution is: no report of its hosts stands, and no other row of the batch is the
+/// worse for it.
 pub(crate) fn stored_state(word: &str) -> State {
     word.parse().unwrap_or(State::Suspended)
 }
@@ -108,16 +117,20 @@ fn passed(standing: Option<&Standing>, dispatch: &Dispatch, what: Move) -> Optio
     match standing {
         None => State::Queued.after(what).ok(),
         Some(row) => {
-            let is_this =
-                row.is_of(dispatch) && row.attempt == dispatch.attempt && is_same_epoch(row.epoch, dispatch.epoch);
+            let is_this = row.is_of(dispatch)
+                && row.attempt == dispatch.attempt
+                && is_same_epoch(row.epoch, dispatch.epoch);
             is_this.then(|| row.state.after(what).ok()).flatten()
         }
     }
 }
 
-/// What each report changes, in order; `None` for one that does not stand. `standings` is brought up to date, so that of two
-/// reports of one attempt the first stands.
-pub(crate) fn finish<'a>(finished: &'a [Finished], standings: &mut Standings) -> Vec<Option<Change<'a>>> {
+/// What each report changes, in order; `None` for one that does not stand. `standings` is brought
+/// up to date, so that of two reports of one attempt the first stands.
+pub(crate) fn finish<'a>(
+    finished: &'a [Finished],
+    standings: &mut Standings,
+) -> Vec<Option<Change<'a>>> {
     finished.iter().map(|entry| finish_one(entry, standings)).collect()
 }
 
@@ -126,7 +139,8 @@ fn finish_one<'a>(finished: &'a Finished, standings: &mut Standings) -> Option<C
     let standing = standings.get(&dispatch.execution);
     let what = final_move(finished);
     let state = passed(standing, dispatch, what)?;
-    let attempt = if what == Move::Retry { dispatch.attempt.saturating_add(1) } else { dispatch.attempt };
+    let attempt =
+        if what == Move::Retry { dispatch.attempt.saturating_add(1) } else { dispatch.attempt };
     let after = Standing::of(dispatch, state, attempt, standing);
     let is_new = standings.insert(dispatch.execution, after).is_none();
     Some(Change {
@@ -150,7 +164,8 @@ fn final_move(finished: &Finished) -> Move {
     if finished.retry_at.is_some() { Move::Retry } else { finished.report.outcome.final_move() }
 }
 
-/// Whether another attempt follows: it has a row of its own then, as the execution's is the last one's.
+/// Whether another attempt follows: it has a row of its own then, as the execution's is the last
+/// one's.
 pub(crate) fn is_followed(finished: &Finished) -> bool {
     final_move(finished) == Move::Retry
 }
@@ -211,7 +226,11 @@ mod tests {
             assert!(!is_open(Some(&standing), 1) && !is_open(Some(&standing), 3), "{state}");
             for (epoch, same) in [(0, true), (1, true), (2, false)] {
                 let of_epoch = dispatch.clone().with_epoch(epoch);
-                assert_eq!(is_open_for(Some(&standing), &of_epoch), open && same, "{state} {epoch}");
+                assert_eq!(
+                    is_open_for(Some(&standing), &of_epoch),
+                    open && same,
+                    "{state} {epoch}"
+                );
             }
             let others = [
                 Dispatch { tenant: "other".parse().unwrap(), ..dispatch.clone() },

@@ -1,7 +1,8 @@
 //! Artifacts that are files of versions: how they are kept from being pruned.
 //!
-//! What a version's manifest names besides its code has no column. Such an artifact is kept by the time at which it was put: it is
-//! never, until the last version goes that has it among its files. So an earlier release, which knows nothing of files, keeps them too.
+//! What a version's manifest names besides its code has no column. Such an artifact is kept by the
+//! time at which it was put: it is never, until the last version goes that has it among its files.
+//! So an earlier release, which knows nothing of files, keeps them too.
 
 use std::collections::BTreeMap;
 
@@ -23,5 +24,8 @@ pub(crate) fn files_of(manifest: &Manifest) -> BTreeMap<Digest, &FilePart> {
 
 /// What to say of a file whose artifact the tenant does not have.
 pub(crate) fn missing(part: &FilePart) -> Error {
-    Error::NotFound(format!("artifact {} of {} bytes, the file '{}',", part.digest, part.size, part.path))
+    Error::NotFound(format!(
+        "artifact {} of {} bytes, the file '{}',",
+        part.digest, part.size, part.path
+    ))
 }

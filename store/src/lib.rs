@@ -3,11 +3,13 @@
 //! The port has five faces, each a handful of verbs: [`Catalog`] holds what users define,
 //! [`Ledger`] what became of their events, [`Agenda`] what is still to be done, [`Buckets`] what
 //! functions keep, [`DeadLetters`] what nobody could read. [`Nodes`], which processes are alive, is
-//! a port of its own. Every backend passes the same suite (`conformance`). sqlx is used nowhere else
-//! in wasmill.
+//! a port of its own. Every backend passes the same suite (`conformance`). sqlx is used nowhere
+//! else in wasmill.
 //!
-//! A backend is one folder of SQL. What does not depend on the database is outside: `fence` decides which reports stand,
-//! `migrations` whether a schema is one to work on, `claims` what a version may have of host names and routes, `convert` turns columns into domain values, [`RegistryWatch`] follows the definitions.
+//! A backend is one folder of SQL. What does not depend on the database is outside: `fence` decides
+//! which reports stand, `migrations` whether a schema is one to work on, `claims` what a version
+//! may have of host names and routes, `convert` turns columns into domain values, [`RegistryWatch`]
+//! follows the definitions.
 
 mod buckets;
 mod claims;
@@ -29,8 +31,8 @@ mod watch;
 mod conformance;
 
 pub use buckets::{
-    Bucket, BucketQuota, BucketSummary, Buckets, KeyPage, MAX_BATCH_BYTES, MAX_BATCH_KEYS, MAX_KEY_BYTES, Swap,
-    ValueVersion,
+    Bucket, BucketQuota, BucketSummary, Buckets, KeyPage, MAX_BATCH_BYTES, MAX_BATCH_KEYS,
+    MAX_KEY_BYTES, Swap, ValueVersion,
 };
 pub use dead_letters::{DeadLetter, DeadLetterSummary, DeadLetters};
 pub use migrations::SchemaMode;

@@ -1,5 +1,6 @@
-//! API keys that earlier releases kept in history: an `Authorization` that an operator's client sent to a function's host
-//! name became part of the event. They are overwritten once, when the database is brought up to date.
+//! API keys that earlier releases kept in history: an `Authorization` that an operator's client
+//! sent to a function's host name became part of the event. They are overwritten once, when the
+//! database is brought up to date.
 
 use wasmill_domain::mask_keys;
 
@@ -20,7 +21,10 @@ impl Texts {
     /// Overwrites the keys in all of it, and says whether there was one.
     pub(crate) fn mask(&mut self) -> bool {
         let mut is_masked = self.event.as_mut().is_some_and(mask_data);
-        for text in [&mut self.event, &mut self.message, &mut self.backtrace, &mut self.logs].into_iter().flatten() {
+        for text in [&mut self.event, &mut self.message, &mut self.backtrace, &mut self.logs]
+            .into_iter()
+            .flatten()
+        {
             is_masked |= mask(text);
         }
         self.output.as_mut().is_some_and(|output| mask_keys(output)) | is_masked
@@ -75,7 +79,8 @@ mod tests {
         for event in [text, binary] {
             let mut texts = Texts { event: Some(event.clone()), ..Texts::default() };
             assert!(texts.mask());
-            let (before, after) = (convert::event(&event).unwrap(), convert::event(&texts.event.unwrap()).unwrap());
+            let (before, after) =
+                (convert::event(&event).unwrap(), convert::event(&texts.event.unwrap()).unwrap());
             let (before, after) = (before.data.clone().unwrap(), after.data.clone().unwrap());
             let expected = before.to_vec().iter().map(|b| *b as char).collect::<String>();
             let expected = expected.replace(key, &format!("wm_{}", "*".repeat(43)));

@@ -1,8 +1,9 @@
-//! The steps that make each database's schema: the files of `migrations/`, which are part of the program. Whether a
-//! database's schema is one that this release works on is decided here, for both databases.
+//! The steps that make each database's schema: the files of `migrations/`, which are part of the
+//! program. Whether a database's schema is one that this release works on is decided here, for both
+//! databases.
 //!
-//! sqlx's macro that compiles such files in is compiled together with all of sqlx a second time; this is what it would
-//! make.
+//! sqlx's macro that compiles such files in is compiled together with all of sqlx a second time;
+//! this is what it would make.
 
 use std::sync::LazyLock;
 
@@ -61,7 +62,13 @@ fn migrator(steps: &[Step]) -> Migrator {
     let migrations = steps.iter().filter_map(|(file, sql)| {
         let (version, description) = file.split_once('_')?;
         let (version, description) = (version.parse().ok()?, description.replace('_', " "));
-        Some(Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false))
+        Some(Migration::new(
+            version,
+            description.into(),
+            MigrationType::Simple,
+            sql.into_sql_str(),
+            false,
+        ))
     });
     let mut migrator = Migrator::with_migrations(migrations.collect());
     // A newer release's steps are no error; `compare` says which are.
@@ -106,17 +113,20 @@ impl SchemaAge {
     }
 }
 
-/// Compares the steps that were applied to a database, each with its checksum, with those of this release. `min_reader` is
-/// what the database says of who may work on it, where it says so.
+/// Compares the steps that were applied to a database, each with its checksum, with those of this
+/// release. `min_reader` is what the database says of who may work on it, where it says so.
 ///
 /// # Errors
-/// Where it cannot be worked on: the text says why, and what to do, and follows "cannot use the database …: ".
+/// Where it cannot be worked on: the text says why, and what to do, and follows "cannot use the
+/// database …: ".
 pub(crate) fn compare(
     ours: &Migrator,
     applied: &[(i64, Vec<u8>)],
     min_reader: Option<i64>,
 ) -> Result<SchemaAge, String> {
-    let Some(last) = applied.iter().map(|(version, _)| *version).max() else { return Ok(SchemaAge::None) };
+    let Some(last) = applied.iter().map(|(version, _)| *version).max() else {
+        return Ok(SchemaAge::None);
+    };
     let known = latest(ours);
     for step in ours.iter() {
         let there = applied.iter().find(|(version, _)| *version == step.version);
@@ -127,15 +137,17 @@ pub(crate) fn compare(
             ));
         }
     }
-    let misses = ours.iter().any(|step| applied.iter().all(|(version, _)| *version != step.version));
+    let misses =
+        ours.iter().any(|step| applied.iter().all(|(version, _)| *version != step.version));
     if last <= known {
         return Ok(if misses { SchemaAge::Older(last) } else { SchemaAge::Same });
     }
     match min_reader {
         Some(lowest) if lowest <= known && !misses => Ok(SchemaAge::Newer(last)),
         _ => {
-            let lowest =
-                min_reader.map_or(String::new(), |lowest| format!(" It serves releases that know step {lowest}."));
+            let lowest = min_reader.map_or(String::new(), |lowest| {
+                format!(" It serves releases that know step {lowest}.")
+            });
             Err(format!(
                 "its schema is of a newer wasmill (step {last} is not known here; the last one that is, is {known}).{lowest} Run that \
                  wasmill, or restore the backup that was made before it"
@@ -161,7 +173,9 @@ mod tests {
         for (name, ours) in [("sqlite", &OF_SQLITE), ("postgres", &OF_POSTGRES)] {
             let read = Migrator::new(folder().join(name)).await.unwrap();
             let facts = |migrator: &Migrator| {
-                let facts = migrator.iter().map(|step| (step.version, step.description.clone(), step.checksum.clone()));
+                let facts = migrator
+                    .iter()
+                    .map(|step| (step.version, step.description.clone(), step.checksum.clone()));
                 facts.collect::<Vec<_>>()
             };
             assert_eq!(facts(ours), facts(&read));
@@ -175,16 +189,28 @@ mod tests {
         assert!(list.lines().count() >= 9, "a released file stays in the list");
         for line in list.lines() {
             let (expected, file) = line.split_once("  ").unwrap();
-            let bytes = std::fs::read(folder().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
-            assert_eq!(Digest::of(&bytes).to_hex(), expected, "{file} was released: a change is another step");
+            let bytes =
+                std::fs::read(folder().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+            assert_eq!(
+                Digest::of(&bytes).to_hex(),
+                expected,
+                "{file} was released: a change is another step"
+            );
         }
     }
 
     /// What a step must not do unless it says since when nobody uses what it takes away.
     #[test]
     fn steps_only_add() {
-        let statements =
-            ["DROP TABLE", "DROP COLUMN", "RENAME", "SET NOT NULL", "ALTER COLUMN", "ADD CONSTRAINT", "DELETE FROM"];
+        let statements = [
+            "DROP TABLE",
+            "DROP COLUMN",
+            "RENAME",
+            "SET NOT NULL",
+            "ALTER COLUMN",
+            "ADD CONSTRAINT",
+            "DELETE FROM",
+        ];
         for (file, sql) in SQLITE.iter().chain(POSTGRES).filter(|(file, _)| *file != "0001_first") {
             let sql: String = sql.split_whitespace().collect::<Vec<_>>().join(" ");
             let upper = sql.to_uppercase();
@@ -198,8 +224,10 @@ mod tests {
         for (file, sql) in SQLITE.iter().chain(POSTGRES).filter(|(file, _)| *file != "0001_first") {
             let added = sql.split("CREATE TABLE").skip(1).chain(sql.split("ADD COLUMN").skip(1));
             for part in added.filter_map(|part| part.split(';').next()) {
-                let check =
-                    part.split("CHECK (").skip(1).find(|check| check.split(')').next().unwrap().contains(" IN ("));
+                let check = part
+                    .split("CHECK (")
+                    .skip(1)
+                    .find(|check| check.split(')').next().unwrap().contains(" IN ("));
                 assert!(check.is_none(), "{file}: {check:?}");
             }
         }
@@ -208,7 +236,8 @@ mod tests {
     #[test]
     fn a_schema_is_older_the_same_or_newer() {
         let ours = &*OF_SQLITE;
-        let (known, all) = (latest(ours), || ours.iter().map(|step| (step.version, step.checksum.to_vec())));
+        let (known, all) =
+            (latest(ours), || ours.iter().map(|step| (step.version, step.checksum.to_vec())));
         let is = |applied: Vec<(i64, Vec<u8>)>, min_reader| compare(ours, &applied, min_reader);
         assert_eq!(is(Vec::new(), None), Ok(SchemaAge::None));
         assert_eq!(is(all().take(2).collect(), None), Ok(SchemaAge::Older(2)));
@@ -219,7 +248,8 @@ mod tests {
         for min_reader in [Some(known + 1), None] {
             let why = is(with(known + 1), min_reader).unwrap_err();
             assert!(
-                why.contains("newer wasmill") && why.contains(&format!("step {} is not known", known + 1)),
+                why.contains("newer wasmill")
+                    && why.contains(&format!("step {} is not known", known + 1)),
                 "{why}"
             );
         }
@@ -227,7 +257,9 @@ mod tests {
         let other = all().skip(1).chain([(known + 1, vec![1])]).collect();
         assert!(is(other, Some(1)).unwrap_err().contains("newer wasmill"));
         let spoiled = all().map(|(version, _)| (version, vec![1])).collect();
-        assert!(is(spoiled, Some(known)).unwrap_err().contains("differs from this wasmill's at step 1"));
+        assert!(
+            is(spoiled, Some(known)).unwrap_err().contains("differs from this wasmill's at step 1")
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The processes that work on an installation: who is alive, and what each of them reads.
 //!
-//! Each says so in a row of its own that it renews again and again. A process whose row was not renewed for longer than the
-//! store's `node_timeout` is not alive: it crashed, or it is cut off from the database.
+//! Each says so in a row of its own that it renews again and again. A process whose row was not
+//! renewed for longer than the store's `node_timeout` is not alive: it crashed, or it is cut off
+//! from the database.
 
 use std::time::Duration;
 
@@ -18,17 +19,19 @@ pub const NODE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Which processes are alive.
 #[async_trait]
 pub trait Nodes: Send + Sync + 'static {
-    /// Says that a process is alive: makes its row, or renews what it says and its heartbeat, by the database's clock.
+    /// Says that a process is alive: makes its row, or renews what it says and its heartbeat, by
+    /// the database's clock.
     async fn beat(&self, node: &Node) -> Result<()>;
 
-    /// Every process that is alive, by role, name and id. A row that a later release wrote is among them.
+    /// Every process that is alive, by role, name and id. A row that a later release wrote is among
+    /// them.
     async fn live_nodes(&self) -> Result<Vec<LiveNode>>;
 
     /// Takes a process off the list: it ends. One that is not on it is no error.
     async fn leave(&self, id: Uuid) -> Result<()>;
 
-    /// Deletes the rows of processes that are not alive, and gives how many. One that is alive all the same has a row again
-    /// with its next heartbeat.
+    /// Deletes the rows of processes that are not alive, and gives how many. One that is alive all
+    /// the same has a row again with its next heartbeat.
     async fn delete_dead_nodes(&self) -> Result<u64>;
 }
 
@@ -39,7 +42,8 @@ pub struct Node {
     pub id: Uuid,
     /// What people call it: a host's configured name, else the machine's and the process id.
     pub name: String,
-    /// What it does: `gateway`, `host`, `scheduler`, `dev` (all in one), or a word of a later release.
+    /// What it does: `gateway`, `host`, `scheduler`, `dev` (all in one), or a word of a later
+    /// release.
     pub role: String,
     /// The release that it is of, such as `0.1.0`.
     pub release: String,
@@ -67,7 +71,8 @@ pub(crate) fn from_labels(labels: &[String]) -> String {
     serde_json::Value::from(labels).to_string()
 }
 
-/// The labels in a column. What is no array of texts is none: whoever wrote it is of no interest to functions then.
+/// The labels in a column. What is no array of texts is none: whoever wrote it is of no interest to
+/// functions then.
 pub(crate) fn labels(column: &str) -> Vec<String> {
     serde_json::from_str(column).unwrap_or_default()
 }
@@ -77,7 +82,8 @@ pub(crate) fn from_reads(reads: Reads) -> String {
     serde_json::to_string(&reads).unwrap_or_default()
 }
 
-/// The formats in a column. What cannot be read counts as the oldest ones, which every release reads that is not too old.
+/// The formats in a column. What cannot be read counts as the oldest ones, which every release
+/// reads that is not too old.
 pub(crate) fn reads(column: &str) -> Reads {
     serde_json::from_str(column).unwrap_or(Reads::OLDEST)
 }
@@ -95,7 +101,9 @@ mod tests {
     fn what_a_later_release_writes_is_read_as_far_as_it_is_known() {
         assert_eq!(reads(&from_reads(Reads::HERE)), Reads::HERE);
         assert_eq!(reads(r#"{"batch": 3, "http": 2, "control": 1, "log": 7}"#).batch, 3);
-        for odd in ["", "{}", "[]", r#"{"batch": "two", "http": 1, "control": 1}"#, r#"{"batch": 900}"#] {
+        for odd in
+            ["", "{}", "[]", r#"{"batch": "two", "http": 1, "control": 1}"#, r#"{"batch": 900}"#]
+        {
             assert_eq!(reads(odd), Reads::OLDEST, "{odd}");
         }
         assert_eq!(labels(&from_labels(&["a".into(), "b".into()])), ["a", "b"]);

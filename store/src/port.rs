@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::watch;
 use wasmill_domain::{
-    AttemptKey, Definitions, Digest, Dispatch, ExecutionId, FunctionName, Move, Revision, SealedSecret, SecretName,
-    SecretSummary, State, TenantName, Timestamp,
+    AttemptKey, Definitions, Digest, Dispatch, ExecutionId, FunctionName, Move, Revision,
+    SealedSecret, SecretName, SecretSummary, State, TenantName, Timestamp,
 };
 
 pub use self::error::{Error, Result};
@@ -26,28 +26,30 @@ impl<T: Catalog + Ledger + Agenda + Buckets + DeadLetters> Store for T {}
 /// What users define. Every change raises the revision by one, in the transaction that makes it.
 #[async_trait]
 pub trait Catalog: Send + Sync + 'static {
-    /// Everything that is defined, or `None` where the revision is still `known`. A definition that cannot be read is among
-    /// [`Definitions::broken`] and keeps nobody from the others.
+    /// Everything that is defined, or `None` where the revision is still `known`. A definition that
+    /// cannot be read is among [`Definitions::broken`] and keeps nobody from the others.
     async fn definitions(&self, known: Revision) -> Result<Option<Definitions>>;
 
-    /// Hears of changes when they are committed, by whichever process: the receiver has the latest revision that was heard of, and
-    /// 0 before the first. An addition to asking for the [`Catalog::definitions`] again and again, as nothing is heard while the
-    /// database is away; `None` where asking is all there is. Each call listens anew until its receiver is dropped. To be called
-    /// within a tokio runtime.
+    /// Hears of changes when they are committed, by whichever process: the receiver has the latest
+    /// revision that was heard of, and 0 before the first. An addition to asking for the
+    /// [`Catalog::definitions`] again and again, as nothing is heard while the database is away;
+    /// `None` where asking is all there is. Each call listens anew until its receiver is dropped.
+    /// To be called within a tokio runtime.
     fn changes(&self) -> Option<watch::Receiver<Revision>> {
         None
     }
 
-    /// Makes one change. A change that alters nothing (the same artifact and manifest deployed again, the same schema
-    /// put again) keeps the revision and says so.
+    /// Makes one change. A change that alters nothing (the same artifact and manifest deployed
+    /// again, the same schema put again) keeps the revision and says so.
     ///
     /// # Errors
     /// [`Error::NotFound`] for a function, version, schema, key, secret or artifact that is not
     /// there, and for an artifact that is not the tenant's; [`Error::QuotaExceeded`] for one
-    /// function, schema or key more than the tenant may have; [`Error::Conflict`] for the
-    /// last operator key's deletion while others exist, for a host name that is not the tenant's, for a route that another function
-    /// has, for a host name that is granted to another tenant, for a first key that is not an operator's, for a secret's version that is
-    /// not the next one, and for one secret more than a tenant may have.
+    /// function, schema or key more than the tenant may have; [`Error::Conflict`] for the last
+    /// operator key's deletion while others exist, for a host name that is not the tenant's, for a
+    /// route that another function has, for a host name that is granted to another tenant, for a
+    /// first key that is not an operator's, for a secret's version that is not the next one, and
+    /// for one secret more than a tenant may have.
     async fn define(&self, change: &Change) -> Result<Changed>;
 
     /// Every version of a function, the newest first. Empty where there is no such function.
@@ -58,7 +60,8 @@ pub trait Catalog: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Rejected`] where the digest is not that of the bytes; [`Error::QuotaExceeded`].
-    async fn put_artifact(&self, tenant: &TenantName, digest: Digest, bytes: Bytes) -> Result<bool>;
+    async fn put_artifact(&self, tenant: &TenantName, digest: Digest, bytes: Bytes)
+    -> Result<bool>;
 
     /// An artifact's bytes, whoever has it: for those who run what is defined, never to answer a
     /// tenant.
@@ -71,12 +74,16 @@ pub trait Catalog: Send + Sync + 'static {
     /// names. None where they are lost, so that it uploads them again, which mends it.
     async fn tenant_artifact(&self, tenant: &TenantName, digest: Digest) -> Result<Option<Bytes>>;
 
-    /// The size of each of these artifacts that a tenant has uploaded, or that its versions have among their files, in the order
-    /// asked; `None` for one that it does not have.
-    async fn artifact_sizes(&self, tenant: &TenantName, digests: &[Digest]) -> Result<Vec<Option<u64>>>;
+    /// The size of each of these artifacts that a tenant has uploaded, or that its versions have
+    /// among their files, in the order asked; `None` for one that it does not have.
+    async fn artifact_sizes(
+        &self,
+        tenant: &TenantName,
+        digests: &[Digest],
+    ) -> Result<Vec<Option<u64>>>;
 
-    /// What may be told of a tenant's secrets, by name. They are not among the definitions: a process needs those that its functions
-    /// ask for, and no others.
+    /// What may be told of a tenant's secrets, by name. They are not among the definitions: a
+    /// process needs those that its functions ask for, and no others.
     async fn secrets(&self, tenant: &TenantName) -> Result<Vec<SecretSummary>>;
 
     /// A tenant's secret, sealed.
@@ -99,19 +106,20 @@ pub trait Ledger: Send + Sync + 'static {
     /// Whether the database answers.
     async fn ping(&self) -> Result<()>;
 
-    /// Adds rows for executions that were accepted, in state `queued`. One that is there already (its outcome may be
-    /// faster than this call) is left as it is. With [`Publication::Pending`] each is put in the outbox as well, in the same
-    /// transaction, unless the row that is there is of another tenant or function.
+    /// Adds rows for executions that were accepted, in state `queued`. One that is there already
+    /// (its outcome may be faster than this call) is left as it is. With [`Publication::Pending`]
+    /// each is put in the outbox as well, in the same transaction, unless the row that is there is
+    /// of another tenant or function.
     async fn enqueue(&self, dispatches: &[Dispatch], publication: Publication) -> Result<()>;
 
-    /// Notes that attempts have begun. Whatever the state machine or the fence forbids is silently left out, as this is
-    /// news for operators and decides nothing.
+    /// Notes that attempts have begun. Whatever the state machine or the fence forbids is silently
+    /// left out, as this is news for operators and decides nothing.
     async fn start(&self, attempts: &[Started]) -> Result<()>;
 
-    /// Which of these attempts still have no committed outcome and could have one, in the order asked: what a host asks about
-    /// a message that is delivered again. `true` where there is no row yet; `false` as well where the execution is suspended or
-    /// was cancelled, or is of another tenant or function, because nothing that came of it would
-    /// stand.
+    /// Which of these attempts still have no committed outcome and could have one, in the order
+    /// asked: what a host asks about a message that is delivered again. `true` where there is no
+    /// row yet; `false` as well where the execution is suspended or was cancelled, or is of another
+    /// tenant or function, because nothing that came of it would stand.
     async fn unfinished(&self, attempts: &[Dispatch]) -> Result<Vec<bool>>;
 
     /// Commits the ends of attempts, all in one transaction, and says for each whether it stands.
@@ -127,14 +135,26 @@ pub trait Ledger: Send + Sync + 'static {
     /// number of attempts by the same.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Conflict`] where the table of moves does not have it, or where the move is not an operator's.
-    async fn move_execution(&self, tenant: &TenantName, id: ExecutionId, what: Move, at: Timestamp) -> Result<State>;
+    /// [`Error::NotFound`]; [`Error::Conflict`] where the table of moves does not have it, or where
+    /// the move is not an operator's.
+    async fn move_execution(
+        &self,
+        tenant: &TenantName,
+        id: ExecutionId,
+        what: Move,
+        at: Timestamp,
+    ) -> Result<State>;
 
-    /// Executions, the newest first. One whose row cannot be read stands in its place and is in nobody's way.
+    /// Executions, the newest first. One whose row cannot be read stands in its place and is in
+    /// nobody's way.
     async fn executions(&self, query: &ExecutionQuery) -> Result<Vec<ListedExecution>>;
 
     /// One execution with its event, result and attempts.
-    async fn execution(&self, tenant: &TenantName, id: ExecutionId) -> Result<Option<ExecutionDetail>>;
+    async fn execution(
+        &self,
+        tenant: &TenantName,
+        id: ExecutionId,
+    ) -> Result<Option<ExecutionDetail>>;
 
     /// Log lines of an execution by attempt and place, after `after` where given, at most `limit`.
     async fn logs(
@@ -149,7 +169,8 @@ pub trait Ledger: Send + Sync + 'static {
 /// What is still to be done.
 #[async_trait]
 pub trait Agenda: Send + Sync + 'static {
-    /// Moves up to `limit` scheduled executions that are due to `queued`, into the outbox, and gives them to be published.
+    /// Moves up to `limit` scheduled executions that are due to `queued`, into the outbox, and
+    /// gives them to be published.
     async fn promote_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Dispatch>>;
 
     /// Up to `limit` outbox entries that were made before `before`, the oldest first.
@@ -159,12 +180,14 @@ pub trait Agenda: Send + Sync + 'static {
     /// epoch stays.
     async fn published(&self, entries: &[AttemptKey]) -> Result<()>;
 
-    /// Takes or renews the lease called `name` for `holder` until `ttl` from now by the database's clock, and gives its
-    /// term; `None` while somebody else holds it. A new holder has a higher term.
+    /// Takes or renews the lease called `name` for `holder` until `ttl` from now by the database's
+    /// clock, and gives its term; `None` while somebody else holds it. A new holder has a higher
+    /// term.
     async fn lease(&self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Term>>;
 
-    /// Deletes up to `limit` executions that ended before `before`, with their attempts and logs, and artifacts that no version
-    /// names or has among its files, and that are older than `before`, or than artifacts are kept that nobody uses. Gives
-    /// the number of executions deleted.
+    /// Deletes up to `limit` executions that ended before `before`, with their attempts and logs,
+    /// and artifacts that no version names or has among its files, and that are older than
+    /// `before`, or than artifacts are kept that nobody uses. Gives the number of executions
+    /// deleted.
     async fn prune(&self, before: Timestamp, limit: u32) -> Result<u64>;
 }

@@ -1,8 +1,9 @@
 //! The store in PostgreSQL (14 or later): what a pool of processes shares.
 //!
-//! Any number of processes use one database at once, and none of them knows of the others. What must be decided once is
-//! decided by the database, in the statement that writes it. Statements touch rows in the order of their ids, so that batches
-//! do not lock each other out; where two collide all the same, one begins anew, unseen by its caller.
+//! Any number of processes use one database at once, and none of them knows of the others. What
+//! must be decided once is decided by the database, in the statement that writes it. Statements
+//! touch rows in the order of their ids, so that batches do not lock each other out; where two
+//! collide all the same, one begins anew, unseen by its caller.
 //!
 //! A transaction-mode pooler may stand between ([`PostgresSettings::transaction_pooler`]).
 
@@ -57,28 +58,30 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// How a [`PostgresStore`] works.
 #[derive(Clone, Debug)]
 pub struct PostgresSettings {
-    /// How many connections this process has at most: 1 or more. Calls wait for a free one. Default: 8.
+    /// How many connections this process has at most: 1 or more. Calls wait for a free one.
+    /// Default: 8.
     pub connections: u32,
     /// How long to wait for a new connection, TLS and log-in included. Default: 5 s.
     pub connect_timeout: Duration,
-    /// How long a call takes at most, waiting for a connection included; then the store is not available. The server gives up a
-    /// statement after the same time. Default: 10 s.
+    /// How long a call takes at most, waiting for a connection included; then the store is not
+    /// available. The server gives up a statement after the same time. Default: 10 s.
     pub call_timeout: Duration,
-    /// The same for bringing the schema up to date and for [`crate::Agenda::prune`], which reads a whole day before it drops it.
-    /// Default: 10 min.
+    /// The same for bringing the schema up to date and for [`crate::Agenda::prune`], which reads a
+    /// whole day before it drops it. Default: 10 min.
     pub upkeep_timeout: Duration,
-    /// How long changing the set of partitions waits for its turn, and everybody else for it; then it is tried another time.
-    /// Default: 500 ms.
+    /// How long changing the set of partitions waits for its turn, and everybody else for it; then
+    /// it is tried another time. Default: 500 ms.
     pub partition_lock_timeout: Duration,
     /// A connection that nobody has used for this long is closed. Default: 10 min.
     pub idle_timeout: Duration,
     /// A connection as old as this is replaced. Default: 30 min.
     pub max_lifetime: Duration,
-    /// Whether a pooler stands between that gives each transaction another session (PgBouncer's `pool_mode = transaction`). Nothing
-    /// is prepared then and each transaction sets its own limits, which is somewhat slower. Default: no.
+    /// Whether a pooler stands between that gives each transaction another session (PgBouncer's
+    /// `pool_mode = transaction`). Nothing is prepared then and each transaction sets its own
+    /// limits, which is somewhat slower. Default: no.
     pub transaction_pooler: bool,
-    /// Where to listen for changes of the definitions, if not at the store's own URL: the server itself, past a pooler.
-    /// Default: none.
+    /// Where to listen for changes of the definitions, if not at the store's own URL: the server
+    /// itself, past a pooler. Default: none.
     pub listen_url: Option<String>,
     /// For how many days beyond today history has its partitions ready. Default: 3.
     pub days_ahead: u16,
@@ -126,14 +129,17 @@ struct Inner {
 }
 
 impl PostgresStore {
-    /// Connects, and looks at the schema. Of several processes that bring it up to date at once, one does the work and the
-    /// others wait for it. The tables are where the URL's `search_path` says (`?options[search_path]=…`), which is `public` unless it says so.
+    /// Connects, and looks at the schema. Of several processes that bring it up to date at once,
+    /// one does the work and the others wait for it. The tables are where the URL's `search_path`
+    /// says (`?options[search_path]=…`), which is `public` unless it says so.
     ///
-    /// TLS is by the URL: `sslmode=verify-full`, and `sslrootcert=FILE` where the system's certificates are not the ones to trust.
+    /// TLS is by the URL: `sslmode=verify-full`, and `sslrootcert=FILE` where the system's
+    /// certificates are not the ones to trust.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where the server cannot be reached or refuses the user, is too old, or the database is not in
-    /// UTF-8; [`Error::Schema`] where its schema is not one that this release works on.
+    /// [`Error::Unavailable`] where the server cannot be reached or refuses the user, is too old,
+    /// or the database is not in UTF-8; [`Error::Schema`] where its schema is not one that this
+    /// release works on.
     pub async fn connect(url: &str, settings: PostgresSettings) -> Result<Self> {
         let mut pool = Pool::new(url, &settings)?;
         let server = pool.server();
@@ -143,8 +149,13 @@ impl PostgresStore {
             other => Error::Unavailable(cannot_use(reason(other))),
         })?;
         let listening = Listening::new(url, &settings)?;
-        let inner =
-            Inner { pool, settings, upkeep: Upkeep::default(), listening, background: Background::new("artifacts") };
+        let inner = Inner {
+            pool,
+            settings,
+            upkeep: Upkeep::default(),
+            listening,
+            background: Background::new("artifacts"),
+        };
         let store = Self { inner: Arc::new(inner) };
         if store.inner.settings.schema != SchemaMode::Inspect {
             store.inner.try_partitions().await;
@@ -152,7 +163,8 @@ impl PostgresStore {
         Ok(store)
     }
 
-    /// Ends the connections. What was committed is in the database whether or not this is called; calls made later fail.
+    /// Ends the connections. What was committed is in the database whether or not this is called;
+    /// calls made later fail.
     pub async fn close(&self) {
         self.inner.listening.close();
         self.inner.pool.close().await;
@@ -180,14 +192,25 @@ fn reason(error: Error) -> String {
 type Step<'s, T> = Pin<Box<dyn Future<Output = error::Result<T>> + Send + 's>>;
 
 impl Inner {
-    /// Does `work` in a transaction that writes, again where it collides with another one, for as long as a call may take.
-    async fn write<'a, T>(&'a self, work: impl for<'s> Fn(&'s mut Session<'a>) -> Step<'s, T>) -> Result<T> {
-        self.transact(Access::Write, self.settings.call_timeout, work).await.map_err(Fault::into_error)
+    /// Does `work` in a transaction that writes, again where it collides with another one, for as
+    /// long as a call may take.
+    async fn write<'a, T>(
+        &'a self,
+        work: impl for<'s> Fn(&'s mut Session<'a>) -> Step<'s, T>,
+    ) -> Result<T> {
+        self.transact(Access::Write, self.settings.call_timeout, work)
+            .await
+            .map_err(Fault::into_error)
     }
 
     /// Does `work` in a transaction that reads.
-    async fn read<'a, T>(&'a self, work: impl for<'s> Fn(&'s mut Session<'a>) -> Step<'s, T>) -> Result<T> {
-        self.transact(Access::Read, self.settings.call_timeout, work).await.map_err(Fault::into_error)
+    async fn read<'a, T>(
+        &'a self,
+        work: impl for<'s> Fn(&'s mut Session<'a>) -> Step<'s, T>,
+    ) -> Result<T> {
+        self.transact(Access::Read, self.settings.call_timeout, work)
+            .await
+            .map_err(Fault::into_error)
     }
 
     async fn transact<'a, T>(
@@ -200,7 +223,11 @@ impl Inner {
             Ok(outcome) => outcome,
             Err(_) => {
                 self.pool.forget_idle();
-                Err(Error::Unavailable(format!("{} has not answered within {limit:?}", self.pool.server())).into())
+                Err(Error::Unavailable(format!(
+                    "{} has not answered within {limit:?}",
+                    self.pool.server()
+                ))
+                .into())
             }
         }
     }

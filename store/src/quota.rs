@@ -29,7 +29,14 @@ pub struct TenantQuota {
 
 impl Default for TenantQuota {
     fn default() -> Self {
-        Self { artifacts: 5_000, artifact_bytes: 4 << 30, versions: 20, functions: 1_000, schemas: 1_000, keys: 100 }
+        Self {
+            artifacts: 5_000,
+            artifact_bytes: 4 << 30,
+            versions: 20,
+            functions: 1_000,
+            schemas: 1_000,
+            keys: 100,
+        }
     }
 }
 
@@ -70,8 +77,12 @@ impl TenantQuota {
     /// Whether a tenant that has `count` of something may have one more.
     pub(crate) fn admit(&self, tenant: &TenantName, what: Counted, count: u64) -> Result<()> {
         let (quota, most, advice) = match what {
-            Counted::Functions => ("functions", self.functions, "delete a function that is not needed"),
-            Counted::Schemas => ("schemas", self.schemas, "delete the schema of an event type that is not used"),
+            Counted::Functions => {
+                ("functions", self.functions, "delete a function that is not needed")
+            }
+            Counted::Schemas => {
+                ("schemas", self.schemas, "delete the schema of an event type that is not used")
+            }
             Counted::Keys => ("keys", self.keys, "delete a key that nobody uses"),
         };
         if count < most {
@@ -85,14 +96,21 @@ impl TenantQuota {
 
     /// Whether a tenant that has `count` artifacts of `bytes` together may have one more, of `size`
     /// bytes.
-    pub(crate) fn admit_artifact(&self, tenant: &TenantName, count: u64, bytes: u64, size: u64) -> Result<()> {
+    pub(crate) fn admit_artifact(
+        &self,
+        tenant: &TenantName,
+        count: u64,
+        bytes: u64,
+        size: u64,
+    ) -> Result<()> {
         const ADVICE: &str = "delete functions that are not needed; an artifact that no version names any more goes by itself \
                               a while after its upload. Or have the operator raise it";
         let refuse = |quota, why| Err(Error::QuotaExceeded { quota, why });
         if count >= self.artifacts {
             let most = self.artifacts;
-            let why =
-                format!("tenant '{tenant}' has {count} artifacts and may have {most} (quota 'artifacts'): {ADVICE}");
+            let why = format!(
+                "tenant '{tenant}' has {count} artifacts and may have {most} (quota 'artifacts'): {ADVICE}"
+            );
             return refuse("artifacts", why);
         }
         if bytes.saturating_add(size) > self.artifact_bytes {
@@ -113,7 +131,12 @@ mod tests {
 
     #[test]
     fn what_is_refused_names_the_quota_and_the_way_out() {
-        let quota = TenantQuota { artifacts: 2, artifact_bytes: 10, functions: 1, ..TenantQuota::default() };
+        let quota = TenantQuota {
+            artifacts: 2,
+            artifact_bytes: 10,
+            functions: 1,
+            ..TenantQuota::default()
+        };
         let tenant = TenantName::default();
         let refused = |result: Result<()>| match result {
             Err(Error::QuotaExceeded { quota, why }) => (quota, why),
@@ -122,7 +145,10 @@ mod tests {
         quota.admit(&tenant, Counted::Functions, 0).unwrap();
         let (name, why) = refused(quota.admit(&tenant, Counted::Functions, 1));
         assert_eq!(name, "functions");
-        assert!(why.contains("may have 1 (quota 'functions')") && why.contains("delete a function"), "{why}");
+        assert!(
+            why.contains("may have 1 (quota 'functions')") && why.contains("delete a function"),
+            "{why}"
+        );
         quota.admit_artifact(&tenant, 1, 4, 6).unwrap();
         assert_eq!(refused(quota.admit_artifact(&tenant, 2, 0, 0)).0, "artifacts");
         let (name, why) = refused(quota.admit_artifact(&tenant, 1, 4, 7));
@@ -134,7 +160,11 @@ mod tests {
     fn some_tenants_have_their_own() {
         let own = TenantQuota { keys: 1, ..TenantQuota::default() };
         let large: TenantName = "large".parse().unwrap();
-        let quotas = Quotas { tenants: BTreeMap::from([(large.clone(), own.clone())]), ..Quotas::default() };
-        assert_eq!((quotas.of(&large), quotas.of(&TenantName::default())), (&own, &TenantQuota::default()));
+        let quotas =
+            Quotas { tenants: BTreeMap::from([(large.clone(), own.clone())]), ..Quotas::default() };
+        assert_eq!(
+            (quotas.of(&large), quotas.of(&TenantName::default())),
+            (&own, &TenantQuota::default())
+        );
     }
 }

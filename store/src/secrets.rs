@@ -7,7 +7,8 @@ use wasmill_domain::{SealedSecret, SecretSummary, TenantName};
 
 use crate::port::{Error, Result};
 
-/// Checks that `secret` follows what is there: its version `known`, among `count` secrets of the tenant.
+/// Checks that `secret` follows what is there: its version `known`, among `count` secrets of the
+/// tenant.
 pub(crate) fn check_next(secret: &SealedSecret, known: Option<i64>, count: i64) -> Result<()> {
     let name = &secret.name;
     let next = known.unwrap_or(0) + 1;
@@ -23,8 +24,8 @@ pub(crate) fn check_next(secret: &SealedSecret, known: Option<i64>, count: i64) 
     Ok(())
 }
 
-/// The secrets in a tenant's rows that can be read. Another release wrote the others: the log names them, and whoever asks
-/// for one by its name is told why it cannot be had.
+/// The secrets in a tenant's rows that can be read. Another release wrote the others: the log names
+/// them, and whoever asks for one by its name is told why it cannot be had.
 pub(crate) fn readable<R, E: Display>(
     tenant: &TenantName,
     rows: &[R],
@@ -35,7 +36,9 @@ pub(crate) fn readable<R, E: Display>(
     for row in rows {
         match read(row) {
             Ok(secret) => secrets.push(secret),
-            Err(why) => tracing::error!(%tenant, secret = named(row), %why, "a secret cannot be read here"),
+            Err(why) => {
+                tracing::error!(%tenant, secret = named(row), %why, "a secret cannot be read here")
+            }
         }
     }
     secrets

@@ -1,7 +1,9 @@
-//! The store in one SQLite file, with a folder of artifacts beside it: what `wasmill dev` uses, and a small installation needs no more.
+//! The store in one SQLite file, with a folder of artifacts beside it: what `wasmill dev` uses, and
+//! a small installation needs no more.
 //!
-//! One connection writes, and each of its transactions carries many rows; a few others read beside it, which the write-ahead
-//! log allows. Other processes may have the same file open: they take turns.
+//! One connection writes, and each of its transactions carries many rows; a few others read beside
+//! it, which the write-ahead log allows. Other processes may have the same file open: they take
+//! turns.
 
 mod agenda;
 mod artifacts;
@@ -47,18 +49,20 @@ pub struct SqliteSettings {
     pub synchronous: Synchronous,
     /// How many connections read: 1 or more. Default: 4.
     pub readers: u32,
-    /// How long to wait while another process writes, and how long a call waits for its turn in this one; then the store is not
-    /// available. Default: 10 s.
+    /// How long to wait while another process writes, and how long a call waits for its turn in
+    /// this one; then the store is not available. Default: 10 s.
     pub busy_timeout: Duration,
-    /// Memory for the writer's page cache, in bytes; each reader has a quarter of it. Default: 16 MiB.
+    /// Memory for the writer's page cache, in bytes; each reader has a quarter of it. Default: 16
+    /// MiB.
     pub cache_bytes: u32,
-    /// The write-ahead log is moved into the database when it is this long, in bytes. Longer is faster and takes more room and a
-    /// longer pause each time. Default: 16 MiB.
+    /// The write-ahead log is moved into the database when it is this long, in bytes. Longer is
+    /// faster and takes more room and a longer pause each time. Default: 16 MiB.
     pub wal_bytes: u32,
     /// What tenants may define. Default: as [`Quotas`]'s.
     pub quotas: Quotas,
-    /// What is done about the schema at the start. Default: [`SchemaMode::Migrate`]; a file is made and an older one is
-    /// copied first, as its name with `.schema-N.backup` where `N` is the schema's number. Others make no file.
+    /// What is done about the schema at the start. Default: [`SchemaMode::Migrate`]; a file is made
+    /// and an older one is copied first, as its name with `.schema-N.backup` where `N` is the
+    /// schema's number. Others make no file.
     pub schema: SchemaMode,
     /// A process whose heartbeat is older than this is not alive. Default: 15 s.
     pub node_timeout: Duration,
@@ -69,8 +73,8 @@ pub struct SqliteSettings {
 pub enum Synchronous {
     /// Until the disk has it: what is recorded survives a power failure.
     Full,
-    /// Until the operating system has it: what is recorded survives a crash of the process; the last commits may be lost with
-    /// the power, never the database's consistency.
+    /// Until the operating system has it: what is recorded survives a crash of the process; the
+    /// last commits may be lost with the power, never the database's consistency.
     Normal,
 }
 
@@ -99,17 +103,24 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file, and by default makes it where there is none (for its owner alone) and brings its schema up to date.
-    /// Its folder must exist. The bytes of artifacts are in files of a folder that has its name with `-artifacts`.
+    /// Opens the file, and by default makes it where there is none (for its owner alone) and brings
+    /// its schema up to date. Its folder must exist. The bytes of artifacts are in files of a
+    /// folder that has its name with `-artifacts`.
     ///
     /// # Errors
-    /// [`crate::Error::Unavailable`] where the file cannot be opened or is not a database; [`crate::Error::Schema`] where its
-    /// schema is not one that this release works on.
+    /// [`crate::Error::Unavailable`] where the file cannot be opened or is not a database;
+    /// [`crate::Error::Schema`] where its schema is not one that this release works on.
     pub async fn open(path: &Path, settings: SqliteSettings) -> Result<Self> {
         let writer = Writer::open(path, &settings).await?;
         let readers = connection::readers(path, &settings);
         let blobs = Blobs::beside(path, &settings);
-        let store = Self { writer, readers, blobs, quotas: settings.quotas, node_timeout: settings.node_timeout };
+        let store = Self {
+            writer,
+            readers,
+            blobs,
+            quotas: settings.quotas,
+            node_timeout: settings.node_timeout,
+        };
         if settings.schema != SchemaMode::Inspect {
             artifacts::delete_orphans(&store).await?;
         }
@@ -124,7 +135,8 @@ impl SqliteStore {
         Ok(artifacts::lost(self).await?.iter().map(ToString::to_string).collect())
     }
 
-    /// Closes the file. What was committed is in it whether or not this is called; calls made later fail.
+    /// Closes the file. What was committed is in it whether or not this is called; calls made later
+    /// fail.
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;

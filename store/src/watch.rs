@@ -1,5 +1,6 @@
-//! Follows the definitions, so that every process knows of a change within a second: at once where the store tells of changes
-//! ([`crate::Catalog::changes`]), otherwise, and while it cannot, by asking again and again.
+//! Follows the definitions, so that every process knows of a change within a second: at once where
+//! the store tells of changes ([`crate::Catalog::changes`]), otherwise, and while it cannot, by
+//! asking again and again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +20,8 @@ const REACH_TRIES: u32 = 20;
 /// The pause between two of its tries.
 const REACH_PAUSE: Duration = Duration::from_millis(50);
 
-/// The registry of the store's current revision, kept current. Clones share one registry; following ends when the last of
-/// them is dropped.
+/// The registry of the store's current revision, kept current. Clones share one registry; following
+/// ends when the last of them is dropped.
 #[derive(Clone)]
 pub struct RegistryWatch {
     shared: Arc<Shared>,
@@ -36,9 +37,10 @@ struct Shared {
 }
 
 impl RegistryWatch {
-    /// Loads the definitions and follows them from then on, asking every `interval`, and whenever the store tells of a
-    /// change. While the store is away the last registry stays; the outage is logged once, and so is its end.
-    /// For whoever looks things up: data that a schema should be checked by are refused ([`Registry::default`]).
+    /// Loads the definitions and follows them from then on, asking every `interval`, and whenever
+    /// the store tells of a change. While the store is away the last registry stays; the outage is
+    /// logged once, and so is its end. For whoever looks things up: data that a schema should be
+    /// checked by are refused ([`Registry::default`]).
     ///
     /// # Errors
     /// Where the definitions cannot be loaded the first time.
@@ -46,11 +48,16 @@ impl RegistryWatch {
         Self::start_from(Registry::default(), store, interval).await
     }
 
-    /// The same with schemas that are compiled by what `first`, a registry of nothing, was made with.
+    /// The same with schemas that are compiled by what `first`, a registry of nothing, was made
+    /// with.
     ///
     /// # Errors
     /// Where the definitions cannot be loaded the first time.
-    pub async fn start_from(first: Registry, store: Arc<dyn Store>, interval: Duration) -> Result<Self> {
+    pub async fn start_from(
+        first: Registry,
+        store: Arc<dyn Store>,
+        interval: Duration,
+    ) -> Result<Self> {
         let registry = watch::Sender::new(Arc::new(first));
         let shared = Arc::new(Shared { store, registry, building: Mutex::new(()) });
         shared.refresh().await?;
@@ -69,7 +76,8 @@ impl RegistryWatch {
         self.shared.registry.subscribe()
     }
 
-    /// Makes sure that the registry is of `revision` or a later one: what follows sees the change that made it.
+    /// Makes sure that the registry is of `revision` or a later one: what follows sees the change
+    /// that made it.
     ///
     /// # Errors
     /// Where the store cannot be asked, or does not know the revision after a second.
@@ -85,7 +93,9 @@ impl RegistryWatch {
             sleep(REACH_PAUSE).await;
         }
         let current = self.current().revision();
-        Err(Error::Unavailable(format!("it is at revision {current} still, and revision {revision} was asked for")))
+        Err(Error::Unavailable(format!(
+            "it is at revision {current} still, and revision {revision} was asked for"
+        )))
     }
 }
 
@@ -95,7 +105,9 @@ impl Shared {
         let _building = self.building.lock().await;
         let current = Arc::clone(&self.registry.borrow());
         if let Some(definitions) = self.store.definitions(current.revision()).await? {
-            for broken in definitions.broken.iter().filter(|broken| !current.broken().contains(broken)) {
+            for broken in
+                definitions.broken.iter().filter(|broken| !current.broken().contains(broken))
+            {
                 tracing::error!(why = broken.why, "{broken} cannot be read and has no effect here");
             }
             self.registry.send_replace(Arc::new(Registry::build(definitions, &current)));

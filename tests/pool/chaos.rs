@@ -86,7 +86,11 @@ async fn twenty_thousand_orders_through_every_failure() {
     }
     let broker = servers.backends().broker_client();
     for function in ["order-total", "order-audit"] {
-        assert_eq!(broker.depth(&queue_of(function)).await.unwrap(), Depth::default(), "{function}");
+        assert_eq!(
+            broker.depth(&queue_of(function)).await.unwrap(),
+            Depth::default(),
+            "{function}"
+        );
     }
     broker.close().await;
 }

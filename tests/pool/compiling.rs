@@ -13,10 +13,13 @@ const SAID: &str = "compiling took longer than 1ms (engine.compile_timeout)";
 async fn a_deploy_is_refused_and_the_gateway_goes_on() {
     let shared = Shared::new().await;
     let backends = shared.backends();
-    let (hasty, patient) = (Process::start("gateway", backends, &[NO_TIME]), Process::start("gateway", backends, &[]));
+    let (hasty, patient) =
+        (Process::start("gateway", backends, &[NO_TIME]), Process::start("gateway", backends, &[]));
     hasty.ready().await;
     patient.ready().await;
-    let deploy = |url: &str| wasmill().args(["--url", url, "deploy"]).arg(sample("hello")).output().expect("it runs");
+    let deploy = |url: &str| {
+        wasmill().args(["--url", url, "deploy"]).arg(sample("hello")).output().expect("it runs")
+    };
     let refused = deploy(&hasty.url);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(1), "{said}");

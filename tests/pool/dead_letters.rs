@@ -17,13 +17,17 @@ fn cli(gateway: &Process, arguments: &[&str]) -> Vec<u8> {
 }
 
 fn letters(gateway: &Process) -> Vec<Value> {
-    let listed: Value = serde_json::from_slice(&cli(gateway, &["--json", "dead-letters", "list"])).unwrap();
+    let listed: Value =
+        serde_json::from_slice(&cli(gateway, &["--json", "dead-letters", "list"])).unwrap();
     listed["dead_letters"].as_array().unwrap().clone()
 }
 
 async fn next(consumption: &mut wasmill_broker::Consumption) -> Delivery {
     let next = consumption.deliveries.next();
-    tokio::time::timeout(std::time::Duration::from_secs(60), next).await.expect("a message comes").unwrap()
+    tokio::time::timeout(std::time::Duration::from_secs(60), next)
+        .await
+        .expect("a message comes")
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,7 +56,11 @@ async fn what_nobody_can_read_is_listed_exported_and_sent_again() {
     host.ready().await;
 
     let ended = api.ended(&ids[0]).await;
-    assert_eq!((&ended["state"], &ended["outcome"]), (&json!("failed"), &json!("poisoned")), "{ended}");
+    assert_eq!(
+        (&ended["state"], &ended["outcome"]),
+        (&json!("failed"), &json!("poisoned")),
+        "{ended}"
+    );
     let first = eventually("the letter is kept", async || letters(&gateway).pop()).await;
     assert_eq!((&first["function"], &first["executions"]), (&json!("hello"), &json!(1)), "{first}");
     // What a newer process can read comes to it.
@@ -65,7 +73,8 @@ async fn what_nobody_can_read_is_listed_exported_and_sent_again() {
     let id = first["id"].as_str().unwrap();
     assert_eq!(cli(&gateway, &["dead-letters", "export", id]), damaged);
 
-    let sent: Value = serde_json::from_slice(&cli(&gateway, &["--json", "dead-letters", "redrive", id])).unwrap();
+    let sent: Value =
+        serde_json::from_slice(&cli(&gateway, &["--json", "dead-letters", "redrive", id])).unwrap();
     assert_eq!((&sent["executions"], &sent["reopened"]), (&json!(ids), &json!(1)), "{sent}");
     // It is no better than before.
     let second = eventually("it comes back", async || letters(&gateway).pop()).await;

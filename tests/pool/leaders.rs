@@ -39,20 +39,28 @@ async fn a_leader_that_is_gone_is_replaced_and_one_that_comes_back_does_no_harm(
     // The promise, and the execution itself.
     assert!(begun.elapsed() < REPLACED_WITHIN + Duration::from_secs(5), "{:?}", begun.elapsed());
 
-    // The second leads now. It is paused in the middle of its work, a third takes over, and the second wakes up.
+    // The second leads now. It is paused in the middle of its work, a third takes over, and the
+    // second wakes up.
     let third = Process::start("scheduler", backends, &[]);
     third.ready().await;
     second.signal(Signal::STOP);
     let mut executions = Vec::new();
     for _ in 0..20 {
-        let ids = gateway.api().accepted("payment.requested", &json!({"succeed_at": 3, "delay_ms": 1})).await;
+        let ids = gateway
+            .api()
+            .accepted("payment.requested", &json!({"succeed_at": 3, "delay_ms": 1}))
+            .await;
         executions.extend(ids);
     }
     assert_eq!(retried(&gateway).await["state"], "succeeded");
     second.signal(Signal::CONT);
     for id in executions {
         let execution = gateway.api().ended(&id).await;
-        assert_eq!((&execution["state"], &execution["attempt"]), (&json!("succeeded"), &json!(3)), "{execution}");
+        assert_eq!(
+            (&execution["state"], &execution["attempt"]),
+            (&json!("succeeded"), &json!(3)),
+            "{execution}"
+        );
         assert_eq!(execution["attempts"].as_array().unwrap().len(), 3, "{execution}");
     }
 }

@@ -41,8 +41,8 @@ impl Pool {
     }
 }
 
-/// Posts orders before, during and after what `outage` does, and accounts for each of them. `accepts` says whether orders are
-/// accepted during the outage.
+/// Posts orders before, during and after what `outage` does, and accounts for each of them.
+/// `accepts` says whether orders are accepted during the outage.
 async fn survives(pool: &Pool, accepts: bool, outage: impl AsyncFnOnce()) {
     let api = pool.api();
     let load = Load::start(std::slice::from_ref(&api), CLIENTS, usize::MAX);
@@ -97,7 +97,10 @@ async fn each_backend_may_stop_and_both() {
         servers.postgres.start_again();
     })
     .await;
-    eventually("it is well again", async || (pool.gateway.readiness().await == Some(200)).then_some(())).await;
+    eventually("it is well again", async || {
+        (pool.gateway.readiness().await == Some(200)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

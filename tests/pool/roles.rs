@@ -15,7 +15,8 @@ async fn an_event_goes_through_every_role() {
     let shared = Shared::new().await;
     let backends = shared.backends();
     // All at once.
-    let (one, other) = (Process::start("gateway", backends, &[]), Process::start("gateway", backends, &[]));
+    let (one, other) =
+        (Process::start("gateway", backends, &[]), Process::start("gateway", backends, &[]));
     let hosts = [Process::start("host", backends, &[]), Process::start("host", backends, &[])];
     let scheduler = Process::start("scheduler", backends, &[]);
     for process in [&one, &other, &hosts[0], &hosts[1], &scheduler] {
@@ -40,7 +41,8 @@ async fn an_event_goes_through_every_role() {
     }
     let retried = there.run("payment.requested", &json!({"succeed_at": 2, "delay_ms": 10})).await;
     assert_eq!((&retried["state"], &retried["attempt"]), (&json!("succeeded"), &json!(2)));
-    let request = there.request("POST", "/v1/functions/hello/invoke").json(&json!({"name": "Grace"}));
+    let request =
+        there.request("POST", "/v1/functions/hello/invoke").json(&json!({"name": "Grace"}));
     let answer = request.send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK, "{:?}", answer.text().await);
 }
@@ -74,7 +76,11 @@ async fn a_function_runs_on_the_hosts_that_it_asks_for() {
     let backends = shared.backends();
     let gateway = Process::start("gateway", backends, &[]);
     let plain = Process::start("host", backends, &[("HOST_NAME", "plain")]);
-    let labelled = Process::start("host", backends, &[("HOST_NAME", "labelled"), ("HOST_LABELS", "['large']")]);
+    let labelled = Process::start(
+        "host",
+        backends,
+        &[("HOST_NAME", "labelled"), ("HOST_LABELS", "['large']")],
+    );
     for process in [&gateway, &plain, &labelled] {
         process.ready().await;
     }
@@ -102,22 +108,41 @@ async fn the_first_key_is_made_once_and_opens_a_gateway_that_all_can_reach() {
         let migrations: Vec<_> = (0..8).map(|_| scope.spawn(migrate)).collect();
         migrations.into_iter().map(|migration| migration.join().unwrap()).collect()
     });
-    let keys: Vec<&str> =
-        printed.iter().flat_map(|text| text.split_whitespace()).filter(|word| word.starts_with("wm_")).collect();
+    let keys: Vec<&str> = printed
+        .iter()
+        .flat_map(|text| text.split_whitespace())
+        .filter(|word| word.starts_with("wm_"))
+        .collect();
     let [key] = keys[..] else { panic!("one key is made: {printed:#?}") };
-    assert_eq!(printed.iter().filter(|text| text.contains("there are API keys already")).count(), 7, "{printed:#?}");
+    assert_eq!(
+        printed.iter().filter(|text| text.contains("there are API keys already")).count(),
+        7,
+        "{printed:#?}"
+    );
     assert!(!migrate().contains("wm_"));
     let gateway = Process::start("gateway", backends, &[("GATEWAY_LISTEN", "0.0.0.0:0")]);
     let address = eventually("the gateway says where it is", async || {
         let log = gateway.logged();
-        let address =
-            log.lines().find(|line| line.contains("the gateway serves"))?.split("0.0.0.0:").nth(1)?.to_owned();
+        let address = log
+            .lines()
+            .find(|line| line.contains("the gateway serves"))?
+            .split("0.0.0.0:")
+            .nth(1)?
+            .to_owned();
         Some(address.trim().to_owned())
     })
     .await;
     let api = Api::new(&format!("http://127.0.0.1:{address}"));
-    assert_eq!(api.post_plain("greeting.requested", &json!({})).await.status(), StatusCode::UNAUTHORIZED);
-    assert!(api.with_key(key, "default").get("/v1/functions").await["functions"].as_array().unwrap().is_empty());
+    assert_eq!(
+        api.post_plain("greeting.requested", &json!({})).await.status(),
+        StatusCode::UNAUTHORIZED
+    );
+    assert!(
+        api.with_key(key, "default").get("/v1/functions").await["functions"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +150,10 @@ async fn migrate_answers_as_json() {
     let shared = Shared::new().await;
     let migrate = |arguments: &[&str]| -> Value {
         let mut command = wasmill();
-        command.args(["--json", "migrate"]).args(arguments).env("WASMILL_DATABASE_URL", &shared.backends().database);
+        command
+            .args(["--json", "migrate"])
+            .args(arguments)
+            .env("WASMILL_DATABASE_URL", &shared.backends().database);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
@@ -155,7 +183,8 @@ async fn processes_are_listed_while_they_live() {
     let shared = Shared::new().await;
     let backends = shared.backends();
     let gateway = Process::start("gateway", backends, &[("NODES_TIMEOUT", "3s")]);
-    let labelled = [("HOST_NAME", "large-1"), ("HOST_LABELS", "['large', 'eu']"), ("NODES_TIMEOUT", "3s")];
+    let labelled =
+        [("HOST_NAME", "large-1"), ("HOST_LABELS", "['large', 'eu']"), ("NODES_TIMEOUT", "3s")];
     let mut host = Process::start("host", backends, &labelled);
     let scheduler = Process::start("scheduler", backends, &[("NODES_TIMEOUT", "3s")]);
     for process in [&gateway, &host, &scheduler] {
@@ -164,18 +193,38 @@ async fn processes_are_listed_while_they_live() {
     let api = gateway.api();
     let roles = async || -> Vec<String> {
         let listed = api.get("/v1/nodes").await;
-        listed["nodes"].as_array().unwrap().iter().map(|node| node["role"].as_str().unwrap().to_owned()).collect()
+        listed["nodes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|node| node["role"].as_str().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(roles().await, ["gateway", "host", "scheduler"]);
     let node = api.get("/v1/nodes").await["nodes"][1].clone();
-    assert_eq!((&node["name"], &node["labels"]), (&json!("large-1"), &json!(["eu", "large"])), "{node}");
-    assert!(node["release"].is_string() && node["reads"]["batch"].is_number() && node["schema_version"].is_number());
+    assert_eq!(
+        (&node["name"], &node["labels"]),
+        (&json!("large-1"), &json!(["eu", "large"])),
+        "{node}"
+    );
+    assert!(
+        node["release"].is_string()
+            && node["reads"]["batch"].is_number()
+            && node["schema_version"].is_number()
+    );
     let table = wasmill().args(["--url", &gateway.url, "nodes"]).output().unwrap();
     let table = String::from_utf8(table.stdout).unwrap();
-    assert!(table.starts_with("ROLE") && table.contains("large-1") && table.contains("eu,large"), "{table}");
-    // One that crashes is listed until its heartbeat is old; one that is told to end takes itself off.
+    assert!(
+        table.starts_with("ROLE") && table.contains("large-1") && table.contains("eu,large"),
+        "{table}"
+    );
+    // One that crashes is listed until its heartbeat is old; one that is told to end takes itself
+    // off.
     host.kill_9();
-    eventually("the host is off the list", async || (roles().await == ["gateway", "scheduler"]).then_some(())).await;
+    eventually("the host is off the list", async || {
+        (roles().await == ["gateway", "scheduler"]).then_some(())
+    })
+    .await;
     host.restart();
     eventually("the host is back", async || (roles().await.len() == 3).then_some(())).await;
     host.signal(Signal::TERM);
@@ -187,7 +236,11 @@ async fn processes_are_listed_while_they_live() {
 fn a_configuration_that_is_no_good_is_named() {
     let fails = |arguments: &[&str], variables: &[(&str, &str)], expected: &str| {
         let mut command = wasmill();
-        command.env_remove("DATABASE_URL").env_remove("AMQP_URL").args(arguments).envs(variables.iter().copied());
+        command
+            .env_remove("DATABASE_URL")
+            .env_remove("AMQP_URL")
+            .args(arguments)
+            .envs(variables.iter().copied());
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");

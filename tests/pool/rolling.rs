@@ -21,12 +21,15 @@ const REPLACED_UNDER: usize = 3_000;
 /// How many versions follow each other, one a second.
 const VERSIONS: usize = 30;
 
-/// A gateway that was not told of a deploy itself may accept events by the version before for so long.
+/// A gateway that was not told of a deploy itself may accept events by the version before for so
+/// long.
 const EVERYWHERE_WITHIN: Duration = Duration::from_secs(1);
 
 /// A version greets by its number.
 fn manifest(version: usize) -> String {
-    format!("name = 'hello'\n[[trigger]]\nevent = 'greeting.requested'\n[env]\nGREETING = '{version}'\n")
+    format!(
+        "name = 'hello'\n[[trigger]]\nevent = 'greeting.requested'\n[env]\nGREETING = '{version}'\n"
+    )
 }
 
 /// As an upgrade does it, of which `scripts/upgrade-test` makes one between two releases.
@@ -42,12 +45,14 @@ async fn every_process_is_replaced_under_load() {
 async fn every_event_meets_a_version_that_was_current() {
     let shared = Shared::new().await;
     let backends = shared.backends();
-    let gateways = [Process::start("gateway", backends, &[]), Process::start("gateway", backends, &[])];
+    let gateways =
+        [Process::start("gateway", backends, &[]), Process::start("gateway", backends, &[])];
     let hosts = [Process::start("host", backends, &[]), Process::start("host", backends, &[])];
     for process in gateways.iter().chain(&hosts) {
         process.ready().await;
     }
-    // A version may be current from when its deploy was asked for until the next one's was answered.
+    // A version may be current from when its deploy was asked for until the next one's was
+    // answered.
     let mut asked = Vec::new();
     let mut answered = Vec::new();
     let stop = Arc::new(AtomicBool::new(false));
@@ -59,7 +64,8 @@ async fn every_event_meets_a_version_that_was_current() {
         gateway.deploy_as("hello", &manifest(version)).await;
         answered.push(Timestamp::now());
         if version == 0 {
-            let client = |n: usize| tokio::spawn(post_until(gateways[n % 2].api(), Arc::clone(&stop)));
+            let client =
+                |n: usize| tokio::spawn(post_until(gateways[n % 2].api(), Arc::clone(&stop)));
             clients.extend((0..4).map(client));
             // The first one's second begins with the events.
             begun = Instant::now();
@@ -84,7 +90,8 @@ async fn every_event_meets_a_version_that_was_current() {
         let started_at = time(&execution["attempts"][0]["started_at"]);
         let over = answered.get(version + 1);
         assert!(
-            asked[version] <= started_at && over.is_none_or(|over| accepted_at <= over.plus(EVERYWHERE_WITHIN)),
+            asked[version] <= started_at
+                && over.is_none_or(|over| accepted_at <= over.plus(EVERYWHERE_WITHIN)),
             "version {version}, asked for at {}, over at {over:?}: {execution}",
             asked[version]
         );

@@ -33,7 +33,8 @@ async fn keys_are_changed_one_process_after_the_other() {
     keygen(for_gateway);
     fs::copy(for_gateway, for_host).unwrap();
     let key_file = |file: &'static str| folder.path().join(file).to_str().unwrap().to_owned();
-    let mut gateway = Process::start("gateway", backends, &[("SECRETS_KEY_FILE", &key_file("gateway"))]);
+    let mut gateway =
+        Process::start("gateway", backends, &[("SECRETS_KEY_FILE", &key_file("gateway"))]);
     let mut host = Process::start("host", backends, &[("SECRETS_KEY_FILE", &key_file("host"))]);
     let keyless = Process::start("gateway", backends, &[]);
     for process in [&gateway, &host, &keyless] {

@@ -22,7 +22,10 @@ impl Api {
     /// The same gateway, spoken to with an operator's key for some tenant.
     pub(crate) fn with_key(&self, key: &str, tenant: &str) -> Self {
         let mut headers = HeaderMap::new();
-        headers.insert("authorization", format!("Bearer {key}").parse().expect("a key is a header's value"));
+        headers.insert(
+            "authorization",
+            format!("Bearer {key}").parse().expect("a key is a header's value"),
+        );
         headers.insert("wasmill-tenant", tenant.parse().expect("a name is a header's value"));
         let http = http().default_headers(headers).build().expect("a client");
         Self { http, url: self.url.clone() }
@@ -61,13 +64,15 @@ impl Api {
     /// An execution's document once it has ended.
     pub(crate) async fn ended(&self, id: &str) -> Value {
         eventually(&format!("execution {id} ends"), async || {
-            let response = self.request("GET", &format!("/v1/executions/{id}")).send().await.ok()?;
+            let response =
+                self.request("GET", &format!("/v1/executions/{id}")).send().await.ok()?;
             // The row is written behind the 202.
             if response.status() == StatusCode::NOT_FOUND {
                 return None;
             }
             let document: Value = response.json().await.ok()?;
-            matches!(document["state"].as_str()?, "succeeded" | "failed" | "cancelled").then_some(document)
+            matches!(document["state"].as_str()?, "succeeded" | "failed" | "cancelled")
+                .then_some(document)
         })
         .await
     }
@@ -92,7 +97,8 @@ impl Api {
         document["logs"].as_array().expect("a list").clone()
     }
 
-    /// Waits until no execution is on its way any more and the queues of these functions hold nothing.
+    /// Waits until no execution is on its way any more and the queues of these functions hold
+    /// nothing.
     pub(crate) async fn quiet(&self, functions: &[&str]) {
         eventually("every execution ends", async || {
             for state in ["queued", "running", "scheduled"] {
@@ -117,7 +123,8 @@ impl Api {
         let mut all: Vec<Value> = Vec::new();
         let mut cursor = String::new();
         loop {
-            let page = self.get(&format!("/v1/executions?function={function}&limit=500{cursor}")).await;
+            let page =
+                self.get(&format!("/v1/executions?function={function}&limit=500{cursor}")).await;
             all.extend(page["executions"].as_array().expect("a list").iter().cloned());
             match page["next"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),

@@ -1,4 +1,5 @@
-//! PostgreSQL and RabbitMQ for pools: those of this machine, with a schema and queues apart, or servers of a test's own.
+//! PostgreSQL and RabbitMQ for pools: those of this machine, with a schema and queues apart, or
+//! servers of a test's own.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +9,9 @@ use wasmill_broker::rabbitmq::testing::{self, Node, Proxy as RabbitProxy};
 use wasmill_broker::rabbitmq::{RabbitBroker, RabbitSettings};
 use wasmill_broker::{Broker as _, QueueName};
 use wasmill_domain::TenantName;
-use wasmill_store::postgres::testing::{Proxy as PostgresProxy, Schema, Server, address_of, url_at};
+use wasmill_store::postgres::testing::{
+    Proxy as PostgresProxy, Schema, Server, address_of, url_at,
+};
 
 use super::pool::Backends;
 use super::{root, wasmill, wasmill_of};
@@ -53,9 +56,13 @@ impl Drop for Shared {
             }
             broker.close().await;
         };
-        // The test's own runtime is busy with this very drop. A test that has failed already says why itself.
+        // The test's own runtime is busy with this very drop. A test that has failed already says
+        // why itself.
         std::thread::scope(|scope| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
             scope.spawn(move || runtime.block_on(delete)).join().ok();
         });
     }
@@ -80,7 +87,8 @@ impl Backends {
 
     /// A client of the broker that sees the pool's queues.
     pub(crate) fn broker_client(&self) -> RabbitBroker {
-        let settings = RabbitSettings { queue_prefix: self.prefix.clone(), ..RabbitSettings::default() };
+        let settings =
+            RabbitSettings { queue_prefix: self.prefix.clone(), ..RabbitSettings::default() };
         RabbitBroker::connect(&self.broker, settings).expect("the URL is right")
     }
 }
@@ -93,7 +101,9 @@ pub(crate) fn queue_of(function: &str) -> QueueName {
 fn sample_queues() -> impl Iterator<Item = QueueName> {
     let folders = std::fs::read_dir(root().join("functions")).expect("the samples are there");
     let names = folders.filter_map(|folder| folder.ok()?.file_name().into_string().ok());
-    let queues = names.filter_map(|name| Some(QueueName::of_function(&TenantName::default(), &name.parse().ok()?)));
+    let queues = names.filter_map(|name| {
+        Some(QueueName::of_function(&TenantName::default(), &name.parse().ok()?))
+    });
     queues.chain([QueueName::installation()])
 }
 
@@ -126,6 +136,10 @@ impl Private {
 
     /// The pool's way to both.
     pub(crate) fn backends(&self) -> Backends {
-        Backends { database: self.postgres.url(), broker: self.rabbit.address(), prefix: String::new() }
+        Backends {
+            database: self.postgres.url(),
+            broker: self.rabbit.address(),
+            prefix: String::new(),
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! A project in every language, of every kind, made by `wasmill new` and built by the language's own compiler.
+//! A project in every language, of every kind, made by `wasmill new` and built by the language's
+//! own compiler.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,8 @@ use serde_json::Value;
 
 use super::{root, wasmill};
 
-/// Where the projects are, and what they are built with. Caches stay there from one run to the next.
+/// Where the projects are, and what they are built with. Caches stay there from one run to the
+/// next.
 pub(crate) struct Workshop {
     folder: PathBuf,
     projects: PathBuf,
@@ -68,7 +70,8 @@ impl Cell {
 }
 
 impl Workshop {
-    /// Provides the toolchains; there is no going on without them. Projects are made in a folder of this name.
+    /// Provides the toolchains; there is no going on without them. Projects are made in a folder of
+    /// this name.
     pub(crate) fn open(name: &str) -> Self {
         let folder = root().join("target/languages");
         let projects = folder.join(name);
@@ -78,7 +81,13 @@ impl Workshop {
         for made in [&projects, &cargo] {
             std::fs::create_dir_all(made).expect("a folder below target/");
         }
-        Self { folder, projects, cargo, toolchains: provided("toolchains").into(), rustc: provided("guest-toolchain") }
+        Self {
+            folder,
+            projects,
+            cargo,
+            toolchains: provided("toolchains").into(),
+            rustc: provided("guest-toolchain"),
+        }
     }
 
     /// Every cell that `wasmill new` knows.
@@ -93,8 +102,8 @@ impl Workshop {
         listed["templates"].as_array().expect("a list").iter().map(cell).collect()
     }
 
-    /// Does something with every cell, on two threads. Those that share a cache follow each other on one; what takes
-    /// longest begins first.
+    /// Does something with every cell, on two threads. Those that share a cache follow each other
+    /// on one; what takes longest begins first.
     pub(crate) fn with_each(&self, work: impl Fn(&Cell) + Sync) {
         const GROUPS: [&[&str]; 6] = [
             &["rust"],
@@ -105,12 +114,16 @@ impl Workshop {
             &["assemblyscript", "wat", "lua"],
         ];
         let cells = self.cells();
-        assert!(cells.iter().all(|cell| GROUPS.iter().any(|group| group.contains(&&*cell.lang))), "{cells:?}");
+        assert!(
+            cells.iter().all(|cell| GROUPS.iter().any(|group| group.contains(&&*cell.lang))),
+            "{cells:?}"
+        );
         let waiting = Mutex::new(VecDeque::from(GROUPS));
         std::thread::scope(|threads| {
             for _ in 0..2 {
                 threads.spawn(|| {
-                    while let Some(group) = { waiting.lock().expect("a thread that failed ends the test").pop_front() }
+                    while let Some(group) =
+                        { waiting.lock().expect("a thread that failed ends the test").pop_front() }
                     {
                         cells.iter().filter(|cell| group.contains(&&*cell.lang)).for_each(&work);
                     }
@@ -122,16 +135,30 @@ impl Workshop {
     /// Writes a cell's project.
     pub(crate) fn make(&self, cell: &Cell) {
         let folder = cell.folder.to_str().expect("a UTF-8 path");
-        succeeded(wasmill().args(["new", &cell.name(), "--lang", &cell.lang, "--kind", &cell.kind, "--dir", folder]));
-        let link = |to: PathBuf, name: &str| std::os::unix::fs::symlink(to, cell.folder.join(name)).expect("a link");
+        succeeded(wasmill().args([
+            "new",
+            &cell.name(),
+            "--lang",
+            &cell.lang,
+            "--kind",
+            &cell.kind,
+            "--dir",
+            folder,
+        ]));
+        let link = |to: PathBuf, name: &str| {
+            std::os::unix::fs::symlink(to, cell.folder.join(name)).expect("a link")
+        };
         match &*cell.lang {
             // Compiled crates are shared, and are of pinned versions.
             "rust" => {
                 link(self.cargo.clone(), "target");
-                std::fs::copy(root().join("functions/Cargo.lock"), cell.folder.join("Cargo.lock")).expect("a copy");
+                std::fs::copy(root().join("functions/Cargo.lock"), cell.folder.join("Cargo.lock"))
+                    .expect("a copy");
             }
             // What `npm install` would make.
-            "js" | "ts" | "assemblyscript" => link(self.toolchains.join("node_modules"), "node_modules"),
+            "js" | "ts" | "assemblyscript" => {
+                link(self.toolchains.join("node_modules"), "node_modules")
+            }
             _ => {}
         }
     }
@@ -173,7 +200,13 @@ impl Workshop {
             .env("CARGO_PROFILE_DEV_DEBUG", "false")
             .env("ZIG_GLOBAL_CACHE_DIR", self.folder.join("zig"));
         // The settings of the build that these tests are part of.
-        for name in ["CARGO_TARGET_DIR", "CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "RUSTC_WRAPPER", "CARGO_INCREMENTAL"] {
+        for name in [
+            "CARGO_TARGET_DIR",
+            "CARGO_ENCODED_RUSTFLAGS",
+            "RUSTFLAGS",
+            "RUSTC_WRAPPER",
+            "CARGO_INCREMENTAL",
+        ] {
             command.env_remove(name);
         }
     }
@@ -188,7 +221,13 @@ pub(crate) fn provided(script: &str) -> String {
 /// Runs a command that must succeed.
 pub(crate) fn succeeded(command: &mut Command) -> Output {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let printed = || format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let printed = || {
+        format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )
+    };
     assert!(output.status.success(), "{command:?}: {}\n{}", output.status, printed());
     output
 }
@@ -199,7 +238,8 @@ pub(crate) fn expectations(folder: &Path) -> Vec<(String, Value)> {
     let names = events.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let names = names.filter_map(|name| Some(name.strip_suffix(".expected.json")?.to_owned()));
     let read = |name: String| {
-        let text = std::fs::read(folder.join("events").join(format!("{name}.expected.json"))).expect("an expectation");
+        let text = std::fs::read(folder.join("events").join(format!("{name}.expected.json")))
+            .expect("an expectation");
         (name, serde_json::from_slice(&text).expect("JSON"))
     };
     names.map(read).collect()

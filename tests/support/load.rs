@@ -13,7 +13,8 @@ use uuid::Uuid;
 use super::api::{Api, execution_ids};
 use super::eventually;
 
-/// How long one request may take before its client goes on with the next order. Gateways answer sooner, if they live.
+/// How long one request may take before its client goes on with the next order. Gateways answer
+/// sooner, if they live.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Clients that post orders until enough are accepted.
@@ -102,7 +103,8 @@ impl Load {
         for client in self.clients {
             client.await.expect("a client does not panic");
         }
-        let accepted = std::mem::take(&mut *self.seen.executions.lock().expect("no client panicked"));
+        let accepted =
+            std::mem::take(&mut *self.seen.executions.lock().expect("no client panicked"));
         let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
         Report {
             prefix: self.seen.prefix.clone(),
@@ -118,18 +120,25 @@ async fn post_until_enough(mut gateways: Vec<Api>, seen: Arc<Seen>) {
     let count = |counter: &AtomicUsize| _ = counter.fetch_add(1, Ordering::Relaxed);
     while seen.accepted.load(Ordering::Relaxed) < seen.wanted.load(Ordering::Relaxed) {
         let event = format!("{}{}", seen.prefix, seen.next.fetch_add(1, Ordering::Relaxed));
-        let order =
-            json!({"customer": "c-1", "currency": "EUR", "items": [{"sku": "SKU-1", "qty": 2, "price_cents": 1999}]});
-        let request = gateways[0].request("POST", "/v1/events/order.created").header("ce-id", &event).json(&order);
+        let order = json!({"customer": "c-1", "currency": "EUR", "items": [{"sku": "SKU-1", "qty": 2, "price_cents": 1999}]});
+        let request = gateways[0]
+            .request("POST", "/v1/events/order.created")
+            .header("ce-id", &event)
+            .json(&order);
         match request.timeout(REQUEST_TIMEOUT).send().await {
-            Ok(response) if response.status() == StatusCode::ACCEPTED => match response.json::<Value>().await {
-                Ok(document) => {
-                    let executions = execution_ids(&document);
-                    seen.executions.lock().expect("no client panicked").push(Accepted { event, executions });
-                    count(&seen.accepted);
+            Ok(response) if response.status() == StatusCode::ACCEPTED => {
+                match response.json::<Value>().await {
+                    Ok(document) => {
+                        let executions = execution_ids(&document);
+                        seen.executions
+                            .lock()
+                            .expect("no client panicked")
+                            .push(Accepted { event, executions });
+                        count(&seen.accepted);
+                    }
+                    Err(_) => count(&seen.cut_off),
                 }
-                Err(_) => count(&seen.cut_off),
-            },
+            }
             // Back-pressure is an answer too: the order was not accepted.
             Ok(response) => {
                 let status = response.status();
@@ -153,8 +162,9 @@ async fn post_until_enough(mut gateways: Vec<Api>, seen: Arc<Seen>) {
 }
 
 impl Report {
-    /// Asserts that every accepted order's executions of order-total and order-audit have succeeded, each once, that no order was
-    /// taken twice, and that each emission led to one execution.
+    /// Asserts that every accepted order's executions of order-total and order-audit have
+    /// succeeded, each once, that no order was taken twice, and that each emission led to one
+    /// execution.
     pub(crate) async fn check(&self, api: &Api) {
         let totals = by_id(api.executions_of("order-total").await);
         let audits = by_id(api.executions_of("order-audit").await);
@@ -176,7 +186,8 @@ impl Report {
 
     /// No event has two executions of one function; what was not answered with 202 was cut off.
     fn each_event_once(&self, totals: &HashMap<String, Value>) {
-        let ids = totals.values().map(|e| text(e, "event_id")).filter(|id| id.starts_with(&self.prefix));
+        let ids =
+            totals.values().map(|e| text(e, "event_id")).filter(|id| id.starts_with(&self.prefix));
         let mut events = HashSet::new();
         for id in ids {
             assert!(events.insert(id), "event {id} was taken twice");
@@ -190,8 +201,8 @@ impl Report {
     }
 }
 
-/// A delivery that is made again is no new attempt. There is one only where the one before took too long, as happens on a machine
-/// that is busy with other things.
+/// A delivery that is made again is no new attempt. There is one only where the one before took too
+/// long, as happens on a machine that is busy with other things.
 fn only_time_ran_out(execution: &Value) {
     let attempts = execution["attempts"].as_array().expect("attempts");
     let (_, earlier) = attempts.split_last().expect("an attempt");
@@ -204,7 +215,8 @@ fn text<'a>(execution: &'a Value, key: &str) -> &'a str {
 
 fn by_id(executions: Vec<Value>) -> HashMap<String, Value> {
     let count = executions.len();
-    let map: HashMap<String, Value> = executions.into_iter().map(|e| (text(&e, "id").to_owned(), e)).collect();
+    let map: HashMap<String, Value> =
+        executions.into_iter().map(|e| (text(&e, "id").to_owned(), e)).collect();
     assert_eq!(map.len(), count, "an id stands twice");
     map
 }

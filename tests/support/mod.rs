@@ -1,4 +1,5 @@
-//! What the end-to-end tests share: a `wasmill dev` process of their own, its command line, and its API.
+//! What the end-to-end tests share: a `wasmill dev` process of their own, its command line, and its
+//! API.
 
 pub(crate) mod api;
 pub(crate) mod backends;
@@ -17,8 +18,8 @@ use std::time::{Duration, Instant};
 use api::Api;
 use serde_json::Value;
 
-/// How long anything may take before a test gives up. Generous: the machine may be busy, and waiting costs nothing where
-/// the condition is met at once.
+/// How long anything may take before a test gives up. Generous: the machine may be busy, and
+/// waiting costs nothing where the condition is met at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A client of HTTP that trusts no certificate.
@@ -30,7 +31,10 @@ pub(crate) fn http() -> reqwest::ClientBuilder {
 
 /// The top folder of the project.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the project").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the package lies in the project")
+        .to_owned()
 }
 
 /// A sample function's folder.
@@ -40,7 +44,8 @@ pub(crate) fn sample(name: &str) -> PathBuf {
 
 /// A command of the binary under test, with nothing of the developer's own settings.
 pub(crate) fn wasmill() -> Command {
-    // Cargo tells the tests of its package; the benchmarks, which share this module, have it beside them.
+    // Cargo tells the tests of its package; the benchmarks, which share this module, have it beside
+    // them.
     let binary = option_env!("CARGO_BIN_EXE_wasmill").map(PathBuf::from);
     let binary = binary.or_else(|| Some(std::env::current_exe().ok()?.with_file_name("wasmill")));
     wasmill_of(&binary.expect("a program knows its own path"))
@@ -85,11 +90,16 @@ impl Dev {
         Self::start_saying(&["--log", "trace"], stderr, Some(log))
     }
 
-    fn start_saying(arguments: &[&str], stderr: Stdio, log: Option<tempfile::NamedTempFile>) -> Self {
+    fn start_saying(
+        arguments: &[&str],
+        stderr: Stdio,
+        log: Option<tempfile::NamedTempFile>,
+    ) -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let (child, lines) = spawn(data.path(), &arguments, "127.0.0.1:0", stderr);
-        let mut dev = Self { child, lines, seen: Vec::new(), data, log, arguments, url: String::new() };
+        let mut dev =
+            Self { child, lines, seen: Vec::new(), data, log, arguments, url: String::new() };
         dev.await_url();
         dev
     }
@@ -114,7 +124,9 @@ impl Dev {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let line = self.lines.recv_timeout(left);
-            let line = line.unwrap_or_else(|e| panic!("{e}: the line did not come; there was {:#?}", self.seen));
+            let line = line.unwrap_or_else(|e| {
+                panic!("{e}: the line did not come; there was {:#?}", self.seen)
+            });
             self.seen.push(line.clone());
             if wanted(&line) {
                 return line;
@@ -139,7 +151,8 @@ impl Dev {
     /// Asks it to stop and waits until it has; whether it ended well.
     pub(crate) fn terminate(&mut self) -> bool {
         let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the process can be signalled");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)
+            .expect("the process can be signalled");
         self.child.wait().expect("the process can be waited for").success()
     }
 
@@ -161,7 +174,8 @@ impl Dev {
     /// What one that was started with [`Dev::start_traced`] has logged.
     pub(crate) fn traces(&self) -> String {
         let log = self.log.as_ref().expect("its log is written to a file");
-        String::from_utf8_lossy(&std::fs::read(log.path()).expect("the log can be read")).into_owned()
+        String::from_utf8_lossy(&std::fs::read(log.path()).expect("the log can be read"))
+            .into_owned()
     }
 
     /// Its API.
@@ -177,7 +191,11 @@ impl Dev {
     /// Runs a client verb that must succeed, and gives what it printed.
     pub(crate) fn cli_ok(&self, arguments: &[&str]) -> String {
         let output = self.cli(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
@@ -204,7 +222,12 @@ impl Drop for Dev {
     }
 }
 
-fn spawn(data: &Path, arguments: &[String], listen: &str, stderr: Stdio) -> (Child, mpsc::Receiver<String>) {
+fn spawn(
+    data: &Path,
+    arguments: &[String],
+    listen: &str,
+    stderr: Stdio,
+) -> (Child, mpsc::Receiver<String>) {
     let mut child = wasmill()
         .arg("dev")
         .args(["--listen", listen])

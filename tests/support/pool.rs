@@ -1,4 +1,5 @@
-//! A pool: gateways, hosts and schedulers as processes of their own, on a PostgreSQL schema and RabbitMQ queues of their own.
+//! A pool: gateways, hosts and schedulers as processes of their own, on a PostgreSQL schema and
+//! RabbitMQ queues of their own.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -38,27 +39,50 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts one. `settings` are variables and their values, after `WASMILL_`.
-    pub(crate) fn start(role: &'static str, backends: &Backends, settings: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(
+        role: &'static str,
+        backends: &Backends,
+        settings: &[(&str, &str)],
+    ) -> Self {
         Self::start_as(None, role, backends, settings)
     }
 
     /// Starts one of another binary, such as another release's.
-    pub(crate) fn start_of(binary: &Path, role: &'static str, backends: &Backends, settings: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_of(
+        binary: &Path,
+        role: &'static str,
+        backends: &Backends,
+        settings: &[(&str, &str)],
+    ) -> Self {
         Self::start_as(Some(binary.to_owned()), role, backends, settings)
     }
 
-    fn start_as(binary: Option<PathBuf>, role: &'static str, backends: &Backends, settings: &[(&str, &str)]) -> Self {
+    fn start_as(
+        binary: Option<PathBuf>,
+        role: &'static str,
+        backends: &Backends,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let address = format!("127.0.0.1:{}", free_port());
         let mut all = vec![(format!("{}_LISTEN", role.to_uppercase()), address.clone())];
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let log = tempfile::tempfile().expect("a temporary file");
         let child = launch(binary.as_deref(), role, backends, &all, &log);
-        Self { role, binary, child, log, backends: backends.clone(), settings: all, url: format!("http://{address}") }
+        Self {
+            role,
+            binary,
+            child,
+            log,
+            backends: backends.clone(),
+            settings: all,
+            url: format!("http://{address}"),
+        }
     }
 
     /// Starts it again, where it was.
     pub(crate) fn restart(&mut self) {
-        self.child = launch(self.binary.as_deref(), self.role, &self.backends, &self.settings, &self.log);
+        self.child =
+            launch(self.binary.as_deref(), self.role, &self.backends, &self.settings, &self.log);
     }
 
     /// Starts it again, where it was, as another binary.
@@ -81,7 +105,11 @@ impl Process {
     /// Waits until it has ended by itself, and gives its exit code.
     pub(crate) async fn exit_code(&mut self) -> Option<i32> {
         let (role, child) = (self.role, &mut self.child);
-        eventually(&format!("the {role} ends"), async || child.try_wait().expect("it can be waited for")).await.code()
+        eventually(&format!("the {role} ends"), async || {
+            child.try_wait().expect("it can be waited for")
+        })
+        .await
+        .code()
     }
 
     /// Its API.
@@ -114,15 +142,23 @@ impl Process {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let component = sample(sample_name).join(format!("{sample_name}.wasm"));
         let manifest = format!("component = '{}'\n{manifest}", component.display());
-        std::fs::write(folder.path().join("wasmill.toml"), manifest).expect("the folder can be written to");
+        std::fs::write(folder.path().join("wasmill.toml"), manifest)
+            .expect("the folder can be written to");
         self.deploy_folder(folder.path()).await;
     }
 
     /// Deploys the function in a folder.
     pub(crate) async fn deploy_folder(&self, folder: &Path) {
-        let deploy = wasmill().args(["--url", &self.url, "deploy"]).arg(folder).stdout(Stdio::null()).spawn();
+        let deploy = wasmill()
+            .args(["--url", &self.url, "deploy"])
+            .arg(folder)
+            .stdout(Stdio::null())
+            .spawn();
         let mut deploy = deploy.expect("the binary runs");
-        let status = eventually("the deploy ends", async || deploy.try_wait().expect("it can be waited for")).await;
+        let status = eventually("the deploy ends", async || {
+            deploy.try_wait().expect("it can be waited for")
+        })
+        .await;
         assert!(status.success(), "{} cannot be deployed", folder.display());
     }
 
@@ -130,7 +166,8 @@ impl Process {
     pub(crate) async fn knows(&self, function: &str) {
         let api = self.api();
         eventually(&format!("the gateway knows {function}"), async || {
-            let answer = api.request("GET", &format!("/v1/functions/{function}")).send().await.ok()?;
+            let answer =
+                api.request("GET", &format!("/v1/functions/{function}")).send().await.ok()?;
             answer.status().is_success().then_some(())
         })
         .await;
@@ -157,13 +194,24 @@ impl Drop for Process {
             let tail: Vec<&str> = tail.into_iter().rev().collect();
             #[expect(clippy::print_stderr, reason = "what a failed test is read with")]
             {
-                eprintln!("the end of the log of the {} at {}:\n{}", self.role, self.url, tail.join("\n"));
+                eprintln!(
+                    "the end of the log of the {} at {}:\n{}",
+                    self.role,
+                    self.url,
+                    tail.join("\n")
+                );
             }
         }
     }
 }
 
-fn launch(binary: Option<&Path>, role: &str, backends: &Backends, settings: &[(String, String)], log: &File) -> Child {
+fn launch(
+    binary: Option<&Path>,
+    role: &str,
+    backends: &Backends,
+    settings: &[(String, String)],
+    log: &File,
+) -> Child {
     // Appended to, whoever else writes or reads.
     let log = File::options()
         .append(true)
@@ -184,8 +232,8 @@ fn launch(binary: Option<&Path>, role: &str, backends: &Backends, settings: &[(S
     command.spawn().expect("the binary runs")
 }
 
-/// A port of loopback that nobody listens on, outside the range that the system gives to clients: a process that is started again
-/// finds it free.
+/// A port of loopback that nobody listens on, outside the range that the system gives to clients: a
+/// process that is started again finds it free.
 fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = u16::try_from(std::process::id() % 1_000).expect("it fits") * 10;

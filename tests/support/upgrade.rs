@@ -1,4 +1,5 @@
-//! Releases side by side: a pool of one whose processes become another, and back, while clients post.
+//! Releases side by side: a pool of one whose processes become another, and back, while clients
+//! post.
 
 use std::path::Path;
 
@@ -19,8 +20,9 @@ const FUNCTIONS: [&str; 2] = ["order-total", "order-audit"];
 /// Whose processes are replaced first.
 pub(crate) type Order = [&'static str; 3];
 
-/// Starts a pool of the binary `first` on an empty database, brings the schema to that of `new`, makes every process one of
-/// `second` and then one of `first` again, in these orders, and gives the account of what clients posted meanwhile.
+/// Starts a pool of the binary `first` on an empty database, brings the schema to that of `new`,
+/// makes every process one of `second` and then one of `first` again, in these orders, and gives
+/// the account of what clients posted meanwhile.
 ///
 /// Each accepted order's executions have ended once then.
 pub(crate) async fn forth_and_back(

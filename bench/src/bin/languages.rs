@@ -3,8 +3,9 @@
 //!     cargo test -p wasmill --test e2e languages        # writes and builds the projects, in target/languages
 //!     cargo run --release -p wasmill-bench --bin languages
 //!
-//! Prints Markdown rows: the size of what the compiler made; cold, which is compiling it and the first event; warm, which is an event
-//! in a fresh instance; and an event in an instance that served others. Medians.
+//! Prints Markdown rows: the size of what the compiler made; cold, which is compiling it and the
+//! first event; warm, which is an event in a fresh instance; and an event in an instance that
+//! served others. Medians.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use wasmill_domain::{Digest, Dispatch, Event, Manifest, Outcome, TenantName, Timestamp, TraceContext};
+use wasmill_domain::{
+    Digest, Dispatch, Event, Manifest, Outcome, TenantName, Timestamp, TraceContext,
+};
 use wasmill_host::{Capabilities, Engine, EngineSettings, Invocation, Prepared};
 
 /// How often each is measured: cold, which is slow, and the rest.
@@ -39,12 +42,18 @@ impl Project {
         // The one that succeeds.
         files.retain(|file| ["ada.json", "text.json"].iter().any(|name| file.ends_with(name)));
         let event = std::fs::read(files.first().with_context(about)?)?;
-        let event = Event::from_json(&event).map_err(|invalid| anyhow::anyhow!("{}: {}", about(), invalid.message))?;
+        let event = Event::from_json(&event)
+            .map_err(|invalid| anyhow::anyhow!("{}: {}", about(), invalid.message))?;
         Ok(Self { name: manifest.name.to_string(), manifest, component, event: Arc::new(event) })
     }
 
     /// Runs its event once, and tells how long that took.
-    async fn run(&self, engine: &Arc<Engine>, prepared: &Arc<Prepared>, manifest: &Arc<Manifest>) -> Result<Duration> {
+    async fn run(
+        &self,
+        engine: &Arc<Engine>,
+        prepared: &Arc<Prepared>,
+        manifest: &Arc<Manifest>,
+    ) -> Result<Duration> {
         let now = Timestamp::now();
         let dispatch = Dispatch::new(
             TenantName::default(),
@@ -53,7 +62,8 @@ impl Project {
             Arc::clone(&self.event),
         )
         .with_accepted_at(now);
-        let (runner, prepared, manifest) = (Arc::clone(engine), Arc::clone(prepared), Arc::clone(manifest));
+        let (runner, prepared, manifest) =
+            (Arc::clone(engine), Arc::clone(prepared), Arc::clone(manifest));
         let attempt = engine.spawn(async move {
             let start = Instant::now();
             let invocation = Invocation {
@@ -72,8 +82,10 @@ impl Project {
 
     /// Cold, warm, and reused where an instance can be.
     async fn measure(&self) -> Result<(Duration, Duration, Option<Duration>)> {
-        let fresh =
-            Arc::new(Manifest { instances: wasmill_domain::manifest::Instances { reuse: 1 }, ..self.manifest.clone() });
+        let fresh = Arc::new(Manifest {
+            instances: wasmill_domain::manifest::Instances { reuse: 1 },
+            ..self.manifest.clone()
+        });
         let mut cold = Vec::new();
         let mut last = None;
         for _ in 0..COLD_ROUNDS {
@@ -81,7 +93,8 @@ impl Project {
             let engine = Engine::new(EngineSettings::default(), Capabilities::default())?;
             let start = Instant::now();
             let component = self.component.clone();
-            let prepared = engine.prepare(Digest::of(&self.component), async { Ok(component) }).await?;
+            let prepared =
+                engine.prepare(Digest::of(&self.component), async { Ok(component) }).await?;
             self.run(&engine, &prepared, &fresh).await?;
             cold.push(start.elapsed());
             last = Some((engine, prepared));
@@ -132,7 +145,10 @@ async fn main() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the project's folder")?;
     let folder = root.join("target/languages/projects");
     let entries = std::fs::read_dir(&folder).with_context(|| {
-        format!("'{}': build the projects first: cargo test -p wasmill --test e2e languages", folder.display())
+        format!(
+            "'{}': build the projects first: cargo test -p wasmill --test e2e languages",
+            folder.display()
+        )
     })?;
     let mut folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     folders.sort();
@@ -140,8 +156,13 @@ async fn main() -> Result<()> {
     for folder in folders {
         let project = Project::read(&folder)?;
         let (cold, warm, reused) = project.measure().await?;
-        let (cold, warm, reused) = (shown(cold), shown(warm), reused.map_or("cannot be".into(), shown));
-        println!("| {} | {} | {cold} | {warm} | {reused} |", project.name, size(project.component.len()));
+        let (cold, warm, reused) =
+            (shown(cold), shown(warm), reused.map_or("cannot be".into(), shown));
+        println!(
+            "| {} | {} | {cold} | {warm} | {reused} |",
+            project.name,
+            size(project.component.len())
+        );
     }
     Ok(())
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::support::{
-    Redeliveries, consume, depth_becomes, in_time, next, no_delivery, numbered, publish, queue, take, text,
+    Redeliveries, consume, depth_becomes, in_time, next, no_delivery, numbered, publish, queue,
+    take, text,
 };
 use crate::port::{Broker, Error, Tag};
 
@@ -45,7 +46,10 @@ pub(super) async fn what_is_acked_is_gone(broker: Arc<dyn Broker>) {
     no_delivery(&mut deliveries).await;
 }
 
-pub(super) async fn what_is_released_comes_first_and_is_counted(broker: Arc<dyn Broker>, known: Redeliveries) {
+pub(super) async fn what_is_released_comes_first_and_is_counted(
+    broker: Arc<dyn Broker>,
+    known: Redeliveries,
+) {
     let queue = queue(&broker).await;
     publish(&broker, &queue, numbered(0..6)).await;
     let (mut deliveries, settle) = consume(&broker, &queue, 3).await;
@@ -149,7 +153,10 @@ pub(super) async fn a_dropped_next_loses_nothing(broker: Arc<dyn Broker>) {
     let all = async {
         while bodies.len() < 300 {
             // Dropped at the first poll that finds nothing, or after no time at all.
-            let next = tokio::time::timeout(Duration::from_micros(bodies.len() as u64 % 3 * 50), deliveries.next());
+            let next = tokio::time::timeout(
+                Duration::from_micros(bodies.len() as u64 % 3 * 50),
+                deliveries.next(),
+            );
             if let Ok(delivery) = next.await {
                 let delivery = delivery.expect("the consumer has ended");
                 bodies.push(text(&delivery));

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::support::{
-    QUEUE_MESSAGES, consume, depth_becomes, in_time, next, no_delivery, numbered, publish, queue, take,
+    QUEUE_MESSAGES, consume, depth_becomes, in_time, next, no_delivery, numbered, publish, queue,
+    take,
 };
 use crate::port::{Broker, Error, Message};
 
@@ -21,7 +22,8 @@ pub(super) async fn what_is_published_comes_out_in_order(broker: Arc<dyn Broker>
 
 pub(super) async fn contents_arrive_as_they_were(broker: Arc<dyn Broker>) {
     let queue = queue(&broker).await;
-    let headers = vec![("traceparent".to_owned(), "00-ab-cd-01".to_owned()), ("ü".to_owned(), String::new())];
+    let headers =
+        vec![("traceparent".to_owned(), "00-ab-cd-01".to_owned()), ("ü".to_owned(), String::new())];
     let message = Message { body: (0..=255).collect::<Vec<u8>>().into(), headers, reply_to: None };
     in_time(broker.publish(&queue, message.clone())).await.unwrap();
     in_time(broker.publish(&queue, Message::default())).await.unwrap();
@@ -50,7 +52,8 @@ pub(super) async fn publishers_at_once_keep_their_own_order(broker: Arc<dyn Brok
     let publishers: Vec<_> = (0..8)
         .map(|publisher| {
             let (broker, queue) = (Arc::clone(&broker), queue.clone());
-            let bodies: Vec<String> = (0..100).map(|number| format!("{publisher} {number}")).collect();
+            let bodies: Vec<String> =
+                (0..100).map(|number| format!("{publisher} {number}")).collect();
             tokio::spawn(async move { publish(&broker, &queue, bodies).await })
         })
         .collect();
@@ -73,7 +76,9 @@ pub(super) async fn publishes_in_flight_keep_the_order_they_began_in(broker: Arc
     for body in numbered(0..64) {
         let (broker, queue) = (Arc::clone(&broker), queue.clone());
         let mut publish = Box::pin(async move { broker.publish(&queue, Message::new(body)).await });
-        let begun = std::future::poll_fn(|context| std::task::Poll::Ready(publish.as_mut().poll(context))).await;
+        let begun =
+            std::future::poll_fn(|context| std::task::Poll::Ready(publish.as_mut().poll(context)))
+                .await;
         match begun {
             std::task::Poll::Ready(result) => result.unwrap(),
             std::task::Poll::Pending => under_way.push(publish),
@@ -102,7 +107,10 @@ pub(super) async fn queues_do_not_mind_each_other(broker: Arc<dyn Broker>) {
     for queue in &queues[1..] {
         let (mut deliveries, settle) = consume(&broker, queue, 4).await;
         let (bodies, tags) = take(&mut deliveries, 4).await;
-        assert_eq!(bodies, numbered(0..4).iter().map(|body| format!("{queue} {body}")).collect::<Vec<_>>());
+        assert_eq!(
+            bodies,
+            numbered(0..4).iter().map(|body| format!("{queue} {body}")).collect::<Vec<_>>()
+        );
         settle.ack(&tags).await.unwrap();
     }
     depth_becomes(&broker, &queues[0], 3, 1).await;
@@ -144,7 +152,9 @@ pub(super) async fn no_queue_is_an_error(broker: Arc<dyn Broker>) {
     let is_no_queue = |error: Error| matches!(error, Error::NoQueue(name) if name == queue);
     assert!(is_no_queue(in_time(broker.publish(&queue, Message::new("x"))).await.unwrap_err()));
     assert!(is_no_queue(in_time(broker.request(&queue, Message::new("x"))).await.err().unwrap()));
-    assert!(is_no_queue(in_time(broker.consume(&queue, 1.try_into().unwrap())).await.err().unwrap()));
+    assert!(is_no_queue(
+        in_time(broker.consume(&queue, 1.try_into().unwrap())).await.err().unwrap()
+    ));
     assert!(is_no_queue(in_time(broker.depth(&queue)).await.unwrap_err()));
     // The broker is as well as before.
     in_time(broker.ping()).await.unwrap();

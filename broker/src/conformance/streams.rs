@@ -13,7 +13,8 @@ use crate::request_stream::{IncomingStream, RequestStream, STREAM_WINDOW};
 /// A service that no other test has, and what accepts its streams, at most `most` at a time.
 async fn service(broker: &Arc<dyn Broker>, most: u16) -> (QueueName, Box<dyn IncomingStreams>) {
     let name: QueueName = format!("conformance.calls.{}", Uuid::new_v4()).parse().unwrap();
-    let streams = in_time(broker.accept_streams(&name, NonZeroU16::new(most).unwrap())).await.unwrap();
+    let streams =
+        in_time(broker.accept_streams(&name, NonZeroU16::new(most).unwrap())).await.unwrap();
     (name, streams)
 }
 
@@ -22,7 +23,9 @@ async fn next(streams: &mut Box<dyn IncomingStreams>) -> IncomingStream {
 }
 
 /// Both ends of a stream.
-async fn connect(broker: &Arc<dyn Broker>) -> (RequestStream, RequestStream, Box<dyn IncomingStreams>) {
+async fn connect(
+    broker: &Arc<dyn Broker>,
+) -> (RequestStream, RequestStream, Box<dyn IncomingStreams>) {
     let (service, mut streams) = service(broker, 4).await;
     let here = in_time(broker.open_stream(&service, "hello".into())).await.unwrap();
     let IncomingStream { opening, stream } = next(&mut streams).await;
@@ -92,7 +95,10 @@ pub(super) async fn a_sender_waits_for_its_receiver(broker: Arc<dyn Broker>) {
         }
         sent += 1;
     }
-    assert!((STREAM_WINDOW..=bound).contains(&sent), "{sent} messages were taken, and none was received");
+    assert!(
+        (STREAM_WINDOW..=bound).contains(&sent),
+        "{sent} messages were taken, and none was received"
+    );
     for _ in 0..sent {
         assert_eq!(receive(&mut there).await.unwrap(), "x");
     }
@@ -109,8 +115,8 @@ pub(super) async fn streams_are_shared_and_each_accepted_once(broker: Arc<dyn Br
     let mut second = in_time(broker.accept_streams(&service, NonZeroU16::MIN)).await.unwrap();
     let one = in_time(broker.open_stream(&service, "1".into())).await.unwrap();
     let two = in_time(broker.open_stream(&service, "2".into())).await.unwrap();
-    let mut openings =
-        [next(&mut first).await, next(&mut second).await].map(|incoming| (incoming.opening, incoming.stream));
+    let mut openings = [next(&mut first).await, next(&mut second).await]
+        .map(|incoming| (incoming.opening, incoming.stream));
     openings.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!([&openings[0].0, &openings[1].0], ["1", "2"]);
     drop((one, two));

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::port::{Broker, Consumption, Deliveries, Delivery, Depth, Message, QueueName, Settle, Tag};
+use crate::port::{
+    Broker, Consumption, Deliveries, Delivery, Depth, Message, QueueName, Settle, Tag,
+};
 
 /// The brokers under test take so many messages into a queue, and answer the next one with
 /// [`Error::Full`](crate::Error::Full).
@@ -47,7 +49,11 @@ pub(super) async fn queue(broker: &Arc<dyn Broker>) -> QueueName {
 }
 
 /// Publishes messages with these texts as bodies.
-pub(super) async fn publish(broker: &Arc<dyn Broker>, queue: &QueueName, bodies: impl IntoIterator<Item = String>) {
+pub(super) async fn publish(
+    broker: &Arc<dyn Broker>,
+    queue: &QueueName,
+    bodies: impl IntoIterator<Item = String>,
+) {
     for body in bodies {
         in_time(broker.publish(queue, Message::new(body))).await.unwrap();
     }
@@ -60,7 +66,8 @@ pub(super) async fn consume(
     prefetch: u16,
 ) -> (Box<dyn Deliveries>, Arc<dyn Settle>) {
     let prefetch = NonZeroU16::new(prefetch).unwrap();
-    let Consumption { deliveries, settle } = in_time(broker.consume(queue, prefetch)).await.unwrap();
+    let Consumption { deliveries, settle } =
+        in_time(broker.consume(queue, prefetch)).await.unwrap();
     (deliveries, settle)
 }
 
@@ -73,7 +80,10 @@ pub(super) async fn next(deliveries: &mut Box<dyn Deliveries>) -> Delivery {
 }
 
 /// The next `count` deliveries: the bodies as text, and the tags.
-pub(super) async fn take(deliveries: &mut Box<dyn Deliveries>, count: usize) -> (Vec<String>, Vec<Tag>) {
+pub(super) async fn take(
+    deliveries: &mut Box<dyn Deliveries>,
+    count: usize,
+) -> (Vec<String>, Vec<Tag>) {
     let mut taken = (Vec::new(), Vec::new());
     for _ in 0..count {
         let delivery = next(deliveries).await;
@@ -94,7 +104,12 @@ pub(super) async fn no_delivery(deliveries: &mut Box<dyn Deliveries>) {
 }
 
 /// Waits until a queue is so deep.
-pub(super) async fn depth_becomes(broker: &Arc<dyn Broker>, queue: &QueueName, ready: u64, unacked: u64) {
+pub(super) async fn depth_becomes(
+    broker: &Arc<dyn Broker>,
+    queue: &QueueName,
+    ready: u64,
+    unacked: u64,
+) {
     let wanted = Depth { ready, unacked };
     let reached = async {
         while broker.depth(queue).await.unwrap() != wanted {

@@ -58,7 +58,10 @@ impl CallRouter {
             }
         }
         let (here, there, accepted) = RequestStream::within_process();
-        state.pending.push_back(PendingStream { incoming: IncomingStream { opening, stream: there }, accepted });
+        state.pending.push_back(PendingStream {
+            incoming: IncomingStream { opening, stream: there },
+            accepted,
+        });
         drop(state);
         service.changed.notify_one();
         Ok(here)

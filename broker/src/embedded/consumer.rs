@@ -52,7 +52,9 @@ impl Settle for EmbeddedSettle {
         drop(gone);
         match written {
             None => Ok(()),
-            Some(written) => written.await.unwrap_or_else(|_| Err(Error::Unavailable("the broker is closed".into()))),
+            Some(written) => written
+                .await
+                .unwrap_or_else(|_| Err(Error::Unavailable("the broker is closed".into()))),
         }
     }
 

@@ -36,7 +36,9 @@ pub(super) struct FileSystem;
 impl Disk for FileSystem {
     fn create(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
         // Whatever the umask says: it has events.
-        Ok(Box::new(File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?))
+        Ok(Box::new(
+            File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?,
+        ))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {

@@ -75,14 +75,20 @@ impl Log {
         settings: &EmbeddedSettings,
         table: &mut Batch,
     ) -> io::Result<Self> {
-        let header = SegmentHeader { version: WRITTEN, log: Uuid::new_v4(), number: 1, previous_length: 0 };
+        let header =
+            SegmentHeader { version: WRITTEN, log: Uuid::new_v4(), number: 1, previous_length: 0 };
         let active = begin_segment(dir, &*disk, header, table)?;
         disk.sync_dir(dir)?;
         Ok(Self::new(dir, disk, settings, header.log, VecDeque::new(), active))
     }
 
     /// Continues a log that was read. Whatever is behind its end is cut off.
-    pub(super) fn resume(dir: &Path, disk: Box<dyn Disk>, settings: &EmbeddedSettings, end: End) -> io::Result<Self> {
+    pub(super) fn resume(
+        dir: &Path,
+        disk: Box<dyn Disk>,
+        settings: &EmbeddedSettings,
+        end: End,
+    ) -> io::Result<Self> {
         let file = disk.open(&segment_path(dir, end.number))?;
         file.set_len(end.offset)?;
         // What was read may so far have been in the page cache only.
@@ -150,7 +156,8 @@ impl Log {
 
     /// Whether a batch of `length` bytes needs a new segment.
     pub(super) fn is_full_for(&self, length: u64) -> bool {
-        self.active.records_end > SEGMENT_HEADER as u64 && self.active.end + length > self.segment_bytes
+        self.active.records_end > SEGMENT_HEADER as u64
+            && self.active.end + length > self.segment_bytes
     }
 
     /// Whether everything is synced and no batch says so yet. A further batch, even an empty one,
@@ -203,7 +210,12 @@ impl Log {
             self.active.file.set_len(length)?;
             self.active.allocated = length;
         }
-        let header = SegmentHeader { version: WRITTEN, log: self.id, number: number + 1, previous_length: length };
+        let header = SegmentHeader {
+            version: WRITTEN,
+            log: self.id,
+            number: number + 1,
+            previous_length: length,
+        };
         self.active = begin_segment(&self.dir, &*self.disk, header, table)?;
         self.sealed.push_back(Sealed { number, length });
         self.segment_bytes = self.usual_segment_bytes.max(4 * table.length());
@@ -261,15 +273,31 @@ impl Log {
 
 /// Creates a segment's file with its header and its first batch. It gets its name only when it is
 /// complete and synced.
-fn begin_segment(dir: &Path, disk: &dyn Disk, header: SegmentHeader, table: &mut Batch) -> io::Result<Active> {
+fn begin_segment(
+    dir: &Path,
+    disk: &dyn Disk,
+    header: SegmentHeader,
+    table: &mut Batch,
+) -> io::Result<Active> {
     let path = segment_path(dir, header.number);
     let unfinished = path.with_extension("new");
     let file = disk.create(&unfinished)?;
     let offset = SEGMENT_HEADER as u64;
     file.write_at(&header.encode(), 0)?;
-    file.write_at(table.seal(Location { log: header.log, segment: header.number, offset }, 0), offset)?;
+    file.write_at(
+        table.seal(Location { log: header.log, segment: header.number, offset }, 0),
+        offset,
+    )?;
     file.sync()?;
     disk.rename(&unfinished, &path)?;
     let end = offset + table.length();
-    Ok(Active { number: header.number, file, end, synced: end, allocated: end, records_end: offset, announced: 0 })
+    Ok(Active {
+        number: header.number,
+        file,
+        end,
+        synced: end,
+        allocated: end,
+        records_end: offset,
+        announced: 0,
+    })
 }

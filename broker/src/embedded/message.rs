@@ -24,7 +24,8 @@ pub(super) const NUMBER_LIMIT: u64 = 1 << 48;
 /// What a message counts for, in memory and on disk, where bytes are bounded.
 pub(super) fn weight(message: &Message) -> u64 {
     let headers: usize = message.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    let reply_to = message.reply_to.as_ref().map_or(0, |to| to.address.len() + to.correlation.len());
+    let reply_to =
+        message.reply_to.as_ref().map_or(0, |to| to.address.len() + to.correlation.len());
     (message.body.len() + headers + reply_to) as u64 + OVERHEAD
 }
 

@@ -102,7 +102,8 @@ use self::shared::SharedState;
 use self::state::BrokerState;
 use self::writer::Writer;
 use crate::port::{
-    Broker, Consumption, Depth, Error, IncomingStreams, Message, Owner, PendingReply, QueueName, ReplyTo, Result,
+    Broker, Consumption, Depth, Error, IncomingStreams, Message, Owner, PendingReply, QueueName,
+    ReplyTo, Result,
 };
 use crate::request_stream::RequestStream;
 
@@ -130,7 +131,11 @@ impl EmbeddedBroker {
         Self::open_on(dir, settings, Box::new(FileSystem))
     }
 
-    fn open_on(dir: &Path, settings: EmbeddedSettings, disk: Box<dyn Disk>) -> Result<Self, OpenError> {
+    fn open_on(
+        dir: &Path,
+        settings: EmbeddedSettings,
+        disk: Box<dyn Disk>,
+    ) -> Result<Self, OpenError> {
         let settings = settings.checked();
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(OpenError::io(dir))?;
         let lock = lock(dir)?;
@@ -177,7 +182,8 @@ impl Drop for EmbeddedBroker {
 /// Locks the directory for this process.
 fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("lock");
-    let open = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let open =
+        File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
     let mut file = open.map_err(OpenError::io(&path))?;
     match lock_with_retries(&file) {
         Ok(()) => {}
@@ -252,7 +258,8 @@ impl Broker for EmbeddedBroker {
         let inbox = Arc::new(Inbox::new());
         let id = self.shared.update(|state| state.add_consumer(queue, prefetch.get(), &inbox))?;
         let shared = Arc::clone(&self.shared);
-        let settle = Arc::new(EmbeddedSettle { shared: Arc::clone(&shared), id, inbox: Arc::clone(&inbox) });
+        let settle =
+            Arc::new(EmbeddedSettle { shared: Arc::clone(&shared), id, inbox: Arc::clone(&inbox) });
         Ok(Consumption { deliveries: Box::new(EmbeddedDeliveries { shared, id, inbox }), settle })
     }
 
@@ -260,7 +267,11 @@ impl Broker for EmbeddedBroker {
         self.calls.open(service, opening)
     }
 
-    async fn accept_streams(&self, service: &QueueName, _most: NonZeroU16) -> Result<Box<dyn IncomingStreams>> {
+    async fn accept_streams(
+        &self,
+        service: &QueueName,
+        _most: NonZeroU16,
+    ) -> Result<Box<dyn IncomingStreams>> {
         // An acceptor in this process asks for the next stream only when it has room for one.
         Ok(Box::new(self.calls.accept(service)))
     }

@@ -43,7 +43,15 @@ impl Consumer {
 
 impl Queue {
     pub(super) fn new(name: QueueName) -> Self {
-        Self { name, messages: 0, bytes: 0, listed: false, ready: VecDeque::new(), consumers: Vec::new(), turn: 0 }
+        Self {
+            name,
+            messages: 0,
+            bytes: 0,
+            listed: false,
+            ready: VecDeque::new(),
+            consumers: Vec::new(),
+            turn: 0,
+        }
     }
 
     pub(super) fn depth(&self) -> Depth {
@@ -74,7 +82,12 @@ impl Queue {
 
     /// Delivers what waits to the consumers in turn, as far as they have room. Adds the messages'
     /// numbers to `delivered`, and what is to be put into inboxes to `out`.
-    pub(super) fn deliver(&mut self, id: u64, delivered: &mut Vec<u64>, out: &mut Vec<InboxDeliveries>) {
+    pub(super) fn deliver(
+        &mut self,
+        id: u64,
+        delivered: &mut Vec<u64>,
+        out: &mut Vec<InboxDeliveries>,
+    ) {
         while !self.ready.is_empty() {
             let Some(at) = self.next_with_room() else { break };
             let Some(mut message) = self.ready.pop_front() else { break };
@@ -97,7 +110,9 @@ impl Queue {
 
     fn next_with_room(&mut self) -> Option<usize> {
         let count = self.consumers.len();
-        let at = (0..count).map(|step| (self.turn + step) % count).find(|at| self.consumers[*at].has_room())?;
+        let at = (0..count)
+            .map(|step| (self.turn + step) % count)
+            .find(|at| self.consumers[*at].has_room())?;
         self.turn = at + 1;
         Some(at)
     }
@@ -130,10 +145,13 @@ impl Queue {
 
     /// Takes messages from a consumer: those of `tags` that it has not settled.
     pub(super) fn take_from(&mut self, consumer: u64, tags: &[Tag]) -> Vec<StoredMessage> {
-        let Some(consumer) = self.consumers.iter_mut().find(|known| known.id == consumer) else { return Vec::new() };
+        let Some(consumer) = self.consumers.iter_mut().find(|known| known.id == consumer) else {
+            return Vec::new();
+        };
         let take = |tag: &Tag| {
             let number = StoredMessage::number_in(*tag);
-            let is_this = consumer.unacked.get(&number).is_some_and(|message| message.tag() == *tag);
+            let is_this =
+                consumer.unacked.get(&number).is_some_and(|message| message.tag() == *tag);
             if is_this { consumer.unacked.remove(&number) } else { None }
         };
         tags.iter().filter_map(take).collect()
@@ -141,7 +159,9 @@ impl Queue {
 
     /// Everything in it, in no order.
     pub(super) fn stored(&self) -> impl Iterator<Item = &StoredMessage> {
-        self.ready.iter().chain(self.consumers.iter().flat_map(|consumer| consumer.unacked.values()))
+        self.ready
+            .iter()
+            .chain(self.consumers.iter().flat_map(|consumer| consumer.unacked.values()))
     }
 
     /// The message of this number, waiting or unacknowledged.

@@ -126,7 +126,10 @@ fn list_segments(dir: &Path) -> Result<Vec<u64>, OpenError> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(dir).map_err(OpenError::io(dir))? {
         let path = entry.map_err(OpenError::io(dir))?.path();
-        let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<u64>().ok());
+        let number = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .and_then(|stem| stem.parse::<u64>().ok());
         match (number, path.extension().and_then(|extension| extension.to_str())) {
             (Some(number), Some("log")) => numbers.push(number),
             (Some(_), Some("new")) => fs::remove_file(&path).map_err(OpenError::io(&path))?,
@@ -148,13 +151,16 @@ impl Segment {
     fn read(dir: &Path, number: u64) -> Result<Self, OpenError> {
         let path = segment_path(dir, number);
         let bytes = fs::read(&path).map_err(OpenError::io(&path))?;
-        let damaged = |what: &str| OpenError::Damaged { file: path.clone(), offset: 0, what: what.into() };
+        let damaged =
+            |what: &str| OpenError::Damaged { file: path.clone(), offset: 0, what: what.into() };
         // A segment has its name only once its header is synced, so a bad one is no write cut
         // short.
         let header = match SegmentHeader::decode(&bytes) {
             Ok(header) => header,
             Err(HeaderError::Damaged) => return Err(damaged("the header cannot be read")),
-            Err(HeaderError::Version(version)) => return Err(OpenError::Version { file: path, version }),
+            Err(HeaderError::Version(version)) => {
+                return Err(OpenError::Version { file: path, version });
+            }
         };
         if header.number != number {
             return Err(damaged(&format!("it is segment {}, under another's name", header.number)));
@@ -169,7 +175,9 @@ impl Segment {
     /// The error for a record that cannot be read, in the batch at `offset`.
     fn unreadable(&self, offset: usize, error: &RecordError) -> OpenError {
         match error {
-            RecordError::Extra(tag) => OpenError::Extra { file: self.path.clone(), offset: offset as u64, tag: *tag },
+            RecordError::Extra(tag) => {
+                OpenError::Extra { file: self.path.clone(), offset: offset as u64, tag: *tag }
+            }
             RecordError::Damaged(_) => self.damaged(offset, error.to_string()),
         }
     }
@@ -193,7 +201,10 @@ impl Segment {
             return Err(self.damaged(end, "what stands there is not what was written"));
         }
         if end as u64 > length || self.bytes[end..].iter().any(|byte| *byte != 0) {
-            return Err(self.damaged(end.min(usize::try_from(length).unwrap_or(end)), "the segment should end there"));
+            return Err(self.damaged(
+                end.min(usize::try_from(length).unwrap_or(end)),
+                "the segment should end there",
+            ));
         }
         Ok(())
     }
@@ -204,13 +215,17 @@ impl Segment {
     fn replay_last(&self, replay: &mut Replay) -> Result<u64, OpenError> {
         let end = self.replay_batches(replay)?;
         let behind = self.bytes.get(end + 1..).unwrap_or_default();
-        let was_synced = BatchHeader::any(behind, self.location(end + 1), |header| header.synced > end as u64);
+        let was_synced =
+            BatchHeader::any(behind, self.location(end + 1), |header| header.synced > end as u64);
         // The segment's first batch is synced before the segment has its name.
         if was_synced || end == SEGMENT_HEADER {
             return Err(self.damaged(end, "what stands there is not what was written"));
         }
         if self.bytes[end..].iter().any(|byte| *byte != 0) {
-            tracing::warn!("{}: a write was cut short at byte {end}; going on from there", self.path.display());
+            tracing::warn!(
+                "{}: a write was cut short at byte {end}; going on from there",
+                self.path.display()
+            );
         }
         Ok(end as u64)
     }
@@ -220,7 +235,10 @@ impl Segment {
         let mut offset = SEGMENT_HEADER;
         while let Some(records) = self.batch_at(offset) {
             for item in Reader::new(self.header.version, records) {
-                replay.apply(item.map_err(|error| self.unreadable(offset, &error))?, self.header.number);
+                replay.apply(
+                    item.map_err(|error| self.unreadable(offset, &error))?,
+                    self.header.number,
+                );
             }
             offset += BATCH_HEADER + records.len();
         }
@@ -243,7 +261,13 @@ impl Replay {
             Item::Message(ReadMessage { number, queue, deliveries, message }) => {
                 self.next_message = self.next_message.max(number + 1);
                 let weight = weight(&message);
-                let stored = StoredMessage { number, segment, weight, deliveries, message: Arc::new(message) };
+                let stored = StoredMessage {
+                    number,
+                    segment,
+                    weight,
+                    deliveries,
+                    message: Arc::new(message),
+                };
                 // One that is there already was moved: the later record replaces it.
                 self.messages.insert(number, (queue, stored));
             }
@@ -277,7 +301,8 @@ impl Replay {
     fn finish(self, end: End, first_segment: u64) -> Recovered {
         // A queue's number is used once only: what is of no known queue is of one that was deleted.
         let queues = self.queues;
-        let messages = self.messages.into_values().filter(|(queue, _)| queues.contains_key(queue)).collect();
+        let messages =
+            self.messages.into_values().filter(|(queue, _)| queues.contains_key(queue)).collect();
         let Self { next_queue, next_message, .. } = self;
         Recovered { end, first_segment, next_queue, next_message, queues, messages }
     }

@@ -49,7 +49,10 @@ impl Replies {
         let mut table = self.lock();
         table.sweep(self.most);
         if table.waiting.len() >= self.most {
-            return Err(Error::Unavailable(format!("{} requests await their replies already", self.most)));
+            return Err(Error::Unavailable(format!(
+                "{} requests await their replies already",
+                self.most
+            )));
         }
         let correlation = table.next;
         table.next += 1;

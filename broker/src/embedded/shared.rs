@@ -19,7 +19,12 @@ pub(super) struct SharedState {
 
 impl SharedState {
     pub(super) fn new(state: BrokerState, replies: Replies) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(state), work: Condvar::new(), replies, ended: watch::Sender::new(false) })
+        Arc::new(Self {
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            replies,
+            ended: watch::Sender::new(false),
+        })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, BrokerState> {
@@ -53,7 +58,12 @@ impl SharedState {
         // Whoever wakes the writer resets the flag.
         let mut state = match at_most {
             None => self.work.wait_while(state, awake).unwrap_or_else(PoisonError::into_inner),
-            Some(time) => self.work.wait_timeout_while(state, time, awake).unwrap_or_else(PoisonError::into_inner).0,
+            Some(time) => {
+                self.work
+                    .wait_timeout_while(state, time, awake)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+            }
         };
         state.writer_sleeps = false;
     }

@@ -130,7 +130,10 @@ impl BrokerState {
         }
         self.health()?;
         if self.queues.len() >= self.settings.queues {
-            return Err(Error::Rejected(format!("there are {} queues already, which is the limit", self.queues.len())));
+            return Err(Error::Rejected(format!(
+                "there are {} queues already, which is the limit",
+                self.queues.len()
+            )));
         }
         let queue = self.next_queue;
         self.next_queue += 1;
@@ -164,11 +167,17 @@ impl BrokerState {
         self.refuse_if_closed()?;
         let id = self.id_of(name)?;
         let weight = weight(&message);
-        let limit = self.settings.message_bytes.min(self.settings.queue_bytes).min(self.settings.total_bytes);
+        let limit = self
+            .settings
+            .message_bytes
+            .min(self.settings.queue_bytes)
+            .min(self.settings.total_bytes);
         if weight > limit {
             return Err(Error::Rejected(format!("it takes {weight} bytes; the limit is {limit}")));
         }
-        let Some(queue) = self.queues.get_mut(&id) else { return Err(Error::NoQueue(name.clone())) };
+        let Some(queue) = self.queues.get_mut(&id) else {
+            return Err(Error::NoQueue(name.clone()));
+        };
         let full = queue.messages >= self.settings.queue_messages
             || queue.bytes + weight > self.settings.queue_bytes
             || self.bytes + weight > self.settings.total_bytes;
@@ -192,7 +201,13 @@ impl BrokerState {
             let Some(queue) = self.queues.get_mut(&record.queue) else { continue };
             self.alive.add(segment, *weight);
             let message = Arc::clone(&record.message);
-            queue.push(StoredMessage { number: record.number, segment, weight: *weight, deliveries: 0, message });
+            queue.push(StoredMessage {
+                number: record.number,
+                segment,
+                weight: *weight,
+                deliveries: 0,
+                message,
+            });
             list(&mut self.listed, record.queue, queue);
         }
     }
@@ -214,11 +229,18 @@ impl BrokerState {
         }
     }
 
-    pub(super) fn add_consumer(&mut self, name: &QueueName, prefetch: u16, inbox: &Arc<Inbox>) -> Result<ConsumerId> {
+    pub(super) fn add_consumer(
+        &mut self,
+        name: &QueueName,
+        prefetch: u16,
+        inbox: &Arc<Inbox>,
+    ) -> Result<ConsumerId> {
         self.refuse_if_closed()?;
         let id = ConsumerId { queue: self.id_of(name)?, consumer: self.next_consumer };
         self.next_consumer += 1;
-        self.with_queue(id.queue, |queue| queue.add_consumer(id.consumer, prefetch, Arc::clone(inbox)));
+        self.with_queue(id.queue, |queue| {
+            queue.add_consumer(id.consumer, prefetch, Arc::clone(inbox))
+        });
         Ok(id)
     }
 
@@ -240,7 +262,11 @@ impl BrokerState {
 
     /// Takes messages out of their queue for good. Returns them, and what is to be awaited where
     /// there are any.
-    pub(super) fn ack(&mut self, id: ConsumerId, tags: &[Tag]) -> Result<(Vec<StoredMessage>, Option<Waiting>)> {
+    pub(super) fn ack(
+        &mut self,
+        id: ConsumerId,
+        tags: &[Tag],
+    ) -> Result<(Vec<StoredMessage>, Option<Waiting>)> {
         self.refuse_if_closed()?;
         let mut gone = Vec::new();
         self.with_queue(id.queue, |queue| gone = queue.take_from(id.consumer, tags));
@@ -363,12 +389,18 @@ impl BrokerState {
 
     /// Takes from `candidates` what is still alive in `segment`, up to the settings'
     /// `compact_bytes`, to be written again.
-    pub(super) fn take_moves(&mut self, segment: u64, candidates: &mut Vec<(u64, u64)>) -> Vec<Move> {
+    pub(super) fn take_moves(
+        &mut self,
+        segment: u64,
+        candidates: &mut Vec<(u64, u64)>,
+    ) -> Vec<Move> {
         let mut moves = Vec::new();
         let mut bytes = 0;
         while bytes < self.settings.compact_bytes {
             let Some((queue, number)) = candidates.pop() else { break };
-            let Some(found) = self.queues.get_mut(&queue).and_then(|q| q.find(number)) else { continue };
+            let Some(found) = self.queues.get_mut(&queue).and_then(|q| q.find(number)) else {
+                continue;
+            };
             if found.segment == segment {
                 bytes += found.weight;
                 let record = MessageRecord { number, queue, message: Arc::clone(&found.message) };
@@ -381,9 +413,11 @@ impl BrokerState {
     /// Messages have been written again, to `segment`.
     pub(super) fn moved(&mut self, moves: &[Move], segment: u64) {
         for Move { record, .. } in moves {
-            let found = self.queues.get_mut(&record.queue).and_then(|queue| queue.find(record.number));
+            let found =
+                self.queues.get_mut(&record.queue).and_then(|queue| queue.find(record.number));
             if let Some(message) = found {
-                let (from, weight) = (std::mem::replace(&mut message.segment, segment), message.weight);
+                let (from, weight) =
+                    (std::mem::replace(&mut message.segment, segment), message.weight);
                 self.alive.remove(from, weight);
                 self.alive.add(segment, weight);
             }

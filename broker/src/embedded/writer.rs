@@ -88,7 +88,12 @@ impl Drop for Ending {
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<SharedState>, settings: EmbeddedSettings, log: Log, lock: File) -> Self {
+    pub(super) fn new(
+        shared: Arc<SharedState>,
+        settings: EmbeddedSettings,
+        log: Log,
+        lock: File,
+    ) -> Self {
         Self {
             shared,
             settings,
@@ -165,7 +170,8 @@ impl Writer {
     }
 
     fn cycle(&mut self, work: Work) {
-        let Work { publishes, moves, acked, delivered, changes, deliveries, on_written, on_synced } = work;
+        let Work { publishes, moves, acked, delivered, changes, deliveries, on_written, on_synced } =
+            work;
         for change in &changes {
             self.notes.note(change);
         }
@@ -180,7 +186,8 @@ impl Writer {
         self.deliver(deliveries);
         answer(on_written, &written);
         let is_awaited = !publishes.is_empty() || !moves.is_empty() || !on_synced.is_empty();
-        let synced = written.and_then(|()| if is_awaited || self.sync_is_due() { self.sync() } else { Ok(()) });
+        let synced = written
+            .and_then(|()| if is_awaited || self.sync_is_due() { self.sync() } else { Ok(()) });
         answer(on_synced, &synced);
         self.conclude(publishes, &moves, &synced);
         self.delete_dead_segments();
@@ -293,7 +300,9 @@ impl Writer {
         }
         if let Err(error) = self.log.delete_oldest() {
             self.undeletable = true;
-            tracing::warn!("segment {oldest} of the queue's log, of no more use, cannot be deleted yet: {error}");
+            tracing::warn!(
+                "segment {oldest} of the queue's log, of no more use, cannot be deleted yet: {error}"
+            );
             return true;
         }
         self.shared.lock().alive().remove_oldest();
@@ -308,7 +317,9 @@ impl Writer {
             let _ = self.log.append(&mut self.batch);
         }
         if !self.notes.bytes.is_empty() {
-            tracing::error!("acknowledgements could not be written: messages that are done will be delivered again");
+            tracing::error!(
+                "acknowledgements could not be written: messages that are done will be delivered again"
+            );
         }
     }
 }

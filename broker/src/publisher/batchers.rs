@@ -56,7 +56,12 @@ impl Batchers {
     ///
     /// # Errors
     /// [`Error::Full`] where too much waits already.
-    pub(super) fn enqueue(&self, queue: &QueueName, dispatch: Dispatch, done: Waiter) -> Result<bool> {
+    pub(super) fn enqueue(
+        &self,
+        queue: &QueueName,
+        dispatch: Dispatch,
+        done: Waiter,
+    ) -> Result<bool> {
         let weight = weight(&dispatch);
         let mut state = self.lock();
         if state.bytes + weight > self.settings.waiting_bytes {

@@ -14,7 +14,13 @@ const CONTENT_TYPE: &str = "application/vnd.wasmill.batch";
 /// How long a dispatch is in a batch, about: its texts and its data, and room for ids and lengths.
 pub(super) fn weight(dispatch: &Dispatch) -> usize {
     let event = &dispatch.event;
-    let optional = [&event.subject, &event.time, &event.dataschema, &event.datacontenttype, &dispatch.trace.tracestate];
+    let optional = [
+        &event.subject,
+        &event.time,
+        &event.dataschema,
+        &event.datacontenttype,
+        &dispatch.trace.tracestate,
+    ];
     let optional: usize = optional.into_iter().flatten().map(String::len).sum();
     let extension = |(name, value): (&String, &Attribute)| {
         let value = if let Attribute::String(text) = value { text.len() } else { 4 };
@@ -22,7 +28,12 @@ pub(super) fn weight(dispatch: &Dispatch) -> usize {
     };
     let extensions: usize = event.extensions.iter().map(extension).sum();
     let data = event.data.as_ref().map_or(0, Bytes::len);
-    192 + data + event.id.len() + event.source.len() + event.event_type.len() + optional + extensions
+    192 + data
+        + event.id.len()
+        + event.source.len()
+        + event.event_type.len()
+        + optional
+        + extensions
 }
 
 /// The message of a batch of these dispatches, which are given to the broker now, in the version
@@ -33,7 +44,9 @@ pub(super) fn message_of(mut dispatches: Vec<Dispatch>, writes: &Writes) -> Resu
         dispatch.queued_at = now;
     }
     let Some(batch) = Batch::new(dispatches) else {
-        return Err(Error::Rejected("a batch must be of 1 to 64 dispatches of one function".into()));
+        return Err(Error::Rejected(
+            "a batch must be of 1 to 64 dispatches of one function".into(),
+        ));
     };
     let trace = batch.dispatches()[0].trace.to_string();
     Ok(Message {

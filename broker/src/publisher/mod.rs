@@ -47,7 +47,9 @@ impl BatchPublisher {
             tokio::spawn(sender::run(Arc::clone(&self.batchers), queue));
         }
         // The task is gone without an answer only where the runtime is.
-        confirmed.await.unwrap_or_else(|_| Err(Error::Unavailable("the publisher is shut down".into())))
+        confirmed
+            .await
+            .unwrap_or_else(|_| Err(Error::Unavailable("the publisher is shut down".into())))
     }
 
     /// Publishes a dispatch in a batch of its own and returns the reply to be awaited. The reply is

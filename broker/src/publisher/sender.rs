@@ -91,7 +91,8 @@ impl BatchSender {
     fn next(&mut self) -> Next {
         let Registration { batchers, queue, removed } = &mut self.registration;
         // While batches were refused, those that follow them wait, so that the order is kept.
-        let may_publish = self.publishing.len() < batchers.settings.in_flight.max(1) && self.without_queue.is_empty();
+        let may_publish = self.publishing.len() < batchers.settings.in_flight.max(1)
+            && self.without_queue.is_empty();
         if !may_publish {
             return Next::Await { wake: None };
         }
@@ -112,7 +113,8 @@ impl BatchSender {
 
     /// Makes a batch and begins to publish it.
     async fn publish(&mut self, waiting: Vec<Waiting>) {
-        let (dispatches, waiters): (Vec<_>, Vec<_>) = waiting.into_iter().map(|w| (w.dispatch, w.done)).unzip();
+        let (dispatches, waiters): (Vec<_>, Vec<_>) =
+            waiting.into_iter().map(|w| (w.dispatch, w.done)).unzip();
         match message_of(dispatches, &self.registration.batchers.settings.writes) {
             Ok(message) => {
                 let position = self.next_position;
@@ -163,7 +165,9 @@ impl BatchSender {
                     self.send(SentBatch { again: true, ..batch }).await;
                 }
             }
-            Err(error) => refused.into_iter().for_each(|batch| answer(batch.waiters, &Err(error.clone()))),
+            Err(error) => {
+                refused.into_iter().for_each(|batch| answer(batch.waiters, &Err(error.clone())))
+            }
         }
     }
 }

@@ -74,11 +74,19 @@ impl Broker for Gate {
         self.broker.reply(to, body).await
     }
 
-    async fn consume(&self, queue: &QueueName, prefetch: std::num::NonZeroU16) -> Result<Consumption> {
+    async fn consume(
+        &self,
+        queue: &QueueName,
+        prefetch: std::num::NonZeroU16,
+    ) -> Result<Consumption> {
         self.broker.consume(queue, prefetch).await
     }
 
-    async fn open_stream(&self, service: &QueueName, opening: Bytes) -> Result<crate::RequestStream> {
+    async fn open_stream(
+        &self,
+        service: &QueueName,
+        opening: Bytes,
+    ) -> Result<crate::RequestStream> {
         self.broker.open_stream(service, opening).await
     }
 
@@ -142,21 +150,30 @@ fn dispatch(id: usize, length: usize) -> Dispatch {
         TenantName::default(),
         "hello".parse().unwrap(),
         TraceContext::new_root(),
-        Arc::new(Event::new(id.to_string(), "/test", "greeting".parse().unwrap(), vec![b'x'; length]).unwrap()),
+        Arc::new(
+            Event::new(id.to_string(), "/test", "greeting".parse().unwrap(), vec![b'x'; length])
+                .unwrap(),
+        ),
     )
     .with_max_attempts(3)
     .with_accepted_at(Timestamp::from_micros(1))
 }
 
 /// Begins to publish dispatches with these ids, in order.
-async fn begin(publisher: &BatchPublisher, ids: std::ops::Range<usize>, length: usize) -> Vec<JoinHandle<Result<()>>> {
+async fn begin(
+    publisher: &BatchPublisher,
+    ids: std::ops::Range<usize>,
+    length: usize,
+) -> Vec<JoinHandle<Result<()>>> {
     let mut tasks = Vec::new();
     for id in ids {
         let mut publish = Box::pin({
             let publisher = publisher.clone();
             async move { publisher.publish(dispatch(id, length)).await }
         });
-        let begun = std::future::poll_fn(|context| std::task::Poll::Ready(publish.as_mut().poll(context))).await;
+        let begun =
+            std::future::poll_fn(|context| std::task::Poll::Ready(publish.as_mut().poll(context)))
+                .await;
         tasks.push(match begun {
             std::task::Poll::Ready(result) => tokio::spawn(std::future::ready(result)),
             std::task::Poll::Pending => tokio::spawn(publish),
@@ -179,7 +196,9 @@ async fn batches(gate: &Gate) -> Vec<Vec<usize>> {
     for _ in 0..count {
         let delivery = in_time(consumption.deliveries.next()).await.unwrap();
         let batch = Batch::decode(&delivery.message.body).unwrap();
-        batches.push(batch.dispatches().iter().map(|dispatch| dispatch.event.id.parse().unwrap()).collect());
+        batches.push(
+            batch.dispatches().iter().map(|dispatch| dispatch.event.id.parse().unwrap()).collect(),
+        );
         consumption.settle.ack(&[delivery.tag]).await.unwrap();
     }
     batches
@@ -231,7 +250,8 @@ async fn dispatches_that_wait_share_a_batch() {
 async fn a_batch_is_bounded_in_bytes() {
     let gate = Gate::closed();
     gate.declare(&queue()).await.unwrap();
-    let publisher = publisher_with(&gate, PublisherSettings { in_flight: 1, ..PublisherSettings::default() });
+    let publisher =
+        publisher_with(&gate, PublisherSettings { in_flight: 1, ..PublisherSettings::default() });
     let mut tasks = begin(&publisher, 0..1, 10).await;
     gate.begun(1).await;
     tasks.extend(begin(&publisher, 1..6, SOFT_MAX_BYTES / 2 - 1_000).await);
@@ -248,14 +268,18 @@ async fn a_batch_is_bounded_in_bytes() {
         assert!(message.body.len() <= SOFT_MAX_BYTES || single, "{} bytes", message.body.len());
     }
     drop(consumption);
-    assert_eq!(batches(&gate).await, [vec![0], vec![1, 2], vec![3, 4], vec![5], vec![6], vec![7, 8]]);
+    assert_eq!(
+        batches(&gate).await,
+        [vec![0], vec![1, 2], vec![3, 4], vec![5], vec![6], vec![7, 8]]
+    );
 }
 
 #[tokio::test]
 async fn batches_say_what_they_are_and_when_they_were_queued() {
     let gate = Gate::closed();
     gate.declare(&queue()).await.unwrap();
-    let publisher = publisher_with(&gate, PublisherSettings { in_flight: 1, ..PublisherSettings::default() });
+    let publisher =
+        publisher_with(&gate, PublisherSettings { in_flight: 1, ..PublisherSettings::default() });
     let mut tasks = begin(&publisher, 0..1, 10).await;
     gate.begun(1).await;
     let first = dispatch(1, 10);
@@ -274,7 +298,8 @@ async fn batches_say_what_they_are_and_when_they_were_queued() {
     let mut consumption = gate.consume(&queue(), 10.try_into().unwrap()).await.unwrap();
     in_time(consumption.deliveries.next()).await.unwrap();
     let message = in_time(consumption.deliveries.next()).await.unwrap().message;
-    let headers = [("content-type", "application/vnd.wasmill.batch"), ("traceparent", &traceparent)];
+    let headers =
+        [("content-type", "application/vnd.wasmill.batch"), ("traceparent", &traceparent)];
     assert_eq!(message.headers, headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
     assert_eq!(message.reply_to, None);
     let batch = Batch::decode(&message.body).unwrap();
@@ -301,15 +326,21 @@ async fn the_order_is_kept_where_the_queue_was_missing() {
 async fn what_waits_is_bounded() {
     let gate = Gate::closed();
     gate.declare(&queue()).await.unwrap();
-    let settings =
-        PublisherSettings { in_flight: 2, waiting: 10, waiting_bytes: 20_000, ..PublisherSettings::default() };
+    let settings = PublisherSettings {
+        in_flight: 2,
+        waiting: 10,
+        waiting_bytes: 20_000,
+        ..PublisherSettings::default()
+    };
     let publisher = publisher_with(&gate, settings);
     let mut tasks = begin(&publisher, 0..1, 10).await;
     gate.begun(1).await;
     tasks.extend(begin(&publisher, 1..2, 10).await);
     gate.begun(2).await;
     tasks.extend(begin(&publisher, 2..12, 10).await);
-    assert!(matches!(in_time(publisher.publish(dispatch(99, 10))).await, Err(Error::Full(full)) if full == queue()));
+    assert!(
+        matches!(in_time(publisher.publish(dispatch(99, 10))).await, Err(Error::Full(full)) if full == queue())
+    );
     // Another function has its own count, and shares the bytes.
     let other = |length| Dispatch { function: "other".parse().unwrap(), ..dispatch(0, length) };
     assert!(matches!(in_time(publisher.publish(other(19_000))).await, Err(Error::Full(_))));
@@ -362,7 +393,8 @@ async fn a_request_is_a_batch_of_its_own() {
     let publisher = publisher(&gate);
     let before = Timestamp::now();
     let pending = in_time(publisher.request(dispatch(7, 10))).await.unwrap();
-    let mut consumption = publisher.broker().consume(&queue(), 10.try_into().unwrap()).await.unwrap();
+    let mut consumption =
+        publisher.broker().consume(&queue(), 10.try_into().unwrap()).await.unwrap();
     let delivery = in_time(consumption.deliveries.next()).await.unwrap();
     let batch = Batch::decode(&delivery.message.body).unwrap();
     assert_eq!((batch.dispatches().len(), batch.dispatches()[0].event.id.as_str()), (1, "7"));

@@ -36,7 +36,8 @@ const TRANSIENT: u8 = 1;
 
 /// Text of at most 255 bytes.
 pub(super) fn short(text: &str) -> Result<ShortString> {
-    ShortString::try_new(text).map_err(|_| Error::Rejected(format!("'{text}' is longer than 255 bytes")))
+    ShortString::try_new(text)
+        .map_err(|_| Error::Rejected(format!("'{text}' is longer than 255 bytes")))
 }
 
 /// The properties of a message that is published.
@@ -47,7 +48,8 @@ pub(super) fn properties(message: &Message) -> Result<BasicProperties> {
         match ShortString::try_new(value.as_str()) {
             Ok(value) if name == CONTENT_TYPE => properties = properties.with_content_type(value),
             _ => {
-                headers.insert(short(name)?, AMQPValue::LongString(LongString::from(value.as_str())));
+                headers
+                    .insert(short(name)?, AMQPValue::LongString(LongString::from(value.as_str())));
             }
         }
     }
@@ -55,7 +57,9 @@ pub(super) fn properties(message: &Message) -> Result<BasicProperties> {
         properties = properties.with_headers(headers);
     }
     if let Some(to) = &message.reply_to {
-        properties = properties.with_reply_to(short(&to.address)?).with_correlation_id(short(&to.correlation)?);
+        properties = properties
+            .with_reply_to(short(&to.address)?)
+            .with_correlation_id(short(&to.correlation)?);
     }
     Ok(properties)
 }
@@ -143,12 +147,18 @@ pub(super) enum Fault {
 
 impl From<&lapin::Error> for Fault {
     fn from(error: &lapin::Error) -> Self {
-        let lapin::ErrorKind::ProtocolError(amqp) = error.kind() else { return Self::Transient(error.to_string()) };
+        let lapin::ErrorKind::ProtocolError(amqp) = error.kind() else {
+            return Self::Transient(error.to_string());
+        };
         let text = amqp.get_message().to_string();
         match amqp.kind() {
             // A queue whose node is down is "not found" too, with another text.
-            AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) if text.contains("no queue") => Self::NoQueue,
-            AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) if text.contains("inequivalent arg") => {
+            AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) if text.contains("no queue") => {
+                Self::NoQueue
+            }
+            AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED)
+                if text.contains("inequivalent arg") =>
+            {
                 Self::Differs(text)
             }
             AMQPErrorKind::Soft(
@@ -176,7 +186,8 @@ mod tests {
     use super::*;
 
     fn delivered(message: &Message, add: impl FnOnce(&mut FieldTable)) -> (Message, u32) {
-        let mut delivery = AmqpDelivery::mock(1, "".into(), "q".into(), false, message.body.to_vec());
+        let mut delivery =
+            AmqpDelivery::mock(1, "".into(), "q".into(), false, message.body.to_vec());
         let properties = properties(message).unwrap();
         let mut headers = properties.headers().clone().unwrap_or_default();
         add(&mut headers);
@@ -193,14 +204,20 @@ mod tests {
                 ("a".into(), "x".repeat(1_000)),
                 ("empty".into(), String::new()),
             ],
-            reply_to: Some(ReplyTo { address: "amq.rabbitmq.reply-to.abc".into(), correlation: "7".into() }),
+            reply_to: Some(ReplyTo {
+                address: "amq.rabbitmq.reply-to.abc".into(),
+                correlation: "7".into(),
+            }),
         };
         assert_eq!(delivered(&message, |_| {}), (message, 0));
     }
 
     #[test]
     fn a_content_type_too_long_for_its_property_is_a_header() {
-        let message = Message { headers: vec![("content-type".into(), "x".repeat(256))], ..Message::default() };
+        let message = Message {
+            headers: vec![("content-type".into(), "x".repeat(256))],
+            ..Message::default()
+        };
         assert_eq!(delivered(&message, |_| {}), (message, 0));
     }
 
@@ -209,7 +226,10 @@ mod tests {
     fn published_messages_have_the_documented_properties_only() {
         let message = Message {
             body: "body".into(),
-            headers: vec![("content-type".into(), "text/plain".into()), ("traceparent".into(), "00-1".into())],
+            headers: vec![
+                ("content-type".into(), "text/plain".into()),
+                ("traceparent".into(), "00-1".into()),
+            ],
             reply_to: Some(ReplyTo { address: "address".into(), correlation: "7".into() }),
         };
         let mut headers = FieldTable::default();
@@ -244,7 +264,10 @@ mod tests {
             headers.insert("number".into(), AMQPValue::LongInt(12));
             headers.insert("table".into(), AMQPValue::FieldTable(FieldTable::default()));
         });
-        assert_eq!(message.headers, [("flag".into(), "true".into()), ("number".into(), "12".into())]);
+        assert_eq!(
+            message.headers,
+            [("flag".into(), "true".into()), ("number".into(), "12".into())]
+        );
     }
 
     #[test]
@@ -253,7 +276,10 @@ mod tests {
         let header = Message { headers: vec![(long.clone(), "v".into())], ..Message::default() };
         assert!(matches!(properties(&header), Err(Error::Rejected(_))));
         let reply_to = Some(ReplyTo { address: long, correlation: String::new() });
-        assert!(matches!(properties(&Message { reply_to, ..Message::default() }), Err(Error::Rejected(_))));
+        assert!(matches!(
+            properties(&Message { reply_to, ..Message::default() }),
+            Err(Error::Rejected(_))
+        ));
     }
 
     #[test]
@@ -265,6 +291,9 @@ mod tests {
         for error in errors {
             assert_eq!(size_limit(error), Some(16_777_216));
         }
-        assert_eq!(size_limit("PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out"), None);
+        assert_eq!(
+            size_limit("PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out"),
+            None
+        );
     }
 }

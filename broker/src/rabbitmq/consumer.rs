@@ -45,9 +45,17 @@ pub(super) async fn consume(
     timeout: Duration,
 ) -> Result<(Consumption, Arc<UnackedDeliveries>)> {
     let unacked = Arc::new(UnackedDeliveries::default());
-    let spec = ConsumerSpec { link: link.clone(), queue: queue.clone(), name, prefetch, unacked: Arc::clone(&unacked) };
-    let attached =
-        link.work(timeout, |session| spec.attach(session)).await.map_err(|fault| operations::error(fault, queue))?;
+    let spec = ConsumerSpec {
+        link: link.clone(),
+        queue: queue.clone(),
+        name,
+        prefetch,
+        unacked: Arc::clone(&unacked),
+    };
+    let attached = link
+        .work(timeout, |session| spec.attach(session))
+        .await
+        .map_err(|fault| operations::error(fault, queue))?;
     let deliveries = RabbitDeliveries { spec: Arc::new(spec), source: Source::Attached(attached) };
     let settle = Arc::new(RabbitSettle(Arc::clone(&unacked)));
     Ok((Consumption { deliveries: Box::new(deliveries), settle }, unacked))
@@ -59,7 +67,9 @@ impl ConsumerSpec {
             let channel = session.open().await?;
             channel.basic_qos(self.prefetch.get(), BasicQosOptions::default()).await?;
             let (tag, options) = (ShortString::default(), BasicConsumeOptions::default());
-            let consumer = channel.basic_consume(self.name.clone(), tag, options, FieldTable::default()).await?;
+            let consumer = channel
+                .basic_consume(self.name.clone(), tag, options, FieldTable::default())
+                .await?;
             Ok((channel, consumer))
         };
         let (channel, consumer) = session.set_up(opening).await?;
@@ -85,7 +95,9 @@ impl ConsumerSpec {
                     info!(queue = %self.queue, "the queue is gone, and its consumer with it");
                     return None;
                 }
-                Some(Err(Fault::Transient(reason))) => debug!(queue = %self.queue, reason, "cannot consume yet"),
+                Some(Err(Fault::Transient(reason))) => {
+                    debug!(queue = %self.queue, reason, "cannot consume yet")
+                }
                 Some(Err(fault)) => {
                     warn!(queue = %self.queue, %fault, "RabbitMQ refuses to let a queue be consumed; trying again");
                 }
@@ -115,19 +127,21 @@ impl Deliveries for RabbitDeliveries {
     async fn next(&mut self) -> Option<Delivery> {
         loop {
             match &mut self.source {
-                Source::Attached(attached) => match attached.session.during(attached.consumer.next()).await.flatten() {
-                    Some(Ok(delivery)) if !self.spec.unacked.is_ended() => {
-                        return Some(self.spec.unacked.take(delivery));
-                    }
-                    lost => {
-                        if let Some(Err(error)) = lost {
-                            debug!(queue = %self.spec.queue, %error, "the channel to consume on was lost");
+                Source::Attached(attached) => {
+                    match attached.session.during(attached.consumer.next()).await.flatten() {
+                        Some(Ok(delivery)) if !self.spec.unacked.is_ended() => {
+                            return Some(self.spec.unacked.take(delivery));
                         }
-                        self.spec.unacked.lose();
-                        let again = Arc::clone(&self.spec).attach_again();
-                        self.source = Source::Attaching(tokio::spawn(again));
+                        lost => {
+                            if let Some(Err(error)) = lost {
+                                debug!(queue = %self.spec.queue, %error, "the channel to consume on was lost");
+                            }
+                            self.spec.unacked.lose();
+                            let again = Arc::clone(&self.spec).attach_again();
+                            self.source = Source::Attaching(tokio::spawn(again));
+                        }
                     }
-                },
+                }
                 Source::Attaching(attaching) => {
                     let attached = attaching.await.ok().flatten();
                     self.source = attached.map_or(Source::Ended, Source::Attached);

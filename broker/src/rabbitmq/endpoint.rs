@@ -19,7 +19,9 @@ use super::settings::RabbitSettings;
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The address is no AMQP URL.
-    #[error("the address of the RabbitMQ cannot be read: {0}; it should be like amqp://user:password@host:5672/vhost")]
+    #[error(
+        "the address of the RabbitMQ cannot be read: {0}; it should be like amqp://user:password@host:5672/vhost"
+    )]
     Address(String),
     /// The file of certificates cannot be read or holds none.
     #[error("the certificates in {path} cannot be used: {reason}")]
@@ -30,7 +32,9 @@ pub enum SetupError {
         reason: String,
     },
     /// The system has no certificates to trust, and no file of them was given.
-    #[error("the system's certificates cannot be used: {0}; give a file of certificates, or install the system's")]
+    #[error(
+        "the system's certificates cannot be used: {0}; give a file of certificates, or install the system's"
+    )]
     SystemCertificates(String),
 }
 
@@ -95,10 +99,13 @@ impl Endpoint {
         let addresses: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
         let runtime = lapin::runtime::default_runtime().map_err(io::Error::other)?;
         let mut stream = AsyncTcpStream::connect(&runtime, addresses).await?;
-        let AsyncTcpStream::Plain(plain) = &stream else { return Err(io::ErrorKind::Unsupported.into()) };
+        let AsyncTcpStream::Plain(plain) = &stream else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
         // The thread that lapin starts for a connection waits for RabbitMQ's first frame without
         // end: whoever stops waiting must shut the socket down, or both stay for ever.
-        let mut guard = CutOnDrop(Some(Socket(plain.get_ref().as_fd().try_clone_to_owned()?.into())));
+        let mut guard =
+            CutOnDrop(Some(Socket(plain.get_ref().as_fd().try_clone_to_owned()?.into())));
         if let Some(connector) = &self.tls {
             stream = stream.into_rustls(connector, host).await?;
         }
@@ -109,9 +116,14 @@ impl Endpoint {
         };
         let name = LongString::from(format!("{} {role}", self.settings.name));
         let properties = ConnectionProperties::default().with_connection_name(name);
-        let connection =
-            Connection::connector(self.uri.clone(), runtime, this_one, properties).await.map_err(io::Error::other)?;
-        guard.0.take().map(|socket| Dialled { connection, socket }).ok_or_else(|| io::ErrorKind::NotConnected.into())
+        let connection = Connection::connector(self.uri.clone(), runtime, this_one, properties)
+            .await
+            .map_err(io::Error::other)?;
+        guard
+            .0
+            .take()
+            .map(|socket| Dialled { connection, socket })
+            .ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     /// The address for messages: without user and password.
@@ -145,8 +157,9 @@ fn connector(settings: &RabbitSettings) -> Result<RustlsConnector, SetupError> {
             .map_err(|error| SetupError::SystemCertificates(error.to_string()));
     };
     let unusable = |reason: String| SetupError::CaFile { path: path.clone(), reason };
-    let certificates: Vec<_> =
-        CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|error| unusable(error.to_string()))?;
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| unusable(error.to_string()))?;
     if certificates.is_empty() {
         return Err(unusable("it holds no certificate in PEM".into()));
     }
@@ -168,10 +181,18 @@ mod tests {
     fn addresses_are_read() {
         let plain = endpoint("amqp://user:pa%2Fss@rabbit.example/orders").uri;
         assert_eq!((plain.authority.host.as_str(), plain.authority.port), ("rabbit.example", 5672));
-        assert_eq!((plain.authority.userinfo.password.as_str(), plain.vhost.as_str()), ("pa/ss", "orders"));
-        for address in ["amqp://[::1]:5673", "amqp://user:pw@[::1]:5673/", "amqp://[::1]:5673/%2f?heartbeat=9"] {
+        assert_eq!(
+            (plain.authority.userinfo.password.as_str(), plain.vhost.as_str()),
+            ("pa/ss", "orders")
+        );
+        for address in
+            ["amqp://[::1]:5673", "amqp://user:pw@[::1]:5673/", "amqp://[::1]:5673/%2f?heartbeat=9"]
+        {
             let uri = endpoint(address).uri;
-            assert_eq!((uri.authority.host.as_str(), uri.authority.port, uri.vhost.as_str()), ("::1", 5673, "/"));
+            assert_eq!(
+                (uri.authority.host.as_str(), uri.authority.port, uri.vhost.as_str()),
+                ("::1", 5673, "/")
+            );
             assert_eq!(uri.query.heartbeat, Some(5));
         }
     }
@@ -180,7 +201,10 @@ mod tests {
     fn what_is_no_address_is_refused() {
         for address in ["", "rabbit.example", "http://rabbit.example", "amqp:rabbit"] {
             assert!(
-                matches!(Endpoint::new(address, RabbitSettings::default()), Err(SetupError::Address(_))),
+                matches!(
+                    Endpoint::new(address, RabbitSettings::default()),
+                    Err(SetupError::Address(_))
+                ),
                 "{address}"
             );
         }
@@ -190,8 +214,13 @@ mod tests {
     fn a_file_without_certificates_is_refused_by_name() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ca.pem");
-        let with = |path: &PathBuf| RabbitSettings { ca_file: Some(path.clone()), ..RabbitSettings::default() };
-        for content in [None, Some(""), Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")] {
+        let with = |path: &PathBuf| RabbitSettings {
+            ca_file: Some(path.clone()),
+            ..RabbitSettings::default()
+        };
+        for content in
+            [None, Some(""), Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")]
+        {
             if let Some(content) = content {
                 std::fs::write(&path, content).unwrap();
             }
@@ -204,6 +233,9 @@ mod tests {
 
     #[test]
     fn messages_show_no_password() {
-        assert_eq!(endpoint("amqp://user:secret@rabbit.example").address(), "amqp://rabbit.example:5672");
+        assert_eq!(
+            endpoint("amqp://user:secret@rabbit.example").address(),
+            "amqp://rabbit.example:5672"
+        );
     }
 }

@@ -44,12 +44,16 @@ impl InFlight {
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
             let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
             let (tag, arguments) = (ShortString::default(), FieldTable::default());
-            let replies = channel.basic_consume(DIRECT_REPLY.into(), tag, options, arguments).await?;
+            let replies =
+                channel.basic_consume(DIRECT_REPLY.into(), tag, options, arguments).await?;
             Ok((channel, replies))
         };
         let (channel, replies) = session.set_up(opening).await?;
-        let in_flight =
-            Self { channel: Arc::new(channel), confirming: FuturesUnordered::new(), returned: HashSet::new() };
+        let in_flight = Self {
+            channel: Arc::new(channel),
+            confirming: FuturesUnordered::new(),
+            returned: HashSet::new(),
+        };
         Ok((in_flight, replies))
     }
 
@@ -57,10 +61,16 @@ impl InFlight {
     /// queue, its message id must be its number.
     pub(super) async fn send(&mut self, number: u64, request: &PublishRequest) {
         let channel = Arc::clone(&self.channel);
-        let (route, properties, body) = (request.route.clone(), request.properties.clone(), request.body.clone());
-        let options = BasicPublishOptions { mandatory: request.queue.is_some(), ..BasicPublishOptions::default() };
+        let (route, properties, body) =
+            (request.route.clone(), request.properties.clone(), request.body.clone());
+        let options = BasicPublishOptions {
+            mandatory: request.queue.is_some(),
+            ..BasicPublishOptions::default()
+        };
         let mut confirming: Confirming = Box::pin(async move {
-            let published = channel.basic_publish(ShortString::default(), route, options, &body, properties).await;
+            let published = channel
+                .basic_publish(ShortString::default(), route, options, &body, properties)
+                .await;
             let confirmation = match published {
                 Ok(confirm) => confirm.await,
                 Err(error) => Err(error),
@@ -91,8 +101,14 @@ impl InFlight {
             self.drain(&mut confirmed);
         }
         for (_, confirmation) in &confirmed {
-            if let Ok(Confirmation::Ack(Some(message)) | Confirmation::Nack(Some(message))) = confirmation {
-                let number = message.properties.message_id().as_ref().and_then(|id| id.as_str().parse::<u64>().ok());
+            if let Ok(Confirmation::Ack(Some(message)) | Confirmation::Nack(Some(message))) =
+                confirmation
+            {
+                let number = message
+                    .properties
+                    .message_id()
+                    .as_ref()
+                    .and_then(|id| id.as_str().parse::<u64>().ok());
                 self.returned.extend(number);
             }
         }
@@ -107,7 +123,8 @@ impl InFlight {
     /// Waits until lapin is not in the midst of completing confirms, which takes microseconds: it
     /// holds a lock meanwhile, and this needs the same one.
     fn let_lapin_finish(&self) {
-        let looked = pin!(self.channel.wait_for_confirms()).poll(&mut Context::from_waker(Waker::noop()));
+        let looked =
+            pin!(self.channel.wait_for_confirms()).poll(&mut Context::from_waker(Waker::noop()));
         // Whether all are confirmed does not matter here.
         drop(looked);
     }

@@ -33,7 +33,10 @@ impl KnownQueues {
     /// of it.
     pub(super) fn remove_unless_consumed(&self, queue: &QueueName) {
         let mut queues = self.lock();
-        if queues.get(queue).is_some_and(|consumers| consumers.iter().all(|unacked| unacked.strong_count() == 0)) {
+        if queues
+            .get(queue)
+            .is_some_and(|consumers| consumers.iter().all(|unacked| unacked.strong_count() == 0))
+        {
             queues.remove(queue);
         }
     }

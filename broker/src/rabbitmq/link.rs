@@ -54,7 +54,11 @@ pub(super) struct Session {
 
 impl Link {
     /// Begins to connect, until `closing` is true or its sender is gone.
-    pub(super) fn start(endpoint: Arc<Endpoint>, role: &'static str, closing: watch::Receiver<bool>) -> Self {
+    pub(super) fn start(
+        endpoint: Arc<Endpoint>,
+        role: &'static str,
+        closing: watch::Receiver<bool>,
+    ) -> Self {
         let down = Status::Down { since: Instant::now(), reason: "not connected yet".into() };
         let (sender, status) = watch::channel(down);
         tokio::spawn(supervise(endpoint, role, sender, closing));
@@ -87,7 +91,9 @@ impl Link {
         });
         let tried = tried.await;
         let no_answer = || format!("RabbitMQ did not answer within {timeout:?}");
-        tried.unwrap_or_else(|_| Err(Fault::Transient(self.connection_error().or(last).unwrap_or_else(no_answer))))
+        tried.unwrap_or_else(|_| {
+            Err(Fault::Transient(self.connection_error().or(last).unwrap_or_else(no_answer)))
+        })
     }
 
     /// The connection, awaited for `timeout` where there is none yet.
@@ -100,7 +106,9 @@ impl Link {
             loop {
                 match &*status.borrow_and_update() {
                     Status::Up(session) => return Ok(Arc::clone(session)),
-                    Status::Down { since, reason } if since.elapsed() >= timeout => return Err(down(reason)),
+                    Status::Down { since, reason } if since.elapsed() >= timeout => {
+                        return Err(down(reason));
+                    }
                     Status::Down { .. } => {}
                     Status::Closed => return Err(CLOSED.into()),
                 }
@@ -111,7 +119,9 @@ impl Link {
         });
         let decided = decided.await;
         let late = || format!("no connection to RabbitMQ within {timeout:?}");
-        decided.unwrap_or_else(|_| Err(self.connection_error().unwrap_or_else(late))).map_err(Fault::Transient)
+        decided
+            .unwrap_or_else(|_| Err(self.connection_error().unwrap_or_else(late)))
+            .map_err(Fault::Transient)
     }
 
     /// Why there is no connection at present.
@@ -137,12 +147,14 @@ impl Link {
     /// [`Error::Unavailable`], with the reason.
     pub(super) fn takes_messages(&self, timeout: Duration) -> Result<()> {
         match &*self.status.borrow() {
-            Status::Down { since, reason } if since.elapsed() >= timeout => Err(Error::Unavailable(down(reason))),
+            Status::Down { since, reason } if since.elapsed() >= timeout => {
+                Err(Error::Unavailable(down(reason)))
+            }
             Status::Down { .. } => Ok(()),
             Status::Up(session) => match &*session.lock_blocked() {
-                Some((since, reason)) if since.elapsed() >= timeout => {
-                    Err(Error::Unavailable(format!("RabbitMQ takes no messages at present: {reason}")))
-                }
+                Some((since, reason)) if since.elapsed() >= timeout => Err(Error::Unavailable(
+                    format!("RabbitMQ takes no messages at present: {reason}"),
+                )),
                 _ => Ok(()),
             },
             Status::Closed => Err(closed()),
@@ -175,12 +187,18 @@ impl Session {
     ///
     /// # Errors
     /// What went wrong. A connection that does not do it in time is given up.
-    pub(super) async fn set_up<T>(&self, opening: impl Future<Output = lapin::Result<T>>) -> Result<T, Fault> {
+    pub(super) async fn set_up<T>(
+        &self,
+        opening: impl Future<Output = lapin::Result<T>>,
+    ) -> Result<T, Fault> {
         match tokio::time::timeout(self.timeout, opening).await {
             Ok(opened) => opened.map_err(|error| Fault::from(&error)),
             Err(_) => {
                 self.given_up.notify_one();
-                Err(Fault::Transient(format!("RabbitMQ had no channel ready within {:?}", self.timeout)))
+                Err(Fault::Transient(format!(
+                    "RabbitMQ had no channel ready within {:?}",
+                    self.timeout
+                )))
             }
         }
     }

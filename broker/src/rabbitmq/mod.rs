@@ -79,7 +79,8 @@ use self::link::Link;
 use self::operations::Operations;
 use self::publish_channels::PublishChannels;
 use crate::port::{
-    Broker, Consumption, Depth, Error, IncomingStreams, Message, Owner, PendingReply, QueueName, ReplyTo, Result,
+    Broker, Consumption, Depth, Error, IncomingStreams, Message, Owner, PendingReply, QueueName,
+    ReplyTo, Result,
 };
 use crate::request_stream::RequestStream;
 
@@ -109,7 +110,10 @@ impl RabbitBroker {
     ///
     /// # Errors
     /// Where the address is no AMQP URL, or the file of certificates cannot be used.
-    pub fn connect(address: &str, settings: RabbitSettings) -> std::result::Result<Self, SetupError> {
+    pub fn connect(
+        address: &str,
+        settings: RabbitSettings,
+    ) -> std::result::Result<Self, SetupError> {
         let endpoint = Arc::new(Endpoint::new(address, settings.checked())?);
         let (closing, is_closing) = watch::channel(false);
         let publishing = Link::start(Arc::clone(&endpoint), "publishing", is_closing.clone());
@@ -155,9 +159,17 @@ impl RabbitBroker {
         result
     }
 
-    async fn send(&self, queue: &QueueName, message: Message, reply: Option<oneshot::Sender<Bytes>>) -> Result<()> {
+    async fn send(
+        &self,
+        queue: &QueueName,
+        message: Message,
+        reply: Option<oneshot::Sender<Bytes>>,
+    ) -> Result<()> {
         let properties = amqp::properties(&message)?;
-        let sent = self.channels.publish(Some(queue.clone()), self.name(queue)?, properties, message.body, reply).await;
+        let sent = self
+            .channels
+            .publish(Some(queue.clone()), self.name(queue)?, properties, message.body, reply)
+            .await;
         self.checked(queue, sent)
     }
 }
@@ -192,7 +204,9 @@ impl Broker for RabbitBroker {
     }
 
     async fn consume(&self, queue: &QueueName, prefetch: NonZeroU16) -> Result<Consumption> {
-        let consumed = consumer::consume(&self.consuming, queue, self.name(queue)?, prefetch, self.timeout).await;
+        let consumed =
+            consumer::consume(&self.consuming, queue, self.name(queue)?, prefetch, self.timeout)
+                .await;
         let (consumption, unacked) = self.checked(queue, consumed)?;
         self.known.add_consumer(queue, &unacked);
         Ok(consumption)
@@ -202,10 +216,15 @@ impl Broker for RabbitBroker {
         self.calls.open(service, self.name(service)?, opening).await
     }
 
-    async fn accept_streams(&self, service: &QueueName, most: NonZeroU16) -> Result<Box<dyn IncomingStreams>> {
+    async fn accept_streams(
+        &self,
+        service: &QueueName,
+        most: NonZeroU16,
+    ) -> Result<Box<dyn IncomingStreams>> {
         self.operations.declare_with(service, self.name(service)?, calls::arguments()).await?;
         let (name, timeout) = (self.name(service)?, self.timeout);
-        let (consumption, _) = consumer::consume(&self.consuming, service, name, most, timeout).await?;
+        let (consumption, _) =
+            consumer::consume(&self.consuming, service, name, most, timeout).await?;
         Ok(Box::new(Acceptor::new(Arc::clone(&self.calls), consumption)))
     }
 
@@ -234,7 +253,9 @@ impl Broker for RabbitBroker {
         self.operations.delete(&queue, self.name(&queue)?).await?;
         match self.operations.owner(&queue, self.name(&queue)?, id).await? {
             Owner::This => Ok(()),
-            other => Err(Error::Unavailable(format!("another process has marked the broker meanwhile: {other:?}"))),
+            other => Err(Error::Unavailable(format!(
+                "another process has marked the broker meanwhile: {other:?}"
+            ))),
         }
     }
 
@@ -244,7 +265,10 @@ impl Broker for RabbitBroker {
     }
 
     async fn ping(&self) -> Result<()> {
-        self.publishing.session(self.timeout).await.map_err(|fault| Error::Unavailable(fault.to_string()))?;
+        self.publishing
+            .session(self.timeout)
+            .await
+            .map_err(|fault| Error::Unavailable(fault.to_string()))?;
         self.pinger.ping().await
     }
 }

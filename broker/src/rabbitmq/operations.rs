@@ -46,18 +46,28 @@ impl Operations {
     }
 
     /// Makes sure that a queue exists, with other arguments than those of functions' queues.
-    pub(super) async fn declare_with(&self, queue: &QueueName, name: ShortString, arguments: FieldTable) -> Result<()> {
+    pub(super) async fn declare_with(
+        &self,
+        queue: &QueueName,
+        name: ShortString,
+        arguments: FieldTable,
+    ) -> Result<()> {
         let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
         let (name, arguments) = (&name, &arguments);
-        let declared =
-            |channel: Channel| async move { channel.queue_declare(name.clone(), options, arguments.clone()).await };
+        let declared = |channel: Channel| async move {
+            channel.queue_declare(name.clone(), options, arguments.clone()).await
+        };
         match self.run(declared).await {
             Ok(_) => Ok(()),
             // It is not ours: it does not keep messages safe.
             Err(Fault::Differs(reason))
-                if ["'durable'", "'exclusive'", "'auto_delete'"].iter().any(|a| reason.contains(a)) =>
+                if ["'durable'", "'exclusive'", "'auto_delete'"]
+                    .iter()
+                    .any(|a| reason.contains(a)) =>
             {
-                Err(Error::Rejected(format!("queue {queue} exists and does not keep messages safe: {reason}")))
+                Err(Error::Rejected(format!(
+                    "queue {queue} exists and does not keep messages safe: {reason}"
+                )))
             }
             Err(Fault::Differs(reason)) => {
                 warn!(%queue, reason, "the queue exists with other arguments and is used as it is");
@@ -70,8 +80,9 @@ impl Operations {
     /// Deletes a queue with its messages.
     pub(super) async fn delete(&self, queue: &QueueName, name: ShortString) -> Result<()> {
         let name = &name;
-        let deleted =
-            |channel: Channel| async move { channel.queue_delete(name.clone(), QueueDeleteOptions::default()).await };
+        let deleted = |channel: Channel| async move {
+            channel.queue_delete(name.clone(), QueueDeleteOptions::default()).await
+        };
         match self.run(deleted).await {
             Ok(_) | Err(Fault::NoQueue) => Ok(()),
             Err(fault) => Err(error(fault, queue)),
@@ -82,19 +93,26 @@ impl Operations {
     pub(super) async fn ready(&self, queue: &QueueName, name: ShortString) -> Result<u64> {
         let name = &name;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let looked =
-            |channel: Channel| async move { channel.queue_declare(name.clone(), options, FieldTable::default()).await };
+        let looked = |channel: Channel| async move {
+            channel.queue_declare(name.clone(), options, FieldTable::default()).await
+        };
         let found: Queue = self.run(looked).await.map_err(|fault| error(fault, queue))?;
         Ok(found.message_count().into())
     }
 
     /// Declares the queue that carries the mark of installation `id`, and returns whose mark the
     /// one that exists has.
-    pub(super) async fn owner(&self, queue: &QueueName, name: ShortString, id: Uuid) -> Result<Owner> {
+    pub(super) async fn owner(
+        &self,
+        queue: &QueueName,
+        name: ShortString,
+        id: Uuid,
+    ) -> Result<Owner> {
         let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
         let (name, arguments) = (&name, &mark(id));
-        let declared =
-            |channel: Channel| async move { channel.queue_declare(name.clone(), options, arguments.clone()).await };
+        let declared = |channel: Channel| async move {
+            channel.queue_declare(name.clone(), options, arguments.clone()).await
+        };
         match self.run(declared).await {
             Ok(_) => Ok(Owner::This),
             Err(Fault::Differs(reason)) => Ok(Owner::Other(marked(&reason).unwrap_or(reason))),
@@ -105,8 +123,12 @@ impl Operations {
     /// Whether RabbitMQ answers.
     pub(super) async fn ping(&self) -> Result<()> {
         // It needs no permission and changes nothing: nobody consumes on this channel.
-        let asked = |channel: Channel| async move { channel.basic_qos(1, BasicQosOptions::default()).await };
-        self.run(asked).await.map_err(|fault| Error::Unavailable(format!("RabbitMQ does not answer a ping: {fault}")))
+        let asked = |channel: Channel| async move {
+            channel.basic_qos(1, BasicQosOptions::default()).await
+        };
+        self.run(asked).await.map_err(|fault| {
+            Error::Unavailable(format!("RabbitMQ does not answer a ping: {fault}"))
+        })
     }
 
     /// Runs an operation on the channel.
@@ -118,7 +140,11 @@ impl Operations {
         let attempt = |session: Arc<Session>| async move {
             let mut kept = self.channel.lock().await;
             let channel = match kept.take() {
-                Some((of, channel)) if Arc::ptr_eq(&of, &session) && channel.status().connected() => channel,
+                Some((of, channel))
+                    if Arc::ptr_eq(&of, &session) && channel.status().connected() =>
+                {
+                    channel
+                }
                 _ => session.set_up(session.open()).await?,
             };
             // The channel is kept only with its answer: one that is dropped here is not used again.
@@ -143,9 +169,11 @@ pub(super) fn error(fault: Fault, queue: &QueueName) -> Error {
 /// has no dead letters.
 fn mark(id: Uuid) -> FieldTable {
     let mut arguments = FieldTable::default();
-    for (name, value) in
-        [("x-queue-type", "classic".to_owned()), ("x-dead-letter-exchange", String::new()), (MARK, id.to_string())]
-    {
+    for (name, value) in [
+        ("x-queue-type", "classic".to_owned()),
+        ("x-dead-letter-exchange", String::new()),
+        (MARK, id.to_string()),
+    ] {
         arguments.insert(ShortString::from(name), AMQPValue::LongString(value.into()));
     }
     arguments

@@ -81,7 +81,12 @@ impl PublishChannel {
     }
 
     /// Publishes over one channel until it is lost.
-    async fn publish_over(&mut self, mut in_flight: InFlight, mut replies: Consumer, session: &Session) {
+    async fn publish_over(
+        &mut self,
+        mut in_flight: InFlight,
+        mut replies: Consumer,
+        session: &Session,
+    ) {
         for (number, request) in &self.unconfirmed {
             in_flight.send(*number, request).await;
         }
@@ -160,7 +165,9 @@ impl PublishChannel {
             if !self.replies.await_for(number, waiter) {
                 return Err(Error::Unavailable("too many replies are awaited already".into()));
             }
-            properties = properties.with_reply_to(DIRECT_REPLY.into()).with_correlation_id(number.to_string().into());
+            properties = properties
+                .with_reply_to(DIRECT_REPLY.into())
+                .with_correlation_id(number.to_string().into());
         }
         request.properties = properties;
         Ok(())
@@ -170,7 +177,11 @@ impl PublishChannel {
     ///
     /// # Errors
     /// Why the channel has ended. What is unconfirmed then is kept, to be sent again.
-    fn settle(&mut self, in_flight: &mut InFlight, confirmed: Vec<Confirmed>) -> std::result::Result<(), lapin::Error> {
+    fn settle(
+        &mut self,
+        in_flight: &mut InFlight,
+        confirmed: Vec<Confirmed>,
+    ) -> std::result::Result<(), lapin::Error> {
         let mut end = Ok(());
         for (number, confirmation) in confirmed {
             let confirmed = match confirmation {
@@ -200,7 +211,8 @@ impl PublishChannel {
     }
 
     fn replied(&mut self, reply: Delivery) {
-        let request = reply.properties.correlation_id().as_ref().and_then(|id| id.as_str().parse().ok());
+        let request =
+            reply.properties.correlation_id().as_ref().and_then(|id| id.as_str().parse().ok());
         if let Some(request) = request {
             self.replies.arrived(request, reply.data.into());
         }
@@ -224,7 +236,8 @@ impl PublishChannel {
     /// Whether more than half of the window is taken by messages whose publishers have stopped
     /// waiting: a queue that cannot confirm must not stop the others on this channel.
     fn is_stuck(&self) -> bool {
-        self.unconfirmed.values().filter(|request| request.done.is_closed()).count() > self.window / 2
+        self.unconfirmed.values().filter(|request| request.done.is_closed()).count()
+            > self.window / 2
     }
 
     /// Drops the requests that nobody waits for any more. They may be in their queues or not.

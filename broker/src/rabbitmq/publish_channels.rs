@@ -34,7 +34,9 @@ impl PublishChannels {
         let largest = Arc::new(AtomicUsize::new(settings.message_bytes.min(u32::MAX as usize)));
         let channel = |_| {
             let (requests, receiver) = mpsc::channel(settings.channel_backlog);
-            tokio::spawn(PublishChannel::new(link.clone(), receiver, Arc::clone(&largest), settings).run());
+            tokio::spawn(
+                PublishChannel::new(link.clone(), receiver, Arc::clone(&largest), settings).run(),
+            );
             requests
         };
         let channels = (0..settings.publish_channels).map(channel).collect();
@@ -56,17 +58,29 @@ impl PublishChannels {
         let largest = self.largest.load(Ordering::Relaxed);
         if body.len() > largest {
             let length = body.len();
-            return Err(Error::Rejected(format!("its body is {length} bytes long, and at most {largest} are taken")));
+            return Err(Error::Rejected(format!(
+                "its body is {length} bytes long, and at most {largest} are taken"
+            )));
         }
         // `largest` is never more than a u32.
         let permit = Arc::clone(&self.bytes).try_acquire_many_owned(body.len() as u32);
-        let permit =
-            permit.map_err(|_| Error::Unavailable("too many bytes are on their way to RabbitMQ already".into()))?;
+        let permit = permit.map_err(|_| {
+            Error::Unavailable("too many bytes are on their way to RabbitMQ already".into())
+        })?;
         let (done, mut confirmed) = oneshot::channel();
         let sent = Arc::new(AtomicBool::new(false));
         let channel = &self.channels[self.channel_of(&route)];
         let sent_flag = Arc::clone(&sent);
-        let request = PublishRequest { queue, route, properties, body, reply, done, sent: sent_flag, _permit: permit };
+        let request = PublishRequest {
+            queue,
+            route,
+            properties,
+            body,
+            reply,
+            done,
+            sent: sent_flag,
+            _permit: permit,
+        };
         channel.try_send(request).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 Error::Unavailable("too many messages are on their way to RabbitMQ already".into())
@@ -85,7 +99,9 @@ impl PublishChannels {
             }
         };
         match outcome {
-            Err(Error::Unavailable(why)) if sent.load(Ordering::SeqCst) => Err(Error::Unconfirmed(why)),
+            Err(Error::Unavailable(why)) if sent.load(Ordering::SeqCst) => {
+                Err(Error::Unconfirmed(why))
+            }
             outcome => outcome,
         }
     }

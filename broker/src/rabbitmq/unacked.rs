@@ -130,8 +130,11 @@ impl UnackedState {
         settled.sort_unstable();
         let oldest_left = self.numbers.first().copied().unwrap_or(u64::MAX);
         let oldest = settled.partition_point(|number| *number < oldest_left);
-        let together = settled[..oldest].last().map(|number| Settlement { number: *number, multiple: oldest > 1 });
-        let single = settled[oldest..].iter().map(|number| Settlement { number: *number, multiple: false });
+        let together = settled[..oldest]
+            .last()
+            .map(|number| Settlement { number: *number, multiple: oldest > 1 });
+        let single =
+            settled[oldest..].iter().map(|number| Settlement { number: *number, multiple: false });
         together.into_iter().chain(single).collect()
     }
 }
@@ -143,9 +146,12 @@ fn send(channel: &Channel, verdict: Verdict, settlement: Settlement) {
     let mut context = Context::from_waker(Waker::noop());
     // The first poll queues it; the rest would only wait for the write.
     let queued = match verdict {
-        Verdict::Ack => pin!(channel.basic_ack(number, BasicAckOptions { multiple })).poll(&mut context),
+        Verdict::Ack => {
+            pin!(channel.basic_ack(number, BasicAckOptions { multiple })).poll(&mut context)
+        }
         Verdict::Release => {
-            pin!(channel.basic_nack(number, BasicNackOptions { multiple, requeue: true })).poll(&mut context)
+            pin!(channel.basic_nack(number, BasicNackOptions { multiple, requeue: true }))
+                .poll(&mut context)
         }
     };
     if let Poll::Ready(Err(error)) = queued {
@@ -192,7 +198,8 @@ impl Drop for RabbitSettle {
             && channel.status().connected()
         {
             // The consumer's other half may still use the channel.
-            let closed = pin!(channel.close(200, "settled".into())).poll(&mut Context::from_waker(Waker::noop()));
+            let closed = pin!(channel.close(200, "settled".into()))
+                .poll(&mut Context::from_waker(Waker::noop()));
             if let Poll::Ready(Err(error)) = closed {
                 debug!(%error, "the channel of a consumer was lost already");
             }
@@ -210,7 +217,11 @@ mod tests {
 
     fn settlements(state: &mut UnackedState, numbers: &[u64]) -> Vec<(u64, bool)> {
         let tags: Vec<Tag> = numbers.iter().map(|number| tag(state.epoch, *number)).collect();
-        state.settlements(&tags).into_iter().map(|settlement| (settlement.number, settlement.multiple)).collect()
+        state
+            .settlements(&tags)
+            .into_iter()
+            .map(|settlement| (settlement.number, settlement.multiple))
+            .collect()
     }
 
     #[test]

@@ -22,7 +22,8 @@ pub(crate) struct Artifacts {
 /// How the schemas of events are taken.
 #[derive(clap::Args, Clone, Copy)]
 pub(crate) struct SchemaFormats {
-    /// What `format` does in JSON Schemas: assert, so that data must be of it, or annotate. A pool's schemas.formats
+    /// What `format` does in JSON Schemas: assert, so that data must be of it, or annotate. A
+    /// pool's schemas.formats
     #[arg(
         long = "schema-formats",
         env = "WASMILL_SCHEMAS_FORMATS",
@@ -35,7 +36,8 @@ pub(crate) struct SchemaFormats {
 /// Which WASI functions may be made for.
 #[derive(clap::Args, Clone, Copy)]
 pub(crate) struct Wasi {
-    /// Run components for WASI 0.3 as well. What there is of it is experimental and gets no security fixes
+    /// Run components for WASI 0.3 as well. What there is of it is experimental and gets no
+    /// security fixes
     #[arg(long, env = "WASMILL_WASI_0_3")]
     pub(crate) wasi_0_3: bool,
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use wasmill_domain::units::Span;
 use wasmill_domain::{
-    BucketName, EventType, ExecutionId, FunctionName, HostnamePattern, KeyRole, Outcome, SecretName, State,
+    BucketName, EventType, ExecutionId, FunctionName, HostnamePattern, KeyRole, Outcome,
+    SecretName, State,
 };
 
 #[derive(Subcommand)]
@@ -98,7 +99,8 @@ pub(crate) struct ListExecutions {
     /// In this state: scheduled, queued, running, suspended, succeeded, failed or cancelled
     #[arg(long)]
     pub(crate) state: Option<State>,
-    /// Whose last attempt had this outcome: success, rejected, error, trap, out_of_fuel, out_of_memory, timed_out, …
+    /// Whose last attempt had this outcome: success, rejected, error, trap, out_of_fuel,
+    /// out_of_memory, timed_out, …
     #[arg(long)]
     pub(crate) outcome: Option<Outcome>,
     /// Of this event type
@@ -189,7 +191,8 @@ pub(crate) enum Hostnames {
         /// A name, or '*.' and a name: every name below it
         hostname: HostnamePattern,
     },
-    /// Take a host name back; triggers under it do not answer any more, unless another grant covers it
+    /// Take a host name back; triggers under it do not answer any more, unless another grant covers
+    /// it
     Revoke {
         /// As it was granted
         hostname: HostnamePattern,

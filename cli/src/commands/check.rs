@@ -35,5 +35,8 @@ pub(crate) async fn run(args: Check, json: bool) -> Result {
         }
         return Ok(());
     }
-    Err(Failure::Failed(anyhow::anyhow!("it cannot be deployed\n  {}", report.problems.join("\n  "))))
+    Err(Failure::Failed(anyhow::anyhow!(
+        "it cannot be deployed\n  {}",
+        report.problems.join("\n  ")
+    )))
 }

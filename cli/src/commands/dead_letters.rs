@@ -21,12 +21,14 @@ pub(crate) async fn run(verb: DeadLetters, remote: Remote) -> Result {
         DeadLetters::List { limit } => list(&client, limit).await,
         DeadLetters::Export { id, output } => export(&client, id, output.as_deref()).await,
         DeadLetters::Redrive { id } => {
-            let request = Request::new(Method::POST, &["v1", "dead-letters", &id.to_string(), "redrive"]);
+            let request =
+                Request::new(Method::POST, &["v1", "dead-letters", &id.to_string(), "redrive"]);
             let answer = client.send(request).await?.body;
             if client.prints_json() {
                 output::json(&answer);
             } else {
-                let (all, reopened) = (answer.get("executions").items().len(), cell(answer.get("reopened")));
+                let (all, reopened) =
+                    (answer.get("executions").items().len(), cell(answer.get("reopened")));
                 output::line(format!(
                     "{id} is in its queue again; {reopened} of the {all} executions in it had failed by it"
                 ));
@@ -34,7 +36,9 @@ pub(crate) async fn run(verb: DeadLetters, remote: Remote) -> Result {
             Ok(())
         }
         DeadLetters::Delete { id } => {
-            client.send(Request::new(Method::DELETE, &["v1", "dead-letters", &id.to_string()])).await?;
+            client
+                .send(Request::new(Method::DELETE, &["v1", "dead-letters", &id.to_string()]))
+                .await?;
             if !client.prints_json() {
                 output::line(format!("{id} is deleted; its executions stay as they are"));
             }
@@ -56,7 +60,8 @@ async fn list(client: &Client, limit: u32) -> Result {
         return Ok(());
     }
     let row = |letter: &Document| {
-        let [id, tenant, function] = ["id", "tenant", "function"].map(|name| cell(letter.get(name)));
+        let [id, tenant, function] =
+            ["id", "tenant", "function"].map(|name| cell(letter.get(name)));
         let size = bytes(letter.get("size").as_u64());
         vec![
             id,
@@ -79,8 +84,9 @@ async fn fetch(client: &Client, limit: u32) -> Result<Vec<Document>> {
     let mut cursor: Option<String> = None;
     loop {
         let missing = limit.saturating_sub(u32::try_from(letters.len()).unwrap_or(u32::MAX));
-        let request =
-            Request::get(&["v1", "dead-letters"]).query("limit", Some(missing.min(PAGE))).query("cursor", cursor);
+        let request = Request::get(&["v1", "dead-letters"])
+            .query("limit", Some(missing.min(PAGE)))
+            .query("cursor", cursor);
         let page = client.send(request).await?.body;
         letters.extend(page.get("dead_letters").items().into_iter().map(Json::to_document));
         cursor = page.get("next").string();
@@ -95,7 +101,8 @@ async fn export(client: &Client, id: Uuid, file: Option<&Path>) -> Result {
     let (_, bytes) = client.fetch(Request::get(&["v1", "dead-letters", &id.to_string()])).await?;
     match file {
         Some(path) => {
-            std::fs::write(path, &bytes).map_err(|e| anyhow::anyhow!("cannot write {}: {e}", path.display()))?;
+            std::fs::write(path, &bytes)
+                .map_err(|e| anyhow::anyhow!("cannot write {}: {e}", path.display()))?;
         }
         None => output::raw(&bytes),
     }

@@ -35,15 +35,18 @@ fn read(path: &Path) -> Result<Project> {
     Project::read(path).map_err(Failure::Failed)
 }
 
-/// How much longer than any other answer one may take that a compilation comes before: the component waits for its turn, 5 min at
-/// most (`CompileSettings::patience`), and is compiled. The server ends both at its time, so that a client has its answer.
-pub(crate) const COMPILATION: Duration = Duration::from_secs(300).saturating_add(LONGEST_COMPILATION);
+/// How much longer than any other answer one may take that a compilation comes before: the
+/// component waits for its turn, 5 min at most (`CompileSettings::patience`), and is compiled. The
+/// server ends both at its time, so that a client has its answer.
+pub(crate) const COMPILATION: Duration =
+    Duration::from_secs(300).saturating_add(LONGEST_COMPILATION);
 
 /// What a deploy waits for first.
 const LOOKED_FOR: &str = "the server looks for the component";
 
-/// Uploads the artifact, unless the server has it, and makes the manifest's version current. The server compiles on where a
-/// connection ends meanwhile, and what it has it takes again, so the same is asked again until there is an answer.
+/// Uploads the artifact, unless the server has it, and makes the manifest's version current. The
+/// server compiles on where a connection ends meanwhile, and what it has it takes again, so the
+/// same is asked again until there is an answer.
 pub(crate) async fn deploy(client: &Client, project: &Project, step: &Step) -> Result<Answer> {
     let digest = project.digest.to_string();
     step.set(LOOKED_FOR);
@@ -76,16 +79,24 @@ async fn upload_files(client: &Client, project: &Project, step: &Step) -> Result
     }
     step.set("the server looks for the files");
     let digests: Vec<String> = project.files.keys().map(ToString::to_string).collect();
-    let question = Request::new(Method::POST, &["v1", "files", "missing"]).json(&json!({"digests": digests}));
+    let question =
+        Request::new(Method::POST, &["v1", "files", "missing"]).json(&json!({"digests": digests}));
     let answer = send(client, question).await?;
-    let missing: Vec<String> =
-        answer.body.get("missing").items().into_iter().filter_map(crate::json::Json::string).collect();
+    let missing: Vec<String> = answer
+        .body
+        .get("missing")
+        .items()
+        .into_iter()
+        .filter_map(crate::json::Json::string)
+        .collect();
     for (i, digest) in missing.iter().enumerate() {
         step.set(format!("file {} of {} is uploaded", i + 1, missing.len()));
         let content = digest.parse::<Digest>().ok().and_then(|digest| project.files.get(&digest));
-        let content =
-            content.ok_or_else(|| anyhow::anyhow!("the server asks for a file that was not named: {digest}"))?;
-        let upload = Request::new(Method::POST, &["v1", "files"]).body("application/octet-stream", content.clone());
+        let content = content.ok_or_else(|| {
+            anyhow::anyhow!("the server asks for a file that was not named: {digest}")
+        })?;
+        let upload = Request::new(Method::POST, &["v1", "files"])
+            .body("application/octet-stream", content.clone());
         send(client, upload).await?;
     }
     Ok(())
@@ -98,8 +109,15 @@ pub(crate) fn summary(answer: &Answer, project: &Project) -> String {
     let digest = output::short_digest(Some(project.digest.to_string()));
     if answer.status == StatusCode::CREATED {
         let triggers: Vec<&str> = project.manifest.triggers.iter().map(starts).collect();
-        let on = if triggers.is_empty() { "nothing: invoke it by name".into() } else { triggers.join(", ") };
-        format!("{name} version {version} is live ({digest}, {} bytes), on {on}", project.component.len())
+        let on = if triggers.is_empty() {
+            "nothing: invoke it by name".into()
+        } else {
+            triggers.join(", ")
+        };
+        format!(
+            "{name} version {version} is live ({digest}, {} bytes), on {on}",
+            project.component.len()
+        )
     } else {
         format!("{name} version {version} is unchanged ({digest})")
     }
@@ -118,11 +136,14 @@ mod tests {
     use super::*;
     use crate::client::tests::{DEPLOYED, client_at, serve};
 
-    /// Whatever ends the connection: looking for the component, its upload, those of files, and the deploy.
+    /// Whatever ends the connection: looking for the component, its upload, those of files, and the
+    /// deploy.
     #[tokio::test]
     async fn every_request_of_a_deploy_is_sent_until_it_is_answered() {
-        const NOT_THERE: &str = "HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-        const TAKEN: &str = "HTTP/1.1 201 Created\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        const NOT_THERE: &str =
+            "HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        const TAKEN: &str =
+            "HTTP/1.1 201 Created\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("f.wasm"), wat::parse_str("(component)").unwrap()).unwrap();
         std::fs::write(dir.path().join("a.txt"), "a file").unwrap();
@@ -130,8 +151,10 @@ mod tests {
         std::fs::write(dir.path().join("wasmill.toml"), manifest).unwrap();
         let project = read(dir.path()).unwrap();
         let missing = format!("{{\"missing\": [\"{}\"]}}", Digest::of(b"a file"));
-        let missing =
-            format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{missing}", missing.len());
+        let missing = format!(
+            "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{missing}",
+            missing.len()
+        );
 
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = client_at(&listener);
@@ -141,7 +164,8 @@ mod tests {
         let answer = deploy(&client, &project, &step).await.unwrap();
         assert_eq!(answer.body.get("version").as_u64(), Some(7));
         let seen = serving.await.unwrap();
-        let lines: Vec<&str> = seen.iter().map(|request| request.split(" HTTP/1.1").next().unwrap()).collect();
+        let lines: Vec<&str> =
+            seen.iter().map(|request| request.split(" HTTP/1.1").next().unwrap()).collect();
         let head = format!("HEAD /v1/artifacts/{}", project.digest);
         let put = "PUT /v1/functions/f";
         let asked = [&*head, "POST /v1/artifacts", "POST /v1/files/missing", "POST /v1/files", put];

@@ -46,10 +46,18 @@ impl Checks {
     }
 
     /// Adds what was found, or that nothing was.
-    fn found<T>(&mut self, check: &'static str, found: Result<Vec<T>, String>, say: impl Fn(T) -> String, good: &str) {
+    fn found<T>(
+        &mut self,
+        check: &'static str,
+        found: Result<Vec<T>, String>,
+        say: impl Fn(T) -> String,
+        good: &str,
+    ) {
         match found {
             Ok(found) if found.is_empty() => self.add(check, Status::Ok, good),
-            Ok(found) => found.into_iter().for_each(|one| self.add(check, Status::Warning, say(one))),
+            Ok(found) => {
+                found.into_iter().for_each(|one| self.add(check, Status::Warning, say(one)))
+            }
             Err(error) => self.add(check, Status::Warning, error),
         }
     }
@@ -58,11 +66,20 @@ impl Checks {
 pub(crate) async fn run(args: Doctor, as_json: bool) -> Result {
     let opened = open(&args).await?;
     let mut checks = Checks(Vec::new());
-    checks.add("version", Status::Ok, format!("wasmill {}, on {}", env!("CARGO_PKG_VERSION"), opened.name));
+    checks.add(
+        "version",
+        Status::Ok,
+        format!("wasmill {}, on {}", env!("CARGO_PKG_VERSION"), opened.name),
+    );
     let store = opened.store.as_deref().map_err(Clone::clone);
     checks.found("database", store.map(|_| Vec::new()), |text: String| text, "it answers");
     if let Some(lost) = &opened.lost_artifacts {
-        checks.found("artifacts", lost.clone(), |text| text, "every artifact's file is there and whole");
+        checks.found(
+            "artifacts",
+            lost.clone(),
+            |text| text,
+            "every artifact's file is there and whole",
+        );
     }
     match &opened.broker {
         Ok(_) => checks.add("broker", Status::Ok, "it answers"),
@@ -70,7 +87,11 @@ pub(crate) async fn run(args: Doctor, as_json: bool) -> Result {
             let why = "a process that runs has it: stop that, and the broker is looked at, too";
             checks.add("broker", Status::Skipped, why);
             if args.accept_broker {
-                checks.add("installation", Status::Warning, format!("the broker is not marked: {why}"));
+                checks.add(
+                    "installation",
+                    Status::Warning,
+                    format!("the broker is not marked: {why}"),
+                );
             } else {
                 checks.add("installation", Status::Skipped, why);
             }
@@ -111,7 +132,11 @@ async fn check_both(checks: &mut Checks, store: &dyn Store, broker: &dyn Broker,
     }
     match (consistency::owner(store, broker, false).await, store.installation().await) {
         (Ok(None), Ok(installation)) => {
-            checks.add(CHECK, Status::Ok, format!("database and broker belong to {}", installation.id));
+            checks.add(
+                CHECK,
+                Status::Ok,
+                format!("database and broker belong to {}", installation.id),
+            );
         }
         (Ok(Some(finding)), _) => checks.add(CHECK, Status::Warning, finding.detail),
         (Err(error), _) => checks.add(CHECK, Status::Warning, error),
@@ -120,16 +145,19 @@ async fn check_both(checks: &mut Checks, store: &dyn Store, broker: &dyn Broker,
 }
 
 async fn check_queues(checks: &mut Checks, store: &std::sync::Arc<dyn Store>, broker: &dyn Broker) {
-    let registry = match RegistryWatch::start(std::sync::Arc::clone(store), REGISTRY_INTERVAL).await {
+    let registry = match RegistryWatch::start(std::sync::Arc::clone(store), REGISTRY_INTERVAL).await
+    {
         Ok(registry) => registry.current(),
         Err(error) => return checks.add("definitions", Status::Warning, error.to_string()),
     };
     let registry: &Registry = &registry;
-    let broken = registry.broken().iter().map(|broken| format!("{broken} cannot be read: {}", broken.why));
+    let broken =
+        registry.broken().iter().map(|broken| format!("{broken} cannot be read: {}", broken.why));
     let broken: Vec<String> = broken.collect();
     checks.found("definitions", Ok(broken), |text| text, "all can be read");
     let missing = consistency::missing_queues(&**store, broker, registry, usize::MAX).await;
-    let missing = missing.map(|all| all.into_iter().filter(|missing| missing.waiting > 0).collect());
+    let missing =
+        missing.map(|all| all.into_iter().filter(|missing| missing.waiting > 0).collect());
     let say = |missing: Missing| {
         let Missing { tenant, function, waiting } = missing;
         format!(
@@ -139,11 +167,17 @@ async fn check_queues(checks: &mut Checks, store: &std::sync::Arc<dyn Store>, br
     checks.found("queues", missing, say, "no execution waits without a message");
     match consistency::orphans(broker, registry).await {
         Ok(None) => {
-            checks.add("orphans", Status::Skipped, "this broker cannot list its queues: `rabbitmqctl list_queues` can");
+            checks.add(
+                "orphans",
+                Status::Skipped,
+                "this broker cannot list its queues: `rabbitmqctl list_queues` can",
+            );
         }
         other => {
             let say = |(queue, messages)| {
-                format!("queue '{queue}' has {messages} message(s) for a function that is not known")
+                format!(
+                    "queue '{queue}' has {messages} message(s) for a function that is not known"
+                )
             };
             checks.found(
                 "orphans",
@@ -160,8 +194,9 @@ async fn check_secrets(checks: &mut Checks, store: &dyn Store, opened: &Opened) 
         Ok(keyring) => unopened(store, keyring.as_deref()).await.map_err(|e| e.to_string()),
         Err(error) => Err(error.clone()),
     };
-    let say =
-        |Unopened { key, secrets, why }: Unopened| format!("{secrets} secret(s) are sealed by key '{key}': {why}");
+    let say = |Unopened { key, secrets, why }: Unopened| {
+        format!("{secrets} secret(s) are sealed by key '{key}': {why}")
+    };
     checks.found("secrets", found, say, "every key that stored secrets are sealed by is here");
 }
 
@@ -169,9 +204,12 @@ fn check_files(checks: &mut Checks, connections: usize) {
     files::raise_limit();
     let (current, _) = files::limits();
     let fitting = files::fitting(connections, current);
-    let limit = current.map_or_else(|| "no limit of open files".to_owned(), |limit| format!("{limit} open files"));
+    let limit = current
+        .map_or_else(|| "no limit of open files".to_owned(), |limit| format!("{limit} open files"));
     if fitting < connections {
-        let text = format!("{limit}: a gateway started here would serve {fitting} of {connections} connections");
+        let text = format!(
+            "{limit}: a gateway started here would serve {fitting} of {connections} connections"
+        );
         checks.add("files", Status::Warning, text);
     } else {
         checks.add("files", Status::Ok, format!("{limit}, enough for {connections} connections"));

@@ -34,21 +34,32 @@ pub(crate) fn run(args: &Embed, json: bool) -> Result {
             .into());
         }
     };
-    let module = wasmill_component::embed(runtime, &files).with_context(|| format!("'{folder}'"))?;
+    let module =
+        wasmill_component::embed(runtime, &files).with_context(|| format!("'{folder}'"))?;
     std::fs::write(&args.out, &module).with_context(|| format!("'{}'", args.out.display()))?;
     if json {
         let names: Vec<_> = files.iter().map(|(name, _)| name).collect();
-        output::json(&json!({"kind": kind, "module": args.out, "size": module.len(), "files": names}));
+        output::json(
+            &json!({"kind": kind, "module": args.out, "size": module.len(), "files": names}),
+        );
     } else {
-        line(format!("{} holds {} files of {folder}, for kind {kind}", args.out.display(), files.len()));
+        line(format!(
+            "{} holds {} files of {folder}, for kind {kind}",
+            args.out.display(),
+            files.len()
+        ));
     }
     Ok(())
 }
 
-/// The files below a folder, in the order of their names, which begin with `prefix`. What is hidden is left out.
+/// The files below a folder, in the order of their names, which begin with `prefix`. What is hidden
+/// is left out.
 fn collect(folder: &Path, prefix: &str, files: &mut Vec<(String, Vec<u8>)>) -> Result {
     let about = || format!("folder '{}'", folder.display());
-    let entries = std::fs::read_dir(folder).with_context(about)?.collect::<Result<Vec<_>, _>>().with_context(about)?;
+    let entries = std::fs::read_dir(folder)
+        .with_context(about)?
+        .collect::<Result<Vec<_>, _>>()
+        .with_context(about)?;
     let mut paths: Vec<PathBuf> = entries.iter().map(std::fs::DirEntry::path).collect();
     paths.sort();
     for path in paths {
@@ -60,11 +71,15 @@ fn collect(folder: &Path, prefix: &str, files: &mut Vec<(String, Vec<u8>)>) -> R
         }
         let name = format!("{prefix}{name}");
         // Links are not followed: they may lead in circles.
-        let kind = path.symlink_metadata().with_context(|| format!("'{}'", path.display()))?.file_type();
+        let kind =
+            path.symlink_metadata().with_context(|| format!("'{}'", path.display()))?.file_type();
         if kind.is_dir() {
             collect(&path, &format!("{name}/"), files)?;
         } else if kind.is_file() {
-            files.push((name, std::fs::read(&path).with_context(|| format!("'{}'", path.display()))?));
+            files.push((
+                name,
+                std::fs::read(&path).with_context(|| format!("'{}'", path.display()))?,
+            ));
         }
     }
     Ok(())

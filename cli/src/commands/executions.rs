@@ -41,12 +41,18 @@ async fn list(client: &Client, args: &ListExecutions) -> Result {
         .iter()
         .map(|e| {
             let mut row = COLUMNS.map(|key| cell(e.get(key))).to_vec();
-            let unreadable = e.get("unreadable").string().map(|why| single_line(&format!("cannot be read: {why}")));
+            let unreadable = e
+                .get("unreadable")
+                .string()
+                .map(|why| single_line(&format!("cannot be read: {why}")));
             row.push(unreadable.unwrap_or_else(|| cell(e.get("message"))));
             row
         })
         .collect();
-    output::table(&["ID", "FUNCTION", "STATE", "OUTCOME", "ATTEMPT", "TYPE", "ACCEPTED", "MESSAGE"], &rows);
+    output::table(
+        &["ID", "FUNCTION", "STATE", "OUTCOME", "ATTEMPT", "TYPE", "ACCEPTED", "MESSAGE"],
+        &rows,
+    );
     Ok(())
 }
 
@@ -61,7 +67,8 @@ async fn fetch(client: &Client, args: &ListExecutions) -> Result<Vec<Document>> 
     let mut executions: Vec<Document> = Vec::new();
     let mut cursor: Option<String> = None;
     loop {
-        let missing = args.limit.saturating_sub(u32::try_from(executions.len()).unwrap_or(u32::MAX));
+        let missing =
+            args.limit.saturating_sub(u32::try_from(executions.len()).unwrap_or(u32::MAX));
         let request = Request::get(&["v1", "executions"])
             .query("function", args.function.as_ref())
             .query("state", args.state)
@@ -91,7 +98,8 @@ pub(crate) fn print(execution: Json<'_>) {
     match execution.get("unreadable_event").get("why").string() {
         Some(why) => field("event", format!("cannot be read: {why}")),
         None => {
-            let [event_type, id, source] = ["type", "id", "source"].map(|name| cell(event.get(name)));
+            let [event_type, id, source] =
+                ["type", "id", "source"].map(|name| cell(event.get(name)));
             field("event", format!("{event_type} {id} from {source}"));
         }
     }
@@ -113,7 +121,9 @@ pub(crate) fn print(execution: Json<'_>) {
     for attempt in execution.get("attempts").items() {
         let line = format!("{} {}", cell(attempt.get("outcome")), cost(attempt));
         field(&format!("attempt {}", cell(attempt.get("attempt"))), line);
-        for text in ["message", "backtrace"].into_iter().filter_map(|name| attempt.get(name).string()) {
+        for text in
+            ["message", "backtrace"].into_iter().filter_map(|name| attempt.get(name).string())
+        {
             field("", indented(&text, 13));
         }
     }
@@ -158,9 +168,13 @@ fn cost(attempt: Json<'_>) -> String {
     )
 }
 
-/// What to say before the fuel: a guest that was interrupted while it computed has not counted all of it.
+/// What to say before the fuel: a guest that was interrupted while it computed has not counted all
+/// of it.
 fn at_least(outcome: Json<'_>) -> &'static str {
-    if matches!(outcome.string().as_deref(), Some("timed_out" | "cancelled" | "trap" | "out_of_memory")) {
+    if matches!(
+        outcome.string().as_deref(),
+        Some("timed_out" | "cancelled" | "trap" | "out_of_memory")
+    ) {
         "at least "
     } else {
         ""
@@ -170,7 +184,9 @@ fn at_least(outcome: Json<'_>) -> &'static str {
 /// A result's data: JSON and text as they are, bytes by their number.
 fn result_text(result: Json<'_>) -> String {
     match result.get("data_base64").string() {
-        Some(base64) => format!("{} bytes (base64 with --json)", base64.trim_end_matches('=').len() * 3 / 4),
+        Some(base64) => {
+            format!("{} bytes (base64 with --json)", base64.trim_end_matches('=').len() * 3 / 4)
+        }
         None => result.get("data").text(),
     }
 }
@@ -201,7 +217,10 @@ mod tests {
                 "run_time_ms": 1.5, "queue_wait_ms": 0.25,
             });
             let told = cost(Json::read(attempt.to_string().as_bytes()).unwrap());
-            assert_eq!(told, format!("(version 0123456789ab, {fuel}, 2.0 KiB, ran 1.50 ms, waited 0.25 ms)"));
+            assert_eq!(
+                told,
+                format!("(version 0123456789ab, {fuel}, 2.0 KiB, ran 1.50 ms, waited 0.25 ms)")
+            );
         }
     }
 }

@@ -18,11 +18,15 @@ pub(crate) async fn run(verb: Functions, remote: Remote) -> Result {
         Functions::Show { name } => show(&client, &name).await,
         Functions::Rollback { name, to } => {
             let body = to.map_or_else(|| json!({}), |to| json!({"to": to}));
-            let request = Request::new(Method::POST, &["v1", "functions", &name, "rollback"]).json(&body);
+            let request =
+                Request::new(Method::POST, &["v1", "functions", &name, "rollback"]).json(&body);
             // An old version may have to be compiled again.
             let request = request.patience(COMPILATION);
             let step = Step::new("it is checked and compiled");
-            let answer = output::awaited(&format!("rolling {name} back"), &step, client.send(request)).await?.body;
+            let answer =
+                output::awaited(&format!("rolling {name} back"), &step, client.send(request))
+                    .await?
+                    .body;
             if client.prints_json() {
                 output::json(&answer);
             } else {
@@ -61,7 +65,11 @@ async fn list(client: &Client) -> Result {
         .collect();
     output::table(&["NAME", "VERSION", "DIGEST", "TRIGGERS", "DEPLOYED"], &rows);
     for function in answer.get("broken").items() {
-        output::line(format!("{} is broken: {}", cell(function.get("name")), cell(function.get("why"))));
+        output::line(format!(
+            "{} is broken: {}",
+            cell(function.get("name")),
+            cell(function.get("why"))
+        ));
     }
     Ok(())
 }
@@ -73,13 +81,21 @@ async fn show(client: &Client, name: &FunctionName) -> Result {
         return Ok(());
     }
     let manifest = function.get("manifest");
-    output::line(format!("{} version {}  {}", name, cell(function.get("version")), cell(function.get("digest"))));
+    output::line(format!(
+        "{} version {}  {}",
+        name,
+        cell(function.get("version")),
+        cell(function.get("digest"))
+    ));
     if let Some(description) = manifest.get("description").string() {
         output::line(indented(&description, 2));
     }
     output::line(format!("triggers     {}", triggers(function.get("triggers"))));
     for host in function.get("hostnames_not_owned").items() {
-        output::line(format!("             under {} it does not answer: the name is not the tenant's", cell(host)));
+        output::line(format!(
+            "             under {} it does not answer: the name is not the tenant's",
+            cell(host)
+        ));
     }
     output::line(format!("limits       {}", pairs(manifest.get("limits"))));
     output::line(format!("retry        {}", pairs(manifest.get("retry"))));
@@ -108,9 +124,13 @@ async fn show(client: &Client, name: &FunctionName) -> Result {
 fn triggers(triggers: Json<'_>) -> String {
     let starts = |trigger: Json<'_>| match trigger.get("http").string() {
         Some(path) => {
-            let methods: Vec<String> = trigger.get("methods").items().into_iter().filter_map(Json::string).collect();
+            let methods: Vec<String> =
+                trigger.get("methods").items().into_iter().filter_map(Json::string).collect();
             let host = trigger.get("host").string().unwrap_or_default();
-            format!("{} {host}{path}", if methods.is_empty() { "*".into() } else { methods.join("|") })
+            format!(
+                "{} {host}{path}",
+                if methods.is_empty() { "*".into() } else { methods.join("|") }
+            )
         }
         None => cell(trigger.get("event")),
     };
@@ -121,5 +141,8 @@ fn triggers(triggers: Json<'_>) -> String {
 /// An object's members on one line.
 fn pairs(object: Json<'_>) -> String {
     let members = object.members().into_iter();
-    members.map(|(name, value)| format!("{} {}", inline(&name), cell(value))).collect::<Vec<_>>().join("  ")
+    members
+        .map(|(name, value)| format!("{} {}", inline(&name), cell(value)))
+        .collect::<Vec<_>>()
+        .join("  ")
 }

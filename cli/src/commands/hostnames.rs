@@ -20,13 +20,21 @@ pub(crate) async fn run(verb: Hostnames, remote: Remote) -> Result {
             let rows: Vec<Vec<String>> = hostnames
                 .map(|h| {
                     let by = if h.get("configured").is_true() { "configuration" } else { "API" };
-                    vec![cell(h.get("hostname")), cell(h.get("tenant")), by.into(), cell(h.get("granted_at"))]
+                    vec![
+                        cell(h.get("hostname")),
+                        cell(h.get("tenant")),
+                        by.into(),
+                        cell(h.get("granted_at")),
+                    ]
                 })
                 .collect();
             output::table(&["HOSTNAME", "TENANT", "GRANTED BY", "AT"], &rows);
         }
         Hostnames::Grant { hostname } => {
-            let answer = client.send(Request::new(Method::PUT, &["v1", "hostnames", hostname.as_str()])).await?.body;
+            let answer = client
+                .send(Request::new(Method::PUT, &["v1", "hostnames", hostname.as_str()]))
+                .await?
+                .body;
             if client.prints_json() {
                 output::json(&answer);
             } else {
@@ -34,7 +42,9 @@ pub(crate) async fn run(verb: Hostnames, remote: Remote) -> Result {
             }
         }
         Hostnames::Revoke { hostname } => {
-            client.send(Request::new(Method::DELETE, &["v1", "hostnames", hostname.as_str()])).await?;
+            client
+                .send(Request::new(Method::DELETE, &["v1", "hostnames", hostname.as_str()]))
+                .await?;
             if !client.prints_json() {
                 output::line(format!(
                     "{hostname} is granted no more by the API; triggers under it answer only where another grant covers it (hostnames list)"

@@ -45,13 +45,16 @@ pub(crate) async fn run(args: Invoke, remote: Remote) -> Result {
 
 /// The body to send, and its media type.
 fn data(args: &Invoke) -> Result<(String, Bytes)> {
-    let Some(text) = &args.data else { return Ok(("application/json".into(), Bytes::from_static(b"null"))) };
+    let Some(text) = &args.data else {
+        return Ok(("application/json".into(), Bytes::from_static(b"null")));
+    };
     let Some(file) = text.strip_prefix('@') else {
         let content_type = args.content_type.clone().unwrap_or_else(|| "application/json".into());
         return Ok((content_type, text.clone().into()));
     };
     let bytes = std::fs::read(file).with_context(|| format!("--data @{file}"))?;
-    let content_type = args.content_type.clone().unwrap_or_else(|| media_type_of(Path::new(file), &bytes).into());
+    let content_type =
+        args.content_type.clone().unwrap_or_else(|| media_type_of(Path::new(file), &bytes).into());
     if is_json_media_type(&content_type) {
         let json = without_mark(&bytes).with_context(|| format!("--data @{file}"))?;
         return Ok((content_type, Bytes::copy_from_slice(json)));
@@ -74,7 +77,9 @@ fn media_type_of(file: &Path, bytes: &[u8]) -> &'static str {
 
 fn is_cloud_event(bytes: &[u8]) -> bool {
     let has_all = |document: Json<'_>| {
-        ["specversion", "id", "source", "type"].iter().all(|name| document.get(name).string().is_some())
+        ["specversion", "id", "source", "type"]
+            .iter()
+            .all(|name| document.get(name).string().is_some())
     };
     without_mark(bytes).is_ok_and(|text| Json::read(text).is_ok_and(has_all))
 }
@@ -89,7 +94,8 @@ mod tests {
         assert_eq!(media_type_of(Path::new("event.json"), event), "application/cloudevents+json");
         let marked = [b"\xef\xbb\xbf", &event[..]].concat();
         assert_eq!(media_type_of(Path::new("event.json"), &marked), "application/cloudevents+json");
-        let odd = br#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":["\ud800",1e400]}"#;
+        let odd =
+            br#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":["\ud800",1e400]}"#;
         assert_eq!(media_type_of(Path::new("event.json"), odd), "application/cloudevents+json");
         assert_eq!(media_type_of(Path::new("data.json"), b"{}"), "application/json");
         assert_eq!(media_type_of(Path::new("a.csv"), b"a,b"), "text/csv");

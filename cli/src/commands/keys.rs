@@ -20,7 +20,11 @@ pub(crate) async fn run(verb: Keys, remote: Remote) -> Result {
             }
             let keys = answer.get("keys").items().into_iter();
             let rows: Vec<Vec<String>> = keys
-                .map(|k| ["id", "tenant", "role", "label", "created_at"].map(|name| cell(k.get(name))).to_vec())
+                .map(|k| {
+                    ["id", "tenant", "role", "label", "created_at"]
+                        .map(|name| cell(k.get(name)))
+                        .to_vec()
+                })
                 .collect();
             output::table(&["ID", "TENANT", "ROLE", "LABEL", "CREATED"], &rows);
         }
@@ -29,7 +33,8 @@ pub(crate) async fn run(verb: Keys, remote: Remote) -> Result {
             if let Some(tenant) = tenant {
                 body["tenant"] = json!(tenant);
             }
-            let answer = client.send(Request::new(Method::POST, &["v1", "keys"]).json(&body)).await?.body;
+            let answer =
+                client.send(Request::new(Method::POST, &["v1", "keys"]).json(&body)).await?.body;
             if client.prints_json() {
                 output::json(&answer);
             } else {

@@ -20,7 +20,9 @@ pub(crate) async fn run(verb: Keyvalue, remote: Remote) -> Result {
         Keyvalue::Get { bucket, entry } => get(&client, &bucket, &entry).await,
         Keyvalue::Set { bucket, entry: key, value } => {
             let value = match value.strip_prefix('@') {
-                Some(file) => Bytes::from(std::fs::read(file).with_context(|| format!("'{file}'"))?),
+                Some(file) => {
+                    Bytes::from(std::fs::read(file).with_context(|| format!("'{file}'"))?)
+                }
                 None => Bytes::from(value),
             };
             let request = about(Method::PUT, &bucket, &key).body("application/octet-stream", value);
@@ -88,7 +90,12 @@ async fn list(client: &Client, bucket: &WhichBucket) -> Result {
 }
 
 /// What all pages of a list hold.
-async fn all(client: &Client, path: &[&str], bucket: Option<&WhichBucket>, list: &str) -> Result<Vec<Document>> {
+async fn all(
+    client: &Client,
+    path: &[&str],
+    bucket: Option<&WhichBucket>,
+    list: &str,
+) -> Result<Vec<Document>> {
     let (mut items, mut cursor) = (Vec::new(), None);
     loop {
         let function = bucket.and_then(|bucket| bucket.function.as_ref());
@@ -105,7 +112,9 @@ async fn all(client: &Client, path: &[&str], bucket: Option<&WhichBucket>, list:
 async fn get(client: &Client, bucket: &WhichBucket, key: &str) -> Result {
     let (_, value) = client.fetch(about(Method::GET, bucket, key)).await?;
     if client.prints_json() {
-        output::json(&json!({ "key": key, "bytes": value.len(), "text": std::str::from_utf8(&value).ok() }));
+        output::json(
+            &json!({ "key": key, "bytes": value.len(), "text": std::str::from_utf8(&value).ok() }),
+        );
     } else {
         output::raw(&value);
     }

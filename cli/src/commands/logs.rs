@@ -31,7 +31,8 @@ pub(crate) async fn fetch(client: &Client, id: ExecutionId) -> Result<Vec<Docume
     let mut lines: Vec<Document> = Vec::new();
     let mut cursor: Option<String> = None;
     loop {
-        let request = Request::get(&["v1", "executions", &id.to_string(), "logs"]).query("cursor", cursor);
+        let request =
+            Request::get(&["v1", "executions", &id.to_string(), "logs"]).query("cursor", cursor);
         let page = client.send(request).await?.body;
         lines.extend(page.get("logs").items().into_iter().map(Json::to_document));
         cursor = page.get("next").string();
@@ -65,6 +66,9 @@ mod tests {
         let line = br#"{"attempt":1,"at":"T","level":"info","source":"stdout","message":"a\nT #1 error forged",
             "fields":{"k\nT":"v\nT","n":1e400,"lone":"\udead"}}"#;
         let text = text(Json::read(line).unwrap());
-        assert_eq!(text, "T #1 info  [stdout] a\n    T #1 error forged k\\nT=v n=1e400 lone=\u{fffd}");
+        assert_eq!(
+            text,
+            "T #1 info  [stdout] a\n    T #1 error forged k\\nT=v n=1e400 lone=\u{fffd}"
+        );
     }
 }

@@ -37,7 +37,11 @@ pub(crate) fn run(args: New, json: bool) -> Result {
         );
         return Ok(());
     }
-    line(format!("{} holds a function of kind {kind} in {}. Next:", folder.display(), language.as_str()));
+    line(format!(
+        "{} holds a function of kind {kind} in {}. Next:",
+        folder.display(),
+        language.as_str()
+    ));
     line(format!("  cd {}", folder.display()));
     let steps = ["wasmill build", "wasmill test", "wasmill dev ."];
     for step in language.preparation().into_iter().chain(steps) {
@@ -49,10 +53,14 @@ pub(crate) fn run(args: New, json: bool) -> Result {
 /// Makes the folder, which must not hold anything yet.
 fn claim(folder: &Path) -> Result {
     std::fs::create_dir_all(folder).with_context(|| format!("folder '{}'", folder.display()))?;
-    let mut entries = std::fs::read_dir(folder).with_context(|| format!("folder '{}'", folder.display()))?;
+    let mut entries =
+        std::fs::read_dir(folder).with_context(|| format!("folder '{}'", folder.display()))?;
     match entries.next() {
         None => Ok(()),
-        Some(_) => Err(anyhow!("'{}' is not empty: choose another name, or --dir", folder.display()).into()),
+        Some(_) => {
+            Err(anyhow!("'{}' is not empty: choose another name, or --dir", folder.display())
+                .into())
+        }
     }
 }
 
@@ -75,8 +83,7 @@ fn kinds_of(language: Language) -> Vec<String> {
 /// Shows every language with its kinds.
 fn list(json: bool) {
     if json {
-        let template =
-            |template: &templates::Template| json!({"lang": template.language.as_str(), "kind": template.kind});
+        let template = |template: &templates::Template| json!({"lang": template.language.as_str(), "kind": template.kind});
         output::json(&json!({"templates": TEMPLATES.iter().map(template).collect::<Vec<_>>()}));
         return;
     }

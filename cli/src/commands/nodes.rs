@@ -14,7 +14,10 @@ pub(crate) async fn run(remote: Remote) -> Result {
         return Ok(());
     }
     let rows: Vec<Vec<String>> = answer.get("nodes").items().into_iter().map(row).collect();
-    output::table(&["ROLE", "NAME", "RELEASE", "SCHEMA", "LABELS", "READS", "STARTED", "HEARTBEAT"], &rows);
+    output::table(
+        &["ROLE", "NAME", "RELEASE", "SCHEMA", "LABELS", "READS", "STARTED", "HEARTBEAT"],
+        &rows,
+    );
     Ok(())
 }
 
@@ -23,7 +26,8 @@ fn row(node: Json<'_>) -> Vec<String> {
     let labels = if labels.is_empty() { "-".into() } else { labels.join(",") };
     let reads = ["batch", "http", "control", "streams"]
         .map(|format| format!("{format} {}", cell(node.get("reads").get(format))));
-    let [role, name, release, schema] = ["role", "name", "release", "schema_version"].map(|key| cell(node.get(key)));
+    let [role, name, release, schema] =
+        ["role", "name", "release", "schema_version"].map(|key| cell(node.get(key)));
     let [started, beat] = ["started_at", "beat_at"].map(|key| cell(node.get(key)));
     vec![role, name, release, schema, labels, reads.join(", "), started, beat]
 }

@@ -46,8 +46,9 @@ async fn list(client: &Client) -> Result {
         return Ok(());
     }
     let schemas = answer.get("schemas").items().into_iter();
-    let rows: Vec<Vec<String>> =
-        schemas.map(|s| ["type", "version", "updated_at"].map(|column| cell(s.get(column))).to_vec()).collect();
+    let rows: Vec<Vec<String>> = schemas
+        .map(|s| ["type", "version", "updated_at"].map(|column| cell(s.get(column))).to_vec())
+        .collect();
     output::table(&["TYPE", "VERSION", "UPDATED"], &rows);
     Ok(())
 }
@@ -57,12 +58,16 @@ async fn put(client: &Client, event_type: &EventType, file: &Path) -> Result {
     let text = std::fs::read(file).with_context(named)?;
     let schema = without_mark(&text).with_context(named)?;
     wasmill_domain::json::parse(schema).with_context(named)?;
-    let request = Request::new(Method::PUT, &["v1", "schemas", event_type]).body("application/json", schema.to_vec());
+    let request = Request::new(Method::PUT, &["v1", "schemas", event_type])
+        .body("application/json", schema.to_vec());
     let answer = client.send(request).await?.body;
     if client.prints_json() {
         output::json(&answer);
     } else {
-        output::line(format!("{event_type} is checked against version {} of its schema", cell(answer.get("version"))));
+        output::line(format!(
+            "{event_type} is checked against version {} of its schema",
+            cell(answer.get("version"))
+        ));
     }
     Ok(())
 }

@@ -26,7 +26,9 @@ pub(crate) async fn run(verb: Secrets, remote: Remote) -> Result {
         Secrets::Delete { name } => {
             client.send(Request::new(Method::DELETE, &["v1", "secrets", &name])).await?;
             if !client.prints_json() {
-                output::line(format!("secret {name} is deleted; functions that name it fail from now on"));
+                output::line(format!(
+                    "secret {name} is deleted; functions that name it fail from now on"
+                ));
             }
             Ok(())
         }
@@ -42,7 +44,8 @@ async fn list(client: &Client) -> Result {
     }
     let secrets = answer.get("secrets").items().into_iter();
     let columns = ["name", "version", "sealing_key", "created_at", "updated_at"];
-    let rows: Vec<Vec<String>> = secrets.map(|s| columns.map(|column| cell(s.get(column))).to_vec()).collect();
+    let rows: Vec<Vec<String>> =
+        secrets.map(|s| columns.map(|column| cell(s.get(column))).to_vec()).collect();
     output::table(&["NAME", "VERSION", "SEALED BY", "CREATED", "UPDATED"], &rows);
     Ok(())
 }
@@ -56,9 +59,14 @@ async fn set(client: &Client, name: &SecretName, file: Option<&Path>) -> Result 
         return Err(anyhow!("the value is empty; nothing was set").into());
     }
     if value.len() > LONGEST_SECRET {
-        return Err(anyhow!("the value has {} bytes, and a secret has at most {LONGEST_SECRET}", value.len()).into());
+        return Err(anyhow!(
+            "the value has {} bytes, and a secret has at most {LONGEST_SECRET}",
+            value.len()
+        )
+        .into());
     }
-    let request = Request::new(Method::PUT, &["v1", "secrets", name]).body("application/octet-stream", value);
+    let request =
+        Request::new(Method::PUT, &["v1", "secrets", name]).body("application/octet-stream", value);
     let answer = client.send(request).await?.body;
     if client.prints_json() {
         output::json(&answer);
@@ -68,7 +76,8 @@ async fn set(client: &Client, name: &SecretName, file: Option<&Path>) -> Result 
     Ok(())
 }
 
-/// The value from standard input: typed unseen, or what is piped in without the line end that `echo` adds.
+/// The value from standard input: typed unseen, or what is piped in without the line end that
+/// `echo` adds.
 fn typed(name: &SecretName) -> Result<Vec<u8>> {
     if std::io::stdin().is_terminal() {
         let value = rpassword::prompt_password(format!("value of {name} (not shown): "));
@@ -77,8 +86,13 @@ fn typed(name: &SecretName) -> Result<Vec<u8>> {
     let mut value = Vec::new();
     // One more than is taken, so that a longer value is noticed.
     let most = LONGEST_SECRET as u64 + 3;
-    std::io::stdin().lock().take(most).read_to_end(&mut value).context("the value cannot be read")?;
-    let end = value.strip_suffix(b"\n").map(|value| value.strip_suffix(b"\r").unwrap_or(value).len());
+    std::io::stdin()
+        .lock()
+        .take(most)
+        .read_to_end(&mut value)
+        .context("the value cannot be read")?;
+    let end =
+        value.strip_suffix(b"\n").map(|value| value.strip_suffix(b"\r").unwrap_or(value).len());
     value.truncate(end.unwrap_or(value.len()));
     Ok(value)
 }
@@ -88,7 +102,10 @@ fn keygen(file: &Path, json: bool) -> Result {
     if json {
         output::json(&serde_json::json!({"file": file, "sealing_key": id}));
     } else {
-        output::line(format!("'{}' has the new key {id}; keep a copy: without it, secrets are lost", file.display()));
+        output::line(format!(
+            "'{}' has the new key {id}; keep a copy: without it, secrets are lost",
+            file.display()
+        ));
         output::line("gateways and hosts take it by secrets.key_file, or WASMILL_SECRETS_KEY_FILE");
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! `wasmill test`: runs a function on its event files in this process, with no gateway and no store.
+//! `wasmill test`: runs a function on its event files in this process, with no gateway and no
+//! store.
 
 mod case;
 mod compare;
@@ -33,7 +34,8 @@ pub(crate) async fn run(args: Test, json: bool) -> Result {
     let project = Project::read(&args.path)?;
     let folder = project::folder_of(&project::manifest_file(&args.path)).join("events");
     let cases = chosen(&args.events, &folder)?;
-    let bench = Bench::new(project, &args.data.join("compiled"), args.wasi, args.schemas.formats).await?;
+    let bench =
+        Bench::new(project, &args.data.join("compiled"), args.wasi, args.schemas.formats).await?;
     let mut all = Vec::new();
     let mut unchecked = 0;
     for case in cases {
@@ -71,19 +73,31 @@ pub(crate) async fn run(args: Test, json: bool) -> Result {
     }
     if !json {
         let passed = all.len() - failed;
-        line(if args.update { format!("{passed} written") } else { format!("{passed} passed, {failed} failed") });
+        line(if args.update {
+            format!("{passed} written")
+        } else {
+            format!("{passed} passed, {failed} failed")
+        });
     }
-    if failed == 0 { Ok(()) } else { Err(Failure::Unsuccessful(format!("{failed} of {} events failed", all.len()))) }
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(Failure::Unsuccessful(format!("{failed} of {} events failed", all.len())))
+    }
 }
 
 /// The cases with these names; all of them where there are none. The files of others are not read.
 fn chosen(names: &[String], folder: &Path) -> Result<Vec<Case>> {
     let mut all = Case::names(folder)?;
     if let Some(name) = names.iter().find(|name| !all.contains(name)) {
-        return Err(Failure::NotFound(format!("there is no '{}'", folder.join(format!("{name}.json")).display())));
+        return Err(Failure::NotFound(format!(
+            "there is no '{}'",
+            folder.join(format!("{name}.json")).display()
+        )));
     }
     all.retain(|name| names.is_empty() || names.contains(name));
-    let cases: anyhow::Result<Vec<Case>> = all.into_iter().map(|name| Case::read(folder, name)).collect();
+    let cases: anyhow::Result<Vec<Case>> =
+        all.into_iter().map(|name| Case::read(folder, name)).collect();
     Ok(cases?)
 }
 
@@ -98,7 +112,11 @@ impl Tried {
         };
         let cost = cost.as_ref().map(|cost| {
             let fuel = output::count(cost.fuel);
-            format!(" ({}, {fuel} fuel, {})", output::millis(cost.run_time_ms), output::bytes(cost.memory))
+            format!(
+                " ({}, {fuel} fuel, {})",
+                output::millis(cost.run_time_ms),
+                output::bytes(cost.memory)
+            )
         });
         let name = &self.case.name;
         line(format!("{mark} {name}: {outcome}{}", cost.unwrap_or_default()));

@@ -5,7 +5,11 @@ use super::*;
 impl Default for Keyvalue {
     fn default() -> Self {
         let BucketQuota { value_bytes, keys, bytes } = BucketQuota::default();
-        Self { max_value_bytes: ByteSize(value_bytes), max_keys: keys, max_bucket_bytes: ByteSize(bytes) }
+        Self {
+            max_value_bytes: ByteSize(value_bytes),
+            max_keys: keys,
+            max_bucket_bytes: ByteSize(bytes),
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use wasmill_domain::key_hint::with_hint;
 
 use super::Config;
 
-/// What every variable for a key begins with; the section and the key follow, as in `WASMILL_GATEWAY_LISTEN`.
+/// What every variable for a key begins with; the section and the key follow, as in
+/// `WASMILL_GATEWAY_LISTEN`.
 const PREFIX: &str = "WASMILL_";
 
 /// The sections. In a variable's name a dot is a `_`; a section's part comes before the section.
@@ -29,27 +30,31 @@ const SECTIONS: [&str; 12] = [
 ];
 
 /// Variables that others know too, and the keys that they stand for. Ours come before them.
-const WELL_KNOWN: [(&str, &str, &str); 2] = [("DATABASE_URL", "database", "url"), ("AMQP_URL", "broker", "url")];
+const WELL_KNOWN: [(&str, &str, &str); 2] =
+    [("DATABASE_URL", "database", "url"), ("AMQP_URL", "broker", "url")];
 
 /// Reads `file`, where there is one, and puts what the environment says in its place.
 ///
 /// # Errors
-/// Where the file cannot be read or is not TOML, a key is unknown or its value is no good: the text names file, line and key, or the
-/// variable.
+/// Where the file cannot be read or is not TOML, a key is unknown or its value is no good: the text
+/// names file, line and key, or the variable.
 pub(crate) fn load(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> anyhow::Result<Config> {
     let mut table = Table::new();
     if let Some(file) = file {
-        let text = std::fs::read_to_string(file).with_context(|| format!("'{}'", file.display()))?;
+        let text =
+            std::fs::read_to_string(file).with_context(|| format!("'{}'", file.display()))?;
         // Read as what it is to be, for the sake of the line in the error.
-        let alone: Config = toml::from_str(&text)
-            .map_err(|e| anyhow!("'{}': {}", file.display(), with_hint(e.to_string().trim_end())))?;
+        let alone: Config = toml::from_str(&text).map_err(|e| {
+            anyhow!("'{}': {}", file.display(), with_hint(e.to_string().trim_end()))
+        })?;
         alone.check().map_err(|e| anyhow!("'{}': {e}", file.display()))?;
         table = toml::from_str(&text).with_context(|| format!("'{}'", file.display()))?;
     }
-    let mut variables: Vec<(String, String)> = environment.into_iter().filter(|(_, text)| !text.is_empty()).collect();
+    let mut variables: Vec<(String, String)> =
+        environment.into_iter().filter(|(_, text)| !text.is_empty()).collect();
     // Ours come last and so replace the well-known ones.
     variables.sort_by_key(|(name, _)| (name.starts_with(PREFIX), name.clone()));
     let mut set_by = BTreeMap::new();
@@ -69,7 +74,8 @@ pub(crate) fn load(
 
 /// Sets a key of a section, whose name has a dot where it is a part of another.
 fn set(table: &mut Table, section: &str, key: String, value: Value) {
-    let (section, part) = section.split_once('.').map_or((section, None), |(section, part)| (section, Some(part)));
+    let (section, part) =
+        section.split_once('.').map_or((section, None), |(section, part)| (section, Some(part)));
     let entry = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
     let Value::Table(keys) = entry else { return };
     match part {
@@ -90,15 +96,21 @@ fn key_of(name: &str) -> Option<(String, String)> {
         return Some(((*section).to_owned(), (*key).to_owned()));
     }
     let name = name.strip_prefix(PREFIX)?.to_ascii_lowercase();
-    let section = SECTIONS.iter().find(|section| name.starts_with(&format!("{}_", section.replace('.', "_"))))?;
+    let section = SECTIONS
+        .iter()
+        .find(|section| name.starts_with(&format!("{}_", section.replace('.', "_"))))?;
     Some(((*section).to_owned(), name[section.len() + 1..].to_owned()))
 }
 
 /// A value as TOML writes it, where the quotes around a text may be left out.
 fn value_of(text: &str) -> Value {
-    let parsed = toml::from_str::<Table>(&format!("value = {text}")).ok().and_then(|mut table| table.remove("value"));
+    let parsed = toml::from_str::<Table>(&format!("value = {text}"))
+        .ok()
+        .and_then(|mut table| table.remove("value"));
     // A date is meant as a text, if anybody ever writes one.
-    parsed.filter(|value| !matches!(value, Value::Datetime(_))).unwrap_or_else(|| Value::String(text.to_owned()))
+    parsed
+        .filter(|value| !matches!(value, Value::Datetime(_)))
+        .unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -111,7 +123,10 @@ mod tests {
     fn from_file(text: &str, environment: &[(&str, &str)]) -> anyhow::Result<Config> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(text.as_bytes()).unwrap();
-        load(Some(file.path()), environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+        load(
+            Some(file.path()),
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        )
     }
 
     fn error(text: &str, environment: &[(&str, &str)]) -> String {
@@ -121,7 +136,10 @@ mod tests {
     #[test]
     fn nothing_gives_the_defaults() {
         assert_eq!(load(None, []).unwrap(), Config::default());
-        assert_eq!(from_file("", &[("WASMILL_LOG", "debug"), ("HOME", "/")]).unwrap(), Config::default());
+        assert_eq!(
+            from_file("", &[("WASMILL_LOG", "debug"), ("HOME", "/")]).unwrap(),
+            Config::default()
+        );
     }
 
     #[test]
@@ -129,7 +147,10 @@ mod tests {
         let file = "[database]\nurl = 'postgres://file'\n[host]\nname = 'one'\ngrace = '5s'\n";
         assert_eq!(from_file(file, &[]).unwrap().database.url.as_deref(), Some("postgres://file"));
         let known = ("DATABASE_URL", "postgres://known");
-        assert_eq!(from_file(file, &[known]).unwrap().database.url.as_deref(), Some("postgres://known"));
+        assert_eq!(
+            from_file(file, &[known]).unwrap().database.url.as_deref(),
+            Some("postgres://known")
+        );
         let config = from_file(
             file,
             &[
@@ -157,17 +178,28 @@ mod tests {
         .unwrap();
         assert_eq!(config.database.url.as_deref(), Some("postgres://ours"));
         assert_eq!(config.broker.url.as_deref(), Some("amqps://rabbit"));
-        let tls = [&config.gateway.tls.certificate, &config.gateway.tls.key].map(|file| file.as_deref().unwrap());
+        let tls = [&config.gateway.tls.certificate, &config.gateway.tls.key]
+            .map(|file| file.as_deref().unwrap());
         assert_eq!(tls, [Path::new("/etc/cert.pem"), Path::new("/etc/key.pem")]);
         let rules = config.gateway.hostname_rules();
         assert!(rules.own.contains(&"api.example.com".parse().unwrap()));
         assert_eq!(rules.granted[&"*.example.com".parse().unwrap()].as_str(), "acme");
         let file = "[gateway.tls]\ncertificate = 'a'\nkey = 'b'";
         let tls = from_file(file, &[("WASMILL_GATEWAY_TLS_KEY", "c")]).unwrap().gateway.tls;
-        assert_eq!(tls.certificate.as_deref().zip(tls.key.as_deref()), Some((Path::new("a"), Path::new("c"))));
-        assert_eq!((config.host.name.as_deref(), config.host.grace.0), (Some("one"), Duration::from_secs(7)));
-        assert_eq!(config.host.labels.iter().map(wasmill_domain::HostLabel::as_str).collect::<Vec<_>>(), ["eu", "gpu"]);
-        let networks: Vec<String> = config.host.allowed_networks.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            tls.certificate.as_deref().zip(tls.key.as_deref()),
+            Some((Path::new("a"), Path::new("c")))
+        );
+        assert_eq!(
+            (config.host.name.as_deref(), config.host.grace.0),
+            (Some("one"), Duration::from_secs(7))
+        );
+        assert_eq!(
+            config.host.labels.iter().map(wasmill_domain::HostLabel::as_str).collect::<Vec<_>>(),
+            ["eu", "gpu"]
+        );
+        let networks: Vec<String> =
+            config.host.allowed_networks.iter().map(ToString::to_string).collect();
         assert_eq!(networks, ["10.1.0.0/16", "fd12::/16"]);
         assert_eq!((config.engine.threads, config.database.transaction_pooler), (Some(3), true));
         assert_eq!(config.gateway.max_event_bytes.0, 64 << 10);
@@ -186,29 +218,81 @@ mod tests {
             ("[gatway]", None, &["gatway", "did you mean 'gateway'?"]),
             ("[host]\ngrace = 5", None, &["grace", "line 2"]),
             ("[host]\nlabels = ['A']", None, &["labels", "a host's label"]),
-            ("[host]\nallowed_networks = ['10.1']", None, &["allowed_networks", "line 2", "invalid IP address"]),
+            (
+                "[host]\nallowed_networks = ['10.1']",
+                None,
+                &["allowed_networks", "line 2", "invalid IP address"],
+            ),
             ("[scheduler]\nlease = '100ms'", None, &["scheduler.lease", "1s to 10m"]),
             ("[nodes]\ntimeout = '10ms'", None, &["nodes.timeout", "1s to 10m"]),
             ("[engine]\ncompile_timeout = '11m'", None, &["engine.compile_timeout", "1ms to 10m"]),
-            ("[engine]\ncompile_memory = '1MiB'", None, &["engine.compile_memory", "256MiB to 1024GiB"]),
-            ("[gateway]\nmax_artifact_bytes = '257MiB'", None, &["gateway.max_artifact_bytes", "1KiB to 256MiB"]),
-            ("[gateway]\nmax_discarded_bytes = '1025GiB'", None, &["gateway.max_discarded_bytes", "at most 1024GiB"]),
+            (
+                "[engine]\ncompile_memory = '1MiB'",
+                None,
+                &["engine.compile_memory", "256MiB to 1024GiB"],
+            ),
+            (
+                "[gateway]\nmax_artifact_bytes = '257MiB'",
+                None,
+                &["gateway.max_artifact_bytes", "1KiB to 256MiB"],
+            ),
+            (
+                "[gateway]\nmax_discarded_bytes = '1025GiB'",
+                None,
+                &["gateway.max_discarded_bytes", "at most 1024GiB"],
+            ),
             ("[gateway]\nmax_files = 1025", None, &["gateway.max_files", "at most 1,024"]),
-            ("[gateway]\nmax_files_bytes = '257MiB'", None, &["gateway.max_files_bytes", "at most 256MiB"]),
+            (
+                "[gateway]\nmax_files_bytes = '257MiB'",
+                None,
+                &["gateway.max_files_bytes", "at most 256MiB"],
+            ),
             ("[engine]\nfiles_bytes = '1KiB'", None, &["engine.files_bytes", "1MiB to 1024GiB"]),
             ("[engine]\ncompilations = 0", None, &["engine.compilations", "1 to 256"]),
             ("[broker]\nurl = 'http://x'", None, &["broker.url", "amqp://"]),
-            ("[schemas]\nformats = 'never'", None, &["formats", "line 2", "`assert` or `annotate`"]),
+            (
+                "[schemas]\nformats = 'never'",
+                None,
+                &["formats", "line 2", "`assert` or `annotate`"],
+            ),
             ("[", None, &["line 1"]),
-            ("[gateway.tls]\nkey = 'x'", None, &["gateway.tls.certificate", "there with gateway.tls.key"]),
+            (
+                "[gateway.tls]\nkey = 'x'",
+                None,
+                &["gateway.tls.certificate", "there with gateway.tls.key"],
+            ),
             ("[gateway]\nmax_streams = 0", None, &["gateway.max_streams", "1 to 10,000"]),
             ("[gateway.hostnames]\n'shop' = 'acme'", None, &["gateway.hostnames", "with a dot"]),
-            ("[gateway]\npublic_names = ['a:80']", None, &["public_names", "line 2", "not a host name"]),
-            ("", Some(("WASMILL_GATEWAY_TLS_KAY", "x")), &["WASMILL_GATEWAY_TLS_KAY", "did you mean 'key'?"]),
-            ("", Some(("WASMILL_HOST_GRACE", "soon")), &["WASMILL_HOST_GRACE", "'soon' is not a duration"]),
-            ("", Some(("WASMILL_HOST_GRASE", "1s")), &["WASMILL_HOST_GRASE", "did you mean 'grace'?"]),
-            ("", Some(("WASMILL_DATABASE_CONNECTIONS", "1")), &["WASMILL_DATABASE_CONNECTIONS", "2 to 1,000"]),
-            ("", Some(("DATABASE_URL", "mysql://x")), &["DATABASE_URL", "database.url", "postgres://"]),
+            (
+                "[gateway]\npublic_names = ['a:80']",
+                None,
+                &["public_names", "line 2", "not a host name"],
+            ),
+            (
+                "",
+                Some(("WASMILL_GATEWAY_TLS_KAY", "x")),
+                &["WASMILL_GATEWAY_TLS_KAY", "did you mean 'key'?"],
+            ),
+            (
+                "",
+                Some(("WASMILL_HOST_GRACE", "soon")),
+                &["WASMILL_HOST_GRACE", "'soon' is not a duration"],
+            ),
+            (
+                "",
+                Some(("WASMILL_HOST_GRASE", "1s")),
+                &["WASMILL_HOST_GRASE", "did you mean 'grace'?"],
+            ),
+            (
+                "",
+                Some(("WASMILL_DATABASE_CONNECTIONS", "1")),
+                &["WASMILL_DATABASE_CONNECTIONS", "2 to 1,000"],
+            ),
+            (
+                "",
+                Some(("DATABASE_URL", "mysql://x")),
+                &["DATABASE_URL", "database.url", "postgres://"],
+            ),
         ] {
             let error = error(file, environment.as_slice());
             for part in expected {

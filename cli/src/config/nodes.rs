@@ -12,8 +12,8 @@ use super::OutOfBounds;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Nodes {
-    /// How old a heartbeat may be, before its process counts as gone: 1 s to 10 min. Each process renews its own three times
-    /// as often.
+    /// How old a heartbeat may be, before its process counts as gone: 1 s to 10 min. Each process
+    /// renews its own three times as often.
     pub(crate) timeout: Span,
 }
 

@@ -81,7 +81,8 @@ impl Quotas {
             schemas: of.schemas.unwrap_or(default.schemas),
             keys: of.keys.unwrap_or(default.keys),
         };
-        let tenants = self.tenants.iter().map(|(tenant, of)| (tenant.clone(), of_tenant(of))).collect();
+        let tenants =
+            self.tenants.iter().map(|(tenant, of)| (tenant.clone(), of_tenant(of))).collect();
         StoreQuotas { default, tenants, unused_artifacts: self.unused_artifacts.0 }
     }
 
@@ -92,7 +93,11 @@ impl Quotas {
         for quota in all.tenants.values().chain([&all.default]) {
             let some = 1..=1_000_000_000;
             within("quotas.artifacts", some.contains(&quota.artifacts), "1 to 10^9")?;
-            within("quotas.artifact_bytes", (1..=1 << 50).contains(&quota.artifact_bytes), "1B to 1048576GiB")?;
+            within(
+                "quotas.artifact_bytes",
+                (1..=1 << 50).contains(&quota.artifact_bytes),
+                "1B to 1048576GiB",
+            )?;
             within("quotas.versions", (1..=1_000_000).contains(&quota.versions), "1 to 1,000,000")?;
             within("quotas.functions", some.contains(&quota.functions), "1 to 10^9")?;
             within("quotas.schemas", some.contains(&quota.schemas), "1 to 10^9")?;
@@ -109,7 +114,8 @@ mod tests {
 
     #[test]
     fn a_tenant_has_what_its_section_says_and_else_what_all_have() {
-        let text = "functions = 7\nkeys = 3\n[tenants.large]\nfunctions = 9\nartifact_bytes = '1GiB'\n";
+        let text =
+            "functions = 7\nkeys = 3\n[tenants.large]\nfunctions = 9\nartifact_bytes = '1GiB'\n";
         let quotas: Quotas = toml::from_str(text).unwrap();
         quotas.check().unwrap();
         let (store, default) = (quotas.for_store(), TenantQuota::default());

@@ -61,17 +61,33 @@ impl Schemas {
 
     pub(super) fn check(&self) -> Result<(), OutOfBounds> {
         let within = |key, ok: bool, must| if ok { Ok(()) } else { Err(OutOfBounds { key, must }) };
-        within("schemas.max_subschemas", (1..=1_000_000).contains(&self.max_subschemas), "1 to 1,000,000")?;
+        within(
+            "schemas.max_subschemas",
+            (1..=1_000_000).contains(&self.max_subschemas),
+            "1 to 1,000,000",
+        )?;
         within("schemas.max_depth", (1..=100).contains(&self.max_depth), "1 to 100")?;
         within("schemas.max_patterns", self.max_patterns <= 10_000, "at most 10,000")?;
         let pattern = 1 << 10..=64 << 20;
-        within("schemas.max_pattern_bytes", pattern.contains(&self.max_pattern_bytes.0), "1KiB to 64MiB")?;
+        within(
+            "schemas.max_pattern_bytes",
+            pattern.contains(&self.max_pattern_bytes.0),
+            "1KiB to 64MiB",
+        )?;
         let steps = 1_000..=1_000_000_000;
-        within("schemas.max_compile_steps", steps.contains(&self.max_compile_steps), "1,000 to 10^9")?;
+        within(
+            "schemas.max_compile_steps",
+            steps.contains(&self.max_compile_steps),
+            "1,000 to 10^9",
+        )?;
         let steps = 1_000..=1_000_000_000_000;
         within("schemas.max_check_steps", steps.contains(&self.max_check_steps), "1,000 to 10^12")?;
         let tenant = 64 << 10..=1 << 40;
-        within("schemas.max_tenant_bytes", tenant.contains(&self.max_tenant_bytes.0), "64KiB to 1024GiB")
+        within(
+            "schemas.max_tenant_bytes",
+            tenant.contains(&self.max_tenant_bytes.0),
+            "64KiB to 1024GiB",
+        )
     }
 }
 

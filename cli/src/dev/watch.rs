@@ -1,10 +1,12 @@
 //! Deploys the functions of a folder, and again whenever a file of theirs changes.
 //!
-//! The files are looked at a few times a second rather than subscribed to: it works on every file system, sees files that are
-//! replaced as well as files that are written, and costs a few `stat` calls. A change is deployed once the files
-//! have kept still for one interval, so that a component is not read half-written, and only if the content differs
-//! from what was deployed, so that `touch` or a rebuild to the same bytes does nothing. A function whose manifest has a build command
-//! is built first where a source is newer than its component. A function whose name no manifest has any more is told of, or deleted.
+//! The files are looked at a few times a second rather than subscribed to: it works on every file
+//! system, sees files that are replaced as well as files that are written, and costs a few `stat`
+//! calls. A change is deployed once the files have kept still for one interval, so that a component
+//! is not read half-written, and only if the content differs from what was deployed, so that
+//! `touch` or a rebuild to the same bytes does nothing. A function whose manifest has a build
+//! command is built first where a source is newer than its component. A function whose name no
+//! manifest has any more is told of, or deleted.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -26,15 +28,17 @@ use crate::output::{self, Step, note};
 use crate::project::{self, Project};
 use crate::report::Report;
 
-/// How often the files are looked at. A change is live after at most two intervals and the deploy itself.
+/// How often the files are looked at. A change is live after at most two intervals and the deploy
+/// itself.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// How often a function is built with no change but what its own build made. A second time, as somebody may have written to a
-/// source meanwhile; not for ever, as a build that changes its sources would be.
+/// How often a function is built with no change but what its own build made. A second time, as
+/// somebody may have written to a source meanwhile; not for ever, as a build that changes its
+/// sources would be.
 const BUILDS_IN_A_ROW: u32 = 2;
 
-/// How many looks in a row must not find a function's name in any manifest before it counts as gone from the folder: while files
-/// are moved or written anew, they are away for a moment.
+/// How many looks in a row must not find a function's name in any manifest before it counts as gone
+/// from the folder: while files are moved or written anew, they are away for a moment.
 const LOOKS_UNTIL_GONE: u32 = 10;
 
 /// What a function's files look like from outside: path, time of change and length of each.
@@ -93,9 +97,17 @@ impl Watched {
 }
 
 impl Watcher {
-    /// `engine` is the one that the system runs functions in: what is compiled for a report is compiled for the deploy.
+    /// `engine` is the one that the system runs functions in: what is compiled for a report is
+    /// compiled for the deploy.
     pub(super) fn new(options: Options, client: Client, engine: Arc<Engine>) -> Self {
-        Self { options, client, engine, functions: HashMap::new(), released: Vec::new(), folder_error: None }
+        Self {
+            options,
+            client,
+            engine,
+            functions: HashMap::new(),
+            released: Vec::new(),
+            folder_error: None,
+        }
     }
 
     /// Watches until `shutdown`.
@@ -133,9 +145,12 @@ impl Watcher {
     }
 
     fn forget_all_but(&mut self, manifests: &[PathBuf]) {
-        let gone: Vec<PathBuf> = self.functions.keys().filter(|file| !manifests.contains(file)).cloned().collect();
+        let gone: Vec<PathBuf> =
+            self.functions.keys().filter(|file| !manifests.contains(file)).cloned().collect();
         for file in gone {
-            if let Some((name, _)) = self.functions.remove(&file).and_then(|watched| watched.deployed) {
+            if let Some((name, _)) =
+                self.functions.remove(&file).and_then(|watched| watched.deployed)
+            {
                 self.release(name, file, None);
             }
         }
@@ -143,7 +158,9 @@ impl Watcher {
 
     /// Has those looked at again that waited for a name which is free now.
     fn wake_for_free_names(&mut self) {
-        let waiting = |(file, watched): (&PathBuf, &Watched)| Some((file.clone(), watched.waits_for.clone()?));
+        let waiting = |(file, watched): (&PathBuf, &Watched)| {
+            Some((file.clone(), watched.waits_for.clone()?))
+        };
         for (file, name) in self.functions.iter().filter_map(waiting).collect::<Vec<_>>() {
             if self.check_name_is_free(&file, &name).is_ok()
                 && let Some(watched) = self.functions.get_mut(&file)
@@ -215,7 +232,9 @@ impl Watcher {
             Err(Failure::Unreachable(why)) => tracing::debug!(%why, "not deployed yet"),
             Err(failure) => {
                 let kept = self.functions.get(manifest).and_then(|w| w.deployed.as_ref());
-                let kept = kept.map(|(name, _)| format!("\n  {name} keeps running as it was")).unwrap_or_default();
+                let kept = kept
+                    .map(|(name, _)| format!("\n  {name} keeps running as it was"))
+                    .unwrap_or_default();
                 note(format!("✗ {failure}{kept}"));
                 self.mark_tried(manifest, look);
             }
@@ -234,14 +253,20 @@ impl Watcher {
         }
     }
 
-    async fn build_and_deploy(&mut self, manifest: &Path, look: &Look) -> Result<Option<String>, Failure> {
+    async fn build_and_deploy(
+        &mut self,
+        manifest: &Path,
+        look: &Look,
+    ) -> Result<Option<String>, Failure> {
         self.build(manifest, look).await?;
         self.deploy(manifest).await
     }
 
     /// Builds the component if it is missing or older than its sources.
     async fn build(&mut self, manifest: &Path, look: &Look) -> Result<(), Failure> {
-        let Some(build) = Build::of(manifest, &project::read_manifest(manifest)?)? else { return Ok(()) };
+        let Some(build) = Build::of(manifest, &project::read_manifest(manifest)?)? else {
+            return Ok(());
+        };
         let Some(watched) = self.functions.get_mut(manifest) else { return Ok(()) };
         if watched.built.as_ref() != Some(look) {
             watched.builds = 0;
@@ -272,11 +297,13 @@ impl Watcher {
         }
         let step = Step::new("it is inspected");
         let deploying = async {
-            let mut report = Report::of(&self.engine, &project, self.options.max_artifact_bytes).await;
+            let mut report =
+                Report::of(&self.engine, &project, self.options.max_artifact_bytes).await;
             report.remarks = frozen::remarks(manifest, &project.manifest);
             (deploy::deploy(&self.client, &project, &step).await, report.lines().join("\n"))
         };
-        let (deployed, report) = output::awaited(&format!("deploying {name}"), &step, deploying).await;
+        let (deployed, report) =
+            output::awaited(&format!("deploying {name}"), &step, deploying).await;
         let answer = deployed.map_err(|e| e.about(manifest.display()).with_details(&report))?;
         self.take_over(manifest, &name);
         let Some(watched) = self.functions.get_mut(manifest) else { return Ok(None) };
@@ -287,7 +314,8 @@ impl Watcher {
         Ok(Some(format!("{}\n{report}", deploy::summary(&answer, &project))))
     }
 
-    /// What runs under the name is not what another manifest deployed, which has a name of its own now.
+    /// What runs under the name is not what another manifest deployed, which has a name of its own
+    /// now.
     fn take_over(&mut self, manifest: &Path, name: &FunctionName) {
         let others = self.functions.iter_mut().filter(|(file, _)| file.as_path() != manifest);
         for (_, watched) in others.filter(|(_, watched)| watched.has_deployed(name)) {
@@ -295,27 +323,35 @@ impl Watcher {
         }
     }
 
-    /// Two folders with one name would take the function from each other for ever. A name is taken while the manifest which
-    /// deployed it declares it, or cannot be read: folders may swap their names.
+    /// Two folders with one name would take the function from each other for ever. A name is taken
+    /// while the manifest which deployed it declares it, or cannot be read: folders may swap their
+    /// names.
     fn check_name_is_free(&self, manifest: &Path, name: &FunctionName) -> Result<(), Failure> {
-        let declares = |file: &Path| project::read_manifest(file).map_or(true, |read| read.name == *name);
-        let taken = self
-            .functions
-            .iter()
-            .find(|(file, watched)| file.as_path() != manifest && watched.has_deployed(name) && declares(file));
+        let declares =
+            |file: &Path| project::read_manifest(file).map_or(true, |read| read.name == *name);
+        let taken = self.functions.iter().find(|(file, watched)| {
+            file.as_path() != manifest && watched.has_deployed(name) && declares(file)
+        });
         match taken {
-            Some((file, _)) => {
-                Err(anyhow::anyhow!("{}: the name '{name}' is taken by {}", manifest.display(), file.display()).into())
-            }
+            Some((file, _)) => Err(anyhow::anyhow!(
+                "{}: the name '{name}' is taken by {}",
+                manifest.display(),
+                file.display()
+            )
+            .into()),
             None => Ok(()),
         }
     }
 }
 
 fn look_at(manifest: &Path) -> Look {
-    let facts = |file: &Path| std::fs::metadata(file).ok().and_then(|meta| Some((meta.modified().ok()?, meta.len())));
+    let facts = |file: &Path| {
+        std::fs::metadata(file).ok().and_then(|meta| Some((meta.modified().ok()?, meta.len())))
+    };
     let mut files = project::files_of(manifest);
-    if let Some(build) = project::read_manifest(manifest).ok().and_then(|read| Build::of(manifest, &read).ok()?) {
+    if let Some(build) =
+        project::read_manifest(manifest).ok().and_then(|read| Build::of(manifest, &read).ok()?)
+    {
         files.extend(build.sources());
     }
     files.sort();

@@ -8,9 +8,15 @@ pub(super) enum Language {
     JavaScript,
 }
 
-/// A source with spaces in place of comments and of what texts hold, but for the expressions in them. Lines stay where they are.
+/// A source with spaces in place of comments and of what texts hold, but for the expressions in
+/// them. Lines stay where they are.
 pub(super) fn code_of(source: &str, language: Language) -> String {
-    let mut scanner = Scanner { rest: source, code: String::with_capacity(source.len()), open: Vec::new(), language };
+    let mut scanner = Scanner {
+        rest: source,
+        code: String::with_capacity(source.len()),
+        open: Vec::new(),
+        language,
+    };
     while let Some(next) = scanner.rest.chars().next() {
         match scanner.open.last().copied() {
             Some(Open::Text(text)) => scanner.text(text, next),
@@ -64,7 +70,10 @@ impl Scanner<'_> {
             // It was none, or is broken.
             self.blank(1);
             self.open.pop();
-        } else if self.language == Language::Python && text.hole.is_some() && self.rest.starts_with("{{") {
+        } else if self.language == Language::Python
+            && text.hole.is_some()
+            && self.rest.starts_with("{{")
+        {
             self.blank(2);
         } else if let Some(hole) = text.hole.filter(|hole| self.rest.starts_with(hole)) {
             self.blank(hole.len());
@@ -131,7 +140,9 @@ impl Scanner<'_> {
     fn begins_pattern(&self) -> bool {
         let before = self.code.trim_end();
         let word = before.rsplit(|c: char| !c.is_alphanumeric()).next();
-        before.is_empty() || before.ends_with(|c: char| "(,=:[!&|?{;+-*%~^<>".contains(c)) || word == Some("return")
+        before.is_empty()
+            || before.ends_with(|c: char| "(,=:[!&|?{;+-*%~^<>".contains(c))
+            || word == Some("return")
     }
 
     /// A regular expression, whose quotes begin no text; it ends within its line.

@@ -14,13 +14,15 @@ const MOST_BYTES: u64 = 256 << 20;
 pub(super) struct Found {
     /// By path.
     pub(super) files: Vec<(FilePath, PathBuf)>,
-    /// Everything that a pattern stands for, what is in the way included: what a change must be looked for in.
+    /// Everything that a pattern stands for, what is in the way included: what a change must be
+    /// looked for in.
     pub(super) seen: Vec<PathBuf>,
     /// What is in the way of sending them: the first thing.
     pub(super) trouble: Option<anyhow::Error>,
 }
 
-/// Looks for the files of a manifest in its folder. The manifest itself and the component are not among them.
+/// Looks for the files of a manifest in its folder. The manifest itself and the component are not
+/// among them.
 pub(super) fn find(manifest: &Manifest, manifest_file: &Path) -> Found {
     let folder = super::folder_of(manifest_file);
     let mut search = Search {
@@ -45,7 +47,10 @@ pub(super) fn find(manifest: &Manifest, manifest_file: &Path) -> Found {
             } else {
                 String::new()
             };
-            search.note(anyhow!("files[{i}]: there is no file like '{pattern}' in '{}'{below}", folder.display()));
+            search.note(anyhow!(
+                "files[{i}]: there is no file like '{pattern}' in '{}'{below}",
+                folder.display()
+            ));
         }
     }
     search.found
@@ -92,7 +97,10 @@ impl Search<'_> {
             let name = entry.file_name();
             let Some(name) = name.to_str() else {
                 let shown = entry.path();
-                self.note(anyhow!("files: the name of '{}' is not UTF-8: rename it", shown.display()));
+                self.note(anyhow!(
+                    "files: the name of '{}' is not UTF-8: rename it",
+                    shown.display()
+                ));
                 continue;
             };
             let path = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
@@ -100,7 +108,8 @@ impl Search<'_> {
                 self.note(error);
             }
             if self.found.files.len() > MOST_FILES {
-                return self.note(anyhow!("files: there are more than {MOST_FILES}, which is the most"));
+                return self
+                    .note(anyhow!("files: there are more than {MOST_FILES}, which is the most"));
             }
         }
     }
@@ -131,7 +140,10 @@ impl Search<'_> {
             return Ok(());
         }
         if !real.starts_with(&self.root) {
-            bail!("files: '{path}' is a link to '{}', outside of the function's folder", real.display());
+            bail!(
+                "files: '{path}' is a link to '{}', outside of the function's folder",
+                real.display()
+            );
         }
         if !real.is_file() {
             bail!("files: '{path}' is neither a file nor a folder");
@@ -158,7 +170,9 @@ mod tests {
             std::fs::write(path, content).unwrap();
         };
         write(MANIFEST, &format!("name = 'a'\ncomponent = 'a.wasm'\nfiles = {files}"));
-        for path in ["a.wasm", "data/x", "data/deep/y", "data/.hidden", ".env", "other/x", "one.txt"] {
+        for path in
+            ["a.wasm", "data/x", "data/deep/y", "data/.hidden", ".env", "other/x", "one.txt"]
+        {
             write(path, path);
         }
         dir
@@ -178,7 +192,10 @@ mod tests {
 
     #[test]
     fn patterns_are_expanded_in_order() {
-        assert_eq!(paths(&folder("['one.txt', 'data/**', 'data/x']")), ["data/deep/y", "data/x", "one.txt"]);
+        assert_eq!(
+            paths(&folder("['one.txt', 'data/**', 'data/x']")),
+            ["data/deep/y", "data/x", "one.txt"]
+        );
         // Neither what is hidden, nor the function itself.
         assert_eq!(paths(&folder("['**']")), ["data/deep/y", "data/x", "one.txt", "other/x"]);
         assert_eq!(paths(&folder("['.env', '*/x']")), [".env", "data/x", "other/x"]);
@@ -188,7 +205,10 @@ mod tests {
     fn what_is_watched_is_what_is_sent() {
         let dir = folder("['data/**']");
         let watched = files_of(&dir.path().join(MANIFEST));
-        assert!(watched.contains(&dir.path().join("data/deep/y")) && !watched.contains(&dir.path().join("one.txt")));
+        assert!(
+            watched.contains(&dir.path().join("data/deep/y"))
+                && !watched.contains(&dir.path().join("one.txt"))
+        );
         std::fs::write(dir.path().join("data/new"), "new").unwrap();
         assert_eq!(files_of(&dir.path().join(MANIFEST)).len(), watched.len() + 1);
     }
@@ -196,7 +216,10 @@ mod tests {
     #[test]
     fn a_pattern_for_nothing_is_a_mistake() {
         let said = error(&folder("['data/**', 'dat/**']"));
-        assert!(said.contains(MANIFEST) && said.contains("files[1]: there is no file like 'dat/**'"), "{said}");
+        assert!(
+            said.contains(MANIFEST) && said.contains("files[1]: there is no file like 'dat/**'"),
+            "{said}"
+        );
         let said = error(&folder("['data']"));
         assert!(said.contains("'data/**' is all that is in that folder"), "{said}");
     }
@@ -211,7 +234,8 @@ mod tests {
         symlink(outside.path().join("secret"), dir.path().join("data/link")).unwrap();
         let said = error(&dir);
         assert!(
-            said.contains("'data/link' is a link to '") && said.contains("outside of the function's folder"),
+            said.contains("'data/link' is a link to '")
+                && said.contains("outside of the function's folder"),
             "{said}"
         );
         std::fs::remove_file(dir.path().join("data/link")).unwrap();

@@ -37,7 +37,11 @@ pub(crate) struct Missing {
 
 /// Whose the broker is. Where `mark` says so, one that carries no mark is marked with this
 /// installation's id, if the database knows of no other that was.
-pub(crate) async fn owner(store: &dyn Store, broker: &dyn Broker, mark: bool) -> Result<Option<Finding>, String> {
+pub(crate) async fn owner(
+    store: &dyn Store,
+    broker: &dyn Broker,
+    mark: bool,
+) -> Result<Option<Finding>, String> {
     let installation = store.installation().await.map_err(|e| e.to_string())?;
     let id = installation.id;
     match (broker.owner(id).await.map_err(|e| e.to_string())?, installation.broker_since) {
@@ -78,18 +82,20 @@ async fn marked(store: &dyn Store) -> Result<(), String> {
     store.broker_marked(Timestamp::now()).await.map_err(|e| e.to_string())
 }
 
-/// Functions whose queue is not there, or empty where that can be known, among the first `most`. A queue is made by the first who
-/// needs it, so it is the executions which wait that tell whether one was lost.
+/// Functions whose queue is not there, or empty where that can be known, among the first `most`. A
+/// queue is made by the first who needs it, so it is the executions which wait that tell whether
+/// one was lost.
 pub(crate) async fn missing_queues(
     store: &dyn Store,
     broker: &dyn Broker,
     registry: &Registry,
     most: usize,
 ) -> Result<Vec<Missing>, String> {
-    // Only of a broker that lists its queues an empty one is known to be empty: RabbitMQ does not count what hosts have in hand.
-    // What waits in the outbox has no message yet.
+    // Only of a broker that lists its queues an empty one is known to be empty: RabbitMQ does not
+    // count what hosts have in hand. What waits in the outbox has no message yet.
     let lists = broker.queues().await.map_err(|e| e.to_string())?.is_some();
-    let knows_all = lists && store.outbox(Timestamp::now(), 1).await.map_err(|e| e.to_string())?.is_empty();
+    let knows_all =
+        lists && store.outbox(Timestamp::now(), 1).await.map_err(|e| e.to_string())?.is_empty();
     let mut missing = Vec::new();
     for definition in registry.functions().take(most) {
         let (tenant, function) = (definition.tenant.clone(), definition.name.clone());
@@ -115,22 +121,33 @@ pub(crate) async fn missing_queues(
 
 /// Functions' queues with messages of which the database knows nothing; `None` where the broker
 /// cannot list its queues.
-pub(crate) async fn orphans(broker: &dyn Broker, registry: &Registry) -> Result<Option<Vec<(QueueName, u64)>>, String> {
+pub(crate) async fn orphans(
+    broker: &dyn Broker,
+    registry: &Registry,
+) -> Result<Option<Vec<(QueueName, u64)>>, String> {
     let Some(queues) = broker.queues().await.map_err(|e| e.to_string())? else { return Ok(None) };
     let is_known = |tenant: &TenantName, function: &FunctionName| {
         registry.function(tenant, function).is_some()
             || registry.broken_function(tenant, function).is_some()
             || registry.deleted().iter().any(|(of, name)| (of, name) == (tenant, function))
     };
-    let is_orphan = |queue: &QueueName| queue.function().is_some_and(|(tenant, name)| !is_known(&tenant, &name));
-    let holds = |(queue, depth): (QueueName, wasmill_broker::Depth)| (queue, depth.ready + depth.unacked);
-    let orphans = queues.into_iter().map(holds).filter(|(queue, messages)| *messages > 0 && is_orphan(queue));
+    let is_orphan = |queue: &QueueName| {
+        queue.function().is_some_and(|(tenant, name)| !is_known(&tenant, &name))
+    };
+    let holds =
+        |(queue, depth): (QueueName, wasmill_broker::Depth)| (queue, depth.ready + depth.unacked);
+    let orphans =
+        queues.into_iter().map(holds).filter(|(queue, messages)| *messages > 0 && is_orphan(queue));
     Ok(Some(orphans.collect()))
 }
 
 /// Looks at all of it when a process starts: the log says what was found, and it is given for
 /// `/readyz`.
-pub(super) async fn at_start(store: &dyn Store, broker: &dyn Broker, registry: &Registry) -> Vec<String> {
+pub(super) async fn at_start(
+    store: &dyn Store,
+    broker: &dyn Broker,
+    registry: &Registry,
+) -> Vec<String> {
     let findings = match tokio::time::timeout(PATIENCE, examine(store, broker, registry)).await {
         Ok(Ok(findings)) => findings,
         Ok(Err(error)) => {
@@ -138,7 +155,9 @@ pub(super) async fn at_start(store: &dyn Store, broker: &dyn Broker, registry: &
             return Vec::new();
         }
         Err(_) => {
-            tracing::warn!("it takes too long to find out whether database and broker belong together");
+            tracing::warn!(
+                "it takes too long to find out whether database and broker belong together"
+            );
             return Vec::new();
         }
     };
@@ -148,7 +167,11 @@ pub(super) async fn at_start(store: &dyn Store, broker: &dyn Broker, registry: &
     findings.into_iter().map(|finding| finding.note).collect()
 }
 
-async fn examine(store: &dyn Store, broker: &dyn Broker, registry: &Registry) -> Result<Vec<Finding>, String> {
+async fn examine(
+    store: &dyn Store,
+    broker: &dyn Broker,
+    registry: &Registry,
+) -> Result<Vec<Finding>, String> {
     let mut findings: Vec<Finding> = owner(store, broker, true).await?.into_iter().collect();
     let missing = missing_queues(store, broker, registry, MOST_FUNCTIONS).await?;
     let lost: Vec<&Missing> = missing.iter().filter(|missing| missing.waiting > 0).collect();
@@ -199,8 +222,12 @@ mod tests {
     impl Fixture {
         async fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
-            let store = SqliteStore::open(&folder.path().join("db"), SqliteSettings::default()).await.unwrap();
-            let broker = EmbeddedBroker::open(&folder.path().join("queue"), EmbeddedSettings::default()).unwrap();
+            let store = SqliteStore::open(&folder.path().join("db"), SqliteSettings::default())
+                .await
+                .unwrap();
+            let broker =
+                EmbeddedBroker::open(&folder.path().join("queue"), EmbeddedSettings::default())
+                    .unwrap();
             Self { store, broker, folder }
         }
 
@@ -210,7 +237,8 @@ mod tests {
         }
 
         async fn examine(&self) -> Vec<String> {
-            let findings = examine(&self.store, &self.broker, &self.registry().await).await.unwrap();
+            let findings =
+                examine(&self.store, &self.broker, &self.registry().await).await.unwrap();
             findings.into_iter().map(|finding| finding.note).collect()
         }
     }
@@ -219,7 +247,11 @@ mod tests {
     async fn a_broker_is_marked_once_and_told_from_others() {
         let mut fixture = Fixture::new().await;
         assert_eq!(owner(&fixture.store, &fixture.broker, false).await.unwrap(), None);
-        assert_eq!(fixture.store.installation().await.unwrap().broker_since, None, "looking changes nothing");
+        assert_eq!(
+            fixture.store.installation().await.unwrap().broker_since,
+            None,
+            "looking changes nothing"
+        );
         assert_eq!(owner(&fixture.store, &fixture.broker, true).await.unwrap(), None);
         assert!(fixture.store.installation().await.unwrap().broker_since.is_some());
         assert_eq!(owner(&fixture.store, &fixture.broker, true).await.unwrap(), None);
@@ -227,15 +259,27 @@ mod tests {
         let elsewhere = fixture.folder.path().join("elsewhere");
         fixture.broker = EmbeddedBroker::open(&elsewhere, EmbeddedSettings::default()).unwrap();
         for _ in 0..2 {
-            let found = owner(&fixture.store, &fixture.broker, true).await.unwrap().expect("it is found each time");
-            assert!(found.detail.contains("--accept-broker") && found.note.contains("mark"), "{found:?}");
+            let found = owner(&fixture.store, &fixture.broker, true)
+                .await
+                .unwrap()
+                .expect("it is found each time");
+            assert!(
+                found.detail.contains("--accept-broker") && found.note.contains("mark"),
+                "{found:?}"
+            );
         }
         accept(&fixture.store, &fixture.broker).await.unwrap();
         assert_eq!(owner(&fixture.store, &fixture.broker, true).await.unwrap(), None);
         // The database of another installation.
-        let other = SqliteStore::open(&fixture.folder.path().join("other"), SqliteSettings::default()).await.unwrap();
+        let other =
+            SqliteStore::open(&fixture.folder.path().join("other"), SqliteSettings::default())
+                .await
+                .unwrap();
         let found = owner(&other, &fixture.broker, true).await.unwrap().expect("it is another's");
-        let ids = [other.installation().await.unwrap().id, fixture.store.installation().await.unwrap().id];
+        let ids = [
+            other.installation().await.unwrap().id,
+            fixture.store.installation().await.unwrap().id,
+        ];
         assert!(ids.iter().all(|id| found.detail.contains(&id.to_string())), "{found:?}");
         assert!(ids.iter().all(|id| !found.note.contains(&id.to_string())), "{found:?}");
     }
@@ -255,9 +299,13 @@ mod tests {
         };
         fixture.store.define(&change).await.unwrap();
         let function: FunctionName = "total".parse().unwrap();
-        let missing = |waiting| Missing { tenant: tenant.clone(), function: function.clone(), waiting };
-        let look =
-            async || missing_queues(&fixture.store, &fixture.broker, &fixture.registry().await, 10).await.unwrap();
+        let missing =
+            |waiting| Missing { tenant: tenant.clone(), function: function.clone(), waiting };
+        let look = async || {
+            missing_queues(&fixture.store, &fixture.broker, &fixture.registry().await, 10)
+                .await
+                .unwrap()
+        };
         assert_eq!(look().await, [missing(0)]);
         assert!(fixture.examine().await.is_empty(), "nothing waits for it");
         let dispatch = Dispatch::new(
@@ -268,7 +316,10 @@ mod tests {
         );
         fixture.store.enqueue(&[dispatch], Publication::Confirmed).await.unwrap();
         assert_eq!(look().await, [missing(1)]);
-        assert_eq!(fixture.examine().await, ["1 function(s) have executions that wait, and no message for them"]);
+        assert_eq!(
+            fixture.examine().await,
+            ["1 function(s) have executions that wait, and no message for them"]
+        );
         let queue = QueueName::of_function(&tenant, &function);
         fixture.broker.declare(&queue).await.unwrap();
         assert_eq!(look().await, [missing(1)], "made anew, it is empty");
@@ -286,6 +337,9 @@ mod tests {
         }
         let found = orphans(&fixture.broker, &fixture.registry().await).await.unwrap();
         assert_eq!(found, Some(vec![(gone, 1)]));
-        assert_eq!(fixture.examine().await, ["messages wait for functions that the database does not know"]);
+        assert_eq!(
+            fixture.examine().await,
+            ["messages wait for functions that the database does not know"]
+        );
     }
 }

@@ -63,7 +63,12 @@ fn tighten(path: &Path, metadata: &Metadata, depth: u32) -> anyhow::Result<u32> 
     let mut tightened = 0;
     let mode = metadata.permissions().mode();
     if mode & OTHERS != 0 {
-        let refused = || anyhow!("'{}' can be used by others: chmod go= it, or --data takes another", path.display());
+        let refused = || {
+            anyhow!(
+                "'{}' can be used by others: chmod go= it, or --data takes another",
+                path.display()
+            )
+        };
         fs::set_permissions(path, Permissions::from_mode(mode & !OTHERS)).with_context(refused)?;
         // Some file systems know no rights, and say nothing.
         if fs::symlink_metadata(path)?.permissions().mode() & OTHERS != 0 {
@@ -77,7 +82,9 @@ fn tighten(path: &Path, metadata: &Metadata, depth: u32) -> anyhow::Result<u32> 
             let entry = entry.with_context(|| format!("'{}'", path.display()))?.path();
             // What a link leads to is elsewhere. What is gone meanwhile is no matter.
             match fs::symlink_metadata(&entry) {
-                Ok(metadata) if !metadata.is_symlink() => tightened += tighten(&entry, &metadata, depth - 1)?,
+                Ok(metadata) if !metadata.is_symlink() => {
+                    tightened += tighten(&entry, &metadata, depth - 1)?
+                }
                 _ => {}
             }
         }
@@ -108,7 +115,8 @@ mod tests {
         let (folder, outside) = (parent.path().join("data"), parent.path().join("outside"));
         let queue = folder.join("queue");
         fs::create_dir_all(&queue).unwrap();
-        let files = [folder.join("wasmill.sqlite"), folder.join("wasmill.sqlite-wal"), queue.join("1.log")];
+        let files =
+            [folder.join("wasmill.sqlite"), folder.join("wasmill.sqlite-wal"), queue.join("1.log")];
         for file in files.iter().chain([&outside]) {
             fs::write(file, "").unwrap();
             fs::set_permissions(file, Permissions::from_mode(0o664)).unwrap();

@@ -51,7 +51,11 @@ pub(crate) async fn open_pool(config: &Config) -> Opened {
     let broker = match &config.broker.url {
         None => Err("broker.url is missing: set it in the file, or AMQP_URL".to_owned()),
         Some(url) => match RabbitBroker::connect(url, pool::rabbit_settings(config, "doctor")) {
-            Ok(broker) => broker.ping().await.map(|()| Arc::new(broker) as Arc<dyn Broker>).map_err(|e| e.to_string()),
+            Ok(broker) => broker
+                .ping()
+                .await
+                .map(|()| Arc::new(broker) as Arc<dyn Broker>)
+                .map_err(|e| e.to_string()),
             Err(error) => Err(error.to_string()),
         },
     };

@@ -26,8 +26,8 @@ use wasmill_store::{BucketQuota, NODE_TIMEOUT, Nodes, RegistryWatch, Store};
 
 use super::nodes::{self, Membership};
 use super::{
-    REGISTRY_INTERVAL, capabilities, consistency, data, engine_settings, files, make_first_key, operator_key, secrets,
-    tls,
+    REGISTRY_INTERVAL, capabilities, consistency, data, engine_settings, files, make_first_key,
+    operator_key, secrets, tls,
 };
 use crate::exit::{Failure, Result};
 
@@ -78,7 +78,8 @@ impl System {
     pub(crate) async fn open(options: &Options) -> Result<Self> {
         let Options { listen, data, tls, .. } = options;
         files::raise_limit();
-        let (certificate, key) = tls.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path())).unzip();
+        let (certificate, key) =
+            tls.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path())).unzip();
         let tls = tls::load(certificate, key, ["--tls-certificate", "--tls-key"])?;
         let listener = TcpListener::bind(listen).await.with_context(|| {
             format!("cannot listen on {listen}: is another `wasmill dev` running? --listen takes another address")
@@ -111,13 +112,20 @@ impl System {
         let notes = consistency::at_start(&*store, &*broker, &registry.current()).await;
         let capabilities = capabilities(&store, &registry, Some(&keyring), BucketQuota::default());
         let secrets = Arc::clone(&capabilities.secrets);
-        let engine = Engine::new(engine, capabilities).context("the WebAssembly engine cannot start")?;
-        let (node, writes) =
-            (nodes::this("dev", HostSettings::default().name, &BTreeSet::new()), Writes::new(Reads::OLDEST));
+        let engine =
+            Engine::new(engine, capabilities).context("the WebAssembly engine cannot start")?;
+        let (node, writes) = (
+            nodes::this("dev", HostSettings::default().name, &BTreeSet::new()),
+            Writes::new(Reads::OLDEST),
+        );
         let membership = Membership::join(Arc::clone(&nodes), node, NODE_TIMEOUT, &writes).await;
         let settings = PublisherSettings { writes: writes.clone(), ..PublisherSettings::default() };
         let publisher = BatchPublisher::new(Arc::clone(&broker) as _, settings);
-        let granted = options.hostnames.iter().map(|pattern| (pattern.clone(), TenantName::default())).collect();
+        let granted = options
+            .hostnames
+            .iter()
+            .map(|pattern| (pattern.clone(), TenantName::default()))
+            .collect();
         let hostnames = Arc::new(HostnameRules { granted, ..HostnameRules::default() });
         Ok(Self {
             listener,
@@ -170,7 +178,8 @@ impl System {
         Ok(Some(key))
     }
 
-    /// A key by which this process may do everything in its own system, whatever keys there are: it ends with the process.
+    /// A key by which this process may do everything in its own system, whatever keys there are: it
+    /// ends with the process.
     pub(crate) fn own_key(&self) -> String {
         self.own_key.0.reveal().to_owned()
     }
@@ -180,8 +189,8 @@ impl System {
         self.registry.current().key(key).map(|key| key.tenant.clone())
     }
 
-    /// Serves until `shutdown`, then lets every part finish what it has begun. A part that ends before that takes
-    /// the others with it.
+    /// Serves until `shutdown`, then lets every part finish what it has begun. A part that ends
+    /// before that takes the others with it.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result {
         let defaults = GatewaySettings::default();
         let settings = GatewaySettings {
@@ -189,7 +198,10 @@ impl System {
             own_key: Some(self.own_key.1),
             max_artifact_bytes: self.max_artifact_bytes,
             hostnames: Arc::clone(&self.hostnames),
-            max_connections: files::connections_within_limit(defaults.max_connections, "the number of connections"),
+            max_connections: files::connections_within_limit(
+                defaults.max_connections,
+                "the number of connections",
+            ),
             ..defaults
         };
         let gateway = GatewayParts {
@@ -216,15 +228,22 @@ impl System {
             store: Arc::clone(&self.store),
             nodes: self.nodes,
             publisher: self.publisher.clone(),
-            settings: SchedulerSettings { retention: Some(self.retention), ..SchedulerSettings::default() },
+            settings: SchedulerSettings {
+                retention: Some(self.retention),
+                ..SchedulerSettings::default()
+            },
         };
         let mut parts = JoinSet::new();
         let stop = shutdown.clone();
-        parts.spawn(async move { wasmill_gateway::serve(self.listener, gateway, stop).await.context("the gateway") });
+        parts.spawn(async move {
+            wasmill_gateway::serve(self.listener, gateway, stop).await.context("the gateway")
+        });
         let stop = shutdown.clone();
         parts.spawn(async move { wasmill_host::run(host, stop).await.context("the host") });
         let stop = shutdown.clone();
-        parts.spawn(async move { wasmill_scheduler::run(scheduler, stop).await.context("the scheduler") });
+        parts.spawn(async move {
+            wasmill_scheduler::run(scheduler, stop).await.context("the scheduler")
+        });
         let mut first_error = None;
         while let Some(ended) = parts.join_next().await {
             let result = ended.context("a part of the system panicked").and_then(|result| result);

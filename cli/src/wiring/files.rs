@@ -73,6 +73,9 @@ mod tests {
     fn the_limit_is_raised_as_far_as_it_may_be() {
         raise_limit();
         let (current, maximum) = limits();
-        assert!(current.is_none_or(|current| current >= maximum.unwrap_or(MOST).min(MOST)), "{current:?} {maximum:?}");
+        assert!(
+            current.is_none_or(|current| current >= maximum.unwrap_or(MOST).min(MOST)),
+            "{current:?} {maximum:?}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! This process among those that are alive: it says so, hears of the others, and writes what all of them read.
+//! This process among those that are alive: it says so, hears of the others, and writes what all of
+//! them read.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -40,9 +41,15 @@ pub(super) struct Membership {
 }
 
 impl Membership {
-    /// Says that this process is alive, and from then on again and again. `writes` are set to the newest formats that all
-    /// processes read, before anything is written; to the oldest ones where the database does not answer.
-    pub(super) async fn join(nodes: Arc<dyn Nodes>, node: Node, node_timeout: Duration, writes: &Writes) -> Self {
+    /// Says that this process is alive, and from then on again and again. `writes` are set to the
+    /// newest formats that all processes read, before anything is written; to the oldest ones where
+    /// the database does not answer.
+    pub(super) async fn join(
+        nodes: Arc<dyn Nodes>,
+        node: Node,
+        node_timeout: Duration,
+        writes: &Writes,
+    ) -> Self {
         writes.set([Reads::OLDEST]);
         let first = match timeout(PATIENCE, beat(&*nodes, &node, writes)).await {
             Ok(Ok(())) => true,
@@ -51,18 +58,25 @@ impl Membership {
                 false
             }
             Err(_) => {
-                tracing::warn!("the database does not answer: this process writes the oldest formats for now");
+                tracing::warn!(
+                    "the database does not answer: this process writes the oldest formats for now"
+                );
                 false
             }
         };
         let (id, stop) = (node.id, CancellationToken::new());
-        let beating =
-            Beating { nodes: Arc::clone(&nodes), node, writes: writes.clone(), interval: node_timeout / BEATS };
+        let beating = Beating {
+            nodes: Arc::clone(&nodes),
+            node,
+            writes: writes.clone(),
+            interval: node_timeout / BEATS,
+        };
         let beating = tokio::spawn(beating.until(stop.clone(), first));
         Self { nodes, id, stop, beating }
     }
 
-    /// Takes this process off the list: the others need not wait for its last heartbeat to grow old.
+    /// Takes this process off the list: the others need not wait for its last heartbeat to grow
+    /// old.
     pub(super) async fn leave(self) {
         self.stop.cancel();
         // A heartbeat that is under way would put it back.
@@ -71,9 +85,13 @@ impl Membership {
         }
         match timeout(PATIENCE, self.nodes.leave(self.id)).await {
             Ok(Ok(())) => {}
-            Ok(Err(why)) => tracing::debug!(%why, "this process is listed until its heartbeat is old"),
+            Ok(Err(why)) => {
+                tracing::debug!(%why, "this process is listed until its heartbeat is old")
+            }
             Err(_) => {
-                tracing::debug!("the database does not answer; this process is listed until its heartbeat is old");
+                tracing::debug!(
+                    "the database does not answer; this process is listed until its heartbeat is old"
+                );
             }
         }
     }
@@ -110,8 +128,8 @@ impl Beating {
     }
 }
 
-/// Says that this process is alive, then looks who else is, and writes what they read. In this order: of two that start at
-/// once, the later one sees the other.
+/// Says that this process is alive, then looks who else is, and writes what they read. In this
+/// order: of two that start at once, the later one sees the other.
 async fn beat(nodes: &dyn Nodes, node: &Node, writes: &Writes) -> Result<()> {
     nodes.beat(node).await?;
     let live = nodes.live_nodes().await?;
@@ -121,7 +139,13 @@ async fn beat(nodes: &dyn Nodes, node: &Node, writes: &Writes) -> Result<()> {
     let now = versions();
     if now != before {
         let (batch, http, control, streams) = now;
-        tracing::info!(batch, http, control, streams, "writes the newest formats that all processes read");
+        tracing::info!(
+            batch,
+            http,
+            control,
+            streams,
+            "writes the newest formats that all processes read"
+        );
     }
     Ok(())
 }
@@ -135,7 +159,9 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_millis(60);
 
     async fn open(folder: &tempfile::TempDir) -> Arc<SqliteStore> {
-        Arc::new(SqliteStore::open(&folder.path().join("db"), SqliteSettings::default()).await.unwrap())
+        Arc::new(
+            SqliteStore::open(&folder.path().join("db"), SqliteSettings::default()).await.unwrap(),
+        )
     }
 
     fn node(name: &str, reads: Reads) -> Node {
@@ -148,7 +174,9 @@ mod tests {
                 sleep(Duration::from_millis(2)).await;
             }
         };
-        timeout(Duration::from_secs(30), waiting).await.unwrap_or_else(|_| panic!("waited in vain: {what}"));
+        timeout(Duration::from_secs(30), waiting)
+            .await
+            .unwrap_or_else(|_| panic!("waited in vain: {what}"));
     }
 
     #[tokio::test]
@@ -156,19 +184,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder).await;
         let writes = Writes::default();
-        let member = Membership::join(Arc::clone(&store) as _, node("new", Reads::HERE), TIMEOUT, &writes).await;
+        let member =
+            Membership::join(Arc::clone(&store) as _, node("new", Reads::HERE), TIMEOUT, &writes)
+                .await;
         assert_eq!(writes.streams(), Reads::HERE.streams, "it is alone");
         // An older process comes, and goes.
         let old = node("old", Reads::OLDEST);
         store.beat(&old).await.unwrap();
         until("the oldest is written", async || writes.streams() == Reads::OLDEST.streams).await;
         let other = Writes::default();
-        let late = Membership::join(Arc::clone(&store) as _, node("late", Reads::HERE), TIMEOUT, &other).await;
+        let late =
+            Membership::join(Arc::clone(&store) as _, node("late", Reads::HERE), TIMEOUT, &other)
+                .await;
         assert_eq!(other.streams(), Reads::OLDEST.streams, "known before anything is written");
         store.leave(old.id).await.unwrap();
         until("the newest is written", async || writes.streams() == Reads::HERE.streams).await;
         member.leave().await;
-        let left: Vec<String> = store.live_nodes().await.unwrap().into_iter().map(|live| live.node.name).collect();
+        let left: Vec<String> =
+            store.live_nodes().await.unwrap().into_iter().map(|live| live.node.name).collect();
         assert_eq!(left, ["late"]);
         late.leave().await;
         assert!(store.live_nodes().await.unwrap().is_empty());
@@ -180,7 +213,9 @@ mod tests {
         let store = open(&folder).await;
         store.close().await;
         let writes = Writes::default();
-        let member = Membership::join(Arc::clone(&store) as _, node("new", Reads::HERE), TIMEOUT, &writes).await;
+        let member =
+            Membership::join(Arc::clone(&store) as _, node("new", Reads::HERE), TIMEOUT, &writes)
+                .await;
         assert_eq!(writes.streams(), Reads::OLDEST.streams);
         member.leave().await;
     }

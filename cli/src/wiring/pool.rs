@@ -14,7 +14,9 @@ use wasmill_broker::{BatchPublisher, Broker, PublisherSettings};
 use wasmill_domain::wire::{Reads, Writes};
 use wasmill_domain::{ApiKey, Registry};
 use wasmill_gateway::{GatewayParts, GatewaySettings, Part, Readiness};
-use wasmill_host::{CompileSettings, Engine, EngineSettings, HostParts, HostSettings, HostStatus, OutgoingSettings};
+use wasmill_host::{
+    CompileSettings, Engine, EngineSettings, HostParts, HostSettings, HostStatus, OutgoingSettings,
+};
 use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
 use wasmill_schema::Compiler;
 use wasmill_secrets::Keyring;
@@ -22,7 +24,10 @@ use wasmill_store::postgres::{PostgresSettings, PostgresStore};
 use wasmill_store::{Error as StoreError, Node, Nodes, RegistryWatch, SchemaMode, Store};
 
 use super::nodes::{self, Membership};
-use super::{REGISTRY_INTERVAL, capabilities, consistency, engine_settings, files, make_first_key, secrets, tls};
+use super::{
+    REGISTRY_INTERVAL, capabilities, consistency, engine_settings, files, make_first_key, secrets,
+    tls,
+};
 use crate::config::{self, Config};
 use crate::exit::Result;
 
@@ -42,15 +47,21 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Connects to both backends as `role`, however long that takes; `None` where `shutdown` comes first.
+    /// Connects to both backends as `role`, however long that takes; `None` where `shutdown` comes
+    /// first.
     ///
     /// # Errors
-    /// Where a URL is missing or no good, or the database's schema is not one that this release works on, which trying again
-    /// would not change.
-    pub(crate) async fn open(config: Config, role: &str, shutdown: &CancellationToken) -> Result<Option<Self>> {
+    /// Where a URL is missing or no good, or the database's schema is not one that this release
+    /// works on, which trying again would not change.
+    pub(crate) async fn open(
+        config: Config,
+        role: &str,
+        shutdown: &CancellationToken,
+    ) -> Result<Option<Self>> {
         files::raise_limit();
         let address = config.broker.url.as_deref();
-        let address = address.ok_or_else(|| anyhow!("broker.url is missing: set it in the file, or AMQP_URL"))?;
+        let address = address
+            .ok_or_else(|| anyhow!("broker.url is missing: set it in the file, or AMQP_URL"))?;
         let writes = Writes::new(Reads::OLDEST);
         let settings = RabbitSettings { writes: writes.clone(), ..rabbit_settings(&config, role) };
         let broker = RabbitBroker::connect(address, settings).context("broker.url")?;
@@ -58,7 +69,8 @@ impl Pool {
         let key_file = config.secrets.key_file.as_deref().filter(|_| role != "scheduler");
         let keyring = secrets::keyring(key_file)?;
         let opening = async {
-            let store = patiently("the database", || open_store(&config, SchemaMode::Require)).await?;
+            let store =
+                patiently("the database", || open_store(&config, SchemaMode::Require)).await?;
             let registry = patiently("the definitions", || watch(&config, &store)).await?;
             anyhow::Ok((store, registry))
         };
@@ -107,7 +119,10 @@ impl Pool {
             drain_timeout: gateway.grace.0,
             bucket_quota: self.config.keyvalue.quota(),
             hostnames: Arc::new(gateway.hostname_rules()),
-            max_connections: files::connections_within_limit(gateway.max_connections, "gateway.max_connections"),
+            max_connections: files::connections_within_limit(
+                gateway.max_connections,
+                "gateway.max_connections",
+            ),
             max_connections_per_address: gateway.max_connections_per_address,
             exempt_networks: gateway.exempt_networks.clone(),
             max_pending_connections: gateway.max_pending_connections,
@@ -118,7 +133,9 @@ impl Pool {
             ..defaults
         };
         if settings.require_key && !self.registry.current().has_keys() {
-            tracing::warn!("there is no API key, so every request is refused: `wasmill migrate --first-key` makes one");
+            tracing::warn!(
+                "there is no API key, so every request is refused: `wasmill migrate --first-key` makes one"
+            );
         }
         let parts = GatewayParts {
             store: self.store(),
@@ -178,7 +195,8 @@ impl Pool {
         };
         let (store, nodes) = (self.store(), self.nodes());
         let parts = SchedulerParts { store, nodes, publisher: self.publisher.clone(), settings };
-        let probes = self.probes("scheduler.listen", scheduler.listen, Role::Scheduler, &shutdown).await?;
+        let probes =
+            self.probes("scheduler.listen", scheduler.listen, Role::Scheduler, &shutdown).await?;
         tracing::info!("the scheduler works");
         let worked = wasmill_scheduler::run(parts, shutdown).await.context("the scheduler");
         probes.cancel();
@@ -199,7 +217,9 @@ impl Pool {
         let engine = &self.config.engine;
         let settings = EngineSettings {
             threads: engine.threads.unwrap_or(defaults.threads),
-            slots: defaults.slots.max(u32::try_from(self.config.host.in_flight).unwrap_or(u32::MAX)),
+            slots: defaults
+                .slots
+                .max(u32::try_from(self.config.host.in_flight).unwrap_or(u32::MAX)),
             cache_dir: engine.cache_dir.clone(),
             files_bytes: engine.files_bytes.0,
             wasi_0_3: engine.wasi_0_3,
@@ -217,7 +237,8 @@ impl Pool {
             ..defaults
         };
         let quota = self.config.keyvalue.quota();
-        let capabilities = capabilities(&self.store(), &self.registry, self.keyring.as_ref(), quota);
+        let capabilities =
+            capabilities(&self.store(), &self.registry, self.keyring.as_ref(), quota);
         Ok(Engine::new(settings, capabilities).context("the WebAssembly engine cannot start")?)
     }
 
@@ -276,14 +297,24 @@ async fn open_store(config: &Config, schema: SchemaMode) -> Result<PostgresStore
 /// This process, as it tells the others.
 fn this_node(config: &Config, role: &str) -> Node {
     let host = &config.host;
-    let name = host.name.clone().filter(|_| role == "host").unwrap_or_else(|| HostSettings::default().name);
+    let name = host
+        .name
+        .clone()
+        .filter(|_| role == "host")
+        .unwrap_or_else(|| HostSettings::default().name);
     let none = BTreeSet::new();
     nodes::this(role, name, if role == "host" { &host.labels } else { &none })
 }
 
 pub(super) fn postgres_settings(config: &Config) -> PostgresSettings {
-    let config::Database { url: _, listen_url, transaction_pooler, connections, connect_timeout, call_timeout } =
-        &config.database;
+    let config::Database {
+        url: _,
+        listen_url,
+        transaction_pooler,
+        connections,
+        connect_timeout,
+        call_timeout,
+    } = &config.database;
     PostgresSettings {
         connections: *connections,
         connect_timeout: connect_timeout.0,
@@ -302,7 +333,8 @@ async fn watch(config: &Config, store: &PostgresStore) -> Result<RegistryWatch, 
 }
 
 pub(super) fn rabbit_settings(config: &Config, role: &str) -> RabbitSettings {
-    let config::Broker { url: _, ca_file, queue_kind, queue_messages, queue_prefix, heartbeat } = &config.broker;
+    let config::Broker { url: _, ca_file, queue_kind, queue_messages, queue_prefix, heartbeat } =
+        &config.broker;
     RabbitSettings {
         name: format!("wasmill {role} {}", HostSettings::default().name),
         ca_file: ca_file.clone(),
@@ -358,14 +390,24 @@ struct PoolReadiness {
 impl Readiness for PoolReadiness {
     async fn parts(&self) -> Vec<Part> {
         let (store, broker) = tokio::join!(self.store.ping(), self.broker.ping());
-        let mut parts =
-            vec![("database", store.map_err(|e| e.to_string())), ("broker", broker.map_err(|e| e.to_string()))];
-        let running = if self.shutdown.is_cancelled() { Err("it is shutting down".to_owned()) } else { Ok(()) };
+        let mut parts = vec![
+            ("database", store.map_err(|e| e.to_string())),
+            ("broker", broker.map_err(|e| e.to_string())),
+        ];
+        let running = if self.shutdown.is_cancelled() {
+            Err("it is shutting down".to_owned())
+        } else {
+            Ok(())
+        };
         parts.push(("process", running));
         if let Role::Host(status) = &self.role {
             let (functions, consuming) = (status.functions(), status.consuming());
             let all = status.has_begun() && functions == consuming;
-            let consumers = if all { Ok(()) } else { Err(format!("{consuming} of {functions} queues are consumed")) };
+            let consumers = if all {
+                Ok(())
+            } else {
+                Err(format!("{consuming} of {functions} queues are consumed"))
+            };
             parts.push(("consumers", consumers));
         }
         parts

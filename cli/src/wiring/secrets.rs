@@ -1,4 +1,5 @@
-//! The operator's keys, and the store as what keeps secrets sealed: the one place where both are known.
+//! The operator's keys, and the store as what keeps secrets sealed: the one place where both are
+//! known.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +8,9 @@ use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 use wasmill_domain::{Revision, SealedSecret, SealingKeyId, SecretName, TenantName};
-use wasmill_secrets::{Error, Keyring, NoSecrets, SealedSecrets, SecretSource, Unavailable, Vault, VaultSettings};
+use wasmill_secrets::{
+    Error, Keyring, NoSecrets, SealedSecrets, SecretSource, Unavailable, Vault, VaultSettings,
+};
 use wasmill_store::{Error as StoreError, RegistryWatch, Store};
 
 /// The keys in `file`, where the configuration names one.
@@ -52,15 +55,21 @@ pub(crate) struct Unopened {
 }
 
 /// Finds the keys whose secrets cannot be opened here: one secret of each is tried.
-pub(crate) async fn unopened(store: &dyn Store, keyring: Option<&Keyring>) -> Result<Vec<Unopened>, StoreError> {
+pub(crate) async fn unopened(
+    store: &dyn Store,
+    keyring: Option<&Keyring>,
+) -> Result<Vec<Unopened>, StoreError> {
     let mut unopened = Vec::new();
     for used in store.sealing_keys().await? {
-        let opened = keyring.map_or(Err(Error::NoKey), |keyring| keyring.open(&used.example).map(drop));
+        let opened =
+            keyring.map_or(Err(Error::NoKey), |keyring| keyring.open(&used.example).map(drop));
         let why = match opened {
             Ok(()) => continue,
             Err(Error::NoKey) => "no key file is set (secrets.key_file)".to_owned(),
             Err(Error::UnknownKey { .. }) => "the key file does not have this key".to_owned(),
-            Err(_) => "the key file has another key of this id, or what is stored is damaged".to_owned(),
+            Err(_) => {
+                "the key file has another key of this id, or what is stored is damaged".to_owned()
+            }
         };
         unopened.push(Unopened { key: used.key, secrets: used.secrets, why });
     }
@@ -82,7 +91,9 @@ pub(super) async fn warn_of_unopened(store: &dyn Store, keyring: Option<&Keyring
                 );
             }
         }
-        Err(error) => tracing::warn!(%error, "nobody knows whether the stored secrets can be opened here"),
+        Err(error) => {
+            tracing::warn!(%error, "nobody knows whether the stored secrets can be opened here")
+        }
     }
 }
 
@@ -97,14 +108,19 @@ pub(super) fn source(
     keyring: Option<&Arc<Keyring>>,
 ) -> Arc<dyn SecretSource> {
     let Some(keyring) = keyring else { return Arc::new(NoSecrets) };
-    let stored = StoredSecrets { store: Arc::clone(store), registry: registry.clone(), runtime: Handle::current() };
+    let stored = StoredSecrets {
+        store: Arc::clone(store),
+        registry: registry.clone(),
+        runtime: Handle::current(),
+    };
     Arc::new(Vault::new(Arc::clone(keyring), Arc::new(stored), VaultSettings::default()))
 }
 
 struct StoredSecrets {
     store: Arc<dyn Store>,
     registry: RegistryWatch,
-    /// Where the store's connections live: guests' threads, on which secrets are asked for, have no sockets.
+    /// Where the store's connections live: guests' threads, on which secrets are asked for, have no
+    /// sockets.
     runtime: Handle,
 }
 
@@ -114,10 +130,15 @@ impl SealedSecrets for StoredSecrets {
         self.registry.current().revision()
     }
 
-    async fn sealed(&self, tenant: &TenantName, name: &SecretName) -> Result<Option<SealedSecret>, Unavailable> {
+    async fn sealed(
+        &self,
+        tenant: &TenantName,
+        name: &SecretName,
+    ) -> Result<Option<SealedSecret>, Unavailable> {
         let (store, tenant, name) = (Arc::clone(&self.store), tenant.clone(), name.clone());
         let asked = self.runtime.spawn(async move { store.secret(&tenant, &name).await }).await;
-        let sealed = asked.map_err(|error| Unavailable(format!("the store was not asked: {error}")))?;
+        let sealed =
+            asked.map_err(|error| Unavailable(format!("the store was not asked: {error}")))?;
         sealed.map_err(|error| Unavailable(error.to_string()))
     }
 }
@@ -134,7 +155,9 @@ mod tests {
     use super::*;
 
     async fn store(folder: &TempDir) -> SqliteStore {
-        SqliteStore::open(&folder.path().join("store.sqlite"), SqliteSettings::default()).await.unwrap()
+        SqliteStore::open(&folder.path().join("store.sqlite"), SqliteSettings::default())
+            .await
+            .unwrap()
     }
 
     async fn set(store: &dyn Store, keyring: &Keyring, name: &str) {
@@ -157,8 +180,14 @@ mod tests {
         let copy = fs::read(&file).unwrap();
         fs::remove_file(&file).unwrap();
         let error = own_keyring(&store, &file).await.unwrap_err().to_string();
-        for part in ["secrets.key' is gone", "1 secret(s)", second.sealing_key(), "from a copy", "keygen", "set again"]
-        {
+        for part in [
+            "secrets.key' is gone",
+            "1 secret(s)",
+            second.sealing_key(),
+            "from a copy",
+            "keygen",
+            "set again",
+        ] {
             assert!(error.contains(part), "{error} lacks {part}");
         }
         assert!(!file.exists(), "no key is made in silence");
@@ -180,8 +209,12 @@ mod tests {
         set(&store, &one, "a").await;
         set(&store, &one, "b").await;
         set(&store, &two, "c").await;
-        let first = |why: &str| Unopened { key: one.sealing_key().clone(), secrets: 2, why: why.into() };
-        assert_eq!(unopened(&store, Some(&two)).await.unwrap(), [first("the key file does not have this key")]);
+        let first =
+            |why: &str| Unopened { key: one.sealing_key().clone(), secrets: 2, why: why.into() };
+        assert_eq!(
+            unopened(&store, Some(&two)).await.unwrap(),
+            [first("the key file does not have this key")]
+        );
         assert_eq!(unopened(&store, None).await.unwrap().len(), 2);
         // Another key under the same id: only trying tells.
         let lines = files.each_ref().map(|file| fs::read_to_string(file).unwrap());

@@ -7,7 +7,8 @@ use anyhow::{Context as _, anyhow};
 use tokio::signal::unix::{SignalKind, signal};
 use wasmill_gateway::{Tls, TlsError, TlsFiles};
 
-/// Reads the files, where there are any, and has them read again on SIGHUP. `names` is what the user calls the two.
+/// Reads the files, where there are any, and has them read again on SIGHUP. `names` is what the
+/// user calls the two.
 ///
 /// # Errors
 /// Where they are of no use: the text begins with the name of the one that is not.

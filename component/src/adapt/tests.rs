@@ -22,7 +22,9 @@ fn wasm(text: &str) -> Vec<u8> {
 }
 
 fn handler(imports: &str) -> Vec<u8> {
-    wasm(&format!(r#"(module {imports} {MEMORY} (func (export "{HANDLE}") (param i32) (result i32) (i32.const 0)))"#))
+    wasm(&format!(
+        r#"(module {imports} {MEMORY} (func (export "{HANDLE}") (param i32) (result i32) (i32.const 0)))"#
+    ))
 }
 
 fn error(text: &str) -> String {
@@ -33,9 +35,20 @@ fn error(text: &str) -> String {
 fn a_program_is_a_command() {
     let bytes = wasm(PROGRAM);
     let inspection = inspect(&bytes).unwrap();
-    assert_eq!((inspection.kinds.as_slice(), inspection.adapter), (&[Kind::Command][..], Some(Adapter::Command)));
-    assert!(inspection.imports.iter().any(|name| name.starts_with("wasi:cli/stdout@0.2")), "{:?}", inspection.imports);
-    assert!(inspection.exports.iter().any(|name| name.starts_with("wasi:cli/run@0.2")), "{:?}", inspection.exports);
+    assert_eq!(
+        (inspection.kinds.as_slice(), inspection.adapter),
+        (&[Kind::Command][..], Some(Adapter::Command))
+    );
+    assert!(
+        inspection.imports.iter().any(|name| name.starts_with("wasi:cli/stdout@0.2")),
+        "{:?}",
+        inspection.imports
+    );
+    assert!(
+        inspection.exports.iter().any(|name| name.starts_with("wasi:cli/run@0.2")),
+        "{:?}",
+        inspection.exports
+    );
     assert_eq!(inspection.digest, wasmill_domain::Digest::of(&bytes));
     inspection.require_imports().unwrap();
     // The same component, each time.
@@ -46,21 +59,39 @@ fn a_program_is_a_command() {
 fn a_module_that_takes_events_needs_no_types_of_its_own() {
     let log = r#"(import "wasmill:function/log@0.1.0" "log" (func (param i32 i32 i32 i32 i32)))"#;
     let inspection = inspect(&handler(log)).unwrap();
-    assert_eq!((inspection.kinds.as_slice(), inspection.adapter), (&[Kind::Event][..], Some(Adapter::None)));
-    assert!(inspection.imports.iter().any(|name| name == "wasmill:function/log@0.1.0"), "{:?}", inspection.imports);
+    assert_eq!(
+        (inspection.kinds.as_slice(), inspection.adapter),
+        (&[Kind::Event][..], Some(Adapter::None))
+    );
+    assert!(
+        inspection.imports.iter().any(|name| name == "wasmill:function/log@0.1.0"),
+        "{:?}",
+        inspection.imports
+    );
 
     let clock = r#"(import "wasi_snapshot_preview1" "clock_time_get" (func (param i32 i64 i32) (result i32)))"#;
     let inspection = inspect(&handler(clock)).unwrap();
-    assert_eq!((inspection.kinds.as_slice(), inspection.adapter), (&[Kind::Event][..], Some(Adapter::Reactor)));
+    assert_eq!(
+        (inspection.kinds.as_slice(), inspection.adapter),
+        (&[Kind::Event][..], Some(Adapter::Reactor))
+    );
     inspection.require_imports().unwrap();
 }
 
 #[test]
 fn what_a_module_lacks_is_named() {
-    let said = error(r#"(module (import "wasi_snapshot_preview1" "fd_close" (func)) (func (export "_start")))"#);
-    assert!(said.contains("cannot be turned into a component") && said.contains("fd_close"), "{said}");
+    let said = error(
+        r#"(module (import "wasi_snapshot_preview1" "fd_close" (func)) (func (export "_start")))"#,
+    );
+    assert!(
+        said.contains("cannot be turned into a component") && said.contains("fd_close"),
+        "{said}"
+    );
     let said = error(&format!(r#"(module (func (export "{HANDLE}") (param i64)))"#));
-    assert!(said.contains("cannot be turned into a component") && said.contains("handle"), "{said}");
+    assert!(
+        said.contains("cannot be turned into a component") && said.contains("handle"),
+        "{said}"
+    );
 }
 
 /// Compilers use them wherever threads might be.
@@ -72,8 +103,7 @@ fn atomics_on_memory_that_is_not_shared_are_let() {
 
 #[test]
 fn shared_memory_is_refused_by_name() {
-    let expected =
-        "the file has shared memory, which is for threads, and each instance has one: build it without threads";
+    let expected = "the file has shared memory, which is for threads, and each instance has one: build it without threads";
     for text in [
         "(module (memory 1 1 shared))",
         r#"(module (import "env" "memory" (memory 1 1 shared)) (func (export "_start")))"#,

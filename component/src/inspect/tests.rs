@@ -19,20 +19,29 @@ fn a_real_function() {
     assert_eq!(inspection.digest, Digest::of(HELLO));
     assert_eq!(inspection.size, HELLO.len() as u64);
     assert_eq!(inspection.exports, ["wasmill:function/handler@0.1.0"]);
-    assert!(inspection.imports.iter().any(|name| name == "wasmill:function/log@0.1.0"), "{:?}", inspection.imports);
+    assert!(
+        inspection.imports.iter().any(|name| name == "wasmill:function/log@0.1.0"),
+        "{:?}",
+        inspection.imports
+    );
     inspection.require_imports().unwrap();
 }
 
 fn exporting(names: &[&str]) -> Vec<u8> {
-    let exports: String = names.iter().map(|name| format!(r#" (export "{name}" (instance $i))"#)).collect();
+    let exports: String =
+        names.iter().map(|name| format!(r#" (export "{name}" (instance $i))"#)).collect();
     wat(&format!("(component (instance $i){exports})"))
 }
 
 #[test]
 fn kinds_are_told_by_exports() {
-    assert_eq!(inspect(&exporting(&["wasi:http/incoming-handler@0.2.4"])).unwrap().kinds, [Kind::Http]);
+    assert_eq!(
+        inspect(&exporting(&["wasi:http/incoming-handler@0.2.4"])).unwrap().kinds,
+        [Kind::Http]
+    );
     assert_eq!(inspect(&exporting(&["wasi:cli/run@0.2.0"])).unwrap().kinds, [Kind::Command]);
-    let both = inspect(&exporting(&["wasi:cli/run@0.2.0", "wasi:http/incoming-handler@0.2.4"])).unwrap();
+    let both =
+        inspect(&exporting(&["wasi:cli/run@0.2.0", "wasi:http/incoming-handler@0.2.4"])).unwrap();
     assert_eq!(both.kind(None), Ok(Kind::Http));
     assert_eq!(both.kind(Some(Kind::Command)), Ok(Kind::Command));
     let refused = both.kind(Some(Kind::Event)).unwrap_err().to_string();
@@ -52,7 +61,11 @@ fn a_later_wasi_is_told_apart() {
     let by_name = exporting(&["wasi:cli/run@0.3.0"]);
     assert_eq!(inspect(&by_name).unwrap().kinds, [Kind::Command]);
     let said = refused(&by_name);
-    assert!(said.contains("made for WASI 0.3 ('wasi:cli/run@0.3.0')") && said.contains("engine.wasi_0_3"), "{said}");
+    assert!(
+        said.contains("made for WASI 0.3 ('wasi:cli/run@0.3.0')")
+            && said.contains("engine.wasi_0_3"),
+        "{said}"
+    );
     let importing = |interface: &str| {
         wat(&format!(
             r#"(component
@@ -62,7 +75,10 @@ fn a_later_wasi_is_told_apart() {
                 (instance $i) (export "wasmill:function/handler@0.1.0" (instance $i)))"#
         ))
     };
-    assert!(refused(&importing("wasi:clocks/monotonic-clock@0.3.0")).contains("wasi:clocks/monotonic-clock@0.3.0"));
+    assert!(
+        refused(&importing("wasi:clocks/monotonic-clock@0.3.0"))
+            .contains("wasi:clocks/monotonic-clock@0.3.0")
+    );
     assert!(refused(&importing("acme:shop/cart")).contains("asynchronous functions"));
     inspect(&exporting(&["wasi:cli/run@0.2.0"])).unwrap().require_wasi(false).unwrap();
 }
@@ -72,7 +88,13 @@ fn a_later_wasi_is_told_apart() {
 fn a_draft_of_a_later_wasi_is_told_with_what_to_do() {
     let told = |bytes: &[u8], shown: &str| {
         let said = error(bytes);
-        for part in ["made for a draft of WASI 0.3: ", shown, "Build it for WASI 0.2", "`http_wasip3`", "wasip3 0.8"] {
+        for part in [
+            "made for a draft of WASI 0.3: ",
+            shown,
+            "Build it for WASI 0.2",
+            "`http_wasip3`",
+            "wasip3 0.8",
+        ] {
             assert!(said.contains(part), "{part}: {said}");
         }
     };
@@ -87,7 +109,10 @@ fn a_draft_of_a_later_wasi_is_told_with_what_to_do() {
     unknown.extend_from_slice(&[0x0f, 0x01, 0x00]);
     told(&unknown, &format!("it exports '{handler}'"));
     let spare = inspect(&exporting(&["wasi:cli/run@0.2.0", handler])).unwrap();
-    assert_eq!((spare.kinds.as_slice(), spare.runs_without_later_wasi), (&[Kind::Command][..], true));
+    assert_eq!(
+        (spare.kinds.as_slice(), spare.runs_without_later_wasi),
+        (&[Kind::Command][..], true)
+    );
 }
 
 #[test]
@@ -113,7 +138,9 @@ fn an_unknown_kind_lists_its_exports() {
     assert!(error(&wat("(component)")).contains("but it exports nothing"));
     let said = error(&wat(r#"(component (instance $i) (export "acme:shop/cart" (instance $i)))"#));
     assert!(said.contains("but it exports 'acme:shop/cart'"), "{said}");
-    let said = error(&wat(r#"(component (instance $i) (export "wasmill:function/handler@0.2.0" (instance $i)))"#));
+    let said = error(&wat(
+        r#"(component (instance $i) (export "wasmill:function/handler@0.2.0" (instance $i)))"#,
+    ));
     assert!(said.contains("in 0.2.0, and 0.1 is what is known here"), "{said}");
 }
 
@@ -149,10 +176,15 @@ fn a_cut_is_called_a_cut_with_its_place() {
     // Every place in the first sections, and then one in 101: each cut is validated anew.
     for at in (1..600).chain((600..HELLO.len()).step_by(101)) {
         match inspect(&HELLO[..at]) {
-            Err(InspectError::Truncated { at: said, missing }) => assert!(said == at as u64 && missing >= 1, "{at}"),
+            Err(InspectError::Truncated { at: said, missing }) => {
+                assert!(said == at as u64 && missing >= 1, "{at}")
+            }
             // Between two sections nothing shows that one is missing but what the rest lacks.
             Ok(_) | Err(InspectError::UnknownKind(_)) => {
-                assert!(Parser::new(0).parse_all(&HELLO[..at]).all(|payload| payload.is_ok()), "{at}");
+                assert!(
+                    Parser::new(0).parse_all(&HELLO[..at]).all(|payload| payload.is_ok()),
+                    "{at}"
+                );
             }
             Err(other) => panic!("at {at}: {other}"),
         }

@@ -7,7 +7,16 @@ fn wasm(text: &str) -> Vec<u8> {
 
 /// Nothing at all may be there of what `limits` has a zero for.
 fn nothing() -> Limits {
-    Limits { nesting: 0, modules: 0, functions: 0, function_bytes: 0, locals: 0, arity: 0, module_items: 0, items: 0 }
+    Limits {
+        nesting: 0,
+        modules: 0,
+        functions: 0,
+        function_bytes: 0,
+        locals: 0,
+        arity: 0,
+        module_items: 0,
+        items: 0,
+    }
 }
 
 fn said(limits: Limits, text: &str) -> String {
@@ -24,7 +33,11 @@ fn each_bound_is_named_with_what_is_and_what_may_be() {
             "(module (func (drop (i64.const 0x7fffffffffffffff))))",
             "bytes of code in one function, and at most 8 ",
         ),
-        (Limits { locals: 2, ..most }, "(module (func (local i32 i64 i32)))", "3 local variables in one function"),
+        (
+            Limits { locals: 2, ..most },
+            "(module (func (local i32 i64 i32)))",
+            "3 local variables in one function",
+        ),
         (
             Limits { arity: 2, ..most },
             "(module (type (func (param i32 i32) (result i32))))",
@@ -35,7 +48,11 @@ fn each_bound_is_named_with_what_is_and_what_may_be() {
             r#"(module (global i32 (i32.const 0)) (memory 1) (data (i32.const 0) "a"))"#,
             "3 types, imports, exports and segments of modules, and at most 2 ",
         ),
-        (Limits { modules: 1, ..most }, "(component (core module) (core module))", "2 modules and components, "),
+        (
+            Limits { modules: 1, ..most },
+            "(component (core module) (core module))",
+            "2 modules and components, ",
+        ),
         (
             Limits { nesting: 2, ..most },
             "(component (component (component (component))))",
@@ -61,9 +78,13 @@ fn each_bound_is_named_with_what_is_and_what_may_be() {
 fn what_a_module_carries_for_its_adaptation_counts() {
     let types = wasm("(component (type (component (type (component)))))");
     let types: String = types.iter().map(|byte| format!("\\{byte:02x}")).collect();
-    let module = format!(r#"(module (@custom "component-type:test" "{types}") (func (export "_start")))"#);
+    let module =
+        format!(r#"(module (@custom "component-type:test" "{types}") (func (export "_start")))"#);
     let said = said(Limits { items: 1, ..Limits::default() }, &module);
-    assert!(said.contains("2 types, imports, exports and instances of components, and at most 1 "), "{said}");
+    assert!(
+        said.contains("2 types, imports, exports and instances of components, and at most 1 "),
+        "{said}"
+    );
 }
 
 /// The defaults have room for what toolchains make today.

@@ -12,11 +12,12 @@ pub const PREFIX: &str = "ce-";
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
 impl EventParts {
-    /// Its headers in binary mode: names in lower case, each once; values of visible ASCII. `content-type` is among them where
-    /// it is known what the data are.
+    /// Its headers in binary mode: names in lower case, each once; values of visible ASCII.
+    /// `content-type` is among them where it is known what the data are.
     pub fn headers(&self) -> impl Iterator<Item = (String, String)> {
         let attributes = self.attributes().filter(|(name, _)| *name != "datacontenttype");
-        let encoded = attributes.map(|(name, value)| (format!("{PREFIX}{name}"), encode(&value.to_string())));
+        let encoded =
+            attributes.map(|(name, value)| (format!("{PREFIX}{name}"), encode(&value.to_string())));
         // What JSON data imply has to be said outside of the JSON format.
         encoded.chain(self.media_type().map(|value| ("content-type".to_owned(), value.to_owned())))
     }

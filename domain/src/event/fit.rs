@@ -1,14 +1,16 @@
-//! Attributes that wasmill makes of something else, such as a request's query: they never decide whether an event is made.
+//! Attributes that wasmill makes of something else, such as a request's query: they never decide
+//! whether an event is made.
 
 use super::rules::{self, MAX_EXTENSION_BYTES, MAX_SOURCE_BYTES, is_allowed, is_extension_name};
 use super::{Attribute, EventParts};
 
-/// The extension that names the attributes which are not all of what they were made of, with spaces between.
+/// The extension that names the attributes which are not all of what they were made of, with spaces
+/// between.
 pub const CUT: &str = "attributescut";
 
 impl EventParts {
-    /// Sets an extension of what `value` has of it: cut where it is too long, left out where it holds what no attribute may.
-    /// [`CUT`] says so then.
+    /// Sets an extension of what `value` has of it: cut where it is too long, left out where it
+    /// holds what no attribute may. [`CUT`] says so then.
     pub fn set_fitting(&mut self, name: &str, value: &str) {
         if !is_extension_name(name) || !value.chars().all(is_allowed) {
             return self.note_cut(name);
@@ -20,13 +22,16 @@ impl EventParts {
         self.extensions.insert(name.to_owned(), Attribute::String(value[..end].to_owned()));
     }
 
-    /// Makes a path the source: percent-encoded where a URI does not hold a byte as it is, and cut where it is too long.
+    /// Makes a path the source: percent-encoded where a URI does not hold a byte as it is, and cut
+    /// where it is too long.
     pub fn set_fitting_source(&mut self, path: &str) {
         let bytes = path.as_bytes();
         let (mut source, mut at) = (String::with_capacity(path.len().min(MAX_SOURCE_BYTES)), 0);
         while let Some(&byte) = bytes.get(at) {
-            let is_encoded =
-                byte == b'%' && bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+            let is_encoded = byte == b'%'
+                && bytes
+                    .get(at + 1..at + 3)
+                    .is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
             let (length, step) = match byte {
                 b'%' if is_encoded => (3, 3),
                 // Two slashes at the beginning would name an authority.
@@ -48,8 +53,9 @@ impl EventParts {
         self.source = source;
     }
 
-    /// Sets the media type where `text` is one, without a semicolon at its end, which HTTP allows and RFC 2045 does not. Where it
-    /// is none, the data are bytes. Where it is not the whole of `text`, the extension `httpcontenttype` has what stood there.
+    /// Sets the media type where `text` is one, without a semicolon at its end, which HTTP allows
+    /// and RFC 2045 does not. Where it is none, the data are bytes. Where it is not the whole of
+    /// `text`, the extension `httpcontenttype` has what stood there.
     pub fn set_fitting_media_type(&mut self, text: &str) {
         if rules::is_media_type(text) {
             self.datacontenttype = Some(text.to_owned());
@@ -99,7 +105,10 @@ mod tests {
         made.set_fitting_media_type("a/b, a/b");
         let event = made.check().unwrap();
         assert_eq!(event.extensions["httpquery"].to_string().len(), 8192);
-        assert_eq!(event.extensions[CUT].to_string(), "httpquery paramid param_x source datacontenttype");
+        assert_eq!(
+            event.extensions[CUT].to_string(),
+            "httpquery paramid param_x source datacontenttype"
+        );
         assert_eq!(event.extensions["httpcontenttype"].to_string(), "a/b, a/b");
         assert_eq!(event.datacontenttype.as_deref(), Some("application/octet-stream"));
         assert!(event.source.ends_with("%C3%BC") && event.source.len() <= 2048, "{}", event.source);
@@ -130,7 +139,10 @@ mod tests {
         made.set_fitting("httpquery", "a=b&c=%zz");
         let event = made.check().unwrap();
         assert_eq!(event.source, "/http/default/a%2fb/100%25/c:d");
-        assert_eq!(event.datacontenttype.as_deref(), Some("multipart/related; type=\"application/xop+xml\""));
+        assert_eq!(
+            event.datacontenttype.as_deref(),
+            Some("multipart/related; type=\"application/xop+xml\"")
+        );
         assert_eq!(event.extensions.len(), 1);
     }
 

@@ -1,4 +1,5 @@
-//! The JSON event format: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>.
+//! The JSON event format:
+//! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,8 +30,8 @@ impl Event {
     /// Reads one event in the JSON format, and checks it.
     ///
     /// # Errors
-    /// Where the text is not a JSON object, or a member stands there twice, or an attribute is missing, unknown or unfit; the
-    /// error points at it.
+    /// Where the text is not a JSON object, or a member stands there twice, or an attribute is
+    /// missing, unknown or unfit; the error points at it.
     pub fn from_json(text: &[u8]) -> Result<Self, Invalid> {
         Self::read_json(text).map(|read| read.event)
     }
@@ -42,15 +43,18 @@ impl Event {
     pub fn read_json(text: &[u8]) -> Result<Read, Invalid> {
         let members = Members::read(text)?;
         if let Some(name) = members.repeated {
-            return Err(Invalid::attribute(&name, format!("the member '{name}' stands there twice")));
+            return Err(Invalid::attribute(
+                &name,
+                format!("the member '{name}' stands there twice"),
+            ));
         }
         let parts = members.parts()?;
         let is_base64 = members.get("data_base64").is_some();
         Ok(Read { event: parts.check()?, data_member: DATA[usize::from(is_base64)] })
     }
 
-    /// Reads what [`EventParts::to_stored`] wrote, or [`EventParts::to_json`]. It was checked by the rules
-    /// of whichever release wrote it, so no attribute is refused but a type that is none.
+    /// Reads what [`EventParts::to_stored`] wrote, or [`EventParts::to_json`]. It was checked by
+    /// the rules of whichever release wrote it, so no attribute is refused but a type that is none.
     ///
     /// # Errors
     /// Where the text is no event in the JSON format.
@@ -66,15 +70,16 @@ impl Event {
 }
 
 impl EventParts {
-    /// Writes the event in the JSON format, so that it is read back as it is, but for white space around JSON of no named media
-    /// type: the format has no way to say both that bytes are JSON and which they are.
+    /// Writes the event in the JSON format, so that it is read back as it is, but for white space
+    /// around JSON of no named media type: the format has no way to say both that bytes are JSON
+    /// and which they are.
     pub fn to_json(&self) -> Vec<u8> {
         self.written(Fidelity::Exact)
     }
 
-    /// The same with a mark of our own, so that [`Event::from_stored`] reads that white space back, too: a
-    /// media type that is null, which is one that is not set, beside bytes that are JSON. A release that
-    /// does not know the mark takes them for bytes of no named type.
+    /// The same with a mark of our own, so that [`Event::from_stored`] reads that white space back,
+    /// too: a media type that is null, which is one that is not set, beside bytes that are JSON. A
+    /// release that does not know the mark takes them for bytes of no named type.
     pub fn to_stored(&self) -> Vec<u8> {
         self.written(Fidelity::Stored)
     }
@@ -95,7 +100,8 @@ struct Members<'a> {
 
 impl<'a> Members<'a> {
     fn read(text: &'a [u8]) -> Result<Self, Invalid> {
-        serde_json::from_slice(text).map_err(|e| Invalid::whole(format!("not a CloudEvent in the JSON format: {e}")))
+        serde_json::from_slice(text)
+            .map_err(|e| Invalid::whole(format!("not a CloudEvent in the JSON format: {e}")))
     }
 
     /// A member. A null one is one that is not set, but for the data, which may be null.
@@ -107,26 +113,36 @@ impl<'a> Members<'a> {
     fn parts(&self) -> Result<EventParts, Invalid> {
         let required = |name: &str| match self.get(name) {
             Some(raw) => string(name, raw),
-            None => Err(Invalid::attribute(name, format!("the required attribute '{name}' is missing"))),
+            None => {
+                Err(Invalid::attribute(name, format!("the required attribute '{name}' is missing")))
+            }
         };
-        let event_type = required("type")?.parse().map_err(|e| Invalid::attribute("type", format!("{e}")))?;
+        let event_type =
+            required("type")?.parse().map_err(|e| Invalid::attribute("type", format!("{e}")))?;
         super::rules::check("specversion", &required("specversion")?)?;
         let mut parts = EventParts::new(required("id")?, required("source")?, event_type);
         for name in self.members.keys() {
-            let is_read = matches!(name.as_str(), "specversion" | "id" | "source" | "type" | "data" | "data_base64");
+            let is_read = matches!(
+                name.as_str(),
+                "specversion" | "id" | "source" | "type" | "data" | "data_base64"
+            );
             if let Some(raw) = self.get(name).filter(|_| !is_read) {
                 parts.put(name, attribute(name, raw)?)?;
             }
         }
         parts.data = match DATA.map(|name| self.get(name)) {
             [Some(_), Some(_)] => {
-                return Err(Invalid::attribute("data_base64", "'data' and 'data_base64' exclude each other"));
+                return Err(Invalid::attribute(
+                    "data_base64",
+                    "'data' and 'data_base64' exclude each other",
+                ));
             }
             [Some(raw), None] => Some(data(parts.datacontenttype.as_deref(), raw)?),
             [None, Some(raw)] => {
                 let text = string("data_base64", raw)?;
-                let bytes =
-                    BASE64.decode(text).map_err(|e| Invalid::attribute("data_base64", format!("not base64: {e}")))?;
+                let bytes = BASE64
+                    .decode(text)
+                    .map_err(|e| Invalid::attribute("data_base64", format!("not base64: {e}")))?;
                 // Whatever it looks like, nobody said that it is JSON.
                 parts.opaque = parts.datacontenttype.is_none();
                 Some(bytes.into())
@@ -164,8 +180,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// An event that serializes in the JSON format, for documents that contain events: JSON data as JSON, without the white
-/// space around it.
+/// An event that serializes in the JSON format, for documents that contain events: JSON data as
+/// JSON, without the white space around it.
 pub struct JsonFormat<'a>(pub &'a EventParts);
 
 impl Serialize for JsonFormat<'_> {
@@ -218,7 +234,9 @@ impl Serialize for Written<'_> {
 impl<'a> Written<'a> {
     /// Whether bytes are written with the mark that they are JSON.
     fn is_marked(&self) -> bool {
-        self.fidelity == Fidelity::Stored && self.parts.datacontenttype.is_none() && !self.parts.opaque
+        self.fidelity == Fidelity::Stored
+            && self.parts.datacontenttype.is_none()
+            && !self.parts.opaque
     }
 
     /// Whether white space around JSON is read back where it is written as bytes.
@@ -267,14 +285,17 @@ impl<'a> DataMember<'a> {
 
 fn string(name: &str, raw: &RawValue) -> Result<String, Invalid> {
     serde_json::from_str(raw.get()).map_err(|_| {
-        no_text(name, raw).unwrap_or_else(|| Invalid::attribute(name, format!("'{name}' must be a JSON string")))
+        no_text(name, raw)
+            .unwrap_or_else(|| Invalid::attribute(name, format!("'{name}' must be a JSON string")))
     })
 }
 
 /// Why a member that is a JSON string is no text.
 fn no_text(name: &str, raw: &RawValue) -> Option<Invalid> {
     let surrogate = lone_surrogate(raw.get().strip_prefix('"')?)?;
-    let detail = format!("'{name}' has the lone surrogate {surrogate} in it, which is half of a pair and no character");
+    let detail = format!(
+        "'{name}' has the lone surrogate {surrogate} in it, which is half of a pair and no character"
+    );
     Some(Invalid::attribute(name, detail))
 }
 

@@ -16,15 +16,17 @@ pub(super) const MAX_SOURCE_BYTES: usize = 2048;
 pub(super) const MAX_EXTENSION_BYTES: usize = 8192;
 
 /// The names that CloudEvents has given a meaning, which extensions cannot have.
-const CORE: [&str; 8] = ["id", "source", "type", "subject", "time", "dataschema", "datacontenttype", "specversion"];
+const CORE: [&str; 8] =
+    ["id", "source", "type", "subject", "time", "dataschema", "datacontenttype", "specversion"];
 
 /// Checks the attribute called `name`, core or extension, in its canonical string form.
 ///
 /// # Errors
 /// Where the name is not one that CloudEvents allows or the value does not fit the attribute.
 pub(super) fn check(name: &str, text: &str) -> Result<(), Invalid> {
-    let fits =
-        |ok: bool, rule: &str| if ok { Ok(()) } else { Err(Invalid::attribute(name, format!("'{name}' {rule}"))) };
+    let fits = |ok: bool, rule: &str| {
+        if ok { Ok(()) } else { Err(Invalid::attribute(name, format!("'{name}' {rule}"))) }
+    };
     fits(
         text.chars().all(is_allowed),
         "must not hold control characters, nor code points that Unicode has for no character (such as U+FFFE)",
@@ -35,11 +37,15 @@ pub(super) fn check(name: &str, text: &str) -> Result<(), Invalid> {
             (1..=MAX_SOURCE_BYTES).contains(&text.len()) && UriRef::parse(text).is_ok(),
             "must be a URI reference (RFC 3986) of 1 to 2,048 bytes; other characters are written %XX",
         ),
-        "type" => text.parse::<EventType>().map(drop).map_err(|e| Invalid::attribute(name, format!("{e}"))),
+        "type" => text
+            .parse::<EventType>()
+            .map(drop)
+            .map_err(|e| Invalid::attribute(name, format!("{e}"))),
         "subject" => fits(!text.is_empty(), "must not be empty; leave it out"),
-        "time" => {
-            fits(Timestamp::parse(text).is_ok(), "must be an RFC 3339 timestamp, for example 2026-11-22T03:30:00Z")
-        }
+        "time" => fits(
+            Timestamp::parse(text).is_ok(),
+            "must be an RFC 3339 timestamp, for example 2026-11-22T03:30:00Z",
+        ),
         "dataschema" => fits(
             Uri::parse(text).is_ok(),
             "must be an absolute URI (RFC 3986), for example https://example.com/order.json",
@@ -48,7 +54,9 @@ pub(super) fn check(name: &str, text: &str) -> Result<(), Invalid> {
             is_media_type(text),
             "must be a media type (RFC 2045) of at most 1,024 bytes, for example application/json",
         ),
-        "specversion" => fits(text == SPEC_VERSION, "must be \"1.0\": no other version of CloudEvents is spoken"),
+        "specversion" => {
+            fits(text == SPEC_VERSION, "must be \"1.0\": no other version of CloudEvents is spoken")
+        }
         _ => {
             fits(
                 is_extension_name(name),
@@ -59,13 +67,15 @@ pub(super) fn check(name: &str, text: &str) -> Result<(), Invalid> {
     }
 }
 
-/// Whether a string of CloudEvents may hold a character: no control characters and no noncharacters.
+/// Whether a string of CloudEvents may hold a character: no control characters and no
+/// noncharacters.
 pub(super) fn is_allowed(c: char) -> bool {
     let code = u32::from(c);
     !c.is_control() && !(0xfdd0..=0xfdef).contains(&code) && code & 0xfffe != 0xfffe
 }
 
-/// Whether `name` may name an extension: lower-case ASCII letters and digits, and none of the names with a meaning.
+/// Whether `name` may name an extension: lower-case ASCII letters and digits, and none of the names
+/// with a meaning.
 pub fn is_extension_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name != "data"
@@ -73,16 +83,18 @@ pub fn is_extension_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
 
-/// Whether `text` is a media type as RFC 2045 has it: `type/subtype`, and parameters whose values are tokens or quoted
-/// strings.
+/// Whether `text` is a media type as RFC 2045 has it: `type/subtype`, and parameters whose values
+/// are tokens or quoted strings.
 pub fn is_media_type(text: &str) -> bool {
     // What is quoted ends in a quote.
     is_content_type(text) && !text.trim_end().ends_with(';')
 }
 
-/// Whether `text` is a media type as HTTP has it (RFC 9110, section 8.3.1): as [`is_media_type`], and a semicolon may be the end.
+/// Whether `text` is a media type as HTTP has it (RFC 9110, section 8.3.1): as [`is_media_type`],
+/// and a semicolon may be the end.
 pub fn is_content_type(text: &str) -> bool {
-    // Written out: the parsers at hand know no escapes in quoted strings, and no white space before a semicolon.
+    // Written out: the parsers at hand know no escapes in quoted strings, and no white space before
+    // a semicolon.
     let visible = |b: u8| (b' '..0x7f).contains(&b) || b == b'\t';
     if text.len() > MAX_ID_BYTES || !text.bytes().all(visible) {
         return false;
@@ -92,7 +104,8 @@ pub fn is_content_type(text: &str) -> bool {
         !text.is_empty() && !text.bytes().any(special)
     };
     let (essence, mut rest) = text.split_once(';').unwrap_or((text, ""));
-    if !essence.trim().split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype)) {
+    if !essence.trim().split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype))
+    {
         return false;
     }
     loop {
@@ -104,9 +117,12 @@ pub fn is_content_type(text: &str) -> bool {
         let Some((name, value)) = rest.split_once('=') else { return false };
         let end = match value.strip_prefix('"') {
             Some(quoted) => quoted_length(quoted).map(|length| length + 1),
-            None => Some(value.find(';').unwrap_or(value.len())).filter(|end| token(value[..*end].trim_end())),
+            None => Some(value.find(';').unwrap_or(value.len()))
+                .filter(|end| token(value[..*end].trim_end())),
         };
-        let Some(behind) = end.map(|end| value[end..].trim_start()).filter(|_| token(name)) else { return false };
+        let Some(behind) = end.map(|end| value[end..].trim_start()).filter(|_| token(name)) else {
+            return false;
+        };
         rest = match behind.strip_prefix(';') {
             Some(next) => next,
             None if behind.is_empty() => return true,
@@ -127,7 +143,8 @@ fn quoted_length(text: &str) -> Option<usize> {
     }
 }
 
-/// Whether a media type means JSON: `application/json`, `text/json`, or any with the suffix `+json`.
+/// Whether a media type means JSON: `application/json`, `text/json`, or any with the suffix
+/// `+json`.
 pub fn is_json_media_type(media_type: &str) -> bool {
     let essence = media_type.split(';').next().unwrap_or_default().trim();
     let subtype = essence.split_once('/').map_or("", |(_, subtype)| subtype);
@@ -143,7 +160,12 @@ mod tests {
 
     #[test]
     fn json_media_types() {
-        for yes in ["application/json", "Application/JSON; charset=utf-8", "application/vnd.x+json", "text/json"] {
+        for yes in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/vnd.x+json",
+            "text/json",
+        ] {
             assert!(is_json_media_type(yes), "{yes}");
         }
         for no in ["text/plain", "application/jsonl", "json", "", "+json", "application/x+jsonx"] {

@@ -41,9 +41,10 @@ impl Scheme {
 
 /// The host of a URL, in the one form in which hosts are compared.
 ///
-/// An address has many spellings, and software does not agree on them: `127.1`, `0177.0.0.1`, `0x7f000001` and `2130706433` may
-/// all be read as 127.0.0.1. Here an IPv4 address is four decimal numbers; everything else that ends in a number is refused. An
-/// IPv4 address inside an IPv6 one (`::ffff:127.0.0.1`) is the IPv4 address.
+/// An address has many spellings, and software does not agree on them: `127.1`, `0177.0.0.1`,
+/// `0x7f000001` and `2130706433` may all be read as 127.0.0.1. Here an IPv4 address is four decimal
+/// numbers; everything else that ends in a number is refused. An IPv4 address inside an IPv6 one
+/// (`::ffff:127.0.0.1`) is the IPv4 address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum UrlHost {
     /// A name in lower case, without the dot at its end.
@@ -57,10 +58,12 @@ pub enum UrlHost {
 #[error("{0}")]
 pub struct UrlHostError(String);
 
-/// The host and the port of a URL, taken apart: `example.com:8080`, `[::1]`. A port that is not there is `None`.
+/// The host and the port of a URL, taken apart: `example.com:8080`, `[::1]`. A port that is not
+/// there is `None`.
 ///
 /// # Errors
-/// Where the host is none, as [`UrlHost`] says, there is a user name, or the port is not 1 to 65535.
+/// Where the host is none, as [`UrlHost`] says, there is a user name, or the port is not 1 to
+/// 65535.
 pub fn parse_authority(text: &str) -> Result<(UrlHost, Option<u16>), UrlHostError> {
     let (host, port) = split(text)?;
     Ok((host.parse()?, port.map(parse_port).transpose()?))
@@ -77,14 +80,17 @@ fn split(text: &str) -> Result<(&str, Option<&str>), UrlHostError> {
         None => (text, None),
     };
     if port.is_some_and(|port| port.contains(':')) {
-        return Err(UrlHostError("an IPv6 address stands in brackets: 'https://[2001:db8::1]'".into()));
+        return Err(UrlHostError(
+            "an IPv6 address stands in brackets: 'https://[2001:db8::1]'".into(),
+        ));
     }
     Ok((host, port))
 }
 
 fn parse_port(text: &str) -> Result<u16, UrlHostError> {
     let port = if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None };
-    port.filter(|port| *port > 0).ok_or_else(|| UrlHostError(format!("the port '{}' is not 1 to 65535", shown(text))))
+    port.filter(|port| *port > 0)
+        .ok_or_else(|| UrlHostError(format!("the port '{}' is not 1 to 65535", shown(text))))
 }
 
 /// At most as much of a text as a reader needs.
@@ -97,19 +103,25 @@ impl FromStr for UrlHost {
 
     fn from_str(text: &str) -> Result<Self, UrlHostError> {
         if let Some(inner) = text.strip_prefix('[') {
-            let address: Option<Ipv6Addr> = inner.strip_suffix(']').and_then(|inner| inner.parse().ok());
-            let address = address.ok_or_else(|| UrlHostError(format!("'{}' is not an IPv6 address", shown(text))))?;
+            let address: Option<Ipv6Addr> =
+                inner.strip_suffix(']').and_then(|inner| inner.parse().ok());
+            let address = address
+                .ok_or_else(|| UrlHostError(format!("'{}' is not an IPv6 address", shown(text))))?;
             return Ok(Self::Address(IpAddr::V6(address).to_canonical()));
         }
         if !text.is_ascii() {
-            let message = format!("'{}' is not ASCII: write an international name as 'xn--…'", shown(text));
+            let message =
+                format!("'{}' is not ASCII: write an international name as 'xn--…'", shown(text));
             return Err(UrlHostError(message));
         }
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         if ends_in_a_number(&name) {
             let address: Option<Ipv4Addr> = name.parse().ok();
             return address.map(|address| Self::Address(address.into())).ok_or_else(|| {
-                UrlHostError(format!("'{}' is not an IPv4 address: four decimal numbers are", shown(text)))
+                UrlHostError(format!(
+                    "'{}' is not an IPv4 address: four decimal numbers are",
+                    shown(text)
+                ))
             });
         }
         if name.len() <= 253 && name.split('.').all(is_label) {
@@ -120,17 +132,22 @@ impl FromStr for UrlHost {
     }
 }
 
-/// Whether some software would take a host for an IPv4 address: as <https://url.spec.whatwg.org/#ends-in-a-number-checker>.
+/// Whether some software would take a host for an IPv4 address: as
+/// <https://url.spec.whatwg.org/#ends-in-a-number-checker>.
 fn ends_in_a_number(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or(name);
     let is_hex = |digits: &str| digits.bytes().all(|b| b.is_ascii_hexdigit());
-    !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()) || last.strip_prefix("0x").is_some_and(is_hex)
+    !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit())
+        || last.strip_prefix("0x").is_some_and(is_hex)
 }
 
-/// Part of a name between dots. (Underscores are in no name on the internet, but in many of containers.)
+/// Part of a name between dots. (Underscores are in no name on the internet, but in many of
+/// containers.)
 fn is_label(label: &str) -> bool {
     (1..=63).contains(&label.len())
-        && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+        && label
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
         && !label.starts_with('-')
         && !label.ends_with('-')
 }
@@ -145,8 +162,8 @@ impl fmt::Display for UrlHost {
     }
 }
 
-/// A place that a function may send requests to: `https://api.example.com`, `https://*.example.com:8443`,
-/// `http://10.0.0.7:*`.
+/// A place that a function may send requests to: `https://api.example.com`,
+/// `https://*.example.com:8443`, `http://10.0.0.7:*`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HostPattern {
     scheme: Scheme,
@@ -175,9 +192,9 @@ impl HostPattern {
     pub fn matches(&self, scheme: Scheme, host: &UrlHost, port: u16) -> bool {
         let host_fits = match (&self.host, host) {
             (HostPart::Exactly(allowed), host) => allowed == host,
-            (HostPart::Below(domain), UrlHost::Name(name)) => {
-                name.strip_suffix(domain.as_str()).is_some_and(|below| below.len() > 1 && below.ends_with('.'))
-            }
+            (HostPart::Below(domain), UrlHost::Name(name)) => name
+                .strip_suffix(domain.as_str())
+                .is_some_and(|below| below.len() > 1 && below.ends_with('.')),
             (HostPart::Below(_), UrlHost::Address(_)) => false,
         };
         host_fits && self.scheme == scheme && self.port.is_none_or(|allowed| allowed == port)
@@ -211,7 +228,10 @@ impl HostPattern {
 impl HostPart {
     fn parse(text: &str) -> Result<Self, String> {
         if text == "*" {
-            return Err("would allow every host: '*' stands before a domain, as in 'https://*.example.com'".into());
+            return Err(
+                "would allow every host: '*' stands before a domain, as in 'https://*.example.com'"
+                    .into(),
+            );
         }
         let (host, is_below) = match text.strip_prefix("*.") {
             Some(domain) => (domain, true),
@@ -258,10 +278,14 @@ impl Serialize for HostPattern {
 }
 
 /// Reads the key `allowed_hosts`: an error names the pattern by its place.
-pub(super) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<HostPattern>>, D::Error> {
+pub(super) fn read<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<HostPattern>>, D::Error> {
     let Some(texts) = Option::<Vec<String>>::deserialize(deserializer)? else { return Ok(None) };
     if texts.len() > MOST_PATTERNS {
-        return Err(serde::de::Error::custom(format!("allowed_hosts: a function has at most {MOST_PATTERNS} of them")));
+        return Err(serde::de::Error::custom(format!(
+            "allowed_hosts: a function has at most {MOST_PATTERNS} of them"
+        )));
     }
     let parse = |(i, text): (usize, &String)| {
         text.parse().map_err(|e| serde::de::Error::custom(format!("allowed_hosts[{i}]: {e}")))
@@ -290,7 +314,9 @@ mod tests {
 
     #[test]
     fn an_exact_host_is_that_scheme_host_and_port() {
-        for url in ["https://api.example.com", "https://API.Example.COM:443", "https://api.example.com."] {
+        for url in
+            ["https://api.example.com", "https://API.Example.COM:443", "https://api.example.com."]
+        {
             assert!(allows("https://api.example.com", url), "{url}");
         }
         for url in [
@@ -310,10 +336,13 @@ mod tests {
 
     #[test]
     fn a_wildcard_is_one_label_or_more_below() {
-        for url in ["https://a.example.com", "https://a.b.c.example.com", "https://_x.example.com"] {
+        for url in ["https://a.example.com", "https://a.b.c.example.com", "https://_x.example.com"]
+        {
             assert!(allows("https://*.example.com:443", url), "{url}");
         }
-        for url in ["https://example.com", "https://badexample.com", "https://a.example.com.evil.com"] {
+        for url in
+            ["https://example.com", "https://badexample.com", "https://a.example.com.evil.com"]
+        {
             assert!(!allows("https://*.example.com:443", url), "{url}");
         }
         assert!(!allows("http://*.example.com", "http://10.0.0.1"));
@@ -368,7 +397,10 @@ mod tests {
         ] {
             assert!(parse_authority(host).is_err(), "{host}");
         }
-        assert_eq!(parse_authority("127.0.0.1.").unwrap().0, UrlHost::Address(Ipv4Addr::LOCALHOST.into()));
+        assert_eq!(
+            parse_authority("127.0.0.1.").unwrap().0,
+            UrlHost::Address(Ipv4Addr::LOCALHOST.into())
+        );
     }
 
     #[test]
@@ -392,17 +424,22 @@ mod tests {
         ] {
             let toml = format!("name = 'x'\nallowed_hosts = ['https://one.example', '{text}']");
             let error = Manifest::from_toml(&toml).unwrap_err().to_string();
-            assert!(error.contains("allowed_hosts[1]: ") && error.contains(word), "{text}: {error}");
+            assert!(
+                error.contains("allowed_hosts[1]: ") && error.contains(word),
+                "{text}: {error}"
+            );
             assert!(error.contains("line 2"), "{error}");
         }
         let many = vec!["https://a.example"; 65];
-        let error = Manifest::from_json(serde_json::json!({"name": "x", "allowed_hosts": many})).unwrap_err();
+        let error = Manifest::from_json(serde_json::json!({"name": "x", "allowed_hosts": many}))
+            .unwrap_err();
         assert!(error.to_string().contains("at most 64"), "{error}");
     }
 
     #[test]
     fn no_key_and_an_empty_list_are_not_the_same() {
-        let hosts = |toml: &str| Manifest::from_toml(&format!("name = 'x'\n{toml}")).unwrap().allowed_hosts;
+        let hosts =
+            |toml: &str| Manifest::from_toml(&format!("name = 'x'\n{toml}")).unwrap().allowed_hosts;
         assert_eq!(hosts(""), None);
         assert_eq!(hosts("allowed_hosts = []"), Some(vec![]));
         let manifest = Manifest::from_toml("name = 'x'\nallowed_hosts = []").unwrap();

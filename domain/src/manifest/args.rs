@@ -9,13 +9,16 @@ const MOST_ARGS: usize = 64;
 const MOST_BYTES: usize = 32 << 10;
 
 impl Manifest {
-    /// Checks the keys that only some kinds have, for a function of this kind: the manifest's, or that which its component is.
+    /// Checks the keys that only some kinds have, for a function of this kind: the manifest's, or
+    /// that which its component is.
     ///
     /// # Errors
     /// Where a key is there that the kind has no use for.
     pub fn check_for(&self, kind: Kind) -> Result<(), Error> {
         if kind != Kind::Command && !self.args.is_empty() {
-            let message = format!("only a command has arguments, and the function is of kind {kind}: take the key out");
+            let message = format!(
+                "only a command has arguments, and the function is of kind {kind}: take the key out"
+            );
             return Err(out_of_bounds("args", &message));
         }
         Ok(())
@@ -30,7 +33,10 @@ impl Manifest {
             return Err(out_of_bounds("args", "the arguments must have at most 32KiB together"));
         }
         if let Some(at) = self.args.iter().position(|arg| arg.contains('\0')) {
-            return Err(out_of_bounds(&format!("args[{at}]"), "must not hold NUL, which ends an argument"));
+            return Err(out_of_bounds(
+                &format!("args[{at}]"),
+                "must not hold NUL, which ends an argument",
+            ));
         }
         self.kind.map_or(Ok(()), |kind| self.check_for(kind))
     }
@@ -57,7 +63,8 @@ mod tests {
 
     #[test]
     fn what_is_out_of_bounds_is_named() {
-        let many = |count: usize, arg: &str| format!("args = [{}]", format!("'{arg}',").repeat(count));
+        let many =
+            |count: usize, arg: &str| format!("args = [{}]", format!("'{arg}',").repeat(count));
         for (text, key, word) in [
             (many(65, "a"), "args", "at most 64"),
             (many(33, &"a".repeat(1000)), "args", "32KiB"),
@@ -66,10 +73,17 @@ mod tests {
             ("kind = 'http'\nargs = ['a']".to_owned(), "args", "only a command has arguments"),
         ] {
             let error = read(&text).unwrap_err();
-            assert!(matches!(&error, Error::Value { key: named, .. } if named == key), "{text}: {error}");
+            assert!(
+                matches!(&error, Error::Value { key: named, .. } if named == key),
+                "{text}: {error}"
+            );
             assert!(error.to_string().contains(word), "{text}: {error}");
         }
-        for text in [many(64, "a"), many(32, &"a".repeat(1024)), "kind = 'command'\nargs = ['a']".to_owned()] {
+        for text in [
+            many(64, "a"),
+            many(32, &"a".repeat(1024)),
+            "kind = 'command'\nargs = ['a']".to_owned(),
+        ] {
             read(&text).unwrap();
         }
     }

@@ -1,6 +1,7 @@
 //! `files`: the files of its folder that a function may read.
 //!
-//! A manifest file has patterns (`data/**`); what is deployed has the files that they stand for, each by its digest.
+//! A manifest file has patterns (`data/**`); what is deployed has the files that they stand for,
+//! each by its digest.
 
 use std::fmt;
 use std::str::FromStr;
@@ -57,8 +58,9 @@ pub struct FilePart {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FilePath(String);
 
-/// Which files of a folder: a path in which `*` stands for any characters of a name, `?` for one, and `**`, as a whole name, for
-/// any folders or, at the end, for all that is below. Hidden files and folders must be named with their dot.
+/// Which files of a folder: a path in which `*` stands for any characters of a name, `?` for one,
+/// and `**`, as a whole name, for any folders or, at the end, for all that is below. Hidden files
+/// and folders must be named with their dot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilePattern(String);
 
@@ -133,13 +135,15 @@ impl FromStr for FilePattern {
 impl FilePattern {
     /// Whether it stands for the file at `path`.
     pub fn matches(&self, path: &str) -> bool {
-        let (pattern, path): (Vec<&str>, Vec<&str>) = (self.0.split('/').collect(), path.split('/').collect());
+        let (pattern, path): (Vec<&str>, Vec<&str>) =
+            (self.0.split('/').collect(), path.split('/').collect());
         matches(&pattern, &path)
     }
 
     /// Whether a file in the folder at `path`, or further below, may be one that it stands for.
     pub fn reaches(&self, path: &str) -> bool {
-        let (pattern, path): (Vec<&str>, Vec<&str>) = (self.0.split('/').collect(), path.split('/').collect());
+        let (pattern, path): (Vec<&str>, Vec<&str>) =
+            (self.0.split('/').collect(), path.split('/').collect());
         reaches(&pattern, &path)
     }
 }
@@ -172,7 +176,8 @@ fn is_like(pattern: &str, name: &str) -> bool {
     if name.starts_with('.') && !pattern.starts_with('.') {
         return false;
     }
-    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    let (pattern, name): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), name.chars().collect());
     let (mut at, mut of) = (0, 0);
     // The last star, and what of the name it stands for so far.
     let mut star: Option<(usize, usize)> = None;
@@ -239,7 +244,8 @@ impl Manifest {
         })
     }
 
-    /// What stands for all files of a version together, paths and contents; `None` where there are none.
+    /// What stands for all files of a version together, paths and contents; `None` where there are
+    /// none.
     pub fn files_digest(&self) -> Option<Digest> {
         let mut parts: Vec<&FilePart> = self.file_parts().collect();
         if parts.is_empty() {
@@ -257,30 +263,39 @@ impl Manifest {
             return Err(out_of_bounds("files", "a manifest has at most 64 patterns of files"));
         }
         match self.files.iter().position(|entry| matches!(entry, FileEntry::Part(_))) {
-            Some(at) => Err(out_of_bounds(&format!("files[{at}]"), "must be a pattern such as 'data/**'")),
+            Some(at) => {
+                Err(out_of_bounds(&format!("files[{at}]"), "must be a pattern such as 'data/**'"))
+            }
             None => Ok(()),
         }
     }
 
-    /// Makes sure that there are only files, and that each has a place of its own: this is the API's form.
+    /// Makes sure that there are only files, and that each has a place of its own: this is the
+    /// API's form.
     pub(super) fn check_parts(&self) -> Result<(), Error> {
         if self.files.len() > MOST_FILES {
             return Err(out_of_bounds("files", "a function has at most 1,024 files"));
         }
-        if let Some(at) = self.files.iter().position(|entry| matches!(entry, FileEntry::Pattern(_))) {
+        if let Some(at) = self.files.iter().position(|entry| matches!(entry, FileEntry::Pattern(_)))
+        {
             let message = "must be a file's path, digest and size: patterns are for wasmill.toml";
             return Err(out_of_bounds(&format!("files[{at}]"), message));
         }
         // With a slash after them, so that whatever is in a folder comes right after its name.
-        let mut paths: Vec<String> = self.file_parts().map(|part| format!("{}/", part.path)).collect();
+        let mut paths: Vec<String> =
+            self.file_parts().map(|part| format!("{}/", part.path)).collect();
         paths.sort_unstable();
         match paths.windows(2).find(|pair| pair[1].starts_with(&pair[0])) {
-            Some(pair) if pair[0] == pair[1] => {
-                Err(out_of_bounds("files", &format!("'{}' is there twice", pair[0].trim_end_matches('/'))))
-            }
+            Some(pair) if pair[0] == pair[1] => Err(out_of_bounds(
+                "files",
+                &format!("'{}' is there twice", pair[0].trim_end_matches('/')),
+            )),
             Some(pair) => {
                 let [file, below] = [&pair[0], &pair[1]].map(|path| path.trim_end_matches('/'));
-                Err(out_of_bounds("files", &format!("'{file}' cannot be a file and the folder of '{below}'")))
+                Err(out_of_bounds(
+                    "files",
+                    &format!("'{file}' cannot be a file and the folder of '{below}'"),
+                ))
             }
             None => Ok(()),
         }

@@ -28,7 +28,8 @@ pub struct HttpTrigger {
     /// How requests must be signed; none lets everybody call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Box<Webhook>>,
-    /// What a JSON body must satisfy: a file's name in a manifest file, the JSON Schema itself in the API.
+    /// What a JSON body must satisfy: a file's name in a manifest file, the JSON Schema itself in
+    /// the API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<Value>,
 }
@@ -122,7 +123,11 @@ checked_text!(
     is_path_pattern
 );
 checked_text!(Method, "an HTTP method in capitals, such as GET", is_method);
-checked_text!(HostName, "a host name: lower-case letters, digits, '-' and '.', without a port", is_host_name);
+checked_text!(
+    HostName,
+    "a host name: lower-case letters, digits, '-' and '.', without a port",
+    is_host_name
+);
 
 impl PathPattern {
     /// The names of its parameters, in order.
@@ -144,7 +149,9 @@ fn is_path_pattern(text: &str) -> bool {
     let mut names: Vec<&str> = text.split('/').filter_map(parameter).collect();
     let fits = |(at, segment): (usize, &&str)| match parameter(segment) {
         Some(name) => is_parameter_name(name) && (at == last || !segment.starts_with("{*")),
-        None => segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()+,;=:@%".contains(&b)),
+        None => {
+            segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()+,;=:@%".contains(&b))
+        }
     };
     let count = names.len();
     names.sort_unstable();
@@ -154,11 +161,14 @@ fn is_path_pattern(text: &str) -> bool {
 
 /// A parameter's name is an attribute's name of a CloudEvent as well, so it looks like one.
 fn is_parameter_name(name: &str) -> bool {
-    (1..=20).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    (1..=20).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
 
 fn is_method(text: &str) -> bool {
-    (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') && text != "CONNECT"
+    (1..=32).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-')
+        && text != "CONNECT"
 }
 
 fn is_host_name(text: &str) -> bool {
@@ -177,10 +187,13 @@ mod tests {
 
     #[test]
     fn paths() {
-        for good in ["/", "/orders", "/orders/{id}", "/a/{b}/c/{*rest}", "/a-b_c.d/%20", "/orders/"] {
+        for good in ["/", "/orders", "/orders/{id}", "/a/{b}/c/{*rest}", "/a-b_c.d/%20", "/orders/"]
+        {
             assert!(good.parse::<PathPattern>().is_ok(), "{good}");
         }
-        for bad in ["", "orders", "/a{b}", "/{}", "/{*rest}/a", "/{a}/{a}", "/a?b", "/a b", "/{A}", "/{a"] {
+        for bad in
+            ["", "orders", "/a{b}", "/{}", "/{*rest}/a", "/{a}/{a}", "/a?b", "/a b", "/{A}", "/{a"]
+        {
             assert!(bad.parse::<PathPattern>().is_err(), "{bad}");
         }
         let pattern: PathPattern = "/a/{b}/{*rest}".parse().unwrap();

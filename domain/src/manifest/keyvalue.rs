@@ -35,10 +35,17 @@ mod tests {
     #[test]
     fn buckets_have_scopes() {
         let manifest = read("[keyvalue]\ndefault = 'function'\nshared_one = 'tenant'").unwrap();
-        let buckets: Vec<_> = manifest.keyvalue.iter().flatten().map(|(name, scope)| (&**name, *scope)).collect();
-        assert_eq!(buckets, [("default", BucketScope::Function), ("shared_one", BucketScope::Tenant)]);
+        let buckets: Vec<_> =
+            manifest.keyvalue.iter().flatten().map(|(name, scope)| (&**name, *scope)).collect();
+        assert_eq!(
+            buckets,
+            [("default", BucketScope::Function), ("shared_one", BucketScope::Tenant)]
+        );
         let json = serde_json::to_value(&manifest).unwrap();
-        assert_eq!(json["keyvalue"], serde_json::json!({"default": "function", "shared_one": "tenant"}));
+        assert_eq!(
+            json["keyvalue"],
+            serde_json::json!({"default": "function", "shared_one": "tenant"})
+        );
         assert_eq!(Manifest::from_json(json).unwrap(), manifest);
         // An empty table is one: toolchains import what nobody calls.
         assert_eq!(read("[keyvalue]").unwrap().keyvalue.map(|buckets| buckets.len()), Some(0));
@@ -51,6 +58,9 @@ mod tests {
         assert!(said("[keyvalue]\ndefault = 'mine'").contains("expected `function` or `tenant`"));
         assert!(said("[keyvalue]\n'a b' = 'tenant'").contains("is not a bucket's name"));
         let many: String = (0..17).map(|i| format!("b{i} = 'tenant'\n")).collect();
-        assert_eq!(said(&format!("[keyvalue]\n{many}")), "keyvalue: a function names at most 16 buckets");
+        assert_eq!(
+            said(&format!("[keyvalue]\n{many}")),
+            "keyvalue: a function names at most 16 buckets"
+        );
     }
 }

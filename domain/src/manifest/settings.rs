@@ -41,7 +41,10 @@ impl Manifest {
             }
             if let Some(key) = keys.keys().find(|key| key.is_empty() || key.len() > LONGEST_KEY) {
                 let shown: String = key.chars().take(80).collect();
-                return Err(out_of_bounds(&format!("{section}.{shown}"), "a key must be 1 to 255 bytes long"));
+                return Err(out_of_bounds(
+                    &format!("{section}.{shown}"),
+                    "a key must be 1 to 255 bytes long",
+                ));
             }
         }
         for (key, name) in secrets {
@@ -52,7 +55,10 @@ impl Manifest {
                 return Err(out_of_bounds(&format!("secrets.{key}"), message));
             }
             if config.contains_key(key) {
-                return Err(out_of_bounds(&format!("secrets.{key}"), "the same key is in [config]"));
+                return Err(out_of_bounds(
+                    &format!("secrets.{key}"),
+                    "the same key is in [config]",
+                ));
             }
         }
         Ok(())
@@ -80,7 +86,8 @@ mod tests {
         let text = "name = 'x'\n[config]\nregion = 'eu'\n[secrets]\nAPI_TOKEN = 'api-token'";
         let manifest = Manifest::from_toml(text).unwrap();
         assert_eq!(manifest.config.as_ref().unwrap()["region"], "eu");
-        let granted: Vec<_> = manifest.granted_secrets().map(|(key, name)| (key, name.to_string())).collect();
+        let granted: Vec<_> =
+            manifest.granted_secrets().map(|(key, name)| (key, name.to_string())).collect();
         assert_eq!(granted, [("API_TOKEN", "api-token".to_owned())]);
         let again = Manifest::from_json(serde_json::to_value(&manifest).unwrap()).unwrap();
         assert_eq!(again, manifest);
@@ -114,7 +121,10 @@ mod tests {
     #[test]
     fn a_value_in_the_place_of_a_name_is_not_shown() {
         let said = error("[secrets]\nAPI_TOKEN = 'sk_live_Canary'").to_string();
-        assert!(said.contains("secrets.API_TOKEN") && said.contains("wasmill secrets set"), "{said}");
+        assert!(
+            said.contains("secrets.API_TOKEN") && said.contains("wasmill secrets set"),
+            "{said}"
+        );
         assert!(!said.contains("Canary"), "{said}");
     }
 }

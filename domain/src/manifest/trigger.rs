@@ -22,7 +22,8 @@ pub enum Trigger {
 pub struct EventTrigger {
     /// The event type or pattern.
     pub event: EventPattern,
-    /// What the data must satisfy: a file's name in a manifest file, the JSON Schema itself in the API.
+    /// What the data must satisfy: a file's name in a manifest file, the JSON Schema itself in the
+    /// API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<Value>,
 }
@@ -84,9 +85,9 @@ impl TryFrom<Keys> for Trigger {
                     ("webhook", webhook.is_some()),
                 ];
                 match misplaced.iter().find(|(_, is_there)| *is_there) {
-                    Some((key, _)) => {
-                        Err(format!("the key '{key}' belongs to a trigger with 'http', not with 'event'"))
-                    }
+                    Some((key, _)) => Err(format!(
+                        "the key '{key}' belongs to a trigger with 'http', not with 'event'"
+                    )),
                     None => Ok(Self::Event(EventTrigger { event, schema })),
                 }
             }
@@ -99,8 +100,13 @@ impl TryFrom<Keys> for Trigger {
                 webhook,
                 schema,
             })),
-            (None, None) => Err("a trigger needs the key 'event' (a type) or 'http' (a path)".into()),
-            (Some(_), Some(_)) => Err("a trigger has 'event' or 'http', not both: write a [[trigger]] for each".into()),
+            (None, None) => {
+                Err("a trigger needs the key 'event' (a type) or 'http' (a path)".into())
+            }
+            (Some(_), Some(_)) => {
+                Err("a trigger has 'event' or 'http', not both: write a [[trigger]] for each"
+                    .into())
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! How requests of an HTTP trigger prove who sent them: <../../../docs/manifest.md#webhooks> tells users of it.
+//! How requests of an HTTP trigger prove who sent them: <../../../docs/manifest.md#webhooks> tells
+//! users of it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -26,14 +27,16 @@ pub struct Webhook {
     pub scheme: Scheme,
     /// The tenant's secrets that a signature may be made with: 1 to [`MAX_SECRETS`], each once.
     pub secrets: Vec<SecretName>,
-    /// How far a signed timestamp may be from now, either way, and for how long at least a delivery is remembered: 1 s to 1 day.
+    /// How far a signed timestamp may be from now, either way, and for how long at least a delivery
+    /// is remembered: 1 s to 1 day.
     pub tolerance: Span,
 }
 
 /// How senders sign.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// Standard Webhooks: <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>.
+    /// Standard Webhooks:
+    /// <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>.
     Standard,
     /// GitHub's: <https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries>.
     Github,
@@ -88,7 +91,8 @@ pub enum Encoding {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HeaderName(String);
 
-/// What is signed: a text in which `{body}` stands for the body, once, and `{timestamp}` for the time, at most once.
+/// What is signed: a text in which `{body}` stands for the body, once, and `{timestamp}` for the
+/// time, at most once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedText(Vec<Piece>);
 
@@ -157,14 +161,17 @@ impl FromStr for SignedText {
         let mut pieces = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('{') {
-            let (name, after) = after.split_once('}').ok_or("'signed' has a '{' without its '}'")?;
+            let (name, after) =
+                after.split_once('}').ok_or("'signed' has a '{' without its '}'")?;
             if !before.is_empty() {
                 pieces.push(Piece::Text(before.to_owned()));
             }
             pieces.push(match name {
                 "body" => Piece::Body,
                 "timestamp" => Piece::Timestamp,
-                _ => return Err("'signed' may hold {body} and {timestamp}, and no other '{'".into()),
+                _ => {
+                    return Err("'signed' may hold {body} and {timestamp}, and no other '{'".into());
+                }
             });
             rest = after;
         }
@@ -241,7 +248,9 @@ impl TryFrom<Keys> for Webhook {
             SchemeName::Hmac => Scheme::Hmac(keys.hmac()?),
             name => {
                 if let Some(key) = keys.misplaced() {
-                    return Err(format!("the key '{key}' belongs to a webhook with scheme = \"hmac\""));
+                    return Err(format!(
+                        "the key '{key}' belongs to a webhook with scheme = \"hmac\""
+                    ));
                 }
                 match name {
                     SchemeName::Github => Scheme::Github,
@@ -269,7 +278,8 @@ impl Keys {
     }
 
     fn hmac(self) -> Result<Hmac, String> {
-        let header = self.header.ok_or("a webhook with scheme = \"hmac\" needs the key 'header'")?;
+        let header =
+            self.header.ok_or("a webhook with scheme = \"hmac\" needs the key 'header'")?;
         let prefix = self.prefix.unwrap_or_default();
         if prefix.len() > 64 || !prefix.bytes().all(|b| b.is_ascii_graphic()) {
             return Err("'prefix' of a webhook must be at most 64 visible ASCII characters".into());
@@ -331,20 +341,36 @@ mod tests {
         let text = format!("name = 'x'\n[[trigger]]\nhttp = '/hook'\n[trigger.webhook]\n{webhook}");
         let manifest = Manifest::from_toml(&text).map_err(|e| e.to_string())?;
         let json = serde_json::to_value(&manifest).unwrap();
-        assert_eq!(Manifest::from_json(json).unwrap(), manifest, "what is written can be read again");
+        assert_eq!(
+            Manifest::from_json(json).unwrap(),
+            manifest,
+            "what is written can be read again"
+        );
         Ok(*manifest.triggers[0].as_http().unwrap().webhook.clone().unwrap())
     }
 
     #[test]
     fn every_scheme_is_read() {
-        let webhook = read("scheme = 'github'\nsecrets = ['new', 'old']\ntolerance = '90s'").unwrap();
-        assert_eq!((webhook.scheme, webhook.secrets.len(), webhook.tolerance.0.as_secs()), (Scheme::Github, 2, 90));
-        assert_eq!(read("scheme = 'standard'\nsecrets = ['a']").unwrap().tolerance.0, DEFAULT_TOLERANCE);
+        let webhook =
+            read("scheme = 'github'\nsecrets = ['new', 'old']\ntolerance = '90s'").unwrap();
+        assert_eq!(
+            (webhook.scheme, webhook.secrets.len(), webhook.tolerance.0.as_secs()),
+            (Scheme::Github, 2, 90)
+        );
+        assert_eq!(
+            read("scheme = 'standard'\nsecrets = ['a']").unwrap().tolerance.0,
+            DEFAULT_TOLERANCE
+        );
         assert_eq!(read("scheme = 'stripe'\nsecrets = ['a']").unwrap().scheme, Scheme::Stripe);
-        let Scheme::Hmac(hmac) = read("scheme = 'hmac'\nsecrets = ['a']\nheader = 'X-Sig'").unwrap().scheme else {
+        let Scheme::Hmac(hmac) =
+            read("scheme = 'hmac'\nsecrets = ['a']\nheader = 'X-Sig'").unwrap().scheme
+        else {
             panic!("another scheme");
         };
-        assert_eq!((hmac.header.as_str(), hmac.algorithm, hmac.encoding), ("x-sig", Algorithm::Sha256, Encoding::Hex));
+        assert_eq!(
+            (hmac.header.as_str(), hmac.algorithm, hmac.encoding),
+            ("x-sig", Algorithm::Sha256, Encoding::Hex)
+        );
         assert_eq!(hmac.signed.to_string(), "{body}");
     }
 
@@ -373,8 +399,14 @@ mod tests {
             (hmac, "needs the key 'header'"),
             (&format!("{hmac}\nheader = 'a b'"), "not the name of a header"),
             (&format!("{hmac}\nheader = 'x'\nprefix = 'a b'"), "'prefix'"),
-            (&format!("{hmac}\nheader = 'x'\nsigned = '{{timestamp}}{{body}}'"), "'timestamp_header'"),
-            (&format!("{hmac}\nheader = 'x'\ntimestamp_header = 't'\nsigned = '{{body}}'"), "'timestamp_header'"),
+            (
+                &format!("{hmac}\nheader = 'x'\nsigned = '{{timestamp}}{{body}}'"),
+                "'timestamp_header'",
+            ),
+            (
+                &format!("{hmac}\nheader = 'x'\ntimestamp_header = 't'\nsigned = '{{body}}'"),
+                "'timestamp_header'",
+            ),
             (&format!("{hmac}\nheader = 'x'\nsigned = '{{body}}{{body}}'"), "{body} once"),
             (&format!("{hmac}\nheader = 'x'\nsigned = '{{body}}{{id}}'"), "no other"),
             (&format!("{hmac}\nheader = 'x'\nsigned = '{{body'"), "without its"),

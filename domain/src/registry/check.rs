@@ -39,19 +39,24 @@ impl Check {
         let most = self.schema.share().compiler.max_check_steps();
         let (owner, whole) = (self.owner.clone(), Violation::of_all);
         let message = match failure {
-            Failure::Violations(violations) => return Refusal { owner, violations, unchecked: None },
-            Failure::Steps => format!("the check takes more than {most} steps (schemas.max_check_steps)"),
+            Failure::Violations(violations) => {
+                return Refusal { owner, violations, unchecked: None };
+            }
+            Failure::Steps => {
+                format!("the check takes more than {most} steps (schemas.max_check_steps)")
+            }
             Failure::Depth => "schema and data go too deep to be checked".into(),
         };
         let unchecked = Some(Unchecked { is_first: self.schema.note_exceeded() });
         Refusal { owner, violations: vec![whole(&message)], unchecked }
     }
 
-    /// Checked when it was uploaded, so an older wasmill took it, or other bounds were set: refuse rather than let unchecked
-    /// data in.
+    /// Checked when it was uploaded, so an older wasmill took it, or other bounds were set: refuse
+    /// rather than let unchecked data in.
     fn unusable(&self, broken: &CompileError) -> Refusal {
         let message = format!("the schema cannot be used any more: {broken}");
-        let violation = Violation { schema_pointer: broken.pointer.clone(), ..Violation::of_all(&message) };
+        let violation =
+            Violation { schema_pointer: broken.pointer.clone(), ..Violation::of_all(&message) };
         Refusal { owner: self.owner.clone(), violations: vec![violation], unchecked: None }
     }
 }
@@ -63,8 +68,8 @@ pub struct Refusal {
     pub owner: String,
     /// What is wrong with it; at least one.
     pub violations: Vec<Violation>,
-    /// Set where it is not known whether the data satisfies the schema, as finding out takes too much. The one violation says
-    /// what.
+    /// Set where it is not known whether the data satisfies the schema, as finding out takes too
+    /// much. The one violation says what.
     pub unchecked: Option<Unchecked>,
 }
 
@@ -76,15 +81,24 @@ pub struct Unchecked {
 }
 
 /// Checks data by all of these, in no more steps than given, or than the bounds say.
-pub(crate) fn check_all(checks: &[Check], data: &Value, steps: Option<&mut u64>) -> Result<(), Refusal> {
+pub(crate) fn check_all(
+    checks: &[Check],
+    data: &Value,
+    steps: Option<&mut u64>,
+) -> Result<(), Refusal> {
     let Some(first) = checks.first() else { return Ok(()) };
     let mut most = first.schema.share().compiler.max_check_steps();
     let steps = steps.unwrap_or(&mut most);
     checks.iter().try_for_each(|check| check.check(data, steps))
 }
 
-/// The same for threads that serve requests: `None` where a schema is not compiled yet, or the steps do not last.
-pub(crate) fn try_check_all(checks: &[Check], data: &Value, steps: &mut u64) -> Option<Result<(), Refusal>> {
+/// The same for threads that serve requests: `None` where a schema is not compiled yet, or the
+/// steps do not last.
+pub(crate) fn try_check_all(
+    checks: &[Check],
+    data: &Value,
+    steps: &mut u64,
+) -> Option<Result<(), Refusal>> {
     for check in checks {
         if let Err(refusal) = check.try_check(data, steps)? {
             return Some(Err(refusal));

@@ -15,7 +15,8 @@ pub(crate) struct TenantShare {
     bytes: AtomicUsize,
 }
 
-/// A schema of a tenant's definitions, compiled at its first use and kept while any registry has it.
+/// A schema of a tenant's definitions, compiled at its first use and kept while any registry has
+/// it.
 #[derive(Debug)]
 pub(crate) struct LazySchema {
     source: Arc<Value>,

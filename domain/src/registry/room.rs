@@ -21,19 +21,31 @@ pub enum Replaced<'a> {
 }
 
 impl Registry {
-    /// Makes sure that a tenant may have these schemas as well: those of a function's triggers, or of an event type, in place
-    /// of what it has now. Takes a while: not for threads that serve requests.
+    /// Makes sure that a tenant may have these schemas as well: those of a function's triggers, or
+    /// of an event type, in place of what it has now. Takes a while: not for threads that serve
+    /// requests.
     ///
     /// # Errors
     /// Where all its schemas together take too much when they are compiled.
-    pub fn check_room(&self, tenant: &TenantName, new: &[&Value], replaced: Replaced<'_>) -> Result<(), CompileError> {
-        let kept = self.tenants.get(tenant).map(|tenant| tenant.schemas_without(replaced)).unwrap_or_default();
+    pub fn check_room(
+        &self,
+        tenant: &TenantName,
+        new: &[&Value],
+        replaced: Replaced<'_>,
+    ) -> Result<(), CompileError> {
+        let kept = self
+            .tenants
+            .get(tenant)
+            .map(|tenant| tenant.schemas_without(replaced))
+            .unwrap_or_default();
         // What exceeds a bound now is not compiled, and takes nothing.
         let size = |schema: &LazySchema| self.compiler.bytes_of(schema.source()).unwrap_or(0);
         // Schemas of the same text are compiled once.
-        let mut sizes: HashMap<Digest, usize> = kept.iter().map(|(digest, schema)| (*digest, size(schema))).collect();
+        let mut sizes: HashMap<Digest, usize> =
+            kept.iter().map(|(digest, schema)| (*digest, size(schema))).collect();
         for source in new {
-            sizes.insert(Digest::of(source.to_string().as_bytes()), self.compiler.bytes_of(source)?);
+            sizes
+                .insert(Digest::of(source.to_string().as_bytes()), self.compiler.bytes_of(source)?);
         }
         let most = self.compiler.max_tenant_bytes();
         if sizes.into_values().fold(0, usize::saturating_add) > most {
@@ -50,17 +62,20 @@ impl Tenant {
         let triggers = self.exact.values().flatten().chain(patterns).filter_map(|subscription| {
             Some((Replaced::Function(&subscription.function.name), subscription.schema.as_ref()?))
         });
-        let routes = self.routes.schemas().map(|(function, schema)| (Replaced::Function(function), schema));
-        let types = self.schemas.iter().map(|(name, schema)| (Replaced::Type(name.as_str()), &schema.schema));
+        let routes =
+            self.routes.schemas().map(|(function, schema)| (Replaced::Function(function), schema));
+        let types = self
+            .schemas
+            .iter()
+            .map(|(name, schema)| (Replaced::Type(name.as_str()), &schema.schema));
         triggers.chain(routes).chain(types)
     }
 
     /// The schemas that stay when something is replaced, each once.
     fn schemas_without(&self, replaced: Replaced<'_>) -> HashMap<Digest, &Arc<LazySchema>> {
         let stays = |owner: &Replaced<'_>| match (owner, &replaced) {
-            (Replaced::Function(one), Replaced::Function(other)) | (Replaced::Type(one), Replaced::Type(other)) => {
-                one != other
-            }
+            (Replaced::Function(one), Replaced::Function(other))
+            | (Replaced::Type(one), Replaced::Type(other)) => one != other,
             _ => true,
         };
         let staying = self.schemas().filter(|(owner, _)| stays(owner));
@@ -89,6 +104,8 @@ mod tests {
         assert!(room(&[&third], Replaced::Function("two")).is_ok());
         let refused = room(&[&third], Replaced::Type("a")).unwrap_err();
         assert!(refused.message.contains("schemas.max_tenant_bytes"), "{refused}");
-        assert!(registry.check_room(&"other".parse().unwrap(), &[&third], Replaced::Type("a")).is_ok());
+        assert!(
+            registry.check_room(&"other".parse().unwrap(), &[&third], Replaced::Type("a")).is_ok()
+        );
     }
 }

@@ -5,7 +5,8 @@ use crate::schema::{CompileError, CompiledSchema, Failure, Violation};
 use crate::timestamp::Timestamp;
 use serde_json::json;
 
-/// Knows `required` only, of objects: the compiler of JSON Schema is another crate. Each name takes a step of a check.
+/// Knows `required` only, of objects: the compiler of JSON Schema is another crate. Each name takes
+/// a step of a check.
 #[derive(Clone, Debug)]
 pub(super) struct Required {
     pub(super) max_tenant_bytes: usize,
@@ -42,8 +43,14 @@ impl SchemaCompiler for Required {
 impl CompiledSchema for Names {
     fn check(&self, document: &Value, steps: &mut u64) -> Result<(), Failure> {
         *steps = steps.checked_sub(self.0.len() as u64).ok_or(Failure::Steps)?;
-        let satisfied = document.as_object().is_some_and(|object| self.0.iter().all(|name| object.contains_key(name)));
-        if satisfied { Ok(()) } else { Err(Failure::Violations(vec![Violation::of_all("not as required")])) }
+        let satisfied = document
+            .as_object()
+            .is_some_and(|object| self.0.iter().all(|name| object.contains_key(name)));
+        if satisfied {
+            Ok(())
+        } else {
+            Err(Failure::Violations(vec![Violation::of_all("not as required")]))
+        }
     }
 
     fn try_check(&self, document: &Value, steps: &mut u64) -> Result<(), Failure> {
@@ -73,7 +80,10 @@ pub(super) fn registry(
     schemas: Vec<SchemaDefinition>,
     previous: &Registry,
 ) -> Registry {
-    Registry::build(Definitions { revision: Revision(1), functions, schemas, ..Definitions::default() }, previous)
+    Registry::build(
+        Definitions { revision: Revision(1), functions, schemas, ..Definitions::default() },
+        previous,
+    )
 }
 
 fn names(route: &Route) -> Vec<&str> {
@@ -91,12 +101,18 @@ fn an_event_reaches_each_function_once() {
     assert_eq!(names(&route("order.paid")), ["both"]);
     assert!(route("invoice.paid").functions.is_empty());
     assert_eq!(registry.event_types_of(&tenant), ["order.*", "order.created"]);
-    assert!(registry.route(&"other".parse().unwrap(), &"order.created".parse().unwrap()).functions.is_empty());
+    assert!(
+        registry
+            .route(&"other".parse().unwrap(), &"order.created".parse().unwrap())
+            .functions
+            .is_empty()
+    );
 }
 
 #[test]
 fn every_schema_on_the_way_must_be_satisfied() {
-    let total = function("total", &json!([{"event": "order.created", "schema": {"required": ["total"]}}]));
+    let total =
+        function("total", &json!([{"event": "order.created", "schema": {"required": ["total"]}}]));
     let schema = SchemaDefinition {
         tenant: TenantName::default(),
         event_type: "order.created".parse().unwrap(),
@@ -113,11 +129,14 @@ fn every_schema_on_the_way_must_be_satisfied() {
 
 #[test]
 fn an_event_may_be_sent_to_one_function() {
-    let total = function("total", &json!([{"event": "order.*", "schema": {"required": ["total"]}}]));
-    let other = function("other", &json!([{"event": "order.created", "schema": {"required": ["other"]}}]));
+    let total =
+        function("total", &json!([{"event": "order.*", "schema": {"required": ["total"]}}]));
+    let other =
+        function("other", &json!([{"event": "order.created", "schema": {"required": ["other"]}}]));
     let registry = registry(vec![total, other], vec![], &checking());
-    let route =
-        |name: &str, event_type: &str| registry.route_to(&TenantName::default(), name, &event_type.parse().unwrap());
+    let route = |name: &str, event_type: &str| {
+        registry.route_to(&TenantName::default(), name, &event_type.parse().unwrap())
+    };
     let subscribed = route("total", "order.created").unwrap();
     assert_eq!(names(&subscribed), ["total"]);
     assert!(subscribed.check(&json!({"total": 1})).is_ok());
@@ -154,7 +173,10 @@ fn an_unchanged_schema_is_compiled_once() {
         Arc::clone(&route.checks[0].schema)
     };
     assert!(schema(&first).compiled().is_none(), "nothing is compiled before it is needed");
-    assert!(std::ptr::addr_eq(schema(&first).compile().unwrap(), schema(&second).compile().unwrap()));
+    assert!(std::ptr::addr_eq(
+        schema(&first).compile().unwrap(),
+        schema(&second).compile().unwrap()
+    ));
 }
 
 #[test]
@@ -170,18 +192,31 @@ fn what_is_not_compiled_is_not_checked_at_once() {
     assert!(matches!(route.try_check(&json!({}), &mut steps), Some(Err(_))));
     assert_eq!(route.try_check(&data, &mut 0), None);
     let refusal = route.check_within(&data, &mut 0).unwrap_err();
-    assert_eq!((refusal.owner.as_str(), refusal.unchecked), ("function total", Some(Unchecked { is_first: true })));
+    assert_eq!(
+        (refusal.owner.as_str(), refusal.unchecked),
+        ("function total", Some(Unchecked { is_first: true }))
+    );
     assert!(refusal.violations[0].message.contains("schemas.max_check_steps"), "{refusal:?}");
-    assert_eq!(route.check_within(&data, &mut 0).unwrap_err().unchecked, Some(Unchecked { is_first: false }));
+    assert_eq!(
+        route.check_within(&data, &mut 0).unwrap_err().unchecked,
+        Some(Unchecked { is_first: false })
+    );
 }
 
 #[test]
 fn what_only_looks_up_lets_nothing_pass_unchecked() {
-    let total = function("total", &json!([{"event": "a", "schema": {"required": ["total"]}}, {"event": "b"}]));
+    let total = function(
+        "total",
+        &json!([{"event": "a", "schema": {"required": ["total"]}}, {"event": "b"}]),
+    );
     let registry = registry(vec![total], vec![], &Registry::default());
-    let route = |event_type: &str| registry.route(&TenantName::default(), &event_type.parse().unwrap());
+    let route =
+        |event_type: &str| registry.route(&TenantName::default(), &event_type.parse().unwrap());
     assert_eq!(names(&route("a")), ["total"]);
     let refusal = route("a").check(&json!({"total": 1})).unwrap_err();
-    assert!(refusal.violations[0].message.contains("nothing is checked by schemas here"), "{refusal:?}");
+    assert!(
+        refusal.violations[0].message.contains("nothing is checked by schemas here"),
+        "{refusal:?}"
+    );
     assert!(route("b").check(&json!({})).is_ok());
 }

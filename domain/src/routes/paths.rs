@@ -1,9 +1,12 @@
-//! A table of path patterns, each with a value, in which several patterns may match one path: the most exact one wins.
+//! A table of path patterns, each with a value, in which several patterns may match one path: the
+//! most exact one wins.
 //!
-//! It is a tree of segments. A path is matched from the left; at each segment the text itself goes before a parameter,
-//! and a parameter before the rest. Where that leads to nothing, the next one is tried, so `/a/{*rest}` answers
-//! `/a/b/d` beside `/a/{x}/c`. Segments are compared as RFC 3986 has it (section 6.2.2.2): percent-encoded or not, a letter
-//! is the same, so nobody gets past a literal by writing it otherwise. No node is visited twice for one path, as each is reached by one way only.
+//! It is a tree of segments. A path is matched from the left; at each segment the text itself goes
+//! before a parameter, and a parameter before the rest. Where that leads to nothing, the next one
+//! is tried, so `/a/{*rest}` answers `/a/b/d` beside `/a/{x}/c`. Segments are compared as RFC 3986
+//! has it (section 6.2.2.2): percent-encoded or not, a letter is the same, so nobody gets past a
+//! literal by writing it otherwise. No node is visited twice for one path, as each is reached by
+//! one way only.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -45,7 +48,8 @@ impl<T> Default for Node<T> {
     }
 }
 
-/// A segment with every character that need not be percent-encoded as it is, and capitals in the codes of others.
+/// A segment with every character that need not be percent-encoded as it is, and capitals in the
+/// codes of others.
 pub(super) fn normal(segment: &str) -> Cow<'_, str> {
     if !segment.contains('%') {
         return Cow::Borrowed(segment);
@@ -56,7 +60,9 @@ pub(super) fn normal(segment: &str) -> Cow<'_, str> {
         normal.push_str(before);
         let code = after.get(..2).filter(|code| code.bytes().all(|b| b.is_ascii_hexdigit()));
         match code.and_then(|code| Some((code, u8::from_str_radix(code, 16).ok()?))) {
-            Some((_, b)) if b.is_ascii_alphanumeric() || b"-._~".contains(&b) => normal.push(char::from(b)),
+            Some((_, b)) if b.is_ascii_alphanumeric() || b"-._~".contains(&b) => {
+                normal.push(char::from(b))
+            }
             Some((code, _)) => {
                 normal.push('%');
                 normal.push_str(&code.to_ascii_uppercase());
@@ -79,7 +85,8 @@ fn segments(pattern: &PathPattern) -> impl Iterator<Item = Segment<'_>> {
 }
 
 impl<T: Default> PathTree<T> {
-    /// The value at a pattern, made where there is none. The names of parameters make no difference.
+    /// The value at a pattern, made where there is none. The names of parameters make no
+    /// difference.
     pub(super) fn entry(&mut self, pattern: &PathPattern) -> &mut T {
         let mut node = &mut self.root;
         for segment in segments(pattern) {
@@ -95,9 +102,9 @@ impl<T: Default> PathTree<T> {
 }
 
 impl<T> PathTree<T> {
-    /// The value of the most exact pattern that matches a path, and what its parameters stand for, in order, as they are
-    /// in the path. A parameter stands for a segment that is not empty, the rest for what follows the slash, which may be
-    /// nothing.
+    /// The value of the most exact pattern that matches a path, and what its parameters stand for,
+    /// in order, as they are in the path. A parameter stands for a segment that is not empty, the
+    /// rest for what follows the slash, which may be nothing.
     pub(super) fn find<'a>(&'a self, path: &'a str) -> Option<(&'a T, Vec<&'a str>)> {
         let mut values = Vec::new();
         let value = self.root.find(path.strip_prefix('/')?, &mut values)?;
@@ -134,7 +141,9 @@ impl<T> Node<T> {
             }
             found
         };
-        if let Some(found) = self.literals.get(&*normal(segment)).and_then(|node| below(node, values)) {
+        if let Some(found) =
+            self.literals.get(&*normal(segment)).and_then(|node| below(node, values))
+        {
             return Some(found);
         }
         if let Some(node) = self.parameter.as_deref().filter(|_| !segment.is_empty()) {
@@ -169,7 +178,8 @@ mod tests {
 
     #[test]
     fn the_most_exact_pattern_wins() {
-        let patterns = ["/u/{id}", "/u/{*rest}", "/u/x", "/{a}/b", "/a/{x}/c", "/a/{*rest}", "/{*all}"];
+        let patterns =
+            ["/u/{id}", "/u/{*rest}", "/u/x", "/{a}/b", "/a/{x}/c", "/a/{*rest}", "/{*all}"];
         for patterns in [patterns.to_vec(), patterns.iter().rev().copied().collect()] {
             let tree = tree(&patterns);
             for (path, expected) in [
@@ -232,7 +242,8 @@ mod tests {
     /// What the tree finds, by trying every pattern on the path.
     fn slowly(patterns: &[String], path: &str) -> Option<String> {
         let rank = |pattern: &str| -> Option<Vec<u8>> {
-            let (pattern, path): (Vec<&str>, Vec<&str>) = (pattern.split('/').collect(), path.split('/').collect());
+            let (pattern, path): (Vec<&str>, Vec<&str>) =
+                (pattern.split('/').collect(), path.split('/').collect());
             let mut ranks = Vec::new();
             for (i, segment) in pattern.iter().enumerate() {
                 let is_there = path.get(i)?;
@@ -251,17 +262,23 @@ mod tests {
     }
 
     fn pattern() -> impl Strategy<Value = String> {
-        let segment =
-            prop_oneof![Just("a".to_owned()), Just("b".to_owned()), Just("{}".to_owned()), Just(String::new())];
-        (proptest::collection::vec(segment, 0..4), any::<bool>()).prop_map(|(mut segments, rest)| {
-            for (i, segment) in segments.iter_mut().enumerate() {
-                *segment = segment.replace("{}", &format!("{{p{i}}}"));
-            }
-            if rest || segments.is_empty() {
-                segments.push("{*rest}".into());
-            }
-            format!("/{}", segments.join("/"))
-        })
+        let segment = prop_oneof![
+            Just("a".to_owned()),
+            Just("b".to_owned()),
+            Just("{}".to_owned()),
+            Just(String::new())
+        ];
+        (proptest::collection::vec(segment, 0..4), any::<bool>()).prop_map(
+            |(mut segments, rest)| {
+                for (i, segment) in segments.iter_mut().enumerate() {
+                    *segment = segment.replace("{}", &format!("{{p{i}}}"));
+                }
+                if rest || segments.is_empty() {
+                    segments.push("{*rest}".into());
+                }
+                format!("/{}", segments.join("/"))
+            },
+        )
     }
 
     proptest! {

@@ -98,6 +98,10 @@ impl Identity {
             1 => batch_v1::identify(rest)?,
             _ => batch_v2::identify(rest)?,
         };
-        (1..=MAX_DISPATCHES).contains(&attempts.len()).then_some(Self { tenant, function, attempts })
+        (1..=MAX_DISPATCHES).contains(&attempts.len()).then_some(Self {
+            tenant,
+            function,
+            attempts,
+        })
     }
 }

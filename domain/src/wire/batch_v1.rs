@@ -49,9 +49,16 @@ pub(super) fn encode(batch: &Batch, bytes: Vec<u8>) -> Result<Vec<u8>, postcard:
         dispatches: dispatches.iter().map(DispatchV1::from).collect(),
     };
     let bytes = postcard::to_extend(&wire, bytes)?;
-    let opaque: Vec<u8> =
-        (0_u8..).zip(dispatches).filter(|(_, dispatch)| dispatch.event.opaque).map(|(index, _)| index).collect();
-    if opaque.is_empty() { Ok(bytes) } else { postcard::to_extend(&Extra { tag: OPAQUE, body: opaque }, bytes) }
+    let opaque: Vec<u8> = (0_u8..)
+        .zip(dispatches)
+        .filter(|(_, dispatch)| dispatch.event.opaque)
+        .map(|(index, _)| index)
+        .collect();
+    if opaque.is_empty() {
+        Ok(bytes)
+    } else {
+        postcard::to_extend(&Extra { tag: OPAQUE, body: opaque }, bytes)
+    }
 }
 
 /// Reads all of `bytes`.
@@ -67,17 +74,25 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Dispatch>, DecodeError> {
         }
         rest = after;
     }
-    let (tenant, function): (TenantName, FunctionName) = (wire.tenant.parse()?, wire.function.parse()?);
+    let (tenant, function): (TenantName, FunctionName) =
+        (wire.tenant.parse()?, wire.function.parse()?);
     let is_opaque = |index: usize| u8::try_from(index).is_ok_and(|index| opaque.contains(&index));
     let dispatches = wire.dispatches.into_iter().enumerate();
-    dispatches.map(|(index, dispatch)| dispatch.into_dispatch(&tenant, &function, is_opaque(index))).collect()
+    dispatches
+        .map(|(index, dispatch)| dispatch.into_dispatch(&tenant, &function, is_opaque(index)))
+        .collect()
 }
 
 /// Whose a batch is and what is in it, whatever stands behind.
 pub(super) fn identify(bytes: &[u8]) -> Option<(TenantName, FunctionName, Vec<AttemptKey>)> {
     let (wire, _): (BatchV1<'_>, &[u8]) = postcard::take_from_bytes(bytes).ok()?;
-    let key = |d: &DispatchV1<'_>| AttemptKey { execution: d.execution.0, epoch: 0, attempt: d.attempt };
-    Some((wire.tenant.parse().ok()?, wire.function.parse().ok()?, wire.dispatches.iter().map(key).collect()))
+    let key =
+        |d: &DispatchV1<'_>| AttemptKey { execution: d.execution.0, epoch: 0, attempt: d.attempt };
+    Some((
+        wire.tenant.parse().ok()?,
+        wire.function.parse().ok()?,
+        wire.dispatches.iter().map(key).collect(),
+    ))
 }
 
 impl<'a> From<&'a Dispatch> for DispatchV1<'a> {

@@ -89,7 +89,10 @@ pub(super) fn encode_with(
     };
     let bytes = postcard::to_extend(&envelope, bytes)?;
     let body = BodyV2 {
-        dispatches: dispatches.iter().map(|dispatch| DispatchV2::new(dispatch, of_each.to_vec())).collect(),
+        dispatches: dispatches
+            .iter()
+            .map(|dispatch| DispatchV2::new(dispatch, of_each.to_vec()))
+            .collect(),
         extras: of_batch.to_vec(),
     };
     postcard::to_extend(&body, bytes)
@@ -199,7 +202,9 @@ impl From<OriginV2<'_>> for Origin {
             OriginV2::Schedule { name, due } => {
                 Self::Schedule { name: name.to_owned(), due: Timestamp::from_micros(due) }
             }
-            OriginV2::WorkflowStep { run: Id(run), path } => Self::WorkflowStep { run, path: path.to_owned() },
+            OriginV2::WorkflowStep { run: Id(run), path } => {
+                Self::WorkflowStep { run, path: path.to_owned() }
+            }
             OriginV2::Invocation => Self::Invocation,
         }
     }

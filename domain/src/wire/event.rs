@@ -66,7 +66,11 @@ impl<'a> From<&'a EventParts> for WireEvent<'a> {
             time: event.time.as_deref(),
             dataschema: event.dataschema.as_deref(),
             datacontenttype: event.datacontenttype.as_deref(),
-            extensions: event.extensions.iter().map(|(name, value)| (name.as_str(), value.into())).collect(),
+            extensions: event
+                .extensions
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.into()))
+                .collect(),
             data: event.data.as_deref().map(Octets),
         }
     }
@@ -84,7 +88,11 @@ impl WireEvent<'_> {
             time: owned(self.time),
             dataschema: owned(self.dataschema),
             datacontenttype: owned(self.datacontenttype),
-            extensions: self.extensions.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect(),
+            extensions: self
+                .extensions
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.into()))
+                .collect(),
             data: self.data.map(|data| Bytes::copy_from_slice(data.0)),
             opaque,
             ..EventParts::new(self.id, self.source, self.event_type.parse()?)
@@ -110,6 +118,11 @@ impl<'a> From<&'a TraceContext> for WireTrace<'a> {
 
 impl From<WireTrace<'_>> for TraceContext {
     fn from(trace: WireTrace<'_>) -> Self {
-        Self::of_parts(trace.trace_id, trace.span_id, trace.sampled, trace.tracestate.map(str::to_owned))
+        Self::of_parts(
+            trace.trace_id,
+            trace.span_id,
+            trace.sampled,
+            trace.tracestate.map(str::to_owned),
+        )
     }
 }

@@ -9,10 +9,13 @@ use crate::http_message::{DecodeError, Download, Opening, Upload};
 
 /// The version of a message, and what follows.
 fn version_of(bytes: &[u8]) -> Result<(u8, &[u8]), DecodeError> {
-    let (&version, rest) = bytes.split_first().ok_or_else(|| DecodeError("an empty message".into()))?;
+    let (&version, rest) =
+        bytes.split_first().ok_or_else(|| DecodeError("an empty message".into()))?;
     match version {
         1 | 2 => Ok((version, rest)),
-        _ => Err(DecodeError(format!("messages of version {version} cannot be read here (1 and 2 can)"))),
+        _ => Err(DecodeError(format!(
+            "messages of version {version} cannot be read here (1 and 2 can)"
+        ))),
     }
 }
 

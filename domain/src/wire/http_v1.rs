@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::octets::Octets;
 use crate::batch::Batch;
 use crate::execution::Outcome;
-use crate::http_message::{DecodeError, Download, Headers, Opening, RequestHead, ResponseHead, Upload};
+use crate::http_message::{
+    DecodeError, Download, Headers, Opening, RequestHead, ResponseHead, Upload,
+};
 
 /// Header fields.
 pub(super) type WireHeaders<'a> = Vec<(&'a str, Octets<'a>)>;
@@ -79,15 +81,24 @@ fn wrong(error: &postcard::Error) -> DecodeError {
     DecodeError(format!("a message that cannot be read: {error}"))
 }
 
-pub(super) fn encode_opening(opening: &Opening, bytes: Vec<u8>) -> Result<Vec<u8>, postcard::Error> {
+pub(super) fn encode_opening(
+    opening: &Opening,
+    bytes: Vec<u8>,
+) -> Result<Vec<u8>, postcard::Error> {
     let batch = Batch::single(opening.dispatch.clone()).encode_as(1);
     let Opening { head, body, complete, .. } = opening;
-    let wire = OpeningV1 { batch: Octets(&batch), head: head.into(), body: Octets(body.as_ref()), complete: *complete };
+    let wire = OpeningV1 {
+        batch: Octets(&batch),
+        head: head.into(),
+        body: Octets(body.as_ref()),
+        complete: *complete,
+    };
     postcard::to_extend(&wire, bytes)
 }
 
 pub(super) fn decode_opening(bytes: &[u8]) -> Result<Opening, DecodeError> {
-    let OpeningV1 { batch, head, body, complete } = postcard::from_bytes(bytes).map_err(|e| wrong(&e))?;
+    let OpeningV1 { batch, head, body, complete } =
+        postcard::from_bytes(bytes).map_err(|e| wrong(&e))?;
     opening(batch, head, body, complete)
 }
 
@@ -112,7 +123,10 @@ pub(super) fn decode_upload(bytes: &[u8]) -> Result<Upload, DecodeError> {
     postcard::from_bytes::<WireUpload<'_>>(bytes).map(Upload::from).map_err(|e| wrong(&e))
 }
 
-pub(super) fn encode_download(download: &Download, bytes: Vec<u8>) -> Result<Vec<u8>, postcard::Error> {
+pub(super) fn encode_download(
+    download: &Download,
+    bytes: Vec<u8>,
+) -> Result<Vec<u8>, postcard::Error> {
     postcard::to_extend(&WireDownload::from(download), bytes)
 }
 
@@ -125,7 +139,9 @@ fn wire_headers(headers: &Headers) -> WireHeaders<'_> {
 }
 
 fn headers(wire: WireHeaders<'_>) -> Headers {
-    wire.into_iter().map(|(name, value)| (name.to_owned(), Bytes::copy_from_slice(value.0))).collect()
+    wire.into_iter()
+        .map(|(name, value)| (name.to_owned(), Bytes::copy_from_slice(value.0)))
+        .collect()
 }
 
 impl<'a> From<&'a RequestHead> for WireRequestHead<'a> {
@@ -173,10 +189,14 @@ impl From<WireUpload<'_>> for Upload {
 impl<'a> From<&'a Download> for WireDownload<'a> {
     fn from(download: &'a Download) -> Self {
         match download {
-            Download::Head(head) => Self::Head { status: head.status, headers: wire_headers(&head.headers) },
+            Download::Head(head) => {
+                Self::Head { status: head.status, headers: wire_headers(&head.headers) }
+            }
             Download::Data(data) => Self::Data(Octets(data.as_ref())),
             Download::End(trailers) => Self::End(wire_headers(trailers)),
-            Download::Failed { outcome, message } => Self::Failed { outcome: (*outcome).into(), message },
+            Download::Failed { outcome, message } => {
+                Self::Failed { outcome: (*outcome).into(), message }
+            }
         }
     }
 }

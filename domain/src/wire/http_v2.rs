@@ -22,7 +22,11 @@ struct OpeningV2<'a> {
 }
 
 /// Appends what is said, and extras.
-fn encode<T: Serialize>(said: &T, extras: &[Extra], bytes: Vec<u8>) -> Result<Vec<u8>, postcard::Error> {
+fn encode<T: Serialize>(
+    said: &T,
+    extras: &[Extra],
+    bytes: Vec<u8>,
+) -> Result<Vec<u8>, postcard::Error> {
     postcard::to_extend(extras, postcard::to_extend(said, bytes)?)
 }
 
@@ -36,15 +40,26 @@ fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
         return Err(DecodeError(format!("{} bytes stand behind the message", rest.len())));
     }
     match Extra::first_needed(&extras) {
-        Some(tag) => Err(DecodeError(format!("the message has something that is not known here (tag {tag})"))),
+        Some(tag) => Err(DecodeError(format!(
+            "the message has something that is not known here (tag {tag})"
+        ))),
         None => Ok(said),
     }
 }
 
-pub(super) fn encode_opening(opening: &Opening, batch: u8, bytes: Vec<u8>) -> Result<Vec<u8>, postcard::Error> {
+pub(super) fn encode_opening(
+    opening: &Opening,
+    batch: u8,
+    bytes: Vec<u8>,
+) -> Result<Vec<u8>, postcard::Error> {
     let batch = Batch::single(opening.dispatch.clone()).encode_as(batch);
     let Opening { head, body, complete, .. } = opening;
-    let wire = OpeningV2 { batch: Octets(&batch), head: head.into(), body: Octets(body.as_ref()), complete: *complete };
+    let wire = OpeningV2 {
+        batch: Octets(&batch),
+        head: head.into(),
+        body: Octets(body.as_ref()),
+        complete: *complete,
+    };
     encode(&wire, &[], bytes)
 }
 
@@ -61,7 +76,10 @@ pub(super) fn decode_upload(bytes: &[u8]) -> Result<Upload, DecodeError> {
     decode::<WireUpload<'_>>(bytes).map(Upload::from)
 }
 
-pub(super) fn encode_download(download: &Download, bytes: Vec<u8>) -> Result<Vec<u8>, postcard::Error> {
+pub(super) fn encode_download(
+    download: &Download,
+    bytes: Vec<u8>,
+) -> Result<Vec<u8>, postcard::Error> {
     encode(&WireDownload::from(download), &[], bytes)
 }
 

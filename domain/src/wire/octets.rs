@@ -34,6 +34,8 @@ impl Serialize for Id {
 impl<'de> Deserialize<'de> for Id {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let bytes = <&[u8]>::deserialize(deserializer)?;
-        Uuid::from_slice(bytes).map(|uuid| Self(ExecutionId(uuid))).map_err(serde::de::Error::custom)
+        Uuid::from_slice(bytes)
+            .map(|uuid| Self(ExecutionId(uuid)))
+            .map_err(serde::de::Error::custom)
     }
 }

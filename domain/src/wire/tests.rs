@@ -38,11 +38,13 @@ fn extras_are_passed_over_or_refused() {
     let batch = Batch::new(vec![full(), opaque()]).unwrap();
     let optional = Extra { tag: 0x7f, body: vec![1, 2, 3] };
     let needed = Extra { tag: MUST_UNDERSTAND | 5, body: vec![] };
-    let passed = with_extras(&batch, std::slice::from_ref(&optional), &[optional.clone(), optional.clone()]);
+    let passed =
+        with_extras(&batch, std::slice::from_ref(&optional), &[optional.clone(), optional.clone()]);
     assert_eq!(Batch::decode(&passed).unwrap(), batch);
-    for refused in
-        [with_extras(&batch, &[optional.clone(), needed.clone()], &[]), with_extras(&batch, &[], &[optional, needed])]
-    {
+    for refused in [
+        with_extras(&batch, &[optional.clone(), needed.clone()], &[]),
+        with_extras(&batch, &[], &[optional, needed]),
+    ] {
         let error = Batch::decode(&refused).unwrap_err();
         assert!(matches!(error, DecodeError::Extra(0x85)), "{error}");
         assert!(error.may_be_newer());
@@ -100,7 +102,11 @@ fn what_is_not_a_batch_is_named() {
     }
     let behind = [&Batch::single(full()).encode_as(2)[..], &[0]].concat();
     assert!(matches!(Batch::decode(&behind), Err(DecodeError::Behind(1))));
-    assert!(Identity::of(b"").is_none() && Identity::of(b"\0abc").is_none() && Identity::of(b"nonsense").is_none());
+    assert!(
+        Identity::of(b"").is_none()
+            && Identity::of(b"\0abc").is_none()
+            && Identity::of(b"nonsense").is_none()
+    );
 }
 
 #[test]

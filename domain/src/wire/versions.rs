@@ -14,8 +14,8 @@ pub struct Reads {
     pub http: u8,
     /// Of the messages that are broadcast to all processes. There is one version.
     pub control: u8,
-    /// Of the control messages of request streams between a gateway and a host over RabbitMQ. A process that does not say it is
-    /// from before it was said, and reads the oldest.
+    /// Of the control messages of request streams between a gateway and a host over RabbitMQ. A
+    /// process that does not say it is from before it was said, and reads the oldest.
     #[serde(default = "oldest_streams")]
     pub streams: u8,
 }
@@ -42,7 +42,8 @@ impl Reads {
         }
     }
 
-    /// The newest versions that this process can write and all of these read: never older than the oldest that there are.
+    /// The newest versions that this process can write and all of these read: never older than the
+    /// oldest that there are.
     pub fn of_all(processes: impl IntoIterator<Item = Self>) -> Self {
         let common = processes.into_iter().fold(Self::HERE, Self::common);
         Self {
@@ -54,8 +55,8 @@ impl Reads {
     }
 }
 
-/// The version of each format that a process writes, which all its encoders consult. Clones share it: whoever learns which
-/// processes are alive sets it, at any time.
+/// The version of each format that a process writes, which all its encoders consult. Clones share
+/// it: whoever learns which processes are alive sets it, at any time.
 #[derive(Clone, Debug)]
 pub struct Writes(Arc<Versions>);
 
@@ -79,11 +80,12 @@ impl Writes {
         }))
     }
 
-    /// Writes the newest versions from now on that this release and all of `processes` read. A version that this release cannot
-    /// write is not written, whatever the others read.
+    /// Writes the newest versions from now on that this release and all of `processes` read. A
+    /// version that this release cannot write is not written, whatever the others read.
     pub fn set(&self, processes: impl IntoIterator<Item = Reads>) {
         let Reads { batch, http, control, streams } = Reads::of_all(processes);
-        // Each format stands by itself, and a message that was just encoded in the version before is read as well.
+        // Each format stands by itself, and a message that was just encoded in the version before
+        // is read as well.
         self.0.batch.store(batch, Ordering::Relaxed);
         self.0.http.store(http, Ordering::Relaxed);
         self.0.control.store(control, Ordering::Relaxed);
@@ -126,9 +128,13 @@ mod tests {
     fn the_newest_that_all_read_is_written() {
         let writes = Writes::default();
         let clone = writes.clone();
-        let versions = |writes: &Writes| (writes.batch(), writes.http(), writes.control(), writes.streams());
+        let versions =
+            |writes: &Writes| (writes.batch(), writes.http(), writes.control(), writes.streams());
         assert_eq!(versions(&writes), (2, 2, 1, 2));
-        writes.set([Reads { batch: 1, ..Reads::HERE }, Reads { batch: 9, http: 9, control: 9, streams: 9 }]);
+        writes.set([
+            Reads { batch: 1, ..Reads::HERE },
+            Reads { batch: 9, http: 9, control: 9, streams: 9 },
+        ]);
         assert_eq!(versions(&clone), (1, 2, 1, 2));
         // The process that was behind is gone.
         writes.set([Reads { batch: 9, http: 9, control: 9, streams: 9 }]);
@@ -141,6 +147,9 @@ mod tests {
     #[test]
     fn no_version_is_written_that_there_never_was() {
         let writes = Writes::new(Reads { batch: 0, http: 0, control: 0, streams: 0 });
-        assert_eq!((writes.batch(), writes.http(), writes.control(), writes.streams()), (1, 1, 1, 1));
+        assert_eq!(
+            (writes.batch(), writes.http(), writes.control(), writes.streams()),
+            (1, 1, 1, 1)
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Describes an uploaded CSV file: what its columns hold, how many values are missing, how the numbers are spread.
+//! Describes an uploaded CSV file: what its columns hold, how many values are missing, how the
+//! numbers are spread.
 
 use crate::exports::wasmill::function::handler::{Event, Failure, Guest, Output};
 use crate::wasmill::function::log::{Level, log};
@@ -18,10 +19,14 @@ impl Guest for CsvSummary {
         let data = event.data.unwrap_or_default();
         let summary = summary::summarize(&data).map_err(Failure::Reject)?;
 
-        let fields = [("rows".into(), summary.rows.to_string()), ("columns".into(), summary.columns.len().to_string())];
+        let fields = [
+            ("rows".into(), summary.rows.to_string()),
+            ("columns".into(), summary.columns.len().to_string()),
+        ];
         log(Level::Info, "summarized", &fields);
 
-        let data = serde_json::to_vec(&summary).map_err(|error| Failure::Reject(error.to_string()))?;
+        let data =
+            serde_json::to_vec(&summary).map_err(|error| Failure::Reject(error.to_string()))?;
         Ok(Output { content_type: None, data, emit: Vec::new() })
     }
 }

@@ -161,7 +161,8 @@ pub fn summarize(data: &[u8]) -> Result<Summary, String> {
             tally.add(value.trim());
         }
     }
-    let columns = tallies.into_iter().zip(&header).map(|(tally, name)| tally.finish(name)).collect();
+    let columns =
+        tallies.into_iter().zip(&header).map(|(tally, name)| tally.finish(name)).collect();
     Ok(Summary { rows, columns })
 }
 
@@ -172,7 +173,9 @@ fn explain(error: &csv::Error) -> String {
         ErrorKind::UnequalLengths { expected_len, len, .. } => {
             format!("line {line}: the header has {expected_len} fields and this record {len}")
         }
-        ErrorKind::Utf8 { err, .. } => format!("line {line}: field {} is not UTF-8", err.field() + 1),
+        ErrorKind::Utf8 { err, .. } => {
+            format!("line {line}: field {} is not UTF-8", err.field() + 1)
+        }
         _ => format!("line {line}: {error}"),
     }
 }
@@ -182,7 +185,10 @@ mod tests {
     use super::*;
 
     fn column(values: &[&str]) -> Column {
-        let file = format!("it,n\n{}", values.iter().map(|value| format!("{value},1\n")).collect::<String>());
+        let file = format!(
+            "it,n\n{}",
+            values.iter().map(|value| format!("{value},1\n")).collect::<String>()
+        );
         summarize(file.as_bytes()).unwrap().columns.swap_remove(0)
     }
 
@@ -230,7 +236,10 @@ mod tests {
     fn trouble_is_located() {
         let error = |file: &[u8]| summarize(file).unwrap_err();
         assert_eq!(error(b""), "line 1: there is no header");
-        assert_eq!(error(b"a,b\n1,2\n\"x\ny\",2\n3\n"), "line 5: the header has 2 fields and this record 1");
+        assert_eq!(
+            error(b"a,b\n1,2\n\"x\ny\",2\n3\n"),
+            "line 5: the header has 2 fields and this record 1"
+        );
         assert_eq!(error(b"a,b\n1,2\n3,\xff\n"), "line 3: field 2 is not UTF-8");
     }
 }

@@ -49,9 +49,11 @@ struct Flaky;
 impl Guest for Flaky {
     fn handle(event: Event) -> Result<Output, Failure> {
         let data = event.data.unwrap_or_default();
-        let payment: Payment = serde_json::from_slice(&data).map_err(|error| Failure::Reject(error.to_string()))?;
+        let payment: Payment =
+            serde_json::from_slice(&data).map_err(|error| Failure::Reject(error.to_string()))?;
 
-        // The id is the same in every attempt: a real payment would send it along as its idempotency key.
+        // The id is the same in every attempt: a real payment would send it along as its
+        // idempotency key.
         let execution = context::current();
         let fields = [("attempt".into(), json!(execution.attempt).to_string())];
         if let Err(failure) = payment.pay(execution.attempt) {

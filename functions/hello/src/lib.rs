@@ -21,7 +21,8 @@ struct Hello;
 impl Guest for Hello {
     fn handle(event: Event) -> Result<Output, Failure> {
         let data = event.data.unwrap_or_default();
-        let request: Request = serde_json::from_slice(&data).map_err(|error| Failure::Reject(error.to_string()))?;
+        let request: Request =
+            serde_json::from_slice(&data).map_err(|error| Failure::Reject(error.to_string()))?;
 
         // The manifest's `[env]` is the whole environment.
         let word = env::var("GREETING").unwrap_or_else(|_| "Hello".into());

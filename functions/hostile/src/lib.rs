@@ -1,5 +1,6 @@
-//! Tries to hurt its host in every way that a function can. The event's type names the way: `hostile.spin`,
-//! `hostile.memory-bomb` and so on. The host should end each attempt with the right outcome and feel nothing.
+//! Tries to hurt its host in every way that a function can. The event's type names the way:
+//! `hostile.spin`, `hostile.memory-bomb` and so on. The host should end each attempt with the right
+//! outcome and feel nothing.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -23,7 +24,8 @@ struct Hostile;
 impl Guest for Hostile {
     fn handle(event: Event) -> Result<Output, Failure> {
         // The data may say how bad it should be: {"lines": 100}. The defaults are bad enough.
-        let data: BTreeMap<String, u32> = serde_json::from_slice(&event.data.unwrap_or_default()).unwrap_or_default();
+        let data: BTreeMap<String, u32> =
+            serde_json::from_slice(&event.data.unwrap_or_default()).unwrap_or_default();
         let number = |name: &str, default: u32| data.get(name).copied().unwrap_or(default);
         let output = match event.type_.strip_prefix("hostile.").unwrap_or_default() {
             "spin" => spin(),
@@ -46,7 +48,11 @@ impl Guest for Hostile {
 
 /// A result, for those that live to have one.
 fn report(data: &impl Serialize) -> Output {
-    Output { content_type: None, data: serde_json::to_vec(data).unwrap_or_default(), emit: Vec::new() }
+    Output {
+        content_type: None,
+        data: serde_json::to_vec(data).unwrap_or_default(),
+        emit: Vec::new(),
+    }
 }
 
 /// Computes for ever, without a single call to the host.
@@ -103,7 +109,11 @@ fn log_flood(lines: u32) -> Output {
 
 /// Succeeds with a result of so many bytes.
 fn huge_output(bytes: u32) -> Output {
-    Output { content_type: Some("application/octet-stream".into()), data: vec![b'x'; bytes as usize], emit: Vec::new() }
+    Output {
+        content_type: Some("application/octet-stream".into()),
+        data: vec![b'x'; bytes as usize],
+        emit: Vec::new(),
+    }
 }
 
 /// Calls the host for ever.

@@ -1,4 +1,5 @@
-//! What a function can see of the machine that it runs on. It should be nothing but the manifest's `[env]`.
+//! What a function can see of the machine that it runs on. It should be nothing but the manifest's
+//! `[env]`.
 
 use serde::Serialize;
 use wasip2::cli::{environment, stdin};
@@ -23,7 +24,9 @@ pub struct Surroundings {
 pub fn look() -> Surroundings {
     let mut sockets = Vec::new();
     let mut refused = Vec::new();
-    for (what, result) in [("connect to 127.0.0.1:5432", connect()), ("resolve localhost", resolve())] {
+    for (what, result) in
+        [("connect to 127.0.0.1:5432", connect()), ("resolve localhost", resolve())]
+    {
         match result {
             Ok(()) => sockets.push(what),
             Err(error) => refused.push((what, error.name())),

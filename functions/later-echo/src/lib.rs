@@ -1,17 +1,19 @@
-//! Answers HTTP requests, and is a program as well, by WASI 0.3, with nothing of wasmill in it. It has no wasmill.toml, as hosts refuse it
-//! unless they are let run WASI 0.3; the tests write one.
+//! Answers HTTP requests, and is a program as well, by WASI 0.3, with nothing of wasmill in it. It
+//! has no wasmill.toml, as hosts refuse it unless they are let run WASI 0.3; the tests write one.
 //!
 //! As a handler, the last segments of the path say what it does:
 //!
 //! - `…/echo` sends the request's body back while it comes in;
 //! - `…/stream/COUNT/MILLISECONDS` sends COUNT lines with a pause after each;
 //! - `…/status/CODE` answers with that status, `…/error` with an error instead of a response;
-//! - `…/get/AUTHORITY` asks for `http://AUTHORITY/` and answers with the status, or with what became of it;
+//! - `…/get/AUTHORITY` asks for `http://AUTHORITY/` and answers with the status, or with what
+//!   became of it;
 //! - `…/fields/COUNT` asks the host for its request's headers that often;
 //! - `…/cut` ends in the middle of its body, `…/broken` traps;
 //! - any other path shows the request.
 //!
-//! As a program, it writes its input in capitals. `fail` makes it fail, `exit` exit with a status, and `flood` write without end.
+//! As a program, it writes its input in capitals. `fail` makes it fail, `exit` exit with a status,
+//! and `flood` write without end.
 
 use wasip3::cli::{environment, exit, stderr, stdin, stdout};
 use wasip3::clocks::monotonic_clock::wait_for;
@@ -36,7 +38,9 @@ impl wasip3::exports::http::handler::Guest for LaterEcho {
         match segments[..] {
             ["echo", ..] => Ok(echo(request)),
             [pause, count, "stream"] => Ok(stream(number(count), number(pause))),
-            [code, "status", ..] => Ok(whole(u16::try_from(number(code)).unwrap_or(500), "as you wish\n".into())),
+            [code, "status", ..] => {
+                Ok(whole(u16::try_from(number(code)).unwrap_or(500), "as you wish\n".into()))
+            }
             ["error", ..] => Err(ErrorCode::ConfigurationError),
             [authority, "get", ..] => Ok(whole(200, get(authority).await)),
             [count, "fields", ..] => {
@@ -164,7 +168,11 @@ fn shown(request: &Request) -> String {
     };
     let scheme = if let Some(Scheme::Https) = request.get_scheme() { "https" } else { "http" };
     let (authority, target) = (request.get_authority(), request.get_path_with_query());
-    let mut text = format!("{method} {scheme}://{}{}\n", authority.unwrap_or_default(), target.unwrap_or_default());
+    let mut text = format!(
+        "{method} {scheme}://{}{}\n",
+        authority.unwrap_or_default(),
+        target.unwrap_or_default()
+    );
     for (name, value) in request.get_headers().copy_all() {
         text += &format!("{name}: {}\n", String::from_utf8_lossy(&value));
     }

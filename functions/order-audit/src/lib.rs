@@ -1,4 +1,5 @@
-//! Keeps an audit trail of orders: one log line and one record for every event whose type begins with `order.`.
+//! Keeps an audit trail of orders: one log line and one record for every event whose type begins
+//! with `order.`.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! Prices an order, and says so to the rest of the shop: `order.priced` for every order, `order.flagged` besides for one
-//! that somebody should look at.
+//! Prices an order, and says so to the rest of the shop: `order.priced` for every order,
+//! `order.flagged` besides for one that somebody should look at.
 
 use std::env;
 
@@ -12,7 +12,8 @@ use crate::wasmill::function::types::EmittedEvent;
 
 wit_bindgen::generate!({ world: "function", path: "../../wit" });
 
-/// An order is flagged when it is over this many cents; `FLAG_OVER_CENTS` in the manifest's `[env]` says otherwise.
+/// An order is flagged when it is over this many cents; `FLAG_OVER_CENTS` in the manifest's `[env]`
+/// says otherwise.
 const FLAG_OVER_CENTS: u64 = 100_000;
 
 /// The data of an `order.created` event, as `order.schema.json` describes it.
@@ -47,7 +48,8 @@ struct OrderTotal;
 impl Guest for OrderTotal {
     fn handle(event: Event) -> Result<Output, Failure> {
         let data = event.data.unwrap_or_default();
-        let order: Order = serde_json::from_slice(&data).map_err(|error| Failure::Reject(error.to_string()))?;
+        let order: Order =
+            serde_json::from_slice(&data).map_err(|error| Failure::Reject(error.to_string()))?;
         let limit = flag_over_cents().map_err(Failure::Reject)?;
         let total = order.total_cents().map_err(Failure::Reject)?;
         let flagged = total > limit;
@@ -78,7 +80,9 @@ impl Guest for OrderTotal {
 /// The limit from the environment, or the default where it names none.
 fn flag_over_cents() -> Result<u64, String> {
     match env::var("FLAG_OVER_CENTS") {
-        Ok(limit) => limit.parse().map_err(|error| format!("FLAG_OVER_CENTS is {limit:?}: {error}")),
+        Ok(limit) => {
+            limit.parse().map_err(|error| format!("FLAG_OVER_CENTS is {limit:?}: {error}"))
+        }
         Err(_) => Ok(FLAG_OVER_CENTS),
     }
 }
@@ -102,8 +106,13 @@ mod tests {
     use super::{Item, Order};
 
     fn order(items: &[(u64, u64)]) -> Order {
-        let item = |&(qty, price_cents): &(u64, u64)| Item { sku: "TEA-1".into(), qty, price_cents };
-        Order { customer: "Ada".into(), currency: "EUR".into(), items: items.iter().map(item).collect() }
+        let item =
+            |&(qty, price_cents): &(u64, u64)| Item { sku: "TEA-1".into(), qty, price_cents };
+        Order {
+            customer: "Ada".into(),
+            currency: "EUR".into(),
+            items: items.iter().map(item).collect(),
+        }
     }
 
     #[test]

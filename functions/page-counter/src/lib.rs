@@ -1,7 +1,7 @@
 //! Counts the visits of pages and remembers their last visitors, in a bucket of `wasi:keyvalue`.
 //!
-//! `page.visited` counts a visit, `page.report` tells of all pages, `page.forgotten` forgets one. A visit is counted when it is counted:
-//! when an attempt is made again, so is its count.
+//! `page.visited` counts a visit, `page.report` tells of all pages, `page.forgotten` forgets one. A
+//! visit is counted when it is counted: when an attempt is made again, so is its count.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -64,7 +64,8 @@ fn visited(bucket: &Bucket, visit: &Visit) -> Result<Value, Failure> {
     Ok(json!({ "page": visit.page, "visits": visits, "previous": previous }))
 }
 
-/// Puts a visitor in the place of the last one, who is returned. Of two at once neither is left out: one sees the other.
+/// Puts a visitor in the place of the last one, who is returned. Of two at once neither is left
+/// out: one sees the other.
 fn remember(bucket: &Bucket, key: &str, visitor: &str) -> Result<Option<String>, Failure> {
     let mut handle = Cas::new(bucket, key)?;
     loop {
@@ -91,7 +92,8 @@ fn report(bucket: &Bucket) -> Result<Value, Failure> {
     let mut pages = serde_json::Map::new();
     for keys in counts.chunks(100) {
         for (key, visits) in get_many(bucket, keys)? {
-            let visits = visits.and_then(|digits| String::from_utf8(digits).ok()?.parse::<i64>().ok());
+            let visits =
+                visits.and_then(|digits| String::from_utf8(digits).ok()?.parse::<i64>().ok());
             pages.insert(key[COUNT.len()..].to_owned(), json!(visits));
         }
     }
@@ -110,7 +112,9 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::NoSuchStore => Self::Reject(format!("there is no bucket '{BUCKET}'")),
-            Error::AccessDenied => Self::Reject(format!("the bucket '{BUCKET}' is somebody else's")),
+            Error::AccessDenied => {
+                Self::Reject(format!("the bucket '{BUCKET}' is somebody else's"))
+            }
             Error::Other(reason) => Self::Retry(RetryAdvice { reason, delay_ms: None }),
         }
     }

@@ -1,6 +1,7 @@
 //! Pictures: PNG in, a box filter, PNG out. Knows nothing of events.
 //!
-//! The png crate would make the component twice as large; the tests hold the small ones used here against it.
+//! The png crate would make the component twice as large; the tests hold the small ones used here
+//! against it.
 
 use miniz_oxide::deflate::compress_to_vec_zlib;
 
@@ -42,7 +43,9 @@ impl Image {
             rows.push(1); // a pixel is written as its difference to the one on its left, which compresses better
             let mut left = [0; 4];
             for &pixel in row {
-                rows.extend(pixel.iter().zip(left).map(|(channel, left)| channel.wrapping_sub(left)));
+                rows.extend(
+                    pixel.iter().zip(left).map(|(channel, left)| channel.wrapping_sub(left)),
+                );
                 left = pixel;
             }
         }
@@ -53,7 +56,8 @@ impl Image {
         png
     }
 
-    /// The same picture with no side longer than `side`, its proportions kept. A small picture stays as it is.
+    /// The same picture with no side longer than `side`, its proportions kept. A small picture
+    /// stays as it is.
     pub fn shrink_to(&self, side: u32) -> Self {
         let longest = self.width.max(self.height);
         if longest <= side {
@@ -66,7 +70,8 @@ impl Image {
         self.resize(scale(self.width), scale(self.height))
     }
 
-    /// A box filter: each new pixel is the mean of the old pixels that it covers. Neither side may grow.
+    /// A box filter: each new pixel is the mean of the old pixels that it covers. Neither side may
+    /// grow.
     fn resize(&self, width: u32, height: u32) -> Self {
         let mut pixels = Vec::with_capacity(width as usize * height as usize);
         for y in 0..height {
@@ -77,7 +82,8 @@ impl Image {
         Self { width, height, pixels }
     }
 
-    /// The mean colour of a rectangle. What cannot be seen does not colour it: alpha is a pixel's weight.
+    /// The mean colour of a rectangle. What cannot be seen does not colour it: alpha is a pixel's
+    /// weight.
     fn mean(&self, columns: Span, rows: Span) -> [u8; 4] {
         let count = (columns.len() * rows.len()) as u64;
         let mut sums = [0_u64; 3];
@@ -171,11 +177,26 @@ mod tests {
     #[test]
     fn every_colour_type_is_read() {
         let decode = |png: Vec<u8>| Image::decode(&png).unwrap().pixels;
-        assert_eq!(decode(png(2, 1, ColorType::Grayscale, BitDepth::One, &[0b0100_0000])), [BLACK, WHITE]);
-        assert_eq!(decode(png(2, 1, ColorType::Grayscale, BitDepth::Sixteen, &[0, 0, 255, 255])), [BLACK, WHITE]);
-        assert_eq!(decode(png(1, 1, ColorType::GrayscaleAlpha, BitDepth::Eight, &[7, 9])), [[7, 7, 7, 9]]);
-        assert_eq!(decode(png(1, 1, ColorType::Rgb, BitDepth::Eight, &[1, 2, 3])), [[1, 2, 3, 255]]);
-        assert_eq!(decode(png(1, 2, ColorType::Rgba, BitDepth::Eight, &[1, 2, 3, 4, 255, 0, 0, 0]))[1], CLEAR);
+        assert_eq!(
+            decode(png(2, 1, ColorType::Grayscale, BitDepth::One, &[0b0100_0000])),
+            [BLACK, WHITE]
+        );
+        assert_eq!(
+            decode(png(2, 1, ColorType::Grayscale, BitDepth::Sixteen, &[0, 0, 255, 255])),
+            [BLACK, WHITE]
+        );
+        assert_eq!(
+            decode(png(1, 1, ColorType::GrayscaleAlpha, BitDepth::Eight, &[7, 9])),
+            [[7, 7, 7, 9]]
+        );
+        assert_eq!(
+            decode(png(1, 1, ColorType::Rgb, BitDepth::Eight, &[1, 2, 3])),
+            [[1, 2, 3, 255]]
+        );
+        assert_eq!(
+            decode(png(1, 2, ColorType::Rgba, BitDepth::Eight, &[1, 2, 3, 4, 255, 0, 0, 0]))[1],
+            CLEAR
+        );
     }
 
     #[test]

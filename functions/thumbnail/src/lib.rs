@@ -26,7 +26,11 @@ impl Guest for Thumbnail {
         ];
         log(Level::Info, "thumbnail made", &fields);
 
-        Ok(Output { content_type: Some("image/png".into()), data: thumbnail.encode(), emit: Vec::new() })
+        Ok(Output {
+            content_type: Some("image/png".into()),
+            data: thumbnail.encode(),
+            emit: Vec::new(),
+        })
     }
 }
 

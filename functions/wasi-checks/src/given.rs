@@ -3,7 +3,9 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use wasip2::cli::{environment, stderr, stdin, stdout, terminal_stderr, terminal_stdin, terminal_stdout};
+use wasip2::cli::{
+    environment, stderr, stdin, stdout, terminal_stderr, terminal_stdin, terminal_stdout,
+};
 use wasip2::clocks::{monotonic_clock, wall_clock};
 use wasip2::io::poll::poll;
 use wasip2::io::streams::StreamError;
@@ -44,7 +46,9 @@ fn arguments() -> Checked {
 }
 
 fn variables() -> Checked {
-    expect(std::env::var("GREETING").as_deref() == Ok("Hello"), || "GREETING is not that of the manifest".into())?;
+    expect(std::env::var("GREETING").as_deref() == Ok("Hello"), || {
+        "GREETING is not that of the manifest".into()
+    })?;
     let is_path = |(name, _): &(String, String)| name == "PATH";
     expect(!environment::get_environment().iter().any(is_path), || "PATH is inherited".into())
 }
@@ -118,8 +122,10 @@ fn sleep() -> Checked {
 
 /// The one that is ready is told from the one that is not.
 fn polling() -> Checked {
-    let (soon, late) =
-        (monotonic_clock::subscribe_duration(1_000_000), monotonic_clock::subscribe_duration(u64::MAX / 4));
+    let (soon, late) = (
+        monotonic_clock::subscribe_duration(1_000_000),
+        monotonic_clock::subscribe_duration(u64::MAX / 4),
+    );
     let ready = poll(&[&late, &soon, &soon]);
     expect(ready == [1, 2], || "others are ready".into())?;
     expect(!late.ready(), || "what is far off is ready".into())
@@ -135,12 +141,18 @@ fn splice() -> Checked {
 fn random_bytes() -> Checked {
     let (one, other) = (random::get_random_bytes(32), random::get_random_bytes(32));
     expect(one.len() == 32 && other.len() == 32, || "another length was asked for".into())?;
-    expect(one != other && random::get_random_u64() != random::get_random_u64(), || "it repeats".into())?;
+    expect(one != other && random::get_random_u64() != random::get_random_u64(), || {
+        "it repeats".into()
+    })?;
     expect(random::get_random_bytes(0).is_empty(), || "none were asked for".into())
 }
 
 fn insecure_random() -> Checked {
-    expect(insecure::get_insecure_random_bytes(7).len() == 7, || "another length was asked for".into())?;
-    expect(insecure::get_insecure_random_u64() != insecure::get_insecure_random_u64(), || "it repeats".into())?;
+    expect(insecure::get_insecure_random_bytes(7).len() == 7, || {
+        "another length was asked for".into()
+    })?;
+    expect(insecure::get_insecure_random_u64() != insecure::get_insecure_random_u64(), || {
+        "it repeats".into()
+    })?;
     expect(insecure_seed::insecure_seed() != (0, 0), || "the seed is zero".into())
 }

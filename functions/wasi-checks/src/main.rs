@@ -1,5 +1,6 @@
-//! Tries out WASI 0.2 part by part, through the standard library and below it: what the host has works as its interfaces say, and
-//! what it denies ends in an error code, never in a trap. The result has a line for each part: what came of it.
+//! Tries out WASI 0.2 part by part, through the standard library and below it: what the host has
+//! works as its interfaces say, and what it denies ends in an error code, never in a trap. The
+//! result has a line for each part: what came of it.
 
 mod denied;
 mod given;

@@ -5,9 +5,10 @@
 //! - `…/status/CODE` answers with that status;
 //! - `…/repeated` sets a header three times, and a trailer;
 //! - `…/empty` answers without content;
-//! - `…/after/MILLISECONDS` answers with all that its `content-length` says, and ends its body after a pause;
-//! - `…/silent` never answers, `…/cut` ends in the middle of its body, `…/broken` traps, `…/late` traps when it has answered, `…/unread`
-//!   when its caller does not read;
+//! - `…/after/MILLISECONDS` answers with all that its `content-length` says, and ends its body
+//!   after a pause;
+//! - `…/silent` never answers, `…/cut` ends in the middle of its body, `…/broken` traps, `…/late`
+//!   traps when it has answered, `…/unread` when its caller does not read;
 //! - any other path shows the request as JSON.
 //!
 //! It is a `wasi:http` component with nothing of wasmill in it.
@@ -33,9 +34,13 @@ impl wasip2::exports::http::incoming_handler::Guest for WebEcho {
         match segments[..] {
             ["echo", ..] => echo(&request, outparam),
             [pause, count, "stream"] => stream(outparam, number(count), number(pause)),
-            [code, "status", ..] => answer(outparam, u16::try_from(number(code)).unwrap_or(500), b"as you wish\n"),
+            [code, "status", ..] => {
+                answer(outparam, u16::try_from(number(code)).unwrap_or(500), b"as you wish\n")
+            }
             ["repeated", ..] => repeated(outparam),
-            ["empty", ..] => OutgoingBody::finish(begin(outparam, 200, &[]), None).expect("a whole body"),
+            ["empty", ..] => {
+                OutgoingBody::finish(begin(outparam, 200, &[]), None).expect("a whole body")
+            }
             [pause, "after", ..] => after(outparam, number(pause)),
             ["late", ..] => late(outparam),
             ["unread", ..] => unread(outparam),
@@ -79,7 +84,11 @@ fn answer(outparam: ResponseOutparam, status: u16, content: &[u8]) {
 fn echo(request: &IncomingRequest, outparam: ResponseOutparam) {
     let content_type = request.headers().get("content-type").into_iter().next();
     let content_type = content_type.and_then(|value| String::from_utf8(value).ok());
-    let body = begin(outparam, 200, &[("content-type", content_type.as_deref().unwrap_or("application/octet-stream"))]);
+    let body = begin(
+        outparam,
+        200,
+        &[("content-type", content_type.as_deref().unwrap_or("application/octet-stream"))],
+    );
     let incoming = request.consume().expect("a body");
     let input = incoming.stream().expect("a stream");
     let output = body.write().expect("the first stream");
@@ -111,7 +120,9 @@ fn stream(outparam: ResponseOutparam, count: u64, milliseconds: u64) {
     let body = begin(outparam, 200, &[("content-type", "text/plain")]);
     let output = body.write().expect("the first stream");
     for line in 1..=count {
-        output.blocking_write_and_flush(format!("line {line}\n").as_bytes()).expect("a body that is read");
+        output
+            .blocking_write_and_flush(format!("line {line}\n").as_bytes())
+            .expect("a body that is read");
         subscribe_duration(milliseconds * 1_000_000).block();
     }
     drop(output);
@@ -119,7 +130,12 @@ fn stream(outparam: ResponseOutparam, count: u64, milliseconds: u64) {
 }
 
 fn repeated(outparam: ResponseOutparam) {
-    let headers = [("set-cookie", "a=1"), ("set-cookie", "b=2"), ("x-bytes", "caf\u{e9}"), ("trailer", "x-checksum")];
+    let headers = [
+        ("set-cookie", "a=1"),
+        ("set-cookie", "b=2"),
+        ("x-bytes", "caf\u{e9}"),
+        ("trailer", "x-checksum"),
+    ];
     let body = begin(outparam, 201, &headers);
     let trailers = Fields::new();
     trailers.append("x-checksum", b"7").expect("a trailer that may be set");
@@ -164,7 +180,8 @@ fn unread(outparam: ResponseOutparam) {
 }
 
 fn show(request: &IncomingRequest, target: &str, outparam: ResponseOutparam) {
-    let mut headers: Vec<(String, String)> = request.headers().entries().into_iter().map(text).collect();
+    let mut headers: Vec<(String, String)> =
+        request.headers().entries().into_iter().map(text).collect();
     headers.sort();
     let shown = json!({
         "method": method(&request.method()),

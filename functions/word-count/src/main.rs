@@ -1,5 +1,5 @@
-//! A program like any other: it reads standard input, writes standard output, and says by its exit status how that went. The
-//! event's attributes are in its environment.
+//! A program like any other: it reads standard input, writes standard output, and says by its exit
+//! status how that went. The event's attributes are in its environment.
 
 use std::io::Read as _;
 use std::process::ExitCode;

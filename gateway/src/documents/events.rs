@@ -58,7 +58,10 @@ impl Accepted {
             function: dispatch.function.to_string(),
         };
         Self {
-            event: EventReference { id: event.id.clone(), event_type: event.event_type.to_string() },
+            event: EventReference {
+                id: event.id.clone(),
+                event_type: event.event_type.to_string(),
+            },
             executions: dispatches.iter().map(reference).collect(),
         }
     }

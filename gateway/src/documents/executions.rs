@@ -10,10 +10,12 @@ use uuid::Uuid;
 use wasmill_domain::event::is_json_media_type;
 use wasmill_domain::event::json::{DataMember, JsonFormat};
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, Event, EventType, ExecutionId, FunctionName, LogLevel, LogSource, Origin, Outcome,
-    Output, State, Timestamp,
+    AttemptReport, Digest, Dispatch, Event, EventType, ExecutionId, FunctionName, LogLevel,
+    LogSource, Origin, Outcome, Output, State, Timestamp,
 };
-use wasmill_store::{ExecutionDetail, ExecutionSummary, ListedExecution, LogEntry, LogPosition, UnreadableEvent};
+use wasmill_store::{
+    ExecutionDetail, ExecutionSummary, ListedExecution, LogEntry, LogPosition, UnreadableEvent,
+};
 
 use self::convert::cloud_event;
 pub(crate) use self::convert::{has_failed, just_accepted};
@@ -26,11 +28,12 @@ pub(crate) struct ListExecutions {
     /// Of this function.
     #[param(value_type = Option<String>)]
     pub(crate) function: Option<FunctionName>,
-    /// In this state: `scheduled`, `queued`, `running`, `suspended`, `succeeded`, `failed` or `cancelled`.
+    /// In this state: `scheduled`, `queued`, `running`, `suspended`, `succeeded`, `failed` or
+    /// `cancelled`.
     #[param(value_type = Option<String>)]
     pub(crate) state: Option<State>,
-    /// With this outcome of the last attempt: `success`, `rejected`, `error`, `trap`, `out_of_fuel`, `out_of_memory`,
-    /// `timed_out`, `cancelled` or `poisoned`.
+    /// With this outcome of the last attempt: `success`, `rejected`, `error`, `trap`,
+    /// `out_of_fuel`, `out_of_memory`, `timed_out`, `cancelled` or `poisoned`.
     #[param(value_type = Option<String>)]
     pub(crate) outcome: Option<Outcome>,
     /// Of this event type.
@@ -159,13 +162,15 @@ pub(crate) struct ExecutionDocument {
     #[serde(serialize_with = "cloud_event")]
     #[schema(value_type = Option<Object>, required = true)]
     event: Option<Event>,
-    /// What stands in the database instead of an event. Such an execution fails when it is its turn.
+    /// What stands in the database instead of an event. Such an execution fails when it is its
+    /// turn.
     #[serde(skip_serializing_if = "Option::is_none")]
     unreadable_event: Option<UnreadableDocument>,
     /// The result, once it succeeded.
     #[schema(value_type = Option<ResultSchema>, required = true)]
     result: Option<ResultDocument>,
-    /// What a command that failed had written to standard output in its last attempt: as much as a result may have.
+    /// What a command that failed had written to standard output in its last attempt: as much as a
+    /// result may have.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<ResultSchema>)]
     standard_output: Option<ResultDocument>,
@@ -228,10 +233,12 @@ pub(crate) struct AttemptDocument {
     queue_wait_ms: f64,
     /// The guest's time on the wall clock, instantiation included, in milliseconds.
     run_time_ms: f64,
-    /// Units of fuel: about one a wasm instruction, one a byte of what is copied in bulk, 1,000 a call of the host. An attempt
-    /// that was interrupted while it computed (`timed_out`, `cancelled`) may have used up to 5,000,000 more.
+    /// Units of fuel: about one a wasm instruction, one a byte of what is copied in bulk, 1,000 a
+    /// call of the host. An attempt that was interrupted while it computed (`timed_out`,
+    /// `cancelled`) may have used up to 5,000,000 more.
     fuel_used: u64,
-    /// The most memory that the guest held: its linear memory, and what the host held for it when that was measured.
+    /// The most memory that the guest held: its linear memory, and what the host held for it when
+    /// that was measured.
     peak_memory_bytes: u64,
     /// How many log lines were dropped at the limit.
     log_lines_dropped: u64,

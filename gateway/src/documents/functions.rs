@@ -7,7 +7,9 @@ use wasmill_component::{Adapter, Inspection};
 use wasmill_domain::manifest::http::HttpTrigger;
 use wasmill_domain::manifest::{Kind, Manifest, Trigger};
 use wasmill_domain::units::Span;
-use wasmill_domain::{BrokenDefinition, Digest, EventType, FunctionDefinition, FunctionName, Timestamp};
+use wasmill_domain::{
+    BrokenDefinition, Digest, EventType, FunctionDefinition, FunctionName, Timestamp,
+};
 use wasmill_store::Version;
 
 use crate::webhooks::Counted;
@@ -83,8 +85,8 @@ pub(crate) struct InvokeFunction {
     /// How long to wait for the end, up to `15m`. Default: `30s`.
     #[param(value_type = Option<String>, example = "30s")]
     pub(crate) wait: Option<Span>,
-    /// The event's type. Default: the header ce-type, or else the first type that the function listens to by its full
-    /// name, or else `wasmill.invoke`.
+    /// The event's type. Default: the header ce-type, or else the first type that the function
+    /// listens to by its full name, or else `wasmill.invoke`.
     #[serde(rename = "type")]
     #[param(value_type = Option<String>)]
     pub(crate) event_type: Option<EventType>,
@@ -95,8 +97,8 @@ pub(crate) struct InvokeFunction {
 pub(crate) struct FunctionPage {
     /// The functions, by name.
     pub(crate) functions: Vec<FunctionSummary>,
-    /// Functions that this gateway cannot read, as another release of wasmill deployed them; on the first page, where there are
-    /// any.
+    /// Functions that this gateway cannot read, as another release of wasmill deployed them; on the
+    /// first page, where there are any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) broken: Vec<BrokenFunction>,
     /// The cursor of the next page; null on the last.
@@ -169,7 +171,8 @@ pub(crate) struct FunctionDocument {
     /// Its webhooks, where it has any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) webhooks: Vec<WebhookDocument>,
-    /// Host names of its triggers that are not the tenant's (any more): requests for them do not reach it.
+    /// Host names of its triggers that are not the tenant's (any more): requests for them do not
+    /// reach it.
     #[serde(rename = "hostnames_not_owned", skip_serializing_if = "Vec::is_empty")]
     pub(crate) not_owned: Vec<String>,
 }
@@ -260,11 +263,12 @@ pub(crate) struct ArtifactDocument {
     digest: Digest,
     /// Its size in bytes.
     size: u64,
-    /// What it is for: `event`, `http`, `command`, or several of them. A manifest that names none gets the first.
+    /// What it is for: `event`, `http`, `command`, or several of them. A manifest that names none
+    /// gets the first.
     #[schema(value_type = Vec<String>)]
     kinds: Vec<Kind>,
-    /// What turns it into a component, of a core module: `command`, `reactor`, `proxy`, or `none` where it needs no WASI
-    /// preview 1. Imports and exports are the component's.
+    /// What turns it into a component, of a core module: `command`, `reactor`, `proxy`, or `none`
+    /// where it needs no WASI preview 1. Imports and exports are the component's.
     #[schema(value_type = String)]
     #[serde(skip_serializing_if = "Option::is_none")]
     adapter: Option<Adapter>,
@@ -329,7 +333,11 @@ impl From<&Trigger> for TriggerDocument {
         Self {
             event: trigger.as_event().map(|trigger| trigger.event.to_string()),
             http: http.map(|trigger| trigger.http.to_string()),
-            methods: http.iter().flat_map(|trigger| &trigger.methods).map(ToString::to_string).collect(),
+            methods: http
+                .iter()
+                .flat_map(|trigger| &trigger.methods)
+                .map(ToString::to_string)
+                .collect(),
             host: http.and_then(|trigger| trigger.host.as_ref()).map(ToString::to_string),
             checked: trigger.schema().is_some(),
         }

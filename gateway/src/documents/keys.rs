@@ -9,7 +9,8 @@ use wasmill_domain::{KeyDefinition, KeyRole, TenantName, Timestamp};
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewKey {
-    /// What it may do: `operator` (everything, in every tenant) or `tenant` (everything in one tenant but its keys).
+    /// What it may do: `operator` (everything, in every tenant) or `tenant` (everything in one
+    /// tenant but its keys).
     #[schema(value_type = String)]
     pub(crate) role: KeyRole,
     /// The tenant that it acts for. Default: the one that is acted for here.
@@ -75,6 +76,12 @@ pub(crate) struct CreatedKey {
 impl From<&KeyDefinition> for KeyDocument {
     fn from(key: &KeyDefinition) -> Self {
         let KeyDefinition { id, tenant, role, label, created_at, .. } = key;
-        Self { id: *id, tenant: tenant.to_string(), role: *role, label: label.clone(), created_at: *created_at }
+        Self {
+            id: *id,
+            tenant: tenant.to_string(),
+            role: *role,
+            label: label.clone(),
+            created_at: *created_at,
+        }
     }
 }

@@ -82,6 +82,11 @@ pub(crate) struct WhichValue {
 impl From<BucketSummary> for BucketDocument {
     fn from(summary: BucketSummary) -> Self {
         let BucketSummary { bucket, keys, bytes } = summary;
-        Self { name: bucket.name.to_string(), function: bucket.function.map(|name| name.to_string()), keys, bytes }
+        Self {
+            name: bucket.name.to_string(),
+            function: bucket.function.map(|name| name.to_string()),
+            keys,
+            bytes,
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! The documents of the API: what handlers take and answer, with their places in the OpenAPI description.
+//! The documents of the API: what handlers take and answer, with their places in the OpenAPI
+//! description.
 
 pub(crate) mod dead_letters;
 pub(crate) mod events;

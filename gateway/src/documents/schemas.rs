@@ -69,7 +69,11 @@ pub(crate) struct SchemaPut {
 
 impl From<&SchemaDefinition> for SchemaSummary {
     fn from(schema: &SchemaDefinition) -> Self {
-        Self { event_type: schema.event_type.to_string(), version: schema.version, updated_at: schema.updated_at }
+        Self {
+            event_type: schema.event_type.to_string(),
+            version: schema.version,
+            updated_at: schema.updated_at,
+        }
     }
 }
 

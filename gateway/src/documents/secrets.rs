@@ -59,6 +59,12 @@ pub(crate) struct SecretPut {
 impl From<SecretSummary> for SecretDocument {
     fn from(secret: SecretSummary) -> Self {
         let SecretSummary { name, version, key, created_at, updated_at } = secret;
-        Self { name: name.to_string(), version, sealing_key: key.to_string(), created_at, updated_at }
+        Self {
+            name: name.to_string(),
+            version,
+            sealing_key: key.to_string(),
+            created_at,
+            updated_at,
+        }
     }
 }

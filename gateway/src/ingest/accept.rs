@@ -1,17 +1,21 @@
-//! Accepts checked events: publishes their executions, and falls back to the store's outbox where the broker is away.
+//! Accepts checked events: publishes their executions, and falls back to the store's outbox where
+//! the broker is away.
 
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
 use wasmill_broker::Error as BrokerError;
-use wasmill_domain::{Dispatch, Event, FunctionDefinition, Revision, TenantName, Timestamp, TraceContext};
+use wasmill_domain::{
+    Dispatch, Event, FunctionDefinition, Revision, TenantName, Timestamp, TraceContext,
+};
 use wasmill_store::Publication;
 
 use crate::app::App;
 use crate::error::{Error, Result};
 
 /// What is answered where neither broker nor database took an event.
-pub(crate) const NOTHING: &str = "neither the broker nor the database is available now; nothing was accepted";
+pub(crate) const NOTHING: &str =
+    "neither the broker nor the database is available now; nothing was accepted";
 
 /// What is answered where nobody knows.
 pub(crate) const MAYBE: &str = "broker and database went away while the event was being accepted: it may have been, for some of its functions or all";
@@ -30,20 +34,25 @@ impl Checked {
     pub(crate) fn mint(&self, tenant: &TenantName) -> impl Iterator<Item = Dispatch> {
         let now = Timestamp::now();
         self.functions.iter().map(move |function| {
-            Dispatch::new(tenant.clone(), function.name.clone(), self.trace.clone(), Arc::clone(&self.event))
-                .with_max_attempts(function.manifest.retry.max_attempts)
-                .with_accepted_at(now)
-                .with_revision(self.revision)
+            Dispatch::new(
+                tenant.clone(),
+                function.name.clone(),
+                self.trace.clone(),
+                Arc::clone(&self.event),
+            )
+            .with_max_attempts(function.manifest.retry.max_attempts)
+            .with_accepted_at(now)
+            .with_revision(self.revision)
         })
     }
 }
 
-/// Publishes executions, all or none as far as that can be had: what the broker does not take goes into the store's
-/// outbox, unless it took nothing because queues are full.
+/// Publishes executions, all or none as far as that can be had: what the broker does not take goes
+/// into the store's outbox, unless it took nothing because queues are full.
 ///
 /// # Errors
-/// [`Error::QueueFull`] and [`Error::Unavailable`]: nothing was accepted. The latter's text says where that is not
-/// sure.
+/// [`Error::QueueFull`] and [`Error::Unavailable`]: nothing was accepted. The latter's text says
+/// where that is not sure.
 pub(crate) async fn accept(app: &Arc<App>, dispatches: Vec<Dispatch>) -> Result<()> {
     let mut failed = None;
     if let [dispatch] = dispatches.as_slice() {
@@ -65,26 +74,36 @@ pub(crate) async fn accept(app: &Arc<App>, dispatches: Vec<Dispatch>) -> Result<
         };
         finish(&app, dispatches, outcomes).await
     });
-    rest.await.unwrap_or_else(|e| Err(Error::Internal(format!("the task that accepts events: {e}"))))
+    rest.await
+        .unwrap_or_else(|e| Err(Error::Internal(format!("the task that accepts events: {e}"))))
 }
 
 async fn publish_all(app: &App, dispatches: &[Dispatch]) -> Vec<Result<(), BrokerError>> {
-    let publishing = stream::iter(dispatches.iter().cloned()).map(|dispatch| publish(app, dispatch));
+    let publishing =
+        stream::iter(dispatches.iter().cloned()).map(|dispatch| publish(app, dispatch));
     publishing.buffered(app.settings.publish_concurrency.max(1)).collect().await
 }
 
 /// Brings a publication to its end, whatever became of its parts.
-async fn finish(app: &App, dispatches: Vec<Dispatch>, outcomes: Vec<Result<(), BrokerError>>) -> Result<()> {
+async fn finish(
+    app: &App,
+    dispatches: Vec<Dispatch>,
+    outcomes: Vec<Result<(), BrokerError>>,
+) -> Result<()> {
     let any_accepted = outcomes.iter().any(std::result::Result::is_ok);
-    let any_unknown = outcomes.iter().any(|outcome| matches!(outcome, Err(BrokerError::Unconfirmed(_))));
+    let any_unknown =
+        outcomes.iter().any(|outcome| matches!(outcome, Err(BrokerError::Unconfirmed(_))));
     let mut rest = Vec::new();
     let mut refusal = None;
     for (dispatch, outcome) in dispatches.into_iter().zip(outcomes) {
         match outcome {
             Ok(()) => app.rows.write(dispatch),
             Err(error) => {
-                // A broker that is away decides: where one queue is full and another away, the outbox takes both.
-                if refusal.is_none() || matches!(error, BrokerError::Unavailable(_) | BrokerError::Unconfirmed(_)) {
+                // A broker that is away decides: where one queue is full and another away, the
+                // outbox takes both.
+                if refusal.is_none()
+                    || matches!(error, BrokerError::Unavailable(_) | BrokerError::Unconfirmed(_))
+                {
                     refusal = Some((dispatch.function.clone(), error));
                 }
                 rest.push(dispatch);
@@ -92,7 +111,9 @@ async fn finish(app: &App, dispatches: Vec<Dispatch>, outcomes: Vec<Result<(), B
         }
     }
     match refusal {
-        Some((function, BrokerError::Full(_))) if !any_accepted => return Err(Error::QueueFull(function.to_string())),
+        Some((function, BrokerError::Full(_))) if !any_accepted => {
+            return Err(Error::QueueFull(function.to_string()));
+        }
         Some((_, BrokerError::Rejected(why))) if !any_accepted => return Err(Error::TooLarge(why)),
         Some((function, error)) => {
             tracing::debug!(%function, %error, executions = rest.len(), "accepted into the outbox");

@@ -21,11 +21,12 @@ use crate::problem::Fault;
 
 const JSON_ONLY: &[&str] = &["application/json"];
 
-/// Bodies up to this length are checked where they arrive; the check of a longer one would hold up other requests.
+/// Bodies up to this length are checked where they arrive; the check of a longer one would hold up
+/// other requests.
 pub(crate) const INLINE_BYTES: usize = 64 << 10;
 
-/// The steps that a check may take where the request arrives, well below a millisecond. One that takes more begins again on a
-/// thread where it holds up nobody else.
+/// The steps that a check may take where the request arrives, well below a millisecond. One that
+/// takes more begins again on a thread where it holds up nobody else.
 pub(crate) const INLINE_STEPS: u64 = 20_000;
 
 /// How a request carries its events.
@@ -79,7 +80,8 @@ impl From<Error> for Halt {
 enum Place {
     /// The body is the data.
     Body,
-    /// The body, or the member of it with the pointer `event`, is the event, whose data is its member `data`.
+    /// The body, or the member of it with the pointer `event`, is the event, whose data is its
+    /// member `data`.
     Document { event: String, data: &'static str },
 }
 
@@ -101,7 +103,9 @@ impl Incoming {
         match app.compute(&tenant, move || self.check_now(&mut Effort::Full(steps))).await? {
             Ok(checked) => Ok(checked),
             Err(Halt::Refused(error)) => Err(error),
-            Err(Halt::TooMuch) => Err(Error::Internal("a check that may take its time took too much".into())),
+            Err(Halt::TooMuch) => {
+                Err(Error::Internal("a check that may take its time took too much".into()))
+            }
         }
     }
 
@@ -112,10 +116,15 @@ impl Incoming {
             Form::CloudEvents(Mode::Binary) => cloudevents::read_binary(&self.headers, body)?,
             Form::CloudEvents(Mode::Structured) => {
                 let read = cloudevents::read_structured(&body)?;
-                return Ok(vec![self.check_event(read.event, &Place::of(String::new(), read.data_member), effort)?]);
+                return Ok(vec![self.check_event(
+                    read.event,
+                    &Place::of(String::new(), read.data_member),
+                    effort,
+                )?]);
             }
             Form::CloudEvents(Mode::Batch) => {
-                let events = cloudevents::read_batch(&body, self.max_batch_events)?.into_iter().enumerate();
+                let events =
+                    cloudevents::read_batch(&body, self.max_batch_events)?.into_iter().enumerate();
                 let place = |i: usize, read: &Read| Place::of(format!("/{i}"), read.data_member);
                 return events
                     .map(|(i, read)| {
@@ -128,12 +137,19 @@ impl Incoming {
         Ok(vec![self.check_event(event, &Place::Body, effort)?])
     }
 
-    fn check_event(&self, event: Event, place: &Place, effort: &mut Effort) -> Result<Checked, Halt> {
+    fn check_event(
+        &self,
+        event: Event,
+        place: &Place,
+        effort: &mut Effort,
+    ) -> Result<Checked, Halt> {
         if event.data.as_ref().is_some_and(|data| data.len() > self.max_event_bytes) {
             let limit = self.max_event_bytes;
-            return Err(
-                Error::TooLarge(format!("the data of event '{}' is longer than {limit} bytes", event.id)).into()
-            );
+            return Err(Error::TooLarge(format!(
+                "the data of event '{}' is longer than {limit} bytes",
+                event.id
+            ))
+            .into());
         }
         let route = match &self.function {
             Some(name) => self
@@ -147,20 +163,43 @@ impl Incoming {
         }
         self.check_data(&event, &route, place, effort)?;
         let trace = self.trace_of(&event);
-        Ok(Checked { event: Arc::new(event), functions: route.functions, revision: self.registry.revision(), trace })
+        Ok(Checked {
+            event: Arc::new(event),
+            functions: route.functions,
+            revision: self.registry.revision(),
+            trace,
+        })
     }
 
-    /// Checks an event's data: that it is JSON where it should be, and that it satisfies every schema on the way.
-    fn check_data(&self, event: &Event, route: &Route, place: &Place, effort: &mut Effort) -> Result<(), Halt> {
+    /// Checks an event's data: that it is JSON where it should be, and that it satisfies every
+    /// schema on the way.
+    fn check_data(
+        &self,
+        event: &Event,
+        route: &Route,
+        place: &Place,
+        effort: &mut Effort,
+    ) -> Result<(), Halt> {
         if !event.has_json_data() {
-            return if route.is_checked() { Err(not_checkable(event, place).into()) } else { Ok(()) };
+            return if route.is_checked() {
+                Err(not_checkable(event, place).into())
+            } else {
+                Ok(())
+            };
         }
         let text = event.data.as_deref().unwrap_or_default();
-        let not_json =
-            |error: serde_json::Error| Error::InvalidEvent(not_json(&place.data(), "the data", text, &error));
+        let not_json = |error: serde_json::Error| {
+            Error::InvalidEvent(not_json(&place.data(), "the data", text, &error))
+        };
         let (value, subject) = match &event.data {
-            Some(data) if route.is_checked() => (json::parse(data).map_err(not_json)?, "the data does"),
-            Some(data) => return Ok(serde_json::from_slice::<&RawValue>(data).map(drop).map_err(not_json)?),
+            Some(data) if route.is_checked() => {
+                (json::parse(data).map_err(not_json)?, "the data does")
+            }
+            Some(data) => {
+                return Ok(serde_json::from_slice::<&RawValue>(data)
+                    .map(drop)
+                    .map_err(not_json)?);
+            }
             None if route.is_checked() => (Value::Null, "the event has no data, which does"),
             None => return Ok(()),
         };
@@ -168,7 +207,9 @@ impl Incoming {
             Effort::Inline(steps) => route.try_check(&value, steps).ok_or(Halt::TooMuch)?,
             Effort::Full(steps) => route.check_within(&value, steps),
         };
-        Ok(checked.map_err(|refusal| refused(&self.tenant, place.locate(refusal), &place.data(), subject))?)
+        Ok(checked.map_err(|refusal| {
+            refused(&self.tenant, place.locate(refusal), &place.data(), subject)
+        })?)
     }
 
     fn unknown_type(&self, event: &Event, place: &Place) -> Error {
@@ -185,8 +226,9 @@ impl Incoming {
         }
     }
 
-    /// The trace that an event belongs to: the request's, or else the one that the event itself names, or else a new
-    /// one. A batch is one request for many events, so there the event's own comes first.
+    /// The trace that an event belongs to: the request's, or else the one that the event itself
+    /// names, or else a new one. A batch is one request for many events, so there the event's own
+    /// comes first.
     fn trace_of(&self, event: &Event) -> TraceContext {
         let header = |name: &str| self.headers.get(name).and_then(|value| value.to_str().ok());
         let request = || TraceContext::parse(header("traceparent")?, header("tracestate"));
@@ -211,9 +253,12 @@ impl Place {
     /// Says where in the data something is wrong; no pointer leads into what is encoded.
     fn locate(&self, mut refusal: Refusal) -> Refusal {
         if matches!(self, Self::Document { data: "data_base64", .. }) {
-            for violation in refusal.violations.iter_mut().filter(|violation| !violation.pointer.is_empty()) {
+            for violation in
+                refusal.violations.iter_mut().filter(|violation| !violation.pointer.is_empty())
+            {
                 let pointer = std::mem::take(&mut violation.pointer);
-                violation.message = format!("{} (at '{pointer}' of what is encoded)", violation.message);
+                violation.message =
+                    format!("{} (at '{pointer}' of what is encoded)", violation.message);
             }
         }
         refusal
@@ -235,8 +280,10 @@ pub(crate) fn refused(tenant: &TenantName, refusal: Refusal, data: &str, subject
         if unchecked.is_first {
             tracing::warn!(%tenant, owner, "a check by this schema takes too much; said once");
         }
-        let why = violations.into_iter().next().map(|violation| violation.message).unwrap_or_default();
-        let detail = format!("it cannot be told whether the data satisfies the schema of {owner}: {why}");
+        let why =
+            violations.into_iter().next().map(|violation| violation.message).unwrap_or_default();
+        let detail =
+            format!("it cannot be told whether the data satisfies the schema of {owner}: {why}");
         return Error::CheckTooLong(Fault { schema: Some(owner), ..Fault::at(data, detail) });
     }
     let fault = |violation: Violation| Fault {
@@ -254,12 +301,17 @@ fn not_checkable(event: &Event, place: &Place) -> Error {
         Some(media_type) => format!("not '{media_type}'"),
         None => "and bytes without a content type are not taken for it".to_owned(),
     };
-    let detail = format!("a schema checks events of type '{}', so their data must be JSON, {is}", event.event_type);
+    let detail = format!(
+        "a schema checks events of type '{}', so their data must be JSON, {is}",
+        event.event_type
+    );
     match place {
         Place::Body => Error::MediaType(detail, JSON_ONLY),
         Place::Document { .. } if event.datacontenttype.is_none() => {
             Error::InvalidEvent(Fault::at(place.data(), detail))
         }
-        Place::Document { event, .. } => Error::InvalidEvent(Fault::at(format!("{event}/datacontenttype"), detail)),
+        Place::Document { event, .. } => {
+            Error::InvalidEvent(Fault::at(format!("{event}/datacontenttype"), detail))
+        }
     }
 }

@@ -23,7 +23,8 @@ pub(crate) const STRUCTURED: &str = "application/cloudevents+json";
 pub(crate) const BATCH: &str = "application/cloudevents-batch+json";
 
 /// What `POST /v1/events` takes.
-const ACCEPTED: &[&str] = &[STRUCTURED, BATCH, "*/* with the headers ce-specversion, ce-id, ce-source and ce-type"];
+const ACCEPTED: &[&str] =
+    &[STRUCTURED, BATCH, "*/* with the headers ce-specversion, ce-id, ce-source and ce-type"];
 
 /// The three ways in which a request carries events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,9 +70,14 @@ pub(super) fn is_cloudevents(media_type: &str) -> bool {
 /// Where a required attribute is missing or one is not valid.
 pub(super) fn read_binary(headers: &HeaderMap, body: Bytes) -> Result<Event> {
     let mut attributes = attribute_headers(headers).collect::<Result<Vec<_>>>()?;
-    let missing = ["specversion", "id", "source", "type"].into_iter().find(|r| !attributes.iter().any(|(n, _)| n == r));
+    let missing = ["specversion", "id", "source", "type"]
+        .into_iter()
+        .find(|r| !attributes.iter().any(|(n, _)| n == r));
     if let Some(name) = missing {
-        return Err(Error::InvalidEvent(Fault::at(format!("/{name}"), format!("the header ce-{name} is missing"))));
+        return Err(Error::InvalidEvent(Fault::at(
+            format!("/{name}"),
+            format!("the header ce-{name} is missing"),
+        )));
     }
     // The type first: an event cannot be without one.
     attributes.sort_by_key(|(name, _)| *name != "type");
@@ -82,8 +88,9 @@ pub(super) fn read_binary(headers: &HeaderMap, body: Bytes) -> Result<Event> {
         parts.set(name, Attribute::String(value))?;
     }
     if let Some(value) = headers.get(CONTENT_TYPE) {
-        let text =
-            value.to_str().map_err(|_| event::Invalid::attribute("datacontenttype", "Content-Type is not ASCII"))?;
+        let text = value.to_str().map_err(|_| {
+            event::Invalid::attribute("datacontenttype", "Content-Type is not ASCII")
+        })?;
         parts.set("datacontenttype", Attribute::String(text.trim().to_owned()))?;
     }
     parts.data = (!body.is_empty()).then_some(body);
@@ -107,23 +114,30 @@ pub(super) fn read_structured(body: &[u8]) -> Result<Read> {
 /// Reads the events of a batch, at most `limit` of them.
 ///
 /// # Errors
-/// Where the body is not an array of events in the JSON format; the pointer names the one that is not.
+/// Where the body is not an array of events in the JSON format; the pointer names the one that is
+/// not.
 pub(super) fn read_batch(body: &[u8], limit: usize) -> Result<Vec<Read>> {
-    let members: Vec<&RawValue> =
-        serde_json::from_slice(body).map_err(|error| Error::InvalidEvent(not_json("", "the batch", body, &error)))?;
+    let members: Vec<&RawValue> = serde_json::from_slice(body)
+        .map_err(|error| Error::InvalidEvent(not_json("", "the batch", body, &error)))?;
     if members.len() > limit {
         let count = members.len();
-        return Err(Error::TooLarge(format!("a batch of {count} events: at most {limit} are taken at once")));
+        return Err(Error::TooLarge(format!(
+            "a batch of {count} events: at most {limit} are taken at once"
+        )));
     }
     let events = members.iter().enumerate().map(|(i, member)| {
-        Event::read_json(member.get().as_bytes())
-            .map_err(|invalid| Error::InvalidEvent(Fault::at(format!("/{i}{}", invalid.pointer), invalid.message)))
+        Event::read_json(member.get().as_bytes()).map_err(|invalid| {
+            Error::InvalidEvent(Fault::at(format!("/{i}{}", invalid.pointer), invalid.message))
+        })
     });
     events.collect()
 }
 
-/// The attributes that come as headers, decoded, by name. `datacontenttype` is not one of them: it is the content type.
-pub(super) fn attribute_headers(headers: &HeaderMap) -> impl Iterator<Item = Result<(&str, String)>> {
+/// The attributes that come as headers, decoded, by name. `datacontenttype` is not one of them: it
+/// is the content type.
+pub(super) fn attribute_headers(
+    headers: &HeaderMap,
+) -> impl Iterator<Item = Result<(&str, String)>> {
     let mut seen = HashSet::new();
     headers.iter().filter_map(move |(name, value)| {
         let name = name.as_str().strip_prefix(PREFIX)?;
@@ -131,7 +145,9 @@ pub(super) fn attribute_headers(headers: &HeaderMap) -> impl Iterator<Item = Res
         Some(if !seen.insert(name) {
             fault(format!("the header ce-{name} stands there twice"))
         } else if name == "datacontenttype" {
-            fault("the media type of the data goes by Content-Type, not by ce-datacontenttype".into())
+            fault(
+                "the media type of the data goes by Content-Type, not by ce-datacontenttype".into(),
+            )
         } else {
             match decode(value.as_bytes()) {
                 Ok(text) => Ok((name, text)),
@@ -144,7 +160,9 @@ pub(super) fn attribute_headers(headers: &HeaderMap) -> impl Iterator<Item = Res
 /// Decodes a header's value: first what double quotes enclose, then percent-encoding, once.
 fn decode(value: &[u8]) -> Result<String, &'static str> {
     let unquoted = match value {
-        [b'"', rest @ ..] => unquote(rest).ok_or("begins with a double quote, but is not a quoted string")?,
+        [b'"', rest @ ..] => {
+            unquote(rest).ok_or("begins with a double quote, but is not a quoted string")?
+        }
         plain => plain.to_vec(),
     };
     let decoded = percent_decode(&unquoted).decode_utf8();
@@ -166,7 +184,8 @@ fn unquote(rest: &[u8]) -> Option<Vec<u8>> {
 /// Writes an event in binary mode: its headers and its body.
 pub(crate) fn write_binary(event: &Event) -> (HeaderMap, Bytes) {
     let header = |(name, value): (String, String)| {
-        // Cannot fail for what was checked here: names are lower-case letters and digits, values visible ASCII and white space.
+        // Cannot fail for what was checked here: names are lower-case letters and digits, values
+        // visible ASCII and white space.
         Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
     };
     (event.headers().filter_map(header).collect(), event.data.clone().unwrap_or_default())

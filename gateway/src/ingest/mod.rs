@@ -1,7 +1,7 @@
 //! The way in: `POST /v1/events` and `POST /v1/events/{type}`.
 //!
-//! A request is read ([`crate::body`]), its events are made ([`cloudevents`], [`plain`]), routed and validated
-//! ([`check`]), and their executions published ([`accept()`]).
+//! A request is read ([`crate::body`]), its events are made ([`cloudevents`], [`plain`]), routed
+//! and validated ([`check`]), and their executions published ([`accept()`]).
 
 pub(crate) mod accept;
 pub(crate) mod check;
@@ -27,9 +27,9 @@ use crate::extract::Segment;
 
 /// Accept CloudEvents
 ///
-/// One event in structured or binary mode, or a batch of events, as the HTTP protocol binding of CloudEvents 1.0 has
-/// it. A batch is accepted as a whole or not at all. Each event goes to every function with a trigger that matches its
-/// type.
+/// One event in structured or binary mode, or a batch of events, as the HTTP protocol binding of
+/// CloudEvents 1.0 has it. A batch is accepted as a whole or not at all. Each event goes to every
+/// function with a trigger that matches its type.
 #[utoipa::path(post, path = "/v1/events", tag = "events",
     request_body(content(
         (serde_json::Value = "application/cloudevents+json"),
@@ -51,7 +51,11 @@ pub(crate) async fn post_events(
     request: Request,
 ) -> Result<(StatusCode, Json<Answer>)> {
     let mode = mode_of(request.headers())?;
-    let limit = if mode == Mode::Batch { app.settings.max_batch_bytes } else { app.settings.max_event_bytes };
+    let limit = if mode == Mode::Batch {
+        app.settings.max_batch_bytes
+    } else {
+        app.settings.max_event_bytes
+    };
     let mut results = ingest(&app, caller, Form::CloudEvents(mode), request, limit).await?;
     let answer = match mode {
         Mode::Batch => Answer::Batch(Batch { results }),
@@ -63,8 +67,9 @@ pub(crate) async fn post_events(
 
 /// Accept an event whose data is the body
 ///
-/// The shortest way: `curl -d '{…}' localhost:7070/v1/events/order.created`. Other attributes than the type may come as
-/// `ce-` headers; without them the id is a new UUID and the source is `/http`. A slash in the type is written %2F.
+/// The shortest way: `curl -d '{…}' localhost:7070/v1/events/order.created`. Other attributes than
+/// the type may come as `ce-` headers; without them the id is a new UUID and the source is `/http`.
+/// A slash in the type is written %2F.
 #[utoipa::path(post, path = "/v1/events/{type}", tag = "events",
     params(("type" = String, Path, description = "The event's type, for example `order.created`")),
     request_body(content(
@@ -91,7 +96,13 @@ pub(crate) async fn post_typed_event(
     Ok((StatusCode::ACCEPTED, Json(results.remove(0))))
 }
 
-async fn ingest(app: &Arc<App>, caller: Caller, form: Form, request: Request, limit: usize) -> Result<Vec<Accepted>> {
+async fn ingest(
+    app: &Arc<App>,
+    caller: Caller,
+    form: Form,
+    request: Request,
+    limit: usize,
+) -> Result<Vec<Accepted>> {
     let room = app.admit()?;
     let (parts, body) = request.into_parts();
     let held = body::read(app, &parts.headers, body, limit).await?;
@@ -115,9 +126,13 @@ async fn ingest(app: &Arc<App>, caller: Caller, form: Form, request: Request, li
             "the events lead to {count} executions, and a request may lead to {limit}"
         )));
     }
-    let minted: Vec<Vec<Dispatch>> = checked.iter().map(|event| event.mint(&tenant).collect()).collect();
-    let results =
-        checked.iter().zip(&minted).map(|(event, dispatches)| Accepted::new(&event.event, dispatches)).collect();
+    let minted: Vec<Vec<Dispatch>> =
+        checked.iter().map(|event| event.mint(&tenant).collect()).collect();
+    let results = checked
+        .iter()
+        .zip(&minted)
+        .map(|(event, dispatches)| Accepted::new(&event.event, dispatches))
+        .collect();
     accept(app, minted.into_iter().flatten().collect()).await?;
     Ok(results)
 }

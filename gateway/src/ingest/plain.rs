@@ -18,8 +18,8 @@ const DEFAULT_SOURCE: &str = "/http";
 
 const ACCEPTED: &[&str] = &["application/json", "*/*"];
 
-/// Reads an event of type `event_type` whose data is the body. Other attributes may come as `ce-` headers; an id is
-/// made where none comes.
+/// Reads an event of type `event_type` whose data is the body. Other attributes may come as `ce-`
+/// headers; an id is made where none comes.
 ///
 /// # Errors
 /// Where an attribute is not valid, and where nothing says what the data is and it is not JSON.
@@ -42,7 +42,11 @@ pub(super) fn read(event_type: EventType, headers: &HeaderMap, body: Bytes) -> R
         }
         (!body.is_empty()).then(|| "application/json".to_owned())
     } else {
-        let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default().trim();
+        let text = headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .trim();
         if media_type.as_deref().is_some_and(is_cloudevents) {
             return Err(Error::MediaType(
                 "send CloudEvents in structured or batch mode to /v1/events; here the body is the data itself".into(),
@@ -50,7 +54,10 @@ pub(super) fn read(event_type: EventType, headers: &HeaderMap, body: Bytes) -> R
             ));
         }
         if !event::is_media_type(text) {
-            return Err(Error::MediaType("the header Content-Type is not a media type".into(), ACCEPTED));
+            return Err(Error::MediaType(
+                "the header Content-Type is not a media type".into(),
+                ACCEPTED,
+            ));
         }
         Some(text.to_owned())
     };
@@ -61,7 +68,10 @@ pub(super) fn read(event_type: EventType, headers: &HeaderMap, body: Bytes) -> R
     for header in attribute_headers(headers) {
         let (name, value) = header?;
         if name == "type" && value != parts.event_type.as_str() {
-            let detail = format!("the header ce-type says '{value}', but the request is for '{}'", parts.event_type);
+            let detail = format!(
+                "the header ce-type says '{value}', but the request is for '{}'",
+                parts.event_type
+            );
             return Err(Error::InvalidEvent(Fault::at("/type", detail)));
         }
         parts.set(name, Attribute::String(value))?;

@@ -1,5 +1,5 @@
-//! What the server checks of parameters and bodies, in the words of JSON Schema: the part of the description that types alone do not
-//! tell.
+//! What the server checks of parameters and bodies, in the words of JSON Schema: the part of the
+//! description that types alone do not tell.
 
 use serde_json::{Map, Value, json};
 use wasmill_domain::secret::LONGEST_SECRET;
@@ -21,18 +21,30 @@ const MEMBERS: [(&str, &str, &str); 5] = [
 ];
 
 /// Operations whose body must be there.
-const WITH_BODY: [&str; 7] =
-    ["upload_artifact", "upload_file", "missing_files", "deploy_function", "put_schema", "put_secret", "create_key"];
+const WITH_BODY: [&str; 7] = [
+    "upload_artifact",
+    "upload_file",
+    "missing_files",
+    "deploy_function",
+    "put_schema",
+    "put_secret",
+    "create_key",
+];
 
-/// Puts what is checked into a description. `needs_key` tells whether a request without a key can be answered at all.
+/// Puts what is checked into a description. `needs_key` tells whether a request without a key can
+/// be answered at all.
 pub(super) fn apply(description: &mut Value, settings: &GatewaySettings, needs_key: bool) {
-    if let Some(schemas) = description.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
+    if let Some(schemas) =
+        description.pointer_mut("/components/schemas").and_then(Value::as_object_mut)
+    {
         add_schemas(schemas);
     }
     let paths = description.get_mut("paths").and_then(Value::as_object_mut);
     for (path, item) in paths.into_iter().flatten() {
         for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
-            for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
+            for parameter in
+                operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten()
+            {
                 let text = |key: &str| parameter[key].as_str().unwrap_or_default();
                 if let Some(schema) = schema_of(path, text("in"), text("name")) {
                     parameter["schema"] = reference(schema);
@@ -45,7 +57,8 @@ pub(super) fn apply(description: &mut Value, settings: &GatewaySettings, needs_k
             if path.starts_with("/v1/") {
                 let with_key = json!({ KEY: [] });
                 // Alternatives: without keys, nothing is asked for.
-                operation["security"] = if needs_key { json!([with_key]) } else { json!([with_key, {}]) };
+                operation["security"] =
+                    if needs_key { json!([with_key]) } else { json!([with_key, {}]) };
             }
         }
     }
@@ -55,10 +68,16 @@ fn add_schemas(schemas: &mut Map<String, Value>) {
     // It is JSON: a test reads it.
     let named: Map<String, Value> = serde_json::from_str(SCHEMAS).unwrap_or_default();
     schemas.extend(named);
-    schemas.insert("State".into(), json!({"type": "string", "enum": State::ALL.map(State::as_str)}));
-    schemas.insert("Outcome".into(), json!({"type": "string", "enum": Outcome::ALL.map(Outcome::as_str)}));
+    schemas
+        .insert("State".into(), json!({"type": "string", "enum": State::ALL.map(State::as_str)}));
+    schemas.insert(
+        "Outcome".into(),
+        json!({"type": "string", "enum": Outcome::ALL.map(Outcome::as_str)}),
+    );
     for (component, member, schema) in MEMBERS {
-        if let Some(place) = schemas.get_mut(component).and_then(|component| member_of(component, member)) {
+        if let Some(place) =
+            schemas.get_mut(component).and_then(|component| member_of(component, member))
+        {
             *place = reference(schema);
         }
     }
@@ -117,7 +136,9 @@ fn describe_body(body: &mut Value, operation: &str, settings: &GatewaySettings) 
     };
     for (media_type, content) in body["content"].as_object_mut().into_iter().flatten() {
         let schema = match (media_type.as_str(), octets) {
-            (_, Some((least, most))) => json!({"type": "string", "minLength": least, "maxLength": most}),
+            (_, Some((least, most))) => {
+                json!({"type": "string", "minLength": least, "maxLength": most})
+            }
             ("application/cloudevents+json", _) => reference("CloudEvent"),
             ("application/cloudevents-batch+json", _) => {
                 json!({"type": "array", "items": reference("CloudEvent"), "maxItems": settings.max_batch_events})

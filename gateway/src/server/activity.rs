@@ -13,8 +13,9 @@ use tokio::time::Instant;
 
 use super::upload::Unread;
 
-/// The largest piece of a body that is handed on at once, in bytes. A body counts as work until its last piece is handed on, so that
-/// no more than this is on its way to a slow client when its connection seems to be quiet.
+/// The largest piece of a body that is handed on at once, in bytes. A body counts as work until its
+/// last piece is handed on, so that no more than this is on its way to a slow client when its
+/// connection seems to be quiet.
 const PIECE: usize = 64 << 10;
 
 /// The requests of a connection.
@@ -72,7 +73,8 @@ impl Activity {
         self.at_work.load(Ordering::Acquire) == 0
     }
 
-    /// All is written that there is. Gives whether the connection is settled by that and was not before.
+    /// All is written that there is. Gives whether the connection is settled by that and was not
+    /// before.
     pub(super) fn all_written(&self) -> bool {
         let is_new = !self.is_settled() && self.is_idle();
         if is_new {
@@ -98,10 +100,14 @@ impl Activity {
 
     /// Time counts from now on.
     pub(super) fn restart(&self) {
-        self.quiet_since.store(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Release);
+        self.quiet_since.store(
+            u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
+            Ordering::Release,
+        );
     }
 
-    /// Waits until there has been no request at work for a while: for `first` if there never was one, otherwise for `later`.
+    /// Waits until there has been no request at work for a while: for `first` if there never was
+    /// one, otherwise for `later`.
     pub(super) async fn quiet(&self, first: Duration, later: Duration) {
         loop {
             let patience = if self.begun() == 0 { first } else { later };
@@ -114,7 +120,8 @@ impl Activity {
                 return;
             }
             // The first request may come meanwhile, and another patience count.
-            tokio::time::sleep_until((since + patience).min(Instant::now() + first.min(later))).await;
+            tokio::time::sleep_until((since + patience).min(Instant::now() + first.min(later)))
+                .await;
         }
     }
 }
@@ -128,8 +135,9 @@ impl Drop for Work {
 
 /// A response's body, which is work until it is handed on.
 ///
-/// One that breaks off does so a moment later: hyper ends a connection where it stands when a body fails, and what it has not written
-/// by then, up to the response's head, would never reach the client.
+/// One that breaks off does so a moment later: hyper ends a connection where it stands when a body
+/// fails, and what it has not written by then, up to the response's head, would never reach the
+/// client.
 pub(super) struct Tracked {
     body: Body,
     /// The rest of a piece that was too large.
@@ -243,9 +251,13 @@ mod tests {
     async fn what_came_before_a_body_broke_off_is_written() {
         let (near, mut far) = tokio::io::duplex(4096);
         let service = service_fn(async |_: Request<Incoming>| {
-            let frames: [Result<Bytes, &str>; 2] = [Ok("the first piece".into()), Err("broken off")];
+            let frames: [Result<Bytes, &str>; 2] =
+                [Ok("the first piece".into()), Err("broken off")];
             let body = Body::from_stream(futures_util::stream::iter(frames));
-            Ok::<_, Infallible>(Response::new(Tracked::new(body, Arc::new(Activity::default()).begin())))
+            Ok::<_, Infallible>(Response::new(Tracked::new(
+                body,
+                Arc::new(Activity::default()).begin(),
+            )))
         });
         let connection = http1::Builder::new().serve_connection(TokioIo::new(near), service);
         far.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();

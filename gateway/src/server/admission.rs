@@ -169,7 +169,9 @@ impl Drop for Share {
 fn counted_as(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+        IpAddr::V6(address) => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))
+        }
     }
 }
 
@@ -177,7 +179,12 @@ fn counted_as(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn admission(most: usize, of_address: usize, pending: usize, exempt: &[&str]) -> Arc<Admission> {
+    fn admission(
+        most: usize,
+        of_address: usize,
+        pending: usize,
+        exempt: &[&str],
+    ) -> Arc<Admission> {
         Admission::new(&GatewaySettings {
             max_connections: most,
             max_connections_per_address: Some(of_address),
@@ -200,10 +207,15 @@ mod tests {
         // The same one, as a socket for both kinds shows it.
         assert!(admission.share(address("::ffff:192.0.2.1")).is_none());
         let _other = admission.share(address("192.0.2.2")).unwrap();
-        let _exempt: Vec<Share> = (0..9).map(|_| admission.share(address("10.1.2.3")).unwrap()).collect();
+        let _exempt: Vec<Share> =
+            (0..9).map(|_| admission.share(address("10.1.2.3")).unwrap()).collect();
         drop(shares);
         assert!(admission.share(one).is_some());
-        assert_eq!(admission.open().of_address.len(), 1, "only those that have some are remembered");
+        assert_eq!(
+            admission.open().of_address.len(),
+            1,
+            "only those that have some are remembered"
+        );
     }
 
     #[test]
@@ -217,7 +229,8 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_gets_the_place_of_the_oldest_that_is_silent() {
         let admission = admission(3, 10, 10, &[]);
-        let place = async || admission.place(admission.share(address("192.0.2.1")).unwrap()).await.unwrap();
+        let place =
+            async || admission.place(admission.share(address("192.0.2.1")).unwrap()).await.unwrap();
         let (first, second, third) = (place().await, place().await, place().await);
         first.heard();
         let waiting = place();
@@ -235,13 +248,16 @@ mod tests {
     #[tokio::test]
     async fn those_that_are_silent_are_bounded() {
         let admission = admission(10, 10, 2, &[]);
-        let place = async || admission.place(admission.share(address("192.0.2.1")).unwrap()).await.unwrap();
+        let place =
+            async || admission.place(admission.share(address("192.0.2.1")).unwrap()).await.unwrap();
         let heard = place().await;
         heard.heard();
         let (first, second) = (place().await, place().await);
         assert!(!first.cut.is_cancelled());
         let third = place().await;
-        assert!(first.cut.is_cancelled() && !second.cut.is_cancelled() && !heard.cut.is_cancelled());
+        assert!(
+            first.cut.is_cancelled() && !second.cut.is_cancelled() && !heard.cut.is_cancelled()
+        );
         drop(third);
         assert_eq!(admission.open().pending.len(), 1);
     }

@@ -1,4 +1,5 @@
-//! One connection: TLS if the listener has it, then HTTP/1.1 or HTTP/2, whichever the client speaks.
+//! One connection: TLS if the listener has it, then HTTP/1.1 or HTTP/2, whichever the client
+//! speaks.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -34,8 +35,9 @@ use super::tls::{HTTP_2, Tls};
 use super::upload::{Drain, Linger, Upload};
 use crate::settings::GatewaySettings;
 
-/// The longest list of header fields that HTTP/2 takes, in bytes as it counts them, which are more than those of a head.
-/// Past it, all that a client is told is a status, so it is larger than what [`message::check`] lets pass.
+/// The longest list of header fields that HTTP/2 takes, in bytes as it counts them, which are more
+/// than those of a head. Past it, all that a client is told is a status, so it is larger than what
+/// [`message::check`] lets pass.
 const MAX_LIST: u32 = 2 * MAX_HEAD as u32;
 
 /// How much of a request's body HTTP/2 takes before anybody reads it, in bytes.
@@ -44,8 +46,8 @@ const STREAM_WINDOW: u32 = 256 << 10;
 /// The same for all requests of a connection together.
 const CONNECTION_WINDOW: u32 = 512 << 10;
 
-/// Requests of HTTP/2 that the client has called off before anybody looked at them. Then the connection is ended, as a client that
-/// does nothing else costs more than it pays.
+/// Requests of HTTP/2 that the client has called off before anybody looked at them. Then the
+/// connection is ended, as a client that does nothing else costs more than it pays.
 const MAX_CALLED_OFF: usize = 20;
 
 /// How much longer what a refused client sends is read when the gateway is to stop.
@@ -82,7 +84,11 @@ impl Server {
             handshake_timeout: settings.handshake_timeout,
             header_timeout: settings.header_timeout,
             idle_timeout: settings.idle_timeout,
-            linger: Linger { bytes: settings.max_discarded_bytes, time: settings.body_timeout, last: LAST_LINGER },
+            linger: Linger {
+                bytes: settings.max_discarded_bytes,
+                time: settings.body_timeout,
+                last: LAST_LINGER,
+            },
             http1: either.clone().http1_only(),
             http2: either.clone().http2_only(),
             either,
@@ -116,8 +122,13 @@ impl Server {
     }
 
     /// Serves a connection whose bytes are those of HTTP to its end.
-    async fn speak<I>(&self, protocol: &auto::Builder<TokioExecutor>, io: I, scheme: Scheme, place: &Place)
-    where
+    async fn speak<I>(
+        &self,
+        protocol: &auto::Builder<TokioExecutor>,
+        io: I,
+        scheme: Scheme,
+        place: &Place,
+    ) where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = Arc::new(Activity::default());
@@ -136,8 +147,8 @@ impl Server {
         }
     }
 
-    /// Answers requests until the client goes, is quiet for too long, or the gateway is to stop. Gives whether the
-    /// connection may be ended politely.
+    /// Answers requests until the client goes, is quiet for too long, or the gateway is to stop.
+    /// Gives whether the connection may be ended politely.
     async fn converse<I>(
         &self,
         protocol: &auto::Builder<TokioExecutor>,
@@ -154,7 +165,8 @@ impl Server {
             let (router, scheme, work) = (self.router.clone(), scheme.clone(), activity.begin());
             let asked = Asked::of(&request, activity, work.number);
             let drain = (!asked.is_http_1).then(|| Drain::new(self.linger, &self.shutdown));
-            let mut request = request.map(|body| Body::new(Upload::new(body, activity, work.number, drain)));
+            let mut request =
+                request.map(|body| Body::new(Upload::new(body, activity, work.number, drain)));
             if asked.is_http_1 && request.extensions_mut().remove::<OnUpgrade>().is_some() {
                 activity.note_upgrade();
             }
@@ -196,20 +208,24 @@ impl Server {
 }
 
 /// Lets hyper go on with a connection, and makes up for what it does not do or does not tell.
-fn poll_hyper<C>(mut connection: Pin<&mut C>, activity: &Activity, context: &mut Context<'_>) -> Poll<C::Output>
+fn poll_hyper<C>(
+    mut connection: Pin<&mut C>,
+    activity: &Activity,
+    context: &mut Context<'_>,
+) -> Poll<C::Output>
 where
     C: Future<Output = Result<(), BoxError>>,
 {
     let given_up = if activity.is_settled() { activity.unread.given_up() } else { None };
     let mut polled = connection.as_mut().poll(context);
-    // Once a request of HTTP/1.1 has asked for an upgrade, hyper takes the end of the connection for one and leaves
-    // unwritten what it has still to write. By that it has forgotten what was asked for, and goes on when it is polled
-    // again.
+    // Once a request of HTTP/1.1 has asked for an upgrade, hyper takes the end of the connection
+    // for one and leaves unwritten what it has still to write. By that it has forgotten what was
+    // asked for, and goes on when it is polled again.
     if matches!(polled, Poll::Ready(Ok(()))) && activity.take_upgrade() {
         polled = connection.poll(context);
     }
-    // A body that is given up is read on where little is left of it. Otherwise the connection ends as soon as all is
-    // written: if it has not, the body is there.
+    // A body that is given up is read on where little is left of it. Otherwise the connection ends
+    // as soon as all is written: if it has not, the body is there.
     if let (Some(number), true) = (given_up, polled.is_pending()) {
         activity.unread.discard(number);
     }
@@ -253,9 +269,12 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(20);
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// Serves one connection of HTTP/1.1 to its end while `client` is on the other end of it. Whoever is refused may go on
-    /// sending for an hour.
-    async fn served<T>(router: Router, client: impl AsyncFnOnce(DuplexStream, CancellationToken) -> T) {
+    /// Serves one connection of HTTP/1.1 to its end while `client` is on the other end of it.
+    /// Whoever is refused may go on sending for an hour.
+    async fn served<T>(
+        router: Router,
+        client: impl AsyncFnOnce(DuplexStream, CancellationToken) -> T,
+    ) {
         let settings = GatewaySettings { body_timeout: HOUR, ..GatewaySettings::default() };
         let stop = CancellationToken::new();
         let server = Server::new(router, None, &settings, stop.clone());
@@ -275,14 +294,17 @@ mod tests {
         let mut text = String::new();
         while !text.ends_with(end) {
             let byte = tokio::time::timeout(PATIENCE, far.read_u8()).await;
-            text.push(byte.unwrap_or_else(|_| panic!("nothing more after {text:?}")).unwrap().into());
+            text.push(
+                byte.unwrap_or_else(|_| panic!("nothing more after {text:?}")).unwrap().into(),
+            );
         }
         text
     }
 
     /// Makes sure that nothing more comes, and that what is sent is read all the same.
     async fn goes_on(far: &mut DuplexStream) {
-        let end = tokio::time::timeout(PATIENCE, far.read_u8()).await.expect("the connection stays");
+        let end =
+            tokio::time::timeout(PATIENCE, far.read_u8()).await.expect("the connection stays");
         assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
         let sent = tokio::time::timeout(PATIENCE, far.write_all(&[b'x'; 50_000])).await;
         sent.expect("it is not read").expect("nobody listens");
@@ -298,9 +320,14 @@ mod tests {
             served(router, async |mut far, _| {
                 request(&mut far, "/long", &format!("{asked}content-length: 100000\r\n"), "").await;
                 let head = until(&mut far, "\r\n\r\n").await;
-                assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("content-length: 20000\r\n"), "{head}");
+                assert!(
+                    head.starts_with("HTTP/1.1 200 ") && head.contains("content-length: 20000\r\n"),
+                    "{head}"
+                );
                 let mut answer = vec![0; 20_000];
-                far.read_exact(&mut answer).await.unwrap_or_else(|e| panic!("the answer is cut off: {e}"));
+                far.read_exact(&mut answer)
+                    .await
+                    .unwrap_or_else(|e| panic!("the answer is cut off: {e}"));
                 goes_on(&mut far).await;
             })
             .await;
@@ -344,11 +371,15 @@ mod tests {
         };
         let router = Router::new().route("/slow", post(slow)).route("/refuse", post(refuse));
         served(router, async |mut far, _| {
-            request(&mut far, "/slow", "transfer-encoding: chunked\r\n", "5\r\n12345\r\n0\r\n\r\n").await;
+            request(&mut far, "/slow", "transfer-encoding: chunked\r\n", "5\r\n12345\r\n0\r\n\r\n")
+                .await;
             assert!(until(&mut far, "\r\n\r\n").await.starts_with("HTTP/1.1 200 "));
             request(&mut far, "/refuse", "content-length: 100000\r\n", "").await;
             let answer = until(&mut far, "\r\n\r\n").await;
-            assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("connection: close\r\n"), "{answer}");
+            assert!(
+                answer.starts_with("HTTP/1.1 413 ") && answer.contains("connection: close\r\n"),
+                "{answer}"
+            );
             goes_on(&mut far).await;
         })
         .await;

@@ -1,6 +1,6 @@
-//! What HTTP asks of every message, whatever it is for: a request names one host and is framed in a way that is known
-//! here (RFC 9112, sections 3.2 and 6.1), and nothing follows the head of a response that has no content (RFC 9110,
-//! section 6.4.1).
+//! What HTTP asks of every message, whatever it is for: a request names one host and is framed in a
+//! way that is known here (RFC 9112, sections 3.2 and 6.1), and nothing follows the head of a
+//! response that has no content (RFC 9110, section 6.4.1).
 
 use std::net::Ipv6Addr;
 use std::pin::Pin;
@@ -21,8 +21,8 @@ use crate::error::{Error, Result};
 /// The longest head of a request, in bytes.
 pub(super) const MAX_HEAD: usize = 64 << 10;
 
-/// Makes sure that a request is one as HTTP has it. From then on its header `Host` says what its target does, where that
-/// names a host, as the target counts before the header.
+/// Makes sure that a request is one as HTTP has it. From then on its header `Host` says what its
+/// target does, where that names a host, as the target counts before the header.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -44,7 +44,9 @@ pub(super) fn check<B>(request: &mut Request<B>) -> Result<()> {
 
 /// What is said of a head with too many fields.
 pub(super) fn too_many_fields() -> String {
-    format!("the request has more than the {MAX_HEADERS} header lines that are taken, Host among them")
+    format!(
+        "the request has more than the {MAX_HEADERS} header lines that are taken, Host among them"
+    )
 }
 
 /// What is said of a head that is too long.
@@ -52,19 +54,25 @@ pub(super) fn too_long() -> String {
     format!("the request's head is longer than the {MAX_HEAD} bytes that are taken")
 }
 
-/// Refuses a head that is too long, whatever it came by: hyper's own bound of HTTP/1.1 is that of a buffer, which is
-/// larger on a connection that was of use before, and that of HTTP/2 is answered without a word. What it has in HTTP/1.1
-/// without any spaces that need not be is what counts.
+/// Refuses a head that is too long, whatever it came by: hyper's own bound of HTTP/1.1 is that of a
+/// buffer, which is larger on a connection that was of use before, and that of HTTP/2 is answered
+/// without a word. What it has in HTTP/1.1 without any spaces that need not be is what counts.
 fn check_length<B>(request: &Request<B>) -> Result<()> {
     let uri = request.uri();
-    let target =
-        [uri.scheme_str(), uri.authority().map(Authority::as_str), uri.path_and_query().map(PathAndQuery::as_str)];
+    let target = [
+        uri.scheme_str(),
+        uri.authority().map(Authority::as_str),
+        uri.path_and_query().map(PathAndQuery::as_str),
+    ];
     let target: usize = target.into_iter().flatten().map(str::len).sum();
     let line = request.method().as_str().len() + target + "  HTTP/1.1\r\n".len();
     if line > MAX_HEAD {
         return Err(Error::UriTooLong);
     }
-    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ":\r\n".len());
+    let fields = request
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + ":\r\n".len());
     if line + fields.sum::<usize>() + "\r\n".len() > MAX_HEAD {
         return Err(Error::HeadTooLarge(too_long()));
     }
@@ -73,8 +81,10 @@ fn check_length<B>(request: &Request<B>) -> Result<()> {
 
 /// Refuses a body in a transfer coding that is not known here.
 fn check_coding(headers: &HeaderMap) -> Result<()> {
-    let mut codings =
-        headers.get_all(TRANSFER_ENCODING).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    let mut codings = headers
+        .get_all(TRANSFER_ENCODING)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|b| *b == b','));
     let is_chunked = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"chunked");
     match (codings.next(), codings.next()) {
         (None, _) => Ok(()),
@@ -85,17 +95,25 @@ fn check_coding(headers: &HeaderMap) -> Result<()> {
 
 /// What is said of a transfer coding that is not known here.
 pub(super) fn unknown_coding() -> Error {
-    Error::NotImplemented("of the transfer codings, only 'chunked' is known here, and only once".into())
+    Error::NotImplemented(
+        "of the transfer codings, only 'chunked' is known here, and only once".into(),
+    )
 }
 
 /// Refuses a target in a form that the method does not have (RFC 9112, section 3.2).
 fn check_target<B>(request: &Request<B>) -> Result<()> {
     let (uri, method) = (request.uri(), request.method());
-    let known = uri.scheme().is_none_or(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS);
+    let known =
+        uri.scheme().is_none_or(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS);
     let is_authority = uri.authority().is_some() && uri.scheme().is_none();
     let is_asterisk = uri.path() == "*";
-    if !known || is_authority != (method == Method::CONNECT) || is_asterisk && method != Method::OPTIONS {
-        return Err(Error::BadRequest("the request's target is none that its method may have".into()));
+    if !known
+        || is_authority != (method == Method::CONNECT)
+        || is_asterisk && method != Method::OPTIONS
+    {
+        return Err(Error::BadRequest(
+            "the request's target is none that its method may have".into(),
+        ));
     }
     Ok(())
 }
@@ -122,11 +140,15 @@ fn host_of<B>(request: &Request<B>) -> Result<Option<HeaderValue>> {
     }
     match host {
         // A server of HTTP/1.1 refuses a request without it even where it would not be looked at.
-        None if request.version() == Version::HTTP_11 => return bad("the request has no header Host"),
+        None if request.version() == Version::HTTP_11 => {
+            return bad("the request has no header Host");
+        }
         Some(host) if !host.is_empty() && !is_host(host.as_bytes()) => {
             return bad("the header Host is not a host and a port");
         }
-        Some(host) if !is_http_1 && !host.as_bytes().eq_ignore_ascii_case(target.as_str().as_bytes()) => {
+        Some(host)
+            if !is_http_1 && !host.as_bytes().eq_ignore_ascii_case(target.as_str().as_bytes()) =>
+        {
             return bad("the header Host says another host than ':authority'");
         }
         _ => {}
@@ -135,16 +157,21 @@ fn host_of<B>(request: &Request<B>) -> Result<Option<HeaderValue>> {
     host.map(Some).or_else(|_| bad("the request's target has no host and port in it"))
 }
 
-/// Whether a text is a host and perhaps a port, as a URI has them, and nothing else (RFC 3986, section 3.2).
+/// Whether a text is a host and perhaps a port, as a URI has them, and nothing else (RFC 3986,
+/// section 3.2).
 fn is_host(text: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(text) else { return false };
     let Ok(authority) = text.parse::<Authority>() else { return false };
     let host = authority.host();
-    let port = text.strip_prefix(host).and_then(|rest| if rest.is_empty() { Some("") } else { rest.strip_prefix(':') });
+    let port = text
+        .strip_prefix(host)
+        .and_then(|rest| if rest.is_empty() { Some("") } else { rest.strip_prefix(':') });
     let has_port = port.is_some_and(|port| port.is_empty() || is_port(port));
     let name = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&b);
     let is_named = match host.strip_prefix('[') {
-        Some(rest) => rest.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+        Some(rest) => {
+            rest.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+        }
         None => !host.is_empty() && host.bytes().all(name),
     };
     has_port && is_named
@@ -165,26 +192,36 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn of<B>(request: &Request<B>, activity: &Arc<Activity>, number: usize) -> Self {
-        let (is_head, is_http_1) = (request.method() == Method::HEAD, request.version() < Version::HTTP_2);
+        let (is_head, is_http_1) =
+            (request.method() == Method::HEAD, request.version() < Version::HTTP_2);
         Self { is_head, is_http_1, activity: Arc::clone(activity), number }
     }
 
-    /// The response as it goes out: without content where there is none to be, and telling the client to stop where what
-    /// it sends is too much.
+    /// The response as it goes out: without content where there is none to be, and telling the
+    /// client to stop where what it sends is too much.
     pub(super) fn answered(&self, mut response: Response<Body>) -> Response<Body> {
         let status = response.status();
-        let is_too_much = status == StatusCode::PAYLOAD_TOO_LARGE && self.activity.unread.is_of(self.number);
+        let is_too_much =
+            status == StatusCode::PAYLOAD_TOO_LARGE && self.activity.unread.is_of(self.number);
         if self.is_http_1 && is_too_much {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if self.is_head || has_no_content(status) { without_content(response, self.is_head) } else { response }
+        if self.is_head || has_no_content(status) {
+            without_content(response, self.is_head)
+        } else {
+            response
+        }
     }
 }
 
-/// Whether no response of this status has content: RFC 9110, sections 15.2, 15.3.5, 15.3.6 and 15.4.5.
+/// Whether no response of this status has content: RFC 9110, sections 15.2, 15.3.5, 15.3.6 and
+/// 15.4.5.
 pub(crate) fn has_no_content(status: StatusCode) -> bool {
     status.is_informational()
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
+        || matches!(
+            status,
+            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+        )
 }
 
 /// The response's head alone. Of the content's length it says what it may.
@@ -216,7 +253,10 @@ impl http_body::Body for Nothing {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         Poll::Ready(None)
     }
 
@@ -231,7 +271,11 @@ mod tests {
     use super::*;
 
     fn checked(version: Version, target: &str, hosts: &[&str]) -> Result<Option<String>> {
-        let method = if target.starts_with('/') || target.contains("://") { Method::GET } else { Method::CONNECT };
+        let method = if target.starts_with('/') || target.contains("://") {
+            Method::GET
+        } else {
+            Method::CONNECT
+        };
         let mut request = Request::builder().version(version).method(method).uri(target);
         for host in hosts {
             request = request.header(HOST, *host);
@@ -259,7 +303,8 @@ mod tests {
             (one, "b.example:443", &["b.example:443"], Some("b.example:443")),
         ];
         for (version, target, hosts, expected) in taken {
-            let host = checked(*version, target, hosts).unwrap_or_else(|e| panic!("{target} {hosts:?}: {e}"));
+            let host = checked(*version, target, hosts)
+                .unwrap_or_else(|e| panic!("{target} {hosts:?}: {e}"));
             assert_eq!(host.as_deref(), *expected, "{target} {hosts:?}");
         }
         let refused: &[(Version, &str, &[&str])] = &[
@@ -287,14 +332,22 @@ mod tests {
         ];
         for (version, target, hosts) in refused {
             let refused = checked(*version, target, hosts);
-            assert!(matches!(refused, Err(Error::BadRequest(_))), "{target} {hosts:?}: {refused:?}");
+            assert!(
+                matches!(refused, Err(Error::BadRequest(_))),
+                "{target} {hosts:?}: {refused:?}"
+            );
         }
     }
 
     #[test]
     fn a_target_has_the_form_of_its_method() {
         let checked = |method: Method, target: &str| {
-            let mut request = Request::builder().method(method).uri(target).header(HOST, "a.example").body(()).unwrap();
+            let mut request = Request::builder()
+                .method(method)
+                .uri(target)
+                .header(HOST, "a.example")
+                .body(())
+                .unwrap();
             check(&mut request)
         };
         assert!(checked(Method::OPTIONS, "*").is_ok());
@@ -313,7 +366,13 @@ mod tests {
             check(&mut request.body(()).unwrap())
         };
         assert!(checked(&["Chunked "]).is_ok() && checked(&[]).is_ok());
-        for codings in [&["gzip, chunked"][..], &["gzip", "chunked"], &["chunked, chunked"], &["identity"], &[""]] {
+        for codings in [
+            &["gzip, chunked"][..],
+            &["gzip", "chunked"],
+            &["chunked, chunked"],
+            &["identity"],
+            &[""],
+        ] {
             assert!(matches!(checked(codings), Err(Error::NotImplemented(_))), "{codings:?}");
         }
     }
@@ -343,7 +402,10 @@ mod tests {
             assert!(checked(version, 65_000, 10).is_ok());
             for (target, field) in [(10, 65_536), (10, 100_000), (40_000, 40_000)] {
                 let refused = checked(version, target, field);
-                assert!(matches!(refused, Err(Error::HeadTooLarge(_))), "{target} {field}: {refused:?}");
+                assert!(
+                    matches!(refused, Err(Error::HeadTooLarge(_))),
+                    "{target} {field}: {refused:?}"
+                );
             }
             // The longest target that there can be.
             assert!(matches!(checked(version, 65_517, 10), Err(Error::UriTooLong)));
@@ -359,8 +421,14 @@ mod tests {
                 response = response.header(CONTENT_LENGTH, length);
             }
             let response = asked.answered(response.body(Body::from("content")).unwrap());
-            let length = response.headers().get(CONTENT_LENGTH).map(|length| length.to_str().unwrap().to_owned());
-            let content = futures_util::FutureExt::now_or_never(axum::body::to_bytes(response.into_body(), 100));
+            let length = response
+                .headers()
+                .get(CONTENT_LENGTH)
+                .map(|length| length.to_str().unwrap().to_owned());
+            let content = futures_util::FutureExt::now_or_never(axum::body::to_bytes(
+                response.into_body(),
+                100,
+            ));
             (length, content.unwrap().unwrap().len())
         };
         let some = |length: &str| Some(length.to_owned());

@@ -1,7 +1,7 @@
 //! Accepts connections: a bounded number of them ([`admission`]), each bounded in how slowly it may
-//! speak. What is said on one is in
-//! [`connection`], what must be true of every message in [`message`], what is left of a request's body in [`upload`], and
-//! what happens below HTTP in [`stream`].
+//! speak. What is said on one is in [`connection`], what must be true of every message in
+//! [`message`], what is left of a request's body in [`upload`], and what happens below HTTP in
+//! [`stream`].
 
 mod activity;
 mod admission;
@@ -27,7 +27,8 @@ use crate::settings::GatewaySettings;
 /// How long to wait after the listener failed: out of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves HTTP/1.1 and HTTP/2 until `shutdown`; returns when every connection is done or the time to drain is over.
+/// Serves HTTP/1.1 and HTTP/2 until `shutdown`; returns when every connection is done or the time
+/// to drain is over.
 pub(crate) async fn run(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
@@ -74,11 +75,14 @@ pub(crate) async fn run(
 }
 
 /// The next connection, once there is room for it; `None` for one whose address has too many.
-async fn accept(listener: &TcpListener, admission: &Arc<Admission>) -> std::io::Result<Option<(TcpStream, Place)>> {
+async fn accept(
+    listener: &TcpListener,
+    admission: &Arc<Admission>,
+) -> std::io::Result<Option<(TcpStream, Place)>> {
     let (stream, peer) = listener.accept().await?;
     let Some(share) = admission.share(peer.ip()) else { return Ok(None) };
-    // Answers are small and whole: they need not wait for more. Where this fails the client is gone,
-    // and its connection ends as soon as it is read.
+    // Answers are small and whole: they need not wait for more. Where this fails the client is
+    // gone, and its connection ends as soon as it is read.
     let _ = stream.set_nodelay(true);
     Ok(admission.place(share).await.map(|place| (stream, place)))
 }

@@ -1,6 +1,7 @@
-//! The bytes of a connection of HTTP/1.1, on their way between the socket and hyper, which says too little of what it
-//! refuses and ends too early: a head that cannot be read is answered with a problem document, and a client that still
-//! sends what will not be read is listened to for a while, so that it gets the answer instead of a broken pipe.
+//! The bytes of a connection of HTTP/1.1, on their way between the socket and hyper, which says too
+//! little of what it refuses and ends too early: a head that cannot be read is answered with a
+//! problem document, and a client that still sends what will not be read is listened to for a
+//! while, so that it gets the answer instead of a broken pipe.
 
 use std::io;
 use std::pin::Pin;
@@ -33,8 +34,9 @@ pub(super) struct Stream<I> {
     activity: Arc<Activity>,
     /// Then this one does nothing: what HTTP/2 says of its errors and its end is enough.
     is_http_2: bool,
-    /// What was read since the connection was settled. As long as no other request has begun, whatever is written is
-    /// hyper's own, and it says something of its own only of a head that it cannot read.
+    /// What was read since the connection was settled. As long as no other request has begun,
+    /// whatever is written is hyper's own, and it says something of its own only of a head that it
+    /// cannot read.
     head: Vec<u8>,
     /// What is left of the answer to such a head.
     answer: Bytes,
@@ -59,8 +61,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Stream<I> {
         (Lent { stream: Some(self), back: Some(back) }, lent)
     }
 
-    /// Ends a connection of HTTP/1.1. What its client still sends is thrown away until the client ends it too, or it is
-    /// enough, where something of a request has not been read: it would get no answer otherwise.
+    /// Ends a connection of HTTP/1.1. What its client still sends is thrown away until the client
+    /// ends it too, or it is enough, where something of a request has not been read: it would get
+    /// no answer otherwise.
     pub(super) async fn end(mut self, linger: Linger) {
         if !self.is_http_2 {
             // A connection that breaks is the client's business.
@@ -142,7 +145,8 @@ fn refusal(written: &[u8], head: &[u8]) -> Option<Bytes> {
     let (kind, document) = error.into_document();
     let status = kind.as_u16();
     let reason = kind.canonical_reason().unwrap_or_default();
-    let mut answer = format!("HTTP/1.1 {status} {reason}\r\ncontent-type: {}\r\n", crate::problem::PROBLEM_JSON);
+    let mut answer =
+        format!("HTTP/1.1 {status} {reason}\r\ncontent-type: {}\r\n", crate::problem::PROBLEM_JSON);
     answer += &format!("content-length: {}\r\nconnection: close\r\n", document.len());
     if let Some(date) = date.and_then(|date| std::str::from_utf8(date).ok()) {
         answer += &format!("date: {date}\r\n");
@@ -169,7 +173,8 @@ fn unreadable(head: &[u8]) -> Error {
     let is_whole = matches!(request.parse(head), Ok(httparse::Status::Complete(_)));
     let is_new = request.version == Some(1);
     // Where it is told apart from the rest, it is because what is said last is not 'chunked'.
-    let coding = request.headers.iter().rfind(|field| field.name.eq_ignore_ascii_case("transfer-encoding"));
+    let coding =
+        request.headers.iter().rfind(|field| field.name.eq_ignore_ascii_case("transfer-encoding"));
     let is_coded = coding.is_some_and(|field| {
         let last = field.value.rsplit(|b| *b == b',').next().unwrap_or_default();
         !last.trim_ascii().eq_ignore_ascii_case(b"chunked")
@@ -181,7 +186,11 @@ fn unreadable(head: &[u8]) -> Error {
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<I> {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.inner).poll_read(context, buf))?;
@@ -191,7 +200,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<I> {
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<I> {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(context, &[io::IoSlice::new(buf)])
     }
 
@@ -228,12 +241,16 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<I> {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.is_http_2 { Pin::new(&mut this.inner).poll_shutdown(context) } else { Poll::Ready(Ok(())) }
+        if this.is_http_2 {
+            Pin::new(&mut this.inner).poll_shutdown(context)
+        } else {
+            Poll::Ready(Ok(()))
+        }
     }
 }
 
-/// A stream while hyper has it. Whoever lent it ends it: hyper does so neither after an error, nor after it has seen a
-/// request with a header `Upgrade`.
+/// A stream while hyper has it. Whoever lent it ends it: hyper does so neither after an error, nor
+/// after it has seen a request with a header `Upgrade`.
 pub(super) struct Lent<I> {
     /// There until it is given back.
     stream: Option<Stream<I>>,
@@ -257,13 +274,21 @@ impl<I> Drop for Lent<I> {
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Lent<I> {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.stream()?.poll_read(context, buf)
     }
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lent<I> {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.stream()?.poll_write(context, buf)
     }
 
@@ -311,13 +336,18 @@ mod tests {
             assert!(read(&activity, &[begin, end, b"more"]).await.is_http_2, "{at}");
         }
         assert!(read(&activity, &[&[PREFACE, b"more"].concat()]).await.is_http_2);
-        for other in [&b"PRI nonsense"[..], b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", b"GET /PRI HTTP/1.1\r\n"] {
+        for other in
+            [&b"PRI nonsense"[..], b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", b"GET /PRI HTTP/1.1\r\n"]
+        {
             let stream = read(&activity, &[other]).await;
             assert!(!stream.is_http_2 && stream.head == other);
         }
         drop(activity.begin());
         assert!(activity.all_written());
-        assert!(!read(&activity, &[PREFACE]).await.is_http_2, "a connection does not change its protocol");
+        assert!(
+            !read(&activity, &[PREFACE]).await.is_http_2,
+            "a connection does not change its protocol"
+        );
     }
 
     #[tokio::test]
@@ -335,10 +365,16 @@ mod tests {
         let full = |begin: &str| [begin.as_bytes(), &vec![b'x'; MAX_HEAD - begin.len()]].concat();
         assert!(matches!(too_large(&full("GET /")), Error::UriTooLong));
         assert!(matches!(too_large(&full("\r\n\r\nGET /")), Error::UriTooLong));
-        for other in [full("GET"), full("GET / HTTP/1.1\r\nx: "), vec![b'\n'; MAX_HEAD], b"GET /".to_vec()] {
-            assert!(matches!(too_large(&other), Error::HeadTooLarge(text) if text == message::too_long()));
+        for other in
+            [full("GET"), full("GET / HTTP/1.1\r\nx: "), vec![b'\n'; MAX_HEAD], b"GET /".to_vec()]
+        {
+            assert!(
+                matches!(too_large(&other), Error::HeadTooLarge(text) if text == message::too_long())
+            );
         }
         let many = format!("GET / HTTP/1.1\r\n{}", "x: 1\r\n".repeat(MAX_HEADERS + 1));
-        assert!(matches!(too_large(many.as_bytes()), Error::HeadTooLarge(text) if text == message::too_many_fields()));
+        assert!(
+            matches!(too_large(many.as_bytes()), Error::HeadTooLarge(text) if text == message::too_many_fields())
+        );
     }
 }

@@ -56,15 +56,20 @@ impl Tls {
     /// Reads the files.
     ///
     /// # Errors
-    /// Where one cannot be read or is not what it should be, and where the key is not the certificate's.
+    /// Where one cannot be read or is not what it should be, and where the key is not the
+    /// certificate's.
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let read = Read::of(&files);
         let config = read.config(&files)?;
-        Ok(Self { files, config: ArcSwap::from_pointee(config), seen: Mutex::new(Some(read.digest())) })
+        Ok(Self {
+            files,
+            config: ArcSwap::from_pointee(config),
+            seen: Mutex::new(Some(read.digest())),
+        })
     }
 
-    /// Looks at the files again. If they have changed and are of use, connections made from now on use them; if not, what is in use
-    /// stays, and the log says why.
+    /// Looks at the files again. If they have changed and are of use, connections made from now on
+    /// use them; if not, what is in use stays, and the log says why.
     pub async fn reload(self: &Arc<Self>) {
         let tls = Arc::clone(self);
         // It ends early only with the runtime.
@@ -84,7 +89,9 @@ impl Tls {
                 self.config.store(Arc::new(config));
                 tracing::info!(%certificate, "the listener has a new certificate");
             }
-            Err(error) => tracing::error!(%certificate, %error, "the listener keeps the certificate that it has"),
+            Err(error) => {
+                tracing::error!(%certificate, %error, "the listener keeps the certificate that it has")
+            }
         }
     }
 
@@ -112,7 +119,8 @@ struct Read {
 
 impl Read {
     fn of(files: &TlsFiles) -> Self {
-        let read = |file: &Path| std::fs::read(file).map_err(|e| format!("'{}': {e}", file.display()));
+        let read =
+            |file: &Path| std::fs::read(file).map_err(|e| format!("'{}': {e}", file.display()));
         Self { certificate: read(&files.certificate), key: read(&files.key) }
     }
 
@@ -125,26 +133,32 @@ impl Read {
     }
 
     fn config(&self, files: &TlsFiles) -> Result<ServerConfig, TlsError> {
-        let certificate =
-            |why: &dyn fmt::Display| TlsError::Certificate(format!("'{}': {why}", files.certificate.display()));
-        let key = |why: &dyn fmt::Display| TlsError::Key(format!("'{}': {why}", files.key.display()));
+        let certificate = |why: &dyn fmt::Display| {
+            TlsError::Certificate(format!("'{}': {why}", files.certificate.display()))
+        };
+        let key =
+            |why: &dyn fmt::Display| TlsError::Key(format!("'{}': {why}", files.key.display()));
         let bytes = self.certificate.as_ref().map_err(|why| TlsError::Certificate(why.clone()))?;
-        let chain: Vec<CertificateDer<'static>> =
-            CertificateDer::pem_slice_iter(bytes).collect::<Result<_, _>>().map_err(|e| certificate(&e))?;
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(bytes)
+            .collect::<Result<_, _>>()
+            .map_err(|e| certificate(&e))?;
         if chain.is_empty() {
             return Err(certificate(&"there is no certificate in PEM in it"));
         }
         let bytes = self.key.as_ref().map_err(|why| TlsError::Key(why.clone()))?;
-        let private = PrivateKeyDer::from_pem_slice(bytes).map_err(|_| key(&"there is no private key in PEM in it"))?;
+        let private = PrivateKeyDer::from_pem_slice(bytes)
+            .map_err(|_| key(&"there is no private key in PEM in it"))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder =
+            ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         // Cannot fail: the provider speaks both versions of TLS that are switched on.
         let builder = builder.map_err(|e| certificate(&e))?.with_no_client_auth();
         let config = builder.with_single_cert(chain, private);
         let mut config = config.map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                key(&format!("it is not the key of the certificate in '{}'", files.certificate.display()))
-            }
+            rustls::Error::InconsistentKeys(_) => key(&format!(
+                "it is not the key of the certificate in '{}'",
+                files.certificate.display()
+            )),
             rustls::Error::InvalidCertificate(_) => certificate(&error),
             error => key(&error),
         })?;

@@ -1,5 +1,5 @@
-//! The body of a request on its way in, whether something of it is still to come when its connection ends, and what becomes of
-//! that over HTTP/2.
+//! The body of a request on its way in, whether something of it is still to come when its
+//! connection ends, and what becomes of that over HTTP/2.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::activity::Activity;
 
-/// Which request of a connection of HTTP/1.1 has a body of which something is still to come: the newest or none, as no
-/// head is read before the whole body that is in front of it. What older ones say late does not count.
+/// Which request of a connection of HTTP/1.1 has a body of which something is still to come: the
+/// newest or none, as no head is read before the whole body that is in front of it. What older ones
+/// say late does not count.
 ///
 /// A request's number twice, and one more where its body is not wanted any more; 0 for none.
 #[derive(Default)]
@@ -75,9 +76,10 @@ pub(super) struct Linger {
     pub(super) last: Duration,
 }
 
-/// What becomes of the rest of a request's body over HTTP/2 that nobody wants: it is read and thrown away within bounds, as on a
-/// connection of HTTP/1.1 that ends. Otherwise the stream is reset as soon as the response is written, and there are clients that
-/// forget the response over that.
+/// What becomes of the rest of a request's body over HTTP/2 that nobody wants: it is read and
+/// thrown away within bounds, as on a connection of HTTP/1.1 that ends. Otherwise the stream is
+/// reset as soon as the response is written, and there are clients that forget the response over
+/// that.
 pub(super) struct Drain {
     linger: Linger,
     /// The gateway is to stop: then it goes on for a moment only.
@@ -120,7 +122,12 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    pub(super) fn new(body: Incoming, activity: &Arc<Activity>, number: usize, drain: Option<Drain>) -> Self {
+    pub(super) fn new(
+        body: Incoming,
+        activity: &Arc<Activity>,
+        number: usize,
+        drain: Option<Drain>,
+    ) -> Self {
         activity.unread.begin(number, !body.is_end_stream());
         Self { body: Some(body), activity: Arc::clone(activity), number, drain }
     }

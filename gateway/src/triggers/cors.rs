@@ -3,8 +3,8 @@
 use axum::response::{IntoResponse as _, Response};
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
-    HeaderName, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_METHOD, HeaderName, HeaderValue, ORIGIN, VARY,
 };
 use http::{HeaderMap, Method, StatusCode};
 use wasmill_domain::manifest::http::{Cors, HttpTrigger, Method as HttpMethod};
@@ -13,7 +13,11 @@ use wasmill_domain::manifest::http::{Cors, HttpTrigger, Method as HttpMethod};
 const EVERY_METHOD: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// The answer to a preflight, if this is one and the trigger has rules.
-pub(super) fn preflight(trigger: Option<&HttpTrigger>, method: &Method, headers: &HeaderMap) -> Option<Response> {
+pub(super) fn preflight(
+    trigger: Option<&HttpTrigger>,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Option<Response> {
     let trigger = trigger?;
     let cors = trigger.cors.as_ref()?;
     let origin = headers.get(ORIGIN)?;
@@ -39,9 +43,14 @@ pub(super) fn preflight(trigger: Option<&HttpTrigger>, method: &Method, headers:
     Some(response)
 }
 
-/// Lets pages of `origin` read an answer, if the rules say so. What the function says of this itself does not count.
+/// Lets pages of `origin` read an answer, if the rules say so. What the function says of this
+/// itself does not count.
 pub(super) fn allow(cors: &Cors, origin: &HeaderValue, answer: &mut HeaderMap) -> bool {
-    for name in [ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_EXPOSE_HEADERS] {
+    for name in [
+        ACCESS_CONTROL_ALLOW_ORIGIN,
+        ACCESS_CONTROL_ALLOW_CREDENTIALS,
+        ACCESS_CONTROL_EXPOSE_HEADERS,
+    ] {
         answer.remove(name);
     }
     answer.append(VARY, HeaderValue::from_static("origin"));

@@ -33,13 +33,16 @@ const MARGIN: std::time::Duration = std::time::Duration::from_secs(5);
 /// Answers `202` with the execution's id; it runs from the queue.
 pub(super) async fn accept(app: &Arc<App>, routed: Routed, request: Request) -> Result<Response> {
     let room = app.admit()?;
-    let dispatch = dispatch_of(app, &routed, request, routed.function.manifest.retry.max_attempts, &room).await?;
+    let dispatch =
+        dispatch_of(app, &routed, request, routed.function.manifest.retry.max_attempts, &room)
+            .await?;
     let accepted = Accepted::new(&dispatch.event, std::slice::from_ref(&dispatch));
     ingest::accept::accept(app, vec![dispatch]).await?;
     Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
 }
 
-/// Runs the function from the queue and answers with its result. Only one attempt is made: the caller can try again.
+/// Runs the function from the queue and answers with its result. Only one attempt is made: the
+/// caller can try again.
 pub(super) async fn run(app: &Arc<App>, routed: Routed, request: Request) -> Result<Response> {
     let room = app.admit_waiting()?;
     let dispatch = dispatch_of(app, &routed, request, 1, &room).await?;
@@ -61,7 +64,9 @@ fn response_of(detail: ExecutionDetail) -> Result<Response> {
     let execution = detail.summary.id;
     match (detail.summary.state, detail.summary.outcome) {
         (State::Succeeded, _) => {
-            let Some(output) = detail.output else { return Ok(StatusCode::NO_CONTENT.into_response()) };
+            let Some(output) = detail.output else {
+                return Ok(StatusCode::NO_CONTENT.into_response());
+            };
             let mut response = output.data.into_response();
             // Cannot fail: a result's media type was checked when it was recorded.
             if let Ok(value) = HeaderValue::try_from(output.content_type) {
@@ -80,10 +85,17 @@ fn response_of(detail: ExecutionDetail) -> Result<Response> {
 }
 
 /// Makes the execution that a request is.
-async fn dispatch_of(app: &App, routed: &Routed, request: Request, max_attempts: u32, room: &Room) -> Result<Dispatch> {
+async fn dispatch_of(
+    app: &App,
+    routed: &Routed,
+    request: Request,
+    max_attempts: u32,
+    room: &Room,
+) -> Result<Dispatch> {
     let (parts, body) = request.into_parts();
-    let share =
-        app.admit_bytes(app.settings.max_event_bytes.min(usize::try_from(length_of(&parts)).unwrap_or(usize::MAX)))?;
+    let share = app.admit_bytes(
+        app.settings.max_event_bytes.min(usize::try_from(length_of(&parts)).unwrap_or(usize::MAX)),
+    )?;
     let body = request::read(app, body, app.settings.max_event_bytes).await?;
     check(app, routed, &parts, &body, &[room, &share]).await?;
     let event = event_of(routed, &parts, body)?;
@@ -92,25 +104,40 @@ async fn dispatch_of(app: &App, routed: &Routed, request: Request, max_attempts:
 
 /// The length that a request announces; where it does not, as much as it may have.
 fn length_of(parts: &Parts) -> u64 {
-    let announced = parts.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let announced = parts
+        .headers
+        .get(http::header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     announced.unwrap_or(u64::MAX)
 }
 
 /// An execution of the routed function.
 pub(super) fn mint(routed: &Routed, event: Event, max_attempts: u32) -> Dispatch {
     let now = Timestamp::now();
-    Dispatch::new(routed.tenant.clone(), routed.function.name.clone(), routed.trace.clone(), Arc::new(event))
-        .with_max_attempts(max_attempts)
-        .with_origin(Origin::Invocation)
-        .with_accepted_at(now)
-        .with_revision(routed.registry.revision())
+    Dispatch::new(
+        routed.tenant.clone(),
+        routed.function.name.clone(),
+        routed.trace.clone(),
+        Arc::new(event),
+    )
+    .with_max_attempts(max_attempts)
+    .with_origin(Origin::Invocation)
+    .with_accepted_at(now)
+    .with_revision(routed.registry.revision())
 }
 
-/// Checks a body against the trigger's schema, where there is one. As long as that takes, it keeps `rooms`.
+/// Checks a body against the trigger's schema, where there is one. As long as that takes, it keeps
+/// `rooms`.
 ///
 /// # Errors
 /// Where it is not JSON, or does not satisfy the schema.
-pub(super) async fn check(app: &App, routed: &Routed, parts: &Parts, body: &Bytes, rooms: &[&Room]) -> Result<()> {
+pub(super) async fn check(
+    app: &App,
+    routed: &Routed,
+    parts: &Parts,
+    body: &Bytes,
+    rooms: &[&Room],
+) -> Result<()> {
     if !routed.route.is_checked() {
         return Ok(());
     }
@@ -120,8 +147,10 @@ pub(super) async fn check(app: &App, routed: &Routed, parts: &Parts, body: &Byte
             &["application/json"],
         ));
     }
-    let parsed =
-        |body: &Bytes| json::parse(body).map_err(|error| Error::BadDocument(not_json("", "the body", body, &error)));
+    let parsed = |body: &Bytes| {
+        json::parse(body)
+            .map_err(|error| Error::BadDocument(not_json("", "the body", body, &error)))
+    };
     let mut steps = INLINE_STEPS.min(routed.registry.schema_compiler().max_check_steps());
     let is_short = body.len() <= INLINE_BYTES;
     let inline = if is_short { routed.route.try_check(&parsed(body)?, &mut steps) } else { None };
@@ -159,7 +188,8 @@ fn event_of(routed: &Routed, parts: &Parts, body: Bytes) -> Result<Event> {
         event.datacontenttype = Some(MEDIA_TYPE.into());
         event.data = Some(head.to_message(&body));
     } else if !body.is_empty() {
-        match parts.headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes())) {
+        match parts.headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()))
+        {
             Some(text) => event.set_fitting_media_type(text.trim()),
             None => event.datacontenttype = Some("application/octet-stream".to_owned()),
         }
@@ -168,10 +198,12 @@ fn event_of(routed: &Routed, parts: &Parts, body: Bytes) -> Result<Event> {
     Ok(event.check()?)
 }
 
-/// The event without its data: method, scheme, path, query and the path's parameters are attributes, as far as they fit.
+/// The event without its data: method, scheme, path, query and the path's parameters are
+/// attributes, as far as they fit.
 pub(super) fn blank(routed: &Routed, parts: &Parts) -> Result<EventParts> {
     // A type without a wildcard is valid, so this cannot fail.
-    let event_type = EVENT_TYPE.parse().map_err(|e| Error::Internal(format!("the type of requests: {e}")))?;
+    let event_type =
+        EVENT_TYPE.parse().map_err(|e| Error::Internal(format!("the type of requests: {e}")))?;
     let mut event = EventParts::new(Uuid::now_v7().to_string(), "", event_type);
     event.set_fitting_source(&format!("/http/{}{}", routed.tenant, routed.path));
     event.set_fitting("httpmethod", parts.method.as_str());

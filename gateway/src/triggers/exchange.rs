@@ -1,5 +1,5 @@
-//! Requests whose response a handler makes while the caller waits: both bodies are streamed, over a request stream to
-//! the host.
+//! Requests whose response a handler makes while the caller waits: both bodies are streamed, over a
+//! request stream to the host.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use wasmill_broker::{
-    Error as BrokerError, QueueName, RequestStream, STREAM_CHUNK_BYTES, StreamReceiver, StreamSender,
+    Error as BrokerError, QueueName, RequestStream, STREAM_CHUNK_BYTES, StreamReceiver,
+    StreamSender,
 };
 use wasmill_domain::event::Attribute;
 use wasmill_domain::http_message::{BODY_OMITTED, Download, MEDIA_TYPE, Opening, Upload};
@@ -49,10 +50,15 @@ pub(super) async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> R
     }
     let is_whole = routed.route.is_checked() || request::is_short(&body, STREAM_CHUNK_BYTES);
     let (first, rest) = if is_whole {
-        let most = if routed.route.is_checked() { app.settings.max_event_bytes } else { STREAM_CHUNK_BYTES };
+        let most = if routed.route.is_checked() {
+            app.settings.max_event_bytes
+        } else {
+            STREAM_CHUNK_BYTES
+        };
         (request::read(app, body, most).await?, None)
     } else if parts.headers.contains_key(EXPECT) {
-        // It waits to be told that its body is wanted, which reading does; after the response's head it would be too late.
+        // It waits to be told that its body is wanted, which reading does; after the response's
+        // head it would be too late.
         let mut body = body;
         (first_chunk(app, &mut body).await?, Some(body))
     } else {
@@ -72,8 +78,9 @@ pub(super) async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> R
 
     let writes = app.publisher.writes();
     let RequestStream { sender, mut receiver } = call(app, &routed, opening.encode(writes)).await?;
-    let mut upload =
-        Uploading(rest.map(|body| AbortOnDropHandle::new(tokio::spawn(upload(body, sender, writes.clone(), limit)))));
+    let mut upload = Uploading(rest.map(|body| {
+        AbortOnDropHandle::new(tokio::spawn(upload(body, sender, writes.clone(), limit)))
+    }));
     let deadline = Instant::now() + routed.function.manifest.limits.timeout.0 + MARGIN;
     let heard = tokio::select! {
         biased;
@@ -87,15 +94,26 @@ pub(super) async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> R
     let heard = heard.map_err(|_| failed(StatusCode::GATEWAY_TIMEOUT, execution))?;
     let head = match heard.map(|frame| Download::decode(&frame)) {
         Some(Ok(Download::Head(head))) => head,
-        Some(Ok(Download::Failed { outcome, message })) => return Err(refused(execution, outcome, &message)),
+        Some(Ok(Download::Failed { outcome, message })) => {
+            return Err(refused(execution, outcome, &message));
+        }
         // A host that died, or that speaks another version.
         _ => return Err(failed(StatusCode::BAD_GATEWAY, execution)),
     };
     let status = StatusCode::from_u16(head.status).ok().filter(|status| !status.is_informational());
     let status = status.ok_or_else(|| failed(StatusCode::BAD_GATEWAY, execution))?;
     let headers = request::header_map(head.headers);
-    let left = if parts.method == Method::HEAD || has_no_content(status) { Some(0) } else { length_of(&headers) };
-    let talk = Talk { receiver, deadline: Box::pin(tokio::time::sleep_until(deadline)), upload, _room: room };
+    let left = if parts.method == Method::HEAD || has_no_content(status) {
+        Some(0)
+    } else {
+        length_of(&headers)
+    };
+    let talk = Talk {
+        receiver,
+        deadline: Box::pin(tokio::time::sleep_until(deadline)),
+        upload,
+        _room: room,
+    };
     let mut response = Response::new(Body::new(ResponseBody { talk: Some(talk), left }));
     (*response.status_mut(), *response.headers_mut()) = (status, headers);
     Ok(response)
@@ -109,7 +127,8 @@ fn length_of(headers: &HeaderMap) -> Option<u64> {
 /// The beginning of a body, when it comes.
 async fn first_chunk(app: &App, body: &mut Body) -> Result<Bytes> {
     let patience = app.settings.body_timeout;
-    let frame = tokio::time::timeout(patience, body.frame()).await.map_err(|_| Error::Timeout(patience))?;
+    let frame =
+        tokio::time::timeout(patience, body.frame()).await.map_err(|_| Error::Timeout(patience))?;
     let frame = frame.transpose().map_err(|_| broken_off())?;
     Ok(frame.and_then(|frame| frame.into_data().ok()).unwrap_or_default())
 }
@@ -123,15 +142,21 @@ async fn call(app: &App, routed: &Routed, opening: Bytes) -> Result<RequestStrea
     let deadline = Instant::now() + DIAL_TIMEOUT;
     let nobody = || Error::Unavailable("no host answers for this function now");
     loop {
-        match timeout_at(deadline, app.publisher.broker().open_stream(&service, opening.clone())).await {
+        match timeout_at(deadline, app.publisher.broker().open_stream(&service, opening.clone()))
+            .await
+        {
             Ok(Ok(mut stream)) => {
                 return match timeout_at(deadline, stream.receiver.accepted()).await {
                     Ok(true) => Ok(stream),
                     _ => Err(nobody()),
                 };
             }
-            Ok(Err(BrokerError::NoQueue(_))) if Instant::now() + PAUSE < deadline => tokio::time::sleep(PAUSE).await,
-            Ok(Err(BrokerError::Full(_))) => return Err(Error::QueueFull(routed.function.name.to_string())),
+            Ok(Err(BrokerError::NoQueue(_))) if Instant::now() + PAUSE < deadline => {
+                tokio::time::sleep(PAUSE).await
+            }
+            Ok(Err(BrokerError::Full(_))) => {
+                return Err(Error::QueueFull(routed.function.name.to_string()));
+            }
             Ok(Err(BrokerError::Rejected(why))) => return Err(Error::TooLarge(why)),
             Ok(Err(error)) => {
                 tracing::warn!(function = %routed.function.name, %error, "a request stream cannot be opened");
@@ -158,7 +183,8 @@ fn refused(execution: ExecutionId, outcome: Outcome, message: &str) -> Error {
 /// A request's body that cannot be sent on to its end.
 struct Failure {
     error: Error,
-    /// Kept, as without it the guest would be told that its request's body is broken before its attempt is called off.
+    /// Kept, as without it the guest would be told that its request's body is broken before its
+    /// attempt is called off.
     sender: StreamSender,
 }
 
@@ -182,8 +208,8 @@ impl Uploading {
     }
 }
 
-/// Cancels an attempt whose request's body is no good. The host learns that the stream is closed before it learns that
-/// the body is broken off.
+/// Cancels an attempt whose request's body is no good. The host learns that the stream is closed
+/// before it learns that the body is broken off.
 fn cancel(receiver: StreamReceiver, sender: StreamSender, deadline: Instant) {
     drop(receiver);
     tokio::spawn(async move { timeout_at(deadline, sender.closed()).await });
@@ -193,7 +219,12 @@ fn cancel(receiver: StreamReceiver, sender: StreamSender, deadline: Instant) {
 ///
 /// # Errors
 /// Where it breaks off, is not what HTTP has, or is longer than `limit`.
-async fn upload(mut body: Body, sender: StreamSender, writes: Writes, limit: usize) -> Result<(), Failure> {
+async fn upload(
+    mut body: Body,
+    sender: StreamSender,
+    writes: Writes,
+    limit: usize,
+) -> Result<(), Failure> {
     let mut left = limit;
     let mut trailers = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -242,7 +273,8 @@ impl Talk {
                 }
             }
         };
-        // A guest that still reads its request learns that no more of it comes: the caller has the whole response and may be gone.
+        // A guest that still reads its request learns that no more of it comes: the caller has the
+        // whole response and may be gone.
         let broken_off = async {
             drop(upload.failure().await);
             std::future::pending::<()>().await;
@@ -255,8 +287,8 @@ impl Talk {
     }
 }
 
-/// A response's body, as it comes over the stream. Dropped before the caller has all of it, it tells the host that the caller is
-/// gone; otherwise the attempt goes on to its end.
+/// A response's body, as it comes over the stream. Dropped before the caller has all of it, it
+/// tells the host that the caller is gone; otherwise the attempt goes on to its end.
 struct ResponseBody {
     /// Nothing once the body has ended.
     talk: Option<Talk>,

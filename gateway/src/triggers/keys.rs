@@ -1,5 +1,5 @@
-//! API keys never reach a function. One that a client sends to a function's route by mistake is overwritten, wherever in
-//! the request's head it stands, before anything else sees the request.
+//! API keys never reach a function. One that a client sends to a function's route by mistake is
+//! overwritten, wherever in the request's head it stands, before anything else sees the request.
 
 use axum::extract::Request;
 use base64::Engine as _;
@@ -9,7 +9,8 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use wasmill_domain::{mask_encoded_keys, mask_keys};
 
-/// Takes the header `Authorization` out of a request if it has an API key, and overwrites keys elsewhere in its head.
+/// Takes the header `Authorization` out of a request if it has an API key, and overwrites keys
+/// elsewhere in its head.
 pub(super) fn strip(request: &mut Request) {
     strip_from(request.headers_mut());
     if let Some(uri) = masked_uri(request.uri()) {
@@ -50,7 +51,8 @@ fn has_key(credentials: &[u8]) -> bool {
         let (_, encoded) = std::str::from_utf8(credentials).ok()?.split_once(' ')?;
         BASE64.decode(encoded.trim()).ok()
     };
-    mask_encoded_keys(&mut credentials.to_vec()) || basic().is_some_and(|mut decoded| mask_keys(&mut decoded))
+    mask_encoded_keys(&mut credentials.to_vec())
+        || basic().is_some_and(|mut decoded| mask_keys(&mut decoded))
 }
 
 fn masked_uri(uri: &Uri) -> Option<Uri> {
@@ -60,13 +62,19 @@ fn masked_uri(uri: &Uri) -> Option<Uri> {
         let mut text = authority.as_str().as_bytes().to_vec();
         if mask_encoded_keys(&mut text) {
             // Most likely before an '@': what is behind it is the host and the port.
-            let behind = authority.as_str().rsplit('@').next().and_then(|rest| rest.parse::<Authority>().ok());
+            let behind = authority
+                .as_str()
+                .rsplit('@')
+                .next()
+                .and_then(|rest| rest.parse::<Authority>().ok());
             let behind = behind.filter(|rest| !has_key(rest.as_str().as_bytes()));
-            parts.authority = Some(behind.unwrap_or_else(|| Authority::from_static("masked.invalid")));
+            parts.authority =
+                Some(behind.unwrap_or_else(|| Authority::from_static("masked.invalid")));
             is_masked = true;
         }
     }
-    let mut text = uri.path_and_query().map(|path| path.as_str().as_bytes().to_vec()).unwrap_or_default();
+    let mut text =
+        uri.path_and_query().map(|path| path.as_str().as_bytes().to_vec()).unwrap_or_default();
     if mask_encoded_keys(&mut text) {
         // Cannot fail: stars took the place of letters.
         parts.path_and_query = Some(PathAndQuery::try_from(text).ok()?);
@@ -93,15 +101,16 @@ mod tests {
             format!("Token {key}"),
             format!("Basic {basic}"),
         ] {
-            let mut request =
-                Request::get(format!("http://{key}@shop.example.com:80/a/{key}/{encoded}?t={key}&u={encoded}&b=1"))
-                    .header(AUTHORIZATION, authorization)
-                    .header("x-api-key", key)
-                    .header("x-encoded", &encoded)
-                    .header("cookie", format!("a=1; key={key}; b=2"))
-                    .header("accept", "text/plain")
-                    .body(Body::empty())
-                    .unwrap();
+            let mut request = Request::get(format!(
+                "http://{key}@shop.example.com:80/a/{key}/{encoded}?t={key}&u={encoded}&b=1"
+            ))
+            .header(AUTHORIZATION, authorization)
+            .header("x-api-key", key)
+            .header("x-encoded", &encoded)
+            .header("cookie", format!("a=1; key={key}; b=2"))
+            .header("accept", "text/plain")
+            .body(Body::empty())
+            .unwrap();
             *request.method_mut() = Method::from_bytes(key.as_bytes()).unwrap();
             strip(&mut request);
             let all = format!("{request:?}");
@@ -116,11 +125,19 @@ mod tests {
 
     #[test]
     fn other_credentials_stay() {
-        for other in ["Bearer eyJhbGciOi.J9.x", "Basic d21fOg==", "Bearer wm_short", "Basic not base64"] {
-            let mut request = Request::get("/a?b=wm_%5F").header(AUTHORIZATION, other).body(Body::empty()).unwrap();
+        for other in
+            ["Bearer eyJhbGciOi.J9.x", "Basic d21fOg==", "Bearer wm_short", "Basic not base64"]
+        {
+            let mut request = Request::get("/a?b=wm_%5F")
+                .header(AUTHORIZATION, other)
+                .body(Body::empty())
+                .unwrap();
             strip(&mut request);
             assert_eq!(request.headers()[AUTHORIZATION], other);
-            assert_eq!((request.uri().to_string().as_str(), request.method()), ("/a?b=wm_%5F", &Method::GET));
+            assert_eq!(
+                (request.uri().to_string().as_str(), request.method()),
+                ("/a?b=wm_%5F", &Method::GET)
+            );
         }
     }
 }

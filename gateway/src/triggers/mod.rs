@@ -1,8 +1,10 @@
-//! HTTP triggers: requests below `/http/TENANT`, and those for a host name that a trigger of its owner names.
+//! HTTP triggers: requests below `/http/TENANT`, and those for a host name that a trigger of its
+//! owner names.
 //!
-//! API keys are taken out of the request ([`keys`]). The route is found ([`wasmill_domain::routes`]), cross-origin rules are applied ([`cors`]), a webhook's signature is checked
-//! ([`webhooks`]), and the request becomes an execution: a
-//! handler's response is streamed to the waiting caller ([`exchange`]), every other request is an event on the function's
+//! API keys are taken out of the request ([`keys`]). The route is found
+//! ([`wasmill_domain::routes`]), cross-origin rules are applied ([`cors`]), a webhook's signature
+//! is checked ([`webhooks`]), and the request becomes an execution: a handler's response is
+//! streamed to the waiting caller ([`exchange`]), every other request is an event on the function's
 //! queue ([`event`]).
 
 mod cors;
@@ -53,12 +55,18 @@ struct Routed {
     trace: TraceContext,
 }
 
-/// Answers requests for a host name that a trigger of the name's owner names, whatever their path, and those below
-/// `/http/TENANT`; passes the others on, among them all that are for a name of the gateway's own.
-pub(crate) async fn answer_or_pass(State(app): State<Shared>, mut request: Request, next: Next) -> Response {
+/// Answers requests for a host name that a trigger of the name's owner names, whatever their path,
+/// and those below `/http/TENANT`; passes the others on, among them all that are for a name of the
+/// gateway's own.
+pub(crate) async fn answer_or_pass(
+    State(app): State<Shared>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let registry = app.registry.current();
     let host = hostnames::requested(request.uri(), request.headers());
-    let owner = host.as_deref().and_then(|host| registry.routes_of_host(&app.settings.hostnames, host));
+    let owner =
+        host.as_deref().and_then(|host| registry.routes_of_host(&app.settings.hostnames, host));
     if let Some((tenant, _)) = owner {
         let tenant = tenant.clone();
         keys::strip(&mut request);
@@ -78,7 +86,12 @@ pub(crate) async fn answer_or_pass(State(app): State<Shared>, mut request: Reque
     }
 }
 
-async fn answer(app: &Arc<App>, registry: &Arc<Registry>, place: Place, request: Request) -> Response {
+async fn answer(
+    app: &Arc<App>,
+    registry: &Arc<Registry>,
+    place: Place,
+    request: Request,
+) -> Response {
     let routed = match find(registry, place, &request) {
         Ok(routed) => routed,
         Err(refused) => return *refused,
@@ -94,31 +107,49 @@ async fn answer(app: &Arc<App>, registry: &Arc<Registry>, place: Place, request:
 }
 
 /// Finds what answers a request, or what the gateway answers itself.
-fn find(registry: &Arc<Registry>, place: Place, request: &Request) -> Result<Routed, Box<Response>> {
+fn find(
+    registry: &Arc<Registry>,
+    place: Place,
+    request: &Request,
+) -> Result<Routed, Box<Response>> {
     let Place { tenant, host, path } = place;
     let routes = registry.routes(&tenant);
     let method = request.method();
-    let found = routes.map_or(Found::Nothing, |routes| routes.find(host.as_deref(), method.as_str(), &path));
+    let found = routes
+        .map_or(Found::Nothing, |routes| routes.find(host.as_deref(), method.as_str(), &path));
     match found {
         Found::Route(route, parameters) => {
             if let Some(preflight) = cors::preflight(route.trigger(), method, request.headers()) {
                 return Err(Box::new(preflight));
             }
-            let parameters = parameters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+            let parameters =
+                parameters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
             let (function, route) = (Arc::clone(&route.function), route.clone());
             let trace = trace_of(request.headers());
-            Ok(Routed { tenant, registry: Arc::clone(registry), function, route, parameters, path, trace })
+            Ok(Routed {
+                tenant,
+                registry: Arc::clone(registry),
+                function,
+                route,
+                parameters,
+                path,
+                trace,
+            })
         }
         Found::OtherMethods(triggers) => {
             let triggers: Vec<_> = triggers.iter().filter_map(|route| route.trigger()).collect();
             let wanted = request.headers().get(http::header::ACCESS_CONTROL_REQUEST_METHOD);
             let preflight = triggers.iter().find_map(|trigger| {
                 let answers = wanted.is_some_and(|wanted| {
-                    trigger.methods.iter().any(|method| method.as_str().as_bytes() == wanted.as_bytes())
+                    trigger
+                        .methods
+                        .iter()
+                        .any(|method| method.as_str().as_bytes() == wanted.as_bytes())
                 });
                 answers.then(|| cors::preflight(Some(trigger), method, request.headers())).flatten()
             });
-            let methods = triggers.iter().flat_map(|trigger| &trigger.methods).map(HttpMethod::as_str);
+            let methods =
+                triggers.iter().flat_map(|trigger| &trigger.methods).map(HttpMethod::as_str);
             Err(Box::new(preflight.unwrap_or_else(|| other_methods(method, methods.collect()))))
         }
         Found::Nothing => Err(Box::new(nothing_at(&path).into_response())),
@@ -149,7 +180,8 @@ async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> Result<Respo
     match route.trigger().and_then(|trigger| Some((trigger, trigger.webhook.as_ref()?))) {
         Some((trigger, webhook)) => {
             let target = Target { tenant: &tenant, function: &route.function.name, trigger };
-            webhooks::verified(app, target, webhook, request, |request| run(app, routed, request)).await
+            webhooks::verified(app, target, webhook, request, |request| run(app, routed, request))
+                .await
         }
         None => run(app, routed, request).await,
     }
@@ -166,7 +198,8 @@ async fn run(app: &Arc<App>, routed: Routed, request: Request) -> Result<Respons
 
 fn trace_of(headers: &HeaderMap) -> TraceContext {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let given = header("traceparent").and_then(|parent| TraceContext::parse(parent, header("tracestate")));
+    let given =
+        header("traceparent").and_then(|parent| TraceContext::parse(parent, header("tracestate")));
     given.unwrap_or_else(TraceContext::new_root)
 }
 
@@ -175,8 +208,8 @@ fn nothing_at(path: &str) -> Error {
     Error::NotFound(format!("no function answers HTTP requests at '{path}'"))
 }
 
-/// The problem of a function that did not answer as it should have. What it said is for its owner, who finds it by the
-/// execution's id; the caller may be anybody.
+/// The problem of a function that did not answer as it should have. What it said is for its owner,
+/// who finds it by the execution's id; the caller may be anybody.
 fn failed(status: StatusCode, execution: ExecutionId) -> Error {
     Error::Function(status, execution)
 }

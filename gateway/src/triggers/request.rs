@@ -4,7 +4,8 @@ use axum::body::{Body, HttpBody as _};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{
-    CONNECTION, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use http::request::Parts;
 use http::uri::Scheme;
@@ -19,8 +20,15 @@ use crate::hostnames;
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// Fields that concern one connection only: <https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1>.
-const HOP_BY_HOP: [HeaderName; 7] =
-    [CONNECTION, KEEP_ALIVE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE];
+const HOP_BY_HOP: [HeaderName; 7] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
 
 /// The request's head as the function sees it, at `path`.
 pub(super) fn head_of(parts: &Parts, path: &str) -> RequestHead {
@@ -62,7 +70,8 @@ pub(super) fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (String, B
 pub(super) fn header_map(fields: Headers) -> HeaderMap {
     let mut map = HeaderMap::new();
     for (name, value) in fields {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), http::HeaderValue::from_maybe_shared(value))
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::try_from(name), http::HeaderValue::from_maybe_shared(value))
             && !HOP_BY_HOP.contains(&name)
         {
             map.append(name, value);

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Target;
 
-/// How many triggers are counted for. Deployed ones are fewer; where there are more, those of older versions are among them, and all
-/// begin anew.
+/// How many triggers are counted for. Deployed ones are fewer; where there are more, those of older
+/// versions are among them, and all begin anew.
 const MAX_TRIGGERS: usize = 16_384;
 
 /// The counts of all triggers.
@@ -83,8 +83,8 @@ impl TriggerCounts {
     }
 }
 
-/// Counts one, and says whether it should be logged: the first, second, fourth, eighth, … is. Anybody can send what is refused, and
-/// none of them is to fill the log.
+/// Counts one, and says whether it should be logged: the first, second, fourth, eighth, … is.
+/// Anybody can send what is refused, and none of them is to fill the log.
 fn add(count: &AtomicU64) -> bool {
     count.fetch_add(1, Ordering::Relaxed).wrapping_add(1).is_power_of_two()
 }

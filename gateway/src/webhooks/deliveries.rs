@@ -1,7 +1,8 @@
 //! Deliveries that were accepted a short while ago, so that one that comes again is not run again.
 //!
-//! In this gateway's memory only. Senders mean a delivery to be processed at least once, and a function that must not process one
-//! twice keeps its id; this stops the usual repetition, and whoever sends again what was listened in on.
+//! In this gateway's memory only. Senders mean a delivery to be processed at least once, and a
+//! function that must not process one twice keeps its id; this stops the usual repetition, and
+//! whoever sends again what was listened in on.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -69,7 +70,8 @@ impl Deliveries {
         match state.deliveries.get(&key) {
             Some(None) => Claimed::AtWork,
             Some(Some(until)) if *until > now => Claimed::Accepted,
-            // One that is forgotten in a moment is put back at the end of the row when it is accepted again.
+            // One that is forgotten in a moment is put back at the end of the row when it is
+            // accepted again.
             _ => {
                 state.deliveries.insert(key, None);
                 Claimed::New(Claim { known: Arc::clone(&self.0), key, is_accepted: false })

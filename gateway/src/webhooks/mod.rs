@@ -1,6 +1,8 @@
-//! Signed requests: nothing of a function runs before the signature is checked, over the body as it came.
+//! Signed requests: nothing of a function runs before the signature is checked, over the body as it
+//! came.
 //!
-//! What a scheme signs is in [`signature`]; which deliveries are known, in [`deliveries`]; what is counted, in [`counts`].
+//! What a scheme signs is in [`signature`]; which deliveries are known, in [`deliveries`]; what is
+//! counted, in [`counts`].
 
 mod counts;
 mod deliveries;
@@ -52,10 +54,12 @@ impl Webhooks {
     }
 }
 
-/// Checks a request, and has it answered by `run` if it is signed as the trigger asks and its delivery was not accepted before.
+/// Checks a request, and has it answered by `run` if it is signed as the trigger asks and its
+/// delivery was not accepted before.
 ///
 /// # Errors
-/// Where it is not, where its body cannot be read, where a secret is missing, and whatever `run` says.
+/// Where it is not, where its body cannot be read, where a secret is missing, and whatever `run`
+/// says.
 pub(crate) async fn verified<F>(
     app: &App,
     target: Target<'_>,
@@ -78,12 +82,15 @@ where
     // Its share of what bodies may hold is kept until the answer begins.
     let held = body::read_as_it_is(app, body, app.settings.max_event_bytes).await?;
     check(app, target, webhook, &statement, &held.bytes, &counts).await?;
-    let delivery = statement.delivery_id(&webhook.scheme, &held.bytes).map(|id| delivery_key(target, &id));
+    let delivery =
+        statement.delivery_id(&webhook.scheme, &held.bytes).map(|id| delivery_key(target, &id));
     let claim = match delivery.map(|key| app.webhooks.deliveries.claim(key)) {
         None => None,
         Some(Claimed::New(claim)) => Some(claim),
         Some(Claimed::AtWork) => {
-            return Err(Error::Conflict("the same delivery is being answered: send it again later".into()));
+            return Err(Error::Conflict(
+                "the same delivery is being answered: send it again later".into(),
+            ));
         }
         Some(Claimed::Accepted) => {
             counts.repeated();
@@ -124,7 +131,8 @@ async fn check(
         fault = Some((name, why));
     }
     let Some((secret, why)) = fault else { return Err(refuse(target, counts, Refused::Signature)) };
-    // It may be signed with the one that is not there: the sender is to try again when the operator has seen to it.
+    // It may be signed with the one that is not there: the sender is to try again when the operator
+    // has seen to it.
     if counts.unverifiable() {
         let Target { tenant, function, trigger } = target;
         tracing::warn!(%tenant, %function, route = %trigger.http, %secret, why, "a secret of a webhook cannot be used");

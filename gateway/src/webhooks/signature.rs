@@ -1,4 +1,5 @@
-//! What a signed request says of itself, and whether a key bears it out. Pure: values in, a verdict out.
+//! What a signed request says of itself, and whether a key bears it out. Pure: values in, a verdict
+//! out.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -12,7 +13,8 @@ use sha2::{Sha256, Sha512};
 use wasmill_domain::manifest::webhook::{Algorithm, Encoding, Hmac as HmacScheme, Piece, Scheme};
 use wasmill_domain::{Timestamp, json};
 
-/// The most signatures of a request that are looked at: one for each secret that a sender may be changing between.
+/// The most signatures of a request that are looked at: one for each secret that a sender may be
+/// changing between.
 const MAX_SIGNATURES: usize = 8;
 
 /// The longest id of a delivery, in bytes.
@@ -26,11 +28,15 @@ struct StandardNames {
 }
 
 /// As the specification has them.
-const STANDARD: StandardNames =
-    StandardNames { id: "webhook-id", timestamp: "webhook-timestamp", signature: "webhook-signature" };
+const STANDARD: StandardNames = StandardNames {
+    id: "webhook-id",
+    timestamp: "webhook-timestamp",
+    signature: "webhook-signature",
+};
 
 /// As Svix, where the specification comes from, still sends them.
-const SVIX: StandardNames = StandardNames { id: "svix-id", timestamp: "svix-timestamp", signature: "svix-signature" };
+const SVIX: StandardNames =
+    StandardNames { id: "svix-id", timestamp: "svix-timestamp", signature: "svix-signature" };
 
 impl StandardNames {
     fn all(&self) -> [&'static str; 3] {
@@ -90,11 +96,15 @@ impl Statement {
     /// Where it was not.
     pub(super) fn check_time(&self, now: Timestamp, tolerance: Duration) -> Result<(), Refused> {
         let Some(at) = self.timestamp else { return Ok(()) };
-        if now.since(at) <= tolerance && at.since(now) <= tolerance { Ok(()) } else { Err(Refused::Stale) }
+        if now.since(at) <= tolerance && at.since(now) <= tolerance {
+            Ok(())
+        } else {
+            Err(Refused::Stale)
+        }
     }
 
-    /// Whether one of the signatures was made with `key` over this body. Takes as long whichever of them fits, and wherever they
-    /// differ.
+    /// Whether one of the signatures was made with `key` over this body. Takes as long whichever of
+    /// them fits, and wherever they differ.
     pub(super) fn is_signed_with(&self, key: &[u8], body: &[u8]) -> bool {
         match self.algorithm {
             Algorithm::Sha1 => self.fits(Hmac::<Sha1>::new_from_slice(key), body),
@@ -103,18 +113,24 @@ impl Statement {
         }
     }
 
-    fn fits<M: hmac::Mac + Clone>(&self, mac: Result<M, hmac::digest::InvalidLength>, body: &[u8]) -> bool {
+    fn fits<M: hmac::Mac + Clone>(
+        &self,
+        mac: Result<M, hmac::digest::InvalidLength>,
+        body: &[u8],
+    ) -> bool {
         // An HMAC takes keys of every length, so there always is one.
         let Ok(mut mac) = mac else { return false };
         for part in [&self.before, body, &self.after] {
             mac.update(part);
         }
         // `verify_slice` compares in constant time; `|` looks at every signature.
-        self.signatures.iter().fold(false, |fits, signature| fits | mac.clone().verify_slice(signature).is_ok())
+        self.signatures
+            .iter()
+            .fold(false, |fits, signature| fits | mac.clone().verify_slice(signature).is_ok())
     }
 
-    /// The delivery's id, by which a repeated one is known. Ask only once the signature is checked, as some schemes have it in the
-    /// body.
+    /// The delivery's id, by which a repeated one is known. Ask only once the signature is checked,
+    /// as some schemes have it in the body.
     pub(super) fn delivery_id(self, scheme: &Scheme, body: &[u8]) -> Option<String> {
         match scheme {
             Scheme::Stripe => {
@@ -149,7 +165,9 @@ fn standard(headers: &HeaderMap) -> Option<Statement> {
         (true, false) => &STANDARD,
         (false, true) => &SVIX,
         // Senders that change over send both.
-        (true, true) if STANDARD.all().iter().zip(SVIX.all()).all(|(a, b)| same(headers, a, b)) => &STANDARD,
+        (true, true) if STANDARD.all().iter().zip(SVIX.all()).all(|(a, b)| same(headers, a, b)) => {
+            &STANDARD
+        }
         _ => return None,
     };
     let id = the(headers, names.id)?;
@@ -158,10 +176,15 @@ fn standard(headers: &HeaderMap) -> Option<Statement> {
         return None;
     }
     let timestamp = the(headers, names.timestamp)?;
-    let signatures = the(headers, names.signature)?.split(' ').filter_map(|signature| signature.strip_prefix("v1,"));
+    let signatures = the(headers, names.signature)?
+        .split(' ')
+        .filter_map(|signature| signature.strip_prefix("v1,"));
     Some(Statement {
         algorithm: Algorithm::Sha256,
-        signatures: signatures.take(MAX_SIGNATURES).filter_map(|text| decode(Encoding::Base64, text)).collect(),
+        signatures: signatures
+            .take(MAX_SIGNATURES)
+            .filter_map(|text| decode(Encoding::Base64, text))
+            .collect(),
         before: format!("{id}.{timestamp}.").into_bytes(),
         after: Vec::new(),
         timestamp: Some(seconds(timestamp)?),
@@ -253,7 +276,8 @@ fn is_id(id: &str) -> bool {
     (1..=MAX_ID).contains(&id.len())
 }
 
-/// The bytes that a text stands for. One text for each value: otherwise a signature could be changed and still fit.
+/// The bytes that a text stands for. One text for each value: otherwise a signature could be
+/// changed and still fit.
 fn decode(encoding: Encoding, text: &str) -> Option<Vec<u8>> {
     match encoding {
         Encoding::Base64 => BASE64.decode(text).ok(),

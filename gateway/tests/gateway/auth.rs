@@ -32,21 +32,34 @@ async fn status(request: RequestBuilder, key: &str) -> u16 {
 async fn from_the_first_key_on_every_request_needs_one() {
     let gateway = Gateway::start().await;
     gateway.deploy("total", json!([{"event": "order.created"}])).await;
-    create(&gateway, None, json!({"role": "tenant", "tenant": "acme"})).await.problem(409, "conflict");
+    create(&gateway, None, json!({"role": "tenant", "tenant": "acme"}))
+        .await
+        .problem(409, "conflict");
     assert_eq!(gateway.get("/v1/functions").await.status, 200);
 
-    let operator = text(&create(&gateway, None, json!({"role": "operator", "label": "mine"})).await);
+    let operator =
+        text(&create(&gateway, None, json!({"role": "operator", "label": "mine"})).await);
     assert!(operator.starts_with("wm_"));
     gateway.get("/v1/functions").await.problem(401, "unauthenticated");
     let get = |path: &str| gateway.request(Method::GET, path);
     for wrong in ["Basic d206d20=", "Bearer", "Bearer wm_x", "wm_x", "Bearer \u{e9}"] {
-        send(get("/v1/functions").header("authorization", wrong)).await.problem(401, "unauthenticated");
+        send(get("/v1/functions").header("authorization", wrong))
+            .await
+            .problem(401, "unauthenticated");
     }
     assert_eq!(status(get("/v1/functions"), &operator).await, 200);
-    assert_eq!(send(get("/v1/functions").header("authorization", format!("bearer {operator}"))).await.status, 200);
+    assert_eq!(
+        send(get("/v1/functions").header("authorization", format!("bearer {operator}")))
+            .await
+            .status,
+        200
+    );
     // It is not shown again, and not kept.
     let listed = send(get("/v1/keys").bearer_auth(&operator)).await.json();
-    assert_eq!((&listed["keys"][0]["label"], &listed["keys"][0]["role"]), (&json!("mine"), &json!("operator")));
+    assert_eq!(
+        (&listed["keys"][0]["label"], &listed["keys"][0]["role"]),
+        (&json!("mine"), &json!("operator"))
+    );
     assert!(!listed.to_string().contains("wm_"));
 }
 
@@ -54,17 +67,27 @@ async fn from_the_first_key_on_every_request_needs_one() {
 async fn a_tenant_sees_its_own_only() {
     let gateway = Gateway::start().await;
     gateway.deploy("total", json!([{"event": "order.created"}])).await;
-    let execution = gateway.post("/v1/events/order.created", &json!(1)).await.executions().remove(0);
+    let execution =
+        gateway.post("/v1/events/order.created", &json!(1)).await.executions().remove(0);
     let operator = text(&create(&gateway, None, json!({"role": "operator"})).await);
-    let tenant = text(&create(&gateway, Some(&operator), json!({"role": "tenant", "tenant": "acme"})).await);
+    let tenant =
+        text(&create(&gateway, Some(&operator), json!({"role": "tenant", "tenant": "acme"})).await);
 
     let get = |path: &str| gateway.request(Method::GET, path);
     let path = format!("/v1/executions/{execution}");
-    for path in [path.clone(), format!("{path}/logs"), format!("{path}/event"), format!("{path}/result")] {
+    for path in
+        [path.clone(), format!("{path}/logs"), format!("{path}/event"), format!("{path}/result")]
+    {
         send(get(&path).bearer_auth(&tenant)).await.problem(404, "not-found");
     }
-    assert_eq!(send(get("/v1/executions").bearer_auth(&tenant)).await.json()["executions"], json!([]));
-    assert_eq!(send(get("/v1/functions").bearer_auth(&tenant)).await.json()["functions"], json!([]));
+    assert_eq!(
+        send(get("/v1/executions").bearer_auth(&tenant)).await.json()["executions"],
+        json!([])
+    );
+    assert_eq!(
+        send(get("/v1/functions").bearer_auth(&tenant)).await.json()["functions"],
+        json!([])
+    );
     send(get("/v1/functions/total").bearer_auth(&tenant)).await.problem(404, "not-found");
     let event = gateway.request(Method::POST, "/v1/events/order.created").json(&json!(1));
     send(event.bearer_auth(&tenant)).await.problem(404, "unknown-type");
@@ -72,7 +95,9 @@ async fn a_tenant_sees_its_own_only() {
 
     // A tenant's key may not name another tenant; an operator's may name any.
     let named = |request: RequestBuilder, name: &str| request.header("wasmill-tenant", name);
-    send(named(get("/v1/functions"), "default").bearer_auth(&tenant)).await.problem(403, "forbidden");
+    send(named(get("/v1/functions"), "default").bearer_auth(&tenant))
+        .await
+        .problem(403, "forbidden");
     assert_eq!(status(named(get("/v1/functions"), "acme"), &tenant).await, 200);
     let deploy = json!({"digest": send(gateway.request(Method::POST, "/v1/artifacts").bearer_auth(&tenant)
         .header("content-type", "application/wasm").body(crate::harness::component(1))).await.json()["digest"],
@@ -81,7 +106,9 @@ async fn a_tenant_sees_its_own_only() {
     assert_eq!(status(named(put, "acme"), &operator).await, 201);
     assert_eq!(status(get("/v1/functions/theirs"), &tenant).await, 200);
     assert_eq!(status(get("/v1/functions/theirs"), &operator).await, 404);
-    send(named(get("/v1/functions"), "No Tenant").bearer_auth(&operator)).await.problem(400, "bad-request");
+    send(named(get("/v1/functions"), "No Tenant").bearer_auth(&operator))
+        .await
+        .problem(400, "bad-request");
 }
 
 #[tokio::test]
@@ -91,11 +118,15 @@ async fn keys_are_for_operators() {
     let made = create(&gateway, Some(&operator), json!({"role": "tenant", "tenant": "acme"})).await;
     let tenant = text(&made);
     create(&gateway, Some(&tenant), json!({"role": "tenant"})).await.problem(403, "forbidden");
-    send(gateway.request(Method::GET, "/v1/keys").bearer_auth(&tenant)).await.problem(403, "forbidden");
-    let delete = |id: &Value| gateway.request(Method::DELETE, &format!("/v1/keys/{}", id.as_str().unwrap()));
+    send(gateway.request(Method::GET, "/v1/keys").bearer_auth(&tenant))
+        .await
+        .problem(403, "forbidden");
+    let delete =
+        |id: &Value| gateway.request(Method::DELETE, &format!("/v1/keys/{}", id.as_str().unwrap()));
     send(delete(&made.json()["id"]).bearer_auth(&tenant)).await.problem(403, "forbidden");
 
-    let keys = send(gateway.request(Method::GET, "/v1/keys?limit=1").bearer_auth(&operator)).await.json();
+    let keys =
+        send(gateway.request(Method::GET, "/v1/keys?limit=1").bearer_auth(&operator)).await.json();
     assert_eq!(keys["keys"][0]["role"], "operator");
     let next = format!("/v1/keys?cursor={}", keys["next"].as_str().unwrap());
     let rest = send(gateway.request(Method::GET, &next).bearer_auth(&operator)).await.json();
@@ -104,7 +135,9 @@ async fn keys_are_for_operators() {
     // The last operator key stays while others exist.
     send(delete(&keys["keys"][0]["id"]).bearer_auth(&operator)).await.problem(409, "conflict");
     assert_eq!(status(delete(&made.json()["id"]), &operator).await, 204);
-    send(gateway.request(Method::GET, "/v1/functions").bearer_auth(&tenant)).await.problem(401, "unauthenticated");
+    send(gateway.request(Method::GET, "/v1/functions").bearer_auth(&tenant))
+        .await
+        .problem(401, "unauthenticated");
     send(delete(&made.json()["id"]).bearer_auth(&operator)).await.problem(404, "not-found");
 
     for (body, place) in [
@@ -135,9 +168,14 @@ async fn nothing_below_v1_is_open() {
     let mut closed = 0;
     for (path, item) in description["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys() {
-            // Parameters that their extractors take, so that nothing else is complained about first.
-            let path = path.replace("{id}", "019ab000-0000-7000-8000-000000000000").replace("{name}", "not-found");
-            let path = path.replace("{type}", "a.b").replace("{digest}", &format!("sha256:{}", "0".repeat(64)));
+            // Parameters that their extractors take, so that nothing else is complained about
+            // first.
+            let path = path
+                .replace("{id}", "019ab000-0000-7000-8000-000000000000")
+                .replace("{name}", "not-found");
+            let path = path
+                .replace("{type}", "a.b")
+                .replace("{digest}", &format!("sha256:{}", "0".repeat(64)));
             let method: Method = method.to_uppercase().parse().unwrap();
             let answer = send(gateway.request(method, &path).json(&json!({}))).await;
             if path.starts_with("/v1/") {
@@ -183,7 +221,9 @@ async fn an_artifact_of_another_tenant_does_not_exist() {
     };
     let (acme, evil) = (key_of("acme").await, key_of("evil").await);
     let upload = async |key: &str, variant: u32| {
-        let request = gateway.request(Method::POST, "/v1/artifacts").header("content-type", "application/wasm");
+        let request = gateway
+            .request(Method::POST, "/v1/artifacts")
+            .header("content-type", "application/wasm");
         send(request.body(crate::harness::component(variant)).bearer_auth(key)).await
     };
     let told = async |key: &str, digest: &str| {
@@ -191,8 +231,13 @@ async fn an_artifact_of_another_tenant_does_not_exist() {
         let shown = send(gateway.request(Method::GET, &path).bearer_auth(key)).await;
         let asked = status(gateway.request(Method::HEAD, &path), key).await;
         let deploy = json!({"digest": digest, "manifest": {"name": "theirs"}});
-        let deployed = send(gateway.request(Method::PUT, "/v1/functions/theirs").json(&deploy).bearer_auth(key)).await;
-        let says = |answer: &Answer| (answer.status, String::from_utf8_lossy(&answer.bytes).replace(digest, "DIGEST"));
+        let deployed = send(
+            gateway.request(Method::PUT, "/v1/functions/theirs").json(&deploy).bearer_auth(key),
+        )
+        .await;
+        let says = |answer: &Answer| {
+            (answer.status, String::from_utf8_lossy(&answer.bytes).replace(digest, "DIGEST"))
+        };
         (says(&shown), asked, says(&deployed))
     };
     let uploaded = upload(&acme, 1).await;

@@ -33,8 +33,13 @@ async fn received(gateway: &Gateway) -> Arc<Event> {
 async fn structured_mode_goes_round() {
     let gateway = gateway().await;
     gateway.work("total", success).await;
-    let answer =
-        gateway.post_as("/v1/events", "application/cloudevents+json; charset=UTF-8", event("1").to_string()).await;
+    let answer = gateway
+        .post_as(
+            "/v1/events",
+            "application/cloudevents+json; charset=UTF-8",
+            event("1").to_string(),
+        )
+        .await;
     let id = answer.executions().remove(0);
     let shown = gateway.execution_until(&id, |e| e["state"] == "succeeded").await;
     assert_eq!(shown["event"], event("1"));
@@ -47,7 +52,10 @@ async fn structured_mode_goes_round() {
 #[tokio::test]
 async fn binary_mode_goes_round() {
     let gateway = gateway().await;
-    let request = gateway.request(Method::POST, "/v1/events").header("content-type", "image/png").body(vec![0, 255, 7]);
+    let request = gateway
+        .request(Method::POST, "/v1/events")
+        .header("content-type", "image/png")
+        .body(vec![0, 255, 7]);
     let headers = [
         ("ce-specversion", "1.0"),
         ("ce-id", "%22quoted%22"),
@@ -57,7 +65,9 @@ async fn binary_mode_goes_round() {
         ("ce-partitionkey", "100%25"),
         ("ce-comexampleothervalue", "5"),
     ];
-    let answer = send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await;
+    let answer =
+        send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)))
+            .await;
     let id = answer.executions().remove(0);
     let event = received(&gateway).await;
     assert_eq!((event.id.as_str(), event.subject.as_deref()), ("\"quoted\"", Some("Euro € 😀")));
@@ -76,16 +86,26 @@ async fn binary_mode_goes_round() {
 #[tokio::test]
 async fn attributes_that_are_too_much_for_headers_come_out_structured() {
     let gateway = gateway().await;
-    for (count, length, expected) in [(50, 10, "application/json"), (70, 1, STRUCTURED), (3, 6_000, STRUCTURED)] {
+    for (count, length, expected) in
+        [(50, 10, "application/json"), (70, 1, STRUCTURED), (3, 6_000, STRUCTURED)]
+    {
         let mut sent = event("1");
         for i in 0..count {
             sent[format!("ext{i}")] = json!("x".repeat(length));
         }
-        let id = gateway.post_as("/v1/events", STRUCTURED, sent.to_string()).await.executions().remove(0);
+        let id = gateway
+            .post_as("/v1/events", STRUCTURED, sent.to_string())
+            .await
+            .executions()
+            .remove(0);
         let out = gateway.get(&format!("/v1/executions/{id}/event")).await;
-        assert_eq!((out.status.as_u16(), &out.headers["content-type"]), (200, &expected.parse().unwrap()));
+        assert_eq!(
+            (out.status.as_u16(), &out.headers["content-type"]),
+            (200, &expected.parse().unwrap())
+        );
         assert!(
-            out.headers.len() < 80 && out.headers.values().map(|value| value.as_bytes().len()).sum::<usize>() < 20_000
+            out.headers.len() < 80
+                && out.headers.values().map(|value| value.as_bytes().len()).sum::<usize>() < 20_000
         );
         assert_eq!(out.json(), if expected == STRUCTURED { sent } else { sent["data"].take() });
         received(&gateway).await;
@@ -95,21 +115,34 @@ async fn attributes_that_are_too_much_for_headers_come_out_structured() {
 #[tokio::test]
 async fn what_went_in_structured_comes_out_binary() {
     let gateway = gateway().await;
-    let id = gateway.post_as("/v1/events", STRUCTURED, event("1").to_string()).await.executions().remove(0);
+    let id = gateway
+        .post_as("/v1/events", STRUCTURED, event("1").to_string())
+        .await
+        .executions()
+        .remove(0);
     received(&gateway).await;
     let out = gateway.get(&format!("/v1/executions/{id}/event")).await;
     assert_eq!(out.headers["ce-subject"], "Euro%20%E2%82%AC%20%F0%9F%98%80");
     assert_eq!(out.headers["ce-source"], "https://shop.example/eu?x=1&y='2'");
     assert_eq!(out.headers["ce-partitionkey"], "100%25%20%22sure%22");
-    assert_eq!((&out.headers["ce-flag"], &out.headers["ce-count"]), (&"true".parse().unwrap(), &"-3".parse().unwrap()));
+    assert_eq!(
+        (&out.headers["ce-flag"], &out.headers["ce-count"]),
+        (&"true".parse().unwrap(), &"-3".parse().unwrap())
+    );
     assert_eq!(out.json(), json!({"total": 3}));
 
     // And in again: the same event, but for the types that headers cannot keep.
-    let skipped =
-        ["content-length", "date", "content-disposition", "content-security-policy", "x-content-type-options"];
+    let skipped = [
+        "content-length",
+        "date",
+        "content-disposition",
+        "content-security-policy",
+        "x-content-type-options",
+    ];
     let headers = out.headers.iter().filter(|(name, _)| !skipped.contains(&name.as_str()));
     let request = gateway.request(Method::POST, "/v1/events").body(out.bytes.clone());
-    let again = send(headers.fold(request, |request, (name, value)| request.header(name, value))).await;
+    let again =
+        send(headers.fold(request, |request, (name, value)| request.header(name, value))).await;
     assert_eq!(again.status, 202, "{again:?}");
     let again: Value = serde_json::from_slice(&received(&gateway).await.to_json()).unwrap();
     let mut expected = event("1");
@@ -151,7 +184,8 @@ async fn a_batch_is_accepted_whole_or_not_at_all() {
         spoil(&mut batch[3]);
         batch.to_string()
     };
-    let problem = gateway.post_as("/v1/events", BATCH, with(|e| e["data"] = json!({"total": 0}))).await;
+    let problem =
+        gateway.post_as("/v1/events", BATCH, with(|e| e["data"] = json!({"total": 0}))).await;
     let problem = problem.problem(400, "schema-violation");
     assert_eq!(
         (&problem["errors"][0]["pointer"], &problem["errors"][0]["schema"]),
@@ -159,11 +193,14 @@ async fn a_batch_is_accepted_whole_or_not_at_all() {
     );
     let problem = gateway.post_as("/v1/events", BATCH, with(|e| e["time"] = json!("noon"))).await;
     assert_eq!(problem.problem(400, "invalid-event")["errors"][0]["pointer"], "/3/time");
-    let problem = gateway.post_as("/v1/events", BATCH, with(|e| e["type"] = json!("nobody.listens"))).await;
+    let problem =
+        gateway.post_as("/v1/events", BATCH, with(|e| e["type"] = json!("nobody.listens"))).await;
     assert_eq!(problem.problem(404, "unknown-type")["errors"][0]["pointer"], "/3/type");
     let problem = gateway.post_as("/v1/events", BATCH, with(|e| *e = json!("no event"))).await;
     assert_eq!(problem.problem(400, "invalid-event")["errors"][0]["pointer"], "/3");
-    let problem = gateway.post_as("/v1/events", BATCH, with(|e| e["datacontenttype"] = json!("text/plain"))).await;
+    let problem = gateway
+        .post_as("/v1/events", BATCH, with(|e| e["datacontenttype"] = json!("text/plain")))
+        .await;
     assert_eq!(problem.problem(400, "invalid-event")["errors"][0]["pointer"], "/3/datacontenttype");
     gateway.post_as("/v1/events", BATCH, "{}").await.problem(400, "invalid-event");
     gateway.post_as("/v1/events", BATCH, "[{]").await.problem(400, "invalid-event");
@@ -178,8 +215,10 @@ async fn each_event_of_a_batch_has_its_own_trace() {
     let (mut one, mut two) = (event("1"), event("2"));
     one["traceparent"] = json!(trace(1));
     two["traceparent"] = json!("nonsense");
-    let request =
-        gateway.request(Method::POST, "/v1/events").header("content-type", BATCH).header("traceparent", trace(9));
+    let request = gateway
+        .request(Method::POST, "/v1/events")
+        .header("content-type", BATCH)
+        .header("traceparent", trace(9));
     assert_eq!(send(request.body(json!([one, two]).to_string())).await.status, 202);
     let taken = gateway.take("total", 2).await;
     assert_eq!((taken[0].trace.to_string(), taken[1].trace.to_string()), (trace(1), trace(9)));
@@ -188,25 +227,39 @@ async fn each_event_of_a_batch_has_its_own_trace() {
 #[tokio::test]
 async fn pointers_lead_into_the_event() {
     let gateway = gateway().await;
-    gateway.put("/v1/schemas/com.example.order", &json!({"properties": {"total": {"type": "string"}}})).await;
-    let problem =
-        gateway.post_as("/v1/events", STRUCTURED, event("1").to_string()).await.problem(400, "schema-violation");
+    gateway
+        .put("/v1/schemas/com.example.order", &json!({"properties": {"total": {"type": "string"}}}))
+        .await;
+    let problem = gateway
+        .post_as("/v1/events", STRUCTURED, event("1").to_string())
+        .await
+        .problem(400, "schema-violation");
     assert_eq!(problem["errors"][0]["pointer"], "/data/total");
     assert_eq!(problem["errors"][0]["schema"], "event type com.example.order");
 
     let mut without_type = event("1");
     without_type.as_object_mut().unwrap().remove("type");
-    let problem =
-        gateway.post_as("/v1/events", STRUCTURED, without_type.to_string()).await.problem(400, "invalid-event");
+    let problem = gateway
+        .post_as("/v1/events", STRUCTURED, without_type.to_string())
+        .await
+        .problem(400, "invalid-event");
     assert_eq!(problem["errors"][0]["pointer"], "/type");
-    let problem = gateway.post_as("/v1/events", STRUCTURED, "{\n\"a\" 1}").await.problem(400, "invalid-event");
+    let problem = gateway
+        .post_as("/v1/events", STRUCTURED, "{\n\"a\" 1}")
+        .await
+        .problem(400, "invalid-event");
     assert_eq!(problem["errors"][0]["line"], 2);
 
     let binary = |headers: &[(&'static str, &'static str)]| {
         let request = gateway.request(Method::POST, "/v1/events").body("{}");
         headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))
     };
-    let required = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "com.example.a")];
+    let required = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "1"),
+        ("ce-source", "/s"),
+        ("ce-type", "com.example.a"),
+    ];
     assert_eq!(send(binary(&required)).await.status, 202);
     for (i, (name, _)) in required.iter().enumerate() {
         let mut missing = required.to_vec();
@@ -214,10 +267,14 @@ async fn pointers_lead_into_the_event() {
         let problem = send(binary(&missing)).await.problem(400, "invalid-event");
         assert_eq!(problem["errors"][0]["pointer"], format!("/{}", &name[3..]));
     }
-    for (name, value) in
-        [("ce-subject", "%C0%A0"), ("ce-under_score", "1"), ("ce-datacontenttype", "text/plain"), ("ce-data", "1")]
-    {
-        let problem = send(binary(&required).header(name, value)).await.problem(400, "invalid-event");
+    for (name, value) in [
+        ("ce-subject", "%C0%A0"),
+        ("ce-under_score", "1"),
+        ("ce-datacontenttype", "text/plain"),
+        ("ce-data", "1"),
+    ] {
+        let problem =
+            send(binary(&required).header(name, value)).await.problem(400, "invalid-event");
         assert_eq!(problem["errors"][0]["pointer"], format!("/{}", &name[3..]));
     }
 }
@@ -225,10 +282,15 @@ async fn pointers_lead_into_the_event() {
 #[tokio::test]
 async fn what_is_no_cloud_event_is_told_what_is() {
     let gateway = gateway().await;
-    for (content_type, body) in
-        [("application/json", "{}"), ("application/cloudevents+avro", "x"), ("application/cloudevents", "{}")]
-    {
-        let problem = gateway.post_as("/v1/events", content_type, body).await.problem(415, "unsupported-media-type");
+    for (content_type, body) in [
+        ("application/json", "{}"),
+        ("application/cloudevents+avro", "x"),
+        ("application/cloudevents", "{}"),
+    ] {
+        let problem = gateway
+            .post_as("/v1/events", content_type, body)
+            .await
+            .problem(415, "unsupported-media-type");
         assert!(problem["accepted"].as_array().unwrap().contains(&json!(STRUCTURED)), "{problem}");
     }
 }

@@ -39,7 +39,10 @@ async fn letters_are_listed_and_exported() {
     let second = letter_of(&dispatch, "\0nonsense");
     gateway.store.put_dead_letter(&second, &[]).await.unwrap();
     let page = gateway.get("/v1/dead-letters?limit=1").await.json();
-    assert_eq!((&page["dead_letters"][0]["id"], &page["next"]), (&json!(second.id), &json!(second.id)));
+    assert_eq!(
+        (&page["dead_letters"][0]["id"], &page["next"]),
+        (&json!(second.id), &json!(second.id))
+    );
     let page = gateway.get(&format!("/v1/dead-letters?cursor={}", second.id)).await.json();
     let expected = json!({"dead_letters": [{
         "id": first.id, "tenant": "default", "function": "total", "executions": 1, "size": first.body.len(),
@@ -51,7 +54,10 @@ async fn letters_are_listed_and_exported() {
     let failed = gateway.get(&format!("/v1/executions/{}", dispatch.execution)).await.json();
     assert_eq!((&failed["state"], &failed["outcome"]), (&json!("failed"), &json!("poisoned")));
 
-    assert_eq!(gateway.delete(&format!("/v1/dead-letters/{}", second.id)).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(
+        gateway.delete(&format!("/v1/dead-letters/{}", second.id)).await.status,
+        StatusCode::NO_CONTENT
+    );
     let gone = format!("/v1/dead-letters/{}", second.id);
     gateway.delete(&gone).await.problem(404, "not-found");
     gateway.get(&gone).await.problem(404, "not-found");

@@ -15,34 +15,59 @@ async fn a_success_is_told_in_full() {
     let gateway = Gateway::start().await;
     gateway.deploy("total", json!([{"event": "order.created"}])).await;
     gateway.work("total", success).await;
-    let id = gateway.post("/v1/events/order.created", &json!({"total": 3})).await.executions().remove(0);
+    let id =
+        gateway.post("/v1/events/order.created", &json!({"total": 3})).await.executions().remove(0);
     let shown = gateway.execution_until(&id, |e| e["state"] == "succeeded").await;
     assert_eq!(
         (&shown["outcome"], &shown["message"], &shown["type"]),
         (&json!("success"), &Value::Null, &json!("order.created"))
     );
     assert_eq!(shown["result"], json!({"content_type": "application/json", "data": {"total": 3}}));
-    assert_eq!((&shown["event"]["specversion"], &shown["event"]["data"]), (&json!("1.0"), &json!({"total": 3})));
-    assert_eq!((&shown["children"], &shown["parent"], &shown["due_at"]), (&json!([]), &Value::Null, &Value::Null));
-    assert_eq!((&shown["origin"], &shown["root"], &shown["epoch"]), (&json!({"kind": "event"}), &json!(id), &json!(1)));
+    assert_eq!(
+        (&shown["event"]["specversion"], &shown["event"]["data"]),
+        (&json!("1.0"), &json!({"total": 3}))
+    );
+    assert_eq!(
+        (&shown["children"], &shown["parent"], &shown["due_at"]),
+        (&json!([]), &Value::Null, &Value::Null)
+    );
+    assert_eq!(
+        (&shown["origin"], &shown["root"], &shown["epoch"]),
+        (&json!({"kind": "event"}), &json!(id), &json!(1))
+    );
     let attempt = &shown["attempts"][0];
     assert_eq!(
         (&attempt["attempt"], &attempt["outcome"], &attempt["host"]),
         (&json!(1), &json!("success"), &json!("test"))
     );
-    assert_eq!((&attempt["fuel_used"], &attempt["peak_memory_bytes"]), (&json!(12_345), &json!(131_072)));
+    assert_eq!(
+        (&attempt["fuel_used"], &attempt["peak_memory_bytes"]),
+        (&json!(12_345), &json!(131_072))
+    );
     assert_eq!((&attempt["run_time_ms"], &attempt["queue_wait_ms"]), (&json!(0.25), &json!(1.5)));
-    assert_eq!((&attempt["log_lines_dropped"], &attempt["trace_id"]), (&json!(0), &shown["trace_id"]));
+    assert_eq!(
+        (&attempt["log_lines_dropped"], &attempt["trace_id"]),
+        (&json!(0), &shown["trace_id"])
+    );
     assert_eq!(attempt["span_id"].as_str().unwrap().len(), 16);
     assert_eq!(attempt["version"], shown["version"]);
 
     let logs = gateway.get(&format!("/v1/executions/{id}/logs?limit=1")).await.json();
     let line = &logs["logs"][0];
-    assert_eq!((&line["message"], &line["level"], &line["source"]), (&json!("begun"), &json!("info"), &json!("log")));
-    assert_eq!((&line["fields"], &line["attempt"], &line["seq"]), (&Value::Null, &json!(1), &json!(0)));
+    assert_eq!(
+        (&line["message"], &line["level"], &line["source"]),
+        (&json!("begun"), &json!("info"), &json!("log"))
+    );
+    assert_eq!(
+        (&line["fields"], &line["attempt"], &line["seq"]),
+        (&Value::Null, &json!(1), &json!(0))
+    );
     let next = logs["next"].as_str().unwrap();
     let logs = gateway.get(&format!("/v1/executions/{id}/logs?cursor={next}")).await.json();
-    assert_eq!((&logs["logs"][0]["fields"], &logs["next"]), (&json!({"took": "long"}), &Value::Null));
+    assert_eq!(
+        (&logs["logs"][0]["fields"], &logs["next"]),
+        (&json!({"took": "long"}), &Value::Null)
+    );
     let after = gateway.get(&format!("/v1/executions/{id}/logs?cursor=1.1")).await.json();
     assert_eq!(after, json!({"logs": [], "next": null}));
     for bad in ["cursor=x", "cursor=1", "cursor=1.-1", "limit=1001"] {
@@ -65,7 +90,8 @@ async fn a_result_comes_as_it_was_returned() {
     assert_eq!(image["result"], json!({"content_type": "image/png", "data_base64": "/wA="}));
     assert_eq!(image["event"]["data_base64"], "/wA=");
 
-    let raw = gateway.get(&format!("/v1/executions/{}/result", image["id"].as_str().unwrap())).await;
+    let raw =
+        gateway.get(&format!("/v1/executions/{}/result", image["id"].as_str().unwrap())).await;
     assert_eq!(
         (raw.bytes.as_ref(), &raw.headers["content-type"]),
         ([0xff, 0].as_slice(), &"image/png".parse().unwrap())
@@ -120,7 +146,12 @@ async fn executions_are_found_by_what_is_known_of_them() {
     }
     let found = async |query: &str| {
         let page = gateway.get(&format!("/v1/executions?{query}")).await.json();
-        page["executions"].as_array().unwrap().iter().map(|e| e["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        page["executions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|e| e["id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     let newest_first: Vec<_> = ids.iter().rev().cloned().collect();
     assert_eq!(found("").await, newest_first);
@@ -129,7 +160,10 @@ async fn executions_are_found_by_what_is_known_of_them() {
     assert_eq!(found("state=failed").await, [ids[1].clone()]);
     assert_eq!(found("outcome=success").await, [ids[2].clone(), ids[0].clone()]);
     assert_eq!(found("type=a.one").await, [ids[0].clone()]);
-    assert_eq!(found(&format!("event_id={}", two.json()["event"]["id"].as_str().unwrap())).await.len(), 2);
+    assert_eq!(
+        found(&format!("event_id={}", two.json()["event"]["id"].as_str().unwrap())).await.len(),
+        2
+    );
     assert_eq!(found("since=2020-01-01T00:00:00Z&until=2100-01-01T00:00:00Z").await.len(), 3);
     assert!(found("since=2100-01-01T00:00:00Z").await.is_empty());
 
@@ -144,7 +178,8 @@ async fn executions_are_found_by_what_is_known_of_them() {
         ("limit=0", "limit"),
         ("stat=x", "stat"),
     ] {
-        let problem = gateway.get(&format!("/v1/executions?{bad}")).await.problem(400, "bad-request");
+        let problem =
+            gateway.get(&format!("/v1/executions?{bad}")).await.problem(400, "bad-request");
         assert!(problem["detail"].as_str().unwrap().contains(said), "{problem}");
     }
 }
@@ -153,7 +188,9 @@ async fn executions_are_found_by_what_is_known_of_them() {
 async fn what_does_not_exist_is_not_found() {
     let gateway = Gateway::start().await;
     let path = "/v1/executions/019ab000-0000-7000-8000-000000000000";
-    for path in [path.to_owned(), format!("{path}/logs"), format!("{path}/event"), format!("{path}/result")] {
+    for path in
+        [path.to_owned(), format!("{path}/logs"), format!("{path}/event"), format!("{path}/result")]
+    {
         gateway.get(&path).await.problem(404, "not-found");
     }
     gateway.get("/v1/executions/7").await.problem(400, "bad-request");
@@ -172,7 +209,8 @@ async fn an_answered_id_is_found_at_once() {
 
 /// A gateway that leaves it to hosts to write rows, for as long as nobody asks.
 async fn patient() -> Gateway {
-    let settings = GatewaySettings { row_delay: Duration::from_secs(3600), ..GatewaySettings::default() };
+    let settings =
+        GatewaySettings { row_delay: Duration::from_secs(3600), ..GatewaySettings::default() };
     let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
     gateway.deploy("total", json!([{"event": "a"}])).await;
     gateway
@@ -192,7 +230,10 @@ async fn an_execution_is_told_from_memory_until_its_host_writes_the_row() {
 
     gateway.work("total", success).await;
     let ended = gateway.execution_until(&id, |e| e["state"] != "queued").await;
-    assert_eq!((&ended["state"], &ended["accepted_at"]), (&json!("succeeded"), &queued["accepted_at"]));
+    assert_eq!(
+        (&ended["state"], &ended["accepted_at"]),
+        (&json!("succeeded"), &queued["accepted_at"])
+    );
     // Its own row, written now, changes nothing.
     assert_eq!(gateway.get("/v1/executions").await.json()["executions"][0]["state"], "succeeded");
 }

@@ -30,7 +30,9 @@ async fn deploy(gateway: &Gateway, files: Value) -> Answer {
 #[tokio::test]
 async fn a_file_is_kept_by_its_content() {
     let gateway = Gateway::start().await;
-    let ask = async |digests: Value| gateway.post("/v1/files/missing", &json!({"digests": digests})).await;
+    let ask = async |digests: Value| {
+        gateway.post("/v1/files/missing", &json!({"digests": digests})).await
+    };
     let [one, two] = ["one", "two"].map(digest);
     assert_eq!(ask(json!([one, two, one])).await.json()["missing"].as_array().unwrap().len(), 2);
     let answer = upload(&gateway, "one").await;
@@ -46,7 +48,11 @@ async fn a_file_is_kept_by_its_content() {
     gateway.get(&format!("/v1/artifacts/{one}")).await.problem(422, "invalid-component");
     // Whether it is there is told without a look at what it is.
     let answer = send(gateway.request(Method::HEAD, &format!("/v1/artifacts/{one}"))).await;
-    assert_eq!((answer.status.as_u16(), answer.headers.get("content-length")), (200, None), "{answer:?}");
+    assert_eq!(
+        (answer.status.as_u16(), answer.headers.get("content-length")),
+        (200, None),
+        "{answer:?}"
+    );
     assert_eq!(answer.headers["content-type"], "application/json");
 }
 
@@ -54,9 +60,12 @@ async fn a_file_is_kept_by_its_content() {
 async fn a_deploy_names_files_that_are_there() {
     let gateway = Gateway::start().await;
     upload(&gateway, "one").await;
-    let problem = deploy(&gateway, json!([file("a", "one"), file("b", "two")])).await.problem(422, "unprocessable");
+    let problem = deploy(&gateway, json!([file("a", "one"), file("b", "two")]))
+        .await
+        .problem(422, "unprocessable");
     assert!(
-        problem["detail"].as_str().unwrap().contains("'b'") && problem["detail"].to_string().contains("/v1/files"),
+        problem["detail"].as_str().unwrap().contains("'b'")
+            && problem["detail"].to_string().contains("/v1/files"),
         "{problem}"
     );
     let mut wrong = file("a", "one");
@@ -86,16 +95,28 @@ async fn a_deploy_names_files_that_are_there() {
 
 #[tokio::test]
 async fn files_are_bounded() {
-    let settings =
-        GatewaySettings { max_files: 2, max_files_bytes: 5, max_artifact_bytes: 1000, ..GatewaySettings::default() };
+    let settings = GatewaySettings {
+        max_files: 2,
+        max_files_bytes: 5,
+        max_artifact_bytes: 1000,
+        ..GatewaySettings::default()
+    };
     let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
     for content in ["one", "two", "a"] {
         upload(&gateway, content).await;
     }
     let long = gateway.post_as("/v1/files", "application/octet-stream", vec![0; 1001]).await;
-    assert!(long.problem(413, "too-large")["detail"].as_str().unwrap().contains("gateway.max_artifact_bytes"));
+    assert!(
+        long.problem(413, "too-large")["detail"]
+            .as_str()
+            .unwrap()
+            .contains("gateway.max_artifact_bytes")
+    );
     for (files, word) in [
-        (json!([file("a", "a"), file("b", "a"), file("c", "a")]), "at most 2 here (gateway.max_files)"),
+        (
+            json!([file("a", "a"), file("b", "a"), file("c", "a")]),
+            "at most 2 here (gateway.max_files)",
+        ),
         (json!([file("a", "one"), file("b", "two")]), "at most 5B here (gateway.max_files_bytes)"),
     ] {
         let problem = deploy(&gateway, files).await.problem(422, "invalid-manifest");

@@ -6,7 +6,8 @@ use tokio::net::TcpStream;
 use crate::harness::{Gateway, PATIENCE};
 
 /// What a client says first, and its settings: none of its own.
-pub(crate) const BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+pub(crate) const BEGIN: &[u8] =
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
 
 // Types of frames: RFC 9113, section 6.
 pub(crate) const DATA: u8 = 0;
@@ -52,7 +53,9 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 /// A request for `path` in HPACK (RFC 7541) without any compression that needs a state.
 pub(crate) fn request(method: &str, path: &str) -> Vec<u8> {
     let mut block = Vec::new();
-    for (name, value) in [(":method", method), (":scheme", "http"), (":path", path), (":authority", "localhost")] {
+    for (name, value) in
+        [(":method", method), (":scheme", "http"), (":path", path), (":authority", "localhost")]
+    {
         block.push(0);
         for text in [name, value] {
             block.push(u8::try_from(text.len()).unwrap());
@@ -85,14 +88,18 @@ impl Raw {
             let stream = u32::from_be_bytes(head[5..9].try_into().ok()?);
             Some(Frame { kind: head[3], flags: head[4], stream, payload })
         };
-        tokio::time::timeout(PATIENCE, reading).await.expect("the gateway keeps the connection and says nothing")
+        tokio::time::timeout(PATIENCE, reading)
+            .await
+            .expect("the gateway keeps the connection and says nothing")
     }
 
     /// The next frame of a kind.
     pub(crate) async fn hear_a(&mut self, kind: u8) -> Frame {
         loop {
-            let frame =
-                self.hear().await.unwrap_or_else(|| panic!("the connection ended before a frame of type {kind}"));
+            let frame = self
+                .hear()
+                .await
+                .unwrap_or_else(|| panic!("the connection ended before a frame of type {kind}"));
             if frame.kind == kind {
                 return frame;
             }

@@ -15,7 +15,9 @@ use crate::harness::{Answer, Gateway, PATIENCE, component, send, until};
 
 async fn deploy(gateway: &Gateway, name: &str, variant: u32, manifest: Value) -> Answer {
     let digest = gateway.upload(variant).await;
-    gateway.put(&format!("/v1/functions/{name}"), &json!({"digest": digest, "manifest": manifest})).await
+    gateway
+        .put(&format!("/v1/functions/{name}"), &json!({"digest": digest, "manifest": manifest}))
+        .await
 }
 
 #[tokio::test]
@@ -30,25 +32,32 @@ async fn an_artifact_is_kept_by_its_digest() {
     let answer = gateway.post_as("/v1/artifacts", "application/wasm", bytes.clone()).await;
     assert_eq!(answer.status, 201);
     let document = answer.json();
-    assert_eq!((&document["digest"], &document["kinds"]), (&json!(digest.to_string()), &json!(["event"])));
+    assert_eq!(
+        (&document["digest"], &document["kinds"]),
+        (&json!(digest.to_string()), &json!(["event"]))
+    );
     assert_eq!(document["size"], bytes.len());
     assert_eq!(document["exports"], json!(["wasmill:function/handler@0.1.0"]));
     assert_eq!(gateway.post_as("/v1/artifacts", "application/wasm", bytes).await.status, 200);
     assert_eq!(gateway.get(&path).await.json(), document);
     assert_eq!(send(gateway.request(Method::HEAD, &path)).await.status, 200);
 
-    let problem =
-        gateway.post_as("/v1/artifacts", "application/wasm", "not wasm").await.problem(422, "invalid-component");
+    let problem = gateway
+        .post_as("/v1/artifacts", "application/wasm", "not wasm")
+        .await
+        .problem(422, "invalid-component");
     assert!(problem["detail"].as_str().unwrap().contains("not a WebAssembly file"), "{problem}");
-    gateway.post_as("/v1/artifacts", "text/plain", "x").await.problem(415, "unsupported-media-type");
+    gateway
+        .post_as("/v1/artifacts", "text/plain", "x")
+        .await
+        .problem(415, "unsupported-media-type");
     gateway.get("/v1/artifacts/sha256:12").await.problem(400, "bad-request");
 }
 
 #[tokio::test]
 async fn a_deploy_is_live_when_it_is_answered() {
     let gateway = Gateway::start().await;
-    let manifest =
-        json!({"name": "total", "description": "adds up", "trigger": [{"event": "order.created", "schema": true}]});
+    let manifest = json!({"name": "total", "description": "adds up", "trigger": [{"event": "order.created", "schema": true}]});
     let answer = deploy(&gateway, "total", 1, manifest.clone()).await;
     assert_eq!(answer.status, 201);
     assert_eq!((&answer.json()["version"], &answer.json()["changed"]), (&json!(1), &json!(true)));
@@ -82,7 +91,8 @@ async fn only_commands_have_arguments() {
         json!({"name": "a", "kind": "command", "args": ["a\0"]}),
         json!({"name": "a", "kind": "command", "args": vec!["a"; 65]}),
     ] {
-        let problem = deploy(&gateway, "a", 1, manifest.clone()).await.problem(422, "invalid-manifest");
+        let problem =
+            deploy(&gateway, "a", 1, manifest.clone()).await.problem(422, "invalid-manifest");
         assert!(said(problem.clone()).contains("/manifest/args"), "{manifest}: {problem}");
     }
 }
@@ -109,21 +119,30 @@ async fn lists_come_in_pages() {
         deploy(&gateway, "a", variant, json!({"name": "a"})).await;
     }
     let first = gateway.get("/v1/functions/a/versions?limit=3").await.json();
-    let versions: Vec<_> = first["versions"].as_array().unwrap().iter().map(|v| v["version"].clone()).collect();
+    let versions: Vec<_> =
+        first["versions"].as_array().unwrap().iter().map(|v| v["version"].clone()).collect();
     assert_eq!((versions, &first["next"]), (vec![json!(4), json!(3), json!(2)], &json!(2)));
     let last = gateway.get("/v1/functions/a/versions?cursor=2").await.json();
-    assert_eq!((&last["versions"][0]["version"], &last["versions"][0]["manifest"]["name"]), (&json!(1), &json!("a")));
+    assert_eq!(
+        (&last["versions"][0]["version"], &last["versions"][0]["manifest"]["name"]),
+        (&json!(1), &json!("a"))
+    );
 }
 
 #[tokio::test]
 async fn a_rollback_is_a_pointer() {
     let gateway = Gateway::start().await;
     for (variant, event) in [(1, "v.one"), (2, "v.two"), (3, "v.three")] {
-        deploy(&gateway, "total", variant, json!({"name": "total", "trigger": [{"event": event}]})).await;
+        deploy(&gateway, "total", variant, json!({"name": "total", "trigger": [{"event": event}]}))
+            .await;
     }
     let rollback = "/v1/functions/total/rollback";
     let answer = send(gateway.request(Method::POST, rollback)).await;
-    assert_eq!((&answer.json()["version"], &answer.json()["changed"]), (&json!(2), &json!(true)), "{answer:?}");
+    assert_eq!(
+        (&answer.json()["version"], &answer.json()["changed"]),
+        (&json!(2), &json!(true)),
+        "{answer:?}"
+    );
     assert_eq!(answer.json()["digest"], Digest::of(&component(2)).to_string());
     assert_eq!(gateway.post("/v1/events/v.two", &json!(1)).await.status, 202);
     gateway.post("/v1/events/v.three", &json!(1)).await.problem(404, "unknown-type");
@@ -157,7 +176,12 @@ async fn a_bad_deploy_says_what_is_wrong_and_where() {
     deploy(&gateway, "total", 1, json!({"name": "total"})).await;
     for (manifest, kind, pointer, said) in [
         (json!({"name": "other"}), "invalid-manifest", "/manifest/name", "the path says 'total'"),
-        (json!({"name": "total", "trigers": []}), "invalid-manifest", "/manifest", "did you mean 'trigger'?"),
+        (
+            json!({"name": "total", "trigers": []}),
+            "invalid-manifest",
+            "/manifest",
+            "did you mean 'trigger'?",
+        ),
         (
             json!({"name": "total", "limits": {"timeout": "16m"}}),
             "invalid-manifest",
@@ -187,16 +211,25 @@ async fn a_bad_deploy_says_what_is_wrong_and_where() {
         assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
         assert!(problem["detail"].as_str().unwrap().contains(said), "{problem}");
     }
-    let problem = deploy(&gateway, "total", 1, json!({"name": "total", "description": "mismatch"})).await;
+    let problem =
+        deploy(&gateway, "total", 1, json!({"name": "total", "description": "mismatch"})).await;
     let problem = problem.problem(422, "invalid-component");
-    assert!(problem["detail"].as_str().unwrap().contains("'handle' is not a function of an event"), "{problem}");
-    let problem = deploy(&gateway, "total", 1, json!({"name": "total", "description": "away"})).await;
+    assert!(
+        problem["detail"].as_str().unwrap().contains("'handle' is not a function of an event"),
+        "{problem}"
+    );
+    let problem =
+        deploy(&gateway, "total", 1, json!({"name": "total", "description": "away"})).await;
     assert!(!problem.problem(503, "unavailable").to_string().contains("secret"));
 
     // A fault of the server's own is not told, but can be found.
-    let problem = deploy(&gateway, "total", 1, json!({"name": "total", "description": "panic"})).await;
+    let problem =
+        deploy(&gateway, "total", 1, json!({"name": "total", "description": "panic"})).await;
     let problem = problem.problem(500, "internal");
-    assert!(problem["instance"].as_str().unwrap().starts_with("urn:uuid:") && !problem.to_string().contains("secret"));
+    assert!(
+        problem["instance"].as_str().unwrap().starts_with("urn:uuid:")
+            && !problem.to_string().contains("secret")
+    );
 
     let unknown = json!({"digest": Digest::of(b"").to_string(), "manifest": {"name": "total"}});
     let problem = gateway.put("/v1/functions/total", &unknown).await.problem(422, "unprocessable");
@@ -211,16 +244,21 @@ async fn a_bad_deploy_says_what_is_wrong_and_where() {
 async fn what_cannot_run_is_not_deployed() {
     let gateway = Gateway::start().await;
     let upload = async |text: &str| {
-        let answer = gateway.post_as("/v1/artifacts", "application/wasm", wat::parse_str(text).unwrap()).await;
+        let answer = gateway
+            .post_as("/v1/artifacts", "application/wasm", wat::parse_str(text).unwrap())
+            .await;
         answer.json()["digest"].as_str().unwrap().to_owned()
     };
     let import = r#"(component (import "acme:shop/cart" (instance)) (instance $i) (export "wasmill:function/handler@0.1.0" (instance $i)))"#;
-    let module = gateway.post_as("/v1/artifacts", "application/wasm", wat::parse_str("(module)").unwrap()).await;
+    let module = gateway
+        .post_as("/v1/artifacts", "application/wasm", wat::parse_str("(module)").unwrap())
+        .await;
     let problem = module.problem(422, "invalid-component");
     assert!(problem["detail"].as_str().unwrap().contains("core module"), "{problem}");
     for (text, said) in [(import, "acme:shop/cart")] {
         let deploy = json!({"digest": upload(text).await, "manifest": {"name": "total"}});
-        let problem = gateway.put("/v1/functions/total", &deploy).await.problem(422, "invalid-component");
+        let problem =
+            gateway.put("/v1/functions/total", &deploy).await.problem(422, "invalid-component");
         assert!(problem["detail"].as_str().unwrap().contains(said), "{problem}");
     }
 }
@@ -233,7 +271,8 @@ async fn deploys_at_the_same_time() {
         .map(|variant| {
             let gateway = Arc::clone(&gateway);
             tokio::spawn(async move {
-                deploy(&gateway, "total", variant, json!({"name": "total"})).await.json()["version"].as_u64()
+                deploy(&gateway, "total", variant, json!({"name": "total"})).await.json()["version"]
+                    .as_u64()
             })
         })
         .collect();
@@ -248,16 +287,24 @@ async fn deploys_at_the_same_time() {
 
 #[tokio::test]
 async fn quotas_are_named() {
-    let quota = TenantQuota { artifacts: 2, functions: 1, schemas: 1, keys: 2, ..TenantQuota::default() };
+    let quota =
+        TenantQuota { artifacts: 2, functions: 1, schemas: 1, keys: 2, ..TenantQuota::default() };
     let gateway = Gateway::start_with_quotas(Quotas { default: quota, ..Quotas::default() }).await;
     let exceeded = |answer: &Answer, quota: &str, advice: &str| {
         let problem = answer.problem(409, "quota-exceeded");
         assert_eq!(problem["quota"], quota, "{problem}");
         let detail = problem["detail"].as_str().unwrap();
-        assert!(detail.contains(&format!("(quota '{quota}')")) && detail.contains(advice), "{detail}");
+        assert!(
+            detail.contains(&format!("(quota '{quota}')")) && detail.contains(advice),
+            "{detail}"
+        );
     };
     assert_eq!(deploy(&gateway, "one", 1, json!({"name": "one"})).await.status, 201);
-    exceeded(&deploy(&gateway, "two", 1, json!({"name": "two"})).await, "functions", "delete a function");
+    exceeded(
+        &deploy(&gateway, "two", 1, json!({"name": "two"})).await,
+        "functions",
+        "delete a function",
+    );
     assert_eq!(deploy(&gateway, "one", 2, json!({"name": "one"})).await.status, 201);
     let third = gateway.post_as("/v1/artifacts", "application/wasm", component(3)).await;
     exceeded(&third, "artifacts", "delete functions");
@@ -267,7 +314,9 @@ async fn quotas_are_named() {
     let explained = gateway.get("/problems/quota-exceeded").await.json();
     assert_eq!(explained["status"], 409);
     let make = |key: Option<&str>| {
-        let request = gateway.request(Method::POST, "/v1/keys").json(&json!({"role": "operator", "label": "a key"}));
+        let request = gateway
+            .request(Method::POST, "/v1/keys")
+            .json(&json!({"role": "operator", "label": "a key"}));
         send(key.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth))
     };
     let first = make(None).await.json()["key"].as_str().unwrap().to_owned();
@@ -280,7 +329,8 @@ async fn quotas_are_named() {
 async fn a_check_outlasts_its_client() {
     let gateway = Gateway::start().await;
     let digest = gateway.upload(1).await;
-    let document = json!({"digest": digest, "manifest": {"name": "total", "description": "gate"}}).to_string();
+    let document =
+        json!({"digest": digest, "manifest": {"name": "total", "description": "gate"}}).to_string();
     let request = format!(
         "PUT /v1/functions/total HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n\
          {document}",
@@ -296,17 +346,20 @@ async fn a_check_outlasts_its_client() {
     closed.expect("the request outlasts its client").unwrap();
     assert_eq!(String::from_utf8_lossy(&answer), "");
     gateway.gate.open.add_permits(1);
-    until("the check goes on", async || (gateway.gate.open.available_permits() == 0).then_some(())).await;
+    until("the check goes on", async || (gateway.gate.open.available_permits() == 0).then_some(()))
+        .await;
 }
 
 /// Nor is what goes on without a client without a bound.
 #[tokio::test]
 async fn abandoned_checks_are_counted() {
-    let settings = GatewaySettings { max_deploys: 2, max_queued_checks: 0, ..GatewaySettings::default() };
+    let settings =
+        GatewaySettings { max_deploys: 2, max_queued_checks: 0, ..GatewaySettings::default() };
     let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
     let digest = gateway.upload(1).await;
     let put = |name: &str, description: &str| {
-        let document = json!({"digest": digest, "manifest": {"name": name, "description": description}});
+        let document =
+            json!({"digest": digest, "manifest": {"name": name, "description": description}});
         gateway.request(Method::PUT, &format!("/v1/functions/{name}")).json(&document)
     };
     for _ in 0..2 {
@@ -320,7 +373,10 @@ async fn abandoned_checks_are_counted() {
     let rollback = gateway.post("/v1/functions/total/rollback", &json!({})).await;
     assert_eq!(rollback.status, 404, "what needs no check is not kept waiting");
     gateway.gate.open.add_permits(2);
-    until("there is room again", async || (send(put("other", "")).await.status == 201).then_some(())).await;
+    until("there is room again", async || {
+        (send(put("other", "")).await.status == 201).then_some(())
+    })
+    .await;
 }
 
 /// A function that another release deployed breaks itself only, visibly.
@@ -333,17 +389,26 @@ async fn a_broken_function_is_shown_as_that() {
     // Another change makes this gateway read all of them.
     deploy(&gateway, "total", 2, json!({"name": "total"})).await;
     let page = gateway.get("/v1/functions").await.json();
-    assert_eq!((&page["functions"][0]["name"], &page["functions"][1]), (&json!("total"), &json!(null)), "{page}");
+    assert_eq!(
+        (&page["functions"][0]["name"], &page["functions"][1]),
+        (&json!("total"), &json!(null)),
+        "{page}"
+    );
     assert_eq!(page["broken"][0]["name"], "later", "{page}");
     let why = page["broken"][0]["why"].as_str().unwrap();
     assert!(why.contains("manifest") && why.contains("of_a_later_release"), "{why}");
     let shown = gateway.get("/v1/functions/later").await.problem(422, "unprocessable");
     assert!(shown["detail"].as_str().unwrap().contains(why), "{shown}");
-    let invoked = gateway.post("/v1/functions/later/invoke", &json!({})).await.problem(422, "unprocessable");
+    let invoked =
+        gateway.post("/v1/functions/later/invoke", &json!({})).await.problem(422, "unprocessable");
     assert!(invoked["detail"].as_str().unwrap().contains(why), "{invoked}");
     let versions = gateway.get("/v1/functions/later/versions").await.json();
     let version = &versions["versions"][0];
-    assert_eq!((&version["manifest"], version["broken"].as_str()), (&json!(null), Some(why)), "{versions}");
+    assert_eq!(
+        (&version["manifest"], version["broken"].as_str()),
+        (&json!(null), Some(why)),
+        "{versions}"
+    );
     assert_eq!(deploy(&gateway, "later", 2, json!({"name": "later"})).await.status, 201);
     assert!(gateway.get("/v1/functions").await.json()["broken"].is_null());
     assert_eq!(gateway.get("/v1/functions/later").await.status, 200);

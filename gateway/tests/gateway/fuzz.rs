@@ -1,4 +1,5 @@
-//! Whatever comes over HTTP gets an answer that the description knows: never a 5xx, never a bare error.
+//! Whatever comes over HTTP gets an answer that the description knows: never a 5xx, never a bare
+//! error.
 
 use std::sync::OnceLock;
 
@@ -55,7 +56,8 @@ fn path() -> impl Strategy<Value = String> {
         Just("/v1/functions".to_owned()),
         "(/[a-z0-9.%]{0,8}){1,4}",
     ];
-    let invoke = "\\?wait=0s(&type=[a-z.%0-9]{0,10})?".prop_map(|query| format!("/v1/functions/total/invoke{query}"));
+    let invoke = "\\?wait=0s(&type=[a-z.%0-9]{0,10})?"
+        .prop_map(|query| format!("/v1/functions/total/invoke{query}"));
     prop_oneof![8 => (known, query).prop_map(|(path, query)| path + &query), 2 => invoke]
 }
 
@@ -72,7 +74,8 @@ fn headers() -> impl Strategy<Value = Vec<(String, Vec<u8>)>> {
         Just(""),
         Just("application/json; charset=utf-16"),
     ];
-    let content_type = content_type.prop_map(|text| ("content-type".to_owned(), text.as_bytes().to_vec()));
+    let content_type =
+        content_type.prop_map(|text| ("content-type".to_owned(), text.as_bytes().to_vec()));
     let binary = Just(vec![
         ("ce-specversion".to_owned(), b"1.0".to_vec()),
         ("ce-id".to_owned(), b"1".to_vec()),
@@ -80,9 +83,12 @@ fn headers() -> impl Strategy<Value = Vec<(String, Vec<u8>)>> {
         ("ce-type".to_owned(), b"order.created".to_vec()),
     ]);
     let binary = prop_oneof![Just(Vec::new()), binary];
-    // What a header's value may hold on the wire: visible characters, spaces, tabs and any byte from 0x80 on.
-    let value =
-        proptest::collection::vec(prop_oneof![0x20u8..0x7f, 0x80u8..=0xff, Just(b'\t'), Just(b'"'), Just(b'%')], 0..20);
+    // What a header's value may hold on the wire: visible characters, spaces, tabs and any byte
+    // from 0x80 on.
+    let value = proptest::collection::vec(
+        prop_oneof![0x20u8..0x7f, 0x80u8..=0xff, Just(b'\t'), Just(b'"'), Just(b'%')],
+        0..20,
+    );
     let name = prop_oneof![
         "ce-[a-z0-9_-]{1,10}",
         Just("traceparent".to_owned()),
@@ -92,13 +98,19 @@ fn headers() -> impl Strategy<Value = Vec<(String, Vec<u8>)>> {
         Just("accept".to_owned())
     ];
     let others = proptest::collection::vec((name, value), 0..3);
-    (proptest::option::of(content_type), binary, others)
-        .prop_map(|(content_type, binary, others)| content_type.into_iter().chain(binary).chain(others).collect())
+    (proptest::option::of(content_type), binary, others).prop_map(
+        |(content_type, binary, others)| {
+            content_type.into_iter().chain(binary).chain(others).collect()
+        },
+    )
 }
 
 fn body() -> impl Strategy<Value = Vec<u8>> {
-    let event =
-        |data: &str| format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"order.created","data":{data}}}"#);
+    let event = |data: &str| {
+        format!(
+            r#"{{"specversion":"1.0","id":"1","source":"/s","type":"order.created","data":{data}}}"#
+        )
+    };
     prop_oneof![
         proptest::collection::vec(any::<u8>(), 0..200),
         "[\\[\\]{}\",:0-9a-z ]{0,60}".prop_map(String::into_bytes),
@@ -132,7 +144,11 @@ fn requests() -> impl Strategy<Value = Request> {
 }
 
 /// The statuses that the description has for a request; `None` where it has no such operation.
-fn described(operations: &[(String, String, Value)], method: &str, path: &str) -> Option<Vec<String>> {
+fn described(
+    operations: &[(String, String, Value)],
+    method: &str,
+    path: &str,
+) -> Option<Vec<String>> {
     // As the client sends it: without dot segments.
     let url = reqwest::Url::parse(&format!("http://localhost{path}")).unwrap();
     let segments: Vec<&str> = url.path().split('/').collect();
@@ -142,15 +158,20 @@ fn described(operations: &[(String, String, Value)], method: &str, path: &str) -
         // The last segment may not be empty.
         wanted.len() == segments.len()
             && segments.last() != Some(&"")
-            && wanted.iter().zip(&segments).all(|(wanted, segment)| wanted.starts_with('{') || wanted == segment)
+            && wanted
+                .iter()
+                .zip(&segments)
+                .all(|(wanted, segment)| wanted.starts_with('{') || wanted == segment)
     };
-    let (_, _, operation) = operations.iter().find(|(template, m, _)| m == method && matches(template))?;
+    let (_, _, operation) =
+        operations.iter().find(|(template, m, _)| m == method && matches(template))?;
     Some(operation["responses"].as_object().unwrap().keys().cloned().collect())
 }
 
 fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap())
+    RUNTIME
+        .get_or_init(|| tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap())
 }
 
 #[test]
@@ -173,14 +194,19 @@ fn whatever_comes_in_is_answered() {
         let sent = gateway
             .request(Method::from_bytes(request.method.as_bytes()).unwrap(), &request.path)
             .body(request.body.clone());
-        let sent = request.headers.iter().fold(sent, |sent, (name, value)| sent.header(name, value.as_slice()));
+        let sent = request
+            .headers
+            .iter()
+            .fold(sent, |sent, (name, value)| sent.header(name, value.as_slice()));
         // `send` makes sure of the problem document.
         let answer = runtime().block_on(send(sent));
         let status = answer.status.as_u16();
         *seen.borrow_mut().entry(status).or_default() += 1;
         prop_assert!(status < 500, "{:?}: {:?}", request, answer);
         match described(&operations, request.method, &request.path) {
-            Some(statuses) => prop_assert!(statuses.contains(&status.to_string()), "{:?}: {:?}", request, answer),
+            Some(statuses) => {
+                prop_assert!(statuses.contains(&status.to_string()), "{:?}: {:?}", request, answer)
+            }
             None => prop_assert!(matches!(status, 404 | 405), "{:?}: {:?}", request, answer),
         }
         Ok(())

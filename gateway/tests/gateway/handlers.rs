@@ -17,10 +17,16 @@ use crate::harness::{Gateway, PATIENCE, client, send};
 use crate::tls::secured;
 
 /// Deploys a handler, answers its calls, and gives the heads of the requests.
-async fn handler(gateway: &Gateway, http: &Client, url: &str) -> mpsc::UnboundedReceiver<RequestHead> {
-    let component =
-        wat::parse_str(r#"(component (instance $i) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#);
-    let upload = http.post(format!("{url}/v1/artifacts")).header("content-type", "application/wasm");
+async fn handler(
+    gateway: &Gateway,
+    http: &Client,
+    url: &str,
+) -> mpsc::UnboundedReceiver<RequestHead> {
+    let component = wat::parse_str(
+        r#"(component (instance $i) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#,
+    );
+    let upload =
+        http.post(format!("{url}/v1/artifacts")).header("content-type", "application/wasm");
     let uploaded = send(upload.body(component.unwrap())).await;
     assert_eq!(uploaded.json()["kinds"], json!(["http"]), "{uploaded:?}");
     let manifest = json!({"name": "handler", "trigger": [{"http": "/handler"}]});
@@ -29,17 +35,25 @@ async fn handler(gateway: &Gateway, http: &Client, url: &str) -> mpsc::Unbounded
     assert_eq!(deployed.status, StatusCode::CREATED, "{deployed:?}");
 
     let service = QueueName::of_streams(&TenantName::default(), &"handler".parse().unwrap());
-    let mut calls = gateway.broker.accept_streams(&service, NonZeroU16::new(4).unwrap()).await.unwrap();
+    let mut calls =
+        gateway.broker.accept_streams(&service, NonZeroU16::new(4).unwrap()).await.unwrap();
     let (sender, heads) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Some(call) = calls.next().await {
             // The test may be over.
             let _ = sender.send(Opening::decode(&call.opening).unwrap().head);
             let fields = |fields: &[(&str, &'static str)]| -> Headers {
-                fields.iter().map(|(name, value)| ((*name).to_owned(), Bytes::from_static(value.as_bytes()))).collect()
+                fields
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), Bytes::from_static(value.as_bytes())))
+                    .collect()
             };
-            let headers =
-                [("content-type", "text/plain"), ("x-own", "1"), ("connection", "close"), ("keep-alive", "5")];
+            let headers = [
+                ("content-type", "text/plain"),
+                ("x-own", "1"),
+                ("connection", "close"),
+                ("keep-alive", "5"),
+            ];
             for said in [
                 Download::Head(ResponseHead { status: 200, headers: fields(&headers) }),
                 Download::Data("hello".into()),
@@ -64,16 +78,24 @@ fn has(head: &RequestHead, name: &str) -> bool {
 #[tokio::test]
 async fn both_protocols_say_the_same() {
     let gateway = Gateway::start().await;
-    let (one, two) = (client().http1_only().build().unwrap(), client().http2_prior_knowledge().build().unwrap());
+    let (one, two) =
+        (client().http1_only().build().unwrap(), client().http2_prior_knowledge().build().unwrap());
     let mut heads = handler(&gateway, &one, &gateway.url).await;
     for (http, version) in [(one, Version::HTTP_11), (two, Version::HTTP_2)] {
         let url = format!("{}/http/default/handler?a=b", gateway.url);
-        let call = http.request(Method::POST, &url).header("te", "trailers").header("x-mine", "1").body("body");
+        let call = http
+            .request(Method::POST, &url)
+            .header("te", "trailers")
+            .header("x-mine", "1")
+            .body("body");
         let response = call.timeout(PATIENCE).send().await.unwrap();
         assert_eq!((response.status(), response.version()), (StatusCode::OK, version));
         let headers = response.headers();
         assert!(headers["content-type"] == "text/plain" && headers["x-own"] == "1", "{headers:?}");
-        assert!(!headers.contains_key("connection") && !headers.contains_key("keep-alive"), "{headers:?}");
+        assert!(
+            !headers.contains_key("connection") && !headers.contains_key("keep-alive"),
+            "{headers:?}"
+        );
         assert_eq!(response.text().await.unwrap(), "hello");
         let head = next(&mut heads).await;
         assert_eq!(
@@ -84,7 +106,10 @@ async fn both_protocols_say_the_same() {
         assert!(has(&head, "x-mine") && !has(&head, "te") && !has(&head, "host"), "{head:?}");
         // HEAD has no body, and the connection is of use after it.
         let head_only = http.head(&url).timeout(PATIENCE).send().await.unwrap();
-        assert_eq!((head_only.status(), head_only.bytes().await.unwrap().len()), (StatusCode::OK, 0));
+        assert_eq!(
+            (head_only.status(), head_only.bytes().await.unwrap().len()),
+            (StatusCode::OK, 0)
+        );
         assert_eq!(next(&mut heads).await.method, "HEAD");
     }
 }
@@ -94,9 +119,13 @@ async fn trailers_come_over_http_2() {
     let gateway = Gateway::start().await;
     let _heads = handler(&gateway, &client().build().unwrap(), &gateway.url).await;
     let mut raw = Raw::connect(&gateway).await;
-    raw.say(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &request("GET", "/http/default/handler"))).await;
+    raw.say(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &request("GET", "/http/default/handler")))
+        .await;
     let (head, data) = (raw.hear_a(HEADERS).await, raw.hear_a(DATA).await);
-    assert_eq!((head.flags & END_STREAM, data.payload.as_slice(), data.flags & END_STREAM), (0, &b"hello"[..], 0));
+    assert_eq!(
+        (head.flags & END_STREAM, data.payload.as_slice(), data.flags & END_STREAM),
+        (0, &b"hello"[..], 0)
+    );
     let trailers = raw.hear_a(HEADERS).await;
     assert_eq!((trailers.stream, trailers.flags & END_STREAM), (1, END_STREAM));
 }
@@ -108,7 +137,8 @@ async fn handlers_see_that_it_was_https() {
     let url = format!("https://{}", gateway.address);
     let mut heads = handler(&gateway, &pair.client().build().unwrap(), &url).await;
     for http in [pair.client().http1_only().build().unwrap(), pair.client().build().unwrap()] {
-        let answer = http.get(format!("{url}/http/default/handler")).timeout(PATIENCE).send().await.unwrap();
+        let answer =
+            http.get(format!("{url}/http/default/handler")).timeout(PATIENCE).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         let head = next(&mut heads).await;
         assert_eq!((head.scheme.as_str(), head.authority), ("https", gateway.address.to_string()));

@@ -17,8 +17,8 @@ use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{BatchPublisher, Broker, PublisherSettings, QueueName};
 use wasmill_component::{Artifact, Preflight, PreflightError};
 use wasmill_domain::{
-    AttemptReport, Batch, Digest, Dispatch, ExecutionId, LogLevel, LogLine, LogSource, Manifest, Outcome, Output,
-    Registry, SealedSecret, SecretName, TenantName, Timestamp,
+    AttemptReport, Batch, Digest, Dispatch, ExecutionId, LogLevel, LogLine, LogSource, Manifest,
+    Outcome, Output, Registry, SealedSecret, SecretName, TenantName, Timestamp,
 };
 use wasmill_gateway::{GatewayParts, GatewaySettings, Tls};
 use wasmill_schema::{Compiler, SchemaLimits};
@@ -57,7 +57,11 @@ pub(crate) struct Secrets(Mutex<HashMap<String, Vec<u8>>>);
 
 #[async_trait]
 impl SecretSource for Secrets {
-    async fn reveal(&self, tenant: &TenantName, name: &SecretName) -> Result<Option<Secret>, SecretError> {
+    async fn reveal(
+        &self,
+        tenant: &TenantName,
+        name: &SecretName,
+    ) -> Result<Option<Secret>, SecretError> {
         let value = self.0.lock().unwrap().get(name.as_str()).cloned();
         Ok(value.filter(|_| *tenant == TenantName::default()).map(Secret::from))
     }
@@ -94,7 +98,9 @@ impl Preflight for DescriptionDecides {
     ) -> Result<(), PreflightError> {
         assert_eq!(Digest::of(&artifact.bytes().await?), digest);
         match manifest.description.as_str() {
-            "mismatch" => Err(PreflightError::Mismatch("'handle' is not a function of an event".into())),
+            "mismatch" => {
+                Err(PreflightError::Mismatch("'handle' is not a function of an event".into()))
+            }
             "memory" => Err(PreflightError::Manifest {
                 key: "limits.memory".into(),
                 message: "the component starts with more".into(),
@@ -128,7 +134,11 @@ impl Gateway {
     }
 
     /// Starts one whose listener may have a certificate; its requests are without TLS all the same.
-    pub(crate) async fn start_on(settings: GatewaySettings, broker: EmbeddedSettings, tls: Option<Arc<Tls>>) -> Self {
+    pub(crate) async fn start_on(
+        settings: GatewaySettings,
+        broker: EmbeddedSettings,
+        tls: Option<Arc<Tls>>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         Keyring::create(&dir.path().join("keys")).unwrap();
         let keyring = Keyring::read(&dir.path().join("keys")).unwrap();
@@ -145,14 +155,26 @@ impl Gateway {
     pub(crate) async fn start_without_key() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let settings = GatewaySettings::default();
-        Self::start_in(dir, Kept::default(), settings, EmbeddedSettings::default(), None, None).await
+        Self::start_in(dir, Kept::default(), settings, EmbeddedSettings::default(), None, None)
+            .await
     }
 
     /// Starts one where tenants may have only so much.
     pub(crate) async fn start_with_quotas(quotas: Quotas) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let kept = Kept { store: SqliteSettings { quotas, ..SqliteSettings::default() }, ..Kept::default() };
-        Self::start_in(dir, kept, GatewaySettings::default(), EmbeddedSettings::default(), None, None).await
+        let kept = Kept {
+            store: SqliteSettings { quotas, ..SqliteSettings::default() },
+            ..Kept::default()
+        };
+        Self::start_in(
+            dir,
+            kept,
+            GatewaySettings::default(),
+            EmbeddedSettings::default(),
+            None,
+            None,
+        )
+        .await
     }
 
     async fn start_in(
@@ -168,7 +190,10 @@ impl Gateway {
         let shared: Arc<dyn Store> = Arc::clone(&store) as _;
         let broker = Arc::new(EmbeddedBroker::open(&dir.path().join("queue"), broker).unwrap());
         let first = Registry::new(Arc::new(Compiler::new(kept.schemas)));
-        let registry = RegistryWatch::start_from(first, Arc::clone(&shared), Duration::from_millis(200)).await.unwrap();
+        let registry =
+            RegistryWatch::start_from(first, Arc::clone(&shared), Duration::from_millis(200))
+                .await
+                .unwrap();
         let secrets = Arc::new(Secrets::default());
         let gate = Arc::new(Gate::default());
         let parts = GatewayParts {
@@ -223,7 +248,12 @@ impl Gateway {
     }
 
     /// Sends a body of some media type.
-    pub(crate) async fn post_as(&self, path: &str, content_type: &str, body: impl Into<reqwest::Body>) -> Answer {
+    pub(crate) async fn post_as(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
         send(self.request(Method::POST, path).header("content-type", content_type).body(body)).await
     }
 
@@ -264,7 +294,8 @@ impl Gateway {
     /// Takes `count` executions off a function's queue.
     pub(crate) async fn take(&self, function: &str, count: usize) -> Vec<Dispatch> {
         let queue = QueueName::of_function(&TenantName::default(), &function.parse().unwrap());
-        let mut consumption = self.broker.consume(&queue, NonZeroU16::new(64).unwrap()).await.unwrap();
+        let mut consumption =
+            self.broker.consume(&queue, NonZeroU16::new(64).unwrap()).await.unwrap();
         let mut taken = Vec::new();
         while taken.len() < count {
             let next = tokio::time::timeout(PATIENCE, consumption.deliveries.next()).await;
@@ -282,10 +313,12 @@ impl Gateway {
         self.broker.depth(&queue).await.unwrap().ready
     }
 
-    /// Starts what stands in for a host: takes a function's executions, records an end for each, replies.
+    /// Starts what stands in for a host: takes a function's executions, records an end for each,
+    /// replies.
     pub(crate) async fn work(&self, function: &str, end: fn(Dispatch) -> Finished) {
         let queue = QueueName::of_function(&TenantName::default(), &function.parse().unwrap());
-        let mut consumption = self.broker.consume(&queue, NonZeroU16::new(64).unwrap()).await.unwrap();
+        let mut consumption =
+            self.broker.consume(&queue, NonZeroU16::new(64).unwrap()).await.unwrap();
         let (store, broker) = (Arc::clone(&self.store), Arc::clone(&self.broker));
         tokio::spawn(async move {
             while let Some(delivery) = consumption.deliveries.next().await {
@@ -342,7 +375,12 @@ impl Answer {
     pub(crate) fn executions(&self) -> Vec<String> {
         assert_eq!(self.status, StatusCode::ACCEPTED, "{self:?}");
         let document = self.json();
-        document["executions"].as_array().unwrap().iter().map(|e| e["id"].as_str().unwrap().to_owned()).collect()
+        document["executions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|e| e["id"].as_str().unwrap().to_owned())
+            .collect()
     }
 }
 
@@ -365,7 +403,11 @@ pub(crate) async fn send(request: RequestBuilder) -> Answer {
         for member in ["type", "title", "detail"] {
             assert!(document[member].as_str().is_some_and(|text| !text.is_empty()), "{document}");
         }
-        assert_eq!(matches!(status.as_u16(), 429 | 503), answer.headers.contains_key("retry-after"), "{answer:?}");
+        assert_eq!(
+            matches!(status.as_u16(), 429 | 503),
+            answer.headers.contains_key("retry-after"),
+            "{answer:?}"
+        );
         assert_eq!(status == 401, answer.headers.contains_key("www-authenticate"), "{answer:?}");
     }
     answer
@@ -396,7 +438,11 @@ pub(crate) fn success(dispatch: Dispatch) -> Finished {
         fields: fields.map(str::to_owned),
     };
     let logs = vec![line(0, "begun", None), line(1, "done", Some(r#"{"took":"long"}"#))];
-    Finished { report: report(&dispatch, Outcome::Success, Some(output)), logs, ..finished(dispatch) }
+    Finished {
+        report: report(&dispatch, Outcome::Success, Some(output)),
+        logs,
+        ..finished(dispatch)
+    }
 }
 
 /// A trap.

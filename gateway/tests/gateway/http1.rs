@@ -20,7 +20,9 @@ pub(crate) async fn say(gateway: &Gateway, bytes: &[u8]) -> String {
 /// All that comes until the connection ends.
 pub(crate) async fn rest(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
-    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("the connection stays");
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer))
+        .await
+        .expect("the connection stays");
     let answer = String::from_utf8_lossy(&answer).into_owned();
     read.unwrap_or_else(|e| panic!("{e} after {answer:?}"));
     answer
@@ -33,13 +35,18 @@ pub(crate) fn problem(answer: &str, status: u16, kind: &str) -> Value {
     assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
     assert!(head.contains("\r\ncontent-type: application/problem+json"), "{answer}");
     assert!(head.contains(&format!("\r\ncontent-length: {}", document.len())), "{answer}");
-    let document: Value = serde_json::from_str(document).unwrap_or_else(|e| panic!("{e}: {answer}"));
-    assert_eq!((&document["type"], &document["status"]), (&json!(format!("/problems/{kind}")), &json!(status)));
+    let document: Value =
+        serde_json::from_str(document).unwrap_or_else(|e| panic!("{e}: {answer}"));
+    assert_eq!(
+        (&document["type"], &document["status"]),
+        (&json!(format!("/problems/{kind}")), &json!(status))
+    );
     document
 }
 
 const CLOSE: &str = "Connection: close\r\n";
-const UPGRADE: &str = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n";
+const UPGRADE: &str =
+    "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n";
 
 #[tokio::test]
 async fn a_request_names_one_host() {
@@ -50,7 +57,9 @@ async fn a_request_names_one_host() {
         ("1.0", "/healthz", String::new()),
         ("1.1", "http://localhost/healthz", "Host: elsewhere.example\r\n".into()),
     ] {
-        let answer = say(&gateway, format!("GET {target} HTTP/{version}\r\n{hosts}{CLOSE}\r\n").as_bytes()).await;
+        let answer =
+            say(&gateway, format!("GET {target} HTTP/{version}\r\n{hosts}{CLOSE}\r\n").as_bytes())
+                .await;
         assert!(answer.split(' ').nth(1) == Some("200"), "{target} {hosts}: {answer}");
     }
     for (target, hosts) in [
@@ -65,7 +74,8 @@ async fn a_request_names_one_host() {
         ("localhost", "Host: localhost\r\n".into()),
         ("/http/default/nothing", "Host: a\r\nHost: b\r\n".into()),
     ] {
-        let answer = say(&gateway, format!("GET {target} HTTP/1.1\r\n{hosts}{CLOSE}\r\n").as_bytes()).await;
+        let answer =
+            say(&gateway, format!("GET {target} HTTP/1.1\r\n{hosts}{CLOSE}\r\n").as_bytes()).await;
         problem(&answer, 400, "bad-request");
     }
 }
@@ -75,13 +85,18 @@ async fn a_request_names_one_host() {
 async fn the_target_counts_where_no_key_protects() {
     let gateway = Gateway::start().await;
     let local = gateway.address;
-    let get = |target: &str, host: &str| format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{CLOSE}\r\n");
-    let answer = say(&gateway, get("http://evil.example/v1/functions", &local.to_string()).as_bytes()).await;
+    let get =
+        |target: &str, host: &str| format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{CLOSE}\r\n");
+    let answer =
+        say(&gateway, get("http://evil.example/v1/functions", &local.to_string()).as_bytes()).await;
     problem(&answer, 403, "cross-site");
-    let answer = say(&gateway, get(&format!("http://{local}/v1/functions"), "evil.example").as_bytes()).await;
+    let answer =
+        say(&gateway, get(&format!("http://{local}/v1/functions"), "evil.example").as_bytes())
+            .await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    let same =
-        format!("GET http://{local}/v1/functions HTTP/1.1\r\nHost: 10.1.2.3\r\nOrigin: http://10.1.2.3\r\n{CLOSE}\r\n");
+    let same = format!(
+        "GET http://{local}/v1/functions HTTP/1.1\r\nHost: 10.1.2.3\r\nOrigin: http://10.1.2.3\r\n{CLOSE}\r\n"
+    );
     problem(&say(&gateway, same.as_bytes()).await, 403, "cross-site");
 }
 
@@ -100,10 +115,12 @@ async fn a_head_is_bounded() {
         assert!(answer.starts_with("HTTP/1.1 200 "), "{lines}: {answer}");
     }
     for lines in [257, 258, 1000] {
-        let document = problem(&say(&gateway, head_of(lines).as_bytes()).await, 431, "head-too-large");
+        let document =
+            problem(&say(&gateway, head_of(lines).as_bytes()).await, 431, "head-too-large");
         assert!(document["detail"].as_str().unwrap().contains("256 header lines"), "{document}");
     }
-    let long = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nx: {}\r\n\r\n", "y".repeat(70_000));
+    let long =
+        format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nx: {}\r\n\r\n", "y".repeat(70_000));
     let document = problem(&say(&gateway, long.as_bytes()).await, 431, "head-too-large");
     assert!(document["detail"].as_str().unwrap().contains("65536 bytes"), "{document}");
     let target = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "t".repeat(70_000));
@@ -116,7 +133,10 @@ async fn a_head_is_bounded_on_a_connection_that_was_of_use_before() {
     let gateway = Gateway::start().await;
     let long = |target: usize, field: usize| {
         let target = "t".repeat(target);
-        format!("GET /healthz?{target} HTTP/1.1\r\nHost: localhost\r\n{CLOSE}x: {}\r\n\r\n", "y".repeat(field))
+        format!(
+            "GET /healthz?{target} HTTP/1.1\r\nHost: localhost\r\n{CLOSE}x: {}\r\n\r\n",
+            "y".repeat(field)
+        )
     };
     let bytes = "65536 bytes";
     for (second, status, kind, detail) in [
@@ -149,7 +169,8 @@ async fn a_head_is_bounded_on_a_connection_that_was_of_use_before() {
 #[tokio::test]
 async fn what_cannot_be_read_is_a_problem() {
     let gateway = Gateway::start().await;
-    let post = |fields: &str| format!("POST /v1/events/x HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n");
+    let post =
+        |fields: &str| format!("POST /v1/events/x HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n");
     for bad in [
         "GET /a b HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
         "GET / HTTP/1.1\r\nHost : localhost\r\n\r\n".to_owned(),
@@ -165,7 +186,11 @@ async fn what_cannot_be_read_is_a_problem() {
     for codings in ["gzip", "gzip, chunked", "chunked, gzip", "identity"] {
         let answer = say(
             &gateway,
-            format!("{}0\r\n\r\n", post(&format!("Transfer-Encoding: {codings}\r\nConnection: close"))).as_bytes(),
+            format!(
+                "{}0\r\n\r\n",
+                post(&format!("Transfer-Encoding: {codings}\r\nConnection: close"))
+            )
+            .as_bytes(),
         )
         .await;
         problem(&answer, 501, "not-implemented");
@@ -182,11 +207,19 @@ async fn what_cannot_be_read_is_a_problem() {
 #[tokio::test]
 async fn chunks_that_are_none_are_refused() {
     let gateway = Gateway::start().await;
-    gateway.deploy("total", json!([{"event": "order.created"}, {"http": "/total", "mode": "async"}])).await;
+    gateway
+        .deploy("total", json!([{"event": "order.created"}, {"http": "/total", "mode": "async"}]))
+        .await;
     for path in ["/v1/events/order.created", "/http/default/total", "/v1/functions/total/invoke"] {
         for chunks in ["zz\r\n", "2\r\n{}X", "2\r\n{}\r\n-1\r\n"] {
-            let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
-            problem(&say(&gateway, [head.as_str(), chunks].concat().as_bytes()).await, 400, "bad-request");
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+            );
+            problem(
+                &say(&gateway, [head.as_str(), chunks].concat().as_bytes()).await,
+                400,
+                "bad-request",
+            );
         }
     }
     assert_eq!(gateway.waiting("total").await, 0);
@@ -195,15 +228,23 @@ async fn chunks_that_are_none_are_refused() {
 /// Whoever sends all before it reads anything gets the answer all the same.
 #[tokio::test]
 async fn a_refused_upload_gets_its_answer() {
-    let settings = GatewaySettings { max_event_bytes: 1000, max_document_bytes: 1000, ..GatewaySettings::default() };
+    let settings = GatewaySettings {
+        max_event_bytes: 1000,
+        max_document_bytes: 1000,
+        ..GatewaySettings::default()
+    };
     let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
     gateway.deploy("total", json!([{"event": "order.created"}, {"http": "/total"}])).await;
     let length = 24 << 20;
     let body = vec![b'x'; length];
-    for (method, path) in
-        [("POST", "/v1/events/order.created"), ("POST", "/http/default/total"), ("PUT", "/v1/functions/total")]
-    {
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n");
+    for (method, path) in [
+        ("POST", "/v1/events/order.created"),
+        ("POST", "/http/default/total"),
+        ("PUT", "/v1/functions/total"),
+    ] {
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        );
         let whole = format!("{head}Content-Length: {length}\r\n\r\n");
         let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n");
         // As Java's client asks by default.
@@ -215,7 +256,8 @@ async fn a_refused_upload_gets_its_answer() {
         }
     }
     // The same for what is refused for another reason.
-    let head = format!("PATCH /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
+    let head =
+        format!("PATCH /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
     problem(&say(&gateway, &[head.as_bytes(), &body].concat()).await, 405, "method-not-allowed");
     let bad = format!("PUT /v1/functions/x HTTP/1.1\r\nContent-Length: {length}\r\n\r\n");
     problem(&say(&gateway, &[bad.as_bytes(), &body].concat()).await, 400, "bad-request");
@@ -240,7 +282,8 @@ async fn a_refused_upload_is_not_read_for_ever() {
 /// A client that was told that there is no such path, and has not sent any of its body.
 async fn refused(gateway: &Gateway) -> TcpStream {
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
-    let head = "POST /v1/nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n";
+    let head =
+        "POST /v1/nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     problem(&rest(&mut stream).await, 404, "not-found");
     stream
@@ -248,11 +291,15 @@ async fn refused(gateway: &Gateway) -> TcpStream {
 
 #[tokio::test]
 async fn a_refused_client_may_pause() {
-    let settings = GatewaySettings { header_timeout: Duration::from_millis(3500), ..GatewaySettings::default() };
+    let settings = GatewaySettings {
+        header_timeout: Duration::from_millis(3500),
+        ..GatewaySettings::default()
+    };
     let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
     let mut silent = TcpStream::connect(gateway.address).await.unwrap();
     let mut refused = refused(&gateway).await;
-    // The time that a client has who says nothing at all, which is less than one has who was refused.
+    // The time that a client has who says nothing at all, which is less than one has who was
+    // refused.
     assert_eq!(rest(&mut silent).await, "");
     // More than fits between the two.
     refused.write_all(&vec![b'x'; 16 << 20]).await.expect("nobody listens");
@@ -261,9 +308,14 @@ async fn a_refused_client_may_pause() {
 #[tokio::test]
 async fn a_refused_client_does_not_hold_up_the_end() {
     let long = Duration::from_secs(3600);
-    let settings = GatewaySettings { body_timeout: long, drain_timeout: long, ..GatewaySettings::default() };
+    let settings =
+        GatewaySettings { body_timeout: long, drain_timeout: long, ..GatewaySettings::default() };
     let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
     let _refused = refused(&gateway).await;
     gateway.shutdown.cancel();
-    tokio::time::timeout(PATIENCE, gateway.served).await.expect("it does not stop").unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, gateway.served)
+        .await
+        .expect("it does not stop")
+        .unwrap()
+        .unwrap();
 }

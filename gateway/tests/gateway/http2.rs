@@ -10,8 +10,8 @@ use wasmill_broker::embedded::EmbeddedSettings;
 use wasmill_gateway::GatewaySettings;
 
 use crate::frames::{
-    ACK, BEGIN, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frame, GOAWAY, HEADERS, PING, REFUSED_STREAM,
-    RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE, frame, request,
+    ACK, BEGIN, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frame, GOAWAY, HEADERS, PING,
+    REFUSED_STREAM, RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE, frame, request,
 };
 use crate::harness::{Gateway, PATIENCE, client, send, success, until};
 
@@ -22,11 +22,17 @@ fn bounded(settings: GatewaySettings) -> impl Future<Output = Gateway> {
 #[tokio::test]
 async fn the_api_speaks_it() {
     let gateway = Gateway::start().await;
-    gateway.deploy("total", json!([{"event": "order.created"}, {"http": "/total", "methods": ["GET", "POST"]}])).await;
+    gateway
+        .deploy(
+            "total",
+            json!([{"event": "order.created"}, {"http": "/total", "methods": ["GET", "POST"]}]),
+        )
+        .await;
     gateway.work("total", success).await;
     let http = client().http2_prior_knowledge().build().unwrap();
     let url = |path: &str| format!("{}{path}", gateway.url);
-    let response = http.post(url("/v1/events/order.created")).json(&json!({"a": 1})).send().await.unwrap();
+    let response =
+        http.post(url("/v1/events/order.created")).json(&json!({"a": 1})).send().await.unwrap();
     assert_eq!((response.version(), response.status()), (Version::HTTP_2, StatusCode::ACCEPTED));
     let document: Value = response.json().await.unwrap();
     let id = document["executions"][0]["id"].as_str().unwrap();
@@ -34,11 +40,17 @@ async fn the_api_speaks_it() {
 
     // A longer answer than fits into one window, from a longer body than fits into one.
     let sent = "x".repeat(1 << 20);
-    let request = http.post(url("/http/default/total")).header("content-type", "text/plain").body(sent.clone());
+    let request = http
+        .post(url("/http/default/total"))
+        .header("content-type", "text/plain")
+        .body(sent.clone());
     assert!(request.send().await.unwrap().text().await.unwrap() == sent);
     // HEAD has the head of GET and nothing more.
     let head = http.head(url("/readyz")).send().await.unwrap();
-    assert_eq!((head.status(), head.headers()["content-type"].as_bytes()), (StatusCode::OK, &b"application/json"[..]));
+    assert_eq!(
+        (head.status(), head.headers()["content-type"].as_bytes()),
+        (StatusCode::OK, &b"application/json"[..])
+    );
     assert!(head.headers().contains_key("content-length"));
     assert_eq!(head.bytes().await.unwrap().len(), 0);
     let head = http.head(url("/http/default/total")).send().await.unwrap();
@@ -57,7 +69,8 @@ async fn the_authority_is_the_host() {
     block[at..].copy_from_slice(b"evil.site");
     raw.say(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &block)).await;
     let answer = raw.hear_a(HEADERS).await;
-    // 403 as a literal, or what stands for it in the table that both ends know; never 200, which is index 8.
+    // 403 as a literal, or what stands for it in the table that both ends know; never 200, which is
+    // index 8.
     assert_eq!(answer.stream, 1);
     assert_ne!(answer.payload[0], 0x88, "another site is served");
     raw.say(&frame(HEADERS, END_STREAM | END_HEADERS, 3, &request("GET", "/v1/functions"))).await;
@@ -70,15 +83,20 @@ async fn requests_at_once_are_bounded() {
     let mut raw = Raw::connect(&gateway).await;
     let settings = raw.hear_a(SETTINGS).await;
     let setting = |id: u16| {
-        let values = settings.payload.chunks(6).map(|one| (u16::from_be_bytes([one[0], one[1]]), &one[2..]));
-        values.filter(|(known, _)| *known == id).map(|(_, v)| u32::from_be_bytes(v.try_into().unwrap())).next()
+        let values =
+            settings.payload.chunks(6).map(|one| (u16::from_be_bytes([one[0], one[1]]), &one[2..]));
+        values
+            .filter(|(known, _)| *known == id)
+            .map(|(_, v)| u32::from_be_bytes(v.try_into().unwrap()))
+            .next()
     };
     // MAX_CONCURRENT_STREAMS and MAX_HEADER_LIST_SIZE.
     assert_eq!((setting(3), setting(6)), (Some(2), Some(128 << 10)));
     raw.say(&frame(SETTINGS, ACK, 0, &[])).await;
     // Their bodies never come.
     for stream in [1, 3, 5] {
-        raw.say(&frame(HEADERS, END_HEADERS, stream, &request("POST", "/v1/events/order.created"))).await;
+        raw.say(&frame(HEADERS, END_HEADERS, stream, &request("POST", "/v1/events/order.created")))
+            .await;
     }
     let refused = raw.hear_a(RST_STREAM).await;
     assert_eq!((refused.stream, refused.error()), (5, REFUSED_STREAM));
@@ -88,7 +106,8 @@ async fn requests_at_once_are_bounded() {
 async fn a_head_is_bounded_as_in_http_1() {
     let gateway = Gateway::start().await;
     let http = client().http2_prior_knowledge().build().unwrap();
-    let with = |bytes: usize| http.get(format!("{}/healthz", gateway.url)).header("x", "y".repeat(bytes));
+    let with =
+        |bytes: usize| http.get(format!("{}/healthz", gateway.url)).header("x", "y".repeat(bytes));
     assert_eq!(send(with(65_000)).await.status, StatusCode::OK);
     for bytes in [66_000, 100_000] {
         let document = send(with(bytes)).await.problem(431, "head-too-large");
@@ -132,7 +151,11 @@ async fn a_refused_client_may_send_its_request_to_the_end() {
     // It is read, so there is room for more.
     hear(|heard| heard.kind == WINDOW_UPDATE && heard.stream == 1, &[]).await;
     let end = [frame(DATA, END_STREAM, 1, b"the end"), frame(PING, 0, 0, b"all said")].concat();
-    hear(|heard| heard.kind == PING && heard.flags == ACK && heard.payload == b"all said", end.as_slice()).await;
+    hear(
+        |heard| heard.kind == PING && heard.flags == ACK && heard.payload == b"all said",
+        end.as_slice(),
+    )
+    .await;
     let another = frame(HEADERS, END_STREAM | END_HEADERS, 3, &request("GET", "/healthz"));
     hear(|heard| heard.kind == HEADERS && heard.stream == 3, another.as_slice()).await;
 }
@@ -166,8 +189,11 @@ async fn calling_off_all_the_time_ends_the_connection() {
         writing
     });
     let mut heard = Vec::new();
-    // What was not read when the connection ended is an error on this side, after all that the gateway said.
-    let _ = tokio::time::timeout(PATIENCE, reading.read_to_end(&mut heard)).await.expect("the connection stays");
+    // What was not read when the connection ended is an error on this side, after all that the
+    // gateway said.
+    let _ = tokio::time::timeout(PATIENCE, reading.read_to_end(&mut heard))
+        .await
+        .expect("the connection stays");
     let _writing = write.await.unwrap();
     let last = heard.windows(4).any(|bytes| bytes == ENHANCE_YOUR_CALM.to_be_bytes());
     assert!(last || heard.is_empty(), "it ended for another reason: {heard:?}");
@@ -185,7 +211,9 @@ async fn a_client_that_says_nothing_is_left() {
         stream.write_all(beginning).await.unwrap();
         let mut rest = Vec::new();
         // That it ends is what counts, in whichever way.
-        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the connection stays");
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest))
+            .await
+            .expect("the connection stays");
     }
     // A head that never ends.
     let mut raw = Raw::connect(&gateway).await;
@@ -215,7 +243,8 @@ async fn an_idle_connection_is_ended_politely() {
 #[tokio::test]
 async fn a_client_that_is_gone_is_noticed() {
     let short = Duration::from_millis(50);
-    let settings = GatewaySettings { ping_interval: short, ping_timeout: short, ..GatewaySettings::default() };
+    let settings =
+        GatewaySettings { ping_interval: short, ping_timeout: short, ..GatewaySettings::default() };
     let gateway = bounded(settings).await;
     let mut raw = Raw::connect(&gateway).await;
     raw.say(&frame(HEADERS, END_HEADERS, 1, &request("POST", "/v1/events/order.created"))).await;
@@ -229,19 +258,28 @@ async fn a_client_that_is_gone_is_noticed() {
 async fn what_is_at_work_is_finished_when_the_gateway_stops() {
     let gateway = Gateway::start().await;
     gateway.deploy("total", json!([{"event": "order.created"}])).await;
-    for http in [client().http2_prior_knowledge().build().unwrap(), client().http1_only().build().unwrap()] {
+    for http in
+        [client().http2_prior_knowledge().build().unwrap(), client().http1_only().build().unwrap()]
+    {
         // Connections that have been used and are idle.
         let answer = http.get(format!("{}/healthz", gateway.url)).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
     }
     let http = client().http2_prior_knowledge().build().unwrap();
     // So that there is a connection that the gateway knows.
-    assert_eq!(http.get(format!("{}/healthz", gateway.url)).send().await.unwrap().status(), StatusCode::OK);
+    assert_eq!(
+        http.get(format!("{}/healthz", gateway.url)).send().await.unwrap().status(),
+        StatusCode::OK
+    );
     let (body, chunks) = tokio::sync::mpsc::channel::<Result<&str, std::io::Error>>(1);
-    let chunks = futures_util::stream::unfold(chunks, async |mut chunks| Some((chunks.recv().await?, chunks)));
+    let chunks = futures_util::stream::unfold(chunks, async |mut chunks| {
+        Some((chunks.recv().await?, chunks))
+    });
     let request = http.request(Method::POST, format!("{}/v1/events/order.created", gateway.url));
-    let request =
-        request.header("content-type", "text/plain").body(reqwest::Body::wrap_stream(chunks)).timeout(PATIENCE);
+    let request = request
+        .header("content-type", "text/plain")
+        .body(reqwest::Body::wrap_stream(chunks))
+        .timeout(PATIENCE);
     let answer = tokio::spawn(request.send());
     // The second is taken when the first is on its way.
     body.send(Ok("a")).await.unwrap();
@@ -249,9 +287,14 @@ async fn what_is_at_work_is_finished_when_the_gateway_stops() {
     body.send(Ok("c")).await.unwrap();
     gateway.shutdown.cancel();
     // Nobody can connect any more.
-    until("connections are refused", async || TcpStream::connect(gateway.address).await.err()).await;
+    until("connections are refused", async || TcpStream::connect(gateway.address).await.err())
+        .await;
     drop(body);
     assert_eq!(answer.await.unwrap().unwrap().status(), StatusCode::ACCEPTED);
     drop(http);
-    tokio::time::timeout(PATIENCE, gateway.served).await.expect("it does not stop").unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, gateway.served)
+        .await
+        .expect("it does not stop")
+        .unwrap()
+        .unwrap();
 }

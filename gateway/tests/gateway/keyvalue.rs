@@ -30,7 +30,10 @@ async fn a_value_is_set_seen_and_deleted() {
     let own = "/v1/keyvalue/b/value?key=k&function=total";
     assert_eq!(put(&gateway, own, "v").await.status, 204);
     assert_eq!(gateway.get("/v1/keyvalue/b").await.json()["keys"], json!(["../\0ü"]));
-    assert_eq!(gateway.get("/v1/keyvalue/b?function=total").await.json(), json!({ "keys": ["k"], "next": null }));
+    assert_eq!(
+        gateway.get("/v1/keyvalue/b?function=total").await.json(),
+        json!({ "keys": ["k"], "next": null })
+    );
     let buckets = gateway.get("/v1/keyvalue").await.json()["buckets"].clone();
     assert_eq!(
         buckets,
@@ -48,7 +51,13 @@ async fn a_value_is_set_seen_and_deleted() {
 async fn lists_come_in_pages() {
     let gateway = Gateway::start().await;
     gateway.deploy("total", json!([])).await;
-    for path in ["b/value?key=2", "b/value?key=1", "b/value?key=3", "a/value?key=1", "b/value?key=1&function=total"] {
+    for path in [
+        "b/value?key=2",
+        "b/value?key=1",
+        "b/value?key=3",
+        "a/value?key=1",
+        "b/value?key=1&function=total",
+    ] {
         assert_eq!(put(&gateway, &format!("/v1/keyvalue/{path}"), "v").await.status, 204);
     }
     for (path, list, expected) in [
@@ -57,10 +66,13 @@ async fn lists_come_in_pages() {
     ] {
         let first = gateway.get(path).await.json();
         let cursor = first["next"].as_str().unwrap();
-        let second = send(gateway.request(Method::GET, path).query(&[("cursor", cursor)])).await.json();
+        let second =
+            send(gateway.request(Method::GET, path).query(&[("cursor", cursor)])).await.json();
         assert_eq!(second["next"], Value::Null);
         let seen = [&first, &second].map(|page| page[list].as_array().unwrap().clone()).concat();
-        let plain = |item: Value| if item.is_string() { item } else { json!([item["name"], item["function"]]) };
+        let plain = |item: Value| {
+            if item.is_string() { item } else { json!([item["name"], item["function"]]) }
+        };
         assert_eq!(Value::Array(seen.into_iter().map(plain).collect()), expected);
     }
 }
@@ -75,7 +87,9 @@ async fn what_is_wrong_is_told() {
     gateway.get("/v1/keyvalue/b/value").await.problem(400, "bad-request");
     gateway.get("/v1/keyvalue/b/value?key=").await.problem(422, "unprocessable");
     put(&gateway, "/v1/keyvalue/b/value?key=k", "12345").await.problem(413, "too-large");
-    put(&gateway, "/v1/keyvalue/b/value?key=k&function=nobody", "1").await.problem(404, "not-found");
+    put(&gateway, "/v1/keyvalue/b/value?key=k&function=nobody", "1")
+        .await
+        .problem(404, "not-found");
     assert_eq!(put(&gateway, "/v1/keyvalue/b/value?key=k", "1234").await.status, 204);
     let problem = put(&gateway, "/v1/keyvalue/b/value?key=l", "1").await.problem(409, "conflict");
     assert_eq!(problem["detail"], "bucket 'b' may have 1 keys (keyvalue.max_keys)");

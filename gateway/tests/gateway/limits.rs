@@ -31,11 +31,13 @@ async fn stalled(gateway: &Gateway, length: usize) -> TcpStream {
     stream
 }
 
-/// Asks until the answer is `kind`: what was begun on another connection takes effect in its own time.
+/// Asks until the answer is `kind`: what was begun on another connection takes effect in its own
+/// time.
 async fn until_refused(gateway: &Gateway, kind: &str) {
     let asking = async {
         loop {
-            let answer = gateway.post_as("/v1/events/order.created", "text/plain", "0123456789").await;
+            let answer =
+                gateway.post_as("/v1/events/order.created", "text/plain", "0123456789").await;
             if answer.status == 503 {
                 return answer.problem(503, kind);
             }
@@ -48,13 +50,16 @@ async fn until_refused(gateway: &Gateway, kind: &str) {
 
 #[tokio::test]
 async fn a_body_may_be_as_long_as_the_setting_says() {
-    let gateway = bounded(GatewaySettings { max_event_bytes: 1000, ..GatewaySettings::default() }).await;
+    let gateway =
+        bounded(GatewaySettings { max_event_bytes: 1000, ..GatewaySettings::default() }).await;
     let path = "/v1/events/order.created";
     assert_eq!(gateway.post_as(path, "text/plain", "x".repeat(1000)).await.status, 202);
-    let problem = gateway.post_as(path, "text/plain", "x".repeat(1001)).await.problem(413, "too-large");
+    let problem =
+        gateway.post_as(path, "text/plain", "x".repeat(1001)).await.problem(413, "too-large");
     assert!(problem["detail"].as_str().unwrap().contains("1000 bytes"), "{problem}");
     // Without a length given ahead.
-    let chunks = futures_util::stream::iter((0..20).map(|_| Ok::<_, std::io::Error>("x".repeat(100))));
+    let chunks =
+        futures_util::stream::iter((0..20).map(|_| Ok::<_, std::io::Error>("x".repeat(100))));
     let answer = gateway.post_as(path, "text/plain", reqwest::Body::wrap_stream(chunks)).await;
     answer.problem(413, "too-large");
 }
@@ -69,10 +74,11 @@ async fn a_batch_is_bounded_in_every_way() {
         ..GatewaySettings::default()
     };
     let gateway = bounded(settings).await;
-    let event =
-        |data: &str| json!({"specversion": "1.0", "id": "1", "source": "/s", "type": "order.created", "data": data});
+    let event = |data: &str| json!({"specversion": "1.0", "id": "1", "source": "/s", "type": "order.created", "data": data});
     let post = async |events: Vec<serde_json::Value>| {
-        gateway.post_as("/v1/events", "application/cloudevents-batch+json", json!(events).to_string()).await
+        gateway
+            .post_as("/v1/events", "application/cloudevents-batch+json", json!(events).to_string())
+            .await
     };
     assert_eq!(post(vec![event(""); 3]).await.status, 202);
     post(vec![event(""); 4]).await.problem(413, "too-large");
@@ -108,7 +114,8 @@ async fn bytes_at_work_are_bounded() {
 
 #[tokio::test]
 async fn a_slow_body_is_given_up() {
-    let settings = GatewaySettings { body_timeout: Duration::from_millis(50), ..GatewaySettings::default() };
+    let settings =
+        GatewaySettings { body_timeout: Duration::from_millis(50), ..GatewaySettings::default() };
     let gateway = bounded(settings).await;
     let mut stalled = stalled(&gateway, 10).await;
     let mut text = vec![0; 4096];
@@ -119,7 +126,8 @@ async fn a_slow_body_is_given_up() {
 
 #[tokio::test]
 async fn a_slow_head_is_given_up() {
-    let settings = GatewaySettings { header_timeout: Duration::from_millis(50), ..GatewaySettings::default() };
+    let settings =
+        GatewaySettings { header_timeout: Duration::from_millis(50), ..GatewaySettings::default() };
     let gateway = bounded(settings).await;
     let mut slow = TcpStream::connect(gateway.address).await.unwrap();
     slow.write_all(b"POST /v1/events HTTP/1.1\r\nHost: loc").await.unwrap();
@@ -146,23 +154,29 @@ async fn connections_are_bounded() {
 
 #[tokio::test]
 async fn a_full_queue_is_said_so() {
-    let gateway =
-        gateway(GatewaySettings::default(), EmbeddedSettings { queue_messages: 2, ..EmbeddedSettings::default() })
-            .await;
+    let gateway = gateway(
+        GatewaySettings::default(),
+        EmbeddedSettings { queue_messages: 2, ..EmbeddedSettings::default() },
+    )
+    .await;
     for _ in 0..2 {
         assert_eq!(gateway.post("/v1/events/order.created", &json!(1)).await.status, 202);
     }
-    let problem = gateway.post("/v1/events/order.created", &json!(1)).await.problem(429, "queue-full");
+    let problem =
+        gateway.post("/v1/events/order.created", &json!(1)).await.problem(429, "queue-full");
     assert!(problem["detail"].as_str().unwrap().contains("function total"), "{problem}");
     gateway.post("/v1/functions/total/invoke", &json!(1)).await.problem(429, "queue-full");
 
-    // Where another function takes the event, the full one gets it by way of the outbox: no event is half accepted.
+    // Where another function takes the event, the full one gets it by way of the outbox: no event
+    // is half accepted.
     gateway.deploy("audit", json!([{"event": "order.created"}])).await;
     let answer = gateway.post("/v1/events/order.created", &json!(2)).await;
     let ids = answer.executions();
     assert_eq!(gateway.take("audit", 1).await[0].execution.to_string(), ids[0]);
     let outbox =
-        wasmill_store::Agenda::outbox(gateway.store.as_ref(), wasmill_domain::Timestamp::now(), 10).await.unwrap();
+        wasmill_store::Agenda::outbox(gateway.store.as_ref(), wasmill_domain::Timestamp::now(), 10)
+            .await
+            .unwrap();
     assert_eq!(outbox.iter().map(|d| d.execution.to_string()).collect::<Vec<_>>(), ids[1..]);
 }
 
@@ -180,7 +194,10 @@ async fn paths_and_methods_that_do_not_exist() {
     assert!(["GET", "PUT", "DELETE"].iter().all(|method| allowed.contains(method)), "{allowed}");
     gateway.get("/problems/nothing").await.problem(404, "not-found");
     let explained = gateway.get("/problems/not-found").await.json();
-    assert_eq!((&explained["type"], &explained["status"]), (&json!("/problems/not-found"), &json!(404)));
+    assert_eq!(
+        (&explained["type"], &explained["status"]),
+        (&json!("/problems/not-found"), &json!(404))
+    );
 }
 
 /// Asks on a connection of its own whether the gateway lives.
@@ -188,20 +205,25 @@ async fn lives(gateway: &Gateway) -> Option<TcpStream> {
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.ok()?;
     let mut text = vec![0; 4096];
-    let read = tokio::time::timeout(PATIENCE, stream.read(&mut text)).await.expect("nothing comes").ok()?;
+    let read = tokio::time::timeout(PATIENCE, stream.read(&mut text))
+        .await
+        .expect("nothing comes")
+        .ok()?;
     text[..read].starts_with(b"HTTP/1.1 200").then_some(stream)
 }
 
 #[tokio::test]
 async fn connections_of_an_address_are_bounded() {
-    let settings = GatewaySettings { max_connections_per_address: Some(2), ..GatewaySettings::default() };
+    let settings =
+        GatewaySettings { max_connections_per_address: Some(2), ..GatewaySettings::default() };
     let gateway = Gateway::start_with(settings.clone(), EmbeddedSettings::default()).await;
     let mut open = vec![lives(&gateway).await.unwrap(), lives(&gateway).await.unwrap()];
     assert!(lives(&gateway).await.is_none(), "there is a third");
     open.pop();
     until("there is room again", async || lives(&gateway).await).await;
 
-    let exempt = GatewaySettings { exempt_networks: vec!["127.0.0.0/8".parse().unwrap()], ..settings };
+    let exempt =
+        GatewaySettings { exempt_networks: vec!["127.0.0.0/8".parse().unwrap()], ..settings };
     let gateway = Gateway::start_with(exempt, EmbeddedSettings::default()).await;
     let mut open = Vec::new();
     for _ in 0..3 {
@@ -227,7 +249,9 @@ async fn heads_half_sent_keep_nobody_out() {
         }
         let working = lives(&gateway).await.expect("it is served");
         let mut byte = [0];
-        let ended = tokio::time::timeout(PATIENCE, silent[0].read(&mut byte)).await.expect("the oldest stays open");
+        let ended = tokio::time::timeout(PATIENCE, silent[0].read(&mut byte))
+            .await
+            .expect("the oldest stays open");
         assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
         drop(working);
     }

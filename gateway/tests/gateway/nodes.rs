@@ -47,10 +47,14 @@ async fn tenants_see_no_process() {
     let gateway = Gateway::start().await;
     let made = gateway.post("/v1/keys", &json!({"role": "operator"})).await.json();
     let operator = made["key"].as_str().unwrap();
-    let make = gateway.request(Method::POST, "/v1/keys").bearer_auth(operator).json(&json!({"role": "tenant"}));
+    let make = gateway
+        .request(Method::POST, "/v1/keys")
+        .bearer_auth(operator)
+        .json(&json!({"role": "tenant"}));
     let made = send(make).await.json();
     let tenant = made["key"].as_str().unwrap();
-    let with = async |key: &str| send(gateway.request(Method::GET, "/v1/nodes").bearer_auth(key)).await;
+    let with =
+        async |key: &str| send(gateway.request(Method::GET, "/v1/nodes").bearer_auth(key)).await;
     assert_eq!(with(operator).await.status, 200);
     with(tenant).await.problem(403, "forbidden");
     gateway.get("/v1/nodes").await.problem(401, "unauthenticated");

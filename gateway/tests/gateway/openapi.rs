@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use wasmill_broker::embedded::EmbeddedSettings;
 use wasmill_domain::manifest::http::{HostName, Method, PathPattern};
 use wasmill_domain::{
-    BucketName, Digest, EventPattern, EventType, FunctionName, HostnamePattern, Manifest, SecretName, TenantName,
+    BucketName, Digest, EventPattern, EventType, FunctionName, HostnamePattern, Manifest,
+    SecretName, TenantName,
 };
 use wasmill_gateway::GatewaySettings;
 
@@ -22,7 +23,9 @@ pub(crate) fn operations(description: &Value) -> Vec<(String, String, Value)> {
     let paths = description["paths"].as_object().unwrap().iter();
     let operations = paths.flat_map(|(path, item)| {
         let methods = item.as_object().unwrap().iter();
-        methods.map(move |(method, operation)| (path.clone(), method.to_uppercase(), operation.clone()))
+        methods.map(move |(method, operation)| {
+            (path.clone(), method.to_uppercase(), operation.clone())
+        })
     });
     operations.collect()
 }
@@ -32,7 +35,8 @@ async fn it_is_an_openapi_3_1_document() {
     let gateway = Gateway::start().await;
     let description = gateway.get("/openapi.json").await.json();
     let schema = jsonschema::validator_for(&serde_json::from_str(SCHEMA).unwrap()).unwrap();
-    let errors: Vec<String> = schema.iter_errors(&description).map(|e| format!("{}: {e}", e.instance_path())).collect();
+    let errors: Vec<String> =
+        schema.iter_errors(&description).map(|e| format!("{}: {e}", e.instance_path())).collect();
     assert!(errors.is_empty(), "{errors:#?}");
     assert!(description["openapi"].as_str().unwrap().starts_with("3.1."));
     assert_eq!(description, wasmill_gateway::openapi());
@@ -72,13 +76,21 @@ async fn every_operation_is_told_in_full() {
         assert!(ids.insert(operation["operationId"].as_str().unwrap()), "{place}");
         let responses = operation["responses"].as_object().unwrap();
         assert!(responses.keys().any(|status| status.starts_with('2')), "{place}");
-        for (status, response) in responses.iter().filter(|(status, _)| status.starts_with(['4', '5'])) {
+        for (status, response) in
+            responses.iter().filter(|(status, _)| status.starts_with(['4', '5']))
+        {
             let schema = &response["content"]["application/problem+json"]["schema"]["$ref"];
             assert_eq!(schema, "#/components/schemas/Problem", "{place} {status}");
-            assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{place} {status}");
+            assert!(
+                response["description"].as_str().is_some_and(|text| !text.is_empty()),
+                "{place} {status}"
+            );
         }
-        let expected: &[&str] =
-            if path.starts_with("/v1/") { &["400", "401", "403", "500", "503"] } else { &["500", "503"] };
+        let expected: &[&str] = if path.starts_with("/v1/") {
+            &["400", "401", "403", "500", "503"]
+        } else {
+            &["500", "503"]
+        };
         for status in expected {
             assert!(responses.contains_key(*status), "{place} {status}");
         }
@@ -129,7 +141,10 @@ async fn every_operation_is_told_in_full() {
         "GET /openapi.json",
     ];
     for wanted in asked {
-        assert!(operations.iter().any(|(path, method, _)| format!("{method} {path}") == wanted), "{wanted}");
+        assert!(
+            operations.iter().any(|(path, method, _)| format!("{method} {path}") == wanted),
+            "{wanted}"
+        );
     }
 }
 
@@ -142,8 +157,11 @@ async fn every_operation_exists() {
             .replace("{id}", "019ab000-0000-7000-8000-000000000000")
             .replace("{name}", "not-found")
             .replace("{bucket}", "b");
-        let concrete = concrete.replace("{type}", "a.b").replace("{digest}", &format!("sha256:{}", "0".repeat(64)));
-        let answer = crate::harness::send(gateway.request(method.parse().unwrap(), &concrete)).await;
+        let concrete = concrete
+            .replace("{type}", "a.b")
+            .replace("{digest}", &format!("sha256:{}", "0".repeat(64)));
+        let answer =
+            crate::harness::send(gateway.request(method.parse().unwrap(), &concrete)).await;
         assert_ne!(answer.status, 405, "{method} {path}");
         let text = String::from_utf8_lossy(&answer.bytes);
         assert!(!text.contains("there is nothing at"), "{method} {path}: {text}");
@@ -178,11 +196,18 @@ fn names_are_what_the_server_takes() {
         (schema, jsonschema::validator_for(&root).unwrap(), read)
     });
     let digest = "sha256:(0|a|F|g){63,65}";
-    let text = "[a-zA-Z0-9.*_/:+ -]{0,8}|[a-z.-]{60,66}|[A-Z-]{30,34}|[a-z.]{250,260}|CONNECT|ü|\u{0}|a\n";
+    let text =
+        "[a-zA-Z0-9.*_/:+ -]{0,8}|[a-z.-]{60,66}|[A-Z-]{30,34}|[a-z.]{250,260}|CONNECT|ü|\u{0}|a\n";
     TestRunner::new(Config::with_cases(2_000))
         .run(&prop_oneof![8 => text, 1 => digest], |text| {
             for (schema, validator, read) in &validators {
-                prop_assert_eq!(validator.is_valid(&json!(text)), read(&text), "{} {:?}", schema, text);
+                prop_assert_eq!(
+                    validator.is_valid(&json!(text)),
+                    read(&text),
+                    "{} {:?}",
+                    schema,
+                    text
+                );
             }
             Ok(())
         })
@@ -236,10 +261,16 @@ fn manifests_are_what_the_server_takes() {
     let plain = Manifest::from_json(json!({"name": "x"})).unwrap();
     assert!(satisfies(&description, "Manifest", &serde_json::to_value(&plain).unwrap()));
     // The reader lists its keys where one is unknown.
-    let listed = serde_json::from_value::<Manifest>(json!({"name": "x", "no such key": 1})).unwrap_err().to_string();
+    let listed = serde_json::from_value::<Manifest>(json!({"name": "x", "no such key": 1}))
+        .unwrap_err()
+        .to_string();
     let keys = listed.split('`').skip(3).step_by(2);
-    let missing: Vec<&str> = keys.filter(|key| full.get(key).or(command.get(key)).is_none()).collect();
-    assert!(missing.is_empty(), "to be described in gateway/src/openapi/schemas.json, and tried here: {missing:?}");
+    let missing: Vec<&str> =
+        keys.filter(|key| full.get(key).or(command.get(key)).is_none()).collect();
+    assert!(
+        missing.is_empty(),
+        "to be described in gateway/src/openapi/schemas.json, and tried here: {missing:?}"
+    );
     for (key, wrong) in [
         ("name", json!("A")),
         ("description", json!("x".repeat(1_025))),
@@ -274,7 +305,8 @@ fn manifests_are_what_the_server_takes() {
     assert!(!satisfies(&description, "Manifest", &json!({})));
 }
 
-/// Each parameter with a text that is checked, each body that must be there, and the keys' alternatives.
+/// Each parameter with a text that is checked, each body that must be there, and the keys'
+/// alternatives.
 #[tokio::test]
 async fn what_is_enforced_is_told() {
     let description = wasmill_gateway::openapi();
@@ -286,7 +318,8 @@ async fn what_is_enforced_is_told() {
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
             let schema = &parameter["schema"];
             let is_free = matches!(parameter["name"].as_str(), Some("event_id" | "cursor"));
-            let is_plain = schema["type"] == json!("string") || schema["type"] == json!(["string", "null"]);
+            let is_plain =
+                schema["type"] == json!("string") || schema["type"] == json!(["string", "null"]);
             assert!(!is_plain || is_free || schema["format"].is_string(), "{place}: {parameter}");
         }
     }
@@ -294,14 +327,17 @@ async fn what_is_enforced_is_told() {
     let upload = &body("/v1/artifacts", "post");
     assert_eq!(upload["content"]["application/wasm"]["schema"]["maxLength"], json!(64 << 20));
     assert_eq!(upload["required"], true);
-    let secret = &body("/v1/secrets/{name}", "put")["content"]["application/octet-stream"]["schema"];
+    let secret =
+        &body("/v1/secrets/{name}", "put")["content"]["application/octet-stream"]["schema"];
     assert_eq!((&secret["minLength"], &secret["maxLength"]), (&json!(1), &json!(64 << 10)));
     for media_type in ["application/cloudevents+json", "application/cloudevents-batch+json"] {
         let schema = &body("/v1/events", "post")["content"][media_type]["schema"];
-        assert!(schema.to_string().contains("#/components/schemas/CloudEvent"), "{media_type}: {schema}");
+        assert!(
+            schema.to_string().contains("#/components/schemas/CloudEvent"),
+            "{media_type}: {schema}"
+        );
     }
-    let event =
-        json!({"specversion": "1.0", "id": "1", "source": "/s", "type": "a.b", "traceparent": "x", "data": null});
+    let event = json!({"specversion": "1.0", "id": "1", "source": "/s", "type": "a.b", "traceparent": "x", "data": null});
     assert!(satisfies(&description, "CloudEvent", &event));
     for key in ["specversion", "id", "source", "type"] {
         let mut event = event.clone();
@@ -313,13 +349,23 @@ async fn what_is_enforced_is_told() {
     let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
     let told = gateway.get("/openapi.json").await.json();
     let path = &told["paths"]["/v1/artifacts"]["post"];
-    assert_eq!(path["requestBody"]["content"]["application/wasm"]["schema"]["maxLength"], json!(1 << 20));
+    assert_eq!(
+        path["requestBody"]["content"]["application/wasm"]["schema"]["maxLength"],
+        json!(1 << 20)
+    );
     assert_eq!(path["security"], json!([{"api_key": []}, {}]));
-    let refused = gateway.post_as("/v1/artifacts", "application/wasm", vec![0; (1 << 20) + 1]).await;
+    let refused =
+        gateway.post_as("/v1/artifacts", "application/wasm", vec![0; (1 << 20) + 1]).await;
     let problem = refused.problem(413, "too-large");
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.contains("1MiB") && detail.contains("gateway.max_artifact_bytes"), "{problem}");
-    assert_eq!(gateway.post("/v1/keys", &json!({"role": "operator", "label": "ü".repeat(200)})).await.status, 201);
+    assert_eq!(
+        gateway
+            .post("/v1/keys", &json!({"role": "operator", "label": "ü".repeat(200)}))
+            .await
+            .status,
+        201
+    );
     let told = gateway.get("/openapi.json").await.json();
     assert_eq!(told["paths"]["/v1/artifacts"]["post"]["security"], json!([{"api_key": []}]));
 }

@@ -70,7 +70,10 @@ async fn without_the_store_the_broker_takes_events() {
     // A call cannot be told the end, but is not lost.
     let answer = gateway.post("/v1/functions/total/invoke?wait=20ms", &json!({"a": 1})).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED);
-    assert_eq!((&answer.json()["state"], &answer.json()["event"]["data"]), (&json!("queued"), &json!({"a": 1})));
+    assert_eq!(
+        (&answer.json()["state"], &answer.json()["event"]["data"]),
+        (&json!("queued"), &json!({"a": 1}))
+    );
 }
 
 #[tokio::test]

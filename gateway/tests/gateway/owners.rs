@@ -1,4 +1,5 @@
-//! Host names have owners, what the gateway answers itself cannot be taken, and keys never reach a function.
+//! Host names have owners, what the gateway answers itself cannot be taken, and keys never reach a
+//! function.
 
 use std::sync::Arc;
 
@@ -12,7 +13,8 @@ use crate::harness::{Answer, Gateway, send, success};
 
 const NAME: &str = "shop.example.com";
 
-/// A gateway of `api.example.com` whose configuration gives `*.acme.example.com` to the tenant `acme`.
+/// A gateway of `api.example.com` whose configuration gives `*.acme.example.com` to the tenant
+/// `acme`.
 async fn gateway() -> Gateway {
     let rules = HostnameRules {
         own: ["api.example.com".parse().unwrap()].into(),
@@ -43,10 +45,17 @@ async fn keys(gateway: &Gateway) -> Keys {
 }
 
 async fn deploy(gateway: &Gateway, key: &str, name: &str, triggers: Value) -> Answer {
-    let upload = gateway.request(Method::POST, "/v1/artifacts").header("content-type", "application/wasm");
+    let upload =
+        gateway.request(Method::POST, "/v1/artifacts").header("content-type", "application/wasm");
     let uploaded = send(upload.bearer_auth(key).body(crate::harness::component(1))).await;
     let deploy = json!({"digest": uploaded.json()["digest"], "manifest": {"name": name, "trigger": triggers}});
-    send(gateway.request(Method::PUT, &format!("/v1/functions/{name}")).bearer_auth(key).json(&deploy)).await
+    send(
+        gateway
+            .request(Method::PUT, &format!("/v1/functions/{name}"))
+            .bearer_auth(key)
+            .json(&deploy),
+    )
+    .await
 }
 
 fn under(host: &str) -> Value {
@@ -74,7 +83,8 @@ async fn a_tenant_has_no_host_name_by_default() {
             refused.problem(409, "conflict");
         }
         // The API is where it was.
-        let request = gateway.request(Method::GET, "/v1/functions").header("host", format!("{host}:{port}"));
+        let request =
+            gateway.request(Method::GET, "/v1/functions").header("host", format!("{host}:{port}"));
         let answer = send(request.bearer_auth(&keys.default)).await;
         assert_eq!(answer.json()["functions"], json!([]), "{host}");
         let alive = send(gateway.request(Method::GET, "/healthz").header("host", host)).await;
@@ -98,32 +108,49 @@ async fn operators_grant_host_names() {
         grant(never, &keys.operator, "default").await.problem(409, "conflict");
     }
     let granted = grant(NAME, &keys.operator, "default").await;
-    assert_eq!((&granted.json()["tenant"], &granted.json()["changed"]), (&json!("default"), &json!(true)));
+    assert_eq!(
+        (&granted.json()["tenant"], &granted.json()["changed"]),
+        (&json!("default"), &json!(true))
+    );
     assert_eq!(grant(NAME, &keys.operator, "default").await.json()["changed"], false);
     grant(NAME, &keys.operator, "other").await.problem(409, "conflict");
     // Everybody sees their own, an operator all.
     let listed = async |key: &str| {
-        let answer = send(gateway.request(Method::GET, "/v1/hostnames").bearer_auth(key)).await.json();
+        let answer =
+            send(gateway.request(Method::GET, "/v1/hostnames").bearer_auth(key)).await.json();
         let names = answer["hostnames"].as_array().unwrap().iter();
-        names.map(|name| format!("{} {}", name["hostname"].as_str().unwrap(), name["configured"])).collect::<Vec<_>>()
+        names
+            .map(|name| format!("{} {}", name["hostname"].as_str().unwrap(), name["configured"]))
+            .collect::<Vec<_>>()
     };
     assert_eq!(listed(&keys.operator).await, ["*.acme.example.com true", "shop.example.com false"]);
     assert_eq!(listed(&keys.default).await, ["shop.example.com false"]);
     assert_eq!(listed(&keys.other).await, [""; 0]);
     // The name answers for its tenant, and for no other.
     deploy(&gateway, &keys.other, "page", under(NAME)).await.problem(409, "conflict");
-    assert_eq!(deploy(&gateway, &keys.default, "page", under(NAME)).await.status, StatusCode::CREATED);
+    assert_eq!(
+        deploy(&gateway, &keys.default, "page", under(NAME)).await.status,
+        StatusCode::CREATED
+    );
     gateway.work("page", success).await;
-    let ask = async || send(gateway.request(Method::POST, "/v1/x").header("host", NAME).body("hello")).await;
+    let ask = async || {
+        send(gateway.request(Method::POST, "/v1/x").header("host", NAME).body("hello")).await
+    };
     assert_eq!(ask().await.bytes, "hello");
     // Taken back, it is the API's again, and the function shows it.
     let revoke = async || {
-        send(gateway.request(Method::DELETE, &format!("/v1/hostnames/{NAME}")).bearer_auth(&keys.operator)).await
+        send(
+            gateway
+                .request(Method::DELETE, &format!("/v1/hostnames/{NAME}"))
+                .bearer_auth(&keys.operator),
+        )
+        .await
     };
     assert_eq!(revoke().await.status, StatusCode::NO_CONTENT);
     revoke().await.problem(404, "not-found");
     ask().await.problem(404, "not-found");
-    let shown = send(gateway.request(Method::GET, "/v1/functions/page").bearer_auth(&keys.default)).await;
+    let shown =
+        send(gateway.request(Method::GET, "/v1/functions/page").bearer_auth(&keys.default)).await;
     assert_eq!(shown.json()["hostnames_not_owned"], json!([NAME]));
 }
 
@@ -143,22 +170,33 @@ async fn the_api_is_not_given_away() {
 async fn a_key_never_reaches_a_function() {
     let gateway = gateway().await;
     let keys = keys(&gateway).await;
-    let grant = gateway.request(Method::PUT, &format!("/v1/hostnames/{NAME}")).bearer_auth(&keys.operator);
+    let grant =
+        gateway.request(Method::PUT, &format!("/v1/hostnames/{NAME}")).bearer_auth(&keys.operator);
     assert_eq!(send(grant).await.status, StatusCode::OK);
-    let component =
-        wat::parse_str(r#"(component (instance $i) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#);
-    let upload = gateway.request(Method::POST, "/v1/artifacts").header("content-type", "application/wasm");
+    let component = wat::parse_str(
+        r#"(component (instance $i) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#,
+    );
+    let upload =
+        gateway.request(Method::POST, "/v1/artifacts").header("content-type", "application/wasm");
     let uploaded = send(upload.bearer_auth(&keys.default).body(component.unwrap())).await;
     let triggers = json!([
         {"http": "/{*path}", "host": NAME, "mode": "async"}, {"http": "/{a}", "mode": "async"},
     ]);
     let deploy = json!({"digest": uploaded.json()["digest"], "manifest": {"name": "taker", "trigger": triggers}});
-    let deployed =
-        send(gateway.request(Method::PUT, "/v1/functions/taker").bearer_auth(&keys.default).json(&deploy)).await;
+    let deployed = send(
+        gateway
+            .request(Method::PUT, "/v1/functions/taker")
+            .bearer_auth(&keys.default)
+            .json(&deploy),
+    )
+    .await;
     assert_eq!(deployed.status, StatusCode::CREATED, "{deployed:?}");
     let key = &keys.operator;
-    for (host, path) in [(NAME, "/v1/keys"), ("127.0.0.1", "/http/default/x"), ("127.0.0.1", "/http/default/wm_")] {
-        let request = gateway.request(Method::POST, &format!("{path}?key={key}")).header("host", host);
+    for (host, path) in
+        [(NAME, "/v1/keys"), ("127.0.0.1", "/http/default/x"), ("127.0.0.1", "/http/default/wm_")]
+    {
+        let request =
+            gateway.request(Method::POST, &format!("{path}?key={key}")).header("host", host);
         let request = request.bearer_auth(key).header("x-api-key", key).header("x-other", "stays");
         let accepted = send(request.body("body")).await;
         let id = accepted.executions().remove(0);
@@ -167,9 +205,14 @@ async fn a_key_never_reaches_a_function() {
         assert!(!event.contains(key.as_str()) && event.contains("x-other: stays"), "{event}");
         assert!(!event.contains("authorization"), "{event}");
         // Nor a row.
-        let shown = gateway.request(Method::GET, &format!("/v1/executions/{id}/event")).bearer_auth(&keys.default);
+        let shown = gateway
+            .request(Method::GET, &format!("/v1/executions/{id}/event"))
+            .bearer_auth(&keys.default);
         let shown = send(shown).await;
-        assert!(shown.status.is_success() && !String::from_utf8_lossy(&shown.bytes).contains(key.as_str()));
+        assert!(
+            shown.status.is_success()
+                && !String::from_utf8_lossy(&shown.bytes).contains(key.as_str())
+        );
     }
 }
 
@@ -183,13 +226,20 @@ async fn routes_that_overlap_are_both_live() {
     for function in ["a-all", "b-rest", "c-one"] {
         gateway.work(function, success).await;
     }
-    for (path, function) in
-        [("/u/5", "c-one"), ("/u/5/6", "b-rest"), ("/u/", "b-rest"), ("/u", "a-all"), ("/", "a-all")]
-    {
-        let answer = send(gateway.request(Method::POST, &format!("/http/default{path}")).body(path)).await;
+    for (path, function) in [
+        ("/u/5", "c-one"),
+        ("/u/5/6", "b-rest"),
+        ("/u/", "b-rest"),
+        ("/u", "a-all"),
+        ("/", "a-all"),
+    ] {
+        let answer =
+            send(gateway.request(Method::POST, &format!("/http/default{path}")).body(path)).await;
         assert_eq!(answer.bytes, path.as_bytes(), "{answer:?}");
-        let newest = gateway.get(&format!("/v1/executions?function={function}&limit=1")).await.json();
-        let source = newest["executions"][0]["event_source"].as_str().unwrap_or_default().to_owned();
+        let newest =
+            gateway.get(&format!("/v1/executions?function={function}&limit=1")).await.json();
+        let source =
+            newest["executions"][0]["event_source"].as_str().unwrap_or_default().to_owned();
         assert_eq!(source, format!("/http/default{path}"), "{newest}");
     }
     let other = gateway.request(Method::PUT, "/http/default/u/5");

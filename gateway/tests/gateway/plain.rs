@@ -59,9 +59,13 @@ async fn an_unknown_type_is_told_what_exists() {
     assert!(problem["detail"].as_str().unwrap().contains("deploy one"), "{problem}");
 
     gateway.deploy("total", json!([{"event": "order.created"}, {"event": "refund.*"}])).await;
-    let problem = gateway.post("/v1/events/order.craeted", &json!(1)).await.problem(404, "unknown-type");
+    let problem =
+        gateway.post("/v1/events/order.craeted", &json!(1)).await.problem(404, "unknown-type");
     assert_eq!(problem["event_types"], json!(["order.created", "refund.*"]));
-    assert!(problem["detail"].as_str().unwrap().contains("listen to order.created, refund.*"), "{problem}");
+    assert!(
+        problem["detail"].as_str().unwrap().contains("listen to order.created, refund.*"),
+        "{problem}"
+    );
     gateway.post("/v1/events/.order", &json!(1)).await.problem(400, "bad-request");
     gateway.post("/v1/events/%FF", &json!(1)).await.problem(400, "bad-request");
 }
@@ -86,9 +90,12 @@ async fn attributes_come_as_headers() {
 
     let problem = send(request().header("ce-time", "noon")).await.problem(400, "invalid-event");
     assert_eq!(problem["errors"][0]["pointer"], "/time");
-    let problem = send(request().header("ce-type", "order.paid")).await.problem(400, "invalid-event");
+    let problem =
+        send(request().header("ce-type", "order.paid")).await.problem(400, "invalid-event");
     assert_eq!(problem["errors"][0]["pointer"], "/type");
-    let problem = send(request().header("ce-id", "1").header("ce-id", "2")).await.problem(400, "invalid-event");
+    let problem = send(request().header("ce-id", "1").header("ce-id", "2"))
+        .await
+        .problem(400, "invalid-event");
     assert_eq!(problem["errors"][0]["pointer"], "/id");
 }
 
@@ -104,7 +111,8 @@ async fn what_curl_sends_is_json_if_it_looks_so() {
     let events = gateway.take("total", 2).await;
     assert!(events.iter().all(|d| d.event.datacontenttype.as_deref() == Some("application/json")));
 
-    let problem = gateway.post_as(path, form, "a=1&b=2").await.problem(415, "unsupported-media-type");
+    let problem =
+        gateway.post_as(path, form, "a=1&b=2").await.problem(415, "unsupported-media-type");
     assert!(problem["detail"].as_str().unwrap().contains("curl"), "{problem}");
     assert!(problem["accepted"].as_array().unwrap().contains(&json!("application/json")));
 
@@ -119,15 +127,27 @@ async fn data_need_not_be_json() {
     let gateway = Gateway::start().await;
     gateway.deploy("thumbnail", json!([{"event": "image.added"}])).await;
     let png = [0x89, b'P', b'N', b'G', 0, 255];
-    assert_eq!(gateway.post_as("/v1/events/image.added", "image/png", png.to_vec()).await.status, 202);
+    assert_eq!(
+        gateway.post_as("/v1/events/image.added", "image/png", png.to_vec()).await.status,
+        202
+    );
     let event = gateway.take("thumbnail", 1).await.remove(0).event;
-    assert_eq!((event.datacontenttype.as_deref(), event.data.as_deref()), (Some("image/png"), Some(png.as_slice())));
+    assert_eq!(
+        (event.datacontenttype.as_deref(), event.data.as_deref()),
+        (Some("image/png"), Some(png.as_slice()))
+    );
 
     let path = "/v1/events/image.added";
     gateway.post_as(path, "nonsense", "x").await.problem(415, "unsupported-media-type");
     let problem = gateway.post_as(path, "application/cloudevents+json", "{}").await;
-    assert!(problem.problem(415, "unsupported-media-type")["detail"].as_str().unwrap().contains("/v1/events"));
-    let compressed = gateway.request(Method::POST, path).header("content-encoding", "gzip").json(&json!(1));
+    assert!(
+        problem.problem(415, "unsupported-media-type")["detail"]
+            .as_str()
+            .unwrap()
+            .contains("/v1/events")
+    );
+    let compressed =
+        gateway.request(Method::POST, path).header("content-encoding", "gzip").json(&json!(1));
     send(compressed).await.problem(415, "unsupported-media-type");
 }
 
@@ -137,8 +157,10 @@ async fn what_is_not_json_is_pointed_at() {
     gateway.deploy("total", json!([{"event": "order.created"}])).await;
     gateway.deploy("strict", json!([{"event": "strict", "schema": {"type": "object"}}])).await;
     for path in ["/v1/events/order.created", "/v1/events/strict"] {
-        let problem =
-            gateway.post_as(path, "application/json", "{\"a\": 1,\n  oops}").await.problem(400, "invalid-event");
+        let problem = gateway
+            .post_as(path, "application/json", "{\"a\": 1,\n  oops}")
+            .await
+            .problem(400, "invalid-event");
         assert_eq!(
             (&problem["errors"][0]["line"], &problem["errors"][0]["column"]),
             (&json!(2), &json!(3)),
@@ -146,29 +168,40 @@ async fn what_is_not_json_is_pointed_at() {
         );
         assert_eq!(problem["errors"][0]["pointer"], "");
         gateway.post_as(path, "application/json", "").await.problem(400, "invalid-event");
-        gateway.post_as(path, "application/json", &b"\"\xff\""[..]).await.problem(400, "invalid-event");
+        gateway
+            .post_as(path, "application/json", &b"\"\xff\""[..])
+            .await
+            .problem(400, "invalid-event");
     }
 }
 
 #[tokio::test]
 async fn violations_are_pointed_at() {
     let gateway = Gateway::start().await;
-    let schema =
-        json!({"required": ["items"], "properties": {"items": {"items": {"properties": {"qty": {"minimum": 1}}}}}});
+    let schema = json!({"required": ["items"], "properties": {"items": {"items": {"properties": {"qty": {"minimum": 1}}}}}});
     gateway.deploy("total", json!([{"event": "order.*", "schema": schema}])).await;
-    assert_eq!(gateway.post("/v1/events/order.created", &json!({"items": [{"qty": 1}]})).await.status, 202);
+    assert_eq!(
+        gateway.post("/v1/events/order.created", &json!({"items": [{"qty": 1}]})).await.status,
+        202
+    );
 
-    let answer =
-        gateway.post("/v1/events/order.created", &json!({"items": [{"qty": 0}, {"qty": 1}, {"qty": -1}]})).await;
+    let answer = gateway
+        .post("/v1/events/order.created", &json!({"items": [{"qty": 0}, {"qty": 1}, {"qty": -1}]}))
+        .await;
     let problem = answer.problem(400, "schema-violation");
     let errors = problem["errors"].as_array().unwrap();
-    assert_eq!(errors.iter().map(|e| &e["pointer"]).collect::<Vec<_>>(), ["/items/0/qty", "/items/2/qty"]);
+    assert_eq!(
+        errors.iter().map(|e| &e["pointer"]).collect::<Vec<_>>(),
+        ["/items/0/qty", "/items/2/qty"]
+    );
     assert_eq!(errors[0]["schema"], "function total");
     assert_eq!(errors[0]["schema_pointer"], "/properties/items/items/properties/qty/minimum");
     assert!(errors[0]["detail"].as_str().unwrap().contains("minimum"), "{problem}");
 
     let csv = gateway.post_as("/v1/events/order.created", "text/csv", "a,b").await;
-    assert!(csv.problem(415, "unsupported-media-type")["detail"].as_str().unwrap().contains("schema"));
+    assert!(
+        csv.problem(415, "unsupported-media-type")["detail"].as_str().unwrap().contains("schema")
+    );
     let nothing = send(gateway.request(Method::POST, "/v1/events/order.created")).await;
     // No data is checked as null, which this schema has nothing against.
     assert_eq!(nothing.status, 202);
@@ -221,7 +254,12 @@ async fn a_byte_order_mark_is_called_what_it_is() {
         let detail = answer.json()["errors"][0]["detail"].as_str().unwrap().to_owned();
         assert!(detail.contains("byte-order mark of UTF-8"), "{path} {media_type}: {detail}");
     }
-    let put = gateway.request(Method::PUT, "/v1/schemas/order.created").header("content-type", "application/json");
+    let put = gateway
+        .request(Method::PUT, "/v1/schemas/order.created")
+        .header("content-type", "application/json");
     let problem = send(put.body(b"\xff\xfe{\0}\0".to_vec())).await.problem(400, "bad-request");
-    assert!(problem["errors"][0]["detail"].as_str().unwrap().contains("byte-order mark of UTF-16"), "{problem}");
+    assert!(
+        problem["errors"][0]["detail"].as_str().unwrap().contains("byte-order mark of UTF-16"),
+        "{problem}"
+    );
 }

@@ -1,4 +1,5 @@
-//! Responses of handlers, and what becomes of their attempts: the host's part is played by the test.
+//! Responses of handlers, and what becomes of their attempts: the host's part is played by the
+//! test.
 
 use std::num::NonZeroU16;
 
@@ -22,8 +23,9 @@ const FRAMES: usize = 100;
 
 /// Deploys a handler and gives its calls.
 async fn calls(gateway: &Gateway) -> Box<dyn IncomingStreams> {
-    let component =
-        wat::parse_str(r#"(component (instance $i) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#);
+    let component = wat::parse_str(
+        r#"(component (instance $i) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#,
+    );
     let uploaded = gateway.post_as("/v1/artifacts", "application/wasm", component.unwrap()).await;
     let manifest = json!({"name": "handler", "trigger": [{"http": "/handler"}]});
     let deploy = json!({"digest": uploaded.json()["digest"], "manifest": manifest});
@@ -38,7 +40,9 @@ async fn in_time<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn head(status: u16, fields: &[(&str, &str)]) -> Download {
-    let field = |(name, value): &(&str, &str)| ((*name).to_owned(), Bytes::copy_from_slice(value.as_bytes()));
+    let field = |(name, value): &(&str, &str)| {
+        ((*name).to_owned(), Bytes::copy_from_slice(value.as_bytes()))
+    };
     let headers: Headers = fields.iter().map(field).collect();
     Download::Head(ResponseHead { status, headers })
 }
@@ -47,7 +51,9 @@ fn head(status: u16, fields: &[(&str, &str)]) -> Download {
 async fn respond(call: &IncomingStream, head: Download) {
     let body = (0..FRAMES).map(|_| Download::Data("content".into()));
     for said in [head].into_iter().chain(body).chain([Download::End(Headers::new())]) {
-        in_time(call.stream.sender.send(said.encode(&Writes::default()))).await.expect("the caller has hung up");
+        in_time(call.stream.sender.send(said.encode(&Writes::default())))
+            .await
+            .expect("the caller has hung up");
     }
 }
 
@@ -76,12 +82,23 @@ async fn what_has_no_content_has_none() {
             let response = asking.await.unwrap().unwrap();
             assert_eq!(response.status(), status);
             let headers = response.headers().clone();
-            assert!(status == 205 || !headers.contains_key("content-length"), "{method} {status}: {headers:?}");
+            assert!(
+                status == 205 || !headers.contains_key("content-length"),
+                "{method} {status}: {headers:?}"
+            );
             assert!(response.bytes().await.unwrap().is_empty(), "{method} {status}");
         }
         // The same of what the gateway says itself.
-        let own = http.head(format!("{}/http/default/nothing", gateway.url)).timeout(PATIENCE).send().await.unwrap();
-        assert_eq!((own.status().as_u16(), own.headers().contains_key("content-length")), (404, true));
+        let own = http
+            .head(format!("{}/http/default/nothing", gateway.url))
+            .timeout(PATIENCE)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(
+            (own.status().as_u16(), own.headers().contains_key("content-length")),
+            (404, true)
+        );
         assert!(own.bytes().await.unwrap().is_empty());
         // The length that a response to GET would have.
         let asking = tokio::spawn(http.head(&url).timeout(PATIENCE).send());
@@ -128,15 +145,19 @@ async fn a_response_that_was_wholly_sent_is_heard_to_its_end() {
         assert_eq!(in_time(response.chunk()).await.unwrap().unwrap(), "content");
         drop((response, http));
         // The guest works on, and says the end later than the caller has gone.
-        let hung_up = tokio::time::timeout(std::time::Duration::from_millis(200), sender.closed()).await;
+        let hung_up =
+            tokio::time::timeout(std::time::Duration::from_millis(200), sender.closed()).await;
         assert!(hung_up.is_err(), "the caller is said to have hung up");
-        in_time(sender.send(Download::End(Headers::new()).encode(&Writes::default()))).await.unwrap();
+        in_time(sender.send(Download::End(Headers::new()).encode(&Writes::default())))
+            .await
+            .unwrap();
         // Then the line ends.
         in_time(sender.closed()).await;
     }
 }
 
-/// A caller that has its whole response may go in the middle of its upload: a guest that still reads learns of it.
+/// A caller that has its whole response may go in the middle of its upload: a guest that still
+/// reads learns of it.
 #[tokio::test]
 async fn an_upload_that_ends_after_its_response_ends_for_the_guest() {
     let gateway = Gateway::start().await;
@@ -147,11 +168,16 @@ async fn an_upload_that_ends_after_its_response_ends_for_the_guest() {
         let IncomingStream { mut stream, .. } = in_time(calls.next()).await.unwrap();
         in_time(stream.sender.send(said.encode(&Writes::default()))).await.unwrap();
         if !content.is_empty() {
-            in_time(stream.sender.send(Download::Data(content.into()).encode(&Writes::default()))).await.unwrap();
+            in_time(stream.sender.send(Download::Data(content.into()).encode(&Writes::default())))
+                .await
+                .unwrap();
         }
         let mut answer = Vec::new();
         while !answer.ends_with([b"\r\n\r\n", content.as_bytes()].concat().as_slice()) {
-            assert_ne!(in_time(tokio::io::AsyncReadExt::read_buf(&mut caller, &mut answer)).await.unwrap(), 0);
+            assert_ne!(
+                in_time(tokio::io::AsyncReadExt::read_buf(&mut caller, &mut answer)).await.unwrap(),
+                0
+            );
         }
         drop(caller);
         // No end that says that this was all.
@@ -196,7 +222,9 @@ async fn a_status_of_1xx_is_no_response() {
             let asking = tokio::spawn(http.get(&url).timeout(PATIENCE).send());
             let call = in_time(calls.next()).await.unwrap();
             let id = Opening::decode(&call.opening).unwrap().dispatch.execution.to_string();
-            in_time(call.stream.sender.send(head(status, &[]).encode(&Writes::default()))).await.unwrap();
+            in_time(call.stream.sender.send(head(status, &[]).encode(&Writes::default())))
+                .await
+                .unwrap();
             let response = asking.await.unwrap().unwrap();
             assert_eq!(response.status(), StatusCode::BAD_GATEWAY, "{status}");
             let problem: serde_json::Value = response.json().await.unwrap();
@@ -205,7 +233,8 @@ async fn a_status_of_1xx_is_no_response() {
     }
 }
 
-const CHUNKED: &str = "POST /http/default/handler HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+const CHUNKED: &str =
+    "POST /http/default/handler HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 /// Makes sure that a call ends because its caller is gone, not by a body that breaks off.
 async fn is_called_off(call: &mut IncomingStream) {
@@ -230,7 +259,9 @@ async fn is_called_off(call: &mut IncomingStream) {
 async fn a_malformed_body_is_the_client_s_fault() {
     let gateway = Gateway::start().await;
     let mut calls = calls(&gateway).await;
-    for chunks in ["5\r\nhello\r\nzz\r\n", "5\r\nhello\r\n-1\r\n", "5\r\nhelloX", "5\r\nhello\r\n5 5\r\n"] {
+    for chunks in
+        ["5\r\nhello\r\nzz\r\n", "5\r\nhello\r\n-1\r\n", "5\r\nhelloX", "5\r\nhello\r\n5 5\r\n"]
+    {
         let mut stream = TcpStream::connect(gateway.address).await.unwrap();
         stream.write_all([CHUNKED, chunks].concat().as_bytes()).await.unwrap();
         let mut call = in_time(calls.next()).await.unwrap();
@@ -243,7 +274,9 @@ async fn a_malformed_body_is_the_client_s_fault() {
     stream.write_all([CHUNKED, "5\r\nhello\r\n"].concat().as_bytes()).await.unwrap();
     let mut call = in_time(calls.next()).await.unwrap();
     in_time(call.stream.sender.send(head(200, &[]).encode(&Writes::default()))).await.unwrap();
-    in_time(call.stream.sender.send(Download::Data("begun".into()).encode(&Writes::default()))).await.unwrap();
+    in_time(call.stream.sender.send(Download::Data("begun".into()).encode(&Writes::default())))
+        .await
+        .unwrap();
     let mut begun = vec![0; 1];
     in_time(tokio::io::AsyncReadExt::read_exact(&mut stream, &mut begun)).await.unwrap();
     stream.write_all(b"zz\r\n").await.unwrap();
@@ -260,11 +293,15 @@ async fn an_upload_that_is_too_long_is_refused() {
     let length = 24 << 20;
     let body = vec![b'x'; length];
     // What says so is refused before anybody is called.
-    let announced = format!("POST /http/default/handler HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+    let announced = format!(
+        "POST /http/default/handler HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"
+    );
     let answer = http1::say(&gateway, &[announced.as_bytes(), &body].concat()).await;
     http1::problem(&answer, 413, "too-large");
     // What does not, when it is.
-    let chunked = [CHUNKED.as_bytes(), format!("{length:x}\r\n").as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
+    let chunked =
+        [CHUNKED.as_bytes(), format!("{length:x}\r\n").as_bytes(), &body, b"\r\n0\r\n\r\n"]
+            .concat();
     let refused = async {
         let answer = http1::say(&gateway, &chunked).await;
         http1::problem(&answer, 413, "too-large");

@@ -9,8 +9,9 @@ use crate::harness::{Gateway, send};
 /// A schema that tries 2^`levels` alternatives, in vain.
 fn doubling(levels: usize) -> Value {
     let below = |level: usize| json!({"$ref": format!("#/$defs/s{}", level - 1)});
-    let mut schemas: Map<String, Value> =
-        (1..=levels).map(|level| (format!("s{level}"), json!({"anyOf": [below(level), below(level)]}))).collect();
+    let mut schemas: Map<String, Value> = (1..=levels)
+        .map(|level| (format!("s{level}"), json!({"anyOf": [below(level), below(level)]})))
+        .collect();
     schemas.insert("s0".into(), json!(false));
     json!({"$defs": schemas, "$ref": format!("#/$defs/s{levels}")})
 }
@@ -27,15 +28,21 @@ async fn a_check_ends_with_its_steps() {
         .await;
     gateway.deploy("easy", json!([{"event": "easy", "schema": {"type": "object"}}])).await;
     for _ in 0..2 {
-        let problem = gateway.post("/v1/events/hard", &json!({})).await.problem(422, "check-too-long");
+        let problem =
+            gateway.post("/v1/events/hard", &json!({})).await.problem(422, "check-too-long");
         assert_eq!(
             (&problem["errors"][0]["schema"], &problem["errors"][0]["pointer"]),
             (&json!("function hard"), &json!(""))
         );
-        assert!(problem["detail"].as_str().unwrap().contains("schemas.max_check_steps"), "{problem}");
+        assert!(
+            problem["detail"].as_str().unwrap().contains("schemas.max_check_steps"),
+            "{problem}"
+        );
     }
-    let event = json!({"specversion": "1.0", "id": "1", "source": "/a", "type": "hard", "data": {}});
-    let answer = gateway.post_as("/v1/events", "application/cloudevents+json", event.to_string()).await;
+    let event =
+        json!({"specversion": "1.0", "id": "1", "source": "/a", "type": "hard", "data": {}});
+    let answer =
+        gateway.post_as("/v1/events", "application/cloudevents+json", event.to_string()).await;
     assert_eq!(answer.problem(422, "check-too-long")["errors"][0]["pointer"], "/data");
     gateway.post("/http/default/hard", &json!({})).await.problem(422, "check-too-long");
     gateway.post("/v1/functions/hard/invoke", &json!({})).await.problem(422, "check-too-long");
@@ -67,7 +74,8 @@ async fn a_check_that_takes_longer_is_done_elsewhere() {
 
 #[tokio::test]
 async fn a_definition_that_exceeds_a_bound_is_pointed_at() {
-    let limits = SchemaLimits { max_patterns: 1, max_tenant_bytes: 64 << 10, ..SchemaLimits::default() };
+    let limits =
+        SchemaLimits { max_patterns: 1, max_tenant_bytes: 64 << 10, ..SchemaLimits::default() };
     let gateway = Gateway::start_within(limits, GatewaySettings::default()).await;
     let patterns = json!({"properties": {"a": {"pattern": "a"}, "b": {"pattern": "b"}}});
     let problem = gateway.put("/v1/schemas/a", &patterns).await.problem(422, "invalid-schema");
@@ -75,8 +83,7 @@ async fn a_definition_that_exceeds_a_bound_is_pointed_at() {
     assert!(problem["detail"].as_str().unwrap().contains("schemas.max_patterns"), "{problem}");
     let digest = gateway.upload(1).await;
     let deploy = |name: &str, schema: &Value| {
-        let manifest =
-            json!({"name": name, "trigger": [{"event": "a"}, {"http": format!("/{name}"), "schema": schema}]});
+        let manifest = json!({"name": name, "trigger": [{"event": "a"}, {"http": format!("/{name}"), "schema": schema}]});
         let document = json!({"digest": digest, "manifest": manifest});
         let path = format!("/v1/functions/{name}");
         let gateway = &gateway;
@@ -86,7 +93,8 @@ async fn a_definition_that_exceeds_a_bound_is_pointed_at() {
     assert_eq!(problem["errors"][0]["pointer"], "/manifest/trigger/1/schema/properties/b/pattern");
 
     let large = |name: &str| {
-        let members: Map<String, Value> = (0..40).map(|i| (format!("{name}{i}"), json!({"type": "string"}))).collect();
+        let members: Map<String, Value> =
+            (0..40).map(|i| (format!("{name}{i}"), json!({"type": "string"}))).collect();
         json!({"properties": members})
     };
     assert_eq!(deploy("one", &large("one")).await.status, 201);
@@ -132,7 +140,8 @@ async fn a_meta_schema_of_ones_own_is_refused_by_name() {
     assert!(is_told(&problem), "{problem}");
     let digest = gateway.upload(1).await;
     let manifest = json!({"name": "a", "trigger": [{"event": "a", "schema": schema}]});
-    let answer = gateway.put("/v1/functions/a", &json!({"digest": digest, "manifest": manifest})).await;
+    let answer =
+        gateway.put("/v1/functions/a", &json!({"digest": digest, "manifest": manifest})).await;
     let problem = answer.problem(422, "invalid-schema");
     assert_eq!(problem["errors"][0]["pointer"], "/manifest/trigger/0/schema/$schema");
     assert!(is_told(&problem), "{problem}");
@@ -141,9 +150,14 @@ async fn a_meta_schema_of_ones_own_is_refused_by_name() {
 /// Whoever waits for a compilation holds no artifact: others of the tenant are read meanwhile.
 #[tokio::test]
 async fn a_compilation_takes_no_place_of_artifacts() {
-    let settings =
-        GatewaySettings { max_checks: 1, max_queued_checks: 1, max_deploys: 2, ..GatewaySettings::default() };
-    let gateway = Gateway::start_with(settings, wasmill_broker::embedded::EmbeddedSettings::default()).await;
+    let settings = GatewaySettings {
+        max_checks: 1,
+        max_queued_checks: 1,
+        max_deploys: 2,
+        ..GatewaySettings::default()
+    };
+    let gateway =
+        Gateway::start_with(settings, wasmill_broker::embedded::EmbeddedSettings::default()).await;
     let digest = gateway.upload(1).await;
     let document = json!({"digest": digest, "manifest": {"name": "slow", "description": "gate"}});
     let deploy = gateway.request(reqwest::Method::PUT, "/v1/functions/slow").json(&document);

@@ -30,7 +30,10 @@ async fn a_schema_is_in_use_when_it_is_answered() {
     let first = gateway.get("/v1/schemas?limit=1").await.json();
     assert_eq!((&first["schemas"][0]["type"], &first["next"]), (&json!("a"), &json!("a")));
     let last = gateway.get("/v1/schemas?cursor=a").await.json();
-    assert_eq!((&last["schemas"][0]["type"], &last["next"]), (&json!("com.example/order"), &Value::Null));
+    assert_eq!(
+        (&last["schemas"][0]["type"], &last["next"]),
+        (&json!("com.example/order"), &Value::Null)
+    );
 
     assert_eq!(gateway.delete(path).await.status, 204);
     assert_eq!(gateway.post(event, &json!("anything")).await.status, 202);

@@ -21,19 +21,28 @@ async fn a_secret_is_set_listed_and_deleted() {
     assert_eq!((again.status, again.json()["version"].clone()), (StatusCode::OK, json!(2)));
     put(&gateway, "binary", vec![0, 255]).await;
     let listed = gateway.get("/v1/secrets").await;
-    let names: Vec<_> = listed.json()["secrets"].as_array().unwrap().iter().map(|s| s["name"].clone()).collect();
+    let names: Vec<_> =
+        listed.json()["secrets"].as_array().unwrap().iter().map(|s| s["name"].clone()).collect();
     assert_eq!(names, ["api-token", "binary"]);
     let page = gateway.get("/v1/secrets?limit=1").await.json();
     assert_eq!(page["next"], "api-token");
     let keys: Vec<&String> = page["secrets"][0].as_object().unwrap().keys().collect();
     assert_eq!(keys, ["created_at", "name", "sealing_key", "updated_at", "version"]);
-    assert_eq!(gateway.get("/v1/secrets?cursor=api-token").await.json()["secrets"][0]["name"], "binary");
+    assert_eq!(
+        gateway.get("/v1/secrets?cursor=api-token").await.json()["secrets"][0]["name"],
+        "binary"
+    );
     // There is no way to ask for a value.
     assert_eq!(gateway.get("/v1/secrets/api-token").await.status, StatusCode::METHOD_NOT_ALLOWED);
     for answer in [&first, &again, &listed] {
         assert!(!String::from_utf8_lossy(&answer.bytes).contains(CANARY));
     }
-    let kept = gateway.store.secret(&"default".parse().unwrap(), &"api-token".parse().unwrap()).await.unwrap().unwrap();
+    let kept = gateway
+        .store
+        .secret(&"default".parse().unwrap(), &"api-token".parse().unwrap())
+        .await
+        .unwrap()
+        .unwrap();
     assert!(!kept.sealed.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()));
     assert_eq!(gateway.delete("/v1/secrets/api-token").await.status, StatusCode::NO_CONTENT);
     assert_eq!(gateway.delete("/v1/secrets/api-token").await.status, StatusCode::NOT_FOUND);
@@ -59,7 +68,8 @@ async fn writers_at_once_all_count() {
     let gateway = Gateway::start().await;
     let writers = (0..3).map(|i| put(&gateway, "token", format!("value {i}")));
     let answers = futures_util::future::join_all(writers).await;
-    let mut versions: Vec<_> = answers.iter().map(|answer| answer.json()["version"].as_u64().unwrap()).collect();
+    let mut versions: Vec<_> =
+        answers.iter().map(|answer| answer.json()["version"].as_u64().unwrap()).collect();
     versions.sort_unstable();
     assert_eq!(versions, [1, 2, 3]);
 }
@@ -70,7 +80,10 @@ async fn without_a_key_it_is_said_what_to_set() {
     let answer = put(&gateway, "token", CANARY).await;
     assert_eq!(answer.status, StatusCode::CONFLICT);
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
-    assert!(detail.contains("secrets.key_file") && detail.contains("WASMILL_SECRETS_KEY_FILE"), "{detail}");
+    assert!(
+        detail.contains("secrets.key_file") && detail.contains("WASMILL_SECRETS_KEY_FILE"),
+        "{detail}"
+    );
     assert!(!detail.contains(CANARY));
     assert_eq!(gateway.get("/v1/secrets").await.json()["secrets"], json!([]));
 }
@@ -85,7 +98,10 @@ async fn a_deploy_needs_the_secrets_that_it_names() {
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{refused:?}");
     let problem = refused.json();
     assert_eq!(problem["errors"][0]["pointer"], "/manifest/secrets/API.TOKEN");
-    assert!(problem["detail"].as_str().unwrap().contains("`wasmill secrets set api-token`"), "{problem}");
+    assert!(
+        problem["detail"].as_str().unwrap().contains("`wasmill secrets set api-token`"),
+        "{problem}"
+    );
     put(&gateway, "api-token", CANARY).await;
     assert_eq!(gateway.put("/v1/functions/total", &deploy).await.status, StatusCode::CREATED);
     // A value where the name belongs does not come back.

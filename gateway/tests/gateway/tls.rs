@@ -41,7 +41,10 @@ impl Pair {
     }
 
     fn files(&self) -> TlsFiles {
-        TlsFiles { certificate: self.folder.path().join("cert.pem"), key: self.folder.path().join("key.pem") }
+        TlsFiles {
+            certificate: self.folder.path().join("cert.pem"),
+            key: self.folder.path().join("key.pem"),
+        }
     }
 
     /// A client that trusts this certificate and no other.
@@ -63,12 +66,18 @@ impl Pair {
 pub(crate) async fn secured(settings: GatewaySettings) -> (Gateway, Arc<Tls>, Pair) {
     let pair = Pair::new();
     let tls = Arc::new(Tls::load(pair.files()).unwrap());
-    let gateway = Gateway::start_on(settings, EmbeddedSettings::default(), Some(Arc::clone(&tls))).await;
+    let gateway =
+        Gateway::start_on(settings, EmbeddedSettings::default(), Some(Arc::clone(&tls))).await;
     (gateway, tls, pair)
 }
 
 async fn version(http: &Client, gateway: &Gateway) -> Option<Version> {
-    let response = http.get(format!("https://{}/healthz", gateway.address)).timeout(PATIENCE).send().await.ok()?;
+    let response = http
+        .get(format!("https://{}/healthz", gateway.address))
+        .timeout(PATIENCE)
+        .send()
+        .await
+        .ok()?;
     assert_eq!(response.status(), StatusCode::OK);
     Some(response.version())
 }
@@ -103,13 +112,17 @@ async fn a_new_certificate_is_taken_while_connections_live() {
 #[tokio::test]
 async fn functions_see_that_it_was_https() {
     let (gateway, _tls, pair) = secured(GatewaySettings::default()).await;
-    for (path, http) in [("/a", pair.client().build().unwrap()), ("/b", pair.client().http1_only().build().unwrap())] {
+    for (path, http) in [
+        ("/a", pair.client().build().unwrap()),
+        ("/b", pair.client().http1_only().build().unwrap()),
+    ] {
         let name = &path[1..];
         let digest = upload(&pair, &gateway).await;
         let manifest = json!({"name": name, "trigger": [{"http": path, "mode": "async"}]});
         let url = format!("https://{}", gateway.address);
-        let deploy =
-            http.put(format!("{url}/v1/functions/{name}")).json(&json!({"digest": digest, "manifest": manifest}));
+        let deploy = http
+            .put(format!("{url}/v1/functions/{name}"))
+            .json(&json!({"digest": digest, "manifest": manifest}));
         assert_eq!(deploy.send().await.unwrap().status(), StatusCode::CREATED);
         let called = http.post(format!("{url}/http/default{path}")).send().await.unwrap();
         assert_eq!(called.status(), StatusCode::ACCEPTED);
@@ -122,7 +135,13 @@ async fn upload(pair: &Pair, gateway: &Gateway) -> String {
     let url = format!("https://{}/v1/artifacts", gateway.address);
     let component = component(1);
     let http = pair.client().build().unwrap();
-    let answer = http.post(url).header("content-type", "application/wasm").body(component).send().await.unwrap();
+    let answer = http
+        .post(url)
+        .header("content-type", "application/wasm")
+        .body(component)
+        .send()
+        .await
+        .unwrap();
     let document: serde_json::Value = answer.json().await.unwrap();
     document["digest"].as_str().unwrap().to_owned()
 }
@@ -139,23 +158,33 @@ async fn handshakes_are_bounded_in_time_and_number() {
     let mut stalled = TcpStream::connect(gateway.address).await.unwrap();
     stalled.write_all(&[0x16, 0x03, 0x01]).await.unwrap();
     let mut rest = Vec::new();
-    let _ = tokio::time::timeout(PATIENCE, stalled.read_to_end(&mut rest)).await.expect("the handshake goes on");
+    let _ = tokio::time::timeout(PATIENCE, stalled.read_to_end(&mut rest))
+        .await
+        .expect("the handshake goes on");
     assert!(version(&pair.client().build().unwrap(), &gateway).await.is_some());
 }
 
 /// Without that, a client cannot tell whether something is missing.
 #[tokio::test]
 async fn the_end_is_said() {
-    let settings = GatewaySettings { header_timeout: Duration::from_millis(500), ..GatewaySettings::default() };
+    let settings = GatewaySettings {
+        header_timeout: Duration::from_millis(500),
+        ..GatewaySettings::default()
+    };
     let (gateway, _tls, pair) = secured(settings).await;
     let upgrade = "Connection: close, Upgrade\r\nUpgrade: h2c\r\n";
-    // The second ends when it has said nothing for a while; the last is not a head that can be read.
-    for (fields, status) in [("Connection: close\r\n", 200), ("", 200), (upgrade, 200), ("nonsense\r\n", 400)] {
+    // The second ends when it has said nothing for a while; the last is not a head that can be
+    // read.
+    for (fields, status) in
+        [("Connection: close\r\n", 200), ("", 200), (upgrade, 200), ("nonsense\r\n", 400)]
+    {
         let mut stream = pair.connect(&gateway).await;
         let request = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
-        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("it stays open");
+        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer))
+            .await
+            .expect("it stays open");
         read.unwrap_or_else(|e| panic!("{fields:?}: {e}"));
         let answer = String::from_utf8(answer).unwrap();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{fields:?}: {answer}");
@@ -170,5 +199,9 @@ async fn it_stops_with_tls_as_well() {
     // One that is in the middle of its handshake is not waited for.
     let _stalled = TcpStream::connect(gateway.address).await.unwrap();
     gateway.shutdown.cancel();
-    tokio::time::timeout(PATIENCE, gateway.served).await.expect("it does not stop").unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, gateway.served)
+        .await
+        .expect("it does not stop")
+        .unwrap()
+        .unwrap();
 }

@@ -34,7 +34,12 @@ async fn gateway_with(settings: GatewaySettings, webhook: Value, mode: &str) -> 
     let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
     gateway.set_secret("new", SECRET).await;
     gateway.set_secret("old", b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").await;
-    gateway.deploy("hook", json!([{"http": "/hook", "methods": ["POST"], "mode": mode, "webhook": webhook}])).await;
+    gateway
+        .deploy(
+            "hook",
+            json!([{"http": "/hook", "methods": ["POST"], "mode": mode, "webhook": webhook}]),
+        )
+        .await;
     gateway
 }
 
@@ -45,8 +50,16 @@ fn github() -> Value {
 /// What GitHub sends.
 async fn deliver(gateway: &Gateway, key: &[u8], id: &str, body: &str) -> Answer {
     let signature = format!("sha256={}", hex::encode(sha256(key, body.as_bytes())));
-    let request = gateway.request(Method::POST, "/http/default/hook").header("x-hub-signature-256", signature);
-    send(request.header("x-github-delivery", id).header("content-type", "application/json").body(body.to_owned())).await
+    let request = gateway
+        .request(Method::POST, "/http/default/hook")
+        .header("x-hub-signature-256", signature);
+    send(
+        request
+            .header("x-github-delivery", id)
+            .header("content-type", "application/json")
+            .body(body.to_owned()),
+    )
+    .await
 }
 
 /// What was counted at the only webhook: accepted, repeated, refused, unverifiable.
@@ -66,7 +79,10 @@ async fn a_signed_request_becomes_an_event() {
     let old = b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     assert_eq!(deliver(&gateway, old, "2", "{}").await.status, StatusCode::ACCEPTED);
     let taken = gateway.take("hook", 2).await;
-    assert_eq!(taken[0].event.data.as_deref(), Some(&br#"{"zen": "Keep it logically awesome."}"#[..]));
+    assert_eq!(
+        taken[0].event.data.as_deref(),
+        Some(&br#"{"zen": "Keep it logically awesome."}"#[..])
+    );
     assert_eq!(counted(&gateway).await, [2, 0, 0, 0]);
 }
 
@@ -75,7 +91,10 @@ async fn without_its_signature_nothing_runs_and_nothing_is_told() {
     let gateway = gateway(github(), "async").await;
     let wrong = deliver(&gateway, b"another", "1", "{}").await;
     let missing = gateway.post("/http/default/hook", &json!({})).await;
-    let odd = gateway.request(Method::POST, "/http/default/hook").header("x-hub-signature-256", "sha1=ab").body("{}");
+    let odd = gateway
+        .request(Method::POST, "/http/default/hook")
+        .header("x-hub-signature-256", "sha1=ab")
+        .body("{}");
     let odd = send(odd).await;
     for answer in [&wrong, &missing, &odd] {
         answer.problem(401, "not-signed");
@@ -88,7 +107,8 @@ async fn without_its_signature_nothing_runs_and_nothing_is_told() {
     let settings = GatewaySettings { body_timeout: PATIENCE * 2, ..GatewaySettings::default() };
     let patient = gateway_with(settings, github(), "async").await;
     let never = futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
-    let request = patient.request(Method::POST, "/http/default/hook").body(reqwest::Body::wrap_stream(never));
+    let request =
+        patient.request(Method::POST, "/http/default/hook").body(reqwest::Body::wrap_stream(never));
     send(request).await.problem(401, "not-signed");
 }
 
@@ -167,14 +187,18 @@ async fn without_the_secret_the_sender_is_to_try_again() {
 
 #[tokio::test]
 async fn standard_webhooks_and_stripe() {
-    let gateway = gateway(json!({"scheme": "standard", "secrets": ["old"], "tolerance": "1m"}), "async").await;
+    let gateway =
+        gateway(json!({"scheme": "standard", "secrets": ["old"], "tolerance": "1m"}), "async")
+            .await;
     let stripe = json!([{"http": "/stripe", "mode": "async", "webhook": {"scheme": "stripe", "secrets": ["new"]}}]);
     gateway.deploy("stripe", stripe).await;
     let key = BASE64.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
     let standard = async |id: &str, at: u64| {
         let signature = BASE64.encode(sha256(&key, format!("{id}.{at}.{{}}").as_bytes()));
         let request = gateway.request(Method::POST, "/http/default/hook").header("webhook-id", id);
-        let request = request.header("webhook-timestamp", at).header("webhook-signature", format!("v1,{signature}"));
+        let request = request
+            .header("webhook-timestamp", at)
+            .header("webhook-signature", format!("v1,{signature}"));
         send(request.body("{}")).await
     };
     assert_eq!(standard("msg_1", now()).await.status, StatusCode::ACCEPTED);
@@ -188,7 +212,12 @@ async fn standard_webhooks_and_stripe() {
         let at = now();
         let signature = hex::encode(sha256(SECRET, format!("{at}.{body}").as_bytes()));
         let request = gateway.request(Method::POST, "/http/default/stripe");
-        send(request.header("stripe-signature", format!("t={at},v1={signature}")).body(body.to_owned())).await
+        send(
+            request
+                .header("stripe-signature", format!("t={at},v1={signature}"))
+                .body(body.to_owned()),
+        )
+        .await
     };
     let event = json!({"id": "evt_1", "type": "charge.succeeded"}).to_string();
     assert_eq!(stripe(&event).await.status, StatusCode::ACCEPTED);
@@ -213,8 +242,14 @@ async fn a_deploy_needs_the_secret() {
     let deploy = json!({"digest": digest, "manifest": manifest});
     gateway.set_secret("here", b"x").await;
     let problem = gateway.put("/v1/functions/hook", &deploy).await.problem(422, "invalid-manifest");
-    assert_eq!(problem["errors"][0]["pointer"], "/manifest/trigger/0/webhook/secrets/1", "{problem}");
-    assert!(problem["detail"].as_str().unwrap().contains("wasmill secrets set missing"), "{problem}");
+    assert_eq!(
+        problem["errors"][0]["pointer"], "/manifest/trigger/0/webhook/secrets/1",
+        "{problem}"
+    );
+    assert!(
+        problem["detail"].as_str().unwrap().contains("wasmill secrets set missing"),
+        "{problem}"
+    );
     gateway.set_secret("missing", b"y").await;
     assert_eq!(gateway.put("/v1/functions/hook", &deploy).await.status, StatusCode::CREATED);
 }

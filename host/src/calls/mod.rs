@@ -53,7 +53,9 @@ pub(crate) async fn answer(host: Arc<Host>, key: Key, mut versions: Versions) {
                 backoff = Backoff::new(host.settings.recorder.max_pause);
                 take(&host, &mut versions, streams, most, &mut running).await;
             }
-            Err(error) => tracing::warn!(%service, %error, "request streams cannot be accepted yet"),
+            Err(error) => {
+                tracing::warn!(%service, %error, "request streams cannot be accepted yet")
+            }
         }
         tokio::select! {
             () = stop.cancelled() => break,
@@ -70,8 +72,10 @@ pub(crate) async fn answer(host: Arc<Host>, key: Key, mut versions: Versions) {
 fn answering(version: Option<&Version>) -> Option<NonZeroU16> {
     let definition = version?.definition()?;
     let manifest = &definition.manifest;
-    let is_called =
-        manifest.triggers.iter().any(|trigger| trigger.as_http().is_some_and(|http| http.mode == Mode::Sync));
+    let is_called = manifest
+        .triggers
+        .iter()
+        .any(|trigger| trigger.as_http().is_some_and(|http| http.mode == Mode::Sync));
     let most = u16::try_from(manifest.limits.concurrency).ok().and_then(NonZeroU16::new);
     (manifest.kind == Some(Kind::Http) && is_called).then(|| most.unwrap_or(NonZeroU16::MAX))
 }
@@ -157,7 +161,13 @@ async fn attempt(host: &Arc<Host>, version: &Version, opening: Opening, stream: 
             let exchange = HttpExchange { head, body, sender: sender.clone(), writes };
             let running = host.running.begin(&dispatch, definition.digest);
             let (manifest, name) = (&definition.manifest, &host.settings.name);
-            let invocation = Invocation { prepared: &prepared, manifest, dispatch: &dispatch, host: name, files };
+            let invocation = Invocation {
+                prepared: &prepared,
+                manifest,
+                dispatch: &dispatch,
+                host: name,
+                files,
+            };
             let attempt = host.engine.serve(invocation, exchange).await;
             drop(running);
             conclude(host, &definition, dispatch, attempt).await
@@ -167,7 +177,10 @@ async fn attempt(host: &Arc<Host>, version: &Version, opening: Opening, stream: 
     let report = &finished.report;
     if report.outcome != Outcome::Success {
         let message = report.message.clone().unwrap_or_default();
-        send_failure(&sender, Download::Failed { outcome: report.outcome, message }.encode(host.writes()));
+        send_failure(
+            &sender,
+            Download::Failed { outcome: report.outcome, message }.encode(host.writes()),
+        );
     }
     // The stream's end is the response's end, which does not wait for the record of it.
     drop(sender);
@@ -175,8 +188,8 @@ async fn attempt(host: &Arc<Host>, version: &Version, opening: Opening, stream: 
 }
 
 /// Tells a caller that there will be no response, by a message that says so. One that has the head
-/// of one already knows by the stream's end that the rest is missing; so does one that does not read
-/// what it was sent, for which nothing waits.
+/// of one already knows by the stream's end that the rest is missing; so does one that does not
+/// read what it was sent, for which nothing waits.
 fn send_failure(sender: &StreamSender, failed: Bytes) {
     sender.try_send(failed);
 }

@@ -1,4 +1,5 @@
-//! The threads that guests run on, apart from those that talk to the world: a guest can keep only these busy.
+//! The threads that guests run on, apart from those that talk to the world: a guest can keep only
+//! these busy.
 
 use std::future::Future;
 

@@ -1,4 +1,5 @@
-//! What runs functions: wasmtime, the threads that guests run on, and everything kept between two attempts.
+//! What runs functions: wasmtime, the threads that guests run on, and everything kept between two
+//! attempts.
 
 pub(crate) mod config;
 mod guests;
@@ -52,11 +53,15 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts the threads and makes the pool. Functions may use `capabilities` where their manifests grant it.
+    /// Starts the threads and makes the pool. Functions may use `capabilities` where their
+    /// manifests grant it.
     ///
     /// # Errors
     /// Where the machine does not allow it.
-    pub fn new(settings: EngineSettings, capabilities: Capabilities) -> Result<Arc<Self>, StartError> {
+    pub fn new(
+        settings: EngineSettings,
+        capabilities: Capabilities,
+    ) -> Result<Arc<Self>, StartError> {
         let resolver = SystemResolver::new(settings.outgoing.lookups);
         Self::with_resolver(settings, capabilities, Arc::new(resolver))
     }
@@ -68,13 +73,17 @@ impl Engine {
         resolver: Arc<dyn Resolve>,
     ) -> Result<Arc<Self>, StartError> {
         let wasmtime_error = |e: wasmtime::Error| StartError::Wasmtime(format!("{e:#}"));
-        let config::Sized { wasmtime, slots, pooled } = config::build(&settings).map_err(wasmtime_error)?;
+        let config::Sized { wasmtime, slots, pooled } =
+            config::build(&settings).map_err(wasmtime_error)?;
         let tables_per_slot = config::TABLES_PER_SLOT;
         let linker = imports::linker(&wasmtime, settings.wasi_0_3).map_err(wasmtime_error)?;
         let versions = Versions::new(wasmtime.clone(), linker, pooled, tables_per_slot, &settings);
         let total_memory = u32::try_from(settings.memory >> 20).unwrap_or(u32::MAX).max(1);
         let guests = GuestThreads::start(settings.threads.max(1), settings.niceness)?;
-        let folders = Folders::new(settings.cache_dir.as_ref().map(|dir| dir.join("files")), settings.files_bytes);
+        let folders = Folders::new(
+            settings.cache_dir.as_ref().map(|dir| dir.join("files")),
+            settings.files_bytes,
+        );
         let warm = Arc::new(WarmPool::new(settings.warm_instances, settings.warm_idle));
         guests.spawn(expire_warm(Arc::downgrade(&warm), settings.warm_idle));
         Ok(Arc::new(Self {
@@ -105,7 +114,8 @@ impl Engine {
         self.guests.spawn(future)
     }
 
-    /// Gets a version ready: from memory, from disk, or compiled from the artifact, which `fetch` gets.
+    /// Gets a version ready: from memory, from disk, or compiled from the artifact, which `fetch`
+    /// gets.
     ///
     /// # Errors
     /// Where it cannot be compiled or linked, and what `fetch` says.
@@ -135,7 +145,8 @@ impl Engine {
         self.versions.waiting_compilations()
     }
 
-    /// When a version may be tried again whose compilation took too much; `None` where there is none such.
+    /// When a version may be tried again whose compilation took too much; `None` where there is
+    /// none such.
     pub(crate) fn refused_until(&self, digest: Digest) -> Option<Instant> {
         self.versions.refused_until(digest)
     }
@@ -182,7 +193,8 @@ impl Engine {
         u64::from(self.total_memory) << 20
     }
 
-    /// Gets the files of a version ready, from the folder where they are kept, or else from `source`; `None` where it has none.
+    /// Gets the files of a version ready, from the folder where they are kept, or else from
+    /// `source`; `None` where it has none.
     ///
     /// # Errors
     /// Where they cannot be kept, and what `source` says.
@@ -202,12 +214,19 @@ impl Engine {
         files: Option<&Arc<Files>>,
     ) -> Instance {
         let slots = self.take(&self.slots, prepared.slots().min(self.total_slots)).await;
-        let bytes = manifest.limits.memory.0.saturating_add(allowance_for(manifest, &self.guest_settings));
+        let bytes =
+            manifest.limits.memory.0.saturating_add(allowance_for(manifest, &self.guest_settings));
         let mib = u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
         let memory = self.take(&self.memory, mib.clamp(1, self.total_memory)).await;
         let outgoing = Outgoing::new(Arc::clone(&self.network));
         let room = Room { _slots: slots, _memory: memory };
-        let guest = Guest::new(manifest, &self.guest_settings, outgoing, &self.capabilities, files.cloned());
+        let guest = Guest::new(
+            manifest,
+            &self.guest_settings,
+            outgoing,
+            &self.capabilities,
+            files.cloned(),
+        );
         Instance::new(prepared, manifest, &self.guest_settings, guest, room)
     }
 

@@ -1,11 +1,13 @@
-//! The clock that guests are interrupted by: one thread that counts wasmtime's epochs up while guests run.
+//! The clock that guests are interrupted by: one thread that counts wasmtime's epochs up while
+//! guests run.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Ticks without a running guest before the thread goes to sleep. Waking it is a system call: not for every pause.
+/// Ticks without a running guest before the thread goes to sleep. Waking it is a system call: not
+/// for every pause.
 const IDLE_TICKS: u32 = 100;
 
 /// Counts epochs until it is dropped.
@@ -25,7 +27,10 @@ pub(crate) struct Running<'a>(&'a Ticker);
 
 impl Ticker {
     /// Starts the thread, which calls `tick` at every `interval`.
-    pub(crate) fn start(interval: Duration, tick: impl Fn() + Send + 'static) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        interval: Duration,
+        tick: impl Fn() + Send + 'static,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             running: AtomicUsize::new(0),
             asleep: AtomicBool::new(false),
@@ -40,8 +45,8 @@ impl Ticker {
 
     /// Makes sure that the clock ticks until the guard is dropped.
     pub(crate) fn running(&self) -> Running<'_> {
-        // Sequentially consistent, as is the thread's store of `asleep` followed by its load of `running`: at least one of
-        // the two sides sees the other.
+        // Sequentially consistent, as is the thread's store of `asleep` followed by its load of
+        // `running`: at least one of the two sides sees the other.
         self.shared.running.fetch_add(1, Ordering::SeqCst);
         if self.shared.asleep.load(Ordering::SeqCst) {
             self.wake();
@@ -109,7 +114,9 @@ mod tests {
     #[test]
     fn it_sleeps_without_guests_and_wakes_for_one() {
         let (sender, ticks) = mpsc::channel();
-        let ticker = Ticker::start(Duration::from_micros(50), move || sender.send(()).unwrap_or_default()).unwrap();
+        let ticker =
+            Ticker::start(Duration::from_micros(50), move || sender.send(()).unwrap_or_default())
+                .unwrap();
         while !ticker.shared.asleep.load(Ordering::SeqCst) {
             std::thread::yield_now();
         }
@@ -128,7 +135,10 @@ mod tests {
     #[test]
     fn dropping_it_ends_the_thread() {
         let (sender, ticks) = mpsc::channel();
-        drop(Ticker::start(Duration::from_micros(50), move || sender.send(()).unwrap_or_default()).unwrap());
+        drop(
+            Ticker::start(Duration::from_micros(50), move || sender.send(()).unwrap_or_default())
+                .unwrap(),
+        );
         while ticks.try_recv().is_ok() {}
         assert_eq!(ticks.try_recv(), Err(mpsc::TryRecvError::Disconnected));
     }

@@ -1,4 +1,5 @@
-//! Commands: the event's data is standard input, its attributes are the environment, standard output is the result.
+//! Commands: the event's data is standard input, its attributes are the environment, standard
+//! output is the result.
 
 use wasmill_guest::GuestData;
 use wasmtime::Store;
@@ -9,13 +10,19 @@ use super::returned::{Returned, contract, retry};
 use crate::guest::Guest;
 use crate::streams::media_type;
 
-pub(super) async fn call(command: &Command, store: &mut Store<GuestData>) -> wasmtime::Result<Returned> {
+pub(super) async fn call(
+    command: &Command,
+    store: &mut Store<GuestData>,
+) -> wasmtime::Result<Returned> {
     let ended = command.wasi_cli_run().call_run(&mut *store).await;
     returned(ended, Guest::of(store.data()))
 }
 
 /// What a program's end means, by WASI 0.2 as by 0.3.
-pub(super) fn returned(ended: wasmtime::Result<Result<(), ()>>, guest: &Guest) -> wasmtime::Result<Returned> {
+pub(super) fn returned(
+    ended: wasmtime::Result<Result<(), ()>>,
+    guest: &Guest,
+) -> wasmtime::Result<Returned> {
     let status = match ended {
         Ok(Ok(())) => 0,
         Ok(Err(())) => 1,
@@ -25,9 +32,14 @@ pub(super) fn returned(ended: wasmtime::Result<Result<(), ()>>, guest: &Guest) -
     Ok(match status {
         0 => {
             let data = guest.streams().output.take()?;
-            Ok(contract::Output { content_type: Some(media_type(&data).into()), data, emit: Vec::new() })
+            Ok(contract::Output {
+                content_type: Some(media_type(&data).into()),
+                data,
+                emit: Vec::new(),
+            })
         }
-        // WASI passes on no more than that it failed, which the adapters of preview 1 say by status 1 as well.
+        // WASI passes on no more than that it failed, which the adapters of preview 1 say by status
+        // 1 as well.
         status => Err(retry(format!("exited with status {status}"), None)),
     })
 }

@@ -14,7 +14,8 @@ pub(super) async fn call(
 ) -> wasmtime::Result<Returned> {
     let attributes: Vec<(&str, String)> =
         event.extensions.iter().map(|(name, value)| (name.as_str(), value.to_string())).collect();
-    let extensions: Vec<(&str, &str)> = attributes.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let extensions: Vec<(&str, &str)> =
+        attributes.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let event = contract::Event {
         id: &event.id,
         source: &event.source,

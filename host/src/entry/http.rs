@@ -1,6 +1,6 @@
 //! HTTP handlers: an event is a request in binary mode, as the HTTP binding of CloudEvents has it
-//! (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>), and the response is
-//! the result.
+//! (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>),
+//! and the response is the result.
 
 use std::future::Future;
 use std::pin::pin;
@@ -41,8 +41,8 @@ const REASON: usize = 300;
 /// How long what a handler had written before it trapped may take on its way to the caller.
 const LAST_WORDS: Duration = Duration::from_millis(250);
 
-/// How often a handler that has set its response is looked at, whether the body is finished too. Each time it may compute
-/// until it waits for something or its turn is over.
+/// How often a handler that has set its response is looked at, whether the body is finished too.
+/// Each time it may compute until it waits for something or its turn is over.
 const LOOKS: usize = 4;
 
 /// What a handler set as its response, or the name of the error that it set instead.
@@ -61,13 +61,18 @@ pub(crate) struct HttpExchange {
 }
 
 /// An event as a request, and the response as its result.
-pub(super) async fn call(proxy: &Proxy, store: &mut Store<GuestData>, event: &Event) -> wasmtime::Result<Returned> {
+pub(super) async fn call(
+    proxy: &Proxy,
+    store: &mut Store<GuestData>,
+    event: &Event,
+) -> wasmtime::Result<Returned> {
     let (scheme, request) = match request_of(event, Guest::of(store.data())) {
         Ok(request) => request,
         Err(why) => return Ok(Err(contract::Failure::Reject(why))),
     };
     let most = Guest::of(store.data()).output_limit();
-    let response = handle(proxy, store, scheme, request, |response| collect(response.head(), most)).await?;
+    let response =
+        handle(proxy, store, scheme, request, |response| collect(response.head(), most)).await?;
     Ok(returned(response, Guest::of(store.data()).given.mask()))
 }
 
@@ -85,13 +90,17 @@ pub(super) async fn exchange(
     add_trace(request.headers_mut(), Guest::of(store.data()))?;
     let scheme = if head.scheme == "https" { Scheme::Https } else { Scheme::Http };
     let method = request.method().clone();
-    let sent = handle(proxy, store, scheme, request, |response| send(response.head(), method, sender, writes)).await?;
+    let sent = handle(proxy, store, scheme, request, |response| {
+        send(response.head(), method, sender, writes)
+    })
+    .await?;
     Ok(sent.summary())
 }
 
-/// Calls the handler, while `answering` does something with its response. Both go on at once, as the guest may wait until what it
-/// has written is read; an error of `answering` ends both. Of a handler that traps, what it had written until then is still taken:
-/// so its caller gets a response that was finished, whichever of the two was quicker.
+/// Calls the handler, while `answering` does something with its response. Both go on at once, as
+/// the guest may wait until what it has written is read; an error of `answering` ends both. Of a
+/// handler that traps, what it had written until then is still taken: so its caller gets a response
+/// that was finished, whichever of the two was quicker.
 async fn handle<B, T, F>(
     proxy: &Proxy,
     store: &mut Store<GuestData>,
@@ -110,7 +119,8 @@ where
     let incoming = guest.http().new_incoming_request(scheme, request)?;
     let outparam = guest.http().new_response_outparam(sender)?;
     let returned = CancellationToken::new();
-    let mut handled = pin!(proxy.wasi_http_incoming_handler().call_handle(&mut *store, incoming, outparam));
+    let mut handled =
+        pin!(proxy.wasi_http_incoming_handler().call_handle(&mut *store, incoming, outparam));
     let mut answered = pin!(answering(Response { set, returned: returned.clone() }));
     let mut answer = None;
     while !returned.is_cancelled() || answer.is_none() {
@@ -141,7 +151,8 @@ struct Response {
 }
 
 impl Response {
-    /// What comes of `future`, which the guest makes ready; an error once it has returned and has not.
+    /// What comes of `future`, which the guest makes ready; an error once it has returned and has
+    /// not.
     async fn awaited<T>(
         future: impl Future<Output = T>,
         returned: &CancellationToken,
@@ -162,7 +173,8 @@ impl Response {
         let Self { set, returned } = self;
         let never = Broken("returned without a response (response-outparam.set was not called)");
         let answer = Self::awaited(set, &returned, never).await?;
-        let answer = answer.map_err(|_| Broken("dropped its response-outparam without setting a response"))?;
+        let answer = answer
+            .map_err(|_| Broken("dropped its response-outparam without setting a response"))?;
         Ok((answer.map_err(|code| format!("{code:?}")), Chunks { returned }))
     }
 }
@@ -196,12 +208,18 @@ impl Sent {
         if status.is_server_error() {
             return Err(retry(format!("answered with {status}"), None));
         }
-        let data = format!(r#"{{"status":{},"bytes":{}}}"#, status.as_u16(), self.bytes).into_bytes();
-        Ok(contract::Output { content_type: Some("application/json".into()), data, emit: Vec::new() })
+        let data =
+            format!(r#"{{"status":{},"bytes":{}}}"#, status.as_u16(), self.bytes).into_bytes();
+        Ok(contract::Output {
+            content_type: Some("application/json".into()),
+            data,
+            emit: Vec::new(),
+        })
     }
 }
 
-/// Makes sure that a response is one: what comes before it is HTTP's, and no handler has a say in it.
+/// Makes sure that a response is one: what comes before it is HTTP's, and no handler has a say in
+/// it.
 fn check_final(status: StatusCode) -> wasmtime::Result<()> {
     if status.is_informational() {
         return Err(Broken("answered with a status of 1xx, which is no response").into());
@@ -255,7 +273,9 @@ pub(super) async fn send(
                         send_part(&sender, &writes, Download::Data(chunk)).await?;
                     }
                 }
-                Err(frame) => trailers = frame.into_trailers().map(|map| fields(&map)).unwrap_or_default(),
+                Err(frame) => {
+                    trailers = frame.into_trailers().map(|map| fields(&map)).unwrap_or_default()
+                }
             }
         }
         send_part(&sender, &writes, Download::End(trailers)).await?;
@@ -268,7 +288,11 @@ pub(super) async fn send(
     }
 }
 
-async fn send_part(sender: &StreamSender, writes: &Writes, download: Download) -> Result<(), CallerGone> {
+async fn send_part(
+    sender: &StreamSender,
+    writes: &Writes,
+    download: Download,
+) -> Result<(), CallerGone> {
     sender.send(download.encode(writes)).await.map_err(|_| CallerGone)
 }
 
@@ -290,12 +314,18 @@ pub(crate) struct CallerGone;
 pub(crate) struct Answered(String);
 
 /// The event as a request: the one that it carries, or itself in binary mode.
-pub(super) fn request_of(event: &Event, guest: &Guest) -> Result<(Scheme, Request<Full<Bytes>>), String> {
+pub(super) fn request_of(
+    event: &Event,
+    guest: &Guest,
+) -> Result<(Scheme, Request<Full<Bytes>>), String> {
     let data = event.data.clone().unwrap_or_default();
     let mut scheme = Scheme::Http;
     let mut request = if event.datacontenttype.as_deref() == Some(http_message::MEDIA_TYPE) {
         if event.extensions.contains_key(http_message::BODY_OMITTED) {
-            return Err("the request's body was streamed and is not kept, so it cannot be made again".into());
+            return Err(
+                "the request's body was streamed and is not kept, so it cannot be made again"
+                    .into(),
+            );
         }
         let (head, body) = RequestHead::from_message(&data).map_err(|e| e.to_string())?;
         if matches!(event.extensions.get(http_message::HTTP_SCHEME), Some(Attribute::String(scheme)) if scheme == "https")
@@ -310,7 +340,9 @@ pub(super) fn request_of(event: &Event, guest: &Guest) -> Result<(Scheme, Reques
         request.headers_mut().insert(HOST, HeaderValue::from_static(AUTHORITY));
         for (name, value) in event.headers() {
             // Cannot fail: attribute names are lower-case letters and digits, values visible ASCII.
-            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::try_from(name), HeaderValue::try_from(value))
+            {
                 request.headers_mut().insert(name, value);
             }
         }
@@ -323,11 +355,16 @@ pub(super) fn request_of(event: &Event, guest: &Guest) -> Result<(Scheme, Reques
 pub(super) fn request_of_head<B>(head: &RequestHead, body: B) -> Result<Request<B>, String> {
     let mut builder = Request::builder().method(head.method.as_str()).uri(head.target.as_str());
     for (name, value) in &head.headers {
-        builder =
-            builder.header(name.as_str(), HeaderValue::from_maybe_shared(value.clone()).map_err(|e| e.to_string())?);
+        builder = builder.header(
+            name.as_str(),
+            HeaderValue::from_maybe_shared(value.clone()).map_err(|e| e.to_string())?,
+        );
     }
     let host = if head.authority.is_empty() { AUTHORITY } else { &head.authority };
-    builder.header(HOST, host).body(body).map_err(|e| format!("not a request that can be made: {e}"))
+    builder
+        .header(HOST, host)
+        .body(body)
+        .map_err(|e| format!("not a request that can be made: {e}"))
 }
 
 /// The attempt's place in its trace.
@@ -368,25 +405,40 @@ pub(super) async fn collect(
 /// A whole response, or the error that the guest set instead.
 pub(super) type Collected = Result<(StatusCode, HeaderMap, Bytes), String>;
 
-/// What a response says of the event: statuses that may pass are tried again, other refusals are not.
+/// What a response says of the event: statuses that may pass are tried again, other refusals are
+/// not.
 pub(super) fn returned(collected: Collected, mask: &Mask) -> Returned {
     let (status, headers, data) = match collected {
         Ok(response) => response,
-        Err(code) => return Err(retry(format!("answered with an error instead of a response: {code}"), None)),
+        Err(code) => {
+            return Err(retry(
+                format!("answered with an error instead of a response: {code}"),
+                None,
+            ));
+        }
     };
     if status.is_success() {
         let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let content_type = content_type.unwrap_or("application/octet-stream").to_owned();
-        return Ok(contract::Output { content_type: Some(content_type), data: data.into(), emit: Vec::new() });
+        return Ok(contract::Output {
+            content_type: Some(content_type),
+            data: data.into(),
+            emit: Vec::new(),
+        });
     }
     let reason = match text_of(&headers, &data, mask) {
         Some(text) => format!("answered with {status}: {text}"),
         None => format!("answered with {status}"),
     };
-    let may_pass =
-        matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS)
-            || status.is_server_error();
-    Err(if may_pass { retry(reason, delay_of(&headers)) } else { contract::Failure::Reject(reason) })
+    let may_pass = matches!(
+        status,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
+    ) || status.is_server_error();
+    Err(if may_pass {
+        retry(reason, delay_of(&headers))
+    } else {
+        contract::Failure::Reject(reason)
+    })
 }
 
 /// The pause that `Retry-After` asks for, where it is given in seconds.
@@ -395,15 +447,19 @@ fn delay_of(headers: &HeaderMap) -> Option<u64> {
     seconds.checked_mul(1000)
 }
 
-/// The beginning of a body that is text. All of it is decoded before it is cut: half a character would be none, and half a secret would
-/// not be known again.
+/// The beginning of a body that is text. All of it is decoded before it is cut: half a character
+/// would be none, and half a secret would not be known again.
 fn text_of(headers: &HeaderMap, data: &[u8], mask: &Mask) -> Option<String> {
-    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type =
+        headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let says_text = ["text/", "application/json", "application/problem+json", "application/xml"];
-    // Text in another encoding than UTF-8 is better shown in part than not at all; other bytes are not.
+    // Text in another encoding than UTF-8 is better shown in part than not at all; other bytes are
+    // not.
     let text = match std::str::from_utf8(data) {
         Ok(text) => text.into(),
-        Err(_) if says_text.iter().any(|start| media_type.starts_with(start)) => String::from_utf8_lossy(data),
+        Err(_) if says_text.iter().any(|start| media_type.starts_with(start)) => {
+            String::from_utf8_lossy(data)
+        }
         Err(_) => return None,
     };
     let text = text.trim();

@@ -1,5 +1,5 @@
-//! Components for WASI 0.3, where they are let run: handlers and commands. Requests, responses and ends mean what they mean for those of
-//! WASI 0.2.
+//! Components for WASI 0.3, where they are let run: handlers and commands. Requests, responses and
+//! ends mean what they mean for those of WASI 0.2.
 
 use std::future::poll_fn;
 
@@ -21,7 +21,10 @@ use super::{command, http as entry};
 use crate::guest::Guest;
 
 /// Runs a program.
-pub(super) async fn run(command: &Command, store: &mut Store<GuestData>) -> wasmtime::Result<Returned> {
+pub(super) async fn run(
+    command: &Command,
+    store: &mut Store<GuestData>,
+) -> wasmtime::Result<Returned> {
     let ended = store.run_concurrent(async |guest| {
         let ended = command.wasi_cli_run().call_run(guest).await?;
         rest(guest).await;
@@ -32,7 +35,11 @@ pub(super) async fn run(command: &Command, store: &mut Store<GuestData>) -> wasm
 }
 
 /// An event as a request, and the response as its result.
-pub(super) async fn call(service: &Service, store: &mut Store<GuestData>, event: &Event) -> wasmtime::Result<Returned> {
+pub(super) async fn call(
+    service: &Service,
+    store: &mut Store<GuestData>,
+    event: &Event,
+) -> wasmtime::Result<Returned> {
     let (scheme, request) = match entry::request_of(event, Guest::of(store.data())) {
         Ok(request) => request,
         Err(why) => return Ok(Err(contract::Failure::Reject(why))),
@@ -62,7 +69,8 @@ pub(super) async fn exchange(
     let scheme = if head.scheme == "https" { Scheme::Https } else { Scheme::Http };
     let method = request.method().clone();
     let sent = store.run_concurrent(async |guest| {
-        let sent = entry::send(handle(service, guest, scheme, request), method, sender, writes).await?;
+        let sent =
+            entry::send(handle(service, guest, scheme, request), method, sender, writes).await?;
         rest(guest).await;
         Ok(sent)
     });
@@ -87,7 +95,8 @@ where
 {
     let request = absolute(&scheme, request)?;
     // How the request's body fared, the guest is told; nobody else asks.
-    let request = guest.with(|mut store| p3::Request::from_http(store.data_mut().http().hooks, request).0);
+    let request =
+        guest.with(|mut store| p3::Request::from_http(store.data_mut().http().hooks, request).0);
     let answer = match service.handle(guest, request).await? {
         Ok(response) => Ok(guest.with(|store| response.into_http(store, async { Ok(()) }))?),
         Err(code) => Err(format!("{code:?}")),

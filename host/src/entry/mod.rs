@@ -39,8 +39,9 @@ pub(crate) enum Live {
 }
 
 impl Entry {
-    /// Every way into a linked component, the one first that is taken where a manifest names none. Where a component is the same
-    /// for two versions of WASI, it is run by the later one, if that is let.
+    /// Every way into a linked component, the one first that is taken where a manifest names none.
+    /// Where a component is the same for two versions of WASI, it is run by the later one, if that
+    /// is let.
     pub(crate) fn all(
         component: &Component,
         linked: &InstancePre<GuestData>,
@@ -72,26 +73,34 @@ impl Entry {
         }
     }
 
-    /// Whether an instance can be called again: a program ends, and a guest of WASI 0.3 may have left something going on.
+    /// Whether an instance can be called again: a program ends, and a guest of WASI 0.3 may have
+    /// left something going on.
     pub(crate) fn serves_again(&self) -> bool {
         matches!(self, Self::Event(_) | Self::Http(_))
     }
 
-    /// Makes an instance: runs what the guest runs at its start, and finds what is called with the types that it should have.
+    /// Makes an instance: runs what the guest runs at its start, and finds what is called with the
+    /// types that it should have.
     pub(crate) async fn instantiate(&self, store: &mut Store<GuestData>) -> wasmtime::Result<Live> {
         Ok(match self {
             Self::Event(function) => Live::Event(function.instantiate_async(store).await?),
             Self::Http(proxy) => Live::Http(proxy.instantiate_async(store).await?),
             Self::Command(command) => Live::Command(command.instantiate_async(store).await?),
             Self::LaterHttp(service) => Live::LaterHttp(service.instantiate_async(store).await?),
-            Self::LaterCommand(command) => Live::LaterCommand(command.instantiate_async(store).await?),
+            Self::LaterCommand(command) => {
+                Live::LaterCommand(command.instantiate_async(store).await?)
+            }
         })
     }
 }
 
 impl Live {
     /// Calls the guest.
-    pub(crate) async fn call(&self, store: &mut Store<GuestData>, event: &Event) -> wasmtime::Result<Returned> {
+    pub(crate) async fn call(
+        &self,
+        store: &mut Store<GuestData>,
+        event: &Event,
+    ) -> wasmtime::Result<Returned> {
         match self {
             Self::Event(function) => event::call(function, store, event).await,
             Self::Http(proxy) => http::call(proxy, store, event).await,
@@ -110,7 +119,9 @@ impl Live {
         match self {
             Self::Http(proxy) => http::exchange(proxy, store, exchange).await,
             Self::LaterHttp(service) => later::exchange(service, store, exchange).await,
-            Self::Event(_) | Self::Command(_) | Self::LaterCommand(_) => wasmtime::bail!("it is not an HTTP handler"),
+            Self::Event(_) | Self::Command(_) | Self::LaterCommand(_) => {
+                wasmtime::bail!("it is not an HTTP handler")
+            }
         }
     }
 }

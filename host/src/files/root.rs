@@ -10,7 +10,8 @@ use uuid::Uuid;
 /// What the names of lock files end with.
 const LOCK: &str = "lock";
 
-/// The folder, deleted when it is dropped; what a process leaves behind that was killed, the next one deletes.
+/// The folder, deleted when it is dropped; what a process leaves behind that was killed, the next
+/// one deletes.
 pub(super) struct Root {
     path: PathBuf,
     lock: PathBuf,
@@ -28,7 +29,9 @@ impl Root {
             Some(base) => {
                 DirBuilder::new().recursive(true).mode(0o700).create(base)?;
                 let metadata = fs::metadata(base)?;
-                if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
+                if metadata.uid() != rustix::process::geteuid().as_raw()
+                    || metadata.mode() & 0o022 != 0
+                {
                     let message = format!("'{}' can be written to by others", base.display());
                     return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
                 }

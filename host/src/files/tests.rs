@@ -18,7 +18,9 @@ impl FileSource for Source {
     async fn file(&self, digest: Digest) -> Result<Bytes, PreflightError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let found = self.contents.iter().find(|content| Digest::of(content) == digest);
-        found.map(|content| Bytes::from_static(content)).ok_or_else(|| PreflightError::Unavailable("not there".into()))
+        found
+            .map(|content| Bytes::from_static(content))
+            .ok_or_else(|| PreflightError::Unavailable("not there".into()))
     }
 }
 
@@ -27,8 +29,7 @@ fn source(contents: &[&'static [u8]]) -> Source {
 }
 
 fn manifest(files: &[(&str, &[u8])]) -> Manifest {
-    let part =
-        |(path, content): &(&str, &[u8])| json!({"path": path, "digest": Digest::of(content), "size": content.len()});
+    let part = |(path, content): &(&str, &[u8])| json!({"path": path, "digest": Digest::of(content), "size": content.len()});
     let files: Vec<_> = files.iter().map(part).collect();
     Manifest::from_json(json!({"name": "x", "files": files})).unwrap()
 }
@@ -45,10 +46,13 @@ fn mode(path: &Path) -> u32 {
 async fn files_are_written_once_and_are_private() {
     let dir = tempfile::tempdir().unwrap();
     let folders = folders(&dir, 1 << 20);
-    let manifest = manifest(&[("a.txt", b"one"), ("data/deep/b", b"two"), ("data/c", b"one"), ("empty", b"")]);
+    let manifest =
+        manifest(&[("a.txt", b"one"), ("data/deep/b", b"two"), ("data/c", b"one"), ("empty", b"")]);
     let source = source(&[b"one", b"two", b""]);
     let files = folders.of(&manifest, &source).await.unwrap().unwrap();
-    for (path, content) in [("a.txt", "one"), ("data/deep/b", "two"), ("data/c", "one"), ("empty", "")] {
+    for (path, content) in
+        [("a.txt", "one"), ("data/deep/b", "two"), ("data/c", "one"), ("empty", "")]
+    {
         let path = files.folder().join(path);
         assert_eq!(fs::read_to_string(&path).unwrap(), content);
         assert_eq!(mode(&path), 0o400);
@@ -57,7 +61,9 @@ async fn files_are_written_once_and_are_private() {
     assert_eq!(mode(files.folder().parent().unwrap()), 0o700);
     let again = folders.of(&manifest, &source).await.unwrap().unwrap();
     assert_eq!((again.folder(), source.asked.load(Ordering::SeqCst)), (files.folder(), 4));
-    assert!(folders.of(&Manifest::from_toml("name = 'x'").unwrap(), &source).await.unwrap().is_none());
+    assert!(
+        folders.of(&Manifest::from_toml("name = 'x'").unwrap(), &source).await.unwrap().is_none()
+    );
 
     // Whatever is left goes with the process.
     drop((files, again, folders));
@@ -80,8 +86,13 @@ async fn what_is_damaged_or_missing_is_not_kept() {
     let folders = folders(&dir, 1 << 20);
     let manifest = manifest(&[("a", b"one")]);
     let damaged = folders.of(&manifest, &Wrong).await.unwrap_err();
-    assert!(damaged.may_pass_later() && damaged.to_string().contains("what is kept as 'a' is damaged"), "{damaged}");
-    assert!(folders.of(&manifest, &source(&[])).await.unwrap_err().to_string().contains("not there"));
+    assert!(
+        damaged.may_pass_later() && damaged.to_string().contains("what is kept as 'a' is damaged"),
+        "{damaged}"
+    );
+    assert!(
+        folders.of(&manifest, &source(&[])).await.unwrap_err().to_string().contains("not there")
+    );
     assert_eq!(folders.kept().bytes, 0);
     let root = folders.kept().root.as_ref().unwrap().path().to_owned();
     assert_eq!(fs::read_dir(root).unwrap().count(), 0, "nothing is left of what was begun");
@@ -93,12 +104,16 @@ async fn room_is_bounded_and_what_is_used_stays() {
     let dir = tempfile::tempdir().unwrap();
     // Room for two.
     let folders = folders(&dir, 2 * (FILE + 3));
-    let [one, two, three] = [b"one", b"two", b"six"].map(|content: &[u8; 3]| manifest(&[("a", content)]));
+    let [one, two, three] =
+        [b"one", b"two", b"six"].map(|content: &[u8; 3]| manifest(&[("a", content)]));
     let source = source(&[b"one", b"two", b"six"]);
     let first = folders.of(&one, &source).await.unwrap().unwrap();
     let second = folders.of(&two, &source).await.unwrap().unwrap();
     let refused = folders.of(&three, &source).await.unwrap_err();
-    assert!(refused.may_pass_later() && refused.to_string().contains("functions that run now"), "{refused}");
+    assert!(
+        refused.may_pass_later() && refused.to_string().contains("functions that run now"),
+        "{refused}"
+    );
     // The one that nobody uses makes room.
     let path = first.folder().to_owned();
     drop(first);
@@ -114,7 +129,10 @@ async fn room_is_bounded_and_what_is_used_stays() {
 
     let large = manifest(&[("a", b"one"), ("b", b"one"), ("c", b"one")]);
     let refused = folders.of(&large, &source).await.unwrap_err().to_string();
-    assert!(refused.starts_with("files: take ") && refused.contains("of all functions' files"), "{refused}");
+    assert!(
+        refused.starts_with("files: take ") && refused.contains("of all functions' files"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
@@ -128,7 +146,9 @@ async fn what_a_killed_process_left_is_deleted() {
     let other = Root::make(Some(&base)).unwrap();
     let folders = folders(&dir, 1 << 20);
     folders.of(&manifest(&[("a", b"one")]), &source(&[b"one"])).await.unwrap().unwrap();
-    assert!(!base.join("wasmill-files-old").exists() && !base.join("wasmill-files-old.lock").exists());
+    assert!(
+        !base.join("wasmill-files-old").exists() && !base.join("wasmill-files-old.lock").exists()
+    );
     assert!(other.path().is_dir());
 }
 
@@ -138,6 +158,9 @@ async fn a_folder_that_others_may_write_to_is_refused() {
     let base = dir.path().join("files");
     fs::create_dir(&base).unwrap();
     fs::set_permissions(&base, fs::Permissions::from_mode(0o777)).unwrap();
-    let said = folders(&dir, 1 << 20).of(&manifest(&[("a", b"one")]), &source(&[b"one"])).await.unwrap_err();
+    let said = folders(&dir, 1 << 20)
+        .of(&manifest(&[("a", b"one")]), &source(&[b"one"]))
+        .await
+        .unwrap_err();
     assert!(said.to_string().contains("can be written to by others"), "{said}");
 }

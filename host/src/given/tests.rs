@@ -36,7 +36,8 @@ fn execution(attempt: u32) -> CurrentExecution {
 }
 
 fn given(source: &Arc<Source>) -> Given {
-    let manifest = "name = 'test'\n[config]\nregion = 'eu'\n[secrets]\nTOKEN = 'api-token'\nGONE = 'gone'";
+    let manifest =
+        "name = 'test'\n[config]\nregion = 'eu'\n[secrets]\nTOKEN = 'api-token'\nGONE = 'gone'";
     Given::new(&Manifest::from_toml(manifest).unwrap(), Arc::clone(source) as _)
 }
 
@@ -51,7 +52,10 @@ async fn no_secret_is_told_before_there_is_an_execution() {
     assert!(matches!(given.secret("TOKEN").await, Err(Refused::NoExecution)));
     given.begin(&execution(0));
     assert!(matches!(given.secret("TOKEN").await, Err(Refused::NoExecution)));
-    assert!(matches!(given.secret("api-token").await, Err(Refused::Unknown)), "the name in the manifest counts");
+    assert!(
+        matches!(given.secret("api-token").await, Err(Refused::Unknown)),
+        "the name in the manifest counts"
+    );
     assert_eq!((*source.asked.lock().unwrap(), given.config()["region"].as_str()), (0, "eu"));
 }
 
@@ -65,7 +69,8 @@ async fn an_attempt_sees_one_value() {
     *source.value.lock().unwrap() = Some("other-value");
     assert_eq!(token(&mut given).await, "first-value");
     assert_eq!((*source.asked.lock().unwrap(), given.is_stale()), (1, false));
-    // The next attempt of a warm instance sees the other, and both are hidden: it may remember the first.
+    // The next attempt of a warm instance sees the other, and both are hidden: it may remember the
+    // first.
     given.begin(&execution(1));
     assert_eq!((token(&mut given).await.as_str(), given.is_stale()), ("other-value", true));
     assert_eq!(given.mask().text("first-value other-value".into()), "*** ***");
@@ -76,6 +81,7 @@ async fn what_is_gone_is_named() {
     let mut given = given(&Arc::new(Source::default()));
     given.begin(&execution(1));
     let Err(Refused::Failed(error)) = given.secret("GONE").await else { panic!("it is there") };
-    let said = "secret 'gone' (GONE in [secrets]) does not exist: `wasmill secrets set gone` sets it";
+    let said =
+        "secret 'gone' (GONE in [secrets]) does not exist: `wasmill secrets set gone` sets it";
     assert_eq!(error.to_string(), said);
 }

@@ -1,6 +1,8 @@
-//! `wasi:config/store`: the manifest's `[config]`, and the `[secrets]` for guests that know no other way to them.
+//! `wasi:config/store`: the manifest's `[config]`, and the `[secrets]` for guests that know no
+//! other way to them.
 //!
-//! No version of it is released, so that wasmtime tells each apart; all of them have had the same two functions.
+//! No version of it is released, so that wasmtime tells each apart; all of them have had the same
+//! two functions.
 
 use wasmill_guest::GuestData;
 use wasmtime::StoreContextMut;
@@ -9,7 +11,8 @@ use wasmtime::component::{ComponentType, Lift, Linker, Lower};
 use crate::given::Refused;
 use crate::guest::Guest;
 
-/// The versions that guests are built for: the first is the current one, of the other two one has the name that Spin's tools give it.
+/// The versions that guests are built for: the first is the current one, of the other two one has
+/// the name that Spin's tools give it.
 const VERSIONS: [&str; 3] = ["0.2.0-rc.1", "0.2.0-draft", "0.2.0-draft-2024-09-27"];
 
 /// `wasi:config/store.error`.
@@ -28,9 +31,14 @@ type Answer<T> = wasmtime::Result<Result<T, Error>>;
 pub(super) fn add_to_linker(linker: &mut Linker<GuestData>) -> wasmtime::Result<()> {
     for version in VERSIONS {
         let mut store = linker.instance(&format!("wasi:config/store@{version}"))?;
-        store.func_wrap_async("get", |mut store: StoreContextMut<'_, GuestData>, (key,): (String,)| {
-            Box::new(async move { Ok((Guest::of_mut(store.data_mut()).config_value(&key).await?,)) })
-        })?;
+        store.func_wrap_async(
+            "get",
+            |mut store: StoreContextMut<'_, GuestData>, (key,): (String,)| {
+                Box::new(
+                    async move { Ok((Guest::of_mut(store.data_mut()).config_value(&key).await?,)) },
+                )
+            },
+        )?;
         store.func_wrap_async("get-all", |mut store: StoreContextMut<'_, GuestData>, (): ()| {
             Box::new(async move { Ok((Guest::of_mut(store.data_mut()).config_values().await?,)) })
         })?;

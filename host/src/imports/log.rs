@@ -54,9 +54,18 @@ mod tests {
 
     #[test]
     fn values_are_json_or_else_text() {
-        let fields = [("n", "7"), ("o", "{\"a\": [1]}"), ("t", "plain \"text\""), ("s", "\"json\""), ("n", "8")];
+        let fields = [
+            ("n", "7"),
+            ("o", "{\"a\": [1]}"),
+            ("t", "plain \"text\""),
+            ("s", "\"json\""),
+            ("n", "8"),
+        ];
         let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        assert_eq!(object(&fields).unwrap(), r#"{"n":8,"o":{"a": [1]},"s":"json","t":"plain \"text\""}"#);
+        assert_eq!(
+            object(&fields).unwrap(),
+            r#"{"n":8,"o":{"a": [1]},"s":"json","t":"plain \"text\""}"#
+        );
         assert_eq!(object(&[]), None);
     }
 }

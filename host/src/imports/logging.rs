@@ -59,8 +59,14 @@ mod tests {
     #[test]
     fn fields_are_what_there_is() {
         assert_eq!(text(&Fields { context: "", critical: false }), None);
-        assert_eq!(text(&Fields { context: "a \"b\"", critical: false }).unwrap(), r#"{"context":"a \"b\""}"#);
-        assert_eq!(text(&Fields { context: "db", critical: true }).unwrap(), r#"{"context":"db","critical":true}"#);
+        assert_eq!(
+            text(&Fields { context: "a \"b\"", critical: false }).unwrap(),
+            r#"{"context":"a \"b\""}"#
+        );
+        assert_eq!(
+            text(&Fields { context: "db", critical: true }).unwrap(),
+            r#"{"context":"db","critical":true}"#
+        );
         assert_eq!(text(&Fields { context: "", critical: true }).unwrap(), r#"{"critical":true}"#);
     }
 }

@@ -17,7 +17,10 @@ use crate::bindings::Function;
 use crate::guest::Guest;
 
 /// Everything that a component can import, what WASI 0.3 has only if `wasi_0_3`.
-pub(crate) fn linker(wasmtime: &wasmtime::Engine, wasi_0_3: bool) -> wasmtime::Result<Linker<GuestData>> {
+pub(crate) fn linker(
+    wasmtime: &wasmtime::Engine,
+    wasi_0_3: bool,
+) -> wasmtime::Result<Linker<GuestData>> {
     let mut linker = Linker::new(wasmtime);
     wasmill_guest::link_wasi_0_2(&mut linker)?;
     sockets::add_to_linker(&mut linker)?;
@@ -105,7 +108,8 @@ mod tests {
         ("wasi:sockets/types@0.3", "+udp-socket"),
     ];
 
-    /// What becomes of a component that imports a function of a type that it does not have, or a resource.
+    /// What becomes of a component that imports a function of a type that it does not have, or a
+    /// resource.
     fn link(interface: &str, sample: &str) -> Result<(), String> {
         let wasmtime = wasmtime::Engine::default();
         let linker = super::linker(&wasmtime, true).unwrap();
@@ -132,7 +136,8 @@ mod tests {
         let known: BTreeSet<_> = samples.clone().map(|(name, _)| name.to_owned()).collect();
         let said: BTreeSet<_> = wasmill_component::provided_interfaces().collect();
         let types_only: Vec<&str> = said.difference(&known).map(String::as_str).collect();
-        let expected = vec!["wasi:cli/types@0.3", "wasi:clocks/types@0.3", "wasmill:function/types@0.1"];
+        let expected =
+            vec!["wasi:cli/types@0.3", "wasi:clocks/types@0.3", "wasmill:function/types@0.1"];
         assert_eq!((types_only, known.difference(&said).count()), (expected, 0));
         for (interface, sample) in samples {
             match link(interface, sample) {

@@ -1,5 +1,6 @@
-//! `wasi:sockets`, of which functions have none. Each language's library tells that in words of its own ("connection refused",
-//! "non-recoverable error"), so the attempt's log and the message of its failure say what it is.
+//! `wasi:sockets`, of which functions have none. Each language's library tells that in words of its
+//! own ("connection refused", "non-recoverable error"), so the attempt's log and the message of its
+//! failure say what it is.
 
 use wasmill_domain::LogLevel;
 use wasmill_guest::GuestData;
@@ -21,19 +22,31 @@ type Refused<T> = wasmtime::Result<(Result<Resource<T>, ErrorCode>,)>;
 /// Takes the place of what makes sockets and looks names up.
 pub(super) fn add_to_linker(linker: &mut Linker<GuestData>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
-    linker.instance("wasi:sockets/tcp-create-socket@0.2.12")?.func_wrap("create-tcp-socket", create_tcp)?;
-    linker.instance("wasi:sockets/udp-create-socket@0.2.12")?.func_wrap("create-udp-socket", create_udp)?;
-    linker.instance("wasi:sockets/ip-name-lookup@0.2.12")?.func_wrap("resolve-addresses", look_up)?;
+    linker
+        .instance("wasi:sockets/tcp-create-socket@0.2.12")?
+        .func_wrap("create-tcp-socket", create_tcp)?;
+    linker
+        .instance("wasi:sockets/udp-create-socket@0.2.12")?
+        .func_wrap("create-udp-socket", create_udp)?;
+    linker
+        .instance("wasi:sockets/ip-name-lookup@0.2.12")?
+        .func_wrap("resolve-addresses", look_up)?;
     linker.allow_shadowing(false);
     Ok(())
 }
 
-fn create_tcp(mut store: StoreContextMut<'_, GuestData>, _: (IpAddressFamily,)) -> Refused<TcpSocket> {
+fn create_tcp(
+    mut store: StoreContextMut<'_, GuestData>,
+    _: (IpAddressFamily,),
+) -> Refused<TcpSocket> {
     Guest::of_mut(store.data_mut()).refuse_socket("a TCP socket");
     Ok((Err(ErrorCode::AccessDenied),))
 }
 
-fn create_udp(mut store: StoreContextMut<'_, GuestData>, _: (IpAddressFamily,)) -> Refused<UdpSocket> {
+fn create_udp(
+    mut store: StoreContextMut<'_, GuestData>,
+    _: (IpAddressFamily,),
+) -> Refused<UdpSocket> {
     Guest::of_mut(store.data_mut()).refuse_socket("a UDP socket");
     Ok((Err(ErrorCode::AccessDenied),))
 }

@@ -1,5 +1,6 @@
-//! WASI as guests see it: clocks and random numbers work, the environment is the manifest's, standard output becomes
-//! log lines, the files are those of the function's version, to be read only, and there is no network.
+//! WASI as guests see it: clocks and random numbers work, the environment is the manifest's,
+//! standard output becomes log lines, the files are those of the function's version, to be read
+//! only, and there is no network.
 
 use std::io;
 use std::pin::Pin;
@@ -18,7 +19,8 @@ use crate::log::SharedLog;
 use crate::settings::GuestSettings;
 use crate::streams::{Captured, Streams, TooMuchOutput};
 
-/// The most that a guest may write at once. It is also what the host may have to make room for at once.
+/// The most that a guest may write at once. It is also what the host may have to make room for at
+/// once.
 const WRITE_AT_ONCE: usize = 64 << 10;
 
 /// The function's files cannot be opened.
@@ -36,7 +38,8 @@ pub(crate) fn context(
     builder(manifest, log, settings, streams).build()
 }
 
-/// The same with the function's files, below `/`. A guest can neither change them nor leave their folder.
+/// The same with the function's files, below `/`. A guest can neither change them nor leave their
+/// folder.
 pub(crate) fn with_files(
     manifest: &Manifest,
     log: &SharedLog,
@@ -59,7 +62,8 @@ fn builder(
     streams: Option<&Streams>,
 ) -> WasiCtxBuilder {
     let mut builder = WasiCtxBuilder::new();
-    // Where both set a variable, the first is found: the event cannot change what the manifest says.
+    // Where both set a variable, the first is found: the event cannot change what the manifest
+    // says.
     for (name, value) in &manifest.env {
         builder.env(name, value);
     }
@@ -72,7 +76,9 @@ fn builder(
                 }
             }
             builder.arg(&*manifest.name).args(&manifest.args);
-            builder.stdin(MemoryInputPipe::new(streams.input.clone())).stdout(Output::Result(streams.output.clone()))
+            builder
+                .stdin(MemoryInputPipe::new(streams.input.clone()))
+                .stdout(Output::Result(streams.output.clone()))
         }
     };
     builder
@@ -125,7 +131,9 @@ impl StdoutStream for Output {
 impl OutputStream for Output {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         if bytes.len() > WRITE_AT_ONCE {
-            return Err(StreamError::trap("wrote more to standard output at once than check-write allowed"));
+            return Err(StreamError::trap(
+                "wrote more to standard output at once than check-write allowed",
+            ));
         }
         self.put(&bytes).map_err(|full| StreamError::Trap(full.into()))
     }
@@ -145,7 +153,11 @@ impl Pollable for Output {
 }
 
 impl AsyncWrite for Output {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Poll::Ready(self.put(bytes).map(|()| bytes.len()).map_err(io::Error::other))
     }
 

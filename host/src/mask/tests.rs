@@ -26,7 +26,11 @@ fn values_are_hidden_wherever_they_stand() {
         ("a\"b\\c\nd\u{1}", r#"Err("a\"b\\c\nd\u{1}")"#, r#"Err("***")"#),
         ("-----BEGIN KEY-----\nAbCdEf123\nxyz\n", "one AbCdEf123 line", "one *** line"),
         ("canary-1", "canary-2", "canary-2"),
-        ("canary-1", "FromUtf8Error { bytes: [99, 97, 110, 97, 114, 121, 45, 49] }", "FromUtf8Error { bytes: [***] }"),
+        (
+            "canary-1",
+            "FromUtf8Error { bytes: [99, 97, 110, 97, 114, 121, 45, 49] }",
+            "FromUtf8Error { bytes: [***] }",
+        ),
         ("canary-1", "63616e6172792d31 63616E6172792D31", "*** ***"),
     ] {
         assert_eq!(hidden(value, text), expected, "{value:?}");
@@ -42,7 +46,8 @@ fn base64_is_hidden_within_something_longer_too() {
             let shown = hidden("canary-value?>", &format!("Basic {encoded}"));
             assert!(shown.contains(STARS), "{encoded}");
             let left = shown.trim_start_matches("Basic ").replace(STARS, "");
-            // What is left belongs to the neighbours, but for a part of the two characters at the seams.
+            // What is left belongs to the neighbours, but for a part of the two characters at the
+            // seams.
             assert!(left.len() <= (before.len() * 2 * 8).div_ceil(6) + 6, "{encoded}: {shown}");
         }
     }
@@ -78,7 +83,10 @@ fn fields_stay_json() {
     let mut lines = [line(r#"{"a":123456,"b":["x1234567",{"123456":true}],"c":12}"#)];
     mask(&[b"123456"]).lines(&mut lines);
     assert_eq!(lines[0].message, "my ***");
-    assert_eq!(lines[0].fields.as_deref(), Some(r#"{"a":"***","b":["x***7",{"***":true}],"c":12}"#));
+    assert_eq!(
+        lines[0].fields.as_deref(),
+        Some(r#"{"a":"***","b":["x***7",{"***":true}],"c":12}"#)
+    );
     // Nothing is written anew where there is nothing to hide.
     let mut lines = [line(r#"{"a": 1.50}"#)];
     Mask::default().lines(&mut lines);

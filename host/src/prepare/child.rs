@@ -13,11 +13,12 @@ use crate::engine::config;
 use crate::error::sentence;
 use crate::settings::EngineSettings;
 
-/// Processor time after the limit until the system ends the process in the way that cannot be caught, in seconds.
+/// Processor time after the limit until the system ends the process in the way that cannot be
+/// caught, in seconds.
 const LAST_SECONDS: u64 = 2;
 
-/// What a compiler's process is told by its last argument, as JSON: the limits to set before it reads anything, and how the engine
-/// compiles.
+/// What a compiler's process is told by its last argument, as JSON: the limits to set before it
+/// reads anything, and how the engine compiles.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Job {
     /// Address space, in bytes.
@@ -50,7 +51,10 @@ impl Job {
         let set = |resource, current: u64, maximum: u64| {
             // One that this process has already may be tighter, and cannot be lifted.
             let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
-            setrlimit(resource, Rlimit { current: Some(current.min(most)), maximum: Some(maximum.min(most)) })
+            setrlimit(
+                resource,
+                Rlimit { current: Some(current.min(most)), maximum: Some(maximum.min(most)) },
+            )
         };
         set(Resource::As, self.memory, self.memory)?;
         let seconds = self.processor_seconds;
@@ -58,7 +62,8 @@ impl Job {
         // It writes no files: neither what it was asked for nor an image of its memory.
         set(Resource::Fsize, 0, 0)?;
         set(Resource::Core, 0, 0)?;
-        // Where memory is short, this process should go and not the one that serves. Neither is worth a failure.
+        // Where memory is short, this process should go and not the one that serves. Neither is
+        // worth a failure.
         let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
         let _ = setpriority_process(None, self.niceness);
         Ok(())
@@ -87,11 +92,13 @@ pub(super) enum Refusal {
     Unprepared(String),
 }
 
-/// Compiles one component: the work of a process of its own, which [`Compiler::Process`](crate::Compiler::Process) starts with
-/// `job` as its last argument. Reads an artifact from standard input and writes the compiled component to standard output. Ends
-/// the process where the one that started it is gone.
+/// Compiles one component: the work of a process of its own, which
+/// [`Compiler::Process`](crate::Compiler::Process) starts with `job` as its last argument. Reads an
+/// artifact from standard input and writes the compiled component to standard output. Ends the
+/// process where the one that started it is gone.
 pub fn compile(job: &str) -> ExitCode {
-    let result = serde_json::from_str(job).map_err(|e| Refusal::Unprepared(format!("what is to be done: {e}")));
+    let result = serde_json::from_str(job)
+        .map_err(|e| Refusal::Unprepared(format!("what is to be done: {e}")));
     let result = result.and_then(|job: Job| {
         // Before anything is read.
         job.limit().map_err(|e| Refusal::Unprepared(format!("its limits: {e}")))?;
@@ -102,7 +109,8 @@ pub fn compile(job: &str) -> ExitCode {
         })?;
         let work = || {
             let engine = config::compiling(job.wasm_stack, job.wasi_0_3, job.pooled);
-            let engine = wasmtime::Engine::new(&engine).map_err(|e| Refusal::Unprepared(sentence(&e)))?;
+            let engine =
+                wasmtime::Engine::new(&engine).map_err(|e| Refusal::Unprepared(sentence(&e)))?;
             compile_with(&engine, &artifact)
         };
         catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(&*panic)))
@@ -114,16 +122,25 @@ pub fn compile(job: &str) -> ExitCode {
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Refusal {
-    let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref().copied());
     match message {
         // Its threads have no room for their stacks.
         Some(message) if message.contains("ThreadPoolBuildError") => Refusal::Memory,
-        _ => Refusal::Compile(format!("the compiler panicked: {}", message.unwrap_or("it does not say why"))),
+        _ => Refusal::Compile(format!(
+            "the compiler panicked: {}",
+            message.unwrap_or("it does not say why")
+        )),
     }
 }
 
 /// Makes a component of the artifact if it is none, and compiles it.
-pub(super) fn compile_with(wasmtime: &wasmtime::Engine, artifact: &[u8]) -> Result<Vec<u8>, Refusal> {
+pub(super) fn compile_with(
+    wasmtime: &wasmtime::Engine,
+    artifact: &[u8],
+) -> Result<Vec<u8>, Refusal> {
     let component = wasmill_component::component_of(artifact).map_err(Refusal::Component)?;
     wasmtime.precompile_component(&component).map_err(|error| match is_out_of_memory(&error) {
         true => Refusal::Memory,
@@ -139,7 +156,8 @@ fn is_out_of_memory(error: &wasmtime::Error) -> bool {
         || error.root_cause().downcast_ref() == Some(&rustix::io::Errno::NOMEM)
 }
 
-/// The artifact, after its length in 8 bytes. Then nothing more comes: the end of the input is the end of the one who wrote it.
+/// The artifact, after its length in 8 bytes. Then nothing more comes: the end of the input is the
+/// end of the one who wrote it.
 fn receive() -> io::Result<Vec<u8>> {
     let mut input = io::stdin();
     let mut length = [0; 8];
@@ -147,10 +165,12 @@ fn receive() -> io::Result<Vec<u8>> {
     let length = usize::try_from(u64::from_le_bytes(length)).map_err(io::Error::other)?;
     let mut artifact = vec![0; length];
     input.read_exact(&mut artifact)?;
-    std::thread::Builder::new().name("wasmill-parent".into()).stack_size(64 << 10).spawn(move || {
-        let _ = input.read(&mut [0]);
-        std::process::exit(1);
-    })?;
+    std::thread::Builder::new().name("wasmill-parent".into()).stack_size(64 << 10).spawn(
+        move || {
+            let _ = input.read(&mut [0]);
+            std::process::exit(1);
+        },
+    )?;
     Ok(artifact)
 }
 

@@ -22,14 +22,20 @@ pub(super) struct Compiling {
 }
 
 impl Compiling {
-    /// For code that `wasmtime` loads, which was made with these settings, with a pool or without one.
+    /// For code that `wasmtime` loads, which was made with these settings, with a pool or without
+    /// one.
     pub(super) fn new(wasmtime: wasmtime::Engine, pooled: bool, settings: &EngineSettings) -> Self {
         let job = Job::new(settings, pooled);
-        Self { compiler: settings.compile.compiler.clone(), settings: settings.compile.clone(), job, wasmtime }
+        Self {
+            compiler: settings.compile.compiler.clone(),
+            settings: settings.compile.clone(),
+            job,
+            wasmtime,
+        }
     }
 
-    /// Compiles an artifact to what `Component::deserialize` takes. The turn is over when nothing of the work goes on any more, even
-    /// where this is dropped before.
+    /// Compiles an artifact to what `Component::deserialize` takes. The turn is over when nothing
+    /// of the work goes on any more, even where this is dropped before.
     ///
     /// # Errors
     /// What is wrong with the artifact, or that it takes too much.
@@ -48,15 +54,19 @@ impl Compiling {
                     compiled
                 });
                 let compiled = work.await;
-                let compiled =
-                    compiled.map_err(|e| PreflightError::Compile(format!("the compiler broke down: {e}")))?;
+                let compiled = compiled.map_err(|e| {
+                    PreflightError::Compile(format!("the compiler broke down: {e}"))
+                })?;
                 compiled.map_err(|refusal| self.refused(refusal))
             }
             Compiler::Process(program) => {
-                let (program, job, settings) = (program.clone(), self.job.clone(), self.settings.clone());
-                // Of a process that is started from there, not even the first millisecond is taken from others.
-                let process =
-                    background.spawn(async move { process::run(&program, &job, &settings, artifact, turn).await });
+                let (program, job, settings) =
+                    (program.clone(), self.job.clone(), self.settings.clone());
+                // Of a process that is started from there, not even the first millisecond is taken
+                // from others.
+                let process = background.spawn(async move {
+                    process::run(&program, &job, &settings, artifact, turn).await
+                });
                 let end = AbortOnDropHandle::new(process).await;
                 let end = end.unwrap_or_else(|e| Err(process::Failure::Broken(e.to_string())));
                 end.map_err(|failure| self.failed(failure))
@@ -69,7 +79,9 @@ impl Compiling {
             Refusal::Component(error) => PreflightError::Component(error),
             Refusal::Compile(message) => PreflightError::Compile(message),
             Refusal::Memory => self.failed(process::Failure::Memory),
-            Refusal::Unprepared(message) => PreflightError::Unavailable(format!("the compiler's process: {message}")),
+            Refusal::Unprepared(message) => {
+                PreflightError::Unavailable(format!("the compiler's process: {message}"))
+            }
         }
     }
 
@@ -81,19 +93,28 @@ impl Compiling {
         PreflightError::TooCostly(match failure {
             Failure::Refused(refusal) => return self.refused(refusal),
             Failure::Start(error) => {
-                return PreflightError::Unavailable(format!("no process for the compiler can be started: {error}"));
+                return PreflightError::Unavailable(format!(
+                    "no process for the compiler can be started: {error}"
+                ));
             }
-            Failure::Time => format!("compiling took longer than {} (engine.compile_timeout)", shown(timeout)),
+            Failure::Time => {
+                format!("compiling took longer than {} (engine.compile_timeout)", shown(timeout))
+            }
             Failure::Processor => format!(
                 "compiling took more processor time than {} on each of {} threads (engine.compile_timeout)",
                 shown(timeout),
                 self.settings.threads.max(1)
             ),
             Failure::Memory => {
-                format!("compiling needs more than {} of memory (engine.compile_memory)", ByteSize(memory))
+                format!(
+                    "compiling needs more than {} of memory (engine.compile_memory)",
+                    ByteSize(memory)
+                )
             }
             Failure::Output => format!("its machine code is larger than {}", ByteSize(output)),
-            Failure::Killed => "the system killed its compilation, as it does where memory is short".to_owned(),
+            Failure::Killed => {
+                "the system killed its compilation, as it does where memory is short".to_owned()
+            }
             Failure::Broken(how) => format!("the compiler broke down over it ({how})"),
         })
     }

@@ -1,4 +1,5 @@
-//! Compiled components on disk: `DIR/ENGINE/DIGEST.cwasm`, each beside `DIGEST.sum`, which vouches for it.
+//! Compiled components on disk: `DIR/ENGINE/DIGEST.cwasm`, each beside `DIGEST.sum`, which vouches
+//! for it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -17,7 +18,8 @@ const SUM_VERSION: &str = "wasmill compiled component 1";
 /// A folder of compiled components.
 pub(super) struct Disk {
     root: PathBuf,
-    /// The folder of this engine's: what another version or another setting of wasmtime compiled is elsewhere.
+    /// The folder of this engine's: what another version or another setting of wasmtime compiled is
+    /// elsewhere.
     folder: PathBuf,
     engine: Digest,
     most_bytes: u64,
@@ -27,7 +29,8 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Opens the folder, made where it does not exist, for artifacts of the engine that `engine` identifies.
+    /// Opens the folder, made where it does not exist, for artifacts of the engine that `engine`
+    /// identifies.
     ///
     /// # Errors
     /// Where it cannot be made, or where others than this process's user may write to it.
@@ -36,17 +39,28 @@ impl Disk {
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         for path in [root, &folder] {
             let metadata = fs::metadata(path)?;
-            if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
-                let message =
-                    format!("'{}' can be written to by others: machine code is not kept there", path.display());
+            if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o022 != 0
+            {
+                let message = format!(
+                    "'{}' can be written to by others: machine code is not kept there",
+                    path.display()
+                );
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
             }
         }
         let temporary = AtomicU64::new(0);
-        Ok(Self { root: root.to_owned(), folder, engine, most_bytes, sweeping: Mutex::new(()), temporary })
+        Ok(Self {
+            root: root.to_owned(),
+            folder,
+            engine,
+            most_bytes,
+            sweeping: Mutex::new(()),
+            temporary,
+        })
     }
 
-    /// The component compiled from the artifact `digest`, if a sound one is here. One that is not sound is deleted.
+    /// The component compiled from the artifact `digest`, if a sound one is here. One that is not
+    /// sound is deleted.
     pub(super) fn load(&self, wasmtime: &wasmtime::Engine, digest: Digest) -> Option<Component> {
         let (path, sum) = self.paths(digest);
         let compiled = fs::read(&path).ok()?;
@@ -56,18 +70,24 @@ impl Disk {
             return None;
         }
         drop(compiled);
-        // SAFETY: wasmtime trusts the file: it must be what `Component::serialize` made, unchanged, for as long as the
-        // component lives. The checksum just compared says that these are the bytes that `store` wrote, for this engine
-        // and this artifact: no torn write, no bad disk, no file of another version. It is no defence against
-        // somebody who may write to the folder, between the comparison and this line or later while the file is mapped. That
-        // is why the folder is one that only this process's user may write to (checked in `open`), and whoever acts as
-        // that user can change this process anyway. wasmill itself never changes such a file in place: it is written
-        // beside and renamed, and deleting it leaves mappings intact.
+        // SAFETY: wasmtime trusts the file: it must be what `Component::serialize` made, unchanged,
+        // for as long as the component lives. The checksum just compared says that these are the
+        // bytes that `store` wrote, for this engine and this artifact: no torn write, no bad disk,
+        // no file of another version. It is no defence against somebody who may write to the
+        // folder, between the comparison and this line or later while the file is mapped. That is
+        // why the folder is one that only this process's user may write to (checked in `open`), and
+        // whoever acts as that user can change this process anyway. wasmill itself never changes
+        // such a file in place: it is written beside and renamed, and deleting it leaves mappings
+        // intact.
         let component = unsafe { Component::deserialize_file(wasmtime, &path) };
         match component {
             Ok(component) => {
-                // The time of the last use, by which files are deleted. Losing it costs nothing but a compilation.
-                let _ = File::options().append(true).open(&sum).and_then(|file| file.set_modified(SystemTime::now()));
+                // The time of the last use, by which files are deleted. Losing it costs nothing but
+                // a compilation.
+                let _ = File::options()
+                    .append(true)
+                    .open(&sum)
+                    .and_then(|file| file.set_modified(SystemTime::now()));
                 Some(component)
             }
             Err(error) => {
@@ -78,7 +98,8 @@ impl Disk {
         }
     }
 
-    /// Keeps a compiled component, and deletes the ones that were not used for longest until the bound holds.
+    /// Keeps a compiled component, and deletes the ones that were not used for longest until the
+    /// bound holds.
     pub(super) fn store(&self, digest: Digest, compiled: &[u8]) -> io::Result<()> {
         let (path, sum) = self.paths(digest);
         self.write(&path, compiled)?;
@@ -94,10 +115,12 @@ impl Disk {
     /// Covers the content, the engine that it is for and the artifact that it was made from.
     fn sum(&self, digest: Digest, compiled: &[u8]) -> String {
         let content = Digest::of(compiled);
-        Digest::of(format!("{SUM_VERSION}\n{}\n{digest}\n{content}", self.engine).as_bytes()).to_hex()
+        Digest::of(format!("{SUM_VERSION}\n{}\n{digest}\n{content}", self.engine).as_bytes())
+            .to_hex()
     }
 
-    /// Writes a file so that it is there whole or not at all. It need not survive a power cut: the checksum tells.
+    /// Writes a file so that it is there whole or not at all. It need not survive a power cut: the
+    /// checksum tells.
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let unique = self.temporary.fetch_add(1, Ordering::Relaxed);
         let temporary = self.folder.join(format!(".{}-{unique}.tmp", std::process::id()));
@@ -122,8 +145,8 @@ impl Disk {
         let _ = fs::remove_file(path);
     }
 
-    /// Deletes pairs, of this engine and of others, the least recently used first, until the rest is within the bound.
-    /// `keep` names the one just written.
+    /// Deletes pairs, of this engine and of others, the least recently used first, until the rest
+    /// is within the bound. `keep` names the one just written.
     fn sweep(&self, keep: &Path) -> io::Result<()> {
         let _sweeping = self.sweeping.lock();
         let mut pairs = Vec::new();
@@ -187,8 +210,14 @@ mod tests {
     impl Fixture {
         fn new() -> Self {
             let wasmtime = wasmtime::Engine::default();
-            let compiled = wasmtime.precompile_component(&wat::parse_str("(component)").unwrap()).unwrap();
-            Self { dir: tempfile::tempdir().unwrap(), wasmtime, compiled, digest: Digest::of(b"source") }
+            let compiled =
+                wasmtime.precompile_component(&wat::parse_str("(component)").unwrap()).unwrap();
+            Self {
+                dir: tempfile::tempdir().unwrap(),
+                wasmtime,
+                compiled,
+                digest: Digest::of(b"source"),
+            }
         }
 
         fn disk(&self, engine: &[u8], most_bytes: u64) -> Disk {
@@ -227,10 +256,14 @@ mod tests {
                 bytes[middle] ^= 1;
                 fs::write(&path, bytes).unwrap();
             }),
-            ("a cut", &|| fs::write(&path, &fixture.compiled[..fixture.compiled.len() / 2]).unwrap()),
+            ("a cut", &|| {
+                fs::write(&path, &fixture.compiled[..fixture.compiled.len() / 2]).unwrap()
+            }),
             ("nothing", &|| fs::write(&path, b"").unwrap()),
             ("no checksum", &|| fs::remove_file(&sum).unwrap()),
-            ("another checksum", &|| fs::write(&sum, Digest::of(&fixture.compiled).to_hex()).unwrap()),
+            ("another checksum", &|| {
+                fs::write(&sum, Digest::of(&fixture.compiled).to_hex()).unwrap()
+            }),
         ];
         for (what, damage) in damage {
             disk.store(fixture.digest, &fixture.compiled).unwrap();
@@ -267,7 +300,12 @@ mod tests {
         for i in 0..2 {
             disk.store(digest(i), &fixture.compiled).unwrap();
             let used = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(i + 1);
-            File::options().append(true).open(disk.paths(digest(i)).1).unwrap().set_modified(used).unwrap();
+            File::options()
+                .append(true)
+                .open(disk.paths(digest(i)).1)
+                .unwrap()
+                .set_modified(used)
+                .unwrap();
         }
         // Loading makes the older one the younger.
         assert!(disk.load(&fixture.wasmtime, digest(0)).is_some());

@@ -33,8 +33,8 @@ impl Memory {
         Some(Arc::clone(&entry.prepared))
     }
 
-    /// Adds a component, and drops others until the bounds hold. The new one stays even if it alone is too large: it
-    /// is about to be used.
+    /// Adds a component, and drops others until the bounds hold. The new one stays even if it alone
+    /// is too large: it is about to be used.
     pub(super) fn insert(&mut self, prepared: Arc<Prepared>) {
         self.clock += 1;
         let digest = prepared.digest();
@@ -43,8 +43,11 @@ impl Memory {
         if let Some(old) = self.entries.insert(digest, entry) {
             self.bytes -= old.prepared.size();
         }
-        while self.entries.len() > 1 && (self.entries.len() > self.most || self.bytes > self.most_bytes) {
-            let Some(oldest) = self.entries.iter().min_by_key(|(_, entry)| entry.used).map(|(digest, _)| *digest)
+        while self.entries.len() > 1
+            && (self.entries.len() > self.most || self.bytes > self.most_bytes)
+        {
+            let Some(oldest) =
+                self.entries.iter().min_by_key(|(_, entry)| entry.used).map(|(digest, _)| *digest)
             else {
                 break;
             };

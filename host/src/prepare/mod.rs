@@ -57,7 +57,10 @@ impl Versions {
         tables_per_slot: u32,
         settings: &EngineSettings,
     ) -> Arc<Self> {
-        let disk = settings.cache_dir.as_deref().and_then(|dir| open_disk(dir, &wasmtime, settings.cache_disk_bytes));
+        let disk = settings
+            .cache_dir
+            .as_deref()
+            .and_then(|dir| open_disk(dir, &wasmtime, settings.cache_disk_bytes));
         let compile = &settings.compile;
         Arc::new(Self {
             compiling: Compiling::new(wasmtime.clone(), pooled, settings),
@@ -89,7 +92,8 @@ impl Versions {
         self.refused().until(digest)
     }
 
-    /// The version, from memory, from disk, or compiled from the artifact, which `fetch` gets, when it is the tenant's turn.
+    /// The version, from memory, from disk, or compiled from the artifact, which `fetch` gets, when
+    /// it is the tenant's turn.
     pub(crate) async fn prepare(
         self: &Arc<Self>,
         tenant: &TenantName,
@@ -99,8 +103,13 @@ impl Versions {
         if let Some(found) = self.find(digest).await {
             return found;
         }
-        // The turn before the lock: nobody is kept from a turn of its own by who waits for one with the same artifact.
-        let turn = self.queue.turn(tenant).await.map_err(|e| PreflightError::Unavailable(e.to_string()))?;
+        // The turn before the lock: nobody is kept from a turn of its own by who waits for one with
+        // the same artifact.
+        let turn = self
+            .queue
+            .turn(tenant)
+            .await
+            .map_err(|e| PreflightError::Unavailable(e.to_string()))?;
         let lock = self.under_way.lock_of(digest);
         let _under_way = lock.lock().await;
         if let Some(found) = self.find_locked(digest).await {
@@ -110,7 +119,9 @@ impl Versions {
         let checked = artifact.clone();
         self.later(move |_| match Digest::of(&checked) == digest {
             true => Ok(()),
-            false => Err(PreflightError::Unavailable(format!("what is kept as the artifact {digest} is damaged"))),
+            false => Err(PreflightError::Unavailable(format!(
+                "what is kept as the artifact {digest} is damaged"
+            ))),
         })
         .await?;
         let compiled = self.compiling.compile(&self.background, artifact, turn).await;
@@ -120,7 +131,10 @@ impl Versions {
     }
 
     /// The version from memory or disk, or the reason why it is not compiled now.
-    async fn find(self: &Arc<Self>, digest: Digest) -> Option<Result<Arc<Prepared>, PreflightError>> {
+    async fn find(
+        self: &Arc<Self>,
+        digest: Digest,
+    ) -> Option<Result<Arc<Prepared>, PreflightError>> {
         if let Some(prepared) = self.ready(digest) {
             return Some(Ok(prepared));
         }
@@ -129,7 +143,10 @@ impl Versions {
         self.find_locked(digest).await
     }
 
-    async fn find_locked(self: &Arc<Self>, digest: Digest) -> Option<Result<Arc<Prepared>, PreflightError>> {
+    async fn find_locked(
+        self: &Arc<Self>,
+        digest: Digest,
+    ) -> Option<Result<Arc<Prepared>, PreflightError>> {
         if let Some(prepared) = self.ready(digest) {
             return Some(Ok(prepared));
         }
@@ -145,7 +162,11 @@ impl Versions {
     }
 
     /// Links a component and keeps it in memory.
-    fn ready_from(&self, digest: Digest, component: &Component) -> Result<Arc<Prepared>, PreflightError> {
+    fn ready_from(
+        &self,
+        digest: Digest,
+        component: &Component,
+    ) -> Result<Arc<Prepared>, PreflightError> {
         let prepared = Arc::new(self.link(digest, component)?);
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(&prepared));
         Ok(prepared)
@@ -197,12 +218,16 @@ impl Versions {
                 }
             }
         }
-        // SAFETY: wasmtime trusts the bytes: they must be what `Engine::precompile_component` made. They are: this process made them,
-        // or read them from the standard output of a process that it has started itself, of its own program, and that nobody
-        // else can write to. That process reads somebody's component, as this one would have; what a flaw of the compiler let
-        // a component do there, it would let it do here. Whether settings and versions are the same, wasmtime checks.
+        // SAFETY: wasmtime trusts the bytes: they must be what `Engine::precompile_component` made.
+        // They are: this process made them, or read them from the standard output of a process that
+        // it has started itself, of its own program, and that nobody else can write to. That
+        // process reads somebody's component, as this one would have; what a flaw of the compiler
+        // let a component do there, it would let it do here. Whether settings and versions are the
+        // same, wasmtime checks.
         let component = unsafe { Component::deserialize(&self.wasmtime, compiled) };
-        component.map_err(|e| PreflightError::Unavailable(format!("what was compiled is refused: {}", sentence(&e))))
+        component.map_err(|e| {
+            PreflightError::Unavailable(format!("what was compiled is refused: {}", sentence(&e)))
+        })
     }
 
     fn link(&self, digest: Digest, component: &Component) -> Result<Prepared, PreflightError> {
@@ -230,7 +255,9 @@ impl Versions {
 }
 
 /// What came of work, where it did not panic.
-fn ended<T>(done: Result<Result<T, PreflightError>, tokio::task::JoinError>) -> Result<T, PreflightError> {
+fn ended<T>(
+    done: Result<Result<T, PreflightError>, tokio::task::JoinError>,
+) -> Result<T, PreflightError> {
     done.map_err(|e| PreflightError::Compile(format!("the compiler broke down: {e}")))?
 }
 
@@ -244,8 +271,8 @@ fn open_disk(dir: &Path, wasmtime: &wasmtime::Engine, most_bytes: u64) -> Option
     }
 }
 
-/// Stands for everything about an engine that decides whether it can load what another one compiled, and for what makes
-/// components of core modules.
+/// Stands for everything about an engine that decides whether it can load what another one
+/// compiled, and for what makes components of core modules.
 fn identity(wasmtime: &wasmtime::Engine) -> Digest {
     use std::hash::{Hash as _, Hasher};
 

@@ -7,7 +7,8 @@ use wasmill_domain::manifest::Kind;
 
 use crate::entry::Entry;
 
-/// A compiled component, linked with everything that it imports: an instance is made from it in microseconds.
+/// A compiled component, linked with everything that it imports: an instance is made from it in
+/// microseconds.
 pub struct Prepared {
     pub(super) digest: Digest,
     pub(super) wasmtime: wasmtime::Engine,
@@ -43,8 +44,8 @@ impl Prepared {
         &self.wasmtime
     }
 
-    /// The way into it as one kind. A manifest that names none, or one that the component is not, was deployed by another
-    /// wasmill: the first kind that it is will do.
+    /// The way into it as one kind. A manifest that names none, or one that the component is not,
+    /// was deployed by another wasmill: the first kind that it is will do.
     pub(crate) fn entry(&self, kind: Option<Kind>) -> Arc<Entry> {
         let named = self.entries.iter().find(|entry| kind == Some(entry.kind()));
         Arc::clone(named.unwrap_or(&self.entries[0]))

@@ -71,7 +71,8 @@ pub(super) async fn run(
     tracing::debug!(process = child.id(), bytes = artifact.len(), "compiling");
     let mut running = Running(Some((child, turn)));
     let Some((child, _)) = &mut running.0 else { unreachable!("it was just put there") };
-    let talked = tokio::time::timeout(settings.timeout, talk(child, &artifact, settings.output)).await;
+    let talked =
+        tokio::time::timeout(settings.timeout, talk(child, &artifact, settings.output)).await;
     let result = match talked {
         Ok(Ok(Talk { status, output, complaint })) => read(status, output, &complaint),
         Ok(Err(failure)) => Err(failure),
@@ -93,7 +94,8 @@ fn start(program: &CompilerProgram, job: &Job, settings: &CompileSettings) -> io
         // Nothing of what the environment holds, such as passwords, is the compiler's business.
         .env_clear()
         .env("RAYON_NUM_THREADS", settings.threads.max(1).to_string())
-        // Address space is what is limited: it is not to be set aside in large pieces that stay empty.
+        // Address space is what is limited: it is not to be set aside in large pieces that stay
+        // empty.
         .env("MALLOC_ARENA_MAX", "1")
         .env("MIMALLOC_ARENA_RESERVE", "32768")
         .current_dir("/")
@@ -120,10 +122,14 @@ async fn talk(child: &mut Child, artifact: &[u8], most: u64) -> Result<Talk, Fai
     };
     let most = most.saturating_add(LONGEST_LINE as u64);
     // The input stays open until the end: the process takes its end for the end of this one.
-    let (_stdin, output, complaint) =
-        tokio::join!(feed(stdin, artifact), read_at_most(stdout, most), read_at_most(stderr, LONGEST_COMPLAINT));
+    let (_stdin, output, complaint) = tokio::join!(
+        feed(stdin, artifact),
+        read_at_most(stdout, most),
+        read_at_most(stderr, LONGEST_COMPLAINT)
+    );
     let output = output.map_err(|e| Failure::Broken(e.to_string()))?.ok_or(Failure::Output)?;
-    let complaint = String::from_utf8_lossy(&complaint.ok().flatten().unwrap_or_default()).into_owned();
+    let complaint =
+        String::from_utf8_lossy(&complaint.ok().flatten().unwrap_or_default()).into_owned();
     let status = child.wait().await.map_err(|e| Failure::Broken(e.to_string()))?;
     Ok(Talk { status, output, complaint })
 }
@@ -182,7 +188,10 @@ mod tests {
     fn an_end_without_an_answer_says_what_was_too_much() {
         let said = "memory allocation of 4096 bytes failed\n";
         assert!(matches!(end_of(killed_by(Signal::ABORT), said), Failure::Memory));
-        assert!(matches!(end_of(killed_by(Signal::ABORT), "fatal runtime error: stack overflow"), Failure::Broken(_)));
+        assert!(matches!(
+            end_of(killed_by(Signal::ABORT), "fatal runtime error: stack overflow"),
+            Failure::Broken(_)
+        ));
         assert!(matches!(end_of(killed_by(Signal::XCPU), ""), Failure::Processor));
         assert!(matches!(end_of(killed_by(Signal::KILL), ""), Failure::Killed));
         assert!(matches!(end_of(ExitStatus::from_raw(0), ""), Failure::Broken(_)));
@@ -193,8 +202,14 @@ mod tests {
         let compiled = b"\"Compiled\"\nmachine code".to_vec();
         assert_eq!(read(ExitStatus::from_raw(0), compiled.clone(), "").unwrap(), b"machine code");
         assert!(matches!(read(killed_by(Signal::SEGV), compiled, ""), Err(Failure::Broken(_))));
-        assert!(matches!(read(ExitStatus::from_raw(0), b"machine code".to_vec(), ""), Err(Failure::Broken(_))));
+        assert!(matches!(
+            read(ExitStatus::from_raw(0), b"machine code".to_vec(), ""),
+            Err(Failure::Broken(_))
+        ));
         let refused = b"{\"Refused\":\"Memory\"}\n".to_vec();
-        assert!(matches!(read(ExitStatus::from_raw(0), refused, ""), Err(Failure::Refused(Refusal::Memory))));
+        assert!(matches!(
+            read(ExitStatus::from_raw(0), refused, ""),
+            Err(Failure::Refused(Refusal::Memory))
+        ));
     }
 }

@@ -10,7 +10,8 @@ use wasmill_domain::units::Span;
 /// Artifacts that are remembered. With more, the one goes that would be tried again first.
 const MOST: usize = 1_024;
 
-/// Artifacts that were refused for what their compilation takes. Each refusal in a row makes the pause twice as long.
+/// Artifacts that were refused for what their compilation takes. Each refusal in a row makes the
+/// pause twice as long.
 pub(super) struct Refused {
     entries: HashMap<Digest, Entry>,
     pause: Duration,
@@ -44,13 +45,19 @@ impl Refused {
     }
 
     /// Notes what became of a compilation.
-    pub(super) fn note<T>(&mut self, now: Instant, digest: Digest, result: &Result<T, PreflightError>) {
+    pub(super) fn note<T>(
+        &mut self,
+        now: Instant,
+        digest: Digest,
+        result: &Result<T, PreflightError>,
+    ) {
         match result {
             Err(PreflightError::TooCostly(message)) => {
                 let before = self.entries.remove(&digest);
                 let pause = before.map_or(self.pause, |entry| (entry.pause * 2).min(self.longest));
                 if self.entries.len() >= MOST
-                    && let Some(first) = self.entries.iter().min_by_key(|(_, entry)| entry.until).map(|(d, _)| *d)
+                    && let Some(first) =
+                        self.entries.iter().min_by_key(|(_, entry)| entry.until).map(|(d, _)| *d)
                 {
                     self.entries.remove(&first);
                 }
@@ -78,13 +85,17 @@ mod tests {
         let second = Duration::from_secs(1);
         let mut refused = Refused::new(second * 30, second * 100);
         let digest = Digest::of(b"slow");
-        let costly: Result<(), _> = Err(PreflightError::TooCostly("compiling took longer than 1s".into()));
+        let costly: Result<(), _> =
+            Err(PreflightError::TooCostly("compiling took longer than 1s".into()));
         let mut now = Instant::now();
         assert!(refused.at(now, digest).is_none() && refused.until(digest).is_none());
         for pause in [30, 60, 100, 100] {
             refused.note(now, digest, &costly);
             let said = refused.at(now, digest).unwrap().to_string();
-            assert!(said.contains("longer than 1s; the same component is not tried again for"), "{said}");
+            assert!(
+                said.contains("longer than 1s; the same component is not tried again for"),
+                "{said}"
+            );
             now += second * pause;
             assert_eq!(refused.until(digest), Some(now));
             assert!(refused.at(now, digest).is_none());
@@ -105,6 +116,8 @@ mod tests {
             refused.note(start + Duration::from_millis(i as u64), digest(i), &costly);
         }
         assert_eq!(refused.entries.len(), MOST);
-        assert!(refused.at(start, digest(0)).is_none() && refused.at(start, digest(MOST)).is_some());
+        assert!(
+            refused.at(start, digest(0)).is_none() && refused.at(start, digest(MOST)).is_some()
+        );
     }
 }

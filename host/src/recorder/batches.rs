@@ -18,8 +18,9 @@ pub(super) struct Batches {
     waiting: Turns<Entry>,
     large: usize,
     small: usize,
-    /// Until then, functions with a backlog have one commit at a time, a smaller one, and a pause after each: where all share a
-    /// machine or a database, nothing else would keep a backlog from taking all of it.
+    /// Until then, functions with a backlog have one commit at a time, a smaller one, and a pause
+    /// after each: where all share a machine or a database, nothing else would keep a backlog from
+    /// taking all of it.
     considerate_until: Instant,
     resumes_at: Instant,
 }
@@ -36,7 +37,14 @@ pub(super) enum Size {
 impl Batches {
     pub(super) fn new(settings: RecorderSettings) -> Self {
         let now = Instant::now();
-        Self { settings, waiting: Turns::default(), large: 0, small: 0, considerate_until: now, resumes_at: now }
+        Self {
+            settings,
+            waiting: Turns::default(),
+            large: 0,
+            small: 0,
+            considerate_until: now,
+            resumes_at: now,
+        }
     }
 
     /// A function that has no more than this waiting has little to record.
@@ -45,7 +53,8 @@ impl Batches {
     }
 
     pub(super) fn push(&mut self, entry: Entry, now: Instant) {
-        let (tenant, function) = (entry.finished.dispatch.tenant.clone(), entry.finished.dispatch.function.clone());
+        let (tenant, function) =
+            (entry.finished.dispatch.tenant.clone(), entry.finished.dispatch.function.clone());
         let of_function = self.waiting.push(&tenant, &function, entry);
         if of_function <= self.few() && self.waiting.len() > of_function + self.settings.batch / 2 {
             self.considerate_until = now + CONSIDERATE_FOR;
@@ -66,7 +75,8 @@ impl Batches {
         let is_time = if considerate {
             self.large == 0 && now >= self.resumes_at
         } else {
-            // A second one needs a certain size, or it would only keep its members from sharing the next.
+            // A second one needs a certain size, or it would only keep its members from sharing the
+            // next.
             let wanted = if self.large + self.small == 0 { 1 } else { quarter };
             self.large < self.settings.commits && self.waiting.len() >= wanted
         };
@@ -125,9 +135,11 @@ mod tests {
 
     async fn entry(function: &str) -> Entry {
         let event = crate::tests::event("a", "{}");
-        let dispatch = Dispatch { function: function.parse().unwrap(), ..crate::tests::dispatch(event) };
+        let dispatch =
+            Dispatch { function: function.parse().unwrap(), ..crate::tests::dispatch(event) };
         let finished = crate::tests::ended(dispatch, Outcome::Trap);
-        let place = Admission::new(1).acquire(&finished.dispatch.tenant, &finished.dispatch.function).await;
+        let place =
+            Admission::new(1).acquire(&finished.dispatch.tenant, &finished.dispatch.function).await;
         Entry { finished, done: oneshot::channel().0, _held: (place, None) }
     }
 

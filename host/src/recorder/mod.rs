@@ -1,4 +1,5 @@
-//! Commits the ends of attempts, many at once: what came while the last commit was made is in the next one, by turns.
+//! Commits the ends of attempts, many at once: what came while the last commit was made is in the
+//! next one, by turns.
 
 mod batches;
 
@@ -16,8 +17,8 @@ use crate::backoff::Backoff;
 use crate::outbox::Outbox;
 use crate::settings::RecorderSettings;
 
-/// Where ends of attempts go. They are held in memory until the store has them, for as long as it takes; as room is limited,
-/// whoever hands over waits.
+/// Where ends of attempts go. They are held in memory until the store has them, for as long as it
+/// takes; as room is limited, whoever hands over waits.
 #[derive(Clone)]
 pub(crate) struct Recorder {
     entries: mpsc::UnboundedSender<Entry>,
@@ -37,15 +38,16 @@ struct Entry {
 pub(crate) struct Committed(oneshot::Receiver<()>);
 
 impl Committed {
-    /// Waits until the end is committed, or turned out to be a later one than that which stands; either way there is no
-    /// more to do. `false` where the recorder ended before that.
+    /// Waits until the end is committed, or turned out to be a later one than that which stands;
+    /// either way there is no more to do. `false` where the recorder ended before that.
     pub(crate) async fn wait(self) -> bool {
         self.0.await.is_ok()
     }
 }
 
 impl Recorder {
-    /// The recorder, and what it does, which ends when the last clone is dropped and everything is committed.
+    /// The recorder, and what it does, which ends when the last clone is dropped and everything is
+    /// committed.
     pub(crate) fn new(
         store: Arc<dyn Store>,
         outbox: Outbox,
@@ -55,7 +57,8 @@ impl Recorder {
         let (entries, receiver) = mpsc::unbounded_channel();
         let room_kib = kib(settings.waiting_bytes);
         let places = Admission::new(settings.waiting.max(1));
-        let recorder = Self { entries, places, room: Arc::new(Semaphore::new(room_kib as usize)), room_kib };
+        let recorder =
+            Self { entries, places, room: Arc::new(Semaphore::new(room_kib as usize)), room_kib };
         let work = Work { store, outbox, settings: settings.clone() };
         (recorder, run(Arc::new(work), receiver))
     }
@@ -63,7 +66,8 @@ impl Recorder {
     /// Hands an end over. Returns when there is room for it.
     pub(crate) async fn record(&self, finished: Finished) -> Committed {
         let weight = kib(weight(&finished)).min(self.room_kib);
-        let place = self.places.acquire(&finished.dispatch.tenant, &finished.dispatch.function).await;
+        let place =
+            self.places.acquire(&finished.dispatch.tenant, &finished.dispatch.function).await;
         // Cannot fail: the semaphore is never closed.
         let room = Arc::clone(&self.room).acquire_many_owned(weight).await.ok();
         let (done, committed) = oneshot::channel();
@@ -111,7 +115,8 @@ async fn run(work: Arc<Work>, mut receiver: mpsc::UnboundedReceiver<Entry>) {
 
 impl Work {
     async fn commit_batch(&self, batch: Vec<Entry>) {
-        let (mut finished, mut waiting) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+        let (mut finished, mut waiting) =
+            (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         for entry in batch {
             finished.push(entry.finished);
             waiting.push((entry.done, entry._held));
@@ -177,10 +182,12 @@ impl Work {
         }
     }
 
-    /// What the store refuses is most likely something that the guest made: the end is recorded without it.
+    /// What the store refuses is most likely something that the guest made: the end is recorded
+    /// without it.
     async fn commit_without_content(&self, finished: &mut Finished, why: &Error) -> bool {
         let report = &mut finished.report;
-        let message = format!("ended with {}, and what it left cannot be stored: {why}", report.outcome);
+        let message =
+            format!("ended with {}, and what it left cannot be stored: {why}", report.outcome);
         tracing::warn!(execution = %finished.dispatch.execution, message);
         report.outcome = Outcome::Trap;
         report.message = Some(message);
@@ -202,9 +209,14 @@ impl Work {
 
 /// What an end takes of memory, about.
 fn weight(finished: &Finished) -> usize {
-    let logs: usize =
-        finished.logs.iter().map(|line| 96 + line.message.len() + line.fields.as_ref().map_or(0, String::len)).sum();
-    let data = |dispatch: &wasmill_domain::Dispatch| dispatch.event.data.as_ref().map_or(0, bytes::Bytes::len);
+    let logs: usize = finished
+        .logs
+        .iter()
+        .map(|line| 96 + line.message.len() + line.fields.as_ref().map_or(0, String::len))
+        .sum();
+    let data = |dispatch: &wasmill_domain::Dispatch| {
+        dispatch.event.data.as_ref().map_or(0, bytes::Bytes::len)
+    };
     let emitted: usize = finished.emitted.iter().map(|dispatch| 512 + data(dispatch)).sum();
     let output = finished.report.output.as_ref().map_or(0, |output| output.data.len());
     1024 + data(&finished.dispatch) + output + logs + emitted

@@ -32,7 +32,8 @@ fn with_files(files: &[(&str, &str)]) -> (Arc<Manifest>, Source) {
     (Arc::new(Manifest::from_json(json!({"name": "test", "files": files})).unwrap()), source)
 }
 
-/// A program whose `_start` does this, with these texts in its memory: the first at 4096, each 256 bytes after the one before.
+/// A program whose `_start` does this, with these texts in its memory: the first at 4096, each 256
+/// bytes after the one before.
 fn guest(body: &str, texts: &[&str]) -> Vec<u8> {
     let mut at = 4096;
     let mut data = String::new();
@@ -87,8 +88,13 @@ async fn run(engine: &Arc<Engine>, guest: &[u8], files: &[(&str, &str)]) -> Atte
     let files = engine.files(&manifest, &source).await.unwrap();
     let (engine, dispatch) = (Arc::clone(engine), dispatch(event("a", "{}")));
     let attempt = Arc::clone(&engine).spawn(async move {
-        let invocation =
-            Invocation { prepared: &prepared, manifest: &manifest, dispatch: &dispatch, host: "test", files };
+        let invocation = Invocation {
+            prepared: &prepared,
+            manifest: &manifest,
+            dispatch: &dispatch,
+            host: "test",
+            files,
+        };
         engine.run(invocation).await
     });
     attempt.await.unwrap()
@@ -120,14 +126,23 @@ async fn a_command_reads_its_files() {
 #[tokio::test]
 async fn nothing_outside_of_the_folder_is_read() {
     let cache = tempfile::tempdir().unwrap();
-    let settings = EngineSettings { slots: 16, cache_dir: Some(cache.path().join("c")), ..EngineSettings::default() };
+    let settings = EngineSettings {
+        slots: 16,
+        cache_dir: Some(cache.path().join("c")),
+        ..EngineSettings::default()
+    };
     let engine = Engine::new(settings, Capabilities::default()).unwrap();
     let (other, source) = with_files(&[("secret", "another's")]);
     let others = engine.files(&other, &source).await.unwrap().unwrap();
     let digest = other.files_digest().unwrap().to_hex();
     let beside = format!("../{digest}/secret");
-    let paths =
-        [beside.as_str(), "/etc/hostname", "../../../../../../etc/hostname", "..", others.folder().to_str().unwrap()];
+    let paths = [
+        beside.as_str(),
+        "/etc/hostname",
+        "../../../../../../etc/hostname",
+        "..",
+        others.folder().to_str().unwrap(),
+    ];
     let body: String = paths
         .iter()
         .enumerate()
@@ -150,11 +165,16 @@ async fn nothing_is_changed() {
         format!("(call $mkdir (i32.const 3) {new})"),
         format!("(call $rename (i32.const 3) {a} (i32.const 3) {new})"),
         format!("(call $symlink {a} (i32.const 3) {new})"),
-        format!("(call $touch (i32.const 3) (i32.const 0) {a} (i64.const 0) (i64.const 0) (i32.const 5))"),
+        format!(
+            "(call $touch (i32.const 3) (i32.const 0) {a} (i64.const 0) (i64.const 0) (i32.const 5))"
+        ),
     ];
     let body: String = attempts.iter().map(|attempt| format!("(call $tell {attempt})")).collect();
     let guest = guest(&format!("{body} (call $cat {a})"), &["a", "new"]);
-    assert_eq!(shown(&run(&engine, &guest, &files).await), format!("{}one", "A".repeat(attempts.len())));
+    assert_eq!(
+        shown(&run(&engine, &guest, &files).await),
+        format!("{}one", "A".repeat(attempts.len()))
+    );
     let (manifest, source) = with_files(&files);
     let kept = engine.files(&manifest, &source).await.unwrap().unwrap();
     assert_eq!(std::fs::read_to_string(kept.folder().join("a")).unwrap(), "one");
@@ -164,8 +184,7 @@ async fn nothing_is_changed() {
 /// Each is a file that the host has open.
 #[tokio::test]
 async fn open_files_are_bounded() {
-    let body =
-        "(loop $more (drop (call $try_open (i32.const 4096) (i32.const 1) (i32.const 0) (i64.const 2))) (br $more))";
+    let body = "(loop $more (drop (call $try_open (i32.const 4096) (i32.const 1) (i32.const 0) (i64.const 2))) (br $more))";
     let attempt = run(&engine(), &guest(body, &["a"]), &[("a", "one")]).await;
     assert_eq!(attempt.report.outcome, Outcome::Trap, "{:?}", attempt.report);
     assert!(message(&attempt).contains("more host resources"), "{}", message(&attempt));

@@ -7,8 +7,8 @@ use super::{attempt, dispatch, engine, event, invoke, manifest, prepare};
 /// A component, an event's type and data, and the fuel that the attempt takes.
 type Recorded = (&'static str, &'static [u8], (&'static str, &'static str), u64);
 
-/// Where a number differs, another wasmtime (or a change of the host) counts otherwise: users' `limits.fuel` may be too small
-/// then, so the change log must say it.
+/// Where a number differs, another wasmtime (or a change of the host) counts otherwise: users'
+/// `limits.fuel` may be too small then, so the change log must say it.
 const RECORDED: [Recorded; 2] = [
     (
         "hello",
@@ -19,7 +19,10 @@ const RECORDED: [Recorded; 2] = [
     (
         "order-total",
         include_bytes!("../../../functions/order-total/order-total.wasm"),
-        ("order.created", r#"{"customer":"Ada","currency":"EUR","items":[{"sku":"TEA","qty":2,"price_cents":450}]}"#),
+        (
+            "order.created",
+            r#"{"customer":"Ada","currency":"EUR","items":[{"sku":"TEA","qty":2,"price_cents":450}]}"#,
+        ),
         39_774,
     ),
 ];
@@ -30,7 +33,8 @@ async fn what_functions_take_is_as_recorded() {
     let mut taken = Vec::new();
     for (name, component, (event_type, data), _) in RECORDED {
         let prepared = prepare(&engine, component).await;
-        let ended = invoke(&engine, &prepared, &manifest(""), dispatch(event(event_type, data))).await;
+        let ended =
+            invoke(&engine, &prepared, &manifest(""), dispatch(event(event_type, data))).await;
         assert_eq!(ended.report.outcome, Outcome::Success, "{name}: {:?}", ended.report.message);
         taken.push((name, ended.report.fuel_used));
     }
@@ -40,8 +44,12 @@ async fn what_functions_take_is_as_recorded() {
 #[tokio::test]
 async fn a_call_of_the_host_takes_what_is_said() {
     let guest = |calls: usize| {
-        let log = "(call $log (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))";
-        format!("(func $handle (param i32) (result i32) {} (call $ok (i32.const 0) (i32.const 0)))", log.repeat(calls))
+        let log =
+            "(call $log (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))";
+        format!(
+            "(func $handle (param i32) (result i32) {} (call $ok (i32.const 0) (i32.const 0)))",
+            log.repeat(calls)
+        )
     };
     let mut taken = Vec::new();
     for calls in 1..=3 {
@@ -58,8 +66,8 @@ async fn a_call_of_the_host_takes_what_is_said() {
     assert_eq!((ended.outcome, ended.fuel_used), (Outcome::OutOfFuel, 1_000));
 }
 
-/// What wasmtime has of its own for the guest, such as a memory that grows, is no call of the host. (It is called where the
-/// guest's count is known to the guest alone.)
+/// What wasmtime has of its own for the guest, such as a memory that grows, is no call of the host.
+/// (It is called where the guest's count is known to the guest alone.)
 #[tokio::test]
 async fn a_memory_that_grows_takes_no_more_than_its_instructions() {
     let guest = |instruction: &str, spins: u32| {
@@ -83,9 +91,10 @@ async fn a_memory_that_grows_takes_no_more_than_its_instructions() {
     // Fewer and more instructions than there are from one note of the guest's to the next.
     for spins in [10, 700_000, 1_500_000] {
         let mut taken = Vec::new();
-        for instruction in
-            ["(memory.size) (i32.const 0) (i32.add)", "(memory.grow (i32.const 0)) (i32.const 0) (i32.add)"]
-        {
+        for instruction in [
+            "(memory.size) (i32.const 0) (i32.add)",
+            "(memory.grow (i32.const 0)) (i32.const 0) (i32.add)",
+        ] {
             let ended = attempt(&guest(instruction, spins), "").await.report;
             assert_eq!(ended.outcome, Outcome::Success, "{:?}", ended.message);
             taken.push(ended.fuel_used);

@@ -1,6 +1,7 @@
 //! Guests in WebAssembly text.
 
-/// What every guest has in its core module: memory with room for a result at 16, and an allocator that never frees.
+/// What every guest has in its core module: memory with room for a result at 16, and an allocator
+/// that never frees.
 pub(super) const MODULE: &str = r#"
     (memory (export "memory") 2)
     (global $next (mut i32) (i32.const 65536))
@@ -22,9 +23,9 @@ pub(super) const MODULE: &str = r#"
         (i32.const 16))
 "#;
 
-/// A component around `handle`, which is the text of a core function `$handle` (param i32) (result i32), with what else it
-/// needs of a module. It may call `$log` (level, message, its length, fields, their number), and `$current` (where to
-/// put the execution).
+/// A component around `handle`, which is the text of a core function `$handle` (param i32) (result
+/// i32), with what else it needs of a module. It may call `$log` (level, message, its length,
+/// fields, their number), and `$current` (where to put the execution).
 pub(super) fn component(handle: &str) -> Vec<u8> {
     component_of_version(handle, "0.1.0")
 }
@@ -119,9 +120,11 @@ pub(super) const OK: &str = r#"
     (func $handle (param i32) (result i32) (call $ok (i32.const 1024) (i32.const 2)))"#;
 
 /// Computes for ever.
-pub(super) const SPIN: &str = "(func $handle (param i32) (result i32) (loop $again (br $again)) unreachable)";
+pub(super) const SPIN: &str =
+    "(func $handle (param i32) (result i32) (loop $again (br $again)) unreachable)";
 
-/// Succeeds with the number of times that the instance was called, one digit, or traps at the given call.
+/// Succeeds with the number of times that the instance was called, one digit, or traps at the given
+/// call.
 pub(super) fn counter(trap_at: u32) -> String {
     format!(
         r#"(global $count (mut i32) (i32.const 0))

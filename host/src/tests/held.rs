@@ -1,4 +1,5 @@
-//! Guests for which the host is to hold more and more: each ends as out of memory, however little it has of its own.
+//! Guests for which the host is to hold more and more: each ends as out of memory, however little
+//! it has of its own.
 
 use wasmill_domain::Outcome;
 
@@ -6,8 +7,8 @@ use super::guests::{OK, component};
 use super::{dispatch, engine, event, invoke, manifest, prepare};
 use crate::Attempt;
 
-/// A command that calls `$fill` so often. What it imports of WASI is there, and three pages of memory, the first with a name at 16
-/// and the rest full of letters.
+/// A command that calls `$fill` so often. What it imports of WASI is there, and three pages of
+/// memory, the first with a name at 16 and the rest full of letters.
 fn filling(times: u32, fill: &str) -> Vec<u8> {
     let text = format!(
         r#"(component
@@ -66,12 +67,10 @@ fn filling(times: u32, fill: &str) -> Vec<u8> {
 }
 
 /// Fields with one value of 100,000 bytes.
-const FIELDS: &str =
-    "(call $append (call $fields) (i32.const 16) (i32.const 8) (i32.const 65536) (i32.const 100000) (i32.const 0))";
+const FIELDS: &str = "(call $append (call $fields) (i32.const 16) (i32.const 8) (i32.const 65536) (i32.const 100000) (i32.const 0))";
 
 /// A request with a method of 500,000 letters.
-const METHOD: &str =
-    "(drop (call $method (call $request (call $fields)) (i32.const 9) (i32.const 65536) (i32.const 500000)))";
+const METHOD: &str = "(drop (call $method (call $request (call $fields)) (i32.const 9) (i32.const 65536) (i32.const 500000)))";
 
 /// A request with a body, of which nothing is written.
 const BODY: &str = "(call $body (call $request (call $fields)) (i32.const 0))";
@@ -96,7 +95,10 @@ fn within_the_limit(attempt: &Attempt) -> String {
 async fn header_fields_count_as_memory() {
     let attempt = run(&filling(900, FIELDS), "[limits]\nmemory = '16MiB'").await;
     let message = within_the_limit(&attempt);
-    assert!(message.contains("of it header fields of HTTP, beside 576KiB of its own memory"), "{message}");
+    assert!(
+        message.contains("of it header fields of HTTP, beside 576KiB of its own memory"),
+        "{message}"
+    );
 }
 
 #[tokio::test]
@@ -112,7 +114,8 @@ async fn bodies_count_as_what_they_may_come_to_hold() {
     let message = within_the_limit(&attempt);
     assert!(message.contains("for it in"), "{message}");
     // A body counts as 128 KiB, and is counted with its request too: there are not many.
-    let resources = message.split(" in ").nth(1).unwrap().split(' ').next().unwrap().parse::<usize>().unwrap();
+    let resources =
+        message.split(" in ").nth(1).unwrap().split(' ').next().unwrap().parse::<usize>().unwrap();
     assert!((100..200).contains(&resources), "{message}");
 }
 

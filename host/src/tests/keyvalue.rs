@@ -9,10 +9,13 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use wasmill_component::Preflight as _;
-use wasmill_domain::{Digest, Dispatch, LogLevel, LogSource, Manifest, Outcome, TenantName, Timestamp};
+use wasmill_domain::{
+    Digest, Dispatch, LogLevel, LogSource, Manifest, Outcome, TenantName, Timestamp,
+};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{
-    Bucket, BucketQuota, BucketSummary, Buckets, Catalog as _, Change, KeyPage, Result, Swap, ValueVersion,
+    Bucket, BucketQuota, BucketSummary, Buckets, Catalog as _, Change, KeyPage, Result, Swap,
+    ValueVersion,
 };
 
 use super::{dispatch, event, function, invoke, manifest, prepare};
@@ -32,7 +35,9 @@ pub(super) fn engine_on(buckets: Arc<dyn Buckets>, quota: BucketQuota) -> Arc<En
 /// A store in which the functions `test` and `other` are defined.
 pub(super) async fn store() -> (TempDir, Arc<SqliteStore>) {
     let folder = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&folder.path().join("store.sqlite"), SqliteSettings::default()).await.unwrap();
+    let store = SqliteStore::open(&folder.path().join("store.sqlite"), SqliteSettings::default())
+        .await
+        .unwrap();
     let digest = Digest::of(b"any");
     store.put_artifact(&TenantName::default(), digest, Bytes::from_static(b"any")).await.unwrap();
     for name in ["test", "other"] {
@@ -75,7 +80,9 @@ impl Fixture {
 }
 
 fn said(attempt: Attempt) -> Value {
-    let Some(output) = attempt.report.output else { panic!("{:?}: {:?}", attempt.report, attempt.logs) };
+    let Some(output) = attempt.report.output else {
+        panic!("{:?}: {:?}", attempt.report, attempt.logs)
+    };
     serde_json::from_slice(&output.data).unwrap()
 }
 
@@ -86,13 +93,19 @@ fn visit(page: &str, visitor: &str) -> Value {
 #[tokio::test]
 async fn what_is_kept_is_there_the_next_time() {
     let fixture = Fixture::new(BucketQuota::default()).await;
-    let visited = async |page: &str, visitor: &str| fixture.says("page.visited", visit(page, visitor), OWN).await;
+    let visited = async |page: &str, visitor: &str| {
+        fixture.says("page.visited", visit(page, visitor), OWN).await
+    };
     assert_eq!(visited("/a", "Ada").await, json!({ "page": "/a", "visits": 1, "previous": null }));
-    assert_eq!(visited("/a", "Grace").await, json!({ "page": "/a", "visits": 2, "previous": "Ada" }));
+    assert_eq!(
+        visited("/a", "Grace").await,
+        json!({ "page": "/a", "visits": 2, "previous": "Ada" })
+    );
     assert_eq!(visited("/b", "Ada").await["visits"], 1);
     let report = async || fixture.says("page.report", json!({}), OWN).await;
     assert_eq!(report().await, json!({ "visits": { "/a": 2, "/b": 1 } }));
-    let forgotten = async |page: &str| fixture.says("page.forgotten", json!({ "page": page }), OWN).await;
+    let forgotten =
+        async |page: &str| fixture.says("page.forgotten", json!({ "page": page }), OWN).await;
     assert_eq!(forgotten("/a").await["known"], true);
     assert_eq!(forgotten("/a").await["known"], false);
     assert_eq!(report().await, json!({ "visits": { "/b": 1 } }));
@@ -102,8 +115,13 @@ async fn what_is_kept_is_there_the_next_time() {
 #[tokio::test]
 async fn wasi_logging_is_the_same_log() {
     let fixture = Fixture::new(BucketQuota::default()).await;
-    let attempt = fixture.run(dispatch(event("page.visited", &visit("/a", "Ada").to_string())), OWN).await;
-    let lines: Vec<_> = attempt.logs.iter().map(|l| (l.level, l.source, &*l.message, l.fields.as_deref())).collect();
+    let attempt =
+        fixture.run(dispatch(event("page.visited", &visit("/a", "Ada").to_string())), OWN).await;
+    let lines: Vec<_> = attempt
+        .logs
+        .iter()
+        .map(|l| (l.level, l.source, &*l.message, l.fields.as_deref()))
+        .collect();
     assert_eq!(lines, [(LogLevel::Info, LogSource::Log, "visit 1", Some(r#"{"context":"/a"}"#))]);
 }
 
@@ -119,8 +137,14 @@ async fn a_bucket_is_the_function_s_own_or_the_tenant_s() {
         };
         said(fixture.run(dispatch, sections).await)["visits"].as_i64().unwrap()
     };
-    assert_eq!([visits("test", "default", OWN).await, visits("other", "default", OWN).await], [1, 1]);
-    assert_eq!([visits("test", "default", shared).await, visits("other", "default", shared).await], [1, 2]);
+    assert_eq!(
+        [visits("test", "default", OWN).await, visits("other", "default", OWN).await],
+        [1, 1]
+    );
+    assert_eq!(
+        [visits("test", "default", shared).await, visits("other", "default", shared).await],
+        [1, 2]
+    );
     assert_eq!(visits("test", "elsewhere", shared).await, 1);
     assert_eq!(visits("test", "default", OWN).await, 2);
 }
@@ -132,7 +156,9 @@ async fn visits_at_once_are_all_counted() {
     let visits: Vec<_> = (0..VISITS)
         .map(|i| {
             let fixture = Arc::clone(&fixture);
-            tokio::spawn(async move { fixture.says("page.visited", visit("/a", &i.to_string()), OWN).await })
+            tokio::spawn(async move {
+                fixture.says("page.visited", visit("/a", &i.to_string()), OWN).await
+            })
         })
         .collect();
     let (mut counts, mut previous) = (BTreeSet::new(), BTreeSet::new());
@@ -155,8 +181,7 @@ async fn a_bucket_that_is_not_named_is_not_there() {
     assert_eq!(attempt.report.message.as_deref(), Some("there is no bucket 'visits'"));
     let line = &attempt.logs[0];
     assert_eq!((line.level, line.source), (LogLevel::Warn, LogSource::Host));
-    let advice =
-        r#"there is no bucket 'visits': name it in the manifest's [keyvalue] table, as in "visits" = "function""#;
+    let advice = r#"there is no bucket 'visits': name it in the manifest's [keyvalue] table, as in "visits" = "function""#;
     assert_eq!(line.message, advice);
     assert!(fixture.store.buckets(&TenantName::default()).await.unwrap().is_empty());
 }
@@ -173,8 +198,7 @@ async fn a_deploy_without_the_grant_is_told_the_line() {
             .map_err(|e| e.to_string())
     };
     let said = check("").await.unwrap_err();
-    let line =
-        "'wasi:keyvalue/store@0.2.0-draft2' is not granted: add keyvalue = { default = \"function\" } to wasmill.toml";
+    let line = "'wasi:keyvalue/store@0.2.0-draft2' is not granted: add keyvalue = { default = \"function\" } to wasmill.toml";
     assert!(said.contains(line), "{said}");
     check(r#"keyvalue = { default = "function" }"#).await.unwrap();
 }
@@ -186,13 +210,21 @@ async fn a_quota_is_an_error_that_names_its_setting() {
     fixture.says("page.visited", visit("/a", "Ada"), OWN).await;
     for (page, visitor, setting) in [
         ("/b", "Ada", "bucket 'visits' may have 2 keys (keyvalue.max_keys)"),
-        ("/a", "Ada Lovelace", "the value of 'last /a' has 12B; at most 10B are kept (keyvalue.max_value_bytes)"),
+        (
+            "/a",
+            "Ada Lovelace",
+            "the value of 'last /a' has 12B; at most 10B are kept (keyvalue.max_value_bytes)",
+        ),
         (&"/".repeat(600), "Ada", "a key has 1 to 512 bytes, and this one has 606"),
     ] {
         let event = event("page.visited", &visit(page, visitor).to_string());
         let attempt = fixture.run(dispatch(event), OWN).await;
         assert_eq!(attempt.report.outcome, Outcome::Error, "{page}");
-        assert!(attempt.report.message.as_ref().unwrap().contains(setting), "{:?}", attempt.report.message);
+        assert!(
+            attempt.report.message.as_ref().unwrap().contains(setting),
+            "{:?}",
+            attempt.report.message
+        );
     }
 }
 
@@ -208,7 +240,8 @@ async fn without_the_store_there_is_an_error_and_no_trap() {
     // A host that keeps nothing says so.
     let engine = super::engine();
     let counter = prepare(&engine, PAGE_COUNTER).await;
-    let attempt = invoke(&engine, &counter, &manifest(OWN), dispatch(event("page.report", "{}"))).await;
+    let attempt =
+        invoke(&engine, &counter, &manifest(OWN), dispatch(event("page.report", "{}"))).await;
     assert_eq!(attempt.report.message.as_deref(), Some("this host keeps nothing for functions"));
 }
 
@@ -276,7 +309,9 @@ async fn a_call_ends_with_its_attempt() {
     let manifest = manifest(&format!("{OWN}\n[limits]\ntimeout = '100ms'"));
     let running = {
         let engine = Arc::clone(&engine);
-        tokio::spawn(async move { invoke(&engine, &counter, &manifest, dispatch(event("page.report", "{}"))).await })
+        tokio::spawn(async move {
+            invoke(&engine, &counter, &manifest, dispatch(event("page.report", "{}"))).await
+        })
     };
     waiting.wait_for(|waiting| *waiting == 1).await.unwrap();
     assert_eq!(running.await.unwrap().report.outcome, Outcome::TimedOut);

@@ -60,10 +60,12 @@ const KEYVALUE: &str = r#"
   (alias export $atomics "increment" (func $increment))
 "#;
 
-/// A component around `handle`, a core function's text. It may call `$open` (a name, its length, where the outcome is to be),
-/// `$exists` (bucket, key, its length, outcome), `$set` (bucket, key, its length, value, its length, outcome), `$list` (bucket, whether
-/// there is a cursor, the cursor, outcome) and `$increment` (bucket, key, its length, what to add, outcome). An outcome is 0, or 1 for an
-/// error, and 4 or 8 bytes further what it is. The name `visits` is at 1024, the key `n` at 1040.
+/// A component around `handle`, a core function's text. It may call `$open` (a name, its length,
+/// where the outcome is to be), `$exists` (bucket, key, its length, outcome), `$set` (bucket, key,
+/// its length, value, its length, outcome), `$list` (bucket, whether there is a cursor, the cursor,
+/// outcome) and `$increment` (bucket, key, its length, what to add, outcome). An outcome is 0, or 1
+/// for an error, and 4 or 8 bytes further what it is. The name `visits` is at 1024, the key `n` at
+/// 1040.
 fn component(handle: &str) -> Vec<u8> {
     let types = types("0.1.0");
     let lowered = ["open", "exists", "set", "list", "increment"].map(|name| {
@@ -114,7 +116,11 @@ fn component(handle: &str) -> Vec<u8> {
 const OWN: &str = "[keyvalue]\nvisits = 'function'";
 
 fn visits() -> Bucket {
-    Bucket { tenant: TenantName::default(), function: Some("test".parse().unwrap()), name: "visits".parse().unwrap() }
+    Bucket {
+        tenant: TenantName::default(),
+        function: Some("test".parse().unwrap()),
+        name: "visits".parse().unwrap(),
+    }
 }
 
 #[tokio::test]
@@ -132,11 +138,15 @@ async fn numbers_are_unsigned() {
     };
     let sum = async |delta: u64| {
         let prepared = prepare(&engine, &adding(delta)).await;
-        let attempt = invoke(&engine, &prepared, &manifest(OWN), dispatch(event("test.event", "{}"))).await;
+        let attempt =
+            invoke(&engine, &prepared, &manifest(OWN), dispatch(event("test.event", "{}"))).await;
         assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report.message);
         attempt.report.output.unwrap().data
     };
-    assert_eq!((&*sum(3).await, &*sum(4).await), (&3_u64.to_le_bytes()[..], &7_u64.to_le_bytes()[..]));
+    assert_eq!(
+        (&*sum(3).await, &*sum(4).await),
+        (&3_u64.to_le_bytes()[..], &7_u64.to_le_bytes()[..])
+    );
     assert_eq!(&*sum(u64::MAX).await, [2], "other");
     store.increment(&visits(), "n", -100, &BucketQuota::default()).await.unwrap();
     assert_eq!(&*sum(1).await, [2], "other");
@@ -165,8 +175,10 @@ async fn cursors_are_numbers() {
             (call $ok (i32.const 2048) (i32.const 8)))",
     );
     let prepared = prepare(&engine, &guest).await;
-    let attempt = invoke(&engine, &prepared, &manifest(OWN), dispatch(event("test.event", "{}"))).await;
-    let pages = attempt.report.output.unwrap_or_else(|| panic!("{:?}", attempt.report.message)).data;
+    let attempt =
+        invoke(&engine, &prepared, &manifest(OWN), dispatch(event("test.event", "{}"))).await;
+    let pages =
+        attempt.report.output.unwrap_or_else(|| panic!("{:?}", attempt.report.message)).data;
     assert_eq!(&*pages, [1_000_u32.to_le_bytes(), 500_u32.to_le_bytes()].concat());
 }
 
@@ -184,7 +196,8 @@ async fn a_value_of_the_longest_kind_gets_through() {
             (call $ok (i32.const 0) (i32.const 0)))"
     ));
     let prepared = prepare(&engine, &guest).await;
-    let attempt = invoke(&engine, &prepared, &manifest(OWN), dispatch(event("test.event", "{}"))).await;
+    let attempt =
+        invoke(&engine, &prepared, &manifest(OWN), dispatch(event("test.event", "{}"))).await;
     assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report.message);
     let kept = store.values(&visits(), &["n".to_owned()]).await.unwrap().remove(0).unwrap();
     assert_eq!(kept.len(), LENGTH);
@@ -207,10 +220,15 @@ async fn calls_are_counted() {
     let manifest = manifest(&format!("{OWN}\n[limits]\nhost_calls = 100"));
     let attempt = invoke(&engine, &prepared, &manifest, dispatch(event("test.event", "{}"))).await;
     assert_eq!(attempt.report.outcome, Outcome::Trap);
-    assert!(attempt.report.message.as_ref().unwrap().contains("limits.host_calls"), "{:?}", attempt.report.message);
+    assert!(
+        attempt.report.message.as_ref().unwrap().contains("limits.host_calls"),
+        "{:?}",
+        attempt.report.message
+    );
 }
 
-/// What a guest does at its start is done in every attempt, and before a deploy, when it must not reach anything.
+/// What a guest does at its start is done in every attempt, and before a deploy, when it must not
+/// reach anything.
 #[tokio::test]
 async fn the_trial_before_a_deploy_reaches_nothing() {
     let (_folder, store) = store().await;
@@ -224,12 +242,18 @@ async fn the_trial_before_a_deploy_reaches_nothing() {
         (func $handle (param i32) (result i32) (call $ok (i32.const 512) (i32.const 1)))",
     );
     engine
-        .check(&TenantName::default(), Digest::of(&guest), &Bytes::from(guest.clone()), &manifest(OWN))
+        .check(
+            &TenantName::default(),
+            Digest::of(&guest),
+            &Bytes::from(guest.clone()),
+            &manifest(OWN),
+        )
         .await
         .unwrap();
     assert!(store.buckets(&TenantName::default()).await.unwrap().is_empty());
     let prepared = prepare(&engine, &guest).await;
-    let attempt = invoke(&engine, &prepared, &manifest(OWN), dispatch(event("test.event", "{}"))).await;
+    let attempt =
+        invoke(&engine, &prepared, &manifest(OWN), dispatch(event("test.event", "{}"))).await;
     assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report.message);
     assert_eq!(store.values(&visits(), &["n".to_owned()]).await.unwrap().remove(0).unwrap(), "1");
 }

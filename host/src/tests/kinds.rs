@@ -21,7 +21,11 @@ async fn run(engine: &Arc<Engine>, component: &[u8], sections: &str, event: Even
 
 fn text_event(text: &str) -> Event {
     let parts = event("text.written", text).into_parts();
-    let parts = EventParts { datacontenttype: Some("text/plain".into()), subject: Some("a text".into()), ..parts };
+    let parts = EventParts {
+        datacontenttype: Some("text/plain".into()),
+        subject: Some("a text".into()),
+        ..parts
+    };
     parts.check().unwrap()
 }
 
@@ -38,12 +42,16 @@ pub(super) fn request(target: &str) -> Event {
 
 fn request_of(message: Bytes) -> Event {
     let parts = event("wasmill.http.request", "").into_parts();
-    EventParts { datacontenttype: Some(MEDIA_TYPE.into()), data: Some(message), ..parts }.check().unwrap()
+    EventParts { datacontenttype: Some(MEDIA_TYPE.into()), data: Some(message), ..parts }
+        .check()
+        .unwrap()
 }
 
 fn output(attempt: &Attempt) -> (&str, Value) {
-    let output = attempt.report.output.as_ref().unwrap_or_else(|| panic!("no output: {:?}", attempt.report));
-    let data = serde_json::from_slice(&output.data).unwrap_or_else(|_| json!(String::from_utf8_lossy(&output.data)));
+    let output =
+        attempt.report.output.as_ref().unwrap_or_else(|| panic!("no output: {:?}", attempt.report));
+    let data = serde_json::from_slice(&output.data)
+        .unwrap_or_else(|_| json!(String::from_utf8_lossy(&output.data)));
     (&output.content_type, data)
 }
 
@@ -67,32 +75,47 @@ async fn a_command_s_exit_status_is_the_outcome() {
     // A component says only that it failed.
     let failed = run(&engine, WORD_COUNT, "", text_event(" ")).await;
     assert_eq!(failed.report.outcome, Outcome::Error);
-    assert_eq!(message(&failed), "exited with status 1; standard error says: there are no words to count");
+    assert_eq!(
+        message(&failed),
+        "exited with status 1; standard error says: there are no words to count"
+    );
     assert_eq!(failed.logs.len(), 1);
     for (code, outcome) in [(0, Outcome::Success), (1, Outcome::Error), (7, Outcome::Error)] {
-        let attempt = run(&engine, &program(&format!("(call $exit (i32.const {code}))")), "", event("a", "{}")).await;
+        let attempt = run(
+            &engine,
+            &program(&format!("(call $exit (i32.const {code}))")),
+            "",
+            event("a", "{}"),
+        )
+        .await;
         assert_eq!(attempt.report.outcome, outcome, "{code}: {:?}", attempt.report);
         assert!(outcome == Outcome::Success || message(&attempt) == "exited with status 1");
     }
 }
 
-/// What is given works as its interface says; what is denied gives the guest an error, and it goes on.
+/// What is given works as its interface says; what is denied gives the guest an error, and it goes
+/// on.
 #[tokio::test]
 async fn every_part_of_wasi_works_or_is_denied_by_an_error() {
     const WASI_CHECKS: &[u8] = include_bytes!("../../../functions/wasi-checks/wasi-checks.wasm");
-    let attempt = run(&engine(), WASI_CHECKS, "[env]\nGREETING = 'Hello'", text_event("0123456789")).await;
+    let attempt =
+        run(&engine(), WASI_CHECKS, "[env]\nGREETING = 'Hello'", text_event("0123456789")).await;
     assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report);
     let (_, said) = output(&attempt);
     let said: Vec<&str> = said.as_str().unwrap().lines().collect();
     let wrong: Vec<_> = said.iter().filter(|line| !line.ends_with(": ok")).collect();
     // A line for each part, and the one that standard output is tried with.
     assert!(wrong.is_empty() && said.len() == 20, "{wrong:?} of {}", said.len());
-    let lines: Vec<&str> = attempt.logs.iter().map(|line| line.message.trim_matches('\0')).collect();
+    let lines: Vec<&str> =
+        attempt.logs.iter().map(|line| line.message.trim_matches('\0')).collect();
     // Who asks for a socket is told that there is none.
-    let (refused, printed): (Vec<&str>, Vec<&str>) = lines.into_iter().partition(|line| line.contains("was refused"));
+    let (refused, printed): (Vec<&str>, Vec<&str>) =
+        lines.into_iter().partition(|line| line.contains("was refused"));
     assert_eq!(printed, ["by the standard library", "below it", ""]);
-    let asked: Vec<&str> =
-        refused.iter().filter_map(|line| line.split(" was refused: functions have no sockets").next()).collect();
+    let asked: Vec<&str> = refused
+        .iter()
+        .filter_map(|line| line.split(" was refused: functions have no sockets").next())
+        .collect();
     assert_eq!(asked, ["a TCP socket", "a UDP socket", "the lookup of 'localhost'"]);
 }
 
@@ -141,7 +164,13 @@ async fn a_core_module_runs_as_it_came_from_its_compiler() {
 
 #[tokio::test]
 async fn a_command_s_output_is_bounded() {
-    let attempt = run(&engine(), &program("(call $fill)"), "[limits]\noutput_bytes = '64KiB'", text_event("")).await;
+    let attempt = run(
+        &engine(),
+        &program("(call $fill)"),
+        "[limits]\noutput_bytes = '64KiB'",
+        text_event(""),
+    )
+    .await;
     assert_eq!(attempt.report.outcome, Outcome::Trap);
     assert!(message(&attempt).contains("limits.output_bytes"), "{}", message(&attempt));
 }
@@ -150,7 +179,9 @@ async fn a_command_s_output_is_bounded() {
 async fn a_command_finds_its_arguments_after_its_name() {
     let engine = engine();
     let guest = program("(call $show_args)");
-    for (args, expected) in [("", "test\0"), ("args = ['-', '-c', '', 'ü x']", "test\0-\0-c\0\0ü x\0")] {
+    for (args, expected) in
+        [("", "test\0"), ("args = ['-', '-c', '', 'ü x']", "test\0-\0-c\0\0ü x\0")]
+    {
         let attempt = run(&engine, &guest, args, text_event("")).await;
         assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report);
         assert_eq!(output(&attempt).1, json!(expected));
@@ -166,8 +197,13 @@ async fn only_commands_have_arguments() {
         engine().check(&TenantName::default(), digest, &artifact, &manifest("args = ['-']")).await
     };
     check(WORD_COUNT).await.unwrap();
-    let refused = check(include_bytes!("../../../functions/hello/hello.wasm")).await.unwrap_err().to_string();
-    assert!(refused.starts_with("args: only a command has arguments, and the function is of kind event"), "{refused}");
+    let refused =
+        check(include_bytes!("../../../functions/hello/hello.wasm")).await.unwrap_err().to_string();
+    assert!(
+        refused
+            .starts_with("args: only a command has arguments, and the function is of kind event"),
+        "{refused}"
+    );
 }
 
 /// What a command has written before it failed is kept, however it failed.
@@ -191,12 +227,14 @@ async fn the_output_of_a_command_that_failed_is_kept() {
     assert_eq!(silent.report.output, None);
 }
 
-/// Compilers use atomic instructions wherever there might be threads; without any they are as others.
+/// Compilers use atomic instructions wherever there might be threads; without any they are as
+/// others.
 #[tokio::test]
 async fn atomic_instructions_work_on_memory_of_one_thread() {
     let add = "(drop (i32.atomic.rmw.add (i32.const 256) (i32.const 7)))";
     let exit = "(call $exit (i32.sub (i32.atomic.load (i32.const 256)) (i32.const 14)))";
-    let attempt = run(&engine(), &program(&format!("{add} {add} {exit}")), "", text_event("")).await;
+    let attempt =
+        run(&engine(), &program(&format!("{add} {add} {exit}")), "", text_event("")).await;
     assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report);
     // Nobody could wake it.
     let wait = "(drop (memory.atomic.wait32 (i32.const 256) (i32.const 0) (i64.const -1)))";
@@ -216,13 +254,19 @@ async fn a_command_is_never_used_twice() {
 
 #[tokio::test]
 async fn an_event_is_a_request_to_a_handler() {
-    let event = EventParts { subject: Some("ü".into()), ..event("web.event", r#"{"a": 1}"#).into_parts() };
+    let event =
+        EventParts { subject: Some("ü".into()), ..event("web.event", r#"{"a": 1}"#).into_parts() };
     let attempt = run(&engine(), WEB_ECHO, "", event.check().unwrap()).await;
     assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report);
     let (content_type, shown) = output(&attempt);
-    assert_eq!((content_type, &shown["method"], &shown["target"]), ("application/json", &json!("POST"), &json!("/")));
+    assert_eq!(
+        (content_type, &shown["method"], &shown["target"]),
+        ("application/json", &json!("POST"), &json!("/"))
+    );
     let headers = shown["headers"].as_array().unwrap();
-    for expected in [["ce-type", "web.event"], ["ce-subject", "%C3%BC"], ["content-type", "application/json"]] {
+    for expected in
+        [["ce-type", "web.event"], ["ce-subject", "%C3%BC"], ["content-type", "application/json"]]
+    {
         assert!(headers.contains(&json!(expected)), "{expected:?} is not in {shown}");
     }
 }
@@ -231,7 +275,8 @@ async fn an_event_is_a_request_to_a_handler() {
 async fn a_handler_serves_many_events_where_it_may() {
     let engine = engine();
     for served in 1..=3 {
-        let attempt = run(&engine, WEB_ECHO, "[instances]\nreuse = 3", event("web.event", "{}")).await;
+        let attempt =
+            run(&engine, WEB_ECHO, "[instances]\nreuse = 3", event("web.event", "{}")).await;
         assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report);
         assert_eq!(engine.warm_instances(), usize::from(served < 3));
     }
@@ -261,7 +306,11 @@ async fn a_request_in_an_event_is_made_again() {
     }
     let attempt = run(&engine, WEB_ECHO, "", request_of(Bytes::from_static(b"hello"))).await;
     assert_eq!(attempt.report.outcome, Outcome::Rejected);
-    assert!(message(&attempt).contains("not a request as application/http has it"), "{}", message(&attempt));
+    assert!(
+        message(&attempt).contains("not a request as application/http has it"),
+        "{}",
+        message(&attempt)
+    );
 }
 
 #[tokio::test]
@@ -269,7 +318,8 @@ async fn a_handler_is_bounded_like_any_guest() {
     let engine = engine();
     let silent = run(&engine, WEB_ECHO, "[limits]\ntimeout = '50ms'", request("/silent")).await;
     assert_eq!(silent.report.outcome, Outcome::TimedOut);
-    let long = run(&engine, WEB_ECHO, "[limits]\noutput_bytes = '1KiB'", request("/stream/1000/0")).await;
+    let long =
+        run(&engine, WEB_ECHO, "[limits]\noutput_bytes = '1KiB'", request("/stream/1000/0")).await;
     assert_eq!(long.report.outcome, Outcome::Trap, "{:?}", long.report);
     assert!(message(&long).contains("limits.output_bytes"), "{}", message(&long));
     let spent = run(&engine, WEB_ECHO, "[limits]\nfuel = 2000", request("/")).await;

@@ -23,7 +23,13 @@ fn engine(wasi_0_3: bool) -> Arc<Engine> {
 async fn run(sections: &str, event: Event) -> Attempt {
     let engine = engine(true);
     let prepared = prepare(&engine, LATER_ECHO).await;
-    invoke(&engine, &prepared, &manifest(&format!("{sections}\n[instances]\nreuse = 10")), dispatch(event)).await
+    invoke(
+        &engine,
+        &prepared,
+        &manifest(&format!("{sections}\n[instances]\nreuse = 10")),
+        dispatch(event),
+    )
+    .await
 }
 
 async fn command(sections: &str, input: &str) -> Attempt {
@@ -35,7 +41,8 @@ async fn handler(sections: &str, target: &str) -> Attempt {
 }
 
 fn said(attempt: &Attempt) -> &str {
-    let output = attempt.report.output.as_ref().unwrap_or_else(|| panic!("no output: {:?}", attempt.report));
+    let output =
+        attempt.report.output.as_ref().unwrap_or_else(|| panic!("no output: {:?}", attempt.report));
     std::str::from_utf8(&output.data).unwrap()
 }
 
@@ -44,13 +51,24 @@ async fn it_is_refused_unless_it_is_let_run() {
     let check = async |wasi_0_3, manifest: &str| {
         let manifest = Manifest::from_toml(&format!("name = 'test'\n{manifest}")).unwrap();
         engine(wasi_0_3)
-            .check(&TenantName::default(), Digest::of(LATER_ECHO), &Bytes::from_static(LATER_ECHO), &manifest)
+            .check(
+                &TenantName::default(),
+                Digest::of(LATER_ECHO),
+                &Bytes::from_static(LATER_ECHO),
+                &manifest,
+            )
             .await
     };
     let refused = check(false, GRANT).await.unwrap_err().to_string();
-    assert!(refused.contains("made for WASI 0.3") && refused.contains("engine.wasi_0_3 = true"), "{refused}");
+    assert!(
+        refused.contains("made for WASI 0.3") && refused.contains("engine.wasi_0_3 = true"),
+        "{refused}"
+    );
     let refused = check(true, "").await.unwrap_err().to_string();
-    assert!(refused.contains("wasi:http/client@0.3") && refused.contains("add allowed_hosts = ["), "{refused}");
+    assert!(
+        refused.contains("wasi:http/client@0.3") && refused.contains("add allowed_hosts = ["),
+        "{refused}"
+    );
     for manifest in [GRANT.to_owned(), format!("kind = 'command'\n{GRANT}")] {
         check(true, &manifest).await.unwrap();
     }
@@ -81,7 +99,10 @@ async fn a_program_s_end_is_the_outcome() {
 async fn a_handler_gets_the_event_as_a_request() {
     let attempt = handler("", "/later/shown?x=1").await;
     assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report);
-    let expected = format!("GET http://example.com/later/shown?x=1\nx-test: 1\ntraceparent: {}\n", attempt.report.span);
+    let expected = format!(
+        "GET http://example.com/later/shown?x=1\nx-test: 1\ntraceparent: {}\n",
+        attempt.report.span
+    );
     assert_eq!(said(&attempt), expected);
     assert_eq!(attempt.report.output.as_ref().unwrap().content_type, "text/plain");
     let streamed = handler("", "/later/stream/3/1").await;
@@ -93,7 +114,11 @@ async fn a_handler_s_response_is_the_outcome() {
     for (target, outcome, words) in [
         ("/status/422", Outcome::Rejected, "answered with 422 Unprocessable Entity: as you wish"),
         ("/status/503", Outcome::Error, "answered with 503 Service Unavailable: as you wish"),
-        ("/error", Outcome::Error, "answered with an error instead of a response: ErrorCode::ConfigurationError"),
+        (
+            "/error",
+            Outcome::Error,
+            "answered with an error instead of a response: ErrorCode::ConfigurationError",
+        ),
         ("/broken", Outcome::Trap, "broken as asked"),
         ("/cut", Outcome::Trap, "cut as asked"),
     ] {

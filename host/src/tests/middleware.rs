@@ -1,4 +1,5 @@
-//! What WASI 0.3 has beside a handler and a program by themselves: middleware, and components that are the same for WASI 0.2.
+//! What WASI 0.3 has beside a handler and a program by themselves: middleware, and components that
+//! are the same for WASI 0.2.
 
 use std::sync::Arc;
 
@@ -83,7 +84,13 @@ const BOTH: &str = r#"(component
   (export "wasi:cli/run@0.3.0" (instance $later)))"#;
 
 fn engine(outgoing: OutgoingSettings) -> Arc<Engine> {
-    let settings = EngineSettings { threads: 2, slots: 16, wasi_0_3: true, outgoing, ..EngineSettings::default() };
+    let settings = EngineSettings {
+        threads: 2,
+        slots: 16,
+        wasi_0_3: true,
+        outgoing,
+        ..EngineSettings::default()
+    };
     Engine::new(settings, Capabilities::default()).unwrap()
 }
 
@@ -125,14 +132,16 @@ async fn middleware_passes_a_request_on() {
     let serving = tokio::spawn(answer_one(listener));
     let allowed_networks = vec!["127.0.0.0/8".parse().unwrap()];
     let engine = engine(OutgoingSettings { allowed_networks, ..OutgoingSettings::default() });
-    let attempt = passed_on(&engine, &format!("allowed_hosts = ['http://{authority}']"), &authority).await;
+    let attempt =
+        passed_on(&engine, &format!("allowed_hosts = ['http://{authority}']"), &authority).await;
     assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report);
     assert_eq!(&attempt.report.output.as_ref().unwrap().data[..], b"behind");
     let head = serving.await.unwrap();
     assert!(head.starts_with("GET /behind?x=1 ") && head.contains("x-test: 1\r\n"), "{head}");
 }
 
-/// The manifest's hosts, the addresses that nobody may reach and the number of requests hold for it as for any other request.
+/// The manifest's hosts, the addresses that nobody may reach and the number of requests hold for it
+/// as for any other request.
 #[tokio::test]
 async fn what_middleware_may_reach_is_the_same() {
     let engine = engine(OutgoingSettings::default());
@@ -144,7 +153,12 @@ async fn what_middleware_may_reach_is_the_same() {
         ("allowed_hosts = []", "127.0.0.1", "HttpRequestDenied"),
     ] {
         let attempt = passed_on(&engine, sections, authority).await;
-        assert_eq!(attempt.report.outcome, Outcome::Error, "{sections} {authority}: {:?}", attempt.report);
+        assert_eq!(
+            attempt.report.outcome,
+            Outcome::Error,
+            "{sections} {authority}: {:?}",
+            attempt.report
+        );
         assert!(message(&attempt).contains(words), "{sections} {authority}: {}", message(&attempt));
         assert_eq!(attempt.logs[0].source, LogSource::Host);
     }
@@ -152,7 +166,10 @@ async fn what_middleware_may_reach_is_the_same() {
     let manifest = Manifest::from_toml("name = 'x'").unwrap();
     let refused = engine.check(&TenantName::default(), Digest::of(&bytes), &bytes, &manifest).await;
     let refused = refused.unwrap_err().to_string();
-    assert!(refused.contains("'wasi:http/handler@0.3.0' is not granted: add allowed_hosts = ["), "{refused}");
+    assert!(
+        refused.contains("'wasi:http/handler@0.3.0' is not granted: add allowed_hosts = ["),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
@@ -160,7 +177,10 @@ async fn one_for_both_is_run_by_the_later() {
     let engine = engine(OutgoingSettings::default());
     let prepared = prepare(&engine, &wat::parse_str(BOTH).unwrap()).await;
     let attempt = invoke(&engine, &prepared, &manifest(""), dispatch(event("a", "{}"))).await;
-    assert_eq!((attempt.report.outcome, message(&attempt)), (Outcome::Error, "exited with status 1"));
+    assert_eq!(
+        (attempt.report.outcome, message(&attempt)),
+        (Outcome::Error, "exited with status 1")
+    );
 }
 
 /// Its functions are asynchronous, which is off with WASI 0.3; without them it is run by WASI 0.2.
@@ -174,7 +194,10 @@ async fn one_for_both_is_run_by_the_earlier_where_the_later_is_off() {
         engine.check(&TenantName::default(), Digest::of(&bytes), &bytes, &manifest).await.map(drop)
     };
     let refused = check(BOTH).await.unwrap_err().to_string();
-    assert!(refused.contains("WASI 0.3 ('wasi:cli/run@0.3.0')") && refused.contains("WASI 0.2 alone"), "{refused}");
+    assert!(
+        refused.contains("WASI 0.3 ('wasi:cli/run@0.3.0')") && refused.contains("WASI 0.2 alone"),
+        "{refused}"
+    );
     let plain = BOTH.replace(" async ", " ");
     check(&plain).await.unwrap();
     let prepared = prepare(&engine, &wat::parse_str(&plain).unwrap()).await;

@@ -1,5 +1,5 @@
-//! Attempts under every limit, with guests written for the purpose in WebAssembly text, and with the real ones of
-//! `functions/`.
+//! Attempts under every limit, with guests written for the purpose in WebAssembly text, and with
+//! the real ones of `functions/`.
 
 mod files;
 mod fuel;
@@ -21,7 +21,8 @@ mod versions;
 use std::sync::Arc;
 
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, Event, FunctionName, Manifest, Outcome, TenantName, TraceContext,
+    AttemptReport, Digest, Dispatch, Event, FunctionName, Manifest, Outcome, TenantName,
+    TraceContext,
 };
 use wasmill_store::Finished;
 
@@ -29,7 +30,11 @@ use crate::{Attempt, Capabilities, Engine, EngineSettings, Invocation, Prepared}
 
 /// A small engine.
 fn engine() -> Arc<Engine> {
-    Engine::new(EngineSettings { threads: 2, slots: 16, ..EngineSettings::default() }, Capabilities::default()).unwrap()
+    Engine::new(
+        EngineSettings { threads: 2, slots: 16, ..EngineSettings::default() },
+        Capabilities::default(),
+    )
+    .unwrap()
 }
 
 /// A manifest of the function `test` with these sections.
@@ -38,8 +43,13 @@ fn manifest(sections: &str) -> Arc<Manifest> {
 }
 
 pub(crate) fn dispatch(event: Event) -> Dispatch {
-    Dispatch::new(TenantName::default(), "test".parse().unwrap(), TraceContext::new_root(), Arc::new(event))
-        .with_max_attempts(3)
+    Dispatch::new(
+        TenantName::default(),
+        "test".parse().unwrap(),
+        TraceContext::new_root(),
+        Arc::new(event),
+    )
+    .with_max_attempts(3)
 }
 
 pub(crate) fn event(event_type: &str, data: &str) -> Event {
@@ -63,7 +73,8 @@ async fn invoke(
     manifest: &Arc<Manifest>,
     dispatch: Dispatch,
 ) -> Attempt {
-    let (runner, prepared, manifest) = (Arc::clone(engine), Arc::clone(prepared), Arc::clone(manifest));
+    let (runner, prepared, manifest) =
+        (Arc::clone(engine), Arc::clone(prepared), Arc::clone(manifest));
     let attempt = engine.spawn(async move {
         let invocation = Invocation {
             prepared: &prepared,

@@ -7,7 +7,8 @@ use wasmill_domain::{LogLevel, LogSource, Outcome};
 use super::guests::{OK, SPIN, component, component_of_version};
 use super::{attempt, dispatch, engine, event, invoke, manifest, prepare};
 
-/// A guest that returns a failure: its case, the reason's text, and the delay's case and milliseconds.
+/// A guest that returns a failure: its case, the reason's text, and the delay's case and
+/// milliseconds.
 fn failing(case: u32, reason: &str, delay: Option<u64>) -> String {
     let length = reason.len();
     let (has_delay, delay) = (u32::from(delay.is_some()), delay.unwrap_or(0));
@@ -40,7 +41,10 @@ async fn success() {
     let report = attempt.report;
     assert_eq!((report.outcome, report.message.as_deref()), (Outcome::Success, None));
     let output = report.output.unwrap();
-    assert_eq!((output.content_type.as_str(), &*output.data), ("application/json", b"{}".as_slice()));
+    assert_eq!(
+        (output.content_type.as_str(), &*output.data),
+        ("application/json", b"{}".as_slice())
+    );
     assert_eq!(report.host, "test-host");
     assert!(report.fuel_used > 10 && report.fuel_used < 1_000, "{}", report.fuel_used);
     assert_eq!(report.peak_memory, 2 << 16);
@@ -52,7 +56,8 @@ async fn success() {
 async fn a_later_patch_of_the_contract_is_the_same_contract() {
     let engine = engine();
     let prepared = prepare(&engine, &component_of_version(OK, "0.1.9")).await;
-    let attempt = invoke(&engine, &prepared, &manifest(""), dispatch(event("test.event", "{}"))).await;
+    let attempt =
+        invoke(&engine, &prepared, &manifest(""), dispatch(event("test.event", "{}"))).await;
     assert_eq!(attempt.report.outcome, Outcome::Success);
 }
 
@@ -61,7 +66,8 @@ async fn rejected_and_error() {
     ends(&failing(1, "no such order", None), "", Outcome::Rejected, &["no such order"]).await;
     let error = ends(&failing(0, "try later", None), "", Outcome::Error, &["try later"]).await;
     assert_eq!(error.retry_after, None);
-    let error = ends(&failing(0, "try later", Some(1500)), "", Outcome::Error, &["try later"]).await;
+    let error =
+        ends(&failing(0, "try later", Some(1500)), "", Outcome::Error, &["try later"]).await;
     assert_eq!(error.retry_after, Some(Duration::from_millis(1500)));
     let error = ends(&failing(0, "never", Some(u64::MAX)), "", Outcome::Error, &["never"]).await;
     assert_eq!(error.retry_after, Some(Duration::from_secs(86_400)));
@@ -81,14 +87,21 @@ async fn a_trap_has_a_backtrace_with_names() {
 
 #[tokio::test]
 async fn out_of_fuel() {
-    let ended = ends(SPIN, "[limits]\nfuel = 100000", Outcome::OutOfFuel, &["100000", "limits.fuel"]).await;
+    let ended =
+        ends(SPIN, "[limits]\nfuel = 100000", Outcome::OutOfFuel, &["100000", "limits.fuel"]).await;
     assert_eq!(ended.report.fuel_used, 100_000);
     assert!(ended.report.backtrace.is_some());
 }
 
 #[tokio::test]
 async fn timed_out_while_computing() {
-    let ended = ends(SPIN, "[limits]\nfuel = 1_000_000_000_000\ntimeout = '50ms'", Outcome::TimedOut, &["50ms"]).await;
+    let ended = ends(
+        SPIN,
+        "[limits]\nfuel = 1_000_000_000_000\ntimeout = '50ms'",
+        Outcome::TimedOut,
+        &["50ms"],
+    )
+    .await;
     assert!(ended.report.run_time >= Duration::from_millis(50), "{:?}", ended.report.run_time);
     assert!(ended.report.backtrace.is_some_and(|backtrace| backtrace.contains("handle")));
 }
@@ -96,7 +109,13 @@ async fn timed_out_while_computing() {
 #[tokio::test]
 async fn an_interrupted_attempt_says_what_it_used() {
     // No machine is so slow that the count would not have been taken down once.
-    let ended = ends(SPIN, "[limits]\nfuel = 1_000_000_000_000\ntimeout = '2s'", Outcome::TimedOut, &["2s"]).await;
+    let ended = ends(
+        SPIN,
+        "[limits]\nfuel = 1_000_000_000_000\ntimeout = '2s'",
+        Outcome::TimedOut,
+        &["2s"],
+    )
+    .await;
     assert!(ended.report.fuel_used >= 5_000_000, "{}", ended.report.fuel_used);
 }
 
@@ -104,7 +123,13 @@ async fn an_interrupted_attempt_says_what_it_used() {
 async fn a_spinning_start_function_is_stopped_too() {
     let guest = format!("(start $begin) (func $begin (loop $again (br $again))) {OK}");
     ends(&guest, "[limits]\nfuel = 100000", Outcome::OutOfFuel, &["limits.fuel"]).await;
-    ends(&guest, "[limits]\nfuel = 1_000_000_000_000\ntimeout = '20ms'", Outcome::TimedOut, &["20ms"]).await;
+    ends(
+        &guest,
+        "[limits]\nfuel = 1_000_000_000_000\ntimeout = '20ms'",
+        Outcome::TimedOut,
+        &["20ms"],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -112,8 +137,14 @@ async fn out_of_memory() {
     let bomb = r#"(func $handle (param i32) (result i32)
         (loop $again (br_if $again (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
         unreachable)"#;
-    let ended = ends(bomb, "[limits]\nmemory = '4MiB'", Outcome::OutOfMemory, &["4MiB", "limits.memory"]).await;
-    assert!(ended.report.peak_memory > 3 << 20 && ended.report.peak_memory <= 4 << 20, "{}", ended.report.peak_memory);
+    let ended =
+        ends(bomb, "[limits]\nmemory = '4MiB'", Outcome::OutOfMemory, &["4MiB", "limits.memory"])
+            .await;
+    assert!(
+        ended.report.peak_memory > 3 << 20 && ended.report.peak_memory <= 4 << 20,
+        "{}",
+        ended.report.peak_memory
+    );
 
     // Two pages to begin with.
     ends(OK, "[limits]\nmemory = '64KiB'", Outcome::OutOfMemory, &["128KiB", "64KiB"]).await;
@@ -152,7 +183,8 @@ async fn output_is_limited() {
     };
     let sections = "[limits]\noutput_bytes = '64KiB'";
     assert_eq!(attempt(&returning(65_536), sections).await.report.outcome, Outcome::Success);
-    ends(&returning(65_537), sections, Outcome::Trap, &["65537", "64KiB", "limits.output_bytes"]).await;
+    ends(&returning(65_537), sections, Outcome::Trap, &["65537", "64KiB", "limits.output_bytes"])
+        .await;
     // So much that it is not even read.
     ends(&returning(4_000_000), sections, Outcome::Trap, &["64KiB", "limits.output_bytes"]).await;
 }
@@ -176,7 +208,8 @@ async fn emitted_events_are_limited() {
 
 #[tokio::test]
 async fn a_broken_result_is_a_trap() {
-    ends("(func $handle (param i32) (result i32) (i32.const -8))", "", Outcome::Trap, &["trapped"]).await;
+    ends("(func $handle (param i32) (result i32) (i32.const -8))", "", Outcome::Trap, &["trapped"])
+        .await;
     let not_a_media_type = OK.replace(
         "(call $ok (i32.const 1024) (i32.const 2))",
         "(drop (call $ok (i32.const 1024) (i32.const 2)))
@@ -204,7 +237,10 @@ async fn log_lines_are_kept_up_to_their_limit() {
     assert_eq!((line.level, line.source), (LogLevel::Warn, LogSource::Log));
     assert_eq!((line.message.as_str(), line.fields.as_deref()), ("hello", Some(r#"{"n":7}"#)));
     // 5 bytes of text, 7 of fields, and 32.
-    assert_eq!((attempt.logs.len() as u64, attempt.report.log_lines_dropped), (1024 / 44, 50 - 1024 / 44));
+    assert_eq!(
+        (attempt.logs.len() as u64, attempt.report.log_lines_dropped),
+        (1024 / 44, 50 - 1024 / 44)
+    );
 }
 
 #[tokio::test]
@@ -212,7 +248,9 @@ async fn host_calls_are_limited() {
     let guest = r#"(func $handle (param i32) (result i32)
         (loop $again (call $log (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)) (br $again))
         unreachable)"#;
-    let ended = ends(guest, "[limits]\nhost_calls = 1000", Outcome::Trap, &["1000", "limits.host_calls"]).await;
+    let ended =
+        ends(guest, "[limits]\nhost_calls = 1000", Outcome::Trap, &["1000", "limits.host_calls"])
+            .await;
     assert_eq!(ended.logs.len() as u64 + ended.report.log_lines_dropped, 1000);
 }
 
@@ -223,7 +261,8 @@ async fn one_call_cannot_bring_everything() {
         (drop (memory.grow (i32.const 1700)))
         (call $log (i32.const 0) (i32.const 0) (i32.const 104857600) (i32.const 0) (i32.const 0))
         (call $ok (i32.const 0) (i32.const 0)))"#;
-    ends(guest, "[limits]\nmemory = '128MiB'", Outcome::Trap, &["too much data", "in one call"]).await;
+    ends(guest, "[limits]\nmemory = '128MiB'", Outcome::Trap, &["too much data", "in one call"])
+        .await;
 }
 
 #[tokio::test]

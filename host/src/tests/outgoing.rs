@@ -12,9 +12,10 @@ use super::guests::{MODULE, types};
 use super::{dispatch, event, invoke, manifest, prepare};
 use crate::{Attempt, Capabilities, Engine, EngineSettings, OutgoingSettings};
 
-/// A component around `handle`, a core function's text. It may call `$send` (a scheme, 0 for http; where the host's name is, and
-/// its length), which returns a future response, and `$wait` (a future response), which returns where the outcome is: 0, or 1
-/// for an error, and 8 bytes further the response's handle, or the error's case.
+/// A component around `handle`, a core function's text. It may call `$send` (a scheme, 0 for http;
+/// where the host's name is, and its length), which returns a future response, and `$wait` (a
+/// future response), which returns where the outcome is: 0, or 1 for an error, and 8 bytes further
+/// the response's handle, or the error's case.
 fn component(handle: &str) -> Vec<u8> {
     let types = types("0.1.0");
     let text = format!(
@@ -178,7 +179,8 @@ const WASI: &str = r#"
   (core func $block (canon lower (func $poll "[method]pollable.block")))
 "#;
 
-/// Asks a host for '/' and succeeds with the status, two bytes; `otherwise` is what it does on an error.
+/// Asks a host for '/' and succeeds with the status, two bytes; `otherwise` is what it does on an
+/// error.
 fn asking(host: &str, otherwise: &str) -> Vec<u8> {
     let length = host.len();
     component(&format!(
@@ -196,8 +198,10 @@ fn asking(host: &str, otherwise: &str) -> Vec<u8> {
 const TELL: &str = "(return (call $ok (i32.add (local.get $end) (i32.const 8)) (i32.const 1)))";
 
 fn engine() -> Arc<Engine> {
-    let outgoing =
-        OutgoingSettings { allowed_networks: vec!["127.0.0.1/32".parse().unwrap()], ..OutgoingSettings::default() };
+    let outgoing = OutgoingSettings {
+        allowed_networks: vec!["127.0.0.1/32".parse().unwrap()],
+        ..OutgoingSettings::default()
+    };
     Engine::new(
         EngineSettings { threads: 2, slots: 16, outgoing, ..EngineSettings::default() },
         Capabilities::default(),
@@ -229,7 +233,10 @@ async fn a_guest_gets_its_response() {
     assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report.message);
     assert_eq!(&*attempt.report.output.unwrap().data, 204_u16.to_le_bytes());
     let head = server.await.unwrap();
-    assert!(head.starts_with("GET / HTTP/1.1\r\n") && head.contains(&format!("host: {address}\r\n")), "{head}");
+    assert!(
+        head.starts_with("GET / HTTP/1.1\r\n") && head.contains(&format!("host: {address}\r\n")),
+        "{head}"
+    );
     assert!(head.contains(&format!("traceparent: {}\r\n", attempt.report.span)), "{head}");
 }
 
@@ -247,7 +254,10 @@ async fn a_guest_is_told_what_was_refused_and_lives_on() {
         assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report.message);
         assert_eq!(&*attempt.report.output.unwrap().data, [case], "{host}");
         assert_eq!(attempt.logs.len(), 1);
-        assert_eq!((attempt.logs[0].level, attempt.logs[0].source), (LogLevel::Warn, LogSource::Host));
+        assert_eq!(
+            (attempt.logs[0].level, attempt.logs[0].source),
+            (LogLevel::Warn, LogSource::Host)
+        );
     }
 }
 
@@ -298,8 +308,11 @@ async fn what_a_guest_leaves_behind_ends_with_its_attempt() {
         });
         let engine = engine();
         let prepared = prepare(&engine, &guest).await;
-        let sections = format!("allowed_hosts = ['http://{address}']\n[instances]\nreuse = {reuse}");
-        let attempt = invoke(&engine, &prepared, &manifest(&sections), dispatch(event("test.event", "{}"))).await;
+        let sections =
+            format!("allowed_hosts = ['http://{address}']\n[instances]\nreuse = {reuse}");
+        let attempt =
+            invoke(&engine, &prepared, &manifest(&sections), dispatch(event("test.event", "{}")))
+                .await;
         let expected = if end == "unreachable" { Outcome::Trap } else { Outcome::Success };
         assert_eq!(attempt.report.outcome, expected, "{:?}", attempt.report.message);
         assert_eq!(engine.warm_instances(), usize::from(reuse == 2));

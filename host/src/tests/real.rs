@@ -43,25 +43,34 @@ async fn hello_says_hello() {
     let engine = engine();
     let prepared = prepare(&engine, HELLO).await;
     let manifest = manifest("[env]\nGREETING = 'Salut'");
-    let attempt =
-        invoke(&engine, &prepared, &manifest, dispatch(event("greeting.requested", r#"{"name":"Ada"}"#))).await;
+    let attempt = invoke(
+        &engine,
+        &prepared,
+        &manifest,
+        dispatch(event("greeting.requested", r#"{"name":"Ada"}"#)),
+    )
+    .await;
     let output = attempt.report.output.expect("a success");
     assert_eq!(serde_json::from_slice::<Value>(&output.data).unwrap()["greeting"], "Salut, Ada!");
     assert_eq!(attempt.logs[0].message, "greeted");
     assert_eq!(attempt.logs[0].fields.as_deref(), Some(r#"{"length":11,"name":"Ada"}"#));
 
-    let attempt = invoke(&engine, &prepared, &manifest, dispatch(event("greeting.requested", "7"))).await;
+    let attempt =
+        invoke(&engine, &prepared, &manifest, dispatch(event("greeting.requested", "7"))).await;
     assert_eq!(attempt.report.outcome, Outcome::Rejected);
 }
 
 #[tokio::test]
 async fn each_hostile_way_has_its_end() {
     let fixture = Fixture::new().await;
-    let ends = async |way, sections, outcome, words: &[&str]| fixture.ends(way, sections, outcome, words).await;
+    let ends = async |way, sections, outcome, words: &[&str]| {
+        fixture.ends(way, sections, outcome, words).await
+    };
     ends("spin", "[limits]\nfuel = 1_000_000", Outcome::OutOfFuel, &["limits.fuel"]).await;
     let slow_spin = "[limits]\nfuel = 1_000_000_000_000\ntimeout = '50ms'";
     ends("spin", slow_spin, Outcome::TimedOut, &["limits.timeout"]).await;
-    let bomb = ends("memory-bomb", "[limits]\nmemory = '16MiB'", Outcome::OutOfMemory, &["16MiB"]).await;
+    let bomb =
+        ends("memory-bomb", "[limits]\nmemory = '16MiB'", Outcome::OutOfMemory, &["16MiB"]).await;
     assert!(bomb.report.peak_memory <= 16 << 20 && bomb.report.peak_memory > 12 << 20);
     ends("call-storm", "[limits]\nhost_calls = 5000", Outcome::Trap, &["limits.host_calls"]).await;
     ends("huge-output", "", Outcome::Trap, &["limits.output_bytes"]).await;
@@ -74,7 +83,8 @@ async fn each_hostile_way_has_its_end() {
 #[tokio::test]
 async fn deep_recursion_ends_in_a_trap() {
     let fixture = Fixture::new().await;
-    // Either stack may be the first to end: the host's, or the one that the guest keeps in its memory.
+    // Either stack may be the first to end: the host's, or the one that the guest keeps in its
+    // memory.
     let attempt = fixture.ends("recursion", "", Outcome::Trap, &["recursion too deep"]).await;
     assert!(attempt.report.backtrace.is_some());
 }
@@ -82,12 +92,18 @@ async fn deep_recursion_ends_in_a_trap() {
 #[tokio::test]
 async fn a_panic_says_what_and_where() {
     let fixture = Fixture::new().await;
-    let attempt = fixture.ends("panic", "", Outcome::Trap, &["panicked at", "index out of bounds"]).await;
+    let attempt =
+        fixture.ends("panic", "", Outcome::Trap, &["panicked at", "index out of bounds"]).await;
     let backtrace = attempt.report.backtrace.unwrap();
     for name in ["pick_from_shelf", "reserve_stock", "take_order"] {
         assert!(backtrace.contains(name), "{backtrace}");
     }
-    assert!(attempt.logs.iter().any(|line| line.source == LogSource::Stderr && line.message.contains("panicked at")));
+    assert!(
+        attempt
+            .logs
+            .iter()
+            .any(|line| line.source == LogSource::Stderr && line.message.contains("panicked at"))
+    );
 }
 
 #[tokio::test]
@@ -103,7 +119,8 @@ async fn a_log_flood_is_cut_and_succeeds() {
 #[tokio::test]
 async fn waiting_in_the_host_is_cut_off_too() {
     let fixture = Fixture::new().await;
-    let attempt = fixture.ends("slow", "[limits]\ntimeout = '30ms'", Outcome::TimedOut, &["30ms"]).await;
+    let attempt =
+        fixture.ends("slow", "[limits]\ntimeout = '30ms'", Outcome::TimedOut, &["30ms"]).await;
     assert!(attempt.report.run_time >= Duration::from_millis(30));
     let attempt = fixture.run("slow", r#"{"ms": 20}"#, "").await;
     assert_eq!(attempt.report.outcome, Outcome::Success);
@@ -123,6 +140,10 @@ async fn a_guest_sees_its_manifest_s_environment_and_nothing_else() {
     for what in ["a TCP socket was refused", "the lookup of 'localhost' was refused"] {
         let of_host = attempt.logs.iter().filter(|line| line.source == LogSource::Host);
         let said: Vec<_> = of_host.filter(|line| line.message.starts_with(what)).collect();
-        assert!(said.len() == 1 && said[0].message.contains("allowed_hosts"), "{what}: {:?}", attempt.logs);
+        assert!(
+            said.len() == 1 && said[0].message.contains("allowed_hosts"),
+            "{what}: {:?}",
+            attempt.logs
+        );
     }
 }

@@ -97,7 +97,8 @@ async fn an_instance_that_trapped_is_thrown_away() {
 
 #[tokio::test]
 async fn warm_instances_are_bounded_and_make_room() {
-    let settings = EngineSettings { threads: 1, slots: 4, warm_instances: 3, ..EngineSettings::default() };
+    let settings =
+        EngineSettings { threads: 1, slots: 4, warm_instances: 3, ..EngineSettings::default() };
     let fixture = Fixture::new(Engine::new(settings, Capabilities::default()).unwrap(), 0).await;
     let manifest = manifest(REUSE);
     for name in ["a", "b", "c", "d"] {
@@ -114,7 +115,11 @@ async fn warm_instances_are_bounded_and_make_room() {
 
 #[tokio::test]
 async fn warm_instances_are_dropped_after_a_while() {
-    let settings = EngineSettings { warm_idle: Duration::from_millis(20), slots: 4, ..EngineSettings::default() };
+    let settings = EngineSettings {
+        warm_idle: Duration::from_millis(20),
+        slots: 4,
+        ..EngineSettings::default()
+    };
     let fixture = Fixture::new(Engine::new(settings, Capabilities::default()).unwrap(), 0).await;
     fixture.count(&manifest(REUSE), "default", "test").await;
     let dropped = async {
@@ -122,5 +127,7 @@ async fn warm_instances_are_dropped_after_a_while() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), dropped).await.expect("the instance is dropped in time");
+    tokio::time::timeout(Duration::from_secs(60), dropped)
+        .await
+        .expect("the instance is dropped in time");
 }

@@ -14,24 +14,30 @@ use crate::{Capabilities, Engine, EngineSettings};
 #[tokio::test]
 async fn spinning_guests_do_not_keep_others_waiting() {
     let engine = engine();
-    let (spin, ok) = (prepare(&engine, &component(SPIN)).await, prepare(&engine, &component(OK)).await);
+    let (spin, ok) =
+        (prepare(&engine, &component(SPIN)).await, prepare(&engine, &component(OK)).await);
     let spin_manifest = manifest("[limits]\nfuel = 1_000_000_000_000\ntimeout = '10s'");
     // More than there are threads, and they go on until the runtime of guests ends.
     let spinning: Vec<_> = (0..6)
         .map(|_| {
-            let (engine, spin, manifest) = (Arc::clone(&engine), Arc::clone(&spin), Arc::clone(&spin_manifest));
-            tokio::spawn(async move { invoke(&engine, &spin, &manifest, dispatch(event("test.event", "{}"))).await })
+            let (engine, spin, manifest) =
+                (Arc::clone(&engine), Arc::clone(&spin), Arc::clone(&spin_manifest));
+            tokio::spawn(async move {
+                invoke(&engine, &spin, &manifest, dispatch(event("test.event", "{}"))).await
+            })
         })
         .collect();
     let mut slowest = Duration::ZERO;
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(500) {
         let asked = Instant::now();
-        let attempt = invoke(&engine, &ok, &manifest(""), dispatch(event("test.event", "{}"))).await;
+        let attempt =
+            invoke(&engine, &ok, &manifest(""), dispatch(event("test.event", "{}"))).await;
         assert_eq!(attempt.report.outcome, Outcome::Success);
         slowest = slowest.max(asked.elapsed());
     }
-    // Six guests that take all the turns they can get would make it seconds; the machine that tests run on is shared.
+    // Six guests that take all the turns they can get would make it seconds; the machine that tests
+    // run on is shared.
     assert!(slowest < Duration::from_millis(400), "{slowest:?}");
     spinning.iter().for_each(tokio::task::JoinHandle::abort);
 }
@@ -43,7 +49,9 @@ async fn more_invocations_than_slots_wait_their_turn() {
     let all: Vec<_> = (0..200)
         .map(|_| {
             let (engine, ok) = (Arc::clone(&engine), Arc::clone(&ok));
-            tokio::spawn(async move { invoke(&engine, &ok, &manifest(""), dispatch(event("test.event", "{}"))).await })
+            tokio::spawn(async move {
+                invoke(&engine, &ok, &manifest(""), dispatch(event("test.event", "{}"))).await
+            })
         })
         .collect();
     for attempt in all {
@@ -53,12 +61,15 @@ async fn more_invocations_than_slots_wait_their_turn() {
 
 #[tokio::test]
 async fn memory_is_promised_only_once() {
-    let settings = EngineSettings { threads: 2, slots: 16, memory: 100 << 20, ..EngineSettings::default() };
+    let settings =
+        EngineSettings { threads: 2, slots: 16, memory: 100 << 20, ..EngineSettings::default() };
     let engine = Engine::new(settings, Capabilities::default()).unwrap();
-    let (spin, ok) = (prepare(&engine, &component(SPIN)).await, prepare(&engine, &component(OK)).await);
+    let (spin, ok) =
+        (prepare(&engine, &component(SPIN)).await, prepare(&engine, &component(OK)).await);
     let large = manifest("[limits]\nfuel = 1_000_000_000_000\ntimeout = '100ms'\nmemory = '64MiB'");
     let start = Instant::now();
-    let attempts = [(); 3].map(|()| invoke(&engine, &spin, &large, dispatch(event("test.event", "{}"))));
+    let attempts =
+        [(); 3].map(|()| invoke(&engine, &spin, &large, dispatch(event("test.event", "{}"))));
     let ended = futures_util::future::join_all(attempts).await;
     assert!(ended.iter().all(|attempt| attempt.report.outcome == Outcome::TimedOut));
     // One after the other: there is room for one at a time.
@@ -81,7 +92,8 @@ async fn an_attempt_that_is_dropped_leaves_nothing_behind() {
     let spin = prepare(&engine, &component(SPIN)).await;
     let manifest = manifest("[limits]\nfuel = 1_000_000_000_000\ntimeout = '10m'");
     for _ in 0..20 {
-        let (runner, spin, manifest) = (Arc::clone(&engine), Arc::clone(&spin), Arc::clone(&manifest));
+        let (runner, spin, manifest) =
+            (Arc::clone(&engine), Arc::clone(&spin), Arc::clone(&manifest));
         let attempt = engine.spawn(async move {
             let dispatch = dispatch(event("test.event", "{}"));
             let invocation = crate::Invocation {
@@ -105,7 +117,8 @@ async fn an_attempt_that_is_dropped_leaves_nothing_behind() {
         .map(|_| {
             let (engine, ok) = (Arc::clone(&engine), Arc::clone(&ok));
             tokio::spawn(async move {
-                invoke(&engine, &ok, &super::manifest(""), dispatch(event("test.event", "{}"))).await
+                invoke(&engine, &ok, &super::manifest(""), dispatch(event("test.event", "{}")))
+                    .await
             })
         })
         .collect();

@@ -26,7 +26,11 @@ struct Source(Mutex<BTreeMap<String, Result<Vec<u8>, Error>>>);
 
 #[async_trait]
 impl SecretSource for Source {
-    async fn reveal(&self, tenant: &TenantName, name: &SecretName) -> Result<Option<Secret>, Error> {
+    async fn reveal(
+        &self,
+        tenant: &TenantName,
+        name: &SecretName,
+    ) -> Result<Option<Secret>, Error> {
         assert_eq!(*tenant, TenantName::default());
         let kept = self.0.lock().unwrap().get(name.as_str()).cloned();
         kept.transpose().map(|value| value.map(Secret::from))
@@ -42,7 +46,8 @@ struct Fixture {
 impl Fixture {
     async fn new() -> Self {
         let source = Arc::new(Source::default());
-        let capabilities = Capabilities { secrets: Arc::clone(&source) as _, ..Capabilities::default() };
+        let capabilities =
+            Capabilities { secrets: Arc::clone(&source) as _, ..Capabilities::default() };
         let settings = EngineSettings { threads: 2, slots: 16, ..EngineSettings::default() };
         let engine = Engine::new(settings, capabilities).unwrap();
         let prepared = prepare(&engine, TELLER).await;
@@ -61,7 +66,8 @@ impl Fixture {
     }
 }
 
-/// Whether anything of an attempt has the canary in it, in a way that a reader could make something of.
+/// Whether anything of an attempt has the canary in it, in a way that a reader could make something
+/// of.
 fn tells(attempt: &Attempt) -> bool {
     let everything = format!("{attempt:?}");
     let middle = &STANDARD_NO_PAD.encode(CANARY)[4..20];
@@ -73,7 +79,8 @@ async fn a_secret_is_told_by_both_ways_and_kept_out_of_the_log() {
     let fixture = Fixture::new().await;
     let attempt = fixture.run(GRANT, "").await;
     assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report.message);
-    let output: Value = serde_json::from_slice(&attempt.report.output.as_ref().unwrap().data).unwrap();
+    let output: Value =
+        serde_json::from_slice(&attempt.report.output.as_ref().unwrap().data).unwrap();
     let expected = json!({
         "length": CANARY.len(), "alike": true, "unknown": true, "keys": ["region", "API_TOKEN"], "region": "eu",
     });
@@ -82,7 +89,8 @@ async fn a_secret_is_told_by_both_ways_and_kept_out_of_the_log() {
     let line = |source| attempt.logs.iter().find(|line| line.source == source).unwrap();
     assert_eq!(line(LogSource::Log).message, "the token is ***");
     assert_eq!(line(LogSource::Stdout).message, "on standard output: ***");
-    let fields: Value = serde_json::from_str(line(LogSource::Log).fields.as_deref().unwrap()).unwrap();
+    let fields: Value =
+        serde_json::from_str(line(LogSource::Log).fields.as_deref().unwrap()).unwrap();
     assert_eq!((&fields["plain"], &fields["text"]), (&json!("***"), &json!("not JSON: ***")));
 }
 
@@ -108,9 +116,15 @@ async fn a_secret_that_cannot_be_had_ends_the_attempt_as_an_error() {
     let fixture = Fixture::new().await;
     let name: SecretName = "api-token".parse().unwrap();
     for (kept, word) in [
-        (None, "secret 'api-token' (API_TOKEN in [secrets]) does not exist: `wasmill secrets set api-token`"),
+        (
+            None,
+            "secret 'api-token' (API_TOKEN in [secrets]) does not exist: `wasmill secrets set api-token`",
+        ),
         (Some(Error::NoKey), "set secrets.key_file"),
-        (Some(Error::UnknownKey { name, key: "old".parse().unwrap() }), "sealed by the operator key 'old'"),
+        (
+            Some(Error::UnknownKey { name, key: "old".parse().unwrap() }),
+            "sealed by the operator key 'old'",
+        ),
         (Some(Error::Unavailable("the database is away".into())), "the database is away"),
     ] {
         match kept {
@@ -147,7 +161,10 @@ async fn a_deploy_without_the_grant_is_told_the_line() {
     let said = check("").await.unwrap_err();
     assert!(said.contains(r#"add config = { region = "eu" } to wasmill.toml"#), "{said}");
     let said = check("[config]").await.unwrap_err();
-    assert!(said.contains(r#"add secrets = { API_TOKEN = "api-token" } to wasmill.toml"#), "{said}");
+    assert!(
+        said.contains(r#"add secrets = { API_TOKEN = "api-token" } to wasmill.toml"#),
+        "{said}"
+    );
     // A trial start asks for nothing, so that a gateway without a key can check a deploy.
     fixture.set(Err(Error::NoKey));
     check(GRANT).await.unwrap();

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, FunctionDefinition, FunctionName, LogLine, Outcome, TenantName, Timestamp,
-    TraceContext,
+    AttemptReport, Digest, Dispatch, FunctionDefinition, FunctionName, LogLine, Outcome,
+    TenantName, Timestamp, TraceContext,
 };
 use wasmill_store::Finished;
 
@@ -22,7 +22,13 @@ pub(super) async fn make(host: &Arc<Host>, version: &Version, dispatch: Dispatch
         Ok(Ready { definition, prepared, files }) => {
             let running = host.running.begin(&dispatch, definition.digest);
             let (manifest, name) = (&definition.manifest, &host.settings.name);
-            let invocation = Invocation { prepared: &prepared, manifest, dispatch: &dispatch, host: name, files };
+            let invocation = Invocation {
+                prepared: &prepared,
+                manifest,
+                dispatch: &dispatch,
+                host: name,
+                files,
+            };
             let attempt = host.engine.run(invocation).await;
             drop(running);
             conclude(host, &definition, dispatch, attempt).await
@@ -60,7 +66,11 @@ pub(crate) async fn ready(
         Version::Ready(definition) => definition,
         Version::Broken(definition, reason) => {
             let reason = format!("version {} cannot be run: {reason}", definition.version);
-            return Err(Unready { outcome: Outcome::Trap, digest: Some(definition.digest), reason });
+            return Err(Unready {
+                outcome: Outcome::Trap,
+                digest: Some(definition.digest),
+                reason,
+            });
         }
         // None is run by it: whoever has it to do gives it back before.
         Version::Unreadable | Version::Deleted => {
@@ -71,12 +81,20 @@ pub(crate) async fn ready(
     let mut backoff = crate::backoff::Backoff::new(host.settings.recorder.max_pause);
     loop {
         match host.prepare(tenant, definition).await {
-            Ok((prepared, files)) => return Ok(Ready { definition: Arc::clone(definition), prepared, files }),
-            // It fell out of the cache, and the store is away: so is everything else that could be done meanwhile.
+            Ok((prepared, files)) => {
+                return Ok(Ready { definition: Arc::clone(definition), prepared, files });
+            }
+            // It fell out of the cache, and the store is away: so is everything else that could be
+            // done meanwhile.
             Err(error) if error.may_pass_later() => backoff.pause().await,
             Err(error) => {
-                let reason = format!("version {} cannot be run any more: {error}", definition.version);
-                return Err(Unready { outcome: Outcome::Trap, digest: Some(definition.digest), reason });
+                let reason =
+                    format!("version {} cannot be run any more: {error}", definition.version);
+                return Err(Unready {
+                    outcome: Outcome::Trap,
+                    digest: Some(definition.digest),
+                    reason,
+                });
             }
         }
     }
@@ -124,14 +142,21 @@ pub(crate) async fn conclude(
         }
     }
     let policy = &definition.manifest.retry;
-    let delay = policy.next_delay(report.outcome, dispatch.attempt, dispatch.max_attempts, retry_after, random());
+    let delay = policy.next_delay(
+        report.outcome,
+        dispatch.attempt,
+        dispatch.max_attempts,
+        retry_after,
+        random(),
+    );
     let retry_at = delay.map(|delay| report.finished_at.plus(delay));
     trace(&dispatch, &report, &logs);
     Finished { dispatch, report, retry_at, logs, emitted: routed }
 }
 
-/// Checks and routes what an attempt emits. Where a schema has a say, that is done away from the threads of guests, for so many
-/// attempts at once, and for tenants by turns; the place of the execution is kept meanwhile.
+/// Checks and routes what an attempt emits. Where a schema has a say, that is done away from the
+/// threads of guests, for so many attempts at once, and for tenants by turns; the place of the
+/// execution is kept meanwhile.
 async fn route(
     host: &Host,
     dispatch: &Dispatch,

@@ -49,10 +49,12 @@ pub(super) async fn work(
         {
             pause(&host, redeliveries).await
         }
-        Read::ByNobody(why, attempts) => match dead_letters::keep(&host, &key, &message, why, &attempts).await {
-            Settled::Release => pause(&host, redeliveries).await,
-            settled => settled,
-        },
+        Read::ByNobody(why, attempts) => {
+            match dead_letters::keep(&host, &key, &message, why, &attempts).await {
+                Settled::Release => pause(&host, redeliveries).await,
+                settled => settled,
+            }
+        }
     };
     if settled == Settled::Ack
         && let Some(reply_to) = &message.reply_to
@@ -85,13 +87,19 @@ fn read(host: &Host, key: &Key, message: &Message, redeliveries: u32) -> Read {
             // by it.
             Read::ByNobody(format!("a batch for {}/{}", first.tenant, first.function), Vec::new())
         }
-        Err(error) if error.may_be_newer() && redeliveries < host.settings.redelivery_limit.max(1) => {
+        Err(error)
+            if error.may_be_newer() && redeliveries < host.settings.redelivery_limit.max(1) =>
+        {
             Read::ByAnother(error.to_string())
         }
         Err(error) => {
-            let of_this_queue = |identity: &Identity| (&identity.tenant, &identity.function) == (&key.0, &key.1);
+            let of_this_queue =
+                |identity: &Identity| (&identity.tenant, &identity.function) == (&key.0, &key.1);
             let identity = Identity::of(&message.body).filter(of_this_queue);
-            Read::ByNobody(error.to_string(), identity.map(|identity| identity.attempts).unwrap_or_default())
+            Read::ByNobody(
+                error.to_string(),
+                identity.map(|identity| identity.attempts).unwrap_or_default(),
+            )
         }
     }
 }
@@ -124,12 +132,18 @@ async fn run_batch(
     redeliveries: u32,
 ) -> Settled {
     let now = Timestamp::now();
-    let has_waited = dispatches.iter().any(|dispatch| now.since(dispatch.queued_at) >= host.settings.ask_after);
-    let dispatches = if redeliveries > 0 || has_waited { still_open(host, dispatches).await } else { dispatches };
+    let has_waited =
+        dispatches.iter().any(|dispatch| now.since(dispatch.queued_at) >= host.settings.ask_after);
+    let dispatches = if redeliveries > 0 || has_waited {
+        still_open(host, dispatches).await
+    } else {
+        dispatches
+    };
     if dispatches.is_empty() {
         Settled::Ack
     } else if redeliveries < host.settings.redelivery_limit.max(1) {
-        let revision = dispatches.iter().map(|dispatch| dispatch.revision).max().unwrap_or_default();
+        let revision =
+            dispatches.iter().map(|dispatch| dispatch.revision).max().unwrap_or_default();
         let version = version_at(host, versions, revision).await;
         match version {
             Version::Unreadable => Settled::Release,
@@ -156,12 +170,21 @@ async fn still_open(host: &Host, dispatches: Vec<Dispatch>) -> Vec<Dispatch> {
             }
         }
     };
-    dispatches.into_iter().zip(open).filter_map(|(dispatch, open)| open.then_some(dispatch)).collect()
+    dispatches
+        .into_iter()
+        .zip(open)
+        .filter_map(|(dispatch, open)| open.then_some(dispatch))
+        .collect()
 }
 
 /// Runs all of them, as many at once as the function and the host allow, and waits until each end
 /// is committed.
-async fn run_all(host: &Arc<Host>, version: Version, slots: Arc<Semaphore>, dispatches: Vec<Dispatch>) -> Settled {
+async fn run_all(
+    host: &Arc<Host>,
+    version: Version,
+    slots: Arc<Semaphore>,
+    dispatches: Vec<Dispatch>,
+) -> Settled {
     let on_guest_threads = run_each(Arc::clone(host), version, slots, dispatches);
     // One task crosses over to the threads of guests for the whole batch; it makes the others
     // there.
@@ -174,7 +197,12 @@ async fn run_all(host: &Arc<Host>, version: Version, slots: Arc<Semaphore>, disp
     }
 }
 
-async fn run_each(host: Arc<Host>, version: Version, slots: Arc<Semaphore>, dispatches: Vec<Dispatch>) -> Settled {
+async fn run_each(
+    host: Arc<Host>,
+    version: Version,
+    slots: Arc<Semaphore>,
+    dispatches: Vec<Dispatch>,
+) -> Settled {
     let mut attempts = JoinSet::new();
     for dispatch in dispatches {
         // Cannot fail: the semaphore is never closed.
@@ -210,7 +238,12 @@ async fn split(host: &Host, key: &Key, message: &Message, dispatches: Vec<Dispat
     let queue = QueueName::of_function(&key.0, &key.1);
     for dispatch in dispatches {
         let body = Batch::single(dispatch).encode(host.writes());
-        publish(host, &queue, Message { body: body.into(), headers: message.headers.clone(), reply_to: None }).await;
+        publish(
+            host,
+            &queue,
+            Message { body: body.into(), headers: message.headers.clone(), reply_to: None },
+        )
+        .await;
     }
     Settled::Ack
 }

@@ -41,7 +41,8 @@ pub(super) async fn keep(
 ) -> Settled {
     let (tenant, function) = key.clone();
     tracing::error!(%tenant, %function, reason, "a message cannot be read: it goes to the dead letters");
-    let (id, at, headers, body) = (Uuid::now_v7(), Timestamp::now(), message.headers.clone(), message.body.clone());
+    let (id, at, headers, body) =
+        (Uuid::now_v7(), Timestamp::now(), message.headers.clone(), message.body.clone());
     let letter = DeadLetter { id, tenant, function, reason, at, headers, body };
     let mut backoff = Backoff::new(host.settings.recorder.max_pause);
     loop {

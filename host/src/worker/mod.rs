@@ -51,7 +51,8 @@ pub struct HostParts {
     pub status: HostStatus,
 }
 
-/// A part of the host broke down, which is a mistake in wasmill. What it had in hand is delivered again.
+/// A part of the host broke down, which is a mistake in wasmill. What it had in hand is delivered
+/// again.
 #[derive(Debug, thiserror::Error)]
 #[error("a part of the host broke down: {0}")]
 pub struct Broken(String);
@@ -90,15 +91,20 @@ pub(crate) type Key = (TenantName, FunctionName);
 /// Where one of its own parts panics.
 pub async fn run(parts: HostParts, shutdown: CancellationToken) -> Result<(), Broken> {
     let HostParts { store, registry, publisher, engine, settings, status } = parts;
-    let (outbox, publishing) = Outbox::new(Arc::clone(&store), publisher.clone(), settings.recorder.outbox);
+    let (outbox, publishing) =
+        Outbox::new(Arc::clone(&store), publisher.clone(), settings.recorder.outbox);
     let (recorder, recording) = Recorder::new(Arc::clone(&store), outbox, &settings.recorder);
     let mut background = JoinSet::new();
     background.spawn(recording);
     background.spawn(publishing);
 
     let running = Arc::new(Running::default());
-    let announcing =
-        running::announce(Arc::clone(&running), Arc::clone(&store), settings.announce_after, settings.name.clone());
+    let announcing = running::announce(
+        Arc::clone(&running),
+        Arc::clone(&store),
+        settings.announce_after,
+        settings.name.clone(),
+    );
     let announcing = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(announcing));
 
     let host = Arc::new(Host {
@@ -133,7 +139,9 @@ pub async fn run(parts: HostParts, shutdown: CancellationToken) -> Result<(), Br
     // With the last recorder, recording ends, and with it publishing.
     drop((announcing, host));
     if tokio::time::timeout(grace, finish(&mut background, &mut result)).await.is_err() {
-        tracing::warn!("outcomes could not be committed in time; their executions are delivered again");
+        tracing::warn!(
+            "outcomes could not be committed in time; their executions are delivered again"
+        );
     }
     result
 }
@@ -150,8 +158,8 @@ async fn finish<T: 'static>(tasks: &mut JoinSet<T>, result: &mut Result<(), Brok
     }
 }
 
-/// Keeps a worker for each function that this host may run, and for each queue that is left of a deleted one, until the host is
-/// to stop.
+/// Keeps a worker for each function that this host may run, and for each queue that is left of a
+/// deleted one, until the host is to stop.
 async fn supervise(host: &Arc<Host>, workers: &mut JoinSet<Key>) -> Result<(), Broken> {
     let mut registry = host.registry.subscribe();
     let mut at_work: HashSet<Key> = HashSet::new();
@@ -173,7 +181,12 @@ async fn supervise(host: &Arc<Host>, workers: &mut JoinSet<Key>) -> Result<(), B
     }
 }
 
-fn start_workers(host: &Arc<Host>, workers: &mut JoinSet<Key>, at_work: &mut HashSet<Key>, wanted: Vec<Key>) {
+fn start_workers(
+    host: &Arc<Host>,
+    workers: &mut JoinSet<Key>,
+    at_work: &mut HashSet<Key>,
+    wanted: Vec<Key>,
+) {
     for key in wanted {
         if at_work.insert(key.clone()) {
             workers.spawn(QueueWorker::new(Arc::clone(host), key).run());
@@ -217,8 +230,9 @@ impl Host {
             return Ok((prepared, None));
         }
         let (host, definition) = (Arc::clone(self), Arc::clone(definition));
-        let preparing =
-            self.io.spawn(async move { host.engine.files(&definition.manifest, &Stored(&host.store)).await });
+        let preparing = self.io.spawn(async move {
+            host.engine.files(&definition.manifest, &Stored(&host.store)).await
+        });
         let files = preparing.await.map_err(|e| PreflightError::Unavailable(e.to_string()))??;
         Ok((prepared, files))
     }

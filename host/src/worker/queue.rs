@@ -66,16 +66,19 @@ enum Ended {
     Again,
     /// The function is deleted and its queue has been empty for a while.
     Empty,
-    /// The function's current version asks for a label that this host does not have, or is one that it cannot read.
+    /// The function's current version asks for a label that this host does not have, or is one that
+    /// it cannot read.
     Elsewhere,
 }
 
 impl QueueWorker {
     pub(super) fn new(host: Arc<Host>, key: Key) -> Self {
         let (sender, versions) = watch::channel(None);
-        let follow = AbortOnDropHandle::new(tokio::spawn(follow(Arc::clone(&host), key.clone(), sender)));
+        let follow =
+            AbortOnDropHandle::new(tokio::spawn(follow(Arc::clone(&host), key.clone(), sender)));
         let queue = QueueName::of_function(&key.0, &key.1);
-        let answering = tokio::spawn(calls::answer(Arc::clone(&host), key.clone(), versions.clone()));
+        let answering =
+            tokio::spawn(calls::answer(Arc::clone(&host), key.clone(), versions.clone()));
         Self {
             host,
             key,
@@ -89,8 +92,8 @@ impl QueueWorker {
         }
     }
 
-    /// Works until the host is to stop, the function is deleted and nothing is left of it, or it is for other hosts. Gives its name
-    /// back.
+    /// Works until the host is to stop, the function is deleted and nothing is left of it, or it is
+    /// for other hosts. Gives its name back.
     pub(super) async fn run(mut self) -> Key {
         let stop = self.host.stop.clone();
         let stopped = tokio::select! {
@@ -158,7 +161,9 @@ impl QueueWorker {
                     tracing::info!(queue = %self.queue, "the queue of a deleted function is deleted");
                     return;
                 }
-                Err(error) => tracing::debug!(queue = %self.queue, %error, "an empty queue is left for now"),
+                Err(error) => {
+                    tracing::debug!(queue = %self.queue, %error, "an empty queue is left for now")
+                }
             }
             tokio::select! {
                 () = self.host.stop.cancelled() => return,
@@ -193,8 +198,10 @@ impl QueueWorker {
     }
 
     fn concurrency(&self) -> NonZeroU16 {
-        let wanted =
-            self.current().definition().map_or(u32::from(DELETED_CONCURRENCY), |d| d.manifest.limits.concurrency);
+        let wanted = self
+            .current()
+            .definition()
+            .map_or(u32::from(DELETED_CONCURRENCY), |d| d.manifest.limits.concurrency);
         u16::try_from(wanted).ok().and_then(NonZeroU16::new).unwrap_or(NonZeroU16::MAX)
     }
 
@@ -242,7 +249,12 @@ impl QueueWorker {
     }
 
     /// Begins with a message, when there is room for it.
-    async fn begin(&mut self, delivery: Delivery, slots: &Arc<Semaphore>, consumer: &Arc<Consumer>) {
+    async fn begin(
+        &mut self,
+        delivery: Delivery,
+        slots: &Arc<Semaphore>,
+        consumer: &Arc<Consumer>,
+    ) {
         let most = kib(self.host.settings.held_bytes);
         let weight = kib(delivery.message.body.len()).min(most);
         let (tag, held) = (delivery.tag, Arc::clone(&self.host.held));
@@ -256,8 +268,13 @@ impl QueueWorker {
             consumer.release(&[tag]).await;
             return;
         };
-        let working =
-            work(Arc::clone(&self.host), self.key.clone(), self.versions.clone(), Arc::clone(slots), delivery);
+        let working = work(
+            Arc::clone(&self.host),
+            self.key.clone(),
+            self.versions.clone(),
+            Arc::clone(slots),
+            delivery,
+        );
         let message = self.messages.spawn(async move {
             let settled = working.await;
             drop(room);

@@ -48,7 +48,10 @@ impl Running {
     /// What has run longer than `after` and was not announced, with its key.
     fn long(&self, after: Duration, host: &str) -> (Vec<u64>, Vec<Started>) {
         let state = self.lock();
-        let long = state.entries.iter().filter(|(_, entry)| !entry.announced && entry.since.elapsed() >= after);
+        let long = state
+            .entries
+            .iter()
+            .filter(|(_, entry)| !entry.announced && entry.since.elapsed() >= after);
         long.map(|(key, entry)| (*key, entry.started(host))).unzip()
     }
 
@@ -69,7 +72,12 @@ impl Running {
 
 impl Entry {
     fn started(&self, host: &str) -> Started {
-        Started { dispatch: self.dispatch.clone(), version: self.version, host: host.to_owned(), at: self.at }
+        Started {
+            dispatch: self.dispatch.clone(),
+            version: self.version,
+            host: host.to_owned(),
+            at: self.at,
+        }
     }
 }
 
@@ -79,9 +87,14 @@ impl Drop for Guard {
     }
 }
 
-/// Announces, for ever, what has run for longer than `after`. It is news for operators: when the store is away, nobody waits
-/// for it.
-pub(crate) async fn announce(running: Arc<Running>, store: Arc<dyn Store>, after: Duration, host: String) {
+/// Announces, for ever, what has run for longer than `after`. It is news for operators: when the
+/// store is away, nobody waits for it.
+pub(crate) async fn announce(
+    running: Arc<Running>,
+    store: Arc<dyn Store>,
+    after: Duration,
+    host: String,
+) {
     let mut ticks = tokio::time::interval(after.max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

@@ -24,7 +24,8 @@ impl HostStatus {
         self.0.workers.load(Ordering::Relaxed)
     }
 
-    /// How many of their queues it consumes. Fewer than [`HostStatus::functions`] while versions are being compiled or the broker is away.
+    /// How many of their queues it consumes. Fewer than [`HostStatus::functions`] while versions
+    /// are being compiled or the broker is away.
     pub fn consuming(&self) -> usize {
         self.0.consuming.load(Ordering::Relaxed)
     }

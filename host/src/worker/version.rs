@@ -1,4 +1,5 @@
-//! Which version of a function runs: the current one once it is ready, and until then the one before.
+//! Which version of a function runs: the current one once it is ready, and until then the one
+//! before.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -44,7 +45,9 @@ impl Wanted {
     /// Whether it and what runs make no difference to a host.
     fn is(&self, version: &Version) -> bool {
         match (self, version) {
-            (Self::Version(wanted), Version::Ready(known) | Version::Broken(known, _)) => same(wanted, known),
+            (Self::Version(wanted), Version::Ready(known) | Version::Broken(known, _)) => {
+                same(wanted, known)
+            }
             (Self::Deleted, Version::Deleted) | (Self::Unreadable, Version::Unreadable) => true,
             _ => false,
         }
@@ -76,7 +79,8 @@ pub(crate) async fn follow(host: Arc<Host>, key: Key, current: watch::Sender<Opt
     loop {
         let (mut revision, wanted) = look(&mut registry, &key);
         let known = current.borrow().clone().filter(|known| wanted.is(&known.version));
-        let known = known.filter(|known| again_at(&host, &known.version).is_none_or(|at| Instant::now() < at));
+        let known = known
+            .filter(|known| again_at(&host, &known.version).is_none_or(|at| Instant::now() < at));
         let version = match known {
             Some(known) => Some(known.version),
             None => {
@@ -113,7 +117,8 @@ pub(crate) async fn follow(host: Arc<Host>, key: Key, current: watch::Sender<Opt
     }
 }
 
-/// When to try a version again that took too much to compile: a machine that is less busy may do it in time.
+/// When to try a version again that took too much to compile: a machine that is less busy may do it
+/// in time.
 fn again_at(host: &Host, version: &Version) -> Option<Instant> {
     match version {
         Version::Broken(definition, _) => host.engine.refused_until(definition.digest),
@@ -121,10 +126,17 @@ fn again_at(host: &Host, version: &Version) -> Option<Instant> {
     }
 }
 
-/// The version that runs what was decided by `revision`: one of that revision or a later one, once it is ready. It is waited for as
-/// long as the store is away. A store that is there and does not know the revision was set back: then nobody will ever know it.
-pub(crate) async fn version_at(host: &Host, versions: &mut Versions, revision: Revision) -> Version {
-    let is_there = |current: &Option<Current>| current.as_ref().is_some_and(|current| current.revision >= revision);
+/// The version that runs what was decided by `revision`: one of that revision or a later one, once
+/// it is ready. It is waited for as long as the store is away. A store that is there and does not
+/// know the revision was set back: then nobody will ever know it.
+pub(crate) async fn version_at(
+    host: &Host,
+    versions: &mut Versions,
+    revision: Revision,
+) -> Version {
+    let is_there = |current: &Option<Current>| {
+        current.as_ref().is_some_and(|current| current.revision >= revision)
+    };
     if !is_there(&versions.borrow()) {
         if reach(host, revision).await {
             // The sender lives as long as the worker.

@@ -30,7 +30,12 @@ fn parts(
     broker: Arc<dyn Broker>,
     settings: SchedulerSettings,
 ) -> SchedulerParts {
-    SchedulerParts { store, nodes, publisher: BatchPublisher::new(broker, PublisherSettings::default()), settings }
+    SchedulerParts {
+        store,
+        nodes,
+        publisher: BatchPublisher::new(broker, PublisherSettings::default()),
+        settings,
+    }
 }
 
 /// Tries often, so that an outage is met many times over.
@@ -73,7 +78,12 @@ async fn a_broker_may_be_away() {
     store.enqueue(&all, Publication::Pending).await.unwrap();
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(run(
-        parts(Arc::clone(&store) as _, Arc::clone(&store) as _, Arc::clone(&broker) as _, impatient()),
+        parts(
+            Arc::clone(&store) as _,
+            Arc::clone(&store) as _,
+            Arc::clone(&broker) as _,
+            impatient(),
+        ),
         shutdown.clone(),
     ));
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -92,12 +102,14 @@ async fn a_broker_may_be_away() {
 async fn a_broker_that_hangs_does_not_keep_a_leader() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_store(dir.path()).await;
-    let broker = Arc::new(Restart::<dyn Broker>::new(open_broker(dir.path(), EmbeddedSettings::default())));
+    let broker =
+        Arc::new(Restart::<dyn Broker>::new(open_broker(dir.path(), EmbeddedSettings::default())));
     broker.hang();
     store.enqueue(&[dispatch()], Publication::Pending).await.unwrap();
     let shutdown = CancellationToken::new();
     let for_ever = SchedulerSettings { lease: Duration::from_secs(86_400), ..settings() };
-    let all = parts(Arc::clone(&store) as _, Arc::clone(&store) as _, Arc::clone(&broker) as _, for_ever);
+    let all =
+        parts(Arc::clone(&store) as _, Arc::clone(&store) as _, Arc::clone(&broker) as _, for_ever);
     let running = tokio::spawn(run(all, shutdown.clone()));
     let lease = async || store.lease("scheduler", "another", Duration::ZERO).await.unwrap();
     until(async || lease().await.is_none()).await;
@@ -111,8 +123,12 @@ async fn a_broker_that_hangs_does_not_keep_a_leader() {
 async fn a_full_queue_delays_only_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_store(dir.path()).await;
-    let broker = open_broker(dir.path(), EmbeddedSettings { queue_messages: 1, ..EmbeddedSettings::default() });
-    let publisher = BatchPublisher::new(Arc::clone(&broker) as Arc<dyn Broker>, PublisherSettings::default());
+    let broker = open_broker(
+        dir.path(),
+        EmbeddedSettings { queue_messages: 1, ..EmbeddedSettings::default() },
+    );
+    let publisher =
+        BatchPublisher::new(Arc::clone(&broker) as Arc<dyn Broker>, PublisherSettings::default());
     let stuck: Vec<Dispatch> = (0..9).map(|_| dispatch_to("stuck")).collect();
     publisher.publish(stuck[0].clone()).await.unwrap();
     // The older entries are those of the queue that is full, and more of them than one batch has.
@@ -139,7 +155,10 @@ async fn a_full_queue_delays_only_its_own() {
 async fn what_can_never_be_sent_fails() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_store(dir.path()).await;
-    let broker = open_broker(dir.path(), EmbeddedSettings { message_bytes: 100 << 10, ..EmbeddedSettings::default() });
+    let broker = open_broker(
+        dir.path(),
+        EmbeddedSettings { message_bytes: 100 << 10, ..EmbeddedSettings::default() },
+    );
     let mut large = dispatch();
     let data = Bytes::from(format!("\"{}\"", "x".repeat(200 << 10)));
     let larger = EventParts { data: Some(data), ..Event::clone(&large.event).into_parts() };
@@ -149,22 +168,38 @@ async fn what_can_never_be_sent_fails() {
     store.enqueue(&all, Publication::Pending).await.unwrap();
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(run(
-        parts(Arc::clone(&store) as _, Arc::clone(&store) as _, Arc::clone(&broker) as _, settings()),
+        parts(
+            Arc::clone(&store) as _,
+            Arc::clone(&store) as _,
+            Arc::clone(&broker) as _,
+            settings(),
+        ),
         shutdown.clone(),
     ));
     until(async || is_empty(&store).await).await;
     shutdown.cancel();
     running.await.unwrap().unwrap();
-    let summary = store.execution(&TenantName::default(), large.execution).await.unwrap().unwrap().summary;
+    let summary =
+        store.execution(&TenantName::default(), large.execution).await.unwrap().unwrap().summary;
     assert_eq!((summary.state, summary.outcome), (State::Failed, Some(Outcome::Rejected)));
-    assert!(summary.message.as_deref().is_some_and(|text| text.contains("could not be sent")), "{summary:?}");
+    assert!(
+        summary.message.as_deref().is_some_and(|text| text.contains("could not be sent")),
+        "{summary:?}"
+    );
     for other in [&all[0], &all[2]] {
-        let summary = store.execution(&TenantName::default(), other.execution).await.unwrap().unwrap().summary;
+        let summary = store
+            .execution(&TenantName::default(), other.execution)
+            .await
+            .unwrap()
+            .unwrap()
+            .summary;
         assert_eq!(summary.state, State::Queued);
     }
     let mut sent = Vec::new();
     while broker.depth(&queue("total")).await.unwrap().ready > 0 {
-        sent.extend(next_batch(&*broker, "total").await.into_iter().map(|dispatch| dispatch.execution));
+        sent.extend(
+            next_batch(&*broker, "total").await.into_iter().map(|dispatch| dispatch.execution),
+        );
     }
     assert_eq!(sent, [all[0].execution, all[2].execution]);
 }

@@ -1,4 +1,5 @@
-//! A store and a broker that can be taken away and brought back: the real ones, closed and opened again on the same files.
+//! A store and a broker that can be taken away and brought back: the real ones, closed and opened
+//! again on the same files.
 
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,13 +11,14 @@ use bytes::Bytes;
 use uuid::Uuid;
 use wasmill_broker::{Broker, Consumption, Depth, Message, PendingReply, QueueName, ReplyTo};
 use wasmill_domain::{
-    AttemptKey, Definitions, Digest, Dispatch, ExecutionId, FunctionName, Move, Revision, SealedSecret, SecretName,
-    SecretSummary, State, TenantName, Timestamp,
+    AttemptKey, Definitions, Digest, Dispatch, ExecutionId, FunctionName, Move, Revision,
+    SealedSecret, SecretName, SecretSummary, State, TenantName, Timestamp,
 };
 use wasmill_store::{
-    Agenda, Bucket, BucketQuota, BucketSummary, Buckets, Catalog, Change, Changed, DeadLetter, DeadLetterSummary,
-    DeadLetters, ExecutionDetail, ExecutionQuery, Finished, Installation, KeyPage, Ledger, ListedExecution, LogEntry,
-    LogPosition, Publication, Result, SealingKeyUse, Started, Store, Swap, Term, ValueVersion, Version,
+    Agenda, Bucket, BucketQuota, BucketSummary, Buckets, Catalog, Change, Changed, DeadLetter,
+    DeadLetterSummary, DeadLetters, ExecutionDetail, ExecutionQuery, Finished, Installation,
+    KeyPage, Ledger, ListedExecution, LogEntry, LogPosition, Publication, Result, SealingKeyUse,
+    Started, Store, Swap, Term, ValueVersion, Version,
 };
 
 /// Passes every call on to the one that is there now.
@@ -55,7 +57,12 @@ impl Catalog for Restart<dyn Store> {
     async fn versions(&self, tenant: &TenantName, function: &FunctionName) -> Result<Vec<Version>> {
         self.now().versions(tenant, function).await
     }
-    async fn put_artifact(&self, tenant: &TenantName, digest: Digest, bytes: Bytes) -> Result<bool> {
+    async fn put_artifact(
+        &self,
+        tenant: &TenantName,
+        digest: Digest,
+        bytes: Bytes,
+    ) -> Result<bool> {
         self.now().put_artifact(tenant, digest, bytes).await
     }
 
@@ -65,7 +72,11 @@ impl Catalog for Restart<dyn Store> {
     async fn artifact(&self, digest: Digest) -> Result<Option<Bytes>> {
         self.now().artifact(digest).await
     }
-    async fn artifact_sizes(&self, tenant: &TenantName, digests: &[Digest]) -> Result<Vec<Option<u64>>> {
+    async fn artifact_sizes(
+        &self,
+        tenant: &TenantName,
+        digests: &[Digest],
+    ) -> Result<Vec<Option<u64>>> {
         self.now().artifact_sizes(tenant, digests).await
     }
 
@@ -106,13 +117,23 @@ impl Ledger for Restart<dyn Store> {
     async fn record(&self, finished: &[Finished]) -> Result<Vec<bool>> {
         self.now().record(finished).await
     }
-    async fn move_execution(&self, tenant: &TenantName, id: ExecutionId, what: Move, at: Timestamp) -> Result<State> {
+    async fn move_execution(
+        &self,
+        tenant: &TenantName,
+        id: ExecutionId,
+        what: Move,
+        at: Timestamp,
+    ) -> Result<State> {
         self.now().move_execution(tenant, id, what, at).await
     }
     async fn executions(&self, query: &ExecutionQuery) -> Result<Vec<ListedExecution>> {
         self.now().executions(query).await
     }
-    async fn execution(&self, tenant: &TenantName, id: ExecutionId) -> Result<Option<ExecutionDetail>> {
+    async fn execution(
+        &self,
+        tenant: &TenantName,
+        id: ExecutionId,
+    ) -> Result<Option<ExecutionDetail>> {
         self.now().execution(tenant, id).await
     }
     async fn logs(
@@ -137,7 +158,12 @@ impl Buckets for Restart<dyn Store> {
     async fn keys(&self, bucket: &Bucket, after: Option<u64>, limit: u32) -> Result<KeyPage> {
         self.now().keys(bucket, after, limit).await
     }
-    async fn set_values(&self, bucket: &Bucket, entries: &[(String, Bytes)], quota: &BucketQuota) -> Result<()> {
+    async fn set_values(
+        &self,
+        bucket: &Bucket,
+        entries: &[(String, Bytes)],
+        quota: &BucketQuota,
+    ) -> Result<()> {
         self.now().set_values(bucket, entries, quota).await
     }
     async fn swap_value(
@@ -150,7 +176,13 @@ impl Buckets for Restart<dyn Store> {
     ) -> Result<Swap> {
         self.now().swap_value(bucket, key, expected, value, quota).await
     }
-    async fn increment(&self, bucket: &Bucket, key: &str, delta: i64, quota: &BucketQuota) -> Result<i64> {
+    async fn increment(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        delta: i64,
+        quota: &BucketQuota,
+    ) -> Result<i64> {
         self.now().increment(bucket, key, delta, quota).await
     }
     async fn delete_values(&self, bucket: &Bucket, keys: &[String]) -> Result<u64> {
@@ -185,13 +217,21 @@ impl DeadLetters for Restart<dyn Store> {
     async fn put_dead_letter(&self, letter: &DeadLetter, attempts: &[AttemptKey]) -> Result<()> {
         self.now().put_dead_letter(letter, attempts).await
     }
-    async fn dead_letters(&self, before: Option<Uuid>, limit: u32) -> Result<Vec<DeadLetterSummary>> {
+    async fn dead_letters(
+        &self,
+        before: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<DeadLetterSummary>> {
         self.now().dead_letters(before, limit).await
     }
     async fn dead_letter(&self, id: Uuid) -> Result<Option<DeadLetter>> {
         self.now().dead_letter(id).await
     }
-    async fn reopen_dead_letter(&self, letter: &DeadLetter, attempts: &[AttemptKey]) -> Result<u64> {
+    async fn reopen_dead_letter(
+        &self,
+        letter: &DeadLetter,
+        attempts: &[AttemptKey],
+    ) -> Result<u64> {
         self.now().reopen_dead_letter(letter, attempts).await
     }
     async fn delete_dead_letter(&self, id: Uuid) -> Result<bool> {
@@ -213,13 +253,21 @@ impl Broker for Restart<dyn Broker> {
         }
         self.now().publish(queue, message).await
     }
-    async fn request(&self, queue: &QueueName, message: Message) -> wasmill_broker::Result<PendingReply> {
+    async fn request(
+        &self,
+        queue: &QueueName,
+        message: Message,
+    ) -> wasmill_broker::Result<PendingReply> {
         self.now().request(queue, message).await
     }
     async fn reply(&self, to: &ReplyTo, body: Bytes) -> wasmill_broker::Result<()> {
         self.now().reply(to, body).await
     }
-    async fn consume(&self, queue: &QueueName, prefetch: NonZeroU16) -> wasmill_broker::Result<Consumption> {
+    async fn consume(
+        &self,
+        queue: &QueueName,
+        prefetch: NonZeroU16,
+    ) -> wasmill_broker::Result<Consumption> {
         self.now().consume(queue, prefetch).await
     }
     async fn open_stream(

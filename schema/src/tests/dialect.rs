@@ -46,26 +46,37 @@ fn a_format_that_is_not_known_annotates() {
     }
 }
 
-/// Each of the labels is encoded in a time that grows with its square, so few steps must not let much of them pass.
+/// Each of the labels is encoded in a time that grows with its square, so few steps must not let
+/// much of them pass.
 #[test]
 fn international_names_take_steps_as_they_take_time() {
     let labels: Vec<String> = (0..40_u32)
-        .map(|label| (0..500).filter_map(|i| char::from_u32(0x4e00 + 500 * label % 20_000 + i)).collect())
+        .map(|label| {
+            (0..500).filter_map(|i| char::from_u32(0x4e00 + 500 * label % 20_000 + i)).collect()
+        })
         .collect();
     for format in ["idn-hostname", "idn-email"] {
         let schema = compile(json!({"format": format})).unwrap();
         let name = format!("a@{}", labels.join("."));
         assert_eq!(schema.check(&json!(name), &mut 100_000), Err(Failure::Steps), "{format}");
-        assert!(matches!(schema.check(&json!(name), &mut 1_000_000), Err(Failure::Violations(_))), "{format}");
+        assert!(
+            matches!(schema.check(&json!(name), &mut 1_000_000), Err(Failure::Violations(_))),
+            "{format}"
+        );
     }
 }
 
 #[test]
 fn a_meta_schema_of_ones_own_is_refused_by_name() {
-    for name in ["https://example.com/meta", "http://json-schema.org/draft-03/schema#", "urn:example:meta"] {
+    for name in
+        ["https://example.com/meta", "http://json-schema.org/draft-03/schema#", "urn:example:meta"]
+    {
         for (source, pointer) in [
             (json!({"$schema": name, "type": "object"}), "/$schema"),
-            (json!({"$defs": {"a": {"$id": "https://example.com/a", "$schema": name}}}), "/$defs/a/$schema"),
+            (
+                json!({"$defs": {"a": {"$id": "https://example.com/a", "$schema": name}}}),
+                "/$defs/a/$schema",
+            ),
         ] {
             let refused = compile(source).unwrap_err();
             assert_eq!(refused.pointer, pointer);
@@ -74,7 +85,9 @@ fn a_meta_schema_of_ones_own_is_refused_by_name() {
             }
         }
     }
-    for known in ["https://json-schema.org/draft/2020-12/schema", "http://json-schema.org/draft-07/schema#"] {
+    for known in
+        ["https://json-schema.org/draft/2020-12/schema", "http://json-schema.org/draft-07/schema#"]
+    {
         assert!(compile(json!({"$schema": known})).is_ok(), "{known}");
     }
 }

@@ -26,7 +26,11 @@ fn what_is_sealed_opens_again() {
         assert_eq!(secret.sealed.len(), NONCE_BYTES + value.len() + TAG_BYTES);
         assert_eq!(ring.open(&secret).unwrap().expose(), value);
     }
-    assert_ne!(sealed(&ring, b"x").sealed, sealed(&ring, b"x").sealed, "equal values do not look equal");
+    assert_ne!(
+        sealed(&ring, b"x").sealed,
+        sealed(&ring, b"x").sealed,
+        "equal values do not look equal"
+    );
 }
 
 #[test]
@@ -38,17 +42,26 @@ fn a_row_cannot_be_moved() {
     assert!(damaged(SealedSecret { name: "api-tokens".parse().unwrap(), ..secret.clone() }));
     assert!(damaged(SealedSecret { version: 2, ..secret.clone() }));
     assert!(damaged(SealedSecret { key: "two".parse().unwrap(), ..secret.clone() }));
-    assert!(damaged(SealedSecret { sealed: secret.sealed.slice(..NONCE_BYTES - 1), ..secret.clone() }));
+    assert!(damaged(SealedSecret {
+        sealed: secret.sealed.slice(..NONCE_BYTES - 1),
+        ..secret.clone()
+    }));
     for at in 0..secret.sealed.len() {
         let mut bytes = secret.sealed.to_vec();
         bytes[at] ^= 1;
-        assert!(damaged(SealedSecret { sealed: bytes.into(), ..secret.clone() }), "bit of byte {at}");
+        assert!(
+            damaged(SealedSecret { sealed: bytes.into(), ..secret.clone() }),
+            "bit of byte {at}"
+        );
     }
 }
 
 #[test]
 fn the_first_key_seals_and_all_open() {
-    let (old, new) = (ring(&line("old", 1)), ring(&format!("# rotated\n\n{}{}", line("new", 2), line("old", 1))));
+    let (old, new) = (
+        ring(&line("old", 1)),
+        ring(&format!("# rotated\n\n{}{}", line("new", 2), line("old", 1))),
+    );
     assert_eq!((new.sealing_key().as_str(), sealed(&new, b"x").key.as_str()), ("new", "new"));
     assert_eq!(new.open(&sealed(&old, b"kept")).unwrap().expose(), b"kept");
     let error = old.open(&sealed(&new, b"x")).unwrap_err();
@@ -80,17 +93,28 @@ fn a_file_that_others_can_read_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys");
     let id = Keyring::create(&path).unwrap();
-    let chmod = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    let chmod =
+        |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(*Keyring::read(&path).unwrap().sealing_key(), id);
     assert!(Keyring::create(&path).unwrap_err().to_string().contains("exists already"));
-    for (mode, good) in [(0o400, true), (0o440, true), (0o640, true), (0o644, false), (0o604, false), (0o660, false)] {
+    for (mode, good) in [
+        (0o400, true),
+        (0o440, true),
+        (0o640, true),
+        (0o644, false),
+        (0o604, false),
+        (0o660, false),
+    ] {
         chmod(mode);
         assert_eq!(Keyring::read(&path).is_ok(), good, "{mode:o}");
     }
     chmod(0o644);
     let error = Keyring::read(&path).unwrap_err().to_string();
-    assert!(error.contains("0644") && error.contains("chmod 0600") && error.contains("keys"), "{error}");
+    assert!(
+        error.contains("0644") && error.contains("chmod 0600") && error.contains("keys"),
+        "{error}"
+    );
     let error = Keyring::read(&folder.path().join("none")).unwrap_err().to_string();
     assert!(error.contains("No such file"), "{error}");
 }

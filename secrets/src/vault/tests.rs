@@ -19,7 +19,11 @@ impl SealedSecrets for Kept {
         Revision(self.revision.load(Ordering::SeqCst))
     }
 
-    async fn sealed(&self, tenant: &TenantName, name: &SecretName) -> Result<Option<SealedSecret>, Unavailable> {
+    async fn sealed(
+        &self,
+        tenant: &TenantName,
+        name: &SecretName,
+    ) -> Result<Option<SealedSecret>, Unavailable> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         if self.away.load(Ordering::SeqCst) {
             return Err(Unavailable("the database is away".into()));
@@ -47,12 +51,14 @@ impl Fixture {
     /// Sets a secret, as the gateway of another process would: nobody here has heard of it yet.
     fn set(&self, name: &str, version: u32, value: &str) {
         let (tenant, name) = (TenantName::default(), name.parse::<SecretName>().unwrap());
-        let sealed = self.keyring.seal(&tenant, &name, version, value.as_bytes(), Timestamp::now()).unwrap();
+        let sealed =
+            self.keyring.seal(&tenant, &name, version, value.as_bytes(), Timestamp::now()).unwrap();
         self.kept.secrets.lock().unwrap().insert((tenant, name), sealed);
     }
 
     async fn reveal(&self, name: &str) -> Option<String> {
-        let secret = self.vault.reveal(&TenantName::default(), &name.parse().unwrap()).await.unwrap();
+        let secret =
+            self.vault.reveal(&TenantName::default(), &name.parse().unwrap()).await.unwrap();
         secret.map(|secret| String::from_utf8(secret.expose().to_vec()).unwrap())
     }
 
@@ -63,10 +69,17 @@ impl Fixture {
 
 #[tokio::test]
 async fn a_secret_is_remembered_until_the_next_revision() {
-    let fixture = Fixture::new(VaultSettings { remember_for: Duration::from_secs(3600), ..VaultSettings::default() });
+    let fixture = Fixture::new(VaultSettings {
+        remember_for: Duration::from_secs(3600),
+        ..VaultSettings::default()
+    });
     assert_eq!(fixture.reveal("token").await, None);
     fixture.set("token", 1, "one");
-    assert_eq!(fixture.reveal("token").await.as_deref(), Some("one"), "what is not there is not remembered");
+    assert_eq!(
+        fixture.reveal("token").await.as_deref(),
+        Some("one"),
+        "what is not there is not remembered"
+    );
     assert_eq!((fixture.reveal("token").await.as_deref(), fixture.asked()), (Some("one"), 2));
     fixture.set("token", 2, "two");
     assert_eq!((fixture.reveal("token").await.as_deref(), fixture.asked()), (Some("one"), 2));
@@ -81,7 +94,8 @@ async fn a_secret_is_remembered_until_the_next_revision() {
 
 #[tokio::test]
 async fn a_secret_is_remembered_for_its_time_only() {
-    let fixture = Fixture::new(VaultSettings { remember_for: Duration::ZERO, ..VaultSettings::default() });
+    let fixture =
+        Fixture::new(VaultSettings { remember_for: Duration::ZERO, ..VaultSettings::default() });
     fixture.set("token", 1, "one");
     fixture.reveal("token").await;
     fixture.set("token", 2, "two");
@@ -90,7 +104,8 @@ async fn a_secret_is_remembered_for_its_time_only() {
 
 #[tokio::test]
 async fn so_many_are_remembered_and_no_more() {
-    let fixture = Fixture::new(VaultSettings { remembered: 1, remember_for: Duration::from_secs(3600) });
+    let fixture =
+        Fixture::new(VaultSettings { remembered: 1, remember_for: Duration::from_secs(3600) });
     fixture.set("a", 1, "a");
     fixture.set("b", 1, "b");
     for _ in 0..3 {

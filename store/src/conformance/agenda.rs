@@ -8,8 +8,8 @@ use bytes::Bytes;
 use wasmill_domain::{Digest, Dispatch, ExecutionId, Move, Outcome, State, Timestamp};
 
 use super::sample::{
-    at_attempt, deploy, dispatch, dispatches, execution_in, finished, key, line, listed, name, now, outbox, retried,
-    soon, state_of, tenant,
+    at_attempt, deploy, dispatch, dispatches, execution_in, finished, key, line, listed, name, now,
+    outbox, retried, soon, state_of, tenant,
 };
 use crate::port::{Change, ExecutionQuery, Finished, Publication, Store, Term};
 
@@ -25,11 +25,16 @@ pub(crate) async fn what_is_due_is_promoted(store: Arc<dyn Store>) {
     let at = |second: u64| start.plus(Duration::from_secs(second));
     let all = dispatches(4);
     let due = [at(3), at(1), at(2), at(9)];
-    let batch: Vec<Finished> = all.iter().zip(due).map(|(dispatch, due)| retried(dispatch, due)).collect();
+    let batch: Vec<Finished> =
+        all.iter().zip(due).map(|(dispatch, due)| retried(dispatch, due)).collect();
     store.record(&batch).await.unwrap();
     assert!(store.promote_due(start, 10).await.unwrap().is_empty());
     let first = store.promote_due(at(3), 2).await.unwrap();
-    assert_eq!(ids(&first), [all[1].execution, all[2].execution], "those due first, up to the limit");
+    assert_eq!(
+        ids(&first),
+        [all[1].execution, all[2].execution],
+        "those due first, up to the limit"
+    );
     let expected = Dispatch { attempt: 2, queued_at: at(3), ..all[1].clone() };
     assert_eq!(first[0], expected);
     assert_eq!(ids(&store.promote_due(at(3), 2).await.unwrap()), [all[0].execution]);
@@ -57,8 +62,12 @@ pub(crate) async fn the_outbox_is_in_order(store: Arc<dyn Store>) {
     assert!(store.outbox(before, 10).await.unwrap().is_empty(), "none was made before");
     assert_eq!(store.outbox(soon(), 10).await.unwrap(), all[1..]);
     assert_eq!(store.outbox(soon(), 2).await.unwrap(), all[1..3]);
-    let entries =
-        [key(all[1].execution, 1), key(all[3].execution, 1), key(all[4].execution, 9), key(ExecutionId::new(), 1)];
+    let entries = [
+        key(all[1].execution, 1),
+        key(all[3].execution, 1),
+        key(all[4].execution, 9),
+        key(ExecutionId::new(), 1),
+    ];
     store.published(&entries).await.unwrap();
     store.published(&entries).await.unwrap();
     store.published(&[]).await.unwrap();
@@ -73,14 +82,23 @@ pub(crate) async fn what_went_on_leaves_the_outbox(store: Arc<dyn Store>) {
     store.move_execution(&tenant(), all[3].execution, Move::Cancel, now()).await.unwrap();
     // Those in the way do not make the page shorter.
     let open = BTreeSet::from([(all[0].execution, 1), (all[4].execution, 1)]);
-    let page: BTreeSet<_> =
-        store.outbox(soon(), 2).await.unwrap().iter().map(|dispatch| (dispatch.execution, dispatch.attempt)).collect();
+    let page: BTreeSet<_> = store
+        .outbox(soon(), 2)
+        .await
+        .unwrap()
+        .iter()
+        .map(|dispatch| (dispatch.execution, dispatch.attempt))
+        .collect();
     assert_eq!(page, open);
     assert_eq!(outbox(&*store).await.into_iter().collect::<BTreeSet<_>>(), open);
 }
 
-/// `spoil` makes an execution's event something that is none, as a fault of a disk or of an operator would.
-pub(crate) async fn an_unreadable_event_is_given_up(store: Arc<dyn Store>, spoil: impl AsyncFn(ExecutionId)) {
+/// `spoil` makes an execution's event something that is none, as a fault of a disk or of an
+/// operator would.
+pub(crate) async fn an_unreadable_event_is_given_up(
+    store: Arc<dyn Store>,
+    spoil: impl AsyncFn(ExecutionId),
+) {
     let shown = async |dispatch: &Dispatch| {
         let detail = store.execution(&tenant(), dispatch.execution).await.unwrap().unwrap();
         let unreadable = detail.event.unwrap_err();
@@ -103,25 +121,38 @@ pub(crate) async fn an_unreadable_event_is_given_up(store: Arc<dyn Store>, spoil
     assert_eq!(ids(&store.promote_due(soon(), 10).await.unwrap()), [good.execution]);
     assert_eq!(outbox(&*store).await, [(good.execution, 2)]);
     assert_eq!(shown(&later).await.state, State::Failed);
-    let failed = ExecutionQuery { state: Some(State::Failed), ..ExecutionQuery::all_of(tenant(), 10) };
+    let failed =
+        ExecutionQuery { state: Some(State::Failed), ..ExecutionQuery::all_of(tenant(), 10) };
     assert_eq!(listed(&*store, &failed).await.len(), 2);
 }
 
 /// `spoil` makes the type of an execution's event one that is none.
-pub(crate) async fn an_unreadable_row_is_listed_as_such(store: Arc<dyn Store>, spoil: impl AsyncFn(ExecutionId)) {
+pub(crate) async fn an_unreadable_row_is_listed_as_such(
+    store: Arc<dyn Store>,
+    spoil: impl AsyncFn(ExecutionId),
+) {
     let [first, odd, last] = [(); 3].map(|()| dispatch("total"));
-    store.enqueue(&[first.clone(), odd.clone(), last.clone()], Publication::Confirmed).await.unwrap();
+    store
+        .enqueue(&[first.clone(), odd.clone(), last.clone()], Publication::Confirmed)
+        .await
+        .unwrap();
     spoil(odd.execution).await;
     let page = async |query: ExecutionQuery| -> Vec<_> {
         let listed = store.executions(&query).await.unwrap().into_iter();
-        listed.map(|listed| listed.map(|summary| summary.id).map_err(|row| (row.id, row.why))).collect()
+        listed
+            .map(|listed| listed.map(|summary| summary.id).map_err(|row| (row.id, row.why)))
+            .collect()
     };
     let all = page(ExecutionQuery::all_of(tenant(), 10)).await;
     let [Ok(newest), Err((spoiled, why)), Ok(oldest)] = &all[..] else { panic!("{all:?}") };
-    assert_eq!([newest, spoiled, oldest], [last.execution, odd.execution, first.execution].each_ref());
+    assert_eq!(
+        [newest, spoiled, oldest],
+        [last.execution, odd.execution, first.execution].each_ref()
+    );
     assert!(why.contains("'event_type' cannot be read"), "{why}");
     // It is a place to go on from, too.
-    let before = ExecutionQuery { before: Some(odd.execution), ..ExecutionQuery::all_of(tenant(), 10) };
+    let before =
+        ExecutionQuery { before: Some(odd.execution), ..ExecutionQuery::all_of(tenant(), 10) };
     assert_eq!(page(before).await, [Ok(first.execution)]);
     let shown = store.execution(&tenant(), odd.execution).await.unwrap_err().to_string();
     assert!(shown.contains(why.as_str()), "{shown}");
@@ -162,9 +193,9 @@ pub(crate) async fn leases_are_taken_by_one(store: Arc<dyn Store>) {
     let contenders: Vec<_> = (0..8)
         .map(|i| {
             let store = Arc::clone(&store);
-            tokio::spawn(
-                async move { store.lease("leader", &format!("host-{i}"), Duration::from_secs(60)).await.unwrap() },
-            )
+            tokio::spawn(async move {
+                store.lease("leader", &format!("host-{i}"), Duration::from_secs(60)).await.unwrap()
+            })
         })
         .collect();
     let mut terms: Vec<Term> = Vec::new();
@@ -188,7 +219,9 @@ fn ended_at(dispatch: &Dispatch, at: Timestamp) -> Finished {
 }
 
 pub(crate) async fn what_ended_is_pruned(store: Arc<dyn Store>) {
-    let hour = |hours: u64| Timestamp::from_micros(1_700_000_000_000_000).plus(Duration::from_secs(hours * 3600));
+    let hour = |hours: u64| {
+        Timestamp::from_micros(1_700_000_000_000_000).plus(Duration::from_secs(hours * 3600))
+    };
     let [old, long, open, waiting] = [hour(0), hour(1), hour(2), hour(3)].map(accepted_at);
     let batch = [
         ended_at(&old, hour(1)),
@@ -210,8 +243,11 @@ pub(crate) async fn what_ended_is_pruned(store: Arc<dyn Store>) {
 }
 
 pub(crate) async fn pruning_is_bounded(store: Arc<dyn Store>) {
-    let hour = |hours: u64| Timestamp::from_micros(1_700_000_000_000_000).plus(Duration::from_secs(hours * 3600));
-    let batch: Vec<Finished> = (0..10).map(|i| ended_at(&accepted_at(hour(i)), hour(i + 1))).collect();
+    let hour = |hours: u64| {
+        Timestamp::from_micros(1_700_000_000_000_000).plus(Duration::from_secs(hours * 3600))
+    };
+    let batch: Vec<Finished> =
+        (0..10).map(|i| ended_at(&accepted_at(hour(i)), hour(i + 1))).collect();
     store.record(&batch).await.unwrap();
     assert_eq!(store.prune(hour(100), 4).await.unwrap(), 4);
     assert_eq!(listed(&*store, &ExecutionQuery::all_of(tenant(), 10)).await.len(), 6);
@@ -232,7 +268,10 @@ pub(crate) async fn unnamed_artifacts_are_pruned(store: Arc<dyn Store>) {
     for named in [b"first".as_slice(), b"second"] {
         assert!(store.artifact(Digest::of(named)).await.unwrap().is_some());
     }
-    store.define(&Change::DeleteFunction { tenant: tenant(), function: name("total") }).await.unwrap();
+    store
+        .define(&Change::DeleteFunction { tenant: tenant(), function: name("total") })
+        .await
+        .unwrap();
     store.prune(soon(), 1).await.unwrap();
     store.prune(soon(), 1).await.unwrap();
     assert!(store.artifact(Digest::of(b"first")).await.unwrap().is_none());

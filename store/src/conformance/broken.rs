@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wasmill_domain::schema::{CompileError, CompiledSchema, Failure, SchemaCompiler, Violation};
 use wasmill_domain::{
-    ApiKey, DefinitionKind, EventType, KeyDefinition, KeyRole, Outcome, Registry, SealedSecret, State,
+    ApiKey, DefinitionKind, EventType, KeyDefinition, KeyRole, Outcome, Registry, SealedSecret,
+    State,
 };
 
 use super::sample::{deploy, dispatch, finished, name, now, started, tenant};
@@ -16,7 +17,8 @@ use crate::watch::RegistryWatch;
 /// The test asks when it wants to know.
 const NEVER: Duration = Duration::from_secs(3600);
 
-/// What makes one definition of each kind something that cannot be read; the same in either database.
+/// What makes one definition of each kind something that cannot be read; the same in either
+/// database.
 const SPOIL: [&str; 6] = [
     r#"UPDATE versions SET manifest = '{"name": "later", "of_a_later_release": 1}' WHERE function = 'later'"#,
     "UPDATE triggers SET schema = '{' WHERE function = 'odd'",
@@ -32,12 +34,16 @@ fn event_type(text: &str) -> EventType {
 
 async fn define(store: &dyn Store) {
     for function in ["total", "later", "odd"] {
-        let manifest = json!({"name": function, "trigger": [{"event": "a", "schema": {"type": "object"}}]});
+        let manifest =
+            json!({"name": function, "trigger": [{"event": "a", "schema": {"type": "object"}}]});
         deploy(store, manifest, b"wasm").await;
     }
     for of_type in ["odd.type", "good.type"] {
         let (event_type, schema) = (event_type(of_type), json!({"type": "object"}));
-        store.define(&Change::PutSchema { tenant: tenant(), event_type, schema, at: now() }).await.unwrap();
+        store
+            .define(&Change::PutSchema { tenant: tenant(), event_type, schema, at: now() })
+            .await
+            .unwrap();
     }
     let key = KeyDefinition {
         id: uuid::Uuid::now_v7(),
@@ -52,7 +58,8 @@ async fn define(store: &dyn Store) {
     store.define(&Change::GrantHostname { pattern, tenant: tenant(), at: now() }).await.unwrap();
 }
 
-/// Takes every schema for the one that these tests define, which lets objects pass: the compiler of schemas is not the store's.
+/// Takes every schema for the one that these tests define, which lets objects pass: the compiler of
+/// schemas is not the store's.
 #[derive(Debug)]
 struct Objects;
 
@@ -76,7 +83,11 @@ impl SchemaCompiler for Objects {
 
 impl CompiledSchema for Objects {
     fn check(&self, document: &Value, _: &mut u64) -> Result<(), Failure> {
-        if document.is_object() { Ok(()) } else { Err(Failure::Violations(vec![Violation::of_all("not an object")])) }
+        if document.is_object() {
+            Ok(())
+        } else {
+            Err(Failure::Violations(vec![Violation::of_all("not an object")]))
+        }
     }
 
     fn try_check(&self, document: &Value, steps: &mut u64) -> Result<(), Failure> {
@@ -85,14 +96,18 @@ impl CompiledSchema for Objects {
 }
 
 async fn watch(store: &Arc<dyn Store>) -> RegistryWatch {
-    RegistryWatch::start_from(Registry::new(Arc::new(Objects)), Arc::clone(store), NEVER).await.unwrap()
+    RegistryWatch::start_from(Registry::new(Arc::new(Objects)), Arc::clone(store), NEVER)
+        .await
+        .unwrap()
 }
 
 /// Everything but what is broken is as it would be without it.
 fn is_broken_apart(registry: &Registry) {
-    let functions: Vec<_> = registry.functions_of(&tenant()).iter().map(|f| (f.name.to_string(), f.version)).collect();
+    let functions: Vec<_> =
+        registry.functions_of(&tenant()).iter().map(|f| (f.name.to_string(), f.version)).collect();
     assert_eq!(functions, [("total".to_owned(), 2)]);
-    let broken: Vec<_> = registry.broken().iter().map(|broken| (broken.kind, broken.name.as_str())).collect();
+    let broken: Vec<_> =
+        registry.broken().iter().map(|broken| (broken.kind, broken.name.as_str())).collect();
     assert_eq!(
         broken,
         [
@@ -105,7 +120,10 @@ fn is_broken_apart(registry: &Registry) {
         ]
     );
     let later = registry.broken_function(&tenant(), "later").unwrap();
-    assert!(later.why.contains("'manifest'") && later.why.contains("of_a_later_release"), "{later:?}");
+    assert!(
+        later.why.contains("'manifest'") && later.why.contains("of_a_later_release"),
+        "{later:?}"
+    );
     assert_eq!(later.to_string(), "function 'later' of tenant 'default'");
     assert_eq!(registry.broken_functions_of(&tenant()).count(), 2);
     assert!(registry.broken_function(&tenant(), "total").is_none());
@@ -120,7 +138,10 @@ fn is_broken_apart(registry: &Registry) {
 }
 
 /// `spoil` runs a statement as somebody else would.
-pub(crate) async fn what_cannot_be_read_breaks_itself_only(store: Arc<dyn Store>, spoil: impl AsyncFn(&'static str)) {
+pub(crate) async fn what_cannot_be_read_breaks_itself_only(
+    store: Arc<dyn Store>,
+    spoil: impl AsyncFn(&'static str),
+) {
     define(&*store).await;
     let watch = watch(&store).await;
     assert!(watch.current().broken().is_empty());
@@ -139,15 +160,21 @@ pub(crate) async fn what_cannot_be_read_breaks_itself_only(store: Arc<dyn Store>
     let versions = store.versions(&tenant(), &name("later")).await.unwrap();
     let why = versions[0].manifest.as_ref().unwrap_err();
     assert!(versions[0].current && why.contains("of_a_later_release"), "{why}");
-    // Another deploy mends it; the version that cannot be read stays one that nobody can go back to.
-    let changed = deploy(&*store, json!({"name": "later", "trigger": [{"event": "a"}]}), b"wasm").await;
+    // Another deploy mends it; the version that cannot be read stays one that nobody can go back
+    // to.
+    let changed =
+        deploy(&*store, json!({"name": "later", "trigger": [{"event": "a"}]}), b"wasm").await;
     restarted.reach(changed.revision).await.unwrap();
     assert_eq!(restarted.current().function(&tenant(), "later").map(|f| f.version), Some(2));
     assert!(restarted.current().broken_function(&tenant(), "later").is_none());
     let (function, hostnames) = (name("later"), Arc::default());
-    let back = store.define(&Change::Rollback { tenant: tenant(), function, to: None, hostnames }).await;
+    let back =
+        store.define(&Change::Rollback { tenant: tenant(), function, to: None, hostnames }).await;
     assert!(matches!(back, Err(Error::Rejected(_))), "{back:?}");
-    store.define(&Change::DeleteFunction { tenant: tenant(), function: name("odd") }).await.unwrap();
+    store
+        .define(&Change::DeleteFunction { tenant: tenant(), function: name("odd") })
+        .await
+        .unwrap();
 }
 
 /// What a later release may leave behind: what this one may read, and what it may not.
@@ -166,7 +193,10 @@ fn secret(name: &str, version: u32) -> SealedSecret {
 }
 
 /// `spoil` runs a statement as a later release would.
-pub(crate) async fn a_later_release_says_who_may_read_it(store: Arc<dyn Store>, spoil: impl AsyncFn(&'static str)) {
+pub(crate) async fn a_later_release_says_who_may_read_it(
+    store: Arc<dyn Store>,
+    spoil: impl AsyncFn(&'static str),
+) {
     define(&*store).await;
     for name in ["later", "known"] {
         store.define(&Change::PutSecret(secret(name, 1))).await.unwrap();
@@ -176,10 +206,12 @@ pub(crate) async fn a_later_release_says_who_may_read_it(store: Arc<dyn Store>, 
     }
     let watch = RegistryWatch::start(Arc::clone(&store), NEVER).await.unwrap();
     let registry = watch.current();
-    let mut functions: Vec<_> = registry.functions_of(&tenant()).iter().map(|f| f.name.to_string()).collect();
+    let mut functions: Vec<_> =
+        registry.functions_of(&tenant()).iter().map(|f| f.name.to_string()).collect();
     functions.sort_unstable();
     assert_eq!(functions, ["later", "total"]);
-    let broken: Vec<_> = registry.broken().iter().map(|broken| (broken.kind, broken.name.as_str())).collect();
+    let broken: Vec<_> =
+        registry.broken().iter().map(|broken| (broken.kind, broken.name.as_str())).collect();
     assert_eq!(
         broken,
         [
@@ -193,26 +225,36 @@ pub(crate) async fn a_later_release_says_who_may_read_it(store: Arc<dyn Store>, 
     assert!(why.contains("release 9.8.7") && why.contains("format 2"), "{why}");
     assert!(registry.has_keys() && registry.key("first").is_none(), "what it allows is not known");
     // A secret cannot be had, and is in no other's way.
-    let listed: Vec<_> = store.secrets(&tenant()).await.unwrap().into_iter().map(|secret| secret.name).collect();
+    let listed: Vec<_> =
+        store.secrets(&tenant()).await.unwrap().into_iter().map(|secret| secret.name).collect();
     assert_eq!(listed, ["known".parse().unwrap()]);
     let why = store.secret(&tenant(), &"later".parse().unwrap()).await.unwrap_err();
     assert!(matches!(&why, Error::Rejected(why) if why.contains("a later release")), "{why}");
     // What this release puts in their place is its own.
     store.define(&Change::PutSecret(secret("later", 2))).await.unwrap();
-    assert_eq!(store.secret(&tenant(), &"later".parse().unwrap()).await.unwrap().unwrap().version, 2);
+    assert_eq!(
+        store.secret(&tenant(), &"later".parse().unwrap()).await.unwrap().unwrap().version,
+        2
+    );
     let (event_type, schema) = (event_type("odd.type"), json!({"type": "object"}));
     let put = Change::PutSchema { tenant: tenant(), event_type, schema, at: now() };
     let changed = store.define(&put).await.unwrap();
     assert!(changed.changed, "the same text, to be read by this release");
-    let unchanged =
-        deploy(&*store, json!({"name": "later", "trigger": [{"event": "a", "schema": {"type": "object"}}]}), b"wasm");
+    let unchanged = deploy(
+        &*store,
+        json!({"name": "later", "trigger": [{"event": "a", "schema": {"type": "object"}}]}),
+        b"wasm",
+    );
     assert_eq!(unchanged.await.version, 2, "something in what was stored is not known here");
     watch.reach(changed.revision).await.unwrap();
     assert!(watch.current().broken().iter().all(|broken| broken.kind != DefinitionKind::Schema));
 }
 
 /// `spoil` runs a statement as a later release would.
-pub(crate) async fn a_state_that_is_not_known_is_closed(store: Arc<dyn Store>, spoil: impl AsyncFn(&'static str)) {
+pub(crate) async fn a_state_that_is_not_known_is_closed(
+    store: Arc<dyn Store>,
+    spoil: impl AsyncFn(&'static str),
+) {
     let (known, later) = (dispatch("known"), dispatch("later"));
     store.enqueue(&[known.clone(), later.clone()], Publication::Pending).await.unwrap();
     spoil("UPDATE executions SET state = 'of_a_later_release' WHERE function = 'later'").await;
@@ -221,7 +263,8 @@ pub(crate) async fn a_state_that_is_not_known_is_closed(store: Arc<dyn Store>, s
     store.start(&starts).await.unwrap();
     let ends = [&later, &known].map(|dispatch| finished(dispatch, Outcome::Success));
     assert_eq!(store.record(&ends).await.unwrap(), [false, true], "one is in nobody's way");
-    let [Err(row), Ok(summary)] = &mut store.executions(&ExecutionQuery::all_of(tenant(), 10)).await.unwrap()[..]
+    let [Err(row), Ok(summary)] =
+        &mut store.executions(&ExecutionQuery::all_of(tenant(), 10)).await.unwrap()[..]
     else {
         panic!("one can be read")
     };

@@ -7,7 +7,9 @@ use serde_json::json;
 use wasmill_domain::TenantName;
 
 use super::sample::{deploy, name, tenant};
-use crate::buckets::{Bucket, BucketQuota, BucketSummary, MAX_BATCH_KEYS, MAX_KEY_BYTES, Swap, ValueVersion};
+use crate::buckets::{
+    Bucket, BucketQuota, BucketSummary, MAX_BATCH_KEYS, MAX_KEY_BYTES, Swap, ValueVersion,
+};
 use crate::port::{Change, Error, Store};
 
 const QUOTA: BucketQuota = BucketQuota { value_bytes: 4 << 20, keys: 10_000, bytes: 64 << 20 };
@@ -36,7 +38,8 @@ async fn version(store: &dyn Store, bucket: &Bucket, key: &str) -> Option<ValueV
 /// The bucket's counts, which must be what is in it.
 async fn counts(store: &dyn Store, bucket: &Bucket) -> (u64, u64) {
     let all = store.buckets(&bucket.tenant).await.unwrap();
-    let counted = all.iter().find(|summary| summary.bucket == *bucket).map_or((0, 0), |s| (s.keys, s.bytes));
+    let counted =
+        all.iter().find(|summary| summary.bucket == *bucket).map_or((0, 0), |s| (s.keys, s.bytes));
     let keys = store.keys(bucket, None, 100_000).await.unwrap().keys;
     let mut bytes = 0;
     for chunk in keys.chunks(MAX_BATCH_KEYS) {
@@ -55,7 +58,9 @@ pub(crate) async fn values_are_kept(store: Arc<dyn Store>) {
     assert_eq!(store.keys(&bucket, None, 10).await.unwrap().keys, Vec::<String>::new());
     assert!(store.buckets(&tenant()).await.unwrap().is_empty(), "reading makes no bucket");
     let everything: Vec<u8> = (0..=255).collect();
-    for (key, value) in [("k", &b""[..]), ("k", &everything), ("ü\0'\"/", b"odd"), ("k", b"again"), ("K", b"other")] {
+    for (key, value) in
+        [("k", &b""[..]), ("k", &everything), ("ü\0'\"/", b"odd"), ("k", b"again"), ("K", b"other")]
+    {
         set(store, &bucket, key, value).await;
         assert_eq!(get(store, &bucket, key).await.as_deref(), Some(value), "{key}");
     }
@@ -71,9 +76,13 @@ pub(crate) async fn values_are_kept(store: Arc<dyn Store>) {
 
 pub(crate) async fn batches_are_whole(store: Arc<dyn Store>) {
     let (store, bucket) = (&*store, shared("b"));
-    let entry = |key: &str, value: &'static str| (key.to_owned(), Bytes::from_static(value.as_bytes()));
+    let entry =
+        |key: &str, value: &'static str| (key.to_owned(), Bytes::from_static(value.as_bytes()));
     store.set_values(&bucket, &[], &QUOTA).await.unwrap();
-    store.set_values(&bucket, &[entry("a", "1"), entry("b", "2"), entry("a", "3")], &QUOTA).await.unwrap();
+    store
+        .set_values(&bucket, &[entry("a", "1"), entry("b", "2"), entry("a", "3")], &QUOTA)
+        .await
+        .unwrap();
     let keys = ["b", "none", "a", "b"].map(str::to_owned);
     let values = store.values(&bucket, &keys).await.unwrap();
     let two = Some(Bytes::from_static(b"2"));
@@ -123,7 +132,10 @@ pub(crate) async fn keys_have_bounds(store: Arc<dyn Store>) {
             store.delete_values(&bucket, std::slice::from_ref(&key)).await.map(drop),
         ];
         for refusal in refusals {
-            assert!(matches!(&refusal, Err(Error::Rejected(why)) if why.contains("1 to 512")), "{refusal:?}");
+            assert!(
+                matches!(&refusal, Err(Error::Rejected(why)) if why.contains("1 to 512")),
+                "{refusal:?}"
+            );
         }
     }
     assert_eq!(counts(store, &bucket).await.0, 1);
@@ -152,7 +164,10 @@ pub(crate) async fn keys_are_listed_once(store: Arc<dyn Store>) {
 pub(crate) async fn a_swap_needs_the_value_that_was_seen(store: Arc<dyn Store>) {
     let (store, bucket) = (&*store, shared("b"));
     let swap = async |expected, value: &'static str| {
-        store.swap_value(&bucket, "k", expected, &Bytes::from_static(value.as_bytes()), &QUOTA).await.unwrap()
+        store
+            .swap_value(&bucket, "k", expected, &Bytes::from_static(value.as_bytes()), &QUOTA)
+            .await
+            .unwrap()
     };
     assert_eq!(swap(None, "1").await, Swap::Done);
     let first = version(store, &bucket, "k").await;
@@ -202,7 +217,10 @@ pub(crate) async fn writers_to_a_bucket_take_turns(store: Arc<dyn Store>) {
                     store.increment(&bucket, "n", 1, &QUOTA).await.unwrap();
                     set(&*store, &bucket, &format!("own-{i}-{j}"), b"x").await;
                     let seen = version(&*store, &bucket, "cas").await;
-                    let swap = store.swap_value(&bucket, "cas", seen, &Bytes::from(vec![i; 3]), &QUOTA).await.unwrap();
+                    let swap = store
+                        .swap_value(&bucket, "cas", seen, &Bytes::from(vec![i; 3]), &QUOTA)
+                        .await
+                        .unwrap();
                     swapped += i32::from(swap == Swap::Done);
                 }
                 swapped
@@ -227,7 +245,10 @@ pub(crate) async fn of_swaps_at_once_one_is_done(store: Arc<dyn Store>) {
             .map(|i| {
                 let (store, bucket) = (Arc::clone(&store), bucket.clone());
                 tokio::spawn(async move {
-                    store.swap_value(&bucket, "k", seen, &Bytes::from(vec![i]), &QUOTA).await.unwrap()
+                    store
+                        .swap_value(&bucket, "k", seen, &Bytes::from(vec![i]), &QUOTA)
+                        .await
+                        .unwrap()
                 })
             })
             .collect();
@@ -243,10 +264,15 @@ pub(crate) async fn quotas_hold(store: Arc<dyn Store>) {
     let (store, bucket) = (&*store, shared("b"));
     let quota = BucketQuota { value_bytes: 8, keys: 3, bytes: 20 };
     let set = async |key: &str, length: usize| {
-        store.set_values(&bucket, &[(key.to_owned(), Bytes::from(vec![b'x'; length]))], &quota).await
+        store
+            .set_values(&bucket, &[(key.to_owned(), Bytes::from(vec![b'x'; length]))], &quota)
+            .await
     };
     let refused = |result: Result<(), Error>, setting: &str| {
-        assert!(matches!(&result, Err(error) if error.to_string().contains(setting)), "{setting}: {result:?}");
+        assert!(
+            matches!(&result, Err(error) if error.to_string().contains(setting)),
+            "{setting}: {result:?}"
+        );
     };
     refused(set("a", 9).await, "keyvalue.max_value_bytes");
     set("a", 8).await.unwrap();
@@ -254,7 +280,10 @@ pub(crate) async fn quotas_hold(store: Arc<dyn Store>) {
     refused(set("c", 2).await, "keyvalue.max_bucket_bytes");
     set("c", 1).await.unwrap();
     refused(store.increment(&bucket, "d", 1, &quota).await.map(drop), "keyvalue.max_keys");
-    refused(store.swap_value(&bucket, "d", None, &Bytes::new(), &quota).await.map(drop), "keyvalue.max_keys");
+    refused(
+        store.swap_value(&bucket, "d", None, &Bytes::new(), &quota).await.map(drop),
+        "keyvalue.max_keys",
+    );
     // What makes room is welcome.
     set("a", 0).await.unwrap();
     store.delete_values(&bucket, &["c".into()]).await.unwrap();
@@ -275,7 +304,10 @@ pub(crate) async fn buckets_are_apart(store: Arc<dyn Store>) {
         assert_eq!(get(store, bucket, "k").await.unwrap(), i.to_string(), "{bucket:?}");
     }
     let summary = |bucket: &Bucket| BucketSummary { bucket: bucket.clone(), keys: 1, bytes: 2 };
-    assert_eq!(store.buckets(&tenant()).await.unwrap(), all[..4].iter().map(summary).collect::<Vec<_>>());
+    assert_eq!(
+        store.buckets(&tenant()).await.unwrap(),
+        all[..4].iter().map(summary).collect::<Vec<_>>()
+    );
     assert_eq!(store.buckets(&other.tenant).await.unwrap(), [summary(&other)]);
 }
 

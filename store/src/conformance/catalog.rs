@@ -13,7 +13,10 @@ use crate::port::{Change, Changed, Error, Installation, Store};
 
 async fn put_schema(store: &dyn Store, event_type: &str, schema: Value) -> Changed {
     let event_type = event_type.parse().unwrap();
-    store.define(&Change::PutSchema { tenant: tenant(), event_type, schema, at: now() }).await.unwrap()
+    store
+        .define(&Change::PutSchema { tenant: tenant(), event_type, schema, at: now() })
+        .await
+        .unwrap()
 }
 
 fn key(role: KeyRole) -> KeyDefinition {
@@ -33,8 +36,16 @@ pub(crate) async fn schemas_count_their_changes(store: Arc<dyn Store>) {
     let same = put_schema(&*store, "a.b", json!({"type": "object"})).await;
     assert_eq!(same, Changed { changed: false, ..put });
     let at = now();
-    let change = Change::PutSchema { tenant: tenant(), event_type: "a.b".parse().unwrap(), schema: json!(true), at };
-    assert_eq!(store.define(&change).await.unwrap(), Changed { revision: Revision(2), version: 2, changed: true });
+    let change = Change::PutSchema {
+        tenant: tenant(),
+        event_type: "a.b".parse().unwrap(),
+        schema: json!(true),
+        at,
+    };
+    assert_eq!(
+        store.define(&change).await.unwrap(),
+        Changed { revision: Revision(2), version: 2, changed: true }
+    );
     put_schema(&*store, "c", json!({})).await;
     let schemas = store.definitions(Revision(0)).await.unwrap().unwrap().schemas;
     let expected = SchemaDefinition {
@@ -46,7 +57,10 @@ pub(crate) async fn schemas_count_their_changes(store: Arc<dyn Store>) {
     };
     assert_eq!((schemas.len(), &schemas[0]), (2, &expected));
     let delete = Change::DeleteSchema { tenant: tenant(), event_type: "a.b".parse().unwrap() };
-    assert_eq!(store.define(&delete).await.unwrap(), Changed { revision: Revision(4), version: 0, changed: true });
+    assert_eq!(
+        store.define(&delete).await.unwrap(),
+        Changed { revision: Revision(4), version: 0, changed: true }
+    );
     assert!(matches!(store.define(&delete).await, Err(Error::NotFound(_))));
     assert_eq!(store.definitions(Revision(0)).await.unwrap().unwrap().schemas.len(), 1);
 }
@@ -111,24 +125,33 @@ pub(crate) async fn the_last_operator_stays(store: Arc<dyn Store>) {
 }
 
 pub(crate) async fn artifacts_are_kept_by_content(store: Arc<dyn Store>) {
-    for bytes in [Bytes::new(), Bytes::from_static(b"\0asm\x01"), Bytes::from(vec![0xa5; 3 << 20])] {
+    for bytes in [Bytes::new(), Bytes::from_static(b"\0asm\x01"), Bytes::from(vec![0xa5; 3 << 20])]
+    {
         let digest = Digest::of(&bytes);
         assert_eq!(store.artifact(digest).await.unwrap(), None);
         assert!(store.put_artifact(&tenant(), digest, bytes.clone()).await.unwrap());
         assert!(!store.put_artifact(&tenant(), digest, bytes.clone()).await.unwrap());
         assert_eq!(store.artifact(digest).await.unwrap(), Some(bytes));
     }
-    let error = store.put_artifact(&tenant(), Digest::of(b"these"), Bytes::from_static(b"those")).await.unwrap_err();
+    let error = store
+        .put_artifact(&tenant(), Digest::of(b"these"), Bytes::from_static(b"those"))
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Rejected(_)), "{error}");
     assert_eq!(store.artifact(Digest::of(b"these")).await.unwrap(), None);
-    assert!(store.definitions(Revision(0)).await.unwrap().is_none(), "an artifact alone defines nothing");
+    assert!(
+        store.definitions(Revision(0)).await.unwrap().is_none(),
+        "an artifact alone defines nothing"
+    );
 }
 
 pub(crate) async fn changes_at_once_have_revisions_of_their_own(store: Arc<dyn Store>) {
     let changes: Vec<_> = (0..20)
         .map(|i| {
             let store = Arc::clone(&store);
-            tokio::spawn(async move { put_schema(&*store, &format!("type.{i}"), json!({})).await.revision.0 })
+            tokio::spawn(async move {
+                put_schema(&*store, &format!("type.{i}"), json!({})).await.revision.0
+            })
         })
         .collect();
     let mut revisions = BTreeSet::new();
@@ -166,6 +189,12 @@ pub(crate) async fn an_installation_has_one_id(store: Arc<dyn Store>) {
     assert_eq!(first.broker_since, None);
     let at = now();
     store.broker_marked(at).await.unwrap();
-    assert_eq!(store.installation().await.unwrap(), Installation { broker_since: Some(at), ..first });
-    assert!(store.definitions(Revision(0)).await.unwrap().is_none(), "it is nothing that users define");
+    assert_eq!(
+        store.installation().await.unwrap(),
+        Installation { broker_since: Some(at), ..first }
+    );
+    assert!(
+        store.definitions(Revision(0)).await.unwrap().is_none(),
+        "it is nothing that users define"
+    );
 }

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use uuid::Uuid;
 use wasmill_domain::{AttemptKey, Dispatch, Outcome, State};
 
-use super::sample::{dispatch, dispatches, execution_in, finished, name, now, outbox, state_of, tenant};
+use super::sample::{
+    dispatch, dispatches, execution_in, finished, name, now, outbox, state_of, tenant,
+};
 use crate::dead_letters::{DeadLetter, DeadLetterSummary};
 use crate::port::{Publication, Store};
 
@@ -44,7 +46,10 @@ pub(crate) async fn a_letter_is_kept_with_its_bytes(store: Arc<dyn Store>) {
     let letter = letter();
     store.put_dead_letter(&letter, &[]).await.unwrap();
     // Again, as where the answer got lost: the first one stands.
-    store.put_dead_letter(&DeadLetter { body: "other".into(), ..letter.clone() }, &[]).await.unwrap();
+    store
+        .put_dead_letter(&DeadLetter { body: "other".into(), ..letter.clone() }, &[])
+        .await
+        .unwrap();
     assert_eq!(store.dead_letter(letter.id).await.unwrap().as_ref(), Some(&letter));
     assert_eq!(store.dead_letters(None, 10).await.unwrap(), [summary(&letter, 0)]);
     assert!(store.delete_dead_letter(letter.id).await.unwrap());
@@ -81,7 +86,10 @@ pub(crate) async fn a_letter_ends_what_waits_for_it(store: Arc<dyn Store>) {
     for ended in [&queued[0], &running] {
         let summary = store.execution(&tenant(), ended.execution).await.unwrap().unwrap().summary;
         assert_eq!((summary.state, summary.outcome), (State::Failed, Some(Outcome::Poisoned)));
-        assert_eq!((summary.message.as_ref(), summary.finished_at), (Some(&letter.reason), Some(letter.at)));
+        assert_eq!(
+            (summary.message.as_ref(), summary.finished_at),
+            (Some(&letter.reason), Some(letter.at))
+        );
         // Nothing that comes of it stands any more.
         assert_eq!(store.record(&[finished(ended, Outcome::Success)]).await.unwrap(), [false]);
         assert_eq!(store.unfinished(std::slice::from_ref(ended)).await.unwrap(), [false]);
@@ -114,7 +122,10 @@ pub(crate) async fn what_a_letter_ended_waits_again(store: Arc<dyn Store>) {
         assert_eq!(state_of(&*store, other).await, (State::Failed, 1));
     }
     assert_eq!(store.reopen_dead_letter(&letter, &all).await.unwrap(), 0, "it waits already");
-    assert!(store.dead_letter(letter.id).await.unwrap().is_some(), "the letter stays until it is deleted");
+    assert!(
+        store.dead_letter(letter.id).await.unwrap().is_some(),
+        "the letter stays until it is deleted"
+    );
     assert_eq!(store.record(&[finished(&queued[0], Outcome::Success)]).await.unwrap(), [true]);
 }
 

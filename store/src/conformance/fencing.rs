@@ -5,8 +5,8 @@ use std::sync::Arc;
 use wasmill_domain::{Dispatch, ExecutionId, Outcome, State};
 
 use super::sample::{
-    at_attempt, dispatch, dispatches, execution_in, finished, line, now, outbox, retried, soon, started, state_of,
-    tenant,
+    at_attempt, dispatch, dispatches, execution_in, finished, line, now, outbox, retried, soon,
+    started, state_of, tenant,
 };
 use crate::port::{Finished, Publication, Store};
 
@@ -14,7 +14,11 @@ pub(crate) async fn each_outcome_makes_its_move(store: Arc<dyn Store>) {
     for outcome in Outcome::ALL {
         for from in [State::Queued, State::Running] {
             let execution = execution_in(&*store, from).await;
-            assert_eq!(store.record(&[finished(&execution, outcome)]).await.unwrap(), [true], "{outcome}");
+            assert_eq!(
+                store.record(&[finished(&execution, outcome)]).await.unwrap(),
+                [true],
+                "{outcome}"
+            );
             let expected = from.after(outcome.final_move()).unwrap();
             assert_eq!(state_of(&*store, &execution).await, (expected, 1), "{outcome}");
         }
@@ -65,9 +69,13 @@ pub(crate) async fn of_two_in_one_batch_the_first_stands(store: Arc<dyn Store>) 
             None => dispatch("total"),
         };
         let child = dispatch("mail");
-        let first = Finished { logs: vec![line(0, "first")], ..finished(&execution, Outcome::OutOfFuel) };
-        let second =
-            Finished { logs: vec![line(1, "second")], emitted: vec![child], ..finished(&execution, Outcome::Success) };
+        let first =
+            Finished { logs: vec![line(0, "first")], ..finished(&execution, Outcome::OutOfFuel) };
+        let second = Finished {
+            logs: vec![line(1, "second")],
+            emitted: vec![child],
+            ..finished(&execution, Outcome::Success)
+        };
         let neighbour = finished(&dispatch("total"), Outcome::Success);
         let batch = [first, second, neighbour, retried(&execution, now())];
         assert_eq!(store.record(&batch).await.unwrap(), [true, false, true, false], "{from:?}");
@@ -83,12 +91,16 @@ pub(crate) async fn an_older_attempt_loses(store: Arc<dyn Store>) {
     let second = at_attempt(&first, 2);
     // It is scheduled: neither attempt can end now.
     assert_eq!(
-        store.record(&[finished(&first, Outcome::Success), finished(&second, Outcome::Success)]).await.unwrap(),
+        store
+            .record(&[finished(&first, Outcome::Success), finished(&second, Outcome::Success)])
+            .await
+            .unwrap(),
         [false; 2]
     );
     store.promote_due(soon(), 1).await.unwrap();
     let third = at_attempt(&first, 3);
-    let batch = [first.clone(), third, second].map(|dispatch| finished(&dispatch, Outcome::Success));
+    let batch =
+        [first.clone(), third, second].map(|dispatch| finished(&dispatch, Outcome::Success));
     assert_eq!(store.record(&batch).await.unwrap(), [false, false, true]);
     assert_eq!(state_of(&*store, &first).await, (State::Succeeded, 2));
 }
@@ -121,7 +133,11 @@ pub(crate) async fn a_start_that_is_forbidden_is_left_out(store: Arc<dyn Store>)
         let fine = dispatch("total");
         let before = store.execution(&tenant(), execution.execution).await.unwrap();
         store.start(&[started(&other), started(&fine)]).await.unwrap();
-        assert_eq!(store.execution(&tenant(), execution.execution).await.unwrap(), before, "{state}");
+        assert_eq!(
+            store.execution(&tenant(), execution.execution).await.unwrap(),
+            before,
+            "{state}"
+        );
         store.start(&[started(&execution)]).await.unwrap();
         assert_eq!(state_of(&*store, &execution).await, (expected, execution.attempt), "{state}");
         assert_eq!(state_of(&*store, &fine).await, (State::Running, 1));
@@ -144,7 +160,11 @@ pub(crate) async fn writers_at_once_have_one_winner(store: Arc<dyn Store>) {
                         chunk.iter().map(|dispatch| finished(dispatch, Outcome::Success)).collect();
                     let stands = store.record(&batch).await.unwrap();
                     won.extend(
-                        chunk.iter().zip(stands).filter(|(_, stands)| *stands).map(|(dispatch, _)| dispatch.execution),
+                        chunk
+                            .iter()
+                            .zip(stands)
+                            .filter(|(_, stands)| *stands)
+                            .map(|(dispatch, _)| dispatch.execution),
                     );
                 }
                 won
@@ -167,7 +187,10 @@ pub(crate) async fn a_large_batch_is_one(store: Arc<dyn Store>) {
     store.start(&all[300..700].iter().map(started).collect::<Vec<_>>()).await.unwrap();
     let batch: Vec<Finished> = all
         .iter()
-        .map(|dispatch| Finished { logs: vec![line(0, "a"), line(1, "b")], ..finished(dispatch, Outcome::Success) })
+        .map(|dispatch| Finished {
+            logs: vec![line(0, "a"), line(1, "b")],
+            ..finished(dispatch, Outcome::Success)
+        })
         .collect();
     assert_eq!(store.record(&batch).await.unwrap(), vec![true; 1_000]);
     assert_eq!(store.record(&batch).await.unwrap(), vec![false; 1_000]);
@@ -178,10 +201,13 @@ pub(crate) async fn a_large_batch_is_one(store: Arc<dyn Store>) {
 }
 
 pub(crate) async fn a_refused_batch_changes_nothing(store: Arc<dyn Store>) {
-    // Two lines in one place are one mistake of a host. Whether the second line goes or the whole call is refused, the call is
-    // all or nothing and the next one works.
+    // Two lines in one place are one mistake of a host. Whether the second line goes or the whole
+    // call is refused, the call is all or nothing and the next one works.
     let good = dispatch("total");
-    let odd = Finished { logs: vec![line(0, "a"), line(0, "b")], ..finished(&dispatch("total"), Outcome::Success) };
+    let odd = Finished {
+        logs: vec![line(0, "a"), line(0, "b")],
+        ..finished(&dispatch("total"), Outcome::Success)
+    };
     match store.record(&[finished(&good, Outcome::Success), odd.clone()]).await {
         Ok(stands) => assert_eq!(stands, [true, true]),
         Err(_) => assert!(store.execution(&tenant(), good.execution).await.unwrap().is_none()),
@@ -215,19 +241,31 @@ pub(crate) async fn another_owner_changes_nothing(store: Arc<dyn Store>) {
             }
             assert_eq!(store.record(&[retried(&forged, now())]).await.unwrap(), [false], "{state}");
             store.start(&[started(&forged)]).await.unwrap();
-            assert_eq!(store.unfinished(std::slice::from_ref(&forged)).await.unwrap(), [false], "{state}");
+            assert_eq!(
+                store.unfinished(std::slice::from_ref(&forged)).await.unwrap(),
+                [false],
+                "{state}"
+            );
             for publication in [Publication::Confirmed, Publication::Pending] {
                 store.enqueue(std::slice::from_ref(&forged), publication).await.unwrap();
             }
             // As what an attempt emits, too.
             let parent = dispatch("total");
-            let end = Finished { emitted: vec![forged.clone()], ..finished(&parent, Outcome::Success) };
+            let end =
+                Finished { emitted: vec![forged.clone()], ..finished(&parent, Outcome::Success) };
             assert_eq!(store.record(&[end]).await.unwrap(), [true]);
             if forged.tenant != tenant() {
-                assert!(store.execution(&forged.tenant, forged.execution).await.unwrap().is_none(), "{state}");
+                assert!(
+                    store.execution(&forged.tenant, forged.execution).await.unwrap().is_none(),
+                    "{state}"
+                );
             }
         }
-        assert_eq!(store.execution(&tenant(), execution.execution).await.unwrap(), before, "{state}");
+        assert_eq!(
+            store.execution(&tenant(), execution.execution).await.unwrap(),
+            before,
+            "{state}"
+        );
         assert_eq!(outbox(&*store).await, queue, "{state}");
     }
 }

@@ -22,21 +22,36 @@ fn file(path: &str, content: &str) -> Value {
     json!({"path": path, "digest": Digest::of(content.as_bytes()), "size": content.len()})
 }
 
-async fn deploy(store: &dyn Store, tenant: &TenantName, function: &str, files: &[Value]) -> Result<Changed> {
+async fn deploy(
+    store: &dyn Store,
+    tenant: &TenantName,
+    function: &str,
+    files: &[Value],
+) -> Result<Changed> {
     put(store, tenant, "wasm").await;
     let manifest = Manifest::from_json(json!({"name": function, "files": files})).unwrap();
     let digest = Digest::of(b"wasm");
-    let change = Change::Deploy { tenant: tenant.clone(), digest, manifest, hostnames: Arc::default(), at: now() };
+    let change = Change::Deploy {
+        tenant: tenant.clone(),
+        digest,
+        manifest,
+        hostnames: Arc::default(),
+        at: now(),
+    };
     store.define(&change).await
 }
 
 async fn sizes(store: &dyn Store, tenant: &TenantName, contents: &[&str]) -> Vec<Option<u64>> {
-    let digests: Vec<Digest> = contents.iter().map(|content| Digest::of(content.as_bytes())).collect();
+    let digests: Vec<Digest> =
+        contents.iter().map(|content| Digest::of(content.as_bytes())).collect();
     store.artifact_sizes(tenant, &digests).await.unwrap()
 }
 
 async fn delete(store: &dyn Store, tenant: &TenantName, function: &str) {
-    store.define(&Change::DeleteFunction { tenant: tenant.clone(), function: name(function) }).await.unwrap();
+    store
+        .define(&Change::DeleteFunction { tenant: tenant.clone(), function: name(function) })
+        .await
+        .unwrap();
 }
 
 pub(crate) async fn a_deploy_needs_its_files(store: Arc<dyn Store>) {
@@ -46,7 +61,8 @@ pub(crate) async fn a_deploy_needs_its_files(store: Arc<dyn Store>) {
         Err(Error::NotFound(what)) => what,
         other => panic!("{other:?}"),
     };
-    let what = refused(deploy(store, &tenant(), "f", &[file("a", "one"), file("b/c", "none")]).await);
+    let what =
+        refused(deploy(store, &tenant(), "f", &[file("a", "one"), file("b/c", "none")]).await);
     assert!(what.contains("the file 'b/c'"), "{what}");
     // Its size is what bounds count.
     let mut smaller = file("a", "one");
@@ -63,7 +79,13 @@ pub(crate) async fn a_deploy_needs_its_files(store: Arc<dyn Store>) {
     assert!(!deploy(store, &tenant(), "f", &files).await.unwrap().changed);
     assert!(deploy(store, &tenant(), "f", &files[..1]).await.unwrap().changed);
     let versions = store.versions(&tenant(), &name("f")).await.unwrap();
-    assert_eq!(versions.iter().map(|v| v.manifest.as_ref().unwrap().file_parts().count()).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(
+        versions
+            .iter()
+            .map(|v| v.manifest.as_ref().unwrap().file_parts().count())
+            .collect::<Vec<_>>(),
+        [1, 2]
+    );
 }
 
 pub(crate) async fn files_are_kept_while_a_version_has_them(store: Arc<dyn Store>) {
@@ -77,7 +99,10 @@ pub(crate) async fn files_are_kept_while_a_version_has_them(store: Arc<dyn Store
     // That it is put again changes nothing.
     put(store, &tenant(), "one").await;
     store.prune(soon(), 10).await.unwrap();
-    assert_eq!(sizes(store, &tenant(), &["one", "two", "never used"]).await, [Some(3), Some(3), None]);
+    assert_eq!(
+        sizes(store, &tenant(), &["one", "two", "never used"]).await,
+        [Some(3), Some(3), None]
+    );
     assert!(store.artifact(Digest::of(b"never used")).await.unwrap().is_none());
     delete(store, &tenant(), "f").await;
     // A host that is behind may still want them.
@@ -88,7 +113,11 @@ pub(crate) async fn files_are_kept_while_a_version_has_them(store: Arc<dyn Store
     delete(store, &tenant(), "g").await;
     store.prune(soon(), 10).await.unwrap();
     for content in ["one", "two"] {
-        assert_eq!(store.artifact(Digest::of(content.as_bytes())).await.unwrap(), None, "{content}");
+        assert_eq!(
+            store.artifact(Digest::of(content.as_bytes())).await.unwrap(),
+            None,
+            "{content}"
+        );
     }
 }
 
@@ -115,7 +144,10 @@ pub(crate) async fn a_rollback_has_its_files(store: Arc<dyn Store>) {
     }
     store.prune(soon(), 10).await.unwrap();
     let (function, hostnames) = (name("f"), Arc::default());
-    store.define(&Change::Rollback { tenant: tenant(), function, to: None, hostnames }).await.unwrap();
+    store
+        .define(&Change::Rollback { tenant: tenant(), function, to: None, hostnames })
+        .await
+        .unwrap();
     let versions = store.versions(&tenant(), &name("f")).await.unwrap();
     let current = versions.iter().find(|version| version.current).unwrap();
     let digest = current.manifest.as_ref().unwrap().file_parts().next().unwrap().digest;

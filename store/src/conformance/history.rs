@@ -9,16 +9,17 @@ use proptest::prelude::{Just, Strategy as _, any, prop_oneof};
 use proptest::strategy::ValueTree as _;
 use wasmill_domain::event::Attribute;
 use wasmill_domain::{
-    Digest, Dispatch, Event, EventParts, ExecutionId, LogLevel, LogLine, LogSource, Outcome, Output, State, TenantName,
-    Timestamp,
+    Digest, Dispatch, Event, EventParts, ExecutionId, LogLevel, LogLine, LogSource, Outcome,
+    Output, State, TenantName, Timestamp,
 };
 
 use super::sample::{
-    at_attempt, dispatch, dispatches, event_parts, finished, line, listed, made, name, now, outbox, retried, soon,
-    started, state_of, tenant,
+    at_attempt, dispatch, dispatches, event_parts, finished, line, listed, made, name, now, outbox,
+    retried, soon, started, state_of, tenant,
 };
 use crate::port::{
-    Error, ExecutionDetail, ExecutionQuery, ExecutionSummary, Finished, LogEntry, LogPosition, Publication, Store,
+    Error, ExecutionDetail, ExecutionQuery, ExecutionSummary, Finished, LogEntry, LogPosition,
+    Publication, Store,
 };
 
 async fn detail(store: &dyn Store, id: ExecutionId) -> ExecutionDetail {
@@ -62,7 +63,8 @@ pub(crate) async fn an_accepted_execution_is_queued(store: Arc<dyn Store>) {
         ..event_parts()
     };
     binary.event = made(parts);
-    let empty = Dispatch { event: made(EventParts { data: None, ..event_parts() }), ..dispatch("total") };
+    let empty =
+        Dispatch { event: made(EventParts { data: None, ..event_parts() }), ..dispatch("total") };
     let all = [dispatch("total"), binary, empty];
     store.enqueue(&all, Publication::Confirmed).await.unwrap();
     store.enqueue(&[], Publication::Pending).await.unwrap();
@@ -89,9 +91,16 @@ pub(crate) async fn what_is_there_is_left_as_it_is(store: Arc<dyn Store>) {
     let before = (detail(&*store, done.execution).await, detail(&*store, runs.execution).await);
     store.enqueue(&[done.clone(), runs.clone(), new.clone()], Publication::Pending).await.unwrap();
     store.enqueue(&[done.clone(), new.clone(), new.clone()], Publication::Pending).await.unwrap();
-    assert_eq!((detail(&*store, done.execution).await, detail(&*store, runs.execution).await), before);
+    assert_eq!(
+        (detail(&*store, done.execution).await, detail(&*store, runs.execution).await),
+        before
+    );
     let entries: BTreeSet<_> = outbox(&*store).await.into_iter().collect();
-    assert_eq!(entries, BTreeSet::from([(runs.execution, 1), (new.execution, 1)]), "what ended needs no publishing");
+    assert_eq!(
+        entries,
+        BTreeSet::from([(runs.execution, 1), (new.execution, 1)]),
+        "what ended needs no publishing"
+    );
 }
 
 pub(crate) async fn a_start_is_news(store: Arc<dyn Store>) {
@@ -153,7 +162,10 @@ pub(crate) async fn a_result_is_kept_with_all_that_belongs_to_it(store: Arc<dyn 
     assert_eq!(detail(&*store, queued.execution).await, expected);
     assert_eq!(detail(&*store, child.execution).await.summary, accepted(&child));
     let logs = store.logs(&tenant(), queued.execution, None, 10).await.unwrap();
-    assert_eq!(logs, entry.logs.into_iter().map(|line| LogEntry { attempt: 1, line }).collect::<Vec<_>>());
+    assert_eq!(
+        logs,
+        entry.logs.into_iter().map(|line| LogEntry { attempt: 1, line }).collect::<Vec<_>>()
+    );
     assert_eq!(store.outbox(soon(), 10).await.unwrap(), [child]);
 }
 
@@ -163,7 +175,10 @@ pub(crate) async fn a_retry_is_scheduled(store: Arc<dyn Store>) {
     let entry = Finished { logs: vec![line(0, "one")], ..retried(&first, due) };
     assert_eq!(store.record(std::slice::from_ref(&entry)).await.unwrap(), [true]);
     let seen = detail(&*store, first.execution).await;
-    assert_eq!((seen.summary.state, seen.summary.attempt, seen.summary.max_attempts), (State::Scheduled, 2, 3));
+    assert_eq!(
+        (seen.summary.state, seen.summary.attempt, seen.summary.max_attempts),
+        (State::Scheduled, 2, 3)
+    );
     assert_eq!((seen.summary.due_at, seen.summary.outcome), (Some(due), Some(Outcome::Error)));
     assert_eq!(seen.summary.message.as_deref(), Some("it was error"));
     assert!(outbox(&*store).await.is_empty(), "it is not due");
@@ -172,9 +187,13 @@ pub(crate) async fn a_retry_is_scheduled(store: Arc<dyn Store>) {
     let done = Finished { logs: vec![line(0, "two")], ..finished(&second, Outcome::Success) };
     assert_eq!(store.record(std::slice::from_ref(&done)).await.unwrap(), [true]);
     let seen = detail(&*store, first.execution).await;
-    assert_eq!((seen.summary.state, seen.summary.attempt, seen.summary.due_at), (State::Succeeded, 2, None));
+    assert_eq!(
+        (seen.summary.state, seen.summary.attempt, seen.summary.due_at),
+        (State::Succeeded, 2, None)
+    );
     assert_eq!((seen.summary.outcome, seen.summary.message), (Some(Outcome::Success), None));
-    let attempts: Vec<_> = seen.attempts.iter().map(|(number, report)| (*number, report.outcome)).collect();
+    let attempts: Vec<_> =
+        seen.attempts.iter().map(|(number, report)| (*number, report.outcome)).collect();
     assert_eq!(attempts, [(1, Outcome::Error), (2, Outcome::Success)]);
     let lines = store.logs(&tenant(), first.execution, None, 10).await.unwrap();
     assert_eq!(
@@ -185,35 +204,51 @@ pub(crate) async fn a_retry_is_scheduled(store: Arc<dyn Store>) {
 
 pub(crate) async fn emitted_events_follow_a_success_only(store: Arc<dyn Store>) {
     let child = || dispatch("mail");
-    let entries: Vec<Finished> = [Outcome::Success, Outcome::Trap, Outcome::Rejected, Outcome::Cancelled]
-        .map(|outcome| Finished { emitted: vec![child(), child()], ..finished(&dispatch("total"), outcome) })
-        .into();
+    let entries: Vec<Finished> =
+        [Outcome::Success, Outcome::Trap, Outcome::Rejected, Outcome::Cancelled]
+            .map(|outcome| Finished {
+                emitted: vec![child(), child()],
+                ..finished(&dispatch("total"), outcome)
+            })
+            .into();
     let retry = Finished { emitted: vec![child()], ..retried(&dispatch("total"), soon()) };
-    let late = Finished { emitted: vec![child()], ..finished(&entries[1].dispatch, Outcome::Success) };
+    let late =
+        Finished { emitted: vec![child()], ..finished(&entries[1].dispatch, Outcome::Success) };
     let all = [entries, vec![retry, late]].concat();
     assert_eq!(store.record(&all).await.unwrap(), [true, true, true, true, true, false]);
-    let expected: BTreeSet<_> = all[0].emitted.iter().map(|dispatch| (dispatch.execution, 1)).collect();
+    let expected: BTreeSet<_> =
+        all[0].emitted.iter().map(|dispatch| (dispatch.execution, 1)).collect();
     assert_eq!(outbox(&*store).await.into_iter().collect::<BTreeSet<_>>(), expected);
-    let mails = ExecutionQuery { function: Some(name("mail")), ..ExecutionQuery::all_of(tenant(), 100) };
+    let mails =
+        ExecutionQuery { function: Some(name("mail")), ..ExecutionQuery::all_of(tenant(), 100) };
     assert_eq!(listed(&*store, &mails).await.len(), 2);
 }
 
 pub(crate) async fn filters_hold_together(store: Arc<dyn Store>) {
     let typed = |function: &str, event_type: &str, id: &str| {
-        let event = EventParts { event_type: event_type.parse().unwrap(), id: id.into(), ..event_parts() };
+        let event =
+            EventParts { event_type: event_type.parse().unwrap(), id: id.into(), ..event_parts() };
         Dispatch { event: made(event), ..dispatch(function) }
     };
     let a = typed("total", "order.created", "e1");
     let b = typed("total", "order.paid", "e2");
     let c = typed("mail", "order.created", "e1");
     let d = typed("mail", "order.paid", "e2");
-    let elsewhere = Dispatch { tenant: "other".parse().unwrap(), ..typed("total", "order.created", "e1") };
+    let elsewhere =
+        Dispatch { tenant: "other".parse().unwrap(), ..typed("total", "order.created", "e1") };
     store
-        .enqueue(&[a.clone(), b.clone(), c.clone(), d.clone(), elsewhere.clone()], Publication::Confirmed)
+        .enqueue(
+            &[a.clone(), b.clone(), c.clone(), d.clone(), elsewhere.clone()],
+            Publication::Confirmed,
+        )
         .await
         .unwrap();
     store
-        .record(&[finished(&a, Outcome::Success), finished(&b, Outcome::Trap), finished(&c, Outcome::TimedOut)])
+        .record(&[
+            finished(&a, Outcome::Success),
+            finished(&b, Outcome::Trap),
+            finished(&c, Outcome::TimedOut),
+        ])
         .await
         .unwrap();
     let all = || ExecutionQuery::all_of(tenant(), 100);
@@ -237,7 +272,15 @@ pub(crate) async fn filters_hold_together(store: Arc<dyn Store>) {
             },
             vec![c],
         ),
-        (ExecutionQuery { function: total, event_id: Some("e1".into()), before: Some(b), ..all() }, vec![a]),
+        (
+            ExecutionQuery {
+                function: total,
+                event_id: Some("e1".into()),
+                before: Some(b),
+                ..all()
+            },
+            vec![a],
+        ),
         (ExecutionQuery { state: Some(State::Suspended), ..all() }, vec![]),
         (ExecutionQuery { limit: 0, ..all() }, vec![]),
         (ExecutionQuery::all_of("other".parse().unwrap(), 9), vec![elsewhere.execution]),
@@ -265,10 +308,12 @@ pub(crate) async fn pages_follow_each_other(store: Arc<dyn Store>) {
 pub(crate) async fn times_bound_the_list(store: Arc<dyn Store>) {
     let start = now();
     let at = |millis: i64| Timestamp::from_micros(start.as_micros() + millis * 1000);
-    let all: Vec<Dispatch> = (0..4).map(|i| Dispatch { accepted_at: at(i), ..dispatch("total") }).collect();
+    let all: Vec<Dispatch> =
+        (0..4).map(|i| Dispatch { accepted_at: at(i), ..dispatch("total") }).collect();
     store.enqueue(&all, Publication::Confirmed).await.unwrap();
     let ids: Vec<ExecutionId> = all.iter().map(|dispatch| dispatch.execution).collect();
-    let query = |since, until| ExecutionQuery { since, until, ..ExecutionQuery::all_of(tenant(), 10) };
+    let query =
+        |since, until| ExecutionQuery { since, until, ..ExecutionQuery::all_of(tenant(), 10) };
     assert_eq!(listed(&*store, &query(Some(at(2)), None)).await, [ids[3], ids[2]]);
     assert_eq!(listed(&*store, &query(None, Some(at(2)))).await, [ids[1], ids[0]]);
     assert_eq!(listed(&*store, &query(Some(at(1)), Some(at(3)))).await, [ids[2], ids[1]]);
@@ -277,10 +322,15 @@ pub(crate) async fn times_bound_the_list(store: Arc<dyn Store>) {
 
 pub(crate) async fn logs_are_in_order(store: Arc<dyn Store>) {
     let first = dispatch("total");
-    let lines = |range: std::ops::Range<u32>| range.map(|seq| line(seq, &format!("line {seq}"))).collect::<Vec<_>>();
+    let lines = |range: std::ops::Range<u32>| {
+        range.map(|seq| line(seq, &format!("line {seq}"))).collect::<Vec<_>>()
+    };
     store.record(&[Finished { logs: lines(0..3), ..retried(&first, now()) }]).await.unwrap();
     let second = store.promote_due(soon(), 1).await.unwrap().remove(0);
-    store.record(&[Finished { logs: lines(0..12), ..finished(&second, Outcome::Success) }]).await.unwrap();
+    store
+        .record(&[Finished { logs: lines(0..12), ..finished(&second, Outcome::Success) }])
+        .await
+        .unwrap();
     let read = async |after: Option<(u32, u32)>, limit| {
         let after = after.map(|(attempt, seq)| LogPosition { attempt, seq });
         let entries = store.logs(&tenant(), first.execution, after, limit).await.unwrap();
@@ -295,22 +345,33 @@ pub(crate) async fn logs_are_in_order(store: Arc<dyn Store>) {
 }
 
 pub(crate) async fn any_text_round_trips(store: Arc<dyn Store>) {
-    for text in ["", "nul \0 inside", "\0", "'; DROP TABLE logs; --", "🦀 ü \u{202e}", "a\u{7f}\u{1}\n"] {
+    for text in
+        ["", "nul \0 inside", "\0", "'; DROP TABLE logs; --", "🦀 ü \u{202e}", "a\u{7f}\u{1}\n"]
+    {
         let (good, odd) = (finished(&dispatch("total"), Outcome::Success), dispatch("total"));
         let mut entry = Finished {
-            logs: vec![LogLine { level: LogLevel::Error, source: LogSource::Stderr, fields: None, ..line(0, text) }],
+            logs: vec![LogLine {
+                level: LogLevel::Error,
+                source: LogSource::Stderr,
+                fields: None,
+                ..line(0, text)
+            }],
             ..finished(&odd, Outcome::Rejected)
         };
         entry.report.message = Some(text.into());
         entry.report.backtrace = Some(text.into());
         entry.report.host = text.into();
-        entry.report.output = Some(Output { content_type: text.into(), data: text.to_owned().into() });
+        entry.report.output =
+            Some(Output { content_type: text.into(), data: text.to_owned().into() });
         match store.record(std::slice::from_ref(&entry)).await {
             Ok(stands) => {
                 assert_eq!(stands, [true]);
                 let seen = detail(&*store, odd.execution).await;
                 assert_eq!(seen.summary.message.as_deref(), Some(text));
-                assert_eq!(seen.attempts[0].1, wasmill_domain::AttemptReport { output: None, ..entry.report });
+                assert_eq!(
+                    seen.attempts[0].1,
+                    wasmill_domain::AttemptReport { output: None, ..entry.report }
+                );
                 let logs = store.logs(&tenant(), odd.execution, None, 10).await.unwrap();
                 assert_eq!(logs[0].line, entry.logs[0]);
             }
@@ -328,21 +389,20 @@ pub(crate) async fn any_event_is_read_back(store: Arc<dyn Store>) {
         proptest::collection::vec(any::<u8>(), 0..60),
         text().prop_map(String::into_bytes),
     ];
-    let kinds = vec!["text/plain; a=\"\\\"\"", "application/octet-stream", "application/json", "a/b+json"];
+    let kinds =
+        vec!["text/plain; a=\"\\\"\"", "application/octet-stream", "application/json", "a/b+json"];
     // Without a media type it is opaque, or JSON, which white space may stand around.
     let untyped = prop_oneof![
         data.clone().prop_map(|data| (true, data)),
         "[ \\t\\r\\n]{0,2}([0-9]{1,30}|\"[a-z ]{0,9}\"|\\{\"a\": *1e999\\})[ \\t\\r\\n]{0,2}"
             .prop_map(|text| (false, text.into_bytes())),
     ];
-    let content = prop_oneof![
-        (proptest::sample::select(kinds), any::<bool>(), data).prop_map(|(kind, opaque, data)| (
-            Some(kind),
-            opaque,
-            data
-        )),
-        untyped.prop_map(|(opaque, data)| (None, opaque, data)),
-    ];
+    let content =
+        prop_oneof![
+            (proptest::sample::select(kinds), any::<bool>(), data)
+                .prop_map(|(kind, opaque, data)| (Some(kind), opaque, data)),
+            untyped.prop_map(|(opaque, data)| (None, opaque, data)),
+        ];
     let content = proptest::option::of(content);
     let parts = (text(), proptest::option::of(text()), content, text(), any::<i32>());
     let parts = parts.prop_map(|(id, subject, content, ext, number)| EventParts {
@@ -351,12 +411,17 @@ pub(crate) async fn any_event_is_read_back(store: Arc<dyn Store>) {
         opaque: content.as_ref().is_some_and(|(_, opaque, _)| *opaque),
         datacontenttype: content.as_ref().and_then(|(kind, ..)| kind.map(str::to_owned)),
         data: content.map(|(.., data)| Bytes::from(data)),
-        extensions: [("ext".into(), Attribute::String(ext)), ("number".into(), Attribute::Integer(number))].into(),
+        extensions: [
+            ("ext".into(), Attribute::String(ext)),
+            ("number".into(), Attribute::Integer(number)),
+        ]
+        .into(),
         ..event_parts()
     });
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut any = || parts.new_tree(&mut runner).unwrap().current();
-    let all: Vec<Dispatch> = (0..100).map(|_| Dispatch { event: made(any()), ..dispatch("total") }).collect();
+    let all: Vec<Dispatch> =
+        (0..100).map(|_| Dispatch { event: made(any()), ..dispatch("total") }).collect();
     store.enqueue(&all, Publication::Pending).await.unwrap();
     for dispatch in &all {
         assert_eq!(detail(&*store, dispatch.execution).await.event.as_ref(), Ok(&*dispatch.event));
@@ -364,7 +429,8 @@ pub(crate) async fn any_event_is_read_back(store: Arc<dyn Store>) {
     let sent = store.outbox(soon(), 1_000).await.unwrap();
     assert_eq!(sent.len(), all.len());
     for dispatch in sent {
-        let accepted = all.iter().find(|accepted| accepted.execution == dispatch.execution).unwrap();
+        let accepted =
+            all.iter().find(|accepted| accepted.execution == dispatch.execution).unwrap();
         assert_eq!(dispatch.event, accepted.event);
     }
 }
@@ -372,9 +438,13 @@ pub(crate) async fn any_event_is_read_back(store: Arc<dyn Store>) {
 pub(crate) async fn large_values_are_kept(store: Arc<dyn Store>) {
     let data = Bytes::from(vec![0xee; 2 << 20]);
     let text = format!("\"{}\"", "x".repeat(1 << 20));
-    let big = Dispatch { event: made(EventParts { data: Some(text.into()), ..event_parts() }), ..dispatch("total") };
+    let big = Dispatch {
+        event: made(EventParts { data: Some(text.into()), ..event_parts() }),
+        ..dispatch("total")
+    };
     let mut entry = finished(&at_attempt(&big, u32::MAX), Outcome::Success);
-    entry.report.output = Some(Output { content_type: "application/octet-stream".into(), data: data.clone() });
+    entry.report.output =
+        Some(Output { content_type: "application/octet-stream".into(), data: data.clone() });
     entry.report.fuel_used = u64::MAX;
     entry.report.peak_memory = u64::MAX;
     entry.report.run_time = Duration::MAX;
@@ -386,6 +456,12 @@ pub(crate) async fn large_values_are_kept(store: Arc<dyn Store>) {
         (u32::MAX, data, Ok(Event::clone(&big.event)))
     );
     // More than a database counts: kept as the most that it does.
-    assert!(seen.attempts[0].1.fuel_used >= i64::MAX as u64 && seen.attempts[0].1.run_time.as_secs() > 86_400 * 365);
-    assert_eq!(store.logs(&tenant(), big.execution, None, 1).await.unwrap()[0].line.message.len(), 1 << 20);
+    assert!(
+        seen.attempts[0].1.fuel_used >= i64::MAX as u64
+            && seen.attempts[0].1.run_time.as_secs() > 86_400 * 365
+    );
+    assert_eq!(
+        store.logs(&tenant(), big.execution, None, 1).await.unwrap()[0].line.message.len(),
+        1 << 20
+    );
 }

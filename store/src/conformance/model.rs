@@ -1,5 +1,5 @@
-//! Random sequences of operations, on a store and on a small model of it that is built on the domain's table of moves. Both must
-//! come to the same.
+//! Random sequences of operations, on a store and on a small model of it that is built on the
+//! domain's table of moves. Both must come to the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -81,7 +81,8 @@ impl Model {
     /// The dispatch that a target means.
     fn aim(&self, target: Target) -> Dispatch {
         let dispatch = &self.executions[target.who % self.executions.len()];
-        let (epoch, attempt) = self.rows.get(&dispatch.execution).map_or((1, 1), |row| (row.epoch, row.attempt));
+        let (epoch, attempt) =
+            self.rows.get(&dispatch.execution).map_or((1, 1), |row| (row.epoch, row.attempt));
         at_attempt(dispatch, attempt.saturating_add_signed(target.off.into()).max(1))
             .with_epoch(epoch.saturating_add_signed(target.off_epoch.into()).max(1))
     }
@@ -90,7 +91,9 @@ impl Model {
     fn passes(&self, key: AttemptKey, what: Move) -> Option<State> {
         match self.rows.get(&key.execution) {
             None => State::Queued.after(what).ok(),
-            Some(row) if (row.attempt, row.epoch) == (key.attempt, key.epoch) => row.state.after(what).ok(),
+            Some(row) if (row.attempt, row.epoch) == (key.attempt, key.epoch) => {
+                row.state.after(what).ok()
+            }
             Some(_) => None,
         }
     }
@@ -101,7 +104,9 @@ impl Model {
 
     /// Whether an entry of the outbox is of any use: it is sent as its execution is then.
     fn is_wanted(&self, id: ExecutionId, attempt: u32) -> bool {
-        self.rows.get(&id).is_some_and(|row| row.attempt == attempt && row.state.after(Move::Succeed).is_ok())
+        self.rows
+            .get(&id)
+            .is_some_and(|row| row.attempt == attempt && row.state.after(Move::Succeed).is_ok())
     }
 
     fn row(&mut self, dispatch: &Dispatch) -> &mut Row {
@@ -151,8 +156,12 @@ impl Model {
     }
 
     fn promote(&mut self, now: Timestamp, limit: usize) -> Vec<(ExecutionId, u32)> {
-        let mut due: Vec<(Timestamp, ExecutionId)> =
-            self.rows.iter().filter_map(|(id, row)| Some((row.due?, *id))).filter(|(due, _)| *due <= now).collect();
+        let mut due: Vec<(Timestamp, ExecutionId)> = self
+            .rows
+            .iter()
+            .filter_map(|(id, row)| Some((row.due?, *id)))
+            .filter(|(due, _)| *due <= now)
+            .collect();
         due.sort_unstable();
         due.truncate(limit);
         let mut promoted = Vec::new();
@@ -216,10 +225,15 @@ fn entry(model: &mut Model, target: Target, end: &End) -> Finished {
     let dispatch = model.aim(target);
     match end {
         End::Final(outcome) => finished(&dispatch, *outcome),
-        End::Retry { after } => Finished { retry_at: Some(model.tick(*after)), ..finished(&dispatch, Outcome::Error) },
+        End::Retry { after } => {
+            Finished { retry_at: Some(model.tick(*after)), ..finished(&dispatch, Outcome::Error) }
+        }
         End::Emitting(children) => {
             let child = || super::sample::dispatch("mail").emitted_by(&dispatch);
-            Finished { emitted: (0..*children).map(|_| child()).collect(), ..finished(&dispatch, Outcome::Success) }
+            Finished {
+                emitted: (0..*children).map(|_| child()).collect(),
+                ..finished(&dispatch, Outcome::Success)
+            }
         }
     }
 }
@@ -228,8 +242,10 @@ fn entry(model: &mut Model, target: Target, end: &End) -> Finished {
 async fn apply(model: &mut Model, store: &dyn Store, op: &Op) {
     match op {
         Op::Enqueue { who, pending } => {
-            let all: Vec<Dispatch> =
-                who.iter().map(|who| model.aim(Target { who: *who, off: 0, off_epoch: 0 })).collect();
+            let all: Vec<Dispatch> = who
+                .iter()
+                .map(|who| model.aim(Target { who: *who, off: 0, off_epoch: 0 }))
+                .collect();
             let publication = if *pending { Publication::Pending } else { Publication::Confirmed };
             store.enqueue(&all, publication).await.unwrap();
             all.iter().for_each(|dispatch| model.enqueue(dispatch, *pending));
@@ -240,7 +256,8 @@ async fn apply(model: &mut Model, store: &dyn Store, op: &Op) {
             all.iter().for_each(|dispatch| model.start(dispatch));
         }
         Op::Record(ends) => {
-            let batch: Vec<Finished> = ends.iter().map(|(target, end)| entry(model, *target, end)).collect();
+            let batch: Vec<Finished> =
+                ends.iter().map(|(target, end)| entry(model, *target, end)).collect();
             let expected: Vec<bool> = batch.iter().map(|entry| model.record(entry)).collect();
             assert_eq!(store.record(&batch).await.unwrap(), expected);
         }
@@ -248,7 +265,10 @@ async fn apply(model: &mut Model, store: &dyn Store, op: &Op) {
             let now = model.tick(*passed);
             let expected = model.promote(now, (*limit).into());
             let promoted = store.promote_due(now, (*limit).into()).await.unwrap();
-            assert_eq!(promoted.iter().map(|d| (d.execution, d.attempt)).collect::<Vec<_>>(), expected);
+            assert_eq!(
+                promoted.iter().map(|d| (d.execution, d.attempt)).collect::<Vec<_>>(),
+                expected
+            );
         }
         Op::Operate { who, what } => {
             let id = model.aim(Target { who: *who, off: 0, off_epoch: 0 }).execution;
@@ -260,10 +280,13 @@ async fn apply(model: &mut Model, store: &dyn Store, op: &Op) {
             }
         }
         Op::Published(targets) => {
-            let entries: Vec<AttemptKey> = targets.iter().map(|target| model.aim(*target).key()).collect();
+            let entries: Vec<AttemptKey> =
+                targets.iter().map(|target| model.aim(*target).key()).collect();
             store.published(&entries).await.unwrap();
             for key in &entries {
-                model.outbox.retain(|entry, epoch| *entry != (key.execution, key.attempt) || *epoch > key.epoch);
+                model.outbox.retain(|entry, epoch| {
+                    *entry != (key.execution, key.attempt) || *epoch > key.epoch
+                });
             }
         }
     }
@@ -278,17 +301,25 @@ async fn compare(model: &mut Model, store: &dyn Store) {
         .map(Result::unwrap)
         .map(|s| (s.id, s.state, (s.epoch, s.attempt), s.max_attempts, s.due_at))
         .collect();
-    let rows = model.rows.iter().map(|(id, row)| (*id, row.state, (row.epoch, row.attempt), row.max_attempts, row.due));
+    let rows = model
+        .rows
+        .iter()
+        .map(|(id, row)| (*id, row.state, (row.epoch, row.attempt), row.max_attempts, row.due));
     assert_eq!(seen, rows.collect::<Vec<_>>());
     let wanted = model.outbox.iter().filter(|((id, attempt), _)| model.is_wanted(*id, *attempt));
     model.outbox = wanted.map(|(entry, epoch)| (*entry, *epoch)).collect();
-    let outbox = store.outbox(soon().max(model.clock.plus(Duration::from_secs(3600))), 10_000).await.unwrap();
+    let outbox = store
+        .outbox(soon().max(model.clock.plus(Duration::from_secs(3600))), 10_000)
+        .await
+        .unwrap();
     let sent: BTreeSet<_> = outbox.iter().map(|d| (d.execution, d.attempt)).collect();
     assert_eq!(sent, model.outbox.keys().copied().collect());
     assert!(outbox.iter().all(|d| d.epoch == model.rows[&d.execution].epoch));
     let asked: Vec<Dispatch> = [(-1, 0), (0, 0), (1, 0), (0, -1), (0, 1)]
         .into_iter()
-        .flat_map(|(off, off_epoch)| (0..model.executions.len()).map(move |who| Target { who, off, off_epoch }))
+        .flat_map(|(off, off_epoch)| {
+            (0..model.executions.len()).map(move |who| Target { who, off, off_epoch })
+        })
         .map(|target| model.aim(target))
         .collect();
     let expected: Vec<bool> = asked.iter().map(|asked| model.is_open(asked.key())).collect();
@@ -299,7 +330,8 @@ async fn compare(model: &mut Model, store: &dyn Store) {
 async fn compare_details(model: &Model, store: &dyn Store) {
     for (id, row) in &model.rows {
         let detail = store.execution(&tenant(), *id).await.unwrap().unwrap();
-        let attempts: Vec<_> = detail.attempts.iter().map(|(number, report)| (*number, report.outcome)).collect();
+        let attempts: Vec<_> =
+            detail.attempts.iter().map(|(number, report)| (*number, report.outcome)).collect();
         assert_eq!(attempts, row.attempts);
         assert_eq!(detail.children.iter().copied().collect::<BTreeSet<_>>(), row.children);
         assert_eq!(detail.output.is_some(), row.state == State::Succeeded);
@@ -309,7 +341,8 @@ async fn compare_details(model: &Model, store: &dyn Store) {
 /// Runs random sequences of operations on a fresh store each.
 pub(crate) fn agrees<F: Future<Output = Fresh>>(fresh: impl Fn() -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
+    let mut runner =
+        TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
     let sequences = prop::collection::vec(op(), 1..40);
     let outcome = runner.run(&sequences, |ops| {
         runtime.block_on(async {

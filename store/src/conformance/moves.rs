@@ -5,7 +5,8 @@ use std::sync::Arc;
 use wasmill_domain::{Dispatch, ExecutionId, Move, Origin, Outcome, State};
 
 use super::sample::{
-    at_attempt, dispatch, execution_in, finished, now, outbox, retried, soon, started, state_of, tenant,
+    at_attempt, dispatch, execution_in, finished, now, outbox, retried, soon, started, state_of,
+    tenant,
 };
 use crate::port::{Error, Publication, Store};
 
@@ -21,12 +22,14 @@ pub(crate) async fn the_table_is_obeyed(store: Arc<dyn Store>) {
                 Ok(expected) if OF_OPERATORS.contains(&what) => {
                     assert_eq!(moved.unwrap(), expected, "{state} {what}");
                     assert_eq!(state_of(&*store, &execution).await.0, expected, "{state} {what}");
-                    let entry = outbox(&*store).await.iter().any(|(id, _)| *id == execution.execution);
+                    let entry =
+                        outbox(&*store).await.iter().any(|(id, _)| *id == execution.execution);
                     assert_eq!(entry, expected == State::Queued, "{state} {what}");
                 }
                 _ => {
                     assert!(matches!(moved, Err(Error::Conflict(_))), "{state} {what}: {moved:?}");
-                    let after = store.execution(&tenant(), execution.execution).await.unwrap().unwrap();
+                    let after =
+                        store.execution(&tenant(), execution.execution).await.unwrap().unwrap();
                     assert_eq!(after, before, "{state} {what}");
                 }
             }
@@ -60,8 +63,17 @@ pub(crate) async fn a_suspended_execution_waits(store: Arc<dyn Store>) {
 
     let scheduled = execution_in(&*store, State::Scheduled).await;
     store.move_execution(&tenant(), scheduled.execution, Move::Suspend, now()).await.unwrap();
-    assert!(store.promote_due(soon().plus(std::time::Duration::from_secs(3600)), 10).await.unwrap().is_empty());
-    assert_eq!(store.execution(&tenant(), scheduled.execution).await.unwrap().unwrap().summary.due_at, None);
+    assert!(
+        store
+            .promote_due(soon().plus(std::time::Duration::from_secs(3600)), 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        store.execution(&tenant(), scheduled.execution).await.unwrap().unwrap().summary.due_at,
+        None
+    );
     store.move_execution(&tenant(), scheduled.execution, Move::Resume, now()).await.unwrap();
     assert_eq!(outbox(&*store).await, [(scheduled.execution, scheduled.attempt)]);
 }
@@ -72,9 +84,14 @@ pub(crate) async fn a_replay_begins_the_next_attempt(store: Arc<dyn Store>) {
     store.move_execution(&tenant(), failed.execution, Move::Replay, at).await.unwrap();
     let summary = store.execution(&tenant(), failed.execution).await.unwrap().unwrap().summary;
     assert_eq!((summary.state, summary.attempt, summary.max_attempts), (State::Queued, 2, 4));
-    let expected = Dispatch { epoch: 2, attempt: 2, max_attempts: 4, queued_at: at, ..failed.clone() };
+    let expected =
+        Dispatch { epoch: 2, attempt: 2, max_attempts: 4, queued_at: at, ..failed.clone() };
     assert_eq!(store.outbox(soon(), 10).await.unwrap(), [expected]);
-    assert_eq!(store.record(&[finished(&failed, Outcome::Success)]).await.unwrap(), [false], "of the attempt before");
+    assert_eq!(
+        store.record(&[finished(&failed, Outcome::Success)]).await.unwrap(),
+        [false],
+        "of the attempt before"
+    );
     let second = at_attempt(&failed, 2).with_epoch(2);
     assert_eq!(store.record(&[finished(&second, Outcome::Success)]).await.unwrap(), [true]);
     let seen = store.execution(&tenant(), failed.execution).await.unwrap().unwrap();
@@ -98,13 +115,18 @@ pub(crate) async fn a_cancelled_attempt_cannot_end(store: Arc<dyn Store>) {
     let scheduled = execution_in(&*store, State::Scheduled).await;
     store.move_execution(&tenant(), scheduled.execution, Move::Cancel, at).await.unwrap();
     let summary = store.execution(&tenant(), scheduled.execution).await.unwrap().unwrap().summary;
-    assert_eq!((summary.state, summary.outcome, summary.due_at), (State::Cancelled, Some(Outcome::Error), None));
+    assert_eq!(
+        (summary.state, summary.outcome, summary.due_at),
+        (State::Cancelled, Some(Outcome::Error), None)
+    );
     assert!(store.promote_due(soon(), 10).await.unwrap().is_empty());
 }
 
 pub(crate) async fn other_tenants_cannot_move_it(store: Arc<dyn Store>) {
     let queued = execution_in(&*store, State::Queued).await;
-    let moved = store.move_execution(&"other".parse().unwrap(), queued.execution, Move::Cancel, now()).await;
+    let moved = store
+        .move_execution(&"other".parse().unwrap(), queued.execution, Move::Cancel, now())
+        .await;
     assert!(matches!(moved, Err(Error::NotFound(_))));
     let moved = store.move_execution(&tenant(), ExecutionId::new(), Move::Cancel, now()).await;
     assert!(matches!(moved, Err(Error::NotFound(_))));
@@ -113,9 +135,12 @@ pub(crate) async fn other_tenants_cannot_move_it(store: Arc<dyn Store>) {
 
 pub(crate) async fn every_move_begins_an_epoch(store: Arc<dyn Store>) {
     let queued = execution_in(&*store, State::Queued).await;
-    let epoch = async || store.execution(&tenant(), queued.execution).await.unwrap().unwrap().summary.epoch;
+    let epoch =
+        async || store.execution(&tenant(), queued.execution).await.unwrap().unwrap().summary.epoch;
     assert_eq!(epoch().await, 1);
-    for (what, expected) in [(Move::Suspend, 2), (Move::Resume, 3), (Move::Cancel, 4), (Move::Replay, 5)] {
+    for (what, expected) in
+        [(Move::Suspend, 2), (Move::Resume, 3), (Move::Cancel, 4), (Move::Replay, 5)]
+    {
         store.move_execution(&tenant(), queued.execution, what, now()).await.unwrap();
         assert_eq!(epoch().await, expected, "{what}");
     }
@@ -148,11 +173,13 @@ pub(crate) async fn origins_are_kept(store: Arc<dyn Store>) {
         Origin::Schedule { name: "nightly \0 ü".into(), due: now() },
         Origin::WorkflowStep { run: other, path: "pay/0".into() },
     ] {
-        let of_origin = Dispatch { root: ExecutionId::new(), ..dispatch("total").with_origin(origin.clone()) };
+        let of_origin =
+            Dispatch { root: ExecutionId::new(), ..dispatch("total").with_origin(origin.clone()) };
         store.enqueue(std::slice::from_ref(&of_origin), Publication::Pending).await.unwrap();
         let read = store.outbox(soon(), 10).await.unwrap().remove(0);
         assert_eq!(read, of_origin);
-        let summary = store.execution(&tenant(), of_origin.execution).await.unwrap().unwrap().summary;
+        let summary =
+            store.execution(&tenant(), of_origin.execution).await.unwrap().unwrap().summary;
         assert_eq!((summary.origin, summary.root), (origin, of_origin.root));
         store.published(&[read.key()]).await.unwrap();
     }

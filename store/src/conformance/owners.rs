@@ -13,7 +13,12 @@ fn other() -> TenantName {
     "other".parse().unwrap()
 }
 
-async fn deploy(store: &dyn Store, tenant: TenantName, function: &str, triggers: Value) -> Result<Changed, Error> {
+async fn deploy(
+    store: &dyn Store,
+    tenant: TenantName,
+    function: &str,
+    triggers: Value,
+) -> Result<Changed, Error> {
     deploy_by(store, &Arc::default(), tenant, function, triggers).await
 }
 
@@ -27,16 +32,31 @@ async fn deploy_by(
     let digest = Digest::of(b"wasm");
     store.put_artifact(&tenant, digest, Bytes::from_static(b"wasm")).await.unwrap();
     let manifest = Manifest::from_json(json!({"name": function, "trigger": triggers})).unwrap();
-    store.define(&Change::Deploy { tenant, digest, manifest, hostnames: Arc::clone(rules), at: now() }).await
+    store
+        .define(&Change::Deploy {
+            tenant,
+            digest,
+            manifest,
+            hostnames: Arc::clone(rules),
+            at: now(),
+        })
+        .await
 }
 
 async fn rollback(store: &dyn Store, function: &str) -> Result<Changed, Error> {
-    let change = Change::Rollback { tenant: tenant(), function: name(function), to: None, hostnames: Arc::default() };
+    let change = Change::Rollback {
+        tenant: tenant(),
+        function: name(function),
+        to: None,
+        hostnames: Arc::default(),
+    };
     store.define(&change).await
 }
 
 async fn grant(store: &dyn Store, pattern: &str, tenant: TenantName) -> Result<Changed, Error> {
-    store.define(&Change::GrantHostname { pattern: pattern.parse().unwrap(), tenant, at: now() }).await
+    store
+        .define(&Change::GrantHostname { pattern: pattern.parse().unwrap(), tenant, at: now() })
+        .await
 }
 
 async fn revoke(store: &dyn Store, pattern: &str) -> Result<Changed, Error> {
@@ -55,7 +75,11 @@ fn refused(result: Result<Changed, Error>) -> String {
 /// The version that each function is at.
 async fn current(store: &dyn Store) -> Vec<(String, u32)> {
     let definitions = store.definitions(Revision(-1)).await.unwrap().unwrap();
-    definitions.functions.iter().map(|function| (function.name.to_string(), function.version)).collect()
+    definitions
+        .functions
+        .iter()
+        .map(|function| (function.name.to_string(), function.version))
+        .collect()
 }
 
 fn on(host: &str) -> Value {
@@ -65,7 +89,10 @@ fn on(host: &str) -> Value {
 pub(crate) async fn a_host_name_must_be_granted(store: Arc<dyn Store>) {
     let store = &*store;
     let why = refused(deploy(store, tenant(), "f", on("shop.example.com")).await);
-    assert!(why.contains("trigger[1].host") && why.contains("hostnames grant shop.example.com"), "{why}");
+    assert!(
+        why.contains("trigger[1].host") && why.contains("hostnames grant shop.example.com"),
+        "{why}"
+    );
     assert_eq!(current(store).await, []);
     assert!(grant(store, "shop.example.com", tenant()).await.unwrap().changed);
     assert!(deploy(store, tenant(), "f", on("shop.example.com")).await.unwrap().changed);
@@ -88,7 +115,8 @@ pub(crate) async fn grants_are_kept_and_taken_back(store: Arc<dyn Store>) {
     assert!(why.contains("'default'") && why.contains("revoke"), "{why}");
     grant(store, "a.example.com", other()).await.unwrap();
     let told = store.definitions(Revision(-1)).await.unwrap().unwrap().hostnames;
-    let told: Vec<_> = told.iter().map(|granted| (granted.pattern.as_str(), granted.tenant.as_str())).collect();
+    let told: Vec<_> =
+        told.iter().map(|granted| (granted.pattern.as_str(), granted.tenant.as_str())).collect();
     assert_eq!(told, [("*.example.com", "default"), ("a.example.com", "other")]);
     // The more exact one decides.
     refused(deploy(store, tenant(), "f", on("a.example.com")).await);
@@ -117,8 +145,13 @@ pub(crate) async fn the_configuration_grants_names_too(store: Arc<dyn Store>) {
 
 pub(crate) async fn a_route_is_one_functions(store: Arc<dyn Store>) {
     let store = &*store;
-    deploy(store, tenant(), "first", json!([{"http": "/orders/{id}", "methods": ["GET"]}])).await.unwrap();
-    for taken in [json!({"http": "/orders/{number}", "methods": ["PUT", "GET"]}), json!({"http": "/orders/{number}"})] {
+    deploy(store, tenant(), "first", json!([{"http": "/orders/{id}", "methods": ["GET"]}]))
+        .await
+        .unwrap();
+    for taken in [
+        json!({"http": "/orders/{number}", "methods": ["PUT", "GET"]}),
+        json!({"http": "/orders/{number}"}),
+    ] {
         let why = refused(deploy(store, tenant(), "second", json!([taken])).await);
         assert!(why.contains("'first'") && why.contains("/orders/{}"), "{why}");
     }
@@ -127,9 +160,14 @@ pub(crate) async fn a_route_is_one_functions(store: Arc<dyn Store>) {
     ]);
     deploy(store, tenant(), "second", free).await.unwrap();
     // Its own it may have again, and other tenants have their own.
-    deploy(store, tenant(), "first", json!([{"event": "a"}, {"http": "/orders/{id}", "methods": ["GET"]}]))
-        .await
-        .unwrap();
+    deploy(
+        store,
+        tenant(),
+        "first",
+        json!([{"event": "a"}, {"http": "/orders/{id}", "methods": ["GET"]}]),
+    )
+    .await
+    .unwrap();
     deploy(store, other(), "first", json!([{"http": "/orders/{id}"}])).await.unwrap();
     // What takes every method is in the way of each.
     deploy(store, tenant(), "every", json!([{"http": "/every"}])).await.unwrap();
@@ -137,14 +175,24 @@ pub(crate) async fn a_route_is_one_functions(store: Arc<dyn Store>) {
     // A refused deploy gives nothing back, a deleted function all.
     refused(deploy(store, tenant(), "every", json!([{"http": "/orders"}])).await);
     refused(deploy(store, tenant(), "one", json!([{"http": "/every"}])).await);
-    store.define(&Change::DeleteFunction { tenant: tenant(), function: name("every") }).await.unwrap();
+    store
+        .define(&Change::DeleteFunction { tenant: tenant(), function: name("every") })
+        .await
+        .unwrap();
     deploy(store, tenant(), "one", json!([{"http": "/every"}])).await.unwrap();
 }
 
 pub(crate) async fn a_rollback_claims_as_a_deploy_does(store: Arc<dyn Store>) {
     let store = &*store;
     grant(store, "shop.example.com", tenant()).await.unwrap();
-    deploy(store, tenant(), "f", json!([{"http": "/a"}, {"http": "/a", "host": "shop.example.com"}])).await.unwrap();
+    deploy(
+        store,
+        tenant(),
+        "f",
+        json!([{"http": "/a"}, {"http": "/a", "host": "shop.example.com"}]),
+    )
+    .await
+    .unwrap();
     deploy(store, tenant(), "f", json!([{"http": "/b"}])).await.unwrap();
     deploy(store, tenant(), "g", json!([{"http": "/a"}])).await.unwrap();
     let why = refused(rollback(store, "f").await);

@@ -16,9 +16,20 @@ use crate::quota::{Quotas, TenantQuota};
 /// What these tests want a store to be made with: `default` may have little, and the tenant `large`
 /// one function more.
 pub(crate) fn small() -> Quotas {
-    let default = TenantQuota { artifacts: 4, artifact_bytes: 100, versions: 3, functions: 2, schemas: 2, keys: 2 };
+    let default = TenantQuota {
+        artifacts: 4,
+        artifact_bytes: 100,
+        versions: 3,
+        functions: 2,
+        schemas: 2,
+        keys: 2,
+    };
     let large = TenantQuota { functions: 3, ..default.clone() };
-    Quotas { default, tenants: BTreeMap::from([("large".parse().unwrap(), large)]), ..Quotas::default() }
+    Quotas {
+        default,
+        tenants: BTreeMap::from([("large".parse().unwrap(), large)]),
+        ..Quotas::default()
+    }
 }
 
 fn other() -> TenantName {
@@ -26,14 +37,31 @@ fn other() -> TenantName {
 }
 
 async fn put(store: &dyn Store, tenant: &TenantName, bytes: &str) -> Result<bool> {
-    store.put_artifact(tenant, Digest::of(bytes.as_bytes()), Bytes::copy_from_slice(bytes.as_bytes())).await
+    store
+        .put_artifact(
+            tenant,
+            Digest::of(bytes.as_bytes()),
+            Bytes::copy_from_slice(bytes.as_bytes()),
+        )
+        .await
 }
 
-async fn deploy_as(store: &dyn Store, tenant: &TenantName, function: &str, bytes: &str) -> Result<Changed> {
+async fn deploy_as(
+    store: &dyn Store,
+    tenant: &TenantName,
+    function: &str,
+    bytes: &str,
+) -> Result<Changed> {
     let manifest = Manifest::from_json(json!({"name": function})).unwrap();
     let digest = Digest::of(bytes.as_bytes());
     store
-        .define(&Change::Deploy { tenant: tenant.clone(), digest, manifest, hostnames: Arc::default(), at: now() })
+        .define(&Change::Deploy {
+            tenant: tenant.clone(),
+            digest,
+            manifest,
+            hostnames: Arc::default(),
+            at: now(),
+        })
         .await
 }
 
@@ -45,7 +73,14 @@ async fn has(store: &dyn Store, tenant: &TenantName, bytes: &str) -> bool {
 
 fn key(tenant: &TenantName, role: KeyRole) -> KeyDefinition {
     let hash = ApiKey::hash_of(&Uuid::now_v7().to_string());
-    KeyDefinition { id: Uuid::now_v7(), tenant: tenant.clone(), role, label: "a key".into(), hash, created_at: now() }
+    KeyDefinition {
+        id: Uuid::now_v7(),
+        tenant: tenant.clone(),
+        role,
+        label: "a key".into(),
+        hash,
+        created_at: now(),
+    }
 }
 
 /// The quota that stood in the way.
@@ -66,14 +101,23 @@ pub(crate) async fn an_artifact_is_its_tenants_secret(store: Arc<dyn Store>) {
     // As if it was not there at all.
     let unknown = deploy_as(&*store, &other(), "total", "none").await.unwrap_err();
     let hidden = deploy_as(&*store, &other(), "total", "wasm").await.unwrap_err();
-    assert!(matches!((&unknown, &hidden), (Error::NotFound(_), Error::NotFound(_))), "{unknown} {hidden}");
+    assert!(
+        matches!((&unknown, &hidden), (Error::NotFound(_), Error::NotFound(_))),
+        "{unknown} {hidden}"
+    );
     let digests = ["none", "wasm"].map(|text| Digest::of(text.as_bytes()).to_string());
-    assert_eq!(unknown.to_string().replace(&digests[0], ""), hidden.to_string().replace(&digests[1], ""));
+    assert_eq!(
+        unknown.to_string().replace(&digests[0], ""),
+        hidden.to_string().replace(&digests[1], "")
+    );
     assert!(put(&*store, &other(), "wasm").await.unwrap(), "it is new to this tenant");
     assert!(!put(&*store, &other(), "wasm").await.unwrap());
     assert!(has(&*store, &other(), "wasm").await);
     deploy_as(&*store, &other(), "total", "wasm").await.unwrap();
-    assert_eq!(store.artifact(Digest::of(b"wasm")).await.unwrap(), Some(Bytes::from_static(b"wasm")));
+    assert_eq!(
+        store.artifact(Digest::of(b"wasm")).await.unwrap(),
+        Some(Bytes::from_static(b"wasm"))
+    );
     // It goes where nobody uses it, and stays with whoever does.
     store.prune(soon(), 10).await.unwrap();
     assert!(!has(&*store, &tenant(), "wasm").await && has(&*store, &other(), "wasm").await);
@@ -128,8 +172,14 @@ pub(crate) async fn what_is_defined_has_quotas(store: Arc<dyn Store>) {
     store.define(&Change::PutFirstKey(key(&tenant(), KeyRole::Operator))).await.unwrap();
     store.define(&Change::PutKey(key(&tenant(), KeyRole::Tenant))).await.unwrap();
     let before = store.definitions(Revision(-1)).await.unwrap().unwrap();
-    assert_eq!(exceeded(store.define(&Change::PutKey(key(&tenant(), KeyRole::Tenant))).await), "keys");
-    assert!(store.definitions(before.revision).await.unwrap().is_none(), "what is refused changes nothing");
+    assert_eq!(
+        exceeded(store.define(&Change::PutKey(key(&tenant(), KeyRole::Tenant))).await),
+        "keys"
+    );
+    assert!(
+        store.definitions(before.revision).await.unwrap().is_none(),
+        "what is refused changes nothing"
+    );
     store.define(&Change::PutKey(key(&other(), KeyRole::Tenant))).await.unwrap();
 }
 
@@ -138,14 +188,17 @@ pub(crate) async fn old_versions_go(store: Arc<dyn Store>) {
         let versions = store.versions(&tenant(), &name("total")).await.unwrap();
         versions.iter().map(|version| (version.number, version.current)).collect::<Vec<_>>()
     };
-    let manifest =
-        |number: u32| json!({"name": "total", "description": number.to_string(), "trigger": [{"event": "a"}]});
+    let manifest = |number: u32| json!({"name": "total", "description": number.to_string(), "trigger": [{"event": "a"}]});
     for number in 1..=4 {
         assert_eq!(deploy(&*store, manifest(number), b"wasm").await.version, number);
     }
     assert_eq!(numbers().await, [(4, true), (3, false), (2, false)]);
-    let rollback =
-        |to| Change::Rollback { tenant: tenant(), function: name("total"), to: Some(to), hostnames: Arc::default() };
+    let rollback = |to| Change::Rollback {
+        tenant: tenant(),
+        function: name("total"),
+        to: Some(to),
+        hostnames: Arc::default(),
+    };
     assert!(matches!(store.define(&rollback(1)).await, Err(Error::NotFound(_))));
     // The same again is no deploy, so that what was rolled back from stays.
     store.define(&rollback(2)).await.unwrap();
@@ -163,7 +216,10 @@ pub(crate) async fn old_versions_go(store: Arc<dyn Store>) {
     store.prune(soon(), 10).await.unwrap();
     let kept = ["wasm", "other", "last"].map(|bytes| store.artifact(Digest::of(bytes.as_bytes())));
     let kept = futures_util::future::join_all(kept).await;
-    assert_eq!(kept.iter().map(|found| found.as_ref().unwrap().is_some()).collect::<Vec<_>>(), [false, false, true]);
+    assert_eq!(
+        kept.iter().map(|found| found.as_ref().unwrap().is_some()).collect::<Vec<_>>(),
+        [false, false, true]
+    );
     // Files go with the last version that has them.
     put(&*store, &tenant(), "data").await.unwrap();
     let mut with_file = manifest(9);
@@ -188,15 +244,20 @@ pub(crate) async fn requests_at_once_keep_within_quotas(store: Arc<dyn Store>) {
                 let store = Arc::clone(&store);
                 tokio::spawn(async move {
                     match round {
-                        "artifacts" => put(&*store, &tenant(), &format!("artifact {number}")).await.map(drop),
+                        "artifacts" => {
+                            put(&*store, &tenant(), &format!("artifact {number}")).await.map(drop)
+                        }
                         "functions" => {
                             let bytes = format!("artifact {}", number % 4);
-                            deploy_as(&*store, &other(), &format!("f{number}"), &bytes).await.map(drop)
+                            deploy_as(&*store, &other(), &format!("f{number}"), &bytes)
+                                .await
+                                .map(drop)
                         }
                         _ => {
                             let event_type = format!("type.{number}").parse().unwrap();
                             let (schema, at) = (json!(true), now());
-                            let change = Change::PutSchema { tenant: tenant(), event_type, schema, at };
+                            let change =
+                                Change::PutSchema { tenant: tenant(), event_type, schema, at };
                             store.define(&change).await.map(drop)
                         }
                     }

@@ -6,13 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use wasmill_domain::event::Attribute;
 use wasmill_domain::{
-    AttemptKey, AttemptReport, Digest, Dispatch, Event, EventParts, ExecutionId, FunctionName, LogLevel, LogLine,
-    LogSource, Manifest, Outcome, Output, State, TenantName, Timestamp, TraceContext,
+    AttemptKey, AttemptReport, Digest, Dispatch, Event, EventParts, ExecutionId, FunctionName,
+    LogLevel, LogLine, LogSource, Manifest, Outcome, Output, State, TenantName, Timestamp,
+    TraceContext,
 };
 
 use crate::port::{Change, Changed, ExecutionQuery, Finished, Publication, Started, Store};
 
-/// Some time, in whole microseconds. Later than everything that was done so far, where that matters.
+/// Some time, in whole microseconds. Later than everything that was done so far, where that
+/// matters.
 pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }
@@ -70,7 +72,12 @@ pub(crate) fn at_attempt(dispatch: &Dispatch, attempt: u32) -> Dispatch {
 }
 
 pub(crate) fn started(dispatch: &Dispatch) -> Started {
-    Started { dispatch: dispatch.clone(), version: Digest::of(b"version"), host: "host-1".into(), at: now() }
+    Started {
+        dispatch: dispatch.clone(),
+        version: Digest::of(b"version"),
+        host: "host-1".into(),
+        at: now(),
+    }
 }
 
 fn report(dispatch: &Dispatch, outcome: Outcome) -> AttemptReport {
@@ -79,8 +86,10 @@ fn report(dispatch: &Dispatch, outcome: Outcome) -> AttemptReport {
         version: Some(Digest::of(b"version")),
         message: failed.then(|| format!("it was {outcome}")),
         backtrace: failed.then(|| "0: main\n1: start".into()),
-        output: (!failed)
-            .then(|| Output { content_type: "application/json".into(), data: Bytes::from_static(b"{\"ok\":1}") }),
+        output: (!failed).then(|| Output {
+            content_type: "application/json".into(),
+            data: Bytes::from_static(b"{\"ok\":1}"),
+        }),
         started_at: now(),
         finished_at: now().plus(Duration::from_micros(5)),
         queue_wait: Duration::from_nanos(1_234_567),
@@ -113,12 +122,22 @@ pub(crate) fn line(seq: u32, message: &str) -> LogLine {
 }
 
 /// Deploys a function whose artifact is `bytes`.
-pub(crate) async fn deploy(store: &dyn Store, manifest: serde_json::Value, bytes: &'static [u8]) -> Changed {
+pub(crate) async fn deploy(
+    store: &dyn Store,
+    manifest: serde_json::Value,
+    bytes: &'static [u8],
+) -> Changed {
     let digest = Digest::of(bytes);
     store.put_artifact(&tenant(), digest, Bytes::from_static(bytes)).await.unwrap();
     let manifest = Manifest::from_json(manifest).unwrap();
     store
-        .define(&Change::Deploy { tenant: tenant(), digest, manifest, hostnames: Arc::default(), at: now() })
+        .define(&Change::Deploy {
+            tenant: tenant(),
+            digest,
+            manifest,
+            hostnames: Arc::default(),
+            at: now(),
+        })
         .await
         .unwrap()
 }
@@ -141,7 +160,8 @@ pub(crate) async fn execution_in(store: &dyn Store, state: State) -> Dispatch {
         State::Failed => record(finished(&dispatch, Outcome::Trap)).await,
         State::Cancelled => operate(Move::Cancel).await,
     }
-    let summary = store.execution(&dispatch.tenant, dispatch.execution).await.unwrap().unwrap().summary;
+    let summary =
+        store.execution(&dispatch.tenant, dispatch.execution).await.unwrap().unwrap().summary;
     assert_eq!(summary.state, state);
     at_attempt(&dispatch, summary.attempt).with_epoch(summary.epoch)
 }

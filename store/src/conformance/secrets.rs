@@ -27,14 +27,20 @@ pub(crate) async fn secrets_are_kept_sealed(store: Arc<dyn Store>) {
     let name = |name: &str| name.parse().unwrap();
     assert_eq!(store.secret(&tenant(), &name("token")).await.unwrap(), None);
     let first = sealed("token", 1, b"\0\xffone");
-    assert_eq!(put(&*store, &first).await.unwrap(), Changed { revision: Revision(1), version: 1, changed: true });
+    assert_eq!(
+        put(&*store, &first).await.unwrap(),
+        Changed { revision: Revision(1), version: 1, changed: true }
+    );
     assert_eq!(store.secret(&tenant(), &name("token")).await.unwrap(), Some(first.clone()));
     let second = SealedSecret {
         key: "key-2".parse().unwrap(),
         at: Timestamp::from_micros(first.at.as_micros() + 1),
         ..sealed("token", 2, b"two")
     };
-    assert_eq!(put(&*store, &second).await.unwrap(), Changed { revision: Revision(2), version: 2, changed: true });
+    assert_eq!(
+        put(&*store, &second).await.unwrap(),
+        Changed { revision: Revision(2), version: 2, changed: true }
+    );
     assert_eq!(store.secret(&tenant(), &name("token")).await.unwrap(), Some(second.clone()));
     let other = SealedSecret { tenant: "other".parse().unwrap(), ..sealed("token", 1, b"theirs") };
     put(&*store, &other).await.unwrap();
@@ -75,7 +81,10 @@ pub(crate) async fn a_secret_has_one_next_version(store: Arc<dyn Store>) {
         }
     }
     assert_eq!(won, 1);
-    assert!(store.definitions(Revision(2)).await.unwrap().is_none(), "what is refused keeps the revision");
+    assert!(
+        store.definitions(Revision(2)).await.unwrap().is_none(),
+        "what is refused keeps the revision"
+    );
 }
 
 pub(crate) async fn a_deleted_secret_begins_anew(store: Arc<dyn Store>) {
@@ -83,9 +92,13 @@ pub(crate) async fn a_deleted_secret_begins_anew(store: Arc<dyn Store>) {
     assert!(matches!(store.define(&delete).await, Err(Error::NotFound(_))));
     put(&*store, &sealed("token", 1, b"x")).await.unwrap();
     put(&*store, &sealed("token", 2, b"y")).await.unwrap();
-    let other = Change::DeleteSecret { tenant: "other".parse().unwrap(), name: "token".parse().unwrap() };
+    let other =
+        Change::DeleteSecret { tenant: "other".parse().unwrap(), name: "token".parse().unwrap() };
     assert!(matches!(store.define(&other).await, Err(Error::NotFound(_))));
-    assert_eq!(store.define(&delete).await.unwrap(), Changed { revision: Revision(3), version: 0, changed: true });
+    assert_eq!(
+        store.define(&delete).await.unwrap(),
+        Changed { revision: Revision(3), version: 0, changed: true }
+    );
     assert_eq!(store.secret(&tenant(), &"token".parse().unwrap()).await.unwrap(), None);
     assert!(store.secrets(&tenant()).await.unwrap().is_empty());
     put(&*store, &sealed("token", 1, b"z")).await.unwrap();
@@ -94,7 +107,8 @@ pub(crate) async fn a_deleted_secret_begins_anew(store: Arc<dyn Store>) {
 pub(crate) async fn sealing_keys_are_told_with_an_example(store: Arc<dyn Store>) {
     assert!(store.sealing_keys().await.unwrap().is_empty());
     let second = SealedSecret { key: "key-2".parse().unwrap(), ..sealed("b", 1, b"second") };
-    let elsewhere = SealedSecret { tenant: "another".parse().unwrap(), ..sealed("z", 1, b"elsewhere") };
+    let elsewhere =
+        SealedSecret { tenant: "another".parse().unwrap(), ..sealed("z", 1, b"elsewhere") };
     for secret in [&sealed("a", 1, b"first"), &second, &sealed("c", 1, b"third"), &elsewhere] {
         put(&*store, secret).await.unwrap();
     }

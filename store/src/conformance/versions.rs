@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::json;
-use wasmill_domain::{Digest, FunctionDefinition, FunctionName, Manifest, Revision, State, TenantName};
+use wasmill_domain::{
+    Digest, FunctionDefinition, FunctionName, Manifest, Revision, State, TenantName,
+};
 
 use super::sample::{deploy, execution_in, name, now, state_of, tenant};
 use crate::port::{Change, Changed, Error, Store};
@@ -29,7 +31,14 @@ async fn deleted_functions(store: &dyn Store) -> Vec<(TenantName, FunctionName)>
 }
 
 async fn rollback(store: &dyn Store, function: &str, to: Option<u32>) -> Result<Changed, Error> {
-    store.define(&Change::Rollback { tenant: tenant(), function: name(function), to, hostnames: Arc::default() }).await
+    store
+        .define(&Change::Rollback {
+            tenant: tenant(),
+            function: name(function),
+            to,
+            hostnames: Arc::default(),
+        })
+        .await
 }
 
 pub(crate) async fn an_empty_store_is_at_revision_zero(store: Arc<dyn Store>) {
@@ -44,7 +53,13 @@ pub(crate) async fn a_deploy_is_defined(store: Arc<dyn Store>) {
     let digest = Digest::of(b"wasm");
     store.put_artifact(&tenant(), digest, Bytes::from_static(b"wasm")).await.unwrap();
     let (manifest, at) = (Manifest::from_json(manifest()).unwrap(), now());
-    let change = Change::Deploy { tenant: tenant(), digest, manifest: manifest.clone(), hostnames: Arc::default(), at };
+    let change = Change::Deploy {
+        tenant: tenant(),
+        digest,
+        manifest: manifest.clone(),
+        hostnames: Arc::default(),
+        at,
+    };
     let changed = store.define(&change).await.unwrap();
     assert_eq!(changed, Changed { revision: Revision(1), version: 1, changed: true });
     let expected = FunctionDefinition {
@@ -82,7 +97,10 @@ pub(crate) async fn another_deploy_is_another_version(store: Arc<dyn Store>) {
     let versions = store.versions(&tenant(), &name("total")).await.unwrap();
     let told: Vec<_> = versions.iter().map(|v| (v.number, v.size, v.current, v.digest)).collect();
     let (wasm, other) = (Digest::of(b"wasm"), Digest::of(b"other"));
-    assert_eq!(told, [(4, 5, true, other), (3, 5, false, other), (2, 5, false, other), (1, 4, false, wasm)]);
+    assert_eq!(
+        told,
+        [(4, 5, true, other), (3, 5, false, other), (2, 5, false, other), (1, 4, false, wasm)]
+    );
     assert_eq!(versions[1].manifest, Ok(Manifest::from_json(other_schema).unwrap()));
     assert_eq!(versions[3].manifest, Ok(Manifest::from_json(manifest()).unwrap()));
     let current = functions(&*store).await;
@@ -121,8 +139,13 @@ pub(crate) async fn a_rollback_moves_a_pointer(store: Arc<dyn Store>) {
     assert_eq!(rollback(&*store, "total", Some(3)).await.unwrap().version, 3);
     rollback(&*store, "total", Some(2)).await.unwrap();
     assert_eq!(deploy(&*store, manifest(), b"four").await.version, 4);
-    let current: Vec<bool> =
-        store.versions(&tenant(), &name("total")).await.unwrap().iter().map(|version| version.current).collect();
+    let current: Vec<bool> = store
+        .versions(&tenant(), &name("total"))
+        .await
+        .unwrap()
+        .iter()
+        .map(|version| version.current)
+        .collect();
     assert_eq!(current, [true, false, false, false]);
 }
 
@@ -147,7 +170,10 @@ pub(crate) async fn a_function_is_deleted_with_its_versions(store: Arc<dyn Store
 
 pub(crate) async fn a_deleted_function_is_forgotten_once(store: Arc<dyn Store>) {
     deploy(&*store, manifest(), b"one").await;
-    store.define(&Change::DeleteFunction { tenant: tenant(), function: name("total") }).await.unwrap();
+    store
+        .define(&Change::DeleteFunction { tenant: tenant(), function: name("total") })
+        .await
+        .unwrap();
     let forget = Change::ForgetFunction { tenant: tenant(), function: name("total") };
     let forgotten = store.define(&forget).await.unwrap();
     assert_eq!(forgotten, Changed { revision: Revision(3), version: 0, changed: true });
@@ -173,7 +199,10 @@ pub(crate) async fn functions_of_tenants_are_apart(store: Arc<dyn Store>) {
     };
     assert_eq!(store.define(&change).await.unwrap().version, 1);
     assert_eq!(functions(&*store).await.len(), 2);
-    store.define(&Change::DeleteFunction { tenant: other.clone(), function: name("total") }).await.unwrap();
+    store
+        .define(&Change::DeleteFunction { tenant: other.clone(), function: name("total") })
+        .await
+        .unwrap();
     assert!(store.versions(&other, &name("total")).await.unwrap().is_empty());
     let left = functions(&*store).await;
     assert_eq!((left.len(), left[0].manifest.triggers.len()), (1, 3));

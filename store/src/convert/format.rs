@@ -1,16 +1,18 @@
 //! The format of stored definitions.
 //!
-//! Users' manifests are read strictly: a key that is not known is refused, and the nearest known one named. What is stored
-//! may be a later release's, so it says two numbers: `format`, which rises with every key or word that is added, and
-//! `min_reader`, the lowest format of a release that may read it. A release of format F
+//! Users' manifests are read strictly: a key that is not known is refused, and the nearest known
+//! one named. What is stored may be a later release's, so it says two numbers: `format`, which
+//! rises with every key or word that is added, and `min_reader`, the lowest format of a release
+//! that may read it. A release of format F
 //!
 //! - reads what is of format F or lower as its own: a key that it does not know is a fault;
 //! - reads what is of a higher format with `min_reader` ≤ F, and ignores what it does not know;
 //! - takes everything else for broken, with a reason that names the release that wrote it.
 //!
-//! Whoever adds a key that older releases may ignore (a description, say) raises [`FORMAT`] alone. One that they must not
-//! ignore (a limit, a right) gets its definition, where it is used, that format as `min_reader` too. Rows whose columns are
-//! their keys (schemas, API keys, secrets, host names) have the column `min_reader` alone.
+//! Whoever adds a key that older releases may ignore (a description, say) raises [`FORMAT`] alone.
+//! One that they must not ignore (a limit, a right) gets its definition, where it is used, that
+//! format as `min_reader` too. Rows whose columns are their keys (schemas, API keys, secrets, host
+//! names) have the column `min_reader` alone.
 
 use std::fmt;
 

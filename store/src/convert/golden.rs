@@ -21,7 +21,8 @@ fn trigger(golden: &str) -> TriggerRow {
 /// With every key that there is: one that was not read would be missing in what is written.
 #[test]
 fn a_manifest_of_format_1_is_read_whole() {
-    let triggers = vec![trigger(golden!("trigger-event-1.json")), trigger(golden!("trigger-http-1.json"))];
+    let triggers =
+        vec![trigger(golden!("trigger-event-1.json")), trigger(golden!("trigger-http-1.json"))];
     let stored = ManifestRows { manifest: golden!("manifest-1.json").into(), triggers };
     let manifest = stored.clone().into_manifest().unwrap();
     let written = ManifestRows::of(&manifest).unwrap();
@@ -61,12 +62,18 @@ fn events_are_read_and_written_as_they_were() {
         let read: Event = event(golden).unwrap();
         let parts: &EventParts = &read;
         let written = from_event(parts).unwrap();
-        assert_eq!(serde_json::from_str::<Value>(&written).unwrap(), serde_json::from_str::<Value>(golden).unwrap());
+        assert_eq!(
+            serde_json::from_str::<Value>(&written).unwrap(),
+            serde_json::from_str::<Value>(golden).unwrap()
+        );
         assert_eq!(event(&written).unwrap(), read, "{golden}");
     }
     let marked = event(golden!("event-marked-1.json")).unwrap();
     assert_eq!(marked.data.as_deref(), Some(b" [1, 2] ".as_slice()));
-    assert_eq!(event(golden!("event-base64-1.json")).unwrap().data.as_deref(), Some(b"\x89PNG\r\n".as_slice()));
+    assert_eq!(
+        event(golden!("event-base64-1.json")).unwrap().data.as_deref(),
+        Some(b"\x89PNG\r\n".as_slice())
+    );
     assert_eq!(event(golden!("event-empty-1.json")).unwrap().data, None);
 }
 

@@ -5,8 +5,9 @@ use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 use serde_json::{Error, Value};
 
-/// Reads a value, and leaves out every key that the structs in it do not have, at any depth. (Keys of structs that are read
-/// through a type of their own first, as the entries of a manifest's `files` are, count as known.)
+/// Reads a value, and leaves out every key that the structs in it do not have, at any depth. (Keys
+/// of structs that are read through a type of their own first, as the entries of a manifest's
+/// `files` are, count as known.)
 pub(super) fn read<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
     T::deserialize(Lenient(value))
 }
@@ -27,10 +28,12 @@ impl<'de> Deserializer<'de> for Lenient {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0 {
-            Value::Array(items) => visitor.visit_seq(SeqDeserializer::new(items.into_iter().map(Lenient))),
-            Value::Object(members) => {
-                visitor.visit_map(MapDeserializer::new(members.into_iter().map(|(name, value)| (name, Lenient(value)))))
+            Value::Array(items) => {
+                visitor.visit_seq(SeqDeserializer::new(items.into_iter().map(Lenient)))
             }
+            Value::Object(members) => visitor.visit_map(MapDeserializer::new(
+                members.into_iter().map(|(name, value)| (name, Lenient(value))),
+            )),
             other => other.deserialize_any(visitor),
         }
     }
@@ -54,7 +57,11 @@ impl<'de> Deserializer<'de> for Lenient {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -95,10 +102,15 @@ mod tests {
         more["retry"]["later"] = json!(null);
         more["instances"] = json!({"later": 1});
         assert!(serde_json::from_value::<Manifest>(more.clone()).is_err());
-        assert_eq!(read::<Manifest>(more).unwrap(), serde_json::from_value::<Manifest>(known).unwrap());
+        assert_eq!(
+            read::<Manifest>(more).unwrap(),
+            serde_json::from_value::<Manifest>(known).unwrap()
+        );
         let webhook = json!({"scheme": "github", "secrets": ["a"], "later": true});
         let more = json!({"http": "/a", "methods": ["GET"], "later": 1, "cors": {"origins": ["*"], "later": 1}, "webhook": webhook});
-        let Trigger::Http(trigger) = read(more).unwrap() else { panic!("it is one on HTTP requests") };
+        let Trigger::Http(trigger) = read(more).unwrap() else {
+            panic!("it is one on HTTP requests")
+        };
         assert_eq!(trigger.cors.unwrap().origins, ["*"]);
         assert!(trigger.webhook.is_some());
     }
@@ -114,7 +126,12 @@ mod tests {
 
     #[test]
     fn words_that_are_not_known_are_no_keys() {
-        for odd in [json!({"name": "a", "kind": "later"}), json!({"name": "A!"}), json!({"name": 1}), json!([])] {
+        for odd in [
+            json!({"name": "a", "kind": "later"}),
+            json!({"name": "A!"}),
+            json!({"name": 1}),
+            json!([]),
+        ] {
             assert!(read::<Manifest>(odd.clone()).is_err(), "{odd}");
         }
     }

@@ -10,7 +10,8 @@ use super::format::{FORMAT, TooNew};
 use super::{json, lenient, reason, unreadable, word};
 use crate::port::{Error, Result};
 
-/// The keys that a stored manifest has beside those of users' ones. No manifest may have keys of these names.
+/// The keys that a stored manifest has beside those of users' ones. No manifest may have keys of
+/// these names.
 const MARKS: [&str; 3] = ["format", "min_reader", "stored_by"];
 
 /// A manifest as rows hold it: its triggers apart from the rest.
@@ -30,12 +31,19 @@ pub(crate) struct TriggerRow {
 
 impl ManifestRows {
     pub(crate) fn of(manifest: &Manifest) -> Result<Self> {
-        let refused = |e: serde_json::Error| Error::Rejected(format!("a manifest that is not JSON: {e}"));
+        let refused =
+            |e: serde_json::Error| Error::Rejected(format!("a manifest that is not JSON: {e}"));
         let rest = Manifest { triggers: Vec::new(), ..manifest.clone() };
-        let triggers = manifest.triggers.iter().map(TriggerRow::of).collect::<Result<_, _>>().map_err(refused)?;
+        let triggers = manifest
+            .triggers
+            .iter()
+            .map(TriggerRow::of)
+            .collect::<Result<_, _>>()
+            .map_err(refused)?;
         let mut stored = serde_json::to_value(&rest).map_err(refused)?;
         if let Value::Object(keys) = &mut stored {
-            let marks = [FORMAT.into(), min_reader(manifest).into(), env!("CARGO_PKG_VERSION").into()];
+            let marks =
+                [FORMAT.into(), min_reader(manifest).into(), env!("CARGO_PKG_VERSION").into()];
             keys.extend(MARKS.map(str::to_owned).into_iter().zip::<[Value; 3]>(marks));
         }
         Ok(Self { manifest: stored.to_string(), triggers })
@@ -60,12 +68,17 @@ impl ManifestRows {
         let mut keys: Map<String, Value> = json("manifest", &self.manifest)?;
         let is_ours = Marks::take(&mut keys)?.format <= FORMAT;
         let mut manifest: Manifest = decode("manifest", Value::Object(keys), is_ours)?;
-        manifest.triggers = self.triggers.into_iter().map(|row| row.into_trigger(is_ours)).collect::<Result<_>>()?;
+        manifest.triggers = self
+            .triggers
+            .into_iter()
+            .map(|row| row.into_trigger(is_ours))
+            .collect::<Result<_>>()?;
         Ok((manifest, is_ours))
     }
 }
 
-/// The lowest format of a release that may read a manifest: all keys of v0.1.0 are of the first one.
+/// The lowest format of a release that may read a manifest: all keys of v0.1.0 are of the first
+/// one.
 fn min_reader(_: &Manifest) -> u32 {
     1
 }
@@ -83,7 +96,10 @@ impl Marks {
             None => Ok(None),
             Some(value) => match value.as_u64().filter(|number| *number >= 1) {
                 Some(number) => Ok(Some(u32::try_from(number).unwrap_or(u32::MAX))),
-                None => Err(unreadable("manifest", "its 'format' and 'min_reader' must be whole numbers from 1")),
+                None => Err(unreadable(
+                    "manifest",
+                    "its 'format' and 'min_reader' must be whole numbers from 1",
+                )),
             },
         };
         // Databases of before v0.1.0 have manifests without marks.
@@ -107,7 +123,9 @@ impl TriggerRow {
     fn of(trigger: &Trigger) -> Result<Self, serde_json::Error> {
         let schema = trigger.schema().map(ToString::to_string);
         Ok(match trigger {
-            Trigger::Event(trigger) => Self { event: Some(trigger.event.to_string()), http: None, schema },
+            Trigger::Event(trigger) => {
+                Self { event: Some(trigger.event.to_string()), http: None, schema }
+            }
             Trigger::Http(trigger) => {
                 let rest = HttpTrigger { schema: None, ..trigger.clone() };
                 Self { event: None, http: Some(serde_json::to_string(&rest)?), schema }
@@ -168,10 +186,13 @@ mod tests {
     #[test]
     fn what_is_of_no_later_format_is_read_strictly() {
         assert_eq!(
-            rows_with(&json!({"format": null, "min_reader": null, "stored_by": null})).into_manifest().unwrap(),
+            rows_with(&json!({"format": null, "min_reader": null, "stored_by": null}))
+                .into_manifest()
+                .unwrap(),
             manifest()
         );
-        for marks in [json!({"later": 1}), json!({"later": 1, "format": null, "min_reader": null})] {
+        for marks in [json!({"later": 1}), json!({"later": 1, "format": null, "min_reader": null})]
+        {
             let why = rows_with(&marks).manifest_or_reason().unwrap_err();
             assert!(why.contains("unknown field `later`"), "{why}");
         }
@@ -181,8 +202,10 @@ mod tests {
     fn what_a_later_release_lets_this_one_read_is_read() {
         let later = rows_with(&json!({"format": 2, "later": {"a": 1}, "limits": {"later": 1}}));
         let mut later = ManifestRows { triggers: later.triggers, manifest: later.manifest };
-        later.triggers[3].http =
-            Some(r#"{"http": "/orders/{id}", "methods": ["PUT"], "mode": "async", "later": true}"#.into());
+        later.triggers[3].http = Some(
+            r#"{"http": "/orders/{id}", "methods": ["PUT"], "mode": "async", "later": true}"#
+                .into(),
+        );
         assert_eq!(later.clone().into_manifest().unwrap(), manifest());
         // Something was left out: to deploy it again is another version.
         assert!(!later.are_of(&manifest()));
@@ -197,8 +220,9 @@ mod tests {
             let why = rows_with(&marks).manifest_or_reason().unwrap_err();
             assert!(why.contains("format 2") && why.contains("release 9.8.7"), "{why}");
         }
-        let why =
-            rows_with(&json!({"min_reader": 4_000_000_000_u64, "stored_by": null})).manifest_or_reason().unwrap_err();
+        let why = rows_with(&json!({"min_reader": 4_000_000_000_u64, "stored_by": null}))
+            .manifest_or_reason()
+            .unwrap_err();
         assert!(why.contains("the release that stored it"), "{why}");
         for odd in [json!({"format": "1"}), json!({"min_reader": 0}), json!({"format": -1})] {
             let why = rows_with(&odd).manifest_or_reason().unwrap_err();

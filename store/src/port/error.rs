@@ -6,7 +6,8 @@ pub enum Error {
     /// The database cannot be reached or cannot work now. The same call may succeed later.
     #[error("the store is not available: {0}")]
     Unavailable(String),
-    /// The database's schema is not one that this release works on. Trying again does not help: the text says what does.
+    /// The database's schema is not one that this release works on. Trying again does not help: the
+    /// text says what does.
     #[error("{0}")]
     Schema(String),
     /// What was asked for does not exist.

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, Event, EventType, ExecutionId, FunctionName, HostnamePattern, HostnameRules,
-    KeyDefinition, LogLine, Manifest, Origin, Outcome, Output, Revision, SealedSecret, SealingKeyId, SecretName, State,
-    TenantName, Timestamp,
+    AttemptReport, Digest, Dispatch, Event, EventType, ExecutionId, FunctionName, HostnamePattern,
+    HostnameRules, KeyDefinition, LogLine, Manifest, Origin, Outcome, Output, Revision,
+    SealedSecret, SealingKeyId, SecretName, State, TenantName, Timestamp,
 };
 
 /// A change of what is defined.
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "changes are rare and there is one at a time")]
 pub enum Change {
-    /// A new version of a function, made current. Its artifact must be one of the tenant's, and its files must be artifacts of
-    /// the tenant's of these sizes; they are kept for as long as a version has them. Its
-    /// routes are claimed, and those of the version before given back. The function's oldest versions
-    /// beyond the number that the tenant's quota keeps are deleted.
+    /// A new version of a function, made current. Its artifact must be one of the tenant's, and its
+    /// files must be artifacts of the tenant's of these sizes; they are kept for as long as a
+    /// version has them. Its routes are claimed, and those of the version before given back. The
+    /// function's oldest versions beyond the number that the tenant's quota keeps are deleted.
     Deploy {
         /// The tenant.
         tenant: TenantName,
@@ -29,7 +29,8 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
-    /// Makes an older version current again: the given one, or the one before the current. Its routes are claimed as by a deploy.
+    /// Makes an older version current again: the given one, or the one before the current. Its
+    /// routes are claimed as by a deploy.
     Rollback {
         /// The tenant.
         tenant: TenantName,
@@ -40,16 +41,18 @@ pub enum Change {
         /// What the configuration says of host names.
         hostnames: Arc<HostnameRules>,
     },
-    /// Deletes a function with its versions and triggers; its executions stay, and its buckets until
-    /// it is forgotten. It is among [`deleted`](wasmill_domain::Definitions::deleted) from then on.
+    /// Deletes a function with its versions and triggers; its executions stay, and its buckets
+    /// until it is forgotten. It is among [`deleted`](wasmill_domain::Definitions::deleted) from
+    /// then on.
     DeleteFunction {
         /// The tenant.
         tenant: TenantName,
         /// The function.
         function: FunctionName,
     },
-    /// Forgets that a function was deleted: nothing is left of its queue. Its own buckets go with it.
-    /// One that is not among [`deleted`](wasmill_domain::Definitions::deleted) any more changes nothing.
+    /// Forgets that a function was deleted: nothing is left of its queue. Its own buckets go with
+    /// it. One that is not among [`deleted`](wasmill_domain::Definitions::deleted) any more changes
+    /// nothing.
     ForgetFunction {
         /// The tenant.
         tenant: TenantName,
@@ -74,7 +77,8 @@ pub enum Change {
         /// The event type.
         event_type: EventType,
     },
-    /// Grants a host name, or all below one, to a tenant. Its functions may have triggers under it from then on.
+    /// Grants a host name, or all below one, to a tenant. Its functions may have triggers under it
+    /// from then on.
     GrantHostname {
         /// Which names.
         pattern: HostnamePattern,
@@ -83,7 +87,8 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
-    /// Takes a host name back. Triggers under it answer no more from then on, unless a wider grant covers it.
+    /// Takes a host name back. Triggers under it answer no more from then on, unless a wider grant
+    /// covers it.
     RevokeHostname {
         /// As it was granted.
         pattern: HostnamePattern,
@@ -114,7 +119,8 @@ pub enum Change {
 pub struct Changed {
     /// The revision that has it.
     pub revision: Revision,
-    /// The current version of the function, or the schema's or secret's version; 0 for keys and deletions.
+    /// The current version of the function, or the schema's or secret's version; 0 for keys and
+    /// deletions.
     pub version: u32,
     /// Whether anything changed.
     pub changed: bool,
@@ -186,8 +192,8 @@ pub struct Finished {
     pub dispatch: Dispatch,
     /// What happened.
     pub report: AttemptReport,
-    /// When the next attempt is due, where one follows: the execution is `scheduled` then. Otherwise the outcome's final
-    /// move is made.
+    /// When the next attempt is due, where one follows: the execution is `scheduled` then.
+    /// Otherwise the outcome's final move is made.
     pub retry_at: Option<Timestamp>,
     /// The log, in order.
     pub logs: Vec<LogLine>,
@@ -210,12 +216,13 @@ pub struct ExecutionQuery {
     pub event_type: Option<EventType>,
     /// Of the event with this CloudEvents id.
     pub event_id: Option<String>,
-    /// Accepted at or after. An id and its acceptance are taken to be of the same minute, as both are made by the process that
-    /// accepts: a store may look no further than that.
+    /// Accepted at or after. An id and its acceptance are taken to be of the same minute, as both
+    /// are made by the process that accepts: a store may look no further than that.
     pub since: Option<Timestamp>,
     /// Accepted before.
     pub until: Option<Timestamp>,
-    /// Older than this one: the last of the page before (keyset paging; the order is that of the ids).
+    /// Older than this one: the last of the page before (keyset paging; the order is that of the
+    /// ids).
     pub before: Option<ExecutionId>,
     /// At most so many.
     pub limit: u32,
@@ -301,9 +308,11 @@ pub struct UnreadableExecution {
 pub struct ExecutionDetail {
     /// What lists show.
     pub summary: ExecutionSummary,
-    /// The event. One that cannot be read back is never sent again: its execution ends as failed when it is its turn.
+    /// The event. One that cannot be read back is never sent again: its execution ends as failed
+    /// when it is its turn.
     pub event: Result<Event, UnreadableEvent>,
-    /// The result, once it succeeded; of a command that failed, what its last attempt had written to standard output.
+    /// The result, once it succeeded; of a command that failed, what its last attempt had written
+    /// to standard output.
     pub output: Option<Output>,
     /// Its finished attempts, the first one first. `output` is left out of each.
     pub attempts: Vec<(u32, AttemptReport)>,

@@ -30,8 +30,8 @@ const OUTBOX: &str = "SELECT o.execution_id, o.attempt, e.id, e.tenant, e.functi
 const PUBLISHED: &str = "DELETE FROM outbox o USING unnest($1, $2, $3) AS gone (id, attempt, epoch) \
      WHERE o.execution_id = gone.id AND o.attempt = gone.attempt AND o.epoch <= gone.epoch";
 
-/// What an execution ends as whose event cannot be read back. It could never run, and whoever reads it would stumble over it
-/// for ever.
+/// What an execution ends as whose event cannot be read back. It could never run, and whoever reads
+/// it would stumble over it for ever.
 const GIVE_UP: &str = "UPDATE executions SET state = 'failed', outcome = 'rejected', message = $2, due_at = NULL, finished_at = $3 \
      WHERE id = $1 AND state IN ('queued', 'running')";
 
@@ -44,18 +44,21 @@ const LEASE: &str = "INSERT INTO leases AS l (name, holder, term, expires_at) \
 #[async_trait]
 impl Agenda for PostgresStore {
     async fn promote_due(&self, now: Timestamp, limit: u32) -> port::Result<Vec<Dispatch>> {
-        // Asked all the time, also where nobody writes for days: so the first who does finds a partition.
+        // Asked all the time, also where nobody writes for days: so the first who does finds a
+        // partition.
         self.inner.keep_ahead();
         self.inner.write(|session| Box::pin(promote_due(session, now, limit))).await
     }
 
     async fn outbox(&self, before: Timestamp, limit: u32) -> port::Result<Vec<Dispatch>> {
         loop {
-            let page = self.inner.read(|session| Box::pin(outbox_page(session, before, limit))).await?;
+            let page =
+                self.inner.read(|session| Box::pin(outbox_page(session, before, limit))).await?;
             if page.stale.is_empty() && page.unreadable.is_empty() {
                 return Ok(page.dispatches);
             }
-            // Takes out what would be in the way each time, and looks again: others may have their place.
+            // Takes out what would be in the way each time, and looks again: others may have their
+            // place.
             self.inner.write(|session| Box::pin(clear(session, &page))).await?;
         }
     }
@@ -68,8 +71,10 @@ impl Agenda for PostgresStore {
     }
 
     async fn lease(&self, name: &str, holder: &str, ttl: Duration) -> port::Result<Option<Term>> {
-        // No lease is for longer, and the sum of it and the clock stays a number that the column holds.
-        let ttl = Timestamp::default().plus(ttl.min(Duration::from_secs(365 * 24 * 3600))).as_micros();
+        // No lease is for longer, and the sum of it and the clock stays a number that the column
+        // holds.
+        let ttl =
+            Timestamp::default().plus(ttl.min(Duration::from_secs(365 * 24 * 3600))).as_micros();
         self.inner.write(|session| Box::pin(take_lease(session, name, holder, ttl))).await
     }
 
@@ -91,13 +96,19 @@ impl Page {
     fn add(&mut self, row: &PgRow) -> Result<()> {
         match queries::dispatch(row) {
             Ok(dispatch) => self.dispatches.push(dispatch),
-            Err(why) => self.unreadable.push((id_of(row, "id")?, Fault::into_error(why).to_string())),
+            Err(why) => {
+                self.unreadable.push((id_of(row, "id")?, Fault::into_error(why).to_string()))
+            }
         }
         Ok(())
     }
 }
 
-async fn promote_due(session: &mut Session<'_>, now: Timestamp, limit: u32) -> Result<Vec<Dispatch>> {
+async fn promote_due(
+    session: &mut Session<'_>,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<Dispatch>> {
     // Asked several times a second, and mostly in vain: then nothing is locked.
     let due = "SELECT EXISTS (SELECT 1 FROM executions WHERE state = 'scheduled' AND due_at <= $1) AS due";
     if !get::<bool>(&session.row(sqlx::query(due).bind(now.as_micros())).await?, "due")? {
@@ -115,14 +126,24 @@ async fn promote_due(session: &mut Session<'_>, now: Timestamp, limit: u32) -> R
     Ok(page.dispatches)
 }
 
-pub(super) async fn outbox_page(session: &mut Session<'_>, before: Timestamp, limit: u32) -> Result<Page> {
+pub(super) async fn outbox_page(
+    session: &mut Session<'_>,
+    before: Timestamp,
+    limit: u32,
+) -> Result<Page> {
     let mut page = Page::default();
-    for row in &session.rows(sqlx::query(OUTBOX).bind(before.as_micros()).bind(i64::from(limit))).await? {
+    for row in
+        &session.rows(sqlx::query(OUTBOX).bind(before.as_micros()).bind(i64::from(limit))).await?
+    {
         if get::<Option<uuid::Uuid>>(row, "id")?.is_some() {
             page.add(row)?;
         } else {
             let (execution, epoch) = (id_of(row, "execution_id")?, queries::count(row, "epoch")?);
-            page.stale.push(AttemptKey { execution, epoch, attempt: queries::count(row, "attempt")? });
+            page.stale.push(AttemptKey {
+                execution,
+                epoch,
+                attempt: queries::count(row, "attempt")?,
+            });
         }
     }
     Ok(page)
@@ -138,23 +159,33 @@ pub(super) async fn clear(session: &mut Session<'_>, page: &Page) -> Result<()> 
     sweep(session, &page.stale).await
 }
 
-/// Deletes entries that are of no use any more. Their executions are looked at again and held: one may have been resumed since.
+/// Deletes entries that are of no use any more. Their executions are looked at again and held: one
+/// may have been resumed since.
 async fn sweep(session: &mut Session<'_>, stale: &[AttemptKey]) -> Result<()> {
     if stale.is_empty() {
         return Ok(());
     }
     let ids: HashSet<ExecutionId> = stale.iter().map(|key| key.execution).collect();
     let hold = Columns::default().add(ids.iter().map(|id| id.0))?;
-    session.execute(hold.of("SELECT FROM executions WHERE id = ANY($1) ORDER BY id FOR SHARE")).await?;
+    session
+        .execute(hold.of("SELECT FROM executions WHERE id = ANY($1) ORDER BY id FOR SHARE"))
+        .await?;
     let standings = history::standings(session, &ids.into_iter().collect::<Vec<_>>()).await?;
     let is_stale = |key: &&AttemptKey| {
-        standings.get(&key.execution).is_none_or(|standing| !fence::is_open(Some(standing), key.attempt))
+        standings
+            .get(&key.execution)
+            .is_none_or(|standing| !fence::is_open(Some(standing), key.attempt))
     };
     let stale: Vec<AttemptKey> = stale.iter().filter(is_stale).copied().collect();
     delete_entries(session, &stale).await
 }
 
-async fn take_lease(session: &mut Session<'_>, name: &str, holder: &str, ttl: i64) -> Result<Option<Term>> {
+async fn take_lease(
+    session: &mut Session<'_>,
+    name: &str,
+    holder: &str,
+    ttl: i64,
+) -> Result<Option<Term>> {
     let row = session.row_if_any(sqlx::query(LEASE).bind(name).bind(holder).bind(ttl)).await?;
     row.map(|row| get(&row, "term").map(Term)).transpose()
 }

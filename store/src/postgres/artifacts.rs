@@ -31,8 +31,7 @@ pub(super) async fn put(
     bytes: &[u8],
 ) -> Result<bool> {
     // One upload of a tenant after the other, so that what is counted is what there is.
-    let lock =
-        "SELECT pg_advisory_xact_lock(hashtextextended('wasmill artifacts ' || current_schema() || ' ' || $1, 0))";
+    let lock = "SELECT pg_advisory_xact_lock(hashtextextended('wasmill artifacts ' || current_schema() || ' ' || $1, 0))";
     session.execute(sqlx::query(lock).bind(tenant.as_str())).await?;
     let size = bytes.len() as u64;
     let known = sqlx::query(
@@ -43,7 +42,12 @@ pub(super) async fn put(
     let has: bool = get(&row, "known")?;
     if !has {
         let (count, sum) = (get(&row, "count")?, get(&row, "bytes")?);
-        quota.admit_artifact(tenant, convert::measure("count", count)?, convert::measure("bytes", sum)?, size)?;
+        quota.admit_artifact(
+            tenant,
+            convert::measure("count", count)?,
+            convert::measure("bytes", sum)?,
+            size,
+        )?;
     }
     let now = Timestamp::now().as_micros();
     let put = sqlx::query(
@@ -61,16 +65,25 @@ pub(super) async fn put(
 }
 
 /// Whether a tenant has an artifact.
-pub(super) async fn is_of(session: &mut Session<'_>, tenant: &TenantName, digest: Digest) -> Result<bool> {
+pub(super) async fn is_of(
+    session: &mut Session<'_>,
+    tenant: &TenantName,
+    digest: Digest,
+) -> Result<bool> {
     let has = sqlx::query(concat!("SELECT ", is_of!(), " AS has"));
     let row = session.row(has.bind(tenant.as_str()).bind(digest.as_bytes().as_slice())).await?;
     get(&row, "has")
 }
 
 /// The bytes of an artifact, if the tenant has it.
-pub(super) async fn of_tenant(session: &mut Session<'_>, tenant: &TenantName, digest: Digest) -> Result<Option<Bytes>> {
+pub(super) async fn of_tenant(
+    session: &mut Session<'_>,
+    tenant: &TenantName,
+    digest: Digest,
+) -> Result<Option<Bytes>> {
     let one = sqlx::query(concat!("SELECT bytes FROM artifacts WHERE digest = $2 AND ", is_of!()));
-    let row = session.row_if_any(one.bind(tenant.as_str()).bind(digest.as_bytes().as_slice())).await?;
+    let row =
+        session.row_if_any(one.bind(tenant.as_str()).bind(digest.as_bytes().as_slice())).await?;
     row.map(|row| get::<Vec<u8>>(&row, "bytes").map(Bytes::from)).transpose()
 }
 
@@ -92,7 +105,8 @@ pub(super) async fn delete_old_versions(
          SELECT coalesce(bool_or(manifest LIKE $6), false) AS had_files FROM old",
     );
     let delete = delete.bind(tenant.as_str()).bind(function.as_str()).bind(i64::from(newest));
-    let delete = delete.bind(i64::from(kept.max(1)) - 1).bind(Timestamp::now().as_micros()).bind(HAS_FILES);
+    let delete =
+        delete.bind(i64::from(kept.max(1)) - 1).bind(Timestamp::now().as_micros()).bind(HAS_FILES);
     let had_files: bool = get(&session.row(delete).await?, "had_files")?;
     if had_files { release_files(session, tenant).await } else { Ok(()) }
 }
@@ -104,7 +118,9 @@ pub(super) async fn sizes(
     digests: &[Digest],
 ) -> Result<Vec<Option<u64>>> {
     let wanted: Vec<Vec<u8>> = digests.iter().map(|digest| digest.as_bytes().to_vec()).collect();
-    let known = sqlx::query("SELECT digest, size FROM tenant_artifacts WHERE tenant = $1 AND digest = ANY($2)");
+    let known = sqlx::query(
+        "SELECT digest, size FROM tenant_artifacts WHERE tenant = $1 AND digest = ANY($2)",
+    );
     let rows = session.rows(known.bind(tenant.as_str()).bind(wanted)).await?;
     let mut sizes = HashMap::with_capacity(rows.len());
     for row in &rows {
@@ -114,8 +130,13 @@ pub(super) async fn sizes(
     Ok(digests.iter().map(|digest| sizes.get(digest).copied()).collect())
 }
 
-/// Keeps the files of a version that is being made. (Artifacts before what tenants have of them, as an upload does.)
-pub(super) async fn keep_files(session: &mut Session<'_>, tenant: &TenantName, manifest: &Manifest) -> Result<()> {
+/// Keeps the files of a version that is being made. (Artifacts before what tenants have of them, as
+/// an upload does.)
+pub(super) async fn keep_files(
+    session: &mut Session<'_>,
+    tenant: &TenantName,
+    manifest: &Manifest,
+) -> Result<()> {
     let files = files_of(manifest);
     if files.is_empty() {
         return Ok(());
@@ -128,7 +149,8 @@ pub(super) async fn keep_files(session: &mut Session<'_>, tenant: &TenantName, m
         "UPDATE tenant_artifacts t SET put_at = $1 FROM unnest($3::bytea[], $4::bigint[]) AS file (digest, size) \
          WHERE t.tenant = $2 AND t.digest = file.digest AND t.size = file.size RETURNING t.digest",
     );
-    let rows = session.rows(own.bind(KEPT).bind(tenant.as_str()).bind(&digests).bind(sizes)).await?;
+    let rows =
+        session.rows(own.bind(KEPT).bind(tenant.as_str()).bind(&digests).bind(sizes)).await?;
     let mut there = HashSet::with_capacity(rows.len());
     for row in &rows {
         there.insert(convert::digest("digest", get::<&[u8]>(row, "digest")?)?);
@@ -150,14 +172,17 @@ pub(super) async fn release_files(session: &mut Session<'_>, tenant: &TenantName
     if rows.is_empty() {
         return Ok(());
     }
-    let unused = rows.iter().map(|row| get::<Vec<u8>>(row, "digest")).collect::<Result<Vec<_>>>()?;
+    let unused =
+        rows.iter().map(|row| get::<Vec<u8>>(row, "digest")).collect::<Result<Vec<_>>>()?;
     let now = Timestamp::now().as_micros();
     let all = sqlx::query(
         "UPDATE artifacts a SET put_at = $1 WHERE digest = ANY($2) AND NOT EXISTS \
          (SELECT 1 FROM tenant_artifacts t WHERE t.digest = a.digest AND t.put_at = $3 AND t.tenant <> $4)",
     );
     session.execute(all.bind(now).bind(&unused).bind(KEPT).bind(tenant.as_str())).await?;
-    let own = sqlx::query("UPDATE tenant_artifacts SET put_at = $1 WHERE tenant = $2 AND digest = ANY($3)");
+    let own = sqlx::query(
+        "UPDATE tenant_artifacts SET put_at = $1 WHERE tenant = $2 AND digest = ANY($3)",
+    );
     session.execute(own.bind(now).bind(tenant.as_str()).bind(unused)).await.map(drop)
 }
 
@@ -168,14 +193,23 @@ pub(super) async fn prune(session: &mut Session<'_>, before: Timestamp, limit: u
          AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.tenant = t.tenant AND v.digest = t.digest) LIMIT $2";
     const OF_NOBODY: &str = "SELECT digest FROM artifacts a WHERE put_at < $1 \
          AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.digest = a.digest) LIMIT $2";
-    let bind =
-        |sql: String| sqlx::query(AssertSqlSafe(sql)).bind(before.as_micros()).bind(convert::from_measure(limit));
-    if session.rows(bind(OF_TENANTS.into())).await?.is_empty() && session.rows(bind(OF_NOBODY.into())).await?.is_empty()
+    let bind = |sql: String| {
+        sqlx::query(AssertSqlSafe(sql)).bind(before.as_micros()).bind(convert::from_measure(limit))
+    };
+    if session.rows(bind(OF_TENANTS.into())).await?.is_empty()
+        && session.rows(bind(OF_NOBODY.into())).await?.is_empty()
     {
         return Ok(());
     }
     // No version is made meanwhile: a change of the definitions holds this row.
     session.row(sqlx::query("SELECT revision FROM revision FOR UPDATE")).await?;
-    session.execute(bind(format!("DELETE FROM tenant_artifacts WHERE (tenant, digest) IN ({OF_TENANTS})"))).await?;
-    session.execute(bind(format!("DELETE FROM artifacts WHERE digest IN ({OF_NOBODY})"))).await.map(drop)
+    session
+        .execute(bind(format!(
+            "DELETE FROM tenant_artifacts WHERE (tenant, digest) IN ({OF_TENANTS})"
+        )))
+        .await?;
+    session
+        .execute(bind(format!("DELETE FROM artifacts WHERE digest IN ({OF_NOBODY})")))
+        .await
+        .map(drop)
 }

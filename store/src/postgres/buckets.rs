@@ -13,13 +13,15 @@ use super::error::Result;
 use super::queries::word;
 use super::session::{Session, Statement};
 use crate::buckets::{
-    Account, Bucket, BucketQuota, BucketSummary, Buckets, KeyPage, Swap, ValueVersion, check_answer, check_keys,
-    check_values, function_column, function_of, incremented, key_of, last_of_each,
+    Account, Bucket, BucketQuota, BucketSummary, Buckets, KeyPage, Swap, ValueVersion,
+    check_answer, check_keys, check_values, function_column, function_of, incremented, key_of,
+    last_of_each,
 };
 use crate::convert;
 use crate::port::{self, Error};
 
-/// A bucket that is written to. Its row is held: nobody else writes to the bucket until the transaction's end.
+/// A bucket that is written to. Its row is held: nobody else writes to the bucket until the
+/// transaction's end.
 struct Open {
     id: i64,
     account: Account,
@@ -34,7 +36,11 @@ impl Buckets for PostgresStore {
         self.inner.read(|session| Box::pin(values(session, bucket, keys))).await
     }
 
-    async fn value_version(&self, bucket: &Bucket, key: &str) -> port::Result<Option<ValueVersion>> {
+    async fn value_version(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+    ) -> port::Result<Option<ValueVersion>> {
         check_keys([key].into_iter())?;
         self.inner.read(|session| Box::pin(value_version(session, bucket, key))).await
     }
@@ -43,7 +49,12 @@ impl Buckets for PostgresStore {
         self.inner.read(|session| Box::pin(keys(session, bucket, after, limit))).await
     }
 
-    async fn set_values(&self, bucket: &Bucket, entries: &[(String, Bytes)], quota: &BucketQuota) -> port::Result<()> {
+    async fn set_values(
+        &self,
+        bucket: &Bucket,
+        entries: &[(String, Bytes)],
+        quota: &BucketQuota,
+    ) -> port::Result<()> {
         check_keys(entries.iter().map(|(key, _)| key.as_str()))?;
         check_values(entries.iter().map(|(key, value)| (key.as_str(), value)), quota)?;
         let entries = last_of_each(entries);
@@ -63,10 +74,18 @@ impl Buckets for PostgresStore {
     ) -> port::Result<Swap> {
         check_keys([key].into_iter())?;
         check_values([(key, value)].into_iter(), quota)?;
-        self.inner.write(|session| Box::pin(swap(session, bucket, (key, value), expected, quota))).await
+        self.inner
+            .write(|session| Box::pin(swap(session, bucket, (key, value), expected, quota)))
+            .await
     }
 
-    async fn increment(&self, bucket: &Bucket, key: &str, delta: i64, quota: &BucketQuota) -> port::Result<i64> {
+    async fn increment(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        delta: i64,
+        quota: &BucketQuota,
+    ) -> port::Result<i64> {
         check_keys([key].into_iter())?;
         self.inner.write(|session| Box::pin(increment(session, bucket, key, delta, quota))).await
     }
@@ -107,7 +126,11 @@ fn summary(row: &PgRow) -> Result<BucketSummary> {
     })
 }
 
-async fn values(session: &mut Session<'_>, bucket: &Bucket, keys: &[String]) -> Result<Vec<Option<Bytes>>> {
+async fn values(
+    session: &mut Session<'_>,
+    bucket: &Bucket,
+    keys: &[String],
+) -> Result<Vec<Option<Bytes>>> {
     let size = about(
         "SELECT coalesce(sum(length(e.value)), 0)::bigint AS size FROM buckets b JOIN bucket_entries e ON e.bucket = b.id \
          WHERE b.tenant = $1 AND b.name = $2 AND b.function = $3 AND e.key = ANY($4)",
@@ -125,7 +148,11 @@ async fn values(session: &mut Session<'_>, bucket: &Bucket, keys: &[String]) -> 
     Ok(keys.iter().map(|key| found.get(key.as_bytes()).cloned()).collect())
 }
 
-async fn value_version(session: &mut Session<'_>, bucket: &Bucket, key: &str) -> Result<Option<ValueVersion>> {
+async fn value_version(
+    session: &mut Session<'_>,
+    bucket: &Bucket,
+    key: &str,
+) -> Result<Option<ValueVersion>> {
     let version = about(
         "SELECT e.version FROM buckets b JOIN bucket_entries e ON e.bucket = b.id \
          WHERE b.tenant = $1 AND b.name = $2 AND b.function = $3 AND e.key = $4",
@@ -135,7 +162,12 @@ async fn value_version(session: &mut Session<'_>, bucket: &Bucket, key: &str) ->
     row.map(|row| get(&row, "version").map(ValueVersion)).transpose()
 }
 
-async fn keys(session: &mut Session<'_>, bucket: &Bucket, after: Option<u64>, limit: u32) -> Result<KeyPage> {
+async fn keys(
+    session: &mut Session<'_>,
+    bucket: &Bucket,
+    after: Option<u64>,
+    limit: u32,
+) -> Result<KeyPage> {
     let page = about(
         "SELECT e.key, e.number FROM buckets b JOIN bucket_entries e ON e.bucket = b.id \
          WHERE b.tenant = $1 AND b.name = $2 AND b.function = $3 AND e.number > $4 ORDER BY e.number LIMIT $5",
@@ -144,7 +176,9 @@ async fn keys(session: &mut Session<'_>, bucket: &Bucket, after: Option<u64>, li
     // One more than wanted tells whether another page follows.
     let page = page.bind(convert::from_measure(after.unwrap_or(0))).bind(i64::from(limit) + 1);
     let rows = session.rows(page).await?;
-    let entry = |row: &PgRow| Ok((key_of(get(row, "key")?)?, convert::measure("number", get(row, "number")?)?));
+    let entry = |row: &PgRow| {
+        Ok((key_of(get(row, "key")?)?, convert::measure("number", get(row, "number")?)?))
+    };
     Ok(KeyPage::of(rows.iter().map(entry).collect::<Result<_>>()?, limit))
 }
 
@@ -157,9 +191,11 @@ async fn open(session: &mut Session<'_>, bucket: &Bucket, versions: usize) -> Re
          ON CONFLICT (tenant, name, function) DO UPDATE SET version = b.version + $5 RETURNING id, keys, bytes, version",
         bucket,
     );
-    let open = open.bind(Timestamp::now().as_micros()).bind(i64::try_from(versions).unwrap_or(i64::MAX));
+    let open =
+        open.bind(Timestamp::now().as_micros()).bind(i64::try_from(versions).unwrap_or(i64::MAX));
     let row = session.row_if_any(open).await?;
-    let row = row.ok_or_else(|| Error::NotFound(format!("function {}", function_column(bucket))))?;
+    let row =
+        row.ok_or_else(|| Error::NotFound(format!("function {}", function_column(bucket))))?;
     let account = Account { keys: get(&row, "keys")?, bytes: get(&row, "bytes")? };
     Ok(Open { id: get(&row, "id")?, account, version: get(&row, "version")? })
 }
@@ -219,8 +255,9 @@ async fn swap(
     quota: &BucketQuota,
 ) -> Result<Swap> {
     let open = open(session, bucket, 1).await?;
-    let old =
-        sqlx::query("SELECT version, length(value)::bigint AS size FROM bucket_entries WHERE bucket = $1 AND key = $2");
+    let old = sqlx::query(
+        "SELECT version, length(value)::bigint AS size FROM bucket_entries WHERE bucket = $1 AND key = $2",
+    );
     let row = session.row_if_any(old.bind(open.id).bind(key.as_bytes())).await?;
     let current = row.as_ref().map(|row| get(row, "version").map(ValueVersion)).transpose()?;
     if current != expected {
@@ -254,7 +291,8 @@ async fn delete(session: &mut Session<'_>, bucket: &Bucket, keys: &[String]) -> 
         bucket,
     );
     let Some(row) = session.row_if_any(held).await? else { return Ok(0) };
-    let (id, before) = (get(&row, "id")?, Account { keys: get(&row, "keys")?, bytes: get(&row, "bytes")? });
+    let (id, before) =
+        (get(&row, "id")?, Account { keys: get(&row, "keys")?, bytes: get(&row, "bytes")? });
     let delete = "DELETE FROM bucket_entries WHERE bucket = $1 AND key = ANY($2) \
                   RETURNING (length(key) + length(value))::bigint AS size";
     let rows = session.rows(sqlx::query(delete).bind::<i64>(id).bind(bytes_of(keys))).await?;

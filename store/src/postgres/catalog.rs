@@ -8,8 +8,9 @@ use bytes::Bytes;
 use sqlx::postgres::PgRow;
 use tokio::sync::watch;
 use wasmill_domain::{
-    BrokenDefinition, DefinitionKind, Definitions, Digest, FunctionDefinition, FunctionName, KeyDefinition, Revision,
-    SchemaDefinition, SealedSecret, SecretName, SecretSummary, TenantName, Timestamp,
+    BrokenDefinition, DefinitionKind, Definitions, Digest, FunctionDefinition, FunctionName,
+    KeyDefinition, Revision, SchemaDefinition, SealedSecret, SecretName, SecretSummary, TenantName,
+    Timestamp,
 };
 
 use super::columns::get;
@@ -34,30 +35,54 @@ impl Catalog for PostgresStore {
     }
 
     async fn define(&self, change: &Change) -> port::Result<Changed> {
-        self.inner.write(|session| Box::pin(change::make(session, &self.inner.settings.quotas, change))).await
+        self.inner
+            .write(|session| Box::pin(change::make(session, &self.inner.settings.quotas, change)))
+            .await
     }
 
-    async fn versions(&self, tenant: &TenantName, function: &FunctionName) -> port::Result<Vec<Version>> {
+    async fn versions(
+        &self,
+        tenant: &TenantName,
+        function: &FunctionName,
+    ) -> port::Result<Vec<Version>> {
         self.inner.read(|session| Box::pin(versions(session, tenant, function))).await
     }
 
-    async fn put_artifact(&self, tenant: &TenantName, digest: Digest, bytes: Bytes) -> port::Result<bool> {
+    async fn put_artifact(
+        &self,
+        tenant: &TenantName,
+        digest: Digest,
+        bytes: Bytes,
+    ) -> port::Result<bool> {
         let (checked, bytes) = (bytes.clone(), bytes);
-        let checked = self.inner.background.run(move || convert::check_digest(digest, &checked)).await;
-        checked.map_err(|e| Error::Unavailable(format!("the check of an artifact broke down: {e}")))??;
+        let checked =
+            self.inner.background.run(move || convert::check_digest(digest, &checked)).await;
+        checked.map_err(|e| {
+            Error::Unavailable(format!("the check of an artifact broke down: {e}"))
+        })??;
         let quota = self.inner.settings.quotas.of(tenant);
-        self.inner.write(|session| Box::pin(artifacts::put(session, tenant, quota, digest, &bytes))).await
+        self.inner
+            .write(|session| Box::pin(artifacts::put(session, tenant, quota, digest, &bytes)))
+            .await
     }
 
     async fn artifact(&self, digest: Digest) -> port::Result<Option<Bytes>> {
         self.inner.read(|session| Box::pin(artifact(session, digest))).await
     }
 
-    async fn tenant_artifact(&self, tenant: &TenantName, digest: Digest) -> port::Result<Option<Bytes>> {
+    async fn tenant_artifact(
+        &self,
+        tenant: &TenantName,
+        digest: Digest,
+    ) -> port::Result<Option<Bytes>> {
         self.inner.read(|session| Box::pin(artifacts::of_tenant(session, tenant, digest))).await
     }
 
-    async fn artifact_sizes(&self, tenant: &TenantName, digests: &[Digest]) -> port::Result<Vec<Option<u64>>> {
+    async fn artifact_sizes(
+        &self,
+        tenant: &TenantName,
+        digests: &[Digest],
+    ) -> port::Result<Vec<Option<u64>>> {
         self.inner.read(|session| Box::pin(artifacts::sizes(session, tenant, digests))).await
     }
 
@@ -65,7 +90,11 @@ impl Catalog for PostgresStore {
         self.inner.read(|session| Box::pin(secrets::list(session, tenant))).await
     }
 
-    async fn secret(&self, tenant: &TenantName, name: &SecretName) -> port::Result<Option<SealedSecret>> {
+    async fn secret(
+        &self,
+        tenant: &TenantName,
+        name: &SecretName,
+    ) -> port::Result<Option<SealedSecret>> {
         self.inner.read(|session| Box::pin(secrets::sealed(session, tenant, name))).await
     }
 
@@ -83,7 +112,8 @@ impl Catalog for PostgresStore {
 }
 
 async fn artifact(session: &mut Session<'_>, digest: Digest) -> Result<Option<Bytes>> {
-    let one = sqlx::query("SELECT bytes FROM artifacts WHERE digest = $1").bind(digest.as_bytes().as_slice());
+    let one = sqlx::query("SELECT bytes FROM artifacts WHERE digest = $1")
+        .bind(digest.as_bytes().as_slice());
     let row = session.row_if_any(one).await?;
     row.map(|row| get::<Vec<u8>>(&row, "bytes").map(Bytes::from)).transpose()
 }
@@ -95,7 +125,10 @@ async fn installation(session: &mut Session<'_>) -> Result<Installation> {
 }
 
 async fn broker_marked(session: &mut Session<'_>, at: Timestamp) -> Result<()> {
-    session.execute(sqlx::query("UPDATE installation SET broker_since = $1").bind(at.as_micros())).await.map(drop)
+    session
+        .execute(sqlx::query("UPDATE installation SET broker_since = $1").bind(at.as_micros()))
+        .await
+        .map(drop)
 }
 
 /// The current revision.
@@ -130,23 +163,30 @@ pub(super) async fn all(session: &mut Session<'_>) -> Result<Definitions> {
         "SELECT tenant, event_type, version, schema, updated_at, min_reader FROM schemas ORDER BY tenant, event_type",
     );
     let schemas = session.rows(schemas).await?;
-    let keys = sqlx::query("SELECT id, tenant, role, label, hash, created_at, min_reader FROM api_keys ORDER BY id");
+    let keys = sqlx::query(
+        "SELECT id, tenant, role, label, hash, created_at, min_reader FROM api_keys ORDER BY id",
+    );
     let keys = session.rows(keys).await?;
     let hostnames = routes::hostnames(session).await?;
-    let deleted = session.rows(sqlx::query("SELECT tenant, name FROM deleted_functions ORDER BY tenant, name")).await?;
+    let deleted = session
+        .rows(sqlx::query("SELECT tenant, name FROM deleted_functions ORDER BY tenant, name"))
+        .await?;
     let mut all = Definitions { revision, ..Definitions::default() };
     let broken = &mut all.broken;
     let function = |row: &PgRow| function(row, &mut triggers);
     all.functions = readable(broken, DefinitionKind::Function, &functions, "function", function);
     all.schemas = readable(broken, DefinitionKind::Schema, &schemas, "event_type", schema);
     all.keys = readable(broken, DefinitionKind::Key, &keys, "label", key);
-    all.hostnames = readable(broken, DefinitionKind::Hostname, &hostnames, "pattern", routes::hostname);
+    all.hostnames =
+        readable(broken, DefinitionKind::Hostname, &hostnames, "pattern", routes::hostname);
     let deleted_function = |row: &PgRow| Ok((word(row, "tenant")?, word(row, "name")?));
-    all.deleted = readable(broken, DefinitionKind::DeletedFunction, &deleted, "name", deleted_function);
+    all.deleted =
+        readable(broken, DefinitionKind::DeletedFunction, &deleted, "name", deleted_function);
     Ok(all)
 }
 
-/// What rows define that can be read; the others are put with the `broken`, called by a column of theirs.
+/// What rows define that can be read; the others are put with the `broken`, called by a column of
+/// theirs.
 fn readable<T>(
     broken: &mut Vec<BrokenDefinition>,
     kind: DefinitionKind,
@@ -154,7 +194,8 @@ fn readable<T>(
     name: &str,
     mut read: impl FnMut(&PgRow) -> Result<T>,
 ) -> Vec<T> {
-    let named = |row: &PgRow| ["tenant", name].map(|column| get(row, column).map_err(Fault::into_error));
+    let named =
+        |row: &PgRow| ["tenant", name].map(|column| get(row, column).map_err(Fault::into_error));
     convert::definitions(broken, kind, rows, named, |row| read(row).map_err(Fault::into_error))
 }
 
@@ -168,12 +209,19 @@ fn by_version(rows: &[PgRow]) -> Result<Triggers> {
 }
 
 pub(super) fn trigger_row(row: &PgRow) -> Result<TriggerRow> {
-    Ok(TriggerRow { event: get(row, "event")?, http: get(row, "http")?, schema: get(row, "schema")? })
+    Ok(TriggerRow {
+        event: get(row, "event")?,
+        http: get(row, "http")?,
+        schema: get(row, "schema")?,
+    })
 }
 
 fn manifest_rows(row: &PgRow, triggers: &mut Triggers) -> Result<ManifestRows> {
     let version = (get(row, "tenant")?, get(row, "function")?, get(row, "number")?);
-    Ok(ManifestRows { manifest: get(row, "manifest")?, triggers: triggers.remove(&version).unwrap_or_default() })
+    Ok(ManifestRows {
+        manifest: get(row, "manifest")?,
+        triggers: triggers.remove(&version).unwrap_or_default(),
+    })
 }
 
 /// A digest's column.
@@ -215,7 +263,11 @@ fn key(row: &PgRow) -> Result<KeyDefinition> {
     })
 }
 
-async fn versions(session: &mut Session<'_>, tenant: &TenantName, function: &FunctionName) -> Result<Vec<Version>> {
+async fn versions(
+    session: &mut Session<'_>,
+    tenant: &TenantName,
+    function: &FunctionName,
+) -> Result<Vec<Version>> {
     let triggers = sqlx::query(
         "SELECT tenant, function, version, event, http, schema FROM triggers WHERE tenant = $1 AND function = $2 ORDER BY version, place",
     );

@@ -2,7 +2,8 @@
 
 use uuid::Uuid;
 use wasmill_domain::{
-    Digest, EventType, FunctionName, HostnameRules, KeyDefinition, KeyRole, Manifest, Revision, TenantName, Timestamp,
+    Digest, EventType, FunctionName, HostnameRules, KeyDefinition, KeyRole, Manifest, Revision,
+    TenantName, Timestamp,
 };
 
 use super::catalog::{digest as digest_of, trigger_row};
@@ -23,8 +24,13 @@ struct Made {
 
 const GONE: Made = Made { version: 0, changed: true };
 
-/// Makes a change. It holds the revision from the beginning, so that no other change is made meanwhile.
-pub(super) async fn make(session: &mut Session<'_>, quotas: &Quotas, change: &Change) -> Result<Changed> {
+/// Makes a change. It holds the revision from the beginning, so that no other change is made
+/// meanwhile.
+pub(super) async fn make(
+    session: &mut Session<'_>,
+    quotas: &Quotas,
+    change: &Change,
+) -> Result<Changed> {
     let row = session.row(sqlx::query("SELECT revision FROM revision FOR UPDATE")).await?;
     let revision: i64 = get(&row, "revision")?;
     quota::check(session, quotas, change).await?;
@@ -47,7 +53,9 @@ pub(super) async fn make(session: &mut Session<'_>, quotas: &Quotas, change: &Ch
             routes::revoke(session, pattern).await?;
             GONE
         }
-        Change::DeleteFunction { tenant, function } => delete_function(session, tenant, function).await?,
+        Change::DeleteFunction { tenant, function } => {
+            delete_function(session, tenant, function).await?
+        }
         Change::ForgetFunction { tenant, function } => {
             let made = forget_function(session, tenant, function).await?;
             if made.changed {
@@ -58,7 +66,9 @@ pub(super) async fn make(session: &mut Session<'_>, quotas: &Quotas, change: &Ch
         Change::PutSchema { tenant, event_type, schema, at } => {
             put_schema(session, tenant, event_type, schema, *at).await?
         }
-        Change::DeleteSchema { tenant, event_type } => delete_schema(session, tenant, event_type).await?,
+        Change::DeleteSchema { tenant, event_type } => {
+            delete_schema(session, tenant, event_type).await?
+        }
         Change::PutKey(key) => put_key(session, key).await?,
         Change::PutFirstKey(key) => put_first_key(session, key).await?,
         Change::DeleteKey { id } => delete_key(session, *id).await?,
@@ -82,7 +92,8 @@ pub(super) async fn make(session: &mut Session<'_>, quotas: &Quotas, change: &Ch
     if made.changed {
         session.execute(sqlx::query("UPDATE revision SET revision = $1").bind(revision)).await?;
         // Heard by those who listen once this is committed.
-        let notify = sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(revision.to_string());
+        let notify =
+            sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(revision.to_string());
         session.execute(notify).await?;
     }
     Ok(Changed { revision: Revision(revision), version: made.version, changed: made.changed })
@@ -93,7 +104,8 @@ async fn current_version(
     tenant: &TenantName,
     function: &FunctionName,
 ) -> Result<Option<i64>> {
-    let current = sqlx::query("SELECT current_version FROM functions WHERE tenant = $1 AND name = $2");
+    let current =
+        sqlx::query("SELECT current_version FROM functions WHERE tenant = $1 AND name = $2");
     let row = session.row_if_any(current.bind(tenant.as_str()).bind(function.as_str())).await?;
     row.map(|row| get(&row, "current_version")).transpose()
 }
@@ -112,16 +124,21 @@ async fn deploy(
     if let Some(current) = current_version(session, tenant, function).await? {
         let (current_digest, rows) = stored(session, tenant, function, current).await?;
         if current_digest == digest && rows.are_of(manifest) {
-            return Ok(Made { version: convert::count("current_version", current)?, changed: false });
+            return Ok(Made {
+                version: convert::count("current_version", current)?,
+                changed: false,
+            });
         }
     }
     let rows = ManifestRows::of(manifest)?;
     artifacts::keep_files(session, tenant, manifest).await?;
     // The newest version is only ever deleted with all others, so the largest number is the last
     // one given.
-    let next =
-        sqlx::query("SELECT coalesce(max(number), 0) + 1 AS number FROM versions WHERE tenant = $1 AND function = $2");
-    let number: i64 = get(&session.row(next.bind(tenant.as_str()).bind(function.as_str())).await?, "number")?;
+    let next = sqlx::query(
+        "SELECT coalesce(max(number), 0) + 1 AS number FROM versions WHERE tenant = $1 AND function = $2",
+    );
+    let number: i64 =
+        get(&session.row(next.bind(tenant.as_str()).bind(function.as_str())).await?, "number")?;
     let point = sqlx::query(
         "INSERT INTO functions (tenant, name, current_version) VALUES ($1, $2, $3) \
          ON CONFLICT (tenant, name) DO UPDATE SET current_version = excluded.current_version",
@@ -132,14 +149,17 @@ async fn deploy(
         "INSERT INTO versions (tenant, function, number, digest, manifest, deployed_at) VALUES ($1, $2, $3, $4, $5, $6)",
     );
     let version = version.bind(tenant.as_str()).bind(function.as_str()).bind(number);
-    let version = version.bind(digest.as_bytes().as_slice()).bind(rows.manifest).bind(at.as_micros());
+    let version =
+        version.bind(digest.as_bytes().as_slice()).bind(rows.manifest).bind(at.as_micros());
     session.execute(version).await?;
     for (place, trigger) in (0_i64..).zip(rows.triggers) {
         let insert = sqlx::query(
             "INSERT INTO triggers (tenant, function, version, place, event, http, schema) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         );
         let insert = insert.bind(tenant.as_str()).bind(function.as_str()).bind(number);
-        session.execute(insert.bind(place).bind(trigger.event).bind(trigger.http).bind(trigger.schema)).await?;
+        session
+            .execute(insert.bind(place).bind(trigger.event).bind(trigger.http).bind(trigger.schema))
+            .await?;
     }
     Ok(Made { version: convert::count("number", number)?, changed: true })
 }
@@ -151,13 +171,16 @@ async fn stored(
     function: &FunctionName,
     number: i64,
 ) -> Result<(Digest, ManifestRows)> {
-    let version =
-        sqlx::query("SELECT digest, manifest FROM versions WHERE tenant = $1 AND function = $2 AND number = $3");
-    let row = session.row(version.bind(tenant.as_str()).bind(function.as_str()).bind(number)).await?;
+    let version = sqlx::query(
+        "SELECT digest, manifest FROM versions WHERE tenant = $1 AND function = $2 AND number = $3",
+    );
+    let row =
+        session.row(version.bind(tenant.as_str()).bind(function.as_str()).bind(number)).await?;
     let triggers = sqlx::query(
         "SELECT event, http, schema FROM triggers WHERE tenant = $1 AND function = $2 AND version = $3 ORDER BY place",
     );
-    let rows = session.rows(triggers.bind(tenant.as_str()).bind(function.as_str()).bind(number)).await?;
+    let rows =
+        session.rows(triggers.bind(tenant.as_str()).bind(function.as_str()).bind(number)).await?;
     let triggers = rows.iter().map(trigger_row).collect::<Result<_>>()?;
     Ok((digest_of(&row, "digest")?, ManifestRows { manifest: get(&row, "manifest")?, triggers }))
 }
@@ -176,7 +199,8 @@ async fn rollback(
         "SELECT max(number) AS number FROM versions WHERE tenant = $1 AND function = $2 \
          AND CASE WHEN $3::bigint IS NULL THEN number < $4 ELSE number = $3 END",
     );
-    let target = target.bind(tenant.as_str()).bind(function.as_str()).bind(to.map(i64::from)).bind(current);
+    let target =
+        target.bind(tenant.as_str()).bind(function.as_str()).bind(to.map(i64::from)).bind(current);
     let Some(number) = get::<Option<i64>>(&session.row(target).await?, "number")? else {
         return Err(Error::NotFound(match to {
             Some(to) => format!("version {to} of function {function}"),
@@ -188,12 +212,17 @@ async fn rollback(
     let manifest = rows.into_manifest()?;
     routes::check_hosts(session, hostnames, tenant, &manifest).await?;
     routes::claim(session, tenant, &manifest).await?;
-    let point = sqlx::query("UPDATE functions SET current_version = $1 WHERE tenant = $2 AND name = $3");
+    let point =
+        sqlx::query("UPDATE functions SET current_version = $1 WHERE tenant = $2 AND name = $3");
     session.execute(point.bind(number).bind(tenant.as_str()).bind(function.as_str())).await?;
     Ok(Made { version: convert::count("number", number)?, changed: number != current })
 }
 
-async fn delete_function(session: &mut Session<'_>, tenant: &TenantName, function: &FunctionName) -> Result<Made> {
+async fn delete_function(
+    session: &mut Session<'_>,
+    tenant: &TenantName,
+    function: &FunctionName,
+) -> Result<Made> {
     // Versions and triggers go with it, by their foreign keys.
     let delete = sqlx::query("DELETE FROM functions WHERE tenant = $1 AND name = $2");
     if session.execute(delete.bind(tenant.as_str()).bind(function.as_str())).await? == 0 {
@@ -204,14 +233,22 @@ async fn delete_function(session: &mut Session<'_>, tenant: &TenantName, functio
     Ok(GONE)
 }
 
-async fn forget_function(session: &mut Session<'_>, tenant: &TenantName, function: &FunctionName) -> Result<Made> {
+async fn forget_function(
+    session: &mut Session<'_>,
+    tenant: &TenantName,
+    function: &FunctionName,
+) -> Result<Made> {
     let forget = sqlx::query("DELETE FROM deleted_functions WHERE tenant = $1 AND name = $2");
     let forgotten = session.execute(forget.bind(tenant.as_str()).bind(function.as_str())).await?;
     Ok(Made { version: 0, changed: forgotten > 0 })
 }
 
 /// Deletes the buckets that are a function's own, with all that is in them.
-async fn delete_own_buckets(session: &mut Session<'_>, tenant: &TenantName, function: &FunctionName) -> Result<()> {
+async fn delete_own_buckets(
+    session: &mut Session<'_>,
+    tenant: &TenantName,
+    function: &FunctionName,
+) -> Result<()> {
     let delete = sqlx::query("DELETE FROM buckets WHERE tenant = $1 AND function = $2");
     session.execute(delete.bind(tenant.as_str()).bind(function.as_str())).await.map(drop)
 }
@@ -229,14 +266,22 @@ async fn put_schema(
          version = s.version + 1, schema = excluded.schema, updated_at = excluded.updated_at, \
          min_reader = excluded.min_reader WHERE (s.schema, s.min_reader) <> (excluded.schema, excluded.min_reader)",
     );
-    let put = put.bind(tenant.as_str()).bind(event_type.as_str()).bind(schema.to_string()).bind(at.as_micros());
+    let put = put
+        .bind(tenant.as_str())
+        .bind(event_type.as_str())
+        .bind(schema.to_string())
+        .bind(at.as_micros());
     let changed = session.execute(put).await? > 0;
     let version = sqlx::query("SELECT version FROM schemas WHERE tenant = $1 AND event_type = $2");
     let row = session.row(version.bind(tenant.as_str()).bind(event_type.as_str())).await?;
     Ok(Made { version: convert::count("version", get(&row, "version")?)?, changed })
 }
 
-async fn delete_schema(session: &mut Session<'_>, tenant: &TenantName, event_type: &EventType) -> Result<Made> {
+async fn delete_schema(
+    session: &mut Session<'_>,
+    tenant: &TenantName,
+    event_type: &EventType,
+) -> Result<Made> {
     let delete = sqlx::query("DELETE FROM schemas WHERE tenant = $1 AND event_type = $2");
     match session.execute(delete.bind(tenant.as_str()).bind(event_type.as_str())).await? {
         0 => Err(Error::NotFound(format!("a schema of event type {event_type}")).into()),
@@ -261,8 +306,15 @@ async fn put_key(session: &mut Session<'_>, key: &KeyDefinition) -> Result<Made>
     let insert = sqlx::query(
         "INSERT INTO api_keys (id, tenant, role, label, hash, created_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
     );
-    let insert = insert.bind(key.id).bind(key.tenant.as_str()).bind(key.role.as_str()).bind(text::stored(&key.label));
-    match session.execute(insert.bind(key.hash.as_bytes().as_slice()).bind(key.created_at.as_micros())).await? {
+    let insert = insert
+        .bind(key.id)
+        .bind(key.tenant.as_str())
+        .bind(key.role.as_str())
+        .bind(text::stored(&key.label));
+    match session
+        .execute(insert.bind(key.hash.as_bytes().as_slice()).bind(key.created_at.as_micros()))
+        .await?
+    {
         0 => Err(Error::Conflict(format!("key {} is there already", key.id)).into()),
         _ => Ok(GONE),
     }
@@ -276,7 +328,8 @@ async fn put_first_key(session: &mut Session<'_>, key: &KeyDefinition) -> Result
 }
 
 async fn delete_key(session: &mut Session<'_>, id: Uuid) -> Result<Made> {
-    let row = session.row_if_any(sqlx::query("SELECT role FROM api_keys WHERE id = $1").bind(id)).await?;
+    let row =
+        session.row_if_any(sqlx::query("SELECT role FROM api_keys WHERE id = $1").bind(id)).await?;
     let Some(row) = row else { return Err(Error::NotFound(format!("key {id}")).into()) };
     let role: &str = get(&row, "role")?;
     let (keys, operators) = count_keys(session).await?;

@@ -1,5 +1,6 @@
-//! Statements over many rows: each parameter is a column, an array with a value for every row, which `unnest` makes rows of
-//! again. A batch of any size is one statement that way, prepared once.
+//! Statements over many rows: each parameter is a column, an array with a value for every row,
+//! which `unnest` makes rows of again. A batch of any size is one statement that way, prepared
+//! once.
 
 use sqlx::encode::Encode;
 use sqlx::postgres::{PgArguments, PgBindIterExt as _, PgHasArrayType, PgRow};
@@ -52,7 +53,10 @@ pub(super) fn pieces<R>(mut rows: &[R], size: impl Fn(&R) -> usize) -> impl Iter
 }
 
 /// A column's value in a row.
-pub(super) fn get<'r, T: Decode<'r, Postgres> + Type<Postgres>>(row: &'r PgRow, column: &str) -> Result<T> {
+pub(super) fn get<'r, T: Decode<'r, Postgres> + Type<Postgres>>(
+    row: &'r PgRow,
+    column: &str,
+) -> Result<T> {
     Ok(row.try_get(column)?)
 }
 

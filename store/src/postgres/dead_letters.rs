@@ -28,16 +28,23 @@ const REOPEN: &str = "UPDATE executions e SET state = 'queued', outcome = NULL, 
      FROM unnest($1, $2, $3) AS back (id, attempt, epoch) WHERE e.id = back.id AND e.attempt = back.attempt \
      AND (e.epoch = back.epoch OR e.epoch = 0 OR back.epoch = 0) AND e.tenant = $4 AND e.function = $5 AND e.state = 'failed' AND e.outcome = 'poisoned' AND e.run_time_ns IS NULL";
 
-const SUMMARIES: &str =
-    "SELECT id, tenant, function, reason, at, executions, length(body)::bigint AS size FROM dead_letters";
+const SUMMARIES: &str = "SELECT id, tenant, function, reason, at, executions, length(body)::bigint AS size FROM dead_letters";
 
 #[async_trait]
 impl DeadLetters for PostgresStore {
-    async fn put_dead_letter(&self, letter: &DeadLetter, attempts: &[AttemptKey]) -> port::Result<()> {
+    async fn put_dead_letter(
+        &self,
+        letter: &DeadLetter,
+        attempts: &[AttemptKey],
+    ) -> port::Result<()> {
         self.inner.write(|session| Box::pin(put(session, letter, attempts))).await
     }
 
-    async fn dead_letters(&self, before: Option<Uuid>, limit: u32) -> port::Result<Vec<DeadLetterSummary>> {
+    async fn dead_letters(
+        &self,
+        before: Option<Uuid>,
+        limit: u32,
+    ) -> port::Result<Vec<DeadLetterSummary>> {
         self.inner.read(|session| Box::pin(list(session, before, limit))).await
     }
 
@@ -45,7 +52,11 @@ impl DeadLetters for PostgresStore {
         self.inner.read(|session| Box::pin(one(session, id))).await
     }
 
-    async fn reopen_dead_letter(&self, letter: &DeadLetter, attempts: &[AttemptKey]) -> port::Result<u64> {
+    async fn reopen_dead_letter(
+        &self,
+        letter: &DeadLetter,
+        attempts: &[AttemptKey],
+    ) -> port::Result<u64> {
         self.inner.write(|session| Box::pin(change(session, REOPEN, letter, attempts, false))).await
     }
 
@@ -54,7 +65,11 @@ impl DeadLetters for PostgresStore {
     }
 }
 
-async fn put(session: &mut Session<'_>, letter: &DeadLetter, attempts: &[AttemptKey]) -> Result<()> {
+async fn put(
+    session: &mut Session<'_>,
+    letter: &DeadLetter,
+    attempts: &[AttemptKey],
+) -> Result<()> {
     let there = sqlx::query("SELECT FROM dead_letters WHERE id = $1").bind(letter.id);
     if session.row_if_any(there).await?.is_some() {
         return Ok(());
@@ -89,13 +104,23 @@ async fn change(
     share_old_days(session, attempts.iter().map(|key| key.execution)).await?;
     let lock = Columns::default().add(attempts.iter().map(|key| key.execution.0))?;
     session.rows(lock.of(LOCK)).await?;
-    let statement = history::entries(attempts)?.of(sql).bind(letter.tenant.as_str()).bind(letter.function.as_str());
-    let statement =
-        if ends { statement.bind(stored(&letter.reason).into_owned()).bind(letter.at.as_micros()) } else { statement };
+    let statement = history::entries(attempts)?
+        .of(sql)
+        .bind(letter.tenant.as_str())
+        .bind(letter.function.as_str());
+    let statement = if ends {
+        statement.bind(stored(&letter.reason).into_owned()).bind(letter.at.as_micros())
+    } else {
+        statement
+    };
     session.execute(statement).await
 }
 
-async fn list(session: &mut Session<'_>, before: Option<Uuid>, limit: u32) -> Result<Vec<DeadLetterSummary>> {
+async fn list(
+    session: &mut Session<'_>,
+    before: Option<Uuid>,
+    limit: u32,
+) -> Result<Vec<DeadLetterSummary>> {
     let sql = format!(
         "{SUMMARIES} WHERE id < coalesce($1, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid) ORDER BY id DESC LIMIT $2"
     );
@@ -133,6 +158,7 @@ async fn one(session: &mut Session<'_>, id: Uuid) -> Result<Option<DeadLetter>> 
 }
 
 async fn delete(session: &mut Session<'_>, id: Uuid) -> Result<bool> {
-    let deleted = session.execute(sqlx::query("DELETE FROM dead_letters WHERE id = $1").bind(id)).await?;
+    let deleted =
+        session.execute(sqlx::query("DELETE FROM dead_letters WHERE id = $1").bind(id)).await?;
     Ok(deleted > 0)
 }

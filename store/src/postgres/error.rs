@@ -44,16 +44,24 @@ impl Fault {
         matches!(self.code(), Some("40001" | "40P01"))
     }
 
-    /// Whether the database said nothing, so that nobody can tell how far it got; or said that the connection is over.
+    /// Whether the database said nothing, so that nobody can tell how far it got; or said that the
+    /// connection is over.
     pub(super) fn is_loss(&self) -> bool {
         match self.code() {
             // Connection exceptions; shut down, crashed, starting up, idle for too long.
-            Some(code) => code.starts_with("08") || matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "25P03"),
-            None => matches!(self, Self::Sql(sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_))),
+            Some(code) => {
+                code.starts_with("08")
+                    || matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "25P03")
+            }
+            None => matches!(
+                self,
+                Self::Sql(sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_))
+            ),
         }
     }
 
-    /// Whether the session was refused for what it asks to have set: by a pooler, which cannot keep it.
+    /// Whether the session was refused for what it asks to have set: by a pooler, which cannot keep
+    /// it.
     pub(super) fn is_refused_parameter(&self) -> bool {
         // protocol_violation
         let Self::Sql(sqlx::Error::Database(inner)) = self else { return false };
@@ -73,8 +81,9 @@ impl Fault {
 
     /// What callers are told.
     ///
-    /// Only what is surely the data's fault is refused. Everything else counts as "not now": a caller then keeps what it has and
-    /// tries again, so that nothing is lost over a full disk, a failover or a mistake in these files.
+    /// Only what is surely the data's fault is refused. Everything else counts as "not now": a
+    /// caller then keeps what it has and tries again, so that nothing is lost over a full disk, a
+    /// failover or a mistake in these files.
     pub(super) fn into_error(self) -> port::Error {
         let code = self.code().unwrap_or_default().to_owned();
         let error = match self {
@@ -90,9 +99,9 @@ impl Fault {
             Some("22" | "23" | "54") => port::Error::Rejected(message),
             Some(_) => port::Error::Unavailable(message),
             None => match error {
-                sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => {
-                    port::Error::Rejected(message)
-                }
+                sqlx::Error::Encode(_)
+                | sqlx::Error::Decode(_)
+                | sqlx::Error::ColumnDecode { .. } => port::Error::Rejected(message),
                 _ => port::Error::Unavailable(message),
             },
         }

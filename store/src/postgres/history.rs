@@ -12,7 +12,8 @@ use crate::convert;
 use crate::fence::{self, Change, Standing, Standings};
 use crate::port::Finished;
 
-/// The columns of `executions` that a batch brings, in the order of its parameters, and the rows that these make.
+/// The columns of `executions` that a batch brings, in the order of its parameters, and the rows
+/// that these make.
 macro_rules! rows {
     () => {
         "(id, tenant, function, state, attempt, max_attempts, version, host, outcome, message, event_type, event_id, event_source, \
@@ -45,7 +46,8 @@ const REPORT: &str = concat!(
 );
 
 /// The rows that are not there yet.
-const ACCEPT: &str = concat!("INSERT INTO executions ", rows!(), " ON CONFLICT DO NOTHING RETURNING id");
+const ACCEPT: &str =
+    concat!("INSERT INTO executions ", rows!(), " ON CONFLICT DO NOTHING RETURNING id");
 
 const INSERT_ATTEMPTS: &str = "INSERT INTO attempts (execution_id, attempt, version, host, outcome, message, started_at, finished_at, \
      queue_wait_ns, run_time_ns, fuel_used, peak_memory, log_lines_dropped, span, backtrace, logs) \
@@ -60,7 +62,8 @@ const SET_APART: &str = "WITH last AS (UPDATE executions e SET queue_wait_ns = N
      SELECT id, attempt, version, host, outcome, message, started_at, finished_at, queue_wait_ns, run_time_ns, fuel_used, \
      peak_memory, log_lines_dropped, span, backtrace, logs FROM last";
 
-const STANDINGS: &str = "SELECT id, tenant, function, state, epoch, attempt FROM executions WHERE id = ANY($1)";
+const STANDINGS: &str =
+    "SELECT id, tenant, function, state, epoch, attempt FROM executions WHERE id = ANY($1)";
 
 /// Entries of rows that are held, each execution once. One that is there is of the later epoch from
 /// then on.
@@ -91,7 +94,8 @@ pub(super) async fn standings(session: &mut Session<'_>, ids: &[ExecutionId]) ->
             let state = fence::stored_state(get(row, "state")?);
             let epoch = convert::count("epoch", get(row, "epoch")?)?;
             let attempt = convert::count("attempt", get(row, "attempt")?)?;
-            standings.insert(id_of(row, "id")?, Standing { tenant, function, state, epoch, attempt });
+            standings
+                .insert(id_of(row, "id")?, Standing { tenant, function, state, epoch, attempt });
         }
     }
     Ok(standings)
@@ -100,8 +104,8 @@ pub(super) async fn standings(session: &mut Session<'_>, ids: &[ExecutionId]) ->
 /// The rows that were written.
 pub(super) type Written = HashSet<ExecutionId>;
 
-/// Writes what reports make of their executions, where the fence lets them. No two may be of one execution, and they must be in
-/// the order of their ids.
+/// Writes what reports make of their executions, where the fence lets them. No two may be of one
+/// execution, and they must be in the order of their ids.
 pub(super) async fn report(session: &mut Session<'_>, changes: &[Change<'_>]) -> Result<Written> {
     write(session, REPORT, changes).await
 }
@@ -111,7 +115,11 @@ pub(super) async fn accept(session: &mut Session<'_>, changes: &[Change<'_>]) ->
     write(session, ACCEPT, changes).await
 }
 
-async fn write(session: &mut Session<'_>, sql: &'static str, changes: &[Change<'_>]) -> Result<Written> {
+async fn write(
+    session: &mut Session<'_>,
+    sql: &'static str,
+    changes: &[Change<'_>],
+) -> Result<Written> {
     let mut written = Written::with_capacity(changes.len());
     for piece in pieces(changes, row_size) {
         for row in &session.rows(executions(piece)?.of(sql)).await? {
@@ -124,14 +132,24 @@ async fn write(session: &mut Session<'_>, sql: &'static str, changes: &[Change<'
 /// About what a row takes, in bytes.
 fn row_size(change: &Change<'_>) -> usize {
     let data = change.dispatch.event.data.as_ref().map_or(0, |data| data.len() * 4 / 3);
-    let output = change.last.and_then(|last| last.report.output.as_ref()).map_or(0, |output| output.data.len());
-    ROW_BYTES + data + output + change.message.map_or(0, str::len) + change.last.map_or(0, rest_size)
+    let output = change
+        .last
+        .and_then(|last| last.report.output.as_ref())
+        .map_or(0, |output| output.data.len());
+    ROW_BYTES
+        + data
+        + output
+        + change.message.map_or(0, str::len)
+        + change.last.map_or(0, rest_size)
 }
 
 /// About what the log and the backtrace of an attempt take, in bytes.
 fn rest_size(finished: &Finished) -> usize {
-    let line = |line: &LogLine| LINE_BYTES + line.message.len() + line.fields.as_ref().map_or(0, String::len);
-    finished.logs.iter().map(line).sum::<usize>() + finished.report.backtrace.as_ref().map_or(0, String::len)
+    let line = |line: &LogLine| {
+        LINE_BYTES + line.message.len() + line.fields.as_ref().map_or(0, String::len)
+    };
+    finished.logs.iter().map(line).sum::<usize>()
+        + finished.report.backtrace.as_ref().map_or(0, String::len)
 }
 
 /// The columns of rows of executions.
@@ -140,11 +158,15 @@ fn executions(changes: &[Change<'_>]) -> Result<Columns> {
     let events = || dispatches().map(|dispatch| &*dispatch.event);
     let reports = || changes.iter().map(|change| change.last.map(|last| &last.report));
     let outputs = || reports().map(|report| report.and_then(|r| r.output.as_ref()));
-    let logs = changes.iter().map(|change| change.last.map_or(Ok(None), |last| convert::from_logs(&last.logs)));
+    let logs = changes
+        .iter()
+        .map(|change| change.last.map_or(Ok(None), |last| convert::from_logs(&last.logs)));
     let logs: Vec<Option<String>> = logs.collect::<crate::Result<_>>()?;
-    let origins: Vec<Option<String>> =
-        dispatches().map(|dispatch| convert::from_origin(&dispatch.origin)).collect::<crate::Result<_>>()?;
-    let json: Vec<String> = events().map(|event| convert::from_event(event)).collect::<crate::Result<_>>()?;
+    let origins: Vec<Option<String>> = dispatches()
+        .map(|dispatch| convert::from_origin(&dispatch.origin))
+        .collect::<crate::Result<_>>()?;
+    let json: Vec<String> =
+        events().map(|event| convert::from_event(event)).collect::<crate::Result<_>>()?;
     Columns::default()
         .add(dispatches().map(|d| d.execution.0))?
         .add(dispatches().map(|d| d.tenant.as_str()))?
@@ -152,7 +174,11 @@ fn executions(changes: &[Change<'_>]) -> Result<Columns> {
         .add(changes.iter().map(|change| change.state.as_str()))?
         .add(changes.iter().map(|change| i64::from(change.attempt)))?
         .add(dispatches().map(|d| i64::from(d.max_attempts)))?
-        .add(changes.iter().map(|change| change.version.as_ref().map(|digest| digest.as_bytes().as_slice())))?
+        .add(
+            changes
+                .iter()
+                .map(|change| change.version.as_ref().map(|digest| digest.as_bytes().as_slice())),
+        )?
         .add(changes.iter().map(|change| change.host.map(stored)))?
         .add(changes.iter().map(|change| change.outcome.map(Outcome::as_str)))?
         .add(changes.iter().map(|change| change.message.map(stored)))?
@@ -185,8 +211,13 @@ fn executions(changes: &[Change<'_>]) -> Result<Columns> {
 }
 
 /// Writes attempts that ended and that another follows.
-pub(super) async fn insert_attempts(session: &mut Session<'_>, finished: &[&Finished]) -> Result<()> {
-    let size = |entry: &&Finished| ROW_BYTES + entry.report.message.as_ref().map_or(0, String::len) + rest_size(entry);
+pub(super) async fn insert_attempts(
+    session: &mut Session<'_>,
+    finished: &[&Finished],
+) -> Result<()> {
+    let size = |entry: &&Finished| {
+        ROW_BYTES + entry.report.message.as_ref().map_or(0, String::len) + rest_size(entry)
+    };
     for piece in pieces(finished, size) {
         session.execute(attempts(piece)?.of(INSERT_ATTEMPTS)).await?;
     }
@@ -230,7 +261,11 @@ pub(super) fn entries(entries: &[AttemptKey]) -> Result<Columns> {
 }
 
 /// Puts attempts in the outbox that are queued for sure.
-pub(super) async fn insert_outbox(session: &mut Session<'_>, queued: &[AttemptKey], made_at: Timestamp) -> Result<()> {
+pub(super) async fn insert_outbox(
+    session: &mut Session<'_>,
+    queued: &[AttemptKey],
+    made_at: Timestamp,
+) -> Result<()> {
     for piece in pieces(queued, |_| size_of::<AttemptKey>()) {
         session.execute(entries(piece)?.of(INSERT_OUTBOX).bind(made_at.as_micros())).await?;
     }
@@ -264,17 +299,21 @@ mod tests {
     #[test]
     fn the_fence_is_the_table_of_moves() {
         let states = |wanted: &dyn Fn(&State) -> bool| {
-            let words: Vec<String> = [State::Queued, State::Running, State::Scheduled, State::Suspended]
-                .iter()
-                .filter(|s| wanted(s))
-                .map(|s| format!("'{s}'"))
-                .collect();
+            let words: Vec<String> =
+                [State::Queued, State::Running, State::Scheduled, State::Suspended]
+                    .iter()
+                    .filter(|s| wanted(s))
+                    .map(|s| format!("'{s}'"))
+                    .collect();
             format!("({})", words.join(", "))
         };
         let may = |state: &State, what: Move| state.after(what).is_ok();
         for what in [Move::Start, Move::Succeed, Move::Fail, Move::Retry] {
             assert!(what.sources().all(|state| !state.is_terminal()));
-            assert!(REPORT.contains(&format!("e.state IN {} OR", states(&|state| may(state, what)))), "{what}");
+            assert!(
+                REPORT.contains(&format!("e.state IN {} OR", states(&|state| may(state, what)))),
+                "{what}"
+            );
         }
         assert!(Move::Cancel.sources().all(|state| !state.is_terminal()));
         let others = states(&|state| may(state, Move::Cancel) && !may(state, Move::Fail));

@@ -12,8 +12,8 @@ use super::{PostgresStore, queries};
 use crate::convert;
 use crate::fence::{self, Change, Standings};
 use crate::port::{
-    self, Error, ExecutionDetail, ExecutionQuery, Finished, Ledger, ListedExecution, LogEntry, LogPosition,
-    Publication, Started,
+    self, Error, ExecutionDetail, ExecutionQuery, Finished, Ledger, ListedExecution, LogEntry,
+    LogPosition, Publication, Started,
 };
 
 #[async_trait]
@@ -41,8 +41,10 @@ impl Ledger for PostgresStore {
 
     async fn unfinished(&self, attempts: &[Dispatch]) -> port::Result<Vec<bool>> {
         let ids: Vec<ExecutionId> = attempts.iter().map(|dispatch| dispatch.execution).collect();
-        let standings = self.inner.read(|session| Box::pin(history::standings(session, &ids))).await?;
-        let is_open = |dispatch: &Dispatch| fence::is_open_for(standings.get(&dispatch.execution), dispatch);
+        let standings =
+            self.inner.read(|session| Box::pin(history::standings(session, &ids))).await?;
+        let is_open =
+            |dispatch: &Dispatch| fence::is_open_for(standings.get(&dispatch.execution), dispatch);
         Ok(attempts.iter().map(is_open).collect())
     }
 
@@ -68,7 +70,11 @@ impl Ledger for PostgresStore {
         self.inner.read(|session| Box::pin(queries::executions(session, query))).await
     }
 
-    async fn execution(&self, tenant: &TenantName, id: ExecutionId) -> port::Result<Option<ExecutionDetail>> {
+    async fn execution(
+        &self,
+        tenant: &TenantName,
+        id: ExecutionId,
+    ) -> port::Result<Option<ExecutionDetail>> {
         self.inner.read(|session| Box::pin(queries::execution(session, tenant, id))).await
     }
 
@@ -83,7 +89,8 @@ impl Ledger for PostgresStore {
     }
 }
 
-/// Items in rounds: each round has no execution twice and is in the order of ids; what is of one execution keeps its order.
+/// Items in rounds: each round has no execution twice and is in the order of ids; what is of one
+/// execution keeps its order.
 fn rounds<T>(items: &[T], id: impl Fn(&T) -> ExecutionId) -> Vec<Vec<usize>> {
     let mut places: Vec<usize> = (0..items.len()).collect();
     places.sort_by_key(|&place| id(&items[place]));
@@ -101,25 +108,33 @@ fn rounds<T>(items: &[T], id: impl Fn(&T) -> ExecutionId) -> Vec<Vec<usize>> {
     rounds
 }
 
-async fn enqueue(session: &mut Session<'_>, dispatches: &[&Dispatch], publication: Publication) -> Result<()> {
+async fn enqueue(
+    session: &mut Session<'_>,
+    dispatches: &[&Dispatch],
+    publication: Publication,
+) -> Result<()> {
     share_old_days(session, dispatches.iter().map(|dispatch| dispatch.execution)).await?;
     let mut rounds = rounds(dispatches, |dispatch| dispatch.execution);
     if publication == Publication::Confirmed
         && let Some(first) = rounds.first_mut()
     {
         // Most have ended by now: to look is cheaper than to send what is there.
-        let ids: Vec<ExecutionId> = first.iter().map(|&place| dispatches[place].execution).collect();
+        let ids: Vec<ExecutionId> =
+            first.iter().map(|&place| dispatches[place].execution).collect();
         let known = history::standings(session, &ids).await?;
         first.retain(|&place| !known.contains_key(&dispatches[place].execution));
     }
     let first = rounds.first().map_or(&[] as &[usize], Vec::as_slice);
-    let changes: Vec<Change<'_>> = first.iter().map(|&place| Change::accepted(dispatches[place])).collect();
+    let changes: Vec<Change<'_>> =
+        first.iter().map(|&place| Change::accepted(dispatches[place])).collect();
     let written = history::accept(session, &changes).await?;
     if publication == Publication::Confirmed {
         return Ok(());
     }
-    let (new, others): (Vec<&Dispatch>, Vec<&Dispatch>) =
-        first.iter().map(|&place| dispatches[place]).partition(|dispatch| written.contains(&dispatch.execution));
+    let (new, others): (Vec<&Dispatch>, Vec<&Dispatch>) = first
+        .iter()
+        .map(|&place| dispatches[place])
+        .partition(|dispatch| written.contains(&dispatch.execution));
     let new: Vec<AttemptKey> = new.iter().map(|dispatch| dispatch.key()).collect();
     let later = rounds.iter().skip(1).flatten().map(|&place| dispatches[place]);
     let others: Vec<&Dispatch> = others.into_iter().chain(later).collect();
@@ -146,7 +161,8 @@ pub(super) async fn record(session: &mut Session<'_>, finished: &[Finished]) -> 
     for round in rounds(finished, |entry| entry.dispatch.execution) {
         // What each would make of an execution that lets it; whether it does, the database finds.
         let change = |place: usize| fence::finish(&finished[place..=place], &mut Standings::new());
-        let changes: Vec<Change<'_>> = round.iter().flat_map(|&place| change(place)).flatten().collect();
+        let changes: Vec<Change<'_>> =
+            round.iter().flat_map(|&place| change(place)).flatten().collect();
         let written = history::report(session, &changes).await?;
         for place in round {
             stands[place] = written.contains(&finished[place].dispatch.execution);
@@ -155,9 +171,11 @@ pub(super) async fn record(session: &mut Session<'_>, finished: &[Finished]) -> 
             }
         }
     }
-    let followed: Vec<&Finished> = winners.iter().copied().filter(|entry| fence::is_followed(entry)).collect();
+    let followed: Vec<&Finished> =
+        winners.iter().copied().filter(|entry| fence::is_followed(entry)).collect();
     history::insert_attempts(session, &followed).await?;
-    let children: Vec<&Dispatch> = winners.iter().flat_map(|entry| fence::children(entry)).collect();
+    let children: Vec<&Dispatch> =
+        winners.iter().flat_map(|entry| fence::children(entry)).collect();
     if !children.is_empty() {
         enqueue(session, &children, Publication::Pending).await?;
     }
@@ -184,8 +202,12 @@ pub(super) async fn move_execution(
     let attempt = convert::count("attempt", get(&row, "attempt")?)?;
     let epoch = fence::next_epoch(convert::count("epoch", get(&row, "epoch")?)?);
     let sql = match what {
-        Move::Suspend => "UPDATE executions SET state = $2, epoch = $3, due_at = NULL WHERE id = $1",
-        Move::Resume => "UPDATE executions SET state = $2, epoch = $3, queued_at = $4 WHERE id = $1",
+        Move::Suspend => {
+            "UPDATE executions SET state = $2, epoch = $3, due_at = NULL WHERE id = $1"
+        }
+        Move::Resume => {
+            "UPDATE executions SET state = $2, epoch = $3, queued_at = $4 WHERE id = $1"
+        }
         // An attempt that runs is called off with it; one that ended before keeps its outcome.
         Move::Cancel => {
             "UPDATE executions SET outcome = CASE state WHEN 'running' THEN 'cancelled' ELSE outcome END, \
@@ -203,10 +225,13 @@ pub(super) async fn move_execution(
         history::set_apart(session, id).await?;
     }
     let change = sqlx::query(sql).bind(id.0).bind(to.as_str()).bind(i64::from(epoch));
-    session.execute(if what == Move::Suspend { change } else { change.bind(at.as_micros()) }).await?;
+    session
+        .execute(if what == Move::Suspend { change } else { change.bind(at.as_micros()) })
+        .await?;
     if to == State::Queued {
         let attempt = if what == Move::Replay { attempt.saturating_add(1) } else { attempt };
-        history::insert_outbox(session, &[AttemptKey { execution: id, epoch, attempt }], at).await?;
+        history::insert_outbox(session, &[AttemptKey { execution: id, epoch, attempt }], at)
+            .await?;
     }
     Ok(to)
 }

@@ -1,7 +1,7 @@
 //! Hears of changes of the definitions when they are committed, instead of asking again and again.
 //!
-//! Listening needs a session of its own. It is an addition: whoever relies on it asks now and then all the same, as nothing is
-//! heard while the connection is away.
+//! Listening needs a session of its own. It is an addition: whoever relies on it asks now and then
+//! all the same, as nothing is heard while the connection is away.
 
 use std::str::FromStr as _;
 use std::sync::{Arc, Weak};
@@ -39,9 +39,12 @@ impl Listening {
             None => (!settings.transaction_pooler).then_some(url),
         };
         let options = url.map(PgConnectOptions::from_str).transpose();
-        let options = options.map_err(|e| Error::Unavailable(format!("the URL to listen at cannot be used: {e}")))?;
+        let options = options
+            .map_err(|e| Error::Unavailable(format!("the URL to listen at cannot be used: {e}")))?;
         Ok(Self {
-            options: options.map(|options| options.application_name("wasmill-listen").disable_statement_logging()),
+            options: options.map(|options| {
+                options.application_name("wasmill-listen").disable_statement_logging()
+            }),
             patience: settings.connect_timeout,
             is_closed: watch::Sender::new(false),
         })
@@ -53,15 +56,21 @@ impl Listening {
 }
 
 impl Inner {
-    /// Listens for changes of the definitions; `None` where there is no way to, which is behind a pooler without
-    /// [`PostgresSettings::listen_url`].
+    /// Listens for changes of the definitions; `None` where there is no way to, which is behind a
+    /// pooler without [`PostgresSettings::listen_url`].
     ///
-    /// A task with a connection of its own does it, through outages, until the receiver and its clones are dropped or the store is
-    /// closed. What happened during an outage is heard of after it.
+    /// A task with a connection of its own does it, through outages, until the receiver and its
+    /// clones are dropped or the store is closed. What happened during an outage is heard of after
+    /// it.
     pub(super) fn listen(self: &Arc<Self>) -> Option<watch::Receiver<Revision>> {
         let options = self.listening.options.clone()?;
         let (sender, receiver) = watch::channel(Revision::default());
-        let listener = Listener { options, patience: self.listening.patience, store: Arc::downgrade(self), sender };
+        let listener = Listener {
+            options,
+            patience: self.listening.patience,
+            store: Arc::downgrade(self),
+            sender,
+        };
         let mut is_closed = self.listening.is_closed.subscribe();
         tokio::spawn(async move {
             tokio::select! {
@@ -100,14 +109,17 @@ impl Listener {
         let failed = |e: sqlx::Error| Error::Unavailable(e.to_string());
         let silent = |_| Error::Unavailable(format!("no answer within {:?}", self.patience));
         let connect = async {
-            let pool = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
-            let pool = pool.acquire_timeout(self.patience).connect_with(self.options.clone()).await?;
+            let pool =
+                PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
+            let pool =
+                pool.acquire_timeout(self.patience).connect_with(self.options.clone()).await?;
             let mut listener = PgListener::connect_with(&pool).await?;
             listener.eager_reconnect(false);
             listener.listen(CHANNEL).await?;
             Ok(listener)
         };
-        let mut listener = timeout(self.patience, connect).await.map_err(silent)?.map_err(failed)?;
+        let mut listener =
+            timeout(self.patience, connect).await.map_err(silent)?.map_err(failed)?;
         // Only now is nothing missed any more.
         while self.tell().await? {
             *has_heard = true;

@@ -1,7 +1,8 @@
 //! The schema: compared with this release's, or brought up to date by whoever comes first.
 //!
-//! sqlx's own runner takes a lock of the session and prepares statements, neither of which works behind a pooler. This one
-//! does all in one transaction, keeps the same table of what is done, and lets `sqlx migrate info` read it.
+//! sqlx's own runner takes a lock of the session and prepares statements, neither of which works
+//! behind a pooler. This one does all in one transaction, keeps the same table of what is done, and
+//! lets `sqlx migrate info` read it.
 
 use std::time::Duration;
 
@@ -28,16 +29,24 @@ const HISTORY: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (version bigi
                        installed_on timestamptz NOT NULL DEFAULT now(), success boolean NOT NULL, checksum bytea NOT NULL, \
                        execution_time bigint NOT NULL)";
 
-/// Looks whether the server is one to work with, and at the schema; applies what is missing where the settings say so.
+/// Looks whether the server is one to work with, and at the schema; applies what is missing where
+/// the settings say so.
 pub(super) async fn prepare(pool: &mut Pool, settings: &PostgresSettings) -> Result<(), Error> {
     let limit = settings.upkeep_timeout;
     let prepared = tokio::time::timeout(limit, async {
-        if repeat(pool, Access::Read, |session| Box::pin(check_server(session, millis(settings.call_timeout)))).await? {
-            // What is recorded must outlive the server, whatever its other users may want. (Stronger settings are kept.)
+        if repeat(pool, Access::Read, |session| {
+            Box::pin(check_server(session, millis(settings.call_timeout)))
+        })
+        .await?
+        {
+            // What is recorded must outlive the server, whatever its other users may want.
+            // (Stronger settings are kept.)
             pool.always_set("synchronous_commit", "on");
         }
         match settings.schema {
-            SchemaMode::Migrate => repeat(pool, Access::Write, |session| Box::pin(migrate(session, settings))).await,
+            SchemaMode::Migrate => {
+                repeat(pool, Access::Write, |session| Box::pin(migrate(session, settings))).await
+            }
             SchemaMode::Require | SchemaMode::Inspect => {
                 repeat(pool, Access::Read, |session| Box::pin(require(session))).await
             }
@@ -45,11 +54,14 @@ pub(super) async fn prepare(pool: &mut Pool, settings: &PostgresSettings) -> Res
     });
     match prepared.await {
         Ok(result) => result.map_err(super::Fault::into_error),
-        Err(_) => Err(Error::Unavailable(format!("its schema was not up to date within {limit:?}"))),
+        Err(_) => {
+            Err(Error::Unavailable(format!("its schema was not up to date within {limit:?}")))
+        }
     }
 }
 
-/// Refuses a server that cannot do what is asked of it; tells whether it forgets commits when it crashes.
+/// Refuses a server that cannot do what is asked of it; tells whether it forgets commits when it
+/// crashes.
 async fn check_server(session: &mut Session<'_>, call_timeout: i32) -> Result<bool> {
     let row = session
         .row(sqlx::query(
@@ -80,7 +92,9 @@ async fn check_server(session: &mut Session<'_>, call_timeout: i32) -> Result<bo
 
 async fn migrate(session: &mut Session<'_>, settings: &PostgresSettings) -> Result<()> {
     let (limit, lock_limit) = (millis(settings.upkeep_timeout), millis(settings.call_timeout));
-    session.run(format!("SET LOCAL statement_timeout = {limit}; SET LOCAL lock_timeout = {limit}")).await?;
+    session
+        .run(format!("SET LOCAL statement_timeout = {limit}; SET LOCAL lock_timeout = {limit}"))
+        .await?;
     // Others wait here, and then find all of it done.
     session.lock(SCHEMA_LOCK).await?;
     // Whoever works meanwhile would wait behind whoever waits for a lock on a table.
@@ -88,8 +102,11 @@ async fn migrate(session: &mut Session<'_>, settings: &PostgresSettings) -> Resu
     session.run(HISTORY.into()).await?;
     let (applied, min_reader) = read(session).await?;
     let age = compare(&MIGRATIONS, &applied, min_reader).map_err(Error::Schema)?;
-    let is_before_owners = !applied.is_empty() && applied.iter().all(|(version, _)| *version != OWNERS);
-    for migration in MIGRATIONS.iter().filter(|step| applied.iter().all(|(version, _)| *version != step.version)) {
+    let is_before_owners =
+        !applied.is_empty() && applied.iter().all(|(version, _)| *version != OWNERS);
+    for migration in
+        MIGRATIONS.iter().filter(|step| applied.iter().all(|(version, _)| *version != step.version))
+    {
         apply(session, migration).await?;
     }
     if is_before_owners {
@@ -101,14 +118,21 @@ async fn migrate(session: &mut Session<'_>, settings: &PostgresSettings) -> Resu
     }
 }
 
-/// Refuses to leave behind processes that are alive and do not know the schema that is about to be committed.
-pub(super) async fn refuse_left_behind(session: &mut Session<'_>, node_timeout: Duration) -> Result<()> {
+/// Refuses to leave behind processes that are alive and do not know the schema that is about to be
+/// committed.
+pub(super) async fn refuse_left_behind(
+    session: &mut Session<'_>,
+    node_timeout: Duration,
+) -> Result<()> {
     let left = sqlx::query(
         "SELECT name, role, release, schema_version, min_reader FROM nodes JOIN schema_info ON schema_version < min_reader \
          WHERE beat_at > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - $1 ORDER BY role, name LIMIT 1",
     );
-    let Some(row) = session.row_if_any(left.bind(micros(node_timeout))).await? else { return Ok(()) };
-    let (name, role, release): (&str, &str, &str) = (get(&row, "name")?, get(&row, "role")?, get(&row, "release")?);
+    let Some(row) = session.row_if_any(left.bind(micros(node_timeout))).await? else {
+        return Ok(());
+    };
+    let (name, role, release): (&str, &str, &str) =
+        (get(&row, "name")?, get(&row, "role")?, get(&row, "release")?);
     let (knows, lowest): (i64, i64) = (get(&row, "schema_version")?, get(&row, "min_reader")?);
     Err(Error::Schema(format!(
         "the {role} '{name}' of release {release} is alive and knows the schema up to step {knows}, and the new schema is for \
@@ -134,8 +158,13 @@ async fn read(session: &mut Session<'_>) -> Result<(Vec<(i64, Vec<u8>)>, Option<
     if !get::<bool>(&there, "history")? {
         return Ok((Vec::new(), None));
     }
-    let rows = session.rows(sqlx::query("SELECT version, checksum FROM _sqlx_migrations ORDER BY version")).await?;
-    let applied = rows.iter().map(|row| Ok((get(row, "version")?, get(row, "checksum")?))).collect::<Result<_>>()?;
+    let rows = session
+        .rows(sqlx::query("SELECT version, checksum FROM _sqlx_migrations ORDER BY version"))
+        .await?;
+    let applied = rows
+        .iter()
+        .map(|row| Ok((get(row, "version")?, get(row, "checksum")?)))
+        .collect::<Result<_>>()?;
     if !get::<bool>(&there, "info")? {
         return Ok((applied, None));
     }
@@ -148,6 +177,10 @@ async fn apply(session: &mut Session<'_>, migration: &Migration) -> Result<()> {
     let done = sqlx::query(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES ($1, $2, true, $3, -1)",
     );
-    session.execute(done.bind(migration.version).bind(&*migration.description).bind(&*migration.checksum)).await?;
+    session
+        .execute(
+            done.bind(migration.version).bind(&*migration.description).bind(&*migration.checksum),
+        )
+        .await?;
     Ok(())
 }

@@ -51,17 +51,23 @@ impl Nodes for PostgresStore {
 
     async fn leave(&self, id: Uuid) -> port::Result<()> {
         let delete = "DELETE FROM nodes WHERE id = $1";
-        self.inner.write(|session| Box::pin(session.execute(sqlx::query(delete).bind(id)))).await.map(drop)
+        self.inner
+            .write(|session| Box::pin(session.execute(sqlx::query(delete).bind(id))))
+            .await
+            .map(drop)
     }
 
     async fn delete_dead_nodes(&self) -> port::Result<u64> {
         let timeout = nodes::micros(self.inner.settings.node_timeout);
-        self.inner.write(|session| Box::pin(session.execute(sqlx::query(DELETE_DEAD).bind(timeout)))).await
+        self.inner
+            .write(|session| Box::pin(session.execute(sqlx::query(DELETE_DEAD).bind(timeout))))
+            .await
     }
 }
 
 async fn beat(session: &mut Session<'_>, node: &Node) -> Result<()> {
-    let beat = sqlx::query(BEAT).bind(node.id).bind(text::stored(&node.name)).bind(node.role.as_str());
+    let beat =
+        sqlx::query(BEAT).bind(node.id).bind(text::stored(&node.name)).bind(node.role.as_str());
     let beat = beat.bind(node.release.as_str()).bind(migrations::latest(&OF_POSTGRES));
     let beat = beat.bind(nodes::from_labels(&node.labels)).bind(nodes::from_reads(node.reads));
     session.execute(beat.bind(node.started_at.as_micros())).await.map(drop)

@@ -1,10 +1,12 @@
 //! The days of history.
 //!
-//! An execution's id begins with the time of its acceptance, so each day is a range of ids. The tables of history have a
-//! partition for each day, made a few days ahead by whoever writes; rows of all other days are in the default partitions.
+//! An execution's id begins with the time of its acceptance, so each day is a range of ids. The
+//! tables of history have a partition for each day, made a few days ahead by whoever writes; rows
+//! of all other days are in the default partitions.
 //!
-//! A day is dropped as a whole once all in it is old. To look at a day for some seconds and then drop it without locking anybody
-//! else out, whoever drops it and whoever writes to a day that old agree on a lock: see [`share_old_days`].
+//! A day is dropped as a whole once all in it is old. To look at a day for some seconds and then
+//! drop it without locking anybody else out, whoever drops it and whoever writes to a day that old
+//! agree on a lock: see [`share_old_days`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +21,8 @@ use super::{Inner, millis};
 use crate::convert;
 use crate::port;
 
-/// The tables of history, each with the column that its days are told by. Everybody locks them in this order.
+/// The tables of history, each with the column that its days are told by. Everybody locks them in
+/// this order.
 pub(super) const TABLES: [(&str, &str); 2] = [("executions", "id"), ("attempts", "execution_id")];
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -66,18 +69,26 @@ impl Day {
 
     /// What its partitions' names end with: `d20261122`.
     pub(super) fn suffix(self) -> String {
-        let date: String = self.start().to_string().chars().take_while(|c| *c != 'T').filter(|c| *c != '-').collect();
+        let date: String = self
+            .start()
+            .to_string()
+            .chars()
+            .take_while(|c| *c != 'T')
+            .filter(|c| *c != '-')
+            .collect();
         format!("d{date}")
     }
 
     /// The day whose partition of `executions` has this name, if any.
     fn of_partition(name: &str) -> Option<Self> {
         let date = name.strip_prefix("executions_d").filter(|date| date.len() == 8)?;
-        let midnight = format!("{}-{}-{}T00:00:00Z", date.get(..4)?, date.get(4..6)?, date.get(6..)?);
+        let midnight =
+            format!("{}-{}-{}T00:00:00Z", date.get(..4)?, date.get(4..6)?, date.get(6..)?);
         Timestamp::parse(&midnight).ok().map(Self::of)
     }
 
-    /// Whether it may be dropped, if all in it is old. Yesterday is not: a process whose clock is late may think that it is today.
+    /// Whether it may be dropped, if all in it is old. Yesterday is not: a process whose clock is
+    /// late may think that it is today.
     pub(super) fn is_old(self) -> bool {
         self < Self::today().plus(-1)
     }
@@ -148,7 +159,8 @@ impl Upkeep {
 }
 
 impl Inner {
-    /// Sees to the days ahead beside everything else, where it is time. Cheap: called by everybody who writes and by schedulers.
+    /// Sees to the days ahead beside everything else, where it is time. Cheap: called by everybody
+    /// who writes and by schedulers.
     pub(super) fn keep_ahead(self: &Arc<Self>) {
         if self.upkeep.is_due(self.last_day_ahead()) {
             let inner = Arc::clone(self);
@@ -156,7 +168,8 @@ impl Inner {
         }
     }
 
-    /// Sees to the days ahead. Without them, rows go to the default partition; so that it fails is nobody else's trouble.
+    /// Sees to the days ahead. Without them, rows go to the default partition; so that it fails is
+    /// nobody else's trouble.
     pub(super) async fn try_partitions(&self) {
         if let Err(why) = self.make_partitions().await {
             tracing::warn!(%why, "partitions for the days ahead cannot be made: tried again later");
@@ -174,9 +187,15 @@ impl Inner {
         let wanted = (0..).map(|ahead| Day::today().plus(ahead)).take_while(|day| *day <= last);
         for day in wanted.filter(|day| !made.contains(day)) {
             let limit = self.settings.call_timeout;
-            match self.transact(Access::Write, limit, |session| Box::pin(self.make_day(session, day))).await {
+            match self
+                .transact(Access::Write, limit, |session| Box::pin(self.make_day(session, day)))
+                .await
+            {
                 Err(fault) if fault.is_check_violation() => {
-                    tracing::warn!(day = day.suffix(), "a day has rows already: it stays in the default partition");
+                    tracing::warn!(
+                        day = day.suffix(),
+                        "a day has rows already: it stays in the default partition"
+                    );
                 }
                 other => other.map_err(Fault::into_error)?,
             }
@@ -194,7 +213,8 @@ impl Inner {
         }
         let (suffix, from, to) = (day.suffix(), day.first_id(), day.plus(1).first_id());
         for (table, _) in TABLES {
-            // In two steps, because `CREATE TABLE … PARTITION OF` would lock everybody out of the table.
+            // In two steps, because `CREATE TABLE … PARTITION OF` would lock everybody out of the
+            // table.
             session
                 .run(format!(
                     "CREATE TABLE {table}_{suffix} (LIKE {table} INCLUDING ALL) WITH (toast_tuple_target = 8160); \
@@ -205,9 +225,15 @@ impl Inner {
         Ok(())
     }
 
-    /// Makes the transaction give up where it would have to wait for a lock, and with it everybody who waits behind it.
+    /// Makes the transaction give up where it would have to wait for a lock, and with it everybody
+    /// who waits behind it.
     pub(super) async fn limit_locks(&self, session: &mut Session<'_>) -> Result<()> {
-        session.run(format!("SET LOCAL lock_timeout = {}", millis(self.settings.partition_lock_timeout))).await
+        session
+            .run(format!(
+                "SET LOCAL lock_timeout = {}",
+                millis(self.settings.partition_lock_timeout)
+            ))
+            .await
     }
 }
 
@@ -231,10 +257,14 @@ pub(super) async fn own_day(session: &mut Session<'_>, day: Day) -> Result<()> {
     session.lock(day.lock()).await
 }
 
-/// Holds the locks of old days with others who write to them, until the transaction's end. Before anything is written to a day
-/// that somebody might be about to drop; nearly all batches have none.
-pub(super) async fn share_old_days(session: &mut Session<'_>, ids: impl Iterator<Item = ExecutionId>) -> Result<()> {
-    let mut locks: Vec<i64> = ids.map(Day::of_id).filter(|day| day.is_old()).map(Day::lock).collect();
+/// Holds the locks of old days with others who write to them, until the transaction's end. Before
+/// anything is written to a day that somebody might be about to drop; nearly all batches have none.
+pub(super) async fn share_old_days(
+    session: &mut Session<'_>,
+    ids: impl Iterator<Item = ExecutionId>,
+) -> Result<()> {
+    let mut locks: Vec<i64> =
+        ids.map(Day::of_id).filter(|day| day.is_old()).map(Day::lock).collect();
     if locks.is_empty() {
         return Ok(());
     }
@@ -264,7 +294,9 @@ mod tests {
     fn partitions_are_told_by_their_names() {
         let day = Day::of(Timestamp::parse("2024-02-29T23:59:59Z").unwrap());
         assert_eq!(Day::of_partition(&format!("executions_{}", day.suffix())), Some(day));
-        for other in ["executions_rest", "executions_d2024", "executions_d20240230", "events_d20240229"] {
+        for other in
+            ["executions_rest", "executions_d2024", "executions_d20240230", "events_d20240229"]
+        {
             assert_eq!(Day::of_partition(other), None, "{other}");
         }
     }

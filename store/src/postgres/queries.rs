@@ -9,7 +9,8 @@ use sqlx::postgres::PgRow;
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, ExecutionId, Origin, Outcome, Output, State, TenantName, Timestamp,
+    AttemptReport, Digest, Dispatch, ExecutionId, Origin, Outcome, Output, State, TenantName,
+    Timestamp,
 };
 
 use super::columns::{get, id_of};
@@ -18,7 +19,8 @@ use super::session::Session;
 use super::text::{loaded, stored};
 use crate::convert;
 use crate::port::{
-    ExecutionDetail, ExecutionQuery, ExecutionSummary, ListedExecution, LogEntry, LogPosition, UnreadableExecution,
+    ExecutionDetail, ExecutionQuery, ExecutionSummary, ListedExecution, LogEntry, LogPosition,
+    UnreadableExecution,
 };
 
 const SUMMARY_COLUMNS: &str = "id, tenant, function, state, epoch, attempt, max_attempts, root, origin_kind, origin, version, outcome, message, event_type, event_id, \
@@ -29,8 +31,8 @@ const SUMMARY_COLUMNS: &str = "id, tenant, function, state, epoch, attempt, max_
 const LAST_COLUMNS: &str =
     "host, queue_wait_ns, run_time_ns, fuel_used, peak_memory, log_lines_dropped, span, backtrace";
 
-/// An id is made when its event is accepted, by the same process: the two times differ by no more than this. It lets a
-/// time's bound leave out the other days.
+/// An id is made when its event is accepted, by the same process: the two times differ by no more
+/// than this. It lets a time's bound leave out the other days.
 pub(super) const ID_SLACK: Duration = Duration::from_secs(60);
 
 /// The most children of one execution that are listed. (An attempt emits at most 1,000 events.)
@@ -46,7 +48,9 @@ fn time_if_any(row: &PgRow, column: &str) -> Result<Option<Timestamp>> {
 }
 
 fn digest_if_any(row: &PgRow, column: &str) -> Result<Option<Digest>> {
-    Ok(get::<Option<&[u8]>>(row, column)?.map(|bytes| convert::digest(column, bytes)).transpose()?)
+    Ok(get::<Option<&[u8]>>(row, column)?
+        .map(|bytes| convert::digest(column, bytes))
+        .transpose()?)
 }
 
 /// A column that holds a word or a name.
@@ -68,8 +72,13 @@ pub(super) fn count(row: &PgRow, column: &str) -> Result<u32> {
     Ok(convert::count(column, get(row, column)?)?)
 }
 
-pub(super) async fn executions(session: &mut Session<'_>, query: &ExecutionQuery) -> Result<Vec<ListedExecution>> {
-    let mut sql = QueryBuilder::<Postgres>::new(format!("SELECT {SUMMARY_COLUMNS} FROM executions WHERE tenant = "));
+pub(super) async fn executions(
+    session: &mut Session<'_>,
+    query: &ExecutionQuery,
+) -> Result<Vec<ListedExecution>> {
+    let mut sql = QueryBuilder::<Postgres>::new(format!(
+        "SELECT {SUMMARY_COLUMNS} FROM executions WHERE tenant = "
+    ));
     sql.push_bind(query.tenant.as_str());
     let words = [
         ("function", query.function.as_deref()),
@@ -101,7 +110,8 @@ pub(super) async fn executions(session: &mut Session<'_>, query: &ExecutionQuery
 /// One row that cannot be read does not fail the others.
 fn listed(row: &PgRow) -> Result<ListedExecution> {
     let id = id_of(row, "id")?;
-    Ok(summary(row).map_err(|why| UnreadableExecution { id, why: Fault::into_error(why).to_string() }))
+    Ok(summary(row)
+        .map_err(|why| UnreadableExecution { id, why: Fault::into_error(why).to_string() }))
 }
 
 fn summary(row: &PgRow) -> Result<ExecutionSummary> {
@@ -114,7 +124,9 @@ fn summary(row: &PgRow) -> Result<ExecutionSummary> {
         attempt: count(row, "attempt")?,
         max_attempts: count(row, "max_attempts")?,
         version: digest_if_any(row, "version")?,
-        outcome: get::<Option<&str>>(row, "outcome")?.map(|text| convert::word("outcome", text)).transpose()?,
+        outcome: get::<Option<&str>>(row, "outcome")?
+            .map(|text| convert::word("outcome", text))
+            .transpose()?,
         message: text_if_any(row, "message")?,
         event_type: word(row, "event_type")?,
         event_id: text(row, "event_id")?,
@@ -146,8 +158,9 @@ pub(super) async fn execution(
             "SELECT attempt, version, outcome, message, started_at, finished_at, {LAST_COLUMNS}, $2::text AS tracestate \
              FROM attempts WHERE execution_id = $1 ORDER BY attempt"
         );
-        let earlier =
-            sqlx::query(sqlx::AssertSqlSafe(earlier)).bind(id.0).bind(get::<Option<&str>>(&row, "tracestate")?);
+        let earlier = sqlx::query(sqlx::AssertSqlSafe(earlier))
+            .bind(id.0)
+            .bind(get::<Option<&str>>(&row, "tracestate")?);
         attempts = session.rows(earlier).await?.iter().map(attempt).collect::<Result<_>>()?;
     }
     if get::<Option<&str>>(&row, "span")?.is_some() {
@@ -170,8 +183,10 @@ fn output(row: &PgRow) -> Result<Option<Output>> {
 }
 
 fn attempt(row: &PgRow) -> Result<(u32, AttemptReport)> {
-    let measure = |column: &str| -> Result<u64> { Ok(convert::measure(column, get(row, column)?)?) };
-    let duration = |column: &str| -> Result<Duration> { Ok(convert::duration(column, get(row, column)?)?) };
+    let measure =
+        |column: &str| -> Result<u64> { Ok(convert::measure(column, get(row, column)?)?) };
+    let duration =
+        |column: &str| -> Result<Duration> { Ok(convert::duration(column, get(row, column)?)?) };
     let tracestate = text_if_any(row, "tracestate")?;
     let span = convert::trace(get(row, "span")?, tracestate.as_deref())?;
     let report = AttemptReport {
@@ -206,7 +221,13 @@ pub(super) async fn logs(
     );
     let mut page = Vec::new();
     for row in &session.rows(logs.bind(id.0).bind(tenant.as_str()).bind(first)).await? {
-        convert::add_to_page(&mut page, count(row, "attempt")?, get(row, "logs")?, after, limit as usize)?;
+        convert::add_to_page(
+            &mut page,
+            count(row, "attempt")?,
+            get(row, "logs")?,
+            after,
+            limit as usize,
+        )?;
     }
     Ok(page)
 }

@@ -10,22 +10,29 @@ use crate::port::Change;
 use crate::quota::{Counted, Quotas};
 
 /// How many functions a tenant has, and whether `$2` is one of them.
-const FUNCTIONS: &str =
-    "SELECT count(*) AS count, coalesce(bool_or(name = $2), false) AS known FROM functions WHERE tenant = $1";
+const FUNCTIONS: &str = "SELECT count(*) AS count, coalesce(bool_or(name = $2), false) AS known FROM functions WHERE tenant = $1";
 
 /// The same of the event types that have a schema.
-const SCHEMAS: &str =
-    "SELECT count(*) AS count, coalesce(bool_or(event_type = $2), false) AS known FROM schemas WHERE tenant = $1";
+const SCHEMAS: &str = "SELECT count(*) AS count, coalesce(bool_or(event_type = $2), false) AS known FROM schemas WHERE tenant = $1";
 
 /// The same of keys, which are always new.
-const KEYS: &str = "SELECT count(*) AS count, $2::text IS NULL AS known FROM api_keys WHERE tenant = $1";
+const KEYS: &str =
+    "SELECT count(*) AS count, $2::text IS NULL AS known FROM api_keys WHERE tenant = $1";
 
 /// Refuses a change that adds something of which the tenant has as much as it may; within the
 /// change's transaction, which holds the revision, so that nothing is added meanwhile.
-pub(super) async fn check(session: &mut Session<'_>, quotas: &Quotas, change: &Change) -> Result<()> {
+pub(super) async fn check(
+    session: &mut Session<'_>,
+    quotas: &Quotas,
+    change: &Change,
+) -> Result<()> {
     let (tenant, what, sql, name): (&TenantName, _, _, &str) = match change {
-        Change::Deploy { tenant, manifest, .. } => (tenant, Counted::Functions, FUNCTIONS, &manifest.name),
-        Change::PutSchema { tenant, event_type, .. } => (tenant, Counted::Schemas, SCHEMAS, event_type),
+        Change::Deploy { tenant, manifest, .. } => {
+            (tenant, Counted::Functions, FUNCTIONS, &manifest.name)
+        }
+        Change::PutSchema { tenant, event_type, .. } => {
+            (tenant, Counted::Schemas, SCHEMAS, event_type)
+        }
         Change::PutKey(key) => (&key.tenant, Counted::Keys, KEYS, ""),
         _ => return Ok(()),
     };

@@ -1,8 +1,9 @@
 //! What is deleted when it is old.
 //!
-//! A day that is past is not deleted row by row while `before` goes through it: it is dropped in one go when all of it is old.
-//! So an execution may stay for up to a day longer than asked for. Row by row goes what else is old: in today's partition, in the
-//! default partition, and in days in which something is not old or has not even ended.
+//! A day that is past is not deleted row by row while `before` goes through it: it is dropped in
+//! one go when all of it is old. So an execution may stay for up to a day longer than asked for.
+//! Row by row goes what else is old: in today's partition, in the default partition, and in days in
+//! which something is not old or has not even ended.
 
 use sqlx::AssertSqlSafe;
 use wasmill_domain::{ExecutionId, Timestamp};
@@ -35,7 +36,8 @@ impl Inner {
         self.upkeep.retain(&days);
         let limit = u64::from(limit);
         let mut deleted = 0;
-        for day in days.iter().copied().filter(|day| day.is_old() && day.plus(1).start() <= before) {
+        for day in days.iter().copied().filter(|day| day.is_old() && day.plus(1).start() <= before)
+        {
             if deleted < limit && self.upkeep.may_be_old(day, before) {
                 deleted += self.drop_if_old(day, before).await?;
             }
@@ -44,7 +46,8 @@ impl Inner {
         let skipped = days.into_iter().find(|day| *day == Day::of(before) && *day < Day::today());
         while deleted < limit {
             let step = (limit - deleted).min(STEP);
-            let gone = self.write(|session| Box::pin(delete_rows(session, before, skipped, step))).await?;
+            let gone =
+                self.write(|session| Box::pin(delete_rows(session, before, skipped, step))).await?;
             deleted += gone;
             if gone < step {
                 break;
@@ -55,22 +58,34 @@ impl Inner {
         Ok(deleted)
     }
 
-    /// Drops a day if all in it has ended before `before`, and gives how many executions that were. Where it cannot be locked now,
-    /// another time.
+    /// Drops a day if all in it has ended before `before`, and gives how many executions that were.
+    /// Where it cannot be locked now, another time.
     async fn drop_if_old(&self, day: Day, before: Timestamp) -> port::Result<u64> {
         let limit = self.settings.upkeep_timeout;
-        let dropped = self.transact(Access::Write, limit, |session| Box::pin(self.look_and_drop(session, day, before)));
+        let dropped = self.transact(Access::Write, limit, |session| {
+            Box::pin(self.look_and_drop(session, day, before))
+        });
         match dropped.await {
             Err(fault) if fault.is_lock_timeout() => {
-                tracing::info!(day = day.suffix(), "a day that is old is in use: it is dropped another time");
+                tracing::info!(
+                    day = day.suffix(),
+                    "a day that is old is in use: it is dropped another time"
+                );
                 Ok(0)
             }
             other => other.map_err(Fault::into_error),
         }
     }
 
-    async fn look_and_drop(&self, session: &mut Session<'_>, day: Day, before: Timestamp) -> Result<u64> {
-        session.run(format!("SET LOCAL statement_timeout = {}", millis(self.settings.upkeep_timeout))).await?;
+    async fn look_and_drop(
+        &self,
+        session: &mut Session<'_>,
+        day: Day,
+        before: Timestamp,
+    ) -> Result<u64> {
+        session
+            .run(format!("SET LOCAL statement_timeout = {}", millis(self.settings.upkeep_timeout)))
+            .await?;
         self.limit_locks(session).await?;
         partitions::own_day(session, day).await?;
         match self.count_if_old(session, day, before).await? {
@@ -80,11 +95,17 @@ impl Inner {
     }
 
     /// How many executions a day has, if it has none that has not ended or ended later.
-    async fn count_if_old(&self, session: &mut Session<'_>, day: Day, before: Timestamp) -> Result<Option<u64>> {
+    async fn count_if_old(
+        &self,
+        session: &mut Session<'_>,
+        day: Day,
+        before: Timestamp,
+    ) -> Result<Option<u64>> {
         let table = format!("executions_{}", day.suffix());
         // Found in an index, and mostly the answer where a day has to stay.
-        let open =
-            format!("SELECT 1 FROM {table} WHERE state IN ('scheduled', 'queued', 'running', 'suspended') LIMIT 1");
+        let open = format!(
+            "SELECT 1 FROM {table} WHERE state IN ('scheduled', 'queued', 'running', 'suspended') LIMIT 1"
+        );
         if !session.rows_once(sqlx::query(AssertSqlSafe(open))).await?.is_empty() {
             return Ok(None);
         }
@@ -109,8 +130,14 @@ async fn drop_day(session: &mut Session<'_>, day: Day) -> Result<()> {
 }
 
 /// Deletes up to `limit` executions that ended before `before`, but for those of a day.
-async fn delete_rows(session: &mut Session<'_>, before: Timestamp, but_for: Option<Day>, limit: u64) -> Result<u64> {
-    // What ended before was accepted before, and ids are made at acceptance: only the old end of the table is read.
+async fn delete_rows(
+    session: &mut Session<'_>,
+    before: Timestamp,
+    but_for: Option<Day>,
+    limit: u64,
+) -> Result<u64> {
+    // What ended before was accepted before, and ids are made at acceptance: only the old end of
+    // the table is read.
     let end = convert::first_id_at(before);
     let (from, to) = but_for.map_or((end, end), |day| (day.first_id(), day.plus(1).first_id()));
     let old = sqlx::query(OLD).bind(end.0).bind(from.0).bind(to.0).bind(before.as_micros());

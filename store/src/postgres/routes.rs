@@ -1,10 +1,10 @@
-//! Host names and routes: who owns them, within the transaction that is given. Changes hold the revision's row, so no two
-//! claim at once.
+//! Host names and routes: who owns them, within the transaction that is given. Changes hold the
+//! revision's row, so no two claim at once.
 
 use sqlx::postgres::PgRow;
 use wasmill_domain::{
-    FunctionDefinition, FunctionName, HostnameDefinition, HostnameGrants, HostnamePattern, HostnameRules, Manifest,
-    TenantName, Timestamp,
+    FunctionDefinition, FunctionName, HostnameDefinition, HostnameGrants, HostnamePattern,
+    HostnameRules, Manifest, TenantName, Timestamp,
 };
 
 use super::columns::get;
@@ -26,15 +26,21 @@ pub(super) async fn check_hosts(
     if patterns.is_empty() {
         return Ok(());
     }
-    let granted = sqlx::query("SELECT pattern, tenant FROM hostnames WHERE pattern = ANY($1)").bind(patterns);
+    let granted =
+        sqlx::query("SELECT pattern, tenant FROM hostnames WHERE pattern = ANY($1)").bind(patterns);
     let rows = session.rows(granted).await?;
     let grant = |row: &PgRow| Ok((word(row, "pattern")?, word(row, "tenant")?));
     let granted = rows.iter().map(grant).collect::<Result<HostnameGrants>>()?;
     Ok(claims::check_hosts(rules, &granted, tenant, manifest)?)
 }
 
-/// Gives a function the routes of the manifest that becomes current, and those of the one before back.
-pub(super) async fn claim(session: &mut Session<'_>, tenant: &TenantName, manifest: &Manifest) -> Result<()> {
+/// Gives a function the routes of the manifest that becomes current, and those of the one before
+/// back.
+pub(super) async fn claim(
+    session: &mut Session<'_>,
+    tenant: &TenantName,
+    manifest: &Manifest,
+) -> Result<()> {
     let function = &manifest.name;
     let give_back = sqlx::query("DELETE FROM routes WHERE tenant = $1 AND function = $2");
     session.execute(give_back.bind(tenant.as_str()).bind(function.as_str())).await?;
@@ -50,24 +56,43 @@ pub(super) async fn claim(session: &mut Session<'_>, tenant: &TenantName, manife
 }
 
 /// The function that has a route.
-async fn owner(session: &mut Session<'_>, tenant: &TenantName, row: &RouteRow) -> Result<Option<String>> {
+async fn owner(
+    session: &mut Session<'_>,
+    tenant: &TenantName,
+    row: &RouteRow,
+) -> Result<Option<String>> {
     let owner = sqlx::query(
         "SELECT function FROM routes WHERE tenant = $1 AND host = $2 AND path = $3 \
          AND ($4 = $5 OR method IN ($4, $5)) ORDER BY function LIMIT 1",
     );
-    let owner = owner.bind(tenant.as_str()).bind(&row.host).bind(&row.path).bind(&row.method).bind(EVERY_METHOD);
+    let owner = owner
+        .bind(tenant.as_str())
+        .bind(&row.host)
+        .bind(&row.path)
+        .bind(&row.method)
+        .bind(EVERY_METHOD);
     session.row_if_any(owner).await?.map(|row| get(&row, "function")).transpose()
 }
 
-async fn add(session: &mut Session<'_>, tenant: &TenantName, function: &FunctionName, row: RouteRow) -> Result<()> {
-    let insert = sqlx::query("INSERT INTO routes (tenant, host, path, method, function) VALUES ($1, $2, $3, $4, $5)");
+async fn add(
+    session: &mut Session<'_>,
+    tenant: &TenantName,
+    function: &FunctionName,
+    row: RouteRow,
+) -> Result<()> {
+    let insert = sqlx::query(
+        "INSERT INTO routes (tenant, host, path, method, function) VALUES ($1, $2, $3, $4, $5)",
+    );
     let insert = insert.bind(tenant.as_str()).bind(row.host).bind(row.path).bind(row.method);
     session.execute(insert.bind(function.as_str())).await.map(drop)
 }
 
-/// Makes the rows of routes that a database of an earlier release has none of. Where two functions hold one, the first by
-/// name gets it, which is the one that answers.
-pub(super) async fn fill(session: &mut Session<'_>, functions: &[FunctionDefinition]) -> Result<()> {
+/// Makes the rows of routes that a database of an earlier release has none of. Where two functions
+/// hold one, the first by name gets it, which is the one that answers.
+pub(super) async fn fill(
+    session: &mut Session<'_>,
+    functions: &[FunctionDefinition],
+) -> Result<()> {
     for function in functions {
         for row in RouteRow::of(&function.manifest) {
             if owner(session, &function.tenant, &row).await?.is_none() {
@@ -85,12 +110,15 @@ pub(super) async fn grant(
     tenant: &TenantName,
     at: Timestamp,
 ) -> Result<bool> {
-    let owner = sqlx::query("SELECT tenant FROM hostnames WHERE pattern = $1").bind(pattern.as_str());
+    let owner =
+        sqlx::query("SELECT tenant FROM hostnames WHERE pattern = $1").bind(pattern.as_str());
     match session.row_if_any(owner).await?.map(|row| get::<String>(&row, "tenant")).transpose()? {
         Some(owner) if owner == tenant.as_str() => Ok(false),
         Some(owner) => Err(claims::granted_to(pattern, &owner).into()),
         None => {
-            let grant = sqlx::query("INSERT INTO hostnames (pattern, tenant, granted_at) VALUES ($1, $2, $3)");
+            let grant = sqlx::query(
+                "INSERT INTO hostnames (pattern, tenant, granted_at) VALUES ($1, $2, $3)",
+            );
             let grant = grant.bind(pattern.as_str()).bind(tenant.as_str()).bind(at.as_micros());
             session.execute(grant).await.map(|_| true)
         }
@@ -108,7 +136,11 @@ pub(super) async fn revoke(session: &mut Session<'_>, pattern: &HostnamePattern)
 
 /// Every grant, by pattern.
 pub(super) async fn hostnames(session: &mut Session<'_>) -> Result<Vec<PgRow>> {
-    session.rows(sqlx::query("SELECT pattern, tenant, granted_at, min_reader FROM hostnames ORDER BY pattern")).await
+    session
+        .rows(sqlx::query(
+            "SELECT pattern, tenant, granted_at, min_reader FROM hostnames ORDER BY pattern",
+        ))
+        .await
 }
 
 /// A grant by its row.

@@ -17,7 +17,10 @@ const SEALING_KEYS: &str = "SELECT tenant, name, version, sealing_key, sealed, u
      row_number() OVER (PARTITION BY sealing_key ORDER BY tenant COLLATE \"C\", name COLLATE \"C\") AS place FROM secrets) AS sealed_by \
      WHERE place = 1 ORDER BY sealing_key COLLATE \"C\"";
 
-pub(super) async fn list(session: &mut Session<'_>, tenant: &TenantName) -> Result<Vec<SecretSummary>> {
+pub(super) async fn list(
+    session: &mut Session<'_>,
+    tenant: &TenantName,
+) -> Result<Vec<SecretSummary>> {
     let list = sqlx::query(
         "SELECT name, version, sealing_key, created_at, updated_at, min_reader FROM secrets WHERE tenant = $1 ORDER BY name COLLATE \"C\"",
     );
@@ -71,7 +74,11 @@ pub(super) async fn sealing_keys(session: &mut Session<'_>) -> Result<Vec<Sealin
             sealed: get::<Vec<u8>>(row, "sealed")?.into(),
             at: time(row, "updated_at")?,
         };
-        Ok(SealingKeyUse { key, secrets: convert::measure("secrets", get(row, "secrets")?)?, example })
+        Ok(SealingKeyUse {
+            key,
+            secrets: convert::measure("secrets", get(row, "secrets")?)?,
+            example,
+        })
     };
     rows.iter().map(used).collect()
 }
@@ -89,13 +96,18 @@ pub(super) async fn put(session: &mut Session<'_>, secret: &SealedSecret) -> Res
          sealing_key = excluded.sealing_key, sealed = excluded.sealed, updated_at = excluded.updated_at, \
          min_reader = excluded.min_reader",
     );
-    let put = put.bind(secret.tenant.as_str()).bind(secret.name.as_str()).bind(i64::from(secret.version));
+    let put =
+        put.bind(secret.tenant.as_str()).bind(secret.name.as_str()).bind(i64::from(secret.version));
     let put = put.bind(secret.key.as_str()).bind(&secret.sealed[..]).bind(secret.at.as_micros());
     session.execute(put).await.map(drop)
 }
 
 /// Deletes a secret; within the transaction of a change.
-pub(super) async fn delete(session: &mut Session<'_>, tenant: &TenantName, name: &SecretName) -> Result<()> {
+pub(super) async fn delete(
+    session: &mut Session<'_>,
+    tenant: &TenantName,
+    name: &SecretName,
+) -> Result<()> {
     let delete = sqlx::query("DELETE FROM secrets WHERE tenant = $1 AND name = $2");
     match session.execute(delete.bind(tenant.as_str()).bind(name.as_str())).await? {
         0 => Err(Error::NotFound(format!("secret {name}")).into()),

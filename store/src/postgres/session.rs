@@ -1,9 +1,10 @@
 //! Connections and transactions.
 //!
-//! Everything happens in transactions that begin and end within one call, and nothing that belongs to a session is relied
-//! upon: so a pooler may stand between that gives each transaction another session. The pool here is a small one of our own,
-//! because sqlx's goes on connecting until its time is up where the server refuses, asks every connection whether it lives when
-//! it is put back, and waits for ever for a peer that has gone silent.
+//! Everything happens in transactions that begin and end within one call, and nothing that belongs
+//! to a session is relied upon: so a pooler may stand between that gives each transaction another
+//! session. The pool here is a small one of our own, because sqlx's goes on connecting until its
+//! time is up where the server refuses, asks every connection whether it lives when it is put back,
+//! and waits for ever for a peer that has gone silent.
 
 use std::str::FromStr as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,8 +24,7 @@ use crate::port::Error;
 const CACHED_STATEMENTS: usize = 128;
 
 /// What is said where a session does not have the limits that it was asked to begin with.
-pub(super) const POOLER: &str =
-    "a pooler stands between that gives each transaction another session: the setting `transaction_pooler` must say so";
+pub(super) const POOLER: &str = "a pooler stands between that gives each transaction another session: the setting `transaction_pooler` must say so";
 
 /// What a transaction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,14 +72,19 @@ impl Pool {
         let limit = millis(settings.call_timeout);
         let limits = [("statement_timeout", limit), ("idle_in_transaction_session_timeout", limit)];
         let (options, prelude) = if settings.transaction_pooler {
-            // A pooler refuses what it cannot keep for a client, such as how floating-point numbers are written.
+            // A pooler refuses what it cannot keep for a client, such as how floating-point numbers
+            // are written.
             let set = |(name, limit)| format!("; SET LOCAL {name} = {limit}");
             (options.extra_float_digits(None), limits.map(set).concat())
         } else {
             // A plan that is made once for any ids goes through the partitions of every day.
-            (options.options(limits).options([("plan_cache_mode", "force_custom_plan")]), String::new())
+            (
+                options.options(limits).options([("plan_cache_mode", "force_custom_plan")]),
+                String::new(),
+            )
         };
-        let seats = usize::try_from(settings.connections.max(1)).unwrap_or(1).min(Semaphore::MAX_PERMITS);
+        let seats =
+            usize::try_from(settings.connections.max(1)).unwrap_or(1).min(Semaphore::MAX_PERMITS);
         let (seats, idle) = (Semaphore::new(seats), Mutex::new(Vec::new()));
         Ok(Self { options, settings: settings.clone(), seats, idle, prelude })
     }
@@ -133,9 +138,17 @@ impl Pool {
             }
             Ok(Err(error)) => {
                 let fault = Fault::from(error);
-                Err(if fault.is_refused_parameter() { Error::Unavailable(POOLER.into()).into() } else { fault })
+                Err(if fault.is_refused_parameter() {
+                    Error::Unavailable(POOLER.into()).into()
+                } else {
+                    fault
+                })
             }
-            Err(_) => Err(Error::Unavailable(format!("{} does not answer within {patience:?}", self.server())).into()),
+            Err(_) => Err(Error::Unavailable(format!(
+                "{} does not answer within {patience:?}",
+                self.server()
+            ))
+            .into()),
         }
     }
 
@@ -147,7 +160,9 @@ impl Pool {
     pub(super) fn take_idle(&self) -> Option<Live> {
         let (idle_timeout, max_lifetime) = (self.settings.idle_timeout, self.settings.max_lifetime);
         let mut idle = self.idle();
-        idle.retain(|one| one.since.elapsed() < idle_timeout && one.live.made.elapsed() < max_lifetime);
+        idle.retain(|one| {
+            one.since.elapsed() < idle_timeout && one.live.made.elapsed() < max_lifetime
+        });
         idle.pop().map(|one| one.live)
     }
 
@@ -175,8 +190,9 @@ impl Pool {
     }
 }
 
-/// A transaction. Dropped without [`Session::end`] (because the caller was dropped, or the database went silent), its
-/// connection is cut: the server rolls back then, and no doubt about its state is left for the next one.
+/// A transaction. Dropped without [`Session::end`] (because the caller was dropped, or the database
+/// went silent), its connection is cut: the server rolls back then, and no doubt about its state is
+/// left for the next one.
 pub(super) struct Session<'a> {
     live: Live,
     pool: &'a Pool,
@@ -204,7 +220,8 @@ impl Session<'_> {
         Ok(statement.fetch_all(&mut self.live.connection).await?)
     }
 
-    /// The rows of a statement that is not prepared for another time, because it was put together for this one.
+    /// The rows of a statement that is not prepared for another time, because it was put together
+    /// for this one.
     pub(super) async fn rows_once(&mut self, statement: Statement<'_>) -> Result<Vec<PgRow>> {
         Ok(statement.persistent(false).fetch_all(&mut self.live.connection).await?)
     }
@@ -228,12 +245,14 @@ impl Session<'_> {
 
     /// Holds one of wasmill's locks alone until the transaction's end.
     pub(super) async fn lock(&mut self, number: i64) -> Result<()> {
-        let lock = "SELECT pg_advisory_xact_lock(hashtextextended('wasmill ' || current_schema(), $1))";
+        let lock =
+            "SELECT pg_advisory_xact_lock(hashtextextended('wasmill ' || current_schema(), $1))";
         self.execute(sqlx::query(lock).bind(number)).await.map(drop)
     }
 
-    /// Holds some of wasmill's locks until the transaction's end, together with others who do the same. Callers give them in order,
-    /// so that two who share locks with one who holds one alone cannot wait in a circle.
+    /// Holds some of wasmill's locks until the transaction's end, together with others who do the
+    /// same. Callers give them in order, so that two who share locks with one who holds one alone
+    /// cannot wait in a circle.
     pub(super) async fn lock_shared(&mut self, numbers: &[i64]) -> Result<()> {
         let lock = "SELECT pg_advisory_xact_lock_shared(hashtextextended('wasmill ' || current_schema(), number)) \
                     FROM unnest($1) AS number";

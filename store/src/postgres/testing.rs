@@ -1,9 +1,13 @@
-//! What tests need of PostgreSQL: schemas of their own, servers of their own, a pooler, and a network that falls silent. For this
-//! crate's tests, and by the feature `conformance` for those of others.
+//! What tests need of PostgreSQL: schemas of their own, servers of their own, a pooler, and a
+//! network that falls silent. For this crate's tests, and by the feature `conformance` for those of
+//! others.
 //!
 //! Like a test, all of it panics where something is not as it must be.
 
-#![allow(clippy::unwrap_used, reason = "for tests only; clippy knows test code by `cfg(test)` alone")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "for tests only; clippy knows test code by `cfg(test)` alone"
+)]
 
 mod bouncer;
 mod proxy;
@@ -30,7 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The URL of the server that tests share: `DATABASE_URL`, or the usual one of this machine.
 pub fn shared_server() -> String {
-    std::env::var("DATABASE_URL").unwrap_or_else(|_| "postgres://postgres@127.0.0.1:5432/test".into())
+    std::env::var("DATABASE_URL")
+        .unwrap_or_else(|_| "postgres://postgres@127.0.0.1:5432/test".into())
 }
 
 /// Host and port that a URL leads to.
@@ -46,20 +51,24 @@ pub fn url_at(address: &str, url: &str) -> String {
     format!("{login}@{address}/{rest}")
 }
 
-/// A port that nobody listens at. It is none that the system gives to whoever connects: such a one could be taken while the server
-/// is stopped, even by a client that thereby connects to itself.
+/// A port that nobody listens at. It is none that the system gives to whoever connects: such a one
+/// could be taken while the server is stopped, even by a client that thereby connects to itself.
 fn free_port() -> u16 {
-    let mut candidates = std::iter::repeat_with(|| 15_000 + (Uuid::new_v4().as_u128() % 15_000) as u16);
+    let mut candidates =
+        std::iter::repeat_with(|| 15_000 + (Uuid::new_v4().as_u128() % 15_000) as u16);
     candidates.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
-/// The user and the group that servers run as, where that is not who runs the test: they refuse to run as root.
+/// The user and the group that servers run as, where that is not who runs the test: they refuse to
+/// run as root.
 fn unprivileged() -> Option<(u32, u32)> {
     let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
     is_root.then(|| {
         let users = fs::read_to_string("/etc/passwd").unwrap();
         let line = users.lines().find(|line| line.starts_with("postgres:"));
-        let line = line.unwrap_or_else(|| panic!("PostgreSQL does not run as root, and there is no user 'postgres'"));
+        let line = line.unwrap_or_else(|| {
+            panic!("PostgreSQL does not run as root, and there is no user 'postgres'")
+        });
         let mut ids = line.split(':').skip(2).map(|id| id.parse().unwrap());
         (ids.next().unwrap(), ids.next().unwrap())
     })

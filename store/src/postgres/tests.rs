@@ -1,7 +1,7 @@
 //! The port's suite on PostgreSQL, and what is PostgreSQL's own.
 //!
-//! Each test has a schema of its own on the server that all share. Tests that stop the server, or want one with TLS, start a
-//! private one.
+//! Each test has a schema of its own on the server that all share. Tests that stop the server, or
+//! want one with TLS, start a private one.
 
 mod artifacts;
 mod concurrency;

@@ -1,8 +1,9 @@
 //! Text as PostgreSQL keeps it: any but NUL.
 //!
-//! Guests write NULs into their logs and senders into the ids of their events. Refused, one of them would hold up everything
-//! that is recorded with it; cut out, the text would not be what was written. So a NUL is kept as '␀', which is also what a
-//! reader of the tables expects to see, and where the text has that character itself it is marked.
+//! Guests write NULs into their logs and senders into the ids of their events. Refused, one of them
+//! would hold up everything that is recorded with it; cut out, the text would not be what was
+//! written. So a NUL is kept as '␀', which is also what a reader of the tables expects to see, and
+//! where the text has that character itself it is marked.
 
 use std::borrow::Cow;
 
@@ -11,8 +12,8 @@ const NUL: char = '\0';
 /// SYMBOL FOR NULL: stands for a NUL.
 const SYMBOL: char = '\u{2400}';
 
-/// Stands before a symbol or a mark that was in the text. Unicode gives no meaning to this character and sets it aside for
-/// use inside of programs.
+/// Stands before a symbol or a mark that was in the text. Unicode gives no meaning to this
+/// character and sets it aside for use inside of programs.
 const MARK: char = '\u{fdd0}';
 
 /// A text as a column holds it.

@@ -1,4 +1,5 @@
-//! What SQL alone cannot do when an older database is brought up to date. In the transaction that changes the schema.
+//! What SQL alone cannot do when an older database is brought up to date. In the transaction that
+//! changes the schema.
 
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -19,7 +20,10 @@ pub(super) async fn to_owners(session: &mut Session<'_>) -> Result<()> {
     routes::fill(session, &definitions.functions).await?;
     let masked = mask_executions(session).await? + mask_attempts(session).await?;
     if masked > 0 {
-        tracing::warn!(rows = masked, "API keys were found in the history of events and overwritten: make new keys");
+        tracing::warn!(
+            rows = masked,
+            "API keys were found in the history of events and overwritten: make new keys"
+        );
     }
     Ok(())
 }
@@ -38,7 +42,11 @@ async fn mask_executions(session: &mut Session<'_>) -> Result<u64> {
         let Some(last) = rows.last() else { return Ok(masked) };
         after = get(last, "id")?;
         for row in &rows {
-            let mut texts = Texts { event: Some(get(row, "event")?), output: get(row, "output")?, ..texts(row)? };
+            let mut texts = Texts {
+                event: Some(get(row, "event")?),
+                output: get(row, "output")?,
+                ..texts(row)?
+            };
             if !texts.mask() {
                 continue;
             }
@@ -73,13 +81,15 @@ async fn mask_attempts(session: &mut Session<'_>) -> Result<u64> {
                 "UPDATE attempts SET message = $1, backtrace = $2, logs = $3 WHERE execution_id = $4 AND attempt = $5",
             );
             let keep = keep.bind(texts.message).bind(texts.backtrace).bind(texts.logs);
-            let keep = keep.bind(get::<Uuid>(row, "execution_id")?).bind(get::<i64>(row, "attempt")?);
+            let keep =
+                keep.bind(get::<Uuid>(row, "execution_id")?).bind(get::<i64>(row, "attempt")?);
             masked += session.execute(keep).await?;
         }
     }
 }
 
 fn texts(row: &PgRow) -> Result<Texts> {
-    let (message, backtrace, logs) = (get(row, "message")?, get(row, "backtrace")?, get(row, "logs")?);
+    let (message, backtrace, logs) =
+        (get(row, "message")?, get(row, "backtrace")?, get(row, "logs")?);
     Ok(Texts { message, backtrace, logs, ..Texts::default() })
 }

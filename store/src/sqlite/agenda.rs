@@ -25,7 +25,8 @@ static PUBLISHED: Bulk = Bulk::new(
     ") AS gone JOIN outbox o ON o.execution_id = gone.column1 AND o.attempt = gone.column2 AND o.epoch <= gone.column3)",
 );
 
-/// An entry is looked at again here: the execution may have been resumed since it was found to be of no use.
+/// An entry is looked at again here: the execution may have been resumed since it was found to be
+/// of no use.
 static SWEEP: Bulk = Bulk::new(
     "DELETE FROM outbox WHERE (execution_id, attempt) IN (",
     2,
@@ -33,8 +34,8 @@ static SWEEP: Bulk = Bulk::new(
      AND e.state IN ('queued', 'running'))",
 );
 
-/// What an execution ends as whose event cannot be read back. It could never run, and whoever reads it would stumble over it
-/// for ever.
+/// What an execution ends as whose event cannot be read back. It could never run, and whoever reads
+/// it would stumble over it for ever.
 static GIVE_UP: Bulk = Bulk::new(
     "UPDATE executions SET state = 'failed', outcome = 'rejected', message = new.column2, due_at = NULL, \
      finished_at = new.column3 FROM (",
@@ -53,9 +54,13 @@ static DELETE_EXECUTIONS: [Bulk; 3] = [
 impl Agenda for SqliteStore {
     async fn promote_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Dispatch>> {
         // Asked several times a second, and mostly in vain: that must not take the writer's turn.
-        let due = "SELECT EXISTS (SELECT 1 FROM executions WHERE state = 'scheduled' AND due_at <= ?)";
-        let due: bool =
-            sqlx::query_scalar(due).bind(now.as_micros()).fetch_one(&self.readers).await.map_err(error::of)?;
+        let due =
+            "SELECT EXISTS (SELECT 1 FROM executions WHERE state = 'scheduled' AND due_at <= ?)";
+        let due: bool = sqlx::query_scalar(due)
+            .bind(now.as_micros())
+            .fetch_one(&self.readers)
+            .await
+            .map_err(error::of)?;
         if !due {
             return Ok(Vec::new());
         }
@@ -70,7 +75,8 @@ impl Agenda for SqliteStore {
             if page.stale.is_empty() && page.unreadable.is_empty() {
                 return Ok(page.dispatches);
             }
-            // Takes out what would be in the way each time, and looks again: others may have their place.
+            // Takes out what would be in the way each time, and looks again: others may have their
+            // place.
             let mut transaction = self.writer.begin().await?;
             let result = clear(&mut transaction, &page).await;
             transaction.end(result).await?;
@@ -88,7 +94,8 @@ impl Agenda for SqliteStore {
 
     async fn lease(&self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Term>> {
         let mut transaction = self.writer.begin().await?;
-        // No lease is for longer, and the sum of it and the clock stays a number that SQLite keeps exactly.
+        // No lease is for longer, and the sum of it and the clock stays a number that SQLite keeps
+        // exactly.
         let ttl = ttl.min(Duration::from_secs(365 * 24 * 3600));
         let term = sqlx::query_scalar(
             "WITH clock (now) AS (SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000) \
@@ -120,7 +127,10 @@ impl Agenda for SqliteStore {
     }
 }
 
-fn bind_entry((id, attempt): &(ExecutionId, u32), values: &mut Values) -> Result<(), sqlx::error::BoxDynError> {
+fn bind_entry(
+    (id, attempt): &(ExecutionId, u32),
+    values: &mut Values,
+) -> Result<(), sqlx::error::BoxDynError> {
     values.push(id_bytes(id))?.push(i64::from(*attempt)).map(drop)
 }
 
@@ -148,7 +158,11 @@ impl Page {
     }
 }
 
-async fn promote_due(connection: &mut SqliteConnection, now: Timestamp, limit: u32) -> Result<Vec<Dispatch>> {
+async fn promote_due(
+    connection: &mut SqliteConnection,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<Dispatch>> {
     let rows = sqlx::query(
         "SELECT id, tenant, function, attempt, max_attempts, accepted_at, queued_at, traceparent, tracestate, parent, event, epoch, \
          root, origin_kind, origin \
@@ -160,7 +174,9 @@ async fn promote_due(connection: &mut SqliteConnection, now: Timestamp, limit: u
     .await
     .map_err(error::of)?;
     let ids: Vec<ExecutionId> = rows.iter().map(|row| id_of(row, "id")).collect::<Result<_>>()?;
-    let bind = |id: &ExecutionId, values: &mut Values| values.push(id_bytes(id))?.push(now.as_micros()).map(drop);
+    let bind = |id: &ExecutionId, values: &mut Values| {
+        values.push(id_bytes(id))?.push(now.as_micros()).map(drop)
+    };
     PROMOTE.execute(connection, &ids, bind).await?;
     let mut page = Page::default();
     for row in &rows {
@@ -218,7 +234,8 @@ async fn prune(
     unused: Timestamp,
     limit: u32,
 ) -> Result<(u64, Vec<Digest>)> {
-    // What ended before was accepted before, and ids are made at acceptance: only the old end of the table is read.
+    // What ended before was accepted before, and ids are made at acceptance: only the old end of
+    // the table is read.
     let rows = sqlx::query(
         "SELECT id FROM executions WHERE id < ?1 AND state IN ('succeeded', 'failed', 'cancelled') AND finished_at < ?2 \
          ORDER BY id LIMIT ?3",

@@ -24,7 +24,12 @@ macro_rules! is_of {
 }
 
 /// Keeps an artifact for a tenant, and says whether it did not have it.
-pub(super) async fn put(store: &SqliteStore, tenant: &TenantName, digest: Digest, bytes: Bytes) -> Result<bool> {
+pub(super) async fn put(
+    store: &SqliteStore,
+    tenant: &TenantName,
+    digest: Digest,
+    bytes: Bytes,
+) -> Result<bool> {
     let size = bytes.len() as u64;
     loop {
         store.blobs.write(digest, bytes.clone()).await?;
@@ -60,8 +65,11 @@ async fn put_row(
         .map_err(error::of)?;
     if !has {
         let sum = "SELECT count(*), coalesce(sum(size), 0) FROM tenant_artifacts WHERE tenant = ?";
-        let (count, sum): (i64, i64) =
-            sqlx::query_as(sum).bind(tenant.as_str()).fetch_one(&mut *connection).await.map_err(error::of)?;
+        let (count, sum): (i64, i64) = sqlx::query_as(sum)
+            .bind(tenant.as_str())
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(error::of)?;
         let (count, sum) = (convert::measure("count", count)?, convert::measure("size", sum)?);
         quota.admit_artifact(tenant, count, sum, size)?;
     }
@@ -90,7 +98,11 @@ async fn put_row(
 }
 
 /// Whether a tenant has an artifact.
-pub(super) async fn is_of(connection: &mut SqliteConnection, tenant: &TenantName, digest: Digest) -> Result<bool> {
+pub(super) async fn is_of(
+    connection: &mut SqliteConnection,
+    tenant: &TenantName,
+    digest: Digest,
+) -> Result<bool> {
     sqlx::query_scalar(concat!("SELECT ", is_of!()))
         .bind(tenant.as_str())
         .bind(digest.as_bytes().as_slice())
@@ -108,23 +120,35 @@ async fn is_known(connection: &mut SqliteConnection, digest: Digest) -> Result<b
         .map_err(error::of)
 }
 
-/// The bytes of an artifact, whoever has it. Those that are lost may be uploaded again, so they are not there for now.
+/// The bytes of an artifact, whoever has it. Those that are lost may be uploaded again, so they are
+/// not there for now.
 pub(super) async fn of_anybody(store: &SqliteStore, digest: Digest) -> Result<Option<Bytes>> {
-    let row = sqlx::query_as("SELECT bytes, size FROM artifacts WHERE digest = ?").bind(digest.as_bytes().as_slice());
+    let row = sqlx::query_as("SELECT bytes, size FROM artifacts WHERE digest = ?")
+        .bind(digest.as_bytes().as_slice());
     let row = row.fetch_optional(&store.readers).await.map_err(error::of)?;
     bytes_of(store, digest, row).await?.map_err(|lost| Error::Unavailable(lost.to_string()))
 }
 
-/// The bytes of an artifact, if the tenant has it. Those that are lost it does not have, so that it uploads them again.
-pub(super) async fn of_tenant(store: &SqliteStore, tenant: &TenantName, digest: Digest) -> Result<Option<Bytes>> {
-    let row = sqlx::query_as(concat!("SELECT bytes, size FROM artifacts WHERE digest = ?2 AND ", is_of!()))
-        .bind(tenant.as_str())
-        .bind(digest.as_bytes().as_slice());
-    Ok(bytes_of(store, digest, row.fetch_optional(&store.readers).await.map_err(error::of)?).await?.unwrap_or_default())
+/// The bytes of an artifact, if the tenant has it. Those that are lost it does not have, so that it
+/// uploads them again.
+pub(super) async fn of_tenant(
+    store: &SqliteStore,
+    tenant: &TenantName,
+    digest: Digest,
+) -> Result<Option<Bytes>> {
+    let row = sqlx::query_as(concat!(
+        "SELECT bytes, size FROM artifacts WHERE digest = ?2 AND ",
+        is_of!()
+    ))
+    .bind(tenant.as_str())
+    .bind(digest.as_bytes().as_slice());
+    Ok(bytes_of(store, digest, row.fetch_optional(&store.readers).await.map_err(error::of)?)
+        .await?
+        .unwrap_or_default())
 }
 
-/// The bytes that a row says are there: in it, where an earlier release has put them, or in a file. The log tells of one that is
-/// lost.
+/// The bytes that a row says are there: in it, where an earlier release has put them, or in a file.
+/// The log tells of one that is lost.
 async fn bytes_of(
     store: &SqliteStore,
     digest: Digest,
@@ -142,11 +166,12 @@ async fn bytes_of(
 
 /// Reads the file of every artifact that has one, and says what is wrong with those that are lost.
 pub(super) async fn lost(store: &SqliteStore) -> Result<Vec<Lost>> {
-    let rows: Vec<Vec<u8>> =
-        sqlx::query_scalar("SELECT digest FROM artifacts WHERE length(bytes) = 0 AND size > 0 ORDER BY digest")
-            .fetch_all(&store.readers)
-            .await
-            .map_err(error::of)?;
+    let rows: Vec<Vec<u8>> = sqlx::query_scalar(
+        "SELECT digest FROM artifacts WHERE length(bytes) = 0 AND size > 0 ORDER BY digest",
+    )
+    .fetch_all(&store.readers)
+    .await
+    .map_err(error::of)?;
     let mut all = Vec::new();
     for digest in rows {
         all.extend(store.blobs.read(convert::digest("digest", &digest)?).await?.err());
@@ -177,8 +202,7 @@ pub(super) async fn delete_old_versions(
     if old.is_empty() {
         return Ok(());
     }
-    let had_files =
-        "SELECT count(*) FROM versions WHERE tenant = ? AND function = ? AND number <= ? AND manifest LIKE ?";
+    let had_files = "SELECT count(*) FROM versions WHERE tenant = ? AND function = ? AND number <= ? AND manifest LIKE ?";
     let had_files: i64 = sqlx::query_scalar(had_files)
         .bind(tenant.as_str())
         .bind(function.as_str())
@@ -208,12 +232,13 @@ pub(super) async fn sizes(
 ) -> Result<Vec<Option<u64>>> {
     let mut sizes = Vec::with_capacity(digests.len());
     for digest in digests {
-        let size: Option<i64> = sqlx::query_scalar("SELECT size FROM tenant_artifacts WHERE tenant = ? AND digest = ?")
-            .bind(tenant.as_str())
-            .bind(digest.as_bytes().as_slice())
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(error::of)?;
+        let size: Option<i64> =
+            sqlx::query_scalar("SELECT size FROM tenant_artifacts WHERE tenant = ? AND digest = ?")
+                .bind(tenant.as_str())
+                .bind(digest.as_bytes().as_slice())
+                .fetch_optional(&mut *connection)
+                .await
+                .map_err(error::of)?;
         sizes.push(size.map(|size| convert::measure("size", size)).transpose()?);
     }
     Ok(sizes)
@@ -227,19 +252,30 @@ pub(super) async fn keep_files(
 ) -> Result<()> {
     for (digest, part) in files_of(manifest) {
         let size = convert::from_measure(part.size);
-        let own = "UPDATE tenant_artifacts SET put_at = ? WHERE tenant = ? AND digest = ? AND size = ?";
-        let own = sqlx::query(own).bind(KEPT).bind(tenant.as_str()).bind(digest.as_bytes().as_slice()).bind(size);
+        let own =
+            "UPDATE tenant_artifacts SET put_at = ? WHERE tenant = ? AND digest = ? AND size = ?";
+        let own = sqlx::query(own)
+            .bind(KEPT)
+            .bind(tenant.as_str())
+            .bind(digest.as_bytes().as_slice())
+            .bind(size);
         if own.execute(&mut *connection).await.map_err(error::of)?.rows_affected() == 0 {
             return Err(missing(part));
         }
         let all = sqlx::query("UPDATE artifacts SET put_at = ? WHERE digest = ?").bind(KEPT);
-        all.bind(digest.as_bytes().as_slice()).execute(&mut *connection).await.map_err(error::of)?;
+        all.bind(digest.as_bytes().as_slice())
+            .execute(&mut *connection)
+            .await
+            .map_err(error::of)?;
     }
     Ok(())
 }
 
 /// Lets those files go, after a while, that no version of the tenant's has any more.
-pub(super) async fn release_files(connection: &mut SqliteConnection, tenant: &TenantName) -> Result<()> {
+pub(super) async fn release_files(
+    connection: &mut SqliteConnection,
+    tenant: &TenantName,
+) -> Result<()> {
     let unused = "SELECT digest FROM tenant_artifacts WHERE tenant = ?1 AND put_at = ?2 \
          AND 'sha256:' || lower(hex(digest)) NOT IN (SELECT file.value ->> '$.digest' \
          FROM versions v, json_each(v.manifest, '$.files') file WHERE v.tenant = ?1)";
@@ -251,7 +287,8 @@ pub(super) async fn release_files(connection: &mut SqliteConnection, tenant: &Te
         .map_err(error::of)?;
     let now = Timestamp::now().as_micros();
     for digest in unused {
-        let own = sqlx::query("UPDATE tenant_artifacts SET put_at = ? WHERE tenant = ? AND digest = ?");
+        let own =
+            sqlx::query("UPDATE tenant_artifacts SET put_at = ? WHERE tenant = ? AND digest = ?");
         let own = own.bind(now).bind(tenant.as_str()).bind(&digest);
         own.execute(&mut *connection).await.map_err(error::of)?;
         let all = "UPDATE artifacts SET put_at = ?1 WHERE digest = ?2 AND NOT EXISTS \
@@ -263,9 +300,13 @@ pub(super) async fn release_files(connection: &mut SqliteConnection, tenant: &Te
 }
 
 /// Takes from tenants up to `limit` artifacts that were put before `before` and that none of their
-/// versions names, deletes up to as many that no version of anybody's names, and says which: their files
-/// are for [`delete_files`] once this is committed.
-pub(super) async fn prune(connection: &mut SqliteConnection, before: Timestamp, limit: u32) -> Result<Vec<Digest>> {
+/// versions names, deletes up to as many that no version of anybody's names, and says which: their
+/// files are for [`delete_files`] once this is committed.
+pub(super) async fn prune(
+    connection: &mut SqliteConnection,
+    before: Timestamp,
+    limit: u32,
+) -> Result<Vec<Digest>> {
     let unnamed = "DELETE FROM tenant_artifacts WHERE (tenant, digest) IN (SELECT t.tenant, t.digest FROM tenant_artifacts t \
          WHERE t.put_at < ?1 AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.tenant = t.tenant AND v.digest = t.digest) LIMIT ?2)";
     let delete = sqlx::query(unnamed).bind(before.as_micros()).bind(i64::from(limit));
@@ -297,18 +338,23 @@ pub(super) async fn delete_files(writer: &Writer, blobs: &Blobs, digests: &[Dige
     transaction.end(Ok(())).await
 }
 
-/// Deletes the files of artifacts that have no row: somebody ended, or the database was away, between the one and the other. Young
-/// ones stay: their row may be about to come.
+/// Deletes the files of artifacts that have no row: somebody ended, or the database was away,
+/// between the one and the other. Young ones stay: their row may be about to come.
 pub(super) async fn delete_orphans(store: &SqliteStore) -> Result<()> {
     let blobs = store.blobs.clone();
     let settled = tokio::task::spawn_blocking(move || blobs.settled()).await;
-    let settled = settled.map_err(|e| Error::Unavailable(format!("the artifacts' folder cannot be listed: {e}")))?;
+    let settled = settled
+        .map_err(|e| Error::Unavailable(format!("the artifacts' folder cannot be listed: {e}")))?;
     if settled.is_empty() {
         return Ok(());
     }
-    let known: Vec<Vec<u8>> =
-        sqlx::query_scalar("SELECT digest FROM artifacts").fetch_all(&store.readers).await.map_err(error::of)?;
-    let known: HashSet<Digest> = known.iter().filter_map(|digest| Digest::from_slice(digest)).collect();
-    let orphans: Vec<Digest> = settled.into_iter().filter(|digest| !known.contains(digest)).collect();
+    let known: Vec<Vec<u8>> = sqlx::query_scalar("SELECT digest FROM artifacts")
+        .fetch_all(&store.readers)
+        .await
+        .map_err(error::of)?;
+    let known: HashSet<Digest> =
+        known.iter().filter_map(|digest| Digest::from_slice(digest)).collect();
+    let orphans: Vec<Digest> =
+        settled.into_iter().filter(|digest| !known.contains(digest)).collect();
     delete_files(&store.writer, &store.blobs, &orphans).await
 }

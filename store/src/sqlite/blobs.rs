@@ -1,8 +1,9 @@
-//! The bytes of artifacts: files of a folder beside the database, named by their digests, so that results need not wait
-//! while one is written. The rows in the database say which there are.
+//! The bytes of artifacts: files of a folder beside the database, named by their digests, so that
+//! results need not wait while one is written. The rows in the database say which there are.
 //!
-//! A file is there before the row that says so, and goes after it. Both are looked at within a transaction, so the database's
-//! lock orders those who add and those who delete, in this process and in others.
+//! A file is there before the row that says so, and goes after it. Both are looked at within a
+//! transaction, so the database's lock orders those who add and those who delete, in this process
+//! and in others.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -77,9 +78,12 @@ impl Blobs {
         let this = self.clone();
         let written = self.background.run(move || {
             convert::check_digest(digest, &bytes)?;
-            this.write_now(digest, &bytes).map_err(|error| this.unavailable("written", digest, &error))
+            this.write_now(digest, &bytes)
+                .map_err(|error| this.unavailable("written", digest, &error))
         });
-        written.await.map_err(|e| Error::Unavailable(format!("the writing of an artifact broke down: {e}")))?
+        written.await.map_err(|e| {
+            Error::Unavailable(format!("the writing of an artifact broke down: {e}"))
+        })?
     }
 
     fn write_now(&self, digest: Digest, bytes: &[u8]) -> io::Result<()> {
@@ -115,7 +119,8 @@ impl Blobs {
     }
 
     fn write_as(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         file.write_all(bytes)?;
         self.sync(path)
     }
@@ -156,11 +161,13 @@ impl Blobs {
         }
     }
 
-    /// Artifacts whose files were written a while ago. Deletes what writers left behind that did not come to their end.
+    /// Artifacts whose files were written a while ago. Deletes what writers left behind that did
+    /// not come to their end.
     pub(super) fn settled(&self) -> Vec<Digest> {
         // There need not be a folder.
         let files = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let settled = files.filter(|file| file.metadata().and_then(|file| file.modified()).is_ok_and(is_settled));
+        let settled = files
+            .filter(|file| file.metadata().and_then(|file| file.modified()).is_ok_and(is_settled));
         let digests = settled.filter_map(|file| {
             let name = file.file_name();
             let name = name.to_str()?;
@@ -178,7 +185,10 @@ impl Blobs {
 
     fn unavailable(&self, what: &str, digest: Digest, error: &io::Error) -> Error {
         let path = self.path(digest);
-        Error::Unavailable(format!("the artifact {digest} cannot be {what}: '{}': {error}", path.display()))
+        Error::Unavailable(format!(
+            "the artifact {digest} cannot be {what}: '{}': {error}",
+            path.display()
+        ))
     }
 }
 
@@ -201,7 +211,8 @@ mod tests {
 
     use super::*;
 
-    /// Those of a database called `db` in a folder, and the names of what the disk was waited for, in order.
+    /// Those of a database called `db` in a folder, and the names of what the disk was waited for,
+    /// in order.
     fn watched(folder: &Path) -> (Blobs, Arc<Mutex<Vec<PathBuf>>>) {
         let synced: Arc<Mutex<Vec<PathBuf>>> = Arc::default();
         let seen = Arc::clone(&synced);
@@ -226,7 +237,11 @@ mod tests {
         let (blobs, synced) = watched(parent.path());
         blobs.write_now(digest, b"wasm").unwrap();
         let first = names(&synced);
-        assert_eq!((&first[0], &first[2], first.len()), (&parent.path().to_owned(), &folder, 3), "{first:?}");
+        assert_eq!(
+            (&first[0], &first[2], first.len()),
+            (&parent.path().to_owned(), &folder, 3),
+            "{first:?}"
+        );
         assert!(first[1].to_string_lossy().ends_with(TEMPORARY), "{first:?}");
         // It may be there of a process that ended before the disk had it.
         blobs.write_now(digest, b"wasm").unwrap();
@@ -237,14 +252,16 @@ mod tests {
         fs::remove_dir_all(&folder).unwrap();
         again.write_now(digest, b"wasm").unwrap();
         assert_eq!(names(&synced)[0], parent.path());
-        let unsynced = SqliteSettings { synchronous: Synchronous::Normal, ..SqliteSettings::default() };
+        let unsynced =
+            SqliteSettings { synchronous: Synchronous::Normal, ..SqliteSettings::default() };
         assert!(Blobs::beside(parent.path(), &unsynced).sync.is_none());
     }
 
     #[test]
     fn a_file_that_is_deleted_meanwhile_is_written() {
         let parent = tempfile::tempdir().unwrap();
-        let settings = SqliteSettings { synchronous: Synchronous::Normal, ..SqliteSettings::default() };
+        let settings =
+            SqliteSettings { synchronous: Synchronous::Normal, ..SqliteSettings::default() };
         let blobs = Blobs::beside(&parent.path().join("db"), &settings);
         let bytes = vec![7; 4096];
         let digest = Digest::of(&bytes);

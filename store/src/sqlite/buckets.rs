@@ -11,19 +11,25 @@ use super::bulk::Bulk;
 use super::queries::{get, word};
 use super::{SqliteStore, error};
 use crate::buckets::{
-    Account, Bucket, BucketQuota, BucketSummary, Buckets, KeyPage, Swap, ValueVersion, check_answer, check_keys,
-    check_values, function_column, function_of, incremented, key_of, last_of_each,
+    Account, Bucket, BucketQuota, BucketSummary, Buckets, KeyPage, Swap, ValueVersion,
+    check_answer, check_keys, check_values, function_column, function_of, incremented, key_of,
+    last_of_each,
 };
 use crate::convert;
 use crate::port::{Error, Result};
 
 /// Finds a bucket for a statement about it.
-const OF_BUCKET: &str = "bucket = (SELECT id FROM buckets WHERE tenant = ?1 AND name = ?2 AND function = ?3)";
+const OF_BUCKET: &str =
+    "bucket = (SELECT id FROM buckets WHERE tenant = ?1 AND name = ?2 AND function = ?3)";
 
-static SIZES: Bulk =
-    Bulk::new("SELECT key, length(value) AS size FROM bucket_entries WHERE (bucket, key) IN (", 2, ")");
+static SIZES: Bulk = Bulk::new(
+    "SELECT key, length(value) AS size FROM bucket_entries WHERE (bucket, key) IN (",
+    2,
+    ")",
+);
 
-static VALUES: Bulk = Bulk::new("SELECT key, value FROM bucket_entries WHERE (bucket, key) IN (", 2, ")");
+static VALUES: Bulk =
+    Bulk::new("SELECT key, value FROM bucket_entries WHERE (bucket, key) IN (", 2, ")");
 
 static SET: Bulk = Bulk::new(
     "INSERT INTO bucket_entries (bucket, key, number, version, value)",
@@ -50,12 +56,18 @@ impl Buckets for SqliteStore {
     async fn values(&self, bucket: &Bucket, keys: &[String]) -> Result<Vec<Option<Bytes>>> {
         check_keys(keys.iter().map(String::as_str))?;
         let mut snapshot = self.readers.begin().await.map_err(error::of)?;
-        let Some((id, _)) = find(&mut snapshot, bucket).await? else { return Ok(vec![None; keys.len()]) };
+        let Some((id, _)) = find(&mut snapshot, bucket).await? else {
+            return Ok(vec![None; keys.len()]);
+        };
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         check_answer(sizes(&mut snapshot, id, &keys).await?.values().sum())?;
-        let rows = VALUES.fetch(&mut snapshot, &keys, |key, values| values.push(id)?.push(key.as_bytes()).map(drop));
-        let value = |row: &SqliteRow| Ok((get(row, "key")?, Bytes::from(get::<Vec<u8>>(row, "value")?)));
-        let found: HashMap<Vec<u8>, Bytes> = rows.await?.iter().map(value).collect::<Result<_>>()?;
+        let rows = VALUES.fetch(&mut snapshot, &keys, |key, values| {
+            values.push(id)?.push(key.as_bytes()).map(drop)
+        });
+        let value =
+            |row: &SqliteRow| Ok((get(row, "key")?, Bytes::from(get::<Vec<u8>>(row, "value")?)));
+        let found: HashMap<Vec<u8>, Bytes> =
+            rows.await?.iter().map(value).collect::<Result<_>>()?;
         Ok(keys.iter().map(|key| found.get(key.as_bytes()).cloned()).collect())
     }
 
@@ -63,7 +75,8 @@ impl Buckets for SqliteStore {
         check_keys([key].into_iter())?;
         let version = format!("SELECT version FROM bucket_entries WHERE {OF_BUCKET} AND key = ?4");
         let version = sqlx::query_scalar(sqlx::AssertSqlSafe(version)).bind(bucket.tenant.as_str());
-        let version = version.bind(bucket.name.as_str()).bind(function_column(bucket)).bind(key.as_bytes());
+        let version =
+            version.bind(bucket.name.as_str()).bind(function_column(bucket)).bind(key.as_bytes());
         Ok(version.fetch_optional(&self.readers).await.map_err(error::of)?.map(ValueVersion))
     }
 
@@ -71,15 +84,26 @@ impl Buckets for SqliteStore {
         let page = format!(
             "SELECT key, number FROM bucket_entries WHERE {OF_BUCKET} AND number > ?4 ORDER BY number LIMIT ?5"
         );
-        let page = sqlx::query(sqlx::AssertSqlSafe(page)).bind(bucket.tenant.as_str()).bind(bucket.name.as_str());
-        let page = page.bind(function_column(bucket)).bind(convert::from_measure(after.unwrap_or(0)));
+        let page = sqlx::query(sqlx::AssertSqlSafe(page))
+            .bind(bucket.tenant.as_str())
+            .bind(bucket.name.as_str());
+        let page =
+            page.bind(function_column(bucket)).bind(convert::from_measure(after.unwrap_or(0)));
         // One more than wanted tells whether another page follows.
-        let rows = page.bind(i64::from(limit) + 1).fetch_all(&self.readers).await.map_err(error::of)?;
-        let entry = |row: &SqliteRow| Ok((key_of(get(row, "key")?)?, convert::measure("number", get(row, "number")?)?));
+        let rows =
+            page.bind(i64::from(limit) + 1).fetch_all(&self.readers).await.map_err(error::of)?;
+        let entry = |row: &SqliteRow| {
+            Ok((key_of(get(row, "key")?)?, convert::measure("number", get(row, "number")?)?))
+        };
         Ok(KeyPage::of(rows.iter().map(entry).collect::<Result<_>>()?, limit))
     }
 
-    async fn set_values(&self, bucket: &Bucket, entries: &[(String, Bytes)], quota: &BucketQuota) -> Result<()> {
+    async fn set_values(
+        &self,
+        bucket: &Bucket,
+        entries: &[(String, Bytes)],
+        quota: &BucketQuota,
+    ) -> Result<()> {
         check_keys(entries.iter().map(|(key, _)| key.as_str()))?;
         check_values(entries.iter().map(|(key, value)| (key.as_str(), value)), quota)?;
         let entries = last_of_each(entries);
@@ -106,7 +130,13 @@ impl Buckets for SqliteStore {
         transaction.end(result).await
     }
 
-    async fn increment(&self, bucket: &Bucket, key: &str, delta: i64, quota: &BucketQuota) -> Result<i64> {
+    async fn increment(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        delta: i64,
+        quota: &BucketQuota,
+    ) -> Result<i64> {
         check_keys([key].into_iter())?;
         let mut transaction = self.writer.begin().await?;
         let result = increment(&mut transaction, bucket, key, delta, quota).await;
@@ -122,7 +152,11 @@ impl Buckets for SqliteStore {
 
     async fn buckets(&self, tenant: &TenantName) -> Result<Vec<BucketSummary>> {
         let all = "SELECT tenant, function, name, keys, bytes FROM buckets WHERE tenant = ? ORDER BY name, function";
-        let rows = sqlx::query(all).bind(tenant.as_str()).fetch_all(&self.readers).await.map_err(error::of)?;
+        let rows = sqlx::query(all)
+            .bind(tenant.as_str())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(error::of)?;
         rows.iter().map(summary).collect()
     }
 }
@@ -137,15 +171,19 @@ fn summary(row: &SqliteRow) -> Result<BucketSummary> {
 }
 
 /// A bucket's id and what is in it.
-async fn find(connection: &mut SqliteConnection, bucket: &Bucket) -> Result<Option<(i64, Account)>> {
-    let found: Option<(i64, i64, i64)> =
-        sqlx::query_as("SELECT id, keys, bytes FROM buckets WHERE tenant = ? AND name = ? AND function = ?")
-            .bind(bucket.tenant.as_str())
-            .bind(bucket.name.as_str())
-            .bind(function_column(bucket))
-            .fetch_optional(connection)
-            .await
-            .map_err(error::of)?;
+async fn find(
+    connection: &mut SqliteConnection,
+    bucket: &Bucket,
+) -> Result<Option<(i64, Account)>> {
+    let found: Option<(i64, i64, i64)> = sqlx::query_as(
+        "SELECT id, keys, bytes FROM buckets WHERE tenant = ? AND name = ? AND function = ?",
+    )
+    .bind(bucket.tenant.as_str())
+    .bind(bucket.name.as_str())
+    .bind(function_column(bucket))
+    .fetch_optional(connection)
+    .await
+    .map_err(error::of)?;
     Ok(found.map(|(id, keys, bytes)| (id, Account { keys, bytes })))
 }
 
@@ -172,8 +210,14 @@ async fn open(connection: &mut SqliteConnection, bucket: &Bucket, versions: usiz
 }
 
 /// The lengths of the values that these keys have.
-async fn sizes(connection: &mut SqliteConnection, id: i64, keys: &[&str]) -> Result<HashMap<Vec<u8>, i64>> {
-    let rows = SIZES.fetch(connection, keys, |key, values| values.push(id)?.push(key.as_bytes()).map(drop)).await?;
+async fn sizes(
+    connection: &mut SqliteConnection,
+    id: i64,
+    keys: &[&str],
+) -> Result<HashMap<Vec<u8>, i64>> {
+    let rows = SIZES
+        .fetch(connection, keys, |key, values| values.push(id)?.push(key.as_bytes()).map(drop))
+        .await?;
     rows.iter().map(|row| Ok((get(row, "key")?, get(row, "size")?))).collect()
 }
 
@@ -199,8 +243,10 @@ async fn write(
     quota: &BucketQuota,
 ) -> Result<()> {
     let account = open.account.with(entries, old_size, bucket, quota)?;
-    let entries: Vec<(i64, &[u8], &[u8])> =
-        (0..).zip(entries).map(|(i, (key, value))| (open.version - i, key.as_bytes(), value.as_ref())).collect();
+    let entries: Vec<(i64, &[u8], &[u8])> = (0..)
+        .zip(entries)
+        .map(|(i, (key, value))| (open.version - i, key.as_bytes(), value.as_ref()))
+        .collect();
     SET.execute(connection, &entries, |(version, key, value), values| {
         values.push(open.id)?.push(*key)?.push(*version)?.push(*version)?.push(*value).map(drop)
     })
@@ -209,12 +255,24 @@ async fn write(
 }
 
 /// Keeps what a bucket holds now.
-async fn count(connection: &mut SqliteConnection, id: i64, before: Account, now: Account) -> Result<()> {
+async fn count(
+    connection: &mut SqliteConnection,
+    id: i64,
+    before: Account,
+    now: Account,
+) -> Result<()> {
     if before == now {
         return Ok(());
     }
     let update = sqlx::query("UPDATE buckets SET keys = ?, bytes = ? WHERE id = ?");
-    update.bind(now.keys).bind(now.bytes).bind(id).execute(connection).await.map(drop).map_err(error::of)
+    update
+        .bind(now.keys)
+        .bind(now.bytes)
+        .bind(id)
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(error::of)
 }
 
 async fn swap(
@@ -225,13 +283,14 @@ async fn swap(
     quota: &BucketQuota,
 ) -> Result<Swap> {
     let open = open(connection, bucket, 1).await?;
-    let old: Option<(i64, i64)> =
-        sqlx::query_as("SELECT version, length(value) FROM bucket_entries WHERE bucket = ? AND key = ?")
-            .bind(open.id)
-            .bind(key.as_bytes())
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(error::of)?;
+    let old: Option<(i64, i64)> = sqlx::query_as(
+        "SELECT version, length(value) FROM bucket_entries WHERE bucket = ? AND key = ?",
+    )
+    .bind(open.id)
+    .bind(key.as_bytes())
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(error::of)?;
     let current = old.map(|(version, _)| ValueVersion(version));
     if current != expected {
         return Ok(Swap::Changed(current));
@@ -248,21 +307,29 @@ async fn increment(
     quota: &BucketQuota,
 ) -> Result<i64> {
     let open = open(connection, bucket, 1).await?;
-    let old: Option<Vec<u8>> = sqlx::query_scalar("SELECT value FROM bucket_entries WHERE bucket = ? AND key = ?")
-        .bind(open.id)
-        .bind(key.as_bytes())
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(error::of)?;
+    let old: Option<Vec<u8>> =
+        sqlx::query_scalar("SELECT value FROM bucket_entries WHERE bucket = ? AND key = ?")
+            .bind(open.id)
+            .bind(key.as_bytes())
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(error::of)?;
     let sum = incremented(key, old.as_deref(), delta)?;
     let old_size = old.map(|old| i64::try_from(old.len()).unwrap_or(i64::MAX));
-    write(connection, bucket, &open, &[(key, &sum.to_string().into())], |_| old_size, quota).await?;
+    write(connection, bucket, &open, &[(key, &sum.to_string().into())], |_| old_size, quota)
+        .await?;
     Ok(sum)
 }
 
-async fn delete(connection: &mut SqliteConnection, bucket: &Bucket, keys: &[String]) -> Result<u64> {
+async fn delete(
+    connection: &mut SqliteConnection,
+    bucket: &Bucket,
+    keys: &[String],
+) -> Result<u64> {
     let Some((id, before)) = find(connection, bucket).await? else { return Ok(0) };
-    let rows = DELETE.fetch(connection, keys, |key, values| values.push(id)?.push(key.as_bytes()).map(drop)).await?;
+    let rows = DELETE
+        .fetch(connection, keys, |key, values| values.push(id)?.push(key.as_bytes()).map(drop))
+        .await?;
     let bytes: i64 = rows.iter().map(|row| get::<i64>(row, "size")).sum::<Result<_>>()?;
     let mut account = before;
     account.delete(rows.len(), bytes);

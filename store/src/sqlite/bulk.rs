@@ -1,8 +1,9 @@
 //! Statements over many rows.
 //!
-//! One row at a time, most of the time goes into passing statements to the connection's thread: 4,000 records a second instead of
-//! 30,000 with 64 rows to a statement. A statement is prepared once for each number of rows it is used with, and a
-//! batch of any size is cut into powers of two, so that few are enough.
+//! One row at a time, most of the time goes into passing statements to the connection's thread:
+//! 4,000 records a second instead of 30,000 with 64 rows to a statement. A statement is prepared
+//! once for each number of rows it is used with, and a batch of any size is cut into powers of two,
+//! so that few are enough.
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,7 +14,8 @@ use sqlx::{Arguments as _, AssertSqlSafe, Encode, Sqlite, Type};
 use super::error;
 use crate::port::Result;
 
-/// The most rows in one statement: 2^6. With the widest table that is 1,400 parameters; SQLite takes 32,766.
+/// The most rows in one statement: 2^6. With the widest table that is 1,400 parameters; SQLite
+/// takes 32,766.
 const LARGEST: usize = 6;
 
 /// A statement that has `VALUES (?, …), (?, …), …` in it.
@@ -54,7 +56,10 @@ impl Bulk {
     ) -> Result<()> {
         for chunk in chunks(rows) {
             let (text, values) = self.prepare(chunk, &bind)?;
-            sqlx::query_with(AssertSqlSafe(text), values.0).execute(&mut *connection).await.map_err(error::of)?;
+            sqlx::query_with(AssertSqlSafe(text), values.0)
+                .execute(&mut *connection)
+                .await
+                .map_err(error::of)?;
         }
         Ok(())
     }
@@ -118,7 +123,10 @@ mod tests {
         for length in [0, 1, 2, 3, 63, 64, 65, 127, 200, 500] {
             let rows: Vec<usize> = (0..length).collect();
             let pieces: Vec<&[usize]> = chunks(&rows).collect();
-            assert!(pieces.iter().all(|piece| piece.len().is_power_of_two() && piece.len() <= 64), "{length}");
+            assert!(
+                pieces.iter().all(|piece| piece.len().is_power_of_two() && piece.len() <= 64),
+                "{length}"
+            );
             assert_eq!(pieces.concat(), rows);
         }
     }

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use wasmill_domain::{
-    DefinitionKind, Definitions, Digest, FunctionDefinition, FunctionName, KeyDefinition, Revision, SchemaDefinition,
-    SealedSecret, SecretName, SecretSummary, TenantName, Timestamp,
+    DefinitionKind, Definitions, Digest, FunctionDefinition, FunctionName, KeyDefinition, Revision,
+    SchemaDefinition, SealedSecret, SecretName, SecretSummary, TenantName, Timestamp,
 };
 
 use super::queries::{get, time, word};
@@ -23,8 +23,10 @@ type Triggers = HashMap<(String, String, i64), Vec<TriggerRow>>;
 impl Catalog for SqliteStore {
     async fn definitions(&self, known: Revision) -> Result<Option<Definitions>> {
         // Asked every second or so by every process, and mostly answered by this.
-        let revision: i64 =
-            sqlx::query_scalar("SELECT revision FROM revision").fetch_one(&self.readers).await.map_err(error::of)?;
+        let revision: i64 = sqlx::query_scalar("SELECT revision FROM revision")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(error::of)?;
         if Revision(revision) == known {
             return Ok(None);
         }
@@ -44,7 +46,12 @@ impl Catalog for SqliteStore {
         versions(&mut snapshot, tenant, function).await
     }
 
-    async fn put_artifact(&self, tenant: &TenantName, digest: Digest, bytes: Bytes) -> Result<bool> {
+    async fn put_artifact(
+        &self,
+        tenant: &TenantName,
+        digest: Digest,
+        bytes: Bytes,
+    ) -> Result<bool> {
         artifacts::put(self, tenant, digest, bytes).await
     }
 
@@ -56,7 +63,11 @@ impl Catalog for SqliteStore {
         artifacts::of_tenant(self, tenant, digest).await
     }
 
-    async fn artifact_sizes(&self, tenant: &TenantName, digests: &[Digest]) -> Result<Vec<Option<u64>>> {
+    async fn artifact_sizes(
+        &self,
+        tenant: &TenantName,
+        digests: &[Digest],
+    ) -> Result<Vec<Option<u64>>> {
         let mut reader = self.readers.acquire().await.map_err(error::of)?;
         artifacts::sizes(&mut reader, tenant, digests).await
     }
@@ -74,7 +85,8 @@ impl Catalog for SqliteStore {
     }
 
     async fn installation(&self) -> Result<Installation> {
-        let row = sqlx::query("SELECT id, broker_since FROM installation").fetch_one(&self.readers).await;
+        let row =
+            sqlx::query("SELECT id, broker_since FROM installation").fetch_one(&self.readers).await;
         let row = row.map_err(error::of)?;
         let since: Option<i64> = get(&row, "broker_since")?;
         Ok(Installation { id: get(&row, "id")?, broker_since: since.map(Timestamp::from_micros) })
@@ -89,8 +101,10 @@ impl Catalog for SqliteStore {
 }
 
 pub(super) async fn definitions(connection: &mut SqliteConnection) -> Result<Definitions> {
-    let revision: i64 =
-        sqlx::query_scalar("SELECT revision FROM revision").fetch_one(&mut *connection).await.map_err(error::of)?;
+    let revision: i64 = sqlx::query_scalar("SELECT revision FROM revision")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(error::of)?;
     let triggers = sqlx::query(
         "SELECT t.tenant, t.function, t.version, t.event, t.http, t.schema FROM functions f JOIN triggers t \
          ON t.tenant = f.tenant AND t.function = f.name AND t.version = f.current_version \
@@ -113,10 +127,12 @@ pub(super) async fn definitions(connection: &mut SqliteConnection) -> Result<Def
     .fetch_all(&mut *connection)
     .await
     .map_err(error::of)?;
-    let keys = sqlx::query("SELECT id, tenant, role, label, hash, created_at, min_reader FROM api_keys ORDER BY id")
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(error::of)?;
+    let keys = sqlx::query(
+        "SELECT id, tenant, role, label, hash, created_at, min_reader FROM api_keys ORDER BY id",
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(error::of)?;
     let hostnames = routes::hostnames(connection).await?;
     let deleted = sqlx::query("SELECT tenant, name FROM deleted_functions ORDER BY tenant, name")
         .fetch_all(connection)
@@ -125,14 +141,31 @@ pub(super) async fn definitions(connection: &mut SqliteConnection) -> Result<Def
     let mut all = Definitions { revision: Revision(revision), ..Definitions::default() };
     let broken = &mut all.broken;
     let function = |row: &SqliteRow| function(row, &mut triggers);
-    all.functions = convert::definitions(broken, DefinitionKind::Function, &functions, named("function"), function);
-    all.schemas = convert::definitions(broken, DefinitionKind::Schema, &schemas, named("event_type"), schema);
+    all.functions = convert::definitions(
+        broken,
+        DefinitionKind::Function,
+        &functions,
+        named("function"),
+        function,
+    );
+    all.schemas =
+        convert::definitions(broken, DefinitionKind::Schema, &schemas, named("event_type"), schema);
     all.keys = convert::definitions(broken, DefinitionKind::Key, &keys, named("label"), key);
-    all.hostnames =
-        convert::definitions(broken, DefinitionKind::Hostname, &hostnames, named("pattern"), routes::hostname);
+    all.hostnames = convert::definitions(
+        broken,
+        DefinitionKind::Hostname,
+        &hostnames,
+        named("pattern"),
+        routes::hostname,
+    );
     let deleted_function = |row: &SqliteRow| Ok((word(row, "tenant")?, word(row, "name")?));
-    all.deleted =
-        convert::definitions(broken, DefinitionKind::DeletedFunction, &deleted, named("name"), deleted_function);
+    all.deleted = convert::definitions(
+        broken,
+        DefinitionKind::DeletedFunction,
+        &deleted,
+        named("name"),
+        deleted_function,
+    );
     Ok(all)
 }
 
@@ -151,12 +184,19 @@ fn by_version(rows: &[SqliteRow]) -> Result<Triggers> {
 }
 
 pub(super) fn trigger_row(row: &SqliteRow) -> Result<TriggerRow> {
-    Ok(TriggerRow { event: get(row, "event")?, http: get(row, "http")?, schema: get(row, "schema")? })
+    Ok(TriggerRow {
+        event: get(row, "event")?,
+        http: get(row, "http")?,
+        schema: get(row, "schema")?,
+    })
 }
 
 fn manifest_rows(row: &SqliteRow, triggers: &mut Triggers) -> Result<ManifestRows> {
     let version = (get(row, "tenant")?, get(row, "function")?, get(row, "number")?);
-    Ok(ManifestRows { manifest: get(row, "manifest")?, triggers: triggers.remove(&version).unwrap_or_default() })
+    Ok(ManifestRows {
+        manifest: get(row, "manifest")?,
+        triggers: triggers.remove(&version).unwrap_or_default(),
+    })
 }
 
 fn function(row: &SqliteRow, triggers: &mut Triggers) -> Result<FunctionDefinition> {
@@ -208,7 +248,8 @@ async fn versions(
     .map_err(error::of)?;
     let mut triggers = by_version(&triggers)?;
     let rows = sqlx::query(
-        // To reach `size`, which stands behind them, all pages of bytes would be read that are in the row.
+        // To reach `size`, which stands behind them, all pages of bytes would be read that are in
+        // the row.
         "SELECT v.tenant, v.function, v.number, v.digest, v.manifest, v.deployed_at, \
          CASE WHEN length(a.bytes) > 0 THEN length(a.bytes) ELSE a.size END AS size, \
          v.number = f.current_version AS current FROM versions v JOIN artifacts a ON a.digest = v.digest \

@@ -5,7 +5,8 @@ use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use uuid::Uuid;
 use wasmill_domain::{
-    Digest, EventType, FunctionName, HostnameRules, KeyDefinition, KeyRole, Manifest, Revision, TenantName, Timestamp,
+    Digest, EventType, FunctionName, HostnameRules, KeyDefinition, KeyRole, Manifest, Revision,
+    TenantName, Timestamp,
 };
 
 use super::catalog::trigger_row;
@@ -22,7 +23,11 @@ struct Made {
 
 const GONE: Made = Made { version: 0, changed: true };
 
-pub(super) async fn make(connection: &mut SqliteConnection, quotas: &Quotas, change: &Change) -> Result<Changed> {
+pub(super) async fn make(
+    connection: &mut SqliteConnection,
+    quotas: &Quotas,
+    change: &Change,
+) -> Result<Changed> {
     quota::check(connection, quotas, change).await?;
     let made = match change {
         Change::Deploy { tenant, digest, manifest, hostnames, at } => {
@@ -43,7 +48,9 @@ pub(super) async fn make(connection: &mut SqliteConnection, quotas: &Quotas, cha
             routes::revoke(connection, pattern).await?;
             GONE
         }
-        Change::DeleteFunction { tenant, function } => delete_function(connection, tenant, function).await?,
+        Change::DeleteFunction { tenant, function } => {
+            delete_function(connection, tenant, function).await?
+        }
         Change::ForgetFunction { tenant, function } => {
             let made = forget_function(connection, tenant, function).await?;
             if made.changed {
@@ -54,7 +61,9 @@ pub(super) async fn make(connection: &mut SqliteConnection, quotas: &Quotas, cha
         Change::PutSchema { tenant, event_type, schema, at } => {
             put_schema(connection, tenant, event_type, schema, *at).await?
         }
-        Change::DeleteSchema { tenant, event_type } => delete_schema(connection, tenant, event_type).await?,
+        Change::DeleteSchema { tenant, event_type } => {
+            delete_schema(connection, tenant, event_type).await?
+        }
         Change::PutKey(key) => put_key(connection, key).await?,
         Change::PutFirstKey(key) => put_first_key(connection, key).await?,
         Change::DeleteKey { id } => delete_key(connection, *id).await?,
@@ -69,21 +78,26 @@ pub(super) async fn make(connection: &mut SqliteConnection, quotas: &Quotas, cha
     };
     if let Change::Deploy { tenant, manifest, .. } = change {
         let kept = quotas.of(tenant).versions;
-        artifacts::delete_old_versions(connection, tenant, &manifest.name, made.version, kept).await?;
+        artifacts::delete_old_versions(connection, tenant, &manifest.name, made.version, kept)
+            .await?;
     }
     if let Change::DeleteFunction { tenant, .. } = change {
         artifacts::release_files(connection, tenant).await?;
     }
-    let revision: i64 = sqlx::query_scalar("UPDATE revision SET revision = revision + ? RETURNING revision")
-        .bind(i64::from(made.changed))
-        .fetch_one(connection)
-        .await
-        .map_err(error::of)?;
+    let revision: i64 =
+        sqlx::query_scalar("UPDATE revision SET revision = revision + ? RETURNING revision")
+            .bind(i64::from(made.changed))
+            .fetch_one(connection)
+            .await
+            .map_err(error::of)?;
     Ok(Changed { revision: Revision(revision), version: made.version, changed: made.changed })
 }
 
 /// Runs a statement and gives how many rows it changed.
-pub(super) async fn run(connection: &mut SqliteConnection, query: Query<'_, Sqlite, SqliteArguments>) -> Result<u64> {
+pub(super) async fn run(
+    connection: &mut SqliteConnection,
+    query: Query<'_, Sqlite, SqliteArguments>,
+) -> Result<u64> {
     query.execute(connection).await.map(|done| done.rows_affected()).map_err(error::of)
 }
 
@@ -114,20 +128,24 @@ async fn deploy(
     if let Some(current) = current_version(connection, tenant, function).await? {
         let (current_digest, rows) = stored(connection, tenant, function, current).await?;
         if current_digest == digest && rows.are_of(manifest) {
-            return Ok(Made { version: convert::count("current_version", current)?, changed: false });
+            return Ok(Made {
+                version: convert::count("current_version", current)?,
+                changed: false,
+            });
         }
     }
     let rows = ManifestRows::of(manifest)?;
     artifacts::keep_files(connection, tenant, manifest).await?;
     // The newest version is only ever deleted with all others, so the largest number is the last
     // one given.
-    let number: i64 =
-        sqlx::query_scalar("SELECT coalesce(max(number), 0) + 1 FROM versions WHERE tenant = ? AND function = ?")
-            .bind(tenant.as_str())
-            .bind(function.as_str())
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(error::of)?;
+    let number: i64 = sqlx::query_scalar(
+        "SELECT coalesce(max(number), 0) + 1 FROM versions WHERE tenant = ? AND function = ?",
+    )
+    .bind(tenant.as_str())
+    .bind(function.as_str())
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(error::of)?;
     let point = sqlx::query(
         "INSERT INTO functions (tenant, name, current_version) VALUES (?, ?, ?) \
          ON CONFLICT (tenant, name) DO UPDATE SET current_version = excluded.current_version",
@@ -138,14 +156,19 @@ async fn deploy(
         "INSERT INTO versions (tenant, function, number, digest, manifest, deployed_at) VALUES (?, ?, ?, ?, ?, ?)",
     );
     let version = version.bind(tenant.as_str()).bind(function.as_str()).bind(number);
-    let version = version.bind(digest.as_bytes().as_slice()).bind(rows.manifest).bind(at.as_micros());
+    let version =
+        version.bind(digest.as_bytes().as_slice()).bind(rows.manifest).bind(at.as_micros());
     run(connection, version).await?;
     for (place, trigger) in (0_i64..).zip(rows.triggers) {
         let insert = sqlx::query(
             "INSERT INTO triggers (tenant, function, version, place, event, http, schema) VALUES (?, ?, ?, ?, ?, ?, ?)",
         );
         let insert = insert.bind(tenant.as_str()).bind(function.as_str()).bind(number);
-        run(connection, insert.bind(place).bind(trigger.event).bind(trigger.http).bind(trigger.schema)).await?;
+        run(
+            connection,
+            insert.bind(place).bind(trigger.event).bind(trigger.http).bind(trigger.schema),
+        )
+        .await?;
     }
     Ok(Made { version: convert::count("number", number)?, changed: true })
 }
@@ -157,14 +180,15 @@ async fn stored(
     function: &FunctionName,
     number: i64,
 ) -> Result<(Digest, ManifestRows)> {
-    let (digest, manifest): (Vec<u8>, String) =
-        sqlx::query_as("SELECT digest, manifest FROM versions WHERE tenant = ? AND function = ? AND number = ?")
-            .bind(tenant.as_str())
-            .bind(function.as_str())
-            .bind(number)
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(error::of)?;
+    let (digest, manifest): (Vec<u8>, String) = sqlx::query_as(
+        "SELECT digest, manifest FROM versions WHERE tenant = ? AND function = ? AND number = ?",
+    )
+    .bind(tenant.as_str())
+    .bind(function.as_str())
+    .bind(number)
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(error::of)?;
     let triggers = sqlx::query(
         "SELECT event, http, schema FROM triggers WHERE tenant = ? AND function = ? AND version = ? ORDER BY place",
     )
@@ -208,7 +232,8 @@ async fn rollback(
     let manifest = rows.into_manifest()?;
     routes::check_hosts(connection, hostnames, tenant, &manifest).await?;
     routes::claim(connection, tenant, &manifest).await?;
-    let point = sqlx::query("UPDATE functions SET current_version = ? WHERE tenant = ? AND name = ?");
+    let point =
+        sqlx::query("UPDATE functions SET current_version = ? WHERE tenant = ? AND name = ?");
     run(connection, point.bind(number).bind(tenant.as_str()).bind(function.as_str())).await?;
     Ok(Made { version: convert::count("number", number)?, changed: number != current })
 }
@@ -261,18 +286,27 @@ async fn put_schema(
          version = version + 1, schema = excluded.schema, updated_at = excluded.updated_at, \
          min_reader = excluded.min_reader WHERE (schema, min_reader) <> (excluded.schema, excluded.min_reader)",
     );
-    let put = put.bind(tenant.as_str()).bind(event_type.as_str()).bind(schema.to_string()).bind(at.as_micros());
-    let changed = run(connection, put).await? > 0;
-    let version: i64 = sqlx::query_scalar("SELECT version FROM schemas WHERE tenant = ? AND event_type = ?")
+    let put = put
         .bind(tenant.as_str())
         .bind(event_type.as_str())
-        .fetch_one(connection)
-        .await
-        .map_err(error::of)?;
+        .bind(schema.to_string())
+        .bind(at.as_micros());
+    let changed = run(connection, put).await? > 0;
+    let version: i64 =
+        sqlx::query_scalar("SELECT version FROM schemas WHERE tenant = ? AND event_type = ?")
+            .bind(tenant.as_str())
+            .bind(event_type.as_str())
+            .fetch_one(connection)
+            .await
+            .map_err(error::of)?;
     Ok(Made { version: convert::count("version", version)?, changed })
 }
 
-async fn delete_schema(connection: &mut SqliteConnection, tenant: &TenantName, event_type: &EventType) -> Result<Made> {
+async fn delete_schema(
+    connection: &mut SqliteConnection,
+    tenant: &TenantName,
+    event_type: &EventType,
+) -> Result<Made> {
     let delete = sqlx::query("DELETE FROM schemas WHERE tenant = ? AND event_type = ?");
     match run(connection, delete.bind(tenant.as_str()).bind(event_type.as_str())).await? {
         0 => Err(Error::NotFound(format!("a schema of event type {event_type}"))),
@@ -297,8 +331,12 @@ async fn put_key(connection: &mut SqliteConnection, key: &KeyDefinition) -> Resu
     let insert = sqlx::query(
         "INSERT INTO api_keys (id, tenant, role, label, hash, created_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
     );
-    let insert = insert.bind(key.id.as_bytes().as_slice()).bind(key.tenant.as_str()).bind(key.role.as_str());
-    let insert = insert.bind(key.label.as_str()).bind(key.hash.as_bytes().as_slice()).bind(key.created_at.as_micros());
+    let insert =
+        insert.bind(key.id.as_bytes().as_slice()).bind(key.tenant.as_str()).bind(key.role.as_str());
+    let insert = insert
+        .bind(key.label.as_str())
+        .bind(key.hash.as_bytes().as_slice())
+        .bind(key.created_at.as_micros());
     match run(connection, insert).await? {
         0 => Err(Error::Conflict(format!("key {} is there already", key.id))),
         _ => Ok(GONE),
@@ -325,6 +363,10 @@ async fn delete_key(connection: &mut SqliteConnection, id: Uuid) -> Result<Made>
             "this is the last operator's key: delete the tenants' keys first, or make another operator's key".into(),
         ));
     }
-    run(connection, sqlx::query("DELETE FROM api_keys WHERE id = ?").bind(id.as_bytes().as_slice())).await?;
+    run(
+        connection,
+        sqlx::query("DELETE FROM api_keys WHERE id = ?").bind(id.as_bytes().as_slice()),
+    )
+    .await?;
     Ok(GONE)
 }

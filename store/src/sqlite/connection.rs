@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{Mutex, MutexGuard};
@@ -17,7 +18,8 @@ use super::{SqliteSettings, Synchronous, error, migration};
 use crate::migrations::SchemaMode;
 use crate::port::{Error, Result};
 
-/// Twice SQLite's default: rows with events and results of 1 KB leave less of a page unused, which records 15% more of them.
+/// Twice SQLite's default: rows with events and results of 1 KB leave less of a page unused, which
+/// records 15% more of them.
 const PAGE_BYTES: u32 = 8192;
 
 /// Every statement of this backend in every one of its sizes fits.
@@ -63,15 +65,20 @@ impl Writer {
             .pragma("cache_size", cache_size(settings.cache_bytes))
             .pragma("wal_autocheckpoint", (settings.wal_bytes / PAGE_BYTES).max(1).to_string())
             .pragma("journal_size_limit", settings.wal_bytes.to_string());
-        let writer =
-            Self { path: path.to_owned(), options, patience: settings.busy_timeout, slot: Mutex::new(Slot::Empty) };
+        let writer = Self {
+            path: path.to_owned(),
+            options,
+            patience: settings.busy_timeout,
+            slot: Mutex::new(Slot::Empty),
+        };
         let mut connection = writer.connect().await?;
         migration::prepare(&mut connection, path, settings.schema).await?;
         *writer.slot.lock().await = Slot::Open(connection);
         Ok(writer)
     }
 
-    /// A new connection. The switch to the write-ahead log does not wait for others that are just doing the same, so this does.
+    /// A new connection. The switch to the write-ahead log does not wait for others that are just
+    /// doing the same, so this does.
     async fn connect(&self) -> Result<SqliteConnection> {
         let give_up = Instant::now() + self.patience;
         loop {
@@ -85,7 +92,10 @@ impl Writer {
     /// Begins a transaction, once it is this one's turn.
     pub(super) async fn begin(&self) -> Result<Transaction<'_>> {
         let Ok(mut slot) = timeout(self.patience, self.slot.lock()).await else {
-            return Err(Error::Unavailable(format!("writers are queued up for {:?}", self.patience)));
+            return Err(Error::Unavailable(format!(
+                "writers are queued up for {:?}",
+                self.patience
+            )));
         };
         let connection = match std::mem::replace(&mut *slot, Slot::Empty) {
             Slot::Open(connection) => connection,
@@ -96,24 +106,26 @@ impl Writer {
             }
         };
         let mut transaction = Transaction { connection, slot };
-        // Takes the lock on the database at once: a transaction that reads first and then finds another process writing
-        // would have to be thrown away.
+        // Takes the lock on the database at once: a transaction that reads first and then finds
+        // another process writing would have to be thrown away.
         sqlx::query("BEGIN IMMEDIATE").execute(&mut *transaction).await.map_err(error::of)?;
         Ok(transaction)
     }
 
     /// Closes the connection; no further one is made.
     pub(super) async fn close(&self) {
-        if let Slot::Open(connection) = std::mem::replace(&mut *self.slot.lock().await, Slot::Closed) {
+        if let Slot::Open(connection) =
+            std::mem::replace(&mut *self.slot.lock().await, Slot::Closed)
+        {
             // Fails where its thread is gone already.
             let _ = connection.close().await;
         }
     }
 }
 
-/// The writer's connection, in a transaction. It goes back to its slot with [`Transaction::end`]. Otherwise (because the caller was
-/// dropped, or after an error that may have ended the transaction underneath) it is closed: SQLite rolls back then, and no
-/// doubt is left for the next one.
+/// The writer's connection, in a transaction. It goes back to its slot with [`Transaction::end`].
+/// Otherwise (because the caller was dropped, or after an error that may have ended the transaction
+/// underneath) it is closed: SQLite rolls back then, and no doubt is left for the next one.
 pub(super) struct Transaction<'a> {
     connection: SqliteConnection,
     slot: MutexGuard<'a, Slot>,
@@ -162,7 +174,9 @@ pub(super) fn readers(path: &Path, settings: &SqliteSettings) -> SqlitePool {
         .test_before_acquire(false)
         .max_lifetime(None)
         .connect_lazy_with(
-            options(path, settings).read_only(true).pragma("cache_size", cache_size(settings.cache_bytes / 4)),
+            options(path, settings)
+                .read_only(true)
+                .pragma("cache_size", cache_size(settings.cache_bytes / 4)),
         )
 }
 

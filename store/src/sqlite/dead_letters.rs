@@ -27,7 +27,11 @@ impl DeadLetters for SqliteStore {
         transaction.end(result).await
     }
 
-    async fn dead_letters(&self, before: Option<Uuid>, limit: u32) -> Result<Vec<DeadLetterSummary>> {
+    async fn dead_letters(
+        &self,
+        before: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<DeadLetterSummary>> {
         let rows = sqlx::query(
             "SELECT id, tenant, function, reason, at, executions, length(body) AS size FROM dead_letters \
              WHERE id < ? ORDER BY id DESC LIMIT ?",
@@ -41,8 +45,10 @@ impl DeadLetters for SqliteStore {
     }
 
     async fn dead_letter(&self, id: Uuid) -> Result<Option<DeadLetter>> {
-        let sql = "SELECT tenant, function, reason, at, headers, body FROM dead_letters WHERE id = ?";
-        let row = sqlx::query(sql).bind(id).fetch_optional(&self.readers).await.map_err(error::of)?;
+        let sql =
+            "SELECT tenant, function, reason, at, headers, body FROM dead_letters WHERE id = ?";
+        let row =
+            sqlx::query(sql).bind(id).fetch_optional(&self.readers).await.map_err(error::of)?;
         let letter = |row: SqliteRow| {
             Ok(DeadLetter {
                 id,
@@ -57,7 +63,11 @@ impl DeadLetters for SqliteStore {
         row.map(letter).transpose()
     }
 
-    async fn reopen_dead_letter(&self, letter: &DeadLetter, attempts: &[AttemptKey]) -> Result<u64> {
+    async fn reopen_dead_letter(
+        &self,
+        letter: &DeadLetter,
+        attempts: &[AttemptKey],
+    ) -> Result<u64> {
         let mut transaction = self.writer.begin().await?;
         let result = reopen(&mut transaction, letter, attempts).await;
         transaction.end(result).await
@@ -65,12 +75,19 @@ impl DeadLetters for SqliteStore {
 
     async fn delete_dead_letter(&self, id: Uuid) -> Result<bool> {
         let mut transaction = self.writer.begin().await?;
-        let deleted = sqlx::query("DELETE FROM dead_letters WHERE id = ?").bind(id).execute(&mut *transaction).await;
+        let deleted = sqlx::query("DELETE FROM dead_letters WHERE id = ?")
+            .bind(id)
+            .execute(&mut *transaction)
+            .await;
         transaction.end(deleted.map(|done| done.rows_affected() > 0).map_err(error::of)).await
     }
 }
 
-async fn put(connection: &mut SqliteConnection, letter: &DeadLetter, attempts: &[AttemptKey]) -> Result<()> {
+async fn put(
+    connection: &mut SqliteConnection,
+    letter: &DeadLetter,
+    attempts: &[AttemptKey],
+) -> Result<()> {
     let there = sqlx::query("SELECT 1 FROM dead_letters WHERE id = ?").bind(letter.id);
     if there.fetch_optional(&mut *connection).await.map_err(error::of)?.is_some() {
         return Ok(());
@@ -104,7 +121,11 @@ async fn put(connection: &mut SqliteConnection, letter: &DeadLetter, attempts: &
     .map_err(error::of)
 }
 
-async fn reopen(connection: &mut SqliteConnection, letter: &DeadLetter, attempts: &[AttemptKey]) -> Result<u64> {
+async fn reopen(
+    connection: &mut SqliteConnection,
+    letter: &DeadLetter,
+    attempts: &[AttemptKey],
+) -> Result<u64> {
     let mut reopened = 0;
     for key in attempts {
         let reopen = sqlx::query(REOPEN)

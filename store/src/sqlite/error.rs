@@ -8,8 +8,9 @@ use crate::port::Error;
 
 /// A statement's error.
 ///
-/// Only what is surely the data's fault is refused. Everything else counts as "not now": a caller then keeps what it has and
-/// tries again, so that nothing is lost over a full disk or a mistake in this file.
+/// Only what is surely the data's fault is refused. Everything else counts as "not now": a caller
+/// then keeps what it has and tries again, so that nothing is lost over a full disk or a mistake in
+/// this file.
 #[expect(clippy::needless_pass_by_value, reason = "made for `map_err`, which gives the error away")]
 pub(super) fn of(error: sqlx::Error) -> Error {
     match &error {
@@ -17,7 +18,9 @@ pub(super) fn of(error: sqlx::Error) -> Error {
             // SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH
             Some(18..=20) => Error::Rejected(inner.message().to_owned()),
             // SQLITE_BUSY, SQLITE_LOCKED
-            Some(5 | 6) => Error::Unavailable(format!("another process keeps the database locked ({inner})")),
+            Some(5 | 6) => {
+                Error::Unavailable(format!("another process keeps the database locked ({inner})"))
+            }
             // SQLITE_FULL
             Some(13) => Error::Unavailable(format!("the disk is full ({inner})")),
             _ => Error::Unavailable(inner.to_string()),

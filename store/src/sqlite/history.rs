@@ -11,8 +11,11 @@ use crate::convert;
 use crate::fence::{self, Change, Standing, Standings};
 use crate::port::{Finished, Result};
 
-static STANDINGS: Bulk =
-    Bulk::new("SELECT id, tenant, function, state, epoch, attempt FROM executions WHERE id IN (", 1, ")");
+static STANDINGS: Bulk = Bulk::new(
+    "SELECT id, tenant, function, state, epoch, attempt FROM executions WHERE id IN (",
+    1,
+    ")",
+);
 
 static INSERT_EXECUTIONS: Bulk = Bulk::new(
     "INSERT INTO executions (id, state, attempt, version, host, outcome, message, due_at, started_at, finished_at, queue_wait_ns, \
@@ -78,8 +81,12 @@ pub(super) fn id_of(row: &SqliteRow, column: &str) -> Result<ExecutionId> {
 }
 
 /// Where executions stand; those without a row are left out.
-pub(super) async fn standings(connection: &mut SqliteConnection, ids: &[ExecutionId]) -> Result<Standings> {
-    let rows = STANDINGS.fetch(connection, ids, |id, values| values.push(id_bytes(id)).map(drop)).await?;
+pub(super) async fn standings(
+    connection: &mut SqliteConnection,
+    ids: &[ExecutionId],
+) -> Result<Standings> {
+    let rows =
+        STANDINGS.fetch(connection, ids, |id, values| values.push(id_bytes(id)).map(drop)).await?;
     let mut standings = Standings::with_capacity(rows.len());
     for row in &rows {
         let tenant = convert::word("tenant", row.try_get("tenant").map_err(error::of)?)?;
@@ -92,11 +99,14 @@ pub(super) async fn standings(connection: &mut SqliteConnection, ids: &[Executio
     Ok(standings)
 }
 
-/// Writes changes: rows that are new, and what changes in those that are there. One that is new but there nevertheless is left
-/// as it is.
+/// Writes changes: rows that are new, and what changes in those that are there. One that is new but
+/// there nevertheless is left as it is.
 pub(super) async fn apply(connection: &mut SqliteConnection, changes: &[Change<'_>]) -> Result<()> {
-    let (new, known): (Vec<&Change<'_>>, Vec<&Change<'_>>) = changes.iter().partition(|change| change.is_new);
-    UPDATE_EXECUTIONS.execute(connection, &known, |change, values| bind_change(change, values)).await?;
+    let (new, known): (Vec<&Change<'_>>, Vec<&Change<'_>>) =
+        changes.iter().partition(|change| change.is_new);
+    UPDATE_EXECUTIONS
+        .execute(connection, &known, |change, values| bind_change(change, values))
+        .await?;
     INSERT_EXECUTIONS.execute(connection, &new, |change, values| bind_insert(change, values)).await
 }
 
@@ -151,7 +161,10 @@ fn bind_insert(change: &Change<'_>, values: &mut Values) -> Result<(), BoxDynErr
 }
 
 /// Writes attempts that ended and that another follows.
-pub(super) async fn insert_attempts(connection: &mut SqliteConnection, finished: &[&Finished]) -> Result<()> {
+pub(super) async fn insert_attempts(
+    connection: &mut SqliteConnection,
+    finished: &[&Finished],
+) -> Result<()> {
     INSERT_ATTEMPTS.execute(connection, finished, |entry, values| bind_attempt(entry, values)).await
 }
 
@@ -192,7 +205,11 @@ pub(super) async fn insert_outbox(
     made_at: Timestamp,
 ) -> Result<()> {
     let bind = |key: &AttemptKey, values: &mut Values| {
-        values.push(id_bytes(&key.execution))?.push(i64::from(key.attempt))?.push(made_at.as_micros()).map(drop)
+        values
+            .push(id_bytes(&key.execution))?
+            .push(i64::from(key.attempt))?
+            .push(made_at.as_micros())
+            .map(drop)
     };
     INSERT_OUTBOX.execute(connection, entries, bind).await
 }
@@ -204,7 +221,10 @@ pub(super) async fn insert_outbox_of(
     made_at: Timestamp,
 ) -> Result<()> {
     let bind = |dispatch: &&Dispatch, values: &mut Values| {
-        values.push(id_bytes(&dispatch.execution))?.push(i64::from(dispatch.attempt))?.push(made_at.as_micros())?;
+        values
+            .push(id_bytes(&dispatch.execution))?
+            .push(i64::from(dispatch.attempt))?
+            .push(made_at.as_micros())?;
         values.push(dispatch.tenant.as_str())?.push(dispatch.function.as_str()).map(drop)
     };
     INSERT_OUTBOX_OF.execute(connection, dispatches, bind).await

@@ -9,14 +9,18 @@ use super::{SqliteStore, error, history, queries};
 use crate::convert;
 use crate::fence::{self, Change};
 use crate::port::{
-    Error, ExecutionDetail, ExecutionQuery, Finished, Ledger, ListedExecution, LogEntry, LogPosition, Publication,
-    Result, Started,
+    Error, ExecutionDetail, ExecutionQuery, Finished, Ledger, ListedExecution, LogEntry,
+    LogPosition, Publication, Result, Started,
 };
 
 #[async_trait]
 impl Ledger for SqliteStore {
     async fn ping(&self) -> Result<()> {
-        sqlx::query("SELECT revision FROM revision").fetch_one(&self.readers).await.map(drop).map_err(error::of)
+        sqlx::query("SELECT revision FROM revision")
+            .fetch_one(&self.readers)
+            .await
+            .map(drop)
+            .map_err(error::of)
     }
 
     async fn enqueue(&self, dispatches: &[Dispatch], publication: Publication) -> Result<()> {
@@ -44,7 +48,8 @@ impl Ledger for SqliteStore {
         let ids: Vec<ExecutionId> = attempts.iter().map(|dispatch| dispatch.execution).collect();
         let mut reader = self.readers.acquire().await.map_err(error::of)?;
         let standings = history::standings(&mut reader, &ids).await?;
-        let is_open = |dispatch: &Dispatch| fence::is_open_for(standings.get(&dispatch.execution), dispatch);
+        let is_open =
+            |dispatch: &Dispatch| fence::is_open_for(standings.get(&dispatch.execution), dispatch);
         Ok(attempts.iter().map(is_open).collect())
     }
 
@@ -57,7 +62,13 @@ impl Ledger for SqliteStore {
         transaction.end(result).await
     }
 
-    async fn move_execution(&self, tenant: &TenantName, id: ExecutionId, what: Move, at: Timestamp) -> Result<State> {
+    async fn move_execution(
+        &self,
+        tenant: &TenantName,
+        id: ExecutionId,
+        what: Move,
+        at: Timestamp,
+    ) -> Result<State> {
         let mut transaction = self.writer.begin().await?;
         let result = move_execution(&mut transaction, tenant, id, what, at).await;
         transaction.end(result).await
@@ -68,7 +79,11 @@ impl Ledger for SqliteStore {
         queries::executions(&mut reader, query).await
     }
 
-    async fn execution(&self, tenant: &TenantName, id: ExecutionId) -> Result<Option<ExecutionDetail>> {
+    async fn execution(
+        &self,
+        tenant: &TenantName,
+        id: ExecutionId,
+    ) -> Result<Option<ExecutionDetail>> {
         // One snapshot: what happens meanwhile is in all of it or in none.
         let mut snapshot = self.readers.begin().await.map_err(error::of)?;
         queries::execution(&mut snapshot, tenant, id).await
@@ -86,7 +101,8 @@ impl Ledger for SqliteStore {
     }
 }
 
-/// Makes the rows that are not there. Most have ended by now: to look is cheaper than to write what is there.
+/// Makes the rows that are not there. Most have ended by now: to look is cheaper than to write what
+/// is there.
 async fn accept(connection: &mut SqliteConnection, dispatches: &[Dispatch]) -> Result<()> {
     let ids: Vec<ExecutionId> = dispatches.iter().map(|dispatch| dispatch.execution).collect();
     let known = history::standings(connection, &ids).await?;
@@ -116,10 +132,12 @@ async fn record(connection: &mut SqliteConnection, finished: &[Finished]) -> Res
     let mut standings = history::standings(connection, &ids).await?;
     let verdicts = fence::finish(finished, &mut standings);
     let stands: Vec<bool> = verdicts.iter().map(Option::is_some).collect();
-    let winners: Vec<&Finished> = finished.iter().zip(&stands).filter(|(_, stands)| **stands).map(|(f, _)| f).collect();
+    let winners: Vec<&Finished> =
+        finished.iter().zip(&stands).filter(|(_, stands)| **stands).map(|(f, _)| f).collect();
     let changes: Vec<Change<'_>> = verdicts.into_iter().flatten().collect();
     history::apply(connection, &changes).await?;
-    let followed: Vec<&Finished> = winners.iter().copied().filter(|entry| fence::is_followed(entry)).collect();
+    let followed: Vec<&Finished> =
+        winners.iter().copied().filter(|entry| fence::is_followed(entry)).collect();
     history::insert_attempts(connection, &followed).await?;
     let children = winners.iter().flat_map(|entry| fence::children(entry));
     put_in_outbox(connection, children).await?;
@@ -133,19 +151,25 @@ async fn move_execution(
     what: Move,
     at: Timestamp,
 ) -> Result<State> {
-    let row = sqlx::query("SELECT state, epoch, attempt FROM executions WHERE id = ? AND tenant = ?")
-        .bind(history::id_bytes(&id))
-        .bind(tenant.as_str())
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(error::of)?
-        .ok_or_else(|| Error::NotFound(format!("execution {id}")))?;
+    let row =
+        sqlx::query("SELECT state, epoch, attempt FROM executions WHERE id = ? AND tenant = ?")
+            .bind(history::id_bytes(&id))
+            .bind(tenant.as_str())
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(error::of)?
+            .ok_or_else(|| Error::NotFound(format!("execution {id}")))?;
     let from: State = convert::word("state", row.try_get("state").map_err(error::of)?)?;
     let attempt = convert::count("attempt", row.try_get("attempt").map_err(error::of)?)?;
-    let epoch = fence::next_epoch(convert::count("epoch", row.try_get("epoch").map_err(error::of)?)?);
+    let epoch =
+        fence::next_epoch(convert::count("epoch", row.try_get("epoch").map_err(error::of)?)?);
     let sql = match what {
-        Move::Suspend => "UPDATE executions SET state = ?2, epoch = ?4, due_at = NULL WHERE id = ?1",
-        Move::Resume => "UPDATE executions SET state = ?2, epoch = ?4, queued_at = ?3 WHERE id = ?1",
+        Move::Suspend => {
+            "UPDATE executions SET state = ?2, epoch = ?4, due_at = NULL WHERE id = ?1"
+        }
+        Move::Resume => {
+            "UPDATE executions SET state = ?2, epoch = ?4, queued_at = ?3 WHERE id = ?1"
+        }
         // An attempt that runs is called off with it; one that ended before keeps its outcome.
         Move::Cancel => {
             "UPDATE executions SET outcome = iif(state = 'running', 'cancelled', outcome), \
@@ -172,7 +196,8 @@ async fn move_execution(
         .map_err(error::of)?;
     if to == State::Queued {
         let attempt = if what == Move::Replay { attempt.saturating_add(1) } else { attempt };
-        history::insert_outbox(connection, &[AttemptKey { execution: id, epoch, attempt }], at).await?;
+        history::insert_outbox(connection, &[AttemptKey { execution: id, epoch, attempt }], at)
+            .await?;
     }
     Ok(to)
 }

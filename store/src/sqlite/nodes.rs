@@ -38,7 +38,8 @@ const DELETE_DEAD: &str = concat!("DELETE FROM nodes WHERE beat_at < ", clock!()
 impl Nodes for SqliteStore {
     async fn beat(&self, node: &Node) -> Result<()> {
         let mut transaction = self.writer.begin().await?;
-        let beat = sqlx::query(BEAT).bind(node.id).bind(node.name.as_str()).bind(node.role.as_str());
+        let beat =
+            sqlx::query(BEAT).bind(node.id).bind(node.name.as_str()).bind(node.role.as_str());
         let beat = beat.bind(node.release.as_str()).bind(migrations::latest(&OF_SQLITE));
         let beat = beat.bind(nodes::from_labels(&node.labels)).bind(nodes::from_reads(node.reads));
         let result = beat.bind(node.started_at.as_micros()).execute(&mut *transaction).await;
@@ -46,13 +47,15 @@ impl Nodes for SqliteStore {
     }
 
     async fn live_nodes(&self) -> Result<Vec<LiveNode>> {
-        let live = sqlx::query(LIVE).bind(nodes::micros(self.node_timeout)).fetch_all(&self.readers).await;
+        let live =
+            sqlx::query(LIVE).bind(nodes::micros(self.node_timeout)).fetch_all(&self.readers).await;
         live.map_err(error::of)?.iter().map(live_node).collect()
     }
 
     async fn leave(&self, id: Uuid) -> Result<()> {
         let mut transaction = self.writer.begin().await?;
-        let result = sqlx::query("DELETE FROM nodes WHERE id = ?").bind(id).execute(&mut *transaction).await;
+        let result =
+            sqlx::query("DELETE FROM nodes WHERE id = ?").bind(id).execute(&mut *transaction).await;
         transaction.end(result.map(drop).map_err(error::of)).await
     }
 

@@ -6,15 +6,16 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Decode, QueryBuilder, Row as _, Sqlite, Type};
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, ExecutionId, Origin, Outcome, Output, State, TenantName, Timestamp,
+    AttemptReport, Digest, Dispatch, ExecutionId, Origin, Outcome, Output, State, TenantName,
+    Timestamp,
 };
 
 use super::error;
 use super::history::{id_bytes, id_of};
 use crate::convert;
 use crate::port::{
-    ExecutionDetail, ExecutionQuery, ExecutionSummary, ListedExecution, LogEntry, LogPosition, Result,
-    UnreadableExecution,
+    ExecutionDetail, ExecutionQuery, ExecutionSummary, ListedExecution, LogEntry, LogPosition,
+    Result, UnreadableExecution,
 };
 
 const SUMMARY_COLUMNS: &str = "id, tenant, function, state, epoch, attempt, max_attempts, root, origin_kind, origin, version, outcome, message, event_type, event_id, \
@@ -24,15 +25,18 @@ const SUMMARY_COLUMNS: &str = "id, tenant, function, state, epoch, attempt, max_
 const LAST_COLUMNS: &str =
     "host, queue_wait_ns, run_time_ns, fuel_used, peak_memory, log_lines_dropped, span, backtrace";
 
-/// An id is made when its event is accepted, by the same process: the two times differ by no more than this. It lets a
-/// time's bound cut the index short.
+/// An id is made when its event is accepted, by the same process: the two times differ by no more
+/// than this. It lets a time's bound cut the index short.
 const ID_SLACK: Duration = Duration::from_secs(60);
 
 /// The most children of one execution that are listed. (An attempt emits at most 1,000 events.)
 const MAX_CHILDREN: i64 = 10_000;
 
 /// A column's value.
-pub(super) fn get<'r, T: Decode<'r, Sqlite> + Type<Sqlite>>(row: &'r SqliteRow, column: &str) -> Result<T> {
+pub(super) fn get<'r, T: Decode<'r, Sqlite> + Type<Sqlite>>(
+    row: &'r SqliteRow,
+    column: &str,
+) -> Result<T> {
     row.try_get(column).map_err(error::of)
 }
 
@@ -50,7 +54,10 @@ fn digest_opt(row: &SqliteRow, column: &str) -> Result<Option<Digest>> {
 }
 
 /// A column that holds a word or a name.
-pub(super) fn word<T: std::str::FromStr<Err: std::fmt::Display>>(row: &SqliteRow, column: &str) -> Result<T> {
+pub(super) fn word<T: std::str::FromStr<Err: std::fmt::Display>>(
+    row: &SqliteRow,
+    column: &str,
+) -> Result<T> {
     convert::word(column, get(row, column)?)
 }
 
@@ -58,7 +65,9 @@ pub(super) async fn executions(
     connection: &mut SqliteConnection,
     query: &ExecutionQuery,
 ) -> Result<Vec<ListedExecution>> {
-    let mut sql = QueryBuilder::<Sqlite>::new(format!("SELECT {SUMMARY_COLUMNS} FROM executions WHERE tenant = "));
+    let mut sql = QueryBuilder::<Sqlite>::new(format!(
+        "SELECT {SUMMARY_COLUMNS} FROM executions WHERE tenant = "
+    ));
     sql.push_bind(query.tenant.as_str());
     let words = [
         ("function", query.function.as_deref()),
@@ -108,7 +117,9 @@ fn summary(row: &SqliteRow) -> Result<ExecutionSummary> {
         attempt: convert::count("attempt", get(row, "attempt")?)?,
         max_attempts: convert::count("max_attempts", get(row, "max_attempts")?)?,
         version: digest_opt(row, "version")?,
-        outcome: get::<Option<&str>>(row, "outcome")?.map(|text| convert::word("outcome", text)).transpose()?,
+        outcome: get::<Option<&str>>(row, "outcome")?
+            .map(|text| convert::word("outcome", text))
+            .transpose()?,
         message: get(row, "message")?,
         event_type: word(row, "event_type")?,
         event_id: get(row, "event_id")?,

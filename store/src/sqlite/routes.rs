@@ -2,7 +2,8 @@
 
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use wasmill_domain::{
-    FunctionName, HostnameDefinition, HostnameGrants, HostnamePattern, HostnameRules, Manifest, TenantName, Timestamp,
+    FunctionName, HostnameDefinition, HostnameGrants, HostnamePattern, HostnameRules, Manifest,
+    TenantName, Timestamp,
 };
 
 use super::change::run;
@@ -24,12 +25,13 @@ pub(super) async fn check_hosts(
         return Ok(());
     }
     let patterns = serde_json::to_string(&patterns).map_err(|e| Error::Rejected(e.to_string()))?;
-    let rows: Vec<(String, String)> =
-        sqlx::query_as("SELECT pattern, tenant FROM hostnames WHERE pattern IN (SELECT value FROM json_each(?))")
-            .bind(patterns)
-            .fetch_all(connection)
-            .await
-            .map_err(error::of)?;
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "SELECT pattern, tenant FROM hostnames WHERE pattern IN (SELECT value FROM json_each(?))",
+    )
+    .bind(patterns)
+    .fetch_all(connection)
+    .await
+    .map_err(error::of)?;
     let grant = |(pattern, tenant): &(String, String)| {
         Ok((convert::word("pattern", pattern)?, convert::word("tenant", tenant)?))
     };
@@ -37,8 +39,13 @@ pub(super) async fn check_hosts(
     claims::check_hosts(rules, &granted, tenant, manifest)
 }
 
-/// Gives a function the routes of the manifest that becomes current, and those of the one before back.
-pub(super) async fn claim(connection: &mut SqliteConnection, tenant: &TenantName, manifest: &Manifest) -> Result<()> {
+/// Gives a function the routes of the manifest that becomes current, and those of the one before
+/// back.
+pub(super) async fn claim(
+    connection: &mut SqliteConnection,
+    tenant: &TenantName,
+    manifest: &Manifest,
+) -> Result<()> {
     let function = &manifest.name;
     let give_back = sqlx::query("DELETE FROM routes WHERE tenant = ? AND function = ?");
     run(connection, give_back.bind(tenant.as_str()).bind(function.as_str())).await?;
@@ -54,7 +61,11 @@ pub(super) async fn claim(connection: &mut SqliteConnection, tenant: &TenantName
 }
 
 /// The function that has a route.
-async fn owner(connection: &mut SqliteConnection, tenant: &TenantName, row: &RouteRow) -> Result<Option<String>> {
+async fn owner(
+    connection: &mut SqliteConnection,
+    tenant: &TenantName,
+    row: &RouteRow,
+) -> Result<Option<String>> {
     sqlx::query_scalar(
         "SELECT function FROM routes WHERE tenant = ?1 AND host = ?2 AND path = ?3 \
          AND (?4 = ?5 OR method IN (?4, ?5)) ORDER BY function LIMIT 1",
@@ -75,13 +86,15 @@ async fn add(
     function: &FunctionName,
     row: RouteRow,
 ) -> Result<()> {
-    let insert = sqlx::query("INSERT INTO routes (tenant, host, path, method, function) VALUES (?, ?, ?, ?, ?)");
+    let insert = sqlx::query(
+        "INSERT INTO routes (tenant, host, path, method, function) VALUES (?, ?, ?, ?, ?)",
+    );
     let insert = insert.bind(tenant.as_str()).bind(row.host).bind(row.path).bind(row.method);
     run(connection, insert.bind(function.as_str())).await.map(drop)
 }
 
-/// Makes the rows of routes that a database of an earlier release has none of. Where two functions hold one, the first by
-/// name gets it, which is the one that answers.
+/// Makes the rows of routes that a database of an earlier release has none of. Where two functions
+/// hold one, the first by name gets it, which is the one that answers.
 pub(super) async fn fill(
     connection: &mut SqliteConnection,
     functions: &[wasmill_domain::FunctionDefinition],
@@ -103,16 +116,18 @@ pub(super) async fn grant(
     tenant: &TenantName,
     at: Timestamp,
 ) -> Result<bool> {
-    let owner: Option<String> = sqlx::query_scalar("SELECT tenant FROM hostnames WHERE pattern = ?")
-        .bind(pattern.as_str())
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(error::of)?;
+    let owner: Option<String> =
+        sqlx::query_scalar("SELECT tenant FROM hostnames WHERE pattern = ?")
+            .bind(pattern.as_str())
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(error::of)?;
     match owner {
         Some(owner) if owner == tenant.as_str() => Ok(false),
         Some(owner) => Err(claims::granted_to(pattern, &owner)),
         None => {
-            let grant = sqlx::query("INSERT INTO hostnames (pattern, tenant, granted_at) VALUES (?, ?, ?)");
+            let grant =
+                sqlx::query("INSERT INTO hostnames (pattern, tenant, granted_at) VALUES (?, ?, ?)");
             let grant = grant.bind(pattern.as_str()).bind(tenant.as_str()).bind(at.as_micros());
             run(connection, grant).await.map(|_| true)
         }
@@ -120,7 +135,10 @@ pub(super) async fn grant(
 }
 
 /// Takes a grant back.
-pub(super) async fn revoke(connection: &mut SqliteConnection, pattern: &HostnamePattern) -> Result<()> {
+pub(super) async fn revoke(
+    connection: &mut SqliteConnection,
+    pattern: &HostnamePattern,
+) -> Result<()> {
     let revoke = sqlx::query("DELETE FROM hostnames WHERE pattern = ?").bind(pattern.as_str());
     match run(connection, revoke).await? {
         0 => Err(Error::NotFound(format!("a grant of '{pattern}'"))),
@@ -130,7 +148,9 @@ pub(super) async fn revoke(connection: &mut SqliteConnection, pattern: &Hostname
 
 /// Every grant, by pattern.
 pub(super) async fn hostnames(connection: &mut SqliteConnection) -> Result<Vec<SqliteRow>> {
-    let all = sqlx::query("SELECT pattern, tenant, granted_at, min_reader FROM hostnames ORDER BY pattern");
+    let all = sqlx::query(
+        "SELECT pattern, tenant, granted_at, min_reader FROM hostnames ORDER BY pattern",
+    );
     all.fetch_all(connection).await.map_err(error::of)
 }
 

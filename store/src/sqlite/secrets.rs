@@ -76,19 +76,24 @@ pub(super) async fn sealing_keys(store: &SqliteStore) -> Result<Vec<SealingKeyUs
             sealed: get::<Vec<u8>>(row, "sealed")?.into(),
             at: time(row, "updated_at")?,
         };
-        Ok(SealingKeyUse { key, secrets: convert::measure("secrets", get(row, "secrets")?)?, example })
+        Ok(SealingKeyUse {
+            key,
+            secrets: convert::measure("secrets", get(row, "secrets")?)?,
+            example,
+        })
     };
     rows.iter().map(used).collect()
 }
 
 /// Puts a secret's next version; within the transaction of a change.
 pub(super) async fn put(connection: &mut SqliteConnection, secret: &SealedSecret) -> Result<()> {
-    let known: Option<i64> = sqlx::query_scalar("SELECT version FROM secrets WHERE tenant = ? AND name = ?")
-        .bind(secret.tenant.as_str())
-        .bind(secret.name.as_str())
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(error::of)?;
+    let known: Option<i64> =
+        sqlx::query_scalar("SELECT version FROM secrets WHERE tenant = ? AND name = ?")
+            .bind(secret.tenant.as_str())
+            .bind(secret.name.as_str())
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(error::of)?;
     let count: i64 = sqlx::query_scalar("SELECT count(*) FROM secrets WHERE tenant = ?")
         .bind(secret.tenant.as_str())
         .fetch_one(&mut *connection)
@@ -114,7 +119,11 @@ pub(super) async fn put(connection: &mut SqliteConnection, secret: &SealedSecret
 }
 
 /// Deletes a secret; within the transaction of a change.
-pub(super) async fn delete(connection: &mut SqliteConnection, tenant: &TenantName, name: &SecretName) -> Result<()> {
+pub(super) async fn delete(
+    connection: &mut SqliteConnection,
+    tenant: &TenantName,
+    name: &SecretName,
+) -> Result<()> {
     let deleted = sqlx::query("DELETE FROM secrets WHERE tenant = ? AND name = ?")
         .bind(tenant.as_str())
         .bind(name.as_str())

@@ -1,4 +1,5 @@
-//! What tests need of SQLite: for this crate's, and by the feature `conformance` for those of others.
+//! What tests need of SQLite: for this crate's, and by the feature `conformance` for those of
+//! others.
 
 use wasmill_domain::{ExecutionId, FunctionName};
 

@@ -1,4 +1,5 @@
-//! The port's suite on SQLite, and what is SQLite's own: the schema, the file, and other processes that use it.
+//! The port's suite on SQLite, and what is SQLite's own: the schema, the file, and other processes
+//! that use it.
 
 mod artifacts;
 mod file;
@@ -44,7 +45,12 @@ async fn fresh_with(settings: SqliteSettings) -> Fresh {
 
 /// A connection of somebody else's to the same file.
 async fn stranger(path: &Path) -> SqliteConnection {
-    SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(10)).connect().await.unwrap()
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(Duration::from_secs(10))
+        .connect()
+        .await
+        .unwrap()
 }
 
 async fn small() -> Fresh {

@@ -1,4 +1,5 @@
-//! What SQL alone cannot do when an older file is brought up to date. In the transaction that changes the schema.
+//! What SQL alone cannot do when an older file is brought up to date. In the transaction that
+//! changes the schema.
 
 use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -29,7 +30,10 @@ pub(super) async fn to_owners(connection: &mut SqliteConnection) -> Result<()> {
     routes::fill(connection, &definitions.functions).await?;
     let masked = mask_history(connection).await?;
     if masked > 0 {
-        tracing::warn!(rows = masked, "API keys were found in the history of events and overwritten: make new keys");
+        tracing::warn!(
+            rows = masked,
+            "API keys were found in the history of events and overwritten: make new keys"
+        );
     }
     Ok(())
 }
@@ -42,9 +46,9 @@ async fn mask_history(connection: &mut SqliteConnection) -> Result<u64> {
     let attempts = "SELECT rowid AS at, NULL AS event, message, backtrace, logs, NULL AS output FROM attempts WHERE rowid > ? \
                     AND ? <> '' AND (instr(message, 'wm_') OR instr(backtrace, 'wm_') OR instr(logs, 'wm_')) \
                     ORDER BY rowid LIMIT ?";
-    let keep_executions =
-        "UPDATE executions SET event = ?, message = ?, backtrace = ?, logs = ?, output = ? WHERE rowid = ?";
-    let keep_attempts = "UPDATE attempts SET message = ?2, backtrace = ?3, logs = ?4 WHERE rowid = ?6";
+    let keep_executions = "UPDATE executions SET event = ?, message = ?, backtrace = ?, logs = ?, output = ? WHERE rowid = ?";
+    let keep_attempts =
+        "UPDATE attempts SET message = ?2, backtrace = ?3, logs = ?4 WHERE rowid = ?6";
     let mut masked = 0;
     for (select, update) in [(executions, keep_executions), (attempts, keep_attempts)] {
         let mut at = i64::MIN;
@@ -59,8 +63,16 @@ async fn mask_history(connection: &mut SqliteConnection) -> Result<u64> {
                     continue;
                 }
                 let Texts { event, message, backtrace, logs, output } = texts;
-                let keep = sqlx::query(update).bind(event).bind(message).bind(backtrace).bind(logs).bind(output);
-                keep.bind(get::<i64>(row, "at")?).execute(&mut *connection).await.map_err(error::of)?;
+                let keep = sqlx::query(update)
+                    .bind(event)
+                    .bind(message)
+                    .bind(backtrace)
+                    .bind(logs)
+                    .bind(output);
+                keep.bind(get::<i64>(row, "at")?)
+                    .execute(&mut *connection)
+                    .await
+                    .map_err(error::of)?;
                 masked += 1;
             }
         }

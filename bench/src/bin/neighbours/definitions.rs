@@ -1,5 +1,6 @@
-//! What another tenant defines and how its clients behave: schemas whose check multiplies, components that are slow to
-//! compile, clients that do not finish what they say; each alone, then all at once.
+//! What another tenant defines and how its clients behave: schemas whose check multiplies,
+//! components that are slow to compile, clients that do not finish what they say; each alone, then
+//! all at once.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -30,13 +31,16 @@ const FUNCTIONS: usize = 3_000;
 pub(crate) async fn run(root: &Path, binary: &Path, http: &reqwest::Client) -> Result<()> {
     let server = Server::start(binary)?;
     let operator = key(http, &server, "", &json!({"role": "operator"})).await?;
-    let quiet = key(http, &server, &operator, &json!({"role": "tenant", "tenant": "quiet"})).await?;
-    let hostile = key(http, &server, &operator, &json!({"role": "tenant", "tenant": "hostile"})).await?;
+    let quiet =
+        key(http, &server, &operator, &json!({"role": "tenant", "tenant": "quiet"})).await?;
+    let hostile =
+        key(http, &server, &operator, &json!({"role": "tenant", "tenant": "hostile"})).await?;
     server.deploy(binary, &root.join("functions/hello"), &quiet)?;
     let other = Other { http: http.clone(), url: server.url.clone(), key: hostile };
     other.define_schemas(&root.join("functions/hello/hello.wasm")).await?;
     let component: Arc<[u8]> = large_component()?.into();
-    // Clients are on other machines, as a rule; here they take no more of the cores than what works in the background.
+    // Clients are on other machines, as a rule; here they take no more of the cores than what works
+    // in the background.
     let clients_of_other = clients()?;
     server.measure(http, &quiet, 2).await?;
     for (what, schemas, compiles, clients) in [
@@ -46,22 +50,29 @@ pub(crate) async fn run(root: &Path, binary: &Path, http: &reqwest::Client) -> R
         ("all at once", true, true, true),
     ] {
         let mut turn = 0;
-        let begin =
-            || {
-                let mut tasks = Vec::new();
-                for i in 0..HOSTILE {
-                    tasks.extend(schemas.then(|| clients_of_other.spawn(other.clone().keep_checking(i))));
-                    let named = format!("{what} {turn}");
-                    tasks.extend(compiles.then(|| {
-                        clients_of_other.spawn(other.clone().keep_compiling(i, named, Arc::clone(&component)))
-                    }));
-                }
-                let address = server.url.trim_start_matches("http://").to_owned();
-                let slow = if clients { SLOW_CLIENTS } else { 0 };
-                tasks.extend((0..slow).map(|_| clients_of_other.spawn(keep_half_a_head(address.clone()))));
-                turn += 1;
-                tasks
-            };
+        let begin = || {
+            let mut tasks = Vec::new();
+            for i in 0..HOSTILE {
+                tasks.extend(
+                    schemas.then(|| clients_of_other.spawn(other.clone().keep_checking(i))),
+                );
+                let named = format!("{what} {turn}");
+                tasks.extend(compiles.then(|| {
+                    clients_of_other.spawn(other.clone().keep_compiling(
+                        i,
+                        named,
+                        Arc::clone(&component),
+                    ))
+                }));
+            }
+            let address = server.url.trim_start_matches("http://").to_owned();
+            let slow = if clients { SLOW_CLIENTS } else { 0 };
+            tasks.extend(
+                (0..slow).map(|_| clients_of_other.spawn(keep_half_a_head(address.clone()))),
+            );
+            turn += 1;
+            tasks
+        };
         server.compare(what, http, &quiet, begin).await?;
     }
     clients_of_other.shutdown_background();
@@ -74,7 +85,11 @@ fn clients() -> Result<Runtime> {
         // Where it is not allowed, what is measured is a little worse.
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 10);
     };
-    Ok(Builder::new_multi_thread().worker_threads(2).enable_all().on_thread_start(give_way).build()?)
+    Ok(Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .on_thread_start(give_way)
+        .build()?)
 }
 
 async fn key(http: &reqwest::Client, server: &Server, by: &str, what: &Value) -> Result<String> {
@@ -99,9 +114,15 @@ impl Other {
         Ok(answer["digest"].clone())
     }
 
-    async fn deploy(&self, name: &str, digest: &Value, triggers: Value) -> Result<reqwest::Response> {
+    async fn deploy(
+        &self,
+        name: &str,
+        digest: &Value,
+        triggers: Value,
+    ) -> Result<reqwest::Response> {
         let deploy = json!({"digest": digest, "manifest": {"name": name, "trigger": triggers}});
-        let request = self.http.put(format!("{}/v1/functions/{name}", self.url)).bearer_auth(&self.key);
+        let request =
+            self.http.put(format!("{}/v1/functions/{name}", self.url)).bearer_auth(&self.key);
         Ok(request.json(&deploy).send().await?)
     }
 
@@ -109,10 +130,12 @@ impl Other {
     async fn define_schemas(&self, component: &Path) -> Result<()> {
         let digest = self.upload(std::fs::read(component)?).await?;
         let next = |level: usize| json!({"$ref": format!("#/$defs/{}", level + 1)});
-        let mut definitions: serde_json::Map<String, Value> =
-            (0..DOUBLINGS).map(|level| (level.to_string(), json!({"allOf": [next(level), next(level)]}))).collect();
+        let mut definitions: serde_json::Map<String, Value> = (0..DOUBLINGS)
+            .map(|level| (level.to_string(), json!({"allOf": [next(level), next(level)]})))
+            .collect();
         definitions.insert(DOUBLINGS.to_string(), json!({"type": "integer"}));
-        let schema = json!({"$defs": definitions, "allOf": [{"$ref": "#/$defs/0"}, {"maximum": 0}]});
+        let schema =
+            json!({"$defs": definitions, "allOf": [{"$ref": "#/$defs/0"}, {"maximum": 0}]});
         for i in 0..HOSTILE {
             let triggers = json!([{"http": format!("/{i}"), "schema": schema, "mode": "async"}]);
             self.deploy(&format!("checked-{i}"), &digest, triggers).await?.error_for_status()?;
@@ -136,7 +159,8 @@ impl Other {
     async fn keep_compiling(self, i: usize, turn: String, component: Arc<[u8]>) {
         for variant in 0_usize.. {
             let deployed = async {
-                let digest = self.upload(different(&component, &format!("{turn} {i} {variant}"))).await?;
+                let digest =
+                    self.upload(different(&component, &format!("{turn} {i} {variant}"))).await?;
                 self.deploy(&format!("large-{i}"), &digest, json!([])).await
             };
             if !deployed.await.is_ok_and(|response| response.status().is_success()) {
@@ -146,7 +170,8 @@ impl Other {
     }
 }
 
-/// A component with much to compile and nothing odd in it: one that works, and a module beside it that nobody uses.
+/// A component with much to compile and nothing odd in it: one that works, and a module beside it
+/// that nobody uses.
 fn large_component() -> Result<Vec<u8>> {
     let mut module = String::from("(core module ");
     for i in 0..FUNCTIONS {
@@ -166,7 +191,8 @@ fn large_component() -> Result<Vec<u8>> {
     Ok(wat::parse_str(format!("{open} {module}))"))?)
 }
 
-/// The same component with other bytes: a custom section of this name, which is shorter than 120 bytes.
+/// The same component with other bytes: a custom section of this name, which is shorter than 120
+/// bytes.
 fn different(component: &[u8], name: &str) -> Vec<u8> {
     // So each length is one byte.
     let length = name.len() as u8;

@@ -32,8 +32,11 @@ pub(crate) async fn run(root: &Path, binary: &Path, http: &reqwest::Client) -> R
     server.measure(http, "", 2).await?;
     for kind in KINDS {
         let url = format!("{}/v1/functions/hostile-{kind}/invoke", server.url);
-        let begin =
-            || (0..HOSTILE_IN_FLIGHT).map(|_| tokio::spawn(keep_invoking(http.clone(), url.clone(), kind))).collect();
+        let begin = || {
+            (0..HOSTILE_IN_FLIGHT)
+                .map(|_| tokio::spawn(keep_invoking(http.clone(), url.clone(), kind)))
+                .collect()
+        };
         server.compare(kind, http, "", begin).await?;
     }
     Ok(())

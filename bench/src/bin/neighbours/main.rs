@@ -2,9 +2,10 @@
 //!
 //!     cargo build --release -p wasmill && cargo run --release -p wasmill-bench --bin neighbours [guests|definitions]
 //!
-//! Starts `wasmill dev`, invokes `hello` at a fixed rate (open loop: latency counts from the intended time of sending, until the
-//! recorded result is back), alone and beside each neighbour by turns, and prints a table: hostile guests ([`guests`], the default), or
-//! definitions, compiles and clients of another tenant ([`definitions`]). Only the ratios of one run mean anything.
+//! Starts `wasmill dev`, invokes `hello` at a fixed rate (open loop: latency counts from the
+//! intended time of sending, until the recorded result is back), alone and beside each neighbour by
+//! turns, and prints a table: hostile guests ([`guests`], the default), or definitions, compiles
+//! and clients of another tenant ([`definitions`]). Only the ratios of one run mean anything.
 
 mod definitions;
 mod guests;
@@ -16,7 +17,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the project's folder")?.to_owned();
+    let root =
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the project's folder")?.to_owned();
     let binary = std::env::current_exe()?.with_file_name("wasmill");
     ensure!(binary.is_file(), "build it first: cargo build --release -p wasmill");
     // Whoever comes first.

@@ -12,7 +12,8 @@ use tokio::task::JoinHandle;
 /// Invocations a second.
 const RATE: u32 = 100;
 
-/// How often it is measured alone and beside a neighbour, by turns: what else the machine does meets both alike.
+/// How often it is measured alone and beside a neighbour, by turns: what else the machine does
+/// meets both alike.
 const TURNS: u32 = 4;
 
 /// How long each of these measurements takes.
@@ -67,8 +68,8 @@ impl Server {
         Ok(())
     }
 
-    /// Measures beside a neighbour and alone, by turns, and prints what both were like. `begin` starts the neighbour, whose
-    /// tasks are ended after each turn.
+    /// Measures beside a neighbour and alone, by turns, and prints what both were like. `begin`
+    /// starts the neighbour, whose tasks are ended after each turn.
     pub(crate) async fn compare(
         &self,
         what: &str,
@@ -100,7 +101,10 @@ impl Server {
             if after - before < 10 * AT_REST && self.children()? == 0 {
                 return Ok(());
             }
-            ensure!(begin.elapsed() < PATIENCE, "the server is still busy a minute after it was asked for something");
+            ensure!(
+                begin.elapsed() < PATIENCE,
+                "the server is still busy a minute after it was asked for something"
+            );
             before = after;
         }
     }
@@ -110,8 +114,10 @@ impl Server {
         let mut nanoseconds = 0;
         for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
             // A thread may have ended meanwhile.
-            let account = std::fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
-            nanoseconds += account.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or_default();
+            let account =
+                std::fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+            nanoseconds +=
+                account.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or_default();
         }
         Ok(nanoseconds / 1_000_000)
     }
@@ -120,21 +126,28 @@ impl Server {
     fn children(&self) -> Result<usize> {
         let mut children = 0;
         for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let of_thread = std::fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
+            let of_thread =
+                std::fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
             children += of_thread.split_whitespace().count();
         }
         Ok(children)
     }
 
     /// Invokes `hello` at the fixed rate, and gives the latencies in microseconds.
-    pub(crate) async fn measure(&self, http: &reqwest::Client, key: &str, seconds: u32) -> Result<Vec<u64>> {
+    pub(crate) async fn measure(
+        &self,
+        http: &reqwest::Client,
+        key: &str,
+        seconds: u32,
+    ) -> Result<Vec<u64>> {
         let url = format!("{}/v1/functions/hello/invoke", self.url);
         let begin = Instant::now();
         let mut calls = Vec::new();
         for i in 0..RATE * seconds {
             let due = begin + Duration::from_secs(1) * i / RATE;
             tokio::time::sleep_until(due.into()).await;
-            let request = http.post(&url).bearer_auth(key).json(&json!({"name": format!("caller {i}")}));
+            let request =
+                http.post(&url).bearer_auth(key).json(&json!({"name": format!("caller {i}")}));
             calls.push(tokio::spawn(async move {
                 let response = request.send().await?;
                 ensure!(response.status() == 200, "hello answered {}", response.status());
@@ -152,7 +165,9 @@ impl Server {
     /// Prints what was measured; both are sorted.
     #[expect(clippy::print_stdout, reason = "the report of this program")]
     fn row(&self, what: &str, alone: &[u64], beside: &[u64]) {
-        let percentile = |latencies: &[u64], p: usize| latencies[(latencies.len() - 1) * p / 100] as f64 / 1000.0;
+        let percentile = |latencies: &[u64], p: usize| {
+            latencies[(latencies.len() - 1) * p / 100] as f64 / 1000.0
+        };
         let [a, b] = [alone, beside].map(|latencies| percentile(latencies, 99));
         println!(
             "{what:14} p50 {:6.2} ms, alone {:6.2}; p99 {b:6.2} ms, alone {a:6.2} ({:.2} x); resident {} MiB, at most {}",
@@ -168,6 +183,8 @@ impl Server {
 /// A line of the process's memory accounts, in MiB; 0 where it cannot be read.
 fn memory_mib(pid: u32, line: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let value = status.lines().find_map(|l| l.strip_prefix(line)?.split_whitespace().next()?.parse::<u64>().ok());
+    let value = status
+        .lines()
+        .find_map(|l| l.strip_prefix(line)?.split_whitespace().next()?.parse::<u64>().ok());
     value.unwrap_or_default() / 1024
 }

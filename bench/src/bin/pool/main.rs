@@ -1,16 +1,19 @@
-//! What a pool of real processes does on RabbitMQ and PostgreSQL (`AMQP_URL` and `DATABASE_URL`, or those of this machine).
+//! What a pool of real processes does on RabbitMQ and PostgreSQL (`AMQP_URL` and `DATABASE_URL`, or
+//! those of this machine).
 //!
 //!     cargo build --release -p wasmill && cargo run --release -p wasmill-bench --bin pool -- scale-out
 //!
 //! - `scale-out`: how fast 1, 2 and 4 hosts drain the same backlog of executions that wait;
 //! - `fairness`: what one tenant notices of another's backlog;
-//! - `speed PIPE LOAD`: events recorded for each second and their latency, in turns with a bare pipeline of the same parts. `PIPE` is that
-//!   program, which serves `POST /` and `GET /stats` on port 8082, and `LOAD` its generator of load.
+//! - `speed PIPE LOAD`: events recorded for each second and their latency, in turns with a bare
+//!   pipeline of the same parts. `PIPE` is that program, which serves `POST /` and `GET /stats` on
+//!   port 8082, and `LOAD` its generator of load.
 //!
 //! Only the ratios of one run mean anything.
 //!
-//! - `upgrade OLD NEW EVENTS`: two releases, each a binary, side by side under load and in both orders; it fails where anything
-//!   that was accepted is lost. `scripts/upgrade-test` builds the older one.
+//! - `upgrade OLD NEW EVENTS`: two releases, each a binary, side by side under load and in both
+//!   orders; it fails where anything that was accepted is lost. `scripts/upgrade-test` builds the
+//!   older one.
 
 #![expect(clippy::print_stdout, reason = "the report of this program")]
 
@@ -35,7 +38,9 @@ fn main() {
             Ok(events) => runtime.block_on(upgrade::run(old.as_ref(), new.as_ref(), events)),
             Err(_) => println!("'{events}' is not a number of events"),
         },
-        _ => println!("usage: pool scale-out | fairness | speed PIPE LOAD | upgrade OLD NEW EVENTS"),
+        _ => {
+            println!("usage: pool scale-out | fairness | speed PIPE LOAD | upgrade OLD NEW EVENTS")
+        }
     }
 }
 

@@ -25,7 +25,10 @@ pub(crate) async fn run() {
         let seconds = drain(hosts).await;
         let alone = *alone.get_or_insert(seconds);
         let ideal = BACKLOG as f64 * 0.020 / 16.0 / f64::from(hosts);
-        println!("{hosts} hosts: {seconds:6.2} s, {:.2} x one host (at best {ideal:.2} s)", alone / seconds);
+        println!(
+            "{hosts} hosts: {seconds:6.2} s, {:.2} x one host (at best {ideal:.2} s)",
+            alone / seconds
+        );
     }
 }
 
@@ -35,7 +38,8 @@ async fn drain(hosts: u32) -> f64 {
     let backends = shared.backends();
     let gateway = Process::start("gateway", backends, &[]);
     gateway.ready().await;
-    // The same component for a function that hosts may run at once, so that it is compiled before the clock starts.
+    // The same component for a function that hosts may run at once, so that it is compiled before
+    // the clock starts.
     gateway.deploy_as("hostile", &manifest("warm", "pool", "never")).await;
     gateway.deploy_as("hostile", &manifest("slow", "nowhere", "hostile.slow")).await;
     let api = gateway.api();
@@ -43,8 +47,11 @@ async fn drain(hosts: u32) -> f64 {
         let events: Vec<_> = (0..BATCH)
             .map(|n| json!({"specversion": "1.0", "id": format!("{batch}-{n}"), "source": "/bench", "type": "hostile.slow", "data": {"ms": 20}}))
             .collect();
-        let request = api.request("POST", "/v1/events").header("content-type", "application/cloudevents-batch+json");
-        let answer = request.body(json!(events).to_string()).send().await.expect("the gateway answers");
+        let request = api
+            .request("POST", "/v1/events")
+            .header("content-type", "application/cloudevents-batch+json");
+        let answer =
+            request.body(json!(events).to_string()).send().await.expect("the gateway answers");
         assert!(answer.status().is_success(), "{}", answer.status());
     }
     let mut pool = Vec::new();

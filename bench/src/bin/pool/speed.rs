@@ -1,4 +1,5 @@
-//! Events from HTTP to the database and back to sight, in turns with a bare pipeline of the same parts.
+//! Events from HTTP to the database and back to sight, in turns with a bare pipeline of the same
+//! parts.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -52,7 +53,11 @@ pub(crate) async fn run(pipe: &str, load: &str) {
         for (what, Turn { rate, p50, p99 }) in [("bare", bare), ("wasmill", ours)] {
             println!("  {what:8} {rate:7.0} events/s drained, p50 {p50:6.2} ms, p99 {p99:6.2} ms");
         }
-        println!("  ratio    {:7.2}                    p99 {:6.2}", ours.rate / bare.rate, ours.p99 / bare.p99);
+        println!(
+            "  ratio    {:7.2}                    p99 {:6.2}",
+            ours.rate / bare.rate,
+            ours.p99 / bare.p99
+        );
     }
 }
 
@@ -69,7 +74,11 @@ impl Drop for Program {
 /// Sets `half` to half of its rate the first time.
 async fn bare_turn(pipe: &str, load: &str, half: &mut u32) -> Turn {
     let mut command = Command::new(pipe);
-    let child = command.args(["rabbit", "pg", "quorum", "2"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let child = command
+        .args(["rabbit", "pg", "quorum", "2"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
     let _pipe = Program(child.expect("the bare pipeline runs"));
     let http = http().build().expect("a client");
     let stats = async || {
@@ -114,15 +123,21 @@ async fn our_turn(load: &str, half: u32) -> Turn {
     let scheduler = Process::start("scheduler", backends, &[]);
     host.ready().await;
     scheduler.ready().await;
-    let port = gateway.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("the URL has a port");
+    let port = gateway
+        .url
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse().ok())
+        .expect("the URL has a port");
     generate(load, port, 0, 2, PATH).await;
     gateway.api().quiet(&["echo"]).await;
     let begun = Instant::now();
     let sent = generate(load, port, 0, SECONDS, PATH).await;
     gateway.api().quiet(&["echo"]).await;
     let rate = sent / begun.elapsed().as_secs_f64();
-    let store =
-        PostgresStore::connect(&backends.database, PostgresSettings::default()).await.expect("the database answers");
+    let store = PostgresStore::connect(&backends.database, PostgresSettings::default())
+        .await
+        .expect("the database answers");
     let probing = tokio::spawn(probe(gateway.api(), store));
     generate(load, port, half, SECONDS, PATH).await;
     let latencies = probing.await.expect("the probes do not panic");
@@ -137,35 +152,45 @@ async fn our_turn(load: &str, half: u32) -> Turn {
 async fn deploy_echo(gateway: &Process) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let component = wat::parse_str(ECHO).expect("echo.wat is a component");
-    std::fs::write(folder.path().join("echo.wasm"), component).expect("the folder can be written to");
+    std::fs::write(folder.path().join("echo.wasm"), component)
+        .expect("the folder can be written to");
     let schema = json!({"type": "object", "required": ["id", "items"], "properties": {"id": {"type": "string"}, "items": {
         "type": "array", "items": {"type": "object", "required": ["sku", "qty"], "properties": {"qty": {"type": "integer"}}}}}});
-    std::fs::write(folder.path().join("schema.json"), schema.to_string()).expect("the folder can be written to");
+    std::fs::write(folder.path().join("schema.json"), schema.to_string())
+        .expect("the folder can be written to");
     let manifest = "name = 'echo'\ncomponent = 'echo.wasm'\n[[trigger]]\nevent = 'order.created'\nschema = 'schema.json'\n\
         [limits]\nconcurrency = 256\n";
-    std::fs::write(folder.path().join("wasmill.toml"), manifest).expect("the folder can be written to");
+    std::fs::write(folder.path().join("wasmill.toml"), manifest)
+        .expect("the folder can be written to");
     gateway.deploy_folder(folder.path()).await;
 }
 
 /// Loads a server, and gives how many requests it answered well.
 async fn generate(load: &str, port: u16, rate: u32, seconds: u32, path: &str) -> f64 {
     let mut command = tokio::process::Command::new(load);
-    command.args([port.to_string(), CONNECTIONS.to_string(), rate.to_string(), seconds.to_string(), path.to_owned()]);
+    command.args([
+        port.to_string(),
+        CONNECTIONS.to_string(),
+        rate.to_string(),
+        seconds.to_string(),
+        path.to_owned(),
+    ]);
     let output = command.output().await.expect("the generator of load runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(number_after(&text, "bad="), 0.0, "{text}");
     number_after(&text, "-> ") * f64::from(seconds)
 }
 
-/// Sends events one after the other for as long as the load lasts, and gives the sorted milliseconds until each one's end is found
-/// in the database.
+/// Sends events one after the other for as long as the load lasts, and gives the sorted
+/// milliseconds until each one's end is found in the database.
 async fn probe(api: Api, store: PostgresStore) -> Vec<f64> {
     let begun = Instant::now();
     let mut latencies = Vec::new();
     while begun.elapsed() < Duration::from_secs(u64::from(SECONDS)) {
         let sent = Instant::now();
         let event: Value = json!({"id": "probe", "items": []});
-        let id: ExecutionId = api.accepted("order.created", &event).await[0].parse().expect("an id");
+        let id: ExecutionId =
+            api.accepted("order.created", &event).await[0].parse().expect("an id");
         while !has_ended(&store, id).await {
             tokio::time::sleep(Duration::from_micros(500)).await;
         }

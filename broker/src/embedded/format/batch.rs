@@ -30,7 +30,11 @@ impl BatchHeader {
         if bytes[..4] != BATCH_MAGIC || u32_at(bytes, 4) != header_checksum(bytes, at) {
             return None;
         }
-        Some(Self { records_crc: u32_at(bytes, 8), length: u32_at(bytes, 12), synced: u64_at(bytes, 16) })
+        Some(Self {
+            records_crc: u32_at(bytes, 8),
+            length: u32_at(bytes, 12),
+            synced: u64_at(bytes, 16),
+        })
     }
 
     /// Whether `records` are the ones that were written.
@@ -40,9 +44,14 @@ impl BatchHeader {
 
     /// Whether `bytes`, whose first byte is at `first`, have any header that satisfies `wanted`.
     pub(crate) fn any(bytes: &[u8], first: Location, wanted: impl Fn(&Self) -> bool) -> bool {
-        let starts = bytes.windows(BATCH_HEADER).enumerate().filter(|(_, window)| window[..4] == BATCH_MAGIC);
+        let starts = bytes
+            .windows(BATCH_HEADER)
+            .enumerate()
+            .filter(|(_, window)| window[..4] == BATCH_MAGIC);
         starts
-            .filter_map(|(at, window)| Self::decode(window, Location { offset: first.offset + at as u64, ..first }))
+            .filter_map(|(at, window)| {
+                Self::decode(window, Location { offset: first.offset + at as u64, ..first })
+            })
             .any(|header| wanted(&header))
     }
 }

@@ -46,12 +46,19 @@ fn messages() -> Vec<(&'static str, ReadMessage)> {
     };
     vec![
         ("message", ReadMessage { number: 999, queue: 2, deliveries: 4, message }),
-        ("empty_message", ReadMessage { number: 9, queue: 1, deliveries: 0, message: Message::default() }),
+        (
+            "empty_message",
+            ReadMessage { number: 9, queue: 1, deliveries: 0, message: Message::default() },
+        ),
     ]
 }
 
 fn to_write(read: &ReadMessage) -> MessageRecord {
-    MessageRecord { number: read.number, queue: read.queue, message: Arc::new(read.message.clone()) }
+    MessageRecord {
+        number: read.number,
+        queue: read.queue,
+        message: Arc::new(read.message.clone()),
+    }
 }
 
 fn read(version: u32, bytes: &[u8]) -> Result<Vec<Item>, RecordError> {
@@ -76,7 +83,11 @@ fn version_1_is_written_and_read_as_it_was() {
         let mut bytes = Vec::new();
         v1::write_message(&mut bytes, &to_write(&message), message.deliveries);
         golden.check(name, &bytes);
-        assert_eq!(read(1, golden.bytes(name)).unwrap(), [Item::Message(message.clone())], "{name}");
+        assert_eq!(
+            read(1, golden.bytes(name)).unwrap(),
+            [Item::Message(message.clone())],
+            "{name}"
+        );
         batch.add_message(&to_write(&message), message.deliveries);
         items.push(Item::Message(message));
     }
@@ -99,10 +110,19 @@ fn a_log_of_version_1_is_recovered_and_written_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("00000000000000000001.log"), log).unwrap();
     let recovered = recover(dir.path()).unwrap().unwrap();
-    assert_eq!(recovered.queues.into_values().collect::<Vec<_>>(), [queue("wasmill.default.hello")]);
-    let found: Vec<_> = recovered.messages.iter().map(|(_, message)| (&*message.message, message.deliveries)).collect();
-    let texts: Vec<_> =
-        found.iter().map(|(m, deliveries)| (String::from_utf8_lossy(&m.body).into_owned(), *deliveries)).collect();
+    assert_eq!(
+        recovered.queues.into_values().collect::<Vec<_>>(),
+        [queue("wasmill.default.hello")]
+    );
+    let found: Vec<_> = recovered
+        .messages
+        .iter()
+        .map(|(_, message)| (&*message.message, message.deliveries))
+        .collect();
+    let texts: Vec<_> = found
+        .iter()
+        .map(|(m, deliveries)| (String::from_utf8_lossy(&m.body).into_owned(), *deliveries))
+        .collect();
     let wanted = [("message 1", 1), ("message 2", 1), ("message 3", 0), ("request", 0)];
     assert_eq!(texts, wanted.map(|(text, deliveries)| (text.to_owned(), deliveries)));
     assert_eq!(found[0].0.headers, [("content-type".to_owned(), "text/plain".to_owned())]);
@@ -170,13 +190,20 @@ fn a_log_of_a_newer_release_is_an_error_that_says_so() {
             segment(newer, &[]),
             "is of version 2 of the queue's format, which this wasmill does not know: use a newer one",
         ),
-        (segment(WRITTEN, &with_extra), "at byte 64 that this wasmill does not know (tag 129): use a newer one"),
+        (
+            segment(WRITTEN, &with_extra),
+            "at byte 64 that this wasmill does not know (tag 129): use a newer one",
+        ),
     ];
     for (dir, says) in cases {
         let file = dir.path().join("00000000000000000007.log");
         let before = std::fs::read(&file).unwrap();
-        let error = crate::embedded::EmbeddedBroker::open(dir.path(), Default::default()).err().unwrap();
-        assert!(matches!(error, OpenError::Version { version: 2, .. } | OpenError::Extra { tag: 0x81, .. }));
+        let error =
+            crate::embedded::EmbeddedBroker::open(dir.path(), Default::default()).err().unwrap();
+        assert!(matches!(
+            error,
+            OpenError::Version { version: 2, .. } | OpenError::Extra { tag: 0x81, .. }
+        ));
         assert!(error.to_string().ends_with(says), "{error}");
         assert_eq!(std::fs::read(&file).unwrap(), before);
     }
@@ -188,7 +215,9 @@ fn a_batch_is_valid_at_its_location_only() {
     let bytes = batch.seal(location(64), 10).to_vec();
     assert!(BatchHeader::decode(&bytes, location(65)).is_none());
     assert!(BatchHeader::decode(&bytes, Location { segment: 4, ..location(64) }).is_none());
-    assert!(BatchHeader::decode(&bytes, Location { log: Uuid::from_u128(8), ..location(64) }).is_none());
+    assert!(
+        BatchHeader::decode(&bytes, Location { log: Uuid::from_u128(8), ..location(64) }).is_none()
+    );
     let shifted = [&[1, 2, 3][..], &bytes].concat();
     assert!(BatchHeader::any(&shifted, location(61), |header| header.synced == 10));
     assert!(!BatchHeader::any(&shifted, location(60), |_| true));
@@ -202,7 +231,8 @@ fn every_flipped_bit_is_noticed() {
     for bit in 0..bytes.len() * 8 {
         let mut bytes = bytes.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);
-        let intact = BatchHeader::decode(&bytes, location(64)).is_some_and(|h| h.covers(&bytes[BATCH_HEADER..]));
+        let intact = BatchHeader::decode(&bytes, location(64))
+            .is_some_and(|h| h.covers(&bytes[BATCH_HEADER..]));
         assert!(!intact, "bit {bit}");
     }
     let header = SegmentHeader { version: WRITTEN, log: LOG, number: 3, previous_length: 5 };

@@ -59,16 +59,25 @@ pub(super) fn read(bytes: &[u8]) -> Result<(Option<Item>, &[u8]), RecordError> {
             let (message, rest) = read_message(envelope, rest)?;
             return Ok((Some(Item::Message(message)), rest));
         }
-        RecordV1::Extra { tag, .. } if tag & MUST_UNDERSTAND != 0 => return Err(RecordError::Extra(tag)),
+        RecordV1::Extra { tag, .. } if tag & MUST_UNDERSTAND != 0 => {
+            return Err(RecordError::Extra(tag));
+        }
         RecordV1::Extra { .. } => return Ok((None, rest)),
         RecordV1::Delivered(numbers) => Record::Delivered(numbers.into_owned()),
         RecordV1::Acked(numbers) => Record::Acked(numbers.into_owned()),
-        RecordV1::Declared { queue, name } => Record::Declared { queue: number(queue)?, name: queue_name(name)? },
+        RecordV1::Declared { queue, name } => {
+            Record::Declared { queue: number(queue)?, name: queue_name(name)? }
+        }
         RecordV1::Deleted { queue } => Record::Deleted { queue },
         RecordV1::Table { next_message, next_queue, queues } => {
-            let queues = queues.into_iter().map(|(queue, name)| Ok((number(queue)?, queue_name(name)?)));
+            let queues =
+                queues.into_iter().map(|(queue, name)| Ok((number(queue)?, queue_name(name)?)));
             let queues = queues.collect::<Result<_, _>>()?;
-            Record::Table { next_message: number(next_message)?, next_queue: number(next_queue)?, queues }
+            Record::Table {
+                next_message: number(next_message)?,
+                next_queue: number(next_queue)?,
+                queues,
+            }
         }
     };
     Ok((Some(Item::Other(item)), rest))
@@ -80,9 +89,18 @@ fn read_message(envelope: EnvelopeV1, bytes: &[u8]) -> Result<(ReadMessage, &[u8
     let (reply_to, rest) = take::<Option<ReplyToV1<'_>>>(rest)?;
     let cut_off = || RecordError::Damaged("a body is cut off".into());
     let (body, rest) = rest.split_at_checked(body_length as usize).ok_or_else(cut_off)?;
-    let reply_to = reply_to.map(|to| ReplyTo { address: to.address.into(), correlation: to.correlation.into() });
+    let reply_to = reply_to
+        .map(|to| ReplyTo { address: to.address.into(), correlation: to.correlation.into() });
     let contents = Message { body: body.to_vec().into(), headers, reply_to };
-    Ok((ReadMessage { number: number(message)?, queue: number(queue)?, deliveries, message: contents }, rest))
+    Ok((
+        ReadMessage {
+            number: number(message)?,
+            queue: number(queue)?,
+            deliveries,
+            message: contents,
+        },
+        rest,
+    ))
 }
 
 fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), RecordError> {
@@ -90,7 +108,8 @@ fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), Record
 }
 
 fn number(number: u64) -> Result<u64, RecordError> {
-    let too_large = || RecordError::Damaged(format!("{number} is no number of a message or a queue"));
+    let too_large =
+        || RecordError::Damaged(format!("{number} is no number of a message or a queue"));
     (number < NUMBER_LIMIT).then_some(number).ok_or_else(too_large)
 }
 
@@ -103,7 +122,9 @@ pub(super) fn write(bytes: &mut Vec<u8>, record: &Record) {
     let record = match record {
         Record::Delivered(numbers) => RecordV1::Delivered(numbers.into()),
         Record::Acked(numbers) => RecordV1::Acked(numbers.into()),
-        Record::Declared { queue, name } => RecordV1::Declared { queue: *queue, name: name.as_str() },
+        Record::Declared { queue, name } => {
+            RecordV1::Declared { queue: *queue, name: name.as_str() }
+        }
         Record::Deleted { queue } => RecordV1::Deleted { queue: *queue },
         Record::Table { next_message, next_queue, queues } => RecordV1::Table {
             next_message: *next_message,
@@ -119,11 +140,15 @@ pub(super) fn write_message(bytes: &mut Vec<u8>, record: &MessageRecord, deliver
     let message = &*record.message;
     // Bounded by `EmbeddedSettings::message_bytes`, which is at most 1 GiB.
     let body_length = u32::try_from(message.body.len()).unwrap_or(u32::MAX);
-    let envelope = EnvelopeV1 { message: record.number, queue: record.queue, deliveries, body_length };
+    let envelope =
+        EnvelopeV1 { message: record.number, queue: record.queue, deliveries, body_length };
     let reply_to = message.reply_to.as_ref();
     put(bytes, &RecordV1::Message(envelope));
     put(bytes, &message.headers);
-    put(bytes, &reply_to.map(|to| ReplyToV1 { address: &to.address, correlation: &to.correlation }));
+    put(
+        bytes,
+        &reply_to.map(|to| ReplyToV1 { address: &to.address, correlation: &to.correlation }),
+    );
     bytes.extend_from_slice(&message.body);
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{
-    consume, contents, copy_of, in_time, next, open, publish, queue, queues, settled, shared, small, text, until,
+    consume, contents, copy_of, in_time, next, open, publish, queue, queues, settled, shared,
+    small, text, until,
 };
 use crate::conformance::{QUEUE_MESSAGES, Redeliveries, suite};
 use crate::embedded::{EmbeddedBroker, EmbeddedSettings, OpenError};
@@ -16,7 +17,8 @@ async fn conforms() {
     let count = AtomicU32::new(0);
     let factory = || {
         let dir = dir.path().join(count.fetch_add(1, Ordering::Relaxed).to_string());
-        let settings = EmbeddedSettings { queue_messages: QUEUE_MESSAGES, ..EmbeddedSettings::default() };
+        let settings =
+            EmbeddedSettings { queue_messages: QUEUE_MESSAGES, ..EmbeddedSettings::default() };
         async move { shared(EmbeddedBroker::open(&dir, settings).unwrap()) }
     };
     suite(factory, Redeliveries::Counted).await;
@@ -25,7 +27,8 @@ async fn conforms() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn conforms_with_small_segments() {
     let dir = tempfile::tempdir().unwrap();
-    let broker = shared(open(dir.path(), EmbeddedSettings { queue_messages: QUEUE_MESSAGES, ..small() }));
+    let broker =
+        shared(open(dir.path(), EmbeddedSettings { queue_messages: QUEUE_MESSAGES, ..small() }));
     suite(|| std::future::ready(Arc::clone(&broker)), Redeliveries::Counted).await;
 }
 
@@ -61,7 +64,10 @@ async fn everything_is_there_after_a_crash() {
         let redeliveries = if number < 5 { 2 } else { u32::from(number < 150) };
         (format!("one {number}"), redeliveries)
     };
-    assert_eq!(contents(&again, &one).await, (0..10).chain(60..200).map(wanted).collect::<Vec<_>>());
+    assert_eq!(
+        contents(&again, &one).await,
+        (0..10).chain(60..200).map(wanted).collect::<Vec<_>>()
+    );
     let untouched: Vec<_> = (0..200).map(|number| (format!("two {number}"), 0)).collect();
     assert_eq!(contents(&again, &two).await, untouched);
 
@@ -70,7 +76,10 @@ async fn everything_is_there_after_a_crash() {
     broker.close().await;
     drop(again);
     let again = open(dir.path(), small());
-    assert_eq!(contents(&again, &one).await, (0..10).chain(60..200).map(wanted).collect::<Vec<_>>());
+    assert_eq!(
+        contents(&again, &one).await,
+        (0..10).chain(60..200).map(wanted).collect::<Vec<_>>()
+    );
     assert_eq!(contents(&again, &two).await, untouched);
 }
 
@@ -96,7 +105,9 @@ async fn a_second_opener_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let broker = EmbeddedBroker::open(dir.path(), small()).unwrap();
     let refused = EmbeddedBroker::open(dir.path(), small()).err().unwrap();
-    assert!(matches!(&refused, OpenError::InUse { by: Some(process), .. } if *process == std::process::id()));
+    assert!(
+        matches!(&refused, OpenError::InUse { by: Some(process), .. } if *process == std::process::id())
+    );
     let wanted = format!(
         "the queue in {} is in use by process {}: stop that process first, or choose another directory",
         dir.path().display(),
@@ -122,8 +133,7 @@ async fn a_closed_broker_says_so() {
     let (published, ()) = tokio::join!(biased; publishing, broker.close());
     published.unwrap();
     assert!(in_time(consumption.deliveries.next()).await.is_none());
-    let closed =
-        |result: Result<(), Error>| matches!(result, Err(Error::Unavailable(why)) if why == "the broker is closed");
+    let closed = |result: Result<(), Error>| matches!(result, Err(Error::Unavailable(why)) if why == "the broker is closed");
     assert!(closed(consumption.settle.ack(&[delivery.tag]).await));
     assert!(closed(broker.publish(&name, Message::new("x")).await));
     assert!(closed(broker.declare(&queue("other")).await));
@@ -151,7 +161,10 @@ async fn bytes_are_bounded() {
         broker.declare(queue).await.unwrap();
     }
     assert!(matches!(broker.declare(&queue("d")).await, Err(Error::Rejected(_))));
-    assert!(matches!(broker.publish(&queues[0], Message::new(vec![0; 1_900])).await, Err(Error::Rejected(_))));
+    assert!(matches!(
+        broker.publish(&queues[0], Message::new(vec![0; 1_900])).await,
+        Err(Error::Rejected(_))
+    ));
     // 1,128 bytes each: two to a queue, four to all of them.
     let publish = async |queue| broker.publish(queue, Message::new(vec![0; 1_000])).await;
     for queue in [&queues[0], &queues[0], &queues[1], &queues[1]] {
@@ -168,10 +181,14 @@ async fn bytes_are_bounded() {
     // The bounds are those of what is there, not of what was.
     drop(consumption);
     drop(broker);
-    let broker = open(dir.path(), EmbeddedSettings { total_bytes: 4_600, queue_bytes: 3_000, ..small() });
+    let broker =
+        open(dir.path(), EmbeddedSettings { total_bytes: 4_600, queue_bytes: 3_000, ..small() });
     broker.declare(&queues[1]).await.unwrap();
     broker.publish(&queues[1], Message::new(vec![0; 1_000])).await.unwrap();
-    assert!(matches!(broker.publish(&queues[1], Message::new(vec![0; 1_000])).await, Err(Error::Full(_))));
+    assert!(matches!(
+        broker.publish(&queues[1], Message::new(vec![0; 1_000])).await,
+        Err(Error::Full(_))
+    ));
 }
 
 #[tokio::test]

@@ -2,12 +2,19 @@
 
 use std::time::Duration;
 
-use super::{consume, contents, copy_of, disk_use, next, open, publish, queue, queues, settled, small, until};
+use super::{
+    consume, contents, copy_of, disk_use, next, open, publish, queue, queues, settled, small, until,
+};
 use crate::embedded::{EmbeddedBroker, EmbeddedSettings};
 use crate::port::{Broker, Consumption, QueueName};
 
 /// Publishes and acks messages of half a kilobyte.
-async fn pass_through(broker: &EmbeddedBroker, queue: &QueueName, consumption: &mut Consumption, count: usize) {
+async fn pass_through(
+    broker: &EmbeddedBroker,
+    queue: &QueueName,
+    consumption: &mut Consumption,
+    count: usize,
+) {
     for number in 0..count {
         publish(broker, queue, &format!("{number:0512}")).await;
         let tag = next(consumption).await.tag;

@@ -97,7 +97,8 @@ async fn a_log_goes_on_behind_the_cut() {
         publish(&broker, &name, "and on").await;
         drop(broker);
         let broker = open(copy.path(), small());
-        let mut read: Alive = contents(&broker, &name).await.into_iter().map(|(body, _)| body).collect();
+        let mut read: Alive =
+            contents(&broker, &name).await.into_iter().map(|(body, _)| body).collect();
         assert_eq!(read.pop().unwrap(), "and on");
         check_cut(&history, cut, &read);
     }
@@ -139,7 +140,10 @@ async fn a_flipped_bit_is_reported_and_nothing_is_dropped() {
             match alive_in(dir.path()) {
                 Err(OpenError::Damaged { file: named, offset, .. }) => {
                     assert_eq!(named, file);
-                    assert!(offset as usize <= at, "byte {at} of segment {number}: {offset} is named");
+                    assert!(
+                        offset as usize <= at,
+                        "byte {at} of segment {number}: {offset} is named"
+                    );
                     reported += 1;
                 }
                 // The last batch has nothing in it, and behind it there are zeros.
@@ -172,7 +176,11 @@ async fn other_damage_is_reported_too() {
     let path = same(&first, copy.path());
     fs::File::options().write(true).open(&path).unwrap().set_len(1_000).unwrap();
     let said = refused(copy.path());
-    assert!(said.contains("00000000000000000001.log at byte ") && said.contains("is not what was written"), "{said}");
+    assert!(
+        said.contains("00000000000000000001.log at byte ")
+            && said.contains("is not what was written"),
+        "{said}"
+    );
 
     // Gone.
     let copy = copy_of(dir.path());

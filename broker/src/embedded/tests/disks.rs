@@ -93,7 +93,11 @@ impl Faulty {
 
     fn ask(&self, act: Act) -> io::Result<()> {
         let number = self.acts.fetch_add(1, Ordering::SeqCst);
-        if (self.refuses)(act, number) { Err(io::Error::other(format!("{act:?} fails"))) } else { Ok(()) }
+        if (self.refuses)(act, number) {
+            Err(io::Error::other(format!("{act:?} fails")))
+        } else {
+            Ok(())
+        }
     }
 
     fn file(&self, file: Box<dyn LogFile>) -> Box<dyn LogFile> {
@@ -233,7 +237,9 @@ impl Disk for Powered {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut journal = self.journal()?;
         FileSystem.rename(from, to)?;
-        for overwritten in journal.unsynced.iter_mut().filter(|overwritten| overwritten.path == from) {
+        for overwritten in
+            journal.unsynced.iter_mut().filter(|overwritten| overwritten.path == from)
+        {
             to.clone_into(&mut overwritten.path);
         }
         Ok(())

@@ -11,7 +11,11 @@ use crate::embedded::{EmbeddedBroker, EmbeddedSettings};
 use crate::port::{Broker, Error, Message, Result};
 
 fn quick() -> EmbeddedSettings {
-    EmbeddedSettings { retry_after: Duration::from_millis(5), sync_after: Duration::from_millis(5), ..small() }
+    EmbeddedSettings {
+        retry_after: Duration::from_millis(5),
+        sync_after: Duration::from_millis(5),
+        ..small()
+    }
 }
 
 /// A compaction takes several commits.
@@ -89,7 +93,10 @@ async fn segments_are_begun_and_dropped_later_where_that_fails() {
             let published = broker.publish(&name, Message::new(format!("{confirmed:0500}"))).await;
             match published {
                 Ok(()) => confirmed += 1,
-                Err(error) => assert!(act != Act::Remove && matches!(error, Error::Unavailable(_)), "{act:?}: {error}"),
+                Err(error) => assert!(
+                    act != Act::Remove && matches!(error, Error::Unavailable(_)),
+                    "{act:?}: {error}"
+                ),
             }
         }
         assert!(confirmed >= 30, "{act:?}: {confirmed}");
@@ -173,13 +180,21 @@ async fn check(dir: &Path, known: &Known, acks_last: bool, case: &str) {
         let contents = contents(&broker, &name).await;
         let numbers: Vec<u32> = contents.iter().map(|(body, _)| body.parse().unwrap()).collect();
         assert!(numbers.is_sorted(), "{case}: {numbers:?}");
-        for (number, redeliveries) in numbers.iter().zip(contents.iter().map(|(_, redeliveries)| *redeliveries)) {
-            assert!(!acks_last || !known.seen.contains(number) || redeliveries > 0, "{case}: {number}");
+        for (number, redeliveries) in
+            numbers.iter().zip(contents.iter().map(|(_, redeliveries)| *redeliveries))
+        {
+            assert!(
+                !acks_last || !known.seen.contains(number) || redeliveries > 0,
+                "{case}: {number}"
+            );
         }
         found.extend(numbers);
     }
     for number in &known.confirmed {
-        assert!(found.contains(number) || known.acking.contains(number), "{case}: {number} is lost");
+        assert!(
+            found.contains(number) || known.acking.contains(number),
+            "{case}: {number} is lost"
+        );
     }
     if acks_last {
         let back: Vec<_> = known.acked.intersection(&found).collect();
@@ -190,7 +205,8 @@ async fn check(dir: &Path, known: &Known, acks_last: bool, case: &str) {
 /// Whether `work` was long enough: the first message that it publishes waits to its end, so that
 /// only a compaction takes the first segment away.
 fn was_compacted(dir: &Path) -> bool {
-    let mut names: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut names: Vec<_> =
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.retain(|name| Path::new(name).extension().is_some_and(|extension| extension == "log"));
     !names.is_empty() && !names.contains(&"00000000000000000001.log".into())
 }
@@ -204,9 +220,12 @@ async fn a_death_at_any_act_loses_nothing() {
         let disk = Faulty::new(move |_, number| number >= at);
         let mut known = Known::default();
         let mut done = false;
-        if let Ok(broker) = EmbeddedBroker::open_on(dir.path(), compacting(), Box::new(disk.clone())) {
+        if let Ok(broker) =
+            EmbeddedBroker::open_on(dir.path(), compacting(), Box::new(disk.clone()))
+        {
             // Messages that come out after its death are seen by nobody.
-            done = work(&broker, || disk.acts() <= at, &mut known).await.is_ok() && disk.acts() <= at;
+            done =
+                work(&broker, || disk.acts() <= at, &mut known).await.is_ok() && disk.acts() <= at;
         }
         check(dir.path(), &known, true, &format!("dead at act {at}")).await;
         if done {
@@ -226,13 +245,17 @@ async fn a_power_failure_loses_nothing_confirmed() {
         let disk = Powered::until(at);
         let mut known = Known::default();
         let mut done = false;
-        if let Ok(broker) = EmbeddedBroker::open_on(dir.path(), compacting(), Box::new(disk.clone())) {
+        if let Ok(broker) =
+            EmbeddedBroker::open_on(dir.path(), compacting(), Box::new(disk.clone()))
+        {
             done = work(&broker, || true, &mut known).await.is_ok() && disk.is_on();
         }
         let mut random = at;
         disk.cut(|| {
             // Knuth's linear congruential generator: the same for everybody, which is what matters.
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (random >> 33) % 3 < at % 4
         });
         check(dir.path(), &known, false, &format!("power cut at act {at}")).await;

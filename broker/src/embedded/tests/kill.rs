@@ -30,7 +30,9 @@ struct Reports(BTreeMap<char, BTreeSet<String>>);
 
 impl Reports {
     fn add(&mut self, line: &str) -> bool {
-        let Some((what, message)) = line.split_once(' ').filter(|(what, _)| what.len() == 1) else { return false };
+        let Some((what, message)) = line.split_once(' ').filter(|(what, _)| what.len() == 1) else {
+            return false;
+        };
         self.0.entry(what.chars().next().unwrap()).or_default().insert(message.to_owned())
     }
 
@@ -54,7 +56,10 @@ fn a_killed_process_loses_nothing() {
         run_and_kill(dir.path(), round, 150 + (round * 7_919) % 3_000, &mut reports);
         check(dir.path(), &reports, round);
     }
-    assert!(reports.0[&'P'].len() > 1_000 && reports.0[&'X'].len() > 100, "the processes hardly did anything");
+    assert!(
+        reports.0[&'P'].len() > 1_000 && reports.0[&'X'].len() > 100,
+        "the processes hardly did anything"
+    );
 }
 
 fn run_and_kill(dir: &Path, round: u32, lines: u32, reports: &mut Reports) {
@@ -88,10 +93,16 @@ fn check(dir: &Path, reports: &Reports, round: u32) {
                 let id = body.trim_end().to_owned();
                 let (publisher, number) = id.rsplit_once(' ').unwrap();
                 let before = last.insert(publisher.to_owned(), number.parse::<u32>().unwrap());
-                assert!(before < last.get(publisher).copied(), "round {round}: {id} is out of order");
+                assert!(
+                    before < last.get(publisher).copied(),
+                    "round {round}: {id} is out of order"
+                );
                 assert!(reports.has('W', &id), "round {round}: nobody published {id}");
                 assert!(!reports.has('X', &id), "round {round}: {id} was acked and is back");
-                assert!(!reports.has('D', &id) || redeliveries > 0, "round {round}: {id} was delivered before");
+                assert!(
+                    !reports.has('D', &id) || redeliveries > 0,
+                    "round {round}: {id} was delivered before"
+                );
                 assert!(found.insert(id.clone()), "round {round}: {id} is there twice");
             }
         }
@@ -130,7 +141,8 @@ fn be_killed(dir: &Path, round: &str) -> ! {
 }
 
 async fn consume(broker: Arc<dyn Broker>) {
-    let Consumption { mut deliveries, settle } = broker.consume(&queues()[0], 32.try_into().unwrap()).await.unwrap();
+    let Consumption { mut deliveries, settle } =
+        broker.consume(&queues()[0], 32.try_into().unwrap()).await.unwrap();
     for count in 0_u32.. {
         let delivery = deliveries.next().await.unwrap();
         let id = text(&delivery).trim_end().to_owned();

@@ -23,7 +23,11 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Segments of the least size, so that little data makes many.
 fn small() -> EmbeddedSettings {
-    EmbeddedSettings { segment_bytes: 4 << 10, preallocate_bytes: 512, ..EmbeddedSettings::default() }
+    EmbeddedSettings {
+        segment_bytes: 4 << 10,
+        preallocate_bytes: 512,
+        ..EmbeddedSettings::default()
+    }
 }
 
 fn queue(name: &str) -> QueueName {
@@ -107,7 +111,9 @@ fn copy_of(dir: &Path) -> tempfile::TempDir {
 /// How many bytes the segments take.
 fn disk_use(dir: &Path) -> u64 {
     // A segment may be deleted between listing and looking.
-    let length = |entry: std::io::Result<fs::DirEntry>| entry.and_then(|entry| entry.metadata()).map_or(0, |m| m.len());
+    let length = |entry: std::io::Result<fs::DirEntry>| {
+        entry.and_then(|entry| entry.metadata()).map_or(0, |m| m.len())
+    };
     fs::read_dir(dir).unwrap().map(length).sum()
 }
 

@@ -100,7 +100,10 @@ impl Model {
     }
 
     fn depth(&self) -> Depth {
-        let unacked = self.consumer.as_ref().map_or(0, |consumer| consumer.coming.len() + consumer.taken.len());
+        let unacked = self
+            .consumer
+            .as_ref()
+            .map_or(0, |consumer| consumer.coming.len() + consumer.taken.len());
         Depth { ready: self.ready.len() as u64, unacked: unacked as u64 }
     }
 }
@@ -144,7 +147,9 @@ impl World {
             Op::DropConsumer { queue } => drop(self.models[queue].end_consumer()),
             Op::Delete { queue } => {
                 self.broker.delete(&self.names[queue]).await.unwrap();
-                if let Some(mut consumer) = self.models[queue].consumer.take().filter(|consumer| consumer.flowing) {
+                if let Some(mut consumer) =
+                    self.models[queue].consumer.take().filter(|consumer| consumer.flowing)
+                {
                     assert!(consumer.real.deliveries.next().await.is_none());
                 }
                 self.models[queue] = Model::default();
@@ -169,7 +174,8 @@ impl World {
             let real = consume(&self.broker, &self.names[queue], prefetch).await;
             let (coming, taken) = (VecDeque::new(), Vec::new());
             let prefetch = usize::from(prefetch);
-            self.models[queue].consumer = Some(ModelConsumer { prefetch, flowing: true, coming, taken, real });
+            self.models[queue].consumer =
+                Some(ModelConsumer { prefetch, flowing: true, coming, taken, real });
         }
     }
 
@@ -178,14 +184,20 @@ impl World {
         for _ in 0..most.min(consumer.coming.len()) {
             let (number, count) = consumer.coming.pop_front().unwrap();
             let delivery = next(&mut consumer.real).await;
-            assert_eq!((text(&delivery).parse::<u32>().unwrap(), delivery.redeliveries), (number, count - 1));
+            assert_eq!(
+                (text(&delivery).parse::<u32>().unwrap(), delivery.redeliveries),
+                (number, count - 1)
+            );
             consumer.taken.push(((number, count), delivery.tag));
         }
     }
 
     async fn settle(&mut self, queue: usize, which: usize, ack: bool) {
         let model = &mut self.models[queue];
-        let Some(consumer) = model.consumer.as_mut().filter(|consumer| !consumer.taken.is_empty()) else { return };
+        let Some(consumer) = model.consumer.as_mut().filter(|consumer| !consumer.taken.is_empty())
+        else {
+            return;
+        };
         let ((number, count), tag) = consumer.taken.remove(which % consumer.taken.len());
         if ack {
             consumer.real.settle.ack(&[tag]).await.unwrap();
@@ -218,7 +230,10 @@ impl World {
         for (model, name) in self.models.iter_mut().zip(&self.names) {
             model.deliver();
             let (broker, wanted) = (&self.broker, model.depth());
-            until(&format!("{name} is {wanted:?} deep"), async || broker.depth(name).await.unwrap() == wanted).await;
+            until(&format!("{name} is {wanted:?} deep"), async || {
+                broker.depth(name).await.unwrap() == wanted
+            })
+            .await;
         }
     }
 

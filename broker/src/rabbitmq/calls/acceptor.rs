@@ -60,10 +60,15 @@ impl Acceptor {
     async fn accept(&mut self, delivery: Delivery) -> Option<IncomingStream> {
         let unacked = UnackedOpening { settle: Arc::clone(&self.settle), tag: delivery.tag };
         let (stream, reply_queue, opening) = match codec::decode(delivery.message.body) {
-            Ok(Some(ControlMessage { stream, control: Control::Open { reply_queue, opening } })) => {
-                (stream, reply_queue, opening)
-            }
-            Err(error @ (DecodeError::Version(_) | DecodeError::Kind { .. } | DecodeError::Extra { .. })) => {
+            Ok(Some(ControlMessage {
+                stream,
+                control: Control::Open { reply_queue, opening },
+            })) => (stream, reply_queue, opening),
+            Err(
+                error @ (DecodeError::Version(_)
+                | DecodeError::Kind { .. }
+                | DecodeError::Extra { .. }),
+            ) => {
                 warn!(%error, "an opening message cannot be read here and is requeued");
                 tokio::spawn(unacked.requeue());
                 return None;
@@ -74,7 +79,8 @@ impl Acceptor {
                 return None;
             }
         };
-        let (Ok(caller), Ok(own)) = (amqp::short(&reply_queue), self.router.reply_queue().await) else {
+        let (Ok(caller), Ok(own)) = (amqp::short(&reply_queue), self.router.reply_queue().await)
+        else {
             unacked.ack().await;
             return None;
         };

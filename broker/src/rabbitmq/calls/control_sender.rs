@@ -38,7 +38,12 @@ impl ControlSender {
     }
 
     /// Opens a stream at the service whose queue RabbitMQ calls `route`.
-    pub(super) async fn open(&self, service: &QueueName, route: ShortString, open: &ControlMessage) -> Result<()> {
+    pub(super) async fn open(
+        &self,
+        service: &QueueName,
+        route: ShortString,
+        open: &ControlMessage,
+    ) -> Result<()> {
         let (bytes, properties) = (self.encode(open), amqp::transient());
         self.channels.publish(Some(service.clone()), route, properties, bytes, None).await
     }
@@ -48,7 +53,9 @@ impl ControlSender {
         let Peer { reply_queue, stream } = to;
         let bytes = self.encode(&ControlMessage { stream, control });
         let channels = Arc::clone(&self.channels);
-        Box::pin(async move { channels.publish(None, reply_queue, amqp::transient(), bytes, None).await })
+        Box::pin(async move {
+            channels.publish(None, reply_queue, amqp::transient(), bytes, None).await
+        })
     }
 
     /// Tells an end that there is no other one.

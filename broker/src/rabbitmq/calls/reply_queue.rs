@@ -28,7 +28,10 @@ pub(super) async fn keep(
     let mut retry = Backoff::new(RETRY.0, RETRY.1);
     while let Some(session) = link.lasting_session().await {
         // A new name each time: messages for streams that are lost go nowhere.
-        let Ok(new_name) = amqp::short(&format!("{prefix}wasmill.replies.{}", Uuid::new_v4())) else { return };
+        let Ok(new_name) = amqp::short(&format!("{prefix}wasmill.replies.{}", Uuid::new_v4()))
+        else {
+            return;
+        };
         match session.during(declare(&session, new_name.clone())).await {
             // The channel is closed where it is dropped.
             Some(Ok((_channel, mut messages))) => {
@@ -50,10 +53,17 @@ pub(super) async fn keep(
 async fn declare(session: &Session, name: ShortString) -> Result<(Channel, Consumer), Fault> {
     let declaring = async {
         let channel = session.open().await?;
-        let own = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
+        let own = QueueDeclareOptions {
+            exclusive: true,
+            auto_delete: true,
+            ..QueueDeclareOptions::default()
+        };
         channel.queue_declare(name.clone(), own, FieldTable::default()).await?;
-        let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..BasicConsumeOptions::default() };
-        let consumer = channel.basic_consume(name, ShortString::default(), options, FieldTable::default()).await?;
+        let options =
+            BasicConsumeOptions { no_ack: true, exclusive: true, ..BasicConsumeOptions::default() };
+        let consumer = channel
+            .basic_consume(name, ShortString::default(), options, FieldTable::default())
+            .await?;
         Ok((channel, consumer))
     };
     session.set_up(declaring).await

@@ -32,16 +32,32 @@ pub(crate) struct CallRouter {
 impl CallRouter {
     /// Begins to keep a reply queue on `link`, whose name begins with `prefix`, and sends over
     /// `channels`.
-    pub(crate) fn start(link: Link, channels: Arc<PublishChannels>, prefix: &str, writes: Writes) -> Self {
+    pub(crate) fn start(
+        link: Link,
+        channels: Arc<PublishChannels>,
+        prefix: &str,
+        writes: Writes,
+    ) -> Self {
         let streams = OpenStreams::default();
         let sender = ControlSender::new(channels, writes);
         let (name, reply_queue) = watch::channel(None);
-        tokio::spawn(reply_queue::keep(link, sender.clone(), streams.clone(), prefix.to_owned(), name));
+        tokio::spawn(reply_queue::keep(
+            link,
+            sender.clone(),
+            streams.clone(),
+            prefix.to_owned(),
+            name,
+        ));
         Self { sender, streams, reply_queue }
     }
 
     /// Opens a stream at the service whose queue RabbitMQ calls `route`.
-    pub(crate) async fn open(&self, service: &QueueName, route: ShortString, opening: Bytes) -> Result<RequestStream> {
+    pub(crate) async fn open(
+        &self,
+        service: &QueueName,
+        route: ShortString,
+        opening: Bytes,
+    ) -> Result<RequestStream> {
         let reply_queue = self.reply_queue().await?.to_string();
         let (stream, transport) = RequestStream::open();
         let id = Uuid::new_v4();
@@ -57,7 +73,9 @@ impl CallRouter {
         let mut reply_queue = self.reply_queue.clone();
         let found = tokio::time::timeout(RETRY.1 * 2, reply_queue.wait_for(Option::is_some)).await;
         let name = found.ok().and_then(|found| found.ok().and_then(|name| name.clone()));
-        name.ok_or_else(|| Error::Unavailable("there is no connection to RabbitMQ for request streams".into()))
+        name.ok_or_else(|| {
+            Error::Unavailable("there is no connection to RabbitMQ for request streams".into())
+        })
     }
 
     /// What sends control messages.

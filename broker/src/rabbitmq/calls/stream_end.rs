@@ -86,7 +86,8 @@ impl StreamEnd {
     pub(super) async fn run(mut self) {
         let mut timer = tokio::time::interval(KEEP_ALIVE / 2);
         while !self.is_over() {
-            let may_send = self.peer.is_some() && self.sent < self.consumed_there + STREAM_WINDOW as u64;
+            let may_send =
+                self.peer.is_some() && self.sent < self.consumed_there + STREAM_WINDOW as u64;
             tokio::select! {
                 control = self.controls.recv() => match control {
                     Some(control) => if !self.apply(control) {
@@ -150,7 +151,9 @@ impl StreamEnd {
                     self.waiting.push_back(body);
                 }
             }
-            Control::Consumed { count } => self.consumed_there = self.consumed_there.max(count).min(self.sent),
+            Control::Consumed { count } => {
+                self.consumed_there = self.consumed_there.max(count).min(self.sent)
+            }
             Control::End { count } => self.end = Some(count),
             Control::Stop => self.outgoing = None,
         }
@@ -204,7 +207,10 @@ async fn next_outgoing(outgoing: &mut Option<mpsc::Receiver<Bytes>>) -> Option<B
 
 /// Delivers the message that waits longest, when there is room for it: true. False where the
 /// stream's receiver is closed.
-async fn deliver(incoming: &mut Option<mpsc::Sender<Bytes>>, waiting: &mut VecDeque<Bytes>) -> bool {
+async fn deliver(
+    incoming: &mut Option<mpsc::Sender<Bytes>>,
+    waiting: &mut VecDeque<Bytes>,
+) -> bool {
     let Some(sender) = incoming else { return std::future::pending().await };
     if waiting.is_empty() {
         sender.closed().await;

@@ -93,11 +93,15 @@ async fn what_is_not_known_is_skipped_unless_it_must_be_understood() {
     let (mut deliveries, settle) = scope.consume(&service, 1).await;
     let delivery = next(&mut deliveries).await;
     let opening = codec::decode(delivery.message.body).unwrap().unwrap();
-    let ControlMessage { stream, control: Control::Open { reply_queue, .. } } = opening else { panic!("{opening:?}") };
+    let ControlMessage { stream, control: Control::Open { reply_queue, .. } } = opening else {
+        panic!("{opening:?}")
+    };
     settle.ack(&[delivery.tag]).await.unwrap();
     let name = &reply_queue[reply_queue.find("wasmill.replies.").unwrap()..];
     let name: QueueName = name.parse().unwrap();
-    let send = async |bytes: Bytes| in_time(scope.broker.publish(&name, Message::new(bytes))).await.unwrap();
+    let send = async |bytes: Bytes| {
+        in_time(scope.broker.publish(&name, Message::new(bytes))).await.unwrap()
+    };
 
     let data = |number: u64| [&number.to_le_bytes()[..], b"data"].concat();
     let kind = v1::kind_of(&Control::Data { number: 0, body: Bytes::new() });

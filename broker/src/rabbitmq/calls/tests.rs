@@ -82,7 +82,10 @@ fn an_extra_is_skipped_unless_it_must_be_understood() {
     let extras = [(name, "trace"), (0, ""), (name, "again")];
     let kind = v1::kind_of(&Control::End { count: 3 });
     let read = decode(v2::encode_later(STREAM, kind, &extras, &count));
-    assert_eq!(read, Ok(Some(ControlMessage { stream: STREAM, control: Control::End { count: 3 } })));
+    assert_eq!(
+        read,
+        Ok(Some(ControlMessage { stream: STREAM, control: Control::End { count: 3 } }))
+    );
     for tag in [MUST_UNDERSTAND, 0xff] {
         let bytes = v2::encode_later(STREAM, kind, &[(name, "trace"), (tag, "x")], &count);
         assert_eq!(decode(bytes), Err(DecodeError::Extra { stream: STREAM, tag }));
@@ -123,8 +126,10 @@ fn control() -> impl Strategy<Value = Control> {
     let name = || "[ -~]{0,40}";
     prop_oneof![
         (name(), bytes()).prop_map(|(reply_queue, opening)| Control::Open { reply_queue, opening }),
-        (name(), any::<u128>())
-            .prop_map(|(reply_queue, id)| Control::Accepted { reply_queue, stream: Uuid::from_u128(id) }),
+        (name(), any::<u128>()).prop_map(|(reply_queue, id)| Control::Accepted {
+            reply_queue,
+            stream: Uuid::from_u128(id)
+        }),
         (any::<u64>(), bytes()).prop_map(|(number, body)| Control::Data { number, body }),
         any::<u64>().prop_map(|count| Control::Consumed { count }),
         any::<u64>().prop_map(|count| Control::End { count }),

@@ -53,7 +53,11 @@ pub(super) fn decode(mut bytes: Bytes) -> Result<Option<ControlMessage>, DecodeE
     let payload = rest.split_off(extras_length);
     check_extras(&rest, stream)?;
     if !v1::is_kind(kind) {
-        return if kind & MUST_UNDERSTAND != 0 { Err(DecodeError::Kind { stream, kind }) } else { Ok(None) };
+        return if kind & MUST_UNDERSTAND != 0 {
+            Err(DecodeError::Kind { stream, kind })
+        } else {
+            Ok(None)
+        };
     }
     let control: Control = v1::payload_of(kind, payload).ok_or(DecodeError::Malformed)?;
     Ok(Some(ControlMessage { stream, control }))

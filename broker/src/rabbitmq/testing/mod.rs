@@ -40,7 +40,8 @@ impl Vhost {
     /// Where the RabbitMQ for tests is on another machine, or `rabbitmqctl` does not do it.
     pub fn make() -> Self {
         let base = address();
-        let uri: AMQPUri = base.parse().unwrap_or_else(|error| panic!("AMQP_URL is not an address: {error}"));
+        let uri: AMQPUri =
+            base.parse().unwrap_or_else(|error| panic!("AMQP_URL is not an address: {error}"));
         let host = &uri.authority.host;
         assert!(
             ["127.0.0.1", "localhost"].contains(&host.as_str()),
@@ -53,7 +54,15 @@ impl Vhost {
         let url = format!("{}{authority}/{name}", &base[..end]);
         control(&["add_vhost", &name]);
         let vhost = Self { name, url };
-        control(&["set_permissions", "-p", &vhost.name, &uri.authority.userinfo.username, ".*", ".*", ".*"]);
+        control(&[
+            "set_permissions",
+            "-p",
+            &vhost.name,
+            &uri.authority.userinfo.username,
+            ".*",
+            ".*",
+            ".*",
+        ]);
         vhost
     }
 

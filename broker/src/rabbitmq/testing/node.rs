@@ -102,8 +102,13 @@ impl Node {
     /// Where that fails.
     pub fn control(&self, arguments: &[&str]) {
         let program = self.scripts.join("rabbitmqctl");
-        let output = command(&program, self.directory.path(), self.ports).args(arguments).output().unwrap();
-        assert!(output.status.success(), "rabbitmqctl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let output =
+            command(&program, self.directory.path(), self.ports).args(arguments).output().unwrap();
+        assert!(
+            output.status.success(),
+            "rabbitmqctl {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     fn end(&mut self, signal: Signal) {
@@ -117,9 +122,15 @@ impl Node {
 
     fn await_port(&mut self) {
         let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.ports[0])).is_err() || !self.file("pid").exists() {
+        while TcpStream::connect(("127.0.0.1", self.ports[0])).is_err()
+            || !self.file("pid").exists()
+        {
             let ended = self.server.try_wait().unwrap();
-            assert!(ended.is_none() && begun.elapsed() < TIMEOUT, "RabbitMQ does not start: {}", self.output());
+            assert!(
+                ended.is_none() && begun.elapsed() < TIMEOUT,
+                "RabbitMQ does not start: {}",
+                self.output()
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -132,7 +143,9 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         let _ = kill_process_group(Pid::from_child(&self.server), Signal::KILL);
-        let pid = fs::read_to_string(self.file("pid")).ok().and_then(|pid| Pid::from_raw(pid.trim().parse().ok()?));
+        let pid = fs::read_to_string(self.file("pid"))
+            .ok()
+            .and_then(|pid| Pid::from_raw(pid.trim().parse().ok()?));
         if let Some(pid) = pid {
             let _ = kill_process(pid, Signal::KILL);
         }
@@ -180,7 +193,10 @@ pub(super) fn scripts() -> Option<PathBuf> {
     if let Some(home) = std::env::var_os("RABBITMQ_HOME") {
         return Some(Path::new(&home).join("sbin"));
     }
-    let installed = ["/usr/lib/rabbitmq/lib", "/opt"].iter().filter_map(|parent| fs::read_dir(parent).ok()).flatten();
+    let installed = ["/usr/lib/rabbitmq/lib", "/opt"]
+        .iter()
+        .filter_map(|parent| fs::read_dir(parent).ok())
+        .flatten();
     let scripts = installed.filter_map(|entry| Some(entry.ok()?.path().join("sbin")));
     scripts.filter(|scripts| scripts.join("rabbitmq-server").is_file()).max()
 }

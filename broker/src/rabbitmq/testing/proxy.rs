@@ -120,7 +120,9 @@ async fn pass(
 ) {
     let mut buffer = vec![0; 16 << 10];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        if state.wait_for(|state| may(state)).await.is_err() || to.write_all(&buffer[..length]).await.is_err() {
+        if state.wait_for(|state| may(state)).await.is_err()
+            || to.write_all(&buffer[..length]).await.is_err()
+        {
             return;
         }
     }

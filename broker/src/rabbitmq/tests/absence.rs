@@ -11,7 +11,12 @@ use crate::rabbitmq::testing::Node;
 use crate::rabbitmq::{RabbitBroker, RabbitSettings};
 
 /// Publishes until `stop` is set; each message again until it is confirmed. Returns how many.
-async fn publish(broker: Arc<RabbitBroker>, queue: QueueName, publisher: usize, load: Arc<Load>) -> usize {
+async fn publish(
+    broker: Arc<RabbitBroker>,
+    queue: QueueName,
+    publisher: usize,
+    load: Arc<Load>,
+) -> usize {
     let mut number = 0;
     while !load.stop.load(Ordering::Relaxed) {
         let body = format!("{publisher} {number}");
@@ -42,7 +47,8 @@ struct Load {
 impl Load {
     /// Goes on until so many more are confirmed and acknowledged.
     async fn goes_on(&self) {
-        let (confirmed, acked) = (self.confirmed.load(Ordering::Relaxed), self.acked.load(Ordering::Relaxed));
+        let (confirmed, acked) =
+            (self.confirmed.load(Ordering::Relaxed), self.acked.load(Ordering::Relaxed));
         becomes(async || {
             self.confirmed.load(Ordering::Relaxed) > confirmed + 1_000
                 && self.acked.load(Ordering::Relaxed) > acked + 500
@@ -53,14 +59,23 @@ impl Load {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_confirmed_is_lost_when_rabbitmq_goes_and_comes_back() {
-    let mut node = tokio::task::spawn_blocking(|| Node::start("log.console = false\n", |_| {})).await.unwrap();
-    let settings = RabbitSettings { publish_timeout: Duration::from_secs(2), ..RabbitSettings::default() };
+    let mut node =
+        tokio::task::spawn_blocking(|| Node::start("log.console = false\n", |_| {})).await.unwrap();
+    let settings =
+        RabbitSettings { publish_timeout: Duration::from_secs(2), ..RabbitSettings::default() };
     let scope = Scope::by(&node.address(), &node.address(), settings);
     becomes(async || scope.broker.ping().await.is_ok()).await;
     let queue = scope.queue().await;
     let load = Arc::new(Load::default());
     let publishers: Vec<_> = (0..16)
-        .map(|publisher| tokio::spawn(publish(Arc::clone(&scope.broker), queue.clone(), publisher, Arc::clone(&load))))
+        .map(|publisher| {
+            tokio::spawn(publish(
+                Arc::clone(&scope.broker),
+                queue.clone(),
+                publisher,
+                Arc::clone(&load),
+            ))
+        })
         .collect();
     let (mut deliveries, settle) = scope.consume(&queue, 100).await;
     let counting = Arc::clone(&load);
@@ -99,7 +114,12 @@ async fn nothing_confirmed_is_lost_when_rabbitmq_goes_and_comes_back() {
     in_time(scope.broker.delete(&queue)).await.unwrap();
     let seen = in_time(consumer).await.unwrap();
     let lost: Vec<_> = expected.difference(&seen).collect();
-    assert!(lost.is_empty(), "{} of {} confirmed messages are lost: {lost:?}", lost.len(), expected.len());
+    assert!(
+        lost.is_empty(),
+        "{} of {} confirmed messages are lost: {lost:?}",
+        lost.len(),
+        expected.len()
+    );
     drop(scope);
     drop(node);
 }

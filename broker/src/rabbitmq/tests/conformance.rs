@@ -8,7 +8,11 @@ use crate::port::Broker;
 use crate::rabbitmq::{QueueKind, RabbitSettings};
 
 async fn run(queue_kind: QueueKind, redeliveries: Redeliveries) {
-    let settings = RabbitSettings { queue_kind, queue_messages: Some(QUEUE_MESSAGES), ..RabbitSettings::default() };
+    let settings = RabbitSettings {
+        queue_kind,
+        queue_messages: Some(QUEUE_MESSAGES),
+        ..RabbitSettings::default()
+    };
     let scope = Scope::new(settings);
     suite(|| async { Arc::clone(&scope.broker) as Arc<dyn Broker> }, redeliveries).await;
 }

@@ -36,7 +36,8 @@ async fn settling_from_many_sides_settles_each_once() {
     const MESSAGES: usize = 4_000;
     let scope = Scope::new(RabbitSettings::default());
     let queue = scope.queue().await;
-    let publishes = numbered(0..MESSAGES).into_iter().map(|body| scope.broker.publish(&queue, body_of(body)));
+    let publishes =
+        numbered(0..MESSAGES).into_iter().map(|body| scope.broker.publish(&queue, body_of(body)));
     in_time(join_all(publishes)).await.into_iter().for_each(Result::unwrap);
     let (mut deliveries, settle) = scope.consume(&queue, 500).await;
     let taken: Arc<Mutex<Vec<Tag>>> = Arc::default();
@@ -47,7 +48,8 @@ async fn settling_from_many_sides_settles_each_once() {
                 loop {
                     let some = {
                         let mut taken = taken.lock().unwrap();
-                        let half = (0..taken.len()).filter(|at| at * 7 % 4 == side).collect::<Vec<_>>();
+                        let half =
+                            (0..taken.len()).filter(|at| at * 7 % 4 == side).collect::<Vec<_>>();
                         half.into_iter().rev().map(|at| taken.swap_remove(at)).collect::<Vec<_>>()
                     };
                     settle.ack(&some).await.unwrap();
@@ -130,7 +132,10 @@ async fn a_queue_that_forgets_is_refused() {
     assert!(matches!(declared, Err(Error::Rejected(_) | Error::Unavailable(_))), "{declared:?}");
     let forgetful = scope.foreign_queue("auto_delete").await;
     let declared = in_time(scope.broker.declare(&forgetful.queue)).await;
-    assert!(matches!(&declared, Err(Error::Rejected(reason)) if reason.contains("does not keep")), "{declared:?}");
+    assert!(
+        matches!(&declared, Err(Error::Rejected(reason)) if reason.contains("does not keep")),
+        "{declared:?}"
+    );
     exclusive.delete().await;
     forgetful.delete().await;
 }

@@ -28,7 +28,10 @@ fn certificates(directory: &Path) {
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    let server = CertificateParams::new(vec!["localhost".to_owned()])
+        .unwrap()
+        .signed_by(&key, &authority)
+        .unwrap();
     std::fs::write(directory.join("ca.pem"), authority.pem()).unwrap();
     std::fs::write(directory.join("server.pem"), server.pem()).unwrap();
     std::fs::write(directory.join("server.key"), key.serialize_pem()).unwrap();
@@ -47,15 +50,22 @@ async fn a_virtual_host_of_its_own() {
     let url = vhost.url().to_owned();
     tokio::task::spawn_blocking(|| drop(vhost)).await.unwrap();
     // It is gone.
-    let settings = RabbitSettings { operation_timeout: Duration::from_millis(500), ..RabbitSettings::default() };
+    let settings = RabbitSettings {
+        operation_timeout: Duration::from_millis(500),
+        ..RabbitSettings::default()
+    };
     let ping = in_time(RabbitBroker::connect(&url, settings).unwrap().ping()).await;
-    assert!(matches!(&ping, Err(Error::Unavailable(reason)) if reason.contains("not found")), "{ping:?}");
+    assert!(
+        matches!(&ping, Err(Error::Unavailable(reason)) if reason.contains("not found")),
+        "{ping:?}"
+    );
 }
 
 /// One node for all of it: starting one takes seconds.
 #[tokio::test(flavor = "multi_thread")]
 async fn shortages_limits_and_tls() {
-    let node = tokio::task::spawn_blocking(|| Node::start(CONFIGURATION, certificates)).await.unwrap();
+    let node =
+        tokio::task::spawn_blocking(|| Node::start(CONFIGURATION, certificates)).await.unwrap();
     message_that_only_rabbitmq_finds_too_large(&node).await;
     tls(&node).await;
     shortage_of_memory(&node).await;
@@ -80,7 +90,10 @@ async fn message_that_only_rabbitmq_finds_too_large(node: &Node) {
     }
     // The next one is refused before it ends a channel.
     let again = in_time(scope.broker.publish(&queue, Message::new(vec![0; 100_001]))).await;
-    assert!(matches!(&again, Err(Error::Rejected(reason)) if reason.contains("at most 100000")), "{again:?}");
+    assert!(
+        matches!(&again, Err(Error::Rejected(reason)) if reason.contains("at most 100000")),
+        "{again:?}"
+    );
     in_time(scope.broker.publish(&queue, Message::new(vec![0; 100_000]))).await.unwrap();
 }
 
@@ -103,16 +116,21 @@ async fn tls(node: &Node) {
     // A certificate of an unknown authority is refused, and one of another name.
     let strangers = tempfile::tempdir().unwrap();
     certificates(strangers.path());
-    let strange = RabbitSettings { ca_file: Some(strangers.path().join("ca.pem")), ..settings.clone() };
+    let strange =
+        RabbitSettings { ca_file: Some(strangers.path().join("ca.pem")), ..settings.clone() };
     let elsewhere = format!("amqps://guest:guest@127.0.0.1:{}", node.tls_port());
     for (address, settings) in [(&address, strange), (&elsewhere, settings)] {
         let ping = in_time(RabbitBroker::connect(address, settings).unwrap().ping()).await;
-        assert!(matches!(&ping, Err(Error::Unavailable(reason)) if reason.contains("certificate")), "{ping:?}");
+        assert!(
+            matches!(&ping, Err(Error::Unavailable(reason)) if reason.contains("certificate")),
+            "{ping:?}"
+        );
     }
 }
 
 async fn shortage_of_memory(node: &Node) {
-    let settings = RabbitSettings { publish_timeout: Duration::from_secs(1), ..RabbitSettings::default() };
+    let settings =
+        RabbitSettings { publish_timeout: Duration::from_secs(1), ..RabbitSettings::default() };
     let scope = Scope::by(&node.address(), &node.address(), settings);
     let queue = scope.queue().await;
     scope.publish(&queue, numbered(0..20)).await;
@@ -134,7 +152,8 @@ async fn shortage_of_memory(node: &Node) {
     in_time(scope.broker.ping()).await.unwrap();
     in_time(scope.broker.depth(&queue)).await.unwrap();
     // A publish that waits long enough succeeds in the end.
-    let slow = RabbitSettings { publish_timeout: Duration::from_secs(60), ..RabbitSettings::default() };
+    let slow =
+        RabbitSettings { publish_timeout: Duration::from_secs(60), ..RabbitSettings::default() };
     let slow = scope.other_with(slow);
     let mut published = std::pin::pin!(slow.publish(&queue, Message::new("waits")));
     assert!(tokio::time::timeout(Duration::from_millis(300), &mut published).await.is_err());

@@ -32,7 +32,12 @@ async fn behind_a_proxy(settings: RabbitSettings) -> (Proxy, Scope) {
 
 /// Cuts over and over while `work` goes on, at least `times` times; each time only once there was a
 /// connection again.
-async fn cutting<T>(proxy: &Proxy, scope: &Scope, times: usize, work: impl Future<Output = T>) -> T {
+async fn cutting<T>(
+    proxy: &Proxy,
+    scope: &Scope,
+    times: usize,
+    work: impl Future<Output = T>,
+) -> T {
     let mut work = std::pin::pin!(work);
     let cuts = async {
         for _ in 0..times {
@@ -55,12 +60,14 @@ async fn what_is_unconfirmed_when_the_connection_is_cut_is_sent_again() {
     let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let publishers: Vec<_> = (0..8)
         .map(|publisher| {
-            let (broker, queue, stop) = (Arc::clone(&scope.broker), queue.clone(), Arc::clone(&stop));
+            let (broker, queue, stop) =
+                (Arc::clone(&scope.broker), queue.clone(), Arc::clone(&stop));
             tokio::spawn(async move {
                 let mut sent = 0;
                 while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    let publishes = (sent..sent + 20)
-                        .map(|number| broker.publish(&queue, Message::new(format!("{publisher} {number}"))));
+                    let publishes = (sent..sent + 20).map(|number| {
+                        broker.publish(&queue, Message::new(format!("{publisher} {number}")))
+                    });
                     join_all(publishes).await.into_iter().for_each(Result::unwrap);
                     sent += 20;
                 }
@@ -90,7 +97,8 @@ async fn what_is_unconfirmed_when_the_connection_is_cut_is_sent_again() {
         let delivery = next(&mut deliveries).await;
         let body = text(&delivery);
         let (publisher, number) = body.split_once(' ').unwrap();
-        let (seen, number) = (&mut seen[publisher.parse::<usize>().unwrap()], number.parse::<usize>().unwrap());
+        let (seen, number) =
+            (&mut seen[publisher.parse::<usize>().unwrap()], number.parse::<usize>().unwrap());
         assert!(number <= *seen, "{body} came before what was published before it");
         *seen = (*seen).max(number + 1);
         settle.ack(&[delivery.tag]).await.unwrap();
@@ -196,7 +204,8 @@ async fn a_stalled_connection_is_noticed_and_replaced() {
         let begun = Instant::now();
         let published = scope.broker.publish(&queue, Message::new("stalled")).await;
         // It was never sent, and that is known.
-        matches!(published, Err(Error::Unavailable(_))) && begun.elapsed() < Duration::from_millis(100)
+        matches!(published, Err(Error::Unavailable(_)))
+            && begun.elapsed() < Duration::from_millis(100)
     })
     .await;
     // It tries to connect meanwhile, and leaves nothing behind that waits for an answer.
@@ -223,14 +232,19 @@ async fn trials_to_connect_leave_no_threads_behind() {
     // Nobody else's threads may be counted: this test goes on in a process of its own.
     if std::env::var_os(ALONE).is_none() {
         let program = std::env::current_exe().unwrap();
-        let arguments =
-            ["--exact", "rabbitmq::tests::outage::trials_to_connect_leave_no_threads_behind", "--nocapture"];
-        let output = std::process::Command::new(program).args(arguments).env(ALONE, "1").output().unwrap();
+        let arguments = [
+            "--exact",
+            "rabbitmq::tests::outage::trials_to_connect_leave_no_threads_behind",
+            "--nocapture",
+        ];
+        let output =
+            std::process::Command::new(program).args(arguments).env(ALONE, "1").output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         return;
     }
     let (proxy, scope) =
-        behind_a_proxy(RabbitSettings { connect_timeout: Duration::from_millis(100), ..alert() }).await;
+        behind_a_proxy(RabbitSettings { connect_timeout: Duration::from_millis(100), ..alert() })
+            .await;
     in_time(scope.broker.ping()).await.unwrap();
     assert_eq!(io_threads(), 2);
     proxy.stall(true);
@@ -249,6 +263,7 @@ const ALONE: &str = "WASMILL_TEST_ALONE";
 
 fn io_threads() -> usize {
     let threads = std::fs::read_dir("/proc/self/task").unwrap();
-    let names = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("comm")).ok());
+    let names =
+        threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("comm")).ok());
     names.filter(|name| name.starts_with("lapin-io-loop")).count()
 }

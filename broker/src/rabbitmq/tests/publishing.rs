@@ -46,12 +46,14 @@ async fn hundreds_in_flight_are_all_confirmed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn hundreds_await_their_confirms_at_a_time() {
     let proxy = Proxy::to(&address()).await;
-    let settings = RabbitSettings { publish_timeout: Duration::from_secs(60), ..RabbitSettings::default() };
+    let settings =
+        RabbitSettings { publish_timeout: Duration::from_secs(60), ..RabbitSettings::default() };
     let scope = Scope::by(&proxy.instead_of(&address()), &address(), settings);
     let queue = scope.queue().await;
     scope.publish(&queue, ["0".to_owned()]).await;
     proxy.mute(true);
-    let publishes = (1..=800).map(|number| scope.broker.publish(&queue, Message::new(number.to_string())));
+    let publishes =
+        (1..=800).map(|number| scope.broker.publish(&queue, Message::new(number.to_string())));
     let mut publishes = std::pin::pin!(join_all(publishes));
     // All are there, and no confirm was let through.
     let direct = scope.other();
@@ -85,7 +87,8 @@ async fn queues_are_what_the_settings_say() {
     for (queue_kind, right, wrong) in
         [(QueueKind::Quorum, "quorum", "classic"), (QueueKind::Classic, "classic", "quorum")]
     {
-        let settings = RabbitSettings { queue_kind, queue_messages: Some(77), ..RabbitSettings::default() };
+        let settings =
+            RabbitSettings { queue_kind, queue_messages: Some(77), ..RabbitSettings::default() };
         let scope = Scope::new(settings);
         let queue = scope.queue().await;
         in_time(declare(&scope, &queue, right, 77)).await.unwrap();
@@ -153,11 +156,18 @@ async fn too_large_a_message_is_refused() {
 async fn what_may_wait_is_bounded() {
     // Nothing is taken, so that all of it waits.
     let refused = async |settings, reason: &str| {
-        let settings = RabbitSettings { publish_channels: 1, publish_timeout: Duration::from_secs(1), ..settings };
+        let settings = RabbitSettings {
+            publish_channels: 1,
+            publish_timeout: Duration::from_secs(1),
+            ..settings
+        };
         let broker = RabbitBroker::connect(&nowhere(), settings).unwrap();
         let queue: QueueName = "queue".parse().unwrap();
         let publishes = (0..20).map(|_| broker.publish(&queue, Message::new(vec![0; 1_000])));
-        let errors = in_time(join_all(publishes)).await.into_iter().map(|result| result.unwrap_err().to_string());
+        let errors = in_time(join_all(publishes))
+            .await
+            .into_iter()
+            .map(|result| result.unwrap_err().to_string());
         errors.filter(|error| error.contains(reason)).count()
     };
     let few = RabbitSettings { channel_backlog: 3, ..RabbitSettings::default() };
@@ -174,7 +184,8 @@ fn nowhere() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rabbitmq_that_is_not_there_is_waited_for_once() {
-    let settings = RabbitSettings { publish_timeout: Duration::from_millis(400), ..RabbitSettings::default() };
+    let settings =
+        RabbitSettings { publish_timeout: Duration::from_millis(400), ..RabbitSettings::default() };
     let broker = RabbitBroker::connect(&nowhere(), settings).unwrap();
     let queue: QueueName = "queue".parse().unwrap();
     let begun = Instant::now();
@@ -183,18 +194,29 @@ async fn a_rabbitmq_that_is_not_there_is_waited_for_once() {
     assert!(begun.elapsed() >= Duration::from_millis(300));
     let begun = Instant::now();
     for _ in 0..100 {
-        assert!(matches!(broker.publish(&queue, Message::new("x")).await, Err(Error::Unavailable(_))));
+        assert!(matches!(
+            broker.publish(&queue, Message::new("x")).await,
+            Err(Error::Unavailable(_))
+        ));
     }
     assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
-    assert!(matches!(broker.ping().await, Err(Error::Unavailable(reason)) if reason.contains("refused")));
+    assert!(
+        matches!(broker.ping().await, Err(Error::Unavailable(reason)) if reason.contains("refused"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_told() {
-    let (scheme, rest) = address().split_once("://").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let (scheme, rest) =
+        address().split_once("://").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     let host = rest.rsplit_once('@').map_or(rest.as_str(), |(_, host)| host);
-    let settings = RabbitSettings { operation_timeout: Duration::from_secs(2), ..RabbitSettings::default() };
-    let broker = RabbitBroker::connect(&format!("{scheme}://guest:wrong@{host}"), settings).unwrap();
+    let settings =
+        RabbitSettings { operation_timeout: Duration::from_secs(2), ..RabbitSettings::default() };
+    let broker =
+        RabbitBroker::connect(&format!("{scheme}://guest:wrong@{host}"), settings).unwrap();
     let declared = in_time(broker.declare(&"queue".parse().unwrap())).await;
-    assert!(matches!(&declared, Err(Error::Unavailable(reason)) if reason.contains("ACCESS_REFUSED")), "{declared:?}");
+    assert!(
+        matches!(&declared, Err(Error::Unavailable(reason)) if reason.contains("ACCESS_REFUSED")),
+        "{declared:?}"
+    );
 }

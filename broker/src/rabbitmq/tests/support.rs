@@ -51,7 +51,8 @@ impl Scope {
     /// A queue that is not ours, on a connection of its own.
     pub(super) async fn foreign_queue(&self, option: &str) -> Foreign {
         let queue: QueueName = Uuid::new_v4().to_string().parse().unwrap();
-        let connection = Connection::connect(&self.direct, ConnectionProperties::default()).await.unwrap();
+        let connection =
+            Connection::connect(&self.direct, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         let options = QueueDeclareOptions {
             exclusive: option == "exclusive",
@@ -64,7 +65,11 @@ impl Scope {
     }
 
     /// Declares a queue with other arguments than ours.
-    pub(super) async fn declare_raw(&self, queue: &QueueName, arguments: FieldTable) -> lapin::Result<()> {
+    pub(super) async fn declare_raw(
+        &self,
+        queue: &QueueName,
+        arguments: FieldTable,
+    ) -> lapin::Result<()> {
         let connection = Connection::connect(&self.direct, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
         let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
@@ -78,15 +83,24 @@ impl Scope {
         queue
     }
 
-    pub(super) async fn publish(&self, queue: &QueueName, bodies: impl IntoIterator<Item = String>) {
+    pub(super) async fn publish(
+        &self,
+        queue: &QueueName,
+        bodies: impl IntoIterator<Item = String>,
+    ) {
         for body in bodies {
             in_time(self.broker.publish(queue, Message::new(body))).await.unwrap();
         }
     }
 
-    pub(crate) async fn consume(&self, queue: &QueueName, prefetch: u16) -> (Box<dyn Deliveries>, Arc<dyn Settle>) {
+    pub(crate) async fn consume(
+        &self,
+        queue: &QueueName,
+        prefetch: u16,
+    ) -> (Box<dyn Deliveries>, Arc<dyn Settle>) {
         let prefetch = NonZeroU16::new(prefetch).unwrap();
-        let Consumption { deliveries, settle } = in_time(self.broker.consume(queue, prefetch)).await.unwrap();
+        let Consumption { deliveries, settle } =
+            in_time(self.broker.consume(queue, prefetch)).await.unwrap();
         (deliveries, settle)
     }
 
@@ -123,7 +137,8 @@ impl Drop for Scope {
         };
         // The test's own runtime is busy with this very drop.
         std::thread::scope(|scope| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             scope.spawn(move || runtime.block_on(delete)).join().ok();
         });
     }

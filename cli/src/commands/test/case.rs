@@ -41,7 +41,8 @@ pub(super) struct Expected {
     /// The result as base64, where it is neither.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) output_base64: Option<String>,
-    /// The emitted events in CloudEvents' JSON format, in their order, with what the function set and no more.
+    /// The emitted events in CloudEvents' JSON format, in their order, with what the function set
+    /// and no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) emitted: Option<Vec<Document>>,
 }
@@ -55,15 +56,18 @@ fn is_success(outcome: &String) -> bool {
 }
 
 /// `null` is a value that can be expected, other than none.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Document>, D::Error> {
+fn present<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Document>, D::Error> {
     Document::deserialize(deserializer).map(Some)
 }
 
 impl Case {
     /// The names of a folder's cases, in their order.
     pub(super) fn names(folder: &Path) -> anyhow::Result<Vec<String>> {
-        let entries = std::fs::read_dir(folder)
-            .with_context(|| format!("a function's events are in '{}', which cannot be read", folder.display()))?;
+        let entries = std::fs::read_dir(folder).with_context(|| {
+            format!("a function's events are in '{}', which cannot be read", folder.display())
+        })?;
         let mut names = Vec::new();
         for entry in entries {
             let name = entry.with_context(|| format!("folder '{}'", folder.display()))?.file_name();
@@ -81,13 +85,18 @@ impl Case {
         let file = folder.join(format!("{name}.json"));
         let text = std::fs::read(&file).with_context(|| format!("'{}'", file.display()))?;
         let event = without_mark(&text).with_context(|| format!("'{}'", file.display()))?;
-        let event = Event::from_json(event)
-            .map_err(|invalid| anyhow::anyhow!("{}: {}{}", file.display(), at(&invalid.pointer), invalid.message))?;
+        let event = Event::from_json(event).map_err(|invalid| {
+            anyhow::anyhow!("{}: {}{}", file.display(), at(&invalid.pointer), invalid.message)
+        })?;
         let expected_file = folder.join(format!("{name}{EXPECTED}"));
         let expected = match std::fs::read(&expected_file) {
-            Ok(text) => Some(Expected::read(&text).with_context(|| expected_file.display().to_string())?),
+            Ok(text) => {
+                Some(Expected::read(&text).with_context(|| expected_file.display().to_string())?)
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error).with_context(|| format!("'{}'", expected_file.display())),
+            Err(error) => {
+                return Err(error).with_context(|| format!("'{}'", expected_file.display()));
+            }
         };
         Ok(Self { name, event, expected, expected_file })
     }
@@ -96,7 +105,8 @@ impl Case {
     pub(super) fn write_expectation(&self, observed: &Observed) -> Result {
         let mut text = pretty(&observed.as_expected().to_text());
         text.push('\n');
-        Ok(std::fs::write(&self.expected_file, text).with_context(|| format!("'{}'", self.expected_file.display()))?)
+        Ok(std::fs::write(&self.expected_file, text)
+            .with_context(|| format!("'{}'", self.expected_file.display()))?)
     }
 }
 
@@ -137,10 +147,15 @@ mod tests {
     fn expectations_are_strict() {
         let error = |text: &str| format!("{:#}", Expected::read(text.as_bytes()).unwrap_err());
         assert!(error(r#"{"outptu": 1}"#).contains("outptu"));
-        assert!(error(r#"{"outcome": "sucess"}"#).contains("'sucess' is none; there are success, rejected"));
+        assert!(
+            error(r#"{"outcome": "sucess"}"#)
+                .contains("'sucess' is none; there are success, rejected")
+        );
         assert!(error(r#"{"output": 1, "output_base64": ""}"#).contains("exclude each other"));
         let null = Expected::read(br#"{"output": null}"#).unwrap();
-        assert!(null.outcome == "success" && null.output.is_some_and(|output| output.json().is_null()));
+        assert!(
+            null.outcome == "success" && null.output.is_some_and(|output| output.json().is_null())
+        );
         assert!(Expected::read(b"\xef\xbb\xbf{}").unwrap().output.is_none());
     }
 

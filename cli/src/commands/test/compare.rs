@@ -32,12 +32,20 @@ pub(super) fn differences(expected: &Expected, observed: &Observed) -> Vec<Strin
         }
     }
     match (&expected.output, &expected.output_base64, output.map(|output| &output.content)) {
-        (Some(wanted), _, Some(Content::Json(is))) => values("output", wanted.json(), is.json(), &mut found),
+        (Some(wanted), _, Some(Content::Json(is))) => {
+            values("output", wanted.json(), is.json(), &mut found)
+        }
         (_, Some(wanted), Some(Content::Base64(is))) if wanted == is => {}
         (None, None, _) => {}
-        (Some(wanted), _, is) => found.push(format!("output: expected {}, was {}", shown(wanted.json()), content(is))),
+        (Some(wanted), _, is) => {
+            found.push(format!("output: expected {}, was {}", shown(wanted.json()), content(is)))
+        }
         (None, Some(wanted), is) => {
-            found.push(format!("output_base64: expected {}, was {}", shortened(wanted), content(is)));
+            found.push(format!(
+                "output_base64: expected {}, was {}",
+                shortened(wanted),
+                content(is)
+            ));
         }
     }
     if let Some(wanted) = &expected.emitted {
@@ -49,7 +57,8 @@ pub(super) fn differences(expected: &Expected, observed: &Observed) -> Vec<Strin
 
 /// Compares two values; each place where they differ is named by a JSON pointer after `at`.
 fn values(at: &str, expected: Json<'_>, is: Json<'_>, found: &mut Vec<String>) {
-    // A pointer has a step for each level; of what is deeper than anybody writes, the text is compared.
+    // A pointer has a step for each level; of what is deeper than anybody writes, the text is
+    // compared.
     let is_deep = at.bytes().filter(|byte| *byte == b'/').count() >= DEEPEST;
     match (expected.kind(), is.kind()) {
         (Kind::Object, Kind::Object) if !is_deep => members(at, expected, is, found),
@@ -61,8 +70,8 @@ fn values(at: &str, expected: Json<'_>, is: Json<'_>, found: &mut Vec<String>) {
 
 fn members(at: &str, expected: Json<'_>, is: Json<'_>, found: &mut Vec<String>) {
     // Of several with one name the last counts.
-    let [wanted, is] =
-        [expected, is].map(|object| object.exact_members().into_iter().collect::<BTreeMap<Text, Json<'_>>>());
+    let [wanted, is] = [expected, is]
+        .map(|object| object.exact_members().into_iter().collect::<BTreeMap<Text, Json<'_>>>());
     for (name, wanted) in &wanted {
         let at = format!("{at}/{}", escaped(name));
         match is.get(name) {
@@ -99,14 +108,15 @@ fn same(one: Json<'_>, other: Json<'_>) -> bool {
     }
 }
 
-/// 2 and 2.0 are the same number, and so are 0 and -0; whole ones are compared as such, and what is beyond that and a double by its
-/// text.
+/// 2 and 2.0 are the same number, and so are 0 and -0; whole ones are compared as such, and what is
+/// beyond that and a double by its text.
 fn same_number(one: &str, other: &str) -> bool {
     if let (Ok(one), Ok(other)) = (one.parse::<i128>(), other.parse::<i128>()) {
         return one == other;
     }
     let is_whole = |text: &str| !text.contains(['.', 'e', 'E']);
-    let [value, of_other] = [one, other].map(|text| text.parse::<f64>().ok().filter(|number| number.is_finite()));
+    let [value, of_other] =
+        [one, other].map(|text| text.parse::<f64>().ok().filter(|number| number.is_finite()));
     !(is_whole(one) && is_whole(other)) && value.is_some() && value == of_other
 }
 
@@ -146,9 +156,14 @@ mod tests {
 
     #[test]
     fn every_place_is_named() {
-        assert!(compared(r#"{"a": [1, 2.0], "b": null}"#, r#"{"b": null, "a": [1.0, 2]}"#).is_empty());
+        assert!(
+            compared(r#"{"a": [1, 2.0], "b": null}"#, r#"{"b": null, "a": [1.0, 2]}"#).is_empty()
+        );
         assert_eq!(
-            compared(r#"{"a": [1, 2], "b": "x", "c/d": 1}"#, r#"{"a": [1, 3, 4], "b": 2, "e": {}}"#),
+            compared(
+                r#"{"a": [1, 2], "b": "x", "c/d": 1}"#,
+                r#"{"a": [1, 3, 4], "b": 2, "e": {}}"#
+            ),
             [
                 "output/a/1: expected 2, was 3",
                 "output/a/2: expected nothing, was 4",
@@ -178,7 +193,10 @@ mod tests {
             assert_eq!(compared(one, other).len(), 1, "{one} {other}");
         }
         assert_eq!(compared(r#"{"\ud800": 1}"#, r#"{"\ud801": 1}"#).len(), 2);
-        assert_eq!(compared(r#"{"\ud800": 1, "\ud801": 2}"#, r#"{"\ud800": 3, "\ud801": 2}"#).len(), 1);
+        assert_eq!(
+            compared(r#"{"\ud800": 1, "\ud801": 2}"#, r#"{"\ud800": 3, "\ud801": 2}"#).len(),
+            1
+        );
     }
 
     #[test]

@@ -69,7 +69,12 @@ pub(super) enum Content {
 
 impl Bench {
     /// Makes the function ready, and says what a deploy would have against it.
-    pub(super) async fn new(project: Project, cache: &Path, wasi: Wasi, formats: Formats) -> Result<Self> {
+    pub(super) async fn new(
+        project: Project,
+        cache: &Path,
+        wasi: Wasi,
+        formats: Formats,
+    ) -> Result<Self> {
         let settings = EngineSettings {
             slots: 16,
             warm_instances: 0,
@@ -79,16 +84,28 @@ impl Bench {
         };
         let buckets = tempfile::tempdir().context("a temporary folder")?;
         let capabilities = offline::capabilities(buckets.path()).await?;
-        let engine = Engine::new(settings, capabilities).context("the WebAssembly engine cannot start")?;
+        let engine =
+            Engine::new(settings, capabilities).context("the WebAssembly engine cannot start")?;
         let (mut manifest, digest) = (project.manifest.clone(), project.digest);
         // Each event has an instance of its own, so that none sees what another left.
         manifest.instances.reuse = 1;
         let named = || manifest.name.to_string();
-        engine.check(&TenantName::default(), digest, &project, &manifest).await.with_context(named)?;
+        engine
+            .check(&TenantName::default(), digest, &project, &manifest)
+            .await
+            .with_context(named)?;
         let files = engine.files(&manifest, &project).await.with_context(named)?;
-        let prepared = engine.prepare(digest, async { Ok(project.component) }).await.with_context(named)?;
+        let prepared =
+            engine.prepare(digest, async { Ok(project.component) }).await.with_context(named)?;
         let schemas = SchemaLimits { formats, ..SchemaLimits::default() };
-        Ok(Self { engine, prepared, files, manifest: Arc::new(manifest), schemas, _buckets: buckets })
+        Ok(Self {
+            engine,
+            prepared,
+            files,
+            manifest: Arc::new(manifest),
+            schemas,
+            _buckets: buckets,
+        })
     }
 
     pub(super) fn function(&self) -> &str {
@@ -114,7 +131,13 @@ impl Bench {
         let files = self.files.clone();
         let running = self.engine.spawn(async move {
             let host = "wasmill test";
-            let invocation = Invocation { prepared: &prepared, manifest: &manifest, dispatch: &dispatch, host, files };
+            let invocation = Invocation {
+                prepared: &prepared,
+                manifest: &manifest,
+                dispatch: &dispatch,
+                host,
+                files,
+            };
             engine.run(invocation).await
         });
         match running.await {
@@ -127,7 +150,9 @@ impl Bench {
     fn let_through(&self, event: &Event) -> Result<(), String> {
         for (i, trigger) in self.manifest.triggers.iter().enumerate() {
             let wasmill_domain::manifest::Trigger::Event(on) = trigger else { continue };
-            let Some(source) = trigger.schema().filter(|_| on.event.matches(event.event_type.as_str())) else {
+            let Some(source) =
+                trigger.schema().filter(|_| on.event.matches(event.event_type.as_str()))
+            else {
                 continue;
             };
             let schema = Schema::compile_within(Arc::new(source.clone()), &self.schemas);
@@ -139,9 +164,12 @@ impl Bench {
                     event.event_type
                 ));
             }
-            let data = wasmill_domain::json::parse(data).map_err(|e| format!("the data are not JSON: {e}"))?;
+            let data = wasmill_domain::json::parse(data)
+                .map_err(|e| format!("the data are not JSON: {e}"))?;
             schema.validate(&data).map_err(|violations| {
-                let told = violations.iter().map(|violation| format!("{}: {}", violation.pointer, violation.message));
+                let told = violations
+                    .iter()
+                    .map(|violation| format!("{}: {}", violation.pointer, violation.message));
                 told.collect::<Vec<_>>().join("; ")
             })?;
         }
@@ -152,7 +180,14 @@ impl Bench {
 impl Observed {
     fn refused(why: String) -> Self {
         let message = Some(why);
-        Self { outcome: REFUSED.into(), message, output: None, emitted: Vec::new(), logs: Vec::new(), cost: None }
+        Self {
+            outcome: REFUSED.into(),
+            message,
+            output: None,
+            emitted: Vec::new(),
+            logs: Vec::new(),
+            cost: None,
+        }
     }
 
     fn of(attempt: &Attempt) -> Self {
@@ -213,12 +248,15 @@ impl Content {
 /// An emitted event in CloudEvents' JSON format.
 fn emitted(event: &Emitted) -> Document {
     let mut members = BTreeMap::from([("type", Document::of(&event.event_type))]);
-    for (name, value) in
-        [("source", &event.source), ("subject", &event.subject), ("datacontenttype", &event.datacontenttype)]
-    {
+    for (name, value) in [
+        ("source", &event.source),
+        ("subject", &event.subject),
+        ("datacontenttype", &event.datacontenttype),
+    ] {
         members.extend(value.as_ref().map(|value| (name, Document::of(value))));
     }
-    members.extend(event.extensions.iter().map(|(name, value)| (name.as_str(), Document::of(value))));
+    members
+        .extend(event.extensions.iter().map(|(name, value)| (name.as_str(), Document::of(value))));
     if let Some(data) = &event.data {
         match Content::of(event.datacontenttype.as_deref().unwrap_or("application/json"), data) {
             Content::Json(document) => members.insert("data", document),

@@ -1,4 +1,5 @@
-//! Counts the words of the text on standard input, which is the event's data; standard output is the result.
+//! Counts the words of the text on standard input, which is the event's data; standard output is
+//! the result.
 
 use std::io::Read as _;
 use std::process::ExitCode;

@@ -7,7 +7,8 @@ fn read(text: &str) -> Result<Event, Invalid> {
 
 #[test]
 fn data_by_media_type() {
-    let json = read(r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{"a": 1}}"#).unwrap();
+    let json =
+        read(r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{"a": 1}}"#).unwrap();
     assert_eq!(json.data.as_deref(), Some(br#"{"a": 1}"#.as_slice()));
     let text =
         read(r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","datacontenttype":"text/plain","data":"a\nb"}"#)
@@ -29,10 +30,18 @@ fn errors_point() {
     assert_eq!(pointer("[]"), "");
     assert_eq!(pointer(r#"{"specversion":"1.0","id":"1","source":"/s"}"#), "/type");
     assert_eq!(pointer(r#"{"specversion":"1.0","id":7,"source":"/s","type":"t"}"#), "/id");
-    assert_eq!(pointer(r#"{"specversion":"0.3","id":"1","source":"/s","type":"t"}"#), "/specversion");
-    assert_eq!(pointer(r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","ext":{}}"#), "/ext");
     assert_eq!(
-        pointer(r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":1,"data_base64":""}"#),
+        pointer(r#"{"specversion":"0.3","id":"1","source":"/s","type":"t"}"#),
+        "/specversion"
+    );
+    assert_eq!(
+        pointer(r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","ext":{}}"#),
+        "/ext"
+    );
+    assert_eq!(
+        pointer(
+            r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":1,"data_base64":""}"#
+        ),
         "/data_base64"
     );
 }
@@ -40,13 +49,30 @@ fn errors_point() {
 #[test]
 fn lone_surrogates_are_named() {
     let read = |name: &str, value: &str| {
-        let others = [("specversion", "1.0"), ("id", "1"), ("source", "/s"), ("type", "t"), ("datacontenttype", "a/b")];
+        let others = [
+            ("specversion", "1.0"),
+            ("id", "1"),
+            ("source", "/s"),
+            ("type", "t"),
+            ("datacontenttype", "a/b"),
+        ];
         let others = others.into_iter().filter(|(other, _)| *other != name);
-        let mut members: Vec<String> = others.map(|(name, value)| format!(r#""{name}":"{value}""#)).collect();
+        let mut members: Vec<String> =
+            others.map(|(name, value)| format!(r#""{name}":"{value}""#)).collect();
         members.push(format!(r#""{name}":"{value}""#));
         read(&format!("{{{}}}", members.join(",")))
     };
-    for name in ["id", "source", "type", "specversion", "subject", "datacontenttype", "ext", "data", "data_base64"] {
+    for name in [
+        "id",
+        "source",
+        "type",
+        "specversion",
+        "subject",
+        "datacontenttype",
+        "ext",
+        "data",
+        "data_base64",
+    ] {
         for (value, lone) in [
             (r"\ud800", r"\ud800"),
             (r"\\é\ud83d\ude00\n\uDC00", r"\uDC00"),
@@ -60,14 +86,19 @@ fn lone_surrogates_are_named() {
         }
     }
     assert_eq!(read("id", r"\\ud800 \ud83d\ude00").unwrap().id, r"\ud800 😀");
-    let other = Event::from_json(br#"{"specversion":"1.0","id":"1","source":"/s","type":"t","ext":["\ud800"]}"#);
+    let other = Event::from_json(
+        br#"{"specversion":"1.0","id":"1","source":"/s","type":"t","ext":["\ud800"]}"#,
+    );
     assert!(other.unwrap_err().message.contains("no arrays or objects"));
 }
 
 #[test]
 fn bytes_of_no_named_type_are_not_taken_for_json() {
     let read = |data: &str| {
-        Event::read_json(format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t",{data}}}"#).as_bytes())
+        Event::read_json(
+            format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t",{data}}}"#)
+                .as_bytes(),
+        )
     };
     let opaque = read(r#""data_base64":"eyJhIjoxfQ==""#).unwrap();
     assert_eq!(opaque.data_member, "data_base64");
@@ -76,7 +107,8 @@ fn bytes_of_no_named_type_are_not_taken_for_json() {
     let stored = opaque.event.to_json();
     assert!(!String::from_utf8_lossy(&stored).contains("datacontenttype"));
     assert_eq!(Event::from_stored(&stored).unwrap(), opaque.event);
-    let said = read(r#""datacontenttype":"application/json","data_base64":"eyJhIjoxfQ==""#).unwrap();
+    let said =
+        read(r#""datacontenttype":"application/json","data_base64":"eyJhIjoxfQ==""#).unwrap();
     assert!(said.event.has_json_data() && said.data_member == "data_base64");
     let json = read(r#""data":{"a":1},"data_base64":null"#).unwrap();
     assert!(json.event.has_json_data() && json.data_member == "data");
@@ -84,7 +116,9 @@ fn bytes_of_no_named_type_are_not_taken_for_json() {
 
 #[test]
 fn a_member_stands_there_once() {
-    for (pointer, member) in [("/id", r#""id":"2""#), ("/data", r#""data":1,"data":2"#), ("/a", r#""a":1,"a":1"#)] {
+    for (pointer, member) in
+        [("/id", r#""id":"2""#), ("/data", r#""data":1,"data":2"#), ("/a", r#""a":1,"a":1"#)]
+    {
         let text = format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t",{member}}}"#);
         let invalid = read(&text).unwrap_err();
         assert!(invalid.pointer == pointer && invalid.message.contains("twice"), "{invalid:?}");
@@ -97,7 +131,10 @@ fn what_earlier_releases_took_is_read_back() {
         "datacontenttype":"a/b, a/b","x":"\u0000","data":"1"}"#;
     assert!(read(text).is_err());
     let event = Event::from_stored(text.as_bytes()).unwrap();
-    assert_eq!((event.source.as_str(), event.datacontenttype.as_deref()), ("/a b", Some("a/b, a/b")));
+    assert_eq!(
+        (event.source.as_str(), event.datacontenttype.as_deref()),
+        ("/a b", Some("a/b, a/b"))
+    );
     assert_eq!(Event::from_stored(&event.to_json()).unwrap(), event);
     for none in ["", "[]", r#"{"specversion":"1.0","id":"1","source":"/s","type":""}"#] {
         assert!(Event::from_stored(none.as_bytes()).is_err(), "{none}");
@@ -110,7 +147,8 @@ fn white_space_around_json_is_kept() {
     assert_eq!(Event::from_stored(&event.to_json()).unwrap(), event);
     let document = serde_json::to_value(JsonFormat(&event)).unwrap();
     assert_eq!(document["data"]["a"], 1);
-    // Of no named media type as well, where it is kept; elsewhere nothing is said that its sender did not.
+    // Of no named media type as well, where it is kept; elsewhere nothing is said that its sender
+    // did not.
     let mut parts = EventParts::new("1", "/s", "a.b".parse().unwrap());
     parts.data = Some("\t{\"a\": 1}\r\n".into());
     let event = parts.check().unwrap();

@@ -62,7 +62,19 @@ fn patterns_stand_for_files() {
 #[test]
 fn what_is_no_path_is_no_pattern_either() {
     let long = "a/".repeat(32) + "a";
-    for bad in ["", "/etc/passwd", "../x", "a/../b", "./a", "a//b", "a/", "a\nb", "a\0", &"a".repeat(256), &long] {
+    for bad in [
+        "",
+        "/etc/passwd",
+        "../x",
+        "a/../b",
+        "./a",
+        "a//b",
+        "a/",
+        "a\nb",
+        "a\0",
+        &"a".repeat(256),
+        &long,
+    ] {
         assert!(bad.parse::<FilePath>().is_err(), "{bad:?}");
         assert!(bad.parse::<FilePattern>().is_err(), "{bad:?}");
     }
@@ -79,7 +91,8 @@ fn a_manifest_file_has_patterns_and_a_deploy_has_files() {
     let manifest = Manifest::from_toml("name = 'x'\nfiles = ['data/**', 'a.txt']").unwrap();
     assert_eq!((manifest.file_patterns().count(), manifest.file_parts().count()), (2, 0));
     assert_eq!(manifest.files_digest(), None);
-    let said = Manifest::from_json(serde_json::to_value(&manifest).unwrap()).unwrap_err().to_string();
+    let said =
+        Manifest::from_json(serde_json::to_value(&manifest).unwrap()).unwrap_err().to_string();
     assert!(said.starts_with("files[0]: must be a file's path, digest and size"), "{said}");
 
     let manifest = deployed(&[part("b/c"), part("a")]).unwrap();
@@ -87,7 +100,9 @@ fn a_manifest_file_has_patterns_and_a_deploy_has_files() {
     assert_eq!(again, manifest);
     let digest = Digest::of(b"a");
     let toml = format!("name = 'x'\nfiles = [{{ path = 'a', digest = '{digest}', size = 1 }}]");
-    assert!(Manifest::from_toml(&toml).unwrap_err().to_string().contains("files[0]: must be a pattern"));
+    assert!(
+        Manifest::from_toml(&toml).unwrap_err().to_string().contains("files[0]: must be a pattern")
+    );
     // A manifest without files is what it was before there were any.
     let plain = Manifest::from_toml("name = 'x'").unwrap();
     assert!(serde_json::to_value(plain).unwrap().get("files").is_none());
@@ -95,13 +110,18 @@ fn a_manifest_file_has_patterns_and_a_deploy_has_files() {
 
 #[test]
 fn what_is_out_of_bounds_is_named() {
-    let toml = |files: &str| Manifest::from_toml(&format!("name = 'x'\nfiles = {files}")).unwrap_err().to_string();
+    let toml = |files: &str| {
+        Manifest::from_toml(&format!("name = 'x'\nfiles = {files}")).unwrap_err().to_string()
+    };
     assert!(toml("['../x']").contains("'../x' is not a pattern of files such as 'data/**'"));
     assert!(toml(&format!("[{}]", "'a',".repeat(65))).contains("at most 64 patterns"));
     assert!(toml("[1]").contains("a pattern of files, or a file's path, digest and size"));
     let said = |files: &[Value]| deployed(files).unwrap_err().to_string();
     assert_eq!(said(&[part("a"), part("b"), part("a")]), "files: 'a' is there twice");
-    assert_eq!(said(&[part("a/b"), part("a"), part("a.b")]), "files: 'a' cannot be a file and the folder of 'a/b'");
+    assert_eq!(
+        said(&[part("a/b"), part("a"), part("a.b")]),
+        "files: 'a' cannot be a file and the folder of 'a/b'"
+    );
     assert!(said(&[part("../a")]).contains("'../a' is not the path of a file"));
     assert!(said(&[json!({"path": "a", "digest": "x", "size": 1})]).contains("is not a digest"));
     assert!(said(&[json!({"path": "a", "size": 1})]).contains("missing field `digest`"));

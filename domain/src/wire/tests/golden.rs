@@ -44,20 +44,26 @@ fn opening(dispatch: Dispatch) -> Opening {
 
 #[test]
 fn batches() {
-    for (version, batch, golden) in [(1, batch_v1(), golden!("batch_v1")), (2, batch_v2(), golden!("batch_v2"))] {
+    for (version, batch, golden) in
+        [(1, batch_v1(), golden!("batch_v1")), (2, batch_v2(), golden!("batch_v2"))]
+    {
         assert_eq!(Batch::decode(golden).unwrap(), batch, "version {version}");
         assert_eq!(batch.encode_as(version), golden, "version {version}");
     }
     // What version 1 cannot say is left out where it is written.
-    assert_eq!(Batch::new(vec![full(), opaque(), empty()]).unwrap().encode_as(1), golden!("batch_v1"));
+    assert_eq!(
+        Batch::new(vec![full(), opaque(), empty()]).unwrap().encode_as(1),
+        golden!("batch_v1")
+    );
 }
 
 #[test]
 fn openings() {
     let older = batch_v1().into_dispatches().remove(0);
-    for (version, opening, golden) in
-        [(1, opening(older), golden!("http_v1_opening")), (2, opening(full()), golden!("http_v2_opening"))]
-    {
+    for (version, opening, golden) in [
+        (1, opening(older), golden!("http_v1_opening")),
+        (2, opening(full()), golden!("http_v2_opening")),
+    ] {
         assert_eq!(Opening::decode(golden).unwrap(), opening, "version {version}");
         assert_eq!(opening.encode(&writes(version)), golden, "version {version}");
     }
@@ -80,7 +86,8 @@ fn uploads() {
 
 #[test]
 fn downloads() {
-    let head = || Download::Head(ResponseHead { status: 404, headers: vec![("a".into(), "b".into())] });
+    let head =
+        || Download::Head(ResponseHead { status: 404, headers: vec![("a".into(), "b".into())] });
     let data = || Download::Data("x".into());
     let failed = || Download::Failed { outcome: Outcome::OutOfFuel, message: "it broke".into() };
     for (version, download, golden) in [

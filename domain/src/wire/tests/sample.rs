@@ -21,7 +21,11 @@ pub(super) fn id(number: u128) -> ExecutionId {
 }
 
 fn trace(flags: &str, tracestate: Option<&str>) -> TraceContext {
-    TraceContext::parse(&format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{flags}"), tracestate).unwrap()
+    TraceContext::parse(
+        &format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{flags}"),
+        tracestate,
+    )
+    .unwrap()
 }
 
 /// A dispatch with everything.
@@ -36,14 +40,18 @@ pub(super) fn full() -> Dispatch {
     parts.extensions.insert("text".into(), Attribute::String("a b".into()));
     parts.data = Some(r#"{"total": 12.50}"#.into());
     let event = Arc::new(parts.check().unwrap());
-    let dispatch =
-        Dispatch::new("acme".parse().unwrap(), "total".parse().unwrap(), trace("01", Some("vendor=1")), event)
-            .with_execution(id(1))
-            .with_epoch(3)
-            .with_attempt(2, 300)
-            .with_accepted_at(Timestamp::from_micros(1_780_000_000_123_456))
-            .with_origin(Origin::EmittedBy { execution: id(9) })
-            .with_revision(Revision(70_000));
+    let dispatch = Dispatch::new(
+        "acme".parse().unwrap(),
+        "total".parse().unwrap(),
+        trace("01", Some("vendor=1")),
+        event,
+    )
+    .with_execution(id(1))
+    .with_epoch(3)
+    .with_attempt(2, 300)
+    .with_accepted_at(Timestamp::from_micros(1_780_000_000_123_456))
+    .with_origin(Origin::EmittedBy { execution: id(9) })
+    .with_revision(Revision(70_000));
     Dispatch { root: id(8), queued_at: Timestamp::from_micros(1_780_000_001_000_000), ..dispatch }
 }
 
@@ -125,14 +133,16 @@ fn any_event() -> impl Strategy<Value = Event> {
 
 fn any_dispatch() -> impl Strategy<Value = Dispatch> {
     let ids = (any_id(), any_id(), any_origin());
-    let numbers = (any::<u32>(), any::<u32>(), any::<u32>(), any::<i64>(), any::<i64>(), any::<i64>());
+    let numbers =
+        (any::<u32>(), any::<u32>(), any::<u32>(), any::<i64>(), any::<i64>(), any::<i64>());
     let tracestate = proptest::option::of("[a-z]=[a-z]{0,500}");
     (ids, numbers, tracestate, any_event()).prop_map(|(ids, numbers, tracestate, event)| {
         let (execution, root, origin) = ids;
         let (epoch, attempt, max_attempts, accepted_at, queued_at, revision) = numbers;
         let mut trace = TraceContext::new_root();
         trace.tracestate = tracestate;
-        let mut dispatch = full().with_execution(execution).with_epoch(epoch).with_attempt(attempt, max_attempts);
+        let mut dispatch =
+            full().with_execution(execution).with_epoch(epoch).with_attempt(attempt, max_attempts);
         dispatch = dispatch.with_origin(origin).with_revision(Revision(revision));
         dispatch.accepted_at = Timestamp::from_micros(accepted_at);
         dispatch.queued_at = Timestamp::from_micros(queued_at);
@@ -142,7 +152,8 @@ fn any_dispatch() -> impl Strategy<Value = Dispatch> {
 
 /// Any batch.
 pub(super) fn any_batch() -> impl Strategy<Value = Batch> {
-    proptest::collection::vec(any_dispatch(), 1..6).prop_map(|dispatches| Batch::new(dispatches).unwrap())
+    proptest::collection::vec(any_dispatch(), 1..6)
+        .prop_map(|dispatches| Batch::new(dispatches).unwrap())
 }
 
 fn any_headers() -> impl Strategy<Value = Headers> {
@@ -156,15 +167,16 @@ fn any_data() -> impl Strategy<Value = Bytes> {
 
 /// Any opening.
 pub(super) fn any_opening() -> impl Strategy<Value = Opening> {
-    let head = (any::<String>(), any::<String>(), any::<String>(), any::<String>(), any_headers()).prop_map(
-        |(method, target, scheme, authority, headers)| RequestHead { method, target, scheme, authority, headers },
-    );
-    (any_dispatch(), head, any_data(), any::<bool>()).prop_map(|(dispatch, head, body, complete)| Opening {
-        dispatch,
-        head,
-        body,
-        complete,
-    })
+    let head = (any::<String>(), any::<String>(), any::<String>(), any::<String>(), any_headers())
+        .prop_map(|(method, target, scheme, authority, headers)| RequestHead {
+            method,
+            target,
+            scheme,
+            authority,
+            headers,
+        });
+    (any_dispatch(), head, any_data(), any::<bool>())
+        .prop_map(|(dispatch, head, body, complete)| Opening { dispatch, head, body, complete })
 }
 
 /// Anything a gateway says later.
@@ -174,9 +186,14 @@ pub(super) fn any_upload() -> impl Strategy<Value = Upload> {
 
 /// Anything a host says.
 pub(super) fn any_download() -> impl Strategy<Value = Download> {
-    let head =
-        (any::<u16>(), any_headers()).prop_map(|(status, headers)| Download::Head(ResponseHead { status, headers }));
+    let head = (any::<u16>(), any_headers())
+        .prop_map(|(status, headers)| Download::Head(ResponseHead { status, headers }));
     let failed = (proptest::sample::select(&Outcome::ALL[..]), any::<String>())
         .prop_map(|(outcome, message)| Download::Failed { outcome, message });
-    prop_oneof![head, any_data().prop_map(Download::Data), any_headers().prop_map(Download::End), failed,]
+    prop_oneof![
+        head,
+        any_data().prop_map(Download::Data),
+        any_headers().prop_map(Download::End),
+        failed,
+    ]
 }

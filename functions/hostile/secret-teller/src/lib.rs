@@ -1,5 +1,5 @@
-//! Tells its secret wherever it can: in every kind of log line, and at the end in whichever way the event asks for. What is kept of
-//! it should have stars where the secret was.
+//! Tells its secret wherever it can: in every kind of log line, and at the end in whichever way the
+//! event asks for. What is kept of it should have stars where the secret was.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -31,12 +31,14 @@ struct SecretTeller;
 
 impl Guest for SecretTeller {
     fn handle(event: Event) -> Result<Output, Failure> {
-        let request: Request = serde_json::from_slice(&event.data.unwrap_or_default()).unwrap_or_default();
+        let request: Request =
+            serde_json::from_slice(&event.data.unwrap_or_default()).unwrap_or_default();
         let secret = secrets::get(TOKEN).expect("it is in [secrets]");
         let revealed = String::from_utf8(secret.reveal()).expect("it is text");
         let configured = store::get(TOKEN).expect("it can be had").expect("it is in [secrets]");
         let all = store::get_all().expect("they can be had");
-        let unknown = secrets::get("NO_SUCH").is_err() && store::get("NO_SUCH").is_ok_and(|value| value.is_none());
+        let unknown = secrets::get("NO_SUCH").is_err()
+            && store::get("NO_SUCH").is_ok_and(|value| value.is_none());
         tell(&revealed);
         let said = format!("it is {configured}");
         match request.end.as_str() {
@@ -49,7 +51,8 @@ impl Guest for SecretTeller {
         }
         // A result is the function's own: this one has no more than the secret's length.
         let keys: Vec<&str> = all.iter().map(|(key, _)| key.as_str()).collect();
-        let alike = revealed == configured && all.iter().any(|(key, value)| key == TOKEN && *value == revealed);
+        let alike = revealed == configured
+            && all.iter().any(|(key, value)| key == TOKEN && *value == revealed);
         let data = json!({
             "length": revealed.len(), "alike": alike, "unknown": unknown, "keys": keys, "region": store::get("region").ok().flatten(),
         });
@@ -75,7 +78,14 @@ fn output(content_type: Option<String>, data: Vec<u8>, emit: Vec<EmittedEvent>) 
 }
 
 fn emitted(type_: String) -> EmittedEvent {
-    EmittedEvent { type_, source: None, subject: None, extensions: Vec::new(), datacontenttype: None, data: None }
+    EmittedEvent {
+        type_,
+        source: None,
+        subject: None,
+        extensions: Vec::new(),
+        datacontenttype: None,
+        data: None,
+    }
 }
 
 /// RFC 4648, without padding.
@@ -84,7 +94,8 @@ fn base64(bytes: &[u8]) -> String {
     let three = |chunk: &[u8]| {
         let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        let digits = [18, 12, 6, 0].map(|shift| char::from(ALPHABET[(bits >> shift & 63) as usize]));
+        let digits =
+            [18, 12, 6, 0].map(|shift| char::from(ALPHABET[(bits >> shift & 63) as usize]));
         digits.into_iter().take(chunk.len() + 1).collect::<String>()
     };
     bytes.chunks(3).map(three).collect()

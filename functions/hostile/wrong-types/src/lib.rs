@@ -1,4 +1,5 @@
-//! Exports a handler of the contract's name whose types are not the contract's. It can only be refused.
+//! Exports a handler of the contract's name whose types are not the contract's. It can only be
+//! refused.
 
 use crate::exports::wasmill::function::handler::Guest;
 

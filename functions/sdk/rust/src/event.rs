@@ -5,7 +5,8 @@ use serde::de::DeserializeOwned;
 use crate::Failure;
 use crate::contract;
 
-/// An event as CloudEvents 1.0 has it, with its data as a `T`: [`Bytes`], or a type that serde can read from JSON.
+/// An event as CloudEvents 1.0 has it, with its data as a `T`: [`Bytes`], or a type that serde can
+/// read from JSON.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Event<T> {
     /// Identifies the event together with `source`.
@@ -49,7 +50,8 @@ impl FromData for Bytes {
 
 impl<T: DeserializeOwned> FromData for T {
     fn from_data(data: Option<Vec<u8>>) -> Result<Self, String> {
-        serde_json::from_slice(data.as_deref().unwrap_or(b"null")).map_err(|error| format!("the data: {error}"))
+        serde_json::from_slice(data.as_deref().unwrap_or(b"null"))
+            .map_err(|error| format!("the data: {error}"))
     }
 }
 

@@ -17,7 +17,8 @@ pub enum Level {
     Error,
 }
 
-/// Adds a line to the log: `log(Level::Info, "greeted", [("name", json!(name))])`. In native tests it goes to standard error.
+/// Adds a line to the log: `log(Level::Info, "greeted", [("name", json!(name))])`. In native tests
+/// it goes to standard error.
 pub fn log<'a>(level: Level, message: &str, fields: impl IntoIterator<Item = (&'a str, Value)>) {
     let fields: Vec<(String, String)> =
         fields.into_iter().map(|(name, value)| (name.to_owned(), value.to_string())).collect();

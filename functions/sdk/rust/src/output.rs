@@ -35,14 +35,16 @@ pub struct Emitted {
     pub data: Option<Vec<u8>>,
 }
 
-/// Why a function did not succeed, and what should happen now. Every error becomes a `Retry` by `?`.
+/// Why a function did not succeed, and what should happen now. Every error becomes a `Retry` by
+/// `?`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// It may work later.
     Retry {
         /// What went wrong, for the operator.
         reason: String,
-        /// The pause before the next attempt, where the function knows better than the manifest. At most one day.
+        /// The pause before the next attempt, where the function knows better than the manifest. At
+        /// most one day.
         delay: Option<Duration>,
     },
     /// It will never work; the reason is for the operator.
@@ -53,7 +55,8 @@ impl Output {
     /// A value as JSON.
     ///
     /// # Errors
-    /// [`Failure::Reject`] for a value that JSON cannot hold, such as a map with keys that are no strings.
+    /// [`Failure::Reject`] for a value that JSON cannot hold, such as a map with keys that are no
+    /// strings.
     pub fn json(value: &impl Serialize) -> Result<Self, Failure> {
         Ok(Self { data: to_json(value)?, ..Self::default() })
     }
@@ -112,7 +115,8 @@ impl Failure {
         match self {
             Self::Reject(reason) => contract::Failure::Reject(reason),
             Self::Retry { reason, delay } => {
-                let delay_ms = delay.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
+                let delay_ms =
+                    delay.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
                 contract::Failure::Retry(types::RetryAdvice { reason, delay_ms })
             }
         }
@@ -126,7 +130,8 @@ impl<E: std::error::Error> From<E> for Failure {
 }
 
 fn to_json(value: &impl Serialize) -> Result<Vec<u8>, Failure> {
-    serde_json::to_vec(value).map_err(|error| Failure::Reject(format!("no JSON can be made of the result: {error}")))
+    serde_json::to_vec(value)
+        .map_err(|error| Failure::Reject(format!("no JSON can be made of the result: {error}")))
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@ impl From<ListedExecution> for ListedDocument {
     fn from(listed: ListedExecution) -> Self {
         match listed {
             Ok(summary) => Self::Summary(Box::new(summary.into())),
-            Err(row) => Self::Unreadable(UnreadableRowDocument { id: row.id.0, unreadable: row.why }),
+            Err(row) => {
+                Self::Unreadable(UnreadableRowDocument { id: row.id.0, unreadable: row.why })
+            }
         }
     }
 }
@@ -43,7 +45,8 @@ impl From<ExecutionDetail> for ExecutionDocument {
             Ok(event) => (Some(event), None),
             Err(UnreadableEvent { text, why }) => (None, Some(UnreadableDocument { text, why })),
         };
-        let (epoch, origin, root) = (detail.summary.epoch, detail.summary.origin.clone(), detail.summary.root);
+        let (epoch, origin, root) =
+            (detail.summary.epoch, detail.summary.origin.clone(), detail.summary.root);
         let output = detail.output.map(ResultDocument);
         let (result, standard_output) = if has_failed { (None, output) } else { (output, None) };
         Self {
@@ -95,7 +98,13 @@ pub(crate) fn just_accepted(dispatch: Dispatch) -> ExecutionDetail {
         started_at: None,
         finished_at: None,
     };
-    ExecutionDetail { summary, event: Ok(event), output: None, attempts: Vec::new(), children: Vec::new() }
+    ExecutionDetail {
+        summary,
+        event: Ok(event),
+        output: None,
+        attempts: Vec::new(),
+        children: Vec::new(),
+    }
 }
 
 impl AttemptDocument {
@@ -136,7 +145,10 @@ impl From<LogEntry> for LogDocument {
     }
 }
 
-pub(super) fn cloud_event<S: Serializer>(event: &Option<Event>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn cloud_event<S: Serializer>(
+    event: &Option<Event>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     event.as_deref().map(JsonFormat).serialize(serializer)
 }
 
@@ -163,9 +175,13 @@ impl Serialize for LogCursor {
 impl<'de> Deserialize<'de> for LogCursor {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let parts = text.split_once('.').and_then(|(attempt, seq)| Some((attempt.parse().ok()?, seq.parse().ok()?)));
+        let parts = text
+            .split_once('.')
+            .and_then(|(attempt, seq)| Some((attempt.parse().ok()?, seq.parse().ok()?)));
         let (attempt, seq) = parts.ok_or_else(|| {
-            serde::de::Error::custom("not a cursor of a log: give 'next' of the page before as it is")
+            serde::de::Error::custom(
+                "not a cursor of a log: give 'next' of the page before as it is",
+            )
         })?;
         Ok(Self(LogPosition { attempt, seq }))
     }

@@ -7,7 +7,8 @@ use super::*;
 /// A certificate and its key, in PEM.
 fn pair() -> (String, String) {
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let certificate =
+        CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
     (certificate.pem(), key.serialize_pem())
 }
 
@@ -37,10 +38,18 @@ impl Folder {
 #[test]
 fn what_is_no_pair_is_named() {
     let ((certificate, key), (_, other)) = (pair(), pair());
-    assert!(matches!(Folder::with("", &key).error(), TlsError::Certificate(why) if why.contains("cert.pem")));
-    assert!(matches!(Folder::with(&key, &key).error(), TlsError::Certificate(why) if why.contains("no certificate")));
-    assert!(matches!(Folder::with(&certificate, "x").error(), TlsError::Key(why) if why.contains("no private key")));
-    assert!(matches!(Folder::with(&certificate, &other).error(), TlsError::Key(why) if why.contains("not the key of")));
+    assert!(
+        matches!(Folder::with("", &key).error(), TlsError::Certificate(why) if why.contains("cert.pem"))
+    );
+    assert!(
+        matches!(Folder::with(&key, &key).error(), TlsError::Certificate(why) if why.contains("no certificate"))
+    );
+    assert!(
+        matches!(Folder::with(&certificate, "x").error(), TlsError::Key(why) if why.contains("no private key"))
+    );
+    assert!(
+        matches!(Folder::with(&certificate, &other).error(), TlsError::Key(why) if why.contains("not the key of"))
+    );
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     assert!(matches!(Folder::with(broken, &key).error(), TlsError::Certificate(_)));
     let folder = Folder::with(&certificate, &key);

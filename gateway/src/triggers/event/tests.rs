@@ -4,15 +4,19 @@ use serde_json::json;
 use wasmill_domain::event::json::JsonFormat;
 use wasmill_domain::http_message::RequestHead;
 use wasmill_domain::routes::Found;
-use wasmill_domain::{Batch, Definitions, Digest, FunctionDefinition, Manifest, Registry, Revision, TraceContext};
+use wasmill_domain::{
+    Batch, Definitions, Digest, FunctionDefinition, Manifest, Registry, Revision, TraceContext,
+};
 use wasmill_schema::Compiler;
 
 use super::*;
 
 /// A function of this kind that answers at `/{id}/{*rest}`.
 fn registry(kind: Kind) -> Arc<Registry> {
-    let mut manifest =
-        Manifest::from_json(json!({"name": "f", "trigger": [{"http": "/{id}/{*rest}", "mode": "async"}]})).unwrap();
+    let mut manifest = Manifest::from_json(
+        json!({"name": "f", "trigger": [{"http": "/{id}/{*rest}", "mode": "async"}]}),
+    )
+    .unwrap();
     manifest.kind = Some(kind);
     let function = FunctionDefinition {
         tenant: TenantName::default(),
@@ -22,14 +26,17 @@ fn registry(kind: Kind) -> Arc<Registry> {
         manifest: Arc::new(manifest),
         deployed_at: Timestamp::now(),
     };
-    let definitions = Definitions { revision: Revision(1), functions: vec![function], ..Definitions::default() };
+    let definitions =
+        Definitions { revision: Revision(1), functions: vec![function], ..Definitions::default() };
     Arc::new(Registry::build(definitions, &Registry::new(Arc::new(Compiler::default()))))
 }
 
 /// The request as the route has it; none where nothing answers at its path.
 fn routed(registry: &Arc<Registry>, path: &str) -> Option<Routed> {
     let tenant = TenantName::default();
-    let Found::Route(route, parameters) = registry.routes(&tenant)?.find(None, "POST", path) else { return None };
+    let Found::Route(route, parameters) = registry.routes(&tenant)?.find(None, "POST", path) else {
+        return None;
+    };
     Some(Routed {
         function: Arc::clone(&route.function),
         route: route.clone(),
@@ -42,7 +49,8 @@ fn routed(registry: &Arc<Registry>, path: &str) -> Option<Routed> {
 }
 
 proptest! {
-    /// Whatever HTTP lets through is an event that goes through every queue, every store and the API.
+    /// Whatever HTTP lets through is an event that goes through every queue, every store and the
+    /// API.
     #[test]
     fn any_request_is_an_event_that_can_be_read_back(
         target in "/[!-~]{0,30}(/(%[0-9a-f]{2}|[!-~]){0,60}){1,4}(\\?[!-~]{0,40})?", filler in 0_usize..12_000,

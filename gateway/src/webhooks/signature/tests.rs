@@ -27,13 +27,14 @@ impl Signed {
             headers.append(HeaderName::from_static(name), value);
         }
         let statement = Statement::read(&self.scheme, &headers)?;
-        statement.check_time(Timestamp::from_micros(self.at * 1_000_000), Duration::from_secs(300))?;
+        statement
+            .check_time(Timestamp::from_micros(self.at * 1_000_000), Duration::from_secs(300))?;
         let key = key_of(&self.scheme, &self.secret).unwrap();
         if statement.is_signed_with(&key, &self.body) { Ok(()) } else { Err(Refused::Signature) }
     }
 
-    /// Makes sure that it passes as it is, and not with any one bit turned over in the body, in one of `signed` headers or in
-    /// the secret. Says in how many ways it was tried.
+    /// Makes sure that it passes as it is, and not with any one bit turned over in the body, in one
+    /// of `signed` headers or in the secret. Says in how many ways it was tried.
     #[track_caller]
     fn must_be_exact(&self, signed: &[&str]) -> usize {
         assert_eq!(self.verdict(), Ok(()));
@@ -47,14 +48,18 @@ impl Signed {
             changed.body[bit / 8] ^= 1 << (bit % 8);
             refuse(&changed, "the body", bit);
         }
-        for (place, (name, value)) in self.headers.iter().enumerate().filter(|(_, (name, _))| signed.contains(name)) {
+        for (place, (name, value)) in
+            self.headers.iter().enumerate().filter(|(_, (name, _))| signed.contains(name))
+        {
             for bit in 0..value.len() * 8 {
                 let mut changed = self.clone();
                 changed.headers[place].1[bit / 8] ^= 1 << (bit % 8);
                 refuse(&changed, name, bit);
             }
         }
-        for (place, (name, _)) in self.headers.iter().enumerate().filter(|(_, (name, _))| signed.contains(name)) {
+        for (place, (name, _)) in
+            self.headers.iter().enumerate().filter(|(_, (name, _))| signed.contains(name))
+        {
             let mut changed = self.clone();
             changed.headers.remove(place);
             refuse(&changed, name, 0);
@@ -70,7 +75,9 @@ impl Signed {
 }
 
 fn scheme(webhook: &str) -> Scheme {
-    let text = format!("name = 'x'\n[[trigger]]\nhttp = '/x'\n[trigger.webhook]\nsecrets = ['s']\n{webhook}");
+    let text = format!(
+        "name = 'x'\n[[trigger]]\nhttp = '/x'\n[trigger.webhook]\nsecrets = ['s']\n{webhook}"
+    );
     let manifest = Manifest::from_toml(&text).unwrap();
     manifest.triggers[0].as_http().unwrap().webhook.clone().unwrap().scheme
 }
@@ -92,7 +99,8 @@ fn standard_example() -> Signed {
 
 /// Of GitHub's page on validating deliveries.
 fn github_example() -> Signed {
-    let signature = b"sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17".to_vec();
+    let signature =
+        b"sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17".to_vec();
     Signed {
         scheme: Scheme::Github,
         secret: b"It's a Secret to Everybody".to_vec(),
@@ -129,7 +137,8 @@ fn standard_webhooks() {
     let example = standard_example();
     assert!(example.must_be_exact(&["webhook-id", "webhook-timestamp", "webhook-signature"]) > 700);
     // Without the prefix the secret is the same.
-    Signed { secret: example.secret[6..].to_vec(), ..example.clone() }.must_be_exact(&["webhook-id"]);
+    Signed { secret: example.secret[6..].to_vec(), ..example.clone() }
+        .must_be_exact(&["webhook-id"]);
     // Among signatures of other secrets and other kinds.
     let mut rotating = example.clone();
     let others = "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg== v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4= ";
@@ -190,7 +199,8 @@ fn the_construction_of_stripe() {
     assert_eq!(twice.verdict(), Err(Refused::Headers));
 }
 
-/// The test cases 1 to 4, 6 and 7 of RFC 4231; case 5 is about shortened results, which no scheme here has.
+/// The test cases 1 to 4, 6 and 7 of RFC 4231; case 5 is about shortened results, which no scheme
+/// here has.
 #[test]
 fn rfc_4231() {
     let case_4_key: Vec<u8> = (1..=25).collect();
@@ -206,7 +216,8 @@ fn rfc_4231() {
         hmac_example("algorithm = 'sha256'", key, data, sha256).must_be_exact(&["x-signature"]);
         hmac_example("algorithm = 'sha512'", key, data, sha512).must_be_exact(&["x-signature"]);
         let base64 = BASE64.encode(hex::decode(sha512).unwrap());
-        hmac_example("algorithm = 'sha512'\nencoding = 'base64'", key, data, &base64).must_be_exact(&["x-signature"]);
+        hmac_example("algorithm = 'sha512'\nencoding = 'base64'", key, data, &base64)
+            .must_be_exact(&["x-signature"]);
     }
 }
 
@@ -214,7 +225,8 @@ fn rfc_4231() {
 #[test]
 fn rfc_2202() {
     let first = "b617318655057264e28bc0b6fb378c8ef146be00";
-    hmac_example("algorithm = 'sha1'", &[0x0b; 20], b"Hi There", first).must_be_exact(&["x-signature"]);
+    hmac_example("algorithm = 'sha1'", &[0x0b; 20], b"Hi There", first)
+        .must_be_exact(&["x-signature"]);
     let second = "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79";
     let data = b"what do ya want for nothing?";
     hmac_example("algorithm = 'sha1'", b"Jefe", data, second).must_be_exact(&["x-signature"]);
@@ -227,7 +239,8 @@ fn rfc_2202() {
 fn an_hmac_with_a_timestamp() {
     let body = b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c";
     let signature = "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503";
-    let webhook = "prefix = 'v0='\ntimestamp_header = 'x-timestamp'\nsigned = 'v0:{timestamp}:{body}'";
+    let webhook =
+        "prefix = 'v0='\ntimestamp_header = 'x-timestamp'\nsigned = 'v0:{timestamp}:{body}'";
     let mut example = hmac_example(webhook, b"8f742231b10e8888abcd99yyyzzz85a5", body, signature);
     example.headers.push(("x-timestamp", b"1531420618".to_vec()));
     example.at = 1_531_420_618;
@@ -243,7 +256,9 @@ fn an_hmac_with_a_timestamp() {
 
 #[test]
 fn a_timestamp_is_within_the_tolerance() {
-    for (late, verdict) in [(-301, Err(Refused::Stale)), (-300, Ok(())), (300, Ok(())), (301, Err(Refused::Stale))] {
+    for (late, verdict) in
+        [(-301, Err(Refused::Stale)), (-300, Ok(())), (300, Ok(())), (301, Err(Refused::Stale))]
+    {
         for example in [standard_example(), stripe_example()] {
             let at = example.at + late;
             assert_eq!(Signed { at, ..example }.verdict(), verdict, "{late} s");
@@ -279,7 +294,9 @@ fn ids_of_deliveries() {
 
 #[test]
 fn a_secret_that_is_no_key() {
-    for bad in [&b"whsec_"[..], b"", b"whsec_not base64", b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n"] {
+    for bad in
+        [&b"whsec_"[..], b"", b"whsec_not base64", b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n"]
+    {
         assert_eq!(key_of(&Scheme::Standard, bad), Err(NotAKey));
     }
     assert_eq!(key_of(&Scheme::Stripe, b"whsec_x").unwrap().as_ref(), b"whsec_x");

@@ -22,7 +22,8 @@ pub struct KeyvalueStore {
 }
 
 impl KeyvalueStore {
-    /// Buckets that may become as large as `quota` says. To be called within the tokio runtime on which the store works.
+    /// Buckets that may become as large as `quota` says. To be called within the tokio runtime on
+    /// which the store works.
     ///
     /// # Panics
     /// Outside of a runtime.
@@ -62,13 +63,16 @@ impl Failure {
                 tracing::debug!(why, "a function's bucket cannot be reached");
                 Self::Other("not available now".into())
             }
-            Error::Conflict(why) | Error::QuotaExceeded { why, .. } | Error::Rejected(why) => Self::Other(why),
+            Error::Conflict(why) | Error::QuotaExceeded { why, .. } | Error::Rejected(why) => {
+                Self::Other(why)
+            }
             not_found @ Error::NotFound(_) => Self::Other(not_found.to_string()),
         }
     }
 }
 
-/// A call of an operation on a bucket. Dropping what it does calls it off, which leaves it done or not done.
+/// A call of an operation on a bucket. Dropping what it does calls it off, which leaves it done or
+/// not done.
 pub(super) struct Call {
     store: Result<KeyvalueStore, Failure>,
     bucket: Arc<Bucket>,
@@ -80,7 +84,10 @@ impl Call {
     }
 
     /// Has the store do something where its connections live.
-    async fn ask<T, F>(self, work: impl FnOnce(Arc<dyn Buckets>, Arc<Bucket>, BucketQuota) -> F) -> Result<T, Failure>
+    async fn ask<T, F>(
+        self,
+        work: impl FnOnce(Arc<dyn Buckets>, Arc<Bucket>, BucketQuota) -> F,
+    ) -> Result<T, Failure>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
@@ -112,24 +119,41 @@ impl Call {
     }
 
     pub(super) async fn version(self, key: String) -> Result<Option<ValueVersion>, Failure> {
-        self.ask(|buckets, bucket, _| async move { buckets.value_version(&bucket, &key).await }).await
-    }
-
-    pub(super) async fn keys(self, after: Option<u64>) -> Result<KeyPage, Failure> {
-        self.ask(|buckets, bucket, _| async move { buckets.keys(&bucket, after, KEYS_AT_ONCE).await }).await
-    }
-
-    pub(super) async fn increment(self, key: String, delta: i64) -> Result<i64, Failure> {
-        self.ask(|buckets, bucket, quota| async move { buckets.increment(&bucket, &key, delta, &quota).await }).await
-    }
-
-    pub(super) async fn swap(self, key: String, seen: Option<ValueVersion>, value: Vec<u8>) -> Result<Swap, Failure> {
-        let value = Bytes::from(value);
-        self.ask(|buckets, bucket, quota| async move { buckets.swap_value(&bucket, &key, seen, &value, &quota).await })
+        self.ask(|buckets, bucket, _| async move { buckets.value_version(&bucket, &key).await })
             .await
     }
 
-    pub(super) async fn get_many(self, keys: Vec<String>) -> Result<Vec<(String, Option<Vec<u8>>)>, Failure> {
+    pub(super) async fn keys(self, after: Option<u64>) -> Result<KeyPage, Failure> {
+        self.ask(
+            |buckets, bucket, _| async move { buckets.keys(&bucket, after, KEYS_AT_ONCE).await },
+        )
+        .await
+    }
+
+    pub(super) async fn increment(self, key: String, delta: i64) -> Result<i64, Failure> {
+        self.ask(|buckets, bucket, quota| async move {
+            buckets.increment(&bucket, &key, delta, &quota).await
+        })
+        .await
+    }
+
+    pub(super) async fn swap(
+        self,
+        key: String,
+        seen: Option<ValueVersion>,
+        value: Vec<u8>,
+    ) -> Result<Swap, Failure> {
+        let value = Bytes::from(value);
+        self.ask(|buckets, bucket, quota| async move {
+            buckets.swap_value(&bucket, &key, seen, &value, &quota).await
+        })
+        .await
+    }
+
+    pub(super) async fn get_many(
+        self,
+        keys: Vec<String>,
+    ) -> Result<Vec<(String, Option<Vec<u8>>)>, Failure> {
         self.ask(|buckets, bucket, _| async move {
             let values = buckets.values(&bucket, &keys).await?;
             Ok(keys.into_iter().zip(values.into_iter().map(|value| value.map(Vec::from))).collect())
@@ -138,11 +162,18 @@ impl Call {
     }
 
     pub(super) async fn set_many(self, entries: Vec<(String, Vec<u8>)>) -> Result<(), Failure> {
-        let entries: Vec<(String, Bytes)> = entries.into_iter().map(|(key, value)| (key, value.into())).collect();
-        self.ask(|buckets, bucket, quota| async move { buckets.set_values(&bucket, &entries, &quota).await }).await
+        let entries: Vec<(String, Bytes)> =
+            entries.into_iter().map(|(key, value)| (key, value.into())).collect();
+        self.ask(|buckets, bucket, quota| async move {
+            buckets.set_values(&bucket, &entries, &quota).await
+        })
+        .await
     }
 
     pub(super) async fn delete_many(self, keys: Vec<String>) -> Result<(), Failure> {
-        self.ask(|buckets, bucket, _| async move { buckets.delete_values(&bucket, &keys).await.map(drop) }).await
+        self.ask(|buckets, bucket, _| async move {
+            buckets.delete_values(&bucket, &keys).await.map(drop)
+        })
+        .await
     }
 }

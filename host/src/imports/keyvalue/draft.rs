@@ -41,7 +41,12 @@ impl store::HostBucket for Guest {
         Ok(self.call_on(&bucket)?.get(key).await.map_err(Error::from))
     }
 
-    async fn set(&mut self, bucket: Resource<OpenBucket>, key: String, value: Vec<u8>) -> Answer<()> {
+    async fn set(
+        &mut self,
+        bucket: Resource<OpenBucket>,
+        key: String,
+        value: Vec<u8>,
+    ) -> Answer<()> {
         Ok(self.call_on(&bucket)?.set(key, value).await.map_err(Error::from))
     }
 
@@ -53,7 +58,11 @@ impl store::HostBucket for Guest {
         Ok(self.call_on(&bucket)?.exists(key).await.map_err(Error::from))
     }
 
-    async fn list_keys(&mut self, bucket: Resource<OpenBucket>, cursor: Option<u64>) -> Answer<KeyResponse> {
+    async fn list_keys(
+        &mut self,
+        bucket: Resource<OpenBucket>,
+        cursor: Option<u64>,
+    ) -> Answer<KeyResponse> {
         let page = self.call_on(&bucket)?.keys(cursor).await;
         Ok(page.map(|page| KeyResponse { keys: page.keys, cursor: page.next }).map_err(Error::from))
     }
@@ -65,13 +74,20 @@ impl store::HostBucket for Guest {
 
 impl atomics::Host for Guest {
     /// A number may be negative where a function of the other draft counts too.
-    async fn increment(&mut self, bucket: Resource<OpenBucket>, key: String, delta: u64) -> Answer<u64> {
+    async fn increment(
+        &mut self,
+        bucket: Resource<OpenBucket>,
+        key: String,
+        delta: u64,
+    ) -> Answer<u64> {
         let call = self.call_on(&bucket)?;
         let Ok(delta) = i64::try_from(delta) else {
             return Ok(Err(Error::Other(format!("{delta} is more than numbers can be"))));
         };
         let sum = call.increment(key, delta).await.map_err(Error::from);
-        Ok(sum.and_then(|sum| u64::try_from(sum).map_err(|_| Error::Other(format!("the number is negative: {sum}")))))
+        Ok(sum.and_then(|sum| {
+            u64::try_from(sum).map_err(|_| Error::Other(format!("the number is negative: {sum}")))
+        }))
     }
 }
 
@@ -85,7 +101,11 @@ impl batch::Host for Guest {
         Ok(found.map(|found| found.into_iter().map(|(key, value)| Some((key, value?))).collect()))
     }
 
-    async fn set_many(&mut self, bucket: Resource<OpenBucket>, entries: Vec<(String, Vec<u8>)>) -> Answer<()> {
+    async fn set_many(
+        &mut self,
+        bucket: Resource<OpenBucket>,
+        entries: Vec<(String, Vec<u8>)>,
+    ) -> Answer<()> {
         Ok(self.call_on(&bucket)?.set_many(entries).await.map_err(Error::from))
     }
 

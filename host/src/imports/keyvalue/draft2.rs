@@ -48,7 +48,12 @@ impl store::HostBucket for Guest {
         Ok(self.call_on(&bucket)?.get(key).await.map_err(Error::from))
     }
 
-    async fn set(&mut self, bucket: Resource<OpenBucket>, key: String, value: Vec<u8>) -> Answer<()> {
+    async fn set(
+        &mut self,
+        bucket: Resource<OpenBucket>,
+        key: String,
+        value: Vec<u8>,
+    ) -> Answer<()> {
         Ok(self.call_on(&bucket)?.set(key, value).await.map_err(Error::from))
     }
 
@@ -60,14 +65,20 @@ impl store::HostBucket for Guest {
         Ok(self.call_on(&bucket)?.exists(key).await.map_err(Error::from))
     }
 
-    async fn list_keys(&mut self, bucket: Resource<OpenBucket>, cursor: Option<String>) -> Answer<KeyResponse> {
+    async fn list_keys(
+        &mut self,
+        bucket: Resource<OpenBucket>,
+        cursor: Option<String>,
+    ) -> Answer<KeyResponse> {
         let call = self.call_on(&bucket)?;
         let Ok(after) = cursor.map(|cursor| cursor.parse::<u64>()).transpose() else {
             return Ok(Err(Error::Other("the cursor is none that list-keys gave".into())));
         };
         let page = call.keys(after).await;
         let cursor = |next: u64| next.to_string();
-        Ok(page.map(|page| KeyResponse { keys: page.keys, cursor: page.next.map(cursor) }).map_err(Error::from))
+        Ok(page
+            .map(|page| KeyResponse { keys: page.keys, cursor: page.next.map(cursor) })
+            .map_err(Error::from))
     }
 
     async fn drop(&mut self, bucket: Resource<OpenBucket>) -> Result<()> {
@@ -85,7 +96,8 @@ impl atomics::HostCas for Guest {
         }
     }
 
-    /// The value as it is now. Where it is not any more what `new` found, the swap will fail, so that nothing between is lost.
+    /// The value as it is now. Where it is not any more what `new` found, the swap will fail, so
+    /// that nothing between is lost.
     async fn current(&mut self, cas: Resource<Cas>) -> Answer<Option<Vec<u8>>> {
         let Cas { bucket, key, .. } = self.resources().get(&cas)?;
         let (bucket, key) = (Arc::clone(bucket), key.clone());
@@ -100,7 +112,12 @@ impl atomics::HostCas for Guest {
 }
 
 impl atomics::Host for Guest {
-    async fn increment(&mut self, bucket: Resource<OpenBucket>, key: String, delta: i64) -> Answer<i64> {
+    async fn increment(
+        &mut self,
+        bucket: Resource<OpenBucket>,
+        key: String,
+        delta: i64,
+    ) -> Answer<i64> {
         Ok(self.call_on(&bucket)?.increment(key, delta).await.map_err(Error::from))
     }
 
@@ -126,7 +143,11 @@ impl batch::Host for Guest {
         Ok(self.call_on(&bucket)?.get_many(keys).await.map_err(Error::from))
     }
 
-    async fn set_many(&mut self, bucket: Resource<OpenBucket>, entries: Vec<(String, Vec<u8>)>) -> Answer<()> {
+    async fn set_many(
+        &mut self,
+        bucket: Resource<OpenBucket>,
+        entries: Vec<(String, Vec<u8>)>,
+    ) -> Answer<()> {
         Ok(self.call_on(&bucket)?.set_many(entries).await.map_err(Error::from))
     }
 

@@ -44,7 +44,12 @@ impl Keyvalue {
     }
 
     /// Begins an attempt.
-    pub(crate) fn begin(&mut self, manifest: &Manifest, execution: &CurrentExecution, log: &SharedLog) {
+    pub(crate) fn begin(
+        &mut self,
+        manifest: &Manifest,
+        execution: &CurrentExecution,
+        log: &SharedLog,
+    ) {
         let granted = manifest.keyvalue.as_ref();
         // The trial before a deploy is no attempt: what starts there must not change anything.
         self.attempt = granted.filter(|_| execution.attempt > 0).map(|buckets| Attempt {
@@ -72,7 +77,9 @@ impl Keyvalue {
     pub(super) fn open(&self, identifier: &str) -> Result<OpenBucket, Failure> {
         self.store()?;
         let Some(attempt) = &self.attempt else { return Err(Failure::NoSuchStore) };
-        let Some((name, scope)) = attempt.buckets.iter().find(|(name, _)| name.as_str() == identifier) else {
+        let Some((name, scope)) =
+            attempt.buckets.iter().find(|(name, _)| name.as_str() == identifier)
+        else {
             let shown: String = identifier.chars().take(80).collect();
             let message = format!(
                 "there is no bucket '{shown}': name it in the manifest's [keyvalue] table, as in {shown:?} = \"function\""
@@ -81,6 +88,10 @@ impl Keyvalue {
             return Err(Failure::NoSuchStore);
         };
         let function = (*scope == BucketScope::Function).then(|| attempt.function.clone());
-        Ok(OpenBucket(Arc::new(Bucket { tenant: attempt.tenant.clone(), function, name: name.clone() })))
+        Ok(OpenBucket(Arc::new(Bucket {
+            tenant: attempt.tenant.clone(),
+            function,
+            name: name.clone(),
+        })))
     }
 }

@@ -1,8 +1,9 @@
 //! `wasi:keyvalue`: what functions keep from one execution to the next, in the store.
 //!
-//! Two drafts of it are in use. Both are the same operations here, with other types around them: `draft` is the one that was
-//! released, `draft2` the one that knows compare-and-swap. Every operation is done at once, in a transaction of its own: it does not
-//! wait for the attempt's success.
+//! Two drafts of it are in use. Both are the same operations here, with other types around them:
+//! `draft` is the one that was released, `draft2` the one that knows compare-and-swap. Every
+//! operation is done at once, in a transaction of its own: it does not wait for the attempt's
+//! success.
 
 pub(crate) mod access;
 mod draft;
@@ -27,8 +28,15 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestData>) -> wasmtime::Result<
 
 /// What both drafts do with a guest.
 impl Guest {
-    fn open_bucket(&mut self, identifier: &str) -> wasmtime::Result<Result<Resource<OpenBucket>, Failure>> {
-        let opened = if self.calls.count() { self.keyvalue.open(identifier) } else { Err(Failure::too_many_calls()) };
+    fn open_bucket(
+        &mut self,
+        identifier: &str,
+    ) -> wasmtime::Result<Result<Resource<OpenBucket>, Failure>> {
+        let opened = if self.calls.count() {
+            self.keyvalue.open(identifier)
+        } else {
+            Err(Failure::too_many_calls())
+        };
         match opened {
             Ok(bucket) => Ok(Ok(self.resources().push(bucket)?)),
             Err(failure) => Ok(Err(failure)),
@@ -47,7 +55,8 @@ impl Guest {
     }
 
     fn call(&mut self, bucket: Arc<Bucket>) -> Call {
-        let store = if self.calls.count() { self.keyvalue.store() } else { Err(Failure::too_many_calls()) };
+        let store =
+            if self.calls.count() { self.keyvalue.store() } else { Err(Failure::too_many_calls()) };
         Call::new(store, bucket)
     }
 }

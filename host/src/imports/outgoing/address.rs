@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-/// What is not on the public internet, or should not be reached from a function although it is: the registries at
-/// <https://www.iana.org/assignments/iana-ipv4-special-registry>, multicast, and what is reserved.
+/// What is not on the public internet, or should not be reached from a function although it is: the
+/// registries at <https://www.iana.org/assignments/iana-ipv4-special-registry>, multicast, and what
+/// is reserved.
 const SPECIAL_V4: [([u8; 4], u32, &str); 17] = [
     ([0, 0, 0, 0], 8, "unspecified"),
     ([10, 0, 0, 0], 8, "private"),
@@ -27,7 +28,8 @@ const SPECIAL_V4: [([u8; 4], u32, &str); 17] = [
     ([240, 0, 0, 0], 4, "reserved"),
 ];
 
-/// The same for IPv6: <https://www.iana.org/assignments/iana-ipv6-special-registry>. The first that fits counts.
+/// The same for IPv6: <https://www.iana.org/assignments/iana-ipv6-special-registry>. The first that
+/// fits counts.
 const SPECIAL_V6: [([u16; 8], u32, &str); 13] = [
     ([0, 0, 0, 0, 0, 0, 0, 0], 128, "unspecified"),
     ([0, 0, 0, 0, 0, 0, 0, 1], 128, "loopback"),
@@ -68,7 +70,9 @@ impl Networks {
 
 fn special_v4(address: Ipv4Addr) -> Option<&'static str> {
     let bits = address.to_bits();
-    let found = SPECIAL_V4.iter().find(|(net, length, _)| (bits ^ u32::from_be_bytes(*net)) >> (32 - length) == 0);
+    let found = SPECIAL_V4
+        .iter()
+        .find(|(net, length, _)| (bits ^ u32::from_be_bytes(*net)) >> (32 - length) == 0);
     found.map(|(.., what)| *what)
 }
 
@@ -77,13 +81,15 @@ fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
         return inner.into_iter().find_map(special_v4);
     }
     let bits = address.to_bits();
-    let found =
-        SPECIAL_V6.iter().find(|(net, length, _)| (bits ^ Ipv6Addr::from(*net).to_bits()) >> (128 - length) == 0);
+    let found = SPECIAL_V6
+        .iter()
+        .find(|(net, length, _)| (bits ^ Ipv6Addr::from(*net).to_bits()) >> (128 - length) == 0);
     // All that is assigned to the internet is in 2000::/3.
     found.map(|(.., what)| *what).or((bits >> 125 != 1).then_some("not assigned to the internet"))
 }
 
-/// The IPv4 addresses that a packet to this address may end up at, where it is one that a gateway takes apart.
+/// The IPv4 addresses that a packet to this address may end up at, where it is one that a gateway
+/// takes apart.
 fn inner_v4(address: Ipv6Addr) -> Option<Vec<Ipv4Addr>> {
     let v4 = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
     match address.segments() {
@@ -186,19 +192,31 @@ mod tests {
             ("100::1", "not assigned"),
             ("5f00::1", "not assigned"),
         ] {
-            assert!(why_not(address).is_some_and(|why| why.contains(word)), "{address}: {:?}", why_not(address));
+            assert!(
+                why_not(address).is_some_and(|why| why.contains(word)),
+                "{address}: {:?}",
+                why_not(address)
+            );
         }
     }
 
     #[test]
     fn an_operator_lets_guests_reach_a_network_and_no_other() {
-        let networks = Networks::new(vec!["10.1.0.0/16".parse().unwrap(), "fd12::/16".parse().unwrap()]);
+        let networks =
+            Networks::new(vec!["10.1.0.0/16".parse().unwrap(), "fd12::/16".parse().unwrap()]);
         let reached = |address: &str| networks.why_not(address.parse().unwrap()).is_none();
         for address in ["10.1.0.0", "10.1.255.255", "::ffff:10.1.2.3", "fd12::1", "1.1.1.1"] {
             assert!(reached(address), "{address}");
         }
         // What a gateway makes of an address is not what the operator named.
-        for address in ["10.2.0.0", "10.0.255.255", "127.0.0.1", "fd13::1", "64:ff9b::10.1.2.3", "2002:a01:203::1"] {
+        for address in [
+            "10.2.0.0",
+            "10.0.255.255",
+            "127.0.0.1",
+            "fd13::1",
+            "64:ff9b::10.1.2.3",
+            "2002:a01:203::1",
+        ] {
             assert!(!reached(address), "{address}");
         }
     }

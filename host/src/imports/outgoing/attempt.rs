@@ -93,15 +93,18 @@ impl Attempt {
 
     /// Counts a request.
     pub(super) fn count_request(&self) -> Result<(), Refusal> {
-        let left = self.requests_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        let left = self
+            .requests_left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         left.map(drop).map_err(|_| Refusal::Requests(self.most_requests))
     }
 
     /// Counts bytes of a request or a response. Once they are too many, all further ones are.
     pub(super) fn count_bytes(&self, bytes: usize, way: Way) -> Result<(), Refusal> {
         let bytes = bytes as u64;
-        let before =
-            self.bytes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(bytes)));
+        let before = self.bytes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            Some(left.saturating_sub(bytes))
+        });
         match before {
             Ok(left) if left >= bytes => Ok(()),
             _ => Err(match way {
@@ -149,8 +152,8 @@ impl Attempt {
         self.over.run_until_cancelled(work).await
     }
 
-    /// Ends the attempt: what is under way is called off, and its connections are closed. What was refused last is
-    /// returned.
+    /// Ends the attempt: what is under way is called off, and its connections are closed. What was
+    /// refused last is returned.
     pub(super) fn end(&self) -> Option<String> {
         let mut state = self.state();
         state.is_over = true;

@@ -33,10 +33,14 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = self.get_mut();
         let frame = ready!(Pin::new(&mut this.inner).poll_frame(cx));
-        // A guest that is gone leaves a body that looks finished: the other side must not take it for one.
+        // A guest that is gone leaves a body that looks finished: the other side must not take it
+        // for one.
         if this.attempt.is_over() {
             return Poll::Ready(Some(Err(Error::ConnectionTerminated)));
         }
@@ -88,7 +92,10 @@ impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = self.get_mut();
         let frame = match Pin::new(&mut this.incoming).poll_frame(cx) {
             Poll::Ready(frame) => frame,
@@ -112,7 +119,8 @@ impl Body for ResponseBody {
                 Poll::Ready(Some(Err(of_hyper(&error))))
             }
             Some(Ok(frame)) => {
-                let counted = this.lease.as_ref().map_or(Ok(()), |lease| lease.count(length(&frame)));
+                let counted =
+                    this.lease.as_ref().map_or(Ok(()), |lease| lease.count(length(&frame)));
                 if let Err(error) = counted {
                     this.lease = None;
                     return Poll::Ready(Some(Err(error)));

@@ -49,7 +49,9 @@ pub(super) async fn connect(
         Error::ConfigurationError
     })?;
     let name = server_name(&target.host)?;
-    let stream = timeout_at(by, connector.connect(name, stream)).await.map_err(|_| Error::ConnectionTimeout)?;
+    let stream = timeout_at(by, connector.connect(name, stream))
+        .await
+        .map_err(|_| Error::ConnectionTimeout)?;
     handshake(network, stream.map_err(|e| of_tls(&e))?, by).await
 }
 
@@ -63,18 +65,26 @@ fn of_function(shared: &ClientConfig) -> ClientConfig {
 fn server_name(host: &UrlHost) -> Result<ServerName<'static>, Error> {
     match host {
         UrlHost::Address(address) => Ok(ServerName::from(*address)),
-        UrlHost::Name(name) => ServerName::try_from(name.clone()).map_err(|_| Error::HttpRequestUriInvalid),
+        UrlHost::Name(name) => {
+            ServerName::try_from(name.clone()).map_err(|_| Error::HttpRequestUriInvalid)
+        }
     }
 }
 
 /// The addresses of the target that guests may connect to, at least one.
-async fn reachable(network: &Network, pool: &Arc<Pool>, target: &Target, by: Instant) -> Result<Vec<IpAddr>, Failure> {
+async fn reachable(
+    network: &Network,
+    pool: &Arc<Pool>,
+    target: &Target,
+    by: Instant,
+) -> Result<Vec<IpAddr>, Failure> {
     let (addresses, is_name) = match &target.host {
         UrlHost::Address(address) => (vec![*address], false),
         UrlHost::Name(name) => {
             let turn = pool.lookup(by.into_std()).await?;
-            let addresses =
-                timeout_at(by, network.resolver.resolve(name, turn)).await.map_err(|_| Error::DnsTimeout)?;
+            let addresses = timeout_at(by, network.resolver.resolve(name, turn))
+                .await
+                .map_err(|_| Error::DnsTimeout)?;
             (addresses.map_err(|e| of_lookup(&e))?, true)
         }
     };
@@ -126,7 +136,8 @@ where
 {
     let mut builder = http1::Builder::new();
     builder.max_buf_size(BUFFER);
-    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|e| of_hyper(&e))?;
+    let (mut sender, connection) =
+        builder.handshake(TokioIo::new(stream)).await.map_err(|e| of_hyper(&e))?;
     let driver = network.spawn(async move {
         // Who waits for the response is told as well.
         if let Err(error) = connection.await {

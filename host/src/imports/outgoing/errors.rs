@@ -17,8 +17,12 @@ pub(super) fn of_connect(error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Error::ConnectionRefused,
         io::ErrorKind::TimedOut => Error::ConnectionTimeout,
-        io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable => Error::DestinationIpUnroutable,
-        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => Error::ConnectionTerminated,
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable => {
+            Error::DestinationIpUnroutable
+        }
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
+            Error::ConnectionTerminated
+        }
         _ => Error::DestinationUnavailable,
     }
 }
@@ -27,7 +31,9 @@ pub(super) fn of_connect(error: &io::Error) -> Error {
 pub(super) fn of_tls(error: &io::Error) -> Error {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) {
         None => Error::ConnectionTerminated,
-        Some(TlsError::InvalidCertificate(_) | TlsError::NoCertificatesPresented) => Error::TlsCertificateError,
+        Some(TlsError::InvalidCertificate(_) | TlsError::NoCertificatesPresented) => {
+            Error::TlsCertificateError
+        }
         Some(TlsError::AlertReceived(alert)) => Error::TlsAlertReceived {
             alert_id: Some(u8::from(*alert)),
             alert_message: alert.as_str().map(str::to_owned),

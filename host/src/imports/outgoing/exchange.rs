@@ -23,7 +23,8 @@ use crate::settings::OutgoingSettings;
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// What the parts of an exchange may take: what the guest asks for, and at most what the host allows.
+/// What the parts of an exchange may take: what the guest asks for, and at most what the host
+/// allows.
 #[derive(Clone, Copy)]
 pub(super) struct Times {
     connect: Duration,
@@ -34,7 +35,8 @@ pub(super) struct Times {
 impl Times {
     pub(super) fn new(options: Option<RequestOptions>, settings: &OutgoingSettings) -> Self {
         let options = options.unwrap_or_default();
-        let at_most = |asked: Option<Duration>, most: Duration| asked.map_or(most, |asked| asked.min(most));
+        let at_most =
+            |asked: Option<Duration>, most: Duration| asked.map_or(most, |asked| asked.min(most));
         Self {
             connect: at_most(options.connect_timeout, settings.connect_timeout),
             first_byte: at_most(options.first_byte_timeout, settings.first_byte_timeout),
@@ -62,7 +64,11 @@ pub(super) async fn exchange(
         let of_host = Arc::clone(&network.connections).acquire_owned().await.ok()?;
         Some([of_function, of_host, turn])
     };
-    let permits = timeout_at(connect_by, permits).await.ok().flatten().ok_or(Error::ConnectionLimitReached)?;
+    let permits = timeout_at(connect_by, permits)
+        .await
+        .ok()
+        .flatten()
+        .ok_or(Error::ConnectionLimitReached)?;
     let mut lease = Lease::new(Arc::clone(attempt), Arc::clone(&pool), target.clone(), permits);
     loop {
         let (connection, is_new) = match pool.take(target).await {
@@ -74,7 +80,8 @@ pub(super) async fn exchange(
         let sent = timeout_at(first_byte_by, connection.sender.try_send_request(request)).await;
         match sent.map_err(|_| Error::ConnectionReadTimeout)? {
             Ok(response) => return receive(lease, response, times.between_bytes),
-            // A connection that waited may have been closed in the same moment: then nothing was sent.
+            // A connection that waited may have been closed in the same moment: then nothing was
+            // sent.
             Err(mut error) => match error.take_message() {
                 Some(unsent) if !is_new => request = unsent,
                 _ => return Err(of_hyper(error.error()).into()),
@@ -84,19 +91,29 @@ pub(super) async fn exchange(
 }
 
 /// The request as it goes over the connection.
-fn prepare(attempt: &Arc<Attempt>, target: &Target, request: Request<WasiBody>) -> Result<Request<WasiBody>, Failure> {
+fn prepare(
+    attempt: &Arc<Attempt>,
+    target: &Target,
+    request: Request<WasiBody>,
+) -> Result<Request<WasiBody>, Failure> {
     let (mut parts, body) = request.into_parts();
     parts.uri = origin_form(&parts.uri)?;
     parts.version = Version::HTTP_11;
     // What was checked, and in the spelling in which it was.
-    parts.headers.insert(HOST, HeaderValue::try_from(target.authority()).map_err(|_| Error::HttpRequestUriInvalid)?);
+    parts.headers.insert(
+        HOST,
+        HeaderValue::try_from(target.authority()).map_err(|_| Error::HttpRequestUriInvalid)?,
+    );
     if !parts.headers.contains_key(&TRACEPARENT) {
         let value = |text: &str| HeaderValue::try_from(text).ok();
         parts.headers.remove(&TRACESTATE);
         parts.headers.extend(value(&attempt.traceparent).map(|value| (TRACEPARENT, value)));
-        parts.headers.extend(attempt.tracestate.as_deref().and_then(value).map(|value| (TRACESTATE, value)));
+        parts
+            .headers
+            .extend(attempt.tracestate.as_deref().and_then(value).map(|value| (TRACESTATE, value)));
     }
-    let line = parts.method.as_str().len() + parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let line = parts.method.as_str().len()
+        + parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
     attempt.count_bytes(line + length_of_fields(&parts.headers), Way::Out)?;
     let body = RequestBody::new(body, Arc::clone(attempt), target.clone());
     Ok(Request::from_parts(parts, body.boxed_unsync()))

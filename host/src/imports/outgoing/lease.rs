@@ -21,7 +21,8 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// For a request to `target`, with a permit of the function's, of the host's and of the attempt's. Nothing is in use yet.
+    /// For a request to `target`, with a permit of the function's, of the host's and of the
+    /// attempt's. Nothing is in use yet.
     pub(super) fn new(
         attempt: Arc<Attempt>,
         pool: Arc<Pool>,
@@ -34,7 +35,10 @@ impl Lease {
     /// Takes a connection into use, unless the attempt is over.
     pub(super) fn hold(&mut self, connection: Connection) -> Result<&mut Connection, Error> {
         self.let_go();
-        let id = self.attempt.remember(connection.driver.abort_handle()).ok_or(Error::ConnectionTerminated)?;
+        let id = self
+            .attempt
+            .remember(connection.driver.abort_handle())
+            .ok_or(Error::ConnectionTerminated)?;
         Ok(&mut self.connection.insert((id, connection)).1)
     }
 

@@ -1,8 +1,9 @@
 //! `wasi:http/outgoing-handler`: what guests may ask of the network.
 //!
-//! A request is held against the manifest's `allowed_hosts`, its name is looked up here, every address is held against what is
-//! on the public internet, and the connection is made to an address that passed: nothing is looked up a second time. The
-//! host follows no redirects; a guest that does sends a new request, which is checked like the first. What moves bytes runs on threads of
+//! A request is held against the manifest's `allowed_hosts`, its name is looked up here, every
+//! address is held against what is on the public internet, and the connection is made to an address
+//! that passed: nothing is looked up a second time. The host follows no redirects; a guest that
+//! does sends a new request, which is checked like the first. What moves bytes runs on threads of
 //! its own, and ends with the attempt.
 
 mod address;
@@ -38,7 +39,8 @@ use self::target::{Failure, Refusal, Target};
 use crate::execution::CurrentExecution;
 use crate::log::SharedLog;
 
-/// The most that a guest may write of a body at once. The host may come to hold twice as much for each body.
+/// The most that a guest may write of a body at once. The host may come to hold twice as much for
+/// each body.
 const WRITE_AT_ONCE: usize = 64 << 10;
 
 /// A response on its way, and what goes on while its body is read.
@@ -74,8 +76,9 @@ impl Outgoing {
         self.socket_refusal = None;
         // The trial before a deploy is no attempt: what starts there must not reach anybody.
         let may_send = manifest.allowed_hosts.is_some() && execution.attempt > 0;
-        self.attempt =
-            may_send.then(|| Attempt::new(Arc::clone(&self.network), manifest, deadline, execution, log.clone()));
+        self.attempt = may_send.then(|| {
+            Attempt::new(Arc::clone(&self.network), manifest, deadline, execution, log.clone())
+        });
     }
 
     /// Ends the attempt: nothing that it asked for goes on. What was refused last is returned.
@@ -101,8 +104,15 @@ impl Drop for Outgoing {
 }
 
 impl WasiHttpHooks for Outgoing {
-    fn send_request(&mut self, request: Request<WasiBody>, options: Option<RequestOptions>, _: Transfer) -> Answer {
-        let Some(attempt) = &self.attempt else { return Box::new(std::future::ready(Err(Error::HttpRequestDenied))) };
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _: Transfer,
+    ) -> Answer {
+        let Some(attempt) = &self.attempt else {
+            return Box::new(std::future::ready(Err(Error::HttpRequestDenied)));
+        };
         match send(attempt, request, options) {
             Err(error) => Box::new(std::future::ready(Err(error))),
             Ok(exchange) => Box::new(async move {
@@ -140,7 +150,9 @@ fn send(
     }
     target.check(&attempt.allowed).map_err(refuse)?;
     let at_once = attempt.network.settings().requests_at_once;
-    let turn = Arc::clone(&attempt.at_once).try_acquire_owned().map_err(|_| refuse(Refusal::AtOnce(at_once)))?;
+    let turn = Arc::clone(&attempt.at_once)
+        .try_acquire_owned()
+        .map_err(|_| refuse(Refusal::AtOnce(at_once)))?;
     let times = Times::new(options, attempt.network.settings());
     let attempt = Arc::clone(attempt);
     let network = Arc::clone(&attempt.network);

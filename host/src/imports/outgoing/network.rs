@@ -1,4 +1,5 @@
-//! What all guests of a process share of the network: the threads, the settings, and a pool of connections for each function.
+//! What all guests of a process share of the network: the threads, the settings, and a pool of
+//! connections for each function.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -47,8 +48,12 @@ impl Network {
     ///
     /// # Errors
     /// Where they cannot be started, and where the file of certificates cannot be read.
-    pub(crate) fn start(settings: OutgoingSettings, resolver: Arc<dyn Resolve>) -> Result<Arc<Self>, StartError> {
-        let own_roots = settings.ca_file.as_deref().map(read_certificates).transpose()?.unwrap_or_default();
+    pub(crate) fn start(
+        settings: OutgoingSettings,
+        resolver: Arc<dyn Resolve>,
+    ) -> Result<Arc<Self>, StartError> {
+        let own_roots =
+            settings.ca_file.as_deref().map(read_certificates).transpose()?.unwrap_or_default();
         let runtime = Builder::new_multi_thread()
             .worker_threads(settings.threads.max(1))
             .max_blocking_threads(settings.lookups.max(1) + 1)
@@ -100,7 +105,13 @@ impl Network {
     /// The connections of a function.
     pub(super) fn pool(&self, tenant: &TenantName, function: &FunctionName) -> Arc<Pool> {
         let mut pools = self.pools();
-        let new = || Arc::new(Pool::new(&self.settings, Arc::clone(&self.room_for_idle), self.lookups_of(tenant)));
+        let new = || {
+            Arc::new(Pool::new(
+                &self.settings,
+                Arc::clone(&self.room_for_idle),
+                self.lookups_of(tenant),
+            ))
+        };
         Arc::clone(pools.entry((tenant.clone(), function.clone())).or_insert_with(new))
     }
 
@@ -141,7 +152,8 @@ impl Network {
 impl Drop for Network {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // The last one who held it may be on one of its own threads, or another runtime's, which must not wait.
+            // The last one who held it may be on one of its own threads, or another runtime's,
+            // which must not wait.
             runtime.shutdown_background();
         }
     }
@@ -162,12 +174,17 @@ async fn sweep(network: Weak<Network>, idle_timeout: Duration) {
 fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
     let fault = |why: String| StartError::Certificates(format!("'{}': {why}", path.display()));
     let certificates = CertificateDer::pem_file_iter(path).map_err(|e| fault(e.to_string()))?;
-    let certificates: Vec<_> = certificates.collect::<Result<_, _>>().map_err(|e| fault(e.to_string()))?;
+    let certificates: Vec<_> =
+        certificates.collect::<Result<_, _>>().map_err(|e| fault(e.to_string()))?;
     let mut usable = RootCertStore::empty();
     for certificate in &certificates {
         usable.add(certificate.clone()).map_err(|e| fault(e.to_string()))?;
     }
-    if certificates.is_empty() { Err(fault("has no certificate in PEM".into())) } else { Ok(certificates) }
+    if certificates.is_empty() {
+        Err(fault("has no certificate in PEM".into()))
+    } else {
+        Ok(certificates)
+    }
 }
 
 fn tls_config(own_roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, String> {
@@ -182,8 +199,10 @@ fn tls_config(own_roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, S
         return Err("the system has no certificates to trust, and host.ca_file names none".into());
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let mut config = builder.map_err(|e| e.to_string())?.with_root_certificates(roots).with_no_client_auth();
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let mut config =
+        builder.map_err(|e| e.to_string())?.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }

@@ -1,5 +1,5 @@
-//! The connections of one function. Another function never gets one of them: what it could learn from it, or do to it, is
-//! nobody's business.
+//! The connections of one function. Another function never gets one of them: what it could learn
+//! from it, or do to it, is nobody's business.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,8 +16,8 @@ use super::resolve::Turn;
 use super::target::{Refusal, Target};
 use crate::settings::OutgoingSettings;
 
-/// How long a connection may take to be ready after its response has ended. More than a moment means that it still sends
-/// the last request's body, which nobody waits for.
+/// How long a connection may take to be ready after its response has ended. More than a moment
+/// means that it still sends the last request's body, which nobody waits for.
 const READY_WITHIN: Duration = Duration::from_millis(100);
 
 /// A connection, and the task that reads and writes it: closed when this is dropped.
@@ -58,7 +58,10 @@ impl Pool {
             connections: Arc::new(Semaphore::new(settings.connections_per_function.max(1))),
             lookups: Arc::new(Semaphore::new(settings.lookups_per_function.max(1))),
             tenant_lookups,
-            most_lookups: [settings.lookups_per_function.max(1), settings.lookups_per_tenant.max(1)],
+            most_lookups: [
+                settings.lookups_per_function.max(1),
+                settings.lookups_per_tenant.max(1),
+            ],
             tls: OnceCell::new(),
             idle: Mutex::default(),
             most_idle: settings.idle_per_function,
@@ -69,9 +72,11 @@ impl Pool {
     /// Waits for the function's turn to look a name up, until `by`.
     pub(super) async fn lookup(self: &Arc<Self>, by: Instant) -> Result<Turn, Refusal> {
         let [of_function, of_tenant] = self.most_lookups;
-        // The function's own first: while it waits for that, it is in nobody's way. Neither is ever closed.
+        // The function's own first: while it waits for that, it is in nobody's way. Neither is ever
+        // closed.
         let function = timeout_at(by.into(), Arc::clone(&self.lookups).acquire_owned()).await;
-        let function = function.ok().and_then(Result::ok).ok_or(Refusal::FunctionLookups(of_function))?;
+        let function =
+            function.ok().and_then(Result::ok).ok_or(Refusal::FunctionLookups(of_function))?;
         let tenant = timeout_at(by.into(), Arc::clone(&self.tenant_lookups).acquire_owned()).await;
         let tenant = tenant.ok().and_then(Result::ok).ok_or(Refusal::TenantLookups(of_tenant))?;
         Ok(Turn::new([function, tenant], Arc::clone(self) as _))
@@ -81,11 +86,13 @@ impl Pool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection that is there already and can be used; the one that was used last, as it is the likeliest to live.
+    /// A connection that is there already and can be used; the one that was used last, as it is the
+    /// likeliest to live.
     pub(super) async fn take(&self, target: &Target) -> Option<Connection> {
         loop {
             let mut connection = self.idle().get_mut(target)?.pop()?.connection;
-            if let Ok(Ok(())) = tokio::time::timeout(READY_WITHIN, connection.sender.ready()).await {
+            if let Ok(Ok(())) = tokio::time::timeout(READY_WITHIN, connection.sender.ready()).await
+            {
                 return Some(connection);
             }
         }
@@ -99,14 +106,19 @@ impl Pool {
         let Ok(room) = Arc::clone(&self.room_for_idle).try_acquire_owned() else { return };
         let mut idle = self.idle();
         if idle.values().map(Vec::len).sum::<usize>() < self.most_idle {
-            idle.entry(target).or_default().push(Idle { connection, since: Instant::now(), _room: room });
+            idle.entry(target).or_default().push(Idle {
+                connection,
+                since: Instant::now(),
+                _room: room,
+            });
         }
     }
 
     /// Closes what waits for longer than `timeout`, or was closed by the other side.
     pub(super) fn expire(&self, now: Instant, timeout: Duration) {
         self.idle().retain(|_, waiting| {
-            waiting.retain(|idle| now - idle.since < timeout && !idle.connection.sender.is_closed());
+            waiting
+                .retain(|idle| now - idle.since < timeout && !idle.connection.sender.is_closed());
             !waiting.is_empty()
         });
     }

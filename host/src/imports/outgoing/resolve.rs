@@ -11,21 +11,26 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Says which addresses a name has.
 #[async_trait]
 pub(crate) trait Resolve: Send + Sync + 'static {
-    /// The addresses, in the order in which they are to be tried. The turn is over when nothing of the lookup goes on any more, which
-    /// may be long after the one who asked has given up.
+    /// The addresses, in the order in which they are to be tried. The turn is over when nothing of
+    /// the lookup goes on any more, which may be long after the one who asked has given up.
     async fn resolve(&self, name: &str, turn: Turn) -> io::Result<Vec<IpAddr>>;
 }
 
 /// The permits for one lookup: its function's and its tenant's.
 pub(crate) struct Turn {
     _permits: [OwnedSemaphorePermit; 2],
-    /// The function's connections, so that it is not forgotten, and begins anew with all of its permits, while one is in use.
+    /// The function's connections, so that it is not forgotten, and begins anew with all of its
+    /// permits, while one is in use.
     _pool: Arc<dyn Any + Send + Sync>,
 }
 
 impl Turn {
-    /// With the permits of the function and of its tenant, and what must not be forgotten meanwhile.
-    pub(super) fn new(permits: [OwnedSemaphorePermit; 2], pool: Arc<dyn Any + Send + Sync>) -> Self {
+    /// With the permits of the function and of its tenant, and what must not be forgotten
+    /// meanwhile.
+    pub(super) fn new(
+        permits: [OwnedSemaphorePermit; 2],
+        pool: Arc<dyn Any + Send + Sync>,
+    ) -> Self {
         Self { _permits: permits, _pool: pool }
     }
 }
@@ -49,7 +54,8 @@ impl Resolve for SystemResolver {
         let permit = Arc::clone(&self.threads).acquire_owned().await.map_err(io::Error::other)?;
         let name = name.to_owned();
         let lookup = tokio::task::spawn_blocking(move || {
-            // A lookup cannot be called off: whoever gave up on it leaves it with all of its permits.
+            // A lookup cannot be called off: whoever gave up on it leaves it with all of its
+            // permits.
             let _permits = (permit, turn);
             Ok((name.as_str(), 0).to_socket_addrs()?.map(|address| address.ip()).collect())
         });

@@ -17,8 +17,8 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Reads where a request goes. Of a host that has several spellings one is known, so that what is checked here is what
-    /// is looked up and connected to.
+    /// Reads where a request goes. Of a host that has several spellings one is known, so that what
+    /// is checked here is what is looked up and connected to.
     pub(super) fn of(uri: &Uri) -> Result<Self, Refusal> {
         let scheme = match uri.scheme_str() {
             Some("http") => Scheme::Http,
@@ -32,7 +32,8 @@ impl Target {
 
     /// Whether a function may send requests here at all.
     pub(super) fn check(&self, allowed: &[HostPattern]) -> Result<(), Refusal> {
-        let fits = allowed.iter().any(|pattern| pattern.matches(self.scheme, &self.host, self.port));
+        let fits =
+            allowed.iter().any(|pattern| pattern.matches(self.scheme, &self.host, self.port));
         if fits { Ok(()) } else { Err(Refusal::NotAllowed) }
     }
 
@@ -53,7 +54,8 @@ impl fmt::Display for Target {
     }
 }
 
-/// Why the host does not send a request, or does not go on with it. The operator reads the text; the guest gets the code.
+/// Why the host does not send a request, or does not go on with it. The operator reads the text;
+/// the guest gets the code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
     /// It cannot be told where it goes.
@@ -72,15 +74,23 @@ pub(super) enum Refusal {
          goes on until the system has answered it"
     )]
     FunctionLookups(usize),
-    #[error("{0} lookups of names are under way for the tenant's functions, as many as the host allows at once")]
+    #[error(
+        "{0} lookups of names are under way for the tenant's functions, as many as the host allows at once"
+    )]
     TenantLookups(usize),
     #[error("{address} is {why}; an operator can allow its network (host.allowed_networks)")]
     Address { address: IpAddr, why: &'static str },
-    #[error("it resolves to {address}, which is {why}; an operator can allow its network (host.allowed_networks)")]
+    #[error(
+        "it resolves to {address}, which is {why}; an operator can allow its network (host.allowed_networks)"
+    )]
     Resolved { address: IpAddr, why: &'static str },
-    #[error("the request is more than is left of the {0} for requests and responses together (limits.http_bytes)")]
+    #[error(
+        "the request is more than is left of the {0} for requests and responses together (limits.http_bytes)"
+    )]
     RequestBytes(ByteSize),
-    #[error("the response is more than is left of the {0} for requests and responses together (limits.http_bytes)")]
+    #[error(
+        "the response is more than is left of the {0} for requests and responses together (limits.http_bytes)"
+    )]
     ResponseBytes(ByteSize),
 }
 

@@ -1,4 +1,5 @@
-//! Requests whose callers wait: what they hear, and what is recorded. A gateway's part is played by the test.
+//! Requests whose callers wait: what they hear, and what is recorded. A gateway's part is played by
+//! the test.
 
 use bytes::Bytes;
 use wasmill_broker::{Broker as _, Error as BrokerError, QueueName, RequestStream};
@@ -24,13 +25,16 @@ async fn call(system: &System, method: &str, target: &str) -> (ExecutionId, Requ
         authority: "example.com".into(),
         headers: Headers::new(),
     };
-    let opening = Opening { dispatch, head, body: Bytes::new(), complete: true }.encode(system.publisher.writes());
+    let opening = Opening { dispatch, head, body: Bytes::new(), complete: true }
+        .encode(system.publisher.writes());
     let service = QueueName::of_streams(&TenantName::default(), &name("web-echo"));
     let calling = async {
         loop {
             match system.broker.open_stream(&service, opening.clone()).await {
                 Ok(stream) => return stream,
-                Err(BrokerError::NoQueue(_)) => tokio::time::sleep(std::time::Duration::from_millis(2)).await,
+                Err(BrokerError::NoQueue(_)) => {
+                    tokio::time::sleep(std::time::Duration::from_millis(2)).await
+                }
                 Err(error) => panic!("{error}"),
             }
         }
@@ -69,7 +73,8 @@ async fn what_a_caller_hears_is_the_same_each_time() {
     // A handler that traps when it has answered has answered.
     for _ in 0..20 {
         let (heard, detail) = answered(&system, "GET", "/late").await;
-        let [Download::Head(head), Download::Data(data), Download::End(_), ..] = heard.as_slice() else {
+        let [Download::Head(head), Download::Data(data), Download::End(_), ..] = heard.as_slice()
+        else {
             panic!("{heard:?}")
         };
         assert_eq!((head.status, data.as_ref()), (200, &b"that was it\n"[..]));
@@ -79,16 +84,23 @@ async fn what_a_caller_hears_is_the_same_each_time() {
     // One that traps before that has begun to, and its response has no end.
     for _ in 0..20 {
         let (heard, detail) = answered(&system, "GET", "/cut").await;
-        let [Download::Head(_), Download::Data(data), Download::Failed { .. }] = heard.as_slice() else {
+        let [Download::Head(_), Download::Data(data), Download::Failed { .. }] = heard.as_slice()
+        else {
             panic!("{heard:?}")
         };
-        assert_eq!((data.as_ref(), detail.summary.outcome), (&b"only this"[..], Some(Outcome::Trap)));
+        assert_eq!(
+            (data.as_ref(), detail.summary.outcome),
+            (&b"only this"[..], Some(Outcome::Trap))
+        );
     }
 
     // What precedes responses is none, on both ways to a handler.
     for status in [100, 101, 102, 103, 199] {
         let (heard, detail) = answered(&system, "GET", &format!("/status/{status}")).await;
-        assert!(matches!(heard.as_slice(), [Download::Failed { outcome: Outcome::Trap, .. }]), "{status}: {heard:?}");
+        assert!(
+            matches!(heard.as_slice(), [Download::Failed { outcome: Outcome::Trap, .. }]),
+            "{status}: {heard:?}"
+        );
         assert_eq!(detail.summary.outcome, Some(Outcome::Trap), "{detail:?}");
         assert!(detail.summary.message.as_deref().unwrap().contains("1xx"), "{detail:?}");
     }
@@ -118,7 +130,10 @@ async fn a_caller_that_has_it_all_may_go() {
     let host = system.start();
     let (execution, mut stream) = call(&system, "GET", "/after/100").await;
     loop {
-        let frame = tokio::time::timeout(PATIENCE, stream.receiver.receive()).await.expect("it answers").unwrap();
+        let frame = tokio::time::timeout(PATIENCE, stream.receiver.receive())
+            .await
+            .expect("it answers")
+            .unwrap();
         if matches!(Download::decode(&frame).unwrap(), Download::End(_)) {
             break;
         }

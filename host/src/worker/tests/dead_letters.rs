@@ -84,7 +84,10 @@ async fn what_nobody_can_read_is_kept() {
     let [of_stray, of_damaged] = letters.as_slice() else { panic!("two letters") };
     assert_eq!((of_damaged.function.as_str(), of_damaged.executions), ("hello", 0));
     assert!(of_stray.reason.contains("a batch for default/other"), "{}", of_stray.reason);
-    assert_eq!([system.body_of(of_damaged).await, system.body_of(of_stray).await], [damaged, stray_bytes]);
+    assert_eq!(
+        [system.body_of(of_damaged).await, system.body_of(of_stray).await],
+        [damaged, stray_bytes]
+    );
     let untouched = system.execution(stray.execution, |_| true).await;
     assert_eq!(untouched.summary.state, State::Queued);
     host.stop().await;
@@ -122,7 +125,10 @@ async fn a_damaged_batch_waits_for_its_rows() {
     let host = system.start_with(hasty(u32::MAX));
     // It is given back, and comes to another consumer.
     let mut other = system.broker.consume(&queue("hello"), NonZeroU16::MIN).await.unwrap();
-    let taken = tokio::time::timeout(PATIENCE, other.deliveries.next()).await.expect("it is given back").unwrap();
+    let taken = tokio::time::timeout(PATIENCE, other.deliveries.next())
+        .await
+        .expect("it is given back")
+        .unwrap();
     assert!(system.store.inner().dead_letters(None, 100).await.unwrap().is_empty());
     system.store.enqueue(std::slice::from_ref(&accepted), Publication::Confirmed).await.unwrap();
     other.settle.release(&[taken.tag]).await.unwrap();
@@ -139,7 +145,10 @@ async fn a_newer_batch_is_left_to_a_newer_process() {
     let host = system.start_with(hasty(u32::MAX));
     // The newer process.
     let mut other = system.broker.consume(&queue("hello"), NonZeroU16::MIN).await.unwrap();
-    let taken = tokio::time::timeout(PATIENCE, other.deliveries.next()).await.expect("it is given back").unwrap();
+    let taken = tokio::time::timeout(PATIENCE, other.deliveries.next())
+        .await
+        .expect("it is given back")
+        .unwrap();
     assert_eq!(taken.message.body, newer);
     other.settle.ack(&[taken.tag]).await.unwrap();
     system.drained("hello").await;

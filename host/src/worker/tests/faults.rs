@@ -16,7 +16,8 @@ const LIMIT: u32 = 5;
 const ADA: &str = r#"{"name": "Ada"}"#;
 
 pub(super) fn impatient() -> HostSettings {
-    let recorder = RecorderSettings { max_pause: Duration::from_millis(20), ..RecorderSettings::default() };
+    let recorder =
+        RecorderSettings { max_pause: Duration::from_millis(20), ..RecorderSettings::default() };
     HostSettings { recorder, ..HostSettings::default() }
 }
 
@@ -40,7 +41,9 @@ async fn while_the_store_is_away_everything_is_held() {
     let depth = system.depth("hello").await;
     assert!(depth.unacked > 0 && depth.unacked <= 4, "{depth:?}");
     for id in &ids {
-        assert!(system.store.inner().execution(&TenantName::default(), *id).await.unwrap().is_none());
+        assert!(
+            system.store.inner().execution(&TenantName::default(), *id).await.unwrap().is_none()
+        );
     }
 
     system.store.set_away(false);
@@ -63,15 +66,22 @@ async fn one_that_the_store_refuses_does_not_hold_up_the_others() {
     let good: Vec<_> = (0..40).map(|_| dispatch("hello", "greeting.requested", ADA)).collect();
     let good_ids: Vec<_> = good.iter().map(|dispatch| dispatch.execution).collect();
     // All in the queue before the host starts, so that they are committed together.
-    join_all(good.into_iter().chain([bad]).map(|dispatch| system.publisher.publish(dispatch))).await;
+    join_all(good.into_iter().chain([bad]).map(|dispatch| system.publisher.publish(dispatch)))
+        .await;
     let host = system.start();
     for id in good_ids {
         assert_eq!(system.ended(id).await.summary.state, State::Succeeded);
     }
     let detail = system.ended(bad_id).await;
-    assert_eq!((detail.summary.state, detail.summary.outcome), (State::Failed, Some(Outcome::Trap)));
+    assert_eq!(
+        (detail.summary.state, detail.summary.outcome),
+        (State::Failed, Some(Outcome::Trap))
+    );
     let message = detail.summary.message.unwrap();
-    assert!(message.contains("cannot be stored") && message.contains("refused by the test"), "{message}");
+    assert!(
+        message.contains("cannot be stored") && message.contains("refused by the test"),
+        "{message}"
+    );
     system.drained("hello").await;
     host.stop().await;
 }
@@ -80,7 +90,10 @@ async fn one_that_the_store_refuses_does_not_hold_up_the_others() {
 async fn a_batch_that_comes_again_runs_only_what_is_left() {
     let system = System::new().await;
     system.deploy(HELLO, "name = 'hello'").await;
-    let (done, open) = (dispatch("hello", "greeting.requested", ADA), dispatch("hello", "greeting.requested", ADA));
+    let (done, open) = (
+        dispatch("hello", "greeting.requested", ADA),
+        dispatch("hello", "greeting.requested", ADA),
+    );
     let (done_id, open_id) = (done.execution, open.execution);
     let mut finished = crate::tests::ended(done.clone(), Outcome::Rejected);
     finished.report.host = "a-host-that-died".into();
@@ -120,7 +133,10 @@ async fn a_single_execution_that_comes_too_often_is_parked() {
     system.publish_redelivered("hello", vec![poison], LIMIT).await;
     let host = system.start();
     let detail = system.ended(id).await;
-    assert_eq!((detail.summary.state, detail.summary.outcome), (State::Failed, Some(Outcome::Poisoned)));
+    assert_eq!(
+        (detail.summary.state, detail.summary.outcome),
+        (State::Failed, Some(Outcome::Poisoned))
+    );
     assert!(detail.summary.message.unwrap().contains("delivered 6 times"));
     system.drained("hello").await;
     host.stop().await;

@@ -9,7 +9,10 @@ use wasmill_broker::{Broker as _, Error};
 use wasmill_domain::{LogSource, Outcome, State, TenantName, Timestamp};
 use wasmill_store::{Agenda as _, Change, Ledger as _};
 
-use super::{FLAKY, HELLO, HOSTILE, ORDER_AUDIT, ORDER_TOTAL, PATIENCE, System, dispatch, name, only_attempt, queue};
+use super::{
+    FLAKY, HELLO, HOSTILE, ORDER_AUDIT, ORDER_TOTAL, PATIENCE, System, dispatch, name,
+    only_attempt, queue,
+};
 use crate::HostSettings;
 
 #[tokio::test]
@@ -19,7 +22,10 @@ async fn an_event_is_run_recorded_and_acknowledged() {
     let host = system.start();
     let id = system.publish("hello", "greeting.requested", r#"{"name": "Ada"}"#).await;
     let detail = system.ended(id).await;
-    assert_eq!((detail.summary.state, detail.summary.outcome), (State::Succeeded, Some(Outcome::Success)));
+    assert_eq!(
+        (detail.summary.state, detail.summary.outcome),
+        (State::Succeeded, Some(Outcome::Success))
+    );
     let output: Value = serde_json::from_slice(&detail.output.as_ref().unwrap().data).unwrap();
     assert_eq!(output["greeting"], "Hello, Ada!");
     let attempt = only_attempt(&detail);
@@ -36,7 +42,10 @@ async fn many_events_each_have_one_attempt() {
     let system = System::new().await;
     system.deploy(HELLO, "name = 'hello'\n[limits]\nconcurrency = 8").await;
     let host = system.start();
-    let ids = join_all((0..500).map(|_| system.publish("hello", "greeting.requested", r#"{"name": "Ada"}"#))).await;
+    let ids = join_all(
+        (0..500).map(|_| system.publish("hello", "greeting.requested", r#"{"name": "Ada"}"#)),
+    )
+    .await;
     assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 500);
     for id in ids {
         let detail = system.ended(id).await;
@@ -53,10 +62,15 @@ async fn an_error_is_tried_again_later_and_a_rejection_is_not() {
     system.deploy(FLAKY, "name = 'flaky'").await;
     let host = system.start();
     let before = Timestamp::now();
-    let id = system.publish("flaky", "payment.requested", r#"{"succeed_at": 2, "delay_ms": 60000}"#).await;
+    let id = system
+        .publish("flaky", "payment.requested", r#"{"succeed_at": 2, "delay_ms": 60000}"#)
+        .await;
     let detail = system.execution(id, |detail| detail.summary.state == State::Scheduled).await;
     let due = detail.summary.due_at.unwrap();
-    assert!(due.since(before) >= Duration::from_secs(60) && due.since(Timestamp::now()) <= Duration::from_secs(60));
+    assert!(
+        due.since(before) >= Duration::from_secs(60)
+            && due.since(Timestamp::now()) <= Duration::from_secs(60)
+    );
     assert_eq!(only_attempt(&detail).outcome, Outcome::Error);
 
     let again = system.store.promote_due(due, 10).await.unwrap();
@@ -67,7 +81,10 @@ async fn an_error_is_tried_again_later_and_a_rejection_is_not() {
 
     let id = system.publish("flaky", "payment.requested", r#"{"reject": true}"#).await;
     let detail = system.ended(id).await;
-    assert_eq!((detail.summary.state, only_attempt(&detail).outcome), (State::Failed, Outcome::Rejected));
+    assert_eq!(
+        (detail.summary.state, only_attempt(&detail).outcome),
+        (State::Failed, Outcome::Rejected)
+    );
     host.stop().await;
 }
 
@@ -81,7 +98,10 @@ async fn the_last_attempt_s_error_is_the_end() {
     let id = last.execution;
     system.publisher.publish(last).await.unwrap();
     let detail = system.ended(id).await;
-    assert_eq!((detail.summary.state, detail.summary.outcome), (State::Failed, Some(Outcome::Error)));
+    assert_eq!(
+        (detail.summary.state, detail.summary.outcome),
+        (State::Failed, Some(Outcome::Error))
+    );
     host.stop().await;
 }
 
@@ -121,14 +141,19 @@ async fn emitting_what_its_subscriber_refuses_is_a_trap() {
     let at = Timestamp::now();
     let schema = serde_json::json!({"required": ["no-such-member"]});
     let event_type = "order.priced".parse().unwrap();
-    system.define(Change::PutSchema { tenant: TenantName::default(), event_type, schema, at }).await;
+    system
+        .define(Change::PutSchema { tenant: TenantName::default(), event_type, schema, at })
+        .await;
     let host = system.start();
     let order = r#"{"customer": "Ada", "currency": "EUR", "items": []}"#;
     let id = system.publish("order-total", "order.created", order).await;
     let detail = system.ended(id).await;
     assert_eq!(only_attempt(&detail).outcome, Outcome::Trap);
     let message = detail.summary.message.unwrap();
-    assert!(message.contains("emitted event 0") && message.contains("event type order.priced"), "{message}");
+    assert!(
+        message.contains("emitted event 0") && message.contains("event type order.priced"),
+        "{message}"
+    );
     assert!(detail.children.is_empty() && detail.output.is_none());
     host.stop().await;
 }
@@ -177,7 +202,10 @@ async fn a_version_that_cannot_run_says_so() {
     let host = system.start();
     let id = system.publish("broken", "test.event", "{}").await;
     let detail = system.ended(id).await;
-    assert_eq!((detail.summary.state, detail.summary.outcome), (State::Failed, Some(Outcome::Trap)));
+    assert_eq!(
+        (detail.summary.state, detail.summary.outcome),
+        (State::Failed, Some(Outcome::Trap))
+    );
     let message = detail.summary.message.unwrap();
     assert!(message.starts_with("version 1 cannot be run: "), "{message}");
     // A sound version, and everything is well again.
@@ -198,11 +226,15 @@ async fn what_is_left_of_a_deleted_function_is_cancelled() {
     let system = System::new().await;
     system.deploy(HELLO, "name = 'hello'").await;
     let before = system.publish("hello", "greeting.requested", "{}").await;
-    let delete = || Change::DeleteFunction { tenant: TenantName::default(), function: name("hello") };
+    let delete =
+        || Change::DeleteFunction { tenant: TenantName::default(), function: name("hello") };
     system.define(delete()).await;
     let host = system.start();
     let detail = system.ended(before).await;
-    assert_eq!((detail.summary.state, detail.summary.outcome), (State::Cancelled, Some(Outcome::Cancelled)));
+    assert_eq!(
+        (detail.summary.state, detail.summary.outcome),
+        (State::Cancelled, Some(Outcome::Cancelled))
+    );
     assert_eq!(detail.summary.message.as_deref(), Some("the function 'hello' was deleted"));
     // What comes late is found as well.
     let late = system.publish("hello", "greeting.requested", "{}").await;
@@ -225,8 +257,11 @@ async fn the_queue_of_a_deleted_function_goes_when_it_is_empty() {
     let system = System::new().await;
     system.deploy(HELLO, "name = 'hello'").await;
     let waiting = system.publish("hello", "greeting.requested", "{}").await;
-    system.define(Change::DeleteFunction { tenant: TenantName::default(), function: name("hello") }).await;
-    let host = system.start_with(HostSettings { cleanup_after: Duration::ZERO, ..HostSettings::default() });
+    system
+        .define(Change::DeleteFunction { tenant: TenantName::default(), function: name("hello") })
+        .await;
+    let host = system
+        .start_with(HostSettings { cleanup_after: Duration::ZERO, ..HostSettings::default() });
     assert_eq!(system.ended(waiting).await.summary.state, State::Cancelled);
     let gone = async {
         while !matches!(system.broker.depth(&queue("hello")).await, Err(Error::NoQueue(_))) {
@@ -249,7 +284,8 @@ async fn a_function_runs_as_many_at_once_as_it_may() {
     let system = System::new().await;
     system.deploy(HOSTILE, "name = 'slow'\n[limits]\nconcurrency = 2").await;
     let host = system.start();
-    let ids = join_all((0..10).map(|_| system.publish("slow", "hostile.slow", r#"{"ms": 30}"#))).await;
+    let ids =
+        join_all((0..10).map(|_| system.publish("slow", "hostile.slow", r#"{"ms": 30}"#))).await;
     let mut edges = Vec::new();
     for id in ids {
         let detail = system.ended(id).await;
@@ -290,7 +326,8 @@ async fn a_host_runs_as_many_at_once_as_it_may() {
 async fn a_long_execution_is_announced() {
     let system = System::new().await;
     system.deploy(HOSTILE, "name = 'slow'").await;
-    let settings = HostSettings { announce_after: Duration::from_millis(20), ..HostSettings::default() };
+    let settings =
+        HostSettings { announce_after: Duration::from_millis(20), ..HostSettings::default() };
     let host = system.start_with(settings);
     let id = system.publish("slow", "hostile.slow", r#"{"ms": 1500}"#).await;
     let detail = system.execution(id, |detail| detail.summary.state == State::Running).await;

@@ -20,7 +20,9 @@ fn with_labels(labels: &[&str]) -> HostSettings {
 impl Working {
     async fn consumes(&self, count: usize) {
         let waiting = async {
-            while (self.status.has_begun(), self.status.functions(), self.status.consuming()) != (true, count, count) {
+            while (self.status.has_begun(), self.status.functions(), self.status.consuming())
+                != (true, count, count)
+            {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };

@@ -20,15 +20,17 @@ use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{BatchPublisher, Broker, Depth, Message, PublisherSettings, QueueName};
 use wasmill_domain::{
-    AttemptReport, Batch, Digest, Dispatch, Event, ExecutionId, FunctionName, Manifest, Registry, TenantName,
-    Timestamp, TraceContext,
+    AttemptReport, Batch, Digest, Dispatch, Event, ExecutionId, FunctionName, Manifest, Registry,
+    TenantName, Timestamp, TraceContext,
 };
 use wasmill_schema::Compiler;
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{Change, ExecutionDetail, RegistryWatch, Store};
 
 use self::proxy::Proxy;
-use crate::{Broken, Capabilities, Engine, EngineSettings, HostParts, HostSettings, HostStatus, run};
+use crate::{
+    Broken, Capabilities, Engine, EngineSettings, HostParts, HostSettings, HostStatus, run,
+};
 
 const HELLO: &[u8] = include_bytes!("../../../../functions/hello/hello.wasm");
 const HOSTILE: &[u8] = include_bytes!("../../../../functions/hostile/hostile.wasm");
@@ -60,16 +62,23 @@ struct Working {
 impl System {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&dir.path().join("store.sqlite"), SqliteSettings::default()).await.unwrap();
+        let store = SqliteStore::open(&dir.path().join("store.sqlite"), SqliteSettings::default())
+            .await
+            .unwrap();
         let store = Arc::new(Proxy::new(Arc::new(store)));
-        let broker = Arc::new(EmbeddedBroker::open(&dir.path().join("queue"), EmbeddedSettings::default()).unwrap());
+        let broker = Arc::new(
+            EmbeddedBroker::open(&dir.path().join("queue"), EmbeddedSettings::default()).unwrap(),
+        );
         let of_registry = Arc::clone(&store) as Arc<dyn Store>;
         let first = Registry::new(Arc::new(Compiler::default()));
-        let registry = RegistryWatch::start_from(first, of_registry, Duration::from_millis(20)).await.unwrap();
+        let registry =
+            RegistryWatch::start_from(first, of_registry, Duration::from_millis(20)).await.unwrap();
         let publisher = BatchPublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
-        let engine =
-            Engine::new(EngineSettings { slots: 32, threads: 2, ..EngineSettings::default() }, Capabilities::default())
-                .unwrap();
+        let engine = Engine::new(
+            EngineSettings { slots: 32, threads: 2, ..EngineSettings::default() },
+            Capabilities::default(),
+        )
+        .unwrap();
         Self { _dir: dir, store, broker, registry, publisher, engine }
     }
 
@@ -99,7 +108,14 @@ impl System {
             .await
             .unwrap();
         let tenant = TenantName::default();
-        self.define(Change::Deploy { tenant, digest, manifest, hostnames: Arc::default(), at: Timestamp::now() }).await;
+        self.define(Change::Deploy {
+            tenant,
+            digest,
+            manifest,
+            hostnames: Arc::default(),
+            at: Timestamp::now(),
+        })
+        .await;
     }
 
     async fn define(&self, change: Change) {
@@ -116,10 +132,15 @@ impl System {
     }
 
     /// The execution, once `is` holds of it.
-    async fn execution(&self, id: ExecutionId, is: impl Fn(&ExecutionDetail) -> bool) -> ExecutionDetail {
+    async fn execution(
+        &self,
+        id: ExecutionId,
+        is: impl Fn(&ExecutionDetail) -> bool,
+    ) -> ExecutionDetail {
         let waiting = async {
             loop {
-                let detail = self.store.inner().execution(&TenantName::default(), id).await.unwrap();
+                let detail =
+                    self.store.inner().execution(&TenantName::default(), id).await.unwrap();
                 if let Some(detail) = detail.filter(&is) {
                     return detail;
                 }
@@ -157,7 +178,8 @@ impl System {
             let mut consumption = self.broker.consume(&queue, NonZeroU16::MIN).await.unwrap();
             let delivery = consumption.deliveries.next().await.unwrap();
             assert_eq!(delivery.redeliveries, redeliveries);
-            // Or what goes back could come out here once more before this consumer is gone, and count twice.
+            // Or what goes back could come out here once more before this consumer is gone, and
+            // count twice.
             drop(consumption.deliveries);
             consumption.settle.release(&[delivery.tag]).await.unwrap();
         }
@@ -167,7 +189,11 @@ impl System {
 impl Working {
     async fn stop(self) {
         self.stop.cancel();
-        tokio::time::timeout(PATIENCE, self.task).await.expect("the host ends in time").unwrap().unwrap();
+        tokio::time::timeout(PATIENCE, self.task)
+            .await
+            .expect("the host ends in time")
+            .unwrap()
+            .unwrap();
     }
 }
 
@@ -184,7 +210,9 @@ fn dispatch(function: &str, event_type: &str, data: &str) -> Dispatch {
         TenantName::default(),
         name(function),
         TraceContext::new_root(),
-        Arc::new(Event::new("event-1", "/tests", event_type.parse().unwrap(), data.to_owned()).unwrap()),
+        Arc::new(
+            Event::new("event-1", "/tests", event_type.parse().unwrap(), data.to_owned()).unwrap(),
+        ),
     )
     .with_max_attempts(3)
 }

@@ -31,7 +31,11 @@ async fn what_was_suspended_and_resumed_runs_once() {
     let host = system.start_with(asking());
     system.drained("hello").await;
     let waiting = system.execution(id, |_| true).await;
-    assert_eq!((waiting.summary.state, waiting.attempts.len()), (State::Queued, 0), "the earlier message ran nothing");
+    assert_eq!(
+        (waiting.summary.state, waiting.attempts.len()),
+        (State::Queued, 0),
+        "the earlier message ran nothing"
+    );
     system.publisher.publish(resumed).await.unwrap();
     let ended = system.ended(id).await;
     assert_eq!(ended.attempts.len(), 1);
@@ -51,7 +55,11 @@ async fn the_message_of_a_cancelled_execution_runs_nothing() {
     let records = system.store.records.load(Ordering::SeqCst);
     let host = system.start_with(asking());
     system.drained("hello").await;
-    assert_eq!(system.store.records.load(Ordering::SeqCst), records, "nothing ended that could be recorded");
+    assert_eq!(
+        system.store.records.load(Ordering::SeqCst),
+        records,
+        "nothing ended that could be recorded"
+    );
     assert_eq!(system.execution(id, |_| true).await.summary.state, State::Cancelled);
     host.stop().await;
 }

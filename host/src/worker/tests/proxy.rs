@@ -9,13 +9,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use uuid::Uuid;
 use wasmill_domain::{
-    AttemptKey, BrokenDefinition, DefinitionKind, Definitions, Digest, Dispatch, ExecutionId, FunctionDefinition,
-    FunctionName, Move, Revision, SealedSecret, SecretName, SecretSummary, State, TenantName, Timestamp,
+    AttemptKey, BrokenDefinition, DefinitionKind, Definitions, Digest, Dispatch, ExecutionId,
+    FunctionDefinition, FunctionName, Move, Revision, SealedSecret, SecretName, SecretSummary,
+    State, TenantName, Timestamp,
 };
 use wasmill_store::{
-    Agenda, Bucket, BucketQuota, BucketSummary, Buckets, Catalog, Change, Changed, DeadLetter, DeadLetterSummary,
-    DeadLetters, Error, ExecutionDetail, ExecutionQuery, Finished, Installation, KeyPage, Ledger, ListedExecution,
-    LogEntry, LogPosition, Publication, Result, SealingKeyUse, Started, Store, Swap, Term, ValueVersion, Version,
+    Agenda, Bucket, BucketQuota, BucketSummary, Buckets, Catalog, Change, Changed, DeadLetter,
+    DeadLetterSummary, DeadLetters, Error, ExecutionDetail, ExecutionQuery, Finished, Installation,
+    KeyPage, Ledger, ListedExecution, LogEntry, LogPosition, Publication, Result, SealingKeyUse,
+    Started, Store, Swap, Term, ValueVersion, Version,
 };
 
 pub(super) struct Proxy {
@@ -79,12 +81,15 @@ impl Catalog for Proxy {
         let mut all = self.there()?.definitions(known).await?;
         if let Some(all) = &mut all {
             let unreadable = self.unreadable.lock().unwrap();
-            let is_unreadable = |function: &mut FunctionDefinition| unreadable.contains(&function.name.as_str());
-            all.broken.extend(all.functions.extract_if(.., is_unreadable).map(|function| BrokenDefinition {
-                kind: DefinitionKind::Function,
-                tenant: function.tenant.to_string(),
-                name: function.name.to_string(),
-                why: "made so by the test".into(),
+            let is_unreadable =
+                |function: &mut FunctionDefinition| unreadable.contains(&function.name.as_str());
+            all.broken.extend(all.functions.extract_if(.., is_unreadable).map(|function| {
+                BrokenDefinition {
+                    kind: DefinitionKind::Function,
+                    tenant: function.tenant.to_string(),
+                    name: function.name.to_string(),
+                    why: "made so by the test".into(),
+                }
             }));
         }
         Ok(all)
@@ -98,7 +103,12 @@ impl Catalog for Proxy {
         self.there()?.versions(tenant, function).await
     }
 
-    async fn put_artifact(&self, tenant: &TenantName, digest: Digest, bytes: Bytes) -> Result<bool> {
+    async fn put_artifact(
+        &self,
+        tenant: &TenantName,
+        digest: Digest,
+        bytes: Bytes,
+    ) -> Result<bool> {
         self.there()?.put_artifact(tenant, digest, bytes).await
     }
 
@@ -110,7 +120,11 @@ impl Catalog for Proxy {
         self.there()?.artifact(digest).await
     }
 
-    async fn artifact_sizes(&self, tenant: &TenantName, digests: &[Digest]) -> Result<Vec<Option<u64>>> {
+    async fn artifact_sizes(
+        &self,
+        tenant: &TenantName,
+        digests: &[Digest],
+    ) -> Result<Vec<Option<u64>>> {
         self.there()?.artifact_sizes(tenant, digests).await
     }
 
@@ -166,7 +180,13 @@ impl Ledger for Proxy {
         inner.record(finished).await
     }
 
-    async fn move_execution(&self, tenant: &TenantName, id: ExecutionId, what: Move, at: Timestamp) -> Result<State> {
+    async fn move_execution(
+        &self,
+        tenant: &TenantName,
+        id: ExecutionId,
+        what: Move,
+        at: Timestamp,
+    ) -> Result<State> {
         self.there()?.move_execution(tenant, id, what, at).await
     }
 
@@ -174,7 +194,11 @@ impl Ledger for Proxy {
         self.there()?.executions(query).await
     }
 
-    async fn execution(&self, tenant: &TenantName, id: ExecutionId) -> Result<Option<ExecutionDetail>> {
+    async fn execution(
+        &self,
+        tenant: &TenantName,
+        id: ExecutionId,
+    ) -> Result<Option<ExecutionDetail>> {
         self.there()?.execution(tenant, id).await
     }
 
@@ -226,7 +250,12 @@ impl Buckets for Proxy {
         self.there()?.keys(bucket, after, limit).await
     }
 
-    async fn set_values(&self, bucket: &Bucket, entries: &[(String, Bytes)], quota: &BucketQuota) -> Result<()> {
+    async fn set_values(
+        &self,
+        bucket: &Bucket,
+        entries: &[(String, Bytes)],
+        quota: &BucketQuota,
+    ) -> Result<()> {
         self.there()?.set_values(bucket, entries, quota).await
     }
 
@@ -241,7 +270,13 @@ impl Buckets for Proxy {
         self.there()?.swap_value(bucket, key, expected, value, quota).await
     }
 
-    async fn increment(&self, bucket: &Bucket, key: &str, delta: i64, quota: &BucketQuota) -> Result<i64> {
+    async fn increment(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        delta: i64,
+        quota: &BucketQuota,
+    ) -> Result<i64> {
         self.there()?.increment(bucket, key, delta, quota).await
     }
 
@@ -263,7 +298,11 @@ impl DeadLetters for Proxy {
         there?.put_dead_letter(letter, attempts).await
     }
 
-    async fn dead_letters(&self, before: Option<Uuid>, limit: u32) -> Result<Vec<DeadLetterSummary>> {
+    async fn dead_letters(
+        &self,
+        before: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<DeadLetterSummary>> {
         self.there()?.dead_letters(before, limit).await
     }
 
@@ -271,7 +310,11 @@ impl DeadLetters for Proxy {
         self.there()?.dead_letter(id).await
     }
 
-    async fn reopen_dead_letter(&self, letter: &DeadLetter, attempts: &[AttemptKey]) -> Result<u64> {
+    async fn reopen_dead_letter(
+        &self,
+        letter: &DeadLetter,
+        attempts: &[AttemptKey],
+    ) -> Result<u64> {
         self.there()?.reopen_dead_letter(letter, attempts).await
     }
 

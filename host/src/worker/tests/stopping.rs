@@ -12,7 +12,8 @@ use crate::HostSettings;
 async fn what_runs_comes_to_its_end() {
     let system = System::new().await;
     system.deploy(HOSTILE, "name = 'slow'").await;
-    let settings = HostSettings { announce_after: Duration::from_millis(10), ..HostSettings::default() };
+    let settings =
+        HostSettings { announce_after: Duration::from_millis(10), ..HostSettings::default() };
     let host = system.start_with(settings);
     let id = system.publish("slow", "hostile.slow", r#"{"ms": 300}"#).await;
     system.execution(id, |detail| detail.summary.state == State::Running).await;
@@ -36,7 +37,9 @@ async fn nothing_new_is_taken() {
 #[tokio::test]
 async fn what_does_not_end_is_given_back() {
     let system = System::new().await;
-    system.deploy(HOSTILE, "name = 'spin'\n[limits]\nfuel = 1_000_000_000_000\ntimeout = '10m'").await;
+    system
+        .deploy(HOSTILE, "name = 'spin'\n[limits]\nfuel = 1_000_000_000_000\ntimeout = '10m'")
+        .await;
     let settings = HostSettings {
         announce_after: Duration::from_millis(10),
         grace: Duration::from_millis(50),
@@ -64,7 +67,8 @@ async fn a_host_without_work_stops_at_once() {
 async fn it_stops_while_the_store_is_away() {
     let system = System::new().await;
     system.deploy(HELLO, "name = 'hello'").await;
-    let host = system.start_with(HostSettings { grace: Duration::from_millis(100), ..HostSettings::default() });
+    let host = system
+        .start_with(HostSettings { grace: Duration::from_millis(100), ..HostSettings::default() });
     let id = system.publish("hello", "greeting.requested", r#"{"name": "Ada"}"#).await;
     system.ended(id).await;
     system.store.set_away(true);

@@ -13,8 +13,8 @@ use super::{Schema, command, free_port, give_away, shared_server, url_at, wait};
 /// How many sessions it has at the server: fewer than clients, so that they are passed around.
 const SESSIONS: usize = 3;
 
-/// A PgBouncer with `pool_mode = transaction` in front of the server that tests share, every session of which works in one
-/// schema. It is gone with this object.
+/// A PgBouncer with `pool_mode = transaction` in front of the server that tests share, every
+/// session of which works in one schema. It is gone with this object.
 pub struct PgBouncer {
     port: u16,
     process: Child,
@@ -27,12 +27,14 @@ impl PgBouncer {
         Self::ignoring(schema, "")
     }
 
-    /// Starts one that lets clients ask for these parameters at the beginning of a session (`name,name,…`), and does not care.
+    /// Starts one that lets clients ask for these parameters at the beginning of a session
+    /// (`name,name,…`), and does not care.
     pub fn ignoring(schema: &Schema, parameters: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         give_away(folder.path());
         let (port, options) = (free_port(), shared_server().parse::<PgConnectOptions>().unwrap());
-        let (host, server_port, user) = (options.get_host(), options.get_port(), options.get_username());
+        let (host, server_port, user) =
+            (options.get_host(), options.get_port(), options.get_username());
         let database = options.get_database().unwrap_or(user);
         // Sessions are handed out in turn: nobody gets the same one twice in a row.
         let settings = format!(
@@ -54,7 +56,8 @@ impl PgBouncer {
         let output = fs::File::create(&log).unwrap();
         let mut bouncer = command(&program());
         let process = bouncer.arg("-q").arg(file).stdout(Stdio::null()).stderr(output).spawn();
-        let process = process.unwrap_or_else(|e| panic!("pgbouncer (Debian's package of this name) is needed: {e}"));
+        let process = process
+            .unwrap_or_else(|e| panic!("pgbouncer (Debian's package of this name) is needed: {e}"));
         let mut bouncer = Self { port, process, _folder: folder };
         wait("PgBouncer answers", || {
             let ended = bouncer.process.try_wait().unwrap();

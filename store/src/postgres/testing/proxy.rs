@@ -59,15 +59,25 @@ async fn carry(client: TcpStream, server: String, mut mood: watch::Receiver<Mood
     let Ok(server) = TcpStream::connect(server).await else { return };
     client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();
-    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    let ((from_client, to_client), (from_server, to_server)) =
+        (client.into_split(), server.into_split());
     tokio::spawn(pump(from_client, to_server, mood.clone(), is_new));
     pump(from_server, to_client, mood, is_new).await;
 }
 
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mood: watch::Receiver<Mood>, is_new: bool) {
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut mood: watch::Receiver<Mood>,
+    is_new: bool,
+) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        if mood.wait_for(|mood| *mood == Mood::Fine || (is_new && *mood == Mood::Forgetful)).await.is_err() {
+        if mood
+            .wait_for(|mood| *mood == Mood::Fine || (is_new && *mood == Mood::Forgetful))
+            .await
+            .is_err()
+        {
             return;
         }
         if to.write_all(&buffer[..length]).await.is_err() {

@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::shared_server;
 
-/// An empty schema of its own in a database, dropped with all that is in it when this is, whether the test has passed or not.
+/// An empty schema of its own in a database, dropped with all that is in it when this is, whether
+/// the test has passed or not.
 pub struct Schema {
     name: String,
     server: String,
@@ -17,7 +18,10 @@ pub struct Schema {
 impl Schema {
     /// A schema on the server that tests share.
     pub async fn make() -> Self {
-        let schema = Self { name: format!("wasmill_test_{}", Uuid::new_v4().simple()), server: shared_server() };
+        let schema = Self {
+            name: format!("wasmill_test_{}", Uuid::new_v4().simple()),
+            server: shared_server(),
+        };
         run(&schema.server, &format!("CREATE SCHEMA {}", schema.name)).await.unwrap();
         schema
     }
@@ -49,7 +53,11 @@ impl Drop for Schema {
         let (server, drop) = (self.server.clone(), format!("DROP SCHEMA {} CASCADE", self.name));
         // In a thread, because the runtime of the test may be about to end.
         let dropped = thread::spawn(move || {
-            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run(&server, &drop))
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap()
+                .block_on(run(&server, &drop))
         });
         let dropped = dropped.join().unwrap();
         // A test that has failed already says why itself.

@@ -31,8 +31,9 @@ fn ends(batch: &[Dispatch], host: &str) -> Vec<Finished> {
     batch.iter().map(end).collect()
 }
 
-/// The same messages are delivered to four hosts of two processes at the same moment, again and again, while the gateway writes
-/// their rows behind: of each execution exactly one outcome stands, with all that belongs to it and nothing of the others.
+/// The same messages are delivered to four hosts of two processes at the same moment, again and
+/// again, while the gateway writes their rows behind: of each execution exactly one outcome stands,
+/// with all that belongs to it and nothing of the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_hosts_one_wins() {
     let schema = Schema::make().await;
@@ -49,7 +50,8 @@ async fn of_many_hosts_one_wins() {
         };
         let hosts: Vec<_> = (0..4)
             .map(|host| {
-                let (store, start, mut batch) = (stores[host % 2].clone(), Arc::clone(&start), batch.clone());
+                let (store, start, mut batch) =
+                    (stores[host % 2].clone(), Arc::clone(&start), batch.clone());
                 let shift = host * batch.len() / 4;
                 batch.rotate_left(shift);
                 tokio::spawn(async move {
@@ -60,8 +62,12 @@ async fn of_many_hosts_one_wins() {
                         store.start(&batch.iter().map(started).collect::<Vec<_>>()).await.unwrap();
                     }
                     let stands = store.record(&ends).await.unwrap();
-                    let won: Vec<Finished> =
-                        ends.into_iter().zip(stands).filter(|(_, won)| *won).map(|(end, _)| end).collect();
+                    let won: Vec<Finished> = ends
+                        .into_iter()
+                        .zip(stands)
+                        .filter(|(_, won)| *won)
+                        .map(|(end, _)| end)
+                        .collect();
                     (name, won)
                 })
             })
@@ -71,7 +77,8 @@ async fn of_many_hosts_one_wins() {
         for host in hosts {
             let (name, won) = host.await.unwrap();
             for end in won {
-                let twice = winners.insert(end.dispatch.execution, (name.clone(), end.emitted[0].execution));
+                let twice = winners
+                    .insert(end.dispatch.execution, (name.clone(), end.emitted[0].execution));
                 assert!(twice.is_none(), "two outcomes stand");
             }
         }
@@ -80,13 +87,25 @@ async fn of_many_hosts_one_wins() {
     }
 }
 
-async fn check_winners(store: &PostgresStore, winners: &BTreeMap<ExecutionId, (String, ExecutionId)>) {
+async fn check_winners(
+    store: &PostgresStore,
+    winners: &BTreeMap<ExecutionId, (String, ExecutionId)>,
+) {
     for (id, (host, child)) in winners {
         let seen = store.execution(&tenant(), *id).await.unwrap().unwrap();
-        assert_eq!((seen.summary.state, seen.children.as_slice()), (State::Succeeded, [*child].as_slice()));
-        assert_eq!(seen.attempts.iter().map(|(_, report)| report.host.as_str()).collect::<Vec<_>>(), [host]);
+        assert_eq!(
+            (seen.summary.state, seen.children.as_slice()),
+            (State::Succeeded, [*child].as_slice())
+        );
+        assert_eq!(
+            seen.attempts.iter().map(|(_, report)| report.host.as_str()).collect::<Vec<_>>(),
+            [host]
+        );
         let logs = store.logs(&tenant(), *id, None, 10).await.unwrap();
-        assert_eq!(logs.iter().map(|entry| entry.line.message.as_str()).collect::<Vec<_>>(), [host, host]);
+        assert_eq!(
+            logs.iter().map(|entry| entry.line.message.as_str()).collect::<Vec<_>>(),
+            [host, host]
+        );
     }
     let entries: Vec<_> = outbox(store).await;
     let children: BTreeSet<_> = winners.values().map(|(_, child)| (*child, 1)).collect();
@@ -113,7 +132,9 @@ async fn of_many_schedulers_one_promotes() {
                     if page.is_empty() {
                         return promoted;
                     }
-                    promoted.extend(page.into_iter().map(|dispatch| (dispatch.execution, dispatch.attempt)));
+                    promoted.extend(
+                        page.into_iter().map(|dispatch| (dispatch.execution, dispatch.attempt)),
+                    );
                 }
             })
         })
@@ -128,7 +149,8 @@ async fn of_many_schedulers_one_promotes() {
     assert_eq!(outbox(&store).await.into_iter().collect::<BTreeSet<_>>(), expected);
 }
 
-/// A scheduler finds an entry to be of no use, and before it sweeps it out the execution is resumed.
+/// A scheduler finds an entry to be of no use, and before it sweeps it out the execution is
+/// resumed.
 #[tokio::test]
 async fn what_is_resumed_meanwhile_is_not_swept_out() {
     let schema = Schema::make().await;
@@ -140,21 +162,35 @@ async fn what_is_resumed_meanwhile_is_not_swept_out() {
     };
     operate(&resumed, Move::Suspend).await;
     operate(&cancelled, Move::Cancel).await;
-    let page = store.inner.read(|session| Box::pin(agenda::outbox_page(session, soon(), 10))).await.unwrap();
+    let page = store
+        .inner
+        .read(|session| Box::pin(agenda::outbox_page(session, soon(), 10)))
+        .await
+        .unwrap();
     assert_eq!(page.stale.len(), 2);
     operate(&resumed, Move::Resume).await;
     store.inner.write(|session| Box::pin(agenda::clear(session, &page))).await.unwrap();
     let mut stranger = schema.stranger().await;
     let left = stranger.fetch_all("SELECT execution_id FROM outbox").await.unwrap();
-    assert_eq!(left.iter().map(|row| row.get::<uuid::Uuid, _>(0)).collect::<Vec<_>>(), [resumed.execution.0]);
+    assert_eq!(
+        left.iter().map(|row| row.get::<uuid::Uuid, _>(0)).collect::<Vec<_>>(),
+        [resumed.execution.0]
+    );
     // While an operator's move is not committed, the sweep waits for what it comes to.
     operate(&resumed, Move::Suspend).await;
-    let page = store.inner.read(|session| Box::pin(agenda::outbox_page(session, soon(), 10))).await.unwrap();
-    let resume = format!("BEGIN; UPDATE executions SET state = 'queued' WHERE id = '{}'", resumed.execution);
+    let page = store
+        .inner
+        .read(|session| Box::pin(agenda::outbox_page(session, soon(), 10)))
+        .await
+        .unwrap();
+    let resume =
+        format!("BEGIN; UPDATE executions SET state = 'queued' WHERE id = '{}'", resumed.execution);
     stranger.execute(sqlx::AssertSqlSafe(resume)).await.unwrap();
     let sweep = {
         let store = store.clone();
-        tokio::spawn(async move { store.inner.write(|session| Box::pin(agenda::clear(session, &page))).await })
+        tokio::spawn(async move {
+            store.inner.write(|session| Box::pin(agenda::clear(session, &page))).await
+        })
     };
     let mut observer = schema.stranger().await;
     super::until("the sweep waits", async || is_waiting(&mut observer, "FOR SHARE").await).await;
@@ -178,8 +214,16 @@ async fn a_collision_is_tried_again() {
     let store = connect(&schema).await;
     for code in ["40001", "40P01"] {
         let tries = AtomicU32::new(0);
-        let raise = format!("DO $$ BEGIN RAISE EXCEPTION 'collided' USING ERRCODE = '{code}'; END $$");
-        assert_eq!(store.inner.write(|session| Box::pin(collide_twice(session, &tries, &raise))).await.unwrap(), 3);
+        let raise =
+            format!("DO $$ BEGIN RAISE EXCEPTION 'collided' USING ERRCODE = '{code}'; END $$");
+        assert_eq!(
+            store
+                .inner
+                .write(|session| Box::pin(collide_twice(session, &tries, &raise)))
+                .await
+                .unwrap(),
+            3
+        );
     }
 }
 
@@ -199,17 +243,21 @@ async fn collide_twice(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_calls_than_connections_take_turns() {
     let schema = Schema::make().await;
-    let settings = PostgresSettings { connections: 2, call_timeout: Duration::from_secs(60), ..settings() };
+    let settings =
+        PostgresSettings { connections: 2, call_timeout: Duration::from_secs(60), ..settings() };
     let store = PostgresStore::connect(&schema.url(), settings).await.unwrap();
     let calls: Vec<_> = (0..100)
         .map(|_| {
             let store = store.clone();
-            tokio::spawn(async move { store.record(&[finished(&dispatch("total"), Outcome::Success)]).await.unwrap() })
+            tokio::spawn(async move {
+                store.record(&[finished(&dispatch("total"), Outcome::Success)]).await.unwrap()
+            })
         })
         .collect();
     for call in calls {
         assert_eq!(call.await.unwrap(), [true]);
     }
-    let done = ExecutionQuery { state: Some(State::Succeeded), ..ExecutionQuery::all_of(tenant(), 1_000) };
+    let done =
+        ExecutionQuery { state: Some(State::Succeeded), ..ExecutionQuery::all_of(tenant(), 1_000) };
     assert_eq!(store.executions(&done).await.unwrap().len(), 100);
 }

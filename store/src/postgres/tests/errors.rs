@@ -30,7 +30,8 @@ async fn only_the_datas_fault_is_refused() {
         ("XX000", false), // internal_error
     ] {
         let mut session = store.inner.pool.begin(Access::Write).await.unwrap();
-        let raise = format!("DO $$ BEGIN RAISE EXCEPTION 'it went wrong' USING ERRCODE = '{code}'; END $$");
+        let raise =
+            format!("DO $$ BEGIN RAISE EXCEPTION 'it went wrong' USING ERRCODE = '{code}'; END $$");
         let fault = session.run(raise).await.unwrap_err();
         let ended = session.end::<()>(Err(fault)).await.map_err(Fault::into_error);
         match ended.unwrap_err() {
@@ -58,15 +59,24 @@ async fn a_closed_store_says_so() {
 async fn each_session_has_its_limits() {
     let schema = Schema::make().await;
     for transaction_pooler in [false, true] {
-        let settings = PostgresSettings { transaction_pooler, call_timeout: Duration::from_secs(7), ..settings() };
+        let settings = PostgresSettings {
+            transaction_pooler,
+            call_timeout: Duration::from_secs(7),
+            ..settings()
+        };
         // Somebody has set the database up for speed.
         let url = format!("{}&options[synchronous_commit]=off", schema.url());
         let store = PostgresStore::connect(&url, settings).await.unwrap();
         let mut session = store.inner.pool.begin(Access::Write).await.unwrap();
-        for (parameter, expected) in
-            [("statement_timeout", "7s"), ("idle_in_transaction_session_timeout", "7s"), ("synchronous_commit", "on")]
-        {
-            let row = session.row(sqlx::query("SELECT current_setting($1)").bind(parameter)).await.unwrap();
+        for (parameter, expected) in [
+            ("statement_timeout", "7s"),
+            ("idle_in_transaction_session_timeout", "7s"),
+            ("synchronous_commit", "on"),
+        ] {
+            let row = session
+                .row(sqlx::query("SELECT current_setting($1)").bind(parameter))
+                .await
+                .unwrap();
             assert_eq!(row.get::<&str, _>(0), expected, "{parameter}");
         }
         session.end(Ok(())).await.unwrap();
@@ -79,7 +89,8 @@ async fn a_call_has_its_time() {
     let schema = Schema::make().await;
     let settings = PostgresSettings { call_timeout: Duration::from_millis(300), ..settings() };
     let store = PostgresStore::connect(&schema.url(), settings).await.unwrap();
-    let sleep = store.inner.write(|session| Box::pin(session.run("SELECT pg_sleep(600)".into()))).await;
+    let sleep =
+        store.inner.write(|session| Box::pin(session.run("SELECT pg_sleep(600)".into()))).await;
     assert!(matches!(&sleep, Err(Error::Unavailable(_))), "{sleep:?}");
     store.ping().await.unwrap();
 }

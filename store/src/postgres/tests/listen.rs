@@ -14,7 +14,12 @@ use crate::{RegistryWatch, Store};
 
 async fn put_schema(store: &PostgresStore, event_type: &str) -> Revision {
     let event_type = event_type.parse().unwrap();
-    let change = Change::PutSchema { tenant: tenant(), event_type, schema: serde_json::json!({}), at: now() };
+    let change = Change::PutSchema {
+        tenant: tenant(),
+        event_type,
+        schema: serde_json::json!({}),
+        at: now(),
+    };
     store.define(&change).await.unwrap().revision
 }
 
@@ -28,7 +33,10 @@ async fn a_change_is_heard_by_every_process() {
         timeout(PATIENCE, heard.wait_for(|heard| *heard == revision)).await.unwrap().unwrap();
     }
     there.close().await;
-    assert!(timeout(PATIENCE, heard.changed()).await.unwrap().is_err(), "listening ends with the store");
+    assert!(
+        timeout(PATIENCE, heard.changed()).await.unwrap().is_err(),
+        "listening ends with the store"
+    );
 }
 
 /// The registry is there long before the next time it would have asked.
@@ -47,7 +55,9 @@ async fn behind_a_pooler_it_needs_a_way_of_its_own() {
     let schema = Schema::make().await;
     let bouncer = PgBouncer::before(&schema);
     let pooled = PostgresSettings { transaction_pooler: true, ..settings() };
-    assert!(PostgresStore::connect(&bouncer.url(), pooled.clone()).await.unwrap().changes().is_none());
+    assert!(
+        PostgresStore::connect(&bouncer.url(), pooled.clone()).await.unwrap().changes().is_none()
+    );
     let with_url = PostgresSettings { listen_url: Some(shared_server()), ..pooled };
     let store = PostgresStore::connect(&bouncer.url(), with_url).await.unwrap();
     let mut heard = store.changes().unwrap();

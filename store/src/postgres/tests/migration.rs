@@ -18,8 +18,9 @@ use crate::port::{Error, Ledger as _};
 /// Another database of the server that tests share.
 fn database(name: &str) -> String {
     let server = shared_server();
-    let (base, query) =
-        server.split_once('?').map_or((server.as_str(), String::new()), |(base, query)| (base, format!("?{query}")));
+    let (base, query) = server
+        .split_once('?')
+        .map_or((server.as_str(), String::new()), |(base, query)| (base, format!("?{query}")));
     let (base, _) = base.rsplit_once('/').unwrap();
     format!("{base}/{name}{query}")
 }
@@ -46,7 +47,10 @@ async fn ten_processes_start_at_once() {
     }
     let mut stranger = schema.stranger().await;
     let migrations = std::fs::read_dir("../migrations/postgres").unwrap().count() as i64;
-    assert_eq!(count(&mut stranger, "SELECT count(*) FROM _sqlx_migrations WHERE success").await, migrations);
+    assert_eq!(
+        count(&mut stranger, "SELECT count(*) FROM _sqlx_migrations WHERE success").await,
+        migrations
+    );
     assert_eq!(count(&mut stranger, "SELECT count(*) FROM revision").await, 1);
     // Today, tomorrow, and the default.
     let partitions = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'executions'::regclass";
@@ -64,12 +68,18 @@ async fn a_schema_that_is_not_known_is_left_alone() {
              UPDATE schema_info SET version = 9999, min_reader = 9999",
             "of a newer wasmill (step 9999",
         ),
-        ("DELETE FROM _sqlx_migrations WHERE version = 9999; UPDATE _sqlx_migrations SET checksum = 'x'", "differs"),
+        (
+            "DELETE FROM _sqlx_migrations WHERE version = 9999; UPDATE _sqlx_migrations SET checksum = 'x'",
+            "differs",
+        ),
     ] {
         stranger.execute(AssertSqlSafe(change.to_owned())).await.unwrap();
         for mode in [SchemaMode::Migrate, SchemaMode::Require, SchemaMode::Inspect] {
             let error = connect_as(&schema, mode).await.err().unwrap();
-            assert!(matches!(&error, Error::Schema(why) if why.contains(complaint)), "{mode:?}: {error:?}");
+            assert!(
+                matches!(&error, Error::Schema(why) if why.contains(complaint)),
+                "{mode:?}: {error:?}"
+            );
         }
     }
 }
@@ -102,8 +112,11 @@ async fn what_is_too_old_is_refused_by_who_only_works_on_it() {
         }
         for mode in [SchemaMode::Require, SchemaMode::Inspect] {
             let error = connect_as(&schema, mode).await.err().unwrap();
-            let fits =
-                |why: &str| why.contains(words) && why.contains("`wasmill migrate`") && why.contains("database '");
+            let fits = |why: &str| {
+                why.contains(words)
+                    && why.contains("`wasmill migrate`")
+                    && why.contains("database '")
+            };
             assert!(matches!(&error, Error::Schema(why) if fits(why)), "{mode:?}: {error:?}");
         }
     }
@@ -112,7 +125,8 @@ async fn what_is_too_old_is_refused_by_who_only_works_on_it() {
     connect_as(&schema, SchemaMode::Require).await.unwrap().ping().await.unwrap();
 }
 
-/// Whoever brings the schema up to date is refused where a process that lives would not know the result.
+/// Whoever brings the schema up to date is refused where a process that lives would not know the
+/// result.
 #[tokio::test]
 async fn no_process_that_lives_is_left_behind() {
     let schema = Schema::make().await;
@@ -135,21 +149,28 @@ async fn no_process_that_lives_is_left_behind() {
     check().await.unwrap();
     schema.stranger().await.execute("UPDATE nodes SET schema_version = 1").await.unwrap();
     let why = check().await.unwrap_err();
-    assert!(matches!(&why, Error::Schema(why) if why.contains("host 'one' of release 0.0.1")), "{why}");
+    assert!(
+        matches!(&why, Error::Schema(why) if why.contains("host 'one' of release 0.0.1")),
+        "{why}"
+    );
     // It is dead.
     schema.stranger().await.execute("UPDATE nodes SET beat_at = 0").await.unwrap();
     check().await.unwrap();
 }
 
-/// The migrations of both databases make the same tables with the same columns, but for what is said at the top of PostgreSQL's, and for the
-/// size of artifacts, whose bytes SQLite has in files.
+/// The migrations of both databases make the same tables with the same columns, but for what is
+/// said at the top of PostgreSQL's, and for the size of artifacts, whose bytes SQLite has in files.
 #[tokio::test]
 async fn both_databases_have_the_same_tables() {
     let schema = Schema::make().await;
     connect(&schema).await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
-    crate::sqlite::SqliteStore::open(&path, crate::sqlite::SqliteSettings::default()).await.unwrap().close().await;
+    crate::sqlite::SqliteStore::open(&path, crate::sqlite::SqliteSettings::default())
+        .await
+        .unwrap()
+        .close()
+        .await;
     let sqlite = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
     let mut sqlite = sqlx::ConnectOptions::connect(&sqlite).await.unwrap();
     let here = sqlx::query(
@@ -191,7 +212,9 @@ async fn text_of_any_kind_needs_utf_8() {
     let name = format!("wasmill_latin_{}", uuid::Uuid::new_v4().simple());
     let schema = Schema::make().await;
     let mut stranger = schema.stranger().await;
-    let create = format!("CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+    let create = format!(
+        "CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    );
     stranger.execute(AssertSqlSafe(create)).await.unwrap();
     let refused = PostgresStore::connect(&database(&name), settings()).await;
     stranger.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await.unwrap();

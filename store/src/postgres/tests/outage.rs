@@ -12,7 +12,8 @@ use super::super::testing::{Mood, Proxy, Server, address_of, shared_server, url_
 use super::{PostgresSettings, PostgresStore, Schema, settings};
 use crate::conformance::sample::{dispatch, finished, line, now, retried, soon, started, tenant};
 use crate::port::{
-    Agenda as _, Catalog as _, Change, Error, ExecutionQuery, Finished, Ledger as _, Publication, Result,
+    Agenda as _, Catalog as _, Change, Error, ExecutionQuery, Finished, Ledger as _, Publication,
+    Result,
 };
 
 /// What a host does: it keeps what it has until it is recorded.
@@ -26,8 +27,8 @@ async fn record_at_last(store: &PostgresStore, batch: &[Finished]) -> Vec<bool> 
     }
 }
 
-/// The server is stopped once and killed once while four hosts record: each execution is there once, whole, and was never told to
-/// be lost; what was committed before is there after.
+/// The server is stopped once and killed once while four hosts record: each execution is there
+/// once, whole, and was never told to be lost; what was committed before is there after.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_under_load_loses_nothing() {
     let mut server = Server::start(&[]);
@@ -39,8 +40,10 @@ async fn an_outage_under_load_loses_nothing() {
             tokio::spawn(async move {
                 let mut ids: Vec<ExecutionId> = Vec::new();
                 while recorded.load(Ordering::Relaxed) < goal.load(Ordering::Relaxed) {
-                    let end =
-                        |_| Finished { logs: vec![line(0, "a")], ..finished(&dispatch("total"), Outcome::Success) };
+                    let end = |_| Finished {
+                        logs: vec![line(0, "a")],
+                        ..finished(&dispatch("total"), Outcome::Success)
+                    };
                     let batch: Vec<Finished> = (0..10).map(end).collect();
                     record_at_last(&store, &batch).await;
                     recorded.fetch_add(batch.len(), Ordering::Relaxed);
@@ -68,9 +71,17 @@ async fn an_outage_under_load_loses_nothing() {
     for host in hosts {
         ids.extend(host.await.unwrap());
     }
-    let done = ExecutionQuery { state: Some(State::Succeeded), ..ExecutionQuery::all_of(tenant(), 1_000_000) };
-    let listed: Vec<ExecutionId> =
-        store.executions(&done).await.unwrap().into_iter().map(|listed| listed.unwrap().id).collect();
+    let done = ExecutionQuery {
+        state: Some(State::Succeeded),
+        ..ExecutionQuery::all_of(tenant(), 1_000_000)
+    };
+    let listed: Vec<ExecutionId> = store
+        .executions(&done)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|listed| listed.unwrap().id)
+        .collect();
     assert_eq!(listed.len(), ids.len());
     assert_eq!(listed.into_iter().collect::<BTreeSet<_>>(), ids);
     for id in ids.iter().step_by(50) {
@@ -89,7 +100,11 @@ async fn after_a_restart_the_first_call_succeeds() {
         .map(|_| {
             let store = store.clone();
             tokio::spawn(async move {
-                store.inner.read(|session| Box::pin(session.run("SELECT pg_sleep(0.2)".into()))).await.unwrap();
+                store
+                    .inner
+                    .read(|session| Box::pin(session.run("SELECT pg_sleep(0.2)".into())))
+                    .await
+                    .unwrap();
             })
         })
         .collect();
@@ -115,7 +130,10 @@ async fn every_verb(store: &PostgresStore) -> Vec<(&'static str, Result<()>)> {
         ("definitions", store.definitions(Revision(-1)).await.map(drop)),
         ("define", store.define(&key).await.map(drop)),
         ("versions", store.versions(&tenant(), &one.function).await.map(drop)),
-        ("put_artifact", store.put_artifact(&tenant(), digest, bytes::Bytes::from_static(b"a")).await.map(drop)),
+        (
+            "put_artifact",
+            store.put_artifact(&tenant(), digest, bytes::Bytes::from_static(b"a")).await.map(drop),
+        ),
         ("artifact", store.artifact(digest).await.map(drop)),
         ("tenant_artifact", store.tenant_artifact(&tenant(), digest).await.map(drop)),
         ("sealing_keys", store.sealing_keys().await.map(drop)),
@@ -123,7 +141,10 @@ async fn every_verb(store: &PostgresStore) -> Vec<(&'static str, Result<()>)> {
         ("start", store.start(&[started(&one)]).await),
         ("unfinished", store.unfinished(std::slice::from_ref(&one)).await.map(drop)),
         ("record", store.record(&[retried(&one, now())]).await.map(drop)),
-        ("move_execution", store.move_execution(&tenant(), one.execution, Move::Suspend, now()).await.map(drop)),
+        (
+            "move_execution",
+            store.move_execution(&tenant(), one.execution, Move::Suspend, now()).await.map(drop),
+        ),
         ("executions", store.executions(&ExecutionQuery::all_of(tenant(), 10)).await.map(drop)),
         ("execution", store.execution(&tenant(), one.execution).await.map(drop)),
         ("logs", store.logs(&tenant(), one.execution, None, 10).await.map(drop)),
@@ -144,8 +165,11 @@ async fn through_a_proxy() -> (Schema, Proxy, PostgresStore) {
         upkeep_timeout: Duration::from_secs(60),
         ..settings()
     };
-    let patient =
-        PostgresSettings { connect_timeout: super::PATIENCE, call_timeout: super::PATIENCE, ..settings.clone() };
+    let patient = PostgresSettings {
+        connect_timeout: super::PATIENCE,
+        call_timeout: super::PATIENCE,
+        ..settings.clone()
+    };
     // The schema is made at leisure; only what follows is in a hurry.
     PostgresStore::connect(&schema.url(), patient).await.unwrap();
     let url = schema.url_at(&url_at(&proxy.address(), &shared_server()));
@@ -157,14 +181,19 @@ async fn through_a_proxy() -> (Schema, Proxy, PostgresStore) {
     (schema, proxy, store.unwrap())
 }
 
-/// A server that accepts and says nothing is not available, and nobody waits for it longer than was said.
+/// A server that accepts and says nothing is not available, and nobody waits for it longer than was
+/// said.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_server_holds_up_nobody() {
     let (_schema, proxy, store) = through_a_proxy().await;
     proxy.be(Mood::Silent);
     let begun = Instant::now();
     let answers = every_verb(&store).await;
-    assert!(begun.elapsed() < Duration::from_secs(1) * answers.len() as u32, "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(1) * answers.len() as u32,
+        "{:?}",
+        begun.elapsed()
+    );
     for (verb, answer) in answers {
         assert!(matches!(answer, Err(Error::Unavailable(_))), "{verb}: {answer:?}");
     }
@@ -176,7 +205,8 @@ async fn a_silent_server_holds_up_nobody() {
     super::until("it is back", async || store.ping().await.is_ok()).await;
 }
 
-/// The network forgets every connection without a word, as a firewall does: one call finds out for all of them.
+/// The network forgets every connection without a word, as a firewall does: one call finds out for
+/// all of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forgotten_connections_are_given_up_together() {
     let (_schema, proxy, store) = through_a_proxy().await;
@@ -184,7 +214,10 @@ async fn forgotten_connections_are_given_up_together() {
         .map(|_| {
             let store = store.clone();
             tokio::spawn(async move {
-                store.inner.read(|session| Box::pin(session.run("SELECT pg_sleep(0.1)".into()))).await
+                store
+                    .inner
+                    .read(|session| Box::pin(session.run("SELECT pg_sleep(0.1)".into())))
+                    .await
             })
         })
         .collect();

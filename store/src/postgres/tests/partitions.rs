@@ -27,7 +27,11 @@ fn accepted_at(at: Timestamp) -> Dispatch {
     let mut id = crate::convert::first_id_at(at).0.as_u128();
     // Unique, as ids are.
     id |= ExecutionId::new().0.as_u128() & ((1 << 64) - 1);
-    Dispatch { execution: ExecutionId(uuid::Uuid::from_u128(id)), accepted_at: at, ..dispatch("total") }
+    Dispatch {
+        execution: ExecutionId(uuid::Uuid::from_u128(id)),
+        accepted_at: at,
+        ..dispatch("total")
+    }
 }
 
 fn ended_at(dispatch: &Dispatch, at: Timestamp) -> Finished {
@@ -50,7 +54,8 @@ async fn homes(stranger: &mut PgConnection, id: ExecutionId) -> Vec<String> {
     let mut homes = Vec::new();
     for (table, key) in partitions::TABLES {
         let sql = format!("SELECT tableoid::regclass::text FROM {table} WHERE {key} = $1");
-        let rows = sqlx::query(AssertSqlSafe(sql)).bind(id.0).fetch_all(&mut *stranger).await.unwrap();
+        let rows =
+            sqlx::query(AssertSqlSafe(sql)).bind(id.0).fetch_all(&mut *stranger).await.unwrap();
         homes.extend(rows.iter().map(|row| row.get::<String, _>(0)));
     }
     homes
@@ -59,7 +64,10 @@ async fn homes(stranger: &mut PgConnection, id: ExecutionId) -> Vec<String> {
 #[tokio::test]
 async fn each_day_has_its_place() {
     let schema = Schema::make().await;
-    let store = PostgresStore::connect(&schema.url(), PostgresSettings { days_ahead: 2, ..settings() }).await.unwrap();
+    let store =
+        PostgresStore::connect(&schema.url(), PostgresSettings { days_ahead: 2, ..settings() })
+            .await
+            .unwrap();
     let today = Day::today();
     let made = days(&store).await;
     assert!(made.starts_with(&[today, today.plus(1), today.plus(2)]), "{made:?}");
@@ -72,7 +80,10 @@ async fn each_day_has_its_place() {
     assert_eq!(store.record(&batch).await.unwrap(), [true; 4]);
     for entry in &batch {
         // Its first attempt gets a row of its own.
-        store.move_execution(&tenant(), entry.dispatch.execution, Move::Replay, now()).await.unwrap();
+        store
+            .move_execution(&tenant(), entry.dispatch.execution, Move::Replay, now())
+            .await
+            .unwrap();
     }
     let mut stranger = schema.stranger().await;
     let all = |suffix: &str| ["executions", "attempts"].map(|table| format!("{table}_{suffix}"));
@@ -91,7 +102,10 @@ async fn a_day_that_has_rows_already_stays_in_the_default_partition() {
     let settings = PostgresSettings { days_ahead: 4, ..settings() };
     let store = PostgresStore::connect(&schema.url(), settings).await.unwrap();
     let made = days(&store).await;
-    assert!(made.contains(&early.plus(-1)) && !made.contains(&early) && made.contains(&early.plus(1)), "{made:?}");
+    assert!(
+        made.contains(&early.plus(-1)) && !made.contains(&early) && made.contains(&early.plus(1)),
+        "{made:?}"
+    );
     let late = accepted_at(early.start().plus(HOUR));
     assert_eq!(store.record(&[ended_at(&late, now())]).await.unwrap(), [true]);
     assert_eq!(state_of(&store, &late).await, (State::Failed, 1));
@@ -105,7 +119,10 @@ async fn whoever_writes_sees_to_the_days_ahead() {
     // As if the process had started long ago.
     let mut stranger = schema.stranger().await;
     for (table, _) in partitions::TABLES {
-        stranger.execute(AssertSqlSafe(format!("DROP TABLE {table}_{}", last.suffix()))).await.unwrap();
+        stranger
+            .execute(AssertSqlSafe(format!("DROP TABLE {table}_{}", last.suffix())))
+            .await
+            .unwrap();
     }
     store.inner.upkeep.forget();
     store.enqueue(&[dispatch("total")], Publication::Confirmed).await.unwrap();
@@ -132,7 +149,13 @@ async fn a_day_is_dropped_when_all_of_it_is_old() {
     assert!(!days(&store).await.contains(&day));
     assert_eq!(store.execution(&tenant(), all[0].execution).await.unwrap(), None);
     let mut stranger = schema.stranger().await;
-    assert_eq!(sqlx::query_scalar::<_, i64>("SELECT count(*) FROM outbox").fetch_one(&mut stranger).await.unwrap(), 0);
+    assert_eq!(
+        sqlx::query_scalar::<_, i64>("SELECT count(*) FROM outbox")
+            .fetch_one(&mut stranger)
+            .await
+            .unwrap(),
+        0
+    );
     // Should one of it come again, it finds a place.
     assert_eq!(store.record(&batch[..1]).await.unwrap(), [true]);
     assert_eq!(homes(&mut stranger, all[0].execution).await[0], "executions_rest");
@@ -170,7 +193,8 @@ async fn yesterday_and_today_go_row_by_row() {
     let yesterday = Day::today().plus(-1);
     make(&store, yesterday).await;
     let all: Vec<Dispatch> = [yesterday, Day::today()].map(|day| accepted_at(day.start())).into();
-    let batch: Vec<Finished> = all.iter().map(|dispatch| ended_at(dispatch, dispatch.accepted_at)).collect();
+    let batch: Vec<Finished> =
+        all.iter().map(|dispatch| ended_at(dispatch, dispatch.accepted_at)).collect();
     store.record(&batch).await.unwrap();
     assert_eq!(store.prune(now().plus(HOUR), 100).await.unwrap(), 2);
     let left = days(&store).await;
@@ -182,7 +206,8 @@ async fn yesterday_and_today_go_row_by_row() {
 async fn looking_at_an_old_day_holds_up_nobody_else() {
     let schema = Schema::make().await;
     let hasty = PostgresSettings { call_timeout: Duration::from_secs(2), ..settings() };
-    let (store, other) = (PostgresStore::connect(&schema.url(), hasty).await.unwrap(), connect(&schema).await);
+    let (store, other) =
+        (PostgresStore::connect(&schema.url(), hasty).await.unwrap(), connect(&schema).await);
     let day = old_day();
     make(&store, day).await;
     let old = accepted_at(day.start().plus(HOUR));
@@ -203,11 +228,13 @@ async fn looking_at_an_old_day_holds_up_nobody_else() {
     assert_eq!(store.record(&late).await.unwrap(), [true]);
 }
 
-/// Somebody reads a day for hours: it is dropped another time, and nobody waits behind the one who would drop it.
+/// Somebody reads a day for hours: it is dropped another time, and nobody waits behind the one who
+/// would drop it.
 #[tokio::test]
 async fn a_day_in_use_is_dropped_another_time() {
     let schema = Schema::make().await;
-    let settings = PostgresSettings { partition_lock_timeout: Duration::from_millis(50), ..settings() };
+    let settings =
+        PostgresSettings { partition_lock_timeout: Duration::from_millis(50), ..settings() };
     let store = PostgresStore::connect(&schema.url(), settings).await.unwrap();
     let day = old_day();
     make(&store, day).await;

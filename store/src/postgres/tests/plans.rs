@@ -1,4 +1,5 @@
-//! What is known to be of one day is looked for in that day alone, and nothing is looked for without an index.
+//! What is known to be of one day is looked for in that day alone, and nothing is looked for
+//! without an index.
 
 use std::collections::BTreeSet;
 
@@ -16,13 +17,15 @@ use crate::port::{ExecutionQuery, Ledger as _, Publication};
 
 /// A store with many days.
 async fn with_days(schema: &Schema) -> PostgresStore {
-    PostgresStore::connect(&schema.url(), PostgresSettings { days_ahead: 12, ..settings() }).await.unwrap()
+    PostgresStore::connect(&schema.url(), PostgresSettings { days_ahead: 12, ..settings() })
+        .await
+        .unwrap()
 }
 
-/// The partitions that a transaction has touched so far. Those of today and the catch-all are meant to be.
+/// The partitions that a transaction has touched so far. Those of today and the catch-all are meant
+/// to be.
 async fn strange_partitions(session: &mut Session<'_>) -> BTreeSet<String> {
-    let locked =
-        "SELECT relation::regclass::text AS name FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'relation'";
+    let locked = "SELECT relation::regclass::text AS name FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'relation'";
     let rows = session.rows_once(sqlx::query(locked)).await.unwrap();
     let names: BTreeSet<String> = rows.iter().map(|row| row.get("name")).collect();
     let today = Day::today().suffix();
@@ -30,13 +33,15 @@ async fn strange_partitions(session: &mut Session<'_>) -> BTreeSet<String> {
     names.into_iter().filter(|name| name.contains("_d2") && !name.contains(&today)).collect()
 }
 
-/// What is done with executions of today touches no other day, the first time as the twentieth: PostgreSQL makes another plan for a
-/// statement that it has seen often, and that one must be as good.
+/// What is done with executions of today touches no other day, the first time as the twentieth:
+/// PostgreSQL makes another plan for a statement that it has seen often, and that one must be as
+/// good.
 #[tokio::test]
 async fn one_day_is_touched() {
     let schema = Schema::make().await;
     let store = with_days(&schema).await;
-    let (write, none) = (async || store.inner.pool.begin(Access::Write).await.unwrap(), BTreeSet::new());
+    let (write, none) =
+        (async || store.inner.pool.begin(Access::Write).await.unwrap(), BTreeSet::new());
     for round in 0..20 {
         let batch = dispatches(50);
         store.enqueue(&batch, Publication::Confirmed).await.unwrap();
@@ -73,7 +78,8 @@ async fn a_list_of_some_days_leaves_out_the_others() {
     store.record(&[finished(&dispatch("total"), Outcome::Trap)]).await.unwrap();
     let mut session = store.inner.pool.begin(Access::Read).await.unwrap();
     let today = Day::today();
-    let (since, until) = (Some(today.start().plus(ID_SLACK)), Some(today.plus(1).start().minus(ID_SLACK)));
+    let (since, until) =
+        (Some(today.start().plus(ID_SLACK)), Some(today.plus(1).start().minus(ID_SLACK)));
     let query = ExecutionQuery { since, until, ..ExecutionQuery::all_of(tenant(), 10) };
     queries::executions(&mut session, &query).await.unwrap();
     assert_eq!(strange_partitions(&mut session).await, BTreeSet::new());
@@ -82,7 +88,10 @@ async fn a_list_of_some_days_leaves_out_the_others() {
 /// How PostgreSQL would run a query, if it had reason to avoid reading whole tables.
 async fn plan(db: &mut PgConnection, sql: &str) -> String {
     db.execute("SET enable_seqscan = off; SET enable_bitmapscan = off").await.unwrap();
-    let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN (COSTS OFF) {sql}"))).fetch_all(db).await.unwrap();
+    let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN (COSTS OFF) {sql}")))
+        .fetch_all(db)
+        .await
+        .unwrap();
     rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>().join("\n")
 }
 

@@ -37,7 +37,10 @@ async fn processes_start_behind_a_pooler() {
                 let store = PostgresStore::connect(&url, pooled()).await.unwrap();
                 for _ in 0..10 {
                     let new = dispatch("total");
-                    assert_eq!(store.record(&[finished(&new, Outcome::Success)]).await.unwrap(), [true]);
+                    assert_eq!(
+                        store.record(&[finished(&new, Outcome::Success)]).await.unwrap(),
+                        [true]
+                    );
                 }
             })
         })

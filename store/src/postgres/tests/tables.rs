@@ -52,7 +52,10 @@ async fn any_word_is_kept() {
         assert!(accepts(db, &execution(&format!("'{state}'"), "NULL", due, "1")).await, "{state}");
     }
     for outcome in Outcome::ALL {
-        assert!(accepts(db, &execution("'failed'", &format!("'{outcome}'"), "NULL", "1")).await, "{outcome}");
+        assert!(
+            accepts(db, &execution("'failed'", &format!("'{outcome}'"), "NULL", "1")).await,
+            "{outcome}"
+        );
         assert!(accepts(db, &attempt(outcome.as_str())).await, "{outcome}");
     }
     for role in [KeyRole::Operator, KeyRole::Tenant] {
@@ -96,7 +99,9 @@ async fn entries_are_within_their_bounds() {
     connect(&schema).await;
     let db = &mut schema.stranger().await;
     let bucket = |counts: &str| {
-        format!("INSERT INTO buckets (tenant, function, name, keys, bytes, version) VALUES ('t', '', 'b', {counts})")
+        format!(
+            "INSERT INTO buckets (tenant, function, name, keys, bytes, version) VALUES ('t', '', 'b', {counts})"
+        )
     };
     for refused in ["-1, 0, 1", "0, -1, 1", "0, 0, 0"] {
         assert!(!accepts(db, &bucket(refused)).await, "{refused}");
@@ -131,5 +136,9 @@ async fn partitions_have_the_checks_of_their_tables() {
                   WHERE p.relnamespace = current_schema()::regnamespace AND p.relkind = 'p' GROUP BY 1 \
                   HAVING count(c.oid) <> (SELECT count(*) FROM pg_constraint o WHERE o.conrelid = min(p.oid) AND o.contype = 'c')";
     let differing = sqlx::query(checks).fetch_all(&mut schema.stranger().await).await.unwrap();
-    assert!(differing.is_empty(), "{:?}", differing.iter().map(|row| row.get::<String, _>("name")).collect::<Vec<_>>());
+    assert!(
+        differing.is_empty(),
+        "{:?}",
+        differing.iter().map(|row| row.get::<String, _>("name")).collect::<Vec<_>>()
+    );
 }

@@ -14,8 +14,23 @@ use crate::port::{Error, Ledger as _};
 /// A certificate for `localhost` and its key, and nobody else's signature.
 fn certificate(folder: &Path) {
     let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+        ])
+        .args([
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        ])
         .args(["-keyout", "server.key", "-out", "server.crt"])
         .current_dir(folder)
         .output()
@@ -42,15 +57,26 @@ async fn a_certificate_is_checked() {
     for path in [ours.path(), certificate.as_ref(), key.as_ref()] {
         give_away(path);
     }
-    let server = Server::start(&["ssl=on", &format!("ssl_cert_file={certificate}"), &format!("ssl_key_file={key}")]);
+    let server = Server::start(&[
+        "ssl=on",
+        &format!("ssl_cert_file={certificate}"),
+        &format!("ssl_key_file={key}"),
+    ]);
     let port = server.address().rsplit_once(':').unwrap().1.to_owned();
-    let url = |host: &str, parameters: &str| format!("postgres://postgres@{host}:{port}/postgres?{parameters}");
-    let trusted = |folder: &TempDir| format!("sslmode=verify-full&sslrootcert={}", file(folder, "server.crt"));
+    let url = |host: &str, parameters: &str| {
+        format!("postgres://postgres@{host}:{port}/postgres?{parameters}")
+    };
+    let trusted = |folder: &TempDir| {
+        format!("sslmode=verify-full&sslrootcert={}", file(folder, "server.crt"))
+    };
     for parameters in ["sslmode=require".to_owned(), trusted(&ours)] {
-        let store = PostgresStore::connect(&url("localhost", &parameters), settings()).await.unwrap();
+        let store =
+            PostgresStore::connect(&url("localhost", &parameters), settings()).await.unwrap();
         store.ping().await.unwrap();
-        let mut session = store.inner.pool.begin(super::super::session::Access::Read).await.unwrap();
-        let encrypted = sqlx::query("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl");
+        let mut session =
+            store.inner.pool.begin(super::super::session::Access::Read).await.unwrap();
+        let encrypted =
+            sqlx::query("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl");
         assert!(session.row_if_any(encrypted).await.unwrap().is_some(), "{parameters}");
     }
     let why = error(&url("localhost", &trusted(&others))).await;

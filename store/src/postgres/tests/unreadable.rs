@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use sqlx::Executor as _;
 
-use crate::conformance::agenda::{SPOILED, an_unreadable_event_is_given_up, an_unreadable_row_is_listed_as_such};
+use crate::conformance::agenda::{
+    SPOILED, an_unreadable_event_is_given_up, an_unreadable_row_is_listed_as_such,
+};
 use crate::conformance::broken::{
-    a_later_release_says_who_may_read_it, a_state_that_is_not_known_is_closed, what_cannot_be_read_breaks_itself_only,
+    a_later_release_says_who_may_read_it, a_state_that_is_not_known_is_closed,
+    what_cannot_be_read_breaks_itself_only,
 };
 
 use super::{Schema, connect};
@@ -16,7 +19,8 @@ async fn an_unreadable_event_is_shown_and_given_up() {
     let schema = Schema::make().await;
     let store = Arc::new(connect(&schema).await);
     an_unreadable_event_is_given_up(store, async |id| {
-        let spoil = sqlx::query("UPDATE executions SET event = $1 WHERE id = $2").bind(SPOILED).bind(id.0);
+        let spoil =
+            sqlx::query("UPDATE executions SET event = $1 WHERE id = $2").bind(SPOILED).bind(id.0);
         assert_eq!(spoil.execute(&mut schema.stranger().await).await.unwrap().rows_affected(), 1);
     })
     .await;
@@ -38,7 +42,11 @@ async fn an_unreadable_definition_breaks_itself_only() {
     let schema = Schema::make().await;
     let store = Arc::new(connect(&schema).await);
     what_cannot_be_read_breaks_itself_only(store, async |statement| {
-        assert_eq!(schema.stranger().await.execute(statement).await.unwrap().rows_affected(), 1, "{statement}");
+        assert_eq!(
+            schema.stranger().await.execute(statement).await.unwrap().rows_affected(),
+            1,
+            "{statement}"
+        );
     })
     .await;
 }
@@ -48,7 +56,11 @@ async fn what_a_later_release_stored_is_read_as_it_says() {
     let schema = Schema::make().await;
     let store = Arc::new(connect(&schema).await);
     a_later_release_says_who_may_read_it(store, async |statement| {
-        assert_eq!(schema.stranger().await.execute(statement).await.unwrap().rows_affected(), 1, "{statement}");
+        assert_eq!(
+            schema.stranger().await.execute(statement).await.unwrap().rows_affected(),
+            1,
+            "{statement}"
+        );
     })
     .await;
 }
@@ -58,7 +70,11 @@ async fn a_state_of_a_later_release_is_closed() {
     let schema = Schema::make().await;
     let store = Arc::new(connect(&schema).await);
     a_state_that_is_not_known_is_closed(store, async |statement| {
-        assert_eq!(schema.stranger().await.execute(statement).await.unwrap().rows_affected(), 1, "{statement}");
+        assert_eq!(
+            schema.stranger().await.execute(statement).await.unwrap().rows_affected(),
+            1,
+            "{statement}"
+        );
     })
     .await;
 }

@@ -1,4 +1,5 @@
-//! Artifacts: those of databases that an earlier release made, and the files that their bytes are in.
+//! Artifacts: those of databases that an earlier release made, and the files that their bytes are
+//! in.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
@@ -45,7 +46,8 @@ async fn artifacts_are_those_of_the_tenants_whose_versions_name_them() {
         assert_eq!(store.tenant_artifact(tenant, digest).await.unwrap(), None);
     }
     let rows = "SELECT tenant, size FROM tenant_artifacts";
-    let rows: Vec<(String, i64)> = sqlx::query_as(rows).fetch_all(&mut stranger(&path).await).await.unwrap();
+    let rows: Vec<(String, i64)> =
+        sqlx::query_as(rows).fetch_all(&mut stranger(&path).await).await.unwrap();
     assert_eq!(rows, [("acme".to_owned(), 5)]);
 }
 
@@ -78,7 +80,8 @@ async fn a_file_that_is_lost_or_damaged_is_told_and_mended_by_another_upload() {
     store.put_artifact(&tenant(), digest, "wasm".into()).await.unwrap();
     let file = file_of(&folder, digest);
     assert!(store.lost_artifacts().await.unwrap().is_empty());
-    for (damaged, what) in [(None, "missing"), (Some("was"), "damaged"), (Some("west"), "damaged")] {
+    for (damaged, what) in [(None, "missing"), (Some("was"), "damaged"), (Some("west"), "damaged")]
+    {
         match damaged {
             None => fs::remove_file(&file).unwrap(),
             Some(bytes) => fs::write(&file, bytes).unwrap(),
@@ -88,11 +91,17 @@ async fn a_file_that_is_lost_or_damaged_is_told_and_mended_by_another_upload() {
         assert!(matches!(error, Error::Unavailable(_)), "{error}");
         let lost = store.lost_artifacts().await.unwrap();
         for named in [what, file.to_str().unwrap(), "wasmill deploy"] {
-            assert!(error.to_string().contains(named) && lost[0].contains(named), "{error} {lost:?}");
+            assert!(
+                error.to_string().contains(named) && lost[0].contains(named),
+                "{error} {lost:?}"
+            );
         }
         assert_eq!(store.tenant_artifact(&tenant(), digest).await.unwrap(), None);
         assert!(!store.put_artifact(&tenant(), digest, "wasm".into()).await.unwrap());
-        assert_eq!(store.tenant_artifact(&tenant(), digest).await.unwrap().as_deref(), Some(&b"wasm"[..]));
+        assert_eq!(
+            store.tenant_artifact(&tenant(), digest).await.unwrap().as_deref(),
+            Some(&b"wasm"[..])
+        );
         assert!(store.artifact(digest).await.unwrap().is_some());
     }
 }
@@ -106,8 +115,13 @@ async fn sizes_are_read_without_what_stands_before_them() {
         let digest = Digest::of(bytes);
         store.put_artifact(&tenant(), digest, Bytes::from_static(bytes)).await.unwrap();
         let manifest = Manifest::from_json(serde_json::json!({"name": "total"})).unwrap();
-        let change =
-            Change::Deploy { tenant: tenant(), digest, manifest, hostnames: Arc::default(), at: Timestamp::now() };
+        let change = Change::Deploy {
+            tenant: tenant(),
+            digest,
+            manifest,
+            hostnames: Arc::default(),
+            at: Timestamp::now(),
+        };
         store.define(&change).await.unwrap();
     }
     // Were it read, it would be told.
@@ -137,7 +151,8 @@ async fn files_go_with_their_rows() {
     assert!(!file_of(&folder, kept).exists());
 }
 
-/// Puts files into the folder that no row names: of a crash, or of an upload whose row could not be written.
+/// Puts files into the folder that no row names: of a crash, or of an upload whose row could not be
+/// written.
 async fn is_cleared_by(clear: impl AsyncFn(SqliteStore, PathBuf) -> SqliteStore) {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&file_in(&folder)).await;

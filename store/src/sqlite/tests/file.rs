@@ -15,11 +15,13 @@ use crate::port::{Error, ExecutionQuery, Finished, Ledger as _, Publication};
 const SIDE_FILES: [&str; 2] = ["", "-wal"];
 
 fn batch(dispatches: &[Dispatch]) -> Vec<Finished> {
-    let entry = |dispatch| Finished { logs: vec![line(0, "a")], ..finished(dispatch, Outcome::Success) };
+    let entry =
+        |dispatch| Finished { logs: vec![line(0, "a")], ..finished(dispatch, Outcome::Success) };
     dispatches.iter().map(entry).collect()
 }
 
-/// Copies the database as a crash would leave it: nothing is closed or written back first, and the shared-memory file is lost.
+/// Copies the database as a crash would leave it: nothing is closed or written back first, and the
+/// shared-memory file is lost.
 fn copy(from: &Path, to: &Path) {
     for side in SIDE_FILES {
         let name = |path: &Path| format!("{}{side}", path.display());
@@ -29,7 +31,8 @@ fn copy(from: &Path, to: &Path) {
 
 async fn assert_sound(path: &Path) {
     let db = &mut stranger(path).await;
-    let check: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut *db).await.unwrap();
+    let check: String =
+        sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut *db).await.unwrap();
     assert_eq!(check, "ok");
     for (what, sql) in [
         (
@@ -56,7 +59,9 @@ async fn a_crash_loses_nothing_that_was_committed() {
     let folder = tempfile::tempdir().unwrap();
     // A short log, so that it is moved into the database now and then.
     let store =
-        SqliteStore::open(&file_in(&folder), SqliteSettings { wal_bytes: 256 << 10, ..settings() }).await.unwrap();
+        SqliteStore::open(&file_in(&folder), SqliteSettings { wal_bytes: 256 << 10, ..settings() })
+            .await
+            .unwrap();
     let mut done = BTreeSet::new();
     for round in 0..12 {
         let all = dispatches(40);
@@ -86,14 +91,16 @@ async fn a_crash_within_a_commit_leaves_all_or_nothing_of_it() {
     for part in 0..20 {
         let image = folder.path().join(format!("cut-{part}.db"));
         copy(&file_in(&folder), &image);
-        let cut = std::fs::File::options().write(true).open(format!("{}-wal", image.display())).unwrap();
+        let cut =
+            std::fs::File::options().write(true).open(format!("{}-wal", image.display())).unwrap();
         cut.set_len(log * part / 20).unwrap();
         drop(cut);
         let survivor = open(&image).await;
         assert_sound(&image).await;
         let done = ids_in(&survivor, State::Succeeded).await;
         let whole = done.len() / 25;
-        let expected = batches[..whole].iter().flatten().map(|dispatch| dispatch.execution).collect();
+        let expected =
+            batches[..whole].iter().flatten().map(|dispatch| dispatch.execution).collect();
         assert_eq!(done, expected, "the first {whole} batches, whole");
     }
 }
@@ -140,12 +147,19 @@ async fn processes_take_turns() {
                 assert_eq!(store.record(&batch(&own)).await.unwrap(), [true; 5]);
             }
             for entry in batch(&shared) {
-                won += store.record(&[entry]).await.unwrap().into_iter().filter(|stands| *stands).count();
+                won += store
+                    .record(&[entry])
+                    .await
+                    .unwrap()
+                    .into_iter()
+                    .filter(|stands| *stands)
+                    .count();
             }
             won
         })
     });
-    let won: usize = futures_util::future::join_all(writers).await.into_iter().map(Result::unwrap).sum();
+    let won: usize =
+        futures_util::future::join_all(writers).await.into_iter().map(Result::unwrap).sum();
     assert_eq!(won, shared.len());
     let store = open(&path).await;
     assert_eq!(ids_in(&store, State::Succeeded).await.len(), 4 * 50 + 20);
@@ -163,7 +177,10 @@ async fn a_database_that_stays_locked_is_not_available() {
     sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
     for _ in 0..3 {
         let error = store.record(&batch(&all)).await.unwrap_err();
-        assert!(matches!(&error, Error::Unavailable(why) if why.contains("another process")), "{error}");
+        assert!(
+            matches!(&error, Error::Unavailable(why) if why.contains("another process")),
+            "{error}"
+        );
     }
     // Reading goes on.
     assert_eq!(state_of(&store, &all[0]).await, (State::Queued, 1));
@@ -177,9 +194,11 @@ async fn a_full_disk_is_survived() {
     let store = open(&file_in(&folder)).await;
     let before = dispatches(10);
     store.record(&batch(&before)).await.unwrap();
-    // SQLite meets this bound as it does the end of the disk: it may roll the transaction back by itself.
+    // SQLite meets this bound as it does the end of the disk: it may roll the transaction back by
+    // itself.
     let mut transaction = store.writer.begin().await.unwrap();
-    let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&mut *transaction).await.unwrap();
+    let pages: i64 =
+        sqlx::query_scalar("PRAGMA page_count").fetch_one(&mut *transaction).await.unwrap();
     let bound = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {}", pages + 4));
     sqlx::query(bound).execute(&mut *transaction).await.unwrap();
     transaction.end(Ok(())).await.unwrap();
@@ -198,7 +217,9 @@ async fn what_the_database_refuses_leaves_the_writer_as_it_was() {
     let store = open(&file_in(&folder)).await;
     for _ in 0..3 {
         let mut transaction = store.writer.begin().await.unwrap();
-        let refused = sqlx::query("INSERT INTO leases VALUES ('a', 'b', 0, 0)").execute(&mut *transaction).await;
+        let refused = sqlx::query("INSERT INTO leases VALUES ('a', 'b', 0, 0)")
+            .execute(&mut *transaction)
+            .await;
         let refused = refused.map(drop).map_err(super::super::error::of);
         assert!(matches!(transaction.end(refused).await, Err(Error::Rejected(_))));
         let all = dispatches(1);
@@ -222,7 +243,12 @@ async fn what_is_not_a_database_is_named() {
     let path = file_in(&folder);
     std::fs::write(&path, "this is a text and not a database at all".repeat(100)).unwrap();
     for path in [path, folder.path().join("no/such/folder.db")] {
-        let Err(error) = SqliteStore::open(&path, settings()).await else { panic!("it was opened") };
-        assert!(matches!(&error, Error::Unavailable(why) if why.contains(&*path.to_string_lossy())), "{error}");
+        let Err(error) = SqliteStore::open(&path, settings()).await else {
+            panic!("it was opened")
+        };
+        assert!(
+            matches!(&error, Error::Unavailable(why) if why.contains(&*path.to_string_lossy())),
+            "{error}"
+        );
     }
 }

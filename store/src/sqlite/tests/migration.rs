@@ -41,7 +41,8 @@ async fn old_file(path: &Path, step: i64) {
 }
 
 fn backups(path: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
+    let entries =
+        std::fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.to_string_lossy().contains("backup")).collect()
 }
 
@@ -50,9 +51,15 @@ async fn the_last_step_says_its_number() {
     let folder = tempfile::tempdir().unwrap();
     let path = file_in(&folder);
     open(&path).await.close().await;
-    let version: i64 =
-        sqlx::query_scalar("SELECT version FROM schema_info").fetch_one(&mut stranger(&path).await).await.unwrap();
-    assert_eq!(version, latest(&OF_SQLITE), "every migration sets schema_info: migrations/README.md");
+    let version: i64 = sqlx::query_scalar("SELECT version FROM schema_info")
+        .fetch_one(&mut stranger(&path).await)
+        .await
+        .unwrap();
+    assert_eq!(
+        version,
+        latest(&OF_SQLITE),
+        "every migration sets schema_info: migrations/README.md"
+    );
 }
 
 #[tokio::test]
@@ -71,7 +78,10 @@ async fn a_newer_schema_is_worked_on_where_it_says_so() {
         run(&path, change).await;
         for mode in MODES {
             let why = refused(&path, mode).await;
-            assert!(why.contains("newer wasmill (step 9999") && why.contains("store.db"), "{change}: {why}");
+            assert!(
+                why.contains("newer wasmill (step 9999") && why.contains("store.db"),
+                "{change}: {why}"
+            );
         }
     }
     assert!(backups(&path).is_empty());
@@ -106,7 +116,11 @@ async fn a_copy_is_kept_of_what_is_brought_up_to_date() {
     open(&path).await.close().await;
     let copy = folder.path().join(format!("store.db.schema-{old}.backup"));
     assert_eq!(backups(&path), std::slice::from_ref(&copy), "one is kept");
-    assert_eq!(std::fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600, "its owner's alone");
+    assert_eq!(
+        std::fs::metadata(&copy).unwrap().permissions().mode() & 0o777,
+        0o600,
+        "its owner's alone"
+    );
 
     // Nothing is to do any more, so nothing is copied.
     let before = std::fs::metadata(&copy).unwrap().modified().unwrap();
@@ -135,8 +149,9 @@ async fn processes_bring_a_file_up_to_date_at_once() {
     tokio::join!(open(), open(), open(), open());
     let copy = folder.path().join("store.db.schema-1.backup");
     assert_eq!(backups(&path), std::slice::from_ref(&copy));
-    let at =
-        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(&mut stranger(&copy).await).await;
+    let at = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
+        .fetch_one(&mut stranger(&copy).await)
+        .await;
     let at: i64 = at.unwrap();
     assert_eq!(at, 1, "whoever came late copied nothing");
 }

@@ -14,7 +14,10 @@ async fn accepts(connection: &mut SqliteConnection, sql: &str) -> bool {
         Ok(_) => true,
         Err(error) => {
             let error = error.to_string();
-            assert!(error.contains("constraint failed") || error.contains("cannot store"), "{sql}: {error}");
+            assert!(
+                error.contains("constraint failed") || error.contains("cannot store"),
+                "{sql}: {error}"
+            );
             false
         }
     }
@@ -37,18 +40,27 @@ async fn any_word_is_kept() {
     let db = &mut stranger(&file_in(&folder)).await;
     for state in State::ALL {
         let due = if state == State::Scheduled { "1" } else { "NULL" };
-        assert!(accepts(db, &execution(&quoted(state.as_str()), "NULL", due, "1")).await, "{state}");
+        assert!(
+            accepts(db, &execution(&quoted(state.as_str()), "NULL", due, "1")).await,
+            "{state}"
+        );
     }
     for outcome in Outcome::ALL {
-        assert!(accepts(db, &execution("'failed'", &quoted(outcome.as_str()), "NULL", "1")).await, "{outcome}");
+        assert!(
+            accepts(db, &execution("'failed'", &quoted(outcome.as_str()), "NULL", "1")).await,
+            "{outcome}"
+        );
         let attempt = format!(
             "INSERT INTO attempts VALUES (randomblob(16), 1, 0, 0, 0, 0, 0, 0, 0, NULL, 'h', '{outcome}', NULL, '', NULL, NULL)"
         );
         assert!(accepts(db, &attempt).await, "{outcome}");
         assert!(accepts(db, &attempt.replace(outcome.as_str(), "odd")).await);
     }
-    let key =
-        |role: &str| format!("INSERT INTO api_keys VALUES (randomblob(16), 't', '{role}', '', randomblob(32), 0, 1)");
+    let key = |role: &str| {
+        format!(
+            "INSERT INTO api_keys VALUES (randomblob(16), 't', '{role}', '', randomblob(32), 0, 1)"
+        )
+    };
     for role in [KeyRole::Operator, KeyRole::Tenant] {
         assert!(accepts(db, &key(role.as_str())).await, "{role}");
     }
@@ -62,7 +74,8 @@ async fn any_word_is_kept() {
     }
     assert!(!accepts(db, &execution("NULL", "NULL", "NULL", "1")).await);
     // The statement that dropped the CHECKs left the rest as it was.
-    let check: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut *db).await.unwrap();
+    let check: String =
+        sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut *db).await.unwrap();
     assert_eq!(check, "ok");
 }
 
@@ -94,7 +107,9 @@ async fn entries_are_within_their_bounds() {
     let _store = open(&file_in(&folder)).await;
     let db = &mut stranger(&file_in(&folder)).await;
     let bucket = |counts: &str| {
-        format!("INSERT INTO buckets (tenant, function, name, keys, bytes, version) VALUES ('t', '', 'b', {counts})")
+        format!(
+            "INSERT INTO buckets (tenant, function, name, keys, bytes, version) VALUES ('t', '', 'b', {counts})"
+        )
     };
     for refused in ["-1, 0, 1", "0, -1, 1", "0, 0, 0"] {
         assert!(!accepts(db, &bucket(refused)).await, "{refused}");
@@ -119,7 +134,8 @@ async fn entries_are_within_their_bounds() {
     }
 }
 
-/// The statements name the states from which an outcome can be recorded, because they cannot ask the domain.
+/// The statements name the states from which an outcome can be recorded, because they cannot ask
+/// the domain.
 #[test]
 fn the_open_states_are_those_of_the_table() {
     let open: Vec<String> = Move::Succeed.sources().map(|state| quoted(state.as_str())).collect();
@@ -135,7 +151,10 @@ fn the_open_states_are_those_of_the_table() {
 
 /// How SQLite would run a query.
 async fn plan(db: &mut SqliteConnection, sql: &str) -> String {
-    let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"))).fetch_all(db).await.unwrap();
+    let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+        .fetch_all(db)
+        .await
+        .unwrap();
     rows.iter().map(|row| row.get::<String, _>("detail")).collect::<Vec<_>>().join("; ")
 }
 
@@ -170,9 +189,15 @@ async fn bringing_the_schema_up_to_date_twice_is_nothing() {
     let read = async || {
         let db = &mut stranger(&path).await;
         let schema: Vec<(String, Option<String>)> =
-            sqlx::query_as("SELECT name, sql FROM sqlite_schema ORDER BY name").fetch_all(&mut *db).await.unwrap();
+            sqlx::query_as("SELECT name, sql FROM sqlite_schema ORDER BY name")
+                .fetch_all(&mut *db)
+                .await
+                .unwrap();
         let steps: Vec<(i64, Vec<u8>)> =
-            sqlx::query_as("SELECT version, checksum FROM _sqlx_migrations").fetch_all(db).await.unwrap();
+            sqlx::query_as("SELECT version, checksum FROM _sqlx_migrations")
+                .fetch_all(db)
+                .await
+                .unwrap();
         (schema, steps)
     };
     open(&path).await.close().await;

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use sqlx::Executor as _;
 
-use crate::conformance::agenda::{SPOILED, an_unreadable_event_is_given_up, an_unreadable_row_is_listed_as_such};
+use crate::conformance::agenda::{
+    SPOILED, an_unreadable_event_is_given_up, an_unreadable_row_is_listed_as_such,
+};
 use crate::conformance::broken::{
-    a_later_release_says_who_may_read_it, a_state_that_is_not_known_is_closed, what_cannot_be_read_breaks_itself_only,
+    a_later_release_says_who_may_read_it, a_state_that_is_not_known_is_closed,
+    what_cannot_be_read_breaks_itself_only,
 };
 
 use super::{file_in, open, stranger};
@@ -16,7 +19,10 @@ async fn an_unreadable_event_is_shown_and_given_up() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(open(&file_in(&folder)).await);
     let spoiled = Arc::clone(&store);
-    an_unreadable_event_is_given_up(store, async |id| spoiled.spoil_event(id, SPOILED).await.unwrap()).await;
+    an_unreadable_event_is_given_up(store, async |id| {
+        spoiled.spoil_event(id, SPOILED).await.unwrap()
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -24,7 +30,8 @@ async fn an_unreadable_row_is_listed() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(open(&file_in(&folder)).await);
     let spoiled = Arc::clone(&store);
-    an_unreadable_row_is_listed_as_such(store, async |id| spoiled.spoil_type(id).await.unwrap()).await;
+    an_unreadable_row_is_listed_as_such(store, async |id| spoiled.spoil_type(id).await.unwrap())
+        .await;
 }
 
 #[tokio::test]
@@ -33,7 +40,11 @@ async fn an_unreadable_definition_breaks_itself_only() {
     let path = file_in(&folder);
     let store = Arc::new(open(&path).await);
     what_cannot_be_read_breaks_itself_only(store, async |statement| {
-        assert_eq!(stranger(&path).await.execute(statement).await.unwrap().rows_affected(), 1, "{statement}");
+        assert_eq!(
+            stranger(&path).await.execute(statement).await.unwrap().rows_affected(),
+            1,
+            "{statement}"
+        );
     })
     .await;
 }
@@ -44,7 +55,11 @@ async fn what_a_later_release_stored_is_read_as_it_says() {
     let path = file_in(&folder);
     let store = Arc::new(open(&path).await);
     a_later_release_says_who_may_read_it(store, async |statement| {
-        assert_eq!(stranger(&path).await.execute(statement).await.unwrap().rows_affected(), 1, "{statement}");
+        assert_eq!(
+            stranger(&path).await.execute(statement).await.unwrap().rows_affected(),
+            1,
+            "{statement}"
+        );
     })
     .await;
 }
@@ -55,7 +70,11 @@ async fn a_state_of_a_later_release_is_closed() {
     let path = file_in(&folder);
     let store = Arc::new(open(&path).await);
     a_state_that_is_not_known_is_closed(store, async |statement| {
-        assert_eq!(stranger(&path).await.execute(statement).await.unwrap().rows_affected(), 1, "{statement}");
+        assert_eq!(
+            stranger(&path).await.execute(statement).await.unwrap().rows_affected(),
+            1,
+            "{statement}"
+        );
     })
     .await;
 }

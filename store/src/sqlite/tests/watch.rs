@@ -25,7 +25,11 @@ async fn store() -> (Arc<dyn Store>, PathBuf, TempDir) {
 
 async fn put_schema(store: &dyn Store, event_type: &str) -> Revision {
     let (event_type, schema) = (event_type.parse().unwrap(), serde_json::json!({}));
-    store.define(&Change::PutSchema { tenant: tenant(), event_type, schema, at: now() }).await.unwrap().revision
+    store
+        .define(&Change::PutSchema { tenant: tenant(), event_type, schema, at: now() })
+        .await
+        .unwrap()
+        .revision
 }
 
 /// Takes away what every question for the definitions begins with, or gives it back.
@@ -56,7 +60,8 @@ async fn an_outage_is_survived() {
     rename_table(&path, "revision", "away").await;
     let away = watch.reach(Revision(1)).await.unwrap_err();
     assert!(matches!(away, Error::Unavailable(_)), "{away}");
-    // Long enough for the task to meet the outage many times over; the test holds if it does not, too.
+    // Long enough for the task to meet the outage many times over; the test holds if it does not,
+    // too.
     tokio::time::sleep(OFTEN * 20).await;
     assert_eq!(watch.current().revision(), Revision(0));
     rename_table(&path, "away", "revision").await;

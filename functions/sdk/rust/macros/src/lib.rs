@@ -4,15 +4,18 @@ use proc_macro::TokenStream;
 use quote::quote;
 use syn::{Error, ItemFn};
 
-/// Makes a function what the host calls with each event. It takes an `Event<T>`, where `T` is `Bytes` or a type that serde can
-/// read from JSON, and returns a `Result<Output, Failure>`. A crate has one.
+/// Makes a function what the host calls with each event. It takes an `Event<T>`, where `T` is
+/// `Bytes` or a type that serde can read from JSON, and returns a `Result<Output, Failure>`. A
+/// crate has one.
 #[proc_macro_attribute]
 pub fn handler(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let arguments = proc_macro2::TokenStream::from(arguments);
     let function: ItemFn = match syn::parse(item) {
         Ok(function) => function,
         Err(error) => {
-            return Error::new(error.span(), "#[handler] stands before a function").into_compile_error().into();
+            return Error::new(error.span(), "#[handler] stands before a function")
+                .into_compile_error()
+                .into();
         }
     };
     let signature = &function.sig;

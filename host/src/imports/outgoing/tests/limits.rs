@@ -10,14 +10,20 @@ use tokio::sync::mpsc;
 use wasmtime_wasi_http::p2::body::{HostOutgoingBody, StreamContext};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-use super::support::{Function, Names, SOON, Server, endless, network, read, request, settings, text};
+use super::support::{
+    Function, Names, SOON, Server, endless, network, read, request, settings, text,
+};
 use crate::settings::OutgoingSettings;
 
 const ANYWHERE: &str = "allowed_hosts = ['http://api.example:*', 'http://127.0.0.1:*']\n";
 
 /// A function that may send requests to this machine, with more of a manifest.
 fn limited(limits: &str) -> Function {
-    Function::new(&network(settings(), Names::local("api.example")), "test", &format!("{ANYWHERE}[limits]\n{limits}"))
+    Function::new(
+        &network(settings(), Names::local("api.example")),
+        "test",
+        &format!("{ANYWHERE}[limits]\n{limits}"),
+    )
 }
 
 #[tokio::test]
@@ -27,7 +33,10 @@ async fn requests_are_counted() {
     let url = server.url("api.example", "/");
     function.get(&url).await.unwrap();
     // What is refused counts, or it could be tried for ever.
-    assert!(matches!(function.get("http://other.example/").await.unwrap_err(), Error::HttpRequestDenied));
+    assert!(matches!(
+        function.get("http://other.example/").await.unwrap_err(),
+        Error::HttpRequestDenied
+    ));
     function.get(&url).await.unwrap();
     assert!(matches!(function.get(&url).await.unwrap_err(), Error::HttpRequestDenied));
     let refusal = function.outgoing.end().unwrap();
@@ -69,7 +78,8 @@ async fn bytes_are_counted_both_ways() {
 async fn requests_at_once_are_limited() {
     let server = Server::start(|_| async { endless("first") }).await;
     let settings = OutgoingSettings { requests_at_once: 2, ..settings() };
-    let mut function = Function::new(&network(settings, Names::local("api.example")), "test", ANYWHERE);
+    let mut function =
+        Function::new(&network(settings, Names::local("api.example")), "test", ANYWHERE);
     let url = server.url("api.example", "/");
     let first = function.send(request(&url, ""), None).await.unwrap();
     let _second = function.send(request(&url, ""), None).await.unwrap();
@@ -84,10 +94,14 @@ async fn connections_of_all_functions_are_limited() {
     let server = Server::start(|_| async { endless("first") }).await;
     let settings = OutgoingSettings { connections: 1, ..settings() };
     let network = network(settings, Names::local("api.example"));
-    let (mut one, mut other) = (Function::new(&network, "one", ANYWHERE), Function::new(&network, "other", ANYWHERE));
+    let (mut one, mut other) =
+        (Function::new(&network, "one", ANYWHERE), Function::new(&network, "other", ANYWHERE));
     let url = server.url("api.example", "/");
     let response = one.send(request(&url, ""), None).await.unwrap();
-    let options = RequestOptions { connect_timeout: Some(Duration::from_millis(50)), ..RequestOptions::default() };
+    let options = RequestOptions {
+        connect_timeout: Some(Duration::from_millis(50)),
+        ..RequestOptions::default()
+    };
     let error = other.send(request(&url, ""), Some(options)).await.unwrap_err();
     assert!(matches!(error, Error::ConnectionLimitReached), "{error}");
     drop(response);
@@ -97,13 +111,20 @@ async fn connections_of_all_functions_are_limited() {
 #[tokio::test]
 async fn a_server_that_is_silent() {
     let server = Server::start(|request: Request<hyper::body::Incoming>| async move {
-        if request.uri().path() == "/silent" { std::future::pending().await } else { endless("first") }
+        if request.uri().path() == "/silent" {
+            std::future::pending().await
+        } else {
+            endless("first")
+        }
     })
     .await;
     let mut function = limited("");
     let short = Some(Duration::from_millis(50));
-    let options =
-        RequestOptions { first_byte_timeout: short, between_bytes_timeout: short, ..RequestOptions::default() };
+    let options = RequestOptions {
+        first_byte_timeout: short,
+        between_bytes_timeout: short,
+        ..RequestOptions::default()
+    };
     let silent = request(&server.url("api.example", "/silent"), "");
     let error = function.send(silent, Some(options)).await.unwrap_err();
     assert!(matches!(error, Error::ConnectionReadTimeout), "{error}");
@@ -114,11 +135,20 @@ async fn a_server_that_is_silent() {
     assert!(matches!(error, Error::ConnectionReadTimeout), "{error}");
     // What a guest asks for is cut down to what the host allows.
     let short = Duration::from_millis(50);
-    let settings = OutgoingSettings { first_byte_timeout: short, between_bytes_timeout: short, ..settings() };
-    let mut function = Function::new(&network(settings, Names::local("api.example")), "test", ANYWHERE);
+    let settings =
+        OutgoingSettings { first_byte_timeout: short, between_bytes_timeout: short, ..settings() };
+    let mut function =
+        Function::new(&network(settings, Names::local("api.example")), "test", ANYWHERE);
     let long = Some(Duration::from_secs(1_000_000_000));
-    let options = RequestOptions { first_byte_timeout: long, between_bytes_timeout: long, ..RequestOptions::default() };
-    let error = function.send(request(&server.url("api.example", "/silent"), ""), Some(options)).await.unwrap_err();
+    let options = RequestOptions {
+        first_byte_timeout: long,
+        between_bytes_timeout: long,
+        ..RequestOptions::default()
+    };
+    let error = function
+        .send(request(&server.url("api.example", "/silent"), ""), Some(options))
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::ConnectionReadTimeout), "{error}");
 }
 
@@ -146,14 +176,19 @@ async fn what_cannot_be_connected_to() {
 #[tokio::test]
 async fn the_end_of_an_attempt_ends_its_requests() {
     let mut server = Server::start(|request: Request<hyper::body::Incoming>| async move {
-        if request.uri().path() == "/silent" { std::future::pending().await } else { endless("first") }
+        if request.uri().path() == "/silent" {
+            std::future::pending().await
+        } else {
+            endless("first")
+        }
     })
     .await;
     let mut function = limited("");
     // One waits for its response, and one has a body that nobody reads.
     let silent = request(&server.url("api.example", "/silent"), "");
     let waiting = tokio::spawn(Box::into_pin(send(&mut function, silent)));
-    let response = function.send(request(&server.url("api.example", "/body"), ""), None).await.unwrap();
+    let response =
+        function.send(request(&server.url("api.example", "/body"), ""), None).await.unwrap();
     let both_arrived = async {
         while server.connections() < 2 {
             tokio::task::yield_now().await;
@@ -168,7 +203,10 @@ async fn the_end_of_an_attempt_ends_its_requests() {
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {
         let Err(error) = frame else { continue };
-        assert!(matches!(error, Error::ConnectionTerminated | Error::HttpResponseIncomplete), "{error}");
+        assert!(
+            matches!(error, Error::ConnectionTerminated | Error::HttpResponseIncomplete),
+            "{error}"
+        );
         break;
     }
     let error = function.get(&server.url("api.example", "/")).await.unwrap_err();

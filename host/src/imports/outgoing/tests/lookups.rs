@@ -17,7 +17,8 @@ use crate::settings::OutgoingSettings;
 
 const ANYWHERE: &str = "allowed_hosts = ['http://good.example:*', 'http://stuck.example:*']";
 
-/// A resolver that knows this machine as `good.example`, and whose lookups of other names go on until it is told.
+/// A resolver that knows this machine as `good.example`, and whose lookups of other names go on
+/// until it is told.
 struct Stuck {
     under_way: watch::Sender<usize>,
     go: Arc<Semaphore>,
@@ -33,7 +34,10 @@ impl Stuck {
         let left = *self.under_way.borrow() - lookups;
         self.go.add_permits(lookups);
         let mut under_way = self.under_way.subscribe();
-        tokio::time::timeout(SOON, under_way.wait_for(|number| *number == left)).await.unwrap().unwrap();
+        tokio::time::timeout(SOON, under_way.wait_for(|number| *number == left))
+            .await
+            .unwrap()
+            .unwrap();
     }
 }
 
@@ -63,8 +67,12 @@ fn function_of(network: &Arc<Network>, tenant: &str, name: &str) -> Function {
 
 /// Asks for what is not found in time.
 async fn give_up(function: &mut Function) -> (Error, Vec<String>) {
-    let options = RequestOptions { connect_timeout: Some(Duration::from_millis(50)), ..RequestOptions::default() };
-    let error = function.send(request("http://stuck.example/", ""), Some(options)).await.unwrap_err();
+    let options = RequestOptions {
+        connect_timeout: Some(Duration::from_millis(50)),
+        ..RequestOptions::default()
+    };
+    let error =
+        function.send(request("http://stuck.example/", ""), Some(options)).await.unwrap_err();
     (error, function.notes())
 }
 
@@ -94,7 +102,8 @@ async fn a_lookup_that_is_given_up_still_counts_for_its_function() {
 async fn a_tenant_s_functions_have_a_share_together() {
     let server = Server::start(|_| async { text("found") }).await;
     let resolver = Stuck::new();
-    let settings = OutgoingSettings { lookups_per_function: 1, lookups_per_tenant: 2, ..settings() };
+    let settings =
+        OutgoingSettings { lookups_per_function: 1, lookups_per_tenant: 2, ..settings() };
     let network = network(settings, Arc::clone(&resolver) as _);
     for name in ["one", "two"] {
         give_up(&mut function_of(&network, "a", name)).await;
@@ -102,7 +111,10 @@ async fn a_tenant_s_functions_have_a_share_together() {
     assert_eq!(*resolver.under_way.borrow(), 2);
     let (error, notes) = give_up(&mut function_of(&network, "a", "three")).await;
     assert!(matches!(error, Error::DnsTimeout), "{error}");
-    assert!(notes[0].contains("2 lookups of names are under way for the tenant's functions"), "{notes:?}");
+    assert!(
+        notes[0].contains("2 lookups of names are under way for the tenant's functions"),
+        "{notes:?}"
+    );
     let url = server.url("good.example", "/");
     let found = function_of(&network, "b", "one").get(&url).await.unwrap();
     assert_eq!(found, (StatusCode::OK, "found".into()));

@@ -10,34 +10,53 @@ use wasmtime_wasi_http::Error;
 
 use super::support::{Names, Plain, SOON, Server, function, request, text};
 
-/// Two servers on the same port: on an address that guests may connect to, and on one that they may not.
+/// Two servers on the same port: on an address that guests may connect to, and on one that they may
+/// not.
 async fn allowed_and_private() -> (Server, Server) {
-    let private = Server::start_at(([127, 0, 0, 2], 0).into(), Plain, |_| async { text("secret") }).await;
+    let private =
+        Server::start_at(([127, 0, 0, 2], 0).into(), Plain, |_| async { text("secret") }).await;
     let address = ([127, 0, 0, 1], private.address.port()).into();
     (Server::start_at(address, Plain, |_| async { text("public") }).await, private)
 }
 
 #[tokio::test]
 async fn names_that_resolve_to_private_addresses() {
-    for address in
-        ["10.0.0.5", "169.254.169.254", "127.0.0.2", "::1", "fd00:ec2::254", "::ffff:10.0.0.5", "64:ff9b::a00:5"]
-    {
-        let mut function = function(Names::new(&[("inner.example", &[&[address]])]), &["http://*.example"]);
-        let error = function.get("http://inner.example/latest/meta-data?token=x").await.unwrap_err();
+    for address in [
+        "10.0.0.5",
+        "169.254.169.254",
+        "127.0.0.2",
+        "::1",
+        "fd00:ec2::254",
+        "::ffff:10.0.0.5",
+        "64:ff9b::a00:5",
+    ] {
+        let mut function =
+            function(Names::new(&[("inner.example", &[&[address]])]), &["http://*.example"]);
+        let error =
+            function.get("http://inner.example/latest/meta-data?token=x").await.unwrap_err();
         assert!(matches!(error, Error::DestinationIpProhibited), "{address}: {error}");
         let notes = function.notes();
         assert!(
-            notes[0].starts_with("outgoing request to http://inner.example/ refused: it resolves to "),
+            notes[0]
+                .starts_with("outgoing request to http://inner.example/ refused: it resolves to "),
             "{notes:?}"
         );
-        assert!(notes[0].contains("host.allowed_networks") && !notes[0].contains("token"), "{notes:?}");
+        assert!(
+            notes[0].contains("host.allowed_networks") && !notes[0].contains("token"),
+            "{notes:?}"
+        );
         assert_eq!(function.outgoing.end().as_deref(), Some(notes[0].as_str()));
     }
 }
 
 #[tokio::test]
 async fn private_addresses_as_such() {
-    let hosts = ["http://169.254.169.254", "http://[fd00:ec2::254]", "http://[::1]:*", "http://127.0.0.2:*"];
+    let hosts = [
+        "http://169.254.169.254",
+        "http://[fd00:ec2::254]",
+        "http://[::1]:*",
+        "http://127.0.0.2:*",
+    ];
     let mut function = function(Names::new(&[]), &hosts);
     for (url, why) in [
         ("http://169.254.169.254/", "169.254.169.254 is link-local (metadata)"),
@@ -57,8 +76,10 @@ async fn private_addresses_as_such() {
 #[tokio::test]
 async fn other_spellings_of_addresses() {
     let resolver = Names::new(&[]);
-    let mut function =
-        function(Arc::clone(&resolver) as _, &["http://169.254.169.254", "http://127.0.0.1:*", "http://*.example"]);
+    let mut function = function(
+        Arc::clone(&resolver) as _,
+        &["http://169.254.169.254", "http://127.0.0.1:*", "http://*.example"],
+    );
     let spellings = [
         "2852039166",
         "0xa9fea9fe",
@@ -120,7 +141,8 @@ async fn rebinding_between_check_and_connect() {
 /// A guest that follows redirects gets no further than one that is told the address by its author.
 #[tokio::test]
 async fn redirects_are_left_to_the_guest_and_checked_again() {
-    let private = Server::start_at(([127, 0, 0, 2], 0).into(), Plain, |_| async { text("secret") }).await;
+    let private =
+        Server::start_at(([127, 0, 0, 2], 0).into(), Plain, |_| async { text("secret") }).await;
     let port = private.address.port();
     let redirecting = Server::start(move |request| async move {
         let to = match request.uri().path() {
@@ -129,13 +151,19 @@ async fn redirects_are_left_to_the_guest_and_checked_again() {
             "/other" => "https://elsewhere.example/".to_owned(),
             _ => "http://0x7f000002/".to_owned(),
         };
-        Response::builder().status(302).header("location", to).body(Full::default().boxed_unsync()).unwrap()
+        Response::builder()
+            .status(302)
+            .header("location", to)
+            .body(Full::default().boxed_unsync())
+            .unwrap()
     })
     .await;
-    let names = Names::new(&[("api.example", &[&["127.0.0.1"]]), ("inner.example", &[&["127.0.0.2"]])]);
+    let names =
+        Names::new(&[("api.example", &[&["127.0.0.1"]]), ("inner.example", &[&["127.0.0.2"]])]);
     let mut function = function(names, &["http://*.example:*", "http://127.0.0.2:*"]);
     for (path, denied) in [("/address", false), ("/name", false), ("/other", true)] {
-        let first = function.send(request(&redirecting.url("api.example", path), ""), None).await.unwrap();
+        let first =
+            function.send(request(&redirecting.url("api.example", path), ""), None).await.unwrap();
         assert_eq!(first.status(), StatusCode::FOUND);
         let location = first.headers()["location"].to_str().unwrap().to_owned();
         let error = function.get(&location).await.unwrap_err();
@@ -149,7 +177,8 @@ async fn redirects_are_left_to_the_guest_and_checked_again() {
 async fn what_the_manifest_does_not_name() {
     let server = Server::start(|_| async { text("public") }).await;
     let port = server.address.port();
-    let mut function = function(Names::local("api.example"), &[&format!("http://api.example:{port}")]);
+    let mut function =
+        function(Names::local("api.example"), &[&format!("http://api.example:{port}")]);
     for url in [
         format!("https://api.example:{port}/"),
         "http://api.example/".to_owned(),
@@ -163,9 +192,15 @@ async fn what_the_manifest_does_not_name() {
     assert_eq!(function.get(&server.url("api.example", "/")).await.unwrap().1, "public");
 
     function.begin("test", "allowed_hosts = []", SOON);
-    assert!(matches!(function.get(&server.url("api.example", "/")).await.unwrap_err(), Error::HttpRequestDenied));
+    assert!(matches!(
+        function.get(&server.url("api.example", "/")).await.unwrap_err(),
+        Error::HttpRequestDenied
+    ));
     function.begin("test", "", SOON);
-    assert!(matches!(function.get(&server.url("api.example", "/")).await.unwrap_err(), Error::HttpRequestDenied));
+    assert!(matches!(
+        function.get(&server.url("api.example", "/")).await.unwrap_err(),
+        Error::HttpRequestDenied
+    ));
     assert_eq!(server.connections(), 1);
 }
 

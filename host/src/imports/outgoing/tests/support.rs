@@ -25,7 +25,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
-use wasmill_domain::{Digest, ExecutionId, LogSource, Manifest, TenantName, Timestamp, TraceContext};
+use wasmill_domain::{
+    Digest, ExecutionId, LogSource, Manifest, TenantName, Timestamp, TraceContext,
+};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks as _};
 
 use crate::execution::CurrentExecution;
@@ -51,7 +53,10 @@ pub(super) struct Server {
 
 /// What turns a connection into one that HTTP is spoken on.
 pub(super) trait Accept<S>: Send + Sync + 'static {
-    fn accept(&self, stream: tokio::net::TcpStream) -> Pin<Box<dyn Future<Output = io::Result<S>> + Send>>;
+    fn accept(
+        &self,
+        stream: tokio::net::TcpStream,
+    ) -> Pin<Box<dyn Future<Output = io::Result<S>> + Send>>;
 }
 
 /// Without TLS.
@@ -92,7 +97,8 @@ impl Server {
             while let Ok((stream, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::SeqCst);
                 opened.send_modify(|open| *open += 1);
-                let (stream, handle, opened) = (accept.accept(stream), handle.clone(), opened.clone());
+                let (stream, handle, opened) =
+                    (accept.accept(stream), handle.clone(), opened.clone());
                 tokio::spawn(async move {
                     if let Ok(stream) = stream.await {
                         let service = service_fn(move |request| {
@@ -100,7 +106,9 @@ impl Server {
                             async move { Ok::<_, Infallible>(answer.await) }
                         });
                         // A connection that the other side closes ends with an error here.
-                        let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                        let _ = http1::Builder::new()
+                            .serve_connection(TokioIo::new(stream), service)
+                            .await;
                     }
                     opened.send_modify(|open| *open -= 1);
                 });
@@ -147,8 +155,11 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn new(answers: &[(&str, &[&[&str]])]) -> Arc<Self> {
-        let addresses = |answer: &&[&str]| answer.iter().map(|address| address.parse().unwrap()).collect();
-        let answers = answers.iter().map(|(name, all)| ((*name).to_owned(), all.iter().map(addresses).collect()));
+        let addresses =
+            |answer: &&[&str]| answer.iter().map(|address| address.parse().unwrap()).collect();
+        let answers = answers
+            .iter()
+            .map(|(name, all)| ((*name).to_owned(), all.iter().map(addresses).collect()));
         Arc::new(Self { answers: answers.collect(), asked: Mutex::default() })
     }
 
@@ -175,7 +186,10 @@ impl Resolve for Names {
 
 /// Settings that let guests reach the server and no other address of this machine.
 pub(super) fn settings() -> OutgoingSettings {
-    OutgoingSettings { allowed_networks: vec![IpAddr::V4(Ipv4Addr::LOCALHOST).into()], ..OutgoingSettings::default() }
+    OutgoingSettings {
+        allowed_networks: vec![IpAddr::V4(Ipv4Addr::LOCALHOST).into()],
+        ..OutgoingSettings::default()
+    }
 }
 
 /// An instance of a function.
@@ -199,7 +213,13 @@ impl Function {
     }
 
     /// The same of a tenant's function.
-    pub(super) fn begin_of(&mut self, tenant: &TenantName, name: &str, sections: &str, time: Duration) {
+    pub(super) fn begin_of(
+        &mut self,
+        tenant: &TenantName,
+        name: &str,
+        sections: &str,
+        time: Duration,
+    ) {
         let manifest = Manifest::from_toml(&format!("name = '{name}'\n{sections}")).unwrap();
         self.log.begin(64 << 10);
         self.outgoing.begin(&manifest, Instant::now() + time, &execution(tenant, name), &self.log);
@@ -210,7 +230,8 @@ impl Function {
         request: Request<WasiBody>,
         options: Option<RequestOptions>,
     ) -> Result<Response<WasiBody>, Error> {
-        let sent = self.outgoing.send_request(request, options, Box::new(std::future::ready(Ok(()))));
+        let sent =
+            self.outgoing.send_request(request, options, Box::new(std::future::ready(Ok(()))));
         Box::into_pin(sent).await.map(|(response, _)| response)
     }
 
@@ -229,7 +250,11 @@ impl Function {
 
 /// One whose requests go to `resolver`'s addresses, without a limit that matters.
 pub(super) fn function(resolver: Arc<dyn Resolve>, allowed_hosts: &[&str]) -> Function {
-    Function::new(&network(settings(), resolver), "test", &format!("allowed_hosts = {allowed_hosts:?}"))
+    Function::new(
+        &network(settings(), resolver),
+        "test",
+        &format!("allowed_hosts = {allowed_hosts:?}"),
+    )
 }
 
 pub(super) fn network(settings: OutgoingSettings, resolver: Arc<dyn Resolve>) -> Arc<Network> {
@@ -239,7 +264,8 @@ pub(super) fn network(settings: OutgoingSettings, resolver: Arc<dyn Resolve>) ->
 /// A request: GET without a body, POST with one.
 pub(super) fn request(url: &str, body: &str) -> Request<WasiBody> {
     let method = if body.is_empty() { "GET" } else { "POST" };
-    let body = Full::new(Bytes::from(body.to_owned())).map_err(|never| match never {}).boxed_unsync();
+    let body =
+        Full::new(Bytes::from(body.to_owned())).map_err(|never| match never {}).boxed_unsync();
     Request::builder().method(method).uri(url).body(body).unwrap()
 }
 

@@ -25,7 +25,10 @@ const ANYWHERE: &str = "allowed_hosts = ['https://*.example:*']";
 struct Secured(TlsAcceptor);
 
 impl Accept<TlsStream<TcpStream>> for Secured {
-    fn accept(&self, stream: TcpStream) -> Pin<Box<dyn Future<Output = io::Result<TlsStream<TcpStream>>> + Send>> {
+    fn accept(
+        &self,
+        stream: TcpStream,
+    ) -> Pin<Box<dyn Future<Output = io::Result<TlsStream<TcpStream>>> + Send>> {
         Box::pin(self.0.accept(stream))
     }
 }
@@ -33,15 +36,22 @@ impl Accept<TlsStream<TcpStream>> for Secured {
 /// A server with a certificate for `api.example`, and the file that vouches for it.
 async fn secured() -> (Server, tempfile::NamedTempFile) {
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec!["api.example".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let certificate =
+        CertificateParams::new(vec!["api.example".to_owned()]).unwrap().self_signed(&key).unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), certificate.pem()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let config = config.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
+    let config = config
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
     let accept = Secured(TlsAcceptor::from(Arc::new(config)));
-    let server = Server::start_at(([127, 0, 0, 1], 0).into(), accept, |_| async { text("sealed") }).await;
+    let server =
+        Server::start_at(([127, 0, 0, 1], 0).into(), accept, |_| async { text("sealed") }).await;
     (server, file)
 }
 
@@ -71,7 +81,8 @@ async fn a_server_that_nobody_vouches_for() {
     let (_, strangers) = secured().await;
     let settings = OutgoingSettings { ca_file: Some(strangers.path().to_owned()), ..settings() };
     let mut function = Function::new(&network(settings, names()), "test", ANYWHERE);
-    let error = function.get(&format!("https://api.example:{}/", server.address.port())).await.unwrap_err();
+    let error =
+        function.get(&format!("https://api.example:{}/", server.address.port())).await.unwrap_err();
     assert!(matches!(error, Error::TlsCertificateError), "{error}");
 }
 
@@ -81,12 +92,17 @@ async fn servers_that_speak_no_tls() {
     let settings = OutgoingSettings { ca_file: Some(file.path().to_owned()), ..settings() };
     let mut function = Function::new(&network(settings, names()), "test", ANYWHERE);
     let server = Server::start(|_| async { text("open") }).await;
-    let error = function.get(&format!("https://api.example:{}/", server.address.port())).await.unwrap_err();
+    let error =
+        function.get(&format!("https://api.example:{}/", server.address.port())).await.unwrap_err();
     assert!(matches!(error, Error::TlsProtocolError), "{error}");
     // One that accepts and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let options = RequestOptions { connect_timeout: Some(Duration::from_millis(50)), ..RequestOptions::default() };
-    let request = request(&format!("https://api.example:{}/", silent.local_addr().unwrap().port()), "");
+    let options = RequestOptions {
+        connect_timeout: Some(Duration::from_millis(50)),
+        ..RequestOptions::default()
+    };
+    let request =
+        request(&format!("https://api.example:{}/", silent.local_addr().unwrap().port()), "");
     let error = function.send(request, Some(options)).await.unwrap_err();
     assert!(matches!(error, Error::ConnectionTimeout), "{error}");
 }
@@ -101,7 +117,8 @@ fn a_file_that_is_no_good_is_named_at_the_start() {
         error.to_string()
     };
     assert!(start().contains("has no certificate in PEM"));
-    std::fs::write(file.path(), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    std::fs::write(file.path(), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+        .unwrap();
     assert!(start().contains(&file.path().display().to_string()));
     std::fs::remove_file(file.path()).unwrap();
     assert!(start().contains("host.ca_file"));

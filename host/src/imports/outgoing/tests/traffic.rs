@@ -7,7 +7,9 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use wasmill_domain::TenantName;
 
-use super::support::{Function, Names, SPAN, Server, function, network, read, request, settings, text};
+use super::support::{
+    Function, Names, SPAN, Server, function, network, read, request, settings, text,
+};
 use crate::settings::OutgoingSettings;
 
 const ANYWHERE: &str = "allowed_hosts = ['http://api.example:*', 'http://API.example:*']";
@@ -16,7 +18,9 @@ const ANYWHERE: &str = "allowed_hosts = ['http://api.example:*', 'http://API.exa
 async fn echo(request: Request<Incoming>) -> super::support::Answer {
     let (parts, body) = request.into_parts();
     let mut lines = vec![format!("{} {} {:?}", parts.method, parts.uri, parts.version)];
-    lines.extend(parts.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())));
+    lines.extend(
+        parts.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())),
+    );
     lines.push(String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap());
     text(lines.join("\n"))
 }
@@ -37,7 +41,10 @@ async fn a_request_arrives_as_it_was_sent() {
     assert_eq!(lines[0], "POST /a%20b?c=d&e HTTP/1.1");
     assert_eq!(lines.iter().filter(|line| line.starts_with("host:")).count(), 1);
     assert!(lines.contains(&format!("host: api.example:{port}").as_str()), "{body}");
-    assert!(lines.contains(&"x-many: 1") && lines.contains(&"x-many: 2") && body.ends_with("\nhello"), "{body}");
+    assert!(
+        lines.contains(&"x-many: 1") && lines.contains(&"x-many: 2") && body.ends_with("\nhello"),
+        "{body}"
+    );
     // Without a path.
     let answer = function.get(&format!("http://api.example:{port}")).await.unwrap();
     assert!(answer.1.starts_with("GET / HTTP/1.1"), "{}", answer.1);
@@ -51,7 +58,10 @@ async fn the_trace_goes_on_unless_the_guest_has_its_own() {
     let mut function = function(Names::local("api.example"), &["http://api.example:*"]);
     let url = server.url("api.example", "/");
     let body = function.get(&url).await.unwrap().1;
-    assert!(body.contains(&format!("traceparent: {SPAN}")) && body.contains("tracestate: vendor=1"), "{body}");
+    assert!(
+        body.contains(&format!("traceparent: {SPAN}")) && body.contains("tracestate: vendor=1"),
+        "{body}"
+    );
     let own = "00-11111111111111111111111111111111-2222222222222222-00";
     let mut traced = request(&url, "");
     traced.headers_mut().insert("traceparent", own.parse().unwrap());
@@ -91,7 +101,8 @@ async fn idle_connections_are_few_and_do_not_stay() {
     let mut server = Server::start(|_| async { text("ok") }).await;
     let network = network(OutgoingSettings { idle: 1, ..settings() }, Names::local("api.example"));
     let url = server.url("api.example", "/");
-    let (mut one, mut other) = (Function::new(&network, "one", ANYWHERE), Function::new(&network, "other", ANYWHERE));
+    let (mut one, mut other) =
+        (Function::new(&network, "one", ANYWHERE), Function::new(&network, "other", ANYWHERE));
     for _ in 0..2 {
         one.get(&url).await.unwrap();
         other.get(&url).await.unwrap();
