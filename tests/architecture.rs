@@ -23,6 +23,7 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
         "cli",
         &[
             "domain",
+            "background",
             "schema",
             "component",
             "secrets",

@@ -2,12 +2,16 @@
 //! a component, and that is not worth more than what everybody waits for: the system lets them go
 //! behind all other threads of the process where there are not enough cores.
 
+mod slice;
+
 use std::future::Future;
 
 use rustix::process::{getpriority_process, setpriority_process};
 use rustix::thread::gettid;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
+
+pub use slice::{take_short_slices, take_usual_slices};
 
 /// How much they give way, as of `nice`.
 const NICENESS: i32 = 10;
@@ -73,6 +77,7 @@ impl Drop for Background {
 }
 
 fn give_way() {
+    slice::take_long_slices();
     // For this thread alone. Where it is not allowed, the work is done all the same. A process that
     // gives way more already goes on doing so.
     if getpriority_process(Some(gettid())).is_ok_and(|niceness| niceness < NICENESS)

@@ -88,19 +88,19 @@ fn parts_of_the_way(c: &mut Criterion) {
     let schema = Schema::compile(Arc::clone(&source)).unwrap();
     let mut group = c.benchmark_group("schema");
     group.bench_function("parse", |b| {
-        b.iter(|| serde_json::from_slice::<Value>(black_box(good.as_bytes())).unwrap())
+        b.iter(|| serde_json::from_slice::<Value>(black_box(good.as_bytes())).unwrap());
     });
     group.bench_function("parse_syntax_only", |b| {
         b.iter(|| serde_json::from_slice::<&RawValue>(black_box(good.as_bytes())).unwrap());
     });
     group.bench_function("validate", |b| {
-        b.iter(|| schema.validate(black_box(&good_value)).unwrap())
+        b.iter(|| schema.validate(black_box(&good_value)).unwrap());
     });
     group.bench_function("validate_six_violations", |b| {
-        b.iter(|| schema.validate(black_box(&bad_value)).unwrap_err())
+        b.iter(|| schema.validate(black_box(&bad_value)).unwrap_err());
     });
     group.bench_function("compile", |b| {
-        b.iter(|| Schema::compile(black_box(Arc::clone(&source))).unwrap())
+        b.iter(|| Schema::compile(black_box(Arc::clone(&source))).unwrap());
     });
 
     let tenant = TenantName::default();

@@ -12,6 +12,7 @@ use wasmill_domain::manifest::Kind;
 use wasmill_domain::units::Span;
 use wasmill_domain::{FunctionName, HostnamePattern, TenantName};
 
+use crate::config::Compilation;
 use crate::templates::Language;
 pub(crate) use shared::{Artifacts, SchemaFormats, Wasi};
 pub(crate) use verbs::*;
@@ -213,6 +214,9 @@ pub(crate) struct Dev {
     pub(crate) wasi: Wasi,
 
     #[command(flatten)]
+    pub(crate) compilation: Compilation,
+
+    #[command(flatten)]
     pub(crate) artifacts: Artifacts,
 
     #[command(flatten)]
@@ -359,6 +363,9 @@ pub(crate) struct Test {
     pub(crate) wasi: Wasi,
 
     #[command(flatten)]
+    pub(crate) compilation: Compilation,
+
+    #[command(flatten)]
     pub(crate) schemas: SchemaFormats,
 }
 
@@ -370,6 +377,9 @@ pub(crate) struct Check {
 
     #[command(flatten)]
     pub(crate) wasi: Wasi,
+
+    #[command(flatten)]
+    pub(crate) compilation: Compilation,
 
     #[command(flatten)]
     pub(crate) artifacts: Artifacts,

@@ -2,6 +2,7 @@
 //! tells operators of it.
 
 mod artifacts;
+mod compiling;
 mod defaults;
 mod load;
 mod nodes;
@@ -22,6 +23,7 @@ use wasmill_host::CompileSettings;
 use wasmill_store::{BucketQuota, MAX_BATCH_BYTES};
 
 pub(crate) use artifacts::{MAX_ARTIFACT_BYTES, artifact_bytes};
+pub(crate) use compiling::Compilation;
 pub(crate) use load::load;
 pub(crate) use nodes::Nodes;
 pub(crate) use quotas::Quotas;
@@ -401,19 +403,15 @@ impl Config {
     fn check_compilations(&self) -> Result<(), OutOfBounds> {
         let within = |key, ok: bool, must| if ok { Ok(()) } else { Err(OutOfBounds { key, must }) };
         let engine = &self.engine;
-        let time = Duration::from_millis(1)..=LONGEST_COMPILATION;
-        within("engine.compile_timeout", time.contains(&engine.compile_timeout.0), "1ms to 10m")?;
-        let memory = 256 << 20..=1 << 40;
+        let time = compiling::is_time(engine.compile_timeout);
+        within("engine.compile_timeout", time, compiling::TIMES)?;
         within(
             "engine.files_bytes",
             (1 << 20..=1 << 40).contains(&engine.files_bytes.0),
             "1MiB to 1024GiB",
         )?;
-        within(
-            "engine.compile_memory",
-            memory.contains(&engine.compile_memory.0),
-            "256MiB to 1024GiB",
-        )?;
+        let memory = compiling::is_size(engine.compile_memory);
+        within("engine.compile_memory", memory, compiling::SIZES)?;
         within(
             "engine.compilations",
             engine.compilations.is_none_or(|n| (1..=256).contains(&n)),

@@ -15,7 +15,7 @@ use wasmill_schema::SchemaLimits;
 use crate::args::{Demo, Remote};
 use crate::client::{Client, Request};
 use crate::commands::{deploy, executions, logs};
-use crate::config::MAX_ARTIFACT_BYTES;
+use crate::config::{Compilation, MAX_ARTIFACT_BYTES};
 use crate::exit::{Failure, Result};
 use crate::json::{Document, without_mark};
 use crate::output::{self, Progress, Step, cell, line};
@@ -53,6 +53,7 @@ pub(crate) async fn run(args: Demo, json: bool) -> Result {
         tls: None,
         wasi_0_3: false,
         max_artifact_bytes: MAX_ARTIFACT_BYTES,
+        compilation: Compilation::default(),
         schemas: SchemaLimits::default(),
     };
     let system = System::open(&options).await?;

@@ -28,6 +28,7 @@ pub(crate) async fn run(args: Dev, remote: Remote) -> Result {
         tls: args.tls_certificate.clone().zip(args.tls_key),
         wasi_0_3: args.wasi.wasi_0_3,
         max_artifact_bytes: args.artifacts.max_artifact_bytes,
+        compilation: args.compilation,
         schemas: SchemaLimits { formats: args.schemas.formats, ..SchemaLimits::default() },
     };
     let system = System::open(&options).await?;

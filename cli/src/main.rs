@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use args::{Args, Command};
 use clap::Parser as _;
+use wasmill_background::take_short_slices;
 use wiring::Run;
 
 /// Every event is many small allocations on one thread that are freed on another: here the C
@@ -35,6 +36,9 @@ fn main() -> ExitCode {
     };
     let is_service =
         matches!(args.command, Command::Gateway(_) | Command::Host(_) | Command::Scheduler(_));
+    if is_service || matches!(args.command, Command::Dev(_)) {
+        take_short_slices();
+    }
     // What lapin calls an error is told as a warning by whoever connects again.
     let filter = if is_service { "info,lapin=off,sqlx=warn" } else { "warn" };
     let filter = args.log.unwrap_or_else(|| filter.to_owned());

@@ -32,7 +32,7 @@ pub(crate) fn note(text: impl AsRef<str>) {
     match write(&with_end(&escaped(text.as_ref()))) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             TOLD.call_once(|| {
-                aside(&format!("standard output cannot be written ({error}); the work goes on"))
+                aside(&format!("standard output cannot be written ({error}); the work goes on"));
             });
         }
         _ => {}
@@ -123,7 +123,7 @@ pub(crate) fn escaped(text: &str) -> String {
             '\n' | '\t' => out.push(c),
             '\r' => out.push_str("\\r"),
             _ if c.is_control() || is_format(c) => {
-                out.push_str(&format!("\\u{:04x}", u32::from(c)))
+                out.push_str(&format!("\\u{:04x}", u32::from(c)));
             }
             _ => out.push(c),
         }

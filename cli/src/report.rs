@@ -193,7 +193,7 @@ impl Report {
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         let mut line = |label: &str, text: &dyn Display| {
-            lines.push(format!("  {label:<9} {}", output::inline(&text.to_string())))
+            lines.push(format!("  {label:<9} {}", output::inline(&text.to_string())));
         };
         if let Some(is) = &self.is {
             line("kind", &is.kind_line());

@@ -20,6 +20,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use wasmill_domain::units::{ByteSize, Span};
 use wasmill_domain::{ApiKey, KeyDefinition, KeyRole, Revision, TenantName, Timestamp};
 use wasmill_host::{
     Capabilities, CompileSettings, Compiler, CompilerProgram, EngineSettings, KeyvalueStore,
@@ -28,6 +29,7 @@ use wasmill_secrets::Keyring;
 use wasmill_store::{BucketQuota, Change, RegistryWatch, Store};
 
 use crate::args::{COMPILE, LogFormat};
+use crate::config::Compilation;
 use crate::exit::Result;
 
 /// How often a process asks whether definitions have changed.
@@ -62,9 +64,10 @@ impl Run {
 
 /// The defaults of every engine that this program has: what is deployed is compiled by a process of
 /// its own, which is this program with another verb.
-pub(crate) fn engine_settings() -> EngineSettings {
+pub(crate) fn engine_settings(compilation: Compilation) -> EngineSettings {
     let compiler = Compiler::Process(CompilerProgram::this([COMPILE]));
-    let compile = CompileSettings { compiler, ..CompileSettings::default() };
+    let Compilation { timeout: Span(timeout), memory: ByteSize(memory) } = compilation;
+    let compile = CompileSettings { compiler, timeout, memory, ..CompileSettings::default() };
     EngineSettings { compile, ..EngineSettings::default() }
 }
 

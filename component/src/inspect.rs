@@ -351,7 +351,7 @@ impl Outline {
     fn note(&mut self, payload: &Payload<'_>) -> Result<(), wasmparser::Error> {
         match payload {
             Payload::Version { encoding, .. } => {
-                self.is_component = *encoding == wasmparser::Encoding::Component
+                self.is_component = *encoding == wasmparser::Encoding::Component;
             }
             Payload::ComponentImportSection(section) => {
                 for import in section.clone() {

@@ -171,10 +171,10 @@ impl App {
         match tokio::time::timeout(REACH_TIMEOUT, self.registry.reach(revision)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(%revision, %error, "a change is made but not yet in use here")
+                tracing::warn!(%revision, %error, "a change is made but not yet in use here");
             }
             Err(_) => {
-                tracing::warn!(%revision, "a change is made but not yet in use here: it takes too long")
+                tracing::warn!(%revision, "a change is made but not yet in use here: it takes too long");
             }
         }
     }

@@ -141,7 +141,7 @@ mod tests {
             .map(|_| {
                 let fairness = fairness.clone();
                 tokio::spawn(async move {
-                    fairness.apply((), std::pin::pin!(compute(10, &AT_ONCE, &MOST))).await
+                    fairness.apply((), std::pin::pin!(compute(10, &AT_ONCE, &MOST))).await;
                 })
             })
             .collect();

@@ -57,7 +57,7 @@ async fn publish(
             match result {
                 Ok(entry) => confirmed.push(entry),
                 Err(error) => {
-                    tracing::debug!(%error, "an emitted execution is left to the scheduler")
+                    tracing::debug!(%error, "an emitted execution is left to the scheduler");
                 }
             }
         }

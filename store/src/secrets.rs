@@ -37,7 +37,7 @@ pub(crate) fn readable<R, E: Display>(
         match read(row) {
             Ok(secret) => secrets.push(secret),
             Err(why) => {
-                tracing::error!(%tenant, secret = named(row), %why, "a secret cannot be read here")
+                tracing::error!(%tenant, secret = named(row), %why, "a secret cannot be read here");
             }
         }
     }

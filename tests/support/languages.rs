@@ -146,7 +146,7 @@ impl Workshop {
             folder,
         ]));
         let link = |to: PathBuf, name: &str| {
-            std::os::unix::fs::symlink(to, cell.folder.join(name)).expect("a link")
+            std::os::unix::fs::symlink(to, cell.folder.join(name)).expect("a link");
         };
         match &*cell.lang {
             // Compiled crates are shared, and are of pinned versions.
@@ -157,7 +157,7 @@ impl Workshop {
             }
             // What `npm install` would make.
             "js" | "ts" | "assemblyscript" => {
-                link(self.toolchains.join("node_modules"), "node_modules")
+                link(self.toolchains.join("node_modules"), "node_modules");
             }
             _ => {}
         }

@@ -239,7 +239,7 @@ impl BrokerState {
         let id = ConsumerId { queue: self.id_of(name)?, consumer: self.next_consumer };
         self.next_consumer += 1;
         self.with_queue(id.queue, |queue| {
-            queue.add_consumer(id.consumer, prefetch, Arc::clone(inbox))
+            queue.add_consumer(id.consumer, prefetch, Arc::clone(inbox));
         });
         Ok(id)
     }

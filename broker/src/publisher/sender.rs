@@ -166,7 +166,7 @@ impl BatchSender {
                 }
             }
             Err(error) => {
-                refused.into_iter().for_each(|batch| answer(batch.waiters, &Err(error.clone())))
+                refused.into_iter().for_each(|batch| answer(batch.waiters, &Err(error.clone())));
             }
         }
     }

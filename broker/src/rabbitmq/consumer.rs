@@ -96,7 +96,7 @@ impl ConsumerSpec {
                     return None;
                 }
                 Some(Err(Fault::Transient(reason))) => {
-                    debug!(queue = %self.queue, reason, "cannot consume yet")
+                    debug!(queue = %self.queue, reason, "cannot consume yet");
                 }
                 Some(Err(fault)) => {
                     warn!(queue = %self.queue, %fault, "RabbitMQ refuses to let a queue be consumed; trying again");

@@ -12,7 +12,8 @@ use crate::wiring::engine_settings;
 
 pub(crate) async fn run(args: Check, json: bool) -> Result {
     let project = Project::read_any(&args.path)?;
-    let settings = EngineSettings { wasi_0_3: args.wasi.wasi_0_3, ..engine_settings() };
+    let settings =
+        EngineSettings { wasi_0_3: args.wasi.wasi_0_3, ..engine_settings(args.compilation) };
     let engine = Engine::new(settings, Capabilities::default()).map_err(anyhow::Error::from)?;
     let what = format!("checking {}", args.path.display());
     let looking = async {

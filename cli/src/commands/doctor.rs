@@ -56,7 +56,7 @@ impl Checks {
         match found {
             Ok(found) if found.is_empty() => self.add(check, Status::Ok, good),
             Ok(found) => {
-                found.into_iter().for_each(|one| self.add(check, Status::Warning, say(one)))
+                found.into_iter().for_each(|one| self.add(check, Status::Warning, say(one)));
             }
             Err(error) => self.add(check, Status::Warning, error),
         }

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use serde::Serialize;
+use wasmill_host::EngineSettings;
 
 use self::case::Case;
 use self::compare::differences;
@@ -20,6 +21,7 @@ use crate::exit::{Failure, Result};
 use crate::json::Document;
 use crate::output::{self, line};
 use crate::project::{self, Project};
+use crate::wiring::engine_settings;
 
 /// A case and what came of it.
 struct Tried {
@@ -34,8 +36,10 @@ pub(crate) async fn run(args: Test, json: bool) -> Result {
     let project = Project::read(&args.path)?;
     let folder = project::folder_of(&project::manifest_file(&args.path)).join("events");
     let cases = chosen(&args.events, &folder)?;
+    let engine =
+        EngineSettings { wasi_0_3: args.wasi.wasi_0_3, ..engine_settings(args.compilation) };
     let bench =
-        Bench::new(project, &args.data.join("compiled"), args.wasi, args.schemas.formats).await?;
+        Bench::new(project, &args.data.join("compiled"), engine, args.schemas.formats).await?;
     let mut all = Vec::new();
     let mut unchecked = 0;
     for case in cases {

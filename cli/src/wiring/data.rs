@@ -83,7 +83,7 @@ fn tighten(path: &Path, metadata: &Metadata, depth: u32) -> anyhow::Result<u32> 
             // What a link leads to is elsewhere. What is gone meanwhile is no matter.
             match fs::symlink_metadata(&entry) {
                 Ok(metadata) if !metadata.is_symlink() => {
-                    tightened += tighten(&entry, &metadata, depth - 1)?
+                    tightened += tighten(&entry, &metadata, depth - 1)?;
                 }
                 _ => {}
             }

@@ -29,6 +29,7 @@ use super::{
     REGISTRY_INTERVAL, capabilities, consistency, data, engine_settings, files, make_first_key,
     operator_key, secrets, tls,
 };
+use crate::config::Compilation;
 use crate::exit::{Failure, Result};
 
 /// What the embedded system is made with.
@@ -49,6 +50,8 @@ pub(crate) struct Options {
     pub(crate) wasi_0_3: bool,
     /// The largest artifact.
     pub(crate) max_artifact_bytes: ByteSize,
+    /// What the compilation of one component may take.
+    pub(crate) compilation: Compilation,
     /// What schemas may cost, and how formats are taken.
     pub(crate) schemas: SchemaLimits,
 }
@@ -98,7 +101,7 @@ impl System {
                 allowed_networks: options.allowed_networks.clone(),
                 ..OutgoingSettings::default()
             },
-            ..engine_settings()
+            ..engine_settings(options.compilation)
         };
         let key_file = data.join("secrets.key");
         let (store, broker) = (Arc::new(store), Arc::new(broker));

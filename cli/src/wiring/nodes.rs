@@ -86,7 +86,7 @@ impl Membership {
         match timeout(PATIENCE, self.nodes.leave(self.id)).await {
             Ok(Ok(())) => {}
             Ok(Err(why)) => {
-                tracing::debug!(%why, "this process is listed until its heartbeat is old")
+                tracing::debug!(%why, "this process is listed until its heartbeat is old");
             }
             Err(_) => {
                 tracing::debug!(

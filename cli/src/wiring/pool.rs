@@ -28,7 +28,7 @@ use super::{
     REGISTRY_INTERVAL, capabilities, consistency, engine_settings, files, make_first_key, secrets,
     tls,
 };
-use crate::config::{self, Config};
+use crate::config::{self, Compilation, Config};
 use crate::exit::Result;
 
 /// The longest pause between two tries while a backend is not there yet.
@@ -213,8 +213,11 @@ impl Pool {
     }
 
     fn engine(&self) -> Result<Arc<Engine>> {
-        let defaults = engine_settings();
         let engine = &self.config.engine;
+        let defaults = engine_settings(Compilation {
+            timeout: engine.compile_timeout,
+            memory: engine.compile_memory,
+        });
         let settings = EngineSettings {
             threads: engine.threads.unwrap_or(defaults.threads),
             slots: defaults
@@ -224,8 +227,6 @@ impl Pool {
             files_bytes: engine.files_bytes.0,
             wasi_0_3: engine.wasi_0_3,
             compile: CompileSettings {
-                timeout: engine.compile_timeout.0,
-                memory: engine.compile_memory.0,
                 at_once: engine.compilations.unwrap_or(defaults.compile.at_once),
                 ..defaults.compile
             },

@@ -92,7 +92,7 @@ pub(super) async fn warn_of_unopened(store: &dyn Store, keyring: Option<&Keyring
             }
         }
         Err(error) => {
-            tracing::warn!(%error, "nobody knows whether the stored secrets can be opened here")
+            tracing::warn!(%error, "nobody knows whether the stored secrets can be opened here");
         }
     }
 }

@@ -177,7 +177,7 @@ fn a_cut_is_called_a_cut_with_its_place() {
     for at in (1..600).chain((600..HELLO.len()).step_by(101)) {
         match inspect(&HELLO[..at]) {
             Err(InspectError::Truncated { at: said, missing }) => {
-                assert!(said == at as u64 && missing >= 1, "{at}")
+                assert!(said == at as u64 && missing >= 1, "{at}");
             }
             // Between two sections nothing shows that one is missing but what the rest lacks.
             Ok(_) | Err(InspectError::UnknownKind(_)) => {

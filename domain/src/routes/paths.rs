@@ -61,7 +61,7 @@ pub(super) fn normal(segment: &str) -> Cow<'_, str> {
         let code = after.get(..2).filter(|code| code.bytes().all(|b| b.is_ascii_hexdigit()));
         match code.and_then(|code| Some((code, u8::from_str_radix(code, 16).ok()?))) {
             Some((_, b)) if b.is_ascii_alphanumeric() || b"-._~".contains(&b) => {
-                normal.push(char::from(b))
+                normal.push(char::from(b));
             }
             Some((code, _)) => {
                 normal.push('%');

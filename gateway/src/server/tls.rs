@@ -90,7 +90,7 @@ impl Tls {
                 tracing::info!(%certificate, "the listener has a new certificate");
             }
             Err(error) => {
-                tracing::error!(%certificate, %error, "the listener keeps the certificate that it has")
+                tracing::error!(%certificate, %error, "the listener keeps the certificate that it has");
             }
         }
     }

@@ -152,7 +152,7 @@ async fn call(app: &App, routed: &Routed, opening: Bytes) -> Result<RequestStrea
                 };
             }
             Ok(Err(BrokerError::NoQueue(_))) if Instant::now() + PAUSE < deadline => {
-                tokio::time::sleep(PAUSE).await
+                tokio::time::sleep(PAUSE).await;
             }
             Ok(Err(BrokerError::Full(_))) => {
                 return Err(Error::QueueFull(routed.function.name.to_string()));

@@ -205,7 +205,7 @@ fn whatever_comes_in_is_answered() {
         prop_assert!(status < 500, "{:?}: {:?}", request, answer);
         match described(&operations, request.method, &request.path) {
             Some(statuses) => {
-                prop_assert!(statuses.contains(&status.to_string()), "{:?}: {:?}", request, answer)
+                prop_assert!(statuses.contains(&status.to_string()), "{:?}: {:?}", request, answer);
             }
             None => prop_assert!(matches!(status, 404 | 405), "{:?}: {:?}", request, answer),
         }

@@ -54,7 +54,7 @@ pub(crate) async fn answer(host: Arc<Host>, key: Key, mut versions: Versions) {
                 take(&host, &mut versions, streams, most, &mut running).await;
             }
             Err(error) => {
-                tracing::warn!(%service, %error, "request streams cannot be accepted yet")
+                tracing::warn!(%service, %error, "request streams cannot be accepted yet");
             }
         }
         tokio::select! {

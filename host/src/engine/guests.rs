@@ -7,6 +7,7 @@ use rustix::process::setpriority_process;
 use rustix::thread::gettid;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
+use wasmill_background::take_usual_slices;
 
 /// A runtime of its own.
 pub(super) struct GuestThreads(Option<Runtime>);
@@ -16,7 +17,11 @@ impl GuestThreads {
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name("wasmill-guest")
-            .on_thread_start(move || be_nice(niceness))
+            .on_thread_start(move || {
+                // Guests compute: who is quick to answer is the thread that talks to the caller.
+                take_usual_slices();
+                be_nice(niceness);
+            })
             .enable_time()
             .build()?;
         Ok(Self(Some(runtime)))

@@ -274,7 +274,7 @@ pub(super) async fn send(
                     }
                 }
                 Err(frame) => {
-                    trailers = frame.into_trailers().map(|map| fields(&map)).unwrap_or_default()
+                    trailers = frame.into_trailers().map(|map| fields(&map)).unwrap_or_default();
                 }
             }
         }

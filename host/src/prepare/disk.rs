@@ -257,12 +257,12 @@ mod tests {
                 fs::write(&path, bytes).unwrap();
             }),
             ("a cut", &|| {
-                fs::write(&path, &fixture.compiled[..fixture.compiled.len() / 2]).unwrap()
+                fs::write(&path, &fixture.compiled[..fixture.compiled.len() / 2]).unwrap();
             }),
             ("nothing", &|| fs::write(&path, b"").unwrap()),
             ("no checksum", &|| fs::remove_file(&sum).unwrap()),
             ("another checksum", &|| {
-                fs::write(&sum, Digest::of(&fixture.compiled).to_hex()).unwrap()
+                fs::write(&sum, Digest::of(&fixture.compiled).to_hex()).unwrap();
             }),
         ];
         for (what, damage) in damage {

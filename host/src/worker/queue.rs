@@ -162,7 +162,7 @@ impl QueueWorker {
                     return;
                 }
                 Err(error) => {
-                    tracing::debug!(queue = %self.queue, %error, "an empty queue is left for now")
+                    tracing::debug!(queue = %self.queue, %error, "an empty queue is left for now");
                 }
             }
             tokio::select! {

@@ -97,7 +97,7 @@ impl Page {
         match queries::dispatch(row) {
             Ok(dispatch) => self.dispatches.push(dispatch),
             Err(why) => {
-                self.unreadable.push((id_of(row, "id")?, Fault::into_error(why).to_string()))
+                self.unreadable.push((id_of(row, "id")?, Fault::into_error(why).to_string()));
             }
         }
         Ok(())

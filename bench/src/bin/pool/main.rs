@@ -39,7 +39,7 @@ fn main() {
             Err(_) => println!("'{events}' is not a number of events"),
         },
         _ => {
-            println!("usage: pool scale-out | fairness | speed PIPE LOAD | upgrade OLD NEW EVENTS")
+            println!("usage: pool scale-out | fairness | speed PIPE LOAD | upgrade OLD NEW EVENTS");
         }
     }
 }

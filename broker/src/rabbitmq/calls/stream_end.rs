@@ -152,7 +152,7 @@ impl StreamEnd {
                 }
             }
             Control::Consumed { count } => {
-                self.consumed_there = self.consumed_there.max(count).min(self.sent)
+                self.consumed_there = self.consumed_there.max(count).min(self.sent);
             }
             Control::End { count } => self.end = Some(count),
             Control::Stop => self.outgoing = None,

@@ -100,7 +100,7 @@ async fn what_is_not_known_is_skipped_unless_it_must_be_understood() {
     let name = &reply_queue[reply_queue.find("wasmill.replies.").unwrap()..];
     let name: QueueName = name.parse().unwrap();
     let send = async |bytes: Bytes| {
-        in_time(scope.broker.publish(&name, Message::new(bytes))).await.unwrap()
+        in_time(scope.broker.publish(&name, Message::new(bytes))).await.unwrap();
     };
 
     let data = |number: u64| [&number.to_le_bytes()[..], b"data"].concat();

@@ -33,12 +33,12 @@ pub(super) fn differences(expected: &Expected, observed: &Observed) -> Vec<Strin
     }
     match (&expected.output, &expected.output_base64, output.map(|output| &output.content)) {
         (Some(wanted), _, Some(Content::Json(is))) => {
-            values("output", wanted.json(), is.json(), &mut found)
+            values("output", wanted.json(), is.json(), &mut found);
         }
         (_, Some(wanted), Some(Content::Base64(is))) if wanted == is => {}
         (None, None, _) => {}
         (Some(wanted), _, is) => {
-            found.push(format!("output: expected {}, was {}", shown(wanted.json()), content(is)))
+            found.push(format!("output: expected {}, was {}", shown(wanted.json()), content(is)));
         }
         (None, Some(wanted), is) => {
             found.push(format!(

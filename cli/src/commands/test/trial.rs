@@ -13,11 +13,10 @@ use wasmill_host::{Attempt, Emitted, Engine, EngineSettings, Files, Invocation, 
 use wasmill_schema::{Formats, Schema, SchemaLimits};
 
 use super::case::Expected;
-use crate::args::Wasi;
 use crate::exit::Result;
 use crate::json::Document;
 use crate::project::Project;
-use crate::wiring::{engine_settings, offline};
+use crate::wiring::offline;
 
 /// What stands in an outcome's place where a schema does not let the event through to the function.
 pub(super) const REFUSED: &str = "refused";
@@ -72,15 +71,14 @@ impl Bench {
     pub(super) async fn new(
         project: Project,
         cache: &Path,
-        wasi: Wasi,
+        engine: EngineSettings,
         formats: Formats,
     ) -> Result<Self> {
         let settings = EngineSettings {
             slots: 16,
             warm_instances: 0,
             cache_dir: Some(cache.to_owned()),
-            wasi_0_3: wasi.wasi_0_3,
-            ..engine_settings()
+            ..engine
         };
         let buckets = tempfile::tempdir().context("a temporary folder")?;
         let capabilities = offline::capabilities(buckets.path()).await?;

@@ -33,7 +33,7 @@ async fn call(system: &System, method: &str, target: &str) -> (ExecutionId, Requ
             match system.broker.open_stream(&service, opening.clone()).await {
                 Ok(stream) => return stream,
                 Err(BrokerError::NoQueue(_)) => {
-                    tokio::time::sleep(std::time::Duration::from_millis(2)).await
+                    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
                 }
                 Err(error) => panic!("{error}"),
             }

@@ -20,7 +20,7 @@ async fn an_unreadable_event_is_shown_and_given_up() {
     let store = Arc::new(open(&file_in(&folder)).await);
     let spoiled = Arc::clone(&store);
     an_unreadable_event_is_given_up(store, async |id| {
-        spoiled.spoil_event(id, SPOILED).await.unwrap()
+        spoiled.spoil_event(id, SPOILED).await.unwrap();
     })
     .await;
 }
