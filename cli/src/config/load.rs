@@ -211,93 +211,75 @@ mod tests {
         assert_eq!(config.schemas.limits().formats, wasmill_schema::Formats::Annotate);
     }
 
+    /// Checks that an error says all that is expected of it.
+    fn lacks_nothing(file: &str, environment: &[(&str, &str)], expected: &[&str]) {
+        let error = error(file, environment);
+        for part in expected {
+            assert!(error.contains(part), "{file:?} {environment:?}: {error:?} lacks {part:?}");
+        }
+    }
+
     #[test]
     fn what_is_wrong_is_named() {
-        for (file, environment, expected) in [
-            ("[gateway]\nlistn = 'x'", None, &["listn", "did you mean 'listen'?", "line 2"][..]),
-            ("[gatway]", None, &["gatway", "did you mean 'gateway'?"]),
-            ("[host]\ngrace = 5", None, &["grace", "line 2"]),
-            ("[host]\nlabels = ['A']", None, &["labels", "a host's label"]),
+        for (file, expected) in [
+            ("[gateway]\nlistn = 'x'", &["listn", "did you mean 'listen'?", "line 2"][..]),
+            ("[gatway]", &["gatway", "did you mean 'gateway'?"]),
+            ("[host]\ngrace = 5", &["grace", "line 2"]),
+            ("[host]\nlabels = ['A']", &["labels", "a host's label"]),
             (
                 "[host]\nallowed_networks = ['10.1']",
-                None,
                 &["allowed_networks", "line 2", "invalid IP address"],
             ),
-            ("[scheduler]\nlease = '100ms'", None, &["scheduler.lease", "1s to 10m"]),
-            ("[nodes]\ntimeout = '10ms'", None, &["nodes.timeout", "1s to 10m"]),
-            ("[engine]\ncompile_timeout = '11m'", None, &["engine.compile_timeout", "1ms to 10m"]),
-            (
-                "[engine]\ncompile_memory = '1MiB'",
-                None,
-                &["engine.compile_memory", "256MiB to 1024GiB"],
-            ),
+            ("[scheduler]\nlease = '100ms'", &["scheduler.lease", "1s to 10m"]),
+            ("[nodes]\ntimeout = '10ms'", &["nodes.timeout", "1s to 10m"]),
+            ("[engine]\ncompile_timeout = '11m'", &["engine.compile_timeout", "1ms to 10m"]),
+            ("[engine]\ncompile_memory = '1MiB'", &["engine.compile_memory", "256MiB to 1024GiB"]),
             (
                 "[gateway]\nmax_artifact_bytes = '257MiB'",
-                None,
                 &["gateway.max_artifact_bytes", "1KiB to 256MiB"],
             ),
             (
                 "[gateway]\nmax_discarded_bytes = '1025GiB'",
-                None,
                 &["gateway.max_discarded_bytes", "at most 1024GiB"],
             ),
-            ("[gateway]\nmax_files = 1025", None, &["gateway.max_files", "at most 1,024"]),
+            ("[gateway]\nmax_files = 1025", &["gateway.max_files", "at most 1,024"]),
             (
                 "[gateway]\nmax_files_bytes = '257MiB'",
-                None,
                 &["gateway.max_files_bytes", "at most 256MiB"],
             ),
-            ("[engine]\nfiles_bytes = '1KiB'", None, &["engine.files_bytes", "1MiB to 1024GiB"]),
-            ("[engine]\ncompilations = 0", None, &["engine.compilations", "1 to 256"]),
-            ("[broker]\nurl = 'http://x'", None, &["broker.url", "amqp://"]),
-            (
-                "[schemas]\nformats = 'never'",
-                None,
-                &["formats", "line 2", "`assert` or `annotate`"],
-            ),
-            ("[", None, &["line 1"]),
+            ("[engine]\nfiles_bytes = '1KiB'", &["engine.files_bytes", "1MiB to 1024GiB"]),
+            ("[engine]\ncompilations = 0", &["engine.compilations", "1 to 256"]),
+            ("[broker]\nurl = 'http://x'", &["broker.url", "amqp://"]),
+            ("[schemas]\nformats = 'never'", &["formats", "line 2", "`assert` or `annotate`"]),
+            ("[", &["line 1"]),
             (
                 "[gateway.tls]\nkey = 'x'",
-                None,
                 &["gateway.tls.certificate", "there with gateway.tls.key"],
             ),
-            ("[gateway]\nmax_streams = 0", None, &["gateway.max_streams", "1 to 10,000"]),
-            ("[gateway.hostnames]\n'shop' = 'acme'", None, &["gateway.hostnames", "with a dot"]),
+            ("[gateway]\nmax_streams = 0", &["gateway.max_streams", "1 to 10,000"]),
+            ("[gateway.hostnames]\n'shop' = 'acme'", &["gateway.hostnames", "with a dot"]),
+            ("[gateway]\npublic_names = ['a:80']", &["public_names", "line 2", "not a host name"]),
+        ] {
+            lacks_nothing(file, &[], expected);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_variable_is_named() {
+        for (variable, expected) in [
             (
-                "[gateway]\npublic_names = ['a:80']",
-                None,
-                &["public_names", "line 2", "not a host name"],
+                ("WASMILL_GATEWAY_TLS_KAY", "x"),
+                &["WASMILL_GATEWAY_TLS_KAY", "did you mean 'key'?"][..],
             ),
+            (("WASMILL_HOST_GRACE", "soon"), &["WASMILL_HOST_GRACE", "'soon' is not a duration"]),
+            (("WASMILL_HOST_GRASE", "1s"), &["WASMILL_HOST_GRASE", "did you mean 'grace'?"]),
             (
-                "",
-                Some(("WASMILL_GATEWAY_TLS_KAY", "x")),
-                &["WASMILL_GATEWAY_TLS_KAY", "did you mean 'key'?"],
-            ),
-            (
-                "",
-                Some(("WASMILL_HOST_GRACE", "soon")),
-                &["WASMILL_HOST_GRACE", "'soon' is not a duration"],
-            ),
-            (
-                "",
-                Some(("WASMILL_HOST_GRASE", "1s")),
-                &["WASMILL_HOST_GRASE", "did you mean 'grace'?"],
-            ),
-            (
-                "",
-                Some(("WASMILL_DATABASE_CONNECTIONS", "1")),
+                ("WASMILL_DATABASE_CONNECTIONS", "1"),
                 &["WASMILL_DATABASE_CONNECTIONS", "2 to 1,000"],
             ),
-            (
-                "",
-                Some(("DATABASE_URL", "mysql://x")),
-                &["DATABASE_URL", "database.url", "postgres://"],
-            ),
+            (("DATABASE_URL", "mysql://x"), &["DATABASE_URL", "database.url", "postgres://"]),
         ] {
-            let error = error(file, environment.as_slice());
-            for part in expected {
-                assert!(error.contains(part), "{file:?} {environment:?}: {error:?} lacks {part:?}");
-            }
+            lacks_nothing("", &[variable], expected);
         }
     }
 

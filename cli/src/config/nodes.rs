@@ -6,7 +6,7 @@ use serde::Deserialize;
 use wasmill_domain::units::Span;
 use wasmill_store::NODE_TIMEOUT;
 
-use super::OutOfBounds;
+use super::bounds::{OutOfBounds, within};
 
 /// The heartbeats of all processes, which is the same in all of them.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -26,9 +26,6 @@ impl Default for Nodes {
 impl Nodes {
     pub(super) fn check(&self) -> Result<(), OutOfBounds> {
         let bounds = Duration::from_secs(1)..=Duration::from_secs(600);
-        if bounds.contains(&self.timeout.0) {
-            return Ok(());
-        }
-        Err(OutOfBounds { key: "nodes.timeout", must: "1s to 10m" })
+        within("nodes.timeout", bounds.contains(&self.timeout.0), "1s to 10m")
     }
 }

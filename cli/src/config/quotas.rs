@@ -8,7 +8,7 @@ use wasmill_domain::TenantName;
 use wasmill_domain::units::{ByteSize, Span};
 use wasmill_store::{Quotas as StoreQuotas, TenantQuota};
 
-use super::OutOfBounds;
+use super::bounds::{OutOfBounds, within};
 
 /// What every tenant may have that has no section of its own, in gateways; how long what nobody
 /// uses is kept, in schedulers.
@@ -88,7 +88,6 @@ impl Quotas {
 
     /// Checks every value against its bounds.
     pub(super) fn check(&self) -> Result<(), OutOfBounds> {
-        let within = |key, ok: bool, must| if ok { Ok(()) } else { Err(OutOfBounds { key, must }) };
         let all = self.for_store();
         for quota in all.tenants.values().chain([&all.default]) {
             let some = 1..=1_000_000_000;

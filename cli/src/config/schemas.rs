@@ -4,7 +4,7 @@ use serde::Deserialize;
 use wasmill_domain::units::ByteSize;
 use wasmill_schema::{Formats, SchemaLimits};
 
-use super::OutOfBounds;
+use super::bounds::{OutOfBounds, within};
 
 /// What schemas may cost, and how formats are taken, in gateways and in hosts: the same in all.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -60,7 +60,6 @@ impl Schemas {
     }
 
     pub(super) fn check(&self) -> Result<(), OutOfBounds> {
-        let within = |key, ok: bool, must| if ok { Ok(()) } else { Err(OutOfBounds { key, must }) };
         within(
             "schemas.max_subschemas",
             (1..=1_000_000).contains(&self.max_subschemas),
