@@ -28,7 +28,12 @@ const DOUBLINGS: usize = 16;
 const FUNCTIONS: usize = 3_000;
 
 /// Starts the system with keys and two tenants, and measures one beside the other.
-pub(crate) async fn run(root: &Path, binary: &Path, http: &reqwest::Client) -> Result<()> {
+pub(crate) async fn run(
+    root: &Path,
+    binary: &Path,
+    http: &reqwest::Client,
+    only: Option<&str>,
+) -> Result<()> {
     let server = Server::start(binary)?;
     let operator = key(http, &server, "", &json!({"role": "operator"})).await?;
     let quiet =
@@ -49,6 +54,9 @@ pub(crate) async fn run(root: &Path, binary: &Path, http: &reqwest::Client) -> R
         ("slow clients", false, false, true),
         ("all at once", true, true, true),
     ] {
+        if only.is_some_and(|only| only != what) {
+            continue;
+        }
         let mut turn = 0;
         let begin = || {
             let mut tasks = Vec::new();

@@ -1,11 +1,12 @@
 //! What a well-behaved function's callers notice of hostile neighbours.
 //!
-//!     cargo build --release -p wasmill && cargo run --release -p wasmill-bench --bin neighbours [guests|definitions]
+//!     cargo build --release -p wasmill
+//!     cargo run --release -p wasmill-bench --bin neighbours [guests|definitions [NAME]]
 //!
 //! Starts `wasmill dev`, invokes `hello` at a fixed rate (open loop: latency counts from the
 //! intended time of sending, until the recorded result is back), alone and beside each neighbour by
 //! turns, and prints a table: hostile guests ([`guests`], the default), or definitions, compiles
-//! and clients of another tenant ([`definitions`]). Only the ratios of one run mean anything.
+//! and clients of another tenant ([`definitions`]; a row's name measures that one). Only the ratios of one run mean anything.
 
 mod definitions;
 mod guests;
@@ -26,7 +27,9 @@ async fn main() -> Result<()> {
     let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build()?;
     match std::env::args().nth(1).as_deref() {
         None | Some("guests") => guests::run(&root, &binary, &http).await,
-        Some("definitions") => definitions::run(&root, &binary, &http).await,
+        Some("definitions") => {
+            definitions::run(&root, &binary, &http, std::env::args().nth(2).as_deref()).await
+        }
         Some(other) => bail!("'{other}' is neither 'guests' nor 'definitions'"),
     }
 }
