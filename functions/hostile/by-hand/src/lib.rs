@@ -20,6 +20,7 @@ use wasip2::http::types::{
 
 use crate::exports::wasmill::function::handler::{Event, Failure, Guest, Output};
 
+#[cfg(target_arch = "wasm32")]
 mod no_threads;
 
 wit_bindgen::generate!({ world: "function", path: "../../../wit" });
