@@ -8,8 +8,8 @@
 //! - `…/status/CODE` answers with that status, `…/error` with an error instead of a response;
 //! - `…/get/AUTHORITY` asks for `http://AUTHORITY/` and answers with the status, or with what
 //!   became of it;
-//! - `…/sockets` tries sockets and a lookup, and says what came of them; `…/connect` takes for
-//!   granted that there are some, and answers with an error;
+//! - `…/sockets/COUNT` tries sockets and a lookup that often, and says what came of the last ones;
+//!   `…/connect` takes for granted that there are some, and answers with an error;
 //! - `…/fields/COUNT` asks the host for its request's headers that often;
 //! - `…/cut` ends in the middle of its body, `…/broken` traps;
 //! - any other path shows the request.
@@ -47,7 +47,13 @@ impl wasip3::exports::http::handler::Guest for LaterEcho {
             }
             ["error", ..] => Err(ErrorCode::ConfigurationError),
             [authority, "get", ..] => Ok(whole(200, get(authority).await)),
-            ["sockets", ..] => Ok(whole(200, sockets().await)),
+            [count, "sockets", ..] => {
+                let mut said = String::new();
+                for _ in 0..number(count) {
+                    said = sockets().await;
+                }
+                Ok(whole(200, said))
+            }
             ["connect", ..] => connect().await,
             [count, "fields", ..] => {
                 (0..number(count)).for_each(|_| drop(request.get_headers()));

@@ -154,7 +154,7 @@ async fn what_it_may_ask_of_the_network_is_the_same() {
 /// Of sockets and lookups there are none, and each is told once, as it is for WASI 0.2.
 #[tokio::test]
 async fn it_is_told_that_there_are_no_sockets() {
-    let attempt = handler("", "/sockets").await;
+    let attempt = handler("", "/sockets/1").await;
     assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report);
     assert_eq!(said(&attempt), "TCP denied\nUDP denied\nnames denied\n");
     let told: Vec<_> = attempt.logs.iter().map(|line| (line.source, &*line.message)).collect();
@@ -180,8 +180,9 @@ async fn it_is_told_that_there_are_no_sockets() {
         "{words}"
     );
     // They count as calls of the host.
-    let called = handler("[limits]\nhost_calls = 2", "/sockets").await;
+    let called = handler("[limits]\nhost_calls = 100", "/sockets/40").await;
     assert_eq!(called.report.outcome, Outcome::Trap, "{:?}", called.report);
+    assert!(message(&called).contains("limits.host_calls"), "{}", message(&called));
 }
 
 #[tokio::test]
