@@ -206,7 +206,6 @@ pub(crate) async fn document(client: &Client, id: ExecutionId) -> Result<Documen
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde::Serialize;
     use wasmill_domain::Event;
     use wasmill_domain::event::arbitrary::any_event;
     use wasmill_domain::event::json::JsonFormat;
