@@ -3,11 +3,15 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use proptest::strategy::{Strategy as _, ValueTree as _};
+use proptest::test_runner::TestRunner;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use wasmill_domain::EventParts;
+use wasmill_domain::event::arbitrary::any_event;
 
-use super::support::Dev;
 use super::support::api::{Api, execution_ids};
+use super::support::{Dev, eventually};
 
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -86,6 +90,71 @@ async fn binary_data_stays_as_it_is() {
     let execution = recorded(&api, request).await.remove(0);
     assert_eq!(execution["event"]["data_base64"], BASE64.encode(bytes));
     assert_eq!(execution["event"]["datacontenttype"], "image/png");
+}
+
+/// JSON without the space between its tokens.
+fn tokens(json: &str) -> String {
+    let (mut in_string, mut escaped) = (false, false);
+    let is_kept = |c: &char| {
+        let is_space = !in_string && c.is_ascii_whitespace();
+        in_string ^= *c == '"' && !escaped;
+        escaped = in_string && *c == '\\' && !escaped;
+        !is_space
+    };
+    json.chars().filter(is_kept).collect()
+}
+
+/// Whatever was accepted, the command line shows it, and passes on what the API says of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_shows_any_event() {
+    const EVENTS: usize = 16;
+    let dev = Dev::with_samples(&["order-audit"]);
+    let api = dev.api();
+    let mut runner = TestRunner::deterministic();
+    let mut ids = Vec::new();
+    while ids.len() < EVENTS {
+        let parts = any_event().new_tree(&mut runner).unwrap().current().into_parts();
+        let event = EventParts { event_type: "order.odd".parse().unwrap(), ..parts };
+        let request = api
+            .request("POST", "/v1/events")
+            .header("content-type", "application/cloudevents+json")
+            .body(event.to_json());
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        let document: Value = response.json().await.unwrap();
+        if status == StatusCode::ACCEPTED {
+            ids.extend(execution_ids(&document));
+        } else {
+            // What is no JSON, though its type says so.
+            let detail = document["detail"].as_str().unwrap();
+            assert!(detail.contains("cannot be read as JSON"), "{document}");
+        }
+    }
+    // In `Value` there is no room for all that may be in them.
+    for id in &ids {
+        eventually("it is run", async || {
+            let text = api.request("GET", &format!("/v1/executions/{id}")).send().await.ok()?;
+            text.text().await.ok()?.contains(r#""state":"succeeded""#).then_some(())
+        })
+        .await;
+    }
+    let is_shown = |text: &str| !text.contains(|c: char| c.is_control() && !"\n\t".contains(c));
+    let of_api =
+        async |path: &str| api.request("GET", path).send().await.unwrap().text().await.unwrap();
+    for id in &ids {
+        let shown = dev.cli_ok(&["executions", "show", id]);
+        assert!(shown.starts_with(&format!("{id} order-audit succeeded\n")), "{shown}");
+        assert!(shown.contains("  event      order.odd ") && is_shown(&shown), "{shown:?}");
+        let printed = dev.cli_ok(&["--json", "executions", "show", id]);
+        assert_eq!(tokens(&printed), tokens(&of_api(&format!("/v1/executions/{id}")).await));
+        assert!(is_shown(&dev.cli_ok(&["logs", id])));
+    }
+    let listed = dev.cli_ok(&["executions", "list", "--limit", "100"]);
+    assert_eq!(listed.lines().count(), 1 + EVENTS, "{listed}");
+    assert!(is_shown(&listed) && ids.iter().all(|id| listed.contains(id)), "{listed}");
+    let printed = dev.cli_ok(&["--json", "executions", "list", "--limit", "100"]);
+    let page = of_api("/v1/executions?limit=100").await;
+    assert_eq!(tokens(&printed), tokens(&page).replace(r#","next":null}"#, "}"));
 }
 
 #[tokio::test]

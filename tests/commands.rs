@@ -174,6 +174,34 @@ async fn the_reason_before_a_traceback_is_in_the_message() {
     }
 }
 
+/// Functions of the other kinds have files as well, and write none.
+#[tokio::test(flavor = "multi_thread")]
+async fn functions_of_every_kind_have_files() {
+    let dev = Dev::with_samples(&["hostile/by-hand"]);
+    let is_right = |said: &str| {
+        let tries: Vec<&str> = said.lines().collect();
+        tries.len() == 9 && tries[8] == "note: first" && !said.contains("done")
+    };
+    let ended = dev.api().run("hostile.by-hand", &json!("files")).await;
+    let said = ended["result"]["data"].as_str().unwrap_or_else(|| panic!("{ended}"));
+    assert!(is_right(said), "{said}");
+
+    // The same component as a handler.
+    let dir = tempfile::tempdir().unwrap();
+    let by_hand = sample("hostile").join("by-hand");
+    std::fs::create_dir(dir.path().join("data")).unwrap();
+    std::fs::copy(by_hand.join("data/note.txt"), dir.path().join("data/note.txt")).unwrap();
+    let manifest = format!(
+        "name = 'files'\nkind = 'http'\ncomponent = '{}'\nfiles = ['data/**']\n[[trigger]]\nhttp = '/files'\n",
+        by_hand.join("by-hand.wasm").display()
+    );
+    std::fs::write(dir.path().join("wasmill.toml"), manifest).unwrap();
+    dev.cli_ok(&["deploy", dir.path().to_str().unwrap()]);
+    let answer = dev.api().request("GET", "/http/default/files").send().await.unwrap();
+    let said = answer.text().await.unwrap();
+    assert!(is_right(&said), "{said}");
+}
+
 #[test]
 fn what_cannot_be_deployed_is_told_before() {
     let dir = tempfile::tempdir().unwrap();

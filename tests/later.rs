@@ -2,6 +2,8 @@
 
 use reqwest::StatusCode;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use super::support::{Dev, PATIENCE, sample, wasmill};
 
@@ -98,6 +100,58 @@ async fn a_handler_streams_both_ways() {
     // The same handler, on an event.
     let execution = api.run("later.event", &json!({})).await;
     assert_eq!(execution["state"], "succeeded", "{execution}");
+}
+
+/// The handler behind middleware is the network: what it passes on goes there, and what it makes of
+/// the answer to whoever asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn middleware_stands_before_a_server() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let authority = listener.local_addr().unwrap().to_string();
+    let behind = tokio::spawn(answer_one(listener));
+    let folder = tempfile::tempdir().unwrap();
+    let component = sample("later-middleware").join("later-middleware.wasm");
+    let manifest = format!(
+        "name = 'front'\ncomponent = '{}'\nallowed_hosts = ['http://{authority}']\n[[trigger]]\nhttp = '/front/{{*path}}'\n",
+        component.display()
+    );
+    std::fs::write(folder.path().join("wasmill.toml"), manifest).unwrap();
+    let path = folder.path().to_str().unwrap();
+    let check = wasmill().args(["check", "--wasi-0-3", path]).output().unwrap();
+    let checked = String::from_utf8(check.stdout).unwrap();
+    assert!(check.status.success() && checked.contains("wasi:http/handler@0.3.0"), "{checked}");
+
+    let dev = Dev::start_with(&["--wasi-0-3", "--allow-network", "127.0.0.0/8"]);
+    dev.cli_ok(&["deploy", path]);
+    let api = dev.api();
+    let answer = api
+        .request("POST", &format!("/http/default/front/to/{authority}/behind?x=1"))
+        .body("a body")
+        .send();
+    let answer = tokio::time::timeout(PATIENCE, answer).await.unwrap().unwrap();
+    assert_eq!(answer.status(), StatusCode::IM_A_TEAPOT);
+    assert_eq!(answer.headers()["x-behind"], "yes");
+    assert_eq!(answer.headers()["via"], "1.1 later-middleware");
+    assert_eq!(answer.text().await.unwrap(), "behind");
+    let received = behind.await.unwrap();
+    assert!(
+        received.starts_with("POST /behind?x=1 HTTP/1.1\r\n") && received.contains("a body"),
+        "{received}"
+    );
+    let refused = api.request("GET", "/http/default/front/to/example.com/x").send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::BAD_GATEWAY);
+}
+
+/// A server that reads one request up to its body, answers it, and gives what it read.
+async fn answer_one(listener: TcpListener) -> String {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut received = Vec::new();
+    while !received.ends_with(b"a body") {
+        received.push(stream.read_u8().await.unwrap());
+    }
+    let answer = "HTTP/1.1 418 I'm a teapot\r\nx-behind: yes\r\ncontent-length: 6\r\n\r\nbehind";
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    String::from_utf8(received).unwrap()
 }
 
 /// What a template for a draft makes is told at each door what it is, where that shows, and what to

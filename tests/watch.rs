@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::cli::copy_function;
-use super::support::{Dev, sample};
+use super::support::{Dev, sample, wasmill};
 
 #[tokio::test]
 async fn changes_are_deployed_and_bad_ones_reported() {
@@ -48,8 +48,29 @@ async fn changes_are_deployed_and_bad_ones_reported() {
 
 #[test]
 fn a_folder_that_is_not_there_is_reported() {
-    let mut dev = Dev::start_with(&["no-such-folder"]);
-    dev.await_line(|line| line.starts_with('✗') && line.contains("no-such-folder"));
+    // Its name is somebody's, too: a terminal obeys nothing of it.
+    let mut dev = Dev::start_with(&["no-such-folder\u{1b}[2J\u{202e}"]);
+    dev.await_line(|line| line.starts_with('✗') && line.contains(r"no-such-folder\u001b[2J\u202e"));
+}
+
+/// What a component keeps of its build is told where its author looks.
+#[test]
+fn what_is_frozen_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(sample("hello").join("hello.wasm"), dir.path().join("made.wasm")).unwrap();
+    let build =
+        format!("cp '{}' made.wasm # componentize-py", dir.path().join("made.wasm.of").display());
+    std::fs::copy(sample("hello").join("hello.wasm"), dir.path().join("made.wasm.of")).unwrap();
+    let manifest = format!("name = 'frozen'\ncomponent = 'made.wasm'\nbuild = {}", json!(build));
+    std::fs::write(dir.path().join("wasmill.toml"), manifest).unwrap();
+    std::fs::write(dir.path().join("app.py"), "import uuid\nID = uuid.uuid4()\n").unwrap();
+    let words = "app.py:2: 'uuid.uuid4' at the top level runs while the component is built";
+    let path = dir.path().to_str().unwrap();
+    let check = wasmill().args(["check", path]).output().unwrap();
+    let checked = String::from_utf8(check.stdout).unwrap();
+    assert!(check.status.success() && checked.contains(words), "{checked}");
+    let mut dev = Dev::start_with(&[path]);
+    dev.await_line(|line| line.contains(words));
 }
 
 /// A source that changes is built and deployed, once; a build that fails is reported, and what ran

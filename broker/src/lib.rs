@@ -1,10 +1,10 @@
 //! Carries batches of dispatches from whoever accepts events to the hosts: the port [`Broker`] and
 //! its backends, and the [`BatchPublisher`] that fills batches.
 //!
-//! Every backend passes the same suite, `conformance::suite` (behind the feature `conformance`).
+//! Every backend passes the same suite, `conformance::suite`.
 
-#[cfg(any(test, feature = "conformance"))]
-pub mod conformance;
+#[cfg(test)]
+mod conformance;
 pub mod embedded;
 #[cfg(test)]
 mod golden;

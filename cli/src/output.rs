@@ -60,7 +60,7 @@ pub(crate) fn json(document: &impl Serialize) {
     print(&with_end(&json_text(document, io::stdout().is_terminal())));
 }
 
-fn json_text(document: &impl Serialize, is_for_terminal: bool) -> String {
+pub(crate) fn json_text(document: &impl Serialize, is_for_terminal: bool) -> String {
     // Every key is a string.
     let text = pretty(&serde_json::to_string(document).unwrap_or_default());
     if is_for_terminal { escaped(&text) } else { text }
@@ -150,6 +150,11 @@ pub(crate) fn indented(text: &str, by: usize) -> String {
 
 /// Prints rows under a heading, each column as wide as its widest cell.
 pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) {
+    table_lines(heading, rows).iter().for_each(line);
+}
+
+/// The heading and the rows as they are printed, a line each.
+pub(crate) fn table_lines(heading: &[&str], rows: &[Vec<String>]) -> Vec<String> {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| inline(cell)).collect()).collect();
     let width = |column: usize| {
@@ -157,15 +162,14 @@ pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) {
         cells.max().unwrap_or(0).max(heading[column].chars().count())
     };
     let widths: Vec<usize> = (0..heading.len()).map(width).collect();
-    let print = |cells: &mut dyn Iterator<Item = &str>| {
+    let padded = |cells: &mut dyn Iterator<Item = &str>| {
         let padded: Vec<String> =
             cells.zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        line(padded.join("  ").trim_end());
+        padded.join("  ").trim_end().to_owned()
     };
-    print(&mut heading.iter().copied());
-    for row in &rows {
-        print(&mut row.iter().map(String::as_str));
-    }
+    let heading = padded(&mut heading.iter().copied());
+    let rows = rows.iter().map(|row| padded(&mut row.iter().map(String::as_str)));
+    std::iter::once(heading).chain(rows).collect()
 }
 
 /// A value as a table's cell: text bare, null as a dash, the rest as JSON.

@@ -4,6 +4,8 @@
 //! them: there is no other way. What was checked once is read back from wherever it was kept, by
 //! [`Event::from_stored`] and out of batches.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod arbitrary;
 pub mod binary;
 mod fit;
 pub mod json;

@@ -1,9 +1,7 @@
 //! What every backend must do, as tests that take any [`Broker`].
 
-// A test states what must hold by panicking where it does not.
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
-
 mod consuming;
+mod events;
 mod marks;
 mod publishing;
 mod requests;
@@ -13,23 +11,21 @@ mod support;
 use std::future::Future;
 use std::sync::Arc;
 
-pub use self::support::{QUEUE_MESSAGES, Redeliveries};
+pub(crate) use self::support::{QUEUE_MESSAGES, Redeliveries};
 
 use crate::port::Broker;
 
 /// Runs every test. `factory` gives a broker whose queues are full at [`QUEUE_MESSAGES`]; it may be
 /// the same one each time, as the tests use queues of their own. `redeliveries` is what it knows of
 /// these.
-///
-/// # Panics
-/// Where the broker does not do what the port says.
-pub async fn suite<F, Fut>(factory: F, redeliveries: Redeliveries)
+pub(crate) async fn suite<F, Fut>(factory: F, redeliveries: Redeliveries)
 where
     F: Fn() -> Fut,
     Fut: Future<Output = Arc<dyn Broker>>,
 {
     publishing::what_is_published_comes_out_in_order(factory().await).await;
     publishing::contents_arrive_as_they_were(factory().await).await;
+    events::any_event_comes_out_as_it_was(factory().await).await;
     publishing::large_messages_arrive(factory().await).await;
     publishing::publishers_at_once_keep_their_own_order(factory().await).await;
     publishing::publishes_in_flight_keep_the_order_they_began_in(factory().await).await;

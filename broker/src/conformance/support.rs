@@ -13,11 +13,11 @@ use crate::port::{
 
 /// The brokers under test take so many messages into a queue, and answer the next one with
 /// [`Error::Full`](crate::Error::Full).
-pub const QUEUE_MESSAGES: u64 = 1_000;
+pub(crate) const QUEUE_MESSAGES: u64 = 1_000;
 
 /// What a broker knows of earlier deliveries of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Redeliveries {
+pub(crate) enum Redeliveries {
     /// How many there were, as the port wants it.
     Counted,
     /// Only whether there was any: 1 stands for one and more. So do classic queues of RabbitMQ.

@@ -12,6 +12,10 @@ use crate::output::{self, bytes, cell, count, indented, millis, short_digest, si
 /// What a list shows of an execution, before its message.
 const COLUMNS: [&str; 7] = ["id", "function", "state", "outcome", "attempt", "type", "accepted_at"];
 
+/// What stands above them.
+const HEADING: [&str; 8] =
+    ["ID", "FUNCTION", "STATE", "OUTCOME", "ATTEMPT", "TYPE", "ACCEPTED", "MESSAGE"];
+
 /// The most that one page of the API holds.
 const PAGE: u32 = 500;
 
@@ -37,23 +41,20 @@ async fn list(client: &Client, args: &ListExecutions) -> Result {
         output::json(&Executed { executions });
         return Ok(());
     }
-    let rows: Vec<Vec<String>> = executions
-        .iter()
-        .map(|e| {
-            let mut row = COLUMNS.map(|key| cell(e.get(key))).to_vec();
-            let unreadable = e
-                .get("unreadable")
-                .string()
-                .map(|why| single_line(&format!("cannot be read: {why}")));
-            row.push(unreadable.unwrap_or_else(|| cell(e.get("message"))));
-            row
-        })
-        .collect();
-    output::table(
-        &["ID", "FUNCTION", "STATE", "OUTCOME", "ATTEMPT", "TYPE", "ACCEPTED", "MESSAGE"],
-        &rows,
-    );
+    let rows: Vec<Vec<String>> = executions.iter().map(row).collect();
+    output::table(&HEADING, &rows);
     Ok(())
+}
+
+/// An execution in a list.
+fn row(execution: &Document) -> Vec<String> {
+    let mut row = COLUMNS.map(|key| cell(execution.get(key))).to_vec();
+    let unreadable = execution
+        .get("unreadable")
+        .string()
+        .map(|why| single_line(&format!("cannot be read: {why}")));
+    row.push(unreadable.unwrap_or_else(|| cell(execution.get("message"))));
+    row
 }
 
 /// A list as the API has it.
@@ -87,13 +88,18 @@ async fn fetch(client: &Client, args: &ListExecutions) -> Result<Vec<Document>> 
 
 /// An execution for people: what happened, and what it cost.
 pub(crate) fn print(execution: Json<'_>) {
-    let field = |name: &str, value: String| output::line(format!("  {name:<10} {value}"));
-    output::line(format!(
+    shown(execution).iter().for_each(output::line);
+}
+
+/// The same as text: a line for each thing to say, and further ones below it for a text of several.
+fn shown(execution: Json<'_>) -> Vec<String> {
+    let mut shown = vec![format!(
         "{} {} {}",
         cell(execution.get("id")),
         cell(execution.get("function")),
         cell(execution.get("state"))
-    ));
+    )];
+    let mut field = |name: &str, value: String| shown.push(format!("  {name:<10} {value}"));
     let event = execution.get("event");
     match execution.get("unreadable_event").get("why").string() {
         Some(why) => field("event", format!("cannot be read: {why}")),
@@ -133,6 +139,7 @@ pub(crate) fn print(execution: Json<'_>) {
             field(label, format!("{}  {}", cell(result.get("content_type")), result_text(result)));
         }
     }
+    shown
 }
 
 /// Why an execution exists, where it is not just an event: the kind and what belongs to it, and the
@@ -198,7 +205,98 @@ pub(crate) async fn document(client: &Client, id: ExecutionId) -> Result<Documen
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use wasmill_domain::Event;
+    use wasmill_domain::event::arbitrary::any_event;
+    use wasmill_domain::event::json::JsonFormat;
+
     use super::*;
+
+    /// What the API says of an execution, as far as its event is in it.
+    #[derive(Serialize)]
+    struct OfApi<'a> {
+        id: &'a str,
+        function: &'a str,
+        state: &'a str,
+        outcome: &'a str,
+        attempt: u32,
+        message: Option<&'a str>,
+        #[serde(rename = "type")]
+        event_type: &'a str,
+        event_id: &'a str,
+        event_source: &'a str,
+        event: JsonFormat<'a>,
+        result: Echoed<'a>,
+    }
+
+    /// A function's result that is its event's data.
+    #[derive(Serialize)]
+    struct Echoed<'a> {
+        content_type: &'a str,
+        data: &'a str,
+    }
+
+    fn of_api(event: &Event) -> Vec<u8> {
+        let text = String::from_utf8_lossy(event.data.as_deref().unwrap_or_default());
+        let said = OfApi {
+            id: "0190",
+            function: "total",
+            state: "failed",
+            outcome: "rejected",
+            attempt: 1,
+            message: event.subject.as_deref(),
+            event_type: &event.event_type,
+            event_id: &event.id,
+            event_source: &event.source,
+            event: JsonFormat(event),
+            result: Echoed { content_type: event.media_type().unwrap_or_default(), data: &text },
+        };
+        serde_json::to_vec(&said).unwrap()
+    }
+
+    /// Whether a terminal shows all of a text, and in its order.
+    fn is_harmless(text: &str) -> bool {
+        text == output::escaped(text) && !text.contains('\r')
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_was_accepted_is_shown(events in proptest::collection::vec(any_event(), 1..4)) {
+            let documents: Vec<Document> =
+                events.iter().map(|event| Document::read(&of_api(event)).unwrap()).collect();
+            for (event, document) in events.iter().zip(&documents) {
+                let shown = shown(document.json());
+                prop_assert_eq!(&shown[0], "0190 total failed");
+                let told = shown[1].strip_prefix("  event      ").unwrap();
+                prop_assert!(told.starts_with(&*event.event_type) && told.contains(" from "));
+                // Nothing of the event looks like another line of what is printed.
+                for line in &shown[1..] {
+                    let printed = output::escaped(line);
+                    prop_assert!(is_harmless(&printed), "{printed:?}");
+                    prop_assert!(printed.lines().all(|line| line.starts_with("  ")), "{printed:?}");
+                }
+            }
+            let rows: Vec<Vec<String>> = documents.iter().map(row).collect();
+            let table = output::table_lines(&HEADING, &rows);
+            prop_assert_eq!(table.len(), 1 + rows.len());
+            prop_assert!(table.iter().all(|line| is_harmless(line) && !line.contains('\n')));
+
+            // For programs there is nothing between the tokens but space that is more or less.
+            for document in documents.iter().map(Document::json) {
+                let [piped, on_terminal] =
+                    [false, true].map(|is_for_terminal| output::json_text(&document, is_for_terminal));
+                prop_assert_eq!(Json::read(piped.as_bytes()).unwrap().text(), document.text());
+                prop_assert!(is_harmless(&on_terminal));
+                let seen = Json::read(on_terminal.as_bytes()).unwrap();
+                for name in ["id", "source", "subject"] {
+                    prop_assert_eq!(
+                        seen.get("event").get(name).exact_string(),
+                        document.get("event").get(name).exact_string()
+                    );
+                }
+            }
+        }
+    }
 
     #[test]
     fn an_interrupted_attempt_took_at_least_its_fuel() {

@@ -8,6 +8,8 @@
 //! - `…/status/CODE` answers with that status, `…/error` with an error instead of a response;
 //! - `…/get/AUTHORITY` asks for `http://AUTHORITY/` and answers with the status, or with what
 //!   became of it;
+//! - `…/sockets/COUNT` tries sockets and a lookup that often, and says what came of the last ones;
+//!   `…/connect` takes for granted that there are some, and answers with an error;
 //! - `…/fields/COUNT` asks the host for its request's headers that often;
 //! - `…/cut` ends in the middle of its body, `…/broken` traps;
 //! - any other path shows the request.
@@ -19,6 +21,8 @@ use wasip3::cli::{environment, exit, stderr, stdin, stdout};
 use wasip3::clocks::monotonic_clock::wait_for;
 use wasip3::http::client;
 use wasip3::http::types::{ErrorCode, Fields, Method, Request, Response, Scheme, Trailers};
+use wasip3::sockets::ip_name_lookup::{self, resolve_addresses};
+use wasip3::sockets::types::{self, IpAddressFamily, TcpSocket, UdpSocket};
 use wasip3::wit_bindgen::{FutureReader, StreamReader, StreamWriter};
 use wasip3::{spawn_local, wit_future, wit_stream};
 
@@ -43,6 +47,14 @@ impl wasip3::exports::http::handler::Guest for LaterEcho {
             }
             ["error", ..] => Err(ErrorCode::ConfigurationError),
             [authority, "get", ..] => Ok(whole(200, get(authority).await)),
+            [count, "sockets", ..] => {
+                let mut said = String::new();
+                for _ in 0..number(count) {
+                    said = sockets().await;
+                }
+                Ok(whole(200, said))
+            }
+            ["connect", ..] => connect().await,
             [count, "fields", ..] => {
                 (0..number(count)).for_each(|_| drop(request.get_headers()));
                 Ok(whole(200, String::new()))
@@ -156,6 +168,31 @@ async fn get(authority: &str) -> String {
         Err(ErrorCode::HttpRequestDenied) => "denied".into(),
         Err(ErrorCode::DestinationIpProhibited) => "prohibited".into(),
         Err(_) => "failed".into(),
+    }
+}
+
+/// What came of each try, a line each.
+async fn sockets() -> String {
+    let tcp = match TcpSocket::create(IpAddressFamily::Ipv4) {
+        Err(types::ErrorCode::AccessDenied) => "denied",
+        _ => "something else",
+    };
+    let udp = match UdpSocket::create(IpAddressFamily::Ipv6) {
+        Err(types::ErrorCode::AccessDenied) => "denied",
+        _ => "something else",
+    };
+    let names = match resolve_addresses("db.example.com".into()).await {
+        Err(ip_name_lookup::ErrorCode::PermanentResolverFailure) => "denied",
+        _ => "something else",
+    };
+    ["TCP ", tcp, "\nUDP ", udp, "\nnames ", names, "\n"].concat()
+}
+
+/// What a client of its own protocol makes of having no network.
+async fn connect() -> Result<Response, ErrorCode> {
+    match resolve_addresses("db.example.com".into()).await {
+        Ok(_) => Ok(whole(200, "found\n".into())),
+        Err(_) => Err(ErrorCode::DestinationNotFound),
     }
 }
 

@@ -29,7 +29,7 @@ async fn handler(
         http.post(format!("{url}/v1/artifacts")).header("content-type", "application/wasm");
     let uploaded = send(upload.body(component.unwrap())).await;
     assert_eq!(uploaded.json()["kinds"], json!(["http"]), "{uploaded:?}");
-    let manifest = json!({"name": "handler", "trigger": [{"http": "/handler"}]});
+    let manifest = json!({"name": "handler", "trigger": [{"http": "/handler"}, {"http": "/any/{id}/{*rest}"}]});
     let deploy = json!({"digest": uploaded.json()["digest"], "manifest": manifest});
     let deployed = send(http.put(format!("{url}/v1/functions/handler")).json(&deploy)).await;
     assert_eq!(deployed.status, StatusCode::CREATED, "{deployed:?}");
@@ -111,6 +111,35 @@ async fn both_protocols_say_the_same() {
             (StatusCode::OK, 0)
         );
         assert_eq!(next(&mut heads).await.method, "HEAD");
+    }
+}
+
+/// The attributes that are made of a request do not decide whether it is served: within the bound
+/// of a head everything is the handler's to see.
+#[tokio::test]
+async fn a_handler_sees_whatever_a_head_may_hold() {
+    let gateway = Gateway::start().await;
+    let (one, two) =
+        (client().http1_only().build().unwrap(), client().http2_prior_knowledge().build().unwrap());
+    let mut heads = handler(&gateway, &one, &gateway.url).await;
+    for http in [one, two] {
+        for target in [
+            format!("/any/1/x?q={}", "q".repeat(40_000)),
+            format!("/any/1/{}", "p".repeat(20_000)),
+            "/any/%01%1b%7f/%c2%85%ef%bf%bf%ff".into(),
+            "/any/%e2%80%ae/%f3%a0%81%81?%00=%zz".into(),
+        ] {
+            let call = http
+                .post(format!("{}/http/default{target}", gateway.url))
+                .header("content-type", &b"a/b, a/b; \xff"[..])
+                .body("body");
+            let response = call.timeout(PATIENCE).send().await.unwrap();
+            assert_eq!(response.status(), StatusCode::OK, "{target:.60}");
+            assert_eq!(response.text().await.unwrap(), "hello");
+            let head = next(&mut heads).await;
+            assert_eq!(head.target, target);
+            assert!(has(&head, "content-type"), "{head:?}");
+        }
     }
 }
 

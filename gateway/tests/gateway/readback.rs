@@ -1,15 +1,21 @@
 //! What was accepted can be read back, whatever it looks like; what cannot be read back is waited
 //! for by nobody.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
 use bytes::Bytes;
+use proptest::strategy::{Strategy as _, ValueTree as _};
+use proptest::test_runner::TestRunner;
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use wasmill_broker::{Broker as _, QueueName};
-use wasmill_domain::{TenantName, Timestamp};
+use wasmill_domain::event::arbitrary::any_event;
+use wasmill_domain::event::json::JsonFormat;
+use wasmill_domain::{Event, TenantName, Timestamp};
 use wasmill_store::{Agenda as _, Ledger as _};
 
 use crate::harness::{Answer, Gateway, id, retry_later, send};
@@ -140,6 +146,45 @@ async fn events_of_every_door_are_read_back() {
     let answer = gateway.post_as("/v1/events/a.b", "application/json", " [1]\n").await;
     assert_eq!(answer.status, 202);
     assert_eq!(retried(&gateway, "total").await.json()["event"]["data"], json!([1]));
+}
+
+/// In by the JSON format, out by every way that the API has: shown, by itself in either mode, and to
+/// whoever runs it.
+#[tokio::test]
+async fn whatever_is_accepted_is_shown() {
+    const EVENTS: usize = 60;
+    let mut accepted = 0;
+    let gateway = Gateway::start().await;
+    gateway.deploy("total", json!([{"event": "*"}])).await;
+    let mut runner = TestRunner::deterministic();
+    while accepted < EVENTS {
+        let event = any_event().new_tree(&mut runner).unwrap().current();
+        let document = String::from_utf8(event.to_json()).unwrap();
+        let answer = gateway.post_as("/v1/events", STRUCTURED, document.clone()).await;
+        if answer.status == StatusCode::BAD_REQUEST {
+            // What is no JSON, though its type says so.
+            let problem = answer.problem(400, "invalid-event");
+            assert!(event.has_json_data(), "{document}: {problem}");
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains("cannot be read as JSON"), "{document}: {problem}");
+            continue;
+        }
+        assert_eq!(answer.status, 202, "{document}: {answer:?}");
+        accepted += 1;
+        let dispatch = gateway.take("total", 1).await.remove(0);
+        // White space around JSON of no named type does not come through the format.
+        let sent = Event::from_json(document.as_bytes()).unwrap();
+        assert_eq!(*dispatch.event, sent);
+        let path = format!("/v1/executions/{}", dispatch.execution);
+        let shown = gateway.get(&path).await;
+        assert_eq!(shown.status, 200, "{document}: {shown:?}");
+        let shown: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(&shown.bytes).unwrap();
+        let expected = serde_json::to_string(&JsonFormat(&sent)).unwrap();
+        assert_eq!(shown["event"].get(), expected);
+        let request = gateway.request(Method::GET, &format!("{path}/event"));
+        let answer = send(request.header("accept", STRUCTURED)).await;
+        assert_eq!(Event::from_json(&answer.bytes).unwrap(), sent, "{document}");
+    }
 }
 
 #[tokio::test]

@@ -30,6 +30,7 @@ pub(crate) fn linker(
     logging::add_to_linker(&mut linker)?;
     if wasi_0_3 {
         wasmill_guest::link_wasi_0_3(&mut linker)?;
+        sockets::add_later_to_linker(&mut linker)?;
     }
     Ok(linker)
 }

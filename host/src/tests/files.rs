@@ -1,17 +1,20 @@
-//! Commands that read the files of their version, and try to do more.
+//! Functions that read the files of their version, and try to do more.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 use wasmill_component::{FileSource, PreflightError};
-use wasmill_domain::{Digest, Manifest, Outcome};
+use wasmill_domain::{Digest, Event, Manifest, Outcome};
 
-use super::kinds::message;
+use super::kinds::{message, request};
 use super::{dispatch, engine, event, prepare};
 use crate::{Attempt, Capabilities, Engine, EngineSettings, Invocation};
+
+/// Takes events and answers requests, both by trying its files: see its source.
+const BY_HAND: &[u8] = include_bytes!("../../../functions/hostile/by-hand/by-hand.wasm");
 
 /// Where files come from.
 struct Source(HashMap<Digest, Bytes>);
@@ -23,13 +26,20 @@ impl FileSource for Source {
     }
 }
 
-/// A manifest with these files and sections, and the files.
+/// A manifest with these files, and the files.
 fn with_files(files: &[(&str, &str)]) -> (Arc<Manifest>, Source) {
+    with_files_and(files, json!({}))
+}
+
+/// The same with more in the manifest.
+fn with_files_and(files: &[(&str, &str)], more: Value) -> (Arc<Manifest>, Source) {
     let contents = files.iter().map(|(_, content)| Bytes::copy_from_slice(content.as_bytes()));
     let source = Source(contents.map(|content| (Digest::of(&content), content)).collect());
     let part = |(path, content): &(&str, &str)| json!({"path": path, "digest": Digest::of(content.as_bytes()), "size": content.len()});
-    let files: Vec<_> = files.iter().map(part).collect();
-    (Arc::new(Manifest::from_json(json!({"name": "test", "files": files})).unwrap()), source)
+    let mut manifest = more;
+    manifest["name"] = json!("test");
+    manifest["files"] = files.iter().map(part).collect();
+    (Arc::new(Manifest::from_json(manifest).unwrap()), source)
 }
 
 /// A program whose `_start` does this, with these texts in its memory: the first at 4096, each 256
@@ -83,10 +93,18 @@ fn guest(body: &str, texts: &[&str]) -> Vec<u8> {
 }
 
 async fn run(engine: &Arc<Engine>, guest: &[u8], files: &[(&str, &str)]) -> Attempt {
-    let (manifest, source) = with_files(files);
+    run_on(engine, guest, with_files(files), event("a", "{}")).await
+}
+
+async fn run_on(
+    engine: &Arc<Engine>,
+    guest: &[u8],
+    (manifest, source): (Arc<Manifest>, Source),
+    event: Event,
+) -> Attempt {
     let prepared = prepare(engine, guest).await;
     let files = engine.files(&manifest, &source).await.unwrap();
-    let (engine, dispatch) = (Arc::clone(engine), dispatch(event("a", "{}")));
+    let (engine, dispatch) = (Arc::clone(engine), dispatch(event));
     let attempt = Arc::clone(&engine).spawn(async move {
         let invocation = Invocation {
             prepared: &prepared,
@@ -188,4 +206,47 @@ async fn open_files_are_bounded() {
     let attempt = run(&engine(), &guest(body, &["a"]), &[("a", "one")]).await;
     assert_eq!(attempt.report.outcome, Outcome::Trap, "{:?}", attempt.report);
     assert!(message(&attempt).contains("more host resources"), "{}", message(&attempt));
+}
+
+/// By a compiler's own library, in functions of the other kinds, and in an instance that is used
+/// again as in a fresh one: they are read, and nothing is changed.
+#[tokio::test]
+async fn functions_of_every_kind_read_their_files() {
+    let files = [("data/note.txt", "first"), ("data/other/a", "1")];
+    let settings = EngineSettings { threads: 1, ..EngineSettings::default() };
+    let engine = Engine::new(settings, Capabilities::default()).unwrap();
+    for (kind, reuse) in [("event", 1), ("event", 3), ("http", 1), ("http", 3)] {
+        let more = json!({"kind": kind, "instances": {"reuse": reuse}});
+        for _ in 0..3 {
+            let event = if kind == "http" { request("/files") } else { event("by-hand", "files") };
+            let attempt = run_on(&engine, BY_HAND, with_files_and(&files, more.clone()), event);
+            let said = shown(&attempt.await);
+            let (note, tries) = said.lines().collect::<Vec<_>>().split_last().map_or_else(
+                || panic!("{kind} says nothing"),
+                |(note, tries)| (note.to_string(), tries.join("\n")),
+            );
+            assert_eq!(note, "note: first", "{kind}: {said}");
+            assert_eq!(tries.lines().count(), 8, "{kind}: {said}");
+            assert!(!tries.contains("done"), "{kind}: {said}");
+            assert!(
+                tries.contains("write: ") && tries.contains("read another's: NotFound"),
+                "{kind}: {said}"
+            );
+        }
+    }
+    let (manifest, source) = with_files(&files);
+    let kept = engine.files(&manifest, &source).await.unwrap().unwrap();
+    assert_eq!(std::fs::read_to_string(kept.folder().join("data/note.txt")).unwrap(), "first");
+    assert_eq!(std::fs::read_dir(kept.folder().join("data")).unwrap().count(), 2);
+}
+
+/// Who has none finds nothing, not the host's.
+#[tokio::test]
+async fn functions_without_files_find_none() {
+    let engine = engine();
+    for (kind, event) in [("event", event("by-hand", "files")), ("http", request("/files"))] {
+        let manifest = with_files_and(&[], json!({"kind": kind}));
+        let said = shown(&run_on(&engine, BY_HAND, manifest, event).await);
+        assert!(!said.contains("done") && said.lines().count() == 9, "{kind}: {said}");
+    }
 }

@@ -151,6 +151,40 @@ async fn what_it_may_ask_of_the_network_is_the_same() {
     }
 }
 
+/// Of sockets and lookups there are none, and each is told once, as it is for WASI 0.2.
+#[tokio::test]
+async fn it_is_told_that_there_are_no_sockets() {
+    let attempt = handler("", "/sockets/1").await;
+    assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report);
+    assert_eq!(said(&attempt), "TCP denied\nUDP denied\nnames denied\n");
+    let told: Vec<_> = attempt.logs.iter().map(|line| (line.source, &*line.message)).collect();
+    for (what, line) in
+        ["a TCP socket", "a UDP socket", "the lookup of 'db.example.com'"].into_iter().zip(&told)
+    {
+        let (source, text) = *line;
+        assert!(
+            source == LogSource::Host
+                && text.starts_with(&format!("{what} was refused: functions have no sockets"))
+                && text.contains("allowed_hosts"),
+            "{told:?}"
+        );
+    }
+    assert_eq!(told.len(), 3, "{told:?}");
+    // The guest's own words are those of a name that is not there.
+    let failed = handler("", "/connect").await;
+    assert_eq!(failed.report.outcome, Outcome::Error, "{:?}", failed.report);
+    let words = message(&failed);
+    assert!(
+        words.contains("DestinationNotFound")
+            && words.contains("the lookup of 'db.example.com' was refused"),
+        "{words}"
+    );
+    // They count as calls of the host.
+    let called = handler("[limits]\nhost_calls = 100", "/sockets/40").await;
+    assert_eq!(called.report.outcome, Outcome::Trap, "{:?}", called.report);
+    assert!(message(&called).contains("limits.host_calls"), "{}", message(&called));
+}
+
 #[tokio::test]
 async fn it_is_never_used_twice() {
     let engine = engine(true);

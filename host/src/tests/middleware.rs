@@ -72,6 +72,9 @@ const MIDDLEWARE: &str = r#"(component
   (instance $handler (export "handle" (func $handle)))
   (export "wasi:http/handler@0.3.0" (instance $handler)))"#;
 
+/// The same as a compiler makes it: see its source.
+const COMPILED: &[u8] = include_bytes!("../../../functions/later-middleware/later-middleware.wasm");
+
 /// A program that succeeds by WASI 0.2, and fails by WASI 0.3.
 const BOTH: &str = r#"(component
   (core module $m (func (export "ok") (result i32) (i32.const 0)) (func (export "failed") (result i32) (i32.const 1)))
@@ -96,15 +99,19 @@ fn engine(outgoing: OutgoingSettings) -> Arc<Engine> {
 
 /// A request for `authority`, as an event.
 fn request_for(authority: &str) -> Event {
+    request("GET", authority, "/behind?x=1", b"")
+}
+
+fn request(method: &str, authority: &str, target: &str, body: &[u8]) -> Event {
     let head = RequestHead {
-        method: "GET".into(),
-        target: "/behind?x=1".into(),
+        method: method.into(),
+        target: target.into(),
         scheme: "http".into(),
         authority: authority.into(),
         headers: vec![("x-test".into(), "1".into())],
     };
     let parts = event("wasmill.http.request", "").into_parts();
-    let data = Some(head.to_message(b""));
+    let data = Some(head.to_message(body));
     EventParts { datacontenttype: Some(MEDIA_TYPE.into()), data, ..parts }.check().unwrap()
 }
 
@@ -113,31 +120,75 @@ async fn passed_on(engine: &Arc<Engine>, sections: &str, authority: &str) -> Att
     invoke(engine, &prepared, &manifest(sections), dispatch(request_for(authority))).await
 }
 
-/// Answers one request, and gives its head.
-async fn answer_one(listener: TcpListener) -> String {
+/// Answers one request, and gives its head and what of its body is there with it.
+async fn answer_one(listener: TcpListener, until: &str) -> String {
     let (mut stream, _) = listener.accept().await.unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.unwrap());
+    let mut received = Vec::new();
+    while !received.ends_with(until.as_bytes()) {
+        received.push(stream.read_u8().await.unwrap());
     }
     let answer = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 6\r\n\r\nbehind";
     stream.write_all(answer.as_bytes()).await.unwrap();
-    String::from_utf8(head).unwrap()
+    String::from_utf8(received).unwrap()
+}
+
+/// An engine whose guests may reach this machine.
+fn engine_with_loopback() -> Arc<Engine> {
+    let allowed_networks = vec!["127.0.0.0/8".parse().unwrap()];
+    engine(OutgoingSettings { allowed_networks, ..OutgoingSettings::default() })
 }
 
 #[tokio::test]
 async fn middleware_passes_a_request_on() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let authority = listener.local_addr().unwrap().to_string();
-    let serving = tokio::spawn(answer_one(listener));
-    let allowed_networks = vec!["127.0.0.0/8".parse().unwrap()];
-    let engine = engine(OutgoingSettings { allowed_networks, ..OutgoingSettings::default() });
+    let serving = tokio::spawn(answer_one(listener, "\r\n\r\n"));
+    let engine = engine_with_loopback();
     let attempt =
         passed_on(&engine, &format!("allowed_hosts = ['http://{authority}']"), &authority).await;
     assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report);
     assert_eq!(&attempt.report.output.as_ref().unwrap().data[..], b"behind");
     let head = serving.await.unwrap();
     assert!(head.starts_with("GET /behind?x=1 ") && head.contains("x-test: 1\r\n"), "{head}");
+}
+
+/// By a compiler's bindings: the request's body goes with it, and the response is a new one with
+/// the body of the other.
+#[tokio::test]
+async fn compiled_middleware_passes_a_request_on() {
+    let engine = engine_with_loopback();
+    let prepared = prepare(&engine, COMPILED).await;
+    let run = async |sections: &str, method: &str, target: &str, body: &[u8]| {
+        let event = request(method, "gateway.example", target, body);
+        invoke(&engine, &prepared, &manifest(sections), dispatch(event)).await
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let authority = listener.local_addr().unwrap().to_string();
+    let serving = tokio::spawn(answer_one(listener, "the end"));
+    let grant = format!("allowed_hosts = ['http://{authority}']");
+    let target = format!("/any/to/{authority}/behind?x=1");
+    let attempt = run(&grant, "POST", &target, b"a body, and the end").await;
+    assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report);
+    assert_eq!(&attempt.report.output.as_ref().unwrap().data[..], b"behind");
+    let received = serving.await.unwrap();
+    assert!(
+        received.starts_with("POST /behind?x=1 ")
+            && received.contains(&format!("host: {authority}\r\n"))
+            && received.contains("x-test: 1\r\n")
+            && received.ends_with("a body, and the end"),
+        "{received}"
+    );
+
+    // What it may not reach it is told as an error of the handler behind it, and so is its caller.
+    let refused = run("allowed_hosts = []", "GET", &target, b"").await;
+    assert_eq!(refused.report.outcome, Outcome::Error, "{:?}", refused.report);
+    assert!(
+        message(&refused).contains("HttpRequestDenied") && message(&refused).contains(&authority),
+        "{}",
+        message(&refused)
+    );
+    let nowhere = run(&grant, "GET", "/elsewhere", b"").await;
+    assert_eq!(nowhere.report.outcome, Outcome::Rejected, "{:?}", nowhere.report);
 }
 
 /// The manifest's hosts, the addresses that nobody may reach and the number of requests hold for it

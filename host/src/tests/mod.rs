@@ -1,6 +1,7 @@
 //! Attempts under every limit, with guests written for the purpose in WebAssembly text, and with
 //! the real ones of `functions/`.
 
+mod by_hand;
 mod files;
 mod fuel;
 mod guests;
