@@ -112,6 +112,7 @@ impl<T> PathTree<T> {
     }
 
     /// Every value.
+    #[cfg(test)]
     pub(super) fn values(&self) -> impl Iterator<Item = &T> {
         let mut nodes = vec![&self.root];
         std::iter::from_fn(move || {

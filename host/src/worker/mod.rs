@@ -161,19 +161,29 @@ async fn finish<T: 'static>(tasks: &mut JoinSet<T>, result: &mut Result<(), Brok
 /// Keeps a worker for each function that this host may run, and for each queue that is left of a
 /// deleted one, until the host is to stop.
 async fn supervise(host: &Arc<Host>, workers: &mut JoinSet<Key>) -> Result<(), Broken> {
-    let mut registry = host.registry.subscribe();
+    let mut news = host.registry.subscribe();
     let mut at_work: HashSet<Key> = HashSet::new();
+    let mut known = Arc::clone(&news.borrow_and_update());
+    start_workers(host, workers, &mut at_work, host.wanted_of_all(&known));
     loop {
-        let wanted = host.wanted(&registry.borrow_and_update());
-        start_workers(host, workers, &mut at_work, wanted);
         host.status.set_workers(at_work.len());
         tokio::select! {
             () = host.stop.cancelled() => return Ok(()),
             // An error would mean that the watch is gone, and the host holds it.
-            _ = registry.changed() => {}
+            _ = news.changed() => {
+                let next = Arc::clone(&news.borrow_and_update());
+                for tenant in next.differing_tenants(&known) {
+                    start_workers(host, workers, &mut at_work, host.wanted(&next, tenant));
+                }
+                known = next;
+            }
             Some(ended) = workers.join_next() => match ended {
                 Ok(key) => {
                     at_work.remove(&key);
+                    // It may have been wanted again before it ended.
+                    if host.is_wanted(&known, &key) {
+                        start_workers(host, workers, &mut at_work, [key]);
+                    }
                 }
                 Err(error) => return Err(Broken(error.to_string())),
             }
@@ -185,7 +195,7 @@ fn start_workers(
     host: &Arc<Host>,
     workers: &mut JoinSet<Key>,
     at_work: &mut HashSet<Key>,
-    wanted: Vec<Key>,
+    wanted: impl IntoIterator<Item = Key>,
 ) {
     for key in wanted {
         if at_work.insert(key.clone()) {
@@ -204,11 +214,26 @@ impl Host {
         self.publisher.writes()
     }
 
-    /// What this host is to work for.
-    fn wanted(&self, registry: &Registry) -> Vec<Key> {
-        let functions = registry.functions().filter(|function| self.may_run(function));
-        let functions = functions.map(|function| (function.tenant.clone(), function.name.clone()));
-        functions.chain(registry.deleted().iter().cloned()).collect()
+    /// What this host is to work for, of one tenant's.
+    fn wanted<'a>(
+        &'a self,
+        registry: &'a Registry,
+        tenant: &'a TenantName,
+    ) -> impl Iterator<Item = Key> + 'a {
+        let functions = registry.functions_of(tenant).into_iter();
+        let functions = functions.filter(|function| self.may_run(function)).map(|f| &f.name);
+        functions.chain(registry.deleted_of(tenant)).map(|name| (tenant.clone(), name.clone()))
+    }
+
+    /// The same of every tenant's: once, when it starts.
+    fn wanted_of_all<'a>(&'a self, registry: &'a Registry) -> impl Iterator<Item = Key> + 'a {
+        registry.tenants().flat_map(|tenant| self.wanted(registry, tenant))
+    }
+
+    /// Whether this host is to work for a function, or for what is left of it.
+    fn is_wanted(&self, registry: &Registry, (tenant, name): &Key) -> bool {
+        registry.function(tenant, name).is_some_and(|function| self.may_run(function))
+            || registry.is_deleted(tenant, name)
     }
 
     /// Whether this host has every label that the function asks for.
