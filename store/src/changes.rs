@@ -27,9 +27,9 @@ const KINDS: [(&str, DefinitionKind); 6] = [
 
 /// What somebody is to read who knows a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum Extent {
     /// Nothing: it is the current one.
-    None,
+    Nothing,
     /// What is noted since.
     Changes,
     /// All there is: notes do not go back as far, or there never was such a revision of this
@@ -37,11 +37,11 @@ pub(crate) enum News {
     Everything,
 }
 
-impl News {
+impl Extent {
     /// For whoever knows `known`. Notes go back to `changes_from`.
     pub(crate) fn since(known: Revision, current: i64, changes_from: i64) -> Self {
         match known.0 {
-            known if known == current => Self::None,
+            known if known == current => Self::Nothing,
             known if known < changes_from || known > current => Self::Everything,
             _ => Self::Changes,
         }
@@ -75,10 +75,10 @@ mod tests {
 
     #[test]
     fn whoever_cannot_be_told_what_changed_reads_everything() {
-        let since = |known| News::since(Revision(known), 100, 40);
-        assert_eq!(since(100), News::None);
-        assert_eq!([99, 40].map(since), [News::Changes; 2]);
-        assert_eq!([39, -1, 101].map(since), [News::Everything; 3]);
+        let since = |known| Extent::since(Revision(known), 100, 40);
+        assert_eq!(since(100), Extent::Nothing);
+        assert_eq!([99, 40].map(since), [Extent::Changes; 2]);
+        assert_eq!([39, -1, 101].map(since), [Extent::Everything; 3]);
     }
 
     #[test]

@@ -161,33 +161,29 @@ async fn finish<T: 'static>(tasks: &mut JoinSet<T>, result: &mut Result<(), Brok
 /// Keeps a worker for each function that this host may run, and for each queue that is left of a
 /// deleted one, until the host is to stop.
 async fn supervise(host: &Arc<Host>, workers: &mut JoinSet<Key>) -> Result<(), Broken> {
-    let mut news = host.registry.subscribe();
+    let mut registry = host.registry.subscribe();
     let mut at_work: HashSet<Key> = HashSet::new();
-    let mut known = Arc::clone(&news.borrow_and_update());
+    let mut known = Arc::clone(&registry.borrow_and_update());
     start_workers(host, workers, &mut at_work, host.wanted_of_all(&known));
     loop {
         host.status.set_workers(at_work.len());
-        tokio::select! {
+        let ended = tokio::select! {
             () = host.stop.cancelled() => return Ok(()),
             // An error would mean that the watch is gone, and the host holds it.
-            _ = news.changed() => {
-                let next = Arc::clone(&news.borrow_and_update());
-                for tenant in next.differing_tenants(&known) {
-                    start_workers(host, workers, &mut at_work, host.wanted(&next, tenant));
-                }
-                known = next;
+            _ = registry.changed() => None,
+            Some(ended) = workers.join_next() => {
+                let key = ended.map_err(|error| Broken(error.to_string()))?;
+                at_work.remove(&key);
+                Some(key)
             }
-            Some(ended) = workers.join_next() => match ended {
-                Ok(key) => {
-                    at_work.remove(&key);
-                    // It may have been wanted again before it ended.
-                    if host.is_wanted(&known, &key) {
-                        start_workers(host, workers, &mut at_work, [key]);
-                    }
-                }
-                Err(error) => return Err(Broken(error.to_string())),
-            }
-        }
+        };
+        let next = Arc::clone(&registry.borrow_and_update());
+        let changed = next.differing_tenants(&known).into_iter();
+        let wanted = changed.flat_map(|tenant| host.wanted(&next, tenant));
+        // What ended may have been wanted again before it did.
+        let again = ended.filter(|key| host.is_wanted(&next, key));
+        start_workers(host, workers, &mut at_work, wanted.chain(again));
+        known = next;
     }
 }
 

@@ -77,9 +77,9 @@ pub(crate) type Versions = watch::Receiver<Option<Current>>;
 /// Keeps `current` at the function's current version, for ever. Of changes of other tenants' it
 /// does not hear.
 pub(crate) async fn follow(host: Arc<Host>, key: Key, current: watch::Sender<Option<Current>>) {
-    let mut news = host.registry.subscribe_to(&key.0);
+    let mut changes = host.registry.subscribe_to(&key.0);
     loop {
-        let (mut changed_at, wanted) = look(&host, &mut news, &key);
+        let (mut changed_at, wanted) = look(&host, &mut changes, &key);
         let known = current.borrow().clone().filter(|known| wanted.is(&known.version));
         let known = known
             .filter(|known| again_at(&host, &known.version).is_none_or(|at| Instant::now() < at));
@@ -90,12 +90,12 @@ pub(crate) async fn follow(host: Arc<Host>, key: Key, current: watch::Sender<Opt
                 loop {
                     tokio::select! {
                         version = &mut making => break Some(version),
-                        changed = news.changed() => {
+                        changed = changes.changed() => {
                             if changed.is_err() {
                                 return;
                             }
                             // Most changes are of other functions.
-                            let (newer, other) = look(&host, &mut news, &key);
+                            let (newer, other) = look(&host, &mut changes, &key);
                             if !wanted.is_as(&other) {
                                 break None;
                             }
@@ -109,7 +109,7 @@ pub(crate) async fn follow(host: Arc<Host>, key: Key, current: watch::Sender<Opt
         let again = again_at(&host, &version);
         current.send_replace(Some(Current { changed_at, version }));
         tokio::select! {
-            changed = news.changed() => {
+            changed = changes.changed() => {
                 if changed.is_err() {
                     return;
                 }
@@ -168,9 +168,9 @@ async fn reach(host: &Host, revision: Revision) -> bool {
 }
 
 /// When the tenant's definitions changed last, and what they say of a function.
-fn look(host: &Host, news: &mut watch::Receiver<()>, key: &Key) -> (Revision, Wanted) {
+fn look(host: &Host, changes: &mut watch::Receiver<()>, key: &Key) -> (Revision, Wanted) {
     // What changes from here on is told again.
-    news.borrow_and_update();
+    changes.borrow_and_update();
     let registry = host.registry.current();
     (registry.changed_at(&key.0).unwrap_or_default(), wanted(&registry, key))
 }

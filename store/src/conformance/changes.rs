@@ -60,22 +60,22 @@ fn id(kind: DefinitionKind, of: &str, name: &str) -> DefinitionId {
 }
 
 /// What a change makes whoever knows the revision before it read.
-async fn news_of(store: &dyn Store, changed: Changed) -> Definitions {
+async fn delta_of(store: &dyn Store, changed: Changed) -> Definitions {
     assert!(changed.changed);
     let known = Revision(changed.revision.0 - 1);
-    let news = store.definitions(known).await.unwrap().unwrap();
-    assert_eq!(news.revision, changed.revision);
-    news
+    let delta = store.definitions(known).await.unwrap().unwrap();
+    assert_eq!(delta.revision, changed.revision);
+    delta
 }
 
 async fn define(store: &dyn Store, change: Change) -> Definitions {
     let changed = store.define(&change).await.unwrap();
-    news_of(store, changed).await
+    delta_of(store, changed).await
 }
 
 /// How many definitions were read.
-fn count(news: &Definitions) -> usize {
-    let Definitions { revision: _, functions, schemas, keys, hostnames, deleted, broken, .. } = news;
+fn count(delta: &Definitions) -> usize {
+    let Definitions { revision: _, functions, schemas, keys, hostnames, deleted, broken, .. } = delta;
     functions.len() + schemas.len() + keys.len() + hostnames.len() + deleted.len() + broken.len()
 }
 
@@ -102,31 +102,31 @@ pub(crate) async fn a_change_is_read_alone(store: Arc<dyn Store>) {
     let store = &*store;
     fill(store).await;
     let changed = deploy(store, "beta", json!({"name": "one", "trigger": [{"event": "b"}]})).await;
-    let news = news_of(store, changed).await;
-    assert_eq!(news.changes, Some(vec![id(DefinitionKind::Function, "beta", "one")]));
-    assert_eq!((count(&news), news.functions.len()), (1, 1));
-    let function = &news.functions[0];
+    let delta = delta_of(store, changed).await;
+    assert_eq!(delta.changes, Some(vec![id(DefinitionKind::Function, "beta", "one")]));
+    assert_eq!((count(&delta), delta.functions.len()), (1, 1));
+    let function = &delta.functions[0];
     assert_eq!((function.tenant.as_str(), function.version), ("beta", 2));
     assert_eq!(function.manifest.triggers.len(), 1, "those of its current version");
 
-    let news = news_of(store, put_schema(store, "beta", "b").await).await;
-    assert_eq!(news.changes, Some(vec![id(DefinitionKind::Schema, "beta", "b")]));
-    assert_eq!((count(&news), news.schemas.len()), (1, 1));
+    let delta = delta_of(store, put_schema(store, "beta", "b").await).await;
+    assert_eq!(delta.changes, Some(vec![id(DefinitionKind::Schema, "beta", "b")]));
+    assert_eq!((count(&delta), delta.schemas.len()), (1, 1));
 
-    let news = define(store, Change::PutKey(key("beta", 7))).await;
-    assert_eq!(news.changes, Some(vec![DefinitionId::of_key(Uuid::from_u128(7))]));
-    assert_eq!((count(&news), news.keys[0].label.as_str()), (1, "key 7"));
+    let delta = define(store, Change::PutKey(key("beta", 7))).await;
+    assert_eq!(delta.changes, Some(vec![DefinitionId::of_key(Uuid::from_u128(7))]));
+    assert_eq!((count(&delta), delta.keys[0].label.as_str()), (1, "key 7"));
 
     let pattern = "*.beta.example.com".parse().unwrap();
     let grant = Change::GrantHostname { pattern, tenant: tenant("beta"), at: now() };
-    let news = define(store, grant).await;
-    assert_eq!(news.changes, Some(vec![id(DefinitionKind::Hostname, "", "*.beta.example.com")]));
-    assert_eq!((count(&news), news.hostnames[0].tenant.as_str()), (1, "beta"));
+    let delta = define(store, grant).await;
+    assert_eq!(delta.changes, Some(vec![id(DefinitionKind::Hostname, "", "*.beta.example.com")]));
+    assert_eq!((count(&delta), delta.hostnames[0].tenant.as_str()), (1, "beta"));
 
     // That a secret changed is told, and nothing of it.
-    let news = define(store, Change::PutSecret(secret("beta", 2))).await;
-    assert_eq!(news.changes, Some(vec![id(DefinitionKind::Secret, "beta", "token")]));
-    assert_eq!(count(&news), 0);
+    let delta = define(store, Change::PutSecret(secret("beta", 2))).await;
+    assert_eq!(delta.changes, Some(vec![id(DefinitionKind::Secret, "beta", "token")]));
+    assert_eq!(count(&delta), 0);
 }
 
 pub(crate) async fn what_is_gone_is_told(store: Arc<dyn Store>) {
@@ -134,34 +134,34 @@ pub(crate) async fn what_is_gone_is_told(store: Arc<dyn Store>) {
     fill(store).await;
     let of = || tenant("alpha");
     let delete = Change::DeleteFunction { tenant: of(), function: name("one") };
-    let news = define(store, delete).await;
+    let delta = define(store, delete).await;
     let changes = [DefinitionKind::Function, DefinitionKind::DeletedFunction];
-    let told: BTreeSet<_> = news.changes.iter().flatten().cloned().collect();
+    let told: BTreeSet<_> = delta.changes.iter().flatten().cloned().collect();
     assert_eq!(told, changes.map(|kind| id(kind, "alpha", "one")).into());
-    assert_eq!((count(&news), news.deleted.len()), (1, 1));
+    assert_eq!((count(&delta), delta.deleted.len()), (1, 1));
 
     let forget = Change::ForgetFunction { tenant: of(), function: name("one") };
-    let news = define(store, forget).await;
-    assert_eq!(news.changes, Some(vec![id(DefinitionKind::DeletedFunction, "alpha", "one")]));
-    assert_eq!(count(&news), 0);
+    let delta = define(store, forget).await;
+    assert_eq!(delta.changes, Some(vec![id(DefinitionKind::DeletedFunction, "alpha", "one")]));
+    assert_eq!(count(&delta), 0);
 
     let event_type = "a".parse().unwrap();
-    let news = define(store, Change::DeleteSchema { tenant: of(), event_type }).await;
-    assert_eq!(news.changes, Some(vec![id(DefinitionKind::Schema, "alpha", "a")]));
-    assert_eq!(count(&news), 0);
+    let delta = define(store, Change::DeleteSchema { tenant: of(), event_type }).await;
+    assert_eq!(delta.changes, Some(vec![id(DefinitionKind::Schema, "alpha", "a")]));
+    assert_eq!(count(&delta), 0);
 
-    let news = define(store, Change::DeleteKey { id: Uuid::from_u128(1) }).await;
-    assert_eq!(news.changes, Some(vec![DefinitionId::of_key(Uuid::from_u128(1))]));
-    assert_eq!(count(&news), 0);
+    let delta = define(store, Change::DeleteKey { id: Uuid::from_u128(1) }).await;
+    assert_eq!(delta.changes, Some(vec![DefinitionId::of_key(Uuid::from_u128(1))]));
+    assert_eq!(count(&delta), 0);
 
     let pattern = "alpha.example.com".parse().unwrap();
-    let news = define(store, Change::RevokeHostname { pattern }).await;
-    assert_eq!(news.changes, Some(vec![id(DefinitionKind::Hostname, "", "alpha.example.com")]));
-    assert_eq!(count(&news), 0);
+    let delta = define(store, Change::RevokeHostname { pattern }).await;
+    assert_eq!(delta.changes, Some(vec![id(DefinitionKind::Hostname, "", "alpha.example.com")]));
+    assert_eq!(count(&delta), 0);
 
     let token = "token".parse().unwrap();
-    let news = define(store, Change::DeleteSecret { tenant: of(), name: token }).await;
-    assert_eq!(news.changes, Some(vec![id(DefinitionKind::Secret, "alpha", "token")]));
+    let delta = define(store, Change::DeleteSecret { tenant: of(), name: token }).await;
+    assert_eq!(delta.changes, Some(vec![id(DefinitionKind::Secret, "alpha", "token")]));
 }
 
 pub(crate) async fn what_came_back_is_told(store: Arc<dyn Store>) {
@@ -169,16 +169,16 @@ pub(crate) async fn what_came_back_is_told(store: Arc<dyn Store>) {
     fill(store).await;
     deploy(store, "alpha", json!({"name": "one", "env": {"A": "2"}})).await;
     let (tenant, function, hostnames) = (tenant("alpha"), name("one"), Arc::default());
-    let news = define(store, Change::Rollback { tenant, function, to: None, hostnames }).await;
-    assert_eq!(news.changes, Some(vec![id(DefinitionKind::Function, "alpha", "one")]));
-    assert_eq!((count(&news), news.functions[0].version), (1, 1));
-    assert_eq!(news.functions[0].manifest.triggers.len(), 2);
+    let delta = define(store, Change::Rollback { tenant, function, to: None, hostnames }).await;
+    assert_eq!(delta.changes, Some(vec![id(DefinitionKind::Function, "alpha", "one")]));
+    assert_eq!((count(&delta), delta.functions[0].version), (1, 1));
+    assert_eq!(delta.functions[0].manifest.triggers.len(), 2);
 
     // A deleted one that is deployed again.
-    let news = news_of(store, deploy(store, "alpha", json!({"name": "gone"})).await).await;
-    let told: BTreeSet<_> = news.changes.iter().flatten().map(|change| change.kind).collect();
+    let delta = delta_of(store, deploy(store, "alpha", json!({"name": "gone"})).await).await;
+    let told: BTreeSet<_> = delta.changes.iter().flatten().map(|change| change.kind).collect();
     assert_eq!(told, [DefinitionKind::Function, DefinitionKind::DeletedFunction].into());
-    assert_eq!((count(&news), news.functions.len()), (1, 1));
+    assert_eq!((count(&delta), delta.functions.len()), (1, 1));
 }
 
 pub(crate) async fn several_changes_are_read_at_once(store: Arc<dyn Store>) {
@@ -189,13 +189,13 @@ pub(crate) async fn several_changes_are_read_at_once(store: Arc<dyn Store>) {
         deploy(store, "alpha", json!({"name": "one", "env": {"A": version}})).await;
     }
     let last = put_schema(store, "beta", "last").await.revision;
-    let news = store.definitions(known).await.unwrap().unwrap();
-    assert_eq!(news.revision, last);
+    let delta = store.definitions(known).await.unwrap().unwrap();
+    assert_eq!(delta.revision, last);
     let changes =
         [id(DefinitionKind::Function, "alpha", "one"), id(DefinitionKind::Schema, "beta", "last")];
-    let told: BTreeSet<_> = news.changes.iter().flatten().cloned().collect();
-    assert_eq!((told, count(&news)), (changes.into(), 2), "each once, as it is now");
-    assert_eq!(news.functions[0].version, 4);
+    let told: BTreeSet<_> = delta.changes.iter().flatten().cloned().collect();
+    assert_eq!((told, count(&delta)), (changes.into(), 2), "each once, as it is now");
+    assert_eq!(delta.functions[0].version, 4);
     assert!(store.definitions(last).await.unwrap().is_none());
     // Whoever knows nothing, or what never was, reads everything.
     for known in [Revision(-1), Revision(last.0 + 1)] {
@@ -313,8 +313,8 @@ pub(crate) async fn the_release_before_is_heard_of(
     let watch = watch(&store).await;
     let known = watch.current().revision();
     run(&RELEASE_BEFORE).await;
-    let news = store.definitions(known).await.unwrap().unwrap();
-    let told: BTreeSet<_> = news.changes.iter().flatten().cloned().collect();
+    let delta = store.definitions(known).await.unwrap().unwrap();
+    let told: BTreeSet<_> = delta.changes.iter().flatten().cloned().collect();
     let of_alpha = |kind, name| id(kind, "alpha", name);
     let expected = [
         of_alpha(DefinitionKind::Function, "one"),
@@ -327,7 +327,7 @@ pub(crate) async fn the_release_before_is_heard_of(
     ];
     assert_eq!(told, expected.into());
     let before = watch.current();
-    watch.reach(news.revision).await.unwrap();
+    watch.reach(delta.revision).await.unwrap();
     let after = watch.current();
     assert_eq!(after.differing_tenants(&before), [&tenant("alpha")]);
     let one = after.function(&tenant("alpha"), "one").unwrap();

@@ -15,7 +15,7 @@ use super::error::{Fault, Result};
 use super::queries::{count, text, time, word};
 use super::routes;
 use super::session::Session;
-use crate::changes::{self, News};
+use crate::changes::{self, Extent};
 use crate::convert::{self, Named};
 
 /// A query for every row of a kind, and the same for those that arrays name: how many they are is
@@ -80,10 +80,10 @@ pub(super) async fn since(
     // Asked every second or so by every process, and mostly answered by this.
     let row = session.row(sqlx::query("SELECT revision, changes_from FROM revision")).await?;
     let revision = get(&row, "revision")?;
-    let changes = match News::since(known, revision, get(&row, "changes_from")?) {
-        News::None => return Ok(None),
-        News::Everything => None,
-        News::Changes => Some(changed_since(session, known).await?),
+    let changes = match Extent::since(known, revision, get(&row, "changes_from")?) {
+        Extent::Nothing => return Ok(None),
+        Extent::Everything => None,
+        Extent::Changes => Some(changed_since(session, known).await?),
     };
     read(session, Revision(revision), changes).await.map(Some)
 }

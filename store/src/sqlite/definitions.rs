@@ -11,7 +11,7 @@ use wasmill_domain::{
 use super::catalog::{Triggers, by_version, manifest_rows};
 use super::queries::{get, time, word};
 use super::{error, routes};
-use crate::changes::{self, News};
+use crate::changes::{self, Extent};
 use crate::convert;
 use crate::port::{Error, Result};
 
@@ -81,10 +81,10 @@ pub(super) async fn since(
             .fetch_one(&mut *connection)
             .await
             .map_err(error::of)?;
-    let changes = match News::since(known, revision, changes_from) {
-        News::None => return Ok(None),
-        News::Everything => None,
-        News::Changes => Some(changed_since(connection, known).await?),
+    let changes = match Extent::since(known, revision, changes_from) {
+        Extent::Nothing => return Ok(None),
+        Extent::Everything => None,
+        Extent::Changes => Some(changed_since(connection, known).await?),
     };
     read(connection, revision, changes).await.map(Some)
 }
