@@ -29,21 +29,21 @@ macro_rules! of_all_or_changed {
     };
 }
 
-const TRIGGERS: [&str; 2] = of_all_or_changed!(
+pub(super) const TRIGGERS: [&str; 2] = of_all_or_changed!(
     "t.tenant, t.function, t.version, t.event, t.http, t.schema",
     "functions f JOIN triggers t ON t.tenant = f.tenant AND t.function = f.name AND t.version = f.current_version",
     " JOIN unnest($1::text[], $2::text[]) AS changed (tenant, name) ON f.tenant = changed.tenant AND f.name = changed.name",
     "t.tenant, t.function, t.version, t.place"
 );
 
-const FUNCTIONS: [&str; 2] = of_all_or_changed!(
+pub(super) const FUNCTIONS: [&str; 2] = of_all_or_changed!(
     "v.tenant, v.function, v.number, v.digest, v.manifest, v.deployed_at",
     "functions f JOIN versions v ON v.tenant = f.tenant AND v.function = f.name AND v.number = f.current_version",
     " JOIN unnest($1::text[], $2::text[]) AS changed (tenant, name) ON f.tenant = changed.tenant AND f.name = changed.name",
     "v.tenant, v.function"
 );
 
-const SCHEMAS: [&str; 2] = of_all_or_changed!(
+pub(super) const SCHEMAS: [&str; 2] = of_all_or_changed!(
     "s.tenant, s.event_type, s.version, s.schema, s.updated_at, s.min_reader",
     "schemas s",
     " JOIN unnest($1::text[], $2::text[]) AS changed (tenant, name) ON s.tenant = changed.tenant AND s.event_type = changed.name",
@@ -51,21 +51,21 @@ const SCHEMAS: [&str; 2] = of_all_or_changed!(
 );
 
 /// By the ids of the changed ones.
-const KEYS: [&str; 2] = of_all_or_changed!(
+pub(super) const KEYS: [&str; 2] = of_all_or_changed!(
     "k.id, k.tenant, k.role, k.label, k.hash, k.created_at, k.min_reader",
     "api_keys k",
     " WHERE k.id = ANY($1)",
     "k.id"
 );
 
-const HOSTNAMES: [&str; 2] = of_all_or_changed!(
+pub(super) const HOSTNAMES: [&str; 2] = of_all_or_changed!(
     "h.pattern, h.tenant, h.granted_at, h.min_reader",
     "hostnames h",
     " JOIN unnest($1::text[], $2::text[]) AS changed (tenant, name) ON h.pattern = changed.name",
     "h.pattern"
 );
 
-const DELETED: [&str; 2] = of_all_or_changed!(
+pub(super) const DELETED: [&str; 2] = of_all_or_changed!(
     "d.tenant, d.name",
     "deleted_functions d",
     " JOIN unnest($1::text[], $2::text[]) AS changed (tenant, name) ON d.tenant = changed.tenant AND d.name = changed.name",
@@ -79,11 +79,11 @@ pub(super) async fn since(
 ) -> Result<Option<Definitions>> {
     // Asked every second or so by every process, and mostly answered by this.
     let row = session.row(sqlx::query("SELECT revision, changes_from FROM revision")).await?;
-    let revision = get(&row, "revision")?;
+    let revision: i64 = get(&row, "revision")?;
     let changes = match Extent::since(known, revision, get(&row, "changes_from")?) {
         Extent::Nothing => return Ok(None),
         Extent::Everything => None,
-        Extent::Changes => Some(changed_since(session, known).await?),
+        Extent::Changes => Some(changed_since(session, known, revision).await?),
     };
     read(session, Revision(revision), changes).await.map(Some)
 }
@@ -94,12 +94,17 @@ pub(super) async fn all(session: &mut Session<'_>) -> Result<Definitions> {
     read(session, revision, None).await
 }
 
-async fn changed_since(session: &mut Session<'_>, known: Revision) -> Result<Vec<DefinitionId>> {
+async fn changed_since(
+    session: &mut Session<'_>,
+    known: Revision,
+    current: i64,
+) -> Result<Vec<DefinitionId>> {
+    // With a bound at either end few are expected, also before the server has counted any.
     let changed = sqlx::query(
-        "SELECT kind, tenant, name FROM definition_changes WHERE revision > $1 ORDER BY kind, tenant, name",
+        "SELECT kind, tenant, name FROM definition_changes WHERE revision BETWEEN $1 AND $2 ORDER BY kind, tenant, name",
     );
     let mut ids = Vec::new();
-    for row in session.rows(changed.bind(known.0)).await? {
+    for row in session.rows(changed.bind(known.0 + 1).bind(current)).await? {
         ids.extend(changes::id(get(&row, "kind")?, get(&row, "tenant")?, get(&row, "name")?));
     }
     Ok(ids)

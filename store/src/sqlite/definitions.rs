@@ -29,42 +29,42 @@ macro_rules! of_all_or_changed {
     };
 }
 
-const TRIGGERS: [&str; 2] = of_all_or_changed!(
+pub(super) const TRIGGERS: [&str; 2] = of_all_or_changed!(
     "t.tenant, t.function, t.version, t.event, t.http, t.schema",
     "functions f CROSS JOIN triggers t ON t.tenant = f.tenant AND t.function = f.name AND t.version = f.current_version",
     "f.tenant = changed.value ->> 0 AND f.name = changed.value ->> 1",
     "t.tenant, t.function, t.version, t.place"
 );
 
-const FUNCTIONS: [&str; 2] = of_all_or_changed!(
+pub(super) const FUNCTIONS: [&str; 2] = of_all_or_changed!(
     "v.tenant, v.function, v.number, v.digest, v.manifest, v.deployed_at",
     "functions f CROSS JOIN versions v ON v.tenant = f.tenant AND v.function = f.name AND v.number = f.current_version",
     "f.tenant = changed.value ->> 0 AND f.name = changed.value ->> 1",
     "v.tenant, v.function"
 );
 
-const SCHEMAS: [&str; 2] = of_all_or_changed!(
+pub(super) const SCHEMAS: [&str; 2] = of_all_or_changed!(
     "s.tenant, s.event_type, s.version, s.schema, s.updated_at, s.min_reader",
     "schemas s",
     "s.tenant = changed.value ->> 0 AND s.event_type = changed.value ->> 1",
     "s.tenant, s.event_type"
 );
 
-const KEYS: [&str; 2] = of_all_or_changed!(
+pub(super) const KEYS: [&str; 2] = of_all_or_changed!(
     "k.id, k.tenant, k.role, k.label, k.hash, k.created_at, k.min_reader",
     "api_keys k",
     "k.id = unhex(changed.value ->> 1)",
     "k.id"
 );
 
-const HOSTNAMES: [&str; 2] = of_all_or_changed!(
+pub(super) const HOSTNAMES: [&str; 2] = of_all_or_changed!(
     "h.pattern, h.tenant, h.granted_at, h.min_reader",
     "hostnames h",
     "h.pattern = changed.value ->> 1",
     "h.pattern"
 );
 
-const DELETED: [&str; 2] = of_all_or_changed!(
+pub(super) const DELETED: [&str; 2] = of_all_or_changed!(
     "d.tenant, d.name",
     "deleted_functions d",
     "d.tenant = changed.value ->> 0 AND d.name = changed.value ->> 1",
