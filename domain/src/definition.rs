@@ -66,11 +66,7 @@ pub struct DefinitionId {
 impl DefinitionId {
     /// The id of an API key.
     pub fn of_key(id: Uuid) -> Self {
-        Self {
-            kind: DefinitionKind::Key,
-            tenant: String::new(),
-            name: id.simple().to_string(),
-        }
+        Self { kind: DefinitionKind::Key, tenant: String::new(), name: id.simple().to_string() }
     }
 }
 

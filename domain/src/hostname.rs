@@ -152,7 +152,8 @@ impl HostnameRules {
             return HostnameOwner::Gateway;
         }
         for pattern in HostnamePattern::covering(name) {
-            if let Some(tenant) = self.granted.get(&pattern).or_else(|| stored.tenant_of(&pattern)) {
+            if let Some(tenant) = self.granted.get(&pattern).or_else(|| stored.tenant_of(&pattern))
+            {
                 return HostnameOwner::Tenant(tenant);
             }
         }

@@ -198,7 +198,8 @@ impl Registry {
         if self.hosts.get(host).is_none() {
             return None;
         }
-        let HostnameOwner::Tenant(tenant) = rules.owner(&self.hostnames, &host.parse().ok()?) else {
+        let HostnameOwner::Tenant(tenant) = rules.owner(&self.hostnames, &host.parse().ok()?)
+        else {
             return None;
         };
         Some((tenant, self.routes(tenant)?)).filter(|(_, routes)| routes.has_host(host))

@@ -249,7 +249,9 @@ mod tests {
 
     fn take(map: &mut SharedMap<u16, u8>, model: &mut HashMap<u16, u8>, step: &Step) {
         match *step {
-            Step::Insert(key, value) => assert_eq!(map.insert(key, value), model.insert(key, value)),
+            Step::Insert(key, value) => {
+                assert_eq!(map.insert(key, value), model.insert(key, value))
+            }
             Step::Remove(key) => assert_eq!(map.remove(&key), model.remove(&key)),
         }
     }

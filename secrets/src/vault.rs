@@ -90,8 +90,8 @@ impl Vault {
     ) -> Option<Secret> {
         let memory = self.memory();
         let opened = memory.get(&(tenant.clone(), name.clone()))?;
-        let is_good = opened.changed_at == changed_at
-            && opened.since.elapsed() < self.settings.remember_for;
+        let is_good =
+            opened.changed_at == changed_at && opened.since.elapsed() < self.settings.remember_for;
         is_good.then(|| opened.secret.clone())
     }
 

@@ -147,11 +147,7 @@ impl Shared {
         Ok(())
     }
 
-    async fn definitions(
-        &self,
-        known: Revision,
-        is_certain: bool,
-    ) -> Result<Option<Definitions>> {
+    async fn definitions(&self, known: Revision, is_certain: bool) -> Result<Option<Definitions>> {
         match self.store.definitions(known).await? {
             Some(definitions) if is_certain || definitions.changes.is_none() => {
                 Ok(Some(definitions))

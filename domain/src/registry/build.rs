@@ -95,9 +95,8 @@ impl<'a> Next<'a> {
                         DefinitionKind::Schema => drop(tenant.schemas.remove(name)),
                         DefinitionKind::DeletedFunction => drop(tenant.deleted.remove(name)),
                         // That it changed is all.
-                        DefinitionKind::Secret
-                        | DefinitionKind::Key
-                        | DefinitionKind::Hostname => {}
+                        DefinitionKind::Secret | DefinitionKind::Key | DefinitionKind::Hostname => {
+                        }
                     }
                     tenant.broken.remove(&(kind, name.to_owned()));
                 }
@@ -107,8 +106,9 @@ impl<'a> Next<'a> {
     }
 
     fn add(&mut self, definitions: Definitions) {
-        let Definitions { revision: _, functions, schemas, keys, hostnames, deleted, broken, .. } =
-            definitions;
+        let Definitions {
+            revision: _, functions, schemas, keys, hostnames, deleted, broken, ..
+        } = definitions;
         for function in functions {
             let name = function.name.clone();
             self.tenant(&function.tenant.clone()).functions.insert(name, Arc::new(function));

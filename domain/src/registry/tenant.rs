@@ -88,10 +88,8 @@ impl Tenant {
                 let same = Arc::ptr_eq(before.defined.schemas.get(event_type)?, definition);
                 before.type_schemas.get(event_type).filter(|_| same)
             });
-            let schema = same.map_or_else(
-                || known.schema_of(&definition.schema, &tenant.share),
-                Arc::clone,
-            );
+            let schema =
+                same.map_or_else(|| known.schema_of(&definition.schema, &tenant.share), Arc::clone);
             tenant.type_schemas.insert(event_type.clone(), schema);
         }
         for broken in defined.broken.values().filter(|b| b.kind == DefinitionKind::Schema) {

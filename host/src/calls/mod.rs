@@ -14,10 +14,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 use wasmill_broker::{IncomingStream, IncomingStreams, QueueName, RequestStream, StreamSender};
-use wasmill_domain::{Outcome, TenantName};
 use wasmill_domain::http_message::{Download, Opening};
 use wasmill_domain::manifest::Kind;
 use wasmill_domain::manifest::http::Mode;
+use wasmill_domain::{Outcome, TenantName};
 
 use self::body::UploadBody;
 use crate::backoff::Backoff;

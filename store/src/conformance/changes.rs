@@ -50,8 +50,7 @@ fn key(of: &str, id: u128) -> KeyDefinition {
 }
 
 fn secret(of: &str, version: u32) -> SealedSecret {
-    let (tenant, name, key) =
-        (tenant(of), "token".parse().unwrap(), "key-1".parse().unwrap());
+    let (tenant, name, key) = (tenant(of), "token".parse().unwrap(), "key-1".parse().unwrap());
     SealedSecret { tenant, name, version, key, sealed: "sealed".into(), at: now() }
 }
 
@@ -75,7 +74,8 @@ async fn define(store: &dyn Store, change: Change) -> Definitions {
 
 /// How many definitions were read.
 fn count(delta: &Definitions) -> usize {
-    let Definitions { revision: _, functions, schemas, keys, hostnames, deleted, broken, .. } = delta;
+    let Definitions { revision: _, functions, schemas, keys, hostnames, deleted, broken, .. } =
+        delta;
     functions.len() + schemas.len() + keys.len() + hostnames.len() + deleted.len() + broken.len()
 }
 
@@ -269,7 +269,8 @@ pub(crate) async fn step_by_step_is_as_at_once(store: Arc<dyn Store>) {
     let mut number = 7_usize;
     for step in 0..150 {
         // Numbers without a pattern, the same in every run.
-        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        number =
+            number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         change_by(&*store, number >> 33).await;
         let all = store.definitions(Revision(-1)).await.unwrap().unwrap();
         let now = all.revision;

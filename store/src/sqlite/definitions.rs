@@ -22,8 +22,14 @@ macro_rules! of_all_or_changed {
         [
             concat!("SELECT ", $columns, " FROM ", $from, " ORDER BY ", $order),
             concat!(
-                "SELECT ", $columns, " FROM json_each(?) changed CROSS JOIN ", $from, " WHERE ",
-                $of_changed, " ORDER BY ", $order
+                "SELECT ",
+                $columns,
+                " FROM json_each(?) changed CROSS JOIN ",
+                $from,
+                " WHERE ",
+                $of_changed,
+                " ORDER BY ",
+                $order
             ),
         ]
     };
@@ -109,7 +115,10 @@ async fn changed_since(
     .fetch_all(connection)
     .await
     .map_err(error::of)?;
-    Ok(rows.into_iter().filter_map(|(kind, tenant, name)| changes::id(&kind, tenant, name)).collect())
+    Ok(rows
+        .into_iter()
+        .filter_map(|(kind, tenant, name)| changes::id(&kind, tenant, name))
+        .collect())
 }
 
 /// The rows of a kind that are asked for.

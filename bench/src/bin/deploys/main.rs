@@ -123,8 +123,7 @@ impl System {
         self.routed(changed.revision).await?;
         costs.routed.push(millis(begun));
         costs.bytes.push(self.bytes() - read);
-        let is_routed =
-            |watch: &RegistryWatch| watch.current().function(tenant, &name).is_some();
+        let is_routed = |watch: &RegistryWatch| watch.current().function(tenant, &name).is_some();
         ensure!(self.watches.iter().all(is_routed), "{name} is not where it was deployed");
         Ok(())
     }
@@ -148,8 +147,8 @@ impl System {
     }
 
     fn print(&self, which: &str, costs: &Costs, range: std::ops::Range<usize>) {
-        let [deploy, routed, bytes] = [&costs.deploy, &costs.routed, &costs.bytes]
-            .map(|all| Spread::of(&all[range.clone()]));
+        let [deploy, routed, bytes] =
+            [&costs.deploy, &costs.routed, &costs.bytes].map(|all| Spread::of(&all[range.clone()]));
         let read = if self.relays.is_empty() {
             "–".to_owned()
         } else {

@@ -89,56 +89,59 @@ fn change() -> impl Strategy<Value = (DefinitionId, Option<Row>)> {
         4 => Just(DefinitionKind::Function), 2 => Just(DefinitionKind::Schema), 2 => Just(DefinitionKind::Key),
         2 => Just(DefinitionKind::Hostname), 1 => Just(DefinitionKind::DeletedFunction), 1 => Just(DefinitionKind::Secret),
     ];
-    (kinds, 0..3_usize, 0..3_usize, any::<u8>(), 0..8_u8).prop_map(|(kind, of, name, shape, fate)| {
-        let (of, at) = (TENANTS[of], name);
-        let (id, key) = match kind {
-            DefinitionKind::Key => {
-                let key = Uuid::from_u128(at as u128 + 1);
-                (DefinitionId::of_key(key), Some(key))
-            }
-            DefinitionKind::Hostname => {
-                let name = HOSTS[at % 2].to_owned();
-                (DefinitionId { kind, tenant: String::new(), name }, None)
-            }
-            DefinitionKind::Schema => {
-                (DefinitionId { kind, tenant: of.into(), name: TYPES[at].into() }, None)
-            }
-            _ => (DefinitionId { kind, tenant: of.into(), name: NAMES[at].into() }, None),
-        };
-        let broken = || {
-            let name = if kind == DefinitionKind::Key { "label".into() } else { id.name.clone() };
-            let why = format!("because of {}", shape % 3);
-            Row::Broken(BrokenDefinition { kind, tenant: of.into(), name, key, why })
-        };
-        let at = Timestamp::from_micros(i64::from(shape));
-        let row = match (fate, kind) {
-            (0 | 1, _) | (_, DefinitionKind::Secret) => None,
-            (2, _) => Some(broken()),
-            (_, DefinitionKind::Function) => Some(row_of_function(of, &id.name, shape)),
-            (_, DefinitionKind::Schema) => Some(Row::Schema(SchemaDefinition {
-                tenant: tenant(of),
-                event_type: id.name.parse().unwrap(),
-                version: u32::from(shape),
-                schema: Arc::new(json!({"required": [format!("p{}", shape % 3)]})),
-                updated_at: at,
-            })),
-            (_, DefinitionKind::Key) => Some(Row::Key(KeyDefinition {
-                id: key.unwrap(),
-                tenant: tenant(of),
-                role: KeyRole::Tenant,
-                label: format!("key {shape}"),
-                hash: crate::key::ApiKey::hash_of(&format!("{key:?} {shape}")),
-                created_at: at,
-            })),
-            (_, DefinitionKind::Hostname) => Some(Row::Hostname(HostnameDefinition {
-                pattern: id.name.parse().unwrap(),
-                tenant: tenant(of),
-                granted_at: at,
-            })),
-            (_, DefinitionKind::DeletedFunction) => Some(Row::Deleted),
-        };
-        (id, row)
-    })
+    (kinds, 0..3_usize, 0..3_usize, any::<u8>(), 0..8_u8).prop_map(
+        |(kind, of, name, shape, fate)| {
+            let (of, at) = (TENANTS[of], name);
+            let (id, key) = match kind {
+                DefinitionKind::Key => {
+                    let key = Uuid::from_u128(at as u128 + 1);
+                    (DefinitionId::of_key(key), Some(key))
+                }
+                DefinitionKind::Hostname => {
+                    let name = HOSTS[at % 2].to_owned();
+                    (DefinitionId { kind, tenant: String::new(), name }, None)
+                }
+                DefinitionKind::Schema => {
+                    (DefinitionId { kind, tenant: of.into(), name: TYPES[at].into() }, None)
+                }
+                _ => (DefinitionId { kind, tenant: of.into(), name: NAMES[at].into() }, None),
+            };
+            let broken = || {
+                let name =
+                    if kind == DefinitionKind::Key { "label".into() } else { id.name.clone() };
+                let why = format!("because of {}", shape % 3);
+                Row::Broken(BrokenDefinition { kind, tenant: of.into(), name, key, why })
+            };
+            let at = Timestamp::from_micros(i64::from(shape));
+            let row = match (fate, kind) {
+                (0 | 1, _) | (_, DefinitionKind::Secret) => None,
+                (2, _) => Some(broken()),
+                (_, DefinitionKind::Function) => Some(row_of_function(of, &id.name, shape)),
+                (_, DefinitionKind::Schema) => Some(Row::Schema(SchemaDefinition {
+                    tenant: tenant(of),
+                    event_type: id.name.parse().unwrap(),
+                    version: u32::from(shape),
+                    schema: Arc::new(json!({"required": [format!("p{}", shape % 3)]})),
+                    updated_at: at,
+                })),
+                (_, DefinitionKind::Key) => Some(Row::Key(KeyDefinition {
+                    id: key.unwrap(),
+                    tenant: tenant(of),
+                    role: KeyRole::Tenant,
+                    label: format!("key {shape}"),
+                    hash: crate::key::ApiKey::hash_of(&format!("{key:?} {shape}")),
+                    created_at: at,
+                })),
+                (_, DefinitionKind::Hostname) => Some(Row::Hostname(HostnameDefinition {
+                    pattern: id.name.parse().unwrap(),
+                    tenant: tenant(of),
+                    granted_at: at,
+                })),
+                (_, DefinitionKind::DeletedFunction) => Some(Row::Deleted),
+            };
+            (id, row)
+        },
+    )
 }
 
 /// All that can be asked of a registry, of the few names that there are.

@@ -66,8 +66,8 @@ async fn nothing_of_others_is_gone_through() {
         definitions::HOSTNAMES,
         definitions::DELETED,
     ];
-    let of_changed = of_changed
-        .map(|[_, sql]| sql.replace("$1", "'{t7}'").replace("$2", "'{f77}'"));
+    let of_changed =
+        of_changed.map(|[_, sql]| sql.replace("$1", "'{t7}'").replace("$2", "'{f77}'"));
     let [_, keys] = definitions::KEYS;
     let keys = keys.replace("$1", "'{00000000-0000-7000-8000-000000000000}'");
     let checks = [quota::FUNCTIONS, quota::SCHEMAS, quota::KEYS]
@@ -85,7 +85,8 @@ async fn nothing_of_others_is_gone_through() {
         for sql in all() {
             let explain = sqlx::query(AssertSqlSafe(format!("EXPLAIN (COSTS OFF) {sql}")));
             let rows = explain.fetch_all(&mut *db).await.unwrap();
-            let plan = rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>().join("\n");
+            let plan =
+                rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>().join("\n");
             assert!(!plan.contains("Seq Scan"), "{prepare}: {sql}: {plan}");
         }
     }

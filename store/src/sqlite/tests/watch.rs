@@ -79,7 +79,8 @@ async fn after_an_outage_everything_is_read() {
     rename_table(&path, "revision", "away").await;
     watch.reach(Revision(9)).await.unwrap_err();
     rename_table(&path, "away", "revision").await;
-    let restored = "DELETE FROM schemas; DELETE FROM definition_changes; UPDATE revision SET revision = 9";
+    let restored =
+        "DELETE FROM schemas; DELETE FROM definition_changes; UPDATE revision SET revision = 9";
     sqlx::raw_sql(restored).execute(&mut stranger(&path).await).await.unwrap();
     watch.reach(Revision(9)).await.unwrap();
     assert!(watch.current().schemas_of(&tenant()).is_empty());
