@@ -1,9 +1,11 @@
-//! What users have defined: functions, schemas, keys, as one snapshot of one revision.
+//! What users have defined: functions, schemas, keys, as one snapshot of one revision, or as the
+//! difference between two.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::digest::Digest;
 use crate::hostname::HostnamePattern;
@@ -26,7 +28,7 @@ impl fmt::Display for Revision {
     }
 }
 
-/// Everything that is defined at one revision.
+/// What is defined at one revision: everything, or what changed since an earlier one.
 #[derive(Clone, Debug, Default)]
 pub struct Definitions {
     /// The revision.
@@ -43,6 +45,29 @@ pub struct Definitions {
     pub deleted: Vec<(TenantName, FunctionName)>,
     /// What is defined as well, and cannot be read here.
     pub broken: Vec<BrokenDefinition>,
+    /// None where this is everything. Otherwise all that changed since the revision that was asked
+    /// about: what is named here is as it is found above, or gone; what is not, is as it was.
+    pub changes: Option<Vec<DefinitionId>>,
+}
+
+/// What tells a definition from all others, in the words in which it is stored: what is defined may
+/// have a name that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DefinitionId {
+    /// What it is.
+    pub kind: DefinitionKind,
+    /// The tenant; empty for API keys and host names, which are told apart without it.
+    pub tenant: String,
+    /// The function, the event type, the host name or the secret; of an API key its id, in
+    /// hexadecimal digits without hyphens.
+    pub name: String,
+}
+
+impl DefinitionId {
+    /// The id of an API key.
+    pub fn of_key(id: Uuid) -> Self {
+        Self { kind: DefinitionKind::Key, tenant: String::new(), name: id.simple().to_string() }
+    }
 }
 
 /// A definition that this process cannot read: another release wrote it, or something that is not
@@ -56,6 +81,8 @@ pub struct BrokenDefinition {
     /// What it is called, as it is stored: the function, the event type, the key's label, the host
     /// name.
     pub name: String,
+    /// A key's id.
+    pub key: Option<Uuid>,
     /// Why it cannot be read.
     pub why: String,
 }
@@ -65,10 +92,23 @@ impl BrokenDefinition {
     pub fn is_function_of(&self, tenant: &TenantName) -> bool {
         self.kind == DefinitionKind::Function && self.tenant == tenant.as_str()
     }
+
+    /// What tells it from all others.
+    pub fn id(&self) -> DefinitionId {
+        match (self.kind, self.key) {
+            (DefinitionKind::Key, Some(key)) => DefinitionId::of_key(key),
+            (kind @ (DefinitionKind::Key | DefinitionKind::Hostname), _) => {
+                DefinitionId { kind, tenant: String::new(), name: self.name.clone() }
+            }
+            (kind, _) => {
+                DefinitionId { kind, tenant: self.tenant.clone(), name: self.name.clone() }
+            }
+        }
+    }
 }
 
 /// The kinds of definitions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DefinitionKind {
     /// A function at its current version.
     Function,
@@ -80,11 +120,13 @@ pub enum DefinitionKind {
     Hostname,
     /// A function that was deleted.
     DeletedFunction,
+    /// A secret. Secrets are not among the [`Definitions`]; that one changed is among the changes.
+    Secret,
 }
 
 impl fmt::Display for BrokenDefinition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, tenant, name, why: _ } = self;
+        let Self { kind, tenant, name, key: _, why: _ } = self;
         match kind {
             DefinitionKind::Function => write!(f, "function '{name}' of tenant '{tenant}'"),
             DefinitionKind::Schema => {
@@ -95,6 +137,7 @@ impl fmt::Display for BrokenDefinition {
             DefinitionKind::DeletedFunction => {
                 write!(f, "the deleted function '{name}' of tenant '{tenant}'")
             }
+            DefinitionKind::Secret => write!(f, "the secret '{name}' of tenant '{tenant}'"),
         }
     }
 }

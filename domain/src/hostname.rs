@@ -2,7 +2,7 @@
 //! names the gateway answers itself.
 //!
 //! An operator grants a name, or all names below one, to a tenant: by configuration
-//! ([`HostnameRules`]) or by the API ([`HostnameGrants`], which the store keeps). The most exact
+//! ([`HostnameRules`]) or by the API ([`GrantedNames`], which the store keeps). The most exact
 //! pattern that covers a name decides; a tenant has no name that was not granted.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,8 +26,20 @@ pub struct HostnamePattern(String);
 )]
 pub struct HostnameError(String);
 
-/// Whose the names are that are granted by the API.
+/// Whose the names are that are granted.
 pub type HostnameGrants = BTreeMap<HostnamePattern, TenantName>;
+
+/// What knows whose the names are that the API has granted.
+pub trait GrantedNames {
+    /// The tenant that a pattern, exactly as it is, was granted to.
+    fn tenant_of(&self, pattern: &HostnamePattern) -> Option<&TenantName>;
+}
+
+impl GrantedNames for HostnameGrants {
+    fn tenant_of(&self, pattern: &HostnamePattern) -> Option<&TenantName> {
+        self.get(pattern)
+    }
+}
 
 /// What the configuration says of host names. The default grants none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -131,12 +143,17 @@ fn check_claimable(name: &str) -> Result<(), &'static str> {
 
 impl HostnameRules {
     /// Who answers requests for `name`, where the API has granted `stored`.
-    pub fn owner<'a>(&'a self, stored: &'a HostnameGrants, name: &HostName) -> HostnameOwner<'a> {
+    pub fn owner<'a>(
+        &'a self,
+        stored: &'a impl GrantedNames,
+        name: &HostName,
+    ) -> HostnameOwner<'a> {
         if check_claimable(name.as_str()).is_err() || self.is_own(name) {
             return HostnameOwner::Gateway;
         }
         for pattern in HostnamePattern::covering(name) {
-            if let Some(tenant) = self.granted.get(&pattern).or_else(|| stored.get(&pattern)) {
+            if let Some(tenant) = self.granted.get(&pattern).or_else(|| stored.tenant_of(&pattern))
+            {
                 return HostnameOwner::Tenant(tenant);
             }
         }
@@ -186,7 +203,7 @@ impl HostnameRules {
     /// Why they may not, and what to do.
     pub fn check(
         &self,
-        stored: &HostnameGrants,
+        stored: &impl GrantedNames,
         tenant: &TenantName,
         name: &HostName,
     ) -> Result<(), String> {

@@ -23,6 +23,7 @@ pub mod retry;
 pub mod routes;
 pub mod schema;
 pub mod secret;
+mod shared_map;
 pub mod state;
 mod text;
 pub mod timestamp;
@@ -32,14 +33,14 @@ pub mod wire;
 
 pub use batch::Batch;
 pub use definition::{
-    BrokenDefinition, DefinitionKind, Definitions, FunctionDefinition, HostnameDefinition,
-    Revision, SchemaDefinition,
+    BrokenDefinition, DefinitionId, DefinitionKind, Definitions, FunctionDefinition,
+    HostnameDefinition, Revision, SchemaDefinition,
 };
 pub use digest::Digest;
 pub use dispatch::{AttemptKey, Dispatch, Origin};
 pub use event::{Event, EventParts};
 pub use execution::{AttemptReport, ExecutionId, LogLevel, LogLine, LogSource, Outcome, Output};
-pub use hostname::{HostnameGrants, HostnamePattern, HostnameRules};
+pub use hostname::{GrantedNames, HostnameGrants, HostnamePattern, HostnameRules};
 pub use key::{ApiKey, KeyDefinition, KeyRole, mask_encoded_keys, mask_keys};
 pub use manifest::Manifest;
 pub use names::{

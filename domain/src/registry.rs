@@ -1,71 +1,63 @@
 //! What is defined, indexed for the way of an event: which functions a type reaches, and by which
 //! schemas it is checked.
 
+mod build;
 mod check;
 mod lazy;
 mod room;
+mod tenant;
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::definition::{
-    BrokenDefinition, DefinitionKind, Definitions, FunctionDefinition, HostnameDefinition,
+    BrokenDefinition, DefinitionId, DefinitionKind, FunctionDefinition, HostnameDefinition,
     Revision, SchemaDefinition,
 };
 use crate::digest::Digest;
-use crate::hostname::{HostnameGrants, HostnameOwner, HostnameRules};
+use crate::hostname::{GrantedNames, HostnameOwner, HostnamePattern, HostnameRules};
 use crate::key::KeyDefinition;
-use crate::manifest::Trigger;
-use crate::names::{EventPattern, EventType, FunctionName, TenantName};
+use crate::names::{EventType, FunctionName, TenantName};
 use crate::routes::Routes;
 use crate::schema::{NoCompiler, SchemaCompiler};
+use crate::shared_map::SharedMap;
+
+use self::tenant::{Subscription, Tenant};
 
 pub(crate) use self::check::{Check, check_all, try_check_all};
 pub use self::check::{Refusal, Unchecked};
-pub(crate) use self::lazy::{LazySchema, TenantShare};
+pub(crate) use self::lazy::LazySchema;
 pub use self::room::Replaced;
 
-/// One revision's definitions, indexed. Never changes: a new revision is a new registry.
-#[derive(Debug)]
+/// One revision's definitions, indexed. Never changes: a new revision is a new registry, which
+/// shares with the one before what has not changed. So a change costs as much as its tenant has
+/// defined, and what differs between two registries is found without looking at the rest.
+#[derive(Clone, Debug)]
 pub struct Registry {
     revision: Revision,
-    tenants: HashMap<TenantName, Tenant>,
-    keys: HashMap<Digest, KeyDefinition>,
-    deleted: Vec<(TenantName, FunctionName)>,
-    broken: Vec<BrokenDefinition>,
-    /// The host names that HTTP triggers name, whoever owns them.
-    hosts: HashSet<String>,
-    hostnames: Vec<HostnameDefinition>,
-    grants: HostnameGrants,
+    /// One that has nothing any more stays, so that its last change is known.
+    tenants: SharedMap<TenantName, Arc<Tenant>>,
+    keys: SharedMap<Digest, KeyDefinition>,
+    key_hashes: SharedMap<Uuid, Digest>,
+    /// What cannot be read and is no tenant's: API keys, host names, and what has a tenant that
+    /// cannot be read.
+    broken: SharedMap<DefinitionId, BrokenDefinition>,
+    /// The host names that HTTP triggers name, whoever owns them, and how many tenants do.
+    hosts: SharedMap<String, usize>,
+    hostnames: GrantedHostnames,
     compiler: Arc<dyn SchemaCompiler>,
 }
 
-#[derive(Debug, Default)]
-struct Tenant {
-    share: Arc<TenantShare>,
-    functions: HashMap<FunctionName, Arc<FunctionDefinition>>,
-    exact: HashMap<EventType, Vec<Subscription>>,
-    patterns: Vec<(EventPattern, Subscription)>,
-    schemas: HashMap<EventType, TypeSchema>,
-    /// Those that cannot be read: nothing satisfies them.
-    broken_schemas: HashMap<EventType, Arc<LazySchema>>,
-    routes: Routes,
-}
+/// The host names that were granted by the API.
+#[derive(Clone, Debug, Default)]
+pub struct GrantedHostnames(SharedMap<HostnamePattern, HostnameDefinition>);
 
-#[derive(Debug)]
-struct TypeSchema {
-    definition: Arc<SchemaDefinition>,
-    schema: Arc<LazySchema>,
-}
-
-/// A function that a type reaches.
-#[derive(Clone, Debug)]
-struct Subscription {
-    function: Arc<FunctionDefinition>,
-    /// The schema of the trigger that matched.
-    schema: Option<Arc<LazySchema>>,
+impl GrantedNames for GrantedHostnames {
+    fn tenant_of(&self, pattern: &HostnamePattern) -> Option<&TenantName> {
+        self.0.get(pattern).map(|granted| &granted.tenant)
+    }
 }
 
 /// Where an event of some type goes.
@@ -90,73 +82,14 @@ impl Registry {
     pub fn new(compiler: Arc<dyn SchemaCompiler>) -> Self {
         Self {
             revision: Revision::default(),
-            tenants: HashMap::new(),
-            keys: HashMap::new(),
-            deleted: Vec::new(),
-            broken: Vec::new(),
-            hosts: HashSet::new(),
-            hostnames: Vec::new(),
-            grants: HostnameGrants::default(),
+            tenants: SharedMap::default(),
+            keys: SharedMap::default(),
+            key_hashes: SharedMap::default(),
+            broken: SharedMap::default(),
+            hosts: SharedMap::default(),
+            hostnames: GrantedHostnames::default(),
             compiler,
         }
-    }
-
-    /// Indexes `definitions`, taking over from `previous` its compiler and every schema that has
-    /// not changed, compiled or not. Compiles none.
-    pub fn build(definitions: Definitions, previous: &Self) -> Self {
-        let compiler = Arc::clone(&previous.compiler);
-        let mut known = previous.known_schemas();
-        let mut schema_of = |share: &Arc<TenantShare>, tenant: &TenantName, source: &Value| {
-            let digest = Digest::of(source.to_string().as_bytes());
-            let make =
-                || Arc::new(LazySchema::new(Arc::new(source.clone()), digest, Arc::clone(share)));
-            Arc::clone(known.entry((tenant.clone(), digest)).or_insert_with(make))
-        };
-        let mut tenants: HashMap<TenantName, Tenant> = HashMap::new();
-        for function in definitions.functions {
-            let function = Arc::new(function);
-            let tenant = tenant_of(&mut tenants, &function.tenant, previous);
-            let share = Arc::clone(&tenant.share);
-            let mut schema_of = |source: &Value| schema_of(&share, &function.tenant, source);
-            for trigger in function.manifest.triggers.iter().filter_map(Trigger::as_event) {
-                let schema = trigger.schema.as_ref().map(&mut schema_of);
-                tenant.subscribe(
-                    &trigger.event,
-                    Subscription { function: Arc::clone(&function), schema },
-                );
-            }
-            tenant.routes.add(&function, &mut schema_of);
-            tenant.functions.insert(function.name.clone(), function);
-        }
-        for definition in definitions.schemas {
-            let tenant = tenant_of(&mut tenants, &definition.tenant, previous);
-            let schema = schema_of(&tenant.share, &definition.tenant, &definition.schema);
-            let event_type = definition.event_type.clone();
-            tenant
-                .schemas
-                .insert(event_type, TypeSchema { definition: Arc::new(definition), schema });
-        }
-        for broken in
-            definitions.broken.iter().filter(|broken| broken.kind == DefinitionKind::Schema)
-        {
-            let (Ok(name), Ok(event_type)) = (broken.tenant.parse(), broken.name.parse()) else {
-                continue;
-            };
-            let tenant = tenant_of(&mut tenants, &name, previous);
-            let schema = LazySchema::broken(&broken.why, Arc::clone(&tenant.share));
-            tenant.broken_schemas.insert(event_type, Arc::new(schema));
-        }
-        let hosts =
-            tenants.values().flat_map(|tenant| tenant.routes.hosts()).map(str::to_owned).collect();
-        let hostnames = definitions.hostnames;
-        let grants = hostnames
-            .iter()
-            .map(|granted| (granted.pattern.clone(), granted.tenant.clone()))
-            .collect();
-        let keys = definitions.keys.into_iter().map(|key| (key.hash, key)).collect();
-        let (revision, deleted, broken) =
-            (definitions.revision, definitions.deleted, definitions.broken);
-        Self { revision, tenants, keys, deleted, broken, hosts, hostnames, grants, compiler }
     }
 
     /// What compiles schemas, and says what they and the checks by them may take.
@@ -169,29 +102,74 @@ impl Registry {
         self.revision
     }
 
+    /// Every tenant that has or had anything, in no order: for what is done once, not at each
+    /// change.
+    pub fn tenants(&self) -> impl Iterator<Item = &TenantName> {
+        self.tenants.iter().map(|(name, _)| name)
+    }
+
+    /// The tenants whose definitions or secrets are not the same in two registries of one process.
+    /// What has not changed is not looked at.
+    pub fn differing_tenants<'a>(&'a self, other: &'a Self) -> Vec<&'a TenantName> {
+        self.tenants.differing(&other.tenants, Arc::ptr_eq)
+    }
+
+    /// When a tenant's definitions or secrets changed last, as far as this process knows: what it
+    /// was told of several revisions at once counts as of the first of them. While this stays the
+    /// same, nothing of the tenant's has changed. `None` where there never was anything.
+    pub fn changed_at(&self, tenant: &TenantName) -> Option<Revision> {
+        self.tenants.get(tenant).map(|tenant| tenant.changed_at())
+    }
+
+    /// The last change of a tenant's that whoever knows `revision` knows: who has seen this one
+    /// ([`Registry::changed_at`]), or a later one, knows no older definitions of the tenant than
+    /// they do. This registry is to be of `revision` or a later one. Where more has changed since
+    /// than is remembered, it is a later change.
+    pub fn change_before(&self, tenant: &TenantName, revision: Revision) -> Revision {
+        self.tenants.get(tenant).map(|tenant| tenant.change_before(revision)).unwrap_or_default()
+    }
+
     /// The function called `name`.
     pub fn function(&self, tenant: &TenantName, name: &str) -> Option<&Arc<FunctionDefinition>> {
-        self.tenants.get(tenant)?.functions.get(name)
+        self.tenants.get(tenant)?.defined.functions.get(name)
     }
 
-    /// Every function of every tenant, in no order.
+    /// Every function of every tenant, in no order: for what is done once, not at each change.
     pub fn functions(&self) -> impl Iterator<Item = &Arc<FunctionDefinition>> {
-        self.tenants.values().flat_map(|tenant| tenant.functions.values())
+        self.tenants.values().flat_map(|tenant| tenant.defined.functions.values())
     }
 
-    /// Functions that were deleted, while their queues may still hold something.
-    pub fn deleted(&self) -> &[(TenantName, FunctionName)] {
-        &self.deleted
+    /// Functions of a tenant that were deleted, while their queues may still hold something.
+    pub fn deleted_of(&self, tenant: &TenantName) -> impl Iterator<Item = &FunctionName> {
+        self.tenants.get(tenant).into_iter().flat_map(|tenant| &tenant.defined.deleted)
     }
 
-    /// What is defined and cannot be read here.
-    pub fn broken(&self) -> &[BrokenDefinition] {
-        &self.broken
+    /// Whether a function was deleted and its queue may still hold something.
+    pub fn is_deleted(&self, tenant: &TenantName, name: &str) -> bool {
+        self.tenants.get(tenant).is_some_and(|tenant| tenant.defined.deleted.contains(name))
+    }
+
+    /// What is defined and cannot be read here, by kind, tenant and name.
+    pub fn broken(&self) -> Vec<&BrokenDefinition> {
+        let of_tenants = self.tenants.values().flat_map(|tenant| tenant.defined.broken.values());
+        let mut all: Vec<_> = of_tenants.chain(self.broken.values()).collect();
+        all.sort_unstable_by_key(|broken| (broken.kind, &broken.tenant, &broken.name, broken.key));
+        all
+    }
+
+    /// Whether it is known already that a definition cannot be read, and why.
+    pub fn knows_broken(&self, broken: &BrokenDefinition) -> bool {
+        let of_tenant = || {
+            let tenant = self.tenants.get(broken.tenant.as_str())?;
+            tenant.defined.broken.get(&(broken.kind, broken.name.clone()))
+        };
+        self.broken.get(&broken.id()).or_else(of_tenant) == Some(broken)
     }
 
     /// Why the function called `name` cannot be read here, where that is so.
     pub fn broken_function(&self, tenant: &TenantName, name: &str) -> Option<&BrokenDefinition> {
-        self.broken.iter().find(|broken| broken.is_function_of(tenant) && broken.name == name)
+        let broken = &self.tenants.get(tenant)?.defined.broken;
+        broken.get(&(DefinitionKind::Function, name.to_owned()))
     }
 
     /// The functions of one tenant that cannot be read here.
@@ -199,7 +177,8 @@ impl Registry {
         &'a self,
         tenant: &'a TenantName,
     ) -> impl Iterator<Item = &'a BrokenDefinition> {
-        self.broken.iter().filter(|broken| broken.is_function_of(tenant))
+        let broken = self.tenants.get(tenant).into_iter().flat_map(|t| t.defined.broken.values());
+        broken.filter(|broken| broken.is_function_of(tenant))
     }
 
     /// The HTTP routes of a tenant's functions.
@@ -216,31 +195,25 @@ impl Registry {
         host: &str,
     ) -> Option<(&'a TenantName, &'a Routes)> {
         // Nearly every request ends here.
-        if !self.hosts.contains(host) {
+        if self.hosts.get(host).is_none() {
             return None;
         }
-        let HostnameOwner::Tenant(tenant) = rules.owner(&self.grants, &host.parse().ok()?) else {
+        let HostnameOwner::Tenant(tenant) = rules.owner(&self.hostnames, &host.parse().ok()?)
+        else {
             return None;
         };
         Some((tenant, self.routes(tenant)?)).filter(|(_, routes)| routes.has_host(host))
     }
 
-    /// Whose host names are by the API.
-    pub fn hostname_grants(&self) -> &HostnameGrants {
-        &self.grants
-    }
-
-    /// The host names that were granted by the API, by pattern.
-    pub fn hostnames(&self) -> &[HostnameDefinition] {
+    /// The host names that were granted by the API.
+    pub fn hostnames(&self) -> &GrantedHostnames {
         &self.hostnames
     }
 
     /// The functions of one tenant, by name.
     pub fn functions_of(&self, tenant: &TenantName) -> Vec<&Arc<FunctionDefinition>> {
-        let mut functions: Vec<_> =
-            self.tenants.get(tenant).into_iter().flat_map(|t| t.functions.values()).collect();
-        functions.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        functions
+        let tenant = self.tenants.get(tenant);
+        tenant.into_iter().flat_map(|tenant| tenant.defined.functions.values()).collect()
     }
 
     /// What a tenant's functions listen to, sorted, each once.
@@ -259,15 +232,13 @@ impl Registry {
 
     /// The schemas of a tenant's event types, by type.
     pub fn schemas_of(&self, tenant: &TenantName) -> Vec<&Arc<SchemaDefinition>> {
-        let schemas = self.tenants.get(tenant).into_iter().flat_map(|t| t.schemas.values());
-        let mut definitions: Vec<_> = schemas.map(|schema| &schema.definition).collect();
-        definitions.sort_unstable_by(|a, b| a.event_type.cmp(&b.event_type));
-        definitions
+        let tenant = self.tenants.get(tenant);
+        tenant.into_iter().flat_map(|tenant| tenant.defined.schemas.values()).collect()
     }
 
     /// The schema of an event type.
     pub fn schema(&self, tenant: &TenantName, event_type: &str) -> Option<&Arc<SchemaDefinition>> {
-        Some(&self.tenants.get(tenant)?.schemas.get(event_type)?.definition)
+        self.tenants.get(tenant)?.defined.schemas.get(event_type)
     }
 
     /// The key whose text is `text`.
@@ -278,7 +249,8 @@ impl Registry {
     /// Whether any key exists, though it be one that cannot be read here; from the first one on,
     /// every request needs one.
     pub fn has_keys(&self) -> bool {
-        !self.keys.is_empty() || self.broken.iter().any(|broken| broken.kind == DefinitionKind::Key)
+        let is_key = |broken: &BrokenDefinition| broken.kind == DefinitionKind::Key;
+        !self.keys.is_empty() || self.broken.values().any(is_key)
     }
 
     /// Every key, in no order.
@@ -308,7 +280,7 @@ impl Registry {
         event_type: &EventType,
     ) -> Option<Route> {
         let tenant = self.tenants.get(tenant)?;
-        let function = tenant.functions.get(name)?;
+        let function = tenant.defined.functions.get(name)?;
         let mut route = Route { functions: vec![Arc::clone(function)], checks: Vec::new() };
         route.add_type_schema(tenant, event_type);
         for subscription in
@@ -318,52 +290,11 @@ impl Registry {
         }
         Some(route)
     }
-
-    /// Every schema, by whose it is and by its text.
-    fn known_schemas(&self) -> HashMap<(TenantName, Digest), Arc<LazySchema>> {
-        let tenants = self.tenants.iter().flat_map(|(name, tenant)| {
-            tenant
-                .schemas()
-                .map(|(_, schema)| ((name.clone(), schema.digest()), Arc::clone(schema)))
-        });
-        tenants.collect()
-    }
-}
-
-/// The tenant called `name`, made if it is not there yet.
-fn tenant_of<'a>(
-    tenants: &'a mut HashMap<TenantName, Tenant>,
-    name: &TenantName,
-    previous: &Registry,
-) -> &'a mut Tenant {
-    tenants.entry(name.clone()).or_insert_with(|| {
-        let known = previous.tenants.get(name).map(|tenant| Arc::clone(&tenant.share));
-        let share =
-            known.unwrap_or_else(|| Arc::new(TenantShare::new(Arc::clone(&previous.compiler))));
-        Tenant { share, ..Tenant::default() }
-    })
-}
-
-impl Tenant {
-    fn subscribe(&mut self, pattern: &EventPattern, subscription: Subscription) {
-        // A pattern without a wildcard is an event type: looked up rather than tried.
-        match pattern.parse::<EventType>() {
-            Ok(event_type) => self.exact.entry(event_type).or_default().push(subscription),
-            Err(_) => self.patterns.push((pattern.clone(), subscription)),
-        }
-    }
-
-    fn subscriptions(&self, event_type: &EventType) -> impl Iterator<Item = &Subscription> {
-        let patterns =
-            self.patterns.iter().filter(|(pattern, _)| pattern.matches(event_type)).map(|(_, s)| s);
-        self.exact.get(event_type).into_iter().flatten().chain(patterns)
-    }
 }
 
 impl Route {
     fn add_type_schema(&mut self, tenant: &Tenant, event_type: &EventType) {
-        let schema = tenant.schemas.get(event_type).map(|schema| &schema.schema);
-        if let Some(schema) = schema.or_else(|| tenant.broken_schemas.get(event_type)) {
+        if let Some(schema) = tenant.type_schema(event_type) {
             self.checks.push(Check {
                 owner: format!("event type {event_type}"),
                 schema: Arc::clone(schema),

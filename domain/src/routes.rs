@@ -78,11 +78,6 @@ impl Route {
         try_check_all(self.check.as_slice(), data, steps)
     }
 
-    /// The function and the schema.
-    fn schema(&self) -> Option<(&str, &Arc<LazySchema>)> {
-        Some((&self.function.name, &self.check.as_ref()?.schema))
-    }
-
     /// Whether the trigger names the method, or every method.
     fn answers(&self, method: &str) -> bool {
         self.trigger().is_some_and(|trigger| {
@@ -93,12 +88,13 @@ impl Route {
 }
 
 impl Routes {
-    /// Adds a function's HTTP triggers. The store lets no two functions have the same route; were
-    /// there two, the one that is added first would answer.
+    /// Adds a function's HTTP triggers; `schema_of` has the schema of the trigger at a place. The
+    /// store lets no two functions have the same route; were there two, the one that is added first
+    /// would answer.
     pub(crate) fn add(
         &mut self,
         function: &Arc<FunctionDefinition>,
-        mut schema_of: impl FnMut(&Value) -> Arc<LazySchema>,
+        schema_of: impl Fn(usize) -> Option<Arc<LazySchema>>,
     ) {
         for (place, trigger) in function.manifest.triggers.iter().enumerate() {
             let Some(trigger) = trigger.as_http() else { continue };
@@ -107,24 +103,13 @@ impl Routes {
                 Some(host) => self.hosts.entry(host.as_str().to_owned()).or_default(),
             };
             let owner = || format!("function {}", function.name);
-            let check = trigger
-                .schema
-                .as_ref()
-                .map(|schema| Check { owner: owner(), schema: schema_of(schema) });
+            let check = schema_of(place).map(|schema| Check { owner: owner(), schema });
             paths.0.entry(&trigger.http).push(Route {
                 function: Arc::clone(function),
                 trigger: place,
                 check,
             });
         }
-    }
-
-    /// The schemas of all triggers, and the functions that have them.
-    pub(crate) fn schemas(&self) -> impl Iterator<Item = (&str, &Arc<LazySchema>)> {
-        let routes = std::iter::once(&self.any_host)
-            .chain(self.hosts.values())
-            .flat_map(|paths| paths.0.values());
-        routes.flatten().filter_map(Route::schema)
     }
 
     /// Whether any trigger names this host.
@@ -189,9 +174,7 @@ mod tests {
                 manifest: Arc::new(manifest),
                 deployed_at: Timestamp::now(),
             });
-            routes.add(&function, |schema| {
-                Arc::new(LazySchema::new(Arc::new(schema.clone()), Digest::of(b""), Arc::default()))
-            });
+            routes.add(&function, |_| None);
         }
         routes
     }

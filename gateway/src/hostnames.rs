@@ -46,7 +46,7 @@ pub(crate) fn not_owned(
 ) -> Vec<String> {
     let hosts = manifest.triggers.iter().filter_map(|trigger| trigger.as_http()?.host.as_ref());
     let not_owned = |host: &&HostName| {
-        app.settings.hostnames.check(registry.hostname_grants(), tenant, host).is_err()
+        app.settings.hostnames.check(registry.hostnames(), tenant, host).is_err()
     };
     hosts.filter(not_owned).map(ToString::to_string).collect()
 }

@@ -19,9 +19,9 @@ pub struct Unavailable(pub String);
 /// Where sealed secrets are kept. Whoever puts a process together implements it over its store.
 #[async_trait]
 pub trait SealedSecrets: Send + Sync + 'static {
-    /// The revision of the definitions that this process knows. Every change of a secret raises it,
-    /// so that what was read at one revision is good until there is another.
-    fn revision(&self) -> Revision;
+    /// When a tenant's definitions changed last, as far as this process knows. Every change of one
+    /// of its secrets is such a change, so that what was read is good until this is another.
+    fn changed_at(&self, tenant: &TenantName) -> Revision;
 
     /// A secret as it is kept; `None` where there is none of this name.
     ///
@@ -39,7 +39,7 @@ pub trait SealedSecrets: Send + Sync + 'static {
 pub struct VaultSettings {
     /// How many opened secrets are kept in memory. Default: 256.
     pub remembered: usize,
-    /// For how long, where no change of the definitions comes first. Default: 5 s.
+    /// For how long, where no change of the tenant's definitions comes first. Default: 5 s.
     pub remember_for: Duration,
 }
 
@@ -57,11 +57,14 @@ pub struct Vault {
     memory: Mutex<Memory>,
 }
 
-/// What was opened at one revision.
-#[derive(Default)]
-struct Memory {
-    revision: Revision,
-    opened: HashMap<(TenantName, SecretName), (Secret, Instant)>,
+/// What was opened.
+type Memory = HashMap<(TenantName, SecretName), Opened>;
+
+/// A secret that was opened, when, and how its tenant's definitions were.
+struct Opened {
+    secret: Secret,
+    since: Instant,
+    changed_at: Revision,
 }
 
 impl Vault {
@@ -74,44 +77,49 @@ impl Vault {
         Self { keyring, sealed, settings, memory: Mutex::default() }
     }
 
-    /// What is remembered at this revision. Never held across an await.
-    fn memory(&self, revision: Revision) -> MutexGuard<'_, Memory> {
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        if memory.revision != revision {
-            *memory = Memory { revision, opened: HashMap::new() };
-        }
-        memory
+    /// What is remembered. Never held across an await.
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn remembered(
         &self,
-        revision: Revision,
+        changed_at: Revision,
         tenant: &TenantName,
         name: &SecretName,
     ) -> Option<Secret> {
-        let memory = self.memory(revision);
-        let (secret, since) = memory.opened.get(&(tenant.clone(), name.clone()))?;
-        (since.elapsed() < self.settings.remember_for).then(|| secret.clone())
+        let memory = self.memory();
+        let opened = memory.get(&(tenant.clone(), name.clone()))?;
+        let is_good =
+            opened.changed_at == changed_at && opened.since.elapsed() < self.settings.remember_for;
+        is_good.then(|| opened.secret.clone())
     }
 
     fn remember(
         &self,
-        revision: Revision,
+        changed_at: Revision,
         tenant: &TenantName,
         name: &SecretName,
         secret: &Secret,
     ) {
         // What was read while the definitions changed may be what was before.
-        if self.sealed.revision() != revision {
+        if self.sealed.changed_at(tenant) != changed_at {
             return;
         }
-        let mut memory = self.memory(revision);
-        if memory.opened.len() >= self.settings.remembered {
+        let key = (tenant.clone(), name.clone());
+        let mut memory = self.memory();
+        // What is not good any more makes room.
+        memory.remove(&key);
+        if memory.len() >= self.settings.remembered {
             let longest = self.settings.remember_for;
-            memory.opened.retain(|_, (_, since)| since.elapsed() < longest);
+            memory.retain(|(tenant, _), opened| {
+                opened.since.elapsed() < longest
+                    && opened.changed_at == self.sealed.changed_at(tenant)
+            });
         }
-        if memory.opened.len() < self.settings.remembered {
-            memory.opened.insert((tenant.clone(), name.clone()), (secret.clone(), Instant::now()));
+        if memory.len() < self.settings.remembered {
+            let opened = Opened { secret: secret.clone(), since: Instant::now(), changed_at };
+            memory.insert(key, opened);
         }
     }
 }
@@ -123,8 +131,8 @@ impl SecretSource for Vault {
         tenant: &TenantName,
         name: &SecretName,
     ) -> Result<Option<Secret>, Error> {
-        let revision = self.sealed.revision();
-        if let Some(secret) = self.remembered(revision, tenant, name) {
+        let changed_at = self.sealed.changed_at(tenant);
+        if let Some(secret) = self.remembered(changed_at, tenant, name) {
             return Ok(Some(secret));
         }
         let sealed = self
@@ -139,7 +147,7 @@ impl SecretSource for Vault {
             name: name.clone(),
             ..sealed
         })?;
-        self.remember(revision, tenant, name, &secret);
+        self.remember(changed_at, tenant, name, &secret);
         Ok(Some(secret))
     }
 }

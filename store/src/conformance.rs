@@ -5,6 +5,7 @@ pub(crate) mod agenda;
 pub(crate) mod broken;
 pub(crate) mod buckets;
 pub(crate) mod catalog;
+pub(crate) mod changes;
 pub(crate) mod dead_letters;
 pub(crate) mod fencing;
 pub(crate) mod files;
@@ -51,6 +52,8 @@ macro_rules! suite {
             catalog: schemas_count_their_changes, keys_are_kept, of_first_keys_at_once_one_is_made, the_last_operator_stays, artifacts_are_kept_by_content,
                 changes_at_once_have_revisions_of_their_own, a_refused_change_leaves_no_trace, any_text_is_kept,
                 an_installation_has_one_id;
+            changes: a_change_is_read_alone, what_is_gone_is_told, what_came_back_is_told, several_changes_are_read_at_once,
+                step_by_step_is_as_at_once;
             files: a_deploy_needs_its_files, files_are_kept_while_a_version_has_them, files_of_tenants_are_apart,
                 a_rollback_has_its_files;
             owners: a_host_name_must_be_granted, grants_are_kept_and_taken_back, the_configuration_grants_names_too,

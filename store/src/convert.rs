@@ -35,13 +35,21 @@ fn reason(error: Error) -> String {
     }
 }
 
+/// What a definition is called, as far as its row tells.
+pub(crate) struct Named {
+    pub(crate) tenant: String,
+    pub(crate) name: String,
+    /// An API key's id.
+    pub(crate) key: Option<Uuid>,
+}
+
 /// Reads the rows of one kind of definitions, each by itself: one that cannot be read is put with
-/// the `broken`, under the tenant and the name that `named` finds in its row.
+/// the `broken`, under what `named` finds in its row.
 pub(crate) fn definitions<R, T>(
     broken: &mut Vec<BrokenDefinition>,
     kind: DefinitionKind,
     rows: &[R],
-    named: impl Fn(&R) -> [Result<String>; 2],
+    named: impl Fn(&R) -> Named,
     mut read: impl FnMut(&R) -> Result<T>,
 ) -> Vec<T> {
     let mut all = Vec::with_capacity(rows.len());
@@ -49,8 +57,8 @@ pub(crate) fn definitions<R, T>(
         match read(row) {
             Ok(definition) => all.push(definition),
             Err(error) => {
-                let [tenant, name] = named(row).map(Result::unwrap_or_default);
-                broken.push(BrokenDefinition { kind, tenant, name, why: reason(error) });
+                let Named { tenant, name, key } = named(row);
+                broken.push(BrokenDefinition { kind, tenant, name, key, why: reason(error) });
             }
         }
     }

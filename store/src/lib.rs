@@ -8,10 +8,11 @@
 //!
 //! A backend is one folder of SQL. What does not depend on the database is outside: `fence` decides
 //! which reports stand, `migrations` whether a schema is one to work on, `claims` what a version
-//! may have of host names and routes, `convert` turns columns into domain values, [`RegistryWatch`]
-//! follows the definitions.
+//! may have of host names and routes, `changes` who reads what changed and who everything, `convert`
+//! turns columns into domain values, [`RegistryWatch`] follows the definitions.
 
 mod buckets;
+mod changes;
 mod claims;
 mod convert;
 mod dead_letters;

@@ -26,8 +26,12 @@ impl<T: Catalog + Ledger + Agenda + Buckets + DeadLetters> Store for T {}
 /// What users define. Every change raises the revision by one, in the transaction that makes it.
 #[async_trait]
 pub trait Catalog: Send + Sync + 'static {
-    /// Everything that is defined, or `None` where the revision is still `known`. A definition that
-    /// cannot be read is among [`Definitions::broken`] and keeps nobody from the others.
+    /// What changed of the definitions since the revision `known`, all as of one revision, or
+    /// `None` where that is still `known`: [`Definitions::changes`] tells which definitions changed,
+    /// deleted ones included, and nothing of others is read. Everything that is defined where that
+    /// is not known: there never was such a revision, which is so for -1, or it was too long ago. A
+    /// definition that cannot be read is among [`Definitions::broken`] and keeps nobody from the
+    /// others.
     async fn definitions(&self, known: Revision) -> Result<Option<Definitions>>;
 
     /// Hears of changes when they are committed, by whichever process: the receiver has the latest

@@ -14,6 +14,7 @@ mod catalog;
 mod change;
 mod columns;
 mod dead_letters;
+mod definitions;
 mod error;
 mod history;
 mod ledger;

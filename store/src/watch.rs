@@ -2,12 +2,13 @@
 //! the store tells of changes ([`crate::Catalog::changes`]), otherwise, and while it cannot, by
 //! asking again and again.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::sleep;
-use wasmill_domain::{Registry, Revision};
+use wasmill_domain::{Definitions, Registry, Revision, TenantName};
 
 use crate::port::{Error, Result, Store};
 
@@ -19,6 +20,12 @@ const REACH_TRIES: u32 = 20;
 
 /// The pause between two of its tries.
 const REACH_PAUSE: Duration = Duration::from_millis(50);
+
+/// A revision that never was: whoever knows it is given everything.
+const NONE: Revision = Revision(-1);
+
+/// The fewest tenants followed at which it is looked who still follows them.
+const FEW_TENANTS: usize = 64;
 
 /// The registry of the store's current revision, kept current. Clones share one registry; following
 /// ends when the last of them is dropped.
@@ -32,8 +39,22 @@ pub struct RegistryWatch {
 struct Shared {
     store: Arc<dyn Store>,
     registry: watch::Sender<Arc<Registry>>,
-    /// Whoever builds a registry holds it, so that an older one never follows a newer one.
-    building: Mutex<()>,
+    tenants: Tenants,
+    /// Whoever builds a registry holds it, so that an older one never follows a newer one. Whether
+    /// the last question was answered: after an outage the database may be another, with another
+    /// history, and what changed since some revision says nothing.
+    building: Mutex<bool>,
+}
+
+/// Who follows a tenant.
+#[derive(Default)]
+struct Tenants(std::sync::Mutex<Followed>);
+
+#[derive(Default)]
+struct Followed {
+    senders: HashMap<TenantName, watch::Sender<()>>,
+    /// How many there were after it was last looked who still follows them.
+    left: usize,
 }
 
 impl RegistryWatch {
@@ -59,7 +80,8 @@ impl RegistryWatch {
         interval: Duration,
     ) -> Result<Self> {
         let registry = watch::Sender::new(Arc::new(first));
-        let shared = Arc::new(Shared { store, registry, building: Mutex::new(()) });
+        let (tenants, building) = (Tenants::default(), Mutex::new(false));
+        let shared = Arc::new(Shared { store, registry, tenants, building });
         shared.refresh().await?;
         let (alive, ended) = mpsc::channel(1);
         tokio::spawn(follow(Arc::clone(&shared), interval, ended));
@@ -74,6 +96,12 @@ impl RegistryWatch {
     /// Tells of every registry that replaces another. It ends with the last clone of this.
     pub fn subscribe(&self) -> watch::Receiver<Arc<Registry>> {
         self.shared.registry.subscribe()
+    }
+
+    /// Tells of every change of one tenant's definitions or secrets, and of no other's, once the
+    /// registry has it: for whoever is one of many. It ends with the last clone of this.
+    pub fn subscribe_to(&self, tenant: &TenantName) -> watch::Receiver<()> {
+        self.shared.tenants.subscribe(tenant)
     }
 
     /// Makes sure that the registry is of `revision` or a later one: what follows sees the change
@@ -100,19 +128,58 @@ impl RegistryWatch {
 }
 
 impl Shared {
-    /// Takes over the store's definitions where they are of another revision than the registry's.
+    /// Takes over what changed of the store's definitions since the registry's revision.
     async fn refresh(&self) -> Result<()> {
-        let _building = self.building.lock().await;
+        let mut was_answered = self.building.lock().await;
         let current = Arc::clone(&self.registry.borrow());
-        if let Some(definitions) = self.store.definitions(current.revision()).await? {
-            for broken in
-                definitions.broken.iter().filter(|broken| !current.broken().contains(broken))
-            {
+        // It stays so where whoever asks does not wait for the answer.
+        let is_certain = std::mem::replace(&mut *was_answered, false);
+        let definitions = self.definitions(current.revision(), is_certain).await?;
+        *was_answered = true;
+        if let Some(definitions) = definitions {
+            for broken in definitions.broken.iter().filter(|broken| !current.knows_broken(broken)) {
                 tracing::error!(why = broken.why, "{broken} cannot be read and has no effect here");
             }
-            self.registry.send_replace(Arc::new(Registry::build(definitions, &current)));
+            let next = Arc::new(Registry::build(definitions, &current));
+            self.registry.send_replace(Arc::clone(&next));
+            self.tenants.tell(&next.differing_tenants(&current));
         }
         Ok(())
+    }
+
+    async fn definitions(&self, known: Revision, is_certain: bool) -> Result<Option<Definitions>> {
+        match self.store.definitions(known).await? {
+            Some(definitions) if is_certain || definitions.changes.is_none() => {
+                Ok(Some(definitions))
+            }
+            Some(_) => self.store.definitions(NONE).await,
+            None => Ok(None),
+        }
+    }
+}
+
+impl Tenants {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Followed> {
+        // Nothing that holds the lock panics.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn subscribe(&self, tenant: &TenantName) -> watch::Receiver<()> {
+        let mut followed = self.lock();
+        if followed.senders.len() >= 2 * followed.left.max(FEW_TENANTS) {
+            followed.senders.retain(|_, sender| !sender.is_closed());
+            followed.left = followed.senders.len();
+        }
+        followed.senders.entry(tenant.clone()).or_insert_with(|| watch::Sender::new(())).subscribe()
+    }
+
+    fn tell(&self, changed: &[&TenantName]) {
+        let followed = self.lock();
+        for tenant in changed {
+            if let Some(sender) = followed.senders.get(*tenant) {
+                sender.send_replace(());
+            }
+        }
     }
 }
 

@@ -151,8 +151,8 @@ async fn check_queues(checks: &mut Checks, store: &std::sync::Arc<dyn Store>, br
         Err(error) => return checks.add("definitions", Status::Warning, error.to_string()),
     };
     let registry: &Registry = &registry;
-    let broken =
-        registry.broken().iter().map(|broken| format!("{broken} cannot be read: {}", broken.why));
+    let broken = registry.broken().into_iter();
+    let broken = broken.map(|broken| format!("{broken} cannot be read: {}", broken.why));
     let broken: Vec<String> = broken.collect();
     checks.found("definitions", Ok(broken), |text| text, "all can be read");
     let missing = consistency::missing_queues(&**store, broker, registry, usize::MAX).await;

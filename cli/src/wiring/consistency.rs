@@ -129,7 +129,7 @@ pub(crate) async fn orphans(
     let is_known = |tenant: &TenantName, function: &FunctionName| {
         registry.function(tenant, function).is_some()
             || registry.broken_function(tenant, function).is_some()
-            || registry.deleted().iter().any(|(of, name)| (of, name) == (tenant, function))
+            || registry.is_deleted(tenant, function)
     };
     let is_orphan = |queue: &QueueName| {
         queue.function().is_some_and(|(tenant, name)| !is_known(&tenant, &name))

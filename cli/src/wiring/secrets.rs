@@ -126,8 +126,9 @@ struct StoredSecrets {
 
 #[async_trait]
 impl SealedSecrets for StoredSecrets {
-    fn revision(&self) -> Revision {
-        self.registry.current().revision()
+    fn changed_at(&self, tenant: &TenantName) -> Revision {
+        let registry = self.registry.current();
+        registry.changed_at(tenant).unwrap_or(registry.revision())
     }
 
     async fn sealed(

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::Registry;
 use super::lazy::LazySchema;
-use super::{Registry, Tenant};
+use super::tenant::Tenant;
 use crate::digest::Digest;
 use crate::names::TenantName;
 use crate::schema::CompileError;
@@ -58,17 +59,12 @@ impl Registry {
 impl Tenant {
     /// Every schema, and the function or the event type that has it.
     pub(super) fn schemas(&self) -> impl Iterator<Item = (Replaced<'_>, &Arc<LazySchema>)> {
-        let patterns = self.patterns.iter().map(|(_, subscription)| subscription);
-        let triggers = self.exact.values().flatten().chain(patterns).filter_map(|subscription| {
-            Some((Replaced::Function(&subscription.function.name), subscription.schema.as_ref()?))
+        let triggers = self.trigger_schemas.iter().flat_map(|(function, schemas)| {
+            let owner = Replaced::Function(function);
+            schemas.iter().flatten().map(move |schema| (owner, schema))
         });
-        let routes =
-            self.routes.schemas().map(|(function, schema)| (Replaced::Function(function), schema));
-        let types = self
-            .schemas
-            .iter()
-            .map(|(name, schema)| (Replaced::Type(name.as_str()), &schema.schema));
-        triggers.chain(routes).chain(types)
+        let types = self.type_schemas.iter().map(|(name, schema)| (Replaced::Type(name), schema));
+        triggers.chain(types)
     }
 
     /// The schemas that stay when something is replaced, each once.

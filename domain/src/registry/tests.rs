@@ -1,5 +1,5 @@
 use super::*;
-use crate::definition::SchemaDefinition;
+use crate::definition::Definitions;
 use crate::manifest::Manifest;
 use crate::schema::{CompileError, CompiledSchema, Failure, Violation};
 use crate::timestamp::Timestamp;

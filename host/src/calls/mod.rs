@@ -14,10 +14,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 use wasmill_broker::{IncomingStream, IncomingStreams, QueueName, RequestStream, StreamSender};
-use wasmill_domain::Outcome;
 use wasmill_domain::http_message::{Download, Opening};
 use wasmill_domain::manifest::Kind;
 use wasmill_domain::manifest::http::Mode;
+use wasmill_domain::{Outcome, TenantName};
 
 use self::body::UploadBody;
 use crate::backoff::Backoff;
@@ -51,7 +51,7 @@ pub(crate) async fn answer(host: Arc<Host>, key: Key, mut versions: Versions) {
         match begun {
             Ok(streams) => {
                 backoff = Backoff::new(host.settings.recorder.max_pause);
-                take(&host, &mut versions, streams, most, &mut running).await;
+                take(&host, &key.0, &mut versions, streams, most, &mut running).await;
             }
             Err(error) => {
                 tracing::warn!(%service, %error, "request streams cannot be accepted yet");
@@ -84,6 +84,7 @@ fn answering(version: Option<&Version>) -> Option<NonZeroU16> {
 /// ends.
 async fn take(
     host: &Arc<Host>,
+    tenant: &TenantName,
     versions: &mut Versions,
     mut streams: Box<dyn IncomingStreams>,
     most: NonZeroU16,
@@ -110,7 +111,8 @@ async fn take(
             }
             next = next => match next {
                 Some((incoming, slot)) => {
-                    let serving = serve(Arc::clone(host), versions.clone(), incoming);
+                    let (host, tenant) = (Arc::clone(host), tenant.clone());
+                    let serving = serve(host, tenant, versions.clone(), incoming);
                     running.spawn(async move {
                         serving.await;
                         drop(slot);
@@ -123,7 +125,12 @@ async fn take(
 }
 
 /// Answers one request.
-async fn serve(host: Arc<Host>, mut versions: Versions, incoming: IncomingStream) {
+async fn serve(
+    host: Arc<Host>,
+    tenant: TenantName,
+    mut versions: Versions,
+    incoming: IncomingStream,
+) {
     let IncomingStream { opening, stream } = incoming;
     let opening = match Opening::decode(&opening) {
         Ok(opening) => opening,
@@ -133,7 +140,7 @@ async fn serve(host: Arc<Host>, mut versions: Versions, incoming: IncomingStream
             return;
         }
     };
-    let version = version_at(&host, &mut versions, opening.dispatch.revision).await;
+    let version = version_at(&host, &tenant, &mut versions, opening.dispatch.revision).await;
     if matches!(version, Version::Unreadable) {
         // Its caller finds the stream closed.
         return;

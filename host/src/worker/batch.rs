@@ -144,7 +144,7 @@ async fn run_batch(
     } else if redeliveries < host.settings.redelivery_limit.max(1) {
         let revision =
             dispatches.iter().map(|dispatch| dispatch.revision).max().unwrap_or_default();
-        let version = version_at(host, versions, revision).await;
+        let version = version_at(host, &key.0, versions, revision).await;
         match version {
             Version::Unreadable => Settled::Release,
             version => run_all(host, version, slots, dispatches).await,

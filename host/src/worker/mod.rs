@@ -163,21 +163,27 @@ async fn finish<T: 'static>(tasks: &mut JoinSet<T>, result: &mut Result<(), Brok
 async fn supervise(host: &Arc<Host>, workers: &mut JoinSet<Key>) -> Result<(), Broken> {
     let mut registry = host.registry.subscribe();
     let mut at_work: HashSet<Key> = HashSet::new();
+    let mut known = Arc::clone(&registry.borrow_and_update());
+    start_workers(host, workers, &mut at_work, host.wanted_of_all(&known));
     loop {
-        let wanted = host.wanted(&registry.borrow_and_update());
-        start_workers(host, workers, &mut at_work, wanted);
         host.status.set_workers(at_work.len());
-        tokio::select! {
+        let ended = tokio::select! {
             () = host.stop.cancelled() => return Ok(()),
             // An error would mean that the watch is gone, and the host holds it.
-            _ = registry.changed() => {}
-            Some(ended) = workers.join_next() => match ended {
-                Ok(key) => {
-                    at_work.remove(&key);
-                }
-                Err(error) => return Err(Broken(error.to_string())),
+            _ = registry.changed() => None,
+            Some(ended) = workers.join_next() => {
+                let key = ended.map_err(|error| Broken(error.to_string()))?;
+                at_work.remove(&key);
+                Some(key)
             }
-        }
+        };
+        let next = Arc::clone(&registry.borrow_and_update());
+        let changed = next.differing_tenants(&known).into_iter();
+        let wanted = changed.flat_map(|tenant| host.wanted(&next, tenant));
+        // What ended may have been wanted again before it did.
+        let again = ended.filter(|key| host.is_wanted(&next, key));
+        start_workers(host, workers, &mut at_work, wanted.chain(again));
+        known = next;
     }
 }
 
@@ -185,7 +191,7 @@ fn start_workers(
     host: &Arc<Host>,
     workers: &mut JoinSet<Key>,
     at_work: &mut HashSet<Key>,
-    wanted: Vec<Key>,
+    wanted: impl IntoIterator<Item = Key>,
 ) {
     for key in wanted {
         if at_work.insert(key.clone()) {
@@ -204,11 +210,26 @@ impl Host {
         self.publisher.writes()
     }
 
-    /// What this host is to work for.
-    fn wanted(&self, registry: &Registry) -> Vec<Key> {
-        let functions = registry.functions().filter(|function| self.may_run(function));
-        let functions = functions.map(|function| (function.tenant.clone(), function.name.clone()));
-        functions.chain(registry.deleted().iter().cloned()).collect()
+    /// What this host is to work for, of one tenant's.
+    fn wanted<'a>(
+        &'a self,
+        registry: &'a Registry,
+        tenant: &'a TenantName,
+    ) -> impl Iterator<Item = Key> + 'a {
+        let functions = registry.functions_of(tenant).into_iter();
+        let functions = functions.filter(|function| self.may_run(function)).map(|f| &f.name);
+        functions.chain(registry.deleted_of(tenant)).map(|name| (tenant.clone(), name.clone()))
+    }
+
+    /// The same of every tenant's: once, when it starts.
+    fn wanted_of_all<'a>(&'a self, registry: &'a Registry) -> impl Iterator<Item = Key> + 'a {
+        registry.tenants().flat_map(|tenant| self.wanted(registry, tenant))
+    }
+
+    /// Whether this host is to work for a function, or for what is left of it.
+    fn is_wanted(&self, registry: &Registry, (tenant, name): &Key) -> bool {
+        registry.function(tenant, name).is_some_and(|function| self.may_run(function))
+            || registry.is_deleted(tenant, name)
     }
 
     /// Whether this host has every label that the function asks for.

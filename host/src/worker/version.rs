@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::watch;
-use wasmill_domain::{FunctionDefinition, Registry, Revision};
+use wasmill_domain::{FunctionDefinition, Registry, Revision, TenantName};
 
 use super::{Host, Key};
 use crate::backoff::Backoff;
@@ -63,21 +63,23 @@ impl Wanted {
     }
 }
 
-/// A function's version, and the revision of the definitions that says so.
+/// A function's version, and since when its tenant's definitions are as it was found in them:
+/// [`Registry::changed_at`].
 #[derive(Clone, Debug)]
 pub(crate) struct Current {
-    pub(crate) revision: Revision,
+    pub(crate) changed_at: Revision,
     pub(crate) version: Version,
 }
 
 /// Where a function's version is found; `None` until the first one is ready.
 pub(crate) type Versions = watch::Receiver<Option<Current>>;
 
-/// Keeps `current` at the function's current version, for ever.
+/// Keeps `current` at the function's current version, for ever. Of changes of other tenants' it
+/// does not hear.
 pub(crate) async fn follow(host: Arc<Host>, key: Key, current: watch::Sender<Option<Current>>) {
-    let mut registry = host.registry.subscribe();
+    let mut changes = host.registry.subscribe_to(&key.0);
     loop {
-        let (mut revision, wanted) = look(&mut registry, &key);
+        let (mut changed_at, wanted) = look(&host, &mut changes, &key);
         let known = current.borrow().clone().filter(|known| wanted.is(&known.version));
         let known = known
             .filter(|known| again_at(&host, &known.version).is_none_or(|at| Instant::now() < at));
@@ -88,16 +90,16 @@ pub(crate) async fn follow(host: Arc<Host>, key: Key, current: watch::Sender<Opt
                 loop {
                     tokio::select! {
                         version = &mut making => break Some(version),
-                        changed = registry.changed() => {
+                        changed = changes.changed() => {
                             if changed.is_err() {
                                 return;
                             }
                             // Most changes are of other functions.
-                            let (newer, other) = look(&mut registry, &key);
+                            let (newer, other) = look(&host, &mut changes, &key);
                             if !wanted.is_as(&other) {
                                 break None;
                             }
-                            revision = newer;
+                            changed_at = newer;
                         }
                     }
                 }
@@ -105,9 +107,9 @@ pub(crate) async fn follow(host: Arc<Host>, key: Key, current: watch::Sender<Opt
         };
         let Some(version) = version else { continue };
         let again = again_at(&host, &version);
-        current.send_replace(Some(Current { revision, version }));
+        current.send_replace(Some(Current { changed_at, version }));
         tokio::select! {
-            changed = registry.changed() => {
+            changed = changes.changed() => {
                 if changed.is_err() {
                     return;
                 }
@@ -131,19 +133,20 @@ fn again_at(host: &Host, version: &Version) -> Option<Instant> {
 /// know the revision was set back: then nobody will ever know it.
 pub(crate) async fn version_at(
     host: &Host,
+    tenant: &TenantName,
     versions: &mut Versions,
     revision: Revision,
 ) -> Version {
-    let is_there = |current: &Option<Current>| {
-        current.as_ref().is_some_and(|current| current.revision >= revision)
-    };
-    if !is_there(&versions.borrow()) {
-        if reach(host, revision).await {
-            // The sender lives as long as the worker.
-            let _ = versions.wait_for(is_there).await;
-        } else {
-            tracing::warn!(%revision, "an event knows of definitions that the store does not: it runs by older ones");
-        }
+    if host.registry.current().revision() >= revision || reach(host, revision).await {
+        // Changes of other tenants made no difference, nor do those that came after `revision`.
+        let needed = host.registry.current().change_before(tenant, revision);
+        let is_there = |current: &Option<Current>| {
+            current.as_ref().is_some_and(|current| current.changed_at >= needed)
+        };
+        // The sender lives as long as the worker.
+        let _ = versions.wait_for(is_there).await;
+    } else {
+        tracing::warn!(%revision, "an event knows of definitions that the store does not: it runs by older ones");
     }
     versions.borrow().as_ref().map_or(Version::Deleted, |current| current.version.clone())
 }
@@ -164,10 +167,12 @@ async fn reach(host: &Host, revision: Revision) -> bool {
     }
 }
 
-/// The registry's revision, and what it says of a function.
-fn look(registry: &mut watch::Receiver<Arc<Registry>>, key: &Key) -> (Revision, Wanted) {
-    let registry = registry.borrow_and_update();
-    (registry.revision(), wanted(&registry, key))
+/// When the tenant's definitions changed last, and what they say of a function.
+fn look(host: &Host, changes: &mut watch::Receiver<()>, key: &Key) -> (Revision, Wanted) {
+    // What changes from here on is told again.
+    changes.borrow_and_update();
+    let registry = host.registry.current();
+    (registry.changed_at(&key.0).unwrap_or_default(), wanted(&registry, key))
 }
 
 /// Whether two definitions make no difference to a host.

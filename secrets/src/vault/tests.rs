@@ -7,7 +7,8 @@ use super::*;
 /// Keeps sealed secrets in memory, and counts who asks.
 #[derive(Default)]
 struct Kept {
-    revision: AtomicI64,
+    /// When the default tenant's definitions changed; all others' never do.
+    changed_at: AtomicI64,
     asked: AtomicUsize,
     away: std::sync::atomic::AtomicBool,
     secrets: Mutex<HashMap<(TenantName, SecretName), SealedSecret>>,
@@ -15,8 +16,9 @@ struct Kept {
 
 #[async_trait]
 impl SealedSecrets for Kept {
-    fn revision(&self) -> Revision {
-        Revision(self.revision.load(Ordering::SeqCst))
+    fn changed_at(&self, tenant: &TenantName) -> Revision {
+        let is_default = *tenant == TenantName::default();
+        Revision(if is_default { self.changed_at.load(Ordering::SeqCst) } else { 0 })
     }
 
     async fn sealed(
@@ -68,7 +70,7 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn a_secret_is_remembered_until_the_next_revision() {
+async fn a_secret_is_remembered_until_its_tenant_changes() {
     let fixture = Fixture::new(VaultSettings {
         remember_for: Duration::from_secs(3600),
         ..VaultSettings::default()
@@ -83,13 +85,35 @@ async fn a_secret_is_remembered_until_the_next_revision() {
     assert_eq!((fixture.reveal("token").await.as_deref(), fixture.asked()), (Some("one"), 2));
     fixture.set("token", 2, "two");
     assert_eq!((fixture.reveal("token").await.as_deref(), fixture.asked()), (Some("one"), 2));
-    fixture.kept.revision.store(1, Ordering::SeqCst);
+    fixture.kept.changed_at.store(1, Ordering::SeqCst);
     assert_eq!((fixture.reveal("token").await.as_deref(), fixture.asked()), (Some("two"), 3));
     // What is in memory is good while the store is away.
     fixture.kept.away.store(true, Ordering::SeqCst);
     assert_eq!(fixture.reveal("token").await.as_deref(), Some("two"));
     let other = fixture.vault.reveal(&TenantName::default(), &"other".parse().unwrap()).await;
     assert_eq!(other.unwrap_err(), Error::Unavailable("the database is away".into()));
+}
+
+#[tokio::test]
+async fn a_change_of_another_tenant_forgets_nothing() {
+    let fixture = Fixture::new(VaultSettings {
+        remember_for: Duration::from_secs(3600),
+        ..VaultSettings::default()
+    });
+    let (other, token): (TenantName, SecretName) =
+        ("other".parse().unwrap(), "token".parse().unwrap());
+    let sealed = fixture.keyring.seal(&other, &token, 1, b"theirs", Timestamp::now()).unwrap();
+    fixture.kept.secrets.lock().unwrap().insert((other.clone(), token.clone()), sealed);
+    fixture.set("token", 1, "ours");
+    for _ in 0..2 {
+        let theirs = fixture.vault.reveal(&other, &token).await.unwrap().unwrap();
+        assert_eq!(theirs.expose(), b"theirs");
+        assert_eq!(fixture.reveal("token").await.as_deref(), Some("ours"));
+    }
+    assert_eq!(fixture.asked(), 2);
+    fixture.kept.changed_at.store(1, Ordering::SeqCst);
+    fixture.vault.reveal(&other, &token).await.unwrap();
+    assert_eq!((fixture.reveal("token").await.as_deref(), fixture.asked()), (Some("ours"), 3));
 }
 
 #[tokio::test]

@@ -1,33 +1,31 @@
 //! What users define.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use sqlx::postgres::PgRow;
 use tokio::sync::watch;
 use wasmill_domain::{
-    BrokenDefinition, DefinitionKind, Definitions, Digest, FunctionDefinition, FunctionName,
-    KeyDefinition, Revision, SchemaDefinition, SealedSecret, SecretName, SecretSummary, TenantName,
-    Timestamp,
+    Definitions, Digest, FunctionName, Revision, SealedSecret, SecretName, SecretSummary,
+    TenantName, Timestamp,
 };
 
 use super::columns::get;
-use super::error::{Fault, Result};
-use super::queries::{count, text, time, word};
+use super::error::Result;
+use super::queries::{count, time};
 use super::session::Session;
-use super::{PostgresStore, artifacts, change, routes, secrets};
+use super::{PostgresStore, artifacts, change, definitions, secrets};
 use crate::convert::{self, ManifestRows, TriggerRow};
 use crate::port::{self, Catalog, Change, Changed, Error, Installation, SealingKeyUse, Version};
 
 /// The triggers of each version, in order, by tenant, function and number.
-type Triggers = HashMap<(String, String, i64), Vec<TriggerRow>>;
+pub(super) type Triggers = HashMap<(String, String, i64), Vec<TriggerRow>>;
 
 #[async_trait]
 impl Catalog for PostgresStore {
     async fn definitions(&self, known: Revision) -> port::Result<Option<Definitions>> {
-        self.inner.read(|session| Box::pin(definitions(session, known))).await
+        self.inner.read(|session| Box::pin(definitions::since(session, known))).await
     }
 
     fn changes(&self) -> Option<watch::Receiver<Revision>> {
@@ -137,69 +135,7 @@ pub(super) async fn revision(session: &mut Session<'_>) -> Result<Revision> {
     get(&row, "revision").map(Revision)
 }
 
-async fn definitions(session: &mut Session<'_>, known: Revision) -> Result<Option<Definitions>> {
-    // Asked every second or so by every process, and mostly answered by this.
-    if revision(session).await? == known {
-        return Ok(None);
-    }
-    all(session).await.map(Some)
-}
-
-/// Everything that is defined.
-pub(super) async fn all(session: &mut Session<'_>) -> Result<Definitions> {
-    let revision = revision(session).await?;
-    let triggers = sqlx::query(
-        "SELECT t.tenant, t.function, t.version, t.event, t.http, t.schema FROM functions f JOIN triggers t \
-         ON t.tenant = f.tenant AND t.function = f.name AND t.version = f.current_version \
-         ORDER BY t.tenant, t.function, t.version, t.place",
-    );
-    let mut triggers = by_version(&session.rows(triggers).await?)?;
-    let functions = sqlx::query(
-        "SELECT v.tenant, v.function, v.number, v.digest, v.manifest, v.deployed_at FROM functions f JOIN versions v \
-         ON v.tenant = f.tenant AND v.function = f.name AND v.number = f.current_version ORDER BY v.tenant, v.function",
-    );
-    let functions = session.rows(functions).await?;
-    let schemas = sqlx::query(
-        "SELECT tenant, event_type, version, schema, updated_at, min_reader FROM schemas ORDER BY tenant, event_type",
-    );
-    let schemas = session.rows(schemas).await?;
-    let keys = sqlx::query(
-        "SELECT id, tenant, role, label, hash, created_at, min_reader FROM api_keys ORDER BY id",
-    );
-    let keys = session.rows(keys).await?;
-    let hostnames = routes::hostnames(session).await?;
-    let deleted = session
-        .rows(sqlx::query("SELECT tenant, name FROM deleted_functions ORDER BY tenant, name"))
-        .await?;
-    let mut all = Definitions { revision, ..Definitions::default() };
-    let broken = &mut all.broken;
-    let function = |row: &PgRow| function(row, &mut triggers);
-    all.functions = readable(broken, DefinitionKind::Function, &functions, "function", function);
-    all.schemas = readable(broken, DefinitionKind::Schema, &schemas, "event_type", schema);
-    all.keys = readable(broken, DefinitionKind::Key, &keys, "label", key);
-    all.hostnames =
-        readable(broken, DefinitionKind::Hostname, &hostnames, "pattern", routes::hostname);
-    let deleted_function = |row: &PgRow| Ok((word(row, "tenant")?, word(row, "name")?));
-    all.deleted =
-        readable(broken, DefinitionKind::DeletedFunction, &deleted, "name", deleted_function);
-    Ok(all)
-}
-
-/// What rows define that can be read; the others are put with the `broken`, called by a column of
-/// theirs.
-fn readable<T>(
-    broken: &mut Vec<BrokenDefinition>,
-    kind: DefinitionKind,
-    rows: &[PgRow],
-    name: &str,
-    mut read: impl FnMut(&PgRow) -> Result<T>,
-) -> Vec<T> {
-    let named =
-        |row: &PgRow| ["tenant", name].map(|column| get(row, column).map_err(Fault::into_error));
-    convert::definitions(broken, kind, rows, named, |row| read(row).map_err(Fault::into_error))
-}
-
-fn by_version(rows: &[PgRow]) -> Result<Triggers> {
+pub(super) fn by_version(rows: &[PgRow]) -> Result<Triggers> {
     let mut triggers = Triggers::new();
     for row in rows {
         let version = (get(row, "tenant")?, get(row, "function")?, get(row, "version")?);
@@ -216,7 +152,7 @@ pub(super) fn trigger_row(row: &PgRow) -> Result<TriggerRow> {
     })
 }
 
-fn manifest_rows(row: &PgRow, triggers: &mut Triggers) -> Result<ManifestRows> {
+pub(super) fn manifest_rows(row: &PgRow, triggers: &mut Triggers) -> Result<ManifestRows> {
     let version = (get(row, "tenant")?, get(row, "function")?, get(row, "number")?);
     Ok(ManifestRows {
         manifest: get(row, "manifest")?,
@@ -227,40 +163,6 @@ fn manifest_rows(row: &PgRow, triggers: &mut Triggers) -> Result<ManifestRows> {
 /// A digest's column.
 pub(super) fn digest(row: &PgRow, column: &str) -> Result<Digest> {
     Ok(convert::digest(column, get(row, column)?)?)
-}
-
-fn function(row: &PgRow, triggers: &mut Triggers) -> Result<FunctionDefinition> {
-    Ok(FunctionDefinition {
-        tenant: word(row, "tenant")?,
-        name: word(row, "function")?,
-        version: count(row, "number")?,
-        digest: digest(row, "digest")?,
-        manifest: Arc::new(manifest_rows(row, triggers)?.into_manifest()?),
-        deployed_at: time(row, "deployed_at")?,
-    })
-}
-
-fn schema(row: &PgRow) -> Result<SchemaDefinition> {
-    convert::check_reader(get(row, "min_reader")?)?;
-    Ok(SchemaDefinition {
-        tenant: word(row, "tenant")?,
-        event_type: word(row, "event_type")?,
-        version: count(row, "version")?,
-        schema: Arc::new(convert::json("schema", get(row, "schema")?)?),
-        updated_at: time(row, "updated_at")?,
-    })
-}
-
-fn key(row: &PgRow) -> Result<KeyDefinition> {
-    convert::check_reader(get(row, "min_reader")?)?;
-    Ok(KeyDefinition {
-        id: get(row, "id")?,
-        tenant: word(row, "tenant")?,
-        role: word(row, "role")?,
-        label: text(row, "label")?,
-        hash: digest(row, "hash")?,
-        created_at: time(row, "created_at")?,
-    })
 }
 
 async fn versions(

@@ -12,6 +12,7 @@ use super::error::Result;
 use super::listen::CHANNEL;
 use super::session::Session;
 use super::{artifacts, quota, routes, secrets, text};
+use crate::changes;
 use crate::convert::{self, ManifestRows};
 use crate::port::{Change, Changed, Error};
 use crate::quota::Quotas;
@@ -95,8 +96,23 @@ pub(super) async fn make(
         let notify =
             sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(revision.to_string());
         session.execute(notify).await?;
+        if let Some(oldest) = changes::sweep(revision) {
+            forget_changes(session, oldest).await?;
+        }
     }
     Ok(Changed { revision: Revision(revision), version: made.version, changed: made.changed })
+}
+
+/// Deletes notes of what changed up to a revision, as many as may be at once. Those that are left
+/// are in nobody's way.
+async fn forget_changes(session: &mut Session<'_>, oldest: i64) -> Result<()> {
+    let from = sqlx::query("UPDATE revision SET changes_from = greatest(changes_from, $1)");
+    session.execute(from.bind(oldest)).await?;
+    let forget = sqlx::query(
+        "DELETE FROM definition_changes WHERE (kind, tenant, name) IN (SELECT kind, tenant, name \
+         FROM definition_changes WHERE revision <= $1 ORDER BY revision LIMIT $2)",
+    );
+    session.execute(forget.bind(oldest).bind(changes::SWEPT_AT_ONCE)).await.map(drop)
 }
 
 async fn current_version(
@@ -289,15 +305,22 @@ async fn delete_schema(
     }
 }
 
-/// How many keys there are, and how many of them are operators'.
-async fn count_keys(session: &mut Session<'_>) -> Result<(i64, i64)> {
-    let count = "SELECT count(*) AS keys, count(*) FILTER (WHERE role = 'operator') AS operators FROM api_keys";
-    let row = session.row(sqlx::query(count)).await?;
+/// Whether there is any key.
+async fn has_keys(session: &mut Session<'_>) -> Result<bool> {
+    let any = sqlx::query("SELECT EXISTS (SELECT 1 FROM api_keys) AS any");
+    get(&session.row(any).await?, "any")
+}
+
+/// Whether there are at least two keys, and at least two that are operators'.
+async fn has_two_keys(session: &mut Session<'_>) -> Result<(bool, bool)> {
+    let two = "SELECT (SELECT count(*) FROM (SELECT 1 FROM api_keys LIMIT 2) AS k) > 1 AS keys, \
+               (SELECT count(*) FROM (SELECT 1 FROM api_keys WHERE role = 'operator' LIMIT 2) AS o) > 1 AS operators";
+    let row = session.row(sqlx::query(two)).await?;
     Ok((get(&row, "keys")?, get(&row, "operators")?))
 }
 
 async fn put_key(session: &mut Session<'_>, key: &KeyDefinition) -> Result<Made> {
-    if key.role != KeyRole::Operator && count_keys(session).await?.0 == 0 {
+    if key.role != KeyRole::Operator && !has_keys(session).await? {
         return Err(Error::Conflict(
             "the first key must be an operator's: from then on only an operator's key can make others".into(),
         )
@@ -321,7 +344,7 @@ async fn put_key(session: &mut Session<'_>, key: &KeyDefinition) -> Result<Made>
 }
 
 async fn put_first_key(session: &mut Session<'_>, key: &KeyDefinition) -> Result<Made> {
-    if count_keys(session).await?.0 > 0 {
+    if has_keys(session).await? {
         return Ok(Made { version: 0, changed: false });
     }
     put_key(session, key).await
@@ -332,8 +355,8 @@ async fn delete_key(session: &mut Session<'_>, id: Uuid) -> Result<Made> {
         session.row_if_any(sqlx::query("SELECT role FROM api_keys WHERE id = $1").bind(id)).await?;
     let Some(row) = row else { return Err(Error::NotFound(format!("key {id}")).into()) };
     let role: &str = get(&row, "role")?;
-    let (keys, operators) = count_keys(session).await?;
-    if role == KeyRole::Operator.as_str() && operators == 1 && keys > 1 {
+    let (has_others, has_operators) = has_two_keys(session).await?;
+    if role == KeyRole::Operator.as_str() && has_others && !has_operators {
         return Err(Error::Conflict(
             "this is the last operator's key: delete the tenants' keys first, or make another operator's key".into(),
         )

@@ -10,13 +10,13 @@ use crate::port::Change;
 use crate::quota::{Counted, Quotas};
 
 /// How many functions a tenant has, and whether `$2` is one of them.
-const FUNCTIONS: &str = "SELECT count(*) AS count, coalesce(bool_or(name = $2), false) AS known FROM functions WHERE tenant = $1";
+pub(super) const FUNCTIONS: &str = "SELECT count(*) AS count, coalesce(bool_or(name = $2), false) AS known FROM functions WHERE tenant = $1";
 
 /// The same of the event types that have a schema.
-const SCHEMAS: &str = "SELECT count(*) AS count, coalesce(bool_or(event_type = $2), false) AS known FROM schemas WHERE tenant = $1";
+pub(super) const SCHEMAS: &str = "SELECT count(*) AS count, coalesce(bool_or(event_type = $2), false) AS known FROM schemas WHERE tenant = $1";
 
 /// The same of keys, which are always new.
-const KEYS: &str =
+pub(super) const KEYS: &str =
     "SELECT count(*) AS count, $2::text IS NULL AS known FROM api_keys WHERE tenant = $1";
 
 /// Refuses a change that adds something of which the tenant has as much as it may; within the

@@ -134,15 +134,6 @@ pub(super) async fn revoke(session: &mut Session<'_>, pattern: &HostnamePattern)
     }
 }
 
-/// Every grant, by pattern.
-pub(super) async fn hostnames(session: &mut Session<'_>) -> Result<Vec<PgRow>> {
-    session
-        .rows(sqlx::query(
-            "SELECT pattern, tenant, granted_at, min_reader FROM hostnames ORDER BY pattern",
-        ))
-        .await
-}
-
 /// A grant by its row.
 pub(super) fn hostname(row: &PgRow) -> Result<HostnameDefinition> {
     convert::check_reader(get(row, "min_reader")?)?;

@@ -4,6 +4,7 @@
 //! want one with TLS, start a private one.
 
 mod artifacts;
+mod changes;
 mod concurrency;
 mod errors;
 mod listen;

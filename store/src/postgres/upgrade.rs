@@ -8,7 +8,7 @@ use wasmill_domain::http_message::EVENT_TYPE;
 use super::columns::get;
 use super::error::Result;
 use super::session::Session;
-use super::{catalog, routes};
+use super::{definitions, routes};
 use crate::masking::Texts;
 
 /// Rows that are looked at in one go.
@@ -16,8 +16,8 @@ const PAGE: i64 = 100;
 
 /// Makes the rows of routes, and overwrites the API keys in history.
 pub(super) async fn to_owners(session: &mut Session<'_>) -> Result<()> {
-    let definitions = catalog::all(session).await?;
-    routes::fill(session, &definitions.functions).await?;
+    let all = definitions::all(session).await?;
+    routes::fill(session, &all.functions).await?;
     let masked = mask_executions(session).await? + mask_attempts(session).await?;
     if masked > 0 {
         tracing::warn!(

@@ -1,23 +1,22 @@
 //! What users define.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use wasmill_domain::{
-    DefinitionKind, Definitions, Digest, FunctionDefinition, FunctionName, KeyDefinition, Revision,
-    SchemaDefinition, SealedSecret, SecretName, SecretSummary, TenantName, Timestamp,
+    Definitions, Digest, FunctionName, Revision, SealedSecret, SecretName, SecretSummary,
+    TenantName, Timestamp,
 };
 
-use super::queries::{get, time, word};
-use super::{SqliteStore, artifacts, change, error, routes, secrets};
+use super::queries::{get, time};
+use super::{SqliteStore, artifacts, change, definitions, error, secrets};
 use crate::convert::{self, ManifestRows, TriggerRow};
 use crate::port::{Catalog, Change, Changed, Installation, Result, SealingKeyUse, Version};
 
 /// The triggers of each version, in order, by tenant, function and number.
-type Triggers = HashMap<(String, String, i64), Vec<TriggerRow>>;
+pub(super) type Triggers = HashMap<(String, String, i64), Vec<TriggerRow>>;
 
 #[async_trait]
 impl Catalog for SqliteStore {
@@ -32,7 +31,7 @@ impl Catalog for SqliteStore {
         }
         // One snapshot, so that the revision is that of what is read with it.
         let mut snapshot = self.readers.begin().await.map_err(error::of)?;
-        definitions(&mut snapshot).await.map(Some)
+        definitions::since(&mut snapshot, known).await
     }
 
     async fn define(&self, change: &Change) -> Result<Changed> {
@@ -100,81 +99,7 @@ impl Catalog for SqliteStore {
     }
 }
 
-pub(super) async fn definitions(connection: &mut SqliteConnection) -> Result<Definitions> {
-    let revision: i64 = sqlx::query_scalar("SELECT revision FROM revision")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(error::of)?;
-    let triggers = sqlx::query(
-        "SELECT t.tenant, t.function, t.version, t.event, t.http, t.schema FROM functions f JOIN triggers t \
-         ON t.tenant = f.tenant AND t.function = f.name AND t.version = f.current_version \
-         ORDER BY t.tenant, t.function, t.version, t.place",
-    )
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(error::of)?;
-    let mut triggers = by_version(&triggers)?;
-    let functions = sqlx::query(
-        "SELECT v.tenant, v.function, v.number, v.digest, v.manifest, v.deployed_at FROM functions f JOIN versions v \
-         ON v.tenant = f.tenant AND v.function = f.name AND v.number = f.current_version ORDER BY v.tenant, v.function",
-    )
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(error::of)?;
-    let schemas = sqlx::query(
-        "SELECT tenant, event_type, version, schema, updated_at, min_reader FROM schemas ORDER BY tenant, event_type",
-    )
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(error::of)?;
-    let keys = sqlx::query(
-        "SELECT id, tenant, role, label, hash, created_at, min_reader FROM api_keys ORDER BY id",
-    )
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(error::of)?;
-    let hostnames = routes::hostnames(connection).await?;
-    let deleted = sqlx::query("SELECT tenant, name FROM deleted_functions ORDER BY tenant, name")
-        .fetch_all(connection)
-        .await
-        .map_err(error::of)?;
-    let mut all = Definitions { revision: Revision(revision), ..Definitions::default() };
-    let broken = &mut all.broken;
-    let function = |row: &SqliteRow| function(row, &mut triggers);
-    all.functions = convert::definitions(
-        broken,
-        DefinitionKind::Function,
-        &functions,
-        named("function"),
-        function,
-    );
-    all.schemas =
-        convert::definitions(broken, DefinitionKind::Schema, &schemas, named("event_type"), schema);
-    all.keys = convert::definitions(broken, DefinitionKind::Key, &keys, named("label"), key);
-    all.hostnames = convert::definitions(
-        broken,
-        DefinitionKind::Hostname,
-        &hostnames,
-        named("pattern"),
-        routes::hostname,
-    );
-    let deleted_function = |row: &SqliteRow| Ok((word(row, "tenant")?, word(row, "name")?));
-    all.deleted = convert::definitions(
-        broken,
-        DefinitionKind::DeletedFunction,
-        &deleted,
-        named("name"),
-        deleted_function,
-    );
-    Ok(all)
-}
-
-/// What a row's tenant is called, and what it is itself by this column.
-fn named(column: &str) -> impl Fn(&SqliteRow) -> [Result<String>; 2] {
-    move |row| [get(row, "tenant"), get(row, column)]
-}
-
-fn by_version(rows: &[SqliteRow]) -> Result<Triggers> {
+pub(super) fn by_version(rows: &[SqliteRow]) -> Result<Triggers> {
     let mut triggers = Triggers::new();
     for row in rows {
         let version = (get(row, "tenant")?, get(row, "function")?, get(row, "version")?);
@@ -191,45 +116,11 @@ pub(super) fn trigger_row(row: &SqliteRow) -> Result<TriggerRow> {
     })
 }
 
-fn manifest_rows(row: &SqliteRow, triggers: &mut Triggers) -> Result<ManifestRows> {
+pub(super) fn manifest_rows(row: &SqliteRow, triggers: &mut Triggers) -> Result<ManifestRows> {
     let version = (get(row, "tenant")?, get(row, "function")?, get(row, "number")?);
     Ok(ManifestRows {
         manifest: get(row, "manifest")?,
         triggers: triggers.remove(&version).unwrap_or_default(),
-    })
-}
-
-fn function(row: &SqliteRow, triggers: &mut Triggers) -> Result<FunctionDefinition> {
-    Ok(FunctionDefinition {
-        tenant: word(row, "tenant")?,
-        name: word(row, "function")?,
-        version: convert::count("number", get(row, "number")?)?,
-        digest: convert::digest("digest", get(row, "digest")?)?,
-        manifest: Arc::new(manifest_rows(row, triggers)?.into_manifest()?),
-        deployed_at: time(row, "deployed_at")?,
-    })
-}
-
-fn schema(row: &SqliteRow) -> Result<SchemaDefinition> {
-    convert::check_reader(get(row, "min_reader")?)?;
-    Ok(SchemaDefinition {
-        tenant: word(row, "tenant")?,
-        event_type: word(row, "event_type")?,
-        version: convert::count("version", get(row, "version")?)?,
-        schema: Arc::new(convert::json("schema", get(row, "schema")?)?),
-        updated_at: time(row, "updated_at")?,
-    })
-}
-
-fn key(row: &SqliteRow) -> Result<KeyDefinition> {
-    convert::check_reader(get(row, "min_reader")?)?;
-    Ok(KeyDefinition {
-        id: get(row, "id")?,
-        tenant: word(row, "tenant")?,
-        role: word(row, "role")?,
-        label: get(row, "label")?,
-        hash: convert::digest("hash", get(row, "hash")?)?,
-        created_at: time(row, "created_at")?,
     })
 }
 

@@ -11,6 +11,7 @@ use wasmill_domain::{
 
 use super::catalog::trigger_row;
 use super::{artifacts, error, quota, routes, secrets};
+use crate::changes;
 use crate::convert::{self, ManifestRows};
 use crate::port::{Change, Changed, Error, Result};
 use crate::quota::Quotas;
@@ -87,10 +88,25 @@ pub(super) async fn make(
     let revision: i64 =
         sqlx::query_scalar("UPDATE revision SET revision = revision + ? RETURNING revision")
             .bind(i64::from(made.changed))
-            .fetch_one(connection)
+            .fetch_one(&mut *connection)
             .await
             .map_err(error::of)?;
+    if let Some(oldest) = changes::sweep(revision).filter(|_| made.changed) {
+        forget_changes(connection, oldest).await?;
+    }
     Ok(Changed { revision: Revision(revision), version: made.version, changed: made.changed })
+}
+
+/// Deletes notes of what changed up to a revision, as many as may be at once. Those that are left
+/// are in nobody's way.
+async fn forget_changes(connection: &mut SqliteConnection, oldest: i64) -> Result<()> {
+    let from = sqlx::query("UPDATE revision SET changes_from = max(changes_from, ?)");
+    run(connection, from.bind(oldest)).await?;
+    let forget = sqlx::query(
+        "DELETE FROM definition_changes WHERE (kind, tenant, name) IN (SELECT kind, tenant, name \
+         FROM definition_changes WHERE revision <= ? ORDER BY revision LIMIT ?)",
+    );
+    run(connection, forget.bind(oldest).bind(changes::SWEPT_AT_ONCE)).await.map(drop)
 }
 
 /// Runs a statement and gives how many rows it changed.
@@ -314,16 +330,27 @@ async fn delete_schema(
     }
 }
 
-/// How many keys there are, and how many of them are operators'.
-async fn count_keys(connection: &mut SqliteConnection) -> Result<(i64, i64)> {
-    sqlx::query_as("SELECT count(*), count(*) FILTER (WHERE role = 'operator') FROM api_keys")
+/// Whether there is any key.
+async fn has_keys(connection: &mut SqliteConnection) -> Result<bool> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM api_keys)")
         .fetch_one(connection)
         .await
         .map_err(error::of)
 }
 
+/// Whether there are at least two keys, and at least two that are operators'.
+async fn has_two_keys(connection: &mut SqliteConnection) -> Result<(bool, bool)> {
+    sqlx::query_as(
+        "SELECT (SELECT count(*) FROM (SELECT 1 FROM api_keys LIMIT 2)) > 1, \
+         (SELECT count(*) FROM (SELECT 1 FROM api_keys WHERE role = 'operator' LIMIT 2)) > 1",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(error::of)
+}
+
 async fn put_key(connection: &mut SqliteConnection, key: &KeyDefinition) -> Result<Made> {
-    if key.role != KeyRole::Operator && count_keys(connection).await?.0 == 0 {
+    if key.role != KeyRole::Operator && !has_keys(connection).await? {
         return Err(Error::Conflict(
             "the first key must be an operator's: from then on only an operator's key can make others".into(),
         ));
@@ -344,7 +371,7 @@ async fn put_key(connection: &mut SqliteConnection, key: &KeyDefinition) -> Resu
 }
 
 async fn put_first_key(connection: &mut SqliteConnection, key: &KeyDefinition) -> Result<Made> {
-    if count_keys(connection).await?.0 > 0 {
+    if has_keys(connection).await? {
         return Ok(Made { version: 0, changed: false });
     }
     put_key(connection, key).await
@@ -357,8 +384,8 @@ async fn delete_key(connection: &mut SqliteConnection, id: Uuid) -> Result<Made>
         .await
         .map_err(error::of)?;
     let Some(role) = role else { return Err(Error::NotFound(format!("key {id}"))) };
-    let (keys, operators) = count_keys(connection).await?;
-    if role == KeyRole::Operator.as_str() && operators == 1 && keys > 1 {
+    let (has_others, has_operators) = has_two_keys(connection).await?;
+    if role == KeyRole::Operator.as_str() && has_others && !has_operators {
         return Err(Error::Conflict(
             "this is the last operator's key: delete the tenants' keys first, or make another operator's key".into(),
         ));

@@ -9,15 +9,15 @@ use crate::port::{Change, Result};
 use crate::quota::{Counted, Quotas};
 
 /// How many functions a tenant has, and whether `?2` is one of them.
-const FUNCTIONS: &str =
+pub(super) const FUNCTIONS: &str =
     "SELECT count(*), coalesce(max(name = ?2), 0) FROM functions WHERE tenant = ?1";
 
 /// The same of the event types that have a schema.
-const SCHEMAS: &str =
+pub(super) const SCHEMAS: &str =
     "SELECT count(*), coalesce(max(event_type = ?2), 0) FROM schemas WHERE tenant = ?1";
 
 /// The same of keys, which are always new.
-const KEYS: &str = "SELECT count(*), ?2 IS NULL FROM api_keys WHERE tenant = ?1";
+pub(super) const KEYS: &str = "SELECT count(*), ?2 IS NULL FROM api_keys WHERE tenant = ?1";
 
 /// Refuses a change that adds something of which the tenant has as much as it may; within the
 /// change's transaction.

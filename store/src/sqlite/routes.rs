@@ -146,14 +146,6 @@ pub(super) async fn revoke(
     }
 }
 
-/// Every grant, by pattern.
-pub(super) async fn hostnames(connection: &mut SqliteConnection) -> Result<Vec<SqliteRow>> {
-    let all = sqlx::query(
-        "SELECT pattern, tenant, granted_at, min_reader FROM hostnames ORDER BY pattern",
-    );
-    all.fetch_all(connection).await.map_err(error::of)
-}
-
 /// A grant by its row.
 pub(super) fn hostname(row: &SqliteRow) -> Result<HostnameDefinition> {
     convert::check_reader(get(row, "min_reader")?)?;

@@ -2,6 +2,7 @@
 //! that use it.
 
 mod artifacts;
+mod changes;
 mod file;
 mod migration;
 mod schema;

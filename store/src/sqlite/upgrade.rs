@@ -6,7 +6,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use wasmill_domain::http_message::EVENT_TYPE;
 
 use super::queries::get;
-use super::{catalog, error, routes};
+use super::{definitions, error, routes};
 use crate::masking::Texts;
 use crate::port::Result;
 
@@ -26,8 +26,8 @@ pub(super) async fn is_before_owners(connection: &mut SqliteConnection) -> Resul
 
 /// Makes the rows of routes, and overwrites the API keys in history.
 pub(super) async fn to_owners(connection: &mut SqliteConnection) -> Result<()> {
-    let definitions = catalog::definitions(connection).await?;
-    routes::fill(connection, &definitions.functions).await?;
+    let all = definitions::all(connection).await?;
+    routes::fill(connection, &all.functions).await?;
     let masked = mask_history(connection).await?;
     if masked > 0 {
         tracing::warn!(

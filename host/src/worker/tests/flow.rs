@@ -267,7 +267,7 @@ async fn the_queue_of_a_deleted_function_goes_when_it_is_empty() {
         while !matches!(system.broker.depth(&queue("hello")).await, Err(Error::NoQueue(_))) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        while !system.registry.current().deleted().is_empty() {
+        while system.registry.current().is_deleted(&TenantName::default(), "hello") {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

@@ -8,6 +8,7 @@ mod flow;
 mod labels;
 mod moves;
 mod proxy;
+mod revisions;
 mod stopping;
 
 use std::num::NonZeroU16;

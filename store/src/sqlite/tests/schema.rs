@@ -88,7 +88,7 @@ async fn rows_that_make_no_sense_are_refused() {
         execution("'succeeded'", "'success'", "NULL", "NULL"),
         execution("'queued'", "NULL", "NULL", "'noon'"),
         execution("'queued'", "NULL", "NULL", "NULL").replace("randomblob(16)", "randomblob(15)"),
-        "INSERT INTO revision VALUES (2, 1)".into(),
+        "INSERT INTO revision (only_row, revision) VALUES (2, 1)".into(),
         "INSERT INTO artifacts (digest, put_at, bytes) VALUES (randomblob(31), 0, x'')".into(),
         "INSERT INTO functions VALUES ('t', 'f', 1)".into(),
         "INSERT INTO triggers VALUES ('t', 'f', 1, 0, 'a', NULL, NULL)".into(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::time::timeout;
-use wasmill_domain::Revision;
+use wasmill_domain::{Revision, TenantName};
 
 use super::{file_in, open, stranger};
 use crate::conformance::sample::{now, tenant};
@@ -68,6 +68,42 @@ async fn an_outage_is_survived() {
     put_schema(&*store, "a").await;
     timeout(PATIENCE, news.changed()).await.unwrap().unwrap();
     assert_eq!(watch.current().revision(), Revision(1));
+}
+
+/// The database that comes back may be another one, restored from a copy.
+#[tokio::test]
+async fn after_an_outage_everything_is_read() {
+    let (store, path, _folder) = store().await;
+    let watch = RegistryWatch::start(Arc::clone(&store), NEVER).await.unwrap();
+    watch.reach(put_schema(&*store, "a").await).await.unwrap();
+    rename_table(&path, "revision", "away").await;
+    watch.reach(Revision(9)).await.unwrap_err();
+    rename_table(&path, "away", "revision").await;
+    let restored =
+        "DELETE FROM schemas; DELETE FROM definition_changes; UPDATE revision SET revision = 9";
+    sqlx::raw_sql(restored).execute(&mut stranger(&path).await).await.unwrap();
+    watch.reach(Revision(9)).await.unwrap();
+    assert!(watch.current().schemas_of(&tenant()).is_empty());
+}
+
+#[tokio::test]
+async fn a_tenant_is_followed_alone() {
+    let (store, _, _folder) = store().await;
+    let watch = RegistryWatch::start(Arc::clone(&store), NEVER).await.unwrap();
+    let other: TenantName = "other".parse().unwrap();
+    let (mut own, of_other) = (watch.subscribe_to(&tenant()), watch.subscribe_to(&other));
+    let second = watch.subscribe_to(&tenant());
+    watch.reach(put_schema(&*store, "a").await).await.unwrap();
+    assert!(own.has_changed().unwrap() && second.has_changed().unwrap());
+    assert!(!of_other.has_changed().unwrap());
+    own.borrow_and_update();
+    let (event_type, schema) = ("a".parse().unwrap(), serde_json::json!({}));
+    let put = Change::PutSchema { tenant: other, event_type, schema, at: now() };
+    watch.reach(store.define(&put).await.unwrap().revision).await.unwrap();
+    assert!(!own.has_changed().unwrap() && of_other.has_changed().unwrap());
+    drop(watch);
+    let ended = timeout(PATIENCE, own.changed()).await.unwrap();
+    assert!(ended.is_err(), "it ends with the watch");
 }
 
 #[tokio::test]
