@@ -17,8 +17,8 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use wasmill_domain::units::{ByteSize, Span};
 use wasmill_domain::{HostLabel, HostnamePattern, HostnameRules, TenantName};
-use wasmill_gateway::GatewaySettings;
 use wasmill_host::CompileSettings;
+use wasmill_http::ServerSettings;
 use wasmill_store::{BucketQuota, MAX_BATCH_BYTES};
 
 pub(crate) use artifacts::{MAX_ARTIFACT_BYTES, artifact_bytes};

@@ -10,6 +10,7 @@ mod nodes;
 pub(crate) mod offline;
 pub(crate) mod pool;
 pub(crate) mod secrets;
+mod server;
 mod tls;
 
 use std::io::IsTerminal as _;

@@ -62,7 +62,7 @@ impl Default for Gateway {
             max_streams: 128,
             header_timeout: Span(Duration::from_secs(30)),
             idle_timeout: Span(Duration::from_secs(60)),
-            max_discarded_bytes: ByteSize(GatewaySettings::default().max_discarded_bytes),
+            max_discarded_bytes: ByteSize(ServerSettings::default().max_discarded_bytes),
             public_names: BTreeSet::new(),
             hostnames: BTreeMap::new(),
             tls: GatewayTls::default(),

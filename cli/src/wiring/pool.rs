@@ -13,10 +13,11 @@ use wasmill_broker::rabbitmq::{QueueKind, RabbitBroker, RabbitSettings};
 use wasmill_broker::{BatchPublisher, Broker, PublisherSettings};
 use wasmill_domain::wire::{Reads, Writes};
 use wasmill_domain::{ApiKey, Registry};
-use wasmill_gateway::{GatewayParts, GatewaySettings, Part, Readiness};
+use wasmill_gateway::{GatewayParts, GatewaySettings};
 use wasmill_host::{
     CompileSettings, Engine, EngineSettings, HostParts, HostSettings, HostStatus, OutgoingSettings,
 };
+use wasmill_http::{Part, Readiness};
 use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
 use wasmill_schema::Compiler;
 use wasmill_secrets::Keyring;
@@ -26,7 +27,7 @@ use wasmill_store::{Error as StoreError, Node, Nodes, RegistryWatch, SchemaMode,
 use super::nodes::{self, Membership};
 use super::{
     REGISTRY_INTERVAL, capabilities, consistency, engine_settings, files, make_first_key, secrets,
-    tls,
+    server, tls,
 };
 use crate::config::{self, Config};
 use crate::exit::Result;
@@ -116,20 +117,9 @@ impl Pool {
             max_queued_checks: gateway.max_queued_checks,
             // Longer than the broker's own, which knows whether the event may have been taken.
             publish_timeout: gateway.publish_timeout.0 * 2,
-            drain_timeout: gateway.grace.0,
             bucket_quota: self.config.keyvalue.quota(),
             hostnames: Arc::new(gateway.hostname_rules()),
-            max_connections: files::connections_within_limit(
-                gateway.max_connections,
-                "gateway.max_connections",
-            ),
-            max_connections_per_address: gateway.max_connections_per_address,
-            exempt_networks: gateway.exempt_networks.clone(),
-            max_pending_connections: gateway.max_pending_connections,
-            max_streams: gateway.max_streams,
-            header_timeout: gateway.header_timeout.0,
-            idle_timeout: gateway.idle_timeout.0,
-            max_discarded_bytes: gateway.max_discarded_bytes.0,
+            server: server::settings_of(gateway),
             ..defaults
         };
         if settings.require_key && !self.registry.current().has_keys() {
@@ -260,7 +250,7 @@ impl Pool {
             notes: self.notes.clone(),
             shutdown: shutdown.clone(),
         };
-        tokio::spawn(wasmill_gateway::serve_probes(listener, Arc::new(readiness), stop.clone()));
+        tokio::spawn(wasmill_http::serve_probes(listener, Arc::new(readiness), stop.clone()));
         Ok(stop)
     }
 
