@@ -95,6 +95,16 @@ pub(crate) enum QueueKind {
     Classic,
 }
 
+/// Who tells before a deploy whether a version could run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PreflightBy {
+    /// A host that may run it; where none answers, the gateway.
+    Host,
+    /// The gateway, by an engine of its own.
+    Own,
+}
+
 /// The gateway's.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -122,6 +132,8 @@ pub(crate) struct Gateway {
     pub(crate) check_threads: Option<usize>,
     /// Requests of one tenant that wait for each of these: 0 to 1,000,000.
     pub(crate) max_queued_checks: usize,
+    /// Who tells before a deploy whether the version could run.
+    pub(crate) preflight: PreflightBy,
     /// How long the broker may take to confirm before the database's outbox is used.
     pub(crate) publish_timeout: Span,
     /// How long requests may go on after SIGTERM.

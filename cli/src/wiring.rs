@@ -5,6 +5,7 @@ pub(crate) mod consistency;
 mod data;
 pub(crate) mod doctor;
 pub(crate) mod embedded;
+mod engine;
 pub(crate) mod files;
 mod nodes;
 pub(crate) mod offline;

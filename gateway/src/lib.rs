@@ -16,6 +16,7 @@ mod error;
 mod extract;
 mod ingest;
 mod page;
+mod preflight;
 mod problem;
 mod routing;
 mod rows;
@@ -34,6 +35,7 @@ use wasmill_http::Tls;
 use wasmill_secrets::{Keyring, SecretSource};
 use wasmill_store::{Nodes, RegistryWatch, Store};
 
+pub use preflight::{HostPreflight, HostPreflightSettings};
 pub use settings::GatewaySettings;
 
 /// What a gateway is made of.

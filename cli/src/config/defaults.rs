@@ -53,6 +53,7 @@ impl Default for Gateway {
             max_deploys: 16,
             check_threads: None,
             max_queued_checks: 256,
+            preflight: PreflightBy::Host,
             publish_timeout: Span(Duration::from_secs(5)),
             grace: Span(Duration::from_secs(10)),
             max_connections: 8_192,

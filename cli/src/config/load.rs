@@ -216,6 +216,7 @@ mod tests {
         for (file, environment, expected) in [
             ("[gateway]\nlistn = 'x'", None, &["listn", "did you mean 'listen'?", "line 2"][..]),
             ("[gatway]", None, &["gatway", "did you mean 'gateway'?"]),
+            ("[gateway]\npreflight = 'nobody'", None, &["preflight", "`host` or `own`", "line 2"]),
             ("[host]\ngrace = 5", None, &["grace", "line 2"]),
             ("[host]\nlabels = ['A']", None, &["labels", "a host's label"]),
             (
