@@ -10,11 +10,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use http::header::HOST;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::Authority;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, Method, Uri};
 use tower::ServiceExt as _;
 use tower_http::catch_panic::CatchPanicLayer;
 use wasmill_domain::{HostnameRules, Registry};
@@ -47,10 +49,23 @@ async fn route(State(gateway): State<Gateway>, request: Request) -> Response {
         Destination::Api => {
             // Let go, as the API asks for itself what is defined when it needs to.
             drop(registry);
-            api.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {})
+            answer_by_api(api, request).await
         }
         Destination::Triggers(entry) => triggers::answer(&app, &registry, entry, request).await,
     }
+}
+
+async fn answer_by_api(api: Router, request: Request) -> Response {
+    let is_head = request.method() == Method::HEAD;
+    let answered = api.oneshot(request).await;
+    let mut response = answered.unwrap_or_else(|never: Infallible| match never {});
+    // The API's router has taken away what HEAD is not told, and has said how long it is, if that
+    // is known. Where it is not, the router around must not take the length of nothing for it.
+    if is_head && !response.headers().contains_key(CONTENT_LENGTH) {
+        let unknown = futures_util::stream::empty::<Result<Bytes, Infallible>>();
+        *response.body_mut() = Body::from_stream(unknown);
+    }
+    response
 }
 
 /// What a request is for.
