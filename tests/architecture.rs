@@ -7,7 +7,7 @@ use std::path::Path;
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Which of our crates each crate may import. What is not listed may import none.
-const MAY_IMPORT: [(&str, &[&str]); 13] = [
+const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("domain", &[]),
     ("background", &[]),
     ("schema", &["domain"]),
@@ -16,8 +16,9 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("store", &["domain", "background"]),
     ("broker", &["domain"]),
     ("guest", &[]),
+    ("http", &[]),
     ("host", &["domain", "background", "component", "secrets", "store", "broker", "guest"]),
-    ("gateway", &["domain", "background", "component", "secrets", "store", "broker"]),
+    ("gateway", &["domain", "background", "component", "secrets", "store", "broker", "http"]),
     ("scheduler", &["domain", "store", "broker"]),
     (
         "cli",
@@ -29,6 +30,7 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
             "secrets",
             "store",
             "broker",
+            "http",
             "host",
             "gateway",
             "scheduler",
@@ -38,13 +40,15 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
 ];
 
 /// Libraries, and the crates that speak to them.
-const LIVES_IN: [(&str, &[&str]); 9] = [
+const LIVES_IN: [(&str, &[&str]); 11] = [
     ("sqlx", &["store"]),
     ("lapin", &["broker"]),
     ("wasmtime", &["host", "guest"]),
     ("wasmtime-wasi", &["host", "guest"]),
     ("wasmtime-wasi-http", &["host", "guest"]),
-    ("axum", &["gateway"]),
+    ("axum", &["gateway", "http"]),
+    ("hyper-util", &["http", "host"]),
+    ("tokio-rustls", &["http", "host"]),
     ("jsonschema", &["schema"]),
     ("clap", &["cli"]),
     ("chacha20poly1305", &["secrets"]),

@@ -57,6 +57,12 @@ impl QueueName {
         Self(format!("wasmill.calls.{tenant}.{function}").into())
     }
 
+    /// The queue at which one process is asked whether versions could run. No function's own queue
+    /// can have its name.
+    pub fn of_preflights(node: Uuid) -> Self {
+        Self(format!("wasmill.preflights.node.{node}").into())
+    }
+
     /// The queue that carries the installation's id on a broker that has nothing but queues. No
     /// function's queue can have its name.
     pub fn installation() -> Self {

@@ -19,8 +19,8 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use wasmill_domain::units::{ByteSize, Span};
 use wasmill_domain::{HostLabel, HostnamePattern, HostnameRules, TenantName};
-use wasmill_gateway::GatewaySettings;
 use wasmill_host::CompileSettings;
+use wasmill_http::ServerSettings;
 use wasmill_store::BucketQuota;
 
 pub(crate) use artifacts::{MAX_ARTIFACT_BYTES, artifact_bytes};
@@ -98,6 +98,16 @@ pub(crate) enum QueueKind {
     Classic,
 }
 
+/// Who tells before a deploy whether a version could run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PreflightBy {
+    /// A host that may run it; where none answers, the gateway.
+    Host,
+    /// The gateway, by an engine of its own.
+    Own,
+}
+
 /// The gateway's.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -125,6 +135,8 @@ pub(crate) struct Gateway {
     pub(crate) check_threads: Option<usize>,
     /// Requests of one tenant that wait for each of these: 0 to 1,000,000.
     pub(crate) max_queued_checks: usize,
+    /// Who tells before a deploy whether the version could run.
+    pub(crate) preflight: PreflightBy,
     /// How long the broker may take to confirm before the database's outbox is used.
     pub(crate) publish_timeout: Span,
     /// How long requests may go on after SIGTERM.

@@ -5,11 +5,13 @@ pub(crate) mod consistency;
 mod data;
 pub(crate) mod doctor;
 pub(crate) mod embedded;
+mod engine;
 pub(crate) mod files;
 mod nodes;
 pub(crate) mod offline;
 pub(crate) mod pool;
 pub(crate) mod secrets;
+mod server;
 mod tls;
 
 use std::io::IsTerminal as _;

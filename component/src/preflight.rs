@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use wasmill_domain::preflight::PreflightAnswer;
 use wasmill_domain::{Digest, Manifest, TenantName};
 
 use crate::inspect::{InspectError, Unrunnable};
@@ -87,14 +88,50 @@ pub enum PreflightError {
         /// What is wrong with its value.
         message: String,
     },
+    /// Another process refuses it, for this reason.
+    #[error("{0}")]
+    Refused(String),
     /// Nothing is known to be wrong: the check itself could not be made. Try again later.
     #[error("the check could not be made: {0}")]
     Unavailable(String),
 }
 
 impl PreflightError {
+    /// What another process is told of this error.
+    pub fn to_answer(&self) -> PreflightAnswer {
+        match self {
+            Self::Manifest { key, message } => {
+                PreflightAnswer::Manifest { key: key.clone(), message: message.clone() }
+            }
+            Self::Unavailable(why) => PreflightAnswer::Unavailable(why.clone()),
+            refusal => PreflightAnswer::Refused(refusal.to_string()),
+        }
+    }
+
     /// Whether the same artifact and manifest may pass later.
     pub fn may_pass_later(&self) -> bool {
         matches!(self, Self::Unavailable(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_process_is_told_the_words_of_a_refusal() {
+        let refused = |error: PreflightError| match error.to_answer() {
+            PreflightAnswer::Refused(why) => assert_eq!(why, error.to_string()),
+            other => panic!("{other:?}"),
+        };
+        refused(PreflightError::Mismatch("no instance of it can be made".into()));
+        refused(PreflightError::TooCostly("compiling took longer than 1s".into()));
+        refused(PreflightError::Compile("a broken block".into()));
+        refused(PreflightError::Refused("another's word".into()));
+        refused(PreflightError::from(Unrunnable::Imports(Vec::new())));
+        assert_eq!(
+            PreflightError::Unavailable("away".into()).to_answer(),
+            PreflightAnswer::Unavailable("away".into())
+        );
     }
 }

@@ -148,7 +148,7 @@ impl HostnameRules {
         stored: &'a impl GrantedNames,
         name: &HostName,
     ) -> HostnameOwner<'a> {
-        if check_claimable(name.as_str()).is_err() || self.is_own(name) {
+        if self.is_gateways(name.as_str()) {
             return HostnameOwner::Gateway;
         }
         for pattern in HostnamePattern::covering(name) {
@@ -160,7 +160,13 @@ impl HostnameRules {
         HostnameOwner::Nobody
     }
 
-    /// Whether the gateway answers as `name` itself, whatever was granted.
+    /// Whether the gateway answers requests for `host` itself, whatever was granted: an address,
+    /// this machine, a name without a dot, or one that the configuration says is the gateway's.
+    pub fn is_gateways(&self, host: &str) -> bool {
+        check_claimable(host).is_err() || host.parse().is_ok_and(|name| self.is_own(&name))
+    }
+
+    /// Whether the configuration says that `name` is the gateway's.
     fn is_own(&self, name: &HostName) -> bool {
         HostnamePattern::covering(name).any(|pattern| self.own.contains(&pattern))
     }

@@ -18,6 +18,7 @@ pub mod key;
 pub mod key_hint;
 pub mod manifest;
 pub mod names;
+pub mod preflight;
 pub mod registry;
 pub mod retry;
 pub mod routes;

@@ -14,6 +14,7 @@
 //! | --- | --- | --- |
 //! | batch | 1, 2 | [`Batch::decode`](crate::Batch::decode) |
 //! | HTTP messages | 1, 2 | [`Opening`](crate::http_message::Opening), [`Upload`](crate::http_message::Upload), [`Download`](crate::http_message::Download) |
+//! | questions about versions to deploy | 1 | [`PreflightRequest`](crate::preflight::PreflightRequest), [`PreflightAnswer`](crate::preflight::PreflightAnswer) |
 
 mod batch;
 mod batch_v1;
@@ -24,6 +25,8 @@ mod http;
 mod http_v1;
 mod http_v2;
 mod octets;
+mod preflight;
+mod preflight_v1;
 #[cfg(test)]
 mod tests;
 mod versions;

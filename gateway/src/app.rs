@@ -81,7 +81,7 @@ impl App {
         let semaphore =
             |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         let shares = |places, full| {
-            Shares::new(places, settings.max_queued_checks, settings.body_timeout, full)
+            Shares::new(places, settings.max_queued_checks, settings.server.body_timeout, full)
         };
         Arc::new(Self {
             artifacts: shares(settings.max_checks, "too many artifacts are being checked at once"),
@@ -90,7 +90,7 @@ impl App {
                 settings.max_deploys,
                 Semaphore::MAX_PERMITS,
                 settings.max_queued_checks,
-                settings.body_timeout,
+                settings.server.body_timeout,
                 "too many of the tenant's deploys are being checked at once, those included whose clients have gone",
             ),
             threads: shares(settings.check_threads, "too much is being checked by schemas at once"),

@@ -48,7 +48,7 @@ pub(crate) async fn read_as_it_is(app: &App, body: Body, limit: usize) -> Result
     }
     let reserve = announced.exact().map_or(limit, |bytes| usize::try_from(bytes).unwrap_or(limit));
     let share = app.admit_bytes(reserve)?;
-    let patience = app.settings.body_timeout;
+    let patience = app.settings.server.body_timeout;
     let collected = tokio::time::timeout(patience, Limited::new(body, limit).collect()).await;
     match collected.map_err(|_| Error::Timeout(patience))? {
         Ok(collected) => Ok(Held { bytes: collected.to_bytes(), _share: share }),

@@ -76,15 +76,6 @@ pub(crate) enum Error {
     /// Too much.
     #[error("{0}")]
     TooLarge(String),
-    /// The target is too long.
-    #[error("the request's target is too long")]
-    UriTooLong,
-    /// The head is.
-    #[error("{0}")]
-    HeadTooLarge(String),
-    /// Not a way to send a body that is known here.
-    #[error("{0}")]
-    NotImplemented(String),
     /// Not one of the media types that are taken.
     #[error("{0}")]
     MediaType(String, &'static [&'static str]),
@@ -138,9 +129,6 @@ impl Error {
             Self::Conflict(_) => &problem::CONFLICT,
             Self::QuotaExceeded(..) => &problem::QUOTA_EXCEEDED,
             Self::TooLarge(_) => &problem::TOO_LARGE,
-            Self::UriTooLong => &problem::URI_TOO_LONG,
-            Self::HeadTooLarge(_) => &problem::HEAD_TOO_LARGE,
-            Self::NotImplemented(_) => &problem::NOT_IMPLEMENTED,
             Self::MediaType(..) => &problem::UNSUPPORTED_MEDIA_TYPE,
             Self::Manifest(_) => &problem::INVALID_MANIFEST,
             Self::Schema(_) => &problem::INVALID_SCHEMA,
@@ -159,12 +147,6 @@ impl Error {
     /// The HTTP status of the answer.
     pub(crate) fn status_code(&self) -> StatusCode {
         self.kind().status
-    }
-
-    /// The status of the answer, and the problem document as bytes.
-    pub(crate) fn into_document(self) -> (StatusCode, Vec<u8>) {
-        let status = self.status_code();
-        (status, self.into_problem().to_bytes())
     }
 
     fn into_problem(self) -> Problem {

@@ -1,37 +1,25 @@
 //! The gateway: takes events in over HTTP, checks them, hands them to the broker, and serves the
-//! API by which everything is managed. axum is used nowhere else in wasmill.
+//! API by which everything is managed.
 //!
-//! Where to look: the way in is [`ingest`], a synchronous call [`invoke`]; the rest of the API has
-//! a module for each of its nouns, and its documents stand in [`documents`]. Who may do what is in
-//! [`auth`], what can go wrong in [`error`] and [`problem`], what is bounded in [`settings`].
+//! Where to look: [`routing`] decides what a request is for. The way in is [`ingest`]; [`triggers`]
+//! are requests to functions; the rest of the API has a module for each of its nouns in [`api`], and
+//! its documents stand in [`documents`]. Who may do what is in [`auth`], what can go wrong in
+//! [`error`] and [`problem`], what is bounded in [`settings`]. The listener is `wasmill_http`'s.
 
+mod api;
 mod app;
-mod artifacts;
 mod auth;
+mod awaited;
 mod body;
-mod dead_letters;
 mod documents;
 mod error;
-mod executions;
 mod extract;
-mod files;
-mod functions;
-mod health;
-mod hostnames;
 mod ingest;
-mod invoke;
-mod keys;
-mod keyvalue;
-mod nodes;
-mod openapi;
 mod page;
-mod probes;
+mod preflight;
 mod problem;
-mod routes;
+mod routing;
 mod rows;
-mod schemas;
-mod secrets;
-mod server;
 mod settings;
 mod shares;
 mod triggers;
@@ -43,11 +31,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::BatchPublisher;
 use wasmill_component::Preflight;
+use wasmill_http::Tls;
 use wasmill_secrets::{Keyring, SecretSource};
 use wasmill_store::{Nodes, RegistryWatch, Store};
 
-pub use probes::{Part, Readiness, serve_probes};
-pub use server::tls::{Tls, TlsError, TlsFiles};
+pub use preflight::{HostPreflight, HostPreflightSettings};
 pub use settings::GatewaySettings;
 
 /// What a gateway is made of.
@@ -86,13 +74,11 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
     let tls = parts.tls.take();
-    if let Some(tls) = &tls {
-        tokio::spawn(Arc::clone(tls).watch(shutdown.clone()));
-    }
     let app = app::App::new(parts, shutdown.clone());
-    hostnames::warn_of_not_owned(&app);
-    server::run(listener, tls, routes::router(Arc::clone(&app)), &app.settings, shutdown).await;
-    if !app.rows.flush(app.settings.drain_timeout).await {
+    api::hostnames::warn_of_not_owned(&app);
+    let (router, settings) = (routing::router(Arc::clone(&app)), &app.settings.server);
+    wasmill_http::serve(listener, tls, router, settings, shutdown).await;
+    if !app.rows.flush(settings.drain_timeout).await {
         tracing::warn!(
             "rows of accepted executions are left unwritten; they are made when the executions run"
         );
@@ -102,11 +88,11 @@ pub async fn serve(
 
 /// The service alone, to be called without a socket. Needs a tokio runtime.
 pub fn router(parts: GatewayParts) -> axum::Router {
-    routes::router(app::App::new(parts, CancellationToken::new()))
+    routing::router(app::App::new(parts, CancellationToken::new()))
 }
 
 /// The OpenAPI description of the API, as `GET /openapi.json` serves it with the default settings
 /// and while there are no keys.
 pub fn openapi() -> serde_json::Value {
-    openapi::description(&GatewaySettings::default(), false)
+    api::openapi::description(&GatewaySettings::default(), false)
 }

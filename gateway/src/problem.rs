@@ -1,21 +1,15 @@
 //! The problems that the gateway answers with, as RFC 9457 has them: one table, one document.
 //!
 //! A problem's `type` is a URI reference relative to the gateway, `/problems/NAME`, and what it
-//! names can be fetched there: an explanation made from the table below.
+//! names can be fetched there: an explanation made from the table below (`crate::api::problems`).
 
-use axum::Json;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 use utoipa::ToSchema;
-
-use crate::error::Error;
-use crate::extract::Segment;
-
-/// The media type of every error.
-pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
+use wasmill_http::PROBLEM_JSON;
 
 /// A kind of problem.
 #[derive(Debug)]
@@ -213,35 +207,18 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The explanation of a kind of problem.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Explanation {
-    /// The URI reference.
-    #[serde(rename = "type")]
-    kind: String,
-    /// The kind in a few words.
-    title: &'static str,
-    /// The HTTP status that goes with it.
-    status: u16,
-    /// What it means and what to do.
-    help: &'static str,
-}
+#[cfg(test)]
+mod tests {
+    use wasmill_http::Refusal;
 
-/// Explain a problem
-///
-/// What the `type` of a problem document refers to.
-#[utoipa::path(get, path = "/problems/{name}", tag = "service",
-    params(("name" = String, Path, description = "The last segment of the problem's `type`")),
-    responses(
-        (status = 200, description = "The explanation", body = Explanation),
-        (status = 404, description = "No such problem")))]
-pub(crate) async fn explain(Segment(name): Segment<String>) -> Result<Json<Explanation>, Error> {
-    let found = KINDS.iter().find(|kind| kind.name == name);
-    let kind = found.ok_or_else(|| Error::NotFound("there is no problem of this name".into()))?;
-    Ok(Json(Explanation {
-        kind: kind.uri(),
-        title: kind.title,
-        status: kind.status.as_u16(),
-        help: kind.help,
-    }))
+    use super::*;
+
+    #[test]
+    fn what_the_server_refuses_is_explained() {
+        for refusal in Refusal::samples() {
+            let kind = KINDS.iter().find(|kind| kind.name == refusal.name());
+            let kind = kind.unwrap_or_else(|| panic!("{} is not explained", refusal.name()));
+            assert_eq!((kind.status, kind.title), (refusal.status(), refusal.title()));
+        }
+    }
 }

@@ -3,12 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use wasmill_domain::{HostnameRules, KeyDefinition};
+use wasmill_http::ServerSettings;
 use wasmill_store::BucketQuota;
-
-/// What a bound that is a part of `max_connections` is at least, unless it is set.
-const LEAST_PART: usize = 16;
 
 /// What the gateway takes on at most, and whom it lets in. Every field has a default that suits one
 /// machine.
@@ -17,6 +14,8 @@ pub struct GatewaySettings {
     /// Whether every request needs an API key even while none exists. Set it when listening beyond
     /// loopback. Default: no; from the first key on, keys are needed whatever this says.
     pub require_key: bool,
+    /// The listener's bounds. `body_timeout` is how long a request may wait for its turn, too.
+    pub server: ServerSettings,
     /// A key that this process has for itself, which is not stored. Default: none.
     pub own_key: Option<KeyDefinition>,
     /// Which host names are the gateway's own, and whose others are besides those that the API
@@ -41,10 +40,6 @@ pub struct GatewaySettings {
     pub max_files_bytes: u64,
     /// The longest body of a request that is streamed to a function, in bytes. Default: 64 MiB.
     pub max_upload_bytes: usize,
-    /// How much of what a client still sends after its request was refused is read and thrown away,
-    /// so that the answer reaches it, in bytes; for `body_timeout` at most. Then its connection is
-    /// ended as it is, over HTTP/2 its stream. Default: 256 MiB.
-    pub max_discarded_bytes: u64,
     /// The longest other document (a manifest with its schemas, a key), in bytes. Default: 4 MiB.
     pub max_document_bytes: usize,
     /// How large an operator may make a bucket. Default: as [`BucketQuota`]'s.
@@ -57,15 +52,15 @@ pub struct GatewaySettings {
     /// Synchronous invocations that wait at the same time; further ones get 503. Default: 1,024.
     pub max_waiting: usize,
     /// Artifacts held in memory to be checked at the same time, of which one tenant may have half;
-    /// further uploads and deploys wait for their turn, and get 503 after `body_timeout`. Default:
+    /// further uploads and deploys wait for their turn, and get 503 after `server.body_timeout`. Default:
     /// 4.
     pub max_checks: usize,
     /// Deploys and rollbacks of one tenant that are checked at the same time, whether or not their
     /// clients still wait: their components are compiled, or wait for it. Further ones wait for
-    /// their turn, and get 503 after `body_timeout`. Default: 16.
+    /// their turn, and get 503 after `server.body_timeout`. Default: 16.
     pub max_deploys: usize,
     /// Threads that compile schemas and check data where that may take long, of which one tenant
-    /// may have half; further requests wait for their turn, and get 503 after `body_timeout`.
+    /// may have half; further requests wait for their turn, and get 503 after `server.body_timeout`.
     /// Default: one for each core, at least 2.
     pub check_threads: usize,
     /// Requests of one tenant that wait for a check of its artifacts, as many deploys of it that
@@ -80,39 +75,6 @@ pub struct GatewaySettings {
     pub publish_concurrency: usize,
     /// How long the broker may take to confirm before the store's outbox is used. Default: 10 s.
     pub publish_timeout: Duration,
-    /// Open connections; further ones wait in the listener's backlog. Default: 8,192.
-    pub max_connections: usize,
-    /// Open connections of one address (of IPv6, of a network of 64 bits), loopback included;
-    /// further ones are closed at once. Default: a quarter of `max_connections`, 16 at least.
-    pub max_connections_per_address: Option<usize>,
-    /// Networks whose addresses may have any number of connections, such as proxies'. Default:
-    /// none.
-    pub exempt_networks: Vec<IpNet>,
-    /// Open connections whose first request's head has not come whole, TLS included; with a further
-    /// one, the oldest is ended. It is as well where `max_connections` are open and another waits.
-    /// Default: a quarter of `max_connections`, 16 at least.
-    pub max_pending_connections: Option<usize>,
-    /// TLS handshakes at the same time; further ones wait. Default: 256.
-    pub max_handshakes: usize,
-    /// How long a TLS handshake may take, waiting for its turn included. Default: 10 s.
-    pub handshake_timeout: Duration,
-    /// Requests at the same time on one connection of HTTP/2; further ones are refused. Default:
-    /// 128.
-    pub max_streams: u32,
-    /// How often a connection of HTTP/2 is asked whether its client is still there. Default: 20 s.
-    pub ping_interval: Duration,
-    /// How long the client may take to say so. Default: 10 s.
-    pub ping_timeout: Duration,
-    /// How long a client may take to send a request's head: in HTTP/1.1 the pause since the request
-    /// before included, in HTTP/2 the first one's only. Default: 30 s.
-    pub header_timeout: Duration,
-    /// How long a connection without requests is kept. Default: 60 s; in HTTP/1.1 `header_timeout`
-    /// ends it before.
-    pub idle_timeout: Duration,
-    /// How long a client may take to send a request's body. Default: 30 s.
-    pub body_timeout: Duration,
-    /// How long requests may go on after shutdown began. Default: 10 s.
-    pub drain_timeout: Duration,
     /// Rows of accepted executions that wait to be written behind the answer; further ones are
     /// dropped and counted, and come into being when a host takes them. Default: 32,768.
     pub row_buffer: usize,
@@ -125,26 +87,11 @@ pub struct GatewaySettings {
     pub row_delay: Duration,
 }
 
-impl GatewaySettings {
-    /// How many connections an address may have.
-    pub(crate) fn connections_per_address(&self) -> usize {
-        self.max_connections_per_address.unwrap_or_else(|| self.quarter())
-    }
-
-    /// How many connections may be open whose first head has not come.
-    pub(crate) fn pending_connections(&self) -> usize {
-        self.max_pending_connections.unwrap_or_else(|| self.quarter())
-    }
-
-    fn quarter(&self) -> usize {
-        (self.max_connections / 4).max(LEAST_PART)
-    }
-}
-
 impl Default for GatewaySettings {
     fn default() -> Self {
         Self {
             require_key: false,
+            server: ServerSettings::default(),
             own_key: None,
             hostnames: Arc::default(),
             max_event_bytes: 1 << 20,
@@ -155,7 +102,6 @@ impl Default for GatewaySettings {
             max_files: 512,
             max_files_bytes: 64 << 20,
             max_upload_bytes: 64 << 20,
-            max_discarded_bytes: 256 << 20,
             max_document_bytes: 4 << 20,
             bucket_quota: BucketQuota::default(),
             max_in_flight: 4_096,
@@ -169,19 +115,6 @@ impl Default for GatewaySettings {
             max_deliveries: 65_536,
             publish_concurrency: 256,
             publish_timeout: Duration::from_secs(10),
-            max_connections: 8_192,
-            max_connections_per_address: None,
-            exempt_networks: Vec::new(),
-            max_pending_connections: None,
-            max_handshakes: 256,
-            handshake_timeout: Duration::from_secs(10),
-            max_streams: 128,
-            ping_interval: Duration::from_secs(20),
-            ping_timeout: Duration::from_secs(10),
-            header_timeout: Duration::from_secs(30),
-            idle_timeout: Duration::from_secs(60),
-            body_timeout: Duration::from_secs(30),
-            drain_timeout: Duration::from_secs(10),
             row_buffer: 32_768,
             row_buffer_bytes: 64 << 20,
             row_batch: 200,

@@ -5,6 +5,7 @@ mod compiling;
 mod dead_letters;
 mod leaders;
 mod outages;
+mod preflight;
 mod roles;
 mod rolling;
 mod secrets;

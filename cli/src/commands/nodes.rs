@@ -24,7 +24,7 @@ pub(crate) async fn run(remote: Remote) -> Result {
 fn row(node: Json<'_>) -> Vec<String> {
     let labels: Vec<String> = node.get("labels").items().into_iter().map(cell).collect();
     let labels = if labels.is_empty() { "-".into() } else { labels.join(",") };
-    let reads = ["batch", "http", "control", "streams"]
+    let reads = ["batch", "http", "control", "streams", "preflight"]
         .map(|format| format!("{format} {}", cell(node.get("reads").get(format))));
     let [role, name, release, schema] =
         ["role", "name", "release", "schema_version"].map(|key| cell(node.get(key)));

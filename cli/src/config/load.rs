@@ -224,6 +224,7 @@ mod tests {
         for (file, expected) in [
             ("[gateway]\nlistn = 'x'", &["listn", "did you mean 'listen'?", "line 2"][..]),
             ("[gatway]", &["gatway", "did you mean 'gateway'?"]),
+            ("[gateway]\npreflight = 'nobody'", &["preflight", "`host` or `own`", "line 2"]),
             ("[host]\ngrace = 5", &["grace", "line 2"]),
             ("[host]\nlabels = ['A']", &["labels", "a host's label"]),
             (

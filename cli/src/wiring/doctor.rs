@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wasmill_broker::Broker;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings, OpenError};
 use wasmill_broker::rabbitmq::RabbitBroker;
-use wasmill_gateway::GatewaySettings;
+use wasmill_http::ServerSettings;
 use wasmill_secrets::Keyring;
 use wasmill_store::postgres::PostgresStore;
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
@@ -95,6 +95,6 @@ pub(crate) async fn open_data(data: &Path) -> Opened {
         lost_artifacts,
         broker,
         keyring: secrets::keyring(key_file).map_err(|e| format!("{e:#}")),
-        connections: GatewaySettings::default().max_connections,
+        connections: ServerSettings::default().max_connections,
     }
 }

@@ -16,8 +16,9 @@ use wasmill_broker::{BatchPublisher, PublisherSettings};
 use wasmill_domain::units::ByteSize;
 use wasmill_domain::wire::{Reads, Writes};
 use wasmill_domain::{ApiKey, HostnamePattern, HostnameRules, KeyDefinition, Registry, TenantName};
-use wasmill_gateway::{GatewayParts, GatewaySettings, Tls};
+use wasmill_gateway::{GatewayParts, GatewaySettings};
 use wasmill_host::{Engine, EngineSettings, HostParts, HostSettings, HostStatus, OutgoingSettings};
+use wasmill_http::{ServerSettings, Tls};
 use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
 use wasmill_schema::{Compiler, SchemaLimits};
 use wasmill_secrets::{Keyring, SecretSource};
@@ -201,10 +202,13 @@ impl System {
             own_key: Some(self.own_key.1),
             max_artifact_bytes: self.max_artifact_bytes,
             hostnames: Arc::clone(&self.hostnames),
-            max_connections: files::connections_within_limit(
-                defaults.max_connections,
-                "the number of connections",
-            ),
+            server: ServerSettings {
+                max_connections: files::connections_within_limit(
+                    defaults.server.max_connections,
+                    "the number of connections",
+                ),
+                ..defaults.server
+            },
             ..defaults
         };
         let gateway = GatewayParts {

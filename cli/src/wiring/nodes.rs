@@ -75,6 +75,11 @@ impl Membership {
         Self { nodes, id, stop, beating }
     }
 
+    /// This process's id in the list.
+    pub(super) fn id(&self) -> Uuid {
+        self.id
+    }
+
     /// Takes this process off the list: the others need not wait for its last heartbeat to grow
     /// old.
     pub(super) async fn leave(self) {

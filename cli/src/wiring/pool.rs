@@ -8,15 +8,19 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use async_trait::async_trait;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::rabbitmq::{QueueKind, RabbitBroker, RabbitSettings};
 use wasmill_broker::{BatchPublisher, Broker, PublisherSettings};
+use wasmill_component::Preflight;
 use wasmill_domain::wire::{Reads, Writes};
 use wasmill_domain::{ApiKey, Registry};
-use wasmill_gateway::{GatewayParts, GatewaySettings, Part, Readiness};
+use wasmill_gateway::{GatewayParts, GatewaySettings, HostPreflight, HostPreflightSettings};
 use wasmill_host::{
-    CompileSettings, Engine, EngineSettings, HostParts, HostSettings, HostStatus, OutgoingSettings,
+    Capabilities, CompileSettings, Engine, HostParts, HostSettings, HostStatus, PreflightParts,
+    answer_preflights,
 };
+use wasmill_http::{Part, Readiness};
 use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
 use wasmill_schema::Compiler;
 use wasmill_secrets::Keyring;
@@ -25,14 +29,17 @@ use wasmill_store::{Error as StoreError, Node, Nodes, RegistryWatch, SchemaMode,
 
 use super::nodes::{self, Membership};
 use super::{
-    REGISTRY_INTERVAL, capabilities, consistency, engine_settings, files, make_first_key, secrets,
+    REGISTRY_INTERVAL, capabilities, consistency, engine, files, make_first_key, secrets, server,
     tls,
 };
-use crate::config::{self, Compilation, Config};
+use crate::config::{self, Config};
 use crate::exit::Result;
 
 /// The longest pause between two tries while a backend is not there yet.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How much longer a gateway waits for a host's answer than a compilation may wait and take.
+const PREFLIGHT_MARGIN: Duration = Duration::from_secs(60);
 
 /// What every role has of the pool.
 pub(crate) struct Pool {
@@ -116,20 +123,9 @@ impl Pool {
             max_queued_checks: gateway.max_queued_checks,
             // Longer than the broker's own, which knows whether the event may have been taken.
             publish_timeout: gateway.publish_timeout.0 * 2,
-            drain_timeout: gateway.grace.0,
             bucket_quota: self.config.keyvalue.quota(),
             hostnames: Arc::new(gateway.hostname_rules()),
-            max_connections: files::connections_within_limit(
-                gateway.max_connections,
-                "gateway.max_connections",
-            ),
-            max_connections_per_address: gateway.max_connections_per_address,
-            exempt_networks: gateway.exempt_networks.clone(),
-            max_pending_connections: gateway.max_pending_connections,
-            max_streams: gateway.max_streams,
-            header_timeout: gateway.header_timeout.0,
-            idle_timeout: gateway.idle_timeout.0,
-            max_discarded_bytes: gateway.max_discarded_bytes.0,
+            server: server::settings_of(gateway),
             ..defaults
         };
         if settings.require_key && !self.registry.current().has_keys() {
@@ -142,7 +138,7 @@ impl Pool {
             nodes: self.nodes(),
             registry: self.registry.clone(),
             publisher: self.publisher.clone(),
-            preflight: self.engine()?,
+            preflight: self.preflight()?,
             secrets: secrets::source(&self.store(), &self.registry, self.keyring.as_ref()),
             tls,
             keyring: self.keyring.clone(),
@@ -169,16 +165,23 @@ impl Pool {
         if let Some(name) = &host.name {
             settings.name.clone_from(name);
         }
+        let engine = self.engine()?;
+        let stop_answering = shutdown.child_token();
+        let answering = self.answer_preflights(&engine, stop_answering.clone());
         let parts = HostParts {
             store: self.store(),
             registry: self.registry.clone(),
             publisher: self.publisher.clone(),
-            engine: self.engine()?,
+            engine,
             settings,
             status: status.clone(),
         };
         let probes = self.probes("host.listen", host.listen, Role::Host(status), &shutdown).await?;
         let worked = wasmill_host::run(parts, shutdown).await.context("the host");
+        stop_answering.cancel();
+        if let Err(error) = answering.await {
+            tracing::error!(%error, "what answers gateways about deploys broke down");
+        }
         probes.cancel();
         self.close().await;
         Ok(worked?)
@@ -213,34 +216,42 @@ impl Pool {
     }
 
     fn engine(&self) -> Result<Arc<Engine>> {
-        let engine = &self.config.engine;
-        let defaults = engine_settings(Compilation {
-            timeout: engine.compile_timeout,
-            memory: engine.compile_memory,
-        });
-        let settings = EngineSettings {
-            threads: engine.threads.unwrap_or(defaults.threads),
-            slots: defaults
-                .slots
-                .max(u32::try_from(self.config.host.in_flight).unwrap_or(u32::MAX)),
-            cache_dir: engine.cache_dir.clone(),
-            files_bytes: engine.files_bytes.0,
-            wasi_0_3: engine.wasi_0_3,
-            compile: CompileSettings {
-                at_once: engine.compilations.unwrap_or(defaults.compile.at_once),
-                ..defaults.compile
-            },
-            outgoing: OutgoingSettings {
-                allowed_networks: self.config.host.allowed_networks.clone(),
-                ca_file: self.config.host.ca_file.clone(),
-                ..OutgoingSettings::default()
-            },
-            ..defaults
-        };
+        Ok(engine::start(engine::settings_of(&self.config), self.capabilities())?)
+    }
+
+    fn capabilities(&self) -> Capabilities {
         let quota = self.config.keyvalue.quota();
-        let capabilities =
-            capabilities(&self.store(), &self.registry, self.keyring.as_ref(), quota);
-        Ok(Engine::new(settings, capabilities).context("the WebAssembly engine cannot start")?)
+        capabilities(&self.store(), &self.registry, self.keyring.as_ref(), quota)
+    }
+
+    /// What a gateway asks before a deploy.
+    fn preflight(&self) -> Result<Arc<dyn Preflight>> {
+        if self.config.gateway.preflight == config::PreflightBy::Own {
+            return Ok(self.engine()?);
+        }
+        let own = engine::Lazy::new(engine::settings_of(&self.config), self.capabilities());
+        let CompileSettings { timeout, patience, .. } = engine::settings_of(&self.config).compile;
+        let settings = HostPreflightSettings {
+            timeout: timeout + patience + PREFLIGHT_MARGIN,
+            ..HostPreflightSettings::default()
+        };
+        let broker = Arc::clone(&self.broker) as _;
+        Ok(Arc::new(HostPreflight::new(broker, self.nodes(), Arc::new(own), settings)))
+    }
+
+    /// Has a host answer gateways that ask before a deploy, until `shutdown`.
+    fn answer_preflights(
+        &self,
+        engine: &Arc<Engine>,
+        shutdown: CancellationToken,
+    ) -> JoinHandle<()> {
+        let parts = PreflightParts {
+            broker: Arc::clone(&self.broker) as _,
+            catalog: Arc::new(self.store.clone()),
+            preflight: Arc::clone(engine) as _,
+            node: self.membership.id(),
+        };
+        tokio::spawn(answer_preflights(parts, shutdown))
     }
 
     /// Serves probes where the configuration says so, until the token is cancelled.
@@ -261,7 +272,7 @@ impl Pool {
             notes: self.notes.clone(),
             shutdown: shutdown.clone(),
         };
-        tokio::spawn(wasmill_gateway::serve_probes(listener, Arc::new(readiness), stop.clone()));
+        tokio::spawn(wasmill_http::serve_probes(listener, Arc::new(readiness), stop.clone()));
         Ok(stop)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use tokio::signal::unix::{SignalKind, signal};
-use wasmill_gateway::{Tls, TlsError, TlsFiles};
+use wasmill_http::{Tls, TlsError, TlsFiles};
 
 /// Reads the files, where there are any, and has them read again on SIGHUP. `names` is what the
 /// user calls the two.

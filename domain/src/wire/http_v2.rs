@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::extras::Extra;
+use super::extras;
 use super::http_v1::{WireDownload, WireRequestHead, WireUpload, opening};
 use super::octets::Octets;
 use crate::batch::Batch;
@@ -21,30 +21,9 @@ struct OpeningV2<'a> {
     complete: bool,
 }
 
-/// Appends what is said, and extras.
-fn encode<T: Serialize>(
-    said: &T,
-    extras: &[Extra],
-    bytes: Vec<u8>,
-) -> Result<Vec<u8>, postcard::Error> {
-    postcard::to_extend(extras, postcard::to_extend(said, bytes)?)
-}
-
-/// What is said in all of `bytes`. No extra is known yet: one that may not be passed over is
-/// refused.
+/// What is said in all of `bytes`. No extra is known yet.
 fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
-    let wrong = |e: postcard::Error| DecodeError(format!("a message that cannot be read: {e}"));
-    let (said, rest): (T, &[u8]) = postcard::take_from_bytes(bytes).map_err(wrong)?;
-    let (extras, rest): (Vec<Extra>, &[u8]) = postcard::take_from_bytes(rest).map_err(wrong)?;
-    if !rest.is_empty() {
-        return Err(DecodeError(format!("{} bytes stand behind the message", rest.len())));
-    }
-    match Extra::first_needed(&extras) {
-        Some(tag) => Err(DecodeError(format!(
-            "the message has something that is not known here (tag {tag})"
-        ))),
-        None => Ok(said),
-    }
+    extras::decode_without(bytes).map_err(DecodeError)
 }
 
 pub(super) fn encode_opening(
@@ -60,7 +39,7 @@ pub(super) fn encode_opening(
         body: Octets(body.as_ref()),
         complete: *complete,
     };
-    encode(&wire, &[], bytes)
+    extras::encode_with(&wire, &[], bytes)
 }
 
 pub(super) fn decode_opening(bytes: &[u8]) -> Result<Opening, DecodeError> {
@@ -69,7 +48,7 @@ pub(super) fn decode_opening(bytes: &[u8]) -> Result<Opening, DecodeError> {
 }
 
 pub(super) fn encode_upload(upload: &Upload, bytes: Vec<u8>) -> Result<Vec<u8>, postcard::Error> {
-    encode(&WireUpload::from(upload), &[], bytes)
+    extras::encode_with(&WireUpload::from(upload), &[], bytes)
 }
 
 pub(super) fn decode_upload(bytes: &[u8]) -> Result<Upload, DecodeError> {
@@ -80,7 +59,7 @@ pub(super) fn encode_download(
     download: &Download,
     bytes: Vec<u8>,
 ) -> Result<Vec<u8>, postcard::Error> {
-    encode(&WireDownload::from(download), &[], bytes)
+    extras::encode_with(&WireDownload::from(download), &[], bytes)
 }
 
 pub(super) fn decode_download(bytes: &[u8]) -> Result<Download, DecodeError> {

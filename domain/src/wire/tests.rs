@@ -10,6 +10,7 @@ use super::{DecodeError, Extra, Identity, MUST_UNDERSTAND, Reads, Writes, batch_
 use crate::batch::Batch;
 use crate::dispatch::{AttemptKey, Origin};
 use crate::http_message::{Download, Opening, Upload};
+use crate::preflight::{PreflightAnswer, PreflightRequest};
 
 /// What writes this version of HTTP messages, and of batches.
 fn writes(version: u8) -> Writes {
@@ -73,6 +74,29 @@ fn extras_of_http_messages_are_passed_over_or_refused() {
     let with = |tag: u8| [&bytes[..], &[1, tag, 1, 9]].concat();
     assert_eq!(Upload::decode(&with(0x7f)).unwrap(), upload);
     assert!(Upload::decode(&with(0x80)).unwrap_err().to_string().contains("tag 128"));
+}
+
+#[test]
+fn what_is_asked_by_a_later_release_is_refused_by_name() {
+    let request = |version: u8, manifest: &str, extras: &[u8]| {
+        let digest = crate::Digest::of(b"");
+        let length = u8::try_from(manifest.len()).unwrap();
+        let head = [&[version, 1, b'a', 32][..], digest.as_bytes(), &[length]].concat();
+        PreflightRequest::decode(&[&head[..], manifest.as_bytes(), extras].concat())
+            .map_err(|e| e.to_string())
+    };
+    let manifest = r#"{"name": "f"}"#;
+    assert!(request(1, manifest, &[0]).is_ok());
+    assert!(request(1, manifest, &[1, 0x7f, 1, 9]).is_ok());
+    for (refused, word) in [
+        (request(2, manifest, &[0]), "version 2"),
+        (request(1, manifest, &[1, 0x80, 1, 9]), "tag 128"),
+        (request(1, r#"{"name": "f", "newer": 1}"#, &[0]), "newer"),
+        (request(1, "{", &[0]), "not JSON"),
+    ] {
+        let why = refused.unwrap_err();
+        assert!(why.contains(word), "{why}");
+    }
 }
 
 #[test]
@@ -152,6 +176,7 @@ proptest! {
         bytes.insert(0, version);
         let _ = (Batch::decode(&bytes), Identity::of(&bytes));
         let _ = (Opening::decode(&bytes), Upload::decode(&bytes), Download::decode(&bytes));
+        let _ = (PreflightRequest::decode(&bytes), PreflightAnswer::decode(&bytes));
     }
 
     #[test]

@@ -18,6 +18,10 @@ pub struct Reads {
     /// process that does not say it is from before it was said, and reads the oldest.
     #[serde(default = "oldest_streams")]
     pub streams: u8,
+    /// Of the messages by which a gateway asks a host whether a version could run; 0 where the
+    /// process is from before there were any.
+    #[serde(default)]
+    pub preflight: u8,
 }
 
 fn oldest_streams() -> u8 {
@@ -26,10 +30,10 @@ fn oldest_streams() -> u8 {
 
 impl Reads {
     /// What this release reads.
-    pub const HERE: Self = Self { batch: 2, http: 2, control: 1, streams: 2 };
+    pub const HERE: Self = Self { batch: 2, http: 2, control: 1, streams: 2, preflight: 1 };
 
     /// The oldest versions that there are.
-    pub const OLDEST: Self = Self { batch: 1, http: 1, control: 1, streams: 1 };
+    pub const OLDEST: Self = Self { batch: 1, http: 1, control: 1, streams: 1, preflight: 0 };
 
     /// The newest versions that are read by both.
     #[must_use]
@@ -39,6 +43,7 @@ impl Reads {
             http: self.http.min(other.http),
             control: self.control.min(other.control),
             streams: self.streams.min(other.streams),
+            preflight: self.preflight.min(other.preflight),
         }
     }
 
@@ -51,12 +56,14 @@ impl Reads {
             http: common.http.max(Self::OLDEST.http),
             control: common.control.max(Self::OLDEST.control),
             streams: common.streams.max(Self::OLDEST.streams),
+            preflight: common.preflight,
         }
     }
 }
 
 /// The version of each format that a process writes, which all its encoders consult. Clones share
-/// it: whoever learns which processes are alive sets it, at any time.
+/// it: whoever learns which processes are alive sets it, at any time. What is sent to one process
+/// alone is not among them: it is written as that one reads it.
 #[derive(Clone, Debug)]
 pub struct Writes(Arc<Versions>);
 
@@ -71,7 +78,7 @@ struct Versions {
 impl Writes {
     /// What is written where all processes read `common`, as [`Reads::of_all`] gives it.
     pub fn new(common: Reads) -> Self {
-        let Reads { batch, http, control, streams } = Reads::of_all([common]);
+        let Reads { batch, http, control, streams, .. } = Reads::of_all([common]);
         Self(Arc::new(Versions {
             batch: AtomicU8::new(batch),
             http: AtomicU8::new(http),
@@ -83,7 +90,7 @@ impl Writes {
     /// Writes the newest versions from now on that this release and all of `processes` read. A
     /// version that this release cannot write is not written, whatever the others read.
     pub fn set(&self, processes: impl IntoIterator<Item = Reads>) {
-        let Reads { batch, http, control, streams } = Reads::of_all(processes);
+        let Reads { batch, http, control, streams, .. } = Reads::of_all(processes);
         // Each format stands by itself, and a message that was just encoded in the version before
         // is read as well.
         self.0.batch.store(batch, Ordering::Relaxed);
@@ -133,11 +140,11 @@ mod tests {
         assert_eq!(versions(&writes), (2, 2, 1, 2));
         writes.set([
             Reads { batch: 1, ..Reads::HERE },
-            Reads { batch: 9, http: 9, control: 9, streams: 9 },
+            Reads { batch: 9, http: 9, control: 9, streams: 9, preflight: 9 },
         ]);
         assert_eq!(versions(&clone), (1, 2, 1, 2));
         // The process that was behind is gone.
-        writes.set([Reads { batch: 9, http: 9, control: 9, streams: 9 }]);
+        writes.set([Reads { batch: 9, http: 9, control: 9, streams: 9, preflight: 9 }]);
         assert_eq!(versions(&clone), (2, 2, 1, 2));
         writes.set([Reads::OLDEST]);
         writes.set([]);
@@ -146,7 +153,7 @@ mod tests {
 
     #[test]
     fn no_version_is_written_that_there_never_was() {
-        let writes = Writes::new(Reads { batch: 0, http: 0, control: 0, streams: 0 });
+        let writes = Writes::new(Reads { batch: 0, http: 0, control: 0, streams: 0, preflight: 0 });
         assert_eq!(
             (writes.batch(), writes.http(), writes.control(), writes.streams()),
             (1, 1, 1, 1)

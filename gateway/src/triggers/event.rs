@@ -20,11 +20,11 @@ use wasmill_store::ExecutionDetail;
 
 use super::{Routed, failed, request};
 use crate::app::{App, Room};
+use crate::awaited::{end_of, publish};
 use crate::body::{media_type, not_json};
 use crate::documents::events::Accepted;
 use crate::error::{Error, Result};
 use crate::ingest::{self, check::INLINE_BYTES, check::INLINE_STEPS};
-use crate::invoke::{end_of, publish};
 use crate::problem::Fault;
 
 /// How much longer than its attempts an execution is waited for: its way through the queue.

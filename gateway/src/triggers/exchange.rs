@@ -24,12 +24,12 @@ use wasmill_domain::event::Attribute;
 use wasmill_domain::http_message::{BODY_OMITTED, Download, MEDIA_TYPE, Opening, Upload};
 use wasmill_domain::wire::Writes;
 use wasmill_domain::{ExecutionId, Outcome};
+use wasmill_http::has_no_content;
 
 use super::{Routed, event, failed, keys, request};
 use crate::app::{App, Room};
 use crate::body::{broken_off, too_large};
 use crate::error::{Error, Result};
-use crate::server::message::has_no_content;
 
 /// How long a request waits for a host to accept it: for a new function to be ready there, say.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -126,7 +126,7 @@ fn length_of(headers: &HeaderMap) -> Option<u64> {
 
 /// The beginning of a body, when it comes.
 async fn first_chunk(app: &App, body: &mut Body) -> Result<Bytes> {
-    let patience = app.settings.body_timeout;
+    let patience = app.settings.server.body_timeout;
     let frame =
         tokio::time::timeout(patience, body.frame()).await.map_err(|_| Error::Timeout(patience))?;
     let frame = frame.transpose().map_err(|_| broken_off())?;

@@ -1,11 +1,11 @@
 //! HTTP triggers: requests below `/http/TENANT`, and those for a host name that a trigger of its
 //! owner names.
 //!
-//! API keys are taken out of the request ([`keys`]). The route is found
-//! ([`wasmill_domain::routes`]), cross-origin rules are applied ([`cors`]), a webhook's signature
-//! is checked ([`webhooks`]), and the request becomes an execution: a handler's response is
-//! streamed to the waiting caller ([`exchange`]), every other request is an event on the function's
-//! queue ([`event`]).
+//! [`crate::routing`] sends them here, and no others. API keys are taken out of the request
+//! ([`keys`]). The route is found ([`wasmill_domain::routes`]), cross-origin rules are applied
+//! ([`cors`]), a webhook's signature is checked ([`webhooks`]), and the request becomes an
+//! execution: a handler's response is streamed to the waiting caller ([`exchange`]), every other
+//! request is an event on the function's queue ([`event`]).
 
 mod cors;
 mod event;
@@ -15,8 +15,7 @@ mod request;
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{ALLOW, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
@@ -25,13 +24,26 @@ use wasmill_domain::manifest::http::{Method as HttpMethod, Mode};
 use wasmill_domain::routes::{Found, Route};
 use wasmill_domain::{ExecutionId, FunctionDefinition, Registry, TenantName, TraceContext};
 
-use crate::app::{App, Shared};
+use crate::app::App;
 use crate::error::{Error, Result};
-use crate::hostnames;
 use crate::webhooks::{self, Target};
 
 /// Where the HTTP triggers of every tenant begin.
-const PREFIX: &str = "/http/";
+pub(crate) const PREFIX: &str = "/http/";
+
+/// By what a request is the triggers'.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// By a host name of this tenant's that one of its triggers names.
+    Host {
+        /// The tenant.
+        tenant: TenantName,
+        /// The name, in lower case.
+        host: String,
+    },
+    /// By its path, which begins with [`PREFIX`] and a tenant's name.
+    Prefix,
+}
 
 /// Where a request is to be answered.
 struct Place {
@@ -55,38 +67,39 @@ struct Routed {
     trace: TraceContext,
 }
 
-/// Answers requests for a host name that a trigger of the name's owner names, whatever their path,
-/// and those below `/http/TENANT`; passes the others on, among them all that are for a name of the
-/// gateway's own.
-pub(crate) async fn answer_or_pass(
-    State(app): State<Shared>,
+/// Answers a request that came by `entry`.
+pub(crate) async fn answer(
+    app: &Arc<App>,
+    registry: &Arc<Registry>,
+    entry: Entry,
     mut request: Request,
-    next: Next,
 ) -> Response {
-    let registry = app.registry.current();
-    let host = hostnames::requested(request.uri(), request.headers());
-    let owner =
-        host.as_deref().and_then(|host| registry.routes_of_host(&app.settings.hostnames, host));
-    if let Some((tenant, _)) = owner {
-        let tenant = tenant.clone();
-        keys::strip(&mut request);
-        let path = request.uri().path().to_owned();
-        return answer(&app, &registry, Place { tenant, host, path }, request).await;
-    }
-    if !request.uri().path().starts_with(PREFIX) {
-        return next.run(request).await;
-    }
     keys::strip(&mut request);
-    let rest = request.uri().path().strip_prefix(PREFIX).unwrap_or_default();
-    let (tenant, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let path = if path.is_empty() { "/".to_owned() } else { path.to_owned() };
-    match tenant.parse::<TenantName>() {
-        Ok(tenant) => answer(&app, &registry, Place { tenant, host: None, path }, request).await,
-        Err(_) => nothing_at(&path).into_response(),
+    match place_of(entry, request.uri().path()) {
+        Ok(place) => answer_at(app, registry, place, request).await,
+        Err(nothing) => nothing.into_response(),
     }
 }
 
-async fn answer(
+/// Where a request for this path is to be answered.
+fn place_of(entry: Entry, path: &str) -> Result<Place> {
+    match entry {
+        Entry::Host { tenant, host } => {
+            Ok(Place { tenant, host: Some(host), path: path.to_owned() })
+        }
+        Entry::Prefix => {
+            let rest = path.strip_prefix(PREFIX).unwrap_or_default();
+            let (tenant, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let path = if path.is_empty() { "/".to_owned() } else { path.to_owned() };
+            match tenant.parse() {
+                Ok(tenant) => Ok(Place { tenant, host: None, path }),
+                Err(_) => Err(nothing_at(&path)),
+            }
+        }
+    }
+}
+
+async fn answer_at(
     app: &Arc<App>,
     registry: &Arc<Registry>,
     place: Place,

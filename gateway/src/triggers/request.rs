@@ -10,14 +10,18 @@ use http::header::{
 use http::request::Parts;
 use http::uri::Scheme;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use wasmill_domain::http_message::{Headers, RequestHead};
+use wasmill_domain::http_message::{self, Headers, RequestHead};
+use wasmill_http::MAX_HEADERS;
 
 use crate::app::App;
 use crate::body::{broken_off, too_large};
 use crate::error::{Error, Result};
-use crate::hostnames;
+use crate::routing;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+// A request that the server takes is one that can be handed to a function.
+const _: () = assert!(MAX_HEADERS <= http_message::MAX_HEADERS);
 
 /// Fields that concern one connection only: <https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1>.
 const HOP_BY_HOP: [HeaderName; 7] = [
@@ -36,7 +40,7 @@ pub(super) fn head_of(parts: &Parts, path: &str) -> RequestHead {
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
     };
-    let authority = hostnames::authority(&parts.uri, &parts.headers);
+    let authority = routing::authority(&parts.uri, &parts.headers);
     RequestHead {
         method: parts.method.to_string(),
         target,
@@ -90,7 +94,7 @@ pub(super) fn is_short(body: &Body, limit: usize) -> bool {
 /// # Errors
 /// Where it is longer than `limit`, takes too long, or breaks off.
 pub(super) async fn read(app: &App, body: Body, limit: usize) -> Result<Bytes> {
-    let patience = app.settings.body_timeout;
+    let patience = app.settings.server.body_timeout;
     let collected = tokio::time::timeout(patience, Limited::new(body, limit).collect()).await;
     match collected.map_err(|_| Error::Timeout(patience))? {
         Ok(collected) => Ok(collected.to_bytes()),

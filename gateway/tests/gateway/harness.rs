@@ -20,7 +20,8 @@ use wasmill_domain::{
     AttemptReport, Batch, Digest, Dispatch, ExecutionId, LogLevel, LogLine, LogSource, Manifest,
     Outcome, Output, Registry, SealedSecret, SecretName, TenantName, Timestamp,
 };
-use wasmill_gateway::{GatewayParts, GatewaySettings, Tls};
+use wasmill_gateway::{GatewayParts, GatewaySettings};
+use wasmill_http::{ServerSettings, Tls};
 use wasmill_schema::{Compiler, SchemaLimits};
 use wasmill_secrets::{Error as SecretError, Keyring, Secret, SecretSource};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
@@ -341,6 +342,11 @@ impl Gateway {
         })
         .await
     }
+}
+
+/// A gateway's settings with these bounds of its listener.
+pub(crate) fn within(server: ServerSettings) -> GatewaySettings {
+    GatewaySettings { server, ..GatewaySettings::default() }
 }
 
 /// Waits until `condition` gives something.

@@ -7,8 +7,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use wasmill_broker::embedded::EmbeddedSettings;
 use wasmill_gateway::GatewaySettings;
+use wasmill_http::ServerSettings;
 
-use crate::harness::{Gateway, PATIENCE};
+use crate::harness::{Gateway, PATIENCE, within};
 
 /// Sends bytes on a connection of their own and gives all that comes back.
 pub(crate) async fn say(gateway: &Gateway, bytes: &[u8]) -> String {
@@ -269,8 +270,11 @@ async fn a_refused_upload_gets_its_answer() {
 #[tokio::test]
 async fn a_refused_upload_is_not_read_for_ever() {
     for settings in [
-        GatewaySettings { max_discarded_bytes: 1 << 20, ..GatewaySettings::default() },
-        GatewaySettings { body_timeout: Duration::from_millis(50), ..GatewaySettings::default() },
+        within(ServerSettings { max_discarded_bytes: 1 << 20, ..ServerSettings::default() }),
+        within(ServerSettings {
+            body_timeout: Duration::from_millis(50),
+            ..ServerSettings::default()
+        }),
     ] {
         let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
         let mut stream = refused(&gateway).await;
@@ -291,10 +295,10 @@ async fn refused(gateway: &Gateway) -> TcpStream {
 
 #[tokio::test]
 async fn a_refused_client_may_pause() {
-    let settings = GatewaySettings {
+    let settings = within(ServerSettings {
         header_timeout: Duration::from_millis(3500),
-        ..GatewaySettings::default()
-    };
+        ..ServerSettings::default()
+    });
     let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
     let mut silent = TcpStream::connect(gateway.address).await.unwrap();
     let mut refused = refused(&gateway).await;
@@ -308,8 +312,11 @@ async fn a_refused_client_may_pause() {
 #[tokio::test]
 async fn a_refused_client_does_not_hold_up_the_end() {
     let long = Duration::from_secs(3600);
-    let settings =
-        GatewaySettings { body_timeout: long, drain_timeout: long, ..GatewaySettings::default() };
+    let settings = within(ServerSettings {
+        body_timeout: long,
+        drain_timeout: long,
+        ..ServerSettings::default()
+    });
     let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
     let _refused = refused(&gateway).await;
     gateway.shutdown.cancel();

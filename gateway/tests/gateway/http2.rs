@@ -8,12 +8,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use wasmill_broker::embedded::EmbeddedSettings;
 use wasmill_gateway::GatewaySettings;
+use wasmill_http::ServerSettings;
 
 use crate::frames::{
     ACK, BEGIN, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frame, GOAWAY, HEADERS, PING,
     REFUSED_STREAM, RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE, frame, request,
 };
-use crate::harness::{Gateway, PATIENCE, client, send, success, until};
+use crate::harness::{Gateway, PATIENCE, client, send, success, until, within};
 
 fn bounded(settings: GatewaySettings) -> impl Future<Output = Gateway> {
     Gateway::start_with(settings, EmbeddedSettings::default())
@@ -79,7 +80,8 @@ async fn the_authority_is_the_host() {
 
 #[tokio::test]
 async fn requests_at_once_are_bounded() {
-    let gateway = bounded(GatewaySettings { max_streams: 2, ..GatewaySettings::default() }).await;
+    let gateway =
+        bounded(within(ServerSettings { max_streams: 2, ..ServerSettings::default() })).await;
     let mut raw = Raw::connect(&gateway).await;
     let settings = raw.hear_a(SETTINGS).await;
     let setting = |id: u16| {
@@ -163,8 +165,11 @@ async fn a_refused_client_may_send_its_request_to_the_end() {
 #[tokio::test]
 async fn what_is_read_of_a_refused_request_is_bounded() {
     for settings in [
-        GatewaySettings { max_discarded_bytes: 100_000, ..GatewaySettings::default() },
-        GatewaySettings { body_timeout: Duration::from_millis(50), ..GatewaySettings::default() },
+        within(ServerSettings { max_discarded_bytes: 100_000, ..ServerSettings::default() }),
+        within(ServerSettings {
+            body_timeout: Duration::from_millis(50),
+            ..ServerSettings::default()
+        }),
     ] {
         let gateway = bounded(settings).await;
         let reset = refused(&gateway).await.hear_a(RST_STREAM).await;
@@ -203,7 +208,7 @@ async fn calling_off_all_the_time_ends_the_connection() {
 #[tokio::test]
 async fn a_client_that_says_nothing_is_left() {
     let short = Duration::from_millis(50);
-    let settings = GatewaySettings { header_timeout: short, ..GatewaySettings::default() };
+    let settings = within(ServerSettings { header_timeout: short, ..ServerSettings::default() });
     let gateway = bounded(settings).await;
     // Not even which protocol it speaks, or half of it, or no request.
     for beginning in [&b""[..], b"PRI * HTTP/2.0\r\n", BEGIN] {
@@ -223,11 +228,11 @@ async fn a_client_that_says_nothing_is_left() {
 
 #[tokio::test]
 async fn an_idle_connection_is_ended_politely() {
-    let settings = GatewaySettings {
+    let settings = within(ServerSettings {
         idle_timeout: Duration::from_millis(50),
         ping_interval: PATIENCE * 10,
-        ..GatewaySettings::default()
-    };
+        ..ServerSettings::default()
+    });
     let gateway = bounded(settings).await;
     let mut raw = Raw::connect(&gateway).await;
     raw.say(&frame(SETTINGS, ACK, 0, &[])).await;
@@ -243,8 +248,11 @@ async fn an_idle_connection_is_ended_politely() {
 #[tokio::test]
 async fn a_client_that_is_gone_is_noticed() {
     let short = Duration::from_millis(50);
-    let settings =
-        GatewaySettings { ping_interval: short, ping_timeout: short, ..GatewaySettings::default() };
+    let settings = within(ServerSettings {
+        ping_interval: short,
+        ping_timeout: short,
+        ..ServerSettings::default()
+    });
     let gateway = bounded(settings).await;
     let mut raw = Raw::connect(&gateway).await;
     raw.say(&frame(HEADERS, END_HEADERS, 1, &request("POST", "/v1/events/order.created"))).await;

@@ -8,8 +8,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use wasmill_broker::embedded::EmbeddedSettings;
 use wasmill_gateway::GatewaySettings;
+use wasmill_http::ServerSettings;
 
-use crate::harness::{Gateway, PATIENCE, send, until};
+use crate::harness::{Gateway, PATIENCE, send, until, within};
 
 async fn gateway(settings: GatewaySettings, broker: EmbeddedSettings) -> Gateway {
     let gateway = Gateway::start_with(settings, broker).await;
@@ -114,8 +115,10 @@ async fn bytes_at_work_are_bounded() {
 
 #[tokio::test]
 async fn a_slow_body_is_given_up() {
-    let settings =
-        GatewaySettings { body_timeout: Duration::from_millis(50), ..GatewaySettings::default() };
+    let settings = within(ServerSettings {
+        body_timeout: Duration::from_millis(50),
+        ..ServerSettings::default()
+    });
     let gateway = bounded(settings).await;
     let mut stalled = stalled(&gateway, 10).await;
     let mut text = vec![0; 4096];
@@ -126,8 +129,10 @@ async fn a_slow_body_is_given_up() {
 
 #[tokio::test]
 async fn a_slow_head_is_given_up() {
-    let settings =
-        GatewaySettings { header_timeout: Duration::from_millis(50), ..GatewaySettings::default() };
+    let settings = within(ServerSettings {
+        header_timeout: Duration::from_millis(50),
+        ..ServerSettings::default()
+    });
     let gateway = bounded(settings).await;
     let mut slow = TcpStream::connect(gateway.address).await.unwrap();
     slow.write_all(b"POST /v1/events HTTP/1.1\r\nHost: loc").await.unwrap();
@@ -137,7 +142,7 @@ async fn a_slow_head_is_given_up() {
 
 #[tokio::test]
 async fn connections_are_bounded() {
-    let settings = GatewaySettings { max_connections: 1, ..GatewaySettings::default() };
+    let settings = within(ServerSettings { max_connections: 1, ..ServerSettings::default() });
     let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
     let mut first = TcpStream::connect(gateway.address).await.unwrap();
     let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -215,16 +220,16 @@ async fn lives(gateway: &Gateway) -> Option<TcpStream> {
 #[tokio::test]
 async fn connections_of_an_address_are_bounded() {
     let settings =
-        GatewaySettings { max_connections_per_address: Some(2), ..GatewaySettings::default() };
-    let gateway = Gateway::start_with(settings.clone(), EmbeddedSettings::default()).await;
+        ServerSettings { max_connections_per_address: Some(2), ..ServerSettings::default() };
+    let gateway = Gateway::start_with(within(settings.clone()), EmbeddedSettings::default()).await;
     let mut open = vec![lives(&gateway).await.unwrap(), lives(&gateway).await.unwrap()];
     assert!(lives(&gateway).await.is_none(), "there is a third");
     open.pop();
     until("there is room again", async || lives(&gateway).await).await;
 
     let exempt =
-        GatewaySettings { exempt_networks: vec!["127.0.0.0/8".parse().unwrap()], ..settings };
-    let gateway = Gateway::start_with(exempt, EmbeddedSettings::default()).await;
+        ServerSettings { exempt_networks: vec!["127.0.0.0/8".parse().unwrap()], ..settings };
+    let gateway = Gateway::start_with(within(exempt), EmbeddedSettings::default()).await;
     let mut open = Vec::new();
     for _ in 0..3 {
         open.push(lives(&gateway).await.unwrap());
@@ -233,14 +238,14 @@ async fn connections_of_an_address_are_bounded() {
 
 #[tokio::test]
 async fn heads_half_sent_keep_nobody_out() {
-    let bounds: [GatewaySettings; 2] = [
-        GatewaySettings { max_connections: 2, ..GatewaySettings::default() },
-        GatewaySettings { max_pending_connections: Some(2), ..GatewaySettings::default() },
+    let bounds: [ServerSettings; 2] = [
+        ServerSettings { max_connections: 2, ..ServerSettings::default() },
+        ServerSettings { max_pending_connections: Some(2), ..ServerSettings::default() },
     ];
     for settings in bounds {
         // Nothing but the bound ends them.
-        let settings = GatewaySettings { header_timeout: Duration::from_secs(3600), ..settings };
-        let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
+        let settings = ServerSettings { header_timeout: Duration::from_secs(3600), ..settings };
+        let gateway = Gateway::start_with(within(settings), EmbeddedSettings::default()).await;
         let mut silent = Vec::new();
         for _ in 0..6 {
             let mut stream = TcpStream::connect(gateway.address).await.unwrap();

@@ -21,6 +21,7 @@ mod openapi;
 mod outage;
 mod owners;
 mod plain;
+mod preflight;
 mod readback;
 mod responses;
 mod schema_limits;

@@ -14,9 +14,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use wasmill_broker::embedded::EmbeddedSettings;
-use wasmill_gateway::{GatewaySettings, Tls, TlsFiles};
+use wasmill_gateway::GatewaySettings;
+use wasmill_http::{ServerSettings, Tls, TlsFiles};
 
-use crate::harness::{Gateway, PATIENCE, client, component};
+use crate::harness::{Gateway, PATIENCE, client, component, within};
 
 /// A certificate of its own for 127.0.0.1, in files.
 pub(crate) struct Pair {
@@ -148,11 +149,11 @@ async fn upload(pair: &Pair, gateway: &Gateway) -> String {
 
 #[tokio::test]
 async fn handshakes_are_bounded_in_time_and_number() {
-    let settings = GatewaySettings {
+    let settings = within(ServerSettings {
         handshake_timeout: Duration::from_millis(500),
         max_handshakes: 1,
-        ..GatewaySettings::default()
-    };
+        ..ServerSettings::default()
+    });
     let (gateway, _tls, pair) = secured(settings).await;
     // One that never ends holds the others up, and is given up in the end.
     let mut stalled = TcpStream::connect(gateway.address).await.unwrap();
@@ -167,10 +168,10 @@ async fn handshakes_are_bounded_in_time_and_number() {
 /// Without that, a client cannot tell whether something is missing.
 #[tokio::test]
 async fn the_end_is_said() {
-    let settings = GatewaySettings {
+    let settings = within(ServerSettings {
         header_timeout: Duration::from_millis(500),
-        ..GatewaySettings::default()
-    };
+        ..ServerSettings::default()
+    });
     let (gateway, _tls, pair) = secured(settings).await;
     let upgrade = "Connection: close, Upgrade\r\nUpgrade: h2c\r\n";
     // The second ends when it has said nothing for a while; the last is not a head that can be

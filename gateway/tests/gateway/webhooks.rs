@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use wasmill_broker::embedded::EmbeddedSettings;
 use wasmill_gateway::GatewaySettings;
+use wasmill_http::ServerSettings;
 
-use crate::harness::{Answer, Gateway, PATIENCE, send, success, trap, until};
+use crate::harness::{Answer, Gateway, PATIENCE, send, success, trap, until, within};
 
 const SECRET: &[u8] = b"It's a Secret to Everybody";
 
@@ -104,7 +105,8 @@ async fn without_its_signature_nothing_runs_and_nothing_is_told() {
     assert_eq!(counted(&gateway).await, [0, 0, 3, 0]);
     assert_eq!(gateway.waiting("hook").await, 0);
     // An answer goes out before the body is here, where the head shows enough.
-    let settings = GatewaySettings { body_timeout: PATIENCE * 2, ..GatewaySettings::default() };
+    let settings =
+        within(ServerSettings { body_timeout: PATIENCE * 2, ..ServerSettings::default() });
     let patient = gateway_with(settings, github(), "async").await;
     let never = futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
     let request =

@@ -7,7 +7,10 @@ use crate::batch::Batch;
 use crate::dispatch::{Dispatch, Origin};
 use crate::execution::Outcome;
 use crate::http_message::{Download, Opening, ResponseHead, Upload};
+use crate::preflight::{PreflightAnswer, PreflightRequest};
 use crate::timestamp::Timestamp;
+use crate::wire::Reads;
+use crate::{Digest, Manifest};
 
 /// The bytes in `golden/`.
 macro_rules! golden {
@@ -102,6 +105,49 @@ fn downloads() {
     ] {
         assert_eq!(Download::decode(golden).unwrap(), download, "version {version}");
         assert_eq!(download.encode(&writes(version)), golden, "version {version}");
+    }
+}
+
+/// A manifest's JSON is not this format's: a key with a default may come to it.
+#[test]
+fn questions_about_versions_to_deploy() {
+    let manifest = serde_json::json!({
+        "name": "total", "kind": "http", "runs_on": ["gpu"],
+        "limits": {"memory": "32MiB", "timeout": "250ms"},
+        "trigger": [{"http": "/total/{id}"}, {"event": "order.*", "schema": {"type": "object"}}],
+    });
+    let request = PreflightRequest {
+        tenant: "acme".parse().unwrap(),
+        digest: Digest::of(b"component"),
+        manifest: Manifest::from_json(manifest).unwrap(),
+    };
+    let golden = golden!("preflight_v1_request");
+    assert_eq!(PreflightRequest::decode(golden).unwrap(), request);
+    let encoded = request.encode_for(Reads::HERE).unwrap();
+    assert_eq!(PreflightRequest::decode(&encoded).unwrap(), request);
+    // Up to the manifest's length, and the number of extras.
+    assert_eq!((&encoded[..39], encoded.last()), (&golden[..39], Some(&0)));
+    assert_eq!(request.encode_for(Reads::OLDEST), None);
+}
+
+#[test]
+fn answers_about_versions_to_deploy() {
+    let manifest = || PreflightAnswer::Manifest {
+        key: "limits.memory".into(),
+        message: "is too little".into(),
+    };
+    for (answer, golden) in [
+        (PreflightAnswer::Passed, golden!("preflight_v1_passed")),
+        (PreflightAnswer::Refused("it exports nothing".into()), golden!("preflight_v1_refused")),
+        (manifest(), golden!("preflight_v1_manifest")),
+        (
+            PreflightAnswer::Unavailable("the database is away".into()),
+            golden!("preflight_v1_unavailable"),
+        ),
+        (PreflightAnswer::Unread("a newer key".into()), golden!("preflight_v1_unread")),
+    ] {
+        assert_eq!(PreflightAnswer::decode(golden).unwrap(), answer);
+        assert_eq!(answer.encode(), golden);
     }
 }
 

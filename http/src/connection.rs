@@ -25,15 +25,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
-use wasmill_domain::http_message::MAX_HEADERS;
 
-use super::activity::{Activity, Tracked};
-use super::admission::Place;
-use super::message::{self, Asked, MAX_HEAD};
-use super::stream::{Lent, Stream};
-use super::tls::{HTTP_2, Tls};
-use super::upload::{Drain, Linger, Upload};
-use crate::settings::GatewaySettings;
+use crate::activity::{Activity, Tracked};
+use crate::admission::Place;
+use crate::message::{self, Asked, MAX_HEAD, MAX_HEADERS};
+use crate::settings::ServerSettings;
+use crate::stream::{Lent, Stream};
+use crate::tls::{HTTP_2, Tls};
+use crate::upload::{Drain, Linger, Upload};
 
 /// The longest list of header fields that HTTP/2 takes, in bytes as it counts them, which are more
 /// than those of a head. Past it, all that a client is told is a status, so it is larger than what
@@ -50,11 +49,11 @@ const CONNECTION_WINDOW: u32 = 512 << 10;
 /// connection is ended, as a client that does nothing else costs more than it pays.
 const MAX_CALLED_OFF: usize = 20;
 
-/// How much longer what a refused client sends is read when the gateway is to stop.
+/// How much longer what a refused client sends is read when the server is to stop.
 const LAST_LINGER: Duration = Duration::from_secs(3);
 
 /// What every connection is served by.
-pub(super) struct Server {
+pub(crate) struct Server {
     router: Router,
     tls: Option<Arc<Tls>>,
     handshakes: Semaphore,
@@ -70,10 +69,10 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(
+    pub(crate) fn new(
         router: Router,
         tls: Option<Arc<Tls>>,
-        settings: &GatewaySettings,
+        settings: &ServerSettings,
         shutdown: CancellationToken,
     ) -> Self {
         let either = protocols(settings);
@@ -97,7 +96,7 @@ impl Server {
     }
 
     /// Serves a connection to its end.
-    pub(super) async fn serve(&self, stream: TcpStream, place: &Place) {
+    pub(crate) async fn serve(&self, stream: TcpStream, place: &Place) {
         let Some(tls) = &self.tls else {
             return self.speak(&self.either, stream, Scheme::HTTP, place).await;
         };
@@ -147,7 +146,7 @@ impl Server {
         }
     }
 
-    /// Answers requests until the client goes, is quiet for too long, or the gateway is to stop.
+    /// Answers requests until the client goes, is quiet for too long, or the server is to stop.
     /// Gives whether the connection may be ended politely.
     async fn converse<I>(
         &self,
@@ -233,7 +232,7 @@ where
 }
 
 /// Both protocols within their bounds.
-fn protocols(settings: &GatewaySettings) -> auto::Builder<TokioExecutor> {
+fn protocols(settings: &ServerSettings) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -262,8 +261,8 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
     use tokio::sync::Notify;
 
-    use super::super::admission::Admission;
     use super::*;
+    use crate::admission::Admission;
 
     /// Longer than anything takes.
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -275,7 +274,7 @@ mod tests {
         router: Router,
         client: impl AsyncFnOnce(DuplexStream, CancellationToken) -> T,
     ) {
-        let settings = GatewaySettings { body_timeout: HOUR, ..GatewaySettings::default() };
+        let settings = ServerSettings { body_timeout: HOUR, ..ServerSettings::default() };
         let stop = CancellationToken::new();
         let server = Server::new(router, None, &settings, stop.clone());
         let admission = Admission::new(&settings);
@@ -343,7 +342,7 @@ mod tests {
             }
             stop.cancel();
             assert!(far.read_u8().await.is_err());
-            // The gateway ends the connection; this end does not.
+            // The server ends the connection; this end does not.
             far
         });
         // In less time than a refused client gets.

@@ -14,9 +14,9 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::health;
-use crate::server;
-use crate::settings::GatewaySettings;
+use crate::listener;
+use crate::refusal::PROBLEM_JSON;
+use crate::settings::ServerSettings;
 
 /// How long all parts together may take to say how they are.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -42,17 +42,20 @@ pub async fn serve_probes(
     shutdown: CancellationToken,
 ) {
     let router = Router::new()
-        .route("/healthz", get(health::alive))
+        .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .with_state(readiness);
-    // A probe is answered at once or not at all: the smallest of a gateway's bounds are more than
-    // enough.
-    let settings = GatewaySettings {
+    // A probe is answered at once or not at all: the smallest of bounds are more than enough.
+    let settings = ServerSettings {
         max_connections: 64,
         drain_timeout: Duration::ZERO,
-        ..GatewaySettings::default()
+        ..ServerSettings::default()
     };
-    server::run(listener, None, router, &settings, shutdown).await;
+    listener::serve(listener, None, router, &settings, shutdown).await;
+}
+
+async fn alive() -> Json<Value> {
+    Json(json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
 }
 
 async fn ready(State(readiness): State<Arc<dyn Readiness>>) -> Response {
@@ -87,5 +90,5 @@ async fn ready(State(readiness): State<Arc<dyn Readiness>>) -> Response {
         "detail": wrong.join("; "),
         "parts": parts,
     });
-    (status, [(CONTENT_TYPE, "application/problem+json")], problem.to_string()).into_response()
+    (status, [(CONTENT_TYPE, PROBLEM_JSON)], problem.to_string()).into_response()
 }

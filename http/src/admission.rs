@@ -15,13 +15,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::GatewaySettings;
+use crate::settings::ServerSettings;
 
 /// How often the log tells of addresses that have too many connections.
 const WARNING_PAUSE: Duration = Duration::from_secs(10);
 
 /// The bounds, and what is open.
-pub(super) struct Admission {
+pub(crate) struct Admission {
     room: Arc<Semaphore>,
     most_of_address: usize,
     most_pending: usize,
@@ -42,23 +42,23 @@ struct Open {
 }
 
 /// A connection's share of its address's bound, until it is dropped.
-pub(super) struct Share {
+pub(crate) struct Share {
     admission: Arc<Admission>,
     /// `None` where the address has no bound.
     address: Option<IpAddr>,
 }
 
 /// An open connection, until it is dropped.
-pub(super) struct Place {
+pub(crate) struct Place {
     number: u64,
     /// Cancelled where the connection is to be ended because others wait.
-    pub(super) cut: CancellationToken,
+    pub(crate) cut: CancellationToken,
     share: Share,
     _room: OwnedSemaphorePermit,
 }
 
 impl Admission {
-    pub(super) fn new(settings: &GatewaySettings) -> Arc<Self> {
+    pub(crate) fn new(settings: &ServerSettings) -> Arc<Self> {
         let most = settings.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         Arc::new(Self {
             room: Arc::new(Semaphore::new(most)),
@@ -75,7 +75,7 @@ impl Admission {
     }
 
     /// Counts a connection from `peer`; `None` where its address has as many as it may.
-    pub(super) fn share(self: &Arc<Self>, peer: IpAddr) -> Option<Share> {
+    pub(crate) fn share(self: &Arc<Self>, peer: IpAddr) -> Option<Share> {
         let peer = peer.to_canonical();
         if self.exempt.iter().any(|network| network.contains(&peer)) {
             return Some(Share { admission: Arc::clone(self), address: None });
@@ -96,7 +96,7 @@ impl Admission {
                 %address,
                 refused,
                 most = self.most_of_address,
-                "connections are refused: their address has as many as gateway.max_connections_per_address allows"
+                "connections are refused: their address has as many as max_connections_per_address allows"
             );
         }
         None
@@ -104,7 +104,7 @@ impl Admission {
 
     /// Waits for room for a connection. Where there is none, the oldest one whose first head has
     /// not come makes some.
-    pub(super) async fn place(self: &Arc<Self>, share: Share) -> Option<Place> {
+    pub(crate) async fn place(self: &Arc<Self>, share: Share) -> Option<Place> {
         let room = match Arc::clone(&self.room).try_acquire_owned() {
             Ok(room) => room,
             Err(_) => {
@@ -125,7 +125,7 @@ impl Admission {
     }
 
     /// Ends the oldest connection whose first head has not come, if there is one.
-    pub(super) fn cut_oldest(&self) {
+    pub(crate) fn cut_oldest(&self) {
         self.open().cut_oldest();
     }
 }
@@ -140,7 +140,7 @@ impl Open {
 
 impl Place {
     /// The first head has come whole: the connection is not ended for others any more.
-    pub(super) fn heard(&self) {
+    pub(crate) fn heard(&self) {
         self.share.admission.open().pending.remove(&self.number);
     }
 }
@@ -185,12 +185,12 @@ mod tests {
         pending: usize,
         exempt: &[&str],
     ) -> Arc<Admission> {
-        Admission::new(&GatewaySettings {
+        Admission::new(&ServerSettings {
             max_connections: most,
             max_connections_per_address: Some(of_address),
             max_pending_connections: Some(pending),
             exempt_networks: exempt.iter().map(|network| network.parse().unwrap()).collect(),
-            ..GatewaySettings::default()
+            ..ServerSettings::default()
         })
     }
 

@@ -1,13 +1,24 @@
-//! Puts the routes together.
+//! The API: a module for each of its nouns, put together here. What its documents look like stands in
+//! [`crate::documents`].
 
-use std::any::Any;
-use std::sync::Arc;
+mod artifacts;
+mod dead_letters;
+mod executions;
+mod files;
+mod functions;
+mod health;
+pub(crate) mod hostnames;
+mod invocations;
+mod keys;
+mod keyvalue;
+mod nodes;
+pub(crate) mod openapi;
+mod problems;
+mod schemas;
+mod secrets;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse as _, Response};
 use http::{Method, Uri};
-use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -15,19 +26,14 @@ use utoipa_axum::routes;
 
 use crate::app::Shared;
 use crate::error::Error;
-use crate::{
-    artifacts, dead_letters, executions, files, functions, health, hostnames, ingest, invoke, keys,
-    keyvalue, nodes, openapi, problem, schemas, secrets, triggers,
-};
+use crate::ingest;
 
-/// The service of a gateway.
+/// The service of the API.
 pub(crate) fn router(app: Shared) -> Router {
     described()
         .0
         .fallback(nothing_here)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn_with_state(Arc::clone(&app), triggers::answer_or_pass))
-        .layer(CatchPanicLayer::custom(panicked))
         .with_state(app)
 }
 
@@ -45,7 +51,7 @@ pub(crate) fn described() -> (Router<Shared>, OpenApi) {
         .routes(routes!(functions::show, functions::deploy, functions::delete))
         .routes(routes!(functions::versions))
         .routes(routes!(functions::rollback))
-        .routes(routes!(invoke::invoke))
+        .routes(routes!(invocations::invoke))
         .routes(routes!(artifacts::upload))
         .routes(routes!(artifacts::show))
         .routes(routes!(files::upload))
@@ -67,7 +73,7 @@ pub(crate) fn described() -> (Router<Shared>, OpenApi) {
         .routes(routes!(nodes::list))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
-        .routes(routes!(problem::explain))
+        .routes(routes!(problems::explain))
         .routes(routes!(openapi::describe))
         .split_for_parts();
     openapi::complete(&mut description);
@@ -82,13 +88,4 @@ async fn nothing_here(uri: Uri) -> Error {
 
 async fn method_not_allowed(method: Method) -> Error {
     Error::MethodNotAllowed(method)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "what the layer asks for")]
-fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied());
-    Error::Internal(format!("a handler panicked: {}", text.unwrap_or("no message"))).into_response()
 }

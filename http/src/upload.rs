@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::activity::Activity;
+use crate::activity::Activity;
 
 /// Which request of a connection of HTTP/1.1 has a body of which something is still to come: the
 /// newest or none, as no head is read before the whole body that is in front of it. What older ones
@@ -22,7 +22,7 @@ use super::activity::Activity;
 ///
 /// A request's number twice, and one more where its body is not wanted any more; 0 for none.
 #[derive(Default)]
-pub(super) struct Unread(AtomicUsize);
+pub(crate) struct Unread(AtomicUsize);
 
 impl Unread {
     /// The head of the request with this number has come.
@@ -41,23 +41,23 @@ impl Unread {
     }
 
     /// What was left of a body that had been given up has come.
-    pub(super) fn discard(&self, number: usize) {
+    pub(crate) fn discard(&self, number: usize) {
         self.replace(number * 2 + 1, 0);
     }
 
     /// The request whose body was given up before it was there.
-    pub(super) fn given_up(&self) -> Option<usize> {
+    pub(crate) fn given_up(&self) -> Option<usize> {
         let state = self.0.load(Ordering::Acquire);
         (state % 2 == 1).then_some(state / 2)
     }
 
     /// Whether it is the body of the request with this number.
-    pub(super) fn is_of(&self, number: usize) -> bool {
+    pub(crate) fn is_of(&self, number: usize) -> bool {
         self.0.load(Ordering::Acquire) / 2 == number
     }
 
     /// Whether there is any.
-    pub(super) fn is_some(&self) -> bool {
+    pub(crate) fn is_some(&self) -> bool {
         self.0.load(Ordering::Acquire) != 0
     }
 
@@ -69,25 +69,25 @@ impl Unread {
 
 /// How much of what a client sends after it was refused is read, and for how long.
 #[derive(Clone, Copy)]
-pub(super) struct Linger {
-    pub(super) bytes: u64,
-    pub(super) time: Duration,
-    /// For how long at most once the gateway is to stop.
-    pub(super) last: Duration,
+pub(crate) struct Linger {
+    pub(crate) bytes: u64,
+    pub(crate) time: Duration,
+    /// For how long at most once the server is to stop.
+    pub(crate) last: Duration,
 }
 
 /// What becomes of the rest of a request's body over HTTP/2 that nobody wants: it is read and
 /// thrown away within bounds, as on a connection of HTTP/1.1 that ends. Otherwise the stream is
 /// reset as soon as the response is written, and there are clients that forget the response over
 /// that.
-pub(super) struct Drain {
+pub(crate) struct Drain {
     linger: Linger,
-    /// The gateway is to stop: then it goes on for a moment only.
+    /// The server is to stop: then it goes on for a moment only.
     shutdown: CancellationToken,
 }
 
 impl Drain {
-    pub(super) fn new(linger: Linger, shutdown: &CancellationToken) -> Self {
+    pub(crate) fn new(linger: Linger, shutdown: &CancellationToken) -> Self {
         Self { linger, shutdown: shutdown.clone() }
     }
 
@@ -112,7 +112,7 @@ impl Drain {
 }
 
 /// A request's body, which tells whether there is more of it to come.
-pub(super) struct Upload {
+pub(crate) struct Upload {
     /// There until it is dropped.
     body: Option<Incoming>,
     activity: Arc<Activity>,
@@ -122,7 +122,7 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    pub(super) fn new(
+    pub(crate) fn new(
         body: Incoming,
         activity: &Arc<Activity>,
         number: usize,

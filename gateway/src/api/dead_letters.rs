@@ -14,13 +14,13 @@ use wasmill_domain::AttemptKey;
 use wasmill_domain::wire::Identity;
 use wasmill_store::{DeadLetter, DeadLetterSummary};
 
+use super::executions::inert;
 use crate::app::{App, Shared};
 use crate::auth::Caller;
 use crate::documents::dead_letters::{
     DeadLetterDocument, DeadLetterPage, ListDeadLetters, Redriven,
 };
 use crate::error::{Error, Result};
-use crate::executions::inert;
 use crate::extract::{Params, Segment};
 use crate::page;
 

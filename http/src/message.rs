@@ -13,24 +13,26 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCOD
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
-use wasmill_domain::http_message::MAX_HEADERS;
 
-use super::activity::Activity;
-use crate::error::{Error, Result};
+use crate::activity::Activity;
+use crate::refusal::Refusal;
+
+/// The most header fields that a request may have, `Host` among them.
+pub const MAX_HEADERS: usize = 256;
 
 /// The longest head of a request, in bytes.
-pub(super) const MAX_HEAD: usize = 64 << 10;
+pub(crate) const MAX_HEAD: usize = 64 << 10;
 
 /// Makes sure that a request is one as HTTP has it. From then on its header `Host` says what its
 /// target does, where that names a host, as the target counts before the header.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn check<B>(request: &mut Request<B>) -> Result<()> {
+pub(crate) fn check<B>(request: &mut Request<B>) -> Result<(), Refusal> {
     // One is kept free for the host of HTTP/2 and HTTP/1.0, which need not be a field.
     let others = request.headers().len() - request.headers().get_all(HOST).iter().count();
     if others >= MAX_HEADERS {
-        return Err(Error::HeadTooLarge(too_many_fields()));
+        return Err(Refusal::HeadTooLarge(too_many_fields()));
     }
     check_length(request)?;
     check_coding(request.headers())?;
@@ -43,21 +45,21 @@ pub(super) fn check<B>(request: &mut Request<B>) -> Result<()> {
 }
 
 /// What is said of a head with too many fields.
-pub(super) fn too_many_fields() -> String {
+pub(crate) fn too_many_fields() -> String {
     format!(
         "the request has more than the {MAX_HEADERS} header lines that are taken, Host among them"
     )
 }
 
 /// What is said of a head that is too long.
-pub(super) fn too_long() -> String {
+pub(crate) fn too_long() -> String {
     format!("the request's head is longer than the {MAX_HEAD} bytes that are taken")
 }
 
 /// Refuses a head that is too long, whatever it came by: hyper's own bound of HTTP/1.1 is that of a
 /// buffer, which is larger on a connection that was of use before, and that of HTTP/2 is answered
 /// without a word. What it has in HTTP/1.1 without any spaces that need not be is what counts.
-fn check_length<B>(request: &Request<B>) -> Result<()> {
+fn check_length<B>(request: &Request<B>) -> Result<(), Refusal> {
     let uri = request.uri();
     let target = [
         uri.scheme_str(),
@@ -67,20 +69,20 @@ fn check_length<B>(request: &Request<B>) -> Result<()> {
     let target: usize = target.into_iter().flatten().map(str::len).sum();
     let line = request.method().as_str().len() + target + "  HTTP/1.1\r\n".len();
     if line > MAX_HEAD {
-        return Err(Error::UriTooLong);
+        return Err(Refusal::UriTooLong);
     }
     let fields = request
         .headers()
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + ":\r\n".len());
     if line + fields.sum::<usize>() + "\r\n".len() > MAX_HEAD {
-        return Err(Error::HeadTooLarge(too_long()));
+        return Err(Refusal::HeadTooLarge(too_long()));
     }
     Ok(())
 }
 
 /// Refuses a body in a transfer coding that is not known here.
-fn check_coding(headers: &HeaderMap) -> Result<()> {
+fn check_coding(headers: &HeaderMap) -> Result<(), Refusal> {
     let mut codings = headers
         .get_all(TRANSFER_ENCODING)
         .iter()
@@ -94,14 +96,14 @@ fn check_coding(headers: &HeaderMap) -> Result<()> {
 }
 
 /// What is said of a transfer coding that is not known here.
-pub(super) fn unknown_coding() -> Error {
-    Error::NotImplemented(
+pub(crate) fn unknown_coding() -> Refusal {
+    Refusal::NotImplemented(
         "of the transfer codings, only 'chunked' is known here, and only once".into(),
     )
 }
 
 /// Refuses a target in a form that the method does not have (RFC 9112, section 3.2).
-fn check_target<B>(request: &Request<B>) -> Result<()> {
+fn check_target<B>(request: &Request<B>) -> Result<(), Refusal> {
     let (uri, method) = (request.uri(), request.method());
     let known =
         uri.scheme().is_none_or(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS);
@@ -111,7 +113,7 @@ fn check_target<B>(request: &Request<B>) -> Result<()> {
         || is_authority != (method == Method::CONNECT)
         || is_asterisk && method != Method::OPTIONS
     {
-        return Err(Error::BadRequest(
+        return Err(Refusal::BadRequest(
             "the request's target is none that its method may have".into(),
         ));
     }
@@ -119,8 +121,8 @@ fn check_target<B>(request: &Request<B>) -> Result<()> {
 }
 
 /// What the header `Host` is to be, where it is not already.
-fn host_of<B>(request: &Request<B>) -> Result<Option<HeaderValue>> {
-    let bad = |what: &str| Err(Error::BadRequest(what.into()));
+fn host_of<B>(request: &Request<B>) -> Result<Option<HeaderValue>, Refusal> {
+    let bad = |what: &str| Err(Refusal::BadRequest(what.into()));
     let mut hosts = request.headers().get_all(HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -182,16 +184,16 @@ fn is_port(port: &str) -> bool {
 }
 
 /// What of a request decides what its response is like on the wire.
-pub(super) struct Asked {
+pub(crate) struct Asked {
     is_head: bool,
-    pub(super) is_http_1: bool,
+    pub(crate) is_http_1: bool,
     activity: Arc<Activity>,
     /// Which of its connection's requests it is.
     number: usize,
 }
 
 impl Asked {
-    pub(super) fn of<B>(request: &Request<B>, activity: &Arc<Activity>, number: usize) -> Self {
+    pub(crate) fn of<B>(request: &Request<B>, activity: &Arc<Activity>, number: usize) -> Self {
         let (is_head, is_http_1) =
             (request.method() == Method::HEAD, request.version() < Version::HTTP_2);
         Self { is_head, is_http_1, activity: Arc::clone(activity), number }
@@ -199,7 +201,7 @@ impl Asked {
 
     /// The response as it goes out: without content where there is none to be, and telling the
     /// client to stop where what it sends is too much.
-    pub(super) fn answered(&self, mut response: Response<Body>) -> Response<Body> {
+    pub(crate) fn answered(&self, mut response: Response<Body>) -> Response<Body> {
         let status = response.status();
         let is_too_much =
             status == StatusCode::PAYLOAD_TOO_LARGE && self.activity.unread.is_of(self.number);
@@ -216,7 +218,7 @@ impl Asked {
 
 /// Whether no response of this status has content: RFC 9110, sections 15.2, 15.3.5, 15.3.6 and
 /// 15.4.5.
-pub(crate) fn has_no_content(status: StatusCode) -> bool {
+pub fn has_no_content(status: StatusCode) -> bool {
     status.is_informational()
         || matches!(
             status,
@@ -270,7 +272,7 @@ impl http_body::Body for Nothing {
 mod tests {
     use super::*;
 
-    fn checked(version: Version, target: &str, hosts: &[&str]) -> Result<Option<String>> {
+    fn checked(version: Version, target: &str, hosts: &[&str]) -> Result<Option<String>, Refusal> {
         let method = if target.starts_with('/') || target.contains("://") {
             Method::GET
         } else {
@@ -333,7 +335,7 @@ mod tests {
         for (version, target, hosts) in refused {
             let refused = checked(*version, target, hosts);
             assert!(
-                matches!(refused, Err(Error::BadRequest(_))),
+                matches!(refused, Err(Refusal::BadRequest(_))),
                 "{target} {hosts:?}: {refused:?}"
             );
         }
@@ -373,7 +375,7 @@ mod tests {
             &["identity"],
             &[""],
         ] {
-            assert!(matches!(checked(codings), Err(Error::NotImplemented(_))), "{codings:?}");
+            assert!(matches!(checked(codings), Err(Refusal::NotImplemented(_))), "{codings:?}");
         }
     }
 
@@ -387,7 +389,7 @@ mod tests {
             check(&mut request.body(()).unwrap())
         };
         assert!(checked(MAX_HEADERS).is_ok());
-        assert!(matches!(checked(MAX_HEADERS + 1), Err(Error::HeadTooLarge(_))));
+        assert!(matches!(checked(MAX_HEADERS + 1), Err(Refusal::HeadTooLarge(_))));
     }
 
     #[test]
@@ -403,12 +405,12 @@ mod tests {
             for (target, field) in [(10, 65_536), (10, 100_000), (40_000, 40_000)] {
                 let refused = checked(version, target, field);
                 assert!(
-                    matches!(refused, Err(Error::HeadTooLarge(_))),
+                    matches!(refused, Err(Refusal::HeadTooLarge(_))),
                     "{target} {field}: {refused:?}"
                 );
             }
             // The longest target that there can be.
-            assert!(matches!(checked(version, 65_517, 10), Err(Error::UriTooLong)));
+            assert!(matches!(checked(version, 65_517, 10), Err(Refusal::UriTooLong)));
         }
     }
 

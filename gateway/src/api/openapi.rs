@@ -13,10 +13,11 @@ use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Content, HeaderBuilder, OpenApi as Description, Ref, RefOr};
 use utoipa::{OpenApi, ToSchema as _};
+use wasmill_http::PROBLEM_JSON;
 
+use super::described;
 use crate::app::Shared;
-use crate::problem::{PROBLEM_JSON, Problem};
-use crate::routes;
+use crate::problem::Problem;
 use crate::settings::GatewaySettings;
 
 /// What no handler says of itself.
@@ -132,7 +133,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 /// without an API key can be answered.
 pub(crate) fn description(settings: &GatewaySettings, needs_key: bool) -> serde_json::Value {
     // Cannot fail: every key is a string and nothing does I/O.
-    let mut description = serde_json::to_value(routes::described().1).unwrap_or_default();
+    let mut description = serde_json::to_value(described().1).unwrap_or_default();
     rules::apply(&mut description, settings, needs_key);
     description
 }

@@ -1,15 +1,5 @@
-//! Accepts connections: a bounded number of them ([`admission`]), each bounded in how slowly it may
-//! speak. What is said on one is in [`connection`], what must be true of every message in
-//! [`message`], what is left of a request's body in [`upload`], and what happens below HTTP in
-//! [`stream`].
-
-mod activity;
-mod admission;
-mod connection;
-pub(crate) mod message;
-mod stream;
-pub(crate) mod tls;
-mod upload;
+//! Accepts connections, as many as there may be, and lets those finish that are there when the server
+//! is to stop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,23 +9,27 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::admission::{Admission, Place};
-use self::connection::Server;
-use self::tls::Tls;
-use crate::settings::GatewaySettings;
+use crate::admission::{Admission, Place};
+use crate::connection::Server;
+use crate::settings::ServerSettings;
+use crate::tls::Tls;
 
 /// How long to wait after the listener failed: out of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves HTTP/1.1 and HTTP/2 until `shutdown`; returns when every connection is done or the time
-/// to drain is over.
-pub(crate) async fn run(
+/// Serves HTTP/1.1 and HTTP/2 on `listener` until `shutdown`; returns when every connection is done
+/// or the time to drain is over. With `tls`, its files are looked at again and again meanwhile. A
+/// listener that fails is tried again.
+pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
     router: Router,
-    settings: &GatewaySettings,
+    settings: &ServerSettings,
     shutdown: CancellationToken,
 ) {
+    if let Some(tls) = &tls {
+        tokio::spawn(Arc::clone(tls).watch(shutdown.clone()));
+    }
     let admission = Admission::new(settings);
     let cut = CancellationToken::new();
     // Whatever ends this function ends its connections.

@@ -9,14 +9,14 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
-use wasmill_domain::Digest;
 
 /// How often the files are looked at.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// HTTP/2, as clients and servers call it in a handshake.
-pub(super) const HTTP_2: &[u8] = b"h2";
+pub(crate) const HTTP_2: &[u8] = b"h2";
 
 /// Where a listener's certificate is, in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub struct Tls {
     files: TlsFiles,
     config: ArcSwap<ServerConfig>,
     /// What the files held when they were looked at last, of use or not.
-    seen: Mutex<Option<Digest>>,
+    seen: Mutex<Option<Seen>>,
 }
 
 impl fmt::Debug for Tls {
@@ -106,10 +106,13 @@ impl Tls {
     }
 
     /// What a handshake goes by.
-    pub(super) fn config(&self) -> Arc<ServerConfig> {
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
         self.config.load_full()
     }
 }
+
+/// What two files held, by SHA-256.
+type Seen = [[u8; 32]; 2];
 
 /// What the files hold.
 struct Read {
@@ -124,12 +127,11 @@ impl Read {
         Self { certificate: read(&files.certificate), key: read(&files.key) }
     }
 
-    fn digest(&self) -> Digest {
-        let digest = |read: &Result<Vec<u8>, String>| match read {
-            Ok(bytes) => Digest::of(bytes),
-            Err(why) => Digest::of(why.as_bytes()),
+    fn digest(&self) -> Seen {
+        let digest = |read: &Result<Vec<u8>, String>| -> [u8; 32] {
+            Sha256::digest(read.as_deref().unwrap_or_else(|why| why.as_bytes())).into()
         };
-        Digest::of(&[*digest(&self.certificate).as_bytes(), *digest(&self.key).as_bytes()].concat())
+        [digest(&self.certificate), digest(&self.key)]
     }
 
     fn config(&self, files: &TlsFiles) -> Result<ServerConfig, TlsError> {

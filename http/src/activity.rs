@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::upload::Unread;
+use crate::upload::Unread;
 
 /// The largest piece of a body that is handed on at once, in bytes. A body counts as work until its
 /// last piece is handed on, so that no more than this is on its way to a slow client when its
@@ -19,14 +19,14 @@ use super::upload::Unread;
 const PIECE: usize = 64 << 10;
 
 /// The requests of a connection.
-pub(super) struct Activity {
+pub(crate) struct Activity {
     at_work: AtomicUsize,
     /// How many there were altogether.
     begun: AtomicUsize,
     /// How many there were when all was written and none was at work.
     written: AtomicUsize,
     /// Which of them has a body of which something is still to come.
-    pub(super) unread: Unread,
+    pub(crate) unread: Unread,
     /// Whether one asked for another protocol.
     upgrade: AtomicBool,
     /// When the last one ended, in milliseconds since the connection began.
@@ -35,10 +35,10 @@ pub(super) struct Activity {
 }
 
 /// A request at work, until it is dropped.
-pub(super) struct Work {
+pub(crate) struct Work {
     activity: Arc<Activity>,
     /// Which of its connection's requests it is, from 1.
-    pub(super) number: usize,
+    pub(crate) number: usize,
 }
 
 impl Default for Activity {
@@ -57,25 +57,25 @@ impl Default for Activity {
 
 impl Activity {
     /// A request begins.
-    pub(super) fn begin(self: &Arc<Self>) -> Work {
+    pub(crate) fn begin(self: &Arc<Self>) -> Work {
         self.at_work.fetch_add(1, Ordering::AcqRel);
         let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
         Work { activity: Arc::clone(self), number }
     }
 
     /// How many requests have begun.
-    pub(super) fn begun(&self) -> usize {
+    pub(crate) fn begun(&self) -> usize {
         self.begun.load(Ordering::Relaxed)
     }
 
     /// Whether none is at work.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.at_work.load(Ordering::Acquire) == 0
     }
 
     /// All is written that there is. Gives whether the connection is settled by that and was not
     /// before.
-    pub(super) fn all_written(&self) -> bool {
+    pub(crate) fn all_written(&self) -> bool {
         let is_new = !self.is_settled() && self.is_idle();
         if is_new {
             self.written.store(self.begun(), Ordering::Relaxed);
@@ -84,22 +84,22 @@ impl Activity {
     }
 
     /// Whether no request has begun since all was written and none was at work.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.written.load(Ordering::Relaxed) == self.begun()
     }
 
     /// A request asks for another protocol.
-    pub(super) fn note_upgrade(&self) {
+    pub(crate) fn note_upgrade(&self) {
         self.upgrade.store(true, Ordering::Relaxed);
     }
 
     /// Whether a request asked for another protocol since this was last asked.
-    pub(super) fn take_upgrade(&self) -> bool {
+    pub(crate) fn take_upgrade(&self) -> bool {
         self.upgrade.swap(false, Ordering::Relaxed)
     }
 
     /// Time counts from now on.
-    pub(super) fn restart(&self) {
+    pub(crate) fn restart(&self) {
         self.quiet_since.store(
             u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
             Ordering::Release,
@@ -108,7 +108,7 @@ impl Activity {
 
     /// Waits until there has been no request at work for a while: for `first` if there never was
     /// one, otherwise for `later`.
-    pub(super) async fn quiet(&self, first: Duration, later: Duration) {
+    pub(crate) async fn quiet(&self, first: Duration, later: Duration) {
         loop {
             let patience = if self.begun() == 0 { first } else { later };
             let since = if self.is_idle() {
@@ -138,7 +138,7 @@ impl Drop for Work {
 /// One that breaks off does so a moment later: hyper ends a connection where it stands when a body
 /// fails, and what it has not written by then, up to the response's head, would never reach the
 /// client.
-pub(super) struct Tracked {
+pub(crate) struct Tracked {
     body: Body,
     /// The rest of a piece that was too large.
     rest: Bytes,
@@ -148,7 +148,7 @@ pub(super) struct Tracked {
 }
 
 impl Tracked {
-    pub(super) fn new(body: Body, work: Work) -> Self {
+    pub(crate) fn new(body: Body, work: Work) -> Self {
         Self { body, rest: Bytes::new(), failure: None, _work: work }
     }
 }

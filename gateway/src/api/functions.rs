@@ -16,8 +16,9 @@ use wasmill_domain::{
 };
 use wasmill_store::{Change, Store, Version};
 
+use super::artifacts::inspect_artifact;
+use super::{files, hostnames, secrets};
 use crate::app::{App, Shared, to_its_end};
-use crate::artifacts::inspect_artifact;
 use crate::auth::Caller;
 use crate::body;
 use crate::documents::functions::{
@@ -27,11 +28,8 @@ use crate::documents::functions::{
 };
 use crate::error::{Error, Result};
 use crate::extract::{Params, Segment};
-use crate::files;
-use crate::hostnames;
 use crate::page::{self, MAX_PAGE};
 use crate::problem::Fault;
-use crate::secrets;
 use crate::webhooks::Target;
 
 /// How many versions a function's own document shows.

@@ -8,6 +8,7 @@ use http::header::CONTENT_TYPE;
 use wasmill_domain::{BucketName, FunctionName};
 use wasmill_store::{Bucket, BucketSummary};
 
+use super::executions::inert;
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::body;
@@ -15,7 +16,6 @@ use crate::documents::keyvalue::{
     BucketKeyPage, BucketPage, ListBucketKeys, ListBuckets, WhichValue,
 };
 use crate::error::{Error, Result};
-use crate::executions::inert;
 use crate::extract::{Params, Segment};
 use crate::page::{self, MAX_PAGE};
 

@@ -9,20 +9,19 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
-use wasmill_broker::{Error as BrokerError, PendingReply};
 use wasmill_domain::manifest::Trigger;
 use wasmill_domain::{Dispatch, EventType, FunctionDefinition, FunctionName, Origin};
-use wasmill_store::{Error as StoreError, ExecutionDetail, Publication};
 
+use super::functions::missing;
 use crate::app::{App, Room, Shared};
 use crate::auth::Caller;
+use crate::awaited::{end_of, publish};
 use crate::body::{self, Held, media_type};
 use crate::documents::executions::{ExecutionDocument, just_accepted};
 use crate::documents::functions::InvokeFunction;
 use crate::error::{Error, Result};
 use crate::extract::{Params, Segment};
-use crate::functions::missing;
-use crate::ingest::accept::{Checked, MAYBE, NOTHING};
+use crate::ingest::accept::Checked;
 use crate::ingest::check::{Form, Incoming};
 use crate::ingest::cloudevents::{BATCH, Mode, STRUCTURED};
 use crate::problem::Fault;
@@ -35,10 +34,6 @@ const MAX_WAIT: Duration = Duration::from_secs(900);
 
 /// The type of an event that has none, sent to a function that listens to none.
 const DEFAULT_TYPE: &str = "wasmill.invoke";
-
-/// The first and the longest pause between two looks at an execution whose reply is not to be had:
-/// the next attempt's end is not replied to.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// Run a function on one event and wait for its end
 ///
@@ -171,75 +166,4 @@ fn form_of(
     text.parse()
         .map(Form::Plain)
         .map_err(|e| Error::Internal(format!("an exact pattern that is no type: {e}")))
-}
-
-/// Publishes an execution whose end is awaited. `None` where the broker is away and the outbox took
-/// it.
-pub(crate) async fn publish(app: &App, dispatch: &Dispatch) -> Result<Option<PendingReply>> {
-    let patience = app.settings.publish_timeout;
-    // It may go on without us.
-    let late = |_| BrokerError::Unconfirmed(format!("no confirm within {patience:?}"));
-    let request = app.publisher.request(dispatch.clone());
-    match tokio::time::timeout(patience, request).await.map_err(late).flatten() {
-        Ok(reply) => {
-            app.rows.write(dispatch.clone());
-            Ok(Some(reply))
-        }
-        Err(BrokerError::Full(_)) => Err(Error::QueueFull(dispatch.function.to_string())),
-        Err(BrokerError::Rejected(why)) => Err(Error::TooLarge(why)),
-        Err(error) => {
-            tracing::debug!(function = %dispatch.function, %error, "accepted into the outbox");
-            let is_unknown = matches!(error, BrokerError::Unconfirmed(_));
-            app.store.enqueue(std::slice::from_ref(dispatch), Publication::Pending).await.map_err(
-                |error| {
-                    tracing::warn!(%error, "neither broker nor store takes events");
-                    Error::Unavailable(if is_unknown { MAYBE } else { NOTHING })
-                },
-            )?;
-            Ok(None)
-        }
-    }
-}
-
-/// Waits until an execution has ended, for no longer than the deadline, and gives what the store
-/// knows of it then.
-pub(crate) async fn end_of(
-    app: &App,
-    dispatch: &Dispatch,
-    reply: Option<PendingReply>,
-    deadline: Instant,
-) -> Option<ExecutionDetail> {
-    if let Some(reply) = reply {
-        let wait = reply.wait(deadline.saturating_duration_since(Instant::now()));
-        tokio::select! {
-            // Whatever it says, the store says more: an end, a retry to come, or nothing yet.
-            _ = wait => {}
-            () = app.shutdown.cancelled() => return None,
-        }
-    }
-    let mut pause = PAUSES.0;
-    loop {
-        let detail = match app.store.execution(&dispatch.tenant, dispatch.execution).await {
-            Ok(detail) => detail,
-            // It is accepted, so a store that is away now is no error: the answer says where to
-            // look later.
-            Err(StoreError::Unavailable(_)) => None,
-            Err(error) => {
-                tracing::error!(execution = %dispatch.execution, %error, "an execution cannot be read back");
-                return None;
-            }
-        };
-        // What cannot be read now never can.
-        let ended =
-            |detail: &ExecutionDetail| detail.summary.state.is_terminal() || detail.event.is_err();
-        let ended = detail.as_ref().is_some_and(ended);
-        let left = deadline.saturating_duration_since(Instant::now());
-        if ended || left.is_zero() {
-            return detail;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(pause.min(left)) => pause = PAUSES.1.min(pause * 2),
-            () = app.shutdown.cancelled() => return detail,
-        }
-    }
 }

@@ -12,12 +12,11 @@ use bytes::{Buf as _, Bytes};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::oneshot;
-use wasmill_domain::http_message::MAX_HEADERS;
 
-use super::activity::Activity;
-use super::message::{self, MAX_HEAD};
-use super::upload::Linger;
-use crate::error::Error;
+use crate::activity::Activity;
+use crate::message::{self, MAX_HEAD, MAX_HEADERS};
+use crate::refusal::{PROBLEM_JSON, Refusal};
+use crate::upload::Linger;
 
 /// How much is read at once of what nobody wants, in bytes.
 const DISCARDED: usize = 16 << 10;
@@ -29,7 +28,7 @@ const KEPT: usize = 4 << 10;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A connection's bytes.
-pub(super) struct Stream<I> {
+pub(crate) struct Stream<I> {
     inner: I,
     activity: Arc<Activity>,
     /// Then this one does nothing: what HTTP/2 says of its errors and its end is enough.
@@ -44,7 +43,7 @@ pub(super) struct Stream<I> {
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> Stream<I> {
-    pub(super) fn new(inner: I, activity: &Arc<Activity>) -> Self {
+    pub(crate) fn new(inner: I, activity: &Arc<Activity>) -> Self {
         Self {
             inner,
             activity: Arc::clone(activity),
@@ -56,7 +55,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Stream<I> {
     }
 
     /// What hyper may have of it, and what gives it back when hyper lets go.
-    pub(super) fn lend(self) -> (Lent<I>, oneshot::Receiver<Self>) {
+    pub(crate) fn lend(self) -> (Lent<I>, oneshot::Receiver<Self>) {
         let (back, lent) = oneshot::channel();
         (Lent { stream: Some(self), back: Some(back) }, lent)
     }
@@ -64,7 +63,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Stream<I> {
     /// Ends a connection of HTTP/1.1. What its client still sends is thrown away until the client
     /// ends it too, or it is enough, where something of a request has not been read: it would get
     /// no answer otherwise.
-    pub(super) async fn end(mut self, linger: Linger) {
+    pub(crate) async fn end(mut self, linger: Linger) {
         if !self.is_http_2 {
             // A connection that breaks is the client's business.
             let _ = tokio::time::timeout(linger.time, self.say_the_end(linger.bytes)).await;
@@ -135,18 +134,17 @@ fn refusal(written: &[u8], head: &[u8]) -> Option<Bytes> {
     let mut fields = [httparse::EMPTY_HEADER; 16];
     let mut said = httparse::Response::new(&mut fields);
     let Ok(httparse::Status::Complete(_)) = said.parse(written) else { return None };
-    let error = match StatusCode::from_u16(said.code?).ok()? {
+    let refusal = match StatusCode::from_u16(said.code?).ok()? {
         StatusCode::BAD_REQUEST => unreadable(head),
-        StatusCode::URI_TOO_LONG => Error::UriTooLong,
+        StatusCode::URI_TOO_LONG => Refusal::UriTooLong,
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => too_large(head),
         _ => return None,
     };
     let date = said.headers.iter().find(|field| field.name == "date").map(|field| field.value);
-    let (kind, document) = error.into_document();
+    let (kind, document) = (refusal.status(), refusal.document());
     let status = kind.as_u16();
     let reason = kind.canonical_reason().unwrap_or_default();
-    let mut answer =
-        format!("HTTP/1.1 {status} {reason}\r\ncontent-type: {}\r\n", crate::problem::PROBLEM_JSON);
+    let mut answer = format!("HTTP/1.1 {status} {reason}\r\ncontent-type: {PROBLEM_JSON}\r\n");
     answer += &format!("content-length: {}\r\nconnection: close\r\n", document.len());
     if let Some(date) = date.and_then(|date| std::str::from_utf8(date).ok()) {
         answer += &format!("date: {date}\r\n");
@@ -156,18 +154,18 @@ fn refusal(written: &[u8], head: &[u8]) -> Option<Bytes> {
 }
 
 /// What is too large of a head.
-fn too_large(head: &[u8]) -> Error {
+fn too_large(head: &[u8]) -> Refusal {
     let lines = head.trim_ascii_start();
     let ends = lines.iter().filter(|b| **b == b'\n').count();
     if ends > MAX_HEADERS {
-        return Error::HeadTooLarge(message::too_many_fields());
+        return Refusal::HeadTooLarge(message::too_many_fields());
     }
     let is_target = head.len() >= MAX_HEAD && ends == 0 && lines.contains(&b' ');
-    if is_target { Error::UriTooLong } else { Error::HeadTooLarge(message::too_long()) }
+    if is_target { Refusal::UriTooLong } else { Refusal::HeadTooLarge(message::too_long()) }
 }
 
 /// What is wrong with a head that is not too large.
-fn unreadable(head: &[u8]) -> Error {
+fn unreadable(head: &[u8]) -> Refusal {
     let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut fields);
     let is_whole = matches!(request.parse(head), Ok(httparse::Status::Complete(_)));
@@ -182,7 +180,7 @@ fn unreadable(head: &[u8]) -> Error {
     if is_whole && is_new && is_coded {
         return message::unknown_coding();
     }
-    Error::BadRequest("what was sent is not a request of HTTP/1.1 or HTTP/2".into())
+    Refusal::BadRequest("what was sent is not a request of HTTP/1.1 or HTTP/2".into())
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<I> {
@@ -251,7 +249,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<I> {
 
 /// A stream while hyper has it. Whoever lent it ends it: hyper does so neither after an error, nor
 /// after it has seen a request with a header `Upgrade`.
-pub(super) struct Lent<I> {
+pub(crate) struct Lent<I> {
     /// There until it is given back.
     stream: Option<Stream<I>>,
     back: Option<oneshot::Sender<Stream<I>>>,
@@ -363,18 +361,18 @@ mod tests {
     #[test]
     fn what_is_too_large_is_told() {
         let full = |begin: &str| [begin.as_bytes(), &vec![b'x'; MAX_HEAD - begin.len()]].concat();
-        assert!(matches!(too_large(&full("GET /")), Error::UriTooLong));
-        assert!(matches!(too_large(&full("\r\n\r\nGET /")), Error::UriTooLong));
+        assert!(matches!(too_large(&full("GET /")), Refusal::UriTooLong));
+        assert!(matches!(too_large(&full("\r\n\r\nGET /")), Refusal::UriTooLong));
         for other in
             [full("GET"), full("GET / HTTP/1.1\r\nx: "), vec![b'\n'; MAX_HEAD], b"GET /".to_vec()]
         {
             assert!(
-                matches!(too_large(&other), Error::HeadTooLarge(text) if text == message::too_long())
+                matches!(too_large(&other), Refusal::HeadTooLarge(text) if text == message::too_long())
             );
         }
         let many = format!("GET / HTTP/1.1\r\n{}", "x: 1\r\n".repeat(MAX_HEADERS + 1));
         assert!(
-            matches!(too_large(many.as_bytes()), Error::HeadTooLarge(text) if text == message::too_many_fields())
+            matches!(too_large(many.as_bytes()), Refusal::HeadTooLarge(text) if text == message::too_many_fields())
         );
     }
 }

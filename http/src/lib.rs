@@ -1,0 +1,27 @@
+//! The HTTP server of every role: a listener with bounds, TLS, HTTP/1.1 and HTTP/2, and probes. What
+//! is answered is an [`axum::Router`]'s business: nothing here knows what a request is for.
+//!
+//! [`serve`] accepts connections: a bounded number of them ([`admission`]), each bounded in how
+//! slowly it may send. One connection is in [`connection`], what must be true of every message in
+//! [`message`], why a message is refused in [`refusal`], what is left of a request's body in
+//! [`upload`], and what happens below HTTP in [`stream`]. [`serve_probes`] answers `/healthz` and
+//! `/readyz` for a role that serves nothing else.
+
+mod activity;
+mod admission;
+mod connection;
+mod listener;
+mod message;
+mod probes;
+mod refusal;
+mod settings;
+mod stream;
+mod tls;
+mod upload;
+
+pub use listener::serve;
+pub use message::{MAX_HEADERS, has_no_content};
+pub use probes::{Part, Readiness, serve_probes};
+pub use refusal::{PROBLEM_JSON, Refusal};
+pub use settings::ServerSettings;
+pub use tls::{Tls, TlsError, TlsFiles};
