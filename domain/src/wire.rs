@@ -14,10 +14,13 @@
 //! | --- | --- | --- |
 //! | batch | 1, 2 | [`Batch::decode`](crate::Batch::decode) |
 //! | HTTP messages | 1, 2 | [`Opening`](crate::http_message::Opening), [`Upload`](crate::http_message::Upload), [`Download`](crate::http_message::Download) |
+//! | broadcasts | 1 | [`Broadcast::decode`] |
 
 mod batch;
 mod batch_v1;
 mod batch_v2;
+mod broadcast;
+mod broadcast_v1;
 mod event;
 mod extras;
 mod http;
@@ -29,5 +32,6 @@ mod tests;
 mod versions;
 
 pub use self::batch::{DecodeError, Identity};
+pub use self::broadcast::{Broadcast, BroadcastError};
 pub use self::extras::{Extra, MUST_UNDERSTAND};
 pub use self::versions::{Reads, Writes};

@@ -40,6 +40,7 @@ const SQLITE: &[Step] = steps!("sqlite":
     "0006_releases"
     "0007_dead_letters"
     "0008_epochs"
+    "0009_operations"
 );
 
 const POSTGRES: &[Step] = steps!("postgres":
@@ -50,6 +51,7 @@ const POSTGRES: &[Step] = steps!("postgres":
     "0005_releases"
     "0006_dead_letters"
     "0007_epochs"
+    "0008_operations"
 );
 
 /// Those of SQLite.

@@ -3,6 +3,7 @@
 // A test states what must hold by panicking where it does not.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 
+mod broadcasts;
 mod consuming;
 mod marks;
 mod publishing;
@@ -13,6 +14,7 @@ mod support;
 use std::future::Future;
 use std::sync::Arc;
 
+pub use self::broadcasts::broadcasts_suite;
 pub use self::support::{QUEUE_MESSAGES, Redeliveries};
 
 use crate::port::Broker;

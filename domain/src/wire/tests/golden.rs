@@ -7,7 +7,9 @@ use crate::batch::Batch;
 use crate::dispatch::{Dispatch, Origin};
 use crate::execution::Outcome;
 use crate::http_message::{Download, Opening, ResponseHead, Upload};
+use crate::order::{Order, OrderKind};
 use crate::timestamp::Timestamp;
+use crate::wire::Broadcast;
 
 /// The bytes in `golden/`.
 macro_rules! golden {
@@ -103,6 +105,24 @@ fn downloads() {
         assert_eq!(Download::decode(golden).unwrap(), download, "version {version}");
         assert_eq!(download.encode(&writes(version)), golden, "version {version}");
     }
+}
+
+#[test]
+fn broadcasts() {
+    let order = |number, epoch, kind, reason: Option<&str>| Order {
+        execution: id(number),
+        epoch,
+        kind,
+        reason: reason.map(str::to_owned),
+    };
+    let orders = vec![
+        order(9, 2, OrderKind::Cancel, Some("too dear ü")),
+        order(7, 300, OrderKind::Suspend, None),
+        order(6, 4, OrderKind::Abandon, None),
+    ];
+    let broadcast = Broadcast { orders };
+    assert_eq!(Broadcast::decode(golden!("broadcast_v1")).unwrap(), broadcast);
+    assert_eq!(broadcast.encode(&writes(1)), golden!("broadcast_v1"));
 }
 
 /// The words of outcomes are numbers in the format: each keeps its own.

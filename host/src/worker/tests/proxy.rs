@@ -10,14 +10,14 @@ use bytes::Bytes;
 use uuid::Uuid;
 use wasmill_domain::{
     AttemptKey, BrokenDefinition, DefinitionKind, Definitions, Digest, Dispatch, ExecutionId,
-    FunctionDefinition, FunctionName, Move, Revision, SealedSecret, SecretName, SecretSummary,
-    State, TenantName, Timestamp,
+    FunctionDefinition, FunctionName, Operation, Order, Revision, SealedSecret, SecretName,
+    SecretSummary, TenantName, Timestamp,
 };
 use wasmill_store::{
     Agenda, Bucket, BucketQuota, BucketSummary, Buckets, Catalog, Change, Changed, DeadLetter,
     DeadLetterSummary, DeadLetters, Error, ExecutionDetail, ExecutionQuery, Finished, Installation,
-    KeyPage, Ledger, ListedExecution, LogEntry, LogPosition, Publication, Result, SealingKeyUse,
-    Started, Store, Swap, Term, ValueVersion, Version,
+    KeyPage, Ledger, ListedExecution, LogEntry, LogPosition, Moved, Orders, Publication, Result,
+    SealingKeyUse, Started, Store, Swap, Term, ValueVersion, Version,
 };
 
 pub(super) struct Proxy {
@@ -184,10 +184,9 @@ impl Ledger for Proxy {
         &self,
         tenant: &TenantName,
         id: ExecutionId,
-        what: Move,
-        at: Timestamp,
-    ) -> Result<State> {
-        self.there()?.move_execution(tenant, id, what, at).await
+        operation: &Operation,
+    ) -> Result<Moved> {
+        self.there()?.move_execution(tenant, id, operation).await
     }
 
     async fn executions(&self, query: &ExecutionQuery) -> Result<Vec<ListedExecution>> {
