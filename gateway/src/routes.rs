@@ -17,7 +17,7 @@ use crate::app::Shared;
 use crate::error::Error;
 use crate::{
     artifacts, dead_letters, executions, files, functions, health, hostnames, ingest, invoke, keys,
-    keyvalue, nodes, openapi, problem, schemas, secrets, triggers,
+    keyvalue, nodes, openapi, operate, problem, schemas, secrets, triggers,
 };
 
 /// The service of a gateway.
@@ -41,6 +41,9 @@ pub(crate) fn described() -> (Router<Shared>, OpenApi) {
         .routes(routes!(executions::event))
         .routes(routes!(executions::result))
         .routes(routes!(executions::logs))
+        .routes(routes!(operate::cancel))
+        .routes(routes!(operate::suspend))
+        .routes(routes!(operate::resume))
         .routes(routes!(functions::list))
         .routes(routes!(functions::show, functions::deploy, functions::delete))
         .routes(routes!(functions::versions))

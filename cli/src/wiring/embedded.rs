@@ -22,7 +22,7 @@ use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
 use wasmill_schema::{Compiler, SchemaLimits};
 use wasmill_secrets::{Keyring, SecretSource};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
-use wasmill_store::{BucketQuota, NODE_TIMEOUT, Nodes, RegistryWatch, Store};
+use wasmill_store::{BucketQuota, NODE_TIMEOUT, Nodes, Orders, RegistryWatch, Store};
 
 use super::nodes::{self, Membership};
 use super::{
@@ -58,6 +58,7 @@ pub(crate) struct System {
     listener: TcpListener,
     store: Arc<dyn Store>,
     nodes: Arc<dyn Nodes>,
+    orders: Arc<dyn Orders>,
     membership: Membership,
     broker: Arc<EmbeddedBroker>,
     publisher: BatchPublisher,
@@ -103,6 +104,7 @@ impl System {
         let key_file = data.join("secrets.key");
         let (store, broker) = (Arc::new(store), Arc::new(broker));
         let nodes: Arc<dyn Nodes> = Arc::clone(&store) as _;
+        let orders: Arc<dyn Orders> = Arc::clone(&store) as _;
         let store: Arc<dyn Store> = store;
         let keyring = secrets::own_keyring(&*store, &key_file).await?;
         secrets::warn_of_unopened(&*store, Some(&keyring)).await;
@@ -131,6 +133,7 @@ impl System {
             listener,
             store,
             nodes,
+            orders,
             membership,
             broker,
             publisher,
@@ -207,6 +210,7 @@ impl System {
         let gateway = GatewayParts {
             store: Arc::clone(&self.store),
             nodes: Arc::clone(&self.nodes),
+            broadcasts: Arc::clone(&self.broker) as _,
             registry: self.registry.clone(),
             publisher: self.publisher.clone(),
             preflight: Arc::clone(&self.engine) as _,
@@ -218,6 +222,8 @@ impl System {
         };
         let host = HostParts {
             store: Arc::clone(&self.store),
+            orders: self.orders,
+            broadcasts: Arc::clone(&self.broker) as _,
             registry: self.registry.clone(),
             publisher: self.publisher.clone(),
             engine: Arc::clone(&self.engine),

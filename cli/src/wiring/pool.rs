@@ -34,6 +34,9 @@ use crate::exit::Result;
 /// The longest pause between two tries while a backend is not there yet.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// How far the clocks of gateways may be ahead of a host's.
+const CLOCK_DIFFERENCE: Duration = Duration::from_secs(1);
+
 /// What every role has of the pool.
 pub(crate) struct Pool {
     config: Config,
@@ -140,6 +143,7 @@ impl Pool {
         let parts = GatewayParts {
             store: self.store(),
             nodes: self.nodes(),
+            broadcasts: Arc::clone(&self.broker) as _,
             registry: self.registry.clone(),
             publisher: self.publisher.clone(),
             preflight: self.engine()?,
@@ -164,6 +168,7 @@ impl Pool {
             in_flight: host.in_flight,
             grace: host.grace.0,
             cleanup_after: host.cleanup_after.0,
+            clock_difference: CLOCK_DIFFERENCE,
             ..HostSettings::default()
         };
         if let Some(name) = &host.name {
@@ -171,6 +176,8 @@ impl Pool {
         }
         let parts = HostParts {
             store: self.store(),
+            orders: Arc::new(self.store.clone()),
+            broadcasts: Arc::clone(&self.broker) as _,
             registry: self.registry.clone(),
             publisher: self.publisher.clone(),
             engine: self.engine()?,

@@ -17,6 +17,7 @@ mod invoke;
 mod keyvalue;
 mod limits;
 mod nodes;
+mod operate;
 mod openapi;
 mod outage;
 mod owners;

@@ -1,8 +1,6 @@
 //! Moves that come while an execution runs, or before its row is there, and what hosts hear of
 //! them.
 
-use std::sync::Arc;
-
 use wasmill_domain::{Dispatch, Move, Operation, Order, OrderKind, Outcome, State};
 
 use super::Fresh;

@@ -22,6 +22,7 @@ use wasmill_store::{
 
 pub(super) struct Proxy {
     inner: Arc<dyn Store>,
+    orders: Arc<dyn Orders>,
     away: AtomicBool,
     /// Executions whose results and logs are refused.
     refused: Mutex<HashSet<ExecutionId>>,
@@ -29,17 +30,21 @@ pub(super) struct Proxy {
     unreadable: Mutex<Vec<&'static str>>,
     /// Calls of `record`, refused ones included.
     pub(super) records: AtomicUsize,
+    /// Calls of `beat`.
+    pub(super) beats: AtomicUsize,
     letters_refused: AtomicUsize,
 }
 
 impl Proxy {
-    pub(super) fn new(inner: Arc<dyn Store>) -> Self {
+    pub(super) fn new(inner: Arc<dyn Store>, orders: Arc<dyn Orders>) -> Self {
         Self {
             inner,
+            orders,
             away: AtomicBool::new(false),
             refused: Mutex::default(),
             unreadable: Mutex::default(),
             records: AtomicUsize::new(0),
+            beats: AtomicUsize::new(0),
             letters_refused: AtomicUsize::new(0),
         }
     }
@@ -209,6 +214,15 @@ impl Ledger for Proxy {
         limit: u32,
     ) -> Result<Vec<LogEntry>> {
         self.there()?.logs(tenant, id, after, limit).await
+    }
+}
+
+#[async_trait]
+impl Orders for Proxy {
+    async fn beat(&self, running: &[AttemptKey]) -> Result<Vec<Order>> {
+        self.beats.fetch_add(1, Ordering::SeqCst);
+        self.there()?;
+        self.orders.beat(running).await
     }
 }
 
