@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio_util::task::AbortOnDropHandle;
 use wasmill_domain::{
     AttemptReport, Digest, Dispatch, FunctionDefinition, FunctionName, LogLine, Order, OrderKind,
     Outcome, TenantName, Timestamp, TraceContext,
@@ -69,7 +70,7 @@ impl Stopped {
 pub(crate) async fn ask(host: &Arc<Host>, dispatches: Vec<Dispatch>) -> Vec<Dispatch> {
     let asking = still_open(Arc::clone(host), dispatches.clone());
     // It can only break down with the host: then what would not stand is tried in vain.
-    host.io.spawn(asking).await.unwrap_or(dispatches)
+    AbortOnDropHandle::new(host.io.spawn(asking)).await.unwrap_or(dispatches)
 }
 
 /// Makes an attempt and hands its end to the recorder. To be awaited on the threads of guests.

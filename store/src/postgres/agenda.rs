@@ -195,3 +195,20 @@ async fn delete_entries(session: &mut Session<'_>, entries: &[AttemptKey]) -> Re
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use wasmill_domain::{Move, State};
+
+    use super::*;
+
+    /// Many are promoted by one statement: what it says is what the domain's table says.
+    #[test]
+    fn the_statement_is_the_table_of_moves() {
+        let sources: Vec<State> = Move::Promote.sources().collect();
+        assert_eq!(sources, [State::Scheduled]);
+        assert!(PROMOTE.contains("WHERE state = 'scheduled' AND due_at <= $1"));
+        let to = State::Scheduled.after(Move::Promote).unwrap();
+        assert!(PROMOTE.contains(&format!("SET state = '{to}', due_at = NULL, queued_at = $1")));
+    }
+}

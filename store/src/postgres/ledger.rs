@@ -134,7 +134,11 @@ async fn enqueue(
         first.iter().map(|&place| Change::accepted(dispatches[place])).collect();
     let written = history::accept(session, &changes).await?;
     if publication == Publication::Confirmed {
-        return Ok(());
+        // An operator may have written a row since these were looked for.
+        let others = first.iter().map(|&place| dispatches[place]);
+        let others: Vec<&Dispatch> =
+            others.filter(|dispatch| !written.contains(&dispatch.execution)).collect();
+        return lifecycle::add_events(session, &others).await;
     }
     let (new, others): (Vec<&Dispatch>, Vec<&Dispatch>) = first
         .iter()
