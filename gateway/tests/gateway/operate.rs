@@ -38,10 +38,7 @@ async fn what_waits_is_suspended_resumed_and_cancelled() {
     let id = accept(&gateway).await;
     let answer = operate(&gateway, &id, "suspend?reason=to%20be%20looked%20at").await;
     assert_eq!(answer.status, 200);
-    assert_eq!(
-        answer.json(),
-        json!({"id": id, "state": "suspended", "epoch": 2, "attempt": 1})
-    );
+    assert_eq!(answer.json(), json!({"id": id, "state": "suspended", "epoch": 2, "attempt": 1}));
     let shown = gateway.get(&format!("/v1/executions/{id}")).await.json();
     assert_eq!(
         (&shown["state"], &shown["reason"], &shown["held_by"]),
@@ -97,7 +94,8 @@ async fn what_cannot_be_moved_is_said() {
         let long = "x".repeat(1_001);
         operate(&gateway, &id, &format!("{what}?reason={long}")).await.problem(400, "bad-request");
         // Neither was made a minute ago, nor by whoever makes ids.
-        for none in ["01800000-0000-7000-8000-000000000000", "3e6f7d31-24c6-4b7c-93f5-0f5f0d6d6a37"] {
+        for none in ["01800000-0000-7000-8000-000000000000", "3e6f7d31-24c6-4b7c-93f5-0f5f0d6d6a37"]
+        {
             operate(&gateway, none, what).await.problem(404, "not-found");
         }
     }
