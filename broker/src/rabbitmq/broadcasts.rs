@@ -1,6 +1,9 @@
 //! Broadcasts: a fanout exchange, and a queue for each subscription that is deleted with its
 //! connection. Messages are transient, and the exchange is deleted with its last queue.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use futures_util::StreamExt as _;
 use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
@@ -71,13 +74,17 @@ pub(super) async fn subscribe(
     link: &Link,
     exchange: ShortString,
     listener: Listener,
-    timeout: std::time::Duration,
+    timeout: Duration,
 ) -> Result<Subscription> {
+    // Again where another one ends meanwhile: with the last queue the exchange goes.
+    let exchange = &exchange;
+    let begun = |session: Arc<Session>| async move {
+        let begun = session.set_up(begin(&session, exchange)).await?;
+        Ok((session, begun))
+    };
     let unavailable = |fault: Fault| Error::Unavailable(fault.to_string());
-    let session = link.session(timeout).await.map_err(unavailable)?;
-    let begun = session.during(session.set_up(begin(&session, &exchange))).await;
-    let lost = || Error::Unavailable("the connection to RabbitMQ was lost".into());
-    let (channel, mut messages) = begun.ok_or_else(lost)?.map_err(unavailable)?;
+    let (session, (channel, mut messages)) =
+        link.work(timeout, begun).await.map_err(unavailable)?;
     let (end, alive) = watch::channel(());
     let task = tokio::spawn(async move {
         // The channel is closed where it is dropped.
