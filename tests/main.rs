@@ -19,6 +19,7 @@ mod keys;
 mod keyvalue;
 mod languages;
 mod later;
+mod orders;
 mod pool;
 mod retries;
 mod secrets;

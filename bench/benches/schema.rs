@@ -174,8 +174,8 @@ fn answers(c: &mut Criterion) {
             total_bytes: 1 << 30,
             ..EmbeddedSettings::default()
         };
-        let broker: Arc<dyn Broker> =
-            Arc::new(EmbeddedBroker::open(&dir.path().join("queue"), settings).unwrap());
+        let embedded = Arc::new(EmbeddedBroker::open(&dir.path().join("queue"), settings).unwrap());
+        let broker: Arc<dyn Broker> = Arc::clone(&embedded) as _;
         let first = Registry::new(Arc::new(Compiler::default()));
         let router = wasmill_gateway::router(GatewayParts {
             registry: RegistryWatch::start_from(first, Arc::clone(&store), Duration::from_secs(1))
@@ -183,6 +183,7 @@ fn answers(c: &mut Criterion) {
                 .unwrap(),
             store,
             nodes,
+            broadcasts: embedded,
             publisher: BatchPublisher::new(Arc::clone(&broker), PublisherSettings::default()),
             preflight: Arc::new(AnythingGoes),
             secrets: wasmill_host::Capabilities::default().secrets,

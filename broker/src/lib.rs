@@ -1,8 +1,9 @@
 //! Carries batches of dispatches from whoever accepts events to the hosts: the port [`Broker`] and
-//! its backends, and the [`BatchPublisher`] that fills batches.
+//! its backends, and the [`BatchPublisher`] that fills batches. [`Broadcasts`] is a port of its own.
 //!
 //! Every backend passes the same suite, `conformance::suite`.
 
+mod broadcasts;
 #[cfg(test)]
 mod conformance;
 pub mod embedded;
@@ -13,6 +14,7 @@ mod publisher;
 pub mod rabbitmq;
 mod request_stream;
 
+pub use broadcasts::{Broadcasts, Listener, Subscription};
 pub use port::*;
 pub use publisher::{BatchPublisher, PublisherSettings};
 pub use request_stream::{

@@ -128,7 +128,7 @@ pub(crate) enum Command {
     /// Set, list and delete secrets, and make the operator's key that seals them
     #[command(subcommand)]
     Secrets(Secrets),
-    /// List and show executions
+    /// List, show, cancel, suspend and resume executions
     #[command(subcommand)]
     Executions(Executions),
     /// Show the log of an execution

@@ -16,8 +16,10 @@ pub mod http_message;
 pub mod json;
 pub mod key;
 pub mod key_hint;
+pub mod lifecycle;
 pub mod manifest;
 pub mod names;
+pub mod order;
 pub mod preflight;
 pub mod registry;
 pub mod retry;
@@ -43,11 +45,13 @@ pub use event::{Event, EventParts};
 pub use execution::{AttemptReport, ExecutionId, LogLevel, LogLine, LogSource, Outcome, Output};
 pub use hostname::{GrantedNames, HostnameGrants, HostnamePattern, HostnameRules};
 pub use key::{ApiKey, KeyDefinition, KeyRole, mask_encoded_keys, mask_keys};
+pub use lifecycle::{Effects, Lifecycle, Operation};
 pub use manifest::Manifest;
 pub use names::{
     BucketName, EventPattern, EventType, FunctionName, HostLabel, SealingKeyId, SecretName,
     TenantName,
 };
+pub use order::{Order, OrderKind};
 pub use registry::Registry;
 pub use retry::RetryPolicy;
 pub use secret::{SealedSecret, SecretSummary};

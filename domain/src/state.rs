@@ -61,7 +61,7 @@ pub struct IllegalMove {
 
 /// Every legal move: from, what happens, to. Whatever is not here cannot happen. `docs/states.md`
 /// draws it and is tested against it.
-pub const MOVES: [(State, Move, State); 18] = [
+pub const MOVES: [(State, Move, State); 19] = [
     (State::Scheduled, Move::Promote, State::Queued),
     (State::Scheduled, Move::Suspend, State::Suspended),
     (State::Scheduled, Move::Cancel, State::Cancelled),
@@ -75,6 +75,7 @@ pub const MOVES: [(State, Move, State); 18] = [
     (State::Running, Move::Succeed, State::Succeeded),
     (State::Running, Move::Fail, State::Failed),
     (State::Running, Move::Retry, State::Scheduled),
+    (State::Running, Move::Suspend, State::Suspended),
     (State::Running, Move::Cancel, State::Cancelled),
     (State::Suspended, Move::Resume, State::Queued),
     (State::Suspended, Move::Cancel, State::Cancelled),

@@ -15,10 +15,13 @@
 //! | batch | 1, 2 | [`Batch::decode`](crate::Batch::decode) |
 //! | HTTP messages | 1, 2 | [`Opening`](crate::http_message::Opening), [`Upload`](crate::http_message::Upload), [`Download`](crate::http_message::Download) |
 //! | questions about versions to deploy | 1 | [`PreflightRequest`](crate::preflight::PreflightRequest), [`PreflightAnswer`](crate::preflight::PreflightAnswer) |
+//! | broadcasts | 1 | [`Broadcast::decode`] |
 
 mod batch;
 mod batch_v1;
 mod batch_v2;
+mod broadcast;
+mod broadcast_v1;
 mod event;
 mod extras;
 mod http;
@@ -32,5 +35,6 @@ mod tests;
 mod versions;
 
 pub use self::batch::{DecodeError, Identity};
+pub use self::broadcast::{Broadcast, BroadcastError};
 pub use self::extras::{Extra, MUST_UNDERSTAND};
 pub use self::versions::{Reads, Writes};

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use wasmill_background::Background;
-use wasmill_broker::BatchPublisher;
+use wasmill_broker::{BatchPublisher, Broadcasts};
 use wasmill_component::Preflight;
 use wasmill_domain::{Revision, TenantName};
 use wasmill_secrets::{Keyring, SecretSource};
@@ -28,6 +28,7 @@ const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct App {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) nodes: Arc<dyn Nodes>,
+    pub(crate) broadcasts: Arc<dyn Broadcasts>,
     pub(crate) registry: RegistryWatch,
     pub(crate) publisher: BatchPublisher,
     pub(crate) preflight: Arc<dyn Preflight>,
@@ -69,6 +70,7 @@ impl App {
         let GatewayParts {
             store,
             nodes,
+            broadcasts,
             registry,
             publisher,
             preflight,
@@ -102,6 +104,7 @@ impl App {
             body_bytes: semaphore(settings.max_in_flight_bytes),
             store,
             nodes,
+            broadcasts,
             registry,
             publisher,
             preflight,

@@ -7,6 +7,8 @@ use axum::extract::FromRequestParts;
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::request::Parts;
 use http::{HeaderMap, Uri};
+use uuid::Uuid;
+use wasmill_domain::lifecycle::HELD_BY_OPERATOR;
 use wasmill_domain::{ApiKey, KeyRole, Registry, TenantName};
 
 use crate::app::Shared;
@@ -22,11 +24,18 @@ pub(crate) struct Caller {
     pub(crate) tenant: TenantName,
     /// What the key may do; `None` where no key is needed.
     role: Option<KeyRole>,
+    /// The key's id; `None` where no key is needed.
+    key: Option<Uuid>,
     /// What is defined, as of this request.
     pub(crate) registry: Arc<Registry>,
 }
 
 impl Caller {
+    /// Who it is, for those who look at what was done.
+    pub(crate) fn name(&self) -> String {
+        self.key.map_or_else(|| HELD_BY_OPERATOR.to_owned(), |id| format!("key {id}"))
+    }
+
     /// Lets operators pass, and everybody while there are no keys.
     pub(crate) fn must_be_operator(&self) -> Result<()> {
         match self.role {
@@ -50,7 +59,7 @@ impl FromRequestParts<Shared> for Caller {
                 Some(tenant) if tenant != TenantName::default() => Err(Error::Forbidden(format!(
                     "without API keys there is only the tenant 'default', not '{tenant}': create an operator key first"
                 ))),
-                _ => Ok(Self { tenant: TenantName::default(), role: None, registry }),
+                _ => Ok(Self { tenant: TenantName::default(), role: None, key: None, registry }),
             };
         }
         let text = bearer(&parts.headers)?;
@@ -66,7 +75,7 @@ impl FromRequestParts<Shared> for Caller {
             }
             wanted => wanted.unwrap_or_else(|| key.tenant.clone()),
         };
-        Ok(Self { tenant, role: Some(key.role), registry })
+        Ok(Self { tenant, role: Some(key.role), key: Some(key.id), registry })
     }
 }
 

@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use wasmill_broker::BatchPublisher;
+use wasmill_broker::{BatchPublisher, Broadcasts};
 use wasmill_component::Preflight;
 use wasmill_http::Tls;
 use wasmill_secrets::{Keyring, SecretSource};
@@ -44,6 +44,8 @@ pub struct GatewayParts {
     pub store: Arc<dyn Store>,
     /// Which processes are alive.
     pub nodes: Arc<dyn Nodes>,
+    /// Where hosts are told what operators decide.
+    pub broadcasts: Arc<dyn Broadcasts>,
     /// What is defined, kept up to date.
     pub registry: RegistryWatch,
     /// Where events go.

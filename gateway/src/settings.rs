@@ -75,6 +75,13 @@ pub struct GatewaySettings {
     pub publish_concurrency: usize,
     /// How long the broker may take to confirm before the store's outbox is used. Default: 10 s.
     pub publish_timeout: Duration,
+    /// How old an execution may be that is cancelled or suspended before its row is written: rows
+    /// of what waits in a queue may have been dropped while the store was away. Default: 7 days.
+    pub order_window: Duration,
+    /// Hosts ask the store about a message that is so old before they run it; until then they must
+    /// have been told of what operators decide. More than hosts wait until they ask, by as much as
+    /// clocks may differ. Default: 2 s.
+    pub order_patience: Duration,
     /// Rows of accepted executions that wait to be written behind the answer; further ones are
     /// dropped and counted, and come into being when a host takes them. Default: 32,768.
     pub row_buffer: usize,
@@ -115,6 +122,8 @@ impl Default for GatewaySettings {
             max_deliveries: 65_536,
             publish_concurrency: 256,
             publish_timeout: Duration::from_secs(10),
+            order_window: Duration::from_secs(7 * 24 * 3600),
+            order_patience: Duration::from_secs(2),
             row_buffer: 32_768,
             row_buffer_bytes: 64 << 20,
             row_batch: 200,

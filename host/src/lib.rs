@@ -10,6 +10,7 @@ mod backoff;
 mod bindings;
 mod calls;
 mod capabilities;
+mod control;
 mod emit;
 mod engine;
 mod entry;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::time::error::Elapsed;
 use wasmill_domain::event::is_content_type;
 use wasmill_domain::retry::MAX_ADVISED_DELAY;
 use wasmill_domain::{
@@ -69,6 +68,14 @@ pub struct Emitted {
     pub data: Option<Bytes>,
 }
 
+/// Why a guest was not let come to its end.
+enum Unfinished {
+    /// Its time was over.
+    TimedOut,
+    /// It was told to stop, for this reason.
+    Stopped(String),
+}
+
 /// What is left of an attempt when the guest is done.
 #[derive(Default)]
 struct End {
@@ -85,7 +92,16 @@ impl Engine {
     ///
     /// To be awaited on the engine's own runtime, see [`Engine::spawn`].
     pub async fn run(&self, invocation: Invocation<'_>) -> Attempt {
-        self.attempt(invocation, None).await
+        self.attempt(invocation, None, std::future::pending()).await
+    }
+
+    /// The same, unless `stop` ends first, which says why: then the attempt is cancelled.
+    pub(crate) async fn run_until(
+        &self,
+        invocation: Invocation<'_>,
+        stop: impl Future<Output = String>,
+    ) -> Attempt {
+        self.attempt(invocation, None, stop).await
     }
 
     /// The same for a request whose caller waits for the response.
@@ -93,11 +109,17 @@ impl Engine {
         &self,
         invocation: Invocation<'_>,
         exchange: HttpExchange,
+        stop: impl Future<Output = String>,
     ) -> Attempt {
-        self.attempt(invocation, Some(exchange)).await
+        self.attempt(invocation, Some(exchange), stop).await
     }
 
-    async fn attempt(&self, invocation: Invocation<'_>, exchange: Option<HttpExchange>) -> Attempt {
+    async fn attempt(
+        &self,
+        invocation: Invocation<'_>,
+        exchange: Option<HttpExchange>,
+        stop: impl Future<Output = String>,
+    ) -> Attempt {
         let Invocation { prepared, manifest, dispatch, host, ref files } = invocation;
         let owner = (manifest.instances.reuse > 1).then(|| Owner {
             tenant: dispatch.tenant.clone(),
@@ -114,8 +136,11 @@ impl Engine {
         let span = dispatch.trace.child();
         let started_at = Timestamp::now();
         let start = Instant::now();
-        let returned =
-            self.call(&mut instance, &invocation, exchange, (start, started_at), &span).await;
+        let returned = tokio::select! {
+            biased;
+            why = stop => Err(Unfinished::Stopped(why)),
+            returned = self.call(&mut instance, &invocation, exchange, (start, started_at), &span) => returned,
+        };
         let run_time = start.elapsed();
         instance.measure();
 
@@ -170,7 +195,7 @@ impl Engine {
         exchange: Option<HttpExchange>,
         (start, started_at): (Instant, Timestamp),
         span: &TraceContext,
-    ) -> Result<wasmtime::Result<Returned>, Elapsed> {
+    ) -> Result<wasmtime::Result<Returned>, Unfinished> {
         let Invocation { prepared, manifest, dispatch, .. } = invocation;
         let timeout = manifest.limits.timeout.0;
         let deadline = start + timeout;
@@ -191,13 +216,14 @@ impl Engine {
             begun?;
             instance.call(&dispatch.event, exchange).await
         });
-        tokio::time::timeout_at(deadline.into(), self.fairness().apply(kind, call)).await
+        let guest = self.fairness().apply(kind, call);
+        tokio::time::timeout_at(deadline.into(), guest).await.map_err(|_| Unfinished::TimedOut)
     }
 }
 
 impl End {
     fn of(
-        returned: Result<wasmtime::Result<Returned>, Elapsed>,
+        returned: Result<wasmtime::Result<Returned>, Unfinished>,
         instance: &Instance,
         manifest: &Manifest,
     ) -> Self {
@@ -206,7 +232,10 @@ impl End {
         let mask = instance.guest().given.mask();
         let shortened = |reason| shortened(mask.text(reason));
         match returned {
-            Err(_) => because(Reason::timed_out(manifest.limits.timeout.0)),
+            Err(Unfinished::TimedOut) => because(Reason::timed_out(manifest.limits.timeout.0)),
+            Err(Unfinished::Stopped(message)) => {
+                because(Reason { outcome: Outcome::Cancelled, message, backtrace: None })
+            }
             Ok(Err(error)) => because(Reason::of(&error, instance.guest(), &manifest.limits)),
             Ok(Ok(Err(Failure::Reject(reason)))) => because(Reason {
                 outcome: Outcome::Rejected,

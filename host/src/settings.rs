@@ -222,9 +222,16 @@ pub struct HostSettings {
     /// innocent message may have. Default: 5.
     pub redelivery_limit: u32,
     /// A message that has waited longer is asked of the store before it is run, as one that comes
-    /// again is: an operator may have suspended, resumed or cancelled what is in it. Beyond that,
-    /// clocks of hosts and gateways may differ. Default: 1 s.
+    /// again is: an operator may have suspended, resumed or cancelled what is in it, and a gateway
+    /// that cannot tell hosts so answers once they ask. Default: 1 s.
     pub ask_after: Duration,
+    /// How far the clocks of gateways may be ahead of this host's. A message that was published
+    /// before the host heard of orders, by as much, is asked about as well. Default: 0, which suits
+    /// a single process.
+    pub clock_difference: Duration,
+    /// How often the store is asked about attempts that have run for as long, as broadcasts may be
+    /// missed. Default: 500 ms, so that an attempt is stopped within a second.
+    pub beat: Duration,
     /// How long a message that only a newer process can read is held before it is given back; each
     /// time twice as long, up to 16 times. One that comes back more often than `redelivery_limit`
     /// goes to the dead letters. Default: 500 ms.
@@ -360,6 +367,8 @@ impl Default for HostSettings {
             held_bytes: 256 << 20,
             redelivery_limit: 5,
             ask_after: Duration::from_secs(1),
+            clock_difference: Duration::ZERO,
+            beat: Duration::from_millis(500),
             unread_pause: Duration::from_millis(500),
             grace: Duration::from_secs(30),
             announce_after: Duration::from_millis(250),

@@ -13,6 +13,7 @@ pub(crate) mod history;
 pub(crate) mod model;
 pub(crate) mod moves;
 pub(crate) mod nodes;
+pub(crate) mod orders;
 pub(crate) mod owners;
 pub(crate) mod quotas;
 pub(crate) mod sample;
@@ -24,12 +25,14 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::nodes::Nodes;
+use crate::orders::Orders;
 use crate::port::Store;
 
 /// An empty store, and what it needs to live: a temporary folder, a schema.
 pub(crate) struct Fresh {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) nodes: Arc<dyn Nodes>,
+    pub(crate) orders: Arc<dyn Orders>,
     pub(crate) _keep: Box<dyn Any + Send>,
 }
 
@@ -97,6 +100,26 @@ macro_rules! suite {
     };
 }
 
+/// Makes a test of each function of [`orders`].
+macro_rules! orders_suite {
+    ($fresh:path) => {
+        crate::conformance::orders_suite! { @tests $fresh;
+            a_move_may_come_before_the_row, what_was_resumed_before_it_came_is_published_when_it_comes,
+            an_outcome_that_does_not_stand_brings_the_event, a_move_before_the_row_binds_its_tenant_only,
+            only_some_moves_may_come_before_the_row, the_attempt_that_a_cancellation_ended_is_added,
+            what_runs_is_suspended_and_made_again, hosts_hear_of_what_they_run
+        }
+    };
+    (@tests $fresh:path; $($name:ident),+) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                crate::conformance::orders::$name($fresh().await).await;
+            }
+        )+
+    };
+}
+
 /// Makes a test of each function of [`nodes`]. `$short_lived` makes a store with [`nodes::SHORT`]
 /// as its node timeout.
 macro_rules! nodes_suite {
@@ -120,4 +143,4 @@ macro_rules! nodes_suite {
     };
 }
 
-pub(crate) use {nodes_suite, suite};
+pub(crate) use {nodes_suite, orders_suite, suite};

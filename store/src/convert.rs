@@ -136,6 +136,15 @@ pub(crate) fn event_or_text(json: &str) -> Result<Event, UnreadableEvent> {
     event(json).map_err(|why| UnreadableEvent { text: json.to_owned(), why: why.to_string() })
 }
 
+/// The event of a row; one that was written before its event has no id of one.
+pub(crate) fn event_if_any(id: &str, json: &str) -> Result<Event, UnreadableEvent> {
+    if id.is_empty() {
+        let why = "it has not come yet: the execution was moved before";
+        return Err(UnreadableEvent { text: json.to_owned(), why: why.into() });
+    }
+    event_or_text(json)
+}
+
 /// An event's JSON format.
 pub(crate) fn from_event(event: &EventParts) -> Result<String> {
     String::from_utf8(event.to_stored())

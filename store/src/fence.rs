@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use wasmill_domain::lifecycle::is_same_epoch;
 use wasmill_domain::{
     Digest, Dispatch, ExecutionId, FunctionName, Move, Outcome, State, TenantName, Timestamp,
 };
@@ -18,6 +19,10 @@ pub(crate) struct Standing {
     pub(crate) state: State,
     pub(crate) epoch: u32,
     pub(crate) attempt: u32,
+    /// Whether the row has all of the last attempt.
+    pub(crate) has_attempt: bool,
+    /// Whether the row has the event: one that an operator's move has written first has not.
+    pub(crate) has_event: bool,
 }
 
 impl Standing {
@@ -30,6 +35,8 @@ impl Standing {
             state,
             epoch: before.map_or(dispatch.epoch, |row| row.epoch),
             attempt,
+            has_attempt: false,
+            has_event: true,
         }
     }
 
@@ -101,16 +108,6 @@ pub(crate) fn is_open_for(standing: Option<&Standing>, dispatch: &Dispatch) -> b
         && is_open(standing, dispatch.attempt)
 }
 
-/// Whether two epochs are the same as far as they are known: 0 is that of what does not say.
-pub(crate) fn is_same_epoch(one: u32, other: u32) -> bool {
-    one == other || one == 0 || other == 0
-}
-
-/// The epoch after an operator's move.
-pub(crate) fn next_epoch(epoch: u32) -> u32 {
-    epoch.max(1).saturating_add(1)
-}
-
 /// The state that `what` leads to from where the execution stands, if the fence lets what was
 /// dispatched make it. An execution without a row is queued.
 fn passed(standing: Option<&Standing>, dispatch: &Dispatch, what: Move) -> Option<State> {
@@ -123,6 +120,18 @@ fn passed(standing: Option<&Standing>, dispatch: &Dispatch, what: Move) -> Optio
             is_this.then(|| row.state.after(what).ok()).flatten()
         }
     }
+}
+
+/// Whether this is the attempt that ended by the cancellation of its execution, which the row lacks
+/// so far. It says the epoch that the cancellation has begun, so it is no other's.
+fn completes(standing: Option<&Standing>, finished: &Finished) -> bool {
+    let Finished { dispatch, report, .. } = finished;
+    standing.is_some_and(|row| {
+        row.is_of(dispatch)
+            && (row.state, row.has_attempt) == (State::Cancelled, false)
+            && (row.attempt, row.epoch) == (dispatch.attempt, dispatch.epoch)
+            && (final_move(finished), report.outcome) == (Move::Cancel, Outcome::Cancelled)
+    })
 }
 
 /// What each report changes, in order; `None` for one that does not stand. `standings` is brought
@@ -138,10 +147,12 @@ fn finish_one<'a>(finished: &'a Finished, standings: &mut Standings) -> Option<C
     let Finished { dispatch, report, .. } = finished;
     let standing = standings.get(&dispatch.execution);
     let what = final_move(finished);
-    let state = passed(standing, dispatch, what)?;
+    let completed = || completes(standing, finished).then_some(State::Cancelled);
+    let state = passed(standing, dispatch, what).or_else(completed)?;
     let attempt =
         if what == Move::Retry { dispatch.attempt.saturating_add(1) } else { dispatch.attempt };
-    let after = Standing::of(dispatch, state, attempt, standing);
+    let has_attempt = what != Move::Retry;
+    let after = Standing { has_attempt, ..Standing::of(dispatch, state, attempt, standing) };
     let is_new = standings.insert(dispatch.execution, after).is_none();
     Some(Change {
         dispatch,
@@ -239,6 +250,24 @@ mod tests {
             assert!(others.iter().all(|other| !is_open_for(Some(&standing), other)), "{state}");
         }
         assert!(is_open(None, 7));
+    }
+
+    #[test]
+    fn only_the_attempt_that_a_cancellation_ended_is_added_to_it() {
+        let dispatch = crate::conformance::sample::dispatch("total").with_epoch(2);
+        let cancelled = crate::conformance::sample::finished(&dispatch, Outcome::Cancelled);
+        let standing = Standing::of(&dispatch, State::Cancelled, 1, None);
+        assert!(completes(Some(&standing), &cancelled));
+        assert!(!completes(None, &cancelled));
+        for state in State::ALL.into_iter().filter(|state| *state != State::Cancelled) {
+            assert!(!completes(Some(&Standing { state, ..standing.clone() }), &cancelled));
+        }
+        assert!(!completes(Some(&Standing { has_attempt: true, ..standing.clone() }), &cancelled));
+        for epoch in [0, 1, 3] {
+            assert!(!completes(Some(&Standing { epoch, ..standing.clone() }), &cancelled));
+        }
+        let failed = crate::conformance::sample::finished(&dispatch, Outcome::Trap);
+        assert!(!completes(Some(&standing), &failed));
     }
 
     #[test]

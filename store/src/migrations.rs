@@ -41,6 +41,7 @@ const SQLITE: &[Step] = steps!("sqlite":
     "0007_dead_letters"
     "0008_epochs"
     "0009_definition_changes"
+    "0010_operations"
 );
 
 const POSTGRES: &[Step] = steps!("postgres":
@@ -52,6 +53,7 @@ const POSTGRES: &[Step] = steps!("postgres":
     "0006_dead_letters"
     "0007_epochs"
     "0008_definition_changes"
+    "0009_operations"
 );
 
 /// Those of SQLite.

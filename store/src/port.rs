@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::watch;
 use wasmill_domain::{
-    AttemptKey, Definitions, Digest, Dispatch, ExecutionId, FunctionName, Move, Revision,
-    SealedSecret, SecretName, SecretSummary, State, TenantName, Timestamp,
+    AttemptKey, Definitions, Digest, Dispatch, ExecutionId, FunctionName, Operation, Revision,
+    SealedSecret, SecretName, SecretSummary, TenantName, Timestamp,
 };
 
 pub use self::error::{Error, Result};
@@ -128,15 +128,23 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Commits the ends of attempts, all in one transaction, and says for each whether it stands.
     /// It stands if the execution is `queued` or `running`, in this epoch, at this attempt, and of
-    /// this tenant and function (the fence); one that has no row yet gets it. With it are committed
+    /// this tenant and function (the fence); one that has no row yet gets it. So does the attempt of
+    /// a cancelled execution that ended by its cancellation, where it says the epoch which that has
+    /// begun: it is added to the row. With an end are committed
     /// the attempt, its log lines, and the executions of emitted events together with their outbox
     /// entries. One that does not stand changes nothing at all.
     async fn record(&self, finished: &[Finished]) -> Result<Vec<bool>>;
 
-    /// Makes an operator's move with one execution (suspend, resume, cancel, replay), and gives its
-    /// new state. It begins the next epoch: what was dispatched before does not count any more.
-    /// Resume and replay put it in the outbox; a replay begins the next attempt and raises the
-    /// number of attempts by the same.
+    /// Makes an operator's move with one execution (suspend, resume, cancel, replay), and says what
+    /// it is from then on: [`Lifecycle::operate`](wasmill_domain::Lifecycle::operate) decides. It
+    /// begins the next epoch: what was dispatched before does not count any more. Resume and replay
+    /// put it in the outbox.
+    ///
+    /// One that has no row gets one where the operation says that it may have none yet, and is to
+    /// be suspended or cancelled. Its event is added when the execution is enqueued, or its outcome
+    /// reported; one that was resumed or replayed meanwhile is put in the outbox then. Such a row
+    /// binds nobody but its tenant: where the execution turns out to be another's, it is that one's
+    /// as if the move had not been made.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Conflict`] where the table of moves does not have it, or where
@@ -145,9 +153,8 @@ pub trait Ledger: Send + Sync + 'static {
         &self,
         tenant: &TenantName,
         id: ExecutionId,
-        what: Move,
-        at: Timestamp,
-    ) -> Result<State>;
+        operation: &Operation,
+    ) -> Result<Moved>;
 
     /// Executions, the newest first. One whose row cannot be read stands in its place and is in
     /// nobody's way.

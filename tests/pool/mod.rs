@@ -4,6 +4,7 @@ mod chaos;
 mod compiling;
 mod dead_letters;
 mod leaders;
+mod orders;
 mod outages;
 mod preflight;
 mod roles;

@@ -1,5 +1,6 @@
 //! What every backend must do, as tests that take any [`Broker`].
 
+mod broadcasts;
 mod consuming;
 mod events;
 mod marks;
@@ -11,6 +12,7 @@ mod support;
 use std::future::Future;
 use std::sync::Arc;
 
+pub(crate) use self::broadcasts::broadcasts_suite;
 pub(crate) use self::support::{QUEUE_MESSAGES, Redeliveries};
 
 use crate::port::Broker;

@@ -59,6 +59,7 @@
 //! that is what frees space on a full disk.
 
 mod alive;
+mod broadcasts;
 mod calls;
 mod consumer;
 mod disk;
@@ -89,6 +90,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use self::broadcasts::Listeners;
 use self::calls::CallRouter;
 use self::consumer::{EmbeddedDeliveries, EmbeddedSettle};
 use self::disk::{Disk, FileSystem};
@@ -101,6 +103,7 @@ use self::replies::Replies;
 use self::shared::SharedState;
 use self::state::BrokerState;
 use self::writer::Writer;
+use crate::broadcasts::{Broadcasts, Listener, Subscription};
 use crate::port::{
     Broker, Consumption, Depth, Error, IncomingStreams, Message, Owner, PendingReply, QueueName,
     ReplyTo, Result,
@@ -116,6 +119,7 @@ pub struct EmbeddedBroker {
     dir: PathBuf,
     shared: Arc<SharedState>,
     calls: CallRouter,
+    listeners: Listeners,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -154,14 +158,16 @@ impl EmbeddedBroker {
         let writer = Writer::new(Arc::clone(&shared), settings, log, lock);
         let thread = std::thread::Builder::new().name("queue-writer".into());
         let writer = thread.spawn(move || writer.run()).map_err(OpenError::io(dir))?;
-        let (dir, calls) = (dir.to_owned(), CallRouter::default());
-        Ok(Self { dir, shared, calls, writer: Mutex::new(Some(writer)) })
+        let (calls, listeners) = (CallRouter::default(), Listeners::default());
+        let (dir, writer) = (dir.to_owned(), Mutex::new(Some(writer)));
+        Ok(Self { dir, shared, calls, listeners, writer })
     }
 
     /// Refuses everything new, ends all consumers, writes what was accepted, and unlocks the
     /// directory. What is not acknowledged stays.
     pub async fn close(&self) {
         self.calls.close();
+        self.listeners.close();
         self.shared.close();
         self.shared.wait_ended().await;
     }
@@ -170,6 +176,7 @@ impl EmbeddedBroker {
 impl Drop for EmbeddedBroker {
     fn drop(&mut self) {
         self.calls.close();
+        self.listeners.close();
         self.shared.close();
         let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer {
@@ -215,6 +222,17 @@ fn lock_with_retries(file: &File) -> Result<(), TryLockError> {
 /// Waits for the writer's answer.
 async fn answer(waiting: Waiting) -> Result<()> {
     waiting.await.unwrap_or_else(|_| Err(Error::Unavailable("the broker is closed".into())))
+}
+
+#[async_trait]
+impl Broadcasts for EmbeddedBroker {
+    async fn broadcast(&self, body: Bytes) -> Result<()> {
+        self.listeners.tell(&body)
+    }
+
+    async fn subscribe(&self, listener: Listener) -> Result<Subscription> {
+        self.listeners.add(listener)
+    }
 }
 
 #[async_trait]

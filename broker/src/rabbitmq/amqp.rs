@@ -4,7 +4,7 @@
 //! Another release, and other programs, read what is published. Bodies have versions of their own;
 //! this is everything else that a message has:
 //! ```text
-//! delivery-mode    2 (persistent); 1 (transient) for replies and control messages
+//! delivery-mode    2 (persistent); 1 (transient) for replies, control messages and broadcasts
 //! content-type     the header `content-type`, where it is at most 255 bytes long: the body's media
 //!                  type with its version
 //! headers          the other headers of the message, each a long string: `traceparent`
@@ -13,7 +13,7 @@
 //! reply-to         a request's reply address (direct reply-to)
 //! correlation-id   a request's number, in decimal; a reply has that of its request
 //! ```
-//! Control messages of request streams have no other property. Of a delivery, `redelivered` and the
+//! Control messages of request streams and broadcasts have no other property. Of a delivery, `redelivered` and the
 //! headers `x-delivery-count` and `x-acquired-count`, which RabbitMQ sets, are read besides.
 //! Properties and headers that are not known here are passed on as headers or ignored.
 

@@ -21,6 +21,9 @@
 //! A **request stream** connects two processes by their reply queues, and nothing of it is stored
 //! (`calls`).
 //!
+//! A **broadcast** goes to an exchange that copies it into the queue of each subscription
+//! (`broadcasts`).
+//!
 //! `amqp` has the properties of what is published.
 //!
 //! # Connections
@@ -41,6 +44,7 @@
 
 mod amqp;
 mod backoff;
+mod broadcasts;
 mod calls;
 mod consumer;
 mod endpoint;
@@ -78,6 +82,7 @@ use self::known_queues::KnownQueues;
 use self::link::Link;
 use self::operations::Operations;
 use self::publish_channels::PublishChannels;
+use crate::broadcasts::{Broadcasts, Listener, Subscription};
 use crate::port::{
     Broker, Consumption, Depth, Error, IncomingStreams, Message, Owner, PendingReply, QueueName,
     ReplyTo, Result,
@@ -96,6 +101,8 @@ pub struct RabbitBroker {
     operations: Operations,
     /// Apart from the other operations, so that a slow one does not make pings time out.
     pinger: Operations,
+    /// Publishes, so it is on the connection that does.
+    broadcaster: Operations,
     known: KnownQueues,
     prefix: String,
     timeout: Duration,
@@ -130,6 +137,7 @@ impl RabbitBroker {
             channels,
             operations: Operations::new(consuming.clone(), settings),
             pinger: Operations::new(consuming.clone(), settings),
+            broadcaster: Operations::new(publishing.clone(), settings),
             known: KnownQueues::default(),
             prefix: settings.queue_prefix.clone(),
             timeout: settings.operation_timeout,
@@ -171,6 +179,19 @@ impl RabbitBroker {
             .publish(Some(queue.clone()), self.name(queue)?, properties, message.body, reply)
             .await;
         self.checked(queue, sent)
+    }
+}
+
+#[async_trait]
+impl Broadcasts for RabbitBroker {
+    async fn broadcast(&self, body: Bytes) -> Result<()> {
+        self.publishing.takes_messages(Duration::ZERO)?;
+        self.broadcaster.broadcast(&broadcasts::exchange(&self.prefix)?, &body).await
+    }
+
+    async fn subscribe(&self, listener: Listener) -> Result<Subscription> {
+        let exchange = broadcasts::exchange(&self.prefix)?;
+        broadcasts::subscribe(&self.consuming, exchange, listener, self.timeout).await
     }
 }
 

@@ -11,6 +11,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::amqp::Fault;
+use super::broadcasts;
 use super::link::{Link, Session};
 use super::settings::{QueueKind, RabbitSettings};
 use crate::port::{Error, Owner, QueueName, Result};
@@ -129,6 +130,13 @@ impl Operations {
         self.run(asked).await.map_err(|fault| {
             Error::Unavailable(format!("RabbitMQ does not answer a ping: {fault}"))
         })
+    }
+
+    /// Tells `body` to everybody who has subscribed at `exchange`. It may be told twice.
+    pub(super) async fn broadcast(&self, exchange: &ShortString, body: &[u8]) -> Result<()> {
+        let told =
+            |channel: Channel| async move { broadcasts::publish(&channel, exchange, body).await };
+        self.run(told).await.map_err(|fault| Error::Unavailable(format!("a broadcast: {fault}")))
     }
 
     /// Runs an operation on the channel.

@@ -89,6 +89,22 @@ pub(crate) enum Executions {
         /// Which
         id: ExecutionId,
     },
+    /// Cancel an execution, whether it is scheduled, queued, suspended or running
+    Cancel(Operated),
+    /// Hold an execution until it is resumed or cancelled; an attempt that runs is interrupted
+    Suspend(Operated),
+    /// Let a suspended execution go on; an attempt that was interrupted is made again
+    Resume(Operated),
+}
+
+/// Which execution is moved, and why.
+#[derive(clap::Args)]
+pub(crate) struct Operated {
+    /// Which
+    pub(crate) id: ExecutionId,
+    /// Why; `executions show` tells it from then on
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
 }
 
 #[derive(clap::Args)]

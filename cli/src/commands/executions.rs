@@ -1,9 +1,10 @@
 //! `wasmill executions …`.
 
+use reqwest::Method;
 use serde::Serialize;
 use wasmill_domain::ExecutionId;
 
-use crate::args::{Executions, ListExecutions, Remote};
+use crate::args::{Executions, ListExecutions, Operated, Remote};
 use crate::client::{Client, Request};
 use crate::exit::Result;
 use crate::json::{Document, Json};
@@ -32,7 +33,24 @@ pub(crate) async fn run(verb: Executions, remote: Remote) -> Result {
             }
             Ok(())
         }
+        Executions::Cancel(operated) => operate(&client, "cancel", operated).await,
+        Executions::Suspend(operated) => operate(&client, "suspend", operated).await,
+        Executions::Resume(operated) => operate(&client, "resume", operated).await,
     }
+}
+
+/// Moves one execution, and says where it stands then.
+async fn operate(client: &Client, what: &str, operated: Operated) -> Result {
+    let id = operated.id.to_string();
+    let request = Request::new(Method::POST, &["v1", "executions", &id, what])
+        .query("reason", operated.reason);
+    let moved = client.send(request).await?.body;
+    if client.prints_json() {
+        output::json(&moved);
+    } else {
+        output::line(format!("execution {id} is {}", cell(moved.get("state"))));
+    }
+    Ok(())
 }
 
 async fn list(client: &Client, args: &ListExecutions) -> Result {
@@ -113,6 +131,11 @@ fn shown(execution: Json<'_>) -> Vec<String> {
     field("trace", cell(execution.get("trace_id")));
     if !execution.get("due_at").is_null() {
         field("due", cell(execution.get("due_at")));
+    }
+    for (name, label) in [("held_by", "held by"), ("changed_at", "moved"), ("reason", "reason")] {
+        if let Some(text) = execution.get(name).string() {
+            field(label, single_line(&text));
+        }
     }
     if let Some(origin) = origin(execution) {
         field("origin", origin);

@@ -23,7 +23,7 @@ use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
 use wasmill_schema::{Compiler, SchemaLimits};
 use wasmill_secrets::{Keyring, SecretSource};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
-use wasmill_store::{BucketQuota, NODE_TIMEOUT, Nodes, RegistryWatch, Store};
+use wasmill_store::{BucketQuota, NODE_TIMEOUT, Nodes, Orders, RegistryWatch, Store};
 
 use super::nodes::{self, Membership};
 use super::{
@@ -62,6 +62,7 @@ pub(crate) struct System {
     listener: TcpListener,
     store: Arc<dyn Store>,
     nodes: Arc<dyn Nodes>,
+    orders: Arc<dyn Orders>,
     membership: Membership,
     broker: Arc<EmbeddedBroker>,
     publisher: BatchPublisher,
@@ -107,6 +108,7 @@ impl System {
         let key_file = data.join("secrets.key");
         let (store, broker) = (Arc::new(store), Arc::new(broker));
         let nodes: Arc<dyn Nodes> = Arc::clone(&store) as _;
+        let orders: Arc<dyn Orders> = Arc::clone(&store) as _;
         let store: Arc<dyn Store> = store;
         let keyring = secrets::own_keyring(&*store, &key_file).await?;
         secrets::warn_of_unopened(&*store, Some(&keyring)).await;
@@ -135,6 +137,7 @@ impl System {
             listener,
             store,
             nodes,
+            orders,
             membership,
             broker,
             publisher,
@@ -214,6 +217,7 @@ impl System {
         let gateway = GatewayParts {
             store: Arc::clone(&self.store),
             nodes: Arc::clone(&self.nodes),
+            broadcasts: Arc::clone(&self.broker) as _,
             registry: self.registry.clone(),
             publisher: self.publisher.clone(),
             preflight: Arc::clone(&self.engine) as _,
@@ -225,6 +229,8 @@ impl System {
         };
         let host = HostParts {
             store: Arc::clone(&self.store),
+            orders: self.orders,
+            broadcasts: Arc::clone(&self.broker) as _,
             registry: self.registry.clone(),
             publisher: self.publisher.clone(),
             engine: Arc::clone(&self.engine),

@@ -40,6 +40,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How much longer a gateway waits for a host's answer than a compilation may wait and take.
 const PREFLIGHT_MARGIN: Duration = Duration::from_secs(60);
+/// How far the clocks of gateways may be ahead of a host's.
+const CLOCK_DIFFERENCE: Duration = Duration::from_secs(1);
 
 /// What every role has of the pool.
 pub(crate) struct Pool {
@@ -136,6 +138,7 @@ impl Pool {
         let parts = GatewayParts {
             store: self.store(),
             nodes: self.nodes(),
+            broadcasts: Arc::clone(&self.broker) as _,
             registry: self.registry.clone(),
             publisher: self.publisher.clone(),
             preflight: self.preflight()?,
@@ -160,6 +163,7 @@ impl Pool {
             in_flight: host.in_flight,
             grace: host.grace.0,
             cleanup_after: host.cleanup_after.0,
+            clock_difference: CLOCK_DIFFERENCE,
             ..HostSettings::default()
         };
         if let Some(name) = &host.name {
@@ -170,6 +174,8 @@ impl Pool {
         let answering = self.answer_preflights(&engine, stop_answering.clone());
         let parts = HostParts {
             store: self.store(),
+            orders: Arc::new(self.store.clone()),
+            broadcasts: Arc::clone(&self.broker) as _,
             registry: self.registry.clone(),
             publisher: self.publisher.clone(),
             engine,

@@ -13,6 +13,7 @@ mod keys;
 mod keyvalue;
 mod nodes;
 pub(crate) mod openapi;
+mod operate;
 mod problems;
 mod schemas;
 mod secrets;
@@ -47,6 +48,9 @@ pub(crate) fn described() -> (Router<Shared>, OpenApi) {
         .routes(routes!(executions::event))
         .routes(routes!(executions::result))
         .routes(routes!(executions::logs))
+        .routes(routes!(operate::cancel))
+        .routes(routes!(operate::suspend))
+        .routes(routes!(operate::resume))
         .routes(routes!(functions::list))
         .routes(routes!(functions::show, functions::deploy, functions::delete))
         .routes(routes!(functions::versions))

@@ -150,6 +150,17 @@ pub(crate) struct SummaryDocument {
     /// When it ended.
     #[schema(value_type = Option<String>, format = DateTime, required = true)]
     finished_at: Option<Timestamp>,
+    /// When it was moved last by anything but the ends of its attempts, as by an operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    changed_at: Option<Timestamp>,
+    /// What holds it, while it is suspended: `key` and the id of the API key by which it was
+    /// suspended, or `operator` where no key is needed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_by: Option<String>,
+    /// Why it was moved last, where somebody said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 /// An execution with all that is known of it but its log.

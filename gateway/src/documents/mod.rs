@@ -9,5 +9,6 @@ pub(crate) mod hostnames;
 pub(crate) mod keys;
 pub(crate) mod keyvalue;
 pub(crate) mod nodes;
+pub(crate) mod operations;
 pub(crate) mod schemas;
 pub(crate) mod secrets;

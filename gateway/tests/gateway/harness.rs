@@ -200,6 +200,7 @@ impl Gateway {
         let parts = GatewayParts {
             store: shared,
             nodes: Arc::clone(&store) as _,
+            broadcasts: Arc::clone(&broker) as _,
             registry,
             publisher: BatchPublisher::new(Arc::clone(&broker) as _, PublisherSettings::default()),
             preflight: Arc::new(DescriptionDecides { gate: Arc::clone(&gate) }),

@@ -18,6 +18,7 @@ mod keyvalue;
 mod limits;
 mod nodes;
 mod openapi;
+mod operate;
 mod outage;
 mod owners;
 mod plain;

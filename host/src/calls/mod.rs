@@ -8,7 +8,6 @@ mod body;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -23,7 +22,7 @@ use self::body::UploadBody;
 use crate::backoff::Backoff;
 use crate::entry::http::HttpExchange;
 use crate::run::Invocation;
-use crate::worker::attempt::{Ready, conclude, not_run, ready};
+use crate::worker::attempt::{Ready, Stopped, ask, conclude, not_run, ready};
 use crate::worker::version::{Version, Versions, version_at};
 use crate::worker::{Host, Key};
 
@@ -167,6 +166,11 @@ async fn attempt(host: &Arc<Host>, version: &Version, opening: Opening, stream: 
             let writes = host.writes().clone();
             let exchange = HttpExchange { head, body, sender: sender.clone(), writes };
             let running = host.running.begin(&dispatch, definition.digest);
+            if host.control.concerns(&dispatch)
+                && ask(host, vec![dispatch.clone()]).await.is_empty()
+            {
+                return fail(host, &sender, Outcome::Cancelled, "moved by an operator".into());
+            }
             let (manifest, name) = (&definition.manifest, &host.settings.name);
             let invocation = Invocation {
                 prepared: &prepared,
@@ -175,19 +179,25 @@ async fn attempt(host: &Arc<Host>, version: &Version, opening: Opening, stream: 
                 host: name,
                 files,
             };
-            let attempt = host.engine.serve(invocation, exchange).await;
+            let attempt = host.engine.serve(invocation, exchange, running.stopped()).await;
+            let order = running.order().filter(|_| attempt.report.outcome == Outcome::Cancelled);
             drop(running);
+            if let Some(order) = order {
+                let message = attempt.report.message.clone().unwrap_or_default();
+                fail(host, &sender, Outcome::Cancelled, message);
+                drop(sender);
+                // Where the order was none there is nobody to make it again for: it is as if the
+                // caller had gone.
+                Stopped::by(&order, dispatch, attempt).settle(host).await;
+                return;
+            }
             conclude(host, &definition, dispatch, attempt).await
         }
         Err(unready) => not_run(host, dispatch, unready.outcome, unready.digest, unready.reason),
     };
     let report = &finished.report;
     if report.outcome != Outcome::Success {
-        let message = report.message.clone().unwrap_or_default();
-        send_failure(
-            &sender,
-            Download::Failed { outcome: report.outcome, message }.encode(host.writes()),
-        );
+        fail(host, &sender, report.outcome, report.message.clone().unwrap_or_default());
     }
     // The stream's end is the response's end, which does not wait for the record of it.
     drop(sender);
@@ -197,6 +207,6 @@ async fn attempt(host: &Arc<Host>, version: &Version, opening: Opening, stream: 
 /// Tells a caller that there will be no response, by a message that says so. One that has the head
 /// of one already knows by the stream's end that the rest is missing; so does one that does not
 /// read what it was sent, for which nothing waits.
-fn send_failure(sender: &StreamSender, failed: Bytes) {
-    sender.try_send(failed);
+fn fail(host: &Host, sender: &StreamSender, outcome: Outcome, message: String) {
+    sender.try_send(Download::Failed { outcome, message }.encode(host.writes()));
 }

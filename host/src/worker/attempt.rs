@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use tokio_util::task::AbortOnDropHandle;
 use wasmill_domain::{
-    AttemptReport, Digest, Dispatch, FunctionDefinition, FunctionName, LogLine, Outcome,
-    TenantName, Timestamp, TraceContext,
+    AttemptReport, Digest, Dispatch, FunctionDefinition, FunctionName, LogLine, Order, OrderKind,
+    Outcome, TenantName, Timestamp, TraceContext,
 };
 use wasmill_store::Finished;
 
 use super::Host;
+use super::batch::still_open;
 use super::version::Version;
 use crate::emit;
 use crate::files::Files;
@@ -16,11 +18,71 @@ use crate::prepare::prepared::Prepared;
 use crate::recorder::Committed;
 use crate::run::{Attempt, Emitted, Invocation};
 
+/// What became of an attempt.
+pub(super) enum Made {
+    /// The recorder has its end.
+    Recorded(Committed),
+    /// An order has stopped it.
+    Stopped(Stopped),
+    /// It was not begun: its outcome would not stand.
+    NotBegun,
+}
+
+/// An attempt that an order has stopped.
+pub(crate) struct Stopped {
+    dispatch: Dispatch,
+    /// Its end, where it is to be recorded.
+    end: Option<Finished>,
+}
+
+impl Stopped {
+    /// What follows from an attempt that `order` has stopped.
+    pub(crate) fn by(order: &Order, dispatch: Dispatch, attempt: Attempt) -> Self {
+        let Attempt { report, logs, .. } = attempt;
+        trace(&dispatch, &report, &logs);
+        // It ended by what the order's epoch began, and is recorded as that. What was suspended has
+        // not ended.
+        let end = (order.kind == OrderKind::Cancel).then(|| Finished {
+            dispatch: dispatch.clone().with_epoch(order.epoch),
+            report,
+            retry_at: None,
+            logs,
+            emitted: Vec::new(),
+        });
+        Self { dispatch, end }
+    }
+
+    /// Brings it to its end: asks the store whether the order is one, and has the end recorded.
+    /// False where it is none, or the host ends: the attempt is to be made again.
+    pub(crate) async fn settle(self, host: &Arc<Host>) -> bool {
+        let Self { dispatch, end } = self;
+        if !ask(host, vec![dispatch]).await.is_empty() {
+            return false;
+        }
+        match end {
+            Some(end) => host.recorder.record(end).await.wait().await,
+            None => true,
+        }
+    }
+}
+
+/// Those whose outcome could stand, where that is asked on the threads of guests.
+pub(crate) async fn ask(host: &Arc<Host>, dispatches: Vec<Dispatch>) -> Vec<Dispatch> {
+    let asking = still_open(Arc::clone(host), dispatches.clone());
+    // It can only break down with the host: then what would not stand is tried in vain.
+    AbortOnDropHandle::new(host.io.spawn(asking)).await.unwrap_or(dispatches)
+}
+
 /// Makes an attempt and hands its end to the recorder. To be awaited on the threads of guests.
-pub(super) async fn make(host: &Arc<Host>, version: &Version, dispatch: Dispatch) -> Committed {
+pub(super) async fn make(host: &Arc<Host>, version: &Version, dispatch: Dispatch) -> Made {
     let finished = match ready(host, version, &dispatch.tenant, &dispatch.function).await {
         Ok(Ready { definition, prepared, files }) => {
             let running = host.running.begin(&dispatch, definition.digest);
+            if host.control.concerns(&dispatch)
+                && ask(host, vec![dispatch.clone()]).await.is_empty()
+            {
+                return Made::NotBegun;
+            }
             let (manifest, name) = (&definition.manifest, &host.settings.name);
             let invocation = Invocation {
                 prepared: &prepared,
@@ -29,13 +91,17 @@ pub(super) async fn make(host: &Arc<Host>, version: &Version, dispatch: Dispatch
                 host: name,
                 files,
             };
-            let attempt = host.engine.run(invocation).await;
+            let attempt = host.engine.run_until(invocation, running.stopped()).await;
+            let order = running.order().filter(|_| attempt.report.outcome == Outcome::Cancelled);
             drop(running);
+            if let Some(order) = order {
+                return Made::Stopped(Stopped::by(&order, dispatch, attempt));
+            }
             conclude(host, &definition, dispatch, attempt).await
         }
         Err(unready) => not_run(host, dispatch, unready.outcome, unready.digest, unready.reason),
     };
-    host.recorder.record(finished).await
+    Made::Recorded(host.recorder.record(finished).await)
 }
 
 /// A version that can be run now.

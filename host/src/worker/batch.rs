@@ -1,6 +1,8 @@
 //! One message off a queue, until it can be acknowledged.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
@@ -9,8 +11,9 @@ use tokio_util::task::AbortOnDropHandle;
 use wasmill_broker::{Delivery, Error, Message, QueueName};
 use wasmill_domain::wire::Identity;
 use wasmill_domain::{AttemptKey, Batch, Dispatch, Outcome, Timestamp};
+use wasmill_store::{Error as StoreError, Publication};
 
-use super::attempt::{make, not_run};
+use super::attempt::{Made, ask, make, not_run};
 use super::version::{Version, Versions, version_at};
 use super::{Host, Key, dead_letters};
 use crate::backoff::Backoff;
@@ -132,12 +135,15 @@ async fn run_batch(
     redeliveries: u32,
 ) -> Settled {
     let now = Timestamp::now();
-    let has_waited =
-        dispatches.iter().any(|dispatch| now.since(dispatch.queued_at) >= host.settings.ask_after);
-    let dispatches = if redeliveries > 0 || has_waited {
-        still_open(host, dispatches).await
+    let waited = dispatches.iter().map(|dispatch| now.since(dispatch.queued_at)).max();
+    let waited = waited.unwrap_or_default();
+    let has_heard = dispatches.iter().all(|dispatch| host.control.has_heard(dispatch.queued_at));
+    let is_asked = redeliveries > 0 || waited >= host.settings.ask_after || !has_heard;
+    let (dispatches, asked) = if is_asked {
+        (still_open(Arc::clone(host), dispatches).await, Instant::now())
     } else {
-        dispatches
+        // What is younger is as good as asked about.
+        (dispatches, Instant::now().checked_sub(waited).unwrap_or_else(Instant::now))
     };
     if dispatches.is_empty() {
         Settled::Ack
@@ -146,8 +152,8 @@ async fn run_batch(
             dispatches.iter().map(|dispatch| dispatch.revision).max().unwrap_or_default();
         let version = version_at(host, &key.0, versions, revision).await;
         match version {
-            Version::Unreadable => Settled::Release,
-            version => run_all(host, version, slots, dispatches).await,
+            Version::Unreadable => pause(host, redeliveries).await,
+            version => run_all(host, version, slots, dispatches, asked).await,
         }
     } else if dispatches.len() > 1 {
         split(host, key, message, dispatches).await
@@ -157,9 +163,12 @@ async fn run_batch(
 }
 
 /// Those whose outcome is not committed and could be. Asked of a message that was delivered before,
-/// as an earlier delivery may have got far; and of one that has waited, as an operator may have
-/// moved what is in it.
-async fn still_open(host: &Host, dispatches: Vec<Dispatch>) -> Vec<Dispatch> {
+/// as an earlier delivery may have got far; and of one that has waited, or that was dispatched
+/// before the host heard of orders, as an operator may have moved what is in it.
+///
+/// The others are not run by this message. Where an operator has written the row of one before its
+/// event came, this is what brings the event.
+pub(super) async fn still_open(host: Arc<Host>, dispatches: Vec<Dispatch>) -> Vec<Dispatch> {
     let mut backoff = Backoff::new(host.settings.recorder.max_pause);
     let open = loop {
         match host.store.unfinished(&dispatches).await {
@@ -170,11 +179,18 @@ async fn still_open(host: &Host, dispatches: Vec<Dispatch>) -> Vec<Dispatch> {
             }
         }
     };
-    dispatches
-        .into_iter()
-        .zip(open)
-        .filter_map(|(dispatch, open)| open.then_some(dispatch))
-        .collect()
+    let (open, closed): (Vec<_>, Vec<_>) =
+        dispatches.into_iter().zip(open).partition(|(_, open)| *open);
+    let [open, closed] = [open, closed]
+        .map(|all| all.into_iter().map(|(dispatch, _)| dispatch).collect::<Vec<Dispatch>>());
+    while let Err(error) = host.store.enqueue(&closed, Publication::Confirmed).await {
+        if !matches!(error, StoreError::Unavailable(_)) {
+            tracing::error!(%error, "the store refuses the events of executions that were moved");
+            break;
+        }
+        backoff.pause().await;
+    }
+    open
 }
 
 /// Runs all of them, as many at once as the function and the host allow, and waits until each end
@@ -184,8 +200,9 @@ async fn run_all(
     version: Version,
     slots: Arc<Semaphore>,
     dispatches: Vec<Dispatch>,
+    asked: Instant,
 ) -> Settled {
-    let on_guest_threads = run_each(Arc::clone(host), version, slots, dispatches);
+    let on_guest_threads = run_each(Arc::clone(host), version, slots, dispatches.into(), asked);
     // One task crosses over to the threads of guests for the whole batch; it makes the others
     // there.
     match AbortOnDropHandle::new(host.engine.spawn(on_guest_threads)).await {
@@ -201,26 +218,37 @@ async fn run_each(
     host: Arc<Host>,
     version: Version,
     slots: Arc<Semaphore>,
-    dispatches: Vec<Dispatch>,
+    mut dispatches: VecDeque<Dispatch>,
+    mut asked: Instant,
 ) -> Settled {
     let mut attempts = JoinSet::new();
-    for dispatch in dispatches {
+    while let Some(next) = dispatches.front() {
         // Cannot fail: the semaphore is never closed.
         let slot = Arc::clone(&slots).acquire_owned().await;
-        let place = host.admission.acquire(&dispatch.tenant, &dispatch.function).await;
+        let place = host.admission.acquire(&next.tenant, &next.function).await;
+        // What has waited here for long is asked about again, all of it at once.
+        if asked.elapsed() >= host.settings.ask_after {
+            dispatches = ask(&host, dispatches.into()).await.into();
+            asked = Instant::now();
+        }
+        let Some(dispatch) = dispatches.pop_front() else { break };
         let (host, version) = (Arc::clone(&host), version.clone());
         attempts.spawn(async move {
-            let committed = make(&host, &version, dispatch).await;
+            let made = make(&host, &version, dispatch).await;
             // The recorder has it: somebody else may run while it is committed.
             drop((slot, place));
-            Committed::wait(committed).await
+            match made {
+                Made::Recorded(committed) => Committed::wait(committed).await,
+                Made::Stopped(stopped) => stopped.settle(&host).await,
+                Made::NotBegun => true,
+            }
         });
     }
     let mut settled = Settled::Ack;
     while let Some(ended) = attempts.join_next().await {
         match ended {
             Ok(true) => {}
-            // The recorder is gone: the host ends.
+            // The recorder is gone, as the host ends; or what was stopped is to be made again.
             Ok(false) => settled = Settled::Release,
             Err(error) => {
                 tracing::error!(%error, "the host broke down over an execution");

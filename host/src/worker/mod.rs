@@ -4,7 +4,7 @@ pub(crate) mod attempt;
 mod batch;
 mod dead_letters;
 mod queue;
-mod running;
+pub(crate) mod running;
 mod status;
 pub(crate) mod version;
 
@@ -14,19 +14,21 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use wasmill_broker::{BatchPublisher, Broker};
+use tokio_util::task::AbortOnDropHandle;
+use wasmill_broker::{BatchPublisher, Broadcasts, Broker};
 use wasmill_component::{FileSource, PreflightError};
 use wasmill_domain::wire::Writes;
 use wasmill_domain::{Digest, FunctionDefinition, FunctionName, Registry, TenantName};
-use wasmill_store::{RegistryWatch, Store};
+use wasmill_store::{Orders, RegistryWatch, Store};
 
 use self::queue::QueueWorker;
 use self::running::Running;
 pub use self::status::HostStatus;
 use crate::admission::Admission;
+use crate::control::{self, Control};
 use crate::engine::Engine;
 use crate::files::Files;
 use crate::outbox::Outbox;
@@ -35,10 +37,17 @@ use crate::recorder::Recorder;
 use crate::settings::HostSettings;
 use crate::turn_queue::TurnQueue;
 
+/// How long a host waits until it hears of orders, before it takes work.
+const LISTEN_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// What a host is made of.
 pub struct HostParts {
     /// Where artifacts come from and outcomes go.
     pub store: Arc<dyn Store>,
+    /// Who is asked about what runs.
+    pub orders: Arc<dyn Orders>,
+    /// Where orders are heard.
+    pub broadcasts: Arc<dyn Broadcasts>,
     /// What is defined.
     pub registry: RegistryWatch,
     /// Where batches come from, and emitted executions go.
@@ -70,10 +79,11 @@ pub(crate) struct Host {
     /// Whose turn it is to have checked what it emits.
     pub(crate) checks: Arc<TurnQueue>,
     pub(crate) running: Arc<Running>,
+    pub(crate) control: Arc<Control>,
     /// Room for messages in hand, in KiB.
     held: Arc<Semaphore>,
     /// The runtime that talks to the store and to the broker. Guests run on another.
-    io: Handle,
+    pub(crate) io: Handle,
     /// Take nothing more.
     pub(crate) stop: CancellationToken,
     /// Let go of what still runs.
@@ -90,7 +100,8 @@ pub(crate) type Key = (TenantName, FunctionName);
 /// # Errors
 /// Where one of its own parts panics.
 pub async fn run(parts: HostParts, shutdown: CancellationToken) -> Result<(), Broken> {
-    let HostParts { store, registry, publisher, engine, settings, status } = parts;
+    let HostParts { store, orders, broadcasts, registry, publisher, engine, settings, status } =
+        parts;
     let (outbox, publishing) =
         Outbox::new(Arc::clone(&store), publisher.clone(), settings.recorder.outbox);
     let (recorder, recording) = Recorder::new(Arc::clone(&store), outbox, &settings.recorder);
@@ -105,7 +116,19 @@ pub async fn run(parts: HostParts, shutdown: CancellationToken) -> Result<(), Br
         settings.announce_after,
         settings.name.clone(),
     );
-    let announcing = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(announcing));
+    let control = Arc::new(Control::new(Arc::clone(&running), settings.clock_difference));
+    let longest_pause = settings.recorder.max_pause;
+    let (began, mut has_begun) = watch::channel(false);
+    let listening = control::listen(Arc::clone(&control), broadcasts, longest_pause, began);
+    let beating = control::beat(Arc::clone(&running), orders, settings.beat);
+    let tasks = [
+        AbortOnDropHandle::new(tokio::spawn(announcing)),
+        AbortOnDropHandle::new(tokio::spawn(listening)),
+        AbortOnDropHandle::new(tokio::spawn(beating)),
+    ];
+    // Usually at once: so nothing that is published from now on needs to be asked about. Where the
+    // broker is away there is no work either.
+    let _ = tokio::time::timeout(LISTEN_PATIENCE, has_begun.wait_for(|begun| *begun)).await;
 
     let host = Arc::new(Host {
         admission: Admission::new(settings.in_flight.clamp(1, engine.slots())),
@@ -118,6 +141,7 @@ pub async fn run(parts: HostParts, shutdown: CancellationToken) -> Result<(), Br
         engine,
         recorder,
         running,
+        control,
         io: Handle::current(),
         stop: shutdown,
         cut: CancellationToken::new(),
@@ -137,7 +161,7 @@ pub async fn run(parts: HostParts, shutdown: CancellationToken) -> Result<(), Br
         finish(&mut workers, &mut result).await;
     }
     // With the last recorder, recording ends, and with it publishing.
-    drop((announcing, host));
+    drop((tasks, host));
     if tokio::time::timeout(grace, finish(&mut background, &mut result)).await.is_err() {
         tracing::warn!(
             "outcomes could not be committed in time; their executions are delivered again"

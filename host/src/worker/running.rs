@@ -1,10 +1,12 @@
-//! The executions that run, so that long ones can be announced.
+//! The executions that run, so that long ones can be announced, and any be stopped.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use wasmill_domain::{Digest, Dispatch, Timestamp};
+use tokio_util::sync::CancellationToken;
+use wasmill_domain::lifecycle::cancellation;
+use wasmill_domain::{AttemptKey, Digest, Dispatch, Order, OrderKind, Timestamp};
 use wasmill_store::{Started, Store};
 
 /// Everything that runs now.
@@ -25,24 +27,61 @@ struct Entry {
     at: Timestamp,
     since: Instant,
     announced: bool,
+    stop: Arc<Stop>,
+}
+
+/// What one that runs is stopped by: the first order about it.
+#[derive(Default)]
+struct Stop {
+    order: OnceLock<Order>,
+    token: CancellationToken,
 }
 
 /// One that runs, until it is dropped.
 pub(crate) struct Guard {
     running: Arc<Running>,
     key: u64,
+    stop: Arc<Stop>,
 }
 
 impl Running {
     /// Notes that an attempt begins.
     pub(crate) fn begin(self: &Arc<Self>, dispatch: &Dispatch, version: Digest) -> Guard {
         let (at, since) = (Timestamp::now(), Instant::now());
-        let entry = Entry { dispatch: dispatch.clone(), version, at, since, announced: false };
+        let stop = Arc::new(Stop::default());
+        let of_entry = Arc::clone(&stop);
+        let entry = Entry {
+            dispatch: dispatch.clone(),
+            version,
+            at,
+            since,
+            announced: false,
+            stop: of_entry,
+        };
         let mut state = self.lock();
         let key = state.next;
         state.next += 1;
         state.entries.insert(key, entry);
-        Guard { running: Arc::clone(self), key }
+        Guard { running: Arc::clone(self), key, stop }
+    }
+
+    /// Stops what an order is about.
+    pub(crate) fn stop(&self, order: &Order) {
+        let state = self.lock();
+        for entry in state.entries.values() {
+            if order.is_about(&entry.dispatch.key()) {
+                // The first one stands.
+                let _ = entry.stop.order.set(order.clone());
+                entry.stop.token.cancel();
+            }
+        }
+    }
+
+    /// What has run for longer than that.
+    pub(crate) fn longer_than(&self, age: Duration) -> Vec<AttemptKey> {
+        let state = self.lock();
+        let long = state.entries.values().filter(|entry| entry.since.elapsed() >= age);
+        long.map(|entry| entry.dispatch.key()).collect()
     }
 
     /// What has run longer than `after` and was not announced, with its key.
@@ -78,6 +117,23 @@ impl Entry {
             host: host.to_owned(),
             at: self.at,
         }
+    }
+}
+
+impl Guard {
+    /// Waits until it is to be stopped, and says why.
+    pub(crate) async fn stopped(&self) -> String {
+        self.stop.token.cancelled().await;
+        match self.order() {
+            Some(Order { kind: OrderKind::Cancel, reason, .. }) => cancellation(reason.as_deref()),
+            Some(Order { kind: OrderKind::Suspend, .. }) => "suspended by an operator".to_owned(),
+            _ => "its execution went on without it".to_owned(),
+        }
+    }
+
+    /// The order by which it was stopped, if it was.
+    pub(crate) fn order(&self) -> Option<Order> {
+        self.stop.order.get().cloned()
     }
 }
 

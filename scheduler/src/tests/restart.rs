@@ -11,14 +11,14 @@ use bytes::Bytes;
 use uuid::Uuid;
 use wasmill_broker::{Broker, Consumption, Depth, Message, PendingReply, QueueName, ReplyTo};
 use wasmill_domain::{
-    AttemptKey, Definitions, Digest, Dispatch, ExecutionId, FunctionName, Move, Revision,
-    SealedSecret, SecretName, SecretSummary, State, TenantName, Timestamp,
+    AttemptKey, Definitions, Digest, Dispatch, ExecutionId, FunctionName, Operation, Revision,
+    SealedSecret, SecretName, SecretSummary, TenantName, Timestamp,
 };
 use wasmill_store::{
     Agenda, Bucket, BucketQuota, BucketSummary, Buckets, Catalog, Change, Changed, DeadLetter,
     DeadLetterSummary, DeadLetters, ExecutionDetail, ExecutionQuery, Finished, Installation,
-    KeyPage, Ledger, ListedExecution, LogEntry, LogPosition, Publication, Result, SealingKeyUse,
-    Started, Store, Swap, Term, ValueVersion, Version,
+    KeyPage, Ledger, ListedExecution, LogEntry, LogPosition, Moved, Publication, Result,
+    SealingKeyUse, Started, Store, Swap, Term, ValueVersion, Version,
 };
 
 /// Passes every call on to the one that is there now.
@@ -121,10 +121,9 @@ impl Ledger for Restart<dyn Store> {
         &self,
         tenant: &TenantName,
         id: ExecutionId,
-        what: Move,
-        at: Timestamp,
-    ) -> Result<State> {
-        self.now().move_execution(tenant, id, what, at).await
+        operation: &Operation,
+    ) -> Result<Moved> {
+        self.now().move_execution(tenant, id, operation).await
     }
     async fn executions(&self, query: &ExecutionQuery) -> Result<Vec<ListedExecution>> {
         self.now().executions(query).await

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use wasmill_domain::{Digest, Dispatch, ExecutionId, Move, Outcome, State, Timestamp};
+use wasmill_domain::{Digest, Dispatch, ExecutionId, Move, Operation, Outcome, State, Timestamp};
 
 use super::sample::{
     at_attempt, deploy, dispatch, dispatches, execution_in, finished, key, line, listed, name, now,
@@ -79,7 +79,10 @@ pub(crate) async fn what_went_on_leaves_the_outbox(store: Arc<dyn Store>) {
     store.enqueue(&all, Publication::Pending).await.unwrap();
     store.start(&[super::sample::started(&all[0])]).await.unwrap();
     store.record(&[finished(&all[1], Outcome::Success), retried(&all[2], soon())]).await.unwrap();
-    store.move_execution(&tenant(), all[3].execution, Move::Cancel, now()).await.unwrap();
+    store
+        .move_execution(&tenant(), all[3].execution, &Operation::new(Move::Cancel, now()))
+        .await
+        .unwrap();
     // Those in the way do not make the page shorter.
     let open = BTreeSet::from([(all[0].execution, 1), (all[4].execution, 1)]);
     let page: BTreeSet<_> = store

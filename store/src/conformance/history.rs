@@ -47,6 +47,9 @@ fn accepted(dispatch: &Dispatch) -> ExecutionSummary {
         due_at: None,
         started_at: None,
         finished_at: None,
+        changed_at: None,
+        held_by: None,
+        reason: None,
     }
 }
 

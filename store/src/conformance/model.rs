@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use wasmill_domain::{AttemptKey, Dispatch, ExecutionId, Move, Outcome, State, Timestamp};
+use wasmill_domain::{
+    AttemptKey, Dispatch, ExecutionId, Move, Operation, Outcome, State, Timestamp,
+};
 
 use super::Fresh;
 use super::sample::{at_attempt, dispatch, finished, soon, started, tenant};
@@ -134,10 +136,24 @@ impl Model {
         }
     }
 
+    /// Whether this is the attempt that a cancelled execution lacks.
+    fn is_completed_by(&self, entry: &Finished) -> bool {
+        let Finished { dispatch, report, retry_at, .. } = entry;
+        let key = dispatch.key();
+        (report.outcome, retry_at.is_none()) == (Outcome::Cancelled, true)
+            && self.rows.get(&key.execution).is_some_and(|row| {
+                (row.state, row.attempt, row.epoch) == (State::Cancelled, key.attempt, key.epoch)
+                    && row.attempts.iter().all(|(attempt, _)| *attempt != key.attempt)
+            })
+    }
+
     fn record(&mut self, entry: &Finished) -> bool {
         let Finished { dispatch, report, retry_at, emitted, .. } = entry;
         let what = if retry_at.is_some() { Move::Retry } else { report.outcome.final_move() };
-        let Some(state) = self.passes(dispatch.key(), what) else { return false };
+        let completed = || self.is_completed_by(entry).then_some(State::Cancelled);
+        let Some(state) = self.passes(dispatch.key(), what).or_else(completed) else {
+            return false;
+        };
         let row = self.row(dispatch);
         row.state = state;
         row.due = *retry_at;
@@ -272,9 +288,10 @@ async fn apply(model: &mut Model, store: &dyn Store, op: &Op) {
         }
         Op::Operate { who, what } => {
             let id = model.aim(Target { who: *who, off: 0, off_epoch: 0 }).execution;
-            let moved = store.move_execution(&tenant(), id, *what, model.clock).await;
+            let moved =
+                store.move_execution(&tenant(), id, &Operation::new(*what, model.clock)).await;
             match model.operate(id, *what) {
-                Some(Ok(state)) => assert_eq!(moved.unwrap(), state),
+                Some(Ok(state)) => assert_eq!(moved.unwrap().state, state),
                 Some(Err(())) => assert!(matches!(moved, Err(Error::Conflict(_))), "{moved:?}"),
                 None => assert!(matches!(moved, Err(Error::NotFound(_))), "{moved:?}"),
             }

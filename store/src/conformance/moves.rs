@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmill_domain::{Dispatch, ExecutionId, Move, Origin, Outcome, State};
+use wasmill_domain::{Dispatch, ExecutionId, Move, Operation, Origin, Outcome, State};
 
 use super::sample::{
     at_attempt, dispatch, execution_in, finished, now, outbox, retried, soon, started, state_of,
@@ -17,10 +17,12 @@ pub(crate) async fn the_table_is_obeyed(store: Arc<dyn Store>) {
         for what in Move::ALL {
             let execution = execution_in(&*store, state).await;
             let before = store.execution(&tenant(), execution.execution).await.unwrap().unwrap();
-            let moved = store.move_execution(&tenant(), execution.execution, what, now()).await;
+            let moved = store
+                .move_execution(&tenant(), execution.execution, &Operation::new(what, now()))
+                .await;
             match state.after(what) {
                 Ok(expected) if OF_OPERATORS.contains(&what) => {
-                    assert_eq!(moved.unwrap(), expected, "{state} {what}");
+                    assert_eq!(moved.unwrap().state, expected, "{state} {what}");
                     assert_eq!(state_of(&*store, &execution).await.0, expected, "{state} {what}");
                     let entry =
                         outbox(&*store).await.iter().any(|(id, _)| *id == execution.execution);
@@ -40,11 +42,17 @@ pub(crate) async fn the_table_is_obeyed(store: Arc<dyn Store>) {
 pub(crate) async fn a_suspended_execution_waits(store: Arc<dyn Store>) {
     let dispatch = dispatch("total");
     store.enqueue(std::slice::from_ref(&dispatch), Publication::Pending).await.unwrap();
-    store.move_execution(&tenant(), dispatch.execution, Move::Suspend, now()).await.unwrap();
+    store
+        .move_execution(&tenant(), dispatch.execution, &Operation::new(Move::Suspend, now()))
+        .await
+        .unwrap();
     assert!(outbox(&*store).await.is_empty());
     // Its message may be on its way already: what comes of it does not stand.
     assert_eq!(store.record(&[finished(&dispatch, Outcome::Success)]).await.unwrap(), [false]);
-    store.move_execution(&tenant(), dispatch.execution, Move::Resume, now()).await.unwrap();
+    store
+        .move_execution(&tenant(), dispatch.execution, &Operation::new(Move::Resume, now()))
+        .await
+        .unwrap();
     assert_eq!(outbox(&*store).await, [(dispatch.execution, 1)]);
     // A message of the first epoch may be published meanwhile, and may come to a host: neither
     // counts any more.
@@ -62,7 +70,10 @@ pub(crate) async fn a_suspended_execution_waits(store: Arc<dyn Store>) {
     assert_eq!(store.record(&[finished(&resumed, Outcome::Success)]).await.unwrap(), [true]);
 
     let scheduled = execution_in(&*store, State::Scheduled).await;
-    store.move_execution(&tenant(), scheduled.execution, Move::Suspend, now()).await.unwrap();
+    store
+        .move_execution(&tenant(), scheduled.execution, &Operation::new(Move::Suspend, now()))
+        .await
+        .unwrap();
     assert!(
         store
             .promote_due(soon().plus(std::time::Duration::from_secs(3600)), 10)
@@ -74,14 +85,20 @@ pub(crate) async fn a_suspended_execution_waits(store: Arc<dyn Store>) {
         store.execution(&tenant(), scheduled.execution).await.unwrap().unwrap().summary.due_at,
         None
     );
-    store.move_execution(&tenant(), scheduled.execution, Move::Resume, now()).await.unwrap();
+    store
+        .move_execution(&tenant(), scheduled.execution, &Operation::new(Move::Resume, now()))
+        .await
+        .unwrap();
     assert_eq!(outbox(&*store).await, [(scheduled.execution, scheduled.attempt)]);
 }
 
 pub(crate) async fn a_replay_begins_the_next_attempt(store: Arc<dyn Store>) {
     let failed = execution_in(&*store, State::Failed).await;
     let at = now();
-    store.move_execution(&tenant(), failed.execution, Move::Replay, at).await.unwrap();
+    store
+        .move_execution(&tenant(), failed.execution, &Operation::new(Move::Replay, at))
+        .await
+        .unwrap();
     let summary = store.execution(&tenant(), failed.execution).await.unwrap().unwrap().summary;
     assert_eq!((summary.state, summary.attempt, summary.max_attempts), (State::Queued, 2, 4));
     let expected =
@@ -99,21 +116,30 @@ pub(crate) async fn a_replay_begins_the_next_attempt(store: Arc<dyn Store>) {
     assert!(seen.output.is_some());
 
     let cancelled = execution_in(&*store, State::Cancelled).await;
-    store.move_execution(&tenant(), cancelled.execution, Move::Replay, now()).await.unwrap();
+    store
+        .move_execution(&tenant(), cancelled.execution, &Operation::new(Move::Replay, now()))
+        .await
+        .unwrap();
     assert_eq!(state_of(&*store, &cancelled).await, (State::Queued, 2));
 }
 
 pub(crate) async fn a_cancelled_attempt_cannot_end(store: Arc<dyn Store>) {
     let running = execution_in(&*store, State::Running).await;
     let at = now();
-    store.move_execution(&tenant(), running.execution, Move::Cancel, at).await.unwrap();
+    store
+        .move_execution(&tenant(), running.execution, &Operation::new(Move::Cancel, at))
+        .await
+        .unwrap();
     let summary = store.execution(&tenant(), running.execution).await.unwrap().unwrap().summary;
     assert_eq!((summary.outcome, summary.finished_at), (Some(Outcome::Cancelled), Some(at)));
     let late = [finished(&running, Outcome::Success), retried(&running, now())];
     assert_eq!(store.record(&late).await.unwrap(), [false, false]);
     // One that waits for its next attempt keeps the outcome of the last one.
     let scheduled = execution_in(&*store, State::Scheduled).await;
-    store.move_execution(&tenant(), scheduled.execution, Move::Cancel, at).await.unwrap();
+    store
+        .move_execution(&tenant(), scheduled.execution, &Operation::new(Move::Cancel, at))
+        .await
+        .unwrap();
     let summary = store.execution(&tenant(), scheduled.execution).await.unwrap().unwrap().summary;
     assert_eq!(
         (summary.state, summary.outcome, summary.due_at),
@@ -125,10 +151,16 @@ pub(crate) async fn a_cancelled_attempt_cannot_end(store: Arc<dyn Store>) {
 pub(crate) async fn other_tenants_cannot_move_it(store: Arc<dyn Store>) {
     let queued = execution_in(&*store, State::Queued).await;
     let moved = store
-        .move_execution(&"other".parse().unwrap(), queued.execution, Move::Cancel, now())
+        .move_execution(
+            &"other".parse().unwrap(),
+            queued.execution,
+            &Operation::new(Move::Cancel, now()),
+        )
         .await;
     assert!(matches!(moved, Err(Error::NotFound(_))));
-    let moved = store.move_execution(&tenant(), ExecutionId::new(), Move::Cancel, now()).await;
+    let moved = store
+        .move_execution(&tenant(), ExecutionId::new(), &Operation::new(Move::Cancel, now()))
+        .await;
     assert!(matches!(moved, Err(Error::NotFound(_))));
     assert_eq!(state_of(&*store, &queued).await, (State::Queued, 1));
 }
@@ -141,7 +173,10 @@ pub(crate) async fn every_move_begins_an_epoch(store: Arc<dyn Store>) {
     for (what, expected) in
         [(Move::Suspend, 2), (Move::Resume, 3), (Move::Cancel, 4), (Move::Replay, 5)]
     {
-        store.move_execution(&tenant(), queued.execution, what, now()).await.unwrap();
+        store
+            .move_execution(&tenant(), queued.execution, &Operation::new(what, now()))
+            .await
+            .unwrap();
         assert_eq!(epoch().await, expected, "{what}");
     }
     // What does not say its epoch is of every one, as messages of the release before are.
@@ -159,7 +194,10 @@ pub(crate) async fn a_row_without_an_epoch_is_of_every_one(store: Arc<dyn Store>
     let said = unsaid.clone().with_epoch(1);
     assert_eq!(store.unfinished(std::slice::from_ref(&said)).await.unwrap(), [true]);
     assert_eq!(store.record(&[finished(&said, Outcome::Rejected)]).await.unwrap(), [true]);
-    store.move_execution(&tenant(), unsaid.execution, Move::Replay, now()).await.unwrap();
+    store
+        .move_execution(&tenant(), unsaid.execution, &Operation::new(Move::Replay, now()))
+        .await
+        .unwrap();
     assert_eq!(store.outbox(soon(), 10).await.unwrap()[0].epoch, 2);
 }
 

@@ -144,11 +144,14 @@ pub(crate) async fn deploy(
 
 /// An execution that is in `state`, and the attempt that it is at.
 pub(crate) async fn execution_in(store: &dyn Store, state: State) -> Dispatch {
-    use wasmill_domain::Move;
+    use wasmill_domain::{Move, Operation};
     let dispatch = dispatch("total");
     store.enqueue(std::slice::from_ref(&dispatch), Publication::Confirmed).await.unwrap();
     let operate = async |what| {
-        store.move_execution(&tenant(), dispatch.execution, what, now()).await.unwrap();
+        store
+            .move_execution(&tenant(), dispatch.execution, &Operation::new(what, now()))
+            .await
+            .unwrap();
     };
     let record = async |entry: Finished| assert_eq!(store.record(&[entry]).await.unwrap(), [true]);
     match state {

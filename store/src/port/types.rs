@@ -246,6 +246,21 @@ impl ExecutionQuery {
     }
 }
 
+/// What an execution is after an operator's move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Where it stands.
+    pub state: State,
+    /// Its epoch, which the move has begun.
+    pub epoch: u32,
+    /// The attempt that it is at.
+    pub attempt: u32,
+    /// When that was handed to the broker; about, where the event has not come yet.
+    pub queued_at: Timestamp,
+    /// Whether its event has come.
+    pub has_event: bool,
+}
+
 /// An execution as it is listed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExecutionSummary {
@@ -289,6 +304,12 @@ pub struct ExecutionSummary {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+    /// When it was moved last by anything but the ends of its attempts.
+    pub changed_at: Option<Timestamp>,
+    /// What holds it, while it is suspended.
+    pub held_by: Option<String>,
+    /// Why it was moved last, where somebody said so.
+    pub reason: Option<String>,
 }
 
 /// A place in a list: an execution, or what is known of one whose row cannot be read.

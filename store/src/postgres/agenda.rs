@@ -9,9 +9,9 @@ use wasmill_domain::{AttemptKey, Dispatch, ExecutionId, Timestamp};
 
 use super::columns::{Columns, get, id_of, pieces};
 use super::error::{Fault, Result};
-use super::history;
 use super::session::Session;
 use super::{PostgresStore, queries};
+use super::{history, lifecycle};
 use crate::fence;
 use crate::port::{self, Agenda, Term};
 
@@ -29,11 +29,6 @@ const OUTBOX: &str = "SELECT o.execution_id, o.attempt, e.id, e.tenant, e.functi
 
 const PUBLISHED: &str = "DELETE FROM outbox o USING unnest($1, $2, $3) AS gone (id, attempt, epoch) \
      WHERE o.execution_id = gone.id AND o.attempt = gone.attempt AND o.epoch <= gone.epoch";
-
-/// What an execution ends as whose event cannot be read back. It could never run, and whoever reads
-/// it would stumble over it for ever.
-const GIVE_UP: &str = "UPDATE executions SET state = 'failed', outcome = 'rejected', message = $2, due_at = NULL, finished_at = $3 \
-     WHERE id = $1 AND state IN ('queued', 'running')";
 
 const LEASE: &str = "INSERT INTO leases AS l (name, holder, term, expires_at) \
      SELECT $1, $2, 1, now + $3 FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now) clock \
@@ -153,8 +148,10 @@ pub(super) async fn outbox_page(
 pub(super) async fn clear(session: &mut Session<'_>, page: &Page) -> Result<()> {
     for (id, why) in &page.unreadable {
         tracing::error!(execution = %id, why, "an execution cannot be read back: given up");
-        let give_up = sqlx::query(GIVE_UP).bind(id.0).bind(why).bind(Timestamp::now().as_micros());
-        session.execute(give_up).await?;
+        let (row, now) = (lifecycle::read(session, *id).await?, Timestamp::now());
+        if let Some(effects) = row.and_then(|row| row.lifecycle.give_up(why, now)) {
+            lifecycle::write(session, *id, &effects, now).await?;
+        }
     }
     sweep(session, &page.stale).await
 }
@@ -197,4 +194,21 @@ async fn delete_entries(session: &mut Session<'_>, entries: &[AttemptKey]) -> Re
         session.execute(history::entries(piece)?.of(PUBLISHED)).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmill_domain::{Move, State};
+
+    use super::*;
+
+    /// Many are promoted by one statement: what it says is what the domain's table says.
+    #[test]
+    fn the_statement_is_the_table_of_moves() {
+        let sources: Vec<State> = Move::Promote.sources().collect();
+        assert_eq!(sources, [State::Scheduled]);
+        assert!(PROMOTE.contains("WHERE state = 'scheduled' AND due_at <= $1"));
+        let to = State::Scheduled.after(Move::Promote).unwrap();
+        assert!(PROMOTE.contains(&format!("SET state = '{to}', due_at = NULL, queued_at = $1")));
+    }
 }

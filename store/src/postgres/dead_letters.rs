@@ -1,32 +1,26 @@
 //! Messages that no process could read.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
-use wasmill_domain::AttemptKey;
+use wasmill_domain::{AttemptKey, Effects, ExecutionId, Lifecycle, Timestamp};
 
-use super::columns::{Columns, get};
+use super::columns::{Columns, get, id_of};
 use super::error::Result;
 use super::partitions::share_old_days;
 use super::queries::{text, time, word};
 use super::session::Session;
 use super::text::stored;
-use super::{PostgresStore, history};
+use super::{PostgresStore, lifecycle};
 use crate::convert;
 use crate::dead_letters::{DeadLetter, DeadLetterSummary, DeadLetters};
 use crate::port;
 
 /// Executions are changed in the order of their ids, as everywhere: so that nobody waits for
 /// somebody who waits for them.
-const LOCK: &str = "SELECT FROM executions WHERE id = ANY($1) ORDER BY id FOR UPDATE";
-
-const END: &str = "UPDATE executions e SET state = 'failed', outcome = 'poisoned', message = $6, due_at = NULL, finished_at = $7 \
-     FROM unnest($1, $2, $3) AS gone (id, attempt, epoch) WHERE e.id = gone.id AND e.attempt = gone.attempt \
-     AND (e.epoch = gone.epoch OR e.epoch = 0 OR gone.epoch = 0) AND e.tenant = $4 AND e.function = $5 AND e.state IN ('queued', 'running')";
-
-const REOPEN: &str = "UPDATE executions e SET state = 'queued', outcome = NULL, message = NULL, finished_at = NULL \
-     FROM unnest($1, $2, $3) AS back (id, attempt, epoch) WHERE e.id = back.id AND e.attempt = back.attempt \
-     AND (e.epoch = back.epoch OR e.epoch = 0 OR back.epoch = 0) AND e.tenant = $4 AND e.function = $5 AND e.state = 'failed' AND e.outcome = 'poisoned' AND e.run_time_ns IS NULL";
+const LOCK: &str = "SELECT id FROM executions WHERE id = ANY($1) AND tenant = $2 AND function = $3 ORDER BY id FOR UPDATE";
 
 const SUMMARIES: &str = "SELECT id, tenant, function, reason, at, executions, length(body)::bigint AS size FROM dead_letters";
 
@@ -57,7 +51,9 @@ impl DeadLetters for PostgresStore {
         letter: &DeadLetter,
         attempts: &[AttemptKey],
     ) -> port::Result<u64> {
-        self.inner.write(|session| Box::pin(change(session, REOPEN, letter, attempts, false))).await
+        let now = Timestamp::now();
+        let reopen = |row: &Lifecycle, key: &AttemptKey| row.reopen(key, now);
+        self.inner.write(|session| Box::pin(change(session, letter, attempts, now, &reopen))).await
     }
 
     async fn delete_dead_letter(&self, id: Uuid) -> port::Result<bool> {
@@ -74,7 +70,9 @@ async fn put(
     if session.row_if_any(there).await?.is_some() {
         return Ok(());
     }
-    let ended = change(session, END, letter, attempts, true).await?;
+    let end =
+        |row: &Lifecycle, key: &AttemptKey| row.end_by_dead_letter(key, &letter.reason, letter.at);
+    let ended = change(session, letter, attempts, letter.at, end).await?;
     let insert = sqlx::query(
         "INSERT INTO dead_letters (id, at, executions, tenant, function, reason, headers, body) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
@@ -90,30 +88,34 @@ async fn put(
     session.execute(insert).await.map(drop)
 }
 
-/// Changes the executions of attempts, and gives how many.
+/// Changes the executions of attempts as `decide` says, those of the letter's tenant and function,
+/// and gives how many.
 async fn change(
     session: &mut Session<'_>,
-    sql: &'static str,
     letter: &DeadLetter,
     attempts: &[AttemptKey],
-    ends: bool,
+    at: Timestamp,
+    decide: impl Fn(&Lifecycle, &AttemptKey) -> Option<Effects> + Send + Sync,
 ) -> Result<u64> {
     if attempts.is_empty() {
         return Ok(0);
     }
     share_old_days(session, attempts.iter().map(|key| key.execution)).await?;
     let lock = Columns::default().add(attempts.iter().map(|key| key.execution.0))?;
-    session.rows(lock.of(LOCK)).await?;
-    let statement = history::entries(attempts)?
-        .of(sql)
-        .bind(letter.tenant.as_str())
-        .bind(letter.function.as_str());
-    let statement = if ends {
-        statement.bind(stored(&letter.reason).into_owned()).bind(letter.at.as_micros())
-    } else {
-        statement
-    };
-    session.execute(statement).await
+    let lock = lock.of(LOCK).bind(letter.tenant.as_str()).bind(letter.function.as_str());
+    let held = session.rows(lock).await?;
+    let held: HashSet<ExecutionId> =
+        held.iter().map(|row| id_of(row, "id")).collect::<Result<_>>()?;
+    let mut changed = 0;
+    for key in attempts.iter().filter(|key| held.contains(&key.execution)) {
+        let row = lifecycle::read(session, key.execution).await?;
+        let effects = row.and_then(|row| row.decide(|row| decide(row, key)));
+        if let Some(effects) = effects {
+            lifecycle::write(session, key.execution, &effects, at).await?;
+            changed += 1;
+        }
+    }
+    Ok(changed)
 }
 
 async fn list(

@@ -27,8 +27,8 @@ macro_rules! rows {
 /// The fence, in one statement for a whole batch: a row that is there is changed if it is of the
 /// same tenant and function, and its attempt and its state allow it, in one step with looking; a
 /// row that is not there is made; and where another transaction has the row, this waits for what it
-/// makes of it. A
-/// retry names the next attempt already. It tells which rows it has written.
+/// makes of it. A retry names the next attempt already. The attempt that a cancellation has ended is
+/// added to its row. It tells which rows it has written.
 const REPORT: &str = concat!(
     "INSERT INTO executions AS e ",
     rows!(),
@@ -41,8 +41,9 @@ const REPORT: &str = concat!(
      WHERE e.tenant = excluded.tenant AND e.function = excluded.function \
      AND e.attempt = excluded.attempt - (excluded.state = 'scheduled')::int \
      AND (e.epoch = excluded.epoch OR e.epoch = 0 OR excluded.epoch = 0) \
-     AND (e.state IN ('queued', 'running') OR excluded.state = 'cancelled' AND e.state IN ('scheduled', 'suspended')) \
-     RETURNING id"
+     AND (e.state IN ('queued', 'running') OR excluded.state = 'cancelled' AND e.state IN ('scheduled', 'suspended') \
+     OR excluded.state = 'cancelled' AND excluded.outcome = 'cancelled' AND e.state = 'cancelled' AND e.run_time_ns IS NULL \
+     AND e.epoch = excluded.epoch) RETURNING id"
 );
 
 /// The rows that are not there yet.
@@ -62,8 +63,8 @@ const SET_APART: &str = "WITH last AS (UPDATE executions e SET queue_wait_ns = N
      SELECT id, attempt, version, host, outcome, message, started_at, finished_at, queue_wait_ns, run_time_ns, fuel_used, \
      peak_memory, log_lines_dropped, span, backtrace, logs FROM last";
 
-const STANDINGS: &str =
-    "SELECT id, tenant, function, state, epoch, attempt FROM executions WHERE id = ANY($1)";
+const STANDINGS: &str = "SELECT id, tenant, function, state, epoch, attempt, run_time_ns IS NOT NULL AS has_attempt, event_id <> '' AS has_event \
+     FROM executions WHERE id = ANY($1)";
 
 /// Entries of rows that are held, each execution once. One that is there is of the later epoch from
 /// then on.
@@ -94,8 +95,10 @@ pub(super) async fn standings(session: &mut Session<'_>, ids: &[ExecutionId]) ->
             let state = fence::stored_state(get(row, "state")?);
             let epoch = convert::count("epoch", get(row, "epoch")?)?;
             let attempt = convert::count("attempt", get(row, "attempt")?)?;
-            standings
-                .insert(id_of(row, "id")?, Standing { tenant, function, state, epoch, attempt });
+            let (has_attempt, has_event) = (get(row, "has_attempt")?, get(row, "has_event")?);
+            let standing =
+                Standing { tenant, function, state, epoch, attempt, has_attempt, has_event };
+            standings.insert(id_of(row, "id")?, standing);
         }
     }
     Ok(standings)
@@ -317,6 +320,7 @@ mod tests {
         }
         assert!(Move::Cancel.sources().all(|state| !state.is_terminal()));
         let others = states(&|state| may(state, Move::Cancel) && !may(state, Move::Fail));
-        assert!(REPORT.contains(&format!("excluded.state = 'cancelled' AND e.state IN {others})")));
+        let cancelled = format!("excluded.state = 'cancelled' AND e.state IN {others} OR");
+        assert!(REPORT.contains(&cancelled));
     }
 }

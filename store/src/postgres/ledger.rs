@@ -1,19 +1,17 @@
 //! What became of events: the verbs that write. Those that only read are in `queries`.
 
 use async_trait::async_trait;
-use wasmill_domain::{AttemptKey, Dispatch, ExecutionId, Move, State, TenantName, Timestamp};
+use wasmill_domain::{AttemptKey, Dispatch, ExecutionId, Operation, TenantName, Timestamp};
 
-use super::columns::get;
 use super::error::Result;
-use super::history;
 use super::partitions::share_old_days;
 use super::session::Session;
 use super::{PostgresStore, queries};
-use crate::convert;
+use super::{history, lifecycle};
 use crate::fence::{self, Change, Standings};
 use crate::port::{
-    self, Error, ExecutionDetail, ExecutionQuery, Finished, Ledger, ListedExecution, LogEntry,
-    LogPosition, Publication, Started,
+    self, ExecutionDetail, ExecutionQuery, Finished, Ledger, ListedExecution, LogEntry,
+    LogPosition, Moved, Publication, Started,
 };
 
 #[async_trait]
@@ -60,10 +58,11 @@ impl Ledger for PostgresStore {
         &self,
         tenant: &TenantName,
         id: ExecutionId,
-        what: Move,
-        at: Timestamp,
-    ) -> port::Result<State> {
-        self.inner.write(|session| Box::pin(move_execution(session, tenant, id, what, at))).await
+        operation: &Operation,
+    ) -> port::Result<Moved> {
+        self.inner
+            .write(|session| Box::pin(lifecycle::operate(session, tenant, id, operation)))
+            .await
     }
 
     async fn executions(&self, query: &ExecutionQuery) -> port::Result<Vec<ListedExecution>> {
@@ -122,6 +121,12 @@ async fn enqueue(
         let ids: Vec<ExecutionId> =
             first.iter().map(|&place| dispatches[place].execution).collect();
         let known = history::standings(session, &ids).await?;
+        let lacks_event = |place: &&usize| {
+            known.get(&dispatches[**place].execution).is_some_and(|k| !k.has_event)
+        };
+        let moved: Vec<&Dispatch> =
+            first.iter().filter(lacks_event).map(|&place| dispatches[place]).collect();
+        lifecycle::add_events(session, &moved).await?;
         first.retain(|&place| !known.contains_key(&dispatches[place].execution));
     }
     let first = rounds.first().map_or(&[] as &[usize], Vec::as_slice);
@@ -129,7 +134,11 @@ async fn enqueue(
         first.iter().map(|&place| Change::accepted(dispatches[place])).collect();
     let written = history::accept(session, &changes).await?;
     if publication == Publication::Confirmed {
-        return Ok(());
+        // An operator may have written a row since these were looked for.
+        let others = first.iter().map(|&place| dispatches[place]);
+        let others: Vec<&Dispatch> =
+            others.filter(|dispatch| !written.contains(&dispatch.execution)).collect();
+        return lifecycle::add_events(session, &others).await;
     }
     let (new, others): (Vec<&Dispatch>, Vec<&Dispatch>) = first
         .iter()
@@ -138,6 +147,7 @@ async fn enqueue(
     let new: Vec<AttemptKey> = new.iter().map(|dispatch| dispatch.key()).collect();
     let later = rounds.iter().skip(1).flatten().map(|&place| dispatches[place]);
     let others: Vec<&Dispatch> = others.into_iter().chain(later).collect();
+    lifecycle::add_events(session, &others).await?;
     let now = Timestamp::now();
     history::insert_outbox(session, &new, now).await?;
     history::insert_outbox_if_open(session, &others, now).await
@@ -171,6 +181,9 @@ pub(super) async fn record(session: &mut Session<'_>, finished: &[Finished]) -> 
             }
         }
     }
+    let others = finished.iter().zip(&stands).filter(|(_, stands)| !**stands);
+    let others: Vec<&Dispatch> = others.map(|(entry, _)| &entry.dispatch).collect();
+    lifecycle::add_events(session, &others).await?;
     let followed: Vec<&Finished> =
         winners.iter().copied().filter(|entry| fence::is_followed(entry)).collect();
     history::insert_attempts(session, &followed).await?;
@@ -180,60 +193,6 @@ pub(super) async fn record(session: &mut Session<'_>, finished: &[Finished]) -> 
         enqueue(session, &children, Publication::Pending).await?;
     }
     Ok(stands)
-}
-
-pub(super) async fn move_execution(
-    session: &mut Session<'_>,
-    tenant: &TenantName,
-    id: ExecutionId,
-    what: Move,
-    at: Timestamp,
-) -> Result<State> {
-    share_old_days(session, std::iter::once(id)).await?;
-    let row = session
-        .row_if_any(
-            sqlx::query("SELECT state, epoch, attempt FROM executions WHERE id = $1 AND tenant = $2 FOR UPDATE")
-                .bind(id.0)
-                .bind(tenant.as_str()),
-        )
-        .await?
-        .ok_or_else(|| Error::NotFound(format!("execution {id}")))?;
-    let from: State = convert::word("state", get(&row, "state")?)?;
-    let attempt = convert::count("attempt", get(&row, "attempt")?)?;
-    let epoch = fence::next_epoch(convert::count("epoch", get(&row, "epoch")?)?);
-    let sql = match what {
-        Move::Suspend => {
-            "UPDATE executions SET state = $2, epoch = $3, due_at = NULL WHERE id = $1"
-        }
-        Move::Resume => {
-            "UPDATE executions SET state = $2, epoch = $3, queued_at = $4 WHERE id = $1"
-        }
-        // An attempt that runs is called off with it; one that ended before keeps its outcome.
-        Move::Cancel => {
-            "UPDATE executions SET outcome = CASE state WHEN 'running' THEN 'cancelled' ELSE outcome END, \
-             message = CASE state WHEN 'running' THEN 'cancelled by an operator' ELSE message END, \
-             state = $2, epoch = $3, due_at = NULL, finished_at = $4 WHERE id = $1"
-        }
-        Move::Replay => {
-            "UPDATE executions SET state = $2, epoch = $3, attempt = attempt + 1, max_attempts = max_attempts + 1, queued_at = $4 \
-             WHERE id = $1"
-        }
-        _ => return Err(Error::Conflict(format!("'{what}' is not an operator's move")).into()),
-    };
-    let to = from.after(what).map_err(|e| Error::Conflict(e.to_string()))?;
-    if what == Move::Replay {
-        history::set_apart(session, id).await?;
-    }
-    let change = sqlx::query(sql).bind(id.0).bind(to.as_str()).bind(i64::from(epoch));
-    session
-        .execute(if what == Move::Suspend { change } else { change.bind(at.as_micros()) })
-        .await?;
-    if to == State::Queued {
-        let attempt = if what == Move::Replay { attempt.saturating_add(1) } else { attempt };
-        history::insert_outbox(session, &[AttemptKey { execution: id, epoch, attempt }], at)
-            .await?;
-    }
-    Ok(to)
 }
 
 #[cfg(test)]

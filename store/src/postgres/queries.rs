@@ -25,7 +25,7 @@ use crate::port::{
 
 const SUMMARY_COLUMNS: &str = "id, tenant, function, state, epoch, attempt, max_attempts, root, origin_kind, origin, version, outcome, message, event_type, event_id, \
                                event_source, parent, substr(traceparent, 4, 32) AS trace_id, accepted_at, due_at, started_at, \
-                               finished_at";
+                               finished_at, changed_at, held_by, reason";
 
 /// The columns that an attempt has beside those of its execution's summary.
 const LAST_COLUMNS: &str =
@@ -43,7 +43,8 @@ pub(super) fn time(row: &PgRow, column: &str) -> Result<Timestamp> {
     get(row, column).map(Timestamp::from_micros)
 }
 
-fn time_if_any(row: &PgRow, column: &str) -> Result<Option<Timestamp>> {
+/// A time's column that may be empty.
+pub(super) fn time_if_any(row: &PgRow, column: &str) -> Result<Option<Timestamp>> {
     Ok(get::<Option<i64>>(row, column)?.map(Timestamp::from_micros))
 }
 
@@ -63,7 +64,8 @@ pub(super) fn text(row: &PgRow, column: &str) -> Result<String> {
     get(row, column).map(loaded)
 }
 
-fn text_if_any(row: &PgRow, column: &str) -> Result<Option<String>> {
+/// A text's column that may be empty.
+pub(super) fn text_if_any(row: &PgRow, column: &str) -> Result<Option<String>> {
     Ok(get::<Option<&str>>(row, column)?.map(loaded))
 }
 
@@ -138,6 +140,9 @@ fn summary(row: &PgRow) -> Result<ExecutionSummary> {
         due_at: time_if_any(row, "due_at")?,
         started_at: time_if_any(row, "started_at")?,
         finished_at: time_if_any(row, "finished_at")?,
+        changed_at: time_if_any(row, "changed_at")?,
+        held_by: text_if_any(row, "held_by")?,
+        reason: text_if_any(row, "reason")?,
     })
 }
 
@@ -170,7 +175,7 @@ pub(super) async fn execution(
     let children = session.rows(children.bind(id.0).bind(MAX_CHILDREN)).await?;
     Ok(Some(ExecutionDetail {
         summary: summary(&row)?,
-        event: convert::event_or_text(get(&row, "event")?),
+        event: convert::event_if_any(get(&row, "event_id")?, get(&row, "event")?),
         output: output(&row)?,
         attempts,
         children: children.iter().map(|row| id_of(row, "id")).collect::<Result<_>>()?,

@@ -46,7 +46,8 @@ async fn fresh() -> Fresh {
 async fn fresh_with(settings: PostgresSettings) -> Fresh {
     let schema = Schema::make().await;
     let store = Arc::new(PostgresStore::connect(&schema.url(), settings).await.unwrap());
-    Fresh { store: Arc::clone(&store) as _, nodes: store, _keep: Box::new(schema) }
+    let (nodes, orders) = (Arc::clone(&store) as _, Arc::clone(&store) as _);
+    Fresh { store, nodes, orders, _keep: Box::new(schema) }
 }
 
 async fn small() -> Fresh {
@@ -59,6 +60,7 @@ async fn short_lived() -> Fresh {
 
 crate::conformance::suite!(fresh, small);
 crate::conformance::nodes_suite!(fresh, short_lived);
+crate::conformance::orders_suite!(fresh);
 
 /// Waits until `done` says so.
 async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {

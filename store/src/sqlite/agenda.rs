@@ -8,7 +8,7 @@ use wasmill_domain::{AttemptKey, Digest, Dispatch, ExecutionId, Timestamp};
 
 use super::bulk::{Bulk, Values};
 use super::history::{id_bytes, id_of};
-use super::{SqliteStore, artifacts, error, history, queries};
+use super::{SqliteStore, artifacts, error, history, lifecycle, queries};
 use crate::convert;
 use crate::port::{Agenda, Result, Term};
 
@@ -32,15 +32,6 @@ static SWEEP: Bulk = Bulk::new(
     2,
     ") AND NOT EXISTS (SELECT 1 FROM executions e WHERE e.id = execution_id AND e.attempt = outbox.attempt \
      AND e.state IN ('queued', 'running'))",
-);
-
-/// What an execution ends as whose event cannot be read back. It could never run, and whoever reads
-/// it would stumble over it for ever.
-static GIVE_UP: Bulk = Bulk::new(
-    "UPDATE executions SET state = 'failed', outcome = 'rejected', message = new.column2, due_at = NULL, \
-     finished_at = new.column3 FROM (",
-    3,
-    ") AS new WHERE id = new.column1 AND state IN ('queued', 'running')",
 );
 
 /// Every table with rows of an execution.
@@ -218,12 +209,11 @@ async fn outbox_page(readers: &sqlx::SqlitePool, before: Timestamp, limit: u32) 
 async fn clear(connection: &mut SqliteConnection, page: &Page) -> Result<()> {
     for (id, why) in &page.unreadable {
         tracing::error!(execution = %id, why, "an execution cannot be read back: given up");
+        let (row, now) = (lifecycle::read(connection, *id).await?, Timestamp::now());
+        if let Some(effects) = row.and_then(|row| row.lifecycle.give_up(why, now)) {
+            lifecycle::write(connection, *id, &effects, now).await?;
+        }
     }
-    let now = Timestamp::now().as_micros();
-    let bind = |(id, why): &(ExecutionId, String), values: &mut Values| {
-        values.push(id_bytes(id))?.push(why.as_str())?.push(now).map(drop)
-    };
-    GIVE_UP.execute(connection, &page.unreadable, bind).await?;
     SWEEP.execute(connection, &page.stale, bind_entry).await
 }
 
@@ -252,4 +242,22 @@ async fn prune(
     }
     let artifacts = artifacts::prune(connection, unused, limit).await?;
     Ok((ids.len() as u64, artifacts))
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmill_domain::{Move, State};
+
+    use super::*;
+
+    /// Many are promoted by one statement: what it says is what the domain's table says.
+    #[test]
+    fn the_statement_is_the_table_of_moves() {
+        let sources: Vec<State> = Move::Promote.sources().collect();
+        assert_eq!(sources, [State::Scheduled]);
+        let to = State::Scheduled.after(Move::Promote).unwrap();
+        let text = PROMOTE.text(1);
+        assert!(text.contains(&format!("SET state = '{to}', due_at = NULL, queued_at = ")));
+        assert!(text.ends_with("AND state = 'scheduled'"));
+    }
 }

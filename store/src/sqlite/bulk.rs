@@ -95,7 +95,7 @@ impl Bulk {
     }
 
     /// The statement's text for `rows` rows, a power of two.
-    fn text(&self, rows: usize) -> Arc<str> {
+    pub(super) fn text(&self, rows: usize) -> Arc<str> {
         let text = self.texts[rows.ilog2() as usize].get_or_init(|| {
             let row = format!("({})", vec!["?"; self.columns].join(", "));
             format!("{} VALUES {} {}", self.before, vec![row; rows].join(", "), self.after).into()

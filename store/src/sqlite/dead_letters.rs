@@ -3,21 +3,16 @@
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
-use wasmill_domain::AttemptKey;
+use wasmill_domain::{AttemptKey, Effects, Lifecycle, Timestamp};
 
 use super::history::id_bytes;
 use super::queries::{get, time, word};
-use super::{SqliteStore, error};
+use super::{SqliteStore, error, lifecycle};
 use crate::convert;
 use crate::dead_letters::{DeadLetter, DeadLetterSummary, DeadLetters};
 use crate::port::Result;
 
-const END: &str = "UPDATE executions SET state = 'failed', outcome = 'poisoned', message = ?6, due_at = NULL, finished_at = ?7 \
-     WHERE id = ?1 AND attempt = ?2 AND (epoch = ?3 OR epoch = 0 OR ?3 = 0) AND tenant = ?4 AND function = ?5 AND state IN ('queued', 'running')";
-
-const REOPEN: &str = "UPDATE executions SET state = 'queued', outcome = NULL, message = NULL, finished_at = NULL \
-     WHERE id = ?1 AND attempt = ?2 AND (epoch = ?3 OR epoch = 0 OR ?3 = 0) AND tenant = ?4 AND function = ?5 AND state = 'failed' AND outcome = 'poisoned' \
-     AND run_time_ns IS NULL";
+const IS_OF: &str = "SELECT 1 FROM executions WHERE id = ? AND tenant = ? AND function = ?";
 
 #[async_trait]
 impl DeadLetters for SqliteStore {
@@ -94,15 +89,8 @@ async fn put(
     }
     let mut ended = 0;
     for key in attempts {
-        let end = sqlx::query(END)
-            .bind(id_bytes(&key.execution))
-            .bind(i64::from(key.attempt))
-            .bind(i64::from(key.epoch))
-            .bind(letter.tenant.as_str())
-            .bind(letter.function.as_str())
-            .bind(letter.reason.as_str())
-            .bind(letter.at.as_micros());
-        ended += end.execute(&mut *connection).await.map_err(error::of)?.rows_affected();
+        let end = |row: &Lifecycle| row.end_by_dead_letter(key, &letter.reason, letter.at);
+        ended += u64::from(change(connection, letter, key, letter.at, end).await?);
     }
     sqlx::query(
         "INSERT INTO dead_letters (id, at, executions, tenant, function, reason, headers, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -126,17 +114,34 @@ async fn reopen(
     letter: &DeadLetter,
     attempts: &[AttemptKey],
 ) -> Result<u64> {
-    let mut reopened = 0;
+    let (now, mut reopened) = (Timestamp::now(), 0);
     for key in attempts {
-        let reopen = sqlx::query(REOPEN)
-            .bind(id_bytes(&key.execution))
-            .bind(i64::from(key.attempt))
-            .bind(i64::from(key.epoch))
-            .bind(letter.tenant.as_str())
-            .bind(letter.function.as_str());
-        reopened += reopen.execute(&mut *connection).await.map_err(error::of)?.rows_affected();
+        let reopen = |row: &Lifecycle| row.reopen(key, now);
+        reopened += u64::from(change(connection, letter, key, now, reopen).await?);
     }
     Ok(reopened)
+}
+
+/// Changes the execution of an attempt as `decide` says, if it is of the letter's tenant and
+/// function; says whether anything changed.
+async fn change(
+    connection: &mut SqliteConnection,
+    letter: &DeadLetter,
+    key: &AttemptKey,
+    at: Timestamp,
+    decide: impl FnOnce(&Lifecycle) -> Option<Effects>,
+) -> Result<bool> {
+    let is_of = sqlx::query(IS_OF)
+        .bind(id_bytes(&key.execution))
+        .bind(letter.tenant.as_str())
+        .bind(letter.function.as_str());
+    if is_of.fetch_optional(&mut *connection).await.map_err(error::of)?.is_none() {
+        return Ok(false);
+    }
+    let row = lifecycle::read(connection, key.execution).await?;
+    let Some(effects) = row.and_then(|row| row.decide(decide)) else { return Ok(false) };
+    lifecycle::write(connection, key.execution, &effects, at).await?;
+    Ok(true)
 }
 
 fn summary(row: &SqliteRow) -> Result<DeadLetterSummary> {

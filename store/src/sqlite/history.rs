@@ -12,7 +12,8 @@ use crate::fence::{self, Change, Standing, Standings};
 use crate::port::{Finished, Result};
 
 static STANDINGS: Bulk = Bulk::new(
-    "SELECT id, tenant, function, state, epoch, attempt FROM executions WHERE id IN (",
+    "SELECT id, tenant, function, state, epoch, attempt, run_time_ns IS NOT NULL AS has_attempt, event_id <> '' AS has_event \
+     FROM executions WHERE id IN (",
     1,
     ")",
 );
@@ -94,7 +95,10 @@ pub(super) async fn standings(
         let state = fence::stored_state(row.try_get("state").map_err(error::of)?);
         let epoch = convert::count("epoch", row.try_get("epoch").map_err(error::of)?)?;
         let attempt = convert::count("attempt", row.try_get("attempt").map_err(error::of)?)?;
-        standings.insert(id_of(row, "id")?, Standing { tenant, function, state, epoch, attempt });
+        let has_attempt = row.try_get("has_attempt").map_err(error::of)?;
+        let has_event = row.try_get("has_event").map_err(error::of)?;
+        let standing = Standing { tenant, function, state, epoch, attempt, has_attempt, has_event };
+        standings.insert(id_of(row, "id")?, standing);
     }
     Ok(standings)
 }

@@ -1,16 +1,14 @@
 //! What became of events: the verbs that write. Those that only read are in `queries`.
 
 use async_trait::async_trait;
-use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
-use wasmill_domain::{AttemptKey, Dispatch, ExecutionId, Move, State, TenantName, Timestamp};
+use wasmill_domain::{Dispatch, ExecutionId, Operation, TenantName, Timestamp};
 
-use super::{SqliteStore, error, history, queries};
-use crate::convert;
+use super::{SqliteStore, error, history, lifecycle, queries};
 use crate::fence::{self, Change};
 use crate::port::{
-    Error, ExecutionDetail, ExecutionQuery, Finished, Ledger, ListedExecution, LogEntry,
-    LogPosition, Publication, Result, Started,
+    ExecutionDetail, ExecutionQuery, Finished, Ledger, ListedExecution, LogEntry, LogPosition,
+    Moved, Publication, Result, Started,
 };
 
 #[async_trait]
@@ -66,11 +64,10 @@ impl Ledger for SqliteStore {
         &self,
         tenant: &TenantName,
         id: ExecutionId,
-        what: Move,
-        at: Timestamp,
-    ) -> Result<State> {
+        operation: &Operation,
+    ) -> Result<Moved> {
         let mut transaction = self.writer.begin().await?;
-        let result = move_execution(&mut transaction, tenant, id, what, at).await;
+        let result = lifecycle::operate(&mut transaction, tenant, id, operation).await;
         transaction.end(result).await
     }
 
@@ -108,7 +105,8 @@ async fn accept(connection: &mut SqliteConnection, dispatches: &[Dispatch]) -> R
     let known = history::standings(connection, &ids).await?;
     let new = dispatches.iter().filter(|dispatch| !known.contains_key(&dispatch.execution));
     let changes: Vec<Change<'_>> = new.map(Change::accepted).collect();
-    history::apply(connection, &changes).await
+    history::apply(connection, &changes).await?;
+    lifecycle::add_events(connection, dispatches.iter(), &known).await
 }
 
 async fn put_in_outbox<'a>(
@@ -116,6 +114,12 @@ async fn put_in_outbox<'a>(
     dispatches: impl Iterator<Item = &'a Dispatch> + Send,
 ) -> Result<()> {
     let dispatches: Vec<&Dispatch> = dispatches.collect();
+    if dispatches.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<ExecutionId> = dispatches.iter().map(|dispatch| dispatch.execution).collect();
+    let known = history::standings(connection, &ids).await?;
+    lifecycle::add_events(connection, dispatches.iter().copied(), &known).await?;
     let changes: Vec<Change<'_>> = dispatches.iter().copied().map(Change::accepted).collect();
     history::apply(connection, &changes).await?;
     history::insert_outbox_of(connection, &dispatches, Timestamp::now()).await
@@ -132,6 +136,8 @@ async fn record(connection: &mut SqliteConnection, finished: &[Finished]) -> Res
     let mut standings = history::standings(connection, &ids).await?;
     let verdicts = fence::finish(finished, &mut standings);
     let stands: Vec<bool> = verdicts.iter().map(Option::is_some).collect();
+    let others = finished.iter().zip(&stands).filter(|(_, stands)| !**stands);
+    lifecycle::add_events(connection, others.map(|(entry, _)| &entry.dispatch), &standings).await?;
     let winners: Vec<&Finished> =
         finished.iter().zip(&stands).filter(|(_, stands)| **stands).map(|(f, _)| f).collect();
     let changes: Vec<Change<'_>> = verdicts.into_iter().flatten().collect();
@@ -142,62 +148,4 @@ async fn record(connection: &mut SqliteConnection, finished: &[Finished]) -> Res
     let children = winners.iter().flat_map(|entry| fence::children(entry));
     put_in_outbox(connection, children).await?;
     Ok(stands)
-}
-
-async fn move_execution(
-    connection: &mut SqliteConnection,
-    tenant: &TenantName,
-    id: ExecutionId,
-    what: Move,
-    at: Timestamp,
-) -> Result<State> {
-    let row =
-        sqlx::query("SELECT state, epoch, attempt FROM executions WHERE id = ? AND tenant = ?")
-            .bind(history::id_bytes(&id))
-            .bind(tenant.as_str())
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(error::of)?
-            .ok_or_else(|| Error::NotFound(format!("execution {id}")))?;
-    let from: State = convert::word("state", row.try_get("state").map_err(error::of)?)?;
-    let attempt = convert::count("attempt", row.try_get("attempt").map_err(error::of)?)?;
-    let epoch =
-        fence::next_epoch(convert::count("epoch", row.try_get("epoch").map_err(error::of)?)?);
-    let sql = match what {
-        Move::Suspend => {
-            "UPDATE executions SET state = ?2, epoch = ?4, due_at = NULL WHERE id = ?1"
-        }
-        Move::Resume => {
-            "UPDATE executions SET state = ?2, epoch = ?4, queued_at = ?3 WHERE id = ?1"
-        }
-        // An attempt that runs is called off with it; one that ended before keeps its outcome.
-        Move::Cancel => {
-            "UPDATE executions SET outcome = iif(state = 'running', 'cancelled', outcome), \
-             message = iif(state = 'running', 'cancelled by an operator', message), \
-             state = ?2, epoch = ?4, due_at = NULL, finished_at = ?3 WHERE id = ?1"
-        }
-        Move::Replay => {
-            "UPDATE executions SET state = ?2, epoch = ?4, attempt = attempt + 1, max_attempts = max_attempts + 1, queued_at = ?3 \
-             WHERE id = ?1"
-        }
-        _ => return Err(Error::Conflict(format!("'{what}' is not an operator's move"))),
-    };
-    let to = from.after(what).map_err(|e| Error::Conflict(e.to_string()))?;
-    if what == Move::Replay {
-        history::set_apart(connection, id).await?;
-    }
-    sqlx::query(sql)
-        .bind(history::id_bytes(&id))
-        .bind(to.as_str())
-        .bind(at.as_micros())
-        .bind(i64::from(epoch))
-        .execute(&mut *connection)
-        .await
-        .map_err(error::of)?;
-    if to == State::Queued {
-        let attempt = if what == Move::Replay { attempt.saturating_add(1) } else { attempt };
-        history::insert_outbox(connection, &[AttemptKey { execution: id, epoch, attempt }], at)
-            .await?;
-    }
-    Ok(to)
 }

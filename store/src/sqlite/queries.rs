@@ -19,7 +19,7 @@ use crate::port::{
 };
 
 const SUMMARY_COLUMNS: &str = "id, tenant, function, state, epoch, attempt, max_attempts, root, origin_kind, origin, version, outcome, message, event_type, event_id, \
-                               event_source, parent, trace_id, accepted_at, due_at, started_at, finished_at";
+                               event_source, parent, trace_id, accepted_at, due_at, started_at, finished_at, changed_at, held_by, reason";
 
 /// The columns that an attempt has beside those of its execution's summary.
 const LAST_COLUMNS: &str =
@@ -45,7 +45,8 @@ pub(super) fn time(row: &SqliteRow, column: &str) -> Result<Timestamp> {
     get(row, column).map(Timestamp::from_micros)
 }
 
-fn time_opt(row: &SqliteRow, column: &str) -> Result<Option<Timestamp>> {
+/// A time's column that may be empty.
+pub(super) fn time_opt(row: &SqliteRow, column: &str) -> Result<Option<Timestamp>> {
     Ok(get::<Option<i64>>(row, column)?.map(Timestamp::from_micros))
 }
 
@@ -131,6 +132,9 @@ fn summary(row: &SqliteRow) -> Result<ExecutionSummary> {
         due_at: time_opt(row, "due_at")?,
         started_at: time_opt(row, "started_at")?,
         finished_at: time_opt(row, "finished_at")?,
+        changed_at: time_opt(row, "changed_at")?,
+        held_by: get(row, "held_by")?,
+        reason: get(row, "reason")?,
     })
 }
 
@@ -171,7 +175,7 @@ pub(super) async fn execution(
         .map_err(error::of)?;
     Ok(Some(ExecutionDetail {
         summary: summary(&row)?,
-        event: convert::event_or_text(get(&row, "event")?),
+        event: convert::event_if_any(get(&row, "event_id")?, get(&row, "event")?),
         output: output(&row)?,
         attempts,
         children: children.iter().map(|row| id_of(row, "id")).collect::<Result<_>>()?,

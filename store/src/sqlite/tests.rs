@@ -41,7 +41,8 @@ async fn fresh() -> Fresh {
 async fn fresh_with(settings: SqliteSettings) -> Fresh {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(SqliteStore::open(&file_in(&folder), settings).await.unwrap());
-    Fresh { store: Arc::clone(&store) as _, nodes: store, _keep: Box::new(folder) }
+    let (nodes, orders) = (Arc::clone(&store) as _, Arc::clone(&store) as _);
+    Fresh { store, nodes, orders, _keep: Box::new(folder) }
 }
 
 /// A connection of somebody else's to the same file.
@@ -64,3 +65,4 @@ async fn short_lived() -> Fresh {
 
 crate::conformance::suite!(fresh, small);
 crate::conformance::nodes_suite!(fresh, short_lived);
+crate::conformance::orders_suite!(fresh);

@@ -7,7 +7,8 @@ use super::{
     consume, contents, copy_of, in_time, next, open, publish, queue, queues, settled, shared,
     small, text, until,
 };
-use crate::conformance::{QUEUE_MESSAGES, Redeliveries, suite};
+use crate::broadcasts::Broadcasts;
+use crate::conformance::{QUEUE_MESSAGES, Redeliveries, broadcasts_suite, suite};
 use crate::embedded::{EmbeddedBroker, EmbeddedSettings, OpenError};
 use crate::port::{Broker, Error, Message};
 
@@ -22,6 +23,18 @@ async fn conforms() {
         async move { shared(EmbeddedBroker::open(&dir, settings).unwrap()) }
     };
     suite(factory, Redeliveries::Counted).await;
+}
+
+#[tokio::test]
+async fn broadcasts() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Arc::new(open(dir.path(), EmbeddedSettings::default()));
+    broadcasts_suite(|| std::future::ready(Arc::clone(&broker) as Arc<dyn Broadcasts>)).await;
+    let mut subscription = broker.subscribe(Arc::new(|_| {})).await.unwrap();
+    in_time(broker.close()).await;
+    in_time(subscription.ended()).await;
+    assert!(matches!(broker.broadcast("x".into()).await, Err(Error::Unavailable(_))));
+    assert!(matches!(broker.subscribe(Arc::new(|_| {})).await, Err(Error::Unavailable(_))));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::support::Scope;
-use crate::conformance::{QUEUE_MESSAGES, Redeliveries, suite};
+use crate::broadcasts::Broadcasts;
+use crate::conformance::{QUEUE_MESSAGES, Redeliveries, broadcasts_suite, suite};
 use crate::port::Broker;
 use crate::rabbitmq::{QueueKind, RabbitSettings};
 
@@ -15,6 +16,12 @@ async fn run(queue_kind: QueueKind, redeliveries: Redeliveries) {
     };
     let scope = Scope::new(settings);
     suite(|| async { Arc::clone(&scope.broker) as Arc<dyn Broker> }, redeliveries).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rabbitmq_broadcasts() {
+    let scope = Scope::new(RabbitSettings::default());
+    broadcasts_suite(|| async { Arc::clone(&scope.broker) as Arc<dyn Broadcasts> }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

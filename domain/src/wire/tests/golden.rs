@@ -7,9 +7,10 @@ use crate::batch::Batch;
 use crate::dispatch::{Dispatch, Origin};
 use crate::execution::Outcome;
 use crate::http_message::{Download, Opening, ResponseHead, Upload};
+use crate::order::{Order, OrderKind};
 use crate::preflight::{PreflightAnswer, PreflightRequest};
 use crate::timestamp::Timestamp;
-use crate::wire::Reads;
+use crate::wire::{Broadcast, Reads};
 use crate::{Digest, Manifest};
 
 /// The bytes in `golden/`.
@@ -149,6 +150,24 @@ fn answers_about_versions_to_deploy() {
         assert_eq!(PreflightAnswer::decode(golden).unwrap(), answer);
         assert_eq!(answer.encode(), golden);
     }
+}
+
+#[test]
+fn broadcasts() {
+    let order = |number, epoch, kind, reason: Option<&str>| Order {
+        execution: id(number),
+        epoch,
+        kind,
+        reason: reason.map(str::to_owned),
+    };
+    let orders = vec![
+        order(9, 2, OrderKind::Cancel, Some("too dear ü")),
+        order(7, 300, OrderKind::Suspend, None),
+        order(6, 4, OrderKind::Abandon, None),
+    ];
+    let broadcast = Broadcast { orders };
+    assert_eq!(Broadcast::decode(golden!("broadcast_v1")).unwrap(), broadcast);
+    assert_eq!(broadcast.encode(&writes(1)), golden!("broadcast_v1"));
 }
 
 /// The words of outcomes are numbers in the format: each keeps its own.

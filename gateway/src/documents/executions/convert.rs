@@ -34,6 +34,9 @@ impl From<ExecutionSummary> for SummaryDocument {
             due_at: summary.due_at,
             started_at: summary.started_at,
             finished_at: summary.finished_at,
+            changed_at: summary.changed_at,
+            held_by: summary.held_by,
+            reason: summary.reason,
         }
     }
 }
@@ -97,6 +100,9 @@ pub(crate) fn just_accepted(dispatch: Dispatch) -> ExecutionDetail {
         due_at: None,
         started_at: None,
         finished_at: None,
+        changed_at: None,
+        held_by: None,
+        reason: None,
     };
     ExecutionDetail {
         summary,

@@ -9,12 +9,17 @@ use wasmill_store::ExecutionDetail;
 
 use super::{PATIENCE, System, dispatch, name};
 
-const WEB_ECHO: &[u8] = include_bytes!("../../../../functions/web-echo/web-echo.wasm");
+pub(super) const WEB_ECHO: &[u8] = include_bytes!("../../../../functions/web-echo/web-echo.wasm");
 
-const MANIFEST: &str = "name = 'web-echo'\nkind = 'http'\n[[trigger]]\nhttp = '/{*path}'";
+pub(super) const MANIFEST: &str =
+    "name = 'web-echo'\nkind = 'http'\n[[trigger]]\nhttp = '/{*path}'";
 
 /// Calls the function, once a host answers.
-async fn call(system: &System, method: &str, target: &str) -> (ExecutionId, RequestStream) {
+pub(super) async fn call(
+    system: &System,
+    method: &str,
+    target: &str,
+) -> (ExecutionId, RequestStream) {
     let mut dispatch = dispatch("web-echo", "wasmill.http.request", "");
     dispatch.max_attempts = 1;
     let execution = dispatch.execution;
@@ -43,7 +48,7 @@ async fn call(system: &System, method: &str, target: &str) -> (ExecutionId, Requ
 }
 
 /// All that is said, in order.
-async fn heard(stream: &mut RequestStream) -> Vec<Download> {
+pub(super) async fn heard(stream: &mut RequestStream) -> Vec<Download> {
     let hearing = async {
         let mut heard = Vec::new();
         while let Some(frame) = stream.receiver.receive().await {

@@ -1,11 +1,13 @@
 //! Functions that ask for hosts with certain labels.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use wasmill_broker::Depth;
-use wasmill_domain::State;
+use wasmill_domain::{Digest, Manifest, Revision, State, TenantName, Timestamp};
+use wasmill_store::Change;
 
-use super::{HELLO, PATIENCE, System, Working};
+use super::{HELLO, PATIENCE, System, Working, dispatch};
 use crate::HostSettings;
 
 const EVENT: &str = r#"{"name": "Ada"}"#;
@@ -27,6 +29,27 @@ impl Working {
             }
         };
         tokio::time::timeout(PATIENCE, waiting).await.expect("it consumes what it should in time");
+    }
+}
+
+impl System {
+    /// Waits until a message of the function is in a host's hand.
+    async fn unacked(&self, function: &str) {
+        self.deep(function, Depth { ready: 0, unacked: 1 }).await;
+    }
+
+    /// Waits until a message of the function is in the queue.
+    async fn ready(&self, function: &str) {
+        self.deep(function, Depth { ready: 1, unacked: 0 }).await;
+    }
+
+    async fn deep(&self, function: &str, wanted: Depth) {
+        let waiting = async {
+            while self.depth(function).await != wanted {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.expect("the queue gets there in time");
     }
 }
 
@@ -64,6 +87,44 @@ async fn a_version_may_move_to_other_hosts_and_back() {
     let status = host.status.clone();
     host.stop().await;
     assert!(status.is_draining() && status.consuming() == 0);
+}
+
+/// A message that this host took while it could still read the version goes back after a pause, as
+/// messages do that only a newer host reads: given back at once, it would go round and round until
+/// it counted as poisoned.
+#[tokio::test]
+async fn what_a_host_cannot_read_any_more_goes_back_after_a_pause() {
+    let system = System::new().await;
+    system.deploy(HELLO, "name = 'hello'\n[limits]\nconcurrency = 1").await;
+    system.deploy(HELLO, "name = 'other'").await;
+    let pause = Duration::from_millis(300);
+    let host = system.start_with(HostSettings { unread_pause: pause, ..HostSettings::default() });
+    host.consumes(2).await;
+    // By definitions that the host cannot know yet: it takes the message and waits for them.
+    system.store.set_away(true);
+    let ahead = Revision(system.registry.current().revision().0 + 1);
+    let dispatch = dispatch("hello", "greeting.requested", EVENT).with_revision(ahead);
+    let id = dispatch.execution;
+    system.publisher.publish(dispatch).await.unwrap();
+    system.unacked("hello").await;
+    system.store.set_unreadable(&["hello"]);
+    let change = Change::Deploy {
+        tenant: TenantName::default(),
+        digest: Digest::of(HELLO),
+        manifest: Manifest::from_toml("name = 'other'\ndescription = 'a change'").unwrap(),
+        hostnames: Arc::default(),
+        at: Timestamp::now(),
+    };
+    assert_eq!(system.store.inner().define(&change).await.unwrap().revision, ahead);
+    let begun = Instant::now();
+    system.store.set_away(false);
+    host.consumes(1).await;
+    system.ready("hello").await;
+    assert!(begun.elapsed() >= pause, "{:?}", begun.elapsed());
+    system.store.set_unreadable(&[]);
+    system.deploy(HELLO, "name = 'other'\ndescription = 'another change'").await;
+    assert_eq!(system.ended(id).await.summary.state, State::Succeeded);
+    host.stop().await;
 }
 
 /// What only a newer release can read waits for one, and is not taken for deleted.

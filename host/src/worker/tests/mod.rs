@@ -7,6 +7,7 @@ mod faults;
 mod flow;
 mod labels;
 mod moves;
+mod orders;
 mod proxy;
 mod revisions;
 mod stopping;
@@ -66,7 +67,9 @@ impl System {
         let store = SqliteStore::open(&dir.path().join("store.sqlite"), SqliteSettings::default())
             .await
             .unwrap();
-        let store = Arc::new(Proxy::new(Arc::new(store)));
+        let store = Arc::new(store);
+        let orders = Arc::clone(&store) as _;
+        let store = Arc::new(Proxy::new(store, orders));
         let broker = Arc::new(
             EmbeddedBroker::open(&dir.path().join("queue"), EmbeddedSettings::default()).unwrap(),
         );
@@ -90,6 +93,8 @@ impl System {
     fn start_with(&self, settings: HostSettings) -> Working {
         let parts = HostParts {
             store: Arc::clone(&self.store) as _,
+            orders: Arc::clone(&self.store) as _,
+            broadcasts: Arc::clone(&self.broker) as _,
             registry: self.registry.clone(),
             publisher: self.publisher.clone(),
             engine: Arc::clone(&self.engine),

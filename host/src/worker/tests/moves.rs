@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use wasmill_domain::{Move, State, Timestamp};
+use wasmill_domain::{Move, Operation, State, Timestamp};
 use wasmill_store::{Agenda as _, Ledger as _, Publication};
 
 use super::{HELLO, PATIENCE, System, dispatch};
@@ -23,7 +23,11 @@ async fn what_was_suspended_and_resumed_runs_once() {
     system.store.enqueue(std::slice::from_ref(&dispatch), Publication::Confirmed).await.unwrap();
     system.publisher.publish(dispatch.clone()).await.unwrap();
     for what in [Move::Suspend, Move::Resume] {
-        system.store.move_execution(&tenant, id, what, Timestamp::now()).await.unwrap();
+        system
+            .store
+            .move_execution(&tenant, id, &Operation::new(what, Timestamp::now()))
+            .await
+            .unwrap();
     }
     // Two messages of one attempt, of which the first is of an earlier epoch.
     let resumed = system.store.outbox(Timestamp::now().plus(PATIENCE), 1).await.unwrap().remove(0);
@@ -50,7 +54,11 @@ async fn the_message_of_a_cancelled_execution_runs_nothing() {
     let dispatch = dispatch("hello", "greeting.requested", r#"{"name": "Ada"}"#);
     let (id, tenant) = (dispatch.execution, dispatch.tenant.clone());
     system.store.enqueue(std::slice::from_ref(&dispatch), Publication::Confirmed).await.unwrap();
-    system.store.move_execution(&tenant, id, Move::Cancel, Timestamp::now()).await.unwrap();
+    system
+        .store
+        .move_execution(&tenant, id, &Operation::new(Move::Cancel, Timestamp::now()))
+        .await
+        .unwrap();
     system.publisher.publish(dispatch).await.unwrap();
     let records = system.store.records.load(Ordering::SeqCst);
     let host = system.start_with(asking());

@@ -10,18 +10,19 @@ use bytes::Bytes;
 use uuid::Uuid;
 use wasmill_domain::{
     AttemptKey, BrokenDefinition, DefinitionKind, Definitions, Digest, Dispatch, ExecutionId,
-    FunctionDefinition, FunctionName, Move, Revision, SealedSecret, SecretName, SecretSummary,
-    State, TenantName, Timestamp,
+    FunctionDefinition, FunctionName, Operation, Order, Revision, SealedSecret, SecretName,
+    SecretSummary, TenantName, Timestamp,
 };
 use wasmill_store::{
     Agenda, Bucket, BucketQuota, BucketSummary, Buckets, Catalog, Change, Changed, DeadLetter,
     DeadLetterSummary, DeadLetters, Error, ExecutionDetail, ExecutionQuery, Finished, Installation,
-    KeyPage, Ledger, ListedExecution, LogEntry, LogPosition, Publication, Result, SealingKeyUse,
-    Started, Store, Swap, Term, ValueVersion, Version,
+    KeyPage, Ledger, ListedExecution, LogEntry, LogPosition, Moved, Orders, Publication, Result,
+    SealingKeyUse, Started, Store, Swap, Term, ValueVersion, Version,
 };
 
 pub(super) struct Proxy {
     inner: Arc<dyn Store>,
+    orders: Arc<dyn Orders>,
     away: AtomicBool,
     /// Executions whose results and logs are refused.
     refused: Mutex<HashSet<ExecutionId>>,
@@ -29,17 +30,21 @@ pub(super) struct Proxy {
     unreadable: Mutex<Vec<&'static str>>,
     /// Calls of `record`, refused ones included.
     pub(super) records: AtomicUsize,
+    /// Calls of `beat`.
+    pub(super) beats: AtomicUsize,
     letters_refused: AtomicUsize,
 }
 
 impl Proxy {
-    pub(super) fn new(inner: Arc<dyn Store>) -> Self {
+    pub(super) fn new(inner: Arc<dyn Store>, orders: Arc<dyn Orders>) -> Self {
         Self {
             inner,
+            orders,
             away: AtomicBool::new(false),
             refused: Mutex::default(),
             unreadable: Mutex::default(),
             records: AtomicUsize::new(0),
+            beats: AtomicUsize::new(0),
             letters_refused: AtomicUsize::new(0),
         }
     }
@@ -189,10 +194,9 @@ impl Ledger for Proxy {
         &self,
         tenant: &TenantName,
         id: ExecutionId,
-        what: Move,
-        at: Timestamp,
-    ) -> Result<State> {
-        self.there()?.move_execution(tenant, id, what, at).await
+        operation: &Operation,
+    ) -> Result<Moved> {
+        self.there()?.move_execution(tenant, id, operation).await
     }
 
     async fn executions(&self, query: &ExecutionQuery) -> Result<Vec<ListedExecution>> {
@@ -215,6 +219,15 @@ impl Ledger for Proxy {
         limit: u32,
     ) -> Result<Vec<LogEntry>> {
         self.there()?.logs(tenant, id, after, limit).await
+    }
+}
+
+#[async_trait]
+impl Orders for Proxy {
+    async fn beat(&self, running: &[AttemptKey]) -> Result<Vec<Order>> {
+        self.beats.fetch_add(1, Ordering::SeqCst);
+        self.there()?;
+        self.orders.beat(running).await
     }
 }
 

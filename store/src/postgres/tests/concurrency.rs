@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sqlx::{Executor as _, Row as _};
 use tokio::sync::Barrier;
-use wasmill_domain::{Dispatch, ExecutionId, Move, Outcome, State};
+use wasmill_domain::{Dispatch, ExecutionId, Move, Operation, Outcome, State};
 
 use super::super::agenda;
 use super::{PostgresSettings, PostgresStore, Schema, connect, settings};
@@ -158,7 +158,10 @@ async fn what_is_resumed_meanwhile_is_not_swept_out() {
     let [resumed, cancelled] = [dispatch("total"), dispatch("total")];
     store.enqueue(&[resumed.clone(), cancelled.clone()], Publication::Pending).await.unwrap();
     let operate = async |dispatch: &Dispatch, what| {
-        store.move_execution(&tenant(), dispatch.execution, what, now()).await.unwrap();
+        store
+            .move_execution(&tenant(), dispatch.execution, &Operation::new(what, now()))
+            .await
+            .unwrap();
     };
     operate(&resumed, Move::Suspend).await;
     operate(&cancelled, Move::Cancel).await;

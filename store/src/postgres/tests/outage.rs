@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use wasmill_domain::{ExecutionId, Move, Outcome, Revision, State};
+use wasmill_domain::{ExecutionId, Move, Operation, Outcome, Revision, State};
 
 use super::super::testing::{Mood, Proxy, Server, address_of, shared_server, url_at};
 use super::{PostgresSettings, PostgresStore, Schema, settings};
@@ -143,7 +143,10 @@ async fn every_verb(store: &PostgresStore) -> Vec<(&'static str, Result<()>)> {
         ("record", store.record(&[retried(&one, now())]).await.map(drop)),
         (
             "move_execution",
-            store.move_execution(&tenant(), one.execution, Move::Suspend, now()).await.map(drop),
+            store
+                .move_execution(&tenant(), one.execution, &Operation::new(Move::Suspend, now()))
+                .await
+                .map(drop),
         ),
         ("executions", store.executions(&ExecutionQuery::all_of(tenant(), 10)).await.map(drop)),
         ("execution", store.execution(&tenant(), one.execution).await.map(drop)),

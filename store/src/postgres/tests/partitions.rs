@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
-use wasmill_domain::{Dispatch, ExecutionId, Move, Outcome, State, Timestamp};
+use wasmill_domain::{Dispatch, ExecutionId, Move, Operation, Outcome, State, Timestamp};
 
 use super::super::partitions::{self, Day};
 use super::{PostgresSettings, PostgresStore, Schema, connect, settings};
@@ -81,7 +81,11 @@ async fn each_day_has_its_place() {
     for entry in &batch {
         // Its first attempt gets a row of its own.
         store
-            .move_execution(&tenant(), entry.dispatch.execution, Move::Replay, now())
+            .move_execution(
+                &tenant(),
+                entry.dispatch.execution,
+                &Operation::new(Move::Replay, now()),
+            )
             .await
             .unwrap();
     }

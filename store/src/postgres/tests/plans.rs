@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
-use wasmill_domain::{Move, Outcome};
+use wasmill_domain::{Move, Operation, Outcome};
 
 use super::super::partitions::Day;
 use super::super::queries::{self, ID_SLACK};
 use super::super::session::{Access, Session};
-use super::super::{history, ledger};
+use super::super::{history, ledger, lifecycle};
 use super::{PostgresSettings, PostgresStore, Schema, connect, settings};
 use crate::conformance::sample::{dispatch, dispatches, finished, now, tenant};
 use crate::port::{ExecutionQuery, Ledger as _, Publication};
@@ -64,7 +64,9 @@ async fn one_day_is_touched() {
         session.end(Ok(())).await.unwrap();
 
         let mut session = write().await;
-        ledger::move_execution(&mut session, &tenant(), ids[0], Move::Replay, now()).await.unwrap();
+        lifecycle::operate(&mut session, &tenant(), ids[0], &Operation::new(Move::Replay, now()))
+            .await
+            .unwrap();
         assert_eq!(strange_partitions(&mut session).await, none, "move, round {round}");
         session.end(Ok(())).await.unwrap();
     }

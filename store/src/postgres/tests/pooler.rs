@@ -20,7 +20,8 @@ async fn fresh() -> Fresh {
     let store = PostgresStore::connect(&bouncer.url(), pooled()).await.unwrap();
     // The pooler goes first: its sessions are in the schema.
     let store = Arc::new(store);
-    Fresh { store: Arc::clone(&store) as _, nodes: store, _keep: Box::new((bouncer, schema)) }
+    let (nodes, orders) = (Arc::clone(&store) as _, Arc::clone(&store) as _);
+    Fresh { store, nodes, orders, _keep: Box::new((bouncer, schema)) }
 }
 
 crate::conformance::suite!(fresh);

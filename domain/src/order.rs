@@ -1,0 +1,106 @@
+//! What hosts are told about executions that they run or are about to run.
+
+use crate::dispatch::AttemptKey;
+use crate::execution::ExecutionId;
+use crate::lifecycle::is_same_epoch;
+use crate::state::{Move, State};
+
+/// What is to become of an attempt that a host has in hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OrderKind {
+    /// The execution was cancelled: the attempt ends.
+    Cancel,
+    /// The execution was suspended: the attempt is interrupted, and made again when it is resumed.
+    Suspend,
+    /// Whatever comes of the attempt would not stand: its execution went on without it.
+    Abandon,
+}
+
+/// An order about one execution: what was dispatched in an earlier epoch than the order's does not
+/// count any more. It is a hint, as whoever can write to the broker can make one: the store decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The execution.
+    pub execution: ExecutionId,
+    /// The epoch that the move behind it has begun.
+    pub epoch: u32,
+    /// What is to be done.
+    pub kind: OrderKind,
+    /// Why, where somebody said so.
+    pub reason: Option<String>,
+}
+
+impl OrderKind {
+    /// What hosts are told of an operator's move; `None` where they need not know.
+    pub fn of(what: Move) -> Option<Self> {
+        match what {
+            Move::Cancel => Some(Self::Cancel),
+            Move::Suspend => Some(Self::Suspend),
+            _ => None,
+        }
+    }
+}
+
+impl Order {
+    /// Whether it is about this attempt.
+    pub fn is_about(&self, attempt: &AttemptKey) -> bool {
+        self.execution == attempt.execution
+            && (self.epoch > attempt.epoch || self.kind == OrderKind::Abandon)
+    }
+
+    /// What is to be told to a host that runs `attempt`, of an execution that stands so; `None`
+    /// where the outcome would stand.
+    pub fn for_attempt(
+        attempt: &AttemptKey,
+        state: State,
+        epoch: u32,
+        at_attempt: u32,
+        reason: Option<String>,
+    ) -> Option<Self> {
+        let is_open = at_attempt == attempt.attempt
+            && is_same_epoch(epoch, attempt.epoch)
+            && state.after(Move::Succeed).is_ok();
+        let kind = match state {
+            State::Cancelled => OrderKind::Cancel,
+            State::Suspended => OrderKind::Suspend,
+            _ => OrderKind::Abandon,
+        };
+        (!is_open).then_some(Self { execution: attempt.execution, epoch, kind, reason })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_whose_outcome_would_stand_has_no_order() {
+        let key = AttemptKey { execution: ExecutionId::new(), epoch: 2, attempt: 3 };
+        let kind = |state, epoch, attempt| {
+            let order = Order::for_attempt(&key, state, epoch, attempt, None)?;
+            assert_eq!((order.execution, order.epoch), (key.execution, epoch));
+            assert!(order.is_about(&key));
+            Some(order.kind)
+        };
+        assert_eq!(kind(State::Running, 2, 3), None);
+        assert_eq!(kind(State::Queued, 2, 3), None);
+        assert_eq!(kind(State::Queued, 4, 3), Some(OrderKind::Abandon), "resumed since");
+        assert_eq!(kind(State::Scheduled, 2, 4), Some(OrderKind::Abandon), "another host's");
+        assert_eq!(kind(State::Cancelled, 3, 3), Some(OrderKind::Cancel));
+        assert_eq!(kind(State::Suspended, 3, 3), Some(OrderKind::Suspend));
+    }
+
+    #[test]
+    fn an_order_is_about_what_was_dispatched_before_it() {
+        let order = Order {
+            execution: ExecutionId::new(),
+            epoch: 3,
+            kind: OrderKind::Suspend,
+            reason: None,
+        };
+        let of_epoch = |epoch| AttemptKey { execution: order.execution, epoch, attempt: 1 };
+        assert!(order.is_about(&of_epoch(1)) && order.is_about(&of_epoch(0)));
+        assert!(!order.is_about(&of_epoch(3)) && !order.is_about(&of_epoch(4)));
+        assert!(!order.is_about(&AttemptKey { execution: ExecutionId::new(), ..of_epoch(1) }));
+    }
+}

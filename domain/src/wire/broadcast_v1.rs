@@ -1,0 +1,127 @@
+//! Version 1 of the broadcast, behind its version's byte: a list of tagged parts, so that a release
+//! can add a kind which the one before passes over.
+
+use serde::{Deserialize, Serialize};
+
+use super::broadcast::{Broadcast, BroadcastError};
+use super::extras::{Extra, MUST_UNDERSTAND};
+use super::octets::Id;
+use crate::order::{Order, OrderKind};
+
+/// The tag of an order.
+const ORDER: u8 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct OrderV1<'a> {
+    execution: Id,
+    epoch: u32,
+    kind: KindV1,
+    reason: Option<&'a str>,
+    extras: Vec<Extra>,
+}
+
+/// The order is the format's.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum KindV1 {
+    Cancel,
+    Suspend,
+    Abandon,
+}
+
+/// Appends a broadcast to `bytes`.
+pub(super) fn encode(broadcast: &Broadcast, bytes: Vec<u8>) -> Result<Vec<u8>, postcard::Error> {
+    encode_with(broadcast, &[], bytes)
+}
+
+/// Appends a broadcast to `bytes`, with other parts behind it.
+pub(super) fn encode_with(
+    broadcast: &Broadcast,
+    others: &[Extra],
+    bytes: Vec<u8>,
+) -> Result<Vec<u8>, postcard::Error> {
+    let mut parts = Vec::with_capacity(broadcast.orders.len() + others.len());
+    for order in &broadcast.orders {
+        let body = postcard::to_extend(&OrderV1::from(order), Vec::new())?;
+        parts.push(Extra { tag: ORDER, body });
+    }
+    parts.extend_from_slice(others);
+    postcard::to_extend(&parts, bytes)
+}
+
+/// Reads all of `bytes`. A part of a kind that is not known here is left out.
+pub(super) fn decode(bytes: &[u8]) -> Result<Broadcast, BroadcastError> {
+    let (parts, _): (Vec<Extra>, &[u8]) = postcard::take_from_bytes(bytes)?;
+    let mut broadcast = Broadcast::default();
+    for Extra { tag, body } in parts {
+        match tag {
+            ORDER => {
+                let (order, _): (OrderV1<'_>, &[u8]) = postcard::take_from_bytes(&body)?;
+                if let Some(tag) = Extra::first_needed(&order.extras) {
+                    return Err(BroadcastError::Tag(tag));
+                }
+                broadcast.orders.push(order.into());
+            }
+            tag if tag & MUST_UNDERSTAND != 0 => return Err(BroadcastError::Tag(tag)),
+            _ => {}
+        }
+    }
+    Ok(broadcast)
+}
+
+impl<'a> From<&'a Order> for OrderV1<'a> {
+    fn from(order: &'a Order) -> Self {
+        let kind = match order.kind {
+            OrderKind::Cancel => KindV1::Cancel,
+            OrderKind::Suspend => KindV1::Suspend,
+            OrderKind::Abandon => KindV1::Abandon,
+        };
+        Self {
+            execution: Id(order.execution),
+            epoch: order.epoch,
+            kind,
+            reason: order.reason.as_deref(),
+            extras: Vec::new(),
+        }
+    }
+}
+
+impl From<OrderV1<'_>> for Order {
+    fn from(order: OrderV1<'_>) -> Self {
+        let kind = match order.kind {
+            KindV1::Cancel => OrderKind::Cancel,
+            KindV1::Suspend => OrderKind::Suspend,
+            KindV1::Abandon => OrderKind::Abandon,
+        };
+        Self {
+            execution: order.execution.0,
+            epoch: order.epoch,
+            kind,
+            reason: order.reason.map(str::to_owned),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::execution::ExecutionId;
+
+    #[test]
+    fn what_is_not_known_is_passed_over_unless_it_must_be_understood() {
+        let order = Order {
+            execution: ExecutionId::new(),
+            epoch: 2,
+            kind: OrderKind::Suspend,
+            reason: Some("ü".into()),
+        };
+        let broadcast = Broadcast { orders: vec![order] };
+        let with = |tag| {
+            let other = Extra { tag, body: vec![1, 2, 3] };
+            decode(&encode_with(&broadcast, &[other], Vec::new()).unwrap())
+        };
+        assert_eq!(with(7).unwrap(), broadcast);
+        assert!(matches!(with(7 | MUST_UNDERSTAND), Err(BroadcastError::Tag(0x87))));
+        let bytes = encode(&broadcast, Vec::new()).unwrap();
+        assert!((0..bytes.len()).all(|end| decode(&bytes[..end]).is_err()));
+    }
+}

@@ -1,0 +1,181 @@
+//! What operators decide about executions that this host runs or is about to run.
+//!
+//! A gateway commits a cancellation or a suspension and then broadcasts an order. What runs is
+//! stopped at once ([`Running`](crate::worker)); what is about to run is looked up among the orders
+//! of late ([`Control::concerns`]), which costs nothing while there are none. An order is a hint:
+//! the store is asked before anything is left undone by it.
+//!
+//! A host does not hear of everything. Whatever was dispatched before it listened is asked about
+//! ([`Control::has_heard`]), and so is what has waited for a while, as a gateway that cannot
+//! broadcast answers only when every host asks anyway. What runs is asked about again and again
+//! ([`beat`]).
+
+mod beat;
+mod listen;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use wasmill_domain::wire::Broadcast;
+use wasmill_domain::{AttemptKey, Dispatch, ExecutionId, Order, Timestamp};
+
+pub(crate) use self::beat::beat;
+pub(crate) use self::listen::listen;
+use crate::worker::running::Running;
+
+/// How many orders are kept. With more, all are forgotten, and what was dispatched before is asked
+/// about.
+const MOST: usize = 10_000;
+
+/// How long an order is kept. What was dispatched before it is asked about long before that.
+const KEPT_FOR: Duration = Duration::from_secs(600);
+
+/// While nobody listens, nothing that was dispatched is late enough.
+const NEVER: i64 = i64::MAX;
+
+/// The orders of late.
+pub(crate) struct Control {
+    running: Arc<Running>,
+    orders: Mutex<Orders>,
+    /// How many there are, to be looked at without the lock.
+    count: AtomicUsize,
+    /// Since when every order has been heard, in microseconds; [`NEVER`] while that is not so.
+    heard_since: AtomicI64,
+    /// How far the clocks of gateways may be ahead of this host's.
+    clock_difference: Duration,
+}
+
+struct Orders {
+    all: HashMap<ExecutionId, (Order, Instant)>,
+    swept: Instant,
+}
+
+impl Control {
+    /// Stops what runs where an order says so.
+    pub(crate) fn new(running: Arc<Running>, clock_difference: Duration) -> Self {
+        Self {
+            running,
+            orders: Mutex::new(Orders { all: HashMap::new(), swept: Instant::now() }),
+            count: AtomicUsize::new(0),
+            heard_since: AtomicI64::new(NEVER),
+            clock_difference,
+        }
+    }
+
+    /// Whether every order about what was dispatched then has been heard.
+    pub(crate) fn has_heard(&self, dispatched_at: Timestamp) -> bool {
+        let since = self.heard_since.load(Ordering::Acquire);
+        since != NEVER && dispatched_at >= Timestamp::from_micros(since).plus(self.clock_difference)
+    }
+
+    /// Whether an order has been heard that may be about this dispatch.
+    pub(crate) fn concerns(&self, dispatch: &Dispatch) -> bool {
+        self.count.load(Ordering::Acquire) > 0 && self.concerns_attempt(&dispatch.key())
+    }
+
+    fn concerns_attempt(&self, key: &AttemptKey) -> bool {
+        self.lock().all.get(&key.execution).is_some_and(|(order, _)| order.is_about(key))
+    }
+
+    /// A broadcast has come. An order is kept before what runs is looked at, and what begins to run
+    /// is looked up after it is among what runs: so none slips through.
+    fn hear(&self, body: &Bytes) {
+        match Broadcast::decode(body) {
+            Ok(broadcast) => {
+                for order in broadcast.orders {
+                    self.keep(order.clone());
+                    self.running.stop(&order);
+                }
+            }
+            // What it says is found out by asking the store as well.
+            Err(error) => tracing::debug!(%error, "a broadcast is passed over"),
+        }
+    }
+
+    fn keep(&self, order: Order) {
+        let mut orders = self.lock();
+        if orders.swept.elapsed() >= KEPT_FOR {
+            orders.all.retain(|_, (_, at)| at.elapsed() < KEPT_FOR);
+            orders.swept = Instant::now();
+        }
+        if orders.all.len() >= MOST {
+            orders.all.clear();
+            self.heard_since.fetch_max(Timestamp::now().as_micros(), Ordering::AcqRel);
+        }
+        orders.all.insert(order.execution, (order, Instant::now()));
+        self.count.store(orders.all.len(), Ordering::Release);
+    }
+
+    fn listens(&self) {
+        self.heard_since.store(Timestamp::now().as_micros(), Ordering::Release);
+    }
+
+    fn listens_no_more(&self) {
+        self.heard_since.store(NEVER, Ordering::Release);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Orders> {
+        // Never held across an await, and nothing panics while it is held.
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmill_domain::OrderKind;
+    use wasmill_domain::wire::Writes;
+
+    use super::*;
+
+    fn order(execution: ExecutionId, epoch: u32) -> Order {
+        Order { execution, epoch, kind: OrderKind::Cancel, reason: None }
+    }
+
+    fn broadcast(orders: Vec<Order>) -> Bytes {
+        Broadcast { orders }.encode(&Writes::default()).into()
+    }
+
+    #[test]
+    fn an_order_concerns_what_was_dispatched_before_it() {
+        let control = Control::new(Arc::default(), Duration::ZERO);
+        let id = ExecutionId::new();
+        let key = |epoch| AttemptKey { execution: id, epoch, attempt: 1 };
+        assert_eq!(control.count.load(Ordering::SeqCst), 0);
+        control.hear(&broadcast(vec![order(ExecutionId::new(), 2), order(id, 2)]));
+        control.hear(&Bytes::from_static(b"not a broadcast"));
+        assert!(control.concerns_attempt(&key(1)) && !control.concerns_attempt(&key(2)));
+        control.hear(&broadcast(vec![order(id, 4)]));
+        assert!(control.concerns_attempt(&key(3)));
+        assert_eq!(control.count.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn nothing_has_been_heard_before_it_listened() {
+        let control = Control::new(Arc::default(), Duration::from_secs(1));
+        let soon = |seconds| Timestamp::now().plus(Duration::from_secs(seconds));
+        assert!(!control.has_heard(soon(100)));
+        let before = Timestamp::now();
+        control.listens();
+        assert!(!control.has_heard(before) && control.has_heard(soon(2)));
+        control.listens_no_more();
+        assert!(!control.has_heard(soon(2)));
+    }
+
+    #[test]
+    fn too_many_orders_are_as_good_as_none_heard() {
+        let control = Control::new(Arc::default(), Duration::ZERO);
+        control.listens();
+        std::thread::sleep(Duration::from_millis(2));
+        let dispatched = Timestamp::now();
+        assert!(control.has_heard(dispatched));
+        std::thread::sleep(Duration::from_millis(2));
+        for _ in 0..=MOST {
+            control.keep(order(ExecutionId::new(), 2));
+        }
+        assert_eq!(control.count.load(Ordering::SeqCst), 1);
+        assert!(!control.has_heard(dispatched) && control.has_heard(Timestamp::now()));
+    }
+}

@@ -1,0 +1,86 @@
+//! What both databases share of moves that are decided by the domain's [`Lifecycle`]: which row is
+//! written where there is none yet, and whose it turns out to be.
+
+use wasmill_domain::{
+    Dispatch, Effects, ExecutionId, Lifecycle, Operation, Outcome, State, TenantName,
+};
+
+use crate::fence;
+use crate::port::{Error, Moved, Result};
+
+/// The function and the event type of a row that was written before its event has come. Both are
+/// names, so that a release that knows nothing of such rows reads them too; it finds that they are
+/// not the message's, so that nothing which comes of that stands.
+pub(crate) const NOT_KNOWN_YET: &str = "unknown";
+
+/// What moves look at of a row.
+pub(crate) struct Row {
+    pub(crate) tenant: String,
+    pub(crate) lifecycle: Lifecycle,
+    /// Whether its words are known here. One that is of a later release is not moved.
+    pub(crate) is_known: bool,
+}
+
+/// The words of a row, and whether they are known here.
+pub(crate) fn words(state: &str, outcome: Option<&str>) -> (State, Option<Outcome>, bool) {
+    let known = outcome.and_then(|word| word.parse().ok());
+    let is_known = state.parse::<State>().is_ok() && known.is_some() == outcome.is_some();
+    (fence::stored_state(state), known, is_known)
+}
+
+impl Row {
+    /// Whether it is one of `tenant`'s.
+    pub(crate) fn is_of(&self, tenant: &TenantName) -> bool {
+        self.tenant == tenant.as_str()
+    }
+
+    /// What an operator's move makes of it.
+    pub(crate) fn operate(&self, operation: &Operation) -> Result<Effects> {
+        if !self.is_known {
+            let why = "the execution is in a state, or ended in a way, that only a later release knows: move it there";
+            return Err(Error::Conflict(why.into()));
+        }
+        self.lifecycle.operate(operation).map_err(|refusal| Error::Conflict(refusal.to_string()))
+    }
+
+    /// What `decide` makes of it, if its words are known.
+    pub(crate) fn decide(
+        &self,
+        decide: impl FnOnce(&Lifecycle) -> Option<Effects>,
+    ) -> Option<Effects> {
+        self.is_known.then(|| decide(&self.lifecycle)).flatten()
+    }
+}
+
+/// The row that an operator's move makes where there is none.
+pub(crate) fn before_event(id: ExecutionId, operation: &Operation) -> Result<Lifecycle> {
+    Some(operation)
+        .filter(|operation| operation.may_precede_row)
+        .and_then(|operation| Lifecycle::before_event(id, operation))
+        .ok_or_else(|| not_found(id))
+}
+
+pub(crate) fn not_found(id: ExecutionId) -> Error {
+    Error::NotFound(format!("execution {id}"))
+}
+
+/// What becomes of a row that was written before its event, now that `dispatch` brings it. An id
+/// proves nothing: where the execution is another tenant's, what was decided about it is void, and
+/// it is published once more, as its message may have been refused meanwhile.
+pub(crate) fn with_event(row: &Row, dispatch: &Dispatch) -> Effects {
+    if row.is_of(&dispatch.tenant) {
+        return row.lifecycle.with_event(dispatch);
+    }
+    Effects { after: Lifecycle::accepted(dispatch), sets_apart: false, publishes: true }
+}
+
+/// What is told of a move.
+pub(crate) fn moved(after: &Lifecycle) -> Moved {
+    Moved {
+        state: after.state,
+        epoch: after.epoch,
+        attempt: after.attempt,
+        queued_at: after.queued_at,
+        has_event: after.has_event,
+    }
+}

@@ -1,0 +1,18 @@
+//! What hosts ask about the attempts that they make.
+
+use async_trait::async_trait;
+use wasmill_domain::{AttemptKey, Order};
+
+use crate::port::Result;
+
+/// What hosts hear of what they run.
+#[async_trait]
+pub trait Orders: Send + Sync + 'static {
+    /// A host runs these attempts: an order for each whose outcome would not stand any more, as an
+    /// operator has moved its execution, or as that has gone on without it. One that has no row yet
+    /// has none.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`](crate::Error::Unavailable).
+    async fn beat(&self, running: &[AttemptKey]) -> Result<Vec<Order>>;
+}

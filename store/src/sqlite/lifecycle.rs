@@ -1,0 +1,190 @@
+//! Moves that are decided by the domain, one execution at a time: its row is read, and what comes of
+//! it is written.
+
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use wasmill_domain::{
+    AttemptKey, Dispatch, Effects, ExecutionId, Lifecycle, Operation, Outcome, TenantName,
+    Timestamp, TraceContext,
+};
+
+use super::error;
+use super::history::{self, id_bytes};
+use super::queries::{get, time, time_opt};
+use crate::convert;
+use crate::fence::Standings;
+use crate::operate::{self, NOT_KNOWN_YET, Row};
+use crate::port::{Moved, Result};
+
+const READ: &str = "SELECT tenant, state, epoch, attempt, max_attempts, outcome, message, queued_at, due_at, finished_at, held_by, \
+     reason, changed_at, run_time_ns IS NOT NULL AS has_attempt, event_id <> '' AS has_event FROM executions WHERE id = ?";
+
+const WRITE: &str = "UPDATE executions SET state = ?2, epoch = ?3, attempt = ?4, max_attempts = ?5, outcome = ?6, message = ?7, \
+     queued_at = ?8, due_at = ?9, finished_at = ?10, held_by = ?11, reason = ?12, changed_at = ?13 WHERE id = ?1";
+
+/// A row without an event.
+const INSERT: &str = "INSERT INTO executions (id, state, epoch, attempt, max_attempts, queued_at, finished_at, held_by, reason, changed_at, \
+     accepted_at, tenant, traceparent, function, event_type, event_id, event_source, event) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?14, '', '', '')";
+
+const ADD_EVENT: &str = "UPDATE executions SET tenant = ?2, function = ?3, event_type = ?4, event_id = ?5, event_source = ?6, \
+     parent = ?7, traceparent = ?8, tracestate = ?9, accepted_at = ?10, event = ?11, root = ?12, origin_kind = ?13, origin = ?14 WHERE id = ?1";
+
+/// What moves look at of an execution; `None` where it has no row.
+pub(super) async fn read(
+    connection: &mut SqliteConnection,
+    id: ExecutionId,
+) -> Result<Option<Row>> {
+    let row = sqlx::query(READ).bind(id_bytes(&id)).fetch_optional(connection).await;
+    row.map_err(error::of)?.as_ref().map(of_row).transpose()
+}
+
+fn of_row(row: &SqliteRow) -> Result<Row> {
+    let count = |column: &str| convert::count(column, get(row, column)?);
+    let (state, outcome, is_known) = operate::words(get(row, "state")?, get(row, "outcome")?);
+    let lifecycle = Lifecycle {
+        state,
+        epoch: count("epoch")?,
+        attempt: count("attempt")?,
+        max_attempts: count("max_attempts")?,
+        outcome,
+        message: get(row, "message")?,
+        queued_at: time(row, "queued_at")?,
+        due_at: time_opt(row, "due_at")?,
+        finished_at: time_opt(row, "finished_at")?,
+        held_by: get(row, "held_by")?,
+        reason: get(row, "reason")?,
+        changed_at: time_opt(row, "changed_at")?,
+        has_attempt: get(row, "has_attempt")?,
+        has_event: get(row, "has_event")?,
+    };
+    Ok(Row { tenant: get(row, "tenant")?, lifecycle, is_known })
+}
+
+/// Writes what comes of a move.
+pub(super) async fn write(
+    connection: &mut SqliteConnection,
+    id: ExecutionId,
+    effects: &Effects,
+    at: Timestamp,
+) -> Result<()> {
+    let Effects { after, sets_apart, publishes } = effects;
+    if *sets_apart {
+        history::set_apart(connection, id).await?;
+    }
+    sqlx::query(WRITE)
+        .bind(id_bytes(&id))
+        .bind(after.state.as_str())
+        .bind(i64::from(after.epoch))
+        .bind(i64::from(after.attempt))
+        .bind(i64::from(after.max_attempts))
+        .bind(after.outcome.map(Outcome::as_str))
+        .bind(after.message.as_deref())
+        .bind(after.queued_at.as_micros())
+        .bind(after.due_at.map(Timestamp::as_micros))
+        .bind(after.finished_at.map(Timestamp::as_micros))
+        .bind(after.held_by.as_deref())
+        .bind(after.reason.as_deref())
+        .bind(after.changed_at.map(Timestamp::as_micros))
+        .execute(&mut *connection)
+        .await
+        .map_err(error::of)?;
+    if *publishes {
+        let key = AttemptKey { execution: id, epoch: after.epoch, attempt: after.attempt };
+        history::insert_outbox(connection, &[key], at).await?;
+    }
+    Ok(())
+}
+
+/// An operator's move.
+pub(super) async fn operate(
+    connection: &mut SqliteConnection,
+    tenant: &TenantName,
+    id: ExecutionId,
+    operation: &Operation,
+) -> Result<Moved> {
+    match read(connection, id).await? {
+        Some(row) if row.is_of(tenant) => {
+            let effects = row.operate(operation)?;
+            write(connection, id, &effects, operation.at).await?;
+            Ok(operate::moved(&effects.after))
+        }
+        Some(_) => Err(operate::not_found(id)),
+        None => {
+            let row = operate::before_event(id, operation)?;
+            insert(connection, tenant, id, &row).await?;
+            Ok(operate::moved(&row))
+        }
+    }
+}
+
+async fn insert(
+    connection: &mut SqliteConnection,
+    tenant: &TenantName,
+    id: ExecutionId,
+    row: &Lifecycle,
+) -> Result<()> {
+    sqlx::query(INSERT)
+        .bind(id_bytes(&id))
+        .bind(row.state.as_str())
+        .bind(i64::from(row.epoch))
+        .bind(i64::from(row.attempt))
+        .bind(i64::from(row.max_attempts))
+        .bind(row.queued_at.as_micros())
+        .bind(row.finished_at.map(Timestamp::as_micros))
+        .bind(row.held_by.as_deref())
+        .bind(row.reason.as_deref())
+        .bind(row.changed_at.map(Timestamp::as_micros))
+        .bind(id.made_at().as_micros())
+        .bind(tenant.as_str())
+        .bind(TraceContext::new_root().to_string())
+        .bind(NOT_KNOWN_YET)
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(error::of)
+}
+
+/// Adds the events of dispatches to rows that were written before them, by what is known of where
+/// each stands.
+pub(super) async fn add_events(
+    connection: &mut SqliteConnection,
+    dispatches: impl Iterator<Item = &Dispatch> + Send,
+    standings: &Standings,
+) -> Result<()> {
+    for dispatch in dispatches {
+        let id = dispatch.execution;
+        if standings.get(&id).is_none_or(|row| row.has_event) {
+            continue;
+        }
+        // It may be in here twice.
+        let row = read(connection, id).await?.filter(|row| !row.lifecycle.has_event);
+        if let Some(row) = row {
+            add_event(connection, dispatch).await?;
+            let effects = operate::with_event(&row, dispatch);
+            write(connection, id, &effects, Timestamp::now()).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn add_event(connection: &mut SqliteConnection, dispatch: &Dispatch) -> Result<()> {
+    sqlx::query(ADD_EVENT)
+        .bind(id_bytes(&dispatch.execution))
+        .bind(dispatch.tenant.as_str())
+        .bind(dispatch.function.as_str())
+        .bind(dispatch.event.event_type.as_str())
+        .bind(dispatch.event.id.as_str())
+        .bind(dispatch.event.source.as_str())
+        .bind(dispatch.parent().as_ref().map(id_bytes))
+        .bind(dispatch.trace.to_string())
+        .bind(dispatch.trace.tracestate.as_deref())
+        .bind(dispatch.accepted_at.as_micros())
+        .bind(convert::from_event(&dispatch.event)?)
+        .bind(convert::root(dispatch).as_ref().map(id_bytes))
+        .bind(dispatch.origin.kind())
+        .bind(convert::from_origin(&dispatch.origin)?)
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(error::of)
+}
