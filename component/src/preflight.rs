@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use wasmill_domain::{Digest, Manifest, TenantName};
 
-use crate::inspect::{InspectError, Unrunnable};
+use crate::error::InspectError;
+use crate::inspect::Unrunnable;
 
 /// An artifact's bytes, where they are kept: nobody holds them in memory who only waits.
 #[async_trait]
