@@ -5,6 +5,7 @@
 //! Pure: no clock but [`Timestamp::now`], no I/O, no async runtime. Every other crate may import
 //! this one; it imports none of them.
 
+pub mod backoff;
 pub mod batch;
 pub mod definition;
 pub mod digest;
@@ -18,6 +19,7 @@ pub mod key;
 pub mod key_hint;
 pub mod manifest;
 pub mod names;
+mod ports;
 pub mod registry;
 pub mod retry;
 pub mod routes;

@@ -1,8 +1,8 @@
 //! What is defined, indexed for the way of an event: which functions a type reaches, and by which
 //! schemas it is checked.
 
-mod check;
-mod lazy;
+pub(crate) mod check;
+pub(crate) mod lazy;
 mod room;
 
 use std::collections::{HashMap, HashSet};

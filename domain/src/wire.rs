@@ -18,6 +18,7 @@
 mod batch;
 mod batch_v1;
 mod batch_v2;
+mod error;
 mod event;
 mod extras;
 mod http;
@@ -28,6 +29,7 @@ mod octets;
 mod tests;
 mod versions;
 
-pub use self::batch::{DecodeError, Identity};
+pub use self::batch::Identity;
+pub use self::error::DecodeError;
 pub use self::extras::{Extra, MUST_UNDERSTAND};
 pub use self::versions::{Reads, Writes};

@@ -11,10 +11,11 @@ use wasmill_broker::BatchPublisher;
 use wasmill_component::Preflight;
 use wasmill_domain::{Revision, TenantName};
 use wasmill_secrets::{Keyring, SecretSource};
-use wasmill_store::{Nodes, RegistryWatch, Store};
+use wasmill_store::{Nodes, RegistryWatch};
 
 use crate::GatewayParts;
 use crate::error::{Error, Result};
+use crate::ports::{GatewayBroker, GatewayStore};
 use crate::rows::RowWriter;
 use crate::settings::GatewaySettings;
 use crate::shares::{Place, Shares};
@@ -26,9 +27,10 @@ const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The state of a gateway.
 pub(crate) struct App {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: GatewayStore,
     pub(crate) nodes: Arc<dyn Nodes>,
     pub(crate) registry: RegistryWatch,
+    pub(crate) broker: GatewayBroker,
     pub(crate) publisher: BatchPublisher,
     pub(crate) preflight: Arc<dyn Preflight>,
     pub(crate) secrets: Arc<dyn SecretSource>,
@@ -70,6 +72,7 @@ impl App {
             store,
             nodes,
             registry,
+            broker,
             publisher,
             preflight,
             secrets,
@@ -95,7 +98,7 @@ impl App {
             ),
             threads: shares(settings.check_threads, "too much is being checked by schemas at once"),
             background: Background::new("gateway-work"),
-            rows: RowWriter::start(Arc::clone(&store), &settings),
+            rows: RowWriter::start(Arc::clone(&store.ledger), &settings),
             webhooks: Webhooks::new(&settings),
             ingest: semaphore(settings.max_in_flight),
             waiting: semaphore(settings.max_waiting),
@@ -103,6 +106,7 @@ impl App {
             store,
             nodes,
             registry,
+            broker,
             publisher,
             preflight,
             secrets,

@@ -10,6 +10,7 @@ use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 use wasmill_broker::{Error as BrokerError, PendingReply};
+use wasmill_domain::backoff::Backoff;
 use wasmill_domain::manifest::Trigger;
 use wasmill_domain::{Dispatch, EventType, FunctionDefinition, FunctionName, Origin};
 use wasmill_store::{Error as StoreError, ExecutionDetail, Publication};
@@ -190,12 +191,14 @@ pub(crate) async fn publish(app: &App, dispatch: &Dispatch) -> Result<Option<Pen
         Err(error) => {
             tracing::debug!(function = %dispatch.function, %error, "accepted into the outbox");
             let is_unknown = matches!(error, BrokerError::Unconfirmed(_));
-            app.store.enqueue(std::slice::from_ref(dispatch), Publication::Pending).await.map_err(
-                |error| {
+            app.store
+                .ledger
+                .enqueue(std::slice::from_ref(dispatch), Publication::Pending)
+                .await
+                .map_err(|error| {
                     tracing::warn!(%error, "neither broker nor store takes events");
                     Error::Unavailable(if is_unknown { MAYBE } else { NOTHING })
-                },
-            )?;
+                })?;
             Ok(None)
         }
     }
@@ -217,9 +220,9 @@ pub(crate) async fn end_of(
             () = app.shutdown.cancelled() => return None,
         }
     }
-    let mut pause = PAUSES.0;
+    let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
     loop {
-        let detail = match app.store.execution(&dispatch.tenant, dispatch.execution).await {
+        let detail = match app.store.history.execution(&dispatch.tenant, dispatch.execution).await {
             Ok(detail) => detail,
             // It is accepted, so a store that is away now is no error: the answer says where to
             // look later.
@@ -238,7 +241,7 @@ pub(crate) async fn end_of(
             return detail;
         }
         tokio::select! {
-            () = tokio::time::sleep(pause.min(left)) => pause = PAUSES.1.min(pause * 2),
+            () = tokio::time::sleep(backoff.pause().min(left)) => {}
             () = app.shutdown.cancelled() => return detail,
         }
     }

@@ -25,6 +25,7 @@ mod keyvalue;
 mod nodes;
 mod openapi;
 mod page;
+mod ports;
 mod probes;
 mod problem;
 mod routes;
@@ -44,8 +45,9 @@ use tokio_util::sync::CancellationToken;
 use wasmill_broker::BatchPublisher;
 use wasmill_component::Preflight;
 use wasmill_secrets::{Keyring, SecretSource};
-use wasmill_store::{Nodes, RegistryWatch, Store};
+use wasmill_store::{Nodes, RegistryWatch};
 
+pub use ports::{GatewayBroker, GatewayStore};
 pub use probes::{Part, Readiness, serve_probes};
 pub use server::tls::{Tls, TlsError, TlsFiles};
 pub use settings::GatewaySettings;
@@ -53,11 +55,13 @@ pub use settings::GatewaySettings;
 /// What a gateway is made of.
 pub struct GatewayParts {
     /// Where definitions and history are kept.
-    pub store: Arc<dyn Store>,
+    pub store: GatewayStore,
     /// Which processes are alive.
     pub nodes: Arc<dyn Nodes>,
     /// What is defined, kept up to date.
     pub registry: RegistryWatch,
+    /// What carries requests, and has the queues.
+    pub broker: GatewayBroker,
     /// Where events go.
     pub publisher: BatchPublisher,
     /// The last word before a deploy.

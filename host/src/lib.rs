@@ -6,7 +6,6 @@
 //! acknowledges what is recorded.
 
 mod admission;
-mod backoff;
 mod bindings;
 mod calls;
 mod capabilities;
@@ -28,6 +27,7 @@ mod machine;
 mod mask;
 mod outbox;
 mod outcome;
+mod ports;
 mod preflight;
 mod prepare;
 mod recorder;
@@ -47,6 +47,7 @@ pub use engine::Engine;
 pub use error::StartError;
 pub use files::Files;
 pub use imports::keyvalue::access::KeyvalueStore;
+pub use ports::{HostBroker, HostStore};
 pub use prepare::compile;
 pub use prepare::prepared::Prepared;
 pub use run::{Attempt, Emitted, Invocation};

@@ -10,19 +10,26 @@ use async_trait::async_trait;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::rabbitmq::{QueueKind, RabbitBroker, RabbitSettings};
-use wasmill_broker::{BatchPublisher, Broker, PublisherSettings};
+use wasmill_broker::{BatchPublisher, Control, PublisherSettings};
+use wasmill_domain::backoff::Backoff;
 use wasmill_domain::wire::{Reads, Writes};
 use wasmill_domain::{ApiKey, Registry};
-use wasmill_gateway::{GatewayParts, GatewaySettings, Part, Readiness};
-use wasmill_host::{
-    CompileSettings, Engine, EngineSettings, HostParts, HostSettings, HostStatus, OutgoingSettings,
+use wasmill_gateway::{
+    GatewayBroker, GatewayParts, GatewaySettings, GatewayStore, Part, Readiness,
 };
-use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
+use wasmill_host::{
+    CompileSettings, Engine, EngineSettings, HostBroker, HostParts, HostSettings, HostStatus,
+    HostStore, OutgoingSettings,
+};
+use wasmill_scheduler::{SchedulerParts, SchedulerSettings, SchedulerStore};
 use wasmill_schema::Compiler;
 use wasmill_secrets::Keyring;
 use wasmill_store::postgres::{PostgresSettings, PostgresStore};
-use wasmill_store::{Error as StoreError, Node, Nodes, RegistryWatch, SchemaMode, Store};
+use wasmill_store::{
+    Error as StoreError, Identity, Node, Nodes, RegistryWatch, SchemaMode, Secrets,
+};
 
+use super::consistency::{InspectedBroker, InspectedStore};
 use super::nodes::{self, Membership};
 use super::{
     REGISTRY_INTERVAL, capabilities, consistency, engine_settings, files, make_first_key, secrets,
@@ -37,7 +44,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// What every role has of the pool.
 pub(crate) struct Pool {
     config: Config,
-    store: PostgresStore,
+    store: Arc<PostgresStore>,
     broker: Arc<RabbitBroker>,
     publisher: BatchPublisher,
     registry: RegistryWatch,
@@ -71,6 +78,7 @@ impl Pool {
         let opening = async {
             let store =
                 patiently("the database", || open_store(&config, SchemaMode::Require)).await?;
+            let store = Arc::new(store);
             let registry = patiently("the definitions", || watch(&config, &store)).await?;
             anyhow::Ok((store, registry))
         };
@@ -79,16 +87,17 @@ impl Pool {
             () = shutdown.cancelled() => return Ok(None),
         };
         if role != "scheduler" {
-            secrets::warn_of_unopened(&store, keyring.as_deref()).await;
+            secrets::warn_of_unopened(&*store, keyring.as_deref()).await;
         }
-        let defined = registry.current();
+        let (defined, broker) = (registry.current(), Arc::new(broker));
+        let (kept, carrier) = (InspectedStore::of(&store), InspectedBroker::of(&broker));
         let notes = tokio::select! {
-            notes = consistency::at_start(&store, &broker, &defined) => notes,
+            notes = consistency::at_start(&kept, &carrier, &defined) => notes,
             () = shutdown.cancelled() => return Ok(None),
         };
-        let (nodes, timeout) = (Arc::new(store.clone()), config.nodes.timeout.0);
+        let timeout = config.nodes.timeout.0;
+        let nodes: Arc<dyn Nodes> = Arc::clone(&store) as _;
         let membership = Membership::join(nodes, this_node(&config, role), timeout, &writes).await;
-        let broker = Arc::new(broker);
         let settings = PublisherSettings { writes: writes.clone(), ..PublisherSettings::default() };
         let publisher = BatchPublisher::new(Arc::clone(&broker) as _, settings);
         Ok(Some(Self { config, store, broker, publisher, registry, keyring, notes, membership }))
@@ -138,12 +147,13 @@ impl Pool {
             );
         }
         let parts = GatewayParts {
-            store: self.store(),
-            nodes: self.nodes(),
+            store: GatewayStore::of(&self.store),
+            nodes: Arc::clone(&self.store) as _,
             registry: self.registry.clone(),
+            broker: GatewayBroker::of(&self.broker),
             publisher: self.publisher.clone(),
             preflight: self.engine()?,
-            secrets: secrets::source(&self.store(), &self.registry, self.keyring.as_ref()),
+            secrets: secrets::source(self.secrets(), &self.registry, self.keyring.as_ref()),
             tls,
             keyring: self.keyring.clone(),
             notes: self.notes.clone(),
@@ -170,8 +180,9 @@ impl Pool {
             settings.name.clone_from(name);
         }
         let parts = HostParts {
-            store: self.store(),
+            store: HostStore::of(&self.store),
             registry: self.registry.clone(),
+            broker: HostBroker::of(&self.broker),
             publisher: self.publisher.clone(),
             engine: self.engine()?,
             settings,
@@ -193,8 +204,8 @@ impl Pool {
             retention: Some(scheduler.retention.0),
             ..SchedulerSettings::default()
         };
-        let (store, nodes) = (self.store(), self.nodes());
-        let parts = SchedulerParts { store, nodes, publisher: self.publisher.clone(), settings };
+        let store = SchedulerStore::of(&self.store);
+        let parts = SchedulerParts { store, publisher: self.publisher.clone(), settings };
         let probes =
             self.probes("scheduler.listen", scheduler.listen, Role::Scheduler, &shutdown).await?;
         tracing::info!("the scheduler works");
@@ -204,12 +215,8 @@ impl Pool {
         Ok(worked?)
     }
 
-    fn store(&self) -> Arc<dyn Store> {
-        Arc::new(self.store.clone())
-    }
-
-    fn nodes(&self) -> Arc<dyn Nodes> {
-        Arc::new(self.store.clone())
+    fn secrets(&self) -> Arc<dyn Secrets> {
+        Arc::clone(&self.store) as _
     }
 
     fn engine(&self) -> Result<Arc<Engine>> {
@@ -237,8 +244,7 @@ impl Pool {
             ..defaults
         };
         let quota = self.config.keyvalue.quota();
-        let capabilities =
-            capabilities(&self.store(), &self.registry, self.keyring.as_ref(), quota);
+        let capabilities = capabilities(&self.store, &self.registry, self.keyring.as_ref(), quota);
         Ok(Engine::new(settings, capabilities).context("the WebAssembly engine cannot start")?)
     }
 
@@ -254,7 +260,7 @@ impl Pool {
         let Some(address) = address else { return Ok(stop) };
         let listener = listen(key, address).await?;
         let readiness = PoolReadiness {
-            store: self.store(),
+            store: Arc::clone(&self.store) as _,
             broker: Arc::clone(&self.broker) as _,
             role,
             notes: self.notes.clone(),
@@ -327,9 +333,9 @@ pub(super) fn postgres_settings(config: &Config) -> PostgresSettings {
     }
 }
 
-async fn watch(config: &Config, store: &PostgresStore) -> Result<RegistryWatch, StoreError> {
+async fn watch(config: &Config, store: &Arc<PostgresStore>) -> Result<RegistryWatch, StoreError> {
     let first = Registry::new(Arc::new(Compiler::new(config.schemas.limits())));
-    RegistryWatch::start_from(first, Arc::new(store.clone()), REGISTRY_INTERVAL).await
+    RegistryWatch::start_from(first, Arc::clone(store) as _, REGISTRY_INTERVAL).await
 }
 
 pub(super) fn rabbit_settings(config: &Config, role: &str) -> RabbitSettings {
@@ -355,13 +361,12 @@ async fn patiently<T, F>(what: &str, mut work: impl FnMut() -> F) -> anyhow::Res
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    let mut pause = Duration::from_millis(100);
+    let mut backoff = Backoff::new(Duration::from_millis(100), LONGEST_PAUSE);
     loop {
         match work().await {
             Err(error @ StoreError::Unavailable(_)) => {
                 tracing::warn!(%error, "waiting for {what}");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                tokio::time::sleep(backoff.pause()).await;
             }
             other => return other.with_context(|| what.to_owned()),
         }
@@ -379,8 +384,8 @@ enum Role {
 }
 
 struct PoolReadiness {
-    store: Arc<dyn Store>,
-    broker: Arc<dyn Broker>,
+    store: Arc<dyn Identity>,
+    broker: Arc<dyn Control>,
     role: Role,
     notes: Vec<String>,
     shutdown: CancellationToken,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use wasmill_broker::{Broker as _, QueueName};
+use wasmill_broker::{Consuming as _, QueueName};
 use wasmill_domain::{TenantName, Timestamp};
 use wasmill_store::{Agenda as _, Ledger as _};
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use wasmill_domain::{Digest, Dispatch, Timestamp};
-use wasmill_store::{Started, Store};
+use wasmill_store::{Ledger, Started};
 
 /// Everything that runs now.
 #[derive(Default)]
@@ -91,7 +91,7 @@ impl Drop for Guard {
 /// store is away, nobody waits for it.
 pub(crate) async fn announce(
     running: Arc<Running>,
-    store: Arc<dyn Store>,
+    ledger: Arc<dyn Ledger>,
     after: Duration,
     host: String,
 ) {
@@ -103,7 +103,7 @@ pub(crate) async fn announce(
         if started.is_empty() {
             continue;
         }
-        match store.start(&started).await {
+        match ledger.start(&started).await {
             Ok(()) => running.announced(&keys),
             Err(error) => tracing::debug!(%error, "running executions are not announced"),
         }

@@ -1,32 +1,39 @@
 //! The rows of processes that are not alive any more.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use wasmill_store::{Nodes, Result};
+use async_trait::async_trait;
 
-use crate::settings::SchedulerSettings;
+use crate::duty::{Duty, Next};
+use crate::error::Trouble;
+use crate::parts::SchedulerParts;
 
 /// Deletes rows of processes that ended without a word, now and then.
 pub(crate) struct DeadNodes {
-    interval: Duration,
-    next: Instant,
+    parts: SchedulerParts,
 }
 
 impl DeadNodes {
-    pub(crate) fn new(settings: &SchedulerSettings) -> Self {
-        Self { interval: settings.node_interval, next: Instant::now() }
+    pub(crate) fn new(parts: &SchedulerParts) -> Self {
+        Self { parts: parts.clone() }
+    }
+}
+
+#[async_trait]
+impl Duty for DeadNodes {
+    fn name(&self) -> &'static str {
+        "nodes"
     }
 
-    /// Deletes them, if it is time.
-    pub(crate) async fn delete(&mut self, nodes: &dyn Nodes) -> Result<()> {
-        if Instant::now() < self.next {
-            return Ok(());
-        }
-        let deleted = nodes.delete_dead_nodes().await?;
+    fn pace(&self) -> Duration {
+        self.parts.settings.node_interval
+    }
+
+    async fn round(&mut self) -> Result<Next, Trouble> {
+        let deleted = self.parts.store.nodes.delete_dead_nodes().await?;
         if deleted > 0 {
             tracing::warn!(deleted, "processes are gone that did not say so");
         }
-        self.next = Instant::now() + self.interval;
-        Ok(())
+        Ok(Next::InTime)
     }
 }

@@ -1,43 +1,57 @@
 //! The end of history.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use wasmill_domain::Timestamp;
-use wasmill_store::{Result, Store};
+use async_trait::async_trait;
+use wasmill_domain::{ExecutionId, Timestamp};
 
-use crate::settings::SchedulerSettings;
+use crate::duty::{Duty, Next};
+use crate::error::Trouble;
+use crate::parts::SchedulerParts;
 
-/// Deletes what is older than the retention, now and then.
-pub(crate) struct Retention {
-    keep: Option<Duration>,
-    interval: Duration,
-    batch: u32,
-    next: Instant,
+/// Deletes what is older than the retention, now and then: whole days first, then what is left of
+/// others, in batches, then artifacts that nobody uses.
+pub(crate) struct History {
+    parts: SchedulerParts,
+    /// The last execution that was looked at, while there are more to look at.
+    after: Option<ExecutionId>,
 }
 
-impl Retention {
-    pub(crate) fn new(settings: &SchedulerSettings) -> Self {
-        Self {
-            keep: settings.retention,
-            interval: settings.prune_interval,
-            batch: settings.prune_batch,
-            next: Instant::now(),
-        }
+impl History {
+    pub(crate) fn new(parts: &SchedulerParts) -> Self {
+        Self { parts: parts.clone(), after: None }
+    }
+}
+
+#[async_trait]
+impl Duty for History {
+    fn name(&self) -> &'static str {
+        "retention"
     }
 
-    /// Deletes a batch of what is too old, if it is time, and says whether there may be more.
-    pub(crate) async fn prune(&mut self, store: &dyn Store) -> Result<bool> {
-        let Some(keep) = self.keep.filter(|_| Instant::now() >= self.next) else {
-            return Ok(false);
-        };
-        let deleted = store.prune(Timestamp::now().minus(keep), self.batch).await?;
-        let more = deleted >= u64::from(self.batch);
-        if deleted > 0 {
-            tracing::debug!(deleted, "old executions are deleted");
+    fn pace(&self) -> Duration {
+        self.parts.settings.prune_interval
+    }
+
+    async fn round(&mut self) -> Result<Next, Trouble> {
+        let SchedulerParts { store, settings, .. } = &self.parts;
+        let Some(keep) = settings.retention else { return Ok(Next::InTime) };
+        let (before, batch) = (Timestamp::now().minus(keep), settings.prune_batch);
+        if self.after.is_none()
+            && let Some(deleted) = store.retention.drop_day(before).await?
+        {
+            tracing::debug!(deleted, "a day of old executions is dropped");
+            return Ok(Next::AtOnce);
         }
-        if !more {
-            self.next = Instant::now() + self.interval;
+        let pruned = store.retention.prune_executions(before, self.after, batch).await?;
+        if pruned.deleted > 0 {
+            tracing::debug!(deleted = pruned.deleted, "old executions are deleted");
         }
-        Ok(more)
+        self.after = pruned.next;
+        if self.after.is_some() {
+            return Ok(Next::AtOnce);
+        }
+        store.retention.prune_artifacts(before, batch).await?;
+        Ok(Next::InTime)
     }
 }

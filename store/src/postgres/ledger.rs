@@ -7,21 +7,18 @@ use super::columns::get;
 use super::error::Result;
 use super::history;
 use super::partitions::share_old_days;
+use super::queries;
 use super::session::Session;
-use super::{PostgresStore, queries};
+use super::store::PostgresStore;
 use crate::convert;
 use crate::fence::{self, Change, Standings};
 use crate::port::{
-    self, Error, ExecutionDetail, ExecutionQuery, Finished, Ledger, ListedExecution, LogEntry,
-    LogPosition, Publication, Started,
+    self, Error, ExecutionDetail, ExecutionQuery, Finished, History, Ledger, ListedExecution,
+    LogEntry, LogPosition, Publication, Started,
 };
 
 #[async_trait]
 impl Ledger for PostgresStore {
-    async fn ping(&self) -> port::Result<()> {
-        self.inner.read(|_| Box::pin(async { Ok(()) })).await
-    }
-
     async fn enqueue(&self, dispatches: &[Dispatch], publication: Publication) -> port::Result<()> {
         if dispatches.is_empty() {
             return Ok(());
@@ -65,7 +62,10 @@ impl Ledger for PostgresStore {
     ) -> port::Result<State> {
         self.inner.write(|session| Box::pin(move_execution(session, tenant, id, what, at))).await
     }
+}
 
+#[async_trait]
+impl History for PostgresStore {
     async fn executions(&self, query: &ExecutionQuery) -> port::Result<Vec<ListedExecution>> {
         self.inner.read(|session| Box::pin(queries::executions(session, query))).await
     }

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use wasmill_domain::{AttemptKey, Digest, Dispatch, ExecutionId, Timestamp};
+use wasmill_domain::{AttemptKey, Dispatch, ExecutionId, Timestamp};
 
 use super::bulk::{Bulk, Values};
 use super::history::{id_bytes, id_of};
-use super::{SqliteStore, artifacts, error, history, queries};
+use super::store::SqliteStore;
+use super::{error, history, queries};
 use crate::convert;
-use crate::port::{Agenda, Result, Term};
+use crate::port::{Agenda, Leases, Result, Term};
 
 static PROMOTE: Bulk = Bulk::new(
     "UPDATE executions SET state = 'queued', due_at = NULL, queued_at = new.column2 FROM (",
@@ -42,13 +43,6 @@ static GIVE_UP: Bulk = Bulk::new(
     3,
     ") AS new WHERE id = new.column1 AND state IN ('queued', 'running')",
 );
-
-/// Every table with rows of an execution.
-static DELETE_EXECUTIONS: [Bulk; 3] = [
-    Bulk::new("DELETE FROM executions WHERE id IN (", 1, ")"),
-    Bulk::new("DELETE FROM attempts WHERE execution_id IN (", 1, ")"),
-    Bulk::new("DELETE FROM outbox WHERE execution_id IN (", 1, ")"),
-];
 
 #[async_trait]
 impl Agenda for SqliteStore {
@@ -91,7 +85,10 @@ impl Agenda for SqliteStore {
         let result = PUBLISHED.execute(&mut transaction, entries, bind_published).await;
         transaction.end(result).await
     }
+}
 
+#[async_trait]
+impl Leases for SqliteStore {
     async fn lease(&self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Term>> {
         let mut transaction = self.writer.begin().await?;
         // No lease is for longer, and the sum of it and the clock stays a number that SQLite keeps
@@ -111,19 +108,6 @@ impl Agenda for SqliteStore {
         .await
         .map_err(error::of);
         Ok(transaction.end(term).await?.map(Term))
-    }
-
-    async fn prune(&self, before: Timestamp, limit: u32) -> Result<u64> {
-        let mut transaction = self.writer.begin().await?;
-        let unused = before.max(Timestamp::now().minus(self.quotas.unused_artifacts));
-        let result = prune(&mut transaction, before, unused, limit).await;
-        let (pruned, artifacts) = transaction.end(result).await?;
-        artifacts::delete_files(&self.writer, &self.blobs, &artifacts).await?;
-        // Whoever prunes much asks again at once.
-        if pruned < u64::from(limit) {
-            artifacts::delete_orphans(self).await?;
-        }
-        Ok(pruned)
     }
 }
 
@@ -225,31 +209,4 @@ async fn clear(connection: &mut SqliteConnection, page: &Page) -> Result<()> {
     };
     GIVE_UP.execute(connection, &page.unreadable, bind).await?;
     SWEEP.execute(connection, &page.stale, bind_entry).await
-}
-
-/// How many executions have been deleted, and which artifacts.
-async fn prune(
-    connection: &mut SqliteConnection,
-    before: Timestamp,
-    unused: Timestamp,
-    limit: u32,
-) -> Result<(u64, Vec<Digest>)> {
-    // What ended before was accepted before, and ids are made at acceptance: only the old end of
-    // the table is read.
-    let rows = sqlx::query(
-        "SELECT id FROM executions WHERE id < ?1 AND state IN ('succeeded', 'failed', 'cancelled') AND finished_at < ?2 \
-         ORDER BY id LIMIT ?3",
-    )
-    .bind(id_bytes(&convert::first_id_at(before)).to_vec())
-    .bind(before.as_micros())
-    .bind(i64::from(limit))
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(error::of)?;
-    let ids: Vec<ExecutionId> = rows.iter().map(|row| id_of(row, "id")).collect::<Result<_>>()?;
-    for delete in &DELETE_EXECUTIONS {
-        delete.execute(connection, &ids, |id, values| values.push(id_bytes(id)).map(drop)).await?;
-    }
-    let artifacts = artifacts::prune(connection, unused, limit).await?;
-    Ok((ids.len() as u64, artifacts))
 }

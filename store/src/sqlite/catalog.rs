@@ -11,10 +11,14 @@ use wasmill_domain::{
     SchemaDefinition, SealedSecret, SecretName, SecretSummary, TenantName, Timestamp,
 };
 
-use super::queries::{get, time, word};
-use super::{SqliteStore, artifacts, change, error, routes, secrets};
+use super::queries::{get, time, trigger_row, word};
+use super::store::SqliteStore;
+use super::{artifacts, change, error, routes, secrets};
 use crate::convert::{self, ManifestRows, TriggerRow};
-use crate::port::{Catalog, Change, Changed, Installation, Result, SealingKeyUse, Version};
+use crate::port::{
+    Artifacts, Catalog, Change, Changed, Identity, Installation, Result, SealingKeyUse, Secrets,
+    Version,
+};
 
 /// The triggers of each version, in order, by tenant, function and number.
 type Triggers = HashMap<(String, String, i64), Vec<TriggerRow>>;
@@ -45,7 +49,10 @@ impl Catalog for SqliteStore {
         let mut snapshot = self.readers.begin().await.map_err(error::of)?;
         versions(&mut snapshot, tenant, function).await
     }
+}
 
+#[async_trait]
+impl Artifacts for SqliteStore {
     async fn put_artifact(
         &self,
         tenant: &TenantName,
@@ -71,7 +78,10 @@ impl Catalog for SqliteStore {
         let mut reader = self.readers.acquire().await.map_err(error::of)?;
         artifacts::sizes(&mut reader, tenant, digests).await
     }
+}
 
+#[async_trait]
+impl Secrets for SqliteStore {
     async fn secrets(&self, tenant: &TenantName) -> Result<Vec<SecretSummary>> {
         secrets::list(self, tenant).await
     }
@@ -82,6 +92,17 @@ impl Catalog for SqliteStore {
 
     async fn sealing_keys(&self) -> Result<Vec<SealingKeyUse>> {
         secrets::sealing_keys(self).await
+    }
+}
+
+#[async_trait]
+impl Identity for SqliteStore {
+    async fn ping(&self) -> Result<()> {
+        sqlx::query("SELECT revision FROM revision")
+            .fetch_one(&self.readers)
+            .await
+            .map(drop)
+            .map_err(error::of)
     }
 
     async fn installation(&self) -> Result<Installation> {
@@ -181,14 +202,6 @@ fn by_version(rows: &[SqliteRow]) -> Result<Triggers> {
         triggers.entry(version).or_default().push(trigger_row(row)?);
     }
     Ok(triggers)
-}
-
-pub(super) fn trigger_row(row: &SqliteRow) -> Result<TriggerRow> {
-    Ok(TriggerRow {
-        event: get(row, "event")?,
-        http: get(row, "http")?,
-        schema: get(row, "schema")?,
-    })
 }
 
 fn manifest_rows(row: &SqliteRow, triggers: &mut Triggers) -> Result<ManifestRows> {

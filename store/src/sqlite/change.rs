@@ -1,15 +1,13 @@
 //! Changes of what is defined, each within the transaction that is given.
 
-use sqlx::Sqlite;
-use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqliteConnection};
+use sqlx::sqlite::SqliteConnection;
 use uuid::Uuid;
 use wasmill_domain::{
     Digest, EventType, FunctionName, HostnameRules, KeyDefinition, KeyRole, Manifest, Revision,
     TenantName, Timestamp,
 };
 
-use super::catalog::trigger_row;
+use super::queries::{run, trigger_row};
 use super::{artifacts, error, quota, routes, secrets};
 use crate::convert::{self, ManifestRows};
 use crate::port::{Change, Changed, Error, Result};
@@ -91,14 +89,6 @@ pub(super) async fn make(
             .await
             .map_err(error::of)?;
     Ok(Changed { revision: Revision(revision), version: made.version, changed: made.changed })
-}
-
-/// Runs a statement and gives how many rows it changed.
-pub(super) async fn run(
-    connection: &mut SqliteConnection,
-    query: Query<'_, Sqlite, SqliteArguments>,
-) -> Result<u64> {
-    query.execute(connection).await.map(|done| done.rows_affected()).map_err(error::of)
 }
 
 async fn current_version(

@@ -5,12 +5,13 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
 use wasmill_domain::AttemptKey;
 
+use super::error;
 use super::history::id_bytes;
 use super::queries::{get, time, word};
-use super::{SqliteStore, error};
+use super::store::SqliteStore;
 use crate::convert;
-use crate::dead_letters::{DeadLetter, DeadLetterSummary, DeadLetters};
-use crate::port::Result;
+use crate::dead_letters::{DeadLetter, DeadLetterSummary};
+use crate::port::{DeadLetters, Result};
 
 const END: &str = "UPDATE executions SET state = 'failed', outcome = 'poisoned', message = ?6, due_at = NULL, finished_at = ?7 \
      WHERE id = ?1 AND attempt = ?2 AND (epoch = ?3 OR epoch = 0 OR ?3 = 0) AND tenant = ?4 AND function = ?5 AND state IN ('queued', 'running')";

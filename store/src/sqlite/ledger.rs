@@ -5,24 +5,17 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
 use wasmill_domain::{AttemptKey, Dispatch, ExecutionId, Move, State, TenantName, Timestamp};
 
-use super::{SqliteStore, error, history, queries};
+use super::store::SqliteStore;
+use super::{error, history, queries};
 use crate::convert;
 use crate::fence::{self, Change};
 use crate::port::{
-    Error, ExecutionDetail, ExecutionQuery, Finished, Ledger, ListedExecution, LogEntry,
+    Error, ExecutionDetail, ExecutionQuery, Finished, History, Ledger, ListedExecution, LogEntry,
     LogPosition, Publication, Result, Started,
 };
 
 #[async_trait]
 impl Ledger for SqliteStore {
-    async fn ping(&self) -> Result<()> {
-        sqlx::query("SELECT revision FROM revision")
-            .fetch_one(&self.readers)
-            .await
-            .map(drop)
-            .map_err(error::of)
-    }
-
     async fn enqueue(&self, dispatches: &[Dispatch], publication: Publication) -> Result<()> {
         if dispatches.is_empty() {
             return Ok(());
@@ -73,7 +66,10 @@ impl Ledger for SqliteStore {
         let result = move_execution(&mut transaction, tenant, id, what, at).await;
         transaction.end(result).await
     }
+}
 
+#[async_trait]
+impl History for SqliteStore {
     async fn executions(&self, query: &ExecutionQuery) -> Result<Vec<ListedExecution>> {
         let mut reader = self.readers.acquire().await.map_err(error::of)?;
         queries::executions(&mut reader, query).await

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::support::Scope;
+use crate::conformance::Broker;
 use crate::conformance::{QUEUE_MESSAGES, Redeliveries, suite};
-use crate::port::Broker;
 use crate::rabbitmq::{QueueKind, RabbitSettings};
 
 async fn run(queue_kind: QueueKind, redeliveries: Redeliveries) {
