@@ -114,6 +114,8 @@ fn parts(bench: &Bench, store: &Arc<Proxy<SqliteStore, Slow>>) -> SchedulerParts
             retention: Some(Duration::from_secs(60)),
             // Its lease is as short as any.
             prune_interval: Duration::from_millis(10),
+            // What is due is published by one duty alone.
+            grace: PATIENCE,
             ..settings()
         },
     }
