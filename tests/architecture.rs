@@ -1,4 +1,7 @@
-//! The rules of which crate may import which, as ARCHITECTURE.md draws them.
+//! The rules of which crate and which file may import which, and how large a port may be, as
+//! ARCHITECTURE.md has them.
+
+mod imports;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,7 +39,10 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
             "scheduler",
         ],
     ),
-    ("bench", &["domain", "schema", "component", "store", "broker", "host", "gateway"]),
+    (
+        "bench",
+        &["domain", "schema", "component", "store", "broker", "host", "gateway", "scheduler"],
+    ),
 ];
 
 /// Libraries, and the crates that speak to them.
@@ -129,4 +135,72 @@ fn documentation_has_no_examples_that_nobody_runs() {
         examples(&super::support::root().join(room).join("src"), &mut found);
     }
     assert!(found.is_empty(), "take `doctest = false` out of the crate's Cargo.toml: {found:#?}");
+}
+
+/// Circles of files that are known, and are to be cut: a crate, and a file of the circle.
+const KNOWN_CIRCLES: [(&str, &str); 7] = [
+    ("gateway", "error"),
+    ("gateway", "app"),
+    ("gateway", "auth"),
+    ("gateway", "server::activity"),
+    ("gateway", "documents::executions"),
+    ("gateway", "openapi"),
+    ("gateway", "routes"),
+];
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let mut found = Vec::new();
+    for (crate_, _) in MAY_IMPORT.iter().filter(|(crate_, _)| *crate_ != "bench") {
+        let sources = imports::Sources::read(&super::support::root().join(crate_).join("src"));
+        for circle in sources.circles() {
+            let is_known = |(of, file): &(&str, &str)| {
+                of == crate_ && circle.iter().any(|module| module == file)
+            };
+            if !KNOWN_CIRCLES.iter().any(is_known) {
+                found.push(format!("{crate_}: {}", circle.join(", ")));
+            }
+        }
+    }
+    assert!(found.is_empty(), "move what both need into a file of its own: {found:#?}");
+}
+
+/// The most verbs that a port has.
+const MOST_VERBS: usize = 10;
+
+/// What a port's trait may ask of whoever implements it: nothing of another port.
+const BOUNDS: &str = "Send + Sync + 'static";
+
+#[test]
+fn no_port_is_past_ten_verbs_or_made_of_others() {
+    let root = super::support::root();
+    let mut files = vec![root.join("broker/src/port.rs")];
+    let of_store = fs::read_dir(root.join("store/src/port")).expect("the store's ports");
+    files.extend(of_store.map(|entry| entry.expect("an entry").path()));
+    let (mut ports, mut wrong) = (0, Vec::new());
+    for file in files {
+        let text = fs::read_to_string(&file).expect("a source");
+        for port in text.split("\npub trait ").skip(1) {
+            let (head, body) = port.split_once('{').expect("a trait has a body");
+            let (name, bounds) = head.split_once(':').unwrap_or((head, BOUNDS));
+            // Halves of what a verb gives are no ports: they are used by one at a time.
+            if bounds.trim() == "Send" || bounds.trim() == "Send + Sync" {
+                continue;
+            }
+            ports += 1;
+            let body = body.split("\n}").next().unwrap_or_default();
+            let verbs = body.lines().map(str::trim_start);
+            let verbs =
+                verbs.filter(|line| line.starts_with("fn ") || line.starts_with("async fn "));
+            let count = verbs.count();
+            if count > MOST_VERBS {
+                wrong.push(format!("{name} has {count} verbs"));
+            }
+            if bounds.trim() != BOUNDS {
+                wrong.push(format!("{name} is made of {}", bounds.trim()));
+            }
+        }
+    }
+    assert!(ports >= 17, "{ports} ports were found");
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

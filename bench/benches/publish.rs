@@ -16,7 +16,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tokio::runtime::Runtime;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{
-    BatchPublisher, Broker, Consumption, Message, PublisherSettings, QueueName, Tag,
+    BatchPublisher, Consuming as _, Consumption, Message, PublisherSettings, Publishing as _,
+    QueueName, Queues as _, Tag,
 };
 use wasmill_domain::{Batch, Dispatch, Event, TenantName, TraceContext};
 
@@ -26,7 +27,7 @@ const PREFETCH: u16 = 512;
 const ACK_BATCH: usize = 64;
 
 struct Bench {
-    broker: Arc<dyn Broker>,
+    broker: Arc<EmbeddedBroker>,
     queue: QueueName,
     _dir: tempfile::TempDir,
 }
@@ -135,7 +136,8 @@ fn messages(criterion: &mut Criterion) {
 fn batches(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let bench = Bench::new(&runtime);
-    let publisher = BatchPublisher::new(Arc::clone(&bench.broker), PublisherSettings::default());
+    let publisher =
+        BatchPublisher::new(Arc::clone(&bench.broker) as _, PublisherSettings::default());
     let mut group = criterion.benchmark_group("batches");
     group
         .sample_size(10)

@@ -19,15 +19,15 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tower::ServiceExt as _;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
-use wasmill_broker::{BatchPublisher, Broker, PublisherSettings, QueueName};
+use wasmill_broker::{BatchPublisher, PublisherSettings, Publishing as _, QueueName, Queues as _};
 use wasmill_component::{Artifact, Preflight, PreflightError};
 use wasmill_domain::{
     Definitions, Digest, FunctionDefinition, Manifest, Registry, Revision, TenantName, Timestamp,
 };
-use wasmill_gateway::{GatewayParts, GatewaySettings};
+use wasmill_gateway::{GatewayBroker, GatewayParts, GatewaySettings, GatewayStore};
 use wasmill_schema::{Compiler, Schema};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
-use wasmill_store::{Catalog as _, Change, RegistryWatch, Store};
+use wasmill_store::{Artifacts as _, Catalog as _, Change, RegistryWatch};
 
 const TASKS: u64 = 64;
 const EVENT_TYPE: &str = "order.created";
@@ -167,24 +167,25 @@ fn answers(c: &mut Criterion) {
         };
         store.define(&deploy).await.unwrap();
         let store = Arc::new(store);
-        let nodes: Arc<dyn wasmill_store::Nodes> = Arc::clone(&store) as _;
-        let store: Arc<dyn Store> = store;
         let settings = EmbeddedSettings {
             queue_bytes: 1 << 30,
             total_bytes: 1 << 30,
             ..EmbeddedSettings::default()
         };
-        let embedded = Arc::new(EmbeddedBroker::open(&dir.path().join("queue"), settings).unwrap());
-        let broker: Arc<dyn Broker> = Arc::clone(&embedded) as _;
+        let broker = Arc::new(EmbeddedBroker::open(&dir.path().join("queue"), settings).unwrap());
         let first = Registry::new(Arc::new(Compiler::default()));
         let router = wasmill_gateway::router(GatewayParts {
-            registry: RegistryWatch::start_from(first, Arc::clone(&store), Duration::from_secs(1))
-                .await
-                .unwrap(),
-            store,
-            nodes,
-            broadcasts: embedded,
-            publisher: BatchPublisher::new(Arc::clone(&broker), PublisherSettings::default()),
+            registry: RegistryWatch::start_from(
+                first,
+                Arc::clone(&store) as _,
+                Duration::from_secs(1),
+            )
+            .await
+            .unwrap(),
+            store: GatewayStore::of(&store),
+            nodes: store,
+            broker: GatewayBroker::of(&broker),
+            publisher: BatchPublisher::new(Arc::clone(&broker) as _, PublisherSettings::default()),
             preflight: Arc::new(AnythingGoes),
             secrets: wasmill_host::Capabilities::default().secrets,
             tls: None,

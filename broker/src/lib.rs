@@ -1,5 +1,6 @@
-//! Carries batches of dispatches from whoever accepts events to the hosts: the port [`Broker`] and
-//! its backends, and the [`BatchPublisher`] that fills batches. [`Broadcasts`] is a port of its own.
+//! Carries batches of dispatches from whoever accepts events to the hosts: ports ([`Publishing`],
+//! [`Consuming`], [`Streams`], [`Queues`], [`Control`]) and their backends, and the
+//! [`BatchPublisher`] that fills batches. [`Broadcasts`] is a port of its own.
 //!
 //! Every backend passes the same suite, `conformance::suite`.
 

@@ -1,4 +1,4 @@
-//! The port: what a broker can do. Messages are bytes to it.
+//! The ports: what a broker can do, each a trait of at most ten verbs. Messages are bytes to it.
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -107,7 +107,8 @@ pub struct Message {
     pub body: Bytes,
     /// Names and values that other programs may read: trace context, content type.
     pub headers: Vec<(String, String)>,
-    /// Where the consumer is to send its reply, where one is awaited. Set by [`Broker::request`].
+    /// Where the consumer is to send its reply, where one is awaited. Set by
+    /// [`Publishing::request`].
     pub reply_to: Option<ReplyTo>,
 }
 
@@ -151,14 +152,11 @@ pub struct Delivery {
     pub message: Message,
 }
 
-/// A durable message broker.
+/// Puts messages into durable queues.
 #[async_trait]
-pub trait Broker: Send + Sync + 'static {
+pub trait Publishing: Send + Sync + 'static {
     /// Makes sure that a queue exists.
     async fn declare(&self, queue: &QueueName) -> Result<()>;
-
-    /// Deletes a queue with its messages. Its consumers end. It is no error where there is none.
-    async fn delete(&self, queue: &QueueName) -> Result<()>;
 
     /// Puts a message at a queue's end. When this returns, the message survives a crash of the
     /// broker and of every client. Messages that are published concurrently have the order in which
@@ -170,17 +168,25 @@ pub trait Broker: Send + Sync + 'static {
     async fn publish(&self, queue: &QueueName, message: Message) -> Result<()>;
 
     /// Publishes a message and awaits the one reply to it. The first future ends when the message
-    /// is confirmed, as with [`Broker::publish`]; the reply is awaited by [`PendingReply::wait`]. A
-    /// reply may get lost with a process; the message does not.
+    /// is confirmed, as with [`Publishing::publish`]; the reply is awaited by
+    /// [`PendingReply::wait`]. A reply may get lost with a process; the message does not.
     async fn request(&self, queue: &QueueName, message: Message) -> Result<PendingReply>;
+}
 
-    /// Sends a reply. It goes nowhere if nobody waits any more, and that is no error.
-    async fn reply(&self, to: &ReplyTo, body: Bytes) -> Result<()>;
-
+/// Takes messages off queues, and answers those that await a reply.
+#[async_trait]
+pub trait Consuming: Send + Sync + 'static {
     /// Begins to take messages off a queue, in order. At most `prefetch` of them are unacknowledged
     /// at a time.
     async fn consume(&self, queue: &QueueName, prefetch: NonZeroU16) -> Result<Consumption>;
 
+    /// Sends a reply. It goes nowhere if nobody waits any more, and that is no error.
+    async fn reply(&self, to: &ReplyTo, body: Bytes) -> Result<()>;
+}
+
+/// Request streams between two processes, of which nothing is stored.
+#[async_trait]
+pub trait Streams: Send + Sync + 'static {
     /// Opens a request stream to whoever accepts those of `service`; `opening` is its first
     /// message. It returns before the stream is accepted
     /// ([`StreamReceiver::accepted`](crate::StreamReceiver::accepted)). Nothing of a stream is
@@ -198,21 +204,32 @@ pub trait Broker: Send + Sync + 'static {
         service: &QueueName,
         most: NonZeroU16,
     ) -> Result<Box<dyn IncomingStreams>>;
+}
+
+/// What queues there are.
+#[async_trait]
+pub trait Queues: Send + Sync + 'static {
+    /// Deletes a queue with its messages. Its consumers end. It is no error where there is none.
+    async fn delete(&self, queue: &QueueName) -> Result<()>;
 
     /// How many messages a queue holds.
     async fn depth(&self, queue: &QueueName) -> Result<Depth>;
+
+    /// Every queue with its depth, by name; `None` where the broker cannot list them.
+    async fn queues(&self) -> Result<Option<Vec<(QueueName, Depth)>>>;
+}
+
+/// Whose the broker is, and whether it answers.
+#[async_trait]
+pub trait Control: Send + Sync + 'static {
+    /// Whether the broker answers.
+    async fn ping(&self) -> Result<()>;
 
     /// Whether the broker carries the mark of installation `id`.
     async fn owner(&self, id: Uuid) -> Result<Owner>;
 
     /// Marks the broker as that of installation `id`, in place of any mark that it has.
     async fn mark(&self, id: Uuid) -> Result<()>;
-
-    /// Every queue with its depth, by name; `None` where the broker cannot list them.
-    async fn queues(&self) -> Result<Option<Vec<(QueueName, Depth)>>>;
-
-    /// Whether the broker answers.
-    async fn ping(&self) -> Result<()>;
 }
 
 /// Which installation a broker's queues belong to.

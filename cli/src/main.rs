@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod demo;
 mod dev;
+mod ending;
 mod exit;
 mod frozen;
 mod json;
@@ -32,7 +33,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => return exit::explained(&error),
+        Err(error) => return ending::explained(&error),
     };
     let is_service =
         matches!(args.command, Command::Gateway(_) | Command::Host(_) | Command::Scheduler(_));
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
     let remote = args.remote;
     let result = match args.command {
         // Whoever serves does so whether somebody reads it or not.
-        Command::Dev(dev) => return exit::report(run.with(dev::run(dev, remote))),
+        Command::Dev(dev) => return ending::report(run.with(dev::run(dev, remote))),
         Command::Demo(demo) => run.with(demo::run(demo, remote.json)),
         Command::Gateway(role) => run.with(roles::gateway(role)),
         Command::Host(role) => run.with(roles::host(role)),
@@ -73,5 +74,5 @@ fn main() -> ExitCode {
         Command::Keys(verb) => run.with(commands::keys::run(verb, remote)),
         Command::Compile { job } => return wasmill_host::compile(&job),
     };
-    exit::report(result.and_then(|()| output::printed()))
+    ending::report(result.and_then(|()| output::printed()))
 }

@@ -28,7 +28,7 @@ use wasmill_host::{
     Capabilities, CompileSettings, Compiler, CompilerProgram, EngineSettings, KeyvalueStore,
 };
 use wasmill_secrets::Keyring;
-use wasmill_store::{BucketQuota, Change, RegistryWatch, Store};
+use wasmill_store::{BucketQuota, Buckets, Catalog, Change, RegistryWatch, Secrets};
 
 use crate::args::{COMPILE, LogFormat};
 use crate::config::Compilation;
@@ -75,21 +75,24 @@ pub(crate) fn engine_settings(compilation: Compilation) -> EngineSettings {
 
 /// What functions may use of this installation, where their manifests grant it: the same in every
 /// process that has an engine. To be called within the process's runtime.
-fn capabilities(
-    store: &Arc<dyn Store>,
+fn capabilities<S: Buckets + Secrets>(
+    store: &Arc<S>,
     registry: &RegistryWatch,
     keyring: Option<&Arc<Keyring>>,
     quota: BucketQuota,
 ) -> Capabilities {
     let keyvalue = KeyvalueStore::new(Arc::clone(store) as _, quota);
-    Capabilities { secrets: secrets::source(store, registry, keyring), keyvalue: Some(keyvalue) }
+    Capabilities {
+        secrets: secrets::source(Arc::clone(store) as _, registry, keyring),
+        keyvalue: Some(keyvalue),
+    }
 }
 
 /// Makes an operator's key, unless somebody made one in the meantime; its text is seen this once.
-async fn make_first_key(store: &dyn Store) -> Result<Option<(ApiKey, Revision)>> {
+async fn make_first_key(catalog: &dyn Catalog) -> Result<Option<(ApiKey, Revision)>> {
     let (key, definition) = operator_key("the first key")?;
     let changed =
-        store.define(&Change::PutFirstKey(definition)).await.context("the first API key")?;
+        catalog.define(&Change::PutFirstKey(definition)).await.context("the first API key")?;
     Ok(changed.changed.then_some((key, changed.revision)))
 }
 

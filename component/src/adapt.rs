@@ -7,14 +7,13 @@ use serde::{Deserialize, Serialize};
 use wasi_preview1_component_adapter_provider as published;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
+use crate::error::InspectError;
 use crate::foreign::{HANDLE, PREVIEW_1, module_of, why_not};
-use crate::inspect::{InspectError, Outline};
+use crate::format::TYPES_SECTION;
+use crate::outline::Outline;
 
 /// The contract, for modules that fulfil it and do not carry it.
 const CONTRACT: &str = include_str!("../../wit/wasmill-function.wit");
-
-/// Where a compiler of the component model leaves the types of a module's imports and exports.
-pub(crate) const TYPES_SECTION: &str = "component-type";
 
 /// What stands for the adapters in use; another one makes other components of the same modules.
 pub const ADAPTERS: &str = "wasi-preview1-component-adapter-provider 48.0.8, wit-component 0.254.2";

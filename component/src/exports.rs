@@ -2,7 +2,7 @@
 
 use wasmill_domain::manifest::Kind;
 
-use crate::inspect::Outline;
+use crate::outline::Outline;
 
 /// The name of an interface, taken apart: `wasi:cli/run@0.2.0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

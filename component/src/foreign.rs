@@ -7,7 +7,7 @@ use wasi_preview1_component_adapter_provider as published;
 use wasmparser::{ExportSectionReader, Parser, Payload};
 
 use crate::exports::shown;
-use crate::inspect::Outline;
+use crate::outline::Outline;
 
 /// The module that preview 1 is imported from.
 pub(crate) const PREVIEW_1: &str = published::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME;
@@ -115,7 +115,8 @@ fn is_provided(import: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::inspect::{InspectError, inspect};
+    use crate::error::InspectError;
+    use crate::inspect::inspect;
 
     fn said(text: &str) -> String {
         let error = inspect(&wat::parse_str(text).unwrap()).unwrap_err();

@@ -1,6 +1,9 @@
 //! A guess at what a file is that is not WebAssembly, so that the one who sent it sees the mix-up
 //! at once.
 
+/// Where a compiler of the component model leaves the types of a module's imports and exports.
+pub(crate) const TYPES_SECTION: &str = "component-type";
+
 /// What every WebAssembly file begins with.
 pub(crate) const MAGIC: &[u8; 4] = b"\0asm";
 

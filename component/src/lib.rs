@@ -7,24 +7,26 @@
 
 mod adapt;
 mod embed;
+mod error;
 mod exports;
+mod features;
 mod foreign;
 mod format;
 mod grants;
 mod imports;
 mod inspect;
 mod limits;
+mod outline;
 mod preflight;
 mod standing;
 
 pub use adapt::{ADAPTERS, Adapter};
 pub use embed::{EmbedError, ROOM_BYTES, embed};
+pub use error::InspectError;
+pub use features::{FEATURES, FEATURES_0_3};
 pub use grants::NotGranted;
 pub use imports::{MissingImport, provided_interfaces};
-pub use inspect::{
-    FEATURES, FEATURES_0_3, InspectError, Inspection, Unrunnable, component_of, inspect,
-    inspect_within,
-};
+pub use inspect::{Inspection, Unrunnable, component_of, inspect, inspect_within};
 pub use limits::Limits;
 pub use preflight::{Artifact, FileSource, Preflight, PreflightError};
 pub use standing::Standing;

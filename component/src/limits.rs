@@ -7,9 +7,9 @@ use wasmparser::{
     RecGroup,
 };
 
-use crate::adapt::TYPES_SECTION;
-use crate::format::MAGIC;
-use crate::inspect::{FEATURES_0_3, InspectError};
+use crate::error::InspectError;
+use crate::features::FEATURES_0_3;
+use crate::format::{MAGIC, TYPES_SECTION};
 
 /// The most that a file may have of each thing. What the validator itself bounds is not here. All
 /// of a file counts: its nested modules and components, and the component types that a core module

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use wasmill_domain::preflight::PreflightAnswer;
 use wasmill_domain::{Digest, Manifest, TenantName};
 
-use crate::inspect::{InspectError, Unrunnable};
+use crate::error::InspectError;
+use crate::inspect::Unrunnable;
 
 /// An artifact's bytes, where they are kept: nobody holds them in memory who only waits.
 #[async_trait]

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::dispatch::Dispatch;
 use crate::execution::Outcome;
@@ -30,6 +31,18 @@ pub const MAX_HEADERS: usize = 256;
 
 /// Names in lower case and values, in order; a name may come more than once.
 pub type Headers = Vec<(String, Bytes)>;
+
+/// Header fields as HTTP libraries take them, without those that are none.
+pub fn header_map(fields: Headers) -> HeaderMap {
+    let field = |(name, value): (String, Bytes)| {
+        Some((HeaderName::try_from(name).ok()?, HeaderValue::from_maybe_shared(value).ok()?))
+    };
+    let mut map = HeaderMap::new();
+    for (name, value) in fields.into_iter().filter_map(field) {
+        map.append(name, value);
+    }
+    map
+}
 
 /// A request without its body.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 //! Pure: no clock but [`Timestamp::now`], no I/O, no async runtime. Every other crate may import
 //! this one; it imports none of them.
 
+pub mod backoff;
 pub mod batch;
 pub mod definition;
 pub mod digest;
@@ -20,6 +21,7 @@ pub mod lifecycle;
 pub mod manifest;
 pub mod names;
 pub mod order;
+mod ports;
 pub mod preflight;
 pub mod registry;
 pub mod retry;

@@ -2,11 +2,13 @@
 
 pub mod allowed_hosts;
 mod args;
+mod error;
 pub mod files;
 pub mod http;
 mod keyvalue;
 mod settings;
-mod trigger;
+pub(crate) mod trigger;
+mod version_files;
 pub mod webhook;
 
 use std::collections::BTreeMap;
@@ -15,12 +17,15 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use self::allowed_hosts::HostPattern;
+pub use self::error::Error;
+use self::error::out_of_bounds;
 use self::files::FileEntry;
 pub use self::keyvalue::BucketScope;
 pub use self::trigger::{EventTrigger, Trigger};
 use crate::key_hint::with_hint;
 use crate::names::{BucketName, FunctionName, HostLabel};
 use crate::retry::RetryPolicy;
+use crate::routes::claim::repeated;
 use crate::units::{ByteSize, Span};
 
 /// What a function is called, what starts it, and within which limits it runs.
@@ -178,23 +183,6 @@ impl Default for Instances {
     }
 }
 
-/// What is wrong with a manifest.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// It is not TOML or JSON, or a key is unknown or of the wrong type. The text names line and
-    /// key.
-    #[error("{0}")]
-    Syntax(String),
-    /// A value is out of its bounds.
-    #[error("{key}: {message}")]
-    Value {
-        /// The dotted key.
-        key: String,
-        /// What would be right.
-        message: String,
-    },
-}
-
 impl Manifest {
     /// Reads a manifest file.
     ///
@@ -306,7 +294,7 @@ impl Manifest {
                 ));
             }
         }
-        match crate::routes::repeated(&self.triggers) {
+        match repeated(&self.triggers) {
             Some((later, earlier)) => {
                 let message = format!(
                     "trigger[{earlier}] has this route already: host, path and method are the same"
@@ -316,10 +304,6 @@ impl Manifest {
             None => Ok(()),
         }
     }
-}
-
-fn out_of_bounds(key: &str, message: &str) -> Error {
-    Error::Value { key: key.to_owned(), message: message.to_owned() }
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //! schemas it is checked.
 
 mod build;
-mod check;
-mod lazy;
+pub(crate) mod check;
+pub(crate) mod lazy;
 mod room;
 mod tenant;
 

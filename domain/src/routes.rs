@@ -3,7 +3,7 @@
 //! A path is found first, then the method: where the most exact pattern that matches a path has no
 //! trigger for the method, the answer is 405, whatever less exact patterns have.
 
-mod claim;
+pub(crate) mod claim;
 mod paths;
 
 use std::collections::HashMap;
@@ -14,10 +14,10 @@ use serde_json::Value;
 
 use crate::definition::FunctionDefinition;
 use crate::manifest::http::HttpTrigger;
-use crate::registry::{Check, LazySchema, Refusal, check_all, try_check_all};
+use crate::registry::check::{Check, Refusal, check_all, try_check_all};
+use crate::registry::lazy::LazySchema;
 
 pub use claim::RouteClaim;
-pub(crate) use claim::repeated;
 use paths::PathTree;
 
 /// The HTTP triggers of one tenant's functions, indexed by host name and path.

@@ -22,6 +22,7 @@ mod batch_v1;
 mod batch_v2;
 mod broadcast;
 mod broadcast_v1;
+mod error;
 mod event;
 mod extras;
 mod http;
@@ -34,7 +35,8 @@ mod preflight_v1;
 mod tests;
 mod versions;
 
-pub use self::batch::{DecodeError, Identity};
+pub use self::batch::Identity;
 pub use self::broadcast::{Broadcast, BroadcastError};
+pub use self::error::DecodeError;
 pub use self::extras::{Extra, MUST_UNDERSTAND};
 pub use self::versions::{Reads, Writes};

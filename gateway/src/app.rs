@@ -7,14 +7,15 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use wasmill_background::Background;
-use wasmill_broker::{BatchPublisher, Broadcasts};
+use wasmill_broker::BatchPublisher;
 use wasmill_component::Preflight;
 use wasmill_domain::{Revision, TenantName};
 use wasmill_secrets::{Keyring, SecretSource};
-use wasmill_store::{Nodes, RegistryWatch, Store};
+use wasmill_store::{Nodes, RegistryWatch};
 
 use crate::GatewayParts;
 use crate::error::{Error, Result};
+use crate::ports::{GatewayBroker, GatewayStore};
 use crate::rows::RowWriter;
 use crate::settings::GatewaySettings;
 use crate::shares::{Place, Shares};
@@ -26,10 +27,10 @@ const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The state of a gateway.
 pub(crate) struct App {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: GatewayStore,
     pub(crate) nodes: Arc<dyn Nodes>,
-    pub(crate) broadcasts: Arc<dyn Broadcasts>,
     pub(crate) registry: RegistryWatch,
+    pub(crate) broker: GatewayBroker,
     pub(crate) publisher: BatchPublisher,
     pub(crate) preflight: Arc<dyn Preflight>,
     pub(crate) secrets: Arc<dyn SecretSource>,
@@ -70,8 +71,8 @@ impl App {
         let GatewayParts {
             store,
             nodes,
-            broadcasts,
             registry,
+            broker,
             publisher,
             preflight,
             secrets,
@@ -97,15 +98,15 @@ impl App {
             ),
             threads: shares(settings.check_threads, "too much is being checked by schemas at once"),
             background: Background::new("gateway-work"),
-            rows: RowWriter::start(Arc::clone(&store), &settings),
+            rows: RowWriter::start(Arc::clone(&store.ledger), &settings),
             webhooks: Webhooks::new(&settings),
             ingest: semaphore(settings.max_in_flight),
             waiting: semaphore(settings.max_waiting),
             body_bytes: semaphore(settings.max_in_flight_bytes),
             store,
             nodes,
-            broadcasts,
             registry,
+            broker,
             publisher,
             preflight,
             secrets,

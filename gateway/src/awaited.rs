@@ -33,12 +33,14 @@ pub(crate) async fn publish(app: &App, dispatch: &Dispatch) -> Result<Option<Pen
         Err(error) => {
             tracing::debug!(function = %dispatch.function, %error, "accepted into the outbox");
             let is_unknown = matches!(error, BrokerError::Unconfirmed(_));
-            app.store.enqueue(std::slice::from_ref(dispatch), Publication::Pending).await.map_err(
-                |error| {
+            app.store
+                .ledger
+                .enqueue(std::slice::from_ref(dispatch), Publication::Pending)
+                .await
+                .map_err(|error| {
                     tracing::warn!(%error, "neither broker nor store takes events");
                     Error::Unavailable(if is_unknown { MAYBE } else { NOTHING })
-                },
-            )?;
+                })?;
             Ok(None)
         }
     }
@@ -62,7 +64,7 @@ pub(crate) async fn end_of(
     }
     let mut pause = PAUSES.0;
     loop {
-        let detail = match app.store.execution(&dispatch.tenant, dispatch.execution).await {
+        let detail = match app.store.history.execution(&dispatch.tenant, dispatch.execution).await {
             Ok(detail) => detail,
             // It is accepted, so a store that is away now is no error: the answer says where to
             // look later.

@@ -16,6 +16,7 @@ mod error;
 mod extract;
 mod ingest;
 mod page;
+mod ports;
 mod preflight;
 mod problem;
 mod routing;
@@ -29,25 +30,26 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use wasmill_broker::{BatchPublisher, Broadcasts};
+use wasmill_broker::BatchPublisher;
 use wasmill_component::Preflight;
 use wasmill_http::Tls;
 use wasmill_secrets::{Keyring, SecretSource};
-use wasmill_store::{Nodes, RegistryWatch, Store};
+use wasmill_store::{Nodes, RegistryWatch};
 
+pub use ports::{GatewayBroker, GatewayStore};
 pub use preflight::{HostPreflight, HostPreflightSettings};
 pub use settings::GatewaySettings;
 
 /// What a gateway is made of.
 pub struct GatewayParts {
     /// Where definitions and history are kept.
-    pub store: Arc<dyn Store>,
+    pub store: GatewayStore,
     /// Which processes are alive.
     pub nodes: Arc<dyn Nodes>,
-    /// Where hosts are told what operators decide.
-    pub broadcasts: Arc<dyn Broadcasts>,
     /// What is defined, kept up to date.
     pub registry: RegistryWatch,
+    /// What carries requests, and has the queues.
+    pub broker: GatewayBroker,
     /// Where events go.
     pub publisher: BatchPublisher,
     /// The last word before a deploy.

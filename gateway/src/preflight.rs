@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::timeout;
-use wasmill_broker::{Broker, QueueName, RequestStream};
+use wasmill_broker::{QueueName, RequestStream, Streams};
 use wasmill_component::{Artifact, Preflight, PreflightError};
 use wasmill_domain::preflight::{PreflightAnswer, PreflightRequest};
 use wasmill_domain::{Digest, Manifest, TenantName};
@@ -35,7 +35,7 @@ impl Default for HostPreflightSettings {
 
 /// Has a version checked by a host that may run it; where none does, by this process itself.
 pub struct HostPreflight {
-    broker: Arc<dyn Broker>,
+    streams: Arc<dyn Streams>,
     nodes: Arc<dyn Nodes>,
     own: Arc<dyn Preflight>,
     settings: HostPreflightSettings,
@@ -45,14 +45,14 @@ pub struct HostPreflight {
 struct NotChecked(String);
 
 impl HostPreflight {
-    /// Asks hosts that `nodes` lists, over `broker`. `own` checks what none of them does.
+    /// Asks hosts that `nodes` lists, over `streams`. `own` checks what none of them does.
     pub fn new(
-        broker: Arc<dyn Broker>,
+        streams: Arc<dyn Streams>,
         nodes: Arc<dyn Nodes>,
         own: Arc<dyn Preflight>,
         settings: HostPreflightSettings,
     ) -> Self {
-        Self { broker, nodes, own, settings }
+        Self { streams, nodes, own, settings }
     }
 
     /// The hosts that may be asked, the best first.
@@ -91,7 +91,7 @@ impl HostPreflight {
         let question = request.encode_for(host.reads);
         let question = question.ok_or_else(|| NotChecked("it is of an older release".into()))?;
         let service = QueueName::of_preflights(host.id);
-        let opening = self.broker.open_stream(&service, question);
+        let opening = self.streams.open_stream(&service, question);
         let opened = timeout(self.settings.dial_timeout, opening).await.map_err(late)?;
         // The host sends nothing before its answer, so its end of the stream tells that it lives.
         let RequestStream { sender: _sender, mut receiver } =

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use wasmill_domain::{Dispatch, ExecutionId, Timestamp};
-use wasmill_store::{Publication, Store};
+use wasmill_store::{Ledger, Publication};
 
 use crate::settings::GatewaySettings;
 
@@ -46,7 +46,7 @@ struct Rows {
 
 impl RowWriter {
     /// Starts the task that writes.
-    pub(crate) fn start(store: Arc<dyn Store>, settings: &GatewaySettings) -> Self {
+    pub(crate) fn start(ledger: Arc<dyn Ledger>, settings: &GatewaySettings) -> Self {
         let shared = Arc::new(Shared {
             rows: Mutex::default(),
             news: Notify::new(),
@@ -57,7 +57,7 @@ impl RowWriter {
         let (alive, handle) = watch::channel(());
         let (batch, delay) = (settings.row_batch.max(1), settings.row_delay);
         tokio::spawn(
-            Task { store, shared: Arc::clone(&shared), batch, delay, store_is_away: false }
+            Task { ledger, shared: Arc::clone(&shared), batch, delay, store_is_away: false }
                 .run(handle),
         );
         Self { shared, _alive: alive }
@@ -118,7 +118,7 @@ impl Shared {
 }
 
 struct Task {
-    store: Arc<dyn Store>,
+    ledger: Arc<dyn Ledger>,
     shared: Arc<Shared>,
     batch: usize,
     delay: Duration,
@@ -178,7 +178,7 @@ impl Task {
     }
 
     async fn write(&mut self, batch: Vec<Dispatch>) {
-        let written = self.store.enqueue(&batch, Publication::Confirmed).await;
+        let written = self.ledger.enqueue(&batch, Publication::Confirmed).await;
         let mut rows = self.shared.lock();
         for dispatch in &batch {
             rows.pending.remove(&dispatch.execution);

@@ -6,7 +6,6 @@
 //! acknowledges what is recorded.
 
 mod admission;
-mod backoff;
 mod bindings;
 mod calls;
 mod capabilities;
@@ -29,6 +28,7 @@ mod machine;
 mod mask;
 mod outbox;
 mod outcome;
+mod ports;
 mod preflight;
 mod preflights;
 mod prepare;
@@ -49,6 +49,7 @@ pub use engine::Engine;
 pub use error::StartError;
 pub use files::Files;
 pub use imports::keyvalue::access::KeyvalueStore;
+pub use ports::{HostBroker, HostStore};
 pub use preflights::{PreflightParts, answer_preflights};
 pub use prepare::compile;
 pub use prepare::prepared::Prepared;

@@ -32,3 +32,8 @@ mod tests {
         assert!(memory_budget() > 64 << 20);
     }
 }
+
+/// Bytes as a number of permits of a KiB each, at least one.
+pub(crate) fn kib(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(1024).max(1)).unwrap_or(u32::MAX)
+}

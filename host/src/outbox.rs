@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use wasmill_broker::BatchPublisher;
 use wasmill_domain::Dispatch;
-use wasmill_store::Store;
+use wasmill_store::Agenda;
 
 /// How many are published together.
 const BATCH: usize = 256;
@@ -20,12 +20,12 @@ impl Outbox {
     /// The outbox with room for `waiting` executions, and what it does, which ends when the last
     /// clone is dropped and everything is published.
     pub(crate) fn new(
-        store: Arc<dyn Store>,
+        agenda: Arc<dyn Agenda>,
         publisher: BatchPublisher,
         waiting: usize,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (sender, receiver) = mpsc::channel(waiting.max(1));
-        (Self(sender), publish(store, publisher, receiver))
+        (Self(sender), publish(agenda, publisher, receiver))
     }
 
     /// Has these published soon. Never waits: what there is no room for is left to the scheduler.
@@ -41,7 +41,7 @@ impl Outbox {
 }
 
 async fn publish(
-    store: Arc<dyn Store>,
+    agenda: Arc<dyn Agenda>,
     publisher: BatchPublisher,
     mut receiver: mpsc::Receiver<Dispatch>,
 ) {
@@ -62,7 +62,7 @@ async fn publish(
             }
         }
         if !confirmed.is_empty()
-            && let Err(error) = store.published(&confirmed).await
+            && let Err(error) = agenda.published(&confirmed).await
         {
             // Published twice, then; the second time finds the first one's outcome.
             tracing::debug!(%error, "published executions stay in the outbox");

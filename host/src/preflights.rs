@@ -9,21 +9,24 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use wasmill_broker::{Broker, IncomingStream, IncomingStreams, QueueName, RequestStream};
+use wasmill_broker::{IncomingStream, IncomingStreams, QueueName, Queues, RequestStream, Streams};
 use wasmill_component::{Artifact, FileSource, Preflight, PreflightError};
+use wasmill_domain::backoff::Backoff;
 use wasmill_domain::preflight::{PreflightAnswer, PreflightRequest};
 use wasmill_domain::{Digest, TenantName};
-use wasmill_store::Catalog;
-
-use crate::backoff::Backoff;
+use wasmill_store::Artifacts;
 
 /// Questions that are at work at once, or wait for their turn to be compiled; further ones wait to
 /// be accepted, and their gateways ask elsewhere before long.
 const AT_ONCE: NonZeroU16 = NonZeroU16::MIN.saturating_add(63);
 
-/// The longest pause between two tries to accept questions.
+/// The first pause between two tries to accept questions.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long the queue may take to be deleted when the host ends. One that stays goes by itself.
@@ -32,9 +35,11 @@ const DELETE_TIMEOUT: Duration = Duration::from_secs(1);
 /// What answers are made of.
 pub struct PreflightParts {
     /// Where questions come from.
-    pub broker: Arc<dyn Broker>,
+    pub streams: Arc<dyn Streams>,
+    /// What has the queue that they come by.
+    pub queues: Arc<dyn Queues>,
     /// Where artifacts are.
-    pub catalog: Arc<dyn Catalog>,
+    pub artifacts: Arc<dyn Artifacts>,
     /// What tells whether a version could run.
     pub preflight: Arc<dyn Preflight>,
     /// This process's id among those that are alive.
@@ -47,15 +52,15 @@ pub async fn answer_preflights(parts: PreflightParts, shutdown: CancellationToke
     let parts = Arc::new(parts);
     let service = QueueName::of_preflights(parts.node);
     let mut at_work = JoinSet::new();
-    let mut backoff = Backoff::new(LONGEST_PAUSE);
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         let begun = tokio::select! {
             () = shutdown.cancelled() => break,
-            begun = parts.broker.accept_streams(&service, AT_ONCE) => begun,
+            begun = parts.streams.accept_streams(&service, AT_ONCE) => begun,
         };
         match begun {
             Ok(streams) => {
-                backoff = Backoff::new(LONGEST_PAUSE);
+                backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
                 tokio::select! {
                     () = shutdown.cancelled() => break,
                     () = accept(&parts, streams, &mut at_work) => {}
@@ -67,12 +72,12 @@ pub async fn answer_preflights(parts: PreflightParts, shutdown: CancellationToke
         }
         tokio::select! {
             () = shutdown.cancelled() => break,
-            () = backoff.pause() => {}
+            () = sleep(backoff.pause()) => {}
         }
     }
     drop(at_work);
     // So that nobody asks who has not heard yet that this process ends.
-    match tokio::time::timeout(DELETE_TIMEOUT, parts.broker.delete(&service)).await {
+    match tokio::time::timeout(DELETE_TIMEOUT, parts.queues.delete(&service)).await {
         Ok(Ok(())) => {}
         _ => {
             tracing::debug!(%service, "the queue is left, and goes when it has been unused a while")
@@ -124,7 +129,7 @@ async fn answer(parts: &PreflightParts, incoming: IncomingStream) {
 async fn check(parts: &PreflightParts, request: PreflightRequest) -> PreflightAnswer {
     let PreflightRequest { tenant, digest, manifest } = request;
     let begun = Instant::now();
-    let artifact = Stored { catalog: &parts.catalog, tenant: &tenant, digest };
+    let artifact = Stored { artifacts: &parts.artifacts, tenant: &tenant, digest };
     let checked = parts.preflight.check(&tenant, digest, &artifact, &manifest).await;
     let answer =
         checked.as_ref().map_or_else(PreflightError::to_answer, |()| PreflightAnswer::Passed);
@@ -142,7 +147,7 @@ async fn check(parts: &PreflightParts, request: PreflightRequest) -> PreflightAn
 
 /// An artifact and its version's files, in the store, as far as they are the tenant's.
 struct Stored<'a> {
-    catalog: &'a Arc<dyn Catalog>,
+    artifacts: &'a Arc<dyn Artifacts>,
     tenant: &'a TenantName,
     digest: Digest,
 }
@@ -157,7 +162,7 @@ impl Artifact for Stored<'_> {
 #[async_trait]
 impl FileSource for Stored<'_> {
     async fn file(&self, digest: Digest) -> Result<Bytes, PreflightError> {
-        let artifact = self.catalog.tenant_artifact(self.tenant, digest).await;
+        let artifact = self.artifacts.tenant_artifact(self.tenant, digest).await;
         let artifact = artifact.map_err(|e| PreflightError::Unavailable(e.to_string()))?;
         artifact
             .ok_or_else(|| PreflightError::Unavailable(format!("the artifact {digest} is gone")))
@@ -233,8 +238,9 @@ mod tests {
             let (broker, preflight) = (Arc::new(broker), Arc::new(DescriptionDecides::default()));
             let (node, stop) = (Uuid::now_v7(), CancellationToken::new());
             let parts = PreflightParts {
-                broker: Arc::clone(&broker) as _,
-                catalog: Arc::new(store),
+                streams: Arc::clone(&broker) as _,
+                queues: Arc::clone(&broker) as _,
+                artifacts: Arc::new(store),
                 preflight: Arc::clone(&preflight) as _,
                 node,
             };

@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use wasmill_domain::HostLabel;
+use wasmill_domain::backoff::Backoff;
 
 use crate::machine;
+
+/// The first pause between two tries at something that is away.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 /// How functions are compiled and run.
 #[derive(Clone, Debug)]
@@ -375,6 +379,13 @@ impl Default for HostSettings {
             cleanup_after: Duration::from_secs(60),
             recorder: RecorderSettings::default(),
         }
+    }
+}
+
+impl RecorderSettings {
+    /// The pauses between tries while the store or the broker is away.
+    pub(crate) fn backoff(&self) -> Backoff {
+        Backoff::new(FIRST_PAUSE, self.max_pause)
     }
 }
 

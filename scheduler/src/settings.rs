@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Error;
+use crate::error::Error;
 
 /// How a scheduler works. Every bound has its default here.
 #[derive(Clone, Debug)]

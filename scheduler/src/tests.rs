@@ -1,7 +1,8 @@
 //! Real store, real broker; the settings are shortened so that waiting is short.
 
+mod leases;
 mod outages;
-mod restart;
+mod slow;
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -9,17 +10,19 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
-use wasmill_broker::{BatchPublisher, Broker, PublisherSettings, QueueName};
+use wasmill_broker::{
+    BatchPublisher, Consuming as _, PublisherSettings, Publishing as _, QueueName, Queues as _,
+};
 use wasmill_domain::wire::Reads;
 use wasmill_domain::{
     AttemptReport, Batch, Dispatch, Event, Outcome, State, TenantName, Timestamp, TraceContext,
 };
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{
-    Agenda as _, ExecutionQuery, Finished, Ledger as _, Node, Nodes, Publication, Store,
+    Agenda as _, ExecutionQuery, Finished, History as _, Ledger as _, Node, Nodes as _, Publication,
 };
 
-use crate::{SchedulerParts, SchedulerSettings, run};
+use crate::{SchedulerParts, SchedulerSettings, SchedulerStore, run};
 
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -46,13 +49,7 @@ impl Bench {
     fn parts(&self, settings: SchedulerSettings) -> SchedulerParts {
         let publisher =
             BatchPublisher::new(Arc::clone(&self.broker) as _, PublisherSettings::default());
-        let nodes: Arc<dyn Nodes> = Arc::clone(&self.store) as _;
-        SchedulerParts {
-            store: Arc::clone(&self.store) as Arc<dyn Store>,
-            nodes,
-            publisher,
-            settings,
-        }
+        SchedulerParts { store: SchedulerStore::of(&self.store), publisher, settings }
     }
 
     /// The dispatches of the next batch in the queue of the tests' function.
@@ -62,7 +59,7 @@ impl Bench {
 }
 
 /// The dispatches of the next batch in the queue of a function.
-async fn next_batch(broker: &dyn Broker, function: &str) -> Vec<Dispatch> {
+async fn next_batch(broker: &EmbeddedBroker, function: &str) -> Vec<Dispatch> {
     let queue = queue(function);
     broker.declare(&queue).await.unwrap();
     let mut consumption = broker.consume(&queue, NonZeroU16::MIN).await.unwrap();
@@ -164,15 +161,6 @@ async fn a_leader_that_dies_is_replaced() {
     {}
     shutdown.cancel();
     second.await.unwrap().unwrap();
-}
-
-#[tokio::test]
-async fn who_does_not_lead_does_nothing() {
-    let bench = Bench::new().await;
-    let lease = bench.store.lease("scheduler", "another", PATIENCE).await.unwrap();
-    assert!(lease.is_some());
-    let mut leadership = crate::lease::Leadership::new(&settings());
-    assert!(!leadership.leads(&*bench.store).await.unwrap());
 }
 
 #[tokio::test]

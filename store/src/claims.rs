@@ -31,7 +31,7 @@ impl RouteRow {
             path,
             method: method.map_or_else(|| EVERY_METHOD.to_owned(), |method| method.to_string()),
         };
-        RouteClaim::of(manifest).into_iter().map(row).collect()
+        RouteClaim::of(&manifest.triggers).into_iter().map(row).collect()
     }
 
     /// The route is `function`'s.

@@ -24,9 +24,42 @@ pub(crate) mod versions;
 use std::any::Any;
 use std::sync::Arc;
 
-use crate::nodes::Nodes;
-use crate::orders::Orders;
-use crate::port::Store;
+use crate::port::{
+    Agenda, Artifacts, Buckets, Catalog, DeadLetters, History, Identity, Leases, Ledger, Nodes,
+    Orders, Retention, Secrets,
+};
+
+/// What a backend is: all of the ports but [`Nodes`], which the suite is given beside it. Only the
+/// suite takes a store as a whole.
+pub(crate) trait Store:
+    Catalog
+    + Artifacts
+    + Secrets
+    + Identity
+    + Ledger
+    + History
+    + Agenda
+    + Leases
+    + Retention
+    + Buckets
+    + DeadLetters
+{
+}
+
+impl<T> Store for T where
+    T: Catalog
+        + Artifacts
+        + Secrets
+        + Identity
+        + Ledger
+        + History
+        + Agenda
+        + Leases
+        + Retention
+        + Buckets
+        + DeadLetters
+{
+}
 
 /// An empty store, and what it needs to live: a temporary folder, a schema.
 pub(crate) struct Fresh {
@@ -76,7 +109,7 @@ macro_rules! suite {
                 a_row_without_an_epoch_is_of_every_one, origins_are_kept;
             agenda: what_is_due_is_promoted, the_outbox_is_in_order, what_went_on_leaves_the_outbox,
                 a_lease_has_one_holder, a_lease_runs_out, leases_are_taken_by_one,
-                what_ended_is_pruned, pruning_is_bounded, unnamed_artifacts_are_pruned;
+                what_ended_is_pruned, pruning_is_bounded, pruning_goes_on_where_it_stopped, unnamed_artifacts_are_pruned;
             dead_letters: a_letter_is_kept_with_its_bytes, letters_come_in_pages, a_letter_ends_what_waits_for_it,
                 what_a_letter_ended_waits_again, a_letter_ends_nobody_elses;
             buckets: values_are_kept, batches_are_whole, answers_are_bounded, keys_have_bounds, keys_are_listed_once,

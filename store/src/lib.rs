@@ -1,10 +1,12 @@
-//! Where definitions and history are kept: the port [`Store`] and its backends.
+//! Where definitions and history are kept: ports and their backends.
 //!
-//! The port has five faces, each a handful of verbs: [`Catalog`] holds what users define,
-//! [`Ledger`] what became of their events, [`Agenda`] what is still to be done, [`Buckets`] what
-//! functions keep, [`DeadLetters`] what nobody could read. [`Nodes`], which processes are alive,
-//! and [`Orders`], what hosts hear of what they run, are ports of their own. Every backend passes
-//! the same suite (`conformance`). sqlx is used nowhere else in wasmill.
+//! A port is a handful of verbs of one concern (`port`): [`Catalog`], [`Artifacts`] and [`Secrets`]
+//! hold what users define, [`Ledger`] and [`History`] what became of their events, [`Agenda`] what
+//! is still to be done, [`Retention`] ends history, [`Leases`] say who does what only one may do,
+//! [`Buckets`] hold what functions keep, [`DeadLetters`] what nobody could read, [`Nodes`] which
+//! processes are alive, [`Orders`] what hosts hear of what they run, [`Identity`] which installation all of it belongs to. Whoever uses a store
+//! takes the ports that it uses. Every backend passes the same suite (`conformance`). sqlx is used
+//! nowhere else in wasmill.
 //!
 //! A backend is one folder of SQL. What does not depend on the database is outside: `fence` decides
 //! which reports stand, `operate` what of operators' moves the domain does not know, `migrations`
@@ -23,25 +25,25 @@ mod masking;
 mod migrations;
 mod nodes;
 mod operate;
-mod orders;
 mod port;
 pub mod postgres;
 mod quota;
 mod secrets;
 pub mod sqlite;
+#[cfg(any(test, feature = "conformance"))]
+pub mod testing;
 mod watch;
 
 #[cfg(test)]
 mod conformance;
 
 pub use buckets::{
-    Bucket, BucketQuota, BucketSummary, Buckets, KeyPage, MAX_BATCH_BYTES, MAX_BATCH_KEYS,
-    MAX_KEY_BYTES, Swap, ValueVersion,
+    Bucket, BucketQuota, BucketSummary, KeyPage, MAX_BATCH_BYTES, MAX_BATCH_KEYS, MAX_KEY_BYTES,
+    Swap, ValueVersion,
 };
-pub use dead_letters::{DeadLetter, DeadLetterSummary, DeadLetters};
+pub use dead_letters::{DeadLetter, DeadLetterSummary};
 pub use migrations::SchemaMode;
-pub use nodes::{LiveNode, NODE_TIMEOUT, Node, Nodes};
-pub use orders::Orders;
+pub use nodes::{LiveNode, NODE_TIMEOUT, Node};
 pub use port::*;
 pub use quota::{Quotas, TenantQuota};
 pub use watch::RegistryWatch;

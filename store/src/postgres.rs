@@ -13,6 +13,7 @@ mod buckets;
 mod catalog;
 mod change;
 mod columns;
+mod days;
 mod dead_letters;
 mod definitions;
 mod error;
@@ -20,6 +21,7 @@ mod history;
 mod ledger;
 mod lifecycle;
 mod listen;
+mod listening;
 mod migration;
 mod nagle;
 mod nodes;
@@ -31,6 +33,8 @@ mod retention;
 mod routes;
 mod secrets;
 mod session;
+mod settings;
+mod store;
 mod text;
 mod upgrade;
 
@@ -39,97 +43,19 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
 use wasmill_background::Background;
 
+pub use settings::PostgresSettings;
+pub use store::PostgresStore;
+
 use crate::migrations::SchemaMode;
-use crate::nodes::NODE_TIMEOUT;
 use crate::port::{Error, Result};
-use crate::quota::Quotas;
-use error::Fault;
-use listen::Listening;
-use partitions::Upkeep;
-use session::{Access, Pool, Session};
-
-/// The longest pause between two tries of a transaction that met another one.
-const LONGEST_PAUSE: Duration = Duration::from_millis(100);
-
-/// How a [`PostgresStore`] works.
-#[derive(Clone, Debug)]
-pub struct PostgresSettings {
-    /// How many connections this process has at most: 1 or more. Calls wait for a free one.
-    /// Default: 8.
-    pub connections: u32,
-    /// How long to wait for a new connection, TLS and log-in included. Default: 5 s.
-    pub connect_timeout: Duration,
-    /// How long a call takes at most, waiting for a connection included; then the store is not
-    /// available. The server gives up a statement after the same time. Default: 10 s.
-    pub call_timeout: Duration,
-    /// The same for bringing the schema up to date and for [`crate::Agenda::prune`], which reads a
-    /// whole day before it drops it. Default: 10 min.
-    pub upkeep_timeout: Duration,
-    /// How long changing the set of partitions waits for its turn, and everybody else for it; then
-    /// it is tried another time. Default: 500 ms.
-    pub partition_lock_timeout: Duration,
-    /// A connection that nobody has used for this long is closed. Default: 10 min.
-    pub idle_timeout: Duration,
-    /// A connection as old as this is replaced. Default: 30 min.
-    pub max_lifetime: Duration,
-    /// Whether a pooler stands between that gives each transaction another session (PgBouncer's
-    /// `pool_mode = transaction`). Nothing is prepared then and each transaction sets its own
-    /// limits, which is somewhat slower. Default: no.
-    pub transaction_pooler: bool,
-    /// Where to listen for changes of the definitions, if not at the store's own URL: the server
-    /// itself, past a pooler. Default: none.
-    pub listen_url: Option<String>,
-    /// For how many days beyond today history has its partitions ready. Default: 3.
-    pub days_ahead: u16,
-    /// What tenants may define. Default: as [`Quotas`]'s.
-    pub quotas: Quotas,
-    /// What is done about the schema at the start. Default: [`SchemaMode::Migrate`].
-    pub schema: SchemaMode,
-    /// A process whose heartbeat is older than this is not alive. Default: 15 s.
-    pub node_timeout: Duration,
-}
-
-impl Default for PostgresSettings {
-    fn default() -> Self {
-        Self {
-            connections: 8,
-            connect_timeout: Duration::from_secs(5),
-            call_timeout: Duration::from_secs(10),
-            upkeep_timeout: Duration::from_secs(600),
-            partition_lock_timeout: Duration::from_millis(500),
-            idle_timeout: Duration::from_secs(600),
-            max_lifetime: Duration::from_secs(1800),
-            transaction_pooler: false,
-            listen_url: None,
-            days_ahead: 3,
-            quotas: Quotas::default(),
-            schema: SchemaMode::default(),
-            node_timeout: NODE_TIMEOUT,
-        }
-    }
-}
-
-/// A store in a PostgreSQL database. Clones are the same store.
-#[derive(Clone)]
-pub struct PostgresStore {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    pool: Pool,
-    settings: PostgresSettings,
-    upkeep: Upkeep,
-    listening: Listening,
-    /// Threads for work as long as what users define.
-    background: Background,
-}
+use days::Partitions;
+use listening::Listening;
+use session::Pool;
+use store::Inner;
 
 impl PostgresStore {
     /// Connects, and looks at the schema. Of several processes that bring it up to date at once,
@@ -155,7 +81,7 @@ impl PostgresStore {
         let inner = Inner {
             pool,
             settings,
-            upkeep: Upkeep::default(),
+            partitions: Partitions::default(),
             listening,
             background: Background::new("artifacts"),
         };
@@ -174,11 +100,6 @@ impl PostgresStore {
     }
 }
 
-/// A time limit as PostgreSQL counts it.
-fn millis(limit: Duration) -> i32 {
-    i32::try_from(limit.as_millis()).unwrap_or(i32::MAX).max(1)
-}
-
 /// What an error says beyond its kind.
 fn reason(error: Error) -> String {
     match error {
@@ -188,71 +109,5 @@ fn reason(error: Error) -> String {
         | Error::Conflict(why)
         | Error::QuotaExceeded { why, .. }
         | Error::Rejected(why) => why,
-    }
-}
-
-/// What is done within a transaction.
-type Step<'s, T> = Pin<Box<dyn Future<Output = error::Result<T>> + Send + 's>>;
-
-impl Inner {
-    /// Does `work` in a transaction that writes, again where it collides with another one, for as
-    /// long as a call may take.
-    async fn write<'a, T>(
-        &'a self,
-        work: impl for<'s> Fn(&'s mut Session<'a>) -> Step<'s, T>,
-    ) -> Result<T> {
-        self.transact(Access::Write, self.settings.call_timeout, work)
-            .await
-            .map_err(Fault::into_error)
-    }
-
-    /// Does `work` in a transaction that reads.
-    async fn read<'a, T>(
-        &'a self,
-        work: impl for<'s> Fn(&'s mut Session<'a>) -> Step<'s, T>,
-    ) -> Result<T> {
-        self.transact(Access::Read, self.settings.call_timeout, work)
-            .await
-            .map_err(Fault::into_error)
-    }
-
-    async fn transact<'a, T>(
-        &'a self,
-        access: Access,
-        limit: Duration,
-        work: impl for<'s> Fn(&'s mut Session<'a>) -> Step<'s, T>,
-    ) -> error::Result<T> {
-        match timeout(limit, repeat(&self.pool, access, work)).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                self.pool.forget_idle();
-                Err(Error::Unavailable(format!(
-                    "{} has not answered within {limit:?}",
-                    self.pool.server()
-                ))
-                .into())
-            }
-        }
-    }
-}
-
-/// Makes a transaction, again and again until it does not collide with another one.
-async fn repeat<'a, T>(
-    pool: &'a Pool,
-    access: Access,
-    work: impl for<'s> Fn(&'s mut Session<'a>) -> Step<'s, T>,
-) -> error::Result<T> {
-    let mut pause = Duration::from_millis(1);
-    loop {
-        let mut session = pool.begin(access).await?;
-        let result = work(&mut session).await;
-        match session.end(result).await {
-            Err(fault) if fault.is_collision() => {
-                tracing::debug!(?fault, "a transaction is made again");
-                sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-            other => return other,
-        }
     }
 }

@@ -22,10 +22,14 @@ mod lifecycle;
 mod migration;
 mod nodes;
 mod orders;
+mod private;
 mod queries;
 mod quota;
+mod retention;
 mod routes;
 mod secrets;
+mod settings;
+mod store;
 #[cfg(any(test, feature = "conformance"))]
 mod testing;
 mod upgrade;
@@ -34,76 +38,14 @@ mod upgrade;
 mod tests;
 
 use std::path::Path;
-use std::time::Duration;
 
-use sqlx::SqlitePool;
+pub use settings::{SqliteSettings, Synchronous};
+pub use store::SqliteStore;
 
 use crate::migrations::SchemaMode;
-use crate::nodes::NODE_TIMEOUT;
 use crate::port::Result;
-use crate::quota::Quotas;
 use blobs::Blobs;
 use connection::Writer;
-
-/// How a [`SqliteStore`] works.
-#[derive(Clone, Debug)]
-pub struct SqliteSettings {
-    /// What a commit waits for. Default: [`Synchronous::Full`].
-    pub synchronous: Synchronous,
-    /// How many connections read: 1 or more. Default: 4.
-    pub readers: u32,
-    /// How long to wait while another process writes, and how long a call waits for its turn in
-    /// this one; then the store is not available. Default: 10 s.
-    pub busy_timeout: Duration,
-    /// Memory for the writer's page cache, in bytes; each reader has a quarter of it. Default: 16
-    /// MiB.
-    pub cache_bytes: u32,
-    /// The write-ahead log is moved into the database when it is this long, in bytes. Longer is
-    /// faster and takes more room and a longer pause each time. Default: 16 MiB.
-    pub wal_bytes: u32,
-    /// What tenants may define. Default: as [`Quotas`]'s.
-    pub quotas: Quotas,
-    /// What is done about the schema at the start. Default: [`SchemaMode::Migrate`]; a file is made
-    /// and an older one is copied first, as its name with `.schema-N.backup` where `N` is the
-    /// schema's number. Others make no file.
-    pub schema: SchemaMode,
-    /// A process whose heartbeat is older than this is not alive. Default: 15 s.
-    pub node_timeout: Duration,
-}
-
-/// What a commit waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Synchronous {
-    /// Until the disk has it: what is recorded survives a power failure.
-    Full,
-    /// Until the operating system has it: what is recorded survives a crash of the process; the
-    /// last commits may be lost with the power, never the database's consistency.
-    Normal,
-}
-
-impl Default for SqliteSettings {
-    fn default() -> Self {
-        Self {
-            synchronous: Synchronous::Full,
-            readers: 4,
-            busy_timeout: Duration::from_secs(10),
-            cache_bytes: 16 << 20,
-            wal_bytes: 16 << 20,
-            quotas: Quotas::default(),
-            schema: SchemaMode::default(),
-            node_timeout: NODE_TIMEOUT,
-        }
-    }
-}
-
-/// A store in a file.
-pub struct SqliteStore {
-    writer: Writer,
-    readers: SqlitePool,
-    blobs: Blobs,
-    quotas: Quotas,
-    node_timeout: Duration,
-}
 
 impl SqliteStore {
     /// Opens the file, and by default makes it where there is none (for its owner alone) and brings
@@ -114,7 +56,10 @@ impl SqliteStore {
     /// [`crate::Error::Unavailable`] where the file cannot be opened or is not a database;
     /// [`crate::Error::Schema`] where its schema is not one that this release works on.
     pub async fn open(path: &Path, settings: SqliteSettings) -> Result<Self> {
-        let writer = Writer::open(path, &settings).await?;
+        let writer = Writer::new(path, &settings);
+        let mut connection = writer.connect().await?;
+        migration::prepare(&mut connection, path, settings.schema).await?;
+        writer.begin_with(connection).await;
         let readers = connection::readers(path, &settings);
         let blobs = Blobs::beside(path, &settings);
         let store = Self {

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::sleep;
+use wasmill_domain::backoff::Backoff;
 use wasmill_domain::{Definitions, Registry, Revision, TenantName};
 
-use crate::port::{Error, Result, Store};
+use crate::port::{Catalog, Error, Result};
 
 /// The longest pause between two tries while the store is away, however long the interval.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
@@ -37,7 +38,7 @@ pub struct RegistryWatch {
 }
 
 struct Shared {
-    store: Arc<dyn Store>,
+    store: Arc<dyn Catalog>,
     registry: watch::Sender<Arc<Registry>>,
     tenants: Tenants,
     /// Whoever builds a registry holds it, so that an older one never follows a newer one. Whether
@@ -65,7 +66,7 @@ impl RegistryWatch {
     ///
     /// # Errors
     /// Where the definitions cannot be loaded the first time.
-    pub async fn start(store: Arc<dyn Store>, interval: Duration) -> Result<Self> {
+    pub async fn start(store: Arc<dyn Catalog>, interval: Duration) -> Result<Self> {
         Self::start_from(Registry::default(), store, interval).await
     }
 
@@ -76,7 +77,7 @@ impl RegistryWatch {
     /// Where the definitions cannot be loaded the first time.
     pub async fn start_from(
         first: Registry,
-        store: Arc<dyn Store>,
+        store: Arc<dyn Catalog>,
         interval: Duration,
     ) -> Result<Self> {
         let registry = watch::Sender::new(Arc::new(first));
@@ -185,7 +186,8 @@ impl Tenants {
 
 async fn follow(shared: Arc<Shared>, interval: Duration, mut ended: mpsc::Receiver<()>) {
     let mut heard = shared.store.changes();
-    let mut pause = interval;
+    let mut backoff = Backoff::new(interval, MAX_BACKOFF.max(interval));
+    let mut pause = backoff.pause();
     let mut is_away = false;
     loop {
         tokio::select! {
@@ -199,16 +201,17 @@ async fn follow(shared: Arc<Shared>, interval: Duration, mut ended: mpsc::Receiv
                 if is_away {
                     tracing::info!("the definitions can be read again");
                 }
-                (is_away, pause) = (false, interval);
+                is_away = false;
+                backoff.reset();
             }
             Err(why) => {
                 if !is_away {
                     tracing::warn!(%why, "the definitions cannot be read: those of revision {} stay", shared.revision());
                 }
                 is_away = true;
-                pause = (pause * 2).clamp(interval, MAX_BACKOFF.max(interval));
             }
         }
+        pause = backoff.pause();
     }
 }
 

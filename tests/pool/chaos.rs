@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
-use wasmill_broker::{Broker as _, Depth};
+use wasmill_broker::{Depth, Queues as _};
 use wasmill_store::postgres::testing::Mood;
 
 use crate::support::backends::{Private, queue_of};

@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 
 use serde_json::{Value, json};
-use wasmill_broker::{Broker as _, Delivery, Message};
+use wasmill_broker::{Consuming as _, Delivery, Message, Publishing as _};
 
 use crate::support::backends::{Shared, queue_of};
 use crate::support::pool::Process;

@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use wasmill_broker::{Broker as _, Error};
+use wasmill_broker::{Error, Queues as _};
 
 use crate::support::api::{Api, execution_ids};
 use crate::support::backends::{Shared, queue_of};

@@ -7,7 +7,7 @@ use std::process::Command;
 use uuid::Uuid;
 use wasmill_broker::rabbitmq::testing::{self, Node, Proxy as RabbitProxy};
 use wasmill_broker::rabbitmq::{RabbitBroker, RabbitSettings};
-use wasmill_broker::{Broker as _, QueueName};
+use wasmill_broker::{QueueName, Queues as _};
 use wasmill_domain::TenantName;
 use wasmill_store::postgres::testing::{
     Proxy as PostgresProxy, Schema, Server, address_of, url_at,

@@ -7,7 +7,8 @@ use super::support::{
     Redeliveries, consume, depth_becomes, in_time, next, no_delivery, numbered, publish, queue,
     take, text,
 };
-use crate::port::{Broker, Error, Tag};
+use crate::conformance::Broker;
+use crate::port::{Error, Tag};
 
 pub(super) async fn a_consumer_may_come_first(broker: Arc<dyn Broker>) {
     let queue = queue(&broker).await;

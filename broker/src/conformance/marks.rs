@@ -5,7 +5,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::support::{in_time, publish, queue};
-use crate::port::{Broker, Depth, Owner, QueueName};
+use crate::conformance::Broker;
+use crate::port::{Depth, Owner, QueueName};
 
 /// The broker must not be one that others mark meanwhile.
 pub(super) async fn a_mark_is_told_from_others(broker: Arc<dyn Broker>) {

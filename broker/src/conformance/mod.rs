@@ -15,7 +15,12 @@ use std::sync::Arc;
 pub(crate) use self::broadcasts::broadcasts_suite;
 pub(crate) use self::support::{QUEUE_MESSAGES, Redeliveries};
 
-use crate::port::Broker;
+use crate::port::{Consuming, Control, Publishing, Queues, Streams};
+
+/// What a backend is: all of the ports. Only the suite takes a broker as a whole.
+pub trait Broker: Publishing + Consuming + Streams + Queues + Control {}
+
+impl<T: Publishing + Consuming + Streams + Queues + Control> Broker for T {}
 
 /// Runs every test. `factory` gives a broker whose queues are full at [`QUEUE_MESSAGES`]; it may be
 /// the same one each time, as the tests use queues of their own. `redeliveries` is what it knows of

@@ -6,7 +6,8 @@ use super::support::{
     QUEUE_MESSAGES, consume, depth_becomes, in_time, next, no_delivery, numbered, publish, queue,
     take,
 };
-use crate::port::{Broker, Error, Message};
+use crate::conformance::Broker;
+use crate::port::{Error, Message};
 
 pub(super) async fn what_is_published_comes_out_in_order(broker: Arc<dyn Broker>) {
     let queue = queue(&broker).await;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::support::{TIMEOUT, consume, depth_becomes, in_time, next, queue, text};
-use crate::port::{Broker, Error, Message, ReplyTo};
+use crate::conformance::Broker;
+use crate::port::{Error, Message, ReplyTo};
 
 pub(super) async fn a_reply_finds_its_request(broker: Arc<dyn Broker>) {
     let queue = queue(&broker).await;

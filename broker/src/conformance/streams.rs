@@ -7,7 +7,8 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::support::{QUIET_TIME, in_time};
-use crate::port::{Broker, Error, IncomingStreams, QueueName};
+use crate::conformance::Broker;
+use crate::port::{Error, IncomingStreams, QueueName};
 use crate::request_stream::{IncomingStream, RequestStream, STREAM_WINDOW};
 
 /// A service that no other test has, and what accepts its streams, at most `most` at a time.

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::port::{
-    Broker, Consumption, Deliveries, Delivery, Depth, Message, QueueName, Settle, Tag,
-};
+use crate::conformance::Broker;
+use crate::port::{Consumption, Deliveries, Delivery, Depth, Message, QueueName, Settle, Tag};
 
 /// The brokers under test take so many messages into a queue, and answer the next one with
 /// [`Error::Full`](crate::Error::Full).

@@ -105,8 +105,8 @@ use self::state::BrokerState;
 use self::writer::Writer;
 use crate::broadcasts::{Broadcasts, Listener, Subscription};
 use crate::port::{
-    Broker, Consumption, Depth, Error, IncomingStreams, Message, Owner, PendingReply, QueueName,
-    ReplyTo, Result,
+    Consuming, Consumption, Control, Depth, Error, IncomingStreams, Message, Owner, PendingReply,
+    Publishing, QueueName, Queues, ReplyTo, Result, Streams,
 };
 use crate::request_stream::RequestStream;
 
@@ -236,22 +236,11 @@ impl Broadcasts for EmbeddedBroker {
 }
 
 #[async_trait]
-impl Broker for EmbeddedBroker {
+impl Publishing for EmbeddedBroker {
     async fn declare(&self, queue: &QueueName) -> Result<()> {
         match self.shared.update(|state| state.declare(queue))? {
             None => Ok(()),
             Some(waiting) => answer(waiting).await,
-        }
-    }
-
-    async fn delete(&self, queue: &QueueName) -> Result<()> {
-        match self.shared.update(|state| state.delete(queue))? {
-            None => Ok(()),
-            Some((gone, waiting)) => {
-                // The messages are freed outside the lock.
-                drop(gone);
-                answer(waiting).await
-            }
         }
     }
 
@@ -266,12 +255,10 @@ impl Broker for EmbeddedBroker {
         self.publish(queue, message).await?;
         Ok(pending)
     }
+}
 
-    async fn reply(&self, to: &ReplyTo, body: Bytes) -> Result<()> {
-        self.shared.replies.deliver(to, body);
-        Ok(())
-    }
-
+#[async_trait]
+impl Consuming for EmbeddedBroker {
     async fn consume(&self, queue: &QueueName, prefetch: NonZeroU16) -> Result<Consumption> {
         let inbox = Arc::new(Inbox::new());
         let id = self.shared.update(|state| state.add_consumer(queue, prefetch.get(), &inbox))?;
@@ -281,6 +268,14 @@ impl Broker for EmbeddedBroker {
         Ok(Consumption { deliveries: Box::new(EmbeddedDeliveries { shared, id, inbox }), settle })
     }
 
+    async fn reply(&self, to: &ReplyTo, body: Bytes) -> Result<()> {
+        self.shared.replies.deliver(to, body);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Streams for EmbeddedBroker {
     async fn open_stream(&self, service: &QueueName, opening: Bytes) -> Result<RequestStream> {
         self.calls.open(service, opening)
     }
@@ -293,9 +288,34 @@ impl Broker for EmbeddedBroker {
         // An acceptor in this process asks for the next stream only when it has room for one.
         Ok(Box::new(self.calls.accept(service)))
     }
+}
+
+#[async_trait]
+impl Queues for EmbeddedBroker {
+    async fn delete(&self, queue: &QueueName) -> Result<()> {
+        match self.shared.update(|state| state.delete(queue))? {
+            None => Ok(()),
+            Some((gone, waiting)) => {
+                // The messages are freed outside the lock.
+                drop(gone);
+                answer(waiting).await
+            }
+        }
+    }
 
     async fn depth(&self, queue: &QueueName) -> Result<Depth> {
         self.shared.lock().depth(queue)
+    }
+
+    async fn queues(&self) -> Result<Option<Vec<(QueueName, Depth)>>> {
+        self.shared.lock().queues().map(Some)
+    }
+}
+
+#[async_trait]
+impl Control for EmbeddedBroker {
+    async fn ping(&self) -> Result<()> {
+        self.shared.lock().health()
     }
 
     async fn owner(&self, id: Uuid) -> Result<Owner> {
@@ -304,13 +324,5 @@ impl Broker for EmbeddedBroker {
 
     async fn mark(&self, id: Uuid) -> Result<()> {
         mark::mark(&self.dir, id)
-    }
-
-    async fn queues(&self) -> Result<Option<Vec<(QueueName, Depth)>>> {
-        self.shared.lock().queues().map(Some)
-    }
-
-    async fn ping(&self) -> Result<()> {
-        self.shared.lock().health()
     }
 }

@@ -10,14 +10,14 @@ use wasmill_domain::batch::{MAX_DISPATCHES, SOFT_MAX_BYTES};
 
 use super::message::weight;
 use super::settings::PublisherSettings;
-use crate::port::{Broker, Error, QueueName, Result};
+use crate::port::{Error, Publishing, QueueName, Result};
 
 /// Gets the result of a publish.
 pub(super) type Waiter = oneshot::Sender<Result<()>>;
 
 /// What the clones of a publisher share with the tasks of its queues.
 pub(super) struct Batchers {
-    pub(super) broker: Arc<dyn Broker>,
+    pub(super) broker: Arc<dyn Publishing>,
     pub(super) settings: PublisherSettings,
     state: Mutex<WaitingDispatches>,
 }
@@ -47,7 +47,7 @@ pub(super) struct Waiting {
 }
 
 impl Batchers {
-    pub(super) fn new(broker: Arc<dyn Broker>, settings: PublisherSettings) -> Self {
+    pub(super) fn new(broker: Arc<dyn Publishing>, settings: PublisherSettings) -> Self {
         Self { broker, settings, state: Mutex::default() }
     }
 

@@ -18,7 +18,7 @@ pub use self::settings::PublisherSettings;
 
 use self::batchers::Batchers;
 use self::message::message_of;
-use crate::port::{Broker, Error, PendingReply, QueueName, Result};
+use crate::port::{Error, PendingReply, Publishing, QueueName, Result};
 
 /// Publishes dispatches to the queues of their functions, grouped into batches. Cheap to clone;
 /// all clones share the batches. It needs a Tokio runtime around it.
@@ -29,7 +29,7 @@ pub struct BatchPublisher {
 
 impl BatchPublisher {
     /// A publisher to `broker`.
-    pub fn new(broker: Arc<dyn Broker>, settings: PublisherSettings) -> Self {
+    pub fn new(broker: Arc<dyn Publishing>, settings: PublisherSettings) -> Self {
         Self { batchers: Arc::new(Batchers::new(broker, settings)) }
     }
 
@@ -59,7 +59,7 @@ impl BatchPublisher {
     /// As with [`BatchPublisher::publish`].
     pub async fn request(&self, dispatch: Dispatch) -> Result<PendingReply> {
         let queue = QueueName::of_function(&dispatch.tenant, &dispatch.function);
-        let broker = self.broker();
+        let broker = &self.batchers.broker;
         let message = message_of(vec![dispatch], self.writes())?;
         match broker.request(&queue, message.clone()).await {
             Err(Error::NoQueue(_)) => {
@@ -73,10 +73,5 @@ impl BatchPublisher {
     /// The versions that messages are written in.
     pub fn writes(&self) -> &Writes {
         &self.batchers.settings.writes
-    }
-
-    /// The broker that it publishes to.
-    pub fn broker(&self) -> &Arc<dyn Broker> {
-        &self.batchers.broker
     }
 }

@@ -10,7 +10,7 @@ use wasmill_domain::{Batch, Event, TenantName, Timestamp, TraceContext};
 
 use super::*;
 use crate::embedded::{EmbeddedBroker, EmbeddedSettings};
-use crate::port::{Consumption, Depth, Message, ReplyTo};
+use crate::port::{Consuming as _, Message, Queues as _};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -49,14 +49,10 @@ impl Gate {
 }
 
 #[async_trait]
-impl Broker for Gate {
+impl Publishing for Gate {
     async fn declare(&self, queue: &QueueName) -> Result<()> {
         self.declared.fetch_add(1, Ordering::SeqCst);
         self.broker.declare(queue).await
-    }
-
-    async fn delete(&self, queue: &QueueName) -> Result<()> {
-        self.broker.delete(queue).await
     }
 
     async fn publish(&self, queue: &QueueName, message: Message) -> Result<()> {
@@ -68,54 +64,6 @@ impl Broker for Gate {
 
     async fn request(&self, queue: &QueueName, message: Message) -> Result<PendingReply> {
         self.broker.request(queue, message).await
-    }
-
-    async fn reply(&self, to: &ReplyTo, body: Bytes) -> Result<()> {
-        self.broker.reply(to, body).await
-    }
-
-    async fn consume(
-        &self,
-        queue: &QueueName,
-        prefetch: std::num::NonZeroU16,
-    ) -> Result<Consumption> {
-        self.broker.consume(queue, prefetch).await
-    }
-
-    async fn open_stream(
-        &self,
-        service: &QueueName,
-        opening: Bytes,
-    ) -> Result<crate::RequestStream> {
-        self.broker.open_stream(service, opening).await
-    }
-
-    async fn accept_streams(
-        &self,
-        service: &QueueName,
-        most: std::num::NonZeroU16,
-    ) -> Result<Box<dyn crate::IncomingStreams>> {
-        self.broker.accept_streams(service, most).await
-    }
-
-    async fn depth(&self, queue: &QueueName) -> Result<Depth> {
-        self.broker.depth(queue).await
-    }
-
-    async fn owner(&self, id: uuid::Uuid) -> Result<crate::Owner> {
-        self.broker.owner(id).await
-    }
-
-    async fn mark(&self, id: uuid::Uuid) -> Result<()> {
-        self.broker.mark(id).await
-    }
-
-    async fn queues(&self) -> Result<Option<Vec<(QueueName, Depth)>>> {
-        self.broker.queues().await
-    }
-
-    async fn ping(&self) -> Result<()> {
-        self.broker.ping().await
     }
 }
 
@@ -190,8 +138,8 @@ async fn all_confirmed(tasks: Vec<JoinHandle<Result<()>>>) {
 
 /// The messages in the queue, decoded: the ids in each batch.
 async fn batches(gate: &Gate) -> Vec<Vec<usize>> {
-    let count = gate.depth(&queue()).await.unwrap().ready;
-    let mut consumption = gate.consume(&queue(), 1_000.try_into().unwrap()).await.unwrap();
+    let count = gate.broker.depth(&queue()).await.unwrap().ready;
+    let mut consumption = gate.broker.consume(&queue(), 1_000.try_into().unwrap()).await.unwrap();
     let mut batches = Vec::new();
     for _ in 0..count {
         let delivery = in_time(consumption.deliveries.next()).await.unwrap();
@@ -260,8 +208,8 @@ async fn a_batch_is_bounded_in_bytes() {
     tasks.extend(begin(&publisher, 7..9, 10).await);
     gate.let_through(100);
     all_confirmed(tasks).await;
-    let depth = gate.depth(&queue()).await.unwrap().ready;
-    let mut consumption = gate.consume(&queue(), 100.try_into().unwrap()).await.unwrap();
+    let depth = gate.broker.depth(&queue()).await.unwrap().ready;
+    let mut consumption = gate.broker.consume(&queue(), 100.try_into().unwrap()).await.unwrap();
     for _ in 0..depth {
         let message = in_time(consumption.deliveries.next()).await.unwrap().message;
         let single = Batch::decode(&message.body).unwrap().dispatches().len() == 1;
@@ -295,7 +243,7 @@ async fn batches_say_what_they_are_and_when_they_were_queued() {
     gate.let_through(10);
     all_confirmed(tasks).await;
 
-    let mut consumption = gate.consume(&queue(), 10.try_into().unwrap()).await.unwrap();
+    let mut consumption = gate.broker.consume(&queue(), 10.try_into().unwrap()).await.unwrap();
     in_time(consumption.deliveries.next()).await.unwrap();
     let message = in_time(consumption.deliveries.next()).await.unwrap().message;
     let headers =
@@ -393,12 +341,11 @@ async fn a_request_is_a_batch_of_its_own() {
     let publisher = publisher(&gate);
     let before = Timestamp::now();
     let pending = in_time(publisher.request(dispatch(7, 10))).await.unwrap();
-    let mut consumption =
-        publisher.broker().consume(&queue(), 10.try_into().unwrap()).await.unwrap();
+    let mut consumption = gate.broker.consume(&queue(), 10.try_into().unwrap()).await.unwrap();
     let delivery = in_time(consumption.deliveries.next()).await.unwrap();
     let batch = Batch::decode(&delivery.message.body).unwrap();
     assert_eq!((batch.dispatches().len(), batch.dispatches()[0].event.id.as_str()), (1, "7"));
     assert!(batch.dispatches()[0].queued_at >= before);
-    publisher.broker().reply(&delivery.message.reply_to.unwrap(), Bytes::new()).await.unwrap();
+    gate.broker.reply(&delivery.message.reply_to.unwrap(), Bytes::new()).await.unwrap();
     assert_eq!(pending.wait(TIMEOUT).await.unwrap(), "");
 }

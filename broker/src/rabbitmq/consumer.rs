@@ -11,9 +11,9 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
+use wasmill_domain::backoff::Backoff;
 
 use super::amqp::Fault;
-use super::backoff::Backoff;
 use super::link::{Link, RETRY, Session};
 use super::operations;
 use super::unacked::{RabbitSettle, UnackedDeliveries};
@@ -83,7 +83,7 @@ impl ConsumerSpec {
     /// Consumes again after the channel or the connection was lost, or RabbitMQ has cancelled the
     /// consumer. `None` where there is nothing to consume any more.
     async fn attach_again(self: Arc<Self>) -> Option<Attached> {
-        let mut retry = Backoff::new(RETRY.0, RETRY.1);
+        let mut retry = Backoff::new(RETRY.0, RETRY.1).jittered();
         while !self.unacked.is_ended() {
             let session = self.link.lasting_session().await?;
             match session.during(self.attach(Arc::clone(&session))).await {
@@ -103,7 +103,7 @@ impl ConsumerSpec {
                 }
                 None => {}
             }
-            retry.wait().await;
+            tokio::time::sleep(retry.pause()).await;
         }
         None
     }

@@ -8,9 +8,9 @@ use lapin::{Channel, Connection, Event};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
+use wasmill_domain::backoff::Backoff;
 
 use super::amqp::Fault;
-use super::backoff::Backoff;
 use super::endpoint::{Dialled, Endpoint, Socket};
 use crate::port::{Error, Result};
 
@@ -78,7 +78,7 @@ impl Link {
     ) -> Result<T, Fault> {
         let mut last = None;
         let tried = tokio::time::timeout(timeout, async {
-            let mut retry = Backoff::new(RETRY.0, RETRY.1);
+            let mut retry = Backoff::new(RETRY.0, RETRY.1).jittered();
             loop {
                 let session = self.session(timeout).await?;
                 match session.during(work(Arc::clone(&session))).await {
@@ -86,7 +86,7 @@ impl Link {
                     Some(done) => return done,
                     None => {}
                 }
-                retry.wait().await;
+                tokio::time::sleep(retry.pause()).await;
             }
         });
         let tried = tried.await;
@@ -272,7 +272,7 @@ async fn supervise(
     mut closing: watch::Receiver<bool>,
 ) {
     let settings = &endpoint.settings;
-    let mut backoff = Backoff::new(settings.retry_first, settings.retry_at_most);
+    let mut backoff = Backoff::new(settings.retry_first, settings.retry_at_most).jittered();
     let mut warned = false;
     while !is_closing(&closing) {
         let dialled = tokio::select! {
@@ -325,7 +325,7 @@ async fn supervise(
             }
         }
         tokio::select! {
-            () = backoff.wait() => {}
+            () = tokio::time::sleep(backoff.pause()) => {}
             () = wait_until_closing(&mut closing) => {}
         }
     }

@@ -1,7 +1,7 @@
 //! The broker for many processes: RabbitMQ, 3.10 to 4.x.
 //!
 //! # One message
-//! [`Broker::publish`] gives it to a **publish channel** (`publish_channels`), always the same one
+//! [`Publishing::publish`] gives it to a **publish channel** (`publish_channels`), always the same one
 //! for a queue, so that the order is kept. The channel's task (`publish_channel`) sends it
 //! (`in_flight`), persistent and `mandatory`, without waiting for those before it; hundreds await
 //! their confirms at a time. The confirm ends the publish. The task keeps it until then: when the
@@ -43,7 +43,6 @@
 //! RabbitMQ compares when a queue is declared again (`operations`).
 
 mod amqp;
-mod backoff;
 mod broadcasts;
 mod calls;
 mod consumer;
@@ -84,12 +83,12 @@ use self::operations::Operations;
 use self::publish_channels::PublishChannels;
 use crate::broadcasts::{Broadcasts, Listener, Subscription};
 use crate::port::{
-    Broker, Consumption, Depth, Error, IncomingStreams, Message, Owner, PendingReply, QueueName,
-    ReplyTo, Result,
+    Consuming, Consumption, Control, Depth, Error, IncomingStreams, Message, Owner, PendingReply,
+    Publishing, QueueName, Queues, ReplyTo, Result, Streams,
 };
 use crate::request_stream::RequestStream;
 
-/// A RabbitMQ as a [`Broker`]. When it is dropped its connections end, and consumers with them.
+/// A broker in RabbitMQ. When it is dropped its connections end, and consumers with them.
 ///
 /// As AMQP does not say how many messages are unacknowledged, [`Depth::unacked`] counts those of
 /// this broker's own consumers, not those of other processes.
@@ -112,7 +111,7 @@ pub struct RabbitBroker {
 impl RabbitBroker {
     /// Begins to connect to the RabbitMQ at `address`, like `amqp://user:password@host:5672/vhost`,
     /// or `amqps://` for TLS. It does not wait for it: operations meanwhile wait as long as the
-    /// settings say, and [`Broker::ping`] says what is wrong where it takes longer. Needs a Tokio
+    /// settings say, and [`Control::ping`] says what is wrong where it takes longer. Needs a Tokio
     /// runtime around it.
     ///
     /// # Errors
@@ -196,16 +195,10 @@ impl Broadcasts for RabbitBroker {
 }
 
 #[async_trait]
-impl Broker for RabbitBroker {
+impl Publishing for RabbitBroker {
     async fn declare(&self, queue: &QueueName) -> Result<()> {
         self.operations.declare(queue, self.name(queue)?).await?;
         self.known.add(queue);
-        Ok(())
-    }
-
-    async fn delete(&self, queue: &QueueName) -> Result<()> {
-        self.operations.delete(queue, self.name(queue)?).await?;
-        self.known.remove(queue);
         Ok(())
     }
 
@@ -218,12 +211,10 @@ impl Broker for RabbitBroker {
         self.send(queue, message, Some(waiter)).await?;
         Ok(PendingReply::new(reply))
     }
+}
 
-    async fn reply(&self, to: &ReplyTo, body: Bytes) -> Result<()> {
-        let properties = amqp::reply_properties(&to.correlation)?;
-        self.channels.publish(None, amqp::short(&to.address)?, properties, body, None).await
-    }
-
+#[async_trait]
+impl Consuming for RabbitBroker {
     async fn consume(&self, queue: &QueueName, prefetch: NonZeroU16) -> Result<Consumption> {
         let consumed =
             consumer::consume(&self.consuming, queue, self.name(queue)?, prefetch, self.timeout)
@@ -233,6 +224,14 @@ impl Broker for RabbitBroker {
         Ok(consumption)
     }
 
+    async fn reply(&self, to: &ReplyTo, body: Bytes) -> Result<()> {
+        let properties = amqp::reply_properties(&to.correlation)?;
+        self.channels.publish(None, amqp::short(&to.address)?, properties, body, None).await
+    }
+}
+
+#[async_trait]
+impl Streams for RabbitBroker {
     async fn open_stream(&self, service: &QueueName, opening: Bytes) -> Result<RequestStream> {
         self.calls.open(service, self.name(service)?, opening).await
     }
@@ -248,10 +247,35 @@ impl Broker for RabbitBroker {
             consumer::consume(&self.consuming, service, name, most, timeout).await?;
         Ok(Box::new(Acceptor::new(Arc::clone(&self.calls), consumption)))
     }
+}
+
+#[async_trait]
+impl Queues for RabbitBroker {
+    async fn delete(&self, queue: &QueueName) -> Result<()> {
+        self.operations.delete(queue, self.name(queue)?).await?;
+        self.known.remove(queue);
+        Ok(())
+    }
 
     async fn depth(&self, queue: &QueueName) -> Result<Depth> {
         let ready = self.operations.ready(queue, self.name(queue)?).await;
         Ok(Depth { ready: self.checked(queue, ready)?, unacked: self.known.unacked(queue) })
+    }
+
+    async fn queues(&self) -> Result<Option<Vec<(QueueName, Depth)>>> {
+        // AMQP cannot list queues.
+        Ok(None)
+    }
+}
+
+#[async_trait]
+impl Control for RabbitBroker {
+    async fn ping(&self) -> Result<()> {
+        self.publishing
+            .session(self.timeout)
+            .await
+            .map_err(|fault| Error::Unavailable(fault.to_string()))?;
+        self.pinger.ping().await
     }
 
     async fn owner(&self, id: Uuid) -> Result<Owner> {
@@ -278,18 +302,5 @@ impl Broker for RabbitBroker {
                 "another process has marked the broker meanwhile: {other:?}"
             ))),
         }
-    }
-
-    async fn queues(&self) -> Result<Option<Vec<(QueueName, Depth)>>> {
-        // AMQP cannot list queues.
-        Ok(None)
-    }
-
-    async fn ping(&self) -> Result<()> {
-        self.publishing
-            .session(self.timeout)
-            .await
-            .map_err(|fault| Error::Unavailable(fault.to_string()))?;
-        self.pinger.ping().await
     }
 }

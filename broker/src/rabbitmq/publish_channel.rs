@@ -11,9 +11,9 @@ use lapin::message::Delivery;
 use lapin::{Confirmation, Consumer};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
+use wasmill_domain::backoff::Backoff;
 
 use super::amqp::{Fault, size_limit};
-use super::backoff::Backoff;
 use super::in_flight::{Confirmed, DIRECT_REPLY, InFlight};
 use super::link::{Link, RETRY, Session};
 use super::publish_request::PublishRequest;
@@ -58,7 +58,7 @@ impl PublishChannel {
             window: settings.channel_window,
             queues_are_bounded: settings.queue_messages.is_some(),
             timeout: settings.publish_timeout,
-            retry: Backoff::new(RETRY.0, RETRY.1),
+            retry: Backoff::new(RETRY.0, RETRY.1).jittered(),
         }
     }
 
@@ -76,7 +76,7 @@ impl PublishChannel {
             // Reply addresses are those of the channel. Requests that are sent again get new ones.
             let Self { replies, unconfirmed, .. } = &mut self;
             replies.give_up(|request| unconfirmed.contains_key(&request));
-            self.retry.wait().await;
+            tokio::time::sleep(self.retry.pause()).await;
         }
     }
 

@@ -4,15 +4,15 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use serde_json::json;
-use wasmill_broker::Broker;
+use wasmill_broker::{Control, Queues};
 use wasmill_domain::Registry;
-use wasmill_store::{RegistryWatch, Store};
+use wasmill_store::{Identity, RegistryWatch, Secrets};
 
 use crate::args::Doctor;
 use crate::config;
 use crate::exit::{Failure, Result};
 use crate::output;
-use crate::wiring::consistency::{self, Missing};
+use crate::wiring::consistency::{self, InspectedStore, Missing};
 use crate::wiring::doctor::{Closed, Opened, open_data, open_pool};
 use crate::wiring::secrets::{Unopened, unopened};
 use crate::wiring::{REGISTRY_INTERVAL, files};
@@ -71,7 +71,7 @@ pub(crate) async fn run(args: Doctor, as_json: bool) -> Result {
         Status::Ok,
         format!("wasmill {}, on {}", env!("CARGO_PKG_VERSION"), opened.name),
     );
-    let store = opened.store.as_deref().map_err(Clone::clone);
+    let store = opened.store.as_ref().map_err(Clone::clone);
     checks.found("database", store.map(|_| Vec::new()), |text: String| text, "it answers");
     if let Some(lost) = &opened.lost_artifacts {
         checks.found(
@@ -101,10 +101,10 @@ pub(crate) async fn run(args: Doctor, as_json: bool) -> Result {
     }
     if let Ok(store) = &opened.store {
         if let Ok(broker) = &opened.broker {
-            check_both(&mut checks, &**store, &**broker, args.accept_broker).await;
-            check_queues(&mut checks, store, &**broker).await;
+            check_both(&mut checks, &*store.identity, &*broker.control, args.accept_broker).await;
+            check_queues(&mut checks, store, &*broker.queues).await;
         }
-        check_secrets(&mut checks, &**store, &opened).await;
+        check_secrets(&mut checks, &*store.secrets, &opened).await;
     }
     check_files(&mut checks, opened.connections);
     print(&checks, as_json);
@@ -125,7 +125,7 @@ async fn open(args: &Doctor) -> Result<Opened> {
     Ok(open_pool(&config).await)
 }
 
-async fn check_both(checks: &mut Checks, store: &dyn Store, broker: &dyn Broker, accept: bool) {
+async fn check_both(checks: &mut Checks, store: &dyn Identity, broker: &dyn Control, accept: bool) {
     const CHECK: &str = "installation";
     if accept && let Err(error) = consistency::accept(store, broker).await {
         return checks.add(CHECK, Status::Warning, error);
@@ -144,9 +144,8 @@ async fn check_both(checks: &mut Checks, store: &dyn Store, broker: &dyn Broker,
     }
 }
 
-async fn check_queues(checks: &mut Checks, store: &std::sync::Arc<dyn Store>, broker: &dyn Broker) {
-    let registry = match RegistryWatch::start(std::sync::Arc::clone(store), REGISTRY_INTERVAL).await
-    {
+async fn check_queues(checks: &mut Checks, store: &InspectedStore, broker: &dyn Queues) {
+    let registry = match RegistryWatch::start(store.catalog.clone(), REGISTRY_INTERVAL).await {
         Ok(registry) => registry.current(),
         Err(error) => return checks.add("definitions", Status::Warning, error.to_string()),
     };
@@ -155,7 +154,7 @@ async fn check_queues(checks: &mut Checks, store: &std::sync::Arc<dyn Store>, br
     let broken = broken.map(|broken| format!("{broken} cannot be read: {}", broken.why));
     let broken: Vec<String> = broken.collect();
     checks.found("definitions", Ok(broken), |text| text, "all can be read");
-    let missing = consistency::missing_queues(&**store, broker, registry, usize::MAX).await;
+    let missing = consistency::missing_queues(store, broker, registry, usize::MAX).await;
     let missing =
         missing.map(|all| all.into_iter().filter(|missing| missing.waiting > 0).collect());
     let say = |missing: Missing| {
@@ -189,7 +188,7 @@ async fn check_queues(checks: &mut Checks, store: &std::sync::Arc<dyn Store>, br
     }
 }
 
-async fn check_secrets(checks: &mut Checks, store: &dyn Store, opened: &Opened) {
+async fn check_secrets(checks: &mut Checks, store: &dyn Secrets, opened: &Opened) {
     let found = match &opened.keyring {
         Ok(keyring) => unopened(store, keyring.as_deref()).await.map_err(|e| e.to_string()),
         Err(error) => Err(error.clone()),

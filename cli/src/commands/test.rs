@@ -52,7 +52,7 @@ pub(crate) async fn run(args: Test, json: bool) -> Result {
         }
         let observed = bench.run(&case.event).await;
         if args.update {
-            case.write_expectation(&observed)?;
+            case.write_expectation(&observed.as_expected())?;
         }
         let differences = match &case.expected {
             Some(expected) if !args.update => differences(expected, &observed),

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use wasmill_broker::{Broker, Error as BrokerError, Owner, QueueName};
+use wasmill_broker::{Control, Error as BrokerError, Owner, QueueName, Queues};
 use wasmill_domain::{FunctionName, Registry, State, TenantName, Timestamp};
-use wasmill_store::{ExecutionQuery, Store};
+use wasmill_store::{ExecutionQuery, Identity};
 
 /// How long a process that starts may take to find out. It starts all the same.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -16,6 +16,25 @@ const MOST_FUNCTIONS: usize = 1_000;
 
 /// How many waiting executions are counted of a function.
 const MOST_WAITING: u32 = 1_000;
+
+wasmill_domain::ports! {
+    /// The ports by which an installation is looked at.
+    pub(crate) struct InspectedStore of wasmill_store {
+        catalog: Catalog,
+        secrets: Secrets,
+        identity: Identity,
+        agenda: Agenda,
+        history: History,
+    }
+}
+
+wasmill_domain::ports! {
+    /// The ports of a broker by which an installation is looked at.
+    pub(crate) struct InspectedBroker of wasmill_broker {
+        queues: Queues,
+        control: Control,
+    }
+}
 
 /// What is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +57,8 @@ pub(crate) struct Missing {
 /// Whose the broker is. Where `mark` says so, one that carries no mark is marked with this
 /// installation's id, if the database knows of no other that was.
 pub(crate) async fn owner(
-    store: &dyn Store,
-    broker: &dyn Broker,
+    store: &dyn Identity,
+    broker: &dyn Control,
     mark: bool,
 ) -> Result<Option<Finding>, String> {
     let installation = store.installation().await.map_err(|e| e.to_string())?;
@@ -72,13 +91,13 @@ pub(crate) async fn owner(
 }
 
 /// Marks the broker as this installation's, whatever it carries.
-pub(crate) async fn accept(store: &dyn Store, broker: &dyn Broker) -> Result<(), String> {
+pub(crate) async fn accept(store: &dyn Identity, broker: &dyn Control) -> Result<(), String> {
     let installation = store.installation().await.map_err(|e| e.to_string())?;
     broker.mark(installation.id).await.map_err(|e| e.to_string())?;
     marked(store).await
 }
 
-async fn marked(store: &dyn Store) -> Result<(), String> {
+async fn marked(store: &dyn Identity) -> Result<(), String> {
     store.broker_marked(Timestamp::now()).await.map_err(|e| e.to_string())
 }
 
@@ -86,16 +105,16 @@ async fn marked(store: &dyn Store) -> Result<(), String> {
 /// queue is made by the first who needs it, so it is the executions which wait that tell whether
 /// one was lost.
 pub(crate) async fn missing_queues(
-    store: &dyn Store,
-    broker: &dyn Broker,
+    store: &InspectedStore,
+    broker: &dyn Queues,
     registry: &Registry,
     most: usize,
 ) -> Result<Vec<Missing>, String> {
     // Only of a broker that lists its queues an empty one is known to be empty: RabbitMQ does not
     // count what hosts have in hand. What waits in the outbox has no message yet.
     let lists = broker.queues().await.map_err(|e| e.to_string())?.is_some();
-    let knows_all =
-        lists && store.outbox(Timestamp::now(), 1).await.map_err(|e| e.to_string())?.is_empty();
+    let knows_all = lists
+        && store.agenda.outbox(Timestamp::now(), 1).await.map_err(|e| e.to_string())?.is_empty();
     let mut missing = Vec::new();
     for definition in registry.functions().take(most) {
         let (tenant, function) = (definition.tenant.clone(), definition.name.clone());
@@ -113,7 +132,7 @@ pub(crate) async fn missing_queues(
             state: Some(State::Queued),
             ..ExecutionQuery::all_of(tenant.clone(), MOST_WAITING)
         };
-        let waiting = store.executions(&query).await.map_err(|e| e.to_string())?.len();
+        let waiting = store.history.executions(&query).await.map_err(|e| e.to_string())?.len();
         missing.push(Missing { tenant, function, waiting });
     }
     Ok(missing)
@@ -122,7 +141,7 @@ pub(crate) async fn missing_queues(
 /// Functions' queues with messages of which the database knows nothing; `None` where the broker
 /// cannot list its queues.
 pub(crate) async fn orphans(
-    broker: &dyn Broker,
+    broker: &dyn Queues,
     registry: &Registry,
 ) -> Result<Option<Vec<(QueueName, u64)>>, String> {
     let Some(queues) = broker.queues().await.map_err(|e| e.to_string())? else { return Ok(None) };
@@ -144,8 +163,8 @@ pub(crate) async fn orphans(
 /// Looks at all of it when a process starts: the log says what was found, and it is given for
 /// `/readyz`.
 pub(super) async fn at_start(
-    store: &dyn Store,
-    broker: &dyn Broker,
+    store: &InspectedStore,
+    broker: &InspectedBroker,
     registry: &Registry,
 ) -> Vec<String> {
     let findings = match tokio::time::timeout(PATIENCE, examine(store, broker, registry)).await {
@@ -168,12 +187,13 @@ pub(super) async fn at_start(
 }
 
 async fn examine(
-    store: &dyn Store,
-    broker: &dyn Broker,
+    store: &InspectedStore,
+    broker: &InspectedBroker,
     registry: &Registry,
 ) -> Result<Vec<Finding>, String> {
-    let mut findings: Vec<Finding> = owner(store, broker, true).await?.into_iter().collect();
-    let missing = missing_queues(store, broker, registry, MOST_FUNCTIONS).await?;
+    let mut findings: Vec<Finding> =
+        owner(&*store.identity, &*broker.control, true).await?.into_iter().collect();
+    let missing = missing_queues(store, &*broker.queues, registry, MOST_FUNCTIONS).await?;
     let lost: Vec<&Missing> = missing.iter().filter(|missing| missing.waiting > 0).collect();
     if let Some(first) = lost.first() {
         let Missing { tenant, function, waiting } = first;
@@ -186,7 +206,9 @@ async fn examine(
             note: format!("{count} function(s) have executions that wait, and no message for them"),
         });
     }
-    if let Some((queue, messages)) = orphans(broker, registry).await?.unwrap_or_default().first() {
+    if let Some((queue, messages)) =
+        orphans(&*broker.queues, registry).await?.unwrap_or_default().first()
+    {
         findings.push(Finding {
             detail: format!(
                 "messages wait for functions that the database does not know: queue '{queue}' has {messages}. The database may be \
@@ -205,17 +227,17 @@ mod tests {
     use bytes::Bytes;
     use serde_json::json;
     use tempfile::TempDir;
-    use wasmill_broker::Message;
     use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
+    use wasmill_broker::{Message, Publishing as _};
     use wasmill_domain::{Digest, Dispatch, Event, Manifest, Revision, TraceContext};
     use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
-    use wasmill_store::{Catalog as _, Change, Ledger as _, Publication};
+    use wasmill_store::{Artifacts as _, Catalog as _, Change, Ledger as _, Publication};
 
     use super::*;
 
     struct Fixture {
-        store: SqliteStore,
-        broker: EmbeddedBroker,
+        store: Arc<SqliteStore>,
+        broker: Arc<EmbeddedBroker>,
         folder: TempDir,
     }
 
@@ -228,7 +250,7 @@ mod tests {
             let broker =
                 EmbeddedBroker::open(&folder.path().join("queue"), EmbeddedSettings::default())
                     .unwrap();
-            Self { store, broker, folder }
+            Self { store: Arc::new(store), broker: Arc::new(broker), folder }
         }
 
         async fn registry(&self) -> Registry {
@@ -237,8 +259,13 @@ mod tests {
         }
 
         async fn examine(&self) -> Vec<String> {
-            let findings =
-                examine(&self.store, &self.broker, &self.registry().await).await.unwrap();
+            let findings = examine(
+                &InspectedStore::of(&self.store),
+                &InspectedBroker::of(&self.broker),
+                &self.registry().await,
+            )
+            .await
+            .unwrap();
             findings.into_iter().map(|finding| finding.note).collect()
         }
     }
@@ -246,20 +273,21 @@ mod tests {
     #[tokio::test]
     async fn a_broker_is_marked_once_and_told_from_others() {
         let mut fixture = Fixture::new().await;
-        assert_eq!(owner(&fixture.store, &fixture.broker, false).await.unwrap(), None);
+        assert_eq!(owner(&*fixture.store, &*fixture.broker, false).await.unwrap(), None);
         assert_eq!(
             fixture.store.installation().await.unwrap().broker_since,
             None,
             "looking changes nothing"
         );
-        assert_eq!(owner(&fixture.store, &fixture.broker, true).await.unwrap(), None);
+        assert_eq!(owner(&*fixture.store, &*fixture.broker, true).await.unwrap(), None);
         assert!(fixture.store.installation().await.unwrap().broker_since.is_some());
-        assert_eq!(owner(&fixture.store, &fixture.broker, true).await.unwrap(), None);
+        assert_eq!(owner(&*fixture.store, &*fixture.broker, true).await.unwrap(), None);
         // One that lost its data, or another one.
         let elsewhere = fixture.folder.path().join("elsewhere");
-        fixture.broker = EmbeddedBroker::open(&elsewhere, EmbeddedSettings::default()).unwrap();
+        fixture.broker =
+            Arc::new(EmbeddedBroker::open(&elsewhere, EmbeddedSettings::default()).unwrap());
         for _ in 0..2 {
-            let found = owner(&fixture.store, &fixture.broker, true)
+            let found = owner(&*fixture.store, &*fixture.broker, true)
                 .await
                 .unwrap()
                 .expect("it is found each time");
@@ -268,14 +296,14 @@ mod tests {
                 "{found:?}"
             );
         }
-        accept(&fixture.store, &fixture.broker).await.unwrap();
-        assert_eq!(owner(&fixture.store, &fixture.broker, true).await.unwrap(), None);
+        accept(&*fixture.store, &*fixture.broker).await.unwrap();
+        assert_eq!(owner(&*fixture.store, &*fixture.broker, true).await.unwrap(), None);
         // The database of another installation.
         let other =
             SqliteStore::open(&fixture.folder.path().join("other"), SqliteSettings::default())
                 .await
                 .unwrap();
-        let found = owner(&other, &fixture.broker, true).await.unwrap().expect("it is another's");
+        let found = owner(&other, &*fixture.broker, true).await.unwrap().expect("it is another's");
         let ids = [
             other.installation().await.unwrap().id,
             fixture.store.installation().await.unwrap().id,
@@ -302,9 +330,14 @@ mod tests {
         let missing =
             |waiting| Missing { tenant: tenant.clone(), function: function.clone(), waiting };
         let look = async || {
-            missing_queues(&fixture.store, &fixture.broker, &fixture.registry().await, 10)
-                .await
-                .unwrap()
+            missing_queues(
+                &InspectedStore::of(&fixture.store),
+                &*fixture.broker,
+                &fixture.registry().await,
+                10,
+            )
+            .await
+            .unwrap()
         };
         assert_eq!(look().await, [missing(0)]);
         assert!(fixture.examine().await.is_empty(), "nothing waits for it");
@@ -335,7 +368,7 @@ mod tests {
         for queue in [&gone, &elsewhere] {
             fixture.broker.publish(queue, Message::new("x")).await.unwrap();
         }
-        let found = orphans(&fixture.broker, &fixture.registry().await).await.unwrap();
+        let found = orphans(&*fixture.broker, &fixture.registry().await).await.unwrap();
         assert_eq!(found, Some(vec![(gone, 1)]));
         assert_eq!(
             fixture.examine().await,

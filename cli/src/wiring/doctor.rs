@@ -4,15 +4,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use wasmill_broker::Broker;
+use wasmill_broker::Control as _;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings, OpenError};
 use wasmill_broker::rabbitmq::RabbitBroker;
 use wasmill_http::ServerSettings;
 use wasmill_secrets::Keyring;
+use wasmill_store::SchemaMode;
 use wasmill_store::postgres::PostgresStore;
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
-use wasmill_store::{SchemaMode, Store};
 
+use super::consistency::{InspectedBroker, InspectedStore};
 use super::{pool, secrets};
 use crate::config::Config;
 
@@ -20,10 +21,10 @@ use crate::config::Config;
 pub(crate) struct Opened {
     /// What is looked at.
     pub(crate) name: String,
-    pub(crate) store: Result<Arc<dyn Store>, String>,
+    pub(crate) store: Result<InspectedStore, String>,
     /// What is wrong with artifacts' files; nothing where they are in the database.
     pub(crate) lost_artifacts: Option<Result<Vec<String>, String>>,
-    pub(crate) broker: Result<Arc<dyn Broker>, Closed>,
+    pub(crate) broker: Result<InspectedBroker, Closed>,
     pub(crate) keyring: Result<Option<Arc<Keyring>>, String>,
     /// How many connections its gateway takes.
     pub(crate) connections: usize,
@@ -45,7 +46,7 @@ pub(crate) async fn open_pool(config: &Config) -> Opened {
             let mut settings = pool::postgres_settings(config);
             settings.schema = SchemaMode::Inspect;
             let connected = PostgresStore::connect(url, settings).await;
-            connected.map(|store| Arc::new(store) as Arc<dyn Store>).map_err(|e| e.to_string())
+            connected.map(|store| InspectedStore::of(&Arc::new(store))).map_err(|e| e.to_string())
         }
     };
     let broker = match &config.broker.url {
@@ -54,7 +55,7 @@ pub(crate) async fn open_pool(config: &Config) -> Opened {
             Ok(broker) => broker
                 .ping()
                 .await
-                .map(|()| Arc::new(broker) as Arc<dyn Broker>)
+                .map(|()| InspectedBroker::of(&Arc::new(broker)))
                 .map_err(|e| e.to_string()),
             Err(error) => Err(error.to_string()),
         },
@@ -80,7 +81,7 @@ pub(crate) async fn open_data(data: &Path) -> Opened {
     let queue = data.join("queue");
     let broker = if queue.is_dir() {
         match EmbeddedBroker::open(&queue, EmbeddedSettings::default()) {
-            Ok(broker) => Ok(Arc::new(broker) as Arc<dyn Broker>),
+            Ok(broker) => Ok(InspectedBroker::of(&Arc::new(broker))),
             Err(OpenError::InUse { .. }) => Err(Closed::InUse),
             Err(error) => Err(Closed::Failed(error.to_string())),
         }
@@ -91,7 +92,7 @@ pub(crate) async fn open_data(data: &Path) -> Opened {
     let key_file = key_file.exists().then_some(key_file.as_path());
     Opened {
         name: format!("the data folder '{}'", data.display()),
-        store: store.map(|store| Arc::new(store) as Arc<dyn Store>).map_err(|e| e.to_string()),
+        store: store.map(|store| InspectedStore::of(&Arc::new(store))).map_err(|e| e.to_string()),
         lost_artifacts,
         broker,
         keyring: secrets::keyring(key_file).map_err(|e| format!("{e:#}")),

@@ -16,15 +16,19 @@ use wasmill_broker::{BatchPublisher, PublisherSettings};
 use wasmill_domain::units::ByteSize;
 use wasmill_domain::wire::{Reads, Writes};
 use wasmill_domain::{ApiKey, HostnamePattern, HostnameRules, KeyDefinition, Registry, TenantName};
-use wasmill_gateway::{GatewayParts, GatewaySettings};
-use wasmill_host::{Engine, EngineSettings, HostParts, HostSettings, HostStatus, OutgoingSettings};
+use wasmill_gateway::{GatewayBroker, GatewayParts, GatewaySettings, GatewayStore};
+use wasmill_host::{
+    Engine, EngineSettings, HostBroker, HostParts, HostSettings, HostStatus, HostStore,
+    OutgoingSettings,
+};
 use wasmill_http::{ServerSettings, Tls};
-use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
+use wasmill_scheduler::{SchedulerParts, SchedulerSettings, SchedulerStore};
 use wasmill_schema::{Compiler, SchemaLimits};
 use wasmill_secrets::{Keyring, SecretSource};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
-use wasmill_store::{BucketQuota, NODE_TIMEOUT, Nodes, Orders, RegistryWatch, Store};
+use wasmill_store::{BucketQuota, NODE_TIMEOUT, RegistryWatch};
 
+use super::consistency::{InspectedBroker, InspectedStore};
 use super::nodes::{self, Membership};
 use super::{
     REGISTRY_INTERVAL, capabilities, consistency, data, engine_settings, files, make_first_key,
@@ -60,9 +64,7 @@ pub(crate) struct Options {
 /// Gateway, host and scheduler in one process, on SQLite and the embedded queue.
 pub(crate) struct System {
     listener: TcpListener,
-    store: Arc<dyn Store>,
-    nodes: Arc<dyn Nodes>,
-    orders: Arc<dyn Orders>,
+    store: Arc<SqliteStore>,
     membership: Membership,
     broker: Arc<EmbeddedBroker>,
     publisher: BatchPublisher,
@@ -107,15 +109,13 @@ impl System {
         };
         let key_file = data.join("secrets.key");
         let (store, broker) = (Arc::new(store), Arc::new(broker));
-        let nodes: Arc<dyn Nodes> = Arc::clone(&store) as _;
-        let orders: Arc<dyn Orders> = Arc::clone(&store) as _;
-        let store: Arc<dyn Store> = store;
         let keyring = secrets::own_keyring(&*store, &key_file).await?;
         secrets::warn_of_unopened(&*store, Some(&keyring)).await;
         let first = Registry::new(Arc::new(Compiler::new(options.schemas.clone())));
-        let registry = RegistryWatch::start_from(first, Arc::clone(&store), REGISTRY_INTERVAL);
+        let registry = RegistryWatch::start_from(first, Arc::clone(&store) as _, REGISTRY_INTERVAL);
         let registry = registry.await.context("the definitions")?;
-        let notes = consistency::at_start(&*store, &*broker, &registry.current()).await;
+        let (kept, carrier) = (InspectedStore::of(&store), InspectedBroker::of(&broker));
+        let notes = consistency::at_start(&kept, &carrier, &registry.current()).await;
         let capabilities = capabilities(&store, &registry, Some(&keyring), BucketQuota::default());
         let secrets = Arc::clone(&capabilities.secrets);
         let engine =
@@ -124,7 +124,8 @@ impl System {
             nodes::this("dev", HostSettings::default().name, &BTreeSet::new()),
             Writes::new(Reads::OLDEST),
         );
-        let membership = Membership::join(Arc::clone(&nodes), node, NODE_TIMEOUT, &writes).await;
+        let membership =
+            Membership::join(Arc::clone(&store) as _, node, NODE_TIMEOUT, &writes).await;
         let settings = PublisherSettings { writes: writes.clone(), ..PublisherSettings::default() };
         let publisher = BatchPublisher::new(Arc::clone(&broker) as _, settings);
         let granted = options
@@ -136,8 +137,6 @@ impl System {
         Ok(Self {
             listener,
             store,
-            nodes,
-            orders,
             membership,
             broker,
             publisher,
@@ -215,10 +214,10 @@ impl System {
             ..defaults
         };
         let gateway = GatewayParts {
-            store: Arc::clone(&self.store),
-            nodes: Arc::clone(&self.nodes),
-            broadcasts: Arc::clone(&self.broker) as _,
+            store: GatewayStore::of(&self.store),
+            nodes: Arc::clone(&self.store) as _,
             registry: self.registry.clone(),
+            broker: GatewayBroker::of(&self.broker),
             publisher: self.publisher.clone(),
             preflight: Arc::clone(&self.engine) as _,
             secrets: self.secrets,
@@ -228,18 +227,16 @@ impl System {
             settings,
         };
         let host = HostParts {
-            store: Arc::clone(&self.store),
-            orders: self.orders,
-            broadcasts: Arc::clone(&self.broker) as _,
+            store: HostStore::of(&self.store),
             registry: self.registry.clone(),
+            broker: HostBroker::of(&self.broker),
             publisher: self.publisher.clone(),
             engine: Arc::clone(&self.engine),
             settings: HostSettings::default(),
             status: HostStatus::default(),
         };
         let scheduler = SchedulerParts {
-            store: Arc::clone(&self.store),
-            nodes: self.nodes,
+            store: SchedulerStore::of(&self.store),
             publisher: self.publisher.clone(),
             settings: SchedulerSettings {
                 retention: Some(self.retention),

@@ -11,22 +11,29 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::rabbitmq::{QueueKind, RabbitBroker, RabbitSettings};
-use wasmill_broker::{BatchPublisher, Broker, PublisherSettings};
+use wasmill_broker::{BatchPublisher, Control, PublisherSettings};
 use wasmill_component::Preflight;
+use wasmill_domain::backoff::Backoff;
 use wasmill_domain::wire::{Reads, Writes};
 use wasmill_domain::{ApiKey, Registry};
-use wasmill_gateway::{GatewayParts, GatewaySettings, HostPreflight, HostPreflightSettings};
+use wasmill_gateway::{
+    GatewayBroker, GatewayParts, GatewaySettings, GatewayStore, HostPreflight,
+    HostPreflightSettings,
+};
 use wasmill_host::{
-    Capabilities, CompileSettings, Engine, HostParts, HostSettings, HostStatus, PreflightParts,
-    answer_preflights,
+    Capabilities, CompileSettings, Engine, HostBroker, HostParts, HostSettings, HostStatus,
+    HostStore, PreflightParts, answer_preflights,
 };
 use wasmill_http::{Part, Readiness};
-use wasmill_scheduler::{SchedulerParts, SchedulerSettings};
+use wasmill_scheduler::{SchedulerParts, SchedulerSettings, SchedulerStore};
 use wasmill_schema::Compiler;
 use wasmill_secrets::Keyring;
 use wasmill_store::postgres::{PostgresSettings, PostgresStore};
-use wasmill_store::{Error as StoreError, Node, Nodes, RegistryWatch, SchemaMode, Store};
+use wasmill_store::{
+    Error as StoreError, Identity, Node, Nodes, RegistryWatch, SchemaMode, Secrets,
+};
 
+use super::consistency::{InspectedBroker, InspectedStore};
 use super::nodes::{self, Membership};
 use super::{
     REGISTRY_INTERVAL, capabilities, consistency, engine, files, make_first_key, secrets, server,
@@ -40,13 +47,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How much longer a gateway waits for a host's answer than a compilation may wait and take.
 const PREFLIGHT_MARGIN: Duration = Duration::from_secs(60);
+
 /// How far the clocks of gateways may be ahead of a host's.
 const CLOCK_DIFFERENCE: Duration = Duration::from_secs(1);
 
 /// What every role has of the pool.
 pub(crate) struct Pool {
     config: Config,
-    store: PostgresStore,
+    store: Arc<PostgresStore>,
     broker: Arc<RabbitBroker>,
     publisher: BatchPublisher,
     registry: RegistryWatch,
@@ -80,6 +88,7 @@ impl Pool {
         let opening = async {
             let store =
                 patiently("the database", || open_store(&config, SchemaMode::Require)).await?;
+            let store = Arc::new(store);
             let registry = patiently("the definitions", || watch(&config, &store)).await?;
             anyhow::Ok((store, registry))
         };
@@ -88,16 +97,17 @@ impl Pool {
             () = shutdown.cancelled() => return Ok(None),
         };
         if role != "scheduler" {
-            secrets::warn_of_unopened(&store, keyring.as_deref()).await;
+            secrets::warn_of_unopened(&*store, keyring.as_deref()).await;
         }
-        let defined = registry.current();
+        let (defined, broker) = (registry.current(), Arc::new(broker));
+        let (kept, carrier) = (InspectedStore::of(&store), InspectedBroker::of(&broker));
         let notes = tokio::select! {
-            notes = consistency::at_start(&store, &broker, &defined) => notes,
+            notes = consistency::at_start(&kept, &carrier, &defined) => notes,
             () = shutdown.cancelled() => return Ok(None),
         };
-        let (nodes, timeout) = (Arc::new(store.clone()), config.nodes.timeout.0);
+        let timeout = config.nodes.timeout.0;
+        let nodes: Arc<dyn Nodes> = Arc::clone(&store) as _;
         let membership = Membership::join(nodes, this_node(&config, role), timeout, &writes).await;
-        let broker = Arc::new(broker);
         let settings = PublisherSettings { writes: writes.clone(), ..PublisherSettings::default() };
         let publisher = BatchPublisher::new(Arc::clone(&broker) as _, settings);
         Ok(Some(Self { config, store, broker, publisher, registry, keyring, notes, membership }))
@@ -136,13 +146,13 @@ impl Pool {
             );
         }
         let parts = GatewayParts {
-            store: self.store(),
-            nodes: self.nodes(),
-            broadcasts: Arc::clone(&self.broker) as _,
+            store: GatewayStore::of(&self.store),
+            nodes: Arc::clone(&self.store) as _,
             registry: self.registry.clone(),
+            broker: GatewayBroker::of(&self.broker),
             publisher: self.publisher.clone(),
             preflight: self.preflight()?,
-            secrets: secrets::source(&self.store(), &self.registry, self.keyring.as_ref()),
+            secrets: secrets::source(self.secrets(), &self.registry, self.keyring.as_ref()),
             tls,
             keyring: self.keyring.clone(),
             notes: self.notes.clone(),
@@ -173,10 +183,9 @@ impl Pool {
         let stop_answering = shutdown.child_token();
         let answering = self.answer_preflights(&engine, stop_answering.clone());
         let parts = HostParts {
-            store: self.store(),
-            orders: Arc::new(self.store.clone()),
-            broadcasts: Arc::clone(&self.broker) as _,
+            store: HostStore::of(&self.store),
             registry: self.registry.clone(),
+            broker: HostBroker::of(&self.broker),
             publisher: self.publisher.clone(),
             engine,
             settings,
@@ -202,8 +211,8 @@ impl Pool {
             retention: Some(scheduler.retention.0),
             ..SchedulerSettings::default()
         };
-        let (store, nodes) = (self.store(), self.nodes());
-        let parts = SchedulerParts { store, nodes, publisher: self.publisher.clone(), settings };
+        let store = SchedulerStore::of(&self.store);
+        let parts = SchedulerParts { store, publisher: self.publisher.clone(), settings };
         let probes =
             self.probes("scheduler.listen", scheduler.listen, Role::Scheduler, &shutdown).await?;
         tracing::info!("the scheduler works");
@@ -213,12 +222,8 @@ impl Pool {
         Ok(worked?)
     }
 
-    fn store(&self) -> Arc<dyn Store> {
-        Arc::new(self.store.clone())
-    }
-
-    fn nodes(&self) -> Arc<dyn Nodes> {
-        Arc::new(self.store.clone())
+    fn secrets(&self) -> Arc<dyn Secrets> {
+        Arc::clone(&self.store) as _
     }
 
     fn engine(&self) -> Result<Arc<Engine>> {
@@ -227,7 +232,7 @@ impl Pool {
 
     fn capabilities(&self) -> Capabilities {
         let quota = self.config.keyvalue.quota();
-        capabilities(&self.store(), &self.registry, self.keyring.as_ref(), quota)
+        capabilities(&self.store, &self.registry, self.keyring.as_ref(), quota)
     }
 
     /// What a gateway asks before a deploy.
@@ -241,8 +246,8 @@ impl Pool {
             timeout: timeout + patience + PREFLIGHT_MARGIN,
             ..HostPreflightSettings::default()
         };
-        let broker = Arc::clone(&self.broker) as _;
-        Ok(Arc::new(HostPreflight::new(broker, self.nodes(), Arc::new(own), settings)))
+        let (streams, nodes) = (Arc::clone(&self.broker) as _, Arc::clone(&self.store) as _);
+        Ok(Arc::new(HostPreflight::new(streams, nodes, Arc::new(own), settings)))
     }
 
     /// Has a host answer gateways that ask before a deploy, until `shutdown`.
@@ -252,8 +257,9 @@ impl Pool {
         shutdown: CancellationToken,
     ) -> JoinHandle<()> {
         let parts = PreflightParts {
-            broker: Arc::clone(&self.broker) as _,
-            catalog: Arc::new(self.store.clone()),
+            streams: Arc::clone(&self.broker) as _,
+            queues: Arc::clone(&self.broker) as _,
+            artifacts: Arc::clone(&self.store) as _,
             preflight: Arc::clone(engine) as _,
             node: self.membership.id(),
         };
@@ -272,7 +278,7 @@ impl Pool {
         let Some(address) = address else { return Ok(stop) };
         let listener = listen(key, address).await?;
         let readiness = PoolReadiness {
-            store: self.store(),
+            store: Arc::clone(&self.store) as _,
             broker: Arc::clone(&self.broker) as _,
             role,
             notes: self.notes.clone(),
@@ -345,9 +351,9 @@ pub(super) fn postgres_settings(config: &Config) -> PostgresSettings {
     }
 }
 
-async fn watch(config: &Config, store: &PostgresStore) -> Result<RegistryWatch, StoreError> {
+async fn watch(config: &Config, store: &Arc<PostgresStore>) -> Result<RegistryWatch, StoreError> {
     let first = Registry::new(Arc::new(Compiler::new(config.schemas.limits())));
-    RegistryWatch::start_from(first, Arc::new(store.clone()), REGISTRY_INTERVAL).await
+    RegistryWatch::start_from(first, Arc::clone(store) as _, REGISTRY_INTERVAL).await
 }
 
 pub(super) fn rabbit_settings(config: &Config, role: &str) -> RabbitSettings {
@@ -373,13 +379,12 @@ async fn patiently<T, F>(what: &str, mut work: impl FnMut() -> F) -> anyhow::Res
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    let mut pause = Duration::from_millis(100);
+    let mut backoff = Backoff::new(Duration::from_millis(100), LONGEST_PAUSE);
     loop {
         match work().await {
             Err(error @ StoreError::Unavailable(_)) => {
                 tracing::warn!(%error, "waiting for {what}");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                tokio::time::sleep(backoff.pause()).await;
             }
             other => return other.with_context(|| what.to_owned()),
         }
@@ -397,8 +402,8 @@ enum Role {
 }
 
 struct PoolReadiness {
-    store: Arc<dyn Store>,
-    broker: Arc<dyn Broker>,
+    store: Arc<dyn Identity>,
+    broker: Arc<dyn Control>,
     role: Role,
     notes: Vec<String>,
     shutdown: CancellationToken,

@@ -11,7 +11,7 @@ use wasmill_domain::{Revision, SealedSecret, SealingKeyId, SecretName, TenantNam
 use wasmill_secrets::{
     Error, Keyring, NoSecrets, SealedSecrets, SecretSource, Unavailable, Vault, VaultSettings,
 };
-use wasmill_store::{Error as StoreError, RegistryWatch, Store};
+use wasmill_store::{Error as StoreError, RegistryWatch, Secrets};
 
 /// The keys in `file`, where the configuration names one.
 pub(super) fn keyring(file: Option<&Path>) -> anyhow::Result<Option<Arc<Keyring>>> {
@@ -25,7 +25,7 @@ pub(super) fn keyring(file: Option<&Path>) -> anyhow::Result<Option<Arc<Keyring>
 /// # Errors
 /// Where the file cannot be used, and where it is gone while `store` has secrets that its keys have
 /// sealed: a new key in its place would open none of them.
-pub(super) async fn own_keyring(store: &dyn Store, file: &Path) -> anyhow::Result<Arc<Keyring>> {
+pub(super) async fn own_keyring(store: &dyn Secrets, file: &Path) -> anyhow::Result<Arc<Keyring>> {
     if !file.exists() {
         let used = store.sealing_keys().await.context("the keys that secrets are sealed by")?;
         if !used.is_empty() {
@@ -56,7 +56,7 @@ pub(crate) struct Unopened {
 
 /// Finds the keys whose secrets cannot be opened here: one secret of each is tried.
 pub(crate) async fn unopened(
-    store: &dyn Store,
+    store: &dyn Secrets,
     keyring: Option<&Keyring>,
 ) -> Result<Vec<Unopened>, StoreError> {
     let mut unopened = Vec::new();
@@ -78,7 +78,7 @@ pub(crate) async fn unopened(
 
 /// Says in the log which secrets cannot be opened here: otherwise the first to hear of it is
 /// whoever needs one.
-pub(super) async fn warn_of_unopened(store: &dyn Store, keyring: Option<&Keyring>) {
+pub(super) async fn warn_of_unopened(store: &dyn Secrets, keyring: Option<&Keyring>) {
     match unopened(store, keyring).await {
         Ok(all) => {
             for Unopened { key, secrets, why } in all {
@@ -103,21 +103,17 @@ fn ids<'a>(keys: impl Iterator<Item = &'a SealingKeyId>) -> String {
 
 /// What opens the secrets that are in `store`. To be called within the process's runtime.
 pub(super) fn source(
-    store: &Arc<dyn Store>,
+    secrets: Arc<dyn Secrets>,
     registry: &RegistryWatch,
     keyring: Option<&Arc<Keyring>>,
 ) -> Arc<dyn SecretSource> {
     let Some(keyring) = keyring else { return Arc::new(NoSecrets) };
-    let stored = StoredSecrets {
-        store: Arc::clone(store),
-        registry: registry.clone(),
-        runtime: Handle::current(),
-    };
+    let stored = StoredSecrets { secrets, registry: registry.clone(), runtime: Handle::current() };
     Arc::new(Vault::new(Arc::clone(keyring), Arc::new(stored), VaultSettings::default()))
 }
 
 struct StoredSecrets {
-    store: Arc<dyn Store>,
+    secrets: Arc<dyn Secrets>,
     registry: RegistryWatch,
     /// Where the store's connections live: guests' threads, on which secrets are asked for, have no
     /// sockets.
@@ -136,7 +132,7 @@ impl SealedSecrets for StoredSecrets {
         tenant: &TenantName,
         name: &SecretName,
     ) -> Result<Option<SealedSecret>, Unavailable> {
-        let (store, tenant, name) = (Arc::clone(&self.store), tenant.clone(), name.clone());
+        let (store, tenant, name) = (Arc::clone(&self.secrets), tenant.clone(), name.clone());
         let asked = self.runtime.spawn(async move { store.secret(&tenant, &name).await }).await;
         let sealed =
             asked.map_err(|error| Unavailable(format!("the store was not asked: {error}")))?;
@@ -150,8 +146,8 @@ mod tests {
 
     use tempfile::TempDir;
     use wasmill_domain::Timestamp;
-    use wasmill_store::Change;
     use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
+    use wasmill_store::{Catalog, Change};
 
     use super::*;
 
@@ -161,7 +157,7 @@ mod tests {
             .unwrap()
     }
 
-    async fn set(store: &dyn Store, keyring: &Keyring, name: &str) {
+    async fn set(store: &dyn Catalog, keyring: &Keyring, name: &str) {
         let (tenant, name) = (TenantName::default(), name.parse().unwrap());
         let sealed = keyring.seal(&tenant, &name, 1, b"value", Timestamp::now()).unwrap();
         store.define(&Change::PutSecret(sealed)).await.unwrap();

@@ -1,6 +1,7 @@
 //! `args`: what a command finds as its arguments.
 
-use super::{Error, Kind, Manifest, out_of_bounds};
+use super::error::{Error, out_of_bounds};
+use super::{Kind, Manifest};
 
 /// How many arguments there may be.
 const MOST_ARGS: usize = 64;

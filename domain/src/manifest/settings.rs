@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Error, Manifest, out_of_bounds};
+use super::Manifest;
+use super::error::{Error, out_of_bounds};
 use crate::names::SecretName;
 
 /// How many keys `[config]` may have, and how many `[secrets]`.

@@ -2,7 +2,7 @@
 
 use super::paths::normal;
 use crate::manifest::http::{HostName, HttpTrigger, Method, PathPattern};
-use crate::manifest::{Manifest, Trigger};
+use crate::manifest::trigger::Trigger;
 
 /// A path of a host name, by one method or by all. Two claims of different functions exclude each
 /// other where they have host, path and method in common; patterns that merely match the same paths
@@ -19,13 +19,9 @@ pub struct RouteClaim {
 
 impl RouteClaim {
     /// The claims of a manifest's HTTP triggers, each once.
-    pub fn of(manifest: &Manifest) -> Vec<Self> {
-        let mut claims: Vec<_> = manifest
-            .triggers
-            .iter()
-            .filter_map(Trigger::as_http)
-            .flat_map(Self::of_trigger)
-            .collect();
+    pub fn of(triggers: &[Trigger]) -> Vec<Self> {
+        let mut claims: Vec<_> =
+            triggers.iter().filter_map(Trigger::as_http).flat_map(Self::of_trigger).collect();
         claims.sort_unstable();
         claims.dedup();
         claims
@@ -78,6 +74,7 @@ pub(crate) fn repeated(triggers: &[Trigger]) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Manifest;
     use serde_json::json;
 
     fn claims(triggers: &serde_json::Value) -> Vec<String> {
@@ -87,7 +84,7 @@ mod tests {
                 (claim.host.map(|host| host.to_string()), claim.method.map(|m| m.to_string()));
             format!("{} {}{}", method.unwrap_or("*".into()), host.unwrap_or_default(), claim.path)
         };
-        RouteClaim::of(&manifest).into_iter().map(text).collect()
+        RouteClaim::of(&manifest.triggers).into_iter().map(text).collect()
     }
 
     #[test]

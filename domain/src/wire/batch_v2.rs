@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::batch::DecodeError;
+use super::error::DecodeError;
 use super::event::{WireEvent, WireTrace};
 use super::extras::Extra;
 use super::octets::Id;

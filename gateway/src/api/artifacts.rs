@@ -61,8 +61,11 @@ pub(crate) async fn upload(
     let (new, inspection) = to_its_end(async move {
         let _place = place;
         let inspection = inspect_artifact(&app, held.bytes.clone()).await?;
-        let new =
-            app.store.put_artifact(&caller.tenant, inspection.digest, held.bytes.clone()).await?;
+        let new = app
+            .store
+            .artifacts
+            .put_artifact(&caller.tenant, inspection.digest, held.bytes.clone())
+            .await?;
         Ok((new, inspection))
     })
     .await?;
@@ -119,7 +122,7 @@ async fn is_there(app: Shared, caller: Caller, digest: Digest) -> Result<Respons
 }
 
 async fn of_tenant(app: &App, caller: &Caller, digest: Digest) -> Result<Bytes> {
-    let artifact = app.store.tenant_artifact(&caller.tenant, digest).await?;
+    let artifact = app.store.artifacts.tenant_artifact(&caller.tenant, digest).await?;
     artifact.ok_or_else(|| Error::NotFound(format!("the artifact {digest} is not here")))
 }
 

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use uuid::Uuid;
-use wasmill_broker::{Broker, Error as BrokerError, Message, QueueName};
+use wasmill_broker::{Error as BrokerError, Message, Publishing, QueueName};
 use wasmill_domain::AttemptKey;
 use wasmill_domain::wire::Identity;
 use wasmill_store::{DeadLetter, DeadLetterSummary};
@@ -38,7 +38,7 @@ pub(crate) async fn list(
     caller.must_be_operator()?;
     let limit = page::limit(query.limit, 50, page::MAX_PAGE)?;
     // One more than is shown says whether there is another page.
-    let letters = app.store.dead_letters(query.cursor, limit + 1).await?;
+    let letters = app.store.dead_letters.dead_letters(query.cursor, limit + 1).await?;
     let (letters, next) = page::cut(letters, limit, |letter: &DeadLetterSummary| letter.id);
     Ok(Json(DeadLetterPage {
         dead_letters: letters.into_iter().map(DeadLetterDocument::from).collect(),
@@ -77,7 +77,7 @@ pub(crate) async fn delete(
     Segment(id): Segment<Uuid>,
 ) -> Result<StatusCode> {
     caller.must_be_operator()?;
-    if !app.store.delete_dead_letter(id).await? {
+    if !app.store.dead_letters.delete_dead_letter(id).await? {
         return Err(missing(id));
     }
     tracing::info!(letter = %id, "dead letter deleted");
@@ -121,23 +121,23 @@ pub(crate) async fn redrive(
 /// host: else what came of it would not stand. Where the broker does not take it, the letter is
 /// there for another try.
 async fn send_again(app: Arc<App>, letter: DeadLetter, attempts: Vec<AttemptKey>) -> Result<u64> {
-    let reopened = app.store.reopen_dead_letter(&letter, &attempts).await?;
+    let reopened = app.store.dead_letters.reopen_dead_letter(&letter, &attempts).await?;
     let queue = QueueName::of_function(&letter.tenant, &letter.function);
     let message = Message { body: letter.body, headers: letter.headers, reply_to: None };
-    publish(&**app.publisher.broker(), &queue, message).await.map_err(|error| match error {
+    publish(&*app.broker.publishing, &queue, message).await.map_err(|error| match error {
         BrokerError::Full(_) => Error::QueueFull(letter.function.to_string()),
         BrokerError::Rejected(why) => Error::TooLarge(why),
         _ => Error::Unavailable(
             "the broker is not available now: the letter is kept, and may have been sent",
         ),
     })?;
-    app.store.delete_dead_letter(letter.id).await?;
+    app.store.dead_letters.delete_dead_letter(letter.id).await?;
     tracing::info!(letter = %letter.id, %queue, reopened, "dead letter sent again");
     Ok(reopened)
 }
 
 async fn publish(
-    broker: &dyn Broker,
+    broker: &dyn Publishing,
     queue: &QueueName,
     message: Message,
 ) -> Result<(), BrokerError> {
@@ -151,7 +151,7 @@ async fn publish(
 }
 
 async fn find(app: &App, id: Uuid) -> Result<DeadLetter> {
-    app.store.dead_letter(id).await?.ok_or_else(|| missing(id))
+    app.store.dead_letters.dead_letter(id).await?.ok_or_else(|| missing(id))
 }
 
 fn missing(id: Uuid) -> Error {

@@ -71,7 +71,7 @@ pub(crate) async fn list(
     let id = |listed: &ListedExecution| {
         listed.as_ref().map_or_else(|row| row.id, |execution| execution.id)
     };
-    let (executions, next) = page::cut(app.store.executions(&query).await?, limit, id);
+    let (executions, next) = page::cut(app.store.history.executions(&query).await?, limit, id);
     Ok(Json(ExecutionPage {
         executions: executions.into_iter().map(ListedDocument::from).collect(),
         next,
@@ -183,7 +183,7 @@ pub(crate) async fn logs(
 ) -> Result<Json<LogPage>> {
     let limit = page::limit(query.limit, MAX_LINES, MAX_LINES)?;
     let after = query.cursor.map(|cursor| cursor.0);
-    let lines = app.store.logs(&caller.tenant, id, after, limit + 1).await?;
+    let lines = app.store.history.logs(&caller.tenant, id, after, limit + 1).await?;
     if lines.is_empty() {
         // No lines, or no execution?
         find(&app, &caller, id).await?;
@@ -203,7 +203,7 @@ async fn find(app: &App, caller: &Caller, id: ExecutionId) -> Result<ExecutionDe
     let age = Timestamp::now().since(id.made_at());
     let until = Instant::now() + (app.settings.row_delay + ROW_SLACK).saturating_sub(age);
     loop {
-        if let Some(found) = app.store.execution(&caller.tenant, id).await? {
+        if let Some(found) = app.store.history.execution(&caller.tenant, id).await? {
             return Ok(found);
         }
         if let Some(dispatch) = pending {

@@ -58,7 +58,8 @@ pub(crate) async fn upload(
         let bytes = held.bytes.clone();
         let digest = app.background.run(move || Digest::of(&bytes)).await;
         let digest = digest.map_err(|e| Error::Internal(format!("the digest of a file: {e}")))?;
-        let new = app.store.put_artifact(&caller.tenant, digest, held.bytes.clone()).await?;
+        let new =
+            app.store.artifacts.put_artifact(&caller.tenant, digest, held.bytes.clone()).await?;
         Ok((new, FileDocument { digest, size: held.bytes.len() as u64 }))
     })
     .await?;
@@ -87,7 +88,7 @@ pub(crate) async fn missing(
         return Err(Error::BadRequest(format!("'digests' has at most {MOST_FILES} of them")));
     }
     let digests: Vec<Digest> = digests.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
-    let sizes = app.store.artifact_sizes(&caller.tenant, &digests).await?;
+    let sizes = app.store.artifacts.artifact_sizes(&caller.tenant, &digests).await?;
     let missing =
         digests.into_iter().zip(sizes).filter(|(_, size)| size.is_none()).map(|(digest, _)| digest);
     Ok(Json(MissingFiles { missing: missing.collect() }))
@@ -118,7 +119,7 @@ pub(crate) async fn check(app: &App, tenant: &TenantName, manifest: &Manifest) -
         return Err(refused("files".into(), message));
     }
     let digests: Vec<Digest> = parts.iter().map(|part| part.digest).collect();
-    let sizes = app.store.artifact_sizes(tenant, &digests).await?;
+    let sizes = app.store.artifacts.artifact_sizes(tenant, &digests).await?;
     for (i, (part, size)) in parts.iter().zip(sizes).enumerate() {
         let FilePart { path, digest, size: said } = part;
         match size {

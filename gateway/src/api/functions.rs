@@ -14,7 +14,7 @@ use wasmill_domain::registry::Replaced;
 use wasmill_domain::{
     Digest, FunctionDefinition, FunctionName, Manifest, Registry, TenantName, Timestamp, manifest,
 };
-use wasmill_store::{Change, Store, Version};
+use wasmill_store::{Artifacts, Change, Version};
 
 use super::artifacts::inspect_artifact;
 use super::{files, hostnames, secrets};
@@ -74,8 +74,8 @@ pub(crate) async fn show(
 ) -> Result<Json<FunctionDocument>> {
     let function = caller.registry.function(&caller.tenant, &name);
     let function = function.ok_or_else(|| missing(&caller.registry, &caller.tenant, &name))?;
-    let versions = app.store.versions(&caller.tenant, &name).await?;
-    let depth = app.publisher.broker().depth(&QueueName::of_function(&caller.tenant, &name)).await;
+    let versions = app.store.catalog.versions(&caller.tenant, &name).await?;
+    let depth = app.broker.queues.depth(&QueueName::of_function(&caller.tenant, &name)).await;
     Ok(Json(FunctionDocument {
         summary: FunctionSummary::from(function.as_ref()),
         manifest: Arc::clone(&function.manifest),
@@ -109,7 +109,7 @@ pub(crate) async fn versions(
     Params(query): Params<ListVersions>,
 ) -> Result<Json<VersionPage>> {
     let limit = page::limit(query.limit, MAX_PAGE, MAX_PAGE)?;
-    let versions = app.store.versions(&caller.tenant, &name).await?;
+    let versions = app.store.catalog.versions(&caller.tenant, &name).await?;
     if versions.is_empty() {
         return Err(unknown(&name));
     }
@@ -151,8 +151,7 @@ pub(crate) async fn deploy(
     let manifest = check(&app, &tenant, digest, manifest).await?;
     // Before anybody can route events to it. A broker that is away is no obstacle: whoever
     // publishes or consumes declares too.
-    if let Err(error) =
-        app.publisher.broker().declare(&QueueName::of_function(&tenant, &name)).await
+    if let Err(error) = app.broker.publishing.declare(&QueueName::of_function(&tenant, &name)).await
     {
         tracing::warn!(%tenant, function = %name, %error, "the function's queue is not declared yet");
     }
@@ -164,7 +163,7 @@ pub(crate) async fn deploy(
         hostnames,
         at: Timestamp::now(),
     };
-    let changed = app.store.define(&change).await?;
+    let changed = app.store.catalog.define(&change).await?;
     app.reach(changed.revision).await;
     tracing::info!(%tenant, function = %name, version = changed.version, changed = changed.changed, "deployed");
     let status = if changed.changed { StatusCode::CREATED } else { StatusCode::OK };
@@ -213,9 +212,9 @@ pub(crate) async fn rollback(
     let to = Some(check_target(&app, &tenant, &name, to).await?);
     let hostnames = Arc::clone(&app.settings.hostnames);
     let change = Change::Rollback { tenant: tenant.clone(), function: name.clone(), to, hostnames };
-    let changed = app.store.define(&change).await?;
+    let changed = app.store.catalog.define(&change).await?;
     app.reach(changed.revision).await;
-    let versions = app.store.versions(&tenant, &name).await?;
+    let versions = app.store.catalog.versions(&tenant, &name).await?;
     let live = versions.into_iter().find(|version| version.number == changed.version);
     let live = live.ok_or_else(|| {
         Error::NotFound(format!("function '{name}' was deleted in the same moment"))
@@ -246,7 +245,7 @@ pub(crate) async fn delete(
     // The queue stays: another gateway may still publish to it for a moment, and what it holds must
     // come to its end.
     let change = Change::DeleteFunction { tenant: tenant.clone(), function: name.clone() };
-    let changed = app.store.define(&change).await?;
+    let changed = app.store.catalog.define(&change).await?;
     app.reach(changed.revision).await;
     tracing::info!(%tenant, function = %name, "deleted");
     Ok(StatusCode::NO_CONTENT)
@@ -329,7 +328,7 @@ async fn check_target(
     name: &FunctionName,
     to: Option<u32>,
 ) -> Result<u32> {
-    let versions = app.store.versions(tenant, name).await?;
+    let versions = app.store.catalog.versions(tenant, name).await?;
     let current =
         versions.iter().find(|version| version.current).map_or(0, |version| version.number);
     let target = versions.into_iter().find(|version| match to {
@@ -358,7 +357,7 @@ async fn check_webhooks(app: &App, tenant: &TenantName, manifest: &Manifest) -> 
             continue;
         };
         for (j, name) in webhook.secrets.iter().enumerate() {
-            if app.store.secret(tenant, name).await?.is_none() {
+            if app.store.secrets.secret(tenant, name).await?.is_none() {
                 let message =
                     format!("there is no secret '{name}': `wasmill secrets set {name}` sets it");
                 return Err(manifest::Error::Value {
@@ -374,7 +373,7 @@ async fn check_webhooks(app: &App, tenant: &TenantName, manifest: &Manifest) -> 
 
 /// An artifact in the store.
 struct Stored {
-    store: Arc<dyn Store>,
+    artifacts: Arc<dyn Artifacts>,
     tenant: TenantName,
     digest: Digest,
 }
@@ -391,7 +390,7 @@ impl FileSource for Stored {
     async fn file(&self, digest: Digest) -> Result<Bytes, PreflightError> {
         let unavailable = |cause: String| PreflightError::Unavailable(cause);
         let artifact = self
-            .store
+            .artifacts
             .tenant_artifact(&self.tenant, digest)
             .await
             .map_err(|e| unavailable(e.to_string()))?;
@@ -418,7 +417,7 @@ async fn preflight(
     // whose turn it is. A client that cannot wait so long finds it done when it asks again.
     let (preflight, artifact) = (
         Arc::clone(&app.preflight),
-        Stored { store: Arc::clone(&app.store), tenant: tenant.clone(), digest },
+        Stored { artifacts: Arc::clone(&app.store.artifacts), tenant: tenant.clone(), digest },
     );
     to_its_end(async move {
         // The manifest is held for as long as this takes, whether or not its client waits.
@@ -447,7 +446,7 @@ async fn with_kind(
     digest: Digest,
     mut manifest: Manifest,
 ) -> Result<Manifest> {
-    let artifact = app.store.tenant_artifact(tenant, digest).await?;
+    let artifact = app.store.artifacts.tenant_artifact(tenant, digest).await?;
     let bytes = artifact.ok_or_else(|| {
         Error::Unprocessable(format!(
             "the artifact {digest} is not here: upload it by POST /v1/artifacts first"

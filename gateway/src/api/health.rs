@@ -59,10 +59,12 @@ pub(crate) async fn ready(State(app): State<Shared>) -> Result<Json<Ready>> {
         return Err(Error::Unavailable("this gateway is shutting down"));
     }
     let store = async {
-        tokio::time::timeout(PATIENCE, app.store.ping()).await.is_ok_and(|pong| pong.is_ok())
+        tokio::time::timeout(PATIENCE, app.store.identity.ping())
+            .await
+            .is_ok_and(|pong| pong.is_ok())
     };
     let broker = async {
-        tokio::time::timeout(PATIENCE, app.publisher.broker().ping())
+        tokio::time::timeout(PATIENCE, app.broker.control.ping())
             .await
             .is_ok_and(|pong| pong.is_ok())
     };

@@ -105,7 +105,7 @@ pub(crate) async fn grant(
         tenant: tenant.clone(),
         at: Timestamp::now(),
     };
-    let changed = app.store.define(&change).await?;
+    let changed = app.store.catalog.define(&change).await?;
     app.reach(changed.revision).await;
     tracing::info!(%tenant, %hostname, changed = changed.changed, "host name granted");
     Ok(Json(HostnameGranted {
@@ -139,7 +139,8 @@ pub(crate) async fn revoke(
     Segment(hostname): Segment<HostnamePattern>,
 ) -> Result<StatusCode> {
     caller.must_be_operator()?;
-    let changed = app.store.define(&Change::RevokeHostname { pattern: hostname.clone() }).await?;
+    let changed =
+        app.store.catalog.define(&Change::RevokeHostname { pattern: hostname.clone() }).await?;
     app.reach(changed.revision).await;
     tracing::info!(%hostname, "host name revoked");
     Ok(StatusCode::NO_CONTENT)

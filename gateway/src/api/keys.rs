@@ -74,7 +74,7 @@ pub(crate) async fn create(
     };
     let document = KeyDocument::from(&definition);
     tracing::info!(id = %definition.id, tenant = %definition.tenant, role = %definition.role, "key created");
-    let changed = app.store.define(&Change::PutKey(definition)).await?;
+    let changed = app.store.catalog.define(&Change::PutKey(definition)).await?;
     app.reach(changed.revision).await;
     let created = CreatedKey { definition: document, key: key.reveal().to_owned() };
     Ok((StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], Json(created)))
@@ -95,7 +95,7 @@ pub(crate) async fn delete(
     Segment(id): Segment<Uuid>,
 ) -> Result<StatusCode> {
     caller.must_be_operator()?;
-    let changed = app.store.define(&Change::DeleteKey { id }).await?;
+    let changed = app.store.catalog.define(&Change::DeleteKey { id }).await?;
     app.reach(changed.revision).await;
     tracing::info!(%id, "key deleted");
     Ok(StatusCode::NO_CONTENT)

@@ -35,7 +35,7 @@ pub(crate) async fn list(
     Params(query): Params<ListBuckets>,
 ) -> Result<Json<BucketPage>> {
     let limit = page::limit(query.limit, MAX_PAGE, MAX_PAGE)?;
-    let all = app.store.buckets(&caller.tenant).await?;
+    let all = app.store.buckets.buckets(&caller.tenant).await?;
     let place = |summary: &BucketSummary| {
         let function = summary.bucket.function.as_deref().unwrap_or_default();
         (summary.bucket.name.to_string(), function.to_owned())
@@ -67,7 +67,7 @@ pub(crate) async fn keys(
     let after = query.cursor.map(|cursor| cursor.parse::<u64>()).transpose();
     let after = after
         .map_err(|_| Error::BadRequest("'cursor' must be the 'next' of another page".into()))?;
-    let page = app.store.keys(&caller.bucket(name, query.function), after, limit).await?;
+    let page = app.store.buckets.keys(&caller.bucket(name, query.function), after, limit).await?;
     Ok(Json(BucketKeyPage { keys: page.keys, next: page.next.map(|next| next.to_string()) }))
 }
 
@@ -87,6 +87,7 @@ pub(crate) async fn get(
     let bucket = caller.bucket(name, query.function);
     let value = app
         .store
+        .buckets
         .values(&bucket, std::slice::from_ref(&query.key))
         .await?
         .into_iter()
@@ -121,7 +122,7 @@ pub(crate) async fn set(
     let (parts, body) = request.into_parts();
     let limit = usize::try_from(quota.value_bytes).unwrap_or(usize::MAX);
     let value = body::read(&app, &parts.headers, body, limit).await?.bytes;
-    app.store.set_values(&bucket, &[(query.key, value)], quota).await?;
+    app.store.buckets.set_values(&bucket, &[(query.key, value)], quota).await?;
     tracing::info!(tenant = %bucket.tenant, bucket = %bucket.name, "a value is set");
     Ok(StatusCode::NO_CONTENT)
 }
@@ -140,7 +141,7 @@ pub(crate) async fn delete(
     Params(query): Params<WhichValue>,
 ) -> Result<StatusCode> {
     let bucket = caller.bucket(name, query.function);
-    if app.store.delete_values(&bucket, std::slice::from_ref(&query.key)).await? == 0 {
+    if app.store.buckets.delete_values(&bucket, std::slice::from_ref(&query.key)).await? == 0 {
         return Err(no_such_key(&bucket, &query.key));
     }
     tracing::info!(tenant = %bucket.tenant, bucket = %bucket.name, "a value is deleted");

@@ -118,9 +118,9 @@ async fn carry_out(
 ) -> Result<Moved> {
     // What this gateway has accepted has its row first, with all that belongs to it.
     if let Some(dispatch) = app.rows.pending(id).filter(|dispatch| dispatch.tenant == tenant) {
-        app.store.enqueue(std::slice::from_ref(&dispatch), Publication::Confirmed).await?;
+        app.store.ledger.enqueue(std::slice::from_ref(&dispatch), Publication::Confirmed).await?;
     }
-    let moved = app.store.move_execution(&tenant, id, &operation).await?;
+    let moved = app.store.ledger.move_execution(&tenant, id, &operation).await?;
     tracing::info!(execution = %id, %tenant, what = %operation.what, state = %moved.state, "moved by an operator");
     if let Some(kind) = OrderKind::of(operation.what) {
         let reason = operation.reason;
@@ -145,7 +145,7 @@ fn is_of_late(id: ExecutionId, now: Timestamp, window: Duration) -> bool {
 async fn tell(app: &App, order: Order, queued_at: Timestamp) {
     let execution = order.execution;
     let body = Broadcast { orders: vec![order] }.encode(app.publisher.writes());
-    let broadcasts = Arc::clone(&app.broadcasts);
+    let broadcasts = Arc::clone(&app.broker.broadcasts);
     let telling = tokio::spawn(async move { broadcasts.broadcast(body.into()).await });
     let asked_at = queued_at.plus(app.settings.order_patience);
     let left = || asked_at.since(Timestamp::now());

@@ -98,7 +98,7 @@ pub(crate) async fn put(
         schema,
         at: Timestamp::now(),
     };
-    let changed = app.store.define(&change).await?;
+    let changed = app.store.catalog.define(&change).await?;
     app.reach(changed.revision).await;
     tracing::info!(%tenant, %event_type, version = changed.version, changed = changed.changed, "schema put");
     Ok(Json(SchemaPut {
@@ -120,7 +120,7 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode> {
     let tenant = caller.tenant;
     let change = Change::DeleteSchema { tenant: tenant.clone(), event_type: event_type.clone() };
-    let changed = app.store.define(&change).await?;
+    let changed = app.store.catalog.define(&change).await?;
     app.reach(changed.revision).await;
     tracing::info!(%tenant, %event_type, "schema deleted");
     Ok(StatusCode::NO_CONTENT)

@@ -29,7 +29,7 @@ pub(crate) async fn list(
     Params(query): Params<ListSecrets>,
 ) -> Result<Json<SecretPage>> {
     let limit = page::limit(query.limit, MAX_PAGE, MAX_PAGE)?;
-    let secrets = app.store.secrets(&caller.tenant).await?;
+    let secrets = app.store.secrets.secrets(&caller.tenant).await?;
     let after =
         secrets.into_iter().filter(|s| query.cursor.as_ref().is_none_or(|cursor| s.name > *cursor));
     let (secrets, next) = page::cut(after, limit, |secret| secret.name.clone());
@@ -90,12 +90,13 @@ async fn seal_and_keep(
     })?;
     let mut tries = 0;
     loop {
-        let known = app.store.secret(tenant, name).await?.map_or(0, |secret| secret.version);
+        let known =
+            app.store.secrets.secret(tenant, name).await?.map_or(0, |secret| secret.version);
         let sealed = keyring.seal(tenant, name, known.saturating_add(1), value, Timestamp::now());
         let sealed =
             sealed.map_err(|e| Error::Internal(format!("no random bytes to seal with: {e}")))?;
         tries += 1;
-        match app.store.define(&Change::PutSecret(sealed)).await {
+        match app.store.catalog.define(&Change::PutSecret(sealed)).await {
             Err(StoreError::Conflict(_)) if tries < TRIES => {}
             done => return Ok(done?),
         }
@@ -116,6 +117,7 @@ pub(crate) async fn delete(
     let tenant = caller.tenant;
     let changed = app
         .store
+        .catalog
         .define(&Change::DeleteSecret { tenant: tenant.clone(), name: name.clone() })
         .await?;
     app.reach(changed.revision).await;
@@ -132,7 +134,7 @@ pub(crate) async fn check_granted(
     if manifest.granted_secrets().next().is_none() {
         return Ok(());
     }
-    let secrets = app.store.secrets(tenant).await?;
+    let secrets = app.store.secrets.secrets(tenant).await?;
     let missing = manifest
         .granted_secrets()
         .find(|(_, name)| secrets.iter().all(|secret| secret.name != *name));

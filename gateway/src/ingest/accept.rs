@@ -120,7 +120,7 @@ async fn finish(
         }
         None => return Ok(()),
     }
-    match app.store.enqueue(&rest, Publication::Pending).await {
+    match app.store.ledger.enqueue(&rest, Publication::Pending).await {
         Ok(()) => Ok(()),
         Err(error) => {
             tracing::warn!(%error, any_accepted, any_unknown, "neither broker nor store takes events");

@@ -102,7 +102,7 @@ pub(super) async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> R
     };
     let status = StatusCode::from_u16(head.status).ok().filter(|status| !status.is_informational());
     let status = status.ok_or_else(|| failed(StatusCode::BAD_GATEWAY, execution))?;
-    let headers = request::header_map(head.headers);
+    let headers = request::response_fields(head.headers);
     let left = if parts.method == Method::HEAD || has_no_content(status) {
         Some(0)
     } else {
@@ -142,8 +142,7 @@ async fn call(app: &App, routed: &Routed, opening: Bytes) -> Result<RequestStrea
     let deadline = Instant::now() + DIAL_TIMEOUT;
     let nobody = || Error::Unavailable("no host answers for this function now");
     loop {
-        match timeout_at(deadline, app.publisher.broker().open_stream(&service, opening.clone()))
-            .await
+        match timeout_at(deadline, app.broker.streams.open_stream(&service, opening.clone())).await
         {
             Ok(Ok(mut stream)) => {
                 return match timeout_at(deadline, stream.receiver.accepted()).await {
@@ -351,7 +350,8 @@ impl http_body::Body for ResponseBody {
             }
             Some(Download::End(trailers)) => {
                 self.talk = None;
-                (!trailers.is_empty()).then(|| Ok(Frame::trailers(request::header_map(trailers))))
+                (!trailers.is_empty())
+                    .then(|| Ok(Frame::trailers(request::response_fields(trailers))))
             }
             Some(Download::Head(_) | Download::Failed { .. }) | None => self.broken_off(),
         })

@@ -10,7 +10,7 @@ use http::header::{
 use http::request::Parts;
 use http::uri::Scheme;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use wasmill_domain::http_message::{self, Headers, RequestHead};
+use wasmill_domain::http_message::{Headers, RequestHead, header_map};
 use wasmill_http::MAX_HEADERS;
 
 use crate::app::App;
@@ -70,16 +70,12 @@ pub(super) fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (String, B
     })
 }
 
-/// Fields as the server sends them. What cannot be one is left out.
-pub(super) fn header_map(fields: Headers) -> HeaderMap {
-    let mut map = HeaderMap::new();
-    for (name, value) in fields {
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::try_from(name), http::HeaderValue::from_maybe_shared(value))
-            && !HOP_BY_HOP.contains(&name)
-        {
-            map.append(name, value);
-        }
+/// Fields as the server sends them. What cannot be one is left out, and so is what concerns one
+/// connection only.
+pub(super) fn response_fields(fields: Headers) -> HeaderMap {
+    let mut map = header_map(fields);
+    for name in HOP_BY_HOP {
+        map.remove(name);
     }
     map
 }

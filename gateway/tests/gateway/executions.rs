@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use wasmill_broker::embedded::EmbeddedSettings;
 use wasmill_domain::{ExecutionId, TenantName};
 use wasmill_gateway::GatewaySettings;
-use wasmill_store::{Ledger as _, Publication};
+use wasmill_store::{History as _, Ledger as _, Publication};
 
 use crate::harness::{Gateway, failed_command, success, trap};
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use reqwest::{Client, Method, StatusCode, Version};
 use serde_json::json;
 use tokio::sync::mpsc;
-use wasmill_broker::{Broker as _, QueueName};
+use wasmill_broker::{QueueName, Streams as _};
 use wasmill_domain::TenantName;
 use wasmill_domain::http_message::{Download, Headers, Opening, RequestHead, ResponseHead};
 use wasmill_domain::wire::Writes;

@@ -14,18 +14,18 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
-use wasmill_broker::{BatchPublisher, Broker, PublisherSettings, QueueName};
+use wasmill_broker::{BatchPublisher, Consuming as _, PublisherSettings, QueueName, Queues as _};
 use wasmill_component::{Artifact, Preflight, PreflightError};
 use wasmill_domain::{
     AttemptReport, Batch, Digest, Dispatch, ExecutionId, LogLevel, LogLine, LogSource, Manifest,
     Outcome, Output, Registry, SealedSecret, SecretName, TenantName, Timestamp,
 };
-use wasmill_gateway::{GatewayParts, GatewaySettings};
+use wasmill_gateway::{GatewayBroker, GatewayParts, GatewaySettings, GatewayStore};
 use wasmill_http::{ServerSettings, Tls};
 use wasmill_schema::{Compiler, SchemaLimits};
 use wasmill_secrets::{Error as SecretError, Keyring, Secret, SecretSource};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
-use wasmill_store::{Catalog as _, Change, Finished, Ledger as _, Quotas, RegistryWatch, Store};
+use wasmill_store::{Catalog as _, Change, Finished, Ledger as _, Quotas, RegistryWatch};
 
 /// Longer than anything takes; what is waited for either comes or is lost.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -188,20 +188,19 @@ impl Gateway {
     ) -> Self {
         let store = SqliteStore::open(&dir.path().join("db"), kept.store).await.unwrap();
         let store = Arc::new(store);
-        let shared: Arc<dyn Store> = Arc::clone(&store) as _;
         let broker = Arc::new(EmbeddedBroker::open(&dir.path().join("queue"), broker).unwrap());
         let first = Registry::new(Arc::new(Compiler::new(kept.schemas)));
         let registry =
-            RegistryWatch::start_from(first, Arc::clone(&shared), Duration::from_millis(200))
+            RegistryWatch::start_from(first, Arc::clone(&store) as _, Duration::from_millis(200))
                 .await
                 .unwrap();
         let secrets = Arc::new(Secrets::default());
         let gate = Arc::new(Gate::default());
         let parts = GatewayParts {
-            store: shared,
+            store: GatewayStore::of(&store),
             nodes: Arc::clone(&store) as _,
-            broadcasts: Arc::clone(&broker) as _,
             registry,
+            broker: GatewayBroker::of(&broker),
             publisher: BatchPublisher::new(Arc::clone(&broker) as _, PublisherSettings::default()),
             preflight: Arc::new(DescriptionDecides { gate: Arc::clone(&gate) }),
             secrets: Arc::clone(&secrets) as _,

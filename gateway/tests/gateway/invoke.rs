@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use wasmill_store::{Agenda as _, Ledger as _};
+use wasmill_store::{Agenda as _, History as _, Ledger as _};
 
 use crate::harness::{Gateway, PATIENCE, id, retry_later, send, success, trap, until};
 

@@ -12,7 +12,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use wasmill_broker::{Broker as _, QueueName};
+use wasmill_broker::{Consuming as _, QueueName};
 use wasmill_domain::event::arbitrary::any_event;
 use wasmill_domain::event::json::JsonFormat;
 use wasmill_domain::{Event, TenantName, Timestamp};

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use wasmill_broker::embedded::EmbeddedSettings;
-use wasmill_broker::{Broker as _, IncomingStream, IncomingStreams, QueueName};
+use wasmill_broker::{IncomingStream, IncomingStreams, QueueName, Streams as _};
 use wasmill_domain::TenantName;
 use wasmill_domain::http_message::{Download, Headers, Opening, ResponseHead, Upload};
 use wasmill_domain::wire::Writes;

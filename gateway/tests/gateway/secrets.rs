@@ -2,7 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
-use wasmill_store::Catalog as _;
+use wasmill_store::Secrets as _;
 
 use crate::harness::{Answer, Gateway, send};
 

@@ -4,10 +4,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame};
 use wasmill_broker::StreamReceiver;
-use wasmill_domain::http_message::{Headers, Upload};
+use wasmill_domain::http_message::{Upload, header_map};
 use wasmtime_wasi_http::Error;
 
 /// A request's body.
@@ -51,16 +50,4 @@ impl Body for UploadBody {
             None => Some(Err(Error::ConnectionTerminated)),
         })
     }
-}
-
-/// Fields as a map. What cannot be a field is left out.
-fn header_map(fields: Headers) -> HeaderMap {
-    let field = |(name, value): (String, Bytes)| {
-        Some((HeaderName::try_from(name).ok()?, HeaderValue::from_maybe_shared(value).ok()?))
-    };
-    let mut map = HeaderMap::new();
-    for (name, value) in fields.into_iter().filter_map(field) {
-        map.append(name, value);
-    }
-    map
 }

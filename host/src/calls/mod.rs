@@ -11,6 +11,7 @@ use std::sync::Arc;
 use http_body_util::BodyExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 use wasmill_broker::{IncomingStream, IncomingStreams, QueueName, RequestStream, StreamSender};
 use wasmill_domain::http_message::{Download, Opening};
@@ -19,19 +20,18 @@ use wasmill_domain::manifest::http::Mode;
 use wasmill_domain::{Outcome, TenantName};
 
 use self::body::UploadBody;
-use crate::backoff::Backoff;
 use crate::entry::http::HttpExchange;
 use crate::run::Invocation;
 use crate::worker::attempt::{Ready, Stopped, ask, conclude, not_run, ready};
+use crate::worker::host::{Host, Key};
 use crate::worker::version::{Version, Versions, version_at};
-use crate::worker::{Host, Key};
 
 /// Accepts a function's request streams, while its current version is an HTTP handler, until the
 /// host is to stop. Then waits for what runs, or ends it when the host's grace period is over.
 pub(crate) async fn answer(host: Arc<Host>, key: Key, mut versions: Versions) {
     let stop = host.stop.clone();
     let mut running = JoinSet::new();
-    let mut backoff = Backoff::new(host.settings.recorder.max_pause);
+    let mut backoff = host.settings.recorder.backoff();
     loop {
         let most = tokio::select! {
             () = stop.cancelled() => break,
@@ -45,11 +45,11 @@ pub(crate) async fn answer(host: Arc<Host>, key: Key, mut versions: Versions) {
         let service = QueueName::of_streams(&key.0, &key.1);
         let begun = tokio::select! {
             () = stop.cancelled() => break,
-            begun = host.broker().accept_streams(&service, most) => begun,
+            begun = host.broker.streams.accept_streams(&service, most) => begun,
         };
         match begun {
             Ok(streams) => {
-                backoff = Backoff::new(host.settings.recorder.max_pause);
+                backoff = host.settings.recorder.backoff();
                 take(&host, &key.0, &mut versions, streams, most, &mut running).await;
             }
             Err(error) => {
@@ -58,7 +58,7 @@ pub(crate) async fn answer(host: Arc<Host>, key: Key, mut versions: Versions) {
         }
         tokio::select! {
             () = stop.cancelled() => break,
-            () = backoff.pause() => {}
+            () = sleep(backoff.pause()) => {}
         }
     }
     tokio::select! {

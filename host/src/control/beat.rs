@@ -20,7 +20,7 @@ pub(crate) async fn beat(running: Arc<Running>, orders: Arc<dyn Orders>, every: 
         if attempts.is_empty() {
             continue;
         }
-        match orders.beat(&attempts).await {
+        match orders.orders(&attempts).await {
             Ok(orders) => orders.iter().for_each(|order| running.stop(order)),
             // What comes of it will not stand, whenever it ends.
             Err(error) => tracing::debug!(%error, "the store cannot say what is to be stopped"),

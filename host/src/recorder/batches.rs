@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Entry, weight};
+use super::entry::{Entry, weight};
 use crate::settings::RecorderSettings;
 use crate::turns::Turns;
 

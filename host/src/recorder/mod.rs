@@ -2,18 +2,21 @@
 //! next one, by turns.
 
 mod batches;
+mod entry;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use wasmill_domain::Outcome;
-use wasmill_store::{Error, Finished, Store};
+use wasmill_store::{Error, Finished, Ledger};
 
 use self::batches::{Batches, Size};
-use crate::admission::{Admission, Place};
-use crate::backoff::Backoff;
+use self::entry::{Entry, weight};
+use crate::admission::Admission;
+use crate::machine::kib;
 use crate::outbox::Outbox;
 use crate::settings::RecorderSettings;
 
@@ -25,13 +28,6 @@ pub(crate) struct Recorder {
     places: Admission,
     room: Arc<Semaphore>,
     room_kib: u32,
-}
-
-/// An end on its way.
-struct Entry {
-    finished: Finished,
-    done: oneshot::Sender<()>,
-    _held: (Place, Option<OwnedSemaphorePermit>),
 }
 
 /// Tells when an end is committed.
@@ -49,7 +45,7 @@ impl Recorder {
     /// The recorder, and what it does, which ends when the last clone is dropped and everything is
     /// committed.
     pub(crate) fn new(
-        store: Arc<dyn Store>,
+        ledger: Arc<dyn Ledger>,
         outbox: Outbox,
         settings: &RecorderSettings,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
@@ -59,7 +55,7 @@ impl Recorder {
         let places = Admission::new(settings.waiting.max(1));
         let recorder =
             Self { entries, places, room: Arc::new(Semaphore::new(room_kib as usize)), room_kib };
-        let work = Work { store, outbox, settings: settings.clone() };
+        let work = Work { ledger, outbox, settings: settings.clone() };
         (recorder, run(Arc::new(work), receiver))
     }
 
@@ -78,7 +74,7 @@ impl Recorder {
 }
 
 struct Work {
-    store: Arc<dyn Store>,
+    ledger: Arc<dyn Ledger>,
     outbox: Outbox,
     settings: RecorderSettings,
 }
@@ -160,10 +156,10 @@ impl Work {
     /// # Errors
     /// Where the store refuses the data.
     async fn try_commit(&self, batch: &[Finished]) -> Result<Vec<bool>, Error> {
-        let mut backoff = Backoff::new(self.settings.max_pause);
+        let mut backoff = self.settings.backoff();
         let mut is_away = false;
         loop {
-            match self.store.record(batch).await {
+            match self.ledger.record(batch).await {
                 Ok(stands) => {
                     if is_away {
                         tracing::info!("the store is back: outcomes are committed again");
@@ -175,7 +171,7 @@ impl Work {
                         tracing::warn!(why, "outcomes cannot be committed and are held");
                     }
                     is_away = true;
-                    backoff.pause().await;
+                    sleep(backoff.pause()).await;
                 }
                 Err(error) => return Err(error),
             }
@@ -205,23 +201,4 @@ impl Work {
             }
         }
     }
-}
-
-/// What an end takes of memory, about.
-fn weight(finished: &Finished) -> usize {
-    let logs: usize = finished
-        .logs
-        .iter()
-        .map(|line| 96 + line.message.len() + line.fields.as_ref().map_or(0, String::len))
-        .sum();
-    let data = |dispatch: &wasmill_domain::Dispatch| {
-        dispatch.event.data.as_ref().map_or(0, bytes::Bytes::len)
-    };
-    let emitted: usize = finished.emitted.iter().map(|dispatch| 512 + data(dispatch)).sum();
-    let output = finished.report.output.as_ref().map_or(0, |output| output.data.len());
-    1024 + data(&finished.dispatch) + output + logs + emitted
-}
-
-fn kib(bytes: usize) -> u32 {
-    u32::try_from(bytes.div_ceil(1024).max(1)).unwrap_or(u32::MAX)
 }

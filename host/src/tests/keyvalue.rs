@@ -14,8 +14,8 @@ use wasmill_domain::{
 };
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{
-    Bucket, BucketQuota, BucketSummary, Buckets, Catalog as _, Change, KeyPage, Result, Swap,
-    ValueVersion,
+    Artifacts as _, Bucket, BucketQuota, BucketSummary, Buckets, Catalog as _, Change, KeyPage,
+    Result, Swap, ValueVersion,
 };
 
 use super::{dispatch, event, function, invoke, manifest, prepare};

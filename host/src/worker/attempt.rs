@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 use wasmill_domain::{
     AttemptReport, Digest, Dispatch, FunctionDefinition, FunctionName, LogLine, Order, OrderKind,
@@ -9,8 +10,8 @@ use wasmill_domain::{
 };
 use wasmill_store::Finished;
 
-use super::Host;
 use super::batch::still_open;
+use super::host::Host;
 use super::version::Version;
 use crate::emit;
 use crate::files::Files;
@@ -144,7 +145,7 @@ pub(crate) async fn ready(
             return Err(Unready { outcome: Outcome::Cancelled, digest: None, reason });
         }
     };
-    let mut backoff = crate::backoff::Backoff::new(host.settings.recorder.max_pause);
+    let mut backoff = host.settings.recorder.backoff();
     loop {
         match host.prepare(tenant, definition).await {
             Ok((prepared, files)) => {
@@ -152,7 +153,7 @@ pub(crate) async fn ready(
             }
             // It fell out of the cache, and the store is away: so is everything else that could be
             // done meanwhile.
-            Err(error) if error.may_pass_later() => backoff.pause().await,
+            Err(error) if error.may_pass_later() => sleep(backoff.pause()).await,
             Err(error) => {
                 let reason =
                     format!("version {} cannot be run any more: {error}", definition.version);

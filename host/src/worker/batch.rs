@@ -7,6 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 use wasmill_broker::{Delivery, Error, Message, QueueName};
 use wasmill_domain::wire::Identity;
@@ -14,23 +15,14 @@ use wasmill_domain::{AttemptKey, Batch, Dispatch, Outcome, Timestamp};
 use wasmill_store::{Error as StoreError, Publication};
 
 use super::attempt::{Made, ask, make, not_run};
+use super::dead_letters;
+use super::host::{Host, Key};
+use super::settled::Settled;
 use super::version::{Version, Versions, version_at};
-use super::{Host, Key, dead_letters};
-use crate::backoff::Backoff;
 use crate::recorder::Committed;
 
 /// How often the pause before a message is given back doubles at most.
 const MAX_DOUBLINGS: u32 = 4;
-
-/// What is to become of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Settled {
-    /// Everything in it is committed, or lives on in other messages.
-    Ack,
-    /// Something went wrong that was not the message's fault, or of which nobody knows: another
-    /// try.
-    Release,
-}
 
 /// Does what a message asks for.
 pub(super) async fn work(
@@ -61,7 +53,7 @@ pub(super) async fn work(
     };
     if settled == Settled::Ack
         && let Some(reply_to) = &message.reply_to
-        && let Err(error) = host.broker().reply(reply_to, Bytes::new()).await
+        && let Err(error) = host.broker.consuming.reply(reply_to, Bytes::new()).await
     {
         tracing::debug!(%error, "a reply got lost");
     }
@@ -118,7 +110,7 @@ async fn give_back(host: &Host, key: &Key, redeliveries: u32, why: &str) -> Sett
 async fn pause(host: &Host, redeliveries: u32) -> Settled {
     let pause = host.settings.unread_pause.saturating_mul(1 << redeliveries.min(MAX_DOUBLINGS));
     tokio::select! {
-        () = tokio::time::sleep(pause) => {}
+        () = sleep(pause) => {}
         () = host.stop.cancelled() => {}
     }
     Settled::Release
@@ -169,13 +161,13 @@ async fn run_batch(
 /// The others are not run by this message. Where an operator has written the row of one before its
 /// event came, this is what brings the event.
 pub(super) async fn still_open(host: Arc<Host>, dispatches: Vec<Dispatch>) -> Vec<Dispatch> {
-    let mut backoff = Backoff::new(host.settings.recorder.max_pause);
+    let mut backoff = host.settings.recorder.backoff();
     let open = loop {
-        match host.store.unfinished(&dispatches).await {
+        match host.store.ledger.unfinished(&dispatches).await {
             Ok(open) => break open,
             Err(error) => {
                 tracing::debug!(%error, "the store cannot say what is left of a message");
-                backoff.pause().await;
+                sleep(backoff.pause()).await;
             }
         }
     };
@@ -183,7 +175,7 @@ pub(super) async fn still_open(host: Arc<Host>, dispatches: Vec<Dispatch>) -> Ve
         dispatches.into_iter().zip(open).partition(|(_, open)| *open);
     let [open, closed] = [open, closed]
         .map(|all| all.into_iter().map(|(dispatch, _)| dispatch).collect::<Vec<Dispatch>>());
-    while let Err(error) = host.store.enqueue(&closed, Publication::Confirmed).await {
+    while let Err(error) = host.store.ledger.enqueue(&closed, Publication::Confirmed).await {
         if !matches!(error, StoreError::Unavailable(_)) {
             tracing::error!(%error, "the store refuses the events of executions that were moved");
             break;
@@ -294,16 +286,16 @@ async fn park(host: &Host, dispatches: Vec<Dispatch>, redeliveries: u32) -> Sett
 
 /// Publishes, whatever it takes: the message that this one is made of is acknowledged afterwards.
 async fn publish(host: &Host, queue: &QueueName, message: Message) {
-    let mut backoff = Backoff::new(host.settings.recorder.max_pause);
+    let mut backoff = host.settings.recorder.backoff();
     loop {
-        let result = match host.broker().publish(queue, message.clone()).await {
-            Err(Error::NoQueue(_)) => host.broker().declare(queue).await,
+        let result = match host.broker.publishing.publish(queue, message.clone()).await {
+            Err(Error::NoQueue(_)) => host.broker.publishing.declare(queue).await,
             Ok(()) => return,
             Err(error) => Err(error),
         };
         if let Err(error) = result {
             tracing::warn!(%queue, %error, "a message cannot be moved yet");
-            backoff.pause().await;
+            sleep(backoff.pause()).await;
         }
     }
 }

@@ -1,26 +1,26 @@
 //! Messages that no process can read: kept in the store, for an operator to look at and to have
 //! sent again.
 
+use tokio::time::sleep;
 use uuid::Uuid;
 use wasmill_broker::Message;
 use wasmill_domain::{AttemptKey, Timestamp};
 use wasmill_store::{DeadLetter, Error};
 
-use super::batch::Settled;
-use super::{Host, Key};
-use crate::backoff::Backoff;
+use super::host::{Host, Key};
+use super::settled::Settled;
 
 /// Whether the executions of `attempts` have rows. Those of what a gateway has just accepted follow
 /// its message: a letter that is kept before them would not end them, and they would wait for ever.
 pub(super) async fn have_rows(host: &Host, key: &Key, attempts: &[AttemptKey]) -> bool {
-    let mut backoff = Backoff::new(host.settings.recorder.max_pause);
+    let mut backoff = host.settings.recorder.backoff();
     for attempt in attempts {
         loop {
-            match host.store.execution(&key.0, attempt.execution).await {
+            match host.store.history.execution(&key.0, attempt.execution).await {
                 Ok(None) => return false,
                 Err(Error::Unavailable(why)) => {
                     tracing::debug!(why, "the store cannot say whether an execution has a row");
-                    backoff.pause().await;
+                    sleep(backoff.pause()).await;
                 }
                 // A row that cannot be read is one.
                 Ok(Some(_)) | Err(_) => break,
@@ -44,13 +44,13 @@ pub(super) async fn keep(
     let (id, at, headers, body) =
         (Uuid::now_v7(), Timestamp::now(), message.headers.clone(), message.body.clone());
     let letter = DeadLetter { id, tenant, function, reason, at, headers, body };
-    let mut backoff = Backoff::new(host.settings.recorder.max_pause);
+    let mut backoff = host.settings.recorder.backoff();
     loop {
-        match host.store.put_dead_letter(&letter, attempts).await {
+        match host.store.dead_letters.put_dead_letter(&letter, attempts).await {
             Ok(()) => return Settled::Ack,
             Err(Error::Unavailable(why)) => {
                 tracing::debug!(why, "a dead letter cannot be kept yet");
-                backoff.pause().await;
+                sleep(backoff.pause()).await;
             }
             // It would be refused again: a process with another store, or a later release of it,
             // may fare better.

@@ -8,15 +8,17 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
+use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 use wasmill_broker::{Consumption, Deliveries, Delivery, QueueName, Settle, Tag};
 use wasmill_store::Change;
 
-use super::batch::{Settled, work};
+use super::batch::work;
+use super::host::{Host, Key};
+use super::settled::Settled;
 use super::version::{Version, Versions, follow};
-use super::{Host, Key, kib};
-use crate::backoff::Backoff;
 use crate::calls;
+use crate::machine::kib;
 
 /// How often the worker of a deleted function looks whether its queue is empty.
 const EMPTY_CHECK: Duration = Duration::from_secs(1);
@@ -104,7 +106,7 @@ impl QueueWorker {
         if stopped {
             return self.end().await;
         }
-        let mut backoff = Backoff::new(self.host.settings.recorder.max_pause);
+        let mut backoff = self.host.settings.recorder.backoff();
         while self.is_for_here() {
             let concurrency = self.concurrency();
             let consumption = tokio::select! {
@@ -117,11 +119,11 @@ impl QueueWorker {
                     tracing::warn!(queue = %self.queue, %error, "the queue cannot be consumed yet");
                     tokio::select! {
                         () = stop.cancelled() => break,
-                        () = backoff.pause() => continue,
+                        () = sleep(backoff.pause()) => continue,
                     }
                 }
             };
-            backoff = Backoff::new(self.host.settings.recorder.max_pause);
+            backoff = self.host.settings.recorder.backoff();
             match self.take(consumption, concurrency).await {
                 Ended::Again => {}
                 Ended::Empty => {
@@ -147,13 +149,13 @@ impl QueueWorker {
     }
 
     async fn consume(&self, concurrency: NonZeroU16) -> wasmill_broker::Result<Consumption> {
-        self.host.broker().declare(&self.queue).await?;
-        self.host.broker().consume(&self.queue, concurrency).await
+        self.host.broker.publishing.declare(&self.queue).await?;
+        self.host.broker.consuming.consume(&self.queue, concurrency).await
     }
 
     /// Deletes what is left of a deleted function: its queue, and the memory of it.
     async fn clear_away(&self) {
-        let mut backoff = Backoff::new(self.host.settings.recorder.max_pause);
+        let mut backoff = self.host.settings.recorder.backoff();
         // It may have been deployed again just now.
         while self.is_deleted() {
             match self.try_to_clear_away().await {
@@ -167,15 +169,16 @@ impl QueueWorker {
             }
             tokio::select! {
                 () = self.host.stop.cancelled() => return,
-                () = backoff.pause() => {}
+                () = sleep(backoff.pause()) => {}
             }
         }
     }
 
     async fn try_to_clear_away(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
-        self.host.broker().delete(&self.queue).await?;
+        self.host.broker.queues.delete(&self.queue).await?;
         let (tenant, function) = self.key.clone();
-        let changed = self.host.store.define(&Change::ForgetFunction { tenant, function }).await?;
+        let changed =
+            self.host.store.catalog.define(&Change::ForgetFunction { tenant, function }).await?;
         // Or this worker would be begun again.
         self.host.registry.reach(changed.revision).await?;
         Ok(())
@@ -233,7 +236,7 @@ impl QueueWorker {
                     Some(delivery) => self.begin(delivery, &slots, &consumer).await,
                     None => return Ended::Again,
                 },
-                () = tokio::time::sleep(EMPTY_CHECK), if self.is_deleted() => {
+                () = sleep(EMPTY_CHECK), if self.is_deleted() => {
                     if !self.messages.is_empty() || !self.is_empty().await {
                         empty_since = None;
                     } else if empty_since.get_or_insert_with(Instant::now).elapsed() >= self.host.settings.cleanup_after {
@@ -245,7 +248,7 @@ impl QueueWorker {
     }
 
     async fn is_empty(&self) -> bool {
-        self.host.broker().depth(&self.queue).await.is_ok_and(|depth| depth.ready == 0)
+        self.host.broker.queues.depth(&self.queue).await.is_ok_and(|depth| depth.ready == 0)
     }
 
     /// Begins with a message, when there is room for it.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use wasmill_domain::lifecycle::cancellation;
 use wasmill_domain::{AttemptKey, Digest, Dispatch, Order, OrderKind, Timestamp};
-use wasmill_store::{Started, Store};
+use wasmill_store::{Ledger, Started};
 
 /// Everything that runs now.
 #[derive(Default)]
@@ -147,7 +147,7 @@ impl Drop for Guard {
 /// store is away, nobody waits for it.
 pub(crate) async fn announce(
     running: Arc<Running>,
-    store: Arc<dyn Store>,
+    ledger: Arc<dyn Ledger>,
     after: Duration,
     host: String,
 ) {
@@ -159,7 +159,7 @@ pub(crate) async fn announce(
         if started.is_empty() {
             continue;
         }
-        match store.start(&started).await {
+        match ledger.start(&started).await {
             Ok(()) => running.announced(&keys),
             Err(error) => tracing::debug!(%error, "running executions are not announced"),
         }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::watch;
+use tokio::time::sleep;
 use wasmill_domain::{FunctionDefinition, Registry, Revision, TenantName};
 
-use super::{Host, Key};
-use crate::backoff::Backoff;
+use super::host::{Host, Key};
 
 /// What is to be done with a function's executions.
 #[derive(Clone, Debug)]
@@ -153,17 +153,17 @@ pub(crate) async fn version_at(
 
 /// Waits until the registry is of `revision` or a later one; false if the store does not know it.
 async fn reach(host: &Host, revision: Revision) -> bool {
-    let mut backoff = Backoff::new(host.settings.recorder.max_pause);
+    let mut backoff = host.settings.recorder.backoff();
     let mut unknown = 0;
     loop {
         let Err(error) = host.registry.reach(revision).await else { return true };
         tracing::debug!(%revision, %error, "the definitions are behind");
         // Once may be the very moment in which the store came back.
-        unknown += u32::from(host.store.ping().await.is_ok());
+        unknown += u32::from(host.store.identity.ping().await.is_ok());
         if unknown > 1 {
             return false;
         }
-        backoff.pause().await;
+        sleep(backoff.pause()).await;
     }
 }
 
@@ -195,7 +195,7 @@ async fn make_ready(host: &Arc<Host>, (tenant, function): &Key, wanted: Wanted) 
         Wanted::Deleted => return Version::Deleted,
         Wanted::Unreadable => return Version::Unreadable,
     };
-    let mut backoff = Backoff::new(host.settings.recorder.max_pause);
+    let mut backoff = host.settings.recorder.backoff();
     loop {
         match host.prepare(tenant, &definition).await {
             Ok(_) => {
@@ -204,7 +204,7 @@ async fn make_ready(host: &Arc<Host>, (tenant, function): &Key, wanted: Wanted) 
             }
             Err(error) if error.may_pass_later() => {
                 tracing::warn!(%tenant, %function, version = definition.version, %error, "not ready yet");
-                backoff.pause().await;
+                sleep(backoff.pause()).await;
             }
             Err(error) => {
                 tracing::error!(%tenant, %function, version = definition.version, %error, "cannot be run");

@@ -1,20 +1,76 @@
 //! What happens while the store or the broker is away, or will not take something.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
-use wasmill_broker::{BatchPublisher, Broker, PublisherSettings};
+use wasmill_broker::{
+    BatchPublisher, Message, PendingReply, PublisherSettings, Publishing, QueueName, Queues as _,
+};
 use wasmill_domain::{Dispatch, Event, EventParts, Outcome, State, TenantName, Timestamp};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
-use wasmill_store::{Agenda as _, Ledger as _, Nodes, Publication, Store};
+use wasmill_store::testing::{Hook, Proxy};
+use wasmill_store::{Agenda as _, History as _, Leases as _, Ledger as _, Publication};
 
-use super::restart::Restart;
 use super::{PATIENCE, dispatch, dispatch_to, next_batch, queue, settings, until};
-use crate::{SchedulerParts, SchedulerSettings, run};
+use crate::{SchedulerParts, SchedulerSettings, SchedulerStore, run};
+
+/// Passes every publish on to the broker that is there now.
+struct Restart {
+    now: RwLock<Arc<EmbeddedBroker>>,
+    hangs: AtomicBool,
+}
+
+impl Restart {
+    fn new(first: Arc<EmbeddedBroker>) -> Arc<Self> {
+        Arc::new(Self { now: RwLock::new(first), hangs: AtomicBool::new(false) })
+    }
+
+    /// From now on no publish is answered, as where a network drops everything.
+    fn hang(&self) {
+        self.hangs.store(true, Ordering::SeqCst);
+    }
+
+    fn replace(&self, next: Arc<EmbeddedBroker>) {
+        *self.now.write().unwrap() = next;
+    }
+
+    fn now(&self) -> Arc<EmbeddedBroker> {
+        Arc::clone(&self.now.read().unwrap())
+    }
+}
+
+#[async_trait]
+impl Publishing for Restart {
+    async fn declare(&self, queue: &QueueName) -> wasmill_broker::Result<()> {
+        self.now().declare(queue).await
+    }
+
+    async fn publish(&self, queue: &QueueName, message: Message) -> wasmill_broker::Result<()> {
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        self.now().publish(queue, message).await
+    }
+
+    async fn request(
+        &self,
+        queue: &QueueName,
+        message: Message,
+    ) -> wasmill_broker::Result<PendingReply> {
+        self.now().request(queue, message).await
+    }
+}
+
+/// Changes nothing.
+struct Nothing;
+
+impl Hook for Nothing {}
 
 async fn open_store(dir: &Path) -> Arc<SqliteStore> {
     Arc::new(SqliteStore::open(&dir.join("db.sqlite"), SqliteSettings::default()).await.unwrap())
@@ -25,14 +81,12 @@ fn open_broker(dir: &Path, settings: EmbeddedSettings) -> Arc<EmbeddedBroker> {
 }
 
 fn parts(
-    store: Arc<dyn Store>,
-    nodes: Arc<dyn Nodes>,
-    broker: Arc<dyn Broker>,
+    store: SchedulerStore,
+    broker: Arc<dyn Publishing>,
     settings: SchedulerSettings,
 ) -> SchedulerParts {
     SchedulerParts {
         store,
-        nodes,
         publisher: BatchPublisher::new(broker, PublisherSettings::default()),
         settings,
     }
@@ -54,11 +108,10 @@ async fn a_store_may_be_away() {
     let accepted = dispatch();
     first.enqueue(std::slice::from_ref(&accepted), Publication::Pending).await.unwrap();
     first.close().await;
-    let store = Arc::new(Restart::<dyn Store>::new(first));
+    let store = Arc::new(Proxy::new(first, Nothing));
     let broker = open_broker(dir.path(), EmbeddedSettings::default());
     let shutdown = CancellationToken::new();
-    let nodes = open_store(dir.path()).await;
-    let all = parts(Arc::clone(&store) as _, nodes, Arc::clone(&broker) as _, impatient());
+    let all = parts(SchedulerStore::of(&store), Arc::clone(&broker) as _, impatient());
     let running = tokio::spawn(run(all, shutdown.clone()));
     tokio::time::sleep(Duration::from_millis(100)).await;
     store.replace(open_store(dir.path()).await);
@@ -73,17 +126,12 @@ async fn a_broker_may_be_away() {
     let store = open_store(dir.path()).await;
     let first = open_broker(dir.path(), EmbeddedSettings::default());
     first.close().await;
-    let broker = Arc::new(Restart::<dyn Broker>::new(Arc::clone(&first) as _));
+    let broker = Restart::new(Arc::clone(&first));
     let all: Vec<Dispatch> = (0..5).map(|_| dispatch()).collect();
     store.enqueue(&all, Publication::Pending).await.unwrap();
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(run(
-        parts(
-            Arc::clone(&store) as _,
-            Arc::clone(&store) as _,
-            Arc::clone(&broker) as _,
-            impatient(),
-        ),
+        parts(SchedulerStore::of(&store), Arc::clone(&broker) as _, impatient()),
         shutdown.clone(),
     ));
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -91,7 +139,7 @@ async fn a_broker_may_be_away() {
     drop(first);
     let elsewhere = dir.path().join("elsewhere");
     let second = open_broker(&elsewhere, EmbeddedSettings::default());
-    broker.replace(Arc::clone(&second) as _);
+    broker.replace(Arc::clone(&second));
     until(async || is_empty(&store).await).await;
     assert_eq!(next_batch(&*second, "total").await[0].execution, all[0].execution);
     shutdown.cancel();
@@ -99,19 +147,17 @@ async fn a_broker_may_be_away() {
 }
 
 #[tokio::test]
-async fn a_broker_that_hangs_does_not_keep_a_leader() {
+async fn a_broker_that_hangs_does_not_keep_a_lease() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_store(dir.path()).await;
-    let broker =
-        Arc::new(Restart::<dyn Broker>::new(open_broker(dir.path(), EmbeddedSettings::default())));
+    let broker = Restart::new(open_broker(dir.path(), EmbeddedSettings::default()));
     broker.hang();
     store.enqueue(&[dispatch()], Publication::Pending).await.unwrap();
     let shutdown = CancellationToken::new();
     let for_ever = SchedulerSettings { lease: Duration::from_secs(86_400), ..settings() };
-    let all =
-        parts(Arc::clone(&store) as _, Arc::clone(&store) as _, Arc::clone(&broker) as _, for_ever);
+    let all = parts(SchedulerStore::of(&store), Arc::clone(&broker) as _, for_ever);
     let running = tokio::spawn(run(all, shutdown.clone()));
-    let lease = async || store.lease("scheduler", "another", Duration::ZERO).await.unwrap();
+    let lease = async || store.lease("scheduler/outbox", "another", Duration::ZERO).await.unwrap();
     until(async || lease().await.is_none()).await;
     shutdown.cancel();
     tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap().unwrap();
@@ -127,8 +173,7 @@ async fn a_full_queue_delays_only_its_own() {
         dir.path(),
         EmbeddedSettings { queue_messages: 1, ..EmbeddedSettings::default() },
     );
-    let publisher =
-        BatchPublisher::new(Arc::clone(&broker) as Arc<dyn Broker>, PublisherSettings::default());
+    let publisher = BatchPublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
     let stuck: Vec<Dispatch> = (0..9).map(|_| dispatch_to("stuck")).collect();
     publisher.publish(stuck[0].clone()).await.unwrap();
     // The older entries are those of the queue that is full, and more of them than one batch has.
@@ -138,7 +183,7 @@ async fn a_full_queue_delays_only_its_own() {
     let shutdown = CancellationToken::new();
     let narrow = SchedulerSettings { batch: 2, ..settings() };
     let running = tokio::spawn(run(
-        parts(Arc::clone(&store) as _, Arc::clone(&store) as _, Arc::clone(&broker) as _, narrow),
+        parts(SchedulerStore::of(&store), Arc::clone(&broker) as _, narrow),
         shutdown.clone(),
     ));
     assert_eq!(next_batch(&*broker, "total").await[0].execution, free.execution);
@@ -168,12 +213,7 @@ async fn what_can_never_be_sent_fails() {
     store.enqueue(&all, Publication::Pending).await.unwrap();
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(run(
-        parts(
-            Arc::clone(&store) as _,
-            Arc::clone(&store) as _,
-            Arc::clone(&broker) as _,
-            settings(),
-        ),
+        parts(SchedulerStore::of(&store), Arc::clone(&broker) as _, settings()),
         shutdown.clone(),
     ));
     until(async || is_empty(&store).await).await;

@@ -9,9 +9,10 @@ use wasmill_domain::{Digest, Dispatch, ExecutionId, Move, Operation, Outcome, St
 
 use super::sample::{
     at_attempt, deploy, dispatch, dispatches, execution_in, finished, key, line, listed, name, now,
-    outbox, retried, soon, state_of, tenant,
+    outbox, prune, retried, soon, state_of, tenant,
 };
-use crate::port::{Change, ExecutionQuery, Finished, Publication, Store, Term};
+use crate::conformance::Store;
+use crate::port::{Change, ExecutionQuery, Finished, Pruned, Publication, Term};
 
 /// What stands in a row instead of an event.
 pub(crate) const SPOILED: &str = r#"{"specversion":"1.0","id":"1""#;
@@ -233,9 +234,9 @@ pub(crate) async fn what_ended_is_pruned(store: Arc<dyn Store>) {
     ];
     store.record(&batch).await.unwrap();
     store.enqueue(std::slice::from_ref(&open), Publication::Pending).await.unwrap();
-    assert_eq!(store.prune(hour(1), 10).await.unwrap(), 0, "none ended before");
-    assert_eq!(store.prune(hour(10), 10).await.unwrap(), 1);
-    assert_eq!(store.prune(hour(10), 10).await.unwrap(), 0);
+    assert_eq!(prune(&*store, hour(1), 10).await, 0, "none ended before");
+    assert_eq!(prune(&*store, hour(10), 10).await, 1);
+    assert_eq!(prune(&*store, hour(10), 10).await, 0);
     assert_eq!(store.execution(&tenant(), old.execution).await.unwrap(), None);
     assert!(store.logs(&tenant(), old.execution, None, 10).await.unwrap().is_empty());
     assert_eq!(listed(&*store, &ExecutionQuery::all_of(tenant(), 10)).await.len(), 3);
@@ -252,11 +253,33 @@ pub(crate) async fn pruning_is_bounded(store: Arc<dyn Store>) {
     let batch: Vec<Finished> =
         (0..10).map(|i| ended_at(&accepted_at(hour(i)), hour(i + 1))).collect();
     store.record(&batch).await.unwrap();
-    assert_eq!(store.prune(hour(100), 4).await.unwrap(), 4);
+    assert_eq!(prune(&*store, hour(100), 4).await, 4);
     assert_eq!(listed(&*store, &ExecutionQuery::all_of(tenant(), 10)).await.len(), 6);
-    assert_eq!(store.prune(hour(100), 4).await.unwrap(), 4);
-    assert_eq!(store.prune(hour(100), 4).await.unwrap(), 2);
-    assert_eq!(store.prune(hour(100), 4).await.unwrap(), 0);
+    assert_eq!(prune(&*store, hour(100), 4).await, 4);
+    assert_eq!(prune(&*store, hour(100), 4).await, 2);
+    assert_eq!(prune(&*store, hour(100), 4).await, 0);
+}
+
+/// What stays is not looked at again and again.
+pub(crate) async fn pruning_goes_on_where_it_stopped(store: Arc<dyn Store>) {
+    let hour = |hours: u64| {
+        Timestamp::from_micros(1_700_000_000_000_000).plus(Duration::from_secs(hours * 3600))
+    };
+    // Of each two, one ended late.
+    let batch: Vec<Finished> = (0..6)
+        .map(|i| ended_at(&accepted_at(hour(i)), hour(if i % 2 == 0 { i } else { 90 })))
+        .collect();
+    store.record(&batch).await.unwrap();
+    let (mut deleted, mut after) = (Vec::new(), None);
+    for _ in 0..3 {
+        let page = store.prune_executions(hour(50), after, 2).await.unwrap();
+        deleted.push(page.deleted);
+        after = page.next;
+        assert!(after.is_some());
+    }
+    assert_eq!(deleted, [1, 1, 1]);
+    assert_eq!(store.prune_executions(hour(50), after, 2).await.unwrap(), Pruned::default());
+    assert_eq!(listed(&*store, &ExecutionQuery::all_of(tenant(), 10)).await.len(), 3);
 }
 
 pub(crate) async fn unnamed_artifacts_are_pruned(store: Arc<dyn Store>) {
@@ -264,9 +287,9 @@ pub(crate) async fn unnamed_artifacts_are_pruned(store: Arc<dyn Store>) {
     deploy(&*store, serde_json::json!({"name": "total"}), b"second").await;
     let unnamed = Digest::of(b"unnamed");
     store.put_artifact(&tenant(), unnamed, Bytes::from_static(b"unnamed")).await.unwrap();
-    store.prune(now().minus(Duration::from_secs(3600)), 10).await.unwrap();
+    prune(&*store, now().minus(Duration::from_secs(3600)), 10).await;
     assert!(store.artifact(unnamed).await.unwrap().is_some(), "it is not old enough");
-    store.prune(soon(), 10).await.unwrap();
+    prune(&*store, soon(), 10).await;
     assert!(store.artifact(unnamed).await.unwrap().is_none());
     for named in [b"first".as_slice(), b"second"] {
         assert!(store.artifact(Digest::of(named)).await.unwrap().is_some());
@@ -275,8 +298,8 @@ pub(crate) async fn unnamed_artifacts_are_pruned(store: Arc<dyn Store>) {
         .define(&Change::DeleteFunction { tenant: tenant(), function: name("total") })
         .await
         .unwrap();
-    store.prune(soon(), 1).await.unwrap();
-    store.prune(soon(), 1).await.unwrap();
+    prune(&*store, soon(), 1).await;
+    prune(&*store, soon(), 1).await;
     assert!(store.artifact(Digest::of(b"first")).await.unwrap().is_none());
     assert!(store.artifact(Digest::of(b"second")).await.unwrap().is_none());
     // History needs no artifact.

@@ -11,7 +11,8 @@ use wasmill_domain::{
 };
 
 use super::sample::{deploy, dispatch, finished, name, now, started, tenant};
-use crate::port::{Change, Error, ExecutionQuery, Publication, Store};
+use crate::conformance::Store;
+use crate::port::{Change, Error, ExecutionQuery, Publication};
 use crate::watch::RegistryWatch;
 
 /// The test asks when it wants to know.
@@ -96,7 +97,7 @@ impl CompiledSchema for Objects {
 }
 
 async fn watch(store: &Arc<dyn Store>) -> RegistryWatch {
-    RegistryWatch::start_from(Registry::new(Arc::new(Objects)), Arc::clone(store), NEVER)
+    RegistryWatch::start_from(Registry::new(Arc::new(Objects)), Arc::clone(store) as _, NEVER)
         .await
         .unwrap()
 }
@@ -204,7 +205,7 @@ pub(crate) async fn a_later_release_says_who_may_read_it(
     for statement in LATER {
         spoil(statement).await;
     }
-    let watch = RegistryWatch::start(Arc::clone(&store), NEVER).await.unwrap();
+    let watch = RegistryWatch::start(Arc::clone(&store) as _, NEVER).await.unwrap();
     let registry = watch.current();
     let mut functions: Vec<_> =
         registry.functions_of(&tenant()).iter().map(|f| f.name.to_string()).collect();

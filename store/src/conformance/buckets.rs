@@ -10,7 +10,8 @@ use super::sample::{deploy, name, tenant};
 use crate::buckets::{
     Bucket, BucketQuota, BucketSummary, MAX_BATCH_KEYS, MAX_KEY_BYTES, Swap, ValueVersion,
 };
-use crate::port::{Change, Error, Store};
+use crate::conformance::Store;
+use crate::port::{Change, Error};
 
 const QUOTA: BucketQuota = BucketQuota { value_bytes: 4 << 20, keys: 10_000, bytes: 64 << 20 };
 

@@ -9,7 +9,8 @@ use uuid::Uuid;
 use wasmill_domain::{ApiKey, Digest, KeyDefinition, KeyRole, Revision, SchemaDefinition};
 
 use super::sample::{deploy, now, tenant};
-use crate::port::{Change, Changed, Error, Installation, Store};
+use crate::conformance::Store;
+use crate::port::{Change, Changed, Error, Installation};
 
 async fn put_schema(store: &dyn Store, event_type: &str, schema: Value) -> Changed {
     let event_type = event_type.parse().unwrap();

@@ -9,8 +9,9 @@ use wasmill_domain::{AttemptKey, Dispatch, Outcome, State};
 use super::sample::{
     dispatch, dispatches, execution_in, finished, name, now, outbox, state_of, tenant,
 };
+use crate::conformance::Store;
 use crate::dead_letters::{DeadLetter, DeadLetterSummary};
-use crate::port::{Publication, Store};
+use crate::port::Publication;
 
 fn letter() -> DeadLetter {
     DeadLetter {

@@ -8,7 +8,8 @@ use super::sample::{
     at_attempt, dispatch, dispatches, execution_in, finished, line, now, outbox, retried, soon,
     started, state_of, tenant,
 };
-use crate::port::{Finished, Publication, Store};
+use crate::conformance::Store;
+use crate::port::{Finished, Publication};
 
 pub(crate) async fn each_outcome_makes_its_move(store: Arc<dyn Store>) {
     for outcome in Outcome::ALL {

@@ -16,9 +16,10 @@ use super::sample::{
     at_attempt, dispatch, dispatches, event_parts, finished, line, listed, made, name, now, outbox,
     retried, soon, started, state_of, tenant,
 };
+use crate::conformance::Store;
 use crate::port::{
     Error, ExecutionDetail, ExecutionQuery, ExecutionSummary, Finished, LogEntry, LogPosition,
-    Publication, Store,
+    Publication,
 };
 
 async fn detail(store: &dyn Store, id: ExecutionId) -> ExecutionDetail {

@@ -13,7 +13,8 @@ use wasmill_domain::{
 
 use super::Fresh;
 use super::sample::{at_attempt, dispatch, finished, soon, started, tenant};
-use crate::port::{Error, ExecutionQuery, Finished, Publication, Store};
+use crate::conformance::Store;
+use crate::port::{Error, ExecutionQuery, Finished, Publication};
 
 /// How many executions there are at the beginning; emitted events add to them.
 const ROOTS: usize = 5;

@@ -8,7 +8,8 @@ use super::sample::{
     at_attempt, dispatch, execution_in, finished, now, outbox, retried, soon, started, state_of,
     tenant,
 };
-use crate::port::{Error, Publication, Store};
+use crate::conformance::Store;
+use crate::port::{Error, Publication};
 
 const OF_OPERATORS: [Move; 4] = [Move::Suspend, Move::Resume, Move::Cancel, Move::Replay];
 

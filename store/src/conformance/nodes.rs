@@ -7,7 +7,8 @@ use uuid::Uuid;
 use wasmill_domain::Timestamp;
 use wasmill_domain::wire::Reads;
 
-use crate::nodes::{Node, Nodes};
+use crate::nodes::Node;
+use crate::port::Nodes;
 
 /// The node timeout of short-lived stores.
 pub(crate) const SHORT: Duration = Duration::from_millis(300);

@@ -201,21 +201,21 @@ pub(crate) async fn what_runs_is_suspended_and_made_again(fresh: Fresh) {
 
 pub(crate) async fn hosts_hear_of_what_they_run(fresh: Fresh) {
     let (store, orders) = (&*fresh.store, &*fresh.orders);
-    assert_eq!(orders.beat(&[]).await.unwrap(), []);
+    assert_eq!(orders.orders(&[]).await.unwrap(), []);
     let mut running = Vec::new();
     for _ in 0..4 {
         running.push(execution_in(store, State::Running).await);
     }
     let without_row = dispatch("total");
     let all: Vec<_> = running.iter().chain([&without_row]).map(Dispatch::key).collect();
-    assert_eq!(orders.beat(&all).await.unwrap(), []);
+    assert_eq!(orders.orders(&all).await.unwrap(), []);
     let why = || Some("too dear".to_owned());
     operate(store, &running[0], Operation::new(Move::Cancel, now()).with_reason(why())).await;
     operate(store, &running[1], Operation::new(Move::Suspend, now())).await;
     assert_eq!(store.record(&[retried(&running[2], now())]).await.unwrap(), [true]);
     let order =
         |of: &Dispatch, epoch, kind, reason| Order { execution: of.execution, epoch, kind, reason };
-    let mut heard = orders.beat(&all).await.unwrap();
+    let mut heard = orders.orders(&all).await.unwrap();
     heard.sort_by_key(|order| order.execution);
     let expected = [
         order(&running[0], 2, OrderKind::Cancel, why()),
@@ -224,8 +224,8 @@ pub(crate) async fn hosts_hear_of_what_they_run(fresh: Fresh) {
     ];
     assert_eq!(heard, expected);
     operate(store, &running[1], Operation::new(Move::Resume, now())).await;
-    let heard = orders.beat(&[running[1].key()]).await.unwrap();
+    let heard = orders.orders(&[running[1].key()]).await.unwrap();
     assert_eq!(heard, [order(&running[1], 3, OrderKind::Abandon, None)]);
     let resumed = running[1].clone().with_epoch(3);
-    assert_eq!(orders.beat(&[resumed.key()]).await.unwrap(), []);
+    assert_eq!(orders.orders(&[resumed.key()]).await.unwrap(), []);
 }

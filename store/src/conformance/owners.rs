@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use wasmill_domain::{Digest, HostnameRules, Manifest, Revision, TenantName};
 
 use super::sample::{name, now, tenant};
-use crate::port::{Change, Changed, Error, Store};
+use crate::conformance::Store;
+use crate::port::{Change, Changed, Error};
 
 fn other() -> TenantName {
     "other".parse().unwrap()

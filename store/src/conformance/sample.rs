@@ -11,7 +11,8 @@ use wasmill_domain::{
     TraceContext,
 };
 
-use crate::port::{Change, Changed, ExecutionQuery, Finished, Publication, Started, Store};
+use crate::conformance::Store;
+use crate::port::{Change, Changed, ExecutionQuery, Finished, Publication, Retention, Started};
 
 /// Some time, in whole microseconds. Later than everything that was done so far, where that
 /// matters.
@@ -189,4 +190,25 @@ pub(crate) async fn outbox(store: &dyn Store) -> Vec<(ExecutionId, u32)> {
 /// The ids of the executions that a query lists.
 pub(crate) async fn listed(store: &dyn Store, query: &ExecutionQuery) -> Vec<ExecutionId> {
     store.executions(query).await.unwrap().into_iter().map(|listed| listed.unwrap().id).collect()
+}
+
+/// Ends history as a scheduler does, up to about `limit` executions of it, and gives how many are
+/// gone.
+pub(crate) async fn prune(store: &(impl Retention + ?Sized), before: Timestamp, limit: u32) -> u64 {
+    let mut gone = 0;
+    while let Some(day) = store.drop_day(before).await.unwrap() {
+        gone += day;
+    }
+    let mut after = None;
+    while gone < limit.into() {
+        let room = limit - u32::try_from(gone).unwrap();
+        let page = store.prune_executions(before, after, room).await.unwrap();
+        gone += page.deleted;
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    store.prune_artifacts(before, limit).await.unwrap();
+    gone
 }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use wasmill_domain::{Revision, SealedSecret, SecretSummary, Timestamp};
 
 use super::sample::{now, tenant};
-use crate::port::{Change, Changed, Error, Result, SealingKeyUse, Store};
+use crate::conformance::Store;
+use crate::port::{Change, Changed, Error, Result, SealingKeyUse};
 
 fn sealed(name: &str, version: u32, bytes: &'static [u8]) -> SealedSecret {
     SealedSecret {

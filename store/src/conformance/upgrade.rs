@@ -7,8 +7,9 @@ use serde_json::json;
 use wasmill_domain::{ApiKey, EventParts, ExecutionId, Manifest};
 
 use super::sample::{name, now, tenant};
+use crate::conformance::Store;
 use crate::convert::{self, ManifestRows};
-use crate::port::{Change, Error, Store};
+use crate::port::{Change, Error};
 
 /// An older database's content.
 pub(crate) struct Old {

@@ -9,7 +9,8 @@ use wasmill_domain::{
 };
 
 use super::sample::{deploy, execution_in, name, now, state_of, tenant};
-use crate::port::{Change, Changed, Error, Store};
+use crate::conformance::Store;
+use crate::port::{Change, Changed, Error};
 
 fn manifest() -> serde_json::Value {
     json!({

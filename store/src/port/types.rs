@@ -368,6 +368,15 @@ pub struct LogEntry {
     pub line: LogLine,
 }
 
+/// What one call of [`Retention::prune_executions`](super::Retention::prune_executions) did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// How many executions it deleted.
+    pub deleted: u64,
+    /// After which one the next call goes on; `None` once all are looked at that may be old.
+    pub next: Option<ExecutionId>,
+}
+
 /// Counts the holders of a lease, so that a late writer of an older term can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Term(pub i64);

@@ -10,10 +10,10 @@ use wasmill_domain::{AttemptKey, Dispatch, ExecutionId, Timestamp};
 use super::columns::{Columns, get, id_of, pieces};
 use super::error::{Fault, Result};
 use super::session::Session;
-use super::{PostgresStore, queries};
-use super::{history, lifecycle};
+use super::store::PostgresStore;
+use super::{history, lifecycle, queries};
 use crate::fence;
-use crate::port::{self, Agenda, Term};
+use crate::port::{self, Agenda, Leases, Term};
 
 /// Rows that another scheduler is just promoting are left to it.
 const PROMOTE: &str = "WITH due AS MATERIALIZED (SELECT id, due_at FROM executions WHERE state = 'scheduled' AND due_at <= $1 \
@@ -39,9 +39,6 @@ const LEASE: &str = "INSERT INTO leases AS l (name, holder, term, expires_at) \
 #[async_trait]
 impl Agenda for PostgresStore {
     async fn promote_due(&self, now: Timestamp, limit: u32) -> port::Result<Vec<Dispatch>> {
-        // Asked all the time, also where nobody writes for days: so the first who does finds a
-        // partition.
-        self.inner.keep_ahead();
         self.inner.write(|session| Box::pin(promote_due(session, now, limit))).await
     }
 
@@ -64,17 +61,16 @@ impl Agenda for PostgresStore {
         }
         self.inner.write(|session| Box::pin(delete_entries(session, entries))).await
     }
+}
 
+#[async_trait]
+impl Leases for PostgresStore {
     async fn lease(&self, name: &str, holder: &str, ttl: Duration) -> port::Result<Option<Term>> {
         // No lease is for longer, and the sum of it and the clock stays a number that the column
         // holds.
         let ttl =
             Timestamp::default().plus(ttl.min(Duration::from_secs(365 * 24 * 3600))).as_micros();
         self.inner.write(|session| Box::pin(take_lease(session, name, holder, ttl))).await
-    }
-
-    async fn prune(&self, before: Timestamp, limit: u32) -> port::Result<u64> {
-        self.inner.prune(before, limit).await
     }
 }
 

@@ -7,18 +7,17 @@ use bytes::Bytes;
 use sqlx::postgres::PgRow;
 use wasmill_domain::{TenantName, Timestamp};
 
-use super::PostgresStore;
 use super::columns::get;
 use super::error::Result;
 use super::queries::word;
 use super::session::{Session, Statement};
+use super::store::PostgresStore;
 use crate::buckets::{
-    Account, Bucket, BucketQuota, BucketSummary, Buckets, KeyPage, Swap, ValueVersion,
-    check_answer, check_keys, check_values, function_column, function_of, incremented, key_of,
-    last_of_each,
+    Account, Bucket, BucketQuota, BucketSummary, KeyPage, Swap, ValueVersion, check_answer,
+    check_keys, check_values, function_column, function_of, incremented, key_of, last_of_each,
 };
 use crate::convert;
-use crate::port::{self, Error};
+use crate::port::{self, Buckets, Error};
 
 /// A bucket that is written to. Its row is held: nobody else writes to the bucket until the
 /// transaction's end.

@@ -13,11 +13,15 @@ use wasmill_domain::{
 
 use super::columns::get;
 use super::error::Result;
-use super::queries::{count, time};
+use super::queries::{count, digest, time, trigger_row};
 use super::session::Session;
-use super::{PostgresStore, artifacts, change, definitions, secrets};
+use super::store::PostgresStore;
+use super::{artifacts, change, definitions, secrets};
 use crate::convert::{self, ManifestRows, TriggerRow};
-use crate::port::{self, Catalog, Change, Changed, Error, Installation, SealingKeyUse, Version};
+use crate::port::{
+    self, Artifacts, Catalog, Change, Changed, Error, Identity, Installation, SealingKeyUse,
+    Secrets, Version,
+};
 
 /// The triggers of each version, in order, by tenant, function and number.
 pub(super) type Triggers = HashMap<(String, String, i64), Vec<TriggerRow>>;
@@ -45,7 +49,10 @@ impl Catalog for PostgresStore {
     ) -> port::Result<Vec<Version>> {
         self.inner.read(|session| Box::pin(versions(session, tenant, function))).await
     }
+}
 
+#[async_trait]
+impl Artifacts for PostgresStore {
     async fn put_artifact(
         &self,
         tenant: &TenantName,
@@ -83,7 +90,10 @@ impl Catalog for PostgresStore {
     ) -> port::Result<Vec<Option<u64>>> {
         self.inner.read(|session| Box::pin(artifacts::sizes(session, tenant, digests))).await
     }
+}
 
+#[async_trait]
+impl Secrets for PostgresStore {
     async fn secrets(&self, tenant: &TenantName) -> port::Result<Vec<SecretSummary>> {
         self.inner.read(|session| Box::pin(secrets::list(session, tenant))).await
     }
@@ -98,6 +108,13 @@ impl Catalog for PostgresStore {
 
     async fn sealing_keys(&self) -> port::Result<Vec<SealingKeyUse>> {
         self.inner.read(|session| Box::pin(secrets::sealing_keys(session))).await
+    }
+}
+
+#[async_trait]
+impl Identity for PostgresStore {
+    async fn ping(&self) -> port::Result<()> {
+        self.inner.read(|_| Box::pin(async { Ok(()) })).await
     }
 
     async fn installation(&self) -> port::Result<Installation> {
@@ -144,25 +161,12 @@ pub(super) fn by_version(rows: &[PgRow]) -> Result<Triggers> {
     Ok(triggers)
 }
 
-pub(super) fn trigger_row(row: &PgRow) -> Result<TriggerRow> {
-    Ok(TriggerRow {
-        event: get(row, "event")?,
-        http: get(row, "http")?,
-        schema: get(row, "schema")?,
-    })
-}
-
 pub(super) fn manifest_rows(row: &PgRow, triggers: &mut Triggers) -> Result<ManifestRows> {
     let version = (get(row, "tenant")?, get(row, "function")?, get(row, "number")?);
     Ok(ManifestRows {
         manifest: get(row, "manifest")?,
         triggers: triggers.remove(&version).unwrap_or_default(),
     })
-}
-
-/// A digest's column.
-pub(super) fn digest(row: &PgRow, column: &str) -> Result<Digest> {
-    Ok(convert::digest(column, get(row, column)?)?)
 }
 
 async fn versions(

@@ -6,10 +6,10 @@ use wasmill_domain::{
     TenantName, Timestamp,
 };
 
-use super::catalog::{digest as digest_of, trigger_row};
 use super::columns::get;
 use super::error::Result;
-use super::listen::CHANNEL;
+use super::listening::CHANNEL;
+use super::queries::{digest as digest_of, trigger_row};
 use super::session::Session;
 use super::{artifacts, quota, routes, secrets, text};
 use crate::changes;

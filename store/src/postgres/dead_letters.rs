@@ -9,14 +9,15 @@ use wasmill_domain::{AttemptKey, Effects, ExecutionId, Lifecycle, Timestamp};
 
 use super::columns::{Columns, get, id_of};
 use super::error::Result;
+use super::lifecycle;
 use super::partitions::share_old_days;
 use super::queries::{text, time, word};
 use super::session::Session;
+use super::store::PostgresStore;
 use super::text::stored;
-use super::{PostgresStore, lifecycle};
 use crate::convert;
-use crate::dead_letters::{DeadLetter, DeadLetterSummary, DeadLetters};
-use crate::port;
+use crate::dead_letters::{DeadLetter, DeadLetterSummary};
+use crate::port::{self, DeadLetters};
 
 /// Executions are changed in the order of their ids, as everywhere: so that nobody waits for
 /// somebody who waits for them.

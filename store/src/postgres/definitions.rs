@@ -9,10 +9,10 @@ use wasmill_domain::{
     Revision, SchemaDefinition,
 };
 
-use super::catalog::{self, Triggers, by_version, digest, manifest_rows};
+use super::catalog::{self, Triggers, by_version, manifest_rows};
 use super::columns::get;
 use super::error::{Fault, Result};
-use super::queries::{count, text, time, word};
+use super::queries::{count, digest, text, time, word};
 use super::routes;
 use super::session::Session;
 use crate::changes::{self, Extent};

@@ -6,20 +6,16 @@ use wasmill_domain::{AttemptKey, Dispatch, ExecutionId, Operation, TenantName, T
 use super::error::Result;
 use super::partitions::share_old_days;
 use super::session::Session;
-use super::{PostgresStore, queries};
-use super::{history, lifecycle};
+use super::store::PostgresStore;
+use super::{history, lifecycle, queries};
 use crate::fence::{self, Change, Standings};
 use crate::port::{
-    self, ExecutionDetail, ExecutionQuery, Finished, Ledger, ListedExecution, LogEntry,
+    self, ExecutionDetail, ExecutionQuery, Finished, History, Ledger, ListedExecution, LogEntry,
     LogPosition, Moved, Publication, Started,
 };
 
 #[async_trait]
 impl Ledger for PostgresStore {
-    async fn ping(&self) -> port::Result<()> {
-        self.inner.read(|_| Box::pin(async { Ok(()) })).await
-    }
-
     async fn enqueue(&self, dispatches: &[Dispatch], publication: Publication) -> port::Result<()> {
         if dispatches.is_empty() {
             return Ok(());
@@ -64,7 +60,10 @@ impl Ledger for PostgresStore {
             .write(|session| Box::pin(lifecycle::operate(session, tenant, id, operation)))
             .await
     }
+}
 
+#[async_trait]
+impl History for PostgresStore {
     async fn executions(&self, query: &ExecutionQuery) -> port::Result<Vec<ListedExecution>> {
         self.inner.read(|session| Box::pin(queries::executions(session, query))).await
     }

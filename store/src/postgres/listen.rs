@@ -3,57 +3,26 @@
 //! Listening needs a session of its own. It is an addition: whoever relies on it asks now and then
 //! all the same, as nothing is heard while the connection is away.
 
-use std::str::FromStr as _;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use sqlx::Executor as _;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Executor as _};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use wasmill_domain::Revision;
+use wasmill_domain::backoff::Backoff;
 
-use super::{Inner, PostgresSettings, catalog};
+use super::catalog;
+use super::listening::CHANNEL;
+use super::store::Inner;
 use crate::port::{Error, Result};
-
-/// Each change of the definitions is told here; the text is its revision.
-pub(super) const CHANNEL: &str = "wasmill_revision";
 
 /// A connection on which nothing was heard for this long is asked whether it is there still.
 const SILENCE: Duration = Duration::from_secs(15);
 
 /// The pauses between two tries to connect: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-
-/// Where and until when there is listening.
-pub(super) struct Listening {
-    options: Option<PgConnectOptions>,
-    patience: Duration,
-    is_closed: watch::Sender<bool>,
-}
-
-impl Listening {
-    pub(super) fn new(url: &str, settings: &PostgresSettings) -> Result<Self> {
-        let url = match &settings.listen_url {
-            Some(url) => Some(url.as_str()),
-            None => (!settings.transaction_pooler).then_some(url),
-        };
-        let options = url.map(PgConnectOptions::from_str).transpose();
-        let options = options
-            .map_err(|e| Error::Unavailable(format!("the URL to listen at cannot be used: {e}")))?;
-        Ok(Self {
-            options: options.map(|options| {
-                options.application_name("wasmill-listen").disable_statement_logging()
-            }),
-            patience: settings.connect_timeout,
-            is_closed: watch::Sender::new(false),
-        })
-    }
-
-    pub(super) fn close(&self) {
-        self.is_closed.send_replace(true);
-    }
-}
 
 impl Inner {
     /// Listens for changes of the definitions; `None` where there is no way to, which is behind a
@@ -93,14 +62,16 @@ struct Listener {
 impl Listener {
     /// Ends with the store.
     async fn listen(&self) {
-        let mut pause = PAUSES.0;
+        let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
         while self.store.strong_count() > 0 {
             let mut has_heard = false;
             if let Err(why) = self.session(&mut has_heard).await {
                 tracing::info!(%why, "changes of the definitions are not heard of now: they are asked for");
             }
-            pause = if has_heard { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
-            sleep(pause).await;
+            if has_heard {
+                backoff.reset();
+            }
+            sleep(backoff.pause()).await;
         }
     }
 

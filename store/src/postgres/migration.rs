@@ -9,9 +9,11 @@ use std::time::Duration;
 use sqlx::migrate::Migration;
 
 use super::columns::get;
-use super::error::Result;
+use super::error::{Fault, Result};
 use super::session::{Access, POOLER, Pool, Session};
-use super::{PostgresSettings, millis, repeat, upgrade};
+use super::settings::{PostgresSettings, millis};
+use super::store::repeat;
+use super::upgrade;
 use crate::migrations::{OF_POSTGRES as MIGRATIONS, SchemaAge, SchemaMode, compare};
 use crate::nodes::micros;
 use crate::port::Error;
@@ -53,7 +55,7 @@ pub(super) async fn prepare(pool: &mut Pool, settings: &PostgresSettings) -> Res
         }
     });
     match prepared.await {
-        Ok(result) => result.map_err(super::Fault::into_error),
+        Ok(result) => result.map_err(Fault::into_error),
         Err(_) => {
             Err(Error::Unavailable(format!("its schema was not up to date within {limit:?}")))
         }

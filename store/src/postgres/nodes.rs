@@ -4,15 +4,15 @@ use async_trait::async_trait;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::PostgresStore;
 use super::columns::get;
 use super::error::Result;
 use super::queries::time;
 use super::session::Session;
+use super::store::PostgresStore;
 use super::text;
 use crate::migrations::{self, OF_POSTGRES};
-use crate::nodes::{self, LiveNode, Node, Nodes};
-use crate::port;
+use crate::nodes::{self, LiveNode, Node};
+use crate::port::{self, Nodes};
 
 /// The database's clock, in microseconds.
 macro_rules! clock {

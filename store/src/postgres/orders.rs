@@ -5,26 +5,25 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use wasmill_domain::{AttemptKey, ExecutionId, Order};
 
-use super::PostgresStore;
 use super::columns::{Columns, get, id_of, pieces};
 use super::error::Result;
 use super::queries::{count, text_if_any};
 use super::session::Session;
+use super::store::PostgresStore;
 use crate::fence;
-use crate::orders::Orders;
-use crate::port;
+use crate::port::{self, Orders};
 
 const STANDINGS: &str =
     "SELECT id, state, epoch, attempt, reason FROM executions WHERE id = ANY($1)";
 
 #[async_trait]
 impl Orders for PostgresStore {
-    async fn beat(&self, running: &[AttemptKey]) -> port::Result<Vec<Order>> {
+    async fn orders(&self, running: &[AttemptKey]) -> port::Result<Vec<Order>> {
         self.inner.read(|session| Box::pin(beat(session, running))).await
     }
 }
 
-async fn beat(session: &mut Session<'_>, running: &[AttemptKey]) -> Result<Vec<Order>> {
+async fn orders(session: &mut Session<'_>, running: &[AttemptKey]) -> Result<Vec<Order>> {
     let attempts: HashMap<ExecutionId, &AttemptKey> =
         running.iter().map(|key| (key.execution, key)).collect();
     let mut orders = Vec::new();

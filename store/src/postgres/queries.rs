@@ -17,7 +17,7 @@ use super::columns::{get, id_of};
 use super::error::{Fault, Result};
 use super::session::Session;
 use super::text::{loaded, stored};
-use crate::convert;
+use crate::convert::{self, TriggerRow};
 use crate::port::{
     ExecutionDetail, ExecutionQuery, ExecutionSummary, ListedExecution, LogEntry, LogPosition,
     UnreadableExecution,
@@ -269,4 +269,18 @@ fn root(row: &PgRow) -> Result<ExecutionId> {
 
 fn parent(row: &PgRow) -> Result<Option<ExecutionId>> {
     Ok(get::<Option<Uuid>>(row, "parent")?.map(ExecutionId))
+}
+
+/// What a row of a trigger has.
+pub(super) fn trigger_row(row: &PgRow) -> Result<TriggerRow> {
+    Ok(TriggerRow {
+        event: get(row, "event")?,
+        http: get(row, "http")?,
+        schema: get(row, "schema")?,
+    })
+}
+
+/// A digest's column.
+pub(super) fn digest(row: &PgRow, column: &str) -> Result<Digest> {
+    Ok(convert::digest(column, get(row, column)?)?)
 }

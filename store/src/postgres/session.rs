@@ -17,7 +17,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::error::{Fault, Result, closed};
-use super::{PostgresSettings, millis, nagle};
+use super::nagle;
+use super::settings::{PostgresSettings, millis};
 use crate::port::Error;
 
 /// Every statement of this backend fits.
@@ -33,6 +34,9 @@ pub(super) enum Access {
     Write,
     /// It reads. All of its statements see the same.
     Read,
+    /// It writes, and is nothing that anybody waits for: it has one connection to itself, and takes
+    /// none from others.
+    Upkeep,
 }
 
 /// The connections of this process.
@@ -40,6 +44,8 @@ pub(super) struct Pool {
     options: PgConnectOptions,
     settings: PostgresSettings,
     seats: Semaphore,
+    /// The one of upkeep.
+    upkeep_seat: Semaphore,
     /// What is connected and not in use; that of the last use is at the end.
     idle: Mutex<Vec<Idle>>,
     /// What every transaction sets for itself.
@@ -85,8 +91,9 @@ impl Pool {
         };
         let seats =
             usize::try_from(settings.connections.max(1)).unwrap_or(1).min(Semaphore::MAX_PERMITS);
-        let (seats, idle) = (Semaphore::new(seats), Mutex::new(Vec::new()));
-        Ok(Self { options, settings: settings.clone(), seats, idle, prelude })
+        let (seats, upkeep_seat) = (Semaphore::new(seats), Semaphore::new(1));
+        let idle = Mutex::new(Vec::new());
+        Ok(Self { options, settings: settings.clone(), seats, upkeep_seat, idle, prelude })
     }
 
     /// Has every transaction from now on set a parameter for itself.
@@ -105,7 +112,8 @@ impl Pool {
 
     /// Begins a transaction once there is a connection for it.
     pub(super) async fn begin(&self, access: Access) -> Result<Session<'_>> {
-        let seat = self.seats.acquire().await.map_err(|_| closed())?;
+        let seats = if access == Access::Upkeep { &self.upkeep_seat } else { &self.seats };
+        let seat = seats.acquire().await.map_err(|_| closed())?;
         while let Some(mut live) = self.take_idle() {
             match self.open(&mut live, access).await {
                 Ok(()) => return Ok(Session { live, pool: self, _seat: seat }),
@@ -121,7 +129,7 @@ impl Pool {
 
     async fn open(&self, live: &mut Live, access: Access) -> Result<()> {
         let kind = match access {
-            Access::Write => "READ COMMITTED READ WRITE",
+            Access::Write | Access::Upkeep => "READ COMMITTED READ WRITE",
             Access::Read => "REPEATABLE READ READ ONLY",
         };
         let begin = format!("BEGIN ISOLATION LEVEL {kind}{}", self.prelude);
@@ -182,6 +190,7 @@ impl Pool {
     /// Takes leave of the server; no further transaction begins.
     pub(super) async fn close(&self) {
         self.seats.close();
+        self.upkeep_seat.close();
         let idle = std::mem::take(&mut *self.idle());
         for one in idle {
             // Fails where the server has gone already.

@@ -10,11 +10,13 @@
 )]
 
 mod bouncer;
+mod history;
 mod proxy;
 mod schema;
 mod server;
 
 pub use bouncer::PgBouncer;
+pub use history::seed_history;
 pub use proxy::{Mood, Proxy};
 pub use schema::Schema;
 pub use server::Server;

@@ -23,8 +23,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::settings::PostgresSettings;
+use super::store::PostgresStore;
 use super::testing::Schema;
-use super::{PostgresSettings, PostgresStore};
 use crate::conformance::{Fresh, nodes, quotas};
 
 /// How long tests wait for what must happen.

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use wasmill_domain::{AttemptKey, Digest, Dispatch, ExecutionId, Timestamp};
+use wasmill_domain::{AttemptKey, Dispatch, ExecutionId, Timestamp};
 
 use super::bulk::{Bulk, Values};
 use super::history::{id_bytes, id_of};
-use super::{SqliteStore, artifacts, error, history, lifecycle, queries};
+use super::store::SqliteStore;
+use super::{error, history, lifecycle, queries};
 use crate::convert;
-use crate::port::{Agenda, Result, Term};
+use crate::port::{Agenda, Leases, Result, Term};
 
 static PROMOTE: Bulk = Bulk::new(
     "UPDATE executions SET state = 'queued', due_at = NULL, queued_at = new.column2 FROM (",
@@ -33,13 +34,6 @@ static SWEEP: Bulk = Bulk::new(
     ") AND NOT EXISTS (SELECT 1 FROM executions e WHERE e.id = execution_id AND e.attempt = outbox.attempt \
      AND e.state IN ('queued', 'running'))",
 );
-
-/// Every table with rows of an execution.
-static DELETE_EXECUTIONS: [Bulk; 3] = [
-    Bulk::new("DELETE FROM executions WHERE id IN (", 1, ")"),
-    Bulk::new("DELETE FROM attempts WHERE execution_id IN (", 1, ")"),
-    Bulk::new("DELETE FROM outbox WHERE execution_id IN (", 1, ")"),
-];
 
 #[async_trait]
 impl Agenda for SqliteStore {
@@ -82,7 +76,10 @@ impl Agenda for SqliteStore {
         let result = PUBLISHED.execute(&mut transaction, entries, bind_published).await;
         transaction.end(result).await
     }
+}
 
+#[async_trait]
+impl Leases for SqliteStore {
     async fn lease(&self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Term>> {
         let mut transaction = self.writer.begin().await?;
         // No lease is for longer, and the sum of it and the clock stays a number that SQLite keeps
@@ -102,19 +99,6 @@ impl Agenda for SqliteStore {
         .await
         .map_err(error::of);
         Ok(transaction.end(term).await?.map(Term))
-    }
-
-    async fn prune(&self, before: Timestamp, limit: u32) -> Result<u64> {
-        let mut transaction = self.writer.begin().await?;
-        let unused = before.max(Timestamp::now().minus(self.quotas.unused_artifacts));
-        let result = prune(&mut transaction, before, unused, limit).await;
-        let (pruned, artifacts) = transaction.end(result).await?;
-        artifacts::delete_files(&self.writer, &self.blobs, &artifacts).await?;
-        // Whoever prunes much asks again at once.
-        if pruned < u64::from(limit) {
-            artifacts::delete_orphans(self).await?;
-        }
-        Ok(pruned)
     }
 }
 

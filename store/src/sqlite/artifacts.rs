@@ -8,7 +8,8 @@ use wasmill_domain::{Digest, FunctionName, Manifest, TenantName, Timestamp};
 
 use super::blobs::{Blobs, Lost};
 use super::connection::Writer;
-use super::{SqliteStore, error};
+use super::error;
+use super::store::SqliteStore;
 use crate::convert;
 use crate::files::{HAS_FILES, KEPT, files_of, missing};
 use crate::port::{Error, Result};

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use wasmill_background::Background;
 use wasmill_domain::Digest;
 
-use super::{SqliteSettings, Synchronous};
+use super::settings::{SqliteSettings, Synchronous};
 use crate::convert;
 use crate::port::{Error, Result};
 

@@ -8,15 +8,15 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use wasmill_domain::{TenantName, Timestamp};
 
 use super::bulk::Bulk;
+use super::error;
 use super::queries::{get, word};
-use super::{SqliteStore, error};
+use super::store::SqliteStore;
 use crate::buckets::{
-    Account, Bucket, BucketQuota, BucketSummary, Buckets, KeyPage, Swap, ValueVersion,
-    check_answer, check_keys, check_values, function_column, function_of, incremented, key_of,
-    last_of_each,
+    Account, Bucket, BucketQuota, BucketSummary, KeyPage, Swap, ValueVersion, check_answer,
+    check_keys, check_values, function_column, function_of, incremented, key_of, last_of_each,
 };
 use crate::convert;
-use crate::port::{Error, Result};
+use crate::port::{Buckets, Error, Result};
 
 /// Finds a bucket for a statement about it.
 const OF_BUCKET: &str =

@@ -10,10 +10,14 @@ use wasmill_domain::{
     TenantName, Timestamp,
 };
 
-use super::queries::{get, time};
-use super::{SqliteStore, artifacts, change, definitions, error, secrets};
+use super::queries::{get, time, trigger_row};
+use super::store::SqliteStore;
+use super::{artifacts, change, definitions, error, secrets};
 use crate::convert::{self, ManifestRows, TriggerRow};
-use crate::port::{Catalog, Change, Changed, Installation, Result, SealingKeyUse, Version};
+use crate::port::{
+    Artifacts, Catalog, Change, Changed, Identity, Installation, Result, SealingKeyUse, Secrets,
+    Version,
+};
 
 /// The triggers of each version, in order, by tenant, function and number.
 pub(super) type Triggers = HashMap<(String, String, i64), Vec<TriggerRow>>;
@@ -44,7 +48,10 @@ impl Catalog for SqliteStore {
         let mut snapshot = self.readers.begin().await.map_err(error::of)?;
         versions(&mut snapshot, tenant, function).await
     }
+}
 
+#[async_trait]
+impl Artifacts for SqliteStore {
     async fn put_artifact(
         &self,
         tenant: &TenantName,
@@ -70,7 +77,10 @@ impl Catalog for SqliteStore {
         let mut reader = self.readers.acquire().await.map_err(error::of)?;
         artifacts::sizes(&mut reader, tenant, digests).await
     }
+}
 
+#[async_trait]
+impl Secrets for SqliteStore {
     async fn secrets(&self, tenant: &TenantName) -> Result<Vec<SecretSummary>> {
         secrets::list(self, tenant).await
     }
@@ -81,6 +91,17 @@ impl Catalog for SqliteStore {
 
     async fn sealing_keys(&self) -> Result<Vec<SealingKeyUse>> {
         secrets::sealing_keys(self).await
+    }
+}
+
+#[async_trait]
+impl Identity for SqliteStore {
+    async fn ping(&self) -> Result<()> {
+        sqlx::query("SELECT revision FROM revision")
+            .fetch_one(&self.readers)
+            .await
+            .map(drop)
+            .map_err(error::of)
     }
 
     async fn installation(&self) -> Result<Installation> {
@@ -106,14 +127,6 @@ pub(super) fn by_version(rows: &[SqliteRow]) -> Result<Triggers> {
         triggers.entry(version).or_default().push(trigger_row(row)?);
     }
     Ok(triggers)
-}
-
-pub(super) fn trigger_row(row: &SqliteRow) -> Result<TriggerRow> {
-    Ok(TriggerRow {
-        event: get(row, "event")?,
-        http: get(row, "http")?,
-        schema: get(row, "schema")?,
-    })
 }
 
 pub(super) fn manifest_rows(row: &SqliteRow, triggers: &mut Triggers) -> Result<ManifestRows> {

@@ -1,15 +1,13 @@
 //! Changes of what is defined, each within the transaction that is given.
 
-use sqlx::Sqlite;
-use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqliteConnection};
+use sqlx::sqlite::SqliteConnection;
 use uuid::Uuid;
 use wasmill_domain::{
     Digest, EventType, FunctionName, HostnameRules, KeyDefinition, KeyRole, Manifest, Revision,
     TenantName, Timestamp,
 };
 
-use super::catalog::trigger_row;
+use super::queries::{run, trigger_row};
 use super::{artifacts, error, quota, routes, secrets};
 use crate::changes;
 use crate::convert::{self, ManifestRows};
@@ -107,14 +105,6 @@ async fn forget_changes(connection: &mut SqliteConnection, oldest: i64) -> Resul
          FROM definition_changes WHERE revision <= ? ORDER BY revision LIMIT ?)",
     );
     run(connection, forget.bind(oldest).bind(changes::SWEPT_AT_ONCE)).await.map(drop)
-}
-
-/// Runs a statement and gives how many rows it changed.
-pub(super) async fn run(
-    connection: &mut SqliteConnection,
-    query: Query<'_, Sqlite, SqliteArguments>,
-) -> Result<u64> {
-    query.execute(connection).await.map(|done| done.rows_affected()).map_err(error::of)
 }
 
 async fn current_version(

@@ -1,8 +1,6 @@
 //! The connections to the file: one that writes, in transactions, and some that read.
 
-use std::fs::File;
 use std::ops::{Deref, DerefMut};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +12,9 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{SqliteSettings, Synchronous, error, migration};
+use super::error;
+use super::private::make_private;
+use super::settings::{SqliteSettings, Synchronous};
 use crate::migrations::SchemaMode;
 use crate::port::{Error, Result};
 
@@ -47,8 +47,8 @@ enum Slot {
 }
 
 impl Writer {
-    /// Connects, and sees to the schema.
-    pub(super) async fn open(path: &Path, settings: &SqliteSettings) -> Result<Self> {
+    /// A writer that is not connected yet.
+    pub(super) fn new(path: &Path, settings: &SqliteSettings) -> Self {
         let makes_file = settings.schema == SchemaMode::Migrate;
         if makes_file {
             make_private(path);
@@ -65,21 +65,22 @@ impl Writer {
             .pragma("cache_size", cache_size(settings.cache_bytes))
             .pragma("wal_autocheckpoint", (settings.wal_bytes / PAGE_BYTES).max(1).to_string())
             .pragma("journal_size_limit", settings.wal_bytes.to_string());
-        let writer = Self {
+        Self {
             path: path.to_owned(),
             options,
             patience: settings.busy_timeout,
             slot: Mutex::new(Slot::Empty),
-        };
-        let mut connection = writer.connect().await?;
-        migration::prepare(&mut connection, path, settings.schema).await?;
-        *writer.slot.lock().await = Slot::Open(connection);
-        Ok(writer)
+        }
+    }
+
+    /// Has the first transaction on a connection that was made before it.
+    pub(super) async fn begin_with(&self, connection: SqliteConnection) {
+        *self.slot.lock().await = Slot::Open(connection);
     }
 
     /// A new connection. The switch to the write-ahead log does not wait for others that are just
     /// doing the same, so this does.
-    async fn connect(&self) -> Result<SqliteConnection> {
+    pub(super) async fn connect(&self) -> Result<SqliteConnection> {
         let give_up = Instant::now() + self.patience;
         loop {
             match self.options.connect().await {
@@ -157,13 +158,6 @@ impl DerefMut for Transaction<'_> {
     fn deref_mut(&mut self) -> &mut SqliteConnection {
         &mut self.connection
     }
-}
-
-/// Makes the file for its owner alone where there is none. SQLite would go by the umask; the files
-/// that it puts beside this one (`-wal`, `-shm`) get the rights that this one has.
-pub(super) fn make_private(path: &Path) {
-    // Where this fails, the file is there already, or SQLite says better what is wrong.
-    let _ = File::options().write(true).create_new(true).mode(0o600).open(path);
 }
 
 /// The connections that read. Made when they are needed.

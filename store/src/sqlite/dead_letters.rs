@@ -7,10 +7,11 @@ use wasmill_domain::{AttemptKey, Effects, Lifecycle, Timestamp};
 
 use super::history::id_bytes;
 use super::queries::{get, time, word};
-use super::{SqliteStore, error, lifecycle};
+use super::store::SqliteStore;
+use super::{error, lifecycle};
 use crate::convert;
-use crate::dead_letters::{DeadLetter, DeadLetterSummary, DeadLetters};
-use crate::port::Result;
+use crate::dead_letters::{DeadLetter, DeadLetterSummary};
+use crate::port::{DeadLetters, Result};
 
 const IS_OF: &str = "SELECT 1 FROM executions WHERE id = ? AND tenant = ? AND function = ?";
 

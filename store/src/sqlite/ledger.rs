@@ -4,23 +4,16 @@ use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
 use wasmill_domain::{Dispatch, ExecutionId, Operation, TenantName, Timestamp};
 
-use super::{SqliteStore, error, history, lifecycle, queries};
+use super::store::SqliteStore;
+use super::{error, history, lifecycle, queries};
 use crate::fence::{self, Change};
 use crate::port::{
-    ExecutionDetail, ExecutionQuery, Finished, Ledger, ListedExecution, LogEntry, LogPosition,
-    Moved, Publication, Result, Started,
+    ExecutionDetail, ExecutionQuery, Finished, History, Ledger, ListedExecution, LogEntry,
+    LogPosition, Moved, Publication, Result, Started,
 };
 
 #[async_trait]
 impl Ledger for SqliteStore {
-    async fn ping(&self) -> Result<()> {
-        sqlx::query("SELECT revision FROM revision")
-            .fetch_one(&self.readers)
-            .await
-            .map(drop)
-            .map_err(error::of)
-    }
-
     async fn enqueue(&self, dispatches: &[Dispatch], publication: Publication) -> Result<()> {
         if dispatches.is_empty() {
             return Ok(());
@@ -70,7 +63,10 @@ impl Ledger for SqliteStore {
         let result = lifecycle::operate(&mut transaction, tenant, id, operation).await;
         transaction.end(result).await
     }
+}
 
+#[async_trait]
+impl History for SqliteStore {
     async fn executions(&self, query: &ExecutionQuery) -> Result<Vec<ListedExecution>> {
         let mut reader = self.readers.acquire().await.map_err(error::of)?;
         queries::executions(&mut reader, query).await

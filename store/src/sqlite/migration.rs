@@ -11,7 +11,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use super::connection::make_private;
+use super::private::make_private;
 use super::{error, upgrade};
 use crate::migrations::{OF_SQLITE as MIGRATIONS, SchemaAge, SchemaMode, compare};
 use crate::port::{Error, Result};

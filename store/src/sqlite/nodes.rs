@@ -4,11 +4,12 @@ use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
+use super::error;
 use super::queries::{get, time};
-use super::{SqliteStore, error};
+use super::store::SqliteStore;
 use crate::migrations::{self, OF_SQLITE};
-use crate::nodes::{self, LiveNode, Node, Nodes};
-use crate::port::Result;
+use crate::nodes::{self, LiveNode, Node};
+use crate::port::{Nodes, Result};
 
 /// The database's clock: whole milliseconds, in microseconds.
 macro_rules! clock {

@@ -6,20 +6,20 @@ use async_trait::async_trait;
 use wasmill_domain::{AttemptKey, ExecutionId, Order};
 
 use super::bulk::Bulk;
+use super::error;
 use super::history::{id_bytes, id_of};
 use super::queries::get;
-use super::{SqliteStore, error};
+use super::store::SqliteStore;
 use crate::convert;
 use crate::fence;
-use crate::orders::Orders;
-use crate::port::Result;
+use crate::port::{Orders, Result};
 
 static STANDINGS: Bulk =
     Bulk::new("SELECT id, state, epoch, attempt, reason FROM executions WHERE id IN (", 1, ")");
 
 #[async_trait]
 impl Orders for SqliteStore {
-    async fn beat(&self, running: &[AttemptKey]) -> Result<Vec<Order>> {
+    async fn orders(&self, running: &[AttemptKey]) -> Result<Vec<Order>> {
         let attempts: HashMap<ExecutionId, &AttemptKey> =
             running.iter().map(|key| (key.execution, key)).collect();
         let mut reader = self.readers.acquire().await.map_err(error::of)?;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{Decode, QueryBuilder, Row as _, Sqlite, Type};
 use wasmill_domain::{
     AttemptReport, Digest, Dispatch, ExecutionId, Origin, Outcome, Output, State, TenantName,
@@ -12,7 +13,7 @@ use wasmill_domain::{
 
 use super::error;
 use super::history::{id_bytes, id_of};
-use crate::convert;
+use crate::convert::{self, TriggerRow};
 use crate::port::{
     ExecutionDetail, ExecutionQuery, ExecutionSummary, ListedExecution, LogEntry, LogPosition,
     Result, UnreadableExecution,
@@ -270,4 +271,21 @@ fn root(row: &SqliteRow) -> Result<ExecutionId> {
 
 fn parent(row: &SqliteRow) -> Result<Option<ExecutionId>> {
     Ok(get::<Option<uuid::Uuid>>(row, "parent")?.map(ExecutionId))
+}
+
+/// What a row of a trigger has.
+pub(super) fn trigger_row(row: &SqliteRow) -> Result<TriggerRow> {
+    Ok(TriggerRow {
+        event: get(row, "event")?,
+        http: get(row, "http")?,
+        schema: get(row, "schema")?,
+    })
+}
+
+/// Runs a statement and gives how many rows it changed.
+pub(super) async fn run(
+    connection: &mut SqliteConnection,
+    query: Query<'_, Sqlite, SqliteArguments>,
+) -> Result<u64> {
+    query.execute(connection).await.map(|done| done.rows_affected()).map_err(error::of)
 }

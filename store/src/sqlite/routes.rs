@@ -6,9 +6,8 @@ use wasmill_domain::{
     TenantName, Timestamp,
 };
 
-use super::change::run;
 use super::error;
-use super::queries::{get, time, word};
+use super::queries::{get, run, time, word};
 use crate::claims::{self, EVERY_METHOD, RouteRow};
 use crate::convert;
 use crate::port::{Error, Result};

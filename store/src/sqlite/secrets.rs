@@ -3,8 +3,9 @@
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use wasmill_domain::{SealedSecret, SealingKeyId, SecretName, SecretSummary, TenantName};
 
+use super::error;
 use super::queries::{get, time, word};
-use super::{SqliteStore, error};
+use super::store::SqliteStore;
 use crate::convert;
 use crate::port::{Error, Result, SealingKeyUse};
 use crate::secrets::{check_next, readable};

@@ -3,8 +3,9 @@
 
 use wasmill_domain::{ExecutionId, FunctionName};
 
+use super::error;
 use super::history::id_bytes;
-use super::{SqliteStore, error};
+use super::store::SqliteStore;
 use crate::port::Result;
 
 impl SqliteStore {

@@ -18,7 +18,8 @@ use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
 
-use super::{SqliteSettings, SqliteStore, Synchronous};
+use super::settings::{SqliteSettings, Synchronous};
+use super::store::SqliteStore;
 use crate::conformance::{Fresh, nodes, quotas};
 
 /// What tests use: they do not wait for the disk.

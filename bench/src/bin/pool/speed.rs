@@ -11,9 +11,9 @@ use crate::support::api::Api;
 use crate::support::backends::{Shared, queue_of};
 use crate::support::pool::{Backends, Process};
 use crate::support::{eventually, http};
-use wasmill_broker::Broker as _;
+use wasmill_broker::Queues as _;
 use wasmill_domain::{ExecutionId, TenantName};
-use wasmill_store::Ledger as _;
+use wasmill_store::History as _;
 use wasmill_store::postgres::{PostgresSettings, PostgresStore};
 
 /// How often each takes its turn.

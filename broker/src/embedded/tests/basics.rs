@@ -10,7 +10,7 @@ use super::{
 use crate::broadcasts::Broadcasts;
 use crate::conformance::{QUEUE_MESSAGES, Redeliveries, broadcasts_suite, suite};
 use crate::embedded::{EmbeddedBroker, EmbeddedSettings, OpenError};
-use crate::port::{Broker, Error, Message};
+use crate::port::{Consuming as _, Control as _, Error, Message, Publishing as _, Queues as _};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn conforms() {

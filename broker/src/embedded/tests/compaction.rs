@@ -6,7 +6,7 @@ use super::{
     consume, contents, copy_of, disk_use, next, open, publish, queue, queues, settled, small, until,
 };
 use crate::embedded::{EmbeddedBroker, EmbeddedSettings};
-use crate::port::{Broker, Consumption, QueueName};
+use crate::port::{Consumption, Publishing as _, QueueName};
 
 /// Publishes and acks messages of half a kilobyte.
 async fn pass_through(

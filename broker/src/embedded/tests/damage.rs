@@ -8,7 +8,7 @@ use crate::embedded::EmbeddedSettings;
 use crate::embedded::log::segment_path;
 use crate::embedded::message::StoredMessage;
 use crate::embedded::recovery::{OpenError, recover};
-use crate::port::Broker;
+use crate::port::Publishing as _;
 
 /// The numbers in the messages that are alive.
 type Alive = Vec<String>;

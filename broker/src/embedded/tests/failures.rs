@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::disks::{Act, Faulty, Powered, Unsynced};
 use super::{consume, contents, next, open, open_on, publish, queue, small, text, until};
 use crate::embedded::{EmbeddedBroker, EmbeddedSettings};
-use crate::port::{Broker, Error, Message, Result};
+use crate::port::{Control as _, Error, Message, Publishing as _, Queues as _, Result};
 
 fn quick() -> EmbeddedSettings {
     EmbeddedSettings {

@@ -7,8 +7,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use super::{contents, queue, small, text};
+use crate::conformance::Broker;
 use crate::embedded::{EmbeddedBroker, EmbeddedSettings};
-use crate::port::{Broker, Consumption, Message, QueueName};
+use crate::port::{Consumption, Message, QueueName};
 
 /// Tells a process of this test to be the one that is killed: the directory, and the round.
 const CHILD: &str = "WASMILL_QUEUE_TEST_CHILD";

@@ -16,7 +16,10 @@ use std::time::Duration;
 
 use super::disk::Disk;
 use super::{EmbeddedBroker, EmbeddedSettings};
-use crate::port::{Broker, Consumption, Delivery, Message, QueueName};
+use crate::conformance::Broker;
+use crate::port::{
+    Consuming as _, Consumption, Delivery, Message, Publishing as _, QueueName, Queues as _,
+};
 
 /// How long anything may take before a test gives up.
 const TIMEOUT: Duration = Duration::from_secs(60);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{consume, copy_of, next, open, publish, queue, settled, small, text, until};
 use crate::embedded::{EmbeddedBroker, EmbeddedSettings};
-use crate::port::{Broker, Consumption, Depth, QueueName, Tag};
+use crate::port::{Consumption, Depth, Publishing as _, QueueName, Queues as _, Tag};
 
 const QUEUES: usize = 2;
 

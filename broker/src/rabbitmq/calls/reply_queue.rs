@@ -7,13 +7,13 @@ use lapin::{Channel, Consumer};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 use uuid::Uuid;
+use wasmill_domain::backoff::Backoff;
 
 use super::codec;
 use super::control_message::{Control, ControlMessage, DecodeError};
 use super::control_sender::{ControlSender, Peer};
 use super::open_streams::OpenStreams;
 use crate::rabbitmq::amqp::{self, Fault};
-use crate::rabbitmq::backoff::Backoff;
 use crate::rabbitmq::link::{Link, RETRY, Session};
 
 /// Keeps a reply queue for as long as the link is there, and passes on what comes to it. `name` is
@@ -25,7 +25,7 @@ pub(super) async fn keep(
     prefix: String,
     name: watch::Sender<Option<ShortString>>,
 ) {
-    let mut retry = Backoff::new(RETRY.0, RETRY.1);
+    let mut retry = Backoff::new(RETRY.0, RETRY.1).jittered();
     while let Some(session) = link.lasting_session().await {
         // A new name each time: messages for streams that are lost go nowhere.
         let Ok(new_name) = amqp::short(&format!("{prefix}wasmill.replies.{}", Uuid::new_v4()))
@@ -45,7 +45,7 @@ pub(super) async fn keep(
             Some(Err(fault)) => debug!(%fault, "there is no reply queue for request streams yet"),
             None => {}
         }
-        retry.wait().await;
+        tokio::time::sleep(retry.pause()).await;
     }
 }
 

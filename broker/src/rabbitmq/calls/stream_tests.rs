@@ -8,7 +8,7 @@ use wasmill_domain::wire::{Reads, Writes};
 
 use super::control_message::{Control, ControlMessage, MUST_UNDERSTAND};
 use super::{codec, v1, v2};
-use crate::port::{Broker, IncomingStreams, Message, QueueName};
+use crate::port::{IncomingStreams, Message, Publishing as _, QueueName, Streams as _};
 use crate::rabbitmq::tests::support::{Scope, becomes, in_time, next};
 use crate::rabbitmq::{RabbitBroker, RabbitSettings};
 use crate::request_stream::{IncomingStream, RequestStream, STREAM_WINDOW};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::support::{Scope, becomes, in_time, text};
-use crate::port::{Broker, Error, Message, QueueName};
+use crate::port::{Control as _, Error, Message, Publishing as _, QueueName, Queues as _};
 use crate::rabbitmq::testing::Node;
 use crate::rabbitmq::{RabbitBroker, RabbitSettings};
 

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::support::Scope;
 use crate::broadcasts::Broadcasts;
-use crate::conformance::{QUEUE_MESSAGES, Redeliveries, broadcasts_suite, suite};
-use crate::port::Broker;
+use crate::conformance::{Broker, QUEUE_MESSAGES, Redeliveries, broadcasts_suite, suite};
 use crate::rabbitmq::{QueueKind, RabbitSettings};
 
 async fn run(queue_kind: QueueKind, redeliveries: Redeliveries) {

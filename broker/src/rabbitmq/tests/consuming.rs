@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::future::join_all;
 
 use super::support::{Scope, in_time, next, numbered, text};
-use crate::port::{Broker, Error, Tag};
+use crate::port::{Consuming as _, Control as _, Error, Publishing as _, Queues as _, Tag};
 use crate::rabbitmq::{QueueKind, RabbitBroker, RabbitSettings};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use super::support::{Scope, becomes, in_time, next, numbered, text};
-use crate::port::{Broker, Error, Message};
+use crate::port::{Control as _, Error, Message, Publishing as _, Queues as _};
 use crate::rabbitmq::testing::{Node, Vhost};
 use crate::rabbitmq::{RabbitBroker, RabbitSettings};
 

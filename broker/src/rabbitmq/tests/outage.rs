@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::support::{Scope, becomes, in_time, next, numbered, text};
-use crate::port::{Broker, Error, Message};
+use crate::port::{Consuming as _, Control as _, Error, Message, Publishing as _, Queues as _};
 use crate::rabbitmq::RabbitSettings;
 use crate::rabbitmq::testing::{Proxy, address};
 

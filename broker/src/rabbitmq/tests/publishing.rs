@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use lapin::types::{AMQPValue, FieldTable};
 
 use super::support::{Scope, becomes, in_time, next, text};
-use crate::port::{Broker, Error, Message, QueueName};
+use crate::port::{Control as _, Error, Message, Publishing as _, QueueName, Queues as _};
 use crate::rabbitmq::testing::{Proxy, address};
 use crate::rabbitmq::{QueueKind, RabbitBroker, RabbitSettings};
 

@@ -9,7 +9,10 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
 use uuid::Uuid;
 
-use crate::port::{Broker, Consumption, Deliveries, Delivery, Depth, Message, QueueName, Settle};
+use crate::port::{
+    Consuming as _, Consumption, Deliveries, Delivery, Depth, Message, Publishing as _, QueueName,
+    Queues as _, Settle,
+};
 use crate::rabbitmq::testing::address;
 use crate::rabbitmq::{RabbitBroker, RabbitSettings};
 

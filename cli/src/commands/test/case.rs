@@ -6,9 +6,11 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use wasmill_domain::Event;
 
-use super::trial::Observed;
 use crate::exit::Result;
 use crate::json::{Document, pretty, without_mark};
+
+/// What stands in an outcome's place where a schema does not let the event through to the function.
+pub(super) const REFUSED: &str = "refused";
 
 /// The end of an expectation's file name.
 const EXPECTED: &str = ".expected.json";
@@ -101,9 +103,9 @@ impl Case {
         Ok(Self { name, event, expected, expected_file })
     }
 
-    /// Writes down what was observed as what is expected.
-    pub(super) fn write_expectation(&self, observed: &Observed) -> Result {
-        let mut text = pretty(&observed.as_expected().to_text());
+    /// Writes down what is expected from now on.
+    pub(super) fn write_expectation(&self, expected: &Expected) -> Result {
+        let mut text = pretty(&expected.to_text());
         text.push('\n');
         Ok(std::fs::write(&self.expected_file, text)
             .with_context(|| format!("'{}'", self.expected_file.display()))?)
@@ -121,11 +123,11 @@ impl Expected {
         let expected: Self = serde_json::from_slice(without_mark(text)?)?;
         let known = wasmill_domain::Outcome::ALL.map(wasmill_domain::Outcome::as_str);
         anyhow::ensure!(
-            expected.outcome == super::trial::REFUSED || known.contains(&expected.outcome.as_str()),
+            expected.outcome == REFUSED || known.contains(&expected.outcome.as_str()),
             "outcome: '{}' is none; there are {} and {}",
             expected.outcome,
             known.join(", "),
-            super::trial::REFUSED
+            REFUSED
         );
         anyhow::ensure!(
             expected.output.is_none() || expected.output_base64.is_none(),

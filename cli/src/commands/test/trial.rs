@@ -12,14 +12,12 @@ use wasmill_domain::{Dispatch, Event, LogLine, Manifest, TenantName, Timestamp, 
 use wasmill_host::{Attempt, Emitted, Engine, EngineSettings, Files, Invocation, Prepared};
 use wasmill_schema::{Formats, Schema, SchemaLimits};
 
-use super::case::Expected;
+use super::case::{Expected, REFUSED};
+use crate::args::Wasi;
 use crate::exit::Result;
 use crate::json::Document;
 use crate::project::Project;
 use crate::wiring::offline;
-
-/// What stands in an outcome's place where a schema does not let the event through to the function.
-pub(super) const REFUSED: &str = "refused";
 
 /// A function, ready to be run.
 pub(super) struct Bench {

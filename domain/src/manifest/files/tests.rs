@@ -2,6 +2,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::Manifest;
+use crate::manifest::Error;
 
 fn pattern(text: &str) -> FilePattern {
     text.parse().unwrap()

@@ -1,11 +1,12 @@
 //! `wasi:keyvalue`: what functions keep from one execution to the next, in the store.
 //!
-//! Two drafts of it are in use. Both are the same operations here, with other types around them:
-//! `draft` is the one that was released, `draft2` the one that knows compare-and-swap. Every
-//! operation is done at once, in a transaction of its own: it does not wait for the attempt's
+//! Two drafts of it are in use. Both are the same operations here, with other types around them
+//! (`common`): `draft` is the one that was released, `draft2` the one that knows compare-and-swap.
+//! Every operation is done at once, in a transaction of its own: it does not wait for the attempt's
 //! success.
 
 pub(crate) mod access;
+mod common;
 mod draft;
 mod draft2;
 pub(crate) mod granted;

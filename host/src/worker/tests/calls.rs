@@ -2,7 +2,7 @@
 //! the test.
 
 use bytes::Bytes;
-use wasmill_broker::{Broker as _, Error as BrokerError, QueueName, RequestStream};
+use wasmill_broker::{Error as BrokerError, QueueName, RequestStream, Streams as _};
 use wasmill_domain::http_message::{Download, Headers, Opening, RequestHead, ResponseHead};
 use wasmill_domain::{ExecutionId, Outcome, TenantName};
 use wasmill_store::ExecutionDetail;

@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wasmill_broker::{Broker as _, Message};
+use wasmill_broker::{Consuming as _, Message, Publishing as _};
 use wasmill_domain::{Batch, Dispatch, Outcome, State};
 use wasmill_store::{DeadLetterSummary, DeadLetters as _, Ledger as _, Publication};
 
@@ -177,17 +177,17 @@ async fn a_letter_is_held_while_the_store_is_away() {
     let host = system.start_with(impatient());
     let first = system.publish("hello", "greeting.requested", ADA).await;
     system.ended(first).await;
-    system.store.set_away(true);
+    system.store.hook().set_away(true);
     system.publish_bytes("\0nonsense").await;
     let tried = async {
-        while system.store.letters_refused() < 3 {
+        while system.store.hook().letters_refused() < 3 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
     tokio::time::timeout(PATIENCE, tried).await.expect("it goes on trying");
     assert_eq!(system.depth("hello").await.unacked, 1, "it is not acknowledged");
     assert!(system.letters(0).await.is_empty());
-    system.store.set_away(false);
+    system.store.hook().set_away(false);
     system.letters(1).await;
     system.drained("hello").await;
     host.stop().await;

@@ -1,11 +1,10 @@
 //! Stores that are away, messages that are damaged or come again, executions that bring hosts down.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use wasmill_domain::{Outcome, State, TenantName};
-use wasmill_store::Ledger as _;
+use wasmill_store::{History as _, Ledger as _};
 
 use super::{HELLO, PATIENCE, System, dispatch, only_attempt};
 use crate::{HostSettings, RecorderSettings};
@@ -29,11 +28,11 @@ async fn while_the_store_is_away_everything_is_held() {
     let first = system.publish("hello", "greeting.requested", ADA).await;
     system.ended(first).await;
 
-    system.store.set_away(true);
+    system.store.hook().set_away(true);
     let ids = join_all((0..200).map(|_| system.publish("hello", "greeting.requested", ADA))).await;
-    let tries = system.store.records.load(Ordering::SeqCst);
+    let tries = system.store.hook().records();
     let tried = async {
-        while system.store.records.load(Ordering::SeqCst) < tries + 3 {
+        while system.store.hook().records() < tries + 3 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
@@ -46,7 +45,7 @@ async fn while_the_store_is_away_everything_is_held() {
         );
     }
 
-    system.store.set_away(false);
+    system.store.hook().set_away(false);
     for id in ids {
         let detail = system.ended(id).await;
         assert_eq!(detail.summary.state, State::Succeeded);
@@ -62,7 +61,7 @@ async fn one_that_the_store_refuses_does_not_hold_up_the_others() {
     system.deploy(HELLO, "name = 'hello'").await;
     let bad = dispatch("hello", "greeting.requested", ADA);
     let bad_id = bad.execution;
-    system.store.refuse_content_of(bad_id);
+    system.store.hook().refuse_content_of(bad_id);
     let good: Vec<_> = (0..40).map(|_| dispatch("hello", "greeting.requested", ADA)).collect();
     let good_ids: Vec<_> = good.iter().map(|dispatch| dispatch.execution).collect();
     // All in the queue before the host starts, so that they are committed together.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::Value;
-use wasmill_broker::{Broker as _, Error};
+use wasmill_broker::{Error, Queues as _};
 use wasmill_domain::{LogSource, Outcome, State, TenantName, Timestamp};
-use wasmill_store::{Agenda as _, Change, Ledger as _};
+use wasmill_store::{Agenda as _, Change, History as _};
 
 use super::{
     FLAKY, HELLO, HOSTILE, ORDER_AUDIT, ORDER_TOTAL, PATIENCE, System, dispatch, name,

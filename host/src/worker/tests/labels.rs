@@ -135,14 +135,14 @@ async fn what_cannot_be_read_waits_for_a_host_that_can() {
     system.deploy(HELLO, "name = 'other'").await;
     let host = system.start();
     host.consumes(2).await;
-    system.store.set_unreadable(&["hello"]);
+    system.store.hook().set_unreadable(&["hello"]);
     system.deploy(HELLO, "name = 'other'\ndescription = 'a change'").await;
     host.consumes(1).await;
     let id = system.publish("hello", "greeting.requested", EVENT).await;
     let runs = system.publish("other", "greeting.requested", EVENT).await;
     system.ended(runs).await;
     assert_eq!(system.depth("hello").await, Depth { ready: 1, unacked: 0 });
-    system.store.set_unreadable(&[]);
+    system.store.hook().set_unreadable(&[]);
     system.deploy(HELLO, "name = 'other'\ndescription = 'another change'").await;
     assert_eq!(system.ended(id).await.summary.state, State::Succeeded);
     host.stop().await;

@@ -20,18 +20,24 @@ use bytes::Bytes;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
-use wasmill_broker::{BatchPublisher, Broker, Depth, Message, PublisherSettings, QueueName};
+use wasmill_broker::{
+    BatchPublisher, Consuming as _, Depth, Message, PublisherSettings, Publishing as _, QueueName,
+    Queues as _,
+};
 use wasmill_domain::{
     AttemptReport, Batch, Digest, Dispatch, Event, ExecutionId, FunctionName, Manifest, Registry,
     TenantName, Timestamp, TraceContext,
 };
 use wasmill_schema::Compiler;
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
-use wasmill_store::{Change, ExecutionDetail, RegistryWatch, Store};
+use wasmill_store::{
+    Artifacts as _, Catalog as _, Change, ExecutionDetail, History as _, RegistryWatch,
+};
 
-use self::proxy::Proxy;
+use self::proxy::{Faults, Proxy};
 use crate::{
-    Broken, Capabilities, Engine, EngineSettings, HostParts, HostSettings, HostStatus, run,
+    Broken, Capabilities, Engine, EngineSettings, HostBroker, HostParts, HostSettings, HostStatus,
+    HostStore, run,
 };
 
 const HELLO: &[u8] = include_bytes!("../../../../functions/hello/hello.wasm");
@@ -67,13 +73,11 @@ impl System {
         let store = SqliteStore::open(&dir.path().join("store.sqlite"), SqliteSettings::default())
             .await
             .unwrap();
-        let store = Arc::new(store);
-        let orders = Arc::clone(&store) as _;
-        let store = Arc::new(Proxy::new(store, orders));
+        let store = Arc::new(Proxy::new(Arc::new(store), Faults::default()));
         let broker = Arc::new(
             EmbeddedBroker::open(&dir.path().join("queue"), EmbeddedSettings::default()).unwrap(),
         );
-        let of_registry = Arc::clone(&store) as Arc<dyn Store>;
+        let of_registry = Arc::clone(&store) as _;
         let first = Registry::new(Arc::new(Compiler::default()));
         let registry =
             RegistryWatch::start_from(first, of_registry, Duration::from_millis(20)).await.unwrap();
@@ -92,10 +96,9 @@ impl System {
 
     fn start_with(&self, settings: HostSettings) -> Working {
         let parts = HostParts {
-            store: Arc::clone(&self.store) as _,
-            orders: Arc::clone(&self.store) as _,
-            broadcasts: Arc::clone(&self.broker) as _,
+            store: HostStore::of(&self.store),
             registry: self.registry.clone(),
+            broker: HostBroker::of(&self.broker),
             publisher: self.publisher.clone(),
             engine: Arc::clone(&self.engine),
             settings: HostSettings { name: "test-host".into(), ..settings },

@@ -1,6 +1,5 @@
 //! What operators do with executions whose messages are on their way.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use wasmill_domain::{Move, Operation, State, Timestamp};
@@ -60,14 +59,10 @@ async fn the_message_of_a_cancelled_execution_runs_nothing() {
         .await
         .unwrap();
     system.publisher.publish(dispatch).await.unwrap();
-    let records = system.store.records.load(Ordering::SeqCst);
+    let records = system.store.hook().records();
     let host = system.start_with(asking());
     system.drained("hello").await;
-    assert_eq!(
-        system.store.records.load(Ordering::SeqCst),
-        records,
-        "nothing ended that could be recorded"
-    );
+    assert_eq!(system.store.hook().records(), records, "nothing ended that could be recorded");
     assert_eq!(system.execution(id, |_| true).await.summary.state, State::Cancelled);
     host.stop().await;
 }

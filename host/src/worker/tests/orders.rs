@@ -271,10 +271,10 @@ async fn nothing_is_asked_for_while_nothing_runs() {
     let id = system.publish("hello", "greeting.requested", r#"{"name": "Ada"}"#).await;
     system.ended(id).await;
     system.drained("hello").await;
-    let before = system.store.beats.load(Ordering::SeqCst);
+    let before = system.store.hook().asked();
     // Fifty times as long as there is between two.
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(system.store.beats.load(Ordering::SeqCst), before);
+    assert_eq!(system.store.hook().asked(), before);
     assert_eq!(system.depth("hello").await, Depth::default());
     host.stop().await;
 }

@@ -71,7 +71,7 @@ async fn it_stops_while_the_store_is_away() {
         .start_with(HostSettings { grace: Duration::from_millis(100), ..HostSettings::default() });
     let id = system.publish("hello", "greeting.requested", r#"{"name": "Ada"}"#).await;
     system.ended(id).await;
-    system.store.set_away(true);
+    system.store.hook().set_away(true);
     system.publish("hello", "greeting.requested", r#"{"name": "Ada"}"#).await;
     while system.depth("hello").await.unacked == 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;

@@ -5,7 +5,7 @@ use wasmill_domain::{Digest, TenantName};
 
 use super::{Schema, connect};
 use crate::migrations::OF_POSTGRES as MIGRATIONS;
-use crate::port::Catalog as _;
+use crate::port::Artifacts as _;
 
 #[tokio::test]
 async fn artifacts_are_those_of_the_tenants_whose_versions_name_them() {

@@ -14,7 +14,7 @@ use super::{PostgresSettings, PostgresStore, Schema, connect, settings};
 use crate::conformance::sample::{
     dispatch, dispatches, finished, key, line, now, outbox, retried, soon, started, tenant,
 };
-use crate::port::{Agenda as _, ExecutionQuery, Finished, Ledger as _, Publication};
+use crate::port::{Agenda as _, ExecutionQuery, Finished, History as _, Ledger as _, Publication};
 
 /// What one host makes of a batch: a result, a log and a child for each, all marked with its name.
 fn ends(batch: &[Dispatch], host: &str) -> Vec<Finished> {

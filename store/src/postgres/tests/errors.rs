@@ -7,7 +7,7 @@ use sqlx::Row as _;
 use super::super::error::Fault;
 use super::super::session::Access;
 use super::{PostgresSettings, PostgresStore, Schema, connect, settings};
-use crate::port::{Error, Ledger as _};
+use crate::port::{Error, Identity as _};
 
 #[tokio::test]
 async fn only_the_datas_fault_is_refused() {

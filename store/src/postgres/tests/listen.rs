@@ -8,9 +8,9 @@ use wasmill_domain::Revision;
 
 use super::super::testing::{PgBouncer, Server, shared_server};
 use super::{PATIENCE, PostgresSettings, PostgresStore, Schema, connect, settings};
+use crate::RegistryWatch;
 use crate::conformance::sample::{now, tenant};
-use crate::port::{Catalog as _, Change};
-use crate::{RegistryWatch, Store};
+use crate::port::{Catalog, Change};
 
 async fn put_schema(store: &PostgresStore, event_type: &str) -> Revision {
     let event_type = event_type.parse().unwrap();
@@ -44,7 +44,7 @@ async fn a_change_is_heard_by_every_process() {
 async fn the_registry_follows_at_once() {
     let schema = Schema::make().await;
     let (here, there) = (connect(&schema).await, connect(&schema).await);
-    let store: Arc<dyn Store> = Arc::new(there);
+    let store: Arc<dyn Catalog> = Arc::new(there);
     let registry = RegistryWatch::start(store, Duration::from_secs(3600)).await.unwrap();
     let revision = put_schema(&here, "a").await;
     super::until("the registry follows", async || registry.current().revision() == revision).await;

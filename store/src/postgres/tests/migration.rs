@@ -12,8 +12,8 @@ use super::super::session::Access;
 use super::{PostgresSettings, PostgresStore, Schema, connect, settings};
 use crate::conformance::sample::now;
 use crate::migrations::{OF_POSTGRES, SchemaMode, latest};
-use crate::nodes::{Node, Nodes as _};
-use crate::port::{Error, Ledger as _};
+use crate::nodes::Node;
+use crate::port::{Error, Identity as _, Nodes as _};
 
 /// Another database of the server that tests share.
 fn database(name: &str) -> String {

@@ -12,8 +12,9 @@ use super::super::testing::{Mood, Proxy, Server, address_of, shared_server, url_
 use super::{PostgresSettings, PostgresStore, Schema, settings};
 use crate::conformance::sample::{dispatch, finished, line, now, retried, soon, started, tenant};
 use crate::port::{
-    Agenda as _, Catalog as _, Change, Error, ExecutionQuery, Finished, Ledger as _, Publication,
-    Result,
+    Agenda as _, Artifacts as _, Catalog as _, Change, Error, ExecutionQuery, Finished,
+    History as _, Identity as _, Leases as _, Ledger as _, Publication, Result, Retention as _,
+    Secrets as _,
 };
 
 /// What a host does: it keeps what it has until it is recorded.
@@ -155,7 +156,7 @@ async fn every_verb(store: &PostgresStore) -> Vec<(&'static str, Result<()>)> {
         ("outbox", store.outbox(soon(), 10).await.map(drop)),
         ("published", store.published(&entry).await),
         ("lease", store.lease("leader", "a", Duration::from_secs(1)).await.map(drop)),
-        ("prune", store.prune(now(), 10).await.map(drop)),
+        ("prune", store.prune_executions(now(), None, 10).await.map(drop)),
     ]
 }
 

@@ -6,10 +6,17 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 use wasmill_domain::{Dispatch, ExecutionId, Move, Operation, Outcome, State, Timestamp};
 
-use super::super::partitions::{self, Day};
+use super::super::days::Day;
+use super::super::partitions;
+use super::super::retention::Look;
+use super::super::session::Access;
 use super::{PostgresSettings, PostgresStore, Schema, connect, settings};
-use crate::conformance::sample::{dispatch, finished, line, now, retried, state_of, tenant};
-use crate::port::{Agenda as _, Error, Finished, Ledger as _, Publication};
+use crate::conformance::sample::{dispatch, finished, line, now, prune, retried, state_of, tenant};
+use crate::port::{
+    Agenda as _, Error, ExecutionQuery, Finished, History as _, Ledger as _, Publication,
+    Retention as _,
+};
+use crate::postgres::testing::seed_history;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -128,7 +135,7 @@ async fn whoever_writes_sees_to_the_days_ahead() {
             .await
             .unwrap();
     }
-    store.inner.upkeep.forget();
+    store.inner.partitions.forget();
     store.enqueue(&[dispatch("total")], Publication::Confirmed).await.unwrap();
     super::until("the day is made", async || days(&store).await.contains(&last)).await;
 }
@@ -145,11 +152,11 @@ async fn a_day_is_dropped_when_all_of_it_is_old() {
     store.enqueue(&all[..5], Publication::Pending).await.unwrap();
     store.record(&batch).await.unwrap();
     // While time goes through it, it stays whole.
-    assert_eq!(store.prune(at(20), 1_000).await.unwrap(), 0);
+    assert_eq!(prune(&store, at(20), 1_000).await, 0);
     // All of it is past, and the last has not ended.
-    assert_eq!(store.prune(at(28), 1_000).await.unwrap(), 0);
+    assert_eq!(prune(&store, at(28), 1_000).await, 0);
     assert!(days(&store).await.contains(&day));
-    assert_eq!(store.prune(at(31), 10).await.unwrap(), 23, "in one go, beyond the limit");
+    assert_eq!(prune(&store, at(31), 10).await, 23, "in one go, beyond the limit");
     assert!(!days(&store).await.contains(&day));
     assert_eq!(store.execution(&tenant(), all[0].execution).await.unwrap(), None);
     let mut stranger = schema.stranger().await;
@@ -177,16 +184,16 @@ async fn what_has_not_ended_survives() {
     batch[3] = retried(&all[3], now().plus(HOUR));
     store.record(&batch).await.unwrap();
     // Around it, row by row and by the limit.
-    assert_eq!(store.prune(at(30), 4).await.unwrap(), 4);
-    assert_eq!(store.prune(at(30), 100).await.unwrap(), 5);
-    assert_eq!(store.prune(at(30), 100).await.unwrap(), 0);
+    assert_eq!(prune(&store, at(30), 4).await, 4);
+    assert_eq!(prune(&store, at(30), 100).await, 5);
+    assert_eq!(prune(&store, at(30), 100).await, 0);
     assert!(days(&store).await.contains(&day));
     assert_eq!(state_of(&store, &all[3]).await, (State::Scheduled, 2));
     // Now it ends; then it has to be old itself.
     let second = store.promote_due(now().plus(hours(2)), 1).await.unwrap().remove(0);
     assert_eq!(store.record(&[ended_at(&second, at(40))]).await.unwrap(), [true]);
-    assert_eq!(store.prune(at(40), 100).await.unwrap(), 0);
-    assert_eq!(store.prune(at(41), 100).await.unwrap(), 1);
+    assert_eq!(prune(&store, at(40), 100).await, 0);
+    assert_eq!(prune(&store, at(41), 100).await, 1);
     assert!(!days(&store).await.contains(&day));
 }
 
@@ -200,7 +207,7 @@ async fn yesterday_and_today_go_row_by_row() {
     let batch: Vec<Finished> =
         all.iter().map(|dispatch| ended_at(dispatch, dispatch.accepted_at)).collect();
     store.record(&batch).await.unwrap();
-    assert_eq!(store.prune(now().plus(HOUR), 100).await.unwrap(), 2);
+    assert_eq!(prune(&store, now().plus(HOUR), 100).await, 2);
     let left = days(&store).await;
     assert!(left.contains(&yesterday) && left.contains(&Day::today()), "{left:?}");
 }
@@ -216,7 +223,7 @@ async fn looking_at_an_old_day_holds_up_nobody_else() {
     make(&store, day).await;
     let old = accepted_at(day.start().plus(HOUR));
     store.enqueue(std::slice::from_ref(&old), Publication::Confirmed).await.unwrap();
-    let mut looker = other.inner.pool.begin(super::super::session::Access::Write).await.unwrap();
+    let mut looker = other.inner.pool.begin(Access::Write).await.unwrap();
     partitions::own_day(&mut looker, day).await.unwrap();
     // More than looking does: not even this is felt.
     looker.run(format!("LOCK TABLE executions_{} IN SHARE MODE", day.suffix())).await.unwrap();
@@ -247,10 +254,68 @@ async fn a_day_in_use_is_dropped_another_time() {
     let read = format!("BEGIN; SELECT count(*) FROM executions_{}", day.suffix());
     reader.execute(AssertSqlSafe(read)).await.unwrap();
     let before = day.plus(2).start();
-    // What cannot be dropped goes row by row.
-    assert_eq!(store.prune(before, 100).await.unwrap(), 1);
+    // Nor does it go row by row meanwhile.
+    assert_eq!(prune(&store, before, 100).await, 0);
     assert!(days(&store).await.contains(&day));
     reader.execute("COMMIT").await.unwrap();
-    assert_eq!(store.prune(before, 100).await.unwrap(), 0);
+    assert_eq!(prune(&store, before, 100).await, 1);
     assert!(!days(&store).await.contains(&day));
+}
+
+/// Nobody who writes to a day waits for all of a look at it.
+#[tokio::test]
+async fn looking_at_a_day_gives_way_to_those_who_write_to_it() {
+    let schema = Schema::make().await;
+    let (store, other) = (connect(&schema).await, connect(&schema).await);
+    let (day, before) = (old_day(), old_day().plus(2).start());
+    make(&store, day).await;
+    let [old, late] = [1, 2].map(|hour| accepted_at(day.start().plus(hours(hour))));
+    store.record(&[ended_at(&old, day.start().plus(HOUR))]).await.unwrap();
+    let inner = &other.inner;
+    let mut looker = inner.pool.begin(Access::Upkeep).await.unwrap();
+    partitions::own_day(&mut looker, day).await.unwrap();
+    let look = inner.look(&mut looker, day, before).await.unwrap();
+    assert!(matches!(look, Look::Old(1)), "{look:?}");
+    let writer = store.clone();
+    let writing = tokio::spawn(async move { writer.record(&[ended_at(&late, now())]).await });
+    let giving_way = async {
+        while !matches!(inner.look(&mut looker, day, before).await.unwrap(), Look::GaveWay) {}
+    };
+    tokio::time::timeout(HOUR / 60, giving_way).await.unwrap();
+    looker.end(Ok(())).await.unwrap();
+    assert_eq!(writing.await.unwrap().unwrap(), [true]);
+    // It is not dropped now, as something in it is young.
+    assert_eq!(other.drop_day(before).await.unwrap(), None);
+}
+
+/// What has to stay is looked at once, and upkeep takes no connection from anybody.
+#[tokio::test]
+async fn a_long_history_goes_in_pages_beside_everything_else() {
+    let schema = Schema::make().await;
+    let one = PostgresSettings { connections: 1, ..settings() };
+    let store = PostgresStore::connect(&schema.url(), one).await.unwrap();
+    for (days_ago, in_partition) in [(10, true), (11, true), (12, false)] {
+        seed_history(&store, days_ago, 1_000, in_partition).await.unwrap();
+    }
+    let before = Day::today().plus(-5).start();
+    // Somebody has the only connection that is not for upkeep.
+    let busy = store.inner.pool.begin(Access::Write).await.unwrap();
+    let mut days = Vec::new();
+    while let Some(count) = store.drop_day(before).await.unwrap() {
+        days.push(count);
+    }
+    assert_eq!(days, [1_000, 1_000]);
+    let (mut pages, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.prune_executions(before, after, 400).await.unwrap();
+        pages.push(page.deleted);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, [400, 400, 200]);
+    busy.end(Ok(())).await.unwrap();
+    let query = ExecutionQuery::all_of(tenant(), 1);
+    assert!(store.executions(&query).await.unwrap().is_empty());
 }

@@ -7,7 +7,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 use wasmill_domain::{Move, Operation, Outcome};
 
-use super::super::partitions::Day;
+use super::super::days::Day;
 use super::super::queries::{self, ID_SLACK};
 use super::super::session::{Access, Session};
 use super::super::{history, ledger, lifecycle};

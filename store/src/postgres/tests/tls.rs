@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::super::testing::{Server, give_away};
 use super::{PostgresStore, settings};
-use crate::port::{Error, Ledger as _};
+use crate::port::{Error, Identity as _};
 
 /// A certificate for `localhost` and its key, and nobody else's signature.
 fn certificate(folder: &Path) {

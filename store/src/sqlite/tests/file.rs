@@ -10,7 +10,7 @@ use wasmill_domain::{Dispatch, ExecutionId, Outcome, State};
 
 use super::{SqliteSettings, SqliteStore, file_in, open, settings, stranger};
 use crate::conformance::sample::{dispatches, finished, line, listed, outbox, state_of, tenant};
-use crate::port::{Error, ExecutionQuery, Finished, Ledger as _, Publication};
+use crate::port::{Error, ExecutionQuery, Finished, Identity as _, Ledger as _, Publication};
 
 const SIDE_FILES: [&str; 2] = ["", "-wal"];
 

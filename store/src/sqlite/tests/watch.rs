@@ -10,20 +10,20 @@ use wasmill_domain::{Revision, TenantName};
 
 use super::{file_in, open, stranger};
 use crate::conformance::sample::{now, tenant};
-use crate::port::{Change, Error, Store};
+use crate::port::{Catalog, Change, Error};
 use crate::watch::RegistryWatch;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const OFTEN: Duration = Duration::from_millis(5);
 const NEVER: Duration = Duration::from_secs(3600);
 
-async fn store() -> (Arc<dyn Store>, PathBuf, TempDir) {
+async fn store() -> (Arc<dyn Catalog>, PathBuf, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let path = file_in(&folder);
     (Arc::new(open(&path).await), path, folder)
 }
 
-async fn put_schema(store: &dyn Store, event_type: &str) -> Revision {
+async fn put_schema(store: &dyn Catalog, event_type: &str) -> Revision {
     let (event_type, schema) = (event_type.parse().unwrap(), serde_json::json!({}));
     store
         .define(&Change::PutSchema { tenant: tenant(), event_type, schema, at: now() })

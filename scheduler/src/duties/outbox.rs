@@ -1,12 +1,15 @@
 //! What the outbox still holds.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use async_trait::async_trait;
+use tokio::time::Instant;
 use wasmill_domain::Timestamp;
 
-use crate::publish::publish_all;
-use crate::settings::SchedulerSettings;
-use crate::{SchedulerParts, Trouble};
+use super::publish::publish_all;
+use crate::duty::{Duty, Next};
+use crate::error::Trouble;
+use crate::parts::SchedulerParts;
 
 /// How much further than its batch a sweep looks at most, past entries whose queues are full.
 const FURTHEST: u32 = 32;
@@ -17,6 +20,7 @@ const FULL_PAUSE: Duration = Duration::from_secs(1);
 /// Publishes what has been in the outbox for longer than the grace: whoever put it there crashed,
 /// or could not reach the broker.
 pub(crate) struct Sweep {
+    parts: SchedulerParts,
     /// How many entries it looks at. More than a batch where the oldest belong to queues that are
     /// full: a backlog delays only its owner.
     limit: u32,
@@ -24,20 +28,30 @@ pub(crate) struct Sweep {
 }
 
 impl Sweep {
-    pub(crate) fn new(settings: &SchedulerSettings) -> Self {
-        Self { limit: settings.batch, next: Instant::now() }
+    pub(crate) fn new(parts: &SchedulerParts) -> Self {
+        Self { parts: parts.clone(), limit: parts.settings.batch, next: Instant::now() }
+    }
+}
+
+#[async_trait]
+impl Duty for Sweep {
+    fn name(&self) -> &'static str {
+        "outbox"
     }
 
-    /// Publishes a batch, and says whether there may be more.
-    pub(crate) async fn run(&mut self, parts: &SchedulerParts) -> Result<bool, Trouble> {
+    fn pace(&self) -> Duration {
+        self.parts.settings.interval
+    }
+
+    async fn round(&mut self) -> Result<Next, Trouble> {
         if Instant::now() < self.next {
-            return Ok(false);
+            return Ok(Next::InTime);
         }
-        let batch = parts.settings.batch;
-        let before = Timestamp::now().minus(parts.settings.grace);
-        let left = parts.store.outbox(before, self.limit).await?;
+        let batch = self.parts.settings.batch;
+        let before = Timestamp::now().minus(self.parts.settings.grace);
+        let left = self.parts.store.agenda.outbox(before, self.limit).await?;
         let is_full_page = left.len() >= self.limit as usize;
-        let published = publish_all(parts, left).await?;
+        let published = publish_all(&self.parts, left).await?;
         if !is_full_page {
             self.limit = batch;
         } else if published.gone == 0 {
@@ -46,6 +60,6 @@ impl Sweep {
         if published.gone == 0 && published.refused > 0 {
             self.next = Instant::now() + FULL_PAUSE;
         }
-        Ok(is_full_page && published.gone > 0)
+        Ok(if is_full_page && published.gone > 0 { Next::AtOnce } else { Next::InTime })
     }
 }

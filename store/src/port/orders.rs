@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use wasmill_domain::{AttemptKey, Order};
 
-use crate::port::Result;
+use super::error::Result;
 
 /// What hosts hear of what they run.
 #[async_trait]
@@ -14,5 +14,5 @@ pub trait Orders: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Unavailable`](crate::Error::Unavailable).
-    async fn beat(&self, running: &[AttemptKey]) -> Result<Vec<Order>>;
+    async fn orders(&self, running: &[AttemptKey]) -> Result<Vec<Order>>;
 }

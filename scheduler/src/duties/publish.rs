@@ -5,7 +5,8 @@ use wasmill_broker::Error as BrokerError;
 use wasmill_domain::{AttemptKey, AttemptReport, Dispatch, Outcome};
 use wasmill_store::Finished;
 
-use crate::{SchedulerParts, Trouble};
+use crate::error::Trouble;
+use crate::parts::SchedulerParts;
 
 /// What became of dispatches.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub(crate) async fn publish_all(
         }
     }
     published.gone = confirmed.len() + unfit.len();
-    parts.store.published(&confirmed).await?;
+    parts.store.agenda.published(&confirmed).await?;
     for dispatch in unfit {
         publish_alone(parts, dispatch).await?;
     }
@@ -53,10 +54,14 @@ pub(crate) async fn publish_all(
 /// would ever come of it, and whoever reads the outbox would come upon it for ever.
 async fn publish_alone(parts: &SchedulerParts, dispatch: Dispatch) -> Result<(), Trouble> {
     match parts.publisher.publish(dispatch.clone()).await {
-        Ok(()) => parts.store.published(&[dispatch.key()]).await?,
+        Ok(()) => parts.store.agenda.published(&[dispatch.key()]).await?,
         Err(BrokerError::Rejected(why)) => {
             tracing::warn!(execution = %dispatch.execution, why, "the broker can never take this execution");
-            parts.store.record(&[never_sent(dispatch, &why, &parts.settings.holder)]).await?;
+            parts
+                .store
+                .ledger
+                .record(&[never_sent(dispatch, &why, &parts.settings.holder)])
+                .await?;
         }
         Err(BrokerError::Full(_)) => {}
         Err(error) => return Err(error.into()),

@@ -1,0 +1,146 @@
+//! What the workers of a host share.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use wasmill_broker::BatchPublisher;
+use wasmill_component::{FileSource, PreflightError};
+use wasmill_domain::wire::Writes;
+use wasmill_domain::{Digest, FunctionDefinition, FunctionName, Registry, TenantName};
+use wasmill_store::{Artifacts, RegistryWatch};
+
+use super::running::Running;
+use super::status::HostStatus;
+use crate::admission::Admission;
+use crate::control::Control;
+use crate::engine::Engine;
+use crate::files::Files;
+use crate::ports::{HostBroker, HostStore};
+use crate::prepare::prepared::Prepared;
+use crate::recorder::Recorder;
+use crate::settings::HostSettings;
+use crate::turn_queue::TurnQueue;
+
+/// What the workers share.
+pub(crate) struct Host {
+    pub(crate) store: HostStore,
+    pub(crate) registry: RegistryWatch,
+    pub(crate) broker: HostBroker,
+    pub(crate) publisher: BatchPublisher,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) settings: HostSettings,
+    pub(crate) status: HostStatus,
+    pub(crate) recorder: Recorder,
+    pub(crate) admission: Admission,
+    /// Whose turn it is to have checked what it emits.
+    pub(crate) checks: Arc<TurnQueue>,
+    pub(crate) running: Arc<Running>,
+    pub(crate) control: Arc<Control>,
+    /// Room for messages in hand, in KiB.
+    pub(crate) held: Arc<Semaphore>,
+    /// The runtime that talks to the store and to the broker. Guests run on another.
+    pub(crate) io: Handle,
+    /// Take nothing more.
+    pub(crate) stop: CancellationToken,
+    /// Let go of what still runs.
+    pub(crate) cut: CancellationToken,
+}
+
+/// Names a worker.
+pub(crate) type Key = (TenantName, FunctionName);
+
+impl Host {
+    /// The versions that messages are written in.
+    pub(crate) fn writes(&self) -> &Writes {
+        self.publisher.writes()
+    }
+
+    /// What this host is to work for, of one tenant's.
+    pub(super) fn wanted<'a>(
+        &'a self,
+        registry: &'a Registry,
+        tenant: &'a TenantName,
+    ) -> impl Iterator<Item = Key> + 'a {
+        let functions = registry.functions_of(tenant).into_iter();
+        let functions = functions.filter(|function| self.may_run(function)).map(|f| &f.name);
+        functions.chain(registry.deleted_of(tenant)).map(|name| (tenant.clone(), name.clone()))
+    }
+
+    /// The same of every tenant's: once, when it starts.
+    pub(super) fn wanted_of_all<'a>(
+        &'a self,
+        registry: &'a Registry,
+    ) -> impl Iterator<Item = Key> + 'a {
+        registry.tenants().flat_map(|tenant| self.wanted(registry, tenant))
+    }
+
+    /// Whether this host is to work for a function, or for what is left of it.
+    pub(super) fn is_wanted(&self, registry: &Registry, (tenant, name): &Key) -> bool {
+        registry.function(tenant, name).is_some_and(|function| self.may_run(function))
+            || registry.is_deleted(tenant, name)
+    }
+
+    /// Whether this host has every label that the function asks for.
+    pub(super) fn may_run(&self, function: &FunctionDefinition) -> bool {
+        match &self.settings.labels {
+            Some(labels) => function.manifest.runs_on.iter().all(|label| labels.contains(label)),
+            None => true,
+        }
+    }
+
+    /// A version, ready to run, and its files. May be awaited on any thread.
+    pub(super) async fn prepare(
+        self: &Arc<Self>,
+        tenant: &TenantName,
+        definition: &Arc<FunctionDefinition>,
+    ) -> Result<(Arc<Prepared>, Option<Arc<Files>>), PreflightError> {
+        let prepared = self.prepare_code(tenant, definition.digest).await?;
+        if definition.manifest.files.is_empty() {
+            return Ok((prepared, None));
+        }
+        let (host, definition) = (Arc::clone(self), Arc::clone(definition));
+        let preparing = self.io.spawn(async move {
+            host.engine.files(&definition.manifest, &Stored(&host.store.artifacts)).await
+        });
+        let files = preparing.await.map_err(|e| PreflightError::Unavailable(e.to_string()))??;
+        Ok((prepared, files))
+    }
+
+    pub(super) async fn prepare_code(
+        self: &Arc<Self>,
+        tenant: &TenantName,
+        digest: Digest,
+    ) -> Result<Arc<Prepared>, PreflightError> {
+        if let Some(prepared) = self.engine.ready(digest) {
+            return Ok(prepared);
+        }
+        let (host, tenant) = (Arc::clone(self), tenant.clone());
+        let preparing = self.io.spawn(async move {
+            let fetch = async { fetch(&host.store.artifacts, digest).await };
+            host.engine.prepare_for(&tenant, digest, fetch).await
+        });
+        preparing.await.map_err(|e| PreflightError::Unavailable(e.to_string()))?
+    }
+}
+
+/// The contents of files, in the store.
+struct Stored<'a>(&'a Arc<dyn Artifacts>);
+
+#[async_trait]
+impl FileSource for Stored<'_> {
+    async fn file(&self, digest: Digest) -> Result<Bytes, PreflightError> {
+        fetch(self.0, digest).await
+    }
+}
+
+async fn fetch(store: &Arc<dyn Artifacts>, digest: Digest) -> Result<Bytes, PreflightError> {
+    match store.artifact(digest).await {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err(PreflightError::Mismatch(format!("the store has no artifact {digest}"))),
+        Err(error) => Err(PreflightError::Unavailable(error.to_string())),
+    }
+}

@@ -1,0 +1,57 @@
+//! The end of history.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use wasmill_domain::{ExecutionId, Timestamp};
+
+use crate::duty::{Duty, Next};
+use crate::error::Trouble;
+use crate::parts::SchedulerParts;
+
+/// Deletes what is older than the retention, now and then: whole days first, then what is left of
+/// others, in batches, then artifacts that nobody uses.
+pub(crate) struct History {
+    parts: SchedulerParts,
+    /// The last execution that was looked at, while there are more to look at.
+    after: Option<ExecutionId>,
+}
+
+impl History {
+    pub(crate) fn new(parts: &SchedulerParts) -> Self {
+        Self { parts: parts.clone(), after: None }
+    }
+}
+
+#[async_trait]
+impl Duty for History {
+    fn name(&self) -> &'static str {
+        "retention"
+    }
+
+    fn pace(&self) -> Duration {
+        self.parts.settings.prune_interval
+    }
+
+    async fn round(&mut self) -> Result<Next, Trouble> {
+        let SchedulerParts { store, settings, .. } = &self.parts;
+        let Some(keep) = settings.retention else { return Ok(Next::InTime) };
+        let (before, batch) = (Timestamp::now().minus(keep), settings.prune_batch);
+        if self.after.is_none()
+            && let Some(deleted) = store.retention.drop_day(before).await?
+        {
+            tracing::debug!(deleted, "a day of old executions is dropped");
+            return Ok(Next::AtOnce);
+        }
+        let pruned = store.retention.prune_executions(before, self.after, batch).await?;
+        if pruned.deleted > 0 {
+            tracing::debug!(deleted = pruned.deleted, "old executions are deleted");
+        }
+        self.after = pruned.next;
+        if self.after.is_some() {
+            return Ok(Next::AtOnce);
+        }
+        store.retention.prune_artifacts(before, batch).await?;
+        Ok(Next::InTime)
+    }
+}

@@ -1,0 +1,27 @@
+//! Why a scheduler waits or ends.
+
+/// Why a scheduler ended before it was told to. A store or broker that is away is no reason: it
+/// waits for them.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A setting makes no sense.
+    #[error("scheduler setting {key}: {message}")]
+    Setting {
+        /// Which.
+        key: &'static str,
+        /// What would be right.
+        message: &'static str,
+    },
+    /// A duty broke down, which is a mistake in wasmill.
+    #[error("a duty of the scheduler broke down: {0}")]
+    Broken(String),
+}
+
+/// What keeps a scheduler waiting.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    #[error(transparent)]
+    Store(#[from] wasmill_store::Error),
+    #[error(transparent)]
+    Broker(#[from] wasmill_broker::Error),
+}
