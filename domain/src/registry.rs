@@ -28,7 +28,6 @@ use self::tenant::{Subscription, Tenant};
 
 pub(crate) use self::check::{Check, check_all, try_check_all};
 pub use self::check::{Refusal, Unchecked};
-pub(crate) use self::lazy::LazySchema;
 pub use self::room::Replaced;
 
 /// One revision's definitions, indexed. Never changes: a new revision is a new registry, which

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wasmill_broker::{Error as BrokerError, PendingReply};
 use wasmill_domain::Dispatch;
+use wasmill_domain::backoff::Backoff;
 use wasmill_store::{Error as StoreError, ExecutionDetail, Publication};
 
 use crate::app::App;
@@ -62,7 +63,7 @@ pub(crate) async fn end_of(
             () = app.shutdown.cancelled() => return None,
         }
     }
-    let mut pause = PAUSES.0;
+    let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
     loop {
         let detail = match app.store.history.execution(&dispatch.tenant, dispatch.execution).await {
             Ok(detail) => detail,
@@ -83,7 +84,7 @@ pub(crate) async fn end_of(
             return detail;
         }
         tokio::select! {
-            () = tokio::time::sleep(pause.min(left)) => pause = PAUSES.1.min(pause * 2),
+            () = tokio::time::sleep(backoff.pause().min(left)) => {}
             () = app.shutdown.cancelled() => return detail,
         }
     }

@@ -10,8 +10,9 @@ use wasmill_domain::event::arbitrary::any_event;
 use wasmill_domain::wire::{Reads, Writes};
 use wasmill_domain::{Batch, Dispatch, Event, ExecutionId, TenantName, TraceContext};
 
+use super::Broker;
 use super::support::{consume, depth_becomes, in_time, next};
-use crate::port::{Broker, Deliveries, QueueName, Tag};
+use crate::port::{Deliveries, QueueName, Tag};
 use crate::publisher::{BatchPublisher, PublisherSettings};
 
 /// How many events are tried in each version of batches.

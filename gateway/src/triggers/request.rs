@@ -10,7 +10,7 @@ use http::header::{
 use http::request::Parts;
 use http::uri::Scheme;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use wasmill_domain::http_message::{Headers, RequestHead, header_map};
+use wasmill_domain::http_message::{self, Headers, RequestHead, header_map};
 use wasmill_http::MAX_HEADERS;
 
 use crate::app::App;

@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::time::timeout;
 use uuid::Uuid;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
-use wasmill_broker::{Broker as _, IncomingStreams, QueueName};
+use wasmill_broker::{IncomingStreams, QueueName, Streams as _};
 use wasmill_component::{Artifact, Preflight, PreflightError};
 use wasmill_domain::preflight::{PreflightAnswer, PreflightRequest};
 use wasmill_domain::wire::Reads;

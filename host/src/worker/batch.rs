@@ -180,7 +180,7 @@ pub(super) async fn still_open(host: Arc<Host>, dispatches: Vec<Dispatch>) -> Ve
             tracing::error!(%error, "the store refuses the events of executions that were moved");
             break;
         }
-        backoff.pause().await;
+        sleep(backoff.pause()).await;
     }
     open
 }

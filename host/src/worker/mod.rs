@@ -19,7 +19,6 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use wasmill_broker::BatchPublisher;
-use wasmill_domain::TenantName;
 use wasmill_store::RegistryWatch;
 
 use self::host::{Host, Key};

@@ -19,7 +19,7 @@ const STANDINGS: &str =
 #[async_trait]
 impl Orders for PostgresStore {
     async fn orders(&self, running: &[AttemptKey]) -> port::Result<Vec<Order>> {
-        self.inner.read(|session| Box::pin(beat(session, running))).await
+        self.inner.read(|session| Box::pin(orders(session, running))).await
     }
 }
 

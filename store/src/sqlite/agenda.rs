@@ -201,33 +201,6 @@ async fn clear(connection: &mut SqliteConnection, page: &Page) -> Result<()> {
     SWEEP.execute(connection, &page.stale, bind_entry).await
 }
 
-/// How many executions have been deleted, and which artifacts.
-async fn prune(
-    connection: &mut SqliteConnection,
-    before: Timestamp,
-    unused: Timestamp,
-    limit: u32,
-) -> Result<(u64, Vec<Digest>)> {
-    // What ended before was accepted before, and ids are made at acceptance: only the old end of
-    // the table is read.
-    let rows = sqlx::query(
-        "SELECT id FROM executions WHERE id < ?1 AND state IN ('succeeded', 'failed', 'cancelled') AND finished_at < ?2 \
-         ORDER BY id LIMIT ?3",
-    )
-    .bind(id_bytes(&convert::first_id_at(before)).to_vec())
-    .bind(before.as_micros())
-    .bind(i64::from(limit))
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(error::of)?;
-    let ids: Vec<ExecutionId> = rows.iter().map(|row| id_of(row, "id")).collect::<Result<_>>()?;
-    for delete in &DELETE_EXECUTIONS {
-        delete.execute(connection, &ids, |id, values| values.push(id_bytes(id)).map(drop)).await?;
-    }
-    let artifacts = artifacts::prune(connection, unused, limit).await?;
-    Ok((ids.len() as u64, artifacts))
-}
-
 #[cfg(test)]
 mod tests {
     use wasmill_domain::{Move, State};

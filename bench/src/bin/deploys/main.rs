@@ -23,7 +23,7 @@ use wasmill_domain::{Digest, Manifest, Registry, Revision, TenantName, Timestamp
 use wasmill_store::postgres::testing::{Schema, address_of, shared_server, url_at};
 use wasmill_store::postgres::{PostgresSettings, PostgresStore};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
-use wasmill_store::{Change, RegistryWatch, Store};
+use wasmill_store::{Artifacts, Catalog, Change, RegistryWatch};
 
 use self::relay::Relay;
 
@@ -45,9 +45,10 @@ const ARTIFACT: &[u8] = b"\0asm of no consequence";
 /// A database with processes that follow it.
 struct System {
     name: &'static str,
-    store: Arc<dyn Store>,
+    store: Arc<dyn Catalog>,
+    artifacts: Arc<dyn Artifacts>,
     /// The store of one of those that follow.
-    follower: Arc<dyn Store>,
+    follower: Arc<dyn Catalog>,
     watches: Vec<RegistryWatch>,
     /// The way of each process to its database, where that is a network; the follower's is the last.
     relays: Vec<Relay>,
@@ -64,16 +65,17 @@ struct Costs {
 impl System {
     async fn sqlite(folder: &Path) -> Result<Self> {
         let file = folder.join("store.sqlite");
-        let store: Arc<dyn Store> =
-            Arc::new(SqliteStore::open(&file, SqliteSettings::default()).await?);
+        let sqlite = Arc::new(SqliteStore::open(&file, SqliteSettings::default()).await?);
+        let (store, artifacts) = (Arc::clone(&sqlite) as Arc<dyn Catalog>, sqlite);
         let watches = vec![RegistryWatch::start(Arc::clone(&store), INTERVAL).await?];
         let follower = Arc::clone(&store);
-        Ok(Self { name: "SQLite", store, follower, watches, relays: Vec::new() })
+        Ok(Self { name: "SQLite", store, artifacts, follower, watches, relays: Vec::new() })
     }
 
     async fn postgres(schema: &Schema) -> Result<Self> {
-        let store: Arc<dyn Store> =
+        let postgres =
             Arc::new(PostgresStore::connect(&schema.url(), PostgresSettings::default()).await?);
+        let (store, artifacts) = (Arc::clone(&postgres) as Arc<dyn Catalog>, postgres);
         let mut follower = Arc::clone(&store);
         let (mut watches, mut relays) = (Vec::new(), Vec::new());
         for _ in 0..PROCESSES {
@@ -83,7 +85,7 @@ impl System {
             watches.push(RegistryWatch::start(Arc::clone(&follower), INTERVAL).await?);
             relays.push(relay);
         }
-        Ok(Self { name: "PostgreSQL", store, follower, watches, relays })
+        Ok(Self { name: "PostgreSQL", store, artifacts, follower, watches, relays })
     }
 
     /// The bytes that processes have read, on average.
@@ -134,7 +136,7 @@ impl System {
             (0..tenants).map(|i| format!("tenant-{i}").parse()).collect::<Result<_, _>>()?;
         for tenant in &tenants {
             let bytes = Bytes::from_static(ARTIFACT);
-            self.store.put_artifact(tenant, Digest::of(ARTIFACT), bytes).await?;
+            self.artifacts.put_artifact(tenant, Digest::of(ARTIFACT), bytes).await?;
         }
         let mut costs = Costs::default();
         for number in 0..functions {

@@ -13,7 +13,6 @@ use wasmill_host::{Attempt, Emitted, Engine, EngineSettings, Files, Invocation, 
 use wasmill_schema::{Formats, Schema, SchemaLimits};
 
 use super::case::{Expected, REFUSED};
-use crate::args::Wasi;
 use crate::exit::Result;
 use crate::json::Document;
 use crate::project::Project;

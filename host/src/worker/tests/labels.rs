@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use wasmill_broker::Depth;
 use wasmill_domain::{Digest, Manifest, Revision, State, TenantName, Timestamp};
-use wasmill_store::Change;
+use wasmill_store::{Catalog as _, Change};
 
 use super::{HELLO, PATIENCE, System, Working, dispatch};
 use crate::HostSettings;
@@ -101,13 +101,13 @@ async fn what_a_host_cannot_read_any_more_goes_back_after_a_pause() {
     let host = system.start_with(HostSettings { unread_pause: pause, ..HostSettings::default() });
     host.consumes(2).await;
     // By definitions that the host cannot know yet: it takes the message and waits for them.
-    system.store.set_away(true);
+    system.store.hook().set_away(true);
     let ahead = Revision(system.registry.current().revision().0 + 1);
     let dispatch = dispatch("hello", "greeting.requested", EVENT).with_revision(ahead);
     let id = dispatch.execution;
     system.publisher.publish(dispatch).await.unwrap();
     system.unacked("hello").await;
-    system.store.set_unreadable(&["hello"]);
+    system.store.hook().set_unreadable(&["hello"]);
     let change = Change::Deploy {
         tenant: TenantName::default(),
         digest: Digest::of(HELLO),
@@ -117,11 +117,11 @@ async fn what_a_host_cannot_read_any_more_goes_back_after_a_pause() {
     };
     assert_eq!(system.store.inner().define(&change).await.unwrap().revision, ahead);
     let begun = Instant::now();
-    system.store.set_away(false);
+    system.store.hook().set_away(false);
     host.consumes(1).await;
     system.ready("hello").await;
     assert!(begun.elapsed() >= pause, "{:?}", begun.elapsed());
-    system.store.set_unreadable(&[]);
+    system.store.hook().set_unreadable(&[]);
     system.deploy(HELLO, "name = 'other'\ndescription = 'another change'").await;
     assert_eq!(system.ended(id).await.summary.state, State::Succeeded);
     host.stop().await;

@@ -145,13 +145,13 @@ async fn what_was_cancelled_before_its_first_delivery_does_not_run() {
     let host = system.start_with(by_broadcast());
     let first = system.publish("hello", "greeting.requested", r#"{"name": "Ada"}"#).await;
     system.ended(first).await;
-    let records = system.store.records.load(Ordering::SeqCst);
+    let records = system.store.hook().records();
     let cancelled = dispatch("hello", "greeting.requested", r#"{"name": "Ada"}"#);
     let id = cancelled.execution;
     system.order(id, Move::Cancel).await;
     system.publisher.publish(cancelled.clone()).await.unwrap();
     system.drained("hello").await;
-    assert_eq!(system.store.records.load(Ordering::SeqCst), records, "nothing ended");
+    assert_eq!(system.store.hook().records(), records, "nothing ended");
     // Its message has brought what the row lacked.
     let detail = system.execution(id, |_| true).await;
     assert_eq!((detail.summary.state, detail.attempts.len()), (State::Cancelled, 0));
@@ -189,7 +189,7 @@ async fn what_was_published_before_the_host_listened_is_asked_about() {
     system.operate(id, Move::Cancel).await;
     let host = system.start_with(by_broadcast());
     system.drained("hello").await;
-    assert_eq!(system.store.records.load(Ordering::SeqCst), 0);
+    assert_eq!(system.store.hook().records(), 0);
     assert_eq!(system.execution(id, |_| true).await.summary.state, State::Cancelled);
     host.stop().await;
 }

@@ -94,6 +94,7 @@ impl Hook for Faults {
                     kind: DefinitionKind::Function,
                     tenant: function.tenant.to_string(),
                     name: function.name.to_string(),
+                    key: None,
                     why: "made so by the test".into(),
                 }
             }));

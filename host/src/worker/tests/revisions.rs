@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use wasmill_domain::{Digest, ExecutionId, Revision, State, TenantName, Timestamp};
-use wasmill_store::Change;
+use wasmill_store::{Artifacts as _, Catalog as _, Change};
 
 use super::{HELLO, HOSTILE, System, dispatch};
 
