@@ -13,7 +13,7 @@ use crate::broadcasts::{Broadcasts, Subscription};
 ///
 /// # Panics
 /// Where the broker does not do what the port says.
-pub async fn broadcasts_suite<F, Fut>(factory: F)
+pub(crate) async fn broadcasts_suite<F, Fut>(factory: F)
 where
     F: Fn() -> Fut,
     Fut: Future<Output = Arc<dyn Broadcasts>>,

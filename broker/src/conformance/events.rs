@@ -37,7 +37,7 @@ pub(super) async fn any_event_comes_out_as_it_was(broker: Arc<dyn Broker>) {
             .collect();
         let queue = QueueName::of_function(&sent[0].tenant, &sent[0].function);
         let settings = PublisherSettings { writes, in_flight: 2, ..PublisherSettings::default() };
-        let publisher = BatchPublisher::new(Arc::clone(&broker), settings);
+        let publisher = BatchPublisher::new(Arc::clone(&broker) as _, settings);
         let published = sent.iter().map(|dispatch| publisher.publish(dispatch.clone()));
         for published in in_time(futures_util::future::join_all(published)).await {
             published.unwrap();

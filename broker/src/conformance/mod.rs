@@ -18,7 +18,7 @@ pub(crate) use self::support::{QUEUE_MESSAGES, Redeliveries};
 use crate::port::{Consuming, Control, Publishing, Queues, Streams};
 
 /// What a backend is: all of the ports. Only the suite takes a broker as a whole.
-pub trait Broker: Publishing + Consuming + Streams + Queues + Control {}
+pub(crate) trait Broker: Publishing + Consuming + Streams + Queues + Control {}
 
 impl<T: Publishing + Consuming + Streams + Queues + Control> Broker for T {}
 

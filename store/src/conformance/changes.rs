@@ -12,8 +12,9 @@ use wasmill_domain::{
     Registry, Revision, SealedSecret, TenantName,
 };
 
+use super::Store;
 use super::sample::{name, now};
-use crate::port::{Change, Changed, Store};
+use crate::port::{Change, Changed};
 use crate::watch::RegistryWatch;
 
 /// The test asks when it wants to know.
@@ -223,7 +224,7 @@ fn answers(registry: &Registry) -> Vec<String> {
 }
 
 async fn watch(store: &Arc<dyn Store>) -> RegistryWatch {
-    RegistryWatch::start(Arc::clone(store), NEVER).await.unwrap()
+    RegistryWatch::start(Arc::clone(store) as _, NEVER).await.unwrap()
 }
 
 /// A change that depends on a number; refused ones are none.

@@ -3,12 +3,12 @@
 
 use wasmill_domain::{Dispatch, Move, Operation, Order, OrderKind, Outcome, State};
 
-use super::Fresh;
 use super::sample::{
     at_attempt, dispatch, execution_in, finished, now, outbox, retried, soon, started, state_of,
     tenant,
 };
-use crate::port::{Error, ExecutionDetail, Publication, Store};
+use super::{Fresh, Store};
+use crate::port::{Error, ExecutionDetail, Publication};
 
 /// A move of an execution that may have no row.
 fn early(what: Move) -> Operation {

@@ -1,6 +1,5 @@
 //! Orders about what a host runs, or is about to run.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use wasmill_broker::{Broadcasts as _, Depth};
