@@ -60,6 +60,8 @@ const LIVES_IN: [(&str, &[&str]); 11] = [
     ("chacha20poly1305", &["secrets"]),
 ];
 
+mod words;
+
 /// The folder of one of our crates.
 fn room(package: &Package) -> String {
     let folder = package.manifest_path.parent().and_then(|folder| folder.file_name());

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Due later: delayed, or waiting for its next attempt.
+    /// Due later: accepted with a delay, or waiting for its next attempt.
+    #[serde(rename = "delayed", alias = "scheduled")]
     Scheduled,
     /// On its way to a host.
     Queued,
@@ -83,6 +84,9 @@ pub const MOVES: [(State, Move, State); 19] = [
     (State::Cancelled, Move::Replay, State::Queued),
 ];
 
+/// What a delayed execution is called in tables, and was called in the API of releases before.
+const DELAYED_IN_TABLES: &str = "scheduled";
+
 impl State {
     /// All of them.
     pub const ALL: [Self; 7] = [
@@ -109,16 +113,28 @@ impl State {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
     }
 
-    /// The word for it everywhere: code, API, tables, docs.
+    /// The word for it in code, API, command line and docs.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Scheduled => "scheduled",
+            Self::Scheduled => "delayed",
             Self::Queued => "queued",
             Self::Running => "running",
             Self::Suspended => "suspended",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl State {
+    /// The word for it in the databases' tables: that of the API, but for a delayed execution.
+    /// Releases before this one know that as `scheduled`, and so do the conditions of an index over
+    /// all of history; rows keep that word, so that either release makes what is due run.
+    pub fn as_stored(self) -> &'static str {
+        match self {
+            Self::Scheduled => DELAYED_IN_TABLES,
+            other => other.as_str(),
         }
     }
 }
@@ -173,8 +189,10 @@ impl fmt::Display for Move {
 impl FromStr for State {
     type Err = String;
 
+    /// Reads the word of the API or that of the tables.
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| {
+        let named = |state: &Self| state.as_str() == text || state.as_stored() == text;
+        Self::ALL.into_iter().find(named).ok_or_else(|| {
             format!("'{text}' is not a state: one of {}", Self::ALL.map(Self::as_str).join(", "))
         })
     }
@@ -210,6 +228,10 @@ mod tests {
                     || MOVES.iter().any(|(from, _, to)| *to == state && *from != state)
             );
             assert_eq!(state.as_str().parse(), Ok(state));
+            assert_eq!(state.as_stored().parse(), Ok(state));
+            let json = format!("\"{}\"", state.as_stored());
+            assert_eq!(serde_json::from_str::<State>(&json).unwrap(), state);
+            assert_eq!(serde_json::to_string(&state).unwrap(), format!("\"{state}\""));
         }
     }
 

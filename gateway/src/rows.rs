@@ -5,6 +5,12 @@
 //! wait, so each is put off for a moment: an execution that has ended by then has its row, written
 //! once and by its host. Whoever asks this gateway meanwhile is told from memory, or has the writes
 //! made first.
+//!
+//! Rows that are older than the delay are written, as many as a batch takes, and after a batch
+//! there is a pause of twice the time that it took: what nobody waits for leaves the database to
+//! what somebody does. [`RowWriter::flush`] is for who does wait: it ends the pauses until
+//! everything before it is written. A batch that fails is dropped and counted, not tried again, as
+//! its executions have no need of it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

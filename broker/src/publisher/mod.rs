@@ -1,5 +1,12 @@
 //! Makes batches: dispatches that wait while earlier batches await their confirms share the next
 //! one.
+//!
+//! Each queue with something to publish has a task ([`sender`]), which ends when nothing waits for
+//! it and every batch is confirmed. A batch is sent as soon as fewer than `in_flight` of the queue
+//! await their confirms, so that nothing is held back for a timer, and a busy queue's batches grow
+//! by themselves. A caller is answered when the broker has confirmed its batch, never before. A
+//! batch that is refused as there is no such queue waits until the queue's other batches are
+//! confirmed; then the queue is declared and all such batches are sent again, in their order.
 
 mod batchers;
 mod message;

@@ -112,7 +112,7 @@ pub(crate) struct ListExecutions {
     /// Of this function
     #[arg(long, value_name = "NAME")]
     pub(crate) function: Option<FunctionName>,
-    /// In this state: scheduled, queued, running, suspended, succeeded, failed or cancelled
+    /// In this state: delayed, queued, running, suspended, succeeded, failed or cancelled
     #[arg(long)]
     pub(crate) state: Option<State>,
     /// Whose last attempt had this outcome: success, rejected, error, trap, out_of_fuel,

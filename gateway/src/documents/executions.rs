@@ -28,7 +28,7 @@ pub(crate) struct ListExecutions {
     /// Of this function.
     #[param(value_type = Option<String>)]
     pub(crate) function: Option<FunctionName>,
-    /// In this state: `scheduled`, `queued`, `running`, `suspended`, `succeeded`, `failed` or
+    /// In this state: `delayed`, `queued`, `running`, `suspended`, `succeeded`, `failed` or
     /// `cancelled`.
     #[param(value_type = Option<String>)]
     pub(crate) state: Option<State>,
@@ -141,7 +141,7 @@ pub(crate) struct SummaryDocument {
     /// When the event was accepted.
     #[schema(value_type = String, format = DateTime)]
     accepted_at: Timestamp,
-    /// When it is due, while it is scheduled.
+    /// When it is due, while it is delayed.
     #[schema(value_type = Option<String>, format = DateTime, required = true)]
     due_at: Option<Timestamp>,
     /// When the last attempt began.

@@ -1,4 +1,14 @@
-//! What is committed next, and what waits.
+//! Which ends of attempts are committed together, and when.
+//!
+//! There is no timer. While a commit is under way, what ends meanwhile waits, and makes the next
+//! batch: a host that is quiet commits each end at once, a busy one many in one transaction, and
+//! the size follows the database's pace without a setting.
+//!
+//! A backlog of one function would still fill every batch. So what waits is taken fairly between
+//! tenants and functions, and there is one commit more for functions that have little to record
+//! ([`Size::Small`]) when all others are under way. Once such a function meets a backlog, the
+//! backlog is throttled for a while: one commit at a time, of a quarter of the size, and a pause
+//! after each. The pause is what lets the others in where all share one disk.
 
 use std::time::{Duration, Instant};
 

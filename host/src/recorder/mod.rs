@@ -1,5 +1,13 @@
 //! Commits the ends of attempts, many at once: what came while the last commit was made is in the
 //! next one, by turns.
+//!
+//! The order is the protocol. An end is committed; then what it emitted is published, from the
+//! outbox that the commit has filled; then the worker is told, and acknowledges the message. A
+//! crash at any point repeats the steps after it: a message that is delivered again finds its
+//! attempt closed, and an entry that stays in the outbox is published by the scheduler. While the
+//! store is away nothing is acknowledged and nothing is dropped: ends stay here until the
+//! recorder's permits are used up; then attempts that end wait for one, with the permits of their
+//! own, and hosts take nothing more.
 
 mod batches;
 mod entry;

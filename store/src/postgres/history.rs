@@ -174,7 +174,7 @@ fn executions(changes: &[Change<'_>]) -> Result<Columns> {
         .add(dispatches().map(|d| d.execution.0))?
         .add(dispatches().map(|d| d.tenant.as_str()))?
         .add(dispatches().map(|d| d.function.as_str()))?
-        .add(changes.iter().map(|change| change.state.as_str()))?
+        .add(changes.iter().map(|change| change.state.as_stored()))?
         .add(changes.iter().map(|change| i64::from(change.attempt)))?
         .add(dispatches().map(|d| i64::from(d.max_attempts)))?
         .add(

@@ -84,7 +84,7 @@ pub(super) async fn executions(
     sql.push_bind(query.tenant.as_str());
     let words = [
         ("function", query.function.as_deref()),
-        ("state", query.state.map(State::as_str)),
+        ("state", query.state.map(State::as_stored)),
         ("outcome", query.outcome.map(Outcome::as_str)),
         ("event_type", query.event_type.as_deref()),
         ("event_id", query.event_id.as_deref()),

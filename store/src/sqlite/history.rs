@@ -119,7 +119,7 @@ fn bind_change(change: &Change<'_>, values: &mut Values) -> Result<(), BoxDynErr
     let output = report.and_then(|report| report.output.as_ref());
     values
         .push(id_bytes(&change.dispatch.execution))?
-        .push(change.state.as_str())?
+        .push(change.state.as_stored())?
         .push(i64::from(change.attempt))?
         .push(change.version.as_ref().map(|digest| digest.as_bytes().as_slice()))?
         .push(change.host)?

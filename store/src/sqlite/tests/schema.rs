@@ -41,7 +41,7 @@ async fn any_word_is_kept() {
     for state in State::ALL {
         let due = if state == State::Scheduled { "1" } else { "NULL" };
         assert!(
-            accepts(db, &execution(&quoted(state.as_str()), "NULL", due, "1")).await,
+            accepts(db, &execution(&quoted(state.as_stored()), "NULL", due, "1")).await,
             "{state}"
         );
     }
@@ -138,7 +138,7 @@ async fn entries_are_within_their_bounds() {
 /// the domain.
 #[test]
 fn the_open_states_are_those_of_the_table() {
-    let open: Vec<String> = Move::Succeed.sources().map(|state| quoted(state.as_str())).collect();
+    let open: Vec<String> = Move::Succeed.sources().map(|state| quoted(state.as_stored())).collect();
     assert_eq!(open.join(", "), "'queued', 'running'");
     assert_eq!(Move::Promote.sources().collect::<Vec<_>>(), [State::Scheduled]);
     assert_eq!(State::Scheduled.after(Move::Promote), Ok(State::Queued));
