@@ -63,7 +63,7 @@ const LIVES_IN: [(&str, &[&str]); 11] = [
 mod words;
 
 /// The folder of one of our crates.
-fn room(package: &Package) -> String {
+fn crate_folder(package: &Package) -> String {
     let folder = package.manifest_path.parent().and_then(|folder| folder.file_name());
     folder.expect("a package lies in a folder").to_owned()
 }
@@ -73,22 +73,24 @@ fn imports_run_one_way() {
     let manifest = super::support::root().join("Cargo.toml");
     let metadata =
         MetadataCommand::new().manifest_path(manifest).no_deps().exec().expect("cargo metadata");
-    let rooms: BTreeMap<String, String> =
-        metadata.packages.iter().map(|p| (p.name.to_string(), room(p))).collect();
+    let folders: BTreeMap<String, String> =
+        metadata.packages.iter().map(|p| (p.name.to_string(), crate_folder(p))).collect();
     let mut breaches = Vec::new();
     for package in &metadata.packages {
-        let here = room(package);
+        let here = crate_folder(package);
         let may = MAY_IMPORT
             .iter()
             .find(|(name, _)| *name == here)
             .map_or(&[] as &[&str], |(_, may)| *may);
         for dependency in &package.dependencies {
-            let allowed = match (rooms.get(&dependency.name), dependency.kind) {
-                (Some(room), DependencyKind::Normal) => may.contains(&room.as_str()),
-                // Tests and benches may look over the walls, but not below the domain.
+            let allowed = match (folders.get(&dependency.name), dependency.kind) {
+                (Some(crate_folder), DependencyKind::Normal) => {
+                    may.contains(&crate_folder.as_str())
+                }
+                // Tests and benches may import other crates, but the domain's may not.
                 (Some(_), _) => here != "domain",
-                (None, DependencyKind::Normal) => LIVES_IN.iter().all(|(library, rooms)| {
-                    *library != dependency.name || rooms.contains(&here.as_str())
+                (None, DependencyKind::Normal) => LIVES_IN.iter().all(|(library, folders)| {
+                    *library != dependency.name || folders.contains(&here.as_str())
                 }),
                 (None, _) => true,
             };
@@ -99,8 +101,11 @@ fn imports_run_one_way() {
     }
     assert!(breaches.is_empty(), "{breaches:#?}");
     for runtime in ["tokio", "async-trait"] {
-        let domain =
-            metadata.packages.iter().find(|p| room(p) == "domain").expect("the domain crate");
+        let domain = metadata
+            .packages
+            .iter()
+            .find(|p| crate_folder(p) == "domain")
+            .expect("the domain crate");
         assert!(!domain.dependencies.iter().any(|d| d.name == runtime), "the domain is pure");
     }
 }
@@ -133,8 +138,10 @@ fn examples(folder: &Path, found: &mut Vec<String>) {
 #[test]
 fn documentation_has_no_examples_that_nobody_runs() {
     let mut found = Vec::new();
-    for (room, _) in MAY_IMPORT.iter().filter(|(room, _)| !["cli", "bench"].contains(room)) {
-        examples(&super::support::root().join(room).join("src"), &mut found);
+    for (crate_folder, _) in
+        MAY_IMPORT.iter().filter(|(crate_folder, _)| !["cli", "bench"].contains(crate_folder))
+    {
+        examples(&super::support::root().join(crate_folder).join("src"), &mut found);
     }
     assert!(found.is_empty(), "take `doctest = false` out of the crate's Cargo.toml: {found:#?}");
 }

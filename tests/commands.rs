@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::support::api::{Api, execution_ids};
-use super::support::backends::Shared;
+use super::support::backends::SharedBackends;
 use super::support::pool::Process;
 use super::support::{Dev, eventually, sample, wasmill};
 
@@ -251,7 +251,7 @@ async fn files_are_watched() {
 /// Hosts get the files from the database that they share.
 #[tokio::test(flavor = "multi_thread")]
 async fn files_reach_every_host_of_a_pool() {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let backends = shared.backends();
     let gateway = Process::start("gateway", backends, &[]);
     gateway.ready().await;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::support::backends::Shared;
+use super::support::backends::SharedBackends;
 use super::support::pool::{Backends, Process};
 use super::support::{Dev, sample, wasmill};
 
@@ -147,7 +147,7 @@ fn of_pool(backends: &Backends) -> (i32, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_is_looked_at() {
-    let shared = Shared::without_schema().await;
+    let shared = SharedBackends::without_schema().await;
     let backends = shared.backends();
     let (code, report) = of_pool(backends);
     assert_eq!((code, status(&report, "database").0), (1, "warning"), "{report}");
@@ -161,7 +161,7 @@ async fn a_pool_is_looked_at() {
     assert_eq!((code, status(&report, "installation").0), (0, "ok"), "{report}");
     assert_eq!(status(&report, "orphans").0, "skipped", "{report}");
     // The same database with the queues of nobody, and then with those of another installation.
-    let elsewhere = Shared::new().await;
+    let elsewhere = SharedBackends::new().await;
     let mixed = Backends { database: backends.database.clone(), ..elsewhere.backends().clone() };
     let (code, report) = of_pool(&mixed);
     assert_eq!(code, 1, "{report}");

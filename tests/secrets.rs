@@ -101,15 +101,15 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Everything that the API tells of an execution, as its bytes.
-async fn told_of(api: &Api, id: &str) -> Vec<u8> {
-    let mut told = Vec::new();
+async fn reported_of(api: &Api, id: &str) -> Vec<u8> {
+    let mut reported = Vec::new();
     for part in ["", "/logs", "/event", "/result"] {
         let response =
             api.request("GET", &format!("/v1/executions/{id}{part}")).send().await.unwrap();
-        told.extend(format!("{:?}", response.headers()).into_bytes());
-        told.extend(response.bytes().await.unwrap());
+        reported.extend(format!("{:?}", response.headers()).into_bytes());
+        reported.extend(response.bytes().await.unwrap());
     }
-    told
+    reported
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,9 +135,9 @@ async fn a_secret_is_nowhere_but_in_its_function() {
         let execution = api.run("hostile.secret-teller", &json!({"end": end})).await;
         assert_eq!(execution["attempts"][0]["outcome"], outcome, "{execution}");
         let id = execution["id"].as_str().unwrap().to_owned();
-        let told = told_of(&api, &id).await;
-        search.must_not_find(&format!("the execution that ended in '{end}'"), &told);
-        assert!(String::from_utf8_lossy(&told).contains("the token is ***"));
+        let reported = reported_of(&api, &id).await;
+        search.must_not_find(&format!("the execution that ended in '{end}'"), &reported);
+        assert!(String::from_utf8_lossy(&reported).contains("the token is ***"));
         seen.push(execution);
     }
     let result =

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use super::support::languages::provided;
-use super::support::{Dev, PATIENCE, sample};
+use super::support::{Dev, WAIT_TIMEOUT, sample};
 
 /// The name that requests are for: whoever serves it.
 const HOST: &str = "example.test";
@@ -81,7 +81,7 @@ fn deploy(dev: &Dev, component: &Path) {
 /// Sends a request as it is written and reads all that comes back.
 fn exchange(address: SocketAddr, request: &[u8]) -> Response {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     stream.write_all(request).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::support::api::{Api, execution_ids};
-use super::support::backends::Shared;
+use super::support::backends::SharedBackends;
 use super::support::pool::Process;
-use super::support::{Dev, PATIENCE, eventually, sample};
+use super::support::{Dev, WAIT_TIMEOUT, eventually, sample};
 
 /// A function of kind event behind a route, beside its trigger on events.
 const GREETER: &str = r#"
@@ -30,7 +30,7 @@ async fn send(api: &Api, method: Method, path: &str) -> Response {
 }
 
 async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("the gateway takes too long")
+    tokio::time::timeout(WAIT_TIMEOUT, future).await.expect("the gateway takes too long")
 }
 
 fn header<'a>(response: &'a Response, name: &str) -> &'a str {
@@ -60,7 +60,7 @@ async fn one_process_answers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_answers() {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let backends = shared.backends();
     let gateway = Process::start("gateway", backends, &[]);
     let hosts = [Process::start("host", backends, &[]), Process::start("host", backends, &[])];
@@ -254,10 +254,8 @@ async fn a_malformed_body_is_refused(api: &Api, address: std::net::SocketAddr) {
     let request = "POST /http/default/web-echo/silent HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
     let text = String::from_utf8_lossy(&raw(address, request).await).into_owned();
     assert!(text.starts_with("HTTP/1.1 400 ") && text.contains("/problems/bad-request"), "{text}");
-    eventually("the attempt is called off", async || {
-        (cancelled().await == before + 1).then_some(())
-    })
-    .await;
+    eventually("the attempt is aborted", async || (cancelled().await == before + 1).then_some(()))
+        .await;
 }
 
 async fn what_goes_wrong(api: &Api) {
@@ -305,7 +303,7 @@ async fn a_caller_that_hangs_up_ends_the_attempt(api: &Api) {
     in_time(response.chunk()).await.unwrap();
     drop(response);
     let cancelled = |execution: &Value| execution["outcome"] == "cancelled";
-    eventually("the attempt of a caller that hung up is cancelled", async || {
+    eventually("the attempt of a caller that disconnected is cancelled", async || {
         let page = api.get("/v1/executions?function=web-echo&state=cancelled&limit=10").await;
         page["executions"].as_array()?.iter().any(cancelled).then_some(())
     })
@@ -432,7 +430,7 @@ async fn a_host_name_is_a_route() {
 /// A host that dies takes its callers' responses with it, and they learn of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_dies_is_noticed() {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let backends = shared.backends();
     let gateway = Process::start("gateway", backends, &[]);
     let mut host = Process::start("host", backends, &[]);

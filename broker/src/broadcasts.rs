@@ -12,21 +12,22 @@ use crate::port::Result;
 
 /// What is done with the body of each broadcast. It is called where broadcasts are received, one
 /// after the other, so it must be quick and must not block.
-pub type Listener = Arc<dyn Fn(Bytes) + Send + Sync>;
+pub type BroadcastReceiver = Arc<dyn Fn(Bytes) + Send + Sync>;
 
 /// Broadcasts to every process that has subscribed.
 #[async_trait]
 pub trait Broadcasts: Send + Sync + 'static {
-    /// Tells a message to every subscriber, of this process as well. When this returns, it is on its
-    /// way to all that are connected: in one process, all have heard it.
+    /// Tells a message to every subscriber, of this process as well. When this returns, it is on
+    /// its way to all that are connected: in one process, all have heard it.
     ///
     /// # Errors
-    /// [`Error::Unavailable`](crate::Error::Unavailable): some may have heard it nevertheless.
+    /// [`Error::Unavailable`](crate::BrokerError::Unavailable): some may have heard it
+    /// nevertheless.
     async fn broadcast(&self, body: Bytes) -> Result<()>;
 
     /// Listens from now on: when this returns, every later broadcast comes to `listener`, until the
     /// subscription ends. It ends where it is dropped, or where the broker cannot be reached.
-    async fn subscribe(&self, listener: Listener) -> Result<Subscription>;
+    async fn subscribe(&self, listener: BroadcastReceiver) -> Result<Subscription>;
 }
 
 /// A subscription to broadcasts, until it is dropped.

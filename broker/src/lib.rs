@@ -15,7 +15,7 @@ mod publisher;
 pub mod rabbitmq;
 mod request_stream;
 
-pub use broadcasts::{Broadcasts, Listener, Subscription};
+pub use broadcasts::{BroadcastReceiver, Broadcasts, Subscription};
 pub use port::*;
 pub use publisher::{BatchPublisher, PublisherSettings};
 pub use request_stream::{

@@ -15,7 +15,7 @@ use crate::request_stream::{IncomingStream, RequestStream};
 
 /// Why a broker did not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Error {
+pub enum BrokerError {
     /// It cannot be reached or cannot work now. The same operation may succeed later.
     #[error("the broker is not available: {0}")]
     Unavailable(String),
@@ -38,7 +38,7 @@ pub enum Error {
 }
 
 /// The result of an operation of the port.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub type Result<T, E = BrokerError> = std::result::Result<T, E>;
 
 /// A queue's name: at most 255 bytes of printable ASCII. A function's queue is
 /// `wasmill.TENANT.FUNCTION`.
@@ -82,14 +82,14 @@ impl QueueName {
 }
 
 impl FromStr for QueueName {
-    type Err = Error;
+    type Err = BrokerError;
 
     fn from_str(text: &str) -> Result<Self> {
         let fits = (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
         if fits {
             Ok(Self(text.into()))
         } else {
-            Err(Error::Rejected(format!("'{text}' is not a queue's name")))
+            Err(BrokerError::Rejected(format!("'{text}' is not a queue's name")))
         }
     }
 }
@@ -163,8 +163,8 @@ pub trait Publishing: Send + Sync + 'static {
     /// the futures were first polled.
     ///
     /// # Errors
-    /// [`Error::Full`], [`Error::NoQueue`], [`Error::Unavailable`], [`Error::Unconfirmed`]. Only
-    /// after the last may the message have been taken.
+    /// [`BrokerError::Full`], [`BrokerError::NoQueue`], [`BrokerError::Unavailable`],
+    /// [`BrokerError::Unconfirmed`]. Only after the last may the message have been taken.
     async fn publish(&self, queue: &QueueName, message: Message) -> Result<()>;
 
     /// Publishes a message and awaits the one reply to it. The first future ends when the message
@@ -193,8 +193,8 @@ pub trait Streams: Send + Sync + 'static {
     /// stored: it ends where either end is lost.
     ///
     /// # Errors
-    /// [`Error::NoQueue`] where nobody accepts streams there, as far as is known; [`Error::Full`]
-    /// where too many wait to be accepted; [`Error::Unavailable`].
+    /// [`BrokerError::NoQueue`] where nobody accepts streams there, as far as is known;
+    /// [`BrokerError::Full`] where too many wait to be accepted; [`BrokerError::Unavailable`].
     async fn open_stream(&self, service: &QueueName, opening: Bytes) -> Result<RequestStream>;
 
     /// Begins to accept the request streams of `service`, at most `most` at a time. Each is
@@ -294,14 +294,15 @@ impl PendingReply {
     /// Awaits the reply.
     ///
     /// # Errors
-    /// [`Error::NoReply`] after `timeout`; [`Error::Unavailable`] where the connection was lost.
+    /// [`BrokerError::NoReply`] after `timeout`; [`BrokerError::Unavailable`] where the connection
+    /// was lost.
     pub async fn wait(self, timeout: Duration) -> Result<Bytes> {
         match tokio::time::timeout(timeout, self.receiver).await {
             Ok(Ok(body)) => Ok(body),
-            Ok(Err(_)) => {
-                Err(Error::Unavailable("the connection that awaited the reply is gone".into()))
-            }
-            Err(_) => Err(Error::NoReply(timeout)),
+            Ok(Err(_)) => Err(BrokerError::Unavailable(
+                "the connection that awaited the reply is gone".into(),
+            )),
+            Err(_) => Err(BrokerError::NoReply(timeout)),
         }
     }
 }

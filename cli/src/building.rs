@@ -191,7 +191,7 @@ async fn follow(
 
 /// The program that a shell says it has not found: `sh: 1: zig: not found`.
 fn missing_program(last: &[String], command: &str) -> String {
-    let told = last.iter().rev().find_map(|line| {
+    let reported = last.iter().rev().find_map(|line| {
         let rest = line
             .strip_suffix("not found")?
             .trim_end_matches("command ")
@@ -200,7 +200,8 @@ fn missing_program(last: &[String], command: &str) -> String {
         rest.rsplit(": ").next().map(str::to_owned)
     });
     // Assignments of variables stand before the program.
-    told.or_else(|| command.split_whitespace().find(|word| !word.contains('=')).map(str::to_owned))
+    reported
+        .or_else(|| command.split_whitespace().find(|word| !word.contains('=')).map(str::to_owned))
         .unwrap_or_default()
 }
 
@@ -241,12 +242,12 @@ mod tests {
 
     #[test]
     fn shells_name_the_missing_program() {
-        let told = |line: &str| {
+        let reported = |line: &str| {
             missing_program(&[line.to_owned(), "npm error".to_owned()], "A=1 go build")
         };
-        assert_eq!(told("sh: 1: zig: not found"), "zig");
-        assert_eq!(told("sh: line 1: zig: command not found"), "zig");
-        assert_eq!(told("something else"), "go");
+        assert_eq!(reported("sh: 1: zig: not found"), "zig");
+        assert_eq!(reported("sh: line 1: zig: command not found"), "zig");
+        assert_eq!(reported("something else"), "go");
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub(crate) struct Request<'a> {
 }
 
 /// Why there is no answer.
-struct Silence {
+struct NoAnswer {
     failure: Failure,
     /// Whether the request had been sent, so that what it asked for may go on.
     after_sending: bool,
@@ -91,7 +91,7 @@ impl<'a> Request<'a> {
     }
 
     /// Waits this much longer for the answer.
-    pub(crate) fn patience(mut self, longer: Duration) -> Self {
+    pub(crate) fn wait_timeout(mut self, longer: Duration) -> Self {
         self.timeout += longer;
         self
     }
@@ -129,15 +129,16 @@ impl Client {
         let mut was_sent = false;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let silence = match self.try_fetch(Request { timeout: left, ..request.clone() }).await {
+            let no_answer = match self.try_fetch(Request { timeout: left, ..request.clone() }).await
+            {
                 Ok(fetched) => return answer(fetched),
-                Err(silence) => silence,
+                Err(no_answer) => no_answer,
             };
             // Who took it may be away for a while: it is started again.
-            was_sent |= silence.after_sending;
-            let is_to_be_sent = silence.after_sending || (was_sent && silence.is_away);
+            was_sent |= no_answer.after_sending;
+            let is_to_be_sent = no_answer.after_sending || (was_sent && no_answer.is_away);
             if !is_to_be_sent || left <= AGAIN_AFTER {
-                return Err(silence.failure);
+                return Err(no_answer.failure);
             }
             tokio::time::sleep(AGAIN_AFTER).await;
         }
@@ -145,10 +146,10 @@ impl Client {
 
     /// Sends a request, and gives the answer's bytes.
     pub(crate) async fn fetch(&self, request: Request<'_>) -> Result<(StatusCode, Bytes)> {
-        self.try_fetch(request).await.map_err(|silence| silence.failure)
+        self.try_fetch(request).await.map_err(|no_answer| no_answer.failure)
     }
 
-    async fn try_fetch(&self, request: Request<'_>) -> Result<(StatusCode, Bytes), Silence> {
+    async fn try_fetch(&self, request: Request<'_>) -> Result<(StatusCode, Bytes), NoAnswer> {
         let url = format!("{}{}", self.remote.url.trim_end_matches('/'), request.path);
         let mut http =
             self.http.request(request.method, &url).query(&request.query).timeout(request.timeout);
@@ -161,12 +162,12 @@ impl Client {
         if let Some((content_type, body)) = request.body {
             http = http.header(CONTENT_TYPE, content_type).body(body);
         }
-        let silent = |error: reqwest::Error| Silence {
+        let no_answer_for = |error: reqwest::Error| NoAnswer {
             after_sending: !error.is_connect(),
             is_away: error.is_connect() && !cause_of(&error).is_some_and(is_of_tls),
             failure: self.unreachable(&error),
         };
-        let response = http.send().await.map_err(silent)?;
+        let response = http.send().await.map_err(no_answer_for)?;
         let status = response.status();
         // What a proxy says in the server's place while that still works.
         let is_of_proxy = response
@@ -176,7 +177,7 @@ impl Client {
         let after_sending =
             is_of_proxy && matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT);
         let is_away = is_of_proxy && status == StatusCode::SERVICE_UNAVAILABLE;
-        let body = response.bytes().await.map_err(silent)?;
+        let body = response.bytes().await.map_err(no_answer_for)?;
         if status.is_success() {
             return Ok((status, body));
         }
@@ -191,7 +192,7 @@ impl Client {
             StatusCode::SERVICE_UNAVAILABLE => Failure::Unreachable(text),
             _ => Failure::Failed(anyhow::Error::msg(text)),
         };
-        Err(Silence { failure, after_sending, is_away })
+        Err(NoAnswer { failure, after_sending, is_away })
     }
 
     /// The document that a GET answers.
@@ -283,8 +284,8 @@ pub(crate) mod tests {
         assert_eq!(Request::get(&["v1", "schemas", "a/b c"]).path, "/v1/schemas/a%2Fb%20c");
     }
 
-    /// Serves one connection after another: reads a request, writes the answer, and hangs up. Gives
-    /// what came.
+    /// Serves one connection after another: reads a request, writes the answer, and disconnects.
+    /// Gives what came.
     pub(crate) fn serve(
         listener: tokio::net::TcpListener,
         answers: Vec<String>,

@@ -79,9 +79,10 @@ pub(crate) struct Broker {
     pub(crate) ca_file: Option<PathBuf>,
     /// What kind of queue new functions get.
     pub(crate) queue_kind: QueueKind,
-    /// Messages that a queue takes before events for it are refused with 429: 1 to 10^9. A message
-    /// holds up to 64 events.
-    pub(crate) queue_messages: u64,
+    /// Batches that a queue takes before events for it are refused with 429: 1 to 10^9. A batch
+    /// holds up to 64 events. Releases before called it `queue_messages`, which is read still.
+    #[serde(alias = "queue_messages")]
+    pub(crate) queue_max_batches: u64,
     /// Put before every queue's name, where installations share a virtual host.
     pub(crate) queue_prefix: String,
     /// How often a connection shows that it is alive: 1 s to 1 h.
@@ -197,7 +198,7 @@ pub(crate) struct Host {
     pub(crate) labels: BTreeSet<HostLabel>,
     /// Where to serve `/healthz` and `/readyz`. Default: nowhere.
     pub(crate) listen: Option<SocketAddr>,
-    /// Executions in hand at once: 1 to 4,096.
+    /// executions that a host has taken and not finished: 1 to 4,096.
     pub(crate) in_flight: usize,
     /// How long executions may go on after SIGTERM.
     pub(crate) grace: Span,

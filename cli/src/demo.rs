@@ -23,7 +23,7 @@ use crate::project::{self, Project};
 use crate::wiring::embedded::{Options, System};
 
 /// How long the executions may take altogether.
-const PATIENCE: Duration = Duration::from_secs(120);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How often to look whether they are done.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -158,9 +158,9 @@ async fn wait_for_all(client: &Client, mut waiting: Vec<ExecutionId>) -> Result<
             if state.and_then(|s| s.parse::<State>().ok()).is_some_and(State::is_terminal) {
                 break document;
             }
-            if started.elapsed() > PATIENCE {
+            if started.elapsed() > WAIT_TIMEOUT {
                 return Err(anyhow!(
-                    "execution {id} has not ended within {PATIENCE:?}: it is {}",
+                    "execution {id} has not ended within {WAIT_TIMEOUT:?}: it is {}",
                     cell(document.get("state"))
                 )
                 .into());

@@ -89,8 +89,8 @@ const STARLINGMONKEY: Runtime = Runtime {
     ..QUICKJS
 };
 
-/// Remarks on the sources of the function at `path`, each with its place; none where they are not
-/// known.
+/// Remarks on the sources of the function at `path`, each with its location; none where they are
+/// not known.
 pub(crate) fn remarks(path: &Path, manifest: &Manifest) -> Vec<String> {
     let file = project::manifest_file(path);
     let Ok(Some(build)) = Build::of(&file, manifest) else { return Vec::new() };
@@ -245,9 +245,10 @@ mod tests {
 
     #[test]
     fn what_each_javascript_does_is_told() {
-        let told = |runtime: Runtime, line: &str| runtime.remarks(line).pop().unwrap().1;
+        let reported = |runtime: Runtime, line: &str| runtime.remarks(line).pop().unwrap().1;
         assert!(
-            told(QUICKJS, "const a = Math.random();").contains("every instance has the same value")
+            reported(QUICKJS, "const a = Math.random();")
+                .contains("every instance has the same value")
         );
         for (runtime, line) in [
             (QUICKJS, "const id = crypto.randomUUID();"),
@@ -255,10 +256,10 @@ mod tests {
             (STARLINGMONKEY, "const a = Math.random();"),
             (STARLINGMONKEY, "const a = performance.now();"),
         ] {
-            assert!(told(runtime, line).contains("makes the build fail"), "{line}");
+            assert!(reported(runtime, line).contains("makes the build fail"), "{line}");
         }
         assert!(
-            told(STARLINGMONKEY, "const a = Date.now();")
+            reported(STARLINGMONKEY, "const a = Date.now();")
                 .contains("every instance has the same value")
         );
         let text = "const { subtle } = crypto;\nconst keys = crypto.subtle.generateKey();\n";

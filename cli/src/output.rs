@@ -279,7 +279,9 @@ impl Progress {
 /// line on standard error every 10 s.
 pub(crate) async fn awaited<T>(what: &str, step: &Step, work: impl Future<Output = T>) -> T {
     let progress = Progress::start(step.of(what));
-    let Some(bar) = &progress.0 else { return told(what, step, work, STILL_WAITING, aside).await };
+    let Some(bar) = &progress.0 else {
+        return reported(what, step, work, STILL_WAITING, aside).await;
+    };
     let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {
@@ -290,7 +292,7 @@ pub(crate) async fn awaited<T>(what: &str, step: &Step, work: impl Future<Output
 }
 
 /// Waits for `work`, and tells now and then what it waits for.
-async fn told<T>(
+async fn reported<T>(
     what: &str,
     step: &Step,
     work: impl Future<Output = T>,
@@ -344,7 +346,7 @@ mod tests {
             7
         };
         let tell = |line: &str| teller.send(line.to_owned()).unwrap();
-        assert_eq!(told("deploying x", &step, work, Duration::from_millis(1), tell).await, 7);
+        assert_eq!(reported("deploying x", &step, work, Duration::from_millis(1), tell).await, 7);
     }
 
     #[test]

@@ -101,8 +101,8 @@ impl Project {
 
 /// Reads the files that a manifest has patterns for, and puts them in the patterns' place.
 fn take_files(manifest: &mut Manifest, file: &Path) -> anyhow::Result<BTreeMap<Digest, Bytes>> {
-    let files::Found { files: found, trouble, .. } = files::find(manifest, file);
-    trouble.map_or(Ok(()), Err)?;
+    let files::Found { files: found, first_error, .. } = files::find(manifest, file);
+    first_error.map_or(Ok(()), Err)?;
     files::check_size(&found)?;
     let mut contents = BTreeMap::new();
     manifest.files.clear();

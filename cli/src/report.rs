@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::json;
-use wasmill_component::{Adapter, InspectError, Inspection, Preflight as _, Standing, inspect};
+use wasmill_component::{Adapter, GrantStatus, InspectError, Inspection, Preflight as _, inspect};
 use wasmill_domain::manifest::Kind;
 use wasmill_domain::units::ByteSize;
 use wasmill_domain::{Digest, Manifest, TenantName};
@@ -57,7 +57,7 @@ struct Is {
 struct Import {
     name: String,
     /// `free`, `granted`, `not_granted` or `missing`.
-    standing: &'static str,
+    status: &'static str,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<String>,
@@ -115,16 +115,16 @@ impl Report {
     fn note(&mut self, engine: &Engine, inspection: &Inspection, manifest: &Manifest) {
         let kind = inspection.kind(manifest.kind);
         let imports = inspection
-            .standings(manifest)
+            .grant_statuses(manifest)
             .into_iter()
-            .map(|(name, standing)| Import::of(name, standing));
+            .map(|(name, status)| Import::of(name, status));
         self.is = Some(Is {
             kind: kind.as_ref().copied().unwrap_or(inspection.kinds[0]),
             kinds: inspection.kinds.clone(),
             adapter: inspection.adapter,
             exports: inspection.exports.clone(),
             imports: imports.collect(),
-            wasi_0_3: inspection.is_run_by_later_wasi(engine.runs_wasi_0_3()),
+            wasi_0_3: inspection.is_run_by_wasi3(engine.runs_wasi_0_3()),
         });
         let refusals = [
             kind.map(drop),
@@ -198,12 +198,9 @@ impl Report {
         if let Some(is) = &self.is {
             line("kind", &is.kind_line());
             line("exports", &is.exports.join(", "));
-            let standing = is
-                .imports
-                .iter()
-                .filter(|import| import.standing != "free")
-                .map(ToString::to_string);
-            let mut imports: Vec<String> = is.free_imports().into_iter().chain(standing).collect();
+            let status =
+                is.imports.iter().filter(|import| import.status != "free").map(ToString::to_string);
+            let mut imports: Vec<String> = is.free_imports().into_iter().chain(status).collect();
             if imports.is_empty() {
                 imports.push("none".to_owned());
             }
@@ -276,7 +273,7 @@ impl Is {
     /// `wasi:io/{error, streams}@0.2.6`.
     fn free_imports(&self) -> Vec<String> {
         let mut packages: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
-        for import in self.imports.iter().filter(|import| import.standing == "free") {
+        for import in self.imports.iter().filter(|import| import.status == "free") {
             // What the host has is named `package/interface@version`.
             let (path, version) = import.name.split_once('@').unwrap_or((&import.name, ""));
             let (package, interface) = path.split_once('/').unwrap_or((path, ""));
@@ -292,22 +289,22 @@ impl Is {
 }
 
 impl Import {
-    fn of(name: &str, standing: Standing) -> Self {
-        let (standing, advice) = match standing {
-            Standing::Free => ("free", None),
-            Standing::Granted => ("granted", None),
-            Standing::NotGranted { line } => {
+    fn of(name: &str, status: GrantStatus) -> Self {
+        let (status, advice) = match status {
+            GrantStatus::Free => ("free", None),
+            GrantStatus::Granted => ("granted", None),
+            GrantStatus::NotGranted { line } => {
                 ("not_granted", Some(format!("add {line} to wasmill.toml")))
             }
-            Standing::Missing { hint } => ("missing", Some(hint)),
+            GrantStatus::Missing { hint } => ("missing", Some(hint)),
         };
-        Self { name: name.to_owned(), standing, advice }
+        Self { name: name.to_owned(), status, advice }
     }
 }
 
 impl Display for Import {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.name, self.standing.replace('_', " "))?;
+        write!(f, "{}: {}", self.name, self.status.replace('_', " "))?;
         self.advice.as_ref().map_or(Ok(()), |advice| write!(f, " ({advice})"))
     }
 }

@@ -8,14 +8,14 @@ use wasmparser::{ExternalKind, Operator, Parser, Payload};
 const ROOM: &str = "wasmill_files";
 
 /// How much room there is, as `functions/sdk/lua/runtime.c` has it.
-pub const ROOM_BYTES: usize = 1 << 20;
+pub const CAPACITY_BYTES: usize = 1 << 20;
 
 /// Why files cannot be put into a module.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbedError {
     /// They are too large.
     #[error(
-        "the files have {bytes} bytes with their names, and there is room for {ROOM_BYTES}: leave some out"
+        "the files have {bytes} bytes with their names, and there is room for {CAPACITY_BYTES}: leave some out"
     )]
     TooLarge {
         /// What would be put there.
@@ -23,7 +23,7 @@ pub enum EmbedError {
     },
     /// The module was not made for it.
     #[error("the module has no room for files: it exports no constant '{ROOM}', or holds no data")]
-    NoRoom,
+    NoCapacity,
     /// The module cannot be read.
     #[error("the module cannot be read: {0}")]
     Unreadable(#[from] wasmparser::Error),
@@ -35,7 +35,7 @@ pub enum EmbedError {
 /// Where they are too large, or the module has no room for any.
 pub fn embed(module: &[u8], files: &[(String, Vec<u8>)]) -> Result<Vec<u8>, EmbedError> {
     let content = content(files)?;
-    let at = room(module)?;
+    let at = free_offset(module)?;
     let mut made = Module::new();
     let mut is_embedded = false;
     for payload in Parser::new(0).parse_all(module) {
@@ -59,7 +59,7 @@ pub fn embed(module: &[u8], files: &[(String, Vec<u8>)]) -> Result<Vec<u8>, Embe
             }
         }
     }
-    if is_embedded { Ok(made.finish()) } else { Err(EmbedError::NoRoom) }
+    if is_embedded { Ok(made.finish()) } else { Err(EmbedError::NoCapacity) }
 }
 
 /// The files as the module reads them: the length of a name, the name, the length of the bytes, the
@@ -71,11 +71,11 @@ fn content(files: &[(String, Vec<u8>)]) -> Result<Vec<u8>, EmbedError> {
         content.extend(part);
     }
     let bytes = content.len() + size_of::<u32>();
-    if bytes > ROOM_BYTES { Err(EmbedError::TooLarge { bytes }) } else { Ok(content) }
+    if bytes > CAPACITY_BYTES { Err(EmbedError::TooLarge { bytes }) } else { Ok(content) }
 }
 
 /// Where the room begins.
-fn room(module: &[u8]) -> Result<i32, EmbedError> {
+fn free_offset(module: &[u8]) -> Result<i32, EmbedError> {
     let (mut globals, mut exported) = (Vec::new(), None);
     for payload in Parser::new(0).parse_all(module) {
         match payload? {
@@ -95,10 +95,10 @@ fn room(module: &[u8]) -> Result<i32, EmbedError> {
             _ => {}
         }
     }
-    let global = exported.and_then(|index| globals.get(index)).ok_or(EmbedError::NoRoom)?;
+    let global = exported.and_then(|index| globals.get(index)).ok_or(EmbedError::NoCapacity)?;
     match global.get_operators_reader().read()? {
         Operator::I32Const { value } => Ok(value),
-        _ => Err(EmbedError::NoRoom),
+        _ => Err(EmbedError::NoCapacity),
     }
 }
 
@@ -123,7 +123,7 @@ mod tests {
             wasmparser::Validator::new_with_features(crate::FEATURES).validate_all(&made).unwrap();
             let held = b"\x05\0\0\0a.lua\x08\0\0\0return 1\x07\0\0\0b/c.txt\0\0\0\0";
             assert!(made.windows(held.len()).any(|window| window == held));
-            assert!(room(runtime).unwrap() as usize + ROOM_BYTES <= memory(runtime));
+            assert!(free_offset(runtime).unwrap() as usize + CAPACITY_BYTES <= memory(runtime));
         }
     }
 
@@ -139,9 +139,9 @@ mod tests {
 
     #[test]
     fn what_has_no_room_is_refused() {
-        let all = vec![b'-'; ROOM_BYTES - 17];
+        let all = vec![b'-'; CAPACITY_BYTES - 17];
         embed(RUNTIMES[0], &[file("a.lua", &all)]).unwrap();
-        let more = vec![b'-'; ROOM_BYTES - 16];
+        let more = vec![b'-'; CAPACITY_BYTES - 16];
         let refused = embed(RUNTIMES[0], &[file("a.lua", &more)]).unwrap_err().to_string();
         assert!(refused.contains("1048577 bytes") && refused.contains("1048576"), "{refused}");
         for other in [
@@ -149,7 +149,7 @@ mod tests {
             "(module (global (export \"wasmill_files\") i32 (i32.const 0)) (memory 17))",
         ] {
             let other = wat::parse_str(other).unwrap();
-            assert!(matches!(embed(&other, &[]), Err(EmbedError::NoRoom)));
+            assert!(matches!(embed(&other, &[]), Err(EmbedError::NoCapacity)));
         }
         assert!(matches!(embed(b"not wasm", &[]), Err(EmbedError::Unreadable(_))));
     }

@@ -75,19 +75,19 @@ pub(crate) fn export_of(kind: Kind) -> String {
 }
 
 /// Whether a name is one of WASI 0.3: of its release or of a draft.
-pub(crate) fn is_later_wasi(name: &str) -> bool {
+pub(crate) fn is_wasi3(name: &str) -> bool {
     Interface::parse(name).is_some_and(|i| {
         i.package.starts_with("wasi:") && i.version.is_some_and(|v| v.starts_with("0.3."))
     })
 }
 
 /// The first name of WASI 0.3 that a component has to do with, if there is one.
-pub(crate) fn later_wasi(outline: &Outline) -> Option<String> {
+pub(crate) fn wasi3(outline: &Outline) -> Option<String> {
     outline
         .exports
         .iter()
         .chain(&outline.imports)
-        .find(|name| is_later_wasi(name))
+        .find(|name| is_wasi3(name))
         .map(|name| shown(name))
 }
 
@@ -95,7 +95,7 @@ pub(crate) fn later_wasi(outline: &Outline) -> Option<String> {
 /// first import.
 pub(crate) fn draft_wasi(exports: &[String], imports: &[String]) -> Option<String> {
     let is_draft = |name: &&String| {
-        is_later_wasi(name)
+        is_wasi3(name)
             && Interface::parse(name).is_some_and(|interface| !interface.is_on_track(0, 3))
     };
     let export = exports.iter().find(is_draft).map(|name| format!("it exports '{}'", shown(name)));

@@ -62,7 +62,7 @@ impl fmt::Display for NotGranted {
 
 impl Grant {
     /// Whether the manifest has what grants it.
-    pub(crate) fn is_given(&self, manifest: &Manifest) -> bool {
+    pub(crate) fn is_granted(&self, manifest: &Manifest) -> bool {
         (self.is_granted)(manifest)
     }
 
@@ -86,7 +86,7 @@ pub(crate) fn grant_of(name: &str) -> Option<&'static Grant> {
 /// Finds what of `imports` the manifest does not grant.
 pub(crate) fn not_granted(imports: &[String], manifest: &Manifest) -> Vec<NotGranted> {
     let line = |name: &String| {
-        let grant = grant_of(name).filter(|grant| !grant.is_given(manifest))?;
+        let grant = grant_of(name).filter(|grant| !grant.is_granted(manifest))?;
         Some(NotGranted { name: name.clone(), line: grant.line })
     };
     imports.iter().filter_map(line).collect()

@@ -20,7 +20,7 @@ enum Versions {
     Exactly(&'static [&'static str]),
 }
 
-/// Everything that the host links, WASI 0.3 only where it is let. A test of the host holds this
+/// Everything that the host links, WASI 0.3 only where it is enabled. A test of the host holds this
 /// against its linker.
 const PROVIDED: [Package; 18] = [
     Package {

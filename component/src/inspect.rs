@@ -11,9 +11,7 @@ use wasmparser::{
 
 use crate::adapt::{Adapter, adapt};
 use crate::error::InspectError;
-use crate::exports::{
-    describe_unknown, draft_wasi, export_of, is_later_wasi, kinds_of, later_wasi,
-};
+use crate::exports::{describe_unknown, draft_wasi, export_of, is_wasi3, kinds_of, wasi3};
 use crate::features::{FEATURES, FEATURES_0_3};
 use crate::format::{MAGIC, describe};
 use crate::grants::{NotGranted, not_granted};
@@ -38,9 +36,9 @@ pub struct Inspection {
     /// What it offers, in its own order.
     pub exports: Vec<String>,
     /// What makes it one for WASI 0.3, if anything does: the first name, or the ABI.
-    pub later_wasi: Option<String>,
+    pub wasi3: Option<String>,
     /// Whether it is the same for WASI 0.2 too, and needs nothing of WASI 0.3 for that.
-    pub runs_without_later_wasi: bool,
+    pub runs_without_wasi3: bool,
 }
 
 /// Why a valid `.wasm` cannot be run by this version of wasmill.
@@ -54,12 +52,12 @@ pub enum Unrunnable {
         /// What the component is.
         is: Vec<Kind>,
     },
-    /// It is one for WASI 0.3, and the host is not let run these.
+    /// It is one for WASI 0.3, and running these is not enabled at the host.
     #[error(
         "the component is made for WASI 0.3 ('{0}'), which is experimental and off: build it for WASI 0.2 alone \
          (wasm32-wasip2), or turn it on by engine.wasi_0_3 = true, or `--wasi-0-3` for `wasmill dev`"
     )]
-    LaterWasi(String),
+    Wasi3(String),
     /// It imports what the host does not have; at least one.
     #[error("the component imports what the host does not have: {}", list(.0))]
     Imports(Vec<MissingImport>),
@@ -93,19 +91,19 @@ impl Inspection {
     /// Makes sure that it is of a WASI that the host may run; 0.2 always is.
     ///
     /// # Errors
-    /// [`Unrunnable::LaterWasi`] where it needs WASI 0.3, unless `wasi_0_3`.
+    /// [`Unrunnable::Wasi3`] where it needs WASI 0.3, unless `wasi_0_3`.
     pub fn require_wasi(&self, wasi_0_3: bool) -> Result<(), Unrunnable> {
-        match &self.later_wasi {
-            Some(name) if !wasi_0_3 && !self.runs_without_later_wasi => {
-                Err(Unrunnable::LaterWasi(name.clone()))
+        match &self.wasi3 {
+            Some(name) if !wasi_0_3 && !self.runs_without_wasi3 => {
+                Err(Unrunnable::Wasi3(name.clone()))
             }
             _ => Ok(()),
         }
     }
 
     /// Whether it is run as one for WASI 0.3, where the host may (`wasi_0_3`) or may not run these.
-    pub fn is_run_by_later_wasi(&self, wasi_0_3: bool) -> bool {
-        self.later_wasi.is_some() && (wasi_0_3 || !self.runs_without_later_wasi)
+    pub fn is_run_by_wasi3(&self, wasi_0_3: bool) -> bool {
+        self.wasi3.is_some() && (wasi_0_3 || !self.runs_without_wasi3)
     }
 
     /// Makes sure that the host has every import. (Whether their types fit as well is for the host
@@ -160,25 +158,14 @@ pub fn inspect_within(bytes: &[u8], limits: &Limits) -> Result<Inspection, Inspe
     if kinds.is_empty() {
         return Err(InspectError::UnknownKind(describe_unknown(&outline.exports)));
     }
-    let later_wasi = later_wasi(&outline)
-        .or_else(|| outline.is_async.then(|| "its asynchronous functions".into()));
+    let wasi3 =
+        wasi3(&outline).or_else(|| outline.is_async.then(|| "its asynchronous functions".into()));
     let Outline { imports, exports, is_async, .. } = outline;
-    let released: Vec<String> =
-        exports.iter().filter(|name| !is_later_wasi(name)).cloned().collect();
-    let runs_without_later_wasi = !is_async
-        && !imports.iter().any(|name| is_later_wasi(name))
-        && kinds_of(&released) == kinds;
+    let released: Vec<String> = exports.iter().filter(|name| !is_wasi3(name)).cloned().collect();
+    let runs_without_wasi3 =
+        !is_async && !imports.iter().any(|name| is_wasi3(name)) && kinds_of(&released) == kinds;
     let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
-    Ok(Inspection {
-        kinds,
-        adapter,
-        digest,
-        size,
-        imports,
-        exports,
-        later_wasi,
-        runs_without_later_wasi,
-    })
+    Ok(Inspection { kinds, adapter, digest, size, imports, exports, wasi3, runs_without_wasi3 })
 }
 
 /// The component that an artifact is, or that a core module is turned into.

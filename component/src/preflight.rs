@@ -47,8 +47,8 @@ impl Artifact for Bytes {
 /// the limits.
 #[async_trait]
 pub trait Preflight: Send + Sync + 'static {
-    /// Says whether this version could run. `digest` is that of the artifact. Tenants take turns at
-    /// what takes long.
+    /// Says whether this version could run. `digest` is that of the artifact. Tenants are served
+    /// fairly at what takes long.
     ///
     /// # Errors
     /// The first thing that is wrong, said to the one who deploys; or
@@ -110,7 +110,7 @@ impl PreflightError {
     }
 
     /// Whether the same artifact and manifest may pass later.
-    pub fn may_pass_later(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_))
     }
 }

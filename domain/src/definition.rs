@@ -44,7 +44,7 @@ pub struct Definitions {
     /// Functions that were deleted, while their queues may still hold something.
     pub deleted: Vec<(TenantName, FunctionName)>,
     /// What is defined as well, and cannot be read here.
-    pub broken: Vec<BrokenDefinition>,
+    pub unreadable: Vec<UnreadableDefinition>,
     /// None where this is everything. Otherwise all that changed since the revision that was asked
     /// about: what is named here is as it is found above, or gone; what is not, is as it was.
     pub changes: Option<Vec<DefinitionId>>,
@@ -73,7 +73,7 @@ impl DefinitionId {
 /// A definition that this process cannot read: another release wrote it, or something that is not
 /// wasmill. It breaks itself only: everything else is as it would be without it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BrokenDefinition {
+pub struct UnreadableDefinition {
     /// What it is.
     pub kind: DefinitionKind,
     /// The tenant as it is stored; empty for what has none.
@@ -87,7 +87,7 @@ pub struct BrokenDefinition {
     pub why: String,
 }
 
-impl BrokenDefinition {
+impl UnreadableDefinition {
     /// Whether it is a function of a tenant's.
     pub fn is_function_of(&self, tenant: &TenantName) -> bool {
         self.kind == DefinitionKind::Function && self.tenant == tenant.as_str()
@@ -124,7 +124,7 @@ pub enum DefinitionKind {
     Secret,
 }
 
-impl fmt::Display for BrokenDefinition {
+impl fmt::Display for UnreadableDefinition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, tenant, name, key: _, why: _ } = self;
         match kind {

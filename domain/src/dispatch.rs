@@ -38,7 +38,7 @@ pub enum Origin {
     WorkflowStep {
         /// The run of the workflow.
         run: ExecutionId,
-        /// The step's place in the workflow.
+        /// The step's position in the workflow.
         path: String,
     },
     /// Somebody asked for this function and waits for the answer: an invocation by the API, or an
@@ -94,7 +94,7 @@ pub struct Dispatch {
     pub function: FunctionName,
     /// The execution.
     pub execution: ExecutionId,
-    /// The execution's epoch, which every operator's move raises; the first is 1. What was
+    /// The execution's epoch, which every operator's operation raises; the first is 1. What was
     /// dispatched in an earlier epoch than the execution is in does not count any more. 0, where
     /// the message does not say (version 1 cannot), is no condition.
     pub epoch: u32,

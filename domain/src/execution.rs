@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::digest::Digest;
-use crate::state::Move;
+use crate::state::Transition;
 use crate::timestamp::Timestamp;
 use crate::trace::TraceContext;
 
@@ -71,7 +71,7 @@ pub enum Outcome {
     OutOfMemory,
     /// The time limit was reached.
     TimedOut,
-    /// It was called off.
+    /// It was cancelled.
     Cancelled,
     /// Its message was delivered again and again with nobody living to tell.
     Poisoned,
@@ -106,12 +106,12 @@ impl Outcome {
         }
     }
 
-    /// The move that this outcome makes when no further attempt follows.
-    pub fn final_move(self) -> Move {
+    /// The transition that this outcome makes when no further attempt follows.
+    pub fn final_transition(self) -> Transition {
         match self {
-            Self::Success => Move::Succeed,
-            Self::Cancelled => Move::Cancel,
-            _ => Move::Fail,
+            Self::Success => Transition::Succeed,
+            Self::Cancelled => Transition::Cancel,
+            _ => Transition::Fail,
         }
     }
 }
@@ -313,7 +313,7 @@ impl FromStr for LogSource {
 /// One line of an attempt's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// Its place among the attempt's lines, from 0.
+    /// Its position among the attempt's lines, from 0.
     pub seq: u32,
     /// When it was written.
     pub at: Timestamp,

@@ -45,10 +45,10 @@ pub fn mask_keys(text: &mut [u8]) -> bool {
 pub fn mask_encoded_keys(text: &mut [u8]) -> bool {
     let mut decoded = Vec::with_capacity(text.len());
     // Where each decoded byte begins.
-    let mut places = Vec::with_capacity(text.len() + 1);
+    let mut offsets = Vec::with_capacity(text.len() + 1);
     let mut at = 0;
     while at < text.len() {
-        places.push(at);
+        offsets.push(at);
         let byte = text.get(at..at + 3).filter(|text| text[0] == b'%').and_then(|text| {
             let digits =
                 std::str::from_utf8(&text[1..]).ok().filter(|digits| !digits.starts_with('+'))?;
@@ -57,14 +57,14 @@ pub fn mask_encoded_keys(text: &mut [u8]) -> bool {
         decoded.push(byte.unwrap_or(text[at]));
         at += if byte.is_some() { 3 } else { 1 };
     }
-    places.push(at);
+    offsets.push(at);
     if !mask_keys(&mut decoded) {
         return false;
     }
     for (i, byte) in decoded.iter().enumerate() {
         // What was a star before stays one.
         if *byte == b'*' {
-            text[places[i]..places[i + 1]].fill(b'*');
+            text[offsets[i]..offsets[i + 1]].fill(b'*');
         }
     }
     true

@@ -1,6 +1,6 @@
-//! What wasmill is about, with nothing of how it runs: names, events, executions and the moves
-//! between their states, the manifest, the messages that cross the broker, and the registry that
-//! says which functions an event reaches.
+//! What wasmill is about, with nothing of how it runs: names, events, executions and the
+//! transitions between their states, the manifest, the messages that cross the broker, and the
+//! registry that says which functions an event reaches.
 //!
 //! Pure: no clock but [`Timestamp::now`], no I/O, no async runtime. Every other crate may import
 //! this one; it imports none of them.
@@ -38,8 +38,8 @@ pub mod wire;
 
 pub use batch::Batch;
 pub use definition::{
-    BrokenDefinition, DefinitionId, DefinitionKind, Definitions, FunctionDefinition,
-    HostnameDefinition, Revision, SchemaDefinition,
+    DefinitionId, DefinitionKind, Definitions, FunctionDefinition, HostnameDefinition, Revision,
+    SchemaDefinition, UnreadableDefinition,
 };
 pub use digest::Digest;
 pub use dispatch::{AttemptKey, Dispatch, Origin};
@@ -57,6 +57,6 @@ pub use order::{Order, OrderKind};
 pub use registry::Registry;
 pub use retry::RetryPolicy;
 pub use secret::{SealedSecret, SecretSummary};
-pub use state::{Move, State};
+pub use state::{State, Transition};
 pub use timestamp::Timestamp;
 pub use trace::TraceContext;

@@ -1,24 +1,24 @@
-//! What a move makes of an execution: of an operator, of a message that nobody can read, of an
-//! event that cannot be read back. Decided here, once for every database: a backend reads a
+//! What a transition makes of an execution: of an operator, of a message that nobody can read, of
+//! an event that cannot be read back. Decided here, once for every database: a backend reads a
 //! [`Lifecycle`], asks, and writes what comes of it. (What the ends of attempts make of executions
 //! is decided by the same table, many at once, in the store's fence.)
 
 use crate::dispatch::{AttemptKey, Dispatch};
 use crate::execution::{ExecutionId, Outcome};
-use crate::state::{IllegalMove, Move, State};
+use crate::state::{State, Transition, TransitionNotAllowed};
 use crate::timestamp::Timestamp;
 
 /// What holds a suspended execution where nobody said who.
 pub const HELD_BY_OPERATOR: &str = "operator";
 
-/// The longest reason for a move, in bytes.
+/// The longest reason for an operation, in bytes.
 pub const LONGEST_REASON: usize = 1_000;
 
 /// What an operator does with one execution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
     /// Suspend, resume, cancel or replay.
-    pub what: Move,
+    pub what: Transition,
     /// When.
     pub at: Timestamp,
     /// Why, for those who look at the execution later.
@@ -31,8 +31,8 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// A move at some time, without a reason, of an execution that has a row.
-    pub fn new(what: Move, at: Timestamp) -> Self {
+    /// An operation at some time, without a reason, of an execution that has a row.
+    pub fn new(what: Transition, at: Timestamp) -> Self {
         Self { what, at, reason: None, by: None, may_precede_row: false }
     }
 
@@ -55,10 +55,10 @@ impl Operation {
     }
 }
 
-/// All of an execution's row that moves look at and change.
+/// All of an execution's row that transitions read and change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lifecycle {
-    /// Where it stands.
+    /// Its current state.
     pub state: State,
     /// Its epoch.
     pub epoch: u32,
@@ -72,15 +72,15 @@ pub struct Lifecycle {
     pub message: Option<String>,
     /// When its current attempt was handed to the broker.
     pub queued_at: Timestamp,
-    /// When it is due, while it is scheduled.
+    /// When it is due, while it is delayed.
     pub due_at: Option<Timestamp>,
     /// When it, or its last attempt, ended.
     pub finished_at: Option<Timestamp>,
     /// What holds it while it is suspended.
     pub held_by: Option<String>,
-    /// Why it was moved last, where somebody said so.
+    /// Why its state was changed last, where somebody said so.
     pub reason: Option<String>,
-    /// When it was moved last by anything but the ends of its attempts.
+    /// When its state was changed last by anything but the ends of its attempts.
     pub changed_at: Option<Timestamp>,
     /// Whether the row has all of the last attempt: what it cost, and its log.
     pub has_attempt: bool,
@@ -88,27 +88,27 @@ pub struct Lifecycle {
     pub has_event: bool,
 }
 
-/// What comes of a move.
+/// The effects of a transition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effects {
-    /// The row's values from then on. Where [`Effects::sets_apart`] is true the row has no attempt
-    /// any more.
+    /// The row's values from then on. Where [`Effects::archives_attempt`] is true the row has no
+    /// attempt any more.
     pub after: Lifecycle,
     /// Whether the last attempt gets a row of its own before that, as another one will follow it.
-    pub sets_apart: bool,
+    pub archives_attempt: bool,
     /// Whether the attempt that it is at is to be put in the outbox.
     pub publishes: bool,
 }
 
-/// Why an operator's move is not made.
+/// Why an operator's operation is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// It is none of an operator's.
-    #[error("'{0}' is not an operator's move")]
-    NotOperators(Move),
-    /// The table of moves does not have it.
+    #[error("'{0}' is not an operator's operation")]
+    NotOperators(Transition),
+    /// The table of transitions does not have it.
     #[error(transparent)]
-    Illegal(#[from] IllegalMove),
+    NotAllowed(#[from] TransitionNotAllowed),
 }
 
 /// Whether two epochs are the same as far as they are known: 0 is that of what does not say.
@@ -116,12 +116,12 @@ pub fn is_same_epoch(one: u32, other: u32) -> bool {
     one == other || one == 0 || other == 0
 }
 
-/// The epoch after an operator's move.
+/// The epoch after an operator's operation.
 fn next_epoch(epoch: u32) -> u32 {
     epoch.max(1).saturating_add(1)
 }
 
-/// What is said of an attempt that ended by an operator's move.
+/// What is said of an attempt that ended by an operator's operation.
 pub fn cancellation(reason: Option<&str>) -> String {
     match reason {
         Some(reason) => format!("cancelled by an operator: {reason}"),
@@ -131,9 +131,9 @@ pub fn cancellation(reason: Option<&str>) -> String {
 
 impl Lifecycle {
     /// That of an execution whose row is to be written before its event is known, as an operator
-    /// moves it: `None` where the move is none that may come first.
+    /// moves it: `None` where the operation is none that may come first.
     pub fn before_event(id: ExecutionId, operation: &Operation) -> Option<Self> {
-        if !matches!(operation.what, Move::Cancel | Move::Suspend) {
+        if !matches!(operation.what, Transition::Cancel | Transition::Suspend) {
             return None;
         }
         let accepted = Self {
@@ -175,14 +175,17 @@ impl Lifecycle {
         }
     }
 
-    /// What an operator's move makes of it. It begins the next epoch: what was dispatched before
-    /// does not count any more.
+    /// What an operator's operation makes of it. It begins the next epoch: what was dispatched
+    /// before does not count any more.
     ///
     /// # Errors
     /// [`Refusal`]: nothing changes.
     pub fn operate(&self, operation: &Operation) -> Result<Effects, Refusal> {
         let Operation { what, at, reason, by, .. } = operation;
-        if !matches!(what, Move::Suspend | Move::Resume | Move::Cancel | Move::Replay) {
+        if !matches!(
+            what,
+            Transition::Suspend | Transition::Resume | Transition::Cancel | Transition::Replay
+        ) {
             return Err(Refusal::NotOperators(*what));
         }
         let state = self.state.after(*what)?;
@@ -195,14 +198,14 @@ impl Lifecycle {
             changed_at: Some(*at),
             ..self.clone()
         };
-        let mut sets_apart = false;
+        let mut archives_attempt = false;
         match what {
-            Move::Suspend => {
+            Transition::Suspend => {
                 after.held_by = Some(by.clone().unwrap_or_else(|| HELD_BY_OPERATOR.to_owned()));
             }
             // The attempt that was interrupted, or did not begin, did not end: it is made again.
-            Move::Resume => after.queued_at = *at,
-            Move::Cancel => {
+            Transition::Resume => after.queued_at = *at,
+            Transition::Cancel => {
                 after.finished_at = Some(*at);
                 // An attempt that runs ends with it; one that ended before keeps its outcome.
                 if self.state == State::Running {
@@ -214,12 +217,12 @@ impl Lifecycle {
                 after.attempt = self.attempt.saturating_add(1);
                 after.max_attempts = self.max_attempts.saturating_add(1);
                 after.queued_at = *at;
-                sets_apart = self.has_attempt;
+                archives_attempt = self.has_attempt;
                 after.has_attempt = false;
             }
         }
         let publishes = state == State::Queued && self.has_event;
-        Ok(Effects { after, sets_apart, publishes })
+        Ok(Effects { after, archives_attempt, publishes })
     }
 
     /// What it becomes when its event comes, where the row was written before. One that was let go
@@ -232,7 +235,7 @@ impl Lifecycle {
             ..self.clone()
         };
         let publishes = after.state == State::Queued;
-        Effects { after, sets_apart: false, publishes }
+        Effects { after, archives_attempt: false, publishes }
     }
 
     /// What becomes of it where no process can read the message of `attempt`; `None` where it does
@@ -266,7 +269,7 @@ impl Lifecycle {
                 ..self.clone()
             };
             // Its message is what is sent.
-            Effects { after, sets_apart: false, publishes: false }
+            Effects { after, archives_attempt: false, publishes: false }
         })
     }
 
@@ -277,7 +280,7 @@ impl Lifecycle {
     }
 
     fn fail(&self, outcome: Outcome, why: &str, at: Timestamp) -> Option<Effects> {
-        let state = self.state.after(Move::Fail).ok()?;
+        let state = self.state.after(Transition::Fail).ok()?;
         let after = Self {
             state,
             outcome: Some(outcome),
@@ -287,7 +290,7 @@ impl Lifecycle {
             changed_at: Some(at),
             ..self.clone()
         };
-        Some(Effects { after, sets_apart: false, publishes: false })
+        Some(Effects { after, archives_attempt: false, publishes: false })
     }
 
     fn is_at(&self, attempt: &AttemptKey) -> bool {

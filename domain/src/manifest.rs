@@ -17,7 +17,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use self::allowed_hosts::HostPattern;
-pub use self::error::Error;
+pub use self::error::ManifestError;
 use self::error::out_of_bounds;
 use self::files::FileEntry;
 pub use self::keyvalue::BucketScope;
@@ -189,9 +189,9 @@ impl Manifest {
     /// # Errors
     /// Where it is not TOML, a key is unknown (the nearest known one is named) or a value is out of
     /// bounds.
-    pub fn from_toml(text: &str) -> Result<Self, Error> {
-        let manifest: Self =
-            toml::from_str(text).map_err(|e| Error::Syntax(with_hint(e.to_string().trim_end())))?;
+    pub fn from_toml(text: &str) -> Result<Self, ManifestError> {
+        let manifest: Self = toml::from_str(text)
+            .map_err(|e| ManifestError::Syntax(with_hint(e.to_string().trim_end())))?;
         manifest.check()?;
         manifest.check_patterns()?;
         Ok(manifest)
@@ -201,9 +201,9 @@ impl Manifest {
     ///
     /// # Errors
     /// As [`Manifest::from_toml`], and where a schema is still the name of a file.
-    pub fn from_json(value: serde_json::Value) -> Result<Self, Error> {
-        let manifest: Self =
-            serde_json::from_value(value).map_err(|e| Error::Syntax(with_hint(&e.to_string())))?;
+    pub fn from_json(value: serde_json::Value) -> Result<Self, ManifestError> {
+        let manifest: Self = serde_json::from_value(value)
+            .map_err(|e| ManifestError::Syntax(with_hint(&e.to_string())))?;
         manifest.check()?;
         manifest.check_parts()?;
         for (i, trigger) in manifest.triggers.iter().enumerate() {
@@ -218,7 +218,7 @@ impl Manifest {
     }
 
     /// Checks every value against its bounds.
-    fn check(&self) -> Result<(), Error> {
+    fn check(&self) -> Result<(), ManifestError> {
         let within = |key: &str, ok: bool, message: &str| {
             if ok { Ok(()) } else { Err(out_of_bounds(key, message)) }
         };
@@ -285,7 +285,7 @@ impl Manifest {
 
 impl Manifest {
     /// Checks what HTTP triggers have in common.
-    fn check_routes(&self) -> Result<(), Error> {
+    fn check_routes(&self) -> Result<(), ManifestError> {
         for (i, trigger) in self.triggers.iter().enumerate() {
             if trigger.as_http().is_some_and(|trigger| trigger.methods.len() > 32) {
                 return Err(out_of_bounds(
@@ -381,7 +381,10 @@ mod tests {
             ("[env]\n\"A=B\" = 'x'", "env.A=B"),
         ] {
             let error = Manifest::from_toml(&format!("name = 'x'\n{toml}")).unwrap_err();
-            assert!(matches!(&error, Error::Value { key: named, .. } if named == key), "{error}");
+            assert!(
+                matches!(&error, ManifestError::Value { key: named, .. } if named == key),
+                "{error}"
+            );
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::dispatch::AttemptKey;
 use crate::execution::ExecutionId;
 use crate::lifecycle::is_same_epoch;
-use crate::state::{Move, State};
+use crate::state::{State, Transition};
 
 /// What is to become of an attempt that a host has in hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,12 +17,13 @@ pub enum OrderKind {
 }
 
 /// An order about one execution: what was dispatched in an earlier epoch than the order's does not
-/// count any more. It is a hint, as whoever can write to the broker can make one: the store decides.
+/// count any more. It is a hint, as whoever can write to the broker can make one: the store
+/// decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     /// The execution.
     pub execution: ExecutionId,
-    /// The epoch that the move behind it has begun.
+    /// The epoch that the operation behind it has begun.
     pub epoch: u32,
     /// What is to be done.
     pub kind: OrderKind,
@@ -31,11 +32,11 @@ pub struct Order {
 }
 
 impl OrderKind {
-    /// What hosts are told of an operator's move; `None` where they need not know.
-    pub fn of(what: Move) -> Option<Self> {
+    /// What hosts are told of an operator's operation; `None` where they need not know.
+    pub fn of(what: Transition) -> Option<Self> {
         match what {
-            Move::Cancel => Some(Self::Cancel),
-            Move::Suspend => Some(Self::Suspend),
+            Transition::Cancel => Some(Self::Cancel),
+            Transition::Suspend => Some(Self::Suspend),
             _ => None,
         }
     }
@@ -59,7 +60,7 @@ impl Order {
     ) -> Option<Self> {
         let is_open = at_attempt == attempt.attempt
             && is_same_epoch(epoch, attempt.epoch)
-            && state.after(Move::Succeed).is_ok();
+            && state.after(Transition::Succeed).is_ok();
         let kind = match state {
             State::Cancelled => OrderKind::Cancel,
             State::Suspended => OrderKind::Suspend,
@@ -85,7 +86,7 @@ mod tests {
         assert_eq!(kind(State::Running, 2, 3), None);
         assert_eq!(kind(State::Queued, 2, 3), None);
         assert_eq!(kind(State::Queued, 4, 3), Some(OrderKind::Abandon), "resumed since");
-        assert_eq!(kind(State::Scheduled, 2, 4), Some(OrderKind::Abandon), "another host's");
+        assert_eq!(kind(State::Delayed, 2, 4), Some(OrderKind::Abandon), "another host's");
         assert_eq!(kind(State::Cancelled, 3, 3), Some(OrderKind::Cancel));
         assert_eq!(kind(State::Suspended, 3, 3), Some(OrderKind::Suspend));
     }

@@ -4,7 +4,7 @@
 mod build;
 pub(crate) mod check;
 pub(crate) mod lazy;
-mod room;
+mod quota;
 mod tenant;
 
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::definition::{
-    BrokenDefinition, DefinitionId, DefinitionKind, FunctionDefinition, HostnameDefinition,
-    Revision, SchemaDefinition,
+    DefinitionId, DefinitionKind, FunctionDefinition, HostnameDefinition, Revision,
+    SchemaDefinition, UnreadableDefinition,
 };
 use crate::digest::Digest;
 use crate::hostname::{GrantedNames, HostnameOwner, HostnamePattern, HostnameRules};
@@ -28,7 +28,7 @@ use self::tenant::{Subscription, Tenant};
 
 pub(crate) use self::check::{Check, check_all, try_check_all};
 pub use self::check::{Refusal, Unchecked};
-pub use self::room::Replaced;
+pub use self::quota::Replaced;
 
 /// One revision's definitions, indexed. Never changes: a new revision is a new registry, which
 /// shares with the one before what has not changed. So a change costs as much as its tenant has
@@ -42,7 +42,7 @@ pub struct Registry {
     key_hashes: SharedMap<Uuid, Digest>,
     /// What cannot be read and is no tenant's: API keys, host names, and what has a tenant that
     /// cannot be read.
-    broken: SharedMap<DefinitionId, BrokenDefinition>,
+    unreadable: SharedMap<DefinitionId, UnreadableDefinition>,
     /// The host names that HTTP triggers name, whoever owns them, and how many tenants do.
     hosts: SharedMap<String, usize>,
     hostnames: GrantedHostnames,
@@ -84,7 +84,7 @@ impl Registry {
             tenants: SharedMap::default(),
             keys: SharedMap::default(),
             key_hashes: SharedMap::default(),
-            broken: SharedMap::default(),
+            unreadable: SharedMap::default(),
             hosts: SharedMap::default(),
             hostnames: GrantedHostnames::default(),
             compiler,
@@ -149,35 +149,43 @@ impl Registry {
     }
 
     /// What is defined and cannot be read here, by kind, tenant and name.
-    pub fn broken(&self) -> Vec<&BrokenDefinition> {
-        let of_tenants = self.tenants.values().flat_map(|tenant| tenant.defined.broken.values());
-        let mut all: Vec<_> = of_tenants.chain(self.broken.values()).collect();
-        all.sort_unstable_by_key(|broken| (broken.kind, &broken.tenant, &broken.name, broken.key));
+    pub fn unreadable(&self) -> Vec<&UnreadableDefinition> {
+        let of_tenants =
+            self.tenants.values().flat_map(|tenant| tenant.defined.unreadable.values());
+        let mut all: Vec<_> = of_tenants.chain(self.unreadable.values()).collect();
+        all.sort_unstable_by_key(|unreadable| {
+            (unreadable.kind, &unreadable.tenant, &unreadable.name, unreadable.key)
+        });
         all
     }
 
     /// Whether it is known already that a definition cannot be read, and why.
-    pub fn knows_broken(&self, broken: &BrokenDefinition) -> bool {
+    pub fn knows_unreadable(&self, unreadable: &UnreadableDefinition) -> bool {
         let of_tenant = || {
-            let tenant = self.tenants.get(broken.tenant.as_str())?;
-            tenant.defined.broken.get(&(broken.kind, broken.name.clone()))
+            let tenant = self.tenants.get(unreadable.tenant.as_str())?;
+            tenant.defined.unreadable.get(&(unreadable.kind, unreadable.name.clone()))
         };
-        self.broken.get(&broken.id()).or_else(of_tenant) == Some(broken)
+        self.unreadable.get(&unreadable.id()).or_else(of_tenant) == Some(unreadable)
     }
 
     /// Why the function called `name` cannot be read here, where that is so.
-    pub fn broken_function(&self, tenant: &TenantName, name: &str) -> Option<&BrokenDefinition> {
-        let broken = &self.tenants.get(tenant)?.defined.broken;
-        broken.get(&(DefinitionKind::Function, name.to_owned()))
+    pub fn unreadable_function(
+        &self,
+        tenant: &TenantName,
+        name: &str,
+    ) -> Option<&UnreadableDefinition> {
+        let unreadable = &self.tenants.get(tenant)?.defined.unreadable;
+        unreadable.get(&(DefinitionKind::Function, name.to_owned()))
     }
 
     /// The functions of one tenant that cannot be read here.
-    pub fn broken_functions_of<'a>(
+    pub fn unreadable_functions_of<'a>(
         &'a self,
         tenant: &'a TenantName,
-    ) -> impl Iterator<Item = &'a BrokenDefinition> {
-        let broken = self.tenants.get(tenant).into_iter().flat_map(|t| t.defined.broken.values());
-        broken.filter(|broken| broken.is_function_of(tenant))
+    ) -> impl Iterator<Item = &'a UnreadableDefinition> {
+        let unreadable =
+            self.tenants.get(tenant).into_iter().flat_map(|t| t.defined.unreadable.values());
+        unreadable.filter(|unreadable| unreadable.is_function_of(tenant))
     }
 
     /// The HTTP routes of a tenant's functions.
@@ -248,8 +256,8 @@ impl Registry {
     /// Whether any key exists, though it be one that cannot be read here; from the first one on,
     /// every request needs one.
     pub fn has_keys(&self) -> bool {
-        let is_key = |broken: &BrokenDefinition| broken.kind == DefinitionKind::Key;
-        !self.keys.is_empty() || self.broken.values().any(is_key)
+        let is_key = |unreadable: &UnreadableDefinition| unreadable.kind == DefinitionKind::Key;
+        !self.keys.is_empty() || self.unreadable.values().any(is_key)
     }
 
     /// Every key, in no order.

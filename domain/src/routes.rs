@@ -37,7 +37,7 @@ struct Paths(PathTree<Vec<Route>>);
 pub struct Route {
     /// The function.
     pub function: Arc<FunctionDefinition>,
-    /// The trigger's place in the manifest.
+    /// The trigger's index in the manifest.
     trigger: usize,
     check: Option<Check>,
 }
@@ -96,17 +96,17 @@ impl Routes {
         function: &Arc<FunctionDefinition>,
         schema_of: impl Fn(usize) -> Option<Arc<LazySchema>>,
     ) {
-        for (place, trigger) in function.manifest.triggers.iter().enumerate() {
+        for (index, trigger) in function.manifest.triggers.iter().enumerate() {
             let Some(trigger) = trigger.as_http() else { continue };
             let paths = match &trigger.host {
                 None => &mut self.any_host,
                 Some(host) => self.hosts.entry(host.as_str().to_owned()).or_default(),
             };
             let owner = || format!("function {}", function.name);
-            let check = schema_of(place).map(|schema| Check { owner: owner(), schema });
+            let check = schema_of(index).map(|schema| Check { owner: owner(), schema });
             paths.0.entry(&trigger.http).push(Route {
                 function: Arc::clone(function),
-                trigger: place,
+                trigger: index,
                 check,
             });
         }

@@ -53,7 +53,7 @@ pub trait CompiledSchema: Debug + Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message} (in the schema at '{pointer}')")]
 pub struct CompileError {
-    /// The JSON pointer of the offending place in the schema.
+    /// The JSON pointer of the offending location in the schema.
     pub pointer: String,
     /// What is wrong with it.
     pub message: String,
@@ -89,7 +89,7 @@ impl CompileError {
 
     /// The refusal of a schema that its tenant has no room for: its schemas may take `most` bytes
     /// together.
-    pub fn no_room(most: usize) -> Self {
+    pub fn over_quota(most: usize) -> Self {
         Self::of_all(format!(
             "the tenant's schemas together take more than {most} bytes (schemas.max_tenant_bytes)"
         ))

@@ -1,17 +1,17 @@
-//! The states of an execution and the moves between them: the one table.
+//! The states of an execution and the transitions between them: the one table.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Where an execution stands.
+/// The current state of an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Due later: accepted with a delay, or waiting for its next attempt.
     #[serde(rename = "delayed", alias = "scheduled")]
-    Scheduled,
+    Delayed,
     /// On its way to a host.
     Queued,
     /// A host runs it.
@@ -22,16 +22,16 @@ pub enum State {
     Succeeded,
     /// Given up; it keeps its event and can be replayed.
     Failed,
-    /// Called off.
+    /// Cancelled.
     Cancelled,
 }
 
-/// What can happen to an execution.
+/// What can happen to an execution: the name of a transition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Move {
+pub enum Transition {
     /// Its due time has come.
     Promote,
-    /// A host begins an attempt. Legal while running too: the message comes again when its host
+    /// A host begins an attempt. Allowed while running too: the message comes again when its host
     /// died.
     Start,
     /// An attempt succeeded.
@@ -44,44 +44,44 @@ pub enum Move {
     Suspend,
     /// An operator lets it go on.
     Resume,
-    /// It is called off.
+    /// It is cancelled.
     Cancel,
     /// A failed one is run again.
     Replay,
 }
 
-/// A move that the table does not have.
+/// A transition that the table does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an execution that is {from} cannot {what}")]
-pub struct IllegalMove {
+pub struct TransitionNotAllowed {
     /// The state it is in.
     pub from: State,
     /// What was asked.
-    pub what: Move,
+    pub what: Transition,
 }
 
-/// Every legal move: from, what happens, to. Whatever is not here cannot happen. `docs/states.md`
-/// draws it and is tested against it.
-pub const MOVES: [(State, Move, State); 19] = [
-    (State::Scheduled, Move::Promote, State::Queued),
-    (State::Scheduled, Move::Suspend, State::Suspended),
-    (State::Scheduled, Move::Cancel, State::Cancelled),
-    (State::Queued, Move::Start, State::Running),
-    (State::Queued, Move::Succeed, State::Succeeded),
-    (State::Queued, Move::Fail, State::Failed),
-    (State::Queued, Move::Retry, State::Scheduled),
-    (State::Queued, Move::Suspend, State::Suspended),
-    (State::Queued, Move::Cancel, State::Cancelled),
-    (State::Running, Move::Start, State::Running),
-    (State::Running, Move::Succeed, State::Succeeded),
-    (State::Running, Move::Fail, State::Failed),
-    (State::Running, Move::Retry, State::Scheduled),
-    (State::Running, Move::Suspend, State::Suspended),
-    (State::Running, Move::Cancel, State::Cancelled),
-    (State::Suspended, Move::Resume, State::Queued),
-    (State::Suspended, Move::Cancel, State::Cancelled),
-    (State::Failed, Move::Replay, State::Queued),
-    (State::Cancelled, Move::Replay, State::Queued),
+/// Every allowed transition: from, what happens, to. Whatever is not here cannot happen.
+/// `docs/states.md` draws it and is tested against it.
+pub const TRANSITIONS: [(State, Transition, State); 19] = [
+    (State::Delayed, Transition::Promote, State::Queued),
+    (State::Delayed, Transition::Suspend, State::Suspended),
+    (State::Delayed, Transition::Cancel, State::Cancelled),
+    (State::Queued, Transition::Start, State::Running),
+    (State::Queued, Transition::Succeed, State::Succeeded),
+    (State::Queued, Transition::Fail, State::Failed),
+    (State::Queued, Transition::Retry, State::Delayed),
+    (State::Queued, Transition::Suspend, State::Suspended),
+    (State::Queued, Transition::Cancel, State::Cancelled),
+    (State::Running, Transition::Start, State::Running),
+    (State::Running, Transition::Succeed, State::Succeeded),
+    (State::Running, Transition::Fail, State::Failed),
+    (State::Running, Transition::Retry, State::Delayed),
+    (State::Running, Transition::Suspend, State::Suspended),
+    (State::Running, Transition::Cancel, State::Cancelled),
+    (State::Suspended, Transition::Resume, State::Queued),
+    (State::Suspended, Transition::Cancel, State::Cancelled),
+    (State::Failed, Transition::Replay, State::Queued),
+    (State::Cancelled, Transition::Replay, State::Queued),
 ];
 
 /// What a delayed execution is called in tables, and was called in the API of releases before.
@@ -90,7 +90,7 @@ const DELAYED_IN_TABLES: &str = "scheduled";
 impl State {
     /// All of them.
     pub const ALL: [Self; 7] = [
-        Self::Scheduled,
+        Self::Delayed,
         Self::Queued,
         Self::Running,
         Self::Suspended,
@@ -102,10 +102,10 @@ impl State {
     /// The state after `what`.
     ///
     /// # Errors
-    /// Where the table does not have the move.
-    pub fn after(self, what: Move) -> Result<Self, IllegalMove> {
-        let found = MOVES.iter().find(|(from, by, _)| *from == self && *by == what);
-        found.map(|(_, _, to)| *to).ok_or(IllegalMove { from: self, what })
+    /// Where the table does not have the transition.
+    pub fn after(self, what: Transition) -> Result<Self, TransitionNotAllowed> {
+        let found = TRANSITIONS.iter().find(|(from, by, _)| *from == self && *by == what);
+        found.map(|(_, _, to)| *to).ok_or(TransitionNotAllowed { from: self, what })
     }
 
     /// Whether nothing more happens unless an operator asks for it.
@@ -116,7 +116,7 @@ impl State {
     /// The word for it in code, API, command line and docs.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Scheduled => "delayed",
+            Self::Delayed => "delayed",
             Self::Queued => "queued",
             Self::Running => "running",
             Self::Suspended => "suspended",
@@ -133,13 +133,13 @@ impl State {
     /// all of history; rows keep that word, so that either release makes what is due run.
     pub fn as_stored(self) -> &'static str {
         match self {
-            Self::Scheduled => DELAYED_IN_TABLES,
+            Self::Delayed => DELAYED_IN_TABLES,
             other => other.as_str(),
         }
     }
 }
 
-impl Move {
+impl Transition {
     /// All of them.
     pub const ALL: [Self; 9] = [
         Self::Promote,
@@ -153,9 +153,9 @@ impl Move {
         Self::Replay,
     ];
 
-    /// The states from which it is legal.
+    /// The states from which it is allowed.
     pub fn sources(self) -> impl Iterator<Item = State> {
-        MOVES.into_iter().filter(move |(_, by, _)| *by == self).map(|(from, _, _)| from)
+        TRANSITIONS.into_iter().filter(move |(_, by, _)| *by == self).map(|(from, _, _)| from)
     }
 
     /// The word for it.
@@ -180,7 +180,7 @@ impl fmt::Display for State {
     }
 }
 
-impl fmt::Display for Move {
+impl fmt::Display for Transition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
@@ -204,20 +204,20 @@ mod tests {
 
     #[test]
     fn the_table_is_a_function() {
-        for (i, (from, what, _)) in MOVES.iter().enumerate() {
+        for (i, (from, what, _)) in TRANSITIONS.iter().enumerate() {
             assert!(
-                !MOVES[i + 1..].iter().any(|(f, w, _)| f == from && w == what),
+                !TRANSITIONS[i + 1..].iter().any(|(f, w, _)| f == from && w == what),
                 "{from} {what} stands twice"
             );
         }
     }
 
     #[test]
-    fn what_ended_moves_only_by_replay() {
-        for (from, what, _) in MOVES {
-            assert!(!from.is_terminal() || what == Move::Replay, "{from} {what}");
+    fn what_ended_changes_only_by_replay() {
+        for (from, what, _) in TRANSITIONS {
+            assert!(!from.is_terminal() || what == Transition::Replay, "{from} {what}");
         }
-        assert!(State::Succeeded.after(Move::Replay).is_err());
+        assert!(State::Succeeded.after(Transition::Replay).is_err());
     }
 
     #[test]
@@ -225,7 +225,7 @@ mod tests {
         for state in State::ALL {
             assert!(
                 state == State::Queued
-                    || MOVES.iter().any(|(from, _, to)| *to == state && *from != state)
+                    || TRANSITIONS.iter().any(|(from, _, to)| *to == state && *from != state)
             );
             assert_eq!(state.as_str().parse(), Ok(state));
             assert_eq!(state.as_stored().parse(), Ok(state));
@@ -244,8 +244,10 @@ mod tests {
             .map(str::trim)
             .filter(|line| line.contains(" --> ") && !line.contains("[*]"))
             .collect();
-        let mut table: Vec<String> =
-            MOVES.iter().map(|(from, what, to)| format!("{from} --> {to} : {what}")).collect();
+        let mut table: Vec<String> = TRANSITIONS
+            .iter()
+            .map(|(from, what, to)| format!("{from} --> {to} : {what}"))
+            .collect();
         edges.sort_unstable();
         table.sort_unstable();
         assert_eq!(edges, table);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::key::mask_keys;
 
-/// Where an execution stands in a trace: the `traceparent` and `tracestate` headers, parsed.
+/// The position of an execution in a trace: the `traceparent` and `tracestate` headers, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     trace_id: [u8; 16],

@@ -14,11 +14,11 @@ use wasmill_secrets::{Keyring, SecretSource};
 use wasmill_store::{Nodes, RegistryWatch};
 
 use crate::GatewayParts;
-use crate::error::{Error, Result};
+use crate::error::{ApiError, Result};
 use crate::ports::{GatewayBroker, GatewayStore};
 use crate::rows::RowWriter;
 use crate::settings::GatewaySettings;
-use crate::shares::{Place, Shares};
+use crate::tenant_semaphore::{TenantPermit, TenantSemaphore};
 use crate::webhooks::Webhooks;
 
 /// How long a change may take to reach this gateway's own registry before the answer goes out
@@ -48,26 +48,27 @@ pub(crate) struct App {
     waiting: Arc<Semaphore>,
     body_bytes: Arc<Semaphore>,
     /// Artifacts in memory.
-    artifacts: Shares,
+    artifacts: TenantSemaphore,
     /// Those that are read only to tell that they are there, which takes no time: nobody waits for
     /// an inspection.
-    lookups: Shares,
+    lookups: TenantSemaphore,
     /// Deploys and rollbacks, from when their manifest is read until it is known whether it can
-    /// run. As many tenants as there are may have theirs: whose turn it is to be compiled is
-    /// decided elsewhere.
-    deploys: Shares,
+    /// run. As many tenants as there are may have theirs:
+    /// which of them is compiled next is decided elsewhere.
+    deploys: TenantSemaphore,
     /// Threads that compile schemas and check by them.
-    threads: Shares,
+    threads: TenantSemaphore,
 }
 
-/// Room for something, until the last clone is dropped. What goes on without the request keeps one.
-pub(crate) type Room = Arc<OwnedSemaphorePermit>;
+/// A reservation of a bounded resource, until the last clone is dropped. Work that outlives its
+/// request keeps one.
+pub(crate) type Reservation = Arc<OwnedSemaphorePermit>;
 
 /// As the handlers get it.
-pub(crate) type Shared = Arc<App>;
+pub(crate) type SharedApp = Arc<App>;
 
 impl App {
-    pub(crate) fn new(parts: GatewayParts, shutdown: CancellationToken) -> Shared {
+    pub(crate) fn new(parts: GatewayParts, shutdown: CancellationToken) -> SharedApp {
         let GatewayParts {
             store,
             nodes,
@@ -83,20 +84,34 @@ impl App {
         } = parts;
         let semaphore =
             |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
-        let shares = |places, full| {
-            Shares::new(places, settings.max_queued_checks, settings.server.body_timeout, full)
+        let of_tenants = |permits, full| {
+            TenantSemaphore::new(
+                permits,
+                settings.max_queued_checks,
+                settings.server.body_timeout,
+                full,
+            )
         };
         Arc::new(Self {
-            artifacts: shares(settings.max_checks, "too many artifacts are being checked at once"),
-            lookups: shares(settings.max_checks, "too many artifacts are being looked for at once"),
-            deploys: Shares::of_each(
+            artifacts: of_tenants(
+                settings.max_checks,
+                "too many artifacts are being checked at once",
+            ),
+            lookups: of_tenants(
+                settings.max_checks,
+                "too many artifacts are being looked for at once",
+            ),
+            deploys: TenantSemaphore::of_each(
                 settings.max_deploys,
                 Semaphore::MAX_PERMITS,
                 settings.max_queued_checks,
                 settings.server.body_timeout,
                 "too many of the tenant's deploys are being checked at once, those included whose clients have gone",
             ),
-            threads: shares(settings.check_threads, "too much is being checked by schemas at once"),
+            threads: of_tenants(
+                settings.check_threads,
+                "too much is being checked by schemas at once",
+            ),
             background: Background::new("gateway-work"),
             rows: RowWriter::start(Arc::clone(&store.ledger), &settings),
             webhooks: Webhooks::new(&settings),
@@ -118,49 +133,50 @@ impl App {
         })
     }
 
-    /// Room for one ingest request.
-    pub(crate) fn admit(&self) -> Result<Room> {
+    /// A reservation for one ingest request.
+    pub(crate) fn admit(&self) -> Result<Reservation> {
         let permit = Arc::clone(&self.ingest).try_acquire_owned();
         permit
             .map(Arc::new)
-            .map_err(|_| Error::Overloaded("too many events are being accepted at once"))
+            .map_err(|_| ApiError::Overloaded("too many events are being accepted at once"))
     }
 
-    /// Room for one synchronous invocation.
-    pub(crate) fn admit_waiting(&self) -> Result<Room> {
+    /// A reservation for one synchronous invocation.
+    pub(crate) fn admit_waiting(&self) -> Result<Reservation> {
         let permit = Arc::clone(&self.waiting).try_acquire_owned();
-        permit
-            .map(Arc::new)
-            .map_err(|_| Error::Overloaded("too many synchronous invocations are waiting at once"))
+        permit.map(Arc::new).map_err(|_| {
+            ApiError::Overloaded("too many synchronous invocations are waiting at once")
+        })
     }
 
-    /// Room for a body of `bytes`.
-    pub(crate) fn admit_bytes(&self, bytes: usize) -> Result<Room> {
+    /// A reservation for a body of `bytes`.
+    pub(crate) fn admit_bytes(&self, bytes: usize) -> Result<Reservation> {
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.body_bytes).try_acquire_many_owned(permits);
         permit
             .map(Arc::new)
-            .map_err(|_| Error::Overloaded("the bodies of all requests together are too large"))
+            .map_err(|_| ApiError::Overloaded("the bodies of all requests together are too large"))
     }
 
-    /// Room for one of a tenant's artifacts in memory. Waits for it, within reason.
-    pub(crate) async fn admit_artifact(&self, tenant: &TenantName) -> Result<Place> {
+    /// A reservation for one of a tenant's artifacts in memory. Waits for it, within reason.
+    pub(crate) async fn admit_artifact(&self, tenant: &TenantName) -> Result<TenantPermit> {
         self.artifacts.enter(tenant).await
     }
 
-    /// Room for one artifact of a tenant in memory while it is looked for. Waits for it, within
-    /// reason.
-    pub(crate) async fn admit_lookup(&self, tenant: &TenantName) -> Result<Place> {
+    /// A reservation for one artifact of a tenant in memory while it is looked for. Waits for it,
+    /// within reason.
+    pub(crate) async fn admit_lookup(&self, tenant: &TenantName) -> Result<TenantPermit> {
         self.lookups.enter(tenant).await
     }
 
-    /// Room for one of a tenant's deploys while it is checked. Waits for it, within reason.
-    pub(crate) async fn admit_deploy(&self, tenant: &TenantName) -> Result<Place> {
+    /// A reservation for one of a tenant's deploys while it is checked. Waits for it, within
+    /// reason.
+    pub(crate) async fn admit_deploy(&self, tenant: &TenantName) -> Result<TenantPermit> {
         self.deploys.enter(tenant).await
     }
 
     /// Compiles a tenant's schemas, or checks by them, away from the threads that serve requests:
-    /// [`Shares::run`].
+    /// [`TenantSemaphore::run`].
     pub(crate) async fn compute<T: Send + 'static>(
         &self,
         tenant: &TenantName,
@@ -184,10 +200,10 @@ impl App {
     }
 }
 
-/// Waits for work that goes on to its end even if nobody waits for it any more; so it must hold
-/// whatever room it takes.
+/// Waits for work that goes on to its end even if nobody waits for it any more; so it
+/// must own every reservation that it needs.
 pub(crate) async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
-    tokio::spawn(work).await.unwrap_or_else(|e| Err(Error::Internal(format!("a task: {e}"))))
+    tokio::spawn(work).await.unwrap_or_else(|e| Err(ApiError::Internal(format!("a task: {e}"))))
 }

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use wasmill_domain::lifecycle::HELD_BY_OPERATOR;
 use wasmill_domain::{ApiKey, KeyRole, Registry, TenantName};
 
-use crate::app::Shared;
-use crate::error::{Error, Result};
+use crate::app::SharedApp;
+use crate::error::{ApiError, Result};
 use crate::routing;
 
 /// The header by which an operator names the tenant to act for.
@@ -41,34 +41,36 @@ impl Caller {
         match self.role {
             None | Some(KeyRole::Operator) => Ok(()),
             Some(KeyRole::Tenant) => {
-                Err(Error::Forbidden("only an operator key may do this".into()))
+                Err(ApiError::Forbidden("only an operator key may do this".into()))
             }
         }
     }
 }
 
-impl FromRequestParts<Shared> for Caller {
-    type Rejection = Error;
+impl FromRequestParts<SharedApp> for Caller {
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self> {
+    async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self> {
         let registry = app.registry.current();
         let wanted = wanted_tenant(&parts.headers)?;
         if !registry.has_keys() && !app.settings.require_key {
             refuse_foreign_sites(&parts.uri, &parts.headers)?;
             return match wanted {
-                Some(tenant) if tenant != TenantName::default() => Err(Error::Forbidden(format!(
-                    "without API keys there is only the tenant 'default', not '{tenant}': create an operator key first"
-                ))),
+                Some(tenant) if tenant != TenantName::default() => {
+                    Err(ApiError::Forbidden(format!(
+                        "without API keys there is only the tenant 'default', not '{tenant}': create an operator key first"
+                    )))
+                }
                 _ => Ok(Self { tenant: TenantName::default(), role: None, key: None, registry }),
             };
         }
         let text = bearer(&parts.headers)?;
         let own = app.settings.own_key.as_ref().filter(|key| key.hash == ApiKey::hash_of(text));
         let key = registry.key(text).or(own);
-        let key = key.ok_or(Error::Unauthenticated("the API key does not exist (any more)"))?;
+        let key = key.ok_or(ApiError::Unauthenticated("the API key does not exist (any more)"))?;
         let tenant = match wanted {
             Some(tenant) if key.role == KeyRole::Tenant && tenant != key.tenant => {
-                return Err(Error::Forbidden(format!(
+                return Err(ApiError::Forbidden(format!(
                     "the key is for the tenant '{}', not for '{tenant}'",
                     key.tenant
                 )));
@@ -80,8 +82,8 @@ impl FromRequestParts<Shared> for Caller {
 }
 
 fn bearer(headers: &HeaderMap) -> Result<&str> {
-    const MISSING: Error =
-        Error::Unauthenticated("send 'Authorization: Bearer wm_…' with an API key");
+    const MISSING: ApiError =
+        ApiError::Unauthenticated("send 'Authorization: Bearer wm_…' with an API key");
     let text = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).ok_or(MISSING)?;
     let (scheme, key) = text.split_once(' ').ok_or(MISSING)?;
     if scheme.eq_ignore_ascii_case("bearer") { Ok(key.trim()) } else { Err(MISSING) }
@@ -91,8 +93,10 @@ fn wanted_tenant(headers: &HeaderMap) -> Result<Option<TenantName>> {
     let Some(value) = headers.get(TENANT_HEADER) else { return Ok(None) };
     let text = value
         .to_str()
-        .map_err(|_| Error::BadRequest("the header Wasmill-Tenant is not ASCII".into()))?;
-    text.parse().map(Some).map_err(|e| Error::BadRequest(format!("the header Wasmill-Tenant: {e}")))
+        .map_err(|_| ApiError::BadRequest("the header Wasmill-Tenant is not ASCII".into()))?;
+    text.parse()
+        .map(Some)
+        .map_err(|e| ApiError::BadRequest(format!("the header Wasmill-Tenant: {e}")))
 }
 
 /// Refuses what a web page of another site could send while no key protects the server.
@@ -104,13 +108,13 @@ fn refuse_foreign_sites(uri: &Uri, headers: &HeaderMap) -> Result<()> {
     let host = match routing::authority(uri, headers) {
         Some(authority) => authority,
         None if headers.contains_key(HOST) => {
-            return Err(Error::BadRequest("the header Host cannot be read".into()));
+            return Err(ApiError::BadRequest("the header Host cannot be read".into()));
         }
         // HTTP/1.0 has none, and no browser speaks it.
         None => return Ok(()),
     };
     if !is_address(host.host()) {
-        return Err(Error::CrossSite(format!(
+        return Err(ApiError::CrossSite(format!(
             "while there are no API keys, this server answers as an IP address or localhost only, not as '{}'",
             host.host()
         )));
@@ -122,13 +126,13 @@ fn refuse_foreign_sites(uri: &Uri, headers: &HeaderMap) -> Result<()> {
         return if local || same {
             Ok(())
         } else {
-            Err(Error::CrossSite(
+            Err(ApiError::CrossSite(
                 "while there are no API keys, web pages of other sites are refused".into(),
             ))
         };
     }
     if headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
-        return Err(Error::CrossSite(
+        return Err(ApiError::CrossSite(
             "while there are no API keys, requests from other sites are refused".into(),
         ));
     }

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use wasmill_broker::{Error as BrokerError, PendingReply};
+use wasmill_broker::{BrokerError, PendingReply};
 use wasmill_domain::Dispatch;
 use wasmill_domain::backoff::Backoff;
-use wasmill_store::{Error as StoreError, ExecutionDetail, Publication};
+use wasmill_store::{ExecutionDetail, Publication, StoreError};
 
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::{ApiError, Result};
 use crate::ingest::accept::{MAYBE, NOTHING};
 
 /// The first and the longest pause between two looks at an execution whose reply is not to be had:
@@ -20,17 +20,17 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 /// Publishes an execution whose end is awaited. `None` where the broker is away and the outbox took
 /// it.
 pub(crate) async fn publish(app: &App, dispatch: &Dispatch) -> Result<Option<PendingReply>> {
-    let patience = app.settings.publish_timeout;
+    let wait_timeout = app.settings.publish_timeout;
     // It may go on without us.
-    let late = |_| BrokerError::Unconfirmed(format!("no confirm within {patience:?}"));
+    let late = |_| BrokerError::Unconfirmed(format!("no confirm within {wait_timeout:?}"));
     let request = app.publisher.request(dispatch.clone());
-    match tokio::time::timeout(patience, request).await.map_err(late).flatten() {
+    match tokio::time::timeout(wait_timeout, request).await.map_err(late).flatten() {
         Ok(reply) => {
             app.rows.write(dispatch.clone());
             Ok(Some(reply))
         }
-        Err(BrokerError::Full(_)) => Err(Error::QueueFull(dispatch.function.to_string())),
-        Err(BrokerError::Rejected(why)) => Err(Error::TooLarge(why)),
+        Err(BrokerError::Full(_)) => Err(ApiError::QueueFull(dispatch.function.to_string())),
+        Err(BrokerError::Rejected(why)) => Err(ApiError::TooLarge(why)),
         Err(error) => {
             tracing::debug!(function = %dispatch.function, %error, "accepted into the outbox");
             let is_unknown = matches!(error, BrokerError::Unconfirmed(_));
@@ -40,7 +40,7 @@ pub(crate) async fn publish(app: &App, dispatch: &Dispatch) -> Result<Option<Pen
                 .await
                 .map_err(|error| {
                     tracing::warn!(%error, "neither broker nor store takes events");
-                    Error::Unavailable(if is_unknown { MAYBE } else { NOTHING })
+                    ApiError::Unavailable(if is_unknown { MAYBE } else { NOTHING })
                 })?;
             Ok(None)
         }

@@ -9,17 +9,17 @@ use serde::de::DeserializeOwned;
 use wasmill_domain::event::is_json_media_type;
 use wasmill_domain::json;
 
-use crate::app::{App, Room};
-use crate::error::{Error, Result};
+use crate::app::{App, Reservation};
+use crate::error::{ApiError, Result};
 use crate::problem::Fault;
 
 const JSON_ONLY: &[&str] = &["application/json"];
 
 /// A body, and its share of what all bodies may hold.
 #[derive(Clone)]
-pub(crate) struct Held {
+pub(crate) struct BufferedBody {
     pub(crate) bytes: Bytes,
-    _share: Room,
+    _share: Reservation,
 }
 
 /// Reads a body of at most `limit` bytes.
@@ -27,9 +27,14 @@ pub(crate) struct Held {
 /// # Errors
 /// Where it is longer, takes too long, breaks off or comes compressed, and where other bodies leave
 /// no room for it.
-pub(crate) async fn read(app: &App, headers: &HeaderMap, body: Body, limit: usize) -> Result<Held> {
+pub(crate) async fn read(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+) -> Result<BufferedBody> {
     if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
-        return Err(Error::MediaType(
+        return Err(ApiError::MediaType(
             "compressed bodies are not taken: send it without Content-Encoding".into(),
             &[],
         ));
@@ -41,30 +46,30 @@ pub(crate) async fn read(app: &App, headers: &HeaderMap, body: Body, limit: usiz
 ///
 /// # Errors
 /// Where it is longer, takes too long or breaks off, and where other bodies leave no room for it.
-pub(crate) async fn read_as_it_is(app: &App, body: Body, limit: usize) -> Result<Held> {
+pub(crate) async fn read_as_it_is(app: &App, body: Body, limit: usize) -> Result<BufferedBody> {
     let announced = body.size_hint();
     if announced.lower() > limit as u64 {
         return Err(too_large(limit));
     }
     let reserve = announced.exact().map_or(limit, |bytes| usize::try_from(bytes).unwrap_or(limit));
     let share = app.admit_bytes(reserve)?;
-    let patience = app.settings.server.body_timeout;
-    let collected = tokio::time::timeout(patience, Limited::new(body, limit).collect()).await;
-    match collected.map_err(|_| Error::Timeout(patience))? {
-        Ok(collected) => Ok(Held { bytes: collected.to_bytes(), _share: share }),
+    let wait_timeout = app.settings.server.body_timeout;
+    let collected = tokio::time::timeout(wait_timeout, Limited::new(body, limit).collect()).await;
+    match collected.map_err(|_| ApiError::Timeout(wait_timeout))? {
+        Ok(collected) => Ok(BufferedBody { bytes: collected.to_bytes(), _share: share }),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large(limit)),
-        Err(_) => Err(broken_off()),
+        Err(_) => Err(aborted()),
     }
 }
 
 /// What is said of a body that ends before its end, or comes in pieces that are none.
-pub(crate) fn broken_off() -> Error {
-    Error::BadRequest("the body breaks off, or is not in chunks as HTTP has them".into())
+pub(crate) fn aborted() -> ApiError {
+    ApiError::BadRequest("the body breaks off, or is not in chunks as HTTP has them".into())
 }
 
 /// What is said of a body that is longer than `limit`.
-pub(crate) fn too_large(limit: usize) -> Error {
-    Error::TooLarge(format!("the body is longer than the {limit} bytes that are taken here"))
+pub(crate) fn too_large(limit: usize) -> ApiError {
+    ApiError::TooLarge(format!("the body is longer than the {limit} bytes that are taken here"))
 }
 
 /// The media type of a body without its parameters, in lower case; `None` where the header is
@@ -76,7 +81,7 @@ pub(crate) fn media_type(headers: &HeaderMap) -> Result<Option<String>> {
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(None) };
     let text = value
         .to_str()
-        .map_err(|_| Error::BadRequest("the header Content-Type is not ASCII".into()))?;
+        .map_err(|_| ApiError::BadRequest("the header Content-Type is not ASCII".into()))?;
     Ok(Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()))
 }
 
@@ -99,11 +104,11 @@ pub(crate) async fn document<T: DeserializeOwned>(
     let media_type = media_type(headers)?;
     if !is_unnamed(media_type.as_deref()) && !media_type.as_deref().is_some_and(is_json_media_type)
     {
-        return Err(Error::MediaType("a JSON document is expected here".into(), JSON_ONLY));
+        return Err(ApiError::MediaType("a JSON document is expected here".into(), JSON_ONLY));
     }
-    let held = read(app, headers, body, limit).await?;
-    let text = &held.bytes;
-    typed(text).map_err(|error| Error::BadDocument(not_json("", "the document", text, &error)))
+    let buffered = read(app, headers, body, limit).await?;
+    let text = &buffered.bytes;
+    typed(text).map_err(|error| ApiError::BadDocument(not_json("", "the document", text, &error)))
 }
 
 /// A document out of its text.

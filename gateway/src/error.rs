@@ -17,7 +17,7 @@ pub(crate) const MAX_LISTED_TYPES: usize = 100;
 
 /// Why a request was not served.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub(crate) enum ApiError {
     /// Path, query, headers or body cannot be read.
     #[error("{0}")]
     BadRequest(String),
@@ -109,9 +109,9 @@ pub(crate) enum Error {
 }
 
 /// The result of serving a request.
-pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = ApiError> = std::result::Result<T, E>;
 
-impl Error {
+impl ApiError {
     fn kind(&self) -> &'static Kind {
         match self {
             Self::BadRequest(_) | Self::BadDocument(_) => &problem::BAD_REQUEST,
@@ -188,7 +188,7 @@ impl Error {
     }
 }
 
-impl IntoResponse for Error {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status_code();
         let challenge =
@@ -217,33 +217,37 @@ fn listeners(known: &[String], total: usize) -> String {
 }
 
 /// A store's error, where it is not in the way of ingest.
-impl From<wasmill_store::Error> for Error {
-    fn from(error: wasmill_store::Error) -> Self {
+impl From<wasmill_store::StoreError> for ApiError {
+    fn from(error: wasmill_store::StoreError) -> Self {
         match error {
-            wasmill_store::Error::Unavailable(cause) => {
+            wasmill_store::StoreError::Unavailable(cause) => {
                 tracing::warn!(cause, "the store is not available");
                 Self::Unavailable("the database is not available now")
             }
-            wasmill_store::Error::Schema(why) => Self::Internal(why),
-            wasmill_store::Error::NotFound(what) => Self::NotFound(format!("{what} not found")),
-            wasmill_store::Error::Conflict(why) => Self::Conflict(why),
-            wasmill_store::Error::QuotaExceeded { quota, why } => Self::QuotaExceeded(quota, why),
-            wasmill_store::Error::Rejected(why) => Self::Unprocessable(why),
+            wasmill_store::StoreError::Schema(why) => Self::Internal(why),
+            wasmill_store::StoreError::NotFound(what) => {
+                Self::NotFound(format!("{what} not found"))
+            }
+            wasmill_store::StoreError::Conflict(why) => Self::Conflict(why),
+            wasmill_store::StoreError::QuotaExceeded { quota, why } => {
+                Self::QuotaExceeded(quota, why)
+            }
+            wasmill_store::StoreError::Rejected(why) => Self::Unprocessable(why),
         }
     }
 }
 
-impl From<Invalid> for Error {
+impl From<Invalid> for ApiError {
     fn from(invalid: Invalid) -> Self {
         Self::InvalidEvent(Fault::at(invalid.pointer, invalid.message))
     }
 }
 
-impl From<manifest::Error> for Error {
-    fn from(error: manifest::Error) -> Self {
+impl From<manifest::ManifestError> for ApiError {
+    fn from(error: manifest::ManifestError) -> Self {
         Self::Manifest(match error {
-            manifest::Error::Syntax(message) => Fault::at("/manifest", message),
-            manifest::Error::Value { key, message } => {
+            manifest::ManifestError::Syntax(message) => Fault::at("/manifest", message),
+            manifest::ManifestError::Value { key, message } => {
                 Fault::at(manifest_pointer(&key), format!("{key}: {message}"))
             }
         })
@@ -282,7 +286,7 @@ mod tests {
 
     #[test]
     fn internals_stay_inside() {
-        let problem = Error::Internal("password=hunter2".into()).into_problem();
+        let problem = ApiError::Internal("password=hunter2".into()).into_problem();
         assert!(!serde_json::to_string(&problem).unwrap().contains("hunter2"));
         assert!(problem.instance.unwrap().starts_with("urn:uuid:"));
     }
@@ -291,7 +295,7 @@ mod tests {
     fn few_types_are_spelled_out() {
         let known = (0..MAX_LISTED_TYPES).map(|i| format!("type.{i}")).collect();
         let problem =
-            Error::UnknownType { event_type: "x".into(), pointer: None, known, total: 1000 }
+            ApiError::UnknownType { event_type: "x".into(), pointer: None, known, total: 1000 }
                 .into_problem();
         assert!(problem.detail.ends_with("type.9 and 990 more"), "{}", problem.detail);
     }

@@ -2,8 +2,8 @@
 //! API by which everything is managed.
 //!
 //! Where to look: [`routing`] decides what a request is for. The way in is [`ingest`]; [`triggers`]
-//! are requests to functions; the rest of the API has a module for each of its nouns in [`api`], and
-//! its documents stand in [`documents`]. Who may do what is in [`auth`], what can go wrong in
+//! are requests to functions; the rest of the API has a module for each of its nouns in [`api`],
+//! and its documents stand in [`documents`]. Who may do what is in [`auth`], what can go wrong in
 //! [`error`] and [`problem`], what is bounded in [`settings`]. The listener is `wasmill_http`'s.
 
 mod api;
@@ -22,7 +22,7 @@ mod problem;
 mod routing;
 mod rows;
 mod settings;
-mod shares;
+mod tenant_semaphore;
 mod triggers;
 mod webhooks;
 

@@ -1,6 +1,6 @@
 //! Pages of lists: how long they may be, and what comes after.
 
-use crate::error::{Error, Result};
+use crate::error::{ApiError, Result};
 
 /// The most that one page of anything but log lines holds.
 pub(crate) const MAX_PAGE: u32 = 500;
@@ -12,7 +12,7 @@ pub(crate) const MAX_PAGE: u32 = 500;
 pub(crate) fn limit(asked: Option<u32>, default: u32, max: u32) -> Result<u32> {
     match asked.unwrap_or(default) {
         limit if (1..=max).contains(&limit) => Ok(limit),
-        _ => Err(Error::BadRequest(format!("'limit' must be 1 to {max}"))),
+        _ => Err(ApiError::BadRequest(format!("'limit' must be 1 to {max}"))),
     }
 }
 

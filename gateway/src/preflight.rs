@@ -22,8 +22,9 @@ pub struct HostPreflightSettings {
     /// 5 s.
     pub dial_timeout: Duration,
     /// How long a host may take to answer, besides the function's own `limits.timeout`, within
-    /// which an instance starts. What it has compiled by then is kept, so that the next deploy finds
-    /// it. Default: 8 min, which is more than a component may wait for its turn and then take.
+    /// which an instance starts. What it has compiled by then is kept, so that the next deploy
+    /// finds it. Default: 8 min, which is more than a component may wait for a permit and then
+    /// take.
     pub timeout: Duration,
 }
 
@@ -100,10 +101,10 @@ impl HostPreflight {
         if !accepted.await.map_err(late)? {
             return Err(NotChecked("it does not take the question".into()));
         }
-        let patience = self.settings.timeout.saturating_add(request.manifest.limits.timeout.0);
-        let Ok(answer) = timeout(patience, receiver.receive()).await else {
+        let wait_timeout = self.settings.timeout.saturating_add(request.manifest.limits.timeout.0);
+        let Ok(answer) = timeout(wait_timeout, receiver.receive()).await else {
             return Ok(Err(PreflightError::Unavailable(format!(
-                "the host '{}' has not answered within {patience:?}",
+                "the host '{}' has not answered within {wait_timeout:?}",
                 host.name
             ))));
         };

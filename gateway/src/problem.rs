@@ -106,7 +106,7 @@ kinds! {
         "The function's queue holds as much as it may. Nothing of the request was accepted; send it again after \
          `Retry-After` seconds.";
     OVERLOADED = "overloaded", SERVICE_UNAVAILABLE, "Overloaded",
-        "The gateway has as much in hand as it may. Nothing of the request was accepted; send it again after \
+        "The gateway has as much in progress as it may. Nothing of the request was accepted; send it again after \
          `Retry-After` seconds.";
     UNAVAILABLE = "unavailable", SERVICE_UNAVAILABLE, "Not available",
         "What is needed for this is away: the database, or for events database and broker both. Send the request \
@@ -141,7 +141,7 @@ pub(crate) struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "uri")]
     pub(crate) instance: Option<String>,
-    /// The places that are wrong.
+    /// The locations that are wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) errors: Vec<Fault>,
     /// The event types and patterns that functions listen to; with `unknown-type` only. At most
@@ -157,7 +157,7 @@ pub(crate) struct Problem {
     pub(crate) accepted: &'static [&'static str],
 }
 
-/// One place that is wrong.
+/// One location that is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Fault {
     /// The JSON pointer of the offending value: into the event's data where the body is the data,

@@ -1,9 +1,9 @@
 //! Decides once, by host name and path, what a request is for: the API, or the functions that have
 //! HTTP triggers. What is decided for one does not pass through the other.
 //!
-//! A host name of a tenant's that one of its triggers names is the triggers', whatever the path. All
-//! other names are the gateway's: below [`triggers::PREFIX`] is what the triggers of each tenant
-//! answer, everything else is the API, which no definition can shadow.
+//! A host name of a tenant's that one of its triggers names is the triggers', whatever the path.
+//! All other names are the gateway's: below [`triggers::PREFIX`] is what the triggers of each
+//! tenant answer, everything else is the API, which no definition can shadow.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -22,12 +22,12 @@ use tower_http::catch_panic::CatchPanicLayer;
 use wasmill_domain::{HostnameRules, Registry};
 
 use crate::api;
-use crate::app::Shared;
-use crate::error::Error;
-use crate::triggers::{self, Entry};
+use crate::app::SharedApp;
+use crate::error::ApiError;
+use crate::triggers::{self, EntryPoint};
 
 /// The service of a gateway.
-pub(crate) fn router(app: Shared) -> Router {
+pub(crate) fn router(app: SharedApp) -> Router {
     let api = api::router(Arc::clone(&app));
     Router::new()
         .fallback(route)
@@ -37,7 +37,7 @@ pub(crate) fn router(app: Shared) -> Router {
 
 #[derive(Clone)]
 struct Gateway {
-    app: Shared,
+    app: SharedApp,
     api: Router,
 }
 
@@ -72,7 +72,7 @@ async fn answer_by_api(api: Router, request: Request) -> Response {
 #[derive(Debug, PartialEq, Eq)]
 enum Destination {
     Api,
-    Triggers(Entry),
+    Triggers(EntryPoint),
 }
 
 fn destination(
@@ -85,10 +85,10 @@ fn destination(
     if let Some(host) = requested(uri, headers).filter(|host| !rules.is_gateways(host))
         && let Some((tenant, _)) = registry.routes_of_host(rules, &host)
     {
-        return Destination::Triggers(Entry::Host { tenant: tenant.clone(), host });
+        return Destination::Triggers(EntryPoint::Host { tenant: tenant.clone(), host });
     }
     if uri.path().starts_with(triggers::PREFIX) {
-        Destination::Triggers(Entry::Prefix)
+        Destination::Triggers(EntryPoint::Prefix)
     } else {
         Destination::Api
     }
@@ -117,7 +117,8 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied());
-    Error::Internal(format!("a handler panicked: {}", text.unwrap_or("no message"))).into_response()
+    ApiError::Internal(format!("a handler panicked: {}", text.unwrap_or("no message")))
+        .into_response()
 }
 
 #[cfg(test)]
@@ -189,8 +190,8 @@ mod tests {
             let found = destination(&rules, &registry, &path.parse().unwrap(), &headers);
             let found = match &found {
                 Destination::Api => "api",
-                Destination::Triggers(Entry::Prefix) => "prefix",
-                Destination::Triggers(Entry::Host { tenant, host }) => {
+                Destination::Triggers(EntryPoint::Prefix) => "prefix",
+                Destination::Triggers(EntryPoint::Host { tenant, host }) => {
                     assert_eq!(host, "shop.example.com");
                     tenant.as_str()
                 }

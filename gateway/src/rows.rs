@@ -3,8 +3,8 @@
 //! The broker has the events already, so nothing is lost where a row cannot be written: whoever
 //! runs the execution makes the row then. These writes only make executions visible while they
 //! wait, so each is put off for a moment: an execution that has ended by then has its row, written
-//! once and by its host. Whoever asks this gateway meanwhile is told from memory, or has the writes
-//! made first.
+//! once and by its host. Whoever asks this gateway meanwhile is answered from memory, or has the
+//! writes made first.
 //!
 //! Rows that are older than the delay are written, as many as a batch takes, and after a batch
 //! there is a pause of twice the time that it took: what nobody waits for leaves the database to
@@ -25,15 +25,15 @@ use crate::settings::GatewaySettings;
 
 /// The part that the handlers hold of the writer, whose task ends with it.
 pub(crate) struct RowWriter {
-    shared: Arc<Shared>,
+    shared: Arc<PendingRows>,
     /// Closed when this is dropped.
     _alive: watch::Sender<()>,
 }
 
-struct Shared {
+struct PendingRows {
     rows: Mutex<Rows>,
     /// Something changed that the task should look at.
-    news: Notify,
+    notification: Notify,
     /// How many batches are written or dropped.
     batches: watch::Sender<u64>,
     max_rows: usize,
@@ -53,9 +53,9 @@ struct Rows {
 impl RowWriter {
     /// Starts the task that writes.
     pub(crate) fn start(ledger: Arc<dyn Ledger>, settings: &GatewaySettings) -> Self {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(PendingRows {
             rows: Mutex::default(),
-            news: Notify::new(),
+            notification: Notify::new(),
             batches: watch::Sender::new(0),
             max_rows: settings.row_buffer.max(1),
             max_bytes: settings.row_buffer_bytes,
@@ -84,7 +84,7 @@ impl RowWriter {
         rows.pending.insert(dispatch.execution, dispatch);
         drop(rows);
         if was_idle {
-            self.shared.news.notify_one();
+            self.shared.notification.notify_one();
         }
     }
 
@@ -93,9 +93,9 @@ impl RowWriter {
         self.shared.lock().pending.get(&id).cloned()
     }
 
-    /// Waits until every row given before is written or dropped, at most for `patience`. Says
+    /// Waits until every row given before is written or dropped, at most for `wait_timeout`. Says
     /// whether it came to that.
-    pub(crate) async fn flush(&self, patience: Duration) -> bool {
+    pub(crate) async fn flush(&self, wait_timeout: Duration) -> bool {
         let mut batches = self.shared.batches.subscribe();
         let last = {
             let mut rows = self.shared.lock();
@@ -103,11 +103,11 @@ impl RowWriter {
             rows.wanted = rows.wanted.max(Some(last));
             last
         };
-        self.shared.news.notify_one();
+        self.shared.notification.notify_one();
         let is_done =
             || self.shared.lock().pending.first_key_value().is_none_or(|(first, _)| *first > last);
         // The sender is at hand.
-        tokio::time::timeout(patience, batches.wait_for(|_| is_done())).await.is_ok()
+        tokio::time::timeout(wait_timeout, batches.wait_for(|_| is_done())).await.is_ok()
     }
 
     /// How many rows were dropped since the start.
@@ -116,7 +116,7 @@ impl RowWriter {
     }
 }
 
-impl Shared {
+impl PendingRows {
     fn lock(&self) -> MutexGuard<'_, Rows> {
         // Never held across an await, and nothing panics while it is held.
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
@@ -125,7 +125,7 @@ impl Shared {
 
 struct Task {
     ledger: Arc<dyn Ledger>,
-    shared: Arc<Shared>,
+    shared: Arc<PendingRows>,
     batch: usize,
     delay: Duration,
     store_is_away: bool,
@@ -148,7 +148,7 @@ impl Task {
                 Next::Pause(pause) => pause,
             };
             tokio::select! {
-                () = self.shared.news.notified() => {}
+                () = self.shared.notification.notified() => {}
                 () = tokio::time::sleep(pause) => {}
                 // Nothing is ever sent: the writer is gone.
                 _ = alive.changed() => return,

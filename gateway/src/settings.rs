@@ -14,7 +14,7 @@ pub struct GatewaySettings {
     /// Whether every request needs an API key even while none exists. Set it when listening beyond
     /// loopback. Default: no; from the first key on, keys are needed whatever this says.
     pub require_key: bool,
-    /// The listener's bounds. `body_timeout` is how long a request may wait for its turn, too.
+    /// The listener's bounds. `body_timeout` is how long a request may wait for a permit, too.
     pub server: ServerSettings,
     /// A key that this process has for itself, which is not stored. Default: none.
     pub own_key: Option<KeyDefinition>,
@@ -52,15 +52,15 @@ pub struct GatewaySettings {
     /// Synchronous invocations that wait at the same time; further ones get 503. Default: 1,024.
     pub max_waiting: usize,
     /// Artifacts held in memory to be checked at the same time, of which one tenant may have half;
-    /// further uploads and deploys wait for their turn, and get 503 after `server.body_timeout`. Default:
-    /// 4.
+    /// further uploads and deploys wait for a permit, and get 503 after `server.body_timeout`.
+    /// Default: 4.
     pub max_checks: usize,
     /// Deploys and rollbacks of one tenant that are checked at the same time, whether or not their
-    /// clients still wait: their components are compiled, or wait for it. Further ones wait for
-    /// their turn, and get 503 after `server.body_timeout`. Default: 16.
+    /// clients still wait: their components are compiled, or wait for it. Further ones
+    /// wait for a permit, and get 503 after `server.body_timeout`. Default: 16.
     pub max_deploys: usize,
     /// Threads that compile schemas and check data where that may take long, of which one tenant
-    /// may have half; further requests wait for their turn, and get 503 after `server.body_timeout`.
+    /// may have half; further requests wait for a permit, and get 503 after `server.body_timeout`.
     /// Default: one for each core, at least 2.
     pub check_threads: usize,
     /// Requests of one tenant that wait for a check of its artifacts, as many deploys of it that
@@ -81,7 +81,7 @@ pub struct GatewaySettings {
     /// Hosts ask the store about a message that is so old before they run it; until then they must
     /// have been told of what operators decide. More than hosts wait until they ask, by as much as
     /// clocks may differ. Default: 2 s.
-    pub order_patience: Duration,
+    pub order_timeout: Duration,
     /// Rows of accepted executions that wait to be written behind the answer; further ones are
     /// dropped and counted, and come into being when a host takes them. Default: 32,768.
     pub row_buffer: usize,
@@ -123,7 +123,7 @@ impl Default for GatewaySettings {
             publish_concurrency: 256,
             publish_timeout: Duration::from_secs(10),
             order_window: Duration::from_secs(7 * 24 * 3600),
-            order_patience: Duration::from_secs(2),
+            order_timeout: Duration::from_secs(2),
             row_buffer: 32_768,
             row_buffer_bytes: 64 << 20,
             row_batch: 200,

@@ -1,47 +1,52 @@
-//! Who may have the next place among the executions in hand: tenants in turn, and within a tenant
-//! its functions.
+//!
+//! The permits of running executions, given fairly: to tenants one after the other, and within a
+//! tenant to its functions.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 use wasmill_domain::{FunctionName, TenantName};
 
-use crate::turns::Turns;
+use crate::fair_queue::FairQueue;
 
-/// A number of places, given out fairly.
+/// A semaphore that is fair between tenants and functions.
 #[derive(Clone)]
-pub(crate) struct Admission(Arc<Mutex<State>>);
+pub(crate) struct Admission(Arc<Mutex<AdmissionState>>);
 
-/// A place; given on when dropped.
-pub(crate) struct Place(Option<Admission>);
+/// A permit; the next who waits gets it when it is dropped.
+pub(crate) struct AttemptPermit(Option<Admission>);
 
-struct State {
+struct AdmissionState {
     free: usize,
-    waiting: Turns<oneshot::Sender<Place>>,
+    waiting: FairQueue<oneshot::Sender<AttemptPermit>>,
 }
 
 impl Admission {
-    /// With so many places.
-    pub(crate) fn new(places: usize) -> Self {
-        Self(Arc::new(Mutex::new(State { free: places, waiting: Turns::default() })))
+    /// With so many permits.
+    pub(crate) fn new(permits: usize) -> Self {
+        Self(Arc::new(Mutex::new(AdmissionState { free: permits, waiting: FairQueue::default() })))
     }
 
-    /// Waits for a place.
-    pub(crate) async fn acquire(&self, tenant: &TenantName, function: &FunctionName) -> Place {
+    /// Waits for a permit.
+    pub(crate) async fn acquire(
+        &self,
+        tenant: &TenantName,
+        function: &FunctionName,
+    ) -> AttemptPermit {
         loop {
-            let place = {
+            let permit = {
                 let mut state = self.lock();
                 if state.free > 0 {
                     state.free -= 1;
-                    return Place(Some(self.clone()));
+                    return AttemptPermit(Some(self.clone()));
                 }
-                let (sender, place) = oneshot::channel();
+                let (sender, permit) = oneshot::channel();
                 state.waiting.push(tenant, function, sender);
-                place
+                permit
             };
             // The sender is used or lives in the list; the loop is for the compiler.
-            if let Ok(place) = place.await {
-                return place;
+            if let Ok(permit) = permit.await {
+                return permit;
             }
         }
     }
@@ -59,21 +64,21 @@ impl Admission {
                     }
                 }
             };
-            match next.send(Place(Some(self.clone()))) {
+            match next.send(AttemptPermit(Some(self.clone()))) {
                 Ok(()) => return,
                 // Whoever asked does not wait any more. Not dropped, which would come back here.
-                Err(mut place) => place.0 = None,
+                Err(mut permit) => permit.0 = None,
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, AdmissionState> {
         // Never held across an await, and nothing panics while it is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Place {
+impl Drop for AttemptPermit {
     fn drop(&mut self) {
         if let Some(admission) = self.0.take() {
             admission.release();
@@ -85,7 +90,7 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    /// Queues one waiter for each `tenant/function`, with the only place taken; gives the order in
+    /// Queues one waiter for each `tenant/function`, with the only permit taken; gives the order in
     /// which they get it.
     async fn order(asked: &[&str]) -> Vec<String> {
         let admission = Admission::new(1);
@@ -97,9 +102,9 @@ mod tests {
             let (tenant, function) = (tenant.parse().unwrap(), function.parse().unwrap());
             let (of_task, sender, name) = (admission.clone(), sender.clone(), (*name).to_owned());
             waiting.spawn(async move {
-                let place = of_task.acquire(&tenant, &function).await;
+                let permit = of_task.acquire(&tenant, &function).await;
                 sender.send(name).unwrap();
-                drop(place);
+                drop(permit);
             });
             // One thread: the task runs until it waits.
             tokio::task::yield_now().await;

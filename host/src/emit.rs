@@ -18,8 +18,8 @@ use crate::run::Emitted;
 pub(crate) struct Routed {
     /// One for each event and each function that it reaches.
     pub(crate) dispatches: Vec<Dispatch>,
-    /// The types that reached nobody, each once.
-    pub(crate) unheard: Vec<String>,
+    /// The event types without a subscriber, each once.
+    pub(crate) unsubscribed: Vec<String>,
 }
 
 /// Whether a schema checks any of these events, which takes a while then.
@@ -49,8 +49,8 @@ pub(crate) fn route(
         check_data(&event, &route, &mut steps).map_err(wrong)?;
         if route.functions.is_empty() {
             let event_type = event.event_type.as_str();
-            if !routed.unheard.iter().any(|known| known == event_type) {
-                routed.unheard.push(event_type.to_owned());
+            if !routed.unsubscribed.iter().any(|known| known == event_type) {
+                routed.unsubscribed.push(event_type.to_owned());
             }
             continue;
         }
@@ -72,8 +72,8 @@ pub(crate) fn route(
 }
 
 /// The lines that tell of types that reached nobody, to follow the log's `lines`.
-pub(crate) fn note_unheard(unheard: &[String], lines: &mut Vec<LogLine>) {
-    for event_type in unheard {
+pub(crate) fn note_unsubscribed(unsubscribed: &[String], lines: &mut Vec<LogLine>) {
+    for event_type in unsubscribed {
         lines.push(LogLine {
             seq: u32::try_from(lines.len()).unwrap_or(u32::MAX),
             at: Timestamp::now(),
@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(first.event.source, "/functions/shop");
         assert_eq!(first.event.datacontenttype.as_deref(), Some("application/json"));
         assert!(Timestamp::parse(first.event.time.as_deref().unwrap()).is_ok());
-        assert!(routed.unheard.is_empty());
+        assert!(routed.unsubscribed.is_empty());
     }
 
     #[test]
@@ -269,7 +269,7 @@ mod tests {
         let routed = route(&registry(), &parent(), &TraceContext::new_root(), events).unwrap();
         assert!(routed.dispatches.is_empty());
         let mut lines = Vec::new();
-        note_unheard(&routed.unheard, &mut lines);
+        note_unsubscribed(&routed.unsubscribed, &mut lines);
         assert_eq!(lines.len(), 1);
         assert!(lines[0].message.contains("'gone.away'") && lines[0].source == LogSource::Host);
     }

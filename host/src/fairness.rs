@@ -22,11 +22,11 @@ pub(crate) struct Fairness {
     habits: Habits,
 }
 
-/// How long guests compute as a rule, in nanoseconds. Two that share a place by chance are taken
+/// How long guests compute as a rule, in nanoseconds. Two that share a slot by chance are taken
 /// for one.
 #[derive(Clone)]
 struct Habits {
-    places: Arc<[AtomicU64]>,
+    slots: Arc<[AtomicU64]>,
     hasher: RandomState,
 }
 
@@ -41,49 +41,49 @@ pub(crate) struct Fair<F> {
     slice: Duration,
     computed: Duration,
     habits: Habits,
-    place: usize,
+    slot: usize,
 }
 
 impl Fairness {
     /// For so many threads.
     pub(crate) fn new(threads: usize, slice: Duration) -> Self {
-        let places = std::iter::repeat_with(AtomicU64::default).take(HABITS).collect();
-        let habits = Habits { places, hasher: RandomState::new() };
+        let slots = std::iter::repeat_with(AtomicU64::default).take(HABITS).collect();
+        let habits = Habits { slots, hasher: RandomState::new() };
         Self { long: Arc::new(Semaphore::new(threads.saturating_sub(1).max(1))), slice, habits }
     }
 
     /// Lets `guest` run by the rule. It must be pending at least once a tick, which wasmtime's
     /// epochs see to. Guests of the same `kind` are expected to compute as long as each other.
     pub(crate) fn apply<F: Future + Unpin>(&self, kind: impl Hash, guest: F) -> Fair<F> {
-        let place = self.habits.place(kind);
+        let slot = self.habits.slot(kind);
         Fair {
             guest,
             long: PollSemaphore::new(Arc::clone(&self.long)),
-            is_long: self.habits.usual(place) > self.slice,
+            is_long: self.habits.usual(slot) > self.slice,
             slice: self.slice,
             computed: Duration::ZERO,
             habits: self.habits.clone(),
-            place,
+            slot,
         }
     }
 }
 
 impl Habits {
-    fn place(&self, kind: impl Hash) -> usize {
-        // The remainder is smaller than the number of places.
+    fn slot(&self, kind: impl Hash) -> usize {
+        // The remainder is smaller than the number of slots.
         (self.hasher.hash_one(kind) % HABITS as u64) as usize
     }
 
-    fn usual(&self, place: usize) -> Duration {
-        Duration::from_nanos(self.places[place].load(Ordering::Relaxed))
+    fn usual(&self, slot: usize) -> Duration {
+        Duration::from_nanos(self.slots[slot].load(Ordering::Relaxed))
     }
 
     /// Moves the habit a quarter of the way to what was seen. That another thread may do so at the
     /// same time is of no consequence.
-    fn note(&self, place: usize, seen: Duration) {
-        let usual = self.places[place].load(Ordering::Relaxed);
+    fn note(&self, slot: usize, seen: Duration) {
+        let usual = self.slots[slot].load(Ordering::Relaxed);
         let seen = u64::try_from(seen.as_nanos()).unwrap_or(u64::MAX);
-        self.places[place].store(usual - usual / 4 + seen / 4, Ordering::Relaxed);
+        self.slots[slot].store(usual - usual / 4 + seen / 4, Ordering::Relaxed);
     }
 }
 
@@ -105,7 +105,7 @@ impl<F: Future + Unpin> Future for Fair<F> {
 
 impl<F> Drop for Fair<F> {
     fn drop(&mut self) {
-        self.habits.note(self.place, self.computed);
+        self.habits.note(self.slot, self.computed);
     }
 }
 
@@ -177,8 +177,8 @@ mod tests {
             poll(waits);
         }
         drop(busy);
-        for turn in [0, 2, 1, 0, 2, 0] {
-            poll(turn);
+        for guest in [0, 2, 1, 0, 2, 0] {
+            poll(guest);
         }
         assert_eq!(*polled.borrow(), "abcbca");
     }

@@ -13,8 +13,8 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use crate::capabilities::Capabilities;
 use crate::execution::CurrentExecution;
 use crate::files::Files;
-use crate::given::Given;
-use crate::held::{FIELDS_LIMIT, held, most_of_a_call};
+use crate::granted::GrantedValues;
+use crate::host_memory::{FIELDS_LIMIT, measure, most_of_a_call};
 use crate::imports::keyvalue::granted::Keyvalue;
 use crate::imports::outgoing::Outgoing;
 use crate::imports::wasi;
@@ -32,7 +32,7 @@ pub(crate) struct Guest {
     pub(crate) outgoing: Outgoing,
     resources: ResourceTable,
     /// Its settings and secrets.
-    pub(crate) given: Given,
+    pub(crate) granted: GrantedValues,
     pub(crate) keyvalue: Keyvalue,
     pub(crate) limiter: Limiter,
     pub(crate) log: SharedLog,
@@ -134,7 +134,7 @@ impl Guest {
             http,
             outgoing,
             resources,
-            given: Given::new(manifest, Arc::clone(&capabilities.secrets)),
+            granted: GrantedValues::new(manifest, Arc::clone(&capabilities.secrets)),
             keyvalue: Keyvalue::new(capabilities.keyvalue.clone()),
             limiter: Limiter::new(manifest.limits.memory.as_usize(), &settings),
             log,
@@ -164,7 +164,7 @@ impl Guest {
         self.limiter.begin(manifest.limits.memory.as_usize());
         self.log.begin(manifest.limits.log_bytes.as_usize());
         self.calls = HostCalls::new(manifest.limits.host_calls);
-        self.given.begin(&execution);
+        self.granted.begin(&execution);
         self.outgoing.begin(manifest, deadline, &execution, &self.log);
         self.keyvalue.begin(manifest, &execution, &self.log);
         self.deadline = deadline;
@@ -196,18 +196,18 @@ impl Guest {
     /// Measures what the host holds for it, if it may have changed; says whether that and its
     /// memory are within the limit.
     pub(crate) fn measure(&mut self) -> bool {
-        if std::mem::take(&mut self.unmeasured) == 0 && self.limiter.held().resources == 0 {
+        if std::mem::take(&mut self.unmeasured) == 0 && self.limiter.host_memory().resources == 0 {
             return true;
         }
-        let held = held(&mut self.resources, self.settings.resources);
-        self.limiter.hold(held)
+        let host_memory = measure(&mut self.resources, self.settings.resources);
+        self.limiter.set_host_memory(host_memory)
     }
 
     /// The same as soon as what may have been added is a part of the room that is left which
     /// matters: the less room, the sooner.
     pub(crate) fn measure_in_time(&mut self) -> bool {
         let added = self.unmeasured.saturating_mul(self.most_of_a_call);
-        added <= self.limiter.room() / 4 || self.measure()
+        added <= self.limiter.remaining() / 4 || self.measure()
     }
 
     /// What the host holds for it.
@@ -234,7 +234,7 @@ impl ResourceLimiter for Guest {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if desired.saturating_sub(current) > self.limiter.room() || self.unmeasured > 0 {
+        if desired.saturating_sub(current) > self.limiter.remaining() || self.unmeasured > 0 {
             self.measure();
         }
         self.limiter.memory_growing(current, desired, maximum)

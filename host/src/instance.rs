@@ -33,7 +33,7 @@ pub(crate) struct TooManyHostCalls;
 /// The host holds more for the guest than there is room for.
 #[derive(Debug, thiserror::Error)]
 #[error("the limit on memory was reached by what the host holds")]
-pub(crate) struct HeldTooMuch;
+pub(crate) struct HostMemoryExceeded;
 
 /// An instance, made when it is called first.
 pub(crate) struct Instance {
@@ -42,11 +42,11 @@ pub(crate) struct Instance {
     live: Option<Live>,
     entry: Arc<Entry>,
     served: u32,
-    _room: Room,
+    _reservation: InstanceReservation,
 }
 
 /// What of the engine's an instance takes, given back when it is gone.
-pub(crate) struct Room {
+pub(crate) struct InstanceReservation {
     pub(crate) _slots: Option<OwnedSemaphorePermit>,
     pub(crate) _memory: Option<OwnedSemaphorePermit>,
 }
@@ -58,7 +58,7 @@ impl Instance {
         manifest: &Manifest,
         settings: &GuestSettings,
         guest: Guest,
-        room: Room,
+        reservation: InstanceReservation,
     ) -> Self {
         let mut store = Store::new(prepared.wasmtime(), GuestData::new(guest));
         store.limiter(|data| Guest::of_mut(data));
@@ -68,7 +68,13 @@ impl Instance {
         // is the next line's.
         store.epoch_deadline_async_yield_and_update(1);
         store.epoch_deadline_callback(at_each_tick);
-        Self { store, live: None, entry: prepared.entry(manifest.kind), served: 0, _room: room }
+        Self {
+            store,
+            live: None,
+            entry: prepared.entry(manifest.kind),
+            served: 0,
+            _reservation: reservation,
+        }
     }
 
     /// Begins an attempt: gives the guest its budgets, and a command its event.
@@ -219,7 +225,7 @@ fn after_each_call(
         return Err(TooManyHostCalls.into());
     }
     if !guest.measure_in_time() {
-        return Err(HeldTooMuch.into());
+        return Err(HostMemoryExceeded.into());
     }
     Ok(())
 }

@@ -15,11 +15,13 @@ mod engine;
 mod entry;
 mod error;
 mod execution;
+mod fair_queue;
+mod fair_semaphore;
 mod fairness;
 mod files;
-mod given;
+mod granted;
 mod guest;
-mod held;
+mod host_memory;
 mod imports;
 mod instance;
 mod limits;
@@ -39,8 +41,6 @@ mod settings;
 mod streams;
 #[cfg(test)]
 mod tests;
-mod turn_queue;
-mod turns;
 mod under_way;
 mod worker;
 
@@ -58,4 +58,4 @@ pub use settings::{
     CompileSettings, Compiler, CompilerProgram, EngineSettings, GuestSettings, HostSettings,
     OutgoingSettings, RecorderSettings,
 };
-pub use worker::{Broken, HostParts, HostStatus, run};
+pub use worker::{HostParts, HostStatus, PartFailed, run};

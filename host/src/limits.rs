@@ -3,7 +3,7 @@
 
 use wasmtime::ResourceLimiter;
 
-use crate::held::Held;
+use crate::host_memory::HostMemory;
 use crate::settings::GuestSettings;
 
 /// Counts the memory and the table elements of one store.
@@ -11,7 +11,7 @@ pub(crate) struct Limiter {
     memory_limit: usize,
     memory: usize,
     /// What the host holds for it, as of the last measurement.
-    held: Held,
+    host_memory: HostMemory,
     peak: usize,
     /// What the last growth added; taken back if it fails after all.
     last_growth: usize,
@@ -30,11 +30,11 @@ pub(crate) enum Denied {
     /// So many bytes of memory in all.
     Memory(usize),
     /// More than may be, of its own memory and what the host holds for it.
-    Held {
+    HostMemory {
         /// Its own, in bytes.
         memory: usize,
         /// The host's.
-        held: Held,
+        host_memory: HostMemory,
     },
     /// So many table elements in all.
     TableElements(usize),
@@ -46,7 +46,7 @@ impl Limiter {
         Self {
             memory_limit: memory,
             memory: 0,
-            held: Held::default(),
+            host_memory: HostMemory::default(),
             peak: 0,
             last_growth: 0,
             table_limit: settings.table_elements,
@@ -72,28 +72,28 @@ impl Limiter {
 
     /// Memory and what the host holds, in bytes.
     fn total(&self) -> usize {
-        self.memory.saturating_add(self.held.bytes)
+        self.memory.saturating_add(self.host_memory.bytes)
     }
 
     /// How much more may be taken, in bytes.
-    pub(crate) fn room(&self) -> usize {
+    pub(crate) fn remaining(&self) -> usize {
         self.memory_limit.saturating_sub(self.total())
     }
 
     /// Takes down what the host holds for the guest; says whether that is within the limit.
-    pub(crate) fn hold(&mut self, held: Held) -> bool {
-        self.held = held;
+    pub(crate) fn set_host_memory(&mut self, host_memory: HostMemory) -> bool {
+        self.host_memory = host_memory;
         self.peak = self.peak.max(self.total());
         let fits = self.total() <= self.memory_limit;
         if !fits {
-            self.denied = Some(Denied::Held { memory: self.memory, held });
+            self.denied = Some(Denied::HostMemory { memory: self.memory, host_memory });
         }
         fits
     }
 
     /// What the host held for the guest when it was last measured.
-    pub(crate) fn held(&self) -> Held {
-        self.held
+    pub(crate) fn host_memory(&self) -> HostMemory {
+        self.host_memory
     }
 
     /// What was denied in this attempt; the last, if more than once.
@@ -116,7 +116,7 @@ impl ResourceLimiter for Limiter {
     ) -> wasmtime::Result<bool> {
         let growth = desired.saturating_sub(current);
         let memory = self.memory.saturating_add(growth);
-        let total = memory.saturating_add(self.held.bytes);
+        let total = memory.saturating_add(self.host_memory.bytes);
         if total > self.memory_limit || maximum.is_some_and(|maximum| desired > maximum) {
             self.denied = Some(Denied::Memory(total));
             self.last_growth = 0;
@@ -186,19 +186,20 @@ mod tests {
     #[test]
     fn what_the_host_holds_counts_as_memory() {
         let mut limiter = limiter(4);
-        let holding = |bytes| Held { bytes, resources: 1, fields: 0 };
+        let memory_of = |bytes| HostMemory { bytes, resources: 1, fields: 0 };
         assert!(limiter.memory_growing(0, 2 * PAGE, None).unwrap());
-        assert!(limiter.hold(holding(PAGE)));
-        assert_eq!((limiter.room(), limiter.peak()), (PAGE, 3 * PAGE as u64));
+        assert!(limiter.set_host_memory(memory_of(PAGE)));
+        assert_eq!((limiter.remaining(), limiter.peak()), (PAGE, 3 * PAGE as u64));
         assert!(!limiter.memory_growing(2 * PAGE, 4 * PAGE, None).unwrap());
         assert_eq!(limiter.denied(), Some(Denied::Memory(5 * PAGE)));
-        assert!(!limiter.hold(holding(3 * PAGE)));
+        assert!(!limiter.set_host_memory(memory_of(3 * PAGE)));
         assert_eq!(
             limiter.denied(),
-            Some(Denied::Held { memory: 2 * PAGE, held: holding(3 * PAGE) })
+            Some(Denied::HostMemory { memory: 2 * PAGE, host_memory: memory_of(3 * PAGE) })
         );
         assert!(
-            limiter.hold(holding(0)) && limiter.memory_growing(2 * PAGE, 4 * PAGE, None).unwrap()
+            limiter.set_host_memory(memory_of(0))
+                && limiter.memory_growing(2 * PAGE, 4 * PAGE, None).unwrap()
         );
         assert_eq!(limiter.peak(), 5 * PAGE as u64);
     }

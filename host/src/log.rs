@@ -112,11 +112,13 @@ impl Log {
         let mut rest = bytes;
         while !rest.is_empty() {
             let partial = self.partial(source);
-            let room = LONGEST_LINE - partial.len().min(LONGEST_LINE);
+            let remaining = LONGEST_LINE - partial.len().min(LONGEST_LINE);
             let (piece, after, ends) =
-                match rest.iter().take(room + 1).position(|&byte| byte == b'\n') {
+                match rest.iter().take(remaining + 1).position(|&byte| byte == b'\n') {
                     Some(end) => (&rest[..end], &rest[end + 1..], true),
-                    None if rest.len() > room => (&rest[..room], &rest[room..], true),
+                    None if rest.len() > remaining => {
+                        (&rest[..remaining], &rest[remaining..], true)
+                    }
                     None => (rest, &rest[..0], false),
                 };
             partial.extend_from_slice(piece);

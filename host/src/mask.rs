@@ -1,7 +1,7 @@
-//! Keeps secrets that a guest was told out of what is written about it.
+//! Keeps secrets that were resolved for a guest out of what is written about it.
 //!
-//! A safety net for accidents, not a wall: a guest that means to can spell a secret in a way that
-//! nobody expects.
+//! A safety net for accidents, not a security boundary: a guest that means to can spell a secret in
+//! a way that nobody expects.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -10,12 +10,12 @@ use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::entry::http::{Answered, CallerGone};
-use crate::entry::returned::Broken;
-use crate::given::NoSecret;
+use crate::entry::returned::InvalidReturn;
+use crate::granted::NoSecret;
 use crate::guest::Guest;
-use crate::held::Held;
+use crate::host_memory::HostMemory;
 use crate::imports::wasi::NoFiles;
-use crate::instance::{DeadlinePassed, HeldTooMuch, TooManyHostCalls};
+use crate::instance::{DeadlinePassed, HostMemoryExceeded, TooManyHostCalls};
 use crate::limits::Denied;
 use crate::streams::TooMuchOutput;
 
@@ -75,13 +75,14 @@ fn classify(error: &wasmtime::Error, guest: &Guest, limits: &Limits) -> (Outcome
     if error.is::<DeadlinePassed>() {
         return (Outcome::TimedOut, Reason::timed_out(limits.timeout.0).message);
     }
-    if let Some(Broken(how)) = error.downcast_ref() {
+    if let Some(InvalidReturn(how)) = error.downcast_ref() {
         return (Outcome::Trap, (*how).to_owned());
     }
     if error.is::<CallerGone>() {
         return (
             Outcome::Cancelled,
-            "the caller hung up, or sent no whole request, before it had the whole response".into(),
+            "the caller disconnected, or sent no whole request, before it had the whole response"
+                .into(),
         );
     }
     if let Some(answered) = error.downcast_ref::<Answered>() {
@@ -122,10 +123,10 @@ fn classify(error: &wasmtime::Error, guest: &Guest, limits: &Limits) -> (Outcome
             format!("used up its {} units of fuel (limits.fuel)", limits.fuel),
         );
     }
-    if error.is::<HeldTooMuch>()
-        && let Some(Denied::Held { memory, held }) = guest.limiter.denied()
+    if error.is::<HostMemoryExceeded>()
+        && let Some(Denied::HostMemory { memory, host_memory }) = guest.limiter.denied()
     {
-        return (Outcome::OutOfMemory, held_too_much(memory, held, guest));
+        return (Outcome::OutOfMemory, too_much_host_memory(memory, host_memory, guest));
     }
     match guest.limiter.denied() {
         Some(Denied::Memory(bytes)) => return (Outcome::OutOfMemory, out_of_memory(bytes, guest)),
@@ -135,7 +136,7 @@ fn classify(error: &wasmtime::Error, guest: &Guest, limits: &Limits) -> (Outcome
             );
             return (Outcome::OutOfMemory, message);
         }
-        Some(Denied::Held { .. }) | None => {}
+        Some(Denied::HostMemory { .. }) | None => {}
     }
     (Outcome::Trap, describe_trap(error, limits))
 }
@@ -144,8 +145,8 @@ fn out_of_memory(bytes: usize, guest: &Guest) -> String {
     let limit = ByteSize(guest.limiter.memory_limit() as u64);
     if bytes > guest.limiter.memory_limit() {
         let asked = ByteSize(bytes as u64);
-        let held = guest.limiter.held();
-        let of_host = match held.bytes {
+        let host_memory = guest.limiter.host_memory();
+        let of_host = match host_memory.bytes {
             0 => String::new(),
             bytes => format!(", with {} that the host holds for it", ByteSize(bytes as u64)),
         };
@@ -159,14 +160,14 @@ fn out_of_memory(bytes: usize, guest: &Guest) -> String {
     }
 }
 
-fn held_too_much(memory: usize, held: Held, guest: &Guest) -> String {
+fn too_much_host_memory(memory: usize, host_memory: HostMemory, guest: &Guest) -> String {
     let [memory, all, fields] =
-        [memory, held.bytes, held.fields].map(|bytes| ByteSize(bytes as u64));
+        [memory, host_memory.bytes, host_memory.fields].map(|bytes| ByteSize(bytes as u64));
     let limit = ByteSize(guest.limiter.memory_limit() as u64);
     format!(
         "the host holds {all} for it in {} resources, {fields} of it header fields of HTTP, beside {memory} of its own memory; \
          the limit is {limit} (limits.memory)",
-        held.resources
+        host_memory.resources
     )
 }
 

@@ -79,7 +79,7 @@ impl Preflight for Engine {
 }
 
 impl Engine {
-    /// Reads and validates an artifact, when it has its turn: a large one takes memory and a while.
+    /// Reads and validates an artifact, when it has a permit: a large one takes memory and a while.
     async fn inspect(&self, artifact: &dyn Artifact) -> Result<Inspection, PreflightError> {
         // Cannot fail: the semaphore is never closed.
         let permit = Arc::clone(self.inspections()).acquire_owned().await;
@@ -138,8 +138,10 @@ impl Engine {
 /// Makes sure that the manifest has no key that the component's kind has no use for.
 fn check_for(manifest: &Manifest, kind: Kind) -> Result<(), PreflightError> {
     manifest.check_for(kind).map_err(|error| match error {
-        manifest::Error::Value { key, message } => PreflightError::Manifest { key, message },
-        manifest::Error::Syntax(message) => PreflightError::Mismatch(message),
+        manifest::ManifestError::Value { key, message } => {
+            PreflightError::Manifest { key, message }
+        }
+        manifest::ManifestError::Syntax(message) => PreflightError::Mismatch(message),
     })
 }
 

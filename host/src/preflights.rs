@@ -19,7 +19,7 @@ use wasmill_domain::preflight::{PreflightAnswer, PreflightRequest};
 use wasmill_domain::{Digest, TenantName};
 use wasmill_store::Artifacts;
 
-/// Questions that are at work at once, or wait for their turn to be compiled; further ones wait to
+/// Questions that are at work at once, or wait to be compiled; further ones wait to
 /// be accepted, and their gateways ask elsewhere before long.
 const AT_ONCE: NonZeroU16 = NonZeroU16::MIN.saturating_add(63);
 
@@ -46,8 +46,8 @@ pub struct PreflightParts {
     pub node: Uuid,
 }
 
-/// Answers questions until `shutdown`. What is at work by then is given up: its gateway asks another
-/// host, or compiles itself.
+/// Answers questions until `shutdown`. What is at work by then is given up: its gateway asks
+/// another host, or compiles itself.
 pub async fn answer_preflights(parts: PreflightParts, shutdown: CancellationToken) {
     let parts = Arc::new(parts);
     let service = QueueName::of_preflights(parts.node);
@@ -173,7 +173,7 @@ impl FileSource for Stored<'_> {
 mod tests {
     use tokio::sync::Notify;
     use tokio::time::timeout;
-    use wasmill_broker::Error as BrokerError;
+    use wasmill_broker::BrokerError;
     use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
     use wasmill_domain::Manifest;
     use wasmill_domain::wire::Reads;
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     /// Longer than anything takes.
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
     /// Reads the artifact, and refuses what its description says.
     #[derive(Default)]
@@ -260,12 +260,12 @@ mod tests {
                     }
                 }
             };
-            timeout(PATIENCE, opening).await.expect("nobody accepts questions")
+            timeout(WAIT_TIMEOUT, opening).await.expect("nobody accepts questions")
         }
 
         async fn ask(&self, opening: Bytes) -> PreflightAnswer {
             let mut stream = self.open(opening).await;
-            let answer = timeout(PATIENCE, stream.receiver.receive()).await.expect("no answer");
+            let answer = timeout(WAIT_TIMEOUT, stream.receiver.receive()).await.expect("no answer");
             PreflightAnswer::decode(&answer.expect("the stream is closed")).unwrap()
         }
     }
@@ -300,20 +300,20 @@ mod tests {
     async fn a_check_goes_on_without_who_asked() {
         let host = Answering::start().await;
         let stream = host.open(question(TENANT, b"code", "wait")).await;
-        timeout(PATIENCE, host.preflight.begun.notified()).await.expect("it does not begin");
+        timeout(WAIT_TIMEOUT, host.preflight.begun.notified()).await.expect("it does not begin");
         drop(stream);
         host.preflight.go.notify_one();
-        timeout(PATIENCE, host.preflight.ended.notified()).await.expect("it is given up");
+        timeout(WAIT_TIMEOUT, host.preflight.ended.notified()).await.expect("it is given up");
     }
 
     #[tokio::test]
     async fn a_host_that_ends_is_not_asked_any_more() {
         let host = Answering::start().await;
         let mut stream = host.open(question(TENANT, b"code", "wait")).await;
-        timeout(PATIENCE, host.preflight.begun.notified()).await.expect("it does not begin");
+        timeout(WAIT_TIMEOUT, host.preflight.begun.notified()).await.expect("it does not begin");
         host.stop.cancel();
-        timeout(PATIENCE, host.task).await.expect("it goes on").unwrap();
-        let answer = timeout(PATIENCE, stream.receiver.receive()).await.expect("it is open");
+        timeout(WAIT_TIMEOUT, host.task).await.expect("it goes on").unwrap();
+        let answer = timeout(WAIT_TIMEOUT, stream.receiver.receive()).await.expect("it is open");
         assert_eq!(answer, None);
         let service = QueueName::of_preflights(host.node);
         let opened = host.broker.open_stream(&service, question(TENANT, b"code", "")).await;

@@ -47,7 +47,7 @@ pub struct Attempt {
     pub emitted: Vec<Emitted>,
     /// The pause that the guest asked for before the next attempt.
     pub retry_after: Option<Duration>,
-    /// Hides what the guest was told of secrets; `report` and `logs` have nothing of it.
+    /// Hides what the guest got of secrets; `report` and `logs` have nothing of it.
     pub(crate) mask: Mask,
 }
 
@@ -148,7 +148,7 @@ impl Engine {
         let mut end = End::of(returned, &instance, manifest);
         let refusal = instance.guest().outgoing.end();
         let (mut logs, log_lines_dropped) = instance.guest().log.finish();
-        let mask = instance.guest().given.mask().clone();
+        let mask = instance.guest().granted.mask().clone();
         mask.lines(&mut logs);
         if let Some(reason) = &mut end.reason {
             reason.add_last_words(&logs, instance.kind());
@@ -180,7 +180,7 @@ impl Engine {
             && outcome != Outcome::Trap
             && instance.serves_again()
             && instance.served() < manifest.instances.reuse
-            && !instance.guest().given.is_stale()
+            && !instance.guest().granted.is_stale()
         {
             self.warm().put(owner, instance);
         }
@@ -229,7 +229,7 @@ impl End {
     ) -> Self {
         let because = |reason| Self { reason: Some(reason), ..Self::default() };
         // Before anything is cut: half a secret would not be known again.
-        let mask = instance.guest().given.mask();
+        let mask = instance.guest().granted.mask();
         let shortened = |reason| shortened(mask.text(reason));
         match returned {
             Err(Unfinished::TimedOut) => because(Reason::timed_out(manifest.limits.timeout.0)),

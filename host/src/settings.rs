@@ -98,11 +98,11 @@ pub struct CompileSettings {
     pub inspections: usize,
     /// Components that are compiled at once. Default: one for two cores, at least 1.
     pub at_once: usize,
-    /// Components of one tenant that wait for their turn to be compiled; further ones are refused
+    /// Components of one tenant that wait to be compiled; further ones are refused
     /// for now. Default: 16.
     pub waiting: usize,
-    /// How long one waits for its turn, until it is refused for now. Default: 5 min.
-    pub patience: Duration,
+    /// How long one waits for a permit, until it is refused for now. Default: 5 min.
+    pub wait_timeout: Duration,
     /// For how long a component that takes too much is refused without a new try; twice as long
     /// after each further try. Default: 30 s.
     pub pause: Duration,
@@ -173,7 +173,7 @@ pub struct OutgoingSettings {
     pub idle: usize,
     /// How long a connection is kept. Default: 30 s.
     pub idle_timeout: Duration,
-    /// How long a connection may take, from waiting for its turn to the end of the TLS handshake; a
+    /// How long a connection may take, from waiting for a permit to the end of the TLS handshake; a
     /// guest may ask for less. Default: 10 s.
     pub connect_timeout: Duration,
     /// How long the head of a response may take; a guest may ask for less. Default: 5 min.
@@ -215,12 +215,12 @@ pub struct HostSettings {
     /// Executions that are in the host's hands at once, all functions together: running, or ended
     /// and waiting for room at the recorder. At most as many as the engine has slots. Default: 256.
     pub in_flight: usize,
-    /// Attempts at once whose emitted events are checked by schemas; tenants take turns. Default:
-    /// one for two cores.
+    /// Attempts at once whose emitted events are checked by schemas; tenants are served fairly.
+    /// Default: one for two cores.
     pub emission_checks: usize,
     /// Bytes of messages that the host has taken and not yet acknowledged. A single larger one is
     /// still taken, alone. Default: 256 MiB.
-    pub held_bytes: usize,
+    pub unacked_bytes: usize,
     /// How often a message may be delivered again before it is taken apart, or parked if there is
     /// one execution in it. A lost connection counts too, so it is more than the bad luck that an
     /// innocent message may have. Default: 5.
@@ -245,7 +245,7 @@ pub struct HostSettings {
     /// Executions that run longer than this are announced as running. Default: 250 ms.
     pub announce_after: Duration,
     /// How long the queue of a deleted function must be empty before it is deleted too. It leaves
-    /// gateways that have not heard of the deletion the time to do so. Default: 60 s.
+    /// gateways that have not been notified of the deletion the time to do so. Default: 60 s.
     pub cleanup_after: Duration,
     /// How outcomes are committed.
     pub recorder: RecorderSettings,
@@ -313,7 +313,7 @@ impl Default for CompileSettings {
             inspections: 2,
             at_once: (cores / 2).max(1),
             waiting: 16,
-            patience: Duration::from_secs(300),
+            wait_timeout: Duration::from_secs(300),
             pause: Duration::from_secs(30),
             longest_pause: Duration::from_secs(1_800),
         }
@@ -368,7 +368,7 @@ impl Default for HostSettings {
             emission_checks: std::thread::available_parallelism()
                 .map_or(1, usize::from)
                 .div_ceil(2),
-            held_bytes: 256 << 20,
+            unacked_bytes: 256 << 20,
             redelivery_limit: 5,
             ask_after: Duration::from_secs(1),
             clock_difference: Duration::ZERO,

@@ -52,8 +52,8 @@ impl Captured {
     pub(crate) fn append(&self, bytes: &[u8]) -> bool {
         let mut kept = self.lock();
         kept.is_cut |= kept.bytes.len().saturating_add(bytes.len()) > self.most;
-        let room = self.most.saturating_add(BEYOND).saturating_sub(kept.bytes.len());
-        kept.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        let remaining = self.most.saturating_add(BEYOND).saturating_sub(kept.bytes.len());
+        kept.bytes.extend_from_slice(&bytes[..bytes.len().min(remaining)]);
         !kept.is_cut
     }
 

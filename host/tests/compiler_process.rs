@@ -217,7 +217,7 @@ async fn a_program_that_is_not_there_says_nothing_of_the_component() {
     let compile =
         CompileSettings { compiler: Compiler::Process(program), ..CompileSettings::default() };
     let refusal = check(&engine(compile, None), HELLO).await.expect_err("nothing can be started");
-    assert!(refusal.may_pass_later(), "{refusal}");
+    assert!(refusal.is_transient(), "{refusal}");
 }
 
 async fn what_is_on_disk_needs_no_process() {

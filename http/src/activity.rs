@@ -110,17 +110,17 @@ impl Activity {
     /// one, otherwise for `later`.
     pub(crate) async fn quiet(&self, first: Duration, later: Duration) {
         loop {
-            let patience = if self.begun() == 0 { first } else { later };
+            let wait_timeout = if self.begun() == 0 { first } else { later };
             let since = if self.is_idle() {
                 self.start + Duration::from_millis(self.quiet_since.load(Ordering::Acquire))
             } else {
                 Instant::now()
             };
-            if since.elapsed() >= patience {
+            if since.elapsed() >= wait_timeout {
                 return;
             }
-            // The first request may come meanwhile, and another patience count.
-            tokio::time::sleep_until((since + patience).min(Instant::now() + first.min(later)))
+            // The first request may come meanwhile, and another timeout count.
+            tokio::time::sleep_until((since + wait_timeout).min(Instant::now() + first.min(later)))
                 .await;
         }
     }

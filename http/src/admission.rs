@@ -2,8 +2,8 @@
 //! first request's head has not come.
 //!
 //! Whoever opens connections and says nothing holds only what others who say nothing would: a
-//! connection that has not heard a whole head yet is ended, the oldest first, as soon as somebody
-//! waits for its place.
+//! connection on which no whole head has been received yet is ended, the oldest first, as soon as
+//! somebody waits for its permit.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -22,7 +22,7 @@ const WARNING_PAUSE: Duration = Duration::from_secs(10);
 
 /// The bounds, and what is open.
 pub(crate) struct Admission {
-    room: Arc<Semaphore>,
+    open_permits: Arc<Semaphore>,
     most_of_address: usize,
     most_pending: usize,
     exempt: Vec<IpNet>,
@@ -42,26 +42,26 @@ struct Open {
 }
 
 /// A connection's share of its address's bound, until it is dropped.
-pub(crate) struct Share {
+pub(crate) struct AddressShare {
     admission: Arc<Admission>,
     /// `None` where the address has no bound.
     address: Option<IpAddr>,
 }
 
 /// An open connection, until it is dropped.
-pub(crate) struct Place {
+pub(crate) struct ConnectionPermit {
     number: u64,
     /// Cancelled where the connection is to be ended because others wait.
     pub(crate) cut: CancellationToken,
-    share: Share,
-    _room: OwnedSemaphorePermit,
+    share: AddressShare,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Admission {
     pub(crate) fn new(settings: &ServerSettings) -> Arc<Self> {
         let most = settings.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         Arc::new(Self {
-            room: Arc::new(Semaphore::new(most)),
+            open_permits: Arc::new(Semaphore::new(most)),
             most_of_address: settings.connections_per_address().max(1),
             most_pending: settings.pending_connections().max(1),
             exempt: settings.exempt_networks.clone(),
@@ -75,17 +75,17 @@ impl Admission {
     }
 
     /// Counts a connection from `peer`; `None` where its address has as many as it may.
-    pub(crate) fn share(self: &Arc<Self>, peer: IpAddr) -> Option<Share> {
+    pub(crate) fn share(self: &Arc<Self>, peer: IpAddr) -> Option<AddressShare> {
         let peer = peer.to_canonical();
         if self.exempt.iter().any(|network| network.contains(&peer)) {
-            return Some(Share { admission: Arc::clone(self), address: None });
+            return Some(AddressShare { admission: Arc::clone(self), address: None });
         }
         let address = counted_as(peer);
         let mut open = self.open();
         let count = open.of_address.entry(address).or_default();
         if *count < self.most_of_address {
             *count += 1;
-            return Some(Share { admission: Arc::clone(self), address: Some(address) });
+            return Some(AddressShare { admission: Arc::clone(self), address: Some(address) });
         }
         open.refused += 1;
         if open.warned.is_none_or(|at| at.elapsed() >= WARNING_PAUSE) {
@@ -102,15 +102,15 @@ impl Admission {
         None
     }
 
-    /// Waits for room for a connection. Where there is none, the oldest one whose first head has
-    /// not come makes some.
-    pub(crate) async fn place(self: &Arc<Self>, share: Share) -> Option<Place> {
-        let room = match Arc::clone(&self.room).try_acquire_owned() {
-            Ok(room) => room,
+    /// Waits for a permit for a connection. Where there is none, the oldest one whose first head
+    /// has not come is closed.
+    pub(crate) async fn acquire(self: &Arc<Self>, share: AddressShare) -> Option<ConnectionPermit> {
+        let permit = match Arc::clone(&self.open_permits).try_acquire_owned() {
+            Ok(permit) => permit,
             Err(_) => {
                 self.cut_oldest();
                 // Cannot fail: the semaphore is never closed.
-                Arc::clone(&self.room).acquire_owned().await.ok()?
+                Arc::clone(&self.open_permits).acquire_owned().await.ok()?
             }
         };
         let cut = CancellationToken::new();
@@ -121,7 +121,7 @@ impl Admission {
         let number = open.next;
         open.next += 1;
         open.pending.insert(number, cut.clone());
-        Some(Place { number, cut, share, _room: room })
+        Some(ConnectionPermit { number, cut, share, _permit: permit })
     }
 
     /// Ends the oldest connection whose first head has not come, if there is one.
@@ -138,20 +138,20 @@ impl Open {
     }
 }
 
-impl Place {
+impl ConnectionPermit {
     /// The first head has come whole: the connection is not ended for others any more.
-    pub(crate) fn heard(&self) {
+    pub(crate) fn head_received(&self) {
         self.share.admission.open().pending.remove(&self.number);
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.heard();
+        self.head_received();
     }
 }
 
-impl Drop for Share {
+impl Drop for AddressShare {
     fn drop(&mut self) {
         let Some(address) = self.address else { return };
         let mut open = self.admission.open();
@@ -202,12 +202,12 @@ mod tests {
     fn an_address_has_so_many_and_gets_them_back() {
         let admission = admission(10, 2, 10, &["10.1.0.0/16"]);
         let one = address("192.0.2.1");
-        let shares: Vec<Share> = (0..2).map(|_| admission.share(one).unwrap()).collect();
+        let shares: Vec<AddressShare> = (0..2).map(|_| admission.share(one).unwrap()).collect();
         assert!(admission.share(one).is_none());
         // The same one, as a socket for both kinds shows it.
         assert!(admission.share(address("::ffff:192.0.2.1")).is_none());
         let _other = admission.share(address("192.0.2.2")).unwrap();
-        let _exempt: Vec<Share> =
+        let _exempt: Vec<AddressShare> =
             (0..9).map(|_| admission.share(address("10.1.2.3")).unwrap()).collect();
         drop(shares);
         assert!(admission.share(one).is_some());
@@ -229,11 +229,12 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_gets_the_place_of_the_oldest_that_is_silent() {
         let admission = admission(3, 10, 10, &[]);
-        let place =
-            async || admission.place(admission.share(address("192.0.2.1")).unwrap()).await.unwrap();
-        let (first, second, third) = (place().await, place().await, place().await);
-        first.heard();
-        let waiting = place();
+        let permit = async || {
+            admission.acquire(admission.share(address("192.0.2.1")).unwrap()).await.unwrap()
+        };
+        let (first, second, third) = (permit().await, permit().await, permit().await);
+        first.head_received();
+        let waiting = permit();
         tokio::pin!(waiting);
         tokio::select! {
             biased;
@@ -248,15 +249,18 @@ mod tests {
     #[tokio::test]
     async fn those_that_are_silent_are_bounded() {
         let admission = admission(10, 10, 2, &[]);
-        let place =
-            async || admission.place(admission.share(address("192.0.2.1")).unwrap()).await.unwrap();
-        let heard = place().await;
-        heard.heard();
-        let (first, second) = (place().await, place().await);
+        let permit = async || {
+            admission.acquire(admission.share(address("192.0.2.1")).unwrap()).await.unwrap()
+        };
+        let head_received = permit().await;
+        head_received.head_received();
+        let (first, second) = (permit().await, permit().await);
         assert!(!first.cut.is_cancelled());
-        let third = place().await;
+        let third = permit().await;
         assert!(
-            first.cut.is_cancelled() && !second.cut.is_cancelled() && !heard.cut.is_cancelled()
+            first.cut.is_cancelled()
+                && !second.cut.is_cancelled()
+                && !head_received.cut.is_cancelled()
         );
         drop(third);
         assert_eq!(admission.open().pending.len(), 1);

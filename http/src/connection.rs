@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::activity::{Activity, Tracked};
-use crate::admission::Place;
+use crate::admission::ConnectionPermit;
 use crate::message::{self, Asked, MAX_HEAD, MAX_HEADERS};
 use crate::settings::ServerSettings;
 use crate::stream::{Lent, Stream};
@@ -45,7 +45,7 @@ const STREAM_WINDOW: u32 = 256 << 10;
 /// The same for all requests of a connection together.
 const CONNECTION_WINDOW: u32 = 512 << 10;
 
-/// Requests of HTTP/2 that the client has called off before anybody looked at them. Then the
+/// Requests of HTTP/2 that the client has aborted before anybody looked at them. Then the
 /// connection is ended, as a client that does nothing else costs more than it pays.
 const MAX_CALLED_OFF: usize = 20;
 
@@ -96,9 +96,9 @@ impl Server {
     }
 
     /// Serves a connection to its end.
-    pub(crate) async fn serve(&self, stream: TcpStream, place: &Place) {
+    pub(crate) async fn serve(&self, stream: TcpStream, permit: &ConnectionPermit) {
         let Some(tls) = &self.tls else {
-            return self.speak(&self.either, stream, Scheme::HTTP, place).await;
+            return self.speak(&self.either, stream, Scheme::HTTP, permit).await;
         };
         let handshake = tokio::time::timeout(self.handshake_timeout, self.handshake(tls, stream));
         let stream = tokio::select! {
@@ -111,12 +111,12 @@ impl Server {
             Some(HTTP_2) => &self.http2,
             _ => &self.http1,
         };
-        self.speak(protocol, stream, Scheme::HTTPS, place).await;
+        self.speak(protocol, stream, Scheme::HTTPS, permit).await;
     }
 
     async fn handshake(&self, tls: &Tls, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
         // The semaphore is never closed, so there is a permit in the end.
-        let _room = self.handshakes.acquire().await.ok()?;
+        let _permit = self.handshakes.acquire().await.ok()?;
         TlsAcceptor::from(tls.config()).accept(stream).await.ok()
     }
 
@@ -126,13 +126,13 @@ impl Server {
         protocol: &auto::Builder<TokioExecutor>,
         io: I,
         scheme: Scheme,
-        place: &Place,
+        permit: &ConnectionPermit,
     ) where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = Arc::new(Activity::default());
         let (lent, mut back) = Stream::new(io, &activity).lend();
-        if !self.converse(protocol, lent, &activity, scheme, place).await {
+        if !self.converse(protocol, lent, &activity, scheme, permit).await {
             return;
         }
         let Ok(stream) = back.try_recv() else { return };
@@ -154,13 +154,13 @@ impl Server {
         lent: Lent<I>,
         activity: &Arc<Activity>,
         scheme: Scheme,
-        place: &Place,
+        permit: &ConnectionPermit,
     ) -> bool
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let service = service_fn(|request: Request<Incoming>| {
-            place.heard();
+            permit.head_received();
             let (router, scheme, work) = (self.router.clone(), scheme.clone(), activity.begin());
             let asked = Asked::of(&request, activity, work.number);
             let drain = (!asked.is_http_1).then(|| Drain::new(self.linger, &self.shutdown));
@@ -180,7 +180,7 @@ impl Server {
             }
         });
         let mut connection = pin!(protocol.serve_connection(TokioIo::new(lent), service));
-        let mut patience = (self.header_timeout, self.idle_timeout);
+        let mut wait_timeout = (self.header_timeout, self.idle_timeout);
         let mut is_leaving = false;
         loop {
             tokio::select! {
@@ -192,7 +192,7 @@ impl Server {
                     return !ended.is_err_and(|error| broke_off(&error));
                 }
                 () = self.shutdown.cancelled(), if !is_leaving => {}
-                () = activity.quiet(patience.0, patience.1) => {
+                () = activity.quiet(wait_timeout.0, wait_timeout.1) => {
                     if is_leaving {
                         return false;
                     }
@@ -200,7 +200,7 @@ impl Server {
             }
             // What is at work is finished. A client that then does not go is left.
             connection.as_mut().graceful_shutdown();
-            (is_leaving, patience) = (true, (self.header_timeout, self.header_timeout));
+            (is_leaving, wait_timeout) = (true, (self.header_timeout, self.header_timeout));
             activity.restart();
         }
     }
@@ -265,7 +265,7 @@ mod tests {
     use crate::admission::Admission;
 
     /// Longer than anything takes.
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
     const HOUR: Duration = Duration::from_secs(3600);
 
     /// Serves one connection of HTTP/1.1 to its end while `client` is on the other end of it.
@@ -278,9 +278,10 @@ mod tests {
         let stop = CancellationToken::new();
         let server = Server::new(router, None, &settings, stop.clone());
         let admission = Admission::new(&settings);
-        let place = admission.place(admission.share([127, 0, 0, 1].into()).unwrap()).await.unwrap();
+        let permit =
+            admission.acquire(admission.share([127, 0, 0, 1].into()).unwrap()).await.unwrap();
         let (near, far) = duplex(4096);
-        tokio::join!(server.speak(&server.http1, near, Scheme::HTTP, &place), client(far, stop));
+        tokio::join!(server.speak(&server.http1, near, Scheme::HTTP, &permit), client(far, stop));
     }
 
     async fn request(far: &mut DuplexStream, path: &str, fields: &str, body: &str) {
@@ -292,7 +293,7 @@ mod tests {
     async fn until(far: &mut DuplexStream, end: &str) -> String {
         let mut text = String::new();
         while !text.ends_with(end) {
-            let byte = tokio::time::timeout(PATIENCE, far.read_u8()).await;
+            let byte = tokio::time::timeout(WAIT_TIMEOUT, far.read_u8()).await;
             text.push(
                 byte.unwrap_or_else(|_| panic!("nothing more after {text:?}")).unwrap().into(),
             );
@@ -303,9 +304,9 @@ mod tests {
     /// Makes sure that nothing more comes, and that what is sent is read all the same.
     async fn goes_on(far: &mut DuplexStream) {
         let end =
-            tokio::time::timeout(PATIENCE, far.read_u8()).await.expect("the connection stays");
+            tokio::time::timeout(WAIT_TIMEOUT, far.read_u8()).await.expect("the connection stays");
         assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
-        let sent = tokio::time::timeout(PATIENCE, far.write_all(&[b'x'; 50_000])).await;
+        let sent = tokio::time::timeout(WAIT_TIMEOUT, far.write_all(&[b'x'; 50_000])).await;
         sent.expect("it is not read").expect("nobody listens");
     }
 

@@ -1,5 +1,5 @@
-//! Accepts connections, as many as there may be, and lets those finish that are there when the server
-//! is to stop.
+//! Accepts connections, as many as there may be, and lets those finish that are there when the
+//! server is to stop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::{Admission, Place};
+use crate::admission::{Admission, ConnectionPermit};
 use crate::connection::Server;
 use crate::settings::ServerSettings;
 use crate::tls::Tls;
@@ -43,12 +43,12 @@ pub async fn serve(
         };
         match accepted {
             Ok(None) => {}
-            Ok(Some((stream, place))) => {
+            Ok(Some((stream, permit))) => {
                 let (server, cut) = (Arc::clone(&server), cut.clone());
                 tasks.spawn(async move {
                     tokio::select! {
-                        () = server.serve(stream, &place) => {}
-                        () = place.cut.cancelled() => {}
+                        () = server.serve(stream, &permit) => {}
+                        () = permit.cut.cancelled() => {}
                         () = cut.cancelled() => {}
                     }
                 });
@@ -72,11 +72,11 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     admission: &Arc<Admission>,
-) -> std::io::Result<Option<(TcpStream, Place)>> {
+) -> std::io::Result<Option<(TcpStream, ConnectionPermit)>> {
     let (stream, peer) = listener.accept().await?;
     let Some(share) = admission.share(peer.ip()) else { return Ok(None) };
     // Answers are small and whole: they need not wait for more. Where this fails the client is
     // gone, and its connection ends as soon as it is read.
     let _ = stream.set_nodelay(true);
-    Ok(admission.place(share).await.map(|place| (stream, place)))
+    Ok(admission.acquire(share).await.map(|permit| (stream, permit)))
 }

@@ -19,7 +19,7 @@ use crate::refusal::PROBLEM_JSON;
 use crate::settings::ServerSettings;
 
 /// How long all parts together may take to say how they are.
-const PATIENCE: Duration = Duration::from_secs(3);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A part of a process: what it is called, and what is wrong with it if anything is.
 pub type Part = (&'static str, Result<(), String>);
@@ -59,10 +59,10 @@ async fn alive() -> Json<Value> {
 }
 
 async fn ready(State(readiness): State<Arc<dyn Readiness>>) -> Response {
-    let parts = match tokio::time::timeout(PATIENCE, readiness.parts()).await {
+    let parts = match tokio::time::timeout(WAIT_TIMEOUT, readiness.parts()).await {
         Ok(parts) => parts,
         Err(_) => {
-            vec![("process", Err(format!("its parts have not answered within {PATIENCE:?}")))]
+            vec![("process", Err(format!("its parts have not answered within {WAIT_TIMEOUT:?}")))]
         }
     };
     let notes = readiness.notes();

@@ -24,7 +24,7 @@ pub struct ServerSettings {
     pub max_pending_connections: Option<usize>,
     /// TLS handshakes at the same time; further ones wait. Default: 256.
     pub max_handshakes: usize,
-    /// How long a TLS handshake may take, waiting for its turn included. Default: 10 s.
+    /// How long a TLS handshake may take, waiting for a permit included. Default: 10 s.
     pub handshake_timeout: Duration,
     /// Requests at the same time on one connection of HTTP/2; further ones are refused. Default:
     /// 128.

@@ -97,8 +97,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Stream<I> {
             self.head = Vec::new();
             return;
         }
-        let room = MAX_HEAD.saturating_sub(self.head.len());
-        self.head.extend_from_slice(&read[..read.len().min(room)]);
+        let remaining = MAX_HEAD.saturating_sub(self.head.len());
+        self.head.extend_from_slice(&read[..read.len().min(remaining)]);
         if self.activity.begun() == 0 && self.head.starts_with(PREFACE) {
             (self.is_http_2, self.head) = (true, Vec::new());
         }

@@ -9,13 +9,13 @@ use tokio_util::sync::CancellationToken;
 use wasmill_domain::backoff::Backoff;
 use wasmill_store::Term;
 
-use crate::error::Trouble;
-use crate::lease::{Held, Lease, asking};
+use crate::error::DutyError;
+use crate::lease::{HeldLease, Lease, asking};
 use crate::parts::SchedulerParts;
 
 /// How long a shutdown waits for the round that is under way. What is not done then is left to the
 /// next holder, who publishes some of it once more.
-const ROUND_PATIENCE: Duration = Duration::from_secs(1);
+const ROUND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What comes after a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(crate) trait Duty: Send {
     fn pace(&self) -> Duration;
 
     /// Does a bounded piece of what is to be done.
-    async fn round(&mut self) -> Result<Next, Trouble>;
+    async fn round(&mut self) -> Result<Next, DutyError>;
 }
 
 /// What a duty needs to be seen to.
@@ -66,9 +66,9 @@ impl Runner {
         let mut outage = Outage::new(name, settings.interval, settings.max_backoff);
         let mut last_term = None;
         while !self.shutdown.is_cancelled() {
-            let pause = match self.turn(&lease, &mut *duty, &mut outage, &mut last_term).await {
+            let pause = match self.lead(&lease, &mut *duty, &mut outage, &mut last_term).await {
                 Ok(()) => asking,
-                Err(trouble) => outage.begin(&trouble),
+                Err(error) => outage.begin(&error),
             };
             tokio::select! {
                 () = sleep(pause) => {}
@@ -79,13 +79,13 @@ impl Runner {
     }
 
     /// Waits for the gate, takes the lease if it is free, and sees to the duty until it is lost.
-    async fn turn(
+    async fn lead(
         &mut self,
         lease: &Lease,
         duty: &mut dyn Duty,
         outage: &mut Outage,
         last_term: &mut Option<Term>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), DutyError> {
         tokio::select! {
             // An error means that the gate is gone with the scheduler.
             open = self.gate.wait_for(|is_open| *is_open) => {
@@ -111,18 +111,18 @@ impl Runner {
 
     /// Round after round, until the lease or the gate is lost or the scheduler ends. The round that
     /// is under way is dropped then, before its next statement.
-    async fn work(&mut self, held: &mut Held, duty: &mut dyn Duty, outage: &mut Outage) {
+    async fn work(&mut self, held: &mut HeldLease, duty: &mut dyn Duty, outage: &mut Outage) {
         let (name, shutdown) = (duty.name(), self.shutdown.clone());
-        let out_of_patience = async {
+        let timed_out = async {
             shutdown.cancelled().await;
-            sleep(ROUND_PATIENCE).await;
+            sleep(ROUND_TIMEOUT).await;
         };
         tokio::select! {
             // In this order: whoever wakes up late sees that the lease is lost before it goes on.
             biased;
             () = held.lost() => tracing::info!(duty = name, "another scheduler may see to a duty"),
             _ = self.gate.wait_for(|is_open| !*is_open) => {}
-            () = out_of_patience => {}
+            () = timed_out => {}
             () = rounds(duty, outage, &shutdown) => {}
         }
     }
@@ -136,7 +136,7 @@ async fn rounds(duty: &mut dyn Duty, outage: &mut Outage, shutdown: &Cancellatio
                 outage.end();
                 if next == Next::AtOnce { Duration::ZERO } else { duty.pace() }
             }
-            Err(trouble) => outage.begin(&trouble),
+            Err(error) => outage.begin(&error),
         };
         tokio::select! {
             () = sleep(pause) => {}
@@ -158,9 +158,9 @@ impl Outage {
     }
 
     /// How long to wait after a failure.
-    fn begin(&mut self, trouble: &Trouble) -> Duration {
+    fn begin(&mut self, error: &DutyError) -> Duration {
         if !self.is_on {
-            tracing::warn!(%trouble, duty = self.duty, "a duty waits");
+            tracing::warn!(%error, duty = self.duty, "a duty waits");
         }
         self.is_on = true;
         self.backoff.pause()

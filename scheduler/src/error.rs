@@ -3,7 +3,7 @@
 /// Why a scheduler ended before it was told to. A store or broker that is away is no reason: it
 /// waits for them.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum SchedulerError {
     /// A setting makes no sense.
     #[error("scheduler setting {key}: {message}")]
     Setting {
@@ -19,9 +19,9 @@ pub enum Error {
 
 /// What keeps a scheduler waiting.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Trouble {
+pub(crate) enum DutyError {
     #[error(transparent)]
-    Store(#[from] wasmill_store::Error),
+    Store(#[from] wasmill_store::StoreError),
     #[error(transparent)]
-    Broker(#[from] wasmill_broker::Error),
+    Broker(#[from] wasmill_broker::BrokerError),
 }

@@ -17,7 +17,7 @@ const WHOLE: &str = "scheduler";
 const TOGETHER: &str = "duties";
 
 /// How long a shutdown waits for the store to take a lease back.
-const RELEASE_PATIENCE: Duration = Duration::from_secs(1);
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How seldom a lease is asked for at most.
 const LONGEST_ASKING: Duration = Duration::from_secs(1);
@@ -51,11 +51,11 @@ impl Lease {
     }
 
     /// Takes it where it is free; `None` while somebody else has it.
-    pub(crate) async fn take(&self) -> Result<Option<Held>> {
+    pub(crate) async fn take(&self) -> Result<Option<HeldLease>> {
         let Some((term, until)) = self.ask().await? else { return Ok(None) };
         let (sender, ends) = watch::channel(until);
         let renewing = AbortOnDropHandle::new(tokio::spawn(self.clone().renew(term, sender)));
-        Ok(Some(Held { term, ends, _renewing: renewing }))
+        Ok(Some(HeldLease { term, ends, _renewing: renewing }))
     }
 
     /// Asks for it, and gives its term and until when this process may believe in it. That is
@@ -95,7 +95,7 @@ impl Lease {
     /// know of a lease: it may have been granted just as the shutdown came.
     pub(crate) async fn release(&self) {
         let release = self.leases.lease(&self.name, &self.holder, Duration::ZERO);
-        match timeout(RELEASE_PATIENCE, release).await {
+        match timeout(RELEASE_TIMEOUT, release).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::debug!(%error, "the lease runs out by itself"),
             Err(_) => tracing::debug!("the store does not answer; the lease runs out by itself"),
@@ -104,13 +104,13 @@ impl Lease {
 }
 
 /// A lease that is held, and renewed for as long as this exists.
-pub(crate) struct Held {
+pub(crate) struct HeldLease {
     pub(crate) term: Term,
     ends: watch::Receiver<Instant>,
     _renewing: AbortOnDropHandle<()>,
 }
 
-impl Held {
+impl HeldLease {
     /// Waits until the lease is lost: somebody else has it, or it could not be renewed in time.
     pub(crate) async fn lost(&mut self) {
         loop {

@@ -17,7 +17,7 @@ mod settings;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use error::Error;
+pub use error::SchedulerError;
 pub use parts::{SchedulerParts, SchedulerStore};
 pub use settings::SchedulerSettings;
 
@@ -28,7 +28,7 @@ use lease::Gate;
 ///
 /// # Errors
 /// Where a setting makes no sense, or a duty breaks down.
-pub async fn run(parts: SchedulerParts, shutdown: CancellationToken) -> Result<(), Error> {
+pub async fn run(parts: SchedulerParts, shutdown: CancellationToken) -> Result<(), SchedulerError> {
     parts.settings.check()?;
     let stop = shutdown.child_token();
     let gate = Gate::new(&parts);
@@ -43,7 +43,7 @@ pub async fn run(parts: SchedulerParts, shutdown: CancellationToken) -> Result<(
         if let Err(error) = ended
             && error.is_panic()
         {
-            result = Err(Error::Broken(error.to_string()));
+            result = Err(SchedulerError::Broken(error.to_string()));
             stop.cancel();
         }
     }

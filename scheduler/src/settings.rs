@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::SchedulerError;
 
 /// How a scheduler works. Every bound has its default here.
 #[derive(Clone, Debug)]
@@ -49,8 +49,8 @@ impl Default for SchedulerSettings {
 }
 
 impl SchedulerSettings {
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        let wrong = |key, message| Err(Error::Setting { key, message });
+    pub(crate) fn check(&self) -> Result<(), SchedulerError> {
+        let wrong = |key, message| Err(SchedulerError::Setting { key, message });
         if self.batch == 0 || self.prune_batch == 0 {
             return wrong("batch, prune_batch", "must be at least 1");
         }

@@ -25,7 +25,7 @@ use wasmill_store::{
 use crate::{SchedulerParts, SchedulerSettings, SchedulerStore, run};
 
 /// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 struct Bench {
     store: Arc<SqliteStore>,
@@ -64,7 +64,7 @@ async fn next_batch(broker: &EmbeddedBroker, function: &str) -> Vec<Dispatch> {
     broker.declare(&queue).await.unwrap();
     let mut consumption = broker.consume(&queue, NonZeroU16::MIN).await.unwrap();
     let delivery =
-        tokio::time::timeout(PATIENCE, consumption.deliveries.next()).await.unwrap().unwrap();
+        tokio::time::timeout(WAIT_TIMEOUT, consumption.deliveries.next()).await.unwrap().unwrap();
     consumption.settle.ack(&[delivery.tag]).await.unwrap();
     Batch::decode(&delivery.message.body).unwrap().into_dispatches()
 }
@@ -80,7 +80,7 @@ async fn until<F: Future<Output = bool>>(is_so: impl Fn() -> F) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap();
+    tokio::time::timeout(WAIT_TIMEOUT, waiting).await.unwrap();
 }
 
 fn settings() -> SchedulerSettings {
@@ -243,9 +243,10 @@ async fn processes_that_are_gone_are_taken_off_the_list() {
     })
     .await;
     // It takes everybody for alive whose row is there.
-    let patient = SqliteStore::open(&bench.dir.path().join("db.sqlite"), SqliteSettings::default())
-        .await
-        .unwrap();
+    let long_timeout =
+        SqliteStore::open(&bench.dir.path().join("db.sqlite"), SqliteSettings::default())
+            .await
+            .unwrap();
     let node = Node {
         id: uuid::Uuid::now_v7(),
         name: "one".into(),
@@ -256,11 +257,11 @@ async fn processes_that_are_gone_are_taken_off_the_list() {
         started_at: Timestamp::now(),
     };
     bench.store.beat(&node).await.unwrap();
-    assert_eq!(patient.live_nodes().await.unwrap().len(), 1);
+    assert_eq!(long_timeout.live_nodes().await.unwrap().len(), 1);
     let shutdown = CancellationToken::new();
     let often = SchedulerSettings { node_interval: Duration::from_millis(10), ..settings() };
     let running = tokio::spawn(run(bench.parts(often), shutdown.clone()));
-    until(async || patient.live_nodes().await.unwrap().is_empty()).await;
+    until(async || long_timeout.live_nodes().await.unwrap().is_empty()).await;
     shutdown.cancel();
     running.await.unwrap().unwrap();
 }

@@ -129,7 +129,7 @@ impl Schema {
         }
         let Plan { counted, rates, bytes } = Plan::of(&source, limits)?;
         if bytes > limits.max_tenant_bytes {
-            return Err(CompileError::no_room(limits.max_tenant_bytes));
+            return Err(CompileError::over_quota(limits.max_tenant_bytes));
         }
         let mut steps = limits.max_compile_steps;
         let built = std::thread::scope(|scope| {

@@ -23,7 +23,7 @@ const MAX_DEPTH: u32 = 256;
 /// How many subschemas are looked through, written out: an upper bound, and 0 without such
 /// keywords.
 pub(crate) fn looked_through(source: &Value) -> u64 {
-    let mut places = Places {
+    let mut locations = Locations {
         source,
         resources: vec![source],
         anchors: HashMap::new(),
@@ -34,19 +34,19 @@ pub(crate) fn looked_through(source: &Value) -> u64 {
     collect(source, &mut |node| {
         let text = |keyword| node.get(keyword).and_then(Value::as_str);
         for anchor in ["$anchor", "$dynamicAnchor"].into_iter().filter_map(text) {
-            places.anchors.entry(anchor).or_default().push(node);
+            locations.anchors.entry(anchor).or_default().push(node);
         }
         if let Some(id) = text("$id").or_else(|| text("id")) {
-            places.resources.push(node);
+            locations.resources.push(node);
             if let Some((_, anchor)) = id.split_once('#') {
-                places.anchors.entry(anchor).or_default().push(node);
+                locations.anchors.entry(anchor).or_default().push(node);
             }
         }
         if looks_through(node) {
             looking.push(node);
         }
     });
-    looking.into_iter().fold(0, |sum: u64, node| sum.saturating_add(places.weight(node)))
+    looking.into_iter().fold(0, |sum: u64, node| sum.saturating_add(locations.weight(node)))
 }
 
 /// Calls `see` with every object, whether it is a schema or not.
@@ -65,7 +65,7 @@ fn looks_through(node: &Value) -> bool {
     LOOKING_THROUGH.iter().any(|keyword| node.get(keyword).is_some())
 }
 
-struct Places<'a> {
+struct Locations<'a> {
     source: &'a Value,
     /// What pointers may count from.
     resources: Vec<&'a Value>,
@@ -75,7 +75,7 @@ struct Places<'a> {
     depth: u32,
 }
 
-impl<'a> Places<'a> {
+impl<'a> Locations<'a> {
     /// The subschemas that are looked through from a node on, itself included. What looks through
     /// others itself counts twice where it is reached. A circle has no end.
     fn weight(&mut self, node: &'a Value) -> u64 {

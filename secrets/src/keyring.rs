@@ -13,7 +13,7 @@ use wasmill_domain::{SealedSecret, SealingKeyId, SecretName, TenantName, Timesta
 use zeroize::Zeroizing;
 
 use crate::secret::Secret;
-use crate::source::Error;
+use crate::source::SecretError;
 
 /// How many bytes a key has.
 const KEY_BYTES: usize = 32;
@@ -169,14 +169,14 @@ impl Keyring {
     /// Opens what was sealed as this version of this tenant's secret.
     ///
     /// # Errors
-    /// [`Error::UnknownKey`], and [`Error::Damaged`] where a bit of it, or of what it is said to
-    /// be, is not what was sealed.
-    pub fn open(&self, secret: &SealedSecret) -> Result<Secret, Error> {
+    /// [`SecretError::UnknownKey`], and [`SecretError::Damaged`] where a bit of it, or of what it
+    /// is said to be, is not what was sealed.
+    pub fn open(&self, secret: &SealedSecret) -> Result<Secret, SecretError> {
         let SealedSecret { tenant, name, version, key: id, sealed, at: _ } = secret;
         let Some((_, key)) = self.keys.iter().find(|(known, _)| known == id) else {
-            return Err(Error::UnknownKey { name: name.clone(), key: id.clone() });
+            return Err(SecretError::UnknownKey { name: name.clone(), key: id.clone() });
         };
-        let damaged = || Error::Damaged { name: name.clone(), key: id.clone() };
+        let damaged = || SecretError::Damaged { name: name.clone(), key: id.clone() };
         let (nonce, text) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or_else(damaged)?;
         let mut text = Zeroizing::new(text.to_vec());
         let associated = associated_data(tenant, name, *version, id);

@@ -12,5 +12,5 @@ mod vault;
 
 pub use keyring::{KeyFileError, Keyring};
 pub use secret::Secret;
-pub use source::{Error, NoSecrets, SecretSource};
+pub use source::{NoSecrets, SecretError, SecretSource};
 pub use vault::{SealedSecrets, Unavailable, Vault, VaultSettings};

@@ -8,7 +8,7 @@ use crate::secret::Secret;
 /// Why a secret cannot be had, though it may exist. The texts name the secret and never tell of its
 /// value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub enum SecretError {
     /// This process has no key at all.
     #[error("there is no operator key here to open secrets with: set secrets.key_file")]
     NoKey,
@@ -43,8 +43,11 @@ pub trait SecretSource: Send + Sync + 'static {
     ///
     /// # Errors
     /// Where it cannot be opened here, or not now.
-    async fn reveal(&self, tenant: &TenantName, name: &SecretName)
-    -> Result<Option<Secret>, Error>;
+    async fn reveal(
+        &self,
+        tenant: &TenantName,
+        name: &SecretName,
+    ) -> Result<Option<Secret>, SecretError>;
 }
 
 /// The source of a process without an operator's key.
@@ -53,7 +56,7 @@ pub struct NoSecrets;
 
 #[async_trait]
 impl SecretSource for NoSecrets {
-    async fn reveal(&self, _: &TenantName, _: &SecretName) -> Result<Option<Secret>, Error> {
-        Err(Error::NoKey)
+    async fn reveal(&self, _: &TenantName, _: &SecretName) -> Result<Option<Secret>, SecretError> {
+        Err(SecretError::NoKey)
     }
 }

@@ -9,7 +9,7 @@ use wasmill_domain::{Revision, SealedSecret, SecretName, TenantName};
 
 use crate::keyring::Keyring;
 use crate::secret::Secret;
-use crate::source::{Error, SecretSource};
+use crate::source::{SecretError, SecretSource};
 
 /// What keeps sealed secrets does not answer now. The text says what is known of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -130,7 +130,7 @@ impl SecretSource for Vault {
         &self,
         tenant: &TenantName,
         name: &SecretName,
-    ) -> Result<Option<Secret>, Error> {
+    ) -> Result<Option<Secret>, SecretError> {
         let changed_at = self.sealed.changed_at(tenant);
         if let Some(secret) = self.remembered(changed_at, tenant, name) {
             return Ok(Some(secret));
@@ -139,7 +139,7 @@ impl SecretSource for Vault {
             .sealed
             .sealed(tenant, name)
             .await
-            .map_err(|Unavailable(why)| Error::Unavailable(why))?;
+            .map_err(|Unavailable(why)| SecretError::Unavailable(why))?;
         let Some(sealed) = sealed else { return Ok(None) };
         // The row is opened as what was asked for, whatever it says that it is.
         let secret = self.keyring.open(&SealedSecret {

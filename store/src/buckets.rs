@@ -4,7 +4,7 @@ use bytes::Bytes;
 use wasmill_domain::units::ByteSize;
 use wasmill_domain::{BucketName, FunctionName, TenantName};
 
-use crate::port::{Error, Result};
+use crate::port::{Result, StoreError};
 
 /// The longest key, in bytes.
 pub const MAX_KEY_BYTES: usize = 512;
@@ -93,13 +93,13 @@ impl KeyPage {
 pub(crate) fn check_keys<'a>(keys: impl ExactSizeIterator<Item = &'a str>) -> Result<()> {
     if keys.len() > MAX_BATCH_KEYS {
         let message = format!("{} keys at once: at most {MAX_BATCH_KEYS} are possible", keys.len());
-        return Err(Error::Rejected(message));
+        return Err(StoreError::Rejected(message));
     }
     for key in keys {
         if !(1..=MAX_KEY_BYTES).contains(&key.len()) {
             let message =
                 format!("a key has 1 to {MAX_KEY_BYTES} bytes, and this one has {}", key.len());
-            return Err(Error::Rejected(message));
+            return Err(StoreError::Rejected(message));
         }
     }
     Ok(())
@@ -112,7 +112,7 @@ pub(crate) fn check_values<'a>(
 ) -> Result<()> {
     for (key, value) in entries {
         if value.len() as u64 > quota.value_bytes {
-            return Err(Error::Rejected(format!(
+            return Err(StoreError::Rejected(format!(
                 "the value of '{}' has {}; at most {} are kept (keyvalue.max_value_bytes)",
                 shown(key),
                 ByteSize(value.len() as u64),
@@ -127,7 +127,7 @@ pub(crate) fn check_values<'a>(
 pub(crate) fn check_answer(bytes: i64) -> Result<()> {
     if bytes.unsigned_abs() > MAX_BATCH_BYTES {
         let most = ByteSize(MAX_BATCH_BYTES);
-        return Err(Error::Rejected(format!(
+        return Err(StoreError::Rejected(format!(
             "these values have {bytes} bytes, at most {most} come at once: ask for fewer"
         )));
     }
@@ -163,7 +163,7 @@ impl Account {
     /// replace.
     ///
     /// # Errors
-    /// [`Error::Conflict`] where the bucket would grow beyond its quota.
+    /// [`StoreError::Conflict`] where the bucket would grow beyond its quota.
     pub(crate) fn with(
         self,
         entries: &[(&str, &Bytes)],
@@ -194,10 +194,10 @@ impl Account {
                 "bucket '{}' may have {} keys (keyvalue.max_keys)",
                 bucket.name, quota.keys
             );
-            return Err(Error::Conflict(message));
+            return Err(StoreError::Conflict(message));
         }
         if is_over(self.bytes, before.bytes, quota.bytes) {
-            return Err(Error::Conflict(format!(
+            return Err(StoreError::Conflict(format!(
                 "bucket '{}' may have {} in keys and values together (keyvalue.max_bucket_bytes)",
                 bucket.name,
                 ByteSize(quota.bytes)
@@ -216,10 +216,11 @@ fn signed(length: usize) -> i64 {
 pub(crate) fn incremented(key: &str, old: Option<&[u8]>, delta: i64) -> Result<i64> {
     let Some(old) = old else { return Ok(delta) };
     let number = std::str::from_utf8(old).ok().and_then(|text| text.parse::<i64>().ok());
-    let number = number
-        .ok_or_else(|| Error::Conflict(format!("the value of '{}' is not a number", shown(key))))?;
+    let number = number.ok_or_else(|| {
+        StoreError::Conflict(format!("the value of '{}' is not a number", shown(key)))
+    })?;
     let too_large =
-        || Error::Conflict(format!("the number in '{}' would not fit in 64 bits", shown(key)));
+        || StoreError::Conflict(format!("the number in '{}' would not fit in 64 bits", shown(key)));
     number.checked_add(delta).ok_or_else(too_large)
 }
 
@@ -236,7 +237,7 @@ pub(crate) fn function_of(column: &str) -> Result<Option<FunctionName>> {
 /// A key of a column.
 pub(crate) fn key_of(column: Vec<u8>) -> Result<String> {
     String::from_utf8(column)
-        .map_err(|_| Error::Rejected("what is stored in 'key' is not UTF-8".into()))
+        .map_err(|_| StoreError::Rejected("what is stored in 'key' is not UTF-8".into()))
 }
 
 /// The last entry of each key, in the order of keys.

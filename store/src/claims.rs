@@ -9,7 +9,7 @@ use wasmill_domain::manifest::http::HostName;
 use wasmill_domain::routes::RouteClaim;
 use wasmill_domain::{HostnameGrants, HostnamePattern, HostnameRules, Manifest, TenantName};
 
-use crate::port::{Error, Result};
+use crate::port::{Result, StoreError};
 
 /// The method of a row that stands for every method.
 pub(crate) const EVERY_METHOD: &str = "*";
@@ -35,11 +35,11 @@ impl RouteRow {
     }
 
     /// The route is `function`'s.
-    pub(crate) fn taken_by(&self, function: &str) -> Error {
+    pub(crate) fn taken_by(&self, function: &str) -> StoreError {
         let Self { host, path, method } = self;
         let method = if method == EVERY_METHOD { "" } else { method };
         let space = if method.is_empty() { "" } else { " " };
-        Error::Conflict(format!(
+        StoreError::Conflict(format!(
             "the function '{function}' already answers '{method}{space}{host}{path}'"
         ))
     }
@@ -69,14 +69,14 @@ pub(crate) fn check_hosts(
     for (i, host) in hosts(manifest) {
         rules
             .check(granted, tenant, host)
-            .map_err(|why| Error::Conflict(format!("trigger[{i}].host: {why}")))?;
+            .map_err(|why| StoreError::Conflict(format!("trigger[{i}].host: {why}")))?;
     }
     Ok(())
 }
 
 /// The pattern was granted before.
-pub(crate) fn granted_to(pattern: &HostnamePattern, tenant: &str) -> Error {
-    Error::Conflict(format!(
+pub(crate) fn granted_to(pattern: &HostnamePattern, tenant: &str) -> StoreError {
+    StoreError::Conflict(format!(
         "'{pattern}' is granted to the tenant '{tenant}': revoke that first, by `wasmill hostnames revoke {pattern}`"
     ))
 }

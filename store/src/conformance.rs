@@ -2,7 +2,6 @@
 //! of it by `suite!(factory, small)`, where `factory()` gives a [`Fresh`] store.
 
 pub(crate) mod agenda;
-pub(crate) mod broken;
 pub(crate) mod buckets;
 pub(crate) mod catalog;
 pub(crate) mod changes;
@@ -11,13 +10,14 @@ pub(crate) mod fencing;
 pub(crate) mod files;
 pub(crate) mod history;
 pub(crate) mod model;
-pub(crate) mod moves;
 pub(crate) mod nodes;
 pub(crate) mod orders;
 pub(crate) mod owners;
 pub(crate) mod quotas;
 pub(crate) mod sample;
 pub(crate) mod secrets;
+pub(crate) mod transitions;
+pub(crate) mod unreadable;
 pub(crate) mod upgrade;
 pub(crate) mod versions;
 
@@ -96,16 +96,16 @@ macro_rules! suite {
                 a_route_is_one_functions, a_rollback_claims_as_a_deploy_does, of_claims_at_once_one_stands;
             secrets: secrets_are_kept_sealed, a_secret_has_one_next_version, a_deleted_secret_begins_anew,
                 sealing_keys_are_told_with_an_example;
-            history: it_answers, an_accepted_execution_is_queued, what_is_there_is_left_as_it_is, a_start_is_news,
-                a_result_is_kept_with_all_that_belongs_to_it, a_retry_is_scheduled, emitted_events_follow_a_success_only,
+            history: it_answers, an_accepted_execution_is_queued, what_is_there_is_left_as_it_is, a_start_is_informative,
+                a_result_is_kept_with_all_that_belongs_to_it, a_retry_is_delayed, emitted_events_follow_a_success_only,
                 filters_hold_together, pages_follow_each_other, times_bound_the_list, logs_are_in_order, any_text_round_trips,
                 any_event_is_read_back, large_values_are_kept;
-            fencing: each_outcome_makes_its_move, the_first_outcome_stands, a_row_is_made_where_there_is_none,
+            fencing: each_outcome_makes_its_transition, the_first_outcome_stands, a_row_is_made_where_there_is_none,
                 of_two_in_one_batch_the_first_stands, an_older_attempt_loses, what_is_unfinished_is_told_in_order,
                 a_start_that_is_forbidden_is_left_out, writers_at_once_have_one_winner, a_large_batch_is_one,
                 a_refused_batch_changes_nothing, another_owner_changes_nothing, the_first_owner_in_a_batch_stands;
-            moves: the_table_is_obeyed, a_suspended_execution_waits, a_replay_begins_the_next_attempt,
-                a_cancelled_attempt_cannot_end, other_tenants_cannot_move_it, every_move_begins_an_epoch,
+            transitions: the_table_is_obeyed, a_suspended_execution_waits, a_replay_begins_the_next_attempt,
+                a_cancelled_attempt_cannot_end, other_tenants_cannot_change_it, every_transition_begins_an_epoch,
                 a_row_without_an_epoch_is_of_every_one, origins_are_kept;
             agenda: what_is_due_is_promoted, the_outbox_is_in_order, what_went_on_leaves_the_outbox,
                 a_lease_has_one_holder, a_lease_runs_out, leases_are_taken_by_one,

@@ -14,23 +14,23 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wasmill_domain::{
-    BrokenDefinition, DefinitionKind, Digest, Dispatch, Event, EventParts, ExecutionId, LogLine,
-    Origin, Timestamp, TraceContext,
+    DefinitionKind, Digest, Dispatch, Event, EventParts, ExecutionId, LogLine, Origin, Timestamp,
+    TraceContext, UnreadableDefinition,
 };
 
 pub(crate) use self::manifest::{ManifestRows, TriggerRow};
 
-use crate::port::{Error, LogEntry, LogPosition, Result, UnreadableEvent};
+use crate::port::{LogEntry, LogPosition, Result, StoreError, UnreadableEvent};
 
 /// Something in the database that wasmill did not write, or not this version of it.
-fn unreadable(column: &str, why: impl Display) -> Error {
-    Error::Rejected(format!("what is stored in '{column}' cannot be read: {why}"))
+fn unreadable(column: &str, why: impl Display) -> StoreError {
+    StoreError::Rejected(format!("what is stored in '{column}' cannot be read: {why}"))
 }
 
 /// The same as a sentence of its own.
-fn reason(error: Error) -> String {
+fn reason(error: StoreError) -> String {
     match error {
-        Error::Rejected(why) => why,
+        StoreError::Rejected(why) => why,
         error => error.to_string(),
     }
 }
@@ -44,9 +44,9 @@ pub(crate) struct Named {
 }
 
 /// Reads the rows of one kind of definitions, each by itself: one that cannot be read is put with
-/// the `broken`, under what `named` finds in its row.
+/// the `unreadable`, under what `named` finds in its row.
 pub(crate) fn definitions<R, T>(
-    broken: &mut Vec<BrokenDefinition>,
+    unreadable: &mut Vec<UnreadableDefinition>,
     kind: DefinitionKind,
     rows: &[R],
     named: impl Fn(&R) -> Named,
@@ -58,7 +58,13 @@ pub(crate) fn definitions<R, T>(
             Ok(definition) => all.push(definition),
             Err(error) => {
                 let Named { tenant, name, key } = named(row);
-                broken.push(BrokenDefinition { kind, tenant, name, key, why: reason(error) });
+                unreadable.push(UnreadableDefinition {
+                    kind,
+                    tenant,
+                    name,
+                    key,
+                    why: reason(error),
+                });
             }
         }
     }
@@ -68,7 +74,7 @@ pub(crate) fn definitions<R, T>(
 /// Refuses a row whose `min_reader` says that it is for later releases.
 pub(crate) fn check_reader(min_reader: i64) -> Result<()> {
     format::check_reader(min_reader)
-        .map_err(|why| Error::Rejected(format!("it is of a later release: {why}")))
+        .map_err(|why| StoreError::Rejected(format!("it is of a later release: {why}")))
 }
 
 /// JSON of any kind.
@@ -91,7 +97,7 @@ pub(crate) fn check_digest(digest: Digest, bytes: &[u8]) -> Result<()> {
     if Digest::of(bytes) == digest {
         return Ok(());
     }
-    Err(Error::Rejected(format!("these bytes are not those of artifact {digest}")))
+    Err(StoreError::Rejected(format!("these bytes are not those of artifact {digest}")))
 }
 
 /// A count that the domain keeps in 32 bits.
@@ -148,7 +154,7 @@ pub(crate) fn event_if_any(id: &str, json: &str) -> Result<Event, UnreadableEven
 /// An event's JSON format.
 pub(crate) fn from_event(event: &EventParts) -> Result<String> {
     String::from_utf8(event.to_stored())
-        .map_err(|e| Error::Rejected(format!("an event that is not UTF-8: {e}")))
+        .map_err(|e| StoreError::Rejected(format!("an event that is not UTF-8: {e}")))
 }
 
 /// A line of a log as it is kept.
@@ -180,7 +186,7 @@ pub(crate) fn from_logs(lines: &[LogLine]) -> Result<Option<String>> {
     let stored: Vec<StoredLine<'_>> = stored.collect();
     serde_json::to_string(&stored)
         .map(Some)
-        .map_err(|e| Error::Rejected(format!("a log that is not JSON: {e}")))
+        .map_err(|e| StoreError::Rejected(format!("a log that is not JSON: {e}")))
 }
 
 /// The lines of an attempt's log, in order.
@@ -225,7 +231,8 @@ pub(crate) fn from_origin(origin: &Origin) -> Result<Option<String>> {
         Origin::Event | Origin::EmittedBy { .. } | Origin::Invocation => Ok(None),
         Origin::ReplayOf { .. } | Origin::Schedule { .. } | Origin::WorkflowStep { .. } => {
             let text = serde_json::to_string(origin);
-            text.map(Some).map_err(|e| Error::Rejected(format!("an origin that is not JSON: {e}")))
+            text.map(Some)
+                .map_err(|e| StoreError::Rejected(format!("an origin that is not JSON: {e}")))
         }
     }
 }
@@ -251,7 +258,7 @@ pub(crate) fn origin(
 /// A message's headers as a column holds them: a JSON array of names and values.
 pub(crate) fn from_headers(headers: &[(String, String)]) -> Result<String> {
     serde_json::to_string(headers)
-        .map_err(|e| Error::Rejected(format!("headers that are not JSON: {e}")))
+        .map_err(|e| StoreError::Rejected(format!("headers that are not JSON: {e}")))
 }
 
 /// The smallest id that can be made at `time`: ids begin with the milliseconds since 1970, so this

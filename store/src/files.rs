@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use wasmill_domain::manifest::files::FilePart;
 use wasmill_domain::{Digest, Manifest};
 
-use crate::port::Error;
+use crate::port::StoreError;
 
 /// When an artifact was put that is a file of a version.
 pub(crate) const KEPT: i64 = i64::MAX;
@@ -23,8 +23,8 @@ pub(crate) fn files_of(manifest: &Manifest) -> BTreeMap<Digest, &FilePart> {
 }
 
 /// What to say of a file whose artifact the tenant does not have.
-pub(crate) fn missing(part: &FilePart) -> Error {
-    Error::NotFound(format!(
+pub(crate) fn missing(part: &FilePart) -> StoreError {
+    StoreError::NotFound(format!(
         "artifact {} of {} bytes, the file '{}',",
         part.digest, part.size, part.path
     ))

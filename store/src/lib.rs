@@ -4,15 +4,15 @@
 //! hold what users define, [`Ledger`] and [`History`] what became of their events, [`Agenda`] what
 //! is still to be done, [`Retention`] ends history, [`Leases`] say who does what only one may do,
 //! [`Buckets`] hold what functions keep, [`DeadLetters`] what nobody could read, [`Nodes`] which
-//! processes are alive, [`Orders`] what hosts hear of what they run, [`Identity`] which installation all of it belongs to. Whoever uses a store
-//! takes the ports that it uses. Every backend passes the same suite (`conformance`). sqlx is used
-//! nowhere else in wasmill.
+//! processes are alive, [`Orders`] what hosts hear of what they run, [`Identity`] which
+//! installation all of it belongs to. Whoever uses a store takes the ports that it uses. Every
+//! backend passes the same suite (`conformance`). sqlx is used nowhere else in wasmill.
 //!
 //! A backend is one folder of SQL. What does not depend on the database is outside: `fence` decides
-//! which reports stand, `operate` what of operators' moves the domain does not know, `migrations`
-//! whether a schema is one to work on, `claims` what a version may have of host names and routes,
-//! `changes` who reads what changed and who everything, `convert` turns columns into domain values,
-//! [`RegistryWatch`] follows the definitions.
+//! which reports stand, `operate` what of operators' operations the domain does not know,
+//! `migrations` whether a schema is one to work on, `claims` what a version may have of host names
+//! and routes, `changes` who reads what changed and who everything, `convert` turns columns into
+//! domain values, [`RegistryWatch`] follows the definitions.
 
 mod buckets;
 mod changes;

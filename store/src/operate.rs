@@ -1,19 +1,19 @@
-//! What both databases share of moves that are decided by the domain's [`Lifecycle`]: which row is
-//! written where there is none yet, and whose it turns out to be.
+//! What both databases share of operations that are decided by the domain's [`Lifecycle`]: which
+//! row is written where there is none yet, and whose it turns out to be.
 
 use wasmill_domain::{
     Dispatch, Effects, ExecutionId, Lifecycle, Operation, Outcome, State, TenantName,
 };
 
 use crate::fence;
-use crate::port::{Error, Moved, Result};
+use crate::port::{OperationResult, Result, StoreError};
 
 /// The function and the event type of a row that was written before its event has come. Both are
 /// names, so that a release that knows nothing of such rows reads them too; it finds that they are
 /// not the message's, so that nothing which comes of that stands.
 pub(crate) const NOT_KNOWN_YET: &str = "unknown";
 
-/// What moves look at of a row.
+/// What operations read of a row.
 pub(crate) struct Row {
     pub(crate) tenant: String,
     pub(crate) lifecycle: Lifecycle,
@@ -34,13 +34,15 @@ impl Row {
         self.tenant == tenant.as_str()
     }
 
-    /// What an operator's move makes of it.
+    /// What an operator's operation makes of it.
     pub(crate) fn operate(&self, operation: &Operation) -> Result<Effects> {
         if !self.is_known {
             let why = "the execution is in a state, or ended in a way, that only a later release knows: move it there";
-            return Err(Error::Conflict(why.into()));
+            return Err(StoreError::Conflict(why.into()));
         }
-        self.lifecycle.operate(operation).map_err(|refusal| Error::Conflict(refusal.to_string()))
+        self.lifecycle
+            .operate(operation)
+            .map_err(|refusal| StoreError::Conflict(refusal.to_string()))
     }
 
     /// What `decide` makes of it, if its words are known.
@@ -52,7 +54,7 @@ impl Row {
     }
 }
 
-/// The row that an operator's move makes where there is none.
+/// The row that an operator's operation makes where there is none.
 pub(crate) fn before_event(id: ExecutionId, operation: &Operation) -> Result<Lifecycle> {
     Some(operation)
         .filter(|operation| operation.may_precede_row)
@@ -60,8 +62,8 @@ pub(crate) fn before_event(id: ExecutionId, operation: &Operation) -> Result<Lif
         .ok_or_else(|| not_found(id))
 }
 
-pub(crate) fn not_found(id: ExecutionId) -> Error {
-    Error::NotFound(format!("execution {id}"))
+pub(crate) fn not_found(id: ExecutionId) -> StoreError {
+    StoreError::NotFound(format!("execution {id}"))
 }
 
 /// What becomes of a row that was written before its event, now that `dispatch` brings it. An id
@@ -71,12 +73,12 @@ pub(crate) fn with_event(row: &Row, dispatch: &Dispatch) -> Effects {
     if row.is_of(&dispatch.tenant) {
         return row.lifecycle.with_event(dispatch);
     }
-    Effects { after: Lifecycle::accepted(dispatch), sets_apart: false, publishes: true }
+    Effects { after: Lifecycle::accepted(dispatch), archives_attempt: false, publishes: true }
 }
 
-/// What is told of a move.
-pub(crate) fn moved(after: &Lifecycle) -> Moved {
-    Moved {
+/// The result of an operation.
+pub(crate) fn moved(after: &Lifecycle) -> OperationResult {
+    OperationResult {
         state: after.state,
         epoch: after.epoch,
         attempt: after.attempt,

@@ -23,7 +23,7 @@ pub use self::artifacts::Artifacts;
 pub use self::buckets::Buckets;
 pub use self::catalog::Catalog;
 pub use self::dead_letters::DeadLetters;
-pub use self::error::{Error, Result};
+pub use self::error::{Result, StoreError};
 pub use self::history::History;
 pub use self::identity::Identity;
 pub use self::leases::Leases;

@@ -51,10 +51,10 @@ pub use settings::PostgresSettings;
 pub use store::PostgresStore;
 
 use crate::migrations::SchemaMode;
-use crate::port::{Error, Result};
+use crate::port::{Result, StoreError};
 use days::Partitions;
 use listening::Listening;
-use session::Pool;
+use session::SessionPool;
 use store::Inner;
 
 impl PostgresStore {
@@ -66,16 +66,16 @@ impl PostgresStore {
     /// certificates are not the ones to trust.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where the server cannot be reached or refuses the user, is too old,
-    /// or the database is not in UTF-8; [`Error::Schema`] where its schema is not one that this
-    /// release works on.
+    /// [`StoreError::Unavailable`] where the server cannot be reached or refuses the user, is too
+    /// old, or the database is not in UTF-8; [`StoreError::Schema`] where its schema is not one
+    /// that this release works on.
     pub async fn connect(url: &str, settings: PostgresSettings) -> Result<Self> {
-        let mut pool = Pool::new(url, &settings)?;
+        let mut pool = SessionPool::new(url, &settings)?;
         let server = pool.server();
         let cannot_use = |why: String| format!("cannot use the database {server}: {why}");
         migration::prepare(&mut pool, &settings).await.map_err(|e| match e {
-            Error::Schema(why) => Error::Schema(cannot_use(why)),
-            other => Error::Unavailable(cannot_use(reason(other))),
+            StoreError::Schema(why) => StoreError::Schema(cannot_use(why)),
+            other => StoreError::Unavailable(cannot_use(reason(other))),
         })?;
         let listening = Listening::new(url, &settings)?;
         let inner = Inner {
@@ -101,13 +101,13 @@ impl PostgresStore {
 }
 
 /// What an error says beyond its kind.
-fn reason(error: Error) -> String {
+fn reason(error: StoreError) -> String {
     match error {
-        Error::Unavailable(why)
-        | Error::Schema(why)
-        | Error::NotFound(why)
-        | Error::Conflict(why)
-        | Error::QuotaExceeded { why, .. }
-        | Error::Rejected(why) => why,
+        StoreError::Unavailable(why)
+        | StoreError::Schema(why)
+        | StoreError::NotFound(why)
+        | StoreError::Conflict(why)
+        | StoreError::QuotaExceeded { why, .. }
+        | StoreError::Rejected(why) => why,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wasmill_domain::TenantName;
 
-use crate::port::{Error, Result};
+use crate::port::{Result, StoreError};
 
 /// What a tenant may have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl TenantQuota {
         let why = format!(
             "tenant '{tenant}' has {count} {quota} and may have {most} (quota '{quota}'): {advice}, or have the operator raise it"
         );
-        Err(Error::QuotaExceeded { quota, why })
+        Err(StoreError::QuotaExceeded { quota, why })
     }
 
     /// Whether a tenant that has `count` artifacts of `bytes` together may have one more, of `size`
@@ -105,7 +105,7 @@ impl TenantQuota {
     ) -> Result<()> {
         const ADVICE: &str = "delete functions that are not needed; an artifact that no version names any more goes by itself \
                               a while after its upload. Or have the operator raise it";
-        let refuse = |quota, why| Err(Error::QuotaExceeded { quota, why });
+        let refuse = |quota, why| Err(StoreError::QuotaExceeded { quota, why });
         if count >= self.artifacts {
             let most = self.artifacts;
             let why = format!(
@@ -139,7 +139,7 @@ mod tests {
         };
         let tenant = TenantName::default();
         let refused = |result: Result<()>| match result {
-            Err(Error::QuotaExceeded { quota, why }) => (quota, why),
+            Err(StoreError::QuotaExceeded { quota, why }) => (quota, why),
             other => panic!("{other:?}"),
         };
         quota.admit(&tenant, Counted::Functions, 0).unwrap();

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use wasmill_domain::secret::MOST_SECRETS;
 use wasmill_domain::{SealedSecret, SecretSummary, TenantName};
 
-use crate::port::{Error, Result};
+use crate::port::{Result, StoreError};
 
 /// Checks that `secret` follows what is there: its version `known`, among `count` secrets of the
 /// tenant.
@@ -14,12 +14,12 @@ pub(crate) fn check_next(secret: &SealedSecret, known: Option<i64>, count: i64) 
     let next = known.unwrap_or(0) + 1;
     if i64::from(secret.version) != next {
         // What is sealed says which version it is, so two writers at once cannot both be the next.
-        return Err(Error::Conflict(format!(
+        return Err(StoreError::Conflict(format!(
             "secret {name} was changed in the same moment: its next version is {next}"
         )));
     }
     if known.is_none() && count >= MOST_SECRETS {
-        return Err(Error::Conflict(format!("a tenant has at most {MOST_SECRETS} secrets")));
+        return Err(StoreError::Conflict(format!("a tenant has at most {MOST_SECRETS} secrets")));
     }
     Ok(())
 }
@@ -63,6 +63,9 @@ mod tests {
         assert!(check_next(&version(1), None, MOST_SECRETS - 1).is_ok());
         assert!(check_next(&version(8), Some(7), MOST_SECRETS).is_ok());
         let error = check_next(&version(1), None, MOST_SECRETS).unwrap_err();
-        assert!(matches!(&error, Error::Conflict(why) if why.contains("at most 1000")), "{error}");
+        assert!(
+            matches!(&error, StoreError::Conflict(why) if why.contains("at most 1000")),
+            "{error}"
+        );
     }
 }

@@ -53,8 +53,8 @@ impl SqliteStore {
     /// folder that has its name with `-artifacts`.
     ///
     /// # Errors
-    /// [`crate::Error::Unavailable`] where the file cannot be opened or is not a database;
-    /// [`crate::Error::Schema`] where its schema is not one that this release works on.
+    /// [`crate::StoreError::Unavailable`] where the file cannot be opened or is not a database;
+    /// [`crate::StoreError::Schema`] where its schema is not one that this release works on.
     pub async fn open(path: &Path, settings: SqliteSettings) -> Result<Self> {
         let writer = Writer::new(path, &settings);
         let mut connection = writer.connect().await?;

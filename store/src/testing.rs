@@ -16,9 +16,9 @@ use crate::dead_letters::{DeadLetter, DeadLetterSummary};
 use crate::nodes::{LiveNode, Node};
 use crate::port::{
     Agenda, Artifacts, Buckets, Catalog, Change, Changed, DeadLetters, ExecutionDetail,
-    ExecutionQuery, Finished, History, Identity, Installation, Leases, Ledger, ListedExecution,
-    LogEntry, LogPosition, Moved, Nodes, Orders, Pruned, Publication, Result, Retention,
-    SealingKeyUse, Secrets, Started, Term, Version,
+    ExecutionQuery, Finished, FunctionVersion, History, Identity, Installation, Leases, Ledger,
+    ListedExecution, LogEntry, LogPosition, Nodes, OperationResult, Orders, Pruned, Publication,
+    Result, Retention, SealingKeyUse, Secrets, Started, Term,
 };
 
 /// Passes every call on to a store, by way of a [`Hook`]. It tells nobody of changes of the
@@ -89,7 +89,7 @@ proxy! {
     Catalog {
         fn definitions(known: Revision) -> Result<Option<Definitions>>;
         fn define(change: &Change) -> Result<Changed>;
-        fn versions(tenant: &TenantName, function: &FunctionName) -> Result<Vec<Version>>;
+        fn versions(tenant: &TenantName, function: &FunctionName) -> Result<Vec<FunctionVersion>>;
     }
     Artifacts {
         fn put_artifact(tenant: &TenantName, digest: Digest, bytes: Bytes) -> Result<bool>;
@@ -112,7 +112,7 @@ proxy! {
         fn start(attempts: &[Started]) -> Result<()>;
         fn unfinished(attempts: &[Dispatch]) -> Result<Vec<bool>>;
         fn record(finished: &[Finished]) -> Result<Vec<bool>>;
-        fn move_execution(tenant: &TenantName, id: ExecutionId, operation: &Operation) -> Result<Moved>;
+        fn transition_execution(tenant: &TenantName, id: ExecutionId, operation: &Operation) -> Result<OperationResult>;
     }
     History {
         fn executions(query: &ExecutionQuery) -> Result<Vec<ListedExecution>>;

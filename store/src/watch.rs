@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use wasmill_domain::backoff::Backoff;
 use wasmill_domain::{Definitions, Registry, Revision, TenantName};
 
-use crate::port::{Catalog, Error, Result};
+use crate::port::{Catalog, Result, StoreError};
 
 /// The longest pause between two tries while the store is away, however long the interval.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
@@ -32,12 +32,12 @@ const FEW_TENANTS: usize = 64;
 /// ends when the last of them is dropped.
 #[derive(Clone)]
 pub struct RegistryWatch {
-    shared: Arc<Shared>,
+    shared: Arc<WatchState>,
     /// Nothing is sent: the task ends when the last sender is gone.
     _alive: mpsc::Sender<()>,
 }
 
-struct Shared {
+struct WatchState {
     store: Arc<dyn Catalog>,
     registry: watch::Sender<Arc<Registry>>,
     tenants: Tenants,
@@ -82,7 +82,7 @@ impl RegistryWatch {
     ) -> Result<Self> {
         let registry = watch::Sender::new(Arc::new(first));
         let (tenants, building) = (Tenants::default(), Mutex::new(false));
-        let shared = Arc::new(Shared { store, registry, tenants, building });
+        let shared = Arc::new(WatchState { store, registry, tenants, building });
         shared.refresh().await?;
         let (alive, ended) = mpsc::channel(1);
         tokio::spawn(follow(Arc::clone(&shared), interval, ended));
@@ -122,13 +122,13 @@ impl RegistryWatch {
             sleep(REACH_PAUSE).await;
         }
         let current = self.current().revision();
-        Err(Error::Unavailable(format!(
+        Err(StoreError::Unavailable(format!(
             "it is at revision {current} still, and revision {revision} was asked for"
         )))
     }
 }
 
-impl Shared {
+impl WatchState {
     /// Takes over what changed of the store's definitions since the registry's revision.
     async fn refresh(&self) -> Result<()> {
         let mut was_answered = self.building.lock().await;
@@ -138,8 +138,15 @@ impl Shared {
         let definitions = self.definitions(current.revision(), is_certain).await?;
         *was_answered = true;
         if let Some(definitions) = definitions {
-            for broken in definitions.broken.iter().filter(|broken| !current.knows_broken(broken)) {
-                tracing::error!(why = broken.why, "{broken} cannot be read and has no effect here");
+            for unreadable in definitions
+                .unreadable
+                .iter()
+                .filter(|unreadable| !current.knows_unreadable(unreadable))
+            {
+                tracing::error!(
+                    why = unreadable.why,
+                    "{unreadable} cannot be read and has no effect here"
+                );
             }
             let next = Arc::new(Registry::build(definitions, &current));
             self.registry.send_replace(Arc::clone(&next));
@@ -184,8 +191,8 @@ impl Tenants {
     }
 }
 
-async fn follow(shared: Arc<Shared>, interval: Duration, mut ended: mpsc::Receiver<()>) {
-    let mut heard = shared.store.changes();
+async fn follow(shared: Arc<WatchState>, interval: Duration, mut ended: mpsc::Receiver<()>) {
+    let mut notified = shared.store.changes();
     let mut backoff = Backoff::new(interval, MAX_BACKOFF.max(interval));
     let mut pause = backoff.pause();
     let mut is_away = false;
@@ -193,7 +200,7 @@ async fn follow(shared: Arc<Shared>, interval: Duration, mut ended: mpsc::Receiv
         tokio::select! {
             // Gives something only once there is no watch left.
             _ = ended.recv() => return,
-            () = change(&mut heard) => {}
+            () = change(&mut notified) => {}
             () = sleep(pause) => {}
         }
         match shared.refresh().await {
@@ -215,18 +222,18 @@ async fn follow(shared: Arc<Shared>, interval: Duration, mut ended: mpsc::Receiv
     }
 }
 
-/// Waits until a change is heard of; for ever where none can be.
-async fn change(heard: &mut Option<watch::Receiver<Revision>>) {
-    if let Some(receiver) = heard {
+/// Waits until a change is notified; for ever where none can be.
+async fn change(notified: &mut Option<watch::Receiver<Revision>>) {
+    if let Some(receiver) = notified {
         if receiver.changed().await.is_ok() {
             return;
         }
-        *heard = None;
+        *notified = None;
     }
     std::future::pending::<()>().await;
 }
 
-impl Shared {
+impl WatchState {
     fn revision(&self) -> Revision {
         self.registry.borrow().revision()
     }

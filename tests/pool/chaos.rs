@@ -17,7 +17,7 @@ const ORDERS: usize = 20_000;
 const CLIENTS: usize = 32;
 
 /// How long the network is silent: longer than a heartbeat and a call's time limit.
-const SILENCE: Duration = Duration::from_secs(12);
+const NETWORK_PAUSE: Duration = Duration::from_secs(12);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_thousand_orders_through_every_failure() {
@@ -37,7 +37,7 @@ async fn twenty_thousand_orders_through_every_failure() {
 
     let load = Load::start(&[gateways[0].api(), gateways[1].api()], CLIENTS, ORDERS);
     let mut next = 0;
-    // Each trouble comes upon a system at work.
+    // Each failure hits a system at work.
     let mut at_work = async || {
         next += ORDERS / 12;
         load.reaches(next).await;
@@ -64,17 +64,17 @@ async fn twenty_thousand_orders_through_every_failure() {
     servers.postgres.kill();
     servers.postgres.start_again();
     at_work().await;
-    to_postgres.be(Mood::Silent);
-    tokio::time::sleep(SILENCE).await;
+    to_postgres.be(Mood::Stalled);
+    tokio::time::sleep(NETWORK_PAUSE).await;
     to_postgres.be(Mood::Fine);
     at_work().await;
     to_rabbit.stall(true);
-    tokio::time::sleep(SILENCE).await;
+    tokio::time::sleep(NETWORK_PAUSE).await;
     to_rabbit.stall(false);
 
     let report = load.finish().await;
     assert!(report.accepted.len() >= ORDERS);
-    assert!(report.cut_off > 0, "the troubles hit requests under way");
+    assert!(report.cut_off > 0, "the failures hit requests under way");
     let api = gateways[0].api();
     api.quiet(&["order-total", "order-audit"]).await;
     report.check(&api).await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::backends::Shared;
+use crate::support::backends::SharedBackends;
 use crate::support::pool::Process;
 use crate::support::{sample, wasmill};
 
@@ -11,12 +11,12 @@ const SAID: &str = "compiling took longer than 1ms (engine.compile_timeout)";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deploy_is_refused_and_the_gateway_goes_on() {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let backends = shared.backends();
-    let (hasty, patient) =
+    let (hasty, long_timeout) =
         (Process::start("gateway", backends, &[NO_TIME]), Process::start("gateway", backends, &[]));
     hasty.ready().await;
-    patient.ready().await;
+    long_timeout.ready().await;
     let deploy = |url: &str| {
         wasmill().args(["--url", url, "deploy"]).arg(sample("hello")).output().expect("it runs")
     };
@@ -28,12 +28,12 @@ async fn a_deploy_is_refused_and_the_gateway_goes_on() {
     let said = String::from_utf8_lossy(&again.stderr).into_owned();
     assert!(said.contains("the same component is not tried again for"), "{said}");
     assert_eq!(hasty.readiness().await, Some(200));
-    patient.deploy(&["hello"]).await;
+    long_timeout.deploy(&["hello"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_says_why_the_function_fails_and_goes_on() {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let backends = shared.backends();
     let gateway = Process::start("gateway", backends, &[]);
     gateway.ready().await;

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use serde_json::{Value, json};
 use wasmill_broker::{Consuming as _, Delivery, Message, Publishing as _};
 
-use crate::support::backends::{Shared, queue_of};
+use crate::support::backends::{SharedBackends, queue_of};
 use crate::support::pool::Process;
 use crate::support::{eventually, wasmill};
 
@@ -32,7 +32,7 @@ async fn next(consumption: &mut wasmill_broker::Consumption) -> Delivery {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_can_read_is_listed_exported_and_sent_again() {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let gateway = Process::start("gateway", shared.backends(), &[]);
     gateway.ready().await;
     gateway.deploy(&["hello"]).await;

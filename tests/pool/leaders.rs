@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::backends::Shared;
+use crate::support::backends::SharedBackends;
 use crate::support::pool::Process;
 
 /// How long a leader that is gone may keep the others waiting.
@@ -18,7 +18,7 @@ async fn retried(gateway: &Process) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_is_gone_is_replaced_and_one_that_comes_back_does_no_harm() {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let backends = shared.backends();
     let gateway = Process::start("gateway", backends, &[]);
     let host = Process::start("host", backends, &[]);

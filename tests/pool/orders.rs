@@ -4,13 +4,13 @@
 use serde_json::json;
 
 use crate::orders::{cancel_running, manifest, operated, suspend_and_resume_running};
-use crate::support::backends::Shared;
+use crate::support::backends::SharedBackends;
 use crate::support::eventually;
 use crate::support::pool::Process;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_runs_on_another_host_is_cancelled_and_suspended() {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let backends = shared.backends();
     let gateways =
         [Process::start("gateway", backends, &[]), Process::start("gateway", backends, &[])];
@@ -34,7 +34,7 @@ async fn what_runs_on_another_host_is_cancelled_and_suspended() {
 /// The other gateway knows nothing of it, and its row is not written yet: there is no host.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_another_gateway_has_just_accepted_is_cancelled_and_suspended() {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let backends = shared.backends();
     let gateways =
         [Process::start("gateway", backends, &[]), Process::start("gateway", backends, &[])];

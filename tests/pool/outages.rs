@@ -19,12 +19,12 @@ const OUTAGE: Duration = Duration::from_secs(30);
 const CLIENTS: usize = 8;
 
 /// A gateway, two hosts and a scheduler, with the functions of the load.
-struct Pool {
+struct OutagePool {
     gateway: Process,
     _others: [Process; 3],
 }
 
-impl Pool {
+impl OutagePool {
     async fn start(backends: &Backends) -> Self {
         let gateway = Process::start("gateway", backends, &[]);
         let others = ["host", "host", "scheduler"].map(|role| Process::start(role, backends, &[]));
@@ -43,7 +43,7 @@ impl Pool {
 
 /// Posts orders before, during and after what `outage` does, and accounts for each of them.
 /// `accepts` says whether orders are accepted during the outage.
-async fn survives(pool: &Pool, accepts: bool, outage: impl AsyncFnOnce()) {
+async fn survives(pool: &OutagePool, accepts: bool, outage: impl AsyncFnOnce()) {
     let api = pool.api();
     let load = Load::start(std::slice::from_ref(&api), CLIENTS, usize::MAX);
     load.reaches(500).await;
@@ -65,7 +65,7 @@ async fn survives(pool: &Pool, accepts: bool, outage: impl AsyncFnOnce()) {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_backend_may_stop_and_both() {
     let mut servers = Private::start();
-    let pool = Pool::start(&servers.backends()).await;
+    let pool = OutagePool::start(&servers.backends()).await;
 
     survives(&pool, true, async || {
         servers.postgres.stop();
@@ -107,10 +107,10 @@ async fn each_backend_may_stop_and_both() {
 async fn each_backend_may_fall_silent() {
     let servers = Private::start();
     let (backends, to_postgres, to_rabbit) = servers.behind_proxies().await;
-    let pool = Pool::start(&backends).await;
+    let pool = OutagePool::start(&backends).await;
 
     survives(&pool, true, async || {
-        to_postgres.be(Mood::Silent);
+        to_postgres.be(Mood::Stalled);
         tokio::time::sleep(OUTAGE).await;
         to_postgres.be(Mood::Fine);
     })

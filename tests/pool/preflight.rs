@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::support::backends::Shared;
+use crate::support::backends::SharedBackends;
 use crate::support::eventually;
 use crate::support::pool::Process;
 
@@ -57,7 +57,7 @@ async fn child_of(process: &Process) -> Pid {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_compiles_what_is_deployed() {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let cache = tempfile::tempdir().expect("a temporary folder");
     let dir = cache.path().to_str().expect("its name is text");
     let gateway = Process::start("gateway", shared.backends(), &[]);
@@ -79,7 +79,7 @@ async fn a_host_compiles_what_is_deployed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deploy_outlives_the_host_that_checks_it() {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let gateway = Process::start("gateway", shared.backends(), &[]);
     let mut host = Process::start("host", shared.backends(), &[]);
     gateway.ready().await;
@@ -101,7 +101,7 @@ async fn a_deploy_outlives_the_host_that_checks_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_may_check_deploys_itself() {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let gateway = Process::start("gateway", shared.backends(), &[("GATEWAY_PREFLIGHT", "own")]);
     let host = Process::start("host", shared.backends(), &[]);
     gateway.ready().await;

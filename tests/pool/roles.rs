@@ -3,16 +3,16 @@
 use reqwest::StatusCode;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use wasmill_broker::{Error, Queues as _};
+use wasmill_broker::{BrokerError, Queues as _};
 
 use crate::support::api::{Api, execution_ids};
-use crate::support::backends::{Shared, queue_of};
+use crate::support::backends::{SharedBackends, queue_of};
 use crate::support::pool::Process;
 use crate::support::{eventually, wasmill};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_goes_through_every_role() {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let backends = shared.backends();
     // All at once.
     let (one, other) =
@@ -49,7 +49,7 @@ async fn an_event_goes_through_every_role() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_function_s_queue_goes_when_it_is_empty() {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let backends = shared.backends();
     let gateway = Process::start("gateway", backends, &[]);
     gateway.ready().await;
@@ -64,7 +64,7 @@ async fn a_deleted_function_s_queue_goes_when_it_is_empty() {
     assert_eq!(api.ended(&waiting[0]).await["state"], "cancelled");
     let broker = backends.broker_client();
     eventually("the queue is deleted", async || {
-        matches!(broker.depth(&queue_of("hello")).await, Err(Error::NoQueue(_))).then_some(())
+        matches!(broker.depth(&queue_of("hello")).await, Err(BrokerError::NoQueue(_))).then_some(())
     })
     .await;
     broker.close().await;
@@ -72,7 +72,7 @@ async fn a_deleted_function_s_queue_goes_when_it_is_empty() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_runs_on_the_hosts_that_it_asks_for() {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let backends = shared.backends();
     let gateway = Process::start("gateway", backends, &[]);
     let plain = Process::start("host", backends, &[("HOST_NAME", "plain")]);
@@ -94,7 +94,7 @@ async fn a_function_runs_on_the_hosts_that_it_asks_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_key_is_made_once_and_opens_a_gateway_that_all_can_reach() {
-    let shared = Shared::without_schema().await;
+    let shared = SharedBackends::without_schema().await;
     let backends = shared.backends();
     let migrate = || {
         let mut command = wasmill();
@@ -147,7 +147,7 @@ async fn the_first_key_is_made_once_and_opens_a_gateway_that_all_can_reach() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn migrate_answers_as_json() {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let migrate = |arguments: &[&str]| -> Value {
         let mut command = wasmill();
         command
@@ -168,7 +168,7 @@ async fn migrate_answers_as_json() {
 /// `wasmill migrate` is a step of its own: the roles say so and end.
 #[tokio::test(flavor = "multi_thread")]
 async fn roles_refuse_a_database_that_is_too_old() {
-    let shared = Shared::without_schema().await;
+    let shared = SharedBackends::without_schema().await;
     for role in ["gateway", "host", "scheduler"] {
         let mut process = Process::start(role, shared.backends(), &[]);
         assert_eq!(process.exit_code().await, Some(1), "{role}");
@@ -180,7 +180,7 @@ async fn roles_refuse_a_database_that_is_too_old() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_are_listed_while_they_live() {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let backends = shared.backends();
     let gateway = Process::start("gateway", backends, &[("NODES_TIMEOUT", "3s")]);
     let labelled =

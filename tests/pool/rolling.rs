@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use wasmill_domain::Timestamp;
 
 use crate::support::api::{Api, execution_ids};
-use crate::support::backends::Shared;
+use crate::support::backends::SharedBackends;
 use crate::support::pool::Process;
 use crate::support::upgrade::forth_and_back;
 use crate::support::wasmill;
@@ -35,7 +35,7 @@ fn manifest(version: usize) -> String {
 /// As an upgrade does it, of which `scripts/upgrade-test` makes one between two releases.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_process_is_replaced_under_load() {
-    let shared = Shared::without_schema().await;
+    let shared = SharedBackends::without_schema().await;
     let binary = PathBuf::from(wasmill().get_program());
     let orders = [["host", "gateway", "scheduler"], ["scheduler", "gateway", "host"]];
     forth_and_back(shared.backends(), [&binary, &binary], &binary, orders, REPLACED_UNDER).await;
@@ -43,7 +43,7 @@ async fn every_process_is_replaced_under_load() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_event_meets_a_version_that_was_current() {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let backends = shared.backends();
     let gateways =
         [Process::start("gateway", backends, &[]), Process::start("gateway", backends, &[])];

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::backends::Shared;
+use crate::support::backends::SharedBackends;
 use crate::support::pool::Process;
 use crate::support::{sample, wasmill};
 
@@ -25,7 +25,7 @@ async fn result(gateway: &Process, execution: &Value) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_changed_one_process_after_the_other() {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let backends = shared.backends();
     let folder = tempfile::tempdir().unwrap();
     let files = ["gateway", "host", "new"].map(|name| folder.path().join(name));

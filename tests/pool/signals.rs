@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::backends::Shared;
+use crate::support::backends::SharedBackends;
 use crate::support::eventually;
 use crate::support::pool::{Backends, Process};
 
@@ -29,7 +29,7 @@ async fn gateway(backends: &Backends) -> Process {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_finishes_what_it_runs_and_takes_nothing_more() {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let gateway = gateway(shared.backends()).await;
     let mut host = Process::start("host", shared.backends(), &[]);
     host.ready().await;
@@ -52,7 +52,7 @@ async fn a_host_finishes_what_it_runs_and_takes_nothing_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_end_in_time_is_handed_back() {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let gateway = gateway(shared.backends()).await;
     let mut host = Process::start(
         "host",
@@ -73,7 +73,7 @@ async fn what_does_not_end_in_time_is_handed_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_cuts() {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let gateway = gateway(shared.backends()).await;
     let mut host = Process::start("host", shared.backends(), &[]);
     host.ready().await;
@@ -94,7 +94,7 @@ async fn a_second_signal_cuts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn gateways_and_schedulers_end_well() {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let mut gateway = gateway(shared.backends()).await;
     let mut scheduler = Process::start("scheduler", shared.backends(), &[]);
     scheduler.ready().await;

@@ -17,12 +17,12 @@ use super::pool::Backends;
 use super::{root, wasmill, wasmill_of};
 
 /// The servers of this machine. The test's schema and queues are taken away when this is dropped.
-pub(crate) struct Shared {
+pub(crate) struct SharedBackends {
     _schema: Schema,
     backends: Backends,
 }
 
-impl Shared {
+impl SharedBackends {
     /// With a schema that is ready for the roles.
     pub(crate) async fn new() -> Self {
         let shared = Self::without_schema().await;
@@ -46,7 +46,7 @@ impl Shared {
     }
 }
 
-impl Drop for Shared {
+impl Drop for SharedBackends {
     fn drop(&mut self) {
         let backends = self.backends.clone();
         let delete = async move {

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 /// How long anything may take before a test gives up. Generous: the machine may be busy, and
 /// waiting costs nothing where the condition is met at once.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A client of HTTP that trusts no certificate.
 pub(crate) fn http() -> reqwest::ClientBuilder {
@@ -120,7 +120,7 @@ impl Dev {
 
     /// Waits for a line of standard output.
     pub(crate) fn await_line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_TIMEOUT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let line = self.lines.recv_timeout(left);
@@ -253,12 +253,12 @@ fn spawn(
 
 /// Waits until `condition` gives something.
 pub(crate) async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     loop {
         if let Some(value) = condition().await {
             return value;
         }
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        assert!(Instant::now() < deadline, "not within {WAIT_TIMEOUT:?}: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -40,7 +40,7 @@ const DELAY: Duration = Duration::from_millis(100);
 const BASELINE: Duration = Duration::from_secs(15);
 
 /// The longest that everything may take.
-const PATIENCE: Duration = Duration::from_secs(3_600);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -104,7 +104,7 @@ async fn measure(
                 }
             }
         }
-        ensure!(begun.elapsed() < PATIENCE, "retention does not come to its end");
+        ensure!(begun.elapsed() < WAIT_TIMEOUT, "retention does not come to its end");
         let is_over = match past {
             None => begun.elapsed() > BASELINE,
             Some(_) => {

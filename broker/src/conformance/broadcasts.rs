@@ -24,23 +24,23 @@ where
     a_broadcast_to_nobody_is_no_error(&*factory().await).await;
 }
 
-type Heard = mpsc::UnboundedReceiver<Bytes>;
+type Received = mpsc::UnboundedReceiver<Bytes>;
 
-async fn subscribe(broker: &dyn Broadcasts) -> (Heard, Subscription) {
-    let (sender, heard) = mpsc::unbounded_channel();
+async fn subscribe(broker: &dyn Broadcasts) -> (Received, Subscription) {
+    let (sender, received) = mpsc::unbounded_channel();
     let listener = Arc::new(move |body| {
         // Its test may have ended.
         let _ = sender.send(body);
     });
-    (heard, in_time(broker.subscribe(listener)).await.unwrap())
+    (received, in_time(broker.subscribe(listener)).await.unwrap())
 }
 
 async fn tell(broker: &dyn Broadcasts, body: &'static str) {
     in_time(broker.broadcast(body.into())).await.unwrap();
 }
 
-async fn next(heard: &mut Heard) -> Bytes {
-    in_time(heard.recv()).await.expect("the listener is there")
+async fn next(received: &mut Received) -> Bytes {
+    in_time(received.recv()).await.expect("the listener is there")
 }
 
 async fn everybody_who_listens_hears(broker: &dyn Broadcasts) {
@@ -49,9 +49,9 @@ async fn everybody_who_listens_hears(broker: &dyn Broadcasts) {
     for body in ["1", "2", ""] {
         tell(broker, body).await;
     }
-    for heard in [&mut one, &mut other] {
+    for received in [&mut one, &mut other] {
         for body in ["1", "2", ""] {
-            assert_eq!(next(heard).await, body);
+            assert_eq!(next(received).await, body);
         }
     }
     assert!(tokio::time::timeout(QUIET_TIME, subscription.ended()).await.is_err());
@@ -59,9 +59,9 @@ async fn everybody_who_listens_hears(broker: &dyn Broadcasts) {
 
 async fn who_is_late_does_not_hear(broker: &dyn Broadcasts) {
     tell(broker, "early").await;
-    let (mut heard, _subscription) = subscribe(broker).await;
+    let (mut received, _subscription) = subscribe(broker).await;
     tell(broker, "late").await;
-    assert_eq!(next(&mut heard).await, "late");
+    assert_eq!(next(&mut received).await, "late");
 }
 
 async fn who_is_gone_is_not_told(broker: &dyn Broadcasts) {
@@ -78,7 +78,7 @@ async fn a_broadcast_to_nobody_is_no_error(broker: &dyn Broadcasts) {
     let (_, subscription) = subscribe(broker).await;
     drop(subscription);
     tell(broker, "nobody").await;
-    let (mut heard, _subscription) = subscribe(broker).await;
+    let (mut received, _subscription) = subscribe(broker).await;
     tell(broker, "somebody").await;
-    assert_eq!(next(&mut heard).await, "somebody");
+    assert_eq!(next(&mut received).await, "somebody");
 }

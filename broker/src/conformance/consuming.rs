@@ -8,7 +8,7 @@ use super::support::{
     take, text,
 };
 use crate::conformance::Broker;
-use crate::port::{Error, Tag};
+use crate::port::{BrokerError, Tag};
 
 pub(super) async fn a_consumer_may_come_first(broker: Arc<dyn Broker>) {
     let queue = queue(&broker).await;
@@ -181,7 +181,7 @@ pub(super) async fn deleting_ends_consumers(broker: Arc<dyn Broker>) {
     assert!(in_time(ended).await.unwrap());
     // Too late, and no error.
     settle.ack(&tags).await.unwrap();
-    assert!(matches!(broker.depth(&queue).await, Err(Error::NoQueue(_))));
+    assert!(matches!(broker.depth(&queue).await, Err(BrokerError::NoQueue(_))));
     // Under its name there may be another one, which is empty.
     broker.declare(&queue).await.unwrap();
     depth_becomes(&broker, &queue, 0, 0).await;

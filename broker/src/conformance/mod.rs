@@ -13,7 +13,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 pub(crate) use self::broadcasts::broadcasts_suite;
-pub(crate) use self::support::{QUEUE_MESSAGES, Redeliveries};
+pub(crate) use self::support::{QUEUE_MAX_BATCHES, Redeliveries};
 
 use crate::port::{Consuming, Control, Publishing, Queues, Streams};
 
@@ -22,9 +22,9 @@ pub(crate) trait Broker: Publishing + Consuming + Streams + Queues + Control {}
 
 impl<T: Publishing + Consuming + Streams + Queues + Control> Broker for T {}
 
-/// Runs every test. `factory` gives a broker whose queues are full at [`QUEUE_MESSAGES`]; it may be
-/// the same one each time, as the tests use queues of their own. `redeliveries` is what it knows of
-/// these.
+/// Runs every test. `factory` gives a broker whose queues are full at [`QUEUE_MAX_BATCHES`]; it may
+/// be the same one each time, as the tests use queues of their own. `redeliveries` is what it knows
+/// of these.
 pub(crate) async fn suite<F, Fut>(factory: F, redeliveries: Redeliveries)
 where
     F: Fn() -> Fut,

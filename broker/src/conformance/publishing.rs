@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::support::{
-    QUEUE_MESSAGES, consume, depth_becomes, in_time, next, no_delivery, numbered, publish, queue,
-    take,
+    QUEUE_MAX_BATCHES, consume, depth_becomes, in_time, next, no_delivery, numbered, publish,
+    queue, take,
 };
 use crate::conformance::Broker;
-use crate::port::{Error, Message};
+use crate::port::{BrokerError, Message};
 
 pub(super) async fn what_is_published_comes_out_in_order(broker: Arc<dyn Broker>) {
     let queue = queue(&broker).await;
@@ -123,23 +123,23 @@ pub(super) async fn a_full_queue_refuses_and_takes_again(broker: Arc<dyn Broker>
     loop {
         match in_time(broker.publish(&queue, Message::new(taken.to_string()))).await {
             Ok(()) => taken += 1,
-            Err(Error::Full(full)) => {
+            Err(BrokerError::Full(full)) => {
                 assert_eq!(full, queue);
                 break;
             }
             Err(other) => panic!("{other}"),
         }
         // Some brokers count a little late.
-        assert!(taken <= 2 * QUEUE_MESSAGES, "the queue takes more than it should");
+        assert!(taken <= 2 * QUEUE_MAX_BATCHES, "the queue takes more than it should");
     }
-    assert!(taken >= QUEUE_MESSAGES, "the queue takes {taken} messages");
+    assert!(taken >= QUEUE_MAX_BATCHES, "the queue takes {taken} messages");
     // RabbitMQ's quorum queues take again when a fifth is gone.
     let (mut deliveries, settle) = consume(&broker, &queue, 500).await;
     let (_, tags) = take(&mut deliveries, 500).await;
     settle.ack(&tags).await.unwrap();
     let taken_again = async {
         while let Err(error) = broker.publish(&queue, Message::new("again")).await {
-            assert!(matches!(error, Error::Full(_)), "{error}");
+            assert!(matches!(error, BrokerError::Full(_)), "{error}");
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
@@ -150,7 +150,8 @@ pub(super) async fn no_queue_is_an_error(broker: Arc<dyn Broker>) {
     let queue = queue(&broker).await;
     in_time(broker.delete(&queue)).await.unwrap();
     in_time(broker.delete(&queue)).await.unwrap();
-    let is_no_queue = |error: Error| matches!(error, Error::NoQueue(name) if name == queue);
+    let is_no_queue =
+        |error: BrokerError| matches!(error, BrokerError::NoQueue(name) if name == queue);
     assert!(is_no_queue(in_time(broker.publish(&queue, Message::new("x"))).await.unwrap_err()));
     assert!(is_no_queue(in_time(broker.request(&queue, Message::new("x"))).await.err().unwrap()));
     assert!(is_no_queue(

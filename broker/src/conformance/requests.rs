@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::support::{TIMEOUT, consume, depth_becomes, in_time, next, queue, text};
 use crate::conformance::Broker;
-use crate::port::{Error, Message, ReplyTo};
+use crate::port::{BrokerError, Message, ReplyTo};
 
 pub(super) async fn a_reply_finds_its_request(broker: Arc<dyn Broker>) {
     let queue = queue(&broker).await;
@@ -46,5 +46,7 @@ pub(super) async fn no_reply_is_an_error(broker: Arc<dyn Broker>) {
     let queue = queue(&broker).await;
     let pending = in_time(broker.request(&queue, Message::new("x"))).await.unwrap();
     let timeout = Duration::from_millis(20);
-    assert!(matches!(pending.wait(timeout).await, Err(Error::NoReply(after)) if after == timeout));
+    assert!(
+        matches!(pending.wait(timeout).await, Err(BrokerError::NoReply(after)) if after == timeout)
+    );
 }

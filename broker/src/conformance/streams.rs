@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::support::{QUIET_TIME, in_time};
 use crate::conformance::Broker;
-use crate::port::{Error, IncomingStreams, QueueName};
+use crate::port::{BrokerError, IncomingStreams, QueueName};
 use crate::request_stream::{IncomingStream, RequestStream, STREAM_WINDOW};
 
 /// A service that no other test has, and what accepts its streams, at most `most` at a time.
@@ -108,7 +108,7 @@ pub(super) async fn a_sender_waits_for_its_receiver(broker: Arc<dyn Broker>) {
 pub(super) async fn a_service_without_acceptors_is_no_queue(broker: Arc<dyn Broker>) {
     let name: QueueName = format!("conformance.calls.{}", Uuid::new_v4()).parse().unwrap();
     let opened = in_time(broker.open_stream(&name, "x".into())).await;
-    assert!(matches!(opened, Err(Error::NoQueue(queue)) if queue == name));
+    assert!(matches!(opened, Err(BrokerError::NoQueue(queue)) if queue == name));
 }
 
 pub(super) async fn streams_are_shared_and_each_accepted_once(broker: Arc<dyn Broker>) {

@@ -11,8 +11,8 @@ use crate::conformance::Broker;
 use crate::port::{Consumption, Deliveries, Delivery, Depth, Message, QueueName, Settle, Tag};
 
 /// The brokers under test take so many messages into a queue, and answer the next one with
-/// [`Error::Full`](crate::Error::Full).
-pub(crate) const QUEUE_MESSAGES: u64 = 1_000;
+/// [`Error::Full`](crate::BrokerError::Full).
+pub(crate) const QUEUE_MAX_BATCHES: u64 = 1_000;
 
 /// What a broker knows of earlier deliveries of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

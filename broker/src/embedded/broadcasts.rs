@@ -5,24 +5,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::broadcasts::{Listener, Subscription};
-use crate::port::{Error, Result};
+use crate::broadcasts::{BroadcastReceiver, Subscription};
+use crate::port::{BrokerError, Result};
 
 /// Everybody who listens.
 #[derive(Default)]
 pub(super) struct Listeners {
-    state: Mutex<State>,
+    state: Mutex<BroadcastState>,
 }
 
 #[derive(Default)]
-struct State {
+struct BroadcastState {
     /// Each with what its subscription ends with.
     all: Vec<(Weak<Kept>, watch::Sender<()>)>,
     closed: bool,
 }
 
 /// A listener, as long as its subscription has it.
-struct Kept(Listener);
+struct Kept(BroadcastReceiver);
 
 impl Listeners {
     /// Tells everybody, here and now.
@@ -38,7 +38,7 @@ impl Listeners {
         Ok(())
     }
 
-    pub(super) fn add(&self, listener: Listener) -> Result<Subscription> {
+    pub(super) fn add(&self, listener: BroadcastReceiver) -> Result<Subscription> {
         let (end, alive) = watch::channel(());
         let kept = Arc::new(Kept(listener));
         self.open()?.all.push((Arc::downgrade(&kept), end));
@@ -52,15 +52,15 @@ impl Listeners {
         state.all.clear();
     }
 
-    fn open(&self) -> Result<MutexGuard<'_, State>> {
+    fn open(&self) -> Result<MutexGuard<'_, BroadcastState>> {
         let state = self.lock();
         if state.closed {
-            return Err(Error::Unavailable("the broker is closed".into()));
+            return Err(BrokerError::Unavailable("the broker is closed".into()));
         }
         Ok(state)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, BroadcastState> {
         // Nothing panics while it is locked: listeners are called without it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

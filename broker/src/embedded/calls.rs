@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
-use crate::port::{Error, IncomingStreams, QueueName, Result};
+use crate::port::{BrokerError, IncomingStreams, QueueName, Result};
 use crate::request_stream::{IncomingStream, RequestStream};
 
 /// How many streams of one service may wait to be accepted.
@@ -45,16 +45,17 @@ impl CallRouter {
 
     /// Opens a stream to whoever accepts those of `name`.
     pub(super) fn open(&self, name: &QueueName, opening: Bytes) -> Result<RequestStream> {
-        let service = self.lock().get(name).cloned().ok_or_else(|| Error::NoQueue(name.clone()))?;
+        let service =
+            self.lock().get(name).cloned().ok_or_else(|| BrokerError::NoQueue(name.clone()))?;
         let mut state = service.lock();
         if state.acceptors == 0 {
-            return Err(Error::NoQueue(name.clone()));
+            return Err(BrokerError::NoQueue(name.clone()));
         }
         if state.pending.len() >= MAX_PENDING {
             // Some may be closed already.
             state.pending.retain(|pending| !pending.accepted.is_closed());
             if state.pending.len() >= MAX_PENDING {
-                return Err(Error::Full(name.clone()));
+                return Err(BrokerError::Full(name.clone()));
             }
         }
         let (here, there, accepted) = RequestStream::within_process();

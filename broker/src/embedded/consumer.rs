@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::inbox::{ConsumerId, Inbox, QueuedDelivery};
 use super::shared::SharedState;
-use crate::port::{Deliveries, Delivery, Error, Message, Result, Settle, Tag};
+use crate::port::{BrokerError, Deliveries, Delivery, Message, Result, Settle, Tag};
 
 /// The half that receives deliveries.
 pub(super) struct EmbeddedDeliveries {
@@ -54,7 +54,7 @@ impl Settle for EmbeddedSettle {
             None => Ok(()),
             Some(written) => written
                 .await
-                .unwrap_or_else(|_| Err(Error::Unavailable("the broker is closed".into()))),
+                .unwrap_or_else(|_| Err(BrokerError::Unavailable("the broker is closed".into()))),
         }
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use uuid::Uuid;
 
-use crate::port::{Error, Owner, Result};
+use crate::port::{BrokerError, Owner, Result};
 
 /// What the file is called.
 const FILE: &str = "installation";
@@ -36,6 +36,6 @@ pub(super) fn mark(dir: &Path, id: Uuid) -> Result<()> {
     written.map_err(|error| unavailable(dir, &error))
 }
 
-fn unavailable(dir: &Path, error: &std::io::Error) -> Error {
-    Error::Unavailable(format!("the file '{FILE}' in {}: {error}", dir.display()))
+fn unavailable(dir: &Path, error: &std::io::Error) -> BrokerError {
+    BrokerError::Unavailable(format!("the file '{FILE}' in {}: {error}", dir.display()))
 }

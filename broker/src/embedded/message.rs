@@ -49,7 +49,7 @@ pub(super) struct Publish {
 
 /// A message that is copied to the log's end, so that the oldest segment can be deleted.
 #[derive(Debug)]
-pub(super) struct Move {
+pub(super) struct Relocation {
     pub(super) record: MessageRecord,
     pub(super) deliveries: u32,
 }

@@ -55,8 +55,8 @@
 //!
 //! # When writing fails
 //! The log is cut back to what is known to be good, publishes are answered with
-//! [`Error::Unavailable`], and other records are kept and written later. Consuming continues, as
-//! that is what frees space on a full disk.
+//! [`BrokerError::Unavailable`], and other records are kept and written later. Consuming continues,
+//! as that is what frees space on a full disk.
 
 mod alive;
 mod broadcasts;
@@ -103,10 +103,10 @@ use self::replies::Replies;
 use self::shared::SharedState;
 use self::state::BrokerState;
 use self::writer::Writer;
-use crate::broadcasts::{Broadcasts, Listener, Subscription};
+use crate::broadcasts::{BroadcastReceiver, Broadcasts, Subscription};
 use crate::port::{
-    Consuming, Consumption, Control, Depth, Error, IncomingStreams, Message, Owner, PendingReply,
-    Publishing, QueueName, Queues, ReplyTo, Result, Streams,
+    BrokerError, Consuming, Consumption, Control, Depth, IncomingStreams, Message, Owner,
+    PendingReply, Publishing, QueueName, Queues, ReplyTo, Result, Streams,
 };
 use crate::request_stream::RequestStream;
 
@@ -221,7 +221,7 @@ fn lock_with_retries(file: &File) -> Result<(), TryLockError> {
 
 /// Waits for the writer's answer.
 async fn answer(waiting: Waiting) -> Result<()> {
-    waiting.await.unwrap_or_else(|_| Err(Error::Unavailable("the broker is closed".into())))
+    waiting.await.unwrap_or_else(|_| Err(BrokerError::Unavailable("the broker is closed".into())))
 }
 
 #[async_trait]
@@ -230,7 +230,7 @@ impl Broadcasts for EmbeddedBroker {
         self.listeners.tell(&body)
     }
 
-    async fn subscribe(&self, listener: Listener) -> Result<Subscription> {
+    async fn subscribe(&self, listener: BroadcastReceiver) -> Result<Subscription> {
         self.listeners.add(listener)
     }
 }

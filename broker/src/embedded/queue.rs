@@ -21,7 +21,7 @@ pub(super) struct Queue {
     ready: VecDeque<StoredMessage>,
     consumers: Vec<Consumer>,
     /// The index of the consumer that is asked first.
-    turn: usize,
+    next_consumer: usize,
 }
 
 struct Consumer {
@@ -50,7 +50,7 @@ impl Queue {
             listed: false,
             ready: VecDeque::new(),
             consumers: Vec::new(),
-            turn: 0,
+            next_consumer: 0,
         }
     }
 
@@ -111,9 +111,9 @@ impl Queue {
     fn next_with_room(&mut self) -> Option<usize> {
         let count = self.consumers.len();
         let at = (0..count)
-            .map(|step| (self.turn + step) % count)
+            .map(|step| (self.next_consumer + step) % count)
             .find(|at| self.consumers[*at].has_room())?;
-        self.turn = at + 1;
+        self.next_consumer = at + 1;
         Some(at)
     }
 

@@ -78,7 +78,7 @@ impl OpenError {
     }
 }
 
-impl From<OpenError> for crate::port::Error {
+impl From<OpenError> for crate::port::BrokerError {
     fn from(error: OpenError) -> Self {
         Self::Unavailable(error.to_string())
     }

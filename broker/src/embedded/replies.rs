@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::port::{Error, PendingReply, ReplyTo, Result};
+use crate::port::{BrokerError, PendingReply, ReplyTo, Result};
 
 /// The requests that await their replies.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Replies {
         let mut table = self.lock();
         table.sweep(self.most);
         if table.waiting.len() >= self.most {
-            return Err(Error::Unavailable(format!(
+            return Err(BrokerError::Unavailable(format!(
                 "{} requests await their replies already",
                 self.most
             )));
@@ -95,7 +95,7 @@ mod tests {
         }
         assert!(replies.lock().waiting.len() <= 17);
         let _kept: Vec<_> = (0..100).map(|_| replies.expect().unwrap()).collect();
-        assert!(matches!(replies.expect(), Err(Error::Unavailable(_))));
+        assert!(matches!(replies.expect(), Err(BrokerError::Unavailable(_))));
     }
 
     #[tokio::test]

@@ -11,8 +11,8 @@ use std::time::Duration;
 pub struct EmbeddedSettings {
     /// How many queues there may be. Default: 10,000.
     pub queues: usize,
-    /// How many messages a queue takes, unacknowledged ones included. Default: 1,000,000.
-    pub queue_messages: u64,
+    /// How many batches a queue takes, unacknowledged ones included. Default: 1,000,000.
+    pub queue_max_batches: u64,
     /// How many bytes of messages a queue takes: bodies, headers and 128 bytes for each message.
     /// Default: 256 MiB.
     pub queue_bytes: u64,
@@ -47,7 +47,7 @@ impl Default for EmbeddedSettings {
     fn default() -> Self {
         Self {
             queues: 10_000,
-            queue_messages: 1_000_000,
+            queue_max_batches: 1_000_000,
             queue_bytes: 256 << 20,
             total_bytes: 1 << 30,
             message_bytes: 16 << 20,

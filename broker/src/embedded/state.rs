@@ -8,10 +8,10 @@ use tokio::sync::oneshot;
 use super::alive::Alive;
 use super::format::record::Record;
 use super::inbox::{ConsumerId, Inbox, InboxDeliveries};
-use super::message::{MessageRecord, Move, Publish, StoredMessage, Waiter, Waiting, weight};
+use super::message::{MessageRecord, Publish, Relocation, StoredMessage, Waiter, Waiting, weight};
 use super::queue::Queue;
 use super::settings::EmbeddedSettings;
-use crate::port::{Depth, Error, Message, QueueName, Result, Tag};
+use crate::port::{BrokerError, Depth, Message, QueueName, Result, Tag};
 
 /// The state behind the broker's one lock. Nothing in here blocks or does I/O.
 pub(super) struct BrokerState {
@@ -49,7 +49,7 @@ struct PendingWork {
 #[derive(Default)]
 pub(super) struct Work {
     pub(super) publishes: Vec<Publish>,
-    pub(super) moves: Vec<Move>,
+    pub(super) moves: Vec<Relocation>,
     pub(super) acked: Vec<u64>,
     pub(super) delivered: Vec<u64>,
     pub(super) changes: Vec<Record>,
@@ -109,17 +109,21 @@ impl BrokerState {
     }
 
     fn refuse_if_closed(&self) -> Result<()> {
-        if self.closing { Err(Error::Unavailable("the broker is closed".into())) } else { Ok(()) }
+        if self.closing {
+            Err(BrokerError::Unavailable("the broker is closed".into()))
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether writing works, as far as is known.
     pub(super) fn health(&self) -> Result<()> {
         self.refuse_if_closed()?;
-        self.failing.clone().map_or(Ok(()), |why| Err(Error::Unavailable(why)))
+        self.failing.clone().map_or(Ok(()), |why| Err(BrokerError::Unavailable(why)))
     }
 
     fn id_of(&self, name: &QueueName) -> Result<u64> {
-        self.names.get(name).copied().ok_or_else(|| Error::NoQueue(name.clone()))
+        self.names.get(name).copied().ok_or_else(|| BrokerError::NoQueue(name.clone()))
     }
 
     /// Makes a queue; `None` where it is there already.
@@ -130,7 +134,7 @@ impl BrokerState {
         }
         self.health()?;
         if self.queues.len() >= self.settings.queues {
-            return Err(Error::Rejected(format!(
+            return Err(BrokerError::Rejected(format!(
                 "there are {} queues already, which is the limit",
                 self.queues.len()
             )));
@@ -173,16 +177,18 @@ impl BrokerState {
             .min(self.settings.queue_bytes)
             .min(self.settings.total_bytes);
         if weight > limit {
-            return Err(Error::Rejected(format!("it takes {weight} bytes; the limit is {limit}")));
+            return Err(BrokerError::Rejected(format!(
+                "it takes {weight} bytes; the limit is {limit}"
+            )));
         }
         let Some(queue) = self.queues.get_mut(&id) else {
-            return Err(Error::NoQueue(name.clone()));
+            return Err(BrokerError::NoQueue(name.clone()));
         };
-        let full = queue.messages >= self.settings.queue_messages
+        let full = queue.messages >= self.settings.queue_max_batches
             || queue.bytes + weight > self.settings.queue_bytes
             || self.bytes + weight > self.settings.total_bytes;
         if full {
-            return Err(Error::Full(name.clone()));
+            return Err(BrokerError::Full(name.clone()));
         }
         queue.messages += 1;
         queue.bytes += weight;
@@ -393,7 +399,7 @@ impl BrokerState {
         &mut self,
         segment: u64,
         candidates: &mut Vec<(u64, u64)>,
-    ) -> Vec<Move> {
+    ) -> Vec<Relocation> {
         let mut moves = Vec::new();
         let mut bytes = 0;
         while bytes < self.settings.compact_bytes {
@@ -404,15 +410,15 @@ impl BrokerState {
             if found.segment == segment {
                 bytes += found.weight;
                 let record = MessageRecord { number, queue, message: Arc::clone(&found.message) };
-                moves.push(Move { record, deliveries: found.deliveries });
+                moves.push(Relocation { record, deliveries: found.deliveries });
             }
         }
         moves
     }
 
     /// Messages have been written again, to `segment`.
-    pub(super) fn moved(&mut self, moves: &[Move], segment: u64) {
-        for Move { record, .. } in moves {
+    pub(super) fn moved(&mut self, moves: &[Relocation], segment: u64) {
+        for Relocation { record, .. } in moves {
             let found =
                 self.queues.get_mut(&record.queue).and_then(|queue| queue.find(record.number));
             if let Some(message) = found {

@@ -10,11 +10,11 @@ use super::format::batch::{Batch, write_record};
 use super::format::record::Record;
 use super::inbox::InboxDeliveries;
 use super::log::Log;
-use super::message::{Move, Publish, Waiter};
+use super::message::{Publish, Relocation, Waiter};
 use super::settings::EmbeddedSettings;
 use super::shared::SharedState;
 use super::state::Work;
-use crate::port::{Error, Result, Tag};
+use crate::port::{BrokerError, Result, Tag};
 
 /// So many bytes of unsynced notes are synced even where no message is to be.
 const NOTES_UNSYNCED: usize = 1 << 20;
@@ -200,10 +200,10 @@ impl Writer {
     }
 
     /// Writes one batch of everything that is new, if anything is.
-    fn write(&mut self, publishes: &[Publish], moves: &[Move]) -> Result<()> {
+    fn write(&mut self, publishes: &[Publish], moves: &[Relocation]) -> Result<()> {
         self.batch.clear();
         self.batch.add_encoded(self.notes.unwritten());
-        for Move { record, deliveries } in moves {
+        for Relocation { record, deliveries } in moves {
             self.batch.add_message(record, *deliveries);
         }
         for publish in publishes {
@@ -234,7 +234,7 @@ impl Writer {
     }
 
     /// Writing has failed: remembers why, and what is to be written again.
-    fn fail(&mut self, error: &io::Error) -> Error {
+    fn fail(&mut self, error: &io::Error) -> BrokerError {
         if self.log.is_synced() {
             // Whatever was written and not synced has been cut off.
             self.notes.written = 0;
@@ -247,7 +247,7 @@ impl Writer {
         self.failing = true;
         self.compaction = None;
         self.shared.lock().failing = Some(why.clone());
-        Error::Unavailable(why)
+        BrokerError::Unavailable(why)
     }
 
     fn deliver(&self, all: Vec<InboxDeliveries>) {
@@ -260,7 +260,7 @@ impl Writer {
     }
 
     /// Brings the state up to date with the log and answers the publishers.
-    fn conclude(&mut self, publishes: Vec<Publish>, moves: &[Move], synced: &Result<()>) {
+    fn conclude(&mut self, publishes: Vec<Publish>, moves: &[Relocation], synced: &Result<()>) {
         if publishes.is_empty() && moves.is_empty() && !self.failing {
             return;
         }

@@ -10,7 +10,7 @@ use wasmill_domain::batch::{MAX_DISPATCHES, SOFT_MAX_BYTES};
 
 use super::message::weight;
 use super::settings::PublisherSettings;
-use crate::port::{Error, Publishing, QueueName, Result};
+use crate::port::{BrokerError, Publishing, QueueName, Result};
 
 /// Gets the result of a publish.
 pub(super) type Waiter = oneshot::Sender<Result<()>>;
@@ -55,7 +55,7 @@ impl Batchers {
     /// start one.
     ///
     /// # Errors
-    /// [`Error::Full`] where too much waits already.
+    /// [`BrokerError::Full`] where too much waits already.
     pub(super) fn enqueue(
         &self,
         queue: &QueueName,
@@ -65,13 +65,13 @@ impl Batchers {
         let weight = weight(&dispatch);
         let mut state = self.lock();
         if state.bytes + weight > self.settings.waiting_bytes {
-            return Err(Error::Full(queue.clone()));
+            return Err(BrokerError::Full(queue.clone()));
         }
         let waiting = Waiting { dispatch, weight, done };
         let is_new = match state.queues.entry(queue.clone()) {
             Entry::Occupied(mut batcher) => {
                 if batcher.get().waiting() >= self.settings.waiting {
-                    return Err(Error::Full(queue.clone()));
+                    return Err(BrokerError::Full(queue.clone()));
                 }
                 batcher.get_mut().push(waiting);
                 false

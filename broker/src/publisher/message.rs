@@ -5,7 +5,7 @@ use wasmill_domain::event::Attribute;
 use wasmill_domain::wire::Writes;
 use wasmill_domain::{Batch, Dispatch, Timestamp};
 
-use crate::port::{Error, Message, Result};
+use crate::port::{BrokerError, Message, Result};
 
 /// The media type of a batch, in the header `content-type` of its message. The version is the
 /// message's first byte.
@@ -44,7 +44,7 @@ pub(super) fn message_of(mut dispatches: Vec<Dispatch>, writes: &Writes) -> Resu
         dispatch.queued_at = now;
     }
     let Some(batch) = Batch::new(dispatches) else {
-        return Err(Error::Rejected(
+        return Err(BrokerError::Rejected(
             "a batch must be of 1 to 64 dispatches of one function".into(),
         ));
     };

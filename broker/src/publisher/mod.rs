@@ -25,7 +25,7 @@ pub use self::settings::PublisherSettings;
 
 use self::batchers::Batchers;
 use self::message::message_of;
-use crate::port::{Error, PendingReply, Publishing, QueueName, Result};
+use crate::port::{BrokerError, PendingReply, Publishing, QueueName, Result};
 
 /// Publishes dispatches to the queues of their functions, grouped into batches. Cheap to clone;
 /// all clones share the batches. It needs a Tokio runtime around it.
@@ -45,8 +45,8 @@ impl BatchPublisher {
     /// itself: dropping the future does not take the dispatch back.
     ///
     /// # Errors
-    /// [`Error::Full`] at once where too much waits already, and where the queue is full;
-    /// [`Error::Unavailable`]. A queue that does not exist is declared.
+    /// [`BrokerError::Full`] at once where too much waits already, and where the queue is full;
+    /// [`BrokerError::Unavailable`]. A queue that does not exist is declared.
     pub async fn publish(&self, dispatch: Dispatch) -> Result<()> {
         let queue = QueueName::of_function(&dispatch.tenant, &dispatch.function);
         let (done, confirmed) = oneshot::channel();
@@ -56,7 +56,7 @@ impl BatchPublisher {
         // The task is gone without an answer only where the runtime is.
         confirmed
             .await
-            .unwrap_or_else(|_| Err(Error::Unavailable("the publisher is shut down".into())))
+            .unwrap_or_else(|_| Err(BrokerError::Unavailable("the publisher is shut down".into())))
     }
 
     /// Publishes a dispatch in a batch of its own and returns the reply to be awaited. The reply is
@@ -69,7 +69,7 @@ impl BatchPublisher {
         let broker = &self.batchers.broker;
         let message = message_of(vec![dispatch], self.writes())?;
         match broker.request(&queue, message.clone()).await {
-            Err(Error::NoQueue(_)) => {
+            Err(BrokerError::NoQueue(_)) => {
                 broker.declare(&queue).await?;
                 broker.request(&queue, message).await
             }

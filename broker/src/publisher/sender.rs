@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::batchers::{Batchers, Waiter, Waiting};
 use super::message::message_of;
-use crate::port::{Error, Message, QueueName, Result};
+use crate::port::{BrokerError, Message, QueueName, Result};
 
 /// A batch that is published, and not confirmed yet.
 struct SentBatch {
@@ -148,7 +148,7 @@ impl BatchSender {
     }
 
     fn conclude(&mut self, batch: SentBatch, result: &Result<()>) {
-        if matches!(result, Err(Error::NoQueue(_))) && !batch.again {
+        if matches!(result, Err(BrokerError::NoQueue(_))) && !batch.again {
             self.without_queue.push(batch);
         } else {
             answer(batch.waiters, result);

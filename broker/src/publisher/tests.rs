@@ -26,7 +26,7 @@ struct Gate {
 impl Gate {
     fn closed() -> Arc<Self> {
         let dir = tempfile::tempdir().unwrap();
-        let settings = EmbeddedSettings { queue_messages: 200, ..EmbeddedSettings::default() };
+        let settings = EmbeddedSettings { queue_max_batches: 200, ..EmbeddedSettings::default() };
         let broker = EmbeddedBroker::open(dir.path(), settings).unwrap();
         let (begun, declared) = (AtomicUsize::new(0), AtomicUsize::new(0));
         Arc::new(Self { broker, confirms: Semaphore::new(0), begun, declared, _dir: dir })
@@ -287,11 +287,11 @@ async fn what_waits_is_bounded() {
     gate.begun(2).await;
     tasks.extend(begin(&publisher, 2..12, 10).await);
     assert!(
-        matches!(in_time(publisher.publish(dispatch(99, 10))).await, Err(Error::Full(full)) if full == queue())
+        matches!(in_time(publisher.publish(dispatch(99, 10))).await, Err(BrokerError::Full(full)) if full == queue())
     );
     // Another function has its own count, and shares the bytes.
     let other = |length| Dispatch { function: "other".parse().unwrap(), ..dispatch(0, length) };
-    assert!(matches!(in_time(publisher.publish(other(19_000))).await, Err(Error::Full(_))));
+    assert!(matches!(in_time(publisher.publish(other(19_000))).await, Err(BrokerError::Full(_))));
     gate.let_through(1_000);
     in_time(publisher.publish(other(10_000))).await.unwrap();
     all_confirmed(tasks).await;
@@ -310,11 +310,13 @@ async fn errors_reach_everybody_in_the_batch() {
         gate.publish(&queue(), Message::new("x")).await.unwrap();
     }
     for task in begin(&publisher, 0..50, 10).await {
-        assert!(matches!(in_time(task).await.unwrap(), Err(Error::Full(full)) if full == queue()));
+        assert!(
+            matches!(in_time(task).await.unwrap(), Err(BrokerError::Full(full)) if full == queue())
+        );
     }
     gate.broker.close().await;
     for task in begin(&publisher, 0..50, 10).await {
-        assert!(matches!(in_time(task).await.unwrap(), Err(Error::Unavailable(_))));
+        assert!(matches!(in_time(task).await.unwrap(), Err(BrokerError::Unavailable(_))));
     }
 }
 

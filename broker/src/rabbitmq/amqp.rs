@@ -13,16 +13,17 @@
 //! reply-to         a request's reply address (direct reply-to)
 //! correlation-id   a request's number, in decimal; a reply has that of its request
 //! ```
-//! Control messages of request streams and broadcasts have no other property. Of a delivery, `redelivered` and the
-//! headers `x-delivery-count` and `x-acquired-count`, which RabbitMQ sets, are read besides.
-//! Properties and headers that are not known here are passed on as headers or ignored.
+//! Control messages of request streams and broadcasts have no other property. Of a delivery,
+//! `redelivered` and the headers `x-delivery-count` and `x-acquired-count`, which RabbitMQ sets,
+//! are read besides. Properties and headers that are not known here are passed on as headers or
+//! ignored.
 
 use lapin::BasicProperties;
 use lapin::message::Delivery as AmqpDelivery;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
-use crate::port::{Error, Message, ReplyTo, Result};
+use crate::port::{BrokerError, Message, ReplyTo, Result};
 
 /// Headers that RabbitMQ itself adds to count deliveries. The second is there from 4.3 on, where
 /// the first no longer counts what was requeued.
@@ -37,7 +38,7 @@ const TRANSIENT: u8 = 1;
 /// Text of at most 255 bytes.
 pub(super) fn short(text: &str) -> Result<ShortString> {
     ShortString::try_new(text)
-        .map_err(|_| Error::Rejected(format!("'{text}' is longer than 255 bytes")))
+        .map_err(|_| BrokerError::Rejected(format!("'{text}' is longer than 255 bytes")))
 }
 
 /// The properties of a message that is published.
@@ -274,11 +275,11 @@ mod tests {
     fn names_and_addresses_of_more_than_255_bytes_are_refused() {
         let long = "x".repeat(256);
         let header = Message { headers: vec![(long.clone(), "v".into())], ..Message::default() };
-        assert!(matches!(properties(&header), Err(Error::Rejected(_))));
+        assert!(matches!(properties(&header), Err(BrokerError::Rejected(_))));
         let reply_to = Some(ReplyTo { address: long, correlation: String::new() });
         assert!(matches!(
             properties(&Message { reply_to, ..Message::default() }),
-            Err(Error::Rejected(_))
+            Err(BrokerError::Rejected(_))
         ));
     }
 

@@ -16,8 +16,8 @@ use tokio::task::JoinHandle;
 
 use super::amqp::{self, Fault};
 use super::link::{Link, Session};
-use crate::broadcasts::{Listener, Subscription};
-use crate::port::{Error, Result};
+use crate::broadcasts::{BroadcastReceiver, Subscription};
+use crate::port::{BrokerError, Result};
 
 /// What the exchange is called, behind the prefix.
 const EXCHANGE: &str = "wasmill.broadcast";
@@ -73,7 +73,7 @@ impl Drop for Task {
 pub(super) async fn subscribe(
     link: &Link,
     exchange: ShortString,
-    listener: Listener,
+    listener: BroadcastReceiver,
     timeout: Duration,
 ) -> Result<Subscription> {
     // Again where another one ends meanwhile: with the last queue the exchange goes.
@@ -82,7 +82,7 @@ pub(super) async fn subscribe(
         let begun = session.set_up(begin(&session, exchange)).await?;
         Ok((session, begun))
     };
-    let unavailable = |fault: Fault| Error::Unavailable(fault.to_string());
+    let unavailable = |fault: Fault| BrokerError::Unavailable(fault.to_string());
     let (session, (channel, mut messages)) =
         link.work(timeout, begun).await.map_err(unavailable)?;
     let (end, alive) = watch::channel(());

@@ -12,7 +12,7 @@ use wasmill_domain::backoff::Backoff;
 
 use super::amqp::Fault;
 use super::endpoint::{Dialled, Endpoint, Socket};
-use crate::port::{Error, Result};
+use crate::port::{BrokerError, Result};
 
 /// How often a connection's state is checked, besides its events.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -144,17 +144,19 @@ impl Link {
     /// less than `timeout` ago.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], with the reason.
+    /// [`BrokerError::Unavailable`], with the reason.
     pub(super) fn takes_messages(&self, timeout: Duration) -> Result<()> {
         match &*self.status.borrow() {
             Status::Down { since, reason } if since.elapsed() >= timeout => {
-                Err(Error::Unavailable(down(reason)))
+                Err(BrokerError::Unavailable(down(reason)))
             }
             Status::Down { .. } => Ok(()),
             Status::Up(session) => match &*session.lock_blocked() {
-                Some((since, reason)) if since.elapsed() >= timeout => Err(Error::Unavailable(
-                    format!("RabbitMQ takes no messages at present: {reason}"),
-                )),
+                Some((since, reason)) if since.elapsed() >= timeout => {
+                    Err(BrokerError::Unavailable(format!(
+                        "RabbitMQ takes no messages at present: {reason}"
+                    )))
+                }
                 _ => Ok(()),
             },
             Status::Closed => Err(closed()),
@@ -173,8 +175,8 @@ fn down(reason: &str) -> String {
     format!("no connection to RabbitMQ: {reason}")
 }
 
-pub(super) fn closed() -> Error {
-    Error::Unavailable(CLOSED.into())
+pub(super) fn closed() -> BrokerError {
+    BrokerError::Unavailable(CLOSED.into())
 }
 
 impl Session {

@@ -1,13 +1,13 @@
 //! The broker for many processes: RabbitMQ, 3.10 to 4.x.
 //!
 //! # One message
-//! [`Publishing::publish`] gives it to a **publish channel** (`publish_channels`), always the same one
-//! for a queue, so that the order is kept. The channel's task (`publish_channel`) sends it
+//! [`Publishing::publish`] gives it to a **publish channel** (`publish_channels`), always the same
+//! one for a queue, so that the order is kept. The channel's task (`publish_channel`) sends it
 //! (`in_flight`), persistent and `mandatory`, without waiting for those before it; hundreds await
 //! their confirms at a time. The confirm ends the publish. The task keeps it until then: when the
 //! AMQP channel or the connection is lost, what is unconfirmed is sent again over the next, in
-//! order. A publish that is not confirmed in time ends with [`Error::Unconfirmed`], and its message
-//! may be there or not; with [`Error::Unavailable`] where it was never sent.
+//! order. A publish that is not confirmed in time ends with [`BrokerError::Unconfirmed`], and its
+//! message may be there or not; with [`BrokerError::Unavailable`] where it was never sent.
 //!
 //! A **consumer** (`consumer`) has a channel of its own, whose prefetch is the consumer's. A
 //! delivery has a tag that counts the channels too (`unacked`), so that a tag of a lost channel is
@@ -81,10 +81,10 @@ use self::known_queues::KnownQueues;
 use self::link::Link;
 use self::operations::Operations;
 use self::publish_channels::PublishChannels;
-use crate::broadcasts::{Broadcasts, Listener, Subscription};
+use crate::broadcasts::{BroadcastReceiver, Broadcasts, Subscription};
 use crate::port::{
-    Consuming, Consumption, Control, Depth, Error, IncomingStreams, Message, Owner, PendingReply,
-    Publishing, QueueName, Queues, ReplyTo, Result, Streams,
+    BrokerError, Consuming, Consumption, Control, Depth, IncomingStreams, Message, Owner,
+    PendingReply, Publishing, QueueName, Queues, ReplyTo, Result, Streams,
 };
 use crate::request_stream::RequestStream;
 
@@ -160,7 +160,7 @@ impl RabbitBroker {
 
     /// Forgets a queue that was not found.
     fn checked<T>(&self, queue: &QueueName, result: Result<T>) -> Result<T> {
-        if let Err(Error::NoQueue(_)) = &result {
+        if let Err(BrokerError::NoQueue(_)) = &result {
             self.known.remove_unless_consumed(queue);
         }
         result
@@ -188,7 +188,7 @@ impl Broadcasts for RabbitBroker {
         self.broadcaster.broadcast(&broadcasts::exchange(&self.prefix)?, &body).await
     }
 
-    async fn subscribe(&self, listener: Listener) -> Result<Subscription> {
+    async fn subscribe(&self, listener: BroadcastReceiver) -> Result<Subscription> {
         let exchange = broadcasts::exchange(&self.prefix)?;
         broadcasts::subscribe(&self.consuming, exchange, listener, self.timeout).await
     }
@@ -274,7 +274,7 @@ impl Control for RabbitBroker {
         self.publishing
             .session(self.timeout)
             .await
-            .map_err(|fault| Error::Unavailable(fault.to_string()))?;
+            .map_err(|fault| BrokerError::Unavailable(fault.to_string()))?;
         self.pinger.ping().await
     }
 
@@ -282,7 +282,7 @@ impl Control for RabbitBroker {
         let queue = QueueName::installation();
         let name = self.name(&queue)?;
         match self.operations.ready(&queue, name.clone()).await {
-            Err(Error::NoQueue(_)) => return Ok(Owner::Nobody),
+            Err(BrokerError::NoQueue(_)) => return Ok(Owner::Nobody),
             other => other?,
         };
         self.operations.owner(&queue, name, id).await
@@ -298,7 +298,7 @@ impl Control for RabbitBroker {
         self.operations.delete(&queue, self.name(&queue)?).await?;
         match self.operations.owner(&queue, self.name(&queue)?, id).await? {
             Owner::This => Ok(()),
-            other => Err(Error::Unavailable(format!(
+            other => Err(BrokerError::Unavailable(format!(
                 "another process has marked the broker meanwhile: {other:?}"
             ))),
         }

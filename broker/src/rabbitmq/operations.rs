@@ -14,7 +14,7 @@ use super::amqp::Fault;
 use super::broadcasts;
 use super::link::{Link, Session};
 use super::settings::{QueueKind, RabbitSettings};
-use crate::port::{Error, Owner, QueueName, Result};
+use crate::port::{BrokerError, Owner, QueueName, Result};
 
 /// After so many deliveries RabbitMQ drops a message from a quorum queue. Hosts deal with such
 /// messages long before, and none may be lost, so it is the largest number there is. It cannot be
@@ -66,7 +66,7 @@ impl Operations {
                     .iter()
                     .any(|a| reason.contains(a)) =>
             {
-                Err(Error::Rejected(format!(
+                Err(BrokerError::Rejected(format!(
                     "queue {queue} exists and does not keep messages safe: {reason}"
                 )))
             }
@@ -128,7 +128,7 @@ impl Operations {
             channel.basic_qos(1, BasicQosOptions::default()).await
         };
         self.run(asked).await.map_err(|fault| {
-            Error::Unavailable(format!("RabbitMQ does not answer a ping: {fault}"))
+            BrokerError::Unavailable(format!("RabbitMQ does not answer a ping: {fault}"))
         })
     }
 
@@ -136,7 +136,9 @@ impl Operations {
     pub(super) async fn broadcast(&self, exchange: &ShortString, body: &[u8]) -> Result<()> {
         let told =
             |channel: Channel| async move { broadcasts::publish(&channel, exchange, body).await };
-        self.run(told).await.map_err(|fault| Error::Unavailable(format!("a broadcast: {fault}")))
+        self.run(told)
+            .await
+            .map_err(|fault| BrokerError::Unavailable(format!("a broadcast: {fault}")))
     }
 
     /// Runs an operation on the channel.
@@ -165,11 +167,11 @@ impl Operations {
 }
 
 /// A fault as the port's error.
-pub(super) fn error(fault: Fault, queue: &QueueName) -> Error {
+pub(super) fn error(fault: Fault, queue: &QueueName) -> BrokerError {
     match fault {
-        Fault::NoQueue => Error::NoQueue(queue.clone()),
-        Fault::Differs(reason) | Fault::Refused(reason) => Error::Rejected(reason),
-        Fault::Transient(reason) => Error::Unavailable(reason),
+        Fault::NoQueue => BrokerError::NoQueue(queue.clone()),
+        Fault::Differs(reason) | Fault::Refused(reason) => BrokerError::Rejected(reason),
+        Fault::Transient(reason) => BrokerError::Unavailable(reason),
     }
 }
 
@@ -207,7 +209,7 @@ fn arguments(settings: &RabbitSettings) -> FieldTable {
         }
         QueueKind::Classic => set("x-queue-type", AMQPValue::LongString("classic".into())),
     }
-    if let Some(messages) = settings.queue_messages {
+    if let Some(messages) = settings.queue_max_batches {
         set("x-max-length", AMQPValue::LongLongInt(i64::try_from(messages).unwrap_or(i64::MAX)));
         set("x-overflow", AMQPValue::LongString("reject-publish".into()));
     }

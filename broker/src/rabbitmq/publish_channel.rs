@@ -19,7 +19,7 @@ use super::link::{Link, RETRY, Session};
 use super::publish_request::PublishRequest;
 use super::replies::Replies;
 use super::settings::RabbitSettings;
-use crate::port::{Error, Result};
+use crate::port::{BrokerError, Result};
 
 /// How many requests are sent before confirms are read again.
 const AT_A_TIME: usize = 64;
@@ -56,7 +56,7 @@ impl PublishChannel {
             replies: Replies::new(settings.replies),
             largest,
             window: settings.channel_window,
-            queues_are_bounded: settings.queue_messages.is_some(),
+            queues_are_bounded: settings.queue_max_batches.is_some(),
             timeout: settings.publish_timeout,
             retry: Backoff::new(RETRY.0, RETRY.1).jittered(),
         }
@@ -163,7 +163,9 @@ impl PublishChannel {
         }
         if let Some(waiter) = request.reply.take() {
             if !self.replies.await_for(number, waiter) {
-                return Err(Error::Unavailable("too many replies are awaited already".into()));
+                return Err(BrokerError::Unavailable(
+                    "too many replies are awaited already".into(),
+                ));
             }
             properties = properties
                 .with_reply_to(DIRECT_REPLY.into())
@@ -195,10 +197,10 @@ impl PublishChannel {
             let was_returned = in_flight.was_returned(number);
             let Some(request) = self.unconfirmed.remove(&number) else { continue };
             let result = match request.queue {
-                Some(queue) if was_returned => Err(Error::NoQueue(queue)),
+                Some(queue) if was_returned => Err(BrokerError::NoQueue(queue)),
                 _ if confirmed => Ok(()),
-                Some(queue) if self.queues_are_bounded => Err(Error::Full(queue)),
-                _ => Err(Error::Unconfirmed("RabbitMQ could not take the message".into())),
+                Some(queue) if self.queues_are_bounded => Err(BrokerError::Full(queue)),
+                _ => Err(BrokerError::Unconfirmed("RabbitMQ could not take the message".into())),
             };
             if result.is_err() {
                 self.replies.forget(number);
@@ -229,7 +231,7 @@ impl PublishChannel {
         let too_large = |_: &u64, request: &mut PublishRequest| request.body.len() > limit;
         for (number, request) in self.unconfirmed.extract_if(.., too_large) {
             self.replies.forget(number);
-            let _ = request.done.send(Err(Error::Rejected(reason.clone())));
+            let _ = request.done.send(Err(BrokerError::Rejected(reason.clone())));
         }
     }
 

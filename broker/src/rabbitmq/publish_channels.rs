@@ -14,7 +14,7 @@ use super::link::{Link, closed};
 use super::publish_channel::PublishChannel;
 use super::publish_request::PublishRequest;
 use super::settings::RabbitSettings;
-use crate::port::{Error, QueueName, Result};
+use crate::port::{BrokerError, QueueName, Result};
 
 /// All publish channels.
 pub(super) struct PublishChannels {
@@ -58,14 +58,14 @@ impl PublishChannels {
         let largest = self.largest.load(Ordering::Relaxed);
         if body.len() > largest {
             let length = body.len();
-            return Err(Error::Rejected(format!(
+            return Err(BrokerError::Rejected(format!(
                 "its body is {length} bytes long, and at most {largest} are taken"
             )));
         }
         // `largest` is never more than a u32.
         let permit = Arc::clone(&self.bytes).try_acquire_many_owned(body.len() as u32);
         let permit = permit.map_err(|_| {
-            Error::Unavailable("too many bytes are on their way to RabbitMQ already".into())
+            BrokerError::Unavailable("too many bytes are on their way to RabbitMQ already".into())
         })?;
         let (done, mut confirmed) = oneshot::channel();
         let sent = Arc::new(AtomicBool::new(false));
@@ -82,9 +82,9 @@ impl PublishChannels {
             _permit: permit,
         };
         channel.try_send(request).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => {
-                Error::Unavailable("too many messages are on their way to RabbitMQ already".into())
-            }
+            mpsc::error::TrySendError::Full(_) => BrokerError::Unavailable(
+                "too many messages are on their way to RabbitMQ already".into(),
+            ),
             mpsc::error::TrySendError::Closed(_) => closed(),
         })?;
         let outcome = match tokio::time::timeout(self.timeout, &mut confirmed).await {
@@ -93,14 +93,15 @@ impl PublishChannels {
             Err(_) => {
                 // From now on it is not sent any more. It may have been confirmed just now.
                 confirmed.close();
-                let late = || Error::Unavailable(format!("no confirm within {:?}", self.timeout));
+                let late =
+                    || BrokerError::Unavailable(format!("no confirm within {:?}", self.timeout));
                 let away = || self.link.takes_messages(Duration::ZERO).err().unwrap_or_else(late);
                 confirmed.try_recv().unwrap_or_else(|_| Err(away()))
             }
         };
         match outcome {
-            Err(Error::Unavailable(why)) if sent.load(Ordering::SeqCst) => {
-                Err(Error::Unconfirmed(why))
+            Err(BrokerError::Unavailable(why)) if sent.load(Ordering::SeqCst) => {
+                Err(BrokerError::Unconfirmed(why))
             }
             outcome => outcome,
         }

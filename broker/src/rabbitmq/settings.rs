@@ -30,10 +30,10 @@ pub struct RabbitSettings {
     pub ca_file: Option<PathBuf>,
     /// What kind of queue is declared. Default: quorum.
     pub queue_kind: QueueKind,
-    /// How many messages a queue takes; RabbitMQ refuses further ones, and counts a little late. A
+    /// How many batches a queue takes; RabbitMQ refuses further ones, and counts a little late. A
     /// quorum queue that was full takes again when a fifth is gone. Default: 1,000,000. `None`
     /// leaves it to the policies of the RabbitMQ.
-    pub queue_messages: Option<u64>,
+    pub queue_max_batches: Option<u64>,
     /// The prefix of every queue's name on RabbitMQ, for installations that share a virtual host.
     /// Default: empty.
     pub queue_prefix: String,
@@ -81,7 +81,7 @@ impl Default for RabbitSettings {
             name: "wasmill".into(),
             ca_file: None,
             queue_kind: QueueKind::Quorum,
-            queue_messages: Some(1_000_000),
+            queue_max_batches: Some(1_000_000),
             queue_prefix: String::new(),
             publish_channels: 4,
             channel_window: 1_024,

@@ -36,8 +36,8 @@ fn read(path: &Path) -> Result<Project> {
 }
 
 /// How much longer than any other answer one may take that a compilation comes before: the
-/// component waits for its turn, 5 min at most (`CompileSettings::patience`), and is compiled. The
-/// server ends both at its time, so that a client has its answer.
+/// component waits for a permit, 5 min at most (`CompileSettings::wait_timeout`), and is compiled.
+/// The server ends both at its time, so that a client has its answer.
 pub(crate) const COMPILATION: Duration =
     Duration::from_secs(300).saturating_add(LONGEST_COMPILATION);
 
@@ -67,9 +67,9 @@ pub(crate) async fn deploy(client: &Client, project: &Project, step: &Step) -> R
     send(client, request.json(&json!({"manifest": manifest, "digest": digest}))).await
 }
 
-/// Sends one of a deploy's requests, each of which may have to wait for its turn.
+/// Sends one of a deploy's requests, each of which may have to wait for a permit.
 async fn send(client: &Client, request: Request<'_>) -> Result<Answer> {
-    client.send_until_answered(request.patience(COMPILATION)).await
+    client.send_until_answered(request.wait_timeout(COMPILATION)).await
 }
 
 /// Uploads those of its files that the server does not have.

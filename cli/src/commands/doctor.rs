@@ -150,10 +150,11 @@ async fn check_queues(checks: &mut Checks, store: &InspectedStore, broker: &dyn 
         Err(error) => return checks.add("definitions", Status::Warning, error.to_string()),
     };
     let registry: &Registry = &registry;
-    let broken = registry.broken().into_iter();
-    let broken = broken.map(|broken| format!("{broken} cannot be read: {}", broken.why));
-    let broken: Vec<String> = broken.collect();
-    checks.found("definitions", Ok(broken), |text| text, "all can be read");
+    let unreadable = registry.unreadable().into_iter();
+    let unreadable =
+        unreadable.map(|unreadable| format!("{unreadable} cannot be read: {}", unreadable.why));
+    let unreadable: Vec<String> = unreadable.collect();
+    checks.found("definitions", Ok(unreadable), |text| text, "all can be read");
     let missing = consistency::missing_queues(store, broker, registry, usize::MAX).await;
     let missing =
         missing.map(|all| all.into_iter().filter(|missing| missing.waiting > 0).collect());

@@ -290,8 +290,8 @@ mod tests {
             for (event, document) in events.iter().zip(&documents) {
                 let shown = shown(document.json());
                 prop_assert_eq!(&shown[0], "0190 total failed");
-                let told = shown[1].strip_prefix("  event      ").unwrap();
-                prop_assert!(told.starts_with(&*event.event_type) && told.contains(" from "));
+                let reported = shown[1].strip_prefix("  event      ").unwrap();
+                prop_assert!(reported.starts_with(&*event.event_type) && reported.contains(" from "));
                 // Nothing of the event looks like another line of what is printed.
                 for line in &shown[1..] {
                     let printed = output::escaped(line);
@@ -337,9 +337,9 @@ mod tests {
                 "version": "sha256:0123456789abcdef", "outcome": outcome, "fuel_used": 1234, "peak_memory_bytes": 2048,
                 "run_time_ms": 1.5, "queue_wait_ms": 0.25,
             });
-            let told = cost(Json::read(attempt.to_string().as_bytes()).unwrap());
+            let reported = cost(Json::read(attempt.to_string().as_bytes()).unwrap());
             assert_eq!(
-                told,
+                reported,
                 format!("(version 0123456789ab, {fuel}, 2.0 KiB, ran 1.50 ms, waited 0.25 ms)")
             );
         }

@@ -21,7 +21,7 @@ pub(crate) async fn run(verb: Functions, remote: Remote) -> Result {
             let request =
                 Request::new(Method::POST, &["v1", "functions", &name, "rollback"]).json(&body);
             // An old version may have to be compiled again.
-            let request = request.patience(COMPILATION);
+            let request = request.wait_timeout(COMPILATION);
             let step = Step::new("it is checked and compiled");
             let answer =
                 output::awaited(&format!("rolling {name} back"), &step, client.send(request))
@@ -64,9 +64,9 @@ async fn list(client: &Client) -> Result {
         })
         .collect();
     output::table(&["NAME", "VERSION", "DIGEST", "TRIGGERS", "DEPLOYED"], &rows);
-    for function in answer.get("broken").items() {
+    for function in answer.get("unreadable").items() {
         output::line(format!(
-            "{} is broken: {}",
+            "{} is unreadable: {}",
             cell(function.get("name")),
             cell(function.get("why"))
         ));

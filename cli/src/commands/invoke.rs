@@ -21,7 +21,7 @@ pub(crate) async fn run(args: Invoke, remote: Remote) -> Result {
         .query("wait", Some(args.wait))
         .query("type", args.event_type.as_ref())
         .body(&content_type, body)
-        .patience(args.wait.0);
+        .wait_timeout(args.wait.0);
     let progress = Progress::start(format!("running {}", args.name));
     let answer = client.send(request).await?;
     drop(progress);

@@ -67,8 +67,8 @@ impl Config {
             "an amqp:// or amqps:// URL",
         )?;
         within(
-            "broker.queue_messages",
-            (1..=1_000_000_000).contains(&broker.queue_messages),
+            "broker.queue_max_batches",
+            (1..=1_000_000_000).contains(&broker.queue_max_batches),
             "1 to 10^9",
         )?;
         let fits = broker.queue_prefix.len() <= 64
@@ -195,7 +195,7 @@ impl Config {
 
     fn check_connections(&self) -> Result<(), OutOfBounds> {
         let gateway = &self.gateway;
-        let patience = Duration::from_millis(10)..=Duration::from_secs(3_600);
+        let wait_timeout = Duration::from_millis(10)..=Duration::from_secs(3_600);
         let connections = 1..=1_000_000;
         let some = |part: Option<usize>| part.is_none_or(|part| connections.contains(&part));
         within(
@@ -218,10 +218,14 @@ impl Config {
         within("gateway.max_streams", (1..=10_000).contains(&gateway.max_streams), "1 to 10,000")?;
         within(
             "gateway.header_timeout",
-            patience.contains(&gateway.header_timeout.0),
+            wait_timeout.contains(&gateway.header_timeout.0),
             "10ms to 1h",
         )?;
-        within("gateway.idle_timeout", patience.contains(&gateway.idle_timeout.0), "10ms to 1h")?;
+        within(
+            "gateway.idle_timeout",
+            wait_timeout.contains(&gateway.idle_timeout.0),
+            "10ms to 1h",
+        )?;
         within(
             "gateway.max_discarded_bytes",
             gateway.max_discarded_bytes.0 <= 1 << 40,

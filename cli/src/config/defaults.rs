@@ -32,7 +32,7 @@ impl Default for Broker {
             url: None,
             ca_file: None,
             queue_kind: QueueKind::Quorum,
-            queue_messages: 1_000_000,
+            queue_max_batches: 1_000_000,
             queue_prefix: String::new(),
             heartbeat: Span(Duration::from_secs(5)),
         }

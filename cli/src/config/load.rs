@@ -143,6 +143,16 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_may_have_the_name_that_it_had_before() {
+        for name in ["queue_max_batches", "queue_messages"] {
+            let config = from_file(&format!("[broker]\n{name} = 77\n"), &[]).unwrap();
+            assert_eq!(config.broker.queue_max_batches, 77, "{name}");
+        }
+        let variable = ("WASMILL_BROKER_QUEUE_MESSAGES", "78");
+        assert_eq!(from_file("", &[variable]).unwrap().broker.queue_max_batches, 78);
+    }
+
+    #[test]
     fn the_environment_comes_before_the_file_and_ours_before_the_well_known() {
         let file = "[database]\nurl = 'postgres://file'\n[host]\nname = 'one'\ngrace = '5s'\n";
         assert_eq!(from_file(file, &[]).unwrap().database.url.as_deref(), Some("postgres://file"));

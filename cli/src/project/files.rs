@@ -18,7 +18,7 @@ pub(super) struct Found {
     /// looked for in.
     pub(super) seen: Vec<PathBuf>,
     /// What is in the way of sending them: the first thing.
-    pub(super) trouble: Option<anyhow::Error>,
+    pub(super) first_error: Option<anyhow::Error>,
 }
 
 /// Looks for the files of a manifest in its folder. The manifest itself and the component are not
@@ -83,8 +83,8 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn note(&mut self, trouble: anyhow::Error) {
-        self.found.trouble.get_or_insert(trouble);
+    fn note(&mut self, first_error: anyhow::Error) {
+        self.found.first_error.get_or_insert(first_error);
     }
 
     /// Looks through a folder that may have some; `path` is its own.

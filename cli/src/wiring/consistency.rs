@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
-use wasmill_broker::{Control, Error as BrokerError, Owner, QueueName, Queues};
+use wasmill_broker::{BrokerError, Control, Owner, QueueName, Queues};
 use wasmill_domain::{FunctionName, Registry, State, TenantName, Timestamp};
 use wasmill_store::{ExecutionQuery, Identity};
 
 /// How long a process that starts may take to find out. It starts all the same.
-const PATIENCE: Duration = Duration::from_secs(5);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many functions' queues are looked at when a process starts.
 const MOST_FUNCTIONS: usize = 1_000;
@@ -111,7 +111,7 @@ pub(crate) async fn missing_queues(
     most: usize,
 ) -> Result<Vec<Missing>, String> {
     // Only of a broker that lists its queues an empty one is known to be empty: RabbitMQ does not
-    // count what hosts have in hand. What waits in the outbox has no message yet.
+    // count what hosts have not acknowledged. What waits in the outbox has no message yet.
     let lists = broker.queues().await.map_err(|e| e.to_string())?.is_some();
     let knows_all = lists
         && store.agenda.outbox(Timestamp::now(), 1).await.map_err(|e| e.to_string())?.is_empty();
@@ -147,7 +147,7 @@ pub(crate) async fn orphans(
     let Some(queues) = broker.queues().await.map_err(|e| e.to_string())? else { return Ok(None) };
     let is_known = |tenant: &TenantName, function: &FunctionName| {
         registry.function(tenant, function).is_some()
-            || registry.broken_function(tenant, function).is_some()
+            || registry.unreadable_function(tenant, function).is_some()
             || registry.is_deleted(tenant, function)
     };
     let is_orphan = |queue: &QueueName| {
@@ -167,7 +167,8 @@ pub(super) async fn at_start(
     broker: &InspectedBroker,
     registry: &Registry,
 ) -> Vec<String> {
-    let findings = match tokio::time::timeout(PATIENCE, examine(store, broker, registry)).await {
+    let findings = match tokio::time::timeout(WAIT_TIMEOUT, examine(store, broker, registry)).await
+    {
         Ok(Ok(findings)) => findings,
         Ok(Err(error)) => {
             tracing::warn!(error, "nobody knows whether database and broker belong together");
@@ -235,13 +236,13 @@ mod tests {
 
     use super::*;
 
-    struct Fixture {
+    struct InstallationFixture {
         store: Arc<SqliteStore>,
         broker: Arc<EmbeddedBroker>,
         folder: TempDir,
     }
 
-    impl Fixture {
+    impl InstallationFixture {
         async fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let store = SqliteStore::open(&folder.path().join("db"), SqliteSettings::default())
@@ -272,7 +273,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_broker_is_marked_once_and_told_from_others() {
-        let mut fixture = Fixture::new().await;
+        let mut fixture = InstallationFixture::new().await;
         assert_eq!(owner(&*fixture.store, &*fixture.broker, false).await.unwrap(), None);
         assert_eq!(
             fixture.store.installation().await.unwrap().broker_since,
@@ -314,7 +315,7 @@ mod tests {
 
     #[tokio::test]
     async fn lost_queues_and_orphans_are_found() {
-        let fixture = Fixture::new().await;
+        let fixture = InstallationFixture::new().await;
         let (tenant, digest) = (TenantName::default(), Digest::of(b"wasm"));
         fixture.store.put_artifact(&tenant, digest, Bytes::from_static(b"wasm")).await.unwrap();
         let manifest = Manifest::from_json(json!({"name": "total"})).unwrap();

@@ -14,7 +14,7 @@ use wasmill_domain::{HostLabel, Timestamp};
 use wasmill_store::{Node, Nodes, Result};
 
 /// How long a start waits for the first heartbeat, and a stop for the last word.
-const PATIENCE: Duration = Duration::from_secs(1);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How many heartbeats there are within the time after which a process without one is not alive.
 const BEATS: u32 = 3;
@@ -51,7 +51,7 @@ impl Membership {
         writes: &Writes,
     ) -> Self {
         writes.set([Reads::OLDEST]);
-        let first = match timeout(PATIENCE, beat(&*nodes, &node, writes)).await {
+        let first = match timeout(WAIT_TIMEOUT, beat(&*nodes, &node, writes)).await {
             Ok(Ok(())) => true,
             Ok(Err(why)) => {
                 tracing::warn!(%why, "this process cannot say that it is alive: it writes the oldest formats for now");
@@ -85,10 +85,10 @@ impl Membership {
     pub(super) async fn leave(self) {
         self.stop.cancel();
         // A heartbeat that is under way would put it back.
-        if timeout(PATIENCE, self.beating).await.is_err() {
+        if timeout(WAIT_TIMEOUT, self.beating).await.is_err() {
             return;
         }
-        match timeout(PATIENCE, self.nodes.leave(self.id)).await {
+        match timeout(WAIT_TIMEOUT, self.nodes.leave(self.id)).await {
             Ok(Ok(())) => {}
             Ok(Err(why)) => {
                 tracing::debug!(%why, "this process is listed until its heartbeat is old");
@@ -111,19 +111,19 @@ struct Beating {
 }
 
 impl Beating {
-    async fn until(self, stop: CancellationToken, mut is_heard: bool) {
+    async fn until(self, stop: CancellationToken, mut is_announced: bool) {
         loop {
             tokio::select! {
                 () = sleep(self.interval) => {}
                 () = stop.cancelled() => return,
             }
             match beat(&*self.nodes, &self.node, &self.writes).await {
-                Ok(()) if !is_heard => {
-                    is_heard = true;
+                Ok(()) if !is_announced => {
+                    is_announced = true;
                     tracing::info!("this process is among those that are alive again");
                 }
-                Err(why) if is_heard => {
-                    is_heard = false;
+                Err(why) if is_announced => {
+                    is_announced = false;
                     // Others of an older release cannot start either, while the database is away.
                     tracing::warn!(%why, "this process cannot say that it is alive: it writes the formats that it wrote");
                 }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use wasmill_domain::{SecretName, TenantName};
 use wasmill_host::{Capabilities, KeyvalueStore};
-use wasmill_secrets::{Error, Secret, SecretSource};
+use wasmill_secrets::{Secret, SecretError, SecretSource};
 use wasmill_store::BucketQuota;
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 
@@ -24,7 +24,11 @@ struct Placeholders;
 
 #[async_trait]
 impl SecretSource for Placeholders {
-    async fn reveal(&self, _: &TenantName, name: &SecretName) -> Result<Option<Secret>, Error> {
+    async fn reveal(
+        &self,
+        _: &TenantName,
+        name: &SecretName,
+    ) -> Result<Option<Secret>, SecretError> {
         Ok(Some(Secret::from(format!("test-{name}").into_bytes())))
     }
 }

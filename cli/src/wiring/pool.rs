@@ -29,9 +29,7 @@ use wasmill_scheduler::{SchedulerParts, SchedulerSettings, SchedulerStore};
 use wasmill_schema::Compiler;
 use wasmill_secrets::Keyring;
 use wasmill_store::postgres::{PostgresSettings, PostgresStore};
-use wasmill_store::{
-    Error as StoreError, Identity, Node, Nodes, RegistryWatch, SchemaMode, Secrets,
-};
+use wasmill_store::{Identity, Node, Nodes, RegistryWatch, SchemaMode, Secrets, StoreError};
 
 use super::consistency::{InspectedBroker, InspectedStore};
 use super::nodes::{self, Membership};
@@ -241,9 +239,10 @@ impl Pool {
             return Ok(self.engine()?);
         }
         let own = engine::Lazy::new(engine::settings_of(&self.config), self.capabilities());
-        let CompileSettings { timeout, patience, .. } = engine::settings_of(&self.config).compile;
+        let CompileSettings { timeout, wait_timeout, .. } =
+            engine::settings_of(&self.config).compile;
         let settings = HostPreflightSettings {
-            timeout: timeout + patience + PREFLIGHT_MARGIN,
+            timeout: timeout + wait_timeout + PREFLIGHT_MARGIN,
             ..HostPreflightSettings::default()
         };
         let (streams, nodes) = (Arc::clone(&self.broker) as _, Arc::clone(&self.store) as _);
@@ -357,7 +356,7 @@ async fn watch(config: &Config, store: &Arc<PostgresStore>) -> Result<RegistryWa
 }
 
 pub(super) fn rabbit_settings(config: &Config, role: &str) -> RabbitSettings {
-    let config::Broker { url: _, ca_file, queue_kind, queue_messages, queue_prefix, heartbeat } =
+    let config::Broker { url: _, ca_file, queue_kind, queue_max_batches, queue_prefix, heartbeat } =
         &config.broker;
     RabbitSettings {
         name: format!("wasmill {role} {}", HostSettings::default().name),
@@ -366,7 +365,7 @@ pub(super) fn rabbit_settings(config: &Config, role: &str) -> RabbitSettings {
             config::QueueKind::Quorum => QueueKind::Quorum,
             config::QueueKind::Classic => QueueKind::Classic,
         },
-        queue_messages: Some(*queue_messages),
+        queue_max_batches: Some(*queue_max_batches),
         queue_prefix: queue_prefix.clone(),
         heartbeat: heartbeat.0,
         publish_timeout: config.gateway.publish_timeout.0,

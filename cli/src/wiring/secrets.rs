@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use tokio::runtime::Handle;
 use wasmill_domain::{Revision, SealedSecret, SealingKeyId, SecretName, TenantName};
 use wasmill_secrets::{
-    Error, Keyring, NoSecrets, SealedSecrets, SecretSource, Unavailable, Vault, VaultSettings,
+    Keyring, NoSecrets, SealedSecrets, SecretError, SecretSource, Unavailable, Vault, VaultSettings,
 };
-use wasmill_store::{Error as StoreError, RegistryWatch, Secrets};
+use wasmill_store::{RegistryWatch, Secrets, StoreError};
 
 /// The keys in `file`, where the configuration names one.
 pub(super) fn keyring(file: Option<&Path>) -> anyhow::Result<Option<Arc<Keyring>>> {
@@ -61,12 +61,12 @@ pub(crate) async fn unopened(
 ) -> Result<Vec<Unopened>, StoreError> {
     let mut unopened = Vec::new();
     for used in store.sealing_keys().await? {
-        let opened =
-            keyring.map_or(Err(Error::NoKey), |keyring| keyring.open(&used.example).map(drop));
+        let opened = keyring
+            .map_or(Err(SecretError::NoKey), |keyring| keyring.open(&used.example).map(drop));
         let why = match opened {
             Ok(()) => continue,
-            Err(Error::NoKey) => "no key file is set (secrets.key_file)".to_owned(),
-            Err(Error::UnknownKey { .. }) => "the key file does not have this key".to_owned(),
+            Err(SecretError::NoKey) => "no key file is set (secrets.key_file)".to_owned(),
+            Err(SecretError::UnknownKey { .. }) => "the key file does not have this key".to_owned(),
             Err(_) => {
                 "the key file has another key of this id, or what is stored is damaged".to_owned()
             }

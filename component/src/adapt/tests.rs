@@ -96,7 +96,7 @@ fn what_a_module_lacks_is_named() {
 
 /// Compilers use them wherever threads might be.
 #[test]
-fn atomics_on_memory_that_is_not_shared_are_let() {
+fn atomics_on_memory_that_is_not_shared_are_allowed() {
     let atomic = PROGRAM.replace("(i32.store (i32.const 4)", "(i32.atomic.store (i32.const 4)");
     assert_eq!(inspect(&wasm(&atomic)).unwrap().kinds, [Kind::Command]);
 }

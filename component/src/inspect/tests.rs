@@ -52,7 +52,7 @@ fn kinds_are_told_by_exports() {
 }
 
 #[test]
-fn a_later_wasi_is_told_apart() {
+fn wasi3_is_recognised() {
     let refused = |bytes: &[u8]| {
         let inspection = inspect(bytes).unwrap();
         inspection.require_wasi(true).unwrap();
@@ -85,8 +85,8 @@ fn a_later_wasi_is_told_apart() {
 
 /// What it is, where that shows, and what to do.
 #[test]
-fn a_draft_of_a_later_wasi_is_told_with_what_to_do() {
-    let told = |bytes: &[u8], shown: &str| {
+fn a_draft_of_wasi3_is_refused_with_what_to_do() {
+    let reported = |bytes: &[u8], shown: &str| {
         let said = error(bytes);
         for part in [
             "made for a draft of WASI 0.3: ",
@@ -99,24 +99,21 @@ fn a_draft_of_a_later_wasi_is_told_with_what_to_do() {
         }
     };
     let handler = "wasi:http/handler@0.3.0-rc-2025-09-16";
-    told(&exporting(&[handler]), &format!("it exports '{handler}'"));
+    reported(&exporting(&[handler]), &format!("it exports '{handler}'"));
     // One that is known by another export, as the draft is still asked for something.
     let importing = wat(r#"(component (import "wasi:clocks/types@0.3.0-rc-2026-01-06" (instance))
             (instance $i) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#);
-    told(&importing, "it imports 'wasi:clocks/types@0.3.0-rc-2026-01-06'");
+    reported(&importing, "it imports 'wasi:clocks/types@0.3.0-rc-2026-01-06'");
     // Of which the binary format is not known either.
     let mut unknown = exporting(&[handler]);
     unknown.extend_from_slice(&[0x0f, 0x01, 0x00]);
-    told(&unknown, &format!("it exports '{handler}'"));
+    reported(&unknown, &format!("it exports '{handler}'"));
     let spare = inspect(&exporting(&["wasi:cli/run@0.2.0", handler])).unwrap();
-    assert_eq!(
-        (spare.kinds.as_slice(), spare.runs_without_later_wasi),
-        (&[Kind::Command][..], true)
-    );
+    assert_eq!((spare.kinds.as_slice(), spare.runs_without_wasi3), (&[Kind::Command][..], true));
 }
 
 #[test]
-fn one_for_both_is_run_by_the_later_where_that_is_let() {
+fn one_for_both_is_run_by_wasi3_where_that_is_enabled() {
     for (exports, alone) in [
         (&["wasi:cli/run@0.2.0", "wasi:cli/run@0.3.0"][..], true),
         (&["wasi:http/incoming-handler@0.2.0", "wasi:http/handler@0.3.0"], true),
@@ -124,13 +121,13 @@ fn one_for_both_is_run_by_the_later_where_that_is_let() {
         (&["wasi:cli/run@0.3.0"], false),
     ] {
         let inspection = inspect(&exporting(exports)).unwrap();
-        assert_eq!(inspection.runs_without_later_wasi, alone, "{exports:?}");
+        assert_eq!(inspection.runs_without_wasi3, alone, "{exports:?}");
         assert_eq!(inspection.require_wasi(false).is_ok(), alone, "{exports:?}");
-        assert_eq!(inspection.is_run_by_later_wasi(false), !alone, "{exports:?}");
-        assert!(inspection.is_run_by_later_wasi(true), "{exports:?}");
+        assert_eq!(inspection.is_run_by_wasi3(false), !alone, "{exports:?}");
+        assert!(inspection.is_run_by_wasi3(true), "{exports:?}");
     }
     let released = inspect(&exporting(&["wasi:cli/run@0.2.0"])).unwrap();
-    assert!(!released.is_run_by_later_wasi(true));
+    assert!(!released.is_run_by_wasi3(true));
 }
 
 #[test]

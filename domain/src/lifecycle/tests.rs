@@ -1,4 +1,4 @@
-//! What must hold of every move, whatever it is made of.
+//! What must hold of every transition, whatever it is made of.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use crate::event::Event;
 use crate::names::TenantName;
 use crate::trace::TraceContext;
 
-const OF_OPERATORS: [Move; 4] = [Move::Suspend, Move::Resume, Move::Cancel, Move::Replay];
+const OF_OPERATORS: [Transition; 4] =
+    [Transition::Suspend, Transition::Resume, Transition::Cancel, Transition::Replay];
 
 fn time() -> impl Strategy<Value = Timestamp> {
     (0_i64..1 << 50).prop_map(Timestamp::from_micros)
@@ -48,7 +49,7 @@ fn row() -> impl Strategy<Value = Lifecycle> {
                 outcome,
                 message,
                 queued_at,
-                due_at: (state == State::Scheduled).then_some(due),
+                due_at: (state == State::Delayed).then_some(due),
                 finished_at: state.is_terminal().then_some(finished),
                 held_by: held.filter(|_| state == State::Suspended),
                 reason,
@@ -61,15 +62,14 @@ fn row() -> impl Strategy<Value = Lifecycle> {
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
-    (prop::sample::select(Move::ALL.to_vec()), time(), text(), text(), any::<bool>()).prop_map(
-        |(what, at, reason, by, may_precede_row)| Operation {
+    (prop::sample::select(Transition::ALL.to_vec()), time(), text(), text(), any::<bool>())
+        .prop_map(|(what, at, reason, by, may_precede_row)| Operation {
             what,
             at,
             reason,
             by,
             may_precede_row,
-        },
-    )
+        })
 }
 
 fn dispatch(attempt: u32, max_attempts: u32) -> Dispatch {
@@ -81,7 +81,7 @@ fn dispatch(attempt: u32, max_attempts: u32) -> Dispatch {
 
 /// What a store may be asked to keep.
 fn check(after: &Lifecycle) {
-    assert_eq!(after.due_at.is_some(), after.state == State::Scheduled, "{after:?}");
+    assert_eq!(after.due_at.is_some(), after.state == State::Delayed, "{after:?}");
     assert!(after.held_by.is_none() || after.state == State::Suspended, "{after:?}");
     assert!(after.finished_at.is_some() || !after.state.is_terminal(), "{after:?}");
     assert!(after.attempt <= after.max_attempts, "{after:?}");
@@ -92,7 +92,7 @@ proptest! {
     fn an_operators_move_is_the_tables_and_begins_an_epoch(row in row(), operation in operation()) {
         let legal = row.state.after(operation.what);
         match row.operate(&operation) {
-            Ok(Effects { after, sets_apart, publishes }) => {
+            Ok(Effects { after, archives_attempt, publishes }) => {
                 check(&after);
                 prop_assert_eq!(Ok(after.state), legal);
                 prop_assert!(after.epoch > row.epoch && after.epoch > 1);
@@ -104,17 +104,17 @@ proptest! {
                     prop_assert_eq!(after.queued_at, operation.at);
                 }
                 // Only a replay makes another attempt, and it takes none from the others.
-                let more = u32::from(operation.what == Move::Replay);
+                let more = u32::from(operation.what == Transition::Replay);
                 prop_assert_eq!(after.attempt, row.attempt + more);
                 prop_assert_eq!(after.max_attempts, row.max_attempts + more);
-                prop_assert_eq!(sets_apart, more == 1 && row.has_attempt);
-                prop_assert_eq!(after.has_attempt, row.has_attempt && !sets_apart);
+                prop_assert_eq!(archives_attempt, more == 1 && row.has_attempt);
+                prop_assert_eq!(after.has_attempt, row.has_attempt && !archives_attempt);
                 if row.state != State::Running {
                     prop_assert_eq!((after.outcome, &after.message), (row.outcome, &row.message));
                 }
             }
             Err(Refusal::NotOperators(what)) => prop_assert!(!OF_OPERATORS.contains(&what)),
-            Err(Refusal::Illegal(illegal)) => prop_assert_eq!(Err(illegal), legal),
+            Err(Refusal::NotAllowed(illegal)) => prop_assert_eq!(Err(illegal), legal),
         }
     }
 
@@ -124,13 +124,13 @@ proptest! {
     ) {
         let id = ExecutionId::new();
         let Some(mut row) = Lifecycle::before_event(id, &first) else {
-            prop_assert!(!matches!(first.what, Move::Cancel | Move::Suspend));
+            prop_assert!(!matches!(first.what, Transition::Cancel | Transition::Suspend));
             return Ok(());
         };
         prop_assert!(matches!(row.state, State::Cancelled | State::Suspended));
         for operation in rest {
             if let Ok(effects) = row.operate(&operation) {
-                prop_assert!(!effects.publishes && !effects.sets_apart);
+                prop_assert!(!effects.publishes && !effects.archives_attempt);
                 row = effects.after;
             }
             check(&row);
@@ -149,7 +149,7 @@ proptest! {
         row in row(), off in 0_u32..2, epoch in 0_u32..6, at in time(), later in time(),
     ) {
         let key = AttemptKey { execution: ExecutionId::new(), epoch, attempt: row.attempt + off };
-        let waits = off == 0 && is_same_epoch(row.epoch, epoch) && row.state.after(Move::Fail).is_ok();
+        let waits = off == 0 && is_same_epoch(row.epoch, epoch) && row.state.after(Transition::Fail).is_ok();
         let ended = row.end_by_dead_letter(&key, "why", at);
         prop_assert_eq!(ended.is_some(), waits);
         let Some(ended) = ended else { return Ok(()) };
@@ -181,13 +181,13 @@ proptest! {
 #[test]
 fn the_reason_is_in_what_is_said_of_the_attempt() {
     let running = Lifecycle { state: State::Running, ..Lifecycle::accepted(&dispatch(1, 3)) };
-    let cancel = Operation::new(Move::Cancel, Timestamp::now());
+    let cancel = Operation::new(Transition::Cancel, Timestamp::now());
     let said = |operation: Operation| running.operate(&operation).unwrap().after.message;
     assert_eq!(said(cancel.clone()).unwrap(), "cancelled by an operator");
     assert_eq!(
         said(cancel.with_reason(Some("too dear".into()))).unwrap(),
         "cancelled by an operator: too dear"
     );
-    let by = Operation::new(Move::Suspend, Timestamp::now()).by("key 7");
+    let by = Operation::new(Transition::Suspend, Timestamp::now()).by("key 7");
     assert_eq!(running.operate(&by).unwrap().after.held_by.as_deref(), Some("key 7"));
 }

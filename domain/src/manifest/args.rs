@@ -1,6 +1,6 @@
 //! `args`: what a command finds as its arguments.
 
-use super::error::{Error, out_of_bounds};
+use super::error::{ManifestError, out_of_bounds};
 use super::{Kind, Manifest};
 
 /// How many arguments there may be.
@@ -15,7 +15,7 @@ impl Manifest {
     ///
     /// # Errors
     /// Where a key is there that the kind has no use for.
-    pub fn check_for(&self, kind: Kind) -> Result<(), Error> {
+    pub fn check_for(&self, kind: Kind) -> Result<(), ManifestError> {
         if kind != Kind::Command && !self.args.is_empty() {
             let message = format!(
                 "only a command has arguments, and the function is of kind {kind}: take the key out"
@@ -26,7 +26,7 @@ impl Manifest {
     }
 
     /// Checks the arguments against their bounds.
-    pub(super) fn check_args(&self) -> Result<(), Error> {
+    pub(super) fn check_args(&self) -> Result<(), ManifestError> {
         if self.args.len() > MOST_ARGS {
             return Err(out_of_bounds("args", "a command has at most 64 arguments"));
         }
@@ -47,7 +47,7 @@ impl Manifest {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Manifest, Error> {
+    fn read(text: &str) -> Result<Manifest, ManifestError> {
         Manifest::from_toml(&format!("name = 'x'\n{text}"))
     }
 
@@ -75,7 +75,7 @@ mod tests {
         ] {
             let error = read(&text).unwrap_err();
             assert!(
-                matches!(&error, Error::Value { key: named, .. } if named == key),
+                matches!(&error, ManifestError::Value { key: named, .. } if named == key),
                 "{text}: {error}"
             );
             assert!(error.to_string().contains(word), "{text}: {error}");

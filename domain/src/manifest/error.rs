@@ -2,7 +2,7 @@
 
 /// What is wrong with a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub enum ManifestError {
     /// It is not TOML or JSON, or a key is unknown or of the wrong type. The text names line and
     /// key.
     #[error("{0}")]
@@ -18,6 +18,6 @@ pub enum Error {
 }
 
 /// A value is out of its bounds.
-pub(crate) fn out_of_bounds(key: &str, message: &str) -> Error {
-    Error::Value { key: key.to_owned(), message: message.to_owned() }
+pub(crate) fn out_of_bounds(key: &str, message: &str) -> ManifestError {
+    ManifestError::Value { key: key.to_owned(), message: message.to_owned() }
 }

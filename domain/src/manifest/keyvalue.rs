@@ -26,9 +26,9 @@ impl fmt::Display for BucketScope {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::{Error, Manifest};
+    use crate::manifest::{Manifest, ManifestError};
 
-    fn read(text: &str) -> Result<Manifest, Error> {
+    fn read(text: &str) -> Result<Manifest, ManifestError> {
         Manifest::from_toml(&format!("name = 'x'\n{text}"))
     }
 

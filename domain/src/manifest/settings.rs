@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Manifest;
-use super::error::{Error, out_of_bounds};
+use super::error::{ManifestError, out_of_bounds};
 use crate::names::SecretName;
 
 /// How many keys `[config]` may have, and how many `[secrets]`.
@@ -24,7 +24,7 @@ impl Manifest {
     }
 
     /// Checks these sections against their bounds.
-    pub(super) fn check_settings(&self) -> Result<(), Error> {
+    pub(super) fn check_settings(&self) -> Result<(), ManifestError> {
         for (name, value) in &self.env {
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
                 let message = "a name must not be empty or hold '=', and nothing may hold NUL";
@@ -66,7 +66,7 @@ impl Manifest {
     }
 }
 
-fn check_size(section: &str, settings: &BTreeMap<String, String>) -> Result<(), Error> {
+fn check_size(section: &str, settings: &BTreeMap<String, String>) -> Result<(), ManifestError> {
     let total: usize = settings.iter().map(|(name, value)| name.len() + value.len()).sum();
     if total > MOST_BYTES {
         return Err(out_of_bounds(section, "names and values must be at most 64KiB together"));
@@ -78,7 +78,7 @@ fn check_size(section: &str, settings: &BTreeMap<String, String>) -> Result<(), 
 mod tests {
     use super::*;
 
-    fn error(sections: &str) -> Error {
+    fn error(sections: &str) -> ManifestError {
         Manifest::from_toml(&format!("name = 'x'\n{sections}")).unwrap_err()
     }
 
@@ -115,7 +115,10 @@ mod tests {
             ("[secrets]\na = 'A_B'".into(), "secrets.a"),
         ] {
             let error = error(&sections);
-            assert!(matches!(&error, Error::Value { key: named, .. } if named == key), "{error}");
+            assert!(
+                matches!(&error, ManifestError::Value { key: named, .. } if named == key),
+                "{error}"
+            );
         }
     }
 

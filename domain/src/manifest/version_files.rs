@@ -1,7 +1,7 @@
 //! The files of a manifest: patterns in a manifest file, files in the API's form.
 
 use super::Manifest;
-use super::error::{Error, out_of_bounds};
+use super::error::{ManifestError, out_of_bounds};
 use super::files::{FileEntry, FilePart, FilePattern, MOST_FILES};
 use crate::digest::Digest;
 
@@ -39,7 +39,7 @@ impl Manifest {
     }
 
     /// Makes sure that there are only patterns: this is a manifest file.
-    pub(super) fn check_patterns(&self) -> Result<(), Error> {
+    pub(super) fn check_patterns(&self) -> Result<(), ManifestError> {
         if self.files.len() > MOST_PATTERNS {
             return Err(out_of_bounds("files", "a manifest has at most 64 patterns of files"));
         }
@@ -53,7 +53,7 @@ impl Manifest {
 
     /// Makes sure that there are only files, and that each has a place of its own: this is the
     /// API's form.
-    pub(super) fn check_parts(&self) -> Result<(), Error> {
+    pub(super) fn check_parts(&self) -> Result<(), ManifestError> {
         if self.files.len() > MOST_FILES {
             return Err(out_of_bounds("files", "a function has at most 1,024 files"));
         }

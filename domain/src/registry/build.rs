@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::tenant::{Defined, Tenant};
 use super::{GrantedHostnames, Registry};
 use crate::definition::{
-    BrokenDefinition, DefinitionId, DefinitionKind, Definitions, HostnameDefinition, Revision,
+    DefinitionId, DefinitionKind, Definitions, HostnameDefinition, Revision, UnreadableDefinition,
 };
 use crate::key::KeyDefinition;
 use crate::names::TenantName;
@@ -18,8 +18,8 @@ use crate::shared_map::SharedMap;
 
 impl Registry {
     /// The registry that follows `previous` by these definitions: everything, or what changed since
-    /// `previous`' revision. Takes over its compiler and every schema that has not changed, compiled
-    /// or not. Compiles none.
+    /// `previous`' revision. Takes over its compiler and every schema that has not changed,
+    /// compiled or not. Compiles none.
     pub fn build(definitions: Definitions, previous: &Self) -> Self {
         let mut next = Next::new(&definitions, previous);
         for change in definitions.changes.iter().flatten() {
@@ -98,16 +98,23 @@ impl<'a> Next<'a> {
                         DefinitionKind::Secret | DefinitionKind::Key | DefinitionKind::Hostname => {
                         }
                     }
-                    tenant.broken.remove(&(kind, name.to_owned()));
+                    tenant.unreadable.remove(&(kind, name.to_owned()));
                 }
             }
         }
-        self.registry.broken.remove(id);
+        self.registry.unreadable.remove(id);
     }
 
     fn add(&mut self, definitions: Definitions) {
         let Definitions {
-            revision: _, functions, schemas, keys, hostnames, deleted, broken, ..
+            revision: _,
+            functions,
+            schemas,
+            keys,
+            hostnames,
+            deleted,
+            unreadable,
+            ..
         } = definitions;
         for function in functions {
             let name = function.name.clone();
@@ -126,8 +133,8 @@ impl<'a> Next<'a> {
         for granted in hostnames {
             self.registry.hostnames.0.insert(granted.pattern.clone(), granted);
         }
-        for broken in broken {
-            self.add_broken(broken);
+        for unreadable in unreadable {
+            self.add_broken(unreadable);
         }
     }
 
@@ -137,14 +144,14 @@ impl<'a> Next<'a> {
     }
 
     /// What cannot be read is its tenant's, where it has one that can be read.
-    fn add_broken(&mut self, broken: BrokenDefinition) {
-        let has_tenant = !matches!(broken.kind, DefinitionKind::Key | DefinitionKind::Hostname);
-        match broken.tenant.parse() {
+    fn add_broken(&mut self, unreadable: UnreadableDefinition) {
+        let has_tenant = !matches!(unreadable.kind, DefinitionKind::Key | DefinitionKind::Hostname);
+        match unreadable.tenant.parse() {
             Ok(name) if has_tenant => {
-                let id = (broken.kind, broken.name.clone());
-                self.tenant(&name).broken.insert(id, broken);
+                let id = (unreadable.kind, unreadable.name.clone());
+                self.tenant(&name).unreadable.insert(id, unreadable);
             }
-            _ => drop(self.registry.broken.insert(broken.id(), broken)),
+            _ => drop(self.registry.unreadable.insert(unreadable.id(), unreadable)),
         }
     }
 

@@ -19,7 +19,7 @@ impl Check {
     fn check(&self, data: &Value, steps: &mut u64) -> Result<(), Refusal> {
         match self.schema.compile() {
             Ok(schema) => schema.check(data, steps).map_err(|failure| self.refusal(failure)),
-            Err(broken) => Err(self.unusable(&broken)),
+            Err(unreadable) => Err(self.unusable(&unreadable)),
         }
     }
 
@@ -27,7 +27,7 @@ impl Check {
     fn try_check(&self, data: &Value, steps: &mut u64) -> Option<Result<(), Refusal>> {
         let checked = match self.schema.compiled()? {
             Ok(schema) => schema.try_check(data, steps),
-            Err(broken) => return Some(Err(self.unusable(broken))),
+            Err(unreadable) => return Some(Err(self.unusable(unreadable))),
         };
         match checked {
             Err(Failure::Steps) => None,
@@ -53,10 +53,10 @@ impl Check {
 
     /// Checked when it was uploaded, so an older wasmill took it, or other bounds were set: refuse
     /// rather than let unchecked data in.
-    fn unusable(&self, broken: &CompileError) -> Refusal {
-        let message = format!("the schema cannot be used any more: {broken}");
+    fn unusable(&self, unreadable: &CompileError) -> Refusal {
+        let message = format!("the schema cannot be used any more: {unreadable}");
         let violation =
-            Violation { schema_pointer: broken.pointer.clone(), ..Violation::of_all(&message) };
+            Violation { schema_pointer: unreadable.pointer.clone(), ..Violation::of_all(&message) };
         Refusal { owner: self.owner.clone(), violations: vec![violation], unchecked: None }
     }
 }

@@ -64,7 +64,7 @@ impl LazySchema {
     }
 
     /// One that cannot be read, so that nothing is known to satisfy it.
-    pub(crate) fn broken(why: &str, share: Arc<TenantShare>) -> Self {
+    pub(crate) fn unreadable(why: &str, share: Arc<TenantShare>) -> Self {
         let lazy = Self::new(Arc::default(), Digest::of(&[]), share);
         let _ = lazy.compiled.set(Err(CompileError::of_all(why)));
         lazy
@@ -102,7 +102,7 @@ impl LazySchema {
         {
             if !self.share.take(bytes) {
                 // Not kept: there may be room later.
-                return Err(CompileError::no_room(compiler.max_tenant_bytes()));
+                return Err(CompileError::over_quota(compiler.max_tenant_bytes()));
             }
             self.bytes.store(bytes, Ordering::Relaxed);
         }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_has_so_much_room() {
+    fn a_tenant_has_so_much_quota() {
         let source = json!({"required": ["total"]});
         let bytes = Required::default().bytes_of(&source).unwrap();
         let compiler = Required { max_tenant_bytes: 2 * bytes };

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::lazy::{LazySchema, TenantShare};
 use crate::definition::{
-    BrokenDefinition, DefinitionKind, FunctionDefinition, Revision, SchemaDefinition,
+    DefinitionKind, FunctionDefinition, Revision, SchemaDefinition, UnreadableDefinition,
 };
 use crate::digest::Digest;
 use crate::names::{EventPattern, EventType, FunctionName};
@@ -25,7 +25,7 @@ pub(super) struct Defined {
     pub(super) schemas: BTreeMap<EventType, Arc<SchemaDefinition>>,
     pub(super) deleted: BTreeSet<FunctionName>,
     /// By kind and name.
-    pub(super) broken: BTreeMap<(DefinitionKind, String), BrokenDefinition>,
+    pub(super) unreadable: BTreeMap<(DefinitionKind, String), UnreadableDefinition>,
 }
 
 /// One tenant's definitions, indexed. Never changes.
@@ -41,7 +41,7 @@ pub(super) struct Tenant {
     pub(super) trigger_schemas: HashMap<FunctionName, TriggerSchemas>,
     pub(super) type_schemas: HashMap<EventType, Arc<LazySchema>>,
     /// Those that cannot be read: nothing satisfies them.
-    broken_schemas: HashMap<EventType, Arc<LazySchema>>,
+    unreadable_schemas: HashMap<EventType, Arc<LazySchema>>,
     pub(super) routes: Routes,
 }
 
@@ -76,7 +76,7 @@ impl Tenant {
             patterns: Vec::new(),
             trigger_schemas: HashMap::new(),
             type_schemas: HashMap::new(),
-            broken_schemas: HashMap::new(),
+            unreadable_schemas: HashMap::new(),
             routes: Routes::default(),
         };
         let mut known = Known::of(before);
@@ -92,10 +92,10 @@ impl Tenant {
                 same.map_or_else(|| known.schema_of(&definition.schema, &tenant.share), Arc::clone);
             tenant.type_schemas.insert(event_type.clone(), schema);
         }
-        for broken in defined.broken.values().filter(|b| b.kind == DefinitionKind::Schema) {
-            if let Ok(event_type) = broken.name.parse() {
-                let schema = LazySchema::broken(&broken.why, Arc::clone(&tenant.share));
-                tenant.broken_schemas.insert(event_type, Arc::new(schema));
+        for unreadable in defined.unreadable.values().filter(|b| b.kind == DefinitionKind::Schema) {
+            if let Ok(event_type) = unreadable.name.parse() {
+                let schema = LazySchema::unreadable(&unreadable.why, Arc::clone(&tenant.share));
+                tenant.unreadable_schemas.insert(event_type, Arc::new(schema));
             }
         }
         Self { defined, ..tenant }
@@ -151,7 +151,7 @@ impl Tenant {
 
     /// The schema of an event type; one that cannot be read as well.
     pub(super) fn type_schema(&self, event_type: &EventType) -> Option<&Arc<LazySchema>> {
-        self.type_schemas.get(event_type).or_else(|| self.broken_schemas.get(event_type))
+        self.type_schemas.get(event_type).or_else(|| self.unreadable_schemas.get(event_type))
     }
 
     /// The last change: a revision at or before that which made it, and after the one before it

@@ -20,13 +20,13 @@ fn writes(version: u8) -> Writes {
 /// A batch as version 1 carries it: of no epoch, and with no more of an origin than who emitted the
 /// event.
 fn as_version_1(batch: Batch) -> Batch {
-    let told = batch.into_dispatches().into_iter().map(|mut dispatch| {
+    let reported = batch.into_dispatches().into_iter().map(|mut dispatch| {
         dispatch.epoch = 0;
         dispatch.root = dispatch.parent().unwrap_or(dispatch.execution);
         dispatch.origin = Origin::of_parent(dispatch.parent());
         dispatch
     });
-    Batch::new(told.collect()).unwrap()
+    Batch::new(reported.collect()).unwrap()
 }
 
 /// A batch in version 2 with these extras of its own, and those of each dispatch.

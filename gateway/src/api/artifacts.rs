@@ -14,11 +14,11 @@ use wasmill_component::{Inspection, inspect};
 use wasmill_domain::Digest;
 use wasmill_domain::units::ByteSize;
 
-use crate::app::{App, Shared, to_its_end};
+use crate::app::{App, SharedApp, to_its_end};
 use crate::auth::Caller;
 use crate::body::{self, media_type};
 use crate::documents::functions::ArtifactDocument;
-use crate::error::{Error, Result};
+use crate::error::{ApiError, Result};
 use crate::extract::Segment;
 
 const ACCEPTED: &[&str] = &["application/wasm", "application/octet-stream"];
@@ -39,7 +39,7 @@ const ACCEPTED: &[&str] = &["application/wasm", "application/octet-stream"];
         (status = 415, description = "Not declared as WebAssembly"),
         (status = 422, description = "Not WebAssembly, or damaged")))]
 pub(crate) async fn upload(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     request: Request,
 ) -> Result<(StatusCode, Json<ArtifactDocument>)> {
@@ -47,24 +47,25 @@ pub(crate) async fn upload(
     if !media_type(&parts.headers)?
         .is_some_and(|media_type| ACCEPTED.contains(&media_type.as_str()))
     {
-        return Err(Error::MediaType(
+        return Err(ApiError::MediaType(
             "send the .wasm with 'Content-Type: application/wasm'".into(),
             ACCEPTED,
         ));
     }
     let most = app.settings.max_artifact_bytes;
-    let held = body::read(&app, &parts.headers, body, most).await.map_err(|error| match error {
-        Error::TooLarge(_) => Error::TooLarge(too_large(most)),
-        error => error,
-    })?;
-    let place = app.admit_artifact(&caller.tenant).await?;
+    let buffered =
+        body::read(&app, &parts.headers, body, most).await.map_err(|error| match error {
+            ApiError::TooLarge(_) => ApiError::TooLarge(too_large(most)),
+            error => error,
+        })?;
+    let permit = app.admit_artifact(&caller.tenant).await?;
     let (new, inspection) = to_its_end(async move {
-        let _place = place;
-        let inspection = inspect_artifact(&app, held.bytes.clone()).await?;
+        let _permit = permit;
+        let inspection = inspect_artifact(&app, buffered.bytes.clone()).await?;
         let new = app
             .store
             .artifacts
-            .put_artifact(&caller.tenant, inspection.digest, held.bytes.clone())
+            .put_artifact(&caller.tenant, inspection.digest, buffered.bytes.clone())
             .await?;
         Ok((new, inspection))
     })
@@ -90,7 +91,7 @@ fn too_large(most: usize) -> String {
         (status = 200, description = "The artifact", body = ArtifactDocument),
         (status = 404, description = "The tenant does not have it")))]
 pub(crate) async fn show(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(digest): Segment<Digest>,
     method: Method,
@@ -98,9 +99,9 @@ pub(crate) async fn show(
     if method == Method::HEAD {
         return is_there(app, caller, digest).await;
     }
-    let place = app.admit_artifact(&caller.tenant).await?;
+    let permit = app.admit_artifact(&caller.tenant).await?;
     let inspection = to_its_end(async move {
-        let _place = place;
+        let _permit = permit;
         let bytes = of_tenant(&app, &caller, digest).await?;
         inspect_artifact(&app, bytes).await
     });
@@ -109,10 +110,10 @@ pub(crate) async fn show(
 
 /// Whether the tenant has an artifact. Its bytes are read, as those that are lost are to be
 /// uploaded again, and not inspected.
-async fn is_there(app: Shared, caller: Caller, digest: Digest) -> Result<Response> {
-    let place = app.admit_lookup(&caller.tenant).await?;
+async fn is_there(app: SharedApp, caller: Caller, digest: Digest) -> Result<Response> {
+    let permit = app.admit_lookup(&caller.tenant).await?;
     to_its_end(async move {
-        let _place = place;
+        let _permit = permit;
         of_tenant(&app, &caller, digest).await
     })
     .await?;
@@ -123,7 +124,7 @@ async fn is_there(app: Shared, caller: Caller, digest: Digest) -> Result<Respons
 
 async fn of_tenant(app: &App, caller: &Caller, digest: Digest) -> Result<Bytes> {
     let artifact = app.store.artifacts.tenant_artifact(&caller.tenant, digest).await?;
-    artifact.ok_or_else(|| Error::NotFound(format!("the artifact {digest} is not here")))
+    artifact.ok_or_else(|| ApiError::NotFound(format!("the artifact {digest} is not here")))
 }
 
 /// Reads and validates an artifact, away from the threads that serve requests: it takes a second
@@ -131,6 +132,6 @@ async fn of_tenant(app: &App, caller: &Caller, digest: Digest) -> Result<Bytes> 
 pub(crate) async fn inspect_artifact(app: &App, bytes: Bytes) -> Result<Inspection> {
     let inspected = app.background.run(move || inspect(&bytes)).await;
     let inspected =
-        inspected.map_err(|e| Error::Internal(format!("the inspection of an artifact: {e}")))?;
-    inspected.map_err(|error| Error::Component(error.to_string()))
+        inspected.map_err(|e| ApiError::Internal(format!("the inspection of an artifact: {e}")))?;
+    inspected.map_err(|error| ApiError::Component(error.to_string()))
 }

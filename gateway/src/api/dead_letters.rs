@@ -9,18 +9,18 @@ use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use uuid::Uuid;
-use wasmill_broker::{Error as BrokerError, Message, Publishing, QueueName};
+use wasmill_broker::{BrokerError, Message, Publishing, QueueName};
 use wasmill_domain::AttemptKey;
 use wasmill_domain::wire::Identity;
 use wasmill_store::{DeadLetter, DeadLetterSummary};
 
 use super::executions::inert;
-use crate::app::{App, Shared};
+use crate::app::{App, SharedApp};
 use crate::auth::Caller;
 use crate::documents::dead_letters::{
     DeadLetterDocument, DeadLetterPage, ListDeadLetters, Redriven,
 };
-use crate::error::{Error, Result};
+use crate::error::{ApiError, Result};
 use crate::extract::{Params, Segment};
 use crate::page;
 
@@ -31,7 +31,7 @@ use crate::page;
     operation_id = "list_dead_letters",
     responses((status = 200, description = "A page of dead letters", body = DeadLetterPage)))]
 pub(crate) async fn list(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Params(query): Params<ListDeadLetters>,
 ) -> Result<Json<DeadLetterPage>> {
@@ -55,7 +55,7 @@ pub(crate) async fn list(
         (status = 200, description = "The bytes", content((serde_json::Value = "application/octet-stream"))),
         (status = 404, description = "No such letter")))]
 pub(crate) async fn export(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(id): Segment<Uuid>,
 ) -> Result<Response> {
@@ -72,7 +72,7 @@ pub(crate) async fn export(
     params(("id" = Uuid, Path, description = "The letter's id")),
     responses((status = 204, description = "It is gone"), (status = 404, description = "No such letter")))]
 pub(crate) async fn delete(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(id): Segment<Uuid>,
 ) -> Result<StatusCode> {
@@ -96,7 +96,7 @@ pub(crate) async fn delete(
         (status = 404, description = "No such letter"),
         (status = 429, description = "The function's queue is full; the letter is kept")))]
 pub(crate) async fn redrive(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(id): Segment<Uuid>,
 ) -> Result<Json<Redriven>> {
@@ -112,7 +112,7 @@ pub(crate) async fn redrive(
     let work = tokio::spawn(send_again(Arc::clone(&app), letter, attempts.clone()));
     let reopened = work
         .await
-        .unwrap_or_else(|e| Err(Error::Internal(format!("the task that redrives: {e}"))))?;
+        .unwrap_or_else(|e| Err(ApiError::Internal(format!("the task that redrives: {e}"))))?;
     let executions: Vec<_> = attempts.iter().map(|key| key.execution).collect();
     Ok(Json(Redriven { id, executions, reopened }))
 }
@@ -125,9 +125,9 @@ async fn send_again(app: Arc<App>, letter: DeadLetter, attempts: Vec<AttemptKey>
     let queue = QueueName::of_function(&letter.tenant, &letter.function);
     let message = Message { body: letter.body, headers: letter.headers, reply_to: None };
     publish(&*app.broker.publishing, &queue, message).await.map_err(|error| match error {
-        BrokerError::Full(_) => Error::QueueFull(letter.function.to_string()),
-        BrokerError::Rejected(why) => Error::TooLarge(why),
-        _ => Error::Unavailable(
+        BrokerError::Full(_) => ApiError::QueueFull(letter.function.to_string()),
+        BrokerError::Rejected(why) => ApiError::TooLarge(why),
+        _ => ApiError::Unavailable(
             "the broker is not available now: the letter is kept, and may have been sent",
         ),
     })?;
@@ -154,6 +154,6 @@ async fn find(app: &App, id: Uuid) -> Result<DeadLetter> {
     app.store.dead_letters.dead_letter(id).await?.ok_or_else(|| missing(id))
 }
 
-fn missing(id: Uuid) -> Error {
-    Error::NotFound(format!("there is no dead letter {id}"))
+fn missing(id: Uuid) -> ApiError {
+    ApiError::NotFound(format!("there is no dead letter {id}"))
 }

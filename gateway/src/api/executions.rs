@@ -14,19 +14,19 @@ use tokio::time::Instant;
 use wasmill_domain::{Event, ExecutionId, Timestamp};
 use wasmill_store::{ExecutionDetail, ExecutionQuery, ListedExecution};
 
-use crate::app::{App, Shared};
+use crate::app::{App, SharedApp};
 use crate::auth::Caller;
 use crate::documents::executions::{
     ExecutionDocument, ExecutionPage, ListExecutions, ListLogs, ListedDocument, LogCursor,
     LogDocument, LogPage, has_failed, just_accepted,
 };
-use crate::error::{Error, Result};
+use crate::error::{ApiError, Result};
 use crate::extract::{Params, Segment};
 use crate::ingest::cloudevents::{STRUCTURED, write_binary};
 use crate::page;
 
 /// How long a list waits for rows that are written behind the answers to their events.
-const ROW_PATIENCE: Duration = Duration::from_secs(1);
+const ROW_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long beyond `row_delay` another gateway may take to write a row.
 const ROW_SLACK: Duration = Duration::from_millis(500);
@@ -48,13 +48,13 @@ const MAX_LINES: u32 = 1_000;
 #[utoipa::path(get, path = "/v1/executions", tag = "executions", params(ListExecutions),
     responses((status = 200, description = "A page of executions", body = ExecutionPage)))]
 pub(crate) async fn list(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Params(query): Params<ListExecutions>,
 ) -> Result<Json<ExecutionPage>> {
     let limit = page::limit(query.limit, 50, page::MAX_PAGE)?;
     // What this gateway has accepted is listed.
-    app.rows.flush(ROW_PATIENCE).await;
+    app.rows.flush(ROW_TIMEOUT).await;
     let query = ExecutionQuery {
         tenant: caller.tenant,
         function: query.function,
@@ -87,7 +87,7 @@ pub(crate) async fn list(
         (status = 200, description = "The execution", body = ExecutionDocument),
         (status = 404, description = "No such execution in this tenant")))]
 pub(crate) async fn show(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(id): Segment<ExecutionId>,
 ) -> Result<Json<ExecutionDocument>> {
@@ -107,13 +107,13 @@ pub(crate) async fn show(
         (status = 404, description = "No such execution in this tenant"),
         (status = 422, description = "What is stored is no event; the execution shows it as it is")))]
 pub(crate) async fn event(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(id): Segment<ExecutionId>,
     headers: HeaderMap,
 ) -> Result<Response> {
     let event = find(&app, &caller, id).await?.event.map_err(|unreadable| {
-        Error::Unprocessable(format!(
+        ApiError::Unprocessable(format!(
             "the event of execution {id} cannot be read: {}",
             unreadable.why
         ))
@@ -152,7 +152,7 @@ fn fits_a_head(event: &Event) -> bool {
             content((serde_json::Value = "*/*"))),
         (status = 404, description = "No such execution in this tenant, or it has no result (yet)")))]
 pub(crate) async fn result(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(id): Segment<ExecutionId>,
 ) -> Result<Response> {
@@ -161,7 +161,7 @@ pub(crate) async fn result(
     let output =
         Some(&detail).filter(|detail| !has_failed(detail)).and_then(|detail| detail.output.clone());
     let output = output
-        .ok_or_else(|| Error::NotFound(format!("the execution is {state} and has no result")))?;
+        .ok_or_else(|| ApiError::NotFound(format!("the execution is {state} and has no result")))?;
     let octets = HeaderValue::from_static("application/octet-stream");
     let content_type = HeaderValue::try_from(output.content_type).unwrap_or(octets);
     Ok((inert(), [(CONTENT_TYPE, content_type)], output.data).into_response())
@@ -176,7 +176,7 @@ pub(crate) async fn result(
         (status = 200, description = "A page of the log", body = LogPage),
         (status = 404, description = "No such execution in this tenant")))]
 pub(crate) async fn logs(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(id): Segment<ExecutionId>,
     Params(query): Params<ListLogs>,
@@ -210,7 +210,7 @@ async fn find(app: &App, caller: &Caller, id: ExecutionId) -> Result<ExecutionDe
             return Ok(just_accepted(dispatch));
         }
         if Instant::now() >= until {
-            return Err(Error::NotFound(format!("there is no execution {id}")));
+            return Err(ApiError::NotFound(format!("there is no execution {id}")));
         }
         tokio::time::sleep(ROW_PAUSE).await;
     }

@@ -9,11 +9,11 @@ use wasmill_domain::manifest::files::{FilePart, MOST_FILES};
 use wasmill_domain::units::ByteSize;
 use wasmill_domain::{Digest, Manifest, TenantName, manifest};
 
-use crate::app::{App, Shared, to_its_end};
+use crate::app::{App, SharedApp, to_its_end};
 use crate::auth::Caller;
 use crate::body::{self, media_type};
 use crate::documents::functions::{FileDocument, FileQuestion, MissingFiles};
-use crate::error::{Error, Result};
+use crate::error::{ApiError, Result};
 
 const ACCEPTED: &[&str] = &["application/octet-stream"];
 
@@ -31,7 +31,7 @@ const ACCEPTED: &[&str] = &["application/octet-stream"];
         (status = 413, description = "The file is too large"),
         (status = 415, description = "Not declared as bytes")))]
 pub(crate) async fn upload(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     request: Request,
 ) -> Result<(StatusCode, Json<FileDocument>)> {
@@ -39,28 +39,33 @@ pub(crate) async fn upload(
     if !media_type(&parts.headers)?
         .is_some_and(|media_type| ACCEPTED.contains(&media_type.as_str()))
     {
-        return Err(Error::MediaType(
+        return Err(ApiError::MediaType(
             "send the file with 'Content-Type: application/octet-stream'".into(),
             ACCEPTED,
         ));
     }
     let most = app.settings.max_artifact_bytes;
-    let held = body::read(&app, &parts.headers, body, most).await.map_err(|error| match error {
-        Error::TooLarge(_) => Error::TooLarge(format!(
-            "a file has at most {} here, which is the setting gateway.max_artifact_bytes",
-            ByteSize(most as u64)
-        )),
-        error => error,
-    })?;
-    let place = app.admit_artifact(&caller.tenant).await?;
+    let buffered =
+        body::read(&app, &parts.headers, body, most).await.map_err(|error| match error {
+            ApiError::TooLarge(_) => ApiError::TooLarge(format!(
+                "a file has at most {} here, which is the setting gateway.max_artifact_bytes",
+                ByteSize(most as u64)
+            )),
+            error => error,
+        })?;
+    let permit = app.admit_artifact(&caller.tenant).await?;
     let (new, document) = to_its_end(async move {
-        let _place = place;
-        let bytes = held.bytes.clone();
+        let _permit = permit;
+        let bytes = buffered.bytes.clone();
         let digest = app.background.run(move || Digest::of(&bytes)).await;
-        let digest = digest.map_err(|e| Error::Internal(format!("the digest of a file: {e}")))?;
-        let new =
-            app.store.artifacts.put_artifact(&caller.tenant, digest, held.bytes.clone()).await?;
-        Ok((new, FileDocument { digest, size: held.bytes.len() as u64 }))
+        let digest =
+            digest.map_err(|e| ApiError::Internal(format!("the digest of a file: {e}")))?;
+        let new = app
+            .store
+            .artifacts
+            .put_artifact(&caller.tenant, digest, buffered.bytes.clone())
+            .await?;
+        Ok((new, FileDocument { digest, size: buffered.bytes.len() as u64 }))
     })
     .await?;
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(document)))
@@ -77,7 +82,7 @@ pub(crate) async fn upload(
         (status = 413, description = "The document is too large"),
         (status = 415, description = "Not JSON")))]
 pub(crate) async fn missing(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     request: Request,
 ) -> Result<Json<MissingFiles>> {
@@ -85,7 +90,7 @@ pub(crate) async fn missing(
     let FileQuestion { digests } =
         body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?;
     if digests.len() > MOST_FILES {
-        return Err(Error::BadRequest(format!("'digests' has at most {MOST_FILES} of them")));
+        return Err(ApiError::BadRequest(format!("'digests' has at most {MOST_FILES} of them")));
     }
     let digests: Vec<Digest> = digests.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
     let sizes = app.store.artifacts.artifact_sizes(&caller.tenant, &digests).await?;
@@ -100,8 +105,9 @@ pub(crate) async fn check(app: &App, tenant: &TenantName, manifest: &Manifest) -
     if parts.is_empty() {
         return Ok(());
     }
-    let refused =
-        |key: String, message: String| Error::from(manifest::Error::Value { key, message });
+    let refused = |key: String, message: String| {
+        ApiError::from(manifest::ManifestError::Value { key, message })
+    };
     let (most, most_bytes) = (app.settings.max_files, app.settings.max_files_bytes);
     if parts.len() > most {
         let message = format!(
@@ -127,7 +133,7 @@ pub(crate) async fn check(app: &App, tenant: &TenantName, manifest: &Manifest) -
                 let why = format!(
                     "the file '{path}' ({digest}) is not here: upload it by POST /v1/files first"
                 );
-                return Err(Error::Unprocessable(why));
+                return Err(ApiError::Unprocessable(why));
             }
             Some(size) if size != *said => {
                 return Err(refused(

@@ -14,23 +14,22 @@ use wasmill_domain::registry::Replaced;
 use wasmill_domain::{
     Digest, FunctionDefinition, FunctionName, Manifest, Registry, TenantName, Timestamp, manifest,
 };
-use wasmill_store::{Artifacts, Change, Version};
+use wasmill_store::{Artifacts, Change, FunctionVersion};
 
 use super::artifacts::inspect_artifact;
 use super::{files, hostnames, secrets};
-use crate::app::{App, Shared, to_its_end};
+use crate::app::{App, SharedApp, to_its_end};
 use crate::auth::Caller;
 use crate::body;
 use crate::documents::functions::{
-    BrokenFunction, Deploy, Deployed, FunctionDocument, FunctionPage, FunctionSummary,
-    ListFunctions, ListVersions, Rollback, VersionDocument, VersionPage, VersionSummary,
-    WebhookDocument,
+    Deploy, Deployed, FunctionDocument, FunctionPage, FunctionSummary, ListFunctions, ListVersions,
+    Rollback, UnreadableFunction, VersionDocument, VersionPage, VersionSummary, WebhookDocument,
 };
-use crate::error::{Error, Result};
+use crate::error::{ApiError, Result};
 use crate::extract::{Params, Segment};
 use crate::page::{self, MAX_PAGE};
 use crate::problem::Fault;
-use crate::webhooks::Target;
+use crate::webhooks::WebhookTrigger;
 
 /// How many versions a function's own document shows.
 const SHOWN_VERSIONS: usize = 20;
@@ -49,13 +48,15 @@ pub(crate) async fn list(
         .filter(|f| query.cursor.as_ref().is_none_or(|cursor| f.name > *cursor));
     let (functions, next) = page::cut(after, limit, |function| function.name.clone());
     let functions = functions.into_iter().map(|f| f.as_ref().into()).collect();
-    let broken = match query.cursor {
+    let unreadable = match query.cursor {
         Some(_) => Vec::new(),
-        None => {
-            caller.registry.broken_functions_of(&caller.tenant).map(BrokenFunction::from).collect()
-        }
+        None => caller
+            .registry
+            .unreadable_functions_of(&caller.tenant)
+            .map(UnreadableFunction::from)
+            .collect(),
     };
-    Ok(Json(FunctionPage { functions, broken, next }))
+    Ok(Json(FunctionPage { functions, unreadable, next }))
 }
 
 /// Show a function
@@ -68,7 +69,7 @@ pub(crate) async fn list(
         (status = 404, description = "No such function"),
         (status = 422, description = "It cannot be read: another release of wasmill deployed it")))]
 pub(crate) async fn show(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(name): Segment<FunctionName>,
 ) -> Result<Json<FunctionDocument>> {
@@ -90,7 +91,7 @@ pub(crate) async fn show(
 fn webhooks_of(app: &App, function: &FunctionDefinition) -> Vec<WebhookDocument> {
     let triggers = function.manifest.triggers.iter().filter_map(Trigger::as_http);
     let signed = triggers.filter(|trigger| trigger.webhook.is_some()).map(|trigger| {
-        let target = Target { tenant: &function.tenant, function: &function.name, trigger };
+        let target = WebhookTrigger { tenant: &function.tenant, function: &function.name, trigger };
         WebhookDocument::new(trigger, app.webhooks.counted(target))
     });
     signed.collect()
@@ -103,7 +104,7 @@ fn webhooks_of(app: &App, function: &FunctionDefinition) -> Vec<WebhookDocument>
         (status = 200, description = "A page of versions, the newest first", body = VersionPage),
         (status = 404, description = "No such function")))]
 pub(crate) async fn versions(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(name): Segment<FunctionName>,
     Params(query): Params<ListVersions>,
@@ -115,7 +116,7 @@ pub(crate) async fn versions(
     }
     let after =
         versions.into_iter().filter(|v| query.cursor.is_none_or(|cursor| v.number < cursor));
-    let (versions, next) = page::cut(after, limit, |version: &Version| version.number);
+    let (versions, next) = page::cut(after, limit, |version: &FunctionVersion| version.number);
     Ok(Json(VersionPage {
         versions: versions.into_iter().map(VersionDocument::from).collect(),
         next,
@@ -138,7 +139,7 @@ pub(crate) async fn versions(
         (status = 415, description = "Not JSON"),
         (status = 422, description = "Manifest, schema or component cannot be used, or the artifact was not uploaded")))]
 pub(crate) async fn deploy(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(name): Segment<FunctionName>,
     request: Request,
@@ -196,7 +197,7 @@ pub(crate) async fn deploy(
         (status = 415, description = "Not JSON"),
         (status = 422, description = "The version cannot run any more, or a secret that it names is missing")))]
 pub(crate) async fn rollback(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(name): Segment<FunctionName>,
     request: Request,
@@ -217,7 +218,7 @@ pub(crate) async fn rollback(
     let versions = app.store.catalog.versions(&tenant, &name).await?;
     let live = versions.into_iter().find(|version| version.number == changed.version);
     let live = live.ok_or_else(|| {
-        Error::NotFound(format!("function '{name}' was deleted in the same moment"))
+        ApiError::NotFound(format!("function '{name}' was deleted in the same moment"))
     })?;
     tracing::info!(%tenant, function = %name, version = live.number, "rolled back");
     Ok(Json(Deployed {
@@ -237,7 +238,7 @@ pub(crate) async fn rollback(
     params(("name" = String, Path, description = "The function's name")),
     responses((status = 204, description = "It is gone"), (status = 404, description = "No such function")))]
 pub(crate) async fn delete(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(name): Segment<FunctionName>,
 ) -> Result<StatusCode> {
@@ -251,17 +252,17 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn unknown(name: &FunctionName) -> Error {
-    Error::NotFound(format!("there is no function '{name}'"))
+fn unknown(name: &FunctionName) -> ApiError {
+    ApiError::NotFound(format!("there is no function '{name}'"))
 }
 
 /// Why a function cannot be shown or called that the registry does not have.
-pub(crate) fn missing(registry: &Registry, tenant: &TenantName, name: &FunctionName) -> Error {
-    match registry.broken_function(tenant, name) {
+pub(crate) fn missing(registry: &Registry, tenant: &TenantName, name: &FunctionName) -> ApiError {
+    match registry.unreadable_function(tenant, name) {
         None => unknown(name),
-        Some(broken) => Error::Unprocessable(format!(
-            "function '{name}' is broken: {}. Another release of wasmill deployed it; deploy it again, or use that release",
-            broken.why
+        Some(unreadable) => ApiError::Unprocessable(format!(
+            "function '{name}' is unreadable: {}. Another release of wasmill deployed it; deploy it again, or use that release",
+            unreadable.why
         )),
     }
 }
@@ -272,7 +273,7 @@ fn read_manifest(document: serde_json::Value, name: &FunctionName) -> Result<Man
     if manifest.name != *name {
         let detail =
             format!("the manifest's name is '{}', but the path says '{name}'", manifest.name);
-        return Err(Error::Manifest(Fault::at("/manifest/name", detail)));
+        return Err(ApiError::Manifest(Fault::at("/manifest/name", detail)));
     }
     Ok(manifest)
 }
@@ -297,18 +298,18 @@ fn check_schemas(registry: &Registry, tenant: &TenantName, manifest: &Manifest) 
     for (i, schema) in schemas.clone() {
         registry.schema_compiler().compile(Arc::new(schema.clone())).map_err(|error| {
             let pointer = format!("/manifest/trigger/{i}/schema{}", error.pointer);
-            Error::Schema(Fault::at(pointer, format!("trigger[{i}].schema: {}", error.message)))
+            ApiError::Schema(Fault::at(pointer, format!("trigger[{i}].schema: {}", error.message)))
         })?;
     }
     let schemas: Vec<_> = schemas.map(|(_, schema)| schema).collect();
-    let room = registry.check_room(tenant, &schemas, Replaced::Function(&manifest.name));
-    room.map_err(|error| Error::Schema(Fault::at("/manifest/trigger", error.message)))
+    let quota = registry.check_quota(tenant, &schemas, Replaced::Function(&manifest.name));
+    quota.map_err(|error| ApiError::Schema(Fault::at("/manifest/trigger", error.message)))
 }
 
 /// Makes sure that a version can run and has what it names, and settles its kind. Its routes and
 /// host names are claimed by the store.
 async fn check(
-    app: &Shared,
+    app: &SharedApp,
     tenant: &TenantName,
     digest: Digest,
     manifest: Manifest,
@@ -323,7 +324,7 @@ async fn check(
 
 /// Makes sure that the version that a rollback goes to could be deployed now, and gives its number.
 async fn check_target(
-    app: &Shared,
+    app: &SharedApp,
     tenant: &TenantName,
     name: &FunctionName,
     to: Option<u32>,
@@ -335,8 +336,8 @@ async fn check_target(
         Some(to) => version.number == to,
         None => version.number < current,
     });
-    let Some(Version { number, digest, manifest, .. }) = target else {
-        return Err(Error::NotFound(match to {
+    let Some(FunctionVersion { number, digest, manifest, .. }) = target else {
+        return Err(ApiError::NotFound(match to {
             Some(to) => {
                 format!("there is no version {to} of function '{name}' whose artifact is here")
             }
@@ -344,7 +345,9 @@ async fn check_target(
         }));
     };
     let unreadable = |why| {
-        Error::Unprocessable(format!("version {number} of function '{name}' cannot be read: {why}"))
+        ApiError::Unprocessable(format!(
+            "version {number} of function '{name}' cannot be read: {why}"
+        ))
     };
     check(app, tenant, digest, manifest.map_err(unreadable)?).await?;
     Ok(number)
@@ -360,7 +363,7 @@ async fn check_webhooks(app: &App, tenant: &TenantName, manifest: &Manifest) -> 
             if app.store.secrets.secret(tenant, name).await?.is_none() {
                 let message =
                     format!("there is no secret '{name}': `wasmill secrets set {name}` sets it");
-                return Err(manifest::Error::Value {
+                return Err(manifest::ManifestError::Value {
                     key: format!("trigger[{i}].webhook.secrets[{j}]"),
                     message,
                 }
@@ -400,21 +403,21 @@ impl FileSource for Stored {
 
 /// Makes sure that a host could run this version, and settles its kind.
 async fn preflight(
-    app: &Shared,
+    app: &SharedApp,
     tenant: &TenantName,
     digest: Digest,
     manifest: Manifest,
 ) -> Result<Manifest> {
     let deploy = app.admit_deploy(tenant).await?;
-    let place = app.admit_artifact(tenant).await?;
+    let permit = app.admit_artifact(tenant).await?;
     let (reader, owner) = (Arc::clone(app), tenant.clone());
     let manifest = to_its_end(async move {
-        let _place = place;
+        let _permit = permit;
         with_kind(&reader, &owner, digest, manifest).await
     })
     .await?;
-    // Compiling may take long: whoever compiles gives turns to tenants, and room in memory to those
-    // whose turn it is. A client that cannot wait so long finds it done when it asks again.
+    // Compiling may take long: whoever compiles is fair between tenants, and reserves memory for
+    // those who have a permit. A client that cannot wait so long finds it done when it asks again.
     let (preflight, artifact) = (
         Arc::clone(&app.preflight),
         Stored { artifacts: Arc::clone(&app.store.artifacts), tenant: tenant.clone(), digest },
@@ -428,14 +431,16 @@ async fn preflight(
     .await
 }
 
-fn not_deployable(error: PreflightError) -> Error {
+fn not_deployable(error: PreflightError) -> ApiError {
     match error {
         PreflightError::Unavailable(cause) => {
             tracing::warn!(cause, "a component could not be checked");
-            Error::Unavailable("the component could not be checked now")
+            ApiError::Unavailable("the component could not be checked now")
         }
-        PreflightError::Manifest { key, message } => manifest::Error::Value { key, message }.into(),
-        error => Error::Component(error.to_string()),
+        PreflightError::Manifest { key, message } => {
+            manifest::ManifestError::Value { key, message }.into()
+        }
+        error => ApiError::Component(error.to_string()),
     }
 }
 
@@ -448,7 +453,7 @@ async fn with_kind(
 ) -> Result<Manifest> {
     let artifact = app.store.artifacts.tenant_artifact(tenant, digest).await?;
     let bytes = artifact.ok_or_else(|| {
-        Error::Unprocessable(format!(
+        ApiError::Unprocessable(format!(
             "the artifact {digest} is not here: upload it by POST /v1/artifacts first"
         ))
     })?;
@@ -456,7 +461,7 @@ async fn with_kind(
     let kind =
         inspection.kind(manifest.kind).and_then(|kind| inspection.require_imports().map(|()| kind));
     let kind = kind.and_then(|kind| inspection.require_grants(&manifest).map(|()| kind));
-    let kind = kind.map_err(|error| Error::Component(error.to_string()))?;
+    let kind = kind.map_err(|error| ApiError::Component(error.to_string()))?;
     manifest.check_for(kind)?;
     manifest.kind = Some(kind);
     Ok(manifest)

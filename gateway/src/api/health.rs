@@ -7,11 +7,11 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::app::Shared;
-use crate::error::{Error, Result};
+use crate::app::SharedApp;
+use crate::error::{ApiError, Result};
 
 /// How long a part may take to answer before it counts as away.
-const PATIENCE: Duration = Duration::from_secs(2);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// That the process lives.
 #[derive(Serialize, ToSchema)]
@@ -54,23 +54,23 @@ pub(crate) async fn alive() -> Json<Alive> {
 /// process is told to stop.
 #[utoipa::path(get, path = "/readyz", tag = "service",
     responses((status = 200, description = "Events are accepted", body = Ready)))]
-pub(crate) async fn ready(State(app): State<Shared>) -> Result<Json<Ready>> {
+pub(crate) async fn ready(State(app): State<SharedApp>) -> Result<Json<Ready>> {
     if app.shutdown.is_cancelled() {
-        return Err(Error::Unavailable("this gateway is shutting down"));
+        return Err(ApiError::Unavailable("this gateway is shutting down"));
     }
     let store = async {
-        tokio::time::timeout(PATIENCE, app.store.identity.ping())
+        tokio::time::timeout(WAIT_TIMEOUT, app.store.identity.ping())
             .await
             .is_ok_and(|pong| pong.is_ok())
     };
     let broker = async {
-        tokio::time::timeout(PATIENCE, app.broker.control.ping())
+        tokio::time::timeout(WAIT_TIMEOUT, app.broker.control.ping())
             .await
             .is_ok_and(|pong| pong.is_ok())
     };
     let (store, broker) = tokio::join!(store, broker);
     if !store && !broker {
-        return Err(Error::Unavailable("neither the database nor the broker answers"));
+        return Err(ApiError::Unavailable("neither the database nor the broker answers"));
     }
     let word = |answers: bool| if answers { "ok" } else { "away" };
     Ok(Json(Ready {

@@ -10,10 +10,10 @@ use wasmill_domain::manifest::http::HostName;
 use wasmill_domain::{HostnamePattern, Registry, TenantName, Timestamp};
 use wasmill_store::Change;
 
-use crate::app::{App, Shared};
+use crate::app::{App, SharedApp};
 use crate::auth::Caller;
 use crate::documents::hostnames::{HostnameDocument, HostnameGranted, HostnamePage, ListHostnames};
-use crate::error::{Error, Result};
+use crate::error::{ApiError, Result};
 use crate::extract::{Params, Segment};
 use crate::page::{self, MAX_PAGE};
 use crate::routing::requested;
@@ -50,7 +50,7 @@ pub(crate) fn warn_of_not_owned(app: &App) {
 #[utoipa::path(get, path = "/v1/hostnames", tag = "hostnames", params(ListHostnames), operation_id = "list_hostnames",
     responses((status = 200, description = "A page of host names", body = HostnamePage)))]
 pub(crate) async fn list(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Params(query): Params<ListHostnames>,
 ) -> Result<Json<HostnamePage>> {
@@ -90,14 +90,14 @@ pub(crate) async fn list(
         (status = 200, description = "It is the tenant's", body = HostnameGranted),
         (status = 409, description = "It is another tenant's, or one that no tenant can have")))]
 pub(crate) async fn grant(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(hostname): Segment<HostnamePattern>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Json<HostnameGranted>> {
     caller.must_be_operator()?;
-    app.settings.hostnames.check_grant(&hostname, &caller.tenant).map_err(Error::Conflict)?;
+    app.settings.hostnames.check_grant(&hostname, &caller.tenant).map_err(ApiError::Conflict)?;
     check_not_this_api(&hostname, requested(&uri, &headers))?;
     let tenant = caller.tenant;
     let change = Change::GrantHostname {
@@ -120,7 +120,7 @@ pub(crate) async fn grant(
 fn check_not_this_api(hostname: &HostnamePattern, requested: Option<String>) -> Result<()> {
     let requested = requested.and_then(|name| name.parse::<HostName>().ok());
     match requested.filter(|name| hostname.covers(name)) {
-        Some(name) => Err(Error::Conflict(format!(
+        Some(name) => Err(ApiError::Conflict(format!(
             "'{hostname}' covers '{name}', which this API is asked by: name it in gateway.public_names, or ask by another name"
         ))),
         None => Ok(()),
@@ -134,7 +134,7 @@ fn check_not_this_api(hostname: &HostnamePattern, requested: Option<String>) -> 
     params(("hostname" = String, Path, description = "As it was granted")),
     responses((status = 204, description = "It is nobody's"), (status = 404, description = "The API has not granted it")))]
 pub(crate) async fn revoke(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(hostname): Segment<HostnamePattern>,
 ) -> Result<StatusCode> {

@@ -13,13 +13,13 @@ use wasmill_domain::manifest::Trigger;
 use wasmill_domain::{Dispatch, EventType, FunctionDefinition, FunctionName, Origin};
 
 use super::functions::missing;
-use crate::app::{App, Room, Shared};
+use crate::app::{App, Reservation, SharedApp};
 use crate::auth::Caller;
 use crate::awaited::{end_of, publish};
-use crate::body::{self, Held, media_type};
+use crate::body::{self, BufferedBody, media_type};
 use crate::documents::executions::{ExecutionDocument, just_accepted};
 use crate::documents::functions::InvokeFunction;
-use crate::error::{Error, Result};
+use crate::error::{ApiError, Result};
 use crate::extract::{Params, Segment};
 use crate::ingest::accept::Checked;
 use crate::ingest::check::{Form, Incoming};
@@ -59,7 +59,7 @@ const DEFAULT_TYPE: &str = "wasmill.invoke";
         (status = 422, description = "To check the data against a schema takes too many steps"),
         (status = 429, description = "The function's queue is full")))]
 pub(crate) async fn invoke(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(name): Segment<FunctionName>,
     Params(query): Params<InvokeFunction>,
@@ -67,15 +67,15 @@ pub(crate) async fn invoke(
 ) -> Result<Response> {
     let wait = query.wait.map_or(DEFAULT_WAIT, |span| span.0);
     if wait > MAX_WAIT {
-        return Err(Error::BadRequest("'wait' must be at most 15m".into()));
+        return Err(ApiError::BadRequest("'wait' must be at most 15m".into()));
     }
     let deadline = Instant::now() + wait;
-    let room = app.admit_waiting()?;
+    let reservation = app.admit_waiting()?;
     let function = caller.registry.function(&caller.tenant, &name);
     let function =
         Arc::clone(function.ok_or_else(|| missing(&caller.registry, &caller.tenant, &name))?);
     let (dispatch, _share) =
-        event_of(&app, caller, &function, query.event_type, request, &room).await?;
+        event_of(&app, caller, &function, query.event_type, request, &reservation).await?;
     let reply = publish(&app, &dispatch).await?;
     let location = format!("/v1/executions/{}", dispatch.execution);
     Ok(match end_of(&app, &dispatch, reply, deadline).await {
@@ -98,19 +98,19 @@ async fn event_of(
     function: &FunctionDefinition,
     wanted: Option<EventType>,
     request: Request,
-    room: &Room,
-) -> Result<(Dispatch, Held)> {
+    reservation: &Reservation,
+) -> Result<(Dispatch, BufferedBody)> {
     let (parts, body) = request.into_parts();
     let form = form_of(&parts.headers, function, wanted.as_ref())?;
-    let held = body::read(app, &parts.headers, body, app.settings.max_event_bytes).await?;
+    let buffered = body::read(app, &parts.headers, body, app.settings.max_event_bytes).await?;
     let tenant = caller.tenant.clone();
     let incoming = Incoming {
         tenant: caller.tenant,
         registry: caller.registry,
         form,
         headers: parts.headers,
-        body: held.clone(),
-        _room: Arc::clone(room),
+        body: buffered.clone(),
+        _reservation: Arc::clone(reservation),
         function: Some(function.name.clone()),
         max_event_bytes: app.settings.max_event_bytes,
         max_batch_events: 1,
@@ -120,16 +120,16 @@ async fn event_of(
     let dispatch = dispatch.map(|dispatch| dispatch.with_origin(Origin::Invocation));
     // One event to one function is one execution.
     let dispatch = dispatch
-        .ok_or_else(|| Error::Internal("an event to one function led to no execution".into()))?;
+        .ok_or_else(|| ApiError::Internal("an event to one function led to no execution".into()))?;
     match wanted {
         Some(wanted) if wanted != dispatch.event.event_type => {
             let detail = format!(
                 "the event's type is '{}', but the request is for '{wanted}'",
                 dispatch.event.event_type
             );
-            Err(Error::InvalidEvent(Fault::at("/type", detail)))
+            Err(ApiError::InvalidEvent(Fault::at("/type", detail)))
         }
-        _ => Ok((dispatch, held)),
+        _ => Ok((dispatch, buffered)),
     }
 }
 
@@ -143,7 +143,7 @@ fn form_of(
     match media_type(headers)?.as_deref() {
         Some(STRUCTURED) => return Ok(Form::CloudEvents(Mode::Structured)),
         Some(BATCH) => {
-            return Err(Error::MediaType(
+            return Err(ApiError::MediaType(
                 "a function is invoked with one event, not with a batch".into(),
                 &[STRUCTURED, "*/*"],
             ));
@@ -156,7 +156,7 @@ fn form_of(
     let header = headers.get("ce-type").and_then(|value| value.to_str().ok());
     if let Some(text) = header {
         let event_type =
-            text.parse().map_err(|e| Error::InvalidEvent(Fault::at("/type", format!("{e}"))))?;
+            text.parse().map_err(|e| ApiError::InvalidEvent(Fault::at("/type", format!("{e}"))))?;
         return Ok(Form::Plain(event_type));
     }
     let mut events = function.manifest.triggers.iter().filter_map(Trigger::as_event);
@@ -165,5 +165,5 @@ fn form_of(
     // An exact pattern is a type, so this cannot fail.
     text.parse()
         .map(Form::Plain)
-        .map_err(|e| Error::Internal(format!("an exact pattern that is no type: {e}")))
+        .map_err(|e| ApiError::Internal(format!("an exact pattern that is no type: {e}")))
 }

@@ -8,11 +8,11 @@ use uuid::Uuid;
 use wasmill_domain::{ApiKey, KeyDefinition, Timestamp};
 use wasmill_store::Change;
 
-use crate::app::Shared;
+use crate::app::SharedApp;
 use crate::auth::Caller;
 use crate::body;
 use crate::documents::keys::{CreatedKey, KeyDocument, KeyPage, ListKeys, NewKey};
-use crate::error::{Error, Result};
+use crate::error::{ApiError, Result};
 use crate::extract::{Params, Segment};
 use crate::page::{self, MAX_PAGE};
 use crate::problem::Fault;
@@ -50,7 +50,7 @@ pub(crate) async fn list(caller: Caller, Params(query): Params<ListKeys>) -> Res
         (status = 413, description = "The document is too large"),
         (status = 415, description = "Not JSON")))]
 pub(crate) async fn create(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     request: Request,
 ) -> Result<(StatusCode, [(HeaderName, &'static str); 1], Json<CreatedKey>)> {
@@ -60,10 +60,10 @@ pub(crate) async fn create(
         body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?;
     if new.label.chars().count() > MAX_LABEL {
         let detail = format!("'label' must have at most {MAX_LABEL} characters");
-        return Err(Error::BadDocument(Fault::at("/label", detail)));
+        return Err(ApiError::BadDocument(Fault::at("/label", detail)));
     }
     let key = ApiKey::generate()
-        .map_err(|e| Error::Internal(format!("no random bytes for a key: {e}")))?;
+        .map_err(|e| ApiError::Internal(format!("no random bytes for a key: {e}")))?;
     let definition = KeyDefinition {
         id: Uuid::now_v7(),
         tenant: new.tenant.unwrap_or(caller.tenant),
@@ -90,7 +90,7 @@ pub(crate) async fn create(
         (status = 404, description = "No such key"),
         (status = 409, description = "It is the last operator key, and others exist")))]
 pub(crate) async fn delete(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(id): Segment<Uuid>,
 ) -> Result<StatusCode> {

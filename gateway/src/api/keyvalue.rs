@@ -9,13 +9,13 @@ use wasmill_domain::{BucketName, FunctionName};
 use wasmill_store::{Bucket, BucketSummary};
 
 use super::executions::inert;
-use crate::app::Shared;
+use crate::app::SharedApp;
 use crate::auth::Caller;
 use crate::body;
 use crate::documents::keyvalue::{
     BucketKeyPage, BucketPage, ListBucketKeys, ListBuckets, WhichValue,
 };
-use crate::error::{Error, Result};
+use crate::error::{ApiError, Result};
 use crate::extract::{Params, Segment};
 use crate::page::{self, MAX_PAGE};
 
@@ -30,23 +30,23 @@ impl Caller {
 #[utoipa::path(get, path = "/v1/keyvalue", tag = "keyvalue", params(ListBuckets), operation_id = "list_buckets",
     responses((status = 200, description = "A page of buckets", body = BucketPage)))]
 pub(crate) async fn list(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Params(query): Params<ListBuckets>,
 ) -> Result<Json<BucketPage>> {
     let limit = page::limit(query.limit, MAX_PAGE, MAX_PAGE)?;
     let all = app.store.buckets.buckets(&caller.tenant).await?;
-    let place = |summary: &BucketSummary| {
+    let position = |summary: &BucketSummary| {
         let function = summary.bucket.function.as_deref().unwrap_or_default();
         (summary.bucket.name.to_string(), function.to_owned())
     };
     let cursor =
         query.cursor.as_deref().map(|cursor| cursor.split_once('/').unwrap_or((cursor, "")));
     let is_after = |summary: &BucketSummary| {
-        let (name, function) = place(summary);
+        let (name, function) = position(summary);
         cursor.is_none_or(|cursor| (name.as_str(), function.as_str()) > cursor)
     };
-    let (buckets, next) = page::cut(all.into_iter().filter(is_after), limit, place);
+    let (buckets, next) = page::cut(all.into_iter().filter(is_after), limit, position);
     let next = next.map(|(name, function)| format!("{name}/{function}"));
     Ok(Json(BucketPage { buckets: buckets.into_iter().map(Into::into).collect(), next }))
 }
@@ -58,7 +58,7 @@ pub(crate) async fn list(
     params(("bucket" = String, Path, description = "The bucket's name"), ListBucketKeys),
     responses((status = 200, description = "A page of keys", body = BucketKeyPage)))]
 pub(crate) async fn keys(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(name): Segment<BucketName>,
     Params(query): Params<ListBucketKeys>,
@@ -66,7 +66,7 @@ pub(crate) async fn keys(
     let limit = page::limit(query.limit, MAX_PAGE, MAX_PAGE)?;
     let after = query.cursor.map(|cursor| cursor.parse::<u64>()).transpose();
     let after = after
-        .map_err(|_| Error::BadRequest("'cursor' must be the 'next' of another page".into()))?;
+        .map_err(|_| ApiError::BadRequest("'cursor' must be the 'next' of another page".into()))?;
     let page = app.store.buckets.keys(&caller.bucket(name, query.function), after, limit).await?;
     Ok(Json(BucketKeyPage { keys: page.keys, next: page.next.map(|next| next.to_string()) }))
 }
@@ -79,7 +79,7 @@ pub(crate) async fn keys(
         (status = 404, description = "The bucket has no such key"),
         (status = 422, description = "No key can be so")))]
 pub(crate) async fn get(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(name): Segment<BucketName>,
     Params(query): Params<WhichValue>,
@@ -111,7 +111,7 @@ pub(crate) async fn get(
         (status = 415, description = "The body is compressed"),
         (status = 422, description = "No key can be so")))]
 pub(crate) async fn set(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(name): Segment<BucketName>,
     Params(query): Params<WhichValue>,
@@ -135,7 +135,7 @@ pub(crate) async fn set(
         (status = 404, description = "The bucket has no such key"),
         (status = 422, description = "No key can be so")))]
 pub(crate) async fn delete(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(name): Segment<BucketName>,
     Params(query): Params<WhichValue>,
@@ -148,9 +148,9 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn no_such_key(bucket: &Bucket, key: &str) -> Error {
+fn no_such_key(bucket: &Bucket, key: &str) -> ApiError {
     let key: String = key.chars().take(80).collect();
-    Error::NotFound(match &bucket.function {
+    ApiError::NotFound(match &bucket.function {
         Some(function) => {
             format!("function {function}'s bucket '{}' has no key '{key}'", bucket.name)
         }

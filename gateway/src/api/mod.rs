@@ -1,5 +1,5 @@
-//! The API: a module for each of its nouns, put together here. What its documents look like stands in
-//! [`crate::documents`].
+//! The API: a module for each of its nouns, put together here. What its documents look like stands
+//! in [`crate::documents`].
 
 mod artifacts;
 mod dead_letters;
@@ -25,12 +25,12 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::Shared;
-use crate::error::Error;
+use crate::app::SharedApp;
+use crate::error::ApiError;
 use crate::ingest;
 
 /// The service of the API.
-pub(crate) fn router(app: Shared) -> Router {
+pub(crate) fn router(app: SharedApp) -> Router {
     described()
         .0
         .fallback(nothing_here)
@@ -39,7 +39,7 @@ pub(crate) fn router(app: Shared) -> Router {
 }
 
 /// The routes and their description, each of the other's making.
-pub(crate) fn described() -> (Router<Shared>, OpenApi) {
+pub(crate) fn described() -> (Router<SharedApp>, OpenApi) {
     let (router, mut description) = OpenApiRouter::with_openapi(openapi::Base::openapi())
         .routes(routes!(ingest::post_events))
         .routes(routes!(ingest::post_typed_event))
@@ -84,12 +84,12 @@ pub(crate) fn described() -> (Router<Shared>, OpenApi) {
     (router, description)
 }
 
-async fn nothing_here(uri: Uri) -> Error {
+async fn nothing_here(uri: Uri) -> ApiError {
     // The path may be anything that came over the wire: show no more of it than a reader needs.
     let path: String = uri.path().chars().take(100).collect();
-    Error::NotFound(format!("there is nothing at '{path}'; /openapi.json has what there is"))
+    ApiError::NotFound(format!("there is nothing at '{path}'; /openapi.json has what there is"))
 }
 
-async fn method_not_allowed(method: Method) -> Error {
-    Error::MethodNotAllowed(method)
+async fn method_not_allowed(method: Method) -> ApiError {
+    ApiError::MethodNotAllowed(method)
 }

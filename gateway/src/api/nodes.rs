@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 
-use crate::app::Shared;
+use crate::app::SharedApp;
 use crate::auth::Caller;
 use crate::documents::nodes::{NodeDocument, NodeList};
 use crate::error::Result;
@@ -14,7 +14,7 @@ use crate::error::Result;
 /// its last sign of life is older than `nodes.timeout`. For operator keys.
 #[utoipa::path(get, path = "/v1/nodes", tag = "service", operation_id = "list_nodes",
     responses((status = 200, description = "All of them", body = NodeList)))]
-pub(crate) async fn list(State(app): State<Shared>, caller: Caller) -> Result<Json<NodeList>> {
+pub(crate) async fn list(State(app): State<SharedApp>, caller: Caller) -> Result<Json<NodeList>> {
     caller.must_be_operator()?;
     let live = app.nodes.live_nodes().await?;
     Ok(Json(NodeList { nodes: live.into_iter().map(NodeDocument::from).collect() }))

@@ -16,7 +16,7 @@ use utoipa::{OpenApi, ToSchema as _};
 use wasmill_http::PROBLEM_JSON;
 
 use super::described;
-use crate::app::Shared;
+use crate::app::SharedApp;
 use crate::problem::Problem;
 use crate::settings::GatewaySettings;
 
@@ -143,7 +143,7 @@ pub(crate) fn description(settings: &GatewaySettings, needs_key: bool) -> serde_
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", tag = "service", operation_id = "openapi",
     responses((status = 200, description = "An OpenAPI 3.1 document", body = serde_json::Value)))]
-pub(crate) async fn describe(State(app): State<Shared>) -> Response {
+pub(crate) async fn describe(State(app): State<SharedApp>) -> Response {
     let needs_key = app.settings.require_key || app.registry.current().has_keys();
     let text = app.descriptions[usize::from(needs_key)].get_or_init(|| {
         let text = description(&app.settings, needs_key).to_string();

@@ -8,13 +8,13 @@ use axum::extract::State;
 use tokio::time::timeout;
 use wasmill_domain::lifecycle::LONGEST_REASON;
 use wasmill_domain::wire::Broadcast;
-use wasmill_domain::{ExecutionId, Move, Operation, Order, OrderKind, TenantName, Timestamp};
-use wasmill_store::{Moved, Publication};
+use wasmill_domain::{ExecutionId, Operation, Order, OrderKind, TenantName, Timestamp, Transition};
+use wasmill_store::{OperationResult, Publication};
 
-use crate::app::{App, Shared, to_its_end};
+use crate::app::{App, SharedApp, to_its_end};
 use crate::auth::Caller;
 use crate::documents::operations::{MovedDocument, OperateExecution};
-use crate::error::{Error, Result};
+use crate::error::{ApiError, Result};
 use crate::extract::{Params, Segment};
 
 /// How long an answer waits for its order to be broadcast, at least.
@@ -29,8 +29,8 @@ const ID_VERSION: usize = 7;
 /// Cancel an execution
 ///
 /// It ends as `cancelled`, whether it is scheduled, queued, suspended or running; an attempt that
-/// runs is stopped, and ends with the outcome `cancelled`. No attempt at it begins after the answer.
-/// One that was accepted a moment ago and is not shown yet can be cancelled as well.
+/// runs is stopped, and ends with the outcome `cancelled`. No attempt at it begins after the
+/// answer. One that was accepted a moment ago and is not shown yet can be cancelled as well.
 #[utoipa::path(post, path = "/v1/executions/{id}/cancel", tag = "executions", operation_id = "cancel_execution",
     params(("id" = uuid::Uuid, Path, description = "The execution's id"), OperateExecution),
     responses(
@@ -39,12 +39,12 @@ const ID_VERSION: usize = 7;
         (status = 404, description = "No such execution in this tenant"),
         (status = 409, description = "It has ended already")))]
 pub(crate) async fn cancel(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(id): Segment<ExecutionId>,
     Params(query): Params<OperateExecution>,
 ) -> Result<Json<MovedDocument>> {
-    operate(app, caller, id, Move::Cancel, query).await
+    operate(app, caller, id, Transition::Cancel, query).await
 }
 
 /// Suspend an execution
@@ -60,12 +60,12 @@ pub(crate) async fn cancel(
         (status = 404, description = "No such execution in this tenant"),
         (status = 409, description = "It has ended, or is suspended already")))]
 pub(crate) async fn suspend(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(id): Segment<ExecutionId>,
     Params(query): Params<OperateExecution>,
 ) -> Result<Json<MovedDocument>> {
-    operate(app, caller, id, Move::Suspend, query).await
+    operate(app, caller, id, Transition::Suspend, query).await
 }
 
 /// Resume an execution
@@ -79,24 +79,24 @@ pub(crate) async fn suspend(
         (status = 404, description = "No such execution in this tenant"),
         (status = 409, description = "It is not suspended")))]
 pub(crate) async fn resume(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(id): Segment<ExecutionId>,
     Params(query): Params<OperateExecution>,
 ) -> Result<Json<MovedDocument>> {
-    operate(app, caller, id, Move::Resume, query).await
+    operate(app, caller, id, Transition::Resume, query).await
 }
 
 async fn operate(
-    app: Shared,
+    app: SharedApp,
     caller: Caller,
     id: ExecutionId,
-    what: Move,
+    what: Transition,
     query: OperateExecution,
 ) -> Result<Json<MovedDocument>> {
     let reason = query.reason.filter(|reason| !reason.is_empty());
     if reason.as_ref().is_some_and(|reason| reason.len() > LONGEST_REASON) {
-        return Err(Error::BadRequest(format!(
+        return Err(ApiError::BadRequest(format!(
             "'reason' must have at most {LONGEST_REASON} bytes"
         )));
     }
@@ -109,18 +109,19 @@ async fn operate(
     Ok(Json(MovedDocument::new(id, &moved)))
 }
 
-/// Makes the move, and then has hosts hear of it: so whoever asks the store on hearing finds it.
+/// Performs the operation, and then notifies hosts: so whoever asks the store when notified finds
+/// it.
 async fn carry_out(
     app: Arc<App>,
     tenant: TenantName,
     id: ExecutionId,
     operation: Operation,
-) -> Result<Moved> {
+) -> Result<OperationResult> {
     // What this gateway has accepted has its row first, with all that belongs to it.
     if let Some(dispatch) = app.rows.pending(id).filter(|dispatch| dispatch.tenant == tenant) {
         app.store.ledger.enqueue(std::slice::from_ref(&dispatch), Publication::Confirmed).await?;
     }
-    let moved = app.store.ledger.move_execution(&tenant, id, &operation).await?;
+    let moved = app.store.ledger.transition_execution(&tenant, id, &operation).await?;
     tracing::info!(execution = %id, %tenant, what = %operation.what, state = %moved.state, "moved by an operator");
     if let Some(kind) = OrderKind::of(operation.what) {
         let reason = operation.reason;
@@ -147,7 +148,7 @@ async fn tell(app: &App, order: Order, queued_at: Timestamp) {
     let body = Broadcast { orders: vec![order] }.encode(app.publisher.writes());
     let broadcasts = Arc::clone(&app.broker.broadcasts);
     let telling = tokio::spawn(async move { broadcasts.broadcast(body.into()).await });
-    let asked_at = queued_at.plus(app.settings.order_patience);
+    let asked_at = queued_at.plus(app.settings.order_timeout);
     let left = || asked_at.since(Timestamp::now());
     match timeout(left().max(TOLD_WITHIN), telling).await {
         Ok(Ok(Ok(()))) => return,

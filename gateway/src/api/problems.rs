@@ -4,7 +4,7 @@ use axum::Json;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::error::Error;
+use crate::error::ApiError;
 use crate::extract::Segment;
 use crate::problem::KINDS;
 
@@ -30,9 +30,10 @@ pub(crate) struct Explanation {
     responses(
         (status = 200, description = "The explanation", body = Explanation),
         (status = 404, description = "No such problem")))]
-pub(crate) async fn explain(Segment(name): Segment<String>) -> Result<Json<Explanation>, Error> {
+pub(crate) async fn explain(Segment(name): Segment<String>) -> Result<Json<Explanation>, ApiError> {
     let found = KINDS.iter().find(|kind| kind.name == name);
-    let kind = found.ok_or_else(|| Error::NotFound("there is no problem of this name".into()))?;
+    let kind =
+        found.ok_or_else(|| ApiError::NotFound("there is no problem of this name".into()))?;
     Ok(Json(Explanation {
         kind: kind.uri(),
         title: kind.title,

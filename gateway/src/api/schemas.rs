@@ -10,13 +10,13 @@ use wasmill_domain::schema::MAX_BYTES;
 use wasmill_domain::{EventType, Timestamp};
 use wasmill_store::Change;
 
-use crate::app::Shared;
+use crate::app::SharedApp;
 use crate::auth::Caller;
 use crate::body;
 use crate::documents::schemas::{
     ListSchemas, SchemaDocument, SchemaPage, SchemaPut, SchemaSummary,
 };
-use crate::error::{Error, Result};
+use crate::error::{ApiError, Result};
 use crate::extract::{Params, Segment};
 use crate::page::{self, MAX_PAGE};
 use crate::problem::Fault;
@@ -52,7 +52,7 @@ pub(crate) async fn show(
 ) -> Result<Json<SchemaDocument>> {
     let schema = caller.registry.schema(&caller.tenant, &event_type);
     let schema = schema
-        .ok_or_else(|| Error::NotFound(format!("event type '{event_type}' has no schema")))?;
+        .ok_or_else(|| ApiError::NotFound(format!("event type '{event_type}' has no schema")))?;
     Ok(Json(schema.as_ref().into()))
 }
 
@@ -73,7 +73,7 @@ pub(crate) async fn show(
         (status = 415, description = "Not declared as JSON"),
         (status = 422, description = "Not a valid schema, or it refers to something outside of itself")))]
 pub(crate) async fn put(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(event_type): Segment<EventType>,
     request: Request,
@@ -88,9 +88,9 @@ pub(crate) async fn put(
     let checked = app.compute(&tenant, move || {
         let (tenant, event_type, source) = new;
         registry.schema_compiler().compile(Arc::clone(&source))?;
-        registry.check_room(&tenant, &[&source], Replaced::Type(event_type.as_str()))
+        registry.check_quota(&tenant, &[&source], Replaced::Type(event_type.as_str()))
     });
-    checked.await?.map_err(|error| Error::Schema(Fault::at(error.pointer, error.message)))?;
+    checked.await?.map_err(|error| ApiError::Schema(Fault::at(error.pointer, error.message)))?;
     let (event_type, schema) = (event_type, Arc::unwrap_or_clone(source));
     let change = Change::PutSchema {
         tenant: tenant.clone(),
@@ -114,7 +114,7 @@ pub(crate) async fn put(
     params(("type" = String, Path, description = "The event type; a slash is written %2F")),
     responses((status = 204, description = "It is gone"), (status = 404, description = "The type has no schema")))]
 pub(crate) async fn delete(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(event_type): Segment<EventType>,
 ) -> Result<StatusCode> {

@@ -5,13 +5,13 @@ use axum::extract::{Request, State};
 use http::StatusCode;
 use wasmill_domain::secret::LONGEST_SECRET;
 use wasmill_domain::{Manifest, SecretName, TenantName, Timestamp, manifest};
-use wasmill_store::{Change, Changed, Error as StoreError};
+use wasmill_store::{Change, Changed, StoreError};
 
-use crate::app::{App, Shared};
+use crate::app::{App, SharedApp};
 use crate::auth::Caller;
 use crate::body;
 use crate::documents::secrets::{ListSecrets, SecretDocument, SecretPage, SecretPut};
-use crate::error::{Error, Result};
+use crate::error::{ApiError, Result};
 use crate::extract::{Params, Segment};
 use crate::page::{self, MAX_PAGE};
 
@@ -24,7 +24,7 @@ const TRIES: usize = 4;
 #[utoipa::path(get, path = "/v1/secrets", tag = "secrets", params(ListSecrets), operation_id = "list_secrets",
     responses((status = 200, description = "A page of secrets", body = SecretPage)))]
 pub(crate) async fn list(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Params(query): Params<ListSecrets>,
 ) -> Result<Json<SecretPage>> {
@@ -50,18 +50,18 @@ pub(crate) async fn list(
         (status = 413, description = "The value is too long"),
         (status = 415, description = "The body is compressed")))]
 pub(crate) async fn put(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(name): Segment<SecretName>,
     request: Request,
 ) -> Result<(StatusCode, Json<SecretPut>)> {
     let (parts, body) = request.into_parts();
-    let held = body::read(&app, &parts.headers, body, LONGEST_SECRET).await?;
-    if held.bytes.is_empty() {
-        return Err(Error::BadRequest("the body is empty, and it is the secret's value".into()));
+    let buffered = body::read(&app, &parts.headers, body, LONGEST_SECRET).await?;
+    if buffered.bytes.is_empty() {
+        return Err(ApiError::BadRequest("the body is empty, and it is the secret's value".into()));
     }
     let tenant = caller.tenant;
-    let changed = seal_and_keep(&app, &tenant, &name, &held.bytes).await?;
+    let changed = seal_and_keep(&app, &tenant, &name, &buffered.bytes).await?;
     app.reach(changed.revision).await;
     tracing::info!(%tenant, secret = %name, version = changed.version, "secret set");
     let status = if changed.version == 1 { StatusCode::CREATED } else { StatusCode::OK };
@@ -82,7 +82,7 @@ async fn seal_and_keep(
     value: &[u8],
 ) -> Result<Changed> {
     let keyring = app.keyring.as_ref().ok_or_else(|| {
-        Error::Conflict(
+        ApiError::Conflict(
             "this gateway has no operator key to seal secrets with: make one by `wasmill secrets keygen FILE` and name the \
              file in secrets.key_file (WASMILL_SECRETS_KEY_FILE), for gateways and hosts"
                 .into(),
@@ -94,7 +94,7 @@ async fn seal_and_keep(
             app.store.secrets.secret(tenant, name).await?.map_or(0, |secret| secret.version);
         let sealed = keyring.seal(tenant, name, known.saturating_add(1), value, Timestamp::now());
         let sealed =
-            sealed.map_err(|e| Error::Internal(format!("no random bytes to seal with: {e}")))?;
+            sealed.map_err(|e| ApiError::Internal(format!("no random bytes to seal with: {e}")))?;
         tries += 1;
         match app.store.catalog.define(&Change::PutSecret(sealed)).await {
             Err(StoreError::Conflict(_)) if tries < TRIES => {}
@@ -110,7 +110,7 @@ async fn seal_and_keep(
     params(("name" = String, Path, description = "The secret's name")),
     responses((status = 204, description = "It is gone"), (status = 404, description = "No such secret")))]
 pub(crate) async fn delete(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(name): Segment<SecretName>,
 ) -> Result<StatusCode> {
@@ -139,7 +139,7 @@ pub(crate) async fn check_granted(
         .granted_secrets()
         .find(|(_, name)| secrets.iter().all(|secret| secret.name != *name));
     match missing {
-        Some((key, name)) => Err(manifest::Error::Value {
+        Some((key, name)) => Err(manifest::ManifestError::Value {
             key: format!("secrets.{key}"),
             message: format!("there is no secret '{name}': `wasmill secrets set {name}` sets it"),
         }

@@ -79,7 +79,7 @@ pub(crate) struct ExecutionPage {
     pub(crate) next: Option<ExecutionId>,
 }
 
-/// A place in a list of executions.
+/// A position in a list of executions.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 #[schema(as = ListedExecution)]
@@ -110,7 +110,7 @@ pub(crate) struct SummaryDocument {
     tenant: String,
     /// The function.
     function: String,
-    /// Where it stands.
+    /// Its current state.
     #[schema(value_type = String, examples("queued", "succeeded"))]
     state: State,
     /// How the last attempt ended.
@@ -173,8 +173,8 @@ pub(crate) struct ExecutionDocument {
     #[serde(serialize_with = "cloud_event")]
     #[schema(value_type = Option<Object>, required = true)]
     event: Option<Event>,
-    /// What stands in the database instead of an event. Such an execution fails when it is its
-    /// turn.
+    /// What stands in the database instead of an event. Such an execution
+    /// fails when a host takes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     unreadable_event: Option<UnreadableDocument>,
     /// The result, once it succeeded.
@@ -190,8 +190,8 @@ pub(crate) struct ExecutionDocument {
     /// The executions that its emitted events led to.
     #[schema(value_type = Vec<Uuid>)]
     children: Vec<ExecutionId>,
-    /// Its epoch, which every operator's move raises; the first is 1. What was sent to hosts in an
-    /// earlier one does not count any more. 0 where it is not known.
+    /// Its epoch, which every operator's operation raises; the first is 1. What was sent to hosts
+    /// in an earlier one does not count any more. 0 where it is not known.
     epoch: u32,
     /// Why it exists. `kind` is `event`, `invocation`, `emitted_by` or `replay_of` (with
     /// `execution`), `schedule` (with `name` and `due`), or `workflow_step` (with `run` and
@@ -276,7 +276,7 @@ pub(crate) struct ResultSchema {
 /// A page of a log.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct LogPage {
-    /// The lines, by attempt and place.
+    /// The lines, by attempt and position.
     pub(crate) logs: Vec<LogDocument>,
     /// The cursor of the next page; null on the last.
     #[schema(value_type = Option<String>, required = true)]
@@ -289,7 +289,7 @@ pub(crate) struct LogPage {
 pub(crate) struct LogDocument {
     /// The attempt that wrote it.
     attempt: u32,
-    /// Its place among the attempt's lines, from 0.
+    /// Its position among the attempt's lines, from 0.
     seq: u32,
     /// When it was written.
     #[schema(value_type = String, format = DateTime)]
@@ -307,7 +307,7 @@ pub(crate) struct LogDocument {
     fields: Option<Box<RawValue>>,
 }
 
-/// A line's place in an execution's log, as text: `ATTEMPT.SEQ`.
+/// A line's position in an execution's log, as text: `ATTEMPT.SEQ`.
 #[derive(Clone, Copy)]
 pub(crate) struct LogCursor(pub(crate) LogPosition);
 

@@ -8,9 +8,9 @@ use wasmill_domain::manifest::http::HttpTrigger;
 use wasmill_domain::manifest::{Kind, Manifest, Trigger};
 use wasmill_domain::units::Span;
 use wasmill_domain::{
-    BrokenDefinition, Digest, EventType, FunctionDefinition, FunctionName, Timestamp,
+    Digest, EventType, FunctionDefinition, FunctionName, Timestamp, UnreadableDefinition,
 };
-use wasmill_store::Version;
+use wasmill_store::FunctionVersion;
 
 use crate::webhooks::Counted;
 
@@ -100,7 +100,7 @@ pub(crate) struct FunctionPage {
     /// Functions that this gateway cannot read, as another release of wasmill deployed them; on the
     /// first page, where there are any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) broken: Vec<BrokenFunction>,
+    pub(crate) unreadable: Vec<UnreadableFunction>,
     /// The cursor of the next page; null on the last.
     #[schema(value_type = Option<String>, required = true)]
     pub(crate) next: Option<FunctionName>,
@@ -108,7 +108,7 @@ pub(crate) struct FunctionPage {
 
 /// A function that cannot be read.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct BrokenFunction {
+pub(crate) struct UnreadableFunction {
     /// Its name.
     name: String,
     /// Why it cannot be read.
@@ -251,7 +251,7 @@ pub(crate) struct VersionDocument {
     manifest: Option<Manifest>,
     /// Why the manifest cannot be read: another release of wasmill deployed it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    broken: Option<String>,
+    unreadable: Option<String>,
 }
 
 /// What a `.wasm` is.
@@ -308,9 +308,9 @@ pub(crate) struct MissingFiles {
     pub(crate) missing: Vec<Digest>,
 }
 
-impl From<&BrokenDefinition> for BrokenFunction {
-    fn from(broken: &BrokenDefinition) -> Self {
-        Self { name: broken.name.clone(), why: broken.why.clone() }
+impl From<&UnreadableDefinition> for UnreadableFunction {
+    fn from(unreadable: &UnreadableDefinition) -> Self {
+        Self { name: unreadable.name.clone(), why: unreadable.why.clone() }
     }
 }
 
@@ -350,8 +350,8 @@ impl From<Depth> for Queue {
     }
 }
 
-impl From<&Version> for VersionSummary {
-    fn from(version: &Version) -> Self {
+impl From<&FunctionVersion> for VersionSummary {
+    fn from(version: &FunctionVersion) -> Self {
         Self {
             version: version.number,
             digest: version.digest,
@@ -362,19 +362,19 @@ impl From<&Version> for VersionSummary {
     }
 }
 
-impl From<Version> for VersionDocument {
-    fn from(version: Version) -> Self {
+impl From<FunctionVersion> for VersionDocument {
+    fn from(version: FunctionVersion) -> Self {
         let summary = (&version).into();
         match version.manifest {
-            Ok(manifest) => Self { summary, manifest: Some(manifest), broken: None },
-            Err(why) => Self { summary, manifest: None, broken: Some(why) },
+            Ok(manifest) => Self { summary, manifest: Some(manifest), unreadable: None },
+            Err(why) => Self { summary, manifest: None, unreadable: Some(why) },
         }
     }
 }
 
 impl From<Inspection> for ArtifactDocument {
     fn from(inspection: Inspection) -> Self {
-        let wasi_0_3 = inspection.later_wasi.is_some() && !inspection.runs_without_later_wasi;
+        let wasi_0_3 = inspection.wasi3.is_some() && !inspection.runs_without_wasi3;
         let Inspection { kinds, adapter, digest, size, imports, exports, .. } = inspection;
         Self { digest, size, kinds, adapter, imports, exports, wasi_0_3 }
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 use wasmill_domain::{ExecutionId, State};
-use wasmill_store::Moved;
+use wasmill_store::OperationResult;
 
 /// How an execution is moved.
 #[derive(Deserialize, IntoParams)]
@@ -21,17 +21,18 @@ pub(crate) struct OperateExecution {
 pub(crate) struct MovedDocument {
     /// Its id.
     id: Uuid,
-    /// Where it stands.
+    /// Its current state.
     #[schema(value_type = String, examples("cancelled", "suspended"))]
     state: State,
-    /// Its epoch, which the move has begun: what was sent to hosts before does not count any more.
+    /// Its epoch, which the operation has begun: what was sent to hosts before does not count any
+    /// more.
     epoch: u32,
     /// The attempt it is at.
     attempt: u32,
 }
 
 impl MovedDocument {
-    pub(crate) fn new(id: ExecutionId, moved: &Moved) -> Self {
+    pub(crate) fn new(id: ExecutionId, moved: &OperationResult) -> Self {
         Self { id: id.0, state: moved.state, epoch: moved.epoch, attempt: moved.attempt }
     }
 }

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
-use wasmill_broker::Error as BrokerError;
+use wasmill_broker::BrokerError;
 use wasmill_domain::{
     Dispatch, Event, FunctionDefinition, Revision, TenantName, Timestamp, TraceContext,
 };
 use wasmill_store::Publication;
 
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::{ApiError, Result};
 
 /// What is answered where neither broker nor database took an event.
 pub(crate) const NOTHING: &str =
@@ -51,12 +51,12 @@ impl Checked {
 /// into the store's outbox, unless it took nothing because queues are full.
 ///
 /// # Errors
-/// [`Error::QueueFull`] and [`Error::Unavailable`]: nothing was accepted. The latter's text says
-/// where that is not sure.
+/// [`ApiError::QueueFull`] and [`ApiError::Unavailable`]: nothing was accepted. The latter's text
+/// says where that is not sure.
 pub(crate) async fn accept(app: &Arc<App>, dispatches: Vec<Dispatch>) -> Result<()> {
     let mut failed = None;
     if let [dispatch] = dispatches.as_slice() {
-        // One execution is published whether or not the client stays to hear of it.
+        // One execution is published whether or not the client waits for the answer.
         match publish(app, dispatch.clone()).await {
             Ok(()) => {
                 app.rows.write(dispatch.clone());
@@ -75,7 +75,7 @@ pub(crate) async fn accept(app: &Arc<App>, dispatches: Vec<Dispatch>) -> Result<
         finish(&app, dispatches, outcomes).await
     });
     rest.await
-        .unwrap_or_else(|e| Err(Error::Internal(format!("the task that accepts events: {e}"))))
+        .unwrap_or_else(|e| Err(ApiError::Internal(format!("the task that accepts events: {e}"))))
 }
 
 async fn publish_all(app: &App, dispatches: &[Dispatch]) -> Vec<Result<(), BrokerError>> {
@@ -112,9 +112,11 @@ async fn finish(
     }
     match refusal {
         Some((function, BrokerError::Full(_))) if !any_accepted => {
-            return Err(Error::QueueFull(function.to_string()));
+            return Err(ApiError::QueueFull(function.to_string()));
         }
-        Some((_, BrokerError::Rejected(why))) if !any_accepted => return Err(Error::TooLarge(why)),
+        Some((_, BrokerError::Rejected(why))) if !any_accepted => {
+            return Err(ApiError::TooLarge(why));
+        }
         Some((function, error)) => {
             tracing::debug!(%function, %error, executions = rest.len(), "accepted into the outbox");
         }
@@ -124,15 +126,15 @@ async fn finish(
         Ok(()) => Ok(()),
         Err(error) => {
             tracing::warn!(%error, any_accepted, any_unknown, "neither broker nor store takes events");
-            Err(Error::Unavailable(if any_accepted || any_unknown { MAYBE } else { NOTHING }))
+            Err(ApiError::Unavailable(if any_accepted || any_unknown { MAYBE } else { NOTHING }))
         }
     }
 }
 
 /// Publishes one execution. Takes no longer than the setting says.
 async fn publish(app: &App, dispatch: Dispatch) -> Result<(), BrokerError> {
-    let patience = app.settings.publish_timeout;
+    let wait_timeout = app.settings.publish_timeout;
     // It goes on without us.
-    let late = |_| BrokerError::Unconfirmed(format!("no confirm within {patience:?}"));
-    tokio::time::timeout(patience, app.publisher.publish(dispatch)).await.map_err(late)?
+    let late = |_| BrokerError::Unconfirmed(format!("no confirm within {wait_timeout:?}"));
+    tokio::time::timeout(wait_timeout, app.publisher.publish(dispatch)).await.map_err(late)?
 }

@@ -14,9 +14,9 @@ use wasmill_domain::{EventType, FunctionName, Registry, TenantName, TraceContext
 use super::accept::Checked;
 use super::cloudevents::{self, Mode};
 use super::plain;
-use crate::app::{App, Room};
-use crate::body::{Held, not_json};
-use crate::error::{Error, MAX_LISTED_TYPES, Result};
+use crate::app::{App, Reservation};
+use crate::body::{BufferedBody, not_json};
+use crate::error::{ApiError, MAX_LISTED_TYPES, Result};
 use crate::problem::Fault;
 
 const JSON_ONLY: &[&str] = &["application/json"];
@@ -44,9 +44,9 @@ pub(crate) struct Incoming {
     pub(crate) registry: Arc<Registry>,
     pub(crate) form: Form,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Held,
-    /// The request's room, kept as long as it is worked on.
-    pub(crate) _room: Room,
+    pub(crate) body: BufferedBody,
+    /// The request's reservation, kept as long as it is worked on.
+    pub(crate) _reservation: Reservation,
     /// The one function that gets the event; `None` for those that subscribe to it.
     pub(crate) function: Option<FunctionName>,
     /// The longest single event.
@@ -65,19 +65,19 @@ enum Effort {
 
 /// Why a check has no result.
 enum Halt {
-    Refused(Error),
+    Refused(ApiError),
     /// It takes more than may be done inline.
     TooMuch,
 }
 
-impl From<Error> for Halt {
-    fn from(error: Error) -> Self {
+impl From<ApiError> for Halt {
+    fn from(error: ApiError) -> Self {
         Self::Refused(error)
     }
 }
 
-/// Where an event's parts stand in the request.
-enum Place {
+/// The part of the request that an event is in.
+enum DocumentPart {
     /// The body is the data.
     Body,
     /// The body, or the member of it with the pointer `event`, is the event, whose data is its
@@ -104,7 +104,7 @@ impl Incoming {
             Ok(checked) => Ok(checked),
             Err(Halt::Refused(error)) => Err(error),
             Err(Halt::TooMuch) => {
-                Err(Error::Internal("a check that may take its time took too much".into()))
+                Err(ApiError::Internal("a check that may take its time took too much".into()))
             }
         }
     }
@@ -118,34 +118,35 @@ impl Incoming {
                 let read = cloudevents::read_structured(&body)?;
                 return Ok(vec![self.check_event(
                     read.event,
-                    &Place::of(String::new(), read.data_member),
+                    &DocumentPart::of(String::new(), read.data_member),
                     effort,
                 )?]);
             }
             Form::CloudEvents(Mode::Batch) => {
                 let events =
                     cloudevents::read_batch(&body, self.max_batch_events)?.into_iter().enumerate();
-                let place = |i: usize, read: &Read| Place::of(format!("/{i}"), read.data_member);
+                let part =
+                    |i: usize, read: &Read| DocumentPart::of(format!("/{i}"), read.data_member);
                 return events
                     .map(|(i, read)| {
-                        let place = place(i, &read);
-                        self.check_event(read.event, &place, effort)
+                        let part = part(i, &read);
+                        self.check_event(read.event, &part, effort)
                     })
                     .collect();
             }
         };
-        Ok(vec![self.check_event(event, &Place::Body, effort)?])
+        Ok(vec![self.check_event(event, &DocumentPart::Body, effort)?])
     }
 
     fn check_event(
         &self,
         event: Event,
-        place: &Place,
+        part: &DocumentPart,
         effort: &mut Effort,
     ) -> Result<Checked, Halt> {
         if event.data.as_ref().is_some_and(|data| data.len() > self.max_event_bytes) {
             let limit = self.max_event_bytes;
-            return Err(Error::TooLarge(format!(
+            return Err(ApiError::TooLarge(format!(
                 "the data of event '{}' is longer than {limit} bytes",
                 event.id
             ))
@@ -155,13 +156,13 @@ impl Incoming {
             Some(name) => self
                 .registry
                 .route_to(&self.tenant, name, &event.event_type)
-                .ok_or_else(|| Error::NotFound(format!("there is no function '{name}'")))?,
+                .ok_or_else(|| ApiError::NotFound(format!("there is no function '{name}'")))?,
             None => self.registry.route(&self.tenant, &event.event_type),
         };
         if route.functions.is_empty() {
-            return Err(self.unknown_type(&event, place).into());
+            return Err(self.unknown_type(&event, part).into());
         }
-        self.check_data(&event, &route, place, effort)?;
+        self.check_data(&event, &route, part, effort)?;
         let trace = self.trace_of(&event);
         Ok(Checked {
             event: Arc::new(event),
@@ -177,19 +178,19 @@ impl Incoming {
         &self,
         event: &Event,
         route: &Route,
-        place: &Place,
+        part: &DocumentPart,
         effort: &mut Effort,
     ) -> Result<(), Halt> {
         if !event.has_json_data() {
             return if route.is_checked() {
-                Err(not_checkable(event, place).into())
+                Err(not_checkable(event, part).into())
             } else {
                 Ok(())
             };
         }
         let text = event.data.as_deref().unwrap_or_default();
         let not_json = |error: serde_json::Error| {
-            Error::InvalidEvent(not_json(&place.data(), "the data", text, &error))
+            ApiError::InvalidEvent(not_json(&part.data(), "the data", text, &error))
         };
         let (value, subject) = match &event.data {
             Some(data) if route.is_checked() => {
@@ -208,18 +209,18 @@ impl Incoming {
             Effort::Full(steps) => route.check_within(&value, steps),
         };
         Ok(checked.map_err(|refusal| {
-            refused(&self.tenant, place.locate(refusal), &place.data(), subject)
+            refused(&self.tenant, part.locate(refusal), &part.data(), subject)
         })?)
     }
 
-    fn unknown_type(&self, event: &Event, place: &Place) -> Error {
+    fn unknown_type(&self, event: &Event, part: &DocumentPart) -> ApiError {
         let known = self.registry.event_types_of(&self.tenant);
         let total = known.len();
-        Error::UnknownType {
+        ApiError::UnknownType {
             event_type: event.event_type.to_string(),
-            pointer: match place {
-                Place::Body => None,
-                Place::Document { event, .. } => Some(format!("{event}/type")),
+            pointer: match part {
+                DocumentPart::Body => None,
+                DocumentPart::Document { event, .. } => Some(format!("{event}/type")),
             },
             known: known.into_iter().take(MAX_LISTED_TYPES).map(str::to_owned).collect(),
             total,
@@ -245,7 +246,7 @@ impl Incoming {
     }
 }
 
-impl Place {
+impl DocumentPart {
     fn of(event: String, data: &'static str) -> Self {
         Self::Document { event, data }
     }
@@ -274,7 +275,12 @@ impl Place {
 }
 
 /// The refusal of data by a schema; `subject` is what does not satisfy it.
-pub(crate) fn refused(tenant: &TenantName, refusal: Refusal, data: &str, subject: &str) -> Error {
+pub(crate) fn refused(
+    tenant: &TenantName,
+    refusal: Refusal,
+    data: &str,
+    subject: &str,
+) -> ApiError {
     let Refusal { owner, violations, unchecked } = refusal;
     if let Some(unchecked) = unchecked {
         if unchecked.is_first {
@@ -284,7 +290,7 @@ pub(crate) fn refused(tenant: &TenantName, refusal: Refusal, data: &str, subject
             violations.into_iter().next().map(|violation| violation.message).unwrap_or_default();
         let detail =
             format!("it cannot be told whether the data satisfies the schema of {owner}: {why}");
-        return Error::CheckTooLong(Fault { schema: Some(owner), ..Fault::at(data, detail) });
+        return ApiError::CheckTooLong(Fault { schema: Some(owner), ..Fault::at(data, detail) });
     }
     let fault = |violation: Violation| Fault {
         schema_pointer: Some(violation.schema_pointer),
@@ -292,11 +298,11 @@ pub(crate) fn refused(tenant: &TenantName, refusal: Refusal, data: &str, subject
         ..Fault::at(format!("{data}{}", violation.pointer), violation.message)
     };
     let faults = violations.into_iter().map(fault).collect();
-    Error::SchemaViolation(format!("{subject} not satisfy the schema of {owner}"), faults)
+    ApiError::SchemaViolation(format!("{subject} not satisfy the schema of {owner}"), faults)
 }
 
 /// The refusal of data that a schema cannot say anything about.
-fn not_checkable(event: &Event, place: &Place) -> Error {
+fn not_checkable(event: &Event, part: &DocumentPart) -> ApiError {
     let is = match event.datacontenttype.as_deref() {
         Some(media_type) => format!("not '{media_type}'"),
         None => "and bytes without a content type are not taken for it".to_owned(),
@@ -305,13 +311,13 @@ fn not_checkable(event: &Event, place: &Place) -> Error {
         "a schema checks events of type '{}', so their data must be JSON, {is}",
         event.event_type
     );
-    match place {
-        Place::Body => Error::MediaType(detail, JSON_ONLY),
-        Place::Document { .. } if event.datacontenttype.is_none() => {
-            Error::InvalidEvent(Fault::at(place.data(), detail))
+    match part {
+        DocumentPart::Body => ApiError::MediaType(detail, JSON_ONLY),
+        DocumentPart::Document { .. } if event.datacontenttype.is_none() => {
+            ApiError::InvalidEvent(Fault::at(part.data(), detail))
         }
-        Place::Document { event, .. } => {
-            Error::InvalidEvent(Fault::at(format!("{event}/datacontenttype"), detail))
+        DocumentPart::Document { event, .. } => {
+            ApiError::InvalidEvent(Fault::at(format!("{event}/datacontenttype"), detail))
         }
     }
 }

@@ -13,7 +13,7 @@ use wasmill_domain::event::json::Read;
 use wasmill_domain::event::{self, Attribute, Event, EventParts};
 
 use crate::body::{media_type, not_json};
-use crate::error::{Error, Result};
+use crate::error::{ApiError, Result};
 use crate::problem::Fault;
 
 /// The media type of one event in the JSON format.
@@ -47,10 +47,10 @@ pub(super) fn mode_of(headers: &HeaderMap) -> Result<Mode> {
         Some(STRUCTURED) => Ok(Mode::Structured),
         Some(BATCH) => Ok(Mode::Batch),
         Some(other) if is_cloudevents(other) => {
-            Err(Error::MediaType(format!("the event format '{other}' is not spoken here, only JSON"), ACCEPTED))
+            Err(ApiError::MediaType(format!("the event format '{other}' is not spoken here, only JSON"), ACCEPTED))
         }
         _ if headers.keys().any(|name| name.as_str().starts_with(PREFIX)) => Ok(Mode::Binary),
-        _ => Err(Error::MediaType(
+        _ => Err(ApiError::MediaType(
             "the request is no CloudEvent in structured, batch or binary mode; data without attributes goes to \
              /v1/events/{type}"
                 .into(),
@@ -74,7 +74,7 @@ pub(super) fn read_binary(headers: &HeaderMap, body: Bytes) -> Result<Event> {
         .into_iter()
         .find(|r| !attributes.iter().any(|(n, _)| n == r));
     if let Some(name) = missing {
-        return Err(Error::InvalidEvent(Fault::at(
+        return Err(ApiError::InvalidEvent(Fault::at(
             format!("/{name}"),
             format!("the header ce-{name} is missing"),
         )));
@@ -106,7 +106,7 @@ pub(super) fn read_binary(headers: &HeaderMap, body: Bytes) -> Result<Event> {
 pub(super) fn read_structured(body: &[u8]) -> Result<Read> {
     Event::read_json(body).map_err(|invalid| match serde_json::from_slice::<&RawValue>(body) {
         // Not JSON at all: the line and the column are worth having.
-        Err(error) => Error::InvalidEvent(not_json("", "the event", body, &error)),
+        Err(error) => ApiError::InvalidEvent(not_json("", "the event", body, &error)),
         Ok(_) => invalid.into(),
     })
 }
@@ -118,16 +118,16 @@ pub(super) fn read_structured(body: &[u8]) -> Result<Read> {
 /// not.
 pub(super) fn read_batch(body: &[u8], limit: usize) -> Result<Vec<Read>> {
     let members: Vec<&RawValue> = serde_json::from_slice(body)
-        .map_err(|error| Error::InvalidEvent(not_json("", "the batch", body, &error)))?;
+        .map_err(|error| ApiError::InvalidEvent(not_json("", "the batch", body, &error)))?;
     if members.len() > limit {
         let count = members.len();
-        return Err(Error::TooLarge(format!(
+        return Err(ApiError::TooLarge(format!(
             "a batch of {count} events: at most {limit} are taken at once"
         )));
     }
     let events = members.iter().enumerate().map(|(i, member)| {
         Event::read_json(member.get().as_bytes()).map_err(|invalid| {
-            Error::InvalidEvent(Fault::at(format!("/{i}{}", invalid.pointer), invalid.message))
+            ApiError::InvalidEvent(Fault::at(format!("/{i}{}", invalid.pointer), invalid.message))
         })
     });
     events.collect()
@@ -141,7 +141,7 @@ pub(super) fn attribute_headers(
     let mut seen = HashSet::new();
     headers.iter().filter_map(move |(name, value)| {
         let name = name.as_str().strip_prefix(PREFIX)?;
-        let fault = |detail: String| Err(Error::from(event::Invalid::attribute(name, detail)));
+        let fault = |detail: String| Err(ApiError::from(event::Invalid::attribute(name, detail)));
         Some(if !seen.insert(name) {
             fault(format!("the header ce-{name} stands there twice"))
         } else if name == "datacontenttype" {

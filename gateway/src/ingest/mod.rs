@@ -18,11 +18,11 @@ use wasmill_domain::{Dispatch, EventType};
 use self::accept::accept;
 use self::check::{Form, Incoming};
 use self::cloudevents::{Mode, mode_of};
-use crate::app::{App, Shared};
+use crate::app::{App, SharedApp};
 use crate::auth::Caller;
 use crate::body;
 use crate::documents::events::{Accepted, Answer, Batch};
-use crate::error::{Error, Result};
+use crate::error::{ApiError, Result};
 use crate::extract::Segment;
 
 /// Accept CloudEvents
@@ -46,7 +46,7 @@ use crate::extract::Segment;
         (status = 422, description = "To check the data against a schema takes too many steps"),
         (status = 429, description = "A function's queue is full")))]
 pub(crate) async fn post_events(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     request: Request,
 ) -> Result<(StatusCode, Json<Answer>)> {
@@ -85,7 +85,7 @@ pub(crate) async fn post_events(
         (status = 422, description = "To check the data against a schema takes too many steps"),
         (status = 429, description = "A function's queue is full")))]
 pub(crate) async fn post_typed_event(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     caller: Caller,
     Segment(event_type): Segment<EventType>,
     request: Request,
@@ -103,17 +103,17 @@ async fn ingest(
     request: Request,
     limit: usize,
 ) -> Result<Vec<Accepted>> {
-    let room = app.admit()?;
+    let reservation = app.admit()?;
     let (parts, body) = request.into_parts();
-    let held = body::read(app, &parts.headers, body, limit).await?;
+    let buffered = body::read(app, &parts.headers, body, limit).await?;
     let tenant = caller.tenant.clone();
     let incoming = Incoming {
         tenant: caller.tenant,
         registry: caller.registry,
         form,
         headers: parts.headers,
-        body: held.clone(),
-        _room: Arc::clone(&room),
+        body: buffered.clone(),
+        _reservation: Arc::clone(&reservation),
         function: None,
         max_event_bytes: app.settings.max_event_bytes,
         max_batch_events: app.settings.max_batch_events,
@@ -122,7 +122,7 @@ async fn ingest(
     let count: usize = checked.iter().map(|event| event.functions.len()).sum();
     if count > app.settings.max_request_executions {
         let limit = app.settings.max_request_executions;
-        return Err(Error::TooLarge(format!(
+        return Err(ApiError::TooLarge(format!(
             "the events lead to {count} executions, and a request may lead to {limit}"
         )));
     }

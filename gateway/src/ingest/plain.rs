@@ -10,7 +10,7 @@ use wasmill_domain::{EventParts, EventType, event};
 
 use super::cloudevents::{attribute_headers, is_cloudevents};
 use crate::body::{byte_order_mark, is_unnamed, media_type, not_json};
-use crate::error::{Error, Result};
+use crate::error::{ApiError, Result};
 use crate::problem::Fault;
 
 /// The source of events whose sender names none.
@@ -31,9 +31,9 @@ pub(super) fn read(event_type: EventType, headers: &HeaderMap, body: Bytes) -> R
             && let Err(error) = serde_json::from_slice::<&RawValue>(&body)
         {
             if byte_order_mark(&body).is_some() {
-                return Err(Error::InvalidEvent(not_json("", "the body", &body, &error)));
+                return Err(ApiError::InvalidEvent(not_json("", "the body", &body, &error)));
             }
-            return Err(Error::MediaType(
+            return Err(ApiError::MediaType(
                 "the body is not JSON, and no Content-Type says what it is (curl's -d says \
                  'application/x-www-form-urlencoded', which is taken for none): send 'Content-Type: text/csv' or the like"
                     .into(),
@@ -48,13 +48,13 @@ pub(super) fn read(event_type: EventType, headers: &HeaderMap, body: Bytes) -> R
             .unwrap_or_default()
             .trim();
         if media_type.as_deref().is_some_and(is_cloudevents) {
-            return Err(Error::MediaType(
+            return Err(ApiError::MediaType(
                 "send CloudEvents in structured or batch mode to /v1/events; here the body is the data itself".into(),
                 ACCEPTED,
             ));
         }
         if !event::is_media_type(text) {
-            return Err(Error::MediaType(
+            return Err(ApiError::MediaType(
                 "the header Content-Type is not a media type".into(),
                 ACCEPTED,
             ));
@@ -72,7 +72,7 @@ pub(super) fn read(event_type: EventType, headers: &HeaderMap, body: Bytes) -> R
                 "the header ce-type says '{value}', but the request is for '{}'",
                 parts.event_type
             );
-            return Err(Error::InvalidEvent(Fault::at("/type", detail)));
+            return Err(ApiError::InvalidEvent(Fault::at("/type", detail)));
         }
         parts.set(name, Attribute::String(value))?;
     }

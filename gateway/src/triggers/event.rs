@@ -19,11 +19,11 @@ use wasmill_domain::{Dispatch, Origin, Outcome, State, TenantName, Timestamp, js
 use wasmill_store::ExecutionDetail;
 
 use super::{Routed, failed, request};
-use crate::app::{App, Room};
+use crate::app::{App, Reservation};
 use crate::awaited::{end_of, publish};
 use crate::body::{media_type, not_json};
 use crate::documents::events::Accepted;
-use crate::error::{Error, Result};
+use crate::error::{ApiError, Result};
 use crate::ingest::{self, check::INLINE_BYTES, check::INLINE_STEPS};
 use crate::problem::Fault;
 
@@ -32,10 +32,15 @@ const MARGIN: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Answers `202` with the execution's id; it runs from the queue.
 pub(super) async fn accept(app: &Arc<App>, routed: Routed, request: Request) -> Result<Response> {
-    let room = app.admit()?;
-    let dispatch =
-        dispatch_of(app, &routed, request, routed.function.manifest.retry.max_attempts, &room)
-            .await?;
+    let reservation = app.admit()?;
+    let dispatch = dispatch_of(
+        app,
+        &routed,
+        request,
+        routed.function.manifest.retry.max_attempts,
+        &reservation,
+    )
+    .await?;
     let accepted = Accepted::new(&dispatch.event, std::slice::from_ref(&dispatch));
     ingest::accept::accept(app, vec![dispatch]).await?;
     Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
@@ -44,8 +49,8 @@ pub(super) async fn accept(app: &Arc<App>, routed: Routed, request: Request) -> 
 /// Runs the function from the queue and answers with its result. Only one attempt is made: the
 /// caller can try again.
 pub(super) async fn run(app: &Arc<App>, routed: Routed, request: Request) -> Result<Response> {
-    let room = app.admit_waiting()?;
-    let dispatch = dispatch_of(app, &routed, request, 1, &room).await?;
+    let reservation = app.admit_waiting()?;
+    let dispatch = dispatch_of(app, &routed, request, 1, &reservation).await?;
     let deadline = Instant::now() + routed.function.manifest.limits.timeout.0 + MARGIN;
     let reply = publish(app, &dispatch).await?;
     let detail = end_of(app, &dispatch, reply, deadline).await;
@@ -76,7 +81,7 @@ fn response_of(detail: ExecutionDetail) -> Result<Response> {
         }
         (_, Some(Outcome::Rejected)) => {
             let reason = detail.summary.message.unwrap_or_default();
-            Err(Error::Unprocessable(format!("the function refuses the request: {reason}")))
+            Err(ApiError::Unprocessable(format!("the function refuses the request: {reason}")))
         }
         (_, Some(Outcome::TimedOut)) => Err(failed(StatusCode::GATEWAY_TIMEOUT, execution)),
         (_, Some(Outcome::Cancelled)) => Err(failed(StatusCode::SERVICE_UNAVAILABLE, execution)),
@@ -90,14 +95,14 @@ async fn dispatch_of(
     routed: &Routed,
     request: Request,
     max_attempts: u32,
-    room: &Room,
+    reservation: &Reservation,
 ) -> Result<Dispatch> {
     let (parts, body) = request.into_parts();
     let share = app.admit_bytes(
         app.settings.max_event_bytes.min(usize::try_from(length_of(&parts)).unwrap_or(usize::MAX)),
     )?;
     let body = request::read(app, body, app.settings.max_event_bytes).await?;
-    check(app, routed, &parts, &body, &[room, &share]).await?;
+    check(app, routed, &parts, &body, &[reservation, &share]).await?;
     let event = event_of(routed, &parts, body)?;
     Ok(mint(routed, event, max_attempts))
 }
@@ -127,7 +132,7 @@ pub(super) fn mint(routed: &Routed, event: Event, max_attempts: u32) -> Dispatch
 }
 
 /// Checks a body against the trigger's schema, where there is one. As long as that takes, it keeps
-/// `rooms`.
+/// `reservations`.
 ///
 /// # Errors
 /// Where it is not JSON, or does not satisfy the schema.
@@ -136,20 +141,20 @@ pub(super) async fn check(
     routed: &Routed,
     parts: &Parts,
     body: &Bytes,
-    rooms: &[&Room],
+    reservations: &[&Reservation],
 ) -> Result<()> {
     if !routed.route.is_checked() {
         return Ok(());
     }
     if !media_type(&parts.headers)?.as_deref().is_some_and(is_json_media_type) {
-        return Err(Error::MediaType(
+        return Err(ApiError::MediaType(
             "the route takes JSON: say so by 'Content-Type: application/json'".into(),
             &["application/json"],
         ));
     }
     let parsed = |body: &Bytes| {
         json::parse(body)
-            .map_err(|error| Error::BadDocument(not_json("", "the body", body, &error)))
+            .map_err(|error| ApiError::BadDocument(not_json("", "the body", body, &error)))
     };
     let mut steps = INLINE_STEPS.min(routed.registry.schema_compiler().max_check_steps());
     let is_short = body.len() <= INLINE_BYTES;
@@ -157,10 +162,11 @@ pub(super) async fn check(
     let checked = match inline {
         Some(checked) => checked,
         None => {
-            let rooms: Vec<Room> = rooms.iter().map(|room| Arc::clone(room)).collect();
+            let reservations: Vec<Reservation> =
+                reservations.iter().map(|reservation| Arc::clone(reservation)).collect();
             let (route, body) = (routed.route.clone(), body.clone());
             let check = move || {
-                let _rooms = rooms;
+                let _reservations = reservations;
                 parsed(&body).map(|data| route.check(&data))
             };
             app.compute(&routed.tenant, check).await??
@@ -170,11 +176,11 @@ pub(super) async fn check(
 }
 
 /// The refusal of a body. Whose the schema is and what it looks like is not for whoever may call.
-fn refused(tenant: &TenantName, refusal: Refusal) -> Error {
+fn refused(tenant: &TenantName, refusal: Refusal) -> ApiError {
     match ingest::check::refused(tenant, refusal, "", "the body does") {
-        Error::SchemaViolation(detail, faults) => {
+        ApiError::SchemaViolation(detail, faults) => {
             let faults = faults.into_iter().map(|fault| Fault::at(fault.pointer, fault.detail));
-            Error::SchemaViolation(detail, faults.collect())
+            ApiError::SchemaViolation(detail, faults.collect())
         }
         error => error,
     }
@@ -203,7 +209,7 @@ fn event_of(routed: &Routed, parts: &Parts, body: Bytes) -> Result<Event> {
 pub(super) fn blank(routed: &Routed, parts: &Parts) -> Result<EventParts> {
     // A type without a wildcard is valid, so this cannot fail.
     let event_type =
-        EVENT_TYPE.parse().map_err(|e| Error::Internal(format!("the type of requests: {e}")))?;
+        EVENT_TYPE.parse().map_err(|e| ApiError::Internal(format!("the type of requests: {e}")))?;
     let mut event = EventParts::new(Uuid::now_v7().to_string(), "", event_type);
     event.set_fitting_source(&format!("/http/{}{}", routed.tenant, routed.path));
     event.set_fitting("httpmethod", parts.method.as_str());

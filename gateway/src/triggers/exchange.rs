@@ -17,8 +17,7 @@ use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use wasmill_broker::{
-    Error as BrokerError, QueueName, RequestStream, STREAM_CHUNK_BYTES, StreamReceiver,
-    StreamSender,
+    BrokerError, QueueName, RequestStream, STREAM_CHUNK_BYTES, StreamReceiver, StreamSender,
 };
 use wasmill_domain::event::Attribute;
 use wasmill_domain::http_message::{BODY_OMITTED, Download, MEDIA_TYPE, Opening, Upload};
@@ -27,9 +26,9 @@ use wasmill_domain::{ExecutionId, Outcome};
 use wasmill_http::has_no_content;
 
 use super::{Routed, event, failed, keys, request};
-use crate::app::{App, Room};
-use crate::body::{broken_off, too_large};
-use crate::error::{Error, Result};
+use crate::app::{App, Reservation};
+use crate::body::{aborted, too_large};
+use crate::error::{ApiError, Result};
 
 /// How long a request waits for a host to accept it: for a new function to be ready there, say.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,7 +41,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers with what the handler says, as it says it.
 pub(super) async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> Result<Response> {
-    let room = app.admit_waiting()?;
+    let reservation = app.admit_waiting()?;
     let (parts, body) = request.into_parts();
     let limit = app.settings.max_upload_bytes;
     if body.size_hint().lower() > limit as u64 {
@@ -64,7 +63,7 @@ pub(super) async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> R
     } else {
         (Bytes::new(), Some(body))
     };
-    event::check(app, &routed, &parts, &first, &[&room]).await?;
+    event::check(app, &routed, &parts, &first, &[&reservation]).await?;
     let head = request::head_of(&parts, &routed.path);
     let mut event = event::blank(&routed, &parts)?;
     event.datacontenttype = Some(MEDIA_TYPE.into());
@@ -82,17 +81,17 @@ pub(super) async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> R
         AbortOnDropHandle::new(tokio::spawn(upload(body, sender, writes.clone(), limit)))
     }));
     let deadline = Instant::now() + routed.function.manifest.limits.timeout.0 + MARGIN;
-    let heard = tokio::select! {
+    let received = tokio::select! {
         biased;
         Failure { error, sender } = upload.failure() => {
             cancel(receiver, sender, deadline);
             return Err(error);
         }
-        heard = timeout_at(deadline, receiver.receive()) => heard,
-        () = app.shutdown.cancelled() => return Err(Error::Unavailable("this gateway is being stopped")),
+        received = timeout_at(deadline, receiver.receive()) => received,
+        () = app.shutdown.cancelled() => return Err(ApiError::Unavailable("this gateway is being stopped")),
     };
-    let heard = heard.map_err(|_| failed(StatusCode::GATEWAY_TIMEOUT, execution))?;
-    let head = match heard.map(|frame| Download::decode(&frame)) {
+    let received = received.map_err(|_| failed(StatusCode::GATEWAY_TIMEOUT, execution))?;
+    let head = match received.map(|frame| Download::decode(&frame)) {
         Some(Ok(Download::Head(head))) => head,
         Some(Ok(Download::Failed { outcome, message })) => {
             return Err(refused(execution, outcome, &message));
@@ -112,7 +111,7 @@ pub(super) async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> R
         receiver,
         deadline: Box::pin(tokio::time::sleep_until(deadline)),
         upload,
-        _room: room,
+        _reservation: reservation,
     };
     let mut response = Response::new(Body::new(ResponseBody { talk: Some(talk), left }));
     (*response.status_mut(), *response.headers_mut()) = (status, headers);
@@ -126,10 +125,11 @@ fn length_of(headers: &HeaderMap) -> Option<u64> {
 
 /// The beginning of a body, when it comes.
 async fn first_chunk(app: &App, body: &mut Body) -> Result<Bytes> {
-    let patience = app.settings.server.body_timeout;
-    let frame =
-        tokio::time::timeout(patience, body.frame()).await.map_err(|_| Error::Timeout(patience))?;
-    let frame = frame.transpose().map_err(|_| broken_off())?;
+    let wait_timeout = app.settings.server.body_timeout;
+    let frame = tokio::time::timeout(wait_timeout, body.frame())
+        .await
+        .map_err(|_| ApiError::Timeout(wait_timeout))?;
+    let frame = frame.transpose().map_err(|_| aborted())?;
     Ok(frame.and_then(|frame| frame.into_data().ok()).unwrap_or_default())
 }
 
@@ -140,7 +140,7 @@ async fn first_chunk(app: &App, body: &mut Body) -> Result<Bytes> {
 async fn call(app: &App, routed: &Routed, opening: Bytes) -> Result<RequestStream> {
     let service = QueueName::of_streams(&routed.tenant, &routed.function.name);
     let deadline = Instant::now() + DIAL_TIMEOUT;
-    let nobody = || Error::Unavailable("no host answers for this function now");
+    let nobody = || ApiError::Unavailable("no host answers for this function now");
     loop {
         match timeout_at(deadline, app.broker.streams.open_stream(&service, opening.clone())).await
         {
@@ -154,9 +154,9 @@ async fn call(app: &App, routed: &Routed, opening: Bytes) -> Result<RequestStrea
                 tokio::time::sleep(PAUSE).await;
             }
             Ok(Err(BrokerError::Full(_))) => {
-                return Err(Error::QueueFull(routed.function.name.to_string()));
+                return Err(ApiError::QueueFull(routed.function.name.to_string()));
             }
-            Ok(Err(BrokerError::Rejected(why))) => return Err(Error::TooLarge(why)),
+            Ok(Err(BrokerError::Rejected(why))) => return Err(ApiError::TooLarge(why)),
             Ok(Err(error)) => {
                 tracing::warn!(function = %routed.function.name, %error, "a request stream cannot be opened");
                 return Err(nobody());
@@ -166,8 +166,8 @@ async fn call(app: &App, routed: &Routed, opening: Bytes) -> Result<RequestStrea
     }
 }
 
-/// What a caller hears of an attempt that made no response.
-fn refused(execution: ExecutionId, outcome: Outcome, message: &str) -> Error {
+/// What a caller receives of an attempt that made no response.
+fn refused(execution: ExecutionId, outcome: Outcome, message: &str) -> ApiError {
     tracing::debug!(%execution, %outcome, message, "a handler made no response");
     failed(
         match outcome {
@@ -181,9 +181,9 @@ fn refused(execution: ExecutionId, outcome: Outcome, message: &str) -> Error {
 
 /// A request's body that cannot be sent on to its end.
 struct Failure {
-    error: Error,
+    error: ApiError,
     /// Kept, as without it the guest would be told that its request's body is broken before its
-    /// attempt is called off.
+    /// attempt is aborted.
     sender: StreamSender,
 }
 
@@ -227,7 +227,7 @@ async fn upload(
     let mut left = limit;
     let mut trailers = Vec::new();
     while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return Err(Failure { error: broken_off(), sender }) };
+        let Ok(frame) = frame else { return Err(Failure { error: aborted(), sender }) };
         match frame.into_data() {
             Ok(mut data) => {
                 let Some(rest) = left.checked_sub(data.len()) else {
@@ -248,7 +248,7 @@ async fn upload(
             }
         }
     }
-    // Whoever does not hear it has no use for it.
+    // Whoever does not receive it has no use for it.
     let _ = sender.send(Upload::End(trailers).encode(&writes)).await;
     Ok(())
 }
@@ -258,13 +258,13 @@ struct Talk {
     receiver: StreamReceiver,
     deadline: Pin<Box<tokio::time::Sleep>>,
     upload: Uploading,
-    _room: Room,
+    _reservation: Reservation,
 }
 
 impl Talk {
     /// Hears the rest, which the caller has no use for.
-    async fn hear_out(self) {
-        let Self { mut receiver, mut deadline, mut upload, _room } = self;
+    async fn drain(self) {
+        let Self { mut receiver, mut deadline, mut upload, _reservation } = self;
         let ended = async {
             while let Some(frame) = receiver.receive().await {
                 if !matches!(Download::decode(&frame), Ok(Download::Data(_))) {
@@ -274,13 +274,13 @@ impl Talk {
         };
         // A guest that still reads its request learns that no more of it comes: the caller has the
         // whole response and may be gone.
-        let broken_off = async {
+        let aborted = async {
             drop(upload.failure().await);
             std::future::pending::<()>().await;
         };
         tokio::select! {
             () = ended => {}
-            () = broken_off => {}
+            () = aborted => {}
             () = &mut deadline => {}
         }
     }
@@ -297,9 +297,9 @@ struct ResponseBody {
 
 impl ResponseBody {
     /// Breaks off.
-    fn broken_off(&mut self) -> Option<Result<Frame<Bytes>, BrokenOff>> {
+    fn aborted(&mut self) -> Option<Result<Frame<Bytes>, Aborted>> {
         self.talk = None;
-        Some(Err(BrokenOff))
+        Some(Err(Aborted))
     }
 }
 
@@ -310,7 +310,7 @@ impl Drop for ResponseBody {
         if self.left == Some(0)
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            runtime.spawn(talk.hear_out());
+            runtime.spawn(talk.drain());
         }
     }
 }
@@ -318,32 +318,32 @@ impl Drop for ResponseBody {
 /// The response breaks off.
 #[derive(Debug, thiserror::Error)]
 #[error("the response breaks off: the function failed, or its host was lost")]
-struct BrokenOff;
+struct Aborted;
 
 impl http_body::Body for ResponseBody {
     type Data = Bytes;
-    type Error = BrokenOff;
+    type Error = Aborted;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
         let Some(talk) = &mut self.talk else { return Poll::Ready(None) };
         if let Poll::Ready(Failure { sender, .. }) = talk.upload.poll_failure(context) {
             let deadline = talk.deadline.deadline();
             if let Some(talk) = self.talk.take() {
                 cancel(talk.receiver, sender, deadline);
             }
-            return Poll::Ready(self.broken_off());
+            return Poll::Ready(self.aborted());
         }
-        let heard = match talk.receiver.poll_receive(context) {
-            Poll::Ready(heard) => heard,
+        let received = match talk.receiver.poll_receive(context) {
+            Poll::Ready(received) => received,
             Poll::Pending => {
                 std::task::ready!(talk.deadline.as_mut().poll(context));
-                return Poll::Ready(self.broken_off());
+                return Poll::Ready(self.aborted());
             }
         };
-        Poll::Ready(match heard.and_then(|frame| Download::decode(&frame).ok()) {
+        Poll::Ready(match received.and_then(|frame| Download::decode(&frame).ok()) {
             Some(Download::Data(data)) => {
                 self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
                 Some(Ok(Frame::data(data)))
@@ -353,7 +353,7 @@ impl http_body::Body for ResponseBody {
                 (!trailers.is_empty())
                     .then(|| Ok(Frame::trailers(request::response_fields(trailers))))
             }
-            Some(Download::Head(_) | Download::Failed { .. }) | None => self.broken_off(),
+            Some(Download::Head(_) | Download::Failed { .. }) | None => self.aborted(),
         })
     }
 }

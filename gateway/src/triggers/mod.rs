@@ -25,15 +25,15 @@ use wasmill_domain::routes::{Found, Route};
 use wasmill_domain::{ExecutionId, FunctionDefinition, Registry, TenantName, TraceContext};
 
 use crate::app::App;
-use crate::error::{Error, Result};
-use crate::webhooks::{self, Target};
+use crate::error::{ApiError, Result};
+use crate::webhooks::{self, WebhookTrigger};
 
 /// Where the HTTP triggers of every tenant begin.
 pub(crate) const PREFIX: &str = "/http/";
 
 /// By what a request is the triggers'.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Entry {
+pub(crate) enum EntryPoint {
     /// By a host name of this tenant's that one of its triggers names.
     Host {
         /// The tenant.
@@ -46,7 +46,7 @@ pub(crate) enum Entry {
 }
 
 /// Where a request is to be answered.
-struct Place {
+struct RequestLocation {
     tenant: TenantName,
     /// The tenant's host name that it came by; none below `/http/TENANT`.
     host: Option<String>,
@@ -71,28 +71,28 @@ struct Routed {
 pub(crate) async fn answer(
     app: &Arc<App>,
     registry: &Arc<Registry>,
-    entry: Entry,
+    entry: EntryPoint,
     mut request: Request,
 ) -> Response {
     keys::strip(&mut request);
-    match place_of(entry, request.uri().path()) {
-        Ok(place) => answer_at(app, registry, place, request).await,
+    match location_of(entry, request.uri().path()) {
+        Ok(location) => answer_at(app, registry, location, request).await,
         Err(nothing) => nothing.into_response(),
     }
 }
 
 /// Where a request for this path is to be answered.
-fn place_of(entry: Entry, path: &str) -> Result<Place> {
+fn location_of(entry: EntryPoint, path: &str) -> Result<RequestLocation> {
     match entry {
-        Entry::Host { tenant, host } => {
-            Ok(Place { tenant, host: Some(host), path: path.to_owned() })
+        EntryPoint::Host { tenant, host } => {
+            Ok(RequestLocation { tenant, host: Some(host), path: path.to_owned() })
         }
-        Entry::Prefix => {
+        EntryPoint::Prefix => {
             let rest = path.strip_prefix(PREFIX).unwrap_or_default();
             let (tenant, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
             let path = if path.is_empty() { "/".to_owned() } else { path.to_owned() };
             match tenant.parse() {
-                Ok(tenant) => Ok(Place { tenant, host: None, path }),
+                Ok(tenant) => Ok(RequestLocation { tenant, host: None, path }),
                 Err(_) => Err(nothing_at(&path)),
             }
         }
@@ -102,17 +102,17 @@ fn place_of(entry: Entry, path: &str) -> Result<Place> {
 async fn answer_at(
     app: &Arc<App>,
     registry: &Arc<Registry>,
-    place: Place,
+    location: RequestLocation,
     request: Request,
 ) -> Response {
-    let routed = match find(registry, place, &request) {
+    let routed = match find(registry, location, &request) {
         Ok(routed) => routed,
         Err(refused) => return *refused,
     };
     let cors = routed.route.trigger().and_then(|trigger| trigger.cors.clone());
     let origin = request.headers().get(http::header::ORIGIN).cloned();
     let answered = serve(app, routed, request).await;
-    let mut response = answered.unwrap_or_else(Error::into_response);
+    let mut response = answered.unwrap_or_else(ApiError::into_response);
     if let (Some(cors), Some(origin)) = (cors, origin) {
         cors::allow(&cors, &origin, response.headers_mut());
     }
@@ -122,10 +122,10 @@ async fn answer_at(
 /// Finds what answers a request, or what the gateway answers itself.
 fn find(
     registry: &Arc<Registry>,
-    place: Place,
+    location: RequestLocation,
     request: &Request,
 ) -> Result<Routed, Box<Response>> {
-    let Place { tenant, host, path } = place;
+    let RequestLocation { tenant, host, path } = location;
     let routes = registry.routes(&tenant);
     let method = request.method();
     let found = routes
@@ -180,7 +180,7 @@ fn other_methods(method: &Method, mut methods: Vec<&str>) -> Response {
     let mut response = if method == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
     } else {
-        Error::MethodNotAllowed(method.clone()).into_response()
+        ApiError::MethodNotAllowed(method.clone()).into_response()
     };
     if let Ok(allow) = HeaderValue::try_from(methods.join(", ")) {
         response.headers_mut().insert(ALLOW, allow);
@@ -192,7 +192,8 @@ async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> Result<Respo
     let (route, tenant) = (routed.route.clone(), routed.tenant.clone());
     match route.trigger().and_then(|trigger| Some((trigger, trigger.webhook.as_ref()?))) {
         Some((trigger, webhook)) => {
-            let target = Target { tenant: &tenant, function: &route.function.name, trigger };
+            let target =
+                WebhookTrigger { tenant: &tenant, function: &route.function.name, trigger };
             webhooks::verified(app, target, webhook, request, |request| run(app, routed, request))
                 .await
         }
@@ -216,13 +217,13 @@ fn trace_of(headers: &HeaderMap) -> TraceContext {
     given.unwrap_or_else(TraceContext::new_root)
 }
 
-fn nothing_at(path: &str) -> Error {
+fn nothing_at(path: &str) -> ApiError {
     let path: String = path.chars().take(100).collect();
-    Error::NotFound(format!("no function answers HTTP requests at '{path}'"))
+    ApiError::NotFound(format!("no function answers HTTP requests at '{path}'"))
 }
 
 /// The problem of a function that did not answer as it should have. What it said is for its owner,
 /// who finds it by the execution's id; the caller may be anybody.
-fn failed(status: StatusCode, execution: ExecutionId) -> Error {
-    Error::Function(status, execution)
+fn failed(status: StatusCode, execution: ExecutionId) -> ApiError {
+    ApiError::Function(status, execution)
 }

@@ -14,8 +14,8 @@ use wasmill_domain::http_message::{self, Headers, RequestHead, header_map};
 use wasmill_http::MAX_HEADERS;
 
 use crate::app::App;
-use crate::body::{broken_off, too_large};
-use crate::error::{Error, Result};
+use crate::body::{aborted, too_large};
+use crate::error::{ApiError, Result};
 use crate::routing;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -90,11 +90,11 @@ pub(super) fn is_short(body: &Body, limit: usize) -> bool {
 /// # Errors
 /// Where it is longer than `limit`, takes too long, or breaks off.
 pub(super) async fn read(app: &App, body: Body, limit: usize) -> Result<Bytes> {
-    let patience = app.settings.server.body_timeout;
-    let collected = tokio::time::timeout(patience, Limited::new(body, limit).collect()).await;
-    match collected.map_err(|_| Error::Timeout(patience))? {
+    let wait_timeout = app.settings.server.body_timeout;
+    let collected = tokio::time::timeout(wait_timeout, Limited::new(body, limit).collect()).await;
+    match collected.map_err(|_| ApiError::Timeout(wait_timeout))? {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large(limit)),
-        Err(_) => Err(broken_off()),
+        Err(_) => Err(aborted()),
     }
 }

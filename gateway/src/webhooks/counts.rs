@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Target;
+use super::WebhookTrigger;
 
 /// How many triggers are counted for. Deployed ones are fewer; where there are more, those of older
 /// versions are among them, and all begin anew.
@@ -41,8 +41,8 @@ pub(super) struct TriggerCounts {
 
 impl Counts {
     /// The counts of a trigger.
-    pub(super) fn of(&self, target: Target<'_>) -> Arc<TriggerCounts> {
-        let Target { tenant, function, trigger } = target;
+    pub(super) fn of(&self, target: WebhookTrigger<'_>) -> Arc<TriggerCounts> {
+        let WebhookTrigger { tenant, function, trigger } = target;
         let host = trigger.host.as_ref().map(ToString::to_string);
         let name = (tenant.to_string(), function.to_string(), host, trigger.http.to_string());
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);

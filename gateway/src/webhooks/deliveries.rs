@@ -10,25 +10,25 @@ use std::time::{Duration, Instant};
 
 use wasmill_domain::Digest;
 
-use super::Target;
+use super::WebhookTrigger;
 
 /// Names a delivery.
-pub(super) type Key = Digest;
+pub(super) type DeliveryKey = Digest;
 
 /// The deliveries that are known.
 pub(super) struct Deliveries(Arc<Known>);
 
 struct Known {
     most: usize,
-    state: Mutex<State>,
+    state: Mutex<KnownState>,
 }
 
 #[derive(Default)]
-struct State {
+struct KnownState {
     /// Until when an accepted delivery is known; nothing while it is at work.
-    deliveries: HashMap<Key, Option<Instant>>,
+    deliveries: HashMap<DeliveryKey, Option<Instant>>,
     /// Those that were accepted, in order.
-    accepted: VecDeque<Key>,
+    accepted: VecDeque<DeliveryKey>,
 }
 
 /// What is known of a delivery.
@@ -44,13 +44,13 @@ pub(super) enum Claimed {
 /// A delivery at work. Dropped, it is forgotten, so that the sender can try again.
 pub(super) struct Claim {
     known: Arc<Known>,
-    key: Key,
+    key: DeliveryKey,
     is_accepted: bool,
 }
 
 /// The key of a delivery to a trigger.
-pub(super) fn delivery_key(target: Target<'_>, id: &str) -> Key {
-    let Target { tenant, function, trigger } = target;
+pub(super) fn delivery_key(target: WebhookTrigger<'_>, id: &str) -> DeliveryKey {
+    let WebhookTrigger { tenant, function, trigger } = target;
     let host = trigger.host.as_ref().map(ToString::to_string).unwrap_or_default();
     // None of the names holds a NUL, so no two deliveries are written alike.
     Digest::of(format!("{tenant}\0{function}\0{host}\0{}\0{id}", trigger.http).as_bytes())
@@ -63,7 +63,7 @@ impl Deliveries {
     }
 
     /// Claims a delivery, if nobody has.
-    pub(super) fn claim(&self, key: Key) -> Claimed {
+    pub(super) fn claim(&self, key: DeliveryKey) -> Claimed {
         let now = Instant::now();
         let mut state = self.0.lock();
         state.forget(now);
@@ -81,13 +81,13 @@ impl Deliveries {
 }
 
 impl Known {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, KnownState> {
         // Nothing panics while it is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl KnownState {
     /// Forgets what is at the front of the row and over.
     fn forget(&mut self, now: Instant) {
         while let Some(key) = self.accepted.front() {
@@ -134,7 +134,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(3600);
 
-    fn key(id: u32) -> Key {
+    fn key(id: u32) -> DeliveryKey {
         Digest::of(&id.to_be_bytes())
     }
 

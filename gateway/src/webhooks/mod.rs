@@ -23,11 +23,12 @@ use self::deliveries::{Claimed, Deliveries, delivery_key};
 use self::signature::{Refused, Statement, key_of};
 use crate::app::App;
 use crate::body;
-use crate::error::{Error, Result};
+use crate::error::{ApiError, Result};
 use crate::settings::GatewaySettings;
 
-/// What a caller hears while its signature cannot be checked.
-const UNVERIFIABLE: Error = Error::Unavailable("the request's signature cannot be checked now");
+/// What a caller receives while its signature cannot be checked.
+const UNVERIFIABLE: ApiError =
+    ApiError::Unavailable("the request's signature cannot be checked now");
 
 /// What this gateway knows of webhooks.
 pub(crate) struct Webhooks {
@@ -37,7 +38,7 @@ pub(crate) struct Webhooks {
 
 /// Whose webhook a request is for.
 #[derive(Clone, Copy)]
-pub(crate) struct Target<'a> {
+pub(crate) struct WebhookTrigger<'a> {
     pub(crate) tenant: &'a TenantName,
     pub(crate) function: &'a FunctionName,
     pub(crate) trigger: &'a HttpTrigger,
@@ -49,7 +50,7 @@ impl Webhooks {
     }
 
     /// What was counted at a trigger since this gateway began.
-    pub(crate) fn counted(&self, target: Target<'_>) -> Counted {
+    pub(crate) fn counted(&self, target: WebhookTrigger<'_>) -> Counted {
         self.counts.of(target).read()
     }
 }
@@ -62,7 +63,7 @@ impl Webhooks {
 /// says.
 pub(crate) async fn verified<F>(
     app: &App,
-    target: Target<'_>,
+    target: WebhookTrigger<'_>,
     webhook: &Webhook,
     request: Request,
     run: impl FnOnce(Request) -> F,
@@ -80,15 +81,15 @@ where
     });
     let statement = statement.map_err(|why| refuse(target, &counts, why))?;
     // Its share of what bodies may hold is kept until the answer begins.
-    let held = body::read_as_it_is(app, body, app.settings.max_event_bytes).await?;
-    check(app, target, webhook, &statement, &held.bytes, &counts).await?;
+    let buffered = body::read_as_it_is(app, body, app.settings.max_event_bytes).await?;
+    check(app, target, webhook, &statement, &buffered.bytes, &counts).await?;
     let delivery =
-        statement.delivery_id(&webhook.scheme, &held.bytes).map(|id| delivery_key(target, &id));
+        statement.delivery_id(&webhook.scheme, &buffered.bytes).map(|id| delivery_key(target, &id));
     let claim = match delivery.map(|key| app.webhooks.deliveries.claim(key)) {
         None => None,
         Some(Claimed::New(claim)) => Some(claim),
         Some(Claimed::AtWork) => {
-            return Err(Error::Conflict(
+            return Err(ApiError::Conflict(
                 "the same delivery is being answered: send it again later".into(),
             ));
         }
@@ -98,7 +99,7 @@ where
         }
     };
     counts.accepted();
-    let answered = run(Request::from_parts(parts, Body::from(held.bytes.clone()))).await?;
+    let answered = run(Request::from_parts(parts, Body::from(buffered.bytes.clone()))).await?;
     if let Some(claim) = claim
         && answered.status().is_success()
     {
@@ -111,7 +112,7 @@ where
 /// Makes sure that one of the secrets made the signature.
 async fn check(
     app: &App,
-    target: Target<'_>,
+    target: WebhookTrigger<'_>,
     webhook: &Webhook,
     statement: &Statement,
     body: &[u8],
@@ -134,16 +135,16 @@ async fn check(
     // It may be signed with the one that is not there: the sender is to try again when the operator
     // has seen to it.
     if counts.unverifiable() {
-        let Target { tenant, function, trigger } = target;
+        let WebhookTrigger { tenant, function, trigger } = target;
         tracing::warn!(%tenant, %function, route = %trigger.http, %secret, why, "a secret of a webhook cannot be used");
     }
     Err(UNVERIFIABLE)
 }
 
-fn refuse(target: Target<'_>, counts: &TriggerCounts, why: Refused) -> Error {
+fn refuse(target: WebhookTrigger<'_>, counts: &TriggerCounts, why: Refused) -> ApiError {
     if counts.refused() {
-        let Target { tenant, function, trigger } = target;
+        let WebhookTrigger { tenant, function, trigger } = target;
         tracing::warn!(%tenant, %function, route = %trigger.http, %why, "a webhook's request is refused");
     }
-    Error::NotSigned
+    ApiError::NotSigned
 }

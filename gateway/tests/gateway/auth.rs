@@ -226,7 +226,7 @@ async fn an_artifact_of_another_tenant_does_not_exist() {
             .header("content-type", "application/wasm");
         send(request.body(crate::harness::component(variant)).bearer_auth(key)).await
     };
-    let told = async |key: &str, digest: &str| {
+    let reported = async |key: &str, digest: &str| {
         let path = format!("/v1/artifacts/{digest}");
         let shown = send(gateway.request(Method::GET, &path).bearer_auth(key)).await;
         let asked = status(gateway.request(Method::HEAD, &path), key).await;
@@ -244,13 +244,13 @@ async fn an_artifact_of_another_tenant_does_not_exist() {
     assert_eq!(uploaded.status, 201);
     let digest = uploaded.json()["digest"].as_str().unwrap().to_owned();
     let unknown = Digest::of(b"nobody has it").to_string();
-    assert_eq!(told(&evil, &digest).await, told(&evil, &unknown).await);
-    assert_eq!(told(&evil, &digest).await.1, 404);
+    assert_eq!(reported(&evil, &digest).await, reported(&evil, &unknown).await);
+    assert_eq!(reported(&evil, &digest).await.1, 404);
     // Uploading tells nothing either.
     let (known, new) = (upload(&evil, 1).await, upload(&evil, 2).await);
     assert_eq!((known.status, new.status), (uploaded.status, uploaded.status));
     assert_eq!(known.json(), uploaded.json());
-    assert_eq!(told(&evil, &digest).await.2.0, 201);
+    assert_eq!(reported(&evil, &digest).await.2.0, 201);
     assert_eq!(upload(&evil, 1).await.status, 200, "one's own is known");
 }
 

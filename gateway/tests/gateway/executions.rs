@@ -208,7 +208,7 @@ async fn an_answered_id_is_found_at_once() {
 }
 
 /// A gateway that leaves it to hosts to write rows, for as long as nobody asks.
-async fn patient() -> Gateway {
+async fn long_timeout() -> Gateway {
     let settings =
         GatewaySettings { row_delay: Duration::from_secs(3600), ..GatewaySettings::default() };
     let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
@@ -218,7 +218,7 @@ async fn patient() -> Gateway {
 
 #[tokio::test]
 async fn an_execution_is_told_from_memory_until_its_host_writes_the_row() {
-    let gateway = patient().await;
+    let gateway = long_timeout().await;
     let id = gateway.post("/v1/events/a", &json!({"n": 1})).await.executions().remove(0);
     let path = format!("/v1/executions/{id}");
     let queued = gateway.get(&path).await.json();
@@ -240,7 +240,7 @@ async fn an_execution_is_told_from_memory_until_its_host_writes_the_row() {
 
 #[tokio::test]
 async fn a_list_has_what_was_just_accepted() {
-    let gateway = patient().await;
+    let gateway = long_timeout().await;
     for number in 1..=3 {
         gateway.post("/v1/events/a", &json!(1)).await.executions();
         let page = gateway.get("/v1/executions?state=queued").await.json();
@@ -251,7 +251,7 @@ async fn a_list_has_what_was_just_accepted() {
 /// A row that another gateway is about to write is waited for.
 #[tokio::test]
 async fn what_another_gateway_accepted_a_moment_ago_is_found() {
-    let gateway = patient().await;
+    let gateway = long_timeout().await;
     gateway.post("/v1/events/a", &json!(1)).await.executions();
     let mut dispatch = gateway.take("total", 1).await.remove(0);
     dispatch.execution = ExecutionId::new();

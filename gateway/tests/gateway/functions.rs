@@ -11,7 +11,7 @@ use wasmill_domain::Digest;
 use wasmill_gateway::GatewaySettings;
 use wasmill_store::{Quotas, TenantQuota};
 
-use crate::harness::{Answer, Gateway, PATIENCE, component, send, until};
+use crate::harness::{Answer, Gateway, WAIT_TIMEOUT, component, send, until};
 
 async fn deploy(gateway: &Gateway, name: &str, variant: u32, manifest: Value) -> Answer {
     let digest = gateway.upload(variant).await;
@@ -342,7 +342,7 @@ async fn a_check_outlasts_its_client() {
     client.shutdown().await.unwrap();
     // The gateway closes its end once it has let go of the request, and without an answer.
     let mut answer = Vec::new();
-    let closed = tokio::time::timeout(PATIENCE, client.read_to_end(&mut answer)).await;
+    let closed = tokio::time::timeout(WAIT_TIMEOUT, client.read_to_end(&mut answer)).await;
     closed.expect("the request outlasts its client").unwrap();
     assert_eq!(String::from_utf8_lossy(&answer), "");
     gateway.gate.open.add_permits(1);
@@ -381,7 +381,7 @@ async fn abandoned_checks_are_counted() {
 
 /// A function that another release deployed breaks itself only, visibly.
 #[tokio::test]
-async fn a_broken_function_is_shown_as_that() {
+async fn an_unreadable_function_is_shown_as_that() {
     let gateway = Gateway::start().await;
     deploy(&gateway, "total", 1, json!({"name": "total"})).await;
     deploy(&gateway, "later", 1, json!({"name": "later"})).await;
@@ -394,8 +394,8 @@ async fn a_broken_function_is_shown_as_that() {
         (&json!("total"), &json!(null)),
         "{page}"
     );
-    assert_eq!(page["broken"][0]["name"], "later", "{page}");
-    let why = page["broken"][0]["why"].as_str().unwrap();
+    assert_eq!(page["unreadable"][0]["name"], "later", "{page}");
+    let why = page["unreadable"][0]["why"].as_str().unwrap();
     assert!(why.contains("manifest") && why.contains("of_a_later_release"), "{why}");
     let shown = gateway.get("/v1/functions/later").await.problem(422, "unprocessable");
     assert!(shown["detail"].as_str().unwrap().contains(why), "{shown}");
@@ -405,12 +405,12 @@ async fn a_broken_function_is_shown_as_that() {
     let versions = gateway.get("/v1/functions/later/versions").await.json();
     let version = &versions["versions"][0];
     assert_eq!(
-        (&version["manifest"], version["broken"].as_str()),
+        (&version["manifest"], version["unreadable"].as_str()),
         (&json!(null), Some(why)),
         "{versions}"
     );
     assert_eq!(deploy(&gateway, "later", 2, json!({"name": "later"})).await.status, 201);
-    assert!(gateway.get("/v1/functions").await.json()["broken"].is_null());
+    assert!(gateway.get("/v1/functions").await.json()["unreadable"].is_null());
     assert_eq!(gateway.get("/v1/functions/later").await.status, 200);
     gateway.post("/v1/functions/later/rollback", &json!({})).await.problem(422, "unprocessable");
     assert_eq!(gateway.delete("/v1/functions/later").await.status, 204);

@@ -12,8 +12,8 @@ use wasmill_domain::TenantName;
 use wasmill_domain::http_message::{Download, Headers, Opening, RequestHead, ResponseHead};
 use wasmill_domain::wire::Writes;
 
-use crate::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, Raw, frame, request};
-use crate::harness::{Gateway, PATIENCE, client, send};
+use crate::framing::{DATA, END_HEADERS, END_STREAM, HEADERS, Raw, frame, request};
+use crate::harness::{Gateway, WAIT_TIMEOUT, client, send};
 use crate::tls::secured;
 
 /// Deploys a handler, answers its calls, and gives the heads of the requests.
@@ -68,7 +68,7 @@ async fn handler(
 }
 
 async fn next(heads: &mut mpsc::UnboundedReceiver<RequestHead>) -> RequestHead {
-    tokio::time::timeout(PATIENCE, heads.recv()).await.expect("no call comes").unwrap()
+    tokio::time::timeout(WAIT_TIMEOUT, heads.recv()).await.expect("no call comes").unwrap()
 }
 
 fn has(head: &RequestHead, name: &str) -> bool {
@@ -88,7 +88,7 @@ async fn both_protocols_say_the_same() {
             .header("te", "trailers")
             .header("x-mine", "1")
             .body("body");
-        let response = call.timeout(PATIENCE).send().await.unwrap();
+        let response = call.timeout(WAIT_TIMEOUT).send().await.unwrap();
         assert_eq!((response.status(), response.version()), (StatusCode::OK, version));
         let headers = response.headers();
         assert!(headers["content-type"] == "text/plain" && headers["x-own"] == "1", "{headers:?}");
@@ -105,7 +105,7 @@ async fn both_protocols_say_the_same() {
         assert_eq!(head.authority, gateway.address.to_string());
         assert!(has(&head, "x-mine") && !has(&head, "te") && !has(&head, "host"), "{head:?}");
         // HEAD has no body, and the connection is of use after it.
-        let head_only = http.head(&url).timeout(PATIENCE).send().await.unwrap();
+        let head_only = http.head(&url).timeout(WAIT_TIMEOUT).send().await.unwrap();
         assert_eq!(
             (head_only.status(), head_only.bytes().await.unwrap().len()),
             (StatusCode::OK, 0)
@@ -133,7 +133,7 @@ async fn a_handler_sees_whatever_a_head_may_hold() {
                 .post(format!("{}/http/default{target}", gateway.url))
                 .header("content-type", &b"a/b, a/b; \xff"[..])
                 .body("body");
-            let response = call.timeout(PATIENCE).send().await.unwrap();
+            let response = call.timeout(WAIT_TIMEOUT).send().await.unwrap();
             assert_eq!(response.status(), StatusCode::OK, "{target:.60}");
             assert_eq!(response.text().await.unwrap(), "hello");
             let head = next(&mut heads).await;
@@ -150,12 +150,12 @@ async fn trailers_come_over_http_2() {
     let mut raw = Raw::connect(&gateway).await;
     raw.say(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &request("GET", "/http/default/handler")))
         .await;
-    let (head, data) = (raw.hear_a(HEADERS).await, raw.hear_a(DATA).await);
+    let (head, data) = (raw.receive_a(HEADERS).await, raw.receive_a(DATA).await);
     assert_eq!(
         (head.flags & END_STREAM, data.payload.as_slice(), data.flags & END_STREAM),
         (0, &b"hello"[..], 0)
     );
-    let trailers = raw.hear_a(HEADERS).await;
+    let trailers = raw.receive_a(HEADERS).await;
     assert_eq!((trailers.stream, trailers.flags & END_STREAM), (1, END_STREAM));
 }
 
@@ -166,8 +166,12 @@ async fn handlers_see_that_it_was_https() {
     let url = format!("https://{}", gateway.address);
     let mut heads = handler(&gateway, &pair.client().build().unwrap(), &url).await;
     for http in [pair.client().http1_only().build().unwrap(), pair.client().build().unwrap()] {
-        let answer =
-            http.get(format!("{url}/http/default/handler")).timeout(PATIENCE).send().await.unwrap();
+        let answer = http
+            .get(format!("{url}/http/default/handler"))
+            .timeout(WAIT_TIMEOUT)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         let head = next(&mut heads).await;
         assert_eq!((head.scheme.as_str(), head.authority), ("https", gateway.address.to_string()));

@@ -23,12 +23,12 @@ use wasmill_domain::{
 use wasmill_gateway::{GatewayBroker, GatewayParts, GatewaySettings, GatewayStore};
 use wasmill_http::{ServerSettings, Tls};
 use wasmill_schema::{Compiler, SchemaLimits};
-use wasmill_secrets::{Error as SecretError, Keyring, Secret, SecretSource};
+use wasmill_secrets::{Keyring, Secret, SecretError, SecretSource};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{Catalog as _, Change, Finished, Ledger as _, Quotas, RegistryWatch};
 
 /// Longer than anything takes; what is waited for either comes or is lost.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running gateway.
 pub(crate) struct Gateway {
@@ -229,7 +229,7 @@ impl Gateway {
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.url)).timeout(PATIENCE)
+        self.http.request(method, format!("{}{path}", self.url)).timeout(WAIT_TIMEOUT)
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -299,7 +299,7 @@ impl Gateway {
             self.broker.consume(&queue, NonZeroU16::new(64).unwrap()).await.unwrap();
         let mut taken = Vec::new();
         while taken.len() < count {
-            let next = tokio::time::timeout(PATIENCE, consumption.deliveries.next()).await;
+            let next = tokio::time::timeout(WAIT_TIMEOUT, consumption.deliveries.next()).await;
             let delivery = next.expect("nothing comes").unwrap();
             taken.extend(Batch::decode(&delivery.message.body).unwrap().into_dispatches());
             consumption.settle.ack(&[delivery.tag]).await.unwrap();
@@ -359,7 +359,9 @@ pub(crate) async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Opt
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("not in time: {what}"))
+    tokio::time::timeout(WAIT_TIMEOUT, looking)
+        .await
+        .unwrap_or_else(|_| panic!("not in time: {what}"))
 }
 
 impl Answer {

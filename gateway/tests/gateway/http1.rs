@@ -9,7 +9,7 @@ use wasmill_broker::embedded::EmbeddedSettings;
 use wasmill_gateway::GatewaySettings;
 use wasmill_http::ServerSettings;
 
-use crate::harness::{Gateway, PATIENCE, within};
+use crate::harness::{Gateway, WAIT_TIMEOUT, within};
 
 /// Sends bytes on a connection of their own and gives all that comes back.
 pub(crate) async fn say(gateway: &Gateway, bytes: &[u8]) -> String {
@@ -21,7 +21,7 @@ pub(crate) async fn say(gateway: &Gateway, bytes: &[u8]) -> String {
 /// All that comes until the connection ends.
 pub(crate) async fn rest(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
-    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer))
+    let read = tokio::time::timeout(WAIT_TIMEOUT, stream.read_to_end(&mut answer))
         .await
         .expect("the connection stays");
     let answer = String::from_utf8_lossy(&answer).into_owned();
@@ -279,7 +279,7 @@ async fn a_refused_upload_is_not_read_for_ever() {
         let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
         let mut stream = refused(&gateway).await;
         let endless = async { while stream.write_all(&[b'x'; 65536]).await.is_ok() {} };
-        tokio::time::timeout(PATIENCE, endless).await.expect("it is read for ever");
+        tokio::time::timeout(WAIT_TIMEOUT, endless).await.expect("it is read for ever");
     }
 }
 
@@ -320,7 +320,7 @@ async fn a_refused_client_does_not_hold_up_the_end() {
     let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
     let _refused = refused(&gateway).await;
     gateway.shutdown.cancel();
-    tokio::time::timeout(PATIENCE, gateway.served)
+    tokio::time::timeout(WAIT_TIMEOUT, gateway.served)
         .await
         .expect("it does not stop")
         .unwrap()

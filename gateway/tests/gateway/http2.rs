@@ -10,11 +10,11 @@ use wasmill_broker::embedded::EmbeddedSettings;
 use wasmill_gateway::GatewaySettings;
 use wasmill_http::ServerSettings;
 
-use crate::frames::{
+use crate::framing::{
     ACK, BEGIN, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frame, GOAWAY, HEADERS, PING,
     REFUSED_STREAM, RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE, frame, request,
 };
-use crate::harness::{Gateway, PATIENCE, client, send, success, until, within};
+use crate::harness::{Gateway, WAIT_TIMEOUT, client, send, success, until, within};
 
 fn bounded(settings: GatewaySettings) -> impl Future<Output = Gateway> {
     Gateway::start_with(settings, EmbeddedSettings::default())
@@ -69,13 +69,13 @@ async fn the_authority_is_the_host() {
     let at = block.len() - "localhost".len();
     block[at..].copy_from_slice(b"evil.site");
     raw.say(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &block)).await;
-    let answer = raw.hear_a(HEADERS).await;
+    let answer = raw.receive_a(HEADERS).await;
     // 403 as a literal, or what stands for it in the table that both ends know; never 200, which is
     // index 8.
     assert_eq!(answer.stream, 1);
     assert_ne!(answer.payload[0], 0x88, "another site is served");
     raw.say(&frame(HEADERS, END_STREAM | END_HEADERS, 3, &request("GET", "/v1/functions"))).await;
-    assert_eq!(raw.hear_a(HEADERS).await.payload[0], 0x88);
+    assert_eq!(raw.receive_a(HEADERS).await.payload[0], 0x88);
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn requests_at_once_are_bounded() {
     let gateway =
         bounded(within(ServerSettings { max_streams: 2, ..ServerSettings::default() })).await;
     let mut raw = Raw::connect(&gateway).await;
-    let settings = raw.hear_a(SETTINGS).await;
+    let settings = raw.receive_a(SETTINGS).await;
     let setting = |id: u16| {
         let values =
             settings.payload.chunks(6).map(|one| (u16::from_be_bytes([one[0], one[1]]), &one[2..]));
@@ -100,7 +100,7 @@ async fn requests_at_once_are_bounded() {
         raw.say(&frame(HEADERS, END_HEADERS, stream, &request("POST", "/v1/events/order.created")))
             .await;
     }
-    let refused = raw.hear_a(RST_STREAM).await;
+    let refused = raw.receive_a(RST_STREAM).await;
     assert_eq!((refused.stream, refused.error()), (5, REFUSED_STREAM));
 }
 
@@ -126,8 +126,8 @@ async fn a_head_is_bounded_as_in_http_1() {
 async fn refused(gateway: &Gateway) -> Raw {
     let mut raw = Raw::connect(gateway).await;
     raw.say(&frame(HEADERS, END_HEADERS, 1, &request("POST", "/v1/nothing"))).await;
-    raw.hear_a(HEADERS).await;
-    while raw.hear_a(DATA).await.flags & END_STREAM == 0 {}
+    raw.receive_a(HEADERS).await;
+    while raw.receive_a(DATA).await.flags & END_STREAM == 0 {}
     // From then on the gateway's windows count. This is more than half of one.
     raw.say(&frame(SETTINGS, ACK, 0, &[])).await;
     for _ in 0..10 {
@@ -140,26 +140,28 @@ async fn refused(gateway: &Gateway) -> Raw {
 async fn a_refused_client_may_send_its_request_to_the_end() {
     let gateway = Gateway::start().await;
     let mut raw = refused(&gateway).await;
-    let mut hear = async |is_it: fn(&Frame) -> bool, said: &[u8]| {
+    let mut receive = async |is_it: fn(&Frame) -> bool, said: &[u8]| {
         raw.say(said).await;
         loop {
-            let heard = raw.hear().await.expect("the connection stays");
-            assert!(![RST_STREAM, GOAWAY].contains(&heard.kind), "{heard:?}");
-            if is_it(&heard) {
+            let received = raw.receive().await.expect("the connection stays");
+            assert!(![RST_STREAM, GOAWAY].contains(&received.kind), "{received:?}");
+            if is_it(&received) {
                 break;
             }
         }
     };
     // It is read, so there is room for more.
-    hear(|heard| heard.kind == WINDOW_UPDATE && heard.stream == 1, &[]).await;
+    receive(|received| received.kind == WINDOW_UPDATE && received.stream == 1, &[]).await;
     let end = [frame(DATA, END_STREAM, 1, b"the end"), frame(PING, 0, 0, b"all said")].concat();
-    hear(
-        |heard| heard.kind == PING && heard.flags == ACK && heard.payload == b"all said",
+    receive(
+        |received| {
+            received.kind == PING && received.flags == ACK && received.payload == b"all said"
+        },
         end.as_slice(),
     )
     .await;
     let another = frame(HEADERS, END_STREAM | END_HEADERS, 3, &request("GET", "/healthz"));
-    hear(|heard| heard.kind == HEADERS && heard.stream == 3, another.as_slice()).await;
+    receive(|received| received.kind == HEADERS && received.stream == 3, another.as_slice()).await;
 }
 
 #[tokio::test]
@@ -172,7 +174,7 @@ async fn what_is_read_of_a_refused_request_is_bounded() {
         }),
     ] {
         let gateway = bounded(settings).await;
-        let reset = refused(&gateway).await.hear_a(RST_STREAM).await;
+        let reset = refused(&gateway).await.receive_a(RST_STREAM).await;
         // Not an error: the answer counts.
         assert_eq!((reset.stream, reset.error()), (1, 0));
     }
@@ -193,15 +195,15 @@ async fn calling_off_all_the_time_ends_the_connection() {
         let _ = writing.write_all(&all).await;
         writing
     });
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     // What was not read when the connection ended is an error on this side, after all that the
     // gateway said.
-    let _ = tokio::time::timeout(PATIENCE, reading.read_to_end(&mut heard))
+    let _ = tokio::time::timeout(WAIT_TIMEOUT, reading.read_to_end(&mut received))
         .await
         .expect("the connection stays");
     let _writing = write.await.unwrap();
-    let last = heard.windows(4).any(|bytes| bytes == ENHANCE_YOUR_CALM.to_be_bytes());
-    assert!(last || heard.is_empty(), "it ended for another reason: {heard:?}");
+    let last = received.windows(4).any(|bytes| bytes == ENHANCE_YOUR_CALM.to_be_bytes());
+    assert!(last || received.is_empty(), "it ended for another reason: {received:?}");
     assert_eq!(gateway.get("/healthz").await.status, 200);
 }
 
@@ -216,33 +218,33 @@ async fn a_client_that_says_nothing_is_left() {
         stream.write_all(beginning).await.unwrap();
         let mut rest = Vec::new();
         // That it ends is what counts, in whichever way.
-        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest))
+        let _ = tokio::time::timeout(WAIT_TIMEOUT, stream.read_to_end(&mut rest))
             .await
             .expect("the connection stays");
     }
     // A head that never ends.
     let mut raw = Raw::connect(&gateway).await;
     raw.say(&frame(HEADERS, END_STREAM, 1, &request("GET", "/healthz"))).await;
-    raw.hear_the_end().await;
+    raw.receive_the_end().await;
 }
 
 #[tokio::test]
 async fn an_idle_connection_is_ended_politely() {
     let settings = within(ServerSettings {
         idle_timeout: Duration::from_millis(50),
-        ping_interval: PATIENCE * 10,
+        ping_interval: WAIT_TIMEOUT * 10,
         ..ServerSettings::default()
     });
     let gateway = bounded(settings).await;
     let mut raw = Raw::connect(&gateway).await;
     raw.say(&frame(SETTINGS, ACK, 0, &[])).await;
     raw.say(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &request("GET", "/healthz"))).await;
-    raw.hear_a(HEADERS).await;
+    raw.receive_a(HEADERS).await;
     // It says that it goes, asks whether that was heard, and goes.
-    assert_eq!(raw.hear_a(GOAWAY).await.error(), 0);
-    let ping = raw.hear_a(PING).await;
+    assert_eq!(raw.receive_a(GOAWAY).await.error(), 0);
+    let ping = raw.receive_a(PING).await;
     raw.say(&frame(PING, ACK, 0, &ping.payload)).await;
-    assert_eq!(raw.hear_the_end().await.map(|frame| frame.error()), Some(0));
+    assert_eq!(raw.receive_the_end().await.map(|frame| frame.error()), Some(0));
 }
 
 #[tokio::test]
@@ -256,10 +258,10 @@ async fn a_client_that_is_gone_is_noticed() {
     let gateway = bounded(settings).await;
     let mut raw = Raw::connect(&gateway).await;
     raw.say(&frame(HEADERS, END_HEADERS, 1, &request("POST", "/v1/events/order.created"))).await;
-    let ping = raw.hear_a(PING).await;
+    let ping = raw.receive_a(PING).await;
     assert_eq!(ping.flags & ACK, 0);
     // Nobody answers.
-    raw.hear_the_end().await;
+    raw.receive_the_end().await;
 }
 
 #[tokio::test]
@@ -287,7 +289,7 @@ async fn what_is_at_work_is_finished_when_the_gateway_stops() {
     let request = request
         .header("content-type", "text/plain")
         .body(reqwest::Body::wrap_stream(chunks))
-        .timeout(PATIENCE);
+        .timeout(WAIT_TIMEOUT);
     let answer = tokio::spawn(request.send());
     // The second is taken when the first is on its way.
     body.send(Ok("a")).await.unwrap();
@@ -300,7 +302,7 @@ async fn what_is_at_work_is_finished_when_the_gateway_stops() {
     drop(body);
     assert_eq!(answer.await.unwrap().unwrap().status(), StatusCode::ACCEPTED);
     drop(http);
-    tokio::time::timeout(PATIENCE, gateway.served)
+    tokio::time::timeout(WAIT_TIMEOUT, gateway.served)
         .await
         .expect("it does not stop")
         .unwrap()

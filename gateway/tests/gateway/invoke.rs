@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use wasmill_store::{Agenda as _, History as _, Ledger as _};
 
-use crate::harness::{Gateway, PATIENCE, id, retry_later, send, success, trap, until};
+use crate::harness::{Gateway, WAIT_TIMEOUT, id, retry_later, send, success, trap, until};
 
 #[tokio::test]
 async fn the_answer_is_the_execution() {
@@ -169,9 +169,9 @@ async fn calls_that_wait_are_bounded_and_end_with_the_gateway() {
     until("it is queued", async || (gateway.waiting("slow").await > 0).then_some(())).await;
     gateway.post("/v1/functions/slow/invoke", &json!(1)).await.problem(503, "overloaded");
     gateway.shutdown.cancel();
-    let answer = tokio::time::timeout(PATIENCE, call).await.unwrap().unwrap();
+    let answer = tokio::time::timeout(WAIT_TIMEOUT, call).await.unwrap().unwrap();
     assert_eq!(answer.status, StatusCode::ACCEPTED);
-    tokio::time::timeout(PATIENCE, gateway.served).await.unwrap().unwrap().unwrap();
+    tokio::time::timeout(WAIT_TIMEOUT, gateway.served).await.unwrap().unwrap().unwrap();
     // The row was written before the gateway ended.
     let execution = id(answer.json()["id"].as_str().unwrap());
     assert!(

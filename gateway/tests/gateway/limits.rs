@@ -10,7 +10,7 @@ use wasmill_broker::embedded::EmbeddedSettings;
 use wasmill_gateway::GatewaySettings;
 use wasmill_http::ServerSettings;
 
-use crate::harness::{Gateway, PATIENCE, send, until, within};
+use crate::harness::{Gateway, WAIT_TIMEOUT, send, until, within};
 
 async fn gateway(settings: GatewaySettings, broker: EmbeddedSettings) -> Gateway {
     let gateway = Gateway::start_with(settings, broker).await;
@@ -45,7 +45,7 @@ async fn until_refused(gateway: &Gateway, kind: &str) {
             assert_eq!(answer.status, 202, "{answer:?}");
         }
     };
-    let problem = tokio::time::timeout(PATIENCE, asking).await.expect("it is never refused");
+    let problem = tokio::time::timeout(WAIT_TIMEOUT, asking).await.expect("it is never refused");
     assert!(problem["detail"].as_str().unwrap().contains("nothing was accepted"), "{problem}");
 }
 
@@ -122,7 +122,7 @@ async fn a_slow_body_is_given_up() {
     let gateway = bounded(settings).await;
     let mut stalled = stalled(&gateway, 10).await;
     let mut text = vec![0; 4096];
-    let read = tokio::time::timeout(PATIENCE, stalled.read(&mut text)).await.unwrap().unwrap();
+    let read = tokio::time::timeout(WAIT_TIMEOUT, stalled.read(&mut text)).await.unwrap().unwrap();
     let text = String::from_utf8_lossy(&text[..read]);
     assert!(text.starts_with("HTTP/1.1 408") && text.contains("/problems/timeout"), "{text}");
 }
@@ -137,7 +137,7 @@ async fn a_slow_head_is_given_up() {
     let mut slow = TcpStream::connect(gateway.address).await.unwrap();
     slow.write_all(b"POST /v1/events HTTP/1.1\r\nHost: loc").await.unwrap();
     let mut text = Vec::new();
-    tokio::time::timeout(PATIENCE, slow.read_to_end(&mut text)).await.unwrap().unwrap();
+    tokio::time::timeout(WAIT_TIMEOUT, slow.read_to_end(&mut text)).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -154,14 +154,17 @@ async fn connections_are_bounded() {
     let early = tokio::time::timeout(Duration::from_millis(100), second.read(&mut text)).await;
     assert!(early.is_err(), "it was answered while the first was open");
     drop(first);
-    assert_ne!(tokio::time::timeout(PATIENCE, second.read(&mut text)).await.unwrap().unwrap(), 0);
+    assert_ne!(
+        tokio::time::timeout(WAIT_TIMEOUT, second.read(&mut text)).await.unwrap().unwrap(),
+        0
+    );
 }
 
 #[tokio::test]
 async fn a_full_queue_is_said_so() {
     let gateway = gateway(
         GatewaySettings::default(),
-        EmbeddedSettings { queue_messages: 2, ..EmbeddedSettings::default() },
+        EmbeddedSettings { queue_max_batches: 2, ..EmbeddedSettings::default() },
     )
     .await;
     for _ in 0..2 {
@@ -210,7 +213,7 @@ async fn lives(gateway: &Gateway) -> Option<TcpStream> {
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.ok()?;
     let mut text = vec![0; 4096];
-    let read = tokio::time::timeout(PATIENCE, stream.read(&mut text))
+    let read = tokio::time::timeout(WAIT_TIMEOUT, stream.read(&mut text))
         .await
         .expect("nothing comes")
         .ok()?;
@@ -254,7 +257,7 @@ async fn heads_half_sent_keep_nobody_out() {
         }
         let working = lives(&gateway).await.expect("it is served");
         let mut byte = [0];
-        let ended = tokio::time::timeout(PATIENCE, silent[0].read(&mut byte))
+        let ended = tokio::time::timeout(WAIT_TIMEOUT, silent[0].read(&mut byte))
             .await
             .expect("the oldest stays open");
         assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");

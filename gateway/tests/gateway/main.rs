@@ -6,7 +6,7 @@ mod cloudevents;
 mod dead_letters;
 mod executions;
 mod files;
-mod frames;
+mod framing;
 mod functions;
 mod fuzz;
 mod handlers;

@@ -71,19 +71,19 @@ async fn every_operation_is_told_in_full() {
     let operations = operations(&description);
     let mut ids = BTreeSet::new();
     for (path, method, operation) in &operations {
-        let place = format!("{method} {path}");
-        assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{place}");
-        assert!(ids.insert(operation["operationId"].as_str().unwrap()), "{place}");
+        let location = format!("{method} {path}");
+        assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{location}");
+        assert!(ids.insert(operation["operationId"].as_str().unwrap()), "{location}");
         let responses = operation["responses"].as_object().unwrap();
-        assert!(responses.keys().any(|status| status.starts_with('2')), "{place}");
+        assert!(responses.keys().any(|status| status.starts_with('2')), "{location}");
         for (status, response) in
             responses.iter().filter(|(status, _)| status.starts_with(['4', '5']))
         {
             let schema = &response["content"]["application/problem+json"]["schema"]["$ref"];
-            assert_eq!(schema, "#/components/schemas/Problem", "{place} {status}");
+            assert_eq!(schema, "#/components/schemas/Problem", "{location} {status}");
             assert!(
                 response["description"].as_str().is_some_and(|text| !text.is_empty()),
-                "{place} {status}"
+                "{location} {status}"
             );
         }
         let expected: &[&str] = if path.starts_with("/v1/") {
@@ -92,11 +92,11 @@ async fn every_operation_is_told_in_full() {
             &["500", "503"]
         };
         for status in expected {
-            assert!(responses.contains_key(*status), "{place} {status}");
+            assert!(responses.contains_key(*status), "{location} {status}");
         }
-        assert_eq!(operation["security"].is_array(), path.starts_with("/v1/"), "{place}");
+        assert_eq!(operation["security"].is_array(), path.starts_with("/v1/"), "{location}");
         // Every parameter of the path is told.
-        let told: BTreeSet<&str> = operation["parameters"]
+        let reported: BTreeSet<&str> = operation["parameters"]
             .as_array()
             .into_iter()
             .flatten()
@@ -104,7 +104,7 @@ async fn every_operation_is_told_in_full() {
             .map(|p| p["name"].as_str().unwrap())
             .collect();
         let there: BTreeSet<&str> = path.split(['{', '}']).skip(1).step_by(2).collect();
-        assert_eq!(told, there, "{place}");
+        assert_eq!(reported, there, "{location}");
     }
     let asked = [
         "POST /v1/events",
@@ -311,7 +311,7 @@ fn manifests_are_what_the_server_takes() {
 async fn what_is_enforced_is_told() {
     let description = wasmill_gateway::openapi();
     for (path, method, operation) in operations(&description) {
-        let place = format!("{method} {path}");
+        let location = format!("{method} {path}");
         if !path.starts_with("/v1/") {
             continue;
         }
@@ -320,7 +320,10 @@ async fn what_is_enforced_is_told() {
             let is_free = matches!(parameter["name"].as_str(), Some("event_id" | "cursor"));
             let is_plain =
                 schema["type"] == json!("string") || schema["type"] == json!(["string", "null"]);
-            assert!(!is_plain || is_free || schema["format"].is_string(), "{place}: {parameter}");
+            assert!(
+                !is_plain || is_free || schema["format"].is_string(),
+                "{location}: {parameter}"
+            );
         }
     }
     let body = |path: &str, method: &str| description["paths"][path][method]["requestBody"].clone();
@@ -347,8 +350,8 @@ async fn what_is_enforced_is_told() {
 
     let settings = GatewaySettings { max_artifact_bytes: 1 << 20, ..GatewaySettings::default() };
     let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
-    let told = gateway.get("/openapi.json").await.json();
-    let path = &told["paths"]["/v1/artifacts"]["post"];
+    let reported = gateway.get("/openapi.json").await.json();
+    let path = &reported["paths"]["/v1/artifacts"]["post"];
     assert_eq!(
         path["requestBody"]["content"]["application/wasm"]["schema"]["maxLength"],
         json!(1 << 20)
@@ -366,6 +369,6 @@ async fn what_is_enforced_is_told() {
             .status,
         201
     );
-    let told = gateway.get("/openapi.json").await.json();
-    assert_eq!(told["paths"]["/v1/artifacts"]["post"]["security"], json!([{"api_key": []}]));
+    let reported = gateway.get("/openapi.json").await.json();
+    assert_eq!(reported["paths"]["/v1/artifacts"]["post"]["security"], json!([{"api_key": []}]));
 }

@@ -21,19 +21,19 @@ async fn accept(gateway: &Gateway) -> String {
 
 /// The orders that are broadcast from now on.
 async fn orders(gateway: &Gateway) -> (Arc<Mutex<Vec<Order>>>, impl Sized) {
-    let heard: Arc<Mutex<Vec<Order>>> = Arc::default();
-    let listening = Arc::clone(&heard);
+    let received: Arc<Mutex<Vec<Order>>> = Arc::default();
+    let listening = Arc::clone(&received);
     let listener = Arc::new(move |body: bytes::Bytes| {
         listening.lock().unwrap().extend(Broadcast::decode(&body).unwrap().orders);
     });
-    (heard, gateway.broker.subscribe(listener).await.unwrap())
+    (received, gateway.broker.subscribe(listener).await.unwrap())
 }
 
 #[tokio::test]
 async fn what_waits_is_suspended_resumed_and_cancelled() {
     let gateway = Gateway::start().await;
     gateway.deploy("total", json!([{"event": "order.created"}])).await;
-    let (heard, _listening) = orders(&gateway).await;
+    let (received, _listening) = orders(&gateway).await;
     // Its row is not written yet.
     let id = accept(&gateway).await;
     let answer = operate(&gateway, &id, "suspend?reason=to%20be%20looked%20at").await;
@@ -58,7 +58,7 @@ async fn what_waits_is_suspended_resumed_and_cancelled() {
         Order { execution, epoch, kind, reason }
     };
     assert_eq!(
-        *heard.lock().unwrap(),
+        *received.lock().unwrap(),
         [order(2, OrderKind::Suspend, "to be looked at"), order(4, OrderKind::Cancel, "x")]
     );
 }

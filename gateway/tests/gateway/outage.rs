@@ -7,7 +7,7 @@ use serde_json::json;
 use wasmill_domain::Timestamp;
 use wasmill_store::Agenda as _;
 
-use crate::harness::{Gateway, PATIENCE};
+use crate::harness::{Gateway, WAIT_TIMEOUT};
 
 async fn gateway() -> Gateway {
     let gateway = Gateway::start().await;
@@ -66,7 +66,7 @@ async fn without_the_store_the_broker_takes_events() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, counted).await.unwrap();
+    tokio::time::timeout(WAIT_TIMEOUT, counted).await.unwrap();
     // A call cannot be told the end, but is not lost.
     let answer = gateway.post("/v1/functions/total/invoke?wait=20ms", &json!({"a": 1})).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED);

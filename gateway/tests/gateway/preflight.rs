@@ -21,7 +21,7 @@ use wasmill_gateway::{HostPreflight, HostPreflightSettings};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{Node, Nodes as _};
 
-use crate::harness::PATIENCE;
+use crate::harness::WAIT_TIMEOUT;
 
 /// The gateway's own check: counts, and passes everything.
 #[derive(Default)]
@@ -53,7 +53,7 @@ enum Host {
     Hangs,
 }
 
-struct Pool {
+struct PreflightPool {
     _folder: tempfile::TempDir,
     store: Arc<SqliteStore>,
     broker: Arc<EmbeddedBroker>,
@@ -61,7 +61,7 @@ struct Pool {
     preflight: HostPreflight,
 }
 
-impl Pool {
+impl PreflightPool {
     async fn new() -> Self {
         Self::with(HostPreflightSettings::default()).await
     }
@@ -101,7 +101,7 @@ impl Pool {
         let manifest = Manifest::from_json(manifest).unwrap();
         let (tenant, artifact) = (TenantName::default(), Bytes::from_static(b"code"));
         let checking = self.preflight.check(&tenant, Digest::of(&artifact), &artifact, &manifest);
-        timeout(PATIENCE, checking).await.expect("it takes too long")
+        timeout(WAIT_TIMEOUT, checking).await.expect("it takes too long")
     }
 
     fn own(&self) -> usize {
@@ -145,7 +145,7 @@ async fn what_a_host_says_is_what_counts() {
             Err(PreflightError::Unavailable("too many wait".into())),
         ),
     ] {
-        let pool = Pool::new().await;
+        let pool = PreflightPool::new().await;
         pool.start("one", &[], Reads::HERE, Host::Answers(answer)).await;
         assert_eq!(pool.check(&[]).await, expected);
         assert_eq!(pool.own(), 0, "a host has answered");
@@ -154,7 +154,7 @@ async fn what_a_host_says_is_what_counts() {
 
 #[tokio::test]
 async fn the_gateway_checks_what_no_host_does() {
-    let pool = Pool::new().await;
+    let pool = PreflightPool::new().await;
     assert_eq!(pool.check(&[]).await, Ok(()));
     assert_eq!(pool.own(), 1, "there is none");
     // One that would refuse, if it were asked.
@@ -177,7 +177,7 @@ async fn the_gateway_checks_what_no_host_does() {
 async fn a_host_that_does_not_begin_is_not_waited_for() {
     let short = Duration::from_millis(50);
     let settings = HostPreflightSettings { dial_timeout: short, ..Default::default() };
-    let pool = Pool::with(settings).await;
+    let pool = PreflightPool::with(settings).await;
     pool.start("asleep", &[], Reads::HERE, Host::Sleeps).await;
     assert_eq!(pool.check(&[]).await, Ok(()));
     assert_eq!(pool.own(), 1);
@@ -188,13 +188,13 @@ async fn a_host_that_does_not_begin_is_not_waited_for() {
 async fn a_host_that_does_not_answer_is_given_up() {
     let settings =
         HostPreflightSettings { timeout: Duration::from_millis(1), ..Default::default() };
-    let pool = Pool::with(settings).await;
+    let pool = PreflightPool::with(settings).await;
     pool.start("busy", &[], Reads::HERE, Host::Hangs).await;
     let manifest = json!({"name": "f", "limits": {"timeout": "1ms"}});
     let manifest = Manifest::from_json(manifest).unwrap();
     let (tenant, artifact) = (TenantName::default(), Bytes::from_static(b"code"));
     let checked = pool.preflight.check(&tenant, Digest::of(&artifact), &artifact, &manifest);
-    let checked = timeout(PATIENCE, checked).await.expect("it is waited for");
+    let checked = timeout(WAIT_TIMEOUT, checked).await.expect("it is waited for");
     assert!(matches!(&checked, Err(PreflightError::Unavailable(why)) if why.contains("'busy'")));
     assert_eq!(pool.own(), 0);
 }
@@ -202,7 +202,7 @@ async fn a_host_that_does_not_answer_is_given_up() {
 /// So that it has the artifact compiled already, or remembers that it takes too much.
 #[tokio::test]
 async fn the_same_artifact_goes_to_the_same_host() {
-    let pool = Pool::new().await;
+    let pool = PreflightPool::new().await;
     for name in ["a", "b", "c", "d"] {
         let answer = PreflightAnswer::Refused(name.into());
         pool.start(name, &[], Reads::HERE, Host::Answers(answer)).await;

@@ -15,7 +15,7 @@ use wasmill_domain::http_message::{Download, Headers, Opening, ResponseHead, Upl
 use wasmill_domain::wire::Writes;
 use wasmill_gateway::GatewaySettings;
 
-use crate::harness::{Gateway, PATIENCE, client};
+use crate::harness::{Gateway, WAIT_TIMEOUT, client};
 use crate::http1;
 
 /// More frames than are on their way at any time.
@@ -36,7 +36,7 @@ async fn calls(gateway: &Gateway) -> Box<dyn IncomingStreams> {
 }
 
 async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
+    tokio::time::timeout(WAIT_TIMEOUT, future).await.expect("it takes too long")
 }
 
 fn head(status: u16, fields: &[(&str, &str)]) -> Download {
@@ -53,7 +53,7 @@ async fn respond(call: &IncomingStream, head: Download) {
     for said in [head].into_iter().chain(body).chain([Download::End(Headers::new())]) {
         in_time(call.stream.sender.send(said.encode(&Writes::default())))
             .await
-            .expect("the caller has hung up");
+            .expect("the caller has disconnected");
     }
 }
 
@@ -76,7 +76,8 @@ async fn what_has_no_content_has_none() {
             (Method::GET, 304),
             (Method::HEAD, 404),
         ] {
-            let asking = tokio::spawn(http.request(method.clone(), &url).timeout(PATIENCE).send());
+            let asking =
+                tokio::spawn(http.request(method.clone(), &url).timeout(WAIT_TIMEOUT).send());
             let call = in_time(calls.next()).await.unwrap();
             respond(&call, head(status, &[("content-type", "text/plain")])).await;
             let response = asking.await.unwrap().unwrap();
@@ -91,7 +92,7 @@ async fn what_has_no_content_has_none() {
         // The same of what the gateway says itself.
         let own = http
             .head(format!("{}/http/default/nothing", gateway.url))
-            .timeout(PATIENCE)
+            .timeout(WAIT_TIMEOUT)
             .send()
             .await
             .unwrap();
@@ -101,7 +102,7 @@ async fn what_has_no_content_has_none() {
         );
         assert!(own.bytes().await.unwrap().is_empty());
         // The length that a response to GET would have.
-        let asking = tokio::spawn(http.head(&url).timeout(PATIENCE).send());
+        let asking = tokio::spawn(http.head(&url).timeout(WAIT_TIMEOUT).send());
         let call = in_time(calls.next()).await.unwrap();
         respond(&call, head(200, &[("content-length", "700")])).await;
         assert_eq!(asking.await.unwrap().unwrap().headers()["content-length"], "700");
@@ -128,14 +129,14 @@ async fn nothing_follows_a_head_alone() {
     }
 }
 
-/// Whoever has all that was announced has not hung up.
+/// Whoever has all that was announced has not disconnected.
 #[tokio::test]
 async fn a_response_that_was_wholly_sent_is_heard_to_its_end() {
     let gateway = Gateway::start().await;
     let mut calls = calls(&gateway).await;
     let url = format!("{}/http/default/handler", gateway.url);
     for http in clients() {
-        let asking = tokio::spawn(http.get(&url).timeout(PATIENCE).send());
+        let asking = tokio::spawn(http.get(&url).timeout(WAIT_TIMEOUT).send());
         let call = in_time(calls.next()).await.unwrap();
         let sender = &call.stream.sender;
         for said in [head(200, &[("content-length", "7")]), Download::Data("content".into())] {
@@ -145,9 +146,9 @@ async fn a_response_that_was_wholly_sent_is_heard_to_its_end() {
         assert_eq!(in_time(response.chunk()).await.unwrap().unwrap(), "content");
         drop((response, http));
         // The guest works on, and says the end later than the caller has gone.
-        let hung_up =
+        let disconnected =
             tokio::time::timeout(std::time::Duration::from_millis(200), sender.closed()).await;
-        assert!(hung_up.is_err(), "the caller is said to have hung up");
+        assert!(disconnected.is_err(), "the caller is reported as disconnected");
         in_time(sender.send(Download::End(Headers::new()).encode(&Writes::default())))
             .await
             .unwrap();
@@ -198,7 +199,7 @@ async fn a_caller_that_hangs_up_is_told_to_the_host() {
     let url = format!("{}/http/default/handler", gateway.url);
     for http in clients() {
         for fields in [&[][..], &[("content-length", "70")]] {
-            let asking = tokio::spawn(http.get(&url).timeout(PATIENCE).send());
+            let asking = tokio::spawn(http.get(&url).timeout(WAIT_TIMEOUT).send());
             let call = in_time(calls.next()).await.unwrap();
             for said in [head(200, fields), Download::Data("content".into())] {
                 in_time(call.stream.sender.send(said.encode(&Writes::default()))).await.unwrap();
@@ -219,7 +220,7 @@ async fn a_status_of_1xx_is_no_response() {
     let url = format!("{}/http/default/handler", gateway.url);
     for http in clients() {
         for status in [100, 101, 103, 199] {
-            let asking = tokio::spawn(http.get(&url).timeout(PATIENCE).send());
+            let asking = tokio::spawn(http.get(&url).timeout(WAIT_TIMEOUT).send());
             let call = in_time(calls.next()).await.unwrap();
             let id = Opening::decode(&call.opening).unwrap().dispatch.execution.to_string();
             in_time(call.stream.sender.send(head(status, &[]).encode(&Writes::default())))

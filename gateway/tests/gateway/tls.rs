@@ -17,7 +17,7 @@ use wasmill_broker::embedded::EmbeddedSettings;
 use wasmill_gateway::GatewaySettings;
 use wasmill_http::{ServerSettings, Tls, TlsFiles};
 
-use crate::harness::{Gateway, PATIENCE, client, component, within};
+use crate::harness::{Gateway, WAIT_TIMEOUT, client, component, within};
 
 /// A certificate of its own for 127.0.0.1, in files.
 pub(crate) struct Pair {
@@ -75,7 +75,7 @@ pub(crate) async fn secured(settings: GatewaySettings) -> (Gateway, Arc<Tls>, Pa
 async fn version(http: &Client, gateway: &Gateway) -> Option<Version> {
     let response = http
         .get(format!("https://{}/healthz", gateway.address))
-        .timeout(PATIENCE)
+        .timeout(WAIT_TIMEOUT)
         .send()
         .await
         .ok()?;
@@ -159,7 +159,7 @@ async fn handshakes_are_bounded_in_time_and_number() {
     let mut stalled = TcpStream::connect(gateway.address).await.unwrap();
     stalled.write_all(&[0x16, 0x03, 0x01]).await.unwrap();
     let mut rest = Vec::new();
-    let _ = tokio::time::timeout(PATIENCE, stalled.read_to_end(&mut rest))
+    let _ = tokio::time::timeout(WAIT_TIMEOUT, stalled.read_to_end(&mut rest))
         .await
         .expect("the handshake goes on");
     assert!(version(&pair.client().build().unwrap(), &gateway).await.is_some());
@@ -183,7 +183,7 @@ async fn the_end_is_said() {
         let request = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
-        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer))
+        let read = tokio::time::timeout(WAIT_TIMEOUT, stream.read_to_end(&mut answer))
             .await
             .expect("it stays open");
         read.unwrap_or_else(|e| panic!("{fields:?}: {e}"));
@@ -200,7 +200,7 @@ async fn it_stops_with_tls_as_well() {
     // One that is in the middle of its handshake is not waited for.
     let _stalled = TcpStream::connect(gateway.address).await.unwrap();
     gateway.shutdown.cancel();
-    tokio::time::timeout(PATIENCE, gateway.served)
+    tokio::time::timeout(WAIT_TIMEOUT, gateway.served)
         .await
         .expect("it does not stop")
         .unwrap()

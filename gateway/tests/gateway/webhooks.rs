@@ -12,7 +12,7 @@ use wasmill_broker::embedded::EmbeddedSettings;
 use wasmill_gateway::GatewaySettings;
 use wasmill_http::ServerSettings;
 
-use crate::harness::{Answer, Gateway, PATIENCE, send, success, trap, until, within};
+use crate::harness::{Answer, Gateway, WAIT_TIMEOUT, send, success, trap, until, within};
 
 const SECRET: &[u8] = b"It's a Secret to Everybody";
 
@@ -106,11 +106,12 @@ async fn without_its_signature_nothing_runs_and_nothing_is_told() {
     assert_eq!(gateway.waiting("hook").await, 0);
     // An answer goes out before the body is here, where the head shows enough.
     let settings =
-        within(ServerSettings { body_timeout: PATIENCE * 2, ..ServerSettings::default() });
-    let patient = gateway_with(settings, github(), "async").await;
+        within(ServerSettings { body_timeout: WAIT_TIMEOUT * 2, ..ServerSettings::default() });
+    let long_timeout = gateway_with(settings, github(), "async").await;
     let never = futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
-    let request =
-        patient.request(Method::POST, "/http/default/hook").body(reqwest::Body::wrap_stream(never));
+    let request = long_timeout
+        .request(Method::POST, "/http/default/hook")
+        .body(reqwest::Body::wrap_stream(never));
     send(request).await.problem(401, "not-signed");
 }
 

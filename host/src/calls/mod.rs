@@ -23,12 +23,12 @@ use self::body::UploadBody;
 use crate::entry::http::HttpExchange;
 use crate::run::Invocation;
 use crate::worker::attempt::{Ready, Stopped, ask, conclude, not_run, ready};
-use crate::worker::host::{Host, Key};
-use crate::worker::version::{Version, Versions, version_at};
+use crate::worker::host::{FunctionKey, Host};
+use crate::worker::version::{ResolvedVersion, Versions, version_at};
 
 /// Accepts a function's request streams, while its current version is an HTTP handler, until the
 /// host is to stop. Then waits for what runs, or ends it when the host's grace period is over.
-pub(crate) async fn answer(host: Arc<Host>, key: Key, mut versions: Versions) {
+pub(crate) async fn answer(host: Arc<Host>, key: FunctionKey, mut versions: Versions) {
     let stop = host.stop.clone();
     let mut running = JoinSet::new();
     let mut backoff = host.settings.recorder.backoff();
@@ -68,7 +68,7 @@ pub(crate) async fn answer(host: Arc<Host>, key: Key, mut versions: Versions) {
 }
 
 /// How many request streams a host accepts at once for this version, if it accepts any.
-fn answering(version: Option<&Version>) -> Option<NonZeroU16> {
+fn answering(version: Option<&ResolvedVersion>) -> Option<NonZeroU16> {
     let definition = version?.definition()?;
     let manifest = &definition.manifest;
     let is_called = manifest
@@ -140,7 +140,7 @@ async fn serve(
         }
     };
     let version = version_at(&host, &tenant, &mut versions, opening.dispatch.revision).await;
-    if matches!(version, Version::Unreadable) {
+    if matches!(version, ResolvedVersion::Unreadable) {
         // Its caller finds the stream closed.
         return;
     }
@@ -157,7 +157,12 @@ async fn serve(
 
 /// Makes the attempt and has its end recorded. A caller that has nothing of a response yet is sent
 /// the outcome.
-async fn attempt(host: &Arc<Host>, version: &Version, opening: Opening, stream: RequestStream) {
+async fn attempt(
+    host: &Arc<Host>,
+    version: &ResolvedVersion,
+    opening: Opening,
+    stream: RequestStream,
+) {
     let Opening { dispatch, head, body, complete } = opening;
     let RequestStream { sender, receiver } = stream;
     let finished = match ready(host, version, &dispatch.tenant, &dispatch.function).await {

@@ -18,7 +18,7 @@ pub(crate) async fn listen(
 ) {
     loop {
         let listener = Arc::clone(&control);
-        match broadcasts.subscribe(Arc::new(move |body| listener.hear(&body))).await {
+        match broadcasts.subscribe(Arc::new(move |body| listener.receive(&body))).await {
             Ok(mut subscription) => {
                 control.listens();
                 began.send_replace(true);

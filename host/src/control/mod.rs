@@ -1,9 +1,9 @@
 //! What operators decide about executions that this host runs or is about to run.
 //!
 //! A gateway commits a cancellation or a suspension and then broadcasts an order. What runs is
-//! stopped at once ([`Running`](crate::worker)); what is about to run is looked up among the orders
-//! of late ([`Control::concerns`]), which costs nothing while there are none. An order is a hint:
-//! the store is asked before anything is left undone by it.
+//! stopped at once ([`RunningAttempts`](crate::worker)); what is about to run is looked up among
+//! the orders of late ([`Control::concerns`]), which costs nothing while there are none. An order
+//! is a hint: the store is asked before anything is left undone by it.
 //!
 //! A host does not hear of everything. Whatever was dispatched before it listened is asked about
 //! ([`Control::has_heard`]), and so is what has waited for a while, as a gateway that cannot
@@ -24,7 +24,7 @@ use wasmill_domain::{AttemptKey, Dispatch, ExecutionId, Order, Timestamp};
 
 pub(crate) use self::beat::beat;
 pub(crate) use self::listen::listen;
-use crate::worker::running::Running;
+use crate::worker::running_attempts::RunningAttempts;
 
 /// How many orders are kept. With more, all are forgotten, and what was dispatched before is asked
 /// about.
@@ -38,7 +38,7 @@ const NEVER: i64 = i64::MAX;
 
 /// The orders of late.
 pub(crate) struct Control {
-    running: Arc<Running>,
+    running: Arc<RunningAttempts>,
     orders: Mutex<Orders>,
     /// How many there are, to be looked at without the lock.
     count: AtomicUsize,
@@ -55,7 +55,7 @@ struct Orders {
 
 impl Control {
     /// Stops what runs where an order says so.
-    pub(crate) fn new(running: Arc<Running>, clock_difference: Duration) -> Self {
+    pub(crate) fn new(running: Arc<RunningAttempts>, clock_difference: Duration) -> Self {
         Self {
             running,
             orders: Mutex::new(Orders { all: HashMap::new(), swept: Instant::now() }),
@@ -82,7 +82,7 @@ impl Control {
 
     /// A broadcast has come. An order is kept before what runs is looked at, and what begins to run
     /// is looked up after it is among what runs: so none slips through.
-    fn hear(&self, body: &Bytes) {
+    fn receive(&self, body: &Bytes) {
         match Broadcast::decode(body) {
             Ok(broadcast) => {
                 for order in broadcast.orders {
@@ -144,10 +144,10 @@ mod tests {
         let id = ExecutionId::new();
         let key = |epoch| AttemptKey { execution: id, epoch, attempt: 1 };
         assert_eq!(control.count.load(Ordering::SeqCst), 0);
-        control.hear(&broadcast(vec![order(ExecutionId::new(), 2), order(id, 2)]));
-        control.hear(&Bytes::from_static(b"not a broadcast"));
+        control.receive(&broadcast(vec![order(ExecutionId::new(), 2), order(id, 2)]));
+        control.receive(&Bytes::from_static(b"not a broadcast"));
         assert!(control.concerns_attempt(&key(1)) && !control.concerns_attempt(&key(2)));
-        control.hear(&broadcast(vec![order(id, 4)]));
+        control.receive(&broadcast(vec![order(id, 4)]));
         assert!(control.concerns_attempt(&key(3)));
         assert_eq!(control.count.load(Ordering::SeqCst), 2);
     }

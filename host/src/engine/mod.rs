@@ -24,7 +24,7 @@ use crate::files::{Files, Folders};
 use crate::guest::Guest;
 use crate::imports;
 use crate::imports::outgoing::{Network, Outgoing, Resolve, SystemResolver};
-use crate::instance::{Instance, Room, allowance_for};
+use crate::instance::{Instance, InstanceReservation, allowance_for};
 use crate::prepare::Versions;
 use crate::prepare::prepared::Prepared;
 use crate::reuse::WarmPool;
@@ -127,7 +127,7 @@ impl Engine {
         self.prepare_for(&TenantName::default(), digest, fetch).await
     }
 
-    /// The same on behalf of a tenant: tenants take turns at what is compiled.
+    /// The same on behalf of a tenant: compiling is fair between tenants.
     ///
     /// # Errors
     /// As [`Engine::prepare`].
@@ -140,7 +140,7 @@ impl Engine {
         self.versions.prepare(tenant, digest, fetch).await
     }
 
-    /// How many versions wait for their turn to be compiled.
+    /// How many versions wait to be compiled.
     pub fn waiting_compilations(&self) -> usize {
         self.versions.waiting_compilations()
     }
@@ -219,7 +219,7 @@ impl Engine {
         let mib = u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
         let memory = self.take(&self.memory, mib.clamp(1, self.total_memory)).await;
         let outgoing = Outgoing::new(Arc::clone(&self.network));
-        let room = Room { _slots: slots, _memory: memory };
+        let reservation = InstanceReservation { _slots: slots, _memory: memory };
         let guest = Guest::new(
             manifest,
             &self.guest_settings,
@@ -227,7 +227,7 @@ impl Engine {
             &self.capabilities,
             files.cloned(),
         );
-        Instance::new(prepared, manifest, &self.guest_settings, guest, room)
+        Instance::new(prepared, manifest, &self.guest_settings, guest, reservation)
     }
 
     async fn take(&self, of: &Arc<Semaphore>, count: u32) -> Option<OwnedSemaphorePermit> {

@@ -12,18 +12,18 @@ const IDLE_TICKS: u32 = 100;
 
 /// Counts epochs until it is dropped.
 pub(crate) struct Ticker {
-    shared: Arc<Shared>,
+    shared: Arc<TickerState>,
     thread: Option<JoinHandle<()>>,
 }
 
-struct Shared {
+struct TickerState {
     running: AtomicUsize,
     asleep: AtomicBool,
     stop: AtomicBool,
 }
 
 /// A guest that runs; the clock ticks as long as there is one.
-pub(crate) struct Running<'a>(&'a Ticker);
+pub(crate) struct TickingGuard<'a>(&'a Ticker);
 
 impl Ticker {
     /// Starts the thread, which calls `tick` at every `interval`.
@@ -31,7 +31,7 @@ impl Ticker {
         interval: Duration,
         tick: impl Fn() + Send + 'static,
     ) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(TickerState {
             running: AtomicUsize::new(0),
             asleep: AtomicBool::new(false),
             stop: AtomicBool::new(false),
@@ -44,14 +44,14 @@ impl Ticker {
     }
 
     /// Makes sure that the clock ticks until the guard is dropped.
-    pub(crate) fn running(&self) -> Running<'_> {
+    pub(crate) fn running(&self) -> TickingGuard<'_> {
         // Sequentially consistent, as is the thread's store of `asleep` followed by its load of
         // `running`: at least one of the two sides sees the other.
         self.shared.running.fetch_add(1, Ordering::SeqCst);
         if self.shared.asleep.load(Ordering::SeqCst) {
             self.wake();
         }
-        Running(self)
+        TickingGuard(self)
     }
 
     fn wake(&self) {
@@ -61,7 +61,7 @@ impl Ticker {
     }
 }
 
-impl Shared {
+impl TickerState {
     fn count(&self, interval: Duration, tick: &dyn Fn()) {
         let mut idle = 0;
         while !self.stop.load(Ordering::SeqCst) {
@@ -88,7 +88,7 @@ impl Shared {
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for TickingGuard<'_> {
     fn drop(&mut self) {
         self.0.shared.running.fetch_sub(1, Ordering::Relaxed);
     }

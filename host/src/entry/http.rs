@@ -27,7 +27,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use wasmtime_wasi_http::{Error as WasiHttpError, WasiHttpView as _};
 
-use super::returned::{Broken, Returned, contract, retry};
+use super::returned::{InvalidReturn, Returned, contract, retry};
 use crate::guest::Guest;
 use crate::mask::Mask;
 use crate::streams::TooMuchOutput;
@@ -42,7 +42,7 @@ const REASON: usize = 300;
 const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// How often a handler that has set its response is looked at, whether the body is finished too.
-/// Each time it may compute until it waits for something or its turn is over.
+/// Each time it may compute until it waits for something or its time slice is over.
 const LOOKS: usize = 4;
 
 /// What a handler set as its response, or the name of the error that it set instead.
@@ -73,7 +73,7 @@ pub(super) async fn call(
     let most = Guest::of(store.data()).output_limit();
     let response =
         handle(proxy, store, scheme, request, |response| collect(response.head(), most)).await?;
-    Ok(returned(response, Guest::of(store.data()).given.mask()))
+    Ok(returned(response, Guest::of(store.data()).granted.mask()))
 }
 
 /// A request whose response goes to its caller as it is made.
@@ -140,7 +140,7 @@ where
             answered = &mut answered, if answer.is_none() => answer = Some(answered?),
         }
     }
-    answer.ok_or_else(|| Broken("returned without a response").into())
+    answer.ok_or_else(|| InvalidReturn("returned without a response").into())
 }
 
 /// A response that a guest will set, or not.
@@ -156,7 +156,7 @@ impl Response {
     async fn awaited<T>(
         future: impl Future<Output = T>,
         returned: &CancellationToken,
-        otherwise: Broken,
+        otherwise: InvalidReturn,
     ) -> wasmtime::Result<T> {
         // Not interrupted for fairness: it would look as if nothing were there.
         let mut future = pin!(tokio::task::unconstrained(future));
@@ -171,10 +171,12 @@ impl Response {
     /// The response's head and body, or the error that the guest set instead.
     async fn head(self) -> wasmtime::Result<(Answer, Chunks)> {
         let Self { set, returned } = self;
-        let never = Broken("returned without a response (response-outparam.set was not called)");
+        let never =
+            InvalidReturn("returned without a response (response-outparam.set was not called)");
         let answer = Self::awaited(set, &returned, never).await?;
-        let answer = answer
-            .map_err(|_| Broken("dropped its response-outparam without setting a response"))?;
+        let answer = answer.map_err(|_| {
+            InvalidReturn("dropped its response-outparam without setting a response")
+        })?;
         Ok((answer.map_err(|code| format!("{code:?}")), Chunks { returned }))
     }
 }
@@ -189,9 +191,11 @@ pub(super) struct Chunks {
 impl Chunks {
     /// The next frame; `None` at the end.
     async fn next(&self, body: &mut HyperOutgoingBody) -> wasmtime::Result<Option<Frame<Bytes>>> {
-        let unfinished = Broken("returned before it had finished its response's body");
+        let unfinished = InvalidReturn("returned before it had finished its response's body");
         let frame = Response::awaited(body.frame(), &self.returned, unfinished).await?;
-        Ok(frame.transpose().map_err(|_| Broken("ended its response's body with an error"))?)
+        Ok(frame
+            .transpose()
+            .map_err(|_| InvalidReturn("ended its response's body with an error"))?)
     }
 }
 
@@ -222,7 +226,7 @@ impl Sent {
 /// it.
 fn check_final(status: StatusCode) -> wasmtime::Result<()> {
     if status.is_informational() {
-        return Err(Broken("answered with a status of 1xx, which is no response").into());
+        return Err(InvalidReturn("answered with a status of 1xx, which is no response").into());
     }
     Ok(())
 }
@@ -367,7 +371,7 @@ pub(super) fn request_of_head<B>(head: &RequestHead, body: B) -> Result<Request<
         .map_err(|e| format!("not a request that can be made: {e}"))
 }
 
-/// The attempt's place in its trace.
+/// The attempt's position in its trace.
 pub(super) fn add_trace(headers: &mut HeaderMap, guest: &Guest) -> wasmtime::Result<()> {
     if let Some(execution) = &guest.execution {
         headers.insert("traceparent", HeaderValue::from_str(&execution.span.to_string())?);

@@ -3,8 +3,8 @@
 mod command;
 mod event;
 pub(crate) mod http;
-mod later;
 pub(crate) mod returned;
+mod wasi3;
 
 use wasmill_domain::Event;
 use wasmill_domain::manifest::Kind;
@@ -24,9 +24,9 @@ pub(crate) enum Entry {
     Http(ProxyPre<GuestData>),
     Command(CommandPre<GuestData>),
     /// Of WASI 0.3.
-    LaterHttp(later::ServicePre<GuestData>),
+    Wasi3Http(wasi3::ServicePre<GuestData>),
     /// The same.
-    LaterCommand(later::CommandPre<GuestData>),
+    Wasi3Command(wasi3::CommandPre<GuestData>),
 }
 
 /// The same of an instance.
@@ -34,14 +34,14 @@ pub(crate) enum Live {
     Event(Function),
     Http(Proxy),
     Command(Command),
-    LaterHttp(later::Service),
-    LaterCommand(later::Command),
+    Wasi3Http(wasi3::Service),
+    Wasi3Command(wasi3::Command),
 }
 
 impl Entry {
     /// Every way into a linked component, the one first that is taken where a manifest names none.
-    /// Where a component is the same for two versions of WASI, it is run by the later one, if that
-    /// is let.
+    /// Where a component is the same for two versions of WASI, it is
+    /// run by the later one, if that is enabled.
     pub(crate) fn all(
         component: &Component,
         linked: &InstancePre<GuestData>,
@@ -53,12 +53,12 @@ impl Entry {
             entries.push(Self::Event(FunctionPre::new(linked.clone())?));
         }
         if wasi_0_3 && exports("wasi:http/handler@0.3.0") {
-            entries.push(Self::LaterHttp(later::ServicePre::new(linked.clone())?));
+            entries.push(Self::Wasi3Http(wasi3::ServicePre::new(linked.clone())?));
         } else if exports("wasi:http/incoming-handler@0.2.0") {
             entries.push(Self::Http(ProxyPre::new(linked.clone())?));
         }
         if wasi_0_3 && exports("wasi:cli/run@0.3.0") {
-            entries.push(Self::LaterCommand(later::CommandPre::new(linked.clone())?));
+            entries.push(Self::Wasi3Command(wasi3::CommandPre::new(linked.clone())?));
         } else if exports("wasi:cli/run@0.2.0") {
             entries.push(Self::Command(CommandPre::new(linked.clone())?));
         }
@@ -68,8 +68,8 @@ impl Entry {
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Event(_) => Kind::Event,
-            Self::Http(_) | Self::LaterHttp(_) => Kind::Http,
-            Self::Command(_) | Self::LaterCommand(_) => Kind::Command,
+            Self::Http(_) | Self::Wasi3Http(_) => Kind::Http,
+            Self::Command(_) | Self::Wasi3Command(_) => Kind::Command,
         }
     }
 
@@ -86,9 +86,9 @@ impl Entry {
             Self::Event(function) => Live::Event(function.instantiate_async(store).await?),
             Self::Http(proxy) => Live::Http(proxy.instantiate_async(store).await?),
             Self::Command(command) => Live::Command(command.instantiate_async(store).await?),
-            Self::LaterHttp(service) => Live::LaterHttp(service.instantiate_async(store).await?),
-            Self::LaterCommand(command) => {
-                Live::LaterCommand(command.instantiate_async(store).await?)
+            Self::Wasi3Http(service) => Live::Wasi3Http(service.instantiate_async(store).await?),
+            Self::Wasi3Command(command) => {
+                Live::Wasi3Command(command.instantiate_async(store).await?)
             }
         })
     }
@@ -105,8 +105,8 @@ impl Live {
             Self::Event(function) => event::call(function, store, event).await,
             Self::Http(proxy) => http::call(proxy, store, event).await,
             Self::Command(command) => command::call(command, store).await,
-            Self::LaterHttp(service) => later::call(service, store, event).await,
-            Self::LaterCommand(command) => later::run(command, store).await,
+            Self::Wasi3Http(service) => wasi3::call(service, store, event).await,
+            Self::Wasi3Command(command) => wasi3::run(command, store).await,
         }
     }
 
@@ -118,8 +118,8 @@ impl Live {
     ) -> wasmtime::Result<Returned> {
         match self {
             Self::Http(proxy) => http::exchange(proxy, store, exchange).await,
-            Self::LaterHttp(service) => later::exchange(service, store, exchange).await,
-            Self::Event(_) | Self::Command(_) | Self::LaterCommand(_) => {
+            Self::Wasi3Http(service) => wasi3::exchange(service, store, exchange).await,
+            Self::Event(_) | Self::Command(_) | Self::Wasi3Command(_) => {
                 wasmtime::bail!("it is not an HTTP handler")
             }
         }

@@ -9,7 +9,7 @@ pub(crate) type Returned = Result<contract::Output, contract::Failure>;
 /// A guest broke the contract of its kind. The text says how.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Broken(pub(crate) &'static str);
+pub(crate) struct InvalidReturn(pub(crate) &'static str);
 
 /// A failure that may pass.
 pub(super) fn retry(reason: impl Into<String>, delay_ms: Option<u64>) -> contract::Failure {

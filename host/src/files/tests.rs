@@ -87,7 +87,7 @@ async fn what_is_damaged_or_missing_is_not_kept() {
     let manifest = manifest(&[("a", b"one")]);
     let damaged = folders.of(&manifest, &Wrong).await.unwrap_err();
     assert!(
-        damaged.may_pass_later() && damaged.to_string().contains("what is kept as 'a' is damaged"),
+        damaged.is_transient() && damaged.to_string().contains("what is kept as 'a' is damaged"),
         "{damaged}"
     );
     assert!(
@@ -111,7 +111,7 @@ async fn room_is_bounded_and_what_is_used_stays() {
     let second = folders.of(&two, &source).await.unwrap().unwrap();
     let refused = folders.of(&three, &source).await.unwrap_err();
     assert!(
-        refused.may_pass_later() && refused.to_string().contains("functions that run now"),
+        refused.is_transient() && refused.to_string().contains("functions that run now"),
         "{refused}"
     );
     // The one that nobody uses makes room.

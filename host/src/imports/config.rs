@@ -8,7 +8,7 @@ use wasmill_guest::GuestData;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, Lower};
 
-use crate::given::Refused;
+use crate::granted::NotGranted;
 use crate::guest::Guest;
 
 /// The versions that guests are built for: the first is the current one, of the other two one has
@@ -51,25 +51,25 @@ impl Guest {
         if !self.calls.count() {
             return Ok(Ok(None));
         }
-        if let Some(value) = self.given.config().get(key) {
+        if let Some(value) = self.granted.config().get(key) {
             return Ok(Ok(Some(value.clone())));
         }
-        match self.given.secret(key).await {
+        match self.granted.secret(key).await {
             Ok(secret) => match str::from_utf8(secret.expose()) {
                 Ok(value) => Ok(Ok(Some(value.to_owned()))),
                 Err(_) => Ok(Err(Error::Upstream(format!(
                     "the secret '{key}' is not text: wasmill:function/secrets gives its bytes"
                 )))),
             },
-            Err(Refused::Unknown | Refused::NoExecution) => Ok(Ok(None)),
-            Err(Refused::Failed(error)) => Err(error.into()),
+            Err(NotGranted::Unknown | NotGranted::NoExecution) => Ok(Ok(None)),
+            Err(NotGranted::Failed(error)) => Err(error.into()),
         }
     }
 
     async fn config_values(&mut self) -> Answer<Vec<(String, String)>> {
         let mut values: Vec<(String, String)> =
-            self.given.config().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-        for key in self.given.secret_names() {
+            self.granted.config().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        for key in self.granted.secret_names() {
             match self.config_value(&key).await? {
                 Ok(Some(value)) => values.push((key, value)),
                 Ok(None) => {}

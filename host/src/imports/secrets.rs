@@ -4,7 +4,7 @@ use wasmill_secrets::Secret;
 use wasmtime::component::Resource;
 
 use crate::bindings::wasmill::function::secrets::{Error, Host, HostSecret};
-use crate::given::Refused;
+use crate::granted::NotGranted;
 use crate::guest::Guest;
 
 impl Host for Guest {
@@ -12,11 +12,11 @@ impl Host for Guest {
         if !self.calls.count() {
             return Ok(Err(Error::Unknown));
         }
-        match self.given.secret(&name).await {
+        match self.granted.secret(&name).await {
             Ok(secret) => Ok(Ok(self.resources().push(secret)?)),
-            Err(Refused::Unknown) => Ok(Err(Error::Unknown)),
-            Err(Refused::NoExecution) => Ok(Err(Error::NoExecution)),
-            Err(Refused::Failed(error)) => Err(error.into()),
+            Err(NotGranted::Unknown) => Ok(Err(Error::Unknown)),
+            Err(NotGranted::NoExecution) => Ok(Err(Error::NoExecution)),
+            Err(NotGranted::Failed(error)) => Err(error.into()),
         }
     }
 }

@@ -10,8 +10,8 @@ use wasmill_domain::units::ByteSize;
 
 use super::child::{Job, Refusal};
 use super::process;
+use crate::fair_semaphore::FairPermit;
 use crate::settings::{CompileSettings, Compiler, EngineSettings};
-use crate::turn_queue::Turn;
 
 /// A compiler as an engine uses it.
 pub(super) struct Compiling {
@@ -34,8 +34,8 @@ impl Compiling {
         }
     }
 
-    /// Compiles an artifact to what `Component::deserialize` takes. The turn is over when nothing
-    /// of the work goes on any more, even where this is dropped before.
+    /// Compiles an artifact to what `Component::deserialize` takes. The permit is released when
+    /// nothing of the work goes on any more, even where this is dropped before.
     ///
     /// # Errors
     /// What is wrong with the artifact, or that it takes too much.
@@ -43,14 +43,14 @@ impl Compiling {
         &self,
         background: &Background,
         artifact: Bytes,
-        turn: Turn,
+        permit: FairPermit,
     ) -> Result<Vec<u8>, PreflightError> {
         match &self.compiler {
             Compiler::InProcess => {
                 let wasmtime = self.wasmtime.clone();
                 let work = background.run(move || {
                     let compiled = super::child::compile_with(&wasmtime, &artifact);
-                    drop(turn);
+                    drop(permit);
                     compiled
                 });
                 let compiled = work.await;
@@ -65,10 +65,10 @@ impl Compiling {
                 // Of a process that is started from there, not even the first millisecond is taken
                 // from others.
                 let process = background.spawn(async move {
-                    process::run(&program, &job, &settings, artifact, turn).await
+                    process::run(&program, &job, &settings, artifact, permit).await
                 });
                 let end = AbortOnDropHandle::new(process).await;
-                let end = end.unwrap_or_else(|e| Err(process::Failure::Broken(e.to_string())));
+                let end = end.unwrap_or_else(|e| Err(process::Failure::Failed(e.to_string())));
                 end.map_err(|failure| self.failed(failure))
             }
         }
@@ -115,7 +115,7 @@ impl Compiling {
             Failure::Killed => {
                 "the system killed its compilation, as it does where memory is short".to_owned()
             }
-            Failure::Broken(how) => format!("the compiler broke down over it ({how})"),
+            Failure::Failed(how) => format!("the compiler broke down over it ({how})"),
         })
     }
 }

@@ -200,14 +200,14 @@ mod tests {
 
     use super::*;
 
-    struct Fixture {
+    struct DiskCacheFixture {
         dir: tempfile::TempDir,
         wasmtime: wasmtime::Engine,
         compiled: Vec<u8>,
         digest: Digest,
     }
 
-    impl Fixture {
+    impl DiskCacheFixture {
         fn new() -> Self {
             let wasmtime = wasmtime::Engine::default();
             let compiled =
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_was_stored_is_loaded_and_private() {
-        let fixture = Fixture::new();
+        let fixture = DiskCacheFixture::new();
         let disk = fixture.disk(b"engine", 1 << 30);
         assert!(!fixture.loads(&disk));
         disk.store(fixture.digest, &fixture.compiled).unwrap();
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn damaged_files_are_refused_and_deleted() {
-        let fixture = Fixture::new();
+        let fixture = DiskCacheFixture::new();
         let disk = fixture.disk(b"engine", 1 << 30);
         let (path, sum) = disk.paths(fixture.digest);
         let damage: [(&str, &dyn Fn()); 5] = [
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn files_of_another_engine_or_artifact_are_refused() {
-        let fixture = Fixture::new();
+        let fixture = DiskCacheFixture::new();
         let disk = fixture.disk(b"engine", 1 << 30);
         disk.store(fixture.digest, &fixture.compiled).unwrap();
         let other = fixture.disk(b"other engine", 1 << 30);
@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_goes_first() {
-        let fixture = Fixture::new();
+        let fixture = DiskCacheFixture::new();
         let size = fixture.compiled.len() as u64;
         let disk = fixture.disk(b"engine", 2 * size);
         let digest = |i: u64| Digest::of(&i.to_le_bytes());
@@ -317,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_others_may_write_to_is_refused() {
-        let fixture = Fixture::new();
+        let fixture = DiskCacheFixture::new();
         let root = fixture.dir.path().join("open");
         fs::create_dir(&root).unwrap();
         fs::set_permissions(&root, fs::Permissions::from_mode(0o777)).unwrap();

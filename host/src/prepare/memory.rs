@@ -9,14 +9,14 @@ use super::prepared::Prepared;
 
 /// Holds so many components of so many bytes in all.
 pub(super) struct Memory {
-    entries: HashMap<Digest, Entry>,
+    entries: HashMap<Digest, CachedComponent>,
     bytes: u64,
     clock: u64,
     most: usize,
     most_bytes: u64,
 }
 
-struct Entry {
+struct CachedComponent {
     prepared: Arc<Prepared>,
     used: u64,
 }
@@ -39,7 +39,7 @@ impl Memory {
         self.clock += 1;
         let digest = prepared.digest();
         self.bytes += prepared.size();
-        let entry = Entry { prepared, used: self.clock };
+        let entry = CachedComponent { prepared, used: self.clock };
         if let Some(old) = self.entries.insert(digest, entry) {
             self.bytes -= old.prepared.size();
         }

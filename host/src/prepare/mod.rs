@@ -28,8 +28,8 @@ use self::prepared::Prepared;
 use self::refused::Refused;
 use crate::entry::Entry;
 use crate::error::sentence;
+use crate::fair_semaphore::FairSemaphore;
 use crate::settings::EngineSettings;
-use crate::turn_queue::TurnQueue;
 use crate::under_way::UnderWay;
 
 /// Every version that was used lately, ready to run.
@@ -42,7 +42,7 @@ pub(crate) struct Versions {
     disk: Option<Disk>,
     background: Background,
     compiling: Compiling,
-    queue: Arc<TurnQueue>,
+    queue: Arc<FairSemaphore>,
     refused: Mutex<Refused>,
     /// Who prepares a version holds its lock, so that it is compiled once.
     under_way: UnderWay,
@@ -64,7 +64,7 @@ impl Versions {
         let compile = &settings.compile;
         Arc::new(Self {
             compiling: Compiling::new(wasmtime.clone(), pooled, settings),
-            queue: TurnQueue::new(compile.at_once, compile.waiting, compile.patience),
+            queue: FairSemaphore::new(compile.at_once, compile.waiting, compile.wait_timeout),
             refused: Mutex::new(Refused::new(compile.pause, compile.longest_pause)),
             wasmtime,
             linker,
@@ -82,7 +82,7 @@ impl Versions {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).get(digest)
     }
 
-    /// How many wait for their turn to be compiled.
+    /// How many wait to be compiled.
     pub(crate) fn waiting_compilations(&self) -> usize {
         self.queue.waiting()
     }
@@ -92,8 +92,8 @@ impl Versions {
         self.refused().until(digest)
     }
 
-    /// The version, from memory, from disk, or compiled from the artifact, which `fetch` gets, when
-    /// it is the tenant's turn.
+    /// The version, from memory, from disk, or compiled from the artifact, which `fetch` gets,
+    /// when the tenant has its permit.
     pub(crate) async fn prepare(
         self: &Arc<Self>,
         tenant: &TenantName,
@@ -103,11 +103,11 @@ impl Versions {
         if let Some(found) = self.find(digest).await {
             return found;
         }
-        // The turn before the lock: nobody is kept from a turn of its own by who waits for one with
-        // the same artifact.
-        let turn = self
+        // The permit before the lock: nobody is kept from a permit of its own by who waits for one
+        // with the same artifact.
+        let permit = self
             .queue
-            .turn(tenant)
+            .acquire(tenant)
             .await
             .map_err(|e| PreflightError::Unavailable(e.to_string()))?;
         let lock = self.under_way.lock_of(digest);
@@ -124,7 +124,7 @@ impl Versions {
             ))),
         })
         .await?;
-        let compiled = self.compiling.compile(&self.background, artifact, turn).await;
+        let compiled = self.compiling.compile(&self.background, artifact, permit).await;
         self.refused().note(Instant::now(), digest, &compiled);
         let compiled = compiled?;
         self.later(move |this| this.ready_from(digest, &this.keep(digest, &compiled)?)).await

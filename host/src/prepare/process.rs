@@ -10,8 +10,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::child::{Answer, Job, Refusal};
+use crate::fair_semaphore::FairPermit;
 use crate::settings::{CompileSettings, CompilerProgram};
-use crate::turn_queue::Turn;
 
 /// The longest first line of an answer, which may hold a message about the component.
 const LONGEST_LINE: usize = 64 << 10;
@@ -40,21 +40,21 @@ pub(super) enum Failure {
     /// It was killed, and not from here.
     Killed,
     /// It ended in another way.
-    Broken(String),
+    Failed(String),
 }
 
-/// A process, and the turn that lasts until it is gone.
-struct Running(Option<(Child, Turn)>);
+/// A process, and the permit that is held until it is gone.
+struct CompilerProcess(Option<(Child, FairPermit)>);
 
-impl Drop for Running {
+impl Drop for CompilerProcess {
     fn drop(&mut self) {
-        let Some((mut child, turn)) = self.0.take() else { return };
+        let Some((mut child, permit)) = self.0.take() else { return };
         // Where there is no runtime any more, `kill_on_drop` does the same without waiting.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let _ = child.start_kill();
         runtime.spawn(async move {
             let _ = child.wait().await;
-            drop(turn);
+            drop(permit);
         });
     }
 }
@@ -65,11 +65,11 @@ pub(super) async fn run(
     job: &Job,
     settings: &CompileSettings,
     artifact: Bytes,
-    turn: Turn,
+    permit: FairPermit,
 ) -> Result<Vec<u8>, Failure> {
     let child = start(program, job, settings).map_err(Failure::Start)?;
     tracing::debug!(process = child.id(), bytes = artifact.len(), "compiling");
-    let mut running = Running(Some((child, turn)));
+    let mut running = CompilerProcess(Some((child, permit)));
     let Some((child, _)) = &mut running.0 else { unreachable!("it was just put there") };
     let talked =
         tokio::time::timeout(settings.timeout, talk(child, &artifact, settings.output)).await;
@@ -127,10 +127,10 @@ async fn talk(child: &mut Child, artifact: &[u8], most: u64) -> Result<Talk, Fai
         read_at_most(stdout, most),
         read_at_most(stderr, LONGEST_COMPLAINT)
     );
-    let output = output.map_err(|e| Failure::Broken(e.to_string()))?.ok_or(Failure::Output)?;
+    let output = output.map_err(|e| Failure::Failed(e.to_string()))?.ok_or(Failure::Output)?;
     let complaint =
         String::from_utf8_lossy(&complaint.ok().flatten().unwrap_or_default()).into_owned();
-    let status = child.wait().await.map_err(|e| Failure::Broken(e.to_string()))?;
+    let status = child.wait().await.map_err(|e| Failure::Failed(e.to_string()))?;
     Ok(Talk { status, output, complaint })
 }
 
@@ -171,7 +171,7 @@ fn end_of(status: ExitStatus, complaint: &str) -> Failure {
         Some(signal) if signal == Signal::KILL.as_raw() => Failure::Killed,
         _ => {
             tracing::warn!(%status, complaint, "the compiler's process ended without an answer");
-            Failure::Broken(status.to_string())
+            Failure::Failed(status.to_string())
         }
     }
 }
@@ -190,21 +190,21 @@ mod tests {
         assert!(matches!(end_of(killed_by(Signal::ABORT), said), Failure::Memory));
         assert!(matches!(
             end_of(killed_by(Signal::ABORT), "fatal runtime error: stack overflow"),
-            Failure::Broken(_)
+            Failure::Failed(_)
         ));
         assert!(matches!(end_of(killed_by(Signal::XCPU), ""), Failure::Processor));
         assert!(matches!(end_of(killed_by(Signal::KILL), ""), Failure::Killed));
-        assert!(matches!(end_of(ExitStatus::from_raw(0), ""), Failure::Broken(_)));
+        assert!(matches!(end_of(ExitStatus::from_raw(0), ""), Failure::Failed(_)));
     }
 
     #[test]
     fn only_an_answer_before_a_good_end_counts() {
         let compiled = b"\"Compiled\"\nmachine code".to_vec();
         assert_eq!(read(ExitStatus::from_raw(0), compiled.clone(), "").unwrap(), b"machine code");
-        assert!(matches!(read(killed_by(Signal::SEGV), compiled, ""), Err(Failure::Broken(_))));
+        assert!(matches!(read(killed_by(Signal::SEGV), compiled, ""), Err(Failure::Failed(_))));
         assert!(matches!(
             read(ExitStatus::from_raw(0), b"machine code".to_vec(), ""),
-            Err(Failure::Broken(_))
+            Err(Failure::Failed(_))
         ));
         let refused = b"{\"Refused\":\"Memory\"}\n".to_vec();
         assert!(matches!(

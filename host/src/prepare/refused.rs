@@ -13,12 +13,12 @@ const MOST: usize = 1_024;
 /// Artifacts that were refused for what their compilation takes. Each refusal in a row makes the
 /// pause twice as long.
 pub(super) struct Refused {
-    entries: HashMap<Digest, Entry>,
+    entries: HashMap<Digest, RefusedComponent>,
     pause: Duration,
     longest: Duration,
 }
 
-struct Entry {
+struct RefusedComponent {
     message: String,
     pause: Duration,
     until: Instant,
@@ -62,7 +62,8 @@ impl Refused {
                     self.entries.remove(&first);
                 }
                 let until = now + pause;
-                self.entries.insert(digest, Entry { message: message.clone(), pause, until });
+                self.entries
+                    .insert(digest, RefusedComponent { message: message.clone(), pause, until });
             }
             Ok(_) => {
                 self.entries.remove(&digest);

@@ -12,12 +12,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::entry::{Entry, weight};
+use super::entry::{PendingRecord, weight};
+use crate::fair_queue::FairQueue;
 use crate::settings::RecorderSettings;
-use crate::turns::Turns;
 
 /// How long a backlog makes room after somebody came who has little to record.
-const CONSIDERATE_FOR: Duration = Duration::from_secs(1);
+const THROTTLED_FOR: Duration = Duration::from_secs(1);
 
 /// The pause after each of its commits, in times that the commit took.
 const PAUSE: u32 = 2;
@@ -25,13 +25,13 @@ const PAUSE: u32 = 2;
 /// Ends of attempts that wait for a commit, and the commits under way.
 pub(super) struct Batches {
     settings: RecorderSettings,
-    waiting: Turns<Entry>,
+    waiting: FairQueue<PendingRecord>,
     large: usize,
     small: usize,
     /// Until then, functions with a backlog have one commit at a time, a smaller one, and a pause
     /// after each: where all share a machine or a database, nothing else would keep a backlog from
     /// taking all of it.
-    considerate_until: Instant,
+    throttled_until: Instant,
     resumes_at: Instant,
 }
 
@@ -49,10 +49,10 @@ impl Batches {
         let now = Instant::now();
         Self {
             settings,
-            waiting: Turns::default(),
+            waiting: FairQueue::default(),
             large: 0,
             small: 0,
-            considerate_until: now,
+            throttled_until: now,
             resumes_at: now,
         }
     }
@@ -62,19 +62,19 @@ impl Batches {
         self.settings.batch / 16
     }
 
-    pub(super) fn push(&mut self, entry: Entry, now: Instant) {
+    pub(super) fn push(&mut self, entry: PendingRecord, now: Instant) {
         let (tenant, function) =
             (entry.finished.dispatch.tenant.clone(), entry.finished.dispatch.function.clone());
         let of_function = self.waiting.push(&tenant, &function, entry);
         if of_function <= self.few() && self.waiting.len() > of_function + self.settings.batch / 2 {
-            self.considerate_until = now + CONSIDERATE_FOR;
+            self.throttled_until = now + THROTTLED_FOR;
         }
     }
 
     /// The next batch, if it is not better to wait.
-    pub(super) fn next(&mut self, now: Instant) -> Option<(Size, Vec<Entry>)> {
-        let considerate = now < self.considerate_until;
-        if self.small == 0 && (considerate || self.large >= self.settings.commits) {
+    pub(super) fn next(&mut self, now: Instant) -> Option<(Size, Vec<PendingRecord>)> {
+        let throttled = now < self.throttled_until;
+        if self.small == 0 && (throttled || self.large >= self.settings.commits) {
             let batch = self.waiting.take_of_small(self.few());
             if !batch.is_empty() {
                 self.small += 1;
@@ -82,7 +82,7 @@ impl Batches {
             }
         }
         let quarter = self.settings.batch / 4;
-        let is_time = if considerate {
+        let is_time = if throttled {
             self.large == 0 && now >= self.resumes_at
         } else {
             // A second one needs a certain size, or it would only keep its members from sharing the
@@ -95,11 +95,11 @@ impl Batches {
         }
         self.large += 1;
         // What follows a commit comes in as large a burst as it was.
-        Some((Size::Large, self.take(if considerate { quarter } else { self.settings.batch })))
+        Some((Size::Large, self.take(if throttled { quarter } else { self.settings.batch })))
     }
 
     /// As much as a transaction holds, up to `most` and at least one.
-    fn take(&mut self, most: usize) -> Vec<Entry> {
+    fn take(&mut self, most: usize) -> Vec<PendingRecord> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         while batch.len() < most.max(1)
             && bytes < self.settings.batch_bytes
@@ -143,14 +143,14 @@ mod tests {
     const SETTINGS: fn() -> RecorderSettings =
         || RecorderSettings { batch: 64, commits: 2, ..RecorderSettings::default() };
 
-    async fn entry(function: &str) -> Entry {
+    async fn entry(function: &str) -> PendingRecord {
         let event = crate::tests::event("a", "{}");
         let dispatch =
             Dispatch { function: function.parse().unwrap(), ..crate::tests::dispatch(event) };
         let finished = crate::tests::ended(dispatch, Outcome::Trap);
-        let place =
+        let permit =
             Admission::new(1).acquire(&finished.dispatch.tenant, &finished.dispatch.function).await;
-        Entry { finished, done: oneshot::channel().0, _held: (place, None) }
+        PendingRecord { finished, done: oneshot::channel().0, _reserved: (permit, None) }
     }
 
     async fn push(batches: &mut Batches, function: &str, count: usize, now: Instant) {
@@ -196,7 +196,7 @@ mod tests {
         assert!(batches.pauses(now) && batches.resumes_at() == now + took * PAUSE);
         assert_eq!(next(&mut batches, now + took * PAUSE), Some((Size::Large, 16)));
         // Some time after the last of those with little, the backlog has everything again.
-        let later = now + CONSIDERATE_FOR;
+        let later = now + THROTTLED_FOR;
         assert_eq!(next(&mut batches, later), Some((Size::Large, 64)));
         batches.ended(Size::Small, took, later);
         batches.ended(Size::Large, took, later);

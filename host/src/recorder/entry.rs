@@ -3,13 +3,13 @@
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use wasmill_store::Finished;
 
-use crate::admission::Place;
+use crate::admission::AttemptPermit;
 
 /// An end on its way.
-pub(super) struct Entry {
+pub(super) struct PendingRecord {
     pub(super) finished: Finished,
     pub(super) done: oneshot::Sender<()>,
-    pub(super) _held: (Place, Option<OwnedSemaphorePermit>),
+    pub(super) _reserved: (AttemptPermit, Option<OwnedSemaphorePermit>),
 }
 
 /// What an end takes of memory, about.

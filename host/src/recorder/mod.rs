@@ -1,5 +1,5 @@
 //! Commits the ends of attempts, many at once: what came while the last commit was made is in the
-//! next one, by turns.
+//! next one, fair between tenants.
 //!
 //! The order is the protocol. An end is committed; then what it emitted is published, from the
 //! outbox that the commit has filled; then the worker is told, and acknowledges the message. A
@@ -19,10 +19,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use wasmill_domain::Outcome;
-use wasmill_store::{Error, Finished, Ledger};
+use wasmill_store::{Finished, Ledger, StoreError};
 
 use self::batches::{Batches, Size};
-use self::entry::{Entry, weight};
+use self::entry::{PendingRecord, weight};
 use crate::admission::Admission;
 use crate::machine::kib;
 use crate::outbox::Outbox;
@@ -32,10 +32,10 @@ use crate::settings::RecorderSettings;
 /// takes; as room is limited, whoever hands over waits.
 #[derive(Clone)]
 pub(crate) struct Recorder {
-    entries: mpsc::UnboundedSender<Entry>,
-    places: Admission,
-    room: Arc<Semaphore>,
-    room_kib: u32,
+    entries: mpsc::UnboundedSender<PendingRecord>,
+    permits: Admission,
+    memory: Arc<Semaphore>,
+    memory_kib: u32,
 }
 
 /// Tells when an end is committed.
@@ -59,24 +59,28 @@ impl Recorder {
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         // Bounded by the places: each entry has one.
         let (entries, receiver) = mpsc::unbounded_channel();
-        let room_kib = kib(settings.waiting_bytes);
-        let places = Admission::new(settings.waiting.max(1));
-        let recorder =
-            Self { entries, places, room: Arc::new(Semaphore::new(room_kib as usize)), room_kib };
+        let memory_kib = kib(settings.waiting_bytes);
+        let permits = Admission::new(settings.waiting.max(1));
+        let recorder = Self {
+            entries,
+            permits,
+            memory: Arc::new(Semaphore::new(memory_kib as usize)),
+            memory_kib,
+        };
         let work = Work { ledger, outbox, settings: settings.clone() };
         (recorder, run(Arc::new(work), receiver))
     }
 
     /// Hands an end over. Returns when there is room for it.
     pub(crate) async fn record(&self, finished: Finished) -> Committed {
-        let weight = kib(weight(&finished)).min(self.room_kib);
-        let place =
-            self.places.acquire(&finished.dispatch.tenant, &finished.dispatch.function).await;
+        let weight = kib(weight(&finished)).min(self.memory_kib);
+        let permit =
+            self.permits.acquire(&finished.dispatch.tenant, &finished.dispatch.function).await;
         // Cannot fail: the semaphore is never closed.
-        let room = Arc::clone(&self.room).acquire_many_owned(weight).await.ok();
+        let memory = Arc::clone(&self.memory).acquire_many_owned(weight).await.ok();
         let (done, committed) = oneshot::channel();
         // Where the recorder is gone, `committed` says so.
-        let _ = self.entries.send(Entry { finished, done, _held: (place, room) });
+        let _ = self.entries.send(PendingRecord { finished, done, _reserved: (permit, memory) });
         Committed(committed)
     }
 }
@@ -88,7 +92,7 @@ struct Work {
 }
 
 /// Commits what comes until nothing can come any more and everything is committed.
-async fn run(work: Arc<Work>, mut receiver: mpsc::UnboundedReceiver<Entry>) {
+async fn run(work: Arc<Work>, mut receiver: mpsc::UnboundedReceiver<PendingRecord>) {
     let mut batches = Batches::new(work.settings.clone());
     let mut commits: JoinSet<(Size, Duration)> = JoinSet::new();
     loop {
@@ -118,12 +122,12 @@ async fn run(work: Arc<Work>, mut receiver: mpsc::UnboundedReceiver<Entry>) {
 }
 
 impl Work {
-    async fn commit_batch(&self, batch: Vec<Entry>) {
+    async fn commit_batch(&self, batch: Vec<PendingRecord>) {
         let (mut finished, mut waiting) =
             (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         for entry in batch {
             finished.push(entry.finished);
-            waiting.push((entry.done, entry._held));
+            waiting.push((entry.done, entry._reserved));
         }
         let stands = self.commit(&mut finished).await;
         for (finished, stands) in finished.into_iter().zip(stands) {
@@ -131,7 +135,7 @@ impl Work {
                 self.outbox.publish(finished.emitted);
             }
         }
-        for (done, _held) in waiting {
+        for (done, _reserved) in waiting {
             // Whoever waited may be gone.
             let _ = done.send(());
         }
@@ -163,7 +167,7 @@ impl Work {
     ///
     /// # Errors
     /// Where the store refuses the data.
-    async fn try_commit(&self, batch: &[Finished]) -> Result<Vec<bool>, Error> {
+    async fn try_commit(&self, batch: &[Finished]) -> Result<Vec<bool>, StoreError> {
         let mut backoff = self.settings.backoff();
         let mut is_away = false;
         loop {
@@ -174,7 +178,7 @@ impl Work {
                     }
                     return Ok(stands);
                 }
-                Err(Error::Unavailable(why)) => {
+                Err(StoreError::Unavailable(why)) => {
                     if !is_away {
                         tracing::warn!(why, "outcomes cannot be committed and are held");
                     }
@@ -188,7 +192,7 @@ impl Work {
 
     /// What the store refuses is most likely something that the guest made: the end is recorded
     /// without it.
-    async fn commit_without_content(&self, finished: &mut Finished, why: &Error) -> bool {
+    async fn commit_without_content(&self, finished: &mut Finished, why: &StoreError) -> bool {
         let report = &mut finished.report;
         let message =
             format!("ended with {}, and what it left cannot be stored: {why}", report.outcome);

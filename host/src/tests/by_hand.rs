@@ -11,12 +11,12 @@ use crate::{Attempt, Engine, Prepared};
 
 const BY_HAND: &[u8] = include_bytes!("../../../functions/hostile/by-hand/by-hand.wasm");
 
-struct Fixture {
+struct BindingsFixture {
     engine: Arc<Engine>,
     prepared: Arc<Prepared>,
 }
 
-impl Fixture {
+impl BindingsFixture {
     async fn new() -> Self {
         let engine = engine();
         let prepared = prepare(&engine, BY_HAND).await;
@@ -38,7 +38,7 @@ fn printed(attempt: &Attempt) -> Vec<&str> {
 
 #[tokio::test]
 async fn what_a_function_does_not_have_is_named() {
-    let fixture = Fixture::new().await;
+    let fixture = BindingsFixture::new().await;
     for (asked, words) in [
         // Who takes a thread for granted panics.
         ("thread", &["panicked at", "failed to spawn thread"][..]),
@@ -59,7 +59,7 @@ async fn what_a_function_does_not_have_is_named() {
 /// can take it out.
 #[tokio::test]
 async fn what_is_printed_without_a_line_end_waits_for_it() {
-    let fixture = Fixture::new().await;
+    let fixture = BindingsFixture::new().await;
     // Whole lines are there at once, and in a fresh instance nothing of an earlier one.
     assert_eq!(printed(&fixture.run("print whole\nhalf", "").await), ["whole"]);
     assert!(printed(&fixture.run("print a", "").await).is_empty());

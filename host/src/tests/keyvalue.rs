@@ -54,14 +54,14 @@ pub(super) async fn store() -> (TempDir, Arc<SqliteStore>) {
     (folder, Arc::new(store))
 }
 
-struct Fixture {
+struct KeyvalueFixture {
     engine: Arc<Engine>,
     counter: Arc<Prepared>,
     store: Arc<SqliteStore>,
     _folder: TempDir,
 }
 
-impl Fixture {
+impl KeyvalueFixture {
     async fn new(quota: BucketQuota) -> Self {
         let (folder, store) = store().await;
         let engine = engine_on(Arc::clone(&store) as _, quota);
@@ -92,7 +92,7 @@ fn visit(page: &str, visitor: &str) -> Value {
 
 #[tokio::test]
 async fn what_is_kept_is_there_the_next_time() {
-    let fixture = Fixture::new(BucketQuota::default()).await;
+    let fixture = KeyvalueFixture::new(BucketQuota::default()).await;
     let visited = async |page: &str, visitor: &str| {
         fixture.says("page.visited", visit(page, visitor), OWN).await
     };
@@ -114,7 +114,7 @@ async fn what_is_kept_is_there_the_next_time() {
 
 #[tokio::test]
 async fn wasi_logging_is_the_same_log() {
-    let fixture = Fixture::new(BucketQuota::default()).await;
+    let fixture = KeyvalueFixture::new(BucketQuota::default()).await;
     let attempt =
         fixture.run(dispatch(event("page.visited", &visit("/a", "Ada").to_string())), OWN).await;
     let lines: Vec<_> = attempt
@@ -127,7 +127,7 @@ async fn wasi_logging_is_the_same_log() {
 
 #[tokio::test]
 async fn a_bucket_is_the_function_s_own_or_the_tenant_s() {
-    let fixture = Fixture::new(BucketQuota::default()).await;
+    let fixture = KeyvalueFixture::new(BucketQuota::default()).await;
     let shared = "[keyvalue]\nvisits = 'tenant'";
     let visits = async |name: &str, tenant: &str, sections: &str| {
         let dispatch = Dispatch {
@@ -152,7 +152,7 @@ async fn a_bucket_is_the_function_s_own_or_the_tenant_s() {
 #[tokio::test]
 async fn visits_at_once_are_all_counted() {
     const VISITS: usize = 12;
-    let fixture = Arc::new(Fixture::new(BucketQuota::default()).await);
+    let fixture = Arc::new(KeyvalueFixture::new(BucketQuota::default()).await);
     let visits: Vec<_> = (0..VISITS)
         .map(|i| {
             let fixture = Arc::clone(&fixture);
@@ -174,7 +174,7 @@ async fn visits_at_once_are_all_counted() {
 
 #[tokio::test]
 async fn a_bucket_that_is_not_named_is_not_there() {
-    let fixture = Fixture::new(BucketQuota::default()).await;
+    let fixture = KeyvalueFixture::new(BucketQuota::default()).await;
     let visit = event("page.visited", &visit("/a", "Ada").to_string());
     let attempt = fixture.run(dispatch(visit), "[keyvalue]\nothers = 'function'").await;
     assert_eq!(attempt.report.outcome, Outcome::Rejected);
@@ -188,7 +188,7 @@ async fn a_bucket_that_is_not_named_is_not_there() {
 
 #[tokio::test]
 async fn a_deploy_without_the_grant_is_told_the_line() {
-    let fixture = Fixture::new(BucketQuota::default()).await;
+    let fixture = KeyvalueFixture::new(BucketQuota::default()).await;
     let check = async |sections: &str| {
         let bytes = Bytes::from_static(PAGE_COUNTER);
         fixture
@@ -206,7 +206,7 @@ async fn a_deploy_without_the_grant_is_told_the_line() {
 #[tokio::test]
 async fn a_quota_is_an_error_that_names_its_setting() {
     let quota = BucketQuota { value_bytes: 10, keys: 2, bytes: 100 };
-    let fixture = Fixture::new(quota).await;
+    let fixture = KeyvalueFixture::new(quota).await;
     fixture.says("page.visited", visit("/a", "Ada"), OWN).await;
     for (page, visitor, setting) in [
         ("/b", "Ada", "bucket 'visits' may have 2 keys (keyvalue.max_keys)"),
@@ -230,7 +230,7 @@ async fn a_quota_is_an_error_that_names_its_setting() {
 
 #[tokio::test]
 async fn without_the_store_there_is_an_error_and_no_trap() {
-    let fixture = Fixture::new(BucketQuota::default()).await;
+    let fixture = KeyvalueFixture::new(BucketQuota::default()).await;
     fixture.store.close().await;
     for (event_type, data) in [("page.visited", visit("/a", "Ada")), ("page.report", json!({}))] {
         let attempt = fixture.run(dispatch(event(event_type, &data.to_string())), OWN).await;
@@ -247,7 +247,7 @@ async fn without_the_store_there_is_an_error_and_no_trap() {
 
 /// Never answers, and tells how many calls wait.
 #[derive(Clone)]
-struct Silent(watch::Sender<u32>);
+struct NeverAnswering(watch::Sender<u32>);
 
 /// A call that waits.
 struct Waiting<'a>(&'a watch::Sender<u32>);
@@ -258,7 +258,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl Silent {
+impl NeverAnswering {
     async fn wait<T>(&self) -> T {
         self.0.send_modify(|waiting| *waiting += 1);
         let _waiting = Waiting(&self.0);
@@ -267,7 +267,7 @@ impl Silent {
 }
 
 #[async_trait]
-impl Buckets for Silent {
+impl Buckets for NeverAnswering {
     async fn values(&self, _: &Bucket, _: &[String]) -> Result<Vec<Option<Bytes>>> {
         self.wait().await
     }
@@ -304,7 +304,7 @@ impl Buckets for Silent {
 #[tokio::test]
 async fn a_call_ends_with_its_attempt() {
     let (sender, mut waiting) = watch::channel(0);
-    let engine = engine_on(Arc::new(Silent(sender)), BucketQuota::default());
+    let engine = engine_on(Arc::new(NeverAnswering(sender)), BucketQuota::default());
     let counter = prepare(&engine, PAGE_COUNTER).await;
     let manifest = manifest(&format!("{OWN}\n[limits]\ntimeout = '100ms'"));
     let running = {

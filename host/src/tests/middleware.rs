@@ -224,7 +224,7 @@ async fn what_middleware_may_reach_is_the_same() {
 }
 
 #[tokio::test]
-async fn one_for_both_is_run_by_the_later() {
+async fn one_for_both_is_run_by_wasi3() {
     let engine = engine(OutgoingSettings::default());
     let prepared = prepare(&engine, &wat::parse_str(BOTH).unwrap()).await;
     let attempt = invoke(&engine, &prepared, &manifest(""), dispatch(event("a", "{}"))).await;
@@ -236,7 +236,7 @@ async fn one_for_both_is_run_by_the_later() {
 
 /// Its functions are asynchronous, which is off with WASI 0.3; without them it is run by WASI 0.2.
 #[tokio::test]
-async fn one_for_both_is_run_by_the_earlier_where_the_later_is_off() {
+async fn one_for_both_is_run_by_wasi2_where_wasi3_is_off() {
     let settings = EngineSettings { threads: 2, slots: 16, ..EngineSettings::default() };
     let engine = Engine::new(settings, Capabilities::default()).unwrap();
     let check = async |text: &str| {

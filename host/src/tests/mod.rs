@@ -5,11 +5,10 @@ mod by_hand;
 mod files;
 mod fuel;
 mod guests;
-mod held;
+mod host_memory;
 mod keyvalue;
 mod keyvalue_draft;
 mod kinds;
-mod later;
 mod middleware;
 mod outcomes;
 mod outgoing;
@@ -18,6 +17,7 @@ mod reuse;
 mod running;
 mod secrets;
 mod versions;
+mod wasi3;
 
 use std::sync::Arc;
 

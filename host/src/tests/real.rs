@@ -12,12 +12,12 @@ use crate::{Attempt, Engine, Prepared};
 const HELLO: &[u8] = include_bytes!("../../../functions/hello/hello.wasm");
 const HOSTILE: &[u8] = include_bytes!("../../../functions/hostile/hostile.wasm");
 
-struct Fixture {
+struct StoreFixture {
     engine: Arc<Engine>,
     hostile: Arc<Prepared>,
 }
 
-impl Fixture {
+impl StoreFixture {
     async fn new() -> Self {
         let engine = engine();
         let hostile = prepare(&engine, HOSTILE).await;
@@ -62,7 +62,7 @@ async fn hello_says_hello() {
 
 #[tokio::test]
 async fn each_hostile_way_has_its_end() {
-    let fixture = Fixture::new().await;
+    let fixture = StoreFixture::new().await;
     let ends = async |way, sections, outcome, words: &[&str]| {
         fixture.ends(way, sections, outcome, words).await
     };
@@ -82,7 +82,7 @@ async fn each_hostile_way_has_its_end() {
 
 #[tokio::test]
 async fn deep_recursion_ends_in_a_trap() {
-    let fixture = Fixture::new().await;
+    let fixture = StoreFixture::new().await;
     // Either stack may be the first to end: the host's, or the one that the guest keeps in its
     // memory.
     let attempt = fixture.ends("recursion", "", Outcome::Trap, &["recursion too deep"]).await;
@@ -91,7 +91,7 @@ async fn deep_recursion_ends_in_a_trap() {
 
 #[tokio::test]
 async fn a_panic_says_what_and_where() {
-    let fixture = Fixture::new().await;
+    let fixture = StoreFixture::new().await;
     let attempt =
         fixture.ends("panic", "", Outcome::Trap, &["panicked at", "index out of bounds"]).await;
     let backtrace = attempt.report.backtrace.unwrap();
@@ -108,7 +108,7 @@ async fn a_panic_says_what_and_where() {
 
 #[tokio::test]
 async fn a_log_flood_is_cut_and_succeeds() {
-    let fixture = Fixture::new().await;
+    let fixture = StoreFixture::new().await;
     let attempt = fixture.run("log-flood", r#"{"lines": 2000}"#, "").await;
     assert_eq!(attempt.report.outcome, Outcome::Success);
     let bytes: usize = attempt.logs.iter().map(|line| line.message.len()).sum();
@@ -118,7 +118,7 @@ async fn a_log_flood_is_cut_and_succeeds() {
 
 #[tokio::test]
 async fn waiting_in_the_host_is_cut_off_too() {
-    let fixture = Fixture::new().await;
+    let fixture = StoreFixture::new().await;
     let attempt =
         fixture.ends("slow", "[limits]\ntimeout = '30ms'", Outcome::TimedOut, &["30ms"]).await;
     assert!(attempt.report.run_time >= Duration::from_millis(30));
@@ -129,7 +129,7 @@ async fn waiting_in_the_host_is_cut_off_too() {
 
 #[tokio::test]
 async fn a_guest_sees_its_manifest_s_environment_and_nothing_else() {
-    let fixture = Fixture::new().await;
+    let fixture = StoreFixture::new().await;
     let attempt = fixture.run("env", "{}", "[env]\nONLY = 'this'").await;
     let seen: Value = serde_json::from_slice(&attempt.report.output.unwrap().data).unwrap();
     assert_eq!(seen["env"], serde_json::json!([["ONLY", "this"]]), "{seen}");

@@ -11,12 +11,12 @@ use crate::{Attempt, Capabilities, Engine, EngineSettings, Prepared};
 
 const REUSE: &str = "[instances]\nreuse = 3";
 
-struct Fixture {
+struct ReuseFixture {
     engine: Arc<Engine>,
     prepared: Arc<Prepared>,
 }
 
-impl Fixture {
+impl ReuseFixture {
     async fn new(engine: Arc<Engine>, trap_at: u32) -> Self {
         let prepared = prepare(&engine, &component(&counter(trap_at))).await;
         Self { engine, prepared }
@@ -38,7 +38,7 @@ impl Fixture {
 
 #[tokio::test]
 async fn a_fresh_instance_is_the_default() {
-    let fixture = Fixture::new(engine(), 0).await;
+    let fixture = ReuseFixture::new(engine(), 0).await;
     for _ in 0..3 {
         assert_eq!(fixture.count(&manifest(""), "default", "test").await, "1");
     }
@@ -47,7 +47,7 @@ async fn a_fresh_instance_is_the_default() {
 
 #[tokio::test]
 async fn an_instance_serves_as_many_as_the_manifest_says() {
-    let fixture = Fixture::new(engine(), 0).await;
+    let fixture = ReuseFixture::new(engine(), 0).await;
     let manifest = manifest(REUSE);
     let mut counts = Vec::new();
     for _ in 0..7 {
@@ -58,7 +58,7 @@ async fn an_instance_serves_as_many_as_the_manifest_says() {
 
 #[tokio::test]
 async fn nobody_gets_what_was_somebody_elses() {
-    let fixture = Fixture::new(engine(), 0).await;
+    let fixture = ReuseFixture::new(engine(), 0).await;
     let manifest = manifest(REUSE);
     assert_eq!(fixture.count(&manifest, "default", "test").await, "1");
     assert_eq!(fixture.count(&manifest, "other", "test").await, "1");
@@ -72,7 +72,7 @@ async fn nobody_gets_what_was_somebody_elses() {
 
 #[tokio::test]
 async fn budgets_are_new_for_each_execution() {
-    let fixture = Fixture::new(engine(), 0).await;
+    let fixture = ReuseFixture::new(engine(), 0).await;
     let manifest = manifest("[limits]\nfuel = 2000\n[instances]\nreuse = 100");
     let first = fixture.run(&manifest, "default", "test").await.report.fuel_used;
     let mut later = Vec::new();
@@ -87,7 +87,7 @@ async fn budgets_are_new_for_each_execution() {
 
 #[tokio::test]
 async fn an_instance_that_trapped_is_thrown_away() {
-    let fixture = Fixture::new(engine(), 2).await;
+    let fixture = ReuseFixture::new(engine(), 2).await;
     let manifest = manifest(REUSE);
     assert_eq!(fixture.count(&manifest, "default", "test").await, "1");
     assert_eq!(fixture.run(&manifest, "default", "test").await.report.outcome, Outcome::Trap);
@@ -99,7 +99,8 @@ async fn an_instance_that_trapped_is_thrown_away() {
 async fn warm_instances_are_bounded_and_make_room() {
     let settings =
         EngineSettings { threads: 1, slots: 4, warm_instances: 3, ..EngineSettings::default() };
-    let fixture = Fixture::new(Engine::new(settings, Capabilities::default()).unwrap(), 0).await;
+    let fixture =
+        ReuseFixture::new(Engine::new(settings, Capabilities::default()).unwrap(), 0).await;
     let manifest = manifest(REUSE);
     for name in ["a", "b", "c", "d"] {
         fixture.count(&manifest, "default", name).await;
@@ -120,7 +121,8 @@ async fn warm_instances_are_dropped_after_a_while() {
         slots: 4,
         ..EngineSettings::default()
     };
-    let fixture = Fixture::new(Engine::new(settings, Capabilities::default()).unwrap(), 0).await;
+    let fixture =
+        ReuseFixture::new(Engine::new(settings, Capabilities::default()).unwrap(), 0).await;
     fixture.count(&manifest(REUSE), "default", "test").await;
     let dropped = async {
         while fixture.engine.warm_instances() > 0 {

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde_json::{Value, json};
 use wasmill_component::Preflight as _;
 use wasmill_domain::{Digest, LogSource, Outcome, SecretName, TenantName};
-use wasmill_secrets::{Error, Secret, SecretSource};
+use wasmill_secrets::{Secret, SecretError, SecretSource};
 
 use super::{dispatch, event, invoke, manifest, prepare};
 use crate::{Attempt, Capabilities, Engine, EngineSettings, Prepared};
@@ -22,7 +22,7 @@ const GRANT: &str = "[config]\nregion = 'eu'\n[secrets]\nAPI_TOKEN = 'api-token'
 
 /// What a test puts here, for the tenant `default`.
 #[derive(Default)]
-struct Source(Mutex<BTreeMap<String, Result<Vec<u8>, Error>>>);
+struct Source(Mutex<BTreeMap<String, Result<Vec<u8>, SecretError>>>);
 
 #[async_trait]
 impl SecretSource for Source {
@@ -30,20 +30,20 @@ impl SecretSource for Source {
         &self,
         tenant: &TenantName,
         name: &SecretName,
-    ) -> Result<Option<Secret>, Error> {
+    ) -> Result<Option<Secret>, SecretError> {
         assert_eq!(*tenant, TenantName::default());
         let kept = self.0.lock().unwrap().get(name.as_str()).cloned();
         kept.transpose().map(|value| value.map(Secret::from))
     }
 }
 
-struct Fixture {
+struct SecretsFixture {
     engine: Arc<Engine>,
     source: Arc<Source>,
     prepared: Arc<Prepared>,
 }
 
-impl Fixture {
+impl SecretsFixture {
     async fn new() -> Self {
         let source = Arc::new(Source::default());
         let capabilities =
@@ -56,7 +56,7 @@ impl Fixture {
         fixture
     }
 
-    fn set(&self, value: Result<Vec<u8>, Error>) {
+    fn set(&self, value: Result<Vec<u8>, SecretError>) {
         self.source.0.lock().unwrap().insert("api-token".into(), value);
     }
 
@@ -76,7 +76,7 @@ fn tells(attempt: &Attempt) -> bool {
 
 #[tokio::test]
 async fn a_secret_is_told_by_both_ways_and_kept_out_of_the_log() {
-    let fixture = Fixture::new().await;
+    let fixture = SecretsFixture::new().await;
     let attempt = fixture.run(GRANT, "").await;
     assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report.message);
     let output: Value =
@@ -96,7 +96,7 @@ async fn a_secret_is_told_by_both_ways_and_kept_out_of_the_log() {
 
 #[tokio::test]
 async fn however_an_attempt_ends_its_secret_is_not_told() {
-    let fixture = Fixture::new().await;
+    let fixture = SecretsFixture::new().await;
     for (end, outcome, words) in [
         ("retry", Outcome::Error, "it is ***"),
         ("reject", Outcome::Rejected, "it is ***"),
@@ -113,19 +113,19 @@ async fn however_an_attempt_ends_its_secret_is_not_told() {
 
 #[tokio::test]
 async fn a_secret_that_cannot_be_had_ends_the_attempt_as_an_error() {
-    let fixture = Fixture::new().await;
+    let fixture = SecretsFixture::new().await;
     let name: SecretName = "api-token".parse().unwrap();
     for (kept, word) in [
         (
             None,
             "secret 'api-token' (API_TOKEN in [secrets]) does not exist: `wasmill secrets set api-token`",
         ),
-        (Some(Error::NoKey), "set secrets.key_file"),
+        (Some(SecretError::NoKey), "set secrets.key_file"),
         (
-            Some(Error::UnknownKey { name, key: "old".parse().unwrap() }),
+            Some(SecretError::UnknownKey { name, key: "old".parse().unwrap() }),
             "sealed by the operator key 'old'",
         ),
-        (Some(Error::Unavailable("the database is away".into())), "the database is away"),
+        (Some(SecretError::Unavailable("the database is away".into())), "the database is away"),
     ] {
         match kept {
             Some(error) => fixture.set(Err(error)),
@@ -139,7 +139,7 @@ async fn a_secret_that_cannot_be_had_ends_the_attempt_as_an_error() {
 
 #[tokio::test]
 async fn a_secret_that_is_no_text_has_one_way() {
-    let fixture = Fixture::new().await;
+    let fixture = SecretsFixture::new().await;
     fixture.set(Ok(vec![0xff; 40]));
     // The guest insists on text.
     let attempt = fixture.run(GRANT, "").await;
@@ -149,7 +149,7 @@ async fn a_secret_that_is_no_text_has_one_way() {
 
 #[tokio::test]
 async fn a_deploy_without_the_grant_is_told_the_line() {
-    let fixture = Fixture::new().await;
+    let fixture = SecretsFixture::new().await;
     let check = async |sections: &str| {
         let bytes = bytes::Bytes::from_static(TELLER);
         fixture
@@ -166,13 +166,13 @@ async fn a_deploy_without_the_grant_is_told_the_line() {
         "{said}"
     );
     // A trial start asks for nothing, so that a gateway without a key can check a deploy.
-    fixture.set(Err(Error::NoKey));
+    fixture.set(Err(SecretError::NoKey));
     check(GRANT).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_warm_instance_with_an_old_value_is_not_used_again() {
-    let fixture = Fixture::new().await;
+    let fixture = SecretsFixture::new().await;
     let sections = format!("{GRANT}\n[instances]\nreuse = 10");
     for _ in 0..2 {
         fixture.run(&sections, "").await;

@@ -12,7 +12,7 @@ use wasmill_store::Finished;
 
 use super::batch::still_open;
 use super::host::Host;
-use super::version::Version;
+use super::version::ResolvedVersion;
 use crate::emit;
 use crate::files::Files;
 use crate::prepare::prepared::Prepared;
@@ -75,7 +75,7 @@ pub(crate) async fn ask(host: &Arc<Host>, dispatches: Vec<Dispatch>) -> Vec<Disp
 }
 
 /// Makes an attempt and hands its end to the recorder. To be awaited on the threads of guests.
-pub(super) async fn make(host: &Arc<Host>, version: &Version, dispatch: Dispatch) -> Made {
+pub(super) async fn make(host: &Arc<Host>, version: &ResolvedVersion, dispatch: Dispatch) -> Made {
     let finished = match ready(host, version, &dispatch.tenant, &dispatch.function).await {
         Ok(Ready { definition, prepared, files }) => {
             let running = host.running.begin(&dispatch, definition.digest);
@@ -125,13 +125,13 @@ pub(crate) struct Unready {
 /// What the execution ends with where there is none that can be run.
 pub(crate) async fn ready(
     host: &Arc<Host>,
-    version: &Version,
+    version: &ResolvedVersion,
     tenant: &TenantName,
     function: &FunctionName,
 ) -> Result<Ready, Unready> {
     let definition = match version {
-        Version::Ready(definition) => definition,
-        Version::Broken(definition, reason) => {
+        ResolvedVersion::Ready(definition) => definition,
+        ResolvedVersion::Failed(definition, reason) => {
             let reason = format!("version {} cannot be run: {reason}", definition.version);
             return Err(Unready {
                 outcome: Outcome::Trap,
@@ -140,7 +140,7 @@ pub(crate) async fn ready(
             });
         }
         // None is run by it: whoever has it to do gives it back before.
-        Version::Unreadable | Version::Deleted => {
+        ResolvedVersion::Unreadable | ResolvedVersion::Deleted => {
             let reason = format!("the function '{function}' was deleted");
             return Err(Unready { outcome: Outcome::Cancelled, digest: None, reason });
         }
@@ -153,7 +153,7 @@ pub(crate) async fn ready(
             }
             // It fell out of the cache, and the store is away: so is everything else that could be
             // done meanwhile.
-            Err(error) if error.may_pass_later() => sleep(backoff.pause()).await,
+            Err(error) if error.is_transient() => sleep(backoff.pause()).await,
             Err(error) => {
                 let reason =
                     format!("version {} cannot be run any more: {error}", definition.version);
@@ -196,8 +196,8 @@ pub(crate) async fn conclude(
     let mut routed = Vec::new();
     if !emitted.is_empty() {
         match route(host, &dispatch, &report.span, emitted).await {
-            Ok(emit::Routed { dispatches, unheard }) => {
-                emit::note_unheard(&unheard, &mut logs);
+            Ok(emit::Routed { dispatches, unsubscribed }) => {
+                emit::note_unsubscribed(&unsubscribed, &mut logs);
                 mask.lines(&mut logs);
                 routed = dispatches;
             }
@@ -222,7 +222,7 @@ pub(crate) async fn conclude(
 }
 
 /// Checks and routes what an attempt emits. Where a schema has a say, that is done away from the
-/// threads of guests, for so many attempts at once, and for tenants by turns; the place of the
+/// threads of guests, for so many attempts at once, and fair between tenants; the permit of the
 /// execution is kept meanwhile.
 async fn route(
     host: &Host,
@@ -234,11 +234,11 @@ async fn route(
     if !emit::are_checked(&registry, &dispatch.tenant, &emitted) {
         return emit::route(&registry, dispatch, span, emitted);
     }
-    let turn = host.checks.turn(&dispatch.tenant).await.map_err(|e| e.to_string())?;
+    let permit = host.checks.acquire(&dispatch.tenant).await.map_err(|e| e.to_string())?;
     let (dispatch, span) = (dispatch.clone(), span.clone());
     let work = host.engine.background().run(move || {
         let routed = emit::route(&registry, &dispatch, &span, emitted);
-        drop(turn);
+        drop(permit);
         routed
     });
     work.await.unwrap_or_else(|e| Err(format!("the check of what it emits broke down: {e}")))

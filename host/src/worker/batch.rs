@@ -9,16 +9,16 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
-use wasmill_broker::{Delivery, Error, Message, QueueName};
+use wasmill_broker::{BrokerError, Delivery, Message, QueueName};
 use wasmill_domain::wire::Identity;
 use wasmill_domain::{AttemptKey, Batch, Dispatch, Outcome, Timestamp};
-use wasmill_store::{Error as StoreError, Publication};
+use wasmill_store::{Publication, StoreError};
 
 use super::attempt::{Made, ask, make, not_run};
 use super::dead_letters;
-use super::host::{Host, Key};
+use super::host::{FunctionKey, Host};
 use super::settled::Settled;
-use super::version::{Version, Versions, version_at};
+use super::version::{ResolvedVersion, Versions, version_at};
 use crate::recorder::Committed;
 
 /// How often the pause before a message is given back doubles at most.
@@ -27,7 +27,7 @@ const MAX_DOUBLINGS: u32 = 4;
 /// Does what a message asks for.
 pub(super) async fn work(
     host: Arc<Host>,
-    key: Key,
+    key: FunctionKey,
     mut versions: Versions,
     slots: Arc<Semaphore>,
     delivery: Delivery,
@@ -70,7 +70,7 @@ enum Read {
     ByNobody(String, Vec<AttemptKey>),
 }
 
-fn read(host: &Host, key: &Key, message: &Message, redeliveries: u32) -> Read {
+fn read(host: &Host, key: &FunctionKey, message: &Message, redeliveries: u32) -> Read {
     match Batch::decode(&message.body) {
         Ok(batch) => {
             let dispatches = batch.into_dispatches();
@@ -101,7 +101,7 @@ fn read(host: &Host, key: &Key, message: &Message, redeliveries: u32) -> Read {
 
 /// Gives a message back that a newer process may read, after a pause: so that it does not go round
 /// and round as long as there is none. It keeps its place in the consumer's hands meanwhile.
-async fn give_back(host: &Host, key: &Key, redeliveries: u32, why: &str) -> Settled {
+async fn give_back(host: &Host, key: &FunctionKey, redeliveries: u32, why: &str) -> Settled {
     tracing::warn!(tenant = %key.0, function = %key.1, redeliveries, why, "a message is left to a newer process");
     pause(host, redeliveries).await
 }
@@ -119,7 +119,7 @@ async fn pause(host: &Host, redeliveries: u32) -> Settled {
 /// Runs what is left of a batch.
 async fn run_batch(
     host: &Arc<Host>,
-    key: &Key,
+    key: &FunctionKey,
     versions: &mut Versions,
     slots: Arc<Semaphore>,
     dispatches: Vec<Dispatch>,
@@ -144,7 +144,7 @@ async fn run_batch(
             dispatches.iter().map(|dispatch| dispatch.revision).max().unwrap_or_default();
         let version = version_at(host, &key.0, versions, revision).await;
         match version {
-            Version::Unreadable => pause(host, redeliveries).await,
+            ResolvedVersion::Unreadable => pause(host, redeliveries).await,
             version => run_all(host, version, slots, dispatches, asked).await,
         }
     } else if dispatches.len() > 1 {
@@ -189,7 +189,7 @@ pub(super) async fn still_open(host: Arc<Host>, dispatches: Vec<Dispatch>) -> Ve
 /// is committed.
 async fn run_all(
     host: &Arc<Host>,
-    version: Version,
+    version: ResolvedVersion,
     slots: Arc<Semaphore>,
     dispatches: Vec<Dispatch>,
     asked: Instant,
@@ -208,7 +208,7 @@ async fn run_all(
 
 async fn run_each(
     host: Arc<Host>,
-    version: Version,
+    version: ResolvedVersion,
     slots: Arc<Semaphore>,
     mut dispatches: VecDeque<Dispatch>,
     mut asked: Instant,
@@ -217,7 +217,7 @@ async fn run_each(
     while let Some(next) = dispatches.front() {
         // Cannot fail: the semaphore is never closed.
         let slot = Arc::clone(&slots).acquire_owned().await;
-        let place = host.admission.acquire(&next.tenant, &next.function).await;
+        let permit = host.admission.acquire(&next.tenant, &next.function).await;
         // What has waited here for long is asked about again, all of it at once.
         if asked.elapsed() >= host.settings.ask_after {
             dispatches = ask(&host, dispatches.into()).await.into();
@@ -228,7 +228,7 @@ async fn run_each(
         attempts.spawn(async move {
             let made = make(&host, &version, dispatch).await;
             // The recorder has it: somebody else may run while it is committed.
-            drop((slot, place));
+            drop((slot, permit));
             match made {
                 Made::Recorded(committed) => Committed::wait(committed).await,
                 Made::Stopped(stopped) => stopped.settle(&host).await,
@@ -253,7 +253,12 @@ async fn run_each(
 
 /// A message that is delivered again and again, as nobody lived to record an end: each execution
 /// gets a message of its own, so that the one at fault is found.
-async fn split(host: &Host, key: &Key, message: &Message, dispatches: Vec<Dispatch>) -> Settled {
+async fn split(
+    host: &Host,
+    key: &FunctionKey,
+    message: &Message,
+    dispatches: Vec<Dispatch>,
+) -> Settled {
     tracing::warn!(tenant = %key.0, function = %key.1, size = dispatches.len(), "a batch fails again and again: taken apart");
     let queue = QueueName::of_function(&key.0, &key.1);
     for dispatch in dispatches {
@@ -289,7 +294,7 @@ async fn publish(host: &Host, queue: &QueueName, message: Message) {
     let mut backoff = host.settings.recorder.backoff();
     loop {
         let result = match host.broker.publishing.publish(queue, message.clone()).await {
-            Err(Error::NoQueue(_)) => host.broker.publishing.declare(queue).await,
+            Err(BrokerError::NoQueue(_)) => host.broker.publishing.declare(queue).await,
             Ok(()) => return,
             Err(error) => Err(error),
         };

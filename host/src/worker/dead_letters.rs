@@ -5,20 +5,20 @@ use tokio::time::sleep;
 use uuid::Uuid;
 use wasmill_broker::Message;
 use wasmill_domain::{AttemptKey, Timestamp};
-use wasmill_store::{DeadLetter, Error};
+use wasmill_store::{DeadLetter, StoreError};
 
-use super::host::{Host, Key};
+use super::host::{FunctionKey, Host};
 use super::settled::Settled;
 
 /// Whether the executions of `attempts` have rows. Those of what a gateway has just accepted follow
 /// its message: a letter that is kept before them would not end them, and they would wait for ever.
-pub(super) async fn have_rows(host: &Host, key: &Key, attempts: &[AttemptKey]) -> bool {
+pub(super) async fn have_rows(host: &Host, key: &FunctionKey, attempts: &[AttemptKey]) -> bool {
     let mut backoff = host.settings.recorder.backoff();
     for attempt in attempts {
         loop {
             match host.store.history.execution(&key.0, attempt.execution).await {
                 Ok(None) => return false,
-                Err(Error::Unavailable(why)) => {
+                Err(StoreError::Unavailable(why)) => {
                     tracing::debug!(why, "the store cannot say whether an execution has a row");
                     sleep(backoff.pause()).await;
                 }
@@ -34,7 +34,7 @@ pub(super) async fn have_rows(host: &Host, key: &Key, attempts: &[AttemptKey]) -
 /// that is committed: while the store is away it is held, and a host that ends gives it back.
 pub(super) async fn keep(
     host: &Host,
-    key: &Key,
+    key: &FunctionKey,
     message: &Message,
     reason: String,
     attempts: &[AttemptKey],
@@ -48,7 +48,7 @@ pub(super) async fn keep(
     loop {
         match host.store.dead_letters.put_dead_letter(&letter, attempts).await {
             Ok(()) => return Settled::Ack,
-            Err(Error::Unavailable(why)) => {
+            Err(StoreError::Unavailable(why)) => {
                 tracing::debug!(why, "a dead letter cannot be kept yet");
                 sleep(backoff.pause()).await;
             }

@@ -13,17 +13,17 @@ use wasmill_domain::wire::Writes;
 use wasmill_domain::{Digest, FunctionDefinition, FunctionName, Registry, TenantName};
 use wasmill_store::{Artifacts, RegistryWatch};
 
-use super::running::Running;
+use super::running_attempts::RunningAttempts;
 use super::status::HostStatus;
 use crate::admission::Admission;
 use crate::control::Control;
 use crate::engine::Engine;
+use crate::fair_semaphore::FairSemaphore;
 use crate::files::Files;
 use crate::ports::{HostBroker, HostStore};
 use crate::prepare::prepared::Prepared;
 use crate::recorder::Recorder;
 use crate::settings::HostSettings;
-use crate::turn_queue::TurnQueue;
 
 /// What the workers share.
 pub(crate) struct Host {
@@ -37,11 +37,11 @@ pub(crate) struct Host {
     pub(crate) recorder: Recorder,
     pub(crate) admission: Admission,
     /// Whose turn it is to have checked what it emits.
-    pub(crate) checks: Arc<TurnQueue>,
-    pub(crate) running: Arc<Running>,
+    pub(crate) checks: Arc<FairSemaphore>,
+    pub(crate) running: Arc<RunningAttempts>,
     pub(crate) control: Arc<Control>,
-    /// Room for messages in hand, in KiB.
-    pub(crate) held: Arc<Semaphore>,
+    /// Memory for unacknowledged messages, in KiB.
+    pub(crate) unacked: Arc<Semaphore>,
     /// The runtime that talks to the store and to the broker. Guests run on another.
     pub(crate) io: Handle,
     /// Take nothing more.
@@ -51,7 +51,7 @@ pub(crate) struct Host {
 }
 
 /// Names a worker.
-pub(crate) type Key = (TenantName, FunctionName);
+pub(crate) type FunctionKey = (TenantName, FunctionName);
 
 impl Host {
     /// The versions that messages are written in.
@@ -64,7 +64,7 @@ impl Host {
         &'a self,
         registry: &'a Registry,
         tenant: &'a TenantName,
-    ) -> impl Iterator<Item = Key> + 'a {
+    ) -> impl Iterator<Item = FunctionKey> + 'a {
         let functions = registry.functions_of(tenant).into_iter();
         let functions = functions.filter(|function| self.may_run(function)).map(|f| &f.name);
         functions.chain(registry.deleted_of(tenant)).map(|name| (tenant.clone(), name.clone()))
@@ -74,12 +74,12 @@ impl Host {
     pub(super) fn wanted_of_all<'a>(
         &'a self,
         registry: &'a Registry,
-    ) -> impl Iterator<Item = Key> + 'a {
+    ) -> impl Iterator<Item = FunctionKey> + 'a {
         registry.tenants().flat_map(|tenant| self.wanted(registry, tenant))
     }
 
     /// Whether this host is to work for a function, or for what is left of it.
-    pub(super) fn is_wanted(&self, registry: &Registry, (tenant, name): &Key) -> bool {
+    pub(super) fn is_wanted(&self, registry: &Registry, (tenant, name): &FunctionKey) -> bool {
         registry.function(tenant, name).is_some_and(|function| self.may_run(function))
             || registry.is_deleted(tenant, name)
     }

@@ -5,7 +5,7 @@ mod batch;
 mod dead_letters;
 pub(crate) mod host;
 mod queue;
-pub(crate) mod running;
+pub(crate) mod running_attempts;
 mod settled;
 mod status;
 pub(crate) mod version;
@@ -21,19 +21,19 @@ use tokio_util::task::AbortOnDropHandle;
 use wasmill_broker::BatchPublisher;
 use wasmill_store::RegistryWatch;
 
-use self::host::{Host, Key};
+use self::host::{FunctionKey, Host};
 use self::queue::QueueWorker;
-use self::running::Running;
+use self::running_attempts::RunningAttempts;
 pub use self::status::HostStatus;
 use crate::admission::Admission;
 use crate::control::{self, Control};
 use crate::engine::Engine;
+use crate::fair_semaphore::FairSemaphore;
 use crate::machine::kib;
 use crate::outbox::Outbox;
 use crate::ports::{HostBroker, HostStore};
 use crate::recorder::Recorder;
 use crate::settings::HostSettings;
-use crate::turn_queue::TurnQueue;
 
 /// How long a host waits until it hears of orders, before it takes work.
 const LISTEN_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
@@ -56,11 +56,11 @@ pub struct HostParts {
     pub status: HostStatus,
 }
 
-/// A part of the host broke down, which is a mistake in wasmill. What it had in hand is delivered
-/// again.
+/// A part of the host broke down, which is a mistake in wasmill. What it had not acknowledged is
+/// delivered again.
 #[derive(Debug, thiserror::Error)]
 #[error("a part of the host broke down: {0}")]
-pub struct Broken(String);
+pub struct PartFailed(String);
 
 /// Works until `shutdown`: takes batches off the queue of every function, makes the attempts, has
 /// the ends recorded. Then it takes nothing more, lets what runs come to its end for as long as the
@@ -68,7 +68,7 @@ pub struct Broken(String);
 ///
 /// # Errors
 /// Where one of its own parts panics.
-pub async fn run(parts: HostParts, shutdown: CancellationToken) -> Result<(), Broken> {
+pub async fn run(parts: HostParts, shutdown: CancellationToken) -> Result<(), PartFailed> {
     let HostParts { store, registry, broker, publisher, engine, settings, status } = parts;
     let (outbox, publishing) =
         Outbox::new(Arc::clone(&store.agenda), publisher.clone(), settings.recorder.outbox);
@@ -78,8 +78,8 @@ pub async fn run(parts: HostParts, shutdown: CancellationToken) -> Result<(), Br
     background.spawn(recording);
     background.spawn(publishing);
 
-    let running = Arc::new(Running::default());
-    let announcing = running::announce(
+    let running = Arc::new(RunningAttempts::default());
+    let announcing = running_attempts::announce(
         Arc::clone(&running),
         Arc::clone(&store.ledger),
         settings.announce_after,
@@ -105,9 +105,9 @@ pub async fn run(parts: HostParts, shutdown: CancellationToken) -> Result<(), Br
 
     let host = Arc::new(Host {
         admission: Admission::new(settings.in_flight.clamp(1, engine.slots())),
-        // Places in hand bound who waits, so nobody needs to give up.
-        checks: TurnQueue::new(settings.emission_checks, usize::MAX, std::time::Duration::MAX),
-        held: Arc::new(Semaphore::new(kib(settings.held_bytes) as usize)),
+        // Permits of attempts bound who waits, so nobody needs to give up.
+        checks: FairSemaphore::new(settings.emission_checks, usize::MAX, std::time::Duration::MAX),
+        unacked: Arc::new(Semaphore::new(kib(settings.unacked_bytes) as usize)),
         store,
         registry,
         broker,
@@ -145,22 +145,22 @@ pub async fn run(parts: HostParts, shutdown: CancellationToken) -> Result<(), Br
 }
 
 /// Waits for tasks, and keeps the first panic.
-async fn finish<T: 'static>(tasks: &mut JoinSet<T>, result: &mut Result<(), Broken>) {
+async fn finish<T: 'static>(tasks: &mut JoinSet<T>, result: &mut Result<(), PartFailed>) {
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended
             && error.is_panic()
             && result.is_ok()
         {
-            *result = Err(Broken(error.to_string()));
+            *result = Err(PartFailed(error.to_string()));
         }
     }
 }
 
 /// Keeps a worker for each function that this host may run, and for each queue that is left of a
 /// deleted one, until the host is to stop.
-async fn supervise(host: &Arc<Host>, workers: &mut JoinSet<Key>) -> Result<(), Broken> {
+async fn supervise(host: &Arc<Host>, workers: &mut JoinSet<FunctionKey>) -> Result<(), PartFailed> {
     let mut registry = host.registry.subscribe();
-    let mut at_work: HashSet<Key> = HashSet::new();
+    let mut at_work: HashSet<FunctionKey> = HashSet::new();
     let mut known = Arc::clone(&registry.borrow_and_update());
     start_workers(host, workers, &mut at_work, host.wanted_of_all(&known));
     loop {
@@ -170,7 +170,7 @@ async fn supervise(host: &Arc<Host>, workers: &mut JoinSet<Key>) -> Result<(), B
             // An error would mean that the watch is gone, and the host holds it.
             _ = registry.changed() => None,
             Some(ended) = workers.join_next() => {
-                let key = ended.map_err(|error| Broken(error.to_string()))?;
+                let key = ended.map_err(|error| PartFailed(error.to_string()))?;
                 at_work.remove(&key);
                 Some(key)
             }
@@ -187,9 +187,9 @@ async fn supervise(host: &Arc<Host>, workers: &mut JoinSet<Key>) -> Result<(), B
 
 fn start_workers(
     host: &Arc<Host>,
-    workers: &mut JoinSet<Key>,
-    at_work: &mut HashSet<Key>,
-    wanted: impl IntoIterator<Item = Key>,
+    workers: &mut JoinSet<FunctionKey>,
+    at_work: &mut HashSet<FunctionKey>,
+    wanted: impl IntoIterator<Item = FunctionKey>,
 ) {
     for key in wanted {
         if at_work.insert(key.clone()) {

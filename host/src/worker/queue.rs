@@ -14,9 +14,9 @@ use wasmill_broker::{Consumption, Deliveries, Delivery, QueueName, Settle, Tag};
 use wasmill_store::Change;
 
 use super::batch::work;
-use super::host::{Host, Key};
+use super::host::{FunctionKey, Host};
 use super::settled::Settled;
-use super::version::{Version, Versions, follow};
+use super::version::{ResolvedVersion, Versions, follow};
 use crate::calls;
 use crate::machine::kib;
 
@@ -27,7 +27,7 @@ const EMPTY_CHECK: Duration = Duration::from_secs(1);
 const DELETED_CONCURRENCY: u16 = 16;
 
 /// How long acknowledgements may take when the host ends.
-const ACK_PATIENCE: Duration = Duration::from_secs(5);
+const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many acknowledgements go to the broker together.
 const ACK_BATCH: usize = 256;
@@ -35,21 +35,21 @@ const ACK_BATCH: usize = 256;
 /// The worker of one function's queue.
 pub(super) struct QueueWorker {
     host: Arc<Host>,
-    key: Key,
+    key: FunctionKey,
     queue: QueueName,
     versions: Versions,
     follow: AbortOnDropHandle<()>,
-    /// Messages in hand.
+    /// Unacknowledged messages.
     messages: JoinSet<Settled>,
-    held: HashMap<Id, Held>,
+    unacked: HashMap<Id, UnackedMessage>,
     /// What answers the function's calls.
     answering: JoinHandle<()>,
-    /// What sends acknowledgements, for each consumer there was and still is something in hand of.
+    /// What sends acknowledgements, for each consumer that still has unacknowledged messages.
     acking: JoinSet<()>,
 }
 
-/// A message in hand.
-struct Held {
+/// An unacknowledged message.
+struct UnackedMessage {
     tag: Tag,
     consumer: Arc<Consumer>,
 }
@@ -74,7 +74,7 @@ enum Ended {
 }
 
 impl QueueWorker {
-    pub(super) fn new(host: Arc<Host>, key: Key) -> Self {
+    pub(super) fn new(host: Arc<Host>, key: FunctionKey) -> Self {
         let (sender, versions) = watch::channel(None);
         let follow =
             AbortOnDropHandle::new(tokio::spawn(follow(Arc::clone(&host), key.clone(), sender)));
@@ -88,7 +88,7 @@ impl QueueWorker {
             versions,
             follow,
             messages: JoinSet::new(),
-            held: HashMap::new(),
+            unacked: HashMap::new(),
             answering,
             acking: JoinSet::new(),
         }
@@ -96,7 +96,7 @@ impl QueueWorker {
 
     /// Works until the host is to stop, the function is deleted and nothing is left of it, or it is
     /// for other hosts. Gives its name back.
-    pub(super) async fn run(mut self) -> Key {
+    pub(super) async fn run(mut self) -> FunctionKey {
         let stop = self.host.stop.clone();
         let stopped = tokio::select! {
             () = stop.cancelled() => true,
@@ -138,7 +138,7 @@ impl QueueWorker {
     }
 
     /// Ends with the calls that run.
-    async fn end(self) -> Key {
+    async fn end(self) -> FunctionKey {
         let Self { key, follow, answering, .. } = self;
         // Without it no version changes any more, which ends answering where the host goes on.
         drop(follow);
@@ -185,17 +185,20 @@ impl QueueWorker {
     }
 
     fn is_deleted(&self) -> bool {
-        matches!(self.current(), Version::Deleted)
+        matches!(self.current(), ResolvedVersion::Deleted)
     }
 
-    fn current(&self) -> Version {
-        self.versions.borrow().as_ref().map_or(Version::Deleted, |current| current.version.clone())
+    fn current(&self) -> ResolvedVersion {
+        self.versions
+            .borrow()
+            .as_ref()
+            .map_or(ResolvedVersion::Deleted, |current| current.version.clone())
     }
 
     /// What is left of a deleted function any host may clear away.
     fn is_for_here(&self) -> bool {
         match self.current() {
-            Version::Unreadable => false,
+            ResolvedVersion::Unreadable => false,
             current => current.definition().is_none_or(|definition| self.host.may_run(definition)),
         }
     }
@@ -258,16 +261,16 @@ impl QueueWorker {
         slots: &Arc<Semaphore>,
         consumer: &Arc<Consumer>,
     ) {
-        let most = kib(self.host.settings.held_bytes);
+        let most = kib(self.host.settings.unacked_bytes);
         let weight = kib(delivery.message.body.len()).min(most);
-        let (tag, held) = (delivery.tag, Arc::clone(&self.host.held));
+        let (tag, unacked) = (delivery.tag, Arc::clone(&self.host.unacked));
         let stop = self.host.stop.clone();
-        let room = tokio::select! {
+        let memory = tokio::select! {
             () = stop.cancelled() => None,
             // Cannot fail: the semaphore is never closed.
-            room = held.acquire_many_owned(weight) => room.ok(),
+            memory = unacked.acquire_many_owned(weight) => memory.ok(),
         };
-        let Some(room) = room else {
+        let Some(memory) = memory else {
             consumer.release(&[tag]).await;
             return;
         };
@@ -280,10 +283,10 @@ impl QueueWorker {
         );
         let message = self.messages.spawn(async move {
             let settled = working.await;
-            drop(room);
+            drop(memory);
             settled
         });
-        self.held.insert(message.id(), Held { tag, consumer: Arc::clone(consumer) });
+        self.unacked.insert(message.id(), UnackedMessage { tag, consumer: Arc::clone(consumer) });
     }
 
     /// Does with a message what has turned out to be right.
@@ -297,14 +300,14 @@ impl QueueWorker {
                 (error.id(), Settled::Release)
             }
         };
-        let Some(Held { tag, consumer }) = self.held.remove(&id) else { return };
+        let Some(UnackedMessage { tag, consumer }) = self.unacked.remove(&id) else { return };
         match settled {
             Settled::Ack => consumer.ack(tag).await,
             Settled::Release => consumer.release(&[tag]).await,
         }
     }
 
-    /// Lets what is in hand come to its end, or gives it back when the host says so.
+    /// Lets what runs come to its end, or gives it back when the host says so.
     async fn finish(&mut self) {
         let cut = self.host.cut.clone();
         loop {
@@ -318,12 +321,12 @@ impl QueueWorker {
             }
         }
         self.messages.shutdown().await;
-        for (_, Held { tag, consumer }) in self.held.drain() {
+        for (_, UnackedMessage { tag, consumer }) in self.unacked.drain() {
             consumer.release(&[tag]).await;
         }
         // Nothing holds a consumer any more, so these end.
         let acked = async { while self.acking.join_next().await.is_some() {} };
-        if tokio::time::timeout(ACK_PATIENCE, acked).await.is_err() {
+        if tokio::time::timeout(ACK_TIMEOUT, acked).await.is_err() {
             tracing::warn!(queue = %self.queue, "the broker does not take acknowledgements: work is delivered again");
         }
     }

@@ -8,26 +8,26 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use wasmill_domain::{FunctionDefinition, Registry, Revision, TenantName};
 
-use super::host::{Host, Key};
+use super::host::{FunctionKey, Host};
 
 /// What is to be done with a function's executions.
 #[derive(Clone, Debug)]
-pub(crate) enum Version {
+pub(crate) enum ResolvedVersion {
     /// This version runs them.
     Ready(Arc<FunctionDefinition>),
     /// This version should, and cannot: each ends with the reason.
-    Broken(Arc<FunctionDefinition>, Arc<str>),
+    Failed(Arc<FunctionDefinition>, Arc<str>),
     /// The function was deleted: each is cancelled.
     Deleted,
     /// This release cannot read what should run them: each is given back, for a host that can.
     Unreadable,
 }
 
-impl Version {
+impl ResolvedVersion {
     /// The definition, while there is one.
     pub(crate) fn definition(&self) -> Option<&Arc<FunctionDefinition>> {
         match self {
-            Self::Ready(definition) | Self::Broken(definition, _) => Some(definition),
+            Self::Ready(definition) | Self::Failed(definition, _) => Some(definition),
             Self::Deleted | Self::Unreadable => None,
         }
     }
@@ -43,12 +43,14 @@ enum Wanted {
 
 impl Wanted {
     /// Whether it and what runs make no difference to a host.
-    fn is(&self, version: &Version) -> bool {
+    fn is(&self, version: &ResolvedVersion) -> bool {
         match (self, version) {
-            (Self::Version(wanted), Version::Ready(known) | Version::Broken(known, _)) => {
-                same(wanted, known)
-            }
-            (Self::Deleted, Version::Deleted) | (Self::Unreadable, Version::Unreadable) => true,
+            (
+                Self::Version(wanted),
+                ResolvedVersion::Ready(known) | ResolvedVersion::Failed(known, _),
+            ) => same(wanted, known),
+            (Self::Deleted, ResolvedVersion::Deleted)
+            | (Self::Unreadable, ResolvedVersion::Unreadable) => true,
             _ => false,
         }
     }
@@ -68,7 +70,7 @@ impl Wanted {
 #[derive(Clone, Debug)]
 pub(crate) struct Current {
     pub(crate) changed_at: Revision,
-    pub(crate) version: Version,
+    pub(crate) version: ResolvedVersion,
 }
 
 /// Where a function's version is found; `None` until the first one is ready.
@@ -76,7 +78,11 @@ pub(crate) type Versions = watch::Receiver<Option<Current>>;
 
 /// Keeps `current` at the function's current version, for ever. Of changes of other tenants' it
 /// does not hear.
-pub(crate) async fn follow(host: Arc<Host>, key: Key, current: watch::Sender<Option<Current>>) {
+pub(crate) async fn follow(
+    host: Arc<Host>,
+    key: FunctionKey,
+    current: watch::Sender<Option<Current>>,
+) {
     let mut changes = host.registry.subscribe_to(&key.0);
     loop {
         let (mut changed_at, wanted) = look(&host, &mut changes, &key);
@@ -121,10 +127,10 @@ pub(crate) async fn follow(host: Arc<Host>, key: Key, current: watch::Sender<Opt
 
 /// When to try a version again that took too much to compile: a machine that is less busy may do it
 /// in time.
-fn again_at(host: &Host, version: &Version) -> Option<Instant> {
+fn again_at(host: &Host, version: &ResolvedVersion) -> Option<Instant> {
     match version {
-        Version::Broken(definition, _) => host.engine.refused_until(definition.digest),
-        Version::Ready(_) | Version::Deleted | Version::Unreadable => None,
+        ResolvedVersion::Failed(definition, _) => host.engine.refused_until(definition.digest),
+        ResolvedVersion::Ready(_) | ResolvedVersion::Deleted | ResolvedVersion::Unreadable => None,
     }
 }
 
@@ -136,7 +142,7 @@ pub(crate) async fn version_at(
     tenant: &TenantName,
     versions: &mut Versions,
     revision: Revision,
-) -> Version {
+) -> ResolvedVersion {
     if host.registry.current().revision() >= revision || reach(host, revision).await {
         // Changes of other tenants made no difference, nor do those that came after `revision`.
         let needed = host.registry.current().change_before(tenant, revision);
@@ -148,7 +154,7 @@ pub(crate) async fn version_at(
     } else {
         tracing::warn!(%revision, "an event knows of definitions that the store does not: it runs by older ones");
     }
-    versions.borrow().as_ref().map_or(Version::Deleted, |current| current.version.clone())
+    versions.borrow().as_ref().map_or(ResolvedVersion::Deleted, |current| current.version.clone())
 }
 
 /// Waits until the registry is of `revision` or a later one; false if the store does not know it.
@@ -168,7 +174,7 @@ async fn reach(host: &Host, revision: Revision) -> bool {
 }
 
 /// When the tenant's definitions changed last, and what they say of a function.
-fn look(host: &Host, changes: &mut watch::Receiver<()>, key: &Key) -> (Revision, Wanted) {
+fn look(host: &Host, changes: &mut watch::Receiver<()>, key: &FunctionKey) -> (Revision, Wanted) {
     // What changes from here on is told again.
     changes.borrow_and_update();
     let registry = host.registry.current();
@@ -180,35 +186,39 @@ fn same(one: &FunctionDefinition, other: &FunctionDefinition) -> bool {
     one.digest == other.digest && one.manifest == other.manifest
 }
 
-fn wanted(registry: &Registry, (tenant, function): &Key) -> Wanted {
+fn wanted(registry: &Registry, (tenant, function): &FunctionKey) -> Wanted {
     match registry.function(tenant, function) {
         Some(definition) => Wanted::Version(Arc::clone(definition)),
-        None if registry.broken_function(tenant, function).is_some() => Wanted::Unreadable,
+        None if registry.unreadable_function(tenant, function).is_some() => Wanted::Unreadable,
         None => Wanted::Deleted,
     }
 }
 
 /// Compiles and links a version, however long the store is away.
-async fn make_ready(host: &Arc<Host>, (tenant, function): &Key, wanted: Wanted) -> Version {
+async fn make_ready(
+    host: &Arc<Host>,
+    (tenant, function): &FunctionKey,
+    wanted: Wanted,
+) -> ResolvedVersion {
     let definition = match wanted {
         Wanted::Version(definition) => definition,
-        Wanted::Deleted => return Version::Deleted,
-        Wanted::Unreadable => return Version::Unreadable,
+        Wanted::Deleted => return ResolvedVersion::Deleted,
+        Wanted::Unreadable => return ResolvedVersion::Unreadable,
     };
     let mut backoff = host.settings.recorder.backoff();
     loop {
         match host.prepare(tenant, &definition).await {
             Ok(_) => {
                 tracing::info!(%tenant, %function, version = definition.version, "ready");
-                return Version::Ready(definition);
+                return ResolvedVersion::Ready(definition);
             }
-            Err(error) if error.may_pass_later() => {
+            Err(error) if error.is_transient() => {
                 tracing::warn!(%tenant, %function, version = definition.version, %error, "not ready yet");
                 sleep(backoff.pause()).await;
             }
             Err(error) => {
                 tracing::error!(%tenant, %function, version = definition.version, %error, "cannot be run");
-                return Version::Broken(definition, error.to_string().into());
+                return ResolvedVersion::Failed(definition, error.to_string().into());
             }
         }
     }

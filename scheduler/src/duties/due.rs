@@ -7,7 +7,7 @@ use wasmill_domain::Timestamp;
 
 use super::publish::publish_all;
 use crate::duty::{Duty, Next};
-use crate::error::Trouble;
+use crate::error::DutyError;
 use crate::parts::SchedulerParts;
 
 /// Publishes what is due. From the moment that an execution is promoted it is in the outbox, so
@@ -32,7 +32,7 @@ impl Duty for Due {
         self.parts.settings.interval
     }
 
-    async fn round(&mut self) -> Result<Next, Trouble> {
+    async fn round(&mut self) -> Result<Next, DutyError> {
         let batch = self.parts.settings.batch;
         let due = self.parts.store.agenda.promote_due(Timestamp::now(), batch).await?;
         let is_full = due.len() >= batch as usize;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::duty::{Duty, Next};
-use crate::error::Trouble;
+use crate::error::DutyError;
 use crate::parts::SchedulerParts;
 
 /// Deletes rows of processes that ended without a word, now and then.
@@ -29,7 +29,7 @@ impl Duty for DeadNodes {
         self.parts.settings.node_interval
     }
 
-    async fn round(&mut self) -> Result<Next, Trouble> {
+    async fn round(&mut self) -> Result<Next, DutyError> {
         let deleted = self.parts.store.nodes.delete_dead_nodes().await?;
         if deleted > 0 {
             tracing::warn!(deleted, "processes are gone that did not say so");

@@ -8,7 +8,7 @@ use wasmill_domain::Timestamp;
 
 use super::publish::publish_all;
 use crate::duty::{Duty, Next};
-use crate::error::Trouble;
+use crate::error::DutyError;
 use crate::parts::SchedulerParts;
 
 /// How much further than its batch a sweep looks at most, past entries whose queues are full.
@@ -43,7 +43,7 @@ impl Duty for Sweep {
         self.parts.settings.interval
     }
 
-    async fn round(&mut self) -> Result<Next, Trouble> {
+    async fn round(&mut self) -> Result<Next, DutyError> {
         if Instant::now() < self.next {
             return Ok(Next::InTime);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::duty::{Duty, Next};
-use crate::error::Trouble;
+use crate::error::DutyError;
 use crate::parts::SchedulerParts;
 
 /// How often is looked whether days are missing.
@@ -32,7 +32,7 @@ impl Duty for DaysAhead {
         PACE
     }
 
-    async fn round(&mut self) -> Result<Next, Trouble> {
+    async fn round(&mut self) -> Result<Next, DutyError> {
         self.parts.store.retention.make_days().await?;
         Ok(Next::InTime)
     }

@@ -1,11 +1,11 @@
 //! From the outbox to the queues.
 
 use futures_util::future::join_all;
-use wasmill_broker::Error as BrokerError;
+use wasmill_broker::BrokerError;
 use wasmill_domain::{AttemptKey, AttemptReport, Dispatch, Outcome};
 use wasmill_store::Finished;
 
-use crate::error::Trouble;
+use crate::error::DutyError;
 use crate::parts::SchedulerParts;
 
 /// What became of dispatches.
@@ -25,7 +25,7 @@ pub(crate) struct Published {
 pub(crate) async fn publish_all(
     parts: &SchedulerParts,
     dispatches: Vec<Dispatch>,
-) -> Result<Published, Trouble> {
+) -> Result<Published, DutyError> {
     let attempts = dispatches.into_iter().map(|dispatch| async {
         let answer = parts.publisher.publish(dispatch.clone()).await;
         (dispatch, answer)
@@ -52,7 +52,7 @@ pub(crate) async fn publish_all(
 
 /// Publishes what the broker refused in company. If it is the cause, its execution fails: nothing
 /// would ever come of it, and whoever reads the outbox would come upon it for ever.
-async fn publish_alone(parts: &SchedulerParts, dispatch: Dispatch) -> Result<(), Trouble> {
+async fn publish_alone(parts: &SchedulerParts, dispatch: Dispatch) -> Result<(), DutyError> {
     match parts.publisher.publish(dispatch.clone()).await {
         Ok(()) => parts.store.agenda.published(&[dispatch.key()]).await?,
         Err(BrokerError::Rejected(why)) => {

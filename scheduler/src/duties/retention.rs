@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use wasmill_domain::{ExecutionId, Timestamp};
 
 use crate::duty::{Duty, Next};
-use crate::error::Trouble;
+use crate::error::DutyError;
 use crate::parts::SchedulerParts;
 
 /// Deletes what is older than the retention, now and then: whole days first, then what is left of
@@ -33,7 +33,7 @@ impl Duty for History {
         self.parts.settings.prune_interval
     }
 
-    async fn round(&mut self) -> Result<Next, Trouble> {
+    async fn round(&mut self) -> Result<Next, DutyError> {
         let SchedulerParts { store, settings, .. } = &self.parts;
         let Some(keep) = settings.retention else { return Ok(Next::InTime) };
         let (before, batch) = (Timestamp::now().minus(keep), settings.prune_batch);

@@ -17,7 +17,7 @@ use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::testing::{Hook, Proxy};
 use wasmill_store::{Agenda as _, History as _, Leases as _, Ledger as _, Publication};
 
-use super::{PATIENCE, dispatch, dispatch_to, next_batch, queue, settings, until};
+use super::{WAIT_TIMEOUT, dispatch, dispatch_to, next_batch, queue, settings, until};
 use crate::{SchedulerParts, SchedulerSettings, SchedulerStore, run};
 
 /// Passes every publish on to the broker that is there now.
@@ -160,7 +160,7 @@ async fn a_broker_that_hangs_does_not_keep_a_lease() {
     let lease = async || store.lease("scheduler/outbox", "another", Duration::ZERO).await.unwrap();
     until(async || lease().await.is_none()).await;
     shutdown.cancel();
-    tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap().unwrap();
+    tokio::time::timeout(WAIT_TIMEOUT, running).await.unwrap().unwrap().unwrap();
     assert!(lease().await.is_some());
     assert!(!is_empty(&store).await);
 }
@@ -171,7 +171,7 @@ async fn a_full_queue_delays_only_its_own() {
     let store = open_store(dir.path()).await;
     let broker = open_broker(
         dir.path(),
-        EmbeddedSettings { queue_messages: 1, ..EmbeddedSettings::default() },
+        EmbeddedSettings { queue_max_batches: 1, ..EmbeddedSettings::default() },
     );
     let publisher = BatchPublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
     let stuck: Vec<Dispatch> = (0..9).map(|_| dispatch_to("stuck")).collect();

@@ -13,7 +13,7 @@ use wasmill_store::sqlite::SqliteStore;
 use wasmill_store::testing::{Hook, Proxy};
 use wasmill_store::{Leases, Ledger as _, Pruned, Result, Retention, Term};
 
-use super::{Bench, PATIENCE, ended, settings};
+use super::{Bench, WAIT_TIMEOUT, ended, settings};
 use crate::{SchedulerParts, SchedulerSettings, SchedulerStore, run};
 
 /// Each batch of retention waits until the test lets it through, and renewals of its lease are
@@ -25,7 +25,7 @@ struct Slow {
     through: Closed,
     renewals: AtomicUsize,
     refuse_renewal: std::sync::atomic::AtomicBool,
-    news: Notify,
+    notification: Notify,
 }
 
 /// A semaphore without permits at first.
@@ -62,7 +62,7 @@ impl Hook for Slow {
     ) -> Result<Pruned> {
         let mut call = Call { ended: false, dropped: Arc::clone(&self.dropped) };
         self.begun.fetch_add(1, Ordering::SeqCst);
-        self.news.notify_waiters();
+        self.notification.notify_waiters();
         self.through.0.acquire().await.unwrap().forget();
         call.ended = true;
         inner.prune_executions(before, after, limit).await
@@ -77,7 +77,7 @@ impl Hook for Slow {
     ) -> Result<Option<Term>> {
         if name == "scheduler/retention" && self.begun.load(Ordering::SeqCst) > 0 {
             self.renewals.fetch_add(1, Ordering::SeqCst);
-            self.news.notify_waiters();
+            self.notification.notify_waiters();
             if self.refuse_renewal.load(Ordering::SeqCst) {
                 return Ok(None);
             }
@@ -91,15 +91,15 @@ impl Slow {
     async fn until(&self, is_so: impl Fn(&Self) -> bool) {
         let waiting = async {
             loop {
-                let news = self.news.notified();
+                let notification = self.notification.notified();
                 if is_so(self) {
                     return;
                 }
                 // What is told between the two is not missed for long.
-                let _ = tokio::time::timeout(Duration::from_millis(20), news).await;
+                let _ = tokio::time::timeout(Duration::from_millis(20), notification).await;
             }
         };
-        tokio::time::timeout(PATIENCE, waiting).await.unwrap();
+        tokio::time::timeout(WAIT_TIMEOUT, waiting).await.unwrap();
     }
 }
 
@@ -115,7 +115,7 @@ fn parts(bench: &Bench, store: &Arc<Proxy<SqliteStore, Slow>>) -> SchedulerParts
             // Its lease is as short as any.
             prune_interval: Duration::from_millis(10),
             // What is due is published by one duty alone.
-            grace: PATIENCE,
+            grace: WAIT_TIMEOUT,
             ..settings()
         },
     }

@@ -37,7 +37,8 @@ fn what_is_sealed_opens_again() {
 fn a_row_cannot_be_moved() {
     let ring = ring(&format!("{}{}", line("one", 1), line("two", 2)));
     let secret = sealed(&ring, b"value");
-    let damaged = |secret: SealedSecret| matches!(ring.open(&secret), Err(Error::Damaged { .. }));
+    let damaged =
+        |secret: SealedSecret| matches!(ring.open(&secret), Err(SecretError::Damaged { .. }));
     assert!(damaged(SealedSecret { tenant: "other".parse().unwrap(), ..secret.clone() }));
     assert!(damaged(SealedSecret { name: "api-tokens".parse().unwrap(), ..secret.clone() }));
     assert!(damaged(SealedSecret { version: 2, ..secret.clone() }));
@@ -134,7 +135,7 @@ proptest! {
     fn any_bytes_open_or_are_damaged(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
         let ring = ring(&line("one", 1));
         let secret = SealedSecret { sealed: bytes.into(), ..sealed(&ring, b"") };
-        let is_damaged = matches!(ring.open(&secret), Err(Error::Damaged { .. }));
+        let is_damaged = matches!(ring.open(&secret), Err(SecretError::Damaged { .. }));
         prop_assert!(is_damaged);
     }
 }

@@ -34,13 +34,13 @@ impl SealedSecrets for Kept {
     }
 }
 
-struct Fixture {
+struct VaultFixture {
     kept: Arc<Kept>,
     keyring: Arc<Keyring>,
     vault: Vault,
 }
 
-impl Fixture {
+impl VaultFixture {
     fn new(settings: VaultSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         Keyring::create(&folder.path().join("keys")).unwrap();
@@ -71,7 +71,7 @@ impl Fixture {
 
 #[tokio::test]
 async fn a_secret_is_remembered_until_its_tenant_changes() {
-    let fixture = Fixture::new(VaultSettings {
+    let fixture = VaultFixture::new(VaultSettings {
         remember_for: Duration::from_secs(3600),
         ..VaultSettings::default()
     });
@@ -91,12 +91,12 @@ async fn a_secret_is_remembered_until_its_tenant_changes() {
     fixture.kept.away.store(true, Ordering::SeqCst);
     assert_eq!(fixture.reveal("token").await.as_deref(), Some("two"));
     let other = fixture.vault.reveal(&TenantName::default(), &"other".parse().unwrap()).await;
-    assert_eq!(other.unwrap_err(), Error::Unavailable("the database is away".into()));
+    assert_eq!(other.unwrap_err(), SecretError::Unavailable("the database is away".into()));
 }
 
 #[tokio::test]
 async fn a_change_of_another_tenant_forgets_nothing() {
-    let fixture = Fixture::new(VaultSettings {
+    let fixture = VaultFixture::new(VaultSettings {
         remember_for: Duration::from_secs(3600),
         ..VaultSettings::default()
     });
@@ -118,8 +118,10 @@ async fn a_change_of_another_tenant_forgets_nothing() {
 
 #[tokio::test]
 async fn a_secret_is_remembered_for_its_time_only() {
-    let fixture =
-        Fixture::new(VaultSettings { remember_for: Duration::ZERO, ..VaultSettings::default() });
+    let fixture = VaultFixture::new(VaultSettings {
+        remember_for: Duration::ZERO,
+        ..VaultSettings::default()
+    });
     fixture.set("token", 1, "one");
     fixture.reveal("token").await;
     fixture.set("token", 2, "two");
@@ -129,7 +131,7 @@ async fn a_secret_is_remembered_for_its_time_only() {
 #[tokio::test]
 async fn so_many_are_remembered_and_no_more() {
     let fixture =
-        Fixture::new(VaultSettings { remembered: 1, remember_for: Duration::from_secs(3600) });
+        VaultFixture::new(VaultSettings { remembered: 1, remember_for: Duration::from_secs(3600) });
     fixture.set("a", 1, "a");
     fixture.set("b", 1, "b");
     for _ in 0..3 {
@@ -144,7 +146,7 @@ async fn so_many_are_remembered_and_no_more() {
 /// Whoever can write to the database cannot give one tenant another one's secret.
 #[tokio::test]
 async fn a_moved_row_is_not_opened() {
-    let fixture = Fixture::new(VaultSettings::default());
+    let fixture = VaultFixture::new(VaultSettings::default());
     fixture.set("token", 1, "one");
     let other: TenantName = "other".parse().unwrap();
     {
@@ -153,5 +155,5 @@ async fn a_moved_row_is_not_opened() {
         secrets.insert((other.clone(), "token".parse().unwrap()), stolen);
     }
     let error = fixture.vault.reveal(&other, &"token".parse().unwrap()).await.unwrap_err();
-    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    assert!(matches!(error, SecretError::Damaged { .. }), "{error}");
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use wasmill_domain::{Digest, Dispatch, ExecutionId, Move, Operation, Outcome, State, Timestamp};
+use wasmill_domain::{
+    Digest, Dispatch, ExecutionId, Operation, Outcome, State, Timestamp, Transition,
+};
 
 use super::sample::{
     at_attempt, deploy, dispatch, dispatches, execution_in, finished, key, line, listed, name, now,
@@ -43,7 +45,7 @@ pub(crate) async fn what_is_due_is_promoted(store: Arc<dyn Store>) {
     for dispatch in &all[..3] {
         assert_eq!(state_of(&*store, dispatch).await, (State::Queued, 2));
     }
-    assert_eq!(state_of(&*store, &all[3]).await, (State::Scheduled, 2));
+    assert_eq!(state_of(&*store, &all[3]).await, (State::Delayed, 2));
     // They are in the outbox until somebody has published them.
     let entries: BTreeSet<_> = outbox(&*store).await.into_iter().collect();
     assert_eq!(entries, all[..3].iter().map(|dispatch| (dispatch.execution, 2)).collect());
@@ -81,7 +83,11 @@ pub(crate) async fn what_went_on_leaves_the_outbox(store: Arc<dyn Store>) {
     store.start(&[super::sample::started(&all[0])]).await.unwrap();
     store.record(&[finished(&all[1], Outcome::Success), retried(&all[2], soon())]).await.unwrap();
     store
-        .move_execution(&tenant(), all[3].execution, &Operation::new(Move::Cancel, now()))
+        .transition_execution(
+            &tenant(),
+            all[3].execution,
+            &Operation::new(Transition::Cancel, now()),
+        )
         .await
         .unwrap();
     // Those in the way do not make the page shorter.

@@ -11,7 +11,7 @@ use crate::buckets::{
     Bucket, BucketQuota, BucketSummary, MAX_BATCH_KEYS, MAX_KEY_BYTES, Swap, ValueVersion,
 };
 use crate::conformance::Store;
-use crate::port::{Change, Error};
+use crate::port::{Change, StoreError};
 
 const QUOTA: BucketQuota = BucketQuota { value_bytes: 4 << 20, keys: 10_000, bytes: 64 << 20 };
 
@@ -98,12 +98,15 @@ pub(crate) async fn batches_are_whole(store: Arc<dyn Store>) {
     assert_eq!(store.delete_values(&bucket, &keys).await.unwrap(), MAX_BATCH_KEYS as u64);
     assert_eq!(counts(store, &bucket).await, (2, 4));
     let too_many = [keys, vec!["one more".into()]].concat();
-    assert!(matches!(store.values(&bucket, &too_many).await, Err(Error::Rejected(_))));
-    assert!(matches!(store.delete_values(&bucket, &too_many).await, Err(Error::Rejected(_))));
+    assert!(matches!(store.values(&bucket, &too_many).await, Err(StoreError::Rejected(_))));
+    assert!(matches!(store.delete_values(&bucket, &too_many).await, Err(StoreError::Rejected(_))));
     // A refused entry takes the others with it.
     let refused = [entry("c", "1"), ("d".into(), Bytes::from(vec![0; 10]))];
     let quota = BucketQuota { value_bytes: 9, ..QUOTA };
-    assert!(matches!(store.set_values(&bucket, &refused, &quota).await, Err(Error::Rejected(_))));
+    assert!(matches!(
+        store.set_values(&bucket, &refused, &quota).await,
+        Err(StoreError::Rejected(_))
+    ));
     assert_eq!(get(store, &bucket, "c").await, None);
 }
 
@@ -134,7 +137,7 @@ pub(crate) async fn keys_have_bounds(store: Arc<dyn Store>) {
         ];
         for refusal in refusals {
             assert!(
-                matches!(&refusal, Err(Error::Rejected(why)) if why.contains("1 to 512")),
+                matches!(&refusal, Err(StoreError::Rejected(why)) if why.contains("1 to 512")),
                 "{refusal:?}"
             );
         }
@@ -201,9 +204,9 @@ pub(crate) async fn numbers_are_counted(store: Arc<dyn Store>) {
     set(store, &bucket, "n", b"41").await;
     assert_eq!(store.increment(&bucket, "n", 1, &QUOTA).await.unwrap(), 42);
     set(store, &bucket, "n", b"many").await;
-    assert!(matches!(store.increment(&bucket, "n", 1, &QUOTA).await, Err(Error::Conflict(_))));
+    assert!(matches!(store.increment(&bucket, "n", 1, &QUOTA).await, Err(StoreError::Conflict(_))));
     set(store, &bucket, "n", i64::MAX.to_string().as_bytes()).await;
-    assert!(matches!(store.increment(&bucket, "n", 1, &QUOTA).await, Err(Error::Conflict(_))));
+    assert!(matches!(store.increment(&bucket, "n", 1, &QUOTA).await, Err(StoreError::Conflict(_))));
     assert_eq!(get(store, &bucket, "n").await.unwrap(), i64::MAX.to_string());
 }
 
@@ -269,7 +272,7 @@ pub(crate) async fn quotas_hold(store: Arc<dyn Store>) {
             .set_values(&bucket, &[(key.to_owned(), Bytes::from(vec![b'x'; length]))], &quota)
             .await
     };
-    let refused = |result: Result<(), Error>, setting: &str| {
+    let refused = |result: Result<(), StoreError>, setting: &str| {
         assert!(
             matches!(&result, Err(error) if error.to_string().contains(setting)),
             "{setting}: {result:?}"
@@ -317,7 +320,7 @@ pub(crate) async fn own_buckets_go_with_their_function(store: Arc<dyn Store>) {
     let (mine, ours) = (own("b", "total"), shared("b"));
     let entry = [("k".to_owned(), Bytes::from_static(b"v"))];
     let nobody = store.set_values(&mine, &entry, &QUOTA).await;
-    assert!(matches!(&nobody, Err(Error::NotFound(_))), "{nobody:?}");
+    assert!(matches!(&nobody, Err(StoreError::NotFound(_))), "{nobody:?}");
     deploy(store, json!({"name": "total"}), b"one").await;
     set(store, &mine, "k", b"v").await;
     set(store, &ours, "k", b"v").await;
@@ -335,7 +338,7 @@ pub(crate) async fn own_buckets_go_with_their_function(store: Arc<dyn Store>) {
     store.define(&forget).await.unwrap();
     assert_eq!(get(store, &mine, "k").await, None);
     let nobody = store.increment(&mine, "n", 1, &QUOTA).await;
-    assert!(matches!(&nobody, Err(Error::NotFound(_))), "{nobody:?}");
+    assert!(matches!(&nobody, Err(StoreError::NotFound(_))), "{nobody:?}");
     assert_eq!(store.buckets(&ours.tenant).await.unwrap().len(), 1);
     assert_eq!(counts(store, &ours).await.0, 1);
     // A later function of that name begins with nothing, and with versions that nobody has seen.

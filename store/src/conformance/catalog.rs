@@ -10,7 +10,7 @@ use wasmill_domain::{ApiKey, Digest, KeyDefinition, KeyRole, Revision, SchemaDef
 
 use super::sample::{deploy, now, tenant};
 use crate::conformance::Store;
-use crate::port::{Change, Changed, Error, Installation};
+use crate::port::{Change, Changed, Installation, StoreError};
 
 async fn put_schema(store: &dyn Store, event_type: &str, schema: Value) -> Changed {
     let event_type = event_type.parse().unwrap();
@@ -62,14 +62,14 @@ pub(crate) async fn schemas_count_their_changes(store: Arc<dyn Store>) {
         store.define(&delete).await.unwrap(),
         Changed { revision: Revision(4), version: 0, changed: true }
     );
-    assert!(matches!(store.define(&delete).await, Err(Error::NotFound(_))));
+    assert!(matches!(store.define(&delete).await, Err(StoreError::NotFound(_))));
     assert_eq!(store.definitions(Revision(0)).await.unwrap().unwrap().schemas.len(), 1);
 }
 
 pub(crate) async fn keys_are_kept(store: Arc<dyn Store>) {
     let (operator, other) = (key(KeyRole::Operator), key(KeyRole::Tenant));
     let error = store.define(&Change::PutKey(other.clone())).await.unwrap_err();
-    assert!(matches!(error, Error::Conflict(_)), "{error}");
+    assert!(matches!(error, StoreError::Conflict(_)), "{error}");
     let put = store.define(&Change::PutKey(operator.clone())).await.unwrap();
     assert_eq!(put, Changed { revision: Revision(1), version: 0, changed: true });
     store.define(&Change::PutKey(other.clone())).await.unwrap();
@@ -80,14 +80,14 @@ pub(crate) async fn keys_are_kept(store: Arc<dyn Store>) {
         KeyDefinition { id: operator.id, ..key(KeyRole::Tenant) },
         KeyDefinition { hash: operator.hash, ..key(KeyRole::Tenant) },
     ] {
-        assert!(matches!(store.define(&Change::PutKey(twice)).await, Err(Error::Conflict(_))));
+        assert!(matches!(store.define(&Change::PutKey(twice)).await, Err(StoreError::Conflict(_))));
     }
     assert!(store.definitions(Revision(2)).await.unwrap().is_none());
 }
 
 pub(crate) async fn of_first_keys_at_once_one_is_made(store: Arc<dyn Store>) {
     let error = store.define(&Change::PutFirstKey(key(KeyRole::Tenant))).await.unwrap_err();
-    assert!(matches!(error, Error::Conflict(_)), "{error}");
+    assert!(matches!(error, StoreError::Conflict(_)), "{error}");
     let makers: Vec<_> = (0..8)
         .map(|_| {
             let store = Arc::clone(&store);
@@ -111,14 +111,14 @@ pub(crate) async fn of_first_keys_at_once_one_is_made(store: Arc<dyn Store>) {
 pub(crate) async fn the_last_operator_stays(store: Arc<dyn Store>) {
     let (operator, other) = (key(KeyRole::Operator), key(KeyRole::Tenant));
     let delete = async |key: &KeyDefinition| store.define(&Change::DeleteKey { id: key.id }).await;
-    assert!(matches!(delete(&operator).await, Err(Error::NotFound(_))));
+    assert!(matches!(delete(&operator).await, Err(StoreError::NotFound(_))));
     store.define(&Change::PutKey(operator.clone())).await.unwrap();
     store.define(&Change::PutKey(other.clone())).await.unwrap();
-    assert!(matches!(delete(&operator).await, Err(Error::Conflict(_))));
+    assert!(matches!(delete(&operator).await, Err(StoreError::Conflict(_))));
     let second = key(KeyRole::Operator);
     store.define(&Change::PutKey(second.clone())).await.unwrap();
     delete(&operator).await.unwrap();
-    assert!(matches!(delete(&second).await, Err(Error::Conflict(_))));
+    assert!(matches!(delete(&second).await, Err(StoreError::Conflict(_))));
     delete(&other).await.unwrap();
     let last = delete(&second).await.unwrap();
     assert_eq!(last, Changed { revision: Revision(6), version: 0, changed: true });
@@ -138,7 +138,7 @@ pub(crate) async fn artifacts_are_kept_by_content(store: Arc<dyn Store>) {
         .put_artifact(&tenant(), Digest::of(b"these"), Bytes::from_static(b"those"))
         .await
         .unwrap_err();
-    assert!(matches!(error, Error::Rejected(_)), "{error}");
+    assert!(matches!(error, StoreError::Rejected(_)), "{error}");
     assert_eq!(store.artifact(Digest::of(b"these")).await.unwrap(), None);
     assert!(
         store.definitions(Revision(0)).await.unwrap().is_none(),

@@ -75,9 +75,15 @@ async fn define(store: &dyn Store, change: Change) -> Definitions {
 
 /// How many definitions were read.
 fn count(delta: &Definitions) -> usize {
-    let Definitions { revision: _, functions, schemas, keys, hostnames, deleted, broken, .. } =
-        delta;
-    functions.len() + schemas.len() + keys.len() + hostnames.len() + deleted.len() + broken.len()
+    let Definitions {
+        revision: _, functions, schemas, keys, hostnames, deleted, unreadable, ..
+    } = delta;
+    functions.len()
+        + schemas.len()
+        + keys.len()
+        + hostnames.len()
+        + deleted.len()
+        + unreadable.len()
 }
 
 /// Something of every kind, of two tenants.
@@ -137,8 +143,8 @@ pub(crate) async fn what_is_gone_is_told(store: Arc<dyn Store>) {
     let delete = Change::DeleteFunction { tenant: of(), function: name("one") };
     let delta = define(store, delete).await;
     let changes = [DefinitionKind::Function, DefinitionKind::DeletedFunction];
-    let told: BTreeSet<_> = delta.changes.iter().flatten().cloned().collect();
-    assert_eq!(told, changes.map(|kind| id(kind, "alpha", "one")).into());
+    let reported: BTreeSet<_> = delta.changes.iter().flatten().cloned().collect();
+    assert_eq!(reported, changes.map(|kind| id(kind, "alpha", "one")).into());
     assert_eq!((count(&delta), delta.deleted.len()), (1, 1));
 
     let forget = Change::ForgetFunction { tenant: of(), function: name("one") };
@@ -177,8 +183,8 @@ pub(crate) async fn what_came_back_is_told(store: Arc<dyn Store>) {
 
     // A deleted one that is deployed again.
     let delta = delta_of(store, deploy(store, "alpha", json!({"name": "gone"})).await).await;
-    let told: BTreeSet<_> = delta.changes.iter().flatten().map(|change| change.kind).collect();
-    assert_eq!(told, [DefinitionKind::Function, DefinitionKind::DeletedFunction].into());
+    let reported: BTreeSet<_> = delta.changes.iter().flatten().map(|change| change.kind).collect();
+    assert_eq!(reported, [DefinitionKind::Function, DefinitionKind::DeletedFunction].into());
     assert_eq!((count(&delta), delta.functions.len()), (1, 1));
 }
 
@@ -194,8 +200,8 @@ pub(crate) async fn several_changes_are_read_at_once(store: Arc<dyn Store>) {
     assert_eq!(delta.revision, last);
     let changes =
         [id(DefinitionKind::Function, "alpha", "one"), id(DefinitionKind::Schema, "beta", "last")];
-    let told: BTreeSet<_> = delta.changes.iter().flatten().cloned().collect();
-    assert_eq!((told, count(&delta)), (changes.into(), 2), "each once, as it is now");
+    let reported: BTreeSet<_> = delta.changes.iter().flatten().cloned().collect();
+    assert_eq!((reported, count(&delta)), (changes.into(), 2), "each once, as it is now");
     assert_eq!(delta.functions[0].version, 4);
     assert!(store.definitions(last).await.unwrap().is_none());
     // Whoever knows nothing, or what never was, reads everything.
@@ -207,7 +213,7 @@ pub(crate) async fn several_changes_are_read_at_once(store: Arc<dyn Store>) {
 
 /// All that is asked of a registry, of the tenants and names of these tests.
 fn answers(registry: &Registry) -> Vec<String> {
-    let mut all = vec![format!("{:?} {:?}", registry.revision(), registry.broken())];
+    let mut all = vec![format!("{:?} {:?}", registry.revision(), registry.unreadable())];
     for of in ["alpha", "beta"].map(tenant) {
         all.push(format!("{:?}", registry.functions_of(&of)));
         all.push(format!("{:?} {:?}", registry.schemas_of(&of), registry.event_types_of(&of)));
@@ -316,7 +322,7 @@ pub(crate) async fn the_release_before_is_heard_of(
     let known = watch.current().revision();
     run(&RELEASE_BEFORE).await;
     let delta = store.definitions(known).await.unwrap().unwrap();
-    let told: BTreeSet<_> = delta.changes.iter().flatten().cloned().collect();
+    let reported: BTreeSet<_> = delta.changes.iter().flatten().cloned().collect();
     let of_alpha = |kind, name| id(kind, "alpha", name);
     let expected = [
         of_alpha(DefinitionKind::Function, "one"),
@@ -327,7 +333,7 @@ pub(crate) async fn the_release_before_is_heard_of(
         DefinitionId::of_key(Uuid::from_u128(1)),
         id(DefinitionKind::Hostname, "", "alpha.example.com"),
     ];
-    assert_eq!(told, expected.into());
+    assert_eq!(reported, expected.into());
     let before = watch.current();
     watch.reach(delta.revision).await.unwrap();
     let after = watch.current();
@@ -357,8 +363,8 @@ pub(crate) async fn old_notes_are_deleted(
     assert_eq!((swept, notes().await), (Revision(20_480), 1));
     assert!(store.definitions(known).await.unwrap().unwrap().changes.is_none());
     assert!(store.definitions(Revision(10_479)).await.unwrap().unwrap().changes.is_none());
-    let told = store.definitions(Revision(10_480)).await.unwrap().unwrap().changes;
-    assert_eq!(told, Some(vec![id(DefinitionKind::Schema, "alpha", "swept")]));
+    let reported = store.definitions(Revision(10_480)).await.unwrap().unwrap().changes;
+    assert_eq!(reported, Some(vec![id(DefinitionKind::Schema, "alpha", "swept")]));
     for watch in [late, current] {
         watch.reach(swept).await.unwrap();
         let whole = self::watch(&store).await;

@@ -11,7 +11,7 @@ use super::sample::{
 use crate::conformance::Store;
 use crate::port::{Finished, Publication};
 
-pub(crate) async fn each_outcome_makes_its_move(store: Arc<dyn Store>) {
+pub(crate) async fn each_outcome_makes_its_transition(store: Arc<dyn Store>) {
     for outcome in Outcome::ALL {
         for from in [State::Queued, State::Running] {
             let execution = execution_in(&*store, from).await;
@@ -20,7 +20,7 @@ pub(crate) async fn each_outcome_makes_its_move(store: Arc<dyn Store>) {
                 [true],
                 "{outcome}"
             );
-            let expected = from.after(outcome.final_move()).unwrap();
+            let expected = from.after(outcome.final_transition()).unwrap();
             assert_eq!(state_of(&*store, &execution).await, (expected, 1), "{outcome}");
         }
     }
@@ -49,7 +49,7 @@ pub(crate) async fn the_first_outcome_stands(store: Arc<dyn Store>) {
 pub(crate) async fn a_row_is_made_where_there_is_none(store: Arc<dyn Store>) {
     let unknown = at_attempt(&dispatch("total"), 2);
     assert_eq!(store.record(&[retried(&unknown, soon())]).await.unwrap(), [true]);
-    assert_eq!(state_of(&*store, &unknown).await, (State::Scheduled, 3));
+    assert_eq!(state_of(&*store, &unknown).await, (State::Delayed, 3));
     let known = [dispatch("total"), dispatch("total"), dispatch("total")];
     store.enqueue(&known[..1], Publication::Confirmed).await.unwrap();
     let entries = known.each_ref().map(|dispatch| finished(dispatch, Outcome::Success));
@@ -90,7 +90,7 @@ pub(crate) async fn an_older_attempt_loses(store: Arc<dyn Store>) {
     let first = execution_in(&*store, State::Queued).await;
     store.record(&[retried(&first, now())]).await.unwrap();
     let second = at_attempt(&first, 2);
-    // It is scheduled: neither attempt can end now.
+    // It is delayed: neither attempt can end now.
     assert_eq!(
         store
             .record(&[finished(&first, Outcome::Success), finished(&second, Outcome::Success)])
@@ -114,7 +114,7 @@ pub(crate) async fn what_is_unfinished_is_told_in_order(store: Arc<dyn Store>) {
         let open = matches!(state, State::Queued | State::Running);
         asked.extend([execution.clone(), at_attempt(&execution, execution.attempt + 1)]);
         expected.extend([open, false]);
-        if state == State::Scheduled {
+        if state == State::Delayed {
             asked.push(at_attempt(&execution, execution.attempt - 1));
             expected.push(false);
         }
@@ -129,7 +129,7 @@ pub(crate) async fn what_is_unfinished_is_told_in_order(store: Arc<dyn Store>) {
 pub(crate) async fn a_start_that_is_forbidden_is_left_out(store: Arc<dyn Store>) {
     for state in State::ALL {
         let execution = execution_in(&*store, state).await;
-        let expected = state.after(wasmill_domain::Move::Start).unwrap_or(state);
+        let expected = state.after(wasmill_domain::Transition::Start).unwrap_or(state);
         let other = at_attempt(&execution, execution.attempt + 1);
         let fine = dispatch("total");
         let before = store.execution(&tenant(), execution.execution).await.unwrap();
@@ -285,5 +285,5 @@ pub(crate) async fn the_first_owner_in_a_batch_stands(store: Arc<dyn Store>) {
     let [other, ..] = forged(&third);
     let batch = [retried(&third, soon()), finished(&at_attempt(&other, 2), Outcome::Success)];
     assert_eq!(store.record(&batch).await.unwrap(), [true, false]);
-    assert_eq!(state_of(&*store, &third).await, (State::Scheduled, 2));
+    assert_eq!(state_of(&*store, &third).await, (State::Delayed, 2));
 }

@@ -8,7 +8,7 @@ use wasmill_domain::{Digest, Manifest, TenantName};
 
 use super::sample::{name, now, prune, soon, tenant};
 use crate::conformance::Store;
-use crate::port::{Change, Changed, Error, Result};
+use crate::port::{Change, Changed, Result, StoreError};
 
 fn other() -> TenantName {
     "other".parse().unwrap()
@@ -59,7 +59,7 @@ pub(crate) async fn a_deploy_needs_its_files(store: Arc<dyn Store>) {
     let store = &*store;
     put(store, &tenant(), "one").await;
     let refused = |result: Result<Changed>| match result {
-        Err(Error::NotFound(what)) => what,
+        Err(StoreError::NotFound(what)) => what,
         other => panic!("{other:?}"),
     };
     let what =

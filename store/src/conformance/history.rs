@@ -18,8 +18,8 @@ use super::sample::{
 };
 use crate::conformance::Store;
 use crate::port::{
-    Error, ExecutionDetail, ExecutionQuery, ExecutionSummary, Finished, LogEntry, LogPosition,
-    Publication,
+    ExecutionDetail, ExecutionQuery, ExecutionSummary, Finished, LogEntry, LogPosition,
+    Publication, StoreError,
 };
 
 async fn detail(store: &dyn Store, id: ExecutionId) -> ExecutionDetail {
@@ -106,12 +106,12 @@ pub(crate) async fn what_is_there_is_left_as_it_is(store: Arc<dyn Store>) {
     );
 }
 
-pub(crate) async fn a_start_is_news(store: Arc<dyn Store>) {
+pub(crate) async fn a_start_is_informative(store: Arc<dyn Store>) {
     let [known, unknown] = [dispatch("total"), dispatch("total")];
     store.enqueue(std::slice::from_ref(&known), Publication::Confirmed).await.unwrap();
-    let news = [started(&known), started(&unknown)];
-    store.start(&news).await.unwrap();
-    for begun in &news {
+    let notified = [started(&known), started(&unknown)];
+    store.start(&notified).await.unwrap();
+    for begun in &notified {
         let expected = ExecutionSummary {
             state: State::Running,
             version: Some(begun.version),
@@ -172,7 +172,7 @@ pub(crate) async fn a_result_is_kept_with_all_that_belongs_to_it(store: Arc<dyn 
     assert_eq!(store.outbox(soon(), 10).await.unwrap(), [child]);
 }
 
-pub(crate) async fn a_retry_is_scheduled(store: Arc<dyn Store>) {
+pub(crate) async fn a_retry_is_delayed(store: Arc<dyn Store>) {
     let first = dispatch("total");
     let due = now().plus(Duration::from_secs(5));
     let entry = Finished { logs: vec![line(0, "one")], ..retried(&first, due) };
@@ -180,7 +180,7 @@ pub(crate) async fn a_retry_is_scheduled(store: Arc<dyn Store>) {
     let seen = detail(&*store, first.execution).await;
     assert_eq!(
         (seen.summary.state, seen.summary.attempt, seen.summary.max_attempts),
-        (State::Scheduled, 2, 3)
+        (State::Delayed, 2, 3)
     );
     assert_eq!((seen.summary.due_at, seen.summary.outcome), (Some(due), Some(Outcome::Error)));
     assert_eq!(seen.summary.message.as_deref(), Some("it was error"));
@@ -378,7 +378,7 @@ pub(crate) async fn any_text_round_trips(store: Arc<dyn Store>) {
                 let logs = store.logs(&tenant(), odd.execution, None, 10).await.unwrap();
                 assert_eq!(logs[0].line, entry.logs[0]);
             }
-            Err(error) => assert!(matches!(error, Error::Rejected(_)), "{error}"),
+            Err(error) => assert!(matches!(error, StoreError::Rejected(_)), "{error}"),
         }
         assert_eq!(store.record(&[good]).await.unwrap(), [true], "after {text:?}");
     }

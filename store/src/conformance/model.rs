@@ -1,5 +1,5 @@
 //! Random sequences of operations, on a store and on a small model of it that is built on the
-//! domain's table of moves. Both must come to the same.
+//! domain's table of transitions. Both must come to the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -8,13 +8,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use wasmill_domain::{
-    AttemptKey, Dispatch, ExecutionId, Move, Operation, Outcome, State, Timestamp,
+    AttemptKey, Dispatch, ExecutionId, Operation, Outcome, State, Timestamp, Transition,
 };
 
 use super::Fresh;
 use super::sample::{at_attempt, dispatch, finished, soon, started, tenant};
 use crate::conformance::Store;
-use crate::port::{Error, ExecutionQuery, Finished, Publication};
+use crate::port::{ExecutionQuery, Finished, Publication, StoreError};
 
 /// How many executions there are at the beginning; emitted events add to them.
 const ROOTS: usize = 5;
@@ -22,7 +22,7 @@ const ROOTS: usize = 5;
 /// One of the executions, taken modulo their number, and how far off its current attempt and epoch
 /// a report is.
 #[derive(Clone, Copy, Debug)]
-struct Target {
+struct ModelTarget {
     who: usize,
     off: i8,
     off_epoch: i8,
@@ -38,11 +38,11 @@ enum End {
 #[derive(Clone, Debug)]
 enum Op {
     Enqueue { who: Vec<usize>, pending: bool },
-    Start(Vec<Target>),
-    Record(Vec<(Target, End)>),
+    Start(Vec<ModelTarget>),
+    Record(Vec<(ModelTarget, End)>),
     Promote { passed: u8, limit: u8 },
-    Operate { who: usize, what: Move },
-    Published(Vec<Target>),
+    Operate { who: usize, what: Transition },
+    Published(Vec<ModelTarget>),
 }
 
 #[derive(Clone, Debug)]
@@ -82,7 +82,7 @@ impl Model {
     }
 
     /// The dispatch that a target means.
-    fn aim(&self, target: Target) -> Dispatch {
+    fn aim(&self, target: ModelTarget) -> Dispatch {
         let dispatch = &self.executions[target.who % self.executions.len()];
         let (epoch, attempt) =
             self.rows.get(&dispatch.execution).map_or((1, 1), |row| (row.epoch, row.attempt));
@@ -91,7 +91,7 @@ impl Model {
     }
 
     /// Whether an attempt may make `what` now, and where it leads.
-    fn passes(&self, key: AttemptKey, what: Move) -> Option<State> {
+    fn passes(&self, key: AttemptKey, what: Transition) -> Option<State> {
         match self.rows.get(&key.execution) {
             None => State::Queued.after(what).ok(),
             Some(row) if (row.attempt, row.epoch) == (key.attempt, key.epoch) => {
@@ -102,14 +102,14 @@ impl Model {
     }
 
     fn is_open(&self, key: AttemptKey) -> bool {
-        self.passes(key, Move::Succeed).is_some()
+        self.passes(key, Transition::Succeed).is_some()
     }
 
     /// Whether an entry of the outbox is of any use: it is sent as its execution is then.
     fn is_wanted(&self, id: ExecutionId, attempt: u32) -> bool {
-        self.rows
-            .get(&id)
-            .is_some_and(|row| row.attempt == attempt && row.state.after(Move::Succeed).is_ok())
+        self.rows.get(&id).is_some_and(|row| {
+            row.attempt == attempt && row.state.after(Transition::Succeed).is_ok()
+        })
     }
 
     fn row(&mut self, dispatch: &Dispatch) -> &mut Row {
@@ -132,7 +132,7 @@ impl Model {
     }
 
     fn start(&mut self, dispatch: &Dispatch) {
-        if let Some(state) = self.passes(dispatch.key(), Move::Start) {
+        if let Some(state) = self.passes(dispatch.key(), Transition::Start) {
             self.row(dispatch).state = state;
         }
     }
@@ -150,7 +150,8 @@ impl Model {
 
     fn record(&mut self, entry: &Finished) -> bool {
         let Finished { dispatch, report, retry_at, emitted, .. } = entry;
-        let what = if retry_at.is_some() { Move::Retry } else { report.outcome.final_move() };
+        let what =
+            if retry_at.is_some() { Transition::Retry } else { report.outcome.final_transition() };
         let completed = || self.is_completed_by(entry).then_some(State::Cancelled);
         let Some(state) = self.passes(dispatch.key(), what).or_else(completed) else {
             return false;
@@ -159,10 +160,10 @@ impl Model {
         row.state = state;
         row.due = *retry_at;
         row.attempts.push((dispatch.attempt, report.outcome));
-        if what == Move::Retry {
+        if what == Transition::Retry {
             row.attempt += 1;
         }
-        if what == Move::Succeed {
+        if what == Transition::Succeed {
             row.children.extend(emitted.iter().map(|child| child.execution));
             for child in emitted {
                 self.enqueue(child, true);
@@ -184,7 +185,7 @@ impl Model {
         let mut promoted = Vec::new();
         for (_, id) in due {
             let Some(row) = self.rows.get_mut(&id) else { continue };
-            row.state = row.state.after(Move::Promote).expect("what is due is scheduled");
+            row.state = row.state.after(Transition::Promote).expect("what is due is delayed");
             row.due = None;
             promoted.push((id, row.attempt));
             self.outbox.insert((id, row.attempt), row.epoch);
@@ -192,17 +193,18 @@ impl Model {
         promoted
     }
 
-    /// `None` where there is no such execution; an error where it cannot make the move.
-    fn operate(&mut self, id: ExecutionId, what: Move) -> Option<Result<State, ()>> {
+    /// `None` where there is no such execution; an error where it cannot make the transition.
+    fn operate(&mut self, id: ExecutionId, what: Transition) -> Option<Result<State, ()>> {
         let row = self.rows.get_mut(&id)?;
-        let operators = [Move::Suspend, Move::Resume, Move::Cancel, Move::Replay];
+        let operators =
+            [Transition::Suspend, Transition::Resume, Transition::Cancel, Transition::Replay];
         let Some(state) = row.state.after(what).ok().filter(|_| operators.contains(&what)) else {
             return Some(Err(()));
         };
         row.state = state;
         row.due = None;
         row.epoch += 1;
-        if what == Move::Replay {
+        if what == Transition::Replay {
             row.attempt += 1;
             row.max_attempts += 1;
         }
@@ -221,9 +223,9 @@ fn end() -> impl Strategy<Value = End> {
     ]
 }
 
-fn target() -> impl Strategy<Value = Target> {
+fn target() -> impl Strategy<Value = ModelTarget> {
     let off = || prop_oneof![8 => Just(0i8), 1 => Just(-1i8), 1 => Just(1i8)];
-    (0usize..64, off(), off()).prop_map(|(who, off, off_epoch)| Target { who, off, off_epoch })
+    (0usize..64, off(), off()).prop_map(|(who, off, off_epoch)| ModelTarget { who, off, off_epoch })
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -232,13 +234,13 @@ fn op() -> impl Strategy<Value = Op> {
         3 => prop::collection::vec(target(), 1..4).prop_map(Op::Start),
         5 => prop::collection::vec((target(), end()), 1..6).prop_map(Op::Record),
         3 => (0u8..20, 0u8..4).prop_map(|(passed, limit)| Op::Promote { passed, limit }),
-        4 => (0usize..64, proptest::sample::select(Move::ALL.to_vec())).prop_map(|(who, what)| Op::Operate { who, what }),
+        4 => (0usize..64, proptest::sample::select(Transition::ALL.to_vec())).prop_map(|(who, what)| Op::Operate { who, what }),
         2 => prop::collection::vec(target(), 1..4).prop_map(Op::Published),
     ]
 }
 
 /// What is handed to `record` for an end.
-fn entry(model: &mut Model, target: Target, end: &End) -> Finished {
+fn entry(model: &mut Model, target: ModelTarget, end: &End) -> Finished {
     let dispatch = model.aim(target);
     match end {
         End::Final(outcome) => finished(&dispatch, *outcome),
@@ -261,7 +263,7 @@ async fn apply(model: &mut Model, store: &dyn Store, op: &Op) {
         Op::Enqueue { who, pending } => {
             let all: Vec<Dispatch> = who
                 .iter()
-                .map(|who| model.aim(Target { who: *who, off: 0, off_epoch: 0 }))
+                .map(|who| model.aim(ModelTarget { who: *who, off: 0, off_epoch: 0 }))
                 .collect();
             let publication = if *pending { Publication::Pending } else { Publication::Confirmed };
             store.enqueue(&all, publication).await.unwrap();
@@ -288,13 +290,16 @@ async fn apply(model: &mut Model, store: &dyn Store, op: &Op) {
             );
         }
         Op::Operate { who, what } => {
-            let id = model.aim(Target { who: *who, off: 0, off_epoch: 0 }).execution;
-            let moved =
-                store.move_execution(&tenant(), id, &Operation::new(*what, model.clock)).await;
+            let id = model.aim(ModelTarget { who: *who, off: 0, off_epoch: 0 }).execution;
+            let moved = store
+                .transition_execution(&tenant(), id, &Operation::new(*what, model.clock))
+                .await;
             match model.operate(id, *what) {
                 Some(Ok(state)) => assert_eq!(moved.unwrap().state, state),
-                Some(Err(())) => assert!(matches!(moved, Err(Error::Conflict(_))), "{moved:?}"),
-                None => assert!(matches!(moved, Err(Error::NotFound(_))), "{moved:?}"),
+                Some(Err(())) => {
+                    assert!(matches!(moved, Err(StoreError::Conflict(_))), "{moved:?}")
+                }
+                None => assert!(matches!(moved, Err(StoreError::NotFound(_))), "{moved:?}"),
             }
         }
         Op::Published(targets) => {
@@ -336,7 +341,7 @@ async fn compare(model: &mut Model, store: &dyn Store) {
     let asked: Vec<Dispatch> = [(-1, 0), (0, 0), (1, 0), (0, -1), (0, 1)]
         .into_iter()
         .flat_map(|(off, off_epoch)| {
-            (0..model.executions.len()).map(move |who| Target { who, off, off_epoch })
+            (0..model.executions.len()).map(move |who| ModelTarget { who, off, off_epoch })
         })
         .map(|target| model.aim(target))
         .collect();

@@ -14,7 +14,7 @@ use crate::port::Nodes;
 pub(crate) const SHORT: Duration = Duration::from_millis(300);
 
 /// How long a test waits for what must happen.
-const PATIENCE: Duration = Duration::from_secs(30);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn node(role: &str, name: &str) -> Node {
     Node {
@@ -44,7 +44,7 @@ pub(crate) async fn a_process_is_listed_until_it_leaves(nodes: Arc<dyn Nodes>) {
     assert!(live.iter().all(|live| live.schema_version > 0), "{live:?}");
     // By the database's clock, which is this machine's.
     let age = Timestamp::now().since(live[0].beat_at);
-    assert!(age < PATIENCE, "{age:?}");
+    assert!(age < WAIT_TIMEOUT, "{age:?}");
     assert_eq!(nodes.delete_dead_nodes().await.unwrap(), 0);
     nodes.leave(one.id).await.unwrap();
     nodes.leave(one.id).await.unwrap();
@@ -63,7 +63,7 @@ pub(crate) async fn a_heartbeat_renews_what_a_process_says(nodes: Arc<dyn Nodes>
         let live = nodes.live_nodes().await.unwrap();
         assert_eq!(live.len(), 1);
         assert_eq!(live[0].node, second);
-        if live[0].beat_at > before || begun.elapsed() > PATIENCE {
+        if live[0].beat_at > before || begun.elapsed() > WAIT_TIMEOUT {
             break live[0].beat_at;
         }
     };
@@ -100,7 +100,7 @@ pub(crate) async fn a_process_that_says_nothing_is_not_alive(nodes: Arc<dyn Node
     let begun = Instant::now();
     nodes.beat(&dead).await.unwrap();
     while !listed(&*nodes).await.is_empty() {
-        assert!(begun.elapsed() < PATIENCE, "it is alive still");
+        assert!(begun.elapsed() < WAIT_TIMEOUT, "it is alive still");
         tokio::time::sleep(SHORT / 30).await;
     }
     // The database's clock may have a coarser grain than this one.
@@ -114,7 +114,7 @@ pub(crate) async fn a_process_that_was_deleted_comes_back(nodes: Arc<dyn Nodes>)
     nodes.beat(&node).await.unwrap();
     let begun = Instant::now();
     while nodes.delete_dead_nodes().await.unwrap() == 0 {
-        assert!(begun.elapsed() < PATIENCE, "it is alive still");
+        assert!(begun.elapsed() < WAIT_TIMEOUT, "it is alive still");
         tokio::time::sleep(SHORT / 30).await;
     }
     assert!(listed(&*nodes).await.is_empty());

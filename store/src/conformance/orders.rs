@@ -1,22 +1,22 @@
 //! Moves that come while an execution runs, or before its row is there, and what hosts hear of
 //! them.
 
-use wasmill_domain::{Dispatch, Move, Operation, Order, OrderKind, Outcome, State};
+use wasmill_domain::{Dispatch, Operation, Order, OrderKind, Outcome, State, Transition};
 
 use super::sample::{
     at_attempt, dispatch, execution_in, finished, now, outbox, retried, soon, started, state_of,
     tenant,
 };
 use super::{Fresh, Store};
-use crate::port::{Error, ExecutionDetail, Publication};
+use crate::port::{ExecutionDetail, Publication, StoreError};
 
-/// A move of an execution that may have no row.
-fn early(what: Move) -> Operation {
+/// An operation on an execution that may have no row.
+fn early(what: Transition) -> Operation {
     Operation::new(what, now()).with_reason(Some("why \0 ü".into())).before_row(true)
 }
 
 async fn operate(store: &dyn Store, dispatch: &Dispatch, operation: Operation) {
-    store.move_execution(&dispatch.tenant, dispatch.execution, &operation).await.unwrap();
+    store.transition_execution(&dispatch.tenant, dispatch.execution, &operation).await.unwrap();
 }
 
 async fn shown(store: &dyn Store, dispatch: &Dispatch) -> ExecutionDetail {
@@ -39,8 +39,9 @@ pub(crate) async fn a_move_may_come_before_the_row(fresh: Fresh) {
     let store = &*fresh.store;
     for publication in [Publication::Confirmed, Publication::Pending] {
         let cancelled = dispatch("total");
-        let operation = early(Move::Cancel).by("key 1");
-        let moved = store.move_execution(&tenant(), cancelled.execution, &operation).await.unwrap();
+        let operation = early(Transition::Cancel).by("key 1");
+        let moved =
+            store.transition_execution(&tenant(), cancelled.execution, &operation).await.unwrap();
         assert_eq!((moved.state, moved.epoch, moved.has_event), (State::Cancelled, 2, false));
         let detail = shown(store, &cancelled).await;
         assert!(detail.event.is_err() && detail.attempts.is_empty());
@@ -58,7 +59,7 @@ pub(crate) async fn a_move_may_come_before_the_row(fresh: Fresh) {
     }
     // What has a row is moved as ever.
     let queued = execution_in(store, State::Queued).await;
-    operate(store, &queued, early(Move::Suspend)).await;
+    operate(store, &queued, early(Transition::Suspend)).await;
     assert!(shown(store, &queued).await.event.is_ok());
 }
 
@@ -66,9 +67,9 @@ pub(crate) async fn what_was_resumed_before_it_came_is_published_when_it_comes(f
     let store = &*fresh.store;
     for publication in [Publication::Confirmed, Publication::Pending] {
         let early_bird = dispatch("total");
-        operate(store, &early_bird, early(Move::Suspend).by("key 1")).await;
+        operate(store, &early_bird, early(Transition::Suspend).by("key 1")).await;
         assert_eq!(shown(store, &early_bird).await.summary.held_by.as_deref(), Some("key 1"));
-        operate(store, &early_bird, Operation::new(Move::Resume, now())).await;
+        operate(store, &early_bird, Operation::new(Transition::Resume, now())).await;
         assert!(outbox(store).await.is_empty(), "nobody knows what to publish");
         assert_eq!(shown(store, &early_bird).await.summary.held_by, None);
         let twice = [early_bird.clone(), early_bird.clone()];
@@ -91,15 +92,15 @@ pub(crate) async fn what_was_resumed_before_it_came_is_published_when_it_comes(f
 pub(crate) async fn an_outcome_that_does_not_stand_brings_the_event(fresh: Fresh) {
     let store = &*fresh.store;
     let (held, other) = (dispatch("total"), dispatch("total"));
-    operate(store, &held, early(Move::Suspend)).await;
+    operate(store, &held, early(Transition::Suspend)).await;
     let ends = [finished(&held, Outcome::Success), finished(&other, Outcome::Success)];
     assert_eq!(store.record(&ends).await.unwrap(), [false, true]);
     has_come(store, &held, State::Suspended, 2).await;
-    operate(store, &held, Operation::new(Move::Resume, now())).await;
+    operate(store, &held, Operation::new(Transition::Resume, now())).await;
     assert_eq!(store.outbox(soon(), 10).await.unwrap()[0].key(), held.clone().with_epoch(3).key());
     // Emitted ones come by the outcome of another.
     let child = dispatch("mail");
-    operate(store, &child, early(Move::Cancel)).await;
+    operate(store, &child, early(Transition::Cancel)).await;
     let parent = crate::port::Finished {
         emitted: vec![child.clone()],
         ..finished(&dispatch("total"), Outcome::Success)
@@ -113,9 +114,13 @@ pub(crate) async fn a_move_before_the_row_binds_its_tenant_only(fresh: Fresh) {
     let other = "other".parse().unwrap();
     for by_outcome in [false, true] {
         let ours = dispatch("total");
-        store.move_execution(&other, ours.execution, &early(Move::Cancel)).await.unwrap();
-        let moved = store.move_execution(&tenant(), ours.execution, &early(Move::Cancel)).await;
-        assert!(matches!(moved, Err(Error::NotFound(_))), "{moved:?}");
+        store
+            .transition_execution(&other, ours.execution, &early(Transition::Cancel))
+            .await
+            .unwrap();
+        let moved =
+            store.transition_execution(&tenant(), ours.execution, &early(Transition::Cancel)).await;
+        assert!(matches!(moved, Err(StoreError::NotFound(_))), "{moved:?}");
         if by_outcome {
             let end = finished(&ours, Outcome::Success);
             assert_eq!(store.record(&[end]).await.unwrap(), [false]);
@@ -136,13 +141,13 @@ pub(crate) async fn only_some_moves_may_come_before_the_row(fresh: Fresh) {
     let store = &*fresh.store;
     let none = dispatch("total");
     for operation in [
-        Operation::new(Move::Cancel, now()),
-        early(Move::Resume),
-        early(Move::Replay),
-        early(Move::Start),
+        Operation::new(Transition::Cancel, now()),
+        early(Transition::Resume),
+        early(Transition::Replay),
+        early(Transition::Start),
     ] {
-        let moved = store.move_execution(&tenant(), none.execution, &operation).await;
-        assert!(matches!(moved, Err(Error::NotFound(_))), "{operation:?}: {moved:?}");
+        let moved = store.transition_execution(&tenant(), none.execution, &operation).await;
+        assert!(matches!(moved, Err(StoreError::NotFound(_))), "{operation:?}: {moved:?}");
     }
     assert_eq!(store.execution(&tenant(), none.execution).await.unwrap(), None);
 }
@@ -152,7 +157,7 @@ pub(crate) async fn the_attempt_that_a_cancellation_ended_is_added(fresh: Fresh)
     // One that is queued may run as well: short attempts are not announced.
     for state in [State::Running, State::Queued] {
         let running = execution_in(store, state).await;
-        operate(store, &running, Operation::new(Move::Cancel, now())).await;
+        operate(store, &running, Operation::new(Transition::Cancel, now())).await;
         let of_order = running.clone().with_epoch(running.epoch + 1);
         for (epoch, attempt) in [(running.epoch, 1), (running.epoch + 2, 1), (running.epoch + 1, 2)]
         {
@@ -175,7 +180,7 @@ pub(crate) async fn the_attempt_that_a_cancellation_ended_is_added(fresh: Fresh)
         assert_eq!(detail.summary.epoch, of_order.epoch);
         assert_eq!(detail.attempts.len(), 1);
         assert_eq!(detail.attempts[0].1.fuel_used, 123_456);
-        operate(store, &running, Operation::new(Move::Replay, now())).await;
+        operate(store, &running, Operation::new(Transition::Replay, now())).await;
         assert_eq!(state_of(store, &running).await, (State::Queued, 2));
         assert_eq!(shown(store, &running).await.attempts.len(), 1);
     }
@@ -184,13 +189,13 @@ pub(crate) async fn the_attempt_that_a_cancellation_ended_is_added(fresh: Fresh)
 pub(crate) async fn what_runs_is_suspended_and_made_again(fresh: Fresh) {
     let store = &*fresh.store;
     let running = execution_in(store, State::Running).await;
-    let suspend = Operation::new(Move::Suspend, now()).with_reason(Some("look".into()));
+    let suspend = Operation::new(Transition::Suspend, now()).with_reason(Some("look".into()));
     operate(store, &running, suspend.clone()).await;
     let summary = shown(store, &running).await.summary;
     assert_eq!((summary.state, summary.outcome), (State::Suspended, None));
     assert_eq!((summary.held_by.as_deref(), &summary.reason), (Some("operator"), &suspend.reason));
     assert_eq!(store.record(&[finished(&running, Outcome::Success)]).await.unwrap(), [false]);
-    operate(store, &running, Operation::new(Move::Resume, now())).await;
+    operate(store, &running, Operation::new(Transition::Resume, now())).await;
     let resumed = store.outbox(soon(), 10).await.unwrap().remove(0);
     assert_eq!((resumed.attempt, resumed.epoch), (running.attempt, running.epoch + 2));
     assert_eq!(resumed.max_attempts, running.max_attempts);
@@ -210,8 +215,8 @@ pub(crate) async fn hosts_hear_of_what_they_run(fresh: Fresh) {
     let all: Vec<_> = running.iter().chain([&without_row]).map(Dispatch::key).collect();
     assert_eq!(orders.orders(&all).await.unwrap(), []);
     let why = || Some("too dear".to_owned());
-    operate(store, &running[0], Operation::new(Move::Cancel, now()).with_reason(why())).await;
-    operate(store, &running[1], Operation::new(Move::Suspend, now())).await;
+    operate(store, &running[0], Operation::new(Transition::Cancel, now()).with_reason(why())).await;
+    operate(store, &running[1], Operation::new(Transition::Suspend, now())).await;
     assert_eq!(store.record(&[retried(&running[2], now())]).await.unwrap(), [true]);
     let order =
         |of: &Dispatch, epoch, kind, reason| Order { execution: of.execution, epoch, kind, reason };
@@ -223,7 +228,7 @@ pub(crate) async fn hosts_hear_of_what_they_run(fresh: Fresh) {
         order(&running[2], 1, OrderKind::Abandon, None),
     ];
     assert_eq!(heard, expected);
-    operate(store, &running[1], Operation::new(Move::Resume, now())).await;
+    operate(store, &running[1], Operation::new(Transition::Resume, now())).await;
     let heard = orders.orders(&[running[1].key()]).await.unwrap();
     assert_eq!(heard, [order(&running[1], 3, OrderKind::Abandon, None)]);
     let resumed = running[1].clone().with_epoch(3);

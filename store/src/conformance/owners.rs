@@ -8,7 +8,7 @@ use wasmill_domain::{Digest, HostnameRules, Manifest, Revision, TenantName};
 
 use super::sample::{name, now, tenant};
 use crate::conformance::Store;
-use crate::port::{Change, Changed, Error};
+use crate::port::{Change, Changed, StoreError};
 
 fn other() -> TenantName {
     "other".parse().unwrap()
@@ -19,7 +19,7 @@ async fn deploy(
     tenant: TenantName,
     function: &str,
     triggers: Value,
-) -> Result<Changed, Error> {
+) -> Result<Changed, StoreError> {
     deploy_by(store, &Arc::default(), tenant, function, triggers).await
 }
 
@@ -29,7 +29,7 @@ async fn deploy_by(
     tenant: TenantName,
     function: &str,
     triggers: Value,
-) -> Result<Changed, Error> {
+) -> Result<Changed, StoreError> {
     let digest = Digest::of(b"wasm");
     store.put_artifact(&tenant, digest, Bytes::from_static(b"wasm")).await.unwrap();
     let manifest = Manifest::from_json(json!({"name": function, "trigger": triggers})).unwrap();
@@ -44,7 +44,7 @@ async fn deploy_by(
         .await
 }
 
-async fn rollback(store: &dyn Store, function: &str) -> Result<Changed, Error> {
+async fn rollback(store: &dyn Store, function: &str) -> Result<Changed, StoreError> {
     let change = Change::Rollback {
         tenant: tenant(),
         function: name(function),
@@ -54,21 +54,25 @@ async fn rollback(store: &dyn Store, function: &str) -> Result<Changed, Error> {
     store.define(&change).await
 }
 
-async fn grant(store: &dyn Store, pattern: &str, tenant: TenantName) -> Result<Changed, Error> {
+async fn grant(
+    store: &dyn Store,
+    pattern: &str,
+    tenant: TenantName,
+) -> Result<Changed, StoreError> {
     store
         .define(&Change::GrantHostname { pattern: pattern.parse().unwrap(), tenant, at: now() })
         .await
 }
 
-async fn revoke(store: &dyn Store, pattern: &str) -> Result<Changed, Error> {
+async fn revoke(store: &dyn Store, pattern: &str) -> Result<Changed, StoreError> {
     store.define(&Change::RevokeHostname { pattern: pattern.parse().unwrap() }).await
 }
 
 /// The message of a conflict.
 #[track_caller]
-fn refused(result: Result<Changed, Error>) -> String {
+fn refused(result: Result<Changed, StoreError>) -> String {
     match result {
-        Err(Error::Conflict(why)) => why,
+        Err(StoreError::Conflict(why)) => why,
         other => panic!("{other:?}"),
     }
 }
@@ -115,16 +119,18 @@ pub(crate) async fn grants_are_kept_and_taken_back(store: Arc<dyn Store>) {
     let why = refused(grant(store, "*.example.com", other()).await);
     assert!(why.contains("'default'") && why.contains("revoke"), "{why}");
     grant(store, "a.example.com", other()).await.unwrap();
-    let told = store.definitions(Revision(-1)).await.unwrap().unwrap().hostnames;
-    let told: Vec<_> =
-        told.iter().map(|granted| (granted.pattern.as_str(), granted.tenant.as_str())).collect();
-    assert_eq!(told, [("*.example.com", "default"), ("a.example.com", "other")]);
+    let reported = store.definitions(Revision(-1)).await.unwrap().unwrap().hostnames;
+    let reported: Vec<_> = reported
+        .iter()
+        .map(|granted| (granted.pattern.as_str(), granted.tenant.as_str()))
+        .collect();
+    assert_eq!(reported, [("*.example.com", "default"), ("a.example.com", "other")]);
     // The more exact one decides.
     refused(deploy(store, tenant(), "f", on("a.example.com")).await);
     deploy(store, other(), "f", on("a.example.com")).await.unwrap();
     deploy(store, tenant(), "f", on("b.example.com")).await.unwrap();
     assert!(revoke(store, "*.example.com").await.unwrap().changed);
-    assert!(matches!(revoke(store, "*.example.com").await, Err(Error::NotFound(_))));
+    assert!(matches!(revoke(store, "*.example.com").await, Err(StoreError::NotFound(_))));
     // What is live stays defined, though it answers no more; the same again is not "no change".
     refused(deploy(store, tenant(), "f", on("b.example.com")).await);
     assert_eq!(current(store).await.len(), 2);
@@ -228,5 +234,5 @@ pub(crate) async fn of_claims_at_once_one_stands(store: Arc<dyn Store>) {
     }
     let ends = tasks.join_all().await;
     assert_eq!(ends.iter().filter(|end| end.is_ok()).count(), 1, "{ends:?}");
-    assert!(ends.iter().all(|end| matches!(end, Ok(_) | Err(Error::Conflict(_)))), "{ends:?}");
+    assert!(ends.iter().all(|end| matches!(end, Ok(_) | Err(StoreError::Conflict(_)))), "{ends:?}");
 }

@@ -11,7 +11,7 @@ use wasmill_domain::{ApiKey, Digest, KeyDefinition, KeyRole, Manifest, Revision,
 
 use super::sample::{deploy, name, now, prune, soon, tenant};
 use crate::conformance::Store;
-use crate::port::{Change, Changed, Error, Result};
+use crate::port::{Change, Changed, Result, StoreError};
 use crate::quota::{Quotas, TenantQuota};
 
 /// What these tests want a store to be made with: `default` may have little, and the tenant `large`
@@ -88,7 +88,7 @@ fn key(tenant: &TenantName, role: KeyRole) -> KeyDefinition {
 #[track_caller]
 fn exceeded<T: std::fmt::Debug>(result: Result<T>) -> &'static str {
     match result {
-        Err(Error::QuotaExceeded { quota, why }) => {
+        Err(StoreError::QuotaExceeded { quota, why }) => {
             assert!(why.contains(&format!("quota '{quota}'")), "{why}");
             quota
         }
@@ -103,7 +103,7 @@ pub(crate) async fn an_artifact_is_its_tenants_secret(store: Arc<dyn Store>) {
     let unknown = deploy_as(&*store, &other(), "total", "none").await.unwrap_err();
     let hidden = deploy_as(&*store, &other(), "total", "wasm").await.unwrap_err();
     assert!(
-        matches!((&unknown, &hidden), (Error::NotFound(_), Error::NotFound(_))),
+        matches!((&unknown, &hidden), (StoreError::NotFound(_), StoreError::NotFound(_))),
         "{unknown} {hidden}"
     );
     let digests = ["none", "wasm"].map(|text| Digest::of(text.as_bytes()).to_string());
@@ -200,7 +200,7 @@ pub(crate) async fn old_versions_go(store: Arc<dyn Store>) {
         to: Some(to),
         hostnames: Arc::default(),
     };
-    assert!(matches!(store.define(&rollback(1)).await, Err(Error::NotFound(_))));
+    assert!(matches!(store.define(&rollback(1)).await, Err(StoreError::NotFound(_))));
     // The same again is no deploy, so that what was rolled back from stays.
     store.define(&rollback(2)).await.unwrap();
     assert!(!deploy(&*store, manifest(2), b"wasm").await.changed);

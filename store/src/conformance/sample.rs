@@ -145,24 +145,24 @@ pub(crate) async fn deploy(
 
 /// An execution that is in `state`, and the attempt that it is at.
 pub(crate) async fn execution_in(store: &dyn Store, state: State) -> Dispatch {
-    use wasmill_domain::{Move, Operation};
+    use wasmill_domain::{Operation, Transition};
     let dispatch = dispatch("total");
     store.enqueue(std::slice::from_ref(&dispatch), Publication::Confirmed).await.unwrap();
     let operate = async |what| {
         store
-            .move_execution(&tenant(), dispatch.execution, &Operation::new(what, now()))
+            .transition_execution(&tenant(), dispatch.execution, &Operation::new(what, now()))
             .await
             .unwrap();
     };
     let record = async |entry: Finished| assert_eq!(store.record(&[entry]).await.unwrap(), [true]);
     match state {
         State::Queued => {}
-        State::Scheduled => record(retried(&dispatch, soon())).await,
+        State::Delayed => record(retried(&dispatch, soon())).await,
         State::Running => store.start(&[started(&dispatch)]).await.unwrap(),
-        State::Suspended => operate(Move::Suspend).await,
+        State::Suspended => operate(Transition::Suspend).await,
         State::Succeeded => record(finished(&dispatch, Outcome::Success)).await,
         State::Failed => record(finished(&dispatch, Outcome::Trap)).await,
-        State::Cancelled => operate(Move::Cancel).await,
+        State::Cancelled => operate(Transition::Cancel).await,
     }
     let summary =
         store.execution(&dispatch.tenant, dispatch.execution).await.unwrap().unwrap().summary;

@@ -7,7 +7,7 @@ use wasmill_domain::{Revision, SealedSecret, SecretSummary, Timestamp};
 
 use super::sample::{now, tenant};
 use crate::conformance::Store;
-use crate::port::{Change, Changed, Error, Result, SealingKeyUse};
+use crate::port::{Change, Changed, Result, SealingKeyUse, StoreError};
 
 fn sealed(name: &str, version: u32, bytes: &'static [u8]) -> SealedSecret {
     SealedSecret {
@@ -62,7 +62,7 @@ pub(crate) async fn secrets_are_kept_sealed(store: Arc<dyn Store>) {
 pub(crate) async fn a_secret_has_one_next_version(store: Arc<dyn Store>) {
     for version in [0, 2] {
         let error = put(&*store, &sealed("token", version, b"x")).await.unwrap_err();
-        assert!(matches!(error, Error::Conflict(_)), "{error}");
+        assert!(matches!(error, StoreError::Conflict(_)), "{error}");
     }
     put(&*store, &sealed("token", 1, b"x")).await.unwrap();
     let writers: Vec<_> = (0..8)
@@ -78,7 +78,7 @@ pub(crate) async fn a_secret_has_one_next_version(store: Arc<dyn Store>) {
                 assert_eq!(changed.version, 2);
                 won += 1;
             }
-            Err(error) => assert!(matches!(error, Error::Conflict(_)), "{error}"),
+            Err(error) => assert!(matches!(error, StoreError::Conflict(_)), "{error}"),
         }
     }
     assert_eq!(won, 1);
@@ -90,12 +90,12 @@ pub(crate) async fn a_secret_has_one_next_version(store: Arc<dyn Store>) {
 
 pub(crate) async fn a_deleted_secret_begins_anew(store: Arc<dyn Store>) {
     let delete = Change::DeleteSecret { tenant: tenant(), name: "token".parse().unwrap() };
-    assert!(matches!(store.define(&delete).await, Err(Error::NotFound(_))));
+    assert!(matches!(store.define(&delete).await, Err(StoreError::NotFound(_))));
     put(&*store, &sealed("token", 1, b"x")).await.unwrap();
     put(&*store, &sealed("token", 2, b"y")).await.unwrap();
     let other =
         Change::DeleteSecret { tenant: "other".parse().unwrap(), name: "token".parse().unwrap() };
-    assert!(matches!(store.define(&other).await, Err(Error::NotFound(_))));
+    assert!(matches!(store.define(&other).await, Err(StoreError::NotFound(_))));
     assert_eq!(
         store.define(&delete).await.unwrap(),
         Changed { revision: Revision(3), version: 0, changed: true }

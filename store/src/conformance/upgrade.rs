@@ -9,7 +9,7 @@ use wasmill_domain::{ApiKey, EventParts, ExecutionId, Manifest};
 use super::sample::{name, now, tenant};
 use crate::conformance::Store;
 use crate::convert::{self, ManifestRows};
-use crate::port::{Change, Error};
+use crate::port::{Change, StoreError};
 
 /// An older database's content.
 pub(crate) struct Old {
@@ -43,10 +43,10 @@ pub(crate) fn old(digest: &str, id: impl Fn(ExecutionId) -> String) -> Old {
         let version =
             format!("'default', '{function}', 1, {digest}, {}, 0", quoted(&rows.manifest));
         statements.push(format!("INSERT INTO versions VALUES ({version})"));
-        for (place, trigger) in rows.triggers.iter().enumerate() {
+        for (index, trigger) in rows.triggers.iter().enumerate() {
             let http = quoted(trigger.http.as_deref().unwrap());
             statements
-                .push(format!("INSERT INTO triggers VALUES ('default', '{function}', 1, {place}, NULL, {http}, NULL)"));
+                .push(format!("INSERT INTO triggers VALUES ('default', '{function}', 1, {index}, NULL, {http}, NULL)"));
         }
     }
     let (execution, key) = (ExecutionId::new(), ApiKey::generate().unwrap().reveal().to_owned());
@@ -94,7 +94,7 @@ impl Old {
             store.define(&change).await
         };
         for path in ["/x/{any}", "/own", "/y"] {
-            assert!(matches!(deploy("c", path).await, Err(Error::Conflict(_))), "{path}");
+            assert!(matches!(deploy("c", path).await, Err(StoreError::Conflict(_))), "{path}");
         }
         // Of two that had it, the one that answered keeps it.
         store
@@ -110,7 +110,7 @@ impl Old {
             .define(&Change::Rollback { tenant: tenant(), function, to: None, hostnames })
             .await
             .unwrap();
-        assert!(matches!(deploy("c", "/t").await, Err(Error::Conflict(_))));
+        assert!(matches!(deploy("c", "/t").await, Err(StoreError::Conflict(_))));
         let detail = store.execution(&tenant(), self.execution).await.unwrap().unwrap();
         assert!(!format!("{detail:?}").contains(&self.key), "{detail:?}");
         let data = detail.event.unwrap().data.clone().unwrap();

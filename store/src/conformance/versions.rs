@@ -10,7 +10,7 @@ use wasmill_domain::{
 
 use super::sample::{deploy, execution_in, name, now, state_of, tenant};
 use crate::conformance::Store;
-use crate::port::{Change, Changed, Error};
+use crate::port::{Change, Changed, StoreError};
 
 fn manifest() -> serde_json::Value {
     json!({
@@ -31,7 +31,11 @@ async fn deleted_functions(store: &dyn Store) -> Vec<(TenantName, FunctionName)>
     store.definitions(Revision(-1)).await.unwrap().unwrap().deleted
 }
 
-async fn rollback(store: &dyn Store, function: &str, to: Option<u32>) -> Result<Changed, Error> {
+async fn rollback(
+    store: &dyn Store,
+    function: &str,
+    to: Option<u32>,
+) -> Result<Changed, StoreError> {
     store
         .define(&Change::Rollback {
             tenant: tenant(),
@@ -96,10 +100,11 @@ pub(crate) async fn another_deploy_is_another_version(store: Arc<dyn Store>) {
     let last = deploy(&*store, no_trigger, b"other").await;
     assert_eq!(last, Changed { revision: Revision(4), version: 4, changed: true });
     let versions = store.versions(&tenant(), &name("total")).await.unwrap();
-    let told: Vec<_> = versions.iter().map(|v| (v.number, v.size, v.current, v.digest)).collect();
+    let reported: Vec<_> =
+        versions.iter().map(|v| (v.number, v.size, v.current, v.digest)).collect();
     let (wasm, other) = (Digest::of(b"wasm"), Digest::of(b"other"));
     assert_eq!(
-        told,
+        reported,
         [(4, 5, true, other), (3, 5, false, other), (2, 5, false, other), (1, 4, false, wasm)]
     );
     assert_eq!(versions[1].manifest, Ok(Manifest::from_json(other_schema).unwrap()));
@@ -118,12 +123,13 @@ pub(crate) async fn a_deploy_needs_its_artifact(store: Arc<dyn Store>) {
         at: now(),
     };
     let error = store.define(&change).await.unwrap_err();
-    assert!(matches!(&error, Error::NotFound(what) if what.contains("sha256:")), "{error}");
+    assert!(matches!(&error, StoreError::NotFound(what) if what.contains("sha256:")), "{error}");
     assert!(store.definitions(Revision(0)).await.unwrap().is_none());
 }
 
 pub(crate) async fn a_rollback_moves_a_pointer(store: Arc<dyn Store>) {
-    let not_found = |result: Result<Changed, Error>| matches!(result, Err(Error::NotFound(_)));
+    let not_found =
+        |result: Result<Changed, StoreError>| matches!(result, Err(StoreError::NotFound(_)));
     assert!(not_found(rollback(&*store, "total", None).await));
     for bytes in [b"one".as_slice(), b"two", b"three"] {
         deploy(&*store, manifest(), bytes).await;
@@ -152,7 +158,7 @@ pub(crate) async fn a_rollback_moves_a_pointer(store: Arc<dyn Store>) {
 
 pub(crate) async fn a_function_is_deleted_with_its_versions(store: Arc<dyn Store>) {
     let delete = Change::DeleteFunction { tenant: tenant(), function: name("total") };
-    assert!(matches!(store.define(&delete).await, Err(Error::NotFound(_))));
+    assert!(matches!(store.define(&delete).await, Err(StoreError::NotFound(_))));
     deploy(&*store, manifest(), b"one").await;
     deploy(&*store, manifest(), b"two").await;
     let execution = execution_in(&*store, State::Succeeded).await;

@@ -8,7 +8,7 @@ use wasmill_domain::manifest::{EventTrigger, Trigger};
 
 use super::format::{FORMAT, TooNew};
 use super::{json, lenient, reason, unreadable, word};
-use crate::port::{Error, Result};
+use crate::port::{Result, StoreError};
 
 /// The keys that a stored manifest has beside those of users' ones. No manifest may have keys of
 /// these names.
@@ -31,8 +31,9 @@ pub(crate) struct TriggerRow {
 
 impl ManifestRows {
     pub(crate) fn of(manifest: &Manifest) -> Result<Self> {
-        let refused =
-            |e: serde_json::Error| Error::Rejected(format!("a manifest that is not JSON: {e}"));
+        let refused = |e: serde_json::Error| {
+            StoreError::Rejected(format!("a manifest that is not JSON: {e}"))
+        };
         let rest = Manifest { triggers: Vec::new(), ..manifest.clone() };
         let triggers = manifest
             .triggers

@@ -8,7 +8,7 @@ use super::error::Result;
 /// The work queue and the outbox: what is still to be done.
 #[async_trait]
 pub trait Agenda: Send + Sync + 'static {
-    /// Moves up to `limit` scheduled executions that are due to `queued`, into the outbox, and
+    /// Moves up to `limit` delayed executions that are due to `queued`, into the outbox, and
     /// gives them to be published.
     async fn promote_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Dispatch>>;
 

@@ -14,8 +14,8 @@ pub trait Artifacts: Send + Sync + 'static {
     /// have the same bytes makes no difference that can be seen.
     ///
     /// # Errors
-    /// [`Error::Rejected`](super::Error::Rejected) where the digest is not that of the bytes;
-    /// [`Error::QuotaExceeded`](super::Error::QuotaExceeded).
+    /// [`Error::Rejected`](super::StoreError::Rejected) where the digest is not that of the bytes;
+    /// [`Error::QuotaExceeded`](super::StoreError::QuotaExceeded).
     async fn put_artifact(&self, tenant: &TenantName, digest: Digest, bytes: Bytes)
     -> Result<bool>;
 
@@ -23,8 +23,8 @@ pub trait Artifacts: Send + Sync + 'static {
     /// tenant.
     ///
     /// # Errors
-    /// [`Error::Unavailable`](super::Error::Unavailable) as well where the bytes are lost, until
-    /// they are uploaded again.
+    /// [`Error::Unavailable`](super::StoreError::Unavailable) as well where the bytes are lost,
+    /// until they are uploaded again.
     async fn artifact(&self, digest: Digest) -> Result<Option<Bytes>>;
 
     /// The bytes of an artifact that a tenant has: that it uploaded, or that one of its versions

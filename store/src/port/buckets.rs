@@ -12,19 +12,19 @@ use crate::buckets::{Bucket, BucketQuota, BucketSummary, KeyPage, Swap, ValueVer
 /// reads.
 ///
 /// # Errors
-/// Beside [`Error::Unavailable`](super::Error::Unavailable):
-/// [`Error::Rejected`](super::Error::Rejected) for a key that is empty or longer than
+/// Beside [`Error::Unavailable`](super::StoreError::Unavailable):
+/// [`Error::Rejected`](super::StoreError::Rejected) for a key that is empty or longer than
 /// [`MAX_KEY_BYTES`](crate::MAX_KEY_BYTES), for more than [`MAX_BATCH_KEYS`](crate::MAX_BATCH_KEYS)
 /// keys, and for a value that is longer than the quota says;
-/// [`Error::Conflict`](super::Error::Conflict) for a bucket that would grow beyond its quota;
-/// [`Error::NotFound`](super::Error::NotFound) for a write to the own bucket of a function that
-/// does not exist.
+/// [`Error::Conflict`](super::StoreError::Conflict) for a bucket that would grow beyond its quota;
+/// [`Error::NotFound`](super::StoreError::NotFound) for a write to the own bucket of a function
+/// that does not exist.
 #[async_trait]
 pub trait Buckets: Send + Sync + 'static {
     /// The values of these keys, in the order asked; `None` for a key that is not there.
     ///
     /// # Errors
-    /// [`Error::Rejected`](super::Error::Rejected) also where the values have more than
+    /// [`Error::Rejected`](super::StoreError::Rejected) also where the values have more than
     /// [`MAX_BATCH_BYTES`](crate::MAX_BATCH_BYTES) together.
     async fn values(&self, bucket: &Bucket, keys: &[String]) -> Result<Vec<Option<Bytes>>>;
 
@@ -58,8 +58,8 @@ pub trait Buckets: Send + Sync + 'static {
     /// a key that is not there counts as 0.
     ///
     /// # Errors
-    /// [`Error::Conflict`](super::Error::Conflict) also where the value is no such number, or the
-    /// sum does not fit in 64 bits.
+    /// [`Error::Conflict`](super::StoreError::Conflict) also where the value is no such number, or
+    /// the sum does not fit in 64 bits.
     async fn increment(
         &self,
         bucket: &Bucket,

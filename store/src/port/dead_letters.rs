@@ -11,7 +11,7 @@ use crate::dead_letters::{DeadLetter, DeadLetterSummary};
 /// own.
 ///
 /// # Errors
-/// [`Error::Unavailable`](crate::Error::Unavailable).
+/// [`Error::Unavailable`](crate::StoreError::Unavailable).
 #[async_trait]
 pub trait DeadLetters: Send + Sync + 'static {
     /// Keeps a message, and ends those of `attempts` that wait or run: their executions fail as

@@ -2,7 +2,7 @@
 
 /// Why a store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum StoreError {
     /// The database cannot be reached or cannot work now. The same call may succeed later.
     #[error("the store is not available: {0}")]
     Unavailable(String),
@@ -30,4 +30,4 @@ pub enum Error {
 }
 
 /// The result of a verb of the port.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;

@@ -20,7 +20,8 @@ pub trait History: Send + Sync + 'static {
         id: ExecutionId,
     ) -> Result<Option<ExecutionDetail>>;
 
-    /// Log lines of an execution by attempt and place, after `after` where given, at most `limit`.
+    /// Log lines of an execution by attempt and position, after `after` where given, at most
+    /// `limit`.
     async fn logs(
         &self,
         tenant: &TenantName,

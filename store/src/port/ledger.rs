@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use wasmill_domain::{Dispatch, ExecutionId, Operation, TenantName};
 
 use super::error::Result;
-use super::types::{Finished, Moved, Publication, Started};
+use super::types::{Finished, OperationResult, Publication, Started};
 
 /// What became of events, as it is written.
 #[async_trait]
@@ -16,7 +16,7 @@ pub trait Ledger: Send + Sync + 'static {
     async fn enqueue(&self, dispatches: &[Dispatch], publication: Publication) -> Result<()>;
 
     /// Notes that attempts have begun. Whatever the state machine or the fence forbids is silently
-    /// left out, as this is news for operators and decides nothing.
+    /// left out, as this only informs operators.
     async fn start(&self, attempts: &[Started]) -> Result<()>;
 
     /// Which of these attempts still have no committed outcome and could have one, in the order
@@ -27,30 +27,32 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Commits the ends of attempts, all in one transaction, and says for each whether it stands.
     /// It stands if the execution is `queued` or `running`, in this epoch, at this attempt, and of
-    /// this tenant and function (the fence); one that has no row yet gets it. So does the attempt of
-    /// a cancelled execution that ended by its cancellation, where it says the epoch which that has
-    /// begun: it is added to the row. With an end are committed the attempt, its log lines, and the executions of emitted events together with their outbox
-    /// entries. One that does not stand changes nothing at all.
+    /// this tenant and function (the fence); one that has no row yet gets it. So does the attempt
+    /// of a cancelled execution that ended by its cancellation, where it says the epoch which that
+    /// has begun: it is added to the row. With an end are committed the attempt, its log lines, and
+    /// the executions of emitted events together with their outbox entries. One that does not stand
+    /// changes nothing at all.
     async fn record(&self, finished: &[Finished]) -> Result<Vec<bool>>;
 
-    /// Makes an operator's move with one execution (suspend, resume, cancel, replay), and says what
-    /// it is from then on: [`Lifecycle::operate`](wasmill_domain::Lifecycle::operate) decides. It
-    /// begins the next epoch: what was dispatched before does not count any more. Resume and replay
-    /// put it in the outbox.
+    /// Performs an operator's operation on one execution (suspend, resume, cancel, replay), and
+    /// says what it is from then on: [`Lifecycle::operate`](wasmill_domain::Lifecycle::operate)
+    /// decides. It begins the next epoch: what was dispatched before does not count any more.
+    /// Resume and replay put it in the outbox.
     ///
     /// One that has no row gets one where the operation says that it may have none yet, and is to
     /// be suspended or cancelled. Its event is added when the execution is enqueued, or its outcome
     /// reported; one that was resumed or replayed meanwhile is put in the outbox then. Such a row
     /// binds nobody but its tenant: where the execution turns out to be another's, it is that one's
-    /// as if the move had not been made.
+    /// as if the operation had not been made.
     ///
     /// # Errors
-    /// [`Error::NotFound`](super::Error::NotFound); [`Error::Conflict`](super::Error::Conflict)
-    /// where the table of moves does not have it, or where the move is not an operator's.
-    async fn move_execution(
+    /// [`Error::NotFound`](super::StoreError::NotFound);
+    /// [`Error::Conflict`](super::StoreError::Conflict) where the table of transitions does not
+    /// have it, or where the transition is not an operator's.
+    async fn transition_execution(
         &self,
         tenant: &TenantName,
         id: ExecutionId,
         operation: &Operation,
-    ) -> Result<Moved>;
+    ) -> Result<OperationResult>;
 }

@@ -13,6 +13,6 @@ pub trait Orders: Send + Sync + 'static {
     /// has none.
     ///
     /// # Errors
-    /// [`Error::Unavailable`](crate::Error::Unavailable).
+    /// [`Error::Unavailable`](crate::StoreError::Unavailable).
     async fn orders(&self, running: &[AttemptKey]) -> Result<Vec<Order>>;
 }

@@ -148,7 +148,7 @@ pub struct SealingKeyUse {
 
 /// A version of a function.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Version {
+pub struct FunctionVersion {
     /// Its number, from 1.
     pub number: u32,
     /// Its artifact.
@@ -192,8 +192,8 @@ pub struct Finished {
     pub dispatch: Dispatch,
     /// What happened.
     pub report: AttemptReport,
-    /// When the next attempt is due, where one follows: the execution is `scheduled` then.
-    /// Otherwise the outcome's final move is made.
+    /// When the next attempt is due, where one follows: the execution is `delayed` then.
+    /// Otherwise the outcome's final transition is made.
     pub retry_at: Option<Timestamp>,
     /// The log, in order.
     pub logs: Vec<LogLine>,
@@ -246,12 +246,12 @@ impl ExecutionQuery {
     }
 }
 
-/// What an execution is after an operator's move.
+/// What an execution is after an operator's operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moved {
+pub struct OperationResult {
     /// Where it stands.
     pub state: State,
-    /// Its epoch, which the move has begun.
+    /// Its epoch, which the operation has begun.
     pub epoch: u32,
     /// The attempt that it is at.
     pub attempt: u32,
@@ -272,7 +272,7 @@ pub struct ExecutionSummary {
     pub function: FunctionName,
     /// Where it stands.
     pub state: State,
-    /// Its epoch, which every operator's move raises; the first is 1. 0 where it is not known.
+    /// Its epoch, which every operator's operation raises; the first is 1. 0 where it is not known.
     pub epoch: u32,
     /// The attempt it is at; the first is 1.
     pub attempt: u32,
@@ -298,7 +298,7 @@ pub struct ExecutionSummary {
     pub trace_id: String,
     /// When the event was accepted.
     pub accepted_at: Timestamp,
-    /// When it is due, while it is scheduled.
+    /// When it is due, while it is delayed.
     pub due_at: Option<Timestamp>,
     /// When the last attempt began.
     pub started_at: Option<Timestamp>,
@@ -350,7 +350,7 @@ pub struct UnreadableEvent {
     pub why: String,
 }
 
-/// A line's place in an execution's log.
+/// A line's position in an execution's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogPosition {
     /// The attempt.

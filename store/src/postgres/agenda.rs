@@ -163,11 +163,12 @@ async fn sweep(session: &mut Session<'_>, stale: &[AttemptKey]) -> Result<()> {
     session
         .execute(hold.of("SELECT FROM executions WHERE id = ANY($1) ORDER BY id FOR SHARE"))
         .await?;
-    let standings = history::standings(session, &ids.into_iter().collect::<Vec<_>>()).await?;
+    let current_states =
+        history::current_states(session, &ids.into_iter().collect::<Vec<_>>()).await?;
     let is_stale = |key: &&AttemptKey| {
-        standings
+        current_states
             .get(&key.execution)
-            .is_none_or(|standing| !fence::is_open(Some(standing), key.attempt))
+            .is_none_or(|current| !fence::is_open(Some(current), key.attempt))
     };
     let stale: Vec<AttemptKey> = stale.iter().filter(is_stale).copied().collect();
     delete_entries(session, &stale).await
@@ -194,17 +195,17 @@ async fn delete_entries(session: &mut Session<'_>, entries: &[AttemptKey]) -> Re
 
 #[cfg(test)]
 mod tests {
-    use wasmill_domain::{Move, State};
+    use wasmill_domain::{State, Transition};
 
     use super::*;
 
     /// Many are promoted by one statement: what it says is what the domain's table says.
     #[test]
     fn the_statement_is_the_table_of_moves() {
-        let sources: Vec<State> = Move::Promote.sources().collect();
-        assert_eq!(sources, [State::Scheduled]);
+        let sources: Vec<State> = Transition::Promote.sources().collect();
+        assert_eq!(sources, [State::Delayed]);
         assert!(PROMOTE.contains("WHERE state = 'scheduled' AND due_at <= $1"));
-        let to = State::Scheduled.after(Move::Promote).unwrap();
+        let to = State::Delayed.after(Transition::Promote).unwrap();
         assert!(PROMOTE.contains(&format!("SET state = '{to}', due_at = NULL, queued_at = $1")));
     }
 }

@@ -17,7 +17,7 @@ use crate::buckets::{
     check_keys, check_values, function_column, function_of, incremented, key_of, last_of_each,
 };
 use crate::convert;
-use crate::port::{self, Buckets, Error};
+use crate::port::{self, Buckets, StoreError};
 
 /// A bucket that is written to. Its row is held: nobody else writes to the bucket until the
 /// transaction's end.
@@ -194,7 +194,7 @@ async fn open(session: &mut Session<'_>, bucket: &Bucket, versions: usize) -> Re
         open.bind(Timestamp::now().as_micros()).bind(i64::try_from(versions).unwrap_or(i64::MAX));
     let row = session.row_if_any(open).await?;
     let row =
-        row.ok_or_else(|| Error::NotFound(format!("function {}", function_column(bucket))))?;
+        row.ok_or_else(|| StoreError::NotFound(format!("function {}", function_column(bucket))))?;
     let account = Account { keys: get(&row, "keys")?, bytes: get(&row, "bytes")? };
     Ok(Open { id: get(&row, "id")?, account, version: get(&row, "version")? })
 }

@@ -19,8 +19,8 @@ use super::store::PostgresStore;
 use super::{artifacts, change, definitions, secrets};
 use crate::convert::{self, ManifestRows, TriggerRow};
 use crate::port::{
-    self, Artifacts, Catalog, Change, Changed, Error, Identity, Installation, SealingKeyUse,
-    Secrets, Version,
+    self, Artifacts, Catalog, Change, Changed, FunctionVersion, Identity, Installation,
+    SealingKeyUse, Secrets, StoreError,
 };
 
 /// The triggers of each version, in order, by tenant, function and number.
@@ -46,7 +46,7 @@ impl Catalog for PostgresStore {
         &self,
         tenant: &TenantName,
         function: &FunctionName,
-    ) -> port::Result<Vec<Version>> {
+    ) -> port::Result<Vec<FunctionVersion>> {
         self.inner.read(|session| Box::pin(versions(session, tenant, function))).await
     }
 }
@@ -63,7 +63,7 @@ impl Artifacts for PostgresStore {
         let checked =
             self.inner.background.run(move || convert::check_digest(digest, &checked)).await;
         checked.map_err(|e| {
-            Error::Unavailable(format!("the check of an artifact broke down: {e}"))
+            StoreError::Unavailable(format!("the check of an artifact broke down: {e}"))
         })??;
         let quota = self.inner.settings.quotas.of(tenant);
         self.inner
@@ -173,7 +173,7 @@ async fn versions(
     session: &mut Session<'_>,
     tenant: &TenantName,
     function: &FunctionName,
-) -> Result<Vec<Version>> {
+) -> Result<Vec<FunctionVersion>> {
     let triggers = sqlx::query(
         "SELECT tenant, function, version, event, http, schema FROM triggers WHERE tenant = $1 AND function = $2 ORDER BY version, place",
     );
@@ -187,7 +187,7 @@ async fn versions(
     );
     let rows = session.rows(versions.bind(tenant.as_str()).bind(function.as_str())).await?;
     let version = |row: &PgRow| {
-        Ok(Version {
+        Ok(FunctionVersion {
             number: count(row, "number")?,
             digest: digest(row, "digest")?,
             size: convert::measure("size", get(row, "size")?)?,

@@ -14,7 +14,7 @@ use super::session::Session;
 use super::{artifacts, quota, routes, secrets, text};
 use crate::changes;
 use crate::convert::{self, ManifestRows};
-use crate::port::{Change, Changed, Error};
+use crate::port::{Change, Changed, StoreError};
 use crate::quota::Quotas;
 
 /// What became of a change: the version to tell, and whether there was anything to do.
@@ -135,7 +135,7 @@ async fn deploy(
 ) -> Result<Made> {
     let function = &manifest.name;
     if !artifacts::is_of(session, tenant, digest).await? {
-        return Err(Error::NotFound(format!("artifact {digest}")).into());
+        return Err(StoreError::NotFound(format!("artifact {digest}")).into());
     }
     if let Some(current) = current_version(session, tenant, function).await? {
         let (current_digest, rows) = stored(session, tenant, function, current).await?;
@@ -168,13 +168,13 @@ async fn deploy(
     let version =
         version.bind(digest.as_bytes().as_slice()).bind(rows.manifest).bind(at.as_micros());
     session.execute(version).await?;
-    for (place, trigger) in (0_i64..).zip(rows.triggers) {
+    for (index, trigger) in (0_i64..).zip(rows.triggers) {
         let insert = sqlx::query(
             "INSERT INTO triggers (tenant, function, version, place, event, http, schema) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         );
         let insert = insert.bind(tenant.as_str()).bind(function.as_str()).bind(number);
         session
-            .execute(insert.bind(place).bind(trigger.event).bind(trigger.http).bind(trigger.schema))
+            .execute(insert.bind(index).bind(trigger.event).bind(trigger.http).bind(trigger.schema))
             .await?;
     }
     Ok(Made { version: convert::count("number", number)?, changed: true })
@@ -209,7 +209,7 @@ async fn rollback(
     hostnames: &HostnameRules,
 ) -> Result<Made> {
     let Some(current) = current_version(session, tenant, function).await? else {
-        return Err(Error::NotFound(format!("function {function}")).into());
+        return Err(StoreError::NotFound(format!("function {function}")).into());
     };
     let target = sqlx::query(
         "SELECT max(number) AS number FROM versions WHERE tenant = $1 AND function = $2 \
@@ -218,7 +218,7 @@ async fn rollback(
     let target =
         target.bind(tenant.as_str()).bind(function.as_str()).bind(to.map(i64::from)).bind(current);
     let Some(number) = get::<Option<i64>>(&session.row(target).await?, "number")? else {
-        return Err(Error::NotFound(match to {
+        return Err(StoreError::NotFound(match to {
             Some(to) => format!("version {to} of function {function}"),
             None => format!("a version of function {function} before version {current}"),
         })
@@ -242,7 +242,7 @@ async fn delete_function(
     // Versions and triggers go with it, by their foreign keys.
     let delete = sqlx::query("DELETE FROM functions WHERE tenant = $1 AND name = $2");
     if session.execute(delete.bind(tenant.as_str()).bind(function.as_str())).await? == 0 {
-        return Err(Error::NotFound(format!("function {function}")).into());
+        return Err(StoreError::NotFound(format!("function {function}")).into());
     }
     let note = sqlx::query("INSERT INTO deleted_functions (tenant, name) VALUES ($1, $2)");
     session.execute(note.bind(tenant.as_str()).bind(function.as_str())).await?;
@@ -300,7 +300,7 @@ async fn delete_schema(
 ) -> Result<Made> {
     let delete = sqlx::query("DELETE FROM schemas WHERE tenant = $1 AND event_type = $2");
     match session.execute(delete.bind(tenant.as_str()).bind(event_type.as_str())).await? {
-        0 => Err(Error::NotFound(format!("a schema of event type {event_type}")).into()),
+        0 => Err(StoreError::NotFound(format!("a schema of event type {event_type}")).into()),
         _ => Ok(GONE),
     }
 }
@@ -321,7 +321,7 @@ async fn has_two_keys(session: &mut Session<'_>) -> Result<(bool, bool)> {
 
 async fn put_key(session: &mut Session<'_>, key: &KeyDefinition) -> Result<Made> {
     if key.role != KeyRole::Operator && !has_keys(session).await? {
-        return Err(Error::Conflict(
+        return Err(StoreError::Conflict(
             "the first key must be an operator's: from then on only an operator's key can make others".into(),
         )
         .into());
@@ -338,7 +338,7 @@ async fn put_key(session: &mut Session<'_>, key: &KeyDefinition) -> Result<Made>
         .execute(insert.bind(key.hash.as_bytes().as_slice()).bind(key.created_at.as_micros()))
         .await?
     {
-        0 => Err(Error::Conflict(format!("key {} is there already", key.id)).into()),
+        0 => Err(StoreError::Conflict(format!("key {} is there already", key.id)).into()),
         _ => Ok(GONE),
     }
 }
@@ -353,11 +353,11 @@ async fn put_first_key(session: &mut Session<'_>, key: &KeyDefinition) -> Result
 async fn delete_key(session: &mut Session<'_>, id: Uuid) -> Result<Made> {
     let row =
         session.row_if_any(sqlx::query("SELECT role FROM api_keys WHERE id = $1").bind(id)).await?;
-    let Some(row) = row else { return Err(Error::NotFound(format!("key {id}")).into()) };
+    let Some(row) = row else { return Err(StoreError::NotFound(format!("key {id}")).into()) };
     let role: &str = get(&row, "role")?;
     let (has_others, has_operators) = has_two_keys(session).await?;
     if role == KeyRole::Operator.as_str() && has_others && !has_operators {
-        return Err(Error::Conflict(
+        return Err(StoreError::Conflict(
             "this is the last operator's key: delete the tenants' keys first, or make another operator's key".into(),
         )
         .into());

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 use wasmill_domain::{
-    BrokenDefinition, DefinitionId, DefinitionKind, Definitions, FunctionDefinition, KeyDefinition,
-    Revision, SchemaDefinition,
+    DefinitionId, DefinitionKind, Definitions, FunctionDefinition, KeyDefinition, Revision,
+    SchemaDefinition, UnreadableDefinition,
 };
 
 use super::catalog::{self, Triggers, by_version, manifest_rows};
@@ -145,23 +145,24 @@ async fn read(
     let hostnames = rows(session, HOSTNAMES, DefinitionKind::Hostname, wanted).await?;
     let deleted = rows(session, DELETED, DefinitionKind::DeletedFunction, wanted).await?;
     let mut all = Definitions { revision, changes, ..Definitions::default() };
-    let broken = &mut all.broken;
+    let unreadable = &mut all.unreadable;
     let function = |row: &PgRow| function(row, &mut triggers);
-    all.functions = readable(broken, DefinitionKind::Function, &functions, "function", function);
-    all.schemas = readable(broken, DefinitionKind::Schema, &schemas, "event_type", schema);
-    all.keys = readable(broken, DefinitionKind::Key, &keys, "label", key);
+    all.functions =
+        readable(unreadable, DefinitionKind::Function, &functions, "function", function);
+    all.schemas = readable(unreadable, DefinitionKind::Schema, &schemas, "event_type", schema);
+    all.keys = readable(unreadable, DefinitionKind::Key, &keys, "label", key);
     all.hostnames =
-        readable(broken, DefinitionKind::Hostname, &hostnames, "pattern", routes::hostname);
+        readable(unreadable, DefinitionKind::Hostname, &hostnames, "pattern", routes::hostname);
     let deleted_function = |row: &PgRow| Ok((word(row, "tenant")?, word(row, "name")?));
     all.deleted =
-        readable(broken, DefinitionKind::DeletedFunction, &deleted, "name", deleted_function);
+        readable(unreadable, DefinitionKind::DeletedFunction, &deleted, "name", deleted_function);
     Ok(all)
 }
 
-/// What rows define that can be read; the others are put with the `broken`, called by a column of
-/// theirs.
+/// What rows define that can be read; the others are put with the `unreadable`, called by a column
+/// of theirs.
 fn readable<T>(
-    broken: &mut Vec<BrokenDefinition>,
+    unreadable: &mut Vec<UnreadableDefinition>,
     kind: DefinitionKind,
     rows: &[PgRow],
     name: &str,
@@ -172,7 +173,7 @@ fn readable<T>(
         name: get(row, name).unwrap_or_default(),
         key: (kind == DefinitionKind::Key).then(|| get(row, "id").ok()).flatten(),
     };
-    convert::definitions(broken, kind, rows, named, |row| read(row).map_err(Fault::into_error))
+    convert::definitions(unreadable, kind, rows, named, |row| read(row).map_err(Fault::into_error))
 }
 
 fn function(row: &PgRow, triggers: &mut Triggers) -> Result<FunctionDefinition> {

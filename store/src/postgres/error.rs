@@ -8,7 +8,7 @@ use crate::port;
 #[derive(Debug)]
 pub(super) enum Fault {
     /// It was decided here: nothing is wrong with the connection.
-    Decided(port::Error),
+    Decided(port::StoreError),
     /// The database or the way to it.
     Sql(sqlx::Error),
 }
@@ -21,8 +21,8 @@ impl From<sqlx::Error> for Fault {
     }
 }
 
-impl From<port::Error> for Fault {
-    fn from(error: port::Error) -> Self {
+impl From<port::StoreError> for Fault {
+    fn from(error: port::StoreError) -> Self {
         Self::Decided(error)
     }
 }
@@ -84,7 +84,7 @@ impl Fault {
     /// Only what is surely the data's fault is refused. Everything else counts as "not now": a
     /// caller then keeps what it has and tries again, so that nothing is lost over a full disk, a
     /// failover or a mistake in these files.
-    pub(super) fn into_error(self) -> port::Error {
+    pub(super) fn into_error(self) -> port::StoreError {
         let code = self.code().unwrap_or_default().to_owned();
         let error = match self {
             Self::Decided(error) => return error,
@@ -96,19 +96,19 @@ impl Fault {
         };
         match code.get(..2) {
             // Data exceptions, integrity constraint violations, program limits.
-            Some("22" | "23" | "54") => port::Error::Rejected(message),
-            Some(_) => port::Error::Unavailable(message),
+            Some("22" | "23" | "54") => port::StoreError::Rejected(message),
+            Some(_) => port::StoreError::Unavailable(message),
             None => match error {
                 sqlx::Error::Encode(_)
                 | sqlx::Error::Decode(_)
-                | sqlx::Error::ColumnDecode { .. } => port::Error::Rejected(message),
-                _ => port::Error::Unavailable(message),
+                | sqlx::Error::ColumnDecode { .. } => port::StoreError::Rejected(message),
+                _ => port::StoreError::Unavailable(message),
             },
         }
     }
 }
 
 /// The store was closed.
-pub(super) fn closed() -> port::Error {
-    port::Error::Unavailable("it was closed".into())
+pub(super) fn closed() -> port::StoreError {
+    port::StoreError::Unavailable("it was closed".into())
 }

@@ -9,7 +9,7 @@ use super::error::Result;
 use super::session::Session;
 use super::text::stored;
 use crate::convert;
-use crate::fence::{self, Change, Standing, Standings};
+use crate::fence::{self, CurrentState, CurrentStates, RowChange};
 use crate::port::Finished;
 
 /// The columns of `executions` that a batch brings, in the order of its parameters, and the rows
@@ -27,8 +27,8 @@ macro_rules! rows {
 /// The fence, in one statement for a whole batch: a row that is there is changed if it is of the
 /// same tenant and function, and its attempt and its state allow it, in one step with looking; a
 /// row that is not there is made; and where another transaction has the row, this waits for what it
-/// makes of it. A retry names the next attempt already. The attempt that a cancellation has ended is
-/// added to its row. It tells which rows it has written.
+/// makes of it. A retry names the next attempt already. The attempt that a cancellation has ended
+/// is added to its row. It tells which rows it has written.
 const REPORT: &str = concat!(
     "INSERT INTO executions AS e ",
     rows!(),
@@ -63,7 +63,7 @@ const SET_APART: &str = "WITH last AS (UPDATE executions e SET queue_wait_ns = N
      SELECT id, attempt, version, host, outcome, message, started_at, finished_at, queue_wait_ns, run_time_ns, fuel_used, \
      peak_memory, log_lines_dropped, span, backtrace, logs FROM last";
 
-const STANDINGS: &str = "SELECT id, tenant, function, state, epoch, attempt, run_time_ns IS NOT NULL AS has_attempt, event_id <> '' AS has_event \
+const CURRENT_STATES: &str = "SELECT id, tenant, function, state, epoch, attempt, run_time_ns IS NOT NULL AS has_attempt, event_id <> '' AS has_event \
      FROM executions WHERE id = ANY($1)";
 
 /// Entries of rows that are held, each execution once. One that is there is of the later epoch from
@@ -84,11 +84,14 @@ const ROW_BYTES: usize = 768;
 const LINE_BYTES: usize = 96;
 
 /// Where executions stand; those without a row are left out.
-pub(super) async fn standings(session: &mut Session<'_>, ids: &[ExecutionId]) -> Result<Standings> {
-    let mut standings = Standings::with_capacity(ids.len());
+pub(super) async fn current_states(
+    session: &mut Session<'_>,
+    ids: &[ExecutionId],
+) -> Result<CurrentStates> {
+    let mut current_states = CurrentStates::with_capacity(ids.len());
     for piece in pieces(ids, |_| size_of::<ExecutionId>()) {
         let columns = Columns::default().add(piece.iter().map(|id| id.0))?;
-        let rows = session.rows(columns.of(STANDINGS)).await?;
+        let rows = session.rows(columns.of(CURRENT_STATES)).await?;
         for row in &rows {
             let tenant = convert::word("tenant", get(row, "tenant")?)?;
             let function = convert::word("function", get(row, "function")?)?;
@@ -96,12 +99,12 @@ pub(super) async fn standings(session: &mut Session<'_>, ids: &[ExecutionId]) ->
             let epoch = convert::count("epoch", get(row, "epoch")?)?;
             let attempt = convert::count("attempt", get(row, "attempt")?)?;
             let (has_attempt, has_event) = (get(row, "has_attempt")?, get(row, "has_event")?);
-            let standing =
-                Standing { tenant, function, state, epoch, attempt, has_attempt, has_event };
-            standings.insert(id_of(row, "id")?, standing);
+            let current =
+                CurrentState { tenant, function, state, epoch, attempt, has_attempt, has_event };
+            current_states.insert(id_of(row, "id")?, current);
         }
     }
-    Ok(standings)
+    Ok(current_states)
 }
 
 /// The rows that were written.
@@ -109,19 +112,25 @@ pub(super) type Written = HashSet<ExecutionId>;
 
 /// Writes what reports make of their executions, where the fence lets them. No two may be of one
 /// execution, and they must be in the order of their ids.
-pub(super) async fn report(session: &mut Session<'_>, changes: &[Change<'_>]) -> Result<Written> {
+pub(super) async fn report(
+    session: &mut Session<'_>,
+    changes: &[RowChange<'_>],
+) -> Result<Written> {
     write(session, REPORT, changes).await
 }
 
 /// Writes rows of accepted executions that have none.
-pub(super) async fn accept(session: &mut Session<'_>, changes: &[Change<'_>]) -> Result<Written> {
+pub(super) async fn accept(
+    session: &mut Session<'_>,
+    changes: &[RowChange<'_>],
+) -> Result<Written> {
     write(session, ACCEPT, changes).await
 }
 
 async fn write(
     session: &mut Session<'_>,
     sql: &'static str,
-    changes: &[Change<'_>],
+    changes: &[RowChange<'_>],
 ) -> Result<Written> {
     let mut written = Written::with_capacity(changes.len());
     for piece in pieces(changes, row_size) {
@@ -133,7 +142,7 @@ async fn write(
 }
 
 /// About what a row takes, in bytes.
-fn row_size(change: &Change<'_>) -> usize {
+fn row_size(change: &RowChange<'_>) -> usize {
     let data = change.dispatch.event.data.as_ref().map_or(0, |data| data.len() * 4 / 3);
     let output = change
         .last
@@ -156,7 +165,7 @@ fn rest_size(finished: &Finished) -> usize {
 }
 
 /// The columns of rows of executions.
-fn executions(changes: &[Change<'_>]) -> Result<Columns> {
+fn executions(changes: &[RowChange<'_>]) -> Result<Columns> {
     let dispatches = || changes.iter().map(|change| change.dispatch);
     let events = || dispatches().map(|dispatch| &*dispatch.event);
     let reports = || changes.iter().map(|change| change.last.map(|last| &last.report));
@@ -294,32 +303,33 @@ pub(super) async fn insert_outbox_if_open(
 
 #[cfg(test)]
 mod tests {
-    use wasmill_domain::{Move, State};
+    use wasmill_domain::{State, Transition};
 
     use super::*;
 
     /// What the statement says is what the domain's table says.
     #[test]
-    fn the_fence_is_the_table_of_moves() {
+    fn the_fence_is_the_table_of_transitions() {
         let states = |wanted: &dyn Fn(&State) -> bool| {
             let words: Vec<String> =
-                [State::Queued, State::Running, State::Scheduled, State::Suspended]
+                [State::Queued, State::Running, State::Delayed, State::Suspended]
                     .iter()
                     .filter(|s| wanted(s))
                     .map(|s| format!("'{s}'"))
                     .collect();
             format!("({})", words.join(", "))
         };
-        let may = |state: &State, what: Move| state.after(what).is_ok();
-        for what in [Move::Start, Move::Succeed, Move::Fail, Move::Retry] {
+        let may = |state: &State, what: Transition| state.after(what).is_ok();
+        for what in [Transition::Start, Transition::Succeed, Transition::Fail, Transition::Retry] {
             assert!(what.sources().all(|state| !state.is_terminal()));
             assert!(
                 REPORT.contains(&format!("e.state IN {} OR", states(&|state| may(state, what)))),
                 "{what}"
             );
         }
-        assert!(Move::Cancel.sources().all(|state| !state.is_terminal()));
-        let others = states(&|state| may(state, Move::Cancel) && !may(state, Move::Fail));
+        assert!(Transition::Cancel.sources().all(|state| !state.is_terminal()));
+        let others =
+            states(&|state| may(state, Transition::Cancel) && !may(state, Transition::Fail));
         let cancelled = format!("excluded.state = 'cancelled' AND e.state IN {others} OR");
         assert!(REPORT.contains(&cancelled));
     }

@@ -8,10 +8,10 @@ use super::partitions::share_old_days;
 use super::session::Session;
 use super::store::PostgresStore;
 use super::{history, lifecycle, queries};
-use crate::fence::{self, Change, Standings};
+use crate::fence::{self, CurrentStates, RowChange};
 use crate::port::{
     self, ExecutionDetail, ExecutionQuery, Finished, History, Ledger, ListedExecution, LogEntry,
-    LogPosition, Moved, Publication, Started,
+    LogPosition, OperationResult, Publication, Started,
 };
 
 #[async_trait]
@@ -35,10 +35,11 @@ impl Ledger for PostgresStore {
 
     async fn unfinished(&self, attempts: &[Dispatch]) -> port::Result<Vec<bool>> {
         let ids: Vec<ExecutionId> = attempts.iter().map(|dispatch| dispatch.execution).collect();
-        let standings =
-            self.inner.read(|session| Box::pin(history::standings(session, &ids))).await?;
-        let is_open =
-            |dispatch: &Dispatch| fence::is_open_for(standings.get(&dispatch.execution), dispatch);
+        let current_states =
+            self.inner.read(|session| Box::pin(history::current_states(session, &ids))).await?;
+        let is_open = |dispatch: &Dispatch| {
+            fence::is_open_for(current_states.get(&dispatch.execution), dispatch)
+        };
         Ok(attempts.iter().map(is_open).collect())
     }
 
@@ -50,12 +51,12 @@ impl Ledger for PostgresStore {
         self.inner.write(|session| Box::pin(record(session, finished))).await
     }
 
-    async fn move_execution(
+    async fn transition_execution(
         &self,
         tenant: &TenantName,
         id: ExecutionId,
         operation: &Operation,
-    ) -> port::Result<Moved> {
+    ) -> port::Result<OperationResult> {
         self.inner
             .write(|session| Box::pin(lifecycle::operate(session, tenant, id, operation)))
             .await
@@ -90,18 +91,18 @@ impl History for PostgresStore {
 /// Items in rounds: each round has no execution twice and is in the order of ids; what is of one
 /// execution keeps its order.
 fn rounds<T>(items: &[T], id: impl Fn(&T) -> ExecutionId) -> Vec<Vec<usize>> {
-    let mut places: Vec<usize> = (0..items.len()).collect();
-    places.sort_by_key(|&place| id(&items[place]));
+    let mut indices: Vec<usize> = (0..items.len()).collect();
+    indices.sort_by_key(|&index| id(&items[index]));
     let mut rounds: Vec<Vec<usize>> = Vec::with_capacity(1);
     let (mut last, mut round) = (None, 0);
-    for place in places {
-        let this = id(&items[place]);
+    for index in indices {
+        let this = id(&items[index]);
         round = if last == Some(this) { round + 1 } else { 0 };
         last = Some(this);
         if rounds.len() == round {
             rounds.push(Vec::with_capacity(if round == 0 { items.len() } else { 1 }));
         }
-        rounds[round].push(place);
+        rounds[round].push(index);
     }
     rounds
 }
@@ -118,33 +119,33 @@ async fn enqueue(
     {
         // Most have ended by now: to look is cheaper than to send what is there.
         let ids: Vec<ExecutionId> =
-            first.iter().map(|&place| dispatches[place].execution).collect();
-        let known = history::standings(session, &ids).await?;
-        let lacks_event = |place: &&usize| {
-            known.get(&dispatches[**place].execution).is_some_and(|k| !k.has_event)
+            first.iter().map(|&index| dispatches[index].execution).collect();
+        let known = history::current_states(session, &ids).await?;
+        let lacks_event = |index: &&usize| {
+            known.get(&dispatches[**index].execution).is_some_and(|k| !k.has_event)
         };
         let moved: Vec<&Dispatch> =
-            first.iter().filter(lacks_event).map(|&place| dispatches[place]).collect();
+            first.iter().filter(lacks_event).map(|&index| dispatches[index]).collect();
         lifecycle::add_events(session, &moved).await?;
-        first.retain(|&place| !known.contains_key(&dispatches[place].execution));
+        first.retain(|&index| !known.contains_key(&dispatches[index].execution));
     }
     let first = rounds.first().map_or(&[] as &[usize], Vec::as_slice);
-    let changes: Vec<Change<'_>> =
-        first.iter().map(|&place| Change::accepted(dispatches[place])).collect();
+    let changes: Vec<RowChange<'_>> =
+        first.iter().map(|&index| RowChange::accepted(dispatches[index])).collect();
     let written = history::accept(session, &changes).await?;
     if publication == Publication::Confirmed {
         // An operator may have written a row since these were looked for.
-        let others = first.iter().map(|&place| dispatches[place]);
+        let others = first.iter().map(|&index| dispatches[index]);
         let others: Vec<&Dispatch> =
             others.filter(|dispatch| !written.contains(&dispatch.execution)).collect();
         return lifecycle::add_events(session, &others).await;
     }
     let (new, others): (Vec<&Dispatch>, Vec<&Dispatch>) = first
         .iter()
-        .map(|&place| dispatches[place])
+        .map(|&index| dispatches[index])
         .partition(|dispatch| written.contains(&dispatch.execution));
     let new: Vec<AttemptKey> = new.iter().map(|dispatch| dispatch.key()).collect();
-    let later = rounds.iter().skip(1).flatten().map(|&place| dispatches[place]);
+    let later = rounds.iter().skip(1).flatten().map(|&index| dispatches[index]);
     let others: Vec<&Dispatch> = others.into_iter().chain(later).collect();
     lifecycle::add_events(session, &others).await?;
     let now = Timestamp::now();
@@ -156,8 +157,9 @@ async fn start(session: &mut Session<'_>, attempts: &[Started]) -> Result<()> {
     share_old_days(session, attempts.iter().map(|entry| entry.dispatch.execution)).await?;
     for round in rounds(attempts, |entry| entry.dispatch.execution) {
         // What each would make of an execution that lets it; whether it does, the database finds.
-        let change = |place: usize| fence::start(&attempts[place..=place], &mut Standings::new());
-        let changes: Vec<Change<'_>> = round.into_iter().flat_map(change).collect();
+        let change =
+            |index: usize| fence::start(&attempts[index..=index], &mut CurrentStates::new());
+        let changes: Vec<RowChange<'_>> = round.into_iter().flat_map(change).collect();
         history::report(session, &changes).await?;
     }
     Ok(())
@@ -169,14 +171,15 @@ pub(super) async fn record(session: &mut Session<'_>, finished: &[Finished]) -> 
     let mut winners: Vec<&Finished> = Vec::with_capacity(finished.len());
     for round in rounds(finished, |entry| entry.dispatch.execution) {
         // What each would make of an execution that lets it; whether it does, the database finds.
-        let change = |place: usize| fence::finish(&finished[place..=place], &mut Standings::new());
-        let changes: Vec<Change<'_>> =
-            round.iter().flat_map(|&place| change(place)).flatten().collect();
+        let change =
+            |index: usize| fence::finish(&finished[index..=index], &mut CurrentStates::new());
+        let changes: Vec<RowChange<'_>> =
+            round.iter().flat_map(|&index| change(index)).flatten().collect();
         let written = history::report(session, &changes).await?;
-        for place in round {
-            stands[place] = written.contains(&finished[place].dispatch.execution);
-            if stands[place] {
-                winners.push(&finished[place]);
+        for index in round {
+            stands[index] = written.contains(&finished[index].dispatch.execution);
+            if stands[index] {
+                winners.push(&finished[index]);
             }
         }
     }

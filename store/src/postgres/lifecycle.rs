@@ -1,5 +1,5 @@
-//! Moves that are decided by the domain, one execution at a time: its row is read and held, and what
-//! comes of it is written.
+//! Moves that are decided by the domain, one execution at a time: its row is read and held, and
+//! what comes of it is written.
 
 use sqlx::postgres::PgRow;
 use wasmill_domain::{
@@ -16,7 +16,7 @@ use super::session::Session;
 use super::text::stored;
 use crate::convert;
 use crate::operate::{self, NOT_KNOWN_YET, Row};
-use crate::port::Moved;
+use crate::port::OperationResult;
 
 macro_rules! read {
     ($rest:literal) => {
@@ -45,7 +45,7 @@ const INSERT: &str = "INSERT INTO executions (id, state, epoch, attempt, max_att
 const ADD_EVENT: &str = "UPDATE executions SET tenant = $2, function = $3, event_type = $4, event_id = $5, event_source = $6, \
      parent = $7, traceparent = $8, tracestate = $9, accepted_at = $10, event = $11, root = $12, origin_kind = $13, origin = $14 WHERE id = $1";
 
-/// What moves look at of an execution, which is held; `None` where it has no row.
+/// What operations read of an execution, which is held; `None` where it has no row.
 pub(super) async fn read(session: &mut Session<'_>, id: ExecutionId) -> Result<Option<Row>> {
     session.row_if_any(sqlx::query(READ).bind(id.0)).await?.as_ref().map(of_row).transpose()
 }
@@ -71,20 +71,20 @@ fn of_row(row: &PgRow) -> Result<Row> {
     Ok(Row { tenant: get(row, "tenant")?, lifecycle, is_known })
 }
 
-/// Writes what comes of a move.
+/// Writes the effects of an operation.
 pub(super) async fn write(
     session: &mut Session<'_>,
     id: ExecutionId,
     effects: &Effects,
     at: Timestamp,
 ) -> Result<()> {
-    let Effects { after, sets_apart, publishes } = effects;
-    if *sets_apart {
+    let Effects { after, archives_attempt, publishes } = effects;
+    if *archives_attempt {
         history::set_apart(session, id).await?;
     }
     let write = sqlx::query(WRITE)
         .bind(id.0)
-        .bind(after.state.as_str())
+        .bind(after.state.as_stored())
         .bind(i64::from(after.epoch))
         .bind(i64::from(after.attempt))
         .bind(i64::from(after.max_attempts))
@@ -104,13 +104,13 @@ pub(super) async fn write(
     Ok(())
 }
 
-/// An operator's move.
+/// An operator's operation.
 pub(super) async fn operate(
     session: &mut Session<'_>,
     tenant: &TenantName,
     id: ExecutionId,
     operation: &Operation,
-) -> Result<Moved> {
+) -> Result<OperationResult> {
     share_old_days(session, std::iter::once(id)).await?;
     let row = match read(session, id).await? {
         Some(row) => row,
@@ -140,7 +140,7 @@ async fn insert(
 ) -> Result<bool> {
     let insert = sqlx::query(INSERT)
         .bind(id.0)
-        .bind(row.state.as_str())
+        .bind(row.state.as_stored())
         .bind(i64::from(row.epoch))
         .bind(i64::from(row.attempt))
         .bind(i64::from(row.max_attempts))

@@ -1,7 +1,7 @@
 //! Hears of changes of the definitions when they are committed, instead of asking again and again.
 //!
 //! Listening needs a session of its own. It is an addition: whoever relies on it asks now and then
-//! all the same, as nothing is heard while the connection is away.
+//! all the same, as nothing is notified while the connection is away.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -16,10 +16,10 @@ use wasmill_domain::backoff::Backoff;
 use super::catalog;
 use super::listening::CHANNEL;
 use super::store::Inner;
-use crate::port::{Error, Result};
+use crate::port::{Result, StoreError};
 
-/// A connection on which nothing was heard for this long is asked whether it is there still.
-const SILENCE: Duration = Duration::from_secs(15);
+/// A connection that was idle for this long is asked whether it is there still.
+const IDLE_LIMIT: Duration = Duration::from_secs(15);
 
 /// The pauses between two tries to connect: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
@@ -29,14 +29,14 @@ impl Inner {
     /// pooler without [`PostgresSettings::listen_url`].
     ///
     /// A task with a connection of its own does it, through outages, until the receiver and its
-    /// clones are dropped or the store is closed. What happened during an outage is heard of after
+    /// clones are dropped or the store is closed. What happened during an outage is notified after
     /// it.
     pub(super) fn listen(self: &Arc<Self>) -> Option<watch::Receiver<Revision>> {
         let options = self.listening.options.clone()?;
         let (sender, receiver) = watch::channel(Revision::default());
         let listener = Listener {
             options,
-            patience: self.listening.patience,
+            wait_timeout: self.listening.wait_timeout,
             store: Arc::downgrade(self),
             sender,
         };
@@ -54,7 +54,7 @@ impl Inner {
 
 struct Listener {
     options: PgConnectOptions,
-    patience: Duration,
+    wait_timeout: Duration,
     store: Weak<Inner>,
     sender: watch::Sender<Revision>,
 }
@@ -64,11 +64,11 @@ impl Listener {
     async fn listen(&self) {
         let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
         while self.store.strong_count() > 0 {
-            let mut has_heard = false;
-            if let Err(why) = self.session(&mut has_heard).await {
-                tracing::info!(%why, "changes of the definitions are not heard of now: they are asked for");
+            let mut is_listening = false;
+            if let Err(why) = self.session(&mut is_listening).await {
+                tracing::info!(%why, "changes of the definitions are not notified now: they are asked for");
             }
-            if has_heard {
+            if is_listening {
                 backoff.reset();
             }
             sleep(backoff.pause()).await;
@@ -76,31 +76,34 @@ impl Listener {
     }
 
     /// Connects and listens until the connection fails or the store is gone.
-    async fn session(&self, has_heard: &mut bool) -> Result<()> {
-        let failed = |e: sqlx::Error| Error::Unavailable(e.to_string());
-        let silent = |_| Error::Unavailable(format!("no answer within {:?}", self.patience));
+    async fn session(&self, is_listening: &mut bool) -> Result<()> {
+        let failed = |e: sqlx::Error| StoreError::Unavailable(e.to_string());
+        let no_answer =
+            |_| StoreError::Unavailable(format!("no answer within {:?}", self.wait_timeout));
         let connect = async {
             let pool =
                 PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
             let pool =
-                pool.acquire_timeout(self.patience).connect_with(self.options.clone()).await?;
+                pool.acquire_timeout(self.wait_timeout).connect_with(self.options.clone()).await?;
             let mut listener = PgListener::connect_with(&pool).await?;
             listener.eager_reconnect(false);
             listener.listen(CHANNEL).await?;
             Ok(listener)
         };
         let mut listener =
-            timeout(self.patience, connect).await.map_err(silent)?.map_err(failed)?;
+            timeout(self.wait_timeout, connect).await.map_err(no_answer)?.map_err(failed)?;
         // Only now is nothing missed any more.
         while self.tell().await? {
-            *has_heard = true;
-            match timeout(SILENCE, listener.try_recv()).await {
+            *is_listening = true;
+            match timeout(IDLE_LIMIT, listener.try_recv()).await {
                 Ok(Ok(Some(_))) => {}
-                Ok(Ok(None)) => return Err(Error::Unavailable("the connection was cut".into())),
+                Ok(Ok(None)) => {
+                    return Err(StoreError::Unavailable("the connection was cut".into()));
+                }
                 Ok(Err(error)) => return Err(failed(error)),
                 Err(_) => {
-                    let alive = timeout(self.patience, (&mut listener).execute("SELECT 1"));
-                    alive.await.map_err(silent)?.map_err(failed)?;
+                    let alive = timeout(self.wait_timeout, (&mut listener).execute("SELECT 1"));
+                    alive.await.map_err(no_answer)?.map_err(failed)?;
                 }
             }
         }

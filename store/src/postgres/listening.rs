@@ -8,7 +8,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::sync::watch;
 
 use super::settings::PostgresSettings;
-use crate::port::{Error, Result};
+use crate::port::{Result, StoreError};
 
 /// Each change of the definitions is told here; the text is its revision.
 pub(super) const CHANNEL: &str = "wasmill_revision";
@@ -16,7 +16,7 @@ pub(super) const CHANNEL: &str = "wasmill_revision";
 /// Where and until when there is listening.
 pub(super) struct Listening {
     pub(super) options: Option<PgConnectOptions>,
-    pub(super) patience: Duration,
+    pub(super) wait_timeout: Duration,
     pub(super) is_closed: watch::Sender<bool>,
 }
 
@@ -27,13 +27,14 @@ impl Listening {
             None => (!settings.transaction_pooler).then_some(url),
         };
         let options = url.map(PgConnectOptions::from_str).transpose();
-        let options = options
-            .map_err(|e| Error::Unavailable(format!("the URL to listen at cannot be used: {e}")))?;
+        let options = options.map_err(|e| {
+            StoreError::Unavailable(format!("the URL to listen at cannot be used: {e}"))
+        })?;
         Ok(Self {
             options: options.map(|options| {
                 options.application_name("wasmill-listen").disable_statement_logging()
             }),
-            patience: settings.connect_timeout,
+            wait_timeout: settings.connect_timeout,
             is_closed: watch::Sender::new(false),
         })
     }

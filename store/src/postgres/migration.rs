@@ -10,13 +10,13 @@ use sqlx::migrate::Migration;
 
 use super::columns::get;
 use super::error::{Fault, Result};
-use super::session::{Access, POOLER, Pool, Session};
+use super::session::{Access, POOLER, Session, SessionPool};
 use super::settings::{PostgresSettings, millis};
 use super::store::repeat;
 use super::upgrade;
 use crate::migrations::{OF_POSTGRES as MIGRATIONS, SchemaAge, SchemaMode, compare};
 use crate::nodes::micros;
-use crate::port::Error;
+use crate::port::StoreError;
 
 /// The number of the lock that is held while the schema changes. Those of days are from 0.
 const SCHEMA_LOCK: i64 = -1;
@@ -33,7 +33,10 @@ const HISTORY: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (version bigi
 
 /// Looks whether the server is one to work with, and at the schema; applies what is missing where
 /// the settings say so.
-pub(super) async fn prepare(pool: &mut Pool, settings: &PostgresSettings) -> Result<(), Error> {
+pub(super) async fn prepare(
+    pool: &mut SessionPool,
+    settings: &PostgresSettings,
+) -> Result<(), StoreError> {
     let limit = settings.upkeep_timeout;
     let prepared = tokio::time::timeout(limit, async {
         if repeat(pool, Access::Read, |session| {
@@ -57,7 +60,7 @@ pub(super) async fn prepare(pool: &mut Pool, settings: &PostgresSettings) -> Res
     match prepared.await {
         Ok(result) => result.map_err(Fault::into_error),
         Err(_) => {
-            Err(Error::Unavailable(format!("its schema was not up to date within {limit:?}")))
+            Err(StoreError::Unavailable(format!("its schema was not up to date within {limit:?}")))
         }
     }
 }
@@ -74,20 +77,20 @@ async fn check_server(session: &mut Session<'_>, call_timeout: i32) -> Result<bo
         .await?;
     let version: i64 = get(&row, "version")?;
     if version < OLDEST {
-        return Err(Error::Unavailable(format!(
+        return Err(StoreError::Unavailable(format!(
             "it is of PostgreSQL {version}, and {OLDEST} is the oldest that will do"
         ))
         .into());
     }
     let encoding: &str = get(&row, "encoding")?;
     if encoding != "UTF8" {
-        return Err(Error::Unavailable(format!(
+        return Err(StoreError::Unavailable(format!(
             "its encoding is {encoding}, which cannot hold every text: make one with ENCODING 'UTF8'"
         ))
         .into());
     }
     if get::<i64>(&row, "statement_timeout")? != i64::from(call_timeout) {
-        return Err(Error::Unavailable(POOLER.into()).into());
+        return Err(StoreError::Unavailable(POOLER.into()).into());
     }
     Ok(get::<&str>(&row, "synchronous_commit")? == "off")
 }
@@ -103,7 +106,7 @@ async fn migrate(session: &mut Session<'_>, settings: &PostgresSettings) -> Resu
     session.run(format!("SET LOCAL lock_timeout = {lock_limit}")).await?;
     session.run(HISTORY.into()).await?;
     let (applied, min_reader) = read(session).await?;
-    let age = compare(&MIGRATIONS, &applied, min_reader).map_err(Error::Schema)?;
+    let age = compare(&MIGRATIONS, &applied, min_reader).map_err(StoreError::Schema)?;
     let is_before_owners =
         !applied.is_empty() && applied.iter().all(|(version, _)| *version != OWNERS);
     for migration in
@@ -136,7 +139,7 @@ pub(super) async fn refuse_left_behind(
     let (name, role, release): (&str, &str, &str) =
         (get(&row, "name")?, get(&row, "role")?, get(&row, "release")?);
     let (knows, lowest): (i64, i64) = (get(&row, "schema_version")?, get(&row, "min_reader")?);
-    Err(Error::Schema(format!(
+    Err(StoreError::Schema(format!(
         "the {role} '{name}' of release {release} is alive and knows the schema up to step {knows}, and the new schema is for \
          releases that know step {lowest}: nothing was changed. Upgrade or stop it first (`wasmill nodes` lists all)"
     ))
@@ -146,8 +149,8 @@ pub(super) async fn refuse_left_behind(
 /// Refuses a schema that this release cannot work on.
 async fn require(session: &mut Session<'_>) -> Result<()> {
     let (applied, min_reader) = read(session).await?;
-    let age = compare(&MIGRATIONS, &applied, min_reader).map_err(Error::Schema)?;
-    age.required(&MIGRATIONS).map_err(|why| Error::Schema(why).into())
+    let age = compare(&MIGRATIONS, &applied, min_reader).map_err(StoreError::Schema)?;
+    age.required(&MIGRATIONS).map_err(|why| StoreError::Schema(why).into())
 }
 
 /// The steps that were applied, and who may work on the schema, where the database says so.

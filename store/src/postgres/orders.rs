@@ -13,7 +13,7 @@ use super::store::PostgresStore;
 use crate::fence;
 use crate::port::{self, Orders};
 
-const STANDINGS: &str =
+const CURRENT_STATES: &str =
     "SELECT id, state, epoch, attempt, reason FROM executions WHERE id = ANY($1)";
 
 #[async_trait]
@@ -29,7 +29,7 @@ async fn orders(session: &mut Session<'_>, running: &[AttemptKey]) -> Result<Vec
     let mut orders = Vec::new();
     for piece in pieces(running, |_| size_of::<AttemptKey>()) {
         let ids = Columns::default().add(piece.iter().map(|key| key.execution.0))?;
-        for row in &session.rows(ids.of(STANDINGS)).await? {
+        for row in &session.rows(ids.of(CURRENT_STATES)).await? {
             let Some(key) = attempts.get(&id_of(row, "id")?) else { continue };
             let state = fence::stored_state(get(row, "state")?);
             let (epoch, attempt) = (count(row, "epoch")?, count(row, "attempt")?);

@@ -43,7 +43,7 @@ impl Inner {
     }
 
     /// Sees to the days ahead. Without them, rows go to the default partition; so that it fails is
-    /// nobody else's trouble.
+    /// nobody else's problem.
     pub(super) async fn try_partitions(&self) {
         if let Err(why) = self.make_partitions().await {
             tracing::warn!(%why, "partitions for the days ahead cannot be made: tried again later");

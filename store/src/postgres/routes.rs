@@ -13,7 +13,7 @@ use super::queries::{time, word};
 use super::session::Session;
 use crate::claims::{self, EVERY_METHOD, RouteRow};
 use crate::convert;
-use crate::port::Error;
+use crate::port::StoreError;
 
 /// Makes sure that the host names of a manifest are its tenant's.
 pub(super) async fn check_hosts(
@@ -129,7 +129,7 @@ pub(super) async fn grant(
 pub(super) async fn revoke(session: &mut Session<'_>, pattern: &HostnamePattern) -> Result<()> {
     let revoke = sqlx::query("DELETE FROM hostnames WHERE pattern = $1").bind(pattern.as_str());
     match session.execute(revoke).await? {
-        0 => Err(Error::NotFound(format!("a grant of '{pattern}'")).into()),
+        0 => Err(StoreError::NotFound(format!("a grant of '{pattern}'")).into()),
         _ => Ok(()),
     }
 }

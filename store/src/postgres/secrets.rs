@@ -8,7 +8,7 @@ use super::error::{Fault, Result};
 use super::queries::{count, time, word};
 use super::session::Session;
 use crate::convert;
-use crate::port::{Error, SealingKeyUse};
+use crate::port::{SealingKeyUse, StoreError};
 use crate::secrets::{check_next, readable};
 
 /// The keys that seal secrets. `place` is 1 for the first secret of each.
@@ -110,7 +110,7 @@ pub(super) async fn delete(
 ) -> Result<()> {
     let delete = sqlx::query("DELETE FROM secrets WHERE tenant = $1 AND name = $2");
     match session.execute(delete.bind(tenant.as_str()).bind(name.as_str())).await? {
-        0 => Err(Error::NotFound(format!("secret {name}")).into()),
+        0 => Err(StoreError::NotFound(format!("secret {name}")).into()),
         _ => Ok(()),
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::error::{Fault, Result, closed};
 use super::nagle;
 use super::settings::{PostgresSettings, millis};
-use crate::port::Error;
+use crate::port::StoreError;
 
 /// Every statement of this backend fits.
 const CACHED_STATEMENTS: usize = 128;
@@ -40,7 +40,7 @@ pub(super) enum Access {
 }
 
 /// The connections of this process.
-pub(super) struct Pool {
+pub(super) struct SessionPool {
     options: PgConnectOptions,
     settings: PostgresSettings,
     seats: Semaphore,
@@ -62,14 +62,16 @@ struct Idle {
     since: Instant,
 }
 
-impl Pool {
+impl SessionPool {
     /// A pool that has no connection yet.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where the URL is none.
-    pub(super) fn new(url: &str, settings: &PostgresSettings) -> Result<Self, Error> {
+    /// [`StoreError::Unavailable`] where the URL is none.
+    pub(super) fn new(url: &str, settings: &PostgresSettings) -> Result<Self, StoreError> {
         let options = PgConnectOptions::from_str(url)
-            .map_err(|e| Error::Unavailable(format!("the URL of PostgreSQL cannot be used: {e}")))?
+            .map_err(|e| {
+                StoreError::Unavailable(format!("the URL of PostgreSQL cannot be used: {e}"))
+            })?
             .statement_cache_capacity(CACHED_STATEMENTS)
             .disable_statement_logging();
         let named = options.get_application_name().is_some();
@@ -138,8 +140,8 @@ impl Pool {
     }
 
     async fn connect(&self) -> Result<Live> {
-        let patience = self.settings.connect_timeout;
-        match timeout(patience, self.options.connect()).await {
+        let wait_timeout = self.settings.connect_timeout;
+        match timeout(wait_timeout, self.options.connect()).await {
             Ok(Ok(connection)) => {
                 nagle::send_at_once(self.options.get_port());
                 Ok(Live { connection, made: Instant::now() })
@@ -147,13 +149,13 @@ impl Pool {
             Ok(Err(error)) => {
                 let fault = Fault::from(error);
                 Err(if fault.is_refused_parameter() {
-                    Error::Unavailable(POOLER.into()).into()
+                    StoreError::Unavailable(POOLER.into()).into()
                 } else {
                     fault
                 })
             }
-            Err(_) => Err(Error::Unavailable(format!(
-                "{} does not answer within {patience:?}",
+            Err(_) => Err(StoreError::Unavailable(format!(
+                "{} does not answer within {wait_timeout:?}",
                 self.server()
             ))
             .into()),
@@ -204,7 +206,7 @@ impl Pool {
 /// left for the next one.
 pub(super) struct Session<'a> {
     live: Live,
-    pool: &'a Pool,
+    pool: &'a SessionPool,
     _seat: SemaphorePermit<'a>,
 }
 
@@ -280,7 +282,7 @@ impl Session<'_> {
         match (ended, &result) {
             (Ok(_), _) => self.pool.put_back(self.live),
             (Err(error), Ok(_)) => return Err(error.into()),
-            // What went wrong first is the better news.
+            // What went wrong first is the better report.
             (Err(_), Err(_)) => {}
         }
         result

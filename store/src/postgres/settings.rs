@@ -21,7 +21,7 @@ pub struct PostgresSettings {
     /// How long bringing the schema up to date takes at most, and looking at a day before it is
     /// dropped, which many short statements do. Default: 10 min.
     pub upkeep_timeout: Duration,
-    /// How long changing the set of partitions waits for its turn, and everybody else for it; then
+    /// How long changing the set of partitions waits for a permit, and everybody else for it; then
     /// it is tried another time. Default: 100 ms.
     pub partition_lock_timeout: Duration,
     /// A connection that nobody has used for this long is closed. Default: 10 min.

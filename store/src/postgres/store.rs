@@ -11,9 +11,9 @@ use wasmill_domain::backoff::Backoff;
 use super::days::Partitions;
 use super::error::{self, Fault};
 use super::listening::Listening;
-use super::session::{Access, Pool, Session};
+use super::session::{Access, Session, SessionPool};
 use super::settings::PostgresSettings;
-use crate::port::{Error, Result};
+use crate::port::{Result, StoreError};
 
 /// The longest pause between two tries of a transaction that met another one.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
@@ -26,7 +26,7 @@ pub struct PostgresStore {
 
 /// What the clones of a store share.
 pub(super) struct Inner {
-    pub(super) pool: Pool,
+    pub(super) pool: SessionPool,
     pub(super) settings: PostgresSettings,
     pub(super) partitions: Partitions,
     pub(super) listening: Listening,
@@ -79,7 +79,7 @@ impl Inner {
             Ok(outcome) => outcome,
             Err(_) => {
                 self.pool.forget_idle();
-                Err(Error::Unavailable(format!(
+                Err(StoreError::Unavailable(format!(
                     "{} has not answered within {limit:?}",
                     self.pool.server()
                 ))
@@ -91,7 +91,7 @@ impl Inner {
 
 /// Makes a transaction, again and again until it does not collide with another one.
 pub(super) async fn repeat<'a, T>(
-    pool: &'a Pool,
+    pool: &'a SessionPool,
     access: Access,
     work: impl for<'s> Fn(&'s mut Session<'a>) -> Step<'s, T>,
 ) -> error::Result<T> {

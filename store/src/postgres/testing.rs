@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// How long a program that was started may take until it answers.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The URL of the server that tests share: `DATABASE_URL`, or the usual one of this machine.
 pub fn shared_server() -> String {
@@ -97,7 +97,7 @@ fn command(program: &Path) -> Command {
 fn wait(what: &str, mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
-        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        assert!(begun.elapsed() < WAIT_TIMEOUT, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -29,7 +29,7 @@ use super::testing::Schema;
 use crate::conformance::{Fresh, nodes, quotas};
 
 /// How long tests wait for what must happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What tests use: fewer partitions to make.
 fn settings() -> PostgresSettings {
@@ -67,7 +67,7 @@ crate::conformance::orders_suite!(fresh);
 async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !done().await {
-        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        assert!(begun.elapsed() < WAIT_TIMEOUT, "waited in vain: {what}");
         sleep(Duration::from_millis(10)).await;
     }
 }

@@ -203,16 +203,16 @@ async fn clear(connection: &mut SqliteConnection, page: &Page) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use wasmill_domain::{Move, State};
+    use wasmill_domain::{State, Transition};
 
     use super::*;
 
     /// Many are promoted by one statement: what it says is what the domain's table says.
     #[test]
     fn the_statement_is_the_table_of_moves() {
-        let sources: Vec<State> = Move::Promote.sources().collect();
-        assert_eq!(sources, [State::Scheduled]);
-        let to = State::Scheduled.after(Move::Promote).unwrap();
+        let sources: Vec<State> = Transition::Promote.sources().collect();
+        assert_eq!(sources, [State::Delayed]);
+        let to = State::Delayed.after(Transition::Promote).unwrap();
         let text = PROMOTE.text(1);
         assert!(text.contains(&format!("SET state = '{to}', due_at = NULL, queued_at = ")));
         assert!(text.ends_with("AND state = 'scheduled'"));

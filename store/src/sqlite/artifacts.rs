@@ -12,7 +12,7 @@ use super::error;
 use super::store::SqliteStore;
 use crate::convert;
 use crate::files::{HAS_FILES, KEPT, files_of, missing};
-use crate::port::{Error, Result};
+use crate::port::{Result, StoreError};
 use crate::quota::TenantQuota;
 
 /// Whether artifact `?2` is one of tenant `?1`'s. That a version names it counts too: another
@@ -127,7 +127,7 @@ pub(super) async fn of_anybody(store: &SqliteStore, digest: Digest) -> Result<Op
     let row = sqlx::query_as("SELECT bytes, size FROM artifacts WHERE digest = ?")
         .bind(digest.as_bytes().as_slice());
     let row = row.fetch_optional(&store.readers).await.map_err(error::of)?;
-    bytes_of(store, digest, row).await?.map_err(|lost| Error::Unavailable(lost.to_string()))
+    bytes_of(store, digest, row).await?.map_err(|lost| StoreError::Unavailable(lost.to_string()))
 }
 
 /// The bytes of an artifact, if the tenant has it. Those that are lost it does not have, so that it
@@ -344,8 +344,9 @@ pub(super) async fn delete_files(writer: &Writer, blobs: &Blobs, digests: &[Dige
 pub(super) async fn delete_orphans(store: &SqliteStore) -> Result<()> {
     let blobs = store.blobs.clone();
     let settled = tokio::task::spawn_blocking(move || blobs.settled()).await;
-    let settled = settled
-        .map_err(|e| Error::Unavailable(format!("the artifacts' folder cannot be listed: {e}")))?;
+    let settled = settled.map_err(|e| {
+        StoreError::Unavailable(format!("the artifacts' folder cannot be listed: {e}"))
+    })?;
     if settled.is_empty() {
         return Ok(());
     }

@@ -19,7 +19,7 @@ use wasmill_domain::Digest;
 
 use super::settings::{SqliteSettings, Synchronous};
 use crate::convert;
-use crate::port::{Error, Result};
+use crate::port::{Result, StoreError};
 
 /// How old a file must be that no row names before it is taken for what a crash has left.
 const LEFT_BEHIND: Duration = Duration::from_secs(3600);
@@ -73,7 +73,7 @@ impl Blobs {
     /// Writes an artifact's file, unless it is there with these very bytes.
     ///
     /// # Errors
-    /// [`Error::Rejected`] where the digest is not that of the bytes.
+    /// [`StoreError::Rejected`] where the digest is not that of the bytes.
     pub(super) async fn write(&self, digest: Digest, bytes: Bytes) -> Result<()> {
         let this = self.clone();
         let written = self.background.run(move || {
@@ -82,7 +82,7 @@ impl Blobs {
                 .map_err(|error| this.unavailable("written", digest, &error))
         });
         written.await.map_err(|e| {
-            Error::Unavailable(format!("the writing of an artifact broke down: {e}"))
+            StoreError::Unavailable(format!("the writing of an artifact broke down: {e}"))
         })?
     }
 
@@ -138,7 +138,9 @@ impl Blobs {
     pub(super) async fn read(&self, digest: Digest) -> Result<Result<Bytes, Lost>> {
         let this = self.clone();
         let read = self.background.run(move || this.read_now(digest)).await;
-        read.map_err(|e| Error::Unavailable(format!("the reading of an artifact broke down: {e}")))?
+        read.map_err(|e| {
+            StoreError::Unavailable(format!("the reading of an artifact broke down: {e}"))
+        })?
     }
 
     fn read_now(&self, digest: Digest) -> Result<Result<Bytes, Lost>> {
@@ -183,9 +185,9 @@ impl Blobs {
         self.folder.join(digest.to_hex())
     }
 
-    fn unavailable(&self, what: &str, digest: Digest, error: &io::Error) -> Error {
+    fn unavailable(&self, what: &str, digest: Digest, error: &io::Error) -> StoreError {
         let path = self.path(digest);
-        Error::Unavailable(format!(
+        StoreError::Unavailable(format!(
             "the artifact {digest} cannot be {what}: '{}': {error}",
             path.display()
         ))

@@ -16,7 +16,7 @@ use crate::buckets::{
     check_keys, check_values, function_column, function_of, incremented, key_of, last_of_each,
 };
 use crate::convert;
-use crate::port::{Buckets, Error, Result};
+use crate::port::{Buckets, Result, StoreError};
 
 /// Finds a bucket for a statement about it.
 const OF_BUCKET: &str =
@@ -204,8 +204,8 @@ async fn open(connection: &mut SqliteConnection, bucket: &Bucket, versions: usiz
     .fetch_optional(connection)
     .await
     .map_err(error::of)?;
-    let (id, keys, bytes, version) =
-        opened.ok_or_else(|| Error::NotFound(format!("function {}", function_column(bucket))))?;
+    let (id, keys, bytes, version) = opened
+        .ok_or_else(|| StoreError::NotFound(format!("function {}", function_column(bucket))))?;
     Ok(Open { id, account: Account { keys, bytes }, version })
 }
 

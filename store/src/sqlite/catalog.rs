@@ -15,8 +15,8 @@ use super::store::SqliteStore;
 use super::{artifacts, change, definitions, error, secrets};
 use crate::convert::{self, ManifestRows, TriggerRow};
 use crate::port::{
-    Artifacts, Catalog, Change, Changed, Identity, Installation, Result, SealingKeyUse, Secrets,
-    Version,
+    Artifacts, Catalog, Change, Changed, FunctionVersion, Identity, Installation, Result,
+    SealingKeyUse, Secrets,
 };
 
 /// The triggers of each version, in order, by tenant, function and number.
@@ -44,7 +44,11 @@ impl Catalog for SqliteStore {
         transaction.end(result).await
     }
 
-    async fn versions(&self, tenant: &TenantName, function: &FunctionName) -> Result<Vec<Version>> {
+    async fn versions(
+        &self,
+        tenant: &TenantName,
+        function: &FunctionName,
+    ) -> Result<Vec<FunctionVersion>> {
         let mut snapshot = self.readers.begin().await.map_err(error::of)?;
         versions(&mut snapshot, tenant, function).await
     }
@@ -141,7 +145,7 @@ async fn versions(
     connection: &mut SqliteConnection,
     tenant: &TenantName,
     function: &FunctionName,
-) -> Result<Vec<Version>> {
+) -> Result<Vec<FunctionVersion>> {
     let triggers = sqlx::query(
         "SELECT tenant, function, version, event, http, schema FROM triggers WHERE tenant = ? AND function = ? ORDER BY version, place",
     )
@@ -166,7 +170,7 @@ async fn versions(
     .await
     .map_err(error::of)?;
     let version = |row: &SqliteRow| {
-        Ok(Version {
+        Ok(FunctionVersion {
             number: convert::count("number", get(row, "number")?)?,
             digest: convert::digest("digest", get(row, "digest")?)?,
             size: convert::measure("size", get(row, "size")?)?,

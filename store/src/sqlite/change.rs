@@ -11,7 +11,7 @@ use super::queries::{run, trigger_row};
 use super::{artifacts, error, quota, routes, secrets};
 use crate::changes;
 use crate::convert::{self, ManifestRows};
-use crate::port::{Change, Changed, Error, Result};
+use crate::port::{Change, Changed, Result, StoreError};
 use crate::quota::Quotas;
 
 /// What became of a change: the version to tell, and whether there was anything to do.
@@ -129,7 +129,7 @@ async fn deploy(
 ) -> Result<Made> {
     let function = &manifest.name;
     if !artifacts::is_of(connection, tenant, digest).await? {
-        return Err(Error::NotFound(format!("artifact {digest}")));
+        return Err(StoreError::NotFound(format!("artifact {digest}")));
     }
     if let Some(current) = current_version(connection, tenant, function).await? {
         let (current_digest, rows) = stored(connection, tenant, function, current).await?;
@@ -165,14 +165,14 @@ async fn deploy(
     let version =
         version.bind(digest.as_bytes().as_slice()).bind(rows.manifest).bind(at.as_micros());
     run(connection, version).await?;
-    for (place, trigger) in (0_i64..).zip(rows.triggers) {
+    for (index, trigger) in (0_i64..).zip(rows.triggers) {
         let insert = sqlx::query(
             "INSERT INTO triggers (tenant, function, version, place, event, http, schema) VALUES (?, ?, ?, ?, ?, ?, ?)",
         );
         let insert = insert.bind(tenant.as_str()).bind(function.as_str()).bind(number);
         run(
             connection,
-            insert.bind(place).bind(trigger.event).bind(trigger.http).bind(trigger.schema),
+            insert.bind(index).bind(trigger.event).bind(trigger.http).bind(trigger.schema),
         )
         .await?;
     }
@@ -216,7 +216,7 @@ async fn rollback(
     hostnames: &HostnameRules,
 ) -> Result<Made> {
     let Some(current) = current_version(connection, tenant, function).await? else {
-        return Err(Error::NotFound(format!("function {function}")));
+        return Err(StoreError::NotFound(format!("function {function}")));
     };
     let number: Option<i64> = sqlx::query_scalar(
         "SELECT max(number) FROM versions WHERE tenant = ?1 AND function = ?2 AND iif(?3 IS NULL, number < ?4, number = ?3)",
@@ -229,7 +229,7 @@ async fn rollback(
     .await
     .map_err(error::of)?;
     let Some(number) = number else {
-        return Err(Error::NotFound(match to {
+        return Err(StoreError::NotFound(match to {
             Some(to) => format!("version {to} of function {function}"),
             None => format!("a version of function {function} before version {current}"),
         }));
@@ -252,7 +252,7 @@ async fn delete_function(
     // Versions and triggers go with it, by their foreign keys.
     let delete = sqlx::query("DELETE FROM functions WHERE tenant = ? AND name = ?");
     if run(connection, delete.bind(tenant.as_str()).bind(function.as_str())).await? == 0 {
-        return Err(Error::NotFound(format!("function {function}")));
+        return Err(StoreError::NotFound(format!("function {function}")));
     }
     let note = sqlx::query("INSERT INTO deleted_functions (tenant, name) VALUES (?, ?)");
     run(connection, note.bind(tenant.as_str()).bind(function.as_str())).await?;
@@ -315,7 +315,7 @@ async fn delete_schema(
 ) -> Result<Made> {
     let delete = sqlx::query("DELETE FROM schemas WHERE tenant = ? AND event_type = ?");
     match run(connection, delete.bind(tenant.as_str()).bind(event_type.as_str())).await? {
-        0 => Err(Error::NotFound(format!("a schema of event type {event_type}"))),
+        0 => Err(StoreError::NotFound(format!("a schema of event type {event_type}"))),
         _ => Ok(GONE),
     }
 }
@@ -341,7 +341,7 @@ async fn has_two_keys(connection: &mut SqliteConnection) -> Result<(bool, bool)>
 
 async fn put_key(connection: &mut SqliteConnection, key: &KeyDefinition) -> Result<Made> {
     if key.role != KeyRole::Operator && !has_keys(connection).await? {
-        return Err(Error::Conflict(
+        return Err(StoreError::Conflict(
             "the first key must be an operator's: from then on only an operator's key can make others".into(),
         ));
     }
@@ -355,7 +355,7 @@ async fn put_key(connection: &mut SqliteConnection, key: &KeyDefinition) -> Resu
         .bind(key.hash.as_bytes().as_slice())
         .bind(key.created_at.as_micros());
     match run(connection, insert).await? {
-        0 => Err(Error::Conflict(format!("key {} is there already", key.id))),
+        0 => Err(StoreError::Conflict(format!("key {} is there already", key.id))),
         _ => Ok(GONE),
     }
 }
@@ -373,10 +373,10 @@ async fn delete_key(connection: &mut SqliteConnection, id: Uuid) -> Result<Made>
         .fetch_optional(&mut *connection)
         .await
         .map_err(error::of)?;
-    let Some(role) = role else { return Err(Error::NotFound(format!("key {id}"))) };
+    let Some(role) = role else { return Err(StoreError::NotFound(format!("key {id}"))) };
     let (has_others, has_operators) = has_two_keys(connection).await?;
     if role == KeyRole::Operator.as_str() && has_others && !has_operators {
-        return Err(Error::Conflict(
+        return Err(StoreError::Conflict(
             "this is the last operator's key: delete the tenants' keys first, or make another operator's key".into(),
         ));
     }

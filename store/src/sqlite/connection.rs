@@ -16,7 +16,7 @@ use super::error;
 use super::private::make_private;
 use super::settings::{SqliteSettings, Synchronous};
 use crate::migrations::SchemaMode;
-use crate::port::{Error, Result};
+use crate::port::{Result, StoreError};
 
 /// Twice SQLite's default: rows with events and results of 1 KB leave less of a page unused, which
 /// records 15% more of them.
@@ -35,7 +35,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(10);
 pub(super) struct Writer {
     path: PathBuf,
     options: SqliteConnectOptions,
-    patience: Duration,
+    wait_timeout: Duration,
     slot: Mutex<Slot>,
 }
 
@@ -68,7 +68,7 @@ impl Writer {
         Self {
             path: path.to_owned(),
             options,
-            patience: settings.busy_timeout,
+            wait_timeout: settings.busy_timeout,
             slot: Mutex::new(Slot::Empty),
         }
     }
@@ -81,7 +81,7 @@ impl Writer {
     /// A new connection. The switch to the write-ahead log does not wait for others that are just
     /// doing the same, so this does.
     pub(super) async fn connect(&self) -> Result<SqliteConnection> {
-        let give_up = Instant::now() + self.patience;
+        let give_up = Instant::now() + self.wait_timeout;
         loop {
             match self.options.connect().await {
                 Err(e) if error::is_busy(&e) && Instant::now() < give_up => sleep(BUSY_PAUSE).await,
@@ -92,10 +92,10 @@ impl Writer {
 
     /// Begins a transaction, once it is this one's turn.
     pub(super) async fn begin(&self) -> Result<Transaction<'_>> {
-        let Ok(mut slot) = timeout(self.patience, self.slot.lock()).await else {
-            return Err(Error::Unavailable(format!(
+        let Ok(mut slot) = timeout(self.wait_timeout, self.slot.lock()).await else {
+            return Err(StoreError::Unavailable(format!(
                 "writers are queued up for {:?}",
-                self.patience
+                self.wait_timeout
             )));
         };
         let connection = match std::mem::replace(&mut *slot, Slot::Empty) {
@@ -137,7 +137,7 @@ impl Transaction<'_> {
     pub(super) async fn end<T>(mut self, result: Result<T>) -> Result<T> {
         let statement = match &result {
             Ok(_) => "COMMIT",
-            Err(Error::Unavailable(_)) => return result,
+            Err(StoreError::Unavailable(_)) => return result,
             Err(_) => "ROLLBACK",
         };
         sqlx::query(statement).execute(&mut self.connection).await.map_err(error::of)?;

@@ -13,7 +13,7 @@ use super::queries::{get, time, word};
 use super::{error, routes};
 use crate::changes::{self, Extent};
 use crate::convert;
-use crate::port::{Error, Result};
+use crate::port::{Result, StoreError};
 
 /// A query for every row of a kind, and the same for those that a JSON array names: `changed.value`
 /// is an array of the tenant and the name, and is gone through first.
@@ -135,7 +135,8 @@ async fn rows(
             if ids.is_empty() {
                 return Ok(Vec::new());
             }
-            let ids = serde_json::to_string(&ids).map_err(|e| Error::Rejected(e.to_string()))?;
+            let ids =
+                serde_json::to_string(&ids).map_err(|e| StoreError::Rejected(e.to_string()))?;
             sqlx::query(of_changed).bind(ids)
         }
     };
@@ -156,20 +157,25 @@ async fn read(
     let hostnames = rows(connection, HOSTNAMES, DefinitionKind::Hostname, wanted).await?;
     let deleted = rows(connection, DELETED, DefinitionKind::DeletedFunction, wanted).await?;
     let mut all = Definitions { revision: Revision(revision), changes, ..Definitions::default() };
-    let broken = &mut all.broken;
+    let unreadable = &mut all.unreadable;
     let function = |row: &SqliteRow| function(row, &mut triggers);
     all.functions = convert::definitions(
-        broken,
+        unreadable,
         DefinitionKind::Function,
         &functions,
         named("function"),
         function,
     );
-    all.schemas =
-        convert::definitions(broken, DefinitionKind::Schema, &schemas, named("event_type"), schema);
-    all.keys = convert::definitions(broken, DefinitionKind::Key, &keys, named("label"), key);
+    all.schemas = convert::definitions(
+        unreadable,
+        DefinitionKind::Schema,
+        &schemas,
+        named("event_type"),
+        schema,
+    );
+    all.keys = convert::definitions(unreadable, DefinitionKind::Key, &keys, named("label"), key);
     all.hostnames = convert::definitions(
-        broken,
+        unreadable,
         DefinitionKind::Hostname,
         &hostnames,
         named("pattern"),
@@ -177,7 +183,7 @@ async fn read(
     );
     let deleted_function = |row: &SqliteRow| Ok((word(row, "tenant")?, word(row, "name")?));
     all.deleted = convert::definitions(
-        broken,
+        unreadable,
         DefinitionKind::DeletedFunction,
         &deleted,
         named("name"),

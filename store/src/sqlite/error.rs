@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sqlx::migrate::MigrateError;
 
-use crate::port::Error;
+use crate::port::StoreError;
 
 /// A statement's error.
 ///
@@ -12,25 +12,25 @@ use crate::port::Error;
 /// then keeps what it has and tries again, so that nothing is lost over a full disk or a mistake in
 /// this file.
 #[expect(clippy::needless_pass_by_value, reason = "made for `map_err`, which gives the error away")]
-pub(super) fn of(error: sqlx::Error) -> Error {
+pub(super) fn of(error: sqlx::Error) -> StoreError {
     match &error {
         sqlx::Error::Database(inner) => match result_code(inner.as_ref()) {
             // SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH
-            Some(18..=20) => Error::Rejected(inner.message().to_owned()),
+            Some(18..=20) => StoreError::Rejected(inner.message().to_owned()),
             // SQLITE_BUSY, SQLITE_LOCKED
-            Some(5 | 6) => {
-                Error::Unavailable(format!("another process keeps the database locked ({inner})"))
-            }
+            Some(5 | 6) => StoreError::Unavailable(format!(
+                "another process keeps the database locked ({inner})"
+            )),
             // SQLITE_FULL
-            Some(13) => Error::Unavailable(format!("the disk is full ({inner})")),
-            _ => Error::Unavailable(inner.to_string()),
+            Some(13) => StoreError::Unavailable(format!("the disk is full ({inner})")),
+            _ => StoreError::Unavailable(inner.to_string()),
         },
         sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => {
-            Error::Rejected(error.to_string())
+            StoreError::Rejected(error.to_string())
         }
-        sqlx::Error::PoolTimedOut => Error::Unavailable("too many calls read at once".into()),
+        sqlx::Error::PoolTimedOut => StoreError::Unavailable("too many calls read at once".into()),
         sqlx::Error::PoolClosed => closed(),
-        _ => Error::Unavailable(error.to_string()),
+        _ => StoreError::Unavailable(error.to_string()),
     }
 }
 
@@ -45,21 +45,21 @@ pub(super) fn is_busy(error: &sqlx::Error) -> bool {
 }
 
 /// The store was closed.
-pub(super) fn closed() -> Error {
-    Error::Unavailable("it was closed".into())
+pub(super) fn closed() -> StoreError {
+    StoreError::Unavailable("it was closed".into())
 }
 
 /// An error at opening the file.
-pub(super) fn at_open(path: &Path, error: &sqlx::Error) -> Error {
-    Error::Unavailable(format!("cannot open the database {}: {error}", path.display()))
+pub(super) fn at_open(path: &Path, error: &sqlx::Error) -> StoreError {
+    StoreError::Unavailable(format!("cannot open the database {}: {error}", path.display()))
 }
 
 /// The schema is not one that this release works on.
-pub(super) fn wrong_schema(path: &Path, why: &str) -> Error {
-    Error::Schema(format!("cannot use the database {}: {why}", path.display()))
+pub(super) fn wrong_schema(path: &Path, why: &str) -> StoreError {
+    StoreError::Schema(format!("cannot use the database {}: {why}", path.display()))
 }
 
 /// An error at bringing the schema up to date.
-pub(super) fn at_migration(path: &Path, error: &MigrateError) -> Error {
-    Error::Unavailable(format!("cannot use the database {}: {error}", path.display()))
+pub(super) fn at_migration(path: &Path, error: &MigrateError) -> StoreError {
+    StoreError::Unavailable(format!("cannot use the database {}: {error}", path.display()))
 }

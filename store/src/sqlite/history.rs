@@ -8,10 +8,10 @@ use wasmill_domain::{AttemptKey, Dispatch, ExecutionId, Outcome, Timestamp};
 use super::bulk::{Bulk, Values};
 use super::error;
 use crate::convert;
-use crate::fence::{self, Change, Standing, Standings};
+use crate::fence::{self, CurrentState, CurrentStates, RowChange};
 use crate::port::{Finished, Result};
 
-static STANDINGS: Bulk = Bulk::new(
+static CURRENT_STATES: Bulk = Bulk::new(
     "SELECT id, tenant, function, state, epoch, attempt, run_time_ns IS NOT NULL AS has_attempt, event_id <> '' AS has_event \
      FROM executions WHERE id IN (",
     1,
@@ -82,13 +82,14 @@ pub(super) fn id_of(row: &SqliteRow, column: &str) -> Result<ExecutionId> {
 }
 
 /// Where executions stand; those without a row are left out.
-pub(super) async fn standings(
+pub(super) async fn current_states(
     connection: &mut SqliteConnection,
     ids: &[ExecutionId],
-) -> Result<Standings> {
-    let rows =
-        STANDINGS.fetch(connection, ids, |id, values| values.push(id_bytes(id)).map(drop)).await?;
-    let mut standings = Standings::with_capacity(rows.len());
+) -> Result<CurrentStates> {
+    let rows = CURRENT_STATES
+        .fetch(connection, ids, |id, values| values.push(id_bytes(id)).map(drop))
+        .await?;
+    let mut current_states = CurrentStates::with_capacity(rows.len());
     for row in &rows {
         let tenant = convert::word("tenant", row.try_get("tenant").map_err(error::of)?)?;
         let function = convert::word("function", row.try_get("function").map_err(error::of)?)?;
@@ -97,16 +98,20 @@ pub(super) async fn standings(
         let attempt = convert::count("attempt", row.try_get("attempt").map_err(error::of)?)?;
         let has_attempt = row.try_get("has_attempt").map_err(error::of)?;
         let has_event = row.try_get("has_event").map_err(error::of)?;
-        let standing = Standing { tenant, function, state, epoch, attempt, has_attempt, has_event };
-        standings.insert(id_of(row, "id")?, standing);
+        let current =
+            CurrentState { tenant, function, state, epoch, attempt, has_attempt, has_event };
+        current_states.insert(id_of(row, "id")?, current);
     }
-    Ok(standings)
+    Ok(current_states)
 }
 
 /// Writes changes: rows that are new, and what changes in those that are there. One that is new but
 /// there nevertheless is left as it is.
-pub(super) async fn apply(connection: &mut SqliteConnection, changes: &[Change<'_>]) -> Result<()> {
-    let (new, known): (Vec<&Change<'_>>, Vec<&Change<'_>>) =
+pub(super) async fn apply(
+    connection: &mut SqliteConnection,
+    changes: &[RowChange<'_>],
+) -> Result<()> {
+    let (new, known): (Vec<&RowChange<'_>>, Vec<&RowChange<'_>>) =
         changes.iter().partition(|change| change.is_new);
     UPDATE_EXECUTIONS
         .execute(connection, &known, |change, values| bind_change(change, values))
@@ -114,7 +119,7 @@ pub(super) async fn apply(connection: &mut SqliteConnection, changes: &[Change<'
     INSERT_EXECUTIONS.execute(connection, &new, |change, values| bind_insert(change, values)).await
 }
 
-fn bind_change(change: &Change<'_>, values: &mut Values) -> Result<(), BoxDynError> {
+fn bind_change(change: &RowChange<'_>, values: &mut Values) -> Result<(), BoxDynError> {
     let report = change.last.map(|last| &last.report);
     let output = report.and_then(|report| report.output.as_ref());
     values
@@ -141,7 +146,7 @@ fn bind_change(change: &Change<'_>, values: &mut Values) -> Result<(), BoxDynErr
     Ok(())
 }
 
-fn bind_insert(change: &Change<'_>, values: &mut Values) -> Result<(), BoxDynError> {
+fn bind_insert(change: &RowChange<'_>, values: &mut Values) -> Result<(), BoxDynError> {
     bind_change(change, values)?;
     let dispatch = change.dispatch;
     values

@@ -6,10 +6,10 @@ use wasmill_domain::{Dispatch, ExecutionId, Operation, TenantName, Timestamp};
 
 use super::store::SqliteStore;
 use super::{error, history, lifecycle, queries};
-use crate::fence::{self, Change};
+use crate::fence::{self, RowChange};
 use crate::port::{
     ExecutionDetail, ExecutionQuery, Finished, History, Ledger, ListedExecution, LogEntry,
-    LogPosition, Moved, Publication, Result, Started,
+    LogPosition, OperationResult, Publication, Result, Started,
 };
 
 #[async_trait]
@@ -38,9 +38,10 @@ impl Ledger for SqliteStore {
     async fn unfinished(&self, attempts: &[Dispatch]) -> Result<Vec<bool>> {
         let ids: Vec<ExecutionId> = attempts.iter().map(|dispatch| dispatch.execution).collect();
         let mut reader = self.readers.acquire().await.map_err(error::of)?;
-        let standings = history::standings(&mut reader, &ids).await?;
-        let is_open =
-            |dispatch: &Dispatch| fence::is_open_for(standings.get(&dispatch.execution), dispatch);
+        let current_states = history::current_states(&mut reader, &ids).await?;
+        let is_open = |dispatch: &Dispatch| {
+            fence::is_open_for(current_states.get(&dispatch.execution), dispatch)
+        };
         Ok(attempts.iter().map(is_open).collect())
     }
 
@@ -53,12 +54,12 @@ impl Ledger for SqliteStore {
         transaction.end(result).await
     }
 
-    async fn move_execution(
+    async fn transition_execution(
         &self,
         tenant: &TenantName,
         id: ExecutionId,
         operation: &Operation,
-    ) -> Result<Moved> {
+    ) -> Result<OperationResult> {
         let mut transaction = self.writer.begin().await?;
         let result = lifecycle::operate(&mut transaction, tenant, id, operation).await;
         transaction.end(result).await
@@ -98,9 +99,9 @@ impl History for SqliteStore {
 /// is there.
 async fn accept(connection: &mut SqliteConnection, dispatches: &[Dispatch]) -> Result<()> {
     let ids: Vec<ExecutionId> = dispatches.iter().map(|dispatch| dispatch.execution).collect();
-    let known = history::standings(connection, &ids).await?;
+    let known = history::current_states(connection, &ids).await?;
     let new = dispatches.iter().filter(|dispatch| !known.contains_key(&dispatch.execution));
-    let changes: Vec<Change<'_>> = new.map(Change::accepted).collect();
+    let changes: Vec<RowChange<'_>> = new.map(RowChange::accepted).collect();
     history::apply(connection, &changes).await?;
     lifecycle::add_events(connection, dispatches.iter(), &known).await
 }
@@ -114,29 +115,30 @@ async fn put_in_outbox<'a>(
         return Ok(());
     }
     let ids: Vec<ExecutionId> = dispatches.iter().map(|dispatch| dispatch.execution).collect();
-    let known = history::standings(connection, &ids).await?;
+    let known = history::current_states(connection, &ids).await?;
     lifecycle::add_events(connection, dispatches.iter().copied(), &known).await?;
-    let changes: Vec<Change<'_>> = dispatches.iter().copied().map(Change::accepted).collect();
+    let changes: Vec<RowChange<'_>> = dispatches.iter().copied().map(RowChange::accepted).collect();
     history::apply(connection, &changes).await?;
     history::insert_outbox_of(connection, &dispatches, Timestamp::now()).await
 }
 
 async fn start(connection: &mut SqliteConnection, attempts: &[Started]) -> Result<()> {
     let ids: Vec<ExecutionId> = attempts.iter().map(|entry| entry.dispatch.execution).collect();
-    let mut standings = history::standings(connection, &ids).await?;
-    history::apply(connection, &fence::start(attempts, &mut standings)).await
+    let mut current_states = history::current_states(connection, &ids).await?;
+    history::apply(connection, &fence::start(attempts, &mut current_states)).await
 }
 
 async fn record(connection: &mut SqliteConnection, finished: &[Finished]) -> Result<Vec<bool>> {
     let ids: Vec<ExecutionId> = finished.iter().map(|entry| entry.dispatch.execution).collect();
-    let mut standings = history::standings(connection, &ids).await?;
-    let verdicts = fence::finish(finished, &mut standings);
+    let mut current_states = history::current_states(connection, &ids).await?;
+    let verdicts = fence::finish(finished, &mut current_states);
     let stands: Vec<bool> = verdicts.iter().map(Option::is_some).collect();
     let others = finished.iter().zip(&stands).filter(|(_, stands)| !**stands);
-    lifecycle::add_events(connection, others.map(|(entry, _)| &entry.dispatch), &standings).await?;
+    lifecycle::add_events(connection, others.map(|(entry, _)| &entry.dispatch), &current_states)
+        .await?;
     let winners: Vec<&Finished> =
         finished.iter().zip(&stands).filter(|(_, stands)| **stands).map(|(f, _)| f).collect();
-    let changes: Vec<Change<'_>> = verdicts.into_iter().flatten().collect();
+    let changes: Vec<RowChange<'_>> = verdicts.into_iter().flatten().collect();
     history::apply(connection, &changes).await?;
     let followed: Vec<&Finished> =
         winners.iter().copied().filter(|entry| fence::is_followed(entry)).collect();

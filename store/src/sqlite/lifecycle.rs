@@ -1,5 +1,5 @@
-//! Moves that are decided by the domain, one execution at a time: its row is read, and what comes of
-//! it is written.
+//! Moves that are decided by the domain, one execution at a time: its row is read, and what comes
+//! of it is written.
 
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use wasmill_domain::{
@@ -11,9 +11,9 @@ use super::error;
 use super::history::{self, id_bytes};
 use super::queries::{get, time, time_opt};
 use crate::convert;
-use crate::fence::Standings;
+use crate::fence::CurrentStates;
 use crate::operate::{self, NOT_KNOWN_YET, Row};
-use crate::port::{Moved, Result};
+use crate::port::{OperationResult, Result};
 
 const READ: &str = "SELECT tenant, state, epoch, attempt, max_attempts, outcome, message, queued_at, due_at, finished_at, held_by, \
      reason, changed_at, run_time_ns IS NOT NULL AS has_attempt, event_id <> '' AS has_event FROM executions WHERE id = ?";
@@ -29,7 +29,7 @@ const INSERT: &str = "INSERT INTO executions (id, state, epoch, attempt, max_att
 const ADD_EVENT: &str = "UPDATE executions SET tenant = ?2, function = ?3, event_type = ?4, event_id = ?5, event_source = ?6, \
      parent = ?7, traceparent = ?8, tracestate = ?9, accepted_at = ?10, event = ?11, root = ?12, origin_kind = ?13, origin = ?14 WHERE id = ?1";
 
-/// What moves look at of an execution; `None` where it has no row.
+/// What operations read of an execution; `None` where it has no row.
 pub(super) async fn read(
     connection: &mut SqliteConnection,
     id: ExecutionId,
@@ -60,20 +60,20 @@ fn of_row(row: &SqliteRow) -> Result<Row> {
     Ok(Row { tenant: get(row, "tenant")?, lifecycle, is_known })
 }
 
-/// Writes what comes of a move.
+/// Writes the effects of an operation.
 pub(super) async fn write(
     connection: &mut SqliteConnection,
     id: ExecutionId,
     effects: &Effects,
     at: Timestamp,
 ) -> Result<()> {
-    let Effects { after, sets_apart, publishes } = effects;
-    if *sets_apart {
+    let Effects { after, archives_attempt, publishes } = effects;
+    if *archives_attempt {
         history::set_apart(connection, id).await?;
     }
     sqlx::query(WRITE)
         .bind(id_bytes(&id))
-        .bind(after.state.as_str())
+        .bind(after.state.as_stored())
         .bind(i64::from(after.epoch))
         .bind(i64::from(after.attempt))
         .bind(i64::from(after.max_attempts))
@@ -95,13 +95,13 @@ pub(super) async fn write(
     Ok(())
 }
 
-/// An operator's move.
+/// An operator's operation.
 pub(super) async fn operate(
     connection: &mut SqliteConnection,
     tenant: &TenantName,
     id: ExecutionId,
     operation: &Operation,
-) -> Result<Moved> {
+) -> Result<OperationResult> {
     match read(connection, id).await? {
         Some(row) if row.is_of(tenant) => {
             let effects = row.operate(operation)?;
@@ -125,7 +125,7 @@ async fn insert(
 ) -> Result<()> {
     sqlx::query(INSERT)
         .bind(id_bytes(&id))
-        .bind(row.state.as_str())
+        .bind(row.state.as_stored())
         .bind(i64::from(row.epoch))
         .bind(i64::from(row.attempt))
         .bind(i64::from(row.max_attempts))
@@ -149,11 +149,11 @@ async fn insert(
 pub(super) async fn add_events(
     connection: &mut SqliteConnection,
     dispatches: impl Iterator<Item = &Dispatch> + Send,
-    standings: &Standings,
+    current_states: &CurrentStates,
 ) -> Result<()> {
     for dispatch in dispatches {
         let id = dispatch.execution;
-        if standings.get(&id).is_none_or(|row| row.has_event) {
+        if current_states.get(&id).is_none_or(|row| row.has_event) {
             continue;
         }
         // It may be in here twice.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::private::make_private;
 use super::{error, upgrade};
 use crate::migrations::{OF_SQLITE as MIGRATIONS, SchemaAge, SchemaMode, compare};
-use crate::port::{Error, Result};
+use crate::port::{Result, StoreError};
 
 /// How old a copy must be that nobody made the one that is kept.
 const LEFT_BEHIND: Duration = Duration::from_secs(3600);
@@ -107,7 +107,7 @@ async fn back_up(connection: &mut SqliteConnection, path: &Path, at: i64) -> Res
             "no copy of the database {} can be made before it is brought up to date",
             path.display()
         );
-        Error::Unavailable(format!("{why}: {e}"))
+        StoreError::Unavailable(format!("{why}: {e}"))
     };
     make_private(&partial);
     let copied = sqlx::query("VACUUM INTO ?")

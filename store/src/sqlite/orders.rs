@@ -14,7 +14,7 @@ use crate::convert;
 use crate::fence;
 use crate::port::{Orders, Result};
 
-static STANDINGS: Bulk =
+static CURRENT_STATES: Bulk =
     Bulk::new("SELECT id, state, epoch, attempt, reason FROM executions WHERE id IN (", 1, ")");
 
 #[async_trait]
@@ -27,7 +27,7 @@ impl Orders for SqliteStore {
             values.push(id_bytes(&key.execution)).map(drop)
         };
         let mut orders = Vec::new();
-        for row in &STANDINGS.fetch(&mut reader, running, bind).await? {
+        for row in &CURRENT_STATES.fetch(&mut reader, running, bind).await? {
             let Some(key) = attempts.get(&id_of(row, "id")?) else { continue };
             let state = fence::stored_state(get(row, "state")?);
             let epoch = convert::count("epoch", get(row, "epoch")?)?;

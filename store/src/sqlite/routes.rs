@@ -10,7 +10,7 @@ use super::error;
 use super::queries::{get, run, time, word};
 use crate::claims::{self, EVERY_METHOD, RouteRow};
 use crate::convert;
-use crate::port::{Error, Result};
+use crate::port::{Result, StoreError};
 
 /// Makes sure that the host names of a manifest are its tenant's.
 pub(super) async fn check_hosts(
@@ -23,7 +23,8 @@ pub(super) async fn check_hosts(
     if patterns.is_empty() {
         return Ok(());
     }
-    let patterns = serde_json::to_string(&patterns).map_err(|e| Error::Rejected(e.to_string()))?;
+    let patterns =
+        serde_json::to_string(&patterns).map_err(|e| StoreError::Rejected(e.to_string()))?;
     let rows: Vec<(String, String)> = sqlx::query_as(
         "SELECT pattern, tenant FROM hostnames WHERE pattern IN (SELECT value FROM json_each(?))",
     )
@@ -140,7 +141,7 @@ pub(super) async fn revoke(
 ) -> Result<()> {
     let revoke = sqlx::query("DELETE FROM hostnames WHERE pattern = ?").bind(pattern.as_str());
     match run(connection, revoke).await? {
-        0 => Err(Error::NotFound(format!("a grant of '{pattern}'"))),
+        0 => Err(StoreError::NotFound(format!("a grant of '{pattern}'"))),
         _ => Ok(()),
     }
 }

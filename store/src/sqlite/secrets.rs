@@ -7,7 +7,7 @@ use super::error;
 use super::queries::{get, time, word};
 use super::store::SqliteStore;
 use crate::convert;
-use crate::port::{Error, Result, SealingKeyUse};
+use crate::port::{Result, SealingKeyUse, StoreError};
 use crate::secrets::{check_next, readable};
 
 /// The keys that seal secrets. `place` is 1 for the first secret of each.
@@ -132,7 +132,7 @@ pub(super) async fn delete(
         .await
         .map_err(error::of)?;
     match deleted.rows_affected() {
-        0 => Err(Error::NotFound(format!("secret {name}"))),
+        0 => Err(StoreError::NotFound(format!("secret {name}"))),
         _ => Ok(()),
     }
 }

@@ -13,7 +13,7 @@ pub struct SqliteSettings {
     pub synchronous: Synchronous,
     /// How many connections read: 1 or more. Default: 4.
     pub readers: u32,
-    /// How long to wait while another process writes, and how long a call waits for its turn in
+    /// How long to wait while another process writes, and how long a call waits for a permit in
     /// this one; then the store is not available. Default: 10 s.
     pub busy_timeout: Duration,
     /// Memory for the writer's page cache, in bytes; each reader has a quarter of it. Default: 16

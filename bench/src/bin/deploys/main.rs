@@ -4,9 +4,9 @@
 //!     cargo run --release -p wasmill-bench --bin deploys -- [FUNCTIONS] [TENANTS]
 //!
 //! 10,000 functions over 1,000 tenants where nothing else is said, deployed one after the other, on
-//! SQLite and on PostgreSQL (`DATABASE_URL`, or that of this machine). Beside the first and the last
-//! hundred deploys it prints what it takes to read everything once, which is what each process did
-//! at every change before definitions were read by what changed.
+//! SQLite and on PostgreSQL (`DATABASE_URL`, or that of this machine). Beside the first and the
+//! last hundred deploys it prints what it takes to read everything once, which is what each process
+//! did at every change before definitions were read by what changed.
 
 #![expect(clippy::print_stdout, reason = "the report of this program")]
 
@@ -37,7 +37,7 @@ const PROCESSES: usize = 3;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a process may take to hear of a deploy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A component's bytes: nothing here runs it.
 const ARTIFACT: &[u8] = b"\0asm of no consequence";
@@ -50,7 +50,8 @@ struct System {
     /// The store of one of those that follow.
     follower: Arc<dyn Catalog>,
     watches: Vec<RegistryWatch>,
-    /// The way of each process to its database, where that is a network; the follower's is the last.
+    /// The way of each process to its database, where that is a network; the follower's is the
+    /// last.
     relays: Vec<Relay>,
 }
 
@@ -104,7 +105,9 @@ impl System {
             }
             let mut registry = watch.subscribe();
             let heard = registry.wait_for(|registry| registry.revision() >= revision);
-            tokio::time::timeout(PATIENCE, heard).await.context("a deploy is not heard of")??;
+            tokio::time::timeout(WAIT_TIMEOUT, heard)
+                .await
+                .context("a deploy is not heard of")??;
         }
         Ok(())
     }

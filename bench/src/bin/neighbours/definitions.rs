@@ -57,14 +57,14 @@ pub(crate) async fn run(
         if only.is_some_and(|only| only != what) {
             continue;
         }
-        let mut turn = 0;
+        let mut round = 0;
         let begin = || {
             let mut tasks = Vec::new();
             for i in 0..HOSTILE {
                 tasks.extend(
                     schemas.then(|| clients_of_other.spawn(other.clone().keep_checking(i))),
                 );
-                let named = format!("{what} {turn}");
+                let named = format!("{what} {round}");
                 tasks.extend(compiles.then(|| {
                     clients_of_other.spawn(other.clone().keep_compiling(
                         i,
@@ -78,7 +78,7 @@ pub(crate) async fn run(
             tasks.extend(
                 (0..slow).map(|_| clients_of_other.spawn(keep_half_a_head(address.clone()))),
             );
-            turn += 1;
+            round += 1;
             tasks
         };
         server.compare(what, http, &quiet, begin).await?;
@@ -164,11 +164,11 @@ impl Other {
     }
 
     /// Uploads and deploys components that nobody has compiled before.
-    async fn keep_compiling(self, i: usize, turn: String, component: Arc<[u8]>) {
+    async fn keep_compiling(self, i: usize, round: String, component: Arc<[u8]>) {
         for variant in 0_usize.. {
             let deployed = async {
                 let digest =
-                    self.upload(different(&component, &format!("{turn} {i} {variant}"))).await?;
+                    self.upload(different(&component, &format!("{round} {i} {variant}"))).await?;
                 self.deploy(&format!("large-{i}"), &digest, json!([])).await
             };
             if !deployed.await.is_ok_and(|response| response.status().is_success()) {

@@ -12,9 +12,9 @@ use tokio::task::JoinHandle;
 /// Invocations a second.
 const RATE: u32 = 100;
 
-/// How often it is measured alone and beside a neighbour, by turns: what else the machine does
-/// meets both alike.
-const TURNS: u32 = 4;
+/// How often it is measured alone and beside a neighbour, in alternating rounds: what else the
+/// machine does meets both alike.
+const ROUNDS: u32 = 4;
 
 /// How long each of these measurements takes.
 const SECONDS: u32 = 5;
@@ -23,7 +23,7 @@ const SECONDS: u32 = 5;
 const AT_REST: u64 = 10;
 
 /// How long a server may take to come to rest.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running `wasmill dev`, killed when dropped.
 pub(crate) struct Server {
@@ -68,8 +68,8 @@ impl Server {
         Ok(())
     }
 
-    /// Measures beside a neighbour and alone, by turns, and prints what both were like. `begin`
-    /// starts the neighbour, whose tasks are ended after each turn.
+    /// Measures beside a neighbour and alone, in alternating rounds, and prints what both were
+    /// like. `begin` starts the neighbour, whose tasks are ended after each round.
     pub(crate) async fn compare(
         &self,
         what: &str,
@@ -78,7 +78,7 @@ impl Server {
         mut begin: impl FnMut() -> Vec<JoinHandle<()>>,
     ) -> Result<()> {
         let (mut alone, mut beside) = (Vec::new(), Vec::new());
-        for _ in 0..TURNS {
+        for _ in 0..ROUNDS {
             self.rest().await?;
             alone.extend(self.measure(http, key, SECONDS).await?);
             let neighbour = begin();
@@ -102,7 +102,7 @@ impl Server {
                 return Ok(());
             }
             ensure!(
-                begin.elapsed() < PATIENCE,
+                begin.elapsed() < WAIT_TIMEOUT,
                 "the server is still busy a minute after it was asked for something"
             );
             before = after;

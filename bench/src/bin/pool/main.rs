@@ -5,7 +5,7 @@
 //!
 //! - `scale-out`: how fast 1, 2 and 4 hosts drain the same backlog of executions that wait;
 //! - `fairness`: what one tenant notices of another's backlog;
-//! - `speed PIPE LOAD`: events recorded for each second and their latency, in turns with a bare
+//! - `speed PIPE LOAD`: events recorded for each second and their latency, alternating with a bare
 //!   pipeline of the same parts. `PIPE` is that program, which serves `POST /` and `GET /stats` on
 //!   port 8082, and `LOAD` its generator of load.
 //!

@@ -1,4 +1,4 @@
-//! Events from HTTP to the database and back to sight, in turns with a bare pipeline of the same
+//! Events from HTTP to the database and back to sight, alternating with a bare pipeline of the same
 //! parts.
 
 use std::process::{Child, Command, Stdio};
@@ -16,8 +16,8 @@ use wasmill_domain::{ExecutionId, TenantName};
 use wasmill_store::History as _;
 use wasmill_store::postgres::{PostgresSettings, PostgresStore};
 
-/// How often each takes its turn.
-const TURNS: usize = 3;
+/// How many rounds each has.
+const ROUNDS: usize = 3;
 
 /// How long each is loaded.
 const SECONDS: u32 = 15;
@@ -34,9 +34,9 @@ const ECHO: &str = include_str!("../../../benches/invoke/echo.wat");
 /// Where events are posted.
 const PATH: &str = "/v1/events/order.created";
 
-/// What one turn came to.
+/// What one round came to.
 #[derive(Clone, Copy)]
-struct Turn {
+struct Round {
     /// Events recorded for each second, until none was left.
     rate: f64,
     /// Milliseconds from sending an event to its end, at half of the bare pipeline's rate.
@@ -46,11 +46,11 @@ struct Turn {
 
 pub(crate) async fn run(pipe: &str, load: &str) {
     let mut half = 0;
-    for turn in 1..=TURNS {
-        let bare = bare_turn(pipe, load, &mut half).await;
-        let ours = our_turn(load, half).await;
-        println!("turn {turn}, half load {half}/s:");
-        for (what, Turn { rate, p50, p99 }) in [("bare", bare), ("wasmill", ours)] {
+    for round in 1..=ROUNDS {
+        let bare = bare_round(pipe, load, &mut half).await;
+        let ours = our_round(load, half).await;
+        println!("round {round}, half load {half}/s:");
+        for (what, Round { rate, p50, p99 }) in [("bare", bare), ("wasmill", ours)] {
             println!("  {what:8} {rate:7.0} events/s drained, p50 {p50:6.2} ms, p99 {p99:6.2} ms");
         }
         println!(
@@ -72,7 +72,7 @@ impl Drop for Program {
 }
 
 /// Sets `half` to half of its rate the first time.
-async fn bare_turn(pipe: &str, load: &str, half: &mut u32) -> Turn {
+async fn bare_round(pipe: &str, load: &str, half: &mut u32) -> Round {
     let mut command = Command::new(pipe);
     let child = command
         .args(["rabbit", "pg", "quorum", "2"])
@@ -108,10 +108,10 @@ async fn bare_turn(pipe: &str, load: &str, half: &mut u32) -> Turn {
     stats().await;
     generate(load, PIPE_PORT, *half, SECONDS, "/").await;
     let text = stats().await.expect("it answers");
-    Turn { rate, p50: number_after(&text, "p50="), p99: number_after(&text, "p99=") }
+    Round { rate, p50: number_after(&text, "p50="), p99: number_after(&text, "p99=") }
 }
 
-async fn our_turn(load: &str, half: u32) -> Turn {
+async fn our_round(load: &str, half: u32) -> Round {
     let shared = Shared::new().await;
     // The bare pipeline does without TLS as well.
     let database = format!("{}&sslmode=disable", shared.backends().database);
@@ -146,7 +146,7 @@ async fn our_turn(load: &str, half: u32) -> Turn {
     let broker = backends.broker_client();
     broker.delete(&queue_of("echo")).await.expect("the queue can be deleted");
     broker.close().await;
-    Turn { rate, p50: percentile(&latencies, 50), p99: percentile(&latencies, 99) }
+    Round { rate, p50: percentile(&latencies, 50), p99: percentile(&latencies, 99) }
 }
 
 async fn deploy_echo(gateway: &Process) {

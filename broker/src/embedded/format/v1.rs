@@ -114,7 +114,7 @@ fn number(number: u64) -> Result<u64, RecordError> {
 }
 
 fn queue_name(name: &str) -> Result<QueueName, RecordError> {
-    name.parse().map_err(|error: crate::port::Error| RecordError::Damaged(error.to_string()))
+    name.parse().map_err(|error: crate::port::BrokerError| RecordError::Damaged(error.to_string()))
 }
 
 /// Adds a record other than a message to `bytes`.

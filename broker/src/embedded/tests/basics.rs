@@ -8,9 +8,11 @@ use super::{
     small, text, until,
 };
 use crate::broadcasts::Broadcasts;
-use crate::conformance::{QUEUE_MESSAGES, Redeliveries, broadcasts_suite, suite};
+use crate::conformance::{QUEUE_MAX_BATCHES, Redeliveries, broadcasts_suite, suite};
 use crate::embedded::{EmbeddedBroker, EmbeddedSettings, OpenError};
-use crate::port::{Consuming as _, Control as _, Error, Message, Publishing as _, Queues as _};
+use crate::port::{
+    BrokerError, Consuming as _, Control as _, Message, Publishing as _, Queues as _,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn conforms() {
@@ -18,8 +20,10 @@ async fn conforms() {
     let count = AtomicU32::new(0);
     let factory = || {
         let dir = dir.path().join(count.fetch_add(1, Ordering::Relaxed).to_string());
-        let settings =
-            EmbeddedSettings { queue_messages: QUEUE_MESSAGES, ..EmbeddedSettings::default() };
+        let settings = EmbeddedSettings {
+            queue_max_batches: QUEUE_MAX_BATCHES,
+            ..EmbeddedSettings::default()
+        };
         async move { shared(EmbeddedBroker::open(&dir, settings).unwrap()) }
     };
     suite(factory, Redeliveries::Counted).await;
@@ -33,15 +37,17 @@ async fn broadcasts() {
     let mut subscription = broker.subscribe(Arc::new(|_| {})).await.unwrap();
     in_time(broker.close()).await;
     in_time(subscription.ended()).await;
-    assert!(matches!(broker.broadcast("x".into()).await, Err(Error::Unavailable(_))));
-    assert!(matches!(broker.subscribe(Arc::new(|_| {})).await, Err(Error::Unavailable(_))));
+    assert!(matches!(broker.broadcast("x".into()).await, Err(BrokerError::Unavailable(_))));
+    assert!(matches!(broker.subscribe(Arc::new(|_| {})).await, Err(BrokerError::Unavailable(_))));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn conforms_with_small_segments() {
     let dir = tempfile::tempdir().unwrap();
-    let broker =
-        shared(open(dir.path(), EmbeddedSettings { queue_messages: QUEUE_MESSAGES, ..small() }));
+    let broker = shared(open(
+        dir.path(),
+        EmbeddedSettings { queue_max_batches: QUEUE_MAX_BATCHES, ..small() },
+    ));
     suite(|| std::future::ready(Arc::clone(&broker)), Redeliveries::Counted).await;
 }
 
@@ -146,7 +152,7 @@ async fn a_closed_broker_says_so() {
     let (published, ()) = tokio::join!(biased; publishing, broker.close());
     published.unwrap();
     assert!(in_time(consumption.deliveries.next()).await.is_none());
-    let closed = |result: Result<(), Error>| matches!(result, Err(Error::Unavailable(why)) if why == "the broker is closed");
+    let closed = |result: Result<(), BrokerError>| matches!(result, Err(BrokerError::Unavailable(why)) if why == "the broker is closed");
     assert!(closed(consumption.settle.ack(&[delivery.tag]).await));
     assert!(closed(broker.publish(&name, Message::new("x")).await));
     assert!(closed(broker.declare(&queue("other")).await));
@@ -173,18 +179,18 @@ async fn bytes_are_bounded() {
     for queue in &queues {
         broker.declare(queue).await.unwrap();
     }
-    assert!(matches!(broker.declare(&queue("d")).await, Err(Error::Rejected(_))));
+    assert!(matches!(broker.declare(&queue("d")).await, Err(BrokerError::Rejected(_))));
     assert!(matches!(
         broker.publish(&queues[0], Message::new(vec![0; 1_900])).await,
-        Err(Error::Rejected(_))
+        Err(BrokerError::Rejected(_))
     ));
     // 1,128 bytes each: two to a queue, four to all of them.
     let publish = async |queue| broker.publish(queue, Message::new(vec![0; 1_000])).await;
     for queue in [&queues[0], &queues[0], &queues[1], &queues[1]] {
         publish(queue).await.unwrap();
     }
-    assert!(matches!(publish(&queues[0]).await, Err(Error::Full(full)) if full == queues[0]));
-    assert!(matches!(publish(&queues[2]).await, Err(Error::Full(full)) if full == queues[2]));
+    assert!(matches!(publish(&queues[0]).await, Err(BrokerError::Full(full)) if full == queues[0]));
+    assert!(matches!(publish(&queues[2]).await, Err(BrokerError::Full(full)) if full == queues[2]));
     let mut consumption = consume(&broker, &queues[0], 1).await;
     let delivery = next(&mut consumption).await;
     consumption.settle.ack(&[delivery.tag]).await.unwrap();
@@ -200,7 +206,7 @@ async fn bytes_are_bounded() {
     broker.publish(&queues[1], Message::new(vec![0; 1_000])).await.unwrap();
     assert!(matches!(
         broker.publish(&queues[1], Message::new(vec![0; 1_000])).await,
-        Err(Error::Full(_))
+        Err(BrokerError::Full(_))
     ));
 }
 
@@ -221,5 +227,5 @@ async fn replies_to_an_earlier_run_go_nowhere() {
     let new = next(&mut consumption).await;
     broker.reply(&new.message.reply_to.unwrap(), "new".into()).await.unwrap();
     assert_eq!(in_time(fresh.wait(super::TIMEOUT)).await.unwrap(), "new");
-    assert!(matches!(pending.wait(super::TIMEOUT).await, Err(Error::Unavailable(_))));
+    assert!(matches!(pending.wait(super::TIMEOUT).await, Err(BrokerError::Unavailable(_))));
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::disks::{Act, Faulty, Powered, Unsynced};
 use super::{consume, contents, next, open, open_on, publish, queue, small, text, until};
 use crate::embedded::{EmbeddedBroker, EmbeddedSettings};
-use crate::port::{Control as _, Error, Message, Publishing as _, Queues as _, Result};
+use crate::port::{BrokerError, Control as _, Message, Publishing as _, Queues as _, Result};
 
 fn quick() -> EmbeddedSettings {
     EmbeddedSettings {
@@ -41,11 +41,11 @@ async fn refuses_and_recovers(act: Act) {
     for _ in 0..3 {
         let refused = broker.publish(&name, Message::new("refused")).await;
         assert!(
-            matches!(&refused, Err(Error::Unavailable(why)) if why.contains(&format!("{act:?} fails"))),
+            matches!(&refused, Err(BrokerError::Unavailable(why)) if why.contains(&format!("{act:?} fails"))),
             "{refused:?}"
         );
     }
-    assert!(matches!(broker.ping().await, Err(Error::Unavailable(_))));
+    assert!(matches!(broker.ping().await, Err(BrokerError::Unavailable(_))));
     assert!(broker.declare(&queue("new")).await.is_err());
     // A failed write is told; a failed sync alone does not matter to an ack.
     let acked = consumption.settle.ack(&[first.tag]).await;
@@ -94,7 +94,7 @@ async fn segments_are_begun_and_dropped_later_where_that_fails() {
             match published {
                 Ok(()) => confirmed += 1,
                 Err(error) => assert!(
-                    act != Act::Remove && matches!(error, Error::Unavailable(_)),
+                    act != Act::Remove && matches!(error, BrokerError::Unavailable(_)),
                     "{act:?}: {error}"
                 ),
             }

@@ -13,7 +13,7 @@ use super::control_sender::{ControlSender, Peer};
 use super::open_streams::OpenStreams;
 use super::reply_queue;
 use super::stream_end::StreamEnd;
-use crate::port::{Error, QueueName, Result};
+use crate::port::{BrokerError, QueueName, Result};
 use crate::rabbitmq::link::{Link, RETRY};
 use crate::rabbitmq::publish_channels::PublishChannels;
 use crate::request_stream::{RequestStream, STREAM_WINDOW, StreamTransport};
@@ -74,7 +74,9 @@ impl CallRouter {
         let found = tokio::time::timeout(RETRY.1 * 2, reply_queue.wait_for(Option::is_some)).await;
         let name = found.ok().and_then(|found| found.ok().and_then(|name| name.clone()));
         name.ok_or_else(|| {
-            Error::Unavailable("there is no connection to RabbitMQ for request streams".into())
+            BrokerError::Unavailable(
+                "there is no connection to RabbitMQ for request streams".into(),
+            )
         })
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::support::{Scope, becomes, in_time, text};
-use crate::port::{Control as _, Error, Message, Publishing as _, QueueName, Queues as _};
+use crate::port::{BrokerError, Control as _, Message, Publishing as _, QueueName, Queues as _};
 use crate::rabbitmq::testing::Node;
 use crate::rabbitmq::{RabbitBroker, RabbitSettings};
 
@@ -25,7 +25,7 @@ async fn publish(
                 number += 1;
                 load.confirmed.fetch_add(1, Ordering::Relaxed);
             }
-            Err(Error::Unavailable(_) | Error::Unconfirmed(_)) => {
+            Err(BrokerError::Unavailable(_) | BrokerError::Unconfirmed(_)) => {
                 load.refused.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }

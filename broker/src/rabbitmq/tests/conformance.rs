@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::support::Scope;
 use crate::broadcasts::Broadcasts;
-use crate::conformance::{Broker, QUEUE_MESSAGES, Redeliveries, broadcasts_suite, suite};
+use crate::conformance::{Broker, QUEUE_MAX_BATCHES, Redeliveries, broadcasts_suite, suite};
 use crate::rabbitmq::{QueueKind, RabbitSettings};
 
 async fn run(queue_kind: QueueKind, redeliveries: Redeliveries) {
     let settings = RabbitSettings {
         queue_kind,
-        queue_messages: Some(QUEUE_MESSAGES),
+        queue_max_batches: Some(QUEUE_MAX_BATCHES),
         ..RabbitSettings::default()
     };
     let scope = Scope::new(settings);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::future::join_all;
 
 use super::support::{Scope, in_time, next, numbered, text};
-use crate::port::{Consuming as _, Control as _, Error, Publishing as _, Queues as _, Tag};
+use crate::port::{BrokerError, Consuming as _, Control as _, Publishing as _, Queues as _, Tag};
 use crate::rabbitmq::{QueueKind, RabbitBroker, RabbitSettings};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,7 +25,7 @@ async fn a_queue_that_somebody_else_deletes_ends_its_consumers() {
     assert!(in_time(deliveries.next()).await.is_none());
     settle.ack(&[unacked.tag]).await.unwrap();
     let depth = scope.broker.depth(&queue).await;
-    assert!(matches!(depth, Err(Error::NoQueue(_))), "{depth:?}");
+    assert!(matches!(depth, Err(BrokerError::NoQueue(_))), "{depth:?}");
 }
 
 /// Settling from many sides at once, in no order: an acknowledgement for all up to a number that
@@ -113,8 +113,8 @@ async fn a_queue_with_other_arguments_is_used_as_it_is() {
     let queue = scope.queue().await;
     let others = [
         RabbitSettings { queue_kind: QueueKind::Classic, ..RabbitSettings::default() },
-        RabbitSettings { queue_messages: Some(5), ..RabbitSettings::default() },
-        RabbitSettings { queue_messages: None, ..RabbitSettings::default() },
+        RabbitSettings { queue_max_batches: Some(5), ..RabbitSettings::default() },
+        RabbitSettings { queue_max_batches: None, ..RabbitSettings::default() },
     ];
     for settings in others {
         let other = scope.other_with(settings);
@@ -129,11 +129,14 @@ async fn a_queue_that_forgets_is_refused() {
     let scope = Scope::new(RabbitSettings::default());
     let exclusive = scope.foreign_queue("exclusive").await;
     let declared = in_time(scope.broker.declare(&exclusive.queue)).await;
-    assert!(matches!(declared, Err(Error::Rejected(_) | Error::Unavailable(_))), "{declared:?}");
+    assert!(
+        matches!(declared, Err(BrokerError::Rejected(_) | BrokerError::Unavailable(_))),
+        "{declared:?}"
+    );
     let forgetful = scope.foreign_queue("auto_delete").await;
     let declared = in_time(scope.broker.declare(&forgetful.queue)).await;
     assert!(
-        matches!(&declared, Err(Error::Rejected(reason)) if reason.contains("does not keep")),
+        matches!(&declared, Err(BrokerError::Rejected(reason)) if reason.contains("does not keep")),
         "{declared:?}"
     );
     exclusive.delete().await;
@@ -152,8 +155,8 @@ async fn closing_ends_consumers_and_publishers() {
     assert!(in_time(consumption.deliveries.next()).await.is_none());
     consumption.settle.ack(&[unacked.tag]).await.unwrap();
     let published = in_time(other.publish(&queue, body_of("x".into()))).await;
-    assert!(matches!(published, Err(Error::Unavailable(_))), "{published:?}");
-    assert!(matches!(in_time(other.ping()).await, Err(Error::Unavailable(_))));
+    assert!(matches!(published, Err(BrokerError::Unavailable(_))), "{published:?}");
+    assert!(matches!(in_time(other.ping()).await, Err(BrokerError::Unavailable(_))));
     scope.depth_becomes(&queue, 2, 0).await;
 }
 

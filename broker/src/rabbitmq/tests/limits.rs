@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use super::support::{Scope, becomes, in_time, next, numbered, text};
-use crate::port::{Control as _, Error, Message, Publishing as _, Queues as _};
+use crate::port::{BrokerError, Control as _, Message, Publishing as _, Queues as _};
 use crate::rabbitmq::testing::{Node, Vhost};
 use crate::rabbitmq::{RabbitBroker, RabbitSettings};
 
@@ -46,7 +46,7 @@ async fn a_virtual_host_of_its_own() {
     in_time(broker.declare(&queue)).await.unwrap();
     in_time(broker.publish(&queue, Message::new("x"))).await.unwrap();
     let elsewhere = Scope::new(RabbitSettings::default());
-    assert!(matches!(in_time(elsewhere.broker.depth(&queue)).await, Err(Error::NoQueue(_))));
+    assert!(matches!(in_time(elsewhere.broker.depth(&queue)).await, Err(BrokerError::NoQueue(_))));
     let url = vhost.url().to_owned();
     tokio::task::spawn_blocking(|| drop(vhost)).await.unwrap();
     // It is gone.
@@ -56,7 +56,7 @@ async fn a_virtual_host_of_its_own() {
     };
     let ping = in_time(RabbitBroker::connect(&url, settings).unwrap().ping()).await;
     assert!(
-        matches!(&ping, Err(Error::Unavailable(reason)) if reason.contains("not found")),
+        matches!(&ping, Err(BrokerError::Unavailable(reason)) if reason.contains("not found")),
         "{ping:?}"
     );
 }
@@ -85,13 +85,14 @@ async fn message_that_only_rabbitmq_finds_too_large(node: &Node) {
     });
     // It ends the channel of all, and only it is refused.
     for (number, result) in in_time(join_all(publishes)).await.into_iter().enumerate() {
-        let refused = matches!(&result, Err(Error::Rejected(reason)) if reason.contains("100000"));
+        let refused =
+            matches!(&result, Err(BrokerError::Rejected(reason)) if reason.contains("100000"));
         assert!(if number == 50 { refused } else { result.is_ok() }, "{number}: {result:?}");
     }
     // The next one is refused before it ends a channel.
     let again = in_time(scope.broker.publish(&queue, Message::new(vec![0; 100_001]))).await;
     assert!(
-        matches!(&again, Err(Error::Rejected(reason)) if reason.contains("at most 100000")),
+        matches!(&again, Err(BrokerError::Rejected(reason)) if reason.contains("at most 100000")),
         "{again:?}"
     );
     in_time(scope.broker.publish(&queue, Message::new(vec![0; 100_000]))).await.unwrap();
@@ -122,7 +123,7 @@ async fn tls(node: &Node) {
     for (address, settings) in [(&address, strange), (&elsewhere, settings)] {
         let ping = in_time(RabbitBroker::connect(address, settings).unwrap().ping()).await;
         assert!(
-            matches!(&ping, Err(Error::Unavailable(reason)) if reason.contains("certificate")),
+            matches!(&ping, Err(BrokerError::Unavailable(reason)) if reason.contains("certificate")),
             "{ping:?}"
         );
     }
@@ -139,7 +140,7 @@ async fn shortage_of_memory(node: &Node) {
     becomes(async || {
         let begun = Instant::now();
         let published = scope.broker.publish(&queue, Message::new("blocked")).await;
-        let is_refused = matches!(&published, Err(Error::Unavailable(reason) | Error::Unconfirmed(reason)) if reason.contains("takes no messages"));
+        let is_refused = matches!(&published, Err(BrokerError::Unavailable(reason) | BrokerError::Unconfirmed(reason)) if reason.contains("takes no messages"));
         is_refused && begun.elapsed() < Duration::from_millis(100)
     })
     .await;

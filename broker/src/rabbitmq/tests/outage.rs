@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::support::{Scope, becomes, in_time, next, numbered, text};
-use crate::port::{Consuming as _, Control as _, Error, Message, Publishing as _, Queues as _};
+use crate::port::{
+    BrokerError, Consuming as _, Control as _, Message, Publishing as _, Queues as _,
+};
 use crate::rabbitmq::RabbitSettings;
 use crate::rabbitmq::testing::{Proxy, address};
 
@@ -173,7 +175,7 @@ async fn a_request_goes_on_after_a_cut_and_a_lost_reply_is_told() {
     let lost = in_time(scope.broker.request(&queue, Message::new("lost"))).await.unwrap();
     proxy.cut();
     let error = in_time(lost.wait(Duration::from_secs(60))).await.unwrap_err();
-    assert!(matches!(error, Error::Unavailable(_)), "{error}");
+    assert!(matches!(error, BrokerError::Unavailable(_)), "{error}");
     let (mut deliveries, settle) = scope.consume(&queue, 2).await;
     let request = next(&mut deliveries).await;
     assert_eq!(text(&request), "lost");
@@ -197,14 +199,14 @@ async fn a_stalled_connection_is_noticed_and_replaced() {
     // A publish takes no longer than it may, and once the stall is noticed nobody waits any more.
     let begun = Instant::now();
     let published = in_time(scope.broker.publish(&queue, Message::new("stalled"))).await;
-    assert!(matches!(published, Err(Error::Unconfirmed(_))), "{published:?}");
+    assert!(matches!(published, Err(BrokerError::Unconfirmed(_))), "{published:?}");
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-    assert!(matches!(in_time(scope.broker.depth(&queue)).await, Err(Error::Unavailable(_))));
+    assert!(matches!(in_time(scope.broker.depth(&queue)).await, Err(BrokerError::Unavailable(_))));
     becomes(async || {
         let begun = Instant::now();
         let published = scope.broker.publish(&queue, Message::new("stalled")).await;
         // It was never sent, and that is known.
-        matches!(published, Err(Error::Unavailable(_)))
+        matches!(published, Err(BrokerError::Unavailable(_)))
             && begun.elapsed() < Duration::from_millis(100)
     })
     .await;

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use lapin::types::{AMQPValue, FieldTable};
 
 use super::support::{Scope, becomes, in_time, next, text};
-use crate::port::{Control as _, Error, Message, Publishing as _, QueueName, Queues as _};
+use crate::port::{BrokerError, Control as _, Message, Publishing as _, QueueName, Queues as _};
 use crate::rabbitmq::testing::{Proxy, address};
 use crate::rabbitmq::{QueueKind, RabbitBroker, RabbitSettings};
 
@@ -88,7 +88,7 @@ async fn queues_are_what_the_settings_say() {
         [(QueueKind::Quorum, "quorum", "classic"), (QueueKind::Classic, "classic", "quorum")]
     {
         let settings =
-            RabbitSettings { queue_kind, queue_messages: Some(77), ..RabbitSettings::default() };
+            RabbitSettings { queue_kind, queue_max_batches: Some(77), ..RabbitSettings::default() };
         let scope = Scope::new(settings);
         let queue = scope.queue().await;
         in_time(declare(&scope, &queue, right, 77)).await.unwrap();
@@ -107,7 +107,7 @@ async fn a_deleted_queue_is_missed_and_can_be_declared_again() {
     let (mut deliveries, _settle) = scope.consume(&queue, 2).await;
     in_time(scope.other().delete(&queue)).await.unwrap();
     let missed = in_time(scope.broker.publish(&queue, Message::new("lost"))).await;
-    assert!(matches!(&missed, Err(Error::NoQueue(name)) if *name == queue), "{missed:?}");
+    assert!(matches!(&missed, Err(BrokerError::NoQueue(name)) if *name == queue), "{missed:?}");
     assert!(in_time(deliveries.next()).await.is_none());
     in_time(scope.broker.declare(&queue)).await.unwrap();
     let (mut deliveries, _settle) = scope.consume(&queue, 2).await;
@@ -130,7 +130,7 @@ async fn messages_without_a_queue_are_told_from_those_around_them() {
                 let result = scope.broker.publish(queue, Message::new(number.to_string())).await;
                 match (is_there, result) {
                     (true, Ok(())) => 1,
-                    (false, Err(Error::NoQueue(queue))) if queue == *missing => 0,
+                    (false, Err(BrokerError::NoQueue(queue))) if queue == *missing => 0,
                     (is_there, result) => panic!("there: {is_there}, result: {result:?}"),
                 }
             }
@@ -149,7 +149,7 @@ async fn too_large_a_message_is_refused() {
     let queue = scope.queue().await;
     in_time(scope.broker.publish(&queue, Message::new(vec![0; 1_000]))).await.unwrap();
     let too_large = in_time(scope.broker.publish(&queue, Message::new(vec![0; 1_001]))).await;
-    assert!(matches!(too_large, Err(Error::Rejected(_))), "{too_large:?}");
+    assert!(matches!(too_large, Err(BrokerError::Rejected(_))), "{too_large:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,18 +190,21 @@ async fn a_rabbitmq_that_is_not_there_is_waited_for_once() {
     let queue: QueueName = "queue".parse().unwrap();
     let begun = Instant::now();
     let error = in_time(broker.publish(&queue, Message::new("x"))).await.unwrap_err();
-    assert!(matches!(&error, Error::Unavailable(reason) if reason.contains("refused")), "{error}");
+    assert!(
+        matches!(&error, BrokerError::Unavailable(reason) if reason.contains("refused")),
+        "{error}"
+    );
     assert!(begun.elapsed() >= Duration::from_millis(300));
     let begun = Instant::now();
     for _ in 0..100 {
         assert!(matches!(
             broker.publish(&queue, Message::new("x")).await,
-            Err(Error::Unavailable(_))
+            Err(BrokerError::Unavailable(_))
         ));
     }
     assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
     assert!(
-        matches!(broker.ping().await, Err(Error::Unavailable(reason)) if reason.contains("refused"))
+        matches!(broker.ping().await, Err(BrokerError::Unavailable(reason)) if reason.contains("refused"))
     );
 }
 
@@ -216,7 +219,7 @@ async fn a_wrong_password_is_told() {
         RabbitBroker::connect(&format!("{scheme}://guest:wrong@{host}"), settings).unwrap();
     let declared = in_time(broker.declare(&"queue".parse().unwrap())).await;
     assert!(
-        matches!(&declared, Err(Error::Unavailable(reason)) if reason.contains("ACCESS_REFUSED")),
+        matches!(&declared, Err(BrokerError::Unavailable(reason)) if reason.contains("ACCESS_REFUSED")),
         "{declared:?}"
     );
 }

@@ -162,10 +162,10 @@ impl Bench {
             let data = wasmill_domain::json::parse(data)
                 .map_err(|e| format!("the data are not JSON: {e}"))?;
             schema.validate(&data).map_err(|violations| {
-                let told = violations
+                let reported = violations
                     .iter()
                     .map(|violation| format!("{}: {}", violation.pointer, violation.message));
-                told.collect::<Vec<_>>().join("; ")
+                reported.collect::<Vec<_>>().join("; ")
             })?;
         }
         Ok(())

@@ -81,8 +81,8 @@ fn lone_surrogates_are_named() {
         ] {
             let wrong = read(name, value).unwrap_err();
             assert_eq!(wrong.pointer, format!("/{name}"));
-            let told = format!("'{name}' has the lone surrogate {lone} in it");
-            assert!(wrong.message.starts_with(&told), "{value}: {}", wrong.message);
+            let reported = format!("'{name}' has the lone surrogate {lone} in it");
+            assert!(wrong.message.starts_with(&reported), "{value}: {}", wrong.message);
         }
     }
     assert_eq!(read("id", r"\\ud800 \ud83d\ude00").unwrap().id, r"\ud800 😀");
@@ -188,7 +188,8 @@ proptest! {
         prop_assert_eq!(Event::from_json(&event.to_json()).unwrap(), event);
     }
 
-    /// Of JSON that nobody gave a media type, the format cannot say which white space was around it.
+    /// Of JSON that nobody gave a media type, the format cannot say which white space was around
+    /// it.
     #[test]
     fn whatever_is_accepted_survives(event in crate::event::arbitrary::any_event()) {
         prop_assert_eq!(&Event::from_stored(&event.to_stored()).unwrap(), &event);

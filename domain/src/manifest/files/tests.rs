@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::Manifest;
-use crate::manifest::Error;
+use crate::manifest::ManifestError;
 
 fn pattern(text: &str) -> FilePattern {
     text.parse().unwrap()
@@ -13,7 +13,7 @@ fn part(path: &str) -> Value {
     json!({"path": path, "digest": Digest::of(path.as_bytes()), "size": path.len()})
 }
 
-fn deployed(files: &[Value]) -> Result<Manifest, Error> {
+fn deployed(files: &[Value]) -> Result<Manifest, ManifestError> {
     Manifest::from_json(json!({"name": "x", "files": files}))
 }
 

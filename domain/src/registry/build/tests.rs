@@ -27,7 +27,7 @@ enum Row {
     Key(KeyDefinition),
     Hostname(HostnameDefinition),
     Deleted,
-    Broken(BrokenDefinition),
+    Broken(UnreadableDefinition),
 }
 
 /// What a store has.
@@ -55,7 +55,7 @@ impl Rows {
                 Row::Deleted => {
                     all.deleted.push((id.tenant.parse().unwrap(), id.name.parse().unwrap()))
                 }
-                Row::Broken(broken) => all.broken.push(broken),
+                Row::Broken(unreadable) => all.unreadable.push(unreadable),
             }
         }
         all
@@ -106,16 +106,16 @@ fn change() -> impl Strategy<Value = (DefinitionId, Option<Row>)> {
                 }
                 _ => (DefinitionId { kind, tenant: of.into(), name: NAMES[at].into() }, None),
             };
-            let broken = || {
+            let unreadable = || {
                 let name =
                     if kind == DefinitionKind::Key { "label".into() } else { id.name.clone() };
                 let why = format!("because of {}", shape % 3);
-                Row::Broken(BrokenDefinition { kind, tenant: of.into(), name, key, why })
+                Row::Broken(UnreadableDefinition { kind, tenant: of.into(), name, key, why })
             };
             let at = Timestamp::from_micros(i64::from(shape));
             let row = match (fate, kind) {
                 (0 | 1, _) | (_, DefinitionKind::Secret) => None,
-                (2, _) => Some(broken()),
+                (2, _) => Some(unreadable()),
                 (_, DefinitionKind::Function) => Some(row_of_function(of, &id.name, shape)),
                 (_, DefinitionKind::Schema) => Some(Row::Schema(SchemaDefinition {
                     tenant: tenant(of),
@@ -152,7 +152,7 @@ fn answers(registry: &Registry) -> Vec<String> {
         all.push(format!("{:?}", registry.functions_of(&of)));
         all.push(format!("{:?} {:?}", registry.schemas_of(&of), registry.event_types_of(&of)));
         all.push(format!("{:?}", registry.deleted_of(&of).collect::<Vec<_>>()));
-        all.push(format!("{:?}", registry.broken_functions_of(&of).collect::<Vec<_>>()));
+        all.push(format!("{:?}", registry.unreadable_functions_of(&of).collect::<Vec<_>>()));
         for event_type in TYPES {
             let route = registry.route(&of, &event_type.parse().unwrap());
             let names: Vec<_> = route.functions.iter().map(|f| (&f.name, f.version)).collect();
@@ -178,7 +178,7 @@ fn answers(registry: &Registry) -> Vec<String> {
     keys.sort_unstable_by_key(|key| key.id);
     let mut hostnames: Vec<_> = registry.hostnames().iter().collect();
     hostnames.sort_unstable_by_key(|granted| &granted.pattern);
-    all.push(format!("{keys:?} {hostnames:?} {:?}", registry.broken()));
+    all.push(format!("{keys:?} {hostnames:?} {:?}", registry.unreadable()));
     all
 }
 

@@ -75,10 +75,10 @@ fn add_schemas(schemas: &mut Map<String, Value>) {
         json!({"type": "string", "enum": Outcome::ALL.map(Outcome::as_str)}),
     );
     for (component, member, schema) in MEMBERS {
-        if let Some(place) =
+        if let Some(location) =
             schemas.get_mut(component).and_then(|component| member_of(component, member))
         {
-            *place = reference(schema);
+            *location = reference(schema);
         }
     }
     if let Some(tenant) = schemas.get_mut("NewKey").and_then(|key| member_of(key, "tenant")) {
@@ -95,9 +95,9 @@ fn member_of<'a>(component: &'a mut Value, name: &str) -> Option<&'a mut Value> 
 }
 
 /// The schema of a parameter that is checked by one.
-fn schema_of(path: &str, place: &str, name: &str) -> Option<&'static str> {
+fn schema_of(path: &str, location: &str, name: &str) -> Option<&'static str> {
     let below = |start: &str| path.starts_with(start);
-    Some(match (place, name) {
+    Some(match (location, name) {
         ("path", "name") if below("/v1/secrets/") => "SecretName",
         ("path", "name") if below("/v1/functions/") => "FunctionName",
         ("query", "function") => "FunctionName",

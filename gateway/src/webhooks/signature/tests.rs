@@ -48,23 +48,23 @@ impl Signed {
             changed.body[bit / 8] ^= 1 << (bit % 8);
             refuse(&changed, "the body", bit);
         }
-        for (place, (name, value)) in
+        for (index, (name, value)) in
             self.headers.iter().enumerate().filter(|(_, (name, _))| signed.contains(name))
         {
             for bit in 0..value.len() * 8 {
                 let mut changed = self.clone();
-                changed.headers[place].1[bit / 8] ^= 1 << (bit % 8);
+                changed.headers[index].1[bit / 8] ^= 1 << (bit % 8);
                 refuse(&changed, name, bit);
             }
         }
-        for (place, (name, _)) in
+        for (index, (name, _)) in
             self.headers.iter().enumerate().filter(|(_, (name, _))| signed.contains(name))
         {
             let mut changed = self.clone();
-            changed.headers.remove(place);
+            changed.headers.remove(index);
             refuse(&changed, name, 0);
             let mut changed = self.clone();
-            changed.headers.push(self.headers[place].clone());
+            changed.headers.push(self.headers[index].clone());
             refuse(&changed, name, 0);
         }
         let mut longer = self.clone();
@@ -164,15 +164,15 @@ fn standard_webhooks_as_svix_sends_them() {
     let mut both = standard.clone();
     both.headers.extend(svix.headers.clone());
     assert_eq!(both.verdict(), Ok(()));
-    for (place, name) in SVIX.into_iter().enumerate() {
+    for (index, name) in SVIX.into_iter().enumerate() {
         let mut mixed = standard.clone();
-        mixed.headers[place].0 = name;
+        mixed.headers[index].0 = name;
         assert_eq!(mixed.verdict(), Err(Refused::Headers), "{name}");
         let mut other = both.clone();
-        other.headers[3 + place].1[0] ^= 1;
+        other.headers[3 + index].1[0] ^= 1;
         assert_eq!(other.verdict(), Err(Refused::Headers), "{name}");
         let mut partly = both.clone();
-        partly.headers.remove(3 + place);
+        partly.headers.remove(3 + index);
         assert_eq!(partly.verdict(), Err(Refused::Headers), "{name}");
     }
 }

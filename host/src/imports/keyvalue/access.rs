@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
-use wasmill_store::{Bucket, BucketQuota, Buckets, Error, KeyPage, Swap, ValueVersion};
+use wasmill_store::{Bucket, BucketQuota, Buckets, KeyPage, StoreError, Swap, ValueVersion};
 
 /// The most keys that a guest gets with one call.
 const KEYS_AT_ONCE: u32 = 1_000;
@@ -57,16 +57,16 @@ impl Failure {
         Self::Other("too many calls of host functions".into())
     }
 
-    fn of(error: Error) -> Self {
+    fn of(error: StoreError) -> Self {
         match error {
-            Error::Unavailable(why) | Error::Schema(why) => {
+            StoreError::Unavailable(why) | StoreError::Schema(why) => {
                 tracing::debug!(why, "a function's bucket cannot be reached");
                 Self::Other("not available now".into())
             }
-            Error::Conflict(why) | Error::QuotaExceeded { why, .. } | Error::Rejected(why) => {
-                Self::Other(why)
-            }
-            not_found @ Error::NotFound(_) => Self::Other(not_found.to_string()),
+            StoreError::Conflict(why)
+            | StoreError::QuotaExceeded { why, .. }
+            | StoreError::Rejected(why) => Self::Other(why),
+            not_found @ StoreError::NotFound(_) => Self::Other(not_found.to_string()),
         }
     }
 }
@@ -90,14 +90,14 @@ impl Call {
     ) -> Result<T, Failure>
     where
         T: Send + 'static,
-        F: Future<Output = Result<T, Error>> + Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
         let KeyvalueStore { buckets, quota, runtime } = self.store?;
         let task = AbortOnDropHandle::new(runtime.spawn(work(buckets, self.bucket, quota)));
         match task.await {
             Ok(done) => done.map_err(Failure::of),
             // The process ends, or the store panicked.
-            Err(error) => Err(Failure::of(Error::Unavailable(error.to_string()))),
+            Err(error) => Err(Failure::of(StoreError::Unavailable(error.to_string()))),
         }
     }
 

@@ -14,11 +14,11 @@ use crate::log::SharedLog;
 pub(crate) struct Keyvalue {
     store: Option<KeyvalueStore>,
     /// `None` where nothing may be asked.
-    attempt: Option<Attempt>,
+    attempt: Option<GrantedBuckets>,
 }
 
 /// Whose attempt it is, and which buckets its manifest names.
-struct Attempt {
+struct GrantedBuckets {
     tenant: TenantName,
     function: FunctionName,
     buckets: Vec<(BucketName, BucketScope)>,
@@ -52,7 +52,7 @@ impl Keyvalue {
     ) {
         let granted = manifest.keyvalue.as_ref();
         // The trial before a deploy is no attempt: what starts there must not change anything.
-        self.attempt = granted.filter(|_| execution.attempt > 0).map(|buckets| Attempt {
+        self.attempt = granted.filter(|_| execution.attempt > 0).map(|buckets| GrantedBuckets {
             tenant: execution.tenant.clone(),
             function: execution.function.clone(),
             buckets: buckets.iter().map(|(name, scope)| (name.clone(), *scope)).collect(),

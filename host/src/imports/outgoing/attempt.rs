@@ -20,7 +20,7 @@ use crate::execution::CurrentExecution;
 use crate::log::SharedLog;
 
 /// The requests of one attempt.
-pub(super) struct Attempt {
+pub(super) struct AttemptRequests {
     pub(super) network: Arc<Network>,
     pub(super) allowed: Vec<HostPattern>,
     pub(super) tenant: TenantName,
@@ -38,12 +38,12 @@ pub(super) struct Attempt {
     bytes_left: AtomicU64,
     over: CancellationToken,
     log: SharedLog,
-    state: Mutex<State>,
+    state: Mutex<RequestState>,
 }
 
 /// What changes hands under a lock.
 #[derive(Default)]
-struct State {
+struct RequestState {
     is_over: bool,
     last_refusal: Option<String>,
     /// The tasks behind the connections in use.
@@ -58,7 +58,7 @@ pub(super) enum Way {
     In,
 }
 
-impl Attempt {
+impl AttemptRequests {
     pub(super) fn new(
         network: Arc<Network>,
         manifest: &Manifest,
@@ -87,7 +87,7 @@ impl Attempt {
     }
 
     // Never held across an await. After a panic the state is still one.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, RequestState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -152,7 +152,7 @@ impl Attempt {
         self.over.run_until_cancelled(work).await
     }
 
-    /// Ends the attempt: what is under way is called off, and its connections are closed. What was
+    /// Ends the attempt: what is under way is aborted, and its connections are closed. What was
     /// refused last is returned.
     pub(super) fn end(&self) -> Option<String> {
         let mut state = self.state();

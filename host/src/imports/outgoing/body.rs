@@ -11,20 +11,24 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use super::attempt::{Attempt, Way};
+use super::attempt::{AttemptRequests, Way};
 use super::errors::of_hyper;
 use super::lease::{Lease, length_of_fields};
-use super::target::Target;
+use super::target::RequestTarget;
 
 /// The body of a request, out of a guest.
 pub(super) struct RequestBody {
     inner: WasiBody,
-    attempt: Arc<Attempt>,
-    target: Target,
+    attempt: Arc<AttemptRequests>,
+    target: RequestTarget,
 }
 
 impl RequestBody {
-    pub(super) fn new(inner: WasiBody, attempt: Arc<Attempt>, target: Target) -> Self {
+    pub(super) fn new(
+        inner: WasiBody,
+        attempt: Arc<AttemptRequests>,
+        target: RequestTarget,
+    ) -> Self {
         Self { inner, attempt, target }
     }
 }

@@ -17,8 +17,8 @@ use wasmtime_wasi_http::Error;
 
 use super::errors::{of_connect, of_hyper, of_lookup, of_tls};
 use super::network::Network;
-use super::pool::{Connection, Pool};
-use super::target::{Failure, Refusal, Target};
+use super::pool::{Connection, FunctionPool};
+use super::target::{Failure, Refusal, RequestTarget};
 
 /// How many of a name's addresses are tried.
 const MOST_ADDRESSES: usize = 8;
@@ -32,8 +32,8 @@ const BUFFER: usize = 64 << 10;
 /// Connects to `target`, until `by` at the latest.
 pub(super) async fn connect(
     network: &Network,
-    pool: &Arc<Pool>,
-    target: &Target,
+    pool: &Arc<FunctionPool>,
+    target: &RequestTarget,
     by: Instant,
 ) -> Result<Connection, Failure> {
     let addresses = reachable(network, pool, target, by).await?;
@@ -74,15 +74,15 @@ fn server_name(host: &UrlHost) -> Result<ServerName<'static>, Error> {
 /// The addresses of the target that guests may connect to, at least one.
 async fn reachable(
     network: &Network,
-    pool: &Arc<Pool>,
-    target: &Target,
+    pool: &Arc<FunctionPool>,
+    target: &RequestTarget,
     by: Instant,
 ) -> Result<Vec<IpAddr>, Failure> {
     let (addresses, is_name) = match &target.host {
         UrlHost::Address(address) => (vec![*address], false),
         UrlHost::Name(name) => {
-            let turn = pool.lookup(by.into_std()).await?;
-            let addresses = timeout_at(by, network.resolver.resolve(name, turn))
+            let lookup_permit = pool.lookup(by.into_std()).await?;
+            let addresses = timeout_at(by, network.resolver.resolve(name, lookup_permit))
                 .await
                 .map_err(|_| Error::DnsTimeout)?;
             (addresses.map_err(|e| of_lookup(&e))?, true)

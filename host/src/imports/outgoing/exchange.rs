@@ -11,12 +11,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-use super::attempt::{Attempt, Way};
+use super::attempt::{AttemptRequests, Way};
 use super::body::{RequestBody, ResponseBody};
 use super::connect::connect;
 use super::errors::of_hyper;
 use super::lease::{Lease, length_of_fields};
-use super::target::{Failure, Target};
+use super::target::{Failure, RequestTarget};
 use crate::settings::OutgoingSettings;
 
 /// The headers of W3C trace context.
@@ -45,13 +45,13 @@ impl Times {
     }
 }
 
-/// Sends a request and waits for the head of its response. `turn` is the attempt's permit for it.
+/// Sends a request and waits for the head of its response. `permit` is the attempt's permit for it.
 pub(super) async fn exchange(
-    attempt: &Arc<Attempt>,
-    target: &Target,
+    attempt: &Arc<AttemptRequests>,
+    target: &RequestTarget,
     request: Request<WasiBody>,
     times: Times,
-    turn: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 ) -> Result<Response<WasiBody>, Failure> {
     let network = &attempt.network;
     let pool = network.pool(&attempt.tenant, &attempt.function);
@@ -62,7 +62,7 @@ pub(super) async fn exchange(
         // The function's own first: while it waits for that, it is in nobody's way.
         let of_function = Arc::clone(&pool.connections).acquire_owned().await.ok()?;
         let of_host = Arc::clone(&network.connections).acquire_owned().await.ok()?;
-        Some([of_function, of_host, turn])
+        Some([of_function, of_host, permit])
     };
     let permits = timeout_at(connect_by, permits)
         .await
@@ -92,8 +92,8 @@ pub(super) async fn exchange(
 
 /// The request as it goes over the connection.
 fn prepare(
-    attempt: &Arc<Attempt>,
-    target: &Target,
+    attempt: &Arc<AttemptRequests>,
+    target: &RequestTarget,
     request: Request<WasiBody>,
 ) -> Result<Request<WasiBody>, Failure> {
     let (mut parts, body) = request.into_parts();

@@ -6,15 +6,15 @@ use http::HeaderMap;
 use tokio::sync::OwnedSemaphorePermit;
 use wasmtime_wasi_http::Error;
 
-use super::attempt::{Attempt, Way};
-use super::pool::{Connection, Pool};
-use super::target::Target;
+use super::attempt::{AttemptRequests, Way};
+use super::pool::{Connection, FunctionPool};
+use super::target::RequestTarget;
 
 /// A connection in use. It is closed when this is dropped.
 pub(super) struct Lease {
-    attempt: Arc<Attempt>,
-    pool: Arc<Pool>,
-    target: Target,
+    attempt: Arc<AttemptRequests>,
+    pool: Arc<FunctionPool>,
+    target: RequestTarget,
     connection: Option<(u64, Connection)>,
     /// The function's, the host's and the attempt's.
     _permits: [OwnedSemaphorePermit; 3],
@@ -24,9 +24,9 @@ impl Lease {
     /// For a request to `target`, with a permit of the function's, of the host's and of the
     /// attempt's. Nothing is in use yet.
     pub(super) fn new(
-        attempt: Arc<Attempt>,
-        pool: Arc<Pool>,
-        target: Target,
+        attempt: Arc<AttemptRequests>,
+        pool: Arc<FunctionPool>,
+        target: RequestTarget,
         permits: [OwnedSemaphorePermit; 3],
     ) -> Self {
         Self { attempt, pool, target, connection: None, _permits: permits }

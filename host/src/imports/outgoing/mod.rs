@@ -29,13 +29,13 @@ use tokio_util::task::AbortOnDropHandle;
 use wasmill_domain::Manifest;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-use self::attempt::Attempt;
+use self::attempt::AttemptRequests;
 use self::exchange::{Times, exchange};
 pub(crate) use self::network::Network;
 #[cfg(test)]
-pub(crate) use self::resolve::Turn as LookupTurn;
+pub(crate) use self::resolve::LookupPermit;
 pub(crate) use self::resolve::{Resolve, SystemResolver};
-use self::target::{Failure, Refusal, Target};
+use self::target::{Failure, Refusal, RequestTarget};
 use crate::execution::CurrentExecution;
 use crate::log::SharedLog;
 
@@ -53,7 +53,7 @@ type Transfer = Box<dyn Future<Output = Result<(), Error>> + Send>;
 pub(crate) struct Outgoing {
     network: Arc<Network>,
     /// `None` where nothing may be asked.
-    attempt: Option<Arc<Attempt>>,
+    attempt: Option<Arc<AttemptRequests>>,
     /// What was said of the last socket that the attempt asked for.
     socket_refusal: Option<String>,
 }
@@ -64,7 +64,7 @@ impl Outgoing {
         Self { network, attempt: None, socket_refusal: None }
     }
 
-    /// Begins an attempt: what the one before left behind is called off.
+    /// Begins an attempt: what the one before left behind is aborted.
     pub(crate) fn begin(
         &mut self,
         manifest: &Manifest,
@@ -77,7 +77,13 @@ impl Outgoing {
         // The trial before a deploy is no attempt: what starts there must not reach anybody.
         let may_send = manifest.allowed_hosts.is_some() && execution.attempt > 0;
         self.attempt = may_send.then(|| {
-            Attempt::new(Arc::clone(&self.network), manifest, deadline, execution, log.clone())
+            AttemptRequests::new(
+                Arc::clone(&self.network),
+                manifest,
+                deadline,
+                execution,
+                log.clone(),
+            )
         });
     }
 
@@ -87,13 +93,13 @@ impl Outgoing {
         of_request.or_else(|| self.socket_refusal.clone())
     }
 
-    /// Remembers that a socket was refused; says whether that is news.
+    /// Remembers that a socket was refused; says whether that is new.
     pub(crate) fn refuse_socket(&mut self, message: &str) -> bool {
-        let is_news = self.socket_refusal.as_deref() != Some(message);
-        if is_news {
+        let is_new = self.socket_refusal.as_deref() != Some(message);
+        if is_new {
             self.socket_refusal = Some(message.to_owned());
         }
-        is_news
+        is_new
     }
 }
 
@@ -135,11 +141,11 @@ impl WasiHttpHooks for Outgoing {
 
 /// Checks what can be checked at once, and starts the exchange where bytes are moved.
 fn send(
-    attempt: &Arc<Attempt>,
+    attempt: &Arc<AttemptRequests>,
     request: Request<WasiBody>,
     options: Option<RequestOptions>,
 ) -> Result<AbortOnDropHandle<Result<Response<WasiBody>, Error>>, Error> {
-    let target = Target::of(request.uri()).map_err(|refusal| {
+    let target = RequestTarget::of(request.uri()).map_err(|refusal| {
         let host: String = request.uri().host().unwrap_or_default().chars().take(80).collect();
         attempt.refuse(format_args!("'{host}'"), &refusal)
     })?;
@@ -150,14 +156,14 @@ fn send(
     }
     target.check(&attempt.allowed).map_err(refuse)?;
     let at_once = attempt.network.settings().requests_at_once;
-    let turn = Arc::clone(&attempt.at_once)
+    let permit = Arc::clone(&attempt.at_once)
         .try_acquire_owned()
         .map_err(|_| refuse(Refusal::AtOnce(at_once)))?;
     let times = Times::new(options, attempt.network.settings());
     let attempt = Arc::clone(attempt);
     let network = Arc::clone(&attempt.network);
     Ok(network.spawn(async move {
-        let exchange = exchange(&attempt, &target, request, times, turn);
+        let exchange = exchange(&attempt, &target, request, times, permit);
         match attempt.unless_over(exchange).await {
             None => Err(Error::ConnectionTerminated),
             Some(Ok(response)) => Ok(response),

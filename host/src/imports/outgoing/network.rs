@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use wasmill_domain::{FunctionName, TenantName};
 
 use super::address::Networks;
-use super::pool::Pool;
+use super::pool::FunctionPool;
 use super::resolve::Resolve;
 use crate::error::StartError;
 use crate::settings::OutgoingSettings;
@@ -34,14 +34,14 @@ pub(crate) struct Network {
     /// Connections in use at once.
     pub(super) connections: Arc<Semaphore>,
     /// Connections that are kept.
-    room_for_idle: Arc<Semaphore>,
+    idle_permits: Arc<Semaphore>,
     pools: Mutex<Pools>,
     /// The lookups of each tenant that has a pool.
     tenant_lookups: Mutex<HashMap<TenantName, Weak<Semaphore>>>,
 }
 
 /// The pool of each function that has connections or is about to.
-type Pools = HashMap<(TenantName, FunctionName), Arc<Pool>>;
+type Pools = HashMap<(TenantName, FunctionName), Arc<FunctionPool>>;
 
 impl Network {
     /// Starts the threads.
@@ -66,7 +66,7 @@ impl Network {
             own_roots,
             tls: OnceCell::new(),
             connections: Arc::new(Semaphore::new(settings.connections.max(1))),
-            room_for_idle: Arc::new(Semaphore::new(settings.idle)),
+            idle_permits: Arc::new(Semaphore::new(settings.idle)),
             pools: Mutex::default(),
             tenant_lookups: Mutex::default(),
             settings,
@@ -103,12 +103,12 @@ impl Network {
     }
 
     /// The connections of a function.
-    pub(super) fn pool(&self, tenant: &TenantName, function: &FunctionName) -> Arc<Pool> {
+    pub(super) fn pool(&self, tenant: &TenantName, function: &FunctionName) -> Arc<FunctionPool> {
         let mut pools = self.pools();
         let new = || {
-            Arc::new(Pool::new(
+            Arc::new(FunctionPool::new(
                 &self.settings,
-                Arc::clone(&self.room_for_idle),
+                Arc::clone(&self.idle_permits),
                 self.lookups_of(tenant),
             ))
         };

@@ -12,8 +12,8 @@ use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime_wasi_http::WasiBody;
 
-use super::resolve::Turn;
-use super::target::{Refusal, Target};
+use super::resolve::LookupPermit;
+use super::target::{Refusal, RequestTarget};
 use crate::settings::OutgoingSettings;
 
 /// How long a connection may take to be ready after its response has ended. More than a moment
@@ -27,7 +27,7 @@ pub(super) struct Connection {
 }
 
 /// The connections of one function.
-pub(super) struct Pool {
+pub(super) struct FunctionPool {
     /// Connections in use at once.
     pub(super) connections: Arc<Semaphore>,
     /// Lookups at once, of the function and of its tenant.
@@ -36,22 +36,22 @@ pub(super) struct Pool {
     most_lookups: [usize; 2],
     /// With the function's own memory of TLS sessions.
     pub(super) tls: OnceCell<TlsConnector>,
-    idle: Mutex<HashMap<Target, Vec<Idle>>>,
+    idle: Mutex<HashMap<RequestTarget, Vec<Idle>>>,
     most_idle: usize,
-    room_for_idle: Arc<Semaphore>,
+    idle_permits: Arc<Semaphore>,
 }
 
 /// A connection that waits for the next request.
 struct Idle {
     connection: Connection,
     since: Instant,
-    _room: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Pool {
+impl FunctionPool {
     pub(super) fn new(
         settings: &OutgoingSettings,
-        room_for_idle: Arc<Semaphore>,
+        idle_permits: Arc<Semaphore>,
         tenant_lookups: Arc<Semaphore>,
     ) -> Self {
         Self {
@@ -65,12 +65,12 @@ impl Pool {
             tls: OnceCell::new(),
             idle: Mutex::default(),
             most_idle: settings.idle_per_function,
-            room_for_idle,
+            idle_permits,
         }
     }
 
-    /// Waits for the function's turn to look a name up, until `by`.
-    pub(super) async fn lookup(self: &Arc<Self>, by: Instant) -> Result<Turn, Refusal> {
+    /// Waits for the function's permits to look a name up, until `by`.
+    pub(super) async fn lookup(self: &Arc<Self>, by: Instant) -> Result<LookupPermit, Refusal> {
         let [of_function, of_tenant] = self.most_lookups;
         // The function's own first: while it waits for that, it is in nobody's way. Neither is ever
         // closed.
@@ -79,16 +79,16 @@ impl Pool {
             function.ok().and_then(Result::ok).ok_or(Refusal::FunctionLookups(of_function))?;
         let tenant = timeout_at(by.into(), Arc::clone(&self.tenant_lookups).acquire_owned()).await;
         let tenant = tenant.ok().and_then(Result::ok).ok_or(Refusal::TenantLookups(of_tenant))?;
-        Ok(Turn::new([function, tenant], Arc::clone(self) as _))
+        Ok(LookupPermit::new([function, tenant], Arc::clone(self) as _))
     }
 
-    fn idle(&self) -> MutexGuard<'_, HashMap<Target, Vec<Idle>>> {
+    fn idle(&self) -> MutexGuard<'_, HashMap<RequestTarget, Vec<Idle>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A connection that is there already and can be used; the one that was used last, as it is the
     /// likeliest to live.
-    pub(super) async fn take(&self, target: &Target) -> Option<Connection> {
+    pub(super) async fn take(&self, target: &RequestTarget) -> Option<Connection> {
         loop {
             let mut connection = self.idle().get_mut(target)?.pop()?.connection;
             if let Ok(Ok(())) = tokio::time::timeout(READY_WITHIN, connection.sender.ready()).await
@@ -99,17 +99,17 @@ impl Pool {
     }
 
     /// Keeps a connection for the next request, where there is room for it.
-    pub(super) fn put(&self, target: Target, connection: Connection) {
+    pub(super) fn put(&self, target: RequestTarget, connection: Connection) {
         if connection.sender.is_closed() {
             return;
         }
-        let Ok(room) = Arc::clone(&self.room_for_idle).try_acquire_owned() else { return };
+        let Ok(permit) = Arc::clone(&self.idle_permits).try_acquire_owned() else { return };
         let mut idle = self.idle();
         if idle.values().map(Vec::len).sum::<usize>() < self.most_idle {
             idle.entry(target).or_default().push(Idle {
                 connection,
                 since: Instant::now(),
-                _room: room,
+                _permit: permit,
             });
         }
     }

@@ -11,20 +11,21 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Says which addresses a name has.
 #[async_trait]
 pub(crate) trait Resolve: Send + Sync + 'static {
-    /// The addresses, in the order in which they are to be tried. The turn is over when nothing of
-    /// the lookup goes on any more, which may be long after the one who asked has given up.
-    async fn resolve(&self, name: &str, turn: Turn) -> io::Result<Vec<IpAddr>>;
+    /// The addresses, in the order in which they are to be tried. The permit is released when
+    /// nothing of the lookup goes on any more, which may be long after the one who asked has given
+    /// up.
+    async fn resolve(&self, name: &str, lookup_permit: LookupPermit) -> io::Result<Vec<IpAddr>>;
 }
 
 /// The permits for one lookup: its function's and its tenant's.
-pub(crate) struct Turn {
+pub(crate) struct LookupPermit {
     _permits: [OwnedSemaphorePermit; 2],
     /// The function's connections, so that it is not forgotten, and begins anew with all of its
     /// permits, while one is in use.
     _pool: Arc<dyn Any + Send + Sync>,
 }
 
-impl Turn {
+impl LookupPermit {
     /// With the permits of the function and of its tenant, and what must not be forgotten
     /// meanwhile.
     pub(super) fn new(
@@ -49,14 +50,14 @@ impl SystemResolver {
 
 #[async_trait]
 impl Resolve for SystemResolver {
-    async fn resolve(&self, name: &str, turn: Turn) -> io::Result<Vec<IpAddr>> {
+    async fn resolve(&self, name: &str, lookup_permit: LookupPermit) -> io::Result<Vec<IpAddr>> {
         // Cannot fail: the semaphore is never closed.
         let permit = Arc::clone(&self.threads).acquire_owned().await.map_err(io::Error::other)?;
         let name = name.to_owned();
         let lookup = tokio::task::spawn_blocking(move || {
-            // A lookup cannot be called off: whoever gave up on it leaves it with all of its
+            // A lookup cannot be cancelled: whoever gave up on it leaves it with all of its
             // permits.
-            let _permits = (permit, turn);
+            let _permits = (permit, lookup_permit);
             Ok((name.as_str(), 0).to_socket_addrs()?.map(|address| address.ip()).collect())
         });
         lookup.await.map_err(io::Error::other)?

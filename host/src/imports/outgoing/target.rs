@@ -10,13 +10,13 @@ use wasmtime_wasi_http::Error;
 
 /// Scheme, host and port of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Target {
+pub(super) struct RequestTarget {
     pub(super) scheme: Scheme,
     pub(super) host: UrlHost,
     pub(super) port: u16,
 }
 
-impl Target {
+impl RequestTarget {
     /// Reads where a request goes. Of a host that has several spellings one is known, so that what
     /// is checked here is what is looked up and connected to.
     pub(super) fn of(uri: &Uri) -> Result<Self, Refusal> {
@@ -48,7 +48,7 @@ impl Target {
 }
 
 /// As a URL without a path, which may hold what nobody else is to see.
-impl fmt::Display for Target {
+impl fmt::Display for RequestTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}/", self.scheme.as_str(), self.authority())
     }
@@ -135,8 +135,8 @@ impl From<Error> for Failure {
 mod tests {
     use super::*;
 
-    fn target(url: &str) -> Result<Target, Refusal> {
-        Target::of(&url.parse().unwrap())
+    fn target(url: &str) -> Result<RequestTarget, Refusal> {
+        RequestTarget::of(&url.parse().unwrap())
     }
 
     #[test]

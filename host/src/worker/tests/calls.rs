@@ -1,13 +1,13 @@
-//! Requests whose callers wait: what they hear, and what is recorded. A gateway's part is played by
-//! the test.
+//! Requests whose callers wait: what they receive, and what is recorded. A gateway's part is played
+//! by the test.
 
 use bytes::Bytes;
-use wasmill_broker::{Error as BrokerError, QueueName, RequestStream, Streams as _};
+use wasmill_broker::{BrokerError, QueueName, RequestStream, Streams as _};
 use wasmill_domain::http_message::{Download, Headers, Opening, RequestHead, ResponseHead};
 use wasmill_domain::{ExecutionId, Outcome, TenantName};
 use wasmill_store::ExecutionDetail;
 
-use super::{PATIENCE, System, dispatch, name};
+use super::{System, WAIT_TIMEOUT, dispatch, name};
 
 pub(super) const WEB_ECHO: &[u8] = include_bytes!("../../../../functions/web-echo/web-echo.wasm");
 
@@ -44,25 +44,25 @@ pub(super) async fn call(
             }
         }
     };
-    (execution, tokio::time::timeout(PATIENCE, calling).await.expect("a host answers"))
+    (execution, tokio::time::timeout(WAIT_TIMEOUT, calling).await.expect("a host answers"))
 }
 
 /// All that is said, in order.
-pub(super) async fn heard(stream: &mut RequestStream) -> Vec<Download> {
+pub(super) async fn received(stream: &mut RequestStream) -> Vec<Download> {
     let hearing = async {
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         while let Some(frame) = stream.receiver.receive().await {
-            heard.push(Download::decode(&frame).unwrap());
+            received.push(Download::decode(&frame).unwrap());
         }
-        heard
+        received
     };
-    tokio::time::timeout(PATIENCE, hearing).await.expect("the stream ends")
+    tokio::time::timeout(WAIT_TIMEOUT, hearing).await.expect("the stream ends")
 }
 
 async fn answered(system: &System, method: &str, target: &str) -> (Vec<Download>, ExecutionDetail) {
     let (execution, mut stream) = call(system, method, target).await;
-    let heard = heard(&mut stream).await;
-    (heard, system.ended(execution).await)
+    let received = received(&mut stream).await;
+    (received, system.ended(execution).await)
 }
 
 fn length(head: &ResponseHead) -> Option<&[u8]> {
@@ -77,10 +77,11 @@ async fn what_a_caller_hears_is_the_same_each_time() {
 
     // A handler that traps when it has answered has answered.
     for _ in 0..20 {
-        let (heard, detail) = answered(&system, "GET", "/late").await;
-        let [Download::Head(head), Download::Data(data), Download::End(_), ..] = heard.as_slice()
+        let (received, detail) = answered(&system, "GET", "/late").await;
+        let [Download::Head(head), Download::Data(data), Download::End(_), ..] =
+            received.as_slice()
         else {
-            panic!("{heard:?}")
+            panic!("{received:?}")
         };
         assert_eq!((head.status, data.as_ref()), (200, &b"that was it\n"[..]));
         assert_eq!(detail.summary.outcome, Some(Outcome::Trap), "{detail:?}");
@@ -88,10 +89,11 @@ async fn what_a_caller_hears_is_the_same_each_time() {
     }
     // One that traps before that has begun to, and its response has no end.
     for _ in 0..20 {
-        let (heard, detail) = answered(&system, "GET", "/cut").await;
-        let [Download::Head(_), Download::Data(data), Download::Failed { .. }] = heard.as_slice()
+        let (received, detail) = answered(&system, "GET", "/cut").await;
+        let [Download::Head(_), Download::Data(data), Download::Failed { .. }] =
+            received.as_slice()
         else {
-            panic!("{heard:?}")
+            panic!("{received:?}")
         };
         assert_eq!(
             (data.as_ref(), detail.summary.outcome),
@@ -101,10 +103,10 @@ async fn what_a_caller_hears_is_the_same_each_time() {
 
     // What precedes responses is none, on both ways to a handler.
     for status in [100, 101, 102, 103, 199] {
-        let (heard, detail) = answered(&system, "GET", &format!("/status/{status}")).await;
+        let (received, detail) = answered(&system, "GET", &format!("/status/{status}")).await;
         assert!(
-            matches!(heard.as_slice(), [Download::Failed { outcome: Outcome::Trap, .. }]),
-            "{status}: {heard:?}"
+            matches!(received.as_slice(), [Download::Failed { outcome: Outcome::Trap, .. }]),
+            "{status}: {received:?}"
         );
         assert_eq!(detail.summary.outcome, Some(Outcome::Trap), "{detail:?}");
         assert!(detail.summary.message.as_deref().unwrap().contains("1xx"), "{detail:?}");
@@ -119,9 +121,9 @@ async fn what_a_caller_hears_is_the_same_each_time() {
         ("GET", "/status/200", None),
         ("GET", "/repeated", None),
     ] {
-        let (heard, detail) = answered(&system, method, target).await;
-        let Some(Download::Head(head)) = heard.first() else { panic!("{heard:?}") };
-        assert_eq!(length(head), expected, "{method} {target}: {heard:?}");
+        let (received, detail) = answered(&system, method, target).await;
+        let Some(Download::Head(head)) = received.first() else { panic!("{received:?}") };
+        assert_eq!(length(head), expected, "{method} {target}: {received:?}");
         assert_eq!(detail.summary.outcome, Some(Outcome::Success), "{detail:?}");
     }
     host.stop().await;
@@ -135,7 +137,7 @@ async fn a_caller_that_has_it_all_may_go() {
     let host = system.start();
     let (execution, mut stream) = call(&system, "GET", "/after/100").await;
     loop {
-        let frame = tokio::time::timeout(PATIENCE, stream.receiver.receive())
+        let frame = tokio::time::timeout(WAIT_TIMEOUT, stream.receiver.receive())
             .await
             .expect("it answers")
             .unwrap();
@@ -146,9 +148,12 @@ async fn a_caller_that_has_it_all_may_go() {
     drop(stream);
     let detail = system.ended(execution).await;
     assert_eq!(detail.summary.outcome, Some(Outcome::Success), "{detail:?}");
-    // One that goes before has hung up.
+    // One that goes before has disconnected.
     let (execution, mut stream) = call(&system, "GET", "/after/86400000").await;
-    tokio::time::timeout(PATIENCE, stream.receiver.receive()).await.expect("it answers").unwrap();
+    tokio::time::timeout(WAIT_TIMEOUT, stream.receiver.receive())
+        .await
+        .expect("it answers")
+        .unwrap();
     drop(stream);
     let detail = system.ended(execution).await;
     assert_eq!(detail.summary.outcome, Some(Outcome::Cancelled), "{detail:?}");

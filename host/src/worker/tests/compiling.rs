@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use wasmill_domain::{Digest, Outcome, State};
 
-use super::{HELLO, PATIENCE, System, only_attempt};
+use super::{HELLO, System, WAIT_TIMEOUT, only_attempt};
 use crate::{Capabilities, CompileSettings, Compiler, CompilerProgram, Engine, EngineSettings};
 
 const ADA: &str = r#"{"name": "Ada"}"#;
@@ -50,6 +50,6 @@ async fn it_breaks_its_function_alone_and_is_tried_again() {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, succeeded).await.expect("it is tried again");
+    tokio::time::timeout(WAIT_TIMEOUT, succeeded).await.expect("it is tried again");
     host.stop().await;
 }

@@ -9,7 +9,7 @@ use wasmill_domain::{Batch, Dispatch, Outcome, State};
 use wasmill_store::{DeadLetterSummary, DeadLetters as _, Ledger as _, Publication};
 
 use super::faults::impatient;
-use super::{HELLO, PATIENCE, System, dispatch, queue};
+use super::{HELLO, System, WAIT_TIMEOUT, dispatch, queue};
 use crate::HostSettings;
 
 const ADA: &str = r#"{"name": "Ada"}"#;
@@ -55,7 +55,7 @@ impl System {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, waiting).await.expect("the letters are kept in time")
+        tokio::time::timeout(WAIT_TIMEOUT, waiting).await.expect("the letters are kept in time")
     }
 
     async fn body_of(&self, letter: &DeadLetterSummary) -> Bytes {
@@ -125,7 +125,7 @@ async fn a_damaged_batch_waits_for_its_rows() {
     let host = system.start_with(hasty(u32::MAX));
     // It is given back, and comes to another consumer.
     let mut other = system.broker.consume(&queue("hello"), NonZeroU16::MIN).await.unwrap();
-    let taken = tokio::time::timeout(PATIENCE, other.deliveries.next())
+    let taken = tokio::time::timeout(WAIT_TIMEOUT, other.deliveries.next())
         .await
         .expect("it is given back")
         .unwrap();
@@ -145,7 +145,7 @@ async fn a_newer_batch_is_left_to_a_newer_process() {
     let host = system.start_with(hasty(u32::MAX));
     // The newer process.
     let mut other = system.broker.consume(&queue("hello"), NonZeroU16::MIN).await.unwrap();
-    let taken = tokio::time::timeout(PATIENCE, other.deliveries.next())
+    let taken = tokio::time::timeout(WAIT_TIMEOUT, other.deliveries.next())
         .await
         .expect("it is given back")
         .unwrap();
@@ -184,7 +184,7 @@ async fn a_letter_is_held_while_the_store_is_away() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, tried).await.expect("it goes on trying");
+    tokio::time::timeout(WAIT_TIMEOUT, tried).await.expect("it goes on trying");
     assert_eq!(system.depth("hello").await.unacked, 1, "it is not acknowledged");
     assert!(system.letters(0).await.is_empty());
     system.store.hook().set_away(false);

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use wasmill_domain::{Outcome, State, TenantName};
 use wasmill_store::{History as _, Ledger as _};
 
-use super::{HELLO, PATIENCE, System, dispatch, only_attempt};
+use super::{HELLO, System, WAIT_TIMEOUT, dispatch, only_attempt};
 use crate::{HostSettings, RecorderSettings};
 
 /// How often a message may come again.
@@ -36,7 +36,7 @@ async fn while_the_store_is_away_everything_is_held() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, tried).await.expect("the recorder goes on trying");
+    tokio::time::timeout(WAIT_TIMEOUT, tried).await.expect("the recorder goes on trying");
     let depth = system.depth("hello").await;
     assert!(depth.unacked > 0 && depth.unacked <= 4, "{depth:?}");
     for id in &ids {

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::Value;
-use wasmill_broker::{Error, Queues as _};
+use wasmill_broker::{BrokerError, Queues as _};
 use wasmill_domain::{LogSource, Outcome, State, TenantName, Timestamp};
 use wasmill_store::{Agenda as _, Change, History as _};
 
 use super::{
-    FLAKY, HELLO, HOSTILE, ORDER_AUDIT, ORDER_TOTAL, PATIENCE, System, dispatch, name,
+    FLAKY, HELLO, HOSTILE, ORDER_AUDIT, ORDER_TOTAL, System, WAIT_TIMEOUT, dispatch, name,
     only_attempt, queue,
 };
 use crate::HostSettings;
@@ -65,7 +65,7 @@ async fn an_error_is_tried_again_later_and_a_rejection_is_not() {
     let id = system
         .publish("flaky", "payment.requested", r#"{"succeed_at": 2, "delay_ms": 60000}"#)
         .await;
-    let detail = system.execution(id, |detail| detail.summary.state == State::Scheduled).await;
+    let detail = system.execution(id, |detail| detail.summary.state == State::Delayed).await;
     let due = detail.summary.due_at.unwrap();
     assert!(
         due.since(before) >= Duration::from_secs(60)
@@ -130,7 +130,7 @@ async fn emitted_events_run_the_functions_that_they_reach() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, outbox).await.expect("the outbox is empty in time");
+    tokio::time::timeout(WAIT_TIMEOUT, outbox).await.expect("the outbox is empty in time");
     host.stop().await;
 }
 
@@ -166,7 +166,7 @@ async fn a_reply_comes_when_the_end_is_committed() {
     let dispatch = dispatch("hello", "greeting.requested", r#"{"name": "Ada"}"#);
     let id = dispatch.execution;
     let reply = system.publisher.request(dispatch).await.unwrap();
-    assert!(reply.wait(PATIENCE).await.unwrap().is_empty());
+    assert!(reply.wait(WAIT_TIMEOUT).await.unwrap().is_empty());
     let detail = system.store.execution(&TenantName::default(), id).await.unwrap().unwrap();
     assert_eq!(detail.summary.state, State::Succeeded);
     host.stop().await;
@@ -181,7 +181,7 @@ async fn a_new_version_takes_over() {
     let first = system.ended(id).await.summary.version.unwrap();
     system.deploy(ORDER_AUDIT, "name = 'hello'\n[limits]\nconcurrency = 3").await;
     // It is compiled while the one before goes on: sooner or later it is there.
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + WAIT_TIMEOUT;
     loop {
         let id = system.publish("hello", "greeting.requested", r#"{"name": "Ada"}"#).await;
         let detail = system.ended(id).await;
@@ -210,7 +210,7 @@ async fn a_version_that_cannot_run_says_so() {
     assert!(message.starts_with("version 1 cannot be run: "), "{message}");
     // A sound version, and everything is well again.
     system.deploy(ORDER_AUDIT, "name = 'broken'").await;
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + WAIT_TIMEOUT;
     loop {
         let id = system.publish("broken", "test.event", "{}").await;
         if system.ended(id).await.summary.state == State::Succeeded {
@@ -241,7 +241,7 @@ async fn what_is_left_of_a_deleted_function_is_cancelled() {
     assert_eq!(system.ended(late).await.summary.state, State::Cancelled);
     // Deployed again, it runs.
     system.deploy(HELLO, "name = 'hello'").await;
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + WAIT_TIMEOUT;
     loop {
         let id = system.publish("hello", "greeting.requested", r#"{"name": "Ada"}"#).await;
         if system.ended(id).await.summary.state == State::Succeeded {
@@ -264,14 +264,14 @@ async fn the_queue_of_a_deleted_function_goes_when_it_is_empty() {
         .start_with(HostSettings { cleanup_after: Duration::ZERO, ..HostSettings::default() });
     assert_eq!(system.ended(waiting).await.summary.state, State::Cancelled);
     let gone = async {
-        while !matches!(system.broker.depth(&queue("hello")).await, Err(Error::NoQueue(_))) {
+        while !matches!(system.broker.depth(&queue("hello")).await, Err(BrokerError::NoQueue(_))) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         while system.registry.current().is_deleted(&TenantName::default(), "hello") {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, gone).await.expect("queue and memory go in time");
+    tokio::time::timeout(WAIT_TIMEOUT, gone).await.expect("queue and memory go in time");
     // Deployed again, it has a queue again.
     system.deploy(HELLO, "name = 'hello'").await;
     let id = system.publish("hello", "greeting.requested", r#"{"name": "Ada"}"#).await;

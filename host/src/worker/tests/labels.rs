@@ -7,7 +7,7 @@ use wasmill_broker::Depth;
 use wasmill_domain::{Digest, Manifest, Revision, State, TenantName, Timestamp};
 use wasmill_store::{Catalog as _, Change};
 
-use super::{HELLO, PATIENCE, System, Working, dispatch};
+use super::{HELLO, System, WAIT_TIMEOUT, Working, dispatch};
 use crate::HostSettings;
 
 const EVENT: &str = r#"{"name": "Ada"}"#;
@@ -28,7 +28,9 @@ impl Working {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, waiting).await.expect("it consumes what it should in time");
+        tokio::time::timeout(WAIT_TIMEOUT, waiting)
+            .await
+            .expect("it consumes what it should in time");
     }
 }
 
@@ -49,7 +51,7 @@ impl System {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, waiting).await.expect("the queue gets there in time");
+        tokio::time::timeout(WAIT_TIMEOUT, waiting).await.expect("the queue gets there in time");
     }
 }
 

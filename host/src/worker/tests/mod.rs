@@ -6,11 +6,11 @@ mod dead_letters;
 mod faults;
 mod flow;
 mod labels;
-mod moves;
 mod orders;
 mod proxy;
 mod revisions;
 mod stopping;
+mod transitions;
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -36,8 +36,8 @@ use wasmill_store::{
 
 use self::proxy::{Faults, Proxy};
 use crate::{
-    Broken, Capabilities, Engine, EngineSettings, HostBroker, HostParts, HostSettings, HostStatus,
-    HostStore, run,
+    Capabilities, Engine, EngineSettings, HostBroker, HostParts, HostSettings, HostStatus,
+    HostStore, PartFailed, run,
 };
 
 const HELLO: &[u8] = include_bytes!("../../../../functions/hello/hello.wasm");
@@ -47,7 +47,7 @@ const ORDER_TOTAL: &[u8] = include_bytes!("../../../../functions/order-total/ord
 const ORDER_AUDIT: &[u8] = include_bytes!("../../../../functions/order-audit/order-audit.wasm");
 
 /// Far more than anything takes, so that a mistake ends a test.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Everything around a host.
 struct System {
@@ -63,7 +63,7 @@ struct System {
 /// A host that works.
 struct Working {
     stop: CancellationToken,
-    task: JoinHandle<Result<(), Broken>>,
+    task: JoinHandle<Result<(), PartFailed>>,
     status: HostStatus,
 }
 
@@ -156,7 +156,7 @@ impl System {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, waiting).await.expect("the execution gets there in time")
+        tokio::time::timeout(WAIT_TIMEOUT, waiting).await.expect("the execution gets there in time")
     }
 
     async fn ended(&self, id: ExecutionId) -> ExecutionDetail {
@@ -167,14 +167,14 @@ impl System {
         self.broker.depth(&queue(function)).await.unwrap()
     }
 
-    /// Waits until the queue is empty and nothing of it is in hand.
+    /// Waits until the queue is empty and nothing of it is unacknowledged.
     async fn drained(&self, function: &str) {
         let waiting = async {
             while self.depth(function).await != Depth::default() {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, waiting).await.expect("the queue is empty in time");
+        tokio::time::timeout(WAIT_TIMEOUT, waiting).await.expect("the queue is empty in time");
     }
 
     /// Puts one message on the queue, and delivers it `times` times to nobody who cares.
@@ -198,7 +198,7 @@ impl System {
 impl Working {
     async fn stop(self) {
         self.stop.cancel();
-        tokio::time::timeout(PATIENCE, self.task)
+        tokio::time::timeout(WAIT_TIMEOUT, self.task)
             .await
             .expect("the host ends in time")
             .unwrap()

@@ -6,12 +6,12 @@ use wasmill_broker::{Broadcasts as _, Depth};
 use wasmill_domain::http_message::Download;
 use wasmill_domain::wire::Broadcast;
 use wasmill_domain::{
-    Dispatch, ExecutionId, Move, Operation, Order, OrderKind, Outcome, State, Timestamp,
+    Dispatch, ExecutionId, Operation, Order, OrderKind, Outcome, State, Timestamp, Transition,
 };
-use wasmill_store::{Agenda as _, Ledger as _, Moved, Publication};
+use wasmill_store::{Agenda as _, Ledger as _, OperationResult, Publication};
 
-use super::calls::{MANIFEST, WEB_ECHO, call, heard};
-use super::{HELLO, HOSTILE, PATIENCE, System, Working, dispatch, only_attempt};
+use super::calls::{MANIFEST, WEB_ECHO, call, received};
+use super::{HELLO, HOSTILE, System, WAIT_TIMEOUT, Working, dispatch, only_attempt};
 use crate::HostSettings;
 
 const SPIN: &str = "name = 'spin'\n[limits]\nfuel = 1_000_000_000_000\ntimeout = '10m'";
@@ -34,12 +34,12 @@ fn by_beat() -> HostSettings {
 }
 
 impl System {
-    async fn operate(&self, id: ExecutionId, what: Move) -> Moved {
+    async fn operate(&self, id: ExecutionId, what: Transition) -> OperationResult {
         let operation = Operation::new(what, Timestamp::now())
             .with_reason(Some("too dear".into()))
             .before_row(true);
         let tenant = Default::default();
-        self.store.inner().move_execution(&tenant, id, &operation).await.unwrap()
+        self.store.inner().transition_execution(&tenant, id, &operation).await.unwrap()
     }
 
     async fn tell(&self, execution: ExecutionId, epoch: u32, kind: OrderKind) {
@@ -49,7 +49,7 @@ impl System {
     }
 
     /// Moves an execution and tells hosts so, as a gateway does it.
-    async fn order(&self, id: ExecutionId, what: Move) -> Moved {
+    async fn order(&self, id: ExecutionId, what: Transition) -> OperationResult {
         let moved = self.operate(id, what).await;
         self.tell(id, moved.epoch, OrderKind::of(what).unwrap()).await;
         moved
@@ -64,7 +64,7 @@ impl System {
 
     /// Publishes what waits in the outbox, as the scheduler does it.
     async fn publish_outbox(&self) -> Vec<Dispatch> {
-        let all = self.store.outbox(Timestamp::now().plus(PATIENCE), 10).await.unwrap();
+        let all = self.store.outbox(Timestamp::now().plus(WAIT_TIMEOUT), 10).await.unwrap();
         for dispatch in &all {
             self.publisher.publish(dispatch.clone()).await.unwrap();
             self.store.published(&[dispatch.key()]).await.unwrap();
@@ -74,12 +74,12 @@ impl System {
 }
 
 /// Cancels what runs, and looks at what is left of it.
-async fn is_cancelled(system: &System, host: Working, function: &str, data: &str, told: bool) {
+async fn is_cancelled(system: &System, host: Working, function: &str, data: &str, notified: bool) {
     let id = system.running(function, data).await;
-    if told {
-        system.order(id, Move::Cancel).await;
+    if notified {
+        system.order(id, Transition::Cancel).await;
     } else {
-        system.operate(id, Move::Cancel).await;
+        system.operate(id, Transition::Cancel).await;
     }
     let ended = system.execution(id, |detail| !detail.attempts.is_empty()).await;
     let attempt = only_attempt(&ended);
@@ -121,12 +121,12 @@ async fn a_suspended_attempt_is_made_again() {
     system.deploy(HOSTILE, SLOW).await;
     let host = system.start_with(by_broadcast());
     let id = system.running("slow", r#"{"ms": 1500}"#).await;
-    system.order(id, Move::Suspend).await;
+    system.order(id, Transition::Suspend).await;
     system.drained("slow").await;
     let held = system.execution(id, |_| true).await;
     assert_eq!((held.summary.state, held.attempts.len()), (State::Suspended, 0));
     assert_eq!(held.summary.reason.as_deref(), Some("too dear"));
-    system.operate(id, Move::Resume).await;
+    system.operate(id, Transition::Resume).await;
     let resumed = system.publish_outbox().await.remove(0);
     assert_eq!((resumed.execution, resumed.attempt, resumed.epoch), (id, 1, 3));
     let ended = system.ended(id).await;
@@ -147,7 +147,7 @@ async fn what_was_cancelled_before_its_first_delivery_does_not_run() {
     let records = system.store.hook().records();
     let cancelled = dispatch("hello", "greeting.requested", r#"{"name": "Ada"}"#);
     let id = cancelled.execution;
-    system.order(id, Move::Cancel).await;
+    system.order(id, Transition::Cancel).await;
     system.publisher.publish(cancelled.clone()).await.unwrap();
     system.drained("hello").await;
     assert_eq!(system.store.hook().records(), records, "nothing ended");
@@ -165,9 +165,9 @@ async fn what_was_suspended_before_its_first_delivery_runs_when_it_is_resumed() 
     let host = system.start_with(by_broadcast());
     let held = dispatch("hello", "greeting.requested", r#"{"name": "Ada"}"#);
     let id = held.execution;
-    system.order(id, Move::Suspend).await;
+    system.order(id, Transition::Suspend).await;
     // Before its event has come: it is published when that comes.
-    system.operate(id, Move::Resume).await;
+    system.operate(id, Transition::Resume).await;
     system.publisher.publish(held).await.unwrap();
     system.drained("hello").await;
     let resumed = system.publish_outbox().await.remove(0);
@@ -185,7 +185,7 @@ async fn what_was_published_before_the_host_listened_is_asked_about() {
     let dispatch = dispatch("hello", "greeting.requested", r#"{"name": "Ada"}"#);
     let id = dispatch.execution;
     system.publisher.publish(dispatch).await.unwrap();
-    system.operate(id, Move::Cancel).await;
+    system.operate(id, Transition::Cancel).await;
     let host = system.start_with(by_broadcast());
     system.drained("hello").await;
     assert_eq!(system.store.hook().records(), 0);
@@ -193,7 +193,7 @@ async fn what_was_published_before_the_host_listened_is_asked_about() {
     host.stop().await;
 }
 
-/// A message in hand waits for its turn, and nobody was told of the move.
+/// An unacknowledged message waits for a permit, and nobody was notified of the operation.
 #[tokio::test]
 async fn what_waits_in_hand_is_asked_about_again() {
     let system = System::new().await;
@@ -208,7 +208,7 @@ async fn what_waits_in_hand_is_asked_about_again() {
     // One message, so that both are in hand.
     system.publish_redelivered("slow", both.to_vec(), 0).await;
     system.execution(first, |detail| detail.summary.state == State::Running).await;
-    system.operate(second, Move::Cancel).await;
+    system.operate(second, Transition::Cancel).await;
     system.drained("slow").await;
     assert_eq!(system.ended(first).await.summary.state, State::Succeeded);
     let other = system.execution(second, |_| true).await;
@@ -252,9 +252,11 @@ async fn a_caller_that_waits_hears_of_the_cancellation() {
     let host = system.start_with(by_broadcast());
     let (id, mut stream) = call(&system, "GET", "/silent").await;
     system.execution(id, |detail| detail.summary.state == State::Running).await;
-    system.order(id, Move::Cancel).await;
-    let heard = heard(&mut stream).await;
-    let Some(Download::Failed { outcome, message }) = heard.last() else { panic!("{heard:?}") };
+    system.order(id, Transition::Cancel).await;
+    let received = received(&mut stream).await;
+    let Some(Download::Failed { outcome, message }) = received.last() else {
+        panic!("{received:?}")
+    };
     assert_eq!(*outcome, Outcome::Cancelled);
     assert_eq!(message, "cancelled by an operator: too dear");
     let ended = system.execution(id, |detail| !detail.attempts.is_empty()).await;

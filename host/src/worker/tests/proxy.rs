@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use wasmill_domain::{
-    BrokenDefinition, DefinitionKind, Definitions, ExecutionId, FunctionDefinition, Revision,
+    DefinitionKind, Definitions, ExecutionId, FunctionDefinition, Revision, UnreadableDefinition,
 };
 use wasmill_store::sqlite::SqliteStore;
 use wasmill_store::testing::{self, Hook};
-use wasmill_store::{Catalog, Error, Finished, Ledger, Result};
+use wasmill_store::{Catalog, Finished, Ledger, Result, StoreError};
 
 pub(super) type Proxy = testing::Proxy<SqliteStore, Faults>;
 
@@ -72,7 +72,7 @@ impl Hook for Faults {
         if verb == "put_dead_letter" {
             self.letters_refused.fetch_add(1, Ordering::SeqCst);
         }
-        Err(Error::Unavailable("cut off by the test".into()))
+        Err(StoreError::Unavailable("cut off by the test".into()))
     }
 
     async fn definitions(
@@ -89,8 +89,8 @@ impl Hook for Faults {
             let unreadable = self.unreadable.lock().unwrap();
             let is_unreadable =
                 |function: &mut FunctionDefinition| unreadable.contains(&function.name.as_str());
-            all.broken.extend(all.functions.extract_if(.., is_unreadable).map(|function| {
-                BrokenDefinition {
+            all.unreadable.extend(all.functions.extract_if(.., is_unreadable).map(|function| {
+                UnreadableDefinition {
                     kind: DefinitionKind::Function,
                     tenant: function.tenant.to_string(),
                     name: function.name.to_string(),
@@ -108,7 +108,7 @@ impl Hook for Faults {
             has_content(f) && self.refused.lock().unwrap().contains(&f.dispatch.execution)
         };
         if finished.iter().any(is_refused) {
-            return Err(Error::Rejected("refused by the test".into()));
+            return Err(StoreError::Rejected("refused by the test".into()));
         }
         inner.record(finished).await
     }

@@ -13,7 +13,7 @@ pub enum Mood {
     /// It carries.
     Fine,
     /// It carries nothing, new connections included.
-    Silent,
+    Stalled,
     /// What is connected carries nothing for ever; what connects from now on is fine.
     Forgetful,
 }
@@ -52,7 +52,7 @@ impl Proxy {
 
 async fn carry(client: TcpStream, server: String, mut mood: watch::Receiver<Mood>) {
     // The sender is gone with the test.
-    if mood.wait_for(|mood| *mood != Mood::Silent).await.is_err() {
+    if mood.wait_for(|mood| *mood != Mood::Stalled).await.is_err() {
         return;
     }
     let is_new = *mood.borrow() == Mood::Forgetful;

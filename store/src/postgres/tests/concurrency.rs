@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sqlx::{Executor as _, Row as _};
 use tokio::sync::Barrier;
-use wasmill_domain::{Dispatch, ExecutionId, Move, Operation, Outcome, State};
+use wasmill_domain::{Dispatch, ExecutionId, Operation, Outcome, State, Transition};
 
 use super::super::agenda;
 use super::{PostgresSettings, PostgresStore, Schema, connect, settings};
@@ -159,19 +159,19 @@ async fn what_is_resumed_meanwhile_is_not_swept_out() {
     store.enqueue(&[resumed.clone(), cancelled.clone()], Publication::Pending).await.unwrap();
     let operate = async |dispatch: &Dispatch, what| {
         store
-            .move_execution(&tenant(), dispatch.execution, &Operation::new(what, now()))
+            .transition_execution(&tenant(), dispatch.execution, &Operation::new(what, now()))
             .await
             .unwrap();
     };
-    operate(&resumed, Move::Suspend).await;
-    operate(&cancelled, Move::Cancel).await;
+    operate(&resumed, Transition::Suspend).await;
+    operate(&cancelled, Transition::Cancel).await;
     let page = store
         .inner
         .read(|session| Box::pin(agenda::outbox_page(session, soon(), 10)))
         .await
         .unwrap();
     assert_eq!(page.stale.len(), 2);
-    operate(&resumed, Move::Resume).await;
+    operate(&resumed, Transition::Resume).await;
     store.inner.write(|session| Box::pin(agenda::clear(session, &page))).await.unwrap();
     let mut stranger = schema.stranger().await;
     let left = stranger.fetch_all("SELECT execution_id FROM outbox").await.unwrap();
@@ -179,8 +179,8 @@ async fn what_is_resumed_meanwhile_is_not_swept_out() {
         left.iter().map(|row| row.get::<uuid::Uuid, _>(0)).collect::<Vec<_>>(),
         [resumed.execution.0]
     );
-    // While an operator's move is not committed, the sweep waits for what it comes to.
-    operate(&resumed, Move::Suspend).await;
+    // While an operator's operation is not committed, the sweep waits for what it comes to.
+    operate(&resumed, Transition::Suspend).await;
     let page = store
         .inner
         .read(|session| Box::pin(agenda::outbox_page(session, soon(), 10)))

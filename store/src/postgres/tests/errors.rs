@@ -7,7 +7,7 @@ use sqlx::Row as _;
 use super::super::error::Fault;
 use super::super::session::Access;
 use super::{PostgresSettings, PostgresStore, Schema, connect, settings};
-use crate::port::{Error, Identity as _};
+use crate::port::{Identity as _, StoreError};
 
 #[tokio::test]
 async fn only_the_datas_fault_is_refused() {
@@ -35,8 +35,8 @@ async fn only_the_datas_fault_is_refused() {
         let fault = session.run(raise).await.unwrap_err();
         let ended = session.end::<()>(Err(fault)).await.map_err(Fault::into_error);
         match ended.unwrap_err() {
-            Error::Rejected(why) if refused => assert!(why.contains("it went wrong"), "{why}"),
-            Error::Unavailable(why) if !refused => {
+            StoreError::Rejected(why) if refused => assert!(why.contains("it went wrong"), "{why}"),
+            StoreError::Unavailable(why) if !refused => {
                 assert!(why.contains("it went wrong") && why.contains(code), "{why}");
             }
             other => panic!("{code}: {other:?}"),
@@ -51,7 +51,7 @@ async fn a_closed_store_says_so() {
     let store = connect(&schema).await;
     store.close().await;
     let error = store.ping().await.unwrap_err();
-    assert!(matches!(&error, Error::Unavailable(why) if why.contains("closed")), "{error}");
+    assert!(matches!(&error, StoreError::Unavailable(why) if why.contains("closed")), "{error}");
 }
 
 /// The server gives up what its caller has given up, and keeps what it has told.
@@ -91,6 +91,6 @@ async fn a_call_has_its_time() {
     let store = PostgresStore::connect(&schema.url(), settings).await.unwrap();
     let sleep =
         store.inner.write(|session| Box::pin(session.run("SELECT pg_sleep(600)".into()))).await;
-    assert!(matches!(&sleep, Err(Error::Unavailable(_))), "{sleep:?}");
+    assert!(matches!(&sleep, Err(StoreError::Unavailable(_))), "{sleep:?}");
     store.ping().await.unwrap();
 }

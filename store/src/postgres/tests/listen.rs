@@ -1,4 +1,4 @@
-//! Changes of the definitions are heard of.
+//! Changes of the definitions are notified.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use wasmill_domain::Revision;
 
 use super::super::testing::{PgBouncer, Server, shared_server};
-use super::{PATIENCE, PostgresSettings, PostgresStore, Schema, connect, settings};
+use super::{PostgresSettings, PostgresStore, Schema, WAIT_TIMEOUT, connect, settings};
 use crate::RegistryWatch;
 use crate::conformance::sample::{now, tenant};
 use crate::port::{Catalog, Change};
@@ -27,14 +27,17 @@ async fn put_schema(store: &PostgresStore, event_type: &str) -> Revision {
 async fn a_change_is_heard_by_every_process() {
     let schema = Schema::make().await;
     let (here, there) = (connect(&schema).await, connect(&schema).await);
-    let mut heard = there.changes().unwrap();
+    let mut notified = there.changes().unwrap();
     for event_type in ["a", "b", "c"] {
         let revision = put_schema(&here, event_type).await;
-        timeout(PATIENCE, heard.wait_for(|heard| *heard == revision)).await.unwrap().unwrap();
+        timeout(WAIT_TIMEOUT, notified.wait_for(|notified| *notified == revision))
+            .await
+            .unwrap()
+            .unwrap();
     }
     there.close().await;
     assert!(
-        timeout(PATIENCE, heard.changed()).await.unwrap().is_err(),
+        timeout(WAIT_TIMEOUT, notified.changed()).await.unwrap().is_err(),
         "listening ends with the store"
     );
 }
@@ -60,23 +63,29 @@ async fn behind_a_pooler_it_needs_a_way_of_its_own() {
     );
     let with_url = PostgresSettings { listen_url: Some(shared_server()), ..pooled };
     let store = PostgresStore::connect(&bouncer.url(), with_url).await.unwrap();
-    let mut heard = store.changes().unwrap();
+    let mut notified = store.changes().unwrap();
     let revision = put_schema(&store, "a").await;
-    timeout(PATIENCE, heard.wait_for(|heard| *heard == revision)).await.unwrap().unwrap();
+    timeout(WAIT_TIMEOUT, notified.wait_for(|notified| *notified == revision))
+        .await
+        .unwrap()
+        .unwrap();
 }
 
-/// What happened while nobody could listen is heard of afterwards.
+/// What happened while nobody could listen is notified afterwards.
 #[tokio::test]
 async fn listening_goes_on_after_a_restart() {
     let mut server = Server::start(&[]);
     let store = PostgresStore::connect(&server.url(), settings()).await.unwrap();
-    let mut heard = store.changes().unwrap();
+    let mut notified = store.changes().unwrap();
     let first = put_schema(&store, "a").await;
-    timeout(PATIENCE, heard.wait_for(|heard| *heard == first)).await.unwrap().unwrap();
+    timeout(WAIT_TIMEOUT, notified.wait_for(|notified| *notified == first)).await.unwrap().unwrap();
     server.kill();
     server.start_again();
     let second = put_schema(&store, "b").await;
-    timeout(PATIENCE, heard.wait_for(|heard| *heard == second)).await.unwrap().unwrap();
+    timeout(WAIT_TIMEOUT, notified.wait_for(|notified| *notified == second))
+        .await
+        .unwrap()
+        .unwrap();
     let third = put_schema(&store, "c").await;
-    timeout(PATIENCE, heard.wait_for(|heard| *heard == third)).await.unwrap().unwrap();
+    timeout(WAIT_TIMEOUT, notified.wait_for(|notified| *notified == third)).await.unwrap().unwrap();
 }

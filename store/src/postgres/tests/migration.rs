@@ -13,7 +13,7 @@ use super::{PostgresSettings, PostgresStore, Schema, connect, settings};
 use crate::conformance::sample::now;
 use crate::migrations::{OF_POSTGRES, SchemaMode, latest};
 use crate::nodes::Node;
-use crate::port::{Error, Identity as _, Nodes as _};
+use crate::port::{Identity as _, Nodes as _, StoreError};
 
 /// Another database of the server that tests share.
 fn database(name: &str) -> String {
@@ -25,7 +25,7 @@ fn database(name: &str) -> String {
     format!("{base}/{name}{query}")
 }
 
-async fn connect_as(schema: &Schema, mode: SchemaMode) -> Result<PostgresStore, Error> {
+async fn connect_as(schema: &Schema, mode: SchemaMode) -> Result<PostgresStore, StoreError> {
     PostgresStore::connect(&schema.url(), PostgresSettings { schema: mode, ..settings() }).await
 }
 
@@ -77,7 +77,7 @@ async fn a_schema_that_is_not_known_is_left_alone() {
         for mode in [SchemaMode::Migrate, SchemaMode::Require, SchemaMode::Inspect] {
             let error = connect_as(&schema, mode).await.err().unwrap();
             assert!(
-                matches!(&error, Error::Schema(why) if why.contains(complaint)),
+                matches!(&error, StoreError::Schema(why) if why.contains(complaint)),
                 "{mode:?}: {error:?}"
             );
         }
@@ -117,7 +117,7 @@ async fn what_is_too_old_is_refused_by_who_only_works_on_it() {
                     && why.contains("`wasmill migrate`")
                     && why.contains("database '")
             };
-            assert!(matches!(&error, Error::Schema(why) if fits(why)), "{mode:?}: {error:?}");
+            assert!(matches!(&error, StoreError::Schema(why) if fits(why)), "{mode:?}: {error:?}");
         }
     }
     assert_eq!(count(&mut stranger, "SELECT count(*) FROM _sqlx_migrations").await, 2);
@@ -150,7 +150,7 @@ async fn no_process_that_lives_is_left_behind() {
     schema.stranger().await.execute("UPDATE nodes SET schema_version = 1").await.unwrap();
     let why = check().await.unwrap_err();
     assert!(
-        matches!(&why, Error::Schema(why) if why.contains("host 'one' of release 0.0.1")),
+        matches!(&why, StoreError::Schema(why) if why.contains("host 'one' of release 0.0.1")),
         "{why}"
     );
     // It is dead.
@@ -194,7 +194,7 @@ async fn both_databases_have_the_same_tables() {
 #[tokio::test]
 async fn a_database_that_will_not_do_is_refused() {
     let refused = async |url: &str| match PostgresStore::connect(url, settings()).await {
-        Err(Error::Unavailable(why)) => why,
+        Err(StoreError::Unavailable(why)) => why,
         Err(other) => panic!("{other:?}"),
         Ok(_) => panic!("{url} is fine"),
     };

@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use wasmill_domain::{ExecutionId, Move, Operation, Outcome, Revision, State};
+use wasmill_domain::{ExecutionId, Operation, Outcome, Revision, State, Transition};
 
 use super::super::testing::{Mood, Proxy, Server, address_of, shared_server, url_at};
 use super::{PostgresSettings, PostgresStore, Schema, settings};
 use crate::conformance::sample::{dispatch, finished, line, now, retried, soon, started, tenant};
 use crate::port::{
-    Agenda as _, Artifacts as _, Catalog as _, Change, Error, ExecutionQuery, Finished,
-    History as _, Identity as _, Leases as _, Ledger as _, Publication, Result, Retention as _,
-    Secrets as _,
+    Agenda as _, Artifacts as _, Catalog as _, Change, ExecutionQuery, Finished, History as _,
+    Identity as _, Leases as _, Ledger as _, Publication, Result, Retention as _, Secrets as _,
+    StoreError,
 };
 
 /// What a host does: it keeps what it has until it is recorded.
@@ -22,7 +22,7 @@ async fn record_at_last(store: &PostgresStore, batch: &[Finished]) -> Vec<bool> 
     loop {
         match store.record(batch).await {
             Ok(stands) => return stands,
-            Err(Error::Unavailable(_)) => sleep(Duration::from_millis(20)).await,
+            Err(StoreError::Unavailable(_)) => sleep(Duration::from_millis(20)).await,
             Err(other) => panic!("{other:?}"),
         }
     }
@@ -62,7 +62,7 @@ async fn an_outage_under_load_loses_nothing() {
         let before = reach(recorded.load(Ordering::Relaxed) + 200).await;
         end(&mut server);
         for (verb, answer) in every_verb(&store).await {
-            assert!(matches!(answer, Err(Error::Unavailable(_))), "{verb}: {answer:?}");
+            assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{verb}: {answer:?}");
         }
         server.start_again();
         reach(before + 200).await;
@@ -145,7 +145,11 @@ async fn every_verb(store: &PostgresStore) -> Vec<(&'static str, Result<()>)> {
         (
             "move_execution",
             store
-                .move_execution(&tenant(), one.execution, &Operation::new(Move::Suspend, now()))
+                .transition_execution(
+                    &tenant(),
+                    one.execution,
+                    &Operation::new(Transition::Suspend, now()),
+                )
                 .await
                 .map(drop),
         ),
@@ -169,17 +173,17 @@ async fn through_a_proxy() -> (Schema, Proxy, PostgresStore) {
         upkeep_timeout: Duration::from_secs(60),
         ..settings()
     };
-    let patient = PostgresSettings {
-        connect_timeout: super::PATIENCE,
-        call_timeout: super::PATIENCE,
+    let long_timeout = PostgresSettings {
+        connect_timeout: super::WAIT_TIMEOUT,
+        call_timeout: super::WAIT_TIMEOUT,
         ..settings.clone()
     };
     // The schema is made at leisure; only what follows is in a hurry.
-    PostgresStore::connect(&schema.url(), patient).await.unwrap();
+    PostgresStore::connect(&schema.url(), long_timeout).await.unwrap();
     let url = schema.url_at(&url_at(&proxy.address(), &shared_server()));
     let mut store = PostgresStore::connect(&url, settings.clone()).await;
     let begun = Instant::now();
-    while store.is_err() && begun.elapsed() < super::PATIENCE {
+    while store.is_err() && begun.elapsed() < super::WAIT_TIMEOUT {
         store = PostgresStore::connect(&url, settings.clone()).await;
     }
     (schema, proxy, store.unwrap())
@@ -190,7 +194,7 @@ async fn through_a_proxy() -> (Schema, Proxy, PostgresStore) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_server_holds_up_nobody() {
     let (_schema, proxy, store) = through_a_proxy().await;
-    proxy.be(Mood::Silent);
+    proxy.be(Mood::Stalled);
     let begun = Instant::now();
     let answers = every_verb(&store).await;
     assert!(
@@ -199,12 +203,12 @@ async fn a_silent_server_holds_up_nobody() {
         begun.elapsed()
     );
     for (verb, answer) in answers {
-        assert!(matches!(answer, Err(Error::Unavailable(_))), "{verb}: {answer:?}");
+        assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{verb}: {answer:?}");
     }
     let (url, settings) = (url_at(&proxy.address(), &shared_server()), settings());
     let settings = PostgresSettings { connect_timeout: Duration::from_millis(200), ..settings };
     let refused = PostgresStore::connect(&url, settings).await;
-    assert!(matches!(refused, Err(Error::Unavailable(why)) if why.contains("200ms")));
+    assert!(matches!(refused, Err(StoreError::Unavailable(why)) if why.contains("200ms")));
     proxy.be(Mood::Fine);
     super::until("it is back", async || store.ping().await.is_ok()).await;
 }
@@ -234,7 +238,7 @@ async fn forgotten_connections_are_given_up_together() {
     let begun = Instant::now();
     while store.ping().await.is_err() {
         failures += 1;
-        assert!(begun.elapsed() < super::PATIENCE, "it never came back");
+        assert!(begun.elapsed() < super::WAIT_TIMEOUT, "it never came back");
     }
     // The first finds out; on a busy machine a new connection may take too long as well.
     assert!(failures >= 1);

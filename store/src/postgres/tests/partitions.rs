@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
-use wasmill_domain::{Dispatch, ExecutionId, Move, Operation, Outcome, State, Timestamp};
+use wasmill_domain::{Dispatch, ExecutionId, Operation, Outcome, State, Timestamp, Transition};
 
 use super::super::days::Day;
 use super::super::partitions;
@@ -13,8 +13,8 @@ use super::super::session::Access;
 use super::{PostgresSettings, PostgresStore, Schema, connect, settings};
 use crate::conformance::sample::{dispatch, finished, line, now, prune, retried, state_of, tenant};
 use crate::port::{
-    Agenda as _, Error, ExecutionQuery, Finished, History as _, Ledger as _, Publication,
-    Retention as _,
+    Agenda as _, ExecutionQuery, Finished, History as _, Ledger as _, Publication, Retention as _,
+    StoreError,
 };
 use crate::postgres::testing::seed_history;
 
@@ -88,10 +88,10 @@ async fn each_day_has_its_place() {
     for entry in &batch {
         // Its first attempt gets a row of its own.
         store
-            .move_execution(
+            .transition_execution(
                 &tenant(),
                 entry.dispatch.execution,
-                &Operation::new(Move::Replay, now()),
+                &Operation::new(Transition::Replay, now()),
             )
             .await
             .unwrap();
@@ -188,7 +188,7 @@ async fn what_has_not_ended_survives() {
     assert_eq!(prune(&store, at(30), 100).await, 5);
     assert_eq!(prune(&store, at(30), 100).await, 0);
     assert!(days(&store).await.contains(&day));
-    assert_eq!(state_of(&store, &all[3]).await, (State::Scheduled, 2));
+    assert_eq!(state_of(&store, &all[3]).await, (State::Delayed, 2));
     // Now it ends; then it has to be old itself.
     let second = store.promote_due(now().plus(hours(2)), 1).await.unwrap().remove(0);
     assert_eq!(store.record(&[ended_at(&second, at(40))]).await.unwrap(), [true]);
@@ -234,7 +234,7 @@ async fn looking_at_an_old_day_holds_up_nobody_else() {
     }
     let late = [ended_at(&old, now())];
     let waits = store.record(&late).await;
-    assert!(matches!(waits, Err(Error::Unavailable(_))), "{waits:?}");
+    assert!(matches!(waits, Err(StoreError::Unavailable(_))), "{waits:?}");
     looker.end(Ok(())).await.unwrap();
     assert_eq!(store.record(&late).await.unwrap(), [true]);
 }

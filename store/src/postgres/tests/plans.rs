@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
-use wasmill_domain::{Move, Operation, Outcome};
+use wasmill_domain::{Operation, Outcome, Transition};
 
 use super::super::days::Day;
 use super::super::queries::{self, ID_SLACK};
@@ -54,7 +54,7 @@ async fn one_day_is_touched() {
         session.end(Ok(())).await.unwrap();
 
         let mut session = write().await;
-        assert_eq!(history::standings(&mut session, &ids).await.unwrap().len(), 50);
+        assert_eq!(history::current_states(&mut session, &ids).await.unwrap().len(), 50);
         assert_eq!(strange_partitions(&mut session).await, none, "unfinished, round {round}");
         session.end(Ok(())).await.unwrap();
 
@@ -64,9 +64,14 @@ async fn one_day_is_touched() {
         session.end(Ok(())).await.unwrap();
 
         let mut session = write().await;
-        lifecycle::operate(&mut session, &tenant(), ids[0], &Operation::new(Move::Replay, now()))
-            .await
-            .unwrap();
+        lifecycle::operate(
+            &mut session,
+            &tenant(),
+            ids[0],
+            &Operation::new(Transition::Replay, now()),
+        )
+        .await
+        .unwrap();
         assert_eq!(strange_partitions(&mut session).await, none, "move, round {round}");
         session.end(Ok(())).await.unwrap();
     }

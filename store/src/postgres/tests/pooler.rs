@@ -8,7 +8,7 @@ use super::super::testing::PgBouncer;
 use super::{PostgresSettings, PostgresStore, Schema, settings};
 use crate::conformance::Fresh;
 use crate::conformance::sample::{dispatch, finished};
-use crate::port::{Error, Ledger as _};
+use crate::port::{Ledger as _, StoreError};
 
 fn pooled() -> PostgresSettings {
     PostgresSettings { transaction_pooler: true, ..settings() }
@@ -77,7 +77,7 @@ async fn the_pooler_has_to_be_named() {
         let bouncer = PgBouncer::ignoring(&schema, ignored);
         let error = PostgresStore::connect(&bouncer.url(), settings()).await.err().unwrap();
         assert!(
-            matches!(&error, Error::Unavailable(why) if why.contains("`transaction_pooler`")),
+            matches!(&error, StoreError::Unavailable(why) if why.contains("`transaction_pooler`")),
             "{ignored}: {error}"
         );
     }

@@ -48,7 +48,7 @@ async fn any_word_is_kept() {
     connect(&schema).await;
     let db = &mut schema.stranger().await;
     for state in State::ALL {
-        let due = if state == State::Scheduled { "1" } else { "NULL" };
+        let due = if state == State::Delayed { "1" } else { "NULL" };
         assert!(accepts(db, &execution(&format!("'{state}'"), "NULL", due, "1")).await, "{state}");
     }
     for outcome in Outcome::ALL {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::super::testing::{Server, give_away};
 use super::{PostgresStore, settings};
-use crate::port::{Error, Identity as _};
+use crate::port::{Identity as _, StoreError};
 
 /// A certificate for `localhost` and its key, and nobody else's signature.
 fn certificate(folder: &Path) {
@@ -40,7 +40,7 @@ fn certificate(folder: &Path) {
 
 async fn error(url: &str) -> String {
     match PostgresStore::connect(url, settings()).await {
-        Err(Error::Unavailable(why)) => why,
+        Err(StoreError::Unavailable(why)) => why,
         Err(other) => panic!("{other:?}"),
         Ok(_) => panic!("{url} is trusted"),
     }

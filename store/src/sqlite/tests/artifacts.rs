@@ -15,7 +15,7 @@ use wasmill_domain::{Digest, Manifest, TenantName, Timestamp};
 use super::{SqliteSettings, SqliteStore, file_in, open, settings, stranger};
 use crate::conformance::sample::{name, prune, tenant};
 use crate::migrations::OF_SQLITE as MIGRATIONS;
-use crate::port::{Artifacts as _, Catalog as _, Change, Error};
+use crate::port::{Artifacts as _, Catalog as _, Change, StoreError};
 use crate::quota::{Quotas, TenantQuota};
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn a_file_that_is_lost_or_damaged_is_told_and_mended_by_another_upload() {
         }
         // Whoever runs it waits for it; its tenant is told to upload it.
         let error = store.artifact(digest).await.unwrap_err();
-        assert!(matches!(error, Error::Unavailable(_)), "{error}");
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
         let lost = store.lost_artifacts().await.unwrap();
         for named in [what, file.to_str().unwrap(), "wasmill deploy"] {
             assert!(
@@ -144,7 +144,7 @@ async fn files_go_with_their_rows() {
     let [kept, refused] = [b"kept", b"more"].map(|bytes| Digest::of(bytes));
     store.put_artifact(&tenant(), kept, "kept".into()).await.unwrap();
     let error = store.put_artifact(&tenant(), refused, "more".into()).await.unwrap_err();
-    assert!(matches!(error, Error::QuotaExceeded { .. }), "{error}");
+    assert!(matches!(error, StoreError::QuotaExceeded { .. }), "{error}");
     assert!(!file_of(&folder, refused).exists() && file_of(&folder, kept).exists());
     prune(&store, Timestamp::now().plus(Duration::from_secs(1)), 10).await;
     assert_eq!(store.artifact(kept).await.unwrap(), None);

@@ -10,7 +10,7 @@ use wasmill_domain::{Dispatch, ExecutionId, Outcome, State};
 
 use super::{SqliteSettings, SqliteStore, file_in, open, settings, stranger};
 use crate::conformance::sample::{dispatches, finished, line, listed, outbox, state_of, tenant};
-use crate::port::{Error, ExecutionQuery, Finished, Identity as _, Ledger as _, Publication};
+use crate::port::{ExecutionQuery, Finished, Identity as _, Ledger as _, Publication, StoreError};
 
 const SIDE_FILES: [&str; 2] = ["", "-wal"];
 
@@ -109,11 +109,11 @@ async fn a_crash_within_a_commit_leaves_all_or_nothing_of_it() {
 async fn a_caller_that_goes_away_leaves_all_or_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&file_in(&folder)).await;
-    for turns in 0..40 {
+    for rounds in 0..40 {
         let all = dispatches(20);
         let entries = batch(&all);
         let mut call = Box::pin(store.record(&entries));
-        for _ in 0..turns {
+        for _ in 0..rounds {
             if call.as_mut().now_or_never().is_some() {
                 break;
             }
@@ -131,7 +131,7 @@ async fn a_caller_that_goes_away_leaves_all_or_nothing() {
 }
 
 #[tokio::test]
-async fn processes_take_turns() {
+async fn processes_alternate() {
     let folder = tempfile::tempdir().unwrap();
     let path = file_in(&folder);
     // All of them find no file and make it.
@@ -178,7 +178,7 @@ async fn a_database_that_stays_locked_is_not_available() {
     for _ in 0..3 {
         let error = store.record(&batch(&all)).await.unwrap_err();
         assert!(
-            matches!(&error, Error::Unavailable(why) if why.contains("another process")),
+            matches!(&error, StoreError::Unavailable(why) if why.contains("another process")),
             "{error}"
         );
     }
@@ -204,7 +204,7 @@ async fn a_full_disk_is_survived() {
     transaction.end(Ok(())).await.unwrap();
     let all = dispatches(500);
     let error = store.record(&batch(&all)).await.unwrap_err();
-    assert!(matches!(&error, Error::Unavailable(why) if why.contains("full")), "{error}");
+    assert!(matches!(&error, StoreError::Unavailable(why) if why.contains("full")), "{error}");
     assert_eq!(ids_in(&store, State::Succeeded).await.len(), 10, "nothing of it is there");
     // The next call has a new connection, which does not know the bound: there is room again.
     assert!(store.record(&batch(&all)).await.unwrap().iter().all(|stands| *stands));
@@ -221,7 +221,7 @@ async fn what_the_database_refuses_leaves_the_writer_as_it_was() {
             .execute(&mut *transaction)
             .await;
         let refused = refused.map(drop).map_err(super::super::error::of);
-        assert!(matches!(transaction.end(refused).await, Err(Error::Rejected(_))));
+        assert!(matches!(transaction.end(refused).await, Err(StoreError::Rejected(_))));
         let all = dispatches(1);
         assert_eq!(store.record(&batch(&all)).await.unwrap(), [true]);
     }
@@ -233,8 +233,8 @@ async fn a_closed_store_is_not_available() {
     let store = Arc::new(open(&file_in(&folder)).await);
     store.close().await;
     store.close().await;
-    assert!(matches!(store.ping().await, Err(Error::Unavailable(_))));
-    assert!(matches!(store.record(&batch(&dispatches(1))).await, Err(Error::Unavailable(_))));
+    assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.record(&batch(&dispatches(1))).await, Err(StoreError::Unavailable(_))));
 }
 
 #[tokio::test]
@@ -247,7 +247,7 @@ async fn what_is_not_a_database_is_named() {
             panic!("it was opened")
         };
         assert!(
-            matches!(&error, Error::Unavailable(why) if why.contains(&*path.to_string_lossy())),
+            matches!(&error, StoreError::Unavailable(why) if why.contains(&*path.to_string_lossy())),
             "{error}"
         );
     }

@@ -10,17 +10,17 @@ use super::{SqliteSettings, SqliteStore, file_in, open, settings, stranger};
 use crate::SchemaMode;
 use crate::conformance::sample::{deploy, tenant};
 use crate::migrations::{OF_SQLITE, latest};
-use crate::port::{Catalog as _, Error};
+use crate::port::{Catalog as _, StoreError};
 
 const MODES: [SchemaMode; 3] = [SchemaMode::Migrate, SchemaMode::Require, SchemaMode::Inspect];
 
-async fn open_as(path: &Path, schema: SchemaMode) -> Result<SqliteStore, Error> {
+async fn open_as(path: &Path, schema: SchemaMode) -> Result<SqliteStore, StoreError> {
     SqliteStore::open(path, SqliteSettings { schema, ..settings() }).await
 }
 
 async fn refused(path: &Path, schema: SchemaMode) -> String {
     match open_as(path, schema).await {
-        Err(Error::Schema(why)) => why,
+        Err(StoreError::Schema(why)) => why,
         Err(other) => panic!("{schema:?}: {other:?}"),
         Ok(_) => panic!("{schema:?}: it was opened"),
     }

@@ -1,7 +1,7 @@
 //! The tables refuse what the domain does not have, and the queries use the indexes.
 
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
-use wasmill_domain::{KeyRole, Move, Outcome, State};
+use wasmill_domain::{KeyRole, Outcome, State, Transition};
 
 use super::{file_in, open, stranger};
 
@@ -39,7 +39,7 @@ async fn any_word_is_kept() {
     let _store = open(&file_in(&folder)).await;
     let db = &mut stranger(&file_in(&folder)).await;
     for state in State::ALL {
-        let due = if state == State::Scheduled { "1" } else { "NULL" };
+        let due = if state == State::Delayed { "1" } else { "NULL" };
         assert!(
             accepts(db, &execution(&quoted(state.as_stored()), "NULL", due, "1")).await,
             "{state}"
@@ -138,12 +138,13 @@ async fn entries_are_within_their_bounds() {
 /// the domain.
 #[test]
 fn the_open_states_are_those_of_the_table() {
-    let open: Vec<String> = Move::Succeed.sources().map(|state| quoted(state.as_stored())).collect();
+    let open: Vec<String> =
+        Transition::Succeed.sources().map(|state| quoted(state.as_stored())).collect();
     assert_eq!(open.join(", "), "'queued', 'running'");
-    assert_eq!(Move::Promote.sources().collect::<Vec<_>>(), [State::Scheduled]);
-    assert_eq!(State::Scheduled.after(Move::Promote), Ok(State::Queued));
-    for open in Move::Succeed.sources() {
-        assert_eq!(open.after(Move::Fail), Ok(State::Failed));
+    assert_eq!(Transition::Promote.sources().collect::<Vec<_>>(), [State::Delayed]);
+    assert_eq!(State::Delayed.after(Transition::Promote), Ok(State::Queued));
+    for open in Transition::Succeed.sources() {
+        assert_eq!(open.after(Transition::Fail), Ok(State::Failed));
     }
     let ended: Vec<State> = State::ALL.into_iter().filter(|state| state.is_terminal()).collect();
     assert_eq!(ended, [State::Succeeded, State::Failed, State::Cancelled]);

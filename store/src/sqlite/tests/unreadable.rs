@@ -7,7 +7,7 @@ use sqlx::Executor as _;
 use crate::conformance::agenda::{
     SPOILED, an_unreadable_event_is_given_up, an_unreadable_row_is_listed_as_such,
 };
-use crate::conformance::broken::{
+use crate::conformance::unreadable::{
     a_later_release_says_who_may_read_it, a_state_that_is_not_known_is_closed,
     what_cannot_be_read_breaks_itself_only,
 };

@@ -10,10 +10,10 @@ use wasmill_domain::{Revision, TenantName};
 
 use super::{file_in, open, stranger};
 use crate::conformance::sample::{now, tenant};
-use crate::port::{Catalog, Change, Error};
+use crate::port::{Catalog, Change, StoreError};
 use crate::watch::RegistryWatch;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 const OFTEN: Duration = Duration::from_millis(5);
 const NEVER: Duration = Duration::from_secs(3600);
 
@@ -44,29 +44,29 @@ async fn a_change_reaches_a_subscriber() {
     put_schema(&*store, "a").await;
     let watch = RegistryWatch::start(Arc::clone(&store), OFTEN).await.unwrap();
     assert_eq!(watch.current().revision(), Revision(1), "what was there is known at once");
-    let mut news = watch.subscribe();
+    let mut notified = watch.subscribe();
     put_schema(&*store, "b").await;
-    timeout(PATIENCE, news.changed()).await.unwrap().unwrap();
-    assert_eq!(news.borrow_and_update().revision(), Revision(2));
+    timeout(WAIT_TIMEOUT, notified.changed()).await.unwrap().unwrap();
+    assert_eq!(notified.borrow_and_update().revision(), Revision(2));
     assert_eq!(watch.current().revision(), Revision(2));
-    assert!(!news.has_changed().unwrap(), "nothing new is told without a change");
+    assert!(!notified.has_changed().unwrap(), "nothing new is told without a change");
 }
 
 #[tokio::test]
 async fn an_outage_is_survived() {
     let (store, path, _folder) = store().await;
     let watch = RegistryWatch::start(Arc::clone(&store), OFTEN).await.unwrap();
-    let mut news = watch.subscribe();
+    let mut notified = watch.subscribe();
     rename_table(&path, "revision", "away").await;
     let away = watch.reach(Revision(1)).await.unwrap_err();
-    assert!(matches!(away, Error::Unavailable(_)), "{away}");
+    assert!(matches!(away, StoreError::Unavailable(_)), "{away}");
     // Long enough for the task to meet the outage many times over; the test holds if it does not,
     // too.
     tokio::time::sleep(OFTEN * 20).await;
     assert_eq!(watch.current().revision(), Revision(0));
     rename_table(&path, "away", "revision").await;
     put_schema(&*store, "a").await;
-    timeout(PATIENCE, news.changed()).await.unwrap().unwrap();
+    timeout(WAIT_TIMEOUT, notified.changed()).await.unwrap().unwrap();
     assert_eq!(watch.current().revision(), Revision(1));
 }
 
@@ -102,7 +102,7 @@ async fn a_tenant_is_followed_alone() {
     watch.reach(store.define(&put).await.unwrap().revision).await.unwrap();
     assert!(!own.has_changed().unwrap() && of_other.has_changed().unwrap());
     drop(watch);
-    let ended = timeout(PATIENCE, own.changed()).await.unwrap();
+    let ended = timeout(WAIT_TIMEOUT, own.changed()).await.unwrap();
     assert!(ended.is_err(), "it ends with the watch");
 }
 
@@ -112,25 +112,25 @@ async fn a_revision_is_reached_at_once() {
     let watch = RegistryWatch::start(Arc::clone(&store), NEVER).await.unwrap();
     let revision = put_schema(&*store, "a").await;
     assert_eq!(watch.current().revision(), Revision(0));
-    timeout(PATIENCE, watch.reach(revision)).await.unwrap().unwrap();
+    timeout(WAIT_TIMEOUT, watch.reach(revision)).await.unwrap().unwrap();
     assert_eq!(watch.current().revision(), revision);
     watch.reach(Revision(0)).await.unwrap();
     let asked = Instant::now();
     let unknown = watch.reach(Revision(99)).await.unwrap_err();
     assert!(unknown.to_string().contains("revision 99"), "{unknown}");
-    assert!(asked.elapsed() < PATIENCE);
+    assert!(asked.elapsed() < WAIT_TIMEOUT);
 }
 
 #[tokio::test]
 async fn it_ends_with_its_last_clone() {
     let (store, _, _folder) = store().await;
     let watch = RegistryWatch::start(Arc::clone(&store), NEVER).await.unwrap();
-    let mut news = watch.subscribe();
+    let mut notified = watch.subscribe();
     let clone = watch.clone();
     drop(watch);
-    assert!(news.has_changed().is_ok(), "a clone is left");
+    assert!(notified.has_changed().is_ok(), "a clone is left");
     drop(clone);
-    assert!(timeout(PATIENCE, news.changed()).await.unwrap().is_err());
+    assert!(timeout(WAIT_TIMEOUT, notified.changed()).await.unwrap().is_err());
     assert_eq!(Arc::strong_count(&store), 1);
 }
 

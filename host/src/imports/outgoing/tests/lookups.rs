@@ -12,7 +12,7 @@ use wasmill_domain::TenantName;
 use wasmtime_wasi_http::{Error, RequestOptions};
 
 use super::support::*;
-use crate::imports::outgoing::{LookupTurn, Network, Resolve};
+use crate::imports::outgoing::{LookupPermit, Network, Resolve};
 use crate::settings::OutgoingSettings;
 
 const ANYWHERE: &str = "allowed_hosts = ['http://good.example:*', 'http://stuck.example:*']";
@@ -43,16 +43,16 @@ impl Stuck {
 
 #[async_trait]
 impl Resolve for Stuck {
-    async fn resolve(&self, name: &str, turn: LookupTurn) -> io::Result<Vec<IpAddr>> {
+    async fn resolve(&self, name: &str, lookup_permit: LookupPermit) -> io::Result<Vec<IpAddr>> {
         if name == "good.example" {
             return Ok(vec![Ipv4Addr::LOCALHOST.into()]);
         }
-        // As a thread of the system's does it, which nobody can call off.
+        // As a thread of the system's does it, which nobody can abort.
         let (under_way, go) = (self.under_way.clone(), Arc::clone(&self.go));
         under_way.send_modify(|number| *number += 1);
         tokio::spawn(async move {
             go.acquire().await.unwrap().forget();
-            drop(turn);
+            drop(lookup_permit);
             under_way.send_modify(|number| *number -= 1);
         });
         std::future::pending().await

@@ -31,7 +31,7 @@ use wasmill_domain::{
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks as _};
 
 use crate::execution::CurrentExecution;
-use crate::imports::outgoing::{LookupTurn, Network, Outgoing, Resolve};
+use crate::imports::outgoing::{LookupPermit, Network, Outgoing, Resolve};
 use crate::log::SharedLog;
 use crate::settings::OutgoingSettings;
 
@@ -175,7 +175,7 @@ impl Names {
 
 #[async_trait]
 impl Resolve for Names {
-    async fn resolve(&self, name: &str, _: LookupTurn) -> io::Result<Vec<IpAddr>> {
+    async fn resolve(&self, name: &str, _: LookupPermit) -> io::Result<Vec<IpAddr>> {
         let mut asked = self.asked.lock().unwrap();
         let before = asked.iter().filter(|asked| *asked == name).count();
         asked.push(name.to_owned());

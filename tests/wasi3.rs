@@ -1,11 +1,12 @@
-//! WASI 0.3, where it is let run: a handler behind a route, and what is said where it is not let.
+//! WASI 0.3, where it is enabled: a handler behind a route, and what is answered where it is not
+//! enabled.
 
 use reqwest::StatusCode;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use super::support::{Dev, PATIENCE, sample, wasmill};
+use super::support::{Dev, WAIT_TIMEOUT, sample, wasmill};
 
 const MANIFEST: &str = r#"
 name = "later"
@@ -56,7 +57,7 @@ async fn a_handler_streams_both_ways() {
     let request =
         |method: &str, path: &str| api.request(method, &format!("/http/default/later/{path}"));
     let in_time = async |request: reqwest::RequestBuilder| {
-        tokio::time::timeout(PATIENCE, request.send())
+        tokio::time::timeout(WAIT_TIMEOUT, request.send())
             .await
             .expect("the gateway takes too long")
             .unwrap()
@@ -69,24 +70,28 @@ async fn a_handler_streams_both_ways() {
     let body = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
     let echoed = in_time(request("POST", "echo").body(body)).await;
     assert_eq!(echoed.status(), StatusCode::OK);
-    let received = tokio::time::timeout(PATIENCE, echoed.bytes()).await.unwrap().unwrap();
+    let received = tokio::time::timeout(WAIT_TIMEOUT, echoed.bytes()).await.unwrap().unwrap();
     assert!(received == sent, "{} bytes came back of {}", received.len(), sent.len());
 
     // The last line is made after the first one has arrived, as the guest waits for longer than any
     // test between them.
     let mut response = in_time(request("GET", "stream/2/86400000")).await;
-    let first = tokio::time::timeout(PATIENCE, response.chunk()).await.unwrap().unwrap().unwrap();
+    let first =
+        tokio::time::timeout(WAIT_TIMEOUT, response.chunk()).await.unwrap().unwrap().unwrap();
     assert_eq!(first, "line 1\n");
-    // Whose caller hangs up is not wanted any more.
+    // Whose caller disconnects is not wanted any more.
     drop(response);
-    super::support::eventually("the attempt of a caller that hung up is cancelled", async || {
-        let page = api.get("/v1/executions?function=later&state=cancelled&limit=10").await;
-        page["executions"]
-            .as_array()?
-            .iter()
-            .any(|execution| execution["outcome"] == "cancelled")
-            .then_some(())
-    })
+    super::support::eventually(
+        "the attempt of a caller that disconnected is cancelled",
+        async || {
+            let page = api.get("/v1/executions?function=later&state=cancelled&limit=10").await;
+            page["executions"]
+                .as_array()?
+                .iter()
+                .any(|execution| execution["outcome"] == "cancelled")
+                .then_some(())
+        },
+    )
     .await;
 
     assert_eq!(in_time(request("GET", "status/404")).await.status(), StatusCode::NOT_FOUND);
@@ -128,7 +133,7 @@ async fn middleware_stands_before_a_server() {
         .request("POST", &format!("/http/default/front/to/{authority}/behind?x=1"))
         .body("a body")
         .send();
-    let answer = tokio::time::timeout(PATIENCE, answer).await.unwrap().unwrap();
+    let answer = tokio::time::timeout(WAIT_TIMEOUT, answer).await.unwrap().unwrap();
     assert_eq!(answer.status(), StatusCode::IM_A_TEAPOT);
     assert_eq!(answer.headers()["x-behind"], "yes");
     assert_eq!(answer.headers()["via"], "1.1 later-middleware");

@@ -1,5 +1,5 @@
-//! What an instance may ask of its manifest's `[config]` and `[secrets]`, and what it was told of
-//! them.
+//! What an instance may ask of its manifest's `[config]` and `[secrets]`,
+//! and which of them were resolved for it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use crate::mask::Mask;
 #[error("{0}")]
 pub(crate) struct NoSecret(String);
 
-/// What a guest asked for and cannot be told.
+/// Why a guest does not get what it asked for.
 #[derive(Debug)]
-pub(crate) enum Refused {
+pub(crate) enum NotGranted {
     /// The manifest has no such name.
     Unknown,
     /// There is no execution yet: it is only tried whether an instance can be made.
@@ -26,8 +26,8 @@ pub(crate) enum Refused {
     Failed(NoSecret),
 }
 
-/// The settings and the secrets of one instance.
-pub(crate) struct Given {
+/// The granted configuration and secrets of one instance.
+pub(crate) struct GrantedValues {
     source: Arc<dyn SecretSource>,
     config: BTreeMap<String, String>,
     granted: BTreeMap<String, SecretName>,
@@ -36,14 +36,14 @@ pub(crate) struct Given {
     /// What was fetched in this attempt: each once, so that it stays the same. At most as many as
     /// are granted.
     fetched: BTreeMap<String, Secret>,
-    /// What the instance was ever told, by name. It may remember all of it.
-    told: BTreeMap<String, Secret>,
-    /// Whether it was told two values of one secret.
+    /// Every secret that was ever resolved for the instance, by name. It may remember all of it.
+    resolved: BTreeMap<String, Secret>,
+    /// Whether two values of one secret were resolved for it.
     is_stale: bool,
     mask: Mask,
 }
 
-impl Given {
+impl GrantedValues {
     /// For a new instance of a function.
     pub(crate) fn new(manifest: &Manifest, source: Arc<dyn SecretSource>) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl Given {
             granted: manifest.granted_secrets().map(|(key, name)| (key.to_owned(), name)).collect(),
             tenant: None,
             fetched: BTreeMap::new(),
-            told: BTreeMap::new(),
+            resolved: BTreeMap::new(),
             is_stale: false,
             mask: Mask::default(),
         }
@@ -76,19 +76,19 @@ impl Given {
     }
 
     /// The secret that the manifest calls `key`.
-    pub(crate) async fn secret(&mut self, key: &str) -> Result<Secret, Refused> {
-        let name = self.granted.get(key).ok_or(Refused::Unknown)?;
-        let tenant = self.tenant.as_ref().ok_or(Refused::NoExecution)?;
+    pub(crate) async fn secret(&mut self, key: &str) -> Result<Secret, NotGranted> {
+        let name = self.granted.get(key).ok_or(NotGranted::Unknown)?;
+        let tenant = self.tenant.as_ref().ok_or(NotGranted::NoExecution)?;
         if let Some(secret) = self.fetched.get(key) {
             return Ok(secret.clone());
         }
-        let failed = |why: String| Refused::Failed(NoSecret(why));
+        let failed = |why: String| NotGranted::Failed(NoSecret(why));
         let secret =
             self.source.reveal(tenant, name).await.map_err(|error| failed(error.to_string()))?;
         let secret = secret.ok_or_else(|| {
             failed(format!("secret '{name}' ({key} in [secrets]) does not exist: `wasmill secrets set {name}` sets it"))
         })?;
-        let before = self.told.insert(key.to_owned(), secret.clone());
+        let before = self.resolved.insert(key.to_owned(), secret.clone());
         if before.as_ref().is_none_or(|before| before.expose() != secret.expose()) {
             self.is_stale |= before.is_some();
             self.mask.add(&secret);
@@ -103,7 +103,7 @@ impl Given {
         self.is_stale
     }
 
-    /// What hides all that the instance was told.
+    /// What hides all that was resolved for the instance.
     pub(crate) fn mask(&self) -> &Mask {
         &self.mask
     }

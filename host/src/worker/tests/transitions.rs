@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use wasmill_domain::{Move, Operation, State, Timestamp};
+use wasmill_domain::{Operation, State, Timestamp, Transition};
 use wasmill_store::{Agenda as _, Ledger as _, Publication};
 
-use super::{HELLO, PATIENCE, System, dispatch};
+use super::{HELLO, System, WAIT_TIMEOUT, dispatch};
 use crate::HostSettings;
 
 /// Asks the store about every message.
@@ -21,15 +21,16 @@ async fn what_was_suspended_and_resumed_runs_once() {
     let (id, tenant) = (dispatch.execution, dispatch.tenant.clone());
     system.store.enqueue(std::slice::from_ref(&dispatch), Publication::Confirmed).await.unwrap();
     system.publisher.publish(dispatch.clone()).await.unwrap();
-    for what in [Move::Suspend, Move::Resume] {
+    for what in [Transition::Suspend, Transition::Resume] {
         system
             .store
-            .move_execution(&tenant, id, &Operation::new(what, Timestamp::now()))
+            .transition_execution(&tenant, id, &Operation::new(what, Timestamp::now()))
             .await
             .unwrap();
     }
     // Two messages of one attempt, of which the first is of an earlier epoch.
-    let resumed = system.store.outbox(Timestamp::now().plus(PATIENCE), 1).await.unwrap().remove(0);
+    let resumed =
+        system.store.outbox(Timestamp::now().plus(WAIT_TIMEOUT), 1).await.unwrap().remove(0);
     assert_eq!((resumed.attempt, resumed.epoch), (1, 3));
     let host = system.start_with(asking());
     system.drained("hello").await;
@@ -55,7 +56,7 @@ async fn the_message_of_a_cancelled_execution_runs_nothing() {
     system.store.enqueue(std::slice::from_ref(&dispatch), Publication::Confirmed).await.unwrap();
     system
         .store
-        .move_execution(&tenant, id, &Operation::new(Move::Cancel, Timestamp::now()))
+        .transition_execution(&tenant, id, &Operation::new(Transition::Cancel, Timestamp::now()))
         .await
         .unwrap();
     system.publisher.publish(dispatch).await.unwrap();

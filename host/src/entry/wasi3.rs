@@ -1,4 +1,4 @@
-//! Components for WASI 0.3, where they are let run: handlers and commands. Requests, responses and
+//! Components for WASI 0.3, where they are enabled: handlers and commands. Requests, responses and
 //! ends mean what they mean for those of WASI 0.2.
 
 use std::future::poll_fn;
@@ -51,7 +51,7 @@ pub(super) async fn call(
         Ok(collected)
     });
     let collected = collected.await.flatten()?;
-    Ok(entry::returned(collected, Guest::of(store.data()).given.mask()))
+    Ok(entry::returned(collected, Guest::of(store.data()).granted.mask()))
 }
 
 /// A request whose response goes to its caller as it is made.

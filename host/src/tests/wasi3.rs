@@ -10,7 +10,7 @@ use super::kinds::{message, request};
 use super::{dispatch, event, invoke, manifest, prepare};
 use crate::{Attempt, Capabilities, Engine, EngineSettings};
 
-const LATER_ECHO: &[u8] = include_bytes!("../../../functions/later-echo/later-echo.wasm");
+const WASI3_ECHO: &[u8] = include_bytes!("../../../functions/later-echo/later-echo.wasm");
 
 /// Asking for anything must be granted.
 const GRANT: &str = "allowed_hosts = ['http://169.254.169.254']\n";
@@ -22,7 +22,7 @@ fn engine(wasi_0_3: bool) -> Arc<Engine> {
 
 async fn run(sections: &str, event: Event) -> Attempt {
     let engine = engine(true);
-    let prepared = prepare(&engine, LATER_ECHO).await;
+    let prepared = prepare(&engine, WASI3_ECHO).await;
     invoke(
         &engine,
         &prepared,
@@ -47,14 +47,14 @@ fn said(attempt: &Attempt) -> &str {
 }
 
 #[tokio::test]
-async fn it_is_refused_unless_it_is_let_run() {
+async fn it_is_refused_unless_it_is_enabled() {
     let check = async |wasi_0_3, manifest: &str| {
         let manifest = Manifest::from_toml(&format!("name = 'test'\n{manifest}")).unwrap();
         engine(wasi_0_3)
             .check(
                 &TenantName::default(),
-                Digest::of(LATER_ECHO),
-                &Bytes::from_static(LATER_ECHO),
+                Digest::of(WASI3_ECHO),
+                &Bytes::from_static(WASI3_ECHO),
                 &manifest,
             )
             .await
@@ -157,19 +157,19 @@ async fn it_is_told_that_there_are_no_sockets() {
     let attempt = handler("", "/sockets/1").await;
     assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report);
     assert_eq!(said(&attempt), "TCP denied\nUDP denied\nnames denied\n");
-    let told: Vec<_> = attempt.logs.iter().map(|line| (line.source, &*line.message)).collect();
+    let logged: Vec<_> = attempt.logs.iter().map(|line| (line.source, &*line.message)).collect();
     for (what, line) in
-        ["a TCP socket", "a UDP socket", "the lookup of 'db.example.com'"].into_iter().zip(&told)
+        ["a TCP socket", "a UDP socket", "the lookup of 'db.example.com'"].into_iter().zip(&logged)
     {
         let (source, text) = *line;
         assert!(
             source == LogSource::Host
                 && text.starts_with(&format!("{what} was refused: functions have no sockets"))
                 && text.contains("allowed_hosts"),
-            "{told:?}"
+            "{logged:?}"
         );
     }
-    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(logged.len(), 3, "{logged:?}");
     // The guest's own words are those of a name that is not there.
     let failed = handler("", "/connect").await;
     assert_eq!(failed.report.outcome, Outcome::Error, "{:?}", failed.report);
@@ -188,7 +188,7 @@ async fn it_is_told_that_there_are_no_sockets() {
 #[tokio::test]
 async fn it_is_never_used_twice() {
     let engine = engine(true);
-    let prepared = prepare(&engine, LATER_ECHO).await;
+    let prepared = prepare(&engine, WASI3_ECHO).await;
     let manifest = manifest(&format!("{GRANT}[instances]\nreuse = 10"));
     for _ in 0..2 {
         let attempt = invoke(&engine, &prepared, &manifest, dispatch(request("/shown"))).await;

@@ -12,7 +12,7 @@ use wasmill_domain::{
 
 use super::sample::{deploy, dispatch, finished, name, now, started, tenant};
 use crate::conformance::Store;
-use crate::port::{Change, Error, ExecutionQuery, Publication};
+use crate::port::{Change, ExecutionQuery, Publication, StoreError};
 use crate::watch::RegistryWatch;
 
 /// The test asks when it wants to know.
@@ -107,10 +107,13 @@ fn is_broken_apart(registry: &Registry) {
     let functions: Vec<_> =
         registry.functions_of(&tenant()).iter().map(|f| (f.name.to_string(), f.version)).collect();
     assert_eq!(functions, [("total".to_owned(), 2)]);
-    let broken: Vec<_> =
-        registry.broken().iter().map(|broken| (broken.kind, broken.name.as_str())).collect();
+    let unreadable: Vec<_> = registry
+        .unreadable()
+        .iter()
+        .map(|unreadable| (unreadable.kind, unreadable.name.as_str()))
+        .collect();
     assert_eq!(
-        broken,
+        unreadable,
         [
             (DefinitionKind::Function, "later"),
             (DefinitionKind::Function, "odd"),
@@ -120,14 +123,14 @@ fn is_broken_apart(registry: &Registry) {
             (DefinitionKind::DeletedFunction, "No Name"),
         ]
     );
-    let later = registry.broken_function(&tenant(), "later").unwrap();
+    let later = registry.unreadable_function(&tenant(), "later").unwrap();
     assert!(
         later.why.contains("'manifest'") && later.why.contains("of_a_later_release"),
         "{later:?}"
     );
     assert_eq!(later.to_string(), "function 'later' of tenant 'default'");
-    assert_eq!(registry.broken_functions_of(&tenant()).count(), 2);
-    assert!(registry.broken_function(&tenant(), "total").is_none());
+    assert_eq!(registry.unreadable_functions_of(&tenant()).count(), 2);
+    assert!(registry.unreadable_function(&tenant(), "total").is_none());
     let route = registry.route(&tenant(), &event_type("a"));
     assert_eq!(route.functions.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["total"]);
     assert!(route.check(&json!({})).is_ok() && route.check(&json!(1)).is_err());
@@ -145,7 +148,7 @@ pub(crate) async fn what_cannot_be_read_breaks_itself_only(
 ) {
     define(&*store).await;
     let watch = watch(&store).await;
-    assert!(watch.current().broken().is_empty());
+    assert!(watch.current().unreadable().is_empty());
     for statement in SPOIL {
         spoil(statement).await;
     }
@@ -167,11 +170,11 @@ pub(crate) async fn what_cannot_be_read_breaks_itself_only(
         deploy(&*store, json!({"name": "later", "trigger": [{"event": "a"}]}), b"wasm").await;
     restarted.reach(changed.revision).await.unwrap();
     assert_eq!(restarted.current().function(&tenant(), "later").map(|f| f.version), Some(2));
-    assert!(restarted.current().broken_function(&tenant(), "later").is_none());
+    assert!(restarted.current().unreadable_function(&tenant(), "later").is_none());
     let (function, hostnames) = (name("later"), Arc::default());
     let back =
         store.define(&Change::Rollback { tenant: tenant(), function, to: None, hostnames }).await;
-    assert!(matches!(back, Err(Error::Rejected(_))), "{back:?}");
+    assert!(matches!(back, Err(StoreError::Rejected(_))), "{back:?}");
     store
         .define(&Change::DeleteFunction { tenant: tenant(), function: name("odd") })
         .await
@@ -211,10 +214,13 @@ pub(crate) async fn a_later_release_says_who_may_read_it(
         registry.functions_of(&tenant()).iter().map(|f| f.name.to_string()).collect();
     functions.sort_unstable();
     assert_eq!(functions, ["later", "total"]);
-    let broken: Vec<_> =
-        registry.broken().iter().map(|broken| (broken.kind, broken.name.as_str())).collect();
+    let unreadable: Vec<_> = registry
+        .unreadable()
+        .iter()
+        .map(|unreadable| (unreadable.kind, unreadable.name.as_str()))
+        .collect();
     assert_eq!(
-        broken,
+        unreadable,
         [
             (DefinitionKind::Function, "odd"),
             (DefinitionKind::Schema, "odd.type"),
@@ -222,7 +228,7 @@ pub(crate) async fn a_later_release_says_who_may_read_it(
             (DefinitionKind::Hostname, "shop.example.com"),
         ]
     );
-    let why = &registry.broken_function(&tenant(), "odd").unwrap().why;
+    let why = &registry.unreadable_function(&tenant(), "odd").unwrap().why;
     assert!(why.contains("release 9.8.7") && why.contains("format 2"), "{why}");
     assert!(registry.has_keys() && registry.key("first").is_none(), "what it allows is not known");
     // A secret cannot be had, and is in no other's way.
@@ -230,7 +236,7 @@ pub(crate) async fn a_later_release_says_who_may_read_it(
         store.secrets(&tenant()).await.unwrap().into_iter().map(|secret| secret.name).collect();
     assert_eq!(listed, ["known".parse().unwrap()]);
     let why = store.secret(&tenant(), &"later".parse().unwrap()).await.unwrap_err();
-    assert!(matches!(&why, Error::Rejected(why) if why.contains("a later release")), "{why}");
+    assert!(matches!(&why, StoreError::Rejected(why) if why.contains("a later release")), "{why}");
     // What this release puts in their place is its own.
     store.define(&Change::PutSecret(secret("later", 2))).await.unwrap();
     assert_eq!(
@@ -248,7 +254,13 @@ pub(crate) async fn a_later_release_says_who_may_read_it(
     );
     assert_eq!(unchanged.await.version, 2, "something in what was stored is not known here");
     watch.reach(changed.revision).await.unwrap();
-    assert!(watch.current().broken().iter().all(|broken| broken.kind != DefinitionKind::Schema));
+    assert!(
+        watch
+            .current()
+            .unreadable()
+            .iter()
+            .all(|unreadable| unreadable.kind != DefinitionKind::Schema)
+    );
 }
 
 /// `spoil` runs a statement as a later release would.

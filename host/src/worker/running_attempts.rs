@@ -11,17 +11,17 @@ use wasmill_store::{Ledger, Started};
 
 /// Everything that runs now.
 #[derive(Default)]
-pub(crate) struct Running {
-    state: Mutex<State>,
+pub(crate) struct RunningAttempts {
+    state: Mutex<RunningState>,
 }
 
 #[derive(Default)]
-struct State {
+struct RunningState {
     next: u64,
-    entries: HashMap<u64, Entry>,
+    entries: HashMap<u64, RunningAttempt>,
 }
 
-struct Entry {
+struct RunningAttempt {
     dispatch: Dispatch,
     version: Digest,
     at: Timestamp,
@@ -38,19 +38,19 @@ struct Stop {
 }
 
 /// One that runs, until it is dropped.
-pub(crate) struct Guard {
-    running: Arc<Running>,
+pub(crate) struct RunningGuard {
+    running: Arc<RunningAttempts>,
     key: u64,
     stop: Arc<Stop>,
 }
 
-impl Running {
+impl RunningAttempts {
     /// Notes that an attempt begins.
-    pub(crate) fn begin(self: &Arc<Self>, dispatch: &Dispatch, version: Digest) -> Guard {
+    pub(crate) fn begin(self: &Arc<Self>, dispatch: &Dispatch, version: Digest) -> RunningGuard {
         let (at, since) = (Timestamp::now(), Instant::now());
         let stop = Arc::new(Stop::default());
         let of_entry = Arc::clone(&stop);
-        let entry = Entry {
+        let entry = RunningAttempt {
             dispatch: dispatch.clone(),
             version,
             at,
@@ -62,7 +62,7 @@ impl Running {
         let key = state.next;
         state.next += 1;
         state.entries.insert(key, entry);
-        Guard { running: Arc::clone(self), key, stop }
+        RunningGuard { running: Arc::clone(self), key, stop }
     }
 
     /// Stops what an order is about.
@@ -103,13 +103,13 @@ impl Running {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, RunningState> {
         // Never held across an await, and nothing panics while it is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Entry {
+impl RunningAttempt {
     fn started(&self, host: &str) -> Started {
         Started {
             dispatch: self.dispatch.clone(),
@@ -120,7 +120,7 @@ impl Entry {
     }
 }
 
-impl Guard {
+impl RunningGuard {
     /// Waits until it is to be stopped, and says why.
     pub(crate) async fn stopped(&self) -> String {
         self.stop.token.cancelled().await;
@@ -137,16 +137,16 @@ impl Guard {
     }
 }
 
-impl Drop for Guard {
+impl Drop for RunningGuard {
     fn drop(&mut self) {
         self.running.lock().entries.remove(&self.key);
     }
 }
 
-/// Announces, for ever, what has run for longer than `after`. It is news for operators: when the
+/// Announces, for ever, what has run for longer than `after`. It informs operators: when the
 /// store is away, nobody waits for it.
 pub(crate) async fn announce(
-    running: Arc<Running>,
+    running: Arc<RunningAttempts>,
     ledger: Arc<dyn Ledger>,
     after: Duration,
     host: String,

@@ -2,24 +2,25 @@
 
 use std::sync::Arc;
 
-use wasmill_domain::{Dispatch, ExecutionId, Move, Operation, Origin, Outcome, State};
+use wasmill_domain::{Dispatch, ExecutionId, Operation, Origin, Outcome, State, Transition};
 
 use super::sample::{
     at_attempt, dispatch, execution_in, finished, now, outbox, retried, soon, started, state_of,
     tenant,
 };
 use crate::conformance::Store;
-use crate::port::{Error, Publication};
+use crate::port::{Publication, StoreError};
 
-const OF_OPERATORS: [Move; 4] = [Move::Suspend, Move::Resume, Move::Cancel, Move::Replay];
+const OF_OPERATORS: [Transition; 4] =
+    [Transition::Suspend, Transition::Resume, Transition::Cancel, Transition::Replay];
 
 pub(crate) async fn the_table_is_obeyed(store: Arc<dyn Store>) {
     for state in State::ALL {
-        for what in Move::ALL {
+        for what in Transition::ALL {
             let execution = execution_in(&*store, state).await;
             let before = store.execution(&tenant(), execution.execution).await.unwrap().unwrap();
             let moved = store
-                .move_execution(&tenant(), execution.execution, &Operation::new(what, now()))
+                .transition_execution(&tenant(), execution.execution, &Operation::new(what, now()))
                 .await;
             match state.after(what) {
                 Ok(expected) if OF_OPERATORS.contains(&what) => {
@@ -30,7 +31,10 @@ pub(crate) async fn the_table_is_obeyed(store: Arc<dyn Store>) {
                     assert_eq!(entry, expected == State::Queued, "{state} {what}");
                 }
                 _ => {
-                    assert!(matches!(moved, Err(Error::Conflict(_))), "{state} {what}: {moved:?}");
+                    assert!(
+                        matches!(moved, Err(StoreError::Conflict(_))),
+                        "{state} {what}: {moved:?}"
+                    );
                     let after =
                         store.execution(&tenant(), execution.execution).await.unwrap().unwrap();
                     assert_eq!(after, before, "{state} {what}");
@@ -44,14 +48,22 @@ pub(crate) async fn a_suspended_execution_waits(store: Arc<dyn Store>) {
     let dispatch = dispatch("total");
     store.enqueue(std::slice::from_ref(&dispatch), Publication::Pending).await.unwrap();
     store
-        .move_execution(&tenant(), dispatch.execution, &Operation::new(Move::Suspend, now()))
+        .transition_execution(
+            &tenant(),
+            dispatch.execution,
+            &Operation::new(Transition::Suspend, now()),
+        )
         .await
         .unwrap();
     assert!(outbox(&*store).await.is_empty());
     // Its message may be on its way already: what comes of it does not stand.
     assert_eq!(store.record(&[finished(&dispatch, Outcome::Success)]).await.unwrap(), [false]);
     store
-        .move_execution(&tenant(), dispatch.execution, &Operation::new(Move::Resume, now()))
+        .transition_execution(
+            &tenant(),
+            dispatch.execution,
+            &Operation::new(Transition::Resume, now()),
+        )
         .await
         .unwrap();
     assert_eq!(outbox(&*store).await, [(dispatch.execution, 1)]);
@@ -70,9 +82,13 @@ pub(crate) async fn a_suspended_execution_waits(store: Arc<dyn Store>) {
     assert_eq!(store.unfinished(std::slice::from_ref(&resumed)).await.unwrap(), [true]);
     assert_eq!(store.record(&[finished(&resumed, Outcome::Success)]).await.unwrap(), [true]);
 
-    let scheduled = execution_in(&*store, State::Scheduled).await;
+    let delayed = execution_in(&*store, State::Delayed).await;
     store
-        .move_execution(&tenant(), scheduled.execution, &Operation::new(Move::Suspend, now()))
+        .transition_execution(
+            &tenant(),
+            delayed.execution,
+            &Operation::new(Transition::Suspend, now()),
+        )
         .await
         .unwrap();
     assert!(
@@ -83,21 +99,25 @@ pub(crate) async fn a_suspended_execution_waits(store: Arc<dyn Store>) {
             .is_empty()
     );
     assert_eq!(
-        store.execution(&tenant(), scheduled.execution).await.unwrap().unwrap().summary.due_at,
+        store.execution(&tenant(), delayed.execution).await.unwrap().unwrap().summary.due_at,
         None
     );
     store
-        .move_execution(&tenant(), scheduled.execution, &Operation::new(Move::Resume, now()))
+        .transition_execution(
+            &tenant(),
+            delayed.execution,
+            &Operation::new(Transition::Resume, now()),
+        )
         .await
         .unwrap();
-    assert_eq!(outbox(&*store).await, [(scheduled.execution, scheduled.attempt)]);
+    assert_eq!(outbox(&*store).await, [(delayed.execution, delayed.attempt)]);
 }
 
 pub(crate) async fn a_replay_begins_the_next_attempt(store: Arc<dyn Store>) {
     let failed = execution_in(&*store, State::Failed).await;
     let at = now();
     store
-        .move_execution(&tenant(), failed.execution, &Operation::new(Move::Replay, at))
+        .transition_execution(&tenant(), failed.execution, &Operation::new(Transition::Replay, at))
         .await
         .unwrap();
     let summary = store.execution(&tenant(), failed.execution).await.unwrap().unwrap().summary;
@@ -118,7 +138,11 @@ pub(crate) async fn a_replay_begins_the_next_attempt(store: Arc<dyn Store>) {
 
     let cancelled = execution_in(&*store, State::Cancelled).await;
     store
-        .move_execution(&tenant(), cancelled.execution, &Operation::new(Move::Replay, now()))
+        .transition_execution(
+            &tenant(),
+            cancelled.execution,
+            &Operation::new(Transition::Replay, now()),
+        )
         .await
         .unwrap();
     assert_eq!(state_of(&*store, &cancelled).await, (State::Queued, 2));
@@ -128,7 +152,7 @@ pub(crate) async fn a_cancelled_attempt_cannot_end(store: Arc<dyn Store>) {
     let running = execution_in(&*store, State::Running).await;
     let at = now();
     store
-        .move_execution(&tenant(), running.execution, &Operation::new(Move::Cancel, at))
+        .transition_execution(&tenant(), running.execution, &Operation::new(Transition::Cancel, at))
         .await
         .unwrap();
     let summary = store.execution(&tenant(), running.execution).await.unwrap().unwrap().summary;
@@ -136,12 +160,12 @@ pub(crate) async fn a_cancelled_attempt_cannot_end(store: Arc<dyn Store>) {
     let late = [finished(&running, Outcome::Success), retried(&running, now())];
     assert_eq!(store.record(&late).await.unwrap(), [false, false]);
     // One that waits for its next attempt keeps the outcome of the last one.
-    let scheduled = execution_in(&*store, State::Scheduled).await;
+    let delayed = execution_in(&*store, State::Delayed).await;
     store
-        .move_execution(&tenant(), scheduled.execution, &Operation::new(Move::Cancel, at))
+        .transition_execution(&tenant(), delayed.execution, &Operation::new(Transition::Cancel, at))
         .await
         .unwrap();
-    let summary = store.execution(&tenant(), scheduled.execution).await.unwrap().unwrap().summary;
+    let summary = store.execution(&tenant(), delayed.execution).await.unwrap().unwrap().summary;
     assert_eq!(
         (summary.state, summary.outcome, summary.due_at),
         (State::Cancelled, Some(Outcome::Error), None)
@@ -149,33 +173,40 @@ pub(crate) async fn a_cancelled_attempt_cannot_end(store: Arc<dyn Store>) {
     assert!(store.promote_due(soon(), 10).await.unwrap().is_empty());
 }
 
-pub(crate) async fn other_tenants_cannot_move_it(store: Arc<dyn Store>) {
+pub(crate) async fn other_tenants_cannot_change_it(store: Arc<dyn Store>) {
     let queued = execution_in(&*store, State::Queued).await;
     let moved = store
-        .move_execution(
+        .transition_execution(
             &"other".parse().unwrap(),
             queued.execution,
-            &Operation::new(Move::Cancel, now()),
+            &Operation::new(Transition::Cancel, now()),
         )
         .await;
-    assert!(matches!(moved, Err(Error::NotFound(_))));
+    assert!(matches!(moved, Err(StoreError::NotFound(_))));
     let moved = store
-        .move_execution(&tenant(), ExecutionId::new(), &Operation::new(Move::Cancel, now()))
+        .transition_execution(
+            &tenant(),
+            ExecutionId::new(),
+            &Operation::new(Transition::Cancel, now()),
+        )
         .await;
-    assert!(matches!(moved, Err(Error::NotFound(_))));
+    assert!(matches!(moved, Err(StoreError::NotFound(_))));
     assert_eq!(state_of(&*store, &queued).await, (State::Queued, 1));
 }
 
-pub(crate) async fn every_move_begins_an_epoch(store: Arc<dyn Store>) {
+pub(crate) async fn every_transition_begins_an_epoch(store: Arc<dyn Store>) {
     let queued = execution_in(&*store, State::Queued).await;
     let epoch =
         async || store.execution(&tenant(), queued.execution).await.unwrap().unwrap().summary.epoch;
     assert_eq!(epoch().await, 1);
-    for (what, expected) in
-        [(Move::Suspend, 2), (Move::Resume, 3), (Move::Cancel, 4), (Move::Replay, 5)]
-    {
+    for (what, expected) in [
+        (Transition::Suspend, 2),
+        (Transition::Resume, 3),
+        (Transition::Cancel, 4),
+        (Transition::Replay, 5),
+    ] {
         store
-            .move_execution(&tenant(), queued.execution, &Operation::new(what, now()))
+            .transition_execution(&tenant(), queued.execution, &Operation::new(what, now()))
             .await
             .unwrap();
         assert_eq!(epoch().await, expected, "{what}");
@@ -196,7 +227,11 @@ pub(crate) async fn a_row_without_an_epoch_is_of_every_one(store: Arc<dyn Store>
     assert_eq!(store.unfinished(std::slice::from_ref(&said)).await.unwrap(), [true]);
     assert_eq!(store.record(&[finished(&said, Outcome::Rejected)]).await.unwrap(), [true]);
     store
-        .move_execution(&tenant(), unsaid.execution, &Operation::new(Move::Replay, now()))
+        .transition_execution(
+            &tenant(),
+            unsaid.execution,
+            &Operation::new(Transition::Replay, now()),
+        )
         .await
         .unwrap();
     assert_eq!(store.outbox(soon(), 10).await.unwrap()[0].epoch, 2);

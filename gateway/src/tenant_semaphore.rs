@@ -1,5 +1,5 @@
-//! Places for work that takes long: so many as a whole, and of those no more than a share for one
-//! tenant.
+//! Semaphores for work that takes long: so many permits as a whole, and of those no more than a
+//! share for one tenant.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -10,20 +10,20 @@ use tokio::time::{Instant, timeout_at};
 use wasmill_background::Background;
 use wasmill_domain::TenantName;
 
-use crate::error::{Error, Result};
+use crate::error::{ApiError, Result};
 
 /// How many tenants are remembered before those are forgotten that have nothing here.
 const REMEMBERED: usize = 1_024;
 
-/// Places for one kind of work.
-pub(crate) struct Shares {
+/// A semaphore for one kind of work, with a share for each tenant.
+pub(crate) struct TenantSemaphore {
     all: Arc<Semaphore>,
-    /// How many places one tenant may have.
+    /// How many permits one tenant may have.
     each: usize,
     /// How many of a tenant's may wait for one.
     queue: usize,
     /// How long they wait.
-    patience: Duration,
+    wait_timeout: Duration,
     /// What is answered where there is none.
     full: &'static str,
     tenants: Mutex<HashMap<TenantName, Weak<Share>>>,
@@ -31,67 +31,72 @@ pub(crate) struct Shares {
 
 /// What one tenant has of them.
 struct Share {
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     queue: Arc<Semaphore>,
 }
 
-/// A place. Whoever does the work keeps it until the work has ended, whether or not anybody waits
+/// A permit. Whoever does the work keeps it until the work has ended, whether or not anybody waits
 /// for the end.
-pub(crate) struct Place {
+pub(crate) struct TenantPermit {
     _of_tenant: OwnedSemaphorePermit,
     _of_all: OwnedSemaphorePermit,
     _share: Arc<Share>,
 }
 
-impl Shares {
-    /// So many `places`, of which one tenant may have half.
-    pub(crate) fn new(places: usize, queue: usize, patience: Duration, full: &'static str) -> Self {
-        Self::of_each(places.div_ceil(2), places, queue, patience, full)
+impl TenantSemaphore {
+    /// So many `permits`, of which one tenant may have half.
+    pub(crate) fn new(
+        permits: usize,
+        queue: usize,
+        wait_timeout: Duration,
+        full: &'static str,
+    ) -> Self {
+        Self::of_each(permits.div_ceil(2), permits, queue, wait_timeout, full)
     }
 
-    /// So many places of `each` tenant, and of all together.
+    /// So many permits of `each` tenant, and of all together.
     pub(crate) fn of_each(
         each: usize,
         all: usize,
         queue: usize,
-        patience: Duration,
+        wait_timeout: Duration,
         full: &'static str,
     ) -> Self {
-        let permits = |places: usize| places.clamp(1, Semaphore::MAX_PERMITS);
+        let permits = |permits: usize| permits.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             all: Arc::new(Semaphore::new(permits(all))),
             each: permits(each),
             queue: queue.min(Semaphore::MAX_PERMITS),
-            patience,
+            wait_timeout,
             full,
             tenants: Mutex::default(),
         }
     }
 
-    /// A place for a tenant's work. Waits for it, within reason.
+    /// A permit for a tenant's work. Waits for it, within reason.
     ///
     /// # Errors
     /// Where too many wait, or none becomes free in time.
-    pub(crate) async fn enter(&self, tenant: &TenantName) -> Result<Place> {
-        let full = || Error::Overloaded(self.full);
+    pub(crate) async fn enter(&self, tenant: &TenantName) -> Result<TenantPermit> {
+        let full = || ApiError::Overloaded(self.full);
         let share = self.share_of(tenant);
-        let deadline = Instant::now() + self.patience;
-        let of_tenant = match Arc::clone(&share.places).try_acquire_owned() {
-            Ok(place) => place,
+        let deadline = Instant::now() + self.wait_timeout;
+        let of_tenant = match Arc::clone(&share.permits).try_acquire_owned() {
+            Ok(permit) => permit,
             Err(_) => {
                 let _queued = Arc::clone(&share.queue).try_acquire_owned().map_err(|_| full())?;
-                let place = timeout_at(deadline, Arc::clone(&share.places).acquire_owned()).await;
-                place.ok().and_then(Result::ok).ok_or_else(full)?
+                let permit = timeout_at(deadline, Arc::clone(&share.permits).acquire_owned()).await;
+                permit.ok().and_then(Result::ok).ok_or_else(full)?
             }
         };
         let of_all = timeout_at(deadline, Arc::clone(&self.all).acquire_owned()).await;
         let of_all = of_all.ok().and_then(Result::ok).ok_or_else(full)?;
-        Ok(Place { _of_tenant: of_tenant, _of_all: of_all, _share: share })
+        Ok(TenantPermit { _of_tenant: of_tenant, _of_all: of_all, _share: share })
     }
 
-    /// Does a tenant's work on a thread of its own when it is its turn. Once begun it goes on to
-    /// its end, and keeps its place until then, even if nobody waits for it any more; so `work`
-    /// must hold whatever room it takes.
+    /// Does a tenant's work on a thread of its own once there is a permit. Once begun it goes on to
+    /// its end, and keeps its permit until then, even if nobody waits for it any more; so `work`
+    /// must own every reservation that it needs.
     ///
     /// # Errors
     /// As [`Self::enter`], and where the work panics.
@@ -101,12 +106,12 @@ impl Shares {
         tenant: &TenantName,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
-        let place = self.enter(tenant).await?;
+        let permit = self.enter(tenant).await?;
         let done = background.run(move || {
-            let _place = place;
+            let _permit = permit;
             work()
         });
-        done.await.map_err(|e| Error::Internal(format!("work on a thread of its own: {e}")))
+        done.await.map_err(|e| ApiError::Internal(format!("work on a thread of its own: {e}")))
     }
 
     fn share_of(&self, tenant: &TenantName) -> Arc<Share> {
@@ -118,7 +123,7 @@ impl Shares {
             tenants.retain(|_, share| share.strong_count() > 0);
         }
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
-        let share = Arc::new(Share { places: semaphore(self.each), queue: semaphore(self.queue) });
+        let share = Arc::new(Share { permits: semaphore(self.each), queue: semaphore(self.queue) });
         tenants.insert(tenant.clone(), Arc::downgrade(&share));
         share
     }
@@ -138,11 +143,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_tenant_has_half() {
-        let shares = Shares::new(4, 8, SHORT, "full");
+        let shares = TenantSemaphore::new(4, 8, SHORT, "full");
         let (one, other) = (tenant("one"), tenant("other"));
         let first = shares.enter(&one).await.unwrap();
         let _second = shares.enter(&one).await.unwrap();
-        assert!(matches!(shares.enter(&one).await, Err(Error::Overloaded("full"))));
+        assert!(matches!(shares.enter(&one).await, Err(ApiError::Overloaded("full"))));
         let _others = (shares.enter(&other).await.unwrap(), shares.enter(&other).await.unwrap());
         assert!(shares.enter(&tenant("third")).await.is_err());
         drop(first);
@@ -151,20 +156,21 @@ mod tests {
 
     #[tokio::test]
     async fn so_many_wait() {
-        let shares = Arc::new(Shares::new(2, 1, LONG, "full"));
+        let shares = Arc::new(TenantSemaphore::new(2, 1, LONG, "full"));
         let one = tenant("one");
-        let place = shares.enter(&one).await.unwrap();
+        let permit = shares.enter(&one).await.unwrap();
         let mut waiting = std::pin::pin!(shares.enter(&one));
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
         assert!(shares.enter(&one).await.is_err());
-        drop(place);
+        drop(permit);
         assert!(waiting.await.is_ok());
         assert!(shares.enter(&one).await.is_ok());
     }
 
     #[tokio::test]
     async fn a_place_is_kept_until_the_work_has_ended() {
-        let (shares, background) = (Shares::new(2, 8, SHORT, "full"), Background::new("test"));
+        let (shares, background) =
+            (TenantSemaphore::new(2, 8, SHORT, "full"), Background::new("test"));
         let one = tenant("one");
         let (begun, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
         let (gate, opened) = std::sync::mpsc::channel::<()>();
@@ -177,7 +183,7 @@ mod tests {
             begun = has_begun.recv() => begun.unwrap(),
         }
         // Nobody waits for it any more, but it goes on.
-        assert!(matches!(shares.enter(&one).await, Err(Error::Overloaded("full"))));
+        assert!(matches!(shares.enter(&one).await, Err(ApiError::Overloaded("full"))));
         assert!(shares.enter(&tenant("other")).await.is_ok());
         gate.send(()).unwrap();
         while shares.enter(&one).await.is_err() {}
@@ -185,18 +191,18 @@ mod tests {
 
     #[tokio::test]
     async fn so_it_is_by_what_a_client_leaves_to_its_end() {
-        let shares = Shares::new(2, 8, SHORT, "full");
+        let shares = TenantSemaphore::new(2, 8, SHORT, "full");
         let one = tenant("one");
         let (gate, opened) = tokio::sync::oneshot::channel::<()>();
-        let place = shares.enter(&one).await.unwrap();
+        let permit = shares.enter(&one).await.unwrap();
         let mut work = Box::pin(crate::app::to_its_end(async move {
-            let _place = place;
-            opened.await.map_err(|_| Error::Overloaded("the test is over"))
+            let _permit = permit;
+            opened.await.map_err(|_| ApiError::Overloaded("the test is over"))
         }));
         assert!(futures_util::poll!(work.as_mut()).is_pending());
-        // Its client hangs up.
+        // Its client disconnects.
         drop(work);
-        assert!(matches!(shares.enter(&one).await, Err(Error::Overloaded("full"))));
+        assert!(matches!(shares.enter(&one).await, Err(ApiError::Overloaded("full"))));
         gate.send(()).unwrap();
         while shares.enter(&one).await.is_err() {}
     }

@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::{Gateway, PATIENCE};
+use crate::harness::{Gateway, WAIT_TIMEOUT};
 
 /// What a client says first, and its settings: none of its own.
 pub(crate) const BEGIN: &[u8] =
@@ -78,7 +78,7 @@ impl Raw {
     }
 
     /// The next frame; nothing when the connection has ended.
-    pub(crate) async fn hear(&mut self) -> Option<Frame> {
+    pub(crate) async fn receive(&mut self) -> Option<Frame> {
         let reading = async {
             let mut head = [0; 9];
             self.0.read_exact(&mut head).await.ok()?;
@@ -88,16 +88,16 @@ impl Raw {
             let stream = u32::from_be_bytes(head[5..9].try_into().ok()?);
             Some(Frame { kind: head[3], flags: head[4], stream, payload })
         };
-        tokio::time::timeout(PATIENCE, reading)
+        tokio::time::timeout(WAIT_TIMEOUT, reading)
             .await
             .expect("the gateway keeps the connection and says nothing")
     }
 
     /// The next frame of a kind.
-    pub(crate) async fn hear_a(&mut self, kind: u8) -> Frame {
+    pub(crate) async fn receive_a(&mut self, kind: u8) -> Frame {
         loop {
             let frame = self
-                .hear()
+                .receive()
                 .await
                 .unwrap_or_else(|| panic!("the connection ended before a frame of type {kind}"));
             if frame.kind == kind {
@@ -107,9 +107,9 @@ impl Raw {
     }
 
     /// Hears until the connection ends, and gives the last GOAWAY.
-    pub(crate) async fn hear_the_end(&mut self) -> Option<Frame> {
+    pub(crate) async fn receive_the_end(&mut self) -> Option<Frame> {
         let mut last = None;
-        while let Some(frame) = self.hear().await {
+        while let Some(frame) = self.receive().await {
             if frame.kind == GOAWAY {
                 last = Some(frame);
             }

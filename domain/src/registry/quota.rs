@@ -28,7 +28,7 @@ impl Registry {
     ///
     /// # Errors
     /// Where all its schemas together take too much when they are compiled.
-    pub fn check_room(
+    pub fn check_quota(
         &self,
         tenant: &TenantName,
         new: &[&Value],
@@ -50,7 +50,7 @@ impl Registry {
         }
         let most = self.compiler.max_tenant_bytes();
         if sizes.into_values().fold(0, usize::saturating_add) > most {
-            return Err(CompileError::no_room(most));
+            return Err(CompileError::over_quota(most));
         }
         Ok(())
     }
@@ -95,13 +95,13 @@ mod tests {
         let two = function("two", &json!([{"http": "/two", "schema": schema(2)}]));
         let registry = registry(vec![one, two], vec![], &Registry::new(Arc::new(compiler)));
         let (tenant, third) = (TenantName::default(), schema(3));
-        let room = |new: &[&Value], replaced| registry.check_room(&tenant, new, replaced);
-        assert!(room(&[&third], Replaced::Function("one")).is_ok());
-        assert!(room(&[&third], Replaced::Function("two")).is_ok());
-        let refused = room(&[&third], Replaced::Type("a")).unwrap_err();
+        let quota = |new: &[&Value], replaced| registry.check_quota(&tenant, new, replaced);
+        assert!(quota(&[&third], Replaced::Function("one")).is_ok());
+        assert!(quota(&[&third], Replaced::Function("two")).is_ok());
+        let refused = quota(&[&third], Replaced::Type("a")).unwrap_err();
         assert!(refused.message.contains("schemas.max_tenant_bytes"), "{refused}");
         assert!(
-            registry.check_room(&"other".parse().unwrap(), &[&third], Replaced::Type("a")).is_ok()
+            registry.check_quota(&"other".parse().unwrap(), &[&third], Replaced::Type("a")).is_ok()
         );
     }
 }

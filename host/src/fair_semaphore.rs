@@ -1,5 +1,6 @@
-//! Whose turn it is at work that takes long, such as compiling: so many at once, and tenants by
-//! turns, so that a tenant with much of it delays itself.
+//!
+//! A semaphore for work that takes long, such as compiling: so many at once, fair between tenants,
+//! so that a tenant with much of it delays itself.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,58 +9,62 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use wasmill_domain::TenantName;
 
-use crate::turns::TenantTurns;
+use crate::fair_queue::TenantFairQueue;
 
-/// The queue of those who have such work.
-pub(crate) struct TurnQueue {
-    state: Mutex<State>,
+/// A semaphore that is fair between tenants.
+pub(crate) struct FairSemaphore {
+    state: Mutex<QueueState>,
     at_once: usize,
     waiting: usize,
-    patience: Duration,
+    wait_timeout: Duration,
 }
 
-struct State {
+struct QueueState {
     running: usize,
-    turns: TenantTurns<oneshot::Sender<Turn>>,
+    queue: TenantFairQueue<oneshot::Sender<FairPermit>>,
     /// How many of each tenant wait.
     waiting: HashMap<TenantName, usize>,
 }
 
-/// The right to work; the next one's turn comes when it is dropped.
-pub(crate) struct Turn(Option<Arc<TurnQueue>>);
+/// A permit to work; the next who waits gets one when it is dropped.
+pub(crate) struct FairPermit(Option<Arc<FairSemaphore>>);
 
-impl TurnQueue {
-    /// So many `at_once`; of each tenant, at most `waiting` more wait, each for `patience`.
-    pub(crate) fn new(at_once: usize, waiting: usize, patience: Duration) -> Arc<Self> {
-        let state = State { running: 0, turns: TenantTurns::default(), waiting: HashMap::new() };
-        Arc::new(Self { state: Mutex::new(state), at_once: at_once.max(1), waiting, patience })
+impl FairSemaphore {
+    /// So many `at_once`; of each tenant, at most `waiting` more wait, each for `wait_timeout`.
+    pub(crate) fn new(at_once: usize, waiting: usize, wait_timeout: Duration) -> Arc<Self> {
+        let state =
+            QueueState { running: 0, queue: TenantFairQueue::default(), waiting: HashMap::new() };
+        Arc::new(Self { state: Mutex::new(state), at_once: at_once.max(1), waiting, wait_timeout })
     }
 
-    /// Waits for the tenant's turn.
+    /// Waits for a permit for the tenant.
     ///
     /// # Errors
     /// Where too many of the tenant's wait already, or it takes too long.
-    pub(crate) async fn turn(self: &Arc<Self>, tenant: &TenantName) -> Result<Turn, NoTurn> {
+    pub(crate) async fn acquire(
+        self: &Arc<Self>,
+        tenant: &TenantName,
+    ) -> Result<FairPermit, NoPermit> {
         let receiver = {
             let mut state = self.state();
             if state.running < self.at_once {
                 state.running += 1;
-                return Ok(Turn(Some(Arc::clone(self))));
+                return Ok(FairPermit(Some(Arc::clone(self))));
             }
             let waiting = state.waiting.entry(tenant.clone()).or_default();
             if *waiting >= self.waiting {
-                return Err(NoTurn::TooMany);
+                return Err(NoPermit::TooMany);
             }
             *waiting += 1;
             let (sender, receiver) = oneshot::channel();
-            state.turns.push(tenant, sender);
+            state.queue.push(tenant, sender);
             receiver
         };
         let waiting = Waiting { queue: self, tenant };
-        let turn = tokio::time::timeout(self.patience, receiver).await;
+        let permit = tokio::time::timeout(self.wait_timeout, receiver).await;
         drop(waiting);
         // Its sender is in the queue, which is here still, until it has sent.
-        turn.ok().and_then(Result::ok).ok_or(NoTurn::TooLong)
+        permit.ok().and_then(Result::ok).ok_or(NoPermit::TooLong)
     }
 
     /// How many wait.
@@ -67,32 +72,33 @@ impl TurnQueue {
         self.state().waiting.values().sum()
     }
 
-    /// Hands a turn to the next who still waits for one.
+    /// Gives a permit to the next who still waits for one.
     fn pass(self: &Arc<Self>) {
         loop {
             let next = {
                 let mut state = self.state();
-                let next = state.turns.pop();
+                let next = state.queue.pop();
                 if next.is_none() {
                     state.running -= 1;
                 }
                 next
             };
             let Some(next) = next else { return };
-            match next.send(Turn(Some(Arc::clone(self)))) {
+            match next.send(FairPermit(Some(Arc::clone(self)))) {
                 Ok(()) => return,
-                // Who waited is gone. The turn that comes back is not dropped as one that was used.
-                Err(mut turn) => turn.0 = None,
+                // Who waited is gone. The permit that comes back is not dropped as one that was
+                // used.
+                Err(mut permit) => permit.0 = None,
             }
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Turn {
+impl Drop for FairPermit {
     fn drop(&mut self) {
         if let Some(queue) = self.0.take() {
             queue.pass();
@@ -100,9 +106,9 @@ impl Drop for Turn {
     }
 }
 
-/// Why there is no turn.
+/// Why there is no permit.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NoTurn {
+pub(crate) enum NoPermit {
     /// Too many of the tenant's wait.
     #[error("too many of the tenant's components wait to be compiled")]
     TooMany,
@@ -111,9 +117,9 @@ pub(crate) enum NoTurn {
     TooLong,
 }
 
-/// Counts one who waits, until it has its turn or gives up.
+/// Counts one who waits, until it has its permit or gives up.
 struct Waiting<'a> {
-    queue: &'a TurnQueue,
+    queue: &'a FairSemaphore,
     tenant: &'a TenantName,
 }
 
@@ -135,22 +141,22 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(3_600);
+    const WAIT_TIMEOUT: Duration = Duration::from_secs(3_600);
 
     fn tenant(name: &str) -> TenantName {
         name.parse().unwrap()
     }
 
     #[tokio::test]
-    async fn another_tenant_waits_for_one_turn_only() {
-        let queue = TurnQueue::new(1, 8, PATIENCE);
+    async fn another_tenant_waits_for_one_permit_only() {
+        let queue = FairSemaphore::new(1, 8, WAIT_TIMEOUT);
         let (busy, other) = (tenant("busy"), tenant("other"));
-        let first = queue.turn(&busy).await.unwrap();
-        let mut more: Vec<_> = (0..7).map(|_| Box::pin(queue.turn(&busy))).collect();
+        let first = queue.acquire(&busy).await.unwrap();
+        let mut more: Vec<_> = (0..7).map(|_| Box::pin(queue.acquire(&busy))).collect();
         for waiting in &mut more {
             assert!(waiting.now_or_never().is_none());
         }
-        let mut others = Box::pin(queue.turn(&other));
+        let mut others = Box::pin(queue.acquire(&other));
         assert!((&mut others).now_or_never().is_none());
         drop(first);
         // The one that waited longest, of the tenant that came first.
@@ -165,21 +171,21 @@ mod tests {
 
     #[tokio::test]
     async fn who_gives_up_is_passed_over() {
-        let queue = TurnQueue::new(1, 8, PATIENCE);
+        let queue = FairSemaphore::new(1, 8, WAIT_TIMEOUT);
         let tenant = tenant("busy");
-        let first = queue.turn(&tenant).await.unwrap();
-        let mut gone = Box::pin(queue.turn(&tenant));
-        let mut stays = Box::pin(queue.turn(&tenant));
+        let first = queue.acquire(&tenant).await.unwrap();
+        let mut gone = Box::pin(queue.acquire(&tenant));
+        let mut stays = Box::pin(queue.acquire(&tenant));
         assert!((&mut gone).now_or_never().is_none() && (&mut stays).now_or_never().is_none());
         drop(gone);
         drop(first);
-        let turn = stays.now_or_never().unwrap().unwrap();
-        drop(turn);
+        let permit = stays.now_or_never().unwrap().unwrap();
+        drop(permit);
         assert_eq!(queue.state().running, 0);
         assert!(queue.state().waiting.is_empty());
-        // Nor is a turn lost that was handed over and not taken.
-        let first = queue.turn(&tenant).await.unwrap();
-        let mut gone = Box::pin(queue.turn(&tenant));
+        // Nor is a permit lost that was sent and not taken.
+        let first = queue.acquire(&tenant).await.unwrap();
+        let mut gone = Box::pin(queue.acquire(&tenant));
         assert!((&mut gone).now_or_never().is_none());
         drop(first);
         drop(gone);
@@ -188,26 +194,26 @@ mod tests {
 
     #[tokio::test]
     async fn how_many_wait_is_bounded_for_each_tenant() {
-        let queue = TurnQueue::new(1, 1, PATIENCE);
+        let queue = FairSemaphore::new(1, 1, WAIT_TIMEOUT);
         let (busy, other) = (tenant("busy"), tenant("other"));
-        let turn = queue.turn(&busy).await.unwrap();
-        let mut waiting = Box::pin(queue.turn(&busy));
+        let permit = queue.acquire(&busy).await.unwrap();
+        let mut waiting = Box::pin(queue.acquire(&busy));
         assert!((&mut waiting).now_or_never().is_none());
-        let refused = queue.turn(&busy).await.err().unwrap();
+        let refused = queue.acquire(&busy).await.err().unwrap();
         assert!(refused.to_string().contains("too many of the tenant's"), "{refused}");
-        let mut others = Box::pin(queue.turn(&other));
+        let mut others = Box::pin(queue.acquire(&other));
         assert!((&mut others).now_or_never().is_none(), "another tenant may wait");
-        drop(turn);
+        drop(permit);
     }
 
     #[tokio::test]
     async fn nobody_waits_for_ever() {
-        let queue = TurnQueue::new(1, 1, Duration::ZERO);
-        let turn = queue.turn(&tenant("busy")).await.unwrap();
-        let refused = queue.turn(&tenant("other")).await.err().unwrap();
+        let queue = FairSemaphore::new(1, 1, Duration::ZERO);
+        let permit = queue.acquire(&tenant("busy")).await.unwrap();
+        let refused = queue.acquire(&tenant("other")).await.err().unwrap();
         assert!(refused.to_string().contains("others' components"), "{refused}");
         assert!(queue.state().waiting.is_empty());
-        drop(turn);
+        drop(permit);
         assert_eq!(queue.state().running, 0);
     }
 }

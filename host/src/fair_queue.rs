@@ -1,5 +1,5 @@
-//! Whose turn it is: tenants one after the other, and within a tenant its functions, so that who
-//! has much to do delays only itself.
+//! A fair queue: tenants are served one after the other, and within a tenant its functions, so that
+//! who has much to do delays only itself.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -7,13 +7,13 @@ use std::hash::Hash;
 
 use wasmill_domain::{FunctionName, TenantName};
 
-/// Items that wait for their turns. Those of one function keep their order.
-pub(crate) struct Turns<T> {
+/// Items that wait, fair between tenants and functions. Those of one function keep their order.
+pub(crate) struct FairQueue<T> {
     len: usize,
     tenants: Groups<TenantName, Groups<FunctionName, VecDeque<T>>>,
 }
 
-impl<T> Turns<T> {
+impl<T> FairQueue<T> {
     /// Adds an item, behind its function's others, and gives how many these are with it.
     pub(crate) fn push(&mut self, tenant: &TenantName, function: &FunctionName, item: T) -> usize {
         self.len += 1;
@@ -22,7 +22,7 @@ impl<T> Turns<T> {
         items.len()
     }
 
-    /// Takes the item whose turn it is.
+    /// Takes the next item.
     pub(crate) fn pop(&mut self) -> Option<T> {
         let item = self.tenants.next(
             |functions| functions.next(VecDeque::pop_front, VecDeque::is_empty),
@@ -55,34 +55,34 @@ impl<T> Turns<T> {
     }
 }
 
-impl<T> Default for Turns<T> {
+impl<T> Default for FairQueue<T> {
     fn default() -> Self {
         Self { len: 0, tenants: Groups::default() }
     }
 }
 
 /// The same where a tenant's items have one line, whatever functions they are of.
-pub(crate) struct TenantTurns<T>(Groups<TenantName, VecDeque<T>>);
+pub(crate) struct TenantFairQueue<T>(Groups<TenantName, VecDeque<T>>);
 
-impl<T> TenantTurns<T> {
+impl<T> TenantFairQueue<T> {
     /// Adds an item, behind its tenant's others.
     pub(crate) fn push(&mut self, tenant: &TenantName, item: T) {
         self.0.group(tenant).push_back(item);
     }
 
-    /// Takes the item whose turn it is.
+    /// Takes the next item.
     pub(crate) fn pop(&mut self) -> Option<T> {
         self.0.next(VecDeque::pop_front, VecDeque::is_empty)
     }
 }
 
-impl<T> Default for TenantTurns<T> {
+impl<T> Default for TenantFairQueue<T> {
     fn default() -> Self {
         Self(Groups::default())
     }
 }
 
-/// Groups that take turns; a group without members is not in it.
+/// Groups that are served round robin; a group without members is not in it.
 struct Groups<K, G> {
     order: VecDeque<K>,
     groups: HashMap<K, G>,
@@ -92,9 +92,9 @@ impl<K: Clone + Eq + Hash, G: Default> Groups<K, G> {
     fn group(&mut self, key: &K) -> &mut G {
         match self.groups.entry(key.clone()) {
             Entry::Occupied(group) => group.into_mut(),
-            Entry::Vacant(place) => {
+            Entry::Vacant(position) => {
                 self.order.push_back(key.clone());
-                place.insert(G::default())
+                position.insert(G::default())
             }
         }
     }
@@ -111,7 +111,7 @@ impl<K: Clone + Eq + Hash, G: Default> Groups<K, G> {
         });
     }
 
-    /// Takes something out of the group whose turn it is; the group goes to the end, or away if
+    /// Takes something out of the next group; the group goes to the end, or away if
     /// `is_empty`.
     fn next<T>(
         &mut self,
@@ -141,41 +141,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tenants_and_functions_take_turns() {
-        let mut turns = Turns::default();
-        for (place, name) in ["a/x", "a/x", "a/x", "a/y", "a/y", "b/z", "b/z"].iter().enumerate() {
+    fn tenants_and_functions_are_served_fairly() {
+        let mut queue = FairQueue::default();
+        for (position, name) in ["a/x", "a/x", "a/x", "a/y", "a/y", "b/z", "b/z"].iter().enumerate()
+        {
             let (tenant, function) = name.split_once('/').unwrap();
-            turns.push(&tenant.parse().unwrap(), &function.parse().unwrap(), (*name, place));
+            queue.push(&tenant.parse().unwrap(), &function.parse().unwrap(), (*name, position));
         }
-        let order: Vec<_> = std::iter::from_fn(|| turns.pop()).collect();
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
         assert_eq!(
             order,
             [("a/x", 0), ("b/z", 5), ("a/y", 3), ("b/z", 6), ("a/x", 1), ("a/y", 4), ("a/x", 2)]
         );
-        assert_eq!(turns.len(), 0);
+        assert_eq!(queue.len(), 0);
     }
 
     #[test]
-    fn tenants_alone_take_turns() {
-        let mut turns = TenantTurns::default();
+    fn tenants_alone_are_served_fairly() {
+        let mut queue = TenantFairQueue::default();
         for (tenant, item) in [("a", 1), ("a", 2), ("b", 3), ("a", 4), ("b", 5)] {
-            turns.push(&tenant.parse().unwrap(), item);
+            queue.push(&tenant.parse().unwrap(), item);
         }
-        assert_eq!(std::iter::from_fn(|| turns.pop()).collect::<Vec<_>>(), [1, 3, 2, 5, 4]);
+        assert_eq!(std::iter::from_fn(|| queue.pop()).collect::<Vec<_>>(), [1, 3, 2, 5, 4]);
     }
 
     #[test]
     fn what_is_of_small_groups_can_be_taken_at_once() {
-        let mut turns = Turns::default();
+        let mut queue = FairQueue::default();
         for name in ["a/x", "a/x", "a/x", "a/y", "b/z", "b/z", "c/z"] {
             let (tenant, function) = name.split_once('/').unwrap();
-            turns.push(&tenant.parse().unwrap(), &function.parse().unwrap(), name);
+            queue.push(&tenant.parse().unwrap(), &function.parse().unwrap(), name);
         }
-        assert_eq!(turns.take_of_small(1), ["a/y", "c/z"]);
-        assert_eq!(turns.len(), 5);
-        assert_eq!(turns.take_of_small(2), ["b/z", "b/z"]);
-        assert!(turns.take_of_small(2).is_empty());
-        assert_eq!(std::iter::from_fn(|| turns.pop()).collect::<Vec<_>>(), ["a/x"; 3]);
-        assert_eq!(turns.len(), 0);
+        assert_eq!(queue.take_of_small(1), ["a/y", "c/z"]);
+        assert_eq!(queue.len(), 5);
+        assert_eq!(queue.take_of_small(2), ["b/z", "b/z"]);
+        assert!(queue.take_of_small(2).is_empty());
+        assert_eq!(std::iter::from_fn(|| queue.pop()).collect::<Vec<_>>(), ["a/x"; 3]);
+        assert_eq!(queue.len(), 0);
     }
 }

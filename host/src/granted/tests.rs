@@ -2,7 +2,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use wasmill_domain::{Digest, ExecutionId, Timestamp, TraceContext};
-use wasmill_secrets::Error;
+use wasmill_secrets::SecretError;
 
 use super::*;
 
@@ -15,7 +15,11 @@ struct Source {
 
 #[async_trait]
 impl SecretSource for Source {
-    async fn reveal(&self, _: &TenantName, name: &SecretName) -> Result<Option<Secret>, Error> {
+    async fn reveal(
+        &self,
+        _: &TenantName,
+        name: &SecretName,
+    ) -> Result<Option<Secret>, SecretError> {
         *self.asked.lock().unwrap() += 1;
         let value = self.value.lock().unwrap().filter(|_| name.as_str() == "api-token");
         Ok(value.map(|value| Secret::from(value.as_bytes().to_vec())))
@@ -35,52 +39,54 @@ fn execution(attempt: u32) -> CurrentExecution {
     }
 }
 
-fn given(source: &Arc<Source>) -> Given {
+fn granted(source: &Arc<Source>) -> GrantedValues {
     let manifest =
         "name = 'test'\n[config]\nregion = 'eu'\n[secrets]\nTOKEN = 'api-token'\nGONE = 'gone'";
-    Given::new(&Manifest::from_toml(manifest).unwrap(), Arc::clone(source) as _)
+    GrantedValues::new(&Manifest::from_toml(manifest).unwrap(), Arc::clone(source) as _)
 }
 
-async fn token(given: &mut Given) -> String {
-    String::from_utf8(given.secret("TOKEN").await.unwrap().expose().to_vec()).unwrap()
+async fn token(granted: &mut GrantedValues) -> String {
+    String::from_utf8(granted.secret("TOKEN").await.unwrap().expose().to_vec()).unwrap()
 }
 
 #[tokio::test]
 async fn no_secret_is_told_before_there_is_an_execution() {
     let source = Arc::new(Source::default());
-    let mut given = given(&source);
-    assert!(matches!(given.secret("TOKEN").await, Err(Refused::NoExecution)));
-    given.begin(&execution(0));
-    assert!(matches!(given.secret("TOKEN").await, Err(Refused::NoExecution)));
+    let mut granted = granted(&source);
+    assert!(matches!(granted.secret("TOKEN").await, Err(NotGranted::NoExecution)));
+    granted.begin(&execution(0));
+    assert!(matches!(granted.secret("TOKEN").await, Err(NotGranted::NoExecution)));
     assert!(
-        matches!(given.secret("api-token").await, Err(Refused::Unknown)),
+        matches!(granted.secret("api-token").await, Err(NotGranted::Unknown)),
         "the name in the manifest counts"
     );
-    assert_eq!((*source.asked.lock().unwrap(), given.config()["region"].as_str()), (0, "eu"));
+    assert_eq!((*source.asked.lock().unwrap(), granted.config()["region"].as_str()), (0, "eu"));
 }
 
 #[tokio::test]
 async fn an_attempt_sees_one_value() {
     let source = Arc::new(Source::default());
     *source.value.lock().unwrap() = Some("first-value");
-    let mut given = given(&source);
-    given.begin(&execution(1));
-    assert_eq!(token(&mut given).await, "first-value");
+    let mut granted = granted(&source);
+    granted.begin(&execution(1));
+    assert_eq!(token(&mut granted).await, "first-value");
     *source.value.lock().unwrap() = Some("other-value");
-    assert_eq!(token(&mut given).await, "first-value");
-    assert_eq!((*source.asked.lock().unwrap(), given.is_stale()), (1, false));
+    assert_eq!(token(&mut granted).await, "first-value");
+    assert_eq!((*source.asked.lock().unwrap(), granted.is_stale()), (1, false));
     // The next attempt of a warm instance sees the other, and both are hidden: it may remember the
     // first.
-    given.begin(&execution(1));
-    assert_eq!((token(&mut given).await.as_str(), given.is_stale()), ("other-value", true));
-    assert_eq!(given.mask().text("first-value other-value".into()), "*** ***");
+    granted.begin(&execution(1));
+    assert_eq!((token(&mut granted).await.as_str(), granted.is_stale()), ("other-value", true));
+    assert_eq!(granted.mask().text("first-value other-value".into()), "*** ***");
 }
 
 #[tokio::test]
 async fn what_is_gone_is_named() {
-    let mut given = given(&Arc::new(Source::default()));
-    given.begin(&execution(1));
-    let Err(Refused::Failed(error)) = given.secret("GONE").await else { panic!("it is there") };
+    let mut granted = granted(&Arc::new(Source::default()));
+    granted.begin(&execution(1));
+    let Err(NotGranted::Failed(error)) = granted.secret("GONE").await else {
+        panic!("it is there")
+    };
     let said =
         "secret 'gone' (GONE in [secrets]) does not exist: `wasmill secrets set gone` sets it";
     assert_eq!(error.to_string(), said);

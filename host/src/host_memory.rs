@@ -26,7 +26,7 @@ pub(crate) const FIELDS_LIMIT: usize = 128 << 10;
 /// The most that such fields take in memory: tables and lists are at most half empty.
 const FIELDS_MOST: usize = 5 * FIELDS_LIMIT;
 
-/// A resource's place in the table, and its own fixed part.
+/// A resource's entry in the table, and its own fixed part.
 const RESOURCE: usize = 512;
 
 /// A body on its way: a piece that was written or read and one that waits behind it, of 64 KiB
@@ -39,7 +39,7 @@ const HEAD: usize = 64 << 10;
 
 /// What the host holds for a guest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct HostMemory {
     /// All of it, in bytes.
     pub(crate) bytes: usize,
     /// How many resources that is.
@@ -48,13 +48,13 @@ pub(crate) struct Held {
     pub(crate) fields: usize,
 }
 
-/// Measures what is behind the first `most` places of a table, which is all if there can be no
+/// Measures what is behind the first `most` entries of a table, which is all if there can be no
 /// more.
-pub(crate) fn held(table: &mut ResourceTable, most: usize) -> Held {
-    let mut held = Held::default();
+pub(crate) fn measure(table: &mut ResourceTable, most: usize) -> HostMemory {
+    let mut measured = HostMemory::default();
     let mut seen = HashSet::new();
-    for place in 0..u32::try_from(most).unwrap_or(u32::MAX) {
-        let Ok(resource) = table.get_any_mut(place) else { continue };
+    for index in 0..u32::try_from(most).unwrap_or(u32::MAX) {
+        let Ok(resource) = table.get_any_mut(index) else { continue };
         let (fields, other): (Option<&FieldMap>, usize) =
             if let Some(fields) = resource.downcast_ref() {
                 (Some(fields), 0)
@@ -79,18 +79,18 @@ pub(crate) fn held(table: &mut ResourceTable, most: usize) -> Held {
             } else {
                 (None, 0)
             };
-        held.resources += 1;
-        held.bytes += RESOURCE + other;
+        measured.resources += 1;
+        measured.bytes += RESOURCE + other;
         // Copies share their content until one of them is changed.
         if let Some(fields) = fields
             && seen.insert(std::ptr::from_ref::<HeaderMap>(fields).addr())
         {
             let bytes = size_of_fields(fields);
-            held.fields += bytes;
-            held.bytes += bytes;
+            measured.fields += bytes;
+            measured.bytes += bytes;
         }
     }
-    held
+    measured
 }
 
 /// The most that one call of wasi:http may add to what is held, where the guest can hand over
@@ -141,20 +141,23 @@ mod tests {
     #[test]
     fn fields_are_counted_once_however_often_they_are_shared() {
         let mut table = ResourceTable::new();
-        assert_eq!(held(&mut table, 100), Held::default());
+        assert_eq!(measure(&mut table, 100), HostMemory::default());
         let first = fields(10, 1_000);
         let copy = first.clone();
         table.push(first).unwrap();
-        let one = held(&mut table, 100);
+        let one = measure(&mut table, 100);
         assert!((10_000..15_000).contains(&one.fields), "{one:?}");
-        assert_eq!(one, Held { bytes: one.fields + RESOURCE, resources: 1, fields: one.fields });
+        assert_eq!(
+            one,
+            HostMemory { bytes: one.fields + RESOURCE, resources: 1, fields: one.fields }
+        );
         table.push(copy).unwrap();
         assert_eq!(
-            held(&mut table, 100),
-            Held { bytes: one.bytes + RESOURCE, resources: 2, fields: one.fields }
+            measure(&mut table, 100),
+            HostMemory { bytes: one.bytes + RESOURCE, resources: 2, fields: one.fields }
         );
         table.push(fields(10, 1_000)).unwrap();
-        assert_eq!(held(&mut table, 100).fields, 2 * one.fields);
+        assert_eq!(measure(&mut table, 100).fields, 2 * one.fields);
     }
 
     #[test]
@@ -192,7 +195,7 @@ mod tests {
             body: None,
         };
         table.push(request).unwrap();
-        let held = held(&mut table, 1);
-        assert!((11_000 + RESOURCE..12_000 + RESOURCE).contains(&held.bytes), "{held:?}");
+        let measured = measure(&mut table, 1);
+        assert!((11_000 + RESOURCE..12_000 + RESOURCE).contains(&measured.bytes), "{measured:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! How each import of a component stands with a manifest: for people who look before they deploy.
+//! Whether a manifest grants each import of a component: for people who look before they deploy.
 
 use wasmill_domain::Manifest;
 
@@ -8,7 +8,7 @@ use crate::inspect::Inspection;
 
 /// Whether a function may have one of its imports.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum GrantStatus {
     /// Every function has it.
     Free,
     /// It needs a grant, and the manifest has it.
@@ -26,20 +26,20 @@ pub enum Standing {
 }
 
 impl Inspection {
-    /// Every import, in the component's order, and how it stands with `manifest`.
-    pub fn standings(&self, manifest: &Manifest) -> Vec<(&str, Standing)> {
-        self.imports.iter().map(|name| (name.as_str(), standing(name, manifest))).collect()
+    /// Every import, in the component's order, and its grant status under `manifest`.
+    pub fn grant_statuses(&self, manifest: &Manifest) -> Vec<(&str, GrantStatus)> {
+        self.imports.iter().map(|name| (name.as_str(), grant_status(name, manifest))).collect()
     }
 }
 
-fn standing(name: &str, manifest: &Manifest) -> Standing {
+fn grant_status(name: &str, manifest: &Manifest) -> GrantStatus {
     if let Some(hint) = why_missing(name) {
-        return Standing::Missing { hint };
+        return GrantStatus::Missing { hint };
     }
     match grant_of(name) {
-        None => Standing::Free,
-        Some(grant) if grant.is_given(manifest) => Standing::Granted,
-        Some(grant) => Standing::NotGranted { line: grant.line() },
+        None => GrantStatus::Free,
+        Some(grant) if grant.is_granted(manifest) => GrantStatus::Granted,
+        Some(grant) => GrantStatus::NotGranted { line: grant.line() },
     }
 }
 
@@ -52,13 +52,13 @@ mod tests {
         let bare = Manifest::from_toml("name = 'x'").unwrap();
         let granting = Manifest::from_toml("name = 'x'\nallowed_hosts = []").unwrap();
         let outgoing = "wasi:http/outgoing-handler@0.2.3";
-        assert_eq!(standing("wasi:cli/exit@0.2.0", &bare), Standing::Free);
+        assert_eq!(grant_status("wasi:cli/exit@0.2.0", &bare), GrantStatus::Free);
         assert!(
-            matches!(standing(outgoing, &bare), Standing::NotGranted { line } if line.contains("allowed_hosts"))
+            matches!(grant_status(outgoing, &bare), GrantStatus::NotGranted { line } if line.contains("allowed_hosts"))
         );
-        assert_eq!(standing(outgoing, &granting), Standing::Granted);
+        assert_eq!(grant_status(outgoing, &granting), GrantStatus::Granted);
         assert!(
-            matches!(standing("foo:bar/baz", &granting), Standing::Missing { hint } if hint.contains("unknown"))
+            matches!(grant_status("foo:bar/baz", &granting), GrantStatus::Missing { hint } if hint.contains("unknown"))
         );
     }
 }
