@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::percentile;
 use crate::support::api::Api;
-use crate::support::backends::Shared;
+use crate::support::backends::SharedBackends;
 use crate::support::pool::Process;
 use crate::support::wasmill;
 
@@ -41,7 +41,7 @@ pub(crate) async fn run() {
 /// Latencies of an invocation, alone and beside a backlog of such events, and what is left of the
 /// backlog.
 async fn measure(event_type: &str, data: &Value) -> (Vec<f64>, Vec<f64>, u64) {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let backends = shared.backends();
     let migrated = wasmill()
         .args(["migrate", "--first-key"])

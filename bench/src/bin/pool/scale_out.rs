@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::support::backends::Shared;
+use crate::support::backends::SharedBackends;
 use crate::support::pool::Process;
 
 /// How many executions wait.
@@ -34,7 +34,7 @@ pub(crate) async fn run() {
 
 /// Drains the backlog with so many hosts, and gives the seconds that it took.
 async fn drain(hosts: u32) -> f64 {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     let backends = shared.backends();
     let gateway = Process::start("gateway", backends, &[]);
     gateway.ready().await;

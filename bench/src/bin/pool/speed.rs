@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::percentile;
 use crate::support::api::Api;
-use crate::support::backends::{Shared, queue_of};
+use crate::support::backends::{SharedBackends, queue_of};
 use crate::support::pool::{Backends, Process};
 use crate::support::{eventually, http};
 use wasmill_broker::Queues as _;
@@ -112,7 +112,7 @@ async fn bare_round(pipe: &str, load: &str, half: &mut u32) -> Round {
 }
 
 async fn our_round(load: &str, half: u32) -> Round {
-    let shared = Shared::new().await;
+    let shared = SharedBackends::new().await;
     // The bare pipeline does without TLS as well.
     let database = format!("{}&sslmode=disable", shared.backends().database);
     let backends = &Backends { database, ..shared.backends().clone() };

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::support::backends::Shared;
+use crate::support::backends::SharedBackends;
 use crate::support::upgrade::{Order, forth_and_back};
 
 /// Whose processes are replaced first, on the way from one release to the other and on the way
@@ -18,7 +18,7 @@ const ORDERS: [[Order; 2]; 2] = [
 pub(crate) async fn run(old: &Path, new: &Path, events: usize) {
     let pools = [("the old release first", [old, new]), ("the new release first", [new, old])];
     for ((what, binaries), orders) in pools.into_iter().zip(ORDERS) {
-        let shared = Shared::without_schema().await;
+        let shared = SharedBackends::without_schema().await;
         let report = forth_and_back(shared.backends(), binaries, new, orders, events).await;
         println!(
             "{what}: {} accepted and each ended once, {} cut off, {} refused",
