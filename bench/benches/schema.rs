@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
 
 use std::hint::black_box;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -148,25 +149,25 @@ fn request(body: &Bytes) -> Request<Full<Bytes>> {
     request.body(Full::new(body.clone())).unwrap()
 }
 
+/// A store that has the function.
+async fn deployed(file: &Path) -> Arc<SqliteStore> {
+    let store = SqliteStore::open(file, SqliteSettings::default()).await.unwrap();
+    let (tenant, digest) = (TenantName::default(), Digest::of(b""));
+    store.put_artifact(&tenant, digest, Bytes::new()).await.unwrap();
+    let manifest = manifest();
+    let (hostnames, at) = (Arc::default(), Timestamp::now());
+    let deploy = Change::Deploy { tenant, digest, manifest, hostnames, at };
+    store.define(&deploy).await.unwrap();
+    Arc::new(store)
+}
+
 /// The whole of the gateway but the socket, on the embedded backends: one request after the other
 /// that a schema refuses, and from 64 tasks at a time what is on the disk when it is answered.
 fn answers(c: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let (router, broker) = runtime.block_on(async {
-        let store =
-            SqliteStore::open(&dir.path().join("db"), SqliteSettings::default()).await.unwrap();
-        store.put_artifact(&TenantName::default(), Digest::of(b""), Bytes::new()).await.unwrap();
-        let tenant = TenantName::default();
-        let deploy = Change::Deploy {
-            tenant,
-            digest: Digest::of(b""),
-            manifest: manifest(),
-            hostnames: Arc::default(),
-            at: Timestamp::now(),
-        };
-        store.define(&deploy).await.unwrap();
-        let store = Arc::new(store);
+        let store = deployed(&dir.path().join("db")).await;
         let settings = EmbeddedSettings {
             queue_bytes: 1 << 30,
             total_bytes: 1 << 30,

@@ -202,9 +202,7 @@ impl Registry {
         host: &str,
     ) -> Option<(&'a TenantName, &'a Routes)> {
         // Nearly every request ends here.
-        if self.hosts.get(host).is_none() {
-            return None;
-        }
+        self.hosts.get(host)?;
         let HostnameOwner::Tenant(tenant) = rules.owner(&self.hostnames, &host.parse().ok()?)
         else {
             return None;

@@ -169,9 +169,12 @@ fn remove<K: Hash + Eq + Clone + Borrow<Q>, V: Clone, Q: Eq + ?Sized>(
     }
 }
 
+/// Two nodes that are compared.
+type Pair<'a, K, V> = (&'a Arc<Node<K, V>>, &'a Arc<Node<K, V>>);
+
 /// What differs between two nodes that have the same place in two trees.
 fn differing<'a, K: Hash + Eq, V>(
-    (one, other): (&'a Arc<Node<K, V>>, &'a Arc<Node<K, V>>),
+    (one, other): Pair<'a, K, V>,
     depth: u32,
     same: &impl Fn(&V, &V) -> bool,
     found: &mut Vec<&'a K>,
@@ -250,7 +253,7 @@ mod tests {
     fn take(map: &mut SharedMap<u16, u8>, model: &mut HashMap<u16, u8>, step: &Step) {
         match *step {
             Step::Insert(key, value) => {
-                assert_eq!(map.insert(key, value), model.insert(key, value))
+                assert_eq!(map.insert(key, value), model.insert(key, value));
             }
             Step::Remove(key) => assert_eq!(map.remove(&key), model.remove(&key)),
         }

@@ -20,6 +20,11 @@ fn total(meminfo: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
+/// Bytes as a number of permits of a KiB each, at least one.
+pub(crate) fn kib(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(1024).max(1)).unwrap_or(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,9 +36,4 @@ mod tests {
         assert_eq!(total("MemTotal: lots"), None);
         assert!(memory_budget() > 64 << 20);
     }
-}
-
-/// Bytes as a number of permits of a KiB each, at least one.
-pub(crate) fn kib(bytes: usize) -> u32 {
-    u32::try_from(bytes.div_ceil(1024).max(1)).unwrap_or(u32::MAX)
 }

@@ -80,7 +80,7 @@ pub async fn answer_preflights(parts: PreflightParts, shutdown: CancellationToke
     match tokio::time::timeout(DELETE_TIMEOUT, parts.queues.delete(&service)).await {
         Ok(Ok(())) => {}
         _ => {
-            tracing::debug!(%service, "the queue is left, and goes when it has been unused a while")
+            tracing::debug!(%service, "the queue is left, and goes when it has been unused a while");
         }
     }
 }
@@ -136,10 +136,10 @@ async fn check(parts: &PreflightParts, request: PreflightRequest) -> PreflightAn
     let (function, took) = (&manifest.name, begun.elapsed());
     match checked {
         Ok(()) => {
-            tracing::info!(%tenant, %function, %digest, ?took, "checked for a deploy: it can run")
+            tracing::info!(%tenant, %function, %digest, ?took, "checked for a deploy: it can run");
         }
         Err(why) => {
-            tracing::info!(%tenant, %function, %digest, ?took, %why, "checked for a deploy")
+            tracing::info!(%tenant, %function, %digest, ?took, %why, "checked for a deploy");
         }
     }
     answer

@@ -80,7 +80,7 @@ impl Lease {
                 // Somebody else has had it meanwhile, or has it.
                 Ok(Ok(_)) => break,
                 Ok(Err(why)) => {
-                    tracing::debug!(%why, lease = &*self.name, "a lease is not renewed")
+                    tracing::debug!(%why, lease = &*self.name, "a lease is not renewed");
                 }
                 Err(_) => tracing::debug!(lease = &*self.name, "a lease is not renewed in time"),
             }

@@ -54,7 +54,7 @@ impl Bench {
 
     /// The dispatches of the next batch in the queue of the tests' function.
     async fn next_published(&self) -> Vec<Dispatch> {
-        next_batch(&*self.broker, "total").await
+        next_batch(&self.broker, "total").await
     }
 }
 

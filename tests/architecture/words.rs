@@ -88,19 +88,27 @@ fn parts(name: &str) -> Vec<String> {
     parts
 }
 
+/// Whether `parts` are an allowed name, or hold one of several words that has `word` in it.
+fn is_allowed(parts: &[String], word: &str) -> bool {
+    let is = |part: &str, allowed: &str| part == allowed || part.strip_suffix('s') == Some(allowed);
+    ALLOWED.iter().any(|(allowed, _)| {
+        let allowed: Vec<&str> = allowed.split('_').collect();
+        if allowed.len() == 1 {
+            return parts.len() == 1 && is(&parts[0], allowed[0]);
+        }
+        parts.windows(allowed.len()).any(|window| {
+            window.iter().zip(&allowed).all(|(part, allowed)| is(part, allowed))
+                && window.iter().any(|part| part == word)
+        })
+    })
+}
+
 /// What is wrong with a name, where it has a banned word that is not allowed in it.
 fn objection(name: &str) -> Option<String> {
     let parts = parts(name);
-    let joined = parts.join("_");
-    let is_allowed = |word: &str| {
-        ALLOWED.iter().any(|(allowed, _)| {
-            allowed.split('_').any(|part| word == part || word == format!("{part}s"))
-                && joined.contains(allowed)
-                && (allowed.contains('_') || joined == *allowed)
-        })
-    };
-    let banned =
-        BANNED.iter().find(|(word, _)| parts.iter().any(|p| p == word) && !is_allowed(word));
+    let banned = BANNED
+        .iter()
+        .find(|(word, _)| parts.iter().any(|part| part == word) && !is_allowed(&parts, word));
     banned.map(|(word, instead)| format!("'{name}' has '{word}' in it: say {instead}"))
 }
 

@@ -1,6 +1,7 @@
 //! `wasmill doctor`: looks at an installation from its own machine, without a gateway.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::anyhow;
 use serde_json::json;
@@ -145,7 +146,7 @@ async fn check_both(checks: &mut Checks, store: &dyn Identity, broker: &dyn Cont
 }
 
 async fn check_queues(checks: &mut Checks, store: &InspectedStore, broker: &dyn Queues) {
-    let registry = match RegistryWatch::start(store.catalog.clone(), REGISTRY_INTERVAL).await {
+    let registry = match RegistryWatch::start(Arc::clone(&store.catalog), REGISTRY_INTERVAL).await {
         Ok(registry) => registry.current(),
         Err(error) => return checks.add("definitions", Status::Warning, error.to_string()),
     };

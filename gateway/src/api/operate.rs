@@ -156,7 +156,7 @@ async fn tell(app: &App, order: Order, queued_at: Timestamp) {
             tracing::warn!(%execution, %error, "an order cannot be broadcast: hosts find it in the store");
         }
         _ => {
-            tracing::warn!(%execution, "an order is not broadcast in time: hosts find it in the store")
+            tracing::warn!(%execution, "an order is not broadcast in time: hosts find it in the store");
         }
     }
     tokio::time::sleep(left()).await;

@@ -12,6 +12,7 @@ use wasmill_store::OperationResult;
 #[into_params(parameter_in = Query)]
 pub(crate) struct OperateExecution {
     /// Why: the execution shows it from then on. At most 1,000 bytes.
+    #[param(max_length = 1000)]
     pub(crate) reason: Option<String>,
 }
 

@@ -24,7 +24,7 @@ pub(super) enum Made {
     /// The recorder has its end.
     Recorded(Committed),
     /// An order has stopped it.
-    Stopped(Stopped),
+    Stopped(Box<Stopped>),
     /// It was not begun: its outcome would not stand.
     NotBegun,
 }
@@ -96,7 +96,7 @@ pub(super) async fn make(host: &Arc<Host>, version: &ResolvedVersion, dispatch: 
             let order = running.order().filter(|_| attempt.report.outcome == Outcome::Cancelled);
             drop(running);
             if let Some(order) = order {
-                return Made::Stopped(Stopped::by(&order, dispatch, attempt));
+                return Made::Stopped(Box::new(Stopped::by(&order, dispatch, attempt)));
             }
             conclude(host, &definition, dispatch, attempt).await
         }

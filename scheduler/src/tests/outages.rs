@@ -115,7 +115,7 @@ async fn a_store_may_be_away() {
     let running = tokio::spawn(run(all, shutdown.clone()));
     tokio::time::sleep(Duration::from_millis(100)).await;
     store.replace(open_store(dir.path()).await);
-    assert_eq!(next_batch(&*broker, "total").await[0].execution, accepted.execution);
+    assert_eq!(next_batch(&broker, "total").await[0].execution, accepted.execution);
     shutdown.cancel();
     running.await.unwrap().unwrap();
 }
@@ -141,7 +141,7 @@ async fn a_broker_may_be_away() {
     let second = open_broker(&elsewhere, EmbeddedSettings::default());
     broker.replace(Arc::clone(&second));
     until(async || is_empty(&store).await).await;
-    assert_eq!(next_batch(&*second, "total").await[0].execution, all[0].execution);
+    assert_eq!(next_batch(&second, "total").await[0].execution, all[0].execution);
     shutdown.cancel();
     running.await.unwrap().unwrap();
 }
@@ -186,10 +186,10 @@ async fn a_full_queue_delays_only_its_own() {
         parts(SchedulerStore::of(&store), Arc::clone(&broker) as _, narrow),
         shutdown.clone(),
     ));
-    assert_eq!(next_batch(&*broker, "total").await[0].execution, free.execution);
+    assert_eq!(next_batch(&broker, "total").await[0].execution, free.execution);
     let mut taken = 0;
     while taken < stuck.len() {
-        taken += next_batch(&*broker, "stuck").await.len();
+        taken += next_batch(&broker, "stuck").await.len();
     }
     until(async || is_empty(&store).await).await;
     shutdown.cancel();
@@ -238,7 +238,7 @@ async fn what_can_never_be_sent_fails() {
     let mut sent = Vec::new();
     while broker.depth(&queue("total")).await.unwrap().ready > 0 {
         sent.extend(
-            next_batch(&*broker, "total").await.into_iter().map(|dispatch| dispatch.execution),
+            next_batch(&broker, "total").await.into_iter().map(|dispatch| dispatch.execution),
         );
     }
     assert_eq!(sent, [all[0].execution, all[2].execution]);

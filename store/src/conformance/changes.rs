@@ -259,7 +259,7 @@ async fn change_by(store: &dyn Store, number: usize) {
         5 => Change::DeleteSchema { tenant: tenant(of), event_type: "a".parse().unwrap() },
         6 => Change::PutKey(key(of, number as u128 % 5 + 1)),
         7 => Change::DeleteKey { id: Uuid::from_u128(number as u128 % 5 + 1) },
-        _ if number % 2 == 0 => Change::GrantHostname {
+        _ if number.is_multiple_of(2) => Change::GrantHostname {
             pattern: "shop.example.com".parse().unwrap(),
             tenant: tenant(of),
             at: now(),

@@ -99,7 +99,7 @@ pub(crate) async fn files_are_kept_while_a_version_has_them(store: Arc<dyn Store
     deploy(store, &tenant(), "g", &[file("x", "two")]).await.unwrap();
     // That it is put again changes nothing.
     put(store, &tenant(), "one").await;
-    prune(&*store, soon(), 10).await;
+    prune(store, soon(), 10).await;
     assert_eq!(
         sizes(store, &tenant(), &["one", "two", "never used"]).await,
         [Some(3), Some(3), None]
@@ -107,12 +107,12 @@ pub(crate) async fn files_are_kept_while_a_version_has_them(store: Arc<dyn Store
     assert!(store.artifact(Digest::of(b"never used")).await.unwrap().is_none());
     delete(store, &tenant(), "f").await;
     // A host that is behind may still want them.
-    prune(&*store, now().minus(std::time::Duration::from_secs(86_400)), 10).await;
+    prune(store, now().minus(std::time::Duration::from_secs(86_400)), 10).await;
     assert_eq!(store.artifact(Digest::of(b"one")).await.unwrap().as_deref(), Some(&b"one"[..]));
-    prune(&*store, soon(), 10).await;
+    prune(store, soon(), 10).await;
     assert_eq!(sizes(store, &tenant(), &["one", "two"]).await, [None, Some(3)]);
     delete(store, &tenant(), "g").await;
-    prune(&*store, soon(), 10).await;
+    prune(store, soon(), 10).await;
     for content in ["one", "two"] {
         assert_eq!(
             store.artifact(Digest::of(content.as_bytes())).await.unwrap(),
@@ -129,7 +129,7 @@ pub(crate) async fn files_of_tenants_are_apart(store: Arc<dyn Store>) {
         deploy(store, &tenant, "f", &[file("a", "shared")]).await.unwrap();
     }
     delete(store, &tenant(), "f").await;
-    prune(&*store, soon(), 10).await;
+    prune(store, soon(), 10).await;
     assert_eq!(sizes(store, &tenant(), &["shared"]).await, [None]);
     assert_eq!(sizes(store, &other(), &["shared"]).await, [Some(6)]);
     let found = store.tenant_artifact(&other(), Digest::of(b"shared")).await.unwrap();
@@ -143,7 +143,7 @@ pub(crate) async fn a_rollback_has_its_files(store: Arc<dyn Store>) {
         put(store, &tenant(), content).await;
         deploy(store, &tenant(), "f", &[file("a", content)]).await.unwrap();
     }
-    prune(&*store, soon(), 10).await;
+    prune(store, soon(), 10).await;
     let (function, hostnames) = (name("f"), Arc::default());
     store
         .define(&Change::Rollback { tenant: tenant(), function, to: None, hostnames })

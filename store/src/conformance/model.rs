@@ -297,7 +297,7 @@ async fn apply(model: &mut Model, store: &dyn Store, op: &Op) {
             match model.operate(id, *what) {
                 Some(Ok(state)) => assert_eq!(moved.unwrap().state, state),
                 Some(Err(())) => {
-                    assert!(matches!(moved, Err(StoreError::Conflict(_))), "{moved:?}")
+                    assert!(matches!(moved, Err(StoreError::Conflict(_))), "{moved:?}");
                 }
                 None => assert!(matches!(moved, Err(StoreError::NotFound(_))), "{moved:?}"),
             }

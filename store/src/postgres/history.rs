@@ -315,7 +315,7 @@ mod tests {
                 [State::Queued, State::Running, State::Delayed, State::Suspended]
                     .iter()
                     .filter(|s| wanted(s))
-                    .map(|s| format!("'{s}'"))
+                    .map(|s| format!("'{}'", s.as_stored()))
                     .collect();
             format!("({})", words.join(", "))
         };

@@ -53,7 +53,7 @@ impl Rows {
                 Row::Key(key) => all.keys.push(key),
                 Row::Hostname(granted) => all.hostnames.push(granted),
                 Row::Deleted => {
-                    all.deleted.push((id.tenant.parse().unwrap(), id.name.parse().unwrap()))
+                    all.deleted.push((id.tenant.parse().unwrap(), id.name.parse().unwrap()));
                 }
                 Row::Broken(unreadable) => all.unreadable.push(unreadable),
             }
@@ -183,7 +183,9 @@ fn answers(registry: &Registry) -> Vec<String> {
 }
 
 /// A step: some changes that come together, and whether whoever follows hears of them now.
-fn steps() -> impl Strategy<Value = Vec<(Vec<(DefinitionId, Option<Row>)>, bool)>> {
+type Step = (Vec<(DefinitionId, Option<Row>)>, bool);
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = (proptest::collection::vec(change(), 1..4), any::<bool>());
     proptest::collection::vec(step, 1..20)
 }

@@ -22,6 +22,8 @@ pub(super) struct Faults {
     refused: Mutex<HashSet<ExecutionId>>,
     /// Functions whose definitions cannot be read.
     unreadable: Mutex<Vec<&'static str>>,
+    /// Whether some were, ever.
+    unreadable_once: AtomicBool,
     records: AtomicUsize,
     asked: AtomicUsize,
     letters_refused: AtomicUsize,
@@ -31,6 +33,7 @@ impl Faults {
     /// Takes these functions for another release's, and no others.
     pub(super) fn set_unreadable(&self, functions: &[&'static str]) {
         *self.unreadable.lock().unwrap() = functions.to_vec();
+        self.unreadable_once.store(true, Ordering::SeqCst);
     }
 
     pub(super) fn set_away(&self, away: bool) {
@@ -82,8 +85,10 @@ impl Hook for Faults {
     ) -> Result<Option<Definitions>> {
         // What is taken for unreadable changes without a change of the store.
         let mut all = match inner.definitions(known).await? {
-            Some(_) => inner.definitions(Revision(-1)).await?,
-            None => None,
+            Some(_) if self.unreadable_once.load(Ordering::SeqCst) => {
+                inner.definitions(Revision(-1)).await?
+            }
+            changed => changed,
         };
         if let Some(all) = &mut all {
             let unreadable = self.unreadable.lock().unwrap();
