@@ -101,7 +101,8 @@ macro_rules! suite {
                 filters_hold_together, pages_follow_each_other, times_bound_the_list, logs_are_in_order, any_text_round_trips,
                 any_event_is_read_back, large_values_are_kept;
             fencing: each_outcome_makes_its_transition, the_first_outcome_stands, a_row_is_made_where_there_is_none,
-                of_two_in_one_batch_the_first_stands, an_older_attempt_loses, what_is_unfinished_is_told_in_order,
+                of_two_in_one_batch_the_first_stands,
+                of_an_attempt_and_the_next_in_one_batch_both_stand, an_older_attempt_loses, what_is_unfinished_is_told_in_order,
                 a_start_that_is_forbidden_is_left_out, writers_at_once_have_one_winner, a_large_batch_is_one,
                 a_refused_batch_changes_nothing, another_owner_changes_nothing, the_first_owner_in_a_batch_stands;
             transitions: the_table_is_obeyed, a_suspended_execution_waits, a_replay_begins_the_next_attempt,

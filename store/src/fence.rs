@@ -178,6 +178,25 @@ fn finish_one<'a>(
     })
 }
 
+/// Items in rounds: each round has no execution twice and is in the order of ids; what is of one
+/// execution keeps its order.
+pub(crate) fn rounds<T>(items: &[T], id: impl Fn(&T) -> ExecutionId) -> Vec<Vec<usize>> {
+    let mut indices: Vec<usize> = (0..items.len()).collect();
+    indices.sort_by_key(|&index| id(&items[index]));
+    let mut rounds: Vec<Vec<usize>> = Vec::with_capacity(1);
+    let (mut last, mut round) = (None, 0);
+    for index in indices {
+        let this = id(&items[index]);
+        round = if last == Some(this) { round + 1 } else { 0 };
+        last = Some(this);
+        if rounds.len() == round {
+            rounds.push(Vec::with_capacity(if round == 0 { items.len() } else { 1 }));
+        }
+        rounds[round].push(index);
+    }
+    rounds
+}
+
 /// The transition that a report makes where it stands.
 fn final_transition(finished: &Finished) -> Transition {
     if finished.retry_at.is_some() {

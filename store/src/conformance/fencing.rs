@@ -86,6 +86,15 @@ pub(crate) async fn of_two_in_one_batch_the_first_stands(store: Arc<dyn Store>) 
     }
 }
 
+/// The second report of a batch is made of what the first has made.
+pub(crate) async fn of_an_attempt_and_the_next_in_one_batch_both_stand(store: Arc<dyn Store>) {
+    let first = execution_in(&*store, State::Running).await;
+    let next = at_attempt(&first, 2);
+    let batch = [retried(&first, soon()), finished(&next, Outcome::Cancelled)];
+    assert_eq!(store.record(&batch).await.unwrap(), [true, true]);
+    assert_eq!(state_of(&*store, &first).await, (State::Cancelled, 2));
+}
+
 pub(crate) async fn an_older_attempt_loses(store: Arc<dyn Store>) {
     let first = execution_in(&*store, State::Queued).await;
     store.record(&[retried(&first, now())]).await.unwrap();

@@ -88,32 +88,13 @@ impl History for PostgresStore {
     }
 }
 
-/// Items in rounds: each round has no execution twice and is in the order of ids; what is of one
-/// execution keeps its order.
-fn rounds<T>(items: &[T], id: impl Fn(&T) -> ExecutionId) -> Vec<Vec<usize>> {
-    let mut indices: Vec<usize> = (0..items.len()).collect();
-    indices.sort_by_key(|&index| id(&items[index]));
-    let mut rounds: Vec<Vec<usize>> = Vec::with_capacity(1);
-    let (mut last, mut round) = (None, 0);
-    for index in indices {
-        let this = id(&items[index]);
-        round = if last == Some(this) { round + 1 } else { 0 };
-        last = Some(this);
-        if rounds.len() == round {
-            rounds.push(Vec::with_capacity(if round == 0 { items.len() } else { 1 }));
-        }
-        rounds[round].push(index);
-    }
-    rounds
-}
-
 async fn enqueue(
     session: &mut Session<'_>,
     dispatches: &[&Dispatch],
     publication: Publication,
 ) -> Result<()> {
     share_old_days(session, dispatches.iter().map(|dispatch| dispatch.execution)).await?;
-    let mut rounds = rounds(dispatches, |dispatch| dispatch.execution);
+    let mut rounds = fence::rounds(dispatches, |dispatch| dispatch.execution);
     if publication == Publication::Confirmed
         && let Some(first) = rounds.first_mut()
     {
@@ -155,7 +136,7 @@ async fn enqueue(
 
 async fn start(session: &mut Session<'_>, attempts: &[Started]) -> Result<()> {
     share_old_days(session, attempts.iter().map(|entry| entry.dispatch.execution)).await?;
-    for round in rounds(attempts, |entry| entry.dispatch.execution) {
+    for round in fence::rounds(attempts, |entry| entry.dispatch.execution) {
         // What each would make of an execution that lets it; whether it does, the database finds.
         let change =
             |index: usize| fence::start(&attempts[index..=index], &mut CurrentStates::new());
@@ -169,7 +150,7 @@ pub(super) async fn record(session: &mut Session<'_>, finished: &[Finished]) -> 
     share_old_days(session, finished.iter().map(|entry| entry.dispatch.execution)).await?;
     let mut stands = vec![false; finished.len()];
     let mut winners: Vec<&Finished> = Vec::with_capacity(finished.len());
-    for round in rounds(finished, |entry| entry.dispatch.execution) {
+    for round in fence::rounds(finished, |entry| entry.dispatch.execution) {
         // What each would make of an execution that lets it; whether it does, the database finds.
         let change =
             |index: usize| fence::finish(&finished[index..=index], &mut CurrentStates::new());
@@ -200,6 +181,7 @@ pub(super) async fn record(session: &mut Session<'_>, finished: &[Finished]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fence::rounds;
 
     #[test]
     fn a_round_has_each_execution_once_and_in_order() {

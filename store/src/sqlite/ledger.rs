@@ -139,7 +139,11 @@ async fn record(connection: &mut SqliteConnection, finished: &[Finished]) -> Res
     let winners: Vec<&Finished> =
         finished.iter().zip(&stands).filter(|(_, stands)| **stands).map(|(f, _)| f).collect();
     let changes: Vec<RowChange<'_>> = verdicts.into_iter().flatten().collect();
-    history::apply(connection, &changes).await?;
+    // A statement changes a row once: what an execution became of two reports is the second's.
+    for round in fence::rounds(&changes, |change| change.dispatch.execution) {
+        let changes: Vec<RowChange<'_>> = round.into_iter().map(|index| changes[index]).collect();
+        history::apply(connection, &changes).await?;
+    }
     let followed: Vec<&Finished> =
         winners.iter().copied().filter(|entry| fence::is_followed(entry)).collect();
     history::insert_attempts(connection, &followed).await?;
