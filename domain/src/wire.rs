@@ -21,6 +21,7 @@ mod batch;
 mod batch_v1;
 mod batch_v2;
 mod broadcast;
+mod broadcast_error;
 mod broadcast_v1;
 mod error;
 mod event;
@@ -36,7 +37,8 @@ mod tests;
 mod versions;
 
 pub use self::batch::Identity;
-pub use self::broadcast::{Broadcast, BroadcastError};
+pub use self::broadcast::Broadcast;
+pub use self::broadcast_error::BroadcastError;
 pub use self::error::DecodeError;
 pub use self::extras::{Extra, MUST_UNDERSTAND};
 pub use self::versions::{Reads, Writes};

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
-use crate::upload::Unread;
+use crate::unread::Unread;
 
 /// The largest piece of a body that is handed on at once, in bytes. A body counts as work until its
 /// last piece is handed on, so that no more than this is on its way to a slow client when its

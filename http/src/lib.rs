@@ -17,6 +17,7 @@ mod refusal;
 mod settings;
 mod stream;
 mod tls;
+mod unread;
 mod upload;
 
 pub use listener::serve;

@@ -19,6 +19,7 @@ mod error;
 mod history;
 mod ledger;
 mod lifecycle;
+mod manifests;
 mod migration;
 mod nodes;
 mod orders;

@@ -1,5 +1,6 @@
 //! The message that is broadcast to all processes, in each of its versions.
 
+use super::broadcast_error::BroadcastError;
 use super::broadcast_v1;
 use super::versions::Writes;
 use crate::order::Order;
@@ -11,28 +12,11 @@ pub struct Broadcast {
     pub orders: Vec<Order>,
 }
 
-/// Why bytes are not a broadcast that can be read here.
-#[derive(Debug, thiserror::Error)]
-pub enum BroadcastError {
-    /// No bytes at all.
-    #[error("an empty broadcast")]
-    Empty,
-    /// Of another release of wasmill, or not from wasmill.
-    #[error("broadcasts of version {0} cannot be read here (1 can)")]
-    Version(u8),
-    /// Of a newer release, with something that must not be passed over.
-    #[error("the broadcast has something that is not known here (tag {0})")]
-    Tag(u8),
-    /// Cut off or damaged.
-    #[error("the broadcast cannot be read: {0}")]
-    Damaged(#[from] postcard::Error),
-}
-
 impl Broadcast {
     /// The bytes of the message, in the version that is written now: there is one.
     pub fn encode(&self, _writes: &Writes) -> Vec<u8> {
         // Cannot fail: it grows a Vec, and every length is known.
-        broadcast_v1::encode(self, vec![1]).unwrap_or_default()
+        broadcast_v1::encode(&self.orders, vec![1]).unwrap_or_default()
     }
 
     /// Reads the bytes of a message. What is in it of a kind that is not known here is left out,
@@ -44,7 +28,7 @@ impl Broadcast {
     pub fn decode(bytes: &[u8]) -> Result<Self, BroadcastError> {
         match bytes.split_first() {
             None => Err(BroadcastError::Empty),
-            Some((1, rest)) => broadcast_v1::decode(rest),
+            Some((1, rest)) => Ok(Self { orders: broadcast_v1::decode(rest)? }),
             Some((version, _)) => Err(BroadcastError::Version(*version)),
         }
     }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::broadcast::{Broadcast, BroadcastError};
+use super::broadcast_error::BroadcastError;
 use super::extras::{Extra, MUST_UNDERSTAND};
 use super::octets::Id;
 use crate::order::{Order, OrderKind};
@@ -28,19 +28,19 @@ enum KindV1 {
     Abandon,
 }
 
-/// Appends a broadcast to `bytes`.
-pub(super) fn encode(broadcast: &Broadcast, bytes: Vec<u8>) -> Result<Vec<u8>, postcard::Error> {
-    encode_with(broadcast, &[], bytes)
+/// Appends a broadcast of orders to `bytes`.
+pub(super) fn encode(orders: &[Order], bytes: Vec<u8>) -> Result<Vec<u8>, postcard::Error> {
+    encode_with(orders, &[], bytes)
 }
 
-/// Appends a broadcast to `bytes`, with other parts behind it.
-pub(super) fn encode_with(
-    broadcast: &Broadcast,
+/// Appends a broadcast of orders to `bytes`, with other parts behind it.
+fn encode_with(
+    orders: &[Order],
     others: &[Extra],
     bytes: Vec<u8>,
 ) -> Result<Vec<u8>, postcard::Error> {
-    let mut parts = Vec::with_capacity(broadcast.orders.len() + others.len());
-    for order in &broadcast.orders {
+    let mut parts = Vec::with_capacity(orders.len() + others.len());
+    for order in orders {
         let body = postcard::to_extend(&OrderV1::from(order), Vec::new())?;
         parts.push(Extra { tag: ORDER, body });
     }
@@ -49,9 +49,9 @@ pub(super) fn encode_with(
 }
 
 /// Reads all of `bytes`. A part of a kind that is not known here is left out.
-pub(super) fn decode(bytes: &[u8]) -> Result<Broadcast, BroadcastError> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Order>, BroadcastError> {
     let (parts, _): (Vec<Extra>, &[u8]) = postcard::take_from_bytes(bytes)?;
-    let mut broadcast = Broadcast::default();
+    let mut orders = Vec::new();
     for Extra { tag, body } in parts {
         match tag {
             ORDER => {
@@ -59,13 +59,13 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Broadcast, BroadcastError> {
                 if let Some(tag) = Extra::first_needed(&order.extras) {
                     return Err(BroadcastError::Tag(tag));
                 }
-                broadcast.orders.push(order.into());
+                orders.push(order.into());
             }
             tag if tag & MUST_UNDERSTAND != 0 => return Err(BroadcastError::Tag(tag)),
             _ => {}
         }
     }
-    Ok(broadcast)
+    Ok(orders)
 }
 
 impl<'a> From<&'a Order> for OrderV1<'a> {
@@ -114,14 +114,14 @@ mod tests {
             kind: OrderKind::Suspend,
             reason: Some("ü".into()),
         };
-        let broadcast = Broadcast { orders: vec![order] };
+        let orders = vec![order];
         let with = |tag| {
             let other = Extra { tag, body: vec![1, 2, 3] };
-            decode(&encode_with(&broadcast, &[other], Vec::new()).unwrap())
+            decode(&encode_with(&orders, &[other], Vec::new()).unwrap())
         };
-        assert_eq!(with(7).unwrap(), broadcast);
+        assert_eq!(with(7).unwrap(), orders);
         assert!(matches!(with(7 | MUST_UNDERSTAND), Err(BroadcastError::Tag(0x87))));
-        let bytes = encode(&broadcast, Vec::new()).unwrap();
+        let bytes = encode(&orders, Vec::new()).unwrap();
         assert!((0..bytes.len()).all(|end| decode(&bytes[..end]).is_err()));
     }
 }

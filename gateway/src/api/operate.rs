@@ -13,7 +13,7 @@ use wasmill_store::{OperationResult, Publication};
 
 use crate::app::{App, SharedApp, to_its_end};
 use crate::auth::Caller;
-use crate::documents::operations::{MovedDocument, OperateExecution};
+use crate::documents::operations::{OperateExecution, OperationResultDocument};
 use crate::error::{ApiError, Result};
 use crate::extract::{Params, Segment};
 
@@ -34,7 +34,7 @@ const ID_VERSION: usize = 7;
 #[utoipa::path(post, path = "/v1/executions/{id}/cancel", tag = "executions", operation_id = "cancel_execution",
     params(("id" = uuid::Uuid, Path, description = "The execution's id"), OperateExecution),
     responses(
-        (status = 200, description = "It is cancelled", body = MovedDocument),
+        (status = 200, description = "It is cancelled", body = OperationResultDocument),
         (status = 400, description = "Not an id, or the reason is too long"),
         (status = 404, description = "No such execution in this tenant"),
         (status = 409, description = "It has ended already")))]
@@ -43,7 +43,7 @@ pub(crate) async fn cancel(
     caller: Caller,
     Segment(id): Segment<ExecutionId>,
     Params(query): Params<OperateExecution>,
-) -> Result<Json<MovedDocument>> {
+) -> Result<Json<OperationResultDocument>> {
     operate(app, caller, id, Transition::Cancel, query).await
 }
 
@@ -55,7 +55,7 @@ pub(crate) async fn cancel(
 #[utoipa::path(post, path = "/v1/executions/{id}/suspend", tag = "executions", operation_id = "suspend_execution",
     params(("id" = uuid::Uuid, Path, description = "The execution's id"), OperateExecution),
     responses(
-        (status = 200, description = "It is suspended", body = MovedDocument),
+        (status = 200, description = "It is suspended", body = OperationResultDocument),
         (status = 400, description = "Not an id, or the reason is too long"),
         (status = 404, description = "No such execution in this tenant"),
         (status = 409, description = "It has ended, or is suspended already")))]
@@ -64,7 +64,7 @@ pub(crate) async fn suspend(
     caller: Caller,
     Segment(id): Segment<ExecutionId>,
     Params(query): Params<OperateExecution>,
-) -> Result<Json<MovedDocument>> {
+) -> Result<Json<OperationResultDocument>> {
     operate(app, caller, id, Transition::Suspend, query).await
 }
 
@@ -74,7 +74,7 @@ pub(crate) async fn suspend(
 #[utoipa::path(post, path = "/v1/executions/{id}/resume", tag = "executions", operation_id = "resume_execution",
     params(("id" = uuid::Uuid, Path, description = "The execution's id"), OperateExecution),
     responses(
-        (status = 200, description = "It is queued", body = MovedDocument),
+        (status = 200, description = "It is queued", body = OperationResultDocument),
         (status = 400, description = "Not an id, or the reason is too long"),
         (status = 404, description = "No such execution in this tenant"),
         (status = 409, description = "It is not suspended")))]
@@ -83,7 +83,7 @@ pub(crate) async fn resume(
     caller: Caller,
     Segment(id): Segment<ExecutionId>,
     Params(query): Params<OperateExecution>,
-) -> Result<Json<MovedDocument>> {
+) -> Result<Json<OperationResultDocument>> {
     operate(app, caller, id, Transition::Resume, query).await
 }
 
@@ -93,7 +93,7 @@ async fn operate(
     id: ExecutionId,
     what: Transition,
     query: OperateExecution,
-) -> Result<Json<MovedDocument>> {
+) -> Result<Json<OperationResultDocument>> {
     let reason = query.reason.filter(|reason| !reason.is_empty());
     if reason.as_ref().is_some_and(|reason| reason.len() > LONGEST_REASON) {
         return Err(ApiError::BadRequest(format!(
@@ -106,7 +106,7 @@ async fn operate(
         Operation::new(what, at).with_reason(reason).by(caller.name()).before_row(may_precede_row);
     // What is decided is told to hosts even if the client goes away now.
     let moved = to_its_end(carry_out(app, caller.tenant, id, operation)).await?;
-    Ok(Json(MovedDocument::new(id, &moved)))
+    Ok(Json(OperationResultDocument::new(id, &moved)))
 }
 
 /// Performs the operation, and then notifies hosts: so whoever asks the store when notified finds

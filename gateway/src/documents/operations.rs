@@ -19,7 +19,7 @@ pub(crate) struct OperateExecution {
 /// What an execution is after an operator has moved it.
 #[derive(Serialize, ToSchema)]
 #[schema(as = MovedExecution)]
-pub(crate) struct MovedDocument {
+pub(crate) struct OperationResultDocument {
     /// Its id.
     id: Uuid,
     /// Its current state.
@@ -32,7 +32,7 @@ pub(crate) struct MovedDocument {
     attempt: u32,
 }
 
-impl MovedDocument {
+impl OperationResultDocument {
     pub(crate) fn new(id: ExecutionId, moved: &OperationResult) -> Self {
         Self { id: id.0, state: moved.state, epoch: moved.epoch, attempt: moved.attempt }
     }

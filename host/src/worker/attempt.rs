@@ -10,8 +10,8 @@ use wasmill_domain::{
 };
 use wasmill_store::Finished;
 
-use super::batch::still_open;
 use super::host::Host;
+use super::open::still_open;
 use super::version::ResolvedVersion;
 use crate::emit;
 use crate::files::Files;

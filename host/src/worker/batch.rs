@@ -12,11 +12,11 @@ use tokio_util::task::AbortOnDropHandle;
 use wasmill_broker::{BrokerError, Delivery, Message, QueueName};
 use wasmill_domain::wire::Identity;
 use wasmill_domain::{AttemptKey, Batch, Dispatch, Outcome, Timestamp};
-use wasmill_store::{Publication, StoreError};
 
 use super::attempt::{Made, ask, make, not_run};
 use super::dead_letters;
 use super::host::{FunctionKey, Host};
+use super::open::still_open;
 use super::settled::Settled;
 use super::version::{ResolvedVersion, Versions, version_at};
 use crate::recorder::Committed;
@@ -152,37 +152,6 @@ async fn run_batch(
     } else {
         park(host, dispatches, redeliveries).await
     }
-}
-
-/// Those whose outcome is not committed and could be. Asked of a message that was delivered before,
-/// as an earlier delivery may have got far; and of one that has waited, or that was dispatched
-/// before the host heard of orders, as an operator may have moved what is in it.
-///
-/// The others are not run by this message. Where an operator has written the row of one before its
-/// event came, this is what brings the event.
-pub(super) async fn still_open(host: Arc<Host>, dispatches: Vec<Dispatch>) -> Vec<Dispatch> {
-    let mut backoff = host.settings.recorder.backoff();
-    let open = loop {
-        match host.store.ledger.unfinished(&dispatches).await {
-            Ok(open) => break open,
-            Err(error) => {
-                tracing::debug!(%error, "the store cannot say what is left of a message");
-                sleep(backoff.pause()).await;
-            }
-        }
-    };
-    let (open, closed): (Vec<_>, Vec<_>) =
-        dispatches.into_iter().zip(open).partition(|(_, open)| *open);
-    let [open, closed] = [open, closed]
-        .map(|all| all.into_iter().map(|(dispatch, _)| dispatch).collect::<Vec<Dispatch>>());
-    while let Err(error) = host.store.ledger.enqueue(&closed, Publication::Confirmed).await {
-        if !matches!(error, StoreError::Unavailable(_)) {
-            tracing::error!(%error, "the store refuses the events of executions that were moved");
-            break;
-        }
-        sleep(backoff.pause()).await;
-    }
-    open
 }
 
 /// Runs all of them, as many at once as the function and the host allow, and waits until each end

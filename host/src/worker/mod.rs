@@ -4,6 +4,7 @@ pub(crate) mod attempt;
 mod batch;
 mod dead_letters;
 pub(crate) mod host;
+mod open;
 mod queue;
 pub(crate) mod running_attempts;
 mod settled;

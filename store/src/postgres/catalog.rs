@@ -1,7 +1,5 @@
 //! What users define.
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 use sqlx::postgres::PgRow;
@@ -13,18 +11,16 @@ use wasmill_domain::{
 
 use super::columns::get;
 use super::error::Result;
-use super::queries::{count, digest, time, trigger_row};
+use super::manifests::{by_version, manifest_rows};
+use super::queries::{count, digest, time};
 use super::session::Session;
 use super::store::PostgresStore;
 use super::{artifacts, change, definitions, secrets};
-use crate::convert::{self, ManifestRows, TriggerRow};
+use crate::convert;
 use crate::port::{
     self, Artifacts, Catalog, Change, Changed, FunctionVersion, Identity, Installation,
     SealingKeyUse, Secrets, StoreError,
 };
-
-/// The triggers of each version, in order, by tenant, function and number.
-pub(super) type Triggers = HashMap<(String, String, i64), Vec<TriggerRow>>;
 
 #[async_trait]
 impl Catalog for PostgresStore {
@@ -147,28 +143,6 @@ async fn broker_marked(session: &mut Session<'_>, at: Timestamp) -> Result<()> {
 }
 
 /// The current revision.
-pub(super) async fn revision(session: &mut Session<'_>) -> Result<Revision> {
-    let row = session.row(sqlx::query("SELECT revision FROM revision")).await?;
-    get(&row, "revision").map(Revision)
-}
-
-pub(super) fn by_version(rows: &[PgRow]) -> Result<Triggers> {
-    let mut triggers = Triggers::new();
-    for row in rows {
-        let version = (get(row, "tenant")?, get(row, "function")?, get(row, "version")?);
-        triggers.entry(version).or_default().push(trigger_row(row)?);
-    }
-    Ok(triggers)
-}
-
-pub(super) fn manifest_rows(row: &PgRow, triggers: &mut Triggers) -> Result<ManifestRows> {
-    let version = (get(row, "tenant")?, get(row, "function")?, get(row, "number")?);
-    Ok(ManifestRows {
-        manifest: get(row, "manifest")?,
-        triggers: triggers.remove(&version).unwrap_or_default(),
-    })
-}
-
 async fn versions(
     session: &mut Session<'_>,
     tenant: &TenantName,

@@ -9,9 +9,9 @@ use wasmill_domain::{
     SchemaDefinition, UnreadableDefinition,
 };
 
-use super::catalog::{self, Triggers, by_version, manifest_rows};
 use super::columns::get;
 use super::error::{Fault, Result};
+use super::manifests::{self, Triggers, by_version, manifest_rows};
 use super::queries::{count, digest, text, time, word};
 use super::routes;
 use super::session::Session;
@@ -90,7 +90,7 @@ pub(super) async fn since(
 
 /// Everything that is defined.
 pub(super) async fn all(session: &mut Session<'_>) -> Result<Definitions> {
-    let revision = catalog::revision(session).await?;
+    let revision = manifests::revision(session).await?;
     read(session, revision, None).await
 }
 

@@ -13,8 +13,8 @@ use tokio::time::{sleep, timeout};
 use wasmill_domain::Revision;
 use wasmill_domain::backoff::Backoff;
 
-use super::catalog;
 use super::listening::CHANNEL;
+use super::manifests;
 use super::store::Inner;
 use crate::port::{Result, StoreError};
 
@@ -113,7 +113,7 @@ impl Listener {
     /// Tells the revision that the store is at; false if the store is gone.
     async fn tell(&self) -> Result<bool> {
         let Some(store) = self.store.upgrade() else { return Ok(false) };
-        let revision = store.read(|session| Box::pin(catalog::revision(session))).await?;
+        let revision = store.read(|session| Box::pin(manifests::revision(session))).await?;
         self.sender.send_if_modified(|known| std::mem::replace(known, revision) != revision);
         Ok(true)
     }

@@ -1,7 +1,5 @@
 //! What users define.
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -10,17 +8,15 @@ use wasmill_domain::{
     TenantName, Timestamp,
 };
 
-use super::queries::{get, time, trigger_row};
+use super::manifests::{by_version, manifest_rows};
+use super::queries::{get, time};
 use super::store::SqliteStore;
 use super::{artifacts, change, definitions, error, secrets};
-use crate::convert::{self, ManifestRows, TriggerRow};
+use crate::convert;
 use crate::port::{
     Artifacts, Catalog, Change, Changed, FunctionVersion, Identity, Installation, Result,
     SealingKeyUse, Secrets,
 };
-
-/// The triggers of each version, in order, by tenant, function and number.
-pub(super) type Triggers = HashMap<(String, String, i64), Vec<TriggerRow>>;
 
 #[async_trait]
 impl Catalog for SqliteStore {
@@ -122,23 +118,6 @@ impl Identity for SqliteStore {
         let result = mark.execute(&mut *transaction).await.map(drop).map_err(error::of);
         transaction.end(result).await
     }
-}
-
-pub(super) fn by_version(rows: &[SqliteRow]) -> Result<Triggers> {
-    let mut triggers = Triggers::new();
-    for row in rows {
-        let version = (get(row, "tenant")?, get(row, "function")?, get(row, "version")?);
-        triggers.entry(version).or_default().push(trigger_row(row)?);
-    }
-    Ok(triggers)
-}
-
-pub(super) fn manifest_rows(row: &SqliteRow, triggers: &mut Triggers) -> Result<ManifestRows> {
-    let version = (get(row, "tenant")?, get(row, "function")?, get(row, "number")?);
-    Ok(ManifestRows {
-        manifest: get(row, "manifest")?,
-        triggers: triggers.remove(&version).unwrap_or_default(),
-    })
 }
 
 async fn versions(

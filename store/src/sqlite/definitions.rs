@@ -8,7 +8,7 @@ use wasmill_domain::{
     SchemaDefinition,
 };
 
-use super::catalog::{Triggers, by_version, manifest_rows};
+use super::manifests::{Triggers, by_version, manifest_rows};
 use super::queries::{get, time, word};
 use super::{error, routes};
 use crate::changes::{self, Extent};
