@@ -18,6 +18,10 @@ const OUTAGE: Duration = Duration::from_secs(30);
 /// How many clients post at once.
 const CLIENTS: usize = 8;
 
+/// How long each of them rests after a request: an outage takes its time, and each order is
+/// accounted for.
+const REST: Duration = Duration::from_millis(20);
+
 /// A gateway, two hosts and a scheduler, with the functions of the load.
 struct OutagePool {
     gateway: Process,
@@ -45,7 +49,7 @@ impl OutagePool {
 /// `accepts` says whether orders are accepted during the outage.
 async fn survives(pool: &OutagePool, accepts: bool, outage: impl AsyncFnOnce()) {
     let api = pool.api();
-    let load = Load::start(std::slice::from_ref(&api), CLIENTS, usize::MAX);
+    let load = Load::paced(std::slice::from_ref(&api), CLIENTS, usize::MAX, REST);
     load.reaches(500).await;
     let (accepted, refused) = (load.accepted(), load.refused());
     let begun = Instant::now();

@@ -56,8 +56,15 @@ pub(crate) struct Report {
 }
 
 impl Load {
-    /// Starts `clients` that post to these gateways in turn, until `wanted` orders are accepted.
+    /// Starts `clients` that post to these gateways in turn, as fast as they can, until `wanted`
+    /// orders are accepted.
     pub(crate) fn start(gateways: &[Api], clients: usize, wanted: usize) -> Self {
+        Self::paced(gateways, clients, wanted, Duration::ZERO)
+    }
+
+    /// The same with clients that rest this long after each request: where what is tried takes a
+    /// while, not the number of orders.
+    pub(crate) fn paced(gateways: &[Api], clients: usize, wanted: usize, rest: Duration) -> Self {
         let seen = Arc::new(Seen {
             prefix: format!("order-{}-", Uuid::now_v7()),
             wanted: AtomicUsize::new(wanted),
@@ -71,7 +78,7 @@ impl Load {
             let mut gateways = gateways.to_vec();
             let first = number % gateways.len();
             gateways.rotate_left(first);
-            tokio::spawn(post_until_enough(gateways, Arc::clone(&seen)))
+            tokio::spawn(post_until_enough(gateways, Arc::clone(&seen), rest))
         };
         let clients = (0..clients).map(client).collect();
         Self { seen, clients }
@@ -116,9 +123,12 @@ impl Load {
 }
 
 /// A request that is cut off is not repeated: the next one is a new order.
-async fn post_until_enough(mut gateways: Vec<Api>, seen: Arc<Seen>) {
+async fn post_until_enough(mut gateways: Vec<Api>, seen: Arc<Seen>, rest: Duration) {
     let count = |counter: &AtomicUsize| _ = counter.fetch_add(1, Ordering::Relaxed);
     while seen.accepted.load(Ordering::Relaxed) < seen.wanted.load(Ordering::Relaxed) {
+        if !rest.is_zero() {
+            tokio::time::sleep(rest).await;
+        }
         let event = format!("{}{}", seen.prefix, seen.next.fetch_add(1, Ordering::Relaxed));
         let order = json!({"customer": "c-1", "currency": "EUR", "items": [{"sku": "SKU-1", "qty": 2, "price_cents": 1999}]});
         let request = gateways[0]

@@ -8,7 +8,7 @@
 //! A host does not hear of everything. Whatever was dispatched before it listened is asked about
 //! ([`Control::has_heard`]), and so is what has waited for a while, as a gateway that cannot
 //! broadcast answers only when every host asks anyway. What runs is asked about again and again
-//! ([`beat`]).
+//! ([`beat()`]).
 
 mod beat;
 mod listen;
