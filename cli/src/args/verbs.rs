@@ -89,7 +89,7 @@ pub(crate) enum Executions {
         /// Which
         id: ExecutionId,
     },
-    /// Cancel an execution, whether it is scheduled, queued, suspended or running
+    /// Cancel an execution, whether it is delayed, queued, suspended or running
     Cancel(Operated),
     /// Hold an execution until it is resumed or cancelled; an attempt that runs is interrupted
     Suspend(Operated),

@@ -28,7 +28,7 @@ const ID_VERSION: usize = 7;
 
 /// Cancel an execution
 ///
-/// It ends as `cancelled`, whether it is scheduled, queued, suspended or running; an attempt that
+/// It ends as `cancelled`, whether it is delayed, queued, suspended or running; an attempt that
 /// runs is stopped, and ends with the outcome `cancelled`. No attempt at it begins after the
 /// answer. One that was accepted a moment ago and is not shown yet can be cancelled as well.
 #[utoipa::path(post, path = "/v1/executions/{id}/cancel", tag = "executions", operation_id = "cancel_execution",
@@ -49,7 +49,7 @@ pub(crate) async fn cancel(
 
 /// Suspend an execution
 ///
-/// It is held until it is resumed or cancelled, whether it is scheduled, queued or running. An
+/// It is held until it is resumed or cancelled, whether it is delayed, queued or running. An
 /// attempt that runs is interrupted; it did not end, and is made again when the execution is
 /// resumed. One that was accepted a moment ago and is not shown yet can be suspended as well.
 #[utoipa::path(post, path = "/v1/executions/{id}/suspend", tag = "executions", operation_id = "suspend_execution",
