@@ -19,7 +19,14 @@ const JSON_ONLY: &[&str] = &["application/json"];
 #[derive(Clone)]
 pub(crate) struct BufferedBody {
     pub(crate) bytes: Bytes,
-    _share: Reservation,
+    share: Reservation,
+}
+
+impl BufferedBody {
+    /// The share, for what goes on with the bytes without the rest of this.
+    pub(crate) fn share(&self) -> &Reservation {
+        &self.share
+    }
 }
 
 /// Reads a body of at most `limit` bytes.
@@ -56,7 +63,7 @@ pub(crate) async fn read_as_it_is(app: &App, body: Body, limit: usize) -> Result
     let wait_timeout = app.settings.server.body_timeout;
     let collected = tokio::time::timeout(wait_timeout, Limited::new(body, limit).collect()).await;
     match collected.map_err(|_| ApiError::Timeout(wait_timeout))? {
-        Ok(collected) => Ok(BufferedBody { bytes: collected.to_bytes(), _share: share }),
+        Ok(collected) => Ok(BufferedBody { bytes: collected.to_bytes(), share }),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large(limit)),
         Err(_) => Err(aborted()),
     }

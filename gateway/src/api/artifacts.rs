@@ -61,6 +61,8 @@ pub(crate) async fn upload(
     let permit = app.admit_artifact(&caller.tenant).await?;
     let (new, inspection) = to_its_end(async move {
         let _permit = permit;
+        // Whole, with its share of what bodies may hold.
+        let buffered = buffered;
         let inspection = inspect_artifact(&app, buffered.bytes.clone()).await?;
         let new = app
             .store

@@ -56,6 +56,8 @@ pub(crate) async fn upload(
     let permit = app.admit_artifact(&caller.tenant).await?;
     let (new, document) = to_its_end(async move {
         let _permit = permit;
+        // Whole, with its share of what bodies may hold.
+        let buffered = buffered;
         let bytes = buffered.bytes.clone();
         let digest = app.background.run(move || Digest::of(&bytes)).await;
         let digest =

@@ -48,12 +48,17 @@ impl Checked {
 }
 
 /// Publishes executions, all or none as far as that can be had: what the broker does not take goes
-/// into the store's outbox, unless it took nothing because queues are full.
+/// into the store's outbox, unless it took nothing because queues are full. `reserved` is
+/// what the request has: what goes on without its client keeps it.
 ///
 /// # Errors
 /// [`ApiError::QueueFull`] and [`ApiError::Unavailable`]: nothing was accepted. The latter's text
 /// says where that is not sure.
-pub(crate) async fn accept(app: &Arc<App>, dispatches: Vec<Dispatch>) -> Result<()> {
+pub(crate) async fn accept(
+    app: &Arc<App>,
+    dispatches: Vec<Dispatch>,
+    reserved: impl Send + 'static,
+) -> Result<()> {
     let mut failed = None;
     if let [dispatch] = dispatches.as_slice() {
         // One execution is published whether or not the client waits for the answer.
@@ -68,6 +73,7 @@ pub(crate) async fn accept(app: &Arc<App>, dispatches: Vec<Dispatch>) -> Result<
     // What is begun must be brought to its end even if the client goes away now.
     let app = Arc::clone(app);
     let rest = tokio::spawn(async move {
+        let _reserved = reserved;
         let outcomes = match failed {
             Some(error) => vec![Err(error)],
             None => publish_all(&app, &dispatches).await,

@@ -133,6 +133,6 @@ async fn ingest(
         .zip(&minted)
         .map(|(event, dispatches)| Accepted::new(&event.event, dispatches))
         .collect();
-    accept(app, minted.into_iter().flatten().collect()).await?;
+    accept(app, minted.into_iter().flatten().collect(), (reservation, buffered)).await?;
     Ok(results)
 }

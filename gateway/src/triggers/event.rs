@@ -21,7 +21,7 @@ use wasmill_store::ExecutionDetail;
 use super::{Routed, failed, request};
 use crate::app::{App, Reservation};
 use crate::awaited::{end_of, publish};
-use crate::body::{media_type, not_json};
+use crate::body::{self, BufferedBody, media_type, not_json};
 use crate::documents::events::Accepted;
 use crate::error::{ApiError, Result};
 use crate::ingest::{self, check::INLINE_BYTES, check::INLINE_STEPS};
@@ -33,7 +33,7 @@ const MARGIN: std::time::Duration = std::time::Duration::from_secs(5);
 /// Answers `202` with the execution's id; it runs from the queue.
 pub(super) async fn accept(app: &Arc<App>, routed: Routed, request: Request) -> Result<Response> {
     let reservation = app.admit()?;
-    let dispatch = dispatch_of(
+    let (dispatch, body) = dispatch_of(
         app,
         &routed,
         request,
@@ -42,7 +42,7 @@ pub(super) async fn accept(app: &Arc<App>, routed: Routed, request: Request) -> 
     )
     .await?;
     let accepted = Accepted::new(&dispatch.event, std::slice::from_ref(&dispatch));
-    ingest::accept::accept(app, vec![dispatch]).await?;
+    ingest::accept::accept(app, vec![dispatch], (reservation, body)).await?;
     Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
 }
 
@@ -50,7 +50,8 @@ pub(super) async fn accept(app: &Arc<App>, routed: Routed, request: Request) -> 
 /// caller can try again.
 pub(super) async fn run(app: &Arc<App>, routed: Routed, request: Request) -> Result<Response> {
     let reservation = app.admit_waiting()?;
-    let dispatch = dispatch_of(app, &routed, request, 1, &reservation).await?;
+    // The body is in memory until the function has answered.
+    let (dispatch, _body) = dispatch_of(app, &routed, request, 1, &reservation).await?;
     let deadline = Instant::now() + routed.function.manifest.limits.timeout.0 + MARGIN;
     let reply = publish(app, &dispatch).await?;
     let detail = end_of(app, &dispatch, reply, deadline).await;
@@ -89,31 +90,19 @@ fn response_of(detail: ExecutionDetail) -> Result<Response> {
     }
 }
 
-/// Makes the execution that a request is.
+/// Makes the execution that a request is, and its body with its share of what bodies may hold.
 async fn dispatch_of(
     app: &App,
     routed: &Routed,
     request: Request,
     max_attempts: u32,
     reservation: &Reservation,
-) -> Result<Dispatch> {
+) -> Result<(Dispatch, BufferedBody)> {
     let (parts, body) = request.into_parts();
-    let share = app.admit_bytes(
-        app.settings.max_event_bytes.min(usize::try_from(length_of(&parts)).unwrap_or(usize::MAX)),
-    )?;
-    let body = request::read(app, body, app.settings.max_event_bytes).await?;
-    check(app, routed, &parts, &body, &[reservation, &share]).await?;
-    let event = event_of(routed, &parts, body)?;
-    Ok(mint(routed, event, max_attempts))
-}
-
-/// The length that a request announces; where it does not, as much as it may have.
-fn length_of(parts: &Parts) -> u64 {
-    let announced = parts
-        .headers
-        .get(http::header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    announced.unwrap_or(u64::MAX)
+    let read = body::read_as_it_is(app, body, app.settings.max_event_bytes).await?;
+    check(app, routed, &parts, &read.bytes, &[reservation, read.share()]).await?;
+    let event = event_of(routed, &parts, read.bytes.clone())?;
+    Ok((mint(routed, event, max_attempts), read))
 }
 
 /// An execution of the routed function.

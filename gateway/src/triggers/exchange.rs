@@ -27,7 +27,7 @@ use wasmill_http::has_no_content;
 
 use super::{Routed, event, failed, keys, request};
 use crate::app::{App, Reservation};
-use crate::body::{aborted, too_large};
+use crate::body::{self, aborted, too_large};
 use crate::error::{ApiError, Result};
 
 /// How long a request waits for a host to accept it: for a new function to be ready there, say.
@@ -48,13 +48,18 @@ pub(super) async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> R
         return Err(too_large(limit));
     }
     let is_whole = routed.route.is_checked() || request::is_short(&body, STREAM_CHUNK_BYTES);
+    // What is read before a host accepts the request is in memory until it has answered.
+    let mut _read = None;
     let (first, rest) = if is_whole {
         let most = if routed.route.is_checked() {
             app.settings.max_event_bytes
         } else {
             STREAM_CHUNK_BYTES
         };
-        (request::read(app, body, most).await?, None)
+        let read = body::read_as_it_is(app, body, most).await?;
+        let first = read.bytes.clone();
+        _read = Some(read);
+        (first, None)
     } else if parts.headers.contains_key(EXPECT) {
         // It waits to be told that its body is wanted, which reading does; after the response's
         // head it would be too late.

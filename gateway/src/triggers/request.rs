@@ -9,13 +9,9 @@ use http::header::{
 };
 use http::request::Parts;
 use http::uri::Scheme;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use wasmill_domain::http_message::{self, Headers, RequestHead, header_map};
 use wasmill_http::MAX_HEADERS;
 
-use crate::app::App;
-use crate::body::{aborted, too_large};
-use crate::error::{ApiError, Result};
 use crate::routing;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -83,18 +79,4 @@ pub(super) fn response_fields(fields: Headers) -> HeaderMap {
 /// Whether a body is short enough to travel with its head.
 pub(super) fn is_short(body: &Body, limit: usize) -> bool {
     body.size_hint().exact().is_some_and(|length| length <= limit as u64)
-}
-
-/// Reads a body as it comes, compressed or not.
-///
-/// # Errors
-/// Where it is longer than `limit`, takes too long, or breaks off.
-pub(super) async fn read(app: &App, body: Body, limit: usize) -> Result<Bytes> {
-    let wait_timeout = app.settings.server.body_timeout;
-    let collected = tokio::time::timeout(wait_timeout, Limited::new(body, limit).collect()).await;
-    match collected.map_err(|_| ApiError::Timeout(wait_timeout))? {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large(limit)),
-        Err(_) => Err(aborted()),
-    }
 }

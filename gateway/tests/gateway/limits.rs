@@ -113,6 +113,20 @@ async fn bytes_at_work_are_bounded() {
     until_refused(&gateway, "overloaded").await;
 }
 
+/// A body is in memory until its function has answered.
+#[tokio::test]
+async fn bytes_that_wait_for_an_answer_are_bounded() {
+    let settings = GatewaySettings { max_in_flight_bytes: 2_000, ..GatewaySettings::default() };
+    let gateway = bounded(settings).await;
+    gateway.deploy("slow", json!([{"http": "/slow"}])).await;
+    let path = "/http/default/slow";
+    let waits = tokio::spawn(send(gateway.request(Method::POST, path).body("x".repeat(1_500))));
+    until("it is queued", async || (gateway.waiting("slow").await > 0).then_some(())).await;
+    gateway.post_as(path, "text/plain", "x".repeat(1_000)).await.problem(503, "overloaded");
+    gateway.shutdown.cancel();
+    tokio::time::timeout(WAIT_TIMEOUT, waits).await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_slow_body_is_given_up() {
     let settings = within(ServerSettings {
