@@ -26,7 +26,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 
 impl Inner {
     /// Listens for changes of the definitions; `None` where there is no way to, which is behind a
-    /// pooler without [`PostgresSettings::listen_url`].
+    /// pooler without [`PostgresSettings::listen_url`](super::PostgresSettings::listen_url).
     ///
     /// A task with a connection of its own does it, through outages, until the receiver and its
     /// clones are dropped or the store is closed. What happened during an outage is notified after
