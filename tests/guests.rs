@@ -16,6 +16,9 @@ use super::support::{Dev, eventually, root};
 /// The replacement character, which stands for what is no text.
 const REPLACED: &str = "\u{fffd}";
 
+/// No expectation is about time: a busy machine may take as long as it likes.
+const TIMEOUT: &str = "5m";
+
 /// What is asked of a function, and what should come of it: the outcome, and words of the message.
 type Expectation = (&'static str, &'static str, &'static [&'static str]);
 
@@ -73,6 +76,9 @@ fn build(workshop: &Workshop, cell: &Cell) {
     }
     let manifest = fs::read_to_string(cell.folder.join("wasmill.toml")).unwrap();
     let manifest = manifest.split("[instances]").next().unwrap();
+    let head = if manifest.contains("[limits]") { "" } else { "\n[limits]" };
+    let manifest = format!("{manifest}{head}\n")
+        .replace("[limits]\n", &format!("[limits]\ntimeout = \"{TIMEOUT}\"\n"));
     let once = format!("{manifest}\n[retry]\nmax_attempts = 1\n");
     fs::write(cell.folder.join("wasmill.toml"), format!("{once}\n[instances]\nreuse = 100\n"))
         .unwrap();
@@ -107,7 +113,7 @@ fn copy(from: &Path, to: &Path, name: &str) {
 
 /// An execution that has ended, of an event whose data is the name of a way.
 async fn run(api: &Api, function: &str, way: &str) -> Value {
-    let request = api.request("POST", &format!("/v1/functions/{function}/invoke"));
+    let request = api.request("POST", &format!("/v1/functions/{function}/invoke?wait={TIMEOUT}"));
     let response =
         request.header("content-type", "text/plain").body(way.to_owned()).send().await.unwrap();
     response.json().await.unwrap()
