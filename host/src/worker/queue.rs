@@ -126,10 +126,8 @@ impl QueueWorker {
             backoff = self.host.settings.recorder.backoff();
             match self.take(consumption, concurrency).await {
                 Ended::Again => {}
-                Ended::Empty => {
-                    self.clear_away().await;
-                    break;
-                }
+                Ended::Empty if self.clear_away().await => break,
+                Ended::Empty => {}
                 Ended::Stop | Ended::Elsewhere => break,
             }
         }
@@ -153,23 +151,24 @@ impl QueueWorker {
         self.host.broker.consuming.consume(&self.queue, concurrency).await
     }
 
-    /// Deletes what is left of a deleted function: its queue, and the memory of it.
-    async fn clear_away(&self) {
-        let mut backoff = self.host.settings.recorder.backoff();
-        // It may have been deployed again just now.
-        while self.is_deleted() {
-            match self.try_to_clear_away().await {
-                Ok(()) => {
-                    tracing::info!(queue = %self.queue, "the queue of a deleted function is deleted");
-                    return;
-                }
-                Err(error) => {
-                    tracing::debug!(queue = %self.queue, %error, "an empty queue is left for now");
-                }
+    /// Deletes what is left of a deleted function, its queue and the memory of it, and gives whether
+    /// that is done. Where it is not, the queue is to be consumed as before.
+    async fn clear_away(&self) -> bool {
+        // Not by this worker's own version: one that was deployed again takes its time to compile,
+        // and what it is sent meanwhile must find its queue.
+        if !self.host.registry.current().is_deleted(&self.key.0, self.key.1.as_str())
+            || !self.is_empty().await
+        {
+            return false;
+        }
+        match self.try_to_clear_away().await {
+            Ok(()) => {
+                tracing::info!(queue = %self.queue, "the queue of a deleted function is deleted");
+                true
             }
-            tokio::select! {
-                () = self.host.stop.cancelled() => return,
-                () = sleep(backoff.pause()) => {}
+            Err(error) => {
+                tracing::debug!(queue = %self.queue, %error, "an empty queue is left for now");
+                false
             }
         }
     }

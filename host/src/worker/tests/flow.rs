@@ -1,19 +1,21 @@
 //! What is published is run, recorded and acknowledged.
 
 use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::future::join_all;
 use serde_json::Value;
-use wasmill_broker::{BrokerError, Queues as _};
-use wasmill_domain::{LogSource, Outcome, State, TenantName, Timestamp};
+use wasmill_broker::{BatchPublisher, BrokerError, Depth, QueueName, Queues};
+use wasmill_domain::{Dispatch, LogSource, Outcome, State, TenantName, Timestamp};
 use wasmill_store::{Agenda as _, Change, History as _};
 
 use super::{
     FLAKY, HELLO, HOSTILE, ORDER_AUDIT, ORDER_TOTAL, System, WAIT_TIMEOUT, dispatch, name,
     only_attempt, queue,
 };
-use crate::HostSettings;
+use crate::{HostBroker, HostSettings};
 
 #[tokio::test]
 async fn an_event_is_run_recorded_and_acknowledged() {
@@ -276,6 +278,56 @@ async fn the_queue_of_a_deleted_function_goes_when_it_is_empty() {
     system.deploy(HELLO, "name = 'hello'").await;
     let id = system.publish("hello", "greeting.requested", r#"{"name": "Ada"}"#).await;
     assert_eq!(system.ended(id).await.summary.state, State::Succeeded);
+    host.stop().await;
+}
+
+/// The broker's queues, whose first deletion fails, after a message has come into the queue.
+struct DeletesLater {
+    queues: Arc<dyn Queues>,
+    publisher: BatchPublisher,
+    comes: Mutex<Option<Dispatch>>,
+}
+
+#[async_trait]
+impl Queues for DeletesLater {
+    async fn delete(&self, queue: &QueueName) -> wasmill_broker::Result<()> {
+        let comes = self.comes.lock().unwrap().take();
+        match comes {
+            Some(dispatch) => {
+                self.publisher.publish(dispatch).await.unwrap();
+                Err(BrokerError::Unavailable("for a moment".into()))
+            }
+            None => self.queues.delete(queue).await,
+        }
+    }
+
+    async fn depth(&self, queue: &QueueName) -> wasmill_broker::Result<Depth> {
+        self.queues.depth(queue).await
+    }
+
+    async fn queues(&self) -> wasmill_broker::Result<Option<Vec<(QueueName, Depth)>>> {
+        self.queues.queues().await
+    }
+}
+
+#[tokio::test]
+async fn a_queue_that_is_not_empty_any_more_is_not_deleted() {
+    let system = System::new().await;
+    system.deploy(HELLO, "name = 'hello'").await;
+    system
+        .define(Change::DeleteFunction { tenant: TenantName::default(), function: name("hello") })
+        .await;
+    let comes = dispatch("hello", "greeting.requested", "{}");
+    let id = comes.execution;
+    let queues = DeletesLater {
+        queues: Arc::clone(&system.broker) as _,
+        publisher: system.publisher.clone(),
+        comes: Mutex::new(Some(comes)),
+    };
+    let broker = HostBroker { queues: Arc::new(queues), ..HostBroker::of(&system.broker) };
+    let settings = HostSettings { cleanup_after: Duration::ZERO, ..HostSettings::default() };
+    let host = system.start_on(broker, settings);
+    assert_eq!(system.ended(id).await.summary.state, State::Cancelled);
     host.stop().await;
 }
 

@@ -95,10 +95,14 @@ impl System {
     }
 
     fn start_with(&self, settings: HostSettings) -> Working {
+        self.start_on(HostBroker::of(&self.broker), settings)
+    }
+
+    fn start_on(&self, broker: HostBroker, settings: HostSettings) -> Working {
         let parts = HostParts {
             store: HostStore::of(&self.store),
             registry: self.registry.clone(),
-            broker: HostBroker::of(&self.broker),
+            broker,
             publisher: self.publisher.clone(),
             engine: Arc::clone(&self.engine),
             settings: HostSettings { name: "test-host".into(), ..settings },
