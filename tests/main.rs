@@ -20,6 +20,7 @@ mod keyvalue;
 mod languages;
 mod orders;
 mod pool;
+mod released;
 mod retries;
 mod secrets;
 mod serve;

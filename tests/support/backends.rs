@@ -18,7 +18,7 @@ use super::{root, wasmill, wasmill_of};
 
 /// The servers of this machine. The test's schema and queues are taken away when this is dropped.
 pub(crate) struct SharedBackends {
-    _schema: Schema,
+    schema: Schema,
     backends: Backends,
 }
 
@@ -38,7 +38,15 @@ impl SharedBackends {
             broker: testing::address(),
             prefix: format!("wasmill-test.{}.", Uuid::new_v4()),
         };
-        Self { _schema: schema, backends }
+        Self { schema, backends }
+    }
+
+    /// With what a dump has, whose schema is called `name` there.
+    pub(crate) async fn of_dump(dump: &str, name: &str) -> Self {
+        let shared = Self::without_schema().await;
+        let statements = dump.replace(&format!("CREATE SCHEMA {name};"), "");
+        shared.schema.load(&statements.replace(name, shared.schema.name())).await;
+        shared
     }
 
     pub(crate) fn backends(&self) -> &Backends {

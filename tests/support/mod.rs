@@ -96,6 +96,20 @@ impl Dev {
         log: Option<tempfile::NamedTempFile>,
     ) -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
+        Self::start_in(data, arguments, stderr, log)
+    }
+
+    /// Starts one on the data that another one left in a folder.
+    pub(crate) fn start_on(data: tempfile::TempDir, arguments: &[&str]) -> Self {
+        Self::start_in(data, arguments, Stdio::inherit(), None)
+    }
+
+    fn start_in(
+        data: tempfile::TempDir,
+        arguments: &[&str],
+        stderr: Stdio,
+        log: Option<tempfile::NamedTempFile>,
+    ) -> Self {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let (child, lines) = spawn(data.path(), &arguments, "127.0.0.1:0", stderr);
         let mut dev =

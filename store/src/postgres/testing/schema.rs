@@ -42,6 +42,11 @@ impl Schema {
         format!("{server}{and}options[search_path]={}", self.name)
     }
 
+    /// Runs statements on the server, such as those of a dump, one after the other.
+    pub async fn load(&self, sql: &str) {
+        run(&self.server, sql).await.unwrap();
+    }
+
     /// Somebody else's connection to it.
     pub async fn stranger(&self) -> PgConnection {
         options(&self.url()).connect().await.unwrap()
