@@ -130,6 +130,7 @@ proxy! {
     Retention {
         fn prune_executions(before: Timestamp, after: Option<ExecutionId>, limit: u32) -> Result<Pruned>;
         fn prune_artifacts(before: Timestamp, limit: u32) -> Result<()>;
+        fn prune_early_rows(before: Timestamp, limit: u32) -> Result<u64>;
         fn make_days() -> Result<()>;
         fn drop_day(before: Timestamp) -> Result<Option<u64>>;
     }
