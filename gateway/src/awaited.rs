@@ -78,7 +78,7 @@ pub(crate) async fn end_of(
                 _ = &mut wait => break,
                 // An operator may have moved it: nothing replies to what does not run.
                 () = waiter.notified() => {
-                    if let Some(detail) = moved(app, dispatch).await {
+                    if let Some(detail) = at_rest(app, dispatch).await {
                         return Some(detail);
                     }
                 }
@@ -119,7 +119,7 @@ fn is_at_rest(detail: &ExecutionDetail) -> bool {
 }
 
 /// What became of an execution that an operator may have moved, where it is at rest.
-async fn moved(app: &App, dispatch: &Dispatch) -> Option<ExecutionDetail> {
+async fn at_rest(app: &App, dispatch: &Dispatch) -> Option<ExecutionDetail> {
     // Where the operation came before its row, this brings the event.
     let one = std::slice::from_ref(dispatch);
     app.store.ledger.enqueue(one, Publication::Confirmed).await.ok()?;

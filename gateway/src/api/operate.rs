@@ -45,12 +45,14 @@ const ID_VERSION: usize = 7;
 /// id of the last 7 days of which nothing is known it is noted for as long, and answered with 202.
 #[utoipa::path(post, path = "/v1/executions/{id}/cancel", tag = "executions", operation_id = "cancel_execution",
     params(("id" = uuid::Uuid, Path, description = "The execution's id"), OperateExecution),
-    request_body(content = Option<OperateExecutionBody>, description = "Why, where the query does not say so; none is needed"),
+    request_body(content = OperateExecutionBody, description = "Why, where the query does not say so; none is needed"),
     responses(
         (status = 200, description = "It is cancelled", body = OperationResultDocument),
         (status = 202, description = "Nothing is known of this execution yet; the text says what was noted", body = EarlyOperationDocument),
         (status = 400, description = "Not an id, or the reason is too long or given twice"),
         (status = 404, description = "No such execution in this tenant, and it cannot be one that is not known yet"),
+        (status = 413, description = "The body is too large"),
+        (status = 415, description = "The body is not JSON"),
         (status = 409, description = "It has ended already"),
         (status = 429, description = "The tenant has cancelled or suspended too many executions of which nothing is known")))]
 pub(crate) async fn cancel(
@@ -72,12 +74,14 @@ pub(crate) async fn cancel(
 /// id of the last 7 days of which nothing is known it is noted for as long, and answered with 202.
 #[utoipa::path(post, path = "/v1/executions/{id}/suspend", tag = "executions", operation_id = "suspend_execution",
     params(("id" = uuid::Uuid, Path, description = "The execution's id"), OperateExecution),
-    request_body(content = Option<OperateExecutionBody>, description = "Why, where the query does not say so; none is needed"),
+    request_body(content = OperateExecutionBody, description = "Why, where the query does not say so; none is needed"),
     responses(
         (status = 200, description = "It is suspended", body = OperationResultDocument),
         (status = 202, description = "Nothing is known of this execution yet; the text says what was noted", body = EarlyOperationDocument),
         (status = 400, description = "Not an id, or the reason is too long or given twice"),
         (status = 404, description = "No such execution in this tenant, and it cannot be one that is not known yet"),
+        (status = 413, description = "The body is too large"),
+        (status = 415, description = "The body is not JSON"),
         (status = 409, description = "It has ended, or is suspended already"),
         (status = 429, description = "The tenant has cancelled or suspended too many executions of which nothing is known")))]
 pub(crate) async fn suspend(
@@ -97,12 +101,14 @@ pub(crate) async fn suspend(
 /// it yet, that it was suspended is forgotten, and the answer is 202.
 #[utoipa::path(post, path = "/v1/executions/{id}/resume", tag = "executions", operation_id = "resume_execution",
     params(("id" = uuid::Uuid, Path, description = "The execution's id"), OperateExecution),
-    request_body(content = Option<OperateExecutionBody>, description = "Why, where the query does not say so; none is needed"),
+    request_body(content = OperateExecutionBody, description = "Why, where the query does not say so; none is needed"),
     responses(
         (status = 200, description = "It is queued", body = OperationResultDocument),
         (status = 202, description = "Nothing is known of this execution yet; the text says what was noted", body = EarlyOperationDocument),
         (status = 400, description = "Not an id, or the reason is too long or given twice"),
         (status = 404, description = "No such execution in this tenant"),
+        (status = 413, description = "The body is too large"),
+        (status = 415, description = "The body is not JSON"),
         (status = 409, description = "It is not suspended")))]
 pub(crate) async fn resume(
     State(app): State<SharedApp>,

@@ -42,7 +42,7 @@ pub(crate) struct Control {
     orders: Mutex<Orders>,
     /// How many there are, to be looked at without the lock.
     count: AtomicUsize,
-    /// Since when every order has been heard, in microseconds; [`NEVER`] while that is not so.
+    /// Since when every order has been received, in microseconds; [`NEVER`] while that is not so.
     received_since: AtomicI64,
     /// How far the clocks of gateways may be ahead of this host's.
     clock_difference: Duration,

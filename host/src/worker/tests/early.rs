@@ -10,7 +10,7 @@ use wasmill_domain::{
 };
 use wasmill_store::{Agenda as _, History as _, Ledger as _, Publication};
 
-use super::proxy::Move;
+use super::proxy::Interleaved;
 use super::{HELLO, HOSTILE, System, WAIT_TIMEOUT, dispatch, only_attempt};
 use crate::HostSettings;
 
@@ -151,7 +151,7 @@ async fn what_is_resumed_while_its_message_is_refused_runs() {
     let (tenant, id) = (ours.tenant.clone(), ours.execution);
     let suspend = early(Transition::Suspend);
     system.store.inner().transition_execution(&tenant, id, &suspend).await.unwrap();
-    let resume = Move::Operate(tenant, id, early(Transition::Resume));
+    let resume = Interleaved::Operate(tenant, id, early(Transition::Resume));
     system.store.hook().after_unfinished(resume);
     system.publisher.publish(ours.clone()).await.unwrap();
     system.ran_once(&ours, records).await;
@@ -169,7 +169,7 @@ async fn what_is_enqueued_while_its_message_is_looked_at_runs() {
     let cancel = early(Transition::Cancel);
     let id = ours.execution;
     system.store.inner().transition_execution(&other(), id, &cancel).await.unwrap();
-    system.store.hook().after_unfinished(Move::Enqueue(ours.clone()));
+    system.store.hook().after_unfinished(Interleaved::Enqueue(ours.clone()));
     system.publisher.publish(ours.clone()).await.unwrap();
     system.ran_once(&ours, records).await;
     assert!(system.store.hook().was_done());

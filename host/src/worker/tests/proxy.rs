@@ -29,18 +29,18 @@ pub(super) struct Faults {
     asked: AtomicUsize,
     letters_refused: AtomicUsize,
     /// What is done right after the next answer to `unfinished`.
-    after_unfinished: Mutex<Option<Move>>,
+    after_unfinished: Mutex<Option<Interleaved>>,
 }
 
 /// What an operator does, or the gateway that writes the row.
-pub(super) enum Move {
+pub(super) enum Interleaved {
     Operate(TenantName, ExecutionId, Operation),
     Enqueue(Dispatch),
 }
 
 impl Faults {
     /// Has somebody do this right after the next answer to `unfinished`.
-    pub(super) fn after_unfinished(&self, what: Move) {
+    pub(super) fn after_unfinished(&self, what: Interleaved) {
         *self.after_unfinished.lock().unwrap() = Some(what);
     }
 
@@ -130,10 +130,10 @@ impl Hook for Faults {
         let open = inner.unfinished(attempts).await?;
         let what = self.after_unfinished.lock().unwrap().take();
         match what {
-            Some(Move::Operate(tenant, id, operation)) => {
+            Some(Interleaved::Operate(tenant, id, operation)) => {
                 inner.transition_execution(&tenant, id, &operation).await?;
             }
-            Some(Move::Enqueue(dispatch)) => {
+            Some(Interleaved::Enqueue(dispatch)) => {
                 inner.enqueue(&[dispatch], Publication::Confirmed).await?;
             }
             None => {}
