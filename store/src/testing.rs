@@ -152,7 +152,7 @@ proxy! {
         fn delete_dead_letter(id: Uuid) -> Result<bool>;
     }
     Orders {
-        fn orders(running: &[AttemptKey]) -> Result<Vec<Order>>;
+        fn orders(running: &[(TenantName, AttemptKey)]) -> Result<Vec<Order>>;
     }
     Nodes {
         fn beat(node: &Node) -> Result<()>;

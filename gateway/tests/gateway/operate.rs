@@ -242,7 +242,7 @@ async fn who_waits_is_answered_by_a_broadcast() {
     });
     let dispatch = gateway.take("total", 1).await.remove(0);
     let id = dispatch.execution;
-    let order = |tenant: &str| {
+    let order = |tenant: &str| -> bytes::Bytes {
         let (tenant, kind) = (Some(tenant.parse().unwrap()), OrderKind::Suspend);
         let order = Order { tenant, execution: id, epoch: 2, kind, reason: None };
         Broadcast { orders: vec![order] }.encode(&Default::default()).into()
