@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use wasmill_domain::ExecutionId;
 
 use super::support::api::Api;
 use super::support::{Dev, eventually, sample};
@@ -124,15 +125,32 @@ async fn the_command_line_moves_executions() {
     let dev = dev();
     let api = dev.api();
     let id = running(&api, "hostile.slow").await;
-    let said = dev.cli_ok(&["executions", "suspend", &id, "--reason", "to be looked at"]);
+    let reason = "to be looked at\nby \u{1b}[1mAda";
+    let said = dev.cli_ok(&["executions", "suspend", &id, "--reason", reason]);
     assert_eq!(said, format!("execution {id} is suspended\n"));
     let shown = dev.cli_ok(&["executions", "show", &id]);
-    assert!(shown.contains("to be looked at") && shown.contains("held by"), "{shown}");
+    assert!(
+        shown.contains("to be looked at\n             by ") && shown.contains("held by"),
+        "{shown}"
+    );
+    assert!(!shown.contains('\u{1b}') && shown.contains("[1mAda"), "{shown}");
+    let said = dev.cli_fails(1, &["executions", "suspend", &id]);
+    assert!(said.contains("the execution is suspended already"), "{said}");
     let moved = dev.cli_json(&["executions", "resume", &id]);
     assert_eq!((&moved["state"], &moved["epoch"]), (&json!("queued"), &json!(3)));
     dev.cli_ok(&["executions", "cancel", &id]);
     let said = dev.cli_fails(1, &["executions", "cancel", &id]);
     assert!(said.contains("cancelled"), "{said}");
+    // Nobody has told it.
+    let unknown = ExecutionId::new().to_string();
+    for (what, expected) in
+        [("suspend", "it is suspended if it comes within 7d"), ("resume", "it runs when it comes")]
+    {
+        let said = dev.cli_ok(&["executions", what, &unknown]);
+        let note = format!("nothing is known of this execution yet: {expected}");
+        assert_eq!(said, format!("execution {unknown}: {note}\n"));
+    }
+    dev.cli_fails(3, &["executions", "show", &unknown]);
     let old = "01800000-0000-7000-8000-000000000000";
     dev.cli_fails(3, &["executions", "cancel", old]);
     dev.cli_fails(3, &["executions", "resume", "00000000-0000-4000-8000-000000000000"]);

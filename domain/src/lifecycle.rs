@@ -3,6 +3,8 @@
 //! [`Lifecycle`], asks, and writes what comes of it. (What the ends of attempts make of executions
 //! is decided by the same table, many at once, in the store's fence.)
 
+use std::time::Duration;
+
 use crate::dispatch::{AttemptKey, Dispatch};
 use crate::execution::{ExecutionId, Outcome};
 use crate::state::{State, Transition, TransitionNotAllowed};
@@ -13,6 +15,11 @@ pub const HELD_BY_OPERATOR: &str = "operator";
 
 /// The longest reason for an operation, in bytes.
 pub const LONGEST_REASON: usize = 1_000;
+
+/// How long a row is kept that an operation has made before the execution's event came, by
+/// default; and how old an id may be for that: what waits in a queue may be without a row for days,
+/// where the store was away when it was accepted.
+pub const EARLY_ROW_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What an operator does with one execution.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +105,9 @@ pub struct Effects {
     pub archives_attempt: bool,
     /// Whether the attempt that it is at is to be put in the outbox.
     pub publishes: bool,
+    /// Whether the row is deleted instead: it has no event, and nothing is decided about the
+    /// execution any more. It is as if no operation had been made.
+    pub deletes_row: bool,
 }
 
 /// Why an operator's operation is refused.
@@ -222,11 +232,13 @@ impl Lifecycle {
             }
         }
         let publishes = state == State::Queued && self.has_event;
-        Ok(Effects { after, archives_attempt, publishes })
+        // Whatever message of it comes is of the first epoch, which counts again.
+        let deletes_row = *what == Transition::Resume && !self.has_event;
+        Ok(Effects { after, archives_attempt, publishes, deletes_row })
     }
 
-    /// What it becomes when its event comes, where the row was written before. One that was let go
-    /// on meanwhile is published then.
+    /// What it becomes when its event comes, where the row was written before. One that was replayed
+    /// meanwhile is published then.
     pub fn with_event(&self, dispatch: &Dispatch) -> Effects {
         let added = self.attempt.saturating_sub(1);
         let after = Self {
@@ -235,7 +247,7 @@ impl Lifecycle {
             ..self.clone()
         };
         let publishes = after.state == State::Queued;
-        Effects { after, archives_attempt: false, publishes }
+        Effects { after, archives_attempt: false, publishes, deletes_row: false }
     }
 
     /// What becomes of it where no process can read the message of `attempt`; `None` where it does
@@ -269,7 +281,7 @@ impl Lifecycle {
                 ..self.clone()
             };
             // Its message is what is sent.
-            Effects { after, archives_attempt: false, publishes: false }
+            Effects { after, archives_attempt: false, publishes: false, deletes_row: false }
         })
     }
 
@@ -290,7 +302,7 @@ impl Lifecycle {
             changed_at: Some(at),
             ..self.clone()
         };
-        Some(Effects { after, archives_attempt: false, publishes: false })
+        Some(Effects { after, archives_attempt: false, publishes: false, deletes_row: false })
     }
 
     fn is_at(&self, attempt: &AttemptKey) -> bool {

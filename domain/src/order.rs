@@ -1,8 +1,9 @@
-//! What hosts are told about executions that they run or are about to run.
+//! What hosts are notified of about executions that they run or are about to run.
 
 use crate::dispatch::AttemptKey;
 use crate::execution::ExecutionId;
 use crate::lifecycle::is_same_epoch;
+use crate::names::TenantName;
 use crate::state::{State, Transition};
 
 /// What is to become of an attempt that a host has in hand.
@@ -18,9 +19,11 @@ pub enum OrderKind {
 
 /// An order about one execution: what was dispatched in an earlier epoch than the order's does not
 /// count any more. It is a hint, as whoever can write to the broker can make one: the store
-/// decides.
+/// decides. It binds the executions of its tenant only, as an id proves nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
+    /// Whose operator has decided; `None` where the message does not say.
+    pub tenant: Option<TenantName>,
     /// The execution.
     pub execution: ExecutionId,
     /// The epoch that the operation behind it has begun.
@@ -32,7 +35,7 @@ pub struct Order {
 }
 
 impl OrderKind {
-    /// What hosts are told of an operator's operation; `None` where they need not know.
+    /// What hosts are notified of by an operator's operation; `None` where they need not know.
     pub fn of(what: Transition) -> Option<Self> {
         match what {
             Transition::Cancel => Some(Self::Cancel),
@@ -43,15 +46,22 @@ impl OrderKind {
 }
 
 impl Order {
-    /// Whether it is about this attempt.
-    pub fn is_about(&self, attempt: &AttemptKey) -> bool {
+    /// Whether it is about this attempt of a tenant's execution, for sure as far as whose it is: one
+    /// that does not say its tenant is about none.
+    pub fn is_about(&self, tenant: &TenantName, attempt: &AttemptKey) -> bool {
+        self.tenant.as_ref() == Some(tenant) && self.may_be_about(attempt)
+    }
+
+    /// Whether it is about this attempt, if it is about its tenant's.
+    pub fn may_be_about(&self, attempt: &AttemptKey) -> bool {
         self.execution == attempt.execution
             && (self.epoch > attempt.epoch || self.kind == OrderKind::Abandon)
     }
 
-    /// What is to be told to a host that runs `attempt`, of an execution that stands so; `None`
-    /// where the outcome would stand.
+    /// The order for a host that runs `attempt` of the tenant's execution, which is in that state,
+    /// epoch and attempt; `None` where the outcome would stand.
     pub fn for_attempt(
+        tenant: &TenantName,
         attempt: &AttemptKey,
         state: State,
         epoch: u32,
@@ -66,7 +76,13 @@ impl Order {
             State::Suspended => OrderKind::Suspend,
             _ => OrderKind::Abandon,
         };
-        (!is_open).then_some(Self { execution: attempt.execution, epoch, kind, reason })
+        (!is_open).then(|| Self {
+            tenant: Some(tenant.clone()),
+            execution: attempt.execution,
+            epoch,
+            kind,
+            reason,
+        })
     }
 }
 
@@ -78,9 +94,10 @@ mod tests {
     fn an_attempt_whose_outcome_would_stand_has_no_order() {
         let key = AttemptKey { execution: ExecutionId::new(), epoch: 2, attempt: 3 };
         let kind = |state, epoch, attempt| {
-            let order = Order::for_attempt(&key, state, epoch, attempt, None)?;
+            let tenant = TenantName::default();
+            let order = Order::for_attempt(&tenant, &key, state, epoch, attempt, None)?;
             assert_eq!((order.execution, order.epoch), (key.execution, epoch));
-            assert!(order.is_about(&key));
+            assert!(order.is_about(&tenant, &key));
             Some(order.kind)
         };
         assert_eq!(kind(State::Running, 2, 3), None);
@@ -93,15 +110,21 @@ mod tests {
 
     #[test]
     fn an_order_is_about_what_was_dispatched_before_it() {
+        let (tenant, other) = (TenantName::default(), "other".parse().unwrap());
         let order = Order {
+            tenant: Some(tenant.clone()),
             execution: ExecutionId::new(),
             epoch: 3,
             kind: OrderKind::Suspend,
             reason: None,
         };
         let of_epoch = |epoch| AttemptKey { execution: order.execution, epoch, attempt: 1 };
-        assert!(order.is_about(&of_epoch(1)) && order.is_about(&of_epoch(0)));
-        assert!(!order.is_about(&of_epoch(3)) && !order.is_about(&of_epoch(4)));
-        assert!(!order.is_about(&AttemptKey { execution: ExecutionId::new(), ..of_epoch(1) }));
+        assert!(order.is_about(&tenant, &of_epoch(1)) && order.is_about(&tenant, &of_epoch(0)));
+        assert!(!order.is_about(&tenant, &of_epoch(3)) && !order.is_about(&tenant, &of_epoch(4)));
+        let another = AttemptKey { execution: ExecutionId::new(), ..of_epoch(1) };
+        assert!(!order.is_about(&tenant, &another));
+        assert!(!order.is_about(&other, &of_epoch(1)), "it is another tenant's");
+        let of_nobody = Order { tenant: None, ..order.clone() };
+        assert!(!of_nobody.is_about(&tenant, &of_epoch(1)) && of_nobody.may_be_about(&of_epoch(1)));
     }
 }

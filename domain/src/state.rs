@@ -52,7 +52,7 @@ pub enum Transition {
 
 /// A transition that the table does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an execution that is {from} cannot {what}")]
+#[error("{}", .from.refusal(*.what))]
 pub struct TransitionNotAllowed {
     /// The state it is in.
     pub from: State,
@@ -128,6 +128,25 @@ impl State {
 }
 
 impl State {
+    /// Why an execution in this state does not do `what`, in plain words.
+    fn refusal(self, what: Transition) -> String {
+        match what {
+            Transition::Suspend if self == Self::Suspended => "the execution is suspended already",
+            Transition::Cancel if self == Self::Cancelled => "the execution is cancelled already",
+            Transition::Resume if !self.is_terminal() => {
+                return format!("the execution is {self}, not suspended: there is nothing to resume");
+            }
+            Transition::Replay if !self.is_terminal() => {
+                return format!("the execution is {self}: only one that has failed or was cancelled can be replayed");
+            }
+            Transition::Suspend | Transition::Resume | Transition::Cancel if self.is_terminal() => {
+                return format!("the execution has ended already: it is {self}");
+            }
+            _ => return format!("'{what}' is not possible for an execution that is {self}"),
+        }
+        .to_owned()
+    }
+
     /// The word for it in the databases' tables: that of the API, but for a delayed execution.
     /// Releases before this one know that as `scheduled`, and so do the conditions of an index over
     /// all of history; rows keep that word, so that either release makes what is due run.

@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 use wasmill_background::Background;
 use wasmill_broker::BatchPublisher;
 use wasmill_component::Preflight;
-use wasmill_domain::{Revision, TenantName};
+use wasmill_domain::{Manifest, Revision, TenantName};
 use wasmill_secrets::{Keyring, SecretSource};
-use wasmill_store::{Nodes, RegistryWatch};
+use wasmill_store::{Nodes, RegistryWatch, no_host_for};
 
 use crate::GatewayParts;
 use crate::error::{ApiError, Result};
@@ -19,6 +19,7 @@ use crate::ports::{GatewayBroker, GatewayStore};
 use crate::rows::RowWriter;
 use crate::settings::GatewaySettings;
 use crate::tenant_semaphore::{TenantPermit, TenantSemaphore};
+use crate::waiters::WaiterTask;
 use crate::webhooks::Webhooks;
 
 /// How long a change may take to reach this gateway's own registry before the answer goes out
@@ -39,6 +40,8 @@ pub(crate) struct App {
     pub(crate) settings: GatewaySettings,
     pub(crate) webhooks: Webhooks,
     pub(crate) rows: RowWriter,
+    /// Requests that wait for the ends of executions.
+    pub(crate) waiters: WaiterTask,
     pub(crate) background: Background,
     /// The description of the API: while no key is needed, and from then on.
     pub(crate) descriptions: [OnceLock<Bytes>; 2],
@@ -114,6 +117,7 @@ impl App {
             ),
             background: Background::new("gateway-work"),
             rows: RowWriter::start(Arc::clone(&store.ledger), &settings),
+            waiters: WaiterTask::start(Arc::clone(&broker.broadcasts)),
             webhooks: Webhooks::new(&settings),
             ingest: semaphore(settings.max_in_flight),
             waiting: semaphore(settings.max_waiting),
@@ -183,6 +187,21 @@ impl App {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
         self.threads.run(&self.background, tenant, work).await
+    }
+
+    /// Why no process that is alive runs a version, where that is so and known. Nobody is asked about
+    /// one that asks for no labels.
+    pub(crate) async fn no_host_for(&self, manifest: &Manifest) -> Option<String> {
+        if manifest.runs_on.is_empty() {
+            return None;
+        }
+        match self.nodes.live_nodes().await {
+            Ok(live) => no_host_for(&live, &manifest.runs_on),
+            Err(error) => {
+                tracing::debug!(%error, "it is not known which hosts are alive");
+                None
+            }
+        }
     }
 
     /// Waits until this gateway's registry has a change that was made. The change stands even if

@@ -1,25 +1,39 @@
 //! Executions whose end a caller waits for: they are published with a reply awaited, and the store
 //! is asked what became of them.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use wasmill_broker::{BrokerError, PendingReply};
-use wasmill_domain::Dispatch;
 use wasmill_domain::backoff::Backoff;
+use wasmill_domain::{Dispatch, State};
 use wasmill_store::{ExecutionDetail, Publication, StoreError};
 
 use crate::app::App;
 use crate::error::{ApiError, Result};
 use crate::ingest::accept::{MAYBE, NOTHING};
+use crate::waiters::Waiter;
 
 /// The first and the longest pause between two looks at an execution whose reply is not to be had:
 /// the next attempt's end is not replied to.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// Publishes an execution whose end is awaited. `None` where the broker is away and the outbox took
-/// it.
-pub(crate) async fn publish(app: &App, dispatch: &Dispatch) -> Result<Option<PendingReply>> {
+/// A published execution whose end is awaited.
+pub(crate) struct Awaited {
+    /// `None` where the broker was away and the outbox took it.
+    reply: Option<PendingReply>,
+    waiter: Waiter,
+}
+
+/// Publishes an execution whose end is awaited.
+pub(crate) async fn publish(app: &App, dispatch: &Dispatch) -> Result<Awaited> {
+    let waiter = app.waiters.add(dispatch);
+    let reply = publish_for_reply(app, dispatch).await?;
+    Ok(Awaited { reply, waiter })
+}
+
+async fn publish_for_reply(app: &App, dispatch: &Dispatch) -> Result<Option<PendingReply>> {
     let wait_timeout = app.settings.publish_timeout;
     // It may go on without us.
     let late = |_| BrokerError::Unconfirmed(format!("no confirm within {wait_timeout:?}"));
@@ -47,20 +61,29 @@ pub(crate) async fn publish(app: &App, dispatch: &Dispatch) -> Result<Option<Pen
     }
 }
 
-/// Waits until an execution has ended, for no longer than the deadline, and gives what the store
-/// knows of it then.
+/// Waits until an execution has ended or is suspended, for no longer than the deadline, and gives
+/// what the store knows of it then.
 pub(crate) async fn end_of(
     app: &App,
     dispatch: &Dispatch,
-    reply: Option<PendingReply>,
+    awaited: Awaited,
     deadline: Instant,
 ) -> Option<ExecutionDetail> {
+    let Awaited { reply, waiter } = awaited;
     if let Some(reply) = reply {
-        let wait = reply.wait(deadline.saturating_duration_since(Instant::now()));
-        tokio::select! {
-            // Whatever it says, the store says more: an end, a retry to come, or nothing yet.
-            _ = wait => {}
-            () = app.shutdown.cancelled() => return None,
+        let mut wait = pin!(reply.wait(deadline.saturating_duration_since(Instant::now())));
+        loop {
+            tokio::select! {
+                // Whatever it says, the store says more: an end, a retry to come, or nothing yet.
+                _ = &mut wait => break,
+                // An operator may have moved it: nothing replies to what does not run.
+                () = waiter.notified() => {
+                    if let Some(detail) = at_rest(app, dispatch).await {
+                        return Some(detail);
+                    }
+                }
+                () = app.shutdown.cancelled() => return None,
+            }
         }
     }
     let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
@@ -76,16 +99,30 @@ pub(crate) async fn end_of(
             }
         };
         // What cannot be read now never can.
-        let ended =
-            |detail: &ExecutionDetail| detail.summary.state.is_terminal() || detail.event.is_err();
-        let ended = detail.as_ref().is_some_and(ended);
+        let is_over = |detail: &ExecutionDetail| is_at_rest(detail) || detail.event.is_err();
+        let ended = detail.as_ref().is_some_and(is_over);
         let left = deadline.saturating_duration_since(Instant::now());
         if ended || left.is_zero() {
             return detail;
         }
         tokio::select! {
             () = tokio::time::sleep(backoff.pause().min(left)) => {}
+            () = waiter.notified() => {}
             () = app.shutdown.cancelled() => return detail,
         }
     }
+}
+
+/// Whether nothing happens to an execution unless an operator asks for it.
+fn is_at_rest(detail: &ExecutionDetail) -> bool {
+    detail.summary.state.is_terminal() || detail.summary.state == State::Suspended
+}
+
+/// What became of an execution that an operator may have moved, where it is at rest.
+async fn at_rest(app: &App, dispatch: &Dispatch) -> Option<ExecutionDetail> {
+    // Where the operation came before its row, this brings the event.
+    let one = std::slice::from_ref(dispatch);
+    app.store.ledger.enqueue(one, Publication::Confirmed).await.ok()?;
+    let detail = app.store.history.execution(&dispatch.tenant, dispatch.execution).await;
+    detail.ok().flatten().filter(is_at_rest)
 }

@@ -118,6 +118,23 @@ pub(crate) async fn document<T: DeserializeOwned>(
     typed(text).map_err(|error| ApiError::BadDocument(not_json("", "the document", text, &error)))
 }
 
+/// The same where there may be none: a body without bytes is none, as is JSON's null.
+///
+/// # Errors
+/// As [`document`].
+pub(crate) async fn optional_document<T: DeserializeOwned>(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+) -> Result<Option<T>> {
+    let buffered = read(app, headers, body, limit).await?;
+    if buffered.bytes.is_empty() {
+        return Ok(None);
+    }
+    document(app, headers, buffered.bytes.into(), limit).await
+}
+
 /// A document out of its text.
 fn typed<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<T> {
     // What it says must be what everybody reads: schemas, for one, are compared by.

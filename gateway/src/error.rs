@@ -94,6 +94,12 @@ pub(crate) enum ApiError {
     /// The function did not answer as it should have.
     #[error("the function did not answer as it should have; execution {1} has why")]
     Function(StatusCode, ExecutionId),
+    /// The tenant has moved too many executions of which nothing is known.
+    #[error("{0}")]
+    TooManyEarly(String),
+    /// An execution whose end is awaited is suspended.
+    #[error("execution {0} is suspended: it goes on when it is resumed")]
+    Suspended(ExecutionId),
     /// The queue is full.
     #[error("the queue of function {0} is full; nothing was accepted")]
     QueueFull(String),
@@ -137,6 +143,8 @@ impl ApiError {
             Self::Function(StatusCode::GATEWAY_TIMEOUT, _) => &problem::FUNCTION_TIMED_OUT,
             Self::Function(StatusCode::SERVICE_UNAVAILABLE, _) => &problem::FUNCTION_CANCELLED,
             Self::Function(..) => &problem::FUNCTION_FAILED,
+            Self::TooManyEarly(_) => &problem::TOO_MANY_UNKNOWN,
+            Self::Suspended(_) => &problem::EXECUTION_SUSPENDED,
             Self::QueueFull(_) => &problem::QUEUE_FULL,
             Self::Overloaded(_) => &problem::OVERLOADED,
             Self::Unavailable(_) => &problem::UNAVAILABLE,

@@ -24,6 +24,7 @@ mod rows;
 mod settings;
 mod tenant_semaphore;
 mod triggers;
+mod waiters;
 mod webhooks;
 
 use std::sync::Arc;

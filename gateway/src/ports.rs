@@ -9,6 +9,7 @@ wasmill_domain::ports! {
         identity: Identity,
         ledger: Ledger,
         history: History,
+        agenda: Agenda,
         buckets: Buckets,
         dead_letters: DeadLetters,
     }

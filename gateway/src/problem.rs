@@ -101,7 +101,14 @@ kinds! {
     FUNCTION_TIMED_OUT = "function-timed-out", GATEWAY_TIMEOUT, "Function timed out",
         "The function that answers this route took longer than its limit. Its execution, which `detail` names, has more.";
     FUNCTION_CANCELLED = "function-cancelled", SERVICE_UNAVAILABLE, "Function cancelled",
-        "The function that answers this route was deleted or stopped meanwhile.";
+        "The function that answers this route was deleted or stopped meanwhile, or its execution was cancelled.";
+    EXECUTION_SUSPENDED = "execution-suspended", SERVICE_UNAVAILABLE, "Execution suspended",
+        "An operator has suspended the execution whose result the request waits for. It keeps the request, goes on when it is \
+         resumed, and has its result then; `detail` names it. To send the request again makes another execution.";
+    TOO_MANY_UNKNOWN = "too-many-unknown-executions", TOO_MANY_REQUESTS, "Too many unknown executions",
+        "The tenant has cancelled or suspended as many executions as it may of which nothing is known: quotas.early_rows. Look at \
+         the ids. What is noted goes when something is known of the execution, when it is resumed, or after \
+         quotas.early_rows_kept. Nothing was noted.";
     QUEUE_FULL = "queue-full", TOO_MANY_REQUESTS, "Queue full",
         "The function's queue holds as much as it may. Nothing of the request was accepted; send it again after \
          `Retry-After` seconds.";

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use wasmill_domain::lifecycle::EARLY_ROW_KEPT;
 use wasmill_domain::{HostnameRules, KeyDefinition};
 use wasmill_http::ServerSettings;
 use wasmill_store::BucketQuota;
@@ -76,10 +77,11 @@ pub struct GatewaySettings {
     /// How long the broker may take to confirm before the store's outbox is used. Default: 10 s.
     pub publish_timeout: Duration,
     /// How old an execution may be that is cancelled or suspended before its row is written: rows
-    /// of what waits in a queue may have been dropped while the store was away. Default: 7 days.
+    /// of what waits in a queue may have been dropped while the store was away. It is said to be
+    /// remembered for as long. Default: 7 days.
     pub order_window: Duration,
     /// Hosts ask the store about a message that is so old before they run it; until then they must
-    /// have been told of what operators decide. More than hosts wait until they ask, by as much as
+    /// have been notified of what operators decide. More than hosts wait until they ask, by as much as
     /// clocks may differ. Default: 2 s.
     pub order_timeout: Duration,
     /// Rows of accepted executions that wait to be written behind the answer; further ones are
@@ -122,7 +124,7 @@ impl Default for GatewaySettings {
             max_deliveries: 65_536,
             publish_concurrency: 256,
             publish_timeout: Duration::from_secs(10),
-            order_window: Duration::from_secs(7 * 24 * 3600),
+            order_window: EARLY_ROW_KEPT,
             order_timeout: Duration::from_secs(2),
             row_buffer: 32_768,
             row_buffer_bytes: 64 << 20,

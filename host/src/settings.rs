@@ -230,7 +230,7 @@ pub struct HostSettings {
     /// that cannot tell hosts so answers once they ask. Default: 1 s.
     pub ask_after: Duration,
     /// How far the clocks of gateways may be ahead of this host's. A message that was published
-    /// before the host heard of orders, by as much, is asked about as well. Default: 0, which suits
+    /// before the host received orders, by as much, is asked about as well. Default: 0, which suits
     /// a single process.
     pub clock_difference: Duration,
     /// How often the store is asked about attempts that have run for as long, as broadcasts may be

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use wasmill_domain::lifecycle::EARLY_ROW_KEPT;
+
 use crate::error::SchedulerError;
 
 /// How a scheduler works. Every bound has its default here.
@@ -21,6 +23,9 @@ pub struct SchedulerSettings {
     pub batch: u32,
     /// How long ended executions are kept; `None` keeps them for ever. Default: 7 days.
     pub retention: Option<Duration>,
+    /// How long it is remembered that an execution was cancelled or suspended of which nothing is
+    /// known. Default: 7 days.
+    pub early_rows_kept: Duration,
     /// How often old history is looked for. Default: 1 min.
     pub prune_interval: Duration,
     /// How many executions are deleted in one transaction. Default: 500.
@@ -40,6 +45,7 @@ impl Default for SchedulerSettings {
             grace: Duration::from_secs(2),
             batch: 500,
             retention: Some(Duration::from_secs(7 * 86_400)),
+            early_rows_kept: EARLY_ROW_KEPT,
             prune_interval: Duration::from_secs(60),
             prune_batch: 500,
             node_interval: Duration::from_secs(5),

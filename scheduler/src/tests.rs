@@ -15,7 +15,8 @@ use wasmill_broker::{
 };
 use wasmill_domain::wire::Reads;
 use wasmill_domain::{
-    AttemptReport, Batch, Dispatch, Event, Outcome, State, TenantName, Timestamp, TraceContext,
+    AttemptReport, Batch, Dispatch, Event, Operation, Outcome, State, TenantName, Timestamp,
+    TraceContext, Transition,
 };
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{
@@ -181,6 +182,22 @@ async fn old_history_goes_and_what_has_not_ended_stays() {
         left.map(|e| (e.id, e.state)).collect::<Vec<_>>(),
         [(waiting.execution, State::Queued)]
     );
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+}
+
+/// Whether or not history has an end.
+#[tokio::test]
+async fn what_was_decided_of_what_never_came_is_forgotten() {
+    let bench = Bench::new().await;
+    let (tenant, never) = (TenantName::default(), dispatch());
+    let suspend = Operation::new(Transition::Suspend, Timestamp::now()).before_row(true);
+    bench.store.transition_execution(&tenant, never.execution, &suspend).await.unwrap();
+    let settings =
+        SchedulerSettings { retention: None, early_rows_kept: Duration::ZERO, ..settings() };
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(run(bench.parts(settings), shutdown.clone()));
+    until(async || bench.store.execution(&tenant, never.execution).await.unwrap().is_none()).await;
     shutdown.cancel();
     running.await.unwrap().unwrap();
 }

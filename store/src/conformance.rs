@@ -6,6 +6,7 @@ pub(crate) mod buckets;
 pub(crate) mod catalog;
 pub(crate) mod changes;
 pub(crate) mod dead_letters;
+pub(crate) mod early_rows;
 pub(crate) mod fencing;
 pub(crate) mod files;
 pub(crate) mod history;
@@ -76,6 +77,8 @@ macro_rules! suite {
         crate::conformance::suite! { @tests $small;
             quotas: an_artifact_is_its_tenants_secret, artifacts_have_a_quota, what_is_defined_has_quotas, old_versions_go,
                 requests_at_once_keep_within_quotas;
+            early_rows: what_nothing_is_known_of_has_a_quota, operations_at_once_keep_within_the_quota,
+                what_nothing_comes_of_is_forgotten;
         }
 
         crate::conformance::suite!($fresh);
@@ -138,10 +141,12 @@ macro_rules! suite {
 macro_rules! orders_suite {
     ($fresh:path) => {
         crate::conformance::orders_suite! { @tests $fresh;
-            a_move_may_come_before_the_row, what_was_resumed_before_it_came_is_published_when_it_comes,
+            a_move_may_come_before_the_row, what_is_resumed_before_it_came_is_as_if_it_never_was_held,
+            what_is_resumed_is_given_to_be_published, what_was_not_published_is_once_whatever_another_tenant_does,
+            an_outcome_stands_whatever_another_tenant_does,
             an_outcome_that_does_not_stand_brings_the_event, a_move_before_the_row_binds_its_tenant_only,
             only_some_moves_may_come_before_the_row, the_attempt_that_a_cancellation_ended_is_added,
-            what_runs_is_suspended_and_made_again, hosts_hear_of_what_they_run
+            what_runs_is_suspended_and_made_again, hosts_get_orders_about_what_they_run
         }
     };
     (@tests $fresh:path; $($name:ident),+) => {

@@ -41,6 +41,12 @@ impl CurrentState {
         }
     }
 
+    /// Whether the row is nothing to a dispatch: another tenant's operator has written it before the
+    /// event came, and it turns out to be the dispatch's own.
+    pub(crate) fn is_void_for(&self, dispatch: &Dispatch) -> bool {
+        !self.has_event && self.tenant != dispatch.tenant
+    }
+
     /// Whether a dispatch is of this execution: an id alone proves nothing, as whoever can write to
     /// a queue chooses it.
     fn is_of(&self, dispatch: &Dispatch) -> bool {
@@ -105,6 +111,7 @@ pub(crate) fn is_open(current: Option<&CurrentState>, attempt: u32) -> bool {
 
 /// Whether an outcome of what was dispatched would stand now.
 pub(crate) fn is_open_for(current: Option<&CurrentState>, dispatch: &Dispatch) -> bool {
+    let current = current.filter(|row| !row.is_void_for(dispatch));
     current.is_none_or(|row| row.is_of(dispatch) && is_same_epoch(row.epoch, dispatch.epoch))
         && is_open(current, dispatch.attempt)
 }
@@ -281,6 +288,11 @@ mod tests {
                 Dispatch { function: "other".parse().unwrap(), ..dispatch },
             ];
             assert!(others.iter().all(|other| !is_open_for(Some(&current), other)), "{state}");
+            // Whose row it is, is not known before the event has come.
+            let early = CurrentState { has_event: false, ..current.clone() };
+            let [of_other_tenant, of_other_function] = &others;
+            assert!(is_open_for(Some(&early), of_other_tenant), "{state}");
+            assert!(!is_open_for(Some(&early), of_other_function), "{state}");
         }
         assert!(is_open(None, 7));
     }

@@ -4,7 +4,7 @@
 //! hold what users define, [`Ledger`] and [`History`] what became of their events, [`Agenda`] what
 //! is still to be done, [`Retention`] ends history, [`Leases`] say who does what only one may do,
 //! [`Buckets`] hold what functions keep, [`DeadLetters`] what nobody could read, [`Nodes`] which
-//! processes are alive, [`Orders`] what hosts hear of what they run, [`Identity`] which
+//! processes are alive, [`Orders`] what hosts are to do with what they run, [`Identity`] which
 //! installation all of it belongs to. Whoever uses a store takes the ports that it uses. Every
 //! backend passes the same suite (`conformance`). sqlx is used nowhere else in wasmill.
 //!
@@ -43,7 +43,7 @@ pub use buckets::{
 };
 pub use dead_letters::{DeadLetter, DeadLetterSummary};
 pub use migrations::SchemaMode;
-pub use nodes::{LiveNode, NODE_TIMEOUT, Node};
+pub use nodes::{LiveNode, NODE_TIMEOUT, Node, no_host_for};
 pub use port::*;
 pub use quota::{Quotas, TenantQuota};
 pub use watch::RegistryWatch;

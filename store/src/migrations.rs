@@ -42,6 +42,7 @@ const SQLITE: &[Step] = steps!("sqlite":
     "0008_epochs"
     "0009_definition_changes"
     "0010_operations"
+    "0011_early_rows"
 );
 
 const POSTGRES: &[Step] = steps!("postgres":
@@ -54,6 +55,7 @@ const POSTGRES: &[Step] = steps!("postgres":
     "0007_epochs"
     "0008_definition_changes"
     "0009_operations"
+    "0010_early_rows"
 );
 
 /// Those of SQLite.

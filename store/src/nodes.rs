@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use uuid::Uuid;
-use wasmill_domain::Timestamp;
 use wasmill_domain::wire::Reads;
+use wasmill_domain::{HostLabel, Timestamp};
 
 /// How old a heartbeat may be, by default.
 pub const NODE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -44,6 +44,27 @@ pub struct LiveNode {
     pub beat_at: Timestamp,
 }
 
+impl Node {
+    /// Whether it runs functions that ask for these labels. `wasmill dev` runs every function.
+    pub fn may_run(&self, runs_on: &[HostLabel]) -> bool {
+        let has = |label: &HostLabel| self.labels.iter().any(|of_node| *of_node == **label);
+        self.role == "dev" || self.role == "host" && runs_on.iter().all(has)
+    }
+}
+
+/// Why no live process runs a function that asks for these labels, in plain words; `None` where one
+/// does, or where it asks for none.
+pub fn no_host_for(live: &[LiveNode], runs_on: &[HostLabel]) -> Option<String> {
+    if runs_on.is_empty() || live.iter().any(|live| live.node.may_run(runs_on)) {
+        return None;
+    }
+    let labels: Vec<&str> = runs_on.iter().map(|label| &**label).collect();
+    Some(match labels.as_slice() {
+        [label] => format!("no live host has the label '{label}'"),
+        labels => format!("no live host has all of the labels '{}'", labels.join("', '")),
+    })
+}
+
 /// A process's labels as a column holds them: a JSON array.
 pub(crate) fn from_labels(labels: &[String]) -> String {
     serde_json::Value::from(labels).to_string()
@@ -74,6 +95,39 @@ pub(crate) fn micros(limit: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_function_is_for_hosts_with_all_of_its_labels() {
+        let live = |role: &str, labels: &[&str]| LiveNode {
+            node: Node {
+                id: Uuid::nil(),
+                name: "a".into(),
+                role: role.into(),
+                release: "1".into(),
+                labels: labels.iter().map(ToString::to_string).collect(),
+                reads: Reads::HERE,
+                started_at: Timestamp::default(),
+            },
+            schema_version: 1,
+            beat_at: Timestamp::default(),
+        };
+        let [gpu, eu] = ["gpu", "eu"].map(|label| label.parse::<HostLabel>().unwrap());
+        let apart = [live("host", &["gpu"]), live("host", &["eu", "x"]), live("gateway", &[])];
+        assert_eq!(no_host_for(&[], &[]), None);
+        assert_eq!(no_host_for(&apart, std::slice::from_ref(&gpu)), None);
+        let of_gateway = [live("gateway", &["gpu"])];
+        assert_eq!(
+            no_host_for(&of_gateway, std::slice::from_ref(&gpu)).unwrap(),
+            "no live host has the label 'gpu'"
+        );
+        let both = [gpu, eu];
+        assert_eq!(
+            no_host_for(&apart, &both).unwrap(),
+            "no live host has all of the labels 'gpu', 'eu'"
+        );
+        assert_eq!(no_host_for(&[live("host", &["eu", "gpu"])], &both), None);
+        assert_eq!(no_host_for(&[live("dev", &[])], &both), None);
+    }
 
     #[test]
     fn what_a_later_release_writes_is_read_as_far_as_it_is_known() {

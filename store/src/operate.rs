@@ -1,8 +1,10 @@
 //! What both databases share of operations that are decided by the domain's [`Lifecycle`]: which
 //! row is written where there is none yet, and whose it turns out to be.
 
+use std::collections::HashMap;
+
 use wasmill_domain::{
-    Dispatch, Effects, ExecutionId, Lifecycle, Operation, Outcome, State, TenantName,
+    AttemptKey, Dispatch, Effects, ExecutionId, Lifecycle, Operation, Outcome, State, TenantName,
 };
 
 use crate::fence;
@@ -67,22 +69,40 @@ pub(crate) fn not_found(id: ExecutionId) -> StoreError {
 }
 
 /// What becomes of a row that was written before its event, now that `dispatch` brings it. An id
-/// proves nothing: where the execution is another tenant's, what was decided about it is void, and
-/// it is published once more, as its message may have been refused meanwhile.
+/// proves nothing: where the execution is another tenant's, what was decided about it is void. It
+/// is not published for that: its message is on its way, or whoever brings it has it published; a
+/// host that refused it because of that row looks again after it has brought the event.
 pub(crate) fn with_event(row: &Row, dispatch: &Dispatch) -> Effects {
     if row.is_of(&dispatch.tenant) {
         return row.lifecycle.with_event(dispatch);
     }
-    Effects { after: Lifecycle::accepted(dispatch), archives_attempt: false, publishes: true }
+    Effects {
+        after: Lifecycle::accepted(dispatch),
+        archives_attempt: false,
+        publishes: false,
+        deletes_row: false,
+    }
+}
+
+/// Attempts that run, by execution: an earlier one may be about to be stopped.
+pub(crate) fn by_execution(
+    running: &[(TenantName, AttemptKey)],
+) -> HashMap<ExecutionId, Vec<&(TenantName, AttemptKey)>> {
+    let mut by_execution: HashMap<ExecutionId, Vec<_>> = HashMap::with_capacity(running.len());
+    for attempt in running {
+        by_execution.entry(attempt.1.execution).or_default().push(attempt);
+    }
+    by_execution
 }
 
 /// The result of an operation.
-pub(crate) fn moved(after: &Lifecycle) -> OperationResult {
+pub(crate) fn moved(after: &Lifecycle, to_publish: Option<Dispatch>) -> OperationResult {
     OperationResult {
         state: after.state,
         epoch: after.epoch,
         attempt: after.attempt,
         queued_at: after.queued_at,
         has_event: after.has_event,
+        to_publish,
     }
 }

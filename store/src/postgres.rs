@@ -16,6 +16,7 @@ mod columns;
 mod days;
 mod dead_letters;
 mod definitions;
+mod early_rows;
 mod error;
 mod history;
 mod ledger;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use wasmill_domain::TenantName;
+use wasmill_domain::lifecycle::EARLY_ROW_KEPT;
 
 use crate::port::{Result, StoreError};
 
@@ -25,6 +26,9 @@ pub struct TenantQuota {
     pub schemas: u64,
     /// API keys. Default: 100.
     pub keys: u64,
+    /// Executions that were cancelled or suspended before anything was known of them, and of which
+    /// nothing is known yet. Default: 1,000.
+    pub early_rows: u64,
 }
 
 impl Default for TenantQuota {
@@ -36,6 +40,7 @@ impl Default for TenantQuota {
             functions: 1_000,
             schemas: 1_000,
             keys: 100,
+            early_rows: 1_000,
         }
     }
 }
@@ -49,12 +54,20 @@ pub struct Quotas {
     pub tenants: BTreeMap<TenantName, TenantQuota>,
     /// How long an artifact is kept after its upload that no version names. Default: 1 h.
     pub unused_artifacts: Duration,
+    /// How long it is remembered that an execution was cancelled or suspended of which nothing is
+    /// known. Default: 7 days.
+    pub early_rows_kept: Duration,
 }
 
 impl Default for Quotas {
     fn default() -> Self {
         let (default, tenants) = (TenantQuota::default(), BTreeMap::new());
-        Self { default, tenants, unused_artifacts: Duration::from_secs(3600) }
+        Self {
+            default,
+            tenants,
+            unused_artifacts: Duration::from_secs(3600),
+            early_rows_kept: EARLY_ROW_KEPT,
+        }
     }
 }
 
@@ -71,6 +84,7 @@ pub(crate) enum Counted {
     Functions,
     Schemas,
     Keys,
+    EarlyRows,
 }
 
 impl TenantQuota {
@@ -84,6 +98,11 @@ impl TenantQuota {
                 ("schemas", self.schemas, "delete the schema of an event type that is not used")
             }
             Counted::Keys => ("keys", self.keys, "delete a key that nobody uses"),
+            Counted::EarlyRows => (
+                "early_rows",
+                self.early_rows,
+                "resume those that were suspended; the others go by themselves when they are old or something is known of them",
+            ),
         };
         if count < most {
             return Ok(());

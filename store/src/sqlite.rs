@@ -15,6 +15,7 @@ mod change;
 mod connection;
 mod dead_letters;
 mod definitions;
+mod early_rows;
 mod error;
 mod history;
 mod ledger;

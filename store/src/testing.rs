@@ -130,6 +130,7 @@ proxy! {
     Retention {
         fn prune_executions(before: Timestamp, after: Option<ExecutionId>, limit: u32) -> Result<Pruned>;
         fn prune_artifacts(before: Timestamp, limit: u32) -> Result<()>;
+        fn prune_early_rows(before: Timestamp, limit: u32) -> Result<u64>;
         fn make_days() -> Result<()>;
         fn drop_day(before: Timestamp) -> Result<Option<u64>>;
     }
@@ -151,7 +152,7 @@ proxy! {
         fn delete_dead_letter(id: Uuid) -> Result<bool>;
     }
     Orders {
-        fn orders(running: &[AttemptKey]) -> Result<Vec<Order>>;
+        fn orders(running: &[(TenantName, AttemptKey)]) -> Result<Vec<Order>>;
     }
     Nodes {
         fn beat(node: &Node) -> Result<()>;

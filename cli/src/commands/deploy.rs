@@ -13,7 +13,8 @@ use crate::building::build_if_stale;
 use crate::client::{Answer, Client, Request};
 use crate::config::LONGEST_COMPILATION;
 use crate::exit::{Failure, Result};
-use crate::output::{self, Step};
+use crate::json::{Document, Json};
+use crate::output::{self, Step, inline};
 use crate::project::Project;
 
 pub(crate) async fn run(args: Deploy, remote: Remote) -> Result {
@@ -27,6 +28,7 @@ pub(crate) async fn run(args: Deploy, remote: Remote) -> Result {
         output::json(&answer.body);
     } else {
         output::line(summary(&answer, &project));
+        warn(&answer.body);
     }
     Ok(())
 }
@@ -82,13 +84,8 @@ async fn upload_files(client: &Client, project: &Project, step: &Step) -> Result
     let question =
         Request::new(Method::POST, &["v1", "files", "missing"]).json(&json!({"digests": digests}));
     let answer = send(client, question).await?;
-    let missing: Vec<String> = answer
-        .body
-        .get("missing")
-        .items()
-        .into_iter()
-        .filter_map(crate::json::Json::string)
-        .collect();
+    let missing: Vec<String> =
+        answer.body.get("missing").items().into_iter().filter_map(Json::string).collect();
     for (i, digest) in missing.iter().enumerate() {
         step.set(format!("file {} of {} is uploaded", i + 1, missing.len()));
         let content = digest.parse::<Digest>().ok().and_then(|digest| project.files.get(&digest));
@@ -100,6 +97,13 @@ async fn upload_files(client: &Client, project: &Project, step: &Step) -> Result
         send(client, upload).await?;
     }
     Ok(())
+}
+
+/// Prints what a deploy or a rollback warns of.
+pub(crate) fn warn(deployed: &Document) {
+    for warning in deployed.get("warnings").items().into_iter().filter_map(Json::string) {
+        output::aside(&format!("warning: {}", inline(&warning)));
+    }
 }
 
 /// One line that says what is live now.

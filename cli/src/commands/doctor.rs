@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use serde_json::json;
 use wasmill_broker::{Control, Queues};
 use wasmill_domain::Registry;
-use wasmill_store::{Identity, RegistryWatch, Secrets};
+use wasmill_store::{Identity, RegistryWatch, Secrets, no_host_for};
 
 use crate::args::Doctor;
 use crate::config;
@@ -105,6 +105,7 @@ pub(crate) async fn run(args: Doctor, as_json: bool) -> Result {
             check_both(&mut checks, &*store.identity, &*broker.control, args.accept_broker).await;
             check_queues(&mut checks, store, &*broker.queues).await;
         }
+        check_hosts(&mut checks, store).await;
         check_secrets(&mut checks, &*store.secrets, &opened).await;
     }
     check_files(&mut checks, opened.connections);
@@ -188,6 +189,29 @@ async fn check_queues(checks: &mut Checks, store: &InspectedStore, broker: &dyn 
             );
         }
     }
+}
+
+/// Whether every function that asks for labels has a host. Where no host is alive at all, that is
+/// another matter.
+async fn check_hosts(checks: &mut Checks, store: &InspectedStore) {
+    const CHECK: &str = "hosts";
+    let live = match store.nodes.live_nodes().await {
+        Ok(live) => live,
+        Err(error) => return checks.add(CHECK, Status::Warning, error.to_string()),
+    };
+    if !live.iter().any(|live| live.node.may_run(&[])) {
+        return checks.add(CHECK, Status::Skipped, "no host is alive");
+    }
+    let registry = match RegistryWatch::start(Arc::clone(&store.catalog), REGISTRY_INTERVAL).await {
+        Ok(registry) => registry.current(),
+        Err(error) => return checks.add(CHECK, Status::Warning, error.to_string()),
+    };
+    let without = registry.functions().filter_map(|function| {
+        let why = no_host_for(&live, &function.manifest.runs_on)?;
+        Some(format!("function '{}' of tenant '{}' waits: {why}", function.name, function.tenant))
+    });
+    let without: Vec<String> = without.collect();
+    checks.found(CHECK, Ok(without), |text| text, "every function has one that runs it");
 }
 
 async fn check_secrets(checks: &mut Checks, store: &dyn Secrets, opened: &Opened) {

@@ -8,7 +8,9 @@ use crate::args::{Executions, ListExecutions, Operated, Remote};
 use crate::client::{Client, Request};
 use crate::exit::Result;
 use crate::json::{Document, Json};
-use crate::output::{self, bytes, cell, count, indented, millis, short_digest, single_line};
+use crate::output::{
+    self, bytes, cell, count, indented, inline, millis, short_digest, single_line,
+};
 
 /// What a list shows of an execution, before its message.
 const COLUMNS: [&str; 7] = ["id", "function", "state", "outcome", "attempt", "type", "accepted_at"];
@@ -48,7 +50,10 @@ async fn operate(client: &Client, what: &str, operated: Operated) -> Result {
     if client.prints_json() {
         output::json(&moved);
     } else {
-        output::line(format!("execution {id} is {}", cell(moved.get("state"))));
+        output::line(match moved.get("detail").string() {
+            Some(detail) => format!("execution {id}: {}", inline(&detail)),
+            None => format!("execution {id} is {}", cell(moved.get("state"))),
+        });
     }
     Ok(())
 }
@@ -134,8 +139,11 @@ fn shown(execution: Json<'_>) -> Vec<String> {
     }
     for (name, label) in [("held_by", "held by"), ("changed_at", "moved"), ("reason", "reason")] {
         if let Some(text) = execution.get(name).string() {
-            field(label, single_line(&text));
+            field(label, indented(&text, 13));
         }
+    }
+    if let Some(why) = execution.get("no_host").string() {
+        field("waits", inline(&why));
     }
     if let Some(origin) = origin(execution) {
         field("origin", origin);

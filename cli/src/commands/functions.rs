@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 use wasmill_domain::FunctionName;
 
-use super::deploy::COMPILATION;
+use super::deploy::{COMPILATION, warn};
 use crate::args::{Functions, Remote};
 use crate::client::{Client, Request};
 use crate::exit::Result;
@@ -31,6 +31,7 @@ pub(crate) async fn run(verb: Functions, remote: Remote) -> Result {
                 output::json(&answer);
             } else {
                 output::line(format!("{name} is at version {} again", cell(answer.get("version"))));
+                warn(&answer);
             }
             Ok(())
         }
@@ -96,6 +97,9 @@ async fn show(client: &Client, name: &FunctionName) -> Result {
             "             under {} it does not answer: the name is not the tenant's",
             cell(host)
         ));
+    }
+    if let Some(why) = function.get("no_host").string() {
+        output::line(format!("hosts        {}", inline(&why)));
     }
     output::line(format!("limits       {}", pairs(manifest.get("limits"))));
     output::line(format!("retry        {}", pairs(manifest.get("retry"))));

@@ -30,14 +30,15 @@ pub(crate) async fn run(args: Invoke, remote: Remote) -> Result {
     } else {
         executions::print(answer.body.json());
     }
-    if answer.status == StatusCode::ACCEPTED {
+    let state = cell(answer.body.get("state"));
+    if answer.status == StatusCode::ACCEPTED && state != "suspended" {
         let id = cell(answer.body.get("id"));
         return Err(Failure::Unsuccessful(format!(
             "not done within {}: see `wasmill executions show {id}`",
             args.wait
         )));
     }
-    match cell(answer.body.get("state")).as_str() {
+    match state.as_str() {
         "succeeded" => Ok(()),
         state => Err(Failure::Unsuccessful(format!("the execution is {state}"))),
     }

@@ -11,7 +11,7 @@ use wasmill_store::{Quotas as StoreQuotas, TenantQuota};
 use super::bounds::{OutOfBounds, within};
 
 /// What every tenant may have that has no section of its own, in gateways; how long what nobody
-/// uses is kept, in schedulers.
+/// uses is kept, in schedulers, and what nothing is known of, in both.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Quotas {
@@ -27,8 +27,13 @@ pub(crate) struct Quotas {
     pub(crate) schemas: u64,
     /// API keys: 1 to 10^9.
     pub(crate) keys: u64,
+    /// Executions that were cancelled or suspended and of which nothing is known yet: 1 to 10^9.
+    pub(crate) early_rows: u64,
     /// How long an artifact that no version names is kept after its upload: 1 min or longer.
     pub(crate) unused_artifacts: Span,
+    /// How long it is remembered that an execution was cancelled or suspended of which nothing is
+    /// known, and how old its id may be: 1 min to 30 days.
+    pub(crate) early_rows_kept: Span,
     /// What is different for some tenants.
     pub(crate) tenants: BTreeMap<TenantName, OfTenant>,
 }
@@ -43,12 +48,22 @@ pub(crate) struct OfTenant {
     pub(crate) functions: Option<u64>,
     pub(crate) schemas: Option<u64>,
     pub(crate) keys: Option<u64>,
+    pub(crate) early_rows: Option<u64>,
 }
 
 impl Default for Quotas {
     fn default() -> Self {
-        let StoreQuotas { default, tenants: _, unused_artifacts } = StoreQuotas::default();
-        let TenantQuota { artifacts, artifact_bytes, versions, functions, schemas, keys } = default;
+        let StoreQuotas { default, tenants: _, unused_artifacts, early_rows_kept } =
+            StoreQuotas::default();
+        let TenantQuota {
+            artifacts,
+            artifact_bytes,
+            versions,
+            functions,
+            schemas,
+            keys,
+            early_rows,
+        } = default;
         Self {
             artifacts,
             artifact_bytes: ByteSize(artifact_bytes),
@@ -56,7 +71,9 @@ impl Default for Quotas {
             functions,
             schemas,
             keys,
+            early_rows,
             unused_artifacts: Span(unused_artifacts),
+            early_rows_kept: Span(early_rows_kept),
             tenants: BTreeMap::new(),
         }
     }
@@ -72,6 +89,7 @@ impl Quotas {
             functions: self.functions,
             schemas: self.schemas,
             keys: self.keys,
+            early_rows: self.early_rows,
         };
         let of_tenant = |of: &OfTenant| TenantQuota {
             artifacts: of.artifacts.unwrap_or(default.artifacts),
@@ -80,10 +98,16 @@ impl Quotas {
             functions: of.functions.unwrap_or(default.functions),
             schemas: of.schemas.unwrap_or(default.schemas),
             keys: of.keys.unwrap_or(default.keys),
+            early_rows: of.early_rows.unwrap_or(default.early_rows),
         };
         let tenants =
             self.tenants.iter().map(|(tenant, of)| (tenant.clone(), of_tenant(of))).collect();
-        StoreQuotas { default, tenants, unused_artifacts: self.unused_artifacts.0 }
+        StoreQuotas {
+            default,
+            tenants,
+            unused_artifacts: self.unused_artifacts.0,
+            early_rows_kept: self.early_rows_kept.0,
+        }
     }
 
     /// Checks every value against its bounds.
@@ -101,9 +125,12 @@ impl Quotas {
             within("quotas.functions", some.contains(&quota.functions), "1 to 10^9")?;
             within("quotas.schemas", some.contains(&quota.schemas), "1 to 10^9")?;
             within("quotas.keys", some.contains(&quota.keys), "1 to 10^9")?;
+            within("quotas.early_rows", some.contains(&quota.early_rows), "1 to 10^9")?;
         }
         let minute = Duration::from_secs(60);
-        within("quotas.unused_artifacts", self.unused_artifacts.0 >= minute, "1m or longer")
+        within("quotas.unused_artifacts", self.unused_artifacts.0 >= minute, "1m or longer")?;
+        let kept = minute..=Duration::from_secs(30 * 24 * 3600);
+        within("quotas.early_rows_kept", kept.contains(&self.early_rows_kept.0), "1m to 30d")
     }
 }
 
@@ -129,6 +156,8 @@ mod tests {
         for (text, key) in [
             ("versions = 0", "quotas.versions"),
             ("unused_artifacts = '1s'", "quotas.unused_artifacts"),
+            ("early_rows = 0", "quotas.early_rows"),
+            ("early_rows_kept = '31d'", "quotas.early_rows_kept"),
             ("[tenants.small]\nkeys = 0", "quotas.keys"),
         ] {
             assert_eq!(toml::from_str::<Quotas>(text).unwrap().check().unwrap_err().key, key);

@@ -25,6 +25,7 @@ wasmill_domain::ports! {
         identity: Identity,
         agenda: Agenda,
         history: History,
+        nodes: Nodes,
     }
 }
 

@@ -124,6 +124,7 @@ impl Pool {
             max_event_bytes: gateway.max_event_bytes.as_usize(),
             max_batch_bytes: gateway.max_batch_bytes.as_usize(),
             max_in_flight: gateway.max_in_flight,
+            order_window: self.config.quotas.early_rows_kept.0,
             max_artifact_bytes: gateway.max_artifact_bytes.as_usize(),
             max_files: gateway.max_files,
             max_files_bytes: gateway.max_files_bytes.0,
@@ -207,6 +208,7 @@ impl Pool {
             interval: scheduler.interval.0,
             lease: scheduler.lease.0,
             retention: Some(scheduler.retention.0),
+            early_rows_kept: self.config.quotas.early_rows_kept.0,
             ..SchedulerSettings::default()
         };
         let store = SchedulerStore::of(&self.store);

@@ -12,6 +12,9 @@ pub enum BroadcastError {
     /// Of a newer release, with something that must not be passed over.
     #[error("the broadcast has something that is not known here (tag {0})")]
     Tag(u8),
+    /// Whose an order is, is no tenant's name.
+    #[error("an order of a broadcast names a tenant that cannot be one")]
+    Tenant,
     /// Cut off or damaged.
     #[error("the broadcast cannot be read: {0}")]
     Damaged(#[from] postcard::Error),

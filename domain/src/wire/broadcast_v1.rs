@@ -11,6 +11,10 @@ use crate::order::{Order, OrderKind};
 /// The tag of an order.
 const ORDER: u8 = 1;
 
+/// The tag of an order's extra that says whose it is. A reader that does not know it asks the store
+/// as ever.
+const TENANT: u8 = 1;
+
 #[derive(Serialize, Deserialize)]
 struct OrderV1<'a> {
     execution: Id,
@@ -59,7 +63,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Order>, BroadcastError> {
                 if let Some(tag) = Extra::first_needed(&order.extras) {
                     return Err(BroadcastError::Tag(tag));
                 }
-                orders.push(order.into());
+                orders.push(order.try_into()?);
             }
             tag if tag & MUST_UNDERSTAND != 0 => return Err(BroadcastError::Tag(tag)),
             _ => {}
@@ -80,24 +84,33 @@ impl<'a> From<&'a Order> for OrderV1<'a> {
             epoch: order.epoch,
             kind,
             reason: order.reason.as_deref(),
-            extras: Vec::new(),
+            extras: order
+                .tenant
+                .iter()
+                .map(|tenant| Extra { tag: TENANT, body: tenant.as_bytes().to_vec() })
+                .collect(),
         }
     }
 }
 
-impl From<OrderV1<'_>> for Order {
-    fn from(order: OrderV1<'_>) -> Self {
+impl TryFrom<OrderV1<'_>> for Order {
+    type Error = BroadcastError;
+
+    fn try_from(order: OrderV1<'_>) -> Result<Self, BroadcastError> {
+        let tenant = order.extras.iter().find(|extra| extra.tag == TENANT);
+        let tenant = tenant.map(|extra| String::from_utf8_lossy(&extra.body).parse());
         let kind = match order.kind {
             KindV1::Cancel => OrderKind::Cancel,
             KindV1::Suspend => OrderKind::Suspend,
             KindV1::Abandon => OrderKind::Abandon,
         };
-        Self {
+        Ok(Self {
+            tenant: tenant.transpose().map_err(|_| BroadcastError::Tenant)?,
             execution: order.execution.0,
             epoch: order.epoch,
             kind,
             reason: order.reason.map(str::to_owned),
-        }
+        })
     }
 }
 
@@ -109,6 +122,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_passed_over_unless_it_must_be_understood() {
         let order = Order {
+            tenant: Some("acme".parse().unwrap()),
             execution: ExecutionId::new(),
             epoch: 2,
             kind: OrderKind::Suspend,

@@ -21,26 +21,26 @@ impl Extra {
     }
 }
 
-/// Appends what is said, and extras.
+/// Appends the fields of a message, and extras.
 pub(super) fn encode_with<T: Serialize>(
-    said: &T,
+    fields: &T,
     extras: &[Extra],
     bytes: Vec<u8>,
 ) -> Result<Vec<u8>, postcard::Error> {
-    postcard::to_extend(extras, postcard::to_extend(said, bytes)?)
+    postcard::to_extend(extras, postcard::to_extend(fields, bytes)?)
 }
 
-/// What is said in all of `bytes`, by whoever knows no extra: one that may not be passed over is
-/// refused.
+/// The fields of the message in all of `bytes`, for a reader that knows no extra: one that may not
+/// be passed over is refused.
 pub(super) fn decode_without<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
     let wrong = |e: postcard::Error| format!("a message that cannot be read: {e}");
-    let (said, rest): (T, &[u8]) = postcard::take_from_bytes(bytes).map_err(wrong)?;
+    let (fields, rest): (T, &[u8]) = postcard::take_from_bytes(bytes).map_err(wrong)?;
     let (extras, rest): (Vec<Extra>, &[u8]) = postcard::take_from_bytes(rest).map_err(wrong)?;
     if !rest.is_empty() {
         return Err(format!("{} bytes stand behind the message", rest.len()));
     }
     match Extra::first_needed(&extras) {
         Some(tag) => Err(format!("the message has something that is not known here (tag {tag})")),
-        None => Ok(said),
+        None => Ok(fields),
     }
 }

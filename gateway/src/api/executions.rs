@@ -91,7 +91,15 @@ pub(crate) async fn show(
     caller: Caller,
     Segment(id): Segment<ExecutionId>,
 ) -> Result<Json<ExecutionDocument>> {
-    Ok(Json(find(&app, &caller, id).await?.into()))
+    let detail = find(&app, &caller, id).await?;
+    let function = Some(&detail.summary)
+        .filter(|summary| summary.state == wasmill_domain::State::Queued)
+        .and_then(|summary| caller.registry.function(&caller.tenant, &summary.function));
+    let no_host = match function {
+        Some(function) => app.no_host_for(&function.manifest).await,
+        None => None,
+    };
+    Ok(Json(ExecutionDocument::from(detail).with_no_host(no_host)))
 }
 
 /// Get the event of an execution

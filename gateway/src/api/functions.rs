@@ -84,6 +84,7 @@ pub(crate) async fn show(
         queue: depth.ok().map(Into::into),
         webhooks: webhooks_of(&app, function),
         not_owned: hostnames::not_owned(&app, &caller.registry, &caller.tenant, &function.manifest),
+        no_host: app.no_host_for(&function.manifest).await,
     }))
 }
 
@@ -156,6 +157,7 @@ pub(crate) async fn deploy(
     {
         tracing::warn!(%tenant, function = %name, %error, "the function's queue is not declared yet");
     }
+    let warnings = warnings(&app, &manifest).await;
     let hostnames = Arc::clone(&app.settings.hostnames);
     let change = Change::Deploy {
         tenant: tenant.clone(),
@@ -176,8 +178,15 @@ pub(crate) async fn deploy(
             digest,
             changed: changed.changed,
             revision: changed.revision.0,
+            warnings,
         }),
     ))
+}
+
+/// What keeps a version that is live from running.
+async fn warnings(app: &App, manifest: &Manifest) -> Vec<String> {
+    let no_host = app.no_host_for(manifest).await;
+    no_host.map(|why| format!("{why}: executions wait until one does")).into_iter().collect()
 }
 
 /// Roll a function back
@@ -227,6 +236,10 @@ pub(crate) async fn rollback(
         digest: live.digest,
         changed: changed.changed,
         revision: changed.revision.0,
+        warnings: match &live.manifest {
+            Ok(manifest) => warnings(&app, manifest).await,
+            Err(_) => Vec::new(),
+        },
     }))
 }
 

@@ -40,7 +40,8 @@ const DEFAULT_TYPE: &str = "wasmill.invoke";
 /// The body is the event's data, or a CloudEvent in structured or binary mode. Only this function
 /// gets the event, whether or not it listens to its type; the data must satisfy the type's schema
 /// and the function's own where they apply. An execution that has not ended after `wait` goes on;
-/// the answer then is 202 and says where to look.
+/// the answer then is 202 and says where to look. It is 202 at once where an operator suspends the
+/// execution: its state says so.
 #[utoipa::path(post, path = "/v1/functions/{name}/invoke", tag = "functions",
     params(("name" = String, Path, description = "The function's name"), InvokeFunction),
     request_body(content(
@@ -50,7 +51,7 @@ const DEFAULT_TYPE: &str = "wasmill.invoke";
     ), description = "The data, or an event in the JSON format; none for an event without data"),
     responses(
         (status = 200, description = "It has ended, one way or another: `state` says how", body = ExecutionDocument),
-        (status = 202, description = "It has not ended yet, and goes on", body = ExecutionDocument,
+        (status = 202, description = "It has not ended yet, and goes on; or it is suspended", body = ExecutionDocument,
             headers(("Location" = String, description = "The execution"))),
         (status = 400, description = "Not an event, or its data does not satisfy a schema"),
         (status = 404, description = "No such function"),
@@ -76,9 +77,9 @@ pub(crate) async fn invoke(
         Arc::clone(function.ok_or_else(|| missing(&caller.registry, &caller.tenant, &name))?);
     let (dispatch, _share) =
         event_of(&app, caller, &function, query.event_type, request, &reservation).await?;
-    let reply = publish(&app, &dispatch).await?;
+    let awaited = publish(&app, &dispatch).await?;
     let location = format!("/v1/executions/{}", dispatch.execution);
-    Ok(match end_of(&app, &dispatch, reply, deadline).await {
+    Ok(match end_of(&app, &dispatch, awaited, deadline).await {
         Some(detail) if detail.summary.state.is_terminal() => {
             Json(ExecutionDocument::from(detail)).into_response()
         }

@@ -202,6 +202,10 @@ pub(crate) struct ExecutionDocument {
     /// began the chain.
     #[schema(value_type = Uuid)]
     root: ExecutionId,
+    /// Why no host that is alive runs it, while it is queued: none has the labels that the
+    /// function's `runs_on` asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_host: Option<String>,
 }
 
 /// What stands where an event should.

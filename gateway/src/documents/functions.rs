@@ -40,6 +40,9 @@ pub(crate) struct Deployed {
     pub(crate) changed: bool,
     /// The revision of all definitions that has it.
     pub(crate) revision: i64,
+    /// What somebody should look at, in plain words; left out where there is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Where to roll back to.
@@ -175,6 +178,9 @@ pub(crate) struct FunctionDocument {
     /// reach it.
     #[serde(rename = "hostnames_not_owned", skip_serializing_if = "Vec::is_empty")]
     pub(crate) not_owned: Vec<String>,
+    /// Why no host that is alive runs it: none has the labels of `runs_on`. Its executions wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) no_host: Option<String>,
 }
 
 /// What was counted at a webhook, by the gateway that answers and since it was started.

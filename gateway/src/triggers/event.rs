@@ -53,10 +53,13 @@ pub(super) async fn run(app: &Arc<App>, routed: Routed, request: Request) -> Res
     // The body is in memory until the function has answered.
     let (dispatch, _body) = dispatch_of(app, &routed, request, 1, &reservation).await?;
     let deadline = Instant::now() + routed.function.manifest.limits.timeout.0 + MARGIN;
-    let reply = publish(app, &dispatch).await?;
-    let detail = end_of(app, &dispatch, reply, deadline).await;
+    let awaited = publish(app, &dispatch).await?;
+    let detail = end_of(app, &dispatch, awaited, deadline).await;
     match detail {
         Some(detail) if detail.summary.state.is_terminal() => response_of(detail),
+        Some(detail) if detail.summary.state == State::Suspended => {
+            Err(ApiError::Suspended(detail.summary.id))
+        }
         // It goes on; the caller learns where to look.
         _ => {
             let location = format!("/v1/executions/{}", dispatch.execution);

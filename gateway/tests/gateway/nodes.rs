@@ -59,3 +59,39 @@ async fn tenants_see_no_process() {
     with(tenant).await.problem(403, "forbidden");
     gateway.get("/v1/nodes").await.problem(401, "unauthenticated");
 }
+
+#[tokio::test]
+async fn a_function_that_no_host_runs_says_so() {
+    let gateway = Gateway::start().await;
+    let digest = gateway.upload(1).await;
+    let deploy = async |runs_on: serde_json::Value| {
+        let trigger = json!([{"event": "order.created"}]);
+        let manifest = json!({"name": "total", "runs_on": runs_on, "trigger": trigger});
+        let body = json!({"digest": digest, "manifest": manifest});
+        gateway.put("/v1/functions/total", &body).await.json()
+    };
+    let no_host = async |path: &str| gateway.get(path).await.json().get("no_host").cloned();
+    gateway.store.beat(&node("one")).await.unwrap();
+    assert_eq!(deploy(json!([])).await.get("warnings"), None);
+    assert_eq!(deploy(json!(["gpu"])).await.get("warnings"), None);
+    let why = "no live host has all of the labels 'gpu', 'eu'";
+    let deployed = deploy(json!(["gpu", "eu"])).await;
+    assert_eq!(deployed["warnings"], json!([format!("{why}: executions wait until one does")]));
+    assert_eq!(no_host("/v1/functions/total").await, Some(json!(why)));
+    let accepted = gateway.post("/v1/events/order.created", &json!({"total": 3})).await;
+    let execution = format!("/v1/executions/{}", accepted.executions()[0]);
+    assert_eq!(no_host(&execution).await, Some(json!(why)));
+    // One comes.
+    let fitting = Node { labels: ["eu", "x", "gpu"].map(String::from).into(), ..node("two") };
+    gateway.store.beat(&fitting).await.unwrap();
+    for path in ["/v1/functions/total", &execution] {
+        assert_eq!(no_host(path).await, None);
+    }
+    gateway.store.leave(fitting.id).await.unwrap();
+    let back = gateway.post("/v1/functions/total/rollback", &json!({"to": 2})).await.json();
+    assert_eq!(back.get("warnings"), None);
+    let back = gateway.post("/v1/functions/total/rollback", &json!({"to": 3})).await.json();
+    assert_eq!(back["warnings"].as_array().unwrap().len(), 1, "{back}");
+    gateway.post(&format!("{execution}/cancel"), &json!(null)).await;
+    assert_eq!(no_host(&execution).await, None, "it waits for none");
+}

@@ -174,6 +174,26 @@ fn satisfies(description: &Value, schema: &str, value: &Value) -> bool {
     jsonschema::validator_for(&root).unwrap().is_valid(value)
 }
 
+/// The body of an operation has a reason and nothing else.
+#[test]
+fn an_operation_is_described_with_its_body() {
+    let description = wasmill_gateway::openapi();
+    for what in ["cancel", "suspend", "resume"] {
+        let operation = &description["paths"][format!("/v1/executions/{{id}}/{what}")]["post"];
+        let schema = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+        assert_eq!(schema, "#/components/schemas/OperateExecution", "{what}");
+        assert!(operation["responses"]["202"].is_object(), "{what}");
+    }
+    for (body, fits) in [
+        (json!({}), true),
+        (json!({"reason": "too dear"}), true),
+        (json!({"reasons": "too dear"}), false),
+        (json!({"reason": 1}), false),
+    ] {
+        assert_eq!(satisfies(&description, "OperateExecution", &body), fits, "{body}");
+    }
+}
+
 /// A schema lets through what the server lets through, and nothing else.
 #[test]
 fn names_are_what_the_server_takes() {

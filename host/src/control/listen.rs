@@ -1,4 +1,4 @@
-//! Listens to broadcasts, for ever.
+//! Subscribes to broadcasts, for ever.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use wasmill_domain::backoff::Backoff;
 
 use super::Control;
 
-/// Listens, and again whenever the broker was away. `began` is true from the first time on.
+/// Subscribes, and again whenever the broker was away. `began` is true from the first time on.
 pub(crate) async fn listen(
     control: Arc<Control>,
     broadcasts: Arc<dyn Broadcasts>,
@@ -20,14 +20,14 @@ pub(crate) async fn listen(
         let listener = Arc::clone(&control);
         match broadcasts.subscribe(Arc::new(move |body| listener.receive(&body))).await {
             Ok(mut subscription) => {
-                control.listens();
+                control.begin_to_receive();
                 began.send_replace(true);
                 backoff.reset();
                 subscription.ended().await;
-                control.listens_no_more();
+                control.receive_no_more();
                 tracing::debug!("orders may be missed: the store is asked instead");
             }
-            Err(error) => tracing::debug!(%error, "orders cannot be heard yet"),
+            Err(error) => tracing::debug!(%error, "orders cannot be received yet"),
         }
         sleep(backoff.pause()).await;
     }

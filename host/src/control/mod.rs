@@ -5,8 +5,8 @@
 //! the orders of late ([`Control::concerns`]), which costs nothing while there are none. An order
 //! is a hint: the store is asked before anything is left undone by it.
 //!
-//! A host does not hear of everything. Whatever was dispatched before it listened is asked about
-//! ([`Control::has_heard`]), and so is what has waited for a while, as a gateway that cannot
+//! A host does not receive every order. Whatever was dispatched before it subscribed is asked about
+//! ([`Control::has_received`]), and so is what has waited for a while, as a gateway that cannot
 //! broadcast answers only when every host asks anyway. What runs is asked about again and again
 //! ([`beat()`]).
 
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use wasmill_domain::wire::Broadcast;
-use wasmill_domain::{AttemptKey, Dispatch, ExecutionId, Order, Timestamp};
+use wasmill_domain::{AttemptKey, Dispatch, ExecutionId, Order, TenantName, Timestamp};
 
 pub(crate) use self::beat::beat;
 pub(crate) use self::listen::listen;
@@ -33,7 +33,7 @@ const MOST: usize = 10_000;
 /// How long an order is kept. What was dispatched before it is asked about long before that.
 const KEPT_FOR: Duration = Duration::from_secs(600);
 
-/// While nobody listens, nothing that was dispatched is late enough.
+/// While there is no subscription, nothing that was dispatched is late enough.
 const NEVER: i64 = i64::MAX;
 
 /// The orders of late.
@@ -42,14 +42,15 @@ pub(crate) struct Control {
     orders: Mutex<Orders>,
     /// How many there are, to be looked at without the lock.
     count: AtomicUsize,
-    /// Since when every order has been heard, in microseconds; [`NEVER`] while that is not so.
-    heard_since: AtomicI64,
+    /// Since when every order has been received, in microseconds; [`NEVER`] while that is not so.
+    received_since: AtomicI64,
     /// How far the clocks of gateways may be ahead of this host's.
     clock_difference: Duration,
 }
 
 struct Orders {
-    all: HashMap<ExecutionId, (Order, Instant)>,
+    /// One of another tenant is kept beside the execution's own.
+    all: HashMap<(ExecutionId, Option<TenantName>), (Order, Instant)>,
     swept: Instant,
 }
 
@@ -60,24 +61,30 @@ impl Control {
             running,
             orders: Mutex::new(Orders { all: HashMap::new(), swept: Instant::now() }),
             count: AtomicUsize::new(0),
-            heard_since: AtomicI64::new(NEVER),
+            received_since: AtomicI64::new(NEVER),
             clock_difference,
         }
     }
 
-    /// Whether every order about what was dispatched then has been heard.
-    pub(crate) fn has_heard(&self, dispatched_at: Timestamp) -> bool {
-        let since = self.heard_since.load(Ordering::Acquire);
+    /// Whether every order about what was dispatched then has been received.
+    pub(crate) fn has_received(&self, dispatched_at: Timestamp) -> bool {
+        let since = self.received_since.load(Ordering::Acquire);
         since != NEVER && dispatched_at >= Timestamp::from_micros(since).plus(self.clock_difference)
     }
 
-    /// Whether an order has been heard that may be about this dispatch.
+    /// Whether an order has been received that may be about this dispatch.
     pub(crate) fn concerns(&self, dispatch: &Dispatch) -> bool {
-        self.count.load(Ordering::Acquire) > 0 && self.concerns_attempt(&dispatch.key())
+        self.count.load(Ordering::Acquire) > 0
+            && self.concerns_attempt(&dispatch.tenant, &dispatch.key())
     }
 
-    fn concerns_attempt(&self, key: &AttemptKey) -> bool {
-        self.lock().all.get(&key.execution).is_some_and(|(order, _)| order.is_about(key))
+    fn concerns_attempt(&self, tenant: &TenantName, key: &AttemptKey) -> bool {
+        let orders = self.lock();
+        // The store is asked, so that one which does not say whose it is does no harm.
+        [Some(tenant.clone()), None].into_iter().any(|tenant| {
+            let order = orders.all.get(&(key.execution, tenant));
+            order.is_some_and(|(order, _)| order.may_be_about(key))
+        })
     }
 
     /// A broadcast has come. An order is kept before what runs is looked at, and what begins to run
@@ -103,18 +110,19 @@ impl Control {
         }
         if orders.all.len() >= MOST {
             orders.all.clear();
-            self.heard_since.fetch_max(Timestamp::now().as_micros(), Ordering::AcqRel);
+            self.received_since.fetch_max(Timestamp::now().as_micros(), Ordering::AcqRel);
         }
-        orders.all.insert(order.execution, (order, Instant::now()));
+        let key = (order.execution, order.tenant.clone());
+        orders.all.insert(key, (order, Instant::now()));
         self.count.store(orders.all.len(), Ordering::Release);
     }
 
-    fn listens(&self) {
-        self.heard_since.store(Timestamp::now().as_micros(), Ordering::Release);
+    fn begin_to_receive(&self) {
+        self.received_since.store(Timestamp::now().as_micros(), Ordering::Release);
     }
 
-    fn listens_no_more(&self) {
-        self.heard_since.store(NEVER, Ordering::Release);
+    fn receive_no_more(&self) {
+        self.received_since.store(NEVER, Ordering::Release);
     }
 
     fn lock(&self) -> MutexGuard<'_, Orders> {
@@ -131,7 +139,8 @@ mod tests {
     use super::*;
 
     fn order(execution: ExecutionId, epoch: u32) -> Order {
-        Order { execution, epoch, kind: OrderKind::Cancel, reason: None }
+        let tenant = Some(TenantName::default());
+        Order { tenant, execution, epoch, kind: OrderKind::Cancel, reason: None }
     }
 
     fn broadcast(orders: Vec<Order>) -> Bytes {
@@ -146,36 +155,45 @@ mod tests {
         assert_eq!(control.count.load(Ordering::SeqCst), 0);
         control.receive(&broadcast(vec![order(ExecutionId::new(), 2), order(id, 2)]));
         control.receive(&Bytes::from_static(b"not a broadcast"));
-        assert!(control.concerns_attempt(&key(1)) && !control.concerns_attempt(&key(2)));
+        let tenant = TenantName::default();
+        let concerns = |epoch| control.concerns_attempt(&tenant, &key(epoch));
+        assert!(concerns(1) && !concerns(2));
         control.receive(&broadcast(vec![order(id, 4)]));
-        assert!(control.concerns_attempt(&key(3)));
+        assert!(concerns(3) && !concerns(4));
         assert_eq!(control.count.load(Ordering::SeqCst), 2);
+        // What another tenant's operator decided takes the place of nothing.
+        let other = Order { tenant: Some("other".parse().unwrap()), ..order(id, 9) };
+        control.receive(&broadcast(vec![other]));
+        assert!(concerns(3) && !concerns(4));
+        let of_nobody = Order { tenant: None, ..order(id, 9) };
+        control.receive(&broadcast(vec![of_nobody]));
+        assert!(concerns(4), "the store is asked");
     }
 
     #[test]
-    fn nothing_has_been_heard_before_it_listened() {
+    fn nothing_has_been_received_before_it_subscribed() {
         let control = Control::new(Arc::default(), Duration::from_secs(1));
         let soon = |seconds| Timestamp::now().plus(Duration::from_secs(seconds));
-        assert!(!control.has_heard(soon(100)));
+        assert!(!control.has_received(soon(100)));
         let before = Timestamp::now();
-        control.listens();
-        assert!(!control.has_heard(before) && control.has_heard(soon(2)));
-        control.listens_no_more();
-        assert!(!control.has_heard(soon(2)));
+        control.begin_to_receive();
+        assert!(!control.has_received(before) && control.has_received(soon(2)));
+        control.receive_no_more();
+        assert!(!control.has_received(soon(2)));
     }
 
     #[test]
-    fn too_many_orders_are_as_good_as_none_heard() {
+    fn too_many_orders_are_as_good_as_none_received() {
         let control = Control::new(Arc::default(), Duration::ZERO);
-        control.listens();
+        control.begin_to_receive();
         std::thread::sleep(Duration::from_millis(2));
         let dispatched = Timestamp::now();
-        assert!(control.has_heard(dispatched));
+        assert!(control.has_received(dispatched));
         std::thread::sleep(Duration::from_millis(2));
         for _ in 0..=MOST {
             control.keep(order(ExecutionId::new(), 2));
         }
         assert_eq!(control.count.load(Ordering::SeqCst), 1);
-        assert!(!control.has_heard(dispatched) && control.has_heard(Timestamp::now()));
+        assert!(!control.has_received(dispatched) && control.has_received(Timestamp::now()));
     }
 }

@@ -129,8 +129,9 @@ async fn run_batch(
     let now = Timestamp::now();
     let waited = dispatches.iter().map(|dispatch| now.since(dispatch.queued_at)).max();
     let waited = waited.unwrap_or_default();
-    let has_heard = dispatches.iter().all(|dispatch| host.control.has_heard(dispatch.queued_at));
-    let is_asked = redeliveries > 0 || waited >= host.settings.ask_after || !has_heard;
+    let has_received =
+        dispatches.iter().all(|dispatch| host.control.has_received(dispatch.queued_at));
+    let is_asked = redeliveries > 0 || waited >= host.settings.ask_after || !has_received;
     let (dispatches, asked) = if is_asked {
         (still_open(Arc::clone(host), dispatches).await, Instant::now())
     } else {

@@ -36,8 +36,8 @@ use crate::ports::{HostBroker, HostStore};
 use crate::recorder::Recorder;
 use crate::settings::HostSettings;
 
-/// How long a host waits until it hears of orders, before it takes work.
-const LISTEN_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+/// How long a host waits until it receives orders, before it takes work.
+const SUBSCRIBE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What a host is made of.
 pub struct HostParts {
@@ -102,7 +102,7 @@ pub async fn run(parts: HostParts, shutdown: CancellationToken) -> Result<(), Pa
     ];
     // Usually at once: so nothing that is published from now on needs to be asked about. Where the
     // broker is away there is no work either.
-    let _ = tokio::time::timeout(LISTEN_PATIENCE, has_begun.wait_for(|begun| *begun)).await;
+    let _ = tokio::time::timeout(SUBSCRIBE_TIMEOUT, has_begun.wait_for(|begun| *begun)).await;
 
     let host = Arc::new(Host {
         admission: Admission::new(settings.in_flight.clamp(1, engine.slots())),

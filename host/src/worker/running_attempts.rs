@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use wasmill_domain::lifecycle::cancellation;
-use wasmill_domain::{AttemptKey, Digest, Dispatch, Order, OrderKind, Timestamp};
+use wasmill_domain::{AttemptKey, Digest, Dispatch, Order, OrderKind, TenantName, Timestamp};
 use wasmill_store::{Ledger, Started};
 
 /// Everything that runs now.
@@ -69,7 +69,7 @@ impl RunningAttempts {
     pub(crate) fn stop(&self, order: &Order) {
         let state = self.lock();
         for entry in state.entries.values() {
-            if order.is_about(&entry.dispatch.key()) {
+            if order.is_about(&entry.dispatch.tenant, &entry.dispatch.key()) {
                 // The first one stands.
                 let _ = entry.stop.order.set(order.clone());
                 entry.stop.token.cancel();
@@ -77,11 +77,11 @@ impl RunningAttempts {
         }
     }
 
-    /// What has run for longer than that.
-    pub(crate) fn longer_than(&self, age: Duration) -> Vec<AttemptKey> {
+    /// What has run for longer than that, and whose it is.
+    pub(crate) fn longer_than(&self, age: Duration) -> Vec<(TenantName, AttemptKey)> {
         let state = self.lock();
         let long = state.entries.values().filter(|entry| entry.since.elapsed() >= age);
-        long.map(|entry| entry.dispatch.key()).collect()
+        long.map(|entry| (entry.dispatch.tenant.clone(), entry.dispatch.key())).collect()
     }
 
     /// What has run longer than `after` and was not announced, with its key.

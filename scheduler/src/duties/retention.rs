@@ -9,7 +9,8 @@ use crate::duty::{Duty, Next};
 use crate::error::DutyError;
 use crate::parts::SchedulerParts;
 
-/// Deletes what is older than the retention, now and then: whole days first, then what is left of
+/// Deletes what is older than the retention, now and then: what was decided about executions that
+/// never came, whether or not history has an end; then whole days, then what is left of
 /// others, in batches, then artifacts that nobody uses.
 pub(crate) struct History {
     parts: SchedulerParts,
@@ -35,6 +36,19 @@ impl Duty for History {
 
     async fn round(&mut self) -> Result<Next, DutyError> {
         let SchedulerParts { store, settings, .. } = &self.parts;
+        if self.after.is_none() {
+            let before = Timestamp::now().minus(settings.early_rows_kept);
+            let deleted = store.retention.prune_early_rows(before, settings.prune_batch).await?;
+            if deleted > 0 {
+                tracing::info!(
+                    deleted,
+                    "operations on executions are forgotten of which nothing became known"
+                );
+            }
+            if deleted >= u64::from(settings.prune_batch) {
+                return Ok(Next::AtOnce);
+            }
+        }
         let Some(keep) = settings.retention else { return Ok(Next::InTime) };
         let (before, batch) = (Timestamp::now().minus(keep), settings.prune_batch);
         if self.after.is_none()

@@ -1,5 +1,5 @@
-//! Moves that come while an execution runs, or before its row is there, and what hosts hear of
-//! them.
+//! Moves that come while an execution runs, or before its row is there, and the orders that hosts
+//! get about them.
 
 use wasmill_domain::{Dispatch, Operation, Order, OrderKind, Outcome, State, Transition};
 
@@ -63,30 +63,58 @@ pub(crate) async fn a_move_may_come_before_the_row(fresh: Fresh) {
     assert!(shown(store, &queued).await.event.is_ok());
 }
 
-pub(crate) async fn what_was_resumed_before_it_came_is_published_when_it_comes(fresh: Fresh) {
+pub(crate) async fn what_is_resumed_before_it_came_is_as_if_it_never_was_held(fresh: Fresh) {
     let store = &*fresh.store;
     for publication in [Publication::Confirmed, Publication::Pending] {
-        let early_bird = dispatch("total");
-        operate(store, &early_bird, early(Transition::Suspend).by("key 1")).await;
-        assert_eq!(shown(store, &early_bird).await.summary.held_by.as_deref(), Some("key 1"));
-        operate(store, &early_bird, Operation::new(Transition::Resume, now())).await;
-        assert!(outbox(store).await.is_empty(), "nobody knows what to publish");
-        assert_eq!(shown(store, &early_bird).await.summary.held_by, None);
-        let twice = [early_bird.clone(), early_bird.clone()];
-        assert_eq!(store.unfinished(&twice).await.unwrap(), [false, false]);
-        store.enqueue(&twice, publication).await.unwrap();
-        has_come(store, &early_bird, State::Queued, 3).await;
-        let resumed = store.outbox(soon(), 10).await.unwrap().remove(0);
-        let expected = Dispatch { epoch: 3, queued_at: resumed.queued_at, ..early_bird.clone() };
-        assert_eq!(resumed, expected);
-        store.published(&[resumed.key()]).await.unwrap();
-        assert_eq!(
-            store.record(&[finished(&early_bird, Outcome::Success)]).await.unwrap(),
-            [false]
-        );
-        assert_eq!(store.record(&[finished(&resumed, Outcome::Success)]).await.unwrap(), [true]);
+        let held = dispatch("total");
+        let one = std::slice::from_ref(&held);
+        for _ in 0..2 {
+            operate(store, &held, early(Transition::Suspend).by("key 1")).await;
+            assert_eq!(shown(store, &held).await.summary.held_by.as_deref(), Some("key 1"));
+            assert_eq!(store.unfinished(one).await.unwrap(), [false]);
+            let resume = early(Transition::Resume);
+            let moved =
+                store.transition_execution(&tenant(), held.execution, &resume).await.unwrap();
+            assert_eq!((moved.has_event, moved.to_publish), (false, None));
+            assert_eq!(store.execution(&tenant(), held.execution).await.unwrap(), None);
+        }
+        // Its message, on its way all the time, is what runs it.
+        assert_eq!(store.unfinished(one).await.unwrap(), [true]);
+        store.enqueue(one, publication).await.unwrap();
+        has_come(store, &held, State::Queued, 1).await;
+        let expected: &[Dispatch] = if publication == Publication::Pending { one } else { &[] };
+        assert_eq!(store.outbox(soon(), 10).await.unwrap(), expected);
+        let end = finished(&held, Outcome::Success);
+        assert_eq!(store.record(&[end.clone(), end]).await.unwrap(), [true, false]);
         assert!(outbox(store).await.is_empty());
     }
+}
+
+pub(crate) async fn what_is_resumed_is_given_to_be_published(fresh: Fresh) {
+    let store = &*fresh.store;
+    let held = execution_in(store, State::Running).await;
+    let operate = async |what| {
+        let operation = Operation::new(what, now());
+        store.transition_execution(&tenant(), held.execution, &operation).await.unwrap()
+    };
+    assert_eq!(operate(Transition::Suspend).await.to_publish, None);
+    let resumed = operate(Transition::Resume).await.to_publish.unwrap();
+    assert_eq!((resumed.epoch, resumed.attempt), (held.epoch + 2, held.attempt));
+    assert_eq!(store.outbox(soon(), 10).await.unwrap(), std::slice::from_ref(&resumed));
+    store.published(&[resumed.key()]).await.unwrap();
+    assert!(outbox(store).await.is_empty());
+    // An entry that was left is as young as the last operation: it is not for the scheduler yet.
+    let (long_ago, just_now) = (now().minus(std::time::Duration::from_secs(60)), now());
+    for at in [long_ago, just_now] {
+        for what in [Transition::Suspend, Transition::Resume] {
+            let operation = Operation::new(what, at);
+            store.transition_execution(&tenant(), held.execution, &operation).await.unwrap();
+        }
+    }
+    assert_eq!(store.outbox(just_now, 10).await.unwrap(), []);
+    assert_eq!(store.outbox(soon(), 10).await.unwrap()[0].epoch, held.epoch + 6);
+    operate(Transition::Cancel).await;
+    assert!(operate(Transition::Replay).await.to_publish.is_some());
 }
 
 pub(crate) async fn an_outcome_that_does_not_stand_brings_the_event(fresh: Fresh) {
@@ -109,31 +137,101 @@ pub(crate) async fn an_outcome_that_does_not_stand_brings_the_event(fresh: Fresh
     has_come(store, &child, State::Cancelled, 2).await;
 }
 
-pub(crate) async fn a_move_before_the_row_binds_its_tenant_only(fresh: Fresh) {
-    let store = &*fresh.store;
-    let other = "other".parse().unwrap();
-    for by_outcome in [false, true] {
-        let ours = dispatch("total");
+/// Another tenant's operator knows the id, and is faster than whoever writes the row.
+async fn anothers(store: &dyn Store, what: &[Transition]) -> Dispatch {
+    let ours = dispatch("total");
+    for what in what {
         store
-            .transition_execution(&other, ours.execution, &early(Transition::Cancel))
+            .transition_execution(&"other".parse().unwrap(), ours.execution, &early(*what))
             .await
             .unwrap();
+    }
+    ours
+}
+
+/// Nothing is left of what another tenant's operator has decided.
+async fn is_ours(store: &dyn Store, ours: &Dispatch, state: State) {
+    let other = "other".parse().unwrap();
+    assert_eq!(store.execution(&other, ours.execution).await.unwrap(), None);
+    let again = store.transition_execution(&other, ours.execution, &early(Transition::Cancel));
+    assert!(matches!(again.await, Err(StoreError::NotFound(_))));
+    has_come(store, ours, state, 1).await;
+    let summary = shown(store, ours).await.summary;
+    assert_eq!((summary.reason, summary.changed_at, summary.held_by), (None, None, None));
+}
+
+const BY_ANOTHER: [&[Transition]; 3] = [
+    &[Transition::Cancel],
+    &[Transition::Suspend],
+    &[Transition::Suspend, Transition::Cancel, Transition::Replay],
+];
+
+pub(crate) async fn a_move_before_the_row_binds_its_tenant_only(fresh: Fresh) {
+    let (store, orders) = (&*fresh.store, &*fresh.orders);
+    for what in BY_ANOTHER {
+        let ours = anothers(store, what).await;
+        let one = std::slice::from_ref(&ours);
         let moved =
             store.transition_execution(&tenant(), ours.execution, &early(Transition::Cancel)).await;
         assert!(matches!(moved, Err(StoreError::NotFound(_))), "{moved:?}");
-        if by_outcome {
-            let end = finished(&ours, Outcome::Success);
-            assert_eq!(store.record(&[end]).await.unwrap(), [false]);
-        } else {
-            store.enqueue(std::slice::from_ref(&ours), Publication::Confirmed).await.unwrap();
+        // Our hosts run it, and go on.
+        assert_eq!(store.unfinished(one).await.unwrap(), [true]);
+        assert_eq!(orders.orders(&[(tenant(), ours.key())]).await.unwrap(), []);
+        store.enqueue(one, Publication::Confirmed).await.unwrap();
+        is_ours(store, &ours, State::Queued).await;
+        assert!(outbox(store).await.is_empty(), "its message is on its way");
+        assert_eq!(store.unfinished(one).await.unwrap(), [true]);
+        let end = finished(&ours, Outcome::Success);
+        assert_eq!(store.record(&[end.clone(), end]).await.unwrap(), [true, false]);
+        assert_eq!(state_of(store, &ours).await, (State::Succeeded, 1));
+    }
+}
+
+pub(crate) async fn what_was_not_published_is_once_whatever_another_tenant_does(fresh: Fresh) {
+    let store = &*fresh.store;
+    for what in BY_ANOTHER {
+        let ours = anothers(store, what).await;
+        let one = std::slice::from_ref(&ours);
+        for _ in 0..2 {
+            store.enqueue(one, Publication::Pending).await.unwrap();
+            is_ours(store, &ours, State::Queued).await;
+            assert_eq!(store.outbox(soon(), 10).await.unwrap(), one);
         }
-        assert_eq!(store.execution(&other, ours.execution).await.unwrap(), None);
-        has_come(store, &ours, State::Queued, 1).await;
-        let summary = shown(store, &ours).await.summary;
-        assert_eq!((summary.reason, summary.changed_at, summary.finished_at), (None, None, None));
-        // Its message may have been refused: it is published again.
-        assert_eq!(store.outbox(soon(), 10).await.unwrap(), std::slice::from_ref(&ours));
-        assert_eq!(store.record(&[finished(&ours, Outcome::Success)]).await.unwrap(), [true]);
+        store.published(&[ours.key()]).await.unwrap();
+        // What an attempt emits is as much at an id that others may know.
+        let child = anothers(store, what).await;
+        let parent = crate::port::Finished {
+            emitted: vec![child.clone()],
+            ..finished(&ours, Outcome::Success)
+        };
+        assert_eq!(store.record(&[parent]).await.unwrap(), [true]);
+        is_ours(store, &child, State::Queued).await;
+        assert_eq!(store.outbox(soon(), 10).await.unwrap(), std::slice::from_ref(&child));
+        store.published(&[child.key()]).await.unwrap();
+    }
+}
+
+pub(crate) async fn an_outcome_stands_whatever_another_tenant_does(fresh: Fresh) {
+    let store = &*fresh.store;
+    for what in BY_ANOTHER {
+        let ours = anothers(store, what).await;
+        store.start(&[started(&ours)]).await.unwrap();
+        is_ours(store, &ours, State::Running).await;
+        // In one batch with others, and twice, as its message may be delivered again.
+        let ours = anothers(store, what).await;
+        let (other, end) = (dispatch("total"), finished(&ours, Outcome::Success));
+        let ends = [finished(&other, Outcome::Success), end.clone(), end];
+        assert_eq!(store.record(&ends).await.unwrap(), [true, true, false]);
+        is_ours(store, &ours, State::Succeeded).await;
+        assert_eq!(shown(store, &ours).await.attempts.len(), 1);
+        let ours = anothers(store, what).await;
+        assert_eq!(store.record(&[retried(&ours, now())]).await.unwrap(), [true]);
+        assert_eq!(state_of(store, &ours).await, (State::Delayed, 2));
+        assert_eq!(shown(store, &ours).await.attempts.len(), 1);
+        assert_eq!(store.promote_due(soon(), 10).await.unwrap().len(), 1);
+        let due = store.outbox(soon(), 10).await.unwrap().remove(0);
+        store.published(&[due.key()]).await.unwrap();
+        assert!(outbox(store).await.is_empty());
     }
 }
 
@@ -204,7 +302,7 @@ pub(crate) async fn what_runs_is_suspended_and_made_again(fresh: Fresh) {
     assert_eq!(shown(store, &running).await.attempts.len(), 1);
 }
 
-pub(crate) async fn hosts_hear_of_what_they_run(fresh: Fresh) {
+pub(crate) async fn hosts_get_orders_about_what_they_run(fresh: Fresh) {
     let (store, orders) = (&*fresh.store, &*fresh.orders);
     assert_eq!(orders.orders(&[]).await.unwrap(), []);
     let mut running = Vec::new();
@@ -212,25 +310,36 @@ pub(crate) async fn hosts_hear_of_what_they_run(fresh: Fresh) {
         running.push(execution_in(store, State::Running).await);
     }
     let without_row = dispatch("total");
-    let all: Vec<_> = running.iter().chain([&without_row]).map(Dispatch::key).collect();
+    let of = |dispatch: &Dispatch| (dispatch.tenant.clone(), dispatch.key());
+    let all: Vec<_> = running.iter().chain([&without_row]).map(of).collect();
     assert_eq!(orders.orders(&all).await.unwrap(), []);
     let why = || Some("too dear".to_owned());
     operate(store, &running[0], Operation::new(Transition::Cancel, now()).with_reason(why())).await;
     operate(store, &running[1], Operation::new(Transition::Suspend, now())).await;
     assert_eq!(store.record(&[retried(&running[2], now())]).await.unwrap(), [true]);
-    let order =
-        |of: &Dispatch, epoch, kind, reason| Order { execution: of.execution, epoch, kind, reason };
-    let mut heard = orders.orders(&all).await.unwrap();
-    heard.sort_by_key(|order| order.execution);
+    let order = |of: &Dispatch, epoch, kind, reason| Order {
+        tenant: Some(tenant()),
+        execution: of.execution,
+        epoch,
+        kind,
+        reason,
+    };
+    let mut received = orders.orders(&all).await.unwrap();
+    received.sort_by_key(|order| order.execution);
     let expected = [
         order(&running[0], 2, OrderKind::Cancel, why()),
         order(&running[1], 2, OrderKind::Suspend, None),
         order(&running[2], 1, OrderKind::Abandon, None),
     ];
-    assert_eq!(heard, expected);
+    assert_eq!(received, expected);
     operate(store, &running[1], Operation::new(Transition::Resume, now())).await;
-    let heard = orders.orders(&[running[1].key()]).await.unwrap();
-    assert_eq!(heard, [order(&running[1], 3, OrderKind::Abandon, None)]);
+    let received = orders.orders(&[of(&running[1])]).await.unwrap();
+    assert_eq!(received, [order(&running[1], 3, OrderKind::Abandon, None)]);
     let resumed = running[1].clone().with_epoch(3);
-    assert_eq!(orders.orders(&[resumed.key()]).await.unwrap(), []);
+    assert_eq!(orders.orders(&[of(&resumed)]).await.unwrap(), []);
+    // Two attempts of it: the earlier one is about to be stopped.
+    let received = orders.orders(&[of(&resumed), of(&running[1])]).await.unwrap();
+    assert_eq!(received, [order(&running[1], 3, OrderKind::Abandon, None)]);
+    let of_another = ("other".parse().unwrap(), running[0].key());
+    assert_eq!(orders.orders(&[of_another]).await.unwrap(), []);
 }

@@ -24,6 +24,7 @@ pub(crate) fn small() -> Quotas {
         functions: 2,
         schemas: 2,
         keys: 2,
+        early_rows: 2,
     };
     let large = TenantQuota { functions: 3, ..default.clone() };
     Quotas {

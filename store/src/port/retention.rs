@@ -25,6 +25,10 @@ pub trait Retention: Send + Sync + 'static {
     /// from tenants that have them for no version of theirs.
     async fn prune_artifacts(&self, before: Timestamp, limit: u32) -> Result<()>;
 
+    /// Deletes up to `limit` rows that operations made before `before`, of executions whose events
+    /// have not come, and gives how many. What was decided about these is forgotten.
+    async fn prune_early_rows(&self, before: Timestamp, limit: u32) -> Result<u64>;
+
     /// Makes the partitions of today and of the days ahead, where history has partitions and they
     /// are missing.
     async fn make_days(&self) -> Result<()>;

@@ -247,9 +247,9 @@ impl ExecutionQuery {
 }
 
 /// What an execution is after an operator's operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct OperationResult {
-    /// Where it stands.
+    /// Its current state.
     pub state: State,
     /// Its epoch, which the operation has begun.
     pub epoch: u32,
@@ -257,8 +257,11 @@ pub struct OperationResult {
     pub attempt: u32,
     /// When that was handed to the broker; about, where the event has not come yet.
     pub queued_at: Timestamp,
-    /// Whether its event has come.
+    /// Whether its event has come. Where it has not, nothing is known of the execution yet.
     pub has_event: bool,
+    /// What was put in the outbox and may be published at once; `None` where nothing was, or where
+    /// that cannot be read back.
+    pub to_publish: Option<Dispatch>,
 }
 
 /// An execution as it is listed.

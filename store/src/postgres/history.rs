@@ -67,9 +67,9 @@ const CURRENT_STATES: &str = "SELECT id, tenant, function, state, epoch, attempt
      FROM executions WHERE id = ANY($1)";
 
 /// Entries of rows that are held, each execution once. One that is there is of the later epoch from
-/// then on.
+/// then on, and as young: whoever has begun that epoch publishes it first.
 const INSERT_OUTBOX: &str = "INSERT INTO outbox (execution_id, attempt, epoch, made_at) SELECT *, $4 FROM unnest($1, $2, $3) \
-     ON CONFLICT (execution_id, attempt) DO UPDATE SET epoch = excluded.epoch WHERE outbox.epoch < excluded.epoch";
+     ON CONFLICT (execution_id, attempt) DO UPDATE SET epoch = excluded.epoch, made_at = excluded.made_at WHERE outbox.epoch < excluded.epoch";
 
 /// Entries of rows that were there before, if a host could still run them and they are of who asks.
 const INSERT_OUTBOX_IF_OPEN: &str = "INSERT INTO outbox (execution_id, attempt, epoch, made_at) SELECT new.id, new.attempt, e.epoch, $5 \

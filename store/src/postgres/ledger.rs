@@ -4,10 +4,11 @@ use async_trait::async_trait;
 use wasmill_domain::{AttemptKey, Dispatch, ExecutionId, Operation, TenantName, Timestamp};
 
 use super::error::Result;
+use super::history::{self, Written};
 use super::partitions::share_old_days;
 use super::session::Session;
 use super::store::PostgresStore;
-use super::{history, lifecycle, queries};
+use super::{lifecycle, queries};
 use crate::fence::{self, CurrentStates, RowChange};
 use crate::port::{
     self, ExecutionDetail, ExecutionQuery, Finished, History, Ledger, ListedExecution, LogEntry,
@@ -57,8 +58,9 @@ impl Ledger for PostgresStore {
         id: ExecutionId,
         operation: &Operation,
     ) -> port::Result<OperationResult> {
+        let quota = self.inner.settings.quotas.of(tenant);
         self.inner
-            .write(|session| Box::pin(lifecycle::operate(session, tenant, id, operation)))
+            .write(|session| Box::pin(lifecycle::operate(session, quota, tenant, id, operation)))
             .await
     }
 }
@@ -119,7 +121,7 @@ async fn enqueue(
         let others = first.iter().map(|&index| dispatches[index]);
         let others: Vec<&Dispatch> =
             others.filter(|dispatch| !written.contains(&dispatch.execution)).collect();
-        return lifecycle::add_events(session, &others).await;
+        return lifecycle::add_events(session, &others).await.map(drop);
     }
     let (new, others): (Vec<&Dispatch>, Vec<&Dispatch>) = first
         .iter()
@@ -136,21 +138,68 @@ async fn enqueue(
 
 async fn start(session: &mut Session<'_>, attempts: &[Started]) -> Result<()> {
     share_old_days(session, attempts.iter().map(|entry| entry.dispatch.execution)).await?;
+    let all: Vec<&Started> = attempts.iter().collect();
+    let written = report_starts(session, &all).await?;
+    let others: Vec<&Started> =
+        all.into_iter().filter(|entry| !written.contains(&entry.dispatch.execution)).collect();
+    let dispatches: Vec<&Dispatch> = others.iter().map(|entry| &entry.dispatch).collect();
+    // Nothing that another tenant's operator has written before the event came is in their way.
+    let replaced = lifecycle::add_events(session, &dispatches).await?;
+    let again: Vec<&Started> =
+        others.into_iter().filter(|entry| replaced.contains(&entry.dispatch.execution)).collect();
+    report_starts(session, &again).await.map(drop)
+}
+
+async fn report_starts(session: &mut Session<'_>, attempts: &[&Started]) -> Result<Written> {
+    let mut written = Written::new();
     for round in fence::rounds(attempts, |entry| entry.dispatch.execution) {
         // What each would make of an execution that lets it; whether it does, the database finds.
-        let change =
-            |index: usize| fence::start(&attempts[index..=index], &mut CurrentStates::new());
+        let change = |index: usize| {
+            fence::start(std::slice::from_ref(attempts[index]), &mut CurrentStates::new())
+        };
         let changes: Vec<RowChange<'_>> = round.into_iter().flat_map(change).collect();
-        history::report(session, &changes).await?;
+        written.extend(history::report(session, &changes).await?);
     }
-    Ok(())
+    Ok(written)
 }
 
 pub(super) async fn record(session: &mut Session<'_>, finished: &[Finished]) -> Result<Vec<bool>> {
     share_old_days(session, finished.iter().map(|entry| entry.dispatch.execution)).await?;
     let mut stands = vec![false; finished.len()];
-    let mut winners: Vec<&Finished> = Vec::with_capacity(finished.len());
-    for round in fence::rounds(finished, |entry| entry.dispatch.execution) {
+    let all: Vec<usize> = (0..finished.len()).collect();
+    let mut winners = report_ends(session, finished, &all, &mut stands).await?;
+    let others = finished.iter().zip(&stands).filter(|(_, stands)| !**stands);
+    let others: Vec<&Dispatch> = others.map(|(entry, _)| &entry.dispatch).collect();
+    let replaced = lifecycle::add_events(session, &others).await?;
+    if !replaced.is_empty() {
+        // Another tenant's operator has written these before their events came: void.
+        let again = |index: &usize| {
+            !stands[*index] && replaced.contains(&finished[*index].dispatch.execution)
+        };
+        let again: Vec<usize> = all.into_iter().filter(again).collect();
+        winners.extend(report_ends(session, finished, &again, &mut stands).await?);
+    }
+    let followed: Vec<&Finished> =
+        winners.iter().copied().filter(|entry| fence::is_followed(entry)).collect();
+    history::insert_attempts(session, &followed).await?;
+    let children: Vec<&Dispatch> =
+        winners.iter().flat_map(|entry| fence::children(entry)).collect();
+    if !children.is_empty() {
+        enqueue(session, &children, Publication::Pending).await?;
+    }
+    Ok(stands)
+}
+
+/// Reports those of some ends, notes which of them stand, and gives these.
+async fn report_ends<'a>(
+    session: &mut Session<'_>,
+    finished: &'a [Finished],
+    indices: &[usize],
+    stands: &mut [bool],
+) -> Result<Vec<&'a Finished>> {
+    let mut winners: Vec<&Finished> = Vec::with_capacity(indices.len());
+    for round in fence::rounds(indices, |&index| finished[index].dispatch.execution) {
+        let round: Vec<usize> = round.into_iter().map(|position| indices[position]).collect();
         // What each would make of an execution that lets it; whether it does, the database finds.
         let change =
             |index: usize| fence::finish(&finished[index..=index], &mut CurrentStates::new());
@@ -164,18 +213,7 @@ pub(super) async fn record(session: &mut Session<'_>, finished: &[Finished]) -> 
             }
         }
     }
-    let others = finished.iter().zip(&stands).filter(|(_, stands)| !**stands);
-    let others: Vec<&Dispatch> = others.map(|(entry, _)| &entry.dispatch).collect();
-    lifecycle::add_events(session, &others).await?;
-    let followed: Vec<&Finished> =
-        winners.iter().copied().filter(|entry| fence::is_followed(entry)).collect();
-    history::insert_attempts(session, &followed).await?;
-    let children: Vec<&Dispatch> =
-        winners.iter().flat_map(|entry| fence::children(entry)).collect();
-    if !children.is_empty() {
-        enqueue(session, &children, Publication::Pending).await?;
-    }
-    Ok(stands)
+    Ok(winners)
 }
 
 #[cfg(test)]

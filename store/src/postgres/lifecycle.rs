@@ -1,22 +1,26 @@
 //! Moves that are decided by the domain, one execution at a time: its row is read and held, and
 //! what comes of it is written.
 
+use std::collections::HashSet;
+
 use sqlx::postgres::PgRow;
 use wasmill_domain::{
     AttemptKey, Dispatch, Effects, ExecutionId, Lifecycle, Operation, Outcome, TenantName,
-    Timestamp, TraceContext,
+    Timestamp,
 };
 
 use super::columns::{Columns, get, id_of};
+use super::early_rows;
 use super::error::Result;
 use super::history;
 use super::partitions::share_old_days;
-use super::queries::{count, text_if_any, time, time_if_any};
+use super::queries::{self, count, text_if_any, time, time_if_any};
 use super::session::Session;
 use super::text::stored;
 use crate::convert;
-use crate::operate::{self, NOT_KNOWN_YET, Row};
+use crate::operate::{self, Row};
 use crate::port::OperationResult;
+use crate::quota::TenantQuota;
 
 macro_rules! read {
     ($rest:literal) => {
@@ -34,13 +38,11 @@ const READ: &str = read!("id = $1 FOR UPDATE");
 /// holds rows.
 const WITHOUT_EVENT: &str = read!("id = ANY($1) AND event_id = '' ORDER BY id FOR UPDATE");
 
+const DISPATCH: &str = "SELECT id, tenant, function, attempt, max_attempts, accepted_at, queued_at, traceparent, tracestate, parent, \
+     event, epoch, root, origin_kind, origin FROM executions WHERE id = $1";
+
 const WRITE: &str = "UPDATE executions SET state = $2, epoch = $3, attempt = $4, max_attempts = $5, outcome = $6, message = $7, \
      queued_at = $8, due_at = $9, finished_at = $10, held_by = $11, reason = $12, changed_at = $13 WHERE id = $1";
-
-/// A row without an event.
-const INSERT: &str = "INSERT INTO executions (id, state, epoch, attempt, max_attempts, queued_at, finished_at, held_by, reason, changed_at, \
-     accepted_at, tenant, traceparent, function, event_type, event_id, event_source, event) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14, '', '', '') ON CONFLICT DO NOTHING";
 
 const ADD_EVENT: &str = "UPDATE executions SET tenant = $2, function = $3, event_type = $4, event_id = $5, event_source = $6, \
      parent = $7, traceparent = $8, tracestate = $9, accepted_at = $10, event = $11, root = $12, origin_kind = $13, origin = $14 WHERE id = $1";
@@ -78,7 +80,10 @@ pub(super) async fn write(
     effects: &Effects,
     at: Timestamp,
 ) -> Result<()> {
-    let Effects { after, archives_attempt, publishes } = effects;
+    let Effects { after, archives_attempt, publishes, deletes_row } = effects;
+    if *deletes_row {
+        return early_rows::delete(session, id).await;
+    }
     if *archives_attempt {
         history::set_apart(session, id).await?;
     }
@@ -107,6 +112,7 @@ pub(super) async fn write(
 /// An operator's operation.
 pub(super) async fn operate(
     session: &mut Session<'_>,
+    quota: &TenantQuota,
     tenant: &TenantName,
     id: ExecutionId,
     operation: &Operation,
@@ -116,8 +122,8 @@ pub(super) async fn operate(
         Some(row) => row,
         None => {
             let row = operate::before_event(id, operation)?;
-            if insert(session, tenant, id, &row).await? {
-                return Ok(operate::moved(&row));
+            if early_rows::insert(session, quota, tenant, id, &row, operation.at).await? {
+                return Ok(operate::moved(&row, None));
             }
             // Somebody else has written it since: they were waited for.
             read(session, id).await?.ok_or_else(|| operate::not_found(id))?
@@ -128,38 +134,26 @@ pub(super) async fn operate(
     }
     let effects = row.operate(operation)?;
     write(session, id, &effects, operation.at).await?;
-    Ok(operate::moved(&effects.after))
+    let to_publish = if effects.publishes { dispatch(session, id).await? } else { None };
+    Ok(operate::moved(&effects.after, to_publish))
 }
 
-/// Writes a row without an event; false where there is one already.
-async fn insert(
+/// The attempt that an execution is at, as it is sent to a host; `None` where its row cannot be read
+/// back: whoever publishes the outbox finds out.
+async fn dispatch(session: &mut Session<'_>, id: ExecutionId) -> Result<Option<Dispatch>> {
+    let row = session.row_if_any(sqlx::query(DISPATCH).bind(id.0)).await?;
+    Ok(row.and_then(|row| queries::dispatch(&row).ok()))
+}
+
+/// Adds the events of dispatches to rows that were written before them, and gives the executions
+/// whose rows were another tenant's and are their own now.
+pub(super) async fn add_events(
     session: &mut Session<'_>,
-    tenant: &TenantName,
-    id: ExecutionId,
-    row: &Lifecycle,
-) -> Result<bool> {
-    let insert = sqlx::query(INSERT)
-        .bind(id.0)
-        .bind(row.state.as_stored())
-        .bind(i64::from(row.epoch))
-        .bind(i64::from(row.attempt))
-        .bind(i64::from(row.max_attempts))
-        .bind(row.queued_at.as_micros())
-        .bind(row.finished_at.map(Timestamp::as_micros))
-        .bind(row.held_by.as_deref().map(stored))
-        .bind(row.reason.as_deref().map(stored))
-        .bind(row.changed_at.map(Timestamp::as_micros))
-        .bind(id.made_at().as_micros())
-        .bind(tenant.as_str())
-        .bind(TraceContext::new_root().to_string())
-        .bind(NOT_KNOWN_YET);
-    Ok(session.execute(insert).await? > 0)
-}
-
-/// Adds the events of dispatches to rows that were written before them.
-pub(super) async fn add_events(session: &mut Session<'_>, dispatches: &[&Dispatch]) -> Result<()> {
+    dispatches: &[&Dispatch],
+) -> Result<HashSet<ExecutionId>> {
+    let mut replaced = HashSet::new();
     if dispatches.is_empty() {
-        return Ok(());
+        return Ok(replaced);
     }
     let ids = Columns::default().add(dispatches.iter().map(|dispatch| dispatch.execution.0))?;
     for row in &session.rows(ids.of(WITHOUT_EVENT)).await? {
@@ -168,10 +162,14 @@ pub(super) async fn add_events(session: &mut Session<'_>, dispatches: &[&Dispatc
             continue;
         };
         add_event(session, dispatch).await?;
-        let effects = operate::with_event(&of_row(row)?, dispatch);
-        write(session, id, &effects, Timestamp::now()).await?;
+        early_rows::has_come(session, id).await?;
+        let row = of_row(row)?;
+        if !row.is_of(&dispatch.tenant) {
+            replaced.insert(id);
+        }
+        write(session, id, &operate::with_event(&row, dispatch), Timestamp::now()).await?;
     }
-    Ok(())
+    Ok(replaced)
 }
 
 async fn add_event(session: &mut Session<'_>, dispatch: &Dispatch) -> Result<()> {

@@ -17,6 +17,7 @@ use wasmill_domain::{ExecutionId, Timestamp};
 use super::artifacts;
 use super::columns::{Columns, get, id_of};
 use super::days::Day;
+use super::early_rows;
 use super::error::Result;
 use super::partitions::{self, TABLES};
 use super::session::{Access, Session};
@@ -68,6 +69,10 @@ impl Retention for PostgresStore {
         let unused =
             before.max(Timestamp::now().minus(self.inner.settings.quotas.unused_artifacts));
         self.inner.upkeep(|session| Box::pin(artifacts::prune(session, unused, limit.into()))).await
+    }
+
+    async fn prune_early_rows(&self, before: Timestamp, limit: u32) -> port::Result<u64> {
+        self.inner.upkeep(|session| Box::pin(early_rows::prune(session, before, limit))).await
     }
 
     async fn make_days(&self) -> port::Result<()> {

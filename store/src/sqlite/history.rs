@@ -55,12 +55,12 @@ const SET_APART: [&str; 2] = [
 ];
 
 // Only what a host could still run belongs there. An entry that is there is of the execution's
-// epoch from then on.
+// epoch from then on, and as young: whoever has begun that epoch publishes it first.
 static INSERT_OUTBOX: Bulk = Bulk::new(
     "INSERT INTO outbox (execution_id, attempt, made_at, epoch) SELECT new.column1, new.column2, new.column3, e.epoch FROM (",
     3,
     ") AS new JOIN executions e ON e.id = new.column1 AND e.attempt = new.column2 AND e.state IN ('queued', 'running') \
-     WHERE true ON CONFLICT DO UPDATE SET epoch = excluded.epoch",
+     WHERE true ON CONFLICT DO UPDATE SET epoch = excluded.epoch, made_at = excluded.made_at",
 );
 
 /// The same for what was dispatched: the row may be another's, who had the id first.

@@ -6,7 +6,7 @@ use wasmill_domain::{Dispatch, ExecutionId, Operation, TenantName, Timestamp};
 
 use super::store::SqliteStore;
 use super::{error, history, lifecycle, queries};
-use crate::fence::{self, RowChange};
+use crate::fence::{self, CurrentStates, RowChange};
 use crate::port::{
     ExecutionDetail, ExecutionQuery, Finished, History, Ledger, ListedExecution, LogEntry,
     LogPosition, OperationResult, Publication, Result, Started,
@@ -61,7 +61,8 @@ impl Ledger for SqliteStore {
         operation: &Operation,
     ) -> Result<OperationResult> {
         let mut transaction = self.writer.begin().await?;
-        let result = lifecycle::operate(&mut transaction, tenant, id, operation).await;
+        let quota = self.quotas.of(tenant);
+        let result = lifecycle::operate(&mut transaction, quota, tenant, id, operation).await;
         transaction.end(result).await
     }
 }
@@ -123,14 +124,33 @@ async fn put_in_outbox<'a>(
 }
 
 async fn start(connection: &mut SqliteConnection, attempts: &[Started]) -> Result<()> {
-    let ids: Vec<ExecutionId> = attempts.iter().map(|entry| entry.dispatch.execution).collect();
-    let mut current_states = history::current_states(connection, &ids).await?;
+    let dispatches: Vec<&Dispatch> = attempts.iter().map(|entry| &entry.dispatch).collect();
+    let mut current_states = own_states(connection, &dispatches).await?;
     history::apply(connection, &fence::start(attempts, &mut current_states)).await
 }
 
+/// Where the executions of dispatches stand. A row that another tenant's operator has made before
+/// the event came is replaced by their own first.
+async fn own_states(
+    connection: &mut SqliteConnection,
+    dispatches: &[&Dispatch],
+) -> Result<CurrentStates> {
+    let ids: Vec<ExecutionId> = dispatches.iter().map(|dispatch| dispatch.execution).collect();
+    let current_states = history::current_states(connection, &ids).await?;
+    let is_void = |dispatch: &&&Dispatch| {
+        current_states.get(&dispatch.execution).is_some_and(|row| row.is_void_for(dispatch))
+    };
+    let void: Vec<&Dispatch> = dispatches.iter().filter(is_void).copied().collect();
+    if void.is_empty() {
+        return Ok(current_states);
+    }
+    lifecycle::add_events(connection, void.into_iter(), &current_states).await?;
+    history::current_states(connection, &ids).await
+}
+
 async fn record(connection: &mut SqliteConnection, finished: &[Finished]) -> Result<Vec<bool>> {
-    let ids: Vec<ExecutionId> = finished.iter().map(|entry| entry.dispatch.execution).collect();
-    let mut current_states = history::current_states(connection, &ids).await?;
+    let dispatches: Vec<&Dispatch> = finished.iter().map(|entry| &entry.dispatch).collect();
+    let mut current_states = own_states(connection, &dispatches).await?;
     let verdicts = fence::finish(finished, &mut current_states);
     let stands: Vec<bool> = verdicts.iter().map(Option::is_some).collect();
     let others = finished.iter().zip(&stands).filter(|(_, stands)| !**stands);

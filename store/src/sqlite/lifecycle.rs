@@ -4,27 +4,27 @@
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use wasmill_domain::{
     AttemptKey, Dispatch, Effects, ExecutionId, Lifecycle, Operation, Outcome, TenantName,
-    Timestamp, TraceContext,
+    Timestamp,
 };
 
+use super::early_rows;
 use super::error;
 use super::history::{self, id_bytes};
-use super::queries::{get, time, time_opt};
+use super::queries::{self, get, time, time_opt};
 use crate::convert;
 use crate::fence::CurrentStates;
-use crate::operate::{self, NOT_KNOWN_YET, Row};
+use crate::operate::{self, Row};
 use crate::port::{OperationResult, Result};
+use crate::quota::TenantQuota;
 
 const READ: &str = "SELECT tenant, state, epoch, attempt, max_attempts, outcome, message, queued_at, due_at, finished_at, held_by, \
      reason, changed_at, run_time_ns IS NOT NULL AS has_attempt, event_id <> '' AS has_event FROM executions WHERE id = ?";
 
+const DISPATCH: &str = "SELECT id, tenant, function, attempt, max_attempts, accepted_at, queued_at, traceparent, tracestate, parent, \
+     event, epoch, root, origin_kind, origin FROM executions WHERE id = ?";
+
 const WRITE: &str = "UPDATE executions SET state = ?2, epoch = ?3, attempt = ?4, max_attempts = ?5, outcome = ?6, message = ?7, \
      queued_at = ?8, due_at = ?9, finished_at = ?10, held_by = ?11, reason = ?12, changed_at = ?13 WHERE id = ?1";
-
-/// A row without an event.
-const INSERT: &str = "INSERT INTO executions (id, state, epoch, attempt, max_attempts, queued_at, finished_at, held_by, reason, changed_at, \
-     accepted_at, tenant, traceparent, function, event_type, event_id, event_source, event) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?14, '', '', '')";
 
 const ADD_EVENT: &str = "UPDATE executions SET tenant = ?2, function = ?3, event_type = ?4, event_id = ?5, event_source = ?6, \
      parent = ?7, traceparent = ?8, tracestate = ?9, accepted_at = ?10, event = ?11, root = ?12, origin_kind = ?13, origin = ?14 WHERE id = ?1";
@@ -67,7 +67,10 @@ pub(super) async fn write(
     effects: &Effects,
     at: Timestamp,
 ) -> Result<()> {
-    let Effects { after, archives_attempt, publishes } = effects;
+    let Effects { after, archives_attempt, publishes, deletes_row } = effects;
+    if *deletes_row {
+        return early_rows::delete(connection, &[id]).await;
+    }
     if *archives_attempt {
         history::set_apart(connection, id).await?;
     }
@@ -98,6 +101,7 @@ pub(super) async fn write(
 /// An operator's operation.
 pub(super) async fn operate(
     connection: &mut SqliteConnection,
+    quota: &TenantQuota,
     tenant: &TenantName,
     id: ExecutionId,
     operation: &Operation,
@@ -106,42 +110,23 @@ pub(super) async fn operate(
         Some(row) if row.is_of(tenant) => {
             let effects = row.operate(operation)?;
             write(connection, id, &effects, operation.at).await?;
-            Ok(operate::moved(&effects.after))
+            let to_publish = if effects.publishes { dispatch(connection, id).await? } else { None };
+            Ok(operate::moved(&effects.after, to_publish))
         }
         Some(_) => Err(operate::not_found(id)),
         None => {
             let row = operate::before_event(id, operation)?;
-            insert(connection, tenant, id, &row).await?;
-            Ok(operate::moved(&row))
+            early_rows::insert(connection, quota, tenant, id, &row, operation.at).await?;
+            Ok(operate::moved(&row, None))
         }
     }
 }
 
-async fn insert(
-    connection: &mut SqliteConnection,
-    tenant: &TenantName,
-    id: ExecutionId,
-    row: &Lifecycle,
-) -> Result<()> {
-    sqlx::query(INSERT)
-        .bind(id_bytes(&id))
-        .bind(row.state.as_stored())
-        .bind(i64::from(row.epoch))
-        .bind(i64::from(row.attempt))
-        .bind(i64::from(row.max_attempts))
-        .bind(row.queued_at.as_micros())
-        .bind(row.finished_at.map(Timestamp::as_micros))
-        .bind(row.held_by.as_deref())
-        .bind(row.reason.as_deref())
-        .bind(row.changed_at.map(Timestamp::as_micros))
-        .bind(id.made_at().as_micros())
-        .bind(tenant.as_str())
-        .bind(TraceContext::new_root().to_string())
-        .bind(NOT_KNOWN_YET)
-        .execute(connection)
-        .await
-        .map(drop)
-        .map_err(error::of)
+/// The attempt that an execution is at, as it is sent to a host; `None` where its row cannot be read
+/// back: whoever publishes the outbox finds out.
+async fn dispatch(connection: &mut SqliteConnection, id: ExecutionId) -> Result<Option<Dispatch>> {
+    let row = sqlx::query(DISPATCH).bind(id_bytes(&id)).fetch_optional(connection).await;
+    Ok(row.map_err(error::of)?.and_then(|row| queries::dispatch(&row).ok()))
 }
 
 /// Adds the events of dispatches to rows that were written before them, by what is known of where
@@ -160,6 +145,7 @@ pub(super) async fn add_events(
         let row = read(connection, id).await?.filter(|row| !row.lifecycle.has_event);
         if let Some(row) = row {
             add_event(connection, dispatch).await?;
+            early_rows::has_come(connection, id).await?;
             let effects = operate::with_event(&row, dispatch);
             write(connection, id, &effects, Timestamp::now()).await?;
         }

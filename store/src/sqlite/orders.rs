@@ -1,9 +1,7 @@
 //! What hosts ask about the attempts that they make.
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
-use wasmill_domain::{AttemptKey, ExecutionId, Order};
+use wasmill_domain::{AttemptKey, Order, TenantName};
 
 use super::bulk::Bulk;
 use super::error;
@@ -12,27 +10,34 @@ use super::queries::get;
 use super::store::SqliteStore;
 use crate::convert;
 use crate::fence;
+use crate::operate::by_execution;
 use crate::port::{Orders, Result};
 
-static CURRENT_STATES: Bulk =
-    Bulk::new("SELECT id, state, epoch, attempt, reason FROM executions WHERE id IN (", 1, ")");
+static CURRENT_STATES: Bulk = Bulk::new(
+    "SELECT id, tenant, state, epoch, attempt, reason FROM executions WHERE id IN (",
+    1,
+    ")",
+);
 
 #[async_trait]
 impl Orders for SqliteStore {
-    async fn orders(&self, running: &[AttemptKey]) -> Result<Vec<Order>> {
-        let attempts: HashMap<ExecutionId, &AttemptKey> =
-            running.iter().map(|key| (key.execution, key)).collect();
+    async fn orders(&self, running: &[(TenantName, AttemptKey)]) -> Result<Vec<Order>> {
+        let attempts = by_execution(running);
         let mut reader = self.readers.acquire().await.map_err(error::of)?;
-        let bind = |key: &AttemptKey, values: &mut super::bulk::Values| {
+        let bind = |(_, key): &(TenantName, AttemptKey), values: &mut super::bulk::Values| {
             values.push(id_bytes(&key.execution)).map(drop)
         };
         let mut orders = Vec::new();
         for row in &CURRENT_STATES.fetch(&mut reader, running, bind).await? {
-            let Some(key) = attempts.get(&id_of(row, "id")?) else { continue };
+            let (id, tenant) = (id_of(row, "id")?, get::<&str>(row, "tenant")?);
             let state = fence::stored_state(get(row, "state")?);
             let epoch = convert::count("epoch", get(row, "epoch")?)?;
             let attempt = convert::count("attempt", get(row, "attempt")?)?;
-            orders.extend(Order::for_attempt(key, state, epoch, attempt, get(row, "reason")?));
+            let reason: Option<String> = get(row, "reason")?;
+            let own = attempts.get(&id).into_iter().flatten().filter(|(of, _)| **of == *tenant);
+            orders.extend(own.filter_map(|(tenant, key)| {
+                Order::for_attempt(tenant, key, state, epoch, attempt, reason.clone())
+            }));
         }
         Ok(orders)
     }

@@ -8,7 +8,7 @@ use wasmill_domain::{ExecutionId, Timestamp};
 use super::bulk::Bulk;
 use super::history::{id_bytes, id_of};
 use super::store::SqliteStore;
-use super::{artifacts, error};
+use super::{artifacts, early_rows, error};
 use crate::convert;
 use crate::port::{Pruned, Result, Retention};
 
@@ -46,6 +46,19 @@ impl Retention for SqliteStore {
         let artifacts = transaction.end(result).await?;
         artifacts::delete_files(&self.writer, &self.blobs, &artifacts).await?;
         artifacts::delete_orphans(self).await
+    }
+
+    async fn prune_early_rows(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        let mut reader = self.readers.acquire().await.map_err(error::of)?;
+        let old = early_rows::older_than(&mut reader, before, limit).await?;
+        drop(reader);
+        // Mostly there is nothing to delete: that must not take the writer's turn.
+        if old.is_empty() {
+            return Ok(0);
+        }
+        let mut transaction = self.writer.begin().await?;
+        let result = early_rows::prune(&mut transaction, before, limit).await;
+        transaction.end(result).await
     }
 
     async fn make_days(&self) -> Result<()> {

@@ -155,6 +155,7 @@ fn answers_about_versions_to_deploy() {
 #[test]
 fn broadcasts() {
     let order = |number, epoch, kind, reason: Option<&str>| Order {
+        tenant: None,
         execution: id(number),
         epoch,
         kind,
@@ -168,6 +169,14 @@ fn broadcasts() {
     let broadcast = Broadcast { orders };
     assert_eq!(Broadcast::decode(golden!("broadcast_v1")).unwrap(), broadcast);
     assert_eq!(broadcast.encode(&writes(1)), golden!("broadcast_v1"));
+    // The tenant came later, as an extra that may be passed over.
+    let orders = vec![Order {
+        tenant: Some("acme".parse().unwrap()),
+        ..order(9, 2, OrderKind::Cancel, Some("too dear ü"))
+    }];
+    let broadcast = Broadcast { orders };
+    assert_eq!(Broadcast::decode(golden!("broadcast_v1_tenant")).unwrap(), broadcast);
+    assert_eq!(broadcast.encode(&writes(1)), golden!("broadcast_v1_tenant"));
 }
 
 /// The words of outcomes are numbers in the format: each keeps its own.

@@ -67,7 +67,15 @@ impl From<ExecutionDetail> for ExecutionDocument {
             epoch,
             origin,
             root,
+            no_host: None,
         }
+    }
+}
+
+impl ExecutionDocument {
+    /// Says why no host runs it, where that is so.
+    pub(crate) fn with_no_host(self, no_host: Option<String>) -> Self {
+        Self { no_host, ..self }
     }
 }
 

@@ -3,6 +3,7 @@
 mod calls;
 mod compiling;
 mod dead_letters;
+mod early;
 mod faults;
 mod flow;
 mod labels;

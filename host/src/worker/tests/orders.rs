@@ -18,7 +18,7 @@ const SPIN: &str = "name = 'spin'\n[limits]\nfuel = 1_000_000_000_000\ntimeout =
 const SLOW: &str = "name = 'slow'\n[limits]\ntimeout = '10m'";
 const FOREVER: Duration = Duration::from_secs(3_600);
 
-/// Hears of orders by broadcasts only.
+/// Receives orders by broadcasts only.
 fn by_broadcast() -> HostSettings {
     HostSettings {
         announce_after: Duration::from_millis(10),
@@ -28,7 +28,7 @@ fn by_broadcast() -> HostSettings {
     }
 }
 
-/// Hears of orders by asking only.
+/// Finds orders by asking only.
 fn by_beat() -> HostSettings {
     HostSettings { beat: Duration::from_millis(20), ..by_broadcast() }
 }
@@ -42,16 +42,17 @@ impl System {
         self.store.inner().transition_execution(&tenant, id, &operation).await.unwrap()
     }
 
-    async fn tell(&self, execution: ExecutionId, epoch: u32, kind: OrderKind) {
-        let order = Order { execution, epoch, kind, reason: Some("too dear".into()) };
+    async fn notify(&self, execution: ExecutionId, epoch: u32, kind: OrderKind) {
+        let tenant = Some(Default::default());
+        let order = Order { tenant, execution, epoch, kind, reason: Some("too dear".into()) };
         let body = Broadcast { orders: vec![order] }.encode(self.publisher.writes());
         self.broker.broadcast(body.into()).await.unwrap();
     }
 
-    /// Moves an execution and tells hosts so, as a gateway does it.
+    /// Moves an execution and notifies hosts, as a gateway does it.
     async fn order(&self, id: ExecutionId, what: Transition) -> OperationResult {
         let moved = self.operate(id, what).await;
-        self.tell(id, moved.epoch, OrderKind::of(what).unwrap()).await;
+        self.notify(id, moved.epoch, OrderKind::of(what).unwrap()).await;
         moved
     }
 
@@ -108,7 +109,7 @@ async fn a_guest_that_waits_is_cancelled() {
 }
 
 #[tokio::test]
-async fn what_no_broadcast_tells_is_asked_for() {
+async fn what_no_broadcast_brings_is_asked_for() {
     let system = System::new().await;
     system.deploy(HOSTILE, SPIN).await;
     let host = system.start_with(by_beat());
@@ -163,13 +164,20 @@ async fn what_was_suspended_before_its_first_delivery_runs_when_it_is_resumed() 
     let system = System::new().await;
     system.deploy(HELLO, "name = 'hello'").await;
     let host = system.start_with(by_broadcast());
-    let held = dispatch("hello", "greeting.requested", r#"{"name": "Ada"}"#);
-    let id = held.execution;
+    // Resumed before its event has come: its message runs it, though hosts were notified.
+    let first = dispatch("hello", "greeting.requested", r#"{"name": "Ada"}"#);
+    system.order(first.execution, Transition::Suspend).await;
+    system.operate(first.execution, Transition::Resume).await;
+    system.publisher.publish(first.clone()).await.unwrap();
+    let ended = system.ended(first.execution).await;
+    assert_eq!((ended.summary.epoch, ended.attempts.len()), (1, 1));
+    // Resumed after that: it is published again.
+    let second = dispatch("hello", "greeting.requested", r#"{"name": "Ada"}"#);
+    let id = second.execution;
     system.order(id, Transition::Suspend).await;
-    // Before its event has come: it is published when that comes.
-    system.operate(id, Transition::Resume).await;
-    system.publisher.publish(held).await.unwrap();
+    system.publisher.publish(second).await.unwrap();
     system.drained("hello").await;
+    system.operate(id, Transition::Resume).await;
     let resumed = system.publish_outbox().await.remove(0);
     assert_eq!((resumed.execution, resumed.epoch), (id, 3));
     let ended = system.ended(id).await;
@@ -177,7 +185,7 @@ async fn what_was_suspended_before_its_first_delivery_runs_when_it_is_resumed() 
     host.stop().await;
 }
 
-/// Those who publish to it may not have told a host that was not there.
+/// Those who publish to it may not have notified a host that was not there.
 #[tokio::test]
 async fn what_was_published_before_the_host_listened_is_asked_about() {
     let system = System::new().await;
@@ -231,13 +239,13 @@ async fn an_order_that_is_none_changes_nothing() {
             let one = std::slice::from_ref(&dispatch);
             system.store.enqueue(one, publication).await.unwrap();
         }
-        system.tell(id, 7, OrderKind::Cancel).await;
+        system.notify(id, 7, OrderKind::Cancel).await;
         system.publisher.publish(dispatch).await.unwrap();
         assert_eq!(system.ended(id).await.summary.state, State::Succeeded);
     }
     // One that runs is begun again.
     let id = system.running("slow", r#"{"ms": 400}"#).await;
-    system.tell(id, 7, OrderKind::Cancel).await;
+    system.notify(id, 7, OrderKind::Cancel).await;
     let ended = system.ended(id).await;
     assert_eq!((ended.summary.state, ended.attempts.len()), (State::Succeeded, 1));
     assert_eq!(ended.summary.epoch, 1);
@@ -246,7 +254,7 @@ async fn an_order_that_is_none_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_caller_that_waits_hears_of_the_cancellation() {
+async fn a_caller_that_waits_is_answered_by_the_cancellation() {
     let system = System::new().await;
     system.deploy(WEB_ECHO, MANIFEST).await;
     let host = system.start_with(by_broadcast());

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use wasmill_domain::{
-    DefinitionKind, Definitions, ExecutionId, FunctionDefinition, Revision, UnreadableDefinition,
+    DefinitionKind, Definitions, Dispatch, ExecutionId, FunctionDefinition, Operation, Revision,
+    TenantName, UnreadableDefinition,
 };
 use wasmill_store::sqlite::SqliteStore;
 use wasmill_store::testing::{self, Hook};
-use wasmill_store::{Catalog, Finished, Ledger, Result, StoreError};
+use wasmill_store::{Catalog, Finished, Ledger, Publication, Result, StoreError};
 
 pub(super) type Proxy = testing::Proxy<SqliteStore, Faults>;
 
@@ -27,9 +28,27 @@ pub(super) struct Faults {
     records: AtomicUsize,
     asked: AtomicUsize,
     letters_refused: AtomicUsize,
+    /// What is done right after the next answer to `unfinished`.
+    after_unfinished: Mutex<Option<Interleaved>>,
+}
+
+/// What an operator does, or the gateway that writes the row.
+pub(super) enum Interleaved {
+    Operate(TenantName, ExecutionId, Operation),
+    Enqueue(Dispatch),
 }
 
 impl Faults {
+    /// Has somebody do this right after the next answer to `unfinished`.
+    pub(super) fn after_unfinished(&self, what: Interleaved) {
+        *self.after_unfinished.lock().unwrap() = Some(what);
+    }
+
+    /// Whether it was done.
+    pub(super) fn was_done(&self) -> bool {
+        self.after_unfinished.lock().unwrap().is_none()
+    }
+
     /// Takes these functions for another release's, and no others.
     pub(super) fn set_unreadable(&self, functions: &[&'static str]) {
         *self.unreadable.lock().unwrap() = functions.to_vec();
@@ -105,6 +124,21 @@ impl Hook for Faults {
             }));
         }
         Ok(all)
+    }
+
+    async fn unfinished(&self, inner: &dyn Ledger, attempts: &[Dispatch]) -> Result<Vec<bool>> {
+        let open = inner.unfinished(attempts).await?;
+        let what = self.after_unfinished.lock().unwrap().take();
+        match what {
+            Some(Interleaved::Operate(tenant, id, operation)) => {
+                inner.transition_execution(&tenant, id, &operation).await?;
+            }
+            Some(Interleaved::Enqueue(dispatch)) => {
+                inner.enqueue(&[dispatch], Publication::Confirmed).await?;
+            }
+            None => {}
+        }
+        Ok(open)
     }
 
     async fn record(&self, inner: &dyn Ledger, finished: &[Finished]) -> Result<Vec<bool>> {
