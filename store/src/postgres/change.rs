@@ -228,10 +228,14 @@ async fn rollback(
     let manifest = rows.into_manifest()?;
     routes::check_hosts(session, hostnames, tenant, &manifest).await?;
     routes::claim(session, tenant, &manifest).await?;
-    let point =
-        sqlx::query("UPDATE functions SET current_version = $1 WHERE tenant = $2 AND name = $3");
-    session.execute(point.bind(number).bind(tenant.as_str()).bind(function.as_str())).await?;
-    Ok(Made { version: convert::count("number", number)?, changed: number != current })
+    let changed = number != current;
+    if changed {
+        let point = sqlx::query(
+            "UPDATE functions SET current_version = $1 WHERE tenant = $2 AND name = $3",
+        );
+        session.execute(point.bind(number).bind(tenant.as_str()).bind(function.as_str())).await?;
+    }
+    Ok(Made { version: convert::count("number", number)?, changed })
 }
 
 async fn delete_function(

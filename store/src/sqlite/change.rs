@@ -238,10 +238,13 @@ async fn rollback(
     let manifest = rows.into_manifest()?;
     routes::check_hosts(connection, hostnames, tenant, &manifest).await?;
     routes::claim(connection, tenant, &manifest).await?;
-    let point =
-        sqlx::query("UPDATE functions SET current_version = ? WHERE tenant = ? AND name = ?");
-    run(connection, point.bind(number).bind(tenant.as_str()).bind(function.as_str())).await?;
-    Ok(Made { version: convert::count("number", number)?, changed: number != current })
+    let changed = number != current;
+    if changed {
+        let point =
+            sqlx::query("UPDATE functions SET current_version = ? WHERE tenant = ? AND name = ?");
+        run(connection, point.bind(number).bind(tenant.as_str()).bind(function.as_str())).await?;
+    }
+    Ok(Made { version: convert::count("number", number)?, changed })
 }
 
 async fn delete_function(
