@@ -14,8 +14,8 @@ pub struct SchedulerSettings {
     /// How long a lease lasts. A leader that dies is replaced after this at the latest. Default: 4
     /// s.
     pub lease: Duration,
-    /// How old an outbox entry must be to be swept: whoever made it publishes it at once as a rule.
-    /// Default: 2 s.
+    /// How old an outbox entry must be to be swept. One whose maker publishes it at once counts as
+    /// made when that has had its time (`publish_timeout` in the store's settings). Default: 2 s.
     pub grace: Duration,
     /// How many executions are taken at a time. Default: 500.
     pub batch: u32,

@@ -222,6 +222,7 @@ pub(crate) async fn emitted_events_follow_a_success_only(store: Arc<dyn Store>) 
     let expected: BTreeSet<_> =
         all[0].emitted.iter().map(|dispatch| (dispatch.execution, 1)).collect();
     assert_eq!(outbox(&*store).await.into_iter().collect::<BTreeSet<_>>(), expected);
+    assert!(store.outbox(now(), 10).await.unwrap().is_empty(), "a host publishes them");
     let mails =
         ExecutionQuery { function: Some(name("mail")), ..ExecutionQuery::all_of(tenant(), 100) };
     assert_eq!(listed(&*store, &mails).await.len(), 2);

@@ -39,7 +39,8 @@ const LEASE: &str = "INSERT INTO leases AS l (name, holder, term, expires_at) \
 #[async_trait]
 impl Agenda for PostgresStore {
     async fn promote_due(&self, now: Timestamp, limit: u32) -> port::Result<Vec<Dispatch>> {
-        self.inner.write(|session| Box::pin(promote_due(session, now, limit))).await
+        let made_at = now.plus(self.inner.settings.publish_timeout);
+        self.inner.write(|session| Box::pin(promote_due(session, now, limit, made_at))).await
     }
 
     async fn outbox(&self, before: Timestamp, limit: u32) -> port::Result<Vec<Dispatch>> {
@@ -99,6 +100,7 @@ async fn promote_due(
     session: &mut Session<'_>,
     now: Timestamp,
     limit: u32,
+    made_at: Timestamp,
 ) -> Result<Vec<Dispatch>> {
     // Asked several times a second, and mostly in vain: then nothing is locked.
     let due = "SELECT EXISTS (SELECT 1 FROM executions WHERE state = 'scheduled' AND due_at <= $1) AS due";
@@ -112,7 +114,7 @@ async fn promote_due(
     }
     let mut entries: Vec<AttemptKey> = page.dispatches.iter().map(Dispatch::key).collect();
     entries.sort_unstable();
-    history::insert_outbox(session, &entries, now).await?;
+    history::insert_outbox(session, &entries, made_at).await?;
     clear(session, &page).await?;
     Ok(page.dispatches)
 }

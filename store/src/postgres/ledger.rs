@@ -22,7 +22,8 @@ impl Ledger for PostgresStore {
         }
         self.inner.keep_ahead();
         let all: Vec<&Dispatch> = dispatches.iter().collect();
-        self.inner.write(|session| Box::pin(enqueue(session, &all, publication))).await
+        let made_at = Timestamp::now();
+        self.inner.write(|session| Box::pin(enqueue(session, &all, publication, made_at))).await
     }
 
     async fn start(&self, attempts: &[Started]) -> port::Result<()> {
@@ -48,7 +49,9 @@ impl Ledger for PostgresStore {
             return Ok(Vec::new());
         }
         self.inner.keep_ahead();
-        self.inner.write(|session| Box::pin(record(session, finished))).await
+        // Hosts publish what was emitted once it is committed.
+        let made_at = Timestamp::now().plus(self.inner.settings.publish_timeout);
+        self.inner.write(|session| Box::pin(record(session, finished, made_at))).await
     }
 
     async fn transition_execution(
@@ -92,6 +95,7 @@ async fn enqueue(
     session: &mut Session<'_>,
     dispatches: &[&Dispatch],
     publication: Publication,
+    made_at: Timestamp,
 ) -> Result<()> {
     share_old_days(session, dispatches.iter().map(|dispatch| dispatch.execution)).await?;
     let mut rounds = fence::rounds(dispatches, |dispatch| dispatch.execution);
@@ -129,9 +133,8 @@ async fn enqueue(
     let later = rounds.iter().skip(1).flatten().map(|&index| dispatches[index]);
     let others: Vec<&Dispatch> = others.into_iter().chain(later).collect();
     lifecycle::add_events(session, &others).await?;
-    let now = Timestamp::now();
-    history::insert_outbox(session, &new, now).await?;
-    history::insert_outbox_if_open(session, &others, now).await
+    history::insert_outbox(session, &new, made_at).await?;
+    history::insert_outbox_if_open(session, &others, made_at).await
 }
 
 async fn start(session: &mut Session<'_>, attempts: &[Started]) -> Result<()> {
@@ -146,7 +149,11 @@ async fn start(session: &mut Session<'_>, attempts: &[Started]) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn record(session: &mut Session<'_>, finished: &[Finished]) -> Result<Vec<bool>> {
+pub(super) async fn record(
+    session: &mut Session<'_>,
+    finished: &[Finished],
+    made_at: Timestamp,
+) -> Result<Vec<bool>> {
     share_old_days(session, finished.iter().map(|entry| entry.dispatch.execution)).await?;
     let mut stands = vec![false; finished.len()];
     let mut winners: Vec<&Finished> = Vec::with_capacity(finished.len());
@@ -173,7 +180,7 @@ pub(super) async fn record(session: &mut Session<'_>, finished: &[Finished]) -> 
     let children: Vec<&Dispatch> =
         winners.iter().flat_map(|entry| fence::children(entry)).collect();
     if !children.is_empty() {
-        enqueue(session, &children, Publication::Pending).await?;
+        enqueue(session, &children, Publication::Pending, made_at).await?;
     }
     Ok(stands)
 }

@@ -50,7 +50,8 @@ impl Agenda for SqliteStore {
             return Ok(Vec::new());
         }
         let mut transaction = self.writer.begin().await?;
-        let result = promote_due(&mut transaction, now, limit).await;
+        let made_at = now.plus(self.publish_timeout);
+        let result = promote_due(&mut transaction, now, limit, made_at).await;
         transaction.end(result).await
     }
 
@@ -137,6 +138,7 @@ async fn promote_due(
     connection: &mut SqliteConnection,
     now: Timestamp,
     limit: u32,
+    made_at: Timestamp,
 ) -> Result<Vec<Dispatch>> {
     let rows = sqlx::query(
         "SELECT id, tenant, function, attempt, max_attempts, accepted_at, queued_at, traceparent, tracestate, parent, event, epoch, \
@@ -161,7 +163,7 @@ async fn promote_due(
         dispatch.queued_at = now;
     }
     let entries: Vec<AttemptKey> = page.dispatches.iter().map(Dispatch::key).collect();
-    history::insert_outbox(connection, &entries, now).await?;
+    history::insert_outbox(connection, &entries, made_at).await?;
     clear(connection, &page).await?;
     Ok(page.dispatches)
 }
