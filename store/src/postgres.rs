@@ -22,6 +22,7 @@ mod ledger;
 mod lifecycle;
 mod listen;
 mod listening;
+mod look;
 mod manifests;
 mod migration;
 mod nagle;
