@@ -10,7 +10,8 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{
-    BatchPublisher, Message, PendingReply, PublisherSettings, Publishing, QueueName, Queues as _,
+    BatchPublisher, BrokerError, Message, PendingReply, PublisherSettings, Publishing, QueueName,
+    Queues as _,
 };
 use wasmill_domain::{Dispatch, Event, EventParts, Outcome, State, TenantName, Timestamp};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
@@ -70,6 +71,28 @@ impl Publishing for Restart {
         message: Message,
     ) -> wasmill_broker::Result<PendingReply> {
         self.now().request(queue, message).await
+    }
+}
+
+/// A broker that cannot be reached from here.
+struct Away;
+
+#[async_trait]
+impl Publishing for Away {
+    async fn declare(&self, _queue: &QueueName) -> wasmill_broker::Result<()> {
+        Err(BrokerError::Unavailable("no route to it".into()))
+    }
+
+    async fn publish(&self, queue: &QueueName, _message: Message) -> wasmill_broker::Result<()> {
+        self.declare(queue).await
+    }
+
+    async fn request(
+        &self,
+        queue: &QueueName,
+        _message: Message,
+    ) -> wasmill_broker::Result<PendingReply> {
+        Err(self.declare(queue).await.unwrap_err())
     }
 }
 
@@ -162,6 +185,30 @@ async fn a_broker_may_be_away() {
     assert_eq!(next_batch(&second, "total").await[0].execution, all[0].execution);
     shutdown.cancel();
     running.await.unwrap().unwrap();
+}
+
+/// It reaches the store, so it can renew its leases; but not the broker.
+#[tokio::test]
+async fn a_scheduler_whose_rounds_fail_leaves_them_to_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_store(dir.path()).await;
+    let broker = open_broker(dir.path(), EmbeddedSettings::default());
+    let of = |holder: &str| SchedulerSettings { holder: holder.into(), ..impatient() };
+    // The one that fails has the duty first.
+    let hour = Duration::from_secs(3600);
+    assert!(store.lease("scheduler/outbox", "fails", hour).await.unwrap().is_some());
+    let left = dispatch();
+    store.enqueue(std::slice::from_ref(&left), Publication::Pending).await.unwrap();
+    let shutdown = CancellationToken::new();
+    let fails = parts(SchedulerStore::of(&store), Arc::new(Away), of("fails"));
+    let works = parts(SchedulerStore::of(&store), Arc::clone(&broker) as _, of("works"));
+    let both = [fails, works].map(|parts| tokio::spawn(run(parts, shutdown.clone())));
+    assert_eq!(next_batch(&broker, "total").await[0].execution, left.execution);
+    until(async || is_empty(&store).await).await;
+    shutdown.cancel();
+    for scheduler in both {
+        scheduler.await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test]
