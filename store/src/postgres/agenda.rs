@@ -18,9 +18,9 @@ use crate::port::{self, Agenda, Leases, Term};
 /// Rows that another scheduler is just promoting are left to it.
 const PROMOTE: &str = "WITH due AS MATERIALIZED (SELECT id, due_at FROM executions WHERE state = 'scheduled' AND due_at <= $1 \
      ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED), \
-     moved AS (UPDATE executions e SET state = 'queued', due_at = NULL, queued_at = $1 FROM due WHERE e.id = due.id \
+     promoted AS (UPDATE executions e SET state = 'queued', due_at = NULL, queued_at = $1 FROM due WHERE e.id = due.id \
      RETURNING e.id, e.tenant, e.function, e.attempt, e.max_attempts, e.accepted_at, e.queued_at, e.traceparent, e.tracestate, \
-     e.parent, e.event, e.epoch, e.root, e.origin_kind, e.origin, due.due_at) SELECT * FROM moved ORDER BY due_at";
+     e.parent, e.event, e.epoch, e.root, e.origin_kind, e.origin, due.due_at) SELECT * FROM promoted ORDER BY due_at";
 
 const OUTBOX: &str = "SELECT o.execution_id, o.attempt, e.id, e.tenant, e.function, e.max_attempts, e.accepted_at, e.queued_at, \
      e.traceparent, e.tracestate, e.parent, e.event, e.root, e.origin_kind, e.origin, coalesce(e.epoch, o.epoch) AS epoch FROM \
@@ -203,7 +203,7 @@ mod tests {
 
     /// Many are promoted by one statement: what it says is what the domain's table says.
     #[test]
-    fn the_statement_is_the_table_of_moves() {
+    fn the_statement_is_the_table_of_transitions() {
         let sources: Vec<State> = Transition::Promote.sources().collect();
         assert_eq!(sources, [State::Delayed]);
         assert!(PROMOTE.contains("WHERE state = 'scheduled' AND due_at <= $1"));

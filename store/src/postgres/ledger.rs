@@ -109,9 +109,9 @@ async fn enqueue(
         let lacks_event = |index: &&usize| {
             known.get(&dispatches[**index].execution).is_some_and(|k| !k.has_event)
         };
-        let moved: Vec<&Dispatch> =
+        let without_event: Vec<&Dispatch> =
             first.iter().filter(lacks_event).map(|&index| dispatches[index]).collect();
-        lifecycle::add_events(session, &moved).await?;
+        lifecycle::add_events(session, &without_event).await?;
         first.retain(|&index| !known.contains_key(&dispatches[index].execution));
     }
     let first = rounds.first().map_or(&[] as &[usize], Vec::as_slice);

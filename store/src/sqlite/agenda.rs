@@ -211,7 +211,7 @@ mod tests {
 
     /// Many are promoted by one statement: what it says is what the domain's table says.
     #[test]
-    fn the_statement_is_the_table_of_moves() {
+    fn the_statement_is_the_table_of_transitions() {
         let sources: Vec<State> = Transition::Promote.sources().collect();
         assert_eq!(sources, [State::Delayed]);
         let to = State::Delayed.after(Transition::Promote).unwrap();
