@@ -18,8 +18,10 @@ CREATE TABLE definition_changes (
 CREATE INDEX definition_changes_by_revision ON definition_changes (revision);
 
 -- A change raises the revision as the last thing that it does, in its own transaction, and no other
--- change is made meanwhile: so it is of the next one. The tables are those of the schema that this
--- is run in, wherever whoever changes something looks for tables.
+-- change is made meanwhile: so its notes are of the next one. Where a row is written and the
+-- revision is not raised, its note is of the next one nevertheless: whoever reads notes reads those
+-- too. The tables are those of the schema that this is run in, wherever whoever changes something
+-- looks for tables.
 CREATE FUNCTION note_definition_change(of_kind text, of_tenant text, of_name text) RETURNS void
 LANGUAGE sql SET search_path FROM CURRENT AS $$
     INSERT INTO definition_changes (kind, tenant, name, revision)

@@ -22,7 +22,9 @@ ALTER TABLE revision ADD COLUMN changes_from INTEGER NOT NULL DEFAULT 0;
 UPDATE revision SET changes_from = revision;
 
 -- A change raises the revision as the last thing that it does, in its own transaction, and no other
--- change is made meanwhile: so it is of the next one.
+-- change is made meanwhile: so its notes are of the next one. Where a row is written and the
+-- revision is not raised, its note is of the next one nevertheless: whoever reads notes reads those
+-- too.
 CREATE TRIGGER functions_are_made AFTER INSERT ON functions BEGIN
     INSERT INTO definition_changes SELECT 'function', new.tenant, new.name, revision + 1 FROM revision WHERE TRUE
     ON CONFLICT (kind, tenant, name) DO UPDATE SET revision = excluded.revision;

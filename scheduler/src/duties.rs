@@ -1,4 +1,4 @@
-//! What a scheduler sees to.
+//! What a scheduler does.
 
 mod due;
 mod nodes;

@@ -1,16 +1,16 @@
-//! How a duty is seen to: by whoever holds its lease, round after round.
+//! How a duty is done: by whoever holds its lease, round after round.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use wasmill_domain::backoff::Backoff;
 use wasmill_store::Term;
 
 use crate::error::DutyError;
-use crate::lease::{HeldLease, Lease, asking};
+use crate::lease::{GateState, HeldLease, Lease, Loss, asking};
 use crate::parts::SchedulerParts;
 
 /// How long a shutdown waits for the round that is under way. What is not done then is left to the
@@ -36,30 +36,42 @@ pub(crate) trait Duty: Send {
     /// How long it rests between two rounds.
     fn pace(&self) -> Duration;
 
+    /// Begins anew: another scheduler may have done some of it since the last round.
+    fn begin(&mut self) {}
+
     /// Does a bounded piece of what is to be done.
     async fn round(&mut self) -> Result<Next, DutyError>;
 }
 
-/// What a duty needs to be seen to.
+/// Does a duty whenever this process has its lease.
 pub(crate) struct Runner {
     parts: SchedulerParts,
-    gate: watch::Receiver<bool>,
+    gate: watch::Receiver<GateState>,
     shutdown: CancellationToken,
+}
+
+/// Why no further round is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stopped {
+    /// The lease or the gate is lost, or the scheduler ends.
+    Lost,
+    /// Rounds have failed for as long as a lease lasts: another scheduler may succeed.
+    Failing,
 }
 
 impl Runner {
     pub(crate) fn new(
         parts: &SchedulerParts,
-        gate: watch::Receiver<bool>,
+        gate: watch::Receiver<GateState>,
         shutdown: CancellationToken,
     ) -> Self {
         Self { parts: parts.clone(), gate, shutdown }
     }
 
-    /// Sees to a duty whenever this process has its lease, until the shutdown.
+    /// Does a duty whenever this process has its lease, until the shutdown.
     pub(crate) async fn run(mut self, mut duty: Box<dyn Duty>) {
         let (name, settings) = (duty.name(), &self.parts.settings);
-        // A duty that is seldom seen to is not renewed more often for that.
+        // A duty that is seldom done is not renewed more often for that.
         let length = settings.lease.max(duty.pace().saturating_mul(2));
         let lease = Lease::of_duty(&self.parts, name, length);
         let asking = asking(settings.lease);
@@ -67,7 +79,13 @@ impl Runner {
         let mut last_term = None;
         while !self.shutdown.is_cancelled() {
             let pause = match self.lead(&lease, &mut *duty, &mut outage, &mut last_term).await {
-                Ok(()) => asking,
+                Ok(Stopped::Lost) => asking,
+                Ok(Stopped::Failing) => {
+                    outage.leave();
+                    lease.release().await;
+                    // All others have asked for it by then.
+                    asking * 2
+                }
                 Err(error) => outage.begin(&error),
             };
             tokio::select! {
@@ -78,41 +96,50 @@ impl Runner {
         lease.release().await;
     }
 
-    /// Waits for the gate, takes the lease if it is free, and sees to the duty until it is lost.
+    /// Waits for the gate, takes the lease if it is free, and does the duty until that is over.
     async fn lead(
         &mut self,
         lease: &Lease,
         duty: &mut dyn Duty,
         outage: &mut Outage,
         last_term: &mut Option<Term>,
-    ) -> Result<(), DutyError> {
+    ) -> Result<Stopped, DutyError> {
         tokio::select! {
             // An error means that the gate is gone with the scheduler.
-            open = self.gate.wait_for(|is_open| *is_open) => {
+            open = self.gate.wait_for(|state| *state == GateState::Open) => {
                 if open.is_err() {
-                    return Ok(());
+                    return Ok(Stopped::Lost);
                 }
             }
-            () = self.shutdown.cancelled() => return Ok(()),
+            () = self.shutdown.cancelled() => return Ok(Stopped::Lost),
         }
         let taken = tokio::select! {
             taken = lease.take() => taken?,
-            () = self.shutdown.cancelled() => return Ok(()),
+            () = self.shutdown.cancelled() => return Ok(Stopped::Lost),
         };
-        outage.end();
-        let Some(mut held) = taken else { return Ok(()) };
+        let Some(mut held) = taken else {
+            outage.is_of_another();
+            return Ok(Stopped::Lost);
+        };
         if *last_term != Some(held.term) {
-            tracing::info!(duty = duty.name(), term = held.term.0, "sees to a duty");
+            tracing::info!(duty = duty.name(), term = held.term.0, "this scheduler has a duty");
             *last_term = Some(held.term);
+            duty.begin();
         }
-        self.work(&mut held, duty, outage).await;
-        Ok(())
+        Ok(self.work(&mut held, lease.length(), duty, outage).await)
     }
 
-    /// Round after round, until the lease or the gate is lost or the scheduler ends. The round that
-    /// is under way is dropped then, before its next statement.
-    async fn work(&mut self, held: &mut HeldLease, duty: &mut dyn Duty, outage: &mut Outage) {
-        let (name, shutdown) = (duty.name(), self.shutdown.clone());
+    /// Round after round, until the lease is lost, somebody else has the gate's, rounds have failed
+    /// for `longest`, or the scheduler ends. The round that is under way is dropped then, before its
+    /// next statement.
+    async fn work(
+        &mut self,
+        held: &mut HeldLease,
+        longest: Duration,
+        duty: &mut dyn Duty,
+        outage: &mut Outage,
+    ) -> Stopped {
+        let (name, shutdown, gate) = (duty.name(), self.shutdown.clone(), self.gate.clone());
         let timed_out = async {
             shutdown.cancelled().await;
             sleep(ROUND_TIMEOUT).await;
@@ -120,57 +147,105 @@ impl Runner {
         tokio::select! {
             // In this order: whoever wakes up late sees that the lease is lost before it goes on.
             biased;
-            () = held.lost() => tracing::info!(duty = name, "another scheduler may see to a duty"),
-            _ = self.gate.wait_for(|is_open| !*is_open) => {}
-            () = timed_out => {}
-            () = rounds(duty, outage, &shutdown) => {}
+            loss = held.lost() => {
+                match loss {
+                    Loss::Taken => tracing::info!(duty = name, "another scheduler has a duty now"),
+                    Loss::RanOut => tracing::info!(duty = name, "the lease of a duty ran out"),
+                }
+                Stopped::Lost
+            }
+            _ = self.gate.wait_for(|state| *state == GateState::Shut) => Stopped::Lost,
+            () = timed_out => Stopped::Lost,
+            stopped = rounds(duty, outage, gate, longest, &shutdown) => stopped,
         }
     }
 }
 
-/// Round after round until `shutdown`.
-async fn rounds(duty: &mut dyn Duty, outage: &mut Outage, shutdown: &CancellationToken) {
+/// Round after round until `shutdown`, or until they have failed for `longest`. None begins while
+/// the gate is not open.
+async fn rounds(
+    duty: &mut dyn Duty,
+    outage: &mut Outage,
+    mut gate: watch::Receiver<GateState>,
+    longest: Duration,
+    shutdown: &CancellationToken,
+) -> Stopped {
+    let mut failing_since = None;
     while !shutdown.is_cancelled() {
+        if gate.wait_for(|state| *state == GateState::Open).await.is_err() {
+            break;
+        }
         let pause = match duty.round().await {
             Ok(next) => {
                 outage.end();
+                failing_since = None;
                 if next == Next::AtOnce { Duration::ZERO } else { duty.pace() }
             }
-            Err(error) => outage.begin(&error),
+            Err(error) => {
+                let pause = outage.begin(&error);
+                if failing_since.get_or_insert_with(Instant::now).elapsed() >= longest {
+                    return Stopped::Failing;
+                }
+                pause
+            }
         };
         tokio::select! {
             () = sleep(pause) => {}
             () = shutdown.cancelled() => {}
         }
     }
+    Stopped::Lost
 }
 
 /// Tells of the beginning and the end of an outage, once each, and paces the tries between.
 struct Outage {
     duty: &'static str,
     is_on: bool,
+    was_left: bool,
     backoff: Backoff,
 }
 
 impl Outage {
     fn new(duty: &'static str, first: Duration, longest: Duration) -> Self {
-        Self { duty, is_on: false, backoff: Backoff::new(first.saturating_mul(2), longest) }
+        let backoff = Backoff::new(first.saturating_mul(2), longest);
+        Self { duty, is_on: false, was_left: false, backoff }
     }
 
     /// How long to wait after a failure.
     fn begin(&mut self, error: &DutyError) -> Duration {
         if !self.is_on {
-            tracing::warn!(%error, duty = self.duty, "a duty waits");
+            tracing::warn!(%error, duty = self.duty, "a duty fails and is tried again");
         }
         self.is_on = true;
         self.backoff.pause()
     }
 
+    /// Other schedulers may try it.
+    fn leave(&mut self) {
+        if !self.was_left {
+            tracing::warn!(duty = self.duty, "a duty that fails is left to other schedulers");
+        }
+        self.was_left = true;
+        self.backoff.reset();
+    }
+
+    /// Another scheduler has it.
+    fn is_of_another(&mut self) {
+        if self.is_on {
+            tracing::info!(duty = self.duty, "another scheduler has a duty that failed here");
+        }
+        self.reset();
+    }
+
     fn end(&mut self) {
         if self.is_on {
-            tracing::info!(duty = self.duty, "a duty is seen to again");
+            tracing::info!(duty = self.duty, "a duty succeeds again");
         }
-        self.is_on = false;
+        self.reset();
+    }
+
+    fn reset(&mut self) {
+        (self.is_on, self.was_left) = (false, false);
         self.backoff.reset();
     }
 }

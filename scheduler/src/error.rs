@@ -12,9 +12,9 @@ pub enum SchedulerError {
         /// What would be right.
         message: &'static str,
     },
-    /// A duty broke down, which is a mistake in wasmill.
-    #[error("a duty of the scheduler broke down: {0}")]
-    Broken(String),
+    /// A duty panicked, which is a mistake in wasmill.
+    #[error("a duty of the scheduler panicked: {0}")]
+    Panicked(String),
 }
 
 /// What keeps a scheduler waiting.

@@ -1,10 +1,12 @@
-//! Leases: which scheduler sees to which duty.
+//! Leases: which scheduler does which duty.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use wasmill_store::{Leases, Result, Term};
 
@@ -22,7 +24,7 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How seldom a lease is asked for at most.
 const LONGEST_ASKING: Duration = Duration::from_secs(1);
 
-/// How often within its length a lease is renewed.
+/// How often within its length a lease is renewed, and how many renewals may be under way.
 const RENEWALS: u32 = 3;
 
 /// How often whoever does not have a lease of this length asks for it: who has it may end, and
@@ -50,12 +52,17 @@ impl Lease {
         }
     }
 
+    /// For how long it is taken.
+    pub(crate) fn length(&self) -> Duration {
+        self.length
+    }
+
     /// Takes it where it is free; `None` while somebody else has it.
     pub(crate) async fn take(&self) -> Result<Option<HeldLease>> {
         let Some((term, until)) = self.ask().await? else { return Ok(None) };
-        let (sender, ends) = watch::channel(until);
+        let (sender, end) = watch::channel(LeaseEnd::At(until));
         let renewing = AbortOnDropHandle::new(tokio::spawn(self.clone().renew(term, sender)));
-        Ok(Some(HeldLease { term, ends, _renewing: renewing }))
+        Ok(Some(HeldLease { term, end, _renewing: renewing }))
     }
 
     /// Asks for it, and gives its term and until when this process may believe in it. That is
@@ -68,27 +75,38 @@ impl Lease {
     }
 
     /// Renews it again and again, until somebody else has it or it has run out. A call that takes
-    /// too long does not keep it from being asked for again: by the end of the lease it is lost.
-    async fn renew(self, term: Term, until: watch::Sender<Instant>) {
-        let pace = self.length / RENEWALS;
+    /// long does not keep it from being asked for again, nor is it dropped for that, which would cut
+    /// its connection.
+    async fn renew(self, term: Term, end: watch::Sender<LeaseEnd>) {
+        let mut tick = interval_at(Instant::now() + self.length / RENEWALS, self.length / RENEWALS);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut asking = FuturesUnordered::new();
         loop {
-            tokio::time::sleep(pace).await;
-            match timeout(pace, self.ask()).await {
-                Ok(Ok(Some((same, end)))) if same == term => {
-                    until.send_replace(end);
+            let LeaseEnd::At(until) = *end.borrow() else { return };
+            tokio::select! {
+                answer = asking.next(), if !asking.is_empty() => match answer {
+                    Some(Ok(Some((same, until)))) if same == term => {
+                        end.send_if_modified(|end| end.is_put_off_to(until));
+                    }
+                    Some(Ok(_)) => {
+                        end.send_replace(LeaseEnd::Taken);
+                    }
+                    Some(Err(why)) => {
+                        tracing::debug!(%why, lease = &*self.name, "a lease is not renewed");
+                    }
+                    None => {}
+                },
+                _ = tick.tick() => {
+                    if asking.len() < RENEWALS as usize {
+                        asking.push(self.ask());
+                    }
                 }
-                // Somebody else has had it meanwhile, or has it.
-                Ok(Ok(_)) => break,
-                Ok(Err(why)) => {
-                    tracing::debug!(%why, lease = &*self.name, "a lease is not renewed");
+                () = sleep_until(until) => {
+                    tracing::debug!(lease = &*self.name, "a lease is not renewed in time");
+                    return;
                 }
-                Err(_) => tracing::debug!(lease = &*self.name, "a lease is not renewed in time"),
-            }
-            if *until.borrow() <= Instant::now() {
-                break;
             }
         }
-        // With the sender, whoever holds it hears that it is lost.
     }
 
     /// Lets it go at once, so that a successor need not wait. Asks even where this one does not
@@ -103,28 +121,71 @@ impl Lease {
     }
 }
 
+/// When a lease ends, as far as is known.
+#[derive(Clone, Copy)]
+enum LeaseEnd {
+    At(Instant),
+    /// Somebody else has it, or has had it meanwhile.
+    Taken,
+}
+
+impl LeaseEnd {
+    /// Puts it off to a later time, if it is later.
+    fn is_put_off_to(&mut self, later: Instant) -> bool {
+        match self {
+            Self::At(end) if *end < later => {
+                *end = later;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// How a lease was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// Somebody else has it, or has had it.
+    Taken,
+    /// It could not be renewed in time: nobody else is known to have it.
+    RanOut,
+}
+
 /// A lease that is held, and renewed for as long as this exists.
 pub(crate) struct HeldLease {
     pub(crate) term: Term,
-    ends: watch::Receiver<Instant>,
+    end: watch::Receiver<LeaseEnd>,
     _renewing: AbortOnDropHandle<()>,
 }
 
 impl HeldLease {
-    /// Waits until the lease is lost: somebody else has it, or it could not be renewed in time.
-    pub(crate) async fn lost(&mut self) {
+    /// Waits until the lease is lost.
+    pub(crate) async fn lost(&mut self) -> Loss {
         loop {
-            let end = *self.ends.borrow_and_update();
+            let LeaseEnd::At(end) = *self.end.borrow_and_update() else { return Loss::Taken };
             tokio::select! {
-                () = sleep_until(end) => return,
-                changed = self.ends.changed() => {
-                    if changed.is_err() {
-                        return;
+                () = sleep_until(end) => return Loss::RanOut,
+                changed = self.end.changed() => {
+                    // It is renewed no more.
+                    if changed.is_err() && matches!(*self.end.borrow(), LeaseEnd::At(_)) {
+                        return Loss::RanOut;
                     }
                 }
             }
         }
     }
+}
+
+/// Whether duties may be done beside schedulers of the releases before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GateState {
+    /// They may.
+    Open,
+    /// The old lease ran out, and nobody is known to have it: the round of a duty that is under way
+    /// goes on, and none begins.
+    Lapsed,
+    /// A scheduler of a release before does them.
+    Shut,
 }
 
 /// Keeps schedulers of the releases before from working beside those that have a lease for each
@@ -134,7 +195,7 @@ impl HeldLease {
 /// It can go with the release after the one that brought it.
 pub(crate) struct Gate {
     lease: Lease,
-    is_open: watch::Sender<bool>,
+    state: watch::Sender<GateState>,
 }
 
 impl Gate {
@@ -145,29 +206,31 @@ impl Gate {
             holder: TOGETHER.into(),
             length: parts.settings.lease,
         };
-        Self { lease, is_open: watch::Sender::new(false) }
+        Self { lease, state: watch::Sender::new(GateState::Shut) }
     }
 
-    /// Tells whether duties may be seen to.
-    pub(crate) fn watch(&self) -> watch::Receiver<bool> {
-        self.is_open.subscribe()
+    /// Tells whether duties may be done.
+    pub(crate) fn watch(&self) -> watch::Receiver<GateState> {
+        self.state.subscribe()
     }
 
     /// Opens the gate whenever the old lease is free or held by others like this one, and shuts it
-    /// when it is lost. It is never given back, as others may rely on it: it runs out by itself
-    /// once nobody renews it any more.
+    /// when somebody else has it. It is never given back, as others may rely on it: it runs out by
+    /// itself once nobody renews it any more.
     pub(crate) async fn keep(self) {
         loop {
             match self.lease.take().await {
                 Ok(Some(mut held)) => {
-                    self.is_open.send_replace(true);
-                    held.lost().await;
-                    self.is_open.send_replace(false);
-                    tracing::warn!(
-                        "the lease that all schedulers share is lost: their duties wait"
-                    );
+                    self.state.send_replace(GateState::Open);
+                    let loss = held.lost().await;
+                    tracing::warn!(?loss, "the lease that all schedulers share is lost");
+                    self.state.send_replace(match loss {
+                        Loss::Taken => GateState::Shut,
+                        Loss::RanOut => GateState::Lapsed,
+                    });
                 }
                 Ok(None) => {
+                    self.state.send_replace(GateState::Shut);
                     tracing::debug!(
                         "a scheduler of an earlier release works: duties are left to it"
                     );

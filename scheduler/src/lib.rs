@@ -27,7 +27,7 @@ use lease::Gate;
 /// Runs a scheduler until `shutdown`.
 ///
 /// # Errors
-/// Where a setting makes no sense, or a duty breaks down.
+/// Where a setting makes no sense, or a duty panics.
 pub async fn run(parts: SchedulerParts, shutdown: CancellationToken) -> Result<(), SchedulerError> {
     parts.settings.check()?;
     let stop = shutdown.child_token();
@@ -43,7 +43,7 @@ pub async fn run(parts: SchedulerParts, shutdown: CancellationToken) -> Result<(
         if let Err(error) = ended
             && error.is_panic()
         {
-            result = Err(SchedulerError::Broken(error.to_string()));
+            result = Err(SchedulerError::Panicked(error.to_string()));
             stop.cancel();
         }
     }

@@ -13,11 +13,11 @@ pub struct SchedulerSettings {
     pub holder: String,
     /// How often it looks for what is due. Default: 200 ms, so a retry is at most that late.
     pub interval: Duration,
-    /// How long a lease lasts. A leader that dies is replaced after this at the latest. Default: 4
-    /// s.
+    /// How long a lease lasts, unless two paces of its duty are longer (2 min for retention and days
+    /// ahead). A scheduler that dies is replaced after this at the latest. Default: 4 s.
     pub lease: Duration,
-    /// How old an outbox entry must be to be swept: whoever made it publishes it at once as a rule.
-    /// Default: 2 s.
+    /// How old an outbox entry must be to be swept. One whose maker publishes it at once counts as
+    /// made when that has had its time (`publish_timeout` in the store's settings). Default: 2 s.
     pub grace: Duration,
     /// How many executions are taken at a time. Default: 500.
     pub batch: u32,

@@ -19,6 +19,7 @@ mod secrets;
 mod types;
 
 pub use self::agenda::Agenda;
+pub(crate) use self::agenda::PUBLISH_TIMEOUT;
 pub use self::artifacts::Artifacts;
 pub use self::buckets::Buckets;
 pub use self::catalog::Catalog;

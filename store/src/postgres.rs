@@ -23,6 +23,7 @@ mod ledger;
 mod lifecycle;
 mod listen;
 mod listening;
+mod look;
 mod manifests;
 mod migration;
 mod nagle;

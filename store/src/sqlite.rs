@@ -70,6 +70,7 @@ impl SqliteStore {
             blobs,
             quotas: settings.quotas,
             node_timeout: settings.node_timeout,
+            publish_timeout: settings.publish_timeout,
         };
         if settings.schema != SchemaMode::Inspect {
             artifacts::delete_orphans(&store).await?;

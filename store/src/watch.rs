@@ -83,7 +83,7 @@ impl RegistryWatch {
         let registry = watch::Sender::new(Arc::new(first));
         let (tenants, building) = (Tenants::default(), Mutex::new(false));
         let shared = Arc::new(WatchState { store, registry, tenants, building });
-        shared.refresh().await?;
+        shared.refresh(None).await?;
         let (alive, ended) = mpsc::channel(1);
         tokio::spawn(follow(Arc::clone(&shared), interval, ended));
         Ok(Self { shared, _alive: alive })
@@ -115,7 +115,7 @@ impl RegistryWatch {
             if self.current().revision() >= revision {
                 return Ok(());
             }
-            self.shared.refresh().await?;
+            self.refresh(revision).await?;
             if self.current().revision() >= revision {
                 return Ok(());
             }
@@ -126,14 +126,26 @@ impl RegistryWatch {
             "it is at revision {current} still, and revision {revision} was asked for"
         )))
     }
+
+    /// Looks what changed, in a task of its own: that whoever waits for it goes away is no outage.
+    async fn refresh(&self, wanted: Revision) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move { shared.refresh(Some(wanted)).await }).await.unwrap_or_else(|e| {
+            Err(StoreError::Unavailable(format!("the definitions cannot be read: {e}")))
+        })
+    }
 }
 
 impl WatchState {
-    /// Takes over what changed of the store's definitions since the registry's revision.
-    async fn refresh(&self) -> Result<()> {
+    /// Takes over what changed of the store's definitions since the registry's revision; nothing
+    /// where that is the one that is `wanted` or a later one.
+    async fn refresh(&self, wanted: Option<Revision>) -> Result<()> {
         let mut was_answered = self.building.lock().await;
         let current = Arc::clone(&self.registry.borrow());
-        // It stays so where whoever asks does not wait for the answer.
+        if wanted.is_some_and(|wanted| current.revision() >= wanted) {
+            return Ok(());
+        }
+        // It stays so where the question is aborted.
         let is_certain = std::mem::replace(&mut *was_answered, false);
         let definitions = self.definitions(current.revision(), is_certain).await?;
         *was_answered = true;
@@ -203,7 +215,7 @@ async fn follow(shared: Arc<WatchState>, interval: Duration, mut ended: mpsc::Re
             () = change(&mut notified) => {}
             () = sleep(pause) => {}
         }
-        match shared.refresh().await {
+        match shared.refresh(None).await {
             Ok(()) => {
                 if is_away {
                     tracing::info!("the definitions can be read again");

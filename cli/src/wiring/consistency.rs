@@ -112,10 +112,16 @@ pub(crate) async fn missing_queues(
     most: usize,
 ) -> Result<Vec<Missing>, String> {
     // Only of a broker that lists its queues an empty one is known to be empty: RabbitMQ does not
-    // count what hosts have not acknowledged. What waits in the outbox has no message yet.
+    // count what hosts have not acknowledged. What waits in the outbox has no message yet, also where
+    // whoever put it there is publishing it.
     let lists = broker.queues().await.map_err(|e| e.to_string())?.is_some();
     let knows_all = lists
-        && store.agenda.outbox(Timestamp::now(), 1).await.map_err(|e| e.to_string())?.is_empty();
+        && store
+            .agenda
+            .outbox(Timestamp::from_micros(i64::MAX), 1)
+            .await
+            .map_err(|e| e.to_string())?
+            .is_empty();
     let mut missing = Vec::new();
     for definition in registry.functions().take(most) {
         let (tenant, function) = (definition.tenant.clone(), definition.name.clone());

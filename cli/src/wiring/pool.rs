@@ -348,6 +348,7 @@ pub(super) fn postgres_settings(config: &Config) -> PostgresSettings {
         listen_url: listen_url.clone(),
         quotas: config.quotas.for_store(),
         node_timeout: config.nodes.timeout.0,
+        publish_timeout: config.gateway.publish_timeout.0,
         ..PostgresSettings::default()
     }
 }

@@ -34,6 +34,11 @@ impl Duty for History {
         self.parts.settings.prune_interval
     }
 
+    fn begin(&mut self) {
+        // The next call finds out which days are to be dropped.
+        self.after = None;
+    }
+
     async fn round(&mut self) -> Result<Next, DutyError> {
         let SchedulerParts { store, settings, .. } = &self.parts;
         if self.after.is_none() {

@@ -1,4 +1,4 @@
-//! Who sees to what: leases of duties, and the one lease of the releases before.
+//! Who does what: leases of duties, and the one lease of the releases before.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -139,7 +139,7 @@ async fn an_old_scheduler_waits_for_the_last_new_one() {
     ends[0].cancel();
     running.next().unwrap().await.unwrap().unwrap();
     assert!(may_lead().await.is_none());
-    // The one that is left sees to all of it.
+    // The one that is left does all of it.
     let left = dispatch();
     store.enqueue(std::slice::from_ref(&left), Publication::Pending).await.unwrap();
     assert_eq!(bench.next_published().await[0].execution, left.execution);

@@ -1,7 +1,7 @@
 //! What happens while the store or the broker is away, or will not take something.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -10,25 +10,31 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{
-    BatchPublisher, Message, PendingReply, PublisherSettings, Publishing, QueueName, Queues as _,
+    BatchPublisher, BrokerError, Message, PendingReply, PublisherSettings, Publishing, QueueName,
+    Queues as _,
 };
 use wasmill_domain::{Dispatch, Event, EventParts, Outcome, State, TenantName, Timestamp};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::testing::{Hook, Proxy};
 use wasmill_store::{Agenda as _, History as _, Leases as _, Ledger as _, Publication};
 
-use super::{WAIT_TIMEOUT, dispatch, dispatch_to, next_batch, queue, settings, until};
+use super::{WAIT_TIMEOUT, dispatch, dispatch_to, ended, next_batch, queue, settings, until};
 use crate::{SchedulerParts, SchedulerSettings, SchedulerStore, run};
 
 /// Passes every publish on to the broker that is there now.
 struct Restart {
     now: RwLock<Arc<EmbeddedBroker>>,
     hangs: AtomicBool,
+    publishes: AtomicUsize,
 }
 
 impl Restart {
     fn new(first: Arc<EmbeddedBroker>) -> Arc<Self> {
-        Arc::new(Self { now: RwLock::new(first), hangs: AtomicBool::new(false) })
+        Arc::new(Self {
+            now: RwLock::new(first),
+            hangs: AtomicBool::new(false),
+            publishes: AtomicUsize::new(0),
+        })
     }
 
     /// From now on no publish is answered, as where a network drops everything.
@@ -52,6 +58,7 @@ impl Publishing for Restart {
     }
 
     async fn publish(&self, queue: &QueueName, message: Message) -> wasmill_broker::Result<()> {
+        self.publishes.fetch_add(1, Ordering::SeqCst);
         if self.hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
@@ -67,10 +74,44 @@ impl Publishing for Restart {
     }
 }
 
+/// A broker that cannot be reached from here.
+struct Away;
+
+#[async_trait]
+impl Publishing for Away {
+    async fn declare(&self, _queue: &QueueName) -> wasmill_broker::Result<()> {
+        Err(BrokerError::Unavailable("no route to it".into()))
+    }
+
+    async fn publish(&self, queue: &QueueName, _message: Message) -> wasmill_broker::Result<()> {
+        self.declare(queue).await
+    }
+
+    async fn request(
+        &self,
+        queue: &QueueName,
+        _message: Message,
+    ) -> wasmill_broker::Result<PendingReply> {
+        Err(self.declare(queue).await.unwrap_err())
+    }
+}
+
 /// Changes nothing.
 struct Nothing;
 
 impl Hook for Nothing {}
+
+/// Counts how often the outbox was read.
+#[derive(Default)]
+struct Sweeps(AtomicUsize);
+
+#[async_trait]
+impl Hook for Sweeps {
+    async fn before(&self, verb: &'static str) -> wasmill_store::Result<()> {
+        self.0.fetch_add(usize::from(verb == "outbox"), Ordering::SeqCst);
+        Ok(())
+    }
+}
 
 async fn open_store(dir: &Path) -> Arc<SqliteStore> {
     Arc::new(SqliteStore::open(&dir.join("db.sqlite"), SqliteSettings::default()).await.unwrap())
@@ -146,6 +187,30 @@ async fn a_broker_may_be_away() {
     running.await.unwrap().unwrap();
 }
 
+/// It reaches the store, so it can renew its leases; but not the broker.
+#[tokio::test]
+async fn a_scheduler_whose_rounds_fail_leaves_them_to_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_store(dir.path()).await;
+    let broker = open_broker(dir.path(), EmbeddedSettings::default());
+    let of = |holder: &str| SchedulerSettings { holder: holder.into(), ..impatient() };
+    // The one that fails has the duty first.
+    let hour = Duration::from_secs(3600);
+    assert!(store.lease("scheduler/outbox", "fails", hour).await.unwrap().is_some());
+    let left = dispatch();
+    store.enqueue(std::slice::from_ref(&left), Publication::Pending).await.unwrap();
+    let shutdown = CancellationToken::new();
+    let fails = parts(SchedulerStore::of(&store), Arc::new(Away), of("fails"));
+    let works = parts(SchedulerStore::of(&store), Arc::clone(&broker) as _, of("works"));
+    let both = [fails, works].map(|parts| tokio::spawn(run(parts, shutdown.clone())));
+    assert_eq!(next_batch(&broker, "total").await[0].execution, left.execution);
+    until(async || is_empty(&store).await).await;
+    shutdown.cancel();
+    for scheduler in both {
+        scheduler.await.unwrap().unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_broker_that_hangs_does_not_keep_a_lease() {
     let dir = tempfile::tempdir().unwrap();
@@ -163,6 +228,28 @@ async fn a_broker_that_hangs_does_not_keep_a_lease() {
     tokio::time::timeout(WAIT_TIMEOUT, running).await.unwrap().unwrap().unwrap();
     assert!(lease().await.is_some());
     assert!(!is_empty(&store).await);
+}
+
+#[tokio::test]
+async fn a_retry_whose_publish_takes_long_is_published_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(Proxy::new(open_store(dir.path()).await, Sweeps::default()));
+    let broker = Restart::new(open_broker(dir.path(), EmbeddedSettings::default()));
+    broker.hang();
+    let due = ended(Outcome::Error, Some(Timestamp::now()));
+    store.inner().record(&[due]).await.unwrap();
+    let shutdown = CancellationToken::new();
+    let all = parts(SchedulerStore::of(&store), Arc::clone(&broker) as _, settings());
+    let running = tokio::spawn(run(all, shutdown.clone()));
+    let count = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
+    until(async || count(&broker.publishes) > 0).await;
+    // While it takes long, the outbox is read again and again.
+    let sweeps = &store.hook().0;
+    let enough = count(sweeps) + 3;
+    until(async || count(sweeps) >= enough || count(&broker.publishes) > 1).await;
+    assert_eq!(count(&broker.publishes), 1);
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -347,6 +347,31 @@ pub(crate) async fn the_release_before_is_heard_of(
     assert_eq!(answers(&after), answers(&whole.current()));
 }
 
+/// What writes to a table and does not raise the revision, such as an operator's statement, hides no
+/// change from who has not heard of it. `run` runs statements as an operator would.
+pub(crate) async fn a_write_without_a_revision_hides_no_change(
+    store: Arc<dyn Store>,
+    run: impl AsyncFn(&[&'static str]),
+) {
+    fill(&*store).await;
+    let rolled_back = deploy(&*store, "alpha", json!({"name": "one", "env": {"A": "2"}})).await;
+    let (of, function, hostnames) = (tenant("alpha"), name("one"), Arc::default());
+    let rollback = Change::Rollback { tenant: of, function, to: Some(2), hostnames };
+    let unchanged = store.define(&rollback).await.unwrap();
+    assert_eq!(unchanged, Changed { changed: false, ..rolled_back });
+    let delta = delta_of(&*store, rolled_back).await;
+    assert_eq!(delta.changes, Some(vec![id(DefinitionKind::Function, "alpha", "one")]));
+    assert_eq!(delta.functions[0].version, 2);
+
+    let written = deploy(&*store, "beta", json!({"name": "two", "env": {"A": "2"}})).await;
+    let late = store.definitions(rolled_back.revision).await.unwrap().unwrap();
+    run(&["UPDATE functions SET current_version = current_version WHERE tenant = 'beta'"]).await;
+    let delta = store.definitions(rolled_back.revision).await.unwrap().unwrap();
+    assert_eq!((delta.revision, late.functions.len()), (written.revision, 1));
+    let two = delta.functions.iter().find(|function| function.name == name("two"));
+    assert_eq!(two.map(|function| function.version), Some(2));
+}
+
 /// Notes do not go back for ever. `run` runs statements as an operator would.
 pub(crate) async fn old_notes_are_deleted(
     store: Arc<dyn Store>,

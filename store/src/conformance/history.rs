@@ -1,30 +1,27 @@
 //! Executions as they are written and read.
 
+mod values;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use proptest::strategy::{Strategy as _, ValueTree as _};
-use wasmill_domain::event::arbitrary::any_event;
 use wasmill_domain::{
-    Digest, Dispatch, Event, EventParts, ExecutionId, LogLevel, LogLine, LogSource, Outcome,
-    Output, State, TenantName, Timestamp,
+    Digest, Dispatch, Event, EventParts, ExecutionId, Outcome, State, TenantName, Timestamp,
 };
 
+pub(crate) use self::values::{
+    any_event_is_read_back, any_text_round_trips, large_values_are_kept,
+};
 use super::sample::{
-    at_attempt, dispatch, dispatches, event_parts, finished, line, listed, made, name, now, outbox,
+    detail, dispatch, dispatches, event_parts, finished, line, listed, made, name, now, outbox,
     retried, soon, started, state_of, tenant,
 };
 use crate::conformance::Store;
 use crate::port::{
-    ExecutionDetail, ExecutionQuery, ExecutionSummary, Finished, LogEntry, LogPosition,
-    Publication, StoreError,
+    ExecutionDetail, ExecutionQuery, ExecutionSummary, Finished, LogEntry, LogPosition, Publication,
 };
-
-async fn detail(store: &dyn Store, id: ExecutionId) -> ExecutionDetail {
-    store.execution(&tenant(), id).await.unwrap().unwrap()
-}
 
 fn accepted(dispatch: &Dispatch) -> ExecutionSummary {
     ExecutionSummary {
@@ -222,6 +219,7 @@ pub(crate) async fn emitted_events_follow_a_success_only(store: Arc<dyn Store>) 
     let expected: BTreeSet<_> =
         all[0].emitted.iter().map(|dispatch| (dispatch.execution, 1)).collect();
     assert_eq!(outbox(&*store).await.into_iter().collect::<BTreeSet<_>>(), expected);
+    assert!(store.outbox(now(), 10).await.unwrap().is_empty(), "a host publishes them");
     let mails =
         ExecutionQuery { function: Some(name("mail")), ..ExecutionQuery::all_of(tenant(), 100) };
     assert_eq!(listed(&*store, &mails).await.len(), 2);
@@ -345,91 +343,4 @@ pub(crate) async fn logs_are_in_order(store: Arc<dyn Store>) {
     assert!(read(Some((2, 11)), 100).await.is_empty());
     let other: TenantName = "other".parse().unwrap();
     assert!(store.logs(&other, first.execution, None, 10).await.unwrap().is_empty());
-}
-
-pub(crate) async fn any_text_round_trips(store: Arc<dyn Store>) {
-    for text in
-        ["", "nul \0 inside", "\0", "'; DROP TABLE logs; --", "🦀 ü \u{202e}", "a\u{7f}\u{1}\n"]
-    {
-        let (good, odd) = (finished(&dispatch("total"), Outcome::Success), dispatch("total"));
-        let mut entry = Finished {
-            logs: vec![LogLine {
-                level: LogLevel::Error,
-                source: LogSource::Stderr,
-                fields: None,
-                ..line(0, text)
-            }],
-            ..finished(&odd, Outcome::Rejected)
-        };
-        entry.report.message = Some(text.into());
-        entry.report.backtrace = Some(text.into());
-        entry.report.host = text.into();
-        entry.report.output =
-            Some(Output { content_type: text.into(), data: text.to_owned().into() });
-        match store.record(std::slice::from_ref(&entry)).await {
-            Ok(stands) => {
-                assert_eq!(stands, [true]);
-                let seen = detail(&*store, odd.execution).await;
-                assert_eq!(seen.summary.message.as_deref(), Some(text));
-                assert_eq!(
-                    seen.attempts[0].1,
-                    wasmill_domain::AttemptReport { output: None, ..entry.report }
-                );
-                let logs = store.logs(&tenant(), odd.execution, None, 10).await.unwrap();
-                assert_eq!(logs[0].line, entry.logs[0]);
-            }
-            Err(error) => assert!(matches!(error, StoreError::Rejected(_)), "{error}"),
-        }
-        assert_eq!(store.record(&[good]).await.unwrap(), [true], "after {text:?}");
-    }
-}
-
-/// Whatever is an event comes back as it is, to be shown and to be sent again.
-pub(crate) async fn any_event_is_read_back(store: Arc<dyn Store>) {
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let mut any = || Arc::new(any_event().new_tree(&mut runner).unwrap().current());
-    let all: Vec<Dispatch> =
-        (0..200).map(|_| Dispatch { event: any(), ..dispatch("total") }).collect();
-    store.enqueue(&all, Publication::Pending).await.unwrap();
-    for dispatch in &all {
-        assert_eq!(detail(&*store, dispatch.execution).await.event.as_ref(), Ok(&*dispatch.event));
-    }
-    let sent = store.outbox(soon(), 1_000).await.unwrap();
-    assert_eq!(sent.len(), all.len());
-    for dispatch in sent {
-        let accepted =
-            all.iter().find(|accepted| accepted.execution == dispatch.execution).unwrap();
-        assert_eq!(dispatch.event, accepted.event);
-    }
-}
-
-pub(crate) async fn large_values_are_kept(store: Arc<dyn Store>) {
-    let data = Bytes::from(vec![0xee; 2 << 20]);
-    let text = format!("\"{}\"", "x".repeat(1 << 20));
-    let big = Dispatch {
-        event: made(EventParts { data: Some(text.into()), ..event_parts() }),
-        ..dispatch("total")
-    };
-    let mut entry = finished(&at_attempt(&big, u32::MAX), Outcome::Success);
-    entry.report.output =
-        Some(Output { content_type: "application/octet-stream".into(), data: data.clone() });
-    entry.report.fuel_used = u64::MAX;
-    entry.report.peak_memory = u64::MAX;
-    entry.report.run_time = Duration::MAX;
-    entry.logs = vec![line(u32::MAX, &"y".repeat(1 << 20))];
-    assert_eq!(store.record(&[entry]).await.unwrap(), [true]);
-    let seen = detail(&*store, big.execution).await;
-    assert_eq!(
-        (seen.summary.attempt, seen.output.unwrap().data, seen.event),
-        (u32::MAX, data, Ok(Event::clone(&big.event)))
-    );
-    // More than a database counts: kept as the most that it does.
-    assert!(
-        seen.attempts[0].1.fuel_used >= i64::MAX as u64
-            && seen.attempts[0].1.run_time.as_secs() > 86_400 * 365
-    );
-    assert_eq!(
-        store.logs(&tenant(), big.execution, None, 1).await.unwrap()[0].line.message.len(),
-        1 << 20
-    );
 }

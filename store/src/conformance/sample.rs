@@ -12,7 +12,9 @@ use wasmill_domain::{
 };
 
 use crate::conformance::Store;
-use crate::port::{Change, Changed, ExecutionQuery, Finished, Publication, Retention, Started};
+use crate::port::{
+    Change, Changed, ExecutionDetail, ExecutionQuery, Finished, Publication, Retention, Started,
+};
 
 /// Some time, in whole microseconds. Later than everything that was done so far, where that
 /// matters.
@@ -185,6 +187,11 @@ pub(crate) fn key(execution: ExecutionId, attempt: u32) -> AttemptKey {
 pub(crate) async fn outbox(store: &dyn Store) -> Vec<(ExecutionId, u32)> {
     let entries = store.outbox(soon(), 10_000).await.unwrap();
     entries.iter().map(|dispatch| (dispatch.execution, dispatch.attempt)).collect()
+}
+
+/// All there is to an execution.
+pub(crate) async fn detail(store: &dyn Store, id: ExecutionId) -> ExecutionDetail {
+    store.execution(&tenant(), id).await.unwrap().unwrap()
 }
 
 /// The ids of the executions that a query lists.

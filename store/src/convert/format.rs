@@ -7,7 +7,7 @@
 //!
 //! - reads what is of format F or lower as its own: a key that it does not know is a fault;
 //! - reads what is of a higher format with `min_reader` ≤ F, and ignores what it does not know;
-//! - takes everything else for broken, with a reason that names the release that wrote it.
+//! - takes everything else for unreadable, with a reason that names the release that wrote it.
 //!
 //! Whoever adds a key that older releases may ignore (a description, say) raises [`FORMAT`] alone.
 //! One that they must not ignore (a limit, a right) gets its definition, where it is used, that

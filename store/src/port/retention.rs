@@ -12,7 +12,8 @@ use super::types::Pruned;
 pub trait Retention: Send + Sync + 'static {
     /// Looks at up to `limit` executions from the oldest one on, or from the one after `after`, and
     /// deletes those that ended before `before`, with their attempts and logs. What somebody is
-    /// just changing is left, and so is a day that [`Retention::drop_day`] drops before long.
+    /// just changing is left, and so is a day that is past and in which [`Retention::drop_day`] has
+    /// found nothing that has to stay: it drops it before long.
     async fn prune_executions(
         &self,
         before: Timestamp,
@@ -34,7 +35,8 @@ pub trait Retention: Send + Sync + 'static {
     async fn make_days(&self) -> Result<()>;
 
     /// Drops one day of which everything ended before `before`, where history has partitions, and
-    /// gives how many executions it had; `None` where there is no such day, or it is in use just
-    /// now.
+    /// gives how many executions it had. Each day has one turn in a pass, whatever comes of it: one
+    /// that is in use just now, or takes long to look at, has its next one in the next pass. `None`
+    /// where all have had theirs; the next call begins a pass.
     async fn drop_day(&self, before: Timestamp) -> Result<Option<u64>>;
 }

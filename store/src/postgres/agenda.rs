@@ -18,9 +18,9 @@ use crate::port::{self, Agenda, Leases, Term};
 /// Rows that another scheduler is just promoting are left to it.
 const PROMOTE: &str = "WITH due AS MATERIALIZED (SELECT id, due_at FROM executions WHERE state = 'scheduled' AND due_at <= $1 \
      ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED), \
-     moved AS (UPDATE executions e SET state = 'queued', due_at = NULL, queued_at = $1 FROM due WHERE e.id = due.id \
+     promoted AS (UPDATE executions e SET state = 'queued', due_at = NULL, queued_at = $1 FROM due WHERE e.id = due.id \
      RETURNING e.id, e.tenant, e.function, e.attempt, e.max_attempts, e.accepted_at, e.queued_at, e.traceparent, e.tracestate, \
-     e.parent, e.event, e.epoch, e.root, e.origin_kind, e.origin, due.due_at) SELECT * FROM moved ORDER BY due_at";
+     e.parent, e.event, e.epoch, e.root, e.origin_kind, e.origin, due.due_at) SELECT * FROM promoted ORDER BY due_at";
 
 const OUTBOX: &str = "SELECT o.execution_id, o.attempt, e.id, e.tenant, e.function, e.max_attempts, e.accepted_at, e.queued_at, \
      e.traceparent, e.tracestate, e.parent, e.event, e.root, e.origin_kind, e.origin, coalesce(e.epoch, o.epoch) AS epoch FROM \
@@ -39,7 +39,8 @@ const LEASE: &str = "INSERT INTO leases AS l (name, holder, term, expires_at) \
 #[async_trait]
 impl Agenda for PostgresStore {
     async fn promote_due(&self, now: Timestamp, limit: u32) -> port::Result<Vec<Dispatch>> {
-        self.inner.write(|session| Box::pin(promote_due(session, now, limit))).await
+        let made_at = now.plus(self.inner.settings.publish_timeout);
+        self.inner.write(|session| Box::pin(promote_due(session, now, limit, made_at))).await
     }
 
     async fn outbox(&self, before: Timestamp, limit: u32) -> port::Result<Vec<Dispatch>> {
@@ -99,6 +100,7 @@ async fn promote_due(
     session: &mut Session<'_>,
     now: Timestamp,
     limit: u32,
+    made_at: Timestamp,
 ) -> Result<Vec<Dispatch>> {
     // Asked several times a second, and mostly in vain: then nothing is locked.
     let due = "SELECT EXISTS (SELECT 1 FROM executions WHERE state = 'scheduled' AND due_at <= $1) AS due";
@@ -112,7 +114,7 @@ async fn promote_due(
     }
     let mut entries: Vec<AttemptKey> = page.dispatches.iter().map(Dispatch::key).collect();
     entries.sort_unstable();
-    history::insert_outbox(session, &entries, now).await?;
+    history::insert_outbox(session, &entries, made_at).await?;
     clear(session, &page).await?;
     Ok(page.dispatches)
 }
@@ -201,7 +203,7 @@ mod tests {
 
     /// Many are promoted by one statement: what it says is what the domain's table says.
     #[test]
-    fn the_statement_is_the_table_of_moves() {
+    fn the_statement_is_the_table_of_transitions() {
         let sources: Vec<State> = Transition::Promote.sources().collect();
         assert_eq!(sources, [State::Delayed]);
         assert!(PROMOTE.contains("WHERE state = 'scheduled' AND due_at <= $1"));

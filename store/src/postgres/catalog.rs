@@ -59,7 +59,7 @@ impl Artifacts for PostgresStore {
         let checked =
             self.inner.background.run(move || convert::check_digest(digest, &checked)).await;
         checked.map_err(|e| {
-            StoreError::Unavailable(format!("the check of an artifact broke down: {e}"))
+            StoreError::Unavailable(format!("the check of an artifact failed: {e}"))
         })??;
         let quota = self.inner.settings.quotas.of(tenant);
         self.inner
@@ -142,7 +142,7 @@ async fn broker_marked(session: &mut Session<'_>, at: Timestamp) -> Result<()> {
         .map(drop)
 }
 
-/// The current revision.
+/// The versions of a function, the newest first.
 async fn versions(
     session: &mut Session<'_>,
     tenant: &TenantName,

@@ -35,7 +35,31 @@ pub(super) async fn make(
     let row = session.row(sqlx::query("SELECT revision FROM revision FOR UPDATE")).await?;
     let revision: i64 = get(&row, "revision")?;
     quota::check(session, quotas, change).await?;
-    let made = match change {
+    let made = apply(session, change).await?;
+    if let Change::Deploy { tenant, manifest, .. } = change {
+        let kept = quotas.of(tenant).versions;
+        artifacts::delete_old_versions(session, tenant, &manifest.name, made.version, kept).await?;
+    }
+    if let Change::DeleteFunction { tenant, .. } = change {
+        artifacts::release_files(session, tenant).await?;
+    }
+    let revision = revision + i64::from(made.changed);
+    if made.changed {
+        session.execute(sqlx::query("UPDATE revision SET revision = $1").bind(revision)).await?;
+        // Heard by those who listen once this is committed.
+        let notify =
+            sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(revision.to_string());
+        session.execute(notify).await?;
+        if let Some(oldest) = changes::sweep(revision) {
+            forget_changes(session, oldest).await?;
+        }
+    }
+    Ok(Changed { revision: Revision(revision), version: made.version, changed: made.changed })
+}
+
+/// Makes a change of what is defined, whatever it is.
+async fn apply(session: &mut Session<'_>, change: &Change) -> Result<Made> {
+    Ok(match change {
         Change::Deploy { tenant, digest, manifest, hostnames, at } => {
             routes::check_hosts(session, hostnames, tenant, manifest).await?;
             let made = deploy(session, tenant, *digest, manifest, *at).await?;
@@ -81,26 +105,7 @@ pub(super) async fn make(
             secrets::delete(session, tenant, name).await?;
             GONE
         }
-    };
-    if let Change::Deploy { tenant, manifest, .. } = change {
-        let kept = quotas.of(tenant).versions;
-        artifacts::delete_old_versions(session, tenant, &manifest.name, made.version, kept).await?;
-    }
-    if let Change::DeleteFunction { tenant, .. } = change {
-        artifacts::release_files(session, tenant).await?;
-    }
-    let revision = revision + i64::from(made.changed);
-    if made.changed {
-        session.execute(sqlx::query("UPDATE revision SET revision = $1").bind(revision)).await?;
-        // Heard by those who listen once this is committed.
-        let notify =
-            sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(revision.to_string());
-        session.execute(notify).await?;
-        if let Some(oldest) = changes::sweep(revision) {
-            forget_changes(session, oldest).await?;
-        }
-    }
-    Ok(Changed { revision: Revision(revision), version: made.version, changed: made.changed })
+    })
 }
 
 /// Deletes notes of what changed up to a revision, as many as may be at once. Those that are left
@@ -228,10 +233,14 @@ async fn rollback(
     let manifest = rows.into_manifest()?;
     routes::check_hosts(session, hostnames, tenant, &manifest).await?;
     routes::claim(session, tenant, &manifest).await?;
-    let point =
-        sqlx::query("UPDATE functions SET current_version = $1 WHERE tenant = $2 AND name = $3");
-    session.execute(point.bind(number).bind(tenant.as_str()).bind(function.as_str())).await?;
-    Ok(Made { version: convert::count("number", number)?, changed: number != current })
+    let changed = number != current;
+    if changed {
+        let point = sqlx::query(
+            "UPDATE functions SET current_version = $1 WHERE tenant = $2 AND name = $3",
+        );
+        session.execute(point.bind(number).bind(tenant.as_str()).bind(function.as_str())).await?;
+    }
+    Ok(Made { version: convert::count("number", number)?, changed })
 }
 
 async fn delete_function(

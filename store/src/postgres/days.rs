@@ -17,6 +17,12 @@ const DAY_LOCKS: i64 = 32;
 /// How long to wait after a failure before the next try.
 const RETRY_PAUSE: Duration = Duration::from_secs(60);
 
+/// How many rows of a day one transaction looks at: some tens of milliseconds.
+const MOST_ROWS: i64 = 20_000;
+
+/// And where the server takes long for them.
+const FEWEST_ROWS: i64 = 100;
+
 /// A day in UTC, counted from 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Day(i64);
@@ -87,6 +93,11 @@ impl Day {
         self.is_old() && self.plus(1).start() <= before
     }
 
+    /// The row in `leases` that stands for a look at it.
+    pub(super) fn lease(self) -> String {
+        format!("look/{}", self.suffix())
+    }
+
     /// The number of its lock.
     pub(super) fn lock(self) -> i64 {
         self.0 % DAY_LOCKS
@@ -99,14 +110,39 @@ pub(super) struct Partitions(Mutex<Memory>);
 
 #[derive(Default)]
 struct Memory {
-    /// All days until this one have been seen to, as far as that was possible.
+    /// All days until this one have partitions, as far as they could be made.
     covered: Option<Day>,
     /// Not before this is it tried again.
     pause: Option<Instant>,
+    /// Days that have had their turn to be dropped in this pass.
+    had_turn: HashSet<Day>,
     /// When the last execution of a day ended that was found to be too young to be dropped.
     youngest: HashMap<Day, Timestamp>,
-    /// Days that could not be dropped just now, though all that was seen of them is old.
-    put_off: HashSet<Day>,
+    /// Days in which something had not ended at their last turn.
+    open: HashSet<Day>,
+    /// How far looks at days have come that are to be gone on with.
+    positions: HashMap<Day, Position>,
+    /// How many rows of a day are looked at next, where those are not as many as may be.
+    sizes: HashMap<Day, i64>,
+}
+
+/// How far a look at a day has come.
+#[derive(Clone, Debug)]
+pub(super) struct Position {
+    /// What the look is called in the database.
+    pub(super) id: Uuid,
+    /// All that it has seen ended before this.
+    pub(super) before: Timestamp,
+    /// The last that it has seen.
+    pub(super) after: Uuid,
+    /// How many it has seen.
+    pub(super) count: u64,
+}
+
+impl Memory {
+    fn is_young(&self, day: Day, before: Timestamp) -> bool {
+        self.open.contains(&day) || self.youngest.get(&day).is_some_and(|last| *last >= before)
+    }
 }
 
 impl Partitions {
@@ -132,39 +168,80 @@ impl Partitions {
         memory.pause = None;
     }
 
-    /// Forgets what it has seen to, as a new process does.
+    /// Forgets everything, as a new process does.
     #[cfg(test)]
     pub(super) fn forget(&self) {
         *self.memory() = Memory::default();
     }
 
-    /// Whether a day may have nothing in it that ended at or after `before`.
-    pub(super) fn may_be_old(&self, day: Day, before: Timestamp) -> bool {
-        self.memory().youngest.get(&day).is_none_or(|last| *last < before)
-    }
-
-    /// The last execution of a day ended at `last`.
-    pub(super) fn ended_last(&self, day: Day, last: Timestamp) {
-        self.memory().youngest.insert(day, last);
-    }
-
-    /// Begins to look for a day that can be dropped: forgets what it knew of other days than these,
-    /// and which were put off.
-    pub(super) fn begin_look(&self, days: &[Day]) {
+    /// Forgets what it knew of other days than these.
+    pub(super) fn keep_only(&self, days: &[Day]) {
         let mut memory = self.memory();
         memory.youngest.retain(|day, _| days.contains(day));
-        memory.put_off.clear();
+        memory.open.retain(|day| days.contains(day));
+        memory.positions.retain(|day, _| days.contains(day));
+        memory.sizes.retain(|day, _| days.contains(day));
     }
 
-    /// A day is to be dropped another time.
-    pub(super) fn put_off(&self, day: Day) {
-        self.memory().put_off.insert(day);
+    /// Whether it is a day's turn to be dropped by those who drop what ended before `before`: it has
+    /// had none in this pass, and is not known to have something younger in it. It has had it from
+    /// now on.
+    pub(super) fn takes_turn(&self, day: Day, before: Timestamp) -> bool {
+        let mut memory = self.memory();
+        let is_new = memory.had_turn.insert(day);
+        if is_new {
+            // What had not ended then may have ended.
+            memory.open.remove(&day);
+        }
+        is_new && !memory.is_young(day, before)
+    }
+
+    /// All days have had their turn: the next pass begins.
+    pub(super) fn end_turns(&self) {
+        self.memory().had_turn.clear();
+    }
+
+    /// How far a look at a day has come, and how many rows it sees next.
+    pub(super) fn look(&self, day: Day, before: Timestamp) -> (Option<Position>, i64) {
+        let memory = self.memory();
+        let position = memory.positions.get(&day).filter(|position| position.before <= before);
+        (position.cloned(), memory.sizes.get(&day).copied().unwrap_or(MOST_ROWS))
+    }
+
+    /// A look at a day has come as far as this.
+    pub(super) fn has_looked(&self, day: Day, position: Position) {
+        let mut memory = self.memory();
+        memory.positions.insert(day, position);
+        if let Some(size) = memory.sizes.get_mut(&day) {
+            *size = size.saturating_mul(2).min(MOST_ROWS);
+        }
+    }
+
+    /// Has the next look at a day see fewer rows, if they may be fewer.
+    pub(super) fn looks_at_less(&self, day: Day) -> bool {
+        let mut memory = self.memory();
+        let size = memory.sizes.entry(day).or_insert(MOST_ROWS);
+        let may_be_less = *size > FEWEST_ROWS;
+        *size = (*size / 8).max(FEWEST_ROWS);
+        may_be_less
+    }
+
+    /// Something in a day has not ended, or ended at `last` at the latest.
+    pub(super) fn found_young(&self, day: Day, last: Option<Timestamp>) {
+        let mut memory = self.memory();
+        memory.positions.remove(&day);
+        if let Some(last) = last {
+            memory.youngest.insert(day, last);
+        } else {
+            memory.open.insert(day);
+        }
     }
 
     /// Whether a day is not deleted row by row by those who delete what ended before `before`: it
-    /// is dropped as a whole before long.
+    /// is dropped as a whole before long, as far as anybody knows.
     pub(super) fn is_left(&self, day: Day, before: Timestamp) -> bool {
-        (day == Day::of(before) && day < Day::today()) || self.memory().put_off.contains(&day)
+        (day == Day::of(before) && day < Day::today())
+            || (day.is_old() && !self.memory().is_young(day, before))
     }
 }
 
@@ -194,6 +271,29 @@ mod tests {
         {
             assert_eq!(Day::of_partition(other), None, "{other}");
         }
+    }
+
+    /// A pass lasts past midnight: what has become old meanwhile has had no turn.
+    #[test]
+    fn only_days_that_were_found_young_go_row_by_row() {
+        let partitions = Partitions::default();
+        let [known, open, young] = [-10, -9, -8].map(|ago| Day::today().plus(ago));
+        let before = Day::today().start();
+        for day in [open, young] {
+            assert!(partitions.takes_turn(day, before));
+        }
+        partitions.found_young(open, None);
+        partitions.found_young(young, Some(before));
+        let is_left = |day| partitions.is_left(day, before);
+        assert_eq!([known, open, young].map(is_left), [true, false, false]);
+        // Later, all of it is old.
+        assert!(partitions.is_left(young, before.plus(DAY)));
+        // In the next pass each has its turn again, but for what is known to be young still.
+        assert!(!partitions.takes_turn(open, before), "once in a pass");
+        partitions.end_turns();
+        let turn = |day| partitions.takes_turn(day, before);
+        assert_eq!([known, open, young].map(turn), [true, true, false]);
+        assert!(is_left(open));
     }
 
     #[test]

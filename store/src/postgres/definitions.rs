@@ -99,12 +99,14 @@ async fn changed_since(
     known: Revision,
     current: i64,
 ) -> Result<Vec<DefinitionId>> {
-    // With a bound at either end few are expected, also before the server has counted any.
+    // With a bound at either end few are expected, also before the server has counted any. Notes
+    // are of the revision after the current one where somebody wrote to a table and did not raise
+    // the revision; such a note is in the place of an earlier one.
     let changed = sqlx::query(
         "SELECT kind, tenant, name FROM definition_changes WHERE revision BETWEEN $1 AND $2 ORDER BY kind, tenant, name",
     );
     let mut ids = Vec::new();
-    for row in session.rows(changed.bind(known.0 + 1).bind(current)).await? {
+    for row in session.rows(changed.bind(known.0 + 1).bind(current + 1)).await? {
         ids.extend(changes::id(get(&row, "kind")?, get(&row, "tenant")?, get(&row, "name")?));
     }
     Ok(ids)

@@ -74,6 +74,12 @@ impl Fault {
         self.code() == Some("55P03")
     }
 
+    /// Whether the server gave a statement up that took longer than was set.
+    pub(super) fn is_statement_timeout(&self) -> bool {
+        // query_canceled
+        self.code() == Some("57014")
+    }
+
     /// Whether rows are in the way of what is said of a table.
     pub(super) fn is_check_violation(&self) -> bool {
         self.code() == Some("23514")

@@ -23,7 +23,8 @@ impl Ledger for PostgresStore {
         }
         self.inner.keep_ahead();
         let all: Vec<&Dispatch> = dispatches.iter().collect();
-        self.inner.write(|session| Box::pin(enqueue(session, &all, publication))).await
+        let made_at = Timestamp::now();
+        self.inner.write(|session| Box::pin(enqueue(session, &all, publication, made_at))).await
     }
 
     async fn start(&self, attempts: &[Started]) -> port::Result<()> {
@@ -49,7 +50,9 @@ impl Ledger for PostgresStore {
             return Ok(Vec::new());
         }
         self.inner.keep_ahead();
-        self.inner.write(|session| Box::pin(record(session, finished))).await
+        // Hosts publish what was emitted once it is committed.
+        let made_at = Timestamp::now().plus(self.inner.settings.publish_timeout);
+        self.inner.write(|session| Box::pin(record(session, finished, made_at))).await
     }
 
     async fn transition_execution(
@@ -94,6 +97,7 @@ async fn enqueue(
     session: &mut Session<'_>,
     dispatches: &[&Dispatch],
     publication: Publication,
+    made_at: Timestamp,
 ) -> Result<()> {
     share_old_days(session, dispatches.iter().map(|dispatch| dispatch.execution)).await?;
     let mut rounds = fence::rounds(dispatches, |dispatch| dispatch.execution);
@@ -107,9 +111,9 @@ async fn enqueue(
         let lacks_event = |index: &&usize| {
             known.get(&dispatches[**index].execution).is_some_and(|k| !k.has_event)
         };
-        let moved: Vec<&Dispatch> =
+        let without_event: Vec<&Dispatch> =
             first.iter().filter(lacks_event).map(|&index| dispatches[index]).collect();
-        lifecycle::add_events(session, &moved).await?;
+        lifecycle::add_events(session, &without_event).await?;
         first.retain(|&index| !known.contains_key(&dispatches[index].execution));
     }
     let first = rounds.first().map_or(&[] as &[usize], Vec::as_slice);
@@ -131,9 +135,8 @@ async fn enqueue(
     let later = rounds.iter().skip(1).flatten().map(|&index| dispatches[index]);
     let others: Vec<&Dispatch> = others.into_iter().chain(later).collect();
     lifecycle::add_events(session, &others).await?;
-    let now = Timestamp::now();
-    history::insert_outbox(session, &new, now).await?;
-    history::insert_outbox_if_open(session, &others, now).await
+    history::insert_outbox(session, &new, made_at).await?;
+    history::insert_outbox_if_open(session, &others, made_at).await
 }
 
 async fn start(session: &mut Session<'_>, attempts: &[Started]) -> Result<()> {
@@ -163,7 +166,11 @@ async fn report_starts(session: &mut Session<'_>, attempts: &[&Started]) -> Resu
     Ok(written)
 }
 
-pub(super) async fn record(session: &mut Session<'_>, finished: &[Finished]) -> Result<Vec<bool>> {
+pub(super) async fn record(
+    session: &mut Session<'_>,
+    finished: &[Finished],
+    made_at: Timestamp,
+) -> Result<Vec<bool>> {
     share_old_days(session, finished.iter().map(|entry| entry.dispatch.execution)).await?;
     let mut stands = vec![false; finished.len()];
     let all: Vec<usize> = (0..finished.len()).collect();
@@ -185,7 +192,7 @@ pub(super) async fn record(session: &mut Session<'_>, finished: &[Finished]) -> 
     let children: Vec<&Dispatch> =
         winners.iter().flat_map(|entry| fence::children(entry)).collect();
     if !children.is_empty() {
-        enqueue(session, &children, Publication::Pending).await?;
+        enqueue(session, &children, Publication::Pending, made_at).await?;
     }
     Ok(stands)
 }

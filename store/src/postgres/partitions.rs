@@ -4,10 +4,11 @@
 //! tables of history have a partition for each day, made a few days ahead by whoever writes; rows
 //! of all other days are in the default partitions.
 //!
-//! A day is dropped as a whole once all in it is old. To look at a day for some seconds and then
-//! drop it without locking anybody else out, whoever drops it and whoever writes to a day that old
-//! agree on a lock: see [`share_old_days`].
+//! A day is dropped as a whole once all in it is old. To look at a day, for minutes perhaps, and
+//! then drop it without locking anybody else out, whoever drops it and whoever writes to a day that
+//! old agree on a lock and on a row in `leases`: see [`share_old_days`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use wasmill_domain::ExecutionId;
@@ -25,7 +26,7 @@ use crate::port;
 pub(super) const TABLES: [(&str, &str); 2] = [("executions", "id"), ("attempts", "execution_id")];
 
 impl Inner {
-    /// Sees to the days ahead beside everything else, where it is time. Cheap: called by everybody
+    /// Makes the partitions of the days ahead beside everything else, where it is time. Cheap: called by everybody
     /// who writes and by schedulers.
     pub(super) fn keep_ahead(self: &Arc<Self>) {
         if self.partitions.is_due(self.last_day_ahead()) {
@@ -34,7 +35,7 @@ impl Inner {
         }
     }
 
-    /// Sees to the days ahead, where it is time.
+    /// Makes the partitions of the days ahead, where it is time.
     pub(super) async fn make_days(&self) -> port::Result<()> {
         if self.partitions.is_due(self.last_day_ahead()) {
             self.make_partitions().await?;
@@ -42,7 +43,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Sees to the days ahead. Without them, rows go to the default partition; so that it fails is
+    /// Makes the partitions of the days ahead. Without them, rows go to the default partition; so that it fails is
     /// nobody else's problem.
     pub(super) async fn try_partitions(&self) {
         if let Err(why) = self.make_partitions().await {
@@ -131,18 +132,21 @@ pub(super) async fn own_day(session: &mut Session<'_>, day: Day) -> Result<()> {
     session.lock(day.lock()).await
 }
 
-/// Holds the locks of old days with others who write to them, until the transaction's end. Before
-/// anything is written to a day that somebody might be about to drop; nearly all batches have none.
+/// Holds the locks of old days with others who write to them, until the transaction's end, and
+/// makes looks at them begin again. Before anything is written to a day that somebody might be about
+/// to drop; nearly all batches have none.
 pub(super) async fn share_old_days(
     session: &mut Session<'_>,
     ids: impl Iterator<Item = ExecutionId>,
 ) -> Result<()> {
-    let mut locks: Vec<i64> =
-        ids.map(Day::of_id).filter(|day| day.is_old()).map(Day::lock).collect();
-    if locks.is_empty() {
+    let old: BTreeSet<Day> = ids.map(Day::of_id).filter(|day| day.is_old()).collect();
+    if old.is_empty() {
         return Ok(());
     }
-    locks.sort_unstable();
-    locks.dedup();
-    session.lock_shared(&locks).await
+    let locks: BTreeSet<i64> = old.iter().map(|day| day.lock()).collect();
+    session.lock_shared(&Vec::from_iter(locks)).await?;
+    // What a look has seen of them is true no more.
+    let looks: Vec<String> = old.iter().map(|day| day.lease()).collect();
+    let forget = sqlx::query("DELETE FROM leases WHERE name = ANY($1)").bind(looks);
+    session.execute(forget).await.map(drop)
 }

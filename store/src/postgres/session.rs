@@ -34,8 +34,8 @@ pub(super) enum Access {
     Write,
     /// It reads. All of its statements see the same.
     Read,
-    /// It writes, and is nothing that anybody waits for: it has one connection to itself, and takes
-    /// none from others.
+    /// It writes, and is nothing that anybody waits for: all of its kind share one connection, and
+    /// take none from others. So each of them has to be short.
     Upkeep,
 }
 
@@ -43,9 +43,10 @@ pub(super) enum Access {
 pub(super) struct SessionPool {
     options: PgConnectOptions,
     settings: PostgresSettings,
-    seats: Semaphore,
+    /// One for each connection.
+    permits: Semaphore,
     /// The one of upkeep.
-    upkeep_seat: Semaphore,
+    upkeep_permit: Semaphore,
     /// What is connected and not in use; that of the last use is at the end.
     idle: Mutex<Vec<Idle>>,
     /// What every transaction sets for itself.
@@ -91,11 +92,11 @@ impl SessionPool {
                 String::new(),
             )
         };
-        let seats =
+        let most =
             usize::try_from(settings.connections.max(1)).unwrap_or(1).min(Semaphore::MAX_PERMITS);
-        let (seats, upkeep_seat) = (Semaphore::new(seats), Semaphore::new(1));
+        let (permits, upkeep_permit) = (Semaphore::new(most), Semaphore::new(1));
         let idle = Mutex::new(Vec::new());
-        Ok(Self { options, settings: settings.clone(), seats, upkeep_seat, idle, prelude })
+        Ok(Self { options, settings: settings.clone(), permits, upkeep_permit, idle, prelude })
     }
 
     /// Has every transaction from now on set a parameter for itself.
@@ -112,13 +113,27 @@ impl SessionPool {
         format!("'{database}' at {}:{}", self.options.get_host(), self.options.get_port())
     }
 
+    /// Waits until a connection may be used.
+    pub(super) async fn permit(&self, access: Access) -> Result<SemaphorePermit<'_>> {
+        let permits = if access == Access::Upkeep { &self.upkeep_permit } else { &self.permits };
+        Ok(permits.acquire().await.map_err(|_| closed())?)
+    }
+
     /// Begins a transaction once there is a connection for it.
+    #[cfg(test)]
     pub(super) async fn begin(&self, access: Access) -> Result<Session<'_>> {
-        let seats = if access == Access::Upkeep { &self.upkeep_seat } else { &self.seats };
-        let seat = seats.acquire().await.map_err(|_| closed())?;
+        self.begin_with(self.permit(access).await?, access).await
+    }
+
+    /// Begins a transaction on a connection that may be used.
+    pub(super) async fn begin_with<'a>(
+        &'a self,
+        permit: SemaphorePermit<'a>,
+        access: Access,
+    ) -> Result<Session<'a>> {
         while let Some(mut live) = self.take_idle() {
             match self.open(&mut live, access).await {
-                Ok(()) => return Ok(Session { live, pool: self, _seat: seat }),
+                Ok(()) => return Ok(Session { live, pool: self, _permit: permit }),
                 // It was cut since it was used. Nothing has begun on it, and another one will do.
                 Err(fault) if fault.is_loss() => {}
                 Err(fault) => return Err(fault),
@@ -126,7 +141,7 @@ impl SessionPool {
         }
         let mut live = self.connect().await?;
         self.open(&mut live, access).await?;
-        Ok(Session { live, pool: self, _seat: seat })
+        Ok(Session { live, pool: self, _permit: permit })
     }
 
     async fn open(&self, live: &mut Live, access: Access) -> Result<()> {
@@ -179,7 +194,7 @@ impl SessionPool {
     fn put_back(&self, mut live: Live) {
         // A large result or artifact leaves no large buffer behind.
         live.connection.shrink_buffers();
-        if !self.seats.is_closed() {
+        if !self.permits.is_closed() {
             self.idle().push(Idle { live, since: Instant::now() });
         }
     }
@@ -191,8 +206,8 @@ impl SessionPool {
 
     /// Takes leave of the server; no further transaction begins.
     pub(super) async fn close(&self) {
-        self.seats.close();
-        self.upkeep_seat.close();
+        self.permits.close();
+        self.upkeep_permit.close();
         let idle = std::mem::take(&mut *self.idle());
         for one in idle {
             // Fails where the server has gone already.
@@ -207,7 +222,7 @@ impl SessionPool {
 pub(super) struct Session<'a> {
     live: Live,
     pool: &'a SessionPool,
-    _seat: SemaphorePermit<'a>,
+    _permit: SemaphorePermit<'a>,
 }
 
 /// A statement with its parameters.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::migrations::SchemaMode;
 use crate::nodes::NODE_TIMEOUT;
+use crate::port::PUBLISH_TIMEOUT;
 use crate::quota::Quotas;
 
 /// How a [`PostgresStore`](super::PostgresStore) works.
@@ -18,10 +19,11 @@ pub struct PostgresSettings {
     /// How long a call takes at most, waiting for a connection included; then the store is not
     /// available. The server gives up a statement after the same time. Default: 10 s.
     pub call_timeout: Duration,
-    /// How long bringing the schema up to date takes at most, and looking at a day before it is
-    /// dropped, which many short statements do. Default: 10 min.
+    /// How long bringing the schema up to date takes at most; and for how long a day is looked at
+    /// before it is dropped, in many short transactions, until it is other days' turn: it is gone on
+    /// with in the next pass. Default: 10 min.
     pub upkeep_timeout: Duration,
-    /// How long changing the set of partitions waits for a permit, and everybody else for it; then
+    /// How long changing the set of partitions waits for a lock, and everybody else for it; then
     /// it is tried another time. Default: 100 ms.
     pub partition_lock_timeout: Duration,
     /// A connection that nobody has used for this long is closed. Default: 10 min.
@@ -43,6 +45,10 @@ pub struct PostgresSettings {
     pub schema: SchemaMode,
     /// A process whose heartbeat is older than this is not alive. Default: 15 s.
     pub node_timeout: Duration,
+    /// How long whoever puts executions into the outbox and publishes them at once is given for it:
+    /// until then [`crate::Agenda::outbox`] does not give them to anybody else. As long as a publish
+    /// is tried. Default: 5 s.
+    pub publish_timeout: Duration,
 }
 
 impl Default for PostgresSettings {
@@ -61,6 +67,7 @@ impl Default for PostgresSettings {
             quotas: Quotas::default(),
             schema: SchemaMode::default(),
             node_timeout: NODE_TIMEOUT,
+            publish_timeout: PUBLISH_TIMEOUT,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
@@ -59,7 +60,7 @@ impl Inner {
             .map_err(Fault::into_error)
     }
 
-    /// Does `work` for upkeep in a transaction that writes, on the connection kept for it.
+    /// Does `work` for upkeep in a short transaction that writes, on the connection kept for it.
     pub(super) async fn upkeep<'a, T>(
         &'a self,
         work: impl for<'s> Fn(&'s mut Session<'a>) -> Step<'s, T>,
@@ -75,8 +76,13 @@ impl Inner {
         limit: Duration,
         work: impl for<'s> Fn(&'s mut Session<'a>) -> Step<'s, T>,
     ) -> error::Result<T> {
-        match timeout(limit, repeat(&self.pool, access, work)).await {
+        let had_connection = AtomicBool::new(false);
+        match timeout(limit, repeat_noting(&self.pool, access, &had_connection, work)).await {
             Ok(outcome) => outcome,
+            Err(_) if !had_connection.load(Ordering::Relaxed) => {
+                let why = format!("no connection was free within {limit:?}");
+                Err(StoreError::Unavailable(why).into())
+            }
             Err(_) => {
                 self.pool.forget_idle();
                 Err(StoreError::Unavailable(format!(
@@ -95,9 +101,21 @@ pub(super) async fn repeat<'a, T>(
     access: Access,
     work: impl for<'s> Fn(&'s mut Session<'a>) -> Step<'s, T>,
 ) -> error::Result<T> {
+    repeat_noting(pool, access, &AtomicBool::new(false), work).await
+}
+
+/// The same, and notes when it may use a connection for the first time.
+async fn repeat_noting<'a, T>(
+    pool: &'a SessionPool,
+    access: Access,
+    had_connection: &AtomicBool,
+    work: impl for<'s> Fn(&'s mut Session<'a>) -> Step<'s, T>,
+) -> error::Result<T> {
     let mut backoff = Backoff::new(Duration::from_millis(1), LONGEST_PAUSE);
     loop {
-        let mut session = pool.begin(access).await?;
+        let permit = pool.permit(access).await?;
+        had_connection.store(true, Ordering::Relaxed);
+        let mut session = pool.begin_with(permit, access).await?;
         let result = work(&mut session).await;
         match session.end(result).await {
             Err(fault) if fault.is_collision() => {

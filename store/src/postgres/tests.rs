@@ -8,6 +8,7 @@ mod changes;
 mod concurrency;
 mod errors;
 mod listen;
+mod looks;
 mod migration;
 mod outage;
 mod partitions;

@@ -50,7 +50,8 @@ impl Agenda for SqliteStore {
             return Ok(Vec::new());
         }
         let mut transaction = self.writer.begin().await?;
-        let result = promote_due(&mut transaction, now, limit).await;
+        let made_at = now.plus(self.publish_timeout);
+        let result = promote_due(&mut transaction, now, limit, made_at).await;
         transaction.end(result).await
     }
 
@@ -137,6 +138,7 @@ async fn promote_due(
     connection: &mut SqliteConnection,
     now: Timestamp,
     limit: u32,
+    made_at: Timestamp,
 ) -> Result<Vec<Dispatch>> {
     let rows = sqlx::query(
         "SELECT id, tenant, function, attempt, max_attempts, accepted_at, queued_at, traceparent, tracestate, parent, event, epoch, \
@@ -161,7 +163,7 @@ async fn promote_due(
         dispatch.queued_at = now;
     }
     let entries: Vec<AttemptKey> = page.dispatches.iter().map(Dispatch::key).collect();
-    history::insert_outbox(connection, &entries, now).await?;
+    history::insert_outbox(connection, &entries, made_at).await?;
     clear(connection, &page).await?;
     Ok(page.dispatches)
 }
@@ -209,7 +211,7 @@ mod tests {
 
     /// Many are promoted by one statement: what it says is what the domain's table says.
     #[test]
-    fn the_statement_is_the_table_of_moves() {
+    fn the_statement_is_the_table_of_transitions() {
         let sources: Vec<State> = Transition::Promote.sources().collect();
         assert_eq!(sources, [State::Delayed]);
         let to = State::Delayed.after(Transition::Promote).unwrap();

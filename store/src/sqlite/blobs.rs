@@ -82,7 +82,7 @@ impl Blobs {
                 .map_err(|error| this.unavailable("written", digest, &error))
         });
         written.await.map_err(|e| {
-            StoreError::Unavailable(format!("the writing of an artifact broke down: {e}"))
+            StoreError::Unavailable(format!("the writing of an artifact failed: {e}"))
         })?
     }
 
@@ -139,7 +139,7 @@ impl Blobs {
         let this = self.clone();
         let read = self.background.run(move || this.read_now(digest)).await;
         read.map_err(|e| {
-            StoreError::Unavailable(format!("the reading of an artifact broke down: {e}"))
+            StoreError::Unavailable(format!("the reading of an artifact failed: {e}"))
         })?
     }
 

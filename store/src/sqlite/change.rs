@@ -28,7 +28,30 @@ pub(super) async fn make(
     change: &Change,
 ) -> Result<Changed> {
     quota::check(connection, quotas, change).await?;
-    let made = match change {
+    let made = apply(connection, change).await?;
+    if let Change::Deploy { tenant, manifest, .. } = change {
+        let kept = quotas.of(tenant).versions;
+        artifacts::delete_old_versions(connection, tenant, &manifest.name, made.version, kept)
+            .await?;
+    }
+    if let Change::DeleteFunction { tenant, .. } = change {
+        artifacts::release_files(connection, tenant).await?;
+    }
+    let revision: i64 =
+        sqlx::query_scalar("UPDATE revision SET revision = revision + ? RETURNING revision")
+            .bind(i64::from(made.changed))
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(error::of)?;
+    if let Some(oldest) = changes::sweep(revision).filter(|_| made.changed) {
+        forget_changes(connection, oldest).await?;
+    }
+    Ok(Changed { revision: Revision(revision), version: made.version, changed: made.changed })
+}
+
+/// Makes a change of what is defined, whatever it is.
+async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result<Made> {
+    Ok(match change {
         Change::Deploy { tenant, digest, manifest, hostnames, at } => {
             routes::check_hosts(connection, hostnames, tenant, manifest).await?;
             let made = deploy(connection, tenant, *digest, manifest, *at).await?;
@@ -74,25 +97,7 @@ pub(super) async fn make(
             secrets::delete(connection, tenant, name).await?;
             GONE
         }
-    };
-    if let Change::Deploy { tenant, manifest, .. } = change {
-        let kept = quotas.of(tenant).versions;
-        artifacts::delete_old_versions(connection, tenant, &manifest.name, made.version, kept)
-            .await?;
-    }
-    if let Change::DeleteFunction { tenant, .. } = change {
-        artifacts::release_files(connection, tenant).await?;
-    }
-    let revision: i64 =
-        sqlx::query_scalar("UPDATE revision SET revision = revision + ? RETURNING revision")
-            .bind(i64::from(made.changed))
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(error::of)?;
-    if let Some(oldest) = changes::sweep(revision).filter(|_| made.changed) {
-        forget_changes(connection, oldest).await?;
-    }
-    Ok(Changed { revision: Revision(revision), version: made.version, changed: made.changed })
+    })
 }
 
 /// Deletes notes of what changed up to a revision, as many as may be at once. Those that are left
@@ -238,10 +243,13 @@ async fn rollback(
     let manifest = rows.into_manifest()?;
     routes::check_hosts(connection, hostnames, tenant, &manifest).await?;
     routes::claim(connection, tenant, &manifest).await?;
-    let point =
-        sqlx::query("UPDATE functions SET current_version = ? WHERE tenant = ? AND name = ?");
-    run(connection, point.bind(number).bind(tenant.as_str()).bind(function.as_str())).await?;
-    Ok(Made { version: convert::count("number", number)?, changed: number != current })
+    let changed = number != current;
+    if changed {
+        let point =
+            sqlx::query("UPDATE functions SET current_version = ? WHERE tenant = ? AND name = ?");
+        run(connection, point.bind(number).bind(tenant.as_str()).bind(function.as_str())).await?;
+    }
+    Ok(Made { version: convert::count("number", number)?, changed })
 }
 
 async fn delete_function(

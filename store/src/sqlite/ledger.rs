@@ -21,7 +21,9 @@ impl Ledger for SqliteStore {
         let mut transaction = self.writer.begin().await?;
         let result = match publication {
             Publication::Confirmed => accept(&mut transaction, dispatches).await,
-            Publication::Pending => put_in_outbox(&mut transaction, dispatches.iter()).await,
+            Publication::Pending => {
+                put_in_outbox(&mut transaction, dispatches.iter(), Timestamp::now()).await
+            }
         };
         transaction.end(result).await
     }
@@ -50,7 +52,9 @@ impl Ledger for SqliteStore {
             return Ok(Vec::new());
         }
         let mut transaction = self.writer.begin().await?;
-        let result = record(&mut transaction, finished).await;
+        // Hosts publish what was emitted once it is committed.
+        let made_at = Timestamp::now().plus(self.publish_timeout);
+        let result = record(&mut transaction, finished, made_at).await;
         transaction.end(result).await
     }
 
@@ -110,6 +114,7 @@ async fn accept(connection: &mut SqliteConnection, dispatches: &[Dispatch]) -> R
 async fn put_in_outbox<'a>(
     connection: &mut SqliteConnection,
     dispatches: impl Iterator<Item = &'a Dispatch> + Send,
+    made_at: Timestamp,
 ) -> Result<()> {
     let dispatches: Vec<&Dispatch> = dispatches.collect();
     if dispatches.is_empty() {
@@ -120,7 +125,7 @@ async fn put_in_outbox<'a>(
     lifecycle::add_events(connection, dispatches.iter().copied(), &known).await?;
     let changes: Vec<RowChange<'_>> = dispatches.iter().copied().map(RowChange::accepted).collect();
     history::apply(connection, &changes).await?;
-    history::insert_outbox_of(connection, &dispatches, Timestamp::now()).await
+    history::insert_outbox_of(connection, &dispatches, made_at).await
 }
 
 async fn start(connection: &mut SqliteConnection, attempts: &[Started]) -> Result<()> {
@@ -148,7 +153,11 @@ async fn own_states(
     history::current_states(connection, &ids).await
 }
 
-async fn record(connection: &mut SqliteConnection, finished: &[Finished]) -> Result<Vec<bool>> {
+async fn record(
+    connection: &mut SqliteConnection,
+    finished: &[Finished],
+    made_at: Timestamp,
+) -> Result<Vec<bool>> {
     let dispatches: Vec<&Dispatch> = finished.iter().map(|entry| &entry.dispatch).collect();
     let mut current_states = own_states(connection, &dispatches).await?;
     let verdicts = fence::finish(finished, &mut current_states);
@@ -168,6 +177,6 @@ async fn record(connection: &mut SqliteConnection, finished: &[Finished]) -> Res
         winners.iter().copied().filter(|entry| fence::is_followed(entry)).collect();
     history::insert_attempts(connection, &followed).await?;
     let children = winners.iter().flat_map(|entry| fence::children(entry));
-    put_in_outbox(connection, children).await?;
+    put_in_outbox(connection, children, made_at).await?;
     Ok(stands)
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::migrations::SchemaMode;
 use crate::nodes::NODE_TIMEOUT;
+use crate::port::PUBLISH_TIMEOUT;
 use crate::quota::Quotas;
 
 /// How a [`SqliteStore`](super::SqliteStore) works.
@@ -30,6 +31,10 @@ pub struct SqliteSettings {
     pub schema: SchemaMode,
     /// A process whose heartbeat is older than this is not alive. Default: 15 s.
     pub node_timeout: Duration,
+    /// How long whoever puts executions into the outbox and publishes them at once is given for it:
+    /// until then [`crate::Agenda::outbox`] does not give them to anybody else. As long as a publish
+    /// is tried. Default: 5 s.
+    pub publish_timeout: Duration,
 }
 
 /// What a commit waits for.
@@ -53,6 +58,7 @@ impl Default for SqliteSettings {
             quotas: Quotas::default(),
             schema: SchemaMode::default(),
             node_timeout: NODE_TIMEOUT,
+            publish_timeout: PUBLISH_TIMEOUT,
         }
     }
 }

@@ -15,4 +15,5 @@ pub struct SqliteStore {
     pub(super) blobs: Blobs,
     pub(super) quotas: Quotas,
     pub(super) node_timeout: Duration,
+    pub(super) publish_timeout: Duration,
 }

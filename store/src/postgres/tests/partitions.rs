@@ -8,7 +8,6 @@ use wasmill_domain::{Dispatch, ExecutionId, Operation, Outcome, State, Timestamp
 
 use super::super::days::Day;
 use super::super::partitions;
-use super::super::retention::Look;
 use super::super::session::Access;
 use super::{PostgresSettings, PostgresStore, Schema, connect, settings};
 use crate::conformance::sample::{dispatch, finished, line, now, prune, retried, state_of, tenant};
@@ -30,7 +29,7 @@ fn old_day() -> Day {
 }
 
 /// An execution that was accepted at `at`.
-fn accepted_at(at: Timestamp) -> Dispatch {
+pub(super) fn accepted_at(at: Timestamp) -> Dispatch {
     let mut id = crate::convert::first_id_at(at).0.as_u128();
     // Unique, as ids are.
     id |= ExecutionId::new().0.as_u128() & ((1 << 64) - 1);
@@ -41,18 +40,18 @@ fn accepted_at(at: Timestamp) -> Dispatch {
     }
 }
 
-fn ended_at(dispatch: &Dispatch, at: Timestamp) -> Finished {
+pub(super) fn ended_at(dispatch: &Dispatch, at: Timestamp) -> Finished {
     let mut entry = Finished { logs: vec![line(0, "a")], ..finished(dispatch, Outcome::Trap) };
     entry.report.finished_at = at;
     entry
 }
 
 /// Makes the partitions of a day that nobody would make by now.
-async fn make(store: &PostgresStore, day: Day) {
+pub(super) async fn make(store: &PostgresStore, day: Day) {
     store.inner.write(|session| Box::pin(store.inner.make_day(session, day))).await.unwrap();
 }
 
-async fn days(store: &PostgresStore) -> Vec<Day> {
+pub(super) async fn days(store: &PostgresStore) -> Vec<Day> {
     store.inner.read(|session| Box::pin(partitions::days(session))).await.unwrap()
 }
 
@@ -260,32 +259,6 @@ async fn a_day_in_use_is_dropped_another_time() {
     reader.execute("COMMIT").await.unwrap();
     assert_eq!(prune(&store, before, 100).await, 1);
     assert!(!days(&store).await.contains(&day));
-}
-
-/// Nobody who writes to a day waits for all of a look at it.
-#[tokio::test]
-async fn looking_at_a_day_gives_way_to_those_who_write_to_it() {
-    let schema = Schema::make().await;
-    let (store, other) = (connect(&schema).await, connect(&schema).await);
-    let (day, before) = (old_day(), old_day().plus(2).start());
-    make(&store, day).await;
-    let [old, late] = [1, 2].map(|hour| accepted_at(day.start().plus(hours(hour))));
-    store.record(&[ended_at(&old, day.start().plus(HOUR))]).await.unwrap();
-    let inner = &other.inner;
-    let mut looker = inner.pool.begin(Access::Upkeep).await.unwrap();
-    partitions::own_day(&mut looker, day).await.unwrap();
-    let look = inner.look(&mut looker, day, before).await.unwrap();
-    assert!(matches!(look, Look::Old(1)), "{look:?}");
-    let writer = store.clone();
-    let writing = tokio::spawn(async move { writer.record(&[ended_at(&late, now())]).await });
-    let giving_way = async {
-        while !matches!(inner.look(&mut looker, day, before).await.unwrap(), Look::GaveWay) {}
-    };
-    tokio::time::timeout(HOUR / 60, giving_way).await.unwrap();
-    looker.end(Ok(())).await.unwrap();
-    assert_eq!(writing.await.unwrap().unwrap(), [true]);
-    // It is not dropped now, as something in it is young.
-    assert_eq!(other.drop_day(before).await.unwrap(), None);
 }
 
 /// What has to stay is looked at once, and upkeep takes no connection from anybody.

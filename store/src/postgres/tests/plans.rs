@@ -49,7 +49,7 @@ async fn one_day_is_touched() {
         let ids: Vec<_> = batch.iter().map(|dispatch| dispatch.execution).collect();
 
         let mut session = write().await;
-        assert_eq!(ledger::record(&mut session, &ends).await.unwrap(), [true; 50]);
+        assert_eq!(ledger::record(&mut session, &ends, now()).await.unwrap(), [true; 50]);
         assert_eq!(strange_partitions(&mut session).await, none, "record, round {round}");
         session.end(Ok(())).await.unwrap();
 

@@ -6,7 +6,10 @@ use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 
 use super::super::{definitions, quota};
 use super::{file_in, open, stranger};
-use crate::conformance::changes::{old_notes_are_deleted, the_release_before_is_heard_of};
+use crate::conformance::changes::{
+    a_write_without_a_revision_hides_no_change, old_notes_are_deleted,
+    the_release_before_is_heard_of,
+};
 
 #[tokio::test]
 async fn the_release_before_may_write() {
@@ -19,6 +22,19 @@ async fn the_release_before_may_write() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_write_that_raises_no_revision_hides_no_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file_in(&folder);
+    let run = async |statements: &[&'static str]| {
+        let mut db = stranger(&path).await;
+        for statement in statements {
+            db.execute(*statement).await.unwrap();
+        }
+    };
+    a_write_without_a_revision_hides_no_change(Arc::new(open(&path).await), run).await;
 }
 
 #[tokio::test]

@@ -1,16 +1,19 @@
 //! [`RegistryWatch`], over a real store that really goes away.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use tempfile::TempDir;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use wasmill_domain::{Revision, TenantName};
+use wasmill_domain::{Definitions, Revision, TenantName};
 
 use super::{file_in, open, stranger};
 use crate::conformance::sample::{now, tenant};
-use crate::port::{Catalog, Change, StoreError};
+use crate::port::{Catalog, Change, Result, StoreError};
+use crate::testing::{Hook, Proxy};
 use crate::watch::RegistryWatch;
 
 const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -84,6 +87,51 @@ async fn after_an_outage_everything_is_read() {
     sqlx::raw_sql(restored).execute(&mut stranger(&path).await).await.unwrap();
     watch.reach(Revision(9)).await.unwrap();
     assert!(watch.current().schemas_of(&tenant()).is_empty());
+}
+
+/// Each question for definitions is noted, and waits for a permit.
+struct Slow {
+    known: Mutex<Vec<Revision>>,
+    asked: Semaphore,
+    through: Semaphore,
+}
+
+#[async_trait]
+impl Hook for Slow {
+    async fn definitions(
+        &self,
+        inner: &dyn Catalog,
+        known: Revision,
+    ) -> Result<Option<Definitions>> {
+        self.known.lock().unwrap().push(known);
+        self.asked.add_permits(1);
+        self.through.acquire().await.unwrap().forget();
+        inner.definitions(known).await
+    }
+}
+
+/// Whoever waits for a change goes away while it is read: others read no more for that.
+#[tokio::test]
+async fn a_caller_that_goes_away_is_no_outage() {
+    let folder = tempfile::tempdir().unwrap();
+    let [asked, through] = [(); 2].map(|()| Semaphore::new(0));
+    let slow = Slow { known: Mutex::default(), asked, through };
+    let store = Arc::new(Proxy::new(Arc::new(open(&file_in(&folder)).await), slow));
+    let slow = store.hook();
+    slow.through.add_permits(9);
+    let watch = RegistryWatch::start(Arc::clone(&store) as _, NEVER).await.unwrap();
+    slow.through.forget_permits(9);
+    slow.asked.forget_permits(9);
+    slow.known.lock().unwrap().clear();
+    let first = put_schema(&*store, "a").await;
+    tokio::select! {
+        reached = watch.reach(first) => panic!("{reached:?}"),
+        asked = slow.asked.acquire() => asked.unwrap().forget(),
+    }
+    let second = put_schema(&*store, "b").await;
+    slow.through.add_permits(9);
+    timeout(WAIT_TIMEOUT, watch.reach(second)).await.unwrap().unwrap();
+    assert!(!slow.known.lock().unwrap().contains(&Revision(-1)), "nothing is read whole");
 }
 
 #[tokio::test]
