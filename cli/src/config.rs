@@ -200,6 +200,12 @@ pub(crate) struct Host {
     pub(crate) listen: Option<SocketAddr>,
     /// executions that a host has taken and not finished: 1 to 4,096.
     pub(crate) in_flight: usize,
+    /// Executions that the emitted events of one attempt may lead to: 1 to 1,000,000.
+    pub(crate) max_emitted_executions: usize,
+    /// Bytes of those executions' events: 1 MiB to 64 GiB.
+    pub(crate) max_emitted_bytes: ByteSize,
+    /// How many executions may have led to one by what they emitted: 1 to 1,000,000.
+    pub(crate) max_chain_depth: u32,
     /// How long executions may go on after SIGTERM.
     pub(crate) grace: Span,
     /// How long the queue of a deleted function must be empty before it is deleted too.
@@ -218,6 +224,8 @@ pub(crate) struct Engine {
     pub(crate) threads: Option<usize>,
     /// The folder of compiled components. Default: none is kept on disk.
     pub(crate) cache_dir: Option<PathBuf>,
+    /// How much is kept of compiled components: 1 MiB to 1024 GiB.
+    pub(crate) cache_bytes: ByteSize,
     /// How much is kept of functions' files: 1 MiB to 1024 GiB.
     pub(crate) files_bytes: ByteSize,
     /// Whether components for WASI 0.3 are run as well, which is experimental. Default: no.

@@ -21,6 +21,10 @@ pub enum Origin {
     EmittedBy {
         /// Which one.
         execution: ExecutionId,
+        /// How many executions of its chain were before it: 1 where the one that emitted the event
+        /// began the chain, or where nobody knows.
+        #[serde(default = "first_depth")]
+        depth: u32,
     },
     /// Another execution is to be made again.
     ReplayOf {
@@ -62,15 +66,29 @@ impl Origin {
     /// The execution that emitted the event, where one did.
     pub fn parent(&self) -> Option<ExecutionId> {
         match self {
-            Self::EmittedBy { execution } => Some(*execution),
+            Self::EmittedBy { execution, .. } => Some(*execution),
             _ => None,
+        }
+    }
+
+    /// How many executions that emitted events led to it, as far as that is known: 0 where none
+    /// did.
+    pub fn depth(&self) -> u32 {
+        match self {
+            Self::EmittedBy { depth, .. } => *depth,
+            _ => 0,
         }
     }
 
     /// What is known of an origin where only the execution that emitted the event is.
     pub fn of_parent(parent: Option<ExecutionId>) -> Self {
-        parent.map_or(Self::Event, |execution| Self::EmittedBy { execution })
+        parent.map_or(Self::Event, |execution| Self::EmittedBy { execution, depth: first_depth() })
     }
+}
+
+/// The depth of what an execution emitted that began its chain.
+fn first_depth() -> u32 {
+    1
 }
 
 /// Names an attempt: what messages, the outbox and the fence know it by.
@@ -188,7 +206,10 @@ impl Dispatch {
     #[must_use]
     pub fn emitted_by(self, parent: &Self) -> Self {
         Self {
-            origin: Origin::EmittedBy { execution: parent.execution },
+            origin: Origin::EmittedBy {
+                execution: parent.execution,
+                depth: parent.origin.depth().saturating_add(1),
+            },
             root: parent.root,
             ..self
         }
@@ -220,7 +241,7 @@ mod tests {
         let execution = ExecutionId::new();
         for origin in [
             Origin::Event,
-            Origin::EmittedBy { execution },
+            Origin::EmittedBy { execution, depth: 3 },
             Origin::ReplayOf { execution },
             Origin::Schedule {
                 name: "nightly".into(),
@@ -251,6 +272,11 @@ mod tests {
         let third = new().emitted_by(&second);
         assert_eq!((first.parent(), first.root), (None, first.execution));
         assert_eq!((third.parent(), third.root), (Some(second.execution), first.execution));
+        let depths = [&first, &second, &third].map(|dispatch| dispatch.origin.depth());
+        assert_eq!(depths, [0, 1, 2]);
+        // What an earlier release has stored does not say.
+        let stored = serde_json::json!({"kind": "emitted_by", "execution": first.execution});
+        assert_eq!(serde_json::from_value::<Origin>(stored).unwrap().depth(), 1);
         let key = AttemptKey { execution: third.execution, epoch: 4, attempt: 2 };
         assert_eq!(third.with_epoch(4).with_attempt(2, 3).key(), key);
     }

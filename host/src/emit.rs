@@ -1,17 +1,25 @@
 //! What a success emits: events, checked and routed to the functions that they reach.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 use wasmill_domain::event::{Attribute, Invalid};
 use wasmill_domain::registry::Route;
+use wasmill_domain::units::ByteSize;
 use wasmill_domain::{
-    Dispatch, Event, EventParts, LogLevel, LogLine, LogSource, Registry, TenantName, Timestamp,
-    TraceContext, json,
+    Dispatch, Event, EventParts, EventType, LogLevel, LogLine, LogSource, Registry, TenantName,
+    Timestamp, TraceContext, json,
 };
 
 use crate::run::Emitted;
+use crate::settings::EmissionSettings;
+
+/// The most events, and executions that they lead to, that are checked and routed on the threads of
+/// guests.
+const QUICK: (usize, usize) = (16, 64);
 
 /// The executions that emitted events lead to.
 #[derive(Debug, Default)]
@@ -22,28 +30,39 @@ pub(crate) struct Routed {
     pub(crate) unsubscribed: Vec<String>,
 }
 
-/// Whether a schema checks any of these events, which takes a while then.
-pub(crate) fn are_checked(registry: &Registry, tenant: &TenantName, emitted: &[Emitted]) -> bool {
+/// Whether these events are routed soon: there are few of them, no schema checks any, and they lead
+/// to few executions.
+pub(crate) fn is_quick(registry: &Registry, tenant: &TenantName, emitted: &[Emitted]) -> bool {
+    let (events, mut executions) = QUICK;
     let types = emitted.iter().filter_map(|emitted| emitted.event_type.parse().ok());
-    types.into_iter().any(|event_type| registry.route(tenant, &event_type).is_checked())
+    emitted.len() <= events
+        && types.map(|event_type| registry.route(tenant, &event_type)).all(|route| {
+            let left = executions.checked_sub(route.functions.len());
+            executions = left.unwrap_or_default();
+            left.is_some() && !route.is_checked()
+        })
 }
 
 /// Checks and routes the events that `parent` emitted in the span `span`.
 ///
 /// # Errors
-/// What is wrong with the first event that cannot be published. None is then.
+/// What is wrong with the first event that cannot be published, or that all of them together lead
+/// to more than they may. None is published then.
 pub(crate) fn route(
     registry: &Registry,
     parent: &Dispatch,
     span: &TraceContext,
     emitted: Vec<Emitted>,
+    settings: &EmissionSettings,
 ) -> Result<Routed, String> {
+    // Before anything is made of any of them.
+    Bounds::new(registry, parent, settings).check(&emitted)?;
     let mut routed = Routed::default();
     // All that one attempt emits is checked with the steps that one request's data have.
     let mut steps = registry.schema_compiler().max_check_steps();
     let now = Timestamp::now();
     for (index, emitted) in emitted.into_iter().enumerate() {
-        let wrong = |why: String| format!("emitted event {index} cannot be published: {why}");
+        let wrong = |why: String| unpublished(index, &why);
         let event = event_of(emitted, parent, index, now).map_err(wrong)?;
         let route = registry.route(&parent.tenant, &event.event_type);
         check_data(&event, &route, &mut steps).map_err(wrong)?;
@@ -69,6 +88,85 @@ pub(crate) fn route(
         }));
     }
     Ok(routed)
+}
+
+fn unpublished(index: usize, why: &str) -> String {
+    format!("emitted event {index} cannot be published: {why}")
+}
+
+/// What the events of one attempt may lead to, and what those that were looked at do.
+struct Bounds<'a> {
+    registry: &'a Registry,
+    parent: &'a Dispatch,
+    settings: &'a EmissionSettings,
+    /// How many functions each type reaches.
+    reached: HashMap<EventType, usize>,
+    executions: usize,
+    bytes: usize,
+}
+
+impl<'a> Bounds<'a> {
+    fn new(registry: &'a Registry, parent: &'a Dispatch, settings: &'a EmissionSettings) -> Self {
+        Self { registry, parent, settings, reached: HashMap::new(), executions: 0, bytes: 0 }
+    }
+
+    /// Makes sure that events keep within them. What cannot be published anyway leads to nothing.
+    fn check(mut self, emitted: &[Emitted]) -> Result<(), String> {
+        for (index, emitted) in emitted.iter().enumerate() {
+            if let Ok(event_type) = emitted.event_type.parse() {
+                self.add(emitted, event_type).map_err(|why| unpublished(index, &why))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, emitted: &Emitted, event_type: EventType) -> Result<(), String> {
+        let EmissionSettings { executions, bytes, chain_depth } = *self.settings;
+        let shown = event_type.to_string();
+        let route = |event_type: &EventType| {
+            self.registry.route(&self.parent.tenant, event_type).functions.len()
+        };
+        let reached = match self.reached.entry(event_type) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(unknown) => {
+                let reached = route(unknown.key());
+                *unknown.insert(reached)
+            }
+        };
+        let depth = self.parent.origin.depth();
+        if reached > 0 && depth >= chain_depth {
+            return Err(format!(
+                "functions listen to its type, '{shown}', and {depth} executions led to this one, each by what the one \
+                 before emitted; the most is {chain_depth} (host.max_chain_depth)"
+            ));
+        }
+        self.executions += reached;
+        if self.executions > executions {
+            let count = self.executions;
+            return Err(format!(
+                "its type, '{shown}', reaches {reached} functions, so that all that is emitted leads to at least \
+                 {count} executions; the most is {executions} (host.max_emitted_executions)"
+            ));
+        }
+        self.bytes = self.bytes.saturating_add(reached.saturating_mul(size(emitted)));
+        if self.bytes > bytes {
+            let (count, most) = (ByteSize(self.bytes as u64), ByteSize(bytes as u64));
+            return Err(format!(
+                "its type, '{shown}', reaches {reached} functions, so that the executions that all that is emitted leads \
+                 to have at least {count} of events; the most is {most} (host.max_emitted_bytes)"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What an event takes of each execution that it leads to.
+fn size(emitted: &Emitted) -> usize {
+    let Emitted { event_type, source, subject, extensions, datacontenttype, data } = emitted;
+    let texts = [source, subject, datacontenttype].map(|text| text.as_ref().map_or(0, String::len));
+    let extensions: usize = extensions.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let data = data.as_ref().map_or(0, bytes::Bytes::len);
+    event_type.len() + texts.into_iter().sum::<usize>() + extensions + data
 }
 
 /// The lines that tell of types that reached nobody, to follow the log's `lines`.
@@ -147,192 +245,4 @@ fn check_data(event: &Event, route: &Route, steps: &mut u64) -> Result<(), Strin
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-    use wasmill_domain::{Definitions, Digest, FunctionDefinition, Manifest, Revision};
-    use wasmill_schema::{Compiler, SchemaLimits};
-
-    use super::*;
-
-    fn registry() -> Registry {
-        registry_within(SchemaLimits::default())
-    }
-
-    fn registry_within(limits: SchemaLimits) -> Registry {
-        let function = |name: &str, trigger: Value| {
-            let manifest = Manifest::from_json(
-                json!({"name": name, "trigger": [trigger], "retry": {"max_attempts": 7}}),
-            );
-            let manifest = Arc::new(manifest.unwrap());
-            FunctionDefinition {
-                tenant: TenantName::default(),
-                name: manifest.name.clone(),
-                version: 1,
-                digest: Digest::of(b""),
-                manifest,
-                deployed_at: Timestamp::now(),
-            }
-        };
-        let functions = vec![
-            function("audit", json!({"event": "order.*"})),
-            function(
-                "bill",
-                json!({"event": "order.paid", "schema": {"type": "object", "required": ["total"]}}),
-            ),
-        ];
-        let definitions =
-            Definitions { revision: Revision(1), functions, ..Definitions::default() };
-        Registry::build(definitions, &Registry::new(Arc::new(Compiler::new(limits))))
-    }
-
-    fn parent() -> Dispatch {
-        Dispatch::new(
-            TenantName::default(),
-            "shop".parse().unwrap(),
-            TraceContext::new_root(),
-            Arc::new(Event::new("1", "/s", "shop.opened".parse().unwrap(), "{}").unwrap()),
-        )
-    }
-
-    fn emitted(event_type: &str, data: Option<&str>) -> Emitted {
-        Emitted {
-            event_type: event_type.into(),
-            data: data.map(|data| data.to_owned().into()),
-            ..Emitted::default()
-        }
-    }
-
-    fn refused(emitted: Emitted) -> String {
-        let good = Emitted { event_type: "order.made".into(), ..Emitted::default() };
-        route(&registry(), &parent(), &TraceContext::new_root(), vec![good, emitted]).unwrap_err()
-    }
-
-    #[test]
-    fn an_event_reaches_every_function_once() {
-        let (parent, span) = (parent(), TraceContext::new_root());
-        let events =
-            vec![emitted("order.paid", Some(r#"{"total": 1}"#)), emitted("order.made", None)];
-        let routed = route(&registry(), &parent, &span, events).unwrap();
-        let names: Vec<&str> = routed.dispatches.iter().map(|d| d.function.as_str()).collect();
-        assert_eq!(names, ["audit", "bill", "audit"]);
-        let first = &routed.dispatches[0];
-        assert_eq!(
-            (first.parent(), &first.trace, first.max_attempts),
-            (Some(parent.execution), &span, 7)
-        );
-        assert_eq!(first.event.id, format!("{}-0", parent.execution));
-        assert_eq!(routed.dispatches[2].event.id, format!("{}-1", parent.execution));
-        assert_eq!(first.event.source, "/functions/shop");
-        assert_eq!(first.event.datacontenttype.as_deref(), Some("application/json"));
-        assert!(Timestamp::parse(first.event.time.as_deref().unwrap()).is_ok());
-        assert!(routed.unsubscribed.is_empty());
-    }
-
-    #[test]
-    fn all_that_an_attempt_emits_shares_its_steps() {
-        let emit = |max_check_steps, count| {
-            let registry =
-                registry_within(SchemaLimits { max_check_steps, ..SchemaLimits::default() });
-            let events =
-                (0..count).map(|_| emitted("order.paid", Some(r#"{"total": 1}"#))).collect();
-            route(&registry, &parent(), &TraceContext::new_root(), events)
-                .map(|routed| routed.dispatches.len())
-        };
-        let enough = (1..1_000).find(|steps| emit(*steps, 1).is_ok()).unwrap();
-        assert_eq!(emit(enough * 2, 2), Ok(4));
-        let said = emit(enough, 2).unwrap_err();
-        assert!(
-            said.starts_with("emitted event 1 cannot be published")
-                && said.contains("max_check_steps"),
-            "{said}"
-        );
-    }
-
-    #[test]
-    fn only_what_a_schema_checks_takes_a_turn() {
-        let (registry, tenant) = (registry(), TenantName::default());
-        assert!(are_checked(
-            &registry,
-            &tenant,
-            &[emitted("order.made", None), emitted("order.paid", None)]
-        ));
-        assert!(!are_checked(
-            &registry,
-            &tenant,
-            &[emitted("order.made", None), emitted("", None)]
-        ));
-    }
-
-    #[test]
-    fn types_without_subscribers_are_told_once() {
-        let events = vec![emitted("gone.away", None), emitted("gone.away", None)];
-        let routed = route(&registry(), &parent(), &TraceContext::new_root(), events).unwrap();
-        assert!(routed.dispatches.is_empty());
-        let mut lines = Vec::new();
-        note_unsubscribed(&routed.unsubscribed, &mut lines);
-        assert_eq!(lines.len(), 1);
-        assert!(lines[0].message.contains("'gone.away'") && lines[0].source == LogSource::Host);
-    }
-
-    #[test]
-    fn what_cannot_be_published_is_named() {
-        for (event, words) in [
-            (emitted("", None), "event type"),
-            (emitted("order.made", Some("{")), "not JSON"),
-            (emitted("order.paid", Some("{}")), "schema of function bill"),
-            (emitted("order.paid", None), "schema of function bill"),
-            (
-                emitted("order.paid", Some(r#"{"total": 1, "total": 2}"#)),
-                "'total' stands there twice",
-            ),
-            (emitted("order.paid", Some(r#"{"total": 18446744073709551616}"#)), "beyond 64 bits"),
-            (Emitted { source: Some(String::new()), ..emitted("order.made", None) }, "'source'"),
-            (Emitted { source: Some("a b".into()), ..emitted("order.made", None) }, "'source'"),
-            (
-                Emitted { subject: Some("\u{ffff}".into()), ..emitted("order.made", None) },
-                "'subject'",
-            ),
-            (
-                Emitted {
-                    datacontenttype: Some("a/b, a/b".into()),
-                    ..emitted("order.made", Some("1"))
-                },
-                "media type",
-            ),
-            (
-                Emitted {
-                    datacontenttype: Some("json".into()),
-                    ..emitted("order.made", Some("1"))
-                },
-                "media type",
-            ),
-            (
-                Emitted {
-                    datacontenttype: Some("text/plain".into()),
-                    ..emitted("order.paid", Some("1"))
-                },
-                "must be JSON",
-            ),
-            (
-                Emitted {
-                    extensions: vec![("Bad-Name".into(), String::new())],
-                    ..emitted("order.made", None)
-                },
-                "Bad-Name",
-            ),
-            (
-                Emitted {
-                    extensions: vec![("id".into(), "7".into())],
-                    ..emitted("order.made", None)
-                },
-                "'id'",
-            ),
-        ] {
-            let said = refused(event);
-            assert!(
-                said.starts_with("emitted event 1 cannot be published: ") && said.contains(words),
-                "{said}"
-            );
-        }
-    }
-}
+mod tests;

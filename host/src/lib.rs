@@ -55,7 +55,7 @@ pub use prepare::compile;
 pub use prepare::prepared::Prepared;
 pub use run::{Attempt, Emitted, Invocation};
 pub use settings::{
-    CompileSettings, Compiler, CompilerProgram, EngineSettings, GuestSettings, HostSettings,
-    OutgoingSettings, RecorderSettings,
+    CompileSettings, Compiler, CompilerProgram, EmissionSettings, EngineSettings, GuestSettings,
+    HostSettings, OutgoingSettings, RecorderSettings,
 };
 pub use worker::{HostParts, HostStatus, PartFailed, run};

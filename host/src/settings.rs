@@ -1,5 +1,8 @@
 //! Everything about a host that can be set, with the defaults written down.
 
+mod emissions;
+mod recorder;
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,12 +10,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use wasmill_domain::HostLabel;
-use wasmill_domain::backoff::Backoff;
 
+pub use self::emissions::EmissionSettings;
+pub use self::recorder::RecorderSettings;
 use crate::machine;
-
-/// The first pause between two tries at something that is away.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 /// How functions are compiled and run.
 #[derive(Clone, Debug)]
@@ -218,6 +219,8 @@ pub struct HostSettings {
     /// Attempts at once whose emitted events are checked by schemas; tenants are served fairly.
     /// Default: one for two cores.
     pub emission_checks: usize,
+    /// What one attempt may lead to by what it emits.
+    pub emissions: EmissionSettings,
     /// Bytes of messages that the host has taken and not yet acknowledged. A single larger one is
     /// still taken, alone. Default: 256 MiB.
     pub unacked_bytes: usize,
@@ -249,29 +252,6 @@ pub struct HostSettings {
     pub cleanup_after: Duration,
     /// How outcomes are committed.
     pub recorder: RecorderSettings,
-}
-
-/// How outcomes are committed.
-#[derive(Clone, Debug)]
-pub struct RecorderSettings {
-    /// Ends of attempts in one transaction. Default: 256.
-    pub batch: usize,
-    /// Bytes of events, results and logs in one transaction, about: it is full with the first end
-    /// that reaches it. The one of functions that have little to record is bounded by
-    /// `waiting_bytes` alone. Default: 1 MiB.
-    pub batch_bytes: usize,
-    /// Transactions at once, but for one more of functions that have little to record. Default: 2.
-    pub commits: usize,
-    /// Ends of attempts that wait for their transaction; then hosts wait. Default: 1,024.
-    pub waiting: usize,
-    /// Bytes of results and logs that wait. A single larger one still gets in, alone. Default: 256
-    /// MiB.
-    pub waiting_bytes: usize,
-    /// Emitted executions that wait to be published; the scheduler publishes what does not fit.
-    /// Default: 4,096.
-    pub outbox: usize,
-    /// The longest pause between two tries while the store or the broker is away. Default: 2 s.
-    pub max_pause: Duration,
 }
 
 impl Default for EngineSettings {
@@ -368,6 +348,7 @@ impl Default for HostSettings {
             emission_checks: std::thread::available_parallelism()
                 .map_or(1, usize::from)
                 .div_ceil(2),
+            emissions: EmissionSettings::default(),
             unacked_bytes: 256 << 20,
             redelivery_limit: 5,
             ask_after: Duration::from_secs(1),
@@ -378,27 +359,6 @@ impl Default for HostSettings {
             announce_after: Duration::from_millis(250),
             cleanup_after: Duration::from_secs(60),
             recorder: RecorderSettings::default(),
-        }
-    }
-}
-
-impl RecorderSettings {
-    /// The pauses between tries while the store or the broker is away.
-    pub(crate) fn backoff(&self) -> Backoff {
-        Backoff::new(FIRST_PAUSE, self.max_pause)
-    }
-}
-
-impl Default for RecorderSettings {
-    fn default() -> Self {
-        Self {
-            batch: 256,
-            batch_bytes: 1 << 20,
-            commits: 2,
-            waiting: 1_024,
-            waiting_bytes: 256 << 20,
-            outbox: 4_096,
-            max_pause: Duration::from_secs(2),
         }
     }
 }

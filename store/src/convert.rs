@@ -225,11 +225,15 @@ pub(crate) fn add_to_page(
 }
 
 /// What belongs to an origin beside its kind and the execution that emitted the event: a JSON
-/// object, for kinds that have any.
+/// object, where there is any. A release that does not know a member of it passes over that.
 pub(crate) fn from_origin(origin: &Origin) -> Result<Option<String>> {
     match origin {
-        Origin::Event | Origin::EmittedBy { .. } | Origin::Invocation => Ok(None),
-        Origin::ReplayOf { .. } | Origin::Schedule { .. } | Origin::WorkflowStep { .. } => {
+        // That is all that can be told of it without.
+        Origin::Event | Origin::EmittedBy { depth: 1, .. } | Origin::Invocation => Ok(None),
+        Origin::EmittedBy { .. }
+        | Origin::ReplayOf { .. }
+        | Origin::Schedule { .. }
+        | Origin::WorkflowStep { .. } => {
             let text = serde_json::to_string(origin);
             text.map(Some)
                 .map_err(|e| StoreError::Rejected(format!("an origin that is not JSON: {e}")))

@@ -127,6 +127,21 @@ impl Config {
     fn check_host(&self) -> Result<(), OutOfBounds> {
         within("host.in_flight", (1..=4_096).contains(&self.host.in_flight), "1 to 4,096")?;
         within(
+            "host.max_emitted_executions",
+            (1..=1_000_000).contains(&self.host.max_emitted_executions),
+            "1 to 1,000,000",
+        )?;
+        within(
+            "host.max_emitted_bytes",
+            (1 << 20..=64 << 30).contains(&self.host.max_emitted_bytes.0),
+            "1MiB to 64GiB",
+        )?;
+        within(
+            "host.max_chain_depth",
+            (1..=1_000_000).contains(&self.host.max_chain_depth),
+            "1 to 1,000,000",
+        )?;
+        within(
             "host.name",
             self.host.name.as_ref().is_none_or(|n| (1..=255).contains(&n.len())),
             "1 to 255 bytes",
@@ -179,6 +194,11 @@ impl Config {
         let engine = &self.engine;
         let time = compiling::is_time(engine.compile_timeout);
         within("engine.compile_timeout", time, compiling::TIMES)?;
+        within(
+            "engine.cache_bytes",
+            (1 << 20..=1 << 40).contains(&engine.cache_bytes.0),
+            "1MiB to 1024GiB",
+        )?;
         within(
             "engine.files_bytes",
             (1 << 20..=1 << 40).contains(&engine.files_bytes.0),

@@ -1,5 +1,7 @@
 //! What the configuration says where nobody has said anything.
 
+use wasmill_host::EmissionSettings;
+
 use super::*;
 
 impl Default for Keyvalue {
@@ -73,11 +75,15 @@ impl Default for Gateway {
 
 impl Default for Host {
     fn default() -> Self {
+        let emissions = EmissionSettings::default();
         Self {
             name: None,
             labels: BTreeSet::new(),
             listen: None,
             in_flight: 256,
+            max_emitted_executions: emissions.executions,
+            max_emitted_bytes: ByteSize(emissions.bytes as u64),
+            max_chain_depth: emissions.chain_depth,
             grace: Span(Duration::from_secs(30)),
             cleanup_after: Span(Duration::from_secs(60)),
             allowed_networks: Vec::new(),
@@ -92,6 +98,7 @@ impl Default for Engine {
         Self {
             threads: None,
             cache_dir: None,
+            cache_bytes: ByteSize(4 << 30),
             files_bytes: ByteSize(1 << 30),
             wasi_0_3: false,
             compile_timeout: Span(timeout),

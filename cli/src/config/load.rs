@@ -259,6 +259,13 @@ mod tests {
                 &["gateway.max_files_bytes", "at most 256MiB"],
             ),
             ("[engine]\nfiles_bytes = '1KiB'", &["engine.files_bytes", "1MiB to 1024GiB"]),
+            ("[engine]\ncache_bytes = '1KiB'", &["engine.cache_bytes", "1MiB to 1024GiB"]),
+            (
+                "[host]\nmax_emitted_executions = 0",
+                &["host.max_emitted_executions", "1 to 1,000,000"],
+            ),
+            ("[host]\nmax_emitted_bytes = '1KiB'", &["host.max_emitted_bytes", "1MiB to 64GiB"]),
+            ("[host]\nmax_chain_depth = 0", &["host.max_chain_depth", "1 to 1,000,000"]),
             ("[engine]\ncompilations = 0", &["engine.compilations", "1 to 256"]),
             ("[broker]\nurl = 'http://x'", &["broker.url", "amqp://"]),
             ("[schemas]\nformats = 'never'", &["formats", "line 2", "`assert` or `annotate`"]),

@@ -24,6 +24,7 @@ pub(super) fn settings_of(config: &Config) -> EngineSettings {
         threads: engine.threads.unwrap_or(defaults.threads),
         slots: defaults.slots.max(u32::try_from(config.host.in_flight).unwrap_or(u32::MAX)),
         cache_dir: engine.cache_dir.clone(),
+        cache_disk_bytes: engine.cache_bytes.0,
         files_bytes: engine.files_bytes.0,
         wasi_0_3: engine.wasi_0_3,
         compile: CompileSettings {

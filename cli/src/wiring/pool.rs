@@ -21,8 +21,8 @@ use wasmill_gateway::{
     HostPreflightSettings,
 };
 use wasmill_host::{
-    Capabilities, CompileSettings, Engine, HostBroker, HostParts, HostSettings, HostStatus,
-    HostStore, PreflightParts, answer_preflights,
+    Capabilities, CompileSettings, EmissionSettings, Engine, HostBroker, HostParts, HostSettings,
+    HostStatus, HostStore, PreflightParts, answer_preflights,
 };
 use wasmill_http::{Part, Readiness};
 use wasmill_scheduler::{SchedulerParts, SchedulerSettings, SchedulerStore};
@@ -170,6 +170,11 @@ impl Pool {
         let mut settings = HostSettings {
             labels: Some(host.labels.clone()),
             in_flight: host.in_flight,
+            emissions: EmissionSettings {
+                executions: host.max_emitted_executions,
+                bytes: host.max_emitted_bytes.as_usize(),
+                chain_depth: host.max_chain_depth,
+            },
             grace: host.grace.0,
             cleanup_after: host.cleanup_after.0,
             clock_difference: CLOCK_DIFFERENCE,

@@ -13,6 +13,10 @@ use crate::dispatch::{AttemptKey, Dispatch, Origin};
 use crate::names::{FunctionName, TenantName};
 use crate::timestamp::Timestamp;
 
+/// The tag of a dispatch's extra that holds the depth of its chain, where that is more than 1. Who
+/// does not know it counts from 1 again.
+const DEPTH: u8 = 1;
+
 /// What every version from this one on begins with, so that whoever cannot read the rest can tell
 /// what is in it. It never changes.
 #[derive(Serialize, Deserialize)]
@@ -137,7 +141,11 @@ impl From<&Dispatch> for WireKey {
 }
 
 impl<'a> DispatchV2<'a> {
-    fn new(dispatch: &'a Dispatch, extras: Vec<Extra>) -> Self {
+    fn new(dispatch: &'a Dispatch, mut extras: Vec<Extra>) -> Self {
+        let depth = dispatch.origin.depth();
+        if depth > 1 {
+            extras.push(Extra { tag: DEPTH, body: depth.to_le_bytes().into() });
+        }
         Self {
             max_attempts: dispatch.max_attempts,
             accepted_at: dispatch.accepted_at.as_micros(),
@@ -161,6 +169,13 @@ impl<'a> DispatchV2<'a> {
         if let Some(tag) = Extra::first_needed(&self.extras) {
             return Err(DecodeError::Extra(tag));
         }
+        let mut origin = Origin::from(self.origin);
+        if let Origin::EmittedBy { depth, .. } = &mut origin
+            && let Some(extra) = self.extras.iter().find(|extra| extra.tag == DEPTH)
+        {
+            let body = extra.body.as_slice().try_into().map_err(|_| DecodeError::Depth)?;
+            *depth = u32::from_le_bytes(body);
+        }
         let AttemptKey { execution, epoch, attempt } = key.key();
         Ok(Dispatch {
             tenant: tenant.clone(),
@@ -172,7 +187,7 @@ impl<'a> DispatchV2<'a> {
             accepted_at: Timestamp::from_micros(self.accepted_at),
             queued_at: Timestamp::from_micros(self.queued_at),
             trace: self.trace.into(),
-            origin: self.origin.into(),
+            origin,
             root: self.root.map_or(execution, |root| root.0),
             revision: Revision(self.revision),
             event: self.event.into_event(self.opaque)?,
@@ -184,7 +199,7 @@ impl<'a> From<&'a Origin> for OriginV2<'a> {
     fn from(origin: &'a Origin) -> Self {
         match origin {
             Origin::Event => Self::Event,
-            Origin::EmittedBy { execution } => Self::EmittedBy(Id(*execution)),
+            Origin::EmittedBy { execution, .. } => Self::EmittedBy(Id(*execution)),
             Origin::ReplayOf { execution } => Self::ReplayOf(Id(*execution)),
             Origin::Schedule { name, due } => Self::Schedule { name, due: due.as_micros() },
             Origin::WorkflowStep { run, path } => Self::WorkflowStep { run: Id(*run), path },
@@ -197,7 +212,7 @@ impl From<OriginV2<'_>> for Origin {
     fn from(origin: OriginV2<'_>) -> Self {
         match origin {
             OriginV2::Event => Self::Event,
-            OriginV2::EmittedBy(Id(execution)) => Self::EmittedBy { execution },
+            OriginV2::EmittedBy(Id(execution)) => Self::of_parent(Some(execution)),
             OriginV2::ReplayOf(Id(execution)) => Self::ReplayOf { execution },
             OriginV2::Schedule { name, due } => {
                 Self::Schedule { name: name.to_owned(), due: Timestamp::from_micros(due) }

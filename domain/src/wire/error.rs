@@ -24,6 +24,9 @@ pub enum DecodeError {
     /// Bytes that belong to nothing.
     #[error("{0} bytes stand behind the batch")]
     Behind(usize),
+    /// What should be the depth of a chain is none.
+    #[error("the batch cannot be read: a depth is of 4 bytes")]
+    Depth,
     /// None or too many dispatches, or more of something than there are dispatches.
     #[error("a batch of {0} dispatches: expected 1 to 64")]
     Length(usize),

@@ -55,6 +55,14 @@ fn extras_are_passed_over_or_refused() {
 }
 
 #[test]
+fn a_depth_that_is_none_is_refused() {
+    let batch = Batch::single(full());
+    let wrong = with_extras(&batch, &[], &[Extra { tag: 1, body: vec![1, 2, 3] }]);
+    let error = Batch::decode(&wrong).unwrap_err();
+    assert!(matches!(error, DecodeError::Depth) && !error.may_be_newer(), "{error}");
+}
+
+#[test]
 fn extras_of_version_1_stand_behind_it() {
     let batch = as_version_1(Batch::new(vec![full(), opaque()]).unwrap());
     let bytes = batch.encode_as(1);

@@ -193,7 +193,8 @@ pub(crate) struct ExecutionDocument {
     /// Its epoch, which every operator's operation raises; the first is 1. What was sent to hosts
     /// in an earlier one does not count any more. 0 where it is not known.
     epoch: u32,
-    /// Why it exists. `kind` is `event`, `invocation`, `emitted_by` or `replay_of` (with
+    /// Why it exists. `kind` is `event`, `invocation`, `emitted_by` (with `execution`, and with
+    /// `depth`, the number of executions that led to it by emitting), `replay_of` (with
     /// `execution`), `schedule` (with `name` and `due`), or `workflow_step` (with `run` and
     /// `path`).
     #[schema(value_type = Object)]

@@ -221,9 +221,9 @@ pub(crate) async fn conclude(
     Finished { dispatch, report, retry_at, logs, emitted: routed }
 }
 
-/// Checks and routes what an attempt emits. Where a schema has a say, that is done away from the
-/// threads of guests, for so many attempts at once, and fair between tenants; the permit of the
-/// execution is kept meanwhile.
+/// Checks and routes what an attempt emits. Where a schema has a say, or it leads to much, that is
+/// done away from the threads of guests, for so many attempts at once, and fair between tenants; the
+/// permit of the execution is kept meanwhile.
 async fn route(
     host: &Host,
     dispatch: &Dispatch,
@@ -231,13 +231,16 @@ async fn route(
     emitted: Vec<Emitted>,
 ) -> Result<emit::Routed, String> {
     let registry = host.registry.current();
-    if !emit::are_checked(&registry, &dispatch.tenant, &emitted) {
-        return emit::route(&registry, dispatch, span, emitted);
+    let settings = &host.settings.emissions;
+    if emit::is_quick(&registry, &dispatch.tenant, &emitted) {
+        return emit::route(&registry, dispatch, span, emitted, settings);
     }
+    let waiting = host.status.wait_for_check();
     let permit = host.checks.acquire(&dispatch.tenant).await.map_err(|e| e.to_string())?;
-    let (dispatch, span) = (dispatch.clone(), span.clone());
+    drop(waiting);
+    let (dispatch, span, settings) = (dispatch.clone(), span.clone(), settings.clone());
     let work = host.engine.background().run(move || {
-        let routed = emit::route(&registry, &dispatch, &span, emitted);
+        let routed = emit::route(&registry, &dispatch, &span, emitted, &settings);
         drop(permit);
         routed
     });

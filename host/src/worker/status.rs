@@ -12,11 +12,15 @@ struct Counts {
     begun: AtomicBool,
     workers: AtomicUsize,
     consuming: AtomicUsize,
+    waiting_checks: AtomicUsize,
     draining: AtomicBool,
 }
 
-/// One queue that is consumed, until it is dropped.
-pub(super) struct Consuming(HostStatus);
+/// One that counts, until it is dropped: a queue that is consumed, or an attempt that waits.
+pub(super) struct Counted {
+    status: HostStatus,
+    of: fn(&Counts) -> &AtomicUsize,
+}
 
 impl HostStatus {
     /// How many functions the host works for.
@@ -28,6 +32,11 @@ impl HostStatus {
     /// are being compiled or the broker is away.
     pub fn consuming(&self) -> usize {
         self.0.consuming.load(Ordering::Relaxed)
+    }
+
+    /// How many attempts wait until what they emit is checked.
+    pub fn waiting_checks(&self) -> usize {
+        self.0.waiting_checks.load(Ordering::Relaxed)
     }
 
     /// Whether it knows what it works for: not before the host's first look at the definitions.
@@ -49,14 +58,22 @@ impl HostStatus {
         self.0.draining.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn consume(&self) -> Consuming {
-        self.0.consuming.fetch_add(1, Ordering::Relaxed);
-        Consuming(self.clone())
+    pub(super) fn consume(&self) -> Counted {
+        self.count(|counts| &counts.consuming)
+    }
+
+    pub(super) fn wait_for_check(&self) -> Counted {
+        self.count(|counts| &counts.waiting_checks)
+    }
+
+    fn count(&self, of: fn(&Counts) -> &AtomicUsize) -> Counted {
+        of(&self.0).fetch_add(1, Ordering::Relaxed);
+        Counted { status: self.clone(), of }
     }
 }
 
-impl Drop for Consuming {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.0.consuming.fetch_sub(1, Ordering::Relaxed);
+        (self.of)(&self.status.0).fetch_sub(1, Ordering::Relaxed);
     }
 }

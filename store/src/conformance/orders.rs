@@ -153,8 +153,9 @@ async fn anothers(store: &dyn Store, what: &[Transition]) -> Dispatch {
 async fn is_ours(store: &dyn Store, ours: &Dispatch, state: State) {
     let other = "other".parse().unwrap();
     assert_eq!(store.execution(&other, ours.execution).await.unwrap(), None);
-    let again = store.transition_execution(&other, ours.execution, &early(Transition::Cancel));
-    assert!(matches!(again.await, Err(StoreError::NotFound(_))));
+    let cancel = early(Transition::Cancel);
+    let again = store.transition_execution(&other, ours.execution, &cancel).await;
+    assert!(matches!(again, Err(StoreError::NotFound(_))));
     has_come(store, ours, state, 1).await;
     let summary = shown(store, ours).await.summary;
     assert_eq!((summary.reason, summary.changed_at, summary.held_by), (None, None, None));

@@ -242,7 +242,8 @@ pub(crate) async fn origins_are_kept(store: Arc<dyn Store>) {
     for origin in [
         Origin::Event,
         Origin::Invocation,
-        Origin::EmittedBy { execution: other },
+        Origin::EmittedBy { execution: other, depth: 1 },
+        Origin::EmittedBy { execution: other, depth: 7 },
         Origin::ReplayOf { execution: other },
         Origin::Schedule { name: "nightly \0 ü".into(), due: now() },
         Origin::WorkflowStep { run: other, path: "pay/0".into() },

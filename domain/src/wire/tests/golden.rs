@@ -25,13 +25,18 @@ fn of_all_origins() -> Vec<Dispatch> {
     let due = Timestamp::from_micros(1_780_000_002_000_000);
     let origins = [
         Origin::Event,
-        Origin::EmittedBy { execution: id(9) },
+        Origin::EmittedBy { execution: id(9), depth: 1 },
         Origin::ReplayOf { execution: id(7) },
         Origin::Schedule { name: "nightly".into(), due },
         Origin::WorkflowStep { run: id(6), path: "pay/0".into() },
         Origin::Invocation,
     ];
     origins.into_iter().map(|origin| Dispatch { origin, ..full() }).collect()
+}
+
+/// One far down in its chain.
+fn deep() -> Dispatch {
+    Dispatch { origin: Origin::EmittedBy { execution: id(9), depth: 300 }, ..full() }
 }
 
 fn batch_v1() -> Batch {
@@ -48,9 +53,12 @@ fn opening(dispatch: Dispatch) -> Opening {
 
 #[test]
 fn batches() {
-    for (version, batch, golden) in
-        [(1, batch_v1(), golden!("batch_v1")), (2, batch_v2(), golden!("batch_v2"))]
-    {
+    for (version, batch, golden) in [
+        (1, batch_v1(), golden!("batch_v1")),
+        (2, batch_v2(), golden!("batch_v2")),
+        // The depth of a chain came later, as an extra that may be passed over.
+        (2, Batch::single(deep()), golden!("batch_v2_depth")),
+    ] {
         assert_eq!(Batch::decode(golden).unwrap(), batch, "version {version}");
         assert_eq!(batch.encode_as(version), golden, "version {version}");
     }

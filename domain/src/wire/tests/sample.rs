@@ -50,7 +50,7 @@ pub(super) fn full() -> Dispatch {
     .with_epoch(3)
     .with_attempt(2, 300)
     .with_accepted_at(Timestamp::from_micros(1_780_000_000_123_456))
-    .with_origin(Origin::EmittedBy { execution: id(9) })
+    .with_origin(Origin::EmittedBy { execution: id(9), depth: 1 })
     .with_revision(Revision(70_000));
     Dispatch { root: id(8), queued_at: Timestamp::from_micros(1_780_000_001_000_000), ..dispatch }
 }
@@ -93,7 +93,7 @@ fn any_origin() -> impl Strategy<Value = Origin> {
     prop_oneof![
         Just(Origin::Event),
         Just(Origin::Invocation),
-        any_id().prop_map(|execution| Origin::EmittedBy { execution }),
+        (any_id(), 1_u32..).prop_map(|(execution, depth)| Origin::EmittedBy { execution, depth }),
         any_id().prop_map(|execution| Origin::ReplayOf { execution }),
         (any::<String>(), any::<i64>())
             .prop_map(|(name, due)| Origin::Schedule { name, due: Timestamp::from_micros(due) }),

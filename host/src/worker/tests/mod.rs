@@ -1,9 +1,11 @@
 //! A host at work, with the real store, the real broker and real functions.
 
 mod calls;
+mod checks;
 mod compiling;
 mod dead_letters;
 mod early;
+mod emissions;
 mod faults;
 mod flow;
 mod labels;
@@ -25,6 +27,7 @@ use wasmill_broker::{
     BatchPublisher, Consuming as _, Depth, Message, PublisherSettings, Publishing as _, QueueName,
     Queues as _,
 };
+use wasmill_domain::schema::SchemaCompiler;
 use wasmill_domain::{
     AttemptReport, Batch, Digest, Dispatch, Event, ExecutionId, FunctionName, Manifest, Registry,
     TenantName, Timestamp, TraceContext,
@@ -70,6 +73,11 @@ struct Working {
 
 impl System {
     async fn new() -> Self {
+        Self::with_compiler(Arc::new(Compiler::default())).await
+    }
+
+    /// Where `compiler` compiles schemas, which are checked by what it makes of them.
+    async fn with_compiler(compiler: Arc<dyn SchemaCompiler>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&dir.path().join("store.sqlite"), SqliteSettings::default())
             .await
@@ -79,7 +87,7 @@ impl System {
             EmbeddedBroker::open(&dir.path().join("queue"), EmbeddedSettings::default()).unwrap(),
         );
         let of_registry = Arc::clone(&store) as _;
-        let first = Registry::new(Arc::new(Compiler::default()));
+        let first = Registry::new(compiler);
         let registry =
             RegistryWatch::start_from(first, of_registry, Duration::from_millis(20)).await.unwrap();
         let publisher = BatchPublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());

@@ -14,6 +14,7 @@ use super::super::{history, ledger, lifecycle};
 use super::{PostgresSettings, PostgresStore, Schema, connect, settings};
 use crate::conformance::sample::{dispatch, dispatches, finished, now, tenant};
 use crate::port::{ExecutionQuery, Ledger as _, Publication};
+use crate::quota::TenantQuota;
 
 /// A store with many days.
 async fn with_days(schema: &Schema) -> PostgresStore {
@@ -66,6 +67,7 @@ async fn one_day_is_touched() {
         let mut session = write().await;
         lifecycle::operate(
             &mut session,
+            &TenantQuota::default(),
             &tenant(),
             ids[0],
             &Operation::new(Transition::Replay, now()),
