@@ -9,6 +9,7 @@ mod labels;
 mod orders;
 mod proxy;
 mod revisions;
+mod shares;
 mod stopping;
 mod transitions;
 
