@@ -33,8 +33,7 @@ impl TenantShares {
         Arc::new(Self { total, taken: Mutex::default() })
     }
 
-    /// A permit for a tenant, if it may have one more. Where it has no others beside it, it may have
-    /// all.
+    /// A permit for a tenant, if it may have one more. Where there are no others, it may have all.
     pub(crate) fn try_acquire(
         self: &Arc<Self>,
         tenant: &TenantName,
