@@ -1,6 +1,7 @@
 //! The rules of which crate and which file may import which, and how large a port may be, as
 //! ARCHITECTURE.md has them.
 
+mod bounds;
 mod documents;
 mod imports;
 

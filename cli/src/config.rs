@@ -5,6 +5,8 @@ mod artifacts;
 mod bounds;
 mod compiling;
 mod defaults;
+#[cfg(test)]
+mod documented;
 mod load;
 mod nodes;
 mod quotas;

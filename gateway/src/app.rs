@@ -1,10 +1,11 @@
 //! What the handlers share.
 
+use std::any::Any;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use wasmill_background::Background;
 use wasmill_broker::BatchPublisher;
@@ -19,6 +20,7 @@ use crate::ports::{GatewayBroker, GatewayStore};
 use crate::rows::RowWriter;
 use crate::settings::GatewaySettings;
 use crate::tenant_semaphore::{TenantPermit, TenantSemaphore};
+use crate::tenant_shares::TenantShares;
 use crate::waiters::WaiterTask;
 use crate::webhooks::Webhooks;
 
@@ -47,8 +49,8 @@ pub(crate) struct App {
     pub(crate) descriptions: [OnceLock<Bytes>; 2],
     /// Ends what waits.
     pub(crate) shutdown: CancellationToken,
-    ingest: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
+    ingest: Arc<TenantShares>,
+    waiting: Arc<TenantShares>,
     body_bytes: Arc<Semaphore>,
     /// Artifacts in memory.
     artifacts: TenantSemaphore,
@@ -65,7 +67,7 @@ pub(crate) struct App {
 
 /// A reservation of a bounded resource, until the last clone is dropped. Work that outlives its
 /// request keeps one.
-pub(crate) type Reservation = Arc<OwnedSemaphorePermit>;
+pub(crate) type Reservation = Arc<dyn Any + Send + Sync>;
 
 /// As the handlers get it.
 pub(crate) type SharedApp = Arc<App>;
@@ -85,8 +87,6 @@ impl App {
             tls: _,
             settings,
         } = parts;
-        let semaphore =
-            |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         let of_tenants = |permits, full| {
             TenantSemaphore::new(
                 permits,
@@ -119,9 +119,11 @@ impl App {
             rows: RowWriter::start(Arc::clone(&store.ledger), &settings),
             waiters: WaiterTask::start(Arc::clone(&broker.broadcasts)),
             webhooks: Webhooks::new(&settings),
-            ingest: semaphore(settings.max_in_flight),
-            waiting: semaphore(settings.max_waiting),
-            body_bytes: semaphore(settings.max_in_flight_bytes),
+            ingest: TenantShares::new(settings.max_in_flight),
+            waiting: TenantShares::new(settings.max_waiting),
+            body_bytes: Arc::new(Semaphore::new(
+                settings.max_in_flight_bytes.min(Semaphore::MAX_PERMITS),
+            )),
             store,
             nodes,
             registry,
@@ -137,29 +139,30 @@ impl App {
         })
     }
 
-    /// A reservation for one ingest request.
-    pub(crate) fn admit(&self) -> Result<Reservation> {
-        let permit = Arc::clone(&self.ingest).try_acquire_owned();
-        permit
-            .map(Arc::new)
-            .map_err(|_| ApiError::Overloaded("too many events are being accepted at once"))
+    /// A reservation for one ingest request of a tenant.
+    pub(crate) fn admit(&self, tenant: &TenantName) -> Result<Reservation> {
+        let permit = self.ingest.try_acquire(tenant, || self.has_others(tenant));
+        let full = ApiError::Overloaded("too many events are being accepted at once");
+        permit.map(|permit| Arc::new(permit) as Reservation).ok_or(full)
     }
 
-    /// A reservation for one synchronous invocation.
-    pub(crate) fn admit_waiting(&self) -> Result<Reservation> {
-        let permit = Arc::clone(&self.waiting).try_acquire_owned();
-        permit.map(Arc::new).map_err(|_| {
-            ApiError::Overloaded("too many synchronous invocations are waiting at once")
-        })
+    /// A reservation for one synchronous invocation of a tenant's function.
+    pub(crate) fn admit_waiting(&self, tenant: &TenantName) -> Result<Reservation> {
+        let permit = self.waiting.try_acquire(tenant, || self.has_others(tenant));
+        let full = ApiError::Overloaded("too many synchronous invocations are waiting at once");
+        permit.map(|permit| Arc::new(permit) as Reservation).ok_or(full)
+    }
+
+    fn has_others(&self, tenant: &TenantName) -> bool {
+        self.registry.current().tenants().any(|other| other != tenant)
     }
 
     /// A reservation for a body of `bytes`.
     pub(crate) fn admit_bytes(&self, bytes: usize) -> Result<Reservation> {
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.body_bytes).try_acquire_many_owned(permits);
-        permit
-            .map(Arc::new)
-            .map_err(|_| ApiError::Overloaded("the bodies of all requests together are too large"))
+        let full = |_| ApiError::Overloaded("the bodies of all requests together are too large");
+        permit.map(|permit| Arc::new(permit) as Reservation).map_err(full)
     }
 
     /// A reservation for one of a tenant's artifacts in memory. Waits for it, within reason.

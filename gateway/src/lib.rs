@@ -23,6 +23,7 @@ mod routing;
 mod rows;
 mod settings;
 mod tenant_semaphore;
+mod tenant_shares;
 mod triggers;
 mod waiters;
 mod webhooks;

@@ -24,12 +24,27 @@ impl<T> FairQueue<T> {
 
     /// Takes the next item.
     pub(crate) fn pop(&mut self) -> Option<T> {
-        let item = self.tenants.next(
-            |functions| functions.next(VecDeque::pop_front, VecDeque::is_empty),
+        self.pop_where(|_, _| true).map(|(_, item)| item)
+    }
+
+    /// Takes the next item of which `is_next` is true, and its tenant. It is asked of each
+    /// function's first item, in their order; who is passed over keeps its place in the order.
+    pub(crate) fn pop_where(
+        &mut self,
+        mut is_next: impl FnMut(&TenantName, &T) -> bool,
+    ) -> Option<(TenantName, T)> {
+        let taken = self.tenants.next_where(
+            |tenant, functions| {
+                let next = functions.next_where(
+                    |_, items| items.pop_front_if(|item| is_next(tenant, item)),
+                    VecDeque::is_empty,
+                );
+                next.map(|item| (tenant.clone(), item))
+            },
             |functions| functions.order.is_empty(),
         );
-        self.len -= usize::from(item.is_some());
-        item
+        self.len -= usize::from(taken.is_some());
+        taken
     }
 
     /// Takes everything of those functions that have at most `few` items waiting.
@@ -72,7 +87,7 @@ impl<T> TenantFairQueue<T> {
 
     /// Takes the next item.
     pub(crate) fn pop(&mut self) -> Option<T> {
-        self.0.next(VecDeque::pop_front, VecDeque::is_empty)
+        self.0.next_where(|_, items| items.pop_front(), VecDeque::is_empty)
     }
 }
 
@@ -111,22 +126,24 @@ impl<K: Clone + Eq + Hash, G: Default> Groups<K, G> {
         });
     }
 
-    /// Takes something out of the next group; the group goes to the end, or away if
-    /// `is_empty`.
-    fn next<T>(
+    /// Takes something out of the next group that `take` gives something of; the group goes to
+    /// the end, or away if `is_empty`.
+    fn next_where<T>(
         &mut self,
-        take: impl FnOnce(&mut G) -> Option<T>,
+        mut take: impl FnMut(&K, &mut G) -> Option<T>,
         is_empty: impl FnOnce(&G) -> bool,
     ) -> Option<T> {
-        let key = self.order.pop_front()?;
-        let group = self.groups.get_mut(&key)?;
-        let taken = take(group);
-        if is_empty(group) {
+        let groups = &mut self.groups;
+        let (index, taken) = self.order.iter().enumerate().find_map(|(index, key)| {
+            groups.get_mut(key).and_then(|group| take(key, group)).map(|taken| (index, taken))
+        })?;
+        let key = self.order.remove(index)?;
+        if self.groups.get(&key).is_none_or(is_empty) {
             self.groups.remove(&key);
         } else {
             self.order.push_back(key);
         }
-        taken
+        Some(taken)
     }
 }
 
@@ -154,6 +171,26 @@ mod tests {
             [("a/x", 0), ("b/z", 5), ("a/y", 3), ("b/z", 6), ("a/x", 1), ("a/y", 4), ("a/x", 2)]
         );
         assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn who_is_passed_over_keeps_its_place_in_the_order() {
+        let mut queue = FairQueue::default();
+        for name in ["a/x", "a/y", "b/z", "c/z", "c/z"] {
+            let (tenant, function) = name.split_once('/').unwrap();
+            queue.push(&tenant.parse().unwrap(), &function.parse().unwrap(), name);
+        }
+        let next = |queue: &mut FairQueue<&str>, not: &str| {
+            queue.pop_where(|_, item| !not.contains(*item)).map(|(tenant, item)| {
+                assert!(item.starts_with(tenant.as_str()));
+                item.to_owned()
+            })
+        };
+        assert_eq!(next(&mut queue, "a/x a/y b/z").as_deref(), Some("c/z"));
+        assert_eq!(next(&mut queue, "a/x b/z").as_deref(), Some("a/y"));
+        assert_eq!(next(&mut queue, "a/x b/z c/z"), None);
+        assert_eq!(queue.len(), 3);
+        assert_eq!(std::iter::from_fn(|| queue.pop()).collect::<Vec<_>>(), ["b/z", "c/z", "a/x"]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use wasmill_domain::units::ByteSize;
 use wasmill_domain::{Digest, Manifest};
 
 use self::root::Root;
-use crate::under_way::UnderWay;
+use crate::under_way::{DigestLock, UnderWay};
 
 /// What a file takes besides its content, about: its place in the file system.
 const FILE: u64 = 4096;
@@ -89,12 +89,11 @@ impl Folders {
         if let Some(files) = self.kept().use_folder(digest) {
             return Ok(Some(files));
         }
-        let lock = self.under_way.lock_of(digest);
-        let _under_way = lock.lock().await;
+        let lock = self.under_way.lock(digest).await;
         if let Some(files) = self.kept().use_folder(digest) {
             return Ok(Some(files));
         }
-        self.make(digest, manifest, source).await.map(Some)
+        self.make(digest, lock, manifest, source).await.map(Some)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -105,6 +104,7 @@ impl Folders {
     async fn make(
         self: &Arc<Self>,
         digest: Digest,
+        lock: DigestLock,
         manifest: &Manifest,
         source: &dyn FileSource,
     ) -> Result<Arc<Files>, PreflightError> {
@@ -113,14 +113,21 @@ impl Folders {
             parts.iter().map(|part| part.size.saturating_add(FILE)).fold(0, u64::saturating_add);
         let reserved = self.reserve(bytes)?;
         let this = Arc::clone(self);
-        let begun = blocking(move || this.begin()).await?;
+        // Each step has the folder, its room and the lock: what is being written is not deleted,
+        // and nobody else makes it or has its room, where nobody waits for it any more.
+        let mut making =
+            blocking(move || Ok(Making { begun: this.begin()?, reserved, _lock: lock })).await?;
         for part in parts {
             let content = source.file(part.digest).await?;
-            let (folder, part) = (begun.path.clone(), part.clone());
-            blocking(move || write(&folder, &part, &content)).await?;
+            let part = part.clone();
+            making = blocking(move || {
+                write(&making.begun.path, &part, &content)?;
+                Ok(making)
+            })
+            .await?;
         }
         let this = Arc::clone(self);
-        blocking(move || this.finish(digest, &begun, reserved)).await
+        blocking(move || this.finish(digest, making)).await
     }
 
     /// Promises room for a folder, and deletes those that nobody has used for longest where there
@@ -162,7 +169,8 @@ impl Folders {
     }
 
     /// Has a folder that is whole take its place.
-    fn finish(&self, digest: Digest, begun: &Begun, reserved: Reserved) -> io::Result<Arc<Files>> {
+    fn finish(&self, digest: Digest, making: Making) -> io::Result<Arc<Files>> {
+        let Making { begun, reserved, _lock } = making;
         let folder = begun.root.path().join(digest.to_hex());
         fs::rename(&begun.path, &folder)?;
         let files = Arc::new(Files { folder });
@@ -228,6 +236,14 @@ impl Drop for Begun {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
     }
+}
+
+/// A folder that is being filled, with what is kept for it. In this order: it is deleted before
+/// others have its room.
+struct Making {
+    begun: Begun,
+    reserved: Reserved,
+    _lock: DigestLock,
 }
 
 /// Writes one file, which nobody may change afterwards.

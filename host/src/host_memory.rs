@@ -19,6 +19,8 @@ use wasmtime_wasi_http::p2::types::{
 };
 use wasmtime_wasi_http::p3;
 
+use crate::imports::keyvalue::granted::Cas;
+
 /// The most that header fields of one resource may have, in the library's count: names and values,
 /// with what each takes besides its text.
 pub(crate) const FIELDS_LIMIT: usize = 128 << 10;
@@ -74,6 +76,8 @@ pub(crate) fn measure(table: &mut ResourceTable, most: usize) -> HostMemory {
                 (None, HEAD + BODY)
             } else if resource.is::<HostIncomingBody>() || resource.is::<HostOutgoingBody>() {
                 (None, BODY)
+            } else if let Some(cas) = resource.downcast_ref::<Cas>() {
+                (None, cas.size())
             } else if resource.is::<HostFutureTrailers>() {
                 (None, HEAD + BODY)
             } else {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::OwnedSemaphorePermit;
 use wasmill_domain::manifest::{Kind, Limits};
 use wasmill_domain::{Event, Manifest};
 use wasmill_guest::GuestData;
@@ -18,6 +17,7 @@ use crate::guest::Guest;
 use crate::log::LOG_FACTOR;
 use crate::prepare::prepared::Prepared;
 use crate::settings::GuestSettings;
+use crate::shares::SharePermit;
 use crate::streams::Streams;
 
 /// The attempt's time is over.
@@ -47,8 +47,8 @@ pub(crate) struct Instance {
 
 /// What of the engine's an instance takes, given back when it is gone.
 pub(crate) struct InstanceReservation {
-    pub(crate) _slots: Option<OwnedSemaphorePermit>,
-    pub(crate) _memory: Option<OwnedSemaphorePermit>,
+    pub(crate) _slots: SharePermit,
+    pub(crate) _memory: SharePermit,
 }
 
 impl Instance {

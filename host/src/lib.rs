@@ -5,7 +5,6 @@
 //! batches off the queues, lets the engine make the attempts, has the ends recorded and
 //! acknowledges what is recorded.
 
-mod admission;
 mod bindings;
 mod calls;
 mod capabilities;
@@ -38,6 +37,7 @@ mod recorder;
 mod reuse;
 mod run;
 mod settings;
+mod shares;
 mod streams;
 #[cfg(test)]
 mod tests;

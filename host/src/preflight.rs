@@ -29,7 +29,7 @@ impl Preflight for Engine {
         artifact: &dyn Artifact,
         manifest: &Manifest,
     ) -> Result<(), PreflightError> {
-        let inspection = self.inspect(artifact).await?;
+        let inspection = self.inspect(tenant, artifact).await?;
         if inspection.digest != digest {
             let message = format!("the bytes are {}, not {digest}", inspection.digest);
             return Err(PreflightError::Mismatch(message));
@@ -74,15 +74,19 @@ impl Preflight for Engine {
             ));
         }
         let files = self.files(manifest, artifact).await?;
-        self.try_start(&prepared, manifest, files.as_ref()).await
+        self.try_start(tenant, &prepared, manifest, files.as_ref()).await
     }
 }
 
 impl Engine {
     /// Reads and validates an artifact, when it has a permit: a large one takes memory and a while.
-    async fn inspect(&self, artifact: &dyn Artifact) -> Result<Inspection, PreflightError> {
-        // Cannot fail: the semaphore is never closed.
-        let permit = Arc::clone(self.inspections()).acquire_owned().await;
+    async fn inspect(
+        &self,
+        tenant: &TenantName,
+        artifact: &dyn Artifact,
+    ) -> Result<Inspection, PreflightError> {
+        let permit = self.inspections().acquire(tenant).await;
+        let permit = permit.map_err(|e| PreflightError::Unavailable(e.to_string()))?;
         let bytes = artifact.bytes().await?;
         let inspection = self.background().run(move || {
             let inspection = inspect(&bytes);
@@ -98,11 +102,12 @@ impl Engine {
     /// every event.
     async fn try_start(
         &self,
+        tenant: &TenantName,
         prepared: &Arc<Prepared>,
         manifest: &Manifest,
         files: Option<&Arc<Files>>,
     ) -> Result<(), PreflightError> {
-        let mut instance = self.instance(prepared, manifest, files).await;
+        let mut instance = self.instance(tenant, prepared, manifest, files).await;
         let deadline = Instant::now() + manifest.limits.timeout.0;
         instance
             .begin(manifest, deadline, nobody(prepared, manifest), None)
@@ -111,6 +116,9 @@ impl Engine {
         let (fairness, limits, kind) =
             (self.fairness().clone(), manifest.limits.clone(), prepared.digest());
         let trial = self.spawn(async move {
+            // The clock and the instance's permits are the trial's: it goes on where nobody waits
+            // for it, and without the clock nothing would interrupt it.
+            let _ticking = ticking;
             let started = {
                 let starting = std::pin::pin!(instance.instantiate());
                 tokio::time::timeout_at(deadline.into(), fairness.apply(kind, starting)).await
@@ -121,9 +129,7 @@ impl Engine {
                 false => format!("{}: {}", misfit(instance.kind()), sentence(&error)),
             })
         });
-        let started = trial.await;
-        drop(ticking);
-        match started {
+        match trial.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(why)) => {
                 Err(PreflightError::Mismatch(format!("no instance of it can be made: {why}")))

@@ -19,8 +19,11 @@ use wasmill_domain::preflight::{PreflightAnswer, PreflightRequest};
 use wasmill_domain::{Digest, TenantName};
 use wasmill_store::Artifacts;
 
-/// Questions that are at work at once, or wait to be compiled; further ones wait to
-/// be accepted, and their gateways ask elsewhere before long.
+use crate::shares::TenantShares;
+
+/// Questions that are at work at once, or wait to be compiled, of which one tenant has its share
+/// ([`TenantShares`]); further ones wait to be accepted, and their gateways ask elsewhere before
+/// long.
 const AT_ONCE: NonZeroU16 = NonZeroU16::MIN.saturating_add(63);
 
 /// The first pause between two tries to accept questions.
@@ -91,15 +94,16 @@ async fn accept(
     mut streams: Box<dyn IncomingStreams>,
     at_work: &mut JoinSet<()>,
 ) {
-    // A gateway that leaves makes room at the broker. The work goes on, and keeps its place here.
+    // A gateway that leaves makes room at the broker. The work goes on, and keeps its permits here.
     let places = Arc::new(Semaphore::new(usize::from(AT_ONCE.get())));
+    let shares = TenantShares::new(u64::from(AT_ONCE.get()));
     loop {
         // An error would say that the semaphore is closed, which nobody does.
         let place = Arc::clone(&places).acquire_owned().await;
         let Some(incoming) = streams.next().await else { return };
-        let parts = Arc::clone(parts);
+        let (parts, shares) = (Arc::clone(parts), shares.clone());
         at_work.spawn(async move {
-            answer(&parts, incoming).await;
+            answer(&parts, &shares, incoming).await;
             drop(place);
         });
         while let Some(ended) = at_work.try_join_next() {
@@ -114,11 +118,16 @@ async fn accept(
 
 /// Answers one question. The check comes to its end even if nobody waits for it any more: who asks
 /// again finds it done.
-async fn answer(parts: &PreflightParts, incoming: IncomingStream) {
+async fn answer(parts: &PreflightParts, shares: &TenantShares, incoming: IncomingStream) {
     let IncomingStream { opening, stream } = incoming;
     let RequestStream { sender, receiver: _receiver } = stream;
     let answer = match PreflightRequest::decode(&opening) {
-        Ok(request) => check(parts, request).await,
+        Ok(request) => match shares.try_acquire(&request.tenant, 1) {
+            Some(_permit) => check(parts, request).await,
+            None => PreflightAnswer::Unavailable(
+                "too many of the tenant's versions are being checked by one host at once".into(),
+            ),
+        },
         Err(error) => PreflightAnswer::Unread(error.to_string()),
     };
     if sender.send(answer.encode()).await.is_err() {
@@ -294,6 +303,29 @@ mod tests {
         }
         let answer = host.ask(Bytes::from_static(b"\x09of a later release")).await;
         assert!(matches!(&answer, PreflightAnswer::Unread(why) if why.contains("version 9")));
+    }
+
+    #[tokio::test]
+    async fn a_tenant_has_its_share_of_the_questions() {
+        let host = Answering::start().await;
+        let mut streams = Vec::new();
+        // Three quarters.
+        for _ in 0..48 {
+            streams.push(host.open(question(TENANT, b"code", "wait")).await);
+            timeout(WAIT_TIMEOUT, host.preflight.begun.notified()).await.expect("none begins");
+        }
+        let refused = host.ask(question(TENANT, b"code", "")).await;
+        let PreflightAnswer::Unavailable(why) = refused else { panic!("{refused:?}") };
+        assert!(why.contains("too many of the tenant's versions"), "{why}");
+        // Its own artifact is not there, which is found out only where it is looked for.
+        let PreflightAnswer::Unavailable(why) = host.ask(question("other", b"code", "")).await
+        else {
+            panic!("it is checked")
+        };
+        assert!(why.contains("is gone"), "{why}");
+        host.preflight.go.notify_one();
+        timeout(WAIT_TIMEOUT, host.preflight.ended.notified()).await.expect("it does not end");
+        while host.ask(question(TENANT, b"code", "")).await != PreflightAnswer::Passed {}
     }
 
     #[tokio::test]

@@ -130,7 +130,7 @@ impl Engine {
         let warm = owner.as_ref().and_then(|owner| self.warm().take(owner));
         let mut instance = match warm {
             Some(instance) => instance,
-            None => self.instance(prepared, manifest, files.as_ref()).await,
+            None => self.instance(&dispatch.tenant, prepared, manifest, files.as_ref()).await,
         };
 
         let span = dispatch.trace.child();
@@ -181,6 +181,7 @@ impl Engine {
             && instance.serves_again()
             && instance.served() < manifest.instances.reuse
             && !instance.guest().granted.is_stale()
+            && !self.is_full()
         {
             self.warm().put(owner, instance);
         }

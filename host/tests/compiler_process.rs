@@ -4,14 +4,15 @@
 #![expect(clippy::print_stdout, reason = "the report of a test without the usual harness")]
 
 use std::future::Future;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use wasmill_component::{Preflight as _, PreflightError};
 use wasmill_domain::{Digest, Manifest, TenantName};
 use wasmill_host::{
@@ -46,6 +47,24 @@ fn main() -> ExitCode {
         }
         [how, file, _] if how == "hang" => return hang(Path::new(file)),
         [how, _] if how == "break" => std::process::abort(),
+        [how, then @ ..] if how == "waiting" => return wait_for_input(then),
+        [how, job] if how == "compute" => {
+            // On more threads than it is to have.
+            (0..2).for_each(|_| drop(std::thread::spawn(compute)));
+            return wasmill_host::compile(&with_a_second_of_processor_time(job));
+        }
+        [how, file, job] if how == "write" => {
+            let file = std::fs::File::create(file).expect("a file");
+            std::thread::spawn(move || write(file));
+            return wasmill_host::compile(job);
+        }
+        [how, job] if how == "dump" => {
+            let most = getrlimit(Resource::Core).maximum;
+            setrlimit(Resource::Core, Rlimit { current: most, maximum: most })
+                .expect("a limit can be raised to the hard one");
+            std::thread::spawn(abort_without_an_image);
+            return wasmill_host::compile(job);
+        }
         _ => {}
     }
     let runtime =
@@ -59,6 +78,9 @@ fn main() -> ExitCode {
         a_process_is_gone_with_who_waits_for_it().await;
         the_memory_is_limited().await;
         the_output_is_limited().await;
+        the_processor_time_is_limited().await;
+        it_writes_no_files().await;
+        it_leaves_no_image_of_its_memory().await;
         a_broken_process_is_a_refusal().await;
         a_program_that_is_not_there_says_nothing_of_the_component().await;
         what_is_on_disk_needs_no_process().await;
@@ -77,6 +99,48 @@ fn hang(file: &Path) -> ExitCode {
     let mut input = std::io::stdin().lock();
     while input.read(&mut [0; 1024]).is_ok_and(|read| read > 0) {}
     ExitCode::SUCCESS
+}
+
+/// Becomes this program with other arguments, whose input neither has anything nor ends: what
+/// reads the artifact waits, when it has taken its limits.
+fn wait_for_input(arguments: &[String]) -> ExitCode {
+    let (read, write) = std::io::pipe().expect("a pipe");
+    let mut program = Command::new("/proc/self/exe");
+    // The other end is open as long as the process is there.
+    let error = program.args(arguments).stdin(read).stderr(write).exec();
+    panic!("{error}");
+}
+
+fn compute() {
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+fn with_a_second_of_processor_time(job: &str) -> String {
+    let mut job: serde_json::Value = serde_json::from_str(job).expect("JSON");
+    assert!(job["processor_seconds"].is_u64());
+    job["processor_seconds"] = 1.into();
+    job.to_string()
+}
+
+/// Waits until a limit is nothing at all.
+fn wait_for_none(of: Resource) {
+    while getrlimit(of) != (Rlimit { current: Some(0), maximum: Some(0) }) {
+        std::thread::yield_now();
+    }
+}
+
+fn write(mut file: std::fs::File) {
+    wait_for_none(Resource::Fsize);
+    let _ = file.write_all(b"x");
+    // It comes here where it may write, and where it is only told that it may not.
+    std::process::exit(0);
+}
+
+fn abort_without_an_image() {
+    wait_for_none(Resource::Core);
+    std::process::abort();
 }
 
 fn this(arguments: &[&str]) -> Compiler {
@@ -205,6 +269,37 @@ async fn the_output_is_limited() {
         refused(&engine(CompileSettings { output: 1024, ..compiling(&["compile"]) }, None), HELLO)
             .await;
     assert!(said.contains("its machine code is larger than 1KiB"), "{said}");
+}
+
+/// Refused by a process that ends so; then another component has the permit, and its own process.
+async fn refused_and_on(arguments: &[&str]) -> String {
+    let engine = engine(compiling(arguments), None);
+    let said = refused(&engine, HELLO).await;
+    let other = Bytes::from([HELLO, &[0, 3, 1, b'x', 0]].concat());
+    assert_eq!(refused(&engine, other).await, said);
+    said
+}
+
+async fn the_processor_time_is_limited() {
+    let said = refused_and_on(&["waiting", "compute"]).await;
+    assert!(
+        said.contains("compiling took more processor time than")
+            && said.contains("engine.compile_timeout"),
+        "{said}"
+    );
+}
+
+async fn it_writes_no_files() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("file");
+    let said = refused_and_on(&["waiting", "write", file.to_str().expect("a path")]).await;
+    assert!(said.contains("its compilation wrote a file"), "{said}");
+    assert_eq!(std::fs::read(&file).expect("it was made before"), b"");
+}
+
+async fn it_leaves_no_image_of_its_memory() {
+    let said = refused_and_on(&["waiting", "dump"]).await;
+    assert!(said.contains("(signal: 6") && !said.contains("core dumped"), "{said}");
 }
 
 async fn a_broken_process_is_a_refusal() {

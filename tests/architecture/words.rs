@@ -113,7 +113,7 @@ fn objection(name: &str) -> Option<String> {
 }
 
 /// The files below a folder whose names end so.
-fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
+pub(super) fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let Ok(entries) = fs::read_dir(folder) else { return found };
     for entry in entries {

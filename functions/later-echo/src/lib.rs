@@ -11,6 +11,8 @@
 //! - `…/sockets/COUNT` tries sockets and a lookup that often, and says what came of the last ones;
 //!   `…/connect` takes for granted that there are some, and answers with an error;
 //! - `…/fields/COUNT` asks the host for its request's headers that often;
+//! - `…/hoard/COUNT` makes that many requests with a body of which nothing is written, and keeps
+//!   them;
 //! - `…/cut` ends in the middle of its body, `…/broken` traps;
 //! - any other path shows the request.
 //!
@@ -58,6 +60,10 @@ impl wasip3::exports::http::handler::Guest for LaterEcho {
             [count, "fields", ..] => {
                 (0..number(count)).for_each(|_| drop(request.get_headers()));
                 Ok(whole(200, String::new()))
+            }
+            [count, "hoard", ..] => {
+                let all: Vec<_> = (0..number(count)).map(|_| request_with_body()).collect();
+                Ok(whole(200, all.len().to_string()))
             }
             ["cut", ..] => Ok(cut()),
             ["broken", ..] => panic!("broken as asked"),
@@ -169,6 +175,12 @@ async fn get(authority: &str) -> String {
         Err(ErrorCode::DestinationIpProhibited) => "prohibited".into(),
         Err(_) => "failed".into(),
     }
+}
+
+/// A request that is not sent, and what its body is written to.
+fn request_with_body() -> (Request, StreamWriter<u8>) {
+    let (writer, reader) = wit_stream::new();
+    (Request::new(Fields::new(), Some(reader), ending(), None).0, writer)
 }
 
 /// What came of each try, a line each.

@@ -71,7 +71,7 @@ pub(crate) async fn invoke(
         return Err(ApiError::BadRequest("'wait' must be at most 15m".into()));
     }
     let deadline = Instant::now() + wait;
-    let reservation = app.admit_waiting()?;
+    let reservation = app.admit_waiting(&caller.tenant)?;
     let function = caller.registry.function(&caller.tenant, &name);
     let function =
         Arc::clone(function.ok_or_else(|| missing(&caller.registry, &caller.tenant, &name))?);

@@ -103,7 +103,7 @@ async fn ingest(
     request: Request,
     limit: usize,
 ) -> Result<Vec<Accepted>> {
-    let reservation = app.admit()?;
+    let reservation = app.admit(&caller.tenant)?;
     let (parts, body) = request.into_parts();
     let buffered = body::read(app, &parts.headers, body, limit).await?;
     let tenant = caller.tenant.clone();

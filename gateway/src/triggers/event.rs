@@ -32,7 +32,7 @@ const MARGIN: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Answers `202` with the execution's id; it runs from the queue.
 pub(super) async fn accept(app: &Arc<App>, routed: Routed, request: Request) -> Result<Response> {
-    let reservation = app.admit()?;
+    let reservation = app.admit(&routed.function.tenant)?;
     let (dispatch, body) = dispatch_of(
         app,
         &routed,
@@ -49,7 +49,7 @@ pub(super) async fn accept(app: &Arc<App>, routed: Routed, request: Request) -> 
 /// Runs the function from the queue and answers with its result. Only one attempt is made: the
 /// caller can try again.
 pub(super) async fn run(app: &Arc<App>, routed: Routed, request: Request) -> Result<Response> {
-    let reservation = app.admit_waiting()?;
+    let reservation = app.admit_waiting(&routed.function.tenant)?;
     // The body is in memory until the function has answered.
     let (dispatch, _body) = dispatch_of(app, &routed, request, 1, &reservation).await?;
     let deadline = Instant::now() + routed.function.manifest.limits.timeout.0 + MARGIN;

@@ -41,7 +41,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers with what the handler says, as it says it.
 pub(super) async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> Result<Response> {
-    let reservation = app.admit_waiting()?;
+    let reservation = app.admit_waiting(&routed.function.tenant)?;
     let (parts, body) = request.into_parts();
     let limit = app.settings.max_upload_bytes;
     if body.size_hint().lower() > limit as u64 {

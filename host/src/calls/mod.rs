@@ -17,7 +17,7 @@ use wasmill_broker::{IncomingStream, IncomingStreams, QueueName, RequestStream, 
 use wasmill_domain::http_message::{Download, Opening};
 use wasmill_domain::manifest::Kind;
 use wasmill_domain::manifest::http::Mode;
-use wasmill_domain::{Outcome, TenantName};
+use wasmill_domain::{Dispatch, Outcome, TenantName};
 
 use self::body::UploadBody;
 use crate::entry::http::HttpExchange;
@@ -144,7 +144,8 @@ async fn serve(
         // Its caller finds the stream closed.
         return;
     }
-    let permit = host.admission.acquire(&opening.dispatch.tenant, &opening.dispatch.function).await;
+    let Dispatch { tenant, function, .. } = &opening.dispatch;
+    let permit = host.admission.acquire(tenant, function, 1).await;
     let on_guest_threads = {
         let host = Arc::clone(&host);
         async move { attempt(&host, &version, opening, stream).await }

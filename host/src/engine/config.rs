@@ -103,7 +103,7 @@ fn slots_in(limit: Option<u64>, settings: &EngineSettings) -> u32 {
 }
 
 /// Everything but where instances come from.
-pub(super) fn base(settings: &EngineSettings) -> Config {
+pub(crate) fn base(settings: &EngineSettings) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)

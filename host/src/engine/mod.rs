@@ -9,16 +9,17 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use futures_util::FutureExt as _;
 use tokio::task::JoinHandle;
 use wasmill_background::Background;
 use wasmill_component::{FileSource, PreflightError};
-use wasmill_domain::{Digest, Manifest, TenantName};
+use wasmill_domain::{Digest, FunctionName, Manifest, TenantName};
 
 use self::guests::GuestThreads;
 use self::ticker::Ticker;
 use crate::capabilities::Capabilities;
 use crate::error::StartError;
+use crate::fair_semaphore::FairSemaphore;
 use crate::fairness::Fairness;
 use crate::files::{Files, Folders};
 use crate::guest::Guest;
@@ -29,6 +30,7 @@ use crate::prepare::Versions;
 use crate::prepare::prepared::Prepared;
 use crate::reuse::WarmPool;
 use crate::settings::{EngineSettings, GuestSettings};
+use crate::shares::{SharePermit, TenantShares};
 
 /// Compiles functions and runs them. One for a process.
 pub struct Engine {
@@ -37,12 +39,12 @@ pub struct Engine {
     warm: Arc<WarmPool>,
     versions: Arc<Versions>,
     folders: Arc<Folders>,
-    inspections: Arc<Semaphore>,
+    inspections: Arc<FairSemaphore>,
     fairness: Fairness,
-    slots: Arc<Semaphore>,
+    slots: TenantShares,
     total_slots: u32,
     /// Memory that is not promised to any instance, in MiB.
-    memory: Arc<Semaphore>,
+    memory: TenantShares,
     total_memory: u32,
     pooled: bool,
     wasi_0_3: bool,
@@ -91,11 +93,16 @@ impl Engine {
             warm,
             versions,
             folders: Arc::new(folders),
-            inspections: Arc::new(Semaphore::new(settings.compile.inspections.max(1))),
+            // Those who ask are bounded, so nobody needs to give up.
+            inspections: FairSemaphore::new(
+                settings.compile.inspections,
+                usize::MAX,
+                Duration::MAX,
+            ),
             fairness: Fairness::new(settings.threads.max(1), settings.slice),
-            slots: Arc::new(Semaphore::new(slots as usize)),
+            slots: TenantShares::new(u64::from(slots)),
             total_slots: slots,
-            memory: Arc::new(Semaphore::new(total_memory as usize)),
+            memory: TenantShares::new(u64::from(total_memory)),
             total_memory,
             pooled,
             wasi_0_3: settings.wasi_0_3,
@@ -164,13 +171,13 @@ impl Engine {
     /// How many slots nobody has.
     #[cfg(test)]
     pub(crate) fn free_slots(&self) -> usize {
-        self.slots.available_permits()
+        self.slots.available() as usize
     }
 
     /// How much memory is promised to nobody, in MiB.
     #[cfg(test)]
     pub(crate) fn free_memory(&self) -> usize {
-        self.memory.available_permits()
+        self.memory.available() as usize
     }
 
     /// Whether instances come from a pool; without one they start more slowly.
@@ -206,18 +213,27 @@ impl Engine {
         self.folders.of(manifest, source).await
     }
 
-    /// Makes a fresh instance, when there is room for it.
+    /// Says whether functions of more than one tenant are run: then each has a share only of
+    /// instances, memory and connections.
+    pub(crate) fn set_shared(&self, is_shared: bool) {
+        self.slots.set_shared(is_shared);
+        self.memory.set_shared(is_shared);
+        self.network.set_shared(is_shared);
+    }
+
+    /// Makes a fresh instance for a tenant, when there is room for it.
     pub(crate) async fn instance(
         &self,
+        tenant: &TenantName,
         prepared: &Arc<Prepared>,
         manifest: &Manifest,
         files: Option<&Arc<Files>>,
     ) -> Instance {
-        let slots = self.take(&self.slots, prepared.slots().min(self.total_slots)).await;
+        let owner = (tenant, &manifest.name);
+        let slots = self.take(&self.slots, owner, u64::from(prepared.slots())).await;
         let bytes =
             manifest.limits.memory.0.saturating_add(allowance_for(manifest, &self.guest_settings));
-        let mib = u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
-        let memory = self.take(&self.memory, mib.clamp(1, self.total_memory)).await;
+        let memory = self.take(&self.memory, owner, bytes.div_ceil(1 << 20)).await;
         let outgoing = Outgoing::new(Arc::clone(&self.network));
         let reservation = InstanceReservation { _slots: slots, _memory: memory };
         let guest = Guest::new(
@@ -230,14 +246,24 @@ impl Engine {
         Instance::new(prepared, manifest, &self.guest_settings, guest, reservation)
     }
 
-    async fn take(&self, of: &Arc<Semaphore>, count: u32) -> Option<OwnedSemaphorePermit> {
-        if let Ok(taken) = Arc::clone(of).try_acquire_many_owned(count) {
-            return Some(taken);
+    async fn take(
+        &self,
+        of: &TenantShares,
+        (tenant, function): (&TenantName, &FunctionName),
+        count: u64,
+    ) -> SharePermit {
+        let mut taking = std::pin::pin!(of.acquire(tenant, function, count));
+        if let Some(taken) = taking.as_mut().now_or_never() {
+            return taken;
         }
-        // Instances that only wait make room for one that works.
+        // Instances that only wait make room for one that works; from now on none is kept.
         self.warm.clear();
-        // Cannot fail: the semaphore is never closed.
-        Arc::clone(of).acquire_many_owned(count).await.ok()
+        taking.await
+    }
+
+    /// Whether somebody waits for room for an instance: then none is kept that only waits.
+    pub(crate) fn is_full(&self) -> bool {
+        self.slots.has_waiters() || self.memory.has_waiters()
     }
 
     /// Threads for what is done before a version is run.
@@ -246,7 +272,7 @@ impl Engine {
     }
 
     /// Permits to inspect artifacts.
-    pub(crate) fn inspections(&self) -> &Arc<Semaphore> {
+    pub(crate) fn inspections(&self) -> &Arc<FairSemaphore> {
         &self.inspections
     }
 

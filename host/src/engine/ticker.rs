@@ -23,7 +23,7 @@ struct TickerState {
 }
 
 /// A guest that runs; the clock ticks as long as there is one.
-pub(crate) struct TickingGuard<'a>(&'a Ticker);
+pub(crate) struct TickingGuard(Arc<TickerState>);
 
 impl Ticker {
     /// Starts the thread, which calls `tick` at every `interval`.
@@ -44,14 +44,14 @@ impl Ticker {
     }
 
     /// Makes sure that the clock ticks until the guard is dropped.
-    pub(crate) fn running(&self) -> TickingGuard<'_> {
+    pub(crate) fn running(&self) -> TickingGuard {
         // Sequentially consistent, as is the thread's store of `asleep` followed by its load of
         // `running`: at least one of the two sides sees the other.
         self.shared.running.fetch_add(1, Ordering::SeqCst);
         if self.shared.asleep.load(Ordering::SeqCst) {
             self.wake();
         }
-        TickingGuard(self)
+        TickingGuard(Arc::clone(&self.shared))
     }
 
     fn wake(&self) {
@@ -88,9 +88,9 @@ impl TickerState {
     }
 }
 
-impl Drop for TickingGuard<'_> {
+impl Drop for TickingGuard {
     fn drop(&mut self) {
-        self.0.shared.running.fetch_sub(1, Ordering::Relaxed);
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -164,3 +164,61 @@ async fn a_folder_that_others_may_write_to_is_refused() {
         .unwrap_err();
     assert!(said.to_string().contains("can be written to by others"), "{said}");
 }
+
+/// Blocks who drops it until it is let go.
+struct SlowToDrop {
+    dropping: tokio::sync::mpsc::UnboundedSender<()>,
+    go: std::sync::mpsc::Receiver<()>,
+}
+
+impl AsRef<[u8]> for SlowToDrop {
+    fn as_ref(&self) -> &[u8] {
+        b"one"
+    }
+}
+
+impl Drop for SlowToDrop {
+    fn drop(&mut self) {
+        let _ = self.dropping.send(());
+        let _ = self.go.recv();
+    }
+}
+
+/// Gives a content whose writing takes until it is let go.
+struct SlowSource(Mutex<Option<SlowToDrop>>);
+
+#[async_trait]
+impl FileSource for SlowSource {
+    async fn file(&self, _: Digest) -> Result<Bytes, PreflightError> {
+        Ok(Bytes::from_owner(self.0.lock().unwrap().take().unwrap()))
+    }
+}
+
+#[tokio::test]
+async fn what_is_being_written_keeps_its_folder_and_its_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = folders(&dir, 1 << 20);
+    let manifest = manifest(&[("a.txt", b"one")]);
+    let (dropping, mut is_dropping) = tokio::sync::mpsc::unbounded_channel();
+    let (go, gate) = std::sync::mpsc::channel();
+    let slow = SlowSource(Mutex::new(Some(SlowToDrop { dropping, go: gate })));
+    let making = {
+        let (folders, manifest) = (Arc::clone(&folders), manifest.clone());
+        tokio::spawn(async move { folders.of(&manifest, &slow).await.map(drop) })
+    };
+    is_dropping.recv().await.unwrap();
+    making.abort();
+    assert!(making.await.is_err());
+    // Nobody waits for it any more, and a thread is still at it.
+    let root = folders.kept().root.as_ref().unwrap().path().to_owned();
+    assert_eq!(fs::read_to_string(root.join("begun-1/a.txt")).unwrap(), "one");
+    assert!(folders.kept().bytes > 0, "its room is others'");
+    let source = source(&[b"one"]);
+    let mut again = Box::pin(folders.of(&manifest, &source));
+    assert!(futures_util::poll!(again.as_mut()).is_pending());
+    assert_eq!(source.asked.load(Ordering::SeqCst), 0, "it would be made twice");
+    go.send(()).unwrap();
+    let files = again.await.unwrap().unwrap();
+    assert_eq!(fs::read_to_string(files.folder().join("a.txt")).unwrap(), "one");
+    assert!(!root.join("begun-1").exists());
+}

@@ -34,8 +34,9 @@ impl Compiling {
         }
     }
 
-    /// Compiles an artifact to what `Component::deserialize` takes. The permit is released when
-    /// nothing of the work goes on any more, even where this is dropped before.
+    /// Compiles an artifact to what `Component::deserialize` takes, and gives the permit back, for
+    /// that to be loaded. Where there is no such thing, the permit is released when nothing of the
+    /// work goes on any more, even where this is dropped before.
     ///
     /// # Errors
     /// What is wrong with the artifact, or that it takes too much.
@@ -44,14 +45,13 @@ impl Compiling {
         background: &Background,
         artifact: Bytes,
         permit: FairPermit,
-    ) -> Result<Vec<u8>, PreflightError> {
+    ) -> Result<(Vec<u8>, FairPermit), PreflightError> {
         match &self.compiler {
             Compiler::InProcess => {
                 let wasmtime = self.wasmtime.clone();
                 let work = background.run(move || {
-                    let compiled = super::child::compile_with(&wasmtime, &artifact);
-                    drop(permit);
-                    compiled
+                    super::child::compile_with(&wasmtime, &artifact)
+                        .map(|compiled| (compiled, permit))
                 });
                 let compiled = work.await;
                 let compiled = compiled.map_err(|e| {
@@ -112,6 +112,7 @@ impl Compiling {
                 )
             }
             Failure::Output => format!("its machine code is larger than {}", ByteSize(output)),
+            Failure::File => "its compilation wrote a file, which none may".to_owned(),
             Failure::Killed => {
                 "the system killed its compilation, as it does where memory is short".to_owned()
             }

@@ -63,13 +63,13 @@ impl Disk {
     /// sound is deleted.
     pub(super) fn load(&self, wasmtime: &wasmtime::Engine, digest: Digest) -> Option<Component> {
         let (path, sum) = self.paths(digest);
-        let compiled = fs::read(&path).ok()?;
-        if fs::read_to_string(&sum).ok().as_deref() != Some(&*self.sum(digest, &compiled)) {
+        // A piece at a time: the file is as large as what was compiled.
+        let content = Digest::of_reader(File::open(&path).ok()?).ok()?;
+        if fs::read_to_string(&sum).ok().as_deref() != Some(&*self.sum(digest, content)) {
             tracing::warn!(path = %path.display(), "a compiled component is damaged; it is compiled again");
             self.delete(digest);
             return None;
         }
-        drop(compiled);
         // SAFETY: wasmtime trusts the file: it must be what `Component::serialize` made, unchanged,
         // for as long as the component lives. The checksum just compared says that these are the
         // bytes that `store` wrote, for this engine and this artifact: no torn write, no bad disk,
@@ -103,7 +103,7 @@ impl Disk {
     pub(super) fn store(&self, digest: Digest, compiled: &[u8]) -> io::Result<()> {
         let (path, sum) = self.paths(digest);
         self.write(&path, compiled)?;
-        self.write(&sum, self.sum(digest, compiled).as_bytes())?;
+        self.write(&sum, self.sum(digest, Digest::of(compiled)).as_bytes())?;
         self.sweep(&sum)
     }
 
@@ -113,8 +113,7 @@ impl Disk {
     }
 
     /// Covers the content, the engine that it is for and the artifact that it was made from.
-    fn sum(&self, digest: Digest, compiled: &[u8]) -> String {
-        let content = Digest::of(compiled);
+    fn sum(&self, digest: Digest, content: Digest) -> String {
         Digest::of(format!("{SUM_VERSION}\n{}\n{digest}\n{content}", self.engine).as_bytes())
             .to_hex()
     }

@@ -11,7 +11,7 @@ mod refused;
 use std::future::Future;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use wasmill_background::Background;
@@ -30,7 +30,7 @@ use crate::entry::Entry;
 use crate::error::sentence;
 use crate::fair_semaphore::FairSemaphore;
 use crate::settings::EngineSettings;
-use crate::under_way::UnderWay;
+use crate::under_way::{DigestLock, UnderWay};
 
 /// Every version that was used lately, ready to run.
 pub(crate) struct Versions {
@@ -43,6 +43,8 @@ pub(crate) struct Versions {
     background: Background,
     compiling: Compiling,
     queue: Arc<FairSemaphore>,
+    /// Permits to read what is on disk.
+    loads: Arc<FairSemaphore>,
     refused: Mutex<Refused>,
     /// Who prepares a version holds its lock, so that it is compiled once.
     under_way: UnderWay,
@@ -65,6 +67,8 @@ impl Versions {
         Arc::new(Self {
             compiling: Compiling::new(wasmtime.clone(), pooled, settings),
             queue: FairSemaphore::new(compile.at_once, compile.waiting, compile.wait_timeout),
+            // Whoever asks waits for one version, so nobody needs to give up.
+            loads: FairSemaphore::new(settings.threads, usize::MAX, Duration::MAX),
             refused: Mutex::new(Refused::new(compile.pause, compile.longest_pause)),
             wasmtime,
             linker,
@@ -100,7 +104,7 @@ impl Versions {
         digest: Digest,
         fetch: impl Future<Output = Result<Bytes, PreflightError>>,
     ) -> Result<Arc<Prepared>, PreflightError> {
-        if let Some(found) = self.find(digest).await {
+        if let Some(found) = self.find(tenant, digest).await {
             return found;
         }
         // The permit before the lock: nobody is kept from a permit of its own by who waits for one
@@ -110,54 +114,80 @@ impl Versions {
             .acquire(tenant)
             .await
             .map_err(|e| PreflightError::Unavailable(e.to_string()))?;
-        let lock = self.under_way.lock_of(digest);
-        let _under_way = lock.lock().await;
-        if let Some(found) = self.find_locked(digest).await {
-            return found;
-        }
+        let lock = match self.find_locked(tenant, digest, self.under_way.lock(digest).await).await {
+            Found::Ended(found) => return found,
+            Found::Nothing(lock) => lock,
+        };
         let artifact = fetch.await?;
-        let checked = artifact.clone();
-        self.later(move |_| match Digest::of(&checked) == digest {
-            true => Ok(()),
+        // Each step has the permit and the lock, as it goes on where nobody waits for it.
+        let step = self.step(move |_| match Digest::of(&artifact) == digest {
+            true => Ok((artifact, permit, lock)),
             false => Err(PreflightError::Unavailable(format!(
                 "what is kept as the artifact {digest} is damaged"
             ))),
-        })
-        .await?;
+        });
+        let (artifact, permit, lock) = step.await?;
         let compiled = self.compiling.compile(&self.background, artifact, permit).await;
         self.refused().note(Instant::now(), digest, &compiled);
-        let compiled = compiled?;
-        self.later(move |this| this.ready_from(digest, &this.keep(digest, &compiled)?)).await
+        let (compiled, permit) = compiled?;
+        self.step(move |this| {
+            let _until_it_is_loaded = (permit, lock);
+            this.ready_from(digest, &this.keep(digest, &compiled)?)
+        })
+        .await
     }
 
     /// The version from memory or disk, or the reason why it is not compiled now.
     async fn find(
         self: &Arc<Self>,
+        tenant: &TenantName,
         digest: Digest,
     ) -> Option<Result<Arc<Prepared>, PreflightError>> {
         if let Some(prepared) = self.ready(digest) {
             return Some(Ok(prepared));
         }
-        let lock = self.under_way.lock_of(digest);
-        let _under_way = lock.lock().await;
-        self.find_locked(digest).await
+        match self.find_locked(tenant, digest, self.under_way.lock(digest).await).await {
+            Found::Ended(found) => Some(found),
+            Found::Nothing(_) => None,
+        }
     }
 
     async fn find_locked(
         self: &Arc<Self>,
+        tenant: &TenantName,
         digest: Digest,
-    ) -> Option<Result<Arc<Prepared>, PreflightError>> {
+        lock: DigestLock,
+    ) -> Found {
         if let Some(prepared) = self.ready(digest) {
-            return Some(Ok(prepared));
+            return Found::Ended(Ok(prepared));
         }
-        let load = move |this: &Self| {
-            let component = this.load_from_disk(digest);
-            component.map(|component| this.ready_from(digest, &component)).transpose()
+        if self.disk.is_none() {
+            return self.refusal(digest, lock);
+        }
+        // Reading is work as well, by turns of the tenants.
+        let permit = match self.loads.acquire(tenant).await {
+            Ok(permit) => permit,
+            Err(error) => return Found::Ended(Err(PreflightError::Unavailable(error.to_string()))),
         };
-        match self.blocking(load).await {
-            Ok(Some(prepared)) => Some(Ok(prepared)),
-            Ok(None) => self.refused().at(Instant::now(), digest).map(Err),
-            Err(error) => Some(Err(error)),
+        let this = Arc::clone(self);
+        let loading = tokio::task::spawn_blocking(move || {
+            let component = this.load_from_disk(digest);
+            let loaded = component.map(|component| this.ready_from(digest, &component)).transpose();
+            drop(permit);
+            loaded.map(|prepared| (prepared, lock))
+        });
+        match ended(loading.await) {
+            Ok((Some(prepared), _)) => Found::Ended(Ok(prepared)),
+            Ok((None, lock)) => self.refusal(digest, lock),
+            Err(error) => Found::Ended(Err(error)),
+        }
+    }
+
+    /// Why what is not there is not compiled now, if there is a reason.
+    fn refusal(&self, digest: Digest, lock: DigestLock) -> Found {
+        match self.refused().at(Instant::now(), digest) {
+            Some(refusal) => Found::Ended(Err(refusal)),
+            None => Found::Nothing(lock),
         }
     }
 
@@ -181,22 +211,13 @@ impl Versions {
         &self.background
     }
 
-    /// Does what is part of a compilation, behind what everybody waits for.
-    async fn later<T: Send + 'static>(
+    /// Does a step of a compilation, behind what everybody waits for, to its end.
+    async fn step<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> Result<T, PreflightError> + Send + 'static,
     ) -> Result<T, PreflightError> {
         let this = Arc::clone(self);
         ended(self.background.run(move || work(&this)).await)
-    }
-
-    /// Reads files on a thread of its own.
-    async fn blocking<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl FnOnce(&Self) -> Result<T, PreflightError> + Send + 'static,
-    ) -> Result<T, PreflightError> {
-        let this = Arc::clone(self);
-        ended(tokio::task::spawn_blocking(move || work(&this)).await)
     }
 
     fn load_from_disk(&self, digest: Digest) -> Option<Component> {
@@ -254,6 +275,14 @@ impl Versions {
     }
 }
 
+/// What is known of a version before it is compiled.
+enum Found {
+    /// It is ready, or there is a reason not to compile it.
+    Ended(Result<Arc<Prepared>, PreflightError>),
+    /// Nothing, and its lock.
+    Nothing(DigestLock),
+}
+
 /// What came of work, where it did not panic.
 fn ended<T>(
     done: Result<Result<T, PreflightError>, tokio::task::JoinError>,
@@ -295,3 +324,6 @@ fn identity(wasmtime: &wasmtime::Engine) -> Digest {
     wasmill_component::ADAPTERS.hash(&mut collected);
     Digest::of(&collected.0)
 }
+
+#[cfg(test)]
+mod tests;

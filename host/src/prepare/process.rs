@@ -37,6 +37,8 @@ pub(super) enum Failure {
     Memory,
     /// It made too much.
     Output,
+    /// It began to write a file.
+    File,
     /// It was killed, and not from here.
     Killed,
     /// It ended in another way.
@@ -60,13 +62,14 @@ impl Drop for CompilerProcess {
 }
 
 /// Has a component compiled; the process is gone when this returns, and soon after this is dropped.
+/// The permit comes back with what was compiled, as that is to be loaded yet.
 pub(super) async fn run(
     program: &CompilerProgram,
     job: &Job,
     settings: &CompileSettings,
     artifact: Bytes,
     permit: FairPermit,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<(Vec<u8>, FairPermit), Failure> {
     let child = start(program, job, settings).map_err(Failure::Start)?;
     tracing::debug!(process = child.id(), bytes = artifact.len(), "compiling");
     let mut running = CompilerProcess(Some((child, permit)));
@@ -83,8 +86,10 @@ pub(super) async fn run(
         let _ = child.start_kill();
         let _ = child.wait().await;
     }
-    running.0 = None;
-    result
+    match running.0.take() {
+        Some((_, permit)) => result.map(|compiled| (compiled, permit)),
+        None => unreachable!("nobody else takes it"),
+    }
 }
 
 fn start(program: &CompilerProgram, job: &Job, settings: &CompileSettings) -> io::Result<Child> {
@@ -168,6 +173,7 @@ fn end_of(status: ExitStatus, complaint: &str) -> Failure {
     match status.signal() {
         _ if complaint.contains(OUT_OF_MEMORY) => Failure::Memory,
         Some(signal) if signal == Signal::XCPU.as_raw() => Failure::Processor,
+        Some(signal) if signal == Signal::XFSZ.as_raw() => Failure::File,
         Some(signal) if signal == Signal::KILL.as_raw() => Failure::Killed,
         _ => {
             tracing::warn!(%status, complaint, "the compiler's process ended without an answer");
@@ -193,6 +199,7 @@ mod tests {
             Failure::Failed(_)
         ));
         assert!(matches!(end_of(killed_by(Signal::XCPU), ""), Failure::Processor));
+        assert!(matches!(end_of(killed_by(Signal::XFSZ), ""), Failure::File));
         assert!(matches!(end_of(killed_by(Signal::KILL), ""), Failure::Killed));
         assert!(matches!(end_of(ExitStatus::from_raw(0), ""), Failure::Failed(_)));
     }

@@ -138,24 +138,24 @@ mod tests {
     use wasmill_domain::{Dispatch, Outcome};
 
     use super::*;
-    use crate::admission::Admission;
+    use crate::shares::TenantShares;
 
     const SETTINGS: fn() -> RecorderSettings =
         || RecorderSettings { batch: 64, commits: 2, ..RecorderSettings::default() };
 
-    async fn entry(function: &str) -> PendingRecord {
+    fn entry(function: &str) -> PendingRecord {
         let event = crate::tests::event("a", "{}");
         let dispatch =
             Dispatch { function: function.parse().unwrap(), ..crate::tests::dispatch(event) };
         let finished = crate::tests::ended(dispatch, Outcome::Trap);
-        let permit =
-            Admission::new(1).acquire(&finished.dispatch.tenant, &finished.dispatch.function).await;
-        PendingRecord { finished, done: oneshot::channel().0, _reserved: (permit, None) }
+        let permit = || TenantShares::new(1).try_acquire(&finished.dispatch.tenant, 1).unwrap();
+        let _reserved = [permit(), permit()];
+        PendingRecord { finished, done: oneshot::channel().0, _reserved }
     }
 
-    async fn push(batches: &mut Batches, function: &str, count: usize, now: Instant) {
+    fn push(batches: &mut Batches, function: &str, count: usize, now: Instant) {
         for _ in 0..count {
-            batches.push(entry(function).await, now);
+            batches.push(entry(function), now);
         }
     }
 
@@ -163,14 +163,14 @@ mod tests {
         batches.next(now).map(|(size, batch)| (size, batch.len()))
     }
 
-    #[tokio::test]
-    async fn what_comes_during_a_commit_shares_the_next() {
+    #[test]
+    fn what_comes_during_a_commit_shares_the_next() {
         let (mut batches, now) = (Batches::new(SETTINGS()), Instant::now());
-        push(&mut batches, "f", 1, now).await;
+        push(&mut batches, "f", 1, now);
         assert_eq!(next(&mut batches, now), Some((Size::Large, 1)));
-        push(&mut batches, "f", 15, now).await;
+        push(&mut batches, "f", 15, now);
         assert_eq!(next(&mut batches, now), None);
-        push(&mut batches, "f", 100, now).await;
+        push(&mut batches, "f", 100, now);
         // Enough for a second one; then all are in use.
         assert_eq!(next(&mut batches, now), Some((Size::Large, 64)));
         assert_eq!(next(&mut batches, now), None);
@@ -179,14 +179,14 @@ mod tests {
         assert!(!batches.pauses(now));
     }
 
-    #[tokio::test]
-    async fn who_has_little_passes_a_backlog_which_makes_room() {
+    #[test]
+    fn who_has_little_passes_a_backlog_which_makes_room() {
         let (mut batches, now) = (Batches::new(SETTINGS()), Instant::now());
-        push(&mut batches, "much", 300, now).await;
+        push(&mut batches, "much", 300, now);
         assert_eq!(next(&mut batches, now), Some((Size::Large, 64)));
         assert_eq!(next(&mut batches, now), Some((Size::Large, 64)));
         assert_eq!(next(&mut batches, now), None);
-        push(&mut batches, "little", 2, now).await;
+        push(&mut batches, "little", 2, now);
         assert_eq!(next(&mut batches, now), Some((Size::Small, 2)));
         let took = Duration::from_millis(10);
         batches.ended(Size::Large, took, now);
@@ -203,11 +203,11 @@ mod tests {
         assert_eq!(next(&mut batches, later), Some((Size::Large, 64)));
     }
 
-    #[tokio::test]
-    async fn a_batch_is_bounded_by_its_bytes() {
+    #[test]
+    fn a_batch_is_bounded_by_its_bytes() {
         let settings = RecorderSettings { batch_bytes: 1, ..SETTINGS() };
         let (mut batches, now) = (Batches::new(settings), Instant::now());
-        push(&mut batches, "f", 3, now).await;
+        push(&mut batches, "f", 3, now);
         assert_eq!(next(&mut batches, now), Some((Size::Large, 1)));
     }
 }

@@ -1,15 +1,15 @@
 //! The end of an attempt, on its way to be committed.
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use wasmill_store::Finished;
 
-use crate::admission::AttemptPermit;
+use crate::shares::SharePermit;
 
 /// An end on its way.
 pub(super) struct PendingRecord {
     pub(super) finished: Finished,
     pub(super) done: oneshot::Sender<()>,
-    pub(super) _reserved: (AttemptPermit, Option<OwnedSemaphorePermit>),
+    pub(super) _reserved: [SharePermit; 2],
 }
 
 /// What an end takes of memory, about.

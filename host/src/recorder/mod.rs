@@ -15,7 +15,7 @@ mod entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use wasmill_domain::Outcome;
@@ -23,19 +23,19 @@ use wasmill_store::{Finished, Ledger, StoreError};
 
 use self::batches::{Batches, Size};
 use self::entry::{PendingRecord, weight};
-use crate::admission::Admission;
 use crate::machine::kib;
 use crate::outbox::Outbox;
 use crate::settings::RecorderSettings;
+use crate::shares::TenantShares;
 
 /// Where ends of attempts go. They are held in memory until the store has them, for as long as it
 /// takes; as room is limited, whoever hands over waits.
 #[derive(Clone)]
 pub(crate) struct Recorder {
     entries: mpsc::UnboundedSender<PendingRecord>,
-    permits: Admission,
-    memory: Arc<Semaphore>,
-    memory_kib: u32,
+    permits: TenantShares,
+    /// In KiB.
+    memory: TenantShares,
 }
 
 /// Tells when an end is committed.
@@ -59,28 +59,30 @@ impl Recorder {
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         // Bounded by the places: each entry has one.
         let (entries, receiver) = mpsc::unbounded_channel();
-        let memory_kib = kib(settings.waiting_bytes);
-        let permits = Admission::new(settings.waiting.max(1));
         let recorder = Self {
             entries,
-            permits,
-            memory: Arc::new(Semaphore::new(memory_kib as usize)),
-            memory_kib,
+            permits: TenantShares::new(settings.waiting as u64),
+            memory: TenantShares::new(u64::from(kib(settings.waiting_bytes))),
         };
         let work = Work { ledger, outbox, settings: settings.clone() };
         (recorder, run(Arc::new(work), receiver))
     }
 
+    /// Says whether there is more than one tenant.
+    pub(crate) fn set_shared(&self, is_shared: bool) {
+        self.permits.set_shared(is_shared);
+        self.memory.set_shared(is_shared);
+    }
+
     /// Hands an end over. Returns when there is room for it.
     pub(crate) async fn record(&self, finished: Finished) -> Committed {
-        let weight = kib(weight(&finished)).min(self.memory_kib);
-        let permit =
-            self.permits.acquire(&finished.dispatch.tenant, &finished.dispatch.function).await;
-        // Cannot fail: the semaphore is never closed.
-        let memory = Arc::clone(&self.memory).acquire_many_owned(weight).await.ok();
+        let weight = u64::from(kib(weight(&finished)));
+        let (tenant, function) = (&finished.dispatch.tenant, &finished.dispatch.function);
+        let permit = self.permits.acquire(tenant, function, 1).await;
+        let memory = self.memory.acquire(tenant, function, weight).await;
         let (done, committed) = oneshot::channel();
         // Where the recorder is gone, `committed` says so.
-        let _ = self.entries.send(PendingRecord { finished, done, _reserved: (permit, memory) });
+        let _ = self.entries.send(PendingRecord { finished, done, _reserved: [permit, memory] });
         Committed(committed)
     }
 }

@@ -1,7 +1,7 @@
 //! Guests for which the host is to hold more and more: each ends as out of memory, however little
 //! it has of its own.
 
-use wasmill_domain::Outcome;
+use wasmill_domain::{Outcome, TenantName};
 
 use super::guests::{OK, component};
 use super::{dispatch, engine, event, invoke, manifest, prepare};
@@ -138,7 +138,8 @@ async fn room_is_made_for_results_and_logs() {
         ("[limits]\nmemory = '64MiB'\noutput_bytes = '32MiB'", 64 + 96, 64 + 102),
         ("[limits]\nmemory = '64MiB'\nlog_bytes = '16MiB'", 64 + 128, 64 + 140),
     ] {
-        let instance = engine.instance(&prepared, &manifest(sections), None).await;
+        let instance =
+            engine.instance(&TenantName::default(), &prepared, &manifest(sections), None).await;
         let taken = all - engine.free_memory();
         assert!((least..=most).contains(&taken), "{sections}: {taken}");
         drop(instance);

@@ -54,6 +54,7 @@ const KEYVALUE: &str = r#"
     (export "delete-many" (func
       (param "bucket" (borrow $bucket')) (param "keys" (list string)) (result (result (error $error')))))))
   (alias export $store "open" (func $open))
+  (alias export $store "[method]bucket.get" (func $get))
   (alias export $store "[method]bucket.exists" (func $exists))
   (alias export $store "[method]bucket.set" (func $set))
   (alias export $store "[method]bucket.list-keys" (func $list))
@@ -61,14 +62,14 @@ const KEYVALUE: &str = r#"
 "#;
 
 /// A component around `handle`, a core function's text. It may call `$open` (a name, its length,
-/// where the outcome is to be), `$exists` (bucket, key, its length, outcome), `$set` (bucket, key,
+/// where the outcome is to be), `$get` and `$exists` (bucket, key, its length, outcome), `$set` (bucket, key,
 /// its length, value, its length, outcome), `$list` (bucket, whether there is a cursor, the cursor,
 /// outcome) and `$increment` (bucket, key, its length, what to add, outcome). An outcome is 0, or 1
 /// for an error, and 4 or 8 bytes further what it is. The name `visits` is at 1024, the key `n` at
 /// 1040.
 fn component(handle: &str) -> Vec<u8> {
     let types = types("0.1.0");
-    let lowered = ["open", "exists", "set", "list", "increment"].map(|name| {
+    let lowered = ["open", "get", "exists", "set", "list", "increment"].map(|name| {
         format!(
             r#"(core func ${name} (canon lower (func ${name})
               (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))"#
@@ -84,6 +85,7 @@ fn component(handle: &str) -> Vec<u8> {
     (import "memory" "memory" (memory 2))
     (import "memory" "ok" (func $ok (param i32 i32) (result i32)))
     (import "keyvalue" "open" (func $open (param i32 i32 i32)))
+    (import "keyvalue" "get" (func $get (param i32 i32 i32 i32)))
     (import "keyvalue" "exists" (func $exists (param i32 i32 i32 i32)))
     (import "keyvalue" "set" (func $set (param i32 i32 i32 i32 i32 i32)))
     (import "keyvalue" "list" (func $list (param i32 i32 i64 i32)))
@@ -99,7 +101,7 @@ fn component(handle: &str) -> Vec<u8> {
   (core instance $memory (instantiate $memory))
   {lowered}
   (core instance $main (instantiate $main (with "memory" (instance $memory)) (with "keyvalue" (instance
-    (export "open" (func $open)) (export "exists" (func $exists)) (export "set" (func $set))
+    (export "open" (func $open)) (export "get" (func $get)) (export "exists" (func $exists)) (export "set" (func $set))
     (export "list" (func $list)) (export "increment" (func $increment))))))
   (alias export $types "event" (type $event))
   (alias export $types "output" (type $output))
@@ -256,4 +258,40 @@ async fn the_trial_before_a_deploy_reaches_nothing() {
         invoke(&engine, &prepared, &manifest(OWN), dispatch(event("test.event", "{}"))).await;
     assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report.message);
     assert_eq!(store.values(&visits(), &["n".to_owned()]).await.unwrap().remove(0).unwrap(), "1");
+}
+
+/// Reads a value of a MiB again and again, each time into memory of its own, of which it makes room
+/// for as much before.
+const HOARDS: &str = "(func $handle (param i32) (result i32)
+    (local $bucket i32)
+    (local.set $bucket (call $visits))
+    (loop $again
+        (drop (memory.grow (i32.const 17)))
+        (call $get (local.get $bucket) (i32.const 1040) (i32.const 1) (i32.const 512))
+        (if (i32.load8_u (i32.const 512)) (then unreachable))
+        (br $again))
+    unreachable)";
+
+#[tokio::test]
+async fn what_a_guest_reads_counts_as_its_memory() {
+    let (_folder, store) = store().await;
+    let value = Bytes::from(vec![b'v'; 1 << 20]);
+    store.set_values(&visits(), &[("n".to_owned(), value)], &BucketQuota::default()).await.unwrap();
+    let engine = engine_on(store, BucketQuota::default());
+    let all = engine.free_memory();
+    let hoards = prepare(&engine, &component(HOARDS)).await;
+    let manifest = manifest(&format!("{OWN}\n[limits]\nmemory = '16MiB'"));
+    let attempt = invoke(&engine, &hoards, &manifest, dispatch(event("test.event", "{}"))).await;
+    let message = attempt.report.message.clone().unwrap_or_default();
+    assert_eq!(attempt.report.outcome, Outcome::OutOfMemory, "{message}");
+    assert!(message.contains("limits.memory"), "{message}");
+    let peak = attempt.report.peak_memory;
+    assert!((14 << 20..18 << 20).contains(&peak), "{peak}");
+    // What the host holds between the store and the guest was promised with the instance, and is
+    // given back with it.
+    assert_eq!(engine.free_memory(), all);
+    let instance = engine.instance(&TenantName::default(), &hoards, &manifest, None).await;
+    let taken = all - engine.free_memory();
+    assert!(taken >= 16 + 4, "{taken} MiB, and a call may bring 4 MiB of values");
+    drop(instance);
 }

@@ -5,11 +5,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use wasmill_component::Preflight as _;
-use wasmill_domain::{Outcome, TenantName};
+use wasmill_domain::{Digest, Outcome, TenantName};
 
 use super::guests::{OK, SPIN, component};
 use super::{dispatch, engine, event, invoke, manifest, prepare};
 use crate::{Capabilities, Engine, EngineSettings};
+
+const HOSTILE: &[u8] = include_bytes!("../../../functions/hostile/hostile.wasm");
+
+/// How long something may take that is sure to happen.
+const SOON: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn spinning_guests_do_not_keep_others_waiting() {
@@ -125,4 +130,62 @@ async fn an_attempt_that_is_dropped_leaves_nothing_behind() {
     for attempt in all {
         attempt.await.unwrap();
     }
+}
+
+/// An instance that only waits for its next execution must not keep others waiting for as long.
+#[tokio::test]
+async fn who_waits_for_room_gets_that_of_an_instance_that_could_stay() {
+    let settings = EngineSettings {
+        threads: 2,
+        slots: 16,
+        memory: 100 << 20,
+        warm_idle: Duration::from_secs(3_600),
+        ..EngineSettings::default()
+    };
+    let engine = Engine::new(settings, Capabilities::default()).unwrap();
+    let slow = prepare(&engine, HOSTILE).await;
+    let manifest = manifest("[limits]\nmemory = '64MiB'\n[instances]\nreuse = 10");
+    let all = engine.free_memory();
+    let first = {
+        let (engine, slow, manifest) =
+            (Arc::clone(&engine), Arc::clone(&slow), Arc::clone(&manifest));
+        let event = event("hostile.slow", r#"{"ms": 100}"#);
+        tokio::spawn(async move { invoke(&engine, &slow, &manifest, dispatch(event)).await })
+    };
+    while engine.free_memory() == all {
+        tokio::task::yield_now().await;
+    }
+    // Another tenant's.
+    let mut second = dispatch(event("hostile.slow", r#"{"ms": 1}"#));
+    second.tenant = "other".parse().unwrap();
+    let second = tokio::time::timeout(SOON, invoke(&engine, &slow, &manifest, second)).await;
+    assert_eq!(second.expect("it waits and waits").report.outcome, Outcome::Success);
+    assert_eq!(first.await.unwrap().report.outcome, Outcome::Success);
+}
+
+/// A trial that nobody waits for any more is interrupted at its time like every guest, and gives
+/// back what it took then.
+#[tokio::test]
+async fn a_trial_ends_at_its_time_without_who_asked() {
+    let engine = engine();
+    let spins = component(&format!("{OK} (func $spin (loop $again (br $again))) (start $spin)"));
+    let manifest = manifest("[limits]\nfuel = 1_000_000_000_000\ntimeout = '500ms'");
+    let asked = {
+        let engine = Arc::clone(&engine);
+        tokio::spawn(async move {
+            let digest = Digest::of(&spins);
+            engine.check(&TenantName::default(), digest, &Bytes::from(spins), &manifest).await
+        })
+    };
+    while engine.free_slots() == engine.slots() {
+        tokio::task::yield_now().await;
+    }
+    asked.abort();
+    assert!(asked.await.is_err());
+    let free = async {
+        while engine.free_slots() < engine.slots() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(SOON, free).await.expect("it runs on and on");
 }

@@ -141,6 +141,19 @@ async fn its_limits_hold() {
     assert!(message(&much).contains("limits.output_bytes"), "{:?}", much.report);
 }
 
+/// Bodies that nobody reads or writes count by what they may come to hold.
+#[tokio::test]
+async fn what_the_host_holds_for_it_counts_as_its_memory() {
+    let few = handler("[limits]\nmemory = '16MiB'", "/hoard/10").await;
+    assert_eq!(few.report.outcome, Outcome::Success, "{:?}", few.report);
+    assert_eq!(said(&few), "10");
+    let many = handler("[limits]\nmemory = '16MiB'", "/hoard/500").await;
+    assert_eq!(many.report.outcome, Outcome::OutOfMemory, "{:?}", many.report);
+    let words = message(&many);
+    assert!(words.contains("limits.memory") && words.contains("resources"), "{words}");
+    assert!((14 << 20..19 << 20).contains(&many.report.peak_memory), "{:?}", many.report);
+}
+
 #[tokio::test]
 async fn what_it_may_ask_of_the_network_is_the_same() {
     for (authority, answer) in [("169.254.169.254", "prohibited"), ("example.com", "denied")] {

@@ -187,7 +187,7 @@ async fn run_each(
     while let Some(next) = dispatches.front() {
         // Cannot fail: the semaphore is never closed.
         let slot = Arc::clone(&slots).acquire_owned().await;
-        let permit = host.admission.acquire(&next.tenant, &next.function).await;
+        let permit = host.admission.acquire(&next.tenant, &next.function, 1).await;
         // What has waited here for long is asked about again, all of it at once.
         if asked.elapsed() >= host.settings.ask_after {
             dispatches = ask(&host, dispatches.into()).await.into();

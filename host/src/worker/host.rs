@@ -5,7 +5,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::BatchPublisher;
 use wasmill_component::{FileSource, PreflightError};
@@ -15,7 +14,6 @@ use wasmill_store::{Artifacts, RegistryWatch};
 
 use super::running_attempts::RunningAttempts;
 use super::status::HostStatus;
-use crate::admission::Admission;
 use crate::control::Control;
 use crate::engine::Engine;
 use crate::fair_semaphore::FairSemaphore;
@@ -24,6 +22,7 @@ use crate::ports::{HostBroker, HostStore};
 use crate::prepare::prepared::Prepared;
 use crate::recorder::Recorder;
 use crate::settings::HostSettings;
+use crate::shares::TenantShares;
 
 /// What the workers share.
 pub(crate) struct Host {
@@ -35,13 +34,14 @@ pub(crate) struct Host {
     pub(crate) settings: HostSettings,
     pub(crate) status: HostStatus,
     pub(crate) recorder: Recorder,
-    pub(crate) admission: Admission,
+    /// Executions in flight.
+    pub(crate) admission: TenantShares,
     /// Whose turn it is to have checked what it emits.
     pub(crate) checks: Arc<FairSemaphore>,
     pub(crate) running: Arc<RunningAttempts>,
     pub(crate) control: Arc<Control>,
     /// Memory for unacknowledged messages, in KiB.
-    pub(crate) unacked: Arc<Semaphore>,
+    pub(crate) unacked: TenantShares,
     /// The runtime that talks to the store and to the broker. Guests run on another.
     pub(crate) io: Handle,
     /// Take nothing more.
@@ -57,6 +57,15 @@ impl Host {
     /// The versions that messages are written in.
     pub(crate) fn writes(&self) -> &Writes {
         self.publisher.writes()
+    }
+
+    /// Says whether there are functions of more than one tenant here: then each has a share only of
+    /// what all of them need.
+    pub(super) fn set_shared(&self, is_shared: bool) {
+        self.admission.set_shared(is_shared);
+        self.unacked.set_shared(is_shared);
+        self.recorder.set_shared(is_shared);
+        self.engine.set_shared(is_shared);
     }
 
     /// What this host is to work for, of one tenant's.

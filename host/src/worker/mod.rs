@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -26,7 +26,6 @@ use self::host::{FunctionKey, Host};
 use self::queue::QueueWorker;
 use self::running_attempts::RunningAttempts;
 pub use self::status::HostStatus;
-use crate::admission::Admission;
 use crate::control::{self, Control};
 use crate::engine::Engine;
 use crate::fair_semaphore::FairSemaphore;
@@ -35,6 +34,7 @@ use crate::outbox::Outbox;
 use crate::ports::{HostBroker, HostStore};
 use crate::recorder::Recorder;
 use crate::settings::HostSettings;
+use crate::shares::TenantShares;
 
 /// How long a host waits until it receives orders, before it takes work.
 const SUBSCRIBE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
@@ -105,10 +105,10 @@ pub async fn run(parts: HostParts, shutdown: CancellationToken) -> Result<(), Pa
     let _ = tokio::time::timeout(SUBSCRIBE_TIMEOUT, has_begun.wait_for(|begun| *begun)).await;
 
     let host = Arc::new(Host {
-        admission: Admission::new(settings.in_flight.clamp(1, engine.slots())),
+        admission: TenantShares::new(settings.in_flight.clamp(1, engine.slots()) as u64),
         // Permits of attempts bound who waits, so nobody needs to give up.
         checks: FairSemaphore::new(settings.emission_checks, usize::MAX, std::time::Duration::MAX),
-        unacked: Arc::new(Semaphore::new(kib(settings.unacked_bytes) as usize)),
+        unacked: TenantShares::new(u64::from(kib(settings.unacked_bytes))),
         store,
         registry,
         broker,
@@ -166,6 +166,7 @@ async fn supervise(host: &Arc<Host>, workers: &mut JoinSet<FunctionKey>) -> Resu
     start_workers(host, workers, &mut at_work, host.wanted_of_all(&known));
     loop {
         host.status.set_workers(at_work.len());
+        host.set_shared(has_several_tenants(&at_work));
         let ended = tokio::select! {
             () = host.stop.cancelled() => return Ok(()),
             // An error would mean that the watch is gone, and the host holds it.
@@ -184,6 +185,12 @@ async fn supervise(host: &Arc<Host>, workers: &mut JoinSet<FunctionKey>) -> Resu
         start_workers(host, workers, &mut at_work, wanted.chain(again));
         known = next;
     }
+}
+
+fn has_several_tenants(at_work: &HashSet<FunctionKey>) -> bool {
+    let mut tenants = at_work.iter().map(|(tenant, _)| tenant);
+    let first = tenants.next();
+    tenants.any(|tenant| Some(tenant) != first)
 }
 
 fn start_workers(

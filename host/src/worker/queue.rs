@@ -260,14 +260,12 @@ impl QueueWorker {
         slots: &Arc<Semaphore>,
         consumer: &Arc<Consumer>,
     ) {
-        let most = kib(self.host.settings.unacked_bytes);
-        let weight = kib(delivery.message.body.len()).min(most);
-        let (tag, unacked) = (delivery.tag, Arc::clone(&self.host.unacked));
+        let weight = u64::from(kib(delivery.message.body.len()));
+        let tag = delivery.tag;
         let stop = self.host.stop.clone();
         let memory = tokio::select! {
             () = stop.cancelled() => None,
-            // Cannot fail: the semaphore is never closed.
-            memory = unacked.acquire_many_owned(weight) => memory.ok(),
+            memory = self.host.unacked.acquire(&self.key.0, &self.key.1, weight) => Some(memory),
         };
         let Some(memory) = memory else {
             consumer.release(&[tag]).await;

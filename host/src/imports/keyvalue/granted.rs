@@ -37,6 +37,13 @@ pub struct Cas {
     pub(super) seen: Option<ValueVersion>,
 }
 
+impl Cas {
+    /// What it takes in memory besides its fixed part, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.key.capacity()
+    }
+}
+
 impl Keyvalue {
     /// For a new instance; nothing is kept before an attempt begins.
     pub(crate) fn new(store: Option<KeyvalueStore>) -> Self {

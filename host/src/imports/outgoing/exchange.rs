@@ -15,7 +15,7 @@ use super::attempt::{AttemptRequests, Way};
 use super::body::{RequestBody, ResponseBody};
 use super::connect::connect;
 use super::errors::of_hyper;
-use super::lease::{Lease, length_of_fields};
+use super::lease::{ConnectionPermits, Lease, length_of_fields};
 use super::target::{Failure, RequestTarget};
 use crate::settings::OutgoingSettings;
 
@@ -61,8 +61,12 @@ pub(super) async fn exchange(
     let permits = async {
         // The function's own first: while it waits for that, it is in nobody's way.
         let of_function = Arc::clone(&pool.connections).acquire_owned().await.ok()?;
-        let of_host = Arc::clone(&network.connections).acquire_owned().await.ok()?;
-        Some([of_function, of_host, permit])
+        let of_host = network.connections.acquire(&attempt.tenant, &attempt.function, 1).await;
+        Some(ConnectionPermits {
+            _of_function: of_function,
+            _of_host: of_host,
+            _of_attempt: permit,
+        })
     };
     let permits = timeout_at(connect_by, permits)
         .await

@@ -9,6 +9,7 @@ use wasmtime_wasi_http::Error;
 use super::attempt::{AttemptRequests, Way};
 use super::pool::{Connection, FunctionPool};
 use super::target::RequestTarget;
+use crate::shares::SharePermit;
 
 /// A connection in use. It is closed when this is dropped.
 pub(super) struct Lease {
@@ -16,18 +17,24 @@ pub(super) struct Lease {
     pool: Arc<FunctionPool>,
     target: RequestTarget,
     connection: Option<(u64, Connection)>,
-    /// The function's, the host's and the attempt's.
-    _permits: [OwnedSemaphorePermit; 3],
+    _permits: ConnectionPermits,
+}
+
+/// The permits for one connection in use.
+pub(super) struct ConnectionPermits {
+    pub(super) _of_function: OwnedSemaphorePermit,
+    /// Of those of all functions, by tenant.
+    pub(super) _of_host: SharePermit,
+    pub(super) _of_attempt: OwnedSemaphorePermit,
 }
 
 impl Lease {
-    /// For a request to `target`, with a permit of the function's, of the host's and of the
-    /// attempt's. Nothing is in use yet.
+    /// For a request to `target`. Nothing is in use yet.
     pub(super) fn new(
         attempt: Arc<AttemptRequests>,
         pool: Arc<FunctionPool>,
         target: RequestTarget,
-        permits: [OwnedSemaphorePermit; 3],
+        permits: ConnectionPermits,
     ) -> Self {
         Self { attempt, pool, target, connection: None, _permits: permits }
     }

@@ -20,6 +20,7 @@ use super::pool::FunctionPool;
 use super::resolve::Resolve;
 use crate::error::StartError;
 use crate::settings::OutgoingSettings;
+use crate::shares::TenantShares;
 
 /// What all guests of a process share of the network.
 pub(crate) struct Network {
@@ -32,9 +33,9 @@ pub(crate) struct Network {
     own_roots: Vec<CertificateDer<'static>>,
     tls: OnceCell<Arc<ClientConfig>>,
     /// Connections in use at once.
-    pub(super) connections: Arc<Semaphore>,
+    pub(super) connections: TenantShares,
     /// Connections that are kept.
-    idle_permits: Arc<Semaphore>,
+    idle_permits: TenantShares,
     pools: Mutex<Pools>,
     /// The lookups of each tenant that has a pool.
     tenant_lookups: Mutex<HashMap<TenantName, Weak<Semaphore>>>,
@@ -65,8 +66,8 @@ impl Network {
             resolver,
             own_roots,
             tls: OnceCell::new(),
-            connections: Arc::new(Semaphore::new(settings.connections.max(1))),
-            idle_permits: Arc::new(Semaphore::new(settings.idle)),
+            connections: TenantShares::new(settings.connections as u64),
+            idle_permits: TenantShares::new(settings.idle as u64),
             pools: Mutex::default(),
             tenant_lookups: Mutex::default(),
             settings,
@@ -76,6 +77,12 @@ impl Network {
         // Ends with the network.
         drop(network.handle().spawn(sweeping));
         Ok(network)
+    }
+
+    /// Says whether there are functions of more than one tenant.
+    pub(crate) fn set_shared(&self, is_shared: bool) {
+        self.connections.set_shared(is_shared);
+        self.idle_permits.set_shared(is_shared);
     }
 
     pub(super) fn settings(&self) -> &OutgoingSettings {
@@ -108,7 +115,8 @@ impl Network {
         let new = || {
             Arc::new(FunctionPool::new(
                 &self.settings,
-                Arc::clone(&self.idle_permits),
+                tenant.clone(),
+                self.idle_permits.clone(),
                 self.lookups_of(tenant),
             ))
         };

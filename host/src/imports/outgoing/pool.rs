@@ -6,15 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::client::conn::http1::SendRequest;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
+use wasmill_domain::TenantName;
 use wasmtime_wasi_http::WasiBody;
 
 use super::resolve::LookupPermit;
 use super::target::{Refusal, RequestTarget};
 use crate::settings::OutgoingSettings;
+use crate::shares::{SharePermit, TenantShares};
 
 /// How long a connection may take to be ready after its response has ended. More than a moment
 /// means that it still sends the last request's body, which nobody waits for.
@@ -38,20 +40,23 @@ pub(super) struct FunctionPool {
     pub(super) tls: OnceCell<TlsConnector>,
     idle: Mutex<HashMap<RequestTarget, Vec<Idle>>>,
     most_idle: usize,
-    idle_permits: Arc<Semaphore>,
+    /// Whose function it is, for its share of all that are kept.
+    tenant: TenantName,
+    idle_permits: TenantShares,
 }
 
 /// A connection that waits for the next request.
 struct Idle {
     connection: Connection,
     since: Instant,
-    _permit: OwnedSemaphorePermit,
+    _permit: SharePermit,
 }
 
 impl FunctionPool {
     pub(super) fn new(
         settings: &OutgoingSettings,
-        idle_permits: Arc<Semaphore>,
+        tenant: TenantName,
+        idle_permits: TenantShares,
         tenant_lookups: Arc<Semaphore>,
     ) -> Self {
         Self {
@@ -64,7 +69,8 @@ impl FunctionPool {
             ],
             tls: OnceCell::new(),
             idle: Mutex::default(),
-            most_idle: settings.idle_per_function,
+            most_idle: settings.idle_per_function.min(settings.idle),
+            tenant,
             idle_permits,
         }
     }
@@ -103,7 +109,7 @@ impl FunctionPool {
         if connection.sender.is_closed() {
             return;
         }
-        let Ok(permit) = Arc::clone(&self.idle_permits).try_acquire_owned() else { return };
+        let Some(permit) = self.idle_permits.try_acquire(&self.tenant, 1) else { return };
         let mut idle = self.idle();
         if idle.values().map(Vec::len).sum::<usize>() < self.most_idle {
             idle.entry(target).or_default().push(Idle {

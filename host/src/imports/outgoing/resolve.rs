@@ -36,29 +36,45 @@ impl LookupPermit {
     }
 }
 
+/// Looks one name up, and does not return before it has.
+type Lookup = fn(&str) -> io::Result<Vec<IpAddr>>;
+
 /// Asks the system, as every program on the machine does.
-pub(crate) struct SystemResolver {
+pub(crate) struct SystemResolver<L = Lookup> {
     threads: Arc<Semaphore>,
+    lookup: L,
 }
 
 impl SystemResolver {
     /// Looks up at most so many names at once, each on a thread.
     pub(crate) fn new(at_once: usize) -> Self {
-        Self { threads: Arc::new(Semaphore::new(at_once.max(1))) }
+        Self::with_lookup(at_once, |name| {
+            Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect())
+        })
+    }
+}
+
+impl<L> SystemResolver<L> {
+    /// The same by something else that looks names up.
+    pub(super) fn with_lookup(at_once: usize, lookup: L) -> Self {
+        Self { threads: Arc::new(Semaphore::new(at_once.max(1))), lookup }
     }
 }
 
 #[async_trait]
-impl Resolve for SystemResolver {
+impl<L> Resolve for SystemResolver<L>
+where
+    L: Fn(&str) -> io::Result<Vec<IpAddr>> + Clone + Send + Sync + 'static,
+{
     async fn resolve(&self, name: &str, lookup_permit: LookupPermit) -> io::Result<Vec<IpAddr>> {
         // Cannot fail: the semaphore is never closed.
         let permit = Arc::clone(&self.threads).acquire_owned().await.map_err(io::Error::other)?;
-        let name = name.to_owned();
+        let (name, look_up) = (name.to_owned(), self.lookup.clone());
         let lookup = tokio::task::spawn_blocking(move || {
             // A lookup cannot be cancelled: whoever gave up on it leaves it with all of its
             // permits.
             let _permits = (permit, lookup_permit);
-            Ok((name.as_str(), 0).to_socket_addrs()?.map(|address| address.ip()).collect())
+            look_up(&name)
         });
         lookup.await.map_err(io::Error::other)?
     }

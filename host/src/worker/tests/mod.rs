@@ -12,6 +12,7 @@ mod labels;
 mod orders;
 mod proxy;
 mod revisions;
+mod shares;
 mod stopping;
 mod transitions;
 

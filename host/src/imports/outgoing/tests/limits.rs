@@ -109,6 +109,38 @@ async fn connections_of_all_functions_are_limited() {
 }
 
 #[tokio::test]
+async fn a_tenant_has_its_share_of_all_connections() {
+    let server = Server::start(|_| async { endless("first") }).await;
+    let settings = OutgoingSettings { connections: 4, connections_per_function: 2, ..settings() };
+    let network = network(settings, Names::local("api.example"));
+    let url = server.url("api.example", "/");
+    let function = |tenant: &str, name: &str| {
+        let mut function = Function::new(&network, name, ANYWHERE);
+        function.begin_of(&tenant.parse().unwrap(), name, ANYWHERE, SOON);
+        function
+    };
+    let short = RequestOptions {
+        connect_timeout: Some(Duration::from_millis(50)),
+        ..RequestOptions::default()
+    };
+    let (mut one, mut two) = (function("a", "one"), function("a", "two"));
+    let mut responses = Vec::new();
+    for _ in 0..2 {
+        responses.push(one.send(request(&url, ""), None).await.unwrap());
+    }
+    responses.push(two.send(request(&url, ""), None).await.unwrap());
+    // Two functions of two connections each are all there are, and one tenant's.
+    let error = two.send(request(&url, ""), Some(short)).await.unwrap_err();
+    assert!(matches!(error, Error::ConnectionLimitReached), "{error}");
+    let mut other = function("b", "one");
+    let others = other.send(request(&url, ""), None).await.unwrap();
+    // Where there is no other tenant it has all of them.
+    drop(others);
+    network.set_shared(false);
+    responses.push(two.send(request(&url, ""), None).await.unwrap());
+}
+
+#[tokio::test]
 async fn a_server_that_is_silent() {
     let server = Server::start(|request: Request<hyper::body::Incoming>| async move {
         if request.uri().path() == "/silent" {

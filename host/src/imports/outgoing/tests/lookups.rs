@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,10 +12,13 @@ use wasmill_domain::TenantName;
 use wasmtime_wasi_http::{Error, RequestOptions};
 
 use super::support::*;
-use crate::imports::outgoing::{LookupPermit, Network, Resolve};
+use crate::imports::outgoing::{LookupPermit, Network, Resolve, SystemResolver};
 use crate::settings::OutgoingSettings;
 
 const ANYWHERE: &str = "allowed_hosts = ['http://good.example:*', 'http://stuck.example:*']";
+
+/// For those that wait in vain.
+const SHORT: Duration = Duration::from_millis(50);
 
 /// A resolver that knows this machine as `good.example`, and whose lookups of other names go on
 /// until it is told.
@@ -67,10 +70,7 @@ fn function_of(network: &Arc<Network>, tenant: &str, name: &str) -> Function {
 
 /// Asks for what is not found in time.
 async fn give_up(function: &mut Function) -> (Error, Vec<String>) {
-    let options = RequestOptions {
-        connect_timeout: Some(Duration::from_millis(50)),
-        ..RequestOptions::default()
-    };
+    let options = RequestOptions { connect_timeout: Some(SHORT), ..RequestOptions::default() };
     let error =
         function.send(request("http://stuck.example/", ""), Some(options)).await.unwrap_err();
     (error, function.notes())
@@ -121,4 +121,76 @@ async fn a_tenant_s_functions_have_a_share_together() {
     resolver.end(2).await;
     let found = function_of(&network, "a", "three").get(&url).await.unwrap();
     assert_eq!(found, (StatusCode::OK, "found".into()));
+}
+
+/// Lookups as [`SystemResolver`] makes them, on threads that nobody can interrupt. `good.example` is
+/// this machine; what else is looked up hangs until it is let go.
+struct Threads {
+    hanging: watch::Sender<usize>,
+    go: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Threads {
+    fn look_up(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        if name != "good.example" {
+            self.hanging.send_modify(|number| *number += 1);
+            self.go.lock().unwrap().recv().map_err(io::Error::other)?;
+            self.hanging.send_modify(|number| *number -= 1);
+        }
+        Ok(vec![Ipv4Addr::LOCALHOST.into()])
+    }
+
+    /// Waits until so many hang.
+    async fn hang(&self, lookups: usize) {
+        let mut hanging = self.hanging.subscribe();
+        let are = hanging.wait_for(|number| *number == lookups);
+        tokio::time::timeout(SOON, are).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_thread_that_hangs_in_a_lookup_keeps_its_permits() {
+    let server = Server::start(|_| async { text("found") }).await;
+    let url = server.url("good.example", "/");
+    let (go, gate) = mpsc::channel();
+    let threads = Arc::new(Threads { hanging: watch::Sender::new(0), go: Mutex::new(gate) });
+    let of_resolver = Arc::clone(&threads);
+    // Two threads, of which a tenant has one.
+    let resolver = SystemResolver::with_lookup(2, move |name: &str| of_resolver.look_up(name));
+    let settings = OutgoingSettings {
+        lookups: 2,
+        lookups_per_tenant: 1,
+        lookups_per_function: 1,
+        ..settings()
+    };
+    let network = network(settings, Arc::new(resolver));
+    let mut one = function_of(&network, "a", "one");
+    let (error, notes) = give_up(&mut one).await;
+    assert!(matches!(error, Error::DnsTimeout) && notes.is_empty(), "{error} {notes:?}");
+    threads.hang(1).await;
+    // Nobody waits for it any more, and the thread is in it.
+    let (error, notes) = give_up(&mut function_of(&network, "a", "other")).await;
+    assert!(matches!(error, Error::DnsTimeout), "{error}");
+    assert!(notes[0].contains("1 lookups of names are under way for the tenant"), "{notes:?}");
+    assert_eq!(*threads.hanging.borrow(), 1, "no second thread hangs for the tenant");
+    let found = function_of(&network, "b", "one").get(&url).await.unwrap();
+    assert_eq!(found, (StatusCode::OK, "found".into()));
+    // Two tenants that hang have all threads: the next one waits for one, for as long as it may.
+    let (error, _) = give_up(&mut function_of(&network, "b", "two")).await;
+    assert!(matches!(error, Error::DnsTimeout), "{error}");
+    threads.hang(2).await;
+    let mut third = function_of(&network, "c", "one");
+    let options = RequestOptions { connect_timeout: Some(SHORT), ..RequestOptions::default() };
+    let error = third.send(request(&url, ""), Some(options)).await.unwrap_err();
+    assert!(matches!(error, Error::DnsTimeout), "{error}");
+    // Each that ends makes room for one.
+    go.send(()).unwrap();
+    threads.hang(1).await;
+    assert_eq!(third.get(&url).await.unwrap(), (StatusCode::OK, "found".into()));
+    go.send(()).unwrap();
+    threads.hang(0).await;
+    for name in ["one", "other"] {
+        let found = function_of(&network, "a", name).get(&url).await.unwrap();
+        assert_eq!(found, (StatusCode::OK, "found".into()));
+    }
 }

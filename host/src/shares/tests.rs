@@ -1,0 +1,210 @@
+//! Who gets permits, and who waits for whom.
+
+use futures_util::FutureExt as _;
+
+use super::*;
+
+fn tenant(name: &str) -> TenantName {
+    name.parse().unwrap()
+}
+
+/// So many permits for `tenant/function`, once they are there.
+async fn acquire(shares: &TenantShares, name: &str, permits: u64) -> SharePermit {
+    let (of, function) = name.split_once('/').unwrap();
+    shares.acquire(&tenant(of), &function.parse().unwrap(), permits).await
+}
+
+/// The same where they must be there at once.
+fn now(shares: &TenantShares, name: &str, permits: u64) -> Option<SharePermit> {
+    acquire(shares, name, permits).now_or_never()
+}
+
+/// For the only tenant.
+fn of_one_tenant(total: u64) -> TenantShares {
+    let shares = TenantShares::new(total);
+    shares.set_shared(false);
+    shares
+}
+
+/// Queues one waiter for each `tenant/function`, with the only permit taken; gives the order in
+/// which they get it.
+async fn order(asked: &[&str]) -> Vec<String> {
+    let shares = of_one_tenant(1);
+    let busy = acquire(&shares, "a/x", 1).await;
+    let (sender, mut got) = tokio::sync::mpsc::unbounded_channel();
+    let mut waiting = tokio::task::JoinSet::new();
+    for name in asked {
+        let (of_task, sender, name) = (shares.clone(), sender.clone(), (*name).to_owned());
+        waiting.spawn(async move {
+            let permit = acquire(&of_task, &name, 1).await;
+            sender.send(name).unwrap();
+            drop(permit);
+        });
+        // One thread: the task runs until it waits.
+        tokio::task::yield_now().await;
+    }
+    drop((busy, sender));
+    let mut order = Vec::new();
+    while let Some(name) = got.recv().await {
+        order.push(name);
+    }
+    order
+}
+
+#[tokio::test]
+async fn tenants_and_functions_are_served_by_turns() {
+    let order = order(&["a/x", "a/x", "a/x", "a/y", "a/y", "b/z", "b/z"]).await;
+    assert_eq!(order, ["a/x", "b/z", "a/y", "b/z", "a/x", "a/y", "a/x"]);
+}
+
+#[tokio::test]
+async fn who_gave_up_is_passed_over() {
+    let shares = TenantShares::new(1);
+    let busy = acquire(&shares, "a/x", 1).await;
+    let mut gone = Box::pin(acquire(&shares, "a/x", 1));
+    assert!((&mut gone).now_or_never().is_none() && shares.has_waiters());
+    drop(gone);
+    assert!(!shares.has_waiters());
+    // Nor is a permit lost that was sent and not taken.
+    let mut gone = Box::pin(acquire(&shares, "a/x", 1));
+    assert!((&mut gone).now_or_never().is_none());
+    drop(busy);
+    drop(gone);
+    assert_eq!(shares.available(), 1);
+    assert!(shares.lock().of_tenants.is_empty());
+}
+
+#[tokio::test]
+async fn a_tenant_leaves_a_quarter_to_others() {
+    let shares = TenantShares::new(8);
+    let mut of_a: Vec<_> = std::iter::from_fn(|| now(&shares, "a/x", 1)).collect();
+    assert_eq!(of_a.len(), 6);
+    assert!(shares.try_acquire(&tenant("a"), 1).is_none());
+    let of_b = now(&shares, "b/x", 1).unwrap();
+    // What is left is more than its share as the next one takes it.
+    assert!(now(&shares, "b/x", 1).is_none());
+    let of_c = now(&shares, "c/x", 1).unwrap();
+    let mut waits = Box::pin(acquire(&shares, "a/x", 1));
+    assert!((&mut waits).now_or_never().is_none());
+    of_a.pop();
+    assert!((&mut waits).now_or_never().is_none(), "others may come");
+    drop((of_b, of_c));
+    waits.now_or_never().unwrap();
+}
+
+#[tokio::test]
+async fn the_only_tenant_may_have_everything() {
+    let shares = of_one_tenant(8);
+    let all: Vec<_> = std::iter::from_fn(|| now(&shares, "a/x", 1)).collect();
+    assert_eq!(all.len(), 8);
+    // Another one comes: the first one's permits are passed to it as they become free.
+    shares.set_shared(true);
+    let mut mine = Box::pin(acquire(&shares, "a/x", 1));
+    let mut others: Vec<_> = (0..3).map(|_| Box::pin(acquire(&shares, "b/x", 1))).collect();
+    assert!((&mut mine).now_or_never().is_none());
+    assert!(others.iter_mut().all(|other| other.now_or_never().is_none()));
+    let mut all = all.into_iter();
+    (0..3).for_each(|_| drop(all.next()));
+    let got: Vec<_> = others.iter_mut().filter_map(|other| other.now_or_never()).collect();
+    assert_eq!(got.len(), 2, "and one is kept for a third");
+    shares.set_shared(false);
+    assert!((&mut mine).now_or_never().is_some());
+}
+
+#[tokio::test]
+async fn smaller_ones_pass_a_large_one() {
+    let shares = of_one_tenant(100);
+    let busy = acquire(&shares, "a/busy", 30).await;
+    let mut large = Box::pin(acquire(&shares, "a/large", 90));
+    assert!((&mut large).now_or_never().is_none());
+    // In one queue, all of them would wait behind it.
+    let small = now(&shares, "a/small", 10).unwrap();
+    drop((busy, small));
+    assert!(large.now_or_never().is_some());
+}
+
+#[tokio::test]
+async fn a_large_one_is_not_passed_for_ever() {
+    let shares = of_one_tenant(100);
+    let mut last = acquire(&shares, "a/small", 20).await;
+    let mut large = Box::pin(acquire(&shares, "a/large", 90));
+    assert!((&mut large).now_or_never().is_none());
+    let mut passed_by = 0;
+    // There is always one of them, so 90 are never free.
+    while let Some(next) = now(&shares, "a/small", 20) {
+        last = next;
+        passed_by += 20;
+        assert!(passed_by <= 100, "it is passed again and again");
+    }
+    assert_eq!(passed_by, 100);
+    drop(last);
+    let large = large.now_or_never().unwrap();
+    let beside = now(&shares, "a/tiny", 10).unwrap();
+    assert!(now(&shares, "a/small", 20).is_none());
+    drop((large, beside));
+    assert!(now(&shares, "a/small", 20).is_some());
+}
+
+#[tokio::test]
+async fn a_large_one_that_gives_up_is_waited_for_no_longer() {
+    let shares = of_one_tenant(100);
+    let mut last = acquire(&shares, "a/small", 20).await;
+    let mut large = Box::pin(acquire(&shares, "a/large", 90));
+    assert!((&mut large).now_or_never().is_none());
+    while let Some(next) = now(&shares, "a/small", 20) {
+        last = next;
+    }
+    let mut small = Box::pin(acquire(&shares, "a/small", 20));
+    assert!((&mut small).now_or_never().is_none());
+    drop(large);
+    assert!((&mut small).now_or_never().is_some());
+    drop(last);
+}
+
+#[tokio::test]
+async fn others_do_not_wait_for_more_than_a_tenant_s_share() {
+    let shares = TenantShares::new(100);
+    let mut last = acquire(&shares, "b/small", 10).await;
+    // Nearly all there is.
+    let mut large = Box::pin(acquire(&shares, "a/large", 95));
+    assert!((&mut large).now_or_never().is_none());
+    // Another tenant's go on and on, as long as a quarter of all is enough for them.
+    for _ in 0..50 {
+        last = now(&shares, "b/small", 10).expect("a quarter is left to others");
+    }
+    assert!((&mut large).now_or_never().is_none());
+    // Its own tenant's are those that wait for it.
+    assert!(now(&shares, "a/small", 1).is_none());
+    drop(last);
+    let large = (&mut large).now_or_never().unwrap();
+    drop(large);
+    assert!(now(&shares, "a/small", 1).is_some());
+}
+
+#[tokio::test]
+async fn a_tenant_s_share_is_kept_for_a_large_one() {
+    let shares = TenantShares::new(100);
+    let mut last = acquire(&shares, "b/small", 20).await;
+    let second = acquire(&shares, "b/small", 20).await;
+    let mut large = Box::pin(acquire(&shares, "a/large", 70));
+    assert!((&mut large).now_or_never().is_none());
+    let mut passed_by = 0;
+    while let Some(next) = now(&shares, "b/small", 20) {
+        last = next;
+        passed_by += 20;
+        assert!(passed_by <= 100, "it is passed again and again");
+    }
+    drop(last);
+    let large = large.now_or_never().unwrap();
+    drop((large, second));
+    assert_eq!(shares.available(), 100);
+}
+
+#[tokio::test]
+async fn more_than_there_is_takes_all() {
+    let shares = TenantShares::new(4);
+    let all = acquire(&shares, "a/x", 100).await;
+    assert_eq!(shares.available(), 0);
+    drop(all);
+    assert_eq!(shares.available(), 4);
+}
