@@ -31,7 +31,7 @@ const WELL_KNOWN: [(&str, &str, &str); 2] =
 
 /// What follows the prefix in variables that are no settings: options of the command line, and what
 /// this project's own builds and tests are told.
-const ELSEWHERE: [&str; 16] = [
+const ELSEWHERE: [&str; 17] = [
     "ALLOW_NETWORK",
     "CA_FILE",
     "CONFIG",
@@ -48,6 +48,7 @@ const ELSEWHERE: [&str; 16] = [
     "TLS_KEY",
     "TOOLCHAINS",
     "URL",
+    "WASI_0_3",
 ];
 
 /// A setting that releases before called otherwise. Its field in the configuration has the old name
