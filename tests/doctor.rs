@@ -4,12 +4,18 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
+use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
+use wasmill_broker::{Message, Publishing as _, Queues as _};
+use wasmill_domain::{Dispatch, Event, TenantName, TraceContext};
+use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
+use wasmill_store::{Ledger as _, Publication};
 
-use super::support::backends::SharedBackends;
+use super::support::backends::{SharedBackends, queue_of};
 use super::support::pool::{Backends, Process};
-use super::support::{Dev, sample, wasmill};
+use super::support::{Dev, eventually, sample, wasmill};
 
 /// Runs it, and gives its exit code and what it found by name.
 fn examine(mut command: Command) -> (i32, Value) {
@@ -133,6 +139,70 @@ fn what_is_not_there_is_not_made() {
         (1, "warning", "warning")
     );
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// An execution of a sample function that the database has as queued.
+fn queued() -> Dispatch {
+    let event = Event::new("1", "/test", "greeting.requested".parse().unwrap(), "{}").unwrap();
+    let (tenant, function) = (TenantName::default(), "hello".parse().unwrap());
+    Dispatch::new(tenant, function, TraceContext::new_root(), Arc::new(event))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_queue_and_one_of_nobody_are_told() {
+    let mut dev = Dev::start();
+    dev.cli_ok(&["deploy", sample("hello").to_str().unwrap()]);
+    assert!(dev.terminate());
+    let database = dev.data().join("wasmill.sqlite");
+    let store = SqliteStore::open(&database, SqliteSettings::default()).await.unwrap();
+    store.enqueue(&[queued()], Publication::Confirmed).await.unwrap();
+    store.close().await;
+    let queues = dev.data().join("queue");
+    let broker = EmbeddedBroker::open(&queues, EmbeddedSettings::default()).unwrap();
+    broker.delete(&queue_of("hello")).await.unwrap();
+    // Empty, it would be no loss.
+    broker.declare(&queue_of("empty")).await.unwrap();
+    broker.declare(&queue_of("gone")).await.unwrap();
+    broker.publish(&queue_of("gone"), Message::new("x")).await.unwrap();
+    broker.close().await;
+    let (code, report) = of_data(dev.data(), &[]);
+    assert_eq!(code, 1, "{report}");
+    let lost = "function 'hello' of tenant 'default' has 1 execution(s) that wait, and no message for them";
+    assert_eq!(status(&report, "queues"), ("warning", lost), "{report}");
+    let orphan = "queue 'wasmill.default.gone' has 1 message(s) for a function that is not known";
+    assert_eq!(status(&report, "orphans"), ("warning", orphan), "{report}");
+    let found = report["checks"].as_array().unwrap().iter();
+    let found: Vec<&Value> = found.filter(|check| check["status"] == "warning").collect();
+    assert_eq!(found.len(), 2, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_queue_of_a_real_broker_is_told() {
+    let shared = SharedBackends::new().await;
+    let backends = shared.backends();
+    let gateway = Process::start("gateway", backends, &[]);
+    gateway.ready().await;
+    gateway.deploy(&["hello"]).await;
+    gateway.api().accepted("greeting.requested", &json!({"name": "Ada"})).await;
+    let (code, report) = of_pool(backends);
+    assert_eq!((code, status(&report, "queues").0), (0, "ok"), "its message waits: {report}");
+    let (broker, gone) = (backends.broker_client(), queue_of("gone"));
+    broker.delete(&queue_of("hello")).await.unwrap();
+    broker.declare(&gone).await.unwrap();
+    broker.publish(&gone, Message::new("x")).await.unwrap();
+    let lost = "function 'hello' of tenant 'default' has 1 execution(s) that wait, and no message for them";
+    // The row is written behind the answer.
+    let report = eventually("the lost queue is told", async || {
+        let (code, report) = of_pool(backends);
+        (code == 1).then_some(report)
+    })
+    .await;
+    assert_eq!(status(&report, "queues"), ("warning", lost), "{report}");
+    // AMQP lists no queues, so nobody is told of the other one, but how to find it.
+    let (status, detail) = status(&report, "orphans");
+    assert!(status == "skipped" && detail.contains("rabbitmqctl list_queues"), "{report}");
+    broker.delete(&gone).await.unwrap();
+    broker.close().await;
 }
 
 fn of_pool(backends: &Backends) -> (i32, Value) {

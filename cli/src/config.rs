@@ -8,6 +8,7 @@ mod defaults;
 #[cfg(test)]
 mod documented;
 mod load;
+mod names;
 mod nodes;
 mod quotas;
 mod schemas;
@@ -82,7 +83,7 @@ pub(crate) struct Broker {
     /// What kind of queue new functions get.
     pub(crate) queue_kind: QueueKind,
     /// Batches that a queue takes before events for it are refused with 429: 1 to 10^9. A batch
-    /// holds up to 64 events. Releases before called it `queue_messages`, which is read still.
+    /// holds up to 64 events. Its old name (`names.rs`) is read still.
     #[serde(alias = "queue_messages")]
     pub(crate) queue_max_batches: u64,
     /// Put before every queue's name, where installations share a virtual host.
@@ -131,7 +132,7 @@ pub(crate) struct Gateway {
     pub(crate) max_in_flight: usize,
     /// Artifacts that are checked at the same time, of which one tenant may have half: 1 to 1,024.
     pub(crate) max_checks: usize,
-    /// Deploys and rollbacks of one tenant that are checked at the same time: 1 to 1,024.
+    /// Deploys, rollbacks and schemas of one tenant that are checked at the same time: 1 to 1,024.
     pub(crate) max_deploys: usize,
     /// Threads that compile schemas and check by them what takes long, of which one tenant may have
     /// half: 1 to 1,024. Default: one for each core, at least 2.

@@ -8,31 +8,19 @@ use crate::args::{Migrate, Role};
 use crate::config::{self, Config};
 use crate::exit::Result;
 use crate::output::{self, line};
-use crate::wiring::pool::{self, Pool};
+use crate::wiring::pool;
 use crate::wiring::shutdown_on_signal;
 
 pub(crate) async fn gateway(role: Role) -> Result {
-    let shutdown = shutdown_on_signal()?;
-    match Pool::open(configuration(&role)?, "gateway", &shutdown).await? {
-        Some(pool) => pool.gateway(shutdown).await,
-        None => Ok(()),
-    }
+    pool::gateway(configuration(&role)?, shutdown_on_signal()?).await
 }
 
 pub(crate) async fn host(role: Role) -> Result {
-    let shutdown = shutdown_on_signal()?;
-    match Pool::open(configuration(&role)?, "host", &shutdown).await? {
-        Some(pool) => pool.host(shutdown).await,
-        None => Ok(()),
-    }
+    pool::host(configuration(&role)?, shutdown_on_signal()?).await
 }
 
 pub(crate) async fn scheduler(role: Role) -> Result {
-    let shutdown = shutdown_on_signal()?;
-    match Pool::open(configuration(&role)?, "scheduler", &shutdown).await? {
-        Some(pool) => pool.scheduler(shutdown).await,
-        None => Ok(()),
-    }
+    pool::scheduler(configuration(&role)?, shutdown_on_signal()?).await
 }
 
 pub(crate) async fn migrate(args: Migrate, json: bool) -> Result {

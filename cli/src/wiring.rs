@@ -10,6 +10,7 @@ pub(crate) mod files;
 mod nodes;
 pub(crate) mod offline;
 pub(crate) mod pool;
+mod readiness;
 pub(crate) mod secrets;
 mod server;
 mod tls;

@@ -10,13 +10,23 @@ pub fn with_hint(message: &str) -> String {
     };
     let mut quoted = sentence.split('`').step_by(2);
     let Some(unknown) = quoted.next() else { return message.to_owned() };
-    let nearest = quoted
-        .filter(|known| !known.is_empty())
-        .map(|known| (strsim::damerau_levenshtein(unknown, known), known))
-        .filter(|(distance, known)| *distance <= known.len().max(unknown.len()) / 2)
-        .min();
-    match nearest {
-        Some((_, known)) => format!("{message}; did you mean '{known}'?"),
+    match nearest(unknown, quoted, |length| length / 2) {
+        Some(known) => format!("{message}; did you mean '{known}'?"),
         None => message.to_owned(),
     }
+}
+
+/// The known name that an unknown one is most like, if it differs in no more letters than
+/// `most_of` says for the longer of both.
+pub fn nearest<'a>(
+    unknown: &str,
+    known: impl IntoIterator<Item = &'a str>,
+    most_of: impl Fn(usize) -> usize,
+) -> Option<&'a str> {
+    let known = known.into_iter().filter(|known| !known.is_empty());
+    let nearest = known
+        .map(|known| (strsim::damerau_levenshtein(unknown, known), known))
+        .filter(|(distance, known)| *distance <= most_of(known.len().max(unknown.len())))
+        .min();
+    nearest.map(|(_, known)| known)
 }

@@ -57,10 +57,10 @@ pub(crate) struct App {
     /// Those that are read only to tell that they are there, which takes no time: nobody waits for
     /// an inspection.
     lookups: TenantSemaphore,
-    /// Deploys and rollbacks, from when their manifest is read until it is known whether it can
-    /// run. As many tenants as there are may have theirs:
-    /// which of them is compiled next is decided elsewhere.
-    deploys: TenantSemaphore,
+    /// Deploys, rollbacks and schemas, from before their document is read until it is known whether
+    /// it can be used: who waits for a permit holds no document. As many tenants as there are may
+    /// have theirs: which of them is compiled next is decided elsewhere.
+    definitions: TenantSemaphore,
     /// Threads that compile schemas and check by them.
     threads: TenantSemaphore,
 }
@@ -104,12 +104,12 @@ impl App {
                 settings.max_checks,
                 "too many artifacts are being looked for at once",
             ),
-            deploys: TenantSemaphore::of_each(
+            definitions: TenantSemaphore::of_each(
                 settings.max_deploys,
                 Semaphore::MAX_PERMITS,
                 settings.max_queued_checks,
                 settings.server.body_timeout,
-                "too many of the tenant's deploys are being checked at once, those included whose clients have gone",
+                "too many of the tenant's deploys and schemas are being checked at once, those included whose clients have gone",
             ),
             threads: of_tenants(
                 settings.check_threads,
@@ -176,10 +176,10 @@ impl App {
         self.lookups.enter(tenant).await
     }
 
-    /// A reservation for one of a tenant's deploys while it is checked. Waits for it, within
-    /// reason.
-    pub(crate) async fn admit_deploy(&self, tenant: &TenantName) -> Result<TenantPermit> {
-        self.deploys.enter(tenant).await
+    /// A reservation for one of a tenant's definitions while it is checked: to be had before its
+    /// document is read. Waits for it, within reason.
+    pub(crate) async fn admit_definition(&self, tenant: &TenantName) -> Result<TenantPermit> {
+        self.definitions.enter(tenant).await
     }
 
     /// Compiles a tenant's schemas, or checks by them, away from the threads that serve requests:

@@ -56,9 +56,10 @@ pub struct GatewaySettings {
     /// further uploads and deploys wait for a permit, and get 503 after `server.body_timeout`.
     /// Default: 4.
     pub max_checks: usize,
-    /// Deploys and rollbacks of one tenant that are checked at the same time, whether or not their
-    /// clients still wait: their components are compiled, or wait for it. Further ones
-    /// wait for a permit, and get 503 after `server.body_timeout`. Default: 16.
+    /// Deploys, rollbacks and schemas of one tenant that are read and checked at the same time,
+    /// whether or not their clients still wait: components are compiled, or wait for it. Further
+    /// ones wait for a permit before their document is read, and get 503 after
+    /// `server.body_timeout`. Default: 16.
     pub max_deploys: usize,
     /// Threads that compile schemas and check data where that may take long, of which one tenant
     /// may have half; further requests wait for a permit, and get 503 after `server.body_timeout`.

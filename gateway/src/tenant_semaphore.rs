@@ -35,11 +35,11 @@ struct Share {
     queue: Arc<Semaphore>,
 }
 
-/// A permit. Whoever does the work keeps it until the work has ended, whether or not anybody waits
-/// for the end.
+/// A permit, until the last clone is dropped. Whoever does a part of the work owns one until that
+/// part has ended, whether or not anybody waits for the end.
+#[derive(Clone)]
 pub(crate) struct TenantPermit {
-    _of_tenant: OwnedSemaphorePermit,
-    _of_all: OwnedSemaphorePermit,
+    _of_both: Arc<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
     _share: Arc<Share>,
 }
 
@@ -91,7 +91,7 @@ impl TenantSemaphore {
         };
         let of_all = timeout_at(deadline, Arc::clone(&self.all).acquire_owned()).await;
         let of_all = of_all.ok().and_then(Result::ok).ok_or_else(full)?;
-        Ok(TenantPermit { _of_tenant: of_tenant, _of_all: of_all, _share: share })
+        Ok(TenantPermit { _of_both: Arc::new((of_tenant, of_all)), _share: share })
     }
 
     /// Does a tenant's work on a thread of its own once there is a permit. Once begun it goes on to

@@ -5,7 +5,7 @@
 //! slowly it may send. One connection is in [`connection`], what must be true of every message in
 //! [`message`], why a message is refused in [`refusal`], what is left of a request's body in
 //! [`upload`], and what happens below HTTP in [`stream`]. [`serve_probes`] answers `/healthz` and
-//! `/readyz` for a role that serves nothing else.
+//! `/readyz` for a role that serves nothing else, [`while_starting`] for one that will.
 
 mod activity;
 mod admission;
@@ -22,7 +22,7 @@ mod upload;
 
 pub use listener::serve;
 pub use message::{MAX_HEADERS, has_no_content};
-pub use probes::{Part, Readiness, serve_probes};
+pub use probes::{Part, Readiness, serve_probes, while_starting};
 pub use refusal::{PROBLEM_JSON, Refusal};
 pub use settings::ServerSettings;
 pub use tls::{Tls, TlsError, TlsFiles};

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -41,10 +41,7 @@ pub async fn serve_probes(
     readiness: Arc<dyn Readiness>,
     shutdown: CancellationToken,
 ) {
-    let router = Router::new()
-        .route("/healthz", get(alive))
-        .route("/readyz", get(ready))
-        .with_state(readiness);
+    let router = probes(readiness);
     // A probe is answered at once or not at all: the smallest of bounds are more than enough.
     let settings = ServerSettings {
         max_connections: 64,
@@ -52,6 +49,21 @@ pub async fn serve_probes(
         ..ServerSettings::default()
     };
     listener::serve(listener, None, router, &settings, shutdown).await;
+}
+
+/// What a role that serves more answers while it starts: the same probes, and `503` to everything
+/// else.
+pub fn while_starting(readiness: Arc<dyn Readiness>) -> Router {
+    probes(readiness).fallback(async || {
+        let detail = "this process is starting; GET /readyz tells what it waits for";
+        let mut answer = problem(StatusCode::SERVICE_UNAVAILABLE, detail, None);
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        answer
+    })
+}
+
+fn probes(readiness: Arc<dyn Readiness>) -> Router {
+    Router::new().route("/healthz", get(alive)).route("/readyz", get(ready)).with_state(readiness)
 }
 
 async fn alive() -> Json<Value> {
@@ -81,14 +93,19 @@ async fn ready(State(readiness): State<Arc<dyn Readiness>>) -> Response {
         }
         return Json(document).into_response();
     }
-    let status = StatusCode::SERVICE_UNAVAILABLE;
-    // RFC 9457.
-    let problem = json!({
+    problem(StatusCode::SERVICE_UNAVAILABLE, &wrong.join("; "), Some(parts))
+}
+
+/// A problem document, as RFC 9457 has it.
+fn problem(status: StatusCode, detail: &str, parts: Option<Map<String, Value>>) -> Response {
+    let mut document = json!({
         "type": "about:blank",
-        "title": "Service Unavailable",
+        "title": status.canonical_reason(),
         "status": status.as_u16(),
-        "detail": wrong.join("; "),
-        "parts": parts,
+        "detail": detail,
     });
-    (status, [(CONTENT_TYPE, PROBLEM_JSON)], problem.to_string()).into_response()
+    if let Some(parts) = parts {
+        document["parts"] = parts.into();
+    }
+    (status, [(CONTENT_TYPE, PROBLEM_JSON)], document.to_string()).into_response()
 }

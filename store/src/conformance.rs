@@ -30,36 +30,20 @@ use crate::port::{
     Orders, Retention, Secrets,
 };
 
-/// What a backend is: all of the ports but [`Nodes`], which the suite is given beside it. Only the
-/// suite takes a store as a whole.
-pub(crate) trait Store:
-    Catalog
-    + Artifacts
-    + Secrets
-    + Identity
-    + Ledger
-    + History
-    + Agenda
-    + Leases
-    + Retention
-    + Buckets
-    + DeadLetters
-{
+/// Makes [`Store`] of ports.
+macro_rules! store_of {
+    ($($port:ident),+ $(,)?) => {
+        /// What a backend is: all of the ports but [`Nodes`] and [`Orders`], which the suite is
+        /// given beside it. Only the suite takes a store as a whole.
+        pub(crate) trait Store: $($port +)+ {}
+
+        impl<T> Store for T where T: $($port +)+ {}
+    };
 }
 
-impl<T> Store for T where
-    T: Catalog
-        + Artifacts
-        + Secrets
-        + Identity
-        + Ledger
-        + History
-        + Agenda
-        + Leases
-        + Retention
-        + Buckets
-        + DeadLetters
-{
+store_of! {
+    Catalog, Artifacts, Secrets, Identity, Ledger, History, Agenda, Leases, Retention, Buckets,
+    DeadLetters,
 }
 
 /// An empty store, and what it needs to live: a temporary folder, a schema.
@@ -96,7 +80,8 @@ macro_rules! suite {
             files: a_deploy_needs_its_files, files_are_kept_while_a_version_has_them, files_of_tenants_are_apart,
                 a_rollback_has_its_files;
             owners: a_host_name_must_be_granted, grants_are_kept_and_taken_back, the_configuration_grants_names_too,
-                a_route_is_one_functions, a_rollback_claims_as_a_deploy_does, of_claims_at_once_one_stands;
+                a_route_is_one_functions, a_rollback_claims_as_a_deploy_does, of_claims_at_once_one_stands,
+                of_tenants_at_once_one_has_a_host_name;
             secrets: secrets_are_kept_sealed, a_secret_has_one_next_version, a_deleted_secret_begins_anew,
                 sealing_keys_are_told_with_an_example;
             history: it_answers, an_accepted_execution_is_queued, what_is_there_is_left_as_it_is, a_start_is_informative,

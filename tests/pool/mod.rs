@@ -11,3 +11,4 @@ mod roles;
 mod rolling;
 mod secrets;
 mod signals;
+mod starts;

@@ -54,6 +54,10 @@ impl SharedState {
             return;
         }
         state.writer_sleeps = true;
+        #[cfg(test)]
+        {
+            state.writer_rests = at_most.is_none();
+        }
         let awake = |state: &mut BrokerState| state.writer_sleeps;
         // Whoever wakes the writer resets the flag.
         let mut state = match at_most {
@@ -66,6 +70,14 @@ impl SharedState {
             }
         };
         state.writer_sleeps = false;
+    }
+
+    /// Whether the writer sleeps until somebody has work for it: nothing is left to be written, or
+    /// moved, by itself.
+    #[cfg(test)]
+    pub(super) fn is_at_rest(&self) -> bool {
+        let state = self.lock();
+        state.writer_sleeps && state.writer_rests && !state.has_work()
     }
 
     /// Refuses everything new from here on and ends the consumers.

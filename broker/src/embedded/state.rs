@@ -29,6 +29,9 @@ pub(super) struct BrokerState {
     pending: PendingWork,
     /// The writer sleeps, and must be woken when there is work.
     pub(super) writer_sleeps: bool,
+    /// It does so for as long as there is none.
+    #[cfg(test)]
+    pub(super) writer_rests: bool,
     /// Nothing new is taken any more; what was taken is still written.
     pub(super) closing: bool,
     /// Why the last write failed, until one works again.
@@ -74,6 +77,8 @@ impl BrokerState {
             listed: Vec::new(),
             pending: PendingWork::default(),
             writer_sleeps: false,
+            #[cfg(test)]
+            writer_rests: false,
             closing: false,
             failing: None,
         }

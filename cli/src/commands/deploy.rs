@@ -112,7 +112,7 @@ pub(crate) fn summary(answer: &Answer, project: &Project) -> String {
     let version = output::cell(answer.body.get("version"));
     let digest = output::short_digest(Some(project.digest.to_string()));
     if answer.status == StatusCode::CREATED {
-        let triggers: Vec<&str> = project.manifest.triggers.iter().map(starts).collect();
+        let triggers: Vec<String> = project.manifest.triggers.iter().map(starts).collect();
         let on = if triggers.is_empty() {
             "nothing: invoke it by name".into()
         } else {
@@ -128,10 +128,13 @@ pub(crate) fn summary(answer: &Answer, project: &Project) -> String {
 }
 
 /// What a trigger listens to.
-fn starts(trigger: &Trigger) -> &str {
+fn starts(trigger: &Trigger) -> String {
     match trigger {
-        Trigger::Event(trigger) => trigger.event.as_str(),
-        Trigger::Http(trigger) => trigger.http.as_str(),
+        Trigger::Event(trigger) => trigger.event.to_string(),
+        Trigger::Http(trigger) => {
+            let host = trigger.host.as_ref().map(ToString::to_string).unwrap_or_default();
+            format!("{host}{}", trigger.http)
+        }
     }
 }
 
@@ -139,6 +142,15 @@ fn starts(trigger: &Trigger) -> &str {
 mod tests {
     use super::*;
     use crate::client::tests::{DEPLOYED, client_at, serve};
+
+    #[test]
+    fn a_route_is_told_with_its_host() {
+        let manifest = wasmill_domain::Manifest::from_json(json!({"name": "f", "trigger": [
+            {"event": "a.*"}, {"http": "/x/{id}"}, {"http": "/x", "host": "shop.example.com"},
+        ]}));
+        let told: Vec<String> = manifest.unwrap().triggers.iter().map(starts).collect();
+        assert_eq!(told, ["a.*", "/x/{id}", "shop.example.com/x"]);
+    }
 
     /// Whatever ends the connection: looking for the component, its upload, those of files, and the
     /// deploy.

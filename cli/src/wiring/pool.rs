@@ -1,19 +1,15 @@
 //! Roles that share a PostgreSQL and a RabbitMQ with any number of others.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use async_trait::async_trait;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::rabbitmq::{QueueKind, RabbitBroker, RabbitSettings};
-use wasmill_broker::{BatchPublisher, Control, PublisherSettings};
+use wasmill_broker::{BatchPublisher, PublisherSettings};
 use wasmill_component::Preflight;
-use wasmill_domain::backoff::Backoff;
 use wasmill_domain::wire::{Reads, Writes};
 use wasmill_domain::{ApiKey, Registry};
 use wasmill_gateway::{
@@ -24,24 +20,18 @@ use wasmill_host::{
     Capabilities, CompileSettings, EmissionSettings, Engine, HostBroker, HostParts, HostSettings,
     HostStatus, HostStore, PreflightParts, answer_preflights,
 };
-use wasmill_http::{Part, Readiness};
 use wasmill_scheduler::{SchedulerParts, SchedulerSettings, SchedulerStore};
 use wasmill_schema::Compiler;
 use wasmill_secrets::Keyring;
 use wasmill_store::postgres::{PostgresSettings, PostgresStore};
-use wasmill_store::{Identity, Node, Nodes, RegistryWatch, SchemaMode, Secrets, StoreError};
+use wasmill_store::{Node, Nodes, RegistryWatch, SchemaMode, Secrets, StoreError};
 
 use super::consistency::{InspectedBroker, InspectedStore};
 use super::nodes::{self, Membership};
-use super::{
-    REGISTRY_INTERVAL, capabilities, consistency, engine, files, make_first_key, secrets, server,
-    tls,
-};
+use super::readiness::{Front, PoolReadiness, Role, StartReadiness};
+use super::{REGISTRY_INTERVAL, capabilities, consistency, engine, files, make_first_key, secrets};
 use crate::config::{self, Config};
 use crate::exit::Result;
-
-/// The longest pause between two tries while a backend is not there yet.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How much longer a gateway waits for a host's answer than a compilation may wait and take.
 const PREFLIGHT_MARGIN: Duration = Duration::from_secs(60);
@@ -50,7 +40,7 @@ const PREFLIGHT_MARGIN: Duration = Duration::from_secs(60);
 const CLOCK_DIFFERENCE: Duration = Duration::from_secs(1);
 
 /// What every role has of the pool.
-pub(crate) struct Pool {
+struct Pool {
     config: Config,
     store: Arc<PostgresStore>,
     broker: Arc<RabbitBroker>,
@@ -63,17 +53,17 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// Connects to both backends as `role`, however long that takes; `None` where `shutdown` comes
-    /// first.
+    /// first. What it waits for meanwhile is told to `start`.
     ///
     /// # Errors
     /// Where a URL is missing or no good, or the database's schema is not one that this release
     /// works on, which trying again would not change.
-    pub(crate) async fn open(
+    async fn open(
         config: Config,
         role: &str,
+        start: &StartReadiness,
         shutdown: &CancellationToken,
     ) -> Result<Option<Self>> {
-        files::raise_limit();
         let address = config.broker.url.as_deref();
         let address = address
             .ok_or_else(|| anyhow!("broker.url is missing: set it in the file, or AMQP_URL"))?;
@@ -85,9 +75,9 @@ impl Pool {
         let keyring = secrets::keyring(key_file)?;
         let opening = async {
             let store =
-                patiently("the database", || open_store(&config, SchemaMode::Require)).await?;
+                start.wait_for("the database", || open_store(&config, SchemaMode::Require)).await?;
             let store = Arc::new(store);
-            let registry = patiently("the definitions", || watch(&config, &store)).await?;
+            let registry = start.wait_for("the definitions", || watch(&config, &store)).await?;
             anyhow::Ok((store, registry))
         };
         let (store, registry) = tokio::select! {
@@ -112,12 +102,8 @@ impl Pool {
     }
 
     /// Serves HTTP until `shutdown`, then lets requests finish.
-    pub(crate) async fn gateway(self, shutdown: CancellationToken) -> Result {
+    async fn gateway(self, front: Front, shutdown: CancellationToken) -> Result {
         let gateway = &self.config.gateway;
-        let config::GatewayTls { certificate, key } = &gateway.tls;
-        let names = ["gateway.tls.certificate", "gateway.tls.key"];
-        let tls = tls::load(certificate.as_deref(), key.as_deref(), names)?;
-        let listener = listen("gateway.listen", gateway.listen).await?;
         let defaults = GatewaySettings::default();
         let settings = GatewaySettings {
             require_key: !gateway.listen.ip().is_loopback(),
@@ -136,7 +122,7 @@ impl Pool {
             publish_timeout: gateway.publish_timeout.0 * 2,
             bucket_quota: self.config.keyvalue.quota(),
             hostnames: Arc::new(gateway.hostname_rules()),
-            server: server::settings_of(gateway),
+            server: front.settings.clone(),
             ..defaults
         };
         if settings.require_key && !self.registry.current().has_keys() {
@@ -152,11 +138,12 @@ impl Pool {
             publisher: self.publisher.clone(),
             preflight: self.preflight()?,
             secrets: secrets::source(self.secrets(), &self.registry, self.keyring.as_ref()),
-            tls,
+            tls: front.tls.clone(),
             keyring: self.keyring.clone(),
             notes: self.notes.clone(),
             settings,
         };
+        let listener = front.handed_over()?;
         tracing::info!(address = %listener.local_addr().context("gateway.listen")?, "the gateway serves");
         let served = wasmill_gateway::serve(listener, parts, shutdown).await.context("the gateway");
         self.close().await;
@@ -164,7 +151,7 @@ impl Pool {
     }
 
     /// Runs functions until `shutdown`, then lets what runs finish, or gives it back.
-    pub(crate) async fn host(self, shutdown: CancellationToken) -> Result {
+    async fn host(self, start: &StartReadiness, shutdown: CancellationToken) -> Result {
         let host = &self.config.host;
         let status = HostStatus::default();
         let mut settings = HostSettings {
@@ -195,19 +182,18 @@ impl Pool {
             settings,
             status: status.clone(),
         };
-        let probes = self.probes("host.listen", host.listen, Role::Host(status), &shutdown).await?;
+        start.begin(self.readiness(Role::Host(status), &shutdown));
         let worked = wasmill_host::run(parts, shutdown).await.context("the host");
         stop_answering.cancel();
         if let Err(error) = answering.await {
             tracing::error!(%error, "what answers gateways about deploys broke down");
         }
-        probes.cancel();
         self.close().await;
         Ok(worked?)
     }
 
     /// Sees to what is due until `shutdown`.
-    pub(crate) async fn scheduler(self, shutdown: CancellationToken) -> Result {
+    async fn scheduler(self, start: &StartReadiness, shutdown: CancellationToken) -> Result {
         let scheduler = &self.config.scheduler;
         let settings = SchedulerSettings {
             interval: scheduler.interval.0,
@@ -218,11 +204,9 @@ impl Pool {
         };
         let store = SchedulerStore::of(&self.store);
         let parts = SchedulerParts { store, publisher: self.publisher.clone(), settings };
-        let probes =
-            self.probes("scheduler.listen", scheduler.listen, Role::Scheduler, &shutdown).await?;
+        start.begin(self.readiness(Role::Scheduler, &shutdown));
         tracing::info!("the scheduler works");
         let worked = wasmill_scheduler::run(parts, shutdown).await.context("the scheduler");
-        probes.cancel();
         self.close().await;
         Ok(worked?)
     }
@@ -272,32 +256,56 @@ impl Pool {
         tokio::spawn(answer_preflights(parts, shutdown))
     }
 
-    /// Serves probes where the configuration says so, until the token is cancelled.
-    async fn probes(
-        &self,
-        key: &str,
-        address: Option<SocketAddr>,
-        role: Role,
-        shutdown: &CancellationToken,
-    ) -> Result<CancellationToken> {
-        let stop = CancellationToken::new();
-        let Some(address) = address else { return Ok(stop) };
-        let listener = listen(key, address).await?;
-        let readiness = PoolReadiness {
+    /// What tells whether this process can do its work, once it has begun.
+    fn readiness(&self, role: Role, shutdown: &CancellationToken) -> PoolReadiness {
+        PoolReadiness {
             store: Arc::clone(&self.store) as _,
             broker: Arc::clone(&self.broker) as _,
             role,
             notes: self.notes.clone(),
             shutdown: shutdown.clone(),
-        };
-        tokio::spawn(wasmill_http::serve_probes(listener, Arc::new(readiness), stop.clone()));
-        Ok(stop)
+        }
     }
 
     async fn close(self) {
         self.membership.leave().await;
         self.broker.close().await;
         self.store.close().await;
+    }
+}
+
+/// Serves HTTP until `shutdown`. It listens at once, and answers probes while it waits for its
+/// backends.
+pub(crate) async fn gateway(config: Config, shutdown: CancellationToken) -> Result {
+    files::raise_limit();
+    let start = Arc::new(StartReadiness::default());
+    let front = Front::open(&config.gateway, &start, &shutdown).await?;
+    match Pool::open(config, "gateway", &start, &shutdown).await? {
+        Some(pool) => pool.gateway(front, shutdown).await,
+        None => Ok(()),
+    }
+}
+
+/// Runs functions until `shutdown`. Probes are answered at once, where the configuration says so.
+pub(crate) async fn host(config: Config, shutdown: CancellationToken) -> Result {
+    files::raise_limit();
+    let start = Arc::new(StartReadiness::default());
+    let _probes = start.probes("host.listen", config.host.listen).await?;
+    match Pool::open(config, "host", &start, &shutdown).await? {
+        Some(pool) => pool.host(&start, shutdown).await,
+        None => Ok(()),
+    }
+}
+
+/// Sees to what is due until `shutdown`. Probes are answered at once, where the configuration says
+/// so.
+pub(crate) async fn scheduler(config: Config, shutdown: CancellationToken) -> Result {
+    files::raise_limit();
+    let start = Arc::new(StartReadiness::default());
+    let _probes = start.probes("scheduler.listen", config.scheduler.listen).await?;
+    match Pool::open(config, "scheduler", &start, &shutdown).await? {
+        Some(pool) => pool.scheduler(&start, shutdown).await,
+        None => Ok(()),
     }
 }
 
@@ -378,72 +386,5 @@ pub(super) fn rabbit_settings(config: &Config, role: &str) -> RabbitSettings {
         heartbeat: heartbeat.0,
         publish_timeout: config.gateway.publish_timeout.0,
         ..RabbitSettings::default()
-    }
-}
-
-/// Tries until it works or cannot work.
-async fn patiently<T, F>(what: &str, mut work: impl FnMut() -> F) -> anyhow::Result<T>
-where
-    F: Future<Output = Result<T, StoreError>>,
-{
-    let mut backoff = Backoff::new(Duration::from_millis(100), LONGEST_PAUSE);
-    loop {
-        match work().await {
-            Err(error @ StoreError::Unavailable(_)) => {
-                tracing::warn!(%error, "waiting for {what}");
-                tokio::time::sleep(backoff.pause()).await;
-            }
-            other => return other.with_context(|| what.to_owned()),
-        }
-    }
-}
-
-async fn listen(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("{key}: cannot listen on {address}"))
-}
-
-/// What a process is there for, beyond its backends.
-enum Role {
-    Host(HostStatus),
-    Scheduler,
-}
-
-struct PoolReadiness {
-    store: Arc<dyn Identity>,
-    broker: Arc<dyn Control>,
-    role: Role,
-    notes: Vec<String>,
-    shutdown: CancellationToken,
-}
-
-#[async_trait]
-impl Readiness for PoolReadiness {
-    async fn parts(&self) -> Vec<Part> {
-        let (store, broker) = tokio::join!(self.store.ping(), self.broker.ping());
-        let mut parts = vec![
-            ("database", store.map_err(|e| e.to_string())),
-            ("broker", broker.map_err(|e| e.to_string())),
-        ];
-        let running = if self.shutdown.is_cancelled() {
-            Err("it is shutting down".to_owned())
-        } else {
-            Ok(())
-        };
-        parts.push(("process", running));
-        if let Role::Host(status) = &self.role {
-            let (functions, consuming) = (status.functions(), status.consuming());
-            let all = status.has_begun() && functions == consuming;
-            let consumers = if all {
-                Ok(())
-            } else {
-                Err(format!("{consuming} of {functions} queues are consumed"))
-            };
-            parts.push(("consumers", consumers));
-        }
-        parts
-    }
-
-    fn notes(&self) -> Vec<String> {
-        self.notes.clone()
     }
 }

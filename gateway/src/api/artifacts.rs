@@ -60,10 +60,11 @@ pub(crate) async fn upload(
         })?;
     let permit = app.admit_artifact(&caller.tenant).await?;
     let (new, inspection) = to_its_end(async move {
-        let _permit = permit;
-        // Whole, with its share of what bodies may hold.
-        let buffered = buffered;
-        let inspection = inspect_artifact(&app, buffered.bytes.clone()).await?;
+        // Each part of the work has both: the permit, and the share of what bodies may hold.
+        let reserved = (permit, buffered.clone());
+        let bytes = buffered.bytes.clone();
+        let inspection = inspect_artifact(&app, bytes, reserved.clone()).await?;
+        let _reserved = reserved;
         let new = app
             .store
             .artifacts
@@ -103,9 +104,8 @@ pub(crate) async fn show(
     }
     let permit = app.admit_artifact(&caller.tenant).await?;
     let inspection = to_its_end(async move {
-        let _permit = permit;
         let bytes = of_tenant(&app, &caller, digest).await?;
-        inspect_artifact(&app, bytes).await
+        inspect_artifact(&app, bytes, permit).await
     });
     Ok(Json(ArtifactDocument::from(inspection.await?)).into_response())
 }
@@ -130,9 +130,19 @@ async fn of_tenant(app: &App, caller: &Caller, digest: Digest) -> Result<Bytes> 
 }
 
 /// Reads and validates an artifact, away from the threads that serve requests: it takes a second
-/// for the largest. Whoever asks must wait for the end: what goes on takes memory and a core.
-pub(crate) async fn inspect_artifact(app: &App, bytes: Bytes) -> Result<Inspection> {
-    let inspected = app.background.run(move || inspect(&bytes)).await;
+/// for the largest. It goes on to its end whoever waits for it, and has what is `reserved` for it
+/// until then: it takes memory and a core.
+pub(crate) async fn inspect_artifact(
+    app: &App,
+    bytes: Bytes,
+    reserved: impl Send + 'static,
+) -> Result<Inspection> {
+    let inspecting = app.background.run(move || {
+        let inspection = inspect(&bytes);
+        drop((bytes, reserved));
+        inspection
+    });
+    let inspected = inspecting.await;
     let inspected =
         inspected.map_err(|e| ApiError::Internal(format!("the inspection of an artifact: {e}")))?;
     inspected.map_err(|error| ApiError::Component(error.to_string()))

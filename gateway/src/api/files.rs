@@ -55,11 +55,14 @@ pub(crate) async fn upload(
         })?;
     let permit = app.admit_artifact(&caller.tenant).await?;
     let (new, document) = to_its_end(async move {
-        let _permit = permit;
-        // Whole, with its share of what bodies may hold.
-        let buffered = buffered;
-        let bytes = buffered.bytes.clone();
-        let digest = app.background.run(move || Digest::of(&bytes)).await;
+        // Each part of the work has both: the permit, and the share of what bodies may hold.
+        let (_permit, reserved) = (permit.clone(), (permit, buffered.clone()));
+        let digesting = app.background.run(move || {
+            let digest = Digest::of(&reserved.1.bytes);
+            drop(reserved);
+            digest
+        });
+        let digest = digesting.await;
         let digest =
             digest.map_err(|e| ApiError::Internal(format!("the digest of a file: {e}")))?;
         let new = app

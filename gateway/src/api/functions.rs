@@ -2,23 +2,17 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use axum::Json;
 use axum::extract::{Request, State};
-use bytes::Bytes;
 use http::StatusCode;
 use wasmill_broker::QueueName;
-use wasmill_component::{Artifact, FileSource, PreflightError};
 use wasmill_domain::manifest::Trigger;
-use wasmill_domain::registry::Replaced;
-use wasmill_domain::{
-    Digest, FunctionDefinition, FunctionName, Manifest, Registry, TenantName, Timestamp, manifest,
-};
-use wasmill_store::{Artifacts, Change, FunctionVersion};
+use wasmill_domain::{FunctionDefinition, FunctionName, Registry, TenantName, Timestamp};
+use wasmill_store::{Change, FunctionVersion};
 
-use super::artifacts::inspect_artifact;
-use super::{files, hostnames, secrets};
-use crate::app::{App, SharedApp, to_its_end};
+use super::candidates::{self, Candidate};
+use super::hostnames;
+use crate::app::{App, SharedApp};
 use crate::auth::Caller;
 use crate::body;
 use crate::documents::functions::{
@@ -28,7 +22,6 @@ use crate::documents::functions::{
 use crate::error::{ApiError, Result};
 use crate::extract::{Params, Segment};
 use crate::page::{self, MAX_PAGE};
-use crate::problem::Fault;
 use crate::webhooks::WebhookTrigger;
 
 /// How many versions a function's own document shows.
@@ -145,12 +138,14 @@ pub(crate) async fn deploy(
     Segment(name): Segment<FunctionName>,
     request: Request,
 ) -> Result<(StatusCode, Json<Deployed>)> {
+    let tenant = caller.tenant;
+    let permit = app.admit_definition(&tenant).await?;
     let (parts, body) = request.into_parts();
     let Deploy { manifest, digest } =
         body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?;
-    let tenant = caller.tenant;
-    let manifest = read_manifest(manifest, &name)?;
-    let manifest = check(&app, &tenant, digest, manifest).await?;
+    let manifest = candidates::read_manifest(manifest, &name)?;
+    let candidate = Candidate { tenant: tenant.clone(), digest, manifest, permit };
+    let Candidate { manifest, permit, .. } = candidates::check(&app, candidate).await?;
     // Before anybody can route events to it. A broker that is away is no obstacle: whoever
     // publishes or consumes declares too.
     if let Err(error) = app.broker.publishing.declare(&QueueName::of_function(&tenant, &name)).await
@@ -167,6 +162,7 @@ pub(crate) async fn deploy(
         at: Timestamp::now(),
     };
     let changed = app.store.catalog.define(&change).await?;
+    drop((change, permit));
     app.reach(changed.revision).await;
     tracing::info!(%tenant, function = %name, version = changed.version, changed = changed.changed, "deployed");
     let status = if changed.changed { StatusCode::CREATED } else { StatusCode::OK };
@@ -211,6 +207,8 @@ pub(crate) async fn rollback(
     Segment(name): Segment<FunctionName>,
     request: Request,
 ) -> Result<Json<Deployed>> {
+    let tenant = caller.tenant;
+    let permit = app.admit_definition(&tenant).await?;
     let (parts, body) = request.into_parts();
     let nothing = axum::body::HttpBody::size_hint(&body).exact() == Some(0);
     let Rollback { to } = if nothing {
@@ -218,11 +216,13 @@ pub(crate) async fn rollback(
     } else {
         body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?
     };
-    let tenant = caller.tenant;
-    let to = Some(check_target(&app, &tenant, &name, to).await?);
+    let (to, target) = candidates::target(&app, &tenant, &name, to, permit).await?;
+    let Candidate { permit, .. } = candidates::check(&app, target).await?;
+    let to = Some(to);
     let hostnames = Arc::clone(&app.settings.hostnames);
     let change = Change::Rollback { tenant: tenant.clone(), function: name.clone(), to, hostnames };
     let changed = app.store.catalog.define(&change).await?;
+    drop(permit);
     app.reach(changed.revision).await;
     let versions = app.store.catalog.versions(&tenant, &name).await?;
     let live = versions.into_iter().find(|version| version.number == changed.version);
@@ -278,204 +278,4 @@ pub(crate) fn missing(registry: &Registry, tenant: &TenantName, name: &FunctionN
             unreadable.why
         )),
     }
-}
-
-/// Reads a manifest.
-fn read_manifest(document: serde_json::Value, name: &FunctionName) -> Result<Manifest> {
-    let manifest = Manifest::from_json(document)?;
-    if manifest.name != *name {
-        let detail =
-            format!("the manifest's name is '{}', but the path says '{name}'", manifest.name);
-        return Err(ApiError::Manifest(Fault::at("/manifest/name", detail)));
-    }
-    Ok(manifest)
-}
-
-/// Makes sure that a manifest's schemas compile, and that the tenant has room for them.
-async fn compile_schemas(app: &App, tenant: &TenantName, manifest: Manifest) -> Result<Manifest> {
-    if manifest.triggers.iter().all(|trigger| trigger.schema().is_none()) {
-        return Ok(manifest);
-    }
-    // The patterns of a large schema take a while to compile.
-    let (registry, owner) = (app.registry.current(), tenant.clone());
-    app.compute(tenant, move || check_schemas(&registry, &owner, &manifest).map(|()| manifest))
-        .await?
-}
-
-fn check_schemas(registry: &Registry, tenant: &TenantName, manifest: &Manifest) -> Result<()> {
-    let schemas = manifest
-        .triggers
-        .iter()
-        .enumerate()
-        .filter_map(|(i, trigger)| Some((i, trigger.schema()?)));
-    for (i, schema) in schemas.clone() {
-        registry.schema_compiler().compile(Arc::new(schema.clone())).map_err(|error| {
-            let pointer = format!("/manifest/trigger/{i}/schema{}", error.pointer);
-            ApiError::Schema(Fault::at(pointer, format!("trigger[{i}].schema: {}", error.message)))
-        })?;
-    }
-    let schemas: Vec<_> = schemas.map(|(_, schema)| schema).collect();
-    let quota = registry.check_quota(tenant, &schemas, Replaced::Function(&manifest.name));
-    quota.map_err(|error| ApiError::Schema(Fault::at("/manifest/trigger", error.message)))
-}
-
-/// Makes sure that a version can run and has what it names, and settles its kind. Its routes and
-/// host names are claimed by the store.
-async fn check(
-    app: &SharedApp,
-    tenant: &TenantName,
-    digest: Digest,
-    manifest: Manifest,
-) -> Result<Manifest> {
-    let manifest = compile_schemas(app, tenant, manifest).await?;
-    files::check(app, tenant, &manifest).await?;
-    let manifest = preflight(app, tenant, digest, manifest).await?;
-    check_webhooks(app, tenant, &manifest).await?;
-    secrets::check_granted(app, tenant, &manifest).await?;
-    Ok(manifest)
-}
-
-/// Makes sure that the version that a rollback goes to could be deployed now, and gives its number.
-async fn check_target(
-    app: &SharedApp,
-    tenant: &TenantName,
-    name: &FunctionName,
-    to: Option<u32>,
-) -> Result<u32> {
-    let versions = app.store.catalog.versions(tenant, name).await?;
-    let current =
-        versions.iter().find(|version| version.current).map_or(0, |version| version.number);
-    let target = versions.into_iter().find(|version| match to {
-        Some(to) => version.number == to,
-        None => version.number < current,
-    });
-    let Some(FunctionVersion { number, digest, manifest, .. }) = target else {
-        return Err(ApiError::NotFound(match to {
-            Some(to) => {
-                format!("there is no version {to} of function '{name}' whose artifact is here")
-            }
-            None => format!("there is no function '{name}' with a version before the current one"),
-        }));
-    };
-    let unreadable = |why| {
-        ApiError::Unprocessable(format!(
-            "version {number} of function '{name}' cannot be read: {why}"
-        ))
-    };
-    check(app, tenant, digest, manifest.map_err(unreadable)?).await?;
-    Ok(number)
-}
-
-/// Makes sure that the secrets exist that webhooks are signed with.
-async fn check_webhooks(app: &App, tenant: &TenantName, manifest: &Manifest) -> Result<()> {
-    for (i, trigger) in manifest.triggers.iter().enumerate() {
-        let Some(webhook) = trigger.as_http().and_then(|trigger| trigger.webhook.as_ref()) else {
-            continue;
-        };
-        for (j, name) in webhook.secrets.iter().enumerate() {
-            if app.store.secrets.secret(tenant, name).await?.is_none() {
-                let message =
-                    format!("there is no secret '{name}': `wasmill secrets set {name}` sets it");
-                return Err(manifest::ManifestError::Value {
-                    key: format!("trigger[{i}].webhook.secrets[{j}]"),
-                    message,
-                }
-                .into());
-            }
-        }
-    }
-    Ok(())
-}
-
-/// An artifact in the store.
-struct Stored {
-    artifacts: Arc<dyn Artifacts>,
-    tenant: TenantName,
-    digest: Digest,
-}
-
-#[async_trait]
-impl Artifact for Stored {
-    async fn bytes(&self) -> Result<Bytes, PreflightError> {
-        self.file(self.digest).await
-    }
-}
-
-#[async_trait]
-impl FileSource for Stored {
-    async fn file(&self, digest: Digest) -> Result<Bytes, PreflightError> {
-        let unavailable = |cause: String| PreflightError::Unavailable(cause);
-        let artifact = self
-            .artifacts
-            .tenant_artifact(&self.tenant, digest)
-            .await
-            .map_err(|e| unavailable(e.to_string()))?;
-        artifact.ok_or_else(|| unavailable(format!("the artifact {digest} is gone")))
-    }
-}
-
-/// Makes sure that a host could run this version, and settles its kind.
-async fn preflight(
-    app: &SharedApp,
-    tenant: &TenantName,
-    digest: Digest,
-    manifest: Manifest,
-) -> Result<Manifest> {
-    let deploy = app.admit_deploy(tenant).await?;
-    let permit = app.admit_artifact(tenant).await?;
-    let (reader, owner) = (Arc::clone(app), tenant.clone());
-    let manifest = to_its_end(async move {
-        let _permit = permit;
-        with_kind(&reader, &owner, digest, manifest).await
-    })
-    .await?;
-    // Compiling may take long: whoever compiles is fair between tenants, and reserves memory for
-    // those who have a permit. A client that cannot wait so long finds it done when it asks again.
-    let (preflight, artifact) = (
-        Arc::clone(&app.preflight),
-        Stored { artifacts: Arc::clone(&app.store.artifacts), tenant: tenant.clone(), digest },
-    );
-    to_its_end(async move {
-        // The manifest is held for as long as this takes, whether or not its client waits.
-        let _deploy = deploy;
-        let checked = preflight.check(&artifact.tenant, digest, &artifact, &manifest).await;
-        checked.map(|()| manifest).map_err(not_deployable)
-    })
-    .await
-}
-
-fn not_deployable(error: PreflightError) -> ApiError {
-    match error {
-        PreflightError::Unavailable(cause) => {
-            tracing::warn!(cause, "a component could not be checked");
-            ApiError::Unavailable("the component could not be checked now")
-        }
-        PreflightError::Manifest { key, message } => {
-            manifest::ManifestError::Value { key, message }.into()
-        }
-        error => ApiError::Component(error.to_string()),
-    }
-}
-
-/// The manifest with what the component would be run as, told by reading it.
-async fn with_kind(
-    app: &App,
-    tenant: &TenantName,
-    digest: Digest,
-    mut manifest: Manifest,
-) -> Result<Manifest> {
-    let artifact = app.store.artifacts.tenant_artifact(tenant, digest).await?;
-    let bytes = artifact.ok_or_else(|| {
-        ApiError::Unprocessable(format!(
-            "the artifact {digest} is not here: upload it by POST /v1/artifacts first"
-        ))
-    })?;
-    let inspection = inspect_artifact(app, bytes).await?;
-    let kind =
-        inspection.kind(manifest.kind).and_then(|kind| inspection.require_imports().map(|()| kind));
-    let kind = kind.and_then(|kind| inspection.require_grants(&manifest).map(|()| kind));
-    let kind = kind.map_err(|error| ApiError::Component(error.to_string()))?;
-    manifest.check_for(kind)?;
-    manifest.kind = Some(kind);
-    Ok(manifest)
 }

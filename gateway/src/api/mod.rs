@@ -2,6 +2,7 @@
 //! in [`crate::documents`].
 
 mod artifacts;
+mod candidates;
 mod dead_letters;
 mod executions;
 mod files;

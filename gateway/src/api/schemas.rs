@@ -78,14 +78,18 @@ pub(crate) async fn put(
     Segment(event_type): Segment<EventType>,
     request: Request,
 ) -> Result<Json<SchemaPut>> {
+    let tenant = caller.tenant;
+    let permit = app.admit_definition(&tenant).await?;
     let (parts, body) = request.into_parts();
     let schema: serde_json::Value = body::document(&app, &parts.headers, body, MAX_BYTES).await?;
     let source = Arc::new(schema);
-    let tenant = caller.tenant;
     // The patterns of a large schema take a while to compile.
     let (registry, new) =
         (app.registry.current(), (tenant.clone(), event_type.clone(), Arc::clone(&source)));
+    let its_permit = permit.clone();
     let checked = app.compute(&tenant, move || {
+        // The document is held for as long as this takes, whether or not its client waits.
+        let _permit = its_permit;
         let (tenant, event_type, source) = new;
         registry.schema_compiler().compile(Arc::clone(&source))?;
         registry.check_quota(&tenant, &[&source], Replaced::Type(event_type.as_str()))
@@ -99,6 +103,7 @@ pub(crate) async fn put(
         at: Timestamp::now(),
     };
     let changed = app.store.catalog.define(&change).await?;
+    drop((change, permit));
     app.reach(changed.revision).await;
     tracing::info!(%tenant, %event_type, version = changed.version, changed = changed.changed, "schema put");
     Ok(Json(SchemaPut {

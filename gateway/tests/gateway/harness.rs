@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU16;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +11,6 @@ use bytes::Bytes;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
@@ -25,7 +25,10 @@ use wasmill_http::{ServerSettings, Tls};
 use wasmill_schema::{Compiler, SchemaLimits};
 use wasmill_secrets::{Keyring, Secret, SecretError, SecretSource};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
+use wasmill_store::testing::Proxy;
 use wasmill_store::{Catalog as _, Change, Finished, Ledger as _, Quotas, RegistryWatch};
+
+use crate::gates::{Gate, GatedBroker, GatedCompiler, ThreadGate, VerbGate};
 
 /// Longer than anything takes; what is waited for either comes or is lost.
 pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -37,7 +40,16 @@ pub(crate) struct Gateway {
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) broker: Arc<EmbeddedBroker>,
     pub(crate) secrets: Arc<Secrets>,
+    /// Where checks of components wait whose manifest's description is "gate".
     pub(crate) gate: Arc<Gate>,
+    /// Whether no component passes its check any more.
+    pub(crate) refuses: Arc<AtomicBool>,
+    /// Holds up calls of what keeps artifacts.
+    pub(crate) artifacts: Arc<Proxy<SqliteStore, VerbGate>>,
+    /// Holds up events on their way to the broker.
+    pub(crate) publishing: Arc<GatedBroker>,
+    /// Holds up the compilation of schemas with the title "gate".
+    pub(crate) compiling: Arc<ThreadGate>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) served: JoinHandle<std::io::Result<()>>,
     http: reqwest::Client,
@@ -72,20 +84,7 @@ impl SecretSource for Secrets {
 #[derive(Default)]
 struct DescriptionDecides {
     gate: Arc<Gate>,
-}
-
-/// Where checks of components wait whose manifest's description is "gate".
-pub(crate) struct Gate {
-    /// One for each check that has come here.
-    pub(crate) reached: Semaphore,
-    /// One for each that may go on.
-    pub(crate) open: Semaphore,
-}
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self { reached: Semaphore::new(0), open: Semaphore::new(0) }
-    }
+    refuses: Arc<AtomicBool>,
 }
 
 #[async_trait]
@@ -98,6 +97,9 @@ impl Preflight for DescriptionDecides {
         manifest: &Manifest,
     ) -> Result<(), PreflightError> {
         assert_eq!(Digest::of(&artifact.bytes().await?), digest);
+        if self.refuses.load(Ordering::Relaxed) {
+            return Err(PreflightError::Mismatch("hosts do not run it any more".into()));
+        }
         match manifest.description.as_str() {
             "mismatch" => {
                 Err(PreflightError::Mismatch("'handle' is not a function of an event".into()))
@@ -109,8 +111,7 @@ impl Preflight for DescriptionDecides {
             "panic" => panic!("secret cause"),
             "away" => Err(PreflightError::Unavailable("secret cause".into())),
             "gate" => {
-                self.gate.reached.add_permits(1);
-                self.gate.open.acquire().await.unwrap().forget();
+                self.gate.pass().await;
                 Ok(())
             }
             _ => Ok(()),
@@ -189,20 +190,33 @@ impl Gateway {
         let store = SqliteStore::open(&dir.path().join("db"), kept.store).await.unwrap();
         let store = Arc::new(store);
         let broker = Arc::new(EmbeddedBroker::open(&dir.path().join("queue"), broker).unwrap());
-        let first = Registry::new(Arc::new(Compiler::new(kept.schemas)));
+        let compiling = Arc::new(ThreadGate::default());
+        let compiler =
+            GatedCompiler { inner: Compiler::new(kept.schemas), gate: Arc::clone(&compiling) };
+        let first = Registry::new(Arc::new(compiler));
         let registry =
             RegistryWatch::start_from(first, Arc::clone(&store) as _, Duration::from_millis(200))
                 .await
                 .unwrap();
         let secrets = Arc::new(Secrets::default());
-        let gate = Arc::new(Gate::default());
+        let (gate, refuses) = (Arc::new(Gate::default()), Arc::new(AtomicBool::new(false)));
+        let artifacts = Arc::new(Proxy::new(Arc::clone(&store), VerbGate::default()));
+        let publishing = Arc::new(GatedBroker::new(Arc::clone(&broker)));
+        let preflight =
+            DescriptionDecides { gate: Arc::clone(&gate), refuses: Arc::clone(&refuses) };
         let parts = GatewayParts {
-            store: GatewayStore::of(&store),
+            store: GatewayStore {
+                artifacts: Arc::clone(&artifacts) as _,
+                ..GatewayStore::of(&store)
+            },
             nodes: Arc::clone(&store) as _,
             registry,
             broker: GatewayBroker::of(&broker),
-            publisher: BatchPublisher::new(Arc::clone(&broker) as _, PublisherSettings::default()),
-            preflight: Arc::new(DescriptionDecides { gate: Arc::clone(&gate) }),
+            publisher: BatchPublisher::new(
+                Arc::clone(&publishing) as _,
+                PublisherSettings::default(),
+            ),
+            preflight: Arc::new(preflight),
             secrets: Arc::clone(&secrets) as _,
             tls,
             keyring,
@@ -221,6 +235,10 @@ impl Gateway {
             broker,
             secrets,
             gate,
+            refuses,
+            artifacts,
+            publishing,
+            compiling,
             shutdown,
             served,
             http,

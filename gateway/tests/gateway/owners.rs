@@ -152,6 +152,10 @@ async fn operators_grant_host_names() {
     let shown =
         send(gateway.request(Method::GET, "/v1/functions/page").bearer_auth(&keys.default)).await;
     assert_eq!(shown.json()["hostnames_not_owned"], json!([NAME]));
+    // The same manifest cannot be deployed again; granted again, the name needs no deploy.
+    deploy(&gateway, &keys.default, "page", under(NAME)).await.problem(409, "conflict");
+    assert_eq!(grant(NAME, &keys.operator, "default").await.status, StatusCode::OK);
+    assert_eq!(ask().await.bytes, "hello");
 }
 
 #[tokio::test]

@@ -45,12 +45,16 @@ async fn deploy_by(
 }
 
 async fn rollback(store: &dyn Store, function: &str) -> Result<Changed, StoreError> {
-    let change = Change::Rollback {
-        tenant: tenant(),
-        function: name(function),
-        to: None,
-        hostnames: Arc::default(),
-    };
+    rollback_of(store, tenant(), function).await
+}
+
+async fn rollback_of(
+    store: &dyn Store,
+    tenant: TenantName,
+    function: &str,
+) -> Result<Changed, StoreError> {
+    let change =
+        Change::Rollback { tenant, function: name(function), to: None, hostnames: Arc::default() };
     store.define(&change).await
 }
 
@@ -235,4 +239,64 @@ pub(crate) async fn of_claims_at_once_one_stands(store: Arc<dyn Store>) {
     let ends = tasks.join_all().await;
     assert_eq!(ends.iter().filter(|end| end.is_ok()).count(), 1, "{ends:?}");
     assert!(ends.iter().all(|end| matches!(end, Ok(_) | Err(StoreError::Conflict(_)))), "{ends:?}");
+}
+
+/// How a tenant claims what is under a host name.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Claim {
+    Deploy,
+    Rollback,
+}
+
+/// Takes the host name for a tenant, and then a route under it by the function `f`.
+async fn take(
+    store: &dyn Store,
+    tenant: TenantName,
+    host: &str,
+    claim: Claim,
+) -> [Result<Changed, StoreError>; 2] {
+    let granted = grant(store, host, tenant.clone()).await;
+    let claimed = match claim {
+        Claim::Deploy => deploy(store, tenant, "f", on(host)).await,
+        Claim::Rollback => rollback_of(store, tenant, "f").await,
+    };
+    [granted, claimed]
+}
+
+pub(crate) async fn of_tenants_at_once_one_has_a_host_name(store: Arc<dyn Store>) {
+    use Claim::{Deploy, Rollback};
+
+    let claims = [[Deploy, Deploy], [Rollback, Rollback], [Deploy, Rollback], [Rollback, Deploy]];
+    for (round, claims) in claims.into_iter().cycle().take(12).enumerate() {
+        let (host, tenants) = (format!("h{round}.example.com"), [tenant(), other()]);
+        // Each has had the name before, and has a version with it to go back to.
+        for tenant in &tenants {
+            grant(&*store, &host, tenant.clone()).await.unwrap();
+            deploy(&*store, tenant.clone(), "f", on(&host)).await.unwrap();
+            deploy(&*store, tenant.clone(), "f", json!([])).await.unwrap();
+            revoke(&*store, &host).await.unwrap();
+        }
+        let tasks = [0, 1].map(|i| {
+            let (store, tenant, host) = (Arc::clone(&store), tenants[i].clone(), host.clone());
+            tokio::spawn(async move { take(&*store, tenant, &host, claims[i]).await })
+        });
+        let mut ends = Vec::new();
+        for task in tasks {
+            ends.push(task.await.unwrap());
+        }
+        let won = ends.iter().position(|[granted, _]| granted.is_ok()).expect("one has it");
+        let [[_, claimed], lost] = [&ends[won], &ends[1 - won]];
+        assert!(claimed.is_ok(), "{claims:?}: {ends:?}");
+        let [not_granted, not_claimed] = lost.each_ref().map(|end| match end {
+            Err(StoreError::Conflict(why)) => why,
+            other => panic!("{claims:?}: {other:?}"),
+        });
+        let winner = format!("'{}'", tenants[won]);
+        assert!(not_granted.contains(&winner) && not_granted.contains("revoke"), "{not_granted}");
+        assert!(not_claimed.contains("another tenant's"), "{not_claimed}");
+        let definitions = store.definitions(Revision(-1)).await.unwrap().unwrap();
+        let answering = definitions.functions.iter().filter(|f| !f.manifest.triggers.is_empty());
+        let answering: Vec<_> = answering.map(|function| &function.tenant).collect();
+        assert_eq!(answering, [&tenants[won]], "{claims:?}");
+    }
 }

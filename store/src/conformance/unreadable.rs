@@ -141,16 +141,22 @@ fn is_broken_apart(registry: &Registry) {
     assert!(registry.has_keys() && registry.key("first").is_none());
 }
 
-/// `spoil` runs a statement as somebody else would.
+/// Has a row changed by somebody else, who is not this release: `run` runs a statement past the
+/// store, and says how many rows it changed.
+async fn spoil(run: impl AsyncFn(&'static str) -> u64, statement: &'static str) {
+    assert_eq!(run(statement).await, 1, "{statement}");
+}
+
+/// `run` is as [`spoil`] has it.
 pub(crate) async fn what_cannot_be_read_breaks_itself_only(
     store: Arc<dyn Store>,
-    spoil: impl AsyncFn(&'static str),
+    run: impl AsyncFn(&'static str) -> u64,
 ) {
     define(&*store).await;
     let watch = watch(&store).await;
     assert!(watch.current().unreadable().is_empty());
     for statement in SPOIL {
-        spoil(statement).await;
+        spoil(&run, statement).await;
     }
     let changed = deploy(
         &*store,
@@ -196,17 +202,17 @@ fn secret(name: &str, version: u32) -> SealedSecret {
     SealedSecret { tenant, name, version, key, sealed: "sealed".into(), at: now() }
 }
 
-/// `spoil` runs a statement as a later release would.
+/// `run` is as [`spoil`] has it.
 pub(crate) async fn a_later_release_says_who_may_read_it(
     store: Arc<dyn Store>,
-    spoil: impl AsyncFn(&'static str),
+    run: impl AsyncFn(&'static str) -> u64,
 ) {
     define(&*store).await;
     for name in ["later", "known"] {
         store.define(&Change::PutSecret(secret(name, 1))).await.unwrap();
     }
     for statement in LATER {
-        spoil(statement).await;
+        spoil(&run, statement).await;
     }
     let watch = RegistryWatch::start(Arc::clone(&store) as _, NEVER).await.unwrap();
     let registry = watch.current();
@@ -263,14 +269,15 @@ pub(crate) async fn a_later_release_says_who_may_read_it(
     );
 }
 
-/// `spoil` runs a statement as a later release would.
+/// `run` is as [`spoil`] has it.
 pub(crate) async fn a_state_that_is_not_known_is_closed(
     store: Arc<dyn Store>,
-    spoil: impl AsyncFn(&'static str),
+    run: impl AsyncFn(&'static str) -> u64,
 ) {
     let (known, later) = (dispatch("known"), dispatch("later"));
     store.enqueue(&[known.clone(), later.clone()], Publication::Pending).await.unwrap();
-    spoil("UPDATE executions SET state = 'of_a_later_release' WHERE function = 'later'").await;
+    let statement = "UPDATE executions SET state = 'of_a_later_release' WHERE function = 'later'";
+    spoil(run, statement).await;
     assert_eq!(store.unfinished(&[later.clone(), known.clone()]).await.unwrap(), [false, true]);
     let starts = [&later, &known].map(started);
     store.start(&starts).await.unwrap();

@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::promise::Row;
 use crate::server::Server;
 
 /// Functions with a schema, and compiles at once.
@@ -27,13 +28,17 @@ const DOUBLINGS: usize = 16;
 /// Functions of a component that is slow to compile.
 const FUNCTIONS: usize = 3_000;
 
-/// Starts the system with keys and two tenants, and measures one beside the other.
+/// What is measured last, and what `--check` is of.
+const ALL_AT_ONCE: &str = "all at once";
+
+/// Starts the system with keys and two tenants, and measures one beside the other. Gives the row of
+/// all at once, where that was measured.
 pub(crate) async fn run(
     root: &Path,
     binary: &Path,
     http: &reqwest::Client,
     only: Option<&str>,
-) -> Result<()> {
+) -> Result<Option<Row>> {
     let server = Server::start(binary)?;
     let operator = key(http, &server, "", &json!({"role": "operator"})).await?;
     let quiet =
@@ -48,11 +53,12 @@ pub(crate) async fn run(
     // in the background.
     let clients_of_other = clients()?;
     server.measure(http, &quiet, 2).await?;
+    let mut all_at_once = None;
     for (what, schemas, compiles, clients) in [
         ("schemas", true, false, false),
         ("compiles", false, true, false),
         ("slow clients", false, false, true),
-        ("all at once", true, true, true),
+        (ALL_AT_ONCE, true, true, true),
     ] {
         if only.is_some_and(|only| only != what) {
             continue;
@@ -81,10 +87,11 @@ pub(crate) async fn run(
             round += 1;
             tasks
         };
-        server.compare(what, http, &quiet, begin).await?;
+        let row = server.compare(what, http, &quiet, begin).await?;
+        all_at_once = (what == ALL_AT_ONCE).then_some(row).or(all_at_once);
     }
     clients_of_other.shutdown_background();
-    Ok(())
+    Ok(all_at_once)
 }
 
 /// Threads for the other tenant's clients, which give way to those that measure.

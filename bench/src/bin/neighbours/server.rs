@@ -9,6 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
+use crate::promise::Row;
+
 /// Invocations a second.
 const RATE: u32 = 100;
 
@@ -76,7 +78,7 @@ impl Server {
         http: &reqwest::Client,
         key: &str,
         mut begin: impl FnMut() -> Vec<JoinHandle<()>>,
-    ) -> Result<()> {
+    ) -> Result<Row> {
         let (mut alone, mut beside) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             self.rest().await?;
@@ -87,8 +89,7 @@ impl Server {
         }
         alone.sort_unstable();
         beside.sort_unstable();
-        self.row(what, &alone, &beside);
-        Ok(())
+        Ok(self.row(what, &alone, &beside))
     }
 
     /// Waits until the server has done what it was asked before.
@@ -162,25 +163,28 @@ impl Server {
         Ok(latencies)
     }
 
-    /// Prints what was measured; both are sorted.
+    /// Prints what was measured, and gives it; both are sorted.
     #[expect(clippy::print_stdout, reason = "the report of this program")]
-    fn row(&self, what: &str, alone: &[u64], beside: &[u64]) {
+    fn row(&self, what: &str, alone: &[u64], beside: &[u64]) -> Row {
         let percentile = |latencies: &[u64], p: usize| {
             latencies[(latencies.len() - 1) * p / 100] as f64 / 1000.0
         };
         let [a, b] = [alone, beside].map(|latencies| percentile(latencies, 99));
+        let most_mib = memory_mib(self.child.id(), "VmHWM:");
         println!(
             "{what:14} p50 {:6.2} ms, alone {:6.2}; p99 {b:6.2} ms, alone {a:6.2} ({:.2} x); resident {} MiB, at most {}",
             percentile(beside, 50),
             percentile(alone, 50),
             b / a,
             memory_mib(self.child.id(), "VmRSS:"),
-            memory_mib(self.child.id(), "VmHWM:"),
+            most_mib,
         );
+        Row { alone_p99_ms: a, beside_p99_ms: b, most_mib }
     }
 }
 
-/// A line of the process's memory accounts, in MiB; 0 where it cannot be read.
+/// A line of the process's memory accounts, in MiB; 0 where it cannot be read, as is said by
+/// whoever checks it.
 fn memory_mib(pid: u32, line: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let value = status

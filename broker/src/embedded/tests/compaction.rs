@@ -1,7 +1,5 @@
 //! The disk is given back.
 
-use std::time::Duration;
-
 use super::{
     consume, contents, copy_of, disk_use, next, open, publish, queue, queues, settled, small, until,
 };
@@ -114,12 +112,7 @@ async fn many_queues_do_not_keep_the_writer_busy() {
     }
     settled(&broker).await;
     // What is noted last is written a little later; a log that chases its own tail never rests.
-    until("the log comes to rest", async || {
-        let length = disk_use(dir.path());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        disk_use(dir.path()) == length
-    })
-    .await;
+    until("the log comes to rest", async || broker.shared.is_at_rest()).await;
     drop(broker);
     assert_eq!(queues(&open(dir.path(), small())).len(), 200);
 }

@@ -1,5 +1,6 @@
 //! Rows that somebody else wrote.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use sqlx::Executor as _;
@@ -13,6 +14,11 @@ use crate::conformance::unreadable::{
 };
 
 use super::{file_in, open, stranger};
+
+/// Runs a statement as somebody else would, and says how many rows it changed.
+async fn ran(path: &Path, statement: &'static str) -> u64 {
+    stranger(path).await.execute(statement).await.unwrap().rows_affected()
+}
 
 #[tokio::test]
 async fn an_unreadable_event_is_shown_and_given_up() {
@@ -39,14 +45,8 @@ async fn an_unreadable_definition_breaks_itself_only() {
     let folder = tempfile::tempdir().unwrap();
     let path = file_in(&folder);
     let store = Arc::new(open(&path).await);
-    what_cannot_be_read_breaks_itself_only(store, async |statement| {
-        assert_eq!(
-            stranger(&path).await.execute(statement).await.unwrap().rows_affected(),
-            1,
-            "{statement}"
-        );
-    })
-    .await;
+    what_cannot_be_read_breaks_itself_only(store, async |statement| ran(&path, statement).await)
+        .await;
 }
 
 #[tokio::test]
@@ -54,14 +54,8 @@ async fn what_a_later_release_stored_is_read_as_it_says() {
     let folder = tempfile::tempdir().unwrap();
     let path = file_in(&folder);
     let store = Arc::new(open(&path).await);
-    a_later_release_says_who_may_read_it(store, async |statement| {
-        assert_eq!(
-            stranger(&path).await.execute(statement).await.unwrap().rows_affected(),
-            1,
-            "{statement}"
-        );
-    })
-    .await;
+    a_later_release_says_who_may_read_it(store, async |statement| ran(&path, statement).await)
+        .await;
 }
 
 #[tokio::test]
@@ -69,12 +63,5 @@ async fn a_state_of_a_later_release_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let path = file_in(&folder);
     let store = Arc::new(open(&path).await);
-    a_state_that_is_not_known_is_closed(store, async |statement| {
-        assert_eq!(
-            stranger(&path).await.execute(statement).await.unwrap().rows_affected(),
-            1,
-            "{statement}"
-        );
-    })
-    .await;
+    a_state_that_is_not_known_is_closed(store, async |statement| ran(&path, statement).await).await;
 }
