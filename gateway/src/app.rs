@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use wasmill_background::Background;
 use wasmill_broker::BatchPublisher;
@@ -14,6 +14,7 @@ use wasmill_secrets::{Keyring, SecretSource};
 use wasmill_store::{Nodes, RegistryWatch};
 
 use crate::GatewayParts;
+use crate::budget::{Budget, Owner, Refusals, Share};
 use crate::error::{ApiError, Result};
 use crate::ports::{GatewayBroker, GatewayStore};
 use crate::rows::RowWriter;
@@ -44,9 +45,10 @@ pub(crate) struct App {
     pub(crate) descriptions: [OnceLock<Bytes>; 2],
     /// Ends what waits.
     pub(crate) shutdown: CancellationToken,
-    ingest: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
-    body_bytes: Arc<Semaphore>,
+    /// Bytes of bodies.
+    pub(crate) bodies: Arc<Budget>,
+    ingest: Arc<Budget>,
+    waiting: Arc<Budget>,
     /// Artifacts in memory.
     artifacts: TenantSemaphore,
     /// Those that are read only to tell that they are there, which takes no time: nobody waits for
@@ -62,7 +64,7 @@ pub(crate) struct App {
 
 /// A reservation of a bounded resource, until the last clone is dropped. Work that outlives its
 /// request keeps one.
-pub(crate) type Reservation = Arc<OwnedSemaphorePermit>;
+pub(crate) type Reservation = Arc<Share>;
 
 /// As the handlers get it.
 pub(crate) type SharedApp = Arc<App>;
@@ -82,8 +84,7 @@ impl App {
             tls: _,
             settings,
         } = parts;
-        let semaphore =
-            |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
+        let budget = |limit, all, owner| Budget::new(limit, Refusals { all, owner });
         let of_tenants = |permits, full| {
             TenantSemaphore::new(
                 permits,
@@ -115,9 +116,21 @@ impl App {
             background: Background::new("gateway-work"),
             rows: RowWriter::start(Arc::clone(&store.ledger), &settings),
             webhooks: Webhooks::new(&settings),
-            ingest: semaphore(settings.max_in_flight),
-            waiting: semaphore(settings.max_waiting),
-            body_bytes: semaphore(settings.max_in_flight_bytes),
+            ingest: budget(
+                settings.max_in_flight,
+                "too many events are being accepted at once",
+                "too many events of the same tenant or address are being accepted at once",
+            ),
+            waiting: budget(
+                settings.max_waiting,
+                "too many synchronous invocations are waiting at once",
+                "too many synchronous invocations of the tenant are waiting at once",
+            ),
+            bodies: budget(
+                settings.in_flight_bytes(),
+                "the bodies of all requests together are too large",
+                "the bodies of the same tenant's or address's requests together are too large",
+            ),
             store,
             nodes,
             registry,
@@ -133,29 +146,15 @@ impl App {
         })
     }
 
-    /// A reservation for one ingest request.
-    pub(crate) fn admit(&self) -> Result<Reservation> {
-        let permit = Arc::clone(&self.ingest).try_acquire_owned();
-        permit
-            .map(Arc::new)
-            .map_err(|_| ApiError::Overloaded("too many events are being accepted at once"))
+    /// A reservation for one request that carries an event, from before its body is read.
+    pub(crate) fn admit(&self, owner: &Owner) -> Result<Reservation> {
+        self.ingest.take(owner, 1).map(Arc::new)
     }
 
-    /// A reservation for one synchronous invocation.
-    pub(crate) fn admit_waiting(&self) -> Result<Reservation> {
-        let permit = Arc::clone(&self.waiting).try_acquire_owned();
-        permit.map(Arc::new).map_err(|_| {
-            ApiError::Overloaded("too many synchronous invocations are waiting at once")
-        })
-    }
-
-    /// A reservation for a body of `bytes`.
-    pub(crate) fn admit_bytes(&self, bytes: usize) -> Result<Reservation> {
-        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.body_bytes).try_acquire_many_owned(permits);
-        permit
-            .map(Arc::new)
-            .map_err(|_| ApiError::Overloaded("the bodies of all requests together are too large"))
+    /// A reservation for one synchronous invocation of a tenant's function, from when its body has
+    /// come: until then it is a request that carries an event.
+    pub(crate) fn admit_waiting(&self, tenant: &TenantName) -> Result<Reservation> {
+        self.waiting.take(&Owner::Tenant(tenant.clone()), 1).map(Arc::new)
     }
 
     /// A reservation for one of a tenant's artifacts in memory. Waits for it, within reason.

@@ -254,6 +254,20 @@ mod tests {
                 &["gateway.max_discarded_bytes", "at most 1024GiB"],
             ),
             ("[gateway]\nmax_files = 1025", &["gateway.max_files", "at most 1,024"]),
+            ("[gateway]\nmax_waiting = 0", &["gateway.max_waiting", "1 to 1,000,000"]),
+            ("[gateway]\nmax_batch_events = 0", &["gateway.max_batch_events", "1 to 100,000"]),
+            (
+                "[gateway]\nmax_request_executions = 0",
+                &["gateway.max_request_executions", "1 to 1,000,000"],
+            ),
+            (
+                "[gateway]\nmax_request_execution_bytes = '1KiB'",
+                &["gateway.max_request_execution_bytes", "1MiB to 64GiB"],
+            ),
+            (
+                "[gateway]\nmax_in_flight_bytes = '1KiB'",
+                &["gateway.max_in_flight_bytes", "1MiB to 1024GiB"],
+            ),
             (
                 "[gateway]\nmax_files_bytes = '257MiB'",
                 &["gateway.max_files_bytes", "at most 256MiB"],

@@ -14,6 +14,7 @@ use wasmill_broker::rabbitmq::{QueueKind, RabbitBroker, RabbitSettings};
 use wasmill_broker::{BatchPublisher, Control, PublisherSettings};
 use wasmill_component::Preflight;
 use wasmill_domain::backoff::Backoff;
+use wasmill_domain::units::ByteSize;
 use wasmill_domain::wire::{Reads, Writes};
 use wasmill_domain::{ApiKey, Registry};
 use wasmill_gateway::{
@@ -34,8 +35,8 @@ use wasmill_store::{Identity, Node, Nodes, RegistryWatch, SchemaMode, Secrets, S
 use super::consistency::{InspectedBroker, InspectedStore};
 use super::nodes::{self, Membership};
 use super::{
-    REGISTRY_INTERVAL, capabilities, consistency, engine, files, make_first_key, secrets, server,
-    tls,
+    REGISTRY_INTERVAL, capabilities, consistency, engine, files, hostnames, make_first_key,
+    secrets, server, tls,
 };
 use crate::config::{self, Config};
 use crate::exit::Result;
@@ -119,11 +120,21 @@ impl Pool {
         let tls = tls::load(certificate.as_deref(), key.as_deref(), names)?;
         let listener = listen("gateway.listen", gateway.listen).await?;
         let defaults = GatewaySettings::default();
+        let configured = gateway.hostname_rules();
+        let rules = hostnames::rules(configured, tls.as_deref(), &self.registry.current());
+        if let Some(why) = hostnames::warning(&rules, gateway.listen) {
+            tracing::warn!("{why}");
+        }
         let settings = GatewaySettings {
             require_key: !gateway.listen.ip().is_loopback(),
             max_event_bytes: gateway.max_event_bytes.as_usize(),
             max_batch_bytes: gateway.max_batch_bytes.as_usize(),
+            max_batch_events: gateway.max_batch_events,
+            max_request_executions: gateway.max_request_executions,
+            max_request_execution_bytes: gateway.max_request_execution_bytes.as_usize(),
             max_in_flight: gateway.max_in_flight,
+            max_in_flight_bytes: gateway.max_in_flight_bytes.map(ByteSize::as_usize),
+            max_waiting: gateway.max_waiting,
             max_artifact_bytes: gateway.max_artifact_bytes.as_usize(),
             max_files: gateway.max_files,
             max_files_bytes: gateway.max_files_bytes.0,
@@ -134,7 +145,7 @@ impl Pool {
             // Longer than the broker's own, which knows whether the event may have been taken.
             publish_timeout: gateway.publish_timeout.0 * 2,
             bucket_quota: self.config.keyvalue.quota(),
-            hostnames: Arc::new(gateway.hostname_rules()),
+            hostnames: Arc::new(rules),
             server: server::settings_of(gateway),
             ..defaults
         };

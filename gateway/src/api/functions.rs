@@ -146,7 +146,8 @@ pub(crate) async fn deploy(
 ) -> Result<(StatusCode, Json<Deployed>)> {
     let (parts, body) = request.into_parts();
     let Deploy { manifest, digest } =
-        body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?;
+        body::document(&app, &caller.owner, &parts.headers, body, app.settings.max_document_bytes)
+            .await?;
     let tenant = caller.tenant;
     let manifest = read_manifest(manifest, &name)?;
     let manifest = check(&app, &tenant, digest, manifest).await?;
@@ -207,7 +208,8 @@ pub(crate) async fn rollback(
     let Rollback { to } = if nothing {
         Rollback::default()
     } else {
-        body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?
+        body::document(&app, &caller.owner, &parts.headers, body, app.settings.max_document_bytes)
+            .await?
     };
     let tenant = caller.tenant;
     let to = Some(check_target(&app, &tenant, &name, to).await?);

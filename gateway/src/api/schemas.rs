@@ -79,7 +79,8 @@ pub(crate) async fn put(
     request: Request,
 ) -> Result<Json<SchemaPut>> {
     let (parts, body) = request.into_parts();
-    let schema: serde_json::Value = body::document(&app, &parts.headers, body, MAX_BYTES).await?;
+    let schema: serde_json::Value =
+        body::document(&app, &caller.owner, &parts.headers, body, MAX_BYTES).await?;
     let source = Arc::new(schema);
     let tenant = caller.tenant;
     // The patterns of a large schema take a while to compile.

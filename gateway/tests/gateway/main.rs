@@ -28,5 +28,6 @@ mod responses;
 mod schema_limits;
 mod schemas;
 mod secrets;
+mod shares;
 mod tls;
 mod webhooks;
