@@ -3,6 +3,7 @@
 
 mod auth;
 mod cloudevents;
+mod credentials;
 mod dead_letters;
 mod executions;
 mod files;
