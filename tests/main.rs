@@ -14,6 +14,7 @@ mod dialect;
 mod doctor;
 mod guests;
 mod hostile;
+mod hostnames;
 mod https;
 mod keys;
 mod keyvalue;

@@ -122,6 +122,12 @@ pub(crate) struct Gateway {
     pub(crate) max_event_bytes: ByteSize,
     /// The longest body with a batch of events: 1 KiB to 1 GiB.
     pub(crate) max_batch_bytes: ByteSize,
+    /// The most events in a batch: 1 to 100,000.
+    pub(crate) max_batch_events: usize,
+    /// The most executions that one request may lead to: 1 to 1,000,000.
+    pub(crate) max_request_executions: usize,
+    /// The most bytes of events in those: 1 MiB to 64 GiB.
+    pub(crate) max_request_execution_bytes: ByteSize,
     /// The largest artifact: 1 KiB to 256 MiB.
     pub(crate) max_artifact_bytes: ByteSize,
     /// Files of one function: 0 to 1,024.
@@ -130,6 +136,11 @@ pub(crate) struct Gateway {
     pub(crate) max_files_bytes: ByteSize,
     /// Ingest requests at work at the same time: 1 to 1,000,000.
     pub(crate) max_in_flight: usize,
+    /// Bytes of requests' bodies that are held at the same time: 1 MiB to 1 TiB. Default: four times
+    /// the longest body that may come, 256 MiB at least.
+    pub(crate) max_in_flight_bytes: Option<ByteSize>,
+    /// Synchronous invocations that wait at the same time: 1 to 1,000,000.
+    pub(crate) max_waiting: usize,
     /// Artifacts that are checked at the same time, of which one tenant may have half: 1 to 1,024.
     pub(crate) max_checks: usize,
     /// Deploys, rollbacks and schemas of one tenant that are checked at the same time: 1 to 1,024.

@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 pub(crate) mod embedded;
 mod engine;
 pub(crate) mod files;
+mod hostnames;
 mod nodes;
 pub(crate) mod offline;
 pub(crate) mod pool;

@@ -15,12 +15,12 @@ use wasmill_secrets::{Keyring, SecretSource};
 use wasmill_store::{Nodes, RegistryWatch, no_host_for};
 
 use crate::GatewayParts;
+use crate::budget::{Budget, Owner, Refusals, Share};
 use crate::error::{ApiError, Result};
 use crate::ports::{GatewayBroker, GatewayStore};
 use crate::rows::RowWriter;
 use crate::settings::GatewaySettings;
 use crate::tenant_semaphore::{TenantPermit, TenantSemaphore};
-use crate::tenant_shares::TenantShares;
 use crate::waiters::WaiterTask;
 use crate::webhooks::Webhooks;
 
@@ -49,9 +49,10 @@ pub(crate) struct App {
     pub(crate) descriptions: [OnceLock<Bytes>; 2],
     /// Ends what waits.
     pub(crate) shutdown: CancellationToken,
-    ingest: Arc<TenantShares>,
-    waiting: Arc<TenantShares>,
-    body_bytes: Arc<Semaphore>,
+    /// Bytes of bodies.
+    pub(crate) bodies: Arc<Budget>,
+    ingest: Arc<Budget>,
+    waiting: Arc<Budget>,
     /// Artifacts in memory.
     artifacts: TenantSemaphore,
     /// Those that are read only to tell that they are there, which takes no time: nobody waits for
@@ -67,7 +68,7 @@ pub(crate) struct App {
 
 /// A reservation of a bounded resource, until the last clone is dropped. Work that outlives its
 /// request keeps one.
-pub(crate) type Reservation = Arc<dyn Any + Send + Sync>;
+pub(crate) type Reservation = Arc<Share>;
 
 /// As the handlers get it.
 pub(crate) type SharedApp = Arc<App>;
@@ -87,6 +88,7 @@ impl App {
             tls: _,
             settings,
         } = parts;
+        let budget = |limit, all, owner| Budget::new(limit, Refusals { all, owner });
         let of_tenants = |permits, full| {
             TenantSemaphore::new(
                 permits,
@@ -119,11 +121,21 @@ impl App {
             rows: RowWriter::start(Arc::clone(&store.ledger), &settings),
             waiters: WaiterTask::start(Arc::clone(&broker.broadcasts)),
             webhooks: Webhooks::new(&settings),
-            ingest: TenantShares::new(settings.max_in_flight),
-            waiting: TenantShares::new(settings.max_waiting),
-            body_bytes: Arc::new(Semaphore::new(
-                settings.max_in_flight_bytes.min(Semaphore::MAX_PERMITS),
-            )),
+            ingest: budget(
+                settings.max_in_flight,
+                "too many events are being accepted at once",
+                "too many events of the same tenant or address are being accepted at once",
+            ),
+            waiting: budget(
+                settings.max_waiting,
+                "too many synchronous invocations are waiting at once",
+                "too many synchronous invocations of the tenant are waiting at once",
+            ),
+            bodies: budget(
+                settings.in_flight_bytes(),
+                "the bodies of all requests together are too large",
+                "the bodies of the same tenant's or address's requests together are too large",
+            ),
             store,
             nodes,
             registry,
@@ -139,30 +151,15 @@ impl App {
         })
     }
 
-    /// A reservation for one ingest request of a tenant.
-    pub(crate) fn admit(&self, tenant: &TenantName) -> Result<Reservation> {
-        let permit = self.ingest.try_acquire(tenant, || self.has_others(tenant));
-        let full = ApiError::Overloaded("too many events are being accepted at once");
-        permit.map(|permit| Arc::new(permit) as Reservation).ok_or(full)
+    /// A reservation for one request that carries an event, from before its body is read.
+    pub(crate) fn admit(&self, owner: &Owner) -> Result<Reservation> {
+        self.ingest.take(owner, 1).map(Arc::new)
     }
 
-    /// A reservation for one synchronous invocation of a tenant's function.
+    /// A reservation for one synchronous invocation of a tenant's function, from when its body has
+    /// come: until then it is a request that carries an event.
     pub(crate) fn admit_waiting(&self, tenant: &TenantName) -> Result<Reservation> {
-        let permit = self.waiting.try_acquire(tenant, || self.has_others(tenant));
-        let full = ApiError::Overloaded("too many synchronous invocations are waiting at once");
-        permit.map(|permit| Arc::new(permit) as Reservation).ok_or(full)
-    }
-
-    fn has_others(&self, tenant: &TenantName) -> bool {
-        self.registry.current().tenants().any(|other| other != tenant)
-    }
-
-    /// A reservation for a body of `bytes`.
-    pub(crate) fn admit_bytes(&self, bytes: usize) -> Result<Reservation> {
-        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.body_bytes).try_acquire_many_owned(permits);
-        let full = |_| ApiError::Overloaded("the bodies of all requests together are too large");
-        permit.map(|permit| Arc::new(permit) as Reservation).map_err(full)
+        self.waiting.take(&Owner::Tenant(tenant.clone()), 1).map(Arc::new)
     }
 
     /// A reservation for one of a tenant's artifacts in memory. Waits for it, within reason.

@@ -12,6 +12,7 @@ use wasmill_domain::lifecycle::HELD_BY_OPERATOR;
 use wasmill_domain::{ApiKey, KeyRole, Registry, TenantName};
 
 use crate::app::SharedApp;
+use crate::budget::Owner;
 use crate::error::{ApiError, Result};
 use crate::routing;
 
@@ -26,6 +27,8 @@ pub(crate) struct Caller {
     role: Option<KeyRole>,
     /// The key's id; `None` where no key is needed.
     key: Option<Uuid>,
+    /// On whose account the request is.
+    pub(crate) owner: Owner,
     /// What is defined, as of this request.
     pub(crate) registry: Arc<Registry>,
 }
@@ -61,7 +64,11 @@ impl FromRequestParts<SharedApp> for Caller {
                         "without API keys there is only the tenant 'default', not '{tenant}': create an operator key first"
                     )))
                 }
-                _ => Ok(Self { tenant: TenantName::default(), role: None, key: None, registry }),
+                _ => {
+                    let tenant = TenantName::default();
+                    let owner = Owner::without_key(&parts.extensions, &tenant);
+                    Ok(Self { tenant, role: None, key: None, owner, registry })
+                }
             };
         }
         let text = bearer(&parts.headers)?;
@@ -77,7 +84,8 @@ impl FromRequestParts<SharedApp> for Caller {
             }
             wanted => wanted.unwrap_or_else(|| key.tenant.clone()),
         };
-        Ok(Self { tenant, role: Some(key.role), key: Some(key.id), registry })
+        let owner = Owner::Tenant(tenant.clone());
+        Ok(Self { tenant, role: Some(key.role), key: Some(key.id), owner, registry })
     }
 }
 

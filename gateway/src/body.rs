@@ -1,41 +1,42 @@
-//! Reads request bodies: bounded in length, in time, and in what all of them hold together.
+//! Reads request bodies: bounded in length, in time, and in what all of them hold together, which is
+//! counted as it arrives and not as it is announced.
+
+use std::sync::Arc;
 
 use axum::body::{Body, HttpBody as _};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use wasmill_domain::event::is_json_media_type;
 use wasmill_domain::json;
 
-use crate::app::{App, Reservation};
+use crate::app::App;
+use crate::budget::{Owner, Share};
 use crate::error::{ApiError, Result};
 use crate::problem::Fault;
 
 const JSON_ONLY: &[&str] = &["application/json"];
 
+/// How much is made room for at first where a body comes in pieces, unless it is shorter.
+const STEP: usize = 64 << 10;
+
 /// A body, and its share of what all bodies may hold.
 #[derive(Clone)]
 pub(crate) struct BufferedBody {
     pub(crate) bytes: Bytes,
-    share: Reservation,
+    _share: Arc<Share>,
 }
 
-impl BufferedBody {
-    /// The share, for what goes on with the bytes without the rest of this.
-    pub(crate) fn share(&self) -> &Reservation {
-        &self.share
-    }
-}
-
-/// Reads a body of at most `limit` bytes.
+/// Reads a body of at most `limit` bytes, on `owner`'s account.
 ///
 /// # Errors
 /// Where it is longer, takes too long, breaks off or comes compressed, and where other bodies leave
 /// no room for it.
 pub(crate) async fn read(
     app: &App,
+    owner: &Owner,
     headers: &HeaderMap,
     body: Body,
     limit: usize,
@@ -46,27 +47,65 @@ pub(crate) async fn read(
             &[],
         ));
     }
-    read_as_it_is(app, body, limit).await
+    read_as_it_is(app, owner, body, limit).await
 }
 
 /// Reads a body of at most `limit` bytes, compressed or not.
 ///
 /// # Errors
 /// Where it is longer, takes too long or breaks off, and where other bodies leave no room for it.
-pub(crate) async fn read_as_it_is(app: &App, body: Body, limit: usize) -> Result<BufferedBody> {
+pub(crate) async fn read_as_it_is(
+    app: &App,
+    owner: &Owner,
+    body: Body,
+    limit: usize,
+) -> Result<BufferedBody> {
     let announced = body.size_hint();
     if announced.lower() > limit as u64 {
         return Err(too_large(limit));
     }
-    let reserve = announced.exact().map_or(limit, |bytes| usize::try_from(bytes).unwrap_or(limit));
-    let share = app.admit_bytes(reserve)?;
+    let length = announced.exact().and_then(|bytes| usize::try_from(bytes).ok());
+    let mut share = app.bodies.share(owner);
+    // What is announced counts for nothing yet, but one that has no chance need not be sent.
+    share.check(length.unwrap_or(0))?;
     let wait_timeout = app.settings.server.body_timeout;
-    let collected = tokio::time::timeout(wait_timeout, Limited::new(body, limit).collect()).await;
-    match collected.map_err(|_| ApiError::Timeout(wait_timeout))? {
-        Ok(collected) => Ok(BufferedBody { bytes: collected.to_bytes(), share }),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large(limit)),
-        Err(_) => Err(aborted()),
+    let collecting = collect(body, limit, length.unwrap_or(limit), &mut share);
+    let collected = tokio::time::timeout(wait_timeout, collecting).await;
+    let bytes = collected.map_err(|_| ApiError::Timeout(wait_timeout))??;
+    Ok(BufferedBody { bytes, _share: Arc::new(share) })
+}
+
+/// What comes of a body, which most likely has `length` bytes. A short one is most often one piece,
+/// which is kept as it is; otherwise room is made in steps, each as large as all before it.
+async fn collect(mut body: Body, limit: usize, length: usize, share: &mut Share) -> Result<Bytes> {
+    let (mut first, mut whole) = (Bytes::new(), Vec::new());
+    while let Some(frame) = body.frame().await {
+        let data = frame.map_err(|_| aborted())?.into_data().unwrap_or_default();
+        let needed = first.len() + whole.len() + data.len();
+        if needed > limit {
+            return Err(too_large(limit));
+        }
+        if first.is_empty() && whole.is_empty() {
+            share.grow(data.len())?;
+            first = data;
+            continue;
+        }
+        if needed > whole.capacity() {
+            let steps = needed.max(2 * whole.capacity()).max(STEP).min(length.max(needed));
+            share.grow(steps.saturating_sub(share.amount()))?;
+            whole.reserve_exact(steps - whole.len());
+        }
+        whole.extend_from_slice(&std::mem::take(&mut first));
+        whole.extend_from_slice(&data);
     }
+    if whole.is_empty() {
+        return Ok(first);
+    }
+    if whole.capacity() - whole.len() > STEP {
+        whole.shrink_to_fit();
+        share.shrink(whole.len());
+    }
+    Ok(whole.into())
 }
 
 /// What is said of a body that ends before its end, or comes in pieces that are none.
@@ -104,6 +143,7 @@ pub(crate) fn is_unnamed(media_type: Option<&str>) -> bool {
 /// As [`read`], and where it is not JSON or not the document that is asked for.
 pub(crate) async fn document<T: DeserializeOwned>(
     app: &App,
+    owner: &Owner,
     headers: &HeaderMap,
     body: Body,
     limit: usize,
@@ -113,7 +153,7 @@ pub(crate) async fn document<T: DeserializeOwned>(
     {
         return Err(ApiError::MediaType("a JSON document is expected here".into(), JSON_ONLY));
     }
-    let buffered = read(app, headers, body, limit).await?;
+    let buffered = read(app, owner, headers, body, limit).await?;
     let text = &buffered.bytes;
     typed(text).map_err(|error| ApiError::BadDocument(not_json("", "the document", text, &error)))
 }

@@ -4,13 +4,15 @@
 //! Where to look: [`routing`] decides what a request is for. The way in is [`ingest`]; [`triggers`]
 //! are requests to functions; the rest of the API has a module for each of its nouns in [`api`],
 //! and its documents stand in [`documents`]. Who may do what is in [`auth`], what can go wrong in
-//! [`error`] and [`problem`], what is bounded in [`settings`]. The listener is `wasmill_http`'s.
+//! [`error`] and [`problem`], what is bounded in [`settings`], who may have how much of it in
+//! [`budget`] and [`tenant_semaphore`]. The listener is `wasmill_http`'s.
 
 mod api;
 mod app;
 mod auth;
 mod awaited;
 mod body;
+mod budget;
 mod documents;
 mod error;
 mod extract;
@@ -23,7 +25,6 @@ mod routing;
 mod rows;
 mod settings;
 mod tenant_semaphore;
-mod tenant_shares;
 mod triggers;
 mod waiters;
 mod webhooks;

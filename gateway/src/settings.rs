@@ -30,8 +30,11 @@ pub struct GatewaySettings {
     /// The most events in a batch. Default: 1,000.
     pub max_batch_events: usize,
     /// The most executions that one request may lead to: events of a batch times the functions they
-    /// reach. Default: 10,000.
+    /// reach; beyond that it gets 413. Default: 10,000.
     pub max_request_executions: usize,
+    /// The most bytes that the events of those executions may have together, each event as often as
+    /// there are functions that it reaches; beyond that the request gets 413. Default: 64 MiB.
+    pub max_request_execution_bytes: usize,
     /// The longest artifact, in bytes. Default: 64 MiB.
     pub max_artifact_bytes: usize,
     /// The most files that a function may have: up to 1,024. Default: 512.
@@ -45,12 +48,16 @@ pub struct GatewaySettings {
     pub max_document_bytes: usize,
     /// How large an operator may make a bucket. Default: as [`BucketQuota`]'s.
     pub bucket_quota: BucketQuota,
-    /// Ingest requests at work at the same time; further ones get 503. Default: 4,096.
+    /// Requests that carry events and are at work at the same time, or whose body has not come
+    /// whole; further ones get 503. One owner (the tenant of its key, or without one its address)
+    /// may have as many as it leaves free: half where it is alone. Default: 4,096.
     pub max_in_flight: usize,
-    /// Bytes of request bodies held at the same time, of every route together; further ones get
-    /// 503. Default: 256 MiB.
-    pub max_in_flight_bytes: usize,
-    /// Synchronous invocations that wait at the same time; further ones get 503. Default: 1,024.
+    /// Bytes of request bodies held at the same time, of every route together, counted as they
+    /// arrive; further ones get 503. One owner may have as many as it leaves free. Default: four
+    /// times the longest body that may come, 256 MiB at least.
+    pub max_in_flight_bytes: Option<usize>,
+    /// Synchronous invocations that wait at the same time; further ones get 503. One tenant's
+    /// functions may have as many as they leave free. Default: 1,024.
     pub max_waiting: usize,
     /// Artifacts held in memory to be checked at the same time, of which one tenant may have half;
     /// further uploads and deploys wait for a permit, and get 503 after `server.body_timeout`.
@@ -97,6 +104,24 @@ pub struct GatewaySettings {
     pub row_delay: Duration,
 }
 
+/// What bodies may hold at least, unless it is set.
+const LEAST_IN_FLIGHT_BYTES: usize = 256 << 20;
+
+impl GatewaySettings {
+    /// How many bytes of bodies may be held.
+    pub(crate) fn in_flight_bytes(&self) -> usize {
+        let longest = [
+            self.max_artifact_bytes,
+            self.max_batch_bytes,
+            self.max_event_bytes,
+            self.max_document_bytes,
+        ];
+        let longest = longest.into_iter().max().unwrap_or_default();
+        let default = || longest.saturating_mul(4).max(LEAST_IN_FLIGHT_BYTES);
+        self.max_in_flight_bytes.unwrap_or_else(default)
+    }
+}
+
 impl Default for GatewaySettings {
     fn default() -> Self {
         Self {
@@ -108,6 +133,7 @@ impl Default for GatewaySettings {
             max_batch_bytes: 8 << 20,
             max_batch_events: 1_000,
             max_request_executions: 10_000,
+            max_request_execution_bytes: 64 << 20,
             max_artifact_bytes: 64 << 20,
             max_files: 512,
             max_files_bytes: 64 << 20,
@@ -115,7 +141,7 @@ impl Default for GatewaySettings {
             max_document_bytes: 4 << 20,
             bucket_quota: BucketQuota::default(),
             max_in_flight: 4_096,
-            max_in_flight_bytes: 256 << 20,
+            max_in_flight_bytes: None,
             max_waiting: 1_024,
             max_checks: 4,
             max_deploys: 16,

@@ -2,9 +2,11 @@
 //! first request's head has not come.
 //!
 //! Whoever opens connections and says nothing holds only what others who say nothing would: a
-//! connection on which no whole head has been received yet is ended, the oldest first, as soon as
-//! somebody waits for its permit.
+//! connection on which no whole head has been received yet is ended as soon as somebody waits for
+//! its permit: the oldest of the address that has the most such connections. So an address that
+//! opens many ends its own, and TLS handshakes need no bound besides: each is such a connection.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,13 +35,21 @@ pub(crate) struct Admission {
 struct Open {
     /// Connections of each address, of those that have some.
     of_address: HashMap<IpAddr, usize>,
-    /// What ends each connection whose first head has not come, the oldest first.
-    pending: BTreeMap<u64, CancellationToken>,
+    /// What ends each connection whose first head has not come, by address, the oldest first;
+    /// `None` for addresses that have no bound, which count as one.
+    pending: HashMap<Option<IpAddr>, BTreeMap<u64, CancellationToken>>,
+    pending_count: usize,
     next: u64,
     /// Connections that were refused since the log told of it.
     refused: u64,
     warned: Option<Instant>,
 }
+
+/// The address that a request came from, as what it has is counted: of IPv6 the first 64 bits. A
+/// request has it among its extensions, unless the address may have any number of connections
+/// ([`ServerSettings::exempt_networks`]), as that of a proxy stands for many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientAddress(pub IpAddr);
 
 /// A connection's share of its address's bound, until it is dropped.
 pub(crate) struct AddressShare {
@@ -102,8 +112,8 @@ impl Admission {
         None
     }
 
-    /// Waits for a permit for a connection. Where there is none, the oldest one whose first head
-    /// has not come is closed.
+    /// Waits for a permit for a connection. Where there is none, one whose first head has not come
+    /// is closed.
     pub(crate) async fn acquire(self: &Arc<Self>, share: AddressShare) -> Option<ConnectionPermit> {
         let permit = match Arc::clone(&self.open_permits).try_acquire_owned() {
             Ok(permit) => permit,
@@ -115,16 +125,18 @@ impl Admission {
         };
         let cut = CancellationToken::new();
         let mut open = self.open();
-        if open.pending.len() >= self.most_pending {
+        if open.pending_count >= self.most_pending {
             open.cut_oldest();
         }
         let number = open.next;
         open.next += 1;
-        open.pending.insert(number, cut.clone());
+        open.pending.entry(share.address).or_default().insert(number, cut.clone());
+        open.pending_count += 1;
         Some(ConnectionPermit { number, cut, share, _permit: permit })
     }
 
-    /// Ends the oldest connection whose first head has not come, if there is one.
+    /// Ends a connection whose first head has not come, if there is one: the oldest of the address
+    /// that has the most of them.
     pub(crate) fn cut_oldest(&self) {
         self.open().cut_oldest();
     }
@@ -132,16 +144,42 @@ impl Admission {
 
 impl Open {
     fn cut_oldest(&mut self) {
-        if let Some((_, cut)) = self.pending.pop_first() {
+        let oldest = |of_address: &BTreeMap<u64, _>| of_address.keys().next().copied();
+        let most = self
+            .pending
+            .iter()
+            .filter_map(|(address, of_address)| {
+                let oldest = oldest(of_address)?;
+                Some((of_address.len(), Reverse(oldest), *address))
+            })
+            .max_by_key(|(count, oldest, _)| (*count, *oldest));
+        if let Some((_, Reverse(number), address)) = most
+            && let Some(cut) = self.take_pending(address, number)
+        {
             cut.cancel();
         }
+    }
+
+    fn take_pending(&mut self, address: Option<IpAddr>, number: u64) -> Option<CancellationToken> {
+        let of_address = self.pending.get_mut(&address)?;
+        let cut = of_address.remove(&number)?;
+        if of_address.is_empty() {
+            self.pending.remove(&address);
+        }
+        self.pending_count -= 1;
+        Some(cut)
     }
 }
 
 impl ConnectionPermit {
     /// The first head has come whole: the connection is not ended for others any more.
     pub(crate) fn head_received(&self) {
-        self.share.admission.open().pending.remove(&self.number);
+        self.share.admission.open().take_pending(self.share.address, self.number);
+    }
+
+    /// Whose it is; `None` where its address has no bound.
+    pub(crate) fn client_address(&self) -> Option<ClientAddress> {
+        self.share.address.map(ClientAddress)
     }
 }
 
@@ -263,6 +301,29 @@ mod tests {
                 && !head_received.cut.is_cancelled()
         );
         drop(third);
-        assert_eq!(admission.open().pending.len(), 1);
+        assert_eq!(admission.open().pending_count, 1);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_has_many_silent_ones_ends_its_own() {
+        let admission = admission(20, 20, 4, &["10.0.0.0/8"]);
+        let permit = async |from: &str| {
+            admission.acquire(admission.share(address(from)).unwrap()).await.unwrap()
+        };
+        // Those of others are older, and each has no more than one.
+        let others = [permit("192.0.2.1").await, permit("10.1.2.3").await];
+        let mut many = vec![permit("192.0.2.9").await, permit("192.0.2.9").await];
+        for _ in 0..10 {
+            many.push(permit("192.0.2.9").await);
+        }
+        assert!(others.iter().all(|other| !other.cut.is_cancelled()));
+        let open: Vec<bool> = many.iter().map(|permit| !permit.cut.is_cancelled()).collect();
+        assert_eq!(open.iter().filter(|open| **open).count(), 2);
+        assert!(open[10] && open[11], "the newest ones stay");
+        let next = permit("192.0.2.2").await;
+        assert!(many[10].cut.is_cancelled() && !next.cut.is_cancelled());
+        drop((others, many, next));
+        let open = admission.open();
+        assert!(open.pending.is_empty() && open.pending_count == 0);
     }
 }

@@ -20,9 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
@@ -56,7 +54,6 @@ const LAST_LINGER: Duration = Duration::from_secs(3);
 pub(crate) struct Server {
     router: Router,
     tls: Option<Arc<Tls>>,
-    handshakes: Semaphore,
     handshake_timeout: Duration,
     header_timeout: Duration,
     idle_timeout: Duration,
@@ -79,7 +76,6 @@ impl Server {
         Self {
             router,
             tls,
-            handshakes: Semaphore::new(settings.max_handshakes.clamp(1, Semaphore::MAX_PERMITS)),
             handshake_timeout: settings.handshake_timeout,
             header_timeout: settings.header_timeout,
             idle_timeout: settings.idle_timeout,
@@ -100,24 +96,20 @@ impl Server {
         let Some(tls) = &self.tls else {
             return self.speak(&self.either, stream, Scheme::HTTP, permit).await;
         };
-        let handshake = tokio::time::timeout(self.handshake_timeout, self.handshake(tls, stream));
+        // How many handshakes go on is bounded as all connections are whose first head has not
+        // come: what waits for its client must not keep others waiting.
+        let handshake = TlsAcceptor::from(tls.config()).accept(stream);
         let stream = tokio::select! {
-            stream = handshake => stream,
+            stream = tokio::time::timeout(self.handshake_timeout, handshake) => stream,
             () = self.shutdown.cancelled() => return,
         };
         // A handshake that fails is the client's business.
-        let Ok(Some(stream)) = stream else { return };
+        let Ok(Ok(stream)) = stream else { return };
         let protocol = match stream.get_ref().1.alpn_protocol() {
             Some(HTTP_2) => &self.http2,
             _ => &self.http1,
         };
         self.speak(protocol, stream, Scheme::HTTPS, permit).await;
-    }
-
-    async fn handshake(&self, tls: &Tls, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
-        // The semaphore is never closed, so there is a permit in the end.
-        let _permit = self.handshakes.acquire().await.ok()?;
-        TlsAcceptor::from(tls.config()).accept(stream).await.ok()
     }
 
     /// Serves a connection whose bytes are those of HTTP to its end.
@@ -170,6 +162,9 @@ impl Server {
                 activity.note_upgrade();
             }
             request.extensions_mut().insert(scheme);
+            if let Some(address) = permit.client_address() {
+                request.extensions_mut().insert(address);
+            }
             async move {
                 let response = match message::check(&mut request) {
                     Ok(()) => router.oneshot(request).await?,

@@ -20,6 +20,7 @@ mod tls;
 mod unread;
 mod upload;
 
+pub use admission::ClientAddress;
 pub use listener::serve;
 pub use message::{MAX_HEADERS, has_no_content};
 pub use probes::{Part, Readiness, serve_probes, while_starting};

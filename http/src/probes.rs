@@ -109,3 +109,67 @@ fn problem(status: StatusCode, detail: &str, parts: Option<Map<String, Value>>) 
     }
     (status, [(CONTENT_TYPE, PROBLEM_JSON)], document.to_string()).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpSocket, TcpStream};
+
+    use super::*;
+
+    struct Well;
+
+    #[async_trait]
+    impl Readiness for Well {
+        async fn parts(&self) -> Vec<Part> {
+            vec![("part", Ok(()))]
+        }
+
+        fn notes(&self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+
+    async fn connect(last: u8, address: SocketAddr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::new(127, 0, 0, last), 0).into()).unwrap();
+        socket.connect(address).await.unwrap()
+    }
+
+    /// Whatever many addresses begin and never end, a probe is answered.
+    #[tokio::test]
+    async fn heads_half_sent_keep_no_probe_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let served = tokio::spawn(serve_probes(listener, Arc::new(Well), shutdown.clone()));
+        let half: [&[u8]; 3] = [
+            b"",
+            b"GET /readyz HTTP/1.1\r\nHost: loc",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+        ];
+        let mut silent = Vec::new();
+        for i in 0..120 {
+            // Six addresses, of which each has more than it may.
+            let mut stream = connect(2 + i % 6, address).await;
+            // It may be closed already.
+            let _ = stream.write_all(half[usize::from(i) % half.len()]).await;
+            silent.push(stream);
+        }
+        for path in ["/healthz", "/readyz"] {
+            let mut probe = connect(200, address).await;
+            let request =
+                format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+            probe.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            let read = probe.read_to_string(&mut answer);
+            tokio::time::timeout(Duration::from_secs(20), read).await.expect("in time").unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        }
+        drop(silent);
+        shutdown.cancel();
+        tokio::time::timeout(Duration::from_secs(20), served).await.expect("in time").unwrap();
+    }
+}

@@ -18,13 +18,12 @@ pub struct ServerSettings {
     /// Networks whose addresses may have any number of connections, such as proxies'. Default:
     /// none.
     pub exempt_networks: Vec<IpNet>,
-    /// Open connections whose first request's head has not come whole, TLS included; with a further
-    /// one, the oldest is ended. It is as well where `max_connections` are open and another waits.
-    /// Default: a quarter of `max_connections`, 16 at least.
+    /// Open connections whose first request's head has not come whole, TLS handshakes included; with
+    /// a further one, the oldest is ended of the address that has the most of them. One is as well
+    /// where `max_connections` are open and another waits. Default: a quarter of `max_connections`,
+    /// 16 at least.
     pub max_pending_connections: Option<usize>,
-    /// TLS handshakes at the same time; further ones wait. Default: 256.
-    pub max_handshakes: usize,
-    /// How long a TLS handshake may take, waiting for a permit included. Default: 10 s.
+    /// How long a TLS handshake may take. Default: 10 s.
     pub handshake_timeout: Duration,
     /// Requests at the same time on one connection of HTTP/2; further ones are refused. Default:
     /// 128.
@@ -73,7 +72,6 @@ impl Default for ServerSettings {
             max_connections_per_address: None,
             exempt_networks: Vec::new(),
             max_pending_connections: None,
-            max_handshakes: 256,
             handshake_timeout: Duration::from_secs(10),
             max_streams: 128,
             ping_interval: Duration::from_secs(20),

@@ -11,6 +11,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
+use webpki::EndEntityCert;
 
 /// How often the files are looked at.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -42,6 +43,8 @@ pub enum TlsError {
 pub struct Tls {
     files: TlsFiles,
     config: ArcSwap<ServerConfig>,
+    /// The certificate's, when it was read first.
+    names: Vec<String>,
     /// What the files held when they were looked at last, of use or not.
     seen: Mutex<Option<Seen>>,
 }
@@ -63,9 +66,16 @@ impl Tls {
         let config = read.config(&files)?;
         Ok(Self {
             files,
+            names: read.names(),
             config: ArcSwap::from_pointee(config),
             seen: Mutex::new(Some(read.digest())),
         })
+    }
+
+    /// The DNS names that the certificate is for (its subject alternative names), those with a
+    /// wildcard as they are: of the one that was there when the files were loaded.
+    pub fn names(&self) -> Vec<String> {
+        self.names.clone()
     }
 
     /// Looks at the files again. If they have changed and are of use, connections made from now on
@@ -132,6 +142,15 @@ impl Read {
             Sha256::digest(read.as_deref().unwrap_or_else(|why| why.as_bytes())).into()
         };
         [digest(&self.certificate), digest(&self.key)]
+    }
+
+    fn names(&self) -> Vec<String> {
+        let bytes = self.certificate.as_deref().unwrap_or_default();
+        let Some(Ok(first)) = CertificateDer::pem_slice_iter(bytes).next() else {
+            return Vec::new();
+        };
+        let Ok(certificate) = EndEntityCert::try_from(&first) else { return Vec::new() };
+        certificate.valid_dns_names().map(str::to_owned).collect()
     }
 
     fn config(&self, files: &TlsFiles) -> Result<ServerConfig, TlsError> {

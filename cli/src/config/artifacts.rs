@@ -29,10 +29,9 @@ mod tests {
 
     #[test]
     fn it_is_the_gateways_and_has_bounds() {
-        let GatewaySettings { max_artifact_bytes, max_in_flight_bytes, .. } =
-            GatewaySettings::default();
+        let GatewaySettings { max_artifact_bytes, .. } = GatewaySettings::default();
         assert_eq!(MAX_ARTIFACT_BYTES.as_usize(), max_artifact_bytes);
-        assert_eq!(artifact_bytes("256MiB").unwrap().as_usize(), max_in_flight_bytes);
+        assert_eq!(artifact_bytes("256MiB").unwrap().as_usize(), 256 << 20);
         for wrong in ["1023", "257MiB", "much"] {
             assert!(artifact_bytes(wrong).is_err(), "{wrong}");
         }

@@ -95,11 +95,7 @@ impl Config {
             batch.contains(&gateway.max_batch_bytes.0),
             "1KiB to 1GiB",
         )?;
-        within(
-            "gateway.max_in_flight",
-            (1..=1_000_000).contains(&gateway.max_in_flight),
-            "1 to 1,000,000",
-        )?;
+        self.check_requests()?;
         let artifact = artifacts::is_within_bounds(gateway.max_artifact_bytes);
         within("gateway.max_artifact_bytes", artifact, artifacts::BOUNDS)?;
         within("gateway.max_files", gateway.max_files <= 1_024, "at most 1,024")?;
@@ -122,6 +118,25 @@ impl Config {
             !gateway.publish_timeout.0.is_zero(),
             "longer than nothing",
         )
+    }
+
+    fn check_requests(&self) -> Result<(), OutOfBounds> {
+        let gateway = &self.gateway;
+        let numbers = [
+            ("gateway.max_in_flight", gateway.max_in_flight),
+            ("gateway.max_waiting", gateway.max_waiting),
+            ("gateway.max_request_executions", gateway.max_request_executions),
+        ];
+        for (key, number) in numbers {
+            within(key, (1..=1_000_000).contains(&number), "1 to 1,000,000")?;
+        }
+        let events = (1..=100_000).contains(&gateway.max_batch_events);
+        within("gateway.max_batch_events", events, "1 to 100,000")?;
+        let bytes = (1 << 20..=64 << 30).contains(&gateway.max_request_execution_bytes.0);
+        within("gateway.max_request_execution_bytes", bytes, "1MiB to 64GiB")?;
+        let bytes =
+            gateway.max_in_flight_bytes.is_none_or(|bytes| (1 << 20..=1 << 40).contains(&bytes.0));
+        within("gateway.max_in_flight_bytes", bytes, "1MiB to 1024GiB")
     }
 
     fn check_host(&self) -> Result<(), OutOfBounds> {

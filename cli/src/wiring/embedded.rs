@@ -31,8 +31,8 @@ use wasmill_store::{BucketQuota, NODE_TIMEOUT, RegistryWatch};
 use super::consistency::{InspectedBroker, InspectedStore};
 use super::nodes::{self, Membership};
 use super::{
-    REGISTRY_INTERVAL, capabilities, consistency, data, engine_settings, files, make_first_key,
-    operator_key, secrets, tls,
+    REGISTRY_INTERVAL, capabilities, consistency, data, engine_settings, files, hostnames,
+    make_first_key, operator_key, secrets, tls,
 };
 use crate::config::Compilation;
 use crate::exit::{Failure, Result};
@@ -133,7 +133,8 @@ impl System {
             .iter()
             .map(|pattern| (pattern.clone(), TenantName::default()))
             .collect();
-        let hostnames = Arc::new(HostnameRules { granted, ..HostnameRules::default() });
+        let rules = HostnameRules { granted, ..HostnameRules::default() };
+        let hostnames = Arc::new(hostnames::rules(rules, tls.as_deref(), &registry.current()));
         Ok(Self {
             listener,
             store,

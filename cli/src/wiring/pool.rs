@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use wasmill_broker::rabbitmq::{QueueKind, RabbitBroker, RabbitSettings};
 use wasmill_broker::{BatchPublisher, PublisherSettings};
 use wasmill_component::Preflight;
+use wasmill_domain::units::ByteSize;
 use wasmill_domain::wire::{Reads, Writes};
 use wasmill_domain::{ApiKey, Registry};
 use wasmill_gateway::{
@@ -29,7 +30,9 @@ use wasmill_store::{Node, Nodes, RegistryWatch, SchemaMode, Secrets, StoreError}
 use super::consistency::{InspectedBroker, InspectedStore};
 use super::nodes::{self, Membership};
 use super::readiness::{Front, PoolReadiness, Role, StartReadiness};
-use super::{REGISTRY_INTERVAL, capabilities, consistency, engine, files, make_first_key, secrets};
+use super::{
+    REGISTRY_INTERVAL, capabilities, consistency, engine, files, hostnames, make_first_key, secrets,
+};
 use crate::config::{self, Config};
 use crate::exit::Result;
 
@@ -105,11 +108,21 @@ impl Pool {
     async fn gateway(self, front: Front, shutdown: CancellationToken) -> Result {
         let gateway = &self.config.gateway;
         let defaults = GatewaySettings::default();
+        let configured = gateway.hostname_rules();
+        let rules = hostnames::rules(configured, front.tls.as_deref(), &self.registry.current());
+        if let Some(why) = hostnames::warning(&rules, gateway.listen) {
+            tracing::warn!("{why}");
+        }
         let settings = GatewaySettings {
             require_key: !gateway.listen.ip().is_loopback(),
             max_event_bytes: gateway.max_event_bytes.as_usize(),
             max_batch_bytes: gateway.max_batch_bytes.as_usize(),
+            max_batch_events: gateway.max_batch_events,
+            max_request_executions: gateway.max_request_executions,
+            max_request_execution_bytes: gateway.max_request_execution_bytes.as_usize(),
             max_in_flight: gateway.max_in_flight,
+            max_in_flight_bytes: gateway.max_in_flight_bytes.map(ByteSize::as_usize),
+            max_waiting: gateway.max_waiting,
             order_window: self.config.quotas.early_rows_kept.0,
             max_artifact_bytes: gateway.max_artifact_bytes.as_usize(),
             max_files: gateway.max_files,
@@ -121,7 +134,7 @@ impl Pool {
             // Longer than the broker's own, which knows whether the event may have been taken.
             publish_timeout: gateway.publish_timeout.0 * 2,
             bucket_quota: self.config.keyvalue.quota(),
-            hostnames: Arc::new(gateway.hostname_rules()),
+            hostnames: Arc::new(rules),
             server: front.settings.clone(),
             ..defaults
         };

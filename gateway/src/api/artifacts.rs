@@ -54,9 +54,11 @@ pub(crate) async fn upload(
     }
     let most = app.settings.max_artifact_bytes;
     let buffered =
-        body::read(&app, &parts.headers, body, most).await.map_err(|error| match error {
-            ApiError::TooLarge(_) => ApiError::TooLarge(too_large(most)),
-            error => error,
+        body::read(&app, &caller.owner, &parts.headers, body, most).await.map_err(|error| {
+            match error {
+                ApiError::TooLarge(_) => ApiError::TooLarge(too_large(most)),
+                error => error,
+            }
         })?;
     let permit = app.admit_artifact(&caller.tenant).await?;
     let (new, inspection) = to_its_end(async move {

@@ -46,12 +46,14 @@ pub(crate) async fn upload(
     }
     let most = app.settings.max_artifact_bytes;
     let buffered =
-        body::read(&app, &parts.headers, body, most).await.map_err(|error| match error {
-            ApiError::TooLarge(_) => ApiError::TooLarge(format!(
-                "a file has at most {} here, which is the setting gateway.max_artifact_bytes",
-                ByteSize(most as u64)
-            )),
-            error => error,
+        body::read(&app, &caller.owner, &parts.headers, body, most).await.map_err(|error| {
+            match error {
+                ApiError::TooLarge(_) => ApiError::TooLarge(format!(
+                    "a file has at most {} here, which is the setting gateway.max_artifact_bytes",
+                    ByteSize(most as u64)
+                )),
+                error => error,
+            }
         })?;
     let permit = app.admit_artifact(&caller.tenant).await?;
     let (new, document) = to_its_end(async move {
@@ -93,7 +95,8 @@ pub(crate) async fn missing(
 ) -> Result<Json<MissingFiles>> {
     let (parts, body) = request.into_parts();
     let FileQuestion { digests } =
-        body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?;
+        body::document(&app, &caller.owner, &parts.headers, body, app.settings.max_document_bytes)
+            .await?;
     if digests.len() > MOST_FILES {
         return Err(ApiError::BadRequest(format!("'digests' has at most {MOST_FILES} of them")));
     }

@@ -142,7 +142,8 @@ pub(crate) async fn deploy(
     let permit = app.admit_definition(&tenant).await?;
     let (parts, body) = request.into_parts();
     let Deploy { manifest, digest } =
-        body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?;
+        body::document(&app, &caller.owner, &parts.headers, body, app.settings.max_document_bytes)
+            .await?;
     let manifest = candidates::read_manifest(manifest, &name)?;
     let candidate = Candidate { tenant: tenant.clone(), digest, manifest, permit };
     let Candidate { manifest, permit, .. } = candidates::check(&app, candidate).await?;
@@ -214,7 +215,8 @@ pub(crate) async fn rollback(
     let Rollback { to } = if nothing {
         Rollback::default()
     } else {
-        body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?
+        body::document(&app, &caller.owner, &parts.headers, body, app.settings.max_document_bytes)
+            .await?
     };
     let (to, target) = candidates::target(&app, &tenant, &name, to, permit).await?;
     let Candidate { permit, .. } = candidates::check(&app, target).await?;

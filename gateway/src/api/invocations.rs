@@ -22,7 +22,7 @@ use crate::documents::functions::InvokeFunction;
 use crate::error::{ApiError, Result};
 use crate::extract::{Params, Segment};
 use crate::ingest::accept::Checked;
-use crate::ingest::check::{Form, Incoming};
+use crate::ingest::check::{BatchBounds, Form, Incoming};
 use crate::ingest::cloudevents::{BATCH, Mode, STRUCTURED};
 use crate::problem::Fault;
 
@@ -71,12 +71,11 @@ pub(crate) async fn invoke(
         return Err(ApiError::BadRequest("'wait' must be at most 15m".into()));
     }
     let deadline = Instant::now() + wait;
-    let reservation = app.admit_waiting(&caller.tenant)?;
     let function = caller.registry.function(&caller.tenant, &name);
     let function =
         Arc::clone(function.ok_or_else(|| missing(&caller.registry, &caller.tenant, &name))?);
-    let (dispatch, _share) =
-        event_of(&app, caller, &function, query.event_type, request, &reservation).await?;
+    let (dispatch, _reserved) =
+        event_of(&app, caller, &function, query.event_type, request).await?;
     let awaited = publish(&app, &dispatch).await?;
     let location = format!("/v1/executions/{}", dispatch.execution);
     Ok(match end_of(&app, &dispatch, awaited, deadline).await {
@@ -91,19 +90,23 @@ pub(crate) async fn invoke(
     })
 }
 
-/// Reads and checks the event of a request, and mints its execution. The body's share of what
-/// bodies may hold comes with it, as the execution keeps the bytes.
+/// Reads and checks the event of a request, and mints its execution. What is reserved for it comes
+/// with it: a permit to wait, and the body's share of what bodies may hold, as the execution keeps
+/// the bytes.
 async fn event_of(
     app: &App,
     caller: Caller,
     function: &FunctionDefinition,
     wanted: Option<EventType>,
     request: Request,
-    reservation: &Reservation,
-) -> Result<(Dispatch, BufferedBody)> {
+) -> Result<(Dispatch, (Reservation, BufferedBody))> {
+    let reading = app.admit(&caller.owner)?;
     let (parts, body) = request.into_parts();
     let form = form_of(&parts.headers, function, wanted.as_ref())?;
-    let buffered = body::read(app, &parts.headers, body, app.settings.max_event_bytes).await?;
+    let limit = app.settings.max_event_bytes;
+    let buffered = body::read(app, &caller.owner, &parts.headers, body, limit).await?;
+    let waiting = app.admit_waiting(&caller.tenant)?;
+    drop(reading);
     let tenant = caller.tenant.clone();
     let incoming = Incoming {
         tenant: caller.tenant,
@@ -111,10 +114,9 @@ async fn event_of(
         form,
         headers: parts.headers,
         body: buffered.clone(),
-        _reservation: Arc::clone(reservation),
+        _reservation: Arc::clone(&waiting),
         function: Some(function.name.clone()),
-        max_event_bytes: app.settings.max_event_bytes,
-        max_batch_events: 1,
+        bounds: BatchBounds::of(&app.settings),
     };
     let events: Vec<Checked> = incoming.check(app).await?;
     let dispatch = events.iter().flat_map(|event| event.mint(&tenant)).next();
@@ -130,7 +132,7 @@ async fn event_of(
             );
             Err(ApiError::InvalidEvent(Fault::at("/type", detail)))
         }
-        _ => Ok((dispatch, buffered)),
+        _ => Ok((dispatch, (waiting, buffered))),
     }
 }
 

@@ -57,7 +57,8 @@ pub(crate) async fn create(
     caller.must_be_operator()?;
     let (parts, body) = request.into_parts();
     let new: NewKey =
-        body::document(&app, &parts.headers, body, app.settings.max_document_bytes).await?;
+        body::document(&app, &caller.owner, &parts.headers, body, app.settings.max_document_bytes)
+            .await?;
     if new.label.chars().count() > MAX_LABEL {
         let detail = format!("'label' must have at most {MAX_LABEL} characters");
         return Err(ApiError::BadDocument(Fault::at("/label", detail)));

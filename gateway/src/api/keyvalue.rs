@@ -117,12 +117,13 @@ pub(crate) async fn set(
     Params(query): Params<WhichValue>,
     request: Request,
 ) -> Result<StatusCode> {
-    let bucket = caller.bucket(name, query.function);
     let quota = &app.settings.bucket_quota;
     let (parts, body) = request.into_parts();
     let limit = usize::try_from(quota.value_bytes).unwrap_or(usize::MAX);
-    let value = body::read(&app, &parts.headers, body, limit).await?.bytes;
-    app.store.buckets.set_values(&bucket, &[(query.key, value)], quota).await?;
+    // Its share of what bodies may hold is kept until the value is stored.
+    let value = body::read(&app, &caller.owner, &parts.headers, body, limit).await?;
+    let bucket = caller.bucket(name, query.function);
+    app.store.buckets.set_values(&bucket, &[(query.key, value.bytes.clone())], quota).await?;
     tracing::info!(tenant = %bucket.tenant, bucket = %bucket.name, "a value is set");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -81,7 +81,8 @@ pub(crate) async fn put(
     let tenant = caller.tenant;
     let permit = app.admit_definition(&tenant).await?;
     let (parts, body) = request.into_parts();
-    let schema: serde_json::Value = body::document(&app, &parts.headers, body, MAX_BYTES).await?;
+    let schema: serde_json::Value =
+        body::document(&app, &caller.owner, &parts.headers, body, MAX_BYTES).await?;
     let source = Arc::new(schema);
     // The patterns of a large schema take a while to compile.
     let (registry, new) =

@@ -56,7 +56,7 @@ pub(crate) async fn put(
     request: Request,
 ) -> Result<(StatusCode, Json<SecretPut>)> {
     let (parts, body) = request.into_parts();
-    let buffered = body::read(&app, &parts.headers, body, LONGEST_SECRET).await?;
+    let buffered = body::read(&app, &caller.owner, &parts.headers, body, LONGEST_SECRET).await?;
     if buffered.bytes.is_empty() {
         return Err(ApiError::BadRequest("the body is empty, and it is the secret's value".into()));
     }

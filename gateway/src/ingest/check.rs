@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -9,6 +10,7 @@ use wasmill_domain::event::json::Read;
 use wasmill_domain::event::{Attribute, Event};
 use wasmill_domain::registry::{Refusal, Route};
 use wasmill_domain::schema::Violation;
+use wasmill_domain::units::ByteSize;
 use wasmill_domain::{EventType, FunctionName, Registry, TenantName, TraceContext, json};
 
 use super::accept::Checked;
@@ -18,6 +20,7 @@ use crate::app::{App, Reservation};
 use crate::body::{BufferedBody, not_json};
 use crate::error::{ApiError, MAX_LISTED_TYPES, Result};
 use crate::problem::Fault;
+use crate::settings::GatewaySettings;
 
 const JSON_ONLY: &[&str] = &["application/json"];
 
@@ -49,10 +52,69 @@ pub(crate) struct Incoming {
     pub(crate) _reservation: Reservation,
     /// The one function that gets the event; `None` for those that subscribe to it.
     pub(crate) function: Option<FunctionName>,
+    pub(crate) bounds: BatchBounds,
+}
+
+/// How much a request's events may be, and lead to.
+pub(crate) struct BatchBounds {
     /// The longest single event.
-    pub(crate) max_event_bytes: usize,
-    /// The most events in a batch.
-    pub(crate) max_batch_events: usize,
+    event_bytes: usize,
+    /// The most events.
+    events: usize,
+    /// The most executions.
+    executions: usize,
+    /// The most bytes of events in those.
+    execution_bytes: usize,
+}
+
+/// What a request's events lead to, so far as they have been looked at: nothing is made of them
+/// before it is known that all of it may be.
+#[derive(Default)]
+struct FanOut {
+    executions: usize,
+    bytes: usize,
+}
+
+impl BatchBounds {
+    pub(crate) fn of(settings: &GatewaySettings) -> Self {
+        Self {
+            event_bytes: settings.max_event_bytes,
+            events: settings.max_batch_events,
+            executions: settings.max_request_executions,
+            execution_bytes: settings.max_request_execution_bytes,
+        }
+    }
+}
+
+impl FanOut {
+    /// Counts an event that goes to so many functions.
+    fn add(&mut self, event: &Event, functions: usize, bounds: &BatchBounds) -> Result<()> {
+        self.executions = self.executions.saturating_add(functions);
+        self.bytes = self.bytes.saturating_add(length(event).saturating_mul(functions));
+        let (executions, most) = (bounds.executions, ByteSize(bounds.execution_bytes as u64));
+        if self.executions > executions {
+            return Err(ApiError::TooLarge(format!(
+                "the events lead to more than {executions} executions, and a request may lead to so many (gateway.max_request_executions)"
+            )));
+        }
+        // One event to one function is bounded by how long it may be.
+        if self.bytes > bounds.execution_bytes && self.executions > 1 {
+            return Err(ApiError::TooLarge(format!(
+                "the events lead to executions of more than {most} of events together, each event as often as there are \
+                 functions that take it, and a request may lead to so much (gateway.max_request_execution_bytes)"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// How long an event is, about: its data and its texts.
+fn length(event: &Event) -> usize {
+    let attributes = event.attributes().map(|(name, value)| match value {
+        Attribute::String(text) => name.len() + text.len(),
+        _ => name.len() + size_of::<i32>(),
+    });
+    event.data.as_ref().map_or(0, Bytes::len) + attributes.sum::<usize>()
 }
 
 /// How much may be done.
@@ -110,6 +172,7 @@ impl Incoming {
     }
 
     fn check_now(&self, effort: &mut Effort) -> Result<Vec<Checked>, Halt> {
+        let mut fan_out = FanOut::default();
         let body = self.body.bytes.clone();
         let event = match &self.form {
             Form::Plain(event_type) => plain::read(event_type.clone(), &self.headers, body)?,
@@ -120,22 +183,23 @@ impl Incoming {
                     read.event,
                     &DocumentPart::of(String::new(), read.data_member),
                     effort,
+                    &mut fan_out,
                 )?]);
             }
             Form::CloudEvents(Mode::Batch) => {
                 let events =
-                    cloudevents::read_batch(&body, self.max_batch_events)?.into_iter().enumerate();
+                    cloudevents::read_batch(&body, self.bounds.events)?.into_iter().enumerate();
                 let part =
                     |i: usize, read: &Read| DocumentPart::of(format!("/{i}"), read.data_member);
                 return events
                     .map(|(i, read)| {
                         let part = part(i, &read);
-                        self.check_event(read.event, &part, effort)
+                        self.check_event(read.event, &part, effort, &mut fan_out)
                     })
                     .collect();
             }
         };
-        Ok(vec![self.check_event(event, &DocumentPart::Body, effort)?])
+        Ok(vec![self.check_event(event, &DocumentPart::Body, effort, &mut fan_out)?])
     }
 
     fn check_event(
@@ -143,9 +207,10 @@ impl Incoming {
         event: Event,
         part: &DocumentPart,
         effort: &mut Effort,
+        fan_out: &mut FanOut,
     ) -> Result<Checked, Halt> {
-        if event.data.as_ref().is_some_and(|data| data.len() > self.max_event_bytes) {
-            let limit = self.max_event_bytes;
+        if event.data.as_ref().is_some_and(|data| data.len() > self.bounds.event_bytes) {
+            let limit = self.bounds.event_bytes;
             return Err(ApiError::TooLarge(format!(
                 "the data of event '{}' is longer than {limit} bytes",
                 event.id
@@ -162,6 +227,7 @@ impl Incoming {
         if route.functions.is_empty() {
             return Err(self.unknown_type(&event, part).into());
         }
+        fan_out.add(&event, route.functions.len(), &self.bounds)?;
         self.check_data(&event, &route, part, effort)?;
         let trace = self.trace_of(&event);
         Ok(Checked {

@@ -16,13 +16,13 @@ use http::StatusCode;
 use wasmill_domain::{Dispatch, EventType};
 
 use self::accept::accept;
-use self::check::{Form, Incoming};
+use self::check::{BatchBounds, Form, Incoming};
 use self::cloudevents::{Mode, mode_of};
 use crate::app::{App, SharedApp};
 use crate::auth::Caller;
 use crate::body;
 use crate::documents::events::{Accepted, Answer, Batch};
-use crate::error::{ApiError, Result};
+use crate::error::Result;
 use crate::extract::Segment;
 
 /// Accept CloudEvents
@@ -41,7 +41,7 @@ use crate::extract::Segment;
         (status = 202, description = "Accepted: it will run, whatever fails now", body = Answer),
         (status = 400, description = "Not an event, or its data does not satisfy a schema"),
         (status = 404, description = "Nobody listens to the event's type; `event_types` has what exists"),
-        (status = 413, description = "The event, the body or the batch is too large"),
+        (status = 413, description = "The event, the body or the batch is too large, or what it leads to: too many executions, or bytes of them"),
         (status = 415, description = "Not a CloudEvent in one of the three modes; `accepted` has what is"),
         (status = 422, description = "To check the data against a schema takes too many steps"),
         (status = 429, description = "A function's queue is full")))]
@@ -80,7 +80,7 @@ pub(crate) async fn post_events(
         (status = 202, description = "Accepted: it will run, whatever fails now", body = Accepted),
         (status = 400, description = "Not JSON, or it does not satisfy a schema"),
         (status = 404, description = "Nobody listens to the type; `event_types` has what exists"),
-        (status = 413, description = "The body is too large"),
+        (status = 413, description = "The body is too large, or what it leads to: too many executions, or bytes of them"),
         (status = 415, description = "Nothing says what the body is, or a schema needs it to be JSON"),
         (status = 422, description = "To check the data against a schema takes too many steps"),
         (status = 429, description = "A function's queue is full")))]
@@ -103,9 +103,9 @@ async fn ingest(
     request: Request,
     limit: usize,
 ) -> Result<Vec<Accepted>> {
-    let reservation = app.admit(&caller.tenant)?;
+    let reservation = app.admit(&caller.owner)?;
     let (parts, body) = request.into_parts();
-    let buffered = body::read(app, &parts.headers, body, limit).await?;
+    let buffered = body::read(app, &caller.owner, &parts.headers, body, limit).await?;
     let tenant = caller.tenant.clone();
     let incoming = Incoming {
         tenant: caller.tenant,
@@ -115,17 +115,9 @@ async fn ingest(
         body: buffered.clone(),
         _reservation: Arc::clone(&reservation),
         function: None,
-        max_event_bytes: app.settings.max_event_bytes,
-        max_batch_events: app.settings.max_batch_events,
+        bounds: BatchBounds::of(&app.settings),
     };
     let checked = incoming.check(app).await?;
-    let count: usize = checked.iter().map(|event| event.functions.len()).sum();
-    if count > app.settings.max_request_executions {
-        let limit = app.settings.max_request_executions;
-        return Err(ApiError::TooLarge(format!(
-            "the events lead to {count} executions, and a request may lead to {limit}"
-        )));
-    }
     let minted: Vec<Vec<Dispatch>> =
         checked.iter().map(|event| event.mint(&tenant).collect()).collect();
     let results = checked

@@ -19,9 +19,10 @@ use wasmill_domain::{Dispatch, Origin, Outcome, State, TenantName, Timestamp, js
 use wasmill_store::ExecutionDetail;
 
 use super::{Routed, failed, request};
-use crate::app::{App, Reservation};
+use crate::app::App;
 use crate::awaited::{end_of, publish};
-use crate::body::{self, BufferedBody, media_type, not_json};
+use crate::body::{self, media_type, not_json};
+use crate::budget::Owner;
 use crate::documents::events::Accepted;
 use crate::error::{ApiError, Result};
 use crate::ingest::{self, check::INLINE_BYTES, check::INLINE_STEPS};
@@ -32,26 +33,30 @@ const MARGIN: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Answers `202` with the execution's id; it runs from the queue.
 pub(super) async fn accept(app: &Arc<App>, routed: Routed, request: Request) -> Result<Response> {
-    let reservation = app.admit(&routed.function.tenant)?;
-    let (dispatch, body) = dispatch_of(
-        app,
-        &routed,
-        request,
-        routed.function.manifest.retry.max_attempts,
-        &reservation,
-    )
-    .await?;
+    let owner = Owner::without_key(request.extensions(), &routed.tenant);
+    let reservation = app.admit(&owner)?;
+    let (parts, body) = request.into_parts();
+    let body = body::read_as_it_is(app, &owner, body, app.settings.max_event_bytes).await?;
+    let max_attempts = routed.function.manifest.retry.max_attempts;
+    let reserved = (reservation, body.clone());
+    let dispatch =
+        dispatch_of(app, &routed, &parts, &body.bytes, max_attempts, reserved.clone()).await?;
     let accepted = Accepted::new(&dispatch.event, std::slice::from_ref(&dispatch));
-    ingest::accept::accept(app, vec![dispatch], (reservation, body)).await?;
+    ingest::accept::accept(app, vec![dispatch], reserved).await?;
     Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
 }
 
 /// Runs the function from the queue and answers with its result. Only one attempt is made: the
 /// caller can try again.
 pub(super) async fn run(app: &Arc<App>, routed: Routed, request: Request) -> Result<Response> {
-    let reservation = app.admit_waiting(&routed.function.tenant)?;
-    // The body is in memory until the function has answered.
-    let (dispatch, _body) = dispatch_of(app, &routed, request, 1, &reservation).await?;
+    let owner = Owner::without_key(request.extensions(), &routed.tenant);
+    let reading = app.admit(&owner)?;
+    let (parts, body) = request.into_parts();
+    let body = body::read_as_it_is(app, &owner, body, app.settings.max_event_bytes).await?;
+    // Kept until the function has answered, as the body is in memory until then.
+    let reserved = (app.admit_waiting(&routed.tenant)?, body.clone());
+    drop(reading);
+    let dispatch = dispatch_of(app, &routed, &parts, &body.bytes, 1, reserved.clone()).await?;
     let deadline = Instant::now() + routed.function.manifest.limits.timeout.0 + MARGIN;
     let awaited = publish(app, &dispatch).await?;
     let detail = end_of(app, &dispatch, awaited, deadline).await;
@@ -93,19 +98,18 @@ fn response_of(detail: ExecutionDetail) -> Result<Response> {
     }
 }
 
-/// Makes the execution that a request is, and its body with its share of what bodies may hold.
+/// Makes the execution that a request with this body is.
 async fn dispatch_of(
     app: &App,
     routed: &Routed,
-    request: Request,
+    parts: &Parts,
+    body: &Bytes,
     max_attempts: u32,
-    reservation: &Reservation,
-) -> Result<(Dispatch, BufferedBody)> {
-    let (parts, body) = request.into_parts();
-    let read = body::read_as_it_is(app, body, app.settings.max_event_bytes).await?;
-    check(app, routed, &parts, &read.bytes, &[reservation, read.share()]).await?;
-    let event = event_of(routed, &parts, read.bytes.clone())?;
-    Ok((mint(routed, event, max_attempts), read))
+    reserved: impl Send + 'static,
+) -> Result<Dispatch> {
+    check(app, routed, parts, body, reserved).await?;
+    let event = event_of(routed, parts, body.clone())?;
+    Ok(mint(routed, event, max_attempts))
 }
 
 /// An execution of the routed function.
@@ -124,7 +128,7 @@ pub(super) fn mint(routed: &Routed, event: Event, max_attempts: u32) -> Dispatch
 }
 
 /// Checks a body against the trigger's schema, where there is one. As long as that takes, it keeps
-/// `reservations`.
+/// what is `reserved` for the request.
 ///
 /// # Errors
 /// Where it is not JSON, or does not satisfy the schema.
@@ -133,7 +137,7 @@ pub(super) async fn check(
     routed: &Routed,
     parts: &Parts,
     body: &Bytes,
-    reservations: &[&Reservation],
+    reserved: impl Send + 'static,
 ) -> Result<()> {
     if !routed.route.is_checked() {
         return Ok(());
@@ -154,11 +158,9 @@ pub(super) async fn check(
     let checked = match inline {
         Some(checked) => checked,
         None => {
-            let reservations: Vec<Reservation> =
-                reservations.iter().map(|reservation| Arc::clone(reservation)).collect();
             let (route, body) = (routed.route.clone(), body.clone());
             let check = move || {
-                let _reservations = reservations;
+                let _reserved = reserved;
                 parsed(&body).map(|data| route.check(&data))
             };
             app.compute(&routed.tenant, check).await??

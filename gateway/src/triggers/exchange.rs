@@ -11,6 +11,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT};
+use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt as _;
@@ -27,7 +28,8 @@ use wasmill_http::has_no_content;
 
 use super::{Routed, event, failed, keys, request};
 use crate::app::{App, Reservation};
-use crate::body::{self, aborted, too_large};
+use crate::body::{self, BufferedBody, aborted, too_large};
+use crate::budget::Owner;
 use crate::error::{ApiError, Result};
 
 /// How long a request waits for a host to accept it: for a new function to be ready there, say.
@@ -41,34 +43,17 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers with what the handler says, as it says it.
 pub(super) async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> Result<Response> {
-    let reservation = app.admit_waiting(&routed.function.tenant)?;
+    let owner = Owner::without_key(request.extensions(), &routed.tenant);
+    let reading = app.admit(&owner)?;
     let (parts, body) = request.into_parts();
     let limit = app.settings.max_upload_bytes;
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large(limit));
     }
-    let is_whole = routed.route.is_checked() || request::is_short(&body, STREAM_CHUNK_BYTES);
-    // What is read before a host accepts the request is in memory until it has answered.
-    let mut _read = None;
-    let (first, rest) = if is_whole {
-        let most = if routed.route.is_checked() {
-            app.settings.max_event_bytes
-        } else {
-            STREAM_CHUNK_BYTES
-        };
-        let read = body::read_as_it_is(app, body, most).await?;
-        let first = read.bytes.clone();
-        _read = Some(read);
-        (first, None)
-    } else if parts.headers.contains_key(EXPECT) {
-        // It waits to be told that its body is wanted, which reading does; after the response's
-        // head it would be too late.
-        let mut body = body;
-        (first_chunk(app, &mut body).await?, Some(body))
-    } else {
-        (Bytes::new(), Some(body))
-    };
-    event::check(app, &routed, &parts, &first, &[&reservation]).await?;
+    let Beginning { first, read, rest } = beginning(app, &owner, &routed, &parts, body).await?;
+    let reservation = app.admit_waiting(&routed.tenant)?;
+    drop(reading);
+    event::check(app, &routed, &parts, &first, (Arc::clone(&reservation), read.clone())).await?;
     let head = request::head_of(&parts, &routed.path);
     let mut event = event::blank(&routed, &parts)?;
     event.datacontenttype = Some(MEDIA_TYPE.into());
@@ -121,6 +106,40 @@ pub(super) async fn serve(app: &Arc<App>, routed: Routed, request: Request) -> R
     let mut response = Response::new(Body::new(ResponseBody { talk: Some(talk), left }));
     (*response.status_mut(), *response.headers_mut()) = (status, headers);
     Ok(response)
+}
+
+/// What is read of a request's body before a host accepts the request.
+struct Beginning {
+    first: Bytes,
+    /// What it counts as, where it is the whole body: it is in memory until the host has answered.
+    read: Option<BufferedBody>,
+    /// Where the rest of it comes from, if there may be some.
+    rest: Option<Body>,
+}
+
+async fn beginning(
+    app: &App,
+    owner: &Owner,
+    routed: &Routed,
+    parts: &Parts,
+    mut body: Body,
+) -> Result<Beginning> {
+    if routed.route.is_checked() || request::is_short(&body, STREAM_CHUNK_BYTES) {
+        let most = if routed.route.is_checked() {
+            app.settings.max_event_bytes
+        } else {
+            STREAM_CHUNK_BYTES
+        };
+        let read = body::read_as_it_is(app, owner, body, most).await?;
+        return Ok(Beginning { first: read.bytes.clone(), read: Some(read), rest: None });
+    }
+    let mut first = Bytes::new();
+    if parts.headers.contains_key(EXPECT) {
+        // It waits to be told that its body is wanted, which reading does; after the response's
+        // head it would be too late.
+        first = first_chunk(app, &mut body).await?;
+    }
+    Ok(Beginning { first, read: None, rest: Some(body) })
 }
 
 /// How long a response's content is, where its head says so.

@@ -23,6 +23,7 @@ use self::deliveries::{Claimed, Deliveries, delivery_key};
 use self::signature::{Refused, Statement, key_of};
 use crate::app::App;
 use crate::body;
+use crate::budget::Owner;
 use crate::error::{ApiError, Result};
 use crate::settings::GatewaySettings;
 
@@ -73,6 +74,7 @@ where
 {
     let counts = app.webhooks.counts.of(target);
     let (parts, body) = request.into_parts();
+    let owner = Owner::without_key(&parts.extensions, target.tenant);
     // What can be told without the body is told before it is read.
     let statement = Statement::read(&webhook.scheme, &parts.headers);
     let statement = statement.and_then(|statement| {
@@ -81,7 +83,10 @@ where
     });
     let statement = statement.map_err(|why| refuse(target, &counts, why))?;
     // Its share of what bodies may hold is kept until the answer begins.
-    let buffered = body::read_as_it_is(app, body, app.settings.max_event_bytes).await?;
+    let buffered = {
+        let _reading = app.admit(&owner)?;
+        body::read_as_it_is(app, &owner, body, app.settings.max_event_bytes).await?
+    };
     check(app, target, webhook, &statement, &buffered.bytes, &counts).await?;
     let delivery =
         statement.delivery_id(&webhook.scheme, &buffered.bytes).map(|id| delivery_key(target, &id));

@@ -10,6 +10,7 @@ use wasmill_broker::embedded::EmbeddedSettings;
 use wasmill_gateway::GatewaySettings;
 use wasmill_http::ServerSettings;
 
+use crate::framing::BEGIN;
 use crate::harness::{Gateway, WAIT_TIMEOUT, send, until, within};
 
 async fn gateway(settings: GatewaySettings, broker: EmbeddedSettings) -> Gateway {
@@ -105,18 +106,11 @@ async fn requests_at_work_are_bounded() {
     accepted.await;
 }
 
-#[tokio::test]
-async fn bytes_at_work_are_bounded() {
-    let settings = GatewaySettings { max_in_flight_bytes: 2_000, ..GatewaySettings::default() };
-    let gateway = bounded(settings).await;
-    let _stalled = stalled(&gateway, 1_995).await;
-    until_refused(&gateway, "overloaded").await;
-}
-
 /// A body is in memory until its function has answered.
 #[tokio::test]
 async fn bytes_that_wait_for_an_answer_are_bounded() {
-    let settings = GatewaySettings { max_in_flight_bytes: 2_000, ..GatewaySettings::default() };
+    let settings =
+        GatewaySettings { max_in_flight_bytes: Some(4_000), ..GatewaySettings::default() };
     let gateway = bounded(settings).await;
     gateway.deploy("slow", json!([{"http": "/slow"}])).await;
     let path = "/http/default/slow";
@@ -259,22 +253,22 @@ async fn heads_half_sent_keep_nobody_out() {
         ServerSettings { max_connections: 2, ..ServerSettings::default() },
         ServerSettings { max_pending_connections: Some(2), ..ServerSettings::default() },
     ];
-    for settings in bounds {
+    let half: [&[u8]; 2] = [b"GET /healthz HTTP/1.1\r\nHost: loc", BEGIN];
+    for (settings, half) in bounds.iter().flat_map(|bound| half.map(|half| (bound.clone(), half))) {
         // Nothing but the bound ends them.
         let settings = ServerSettings { header_timeout: Duration::from_secs(3600), ..settings };
         let gateway = Gateway::start_with(within(settings), EmbeddedSettings::default()).await;
         let mut silent = Vec::new();
         for _ in 0..6 {
             let mut stream = TcpStream::connect(gateway.address).await.unwrap();
-            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: loc").await.unwrap();
+            stream.write_all(half).await.unwrap();
             silent.push(stream);
         }
         let working = lives(&gateway).await.expect("it is served");
-        let mut byte = [0];
-        let ended = tokio::time::timeout(WAIT_TIMEOUT, silent[0].read(&mut byte))
+        // Over HTTP/2 the server says something first. The end may be a reset.
+        let _ = tokio::time::timeout(WAIT_TIMEOUT, silent[0].read_to_end(&mut Vec::new()))
             .await
             .expect("the oldest stays open");
-        assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
         drop(working);
     }
 }

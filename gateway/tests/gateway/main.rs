@@ -3,6 +3,7 @@
 
 mod auth;
 mod cloudevents;
+mod credentials;
 mod dead_letters;
 mod executions;
 mod files;
@@ -32,5 +33,6 @@ mod rollbacks;
 mod schema_limits;
 mod schemas;
 mod secrets;
+mod shares;
 mod tls;
 mod webhooks;

@@ -7,7 +7,7 @@ use rcgen::{CertificateParams, KeyPair};
 use reqwest::{Certificate, Client, StatusCode, Version};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -17,6 +17,7 @@ use wasmill_broker::embedded::EmbeddedSettings;
 use wasmill_gateway::GatewaySettings;
 use wasmill_http::{ServerSettings, Tls, TlsFiles};
 
+use crate::framing::BEGIN;
 use crate::harness::{Gateway, WAIT_TIMEOUT, client, component, within};
 
 /// A certificate of its own for 127.0.0.1, in files.
@@ -55,12 +56,34 @@ impl Pair {
 
     /// A connection that speaks HTTP/1.1, byte for byte.
     async fn connect(&self, gateway: &Gateway) -> TlsStream<TcpStream> {
-        let mut trusted = RootCertStore::empty();
-        trusted.add(CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()).unwrap();
-        let config = ClientConfig::builder().with_root_certificates(trusted).with_no_client_auth();
+        self.connect_by(gateway, &[]).await
+    }
+
+    /// One that speaks one of these.
+    async fn connect_by(&self, gateway: &Gateway, protocols: &[&[u8]]) -> TlsStream<TcpStream> {
         let stream = TcpStream::connect(gateway.address).await.unwrap();
         let name = gateway.address.ip().into();
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+        TlsConnector::from(self.config(protocols)).connect(name, stream).await.unwrap()
+    }
+
+    fn config(&self, protocols: &[&[u8]]) -> Arc<ClientConfig> {
+        let mut trusted = RootCertStore::empty();
+        trusted.add(CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()).unwrap();
+        let builder = ClientConfig::builder().with_root_certificates(trusted);
+        let mut config = builder.with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Arc::new(config)
+    }
+
+    /// What a client sends first in a handshake.
+    fn hello(&self, gateway: &Gateway) -> Vec<u8> {
+        // Whoever comes first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let name = gateway.address.ip().into();
+        let mut connection = ClientConnection::new(self.config(&[]), name).unwrap();
+        let mut bytes = Vec::new();
+        connection.write_tls(&mut bytes).unwrap();
+        bytes
     }
 }
 
@@ -148,14 +171,13 @@ async fn upload(pair: &Pair, gateway: &Gateway) -> String {
 }
 
 #[tokio::test]
-async fn handshakes_are_bounded_in_time_and_number() {
+async fn handshakes_are_bounded_in_time() {
     let settings = within(ServerSettings {
         handshake_timeout: Duration::from_millis(500),
-        max_handshakes: 1,
         ..ServerSettings::default()
     });
     let (gateway, _tls, pair) = secured(settings).await;
-    // One that never ends holds the others up, and is given up in the end.
+    // One that never ends is given up.
     let mut stalled = TcpStream::connect(gateway.address).await.unwrap();
     stalled.write_all(&[0x16, 0x03, 0x01]).await.unwrap();
     let mut rest = Vec::new();
@@ -163,6 +185,57 @@ async fn handshakes_are_bounded_in_time_and_number() {
         .await
         .expect("the handshake goes on");
     assert!(version(&pair.client().build().unwrap(), &gateway).await.is_some());
+}
+
+/// However many there are that never end, with nothing of the first message, a part of it, or all
+/// of it and nothing more: others do not wait for them.
+#[tokio::test]
+async fn handshakes_half_sent_keep_nobody_out() {
+    let settings = within(ServerSettings {
+        handshake_timeout: Duration::from_secs(3600),
+        ..ServerSettings::default()
+    });
+    let (gateway, _tls, pair) = secured(settings).await;
+    let hello = pair.hello(&gateway);
+    let mut stalled = Vec::new();
+    for sent in [&[], &hello[..3], &hello] {
+        for _ in 0..100 {
+            let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+            stream.write_all(sent).await.unwrap();
+            stalled.push(stream);
+        }
+    }
+    assert!(version(&pair.client().build().unwrap(), &gateway).await.is_some());
+}
+
+/// They are bounded in number as all are whose first head has not come, the oldest goes.
+#[tokio::test]
+async fn heads_half_sent_over_tls_keep_nobody_out() {
+    let settings = within(ServerSettings {
+        handshake_timeout: Duration::from_secs(3600),
+        header_timeout: Duration::from_secs(3600),
+        max_pending_connections: Some(2),
+        ..ServerSettings::default()
+    });
+    let (gateway, _tls, pair) = secured(settings).await;
+    let halves: [(&[u8], &[u8]); 2] =
+        [(b"http/1.1", b"GET /healthz HTTP/1.1\r\nHost: loc"), (b"h2", BEGIN)];
+    for (protocol, half) in halves {
+        let mut oldest = TcpStream::connect(gateway.address).await.unwrap();
+        oldest.write_all(&pair.hello(&gateway)).await.unwrap();
+        let mut stalled = Vec::new();
+        for _ in 0..4 {
+            let mut stream = pair.connect_by(&gateway, &[protocol]).await;
+            stream.write_all(half).await.unwrap();
+            stream.flush().await.unwrap();
+            stalled.push(stream);
+        }
+        assert!(version(&pair.client().build().unwrap(), &gateway).await.is_some());
+        // The end may be a reset.
+        let _ = tokio::time::timeout(WAIT_TIMEOUT, oldest.read_to_end(&mut Vec::new()))
+            .await
+            .expect("the oldest stays open");
+    }
 }
 
 /// Without that, a client cannot tell whether something is missing.

@@ -76,3 +76,13 @@ async fn only_a_new_pair_that_fits_is_taken() {
     tls.reload().await;
     assert!(Arc::ptr_eq(&second, &tls.config()), "there is no certificate");
 }
+
+#[test]
+fn the_names_are_the_certificate_s() {
+    let key = KeyPair::generate().unwrap();
+    let names = ["api.example.com", "*.shop.example.com", "127.0.0.1"];
+    let params = CertificateParams::new(names.map(str::to_owned)).unwrap();
+    let certificate = params.self_signed(&key).unwrap().pem();
+    let folder = Folder::with(&certificate, &key.serialize_pem());
+    assert_eq!(Tls::load(folder.files()).unwrap().names(), names[..2]);
+}
