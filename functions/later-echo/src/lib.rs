@@ -11,6 +11,8 @@
 //! - `…/sockets/COUNT` tries sockets and a lookup that often, and says what came of the last ones;
 //!   `…/connect` takes for granted that there are some, and answers with an error;
 //! - `…/fields/COUNT` asks the host for its request's headers that often;
+//! - `…/empty` answers with nothing in its body;
+//! - `…/late/COUNT` writes COUNT pieces, ends its response and traps in the same breath;
 //! - `…/cut` ends in the middle of its body, `…/broken` traps;
 //! - any other path shows the request.
 //!
@@ -59,6 +61,8 @@ impl wasip3::exports::http::handler::Guest for LaterEcho {
                 (0..number(count)).for_each(|_| drop(request.get_headers()));
                 Ok(whole(200, String::new()))
             }
+            ["empty", ..] => Ok(response().0),
+            [count, "late", ..] => Ok(late(number(count))),
             ["cut", ..] => Ok(cut()),
             ["broken", ..] => panic!("broken as asked"),
             _ => Ok(whole(200, shown(&request))),
@@ -144,6 +148,18 @@ fn stream(count: u64, pause: u64) -> Response {
             writer.write_all(format!("line {i}\n").into_bytes()).await;
             wait_for(pause * 1_000_000).await;
         }
+    });
+    response
+}
+
+fn late(count: u64) -> Response {
+    let (response, mut writer) = response();
+    spawn_local(async move {
+        for i in 1..=count {
+            writer.write_all(format!("piece {i}\n").into_bytes()).await;
+        }
+        drop(writer);
+        panic!("late as asked");
     });
     response
 }

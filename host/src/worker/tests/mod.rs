@@ -69,6 +69,11 @@ struct Working {
 
 impl System {
     async fn new() -> Self {
+        Self::with(EngineSettings::default()).await
+    }
+
+    /// With an engine that is set so.
+    async fn with(engine: EngineSettings) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&dir.path().join("store.sqlite"), SqliteSettings::default())
             .await
@@ -83,7 +88,7 @@ impl System {
             RegistryWatch::start_from(first, of_registry, Duration::from_millis(20)).await.unwrap();
         let publisher = BatchPublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
         let engine = Engine::new(
-            EngineSettings { slots: 32, threads: 2, ..EngineSettings::default() },
+            EngineSettings { slots: 32, threads: 2, ..engine },
             Capabilities::default(),
         )
         .unwrap();
