@@ -21,6 +21,11 @@ use crate::streams::TooMuchOutput;
 
 const USED_UP_STACK: &str = "used up its call stack: recursion too deep";
 
+/// What is said where somebody tried Go's own network.
+const GO_S_NETWORK: &str = "that is Go's stand-in for a network: functions have no sockets, and Go has no HTTP for this \
+                            kind; let a function of another language send the request, to the hosts that its \
+                            allowed_hosts in wasmill.toml names";
+
 /// The longest backtrace that is kept, in bytes.
 const LONGEST_BACKTRACE: usize = 8 << 10;
 
@@ -51,20 +56,24 @@ impl Reason {
     }
 
     /// Adds what the guest said before it trapped, where a panic's message is, or before it ended
-    /// with a status, where a program says why.
+    /// with a status, where a program says why; so does what answers with an error in place of an
+    /// HTTP handler that has thrown an exception.
     pub(crate) fn add_last_words(&mut self, logs: &[LogLine], kind: Kind) {
         let trapped = self.outcome == Outcome::Trap && self.backtrace.is_some();
         let exited =
             kind == Kind::Command && matches!(self.outcome, Outcome::Error | Outcome::Rejected);
-        if (trapped || exited)
+        let answered = kind == Kind::Http && self.outcome == Outcome::Error;
+        if (trapped || exited || answered)
             && let Some(words) = last_words(logs)
         {
             self.message = format!("{}; {words}", self.message);
         }
     }
 
-    /// Adds what the host refused to the guest last: that may be why it failed.
+    /// Adds what the host refused to the guest last: that may be why it failed. A network that Go's
+    /// library has in the program itself is refused by no host, and is told in its place.
     pub(crate) fn add_refusal(&mut self, refusal: Option<&str>) {
+        let refusal = refusal.or_else(|| asked_go_s_network(&self.message).then_some(GO_S_NETWORK));
         if let Some(refusal) = refusal {
             self.message = format!("{}; {refusal}", self.message);
         }
@@ -255,6 +264,15 @@ fn left_its_stack(error: &wasmtime::Error) -> bool {
     }
 }
 
+/// Whether a message has what Go's `net` says: for GOOS=wasip1 it has listeners and packets within
+/// the program only, so whoever asks for another host is told that nobody is there.
+fn asked_go_s_network(message: &str) -> bool {
+    let asked = ["dial tcp", "dial udp", "lookup "];
+    let told = ["Connection reset by peer", "Connection refused"];
+    asked.iter().any(|word| message.contains(word))
+        && told.iter().any(|word| message.contains(word))
+}
+
 /// The longest that is shown of what a guest said, in characters.
 const LONGEST_WORDS: usize = 400;
 
@@ -366,6 +384,49 @@ mod tests {
         assert_eq!(last_words(&logs).unwrap(), "the last error in its log: integer overflow");
         logs.push(line(LogLevel::Warn, LogSource::Stderr, "x"));
         assert_eq!(last_words(&logs).unwrap(), "standard error says: x");
+    }
+
+    /// What answers for a handler that has thrown an exception gives a status and no reason.
+    #[test]
+    fn a_handler_that_answers_with_an_error_says_why_on_its_standard_error() {
+        let ended = |outcome, kind| {
+            let message = "answered with 500 Internal Server Error".to_owned();
+            let mut reason = Reason { outcome, message, backtrace: None };
+            let said = "Error while running request handler: boom";
+            reason.add_last_words(&[line(LogLevel::Warn, LogSource::Stderr, said)], kind);
+            reason.message
+        };
+        assert_eq!(
+            ended(Outcome::Error, Kind::Http),
+            "answered with 500 Internal Server Error; standard error says: Error while running request handler: boom"
+        );
+        // A function of another kind has given its reason itself, and a refusal is one.
+        for (outcome, kind) in [(Outcome::Error, Kind::Event), (Outcome::Rejected, Kind::Http)] {
+            assert_eq!(ended(outcome, kind), "answered with 500 Internal Server Error");
+        }
+    }
+
+    #[test]
+    fn go_s_own_network_is_called_what_it_is() {
+        let ended = |message: &str, refusal| {
+            let message = message.to_owned();
+            let mut reason = Reason { outcome: Outcome::Error, message, backtrace: None };
+            reason.add_refusal(refusal);
+            reason.message
+        };
+        for said in [
+            "dial tcp: lookup api.example.com: Connection reset by peer",
+            "dial tcp 192.0.2.1:80: Connection refused",
+            "lookup api.example.com on [::1]:53: Connection reset by peer",
+        ] {
+            let told = ended(said, None);
+            assert!(told.starts_with(said) && told.contains("allowed_hosts"), "{told}");
+            // What the host itself refused is known better.
+            assert_eq!(ended(said, Some("refused")), format!("{said}; refused"));
+        }
+        for said in ["Connection refused", "the lookup of a price failed"] {
+            assert_eq!(ended(said, None), said);
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@
 //! - `…/fields/COUNT` asks the host for its request's headers that often;
 //! - `…/hoard/COUNT` makes that many requests with a body of which nothing is written, and keeps
 //!   them;
+//! - `…/empty` answers with nothing in its body;
+//! - `…/late/COUNT` writes COUNT pieces, ends its response and traps in the same breath;
 //! - `…/cut` ends in the middle of its body, `…/broken` traps;
 //! - any other path shows the request.
 //!
@@ -65,6 +67,8 @@ impl wasip3::exports::http::handler::Guest for LaterEcho {
                 let all: Vec<_> = (0..number(count)).map(|_| request_with_body()).collect();
                 Ok(whole(200, all.len().to_string()))
             }
+            ["empty", ..] => Ok(response().0),
+            [count, "late", ..] => Ok(late(number(count))),
             ["cut", ..] => Ok(cut()),
             ["broken", ..] => panic!("broken as asked"),
             _ => Ok(whole(200, shown(&request))),
@@ -150,6 +154,18 @@ fn stream(count: u64, pause: u64) -> Response {
             writer.write_all(format!("line {i}\n").into_bytes()).await;
             wait_for(pause * 1_000_000).await;
         }
+    });
+    response
+}
+
+fn late(count: u64) -> Response {
+    let (response, mut writer) = response();
+    spawn_local(async move {
+        for i in 1..=count {
+            writer.write_all(format!("piece {i}\n").into_bytes()).await;
+        }
+        drop(writer);
+        panic!("late as asked");
     });
     response
 }

@@ -3,16 +3,13 @@
 //! and the response is the result.
 
 use std::future::Future;
-use std::pin::pin;
-use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
-use http_body::Frame;
+use http_body_util::Full;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use wasmill_broker::{STREAM_CHUNK_BYTES, StreamSender};
@@ -24,9 +21,9 @@ use wasmill_guest::GuestData;
 use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::Proxy;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
-use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use wasmtime_wasi_http::{Error as WasiHttpError, WasiHttpView as _};
 
+use super::response::{Answer, Chunks, Response, both};
 use super::returned::{InvalidReturn, Returned, contract, retry};
 use crate::guest::Guest;
 use crate::mask::Mask;
@@ -38,15 +35,9 @@ const AUTHORITY: &str = "function.wasmill.internal";
 /// How much of a refusing response's text becomes the reason, in characters.
 const REASON: usize = 300;
 
-/// How long what a handler had written before it trapped may take on its way to the caller.
-const LAST_WORDS: Duration = Duration::from_millis(250);
-
 /// How often a handler that has set its response is looked at, whether the body is finished too.
 /// Each time it may compute until it waits for something or its time slice is over.
 const LOOKS: usize = 4;
-
-/// What a handler set as its response, or the name of the error that it set instead.
-pub(super) type Answer = Result<http::Response<HyperOutgoingBody>, String>;
 
 /// A request that a caller waits for the response to.
 pub(crate) struct HttpExchange {
@@ -97,16 +88,13 @@ pub(super) async fn exchange(
     Ok(sent.summary())
 }
 
-/// Calls the handler, while `answering` does something with its response. Both go on at once, as
-/// the guest may wait until what it has written is read; an error of `answering` ends both. Of a
-/// handler that traps, what it had written until then is still taken: so its caller gets a response
-/// that was finished, whichever of the two was quicker.
+/// Calls the handler, while `answering` does something with its response.
 async fn handle<B, T, F>(
     proxy: &Proxy,
     store: &mut Store<GuestData>,
     scheme: Scheme,
     request: Request<B>,
-    answering: impl FnOnce(Response) -> F,
+    answering: impl FnOnce(Response<ErrorCode>) -> F,
 ) -> wasmtime::Result<T>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -119,84 +107,9 @@ where
     let incoming = guest.http().new_incoming_request(scheme, request)?;
     let outparam = guest.http().new_response_outparam(sender)?;
     let returned = CancellationToken::new();
-    let mut handled =
-        pin!(proxy.wasi_http_incoming_handler().call_handle(&mut *store, incoming, outparam));
-    let mut answered = pin!(answering(Response { set, returned: returned.clone() }));
-    let mut answer = None;
-    while !returned.is_cancelled() || answer.is_none() {
-        tokio::select! {
-            biased;
-            handled = &mut handled, if !returned.is_cancelled() => {
-                returned.cancel();
-                if let Err(trap) = handled {
-                    if answer.is_none() {
-                        // How that fares changes nothing: the attempt has trapped.
-                        let soon = deadline.saturating_duration_since(Instant::now()).min(LAST_WORDS);
-                        let _ = tokio::time::timeout(soon, answered).await;
-                    }
-                    return Err(trap);
-                }
-            }
-            answered = &mut answered, if answer.is_none() => answer = Some(answered?),
-        }
-    }
-    answer.ok_or_else(|| InvalidReturn("returned without a response").into())
-}
-
-/// A response that a guest will set, or not.
-struct Response {
-    set: oneshot::Receiver<Result<http::Response<HyperOutgoingBody>, ErrorCode>>,
-    /// The guest is done: what has not come by then never will.
-    returned: CancellationToken,
-}
-
-impl Response {
-    /// What comes of `future`, which the guest makes ready; an error once it has returned and has
-    /// not.
-    async fn awaited<T>(
-        future: impl Future<Output = T>,
-        returned: &CancellationToken,
-        otherwise: InvalidReturn,
-    ) -> wasmtime::Result<T> {
-        // Not interrupted for fairness: it would look as if nothing were there.
-        let mut future = pin!(tokio::task::unconstrained(future));
-        tokio::select! {
-            biased;
-            done = &mut future => return Ok(done),
-            () = returned.cancelled() => {}
-        }
-        future.now_or_never().ok_or_else(|| otherwise.into())
-    }
-
-    /// The response's head and body, or the error that the guest set instead.
-    async fn head(self) -> wasmtime::Result<(Answer, Chunks)> {
-        let Self { set, returned } = self;
-        let never =
-            InvalidReturn("returned without a response (response-outparam.set was not called)");
-        let answer = Self::awaited(set, &returned, never).await?;
-        let answer = answer.map_err(|_| {
-            InvalidReturn("dropped its response-outparam without setting a response")
-        })?;
-        Ok((answer.map_err(|code| format!("{code:?}")), Chunks { returned }))
-    }
-}
-
-/// Reads a response's body.
-#[derive(Default)]
-pub(super) struct Chunks {
-    /// What has not come by then never will.
-    returned: CancellationToken,
-}
-
-impl Chunks {
-    /// The next frame; `None` at the end.
-    async fn next(&self, body: &mut HyperOutgoingBody) -> wasmtime::Result<Option<Frame<Bytes>>> {
-        let unfinished = InvalidReturn("returned before it had finished its response's body");
-        let frame = Response::awaited(body.frame(), &self.returned, unfinished).await?;
-        Ok(frame
-            .transpose()
-            .map_err(|_| InvalidReturn("ended its response's body with an error"))?)
-    }
+    let answered = answering(Response::new(set, returned.clone()));
+    let handled = proxy.wasi_http_incoming_handler().call_handle(&mut *store, incoming, outparam);
+    both(handled, answered, returned, deadline).await
 }
 
 /// A response that was sent to its caller.

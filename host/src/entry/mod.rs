@@ -3,6 +3,7 @@
 mod command;
 mod event;
 pub(crate) mod http;
+mod response;
 pub(crate) mod returned;
 mod wasi3;
 

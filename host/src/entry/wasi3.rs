@@ -1,21 +1,25 @@
 //! Components for WASI 0.3, where they are enabled: handlers and commands. Requests, responses and
 //! ends mean what they mean for those of WASI 0.2.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 
 use bytes::Bytes;
 use http::header::HOST;
 use http::{Request, Uri};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use wasmill_domain::Event;
 use wasmill_guest::GuestData;
 use wasmtime::Store;
 use wasmtime::component::Accessor;
 pub(super) use wasmtime_wasi::p3::bindings::{Command, CommandPre};
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 pub(super) use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 use wasmtime_wasi_http::{Error as WasiHttpError, WasiHttpView as _, p3};
 
-use super::http::{Answer, Chunks, HttpExchange};
+use super::http::HttpExchange;
+use super::response::{Response, both};
 use super::returned::{Returned, contract};
 use super::{command, http as entry};
 use crate::guest::Guest;
@@ -45,12 +49,9 @@ pub(super) async fn call(
         Err(why) => return Ok(Err(contract::Failure::Reject(why))),
     };
     let most = Guest::of(store.data()).output_limit();
-    let collected = store.run_concurrent(async |guest| {
-        let collected = entry::collect(handle(service, guest, scheme, request), most).await?;
-        rest(guest).await;
-        Ok(collected)
-    });
-    let collected = collected.await.flatten()?;
+    let collected =
+        handle(service, store, scheme, request, |response| entry::collect(response.head(), most))
+            .await?;
     Ok(entry::returned(collected, Guest::of(store.data()).granted.mask()))
 }
 
@@ -68,13 +69,11 @@ pub(super) async fn exchange(
     entry::add_trace(request.headers_mut(), Guest::of(store.data()))?;
     let scheme = if head.scheme == "https" { Scheme::Https } else { Scheme::Http };
     let method = request.method().clone();
-    let sent = store.run_concurrent(async |guest| {
-        let sent =
-            entry::send(handle(service, guest, scheme, request), method, sender, writes).await?;
-        rest(guest).await;
-        Ok(sent)
-    });
-    Ok(sent.await.flatten()?.summary())
+    let sent = handle(service, store, scheme, request, |response| {
+        entry::send(response.head(), method, sender, writes)
+    })
+    .await?;
+    Ok(sent.summary())
 }
 
 /// Waits until the guest is done with what it has started and not waited for.
@@ -82,26 +81,45 @@ async fn rest(guest: &Accessor<GuestData>) {
     poll_fn(|context| guest.poll_no_interesting_tasks(context)).await;
 }
 
-/// Calls the handler, which goes on after its response's head.
-async fn handle<B>(
+/// Calls the handler, while `answering` does something with its response: beside the guest's tasks
+/// and not among them, as a trap of one ends them all, and what was written before that is read.
+async fn handle<B, T, F>(
     service: &Service,
-    guest: &Accessor<GuestData>,
+    store: &mut Store<GuestData>,
     scheme: Scheme,
     request: Request<B>,
-) -> wasmtime::Result<(Answer, Chunks)>
+    answering: impl FnOnce(Response<ErrorCode>) -> F,
+) -> wasmtime::Result<T>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<WasiHttpError>,
+    F: Future<Output = wasmtime::Result<T>>,
 {
     let request = absolute(&scheme, request)?;
+    let deadline = Guest::of(store.data()).deadline;
     // How the request's body fared, the guest is told; nobody else asks.
-    let request =
-        guest.with(|mut store| p3::Request::from_http(store.data_mut().http().hooks, request).0);
-    let answer = match service.handle(guest, request).await? {
-        Ok(response) => Ok(guest.with(|store| response.into_http(store, async { Ok(()) }))?),
-        Err(code) => Err(format!("{code:?}")),
+    let request = p3::Request::from_http(store.data_mut().http().hooks, request).0;
+    let (sender, set) = oneshot::channel();
+    let (returned, read) = (CancellationToken::new(), CancellationToken::new());
+    let answered = answering(Response::new(set, returned.clone()));
+    let answered = async {
+        let answered = answered.await;
+        read.cancel();
+        answered
     };
-    Ok((answer, Chunks::default()))
+    let handled = store.run_concurrent(async |guest| {
+        let answer = match service.handle(guest, request).await? {
+            Ok(response) => Ok(guest.with(|store| response.into_http(store, async { Ok(()) }))?),
+            Err(code) => Err(code),
+        };
+        // Whoever does not want it any more ends all this.
+        let _ = sender.send(answer);
+        // What the guest has left to the host to write is written as long as this goes on.
+        read.cancelled().await;
+        rest(guest).await;
+        Ok(())
+    });
+    both(async { handled.await.flatten() }, answered, returned, deadline).await
 }
 
 /// The request with its host in its URI, where WASI 0.3 looks for it.

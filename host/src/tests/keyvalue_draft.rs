@@ -7,6 +7,7 @@ use wasmill_component::Preflight as _;
 use wasmill_domain::{Digest, Outcome, TenantName};
 use wasmill_store::{Bucket, BucketQuota, Buckets};
 
+use super::fuel::one_call_takes;
 use super::guests::{MODULE, types};
 use super::keyvalue::{engine_on, store};
 use super::{dispatch, event, invoke, manifest, prepare};
@@ -294,4 +295,32 @@ async fn what_a_guest_reads_counts_as_its_memory() {
     let taken = all - engine.free_memory();
     assert!(taken >= 16 + 4, "{taken} MiB, and a call may bring 4 MiB of values");
     drop(instance);
+}
+
+#[tokio::test]
+async fn a_call_takes_the_fuel_that_is_said() {
+    let (_folder, store) = store().await;
+    let engine = engine_on(store, BucketQuota::default());
+    let exists =
+        "(call $exists (local.get $bucket) (i32.const 1040) (i32.const 1) (i32.const 512))";
+    let add = "(call $increment (local.get $bucket) (i32.const 1040) (i32.const 1) (i64.const 1) (i32.const 512))";
+    for call in [exists, add] {
+        let mut taken = Vec::new();
+        for calls in 1..=3 {
+            let guest = component(&format!(
+                "(func $handle (param i32) (result i32)
+                    (local $bucket i32)
+                    (local.set $bucket (call $visits))
+                    {}
+                    (call $ok (i32.const 0) (i32.const 0)))",
+                call.repeat(calls)
+            ));
+            let prepared = prepare(&engine, &guest).await;
+            let event = event("test.event", "{}");
+            let ended = invoke(&engine, &prepared, &manifest(OWN), dispatch(event)).await.report;
+            assert_eq!(ended.outcome, Outcome::Success, "{:?}", ended.message);
+            taken.push(ended.fuel_used);
+        }
+        one_call_takes(call, &taken);
+    }
 }

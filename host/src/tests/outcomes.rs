@@ -119,6 +119,61 @@ async fn an_interrupted_attempt_says_what_it_used() {
     assert!(ended.report.fuel_used >= 5_000_000, "{}", ended.report.fuel_used);
 }
 
+/// The count of an attempt that does not come to its end is behind by a step at most, however it
+/// ends.
+#[tokio::test]
+async fn an_attempt_that_traps_says_what_it_used() {
+    const SPINS: u64 = 3_000_000;
+    let guest = |end: &str| {
+        format!(
+            "(func $handle (param i32) (result i32)
+              (local $left i32)
+              (local.set $left (i32.const {SPINS}))
+              (loop $on
+                (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+                (br_if $on (local.get $left)))
+              {end} unreachable)"
+        )
+    };
+    // local.get, i32.const, i32.sub, local.set, local.get, br_if.
+    let computed = 6 * SPINS;
+    let grow = "(drop (memory.grow (i32.const 4096)))";
+    for (end, sections, outcome) in
+        [("", "", Outcome::Trap), (grow, "[limits]\nmemory = '1MiB'", Outcome::OutOfMemory)]
+    {
+        let used = ends(&guest(end), sections, outcome, &[]).await.report.fuel_used;
+        assert!((computed - 5_000_000..computed + 100).contains(&used), "{outcome:?}: {used}");
+    }
+}
+
+/// The same where somebody else ends it.
+#[tokio::test]
+async fn an_attempt_that_is_cancelled_says_what_it_used() {
+    let engine = engine();
+    let prepared = prepare(&engine, &component(SPIN)).await;
+    let manifest = manifest("[limits]\nfuel = 1_000_000_000_000\ntimeout = '1m'");
+    let runner = std::sync::Arc::clone(&engine);
+    let attempt = engine.spawn(async move {
+        let dispatch = dispatch(event("test.event", "{}"));
+        let invocation = crate::Invocation {
+            prepared: &prepared,
+            manifest: &manifest,
+            dispatch: &dispatch,
+            host: "test-host",
+            files: None,
+        };
+        // No machine is so slow that the count would not have been taken down by then.
+        let stop = async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            "stopped by the test".to_owned()
+        };
+        runner.run_until(invocation, stop).await
+    });
+    let report = attempt.await.unwrap().report;
+    assert_eq!(report.outcome, Outcome::Cancelled, "{:?}", report.message);
+    assert!(report.fuel_used >= 5_000_000, "{}", report.fuel_used);
+}
+
 #[tokio::test]
 async fn a_spinning_start_function_is_stopped_too() {
     let guest = format!("(start $begin) (func $begin (loop $again (br $again))) {OK}");

@@ -8,6 +8,9 @@ use wasmill_domain::{ExecutionId, Outcome, TenantName};
 use wasmill_store::ExecutionDetail;
 
 use super::{System, WAIT_TIMEOUT, dispatch, name};
+use crate::EngineSettings;
+
+const LATER_ECHO: &[u8] = include_bytes!("../../../../functions/later-echo/later-echo.wasm");
 
 pub(super) const WEB_ECHO: &[u8] = include_bytes!("../../../../functions/web-echo/web-echo.wasm");
 
@@ -127,6 +130,77 @@ async fn what_a_caller_hears_is_the_same_each_time() {
         assert_eq!(detail.summary.outcome, Some(Outcome::Success), "{detail:?}");
     }
     host.stop().await;
+}
+
+/// The same of a handler for WASI 0.3.
+#[tokio::test]
+async fn what_a_caller_hears_of_wasi_0_3_is_the_same_each_time() {
+    let engine = EngineSettings { wasi_0_3: true, ..EngineSettings::default() };
+    let system = System::with_engine(engine).await;
+    system.deploy(LATER_ECHO, MANIFEST).await;
+    let host = system.start();
+
+    // A handler that traps in the same breath as its response ends has answered, however much of it
+    // is still on its way then.
+    for pieces in [0, 1, 2, 5].repeat(25) {
+        let (received, detail) = answered(&system, "GET", &format!("/late/{pieces}")).await;
+        let [Download::Head(head), data @ .., Download::End(_), Download::Failed { .. }] =
+            received.as_slice()
+        else {
+            panic!("{pieces}: {received:?}")
+        };
+        let expected: String = (1..=pieces).map(|i| format!("piece {i}\n")).collect();
+        assert_eq!((head.status, text(data)), (200, expected), "{received:?}");
+        assert_eq!(detail.summary.outcome, Some(Outcome::Trap), "{detail:?}");
+        assert!(detail.summary.message.as_deref().unwrap().contains("late as asked"), "{detail:?}");
+    }
+    // One that traps before that has begun to, and one that traps before it has begun has not.
+    for _ in 0..25 {
+        let (received, detail) = answered(&system, "GET", "/cut").await;
+        let [Download::Head(_), data @ .., Download::Failed { outcome: Outcome::Trap, .. }] =
+            received.as_slice()
+        else {
+            panic!("{received:?}")
+        };
+        assert_eq!(text(data), "the first piece");
+        assert!(detail.summary.message.as_deref().unwrap().contains("cut as asked"), "{detail:?}");
+        let (received, _) = answered(&system, "GET", "/broken").await;
+        let [Download::Failed { outcome: Outcome::Trap, .. }] = received.as_slice() else {
+            panic!("{received:?}")
+        };
+    }
+
+    for status in [100, 101, 102, 103, 199] {
+        let (received, detail) = answered(&system, "GET", &format!("/status/{status}")).await;
+        assert!(
+            matches!(received.as_slice(), [Download::Failed { outcome: Outcome::Trap, .. }]),
+            "{status}: {received:?}"
+        );
+        assert!(detail.summary.message.as_deref().unwrap().contains("1xx"), "{detail:?}");
+    }
+
+    for (method, target, expected) in [
+        ("GET", "/empty", Some(&b"0"[..])),
+        ("POST", "/empty", Some(b"0")),
+        ("HEAD", "/empty", None),
+        ("GET", "/status/204", None),
+        ("GET", "/status/200", None),
+    ] {
+        let (received, detail) = answered(&system, method, target).await;
+        let Some(Download::Head(head)) = received.first() else { panic!("{received:?}") };
+        assert_eq!(length(head), expected, "{method} {target}: {received:?}");
+        assert_eq!(detail.summary.outcome, Some(Outcome::Success), "{detail:?}");
+    }
+    host.stop().await;
+}
+
+/// What the data of these says.
+fn text(data: &[Download]) -> String {
+    let text = |part: &Download| match part {
+        Download::Data(data) => String::from_utf8(data.to_vec()).unwrap(),
+        other => panic!("{other:?} among the data"),
+    };
+    data.iter().map(text).collect()
 }
 
 /// A caller that has the end of the response may go, and the handler works on.

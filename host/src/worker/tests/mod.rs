@@ -74,11 +74,20 @@ struct Working {
 
 impl System {
     async fn new() -> Self {
-        Self::with_compiler(Arc::new(Compiler::default())).await
+        Self::with(Arc::new(Compiler::default()), EngineSettings::default()).await
     }
 
     /// Where `compiler` compiles schemas, which are checked by what it makes of them.
     async fn with_compiler(compiler: Arc<dyn SchemaCompiler>) -> Self {
+        Self::with(compiler, EngineSettings::default()).await
+    }
+
+    /// With an engine that is set so.
+    async fn with_engine(engine: EngineSettings) -> Self {
+        Self::with(Arc::new(Compiler::default()), engine).await
+    }
+
+    async fn with(compiler: Arc<dyn SchemaCompiler>, engine: EngineSettings) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&dir.path().join("store.sqlite"), SqliteSettings::default())
             .await
@@ -93,7 +102,7 @@ impl System {
             RegistryWatch::start_from(first, of_registry, Duration::from_millis(20)).await.unwrap();
         let publisher = BatchPublisher::new(Arc::clone(&broker) as _, PublisherSettings::default());
         let engine = Engine::new(
-            EngineSettings { slots: 32, threads: 2, ..EngineSettings::default() },
+            EngineSettings { slots: 32, threads: 2, ..engine },
             Capabilities::default(),
         )
         .unwrap();
