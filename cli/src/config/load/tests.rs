@@ -212,9 +212,18 @@ fn what_is_wrong_is_named() {
         ("[gateway]\nmax_files = 1025", &["gateway.max_files", "at most 1,024"]),
         ("[gateway]\nmax_waiting = 0", &["gateway.max_waiting", "1 to 1,000,000"]),
         ("[gateway]\nmax_batch_events = 0", &["gateway.max_batch_events", "1 to 100,000"]),
-        ("[gateway]\nmax_request_executions = 0", &["gateway.max_request_executions", "1 to 1,000,000"]),
-        ("[gateway]\nmax_request_execution_bytes = '1KiB'", &["gateway.max_request_execution_bytes", "1MiB to 64GiB"]),
-        ("[gateway]\nmax_in_flight_bytes = '1KiB'", &["gateway.max_in_flight_bytes", "1MiB to 1024GiB"]),
+        (
+            "[gateway]\nmax_request_executions = 0",
+            &["gateway.max_request_executions", "1 to 1,000,000"],
+        ),
+        (
+            "[gateway]\nmax_request_execution_bytes = '1KiB'",
+            &["gateway.max_request_execution_bytes", "1MiB to 64GiB"],
+        ),
+        (
+            "[gateway]\nmax_in_flight_bytes = '1KiB'",
+            &["gateway.max_in_flight_bytes", "1MiB to 1024GiB"],
+        ),
         ("[gateway]\nmax_files_bytes = '257MiB'", &["gateway.max_files_bytes", "at most 256MiB"]),
         ("[engine]\nfiles_bytes = '1KiB'", &["engine.files_bytes", "1MiB to 1024GiB"]),
         ("[engine]\ncache_bytes = '1KiB'", &["engine.cache_bytes", "1MiB to 1024GiB"]),
