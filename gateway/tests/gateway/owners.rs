@@ -87,7 +87,7 @@ async fn a_tenant_has_no_host_name_by_default() {
             gateway.request(Method::GET, "/v1/functions").header("host", format!("{host}:{port}"));
         let answer = send(request.bearer_auth(&keys.default)).await;
         assert_eq!(answer.json()["functions"], json!([]), "{host}");
-        for (path, member) in [("/healthz", "version"), ("/readyz", "parts")] {
+        for (path, member) in [("/healthz", "version"), ("/readyz", "store")] {
             let answer = send(gateway.request(Method::GET, path).header("host", host)).await;
             assert_eq!(answer.status, StatusCode::OK, "{host}{path}");
             assert!(!answer.json()[member].is_null(), "{host}{path}: {answer:?}");

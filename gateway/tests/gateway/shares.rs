@@ -68,7 +68,7 @@ async fn begin_until_refused(
     let mut begun = Vec::new();
     let refused = until("a request is refused", async || {
         begun.push(begin(gateway, from, path, key, 20_000, 10_000).await);
-        let answer = post(gateway, &http, path, key, 9_000).await;
+        let answer = post(gateway, &http, path, key, 12_000).await;
         (answer.status != StatusCode::ACCEPTED).then_some(answer)
     });
     let refused = refused.await.problem(503, "overloaded");
@@ -130,7 +130,7 @@ async fn bodies_half_sent_keep_no_other_tenant_out() {
     let _begun = begin_until_refused(&gateway, MANY, PATH, &many).await;
     // From wherever it is sent, and whichever way.
     let http = client_at(OTHER);
-    post(&gateway, &http, PATH, &many, 9_000).await.problem(503, "overloaded");
+    post(&gateway, &http, PATH, &many, 12_000).await.problem(503, "overloaded");
     // The other one has nobody who listens, which it is told of.
     post(&gateway, &client_at(MANY), PATH, &other, 9_000).await.problem(404, "unknown-type");
     // Nor does the tenant keep out whoever calls its own functions without a key.
@@ -218,7 +218,7 @@ async fn an_address_counts_over_http_2() {
     let http = |address: Ipv4Addr| {
         client().http2_prior_knowledge().local_address(Some(address.into())).build().unwrap()
     };
-    post(&gateway, &http(MANY), PATH, "", 9_000).await.problem(503, "overloaded");
+    post(&gateway, &http(MANY), PATH, "", 12_000).await.problem(503, "overloaded");
     let answer = post(&gateway, &http(OTHER), PATH, "", 9_000).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
 }
