@@ -39,12 +39,13 @@ fn releases() -> Vec<Release> {
 async fn data_folders_are_opened() {
     for release in releases() {
         let data = tempfile::tempdir().unwrap();
-        let archive = release.folder.join("dev.tar.gz");
         let unpacked = Command::new("tar")
-            .args(["-xzf".as_ref(), archive.as_os_str()])
+            .arg("-xzf")
+            .arg(release.folder.join("dev.tar.gz"))
             .arg("-C")
-            .arg(data.path());
-        assert!(unpacked.status().unwrap().success());
+            .arg(data.path())
+            .status();
+        assert!(unpacked.unwrap().success());
         let dev = Dev::start_on(data, &["--retention", RETENTION]);
         everything_goes_on(&dev.api(), &dev.url, &release.kept["dev"]).await;
     }

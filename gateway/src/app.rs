@@ -1,6 +1,5 @@
 //! What the handlers share.
 
-use std::any::Any;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 

@@ -164,15 +164,16 @@ pub(crate) async fn document<T: DeserializeOwned>(
 /// As [`document`].
 pub(crate) async fn optional_document<T: DeserializeOwned>(
     app: &App,
+    owner: &Owner,
     headers: &HeaderMap,
     body: Body,
     limit: usize,
 ) -> Result<Option<T>> {
-    let buffered = read(app, headers, body, limit).await?;
+    let buffered = read(app, owner, headers, body, limit).await?;
     if buffered.bytes.is_empty() {
         return Ok(None);
     }
-    document(app, headers, buffered.bytes.into(), limit).await
+    document(app, owner, headers, buffered.bytes.into(), limit).await
 }
 
 /// A document out of its text.

@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use http::StatusCode;
 use wasmill_broker::QueueName;
 use wasmill_domain::manifest::Trigger;
-use wasmill_domain::{FunctionDefinition, FunctionName, Registry, TenantName, Timestamp};
+use wasmill_domain::{FunctionDefinition, FunctionName, Manifest, Registry, TenantName, Timestamp};
 use wasmill_store::{Change, FunctionVersion};
 
 use super::candidates::{self, Candidate};

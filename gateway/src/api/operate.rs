@@ -19,6 +19,7 @@ use wasmill_store::{OperationResult, Publication, StoreError};
 use crate::app::{App, SharedApp, to_its_end};
 use crate::auth::Caller;
 use crate::body;
+use crate::budget::Owner;
 use crate::documents::operations::{
     EarlyOperationDocument, OperateExecution, OperateExecutionBody, OperationResultDocument,
 };
@@ -62,7 +63,7 @@ pub(crate) async fn cancel(
     Params(query): Params<OperateExecution>,
     request: Request,
 ) -> Result<Response> {
-    let reason = reason_of(&app, query, request).await?;
+    let reason = reason_of(&app, &caller.owner, query, request).await?;
     operate(app, caller, id, Transition::Cancel, reason).await
 }
 
@@ -91,7 +92,7 @@ pub(crate) async fn suspend(
     Params(query): Params<OperateExecution>,
     request: Request,
 ) -> Result<Response> {
-    let reason = reason_of(&app, query, request).await?;
+    let reason = reason_of(&app, &caller.owner, query, request).await?;
     operate(app, caller, id, Transition::Suspend, reason).await
 }
 
@@ -117,7 +118,7 @@ pub(crate) async fn resume(
     Params(query): Params<OperateExecution>,
     request: Request,
 ) -> Result<Response> {
-    let reason = reason_of(&app, query, request).await?;
+    let reason = reason_of(&app, &caller.owner, query, request).await?;
     operate(app, caller, id, Transition::Resume, reason).await
 }
 
@@ -149,14 +150,19 @@ async fn operate(
 }
 
 /// Why an execution is moved: the query says so, or the body.
-async fn reason_of(app: &App, query: OperateExecution, request: Request) -> Result<Option<String>> {
+async fn reason_of(
+    app: &App,
+    owner: &Owner,
+    query: OperateExecution,
+    request: Request,
+) -> Result<Option<String>> {
     let (parts, body) = request.into_parts();
     if body.is_end_stream() {
         return Ok(query.reason);
     }
     let limit = app.settings.max_document_bytes.min(LONGEST_BODY);
     let of_body: Option<OperateExecutionBody> =
-        body::optional_document(app, &parts.headers, body, limit).await?;
+        body::optional_document(app, owner, &parts.headers, body, limit).await?;
     match (query.reason, of_body.and_then(|of_body| of_body.reason)) {
         (Some(_), Some(_)) => Err(ApiError::BadRequest(
             "'reason' is in the query and in the body: one is meant".into(),
