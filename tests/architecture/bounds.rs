@@ -6,10 +6,11 @@ use std::fs;
 use super::words::files;
 
 /// Fields that bound nothing and set no time: who or what it is for, and settings inside of others.
-const NO_BOUNDS: [&str; 17] = [
+const NO_BOUNDS: [&str; 18] = [
     "bucket_quota",
     "compile",
     "compiler",
+    "emissions",
     "guest",
     "holder",
     "hostnames",

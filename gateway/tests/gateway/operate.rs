@@ -149,9 +149,12 @@ async fn what_another_tenant_has_just_accepted_is_not_found() {
     gateway.deploy("total", json!([{"event": "order.created"}])).await;
     let id = accept(&gateway).await;
     let (execution, other) = (id.parse().unwrap(), "other".parse().unwrap());
+    let made = gateway.post("/v1/keys", &json!({"role": "operator"})).await.json();
+    let key = made["key"].as_str().unwrap();
     for what in ["cancel", "suspend", "resume"] {
         let path = format!("/v1/executions/{id}/{what}");
-        let request = gateway.request(Method::POST, &path).header("wasmill-tenant", "other");
+        let request = gateway.request(Method::POST, &path).bearer_auth(key);
+        let request = request.header("wasmill-tenant", "other");
         send(request).await.problem(404, "not-found");
         assert_eq!(gateway.store.execution(&other, execution).await.unwrap(), None);
     }

@@ -142,7 +142,7 @@ async fn an_attempt_that_traps_says_what_it_used() {
         [("", "", Outcome::Trap), (grow, "[limits]\nmemory = '1MiB'", Outcome::OutOfMemory)]
     {
         let used = ends(&guest(end), sections, outcome, &[]).await.report.fuel_used;
-        assert!((computed - 5_000_000..computed + 100).contains(&used), "{outcome:?}: {used}");
+        assert!((computed - 5_000_000..computed + 1_000).contains(&used), "{outcome:?}: {used}");
     }
 }
 

@@ -101,6 +101,8 @@ async fn warm_instances_are_bounded_and_make_room() {
         EngineSettings { threads: 1, slots: 4, warm_instances: 3, ..EngineSettings::default() };
     let fixture =
         ReuseFixture::new(Engine::new(settings, Capabilities::default()).unwrap(), 0).await;
+    // Its tenant has all four slots: no other one is there.
+    fixture.engine.set_shared(false);
     let manifest = manifest(REUSE);
     for name in ["a", "b", "c", "d"] {
         fixture.count(&manifest, "default", name).await;
