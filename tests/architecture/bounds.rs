@@ -66,7 +66,7 @@ fn every_bound_is_documented() {
                 let row = document.lines().find(|line| line.starts_with(&row)).unwrap_or_default();
                 let is_documented = |field: &&&str| {
                     NO_BOUNDS.contains(*field)
-                        || has_key(**field)
+                        || has_key(field)
                         || row.contains(&format!("`{field}`"))
                 };
                 let missing = fields.iter().filter(|field| !is_documented(field));

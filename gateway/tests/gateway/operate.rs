@@ -84,10 +84,8 @@ async fn what_was_accepted_elsewhere_is_moved_before_it_is_known() {
 
 #[tokio::test]
 async fn what_cannot_be_moved_is_said() {
-    let settings = GatewaySettings {
-        order_window: std::time::Duration::from_secs(60),
-        ..GatewaySettings::default()
-    };
+    let settings =
+        GatewaySettings { order_window: Duration::from_secs(60), ..GatewaySettings::default() };
     let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
     gateway.deploy("total", json!([{"event": "order.created"}])).await;
     gateway.work("total", success).await;

@@ -18,7 +18,7 @@ fn registry() -> Registry {
     registry_within(SchemaLimits::default())
 }
 
-fn function(name: &str, trigger: Value) -> FunctionDefinition {
+fn function(name: &str, trigger: &Value) -> FunctionDefinition {
     let manifest = Manifest::from_json(
         json!({"name": name, "trigger": [trigger], "retry": {"max_attempts": 7}}),
     );
@@ -35,10 +35,10 @@ fn function(name: &str, trigger: Value) -> FunctionDefinition {
 
 fn registry_within(limits: SchemaLimits) -> Registry {
     let functions = vec![
-        function("audit", json!({"event": "order.*"})),
+        function("audit", &json!({"event": "order.*"})),
         function(
             "bill",
-            json!({"event": "order.paid", "schema": {"type": "object", "required": ["total"]}}),
+            &json!({"event": "order.paid", "schema": {"type": "object", "required": ["total"]}}),
         ),
     ];
     let definitions = Definitions { revision: Revision(1), functions, ..Definitions::default() };
@@ -119,7 +119,7 @@ fn only_what_takes_long_takes_a_turn() {
 
 /// A registry in which so many functions listen to `a.b`.
 fn listening(count: usize) -> Registry {
-    let functions = (0..count).map(|i| function(&format!("f{i}"), json!({"event": "a.*"})));
+    let functions = (0..count).map(|i| function(&format!("f{i}"), &json!({"event": "a.*"})));
     let definitions = Definitions {
         revision: Revision(1),
         functions: functions.collect(),

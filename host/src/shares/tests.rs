@@ -1,6 +1,6 @@
 //! Who gets permits, and who waits for whom.
 
-use futures_util::FutureExt as _;
+use futures_util::FutureExt;
 
 use super::*;
 
@@ -105,7 +105,7 @@ async fn the_only_tenant_may_have_everything() {
     assert!(others.iter_mut().all(|other| other.now_or_never().is_none()));
     let mut all = all.into_iter();
     (0..3).for_each(|_| drop(all.next()));
-    let got: Vec<_> = others.iter_mut().filter_map(|other| other.now_or_never()).collect();
+    let got: Vec<_> = others.iter_mut().filter_map(FutureExt::now_or_never).collect();
     assert_eq!(got.len(), 2, "and one is kept for a third");
     shares.set_shared(false);
     assert!((&mut mine).now_or_never().is_some());
