@@ -57,6 +57,9 @@ pub(crate) fn wasmill_of(binary: &Path) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WASMILL_")) {
         command.env_remove(name);
     }
+    // Compilers give way to all else: where much else is done, two minutes are too few for the
+    // runtimes of some languages. What is tested of the bound itself sets its own.
+    command.env("WASMILL_ENGINE_COMPILE_TIMEOUT", "10m");
     command
 }
 
