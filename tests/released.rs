@@ -113,7 +113,8 @@ async fn everything_goes_on(api: &Api, url: &str, kept: &Value) {
     assert_eq!(refused.status(), 400);
     let seen = api.run("page.visited", &json!({ "page": "/a", "visitor": "Bo" })).await;
     assert_eq!(seen["state"], "succeeded", "{seen}");
-    let visits = wasmill().args(["--url", url, "keyvalue", "list", "visits"]).output().unwrap();
+    let list = ["--url", url, "keyvalue", "list", "visits", "--function", "page-counter"];
+    let visits = wasmill().args(list).output().unwrap();
     assert!(visits.status.success() && !visits.stdout.is_empty(), "{visits:?}");
     let back = wasmill().args(["--url", url, "functions", "rollback", "hello"]).output().unwrap();
     assert!(back.status.success(), "{back:?}");
