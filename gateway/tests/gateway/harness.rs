@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{BatchPublisher, Consuming as _, PublisherSettings, QueueName, Queues as _};
 use wasmill_component::{Artifact, Preflight, PreflightError};
+use wasmill_domain::schema::SchemaCompiler;
 use wasmill_domain::{
     AttemptReport, Batch, Digest, Dispatch, ExecutionId, LogLevel, LogLine, LogSource, Manifest,
     Outcome, Output, Registry, SealedSecret, SecretName, TenantName, Timestamp,
@@ -123,6 +124,8 @@ impl Preflight for DescriptionDecides {
 struct Kept {
     store: SqliteSettings,
     schemas: SchemaLimits,
+    /// What compiles schemas, where it is not what the roles have.
+    compiler: Option<Arc<dyn SchemaCompiler>>,
 }
 
 impl Gateway {
@@ -151,6 +154,14 @@ impl Gateway {
         let dir = tempfile::tempdir().unwrap();
         let kept = Kept { schemas: limits, ..Kept::default() };
         Self::start_in(dir, kept, settings, EmbeddedSettings::default(), None, None).await
+    }
+
+    /// Starts one whose schemas are compiled by `compiler`.
+    pub(crate) async fn start_compiling(compiler: Arc<dyn SchemaCompiler>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Kept { compiler: Some(compiler), ..Kept::default() };
+        let (settings, broker) = (GatewaySettings::default(), EmbeddedSettings::default());
+        Self::start_in(dir, kept, settings, broker, None, None).await
     }
 
     pub(crate) async fn start_without_key() -> Self {
@@ -189,7 +200,8 @@ impl Gateway {
         let store = SqliteStore::open(&dir.path().join("db"), kept.store).await.unwrap();
         let store = Arc::new(store);
         let broker = Arc::new(EmbeddedBroker::open(&dir.path().join("queue"), broker).unwrap());
-        let first = Registry::new(Arc::new(Compiler::new(kept.schemas)));
+        let usual = || Arc::new(Compiler::new(kept.schemas)) as _;
+        let first = Registry::new(kept.compiler.unwrap_or_else(usual));
         let registry =
             RegistryWatch::start_from(first, Arc::clone(&store) as _, Duration::from_millis(200))
                 .await
