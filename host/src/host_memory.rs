@@ -28,6 +28,9 @@ pub(crate) const FIELDS_LIMIT: usize = 128 << 10;
 /// The most that such fields take in memory: tables and lists are at most half empty.
 const FIELDS_MOST: usize = 5 * FIELDS_LIMIT;
 
+/// The trailers of a body that is on its way out, which wait with it unseen.
+const TRAILERS: usize = FIELDS_MOST;
+
 /// A resource's entry in the table, and its own fixed part.
 const RESOURCE: usize = 512;
 
@@ -61,9 +64,12 @@ pub(crate) fn measure(table: &mut ResourceTable, most: usize) -> HostMemory {
             if let Some(fields) = resource.downcast_ref() {
                 (Some(fields), 0)
             } else if let Some(request) = resource.downcast_ref::<HostOutgoingRequest>() {
-                (Some(&request.headers), parts(request) + request.body.as_ref().map_or(0, |_| BODY))
+                (
+                    Some(&request.headers),
+                    parts(request) + request.body.as_ref().map_or(0, |_| BODY + TRAILERS),
+                )
             } else if let Some(response) = resource.downcast_ref::<HostOutgoingResponse>() {
-                (Some(&response.headers), response.body.as_ref().map_or(0, |_| BODY))
+                (Some(&response.headers), response.body.as_ref().map_or(0, |_| BODY + TRAILERS))
             } else if let Some(response) = resource.downcast_ref::<HostIncomingResponse>() {
                 (Some(&response.headers), response.body.as_ref().map_or(0, |_| BODY))
             } else if let Some(request) = resource.downcast_ref::<p3::Request>() {

@@ -250,6 +250,9 @@ pub struct HostSettings {
     /// How long the queue of a deleted function must be empty before it is deleted too. It leaves
     /// gateways that have not been notified of the deletion the time to do so. Default: 60 s.
     pub cleanup_after: Duration,
+    /// How often compiled code is deleted whose artifact is not kept any more, and for how long it
+    /// must not have been used by then. Default: 10 min.
+    pub collect_every: Duration,
     /// How outcomes are committed.
     pub recorder: RecorderSettings,
 }
@@ -358,6 +361,7 @@ impl Default for HostSettings {
             grace: Duration::from_secs(30),
             announce_after: Duration::from_millis(250),
             cleanup_after: Duration::from_secs(60),
+            collect_every: Duration::from_secs(600),
             recorder: RecorderSettings::default(),
         }
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getpriority_process, getrlimit, setrlimit};
 use wasmill_component::{Preflight as _, PreflightError};
 use wasmill_domain::{Digest, Manifest, TenantName};
 use wasmill_host::{
@@ -45,6 +45,16 @@ fn main() -> ExitCode {
             std::fs::write(file, "started").expect("a file");
             return wasmill_host::compile(job);
         }
+        [how, job] if how == "gives-way" => {
+            let compiled = wasmill_host::compile(job);
+            let score = std::fs::read_to_string("/proc/self/oom_score_adj").expect("a score");
+            let niceness = getpriority_process(None).expect("a priority");
+            return if (niceness, score.trim()) == (10, "1000") {
+                compiled
+            } else {
+                ExitCode::FAILURE
+            };
+        }
         [how, file, _] if how == "hang" => return hang(Path::new(file)),
         [how, _] if how == "break" => std::process::abort(),
         [how, then @ ..] if how == "waiting" => return wait_for_input(then),
@@ -73,6 +83,7 @@ fn main() -> ExitCode {
     runtime.block_on(async {
         what_is_good_is_compiled_and_runs().await;
         nothing_of_the_environment_is_inherited().await;
+        it_gives_way_to_everything_else().await;
         a_limit_that_is_tighter_already_stays().await;
         the_time_is_limited_and_the_process_gone().await;
         a_process_is_gone_with_who_waits_for_it().await;
@@ -211,6 +222,11 @@ async fn what_is_good_is_compiled_and_runs() {
 async fn nothing_of_the_environment_is_inherited() {
     assert!(std::env::var_os("PATH").is_some(), "there is something to inherit");
     check(&engine(compiling(&["without-environment"]), None), HELLO).await.expect("hello passes");
+}
+
+/// Where cores or memory are short, it is the process that waits, and the one that goes.
+async fn it_gives_way_to_everything_else() {
+    check(&engine(compiling(&["gives-way"]), None), HELLO).await.expect("nice 10, and first to go");
 }
 
 async fn a_limit_that_is_tighter_already_stays() {

@@ -96,6 +96,7 @@ proxy! {
         fn artifact(digest: Digest) -> Result<Option<Bytes>>;
         fn tenant_artifact(tenant: &TenantName, digest: Digest) -> Result<Option<Bytes>>;
         fn artifact_sizes(tenant: &TenantName, digests: &[Digest]) -> Result<Vec<Option<u64>>>;
+        fn missing_artifacts(digests: &[Digest]) -> Result<Vec<Digest>>;
     }
     Secrets {
         fn secrets(tenant: &TenantName) -> Result<Vec<SecretSummary>>;

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{BatchPublisher, Consuming as _, PublisherSettings, QueueName, Queues as _};
 use wasmill_component::{Artifact, Preflight, PreflightError};
+use wasmill_domain::schema::SchemaCompiler;
 use wasmill_domain::{
     AttemptReport, Batch, Digest, Dispatch, ExecutionId, LogLevel, LogLine, LogSource, Manifest,
     Outcome, Output, Registry, SealedSecret, SecretName, TenantName, Timestamp,
@@ -124,6 +125,8 @@ impl Preflight for DescriptionDecides {
 struct Kept {
     store: SqliteSettings,
     schemas: SchemaLimits,
+    /// What compiles schemas, where it is not what the roles have.
+    compiler: Option<Arc<dyn SchemaCompiler>>,
 }
 
 impl Gateway {
@@ -152,6 +155,14 @@ impl Gateway {
         let dir = tempfile::tempdir().unwrap();
         let kept = Kept { schemas: limits, ..Kept::default() };
         Self::start_in(dir, kept, settings, EmbeddedSettings::default(), None, None).await
+    }
+
+    /// Starts one whose schemas are compiled by `compiler`.
+    pub(crate) async fn start_compiling(compiler: Arc<dyn SchemaCompiler>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Kept { compiler: Some(compiler), ..Kept::default() };
+        let (settings, broker) = (GatewaySettings::default(), EmbeddedSettings::default());
+        Self::start_in(dir, kept, settings, broker, None, None).await
     }
 
     pub(crate) async fn start_without_key() -> Self {
@@ -191,9 +202,11 @@ impl Gateway {
         let store = Arc::new(store);
         let broker = Arc::new(EmbeddedBroker::open(&dir.path().join("queue"), broker).unwrap());
         let compiling = Arc::new(ThreadGate::default());
-        let compiler =
-            GatedCompiler { inner: Compiler::new(kept.schemas), gate: Arc::clone(&compiling) };
-        let first = Registry::new(Arc::new(compiler));
+        let usual = || -> Arc<dyn SchemaCompiler> {
+            let inner = Compiler::new(kept.schemas);
+            Arc::new(GatedCompiler { inner, gate: Arc::clone(&compiling) })
+        };
+        let first = Registry::new(kept.compiler.unwrap_or_else(usual));
         let registry =
             RegistryWatch::start_from(first, Arc::clone(&store) as _, Duration::from_millis(200))
                 .await

@@ -1,8 +1,12 @@
 //! What schemas and checks may cost, and whose place it takes.
 
+use std::sync::{Arc, Mutex};
+use std::thread::{self, ThreadId};
+
 use serde_json::{Map, Value, json};
+use wasmill_domain::schema::{CompileError, CompiledSchema, Failure, SchemaCompiler};
 use wasmill_gateway::GatewaySettings;
-use wasmill_schema::{Formats, SchemaLimits};
+use wasmill_schema::{Compiler, Formats, SchemaLimits};
 
 use crate::harness::{Gateway, send};
 
@@ -57,7 +61,11 @@ async fn a_check_ends_with_its_steps() {
 
 #[tokio::test]
 async fn a_check_that_takes_longer_is_done_elsewhere() {
-    let gateway = Gateway::start_within(steps(10_000_000), GatewaySettings::default()).await;
+    let compiler = Arc::new(WatchedCompiler::default());
+    let threads = Arc::clone(&compiler.threads);
+    // This thread is the one that serves requests.
+    let here = thread::current().id();
+    let gateway = Gateway::start_compiling(compiler).await;
     // More steps than are taken where the request arrives.
     let mut schema = doubling(16);
     let reference = schema["$ref"].take();
@@ -70,6 +78,63 @@ async fn a_check_that_takes_longer_is_done_elsewhere() {
     }
     let long = json!({"note": "n".repeat(100_000)});
     assert_eq!(gateway.post("/v1/events/slow", &long).await.status, 202);
+    let threads = threads.lock().unwrap();
+    assert_eq!(threads.checked.len(), 3, "each check has an end");
+    assert!(!threads.checked.contains(&here) && !threads.compiled.contains(&here));
+    // Short data are tried where they arrive, by a schema that is compiled.
+    assert_eq!(threads.tried, [here]);
+}
+
+/// The usual compiler, and which threads it and its schemas were used on.
+#[derive(Debug, Default)]
+struct WatchedCompiler {
+    compiler: Compiler,
+    threads: Arc<Mutex<Threads>>,
+}
+
+#[derive(Debug, Default)]
+struct Threads {
+    compiled: Vec<ThreadId>,
+    tried: Vec<ThreadId>,
+    checked: Vec<ThreadId>,
+}
+
+#[derive(Debug)]
+struct WatchedSchema {
+    schema: Box<dyn CompiledSchema>,
+    threads: Arc<Mutex<Threads>>,
+}
+
+impl SchemaCompiler for WatchedCompiler {
+    fn compile(&self, source: Arc<Value>) -> Result<Box<dyn CompiledSchema>, CompileError> {
+        self.threads.lock().unwrap().compiled.push(thread::current().id());
+        let schema = self.compiler.compile(source)?;
+        Ok(Box::new(WatchedSchema { schema, threads: Arc::clone(&self.threads) }))
+    }
+
+    fn bytes_of(&self, source: &Value) -> Result<usize, CompileError> {
+        self.compiler.bytes_of(source)
+    }
+
+    fn max_tenant_bytes(&self) -> usize {
+        self.compiler.max_tenant_bytes()
+    }
+
+    fn max_check_steps(&self) -> u64 {
+        self.compiler.max_check_steps()
+    }
+}
+
+impl CompiledSchema for WatchedSchema {
+    fn check(&self, document: &Value, steps: &mut u64) -> Result<(), Failure> {
+        self.threads.lock().unwrap().checked.push(thread::current().id());
+        self.schema.check(document, steps)
+    }
+
+    fn try_check(&self, document: &Value, steps: &mut u64) -> Result<(), Failure> {
+        self.threads.lock().unwrap().tried.push(thread::current().id());
+        self.schema.try_check(document, steps)
+    }
 }
 
 #[tokio::test]

@@ -163,6 +163,11 @@ impl Engine {
         self.versions.ready(digest)
     }
 
+    /// What keeps what was compiled.
+    pub(crate) fn versions(&self) -> &Arc<Versions> {
+        &self.versions
+    }
+
     /// How many instances there can be at once.
     pub fn slots(&self) -> usize {
         self.total_slots as usize

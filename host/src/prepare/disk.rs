@@ -1,6 +1,8 @@
 //! Compiled components on disk: `DIR/ENGINE/DIGEST.cwasm`, each beside `DIGEST.sum`, which vouches
 //! for it.
 
+mod collect;
+
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -104,7 +106,8 @@ impl Disk {
         let (path, sum) = self.paths(digest);
         self.write(&path, compiled)?;
         self.write(&sum, self.sum(digest, Digest::of(compiled)).as_bytes())?;
-        self.sweep(&sum)
+        self.sweep(&sum);
+        Ok(())
     }
 
     fn paths(&self, digest: Digest) -> (PathBuf, PathBuf) {
@@ -146,15 +149,9 @@ impl Disk {
 
     /// Deletes pairs, of this engine and of others, the least recently used first, until the rest
     /// is within the bound. `keep` names the one just written.
-    fn sweep(&self, keep: &Path) -> io::Result<()> {
+    fn sweep(&self, keep: &Path) {
         let _sweeping = self.sweeping.lock();
-        let mut pairs = Vec::new();
-        for folder in fs::read_dir(&self.root)?.flatten() {
-            let Ok(files) = fs::read_dir(folder.path()) else { continue };
-            for file in files.flatten() {
-                pairs.extend(Pair::of(file.path()));
-            }
-        }
+        let mut pairs: Vec<Pair> = self.files().into_iter().filter_map(Pair::of).collect();
         let mut total: u64 = pairs.iter().map(|pair| pair.bytes).sum();
         pairs.sort_unstable_by_key(|pair| pair.used);
         for pair in pairs {
@@ -162,12 +159,10 @@ impl Disk {
                 break;
             }
             if pair.sum != keep {
-                let _ = fs::remove_file(&pair.sum);
-                let _ = fs::remove_file(&pair.compiled);
                 total -= pair.bytes;
+                pair.delete();
             }
         }
-        Ok(())
     }
 }
 
@@ -190,6 +185,11 @@ impl Pair {
         // Without a checksum it is of no use: the oldest of all.
         let used = fs::metadata(&sum).and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
         Some(Self { compiled, sum, bytes: metadata.len(), used })
+    }
+
+    fn delete(&self) {
+        let _ = fs::remove_file(&self.sum);
+        let _ = fs::remove_file(&self.compiled);
     }
 }
 

@@ -33,6 +33,18 @@ impl Memory {
         Some(Arc::clone(&entry.prepared))
     }
 
+    /// The artifacts whose components are here.
+    pub(super) fn digests(&self) -> Vec<Digest> {
+        self.entries.keys().copied().collect()
+    }
+
+    /// Drops a component; whoever has it still keeps it.
+    pub(super) fn remove(&mut self, digest: Digest) {
+        if let Some(entry) = self.entries.remove(&digest) {
+            self.bytes -= entry.prepared.size();
+        }
+    }
+
     /// Adds a component, and drops others until the bounds hold. The new one stays even if it alone
     /// is too large: it is about to be used.
     pub(super) fn insert(&mut self, prepared: Arc<Prepared>) {
@@ -51,9 +63,7 @@ impl Memory {
             else {
                 break;
             };
-            if let Some(entry) = self.entries.remove(&oldest) {
-                self.bytes -= entry.prepared.size();
-            }
+            self.remove(oldest);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Versions made ready to run: compiled, linked, and kept in memory and on disk.
 
 mod child;
+mod collect;
 mod compiler;
 mod disk;
 mod memory;
@@ -21,6 +22,7 @@ use wasmill_guest::GuestData;
 use wasmtime::component::{Component, Linker};
 
 pub use self::child::compile;
+pub(crate) use self::collect::collect;
 use self::compiler::Compiling;
 use self::disk::Disk;
 use self::memory::Memory;

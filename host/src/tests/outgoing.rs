@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use wasmill_component::Preflight as _;
 use wasmill_domain::{Digest, LogLevel, LogSource, Outcome, TenantName};
 
-use super::guests::{MODULE, types};
+use super::guests::{ERROR_CODE, MODULE, types};
 use super::{dispatch, event, invoke, manifest, prepare};
 use crate::{Attempt, Capabilities, Engine, EngineSettings, OutgoingSettings};
 
@@ -17,11 +17,11 @@ use crate::{Attempt, Capabilities, Engine, EngineSettings, OutgoingSettings};
 /// future response), which returns where the outcome is: 0, or 1 for an error, and 8 bytes further
 /// the response's handle, or the error's case.
 fn component(handle: &str) -> Vec<u8> {
-    let types = types("0.1.0");
+    let (types, wasi) = (types("0.1.0"), WASI.replace("{error_code}", ERROR_CODE));
     let text = format!(
         r#"(component
   {types}
-  {WASI}
+  {wasi}
   (core module $shim
     (type $authority (func (param i32 i32 i32 i32) (result i32)))
     (type $scheme (func (param i32 i32 i32 i32 i32) (result i32)))
@@ -114,29 +114,7 @@ const WASI: &str = r#"
     (export "future-incoming-response" (type $future-incoming-response (sub resource)))
     (type $scheme (variant (case "HTTP") (case "HTTPS") (case "other" string)))
     (export "scheme" (type $scheme' (eq $scheme)))
-    (type $dns (record (field "rcode" (option string)) (field "info-code" (option u16))))
-    (export "DNS-error-payload" (type $dns' (eq $dns)))
-    (type $alert (record (field "alert-id" (option u8)) (field "alert-message" (option string))))
-    (export "TLS-alert-received-payload" (type $alert' (eq $alert)))
-    (type $field (record (field "field-name" (option string)) (field "field-size" (option u32))))
-    (export "field-size-payload" (type $field' (eq $field)))
-    (type $error-code (variant
-      (case "DNS-timeout") (case "DNS-error" $dns') (case "destination-not-found") (case "destination-unavailable")
-      (case "destination-IP-prohibited") (case "destination-IP-unroutable") (case "connection-refused")
-      (case "connection-terminated") (case "connection-timeout") (case "connection-read-timeout")
-      (case "connection-write-timeout") (case "connection-limit-reached") (case "TLS-protocol-error")
-      (case "TLS-certificate-error") (case "TLS-alert-received" $alert') (case "HTTP-request-denied")
-      (case "HTTP-request-length-required") (case "HTTP-request-body-size" (option u64))
-      (case "HTTP-request-method-invalid") (case "HTTP-request-URI-invalid") (case "HTTP-request-URI-too-long")
-      (case "HTTP-request-header-section-size" (option u32)) (case "HTTP-request-header-size" (option $field'))
-      (case "HTTP-request-trailer-section-size" (option u32)) (case "HTTP-request-trailer-size" $field')
-      (case "HTTP-response-incomplete") (case "HTTP-response-header-section-size" (option u32))
-      (case "HTTP-response-header-size" $field') (case "HTTP-response-body-size" (option u64))
-      (case "HTTP-response-trailer-section-size" (option u32)) (case "HTTP-response-trailer-size" $field')
-      (case "HTTP-response-transfer-coding" (option string)) (case "HTTP-response-content-coding" (option string))
-      (case "HTTP-response-timeout") (case "HTTP-upgrade-failed") (case "HTTP-protocol-error") (case "loop-detected")
-      (case "configuration-error") (case "internal-error" (option string))))
-    (export "error-code" (type $error-code' (eq $error-code)))
+    {error_code}
     (export "[constructor]fields" (func (result (own $fields))))
     (export "[constructor]outgoing-request" (func (param "headers" (own $fields)) (result (own $outgoing-request))))
     (export "[method]outgoing-request.set-scheme" (func
@@ -318,6 +296,53 @@ async fn what_a_guest_leaves_behind_ends_with_its_attempt() {
         assert_eq!(engine.warm_instances(), usize::from(reuse == 2));
         tokio::time::timeout(Duration::from_secs(20), server).await.unwrap().unwrap();
     }
+}
+
+/// A guest that asks for more and more, and holds every response.
+#[tokio::test]
+async fn the_heads_of_responses_count_as_memory() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = tokio::spawn(async move {
+        let value = "v".repeat(50_000);
+        let head = format!("HTTP/1.1 200 OK\r\nx-filler: {value}\r\ncontent-length: 0\r\n\r\n");
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let head = head.clone();
+            tokio::spawn(async move {
+                let mut asked = [0; 1024];
+                while stream.read(&mut asked).await.is_ok_and(|read| read > 0) {
+                    if stream.write_all(head.as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let length = address.len();
+    let guest = component(&format!(
+        r#"(data (i32.const 1024) "{address}")
+        (func $handle (param i32) (result i32)
+            (local $left i32)
+            (local.set $left (i32.const 31))
+            (loop $again
+                (if (i32.load8_u (call $wait (call $send (i32.const 0) (i32.const 1024) (i32.const {length}))))
+                    (then unreachable))
+                (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+                (br_if $again (local.get $left)))
+            (call $ok (i32.const 0) (i32.const 0)))"#
+    ));
+    let hosts = format!("allowed_hosts = ['http://{address}']");
+    let attempt = run(&guest, &format!("{hosts}\n[limits]\nmemory = '4MiB'")).await;
+    let message = attempt.report.message.unwrap_or_default();
+    assert_eq!(attempt.report.outcome, Outcome::OutOfMemory, "{message}");
+    assert!(message.contains("the limit is 4MiB (limits.memory)"), "{message}");
+    assert!(!message.contains(" 0B of it header fields"), "{message}");
+    let attempt = run(&guest, &format!("{hosts}\n[limits]\nmemory = '64MiB'")).await;
+    assert_eq!(attempt.report.outcome, Outcome::Success, "{:?}", attempt.report.message);
+    // The text of each head at least, beside what may be on its way.
+    assert!(attempt.report.peak_memory > 31 * 50_000, "{}", attempt.report.peak_memory);
+    server.abort();
 }
 
 #[tokio::test]

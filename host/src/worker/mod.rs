@@ -95,7 +95,13 @@ pub async fn run(parts: HostParts, shutdown: CancellationToken) -> Result<(), Pa
         began,
     );
     let beating = control::beat(Arc::clone(&running), Arc::clone(&store.orders), settings.beat);
+    let collecting = crate::prepare::collect(
+        Arc::clone(engine.versions()),
+        Arc::clone(&store.artifacts),
+        settings.collect_every,
+    );
     let tasks = [
+        AbortOnDropHandle::new(tokio::spawn(collecting)),
         AbortOnDropHandle::new(tokio::spawn(announcing)),
         AbortOnDropHandle::new(tokio::spawn(listening)),
         AbortOnDropHandle::new(tokio::spawn(beating)),

@@ -298,8 +298,11 @@ pub(crate) async fn unnamed_artifacts_are_pruned(store: Arc<dyn Store>) {
     store.put_artifact(&tenant(), unnamed, Bytes::from_static(b"unnamed")).await.unwrap();
     prune(&*store, now().minus(Duration::from_secs(3600)), 10).await;
     assert!(store.artifact(unnamed).await.unwrap().is_some(), "it is not old enough");
+    let known = [Digest::of(b"first"), Digest::of(b"never"), unnamed];
+    assert_eq!(store.missing_artifacts(&known).await.unwrap(), [known[1]]);
     prune(&*store, soon(), 10).await;
     assert!(store.artifact(unnamed).await.unwrap().is_none());
+    assert_eq!(store.missing_artifacts(&known).await.unwrap(), [known[1], unnamed]);
     for named in [b"first".as_slice(), b"second"] {
         assert!(store.artifact(Digest::of(named)).await.unwrap().is_some());
     }

@@ -38,4 +38,8 @@ pub trait Artifacts: Send + Sync + 'static {
         tenant: &TenantName,
         digests: &[Digest],
     ) -> Result<Vec<Option<u64>>>;
+
+    /// Which of these artifacts are not there, whoever had them: for those who keep what they have
+    /// made of artifacts for as long as these are kept.
+    async fn missing_artifacts(&self, digests: &[Digest]) -> Result<Vec<Digest>>;
 }

@@ -130,6 +130,21 @@ pub(super) async fn sizes(
     Ok(digests.iter().map(|digest| sizes.get(digest).copied()).collect())
 }
 
+/// Those of `digests` that no artifact has.
+pub(super) async fn missing_of(
+    session: &mut Session<'_>,
+    digests: &[Digest],
+) -> Result<Vec<Digest>> {
+    let wanted: Vec<Vec<u8>> = digests.iter().map(|digest| digest.as_bytes().to_vec()).collect();
+    let known = sqlx::query("SELECT digest FROM artifacts WHERE digest = ANY($1)").bind(wanted);
+    let rows = session.rows(known).await?;
+    let mut known = HashSet::with_capacity(rows.len());
+    for row in &rows {
+        known.insert(convert::digest("digest", get::<&[u8]>(row, "digest")?)?);
+    }
+    Ok(digests.iter().filter(|digest| !known.contains(digest)).copied().collect())
+}
+
 /// Keeps the files of a version that is being made. (Artifacts before what tenants have of them, as
 /// an upload does.)
 pub(super) async fn keep_files(

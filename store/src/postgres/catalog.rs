@@ -86,6 +86,10 @@ impl Artifacts for PostgresStore {
     ) -> port::Result<Vec<Option<u64>>> {
         self.inner.read(|session| Box::pin(artifacts::sizes(session, tenant, digests))).await
     }
+
+    async fn missing_artifacts(&self, digests: &[Digest]) -> port::Result<Vec<Digest>> {
+        self.inner.read(|session| Box::pin(artifacts::missing_of(session, digests))).await
+    }
 }
 
 #[async_trait]

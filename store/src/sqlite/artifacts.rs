@@ -245,6 +245,20 @@ pub(super) async fn sizes(
     Ok(sizes)
 }
 
+/// Those of `digests` that no artifact has.
+pub(super) async fn missing_of(
+    connection: &mut SqliteConnection,
+    digests: &[Digest],
+) -> Result<Vec<Digest>> {
+    let mut missing = Vec::new();
+    for digest in digests {
+        if !is_known(connection, *digest).await? {
+            missing.push(*digest);
+        }
+    }
+    Ok(missing)
+}
+
 /// Keeps the files of a version that is being made.
 pub(super) async fn keep_files(
     connection: &mut SqliteConnection,

@@ -77,6 +77,11 @@ impl Artifacts for SqliteStore {
         let mut reader = self.readers.acquire().await.map_err(error::of)?;
         artifacts::sizes(&mut reader, tenant, digests).await
     }
+
+    async fn missing_artifacts(&self, digests: &[Digest]) -> Result<Vec<Digest>> {
+        let mut reader = self.readers.acquire().await.map_err(error::of)?;
+        artifacts::missing_of(&mut reader, digests).await
+    }
 }
 
 #[async_trait]

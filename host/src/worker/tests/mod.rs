@@ -2,6 +2,7 @@
 
 mod calls;
 mod checks;
+mod collected;
 mod compiling;
 mod dead_letters;
 mod early;
