@@ -5,24 +5,9 @@ use std::collections::BTreeSet;
 use toml::{Table, Value};
 
 use super::Config;
+use super::names::SECTIONS;
 
 const DOCUMENT: &str = include_str!("../../../docs/configuration.md");
-
-/// The section names, those inside of others with a dot.
-const SECTIONS: [&str; 12] = [
-    "database",
-    "broker",
-    "gateway",
-    "gateway.tls",
-    "host",
-    "engine",
-    "scheduler",
-    "nodes",
-    "secrets",
-    "keyvalue",
-    "quotas",
-    "schemas",
-];
 
 /// Names of the releases before, which are read still.
 const FORMER: [&str; 1] = ["queue_messages"];

@@ -10,7 +10,7 @@ use wasmill_domain::key_hint::nearest;
 const PREFIX: &str = "WASMILL_";
 
 /// The sections. In a variable's name a dot is a `_`; a section's part comes before the section.
-const SECTIONS: [&str; 12] = [
+pub(super) const SECTIONS: [&str; 12] = [
     "database",
     "broker",
     "gateway.tls",

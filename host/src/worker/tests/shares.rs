@@ -7,7 +7,7 @@ use bytes::Bytes;
 use wasmill_domain::{Digest, Dispatch, ExecutionId, Manifest, State, TenantName, Timestamp};
 use wasmill_store::{Artifacts as _, Change, History as _};
 
-use super::{HELLO, HOSTILE, System, WAIT_TIMEOUT, dispatch};
+use super::{HELLO, HOSTILE, System, WAIT_TIMEOUT, Working, dispatch};
 use crate::HostSettings;
 
 async fn deploy_hello_of(system: &System, tenant: &TenantName) {
@@ -53,13 +53,8 @@ async fn running(system: &System, ids: &[ExecutionId]) -> usize {
     running
 }
 
-#[tokio::test]
-async fn a_tenant_leaves_some_executions_to_others() {
-    let system = System::new().await;
-    // Sleeps for an hour.
-    system.deploy(HOSTILE, "name = 'slow'\n[limits]\ntimeout = '10m'\nconcurrency = 16").await;
-    let other: TenantName = "other".parse().unwrap();
-    deploy_hello_of(&system, &other).await;
+/// Starts a host for four executions, of which the default tenant asks for eight.
+async fn start_full(system: &System) -> (Working, Vec<ExecutionId>) {
     let settings = HostSettings {
         in_flight: 4,
         announce_after: Duration::from_millis(1),
@@ -71,6 +66,17 @@ async fn a_tenant_leaves_some_executions_to_others() {
     for _ in 0..8 {
         ids.push(system.publish("slow", "hostile.slow", "{}").await);
     }
+    (host, ids)
+}
+
+#[tokio::test]
+async fn a_tenant_leaves_some_executions_to_others() {
+    let system = System::new().await;
+    // Sleeps for an hour.
+    system.deploy(HOSTILE, "name = 'slow'\n[limits]\ntimeout = '10m'\nconcurrency = 16").await;
+    let other: TenantName = "other".parse().unwrap();
+    deploy_hello_of(&system, &other).await;
+    let (host, ids) = start_full(&system).await;
     let share = async {
         while running(&system, &ids).await < 3 {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -86,17 +92,7 @@ async fn a_tenant_leaves_some_executions_to_others() {
 async fn the_only_tenant_has_all_executions() {
     let system = System::new().await;
     system.deploy(HOSTILE, "name = 'slow'\n[limits]\ntimeout = '10m'\nconcurrency = 16").await;
-    let settings = HostSettings {
-        in_flight: 4,
-        announce_after: Duration::from_millis(1),
-        grace: Duration::from_millis(50),
-        ..HostSettings::default()
-    };
-    let host = system.start_with(settings);
-    let mut ids = Vec::new();
-    for _ in 0..8 {
-        ids.push(system.publish("slow", "hostile.slow", "{}").await);
-    }
+    let (host, ids) = start_full(&system).await;
     let all = async {
         while running(&system, &ids).await < 4 {
             tokio::time::sleep(Duration::from_millis(2)).await;
