@@ -18,6 +18,7 @@ use http_body_util::Full;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use wasmill_broker::embedded::{EmbeddedBroker, EmbeddedSettings};
 use wasmill_broker::{BatchPublisher, PublisherSettings, Publishing as _, QueueName, Queues as _};
@@ -25,7 +26,7 @@ use wasmill_component::{Artifact, Preflight, PreflightError};
 use wasmill_domain::{
     Definitions, Digest, FunctionDefinition, Manifest, Registry, Revision, TenantName, Timestamp,
 };
-use wasmill_gateway::{GatewayBroker, GatewayParts, GatewaySettings, GatewayStore};
+use wasmill_gateway::{GatewayBroker, GatewayParts, GatewaySettings, GatewayStore, Service};
 use wasmill_schema::{Compiler, Schema};
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
 use wasmill_store::{Artifacts as _, Catalog as _, Change, RegistryWatch};
@@ -175,7 +176,7 @@ fn answers(c: &mut Criterion) {
         };
         let broker = Arc::new(EmbeddedBroker::open(&dir.path().join("queue"), settings).unwrap());
         let first = Registry::new(Arc::new(Compiler::default()));
-        let router = wasmill_gateway::router(GatewayParts {
+        let parts = GatewayParts {
             registry: RegistryWatch::start_from(
                 first,
                 Arc::clone(&store) as _,
@@ -189,12 +190,11 @@ fn answers(c: &mut Criterion) {
             publisher: BatchPublisher::new(Arc::clone(&broker) as _, PublisherSettings::default()),
             preflight: Arc::new(AnythingGoes),
             secrets: wasmill_host::Capabilities::default().secrets,
-            tls: None,
             keyring: None,
             notes: Vec::new(),
             settings: GatewaySettings::default(),
-        });
-        (router, broker)
+        };
+        (Service::new(parts, CancellationToken::new()).router(), broker)
     });
     let (good, bad) = (Bytes::from(order(1)), Bytes::from(order(0)));
     let mut group = c.benchmark_group("gateway");

@@ -84,7 +84,6 @@ impl App {
             secrets,
             keyring,
             notes,
-            tls: _,
             settings,
         } = parts;
         let budget = |limit, all, owner| Budget::new(limit, Refusals { all, owner });

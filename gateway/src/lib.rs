@@ -59,8 +59,6 @@ pub struct GatewayParts {
     pub preflight: Arc<dyn Preflight>,
     /// Opens the secrets that webhooks are signed with.
     pub secrets: Arc<dyn SecretSource>,
-    /// The listener's certificate; none means that it speaks without TLS.
-    pub tls: Option<Arc<Tls>>,
     /// Seals secrets; without one, none can be set.
     pub keyring: Option<Arc<Keyring>>,
     /// What operators should look at that keeps nothing from working: `/readyz` lists it to
@@ -70,32 +68,47 @@ pub struct GatewayParts {
     pub settings: GatewaySettings,
 }
 
-/// Serves HTTP/1.1 and HTTP/2 on `listener` until `shutdown`, then lets requests finish for as long
-/// as the settings say.
-///
-/// # Errors
-/// None for now; a listener that fails is tried again.
-pub async fn serve(
-    listener: TcpListener,
-    mut parts: GatewayParts,
-    shutdown: CancellationToken,
-) -> std::io::Result<()> {
-    let tls = parts.tls.take();
-    let app = app::App::new(parts, shutdown.clone());
-    api::hostnames::warn_of_not_owned(&app);
-    let (router, settings) = (routing::router(Arc::clone(&app)), &app.settings.server);
-    wasmill_http::serve(listener, tls, router, settings, shutdown).await;
-    if !app.rows.flush(settings.drain_timeout).await {
-        tracing::warn!(
-            "rows of accepted executions are left unwritten; they are made when the executions run"
-        );
-    }
-    Ok(())
+/// A gateway for whoever serves its router.
+pub struct Service {
+    app: Arc<app::App>,
 }
 
-/// The service alone, to be called without a socket. Needs a tokio runtime.
-pub fn router(parts: GatewayParts) -> axum::Router {
-    routing::router(app::App::new(parts, CancellationToken::new()))
+impl Service {
+    /// A gateway that ends what it began when `shutdown` is cancelled. Needs a tokio runtime.
+    pub fn new(parts: GatewayParts, shutdown: CancellationToken) -> Self {
+        let app = app::App::new(parts, shutdown);
+        api::hostnames::warn_of_not_owned(&app);
+        Self { app }
+    }
+
+    /// What answers requests.
+    pub fn router(&self) -> axum::Router {
+        routing::router(Arc::clone(&self.app))
+    }
+
+    /// Writes what accepted requests have left to write, for as long as requests may drain. For
+    /// when no request comes any more.
+    pub async fn finish(self) {
+        if !self.app.rows.flush(self.app.settings.server.drain_timeout).await {
+            tracing::warn!(
+                "rows of accepted executions are left unwritten; they are made when the executions run"
+            );
+        }
+    }
+}
+
+/// Serves HTTP/1.1 and HTTP/2 on `listener` until `shutdown`, then lets requests finish for as long
+/// as the settings say.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    parts: GatewayParts,
+    shutdown: CancellationToken,
+) {
+    let service = Service::new(parts, shutdown.clone());
+    let settings = &service.app.settings.server;
+    wasmill_http::serve(listener, tls, service.router().into(), settings, shutdown).await;
+    service.finish().await;
 }
 
 /// The OpenAPI description of the API, as `GET /openapi.json` serves it with the default settings

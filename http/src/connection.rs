@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::BoxError;
 use axum::body::Body;
 use axum::response::IntoResponse as _;
-use axum::{BoxError, Router};
 use http::uri::Scheme;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -27,6 +27,7 @@ use tower::ServiceExt as _;
 use crate::activity::{Activity, Tracked};
 use crate::admission::ConnectionPermit;
 use crate::message::{self, Asked, MAX_HEAD, MAX_HEADERS};
+use crate::routes::Routes;
 use crate::settings::ServerSettings;
 use crate::stream::{Lent, Stream};
 use crate::tls::{HTTP_2, Tls};
@@ -52,7 +53,7 @@ const LAST_LINGER: Duration = Duration::from_secs(3);
 
 /// What every connection is served by.
 pub(crate) struct Server {
-    router: Router,
+    routes: Routes,
     tls: Option<Arc<Tls>>,
     handshake_timeout: Duration,
     header_timeout: Duration,
@@ -67,14 +68,14 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn new(
-        router: Router,
+        routes: Routes,
         tls: Option<Arc<Tls>>,
         settings: &ServerSettings,
         shutdown: CancellationToken,
     ) -> Self {
         let either = protocols(settings);
         Self {
-            router,
+            routes,
             tls,
             handshake_timeout: settings.handshake_timeout,
             header_timeout: settings.header_timeout,
@@ -153,7 +154,8 @@ impl Server {
     {
         let service = service_fn(|request: Request<Incoming>| {
             permit.head_received();
-            let (router, scheme, work) = (self.router.clone(), scheme.clone(), activity.begin());
+            let (router, scheme, work) =
+                (self.routes.current().clone(), scheme.clone(), activity.begin());
             let asked = Asked::of(&request, activity, work.number);
             let drain = (!asked.is_http_1).then(|| Drain::new(self.linger, &self.shutdown));
             let mut request =
@@ -250,6 +252,7 @@ fn protocols(settings: &ServerSettings) -> auto::Builder<TokioExecutor> {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
     use axum::routing::post;
     use futures_util::StreamExt as _;
     use http::StatusCode;
@@ -271,7 +274,7 @@ mod tests {
     ) {
         let settings = ServerSettings { body_timeout: HOUR, ..ServerSettings::default() };
         let stop = CancellationToken::new();
-        let server = Server::new(router, None, &settings, stop.clone());
+        let server = Server::new(router.into(), None, &settings, stop.clone());
         let admission = Admission::new(&settings);
         let permit =
             admission.acquire(admission.share([127, 0, 0, 1].into()).unwrap()).await.unwrap();

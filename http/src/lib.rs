@@ -1,5 +1,6 @@
 //! The HTTP server of every role: a listener with bounds, TLS, HTTP/1.1 and HTTP/2, and probes. What
-//! is answered is an [`axum::Router`]'s business: nothing here knows what a request is for.
+//! is answered is an [`axum::Router`]'s business: nothing here knows what a request is for. Another
+//! may take its place ([`Routes`]), once the process has started.
 //!
 //! [`serve`] accepts connections: a bounded number of them ([`admission`]), each bounded in how
 //! slowly it may send. One connection is in [`connection`], what must be true of every message in
@@ -14,6 +15,7 @@ mod listener;
 mod message;
 mod probes;
 mod refusal;
+mod routes;
 mod settings;
 mod stream;
 mod tls;
@@ -25,5 +27,6 @@ pub use listener::serve;
 pub use message::{MAX_HEADERS, has_no_content};
 pub use probes::{Part, Readiness, serve_probes, while_starting};
 pub use refusal::{PROBLEM_JSON, Refusal};
+pub use routes::Routes;
 pub use settings::ServerSettings;
 pub use tls::{Tls, TlsError, TlsFiles};

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, ConnectionPermit};
 use crate::connection::Server;
+use crate::routes::Routes;
 use crate::settings::ServerSettings;
 use crate::tls::Tls;
 
@@ -23,7 +23,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
-    router: Router,
+    routes: Routes,
     settings: &ServerSettings,
     shutdown: CancellationToken,
 ) {
@@ -34,7 +34,7 @@ pub async fn serve(
     let cut = CancellationToken::new();
     // Whatever ends this function ends its connections.
     let _cut = cut.clone().drop_guard();
-    let server = Arc::new(Server::new(router, tls, settings, shutdown.clone()));
+    let server = Arc::new(Server::new(routes, tls, settings, shutdown.clone()));
     let tasks = TaskTracker::new();
     loop {
         let accepted = tokio::select! {

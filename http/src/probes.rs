@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::listener;
 use crate::refusal::PROBLEM_JSON;
+use crate::routes::Routes;
 use crate::settings::ServerSettings;
 
 /// How long all parts together may take to say how they are.
@@ -48,18 +49,19 @@ pub async fn serve_probes(
         drain_timeout: Duration::ZERO,
         ..ServerSettings::default()
     };
-    listener::serve(listener, None, router, &settings, shutdown).await;
+    listener::serve(listener, None, router.into(), &settings, shutdown).await;
 }
 
 /// What a role that serves more answers while it starts: the same probes, and `503` to everything
-/// else.
-pub fn while_starting(readiness: Arc<dyn Readiness>) -> Router {
-    probes(readiness).fallback(async || {
+/// else. What it starts for [replaces](Routes::replace) this.
+pub fn while_starting(readiness: Arc<dyn Readiness>) -> Routes {
+    let router = probes(readiness).fallback(async || {
         let detail = "this process is starting; GET /readyz tells what it waits for";
         let mut answer = problem(StatusCode::SERVICE_UNAVAILABLE, detail, None);
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         answer
-    })
+    });
+    router.into()
 }
 
 fn probes(readiness: Arc<dyn Readiness>) -> Router {

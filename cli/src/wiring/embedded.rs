@@ -222,7 +222,6 @@ impl System {
             publisher: self.publisher.clone(),
             preflight: Arc::clone(&self.engine) as _,
             secrets: self.secrets,
-            tls: self.tls,
             keyring: Some(self.keyring),
             notes: self.notes,
             settings,
@@ -247,7 +246,8 @@ impl System {
         let mut parts = JoinSet::new();
         let stop = shutdown.clone();
         parts.spawn(async move {
-            wasmill_gateway::serve(self.listener, gateway, stop).await.context("the gateway")
+            wasmill_gateway::serve(self.listener, self.tls, gateway, stop).await;
+            anyhow::Ok(())
         });
         let stop = shutdown.clone();
         parts.spawn(async move { wasmill_host::run(host, stop).await.context("the host") });

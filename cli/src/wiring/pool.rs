@@ -151,14 +151,15 @@ impl Pool {
             publisher: self.publisher.clone(),
             preflight: self.preflight()?,
             secrets: secrets::source(self.secrets(), &self.registry, self.keyring.as_ref()),
-            tls: front.tls.clone(),
             keyring: self.keyring.clone(),
             notes: self.notes.clone(),
             settings,
         };
-        let listener = front.handed_over()?;
-        tracing::info!(address = %listener.local_addr().context("gateway.listen")?, "the gateway serves");
-        let served = wasmill_gateway::serve(listener, parts, shutdown).await.context("the gateway");
+        let gateway = wasmill_gateway::Service::new(parts, shutdown);
+        front.routes.replace(gateway.router());
+        tracing::info!(address = %front.address, "the gateway serves");
+        let served = front.served.await.context("the gateway");
+        gateway.finish().await;
         self.close().await;
         Ok(served?)
     }

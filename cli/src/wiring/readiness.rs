@@ -8,12 +8,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wasmill_broker::Control;
 use wasmill_domain::Timestamp;
 use wasmill_domain::backoff::Backoff;
 use wasmill_host::HostStatus;
-use wasmill_http::{Part, Readiness, ServerSettings, Tls, serve_probes, while_starting};
+use wasmill_http::{Part, Readiness, Routes, ServerSettings, Tls, serve_probes, while_starting};
 use wasmill_store::{Identity, StoreError};
 
 use super::{server, tls};
@@ -100,17 +101,19 @@ impl Readiness for StartReadiness {
     }
 }
 
-/// A gateway's listener, with its certificate and bounds. It answers probes, and `503` to everything
-/// else, until it is handed over.
+/// A gateway's server. It answers probes, and `503` to everything else, until its routes are
+/// replaced.
 pub(super) struct Front {
-    listener: std::net::TcpListener,
+    pub(super) address: SocketAddr,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) settings: ServerSettings,
-    starting: DropGuard,
+    pub(super) routes: Routes,
+    /// Ends some time after the shutdown: see [`wasmill_http::serve`].
+    pub(super) served: JoinHandle<()>,
 }
 
 impl Front {
-    /// Listens, and answers by what `start` knows until `shutdown`.
+    /// Listens, and answers by what `start` knows, until `shutdown`.
     pub(super) async fn open(
         gateway: &config::Gateway,
         start: &Arc<StartReadiness>,
@@ -121,21 +124,17 @@ impl Front {
         let names = ["gateway.tls.certificate", "gateway.tls.key"];
         let tls = tls::load(certificate.as_deref(), key.as_deref(), names)?;
         let settings = server::settings_of(gateway);
-        let listener = listen(KEY, gateway.listen).await?.into_std().context(KEY)?;
-        // The same socket: who connects while it is handed over waits in its queue.
-        let first = TcpListener::from_std(listener.try_clone().context(KEY)?).context(KEY)?;
-        let (router, stop) = (while_starting(Arc::clone(start) as _), shutdown.child_token());
-        let (its_tls, its_settings, until) = (tls.clone(), settings.clone(), stop.clone());
-        tokio::spawn(async move {
-            wasmill_http::serve(first, its_tls, router, &its_settings, until).await;
-        });
-        Ok(Self { listener, tls, settings, starting: stop.drop_guard() })
-    }
-
-    /// The listener, for whoever serves now.
-    pub(super) fn handed_over(self) -> anyhow::Result<TcpListener> {
-        drop(self.starting);
-        TcpListener::from_std(self.listener).context("gateway.listen")
+        let listener = listen(KEY, gateway.listen).await?;
+        let address = listener.local_addr().context(KEY)?;
+        let routes = while_starting(Arc::clone(start) as _);
+        let served = {
+            let (tls, routes, settings) = (tls.clone(), routes.clone(), settings.clone());
+            let shutdown = shutdown.clone();
+            tokio::spawn(async move {
+                wasmill_http::serve(listener, tls, routes, &settings, shutdown).await;
+            })
+        };
+        Ok(Self { address, tls, settings, routes, served })
     }
 }
 

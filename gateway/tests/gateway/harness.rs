@@ -52,7 +52,7 @@ pub(crate) struct Gateway {
     /// Holds up the compilation of schemas with the title "gate".
     pub(crate) compiling: Arc<ThreadGate>,
     pub(crate) shutdown: CancellationToken,
-    pub(crate) served: JoinHandle<std::io::Result<()>>,
+    pub(crate) served: JoinHandle<()>,
     http: reqwest::Client,
     _dir: tempfile::TempDir,
 }
@@ -231,7 +231,6 @@ impl Gateway {
             ),
             preflight: Arc::new(preflight),
             secrets: Arc::clone(&secrets) as _,
-            tls,
             keyring,
             notes: vec!["a note".into()],
             settings,
@@ -239,7 +238,7 @@ impl Gateway {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let served = tokio::spawn(wasmill_gateway::serve(listener, parts, shutdown.clone()));
+        let served = tokio::spawn(wasmill_gateway::serve(listener, tls, parts, shutdown.clone()));
         let http = client().build().unwrap();
         Self {
             url: format!("http://{address}"),

@@ -320,9 +320,5 @@ async fn a_refused_client_does_not_hold_up_the_end() {
     let gateway = Gateway::start_with(settings, EmbeddedSettings::default()).await;
     let _refused = refused(&gateway).await;
     gateway.shutdown.cancel();
-    tokio::time::timeout(WAIT_TIMEOUT, gateway.served)
-        .await
-        .expect("it does not stop")
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(WAIT_TIMEOUT, gateway.served).await.expect("it does not stop").unwrap();
 }

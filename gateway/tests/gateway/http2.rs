@@ -302,9 +302,5 @@ async fn what_is_at_work_is_finished_when_the_gateway_stops() {
     drop(body);
     assert_eq!(answer.await.unwrap().unwrap().status(), StatusCode::ACCEPTED);
     drop(http);
-    tokio::time::timeout(WAIT_TIMEOUT, gateway.served)
-        .await
-        .expect("it does not stop")
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(WAIT_TIMEOUT, gateway.served).await.expect("it does not stop").unwrap();
 }

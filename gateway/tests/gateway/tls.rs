@@ -273,9 +273,5 @@ async fn it_stops_with_tls_as_well() {
     // One that is in the middle of its handshake is not waited for.
     let _stalled = TcpStream::connect(gateway.address).await.unwrap();
     gateway.shutdown.cancel();
-    tokio::time::timeout(WAIT_TIMEOUT, gateway.served)
-        .await
-        .expect("it does not stop")
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(WAIT_TIMEOUT, gateway.served).await.expect("it does not stop").unwrap();
 }
