@@ -2,9 +2,10 @@
 //! is asked what became of them.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use wasmill_broker::{BrokerError, PendingReply};
 use wasmill_domain::backoff::Backoff;
 use wasmill_domain::{Dispatch, State};
@@ -26,11 +27,21 @@ pub(crate) struct Awaited {
     waiter: Waiter,
 }
 
-/// Publishes an execution whose end is awaited.
-pub(crate) async fn publish(app: &App, dispatch: &Dispatch) -> Result<Awaited> {
+/// Publishes an execution whose end is awaited. What is `reserved` for the request is given back
+/// with it: until it is published it is kept also where the client has gone.
+pub(crate) async fn publish<R: Send + 'static>(
+    app: &Arc<App>,
+    dispatch: &Dispatch,
+    reserved: R,
+) -> Result<(Awaited, R)> {
     let waiter = app.waiters.add(dispatch);
-    let reply = publish_for_reply(app, dispatch).await?;
-    Ok(Awaited { reply, waiter })
+    let (app, dispatch) = (Arc::clone(app), dispatch.clone());
+    let publishing =
+        tokio::spawn(async move { (publish_for_reply(&app, &dispatch).await, reserved) });
+    let (reply, reserved) = publishing
+        .await
+        .map_err(|e| ApiError::Internal(format!("the task that publishes an execution: {e}")))?;
+    Ok((Awaited { reply: reply?, waiter }, reserved))
 }
 
 async fn publish_for_reply(app: &App, dispatch: &Dispatch) -> Result<Option<PendingReply>> {
@@ -78,8 +89,12 @@ pub(crate) async fn end_of(
                 _ = &mut wait => break,
                 // An operator may have moved it: nothing replies to what does not run.
                 () = waiter.notified() => {
-                    if let Some(detail) = at_rest(app, dispatch).await {
-                        return Some(detail);
+                    match timeout_at(deadline, at_rest(app, dispatch)).await {
+                        Ok(Ok(Some(detail))) => return Some(detail),
+                        Ok(Ok(None)) => {}
+                        // It may be at rest, and then nothing else tells of it.
+                        Ok(Err(_)) => break,
+                        Err(_) => return None,
                     }
                 }
                 () = app.shutdown.cancelled() => return None,
@@ -88,12 +103,13 @@ pub(crate) async fn end_of(
     }
     let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
     loop {
-        let detail = match app.store.history.execution(&dispatch.tenant, dispatch.execution).await {
-            Ok(detail) => detail,
+        let shown = app.store.history.execution(&dispatch.tenant, dispatch.execution);
+        let detail = match timeout_at(deadline, shown).await {
+            Ok(Ok(detail)) => detail,
             // It is accepted, so a store that is away now is no error: the answer says where to
             // look later.
-            Err(StoreError::Unavailable(_)) => None,
-            Err(error) => {
+            Ok(Err(StoreError::Unavailable(_))) | Err(_) => None,
+            Ok(Err(error)) => {
                 tracing::error!(execution = %dispatch.execution, %error, "an execution cannot be read back");
                 return None;
             }
@@ -119,10 +135,13 @@ fn is_at_rest(detail: &ExecutionDetail) -> bool {
 }
 
 /// What became of an execution that an operator may have moved, where it is at rest.
-async fn at_rest(app: &App, dispatch: &Dispatch) -> Option<ExecutionDetail> {
+async fn at_rest(
+    app: &App,
+    dispatch: &Dispatch,
+) -> std::result::Result<Option<ExecutionDetail>, StoreError> {
     // Where the operation came before its row, this brings the event.
     let one = std::slice::from_ref(dispatch);
-    app.store.ledger.enqueue(one, Publication::Confirmed).await.ok()?;
-    let detail = app.store.history.execution(&dispatch.tenant, dispatch.execution).await;
-    detail.ok().flatten().filter(is_at_rest)
+    app.store.ledger.enqueue(one, Publication::Confirmed).await?;
+    let detail = app.store.history.execution(&dispatch.tenant, dispatch.execution).await?;
+    Ok(detail.filter(is_at_rest))
 }

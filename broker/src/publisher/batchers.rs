@@ -5,8 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
-use wasmill_domain::Dispatch;
 use wasmill_domain::batch::{MAX_DISPATCHES, SOFT_MAX_BYTES};
+use wasmill_domain::{Dispatch, TenantName};
 
 use super::message::weight;
 use super::settings::PublisherSettings;
@@ -28,11 +28,19 @@ pub(super) struct Batchers {
 pub(super) struct WaitingDispatches {
     pub(super) queues: HashMap<QueueName, Batcher>,
     /// The weight of everything that waits.
-    pub(super) bytes: usize,
+    pub(super) weights: Weights,
+}
+
+/// How much waits, and of that how much is whose.
+#[derive(Default)]
+pub(super) struct Weights {
+    all: usize,
+    tenants: HashMap<TenantName, usize>,
 }
 
 /// What waits for a batch of one queue.
 pub(super) struct Batcher {
+    tenant: TenantName,
     waiting: VecDeque<Waiting>,
     /// The queue's task has nothing to send, and must be woken when there is something.
     idle: bool,
@@ -55,7 +63,8 @@ impl Batchers {
     /// start one.
     ///
     /// # Errors
-    /// [`BrokerError::Full`] where too much waits already.
+    /// [`BrokerError::Full`] where too many of the queue's dispatches wait already;
+    /// [`BrokerError::Unavailable`] where too many bytes do, of all queues or of the tenant's.
     pub(super) fn enqueue(
         &self,
         queue: &QueueName,
@@ -63,10 +72,9 @@ impl Batchers {
         done: Waiter,
     ) -> Result<bool> {
         let weight = weight(&dispatch);
+        let tenant = dispatch.tenant.clone();
         let mut state = self.lock();
-        if state.bytes + weight > self.settings.waiting_bytes {
-            return Err(BrokerError::Full(queue.clone()));
-        }
+        state.weights.check(&tenant, weight, self.settings.waiting_bytes)?;
         let waiting = Waiting { dispatch, weight, done };
         let is_new = match state.queues.entry(queue.clone()) {
             Entry::Occupied(mut batcher) => {
@@ -77,11 +85,11 @@ impl Batchers {
                 false
             }
             Entry::Vacant(vacant) => {
-                vacant.insert(Batcher::new()).push(waiting);
+                vacant.insert(Batcher::new(tenant.clone())).push(waiting);
                 true
             }
         };
-        state.bytes += weight;
+        state.weights.add(tenant, weight);
         Ok(is_new)
     }
 
@@ -89,7 +97,8 @@ impl Batchers {
     pub(super) fn abandon(&self, queue: &QueueName) {
         let mut state = self.lock();
         if let Some(batcher) = state.queues.remove(queue) {
-            state.bytes -= batcher.waiting.iter().map(|waiting| waiting.weight).sum::<usize>();
+            let weight = batcher.waiting.iter().map(|waiting| waiting.weight).sum();
+            state.weights.remove(&batcher.tenant, weight);
         }
     }
 
@@ -99,9 +108,59 @@ impl Batchers {
     }
 }
 
+impl WaitingDispatches {
+    /// The dispatches of a queue's next batch: no more than a batch may have, and at least one where
+    /// any waits.
+    pub(super) fn take_batch(&mut self, queue: &QueueName) -> Vec<Waiting> {
+        let Some(batcher) = self.queues.get_mut(queue) else { return Vec::new() };
+        let (taken, weight) = batcher.take_batch();
+        self.weights.remove(&batcher.tenant, weight);
+        taken
+    }
+}
+
+impl Weights {
+    /// Whether so much more of a tenant may wait while `limit` is the bound of all: no more than it
+    /// leaves free for others, but what a tenant begins with wherever there is room.
+    fn check(&self, tenant: &TenantName, more: usize, limit: usize) -> Result<()> {
+        let refused = |whose: &str| {
+            let why = format!("too many bytes {whose} wait to be published already");
+            Err(BrokerError::Unavailable(why))
+        };
+        let Some(free) = limit.checked_sub(self.all + more) else {
+            return refused("of all tenants");
+        };
+        match self.tenants.get(tenant) {
+            Some(own) if own + more > free => refused("of this tenant"),
+            _ => Ok(()),
+        }
+    }
+
+    fn add(&mut self, tenant: TenantName, weight: usize) {
+        self.all += weight;
+        *self.tenants.entry(tenant).or_default() += weight;
+    }
+
+    fn remove(&mut self, tenant: &TenantName, weight: usize) {
+        self.all -= weight;
+        if let Some(own) = self.tenants.get_mut(tenant) {
+            *own -= weight;
+            if *own == 0 {
+                self.tenants.remove(tenant);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn all(&self) -> usize {
+        assert_eq!(self.all, self.tenants.values().sum::<usize>());
+        self.all
+    }
+}
+
 impl Batcher {
-    fn new() -> Self {
-        Self { waiting: VecDeque::new(), idle: false, wake: Arc::new(Notify::new()) }
+    fn new(tenant: TenantName) -> Self {
+        Self { tenant, waiting: VecDeque::new(), idle: false, wake: Arc::new(Notify::new()) }
     }
 
     /// How many dispatches wait.
@@ -122,9 +181,8 @@ impl Batcher {
         Arc::clone(&self.wake)
     }
 
-    /// The dispatches of the next batch, and their weight: no more than a batch may have, and at
-    /// least one.
-    pub(super) fn take_batch(&mut self) -> (Vec<Waiting>, usize) {
+    /// The dispatches of the next batch, and their weight.
+    fn take_batch(&mut self) -> (Vec<Waiting>, usize) {
         let mut weight = 0;
         let fitting = self.waiting.iter().take(MAX_DISPATCHES).take_while(|next| {
             let fits = weight == 0 || weight + next.weight <= SOFT_MAX_BYTES;

@@ -106,9 +106,7 @@ impl BatchSender {
             *removed = true;
             return Next::End;
         }
-        let (waiting, weight) = batcher.take_batch();
-        state.bytes -= weight;
-        Next::Publish(waiting)
+        Next::Publish(state.take_batch(queue))
     }
 
     /// Makes a batch and begins to publish it.

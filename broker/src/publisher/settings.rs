@@ -10,8 +10,8 @@ pub struct PublisherSettings {
     pub in_flight: usize,
     /// How many dispatches of one queue may wait for a batch. Default: 16,384.
     pub waiting: usize,
-    /// How many bytes of dispatches may wait for a batch, those of all queues together. Default:
-    /// 128 MiB.
+    /// How many bytes of dispatches may wait for a batch, those of all queues together, and of one
+    /// tenant no more than it leaves free for others. Default: 128 MiB.
     pub waiting_bytes: usize,
     /// The versions that messages are written in: those of batches here, and the others by whoever
     /// has the publisher. Default: the newest.

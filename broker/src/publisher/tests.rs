@@ -167,7 +167,7 @@ async fn a_quiet_publisher_sends_single_events_at_once() {
     assert_eq!(gate.declared.load(Ordering::SeqCst), 1);
     // Nobody is kept for a queue that nothing happens on.
     until(|| publisher.batchers.lock().queues.is_empty()).await;
-    assert_eq!(publisher.batchers.lock().bytes, 0);
+    assert_eq!(publisher.batchers.lock().weights.all(), 0);
 }
 
 #[tokio::test]
@@ -289,15 +289,27 @@ async fn what_waits_is_bounded() {
     assert!(
         matches!(in_time(publisher.publish(dispatch(99, 10))).await, Err(BrokerError::Full(full)) if full == queue())
     );
-    // Another function has its own count, and shares the bytes.
+    // Another function has its own count, and shares the bytes: they are for an outbox to take.
     let other = |length| Dispatch { function: "other".parse().unwrap(), ..dispatch(0, length) };
-    assert!(matches!(in_time(publisher.publish(other(19_000))).await, Err(BrokerError::Full(_))));
+    let refused = |error: Result<()>, whose: &str| {
+        let Err(BrokerError::Unavailable(why)) = error else { panic!("{error:?}") };
+        assert!(why.contains(whose), "{why}");
+    };
+    refused(in_time(publisher.publish(other(19_000))).await, "of all tenants");
+    refused(in_time(publisher.publish(other(10_000))).await, "of this tenant");
+    // Another tenant has what this one leaves free.
+    let tenant = "other".parse().unwrap();
+    let mut others = Box::pin(publisher.publish(Dispatch { tenant, ..dispatch(0, 10_000) }));
+    let first =
+        std::future::poll_fn(|context| std::task::Poll::Ready(others.as_mut().poll(context))).await;
+    assert!(first.is_pending(), "{first:?}");
     gate.let_through(1_000);
-    in_time(publisher.publish(other(10_000))).await.unwrap();
+    in_time(others).await.unwrap();
     all_confirmed(tasks).await;
+    in_time(publisher.publish(other(10_000))).await.unwrap();
     assert_eq!(batches(&gate).await.concat(), (0..12).collect::<Vec<_>>());
     until(|| publisher.batchers.lock().queues.is_empty()).await;
-    assert_eq!(publisher.batchers.lock().bytes, 0);
+    assert_eq!(publisher.batchers.lock().weights.all(), 0);
 }
 
 #[tokio::test]

@@ -106,10 +106,26 @@ pub(super) fn variable(name: &str) -> Variable {
         return Variable::Unknown(nearest(begins, SECTIONS, |length| length / 3));
     };
     let key = &name[section.len() + 1..];
+    if is_of_a_service(key) {
+        return Variable::Unknown(None);
+    }
     match RENAMED.into_iter().find(|renamed| (renamed.section, renamed.old) == (section, key)) {
         Some(renamed) => Variable::OldName(renamed),
         None => Variable::Key(section.to_owned(), key.to_owned()),
     }
+}
+
+/// Whether what follows the section is what Kubernetes sets beside a service that is called
+/// 'wasmill-' and the section's name: its address and ports. No setting has such a name.
+fn is_of_a_service(key: &str) -> bool {
+    let port_of =
+        |rest: &str| rest.is_empty() || rest.strip_prefix('_').is_some_and(|rest| !rest.is_empty());
+    let is_numbered = |rest: &str| {
+        rest.strip_prefix('_').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    key == "service_host"
+        || key.strip_prefix("service_port").is_some_and(port_of)
+        || key.strip_prefix("port").is_some_and(|rest| rest.is_empty() || is_numbered(rest))
 }
 
 /// The sections, as a list in a sentence.
@@ -186,8 +202,18 @@ mod tests {
             ("WASMILL_SERVICE_PORT", None),
             ("WASMILL_PORT", None),
             ("WASMILL_PORT_7070_TCP_ADDR", None),
+            // And beside one called 'wasmill-gateway'.
+            ("WASMILL_GATEWAY_SERVICE_HOST", None),
+            ("WASMILL_GATEWAY_SERVICE_PORT", None),
+            ("WASMILL_GATEWAY_SERVICE_PORT_HTTP", None),
+            ("WASMILL_GATEWAY_PORT", None),
+            ("WASMILL_HOST_PORT_7070_TCP_ADDR", None),
         ] {
             assert_eq!(variable(name), Variable::Unknown(section), "{name}");
+        }
+        for key in ["port_x", "ports", "service_ports", "service"] {
+            let name = format!("WASMILL_GATEWAY_{}", key.to_ascii_uppercase());
+            assert_eq!(variable(&name), Variable::Key("gateway".into(), key.into()), "{name}");
         }
         for name in ["WASMILL_URL", "WASMILL_TEST_CELLS", "HOME", "wasmill_brokr_url"] {
             assert_eq!(variable(name), Variable::Elsewhere, "{name}");

@@ -16,7 +16,15 @@ pub(super) fn rules(
         return configured;
     }
     let certified = tls.map(Tls::names).unwrap_or_default();
-    let rules = with_certified(configured, &certified, registry);
+    let (rules, left) = with_certified(configured, &certified, registry);
+    if !left.is_empty() {
+        let names: Vec<&str> = left.iter().map(HostnamePattern::as_str).collect();
+        tracing::warn!(
+            names = names.join(", "),
+            "the gateway's certificate has names that are tenants': requests for them go to their functions. If clients \
+             reach the API by one of them, set gateway.public_names"
+        );
+    }
     if !rules.own.is_empty() {
         let names: Vec<&str> = rules.own.iter().map(HostnamePattern::as_str).collect();
         tracing::info!(
@@ -27,26 +35,26 @@ pub(super) fn rules(
     rules
 }
 
-/// Adds names of a certificate: those that are written out, and are not a tenant's already. One
-/// with a wildcard may be for tenants.
+/// Adds names of a certificate: those that are written out, and are not a tenant's already, which
+/// are given back beside. One with a wildcard may be for tenants.
 fn with_certified(
     mut rules: HostnameRules,
     certified: &[String],
     registry: &Registry,
-) -> HostnameRules {
+) -> (HostnameRules, Vec<HostnamePattern>) {
     let is_tenants = |name: &HostnamePattern| {
         rules.granted.contains_key(name)
             || registry.hostnames().tenant_of(name).is_some()
             || registry.routes_of_host(&rules, name.as_str()).is_some()
     };
-    let names = certified
+    let claimable = certified
         .iter()
         .filter(|name| !name.starts_with('*'))
         .filter_map(|name| name.to_ascii_lowercase().parse::<HostnamePattern>().ok())
-        .filter(|name| name.check_claimable().is_ok() && !is_tenants(name));
-    let own = names.collect();
-    rules.own = own;
-    rules
+        .filter(|name| name.check_claimable().is_ok());
+    let (tenants, own): (Vec<_>, Vec<_>) = claimable.partition(is_tenants);
+    rules.own = own.into_iter().collect();
+    (rules, tenants)
 }
 
 /// What can happen to a gateway that others reach by a name which it does not know; nothing where
@@ -110,7 +118,9 @@ mod tests {
             "own.example.com",
             "web.example.com",
         ];
-        let rules = with_certified(rules, &certified.map(str::to_owned), &registry());
+        let (rules, left) = with_certified(rules, &certified.map(str::to_owned), &registry());
+        let left: Vec<&str> = left.iter().map(HostnamePattern::as_str).collect();
+        assert_eq!(left, ["own.example.com", "web.example.com"]);
         assert_eq!(rules.own, ["api.example.com".parse().unwrap()].into());
         for (name, own) in [("api.example.com", true), ("web.example.com", false)] {
             assert_eq!(rules.is_gateways(name), own, "{name}");

@@ -29,7 +29,7 @@ use wasmill_store::{Node, Nodes, RegistryWatch, SchemaMode, Secrets, StoreError}
 
 use super::consistency::{InspectedBroker, InspectedStore};
 use super::nodes::{self, Membership};
-use super::readiness::{Front, PoolReadiness, Role, StartReadiness};
+use super::readiness::{AwayBackends, Front, PoolReadiness, Role, StartReadiness};
 use super::{
     REGISTRY_INTERVAL, capabilities, consistency, engine, files, hostnames, make_first_key, secrets,
 };
@@ -278,6 +278,7 @@ impl Pool {
             role,
             notes: self.notes.clone(),
             shutdown: shutdown.clone(),
+            away: AwayBackends::default(),
         }
     }
 

@@ -1,7 +1,9 @@
 //! What a role of the pool answers to probes: that it lives, from its first moment on, and whether
 //! it can do its work, or what it still waits for.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -155,6 +157,31 @@ pub(super) struct PoolReadiness {
     pub(super) role: Role,
     pub(super) notes: Vec<String>,
     pub(super) shutdown: CancellationToken,
+    pub(super) away: AwayBackends,
+}
+
+/// Which backends did not answer when they were asked last.
+#[derive(Default)]
+pub(super) struct AwayBackends {
+    database: AtomicBool,
+    broker: AtomicBool,
+}
+
+/// How a backend is, for anybody to read: its own words may have addresses and names of users, and
+/// are in the log, once until it answers again.
+fn answered<E: fmt::Display>(
+    backend: &'static str,
+    ping: Result<(), E>,
+    was_away: &AtomicBool,
+) -> Part {
+    let was_away = was_away.swap(ping.is_err(), Ordering::Relaxed);
+    let state = ping.map_err(|error| {
+        if !was_away {
+            tracing::warn!(%error, backend, "a backend does not answer");
+        }
+        "it does not answer; the log of this process says why".to_owned()
+    });
+    (backend, state)
 }
 
 #[async_trait]
@@ -162,8 +189,8 @@ impl Readiness for PoolReadiness {
     async fn parts(&self) -> Vec<Part> {
         let (store, broker) = tokio::join!(self.store.ping(), self.broker.ping());
         let mut parts = vec![
-            ("database", store.map_err(|e| e.to_string())),
-            ("broker", broker.map_err(|e| e.to_string())),
+            answered("database", store, &self.away.database),
+            answered("broker", broker, &self.away.broker),
         ];
         let running = if self.shutdown.is_cancelled() {
             Err("it is shutting down".to_owned())
@@ -191,9 +218,19 @@ impl Readiness for PoolReadiness {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use super::*;
+
+    #[test]
+    fn a_backend_s_own_words_are_not_told_to_anybody() {
+        let away = AtomicBool::new(false);
+        let (_, told) = answered("database", Err("no entry for user 'canary'"), &away);
+        assert_eq!(told, Err("it does not answer; the log of this process says why".to_owned()));
+        assert!(away.load(Ordering::Relaxed), "it is not logged again");
+        assert_eq!(answered("database", Ok::<_, String>(()), &away), ("database", Ok(())));
+        assert!(!away.load(Ordering::Relaxed));
+    }
 
     #[tokio::test]
     async fn what_is_waited_for_is_told_with_when_it_began() {

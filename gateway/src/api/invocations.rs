@@ -74,9 +74,8 @@ pub(crate) async fn invoke(
     let function = caller.registry.function(&caller.tenant, &name);
     let function =
         Arc::clone(function.ok_or_else(|| missing(&caller.registry, &caller.tenant, &name))?);
-    let (dispatch, _reserved) =
-        event_of(&app, caller, &function, query.event_type, request).await?;
-    let awaited = publish(&app, &dispatch).await?;
+    let (dispatch, reserved) = event_of(&app, caller, &function, query.event_type, request).await?;
+    let (awaited, _reserved) = publish(&app, &dispatch, reserved).await?;
     let location = format!("/v1/executions/{}", dispatch.execution);
     Ok(match end_of(&app, &dispatch, awaited, deadline).await {
         Some(detail) if detail.summary.state.is_terminal() => {

@@ -59,28 +59,16 @@ pub(crate) async fn accept(
     dispatches: Vec<Dispatch>,
     reserved: impl Send + 'static,
 ) -> Result<()> {
-    let mut failed = None;
-    if let [dispatch] = dispatches.as_slice() {
-        // One execution is published whether or not the client waits for the answer.
-        match publish(app, dispatch.clone()).await {
-            Ok(()) => {
-                app.rows.write(dispatch.clone());
-                return Ok(());
-            }
-            Err(error) => failed = Some(error),
-        }
-    }
-    // What is begun must be brought to its end even if the client goes away now.
+    // What is begun is brought to its end, and has what is reserved for it until then, whether or
+    // not the client waits for the answer.
     let app = Arc::clone(app);
-    let rest = tokio::spawn(async move {
+    let accepted = tokio::spawn(async move {
         let _reserved = reserved;
-        let outcomes = match failed {
-            Some(error) => vec![Err(error)],
-            None => publish_all(&app, &dispatches).await,
-        };
+        let outcomes = publish_all(&app, &dispatches).await;
         finish(&app, dispatches, outcomes).await
     });
-    rest.await
+    accepted
+        .await
         .unwrap_or_else(|e| Err(ApiError::Internal(format!("the task that accepts events: {e}"))))
 }
 

@@ -58,7 +58,7 @@ pub(super) async fn run(app: &Arc<App>, routed: Routed, request: Request) -> Res
     drop(reading);
     let dispatch = dispatch_of(app, &routed, &parts, &body.bytes, 1, reserved.clone()).await?;
     let deadline = Instant::now() + routed.function.manifest.limits.timeout.0 + MARGIN;
-    let awaited = publish(app, &dispatch).await?;
+    let (awaited, _reserved) = publish(app, &dispatch, reserved).await?;
     let detail = end_of(app, &dispatch, awaited, deadline).await;
     match detail {
         Some(detail) if detail.summary.state.is_terminal() => response_of(detail),

@@ -44,10 +44,11 @@ impl Gate {
     }
 }
 
-/// Holds up the calls of one verb of a store.
+/// Holds up the calls of one verb of a store, or lets one fail.
 #[derive(Default)]
 pub(crate) struct VerbGate {
     verb: Mutex<Option<&'static str>>,
+    fails: Mutex<Option<&'static str>>,
     pub(crate) gate: Gate,
 }
 
@@ -56,11 +57,19 @@ impl VerbGate {
     pub(crate) fn hold(&self, verb: Option<&'static str>) {
         *self.verb.lock().unwrap() = verb;
     }
+
+    /// The store is away when it is asked for this next.
+    pub(crate) fn fail_once(&self, verb: &'static str) {
+        *self.fails.lock().unwrap() = Some(verb);
+    }
 }
 
 #[async_trait]
 impl Hook for VerbGate {
     async fn before(&self, verb: &'static str) -> Result<(), StoreError> {
+        if self.fails.lock().unwrap().take_if(|fails| *fails == verb).is_some() {
+            return Err(StoreError::Unavailable("the test says so".into()));
+        }
         let is_held = *self.verb.lock().unwrap() == Some(verb);
         if is_held {
             self.gate.pass().await;
@@ -110,6 +119,7 @@ impl Publishing for GatedBroker {
         queue: &QueueName,
         message: Message,
     ) -> Result<PendingReply, BrokerError> {
+        self.pass().await;
         self.inner.request(queue, message).await
     }
 }

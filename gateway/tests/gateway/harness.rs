@@ -218,10 +218,7 @@ impl Gateway {
         let preflight =
             DescriptionDecides { gate: Arc::clone(&gate), refuses: Arc::clone(&refuses) };
         let parts = GatewayParts {
-            store: GatewayStore {
-                artifacts: Arc::clone(&artifacts) as _,
-                ..GatewayStore::of(&store)
-            },
+            store: GatewayStore::of(&artifacts),
             nodes: Arc::clone(&store) as _,
             registry,
             broker: GatewayBroker::of(&broker),

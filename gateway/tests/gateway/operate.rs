@@ -232,6 +232,34 @@ async fn who_waits_is_answered_when_the_execution_is_moved() {
     assert!(problem["detail"].as_str().unwrap().contains(&id.to_string()), "{problem}");
 }
 
+/// An order as another gateway broadcasts it.
+fn order(tenant: &str, execution: ExecutionId, kind: OrderKind) -> bytes::Bytes {
+    let tenant = Some(tenant.parse().unwrap());
+    let order = Order { tenant, execution, epoch: 2, kind, reason: None };
+    Broadcast { orders: vec![order] }.encode(&Default::default()).into()
+}
+
+/// The store is away just when it is asked about a move, which nothing tells of again.
+#[tokio::test]
+async fn who_waits_is_answered_though_the_store_is_away_for_a_moment() {
+    for verb in ["enqueue", "execution"] {
+        let gateway = Arc::new(Gateway::start().await);
+        gateway.deploy("total", json!([{"event": "order.created"}])).await;
+        let asking = Arc::clone(&gateway);
+        let answer = tokio::spawn(async move {
+            asking.post("/v1/functions/total/invoke?wait=15m", &json!({"total": 3})).await
+        });
+        let dispatch = gateway.take("total", 1).await.remove(0);
+        let cancel = Operation::new(Transition::Cancel, Timestamp::now()).before_row(true);
+        let (tenant, execution) = (&dispatch.tenant, dispatch.execution);
+        gateway.store.transition_execution(tenant, execution, &cancel).await.unwrap();
+        gateway.artifacts.hook().fail_once(verb);
+        gateway.broker.broadcast(order("default", execution, OrderKind::Cancel)).await.unwrap();
+        let answer = answer.await.unwrap();
+        assert_eq!((answer.status.as_u16(), &answer.json()["state"]), (200, &json!("cancelled")));
+    }
+}
+
 /// Another gateway was asked.
 #[tokio::test]
 async fn who_waits_is_answered_by_a_broadcast() {
@@ -243,18 +271,13 @@ async fn who_waits_is_answered_by_a_broadcast() {
     });
     let dispatch = gateway.take("total", 1).await.remove(0);
     let id = dispatch.execution;
-    let order = |tenant: &str| -> bytes::Bytes {
-        let (tenant, kind) = (Some(tenant.parse().unwrap()), OrderKind::Suspend);
-        let order = Order { tenant, execution: id, epoch: 2, kind, reason: None };
-        Broadcast { orders: vec![order] }.encode(&Default::default()).into()
-    };
     let suspend = Operation::new(Transition::Suspend, Timestamp::now()).before_row(true);
     let moved = gateway.store.transition_execution(&dispatch.tenant, id, &suspend).await.unwrap();
     assert!(!moved.has_event);
-    gateway.broker.broadcast(order("other")).await.unwrap();
+    gateway.broker.broadcast(order("other", id, OrderKind::Suspend)).await.unwrap();
     let is_answered = tokio::time::timeout(Duration::from_millis(100), &mut answer).await;
     assert!(is_answered.is_err(), "the order is about another tenant's");
-    gateway.broker.broadcast(order("default")).await.unwrap();
+    gateway.broker.broadcast(order("default", id, OrderKind::Suspend)).await.unwrap();
     let answer = answer.await.unwrap();
     assert_eq!((answer.status.as_u16(), &answer.json()["state"]), (202, &json!("suspended")));
     assert_eq!(answer.json()["event"]["data"], json!({"total": 3}), "the gateway has brought it");

@@ -16,6 +16,7 @@ use crate::harness::{Gateway, WAIT_TIMEOUT, component, send, until};
 async fn narrow() -> Gateway {
     let settings = GatewaySettings {
         max_in_flight: 1,
+        max_waiting: 1,
         max_checks: 1,
         max_deploys: 1,
         check_threads: 1,
@@ -146,6 +147,24 @@ async fn a_batch_that_is_published_without_its_client_has_its_permit() {
     // What was begun came to its end, for all functions.
     for function in ["first", "second"] {
         gateway.take(function, 4).await;
+    }
+}
+
+/// One execution, at every door.
+#[tokio::test]
+async fn an_event_that_is_published_without_its_client_has_its_permit() {
+    let gateway = narrow().await;
+    let triggers = json!([{"event": "one"}, {"http": "/one", "mode": "async"}]);
+    gateway.deploy("one", triggers).await;
+    let paths = ["/v1/events/one", "/http/default/one", "/v1/functions/one/invoke?wait=0s"];
+    for path in paths {
+        let gate = &gateway.publishing.gate;
+        gateway.publishing.hold(true);
+        let request = || gateway.request(Method::POST, path).json(&json!({}));
+        abandon(request(), gate.is_reached()).await;
+        gateway.publishing.hold(false);
+        is_held(path, request, || gate.let_one()).await;
+        gateway.take("one", 2).await;
     }
 }
 
