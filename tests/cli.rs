@@ -325,6 +325,25 @@ fn output_that_cannot_be_written_is_a_failure() {
     }
     let dev = Dev::with_samples(&["hello"]);
     assert_eq!(into_full(&["--url", &dev.url, "functions", "list"]).status.code(), Some(1));
+    let folder = tempfile::tempdir().unwrap();
+    copy_function("hello", folder.path());
+    std::fs::create_dir(folder.path().join("events")).unwrap();
+    let event = "events/ada.json";
+    std::fs::copy(sample("hello").join(event), folder.path().join(event)).unwrap();
+    let hello = folder.path().to_str().unwrap();
+    assert!(wasmill().args(["test", "--update", hello]).status().unwrap().success());
+    for arguments in [
+        &["check", hello][..],
+        &["--json", "check", hello],
+        &["test", hello],
+        &["--url", &dev.url, "deploy", hello],
+        &["--url", &dev.url, "--json", "deploy", hello],
+    ] {
+        let output = into_full(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("standard output cannot be written"), "{arguments:?}: {said}");
+    }
     // What was to be done is done all the same, and a worse failure counts.
     assert_eq!(
         into_full(&["--url", &dev.url, "functions", "delete", "hello"]).status.code(),

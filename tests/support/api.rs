@@ -1,10 +1,12 @@
 //! The HTTP API as a test speaks it.
 
+use std::time::{Duration, Instant};
+
 use reqwest::header::HeaderMap;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
-use super::{eventually, http};
+use super::{WAIT_TIMEOUT, eventually, http};
 
 /// A gateway.
 #[derive(Clone)]
@@ -98,24 +100,44 @@ impl Api {
     }
 
     /// Waits until no execution is on its way any more and the queues of these functions hold
-    /// nothing.
+    /// nothing. It may take as long as something ends now and then: many executions take their time
+    /// on a busy machine.
     pub(crate) async fn quiet(&self, functions: &[&str]) {
-        eventually("every execution ends", async || {
-            for state in ["queued", "running", "scheduled"] {
-                let page = self.get(&format!("/v1/executions?state={state}&limit=1")).await;
-                if !page["executions"].as_array()?.is_empty() {
-                    return None;
-                }
+        let (mut left, mut since) = (Vec::new(), Instant::now());
+        loop {
+            let now = self.left(functions).await;
+            if now.is_empty() {
+                return;
             }
-            for function in functions {
-                let queue = self.get(&format!("/v1/functions/{function}")).await["queue"].take();
-                if queue["ready"] != 0 || queue["unacked"] != 0 {
-                    return None;
-                }
+            if now != left {
+                (left, since) = (now, Instant::now());
             }
-            Some(())
-        })
-        .await;
+            assert!(
+                since.elapsed() < WAIT_TIMEOUT,
+                "nothing has ended for {WAIT_TIMEOUT:?}: {left:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What is not at its end: an execution of each state, and how much is in which queue.
+    async fn left(&self, functions: &[&str]) -> Vec<Value> {
+        let mut left = Vec::new();
+        for state in ["queued", "running", "scheduled"] {
+            let page = self.get(&format!("/v1/executions?state={state}&limit=1")).await;
+            match page["executions"].as_array() {
+                Some(executions) => left.extend(executions.first().cloned()),
+                // It cannot be told now.
+                None => left.push(page),
+            }
+        }
+        for function in functions {
+            let queue = self.get(&format!("/v1/functions/{function}")).await["queue"].take();
+            if queue["ready"] != 0 || queue["unacked"] != 0 {
+                left.push(queue);
+            }
+        }
+        left
     }
 
     /// All executions of a function, page by page.

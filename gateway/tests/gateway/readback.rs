@@ -400,6 +400,21 @@ async fn what_a_schema_checks_is_not_ambiguous() {
             assert!(problem["errors"][0]["detail"].as_str().unwrap().contains(words), "{problem}");
             assert_eq!(problem["errors"][0]["line"], 1, "{problem}");
         }
+        let event =
+            format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"a.b","data":{data}}}"#);
+        let batch = format!("[{event}]");
+        let invoke = "/v1/functions/total/invoke?wait=0s";
+        for (path, media_type, body) in [
+            ("/v1/events", STRUCTURED, event.clone()),
+            ("/v1/events", "application/cloudevents-batch+json", batch),
+            (invoke, STRUCTURED, event),
+            (invoke, "application/json", data.to_owned()),
+        ] {
+            let answer = gateway.post_as(path, media_type, body).await;
+            let problem = answer.problem(400, "invalid-event");
+            let detail = problem["errors"][0]["detail"].as_str().unwrap();
+            assert!(detail.contains(words), "{path} {media_type}: {problem}");
+        }
         // What nobody compares is passed on as it is.
         assert_eq!(
             gateway.post_as("/v1/events/a.free", "application/json", data).await.status,
