@@ -2,6 +2,7 @@
 
 pub(crate) mod attempt;
 mod batch;
+mod clear_away;
 mod dead_letters;
 pub(crate) mod host;
 mod open;

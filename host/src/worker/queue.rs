@@ -1,7 +1,6 @@
 //! The worker of one queue: takes messages off it as fast as the function's concurrency allows.
 
 use std::collections::HashMap;
-use std::error::Error;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,10 +10,10 @@ use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 use wasmill_broker::{Consumption, Deliveries, Delivery, QueueName, Settle, Tag};
-use wasmill_store::Change;
 
 use super::batch::work;
 use super::host::{FunctionKey, Host};
+use super::clear_away::clear_away;
 use super::settled::Settled;
 use super::version::{ResolvedVersion, Versions, follow};
 use crate::calls;
@@ -126,7 +125,7 @@ impl QueueWorker {
             backoff = self.host.settings.recorder.backoff();
             match self.take(consumption, concurrency).await {
                 Ended::Again => {}
-                Ended::Empty if self.clear_away().await => break,
+                Ended::Empty if clear_away(&self.host, &self.key, &self.queue).await => break,
                 Ended::Empty => {}
                 Ended::Stop | Ended::Elsewhere => break,
             }
@@ -149,38 +148,6 @@ impl QueueWorker {
     async fn consume(&self, concurrency: NonZeroU16) -> wasmill_broker::Result<Consumption> {
         self.host.broker.publishing.declare(&self.queue).await?;
         self.host.broker.consuming.consume(&self.queue, concurrency).await
-    }
-
-    /// Deletes what is left of a deleted function, its queue and the memory of it, and gives whether
-    /// that is done. Where it is not, the queue is to be consumed as before.
-    async fn clear_away(&self) -> bool {
-        // Not by this worker's own version: one that was deployed again takes its time to compile,
-        // and what it is sent meanwhile must find its queue.
-        if !self.host.registry.current().is_deleted(&self.key.0, self.key.1.as_str())
-            || !self.is_empty().await
-        {
-            return false;
-        }
-        match self.try_to_clear_away().await {
-            Ok(()) => {
-                tracing::info!(queue = %self.queue, "the queue of a deleted function is deleted");
-                true
-            }
-            Err(error) => {
-                tracing::debug!(queue = %self.queue, %error, "an empty queue is left for now");
-                false
-            }
-        }
-    }
-
-    async fn try_to_clear_away(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
-        self.host.broker.queues.delete(&self.queue).await?;
-        let (tenant, function) = self.key.clone();
-        let changed =
-            self.host.store.catalog.define(&Change::ForgetFunction { tenant, function }).await?;
-        // Or this worker would be begun again.
-        self.host.registry.reach(changed.revision).await?;
-        Ok(())
     }
 
     fn is_deleted(&self) -> bool {
