@@ -94,7 +94,7 @@ impl Host {
     }
 
     /// Whether this host has every label that the function asks for.
-    pub(super) fn may_run(&self, function: &FunctionDefinition) -> bool {
+    pub(crate) fn may_run(&self, function: &FunctionDefinition) -> bool {
         match &self.settings.labels {
             Some(labels) => function.manifest.runs_on.iter().all(|label| labels.contains(label)),
             None => true,

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use wasmill_broker::{Consumption, Deliveries, Delivery, QueueName, Settle, Tag};
 
 use super::batch::work;
-use super::host::{FunctionKey, Host};
 use super::clear_away::clear_away;
+use super::host::{FunctionKey, Host};
 use super::settled::Settled;
 use super::version::{ResolvedVersion, Versions, follow};
 use crate::calls;
@@ -41,8 +42,9 @@ pub(super) struct QueueWorker {
     /// Unacknowledged messages.
     messages: JoinSet<Settled>,
     unacked: HashMap<Id, UnackedMessage>,
-    /// What answers the function's calls.
+    /// What answers the function's calls, and what has it accept no more of them.
     answering: JoinHandle<()>,
+    stop_answering: CancellationToken,
     /// What sends acknowledgements, for each consumer that still has unacknowledged messages.
     acking: JoinSet<()>,
 }
@@ -78,8 +80,13 @@ impl QueueWorker {
         let follow =
             AbortOnDropHandle::new(tokio::spawn(follow(Arc::clone(&host), key.clone(), sender)));
         let queue = QueueName::of_function(&key.0, &key.1);
-        let answering =
-            tokio::spawn(calls::answer(Arc::clone(&host), key.clone(), versions.clone()));
+        let stop_answering = host.stop.child_token();
+        let answering = tokio::spawn(calls::answer(
+            Arc::clone(&host),
+            key.clone(),
+            versions.clone(),
+            stop_answering.clone(),
+        ));
         Self {
             host,
             key,
@@ -89,6 +96,7 @@ impl QueueWorker {
             messages: JoinSet::new(),
             unacked: HashMap::new(),
             answering,
+            stop_answering,
             acking: JoinSet::new(),
         }
     }
@@ -136,9 +144,9 @@ impl QueueWorker {
 
     /// Ends with the calls that run.
     async fn end(self) -> FunctionKey {
-        let Self { key, follow, answering, .. } = self;
-        // Without it no version changes any more, which ends answering where the host goes on.
-        drop(follow);
+        // Calls that run may wait for their version still, so `follow` goes after them.
+        let Self { key, follow: _follow, answering, stop_answering, .. } = self;
+        stop_answering.cancel();
         if let Err(error) = answering.await {
             tracing::error!(tenant = %key.0, function = %key.1, %error, "the host broke down over its calls");
         }
