@@ -13,7 +13,8 @@ pub enum OrderKind {
     Cancel,
     /// The execution was suspended: the attempt is interrupted, and made again when it is resumed.
     Suspend,
-    /// Whatever comes of the attempt would not stand: its execution went on without it.
+    /// Whatever comes of the attempt would not stand: its execution went on without it. The store
+    /// says so of one attempt, and nobody broadcasts it.
     Abandon,
 }
 
@@ -54,12 +55,12 @@ impl Order {
 
     /// Whether it is about this attempt, if it is about its tenant's.
     pub fn may_be_about(&self, attempt: &AttemptKey) -> bool {
-        self.execution == attempt.execution
-            && (self.epoch > attempt.epoch || self.kind == OrderKind::Abandon)
+        self.execution == attempt.execution && self.epoch > attempt.epoch
     }
 
     /// The order for a host that runs `attempt` of the tenant's execution, which is in that state,
-    /// epoch and attempt; `None` where the outcome would stand.
+    /// epoch and attempt; `None` where the outcome would stand. It is for that attempt and no other:
+    /// one that its execution has gone on without may be of the same epoch as the one that is valid.
     pub fn for_attempt(
         tenant: &TenantName,
         attempt: &AttemptKey,
@@ -97,7 +98,7 @@ mod tests {
             let tenant = TenantName::default();
             let order = Order::for_attempt(&tenant, &key, state, epoch, attempt, None)?;
             assert_eq!((order.execution, order.epoch), (key.execution, epoch));
-            assert!(order.is_about(&tenant, &key));
+            assert_eq!(order.is_about(&tenant, &key), epoch > key.epoch);
             Some(order.kind)
         };
         assert_eq!(kind(State::Running, 2, 3), None);
@@ -124,6 +125,11 @@ mod tests {
         let another = AttemptKey { execution: ExecutionId::new(), ..of_epoch(1) };
         assert!(!order.is_about(&tenant, &another));
         assert!(!order.is_about(&other, &of_epoch(1)), "it is another tenant's");
+        // Of one epoch there may be the attempt that is valid, beside one that is not any more.
+        let abandon = Order { kind: OrderKind::Abandon, ..order.clone() };
+        assert!(
+            !abandon.is_about(&tenant, &of_epoch(3)) && abandon.is_about(&tenant, &of_epoch(2))
+        );
         let of_nobody = Order { tenant: None, ..order.clone() };
         assert!(!of_nobody.is_about(&tenant, &of_epoch(1)) && of_nobody.may_be_about(&of_epoch(1)));
     }

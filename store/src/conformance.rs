@@ -131,7 +131,8 @@ macro_rules! orders_suite {
             an_outcome_stands_whatever_another_tenant_does,
             an_outcome_that_does_not_stand_brings_the_event, a_move_before_the_row_binds_its_tenant_only,
             only_some_moves_may_come_before_the_row, the_attempt_that_a_cancellation_ended_is_added,
-            what_runs_is_suspended_and_made_again, hosts_get_orders_about_what_they_run
+            what_runs_is_suspended_and_made_again, hosts_get_orders_about_what_they_run,
+            a_function_has_open_executions_until_all_have_ended
         }
     };
     (@tests $fresh:path; $($name:ident),+) => {

@@ -30,6 +30,7 @@ pub use self::identity::Identity;
 pub use self::leases::Leases;
 pub use self::ledger::Ledger;
 pub use self::nodes::Nodes;
+pub(crate) use self::orders::OPEN_LOOKED_AT;
 pub use self::orders::Orders;
 pub use self::retention::Retention;
 pub use self::secrets::Secrets;

@@ -153,7 +153,8 @@ proxy! {
         fn delete_dead_letter(id: Uuid) -> Result<bool>;
     }
     Orders {
-        fn orders(running: &[(TenantName, AttemptKey)]) -> Result<Vec<Order>>;
+        fn orders(running: &[(TenantName, AttemptKey)]) -> Result<Vec<(AttemptKey, Order)>>;
+        fn has_open(tenant: &TenantName, function: &FunctionName) -> Result<bool>;
     }
     Nodes {
         fn beat(node: &Node) -> Result<()>;

@@ -115,7 +115,7 @@ impl RegistryWatch {
             if self.current().revision() >= revision {
                 return Ok(());
             }
-            self.refresh(revision).await?;
+            self.refresh(Some(revision)).await?;
             if self.current().revision() >= revision {
                 return Ok(());
             }
@@ -127,10 +127,19 @@ impl RegistryWatch {
         )))
     }
 
+    /// Makes sure that the registry is of the store's present revision: what follows sees every change
+    /// that was committed before this was called.
+    ///
+    /// # Errors
+    /// Where the store cannot be asked.
+    pub async fn catch_up(&self) -> Result<()> {
+        self.refresh(None).await
+    }
+
     /// Looks what changed, in a task of its own: that whoever waits for it goes away is no outage.
-    async fn refresh(&self, wanted: Revision) -> Result<()> {
+    async fn refresh(&self, wanted: Option<Revision>) -> Result<()> {
         let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move { shared.refresh(Some(wanted)).await }).await.unwrap_or_else(|e| {
+        tokio::spawn(async move { shared.refresh(wanted).await }).await.unwrap_or_else(|e| {
             Err(StoreError::Unavailable(format!("the definitions cannot be read: {e}")))
         })
     }

@@ -181,6 +181,8 @@ impl Pool {
             clock_difference: CLOCK_DIFFERENCE,
             ..HostSettings::default()
         };
+        // As long as the store keeps from schedulers what hosts publish.
+        settings.recorder.publish_timeout = self.config.gateway.publish_timeout.0;
         if let Some(name) = &host.name {
             settings.name.clone_from(name);
         }

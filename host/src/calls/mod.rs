@@ -12,6 +12,7 @@ use http_body_util::BodyExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use wasmill_broker::{IncomingStream, IncomingStreams, QueueName, RequestStream, StreamSender};
 use wasmill_domain::http_message::{Download, Opening};
@@ -24,33 +25,40 @@ use crate::entry::http::HttpExchange;
 use crate::run::Invocation;
 use crate::worker::attempt::{Ready, Stopped, ask, conclude, not_run, ready};
 use crate::worker::host::{FunctionKey, Host};
-use crate::worker::version::{ResolvedVersion, Versions, version_at};
+use crate::worker::version::{Current, ResolvedVersion, Versions, version_at};
 
-/// Accepts a function's request streams, while its current version is an HTTP handler, until the
-/// host is to stop. Then waits for what runs, or ends it when the host's grace period is over.
-pub(crate) async fn answer(host: Arc<Host>, key: FunctionKey, mut versions: Versions) {
-    let stop = host.stop.clone();
+/// Accepts a function's request streams, while its current version is an HTTP handler that this host
+/// may run, until `stop`. Then waits for what runs, or ends it when the host's grace period is over.
+pub(crate) async fn answer(
+    host: Arc<Host>,
+    key: FunctionKey,
+    mut versions: Versions,
+    stop: CancellationToken,
+) {
     let mut running = JoinSet::new();
     let mut backoff = host.settings.recorder.backoff();
     loop {
         let most = tokio::select! {
+            biased;
             () = stop.cancelled() => break,
-            // The sender is gone with the worker.
-            changed = versions.wait_for(|current| answering(current.as_ref().map(|c| &c.version)).is_some()) => match changed {
-                Ok(current) => answering(current.as_ref().map(|c| &c.version)),
-                Err(_) => break,
-            },
+            // What was sent last stays, and is found once more, when the sender is gone: it is
+            // `stop` that ends this.
+            found = versions.wait_for(|current| answering(&host, current.as_ref()).is_some()) => {
+                found.ok().and_then(|current| answering(&host, current.as_ref()))
+            }
         };
-        let Some(most) = most else { continue };
+        let Some(most) = most else { break };
         let service = QueueName::of_streams(&key.0, &key.1);
         let begun = tokio::select! {
+            // Whoever begins to accept in vain may be sent a request, which fails by it.
+            biased;
             () = stop.cancelled() => break,
             begun = host.broker.streams.accept_streams(&service, most) => begun,
         };
         match begun {
             Ok(streams) => {
                 backoff = host.settings.recorder.backoff();
-                take(&host, &key.0, &mut versions, streams, most, &mut running).await;
+                take(&host, &key.0, &mut versions, streams, most, &mut running, &stop).await;
             }
             Err(error) => {
                 tracing::warn!(%service, %error, "request streams cannot be accepted yet");
@@ -67,9 +75,13 @@ pub(crate) async fn answer(host: Arc<Host>, key: FunctionKey, mut versions: Vers
     }
 }
 
-/// How many request streams a host accepts at once for this version, if it accepts any.
-fn answering(version: Option<&ResolvedVersion>) -> Option<NonZeroU16> {
-    let definition = version?.definition()?;
+/// How many request streams a host accepts at once for this version, if it accepts any. Of one that
+/// is for other hosts it accepts none, even while it still works at what it has of it.
+fn answering(host: &Host, current: Option<&Current>) -> Option<NonZeroU16> {
+    let definition = current?.version.definition()?;
+    if !host.may_run(definition) {
+        return None;
+    }
     let manifest = &definition.manifest;
     let is_called = manifest
         .triggers
@@ -79,8 +91,8 @@ fn answering(version: Option<&ResolvedVersion>) -> Option<NonZeroU16> {
     (manifest.kind == Some(Kind::Http) && is_called).then(|| most.unwrap_or(NonZeroU16::MAX))
 }
 
-/// Accepts streams until the host is to stop, the version's concurrency changes, or the broker
-/// ends.
+/// Accepts streams until `stop`, until the version's concurrency changes or it is for other hosts,
+/// or until the broker ends.
 async fn take(
     host: &Arc<Host>,
     tenant: &TenantName,
@@ -88,6 +100,7 @@ async fn take(
     mut streams: Box<dyn IncomingStreams>,
     most: NonZeroU16,
     running: &mut JoinSet<()>,
+    stop: &CancellationToken,
 ) {
     let slots = Arc::new(Semaphore::new(usize::from(most.get())));
     loop {
@@ -98,12 +111,12 @@ async fn take(
         };
         tokio::select! {
             biased;
-            () = host.stop.cancelled() => return,
+            () = stop.cancelled() => return,
             Some(ended) = running.join_next() => if let Err(error) = ended && error.is_panic() {
                 tracing::error!(%error, "the host failed at a request");
             },
             changed = versions.changed() => {
-                let now = answering(versions.borrow().as_ref().map(|current| &current.version));
+                let now = answering(host, versions.borrow().as_ref());
                 if changed.is_err() || now != Some(most) {
                     return;
                 }

@@ -22,7 +22,9 @@ pub(crate) async fn beat(running: Arc<RunningAttempts>, orders: Arc<dyn Orders>,
             continue;
         }
         match orders.orders(&attempts).await {
-            Ok(orders) => orders.iter().for_each(|order| running.stop(order)),
+            Ok(orders) => {
+                orders.iter().for_each(|(attempt, order)| running.stop_attempt(attempt, order));
+            }
             // What comes of it will not stand, whenever it ends.
             Err(error) => tracing::debug!(%error, "the store cannot say what is to be stopped"),
         }

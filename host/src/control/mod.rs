@@ -5,8 +5,8 @@
 //! the orders of late ([`Control::concerns`]), which costs nothing while there are none. An order
 //! is a hint: the store is asked before anything is left undone by it.
 //!
-//! A host does not receive every order. Whatever was dispatched before it subscribed is asked about
-//! ([`Control::has_received`]), and so is what has waited for a while, as a gateway that cannot
+//! A host does not receive every order. Whatever was dispatched before it subscribed, or before a
+//! broadcast that it could not read, is asked about ([`Control::has_received`]), and so is what has waited for a while, as a gateway that cannot
 //! broadcast answers only when every host asks anyway. What runs is asked about again and again
 //! ([`beat()`]).
 
@@ -97,8 +97,10 @@ impl Control {
                     self.running.stop(&order);
                 }
             }
-            // What it says is found out by asking the store as well.
-            Err(error) => tracing::debug!(%error, "a broadcast is passed over"),
+            Err(error) => {
+                tracing::debug!(%error, "a broadcast cannot be read: the store is asked instead");
+                self.have_missed_some();
+            }
         }
     }
 
@@ -110,11 +112,16 @@ impl Control {
         }
         if orders.all.len() >= MOST {
             orders.all.clear();
-            self.received_since.fetch_max(Timestamp::now().as_micros(), Ordering::AcqRel);
+            self.have_missed_some();
         }
         let key = (order.execution, order.tenant.clone());
         orders.all.insert(key, (order, Instant::now()));
         self.count.store(orders.all.len(), Ordering::Release);
+    }
+
+    /// What was dispatched until now may have orders that are not here.
+    fn have_missed_some(&self) {
+        self.received_since.fetch_max(Timestamp::now().as_micros(), Ordering::AcqRel);
     }
 
     fn begin_to_receive(&self) {
@@ -195,5 +202,24 @@ mod tests {
         }
         assert_eq!(control.count.load(Ordering::SeqCst), 1);
         assert!(!control.has_received(dispatched) && control.has_received(Timestamp::now()));
+    }
+
+    /// A newer release may broadcast what this one must not pass over.
+    #[test]
+    fn what_cannot_be_read_is_as_good_as_not_received() {
+        let control = Control::new(Arc::default(), Duration::ZERO);
+        control.begin_to_receive();
+        let dispatched = Timestamp::now();
+        assert!(control.has_received(dispatched));
+        while Timestamp::now() == dispatched {
+            std::hint::spin_loop();
+        }
+        // Version 1, and one part with the tag 0x87 and no body.
+        control.receive(&Bytes::from_static(&[1, 1, 0x87, 0]));
+        assert!(!control.has_received(dispatched) && control.has_received(Timestamp::now()));
+        // Where nothing is received, that stays so.
+        control.receive_no_more();
+        control.receive(&Bytes::from_static(&[1, 1, 0x87, 0]));
+        assert!(!control.has_received(Timestamp::now()));
     }
 }

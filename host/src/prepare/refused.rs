@@ -65,10 +65,13 @@ impl Refused {
                 self.entries
                     .insert(digest, RefusedComponent { message: message.clone(), pause, until });
             }
-            Ok(_) => {
+            // It says nothing of the costs.
+            Err(error) if error.is_transient() => {}
+            // A refusal of another kind is one for good: a time to try again that is past would have
+            // it tried without a pause.
+            Ok(_) | Err(_) => {
                 self.entries.remove(&digest);
             }
-            Err(_) => {}
         }
     }
 }
@@ -101,10 +104,20 @@ mod tests {
             assert_eq!(refused.until(digest), Some(now));
             assert!(refused.at(now, digest).is_none());
         }
-        // Another failure says nothing of the costs.
+        // That something is away says nothing of the costs.
         refused.note::<()>(now, digest, &Err(PreflightError::Unavailable("away".into())));
         assert!(refused.until(digest).is_some());
         refused.note(now, digest, &Ok(()));
+        assert!(refused.until(digest).is_none());
+    }
+
+    #[test]
+    fn what_is_refused_for_good_has_no_time_to_try_again() {
+        let mut refused = Refused::new(Duration::from_secs(30), Duration::from_secs(60));
+        let (now, digest) = (Instant::now(), Digest::of(b"slow and wrong"));
+        refused.note::<()>(now, digest, &Err(PreflightError::TooCostly("x".into())));
+        assert!(refused.until(digest).is_some());
+        refused.note::<()>(now, digest, &Err(PreflightError::Compile("no".into())));
         assert!(refused.until(digest).is_none());
     }
 

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{self, sleep};
 use wasmill_domain::Outcome;
 use wasmill_store::{Finished, Ledger, StoreError};
 
@@ -36,6 +36,7 @@ pub(crate) struct Recorder {
     permits: TenantShares,
     /// In KiB.
     memory: TenantShares,
+    outbox: Outbox,
 }
 
 /// Tells when an end is committed.
@@ -63,6 +64,7 @@ impl Recorder {
             entries,
             permits: TenantShares::new(settings.waiting as u64),
             memory: TenantShares::new(u64::from(kib(settings.waiting_bytes))),
+            outbox: outbox.clone(),
         };
         let work = Work { ledger, outbox, settings: settings.clone() };
         (recorder, run(Arc::new(work), receiver))
@@ -72,6 +74,7 @@ impl Recorder {
     pub(crate) fn set_shared(&self, is_shared: bool) {
         self.permits.set_shared(is_shared);
         self.memory.set_shared(is_shared);
+        self.outbox.set_shared(is_shared);
     }
 
     /// Hands an end over. Returns when there is room for it.
@@ -117,7 +120,7 @@ async fn run(work: Arc<Work>, mut receiver: mpsc::UnboundedReceiver<PendingRecor
                 },
             },
             Some(entry) = receiver.recv() => batches.push(entry, Instant::now()),
-            () = tokio::time::sleep_until(batches.resumes_at().into()), if batches.pauses(Instant::now()) => {}
+            () = time::sleep_until(batches.resumes_at().into()), if batches.pauses(Instant::now()) => {}
             else => return,
         }
     }
@@ -133,8 +136,8 @@ impl Work {
         }
         let stands = self.commit(&mut finished).await;
         for (finished, stands) in finished.into_iter().zip(stands) {
-            if stands {
-                self.outbox.publish(finished.emitted);
+            if let Some(since) = stands {
+                self.outbox.publish(finished.emitted, since);
             }
         }
         for (done, _reserved) in waiting {
@@ -143,8 +146,8 @@ impl Work {
         }
     }
 
-    /// Commits all, whatever it takes; says which stand.
-    async fn commit(&self, finished: &mut [Finished]) -> Vec<bool> {
+    /// Commits all, whatever it takes; says which stand, and when the commit of each began.
+    async fn commit(&self, finished: &mut [Finished]) -> Vec<Option<time::Instant>> {
         // Ranges still to be committed, the first one last.
         let mut ranges = Vec::new();
         ranges.push(0..finished.len());
@@ -169,16 +172,21 @@ impl Work {
     ///
     /// # Errors
     /// Where the store refuses the data.
-    async fn try_commit(&self, batch: &[Finished]) -> Result<Vec<bool>, StoreError> {
+    async fn try_commit(
+        &self,
+        batch: &[Finished],
+    ) -> Result<Vec<Option<time::Instant>>, StoreError> {
         let mut backoff = self.settings.backoff();
         let mut is_away = false;
         loop {
+            // As the store counts the age of what it puts into its outbox.
+            let begun = time::Instant::now();
             match self.ledger.record(batch).await {
                 Ok(stands) => {
                     if is_away {
                         tracing::info!("the store is back: outcomes are committed again");
                     }
-                    return Ok(stands);
+                    return Ok(stands.into_iter().map(|stands| stands.then_some(begun)).collect());
                 }
                 Err(StoreError::Unavailable(why)) => {
                     if !is_away {
@@ -194,7 +202,11 @@ impl Work {
 
     /// What the store refuses is most likely something that the guest made: the end is recorded
     /// without it.
-    async fn commit_without_content(&self, finished: &mut Finished, why: &StoreError) -> bool {
+    async fn commit_without_content(
+        &self,
+        finished: &mut Finished,
+        why: &StoreError,
+    ) -> Option<time::Instant> {
         let report = &mut finished.report;
         let message =
             format!("ended with {}, and what it left cannot be stored: {why}", report.outcome);
@@ -207,11 +219,11 @@ impl Work {
         finished.emitted.clear();
         finished.retry_at = None;
         match self.try_commit(std::slice::from_ref(finished)).await {
-            Ok(stands) => stands.first().copied().unwrap_or(false),
+            Ok(stands) => stands.first().copied().flatten(),
             Err(error) => {
                 // The event itself, then. Trying for ever would hold up everybody.
                 tracing::error!(execution = %finished.dispatch.execution, %error, "an outcome cannot be stored and is lost");
-                false
+                None
             }
         }
     }

@@ -23,9 +23,13 @@ pub struct RecorderSettings {
     /// Bytes of results and logs that wait. A single larger one still gets in, alone. Default: 256
     /// MiB.
     pub waiting_bytes: usize,
-    /// Emitted executions that wait to be published; the scheduler publishes what does not fit.
-    /// Default: 4,096.
+    /// Emitted executions that wait to be published, or to be confirmed; the scheduler publishes what
+    /// does not fit. Default: 4,096.
     pub outbox: usize,
+    /// How long the publish of one is tried, from its commit on; then the scheduler publishes it. It
+    /// is to be the `publish_timeout` of the store, which keeps it from the scheduler for as long.
+    /// Default: 5 s.
+    pub publish_timeout: Duration,
     /// The longest pause between two tries while the store or the broker is away. Default: 2 s.
     pub max_pause: Duration,
 }
@@ -46,6 +50,7 @@ impl Default for RecorderSettings {
             waiting: 1_024,
             waiting_bytes: 256 << 20,
             outbox: 4_096,
+            publish_timeout: Duration::from_secs(5),
             max_pause: Duration::from_secs(2),
         }
     }

@@ -94,7 +94,7 @@ impl Host {
     }
 
     /// Whether this host has every label that the function asks for.
-    pub(super) fn may_run(&self, function: &FunctionDefinition) -> bool {
+    pub(crate) fn may_run(&self, function: &FunctionDefinition) -> bool {
         match &self.settings.labels {
             Some(labels) => function.manifest.runs_on.iter().all(|label| labels.contains(label)),
             None => true,
@@ -103,7 +103,7 @@ impl Host {
 
     /// A version, ready to run, and its files. May be awaited on any thread.
     pub(super) async fn prepare(
-        self: &Arc<Self>,
+        &self,
         tenant: &TenantName,
         definition: &Arc<FunctionDefinition>,
     ) -> Result<(Arc<Prepared>, Option<Arc<Files>>), PreflightError> {
@@ -111,28 +111,36 @@ impl Host {
         if definition.manifest.files.is_empty() {
             return Ok((prepared, None));
         }
-        let (host, definition) = (Arc::clone(self), Arc::clone(definition));
-        let preparing = self.io.spawn(async move {
-            host.engine.files(&definition.manifest, &Stored(&host.store.artifacts)).await
-        });
+        let (engine, artifacts) = self.what_prepares();
+        let definition = Arc::clone(definition);
+        let preparing = self
+            .io
+            .spawn(async move { engine.files(&definition.manifest, &Stored(&artifacts)).await });
         let files = preparing.await.map_err(|e| PreflightError::Unavailable(e.to_string()))??;
         Ok((prepared, files))
     }
 
     pub(super) async fn prepare_code(
-        self: &Arc<Self>,
+        &self,
         tenant: &TenantName,
         digest: Digest,
     ) -> Result<Arc<Prepared>, PreflightError> {
         if let Some(prepared) = self.engine.ready(digest) {
             return Ok(prepared);
         }
-        let (host, tenant) = (Arc::clone(self), tenant.clone());
+        let (engine, artifacts) = self.what_prepares();
+        let tenant = tenant.clone();
         let preparing = self.io.spawn(async move {
-            let fetch = async { fetch(&host.store.artifacts, digest).await };
-            host.engine.prepare_for(&tenant, digest, fetch).await
+            let fetch = async { fetch(&artifacts, digest).await };
+            engine.prepare_for(&tenant, digest, fetch).await
         });
         preparing.await.map_err(|e| PreflightError::Unavailable(e.to_string()))?
+    }
+
+    /// What a preparation needs. It goes on where nobody waits for it, for as long as the store
+    /// takes: with the whole host in its hands the recorder would never end, nor would the host.
+    fn what_prepares(&self) -> (Arc<Engine>, Arc<dyn Artifacts>) {
+        (Arc::clone(&self.engine), Arc::clone(&self.store.artifacts))
     }
 }
 

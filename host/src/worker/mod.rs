@@ -2,6 +2,7 @@
 
 pub(crate) mod attempt;
 mod batch;
+mod clear_away;
 mod dead_letters;
 pub(crate) mod host;
 mod open;
@@ -72,7 +73,7 @@ pub struct PartFailed(String);
 pub async fn run(parts: HostParts, shutdown: CancellationToken) -> Result<(), PartFailed> {
     let HostParts { store, registry, broker, publisher, engine, settings, status } = parts;
     let (outbox, publishing) =
-        Outbox::new(Arc::clone(&store.agenda), publisher.clone(), settings.recorder.outbox);
+        Outbox::new(Arc::clone(&store.agenda), publisher.clone(), &settings.recorder);
     let (recorder, recording) =
         Recorder::new(Arc::clone(&store.ledger), outbox, &settings.recorder);
     let mut background = JoinSet::new();

@@ -1,7 +1,6 @@
 //! The worker of one queue: takes messages off it as fast as the function's concurrency allows.
 
 use std::collections::HashMap;
-use std::error::Error;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,11 +8,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use wasmill_broker::{Consumption, Deliveries, Delivery, QueueName, Settle, Tag};
-use wasmill_store::Change;
 
 use super::batch::work;
+use super::clear_away::clear_away;
 use super::host::{FunctionKey, Host};
 use super::settled::Settled;
 use super::version::{ResolvedVersion, Versions, follow};
@@ -42,8 +42,9 @@ pub(super) struct QueueWorker {
     /// Unacknowledged messages.
     messages: JoinSet<Settled>,
     unacked: HashMap<Id, UnackedMessage>,
-    /// What answers the function's calls.
+    /// What answers the function's calls, and what has it accept no more of them.
     answering: JoinHandle<()>,
+    stop_answering: CancellationToken,
     /// What sends acknowledgements, for each consumer that still has unacknowledged messages.
     acking: JoinSet<()>,
 }
@@ -79,8 +80,13 @@ impl QueueWorker {
         let follow =
             AbortOnDropHandle::new(tokio::spawn(follow(Arc::clone(&host), key.clone(), sender)));
         let queue = QueueName::of_function(&key.0, &key.1);
-        let answering =
-            tokio::spawn(calls::answer(Arc::clone(&host), key.clone(), versions.clone()));
+        let stop_answering = host.stop.child_token();
+        let answering = tokio::spawn(calls::answer(
+            Arc::clone(&host),
+            key.clone(),
+            versions.clone(),
+            stop_answering.clone(),
+        ));
         Self {
             host,
             key,
@@ -90,6 +96,7 @@ impl QueueWorker {
             messages: JoinSet::new(),
             unacked: HashMap::new(),
             answering,
+            stop_answering,
             acking: JoinSet::new(),
         }
     }
@@ -126,7 +133,7 @@ impl QueueWorker {
             backoff = self.host.settings.recorder.backoff();
             match self.take(consumption, concurrency).await {
                 Ended::Again => {}
-                Ended::Empty if self.clear_away().await => break,
+                Ended::Empty if clear_away(&self.host, &self.key, &self.queue).await => break,
                 Ended::Empty => {}
                 Ended::Stop | Ended::Elsewhere => break,
             }
@@ -137,9 +144,9 @@ impl QueueWorker {
 
     /// Ends with the calls that run.
     async fn end(self) -> FunctionKey {
-        let Self { key, follow, answering, .. } = self;
-        // Without it no version changes any more, which ends answering where the host goes on.
-        drop(follow);
+        // Calls that run may wait for their version still, so `follow` goes after them.
+        let Self { key, follow: _follow, answering, stop_answering, .. } = self;
+        stop_answering.cancel();
         if let Err(error) = answering.await {
             tracing::error!(tenant = %key.0, function = %key.1, %error, "the host broke down over its calls");
         }
@@ -149,38 +156,6 @@ impl QueueWorker {
     async fn consume(&self, concurrency: NonZeroU16) -> wasmill_broker::Result<Consumption> {
         self.host.broker.publishing.declare(&self.queue).await?;
         self.host.broker.consuming.consume(&self.queue, concurrency).await
-    }
-
-    /// Deletes what is left of a deleted function, its queue and the memory of it, and gives whether
-    /// that is done. Where it is not, the queue is to be consumed as before.
-    async fn clear_away(&self) -> bool {
-        // Not by this worker's own version: one that was deployed again takes its time to compile,
-        // and what it is sent meanwhile must find its queue.
-        if !self.host.registry.current().is_deleted(&self.key.0, self.key.1.as_str())
-            || !self.is_empty().await
-        {
-            return false;
-        }
-        match self.try_to_clear_away().await {
-            Ok(()) => {
-                tracing::info!(queue = %self.queue, "the queue of a deleted function is deleted");
-                true
-            }
-            Err(error) => {
-                tracing::debug!(queue = %self.queue, %error, "an empty queue is left for now");
-                false
-            }
-        }
-    }
-
-    async fn try_to_clear_away(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
-        self.host.broker.queues.delete(&self.queue).await?;
-        let (tenant, function) = self.key.clone();
-        let changed =
-            self.host.store.catalog.define(&Change::ForgetFunction { tenant, function }).await?;
-        // Or this worker would be begun again.
-        self.host.registry.reach(changed.revision).await?;
-        Ok(())
     }
 
     fn is_deleted(&self) -> bool {

@@ -65,11 +65,23 @@ impl RunningAttempts {
         RunningGuard { running: Arc::clone(self), key, stop }
     }
 
-    /// Stops what an order is about.
+    /// Stops what an order that was broadcast is about.
     pub(crate) fn stop(&self, order: &Order) {
+        self.stop_where(order, |tenant, key| order.is_about(tenant, key));
+    }
+
+    /// Stops the one attempt that the store has given an order for. Another one of the same
+    /// execution may run beside it, and be valid.
+    pub(crate) fn stop_attempt(&self, attempt: &AttemptKey, order: &Order) {
+        self.stop_where(order, |tenant, key| {
+            order.tenant.as_ref() == Some(tenant) && key == attempt
+        });
+    }
+
+    fn stop_where(&self, order: &Order, is_meant: impl Fn(&TenantName, &AttemptKey) -> bool) {
         let state = self.lock();
         for entry in state.entries.values() {
-            if order.is_about(&entry.dispatch.tenant, &entry.dispatch.key()) {
+            if is_meant(&entry.dispatch.tenant, &entry.dispatch.key()) {
                 // The first one stands.
                 let _ = entry.stop.order.set(order.clone());
                 entry.stop.token.cancel();
@@ -163,5 +175,36 @@ pub(crate) async fn announce(
             Ok(()) => running.announced(&keys),
             Err(error) => tracing::debug!(%error, "running executions are not announced"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(of: &Dispatch, kind: OrderKind) -> Order {
+        let tenant = Some(of.tenant.clone());
+        Order { tenant, execution: of.execution, epoch: of.epoch, kind, reason: None }
+    }
+
+    #[test]
+    fn an_order_for_one_attempt_leaves_the_next_one() {
+        let running = Arc::new(RunningAttempts::default());
+        let first = crate::tests::dispatch(crate::tests::event("a", "{}"));
+        let second = Dispatch { attempt: first.attempt + 1, ..first.clone() };
+        let others = Dispatch { tenant: "other".parse().unwrap(), ..first.clone() };
+        let [of_first, of_second, of_others] =
+            [&first, &second, &others].map(|it| running.begin(it, Digest::of(b"version")));
+        let abandon = order(&first, OrderKind::Abandon);
+        running.stop_attempt(&first.key(), &abandon);
+        assert_eq!(of_first.order(), Some(abandon.clone()));
+        assert!(of_first.stop.token.is_cancelled());
+        assert!(of_second.order().is_none() && !of_second.stop.token.is_cancelled());
+        assert!(of_others.order().is_none() && !of_others.stop.token.is_cancelled());
+        // Nor is the valid one stopped by such an order that comes by a broadcast.
+        running.stop(&abandon);
+        assert!(of_second.order().is_none());
+        running.stop(&Order { epoch: first.epoch + 1, ..abandon });
+        assert!(of_second.stop.token.is_cancelled() && of_others.order().is_none());
     }
 }

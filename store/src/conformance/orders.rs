@@ -2,15 +2,15 @@
 //! get about them.
 
 use wasmill_domain::{
-    Dispatch, Operation, Order, OrderKind, Outcome, State, Timestamp, Transition,
+    Dispatch, Operation, Order, OrderKind, Outcome, State, TenantName, Timestamp, Transition,
 };
 
 use super::sample::{
-    at_attempt, dispatch, execution_in, finished, now, outbox, retried, soon, started, state_of,
-    tenant,
+    at_attempt, dispatch, execution_in, finished, name, now, outbox, retried, soon, started,
+    state_of, tenant,
 };
 use super::{Fresh, Store};
-use crate::port::{ExecutionDetail, Publication, StoreError};
+use crate::port::{ExecutionDetail, OPEN_LOOKED_AT, Publication, StoreError};
 
 /// An operation on an execution that may have no row.
 fn early(what: Transition) -> Operation {
@@ -321,21 +321,23 @@ pub(crate) async fn hosts_get_orders_about_what_they_run(fresh: Fresh) {
     operate(store, &running[0], Operation::new(Transition::Cancel, now()).with_reason(why())).await;
     operate(store, &running[1], Operation::new(Transition::Suspend, now())).await;
     assert_eq!(store.record(&[retried(&running[2], now())]).await.unwrap(), [true]);
-    let order = |of: &Dispatch, epoch, kind, reason| Order {
-        tenant: Some(tenant()),
-        execution: of.execution,
-        epoch,
-        kind,
-        reason,
+    let order = |of: &Dispatch, epoch, kind, reason| {
+        let (tenant, execution) = (Some(tenant()), of.execution);
+        (of.key(), Order { tenant, execution, epoch, kind, reason })
     };
     let mut received = orders.orders(&all).await.unwrap();
-    received.sort_by_key(|order| order.execution);
+    received.sort_by_key(|(attempt, _)| attempt.execution);
     let expected = [
         order(&running[0], 2, OrderKind::Cancel, why()),
         order(&running[1], 2, OrderKind::Suspend, None),
         order(&running[2], 1, OrderKind::Abandon, None),
     ];
     assert_eq!(received, expected);
+    // The attempt that follows is of the same epoch, and none of the order's.
+    let next = at_attempt(&running[2], 2);
+    assert_eq!(store.promote_due(soon(), 10).await.unwrap().len(), 1);
+    let received = orders.orders(&[of(&next), of(&running[2])]).await.unwrap();
+    assert_eq!(received, [order(&running[2], 1, OrderKind::Abandon, None)]);
     operate(store, &running[1], Operation::new(Transition::Resume, now())).await;
     let received = orders.orders(&[of(&running[1])]).await.unwrap();
     assert_eq!(received, [order(&running[1], 3, OrderKind::Abandon, None)]);
@@ -346,4 +348,29 @@ pub(crate) async fn hosts_get_orders_about_what_they_run(fresh: Fresh) {
     assert_eq!(received, [order(&running[1], 3, OrderKind::Abandon, None)]);
     let of_another = ("other".parse().unwrap(), running[0].key());
     assert_eq!(orders.orders(&[of_another]).await.unwrap(), []);
+}
+
+pub(crate) async fn a_function_has_open_executions_until_all_have_ended(fresh: Fresh) {
+    let (store, orders) = (&*fresh.store, &*fresh.orders);
+    let is_open =
+        async |of: TenantName, function: &str| orders.has_open(&of, &name(function)).await.unwrap();
+    assert!(!is_open(tenant(), "total").await);
+    for state in State::ALL {
+        let execution = execution_in(store, state).await;
+        let is_coming = !state.is_terminal() && state != State::Suspended;
+        assert_eq!(is_open(tenant(), "total").await, is_coming, "{state}");
+        assert!(!is_open(tenant(), "mail").await, "another function's, {state}");
+        assert!(!is_open("other".parse().unwrap(), "total").await, "another tenant's, {state}");
+        if is_coming {
+            operate(store, &execution, Operation::new(Transition::Cancel, now())).await;
+        }
+    }
+    // Among more than are looked at there may be one.
+    let of_another = |_| dispatch("mail");
+    let many: Vec<Dispatch> = (0..OPEN_LOOKED_AT).map(of_another).collect();
+    let (last, most) = many.split_last().unwrap();
+    store.enqueue(most, Publication::Confirmed).await.unwrap();
+    assert!(!is_open(tenant(), "total").await);
+    store.enqueue(std::slice::from_ref(last), Publication::Confirmed).await.unwrap();
+    assert!(is_open(tenant(), "total").await && is_open(tenant(), "mail").await);
 }

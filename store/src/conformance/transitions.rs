@@ -9,7 +9,7 @@ use super::sample::{
     tenant,
 };
 use crate::conformance::Store;
-use crate::port::{Publication, StoreError};
+use crate::port::{Finished, Publication, StoreError};
 
 const OF_OPERATORS: [Transition; 4] =
     [Transition::Suspend, Transition::Resume, Transition::Cancel, Transition::Replay];
@@ -258,6 +258,16 @@ pub(crate) async fn origins_are_kept(store: Arc<dyn Store>) {
         assert_eq!((summary.origin, summary.root), (origin, of_origin.root));
         store.published(&[read.key()]).await.unwrap();
     }
+    // What an attempt emitted is written by its outcome.
+    let origin = Origin::EmittedBy { execution: other, depth: 7 };
+    let emitted = Dispatch { root: ExecutionId::new(), ..dispatch("mail").with_origin(origin) };
+    let emitter = Finished {
+        emitted: vec![emitted.clone()],
+        ..finished(&dispatch("total"), Outcome::Success)
+    };
+    assert_eq!(store.record(&[emitter]).await.unwrap(), [true]);
+    let read = store.outbox(soon(), 10).await.unwrap().remove(0);
+    assert_eq!((&read, read.origin.depth()), (&emitted, 7));
     let first = execution_in(&*store, State::Queued).await;
     let summary = store.execution(&tenant(), first.execution).await.unwrap().unwrap().summary;
     assert_eq!(summary.root, first.execution);

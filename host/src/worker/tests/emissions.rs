@@ -116,24 +116,28 @@ async fn a_chain_ends_at_its_depth() {
 async fn a_chain_is_counted_through_the_store() {
     let system = System::new().await;
     system.deploy(&emitter("loop.next", 1), &listener("again", "loop.next")).await;
-    let chain_depth = 1;
+    // Not 1, which is what is assumed where nothing is stored.
+    let chain_depth = 3;
     let bounded = || settings(EmissionSettings { chain_depth, ..EmissionSettings::default() });
     let host = system.start_with(bounded());
     let first = system.publish("again", "loop.next", "{}").await;
-    let second = system.ended(first).await.children[0];
-    published_nothing(&system, &system.ended(second).await, &["host.max_chain_depth"]).await;
+    let mut last = first;
+    for _ in 0..chain_depth {
+        last = system.ended(last).await.children[0];
+    }
+    published_nothing(&system, &system.ended(last).await, &["host.max_chain_depth"]).await;
     // An operator has it made again, which goes by way of the outbox.
     let tenant = TenantName::default();
     let replay =
         wasmill_domain::Operation::new(wasmill_domain::Transition::Replay, Timestamp::now());
-    wasmill_store::Ledger::transition_execution(&*system.store, &tenant, second, &replay)
+    wasmill_store::Ledger::transition_execution(&*system.store, &tenant, last, &replay)
         .await
         .unwrap();
     let again = system.store.outbox(Timestamp::now(), 10).await.unwrap().remove(0);
-    assert_eq!((again.execution, again.epoch, again.origin.depth()), (second, 2, 1));
+    assert_eq!((again.execution, again.epoch, again.origin.depth()), (last, 2, chain_depth));
     system.publisher.publish(again).await.unwrap();
     let detail = system
-        .execution(second, |detail| detail.summary.epoch == 2 && detail.summary.state.is_terminal())
+        .execution(last, |detail| detail.summary.epoch == 2 && detail.summary.state.is_terminal())
         .await;
     assert!(detail.summary.message.unwrap().contains("host.max_chain_depth"));
     assert!(detail.children.is_empty());

@@ -1,21 +1,17 @@
 //! What is published is run, recorded and acknowledged.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures_util::future::join_all;
 use serde_json::Value;
-use wasmill_broker::{BatchPublisher, BrokerError, Depth, QueueName, Queues};
-use wasmill_domain::{Dispatch, LogSource, Outcome, State, TenantName, Timestamp};
+use wasmill_domain::{LogSource, Outcome, State, TenantName, Timestamp};
 use wasmill_store::{Agenda as _, Change, History as _};
 
 use super::{
-    FLAKY, HELLO, HOSTILE, ORDER_AUDIT, ORDER_TOTAL, System, WAIT_TIMEOUT, dispatch, name,
-    only_attempt, queue,
+    FLAKY, HELLO, HOSTILE, ORDER_AUDIT, ORDER_TOTAL, System, WAIT_TIMEOUT, dispatch, only_attempt,
 };
-use crate::{HostBroker, HostSettings};
+use crate::HostSettings;
 
 #[tokio::test]
 async fn an_event_is_run_recorded_and_acknowledged() {
@@ -221,114 +217,6 @@ async fn a_version_that_cannot_run_says_so() {
         }
         assert!(tokio::time::Instant::now() < deadline);
     }
-    host.stop().await;
-}
-
-#[tokio::test]
-async fn what_is_left_of_a_deleted_function_is_cancelled() {
-    let system = System::new().await;
-    system.deploy(HELLO, "name = 'hello'").await;
-    let before = system.publish("hello", "greeting.requested", "{}").await;
-    let delete =
-        || Change::DeleteFunction { tenant: TenantName::default(), function: name("hello") };
-    system.define(delete()).await;
-    let host = system.start();
-    let detail = system.ended(before).await;
-    assert_eq!(
-        (detail.summary.state, detail.summary.outcome),
-        (State::Cancelled, Some(Outcome::Cancelled))
-    );
-    assert_eq!(detail.summary.message.as_deref(), Some("the function 'hello' was deleted"));
-    // What comes late is found as well.
-    let late = system.publish("hello", "greeting.requested", "{}").await;
-    assert_eq!(system.ended(late).await.summary.state, State::Cancelled);
-    // Deployed again, it runs.
-    system.deploy(HELLO, "name = 'hello'").await;
-    let deadline = tokio::time::Instant::now() + WAIT_TIMEOUT;
-    loop {
-        let id = system.publish("hello", "greeting.requested", r#"{"name": "Ada"}"#).await;
-        if system.ended(id).await.summary.state == State::Succeeded {
-            break;
-        }
-        assert!(tokio::time::Instant::now() < deadline);
-    }
-    host.stop().await;
-}
-
-#[tokio::test]
-async fn the_queue_of_a_deleted_function_goes_when_it_is_empty() {
-    let system = System::new().await;
-    system.deploy(HELLO, "name = 'hello'").await;
-    let waiting = system.publish("hello", "greeting.requested", "{}").await;
-    system
-        .define(Change::DeleteFunction { tenant: TenantName::default(), function: name("hello") })
-        .await;
-    let host = system
-        .start_with(HostSettings { cleanup_after: Duration::ZERO, ..HostSettings::default() });
-    assert_eq!(system.ended(waiting).await.summary.state, State::Cancelled);
-    let gone = async {
-        while !matches!(system.broker.depth(&queue("hello")).await, Err(BrokerError::NoQueue(_))) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        while system.registry.current().is_deleted(&TenantName::default(), "hello") {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(WAIT_TIMEOUT, gone).await.expect("queue and memory go in time");
-    // Deployed again, it has a queue again.
-    system.deploy(HELLO, "name = 'hello'").await;
-    let id = system.publish("hello", "greeting.requested", r#"{"name": "Ada"}"#).await;
-    assert_eq!(system.ended(id).await.summary.state, State::Succeeded);
-    host.stop().await;
-}
-
-/// The broker's queues, whose first deletion fails, after a message has come into the queue.
-struct DeletesLater {
-    queues: Arc<dyn Queues>,
-    publisher: BatchPublisher,
-    comes: Mutex<Option<Dispatch>>,
-}
-
-#[async_trait]
-impl Queues for DeletesLater {
-    async fn delete(&self, queue: &QueueName) -> wasmill_broker::Result<()> {
-        let comes = self.comes.lock().unwrap().take();
-        match comes {
-            Some(dispatch) => {
-                self.publisher.publish(dispatch).await.unwrap();
-                Err(BrokerError::Unavailable("for a moment".into()))
-            }
-            None => self.queues.delete(queue).await,
-        }
-    }
-
-    async fn depth(&self, queue: &QueueName) -> wasmill_broker::Result<Depth> {
-        self.queues.depth(queue).await
-    }
-
-    async fn queues(&self) -> wasmill_broker::Result<Option<Vec<(QueueName, Depth)>>> {
-        self.queues.queues().await
-    }
-}
-
-#[tokio::test]
-async fn a_queue_that_is_not_empty_any_more_is_not_deleted() {
-    let system = System::new().await;
-    system.deploy(HELLO, "name = 'hello'").await;
-    system
-        .define(Change::DeleteFunction { tenant: TenantName::default(), function: name("hello") })
-        .await;
-    let comes = dispatch("hello", "greeting.requested", "{}");
-    let id = comes.execution;
-    let queues = DeletesLater {
-        queues: Arc::clone(&system.broker) as _,
-        publisher: system.publisher.clone(),
-        comes: Mutex::new(Some(comes)),
-    };
-    let broker = HostBroker { queues: Arc::new(queues), ..HostBroker::of(&system.broker) };
-    let settings = HostSettings { cleanup_after: Duration::ZERO, ..HostSettings::default() };
-    let host = system.start_on(broker, settings);
-    assert_eq!(system.ended(id).await.summary.state, State::Cancelled);
     host.stop().await;
 }
 

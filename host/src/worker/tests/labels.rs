@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wasmill_broker::Depth;
+use bytes::Bytes;
+use wasmill_broker::{BrokerError, Depth, QueueName, RequestStream, Streams as _};
+use wasmill_domain::http_message::Download;
 use wasmill_domain::{Digest, Manifest, Revision, State, TenantName, Timestamp};
 use wasmill_store::{Catalog as _, Change};
 
-use super::{HELLO, System, WAIT_TIMEOUT, Working, dispatch};
+use super::calls::{WEB_ECHO, call, received};
+use super::{HELLO, System, WAIT_TIMEOUT, Working, dispatch, name};
 use crate::HostSettings;
 
 const EVENT: &str = r#"{"name": "Ada"}"#;
@@ -17,6 +20,12 @@ fn with_labels(labels: &[&str]) -> HostSettings {
         labels: Some(labels.iter().map(|label| label.parse().unwrap()).collect()),
         ..HostSettings::default()
     }
+}
+
+fn web_echo_on(label: &str) -> String {
+    format!(
+        "name = 'web-echo'\nkind = 'http'\nruns_on = ['{label}']\n[[trigger]]\nhttp = '/{{*path}}'"
+    )
 }
 
 impl Working {
@@ -43,6 +52,12 @@ impl System {
     /// Waits until a message of the function is in the queue.
     async fn ready(&self, function: &str) {
         self.deep(function, Depth { ready: 1, unacked: 0 }).await;
+    }
+
+    /// Opens a request stream, whose first message nobody can read.
+    async fn opened(&self, function: &str) -> wasmill_broker::Result<RequestStream> {
+        let service = QueueName::of_streams(&TenantName::default(), &name(function));
+        self.broker.open_stream(&service, Bytes::new()).await
     }
 
     async fn deep(&self, function: &str, wanted: Depth) {
@@ -89,6 +104,52 @@ async fn a_version_may_move_to_other_hosts_and_back() {
     let status = host.status.clone();
     host.stop().await;
     assert!(status.is_draining() && status.consuming() == 0);
+}
+
+/// The same of one that answers requests: it is not accepted any more, by whoever is to accept none.
+#[tokio::test]
+async fn a_version_that_answers_may_move_to_other_hosts_and_back() {
+    let system = System::new().await;
+    system.deploy(WEB_ECHO, &web_echo_on("small")).await;
+    let host = system.start_with(with_labels(&["small"]));
+    let (execution, mut stream) = call(&system, "GET", "/status/200").await;
+    assert!(matches!(received(&mut stream).await[..], [Download::Head(_), ..]));
+    assert_eq!(system.ended(execution).await.summary.state, State::Succeeded);
+
+    system.deploy(WEB_ECHO, &web_echo_on("large")).await;
+    host.consumes(0).await;
+    assert!(matches!(system.opened("web-echo").await, Err(BrokerError::NoQueue(_))));
+    system.deploy(WEB_ECHO, &web_echo_on("small")).await;
+    let (execution, mut stream) = call(&system, "GET", "/status/200").await;
+    assert!(matches!(received(&mut stream).await[..], [Download::Head(_), ..]));
+    assert_eq!(system.ended(execution).await.summary.state, State::Succeeded);
+    host.stop().await;
+}
+
+/// While it still works at an event that it has of the version, requests are for others already.
+#[tokio::test]
+async fn a_version_that_moved_answers_nothing_while_its_last_event_is_worked_at() {
+    let system = System::new().await;
+    system.deploy(WEB_ECHO, &web_echo_on("small")).await;
+    // It asks about each event before it runs it.
+    let host =
+        system.start_with(HostSettings { ask_after: Duration::ZERO, ..with_labels(&["small"]) });
+    let (_, mut stream) = call(&system, "GET", "/status/200").await;
+    received(&mut stream).await;
+    system.store.hook().hold("unfinished");
+    system.publish("web-echo", "some.event", EVENT).await;
+    system.store.hook().holds().await;
+    system.deploy(WEB_ECHO, &web_echo_on("large")).await;
+    let refused = async {
+        while system.opened("web-echo").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(WAIT_TIMEOUT, refused).await.expect("it accepts no request any more");
+    assert_eq!(system.depth("web-echo").await, Depth { ready: 0, unacked: 1 });
+    system.store.hook().hold_nothing();
+    host.consumes(0).await;
+    host.stop().await;
 }
 
 /// A message that this host took while it could still read the version goes back after a pause, as

@@ -5,6 +5,7 @@ mod checks;
 mod collected;
 mod compiling;
 mod dead_letters;
+mod deleted;
 mod early;
 mod emissions;
 mod faults;

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 use wasmill_domain::{
     DefinitionKind, Definitions, Dispatch, ExecutionId, FunctionDefinition, Operation, Revision,
     TenantName, UnreadableDefinition,
@@ -12,6 +13,8 @@ use wasmill_domain::{
 use wasmill_store::sqlite::SqliteStore;
 use wasmill_store::testing::{self, Hook};
 use wasmill_store::{Catalog, Finished, Ledger, Publication, Result, StoreError};
+
+use super::WAIT_TIMEOUT;
 
 pub(super) type Proxy = testing::Proxy<SqliteStore, Faults>;
 
@@ -27,6 +30,11 @@ pub(super) struct Faults {
     unreadable_once: AtomicBool,
     records: AtomicUsize,
     asked: AtomicUsize,
+    asked_for_open: AtomicUsize,
+    /// Calls of this verb wait.
+    held: watch::Sender<Option<&'static str>>,
+    /// How many calls have been held.
+    holds: watch::Sender<usize>,
     letters_refused: AtomicUsize,
     /// What is done right after the next answer to `unfinished`.
     after_unfinished: Mutex<Option<Interleaved>>,
@@ -73,6 +81,28 @@ impl Faults {
         self.asked.load(Ordering::SeqCst)
     }
 
+    /// Calls of `has_open`.
+    pub(super) fn asked_for_open(&self) -> usize {
+        self.asked_for_open.load(Ordering::SeqCst)
+    }
+
+    /// Has calls of a verb wait from now on.
+    pub(super) fn hold(&self, verb: &'static str) {
+        self.held.send_replace(Some(verb));
+    }
+
+    /// Lets all calls go on.
+    pub(super) fn hold_nothing(&self) {
+        self.held.send_replace(None);
+    }
+
+    /// Waits until a call has been held.
+    pub(super) async fn holds(&self) {
+        let mut holds = self.holds.subscribe();
+        let held = holds.wait_for(|calls| *calls > 0);
+        tokio::time::timeout(WAIT_TIMEOUT, held).await.expect("the call comes in time").unwrap();
+    }
+
     /// How many dead letters were not taken, as the store was away.
     pub(super) fn letters_refused(&self) -> usize {
         self.letters_refused.load(Ordering::SeqCst)
@@ -87,6 +117,15 @@ impl Hook for Faults {
         }
         if verb == "orders" {
             self.asked.fetch_add(1, Ordering::SeqCst);
+        }
+        if verb == "has_open" {
+            self.asked_for_open.fetch_add(1, Ordering::SeqCst);
+        }
+        let mut held = self.held.subscribe();
+        if *held.borrow() == Some(verb) {
+            self.holds.send_modify(|calls| *calls += 1);
+            // The sender is here.
+            let _ = held.wait_for(|held| *held != Some(verb)).await;
         }
         if !self.away.load(Ordering::SeqCst) {
             return Ok(());

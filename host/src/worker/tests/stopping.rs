@@ -63,6 +63,19 @@ async fn a_host_without_work_stops_at_once() {
     system.start().stop().await;
 }
 
+/// A version is still being prepared, by a store that does not answer: it is waited for no longer
+/// than anything else that has not begun.
+#[tokio::test]
+async fn a_preparation_holds_nobody_up() {
+    let system = System::new().await;
+    system.deploy(HELLO, "name = 'hello'").await;
+    system.store.hook().hold("artifact");
+    let host = system
+        .start_with(HostSettings { grace: Duration::from_secs(3_600), ..HostSettings::default() });
+    system.store.hook().holds().await;
+    host.stop().await;
+}
+
 #[tokio::test]
 async fn it_stops_while_the_store_is_away() {
     let system = System::new().await;

@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 use wasmill_domain::{Operation, Outcome, Transition};
 
 use super::super::days::Day;
+use super::super::orders::OPEN;
 use super::super::queries::{self, ID_SLACK};
 use super::super::session::{Access, Session};
 use super::super::{history, ledger, lifecycle};
@@ -115,6 +116,10 @@ async fn queries_use_their_indexes() {
         (format!("SELECT * FROM executions WHERE tenant = 't' {page}"), "tenant_id_idx"),
         (format!("SELECT * FROM executions WHERE tenant = 't' AND function = 'f' {page}"), "tenant_function_id_idx"),
         (format!("SELECT * FROM executions WHERE tenant = 't' AND state = 'failed' {page}"), "tenant_state_id_idx"),
+        (
+            OPEN.replace("$1", "'t'").replace("$2", "'f'").replace("$3", "9"),
+            "tenant_state_id_idx",
+        ),
         (format!("SELECT id FROM executions WHERE parent = {id} ORDER BY id LIMIT 10"), "parent_id_idx"),
         (
             "SELECT id FROM executions WHERE state = 'scheduled' AND due_at <= 1 ORDER BY due_at LIMIT 9".into(),

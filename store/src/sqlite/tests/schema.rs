@@ -3,6 +3,7 @@
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 use wasmill_domain::{KeyRole, Outcome, State, Transition};
 
+use super::super::orders::OPEN;
 use super::{file_in, open, stranger};
 
 const EXECUTION: &str = "INSERT INTO executions (id, tenant, function, state, attempt, max_attempts, outcome, event_type, event_id, \
@@ -170,6 +171,7 @@ async fn queries_use_their_indexes() {
         (format!("SELECT * FROM executions WHERE tenant = 't' AND event_id = 'e' {page}"), "executions_by_tenant"),
         (format!("SELECT * FROM executions WHERE tenant = 't' AND function = 'f' {page}"), "executions_by_function"),
         (format!("SELECT * FROM executions WHERE tenant = 't' AND state = 'failed' {page}"), "executions_by_state"),
+        (OPEN.into(), "executions_by_state"),
         ("SELECT id FROM executions WHERE parent = x'00' ORDER BY id LIMIT 10".into(), "executions_by_parent"),
         ("SELECT * FROM executions WHERE state = 'scheduled' AND due_at <= 1 ORDER BY due_at LIMIT 9".into(), "executions_due"),
         ("SELECT * FROM outbox WHERE made_at < 1 ORDER BY made_at, execution_id, attempt LIMIT 9".into(), "outbox_by_age"),

@@ -56,6 +56,22 @@ async fn a_change_reaches_a_subscriber() {
 }
 
 #[tokio::test]
+async fn who_wants_to_know_the_present_catches_up() {
+    let (store, path, _folder) = store().await;
+    let watch = RegistryWatch::start(Arc::clone(&store), NEVER).await.unwrap();
+    watch.catch_up().await.unwrap();
+    assert_eq!(watch.current().revision(), Revision(0));
+    put_schema(&*store, "a").await;
+    put_schema(&*store, "b").await;
+    assert_eq!(watch.current().revision(), Revision(0));
+    watch.catch_up().await.unwrap();
+    assert_eq!(watch.current().revision(), Revision(2));
+    rename_table(&path, "revision", "away").await;
+    let away = watch.catch_up().await.unwrap_err();
+    assert!(matches!(away, StoreError::Unavailable(_)), "{away}");
+}
+
+#[tokio::test]
 async fn an_outage_is_survived() {
     let (store, path, _folder) = store().await;
     let watch = RegistryWatch::start(Arc::clone(&store), OFTEN).await.unwrap();
