@@ -6,9 +6,9 @@
 //! is a hint: the store is asked before anything is left undone by it.
 //!
 //! A host does not receive every order. Whatever was dispatched before it subscribed, or before a
-//! broadcast that it could not read, is asked about ([`Control::has_received`]), and so is what has waited for a while, as a gateway that cannot
-//! broadcast answers only when every host asks anyway. What runs is asked about again and again
-//! ([`beat()`]).
+//! broadcast that it could not read, is asked about ([`Control::has_received`]), and so is what has
+//! waited for a while, as a gateway that cannot broadcast answers only when every host asks anyway.
+//! What runs is asked about again and again ([`beat()`]).
 
 mod beat;
 mod listen;
