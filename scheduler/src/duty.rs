@@ -13,7 +13,7 @@ use crate::error::DutyError;
 use crate::lease::{GateState, HeldLease, Lease, Loss, asking};
 use crate::parts::SchedulerParts;
 
-/// How long a shutdown waits for the round that is under way. What is not done then is left to the
+/// How long a shutdown waits for the round that is under way, and what others have left. What is not done then is left to the
 /// next holder, who publishes some of it once more.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -41,6 +41,12 @@ pub(crate) trait Duty: Send {
 
     /// Does a bounded piece of what is to be done.
     async fn round(&mut self) -> Result<Next, DutyError>;
+
+    /// Brings to an end what rounds have left under way: the scheduler ends. May be dropped as
+    /// well.
+    async fn finish(&mut self) -> Result<(), DutyError> {
+        Ok(())
+    }
 }
 
 /// Does a duty whenever this process has its lease.
@@ -193,6 +199,9 @@ async fn rounds(
             () = sleep(pause) => {}
             () = shutdown.cancelled() => {}
         }
+    }
+    if let Err(error) = duty.finish().await {
+        tracing::debug!(%error, duty = duty.name(), "a duty is left undone at the end");
     }
     Stopped::Lost
 }

@@ -21,6 +21,10 @@ pub struct SchedulerSettings {
     pub grace: Duration,
     /// How many executions are taken at a time. Default: 500.
     pub batch: u32,
+    /// How long a publish is waited for; then its entry is left in the outbox. As long as the
+    /// store leaves entries to whoever made them (`publish_timeout` in its settings), or shorter.
+    /// Default: 10 s.
+    pub publish_timeout: Duration,
     /// How long ended executions are kept; `None` keeps them for ever. Default: 7 days.
     pub retention: Option<Duration>,
     /// How long it is remembered that an execution was cancelled or suspended of which nothing is
@@ -44,6 +48,7 @@ impl Default for SchedulerSettings {
             lease: Duration::from_secs(4),
             grace: Duration::from_secs(2),
             batch: 500,
+            publish_timeout: Duration::from_secs(10),
             retention: Some(Duration::from_secs(7 * 86_400)),
             early_rows_kept: EARLY_ROW_KEPT,
             prune_interval: Duration::from_secs(60),
@@ -60,8 +65,8 @@ impl SchedulerSettings {
         if self.batch == 0 || self.prune_batch == 0 {
             return wrong("batch, prune_batch", "must be at least 1");
         }
-        if self.interval.is_zero() {
-            return wrong("interval", "must be longer than nothing");
+        if self.interval.is_zero() || self.publish_timeout.is_zero() {
+            return wrong("interval, publish_timeout", "must be longer than nothing");
         }
         if self.lease < self.interval * 4 {
             return wrong(

@@ -1,5 +1,6 @@
 //! Real store, real broker; the settings are shortened so that waiting is short.
 
+mod hanging;
 mod leases;
 mod outages;
 mod slow;

@@ -62,7 +62,7 @@ macro_rules! suite {
             quotas: an_artifact_is_its_tenants_secret, artifacts_have_a_quota, what_is_defined_has_quotas, old_versions_go,
                 requests_at_once_keep_within_quotas;
             early_rows: what_nothing_is_known_of_has_a_quota, operations_at_once_keep_within_the_quota,
-                what_nothing_comes_of_is_forgotten;
+                what_nothing_comes_of_is_forgotten, what_is_old_makes_room;
         }
 
         crate::conformance::suite!($fresh);

@@ -68,20 +68,33 @@ pub(crate) fn not_found(id: ExecutionId) -> StoreError {
     StoreError::NotFound(format!("execution {id}"))
 }
 
+/// What becomes of a row that was written before its event, now that a dispatch brings it.
+pub(crate) struct WithEvent {
+    /// How many attempts there are at most.
+    pub(crate) max_attempts: u32,
+    /// What is written beside the event; nothing where only a later release knows the row's words:
+    /// they stay as they are.
+    pub(crate) effects: Option<Effects>,
+}
+
 /// What becomes of a row that was written before its event, now that `dispatch` brings it. An id
 /// proves nothing: where the execution is another tenant's, what was decided about it is void. It
 /// is not published for that: its message is on its way, or whoever brings it has it published; a
 /// host that refused it because of that row looks again after it has brought the event.
-pub(crate) fn with_event(row: &Row, dispatch: &Dispatch) -> Effects {
-    if row.is_of(&dispatch.tenant) {
-        return row.lifecycle.with_event(dispatch);
-    }
-    Effects {
-        after: Lifecycle::accepted(dispatch),
-        archives_attempt: false,
-        publishes: false,
-        deletes_row: false,
-    }
+pub(crate) fn with_event(row: &Row, dispatch: &Dispatch) -> WithEvent {
+    let is_own = row.is_of(&dispatch.tenant);
+    let effects = if is_own {
+        row.lifecycle.with_event(dispatch)
+    } else {
+        Effects {
+            after: Lifecycle::accepted(dispatch),
+            archives_attempt: false,
+            publishes: false,
+            deletes_row: false,
+        }
+    };
+    let max_attempts = effects.after.max_attempts;
+    WithEvent { max_attempts, effects: (row.is_known || !is_own).then_some(effects) }
 }
 
 /// Attempts that run, by execution: an earlier one may be about to be stopped.

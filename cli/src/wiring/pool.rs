@@ -131,8 +131,7 @@ impl Pool {
             max_deploys: gateway.max_deploys,
             check_threads: gateway.check_threads.unwrap_or(defaults.check_threads),
             max_queued_checks: gateway.max_queued_checks,
-            // Longer than the broker's own, which knows whether the event may have been taken.
-            publish_timeout: gateway.publish_timeout.0 * 2,
+            publish_timeout: publish_timeout(&self.config),
             bucket_quota: self.config.keyvalue.quota(),
             hostnames: Arc::new(rules),
             server: front.settings.clone(),
@@ -214,6 +213,7 @@ impl Pool {
         let settings = SchedulerSettings {
             interval: scheduler.interval.0,
             lease: scheduler.lease.0,
+            publish_timeout: publish_timeout(&self.config),
             retention: Some(scheduler.retention.0),
             early_rows_kept: self.config.quotas.early_rows_kept.0,
             ..SchedulerSettings::default()
@@ -378,9 +378,16 @@ pub(super) fn postgres_settings(config: &Config) -> PostgresSettings {
         listen_url: listen_url.clone(),
         quotas: config.quotas.for_store(),
         node_timeout: config.nodes.timeout.0,
-        publish_timeout: config.gateway.publish_timeout.0,
+        publish_timeout: publish_timeout(config),
         ..PostgresSettings::default()
     }
+}
+
+/// How long a publish is waited for, and as long the outbox leaves an execution to whoever
+/// publishes it: longer than the broker's own time for a message, which knows whether it may have
+/// been taken, as a message may have to wait for those before it.
+fn publish_timeout(config: &Config) -> Duration {
+    config.gateway.publish_timeout.0 * 2
 }
 
 async fn watch(config: &Config, store: &Arc<PostgresStore>) -> Result<RegistryWatch, StoreError> {

@@ -6,12 +6,13 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 use wasmill_domain::Timestamp;
 
-use super::publish::publish_all;
+use super::publish::{Published, publish_all};
 use crate::duty::{Duty, Next};
 use crate::error::DutyError;
 use crate::parts::SchedulerParts;
 
-/// How much further than its batch a sweep looks at most, past entries whose queues are full.
+/// How much further than its batch a sweep looks at most, past entries whose queues are full or do
+/// not answer.
 const FURTHEST: u32 = 32;
 
 /// How long full queues are left alone.
@@ -22,7 +23,7 @@ const FULL_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Sweep {
     parts: SchedulerParts,
     /// How many entries it looks at. More than a batch where the oldest belong to queues that are
-    /// full: a backlog delays only its owner.
+    /// full or do not answer: a backlog delays only its owner.
     limit: u32,
     next: Instant,
 }
@@ -52,14 +53,16 @@ impl Duty for Sweep {
         let left = self.parts.store.agenda.outbox(before, self.limit).await?;
         let is_full_page = left.len() >= self.limit as usize;
         let published = publish_all(&self.parts, left).await?;
+        let Published { gone, refused, late, .. } = published;
         if !is_full_page {
             self.limit = batch;
-        } else if published.gone == 0 {
+        } else if gone == 0 && refused + late > 0 {
             self.limit = self.limit.saturating_mul(2).min(batch.saturating_mul(FURTHEST));
         }
-        if published.gone == 0 && published.refused > 0 {
+        published.reached()?;
+        if gone == 0 && refused > 0 {
             self.next = Instant::now() + FULL_PAUSE;
         }
-        Ok(if is_full_page && published.gone > 0 { Next::AtOnce } else { Next::InTime })
+        Ok(if is_full_page && gone > 0 { Next::AtOnce } else { Next::InTime })
     }
 }

@@ -84,3 +84,29 @@ pub(crate) async fn what_nothing_comes_of_is_forgotten(store: Arc<dyn Store>) {
     assert_eq!(state_of(store, &held).await, (State::Queued, 1));
     assert!(admits(store, ours).await && admits(store, ours).await);
 }
+
+/// What is deleted as old takes its note with it, however long notes are kept.
+pub(crate) async fn what_is_old_makes_room(store: Arc<dyn Store>) {
+    let (store, ours) = (&*store, &tenant());
+    assert!(admits(store, ours).await && admits(store, ours).await);
+    assert!(!admits(store, ours).await);
+    assert_eq!(store.prune_executions(soon(), None, 10).await.unwrap().deleted, 2);
+    assert!(admits(store, ours).await && admits(store, ours).await);
+    assert!(!admits(store, ours).await);
+}
+
+/// A release that does not know notes leaves them behind: where it deletes a row as old, and where
+/// it brings the event. `run` runs a statement past the store, and says how many rows it changed.
+pub(crate) async fn what_another_release_leaves_is_not_counted(
+    store: Arc<dyn Store>,
+    run: impl AsyncFn(&'static str) -> u64,
+) {
+    let (store, ours) = (&*store, &tenant());
+    for statement in ["DELETE FROM executions", "UPDATE executions SET event_id = 'came'"] {
+        assert!(admits(store, ours).await && admits(store, ours).await);
+        assert!(!admits(store, ours).await);
+        assert_eq!(run(statement).await, 2, "{statement}");
+    }
+    assert!(admits(store, ours).await && admits(store, ours).await);
+    assert!(!admits(store, ours).await);
+}

@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wasmill_domain::schema::{CompileError, CompiledSchema, Failure, SchemaCompiler, Violation};
 use wasmill_domain::{
-    ApiKey, DefinitionKind, EventType, KeyDefinition, KeyRole, Outcome, Registry, SealedSecret,
-    State,
+    ApiKey, DefinitionKind, Dispatch, EventType, KeyDefinition, KeyRole, Operation, Outcome,
+    Registry, SealedSecret, State, Transition,
 };
 
-use super::sample::{deploy, dispatch, finished, name, now, started, tenant};
+use super::sample::{deploy, dispatch, finished, name, now, outbox, started, tenant};
 use crate::conformance::Store;
 use crate::port::{Change, ExecutionQuery, Publication, StoreError};
 use crate::watch::RegistryWatch;
@@ -290,4 +290,35 @@ pub(crate) async fn a_state_that_is_not_known_is_closed(
     };
     assert_eq!((summary.id, summary.state), (known.execution, State::Succeeded));
     assert!(row.id == later.execution && row.why.contains("of_a_later_release"), "{row:?}");
+}
+
+/// What a later release has decided before the event came is not put away by who brings the event.
+/// `run` is as [`spoil`] has it.
+pub(crate) async fn an_event_leaves_words_that_are_not_known(
+    store: Arc<dyn Store>,
+    run: impl AsyncFn(&'static str) -> u64,
+) {
+    let bring = async |held: &Dispatch, by: usize| match by {
+        0 => store.enqueue(std::slice::from_ref(held), Publication::Confirmed).await.unwrap(),
+        1 => store.enqueue(std::slice::from_ref(held), Publication::Pending).await.unwrap(),
+        2 => store.start(&[started(held)]).await.unwrap(),
+        _ => assert_eq!(
+            store.record(&[finished(held, Outcome::Success)]).await.unwrap(),
+            [false],
+            "it is closed"
+        ),
+    };
+    for by in 0..4 {
+        let held = dispatch("total");
+        let suspend = Operation::new(Transition::Suspend, now()).before_row(true);
+        store.transition_execution(&tenant(), held.execution, &suspend).await.unwrap();
+        let statement = "UPDATE executions SET state = 'pondering', outcome = 'pondered' WHERE state = 'suspended'";
+        spoil(&run, statement).await;
+        bring(&held, by).await;
+        let statement = "UPDATE executions SET state = 'seen' WHERE state = 'pondering' AND outcome = 'pondered' AND epoch = 2 \
+             AND max_attempts = 3 AND function = 'total' AND event_id = 'event-1'";
+        spoil(&run, statement).await;
+        assert!(outbox(&*store).await.is_empty());
+    }
+    assert_eq!(run("UPDATE early_rows SET made_at = 0").await, 0, "their events have come");
 }

@@ -23,6 +23,11 @@ const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('wasmill early
 const NOTE: &str = "INSERT INTO early_rows (execution_id, tenant, made_at) VALUES ($1, $2, $3) \
      ON CONFLICT (execution_id) DO UPDATE SET tenant = excluded.tenant, made_at = excluded.made_at";
 
+/// Deletes a tenant's notes that say nothing: a release that does not know notes has brought the
+/// event, or deleted the row as old. What somebody is just changing is left.
+const DELETE_VOID: &str = "DELETE FROM early_rows WHERE execution_id IN (SELECT n.execution_id FROM early_rows n WHERE n.tenant = $1 \
+     AND NOT EXISTS (SELECT 1 FROM executions e WHERE e.id = n.execution_id AND e.event_id = '') FOR UPDATE OF n SKIP LOCKED)";
+
 const OLD: &str =
     "SELECT execution_id FROM early_rows WHERE made_at < $1 ORDER BY made_at LIMIT $2";
 
@@ -43,9 +48,7 @@ pub(super) async fn insert(
     at: Timestamp,
 ) -> Result<bool> {
     session.execute(sqlx::query(LOCK).bind(tenant.as_str())).await?;
-    let count = sqlx::query("SELECT count(*) AS count FROM early_rows WHERE tenant = $1");
-    let count = get(&session.row(count.bind(tenant.as_str())).await?, "count")?;
-    quota.admit(tenant, Counted::EarlyRows, convert::measure("count", count)?)?;
+    admit(session, quota, tenant).await?;
     let insert = sqlx::query(INSERT)
         .bind(id.0)
         .bind(row.state.as_stored())
@@ -68,6 +71,21 @@ pub(super) async fn insert(
     let note = sqlx::query(NOTE).bind(id.0).bind(tenant.as_str()).bind(at.as_micros());
     session.execute(note).await?;
     Ok(true)
+}
+
+/// Whether a tenant may have one more.
+async fn admit(session: &mut Session<'_>, quota: &TenantQuota, tenant: &TenantName) -> Result<()> {
+    if quota.admit(tenant, Counted::EarlyRows, count(session, tenant).await?).is_ok() {
+        return Ok(());
+    }
+    session.execute(sqlx::query(DELETE_VOID).bind(tenant.as_str())).await?;
+    Ok(quota.admit(tenant, Counted::EarlyRows, count(session, tenant).await?)?)
+}
+
+async fn count(session: &mut Session<'_>, tenant: &TenantName) -> Result<u64> {
+    let count = sqlx::query("SELECT count(*) AS count FROM early_rows WHERE tenant = $1");
+    let count = get(&session.row(count.bind(tenant.as_str())).await?, "count")?;
+    Ok(convert::measure("count", count)?)
 }
 
 /// Notes that the event of a row has come.

@@ -61,9 +61,14 @@ impl Ledger for PostgresStore {
         id: ExecutionId,
         operation: &Operation,
     ) -> port::Result<OperationResult> {
-        let quota = self.inner.settings.quotas.of(tenant);
+        let settings = &self.inner.settings;
+        let quota = settings.quotas.of(tenant);
+        // Whoever asks publishes it once it is committed.
+        let made_at = operation.at.plus(settings.publish_timeout);
         self.inner
-            .write(|session| Box::pin(lifecycle::operate(session, quota, tenant, id, operation)))
+            .write(|session| {
+                Box::pin(lifecycle::operate(session, quota, tenant, id, operation, made_at))
+            })
             .await
     }
 }

@@ -18,7 +18,7 @@ use super::queries::{self, count, text_if_any, time, time_if_any};
 use super::session::Session;
 use super::text::stored;
 use crate::convert;
-use crate::operate::{self, Row};
+use crate::operate::{self, Row, WithEvent};
 use crate::port::OperationResult;
 use crate::quota::TenantQuota;
 
@@ -45,7 +45,8 @@ const WRITE: &str = "UPDATE executions SET state = $2, epoch = $3, attempt = $4,
      queued_at = $8, due_at = $9, finished_at = $10, held_by = $11, reason = $12, changed_at = $13 WHERE id = $1";
 
 const ADD_EVENT: &str = "UPDATE executions SET tenant = $2, function = $3, event_type = $4, event_id = $5, event_source = $6, \
-     parent = $7, traceparent = $8, tracestate = $9, accepted_at = $10, event = $11, root = $12, origin_kind = $13, origin = $14 WHERE id = $1";
+     parent = $7, traceparent = $8, tracestate = $9, accepted_at = $10, event = $11, root = $12, origin_kind = $13, origin = $14, \
+     max_attempts = $15 WHERE id = $1";
 
 /// What operations read of an execution, which is held; `None` where it has no row.
 pub(super) async fn read(session: &mut Session<'_>, id: ExecutionId) -> Result<Option<Row>> {
@@ -73,12 +74,13 @@ fn of_row(row: &PgRow) -> Result<Row> {
     Ok(Row { tenant: get(row, "tenant")?, lifecycle, is_known })
 }
 
-/// Writes the effects of an operation.
+/// Writes the effects of an operation. Where it publishes, the outbox's entry counts as made at
+/// `made_at`.
 pub(super) async fn write(
     session: &mut Session<'_>,
     id: ExecutionId,
     effects: &Effects,
-    at: Timestamp,
+    made_at: Timestamp,
 ) -> Result<()> {
     let Effects { after, archives_attempt, publishes, deletes_row } = effects;
     if *deletes_row {
@@ -104,18 +106,19 @@ pub(super) async fn write(
     session.execute(write).await?;
     if *publishes {
         let key = AttemptKey { execution: id, epoch: after.epoch, attempt: after.attempt };
-        history::insert_outbox(session, &[key], at).await?;
+        history::insert_outbox(session, &[key], made_at).await?;
     }
     Ok(())
 }
 
-/// An operator's operation.
+/// An operator's operation. What it publishes counts as put into the outbox at `made_at`.
 pub(super) async fn operate(
     session: &mut Session<'_>,
     quota: &TenantQuota,
     tenant: &TenantName,
     id: ExecutionId,
     operation: &Operation,
+    made_at: Timestamp,
 ) -> Result<OperationResult> {
     share_old_days(session, std::iter::once(id)).await?;
     let row = match read(session, id).await? {
@@ -133,7 +136,7 @@ pub(super) async fn operate(
         return Err(operate::not_found(id).into());
     }
     let effects = row.operate(operation)?;
-    write(session, id, &effects, operation.at).await?;
+    write(session, id, &effects, made_at).await?;
     let to_publish = if effects.publishes { dispatch(session, id).await? } else { None };
     Ok(operate::moved(&effects.after, to_publish))
 }
@@ -161,18 +164,25 @@ pub(super) async fn add_events(
         let Some(dispatch) = dispatches.iter().find(|dispatch| dispatch.execution == id) else {
             continue;
         };
-        add_event(session, dispatch).await?;
-        early_rows::has_come(session, id).await?;
         let row = of_row(row)?;
         if !row.is_of(&dispatch.tenant) {
             replaced.insert(id);
         }
-        write(session, id, &operate::with_event(&row, dispatch), Timestamp::now()).await?;
+        let WithEvent { max_attempts, effects } = operate::with_event(&row, dispatch);
+        add_event(session, dispatch, max_attempts).await?;
+        early_rows::has_come(session, id).await?;
+        if let Some(effects) = effects {
+            write(session, id, &effects, Timestamp::now()).await?;
+        }
     }
     Ok(replaced)
 }
 
-async fn add_event(session: &mut Session<'_>, dispatch: &Dispatch) -> Result<()> {
+async fn add_event(
+    session: &mut Session<'_>,
+    dispatch: &Dispatch,
+    max_attempts: u32,
+) -> Result<()> {
     let add = sqlx::query(ADD_EVENT)
         .bind(dispatch.execution.0)
         .bind(dispatch.tenant.as_str())
@@ -187,6 +197,7 @@ async fn add_event(session: &mut Session<'_>, dispatch: &Dispatch) -> Result<()>
         .bind(convert::from_event(&dispatch.event)?)
         .bind(convert::root(dispatch).map(|root| root.0))
         .bind(dispatch.origin.kind())
-        .bind(convert::from_origin(&dispatch.origin)?);
+        .bind(convert::from_origin(&dispatch.origin)?)
+        .bind(i64::from(max_attempts));
     session.execute(add).await.map(drop)
 }

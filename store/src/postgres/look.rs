@@ -3,10 +3,12 @@
 //! A look goes page by page, each in a transaction of its own that holds the day's lock: whoever
 //! writes to the day waits for a page at most. What was seen of it stays true between two pages for
 //! as long as the look's row in `leases` is there: whoever writes to an old day deletes it
-//! ([`partitions::share_old_days`]), and the look begins again. A process keeps how far it came, so a
-//! day that takes longer than a pass is gone on with in the next one.
+//! ([`partitions::share_old_days`]), and the look begins again. The release before does not delete
+//! it; so whether something has not ended is asked once more in the transaction that drops the day.
+//! A process keeps how far it came, so a day that takes longer than a pass is gone on with in the
+//! next one.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
@@ -43,6 +45,26 @@ struct Page {
     next: Uuid,
 }
 
+/// The time of one look. What is left of it bounds each of its statements at the server, so that
+/// the server gives up before the caller does, and it is known to have been a statement.
+#[derive(Clone, Copy)]
+pub(super) struct Budget {
+    end: Instant,
+}
+
+impl Budget {
+    /// Most of the time of a call that begins now.
+    pub(super) fn of_call(call_timeout: Duration) -> Self {
+        Self { end: Instant::now() + call_timeout / 4 * 3 }
+    }
+
+    /// Bounds the statements that follow.
+    async fn grant(self, session: &mut Session<'_>) -> Result<()> {
+        let left = millis(self.end.saturating_duration_since(Instant::now()));
+        session.run(format!("SET LOCAL statement_timeout = {left}")).await
+    }
+}
+
 impl Inner {
     /// Drops a day if all in it has ended before `before`, and gives how many executions that were.
     /// Where that cannot be found out or done now, another time.
@@ -54,8 +76,10 @@ impl Inner {
         let end = Instant::now() + self.settings.upkeep_timeout;
         loop {
             let (position, size) = self.partitions.look(day, before);
-            let look = self.transact(Access::Upkeep, self.settings.call_timeout, |session| {
-                Box::pin(self.look(session, day, before, position.as_ref(), size))
+            let limit = self.settings.call_timeout;
+            let budget = Budget::of_call(limit);
+            let look = self.transact(Access::Upkeep, limit, |session| {
+                Box::pin(self.look(session, budget, day, before, position.as_ref(), size))
             });
             let why = match look.await {
                 Ok(Look::Dropped(count)) => return Ok(Some(count)),
@@ -88,15 +112,14 @@ impl Inner {
     pub(super) async fn look(
         &self,
         session: &mut Session<'_>,
+        budget: Budget,
         day: Day,
         before: Timestamp,
         position: Option<&Position>,
         size: i64,
     ) -> Result<Look> {
         self.limit_locks(session).await?;
-        // The server gives up before the caller does, so that it is known to be the statement.
-        let limit = millis(self.settings.call_timeout / 2);
-        session.run(format!("SET LOCAL statement_timeout = {limit}")).await?;
+        budget.grant(session).await?;
         partitions::own_day(session, day).await?;
         let position = match position {
             Some(position) if still_holds(session, day, position).await? => Some(position),
@@ -106,6 +129,7 @@ impl Inner {
             return Ok(Look::Young(None));
         }
         let after = position.map_or(Uuid::nil(), |position| position.after);
+        budget.grant(session).await?;
         let page = page(session, day, after, size).await?;
         if page.is_open {
             return Ok(Look::Young(None));
@@ -115,7 +139,11 @@ impl Inner {
         }
         let count = position.map_or(0, |position| position.count) + page.count;
         if page.count < convert::measure("size", size)? {
-            drop_day(session, day).await?;
+            budget.grant(session).await?;
+            if position.is_some() && has_open(session, day).await? {
+                return Ok(Look::Young(None));
+            }
+            drop_day(session, budget, day).await?;
             return Ok(Look::Dropped(count));
         }
         let id = match position {
@@ -177,10 +205,19 @@ async fn page(session: &mut Session<'_>, day: Day, after: Uuid, size: i64) -> Re
     })
 }
 
-async fn drop_day(session: &mut Session<'_>, day: Day) -> Result<()> {
+/// Drops a day with all that belongs to its executions.
+async fn drop_day(session: &mut Session<'_>, budget: Budget, day: Day) -> Result<()> {
     let tables = TABLES.map(|(table, _)| format!("{table}_{}", day.suffix())).join(", ");
+    budget.grant(session).await?;
     session.run(format!("DROP TABLE {tables}")).await?;
     session.execute(sqlx::query("DELETE FROM leases WHERE name = $1").bind(day.lease())).await?;
-    let entries = sqlx::query("DELETE FROM outbox WHERE execution_id >= $1 AND execution_id < $2");
-    session.execute(entries.bind(day.first_id().0).bind(day.plus(1).first_id().0)).await.map(drop)
+    for delete in [
+        "DELETE FROM outbox WHERE execution_id >= $1 AND execution_id < $2",
+        "DELETE FROM early_rows WHERE execution_id >= $1 AND execution_id < $2",
+    ] {
+        budget.grant(session).await?;
+        let delete = sqlx::query(delete).bind(day.first_id().0).bind(day.plus(1).first_id().0);
+        session.execute(delete).await?;
+    }
+    Ok(())
 }

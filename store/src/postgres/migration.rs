@@ -1,8 +1,9 @@
 //! The schema: compared with this release's, or brought up to date by whoever comes first.
 //!
 //! sqlx's own runner takes a lock of the session and prepares statements, neither of which works
-//! behind a pooler. This one does all in one transaction, keeps the same table of what is done, and
-//! lets `sqlx migrate info` read it.
+//! behind a pooler. This one makes each step in a transaction of its own, so that no step's locks
+//! are held while another waits for its own; keeps the same table of what is done, so that it goes
+//! on where it stopped; and lets `sqlx migrate info` read it.
 
 use std::time::Duration;
 
@@ -50,7 +51,10 @@ pub(super) async fn prepare(
         }
         match settings.schema {
             SchemaMode::Migrate => {
-                repeat(pool, Access::Write, |session| Box::pin(migrate(session, settings))).await
+                while repeat(pool, Access::Write, |session| Box::pin(migrate(session, settings)))
+                    .await?
+                {}
+                Ok(())
             }
             SchemaMode::Require | SchemaMode::Inspect => {
                 repeat(pool, Access::Read, |session| Box::pin(require(session))).await
@@ -95,7 +99,10 @@ async fn check_server(session: &mut Session<'_>, call_timeout: i32) -> Result<bo
     Ok(get::<&str>(&row, "synchronous_commit")? == "off")
 }
 
-async fn migrate(session: &mut Session<'_>, settings: &PostgresSettings) -> Result<()> {
+/// Makes the next step, and says whether there are more. Nobody works on a database that is new
+/// yet, and what is filled in for one without owners is read as this release has it: these get all
+/// of their steps at once.
+async fn migrate(session: &mut Session<'_>, settings: &PostgresSettings) -> Result<bool> {
     let (limit, lock_limit) = (millis(settings.upkeep_timeout), millis(settings.call_timeout));
     session
         .run(format!("SET LOCAL statement_timeout = {limit}; SET LOCAL lock_timeout = {limit}"))
@@ -109,18 +116,21 @@ async fn migrate(session: &mut Session<'_>, settings: &PostgresSettings) -> Resu
     let age = compare(&MIGRATIONS, &applied, min_reader).map_err(StoreError::Schema)?;
     let is_before_owners =
         !applied.is_empty() && applied.iter().all(|(version, _)| *version != OWNERS);
-    for migration in
-        MIGRATIONS.iter().filter(|step| applied.iter().all(|(version, _)| *version != step.version))
-    {
+    let missing: Vec<&Migration> = MIGRATIONS
+        .iter()
+        .filter(|step| applied.iter().all(|(version, _)| *version != step.version))
+        .collect();
+    let now = if applied.is_empty() || is_before_owners { missing.len() } else { 1 };
+    for migration in missing.iter().take(now) {
         apply(session, migration).await?;
     }
     if is_before_owners {
         upgrade::to_owners(session).await?;
     }
-    match age {
-        SchemaAge::Older(_) => refuse_left_behind(session, settings.node_timeout).await,
-        _ => Ok(()),
+    if let SchemaAge::Older(_) = age {
+        refuse_left_behind(session, settings.node_timeout).await?;
     }
+    Ok(missing.len() > now)
 }
 
 /// Refuses to leave behind processes that are alive and do not know the schema that is about to be
@@ -129,8 +139,13 @@ pub(super) async fn refuse_left_behind(
     session: &mut Session<'_>,
     node_timeout: Duration,
 ) -> Result<()> {
+    let there = "SELECT to_regclass('nodes') IS NOT NULL AS there";
+    if !get::<bool>(&session.row(sqlx::query(there)).await?, "there")? {
+        // No release that works on it so far says that it is alive.
+        return Ok(());
+    }
     let left = sqlx::query(
-        "SELECT name, role, release, schema_version, min_reader FROM nodes JOIN schema_info ON schema_version < min_reader \
+        "SELECT name, role, release, schema_version, min_reader, version FROM nodes JOIN schema_info ON schema_version < min_reader \
          WHERE beat_at > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - $1 ORDER BY role, name LIMIT 1",
     );
     let Some(row) = session.row_if_any(left.bind(micros(node_timeout))).await? else {
@@ -138,10 +153,11 @@ pub(super) async fn refuse_left_behind(
     };
     let (name, role, release): (&str, &str, &str) =
         (get(&row, "name")?, get(&row, "role")?, get(&row, "release")?);
-    let (knows, lowest): (i64, i64) = (get(&row, "schema_version")?, get(&row, "min_reader")?);
+    let (knows, lowest, step): (i64, i64, i64) =
+        (get(&row, "schema_version")?, get(&row, "min_reader")?, get(&row, "version")?);
     Err(StoreError::Schema(format!(
-        "the {role} '{name}' of release {release} is alive and knows the schema up to step {knows}, and the new schema is for \
-         releases that know step {lowest}: nothing was changed. Upgrade or stop it first (`wasmill nodes` lists all)"
+        "the {role} '{name}' of release {release} is alive and knows the schema up to step {knows}, and from step {step} on it is for \
+         releases that know step {lowest}: that step was not made. Upgrade or stop it first (`wasmill nodes` lists all)"
     ))
     .into())
 }

@@ -35,10 +35,11 @@ const HOLD: &str = "SELECT id FROM executions WHERE id = ANY($1) AND state IN ('
      AND finished_at < $2 ORDER BY id FOR UPDATE SKIP LOCKED";
 
 /// Every table with rows of an execution.
-const DELETE: [&str; 3] = [
+const DELETE: [&str; 4] = [
     "DELETE FROM executions WHERE id = ANY($1)",
     "DELETE FROM attempts WHERE execution_id = ANY($1)",
     "DELETE FROM outbox WHERE execution_id = ANY($1)",
+    "DELETE FROM early_rows WHERE execution_id = ANY($1)",
 ];
 
 #[async_trait]

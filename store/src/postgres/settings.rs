@@ -46,8 +46,10 @@ pub struct PostgresSettings {
     /// A process whose heartbeat is older than this is not alive. Default: 15 s.
     pub node_timeout: Duration,
     /// How long whoever puts executions into the outbox and publishes them at once is given for it:
-    /// until then [`crate::Agenda::outbox`] does not give them to anybody else. As long as a publish
-    /// is tried. Default: 5 s.
+    /// until then [`crate::Agenda::outbox`] does not give them to anybody else. As long as they wait
+    /// for a publish at least: it may wait for those before it, and for its confirm, and where the
+    /// queue is to be declared for both again; so that is longer than the broker is given for one
+    /// message. Default: 10 s.
     pub publish_timeout: Duration,
 }
 

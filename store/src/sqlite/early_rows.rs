@@ -19,6 +19,11 @@ const INSERT: &str = "INSERT INTO executions (id, state, epoch, attempt, max_att
 const NOTE: &str = "INSERT INTO early_rows (execution_id, tenant, made_at) VALUES (?1, ?2, ?3) \
      ON CONFLICT (execution_id) DO UPDATE SET tenant = excluded.tenant, made_at = excluded.made_at";
 
+/// Deletes a tenant's notes that say nothing: a release that does not know notes has brought the
+/// event, or deleted the row as old.
+const DELETE_VOID: &str = "DELETE FROM early_rows WHERE tenant = ? \
+     AND NOT EXISTS (SELECT 1 FROM executions e WHERE e.id = execution_id AND e.event_id = '')";
+
 static DELETE: [Bulk; 2] = [
     Bulk::new("DELETE FROM executions WHERE event_id = '' AND id IN (", 1, ")"),
     Bulk::new("DELETE FROM early_rows WHERE execution_id IN (", 1, ")"),
@@ -34,12 +39,7 @@ pub(super) async fn insert(
     row: &Lifecycle,
     at: Timestamp,
 ) -> Result<()> {
-    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM early_rows WHERE tenant = ?")
-        .bind(tenant.as_str())
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(error::of)?;
-    quota.admit(tenant, Counted::EarlyRows, convert::measure("count", count)?)?;
+    admit(connection, quota, tenant).await?;
     sqlx::query(INSERT)
         .bind(id_bytes(&id))
         .bind(row.state.as_stored())
@@ -61,6 +61,26 @@ pub(super) async fn insert(
         .map_err(error::of)?;
     let note = sqlx::query(NOTE).bind(id_bytes(&id)).bind(tenant.as_str()).bind(at.as_micros());
     note.execute(connection).await.map(drop).map_err(error::of)
+}
+
+/// Whether a tenant may have one more.
+async fn admit(
+    connection: &mut SqliteConnection,
+    quota: &TenantQuota,
+    tenant: &TenantName,
+) -> Result<()> {
+    if quota.admit(tenant, Counted::EarlyRows, count(connection, tenant).await?).is_ok() {
+        return Ok(());
+    }
+    let delete = sqlx::query(DELETE_VOID).bind(tenant.as_str());
+    delete.execute(&mut *connection).await.map_err(error::of)?;
+    quota.admit(tenant, Counted::EarlyRows, count(connection, tenant).await?)
+}
+
+async fn count(connection: &mut SqliteConnection, tenant: &TenantName) -> Result<u64> {
+    let count = sqlx::query_scalar("SELECT count(*) FROM early_rows WHERE tenant = ?");
+    let count = count.bind(tenant.as_str()).fetch_one(connection).await.map_err(error::of)?;
+    convert::measure("count", count)
 }
 
 /// Notes that the event of a row has come.

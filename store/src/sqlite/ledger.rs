@@ -66,7 +66,10 @@ impl Ledger for SqliteStore {
     ) -> Result<OperationResult> {
         let mut transaction = self.writer.begin().await?;
         let quota = self.quotas.of(tenant);
-        let result = lifecycle::operate(&mut transaction, quota, tenant, id, operation).await;
+        // Whoever asks publishes it once it is committed.
+        let made_at = operation.at.plus(self.publish_timeout);
+        let result =
+            lifecycle::operate(&mut transaction, quota, tenant, id, operation, made_at).await;
         transaction.end(result).await
     }
 }
@@ -131,7 +134,10 @@ async fn put_in_outbox<'a>(
 async fn start(connection: &mut SqliteConnection, attempts: &[Started]) -> Result<()> {
     let dispatches: Vec<&Dispatch> = attempts.iter().map(|entry| &entry.dispatch).collect();
     let mut current_states = own_states(connection, &dispatches).await?;
-    history::apply(connection, &fence::start(attempts, &mut current_states)).await
+    let changes = fence::start(attempts, &mut current_states);
+    // What an operator has decided before the event came stands; the event is known from now on.
+    lifecycle::add_events(connection, dispatches.into_iter(), &current_states).await?;
+    history::apply(connection, &changes).await
 }
 
 /// Where the executions of dispatches stand. A row that another tenant's operator has made before

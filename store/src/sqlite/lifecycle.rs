@@ -13,7 +13,7 @@ use super::history::{self, id_bytes};
 use super::queries::{self, get, time, time_opt};
 use crate::convert;
 use crate::fence::CurrentStates;
-use crate::operate::{self, Row};
+use crate::operate::{self, Row, WithEvent};
 use crate::port::{OperationResult, Result};
 use crate::quota::TenantQuota;
 
@@ -27,7 +27,8 @@ const WRITE: &str = "UPDATE executions SET state = ?2, epoch = ?3, attempt = ?4,
      queued_at = ?8, due_at = ?9, finished_at = ?10, held_by = ?11, reason = ?12, changed_at = ?13 WHERE id = ?1";
 
 const ADD_EVENT: &str = "UPDATE executions SET tenant = ?2, function = ?3, event_type = ?4, event_id = ?5, event_source = ?6, \
-     parent = ?7, traceparent = ?8, tracestate = ?9, accepted_at = ?10, event = ?11, root = ?12, origin_kind = ?13, origin = ?14 WHERE id = ?1";
+     parent = ?7, traceparent = ?8, tracestate = ?9, accepted_at = ?10, event = ?11, root = ?12, origin_kind = ?13, origin = ?14, \
+     max_attempts = ?15 WHERE id = ?1";
 
 /// What operations read of an execution; `None` where it has no row.
 pub(super) async fn read(
@@ -60,12 +61,13 @@ fn of_row(row: &SqliteRow) -> Result<Row> {
     Ok(Row { tenant: get(row, "tenant")?, lifecycle, is_known })
 }
 
-/// Writes the effects of an operation.
+/// Writes the effects of an operation. Where it publishes, the outbox's entry counts as made at
+/// `made_at`.
 pub(super) async fn write(
     connection: &mut SqliteConnection,
     id: ExecutionId,
     effects: &Effects,
-    at: Timestamp,
+    made_at: Timestamp,
 ) -> Result<()> {
     let Effects { after, archives_attempt, publishes, deletes_row } = effects;
     if *deletes_row {
@@ -93,23 +95,24 @@ pub(super) async fn write(
         .map_err(error::of)?;
     if *publishes {
         let key = AttemptKey { execution: id, epoch: after.epoch, attempt: after.attempt };
-        history::insert_outbox(connection, &[key], at).await?;
+        history::insert_outbox(connection, &[key], made_at).await?;
     }
     Ok(())
 }
 
-/// An operator's operation.
+/// An operator's operation. What it publishes counts as put into the outbox at `made_at`.
 pub(super) async fn operate(
     connection: &mut SqliteConnection,
     quota: &TenantQuota,
     tenant: &TenantName,
     id: ExecutionId,
     operation: &Operation,
+    made_at: Timestamp,
 ) -> Result<OperationResult> {
     match read(connection, id).await? {
         Some(row) if row.is_of(tenant) => {
             let effects = row.operate(operation)?;
-            write(connection, id, &effects, operation.at).await?;
+            write(connection, id, &effects, made_at).await?;
             let to_publish = if effects.publishes { dispatch(connection, id).await? } else { None };
             Ok(operate::moved(&effects.after, to_publish))
         }
@@ -144,16 +147,22 @@ pub(super) async fn add_events(
         // It may be in here twice.
         let row = read(connection, id).await?.filter(|row| !row.lifecycle.has_event);
         if let Some(row) = row {
-            add_event(connection, dispatch).await?;
+            let WithEvent { max_attempts, effects } = operate::with_event(&row, dispatch);
+            add_event(connection, dispatch, max_attempts).await?;
             early_rows::has_come(connection, id).await?;
-            let effects = operate::with_event(&row, dispatch);
-            write(connection, id, &effects, Timestamp::now()).await?;
+            if let Some(effects) = effects {
+                write(connection, id, &effects, Timestamp::now()).await?;
+            }
         }
     }
     Ok(())
 }
 
-async fn add_event(connection: &mut SqliteConnection, dispatch: &Dispatch) -> Result<()> {
+async fn add_event(
+    connection: &mut SqliteConnection,
+    dispatch: &Dispatch,
+    max_attempts: u32,
+) -> Result<()> {
     sqlx::query(ADD_EVENT)
         .bind(id_bytes(&dispatch.execution))
         .bind(dispatch.tenant.as_str())
@@ -169,6 +178,7 @@ async fn add_event(connection: &mut SqliteConnection, dispatch: &Dispatch) -> Re
         .bind(convert::root(dispatch).as_ref().map(id_bytes))
         .bind(dispatch.origin.kind())
         .bind(convert::from_origin(&dispatch.origin)?)
+        .bind(i64::from(max_attempts))
         .execute(connection)
         .await
         .map(drop)

@@ -13,10 +13,11 @@ use crate::convert;
 use crate::port::{Pruned, Result, Retention};
 
 /// Every table with rows of an execution.
-static DELETE_EXECUTIONS: [Bulk; 3] = [
+static DELETE_EXECUTIONS: [Bulk; 4] = [
     Bulk::new("DELETE FROM executions WHERE id IN (", 1, ")"),
     Bulk::new("DELETE FROM attempts WHERE execution_id IN (", 1, ")"),
     Bulk::new("DELETE FROM outbox WHERE execution_id IN (", 1, ")"),
+    Bulk::new("DELETE FROM early_rows WHERE execution_id IN (", 1, ")"),
 ];
 
 #[async_trait]

@@ -11,6 +11,7 @@ use super::super::session::Access;
 use super::partitions::{accepted_at, days, ended_at, make};
 use super::{PostgresSettings, PostgresStore, Schema, connect, settings};
 use crate::conformance::sample::{dispatch, finished, now, state_of};
+use crate::migrations::SchemaMode;
 use crate::port::{Ledger as _, Retention as _, StoreError};
 use crate::postgres::testing::seed_history;
 
@@ -73,6 +74,64 @@ async fn a_look_begins_again_where_somebody_has_written() {
     }
     assert_eq!(state_of(&store, &late).await, (State::Failed, 1));
     assert!(!store.inner.partitions.is_left(day, before), "it is known to be young");
+}
+
+/// A host of the release before writes to the day and does not say that what was seen of it is true
+/// no more.
+#[tokio::test]
+async fn a_day_that_another_release_writes_to_stays() {
+    let schema = Schema::make().await;
+    let store = hasty(&schema).await;
+    let (day, before) = (long_day(&schema, &store, 10).await, Day::today().plus(-5).start());
+    assert_eq!(store.drop_day(before).await.unwrap(), None);
+    // Its id is among those that were looked at already.
+    let insert = format!(
+        "INSERT INTO executions (id, accepted_at, queued_at, due_at, attempt, max_attempts, tenant, function, state, event_type, \
+         event_id, event_source, traceparent, event) SELECT '{}', accepted_at, queued_at, accepted_at, 2, 3, tenant, function, \
+         'scheduled', event_type, event_id, event_source, traceparent, event FROM executions LIMIT 1",
+        day.first_id()
+    );
+    schema.stranger().await.execute(AssertSqlSafe(insert)).await.unwrap();
+    for _ in 0..10 {
+        assert_eq!(store.drop_day(before).await.unwrap(), None);
+    }
+    assert!(days(&store).await.contains(&day));
+    assert!(!store.inner.partitions.is_left(day, before), "it is known to be young");
+}
+
+/// Makes each of two statements of a look take 1.2 seconds, for whoever looks here for functions
+/// first: what the statements end with sleeps.
+const SLOW: &str = "CREATE FUNCTION slow(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1.2); RETURN $1; END $$; \
+     CREATE FUNCTION slow(boolean) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1.2); RETURN $1; END $$; \
+     CREATE AGGREGATE min(text) (SFUNC = text_smaller, STYPE = text, FINALFUNC = slow); \
+     CREATE AGGREGATE bool_or(boolean) (SFUNC = boolor_statefunc, STYPE = boolean, FINALFUNC = slow)";
+
+/// Each statement is done in time, and all together would not be: the server gives the last one up
+/// before the caller gives up the connection and all others with it.
+#[tokio::test]
+async fn statements_that_take_long_together_have_another_turn() {
+    let schema = Schema::make().await;
+    seed_history(&connect(&schema).await, 11, 1, true).await.unwrap();
+    let slow = Schema::make().await;
+    slow.stranger().await.execute(SLOW).await.unwrap();
+    let path = format!("{},pg_catalog,{}", slow.name(), schema.name());
+    let settings = PostgresSettings {
+        call_timeout: Duration::from_secs(4),
+        partition_lock_timeout: HOUR,
+        schema: SchemaMode::Require,
+        ..settings()
+    };
+    let url = schema.url().replace(schema.name(), &path);
+    let store = with_one_look(PostgresStore::connect(&url, settings).await.unwrap());
+    let mut stranger = schema.stranger().await;
+    let day = Day::today().plus(-11);
+    // To read it is no problem, but to drop it.
+    let read = format!("BEGIN; SELECT count(*) FROM executions_{}", day.suffix());
+    stranger.execute(AssertSqlSafe(read)).await.unwrap();
+    assert_eq!(store.drop_day(Day::today().plus(-5).start()).await.unwrap(), None);
+    assert!(store.inner.pool.take_idle().is_some());
+    stranger.execute("COMMIT").await.unwrap();
+    assert!(days(&store).await.contains(&day));
 }
 
 /// The server takes too long for one day: all others have their turn, and what goes row by row goes.

@@ -125,6 +125,26 @@ async fn what_is_too_old_is_refused_by_who_only_works_on_it() {
     connect_as(&schema, SchemaMode::Require).await.unwrap().ping().await.unwrap();
 }
 
+/// Where one step cannot be made now, those before it are, and the next try goes on from there.
+#[tokio::test]
+async fn each_step_is_a_transaction_of_its_own() {
+    let schema = Schema::make().await;
+    let mut stranger = schema.stranger().await;
+    OF_POSTGRES.run_to(7, &mut stranger).await.unwrap();
+    // Step 8 does not touch this table, and step 9 adds columns to it.
+    let lock = "BEGIN; LOCK TABLE executions IN ACCESS SHARE MODE";
+    stranger.execute(lock).await.unwrap();
+    let hasty = PostgresSettings { call_timeout: std::time::Duration::from_secs(1), ..settings() };
+    let error = PostgresStore::connect(&schema.url(), hasty).await.err().unwrap();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    let steps = "SELECT count(*) FROM _sqlx_migrations WHERE success";
+    assert_eq!(count(&mut stranger, steps).await, 8);
+    assert_eq!(count(&mut stranger, "SELECT version FROM schema_info").await, 8);
+    stranger.execute("COMMIT").await.unwrap();
+    connect(&schema).await.ping().await.unwrap();
+    assert_eq!(count(&mut stranger, steps).await, latest(&OF_POSTGRES));
+}
+
 /// Whoever brings the schema up to date is refused where a process that lives would not know the
 /// result.
 #[tokio::test]

@@ -171,6 +171,24 @@ async fn a_day_is_dropped_when_all_of_it_is_old() {
     assert_eq!(homes(&mut stranger, all[0].execution).await[0], "executions_rest");
 }
 
+/// An operator has cancelled what never came: the note of that goes with the day.
+#[tokio::test]
+async fn a_day_goes_with_the_notes_of_its_early_rows() {
+    let schema = Schema::make().await;
+    let store = connect(&schema).await;
+    let day = old_day();
+    make(&store, day).await;
+    let [old, next] = [day, day.plus(1)].map(|day| accepted_at(day.start()));
+    for dispatch in [&old, &next] {
+        let cancel = Operation::new(Transition::Cancel, day.start()).before_row(true);
+        store.transition_execution(&tenant(), dispatch.execution, &cancel).await.unwrap();
+    }
+    assert_eq!(store.drop_day(day.plus(1).start()).await.unwrap(), Some(1));
+    let left = sqlx::query_scalar::<_, uuid::Uuid>("SELECT execution_id FROM early_rows");
+    let left = left.fetch_all(&mut schema.stranger().await).await.unwrap();
+    assert_eq!(left, [next.execution.0]);
+}
+
 #[tokio::test]
 async fn what_has_not_ended_survives() {
     let schema = Schema::make().await;

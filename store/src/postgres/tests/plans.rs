@@ -72,6 +72,7 @@ async fn one_day_is_touched() {
             &tenant(),
             ids[0],
             &Operation::new(Transition::Replay, now()),
+            now(),
         )
         .await
         .unwrap();

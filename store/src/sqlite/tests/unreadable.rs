@@ -8,12 +8,14 @@ use sqlx::Executor as _;
 use crate::conformance::agenda::{
     SPOILED, an_unreadable_event_is_given_up, an_unreadable_row_is_listed_as_such,
 };
+use crate::conformance::early_rows::what_another_release_leaves_is_not_counted;
+use crate::conformance::quotas;
 use crate::conformance::unreadable::{
     a_later_release_says_who_may_read_it, a_state_that_is_not_known_is_closed,
-    what_cannot_be_read_breaks_itself_only,
+    an_event_leaves_words_that_are_not_known, what_cannot_be_read_breaks_itself_only,
 };
 
-use super::{file_in, open, stranger};
+use super::{SqliteSettings, SqliteStore, file_in, open, settings, stranger};
 
 /// Runs a statement as somebody else would, and says how many rows it changed.
 async fn ran(path: &Path, statement: &'static str) -> u64 {
@@ -64,4 +66,23 @@ async fn a_state_of_a_later_release_is_closed() {
     let path = file_in(&folder);
     let store = Arc::new(open(&path).await);
     a_state_that_is_not_known_is_closed(store, async |statement| ran(&path, statement).await).await;
+}
+
+#[tokio::test]
+async fn an_event_comes_to_a_row_of_a_later_release() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file_in(&folder);
+    let store = Arc::new(open(&path).await);
+    let run = async |statement| ran(&path, statement).await;
+    an_event_leaves_words_that_are_not_known(store, run).await;
+}
+
+#[tokio::test]
+async fn notes_that_another_release_leaves_are_not_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file_in(&folder);
+    let settings = SqliteSettings { quotas: quotas::small(), ..settings() };
+    let store = Arc::new(SqliteStore::open(&path, settings).await.unwrap());
+    let run = async |statement| ran(&path, statement).await;
+    what_another_release_leaves_is_not_counted(store, run).await;
 }
