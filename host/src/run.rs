@@ -181,9 +181,8 @@ impl Engine {
             && instance.serves_again()
             && instance.served() < manifest.instances.reuse
             && !instance.guest().granted.is_stale()
-            && !self.is_full()
         {
-            self.warm().put(owner, instance);
+            self.keep_warm(owner, instance);
         }
         Attempt { report, logs, emitted: end.emitted, retry_after: end.retry_after, mask }
     }
