@@ -46,6 +46,7 @@ pub struct Engine {
     /// Memory that is not promised to any instance, in MiB.
     memory: TenantShares,
     total_memory: u32,
+    preflight_wait_timeout: Duration,
     pooled: bool,
     wasi_0_3: bool,
     guest_settings: GuestSettings,
@@ -104,6 +105,7 @@ impl Engine {
             total_slots: slots,
             memory: TenantShares::new(u64::from(total_memory)),
             total_memory,
+            preflight_wait_timeout: settings.preflight_wait_timeout,
             pooled,
             wasi_0_3: settings.wasi_0_3,
             guest_settings: settings.guest,
@@ -294,6 +296,11 @@ impl Engine {
     /// though they have less than their part.
     fn is_needed(&self, tenant: &TenantName) -> bool {
         self.slots.is_needed(tenant) || self.memory.is_needed(tenant)
+    }
+
+    /// How long the check of a version waits for room for an instance.
+    pub(crate) fn preflight_wait_timeout(&self) -> Duration {
+        self.preflight_wait_timeout
     }
 
     /// Threads for what is done before a version is run.
