@@ -19,10 +19,10 @@
 //!    be held as long again. It is granted when nobody else is in its way. Its own tenant's work
 //!    makes way for it, as it does by rule 3, whenever that alone is in its way.
 //!
-//! What follows, as long as all work ends: a request for no more than a share waits until others got
-//! as much as there is, its own tenant's work has ended, and room was kept for one request of each
-//! other tenant; as often as its tenant has functions that were passed before it. What others get
-//! in the meantime is bounded by rule 4 from below only.
+//! What follows, as long as all work ends: a request for no more than a share waits until others
+//! got as much as there is, its own tenant's work has ended, and room was kept for one request of
+//! each other tenant; as often as its tenant has functions that were passed before it. What others
+//! get in the meantime is bounded by rule 4 from below only.
 
 mod rules;
 

@@ -291,15 +291,14 @@ impl<W> ShareRules<W> {
         both.filter(|passed| self.is_due(passed)).min_by_key(|passed| passed.since)
     }
 
-    /// Keeps room for a tenant's request, unless there is one already that room is kept for.
+    /// Keeps room for a tenant's request, unless there is one already that room is kept for. One
+    /// that is larger than a share has it already, as nobody else was in its way.
     fn reserve(&mut self, tenant: &TenantName) {
         if self.reservation.is_some() {
             return;
         }
         let Some(state) = self.tenants.get(tenant) else { return };
-        let is_entitled = |passed: &Passed| {
-            passed.permits <= self.share() && self.is_entitled(state.own, passed.permits)
-        };
+        let is_entitled = |passed: &Passed| self.is_entitled(state.own, passed.permits);
         let Some(passed) = self.due(state).filter(is_entitled) else { return };
         self.reservations += 1;
         self.reservation = Some(Reservation {
