@@ -1,11 +1,32 @@
 //! A fair queue: tenants are served one after the other, and within a tenant its functions, so that
 //! who has much to do delays only itself.
 
+use std::cmp::Ordering;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
 use wasmill_domain::{FunctionName, TenantName};
+
+/// Decides what is taken next out of a [`FairQueue`].
+pub(crate) trait Chooser<T> {
+    /// Whether any of a tenant's items may be taken: asked once, before its items are.
+    fn considers(&mut self, tenant: &TenantName) -> bool;
+
+    /// Whether this one is to be taken.
+    fn chooses(&mut self, tenant: &TenantName, item: &T) -> bool;
+}
+
+/// Looks at items only.
+impl<T, F: FnMut(&TenantName, &T) -> bool> Chooser<T> for F {
+    fn considers(&mut self, _: &TenantName) -> bool {
+        true
+    }
+
+    fn chooses(&mut self, tenant: &TenantName, item: &T) -> bool {
+        self(tenant, item)
+    }
+}
 
 /// Items that wait, fair between tenants and functions. Those of one function keep their order.
 pub(crate) struct FairQueue<T> {
@@ -24,19 +45,19 @@ impl<T> FairQueue<T> {
 
     /// Takes the next item.
     pub(crate) fn pop(&mut self) -> Option<T> {
-        self.pop_where(|_, _| true).map(|(_, item)| item)
+        self.pop_where(&mut |_: &TenantName, _: &T| true).map(|(_, item)| item)
     }
 
-    /// Takes the next item of which `is_next` is true, and its tenant. It is asked of each
-    /// function's first item, in their order; who is passed over keeps its place in the order.
-    pub(crate) fn pop_where(
-        &mut self,
-        mut is_next: impl FnMut(&TenantName, &T) -> bool,
-    ) -> Option<(TenantName, T)> {
+    /// Takes the next item that `chooser` chooses, and gives its tenant with it. Each function's
+    /// first item is asked about, in their order; who is passed over keeps its place in the order.
+    pub(crate) fn pop_where(&mut self, chooser: &mut impl Chooser<T>) -> Option<(TenantName, T)> {
         let taken = self.tenants.next_where(
             |tenant, functions| {
+                if !chooser.considers(tenant) {
+                    return None;
+                }
                 let next = functions.next_where(
-                    |_, items| items.pop_front_if(|item| is_next(tenant, item)),
+                    |_, items| items.pop_front_if(|item| chooser.chooses(tenant, item)),
                     VecDeque::is_empty,
                 );
                 next.map(|item| (tenant.clone(), item))
@@ -45,6 +66,32 @@ impl<T> FairQueue<T> {
         );
         self.len -= usize::from(taken.is_some());
         taken
+    }
+
+    /// Takes one of a function's items, wherever in its line that is: the one for which `compare`
+    /// gives [`Ordering::Equal`]. Items are in the order by which it compares.
+    pub(crate) fn remove(
+        &mut self,
+        tenant: &TenantName,
+        function: &FunctionName,
+        compare: impl FnMut(&T) -> Ordering,
+    ) -> Option<T> {
+        let functions = self.tenants.groups.get_mut(tenant)?;
+        let items = functions.groups.get_mut(function)?;
+        let item = items.binary_search_by(compare).ok().and_then(|index| items.remove(index))?;
+        if items.is_empty() {
+            functions.leave(function);
+        }
+        if functions.order.is_empty() {
+            self.tenants.leave(tenant);
+        }
+        self.len -= 1;
+        Some(item)
+    }
+
+    /// The tenants that have items here, in their order.
+    pub(crate) fn tenants(&self) -> impl Iterator<Item = &TenantName> {
+        self.tenants.order.iter()
     }
 
     /// Takes everything of those functions that have at most `few` items waiting.
@@ -114,6 +161,12 @@ impl<K: Clone + Eq + Hash, G: Default> Groups<K, G> {
         }
     }
 
+    /// Removes a group.
+    fn leave(&mut self, key: &K) {
+        self.groups.remove(key);
+        self.order.retain(|of_group| of_group != key);
+    }
+
     /// Keeps the groups that `keep` says.
     fn retain(&mut self, mut keep: impl FnMut(&mut G) -> bool) {
         let groups = &mut self.groups;
@@ -181,7 +234,8 @@ mod tests {
             queue.push(&tenant.parse().unwrap(), &function.parse().unwrap(), name);
         }
         let next = |queue: &mut FairQueue<&str>, not: &str| {
-            queue.pop_where(|_, item| !not.contains(*item)).map(|(tenant, item)| {
+            let mut wanted = |_: &TenantName, item: &&str| !not.contains(*item);
+            queue.pop_where(&mut wanted).map(|(tenant, item)| {
                 assert!(item.starts_with(tenant.as_str()));
                 item.to_owned()
             })
@@ -191,6 +245,23 @@ mod tests {
         assert_eq!(next(&mut queue, "a/x b/z c/z"), None);
         assert_eq!(queue.len(), 3);
         assert_eq!(std::iter::from_fn(|| queue.pop()).collect::<Vec<_>>(), ["b/z", "c/z", "a/x"]);
+    }
+
+    #[test]
+    fn an_item_can_be_taken_out_of_the_middle() {
+        let mut queue = FairQueue::default();
+        let (a, b) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let (x, y) = ("x".parse().unwrap(), "y".parse().unwrap());
+        for (tenant, function, item) in [(&a, &x, 1), (&a, &y, 2), (&b, &x, 3), (&a, &x, 4)] {
+            queue.push(tenant, function, item);
+        }
+        assert_eq!(queue.remove(&a, &x, |item| item.cmp(&4)), Some(4));
+        assert_eq!(queue.remove(&a, &x, |item| item.cmp(&4)), None);
+        assert_eq!(queue.remove(&b, &y, |item| item.cmp(&3)), None);
+        assert_eq!(queue.remove(&b, &x, |item| item.cmp(&3)), Some(3));
+        assert_eq!(queue.tenants().collect::<Vec<_>>(), [&a]);
+        assert_eq!(queue.remove(&a, &x, |item| item.cmp(&1)), Some(1));
+        assert_eq!((queue.len(), queue.pop(), queue.pop()), (1, Some(2), None));
     }
 
     #[test]

@@ -19,6 +19,10 @@ use crate::instance::{DeadlinePassed, HostMemoryExceeded, TooManyHostCalls};
 use crate::limits::Denied;
 use crate::streams::TooMuchOutput;
 
+/// What is said where nobody waits for the response any more.
+pub(crate) const CALLER_GONE: &str =
+    "the caller disconnected, or sent no whole request, before it had the whole response";
+
 const USED_UP_STACK: &str = "used up its call stack: recursion too deep";
 
 /// What is said where somebody tried Go's own network.
@@ -88,11 +92,7 @@ fn classify(error: &wasmtime::Error, guest: &Guest, limits: &Limits) -> (Outcome
         return (Outcome::Trap, (*how).to_owned());
     }
     if error.is::<CallerGone>() {
-        return (
-            Outcome::Cancelled,
-            "the caller disconnected, or sent no whole request, before it had the whole response"
-                .into(),
-        );
+        return (Outcome::Cancelled, CALLER_GONE.into());
     }
     if let Some(answered) = error.downcast_ref::<Answered>() {
         return (Outcome::Error, answered.to_string());

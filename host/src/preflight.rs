@@ -107,7 +107,14 @@ impl Engine {
         manifest: &Manifest,
         files: Option<&Arc<Files>>,
     ) -> Result<(), PreflightError> {
-        let mut instance = self.instance(tenant, prepared, manifest, files).await;
+        let wait_timeout = self.preflight_wait_timeout();
+        let instance = self.instance(tenant, prepared, manifest, files);
+        let mut instance = tokio::time::timeout(wait_timeout, instance).await.map_err(|_| {
+            PreflightError::Unavailable(format!(
+                "the host had no room for an instance within {wait_timeout:?}: its instances or \
+                 their memory (limits.memory) are in use; try again later"
+            ))
+        })?;
         let deadline = Instant::now() + manifest.limits.timeout.0;
         instance
             .begin(manifest, deadline, nobody(prepared, manifest), None)

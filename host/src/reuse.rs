@@ -75,10 +75,15 @@ impl WarmPool {
         drop(expired);
     }
 
-    /// Drops everything: somebody needs the room.
-    pub(crate) fn clear(&self) {
-        let all = std::mem::take(&mut *self.lock());
-        drop(all);
+    /// Drops what is of these tenants: somebody needs the room.
+    pub(crate) fn drop_of(&self, mut is_of: impl FnMut(&TenantName) -> bool) {
+        let mut idle = self.lock();
+        let (dropped, kept) =
+            std::mem::take(&mut *idle).into_iter().partition(|idle| is_of(&idle.owner.tenant));
+        *idle = kept;
+        drop(idle);
+        let dropped: VecDeque<Idle> = dropped;
+        drop(dropped);
     }
 
     /// How many there are.

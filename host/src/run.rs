@@ -1,9 +1,11 @@
 //! One attempt, from its event to its end.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use wasmill_broker::StreamSender;
 use wasmill_domain::event::is_content_type;
 use wasmill_domain::retry::MAX_ADVISED_DELAY;
 use wasmill_domain::{
@@ -18,7 +20,7 @@ use crate::execution::CurrentExecution;
 use crate::files::Files;
 use crate::instance::Instance;
 use crate::mask::Mask;
-use crate::outcome::{Reason, too_much_output};
+use crate::outcome::{CALLER_GONE, Reason, too_much_output};
 use crate::prepare::prepared::Prepared;
 use crate::reuse::Owner;
 
@@ -120,7 +122,8 @@ impl Engine {
         exchange: Option<HttpExchange>,
         stop: impl Future<Output = String>,
     ) -> Attempt {
-        let Invocation { prepared, manifest, dispatch, host, ref files } = invocation;
+        let Invocation { prepared, manifest, dispatch, ref files, .. } = invocation;
+        let mut stop = pin!(stop);
         let owner = (manifest.instances.reuse > 1).then(|| Owner {
             tenant: dispatch.tenant.clone(),
             function: dispatch.function.clone(),
@@ -128,11 +131,32 @@ impl Engine {
             manifest: Arc::clone(manifest),
         });
         let warm = owner.as_ref().and_then(|owner| self.warm().take(owner));
-        let mut instance = match warm {
+        let instance = match warm {
             Some(instance) => instance,
-            None => self.instance(&dispatch.tenant, prepared, manifest, files.as_ref()).await,
+            None => tokio::select! {
+                biased;
+                why = &mut stop => return not_begun(&invocation, why),
+                () = caller_gone(exchange.as_ref().map(|exchange| exchange.sender.clone())) => {
+                    return not_begun(&invocation, CALLER_GONE.into());
+                }
+                instance = self.instance(&dispatch.tenant, prepared, manifest, files.as_ref()) => {
+                    instance
+                }
+            },
         };
+        self.attempt_in(instance, owner, invocation, exchange, stop).await
+    }
 
+    /// Makes an attempt in this instance, which is kept for its owner's next one where it can be.
+    async fn attempt_in(
+        &self,
+        mut instance: Instance,
+        owner: Option<Owner>,
+        invocation: Invocation<'_>,
+        exchange: Option<HttpExchange>,
+        stop: Pin<&mut impl Future<Output = String>>,
+    ) -> Attempt {
+        let Invocation { prepared, manifest, dispatch, host, .. } = invocation;
         let span = dispatch.trace.child();
         let started_at = Timestamp::now();
         let start = Instant::now();
@@ -181,9 +205,8 @@ impl Engine {
             && instance.serves_again()
             && instance.served() < manifest.instances.reuse
             && !instance.guest().granted.is_stale()
-            && !self.is_full()
         {
-            self.warm().put(owner, instance);
+            self.keep_warm(owner, instance);
         }
         Attempt { report, logs, emitted: end.emitted, retry_after: end.retry_after, mask }
     }
@@ -219,6 +242,33 @@ impl Engine {
         });
         let guest = self.fairness().apply(kind, call);
         tokio::time::timeout_at(deadline.into(), guest).await.map_err(|_| Unfinished::TimedOut)
+    }
+}
+
+/// Waits until nobody waits for the response any more, where somebody does.
+async fn caller_gone(sender: Option<StreamSender>) {
+    match sender {
+        Some(sender) => sender.closed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// An attempt that was called off while it waited for an instance.
+fn not_begun(invocation: &Invocation<'_>, message: String) -> Attempt {
+    let Invocation { prepared, dispatch, host, .. } = *invocation;
+    let report = AttemptReport::new(host, Outcome::Cancelled, dispatch.trace.child());
+    let report = AttemptReport {
+        version: Some(prepared.digest()),
+        message: Some(message),
+        queue_wait: report.started_at.since(dispatch.queued_at),
+        ..report
+    };
+    Attempt {
+        report,
+        logs: Vec::new(),
+        emitted: Vec::new(),
+        retry_after: None,
+        mask: Mask::default(),
     }
 }
 

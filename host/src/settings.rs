@@ -66,6 +66,9 @@ pub struct EngineSettings {
     pub warm_instances: usize,
     /// How long a warm instance waits for its next execution. Default: 30 s.
     pub warm_idle: Duration,
+    /// How long the check of a version before its deploy waits for room for the instance that it
+    /// makes. Default: 30 s.
+    pub preflight_wait_timeout: Duration,
     /// Whether components for WASI 0.3 are run as well. What wasmtime has of it is experimental and
     /// gets no security fixes, and every call of any guest costs a little more. Default: no.
     pub wasi_0_3: bool,
@@ -276,6 +279,7 @@ impl Default for EngineSettings {
             compile: CompileSettings::default(),
             warm_instances: 64,
             warm_idle: Duration::from_secs(30),
+            preflight_wait_timeout: Duration::from_secs(30),
             wasi_0_3: false,
             guest: GuestSettings::default(),
             outgoing: OutgoingSettings::default(),

@@ -1,90 +1,63 @@
 //! A semaphore whose permits many tenants need at once, and each for as long as its own work takes:
-//! executions in flight, memory, connections. Whoever waits is served by turns, tenants one after
-//! the other and within a tenant its functions, and no tenant gets so many that nothing is left for
-//! the next.
+//! executions in flight, memory, connections. The rules ([`rules`]):
+//!
+//! 1. A tenant that has no permits gets what it asks for, if that is free. One that has some gets
+//!    more as long as it has three times what is left free then, at most. Where there is one tenant
+//!    only, it gets what is free.
+//! 2. Who waits is asked by turns: tenants one after the other, within a tenant its functions, and
+//!    each function's requests in the order in which they came. Who cannot be granted what it asks
+//!    for keeps its place in the order, and others pass it.
+//! 3. A request that others have passed until they got as much as there is in all is *due*: its
+//!    tenant gets nothing else before it. This counts for one of a tenant's functions at a time, by
+//!    turns.
+//! 4. For one request that is due, tenants by turns, room is kept, if its tenant has nothing else,
+//!    or no more than its part with it: what all tenants that are here could have at once. What
+//!    others get from then on is no more than what is left besides that part; a quarter of all at
+//!    least. So it has what it needs when what ran at that time has ended.
+//! 5. For a request for more than a share (three quarters) no room is kept while there are other
+//!    tenants: to empty nearly everything takes as long as the longest attempt, and then it would
+//!    be held as long again. It is granted when nobody else is in its way. Its own tenant's work
+//!    makes way for it, as it does by rule 3, whenever that alone is in its way.
+//!
+//! What follows, as long as all work ends: a request for no more than a share waits until others
+//! got as much as there is, its own tenant's work has ended, and room was kept for one request of
+//! each other tenant; as often as its tenant has functions that were passed before it. What others
+//! get in the meantime is bounded by rule 4 from below only.
 
-use std::collections::HashMap;
+mod rules;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 use wasmill_domain::{FunctionName, TenantName};
 
-use crate::fair_queue::FairQueue;
-
-/// A tenant may have so many times as many permits as are free then: alone it gets three quarters,
-/// two get three sevenths each, and some are always free for the next one.
-const TIMES_FREE: u64 = 3;
+use self::rules::{Grant, ShareRules};
 
 /// A weighted semaphore with shares for tenants.
 #[derive(Clone)]
-pub(crate) struct TenantShares(Arc<SharesInner>);
+pub(crate) struct TenantShares(Arc<Mutex<ShareRules<Waiter>>>);
 
-struct SharesInner {
-    total: u64,
-    state: Mutex<SharesState>,
-}
-
-struct SharesState {
-    /// Whether there is more than one tenant. Otherwise the only one may have everything.
-    is_shared: bool,
-    taken: u64,
-    of_tenants: HashMap<TenantName, u64>,
-    waiting: FairQueue<Waiter>,
-    /// The one that waits until enough is free, while others that need less pass it.
-    passed: Option<PassedWaiter>,
-    next_id: u64,
-}
-
-struct Waiter {
-    id: u64,
-    permits: u64,
-    sender: oneshot::Sender<SharePermit>,
-}
-
-struct PassedWaiter {
-    id: u64,
-    tenant: TenantName,
-    permits: u64,
-    /// What those got that passed it. Once that is as much as there is of permits, only those pass
-    /// that leave it what it needs.
-    passed_by: u64,
-}
+type Waiter = oneshot::Sender<SharePermit>;
 
 /// Some of the permits. They are given back, and those who wait are looked at, when it is dropped.
 pub(crate) struct SharePermit {
     shares: TenantShares,
-    tenant: TenantName,
-    permits: u64,
+    grant: Grant,
 }
 
 /// Those who just got permits, which they are sent when nothing is locked any more.
-type Granted = Vec<(oneshot::Sender<SharePermit>, SharePermit)>;
+type Granted = Vec<(Waiter, SharePermit)>;
 
 impl TenantShares {
     /// With so many permits, for more than one tenant until [`Self::set_shared`] says otherwise.
     pub(crate) fn new(total: u64) -> Self {
-        let state = SharesState {
-            is_shared: true,
-            taken: 0,
-            of_tenants: HashMap::new(),
-            waiting: FairQueue::default(),
-            passed: None,
-            next_id: 0,
-        };
-        Self(Arc::new(SharesInner { total: total.max(1), state: Mutex::new(state) }))
+        Self(Arc::new(Mutex::new(ShareRules::new(total))))
     }
 
     /// Says whether there is more than one tenant. What the only one has stays its own for as long
     /// as its work takes.
     pub(crate) fn set_shared(&self, is_shared: bool) {
-        let mut state = self.lock();
-        if state.is_shared == is_shared {
-            return;
-        }
-        state.is_shared = is_shared;
-        let granted = self.grant(&mut state);
-        drop(state);
-        send(granted);
+        self.change(|rules| rules.set_shared(is_shared));
     }
 
     /// Waits for so many permits; for all of them where that is more than there are.
@@ -94,21 +67,19 @@ impl TenantShares {
         function: &FunctionName,
         permits: u64,
     ) -> SharePermit {
-        let permits = permits.clamp(1, self.0.total);
         loop {
             let (mut waiting, receiver) = {
-                let mut state = self.lock();
-                if state.waiting.len() == 0 && state.admits(self.0.total, tenant, permits) {
-                    return self.take(&mut state, tenant, permits);
+                let mut rules = self.lock();
+                let permits = rules.clamp(permits);
+                if let Some(grant) = rules.try_take(tenant, permits) {
+                    return self.permit(grant);
                 }
                 let (sender, receiver) = oneshot::channel();
-                let id = state.next_id;
-                state.next_id += 1;
-                state.waiting.push(tenant, function, Waiter { id, permits, sender });
-                let granted = self.grant(&mut state);
-                drop(state);
+                let id = rules.wait(tenant, function, permits, sender);
+                let granted = self.grant(&mut rules);
+                drop(rules);
                 send(granted);
-                (Waiting { shares: self, id, gave_up: true }, receiver)
+                (Waiting { shares: self, tenant, function, id, gave_up: true }, receiver)
             };
             // The sender is used or is in the queue; the loop is for the compiler.
             if let Ok(permit) = receiver.await {
@@ -120,163 +91,81 @@ impl TenantShares {
 
     /// So many permits if the tenant may have them at once.
     pub(crate) fn try_acquire(&self, tenant: &TenantName, permits: u64) -> Option<SharePermit> {
-        let permits = permits.clamp(1, self.0.total);
-        let mut state = self.lock();
-        let is_admitted = state.waiting.len() == 0 && state.admits(self.0.total, tenant, permits);
-        is_admitted.then(|| self.take(&mut state, tenant, permits))
+        let mut rules = self.lock();
+        let permits = rules.clamp(permits);
+        rules.try_take(tenant, permits).map(|grant| self.permit(grant))
     }
 
-    /// Whether somebody waits.
-    pub(crate) fn has_waiters(&self) -> bool {
-        self.lock().waiting.len() > 0
+    /// Whether permits that a tenant has and does not work with are needed: by itself, or by
+    /// another one that waits and has less than its part.
+    pub(crate) fn is_needed(&self, of: &TenantName) -> bool {
+        self.lock().is_needed(of)
     }
 
     /// How many permits nobody has.
     #[cfg(test)]
     pub(crate) fn available(&self) -> u64 {
-        self.0.total - self.lock().taken
+        self.lock().available()
     }
 
-    fn take(&self, state: &mut SharesState, tenant: &TenantName, permits: u64) -> SharePermit {
-        state.taken += permits;
-        *state.of_tenants.entry(tenant.clone()).or_default() += permits;
-        SharePermit { shares: self.clone(), tenant: tenant.clone(), permits }
+    /// How many wait.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().waiting()
     }
 
-    /// Gives permits to those who wait, as far as they go.
-    fn grant(&self, state: &mut SharesState) -> Granted {
-        let total = self.0.total;
-        let mut granted = Vec::new();
-        loop {
-            let mut waiting = std::mem::take(&mut state.waiting);
-            let next = waiting.pop_where(|tenant, waiter| {
-                waiter.sender.is_closed() || state.admits_waiter(total, tenant, waiter)
-            });
-            state.waiting = waiting;
-            let Some((tenant, Waiter { id, permits, sender })) = next else { return granted };
-            if state.passed.as_ref().is_some_and(|passed| passed.id == id) {
-                state.passed = None;
-            }
-            // Whoever asked may not wait any more.
-            if sender.is_closed() {
-                continue;
-            }
-            if let Some(passed) = &mut state.passed {
-                passed.passed_by = passed.passed_by.saturating_add(permits);
-            }
-            granted.push((sender, self.take(state, &tenant, permits)));
-        }
-    }
-
-    fn release(&self, tenant: &TenantName, permits: u64) {
-        let mut state = self.lock();
-        state.taken -= permits;
-        if let Some(own) = state.of_tenants.get_mut(tenant) {
-            *own -= permits;
-            if *own == 0 {
-                state.of_tenants.remove(tenant);
-            }
-        }
-        let granted = self.grant(&mut state);
-        drop(state);
+    /// Changes something, and gives permits to those who wait as far as they go then.
+    fn change(&self, change: impl FnOnce(&mut ShareRules<Waiter>)) {
+        let mut rules = self.lock();
+        change(&mut rules);
+        let granted = self.grant(&mut rules);
+        drop(rules);
         send(granted);
     }
 
-    fn lock(&self) -> MutexGuard<'_, SharesState> {
+    fn grant(&self, rules: &mut ShareRules<Waiter>) -> Granted {
+        let next = || rules.next().map(|(waiter, grant)| (waiter, self.permit(grant)));
+        std::iter::from_fn(next).collect()
+    }
+
+    fn permit(&self, grant: Grant) -> SharePermit {
+        SharePermit { shares: self.clone(), grant }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ShareRules<Waiter>> {
         // Never held across an await, and nothing panics while it is held.
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What one tenant may have of `total` permits while others need none.
-fn share_of(total: u64) -> u64 {
-    (total.saturating_mul(TIMES_FREE) / (TIMES_FREE + 1)).max(1)
-}
-
-impl SharesState {
-    /// Whether one who waits may have what it asks for. The first that must wait until more is free
-    /// is noted as the one that others pass.
-    fn admits_waiter(&mut self, total: u64, tenant: &TenantName, waiter: &Waiter) -> bool {
-        let Waiter { id, permits, .. } = *waiter;
-        if let Some(passed) = &self.passed
-            && passed.id == id
-        {
-            // Others have left it what it needs, if they had to, so the share is what it is alone.
-            return permits <= total - self.taken && self.is_within_share(total, tenant, permits);
-        }
-        // Whoever asks for one gets it as soon as any is free, if it may have one more.
-        if permits > total - self.taken
-            && permits > 1
-            && self.passed.is_none()
-            && self.is_within_share(total, tenant, permits)
-        {
-            self.passed = Some(PassedWaiter { id, tenant: tenant.clone(), permits, passed_by: 0 });
-        }
-        self.admits(total, tenant, permits)
-    }
-
-    /// Whether a tenant may have so many permits more, now.
-    fn admits(&self, total: u64, tenant: &TenantName, permits: u64) -> bool {
-        let Some(left) = (total - self.taken).checked_sub(permits) else { return false };
-        if let Some(passed) = &self.passed
-            && passed.passed_by >= total
-        {
-            if self.is_shared && passed.tenant == *tenant {
-                return false;
-            }
-            // What is more than a tenant's share is not kept for it: others do not wait for that.
-            let most = if self.is_shared { share_of(total) } else { total };
-            if left < passed.permits.min(most) {
-                return false;
-            }
-        }
-        let own = self.own(tenant);
-        !self.is_shared || own == 0 || own + permits <= left.saturating_mul(TIMES_FREE)
-    }
-
-    /// Whether a tenant would have its share at most with so many permits more, if no other had
-    /// any. One permit, or one large request, is within it always.
-    fn is_within_share(&self, total: u64, tenant: &TenantName, permits: u64) -> bool {
-        let own = self.own(tenant);
-        !self.is_shared || own == 0 || own + permits <= share_of(total)
-    }
-
-    fn own(&self, tenant: &TenantName) -> u64 {
-        self.of_tenants.get(tenant).copied().unwrap_or_default()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn send(granted: Granted) {
-    for (sender, permit) in granted {
+    for (waiter, permit) in granted {
         // One that nobody waits for any more is given back as it is dropped.
-        drop(sender.send(permit));
+        drop(waiter.send(permit));
     }
 }
 
 impl Drop for SharePermit {
     fn drop(&mut self) {
-        self.shares.release(&self.tenant, self.permits);
+        self.shares.change(|rules| rules.release(&self.grant));
     }
 }
 
 /// One who waits, until it has its permits or gives up.
 struct Waiting<'a> {
     shares: &'a TenantShares,
+    tenant: &'a TenantName,
+    function: &'a FunctionName,
     id: u64,
     gave_up: bool,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if !self.gave_up {
-            return;
+        if self.gave_up {
+            // Nothing is kept for it any more.
+            self.shares.change(|rules| rules.give_up(self.tenant, self.function, self.id));
         }
-        let mut state = self.shares.lock();
-        // Nothing is kept for it any more.
-        state.passed.take_if(|passed| passed.id == self.id);
-        let granted = self.shares.grant(&mut state);
-        drop(state);
-        send(granted);
     }
 }
 

@@ -28,7 +28,7 @@ use crate::imports::outgoing::{Network, Outgoing, Resolve, SystemResolver};
 use crate::instance::{Instance, InstanceReservation, allowance_for};
 use crate::prepare::Versions;
 use crate::prepare::prepared::Prepared;
-use crate::reuse::WarmPool;
+use crate::reuse::{Owner, WarmPool};
 use crate::settings::{EngineSettings, GuestSettings};
 use crate::shares::{SharePermit, TenantShares};
 
@@ -46,6 +46,7 @@ pub struct Engine {
     /// Memory that is not promised to any instance, in MiB.
     memory: TenantShares,
     total_memory: u32,
+    preflight_wait_timeout: Duration,
     pooled: bool,
     wasi_0_3: bool,
     guest_settings: GuestSettings,
@@ -104,6 +105,7 @@ impl Engine {
             total_slots: slots,
             memory: TenantShares::new(u64::from(total_memory)),
             total_memory,
+            preflight_wait_timeout: settings.preflight_wait_timeout,
             pooled,
             wasi_0_3: settings.wasi_0_3,
             guest_settings: settings.guest,
@@ -185,6 +187,12 @@ impl Engine {
         self.memory.available() as usize
     }
 
+    /// How many attempts and trials wait for room for their instance.
+    #[cfg(test)]
+    pub(crate) fn waiting_instances(&self) -> usize {
+        self.slots.waiting() + self.memory.waiting()
+    }
+
     /// Whether instances come from a pool; without one they start more slowly.
     pub fn is_pooled(&self) -> bool {
         self.pooled
@@ -261,14 +269,38 @@ impl Engine {
         if let Some(taken) = taking.as_mut().now_or_never() {
             return taken;
         }
-        // Instances that only wait make room for one that works; from now on none is kept.
-        self.warm.clear();
+        // Instances that only wait make room for one that works; from now on none such is kept.
+        self.drop_needed();
         taking.await
     }
 
-    /// Whether somebody waits for room for an instance: then none is kept that only waits.
-    pub(crate) fn is_full(&self) -> bool {
-        self.slots.has_waiters() || self.memory.has_waiters()
+    /// Keeps an instance for its owner's next execution, unless somebody needs the room.
+    pub(crate) fn keep_warm(&self, owner: Owner, instance: Instance) {
+        let tenant = owner.tenant.clone();
+        if self.is_needed(&tenant) {
+            return;
+        }
+        self.warm.put(owner, instance);
+        // Who came in between has seen no instance.
+        if self.is_needed(&tenant) {
+            self.drop_needed();
+        }
+    }
+
+    /// Drops warm instances of those whose room is needed.
+    fn drop_needed(&self) {
+        self.warm.drop_of(|tenant| self.is_needed(tenant));
+    }
+
+    /// Whether the room of a tenant's warm instances is needed: by itself, or by others that wait
+    /// though they have less than their part.
+    fn is_needed(&self, tenant: &TenantName) -> bool {
+        self.slots.is_needed(tenant) || self.memory.is_needed(tenant)
+    }
+
+    /// How long the check of a version waits for room for an instance.
+    pub(crate) fn preflight_wait_timeout(&self) -> Duration {
+        self.preflight_wait_timeout
     }
 
     /// Threads for what is done before a version is run.

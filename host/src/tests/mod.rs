@@ -17,6 +17,7 @@ mod reuse;
 mod running;
 mod secrets;
 mod versions;
+mod waiting;
 mod wasi3;
 
 use std::sync::Arc;

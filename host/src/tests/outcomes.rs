@@ -149,9 +149,15 @@ async fn an_attempt_that_traps_says_what_it_used() {
 /// The same where somebody else ends it.
 #[tokio::test]
 async fn an_attempt_that_is_cancelled_says_what_it_used() {
-    let engine = engine();
+    // Ticks are so seldom that nearly always when the guest lets others have the thread, its count
+    // was taken down.
+    let settings = crate::EngineSettings {
+        tick: Duration::from_millis(500),
+        ..crate::EngineSettings::default()
+    };
+    let engine = crate::Engine::new(settings, crate::Capabilities::default()).unwrap();
     let prepared = prepare(&engine, &component(SPIN)).await;
-    let manifest = manifest("[limits]\nfuel = 1_000_000_000_000\ntimeout = '1m'");
+    let manifest = manifest("[limits]\nfuel = 1_000_000_000_000\ntimeout = '10m'");
     let runner = std::sync::Arc::clone(&engine);
     let attempt = engine.spawn(async move {
         let dispatch = dispatch(event("test.event", "{}"));
@@ -162,11 +168,17 @@ async fn an_attempt_that_is_cancelled_says_what_it_used() {
             host: "test-host",
             files: None,
         };
-        // No machine is so slow that the count would not have been taken down by then.
-        let stop = async {
-            tokio::time::sleep(Duration::from_secs(2)).await;
-            "stopped by the test".to_owned()
-        };
+        // Asked for an instance and then at each look at the guest, of which some wait for a
+        // thread.
+        let mut looks = 0;
+        let stop = std::future::poll_fn(|_| {
+            looks += 1;
+            if looks > 20 {
+                std::task::Poll::Ready("stopped by the test".to_owned())
+            } else {
+                std::task::Poll::Pending
+            }
+        });
         runner.run_until(invocation, stop).await
     });
     let report = attempt.await.unwrap().report;

@@ -9,6 +9,8 @@ use super::guests::{component, counter};
 use super::{dispatch, engine, event, function, invoke, manifest, prepare};
 use crate::{Attempt, Capabilities, Engine, EngineSettings, Prepared};
 
+const HOSTILE: &[u8] = include_bytes!("../../../functions/hostile/hostile.wasm");
+
 const REUSE: &str = "[instances]\nreuse = 3";
 
 struct ReuseFixture {
@@ -114,6 +116,35 @@ async fn warm_instances_are_bounded_and_make_room() {
     // Three slots are taken by warm ones; two at once need room.
     let fresh = super::manifest("");
     tokio::join!(fixture.count(&fresh, "default", "x"), fixture.count(&fresh, "default", "y"));
+}
+
+/// One that waits as it has its share already is not helped by room that another one gives up.
+#[tokio::test]
+async fn a_tenant_that_waits_for_its_own_leaves_others_their_warm_instances() {
+    let settings =
+        EngineSettings { threads: 2, slots: 16, memory: 64 << 30, ..EngineSettings::default() };
+    let engine = Engine::new(settings, Capabilities::default()).unwrap();
+    let slow = prepare(&engine, HOSTILE).await;
+    // Its share of sixteen, and one that waits.
+    for _ in 0..13 {
+        let (engine, slow) = (Arc::clone(&engine), Arc::clone(&slow));
+        let event = event("hostile.slow", r#"{"ms": 600000}"#);
+        let manifest = manifest("[limits]\ntimeout = '10m'");
+        let mut dispatch = dispatch(event);
+        dispatch.tenant = "busy".parse().unwrap();
+        tokio::spawn(async move { invoke(&engine, &slow, &manifest, dispatch).await });
+    }
+    while engine.waiting_instances() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let fixture = ReuseFixture::new(Arc::clone(&engine), 0).await;
+    let manifest = manifest(REUSE);
+    assert_eq!(fixture.count(&manifest, "default", "test").await, "1");
+    assert_eq!(fixture.count(&manifest, "default", "test").await, "2");
+    // Its own is not kept.
+    assert_eq!(fixture.count(&manifest, "default", "test").await, "3");
+    assert_eq!(engine.warm_instances(), 0);
+    assert_eq!(engine.waiting_instances(), 1);
 }
 
 #[tokio::test]
