@@ -90,6 +90,21 @@ impl StreamSender {
         let _ = self.0.try_send(message);
     }
 
+    /// How many messages are on their way that nobody has received here: the other end, or what
+    /// carries them to another process.
+    pub fn in_flight(&self) -> usize {
+        self.0.max_capacity() - self.0.capacity()
+    }
+
+    /// Waits until none is.
+    ///
+    /// # Errors
+    /// [`StreamClosed`]: nobody will receive them.
+    pub async fn drained(&self) -> Result<(), StreamClosed> {
+        let all = self.0.reserve_many(self.0.max_capacity()).await;
+        all.map(drop).map_err(|_| StreamClosed)
+    }
+
     /// Waits until the other end's receiver is closed.
     pub async fn closed(&self) {
         self.0.closed().await;
