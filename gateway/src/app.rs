@@ -14,15 +14,15 @@ use wasmill_http::Coalesced;
 use wasmill_secrets::{Keyring, SecretSource};
 use wasmill_store::{Nodes, RegistryWatch, no_host_for};
 
-use crate::GatewayParts;
 use crate::budget::{Budget, Owner, Refusals, Share};
 use crate::error::{ApiError, Result};
+use crate::parts::GatewayParts;
 use crate::ports::{GatewayBroker, GatewayStore};
 use crate::rows::RowWriter;
 use crate::settings::GatewaySettings;
 use crate::tenant_semaphore::{TenantPermit, TenantSemaphore};
 use crate::waiters::WaiterTask;
-use crate::webhooks::Webhooks;
+use crate::webhooks::state::Webhooks;
 
 /// How long a change may take to reach this gateway's own registry before the answer goes out
 /// without it.

@@ -18,7 +18,8 @@ use wasmill_domain::registry::Refusal;
 use wasmill_domain::{Dispatch, Origin, Outcome, State, TenantName, Timestamp, json};
 use wasmill_store::ExecutionDetail;
 
-use super::{Routed, failed, request};
+use super::request;
+use super::routed::{Routed, failed};
 use crate::app::App;
 use crate::awaited::{end_of, publish};
 use crate::body::{self, media_type, not_json};

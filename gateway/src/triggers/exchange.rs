@@ -25,7 +25,8 @@ use wasmill_http::has_no_content;
 
 use self::response::{ResponseBody, Talk};
 use self::upload::{Failure, Held, Uploading, cancel};
-use super::{Routed, event, failed, request};
+use super::routed::{Routed, failed};
+use super::{event, request};
 use crate::app::App;
 use crate::body::{self, BufferedBody, aborted, too_large};
 use crate::budget::Owner;
