@@ -136,3 +136,31 @@ pub struct IncomingStream {
     /// This end of it.
     pub stream: RequestStream,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sender_knows_what_is_on_its_way() {
+        let (RequestStream { sender, .. }, mut other, _accept) = RequestStream::within_process();
+        sender.drained().await.unwrap();
+        for number in 0..3 {
+            sender.send(Bytes::from(vec![number])).await.unwrap();
+        }
+        assert_eq!(sender.in_flight(), 3);
+        other.receiver.receive().await.unwrap();
+        assert_eq!(sender.in_flight(), 2);
+        let rest = async {
+            while sender.in_flight() > 0 {
+                other.receiver.receive().await.unwrap();
+            }
+            other
+        };
+        let (drained, other) = tokio::join!(sender.drained(), rest);
+        drained.unwrap();
+        sender.send(Bytes::new()).await.unwrap();
+        drop(other);
+        assert_eq!(sender.drained().await, Err(StreamClosed));
+    }
+}
