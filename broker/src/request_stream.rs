@@ -96,7 +96,7 @@ impl StreamSender {
         self.0.max_capacity() - self.0.capacity()
     }
 
-    /// Waits until none is.
+    /// Waits until none is. Meanwhile [`Self::in_flight`] counts what it waits for as well.
     ///
     /// # Errors
     /// [`StreamClosed`]: nobody will receive them.
@@ -152,13 +152,14 @@ mod tests {
         other.receiver.receive().await.unwrap();
         assert_eq!(sender.in_flight(), 2);
         let rest = async {
-            while sender.in_flight() > 0 {
+            for _ in 0..2 {
                 other.receiver.receive().await.unwrap();
             }
             other
         };
         let (drained, other) = tokio::join!(sender.drained(), rest);
         drained.unwrap();
+        assert_eq!(sender.in_flight(), 0);
         sender.send(Bytes::new()).await.unwrap();
         drop(other);
         assert_eq!(sender.drained().await, Err(StreamClosed));
