@@ -90,6 +90,21 @@ impl StreamSender {
         let _ = self.0.try_send(message);
     }
 
+    /// How many messages are on their way that nobody has received here: the other end, or what
+    /// carries them to another process.
+    pub fn in_flight(&self) -> usize {
+        self.0.max_capacity() - self.0.capacity()
+    }
+
+    /// Waits until none is. Meanwhile [`Self::in_flight`] counts what it waits for as well.
+    ///
+    /// # Errors
+    /// [`StreamClosed`]: nobody will receive them.
+    pub async fn drained(&self) -> Result<(), StreamClosed> {
+        let all = self.0.reserve_many(self.0.max_capacity()).await;
+        all.map(drop).map_err(|_| StreamClosed)
+    }
+
     /// Waits until the other end's receiver is closed.
     pub async fn closed(&self) {
         self.0.closed().await;
@@ -120,4 +135,33 @@ pub struct IncomingStream {
     pub opening: Bytes,
     /// This end of it.
     pub stream: RequestStream,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sender_knows_what_is_on_its_way() {
+        let (RequestStream { sender, .. }, mut other, _accept) = RequestStream::within_process();
+        sender.drained().await.unwrap();
+        for number in 0..3 {
+            sender.send(Bytes::from(vec![number])).await.unwrap();
+        }
+        assert_eq!(sender.in_flight(), 3);
+        other.receiver.receive().await.unwrap();
+        assert_eq!(sender.in_flight(), 2);
+        let rest = async {
+            for _ in 0..2 {
+                other.receiver.receive().await.unwrap();
+            }
+            other
+        };
+        let (drained, other) = tokio::join!(sender.drained(), rest);
+        drained.unwrap();
+        assert_eq!(sender.in_flight(), 0);
+        sender.send(Bytes::new()).await.unwrap();
+        drop(other);
+        assert_eq!(sender.drained().await, Err(StreamClosed));
+    }
 }

@@ -172,6 +172,8 @@ pub(crate) struct Gateway {
     pub(crate) header_timeout: Span,
     /// How long a connection without requests is kept: 10 ms to 1 h.
     pub(crate) idle_timeout: Span,
+    /// How long a client may take nothing of a response that waits for it: 10 ms to 1 h.
+    pub(crate) write_timeout: Span,
     /// What is read and thrown away of what a refused client still sends: 0 to 1 TiB.
     pub(crate) max_discarded_bytes: ByteSize,
     /// Names that the gateway is reached by itself: no function answers under them, whoever was

@@ -10,22 +10,27 @@ use wasmill_background::Background;
 use wasmill_broker::BatchPublisher;
 use wasmill_component::Preflight;
 use wasmill_domain::{Manifest, Revision, TenantName};
+use wasmill_http::Coalesced;
 use wasmill_secrets::{Keyring, SecretSource};
 use wasmill_store::{Nodes, RegistryWatch, no_host_for};
 
-use crate::GatewayParts;
 use crate::budget::{Budget, Owner, Refusals, Share};
 use crate::error::{ApiError, Result};
+use crate::parts::GatewayParts;
 use crate::ports::{GatewayBroker, GatewayStore};
 use crate::rows::RowWriter;
 use crate::settings::GatewaySettings;
 use crate::tenant_semaphore::{TenantPermit, TenantSemaphore};
 use crate::waiters::WaiterTask;
-use crate::webhooks::Webhooks;
+use crate::webhooks::state::Webhooks;
 
 /// How long a change may take to reach this gateway's own registry before the answer goes out
 /// without it.
 const REACH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long it is known whether the backends answer. Anybody may ask, as often as they like, and to
+/// find out takes a connection to the database.
+const BACKENDS_KNOWN_FOR: Duration = Duration::from_secs(1);
 
 /// The state of a gateway.
 pub(crate) struct App {
@@ -50,8 +55,12 @@ pub(crate) struct App {
     pub(crate) shutdown: CancellationToken,
     /// Bytes of bodies.
     pub(crate) bodies: Arc<Budget>,
+    /// Whether the database and the broker answer.
+    pub(crate) backends: Coalesced<[bool; 2]>,
     ingest: Arc<Budget>,
     waiting: Arc<Budget>,
+    /// The same permits, by the address of who waits without a key.
+    waiting_addresses: Arc<Budget>,
     /// Artifacts in memory.
     artifacts: TenantSemaphore,
     /// Those that are read only to tell that they are there, which takes no time: nobody waits for
@@ -67,7 +76,7 @@ pub(crate) struct App {
 
 /// A reservation of a bounded resource, until the last clone is dropped. Work that outlives its
 /// request keeps one.
-pub(crate) type Reservation = Arc<Share>;
+pub(crate) type Reservation = Arc<(Share, Option<Share>)>;
 
 /// As the handlers get it.
 pub(crate) type SharedApp = Arc<App>;
@@ -129,6 +138,12 @@ impl App {
                 "too many synchronous invocations are waiting at once",
                 "too many synchronous invocations of the tenant are waiting at once",
             ),
+            waiting_addresses: budget(
+                settings.max_waiting,
+                "too many requests without a key are waiting for functions at once",
+                "too many requests of the same address are waiting for functions at once",
+            ),
+            backends: Coalesced::new(BACKENDS_KNOWN_FOR),
             bodies: budget(
                 settings.in_flight_bytes(),
                 "the bodies of all requests together are too large",
@@ -149,15 +164,23 @@ impl App {
         })
     }
 
-    /// A reservation for one request that carries an event, from before its body is read.
+    /// A reservation for one request that carries an event, from before its body is read, or for
+    /// one operation on an execution.
     pub(crate) fn admit(&self, owner: &Owner) -> Result<Reservation> {
-        self.ingest.take(owner, 1).map(Arc::new)
+        Ok(Arc::new((self.ingest.take(owner, 1)?, None)))
     }
 
     /// A reservation for one synchronous invocation of a tenant's function, from when its body has
-    /// come: until then it is a request that carries an event.
-    pub(crate) fn admit_waiting(&self, tenant: &TenantName) -> Result<Reservation> {
-        self.waiting.take(&Owner::Tenant(tenant.clone()), 1).map(Arc::new)
+    /// come, or begins to be streamed: until then it is a request that carries an event. It is on
+    /// the account of the tenant, whose functions may be slow, and on that of the address of who
+    /// invokes it without a key, who may call the functions of many tenants.
+    pub(crate) fn admit_waiting(&self, tenant: &TenantName, by: &Owner) -> Result<Reservation> {
+        let of_tenant = self.waiting.take(&Owner::Tenant(tenant.clone()), 1)?;
+        let of_address = match by {
+            Owner::Address(_) => Some(self.waiting_addresses.take(by, 1)?),
+            Owner::Tenant(_) => None,
+        };
+        Ok(Arc::new((of_tenant, of_address)))
     }
 
     /// A reservation for one of a tenant's artifacts in memory. Waits for it, within reason.

@@ -12,9 +12,9 @@ use wasmill_domain::lifecycle::HELD_BY_OPERATOR;
 use wasmill_domain::{ApiKey, KeyRole, Registry, TenantName};
 
 use crate::app::SharedApp;
+use crate::authority;
 use crate::budget::Owner;
 use crate::error::{ApiError, Result};
-use crate::routing;
 
 /// The header by which an operator names the tenant to act for.
 const TENANT_HEADER: &str = "wasmill-tenant";
@@ -113,7 +113,7 @@ fn wanted_tenant(headers: &HeaderMap) -> Result<Option<TenantName>> {
 /// rebinding): then `Host` is that name. Or it may send a plain form: then `Origin` or
 /// `Sec-Fetch-Site` says so. A client that is no browser sends neither.
 fn refuse_foreign_sites(uri: &Uri, headers: &HeaderMap) -> Result<()> {
-    let host = match routing::authority(uri, headers) {
+    let host = match authority::authority(uri, headers) {
         Some(authority) => authority,
         None if headers.contains_key(HOST) => {
             return Err(ApiError::BadRequest("the header Host cannot be read".into()));

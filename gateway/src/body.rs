@@ -67,12 +67,25 @@ pub(crate) async fn read_as_it_is(
     let length = announced.exact().and_then(|bytes| usize::try_from(bytes).ok());
     let mut share = app.bodies.share(owner);
     // What is announced counts for nothing yet, but one that has no chance need not be sent.
-    share.check(length.unwrap_or(0))?;
+    let least = usize::try_from(announced.lower()).unwrap_or(usize::MAX);
+    fits_ever(&share, least)?;
+    share.check(least)?;
     let wait_timeout = app.settings.server.body_timeout;
     let collecting = collect(body, limit, length.unwrap_or(limit), &mut share);
     let collected = tokio::time::timeout(wait_timeout, collecting).await;
     let bytes = collected.map_err(|_| ApiError::Timeout(wait_timeout))??;
     Ok(BufferedBody { bytes, _share: Arc::new(share) })
+}
+
+/// That a body of `length` bytes could be held by its sender if nobody else had anything.
+fn fits_ever(share: &Share, length: usize) -> Result<()> {
+    let most = share.most();
+    if length <= most {
+        return Ok(());
+    }
+    Err(ApiError::TooLarge(format!(
+        "the body is longer than the {most} bytes that one sender may have in memory here: a part of gateway.max_in_flight_bytes"
+    )))
 }
 
 /// What comes of a body, which most likely has `length` bytes. A short one is most often one piece,
@@ -85,14 +98,20 @@ async fn collect(mut body: Body, limit: usize, length: usize, share: &mut Share)
         if needed > limit {
             return Err(too_large(limit));
         }
+        fits_ever(share, needed)?;
         if first.is_empty() && whole.is_empty() {
             share.grow(data.len())?;
             first = data;
             continue;
         }
         if needed > whole.capacity() {
-            let steps = needed.max(2 * whole.capacity()).max(STEP).min(length.max(needed));
-            share.grow(steps.saturating_sub(share.amount()))?;
+            let most = length.min(share.most()).max(needed);
+            let mut steps = needed.max(2 * whole.capacity()).max(STEP).min(most);
+            if share.grow(steps.saturating_sub(share.amount())).is_err() {
+                // There may be enough for what has come.
+                steps = needed;
+                share.grow(steps.saturating_sub(share.amount()))?;
+            }
             whole.reserve_exact(steps - whole.len());
         }
         whole.extend_from_slice(&std::mem::take(&mut first));

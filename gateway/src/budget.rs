@@ -2,8 +2,10 @@
 //! address than it leaves free for others.
 //!
 //! An owner that is alone may so have half of a budget, two that want as much as they can get a
-//! third each, and so on: whoever comes next always finds something. Nothing waits here and nothing
-//! is set aside for anybody who does not come.
+//! third each, and so on: whoever comes next always finds something. Addresses are cheap (whoever
+//! has a network of IPv6 has as many as they like), so all of them together have half of a budget,
+//! and share that in the same way: tenants always find the other half. Nothing waits here, and
+//! nothing else is set aside for anybody who does not come.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -43,6 +45,8 @@ impl Owner {
 pub(crate) struct Budget {
     limit: usize,
     used: AtomicUsize,
+    /// What of it addresses have together.
+    of_addresses: AtomicUsize,
     /// What is answered where there is too little of it, or too little for the owner.
     refusals: Refusals,
     owners: Mutex<Owners>,
@@ -68,17 +72,42 @@ struct Owners {
 pub(crate) struct Share {
     budget: Arc<Budget>,
     of_owner: Arc<AtomicUsize>,
+    is_address: bool,
     amount: usize,
+}
+
+/// Whether an owner that has `before` may have `amount` more of `limit` while all together have
+/// `used`. The first of an owner is taken wherever there is room.
+fn fits(limit: usize, before: usize, amount: usize, used: usize) -> bool {
+    let is_first = before == 0 && used.checked_add(amount).is_some_and(|after| after <= limit);
+    is_first || leaves_as_much(limit, before, amount, used)
+}
+
+/// Whether an owner that has `before` leaves as much of `limit` as it has, with `amount` more.
+fn leaves_as_much(limit: usize, before: usize, amount: usize, used: usize) -> bool {
+    let free = used.checked_add(amount).and_then(|after| limit.checked_sub(after));
+    free.is_some_and(|free| before.saturating_add(amount) <= free)
 }
 
 impl Budget {
     pub(crate) fn new(limit: usize, refusals: Refusals) -> Arc<Self> {
-        Arc::new(Self { limit, used: AtomicUsize::new(0), refusals, owners: Mutex::default() })
+        Arc::new(Self {
+            limit,
+            used: AtomicUsize::new(0),
+            of_addresses: AtomicUsize::new(0),
+            refusals,
+            owners: Mutex::default(),
+        })
     }
 
     /// The share of a request of `owner`, with nothing in it yet.
     pub(crate) fn share(self: &Arc<Self>, owner: &Owner) -> Share {
-        Share { budget: Arc::clone(self), of_owner: self.used_by(owner), amount: 0 }
+        Share {
+            budget: Arc::clone(self),
+            of_owner: self.used_by(owner),
+            is_address: matches!(owner, Owner::Address(_)),
+            amount: 0,
+        }
     }
 
     /// A share of `amount`.
@@ -106,16 +135,38 @@ impl Budget {
         used
     }
 
-    /// Whether an owner that has `before` may have `amount` more while all together have `used`.
-    /// The first of an owner is taken wherever there is room.
-    fn fits(&self, before: usize, amount: usize, used: usize) -> bool {
-        let Some(after) = used.checked_add(amount) else { return false };
-        let free = self.limit.checked_sub(after);
-        free.is_some_and(|free| before == 0 || before.saturating_add(amount) <= free)
+    /// How much of it all addresses may have together.
+    fn limit_of_addresses(&self) -> usize {
+        self.limit.div_ceil(2)
     }
 
-    fn refusal(&self, amount: usize, used: usize) -> ApiError {
-        let is_full = self.limit.saturating_sub(used) < amount;
+    /// Takes `amount` more of it for an owner that has `before`.
+    fn try_take(&self, is_address: bool, before: usize, amount: usize) -> Result<()> {
+        let take = |of: &AtomicUsize, limit: usize| {
+            let taken = of.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                fits(limit, before, amount, used).then(|| used + amount)
+            });
+            taken.map(drop).map_err(|used| self.refusal(limit, amount, used))
+        };
+        if is_address {
+            take(&self.of_addresses, self.limit_of_addresses())?;
+        }
+        let taken = take(&self.used, self.limit);
+        if taken.is_err() && is_address {
+            self.of_addresses.fetch_sub(amount, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    fn give_back(&self, is_address: bool, amount: usize) {
+        self.used.fetch_sub(amount, Ordering::Relaxed);
+        if is_address {
+            self.of_addresses.fetch_sub(amount, Ordering::Relaxed);
+        }
+    }
+
+    fn refusal(&self, limit: usize, amount: usize, used: usize) -> ApiError {
+        let is_full = limit.saturating_sub(used) < amount;
         ApiError::Overloaded(if is_full { self.refusals.all } else { self.refusals.owner })
     }
 }
@@ -131,30 +182,29 @@ impl Share {
     /// # Errors
     /// Where there is not so much, or the owner would have more than it leaves free.
     pub(crate) fn grow(&mut self, more: usize) -> Result<()> {
-        let budget = &self.budget;
         // First, so that what the owner's other requests take meanwhile counts.
         let before = self.of_owner.fetch_add(more, Ordering::Relaxed);
-        let taken = budget.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-            budget.fits(before, more, used).then(|| used + more)
-        });
-        match taken {
-            Ok(_) => {
-                self.amount += more;
-                Ok(())
-            }
-            Err(used) => {
-                self.of_owner.fetch_sub(more, Ordering::Relaxed);
-                Err(budget.refusal(more, used))
-            }
+        let taken = self.budget.try_take(self.is_address, before, more);
+        if taken.is_ok() {
+            self.amount += more;
+        } else {
+            self.of_owner.fetch_sub(more, Ordering::Relaxed);
         }
+        taken
     }
 
     /// Gives back all but `amount`.
     pub(crate) fn shrink(&mut self, amount: usize) {
         let back = self.amount.saturating_sub(amount);
         self.of_owner.fetch_sub(back, Ordering::Relaxed);
-        self.budget.used.fetch_sub(back, Ordering::Relaxed);
+        self.budget.give_back(self.is_address, back);
         self.amount -= back;
+    }
+
+    /// The most that its owner can have step by step, where nobody else has anything.
+    pub(crate) fn most(&self) -> usize {
+        let budget = &self.budget;
+        if self.is_address { budget.limit_of_addresses() / 2 } else { budget.limit / 2 }
     }
 
     /// Whether `more` could be taken now, step by step; takes nothing.
@@ -163,14 +213,17 @@ impl Share {
     /// As [`Self::grow`].
     pub(crate) fn check(&self, more: usize) -> Result<()> {
         let budget = &self.budget;
-        let used = budget.used.load(Ordering::Relaxed);
-        let of_owner = self.of_owner.load(Ordering::Relaxed).saturating_add(more);
-        let free = used.checked_add(more).and_then(|after| budget.limit.checked_sub(after));
-        if free.is_some_and(|free| of_owner <= free) {
-            Ok(())
-        } else {
-            Err(budget.refusal(more, used))
+        let before = self.of_owner.load(Ordering::Relaxed);
+        let check = |of: &AtomicUsize, limit: usize| {
+            let used = of.load(Ordering::Relaxed);
+            // Only the first step is the owner's first.
+            let is_left = leaves_as_much(limit, before, more, used);
+            is_left.then_some(()).ok_or_else(|| budget.refusal(limit, more, used))
+        };
+        if self.is_address {
+            check(&budget.of_addresses, budget.limit_of_addresses())?;
         }
+        check(&budget.used, budget.limit)
     }
 }
 
@@ -204,27 +257,61 @@ mod tests {
         }
     }
 
+    fn tenant(name: &str) -> Owner {
+        Owner::Tenant(name.parse().unwrap())
+    }
+
     #[test]
     fn whoever_comes_next_finds_something() {
         let budget = budget(120);
-        let (first, why) = take_all(&budget, &address(1));
+        let (first, why) = take_all(&budget, &tenant("one"));
         assert_eq!((first.len(), why), (60, "owner"));
-        let (second, why) = take_all(&budget, &Owner::Tenant(TenantName::default()));
+        let (second, why) = take_all(&budget, &tenant("two"));
         assert_eq!((second.len(), why), (30, "owner"));
-        let (third, _) = take_all(&budget, &address(3));
+        let (third, _) = take_all(&budget, &tenant("three"));
         assert_eq!(third.len(), 15);
         // Who has more than its share by now gets nothing until it is less, the others do.
-        assert!(budget.take(&address(1), 1).is_err());
+        assert!(budget.take(&tenant("one"), 1).is_err());
         drop((first, third));
-        let (more, _) = take_all(&budget, &Owner::Tenant(TenantName::default()));
+        let (more, _) = take_all(&budget, &tenant("two"));
         assert_eq!(second.len() + more.len(), 60);
         drop((second, more));
         assert_eq!(budget.used.load(Ordering::Relaxed), 0);
     }
 
+    /// The first of each is taken, which is all that whoever has many addresses needs.
+    #[test]
+    fn however_many_addresses_leave_tenants_half() {
+        let budget = budget(120);
+        let many: Vec<_> = (0..120).map(|last| budget.take(&address(last), 1)).collect();
+        assert_eq!(many.iter().filter(|taken| taken.is_ok()).count(), 60);
+        assert!(matches!(many[119], Err(ApiError::Overloaded("all"))));
+        let (of_tenant, _) = take_all(&budget, &tenant("one"));
+        assert_eq!(of_tenant.len(), 30);
+        drop(many);
+        assert_eq!(budget.of_addresses.load(Ordering::Relaxed), 0);
+        assert_eq!(budget.used.load(Ordering::Relaxed), 30);
+    }
+
+    #[test]
+    fn addresses_share_their_half() {
+        let budget = budget(120);
+        let (first, why) = take_all(&budget, &address(1));
+        assert_eq!((first.len(), why), (30, "owner"));
+        let (second, _) = take_all(&budget, &address(2));
+        assert_eq!(second.len(), 15);
+        let (of_tenant, _) = take_all(&budget, &tenant("one"));
+        assert_eq!(of_tenant.len(), 37);
+        drop(second);
+        let (third, _) = take_all(&budget, &address(3));
+        assert_eq!(third.len(), 15);
+        drop((first, third, of_tenant));
+        assert_eq!(budget.of_addresses.load(Ordering::Relaxed), 0);
+    }
+
     #[test]
     fn the_first_is_taken_where_there_is_any() {
-        let budget = budget(2);
+        let budget = budget(4);
         let _one = budget.take(&address(1), 1).unwrap();
         assert!(matches!(budget.take(&address(1), 1), Err(ApiError::Overloaded("owner"))));
         let two = budget.take(&address(2), 1).unwrap();
@@ -234,17 +321,27 @@ mod tests {
     }
 
     #[test]
+    fn the_smallest_budget_serves_whoever_is_alone() {
+        for owner in [address(1), tenant("one")] {
+            assert!(budget(1).take(&owner, 1).is_ok());
+        }
+    }
+
+    #[test]
     fn a_share_grows_and_shrinks() {
-        let budget = budget(100);
-        let mut share = budget.share(&address(1));
-        assert!(share.check(50).is_ok() && share.check(51).is_err());
-        share.grow(10).unwrap();
-        share.grow(40).unwrap();
-        assert!(share.grow(1).is_err() && share.amount() == 50);
-        share.shrink(20);
-        assert!(share.check(30).is_ok() && share.check(31).is_err());
-        assert!(share.grow(usize::MAX).is_err());
-        assert_eq!(budget.used.load(Ordering::Relaxed), 20);
+        for (owner, limit) in [(tenant("one"), 100), (address(1), 200)] {
+            let budget = budget(limit);
+            let mut share = budget.share(&owner);
+            assert!(share.check(50).is_ok() && share.check(51).is_err());
+            assert_eq!(share.most(), 50);
+            share.grow(10).unwrap();
+            share.grow(40).unwrap();
+            assert!(share.grow(1).is_err() && share.amount() == 50);
+            share.shrink(20);
+            assert!(share.check(30).is_ok() && share.check(31).is_err());
+            assert!(share.grow(usize::MAX).is_err());
+            assert_eq!(budget.used.load(Ordering::Relaxed), 20);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@
 mod api;
 mod app;
 mod auth;
+mod authority;
 mod awaited;
 mod body;
 mod budget;
@@ -18,6 +19,7 @@ mod error;
 mod extract;
 mod ingest;
 mod page;
+mod parts;
 mod ports;
 mod preflight;
 mod problem;
@@ -33,40 +35,12 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use wasmill_broker::BatchPublisher;
-use wasmill_component::Preflight;
 use wasmill_http::Tls;
-use wasmill_secrets::{Keyring, SecretSource};
-use wasmill_store::{Nodes, RegistryWatch};
 
+pub use parts::GatewayParts;
 pub use ports::{GatewayBroker, GatewayStore};
 pub use preflight::{HostPreflight, HostPreflightSettings};
 pub use settings::GatewaySettings;
-
-/// What a gateway is made of.
-pub struct GatewayParts {
-    /// Where definitions and history are kept.
-    pub store: GatewayStore,
-    /// Which processes are alive.
-    pub nodes: Arc<dyn Nodes>,
-    /// What is defined, kept up to date.
-    pub registry: RegistryWatch,
-    /// What carries requests, and has the queues.
-    pub broker: GatewayBroker,
-    /// Where events go.
-    pub publisher: BatchPublisher,
-    /// The last word before a deploy.
-    pub preflight: Arc<dyn Preflight>,
-    /// Opens the secrets that webhooks are signed with.
-    pub secrets: Arc<dyn SecretSource>,
-    /// Seals secrets; without one, none can be set.
-    pub keyring: Option<Arc<Keyring>>,
-    /// What operators should look at that keeps nothing from working: `/readyz` lists it to
-    /// anybody, so it names nobody.
-    pub notes: Vec<String>,
-    /// Bounds.
-    pub settings: GatewaySettings,
-}
 
 /// A gateway for whoever serves its router.
 pub struct Service {
@@ -114,5 +88,5 @@ pub async fn serve(
 /// The OpenAPI description of the API, as `GET /openapi.json` serves it with the default settings
 /// and while there are no keys.
 pub fn openapi() -> serde_json::Value {
-    api::openapi::description(&GatewaySettings::default(), false)
+    api::description(&GatewaySettings::default(), false)
 }

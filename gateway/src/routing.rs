@@ -14,8 +14,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST};
-use http::uri::Authority;
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Uri};
 use tower::ServiceExt as _;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -23,6 +22,7 @@ use wasmill_domain::{HostnameRules, Registry};
 
 use crate::api;
 use crate::app::SharedApp;
+use crate::authority::requested;
 use crate::error::ApiError;
 use crate::triggers::{self, EntryPoint};
 
@@ -94,23 +94,6 @@ fn destination(
     }
 }
 
-/// The host and the port that a request is for: those of its target, or where it has none, of the
-/// header Host (RFC 9112, section 3.2.2).
-pub(crate) fn authority(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
-    match uri.authority() {
-        Some(authority) => Some(authority.clone()),
-        None => headers.get(HOST)?.to_str().ok()?.parse().ok(),
-    }
-}
-
-/// The name that a request is for, in lower case, without the port and without the dot at the end
-/// that an absolute name may have.
-pub(crate) fn requested(uri: &Uri, headers: &HeaderMap) -> Option<String> {
-    let authority = authority(uri, headers)?;
-    let host = authority.host();
-    Some(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase())
-}
-
 #[expect(clippy::needless_pass_by_value, reason = "what the layer asks for")]
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic
@@ -126,6 +109,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use http::HeaderValue;
+    use http::header::HOST;
     use serde_json::json;
     use wasmill_domain::{
         Definitions, Digest, FunctionDefinition, Manifest, Revision, TenantName, Timestamp,
@@ -197,27 +181,6 @@ mod tests {
                 }
             };
             assert_eq!(found, expected, "{host} {path}");
-        }
-    }
-
-    #[test]
-    fn the_requested_name_is_read() {
-        for (uri, host, expected) in [
-            ("/", Some("Shop.Example.com:8080"), Some("shop.example.com")),
-            ("/", Some("shop.example.com."), Some("shop.example.com")),
-            ("http://other.example.com/", Some("shop.example.com"), Some("other.example.com")),
-            ("/", Some("[::1]:7070"), Some("[::1]")),
-            ("/", Some("shop.example.com:80@api.example.com"), Some("api.example.com")),
-            ("/", Some("a b"), None),
-            ("/", None, None),
-        ] {
-            let headers =
-                host.map(|host| (HOST, HeaderValue::from_static(host))).into_iter().collect();
-            assert_eq!(
-                requested(&uri.parse().unwrap(), &headers).as_deref(),
-                expected,
-                "{uri} {host:?}"
-            );
         }
     }
 }

@@ -49,15 +49,18 @@ pub struct GatewaySettings {
     /// How large an operator may make a bucket. Default: as [`BucketQuota`]'s.
     pub bucket_quota: BucketQuota,
     /// Requests that carry events and are at work at the same time, or whose body has not come
-    /// whole; further ones get 503. One owner (the tenant of its key, or without one its address)
-    /// may have as many as it leaves free: half where it is alone. Default: 4,096.
+    /// whole, and operations on executions; further ones get 503. One owner (the tenant of its key,
+    /// or without one its address) may have as many as it leaves free: half where it is alone. All
+    /// addresses together have half, of which the same is true. Default: 4,096.
     pub max_in_flight: usize,
     /// Bytes of request bodies held at the same time, of every route together, counted as they
-    /// arrive; further ones get 503. One owner may have as many as it leaves free. Default: four
-    /// times the longest body that may come, 256 MiB at least.
+    /// arrive; further ones get 503. One owner may have as many as it leaves free, as above: what
+    /// is longer than that gets 413. Default: four times the longest body that may come, 256 MiB at
+    /// least.
     pub max_in_flight_bytes: Option<usize>,
     /// Synchronous invocations that wait at the same time; further ones get 503. One tenant's
-    /// functions may have as many as they leave free. Default: 1,024.
+    /// functions may have as many as they leave free, and so may who invokes them without a key, as
+    /// above. Default: 1,024.
     pub max_waiting: usize,
     /// Artifacts held in memory to be checked at the same time, of which one tenant may have half;
     /// further uploads and deploys wait for a permit, and get 503 after `server.body_timeout`.

@@ -11,12 +11,17 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
+use crate::stream_tasks::Pieces;
 use crate::unread::Unread;
 
 /// The largest piece of a body that is handed on at once, in bytes. A body counts as work until its
 /// last piece is handed on, so that no more than this is on its way to a slow client when its
 /// connection seems to be quiet.
 const PIECE: usize = 64 << 10;
+
+/// The same over HTTP/2, where it is that of each stream: as much as goes into one of its frames
+/// where the client does not ask for more.
+const STREAM_PIECE: usize = 16 << 10;
 
 /// The requests of a connection.
 pub(crate) struct Activity {
@@ -144,12 +149,15 @@ pub(crate) struct Tracked {
     rest: Bytes,
     /// Why the body breaks off, until that is told.
     failure: Option<axum::Error>,
+    /// Where the client says for each response how much it takes.
+    pieces: Option<Arc<Pieces>>,
     _work: Work,
 }
 
 impl Tracked {
     pub(crate) fn new(body: Body, work: Work) -> Self {
-        Self { body, rest: Bytes::new(), failure: None, _work: work }
+        let pieces = Pieces::of_this_task();
+        Self { body, rest: Bytes::new(), failure: None, pieces, _work: work }
     }
 }
 
@@ -161,6 +169,9 @@ impl http_body::Body for Tracked {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if let Some(pieces) = &self.pieces {
+            pieces.take();
+        }
         if let Some(failure) = self.failure.take() {
             return Poll::Ready(Some(Err(failure)));
         }
@@ -178,7 +189,14 @@ impl http_body::Body for Tracked {
                 None => return Poll::Ready(None),
             }
         }
-        let length = self.rest.len().min(PIECE);
+        let most = match &self.pieces {
+            Some(pieces) => {
+                pieces.hand_on();
+                STREAM_PIECE
+            }
+            None => PIECE,
+        };
+        let length = self.rest.len().min(most);
         Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
     }
 

@@ -16,7 +16,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -30,8 +30,10 @@ use crate::message::{self, Asked, MAX_HEAD, MAX_HEADERS};
 use crate::routes::Routes;
 use crate::settings::ServerSettings;
 use crate::stream::{Lent, Stream};
+use crate::stream_tasks::StreamTasks;
 use crate::tls::{HTTP_2, Tls};
 use crate::upload::{Drain, Linger, Upload};
+use crate::writes::{Metered, Writes};
 
 /// The longest list of header fields that HTTP/2 takes, in bytes as it counts them, which are more
 /// than those of a head. Past it, all that a client is told is a status, so it is larger than what
@@ -58,11 +60,12 @@ pub(crate) struct Server {
     handshake_timeout: Duration,
     header_timeout: Duration,
     idle_timeout: Duration,
+    write_timeout: Duration,
     linger: Linger,
     /// Both protocols; the client's first bytes tell.
-    either: auto::Builder<TokioExecutor>,
-    http1: auto::Builder<TokioExecutor>,
-    http2: auto::Builder<TokioExecutor>,
+    either: auto::Builder<StreamTasks>,
+    http1: auto::Builder<StreamTasks>,
+    http2: auto::Builder<StreamTasks>,
     shutdown: CancellationToken,
 }
 
@@ -80,6 +83,7 @@ impl Server {
             handshake_timeout: settings.handshake_timeout,
             header_timeout: settings.header_timeout,
             idle_timeout: settings.idle_timeout,
+            write_timeout: settings.write_timeout,
             linger: Linger {
                 bytes: settings.max_discarded_bytes,
                 time: settings.body_timeout,
@@ -94,8 +98,10 @@ impl Server {
 
     /// Serves a connection to its end.
     pub(crate) async fn serve(&self, stream: TcpStream, permit: &ConnectionPermit) {
+        let writes = Arc::<Writes>::default();
+        let stream = Metered::new(stream, &writes);
         let Some(tls) = &self.tls else {
-            return self.speak(&self.either, stream, Scheme::HTTP, permit).await;
+            return self.speak(&self.either, stream, &writes, Scheme::HTTP, permit).await;
         };
         // How many handshakes go on is bounded as all connections are whose first head has not
         // come: what waits for its client must not keep others waiting.
@@ -110,14 +116,15 @@ impl Server {
             Some(HTTP_2) => &self.http2,
             _ => &self.http1,
         };
-        self.speak(protocol, stream, Scheme::HTTPS, permit).await;
+        self.speak(protocol, stream, &writes, Scheme::HTTPS, permit).await;
     }
 
     /// Serves a connection whose bytes are those of HTTP to its end.
     async fn speak<I>(
         &self,
-        protocol: &auto::Builder<TokioExecutor>,
+        protocol: &auto::Builder<StreamTasks>,
         io: I,
+        writes: &Writes,
         scheme: Scheme,
         permit: &ConnectionPermit,
     ) where
@@ -125,7 +132,7 @@ impl Server {
     {
         let activity = Arc::new(Activity::default());
         let (lent, mut back) = Stream::new(io, &activity).lend();
-        if !self.converse(protocol, lent, &activity, scheme, permit).await {
+        if !self.converse(protocol, lent, (&activity, writes), scheme, permit).await {
             return;
         }
         let Ok(stream) = back.try_recv() else { return };
@@ -139,13 +146,14 @@ impl Server {
         }
     }
 
-    /// Answers requests until the client goes, is quiet for too long, or the server is to stop.
+    /// Answers requests until the client goes, is quiet for too long, takes nothing of what is
+    /// written to it, or the server is to stop.
     /// Gives whether the connection may be ended politely.
     async fn converse<I>(
         &self,
-        protocol: &auto::Builder<TokioExecutor>,
+        protocol: &auto::Builder<StreamTasks>,
         lent: Lent<I>,
-        activity: &Arc<Activity>,
+        (activity, writes): (&Arc<Activity>, &Writes),
         scheme: Scheme,
         permit: &ConnectionPermit,
     ) -> bool
@@ -194,6 +202,10 @@ impl Server {
                         return false;
                     }
                 }
+                () = writes.stalled(self.write_timeout) => {
+                    tracing::debug!("a connection is ended: its client takes nothing of what is written");
+                    return false;
+                }
             }
             // What is at work is finished. A client that then does not go is left.
             connection.as_mut().graceful_shutdown();
@@ -229,8 +241,8 @@ where
 }
 
 /// Both protocols within their bounds.
-fn protocols(settings: &ServerSettings) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn protocols(settings: &ServerSettings) -> auto::Builder<StreamTasks> {
+    let mut builder = auto::Builder::new(StreamTasks { write_timeout: settings.write_timeout });
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -279,7 +291,9 @@ mod tests {
         let permit =
             admission.acquire(admission.share([127, 0, 0, 1].into()).unwrap()).await.unwrap();
         let (near, far) = duplex(4096);
-        tokio::join!(server.speak(&server.http1, near, Scheme::HTTP, &permit), client(far, stop));
+        let writes = Writes::default();
+        let served = server.speak(&server.http1, near, &writes, Scheme::HTTP, &permit);
+        tokio::join!(served, client(far, stop));
     }
 
     async fn request(far: &mut DuplexStream, path: &str, fields: &str, body: &str) {

@@ -3,13 +3,16 @@
 //! may take its place ([`Routes`]), once the process has started.
 //!
 //! [`serve`] accepts connections: a bounded number of them ([`admission`]), each bounded in how
-//! slowly it may send. One connection is in [`connection`], what must be true of every message in
-//! [`message`], why a message is refused in [`refusal`], what is left of a request's body in
-//! [`upload`], and what happens below HTTP in [`stream`]. [`serve_probes`] answers `/healthz` and
-//! `/readyz` for a role that serves nothing else, [`while_starting`] for one that will.
+//! slowly it may send and take. One connection is in [`connection`], what must be true of every
+//! message in [`message`], why a message is refused in [`refusal`], what is left of a request's body
+//! in [`upload`], and what happens below HTTP in [`stream`]. Whether a client takes its responses is
+//! told by [`writes`] and, of each stream of HTTP/2, by [`stream_tasks`]. [`serve_probes`] answers
+//! `/healthz` and `/readyz` for a role that serves nothing else, [`while_starting`] for one that
+//! will; both look once for all who ask ([`coalesced`]).
 
 mod activity;
 mod admission;
+mod coalesced;
 mod connection;
 mod listener;
 mod message;
@@ -18,11 +21,14 @@ mod refusal;
 mod routes;
 mod settings;
 mod stream;
+mod stream_tasks;
 mod tls;
 mod unread;
 mod upload;
+mod writes;
 
 pub use admission::ClientAddress;
+pub use coalesced::Coalesced;
 pub use listener::serve;
 pub use message::{MAX_HEADERS, has_no_content};
 pub use probes::{Part, Readiness, serve_probes, while_starting};

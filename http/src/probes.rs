@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::coalesced::Coalesced;
 use crate::listener;
 use crate::refusal::PROBLEM_JSON;
 use crate::routes::Routes;
@@ -22,13 +23,17 @@ use crate::settings::ServerSettings;
 /// How long all parts together may take to say how they are.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long what the parts said is good for whoever asks next: anybody may ask, as often as they
+/// like, and to know how a part is may take a connection to a database that others need.
+const GOOD_FOR: Duration = Duration::from_secs(1);
+
 /// A part of a process: what it is called, and what is wrong with it if anything is.
 pub type Part = (&'static str, Result<(), String>);
 
 /// What knows whether a process can do its work.
 #[async_trait]
 pub trait Readiness: Send + Sync + 'static {
-    /// How each part is now.
+    /// How each part is now. Probes ask for it once a second at most, whoever asks them.
     async fn parts(&self) -> Vec<Part>;
 
     /// What operators should look at that keeps nothing from working. It is told to anybody.
@@ -65,21 +70,30 @@ pub fn while_starting(readiness: Arc<dyn Readiness>) -> Routes {
 }
 
 fn probes(readiness: Arc<dyn Readiness>) -> Router {
-    Router::new().route("/healthz", get(alive)).route("/readyz", get(ready)).with_state(readiness)
+    let probe = Arc::new(Probe { readiness, parts: Coalesced::new(GOOD_FOR) });
+    Router::new().route("/healthz", get(alive)).route("/readyz", get(ready)).with_state(probe)
+}
+
+/// What is asked, and what it said last.
+struct Probe {
+    readiness: Arc<dyn Readiness>,
+    parts: Coalesced<Vec<Part>>,
 }
 
 async fn alive() -> Json<Value> {
     Json(json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
 }
 
-async fn ready(State(readiness): State<Arc<dyn Readiness>>) -> Response {
-    let parts = match tokio::time::timeout(WAIT_TIMEOUT, readiness.parts()).await {
-        Ok(parts) => parts,
-        Err(_) => {
+async fn ready(State(probe): State<Arc<Probe>>) -> Response {
+    let readiness = Arc::clone(&probe.readiness);
+    let look = async move {
+        let answered = tokio::time::timeout(WAIT_TIMEOUT, readiness.parts()).await;
+        answered.unwrap_or_else(|_| {
             vec![("process", Err(format!("its parts have not answered within {WAIT_TIMEOUT:?}")))]
-        }
+        })
     };
-    let notes = readiness.notes();
+    let parts = probe.parts.get(look).await;
+    let notes = probe.readiness.notes();
     let wrong: Vec<String> = parts
         .iter()
         .filter_map(|(name, state)| Some(format!("{name}: {}", state.as_ref().err()?)))
@@ -115,9 +129,13 @@ fn problem(status: StatusCode, detail: &str, parts: Option<Map<String, Value>>) 
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use axum::body::Body;
+    use http::Request;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpSocket, TcpStream};
+    use tower::ServiceExt as _;
 
     use super::*;
 
@@ -132,6 +150,36 @@ mod tests {
         fn notes(&self) -> Vec<String> {
             Vec::new()
         }
+    }
+
+    /// Counts who asks it.
+    #[derive(Default)]
+    struct Counting(AtomicUsize);
+
+    #[async_trait]
+    impl Readiness for Counting {
+        async fn parts(&self) -> Vec<Part> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            vec![("part", Ok(()))]
+        }
+
+        fn notes(&self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+
+    #[tokio::test]
+    async fn the_parts_are_asked_once_for_many() {
+        let counting = Arc::new(Counting::default());
+        let router = probes(Arc::clone(&counting) as _);
+        let request = || Request::get("/readyz").body(Body::empty()).unwrap();
+        let answers = (0..100).map(|_| router.clone().oneshot(request()));
+        for answer in futures_util::future::join_all(answers).await {
+            assert_eq!(answer.unwrap().status(), StatusCode::OK);
+        }
+        // One, unless it takes this machine seconds to answer so few.
+        assert!((1..10).contains(&counting.0.load(Ordering::Relaxed)));
     }
 
     async fn connect(last: u8, address: SocketAddr) -> TcpStream {

@@ -38,9 +38,15 @@ pub struct ServerSettings {
     /// How long a connection without requests is kept. Default: 60 s; in HTTP/1.1 `header_timeout`
     /// ends it before.
     pub idle_timeout: Duration,
-    /// How long a client may take to send a request's body: whoever reads it keeps to this, and the
-    /// server does where it discards what is left of one. Default: 30 s.
+    /// How long a client may take to send a request's body: whoever reads one into memory keeps to
+    /// this, and the server does where it discards what is left of one. Who hands a body on while it
+    /// comes bounds it by what that is for. Default: 30 s.
     pub body_timeout: Duration,
+    /// How long a client may take nothing of a response while bytes of it wait to be taken: over
+    /// HTTP/1.1 no byte, over HTTP/2 not the whole of a piece of at most 16 KiB. Then its connection
+    /// is ended, over HTTP/2 its stream is reset. A response that has nothing to say for longer is
+    /// none of this. Default: 60 s.
+    pub write_timeout: Duration,
     /// How much of what a client still sends after its request was refused is read and thrown away,
     /// so that the answer reaches it, in bytes; for `body_timeout` at most. Then its connection is
     /// ended as it is, over HTTP/2 its stream. Default: 256 MiB.
@@ -79,6 +85,7 @@ impl Default for ServerSettings {
             header_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(60),
             max_discarded_bytes: 256 << 20,
             drain_timeout: Duration::from_secs(10),
         }

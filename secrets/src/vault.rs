@@ -37,7 +37,7 @@ pub trait SealedSecrets: Send + Sync + 'static {
 /// How much a vault remembers.
 #[derive(Clone, Debug)]
 pub struct VaultSettings {
-    /// How many opened secrets are kept in memory. Default: 256.
+    /// How many opened secrets, and names without one, are kept in memory. Default: 256.
     pub remembered: usize,
     /// For how long, where no change of the tenant's definitions comes first. Default: 5 s.
     pub remember_for: Duration,
@@ -62,7 +62,9 @@ type Memory = HashMap<(TenantName, SecretName), Opened>;
 
 /// A secret that was opened, when, and how its tenant's definitions were.
 struct Opened {
-    secret: Secret,
+    /// Nothing where there was none of this name: whoever may call a webhook may have it looked for
+    /// as often as they like.
+    secret: Option<Secret>,
     since: Instant,
     changed_at: Revision,
 }
@@ -87,7 +89,7 @@ impl Vault {
         changed_at: Revision,
         tenant: &TenantName,
         name: &SecretName,
-    ) -> Option<Secret> {
+    ) -> Option<Option<Secret>> {
         let memory = self.memory();
         let opened = memory.get(&(tenant.clone(), name.clone()))?;
         let is_good =
@@ -100,7 +102,7 @@ impl Vault {
         changed_at: Revision,
         tenant: &TenantName,
         name: &SecretName,
-        secret: &Secret,
+        secret: Option<&Secret>,
     ) {
         // What was read while the definitions changed may be what was before.
         if self.sealed.changed_at(tenant) != changed_at {
@@ -118,7 +120,7 @@ impl Vault {
             });
         }
         if memory.len() < self.settings.remembered {
-            let opened = Opened { secret: secret.clone(), since: Instant::now(), changed_at };
+            let opened = Opened { secret: secret.cloned(), since: Instant::now(), changed_at };
             memory.insert(key, opened);
         }
     }
@@ -133,21 +135,24 @@ impl SecretSource for Vault {
     ) -> Result<Option<Secret>, SecretError> {
         let changed_at = self.sealed.changed_at(tenant);
         if let Some(secret) = self.remembered(changed_at, tenant, name) {
-            return Ok(Some(secret));
+            return Ok(secret);
         }
         let sealed = self
             .sealed
             .sealed(tenant, name)
             .await
             .map_err(|Unavailable(why)| SecretError::Unavailable(why))?;
-        let Some(sealed) = sealed else { return Ok(None) };
+        let Some(sealed) = sealed else {
+            self.remember(changed_at, tenant, name, None);
+            return Ok(None);
+        };
         // The row is opened as what was asked for, whatever it says that it is.
         let secret = self.keyring.open(&SealedSecret {
             tenant: tenant.clone(),
             name: name.clone(),
             ..sealed
         })?;
-        self.remember(changed_at, tenant, name, &secret);
+        self.remember(changed_at, tenant, name, Some(&secret));
         Ok(Some(secret))
     }
 }

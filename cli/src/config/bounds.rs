@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use wasmill_gateway::GatewaySettings;
 use wasmill_store::MAX_BATCH_BYTES;
 
 use super::{Config, GatewayTls, artifacts, compiling};
@@ -136,7 +137,26 @@ impl Config {
         within("gateway.max_request_execution_bytes", bytes, "1MiB to 64GiB")?;
         let bytes =
             gateway.max_in_flight_bytes.is_none_or(|bytes| (1 << 20..=1 << 40).contains(&bytes.0));
-        within("gateway.max_in_flight_bytes", bytes, "1MiB to 1024GiB")
+        within("gateway.max_in_flight_bytes", bytes, "1MiB to 1024GiB")?;
+        self.check_bodies()
+    }
+
+    /// That the longest body can be held: one tenant's requests may have half of what there is.
+    fn check_bodies(&self) -> Result<(), OutOfBounds> {
+        let gateway = &self.gateway;
+        let Some(bytes) = gateway.max_in_flight_bytes else { return Ok(()) };
+        let GatewaySettings { max_document_bytes, .. } = GatewaySettings::default();
+        let longest = [
+            gateway.max_artifact_bytes.0,
+            gateway.max_batch_bytes.0,
+            gateway.max_event_bytes.0,
+            max_document_bytes as u64,
+        ];
+        within(
+            "gateway.max_in_flight_bytes",
+            longest.into_iter().all(|body| body.saturating_mul(2) <= bytes.0),
+            "at least twice the longest body: gateway.max_artifact_bytes, gateway.max_batch_bytes, gateway.max_event_bytes, or 4MiB of a document",
+        )
     }
 
     fn check_host(&self) -> Result<(), OutOfBounds> {
@@ -259,6 +279,11 @@ impl Config {
         within(
             "gateway.idle_timeout",
             wait_timeout.contains(&gateway.idle_timeout.0),
+            "10ms to 1h",
+        )?;
+        within(
+            "gateway.write_timeout",
+            wait_timeout.contains(&gateway.write_timeout.0),
             "10ms to 1h",
         )?;
         within(

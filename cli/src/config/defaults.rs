@@ -70,6 +70,7 @@ impl Default for Gateway {
             max_streams: 128,
             header_timeout: Span(Duration::from_secs(30)),
             idle_timeout: Span(Duration::from_secs(60)),
+            write_timeout: Span(ServerSettings::default().write_timeout),
             max_discarded_bytes: ByteSize(ServerSettings::default().max_discarded_bytes),
             public_names: BTreeSet::new(),
             hostnames: BTreeMap::new(),

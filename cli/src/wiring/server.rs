@@ -18,6 +18,7 @@ pub(super) fn settings_of(gateway: &config::Gateway) -> ServerSettings {
         max_streams: gateway.max_streams,
         header_timeout: gateway.header_timeout.0,
         idle_timeout: gateway.idle_timeout.0,
+        write_timeout: gateway.write_timeout.0,
         max_discarded_bytes: gateway.max_discarded_bytes.0,
         drain_timeout: gateway.grace.0,
         ..ServerSettings::default()

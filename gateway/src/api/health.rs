@@ -1,10 +1,12 @@
 //! Whether the gateway lives, and whether it can do its work.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use crate::app::SharedApp;
@@ -58,17 +60,7 @@ pub(crate) async fn ready(State(app): State<SharedApp>) -> Result<Json<Ready>> {
     if app.shutdown.is_cancelled() {
         return Err(ApiError::Unavailable("this gateway is shutting down"));
     }
-    let store = async {
-        tokio::time::timeout(WAIT_TIMEOUT, app.store.identity.ping())
-            .await
-            .is_ok_and(|pong| pong.is_ok())
-    };
-    let broker = async {
-        tokio::time::timeout(WAIT_TIMEOUT, app.broker.control.ping())
-            .await
-            .is_ok_and(|pong| pong.is_ok())
-    };
-    let (store, broker) = tokio::join!(store, broker);
+    let [store, broker] = app.backends.get(backends(Arc::clone(&app))).await;
     if !store && !broker {
         return Err(ApiError::Unavailable("neither the database nor the broker answers"));
     }
@@ -80,4 +72,12 @@ pub(crate) async fn ready(State(app): State<SharedApp>) -> Result<Json<Ready>> {
         rows_dropped: app.rows.dropped(),
         notes: app.notes.clone(),
     }))
+}
+
+/// Whether the database and the broker answer.
+async fn backends(app: SharedApp) -> [bool; 2] {
+    let store = timeout(WAIT_TIMEOUT, app.store.identity.ping());
+    let broker = timeout(WAIT_TIMEOUT, app.broker.control.ping());
+    let (store, broker) = tokio::join!(store, broker);
+    [store.is_ok_and(|pong| pong.is_ok()), broker.is_ok_and(|pong| pong.is_ok())]
 }

@@ -12,11 +12,11 @@ use wasmill_store::Change;
 
 use crate::app::{App, SharedApp};
 use crate::auth::Caller;
+use crate::authority::requested;
 use crate::documents::hostnames::{HostnameDocument, HostnameGranted, HostnamePage, ListHostnames};
 use crate::error::{ApiError, Result};
 use crate::extract::{Params, Segment};
 use crate::page::{self, MAX_PAGE};
-use crate::routing::requested;
 
 /// The host names of a manifest's triggers under which requests do not reach the tenant's
 /// functions, because they are not the tenant's (any more).

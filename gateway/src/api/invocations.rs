@@ -104,7 +104,7 @@ async fn event_of(
     let form = form_of(&parts.headers, function, wanted.as_ref())?;
     let limit = app.settings.max_event_bytes;
     let buffered = body::read(app, &caller.owner, &parts.headers, body, limit).await?;
-    let waiting = app.admit_waiting(&caller.tenant)?;
+    let waiting = app.admit_waiting(&caller.tenant, &caller.owner)?;
     drop(reading);
     let tenant = caller.tenant.clone();
     let incoming = Incoming {

@@ -13,13 +13,15 @@ mod invocations;
 mod keys;
 mod keyvalue;
 mod nodes;
-pub(crate) mod openapi;
+mod openapi;
 mod operate;
 mod problems;
 mod schemas;
 mod secrets;
 
-use axum::Router;
+use std::sync::Arc;
+
+use axum::{Extension, Router};
 use http::{Method, Uri};
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
@@ -29,18 +31,25 @@ use utoipa_axum::routes;
 use crate::app::SharedApp;
 use crate::error::ApiError;
 use crate::ingest;
+use crate::settings::GatewaySettings;
 
 /// The service of the API.
 pub(crate) fn router(app: SharedApp) -> Router {
-    described()
-        .0
+    let (router, description) = described();
+    router
         .fallback(nothing_here)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(Extension(Arc::new(description)))
         .with_state(app)
 }
 
+/// The description of the API with these settings: [`openapi::rendered`].
+pub(crate) fn description(settings: &GatewaySettings, needs_key: bool) -> serde_json::Value {
+    openapi::rendered(&described().1, settings, needs_key)
+}
+
 /// The routes and their description, each of the other's making.
-pub(crate) fn described() -> (Router<SharedApp>, OpenApi) {
+fn described() -> (Router<SharedApp>, OpenApi) {
     let (router, mut description) = OpenApiRouter::with_openapi(openapi::Base::openapi())
         .routes(routes!(ingest::post_events))
         .routes(routes!(ingest::post_typed_event))

@@ -3,7 +3,9 @@
 mod rules;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -15,7 +17,7 @@ use utoipa::openapi::{Content, HeaderBuilder, OpenApi as Description, Ref, RefOr
 use utoipa::{OpenApi, ToSchema as _};
 use wasmill_http::PROBLEM_JSON;
 
-use super::described;
+use self::rules::KEY;
 use crate::app::SharedApp;
 use crate::problem::Problem;
 use crate::settings::GatewaySettings;
@@ -46,9 +48,6 @@ use crate::settings::GatewaySettings;
     components(schemas(Problem))
 )]
 pub(crate) struct Base;
-
-/// The name of the security scheme.
-const KEY: &str = "api_key";
 
 /// The header by which an operator names a tenant.
 const TENANT: &str = "Wasmill-Tenant";
@@ -129,11 +128,15 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten()
 }
 
-/// The whole description, with what these settings let through. `needs_key` tells whether a request
-/// without an API key can be answered.
-pub(crate) fn description(settings: &GatewaySettings, needs_key: bool) -> serde_json::Value {
+/// What the routes say of themselves and have in common, with what these settings let through.
+/// `needs_key` tells whether a request without an API key can be answered.
+pub(crate) fn rendered(
+    routes: &Description,
+    settings: &GatewaySettings,
+    needs_key: bool,
+) -> serde_json::Value {
     // Cannot fail: every key is a string and nothing does I/O.
-    let mut description = serde_json::to_value(described().1).unwrap_or_default();
+    let mut description = serde_json::to_value(routes).unwrap_or_default();
     rules::apply(&mut description, settings, needs_key);
     description
 }
@@ -143,10 +146,13 @@ pub(crate) fn description(settings: &GatewaySettings, needs_key: bool) -> serde_
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", tag = "service", operation_id = "openapi",
     responses((status = 200, description = "An OpenAPI 3.1 document", body = serde_json::Value)))]
-pub(crate) async fn describe(State(app): State<SharedApp>) -> Response {
+pub(crate) async fn describe(
+    State(app): State<SharedApp>,
+    Extension(routes): Extension<Arc<Description>>,
+) -> Response {
     let needs_key = app.settings.require_key || app.registry.current().has_keys();
     let text = app.descriptions[usize::from(needs_key)].get_or_init(|| {
-        let text = description(&app.settings, needs_key).to_string();
+        let text = rendered(&routes, &app.settings, needs_key).to_string();
         Bytes::from(text)
     });
     ([(CONTENT_TYPE, "application/json")], text.clone()).into_response()

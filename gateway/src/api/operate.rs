@@ -141,7 +141,12 @@ async fn operate(
         .by(caller.name())
         .before_row(may_precede_row(id, at, window));
     // What is decided is brought to hosts even if the client goes away now.
-    let moved = to_its_end(carry_out(app, caller.tenant, id, operation)).await?;
+    let reservation = app.admit(&caller.owner)?;
+    let moved = to_its_end(async move {
+        let _reservation = reservation;
+        carry_out(app, caller.tenant, id, operation).await
+    });
+    let moved = moved.await?;
     if moved.has_event {
         return Ok(Json(OperationResultDocument::new(id, &moved)).into_response());
     }

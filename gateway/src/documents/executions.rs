@@ -1,6 +1,7 @@
 //! Executions, their attempts and logs.
 
 mod convert;
+mod json;
 
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Serialize, Serializer};
@@ -8,7 +9,7 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 use wasmill_domain::event::is_json_media_type;
-use wasmill_domain::event::json::{DataMember, JsonFormat};
+use wasmill_domain::event::json::DataMember;
 use wasmill_domain::{
     AttemptReport, Digest, Dispatch, Event, EventType, ExecutionId, FunctionName, LogLevel,
     LogSource, Origin, Outcome, Output, State, Timestamp,
@@ -17,8 +18,8 @@ use wasmill_store::{
     ExecutionDetail, ExecutionSummary, ListedExecution, LogEntry, LogPosition, UnreadableEvent,
 };
 
-use self::convert::cloud_event;
 pub(crate) use self::convert::{has_failed, just_accepted};
+use self::json::cloud_event;
 
 /// Which executions to list. All conditions hold together.
 #[derive(Deserialize, IntoParams)]

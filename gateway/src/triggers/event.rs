@@ -18,7 +18,8 @@ use wasmill_domain::registry::Refusal;
 use wasmill_domain::{Dispatch, Origin, Outcome, State, TenantName, Timestamp, json};
 use wasmill_store::ExecutionDetail;
 
-use super::{Routed, failed, request};
+use super::request;
+use super::routed::{Routed, failed};
 use crate::app::App;
 use crate::awaited::{end_of, publish};
 use crate::body::{self, media_type, not_json};
@@ -54,7 +55,7 @@ pub(super) async fn run(app: &Arc<App>, routed: Routed, request: Request) -> Res
     let (parts, body) = request.into_parts();
     let body = body::read_as_it_is(app, &owner, body, app.settings.max_event_bytes).await?;
     // Kept until the function has answered, as the body is in memory until then.
-    let reserved = (app.admit_waiting(&routed.tenant)?, body.clone());
+    let reserved = (app.admit_waiting(&routed.tenant, &owner)?, body.clone());
     drop(reading);
     let dispatch = dispatch_of(app, &routed, &parts, &body.bytes, 1, reserved.clone()).await?;
     let deadline = Instant::now() + routed.function.manifest.limits.timeout.0 + MARGIN;

@@ -12,6 +12,7 @@ mod event;
 mod exchange;
 mod keys;
 mod request;
+mod routed;
 
 use std::sync::Arc;
 
@@ -21,9 +22,10 @@ use http::header::{ALLOW, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use wasmill_domain::manifest::Kind;
 use wasmill_domain::manifest::http::{Method as HttpMethod, Mode};
-use wasmill_domain::routes::{Found, Route};
-use wasmill_domain::{ExecutionId, FunctionDefinition, Registry, TenantName, TraceContext};
+use wasmill_domain::routes::Found;
+use wasmill_domain::{Registry, TenantName, TraceContext};
 
+use self::routed::Routed;
 use crate::app::App;
 use crate::error::{ApiError, Result};
 use crate::webhooks::{self, WebhookTrigger};
@@ -52,19 +54,6 @@ struct RequestLocation {
     host: Option<String>,
     /// What the function sees as the path.
     path: String,
-}
-
-/// A request that a function answers.
-struct Routed {
-    tenant: TenantName,
-    registry: Arc<Registry>,
-    function: Arc<FunctionDefinition>,
-    route: Route,
-    /// The path's parameters, decoded.
-    parameters: Vec<(String, String)>,
-    /// What the function sees as the path.
-    path: String,
-    trace: TraceContext,
 }
 
 /// Answers a request that came by `entry`.
@@ -220,10 +209,4 @@ fn trace_of(headers: &HeaderMap) -> TraceContext {
 fn nothing_at(path: &str) -> ApiError {
     let path: String = path.chars().take(100).collect();
     ApiError::NotFound(format!("no function answers HTTP requests at '{path}'"))
-}
-
-/// The problem of a function that did not answer as it should have. What it said is for its owner,
-/// who finds it by the execution's id; the caller may be anybody.
-fn failed(status: StatusCode, execution: ExecutionId) -> ApiError {
-    ApiError::Function(status, execution)
 }

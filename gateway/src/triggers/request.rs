@@ -12,7 +12,7 @@ use http::uri::Scheme;
 use wasmill_domain::http_message::{self, Headers, RequestHead, header_map};
 use wasmill_http::MAX_HEADERS;
 
-use crate::routing;
+use crate::authority;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
@@ -36,7 +36,7 @@ pub(super) fn head_of(parts: &Parts, path: &str) -> RequestHead {
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
     };
-    let authority = routing::authority(&parts.uri, &parts.headers);
+    let authority = authority::authority(&parts.uri, &parts.headers);
     RequestHead {
         method: parts.method.to_string(),
         target,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::WebhookTrigger;
+use super::target::WebhookTrigger;
 
 /// How many triggers are counted for. Deployed ones are fewer; where there are more, those of older
 /// versions are among them, and all begin anew.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use wasmill_domain::Digest;
 
-use super::WebhookTrigger;
+use super::target::WebhookTrigger;
 
 /// Names a delivery.
 pub(super) type DeliveryKey = Digest;

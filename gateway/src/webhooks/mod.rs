@@ -7,54 +7,30 @@
 mod counts;
 mod deliveries;
 mod signature;
+pub(crate) mod state;
+mod target;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
-use wasmill_domain::manifest::http::HttpTrigger;
+use wasmill_domain::Timestamp;
 use wasmill_domain::manifest::webhook::Webhook;
-use wasmill_domain::{FunctionName, TenantName, Timestamp};
 
 pub(crate) use self::counts::Counted;
-use self::counts::{Counts, TriggerCounts};
-use self::deliveries::{Claimed, Deliveries, delivery_key};
+use self::counts::TriggerCounts;
+use self::deliveries::{Claimed, delivery_key};
 use self::signature::{Refused, Statement, key_of};
+pub(crate) use self::target::WebhookTrigger;
 use crate::app::App;
 use crate::body;
 use crate::budget::Owner;
 use crate::error::{ApiError, Result};
-use crate::settings::GatewaySettings;
 
 /// What a caller receives while its signature cannot be checked.
 const UNVERIFIABLE: ApiError =
     ApiError::Unavailable("the request's signature cannot be checked now");
-
-/// What this gateway knows of webhooks.
-pub(crate) struct Webhooks {
-    deliveries: Deliveries,
-    counts: Counts,
-}
-
-/// Whose webhook a request is for.
-#[derive(Clone, Copy)]
-pub(crate) struct WebhookTrigger<'a> {
-    pub(crate) tenant: &'a TenantName,
-    pub(crate) function: &'a FunctionName,
-    pub(crate) trigger: &'a HttpTrigger,
-}
-
-impl Webhooks {
-    pub(crate) fn new(settings: &GatewaySettings) -> Self {
-        Self { deliveries: Deliveries::new(settings.max_deliveries), counts: Counts::default() }
-    }
-
-    /// What was counted at a trigger since this gateway began.
-    pub(crate) fn counted(&self, target: WebhookTrigger<'_>) -> Counted {
-        self.counts.of(target).read()
-    }
-}
 
 /// Checks a request, and has it answered by `run` if it is signed as the trigger asks and its
 /// delivery was not accepted before.

@@ -45,7 +45,7 @@ pub(crate) struct Gateway {
     pub(crate) gate: Arc<Gate>,
     /// Whether no component passes its check any more.
     pub(crate) refuses: Arc<AtomicBool>,
-    /// Holds up calls of what keeps artifacts.
+    /// Holds up calls of what keeps artifacts and executions, and tells whether it is there.
     pub(crate) artifacts: Arc<Proxy<SqliteStore, VerbGate>>,
     /// Holds up events on their way to the broker.
     pub(crate) publishing: Arc<GatedBroker>,

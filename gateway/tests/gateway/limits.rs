@@ -110,7 +110,7 @@ async fn requests_at_work_are_bounded() {
 #[tokio::test]
 async fn bytes_that_wait_for_an_answer_are_bounded() {
     let settings =
-        GatewaySettings { max_in_flight_bytes: Some(4_000), ..GatewaySettings::default() };
+        GatewaySettings { max_in_flight_bytes: Some(8_000), ..GatewaySettings::default() };
     let gateway = bounded(settings).await;
     gateway.deploy("slow", json!([{"http": "/slow"}])).await;
     let path = "/http/default/slow";

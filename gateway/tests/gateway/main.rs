@@ -34,5 +34,6 @@ mod schema_limits;
 mod schemas;
 mod secrets;
 mod shares;
+mod takers;
 mod tls;
 mod webhooks;

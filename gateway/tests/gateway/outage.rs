@@ -7,7 +7,7 @@ use serde_json::json;
 use wasmill_domain::Timestamp;
 use wasmill_store::Agenda as _;
 
-use crate::harness::{Gateway, WAIT_TIMEOUT};
+use crate::harness::{Gateway, WAIT_TIMEOUT, until};
 
 async fn gateway() -> Gateway {
     let gateway = Gateway::start().await;
@@ -86,6 +86,11 @@ async fn without_both_nothing_is_accepted() {
         let problem = gateway.post(path, &json!(1)).await.problem(503, "unavailable");
         assert!(problem["detail"].as_str().unwrap().contains("nothing was accepted"), "{problem}");
     }
-    gateway.get("/readyz").await.problem(503, "unavailable");
+    // What was found out a moment ago is good for a moment.
+    let unready = until("it is seen that neither answers", async || {
+        let answer = gateway.get("/readyz").await;
+        (answer.status != 200).then_some(answer)
+    });
+    unready.await.problem(503, "unavailable");
     assert_eq!(gateway.get("/healthz").await.status, 200);
 }

@@ -248,3 +248,20 @@ async fn a_document_that_does_not_come_gives_its_permit_back() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_operation_without_its_client_has_its_permit() {
+    let gateway = narrow().await;
+    gateway.deploy("total", json!([{"event": "order.created"}])).await;
+    let event = || gateway.request(Method::POST, "/v1/events/order.created").json(&json!(1));
+    let id = send(event()).await.executions().remove(0);
+    let hook = gateway.artifacts.hook();
+    hook.hold(Some("transition_execution"));
+    let cancel = gateway.request(Method::POST, &format!("/v1/executions/{id}/cancel"));
+    abandon(cancel, hook.gate.is_reached()).await;
+    is_held("the operation has ended", event, || {
+        hook.hold(None);
+        hook.gate.let_one();
+    })
+    .await;
+}

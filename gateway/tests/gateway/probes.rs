@@ -108,3 +108,25 @@ async fn probes_are_answered_beside_slow_checks_of_artifacts() {
     let spent = this_threads_time() - before;
     assert!(spent < an_inspection / 2, "the thread that answers probes spent {spent} ns on it");
 }
+
+/// Anybody may ask, and to know how the database is takes a connection to it.
+#[tokio::test]
+async fn many_who_ask_are_answered_by_one_look() {
+    let gateway = Gateway::start().await;
+    let hook = gateway.artifacts.hook();
+    hook.hold(Some("ping"));
+    let asking: Vec<_> =
+        (0..100).map(|_| tokio::spawn(send(gateway.request(Method::GET, "/readyz")))).collect();
+    for asked in asking {
+        let answer = asked.await.unwrap();
+        assert_eq!((answer.status.as_u16(), &answer.json()["store"]), (200, &json!("away")));
+    }
+    let looks = hook.gate.reached.available_permits();
+    // One, unless it takes this machine seconds to send so little.
+    assert!((1..10).contains(&looks), "{looks}");
+    hook.hold(None);
+    until("it is known again", async || {
+        (gateway.get("/readyz").await.json()["store"] == "ok").then_some(())
+    })
+    .await;
+}

@@ -22,7 +22,7 @@ use crate::http1;
 const FRAMES: usize = 100;
 
 /// Deploys a handler and gives its calls.
-async fn calls(gateway: &Gateway) -> Box<dyn IncomingStreams> {
+pub(crate) async fn calls(gateway: &Gateway) -> Box<dyn IncomingStreams> {
     let component = wat::parse_str(
         r#"(component (instance $i) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#,
     );
@@ -35,11 +35,11 @@ async fn calls(gateway: &Gateway) -> Box<dyn IncomingStreams> {
     gateway.broker.accept_streams(&service, NonZeroU16::new(4).unwrap()).await.unwrap()
 }
 
-async fn in_time<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(WAIT_TIMEOUT, future).await.expect("it takes too long")
 }
 
-fn head(status: u16, fields: &[(&str, &str)]) -> Download {
+pub(crate) fn head(status: u16, fields: &[(&str, &str)]) -> Download {
     let field = |(name, value): &(&str, &str)| {
         ((*name).to_owned(), Bytes::copy_from_slice(value.as_bytes()))
     };
@@ -234,7 +234,7 @@ async fn a_status_of_1xx_is_no_response() {
     }
 }
 
-const CHUNKED: &str =
+pub(crate) const CHUNKED: &str =
     "POST /http/default/handler HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 /// Makes sure that a call ends because its caller is gone, not by a body that breaks off.

@@ -6,7 +6,9 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinHandle;
 use wasmill_broker::embedded::EmbeddedSettings;
+use wasmill_broker::{QueueName, Queues as _};
 use wasmill_gateway::GatewaySettings;
 
 use crate::harness::{Answer, Gateway, client, component, send, until};
@@ -79,7 +81,7 @@ async fn begin_until_refused(
 #[tokio::test]
 async fn bodies_half_sent_keep_no_other_address_out() {
     for settings in [
-        GatewaySettings { max_in_flight_bytes: Some(100_000), ..GatewaySettings::default() },
+        GatewaySettings { max_in_flight_bytes: Some(200_000), ..GatewaySettings::default() },
         GatewaySettings { max_in_flight: 8, ..GatewaySettings::default() },
     ] {
         for path in [PATH, "/http/default/async"] {
@@ -98,7 +100,7 @@ async fn bodies_half_sent_keep_no_other_address_out() {
 #[tokio::test]
 async fn what_is_announced_takes_nothing() {
     let settings =
-        GatewaySettings { max_in_flight_bytes: Some(100_000), ..GatewaySettings::default() };
+        GatewaySettings { max_in_flight_bytes: Some(200_000), ..GatewaySettings::default() };
     let gateway = gateway(settings).await;
     let mut begun = Vec::new();
     for _ in 0..20 {
@@ -109,9 +111,22 @@ async fn what_is_announced_takes_nothing() {
         let answer = post(&gateway, &http, PATH, "", 40_000).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
     }
-    // What is more than it could ever have is refused before it comes.
-    let refused = post(&gateway, &http, PATH, "", 60_000).await;
-    refused.problem(503, "overloaded");
+    // What is more than it can have beside them is refused before it comes, and what is more than
+    // it could ever have in a way that nobody tries again.
+    post(&gateway, &http, PATH, "", 49_990).await.problem(503, "overloaded");
+    let never = post(&gateway, &http, PATH, "", 50_001).await.problem(413, "too-large");
+    let detail = never["detail"].as_str().unwrap();
+    assert!(detail.contains("50000 bytes") && detail.contains("max_in_flight_bytes"), "{detail}");
+    // Likewise where nothing is announced.
+    drop(begun);
+    let refused = until("nobody else has anything", async || {
+        let pieces = (0..60).map(|_| Ok::<_, std::io::Error>("x".repeat(1_000)));
+        let body = reqwest::Body::wrap_stream(futures_util::stream::iter(pieces));
+        let request = gateway.request(Method::POST, PATH).header("content-type", "text/plain");
+        let answer = send(request.body(body)).await;
+        (answer.status != 503).then_some(answer)
+    });
+    refused.await.problem(413, "too-large");
 }
 
 #[tokio::test]
@@ -152,17 +167,77 @@ async fn a_tenant_whose_functions_are_slow_leaves_others_permits_to_wait() {
     // Another tenant's wait all the same.
     let operator = gateway.post("/v1/keys", &json!({"role": "operator"})).await.json();
     let key = operator["key"].as_str().unwrap();
-    let of_other = |method: Method, path: &str| {
-        gateway.request(method, path).bearer_auth(key).header("wasmill-tenant", "other")
-    };
-    let upload = of_other(Method::POST, "/v1/artifacts").header("content-type", "application/wasm");
-    let digest = send(upload.body(component(1))).await.json()["digest"].clone();
-    let deploy = json!({"digest": digest, "manifest": {"name": "theirs"}});
-    let deployed = send(of_other(Method::PUT, "/v1/functions/theirs").json(&deploy)).await;
-    assert_eq!(deployed.status, StatusCode::CREATED, "{deployed:?}");
-    let invoke = of_other(Method::POST, "/v1/functions/theirs/invoke?wait=1ms").json(&json!(1));
+    deploy_for(&gateway, key, "other", "theirs", json!([])).await;
+    let invoke = gateway
+        .request(Method::POST, "/v1/functions/theirs/invoke?wait=1ms")
+        .bearer_auth(key)
+        .header("wasmill-tenant", "other")
+        .json(&json!(1));
     assert_eq!(send(invoke).await.status, StatusCode::ACCEPTED);
     drop((begun, waits));
+}
+
+/// Deploys a function for another tenant, by an operator's key.
+async fn deploy_for(gateway: &Gateway, key: &str, tenant: &str, name: &str, triggers: Value) {
+    let of_tenant = |method: Method, path: &str| {
+        gateway.request(method, path).bearer_auth(key).header("wasmill-tenant", tenant)
+    };
+    let upload =
+        of_tenant(Method::POST, "/v1/artifacts").header("content-type", "application/wasm");
+    let digest = send(upload.body(component(1))).await.json()["digest"].clone();
+    let deploy = json!({"digest": digest, "manifest": {"name": name, "trigger": triggers}});
+    let path = format!("/v1/functions/{name}");
+    let deployed = send(of_tenant(Method::PUT, &path).json(&deploy)).await;
+    assert_eq!(deployed.status, StatusCode::CREATED, "{deployed:?}");
+}
+
+/// Calls a tenant's function `slow` without a key until a call is refused or there are so many, and
+/// gives those that wait.
+async fn call_slow(
+    gateway: &Gateway,
+    from: Ipv4Addr,
+    tenant: &str,
+    most: usize,
+) -> Vec<JoinHandle<Answer>> {
+    let http = client_at(from);
+    let queue = QueueName::of_function(&tenant.parse().unwrap(), &"slow".parse().unwrap());
+    let ready = async || gateway.broker.depth(&queue).await.map_or(0, |depth| depth.ready);
+    let mut waiting = Vec::new();
+    while waiting.len() < most {
+        let before = ready().await;
+        let request = http.post(format!("{}/http/{tenant}/slow", gateway.url)).body("x");
+        let call = tokio::spawn(send(request));
+        let is_taken = until("a call is taken or refused", async || {
+            if call.is_finished() {
+                return Some(false);
+            }
+            (ready().await > before).then_some(true)
+        });
+        if !is_taken.await {
+            call.await.unwrap().problem(503, "overloaded");
+            break;
+        }
+        waiting.push(call);
+    }
+    waiting
+}
+
+/// Whoever calls slow functions of many tenants leaves permits to who calls others.
+#[tokio::test]
+async fn one_address_does_not_take_all_permits_to_wait() {
+    let gateway = gateway(GatewaySettings { max_waiting: 16, ..GatewaySettings::default() }).await;
+    let operator = gateway.post("/v1/keys", &json!({"role": "operator"})).await.json();
+    let key = operator["key"].as_str().unwrap();
+    for tenant in ["one", "two", "three", "four"] {
+        deploy_for(&gateway, key, tenant, "slow", json!([{"http": "/slow"}])).await;
+    }
+    let mut many = Vec::new();
+    for tenant in ["one", "two", "three"] {
+        many.extend(call_slow(&gateway, MANY, tenant, usize::MAX).await);
+    }
+    // An address alone may have half of what all addresses may have.
+    assert_eq!(many.len(), 4);
+    assert_eq!(call_slow(&gateway, OTHER, "four", 2).await.len(), 2);
 }
 
 fn event(data: usize) -> Value {
@@ -212,7 +287,7 @@ async fn what_an_event_is_multiplied_to_is_bounded() {
 #[tokio::test]
 async fn an_address_counts_over_http_2() {
     let settings =
-        GatewaySettings { max_in_flight_bytes: Some(100_000), ..GatewaySettings::default() };
+        GatewaySettings { max_in_flight_bytes: Some(200_000), ..GatewaySettings::default() };
     let gateway = gateway(settings).await;
     let _begun = begin_until_refused(&gateway, MANY, PATH, "").await;
     let http = |address: Ipv4Addr| {

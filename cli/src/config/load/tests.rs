@@ -131,6 +131,7 @@ fn the_environment_comes_before_the_file_and_ours_before_the_well_known() {
             ("WASMILL_GATEWAY_MAX_EVENT_BYTES", "64KiB"),
             ("WASMILL_GATEWAY_MAX_ARTIFACT_BYTES", "128MiB"),
             ("WASMILL_GATEWAY_MAX_DISCARDED_BYTES", "0"),
+            ("WASMILL_GATEWAY_WRITE_TIMEOUT", "2m"),
             ("WASMILL_GATEWAY_LISTEN", "0.0.0.0:80"),
             ("WASMILL_GATEWAY_TLS_CERTIFICATE", "/etc/cert.pem"),
             ("WASMILL_GATEWAY_TLS_KEY", "'/etc/key.pem'"),
@@ -171,6 +172,7 @@ fn the_environment_comes_before_the_file_and_ours_before_the_well_known() {
     assert_eq!(config.gateway.max_event_bytes.0, 64 << 10);
     assert_eq!(config.gateway.max_artifact_bytes.0, 128 << 20);
     assert_eq!(config.gateway.max_discarded_bytes.0, 0);
+    assert_eq!(config.gateway.write_timeout.0, Duration::from_secs(120));
     assert_eq!(config.gateway.listen.port(), 80);
     assert_eq!(config.nodes.timeout.0, Duration::from_secs(60));
     assert_eq!(config.secrets.key_file.as_deref(), Some(Path::new("/etc/keys")));
@@ -224,6 +226,19 @@ fn what_is_wrong_is_named() {
             "[gateway]\nmax_in_flight_bytes = '1KiB'",
             &["gateway.max_in_flight_bytes", "1MiB to 1024GiB"],
         ),
+        (
+            "[gateway]\nmax_in_flight_bytes = '127MiB'",
+            &["gateway.max_in_flight_bytes", "twice the longest body", "max_artifact_bytes"],
+        ),
+        (
+            "[gateway]\nmax_in_flight_bytes = '512MiB'\nmax_batch_bytes = '257MiB'",
+            &["gateway.max_in_flight_bytes", "twice the longest body"],
+        ),
+        (
+            "[gateway]\nmax_in_flight_bytes = '7MiB'\nmax_artifact_bytes = '1MiB'\nmax_batch_bytes = '1MiB'",
+            &["gateway.max_in_flight_bytes", "4MiB of a document"],
+        ),
+        ("[gateway]\nwrite_timeout = '1ms'", &["gateway.write_timeout", "10ms to 1h"]),
         ("[gateway]\nmax_files_bytes = '257MiB'", &["gateway.max_files_bytes", "at most 256MiB"]),
         ("[engine]\nfiles_bytes = '1KiB'", &["engine.files_bytes", "1MiB to 1024GiB"]),
         ("[engine]\ncache_bytes = '1KiB'", &["engine.cache_bytes", "1MiB to 1024GiB"]),

@@ -5,8 +5,10 @@ use serde_json::{Map, Value, json};
 use wasmill_domain::secret::LONGEST_SECRET;
 use wasmill_domain::{Outcome, State};
 
-use super::KEY;
 use crate::settings::GatewaySettings;
+
+/// The name of the security scheme.
+pub(super) const KEY: &str = "api_key";
 
 /// The schemas of what is checked by name, as components of the description.
 const SCHEMAS: &str = include_str!("schemas.json");

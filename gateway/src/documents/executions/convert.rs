@@ -159,13 +159,6 @@ impl From<LogEntry> for LogDocument {
     }
 }
 
-pub(super) fn cloud_event<S: Serializer>(
-    event: &Option<Event>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    event.as_deref().map(JsonFormat).serialize(serializer)
-}
-
 impl Serialize for ResultDocument {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Output { content_type, data } = &self.0;

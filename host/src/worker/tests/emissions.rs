@@ -1,6 +1,8 @@
 //! What emitted events lead to is bounded: how many executions, how many bytes, and how long a
 //! chain becomes.
 
+use std::time::Duration;
+
 use wasmill_domain::{Outcome, State, TenantName, Timestamp};
 use wasmill_store::{Agenda as _, ExecutionDetail};
 
@@ -133,7 +135,8 @@ async fn a_chain_is_counted_through_the_store() {
     wasmill_store::Ledger::transition_execution(&*system.store, &tenant, last, &replay)
         .await
         .unwrap();
-    let again = system.store.outbox(Timestamp::now(), 10).await.unwrap().remove(0);
+    let later = Timestamp::now().plus(Duration::from_secs(3600));
+    let again = system.store.outbox(later, 10).await.unwrap().remove(0);
     assert_eq!((again.execution, again.epoch, again.origin.depth()), (last, 2, chain_depth));
     system.publisher.publish(again).await.unwrap();
     let detail = system
