@@ -20,7 +20,8 @@ use crate::budget::Share;
 use crate::error::{ApiError, Result};
 use crate::triggers::{keys, request};
 
-/// How often it is counted anew what the host has not received, while nothing comes.
+/// How often it is counted anew what the host has not received, while nothing comes or more of it
+/// has to wait.
 const COUNT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What of a body that is sent on while it comes is in memory here: the messages that the host has
@@ -44,13 +45,17 @@ impl Held {
     }
 
     /// Counts a message of this length, which is to be sent. Where all bodies together leave no
-    /// room for it, it waits until the host has received those before it.
+    /// room for it, it waits until they do, or until the host has received those before it.
     async fn admit(&mut self, length: usize, sender: &StreamSender) -> Result<(), StreamClosed> {
-        self.count(sender);
-        let more = (self.bytes + length).saturating_sub(self.share.amount());
-        if more > 0 && self.share.grow(more).is_err() {
-            sender.drained().await?;
+        loop {
             self.count(sender);
+            let more = (self.bytes + length).saturating_sub(self.share.amount());
+            if more == 0 || self.share.grow(more).is_ok() {
+                break;
+            }
+            if let Ok(drained) = tokio::time::timeout(COUNT_INTERVAL, sender.drained()).await {
+                drained?;
+            }
         }
         self.lengths.push_back(length);
         self.bytes += length;
