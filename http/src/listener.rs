@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -13,6 +14,10 @@ use crate::connection::Server;
 use crate::routes::Routes;
 use crate::settings::ServerSettings;
 use crate::tls::Tls;
+
+/// How many bytes a socket holds of what is written to it; the system takes twice as many for its
+/// own book-keeping, or less where that is its limit.
+const SEND_BUFFER: usize = 256 << 10;
 
 /// How long to wait after the listener failed: out of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -78,5 +83,8 @@ async fn accept(
     // Answers are small and whole: they need not wait for more. Where this fails the client is
     // gone, and its connection ends as soon as it is read.
     let _ = stream.set_nodelay(true);
+    // Linux tells that a socket has room again when a third of what it holds is gone, and lets it
+    // grow to megabytes: a slow client would look as if it took nothing, and hold as much.
+    let _ = set_socket_send_buffer_size(&stream, SEND_BUFFER);
     Ok(admission.acquire(share).await.map(|permit| (stream, permit)))
 }

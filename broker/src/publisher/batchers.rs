@@ -63,8 +63,8 @@ impl Batchers {
     /// start one.
     ///
     /// # Errors
-    /// [`BrokerError::Full`] where too many of the queue's dispatches wait already;
-    /// [`BrokerError::Unavailable`] where too many bytes do, of all queues or of the tenant's.
+    /// [`BrokerError::Full`] where too many of the queue's dispatches wait already, or too many bytes
+    /// of the tenant's; [`BrokerError::Unavailable`] where too many of all tenants' do.
     pub(super) fn enqueue(
         &self,
         queue: &QueueName,
@@ -74,7 +74,7 @@ impl Batchers {
         let weight = weight(&dispatch);
         let tenant = dispatch.tenant.clone();
         let mut state = self.lock();
-        state.weights.check(&tenant, weight, self.settings.waiting_bytes)?;
+        state.weights.check(&tenant, weight, self.settings.waiting_bytes, queue)?;
         let waiting = Waiting { dispatch, weight, done };
         let is_new = match state.queues.entry(queue.clone()) {
             Entry::Occupied(mut batcher) => {
@@ -122,17 +122,23 @@ impl WaitingDispatches {
 impl Weights {
     /// Whether so much more of a tenant may wait while `limit` is the bound of all: no more than it
     /// leaves free for others, but what a tenant begins with wherever there is room.
-    fn check(&self, tenant: &TenantName, more: usize, limit: usize) -> Result<()> {
-        let refused = |whose: &str| {
-            let why = format!("too many bytes {whose} wait to be published already");
-            Err(BrokerError::Unavailable(why))
-        };
-        let Some(free) = limit.checked_sub(self.all + more) else {
-            return refused("of all tenants");
-        };
-        match self.tenants.get(tenant) {
-            Some(own) if own + more > free => refused("of this tenant"),
-            _ => Ok(()),
+    fn check(
+        &self,
+        tenant: &TenantName,
+        more: usize,
+        limit: usize,
+        queue: &QueueName,
+    ) -> Result<()> {
+        let own = self.tenants.get(tenant);
+        match limit.checked_sub(self.all + more) {
+            Some(free) if own.is_none_or(|own| own + more <= free) => Ok(()),
+            // It is its own queues that it waits for.
+            _ if own.is_some_and(|own| own + more > limit / 4) => {
+                Err(BrokerError::Full(queue.clone()))
+            }
+            _ => Err(BrokerError::Unavailable(
+                "too many bytes of all tenants wait to be published already".into(),
+            )),
         }
     }
 

@@ -45,9 +45,9 @@ impl BatchPublisher {
     /// itself: dropping the future does not take the dispatch back.
     ///
     /// # Errors
-    /// [`BrokerError::Full`] at once where too many of the queue's dispatches wait already, and
-    /// where the queue is full; [`BrokerError::Unavailable`], at once where too many bytes wait, of
-    /// all queues or of the tenant's. A queue that does not exist is declared.
+    /// [`BrokerError::Full`] where the queue is full, and at once where too many of its dispatches
+    /// wait already, or too many bytes of its tenant's; [`BrokerError::Unavailable`], at once where
+    /// too many of all tenants' wait. A queue that does not exist is declared.
     pub async fn publish(&self, dispatch: Dispatch) -> Result<()> {
         let queue = QueueName::of_function(&dispatch.tenant, &dispatch.function);
         let (done, confirmed) = oneshot::channel();

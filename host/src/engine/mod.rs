@@ -32,6 +32,9 @@ use crate::reuse::{Owner, WarmPool};
 use crate::settings::{EngineSettings, GuestSettings};
 use crate::shares::{SharePermit, TenantShares};
 
+/// How often who waits for an instance's room looks again for warm instances to drop.
+const DROP_WARM_AGAIN: Duration = Duration::from_secs(1);
+
 /// Compiles functions and runs them. One for a process.
 pub struct Engine {
     // The threads end first: guests on them use the rest.
@@ -269,9 +272,14 @@ impl Engine {
         if let Some(taken) = taking.as_mut().now_or_never() {
             return taken;
         }
-        // Instances that only wait make room for one that works; from now on none such is kept.
-        self.drop_needed();
-        taking.await
+        // Instances that only wait make room for one that works; from now on none such is kept. Who
+        // is not entitled to their room yet may be a little later.
+        loop {
+            self.drop_needed();
+            if let Ok(taken) = tokio::time::timeout(DROP_WARM_AGAIN, taking.as_mut()).await {
+                return taken;
+            }
+        }
     }
 
     /// Keeps an instance for its owner's next execution, unless somebody needs the room.

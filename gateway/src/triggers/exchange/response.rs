@@ -57,6 +57,8 @@ struct Line {
     talk: Option<Talk>,
     /// Its time was over before it had ended, which nobody has been told.
     is_overdue: bool,
+    /// When the caller took something last.
+    last_taken: Option<Instant>,
     waker: Option<Waker>,
 }
 
@@ -65,14 +67,21 @@ fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
     line.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends a talk at `latest`, whether or not anybody asks for the response by then: a caller that
-/// takes nothing of it lets nobody ask.
-async fn end_at(line: Arc<Mutex<Line>>, latest: Instant) {
-    sleep_until(latest).await;
-    let (talk, waker) = {
+/// Ends a talk when its time is over and the caller has taken nothing for `write_timeout`, whether
+/// or not anybody asks for the response by then: a caller that takes nothing lets nobody ask. What
+/// there is to take by then is bounded by the stream's window, and so is this.
+async fn end_after(line: Arc<Mutex<Line>>, deadline: Instant, write_timeout: Duration) {
+    let mut latest = deadline + write_timeout;
+    let (talk, waker) = loop {
+        sleep_until(latest).await;
         let mut line = lock(&line);
-        line.is_overdue = line.talk.is_some();
-        (line.talk.take(), line.waker.take())
+        match line.last_taken.map(|taken| taken + write_timeout) {
+            Some(later) if later > latest && line.talk.is_some() => latest = later,
+            _ => {
+                line.is_overdue = line.talk.is_some();
+                break (line.talk.take(), line.waker.take());
+            }
+        }
     };
     drop(talk);
     if let Some(waker) = waker {
@@ -91,13 +100,13 @@ pub(super) struct ResponseBody {
 
 impl ResponseBody {
     /// The rest of what the host says, of which the caller gets `left` bytes where that is known.
-    /// Once the host is not waited for any more, the caller has `write_timeout` to take what is
-    /// there.
+    /// Once the host is not waited for any more, the caller has `write_timeout` to take the next
+    /// piece of what is there.
     pub(super) fn new(talk: Talk, left: Option<u64>, write_timeout: Duration) -> Self {
-        let latest = talk.deadline.deadline() + write_timeout;
+        let deadline = talk.deadline.deadline();
         let line = Arc::new(Mutex::new(Line { talk: Some(talk), ..Line::default() }));
-        let timer = AbortOnDropHandle::new(tokio::spawn(end_at(Arc::clone(&line), latest)));
-        Self { line, left, _timer: timer }
+        let timer = tokio::spawn(end_after(Arc::clone(&line), deadline, write_timeout));
+        Self { line, left, _timer: AbortOnDropHandle::new(timer) }
     }
 }
 
@@ -154,6 +163,7 @@ impl http_body::Body for ResponseBody {
         };
         let said = received.and_then(|frame| Download::decode(&frame).ok());
         if let Some(Download::Data(data)) = said {
+            line.last_taken = Some(Instant::now());
             self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }

@@ -99,10 +99,10 @@ async fn a_day_that_another_release_writes_to_stays() {
     assert!(!store.inner.partitions.is_left(day, before), "it is known to be young");
 }
 
-/// Makes each of two statements of a look take 1.2 seconds, for whoever looks here for functions
+/// Makes each of two statements of a look take 3.6 seconds, for whoever looks here for functions
 /// first: what the statements end with sleeps.
-const SLOW: &str = "CREATE FUNCTION slow(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1.2); RETURN $1; END $$; \
-     CREATE FUNCTION slow(boolean) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1.2); RETURN $1; END $$; \
+const SLOW: &str = "CREATE FUNCTION slow(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(3.6); RETURN $1; END $$; \
+     CREATE FUNCTION slow(boolean) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(3.6); RETURN $1; END $$; \
      CREATE AGGREGATE min(text) (SFUNC = text_smaller, STYPE = text, FINALFUNC = slow); \
      CREATE AGGREGATE bool_or(boolean) (SFUNC = boolor_statefunc, STYPE = boolean, FINALFUNC = slow)";
 
@@ -116,7 +116,7 @@ async fn statements_that_take_long_together_have_another_turn() {
     slow.stranger().await.execute(SLOW).await.unwrap();
     let path = format!("{},pg_catalog,{}", slow.name(), schema.name());
     let settings = PostgresSettings {
-        call_timeout: Duration::from_secs(4),
+        call_timeout: Duration::from_secs(12),
         partition_lock_timeout: HOUR,
         schema: SchemaMode::Require,
         ..settings()

@@ -67,6 +67,20 @@ async fn what_is_there_in_time_may_be_taken_for_a_while() {
     assert_eq!(body.collect().await.unwrap().to_bytes(), "content");
 }
 
+/// However slowly it takes it.
+#[tokio::test]
+async fn who_goes_on_taking_a_response_gets_all_of_it() {
+    let line = Arc::new(Mutex::new(Line::default()));
+    let overdue = Overdue::new(HOUR).await;
+    let talk = lock(&overdue.body.line).talk.take();
+    *lock(&line) = Line { talk, last_taken: Some(Instant::now() + SHORT * 10), ..Line::default() };
+    let began = Instant::now();
+    end_after(Arc::clone(&line), began, SHORT).await;
+    assert!(began.elapsed() >= SHORT * 11, "it was cut off after {:?}", began.elapsed());
+    assert!(lock(&line).is_overdue && lock(&line).talk.is_none());
+    overdue.host.stream.sender.closed().await;
+}
+
 #[tokio::test]
 async fn what_is_not_there_in_time_is_not_waited_for() {
     let mut overdue = Overdue::new(HOUR).await;
