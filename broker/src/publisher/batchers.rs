@@ -132,7 +132,8 @@ impl Weights {
         let own = self.tenants.get(tenant);
         match limit.checked_sub(self.all + more) {
             Some(free) if own.is_none_or(|own| own + more <= free) => Ok(()),
-            // It is its own queues that it waits for.
+            // One that has so much by itself waits for its own queues, and is told so; whoever has
+            // less suffers from others, and may be helped by an outbox.
             _ if own.is_some_and(|own| own + more > limit / 4) => {
                 Err(BrokerError::Full(queue.clone()))
             }

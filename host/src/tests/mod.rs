@@ -21,6 +21,7 @@ mod waiting;
 mod wasi3;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmill_domain::{
     AttemptReport, Digest, Dispatch, Event, FunctionName, Manifest, Outcome, TenantName,
@@ -29,6 +30,20 @@ use wasmill_domain::{
 use wasmill_store::Finished;
 
 use crate::{Attempt, Capabilities, Engine, EngineSettings, Invocation, Prepared};
+
+/// Longer than anything takes.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Waits until something holds.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let reached = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let reached = tokio::time::timeout(WAIT_TIMEOUT, reached).await;
+    assert!(reached.is_ok(), "it never came true that {what}");
+}
 
 /// A small engine.
 fn engine() -> Arc<Engine> {
@@ -69,6 +84,15 @@ async fn prepare(engine: &Engine, component: &[u8]) -> Arc<Prepared> {
     engine.prepare(Digest::of(component), async { Ok(bytes) }).await.unwrap()
 }
 
+/// An attempt at what the dispatch is about.
+fn invocation<'a>(
+    prepared: &'a Arc<Prepared>,
+    manifest: &'a Arc<Manifest>,
+    dispatch: &'a Dispatch,
+) -> Invocation<'a> {
+    Invocation { prepared, manifest, dispatch, host: "test-host", files: None }
+}
+
 async fn invoke(
     engine: &Arc<Engine>,
     prepared: &Arc<Prepared>,
@@ -77,16 +101,8 @@ async fn invoke(
 ) -> Attempt {
     let (runner, prepared, manifest) =
         (Arc::clone(engine), Arc::clone(prepared), Arc::clone(manifest));
-    let attempt = engine.spawn(async move {
-        let invocation = Invocation {
-            prepared: &prepared,
-            manifest: &manifest,
-            dispatch: &dispatch,
-            host: "test-host",
-            files: None,
-        };
-        runner.run(invocation).await
-    });
+    let attempt =
+        engine.spawn(async move { runner.run(invocation(&prepared, &manifest, &dispatch)).await });
     attempt.await.unwrap()
 }
 

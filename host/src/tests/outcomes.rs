@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasmill_domain::{LogLevel, LogSource, Outcome};
 
 use super::guests::{OK, SPIN, component, component_of_version};
-use super::{attempt, dispatch, engine, event, invoke, manifest, prepare};
+use super::{attempt, dispatch, engine, event, invocation, invoke, manifest, prepare};
 
 /// A guest that returns a failure: its case, the reason's text, and the delay's case and
 /// milliseconds.
@@ -161,13 +161,7 @@ async fn an_attempt_that_is_cancelled_says_what_it_used() {
     let runner = std::sync::Arc::clone(&engine);
     let attempt = engine.spawn(async move {
         let dispatch = dispatch(event("test.event", "{}"));
-        let invocation = crate::Invocation {
-            prepared: &prepared,
-            manifest: &manifest,
-            dispatch: &dispatch,
-            host: "test-host",
-            files: None,
-        };
+        let invocation = invocation(&prepared, &manifest, &dispatch);
         // Asked for an instance and then at each look at the guest, of which some wait for a
         // thread.
         let mut looks = 0;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use wasmill_domain::{Manifest, Outcome};
 
 use super::guests::{component, counter};
-use super::{dispatch, engine, event, function, invoke, manifest, prepare};
+use super::{dispatch, engine, event, function, invoke, manifest, prepare, until};
 use crate::{Attempt, Capabilities, Engine, EngineSettings, Prepared};
 
 const HOSTILE: &[u8] = include_bytes!("../../../functions/hostile/hostile.wasm");
@@ -134,9 +134,7 @@ async fn a_tenant_that_waits_for_its_own_leaves_others_their_warm_instances() {
         dispatch.tenant = "busy".parse().unwrap();
         tokio::spawn(async move { invoke(&engine, &slow, &manifest, dispatch).await });
     }
-    while engine.waiting_instances() == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until("one waits", || engine.waiting_instances() > 0).await;
     let fixture = ReuseFixture::new(Arc::clone(&engine), 0).await;
     let manifest = manifest(REUSE);
     assert_eq!(fixture.count(&manifest, "default", "test").await, "1");
@@ -157,12 +155,5 @@ async fn warm_instances_are_dropped_after_a_while() {
     let fixture =
         ReuseFixture::new(Engine::new(settings, Capabilities::default()).unwrap(), 0).await;
     fixture.count(&manifest(REUSE), "default", "test").await;
-    let dropped = async {
-        while fixture.engine.warm_instances() > 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), dropped)
-        .await
-        .expect("the instance is dropped in time");
+    until("the instance is dropped", || fixture.engine.warm_instances() == 0).await;
 }

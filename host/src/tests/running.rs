@@ -8,13 +8,10 @@ use wasmill_component::Preflight as _;
 use wasmill_domain::{Digest, Outcome, TenantName};
 
 use super::guests::{OK, SPIN, component};
-use super::{dispatch, engine, event, invoke, manifest, prepare};
+use super::{WAIT_TIMEOUT, dispatch, engine, event, invoke, manifest, prepare, until};
 use crate::{Capabilities, Engine, EngineSettings};
 
 const HOSTILE: &[u8] = include_bytes!("../../../functions/hostile/hostile.wasm");
-
-/// How long something may take that is sure to happen.
-const SOON: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn spinning_guests_do_not_keep_others_waiting() {
@@ -110,9 +107,7 @@ async fn an_attempt_that_is_dropped_leaves_nothing_behind() {
             };
             runner.run(invocation).await
         });
-        while engine.free_slots() == engine.slots() {
-            tokio::task::yield_now().await;
-        }
+        until("it has begun", || engine.free_slots() < engine.slots()).await;
         attempt.abort();
         assert!(attempt.await.unwrap_err().is_cancelled());
     }
@@ -152,13 +147,12 @@ async fn who_waits_for_room_gets_that_of_an_instance_that_could_stay() {
         let event = event("hostile.slow", r#"{"ms": 100}"#);
         tokio::spawn(async move { invoke(&engine, &slow, &manifest, dispatch(event)).await })
     };
-    while engine.free_memory() == all {
-        tokio::task::yield_now().await;
-    }
+    until("the first has its memory", || engine.free_memory() < all).await;
     // Another tenant's.
     let mut second = dispatch(event("hostile.slow", r#"{"ms": 1}"#));
     second.tenant = "other".parse().unwrap();
-    let second = tokio::time::timeout(SOON, invoke(&engine, &slow, &manifest, second)).await;
+    let second =
+        tokio::time::timeout(WAIT_TIMEOUT, invoke(&engine, &slow, &manifest, second)).await;
     assert_eq!(second.expect("it waits and waits").report.outcome, Outcome::Success);
     assert_eq!(first.await.unwrap().report.outcome, Outcome::Success);
 }
@@ -177,15 +171,8 @@ async fn a_trial_ends_at_its_time_without_who_asked() {
             engine.check(&TenantName::default(), digest, &Bytes::from(spins), &manifest).await
         })
     };
-    while engine.free_slots() == engine.slots() {
-        tokio::task::yield_now().await;
-    }
+    until("it has begun", || engine.free_slots() < engine.slots()).await;
     asked.abort();
     assert!(asked.await.is_err());
-    let free = async {
-        while engine.free_slots() < engine.slots() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(SOON, free).await.expect("it runs on and on");
+    until("its slot is free", || engine.free_slots() == engine.slots()).await;
 }

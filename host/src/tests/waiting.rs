@@ -16,14 +16,13 @@ use wasmill_domain::wire::Writes;
 use wasmill_domain::{Digest, Manifest, Outcome, TenantName};
 
 use super::guests::{OK, component};
-use super::{dispatch, event, function, invoke, manifest, prepare};
+use super::{
+    WAIT_TIMEOUT, dispatch, event, function, invocation, invoke, manifest, prepare, until,
+};
 use crate::entry::http::HttpExchange;
-use crate::{Attempt, Capabilities, Engine, EngineSettings, Invocation, Prepared};
+use crate::{Attempt, Capabilities, Engine, EngineSettings, Prepared};
 
 const HOSTILE: &[u8] = include_bytes!("../../../functions/hostile/hostile.wasm");
-
-/// Longer than anything takes.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An engine with room for one instance, which is in use.
 struct FullEngine {
@@ -52,9 +51,7 @@ impl FullEngine {
             let event = event("hostile.slow", r#"{"ms": 600000}"#);
             tokio::spawn(async move { invoke(&engine, &slow, &manifest, dispatch(event)).await })
         };
-        while engine.free_memory() == all {
-            tokio::task::yield_now().await;
-        }
+        until("it has its memory", || engine.free_memory() < all).await;
         Self { engine, prepared, manifest, first }
     }
 
@@ -68,22 +65,14 @@ impl FullEngine {
             (Arc::clone(&self.engine), Arc::clone(&self.prepared), Arc::clone(&self.manifest));
         let attempt = self.engine.spawn(async move {
             let dispatch = dispatch(event("test.event", "{}"));
-            let invocation = Invocation {
-                prepared: &prepared,
-                manifest: &manifest,
-                dispatch: &dispatch,
-                host: "test-host",
-                files: None,
-            };
+            let invocation = invocation(&prepared, &manifest, &dispatch);
             let stop = async { stop.await.unwrap() };
             match exchange {
                 Some(exchange) => engine.serve(invocation, exchange, stop).await,
                 None => engine.run_until(invocation, stop).await,
             }
         });
-        while self.engine.waiting_instances() == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        until("it waits", || self.engine.waiting_instances() > 0).await;
         attempt
     }
 

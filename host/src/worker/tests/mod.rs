@@ -33,7 +33,7 @@ use wasmill_broker::{
 use wasmill_domain::schema::SchemaCompiler;
 use wasmill_domain::{
     AttemptReport, Batch, Digest, Dispatch, Event, ExecutionId, FunctionName, Manifest, Registry,
-    TenantName, Timestamp, TraceContext,
+    State, TenantName, Timestamp, TraceContext,
 };
 use wasmill_schema::Compiler;
 use wasmill_store::sqlite::{SqliteSettings, SqliteStore};
@@ -186,6 +186,19 @@ impl System {
 
     async fn ended(&self, id: ExecutionId) -> ExecutionDetail {
         self.execution(id, |detail| detail.summary.state.is_terminal()).await
+    }
+
+    /// Publishes an event again and again until the function succeeds with it, as it does once its
+    /// version of now is known.
+    async fn comes_to_succeed(&self, function: &str, event_type: &str, data: &str) {
+        let deadline = tokio::time::Instant::now() + WAIT_TIMEOUT;
+        loop {
+            let id = self.publish(function, event_type, data).await;
+            if self.ended(id).await.summary.state == State::Succeeded {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline);
+        }
     }
 
     async fn depth(&self, function: &str) -> Depth {
