@@ -48,18 +48,18 @@ struct Page {
 /// The time of one look. What is left of it bounds each of its statements at the server, so that
 /// the server gives up before the caller does, and it is known to have been a statement.
 #[derive(Clone, Copy)]
-pub(super) struct Budget {
+pub(super) struct LookDeadline {
     end: Instant,
 }
 
-impl Budget {
+impl LookDeadline {
     /// Most of the time of a call that begins now.
     pub(super) fn of_call(call_timeout: Duration) -> Self {
         Self { end: Instant::now() + call_timeout / 4 * 3 }
     }
 
     /// Bounds the statements that follow.
-    async fn grant(self, session: &mut Session<'_>) -> Result<()> {
+    async fn bound(self, session: &mut Session<'_>) -> Result<()> {
         let left = millis(self.end.saturating_duration_since(Instant::now()));
         session.run(format!("SET LOCAL statement_timeout = {left}")).await
     }
@@ -77,9 +77,9 @@ impl Inner {
         loop {
             let (position, size) = self.partitions.look(day, before);
             let limit = self.settings.call_timeout;
-            let budget = Budget::of_call(limit);
+            let deadline = LookDeadline::of_call(limit);
             let look = self.transact(Access::Upkeep, limit, |session| {
-                Box::pin(self.look(session, budget, day, before, position.as_ref(), size))
+                Box::pin(self.look(session, deadline, day, before, position.as_ref(), size))
             });
             let why = match look.await {
                 Ok(Look::Dropped(count)) => return Ok(Some(count)),
@@ -112,14 +112,14 @@ impl Inner {
     pub(super) async fn look(
         &self,
         session: &mut Session<'_>,
-        budget: Budget,
+        deadline: LookDeadline,
         day: Day,
         before: Timestamp,
         position: Option<&Position>,
         size: i64,
     ) -> Result<Look> {
         self.limit_locks(session).await?;
-        budget.grant(session).await?;
+        deadline.bound(session).await?;
         partitions::own_day(session, day).await?;
         let position = match position {
             Some(position) if still_holds(session, day, position).await? => Some(position),
@@ -129,7 +129,7 @@ impl Inner {
             return Ok(Look::Young(None));
         }
         let after = position.map_or(Uuid::nil(), |position| position.after);
-        budget.grant(session).await?;
+        deadline.bound(session).await?;
         let page = page(session, day, after, size).await?;
         if page.is_open {
             return Ok(Look::Young(None));
@@ -139,11 +139,11 @@ impl Inner {
         }
         let count = position.map_or(0, |position| position.count) + page.count;
         if page.count < convert::measure("size", size)? {
-            budget.grant(session).await?;
+            deadline.bound(session).await?;
             if position.is_some() && has_open(session, day).await? {
                 return Ok(Look::Young(None));
             }
-            drop_day(session, budget, day).await?;
+            drop_day(session, deadline, day).await?;
             return Ok(Look::Dropped(count));
         }
         let id = match position {
@@ -206,16 +206,16 @@ async fn page(session: &mut Session<'_>, day: Day, after: Uuid, size: i64) -> Re
 }
 
 /// Drops a day with all that belongs to its executions.
-async fn drop_day(session: &mut Session<'_>, budget: Budget, day: Day) -> Result<()> {
+async fn drop_day(session: &mut Session<'_>, deadline: LookDeadline, day: Day) -> Result<()> {
     let tables = TABLES.map(|(table, _)| format!("{table}_{}", day.suffix())).join(", ");
-    budget.grant(session).await?;
+    deadline.bound(session).await?;
     session.run(format!("DROP TABLE {tables}")).await?;
     session.execute(sqlx::query("DELETE FROM leases WHERE name = $1").bind(day.lease())).await?;
     for delete in [
         "DELETE FROM outbox WHERE execution_id >= $1 AND execution_id < $2",
         "DELETE FROM early_rows WHERE execution_id >= $1 AND execution_id < $2",
     ] {
-        budget.grant(session).await?;
+        deadline.bound(session).await?;
         let delete = sqlx::query(delete).bind(day.first_id().0).bind(day.plus(1).first_id().0);
         session.execute(delete).await?;
     }
